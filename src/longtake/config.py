@@ -1,0 +1,154 @@
+"""Typed configuration: frozen pydantic models, read strictly from YAML, with errors that name the place.
+
+A discriminated union on ``kind`` is a registry; the unions themselves stand in ``runs``.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A configuration that does not fit its type. The message names the path to the fault."""
+
+
+class Config(BaseModel):
+    """A frozen value that can be written to YAML or JSON and read back equal."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def load(path: Path, kind: Any, overrides: Sequence[str] = ()) -> Any:
+    """Read a YAML file and apply ``a.b=value`` overrides.
+
+    Raises:
+        ConfigError: no such file, no valid YAML, unknown key, missing key or unfit value.
+    """
+    return parse(kind, read(path, overrides))
+
+
+def read(path: Path, overrides: Sequence[str] = ()) -> Any:
+    """Plain data of a YAML file with ``a.b=value`` overrides applied, not yet checked."""
+    try:
+        data = yaml.safe_load(path.read_text()) or {}
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: no valid YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected a mapping, got {type(data).__name__}")
+    for override in overrides:
+        _override(data, override)
+    return data
+
+
+def parse(kind: Any, data: Any) -> Any:
+    """Build a config class, or a union of them, from plain data.
+
+    Raises:
+        ConfigError: the message names the path, the fault and the nearest valid key.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(data)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_describe(e, kind) for e in error.errors()[:3])) from error
+
+
+def to_dict(config: BaseModel) -> dict[str, Any]:
+    """Plain data that ``parse`` reads back to an equal object."""
+    return config.model_dump(mode="json")
+
+
+def to_yaml(config: BaseModel) -> str:
+    """YAML that ``load`` reads back to an equal object."""
+    return yaml.safe_dump(to_dict(config), sort_keys=False)
+
+
+def digest(value: Any) -> str:
+    """First 16 hex digits of the SHA-256 of a config or of plain data."""
+    data = to_dict(value) if isinstance(value, BaseModel) else value
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def nearest(word: str, options: Sequence[str]) -> str:
+    """``did you mean 'x'?`` or, where nothing is near, all options."""
+    near = difflib.get_close_matches(word, options, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(options)}"
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    dotted, equals, value = override.partition("=")
+    if not equals:
+        raise ConfigError(f"override {override!r} must have the form a.b=value")
+    *parents, leaf = dotted.split(".")
+    node: Any = data
+    for key in parents:
+        node = node.setdefault(key, {})
+        if not isinstance(node, dict):
+            raise ConfigError(f"override {override!r}: {key!r} is no mapping")
+    try:
+        node[leaf] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"override {override!r}: {value!r} is no valid YAML value") from error
+
+
+def _describe(error: Any, kind: Any) -> str:
+    place = ".".join(str(part) for part in error["loc"]) or "config"
+    match error["type"]:
+        case "extra_forbidden":
+            *parents, key = error["loc"]
+            fields = sorted(_fields_at(kind, parents))
+            return f"{place}: there is no field {key!r}; {nearest(str(key), fields)}"
+        case "union_tag_invalid":
+            context = error["ctx"]
+            tags = [tag.strip().strip("'") for tag in context["expected_tags"].split(",")]
+            return f"{place}: there is no kind {context['tag']!r}; {nearest(context['tag'], tags)}"
+        case "missing":
+            return f"{place}: is missing"
+        case "value_error":
+            return f"{place}: {error['ctx']['error']}"
+    message = error["msg"][0].lower() + error["msg"][1:]
+    return f"{place}: {message}, got {error['input']!r}"
+
+
+def _fields_at(kind: Any, parents: Sequence[Any]) -> set[str]:
+    """Names of the fields that a mapping at a path of an error may have."""
+    definitions = TypeAdapter(kind).json_schema()
+    nodes = [definitions]
+    for part in parents:
+        nodes = [child for node in nodes for child in _children(node, part, definitions)]
+    return {
+        name
+        for node in nodes
+        for alternative in _alternatives(node, definitions)
+        for name in alternative.get("properties", {})
+    }
+
+
+def _children(node: Any, part: Any, definitions: Any) -> Iterator[Any]:
+    for alternative in _alternatives(node, definitions):
+        properties = alternative.get("properties", {})
+        if part in properties:
+            yield properties[part]
+        elif properties.get("kind", {}).get("const") == part:
+            yield alternative
+        elif isinstance(part, int):
+            yield alternative.get("items", {})
+
+
+def _alternatives(node: Any, definitions: Any) -> Iterator[Any]:
+    if "$ref" in node:
+        node = definitions["$defs"][node["$ref"].rsplit("/", 1)[1]]
+    options = [*node.get("anyOf", []), *node.get("oneOf", [])]
+    if not options:
+        yield node
+    for option in options:
+        yield from _alternatives(option, definitions)

@@ -1,0 +1,110 @@
+"""The shape of a latent, and what its axes stand for."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from longtake.config import Config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentSpec:
+    """All that the diffusion core knows of an autoencoder.
+
+    Attributes:
+        shape: ``(C, *dims)`` of one clip's latent, without the batch axis.
+        clip: frames, height and width of the clip it stands for, in pixels.
+        frame_axis: axis of a batched latent along which time runs; None where no axis does.
+        bounds: least and greatest value a latent can hold; None where it has no bound.
+    """
+
+    shape: tuple[int, ...]
+    clip: tuple[int, int, int]
+    frame_axis: int | None
+    bounds: tuple[float, float] | None = None
+
+    @property
+    def frames(self) -> int:
+        """Latent frames of one clip.
+
+        Raises:
+            TypeError: the latent has no time axis.
+        """
+        if self.frame_axis is None:
+            raise TypeError(
+                f"a latent of shape {self.shape} has no time axis, so its frames cannot be told "
+                "apart; condition on whole clips instead (rollout.NextClip)"
+            )
+        return self.shape[self.frame_axis - 1]
+
+    def expand(self, level: Float[Tensor, "b *f"]) -> Float[Tensor, "b ..."]:
+        """Shape a noise level, a sample's or a frame's, so that it broadcasts over a latent."""
+        view = [1] * (len(self.shape) + 1)
+        view[0] = level.shape[0]
+        if level.ndim == 2:
+            assert self.frame_axis is not None
+            assert level.shape[1] == self.frames
+            view[self.frame_axis] = self.frames
+        return level.reshape(view)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Triplane:
+    """Three planes laid end to end as one ``(B, C, N)`` latent (PVDM).
+
+    Attributes:
+        frames, height, width: extent of the planes, in latent cells.
+    """
+
+    frames: int
+    height: int
+    width: int
+
+    @property
+    def cells(self) -> tuple[int, int, int]:
+        """Cells of the content plane (H, W) and of the motion planes (T, H) and (T, W)."""
+        return (
+            self.height * self.width,
+            self.frames * self.height,
+            self.frames * self.width,
+        )
+
+    def split(
+        self, z: Float[Tensor, "b c n"]
+    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c t h"], Float[Tensor, "b c t w"]]:
+        """Cut a latent into its planes. No copy is made."""
+        content, motion_h, motion_w = z.split(self.cells, dim=2)
+        return (
+            content.unflatten(2, (self.height, self.width)),
+            motion_h.unflatten(2, (self.frames, self.height)),
+            motion_w.unflatten(2, (self.frames, self.width)),
+        )
+
+    def join(
+        self,
+        content: Float[Tensor, "b c h w"],
+        motion_h: Float[Tensor, "b c t h"],
+        motion_w: Float[Tensor, "b c t w"],
+    ) -> Float[Tensor, "b c n"]:
+        """Lay the planes end to end: the inverse of ``split``."""
+        return torch.cat([p.flatten(2) for p in (content, motion_h, motion_w)], dim=2)
+
+
+class Standardisation(Config):
+    """Between an autoencoder's latents and those a denoiser sees: mean 0, deviation 1.
+
+    LVDM's convention: ``z_model = scale * (z + shift)`` with one shift and one scale over all channels.
+    """
+
+    shift: float = 0.0
+    scale: float = 1.0
+
+    def forward(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """Latent as the denoiser sees it."""
+        return self.scale * (z + self.shift)
+
+    def inverse(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """Latent as the autoencoder knows it."""
+        return z / self.scale - self.shift
