@@ -39,6 +39,19 @@ class LatentSpec:
             )
         return self.shape[self.frame_axis - 1]
 
+    def pixel_frames(self, z: Float[Tensor, "b c ..."]) -> int:
+        """Frames of video that latents stand for."""
+        if self.frame_axis is None:
+            return self.clip[0]
+        return z.shape[self.frame_axis] * self.clip[0] // self.frames
+
+    def cut(self, z: Float[Tensor, "b c ..."], frames: int) -> Float[Tensor, "b c ..."]:
+        """The first of some latents: the fewest that stand for ``frames`` frames of video."""
+        if self.frame_axis is None:
+            return z
+        fewest = -(-frames * self.frames // self.clip[0])
+        return z.narrow(self.frame_axis, 0, min(fewest, z.shape[self.frame_axis]))
+
     def expand(self, level: Float[Tensor, "b *f"]) -> Float[Tensor, "b ..."]:
         """Shape a noise level, a sample's or a frame's, so that it broadcasts over a latent."""
         view = [1] * (len(self.shape) + 1)

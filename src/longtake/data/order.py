@@ -1,0 +1,38 @@
+"""Which sample comes when: a function of the seed and the sample's number, never of what came before."""
+
+import torch
+
+from longtake.noise import generator
+
+
+class Order:
+    """An endless shuffled order over ``length`` items, epoch after epoch.
+
+    Any place in it can be asked directly, so a resumed run, any rank and any worker see the same.
+    """
+
+    def __init__(self, seed: int, length: int) -> None:
+        self._seed, self._length = seed, length
+        self._epoch, self._items = -1, []
+
+    def __call__(self, number: int) -> tuple[int, int]:
+        """Epoch and item of sample ``number``, counted from 0 since the start of training."""
+        epoch, place = divmod(number, self._length)
+        if epoch != self._epoch:
+            shuffle = torch.randperm(self._length, generator=generator(self._seed, "order", epoch))
+            self._epoch, self._items = epoch, shuffle.tolist()
+        return epoch, self._items[place]
+
+
+def rank_rows(step: int, batch: int, rank: int, size: int) -> range:
+    """Numbers of the samples of a step that fall to a process.
+
+    Raises:
+        ValueError: the batch cannot be dealt out evenly.
+    """
+    if batch % size:
+        raise ValueError(
+            f"a batch of {batch} cannot be dealt to {size} processes; "
+            f"the nearest batch that can is {max(1, round(batch / size)) * size}"
+        )
+    return range(step * batch + rank, (step + 1) * batch, size)

@@ -1,0 +1,226 @@
+"""Video of any length from trained parts: latents as they come, decoded as they come, written as they come."""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from longtake.autoencoders.base import StreamDecoder, VideoAutoencoder
+from longtake.checkpoint import read_tensors, write_tensors
+from longtake.config import digest
+from longtake.latents import Standardisation
+from longtake.rollout import Draws, Request, Rollout, State
+from longtake.video import VideoWriter, concatenate, open_video, to_pixels
+
+SEGMENT_FRAMES = 256
+JOINABLE = (".mp4", ".mkv")
+
+
+class Part(NamedTuple):
+    """Frames that are ready, and what is needed to go on after them."""
+
+    frames: UInt8[np.ndarray, "b t h w 3"]
+    state: dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongVideo:
+    """Trained parts, wired.
+
+    Attributes:
+        draws: what the rollout draws clips from.
+        rollout: how clips become a long video.
+        autoencoder: decodes.
+        standardisation: between the denoiser's latents and the autoencoder's.
+    """
+
+    draws: Draws
+    rollout: Rollout
+    autoencoder: VideoAutoencoder
+    standardisation: Standardisation
+
+    @torch.inference_mode()
+    def __call__(
+        self, request: Request, frames: int, state: Mapping[str, Tensor] | None = None
+    ) -> Iterator[Part]:
+        """Frames of the requested videos, in order of time, in memory that does not grow.
+
+        Args:
+            request: the videos.
+            frames: length of each; at least as many come.
+            state: of a part; the stream goes on after that part, bit for bit on the same machine.
+        """
+        spec = self.autoencoder.spec
+        decoder = self.autoencoder.stream_decoder()
+        start, pushed = _restore(state, decoder)
+        for chunk in self.rollout(self.draws, request, start):
+            z = spec.cut(chunk.z, frames - pushed)
+            pushed += spec.pixel_frames(z)
+            pixels = [decoder.push(self.standardisation.inverse(z))]
+            if pushed >= frames:
+                pixels.append(decoder.flush())
+            ready = [video for video in pixels if video is not None]
+            if ready:
+                yield Part(
+                    np.stack([to_pixels(video) for video in torch.cat(ready, 2)]),
+                    _state(chunk.state, decoder, pushed),
+                )
+            if pushed >= frames:
+                return
+
+
+def _state(rollout: State, decoder: StreamDecoder, pushed: int) -> dict[str, Tensor]:
+    return {
+        "step": torch.tensor(rollout.step),
+        "pushed": torch.tensor(pushed),
+        **{f"rollout.{k}": v for k, v in rollout.frames.items()},
+        **{f"decoder.{k}": v for k, v in decoder.state().items()},
+    }
+
+
+def _restore(state: Mapping[str, Tensor] | None, decoder: StreamDecoder) -> tuple[State, int]:
+    if state is None:
+        return State(), 0
+    decoder.restore(_below("decoder.", state))
+    return State(int(state["step"]), _below("rollout.", state)), int(state["pushed"])
+
+
+def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Videos to write to files.
+
+    Attributes:
+        request: the videos.
+        paths: a file a video; the suffix chooses the format.
+        frames: length of each.
+        fps: frames a second.
+        identity: everything else the videos depend on; an interrupted job is resumed only where
+            this is equal.
+    """
+
+    request: Request
+    paths: Sequence[Path]
+    frames: int
+    fps: float
+    identity: Mapping[str, Any]
+
+
+def write_videos(
+    video: LongVideo,
+    job: Job,
+    *,
+    overwrite: bool = False,
+    report: Callable[[int, int], None] = lambda done, frames: None,
+) -> None:
+    """Write a job's videos, segment by segment; an interrupted job goes on at its last segment.
+
+    Memory does not depend on the length. Each segment is a playable file.
+
+    Args:
+        video: the trained parts.
+        job: what to write.
+        overwrite: replace files that exist.
+        report: called with frames done, of each video, and frames in all.
+
+    Raises:
+        ValueError: a file exists, or cannot be written.
+    """
+    for path in job.paths:
+        if path.exists() and not overwrite:
+            raise ValueError(f"{path} exists; choose another place or pass --overwrite")
+    work = _work_folder(job)
+    done, state = _resume(work)
+    while done < job.frames:
+        done, state = _write_segment(video, job, work, done, state, report)
+    for row, path in enumerate(job.paths):
+        _join(sorted(work.glob(f"{row:03d}_*.m??")), path, job.fps, overwrite)
+    shutil.rmtree(work)
+
+
+def _write_segment(
+    video: LongVideo,
+    job: Job,
+    work: Path,
+    done: int,
+    state: Mapping[str, Tensor] | None,
+    report: Callable[[int, int], None],
+) -> tuple[int, Mapping[str, Tensor]]:
+    """One segment of each video; the state of its end is written after the segment is whole."""
+    end = min(done + SEGMENT_FRAMES, job.frames)
+    suffix = job.paths[0].suffix if job.paths[0].suffix in JOINABLE else ".mkv"
+    paths = [work / f"{row:03d}_{done:08d}{suffix}" for row in range(len(job.paths))]
+    writers = [VideoWriter(path, job.fps, overwrite=True) for path in paths]
+    try:
+        for part in video(job.request, job.frames, state):
+            frames = part.frames[:, : job.frames - done]
+            for writer, own in zip(writers, frames, strict=True):
+                writer.write(own)
+            done, state = done + frames.shape[1], part.state
+            report(done, job.frames)
+            if done >= end:
+                break
+    except BaseException:
+        for writer in writers:
+            writer.abandon()
+        raise
+    for writer in writers:
+        writer.close()
+    assert state is not None
+    write_tensors(work / "state.safetensors", {**state, "done": torch.tensor(done)})
+    return done, state
+
+
+def _resume(work: Path) -> tuple[int, Mapping[str, Tensor] | None]:
+    path = work / "state.safetensors"
+    if not path.exists():
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        return 0, None
+    state = read_tensors(path)
+    done = int(state.pop("done"))
+    for segment in work.glob("*_*.m??"):
+        if int(segment.stem.rsplit("_", 1)[1]) >= done:
+            segment.unlink()
+    return done, state
+
+
+def _work_folder(job: Job) -> Path:
+    identity = {
+        **job.identity,
+        "seeds": list(job.request.seeds),
+        "frames": job.frames,
+        "fps": job.fps,
+        "suffix": job.paths[0].suffix,
+    }
+    first = job.paths[0]
+    return first.with_name(f".{first.stem}.{digest(identity)}.partial")
+
+
+def _join(segments: Sequence[Path], path: Path, fps: float, overwrite: bool) -> None:
+    if path.suffix in JOINABLE:
+        concatenate(segments, path, overwrite=overwrite)
+        return
+    with VideoWriter(path, fps, overwrite=overwrite) as writer:
+        for segment in segments:
+            for frames in open_video(segment):
+                writer.write(frames)
+
+
+def only(request: Request, rows: Sequence[int]) -> Request:
+    """Some videos of a request."""
+    return replace(
+        request,
+        seeds=tuple(request.seeds[row] for row in rows),
+        condition=request.condition.rows(torch.tensor(rows)),
+    )
+

@@ -1,0 +1,52 @@
+"""Each clip starts with the last frames of the clip before it (LVDM, prediction)."""
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge
+
+from longtake.latents import LatentSpec
+from longtake.rollout.base import (
+    Chunk,
+    Draws,
+    Request,
+    Rollout,
+    State,
+    clip_seeds,
+    nothing_known,
+    time_axis,
+    with_known,
+)
+
+
+class Autoregressive(Rollout):
+    """LVDM, autoregressive prediction.
+
+    Attributes:
+        overlap: latent frames that two neighbours share; the paper's is 1.
+    """
+
+    kind: Literal["autoregressive"] = "autoregressive"
+    overlap: Annotated[int, Ge(1)] = 1
+
+    def step(self, draws: Draws, request: Request, state: State) -> Chunk:
+        """Draw the first clip, or the next one after the frames that are known."""
+        spec = draws.clip.spec
+        axis = time_axis(spec)
+        self._check(spec)
+        seeds = clip_seeds(request.seeds, "clip", state.step)
+        if state.step == 0:
+            z = draws.clip(nothing_known(draws.clip, request), seeds)
+            fresh = z
+        else:
+            tail = state.frames["tail"]
+            known = {i: tail.select(axis, i) for i in range(self.overlap)}
+            z = draws.clip(with_known(spec, request.condition, known), seeds)
+            fresh = z.narrow(axis, self.overlap, spec.frames - self.overlap)
+        tail = z.narrow(axis, spec.frames - self.overlap, self.overlap)
+        return Chunk(fresh, State(state.step + 1, {"tail": tail.clone()}))
+
+    def _check(self, spec: LatentSpec) -> None:
+        if self.overlap >= spec.frames:
+            raise ValueError(
+                f"overlap={self.overlap} must be under the clip's {spec.frames} latent frames"
+            )

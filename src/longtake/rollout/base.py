@@ -1,0 +1,144 @@
+"""What a rollout is: clips of a fixed length become a video of any length, one step at a time.
+
+A rollout knows neither network nor sampler. It asks for clips under conditions and yields latents
+as they are ready, so a video of any length needs the memory of a few clips.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from longtake.config import Config
+from longtake.diffusion.condition import ABSENT, Condition, KnownFrames
+from longtake.latents import LatentSpec
+from longtake.noise import derive
+
+
+class DrawClips(Protocol):
+    """Draws a batch of clips' latents under a condition, row ``i`` from ``seeds[i]`` alone."""
+
+    @property
+    def spec(self) -> LatentSpec:
+        """The latents that are drawn."""
+        ...
+
+    def __call__(self, condition: Condition, seeds: Sequence[int]) -> Tensor:
+        """Latents ``(B, C, *dims)``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draws:
+    """The trained models a rollout draws from.
+
+    Attributes:
+        clip: draws the first clip and those that follow.
+        between: draws the clip between two keyframes; None where there is no model for that.
+    """
+
+    clip: DrawClips
+    between: DrawClips | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The videos that are wanted.
+
+    Attributes:
+        seeds: one a video; all that is random about it follows from its seed.
+        condition: what holds for a whole video, such as its label; one row a video.
+    """
+
+    seeds: tuple[int, ...]
+    condition: Condition = Condition()  # noqa: RUF009
+
+
+class State(NamedTuple):
+    """Where a rollout stands: enough to go on as if it had not been stopped.
+
+    Attributes:
+        step: steps made.
+        frames: latents that later steps are conditioned on.
+    """
+
+    step: int = 0
+    frames: Mapping[str, Tensor] = {}
+
+
+class Chunk(NamedTuple):
+    """What one step yields.
+
+    Attributes:
+        z: latents that follow, in order of time, those of the chunk before.
+        state: where the rollout stands after them.
+    """
+
+    z: Tensor
+    state: State
+
+
+class Rollout(Config, ABC):
+    """A strategy for long video."""
+
+    @abstractmethod
+    def step(self, draws: Draws, request: Request, state: State) -> Chunk:
+        """Make the next latents. A function of its arguments alone."""
+
+    def __call__(
+        self, draws: Draws, request: Request, state: State | None = None
+    ) -> Iterator[Chunk]:
+        """Yield chunks in order of time, without end: the caller takes as many as it wants."""
+        state = State() if state is None else state
+        while True:
+            chunk = self.step(draws, request, state)
+            yield chunk
+            state = chunk.state
+
+
+def clip_seeds(seeds: Sequence[int], *path: int | str) -> tuple[int, ...]:
+    """Seeds of one clip of each video."""
+    return tuple(derive(seed, *path) for seed in seeds)
+
+
+def nothing_known(draw: DrawClips, request: Request) -> Condition:
+    """The request's condition with no frame given (LVDM: mask 0, no noise level told)."""
+    batch = len(request.seeds)
+    known = KnownFrames(
+        z=torch.zeros(batch, *draw.spec.shape),
+        mask=torch.zeros(batch, draw.spec.frames, dtype=torch.bool),
+        t=torch.full((batch,), float(ABSENT)),
+    )
+    return replace(request.condition, known=known)
+
+
+def with_known(
+    spec: LatentSpec, condition: Condition, frames: Mapping[int, Float[Tensor, "b ..."]]
+) -> Condition:
+    """A condition with clean frames given, from a map of latent frame index to latent frame."""
+    first = next(iter(frames.values()))
+    z = first.new_zeros(len(first), *spec.shape)
+    mask = torch.zeros(len(first), spec.frames, dtype=torch.bool, device=first.device)
+    axis = time_axis(spec)
+    for index, frame in frames.items():
+        z.select(axis, index).copy_(frame)
+        mask[:, index] = True
+    return replace(condition, known=KnownFrames(z=z, mask=mask, t=first.new_zeros(len(first))))
+
+
+def time_axis(spec: LatentSpec) -> int:
+    """Axis of time in a batched latent.
+
+    Raises:
+        ValueError: the latent has none, so single frames cannot be given.
+    """
+    if spec.frame_axis is None:
+        raise ValueError(
+            f"a latent of shape {spec.shape} has no time axis, so no frames of it can be given; "
+            "use a rollout that conditions on whole clips"
+        )
+    return spec.frame_axis

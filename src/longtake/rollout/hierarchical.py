@@ -1,0 +1,70 @@
+"""Sparse keyframes first, then the frames between them (LVDM, hierarchical generation)."""
+
+from itertools import pairwise
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge
+from torch import Tensor
+
+from longtake.noise import derive
+from longtake.rollout.autoregressive import Autoregressive
+from longtake.rollout.base import Chunk, Draws, Request, Rollout, State, time_axis, with_known
+
+
+class Hierarchical(Rollout):
+    """LVDM, hierarchical generation: keyframes are predicted, every pair of them is filled.
+
+    Unlike the official code, which fills a third of the pairs, one by one, every pair is filled,
+    and those of ``clips_a_step`` keyframe clips in one batch. Clean keyframes enter the output.
+
+    Attributes:
+        keys: rollout of the keyframes.
+        clips_a_step: keyframe clips that are drawn before their pairs are filled together.
+    """
+
+    kind: Literal["hierarchical"] = "hierarchical"
+    keys: Autoregressive = Autoregressive()
+    clips_a_step: Annotated[int, Ge(1)] = 1
+
+    def step(self, draws: Draws, request: Request, state: State) -> Chunk:
+        """Draw some keyframes and fill the pairs they complete.
+
+        The last keyframe is held back: it starts the next chunk.
+        """
+        axis = time_axis(draws.clip.spec)
+        inner = State(
+            state.step * self.clips_a_step,
+            {"tail": state.frames["tail"]} if state.step else {},
+        )
+        keys = [state.frames["left"]] if state.step else []
+        for _ in range(self.clips_a_step):
+            clip, inner = self.keys.step(draws, request, inner)
+            keys.extend(clip.unbind(axis))
+        z = self._fill(draws, request, keys, state.step)
+        return Chunk(z, State(state.step + 1, {**inner.frames, "left": keys[-1].clone()}))
+
+    def _fill(self, draws: Draws, request: Request, keys: list[Tensor], step: int) -> Tensor:
+        if draws.between is None:
+            raise ValueError(
+                "a hierarchical rollout needs a model for the frames between keyframes; "
+                "this model has none: use the autoregressive rollout"
+            )
+        spec = draws.between.spec
+        axis = time_axis(spec)
+        pairs = list(pairwise(keys))
+        rows = torch.arange(len(request.seeds)).repeat(len(pairs))
+        ends = {
+            0: torch.cat([left for left, _ in pairs]),
+            spec.frames - 1: torch.cat([right for _, right in pairs]),
+        }
+        condition = with_known(spec, request.condition.rows(rows), ends)
+        seeds = [
+            derive(seed, "between", step, pair)
+            for pair in range(len(pairs))
+            for seed in request.seeds
+        ]
+        z = draws.between(condition, seeds)
+        z.select(axis, 0).copy_(ends[0])
+        filled = z.narrow(axis, 0, spec.frames - 1).unflatten(0, (len(pairs), len(request.seeds)))
+        return torch.cat(list(filled), dim=axis)

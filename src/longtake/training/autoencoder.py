@@ -1,0 +1,124 @@
+"""Training an autoencoder on clips: reconstruction first, then against a discriminator."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from longtake.autoencoders.base import Posterior, VideoAutoencoder
+from longtake.distributed import World
+from longtake.losses.autoencoder import AutoencoderLoss
+from longtake.noise import SampleNoise, derive
+from longtake.training.settings import OptimizerConfig, TrainingConfig
+from longtake.training.stage import Loss, Phase, Stage
+
+
+class ClipBatch:
+    """Clips with the noise of their posterior; keeps its reconstruction for the second phase."""
+
+    def __init__(self, video: Float[Tensor, "b 3 t h w"], seeds: Sequence[int]) -> None:
+        self.video, self.seeds = video, seeds
+        self.reconstruction: Tensor | None = None
+
+
+class AutoencoderStage(Stage):
+    """LVDM's first stage.
+
+    Unlike the official code, which runs the autoencoder once for each of its two optimisers, the
+    discriminator is trained on the reconstructions that the autoencoder was just trained on.
+
+    Args:
+        autoencoder: on the device where it computes.
+        loss: with its discriminator, if any, on the same device.
+        clips: given a step, this process's videos ``(b, 3, t, h, w)`` with their sample numbers.
+        settings: of the loop.
+        discriminator_optimizer: settings of the second optimiser.
+        world: the processes.
+        look: writes reconstructions of the current weights into a folder.
+        export: writes a model folder with the current weights.
+    """
+
+    def __init__(
+        self,
+        autoencoder: VideoAutoencoder,
+        loss: AutoencoderLoss,
+        clips: Callable[[int], Iterator[tuple[Tensor, Sequence[int]]]],
+        settings: TrainingConfig,
+        discriminator_optimizer: OptimizerConfig,
+        world: World,
+        *,
+        look: Callable[[Path], Mapping[str, float]],
+        export: Callable[[Path], None],
+    ) -> None:
+        self._autoencoder, self._criterion, self._clips = autoencoder, loss, clips
+        self._settings, self._second = settings, discriminator_optimizer
+        self._world, self._look, self._export = world, look, export
+        self._module = nn.ModuleDict({"autoencoder": autoencoder})
+        if loss.adversary is not None:
+            self._module["discriminator"] = loss.adversary
+
+    @property
+    def module(self) -> nn.Module:
+        """Autoencoder and discriminator."""
+        return self._module
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The autoencoder."""
+        return self._autoencoder
+
+    @property
+    def phases(self) -> Sequence[Phase]:
+        """The autoencoder's optimiser, and the discriminator's where there is one."""
+        main = Phase(
+            name="main",
+            module=self._autoencoder,
+            optimizer=self._settings.optimizer,
+            loss=self._generator_loss,
+            methods=("encode", "decode"),
+        )
+        if self._criterion.adversary is None:
+            return (main,)
+        second = Phase(
+            name="discriminator",
+            module=self._criterion.adversary,
+            optimizer=self._second,
+            loss=self._discriminator_loss,
+        )
+        return (main, second)
+
+    def batches(self, first_step: int) -> Iterator[Sequence[ClipBatch]]:
+        """Micro-batches of each step."""
+        for video, numbers in self._clips(first_step):
+            seeds = [derive(self._settings.seed, "posterior", number) for number in numbers]
+            micro = -(-len(video) // self._settings.accumulate)
+            on_device = video.to(self._world.device)
+            yield [
+                ClipBatch(on_device[start : start + micro], seeds[start : start + micro])
+                for start in range(0, len(video), micro)
+            ]
+
+    def look(self, folder: Path) -> Mapping[str, float]:
+        """Reconstructions."""
+        return self._look(folder)
+
+    def export(self, folder: Path) -> None:
+        """The model folder."""
+        self._export(folder)
+
+    def _generator_loss(self, batch: ClipBatch, step: int) -> Loss:
+        posterior: Posterior = self._autoencoder.encode(batch.video)
+        noise = SampleNoise(batch.seeds, batch.video.device).normal(posterior.mean.shape[1:])
+        reconstruction = self._autoencoder.decode(posterior.sample(noise.to(posterior.mean.dtype)))
+        batch.reconstruction = reconstruction.detach()
+        losses = self._criterion.generator(
+            batch.video, reconstruction, posterior, self._autoencoder.last_layer, step
+        )
+        return Loss(losses.total, losses.parts)
+
+    def _discriminator_loss(self, batch: ClipBatch, step: int) -> Loss | None:
+        assert batch.reconstruction is not None
+        losses = self._criterion.discriminator(batch.video, batch.reconstruction, step)
+        return None if losses is None else Loss(losses.total, losses.parts)

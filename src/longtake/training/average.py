@@ -1,0 +1,48 @@
+"""Exponential moving average of weights (LVDM c.4, PVDM)."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+class EMA:
+    """A shadow of some parameters that follows them slowly.
+
+    Decay warms up as in LDM's code: d_n = min(decay, (1 + n) / (10 + n)) at update n = 1, 2, ...;
+    shadow <- shadow - (1 - d_n) (shadow - w). One fused kernel for all parameters.
+
+    Args:
+        parameters: those to follow; the shadow starts equal to them.
+        decay: the final decay; the papers' is 0.9999.
+        warmup: whether the decay warms up.
+    """
+
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], *, decay: float = 0.9999, warmup: bool = True
+    ) -> None:
+        self.decay, self.warmup, self.updates = decay, warmup, 0
+        self._parameters = list(parameters)
+        self.shadow = [p.detach().clone() for p in self._parameters]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Follow the parameters by one step."""
+        self.updates += 1
+        n = self.updates
+        decay = min(self.decay, (1 + n) / (10 + n)) if self.warmup else self.decay
+        torch._foreach_lerp_(self.shadow, [p.detach() for p in self._parameters], 1 - decay)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange shadow and parameters; twice is the identity."""
+        for shadow, parameter in zip(self.shadow, self._parameters, strict=True):
+            kept = parameter.detach().clone()
+            parameter.copy_(shadow)
+            shadow.copy_(kept)
+
+    def load(self, shadow: Iterable[Tensor], updates: int) -> None:
+        """Continue from a stored shadow."""
+        for own, stored in zip(self.shadow, shadow, strict=True):
+            own.copy_(stored)
+        self.updates = updates

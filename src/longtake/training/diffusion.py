@@ -1,0 +1,195 @@
+"""Training a denoiser on cached latents: what LVDM's short, prediction and interpolation models share."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Interval
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from longtake.config import Config
+from longtake.data.latents import LatentCache
+from longtake.data.order import Order, rank_rows
+from longtake.diffusion import Condition, Denoiser, Diffusion
+from longtake.diffusion.condition import ABSENT
+from longtake.distributed import World
+from longtake.latents import LatentSpec, Standardisation
+from longtake.noise import SampleNoise, derive, generator
+from longtake.training.masks import KnownFramesPlan
+from longtake.training.settings import TrainingConfig
+from longtake.training.stage import Loss, Phase, Stage
+
+
+class ClipOfLatents(Config):
+    """Which frames of a cached clip a denoiser is trained on.
+
+    Attributes:
+        stride: distance of neighbouring latent frames; LVDM's keyframes have 4.
+        label_dropout: share of samples whose label is withheld, for classifier-free guidance.
+        known: which frames are given; None for a model without frame conditions.
+    """
+
+    stride: Annotated[int, Ge(1)] = 1
+    label_dropout: Annotated[float, Interval(ge=0, le=1)] = 0.1
+    known: KnownFramesPlan | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffusionBatch:
+    """Everything random about a batch, drawn: the loss is a function of it and the weights."""
+
+    z: Float[Tensor, "b ..."]
+    noise: Float[Tensor, "b ..."]
+    t: Float[Tensor, "b"]
+    condition: Condition
+
+    def to(self, device: torch.device) -> "DiffusionBatch":
+        """On a device."""
+        return DiffusionBatch(
+            z=self.z.to(device),
+            noise=self.noise.to(device),
+            t=self.t.to(device),
+            condition=self.condition.to(device, torch.float32),
+        )
+
+
+class LatentBatches:
+    """Batches of a cache: sample ``n`` is a function of the seed and ``n`` alone."""
+
+    def __init__(
+        self,
+        cache: LatentCache,
+        spec: LatentSpec,
+        plan: ClipOfLatents,
+        diffusion: Diffusion,
+        standardisation: Standardisation,
+        *,
+        seed: int,
+        reads: frozenset[str],
+    ) -> None:
+        self._cache, self._spec, self._plan = cache, spec, plan
+        self._diffusion, self._standardisation = diffusion, standardisation
+        self._seed, self._reads = seed, reads
+        self._order = Order(seed, len(cache))
+        self._span = (spec.frames - 1) * plan.stride + 1 if spec.frame_axis else None
+        if self._span is not None and self._span > cache.shape[1]:
+            raise ValueError(
+                f"{spec.frames} latent frames with stride {plan.stride} span {self._span}, but a "
+                f"cached clip has {cache.shape[1]}; cache longer clips or lower the stride"
+            )
+
+    def __call__(self, numbers: Sequence[int]) -> DiffusionBatch:
+        """The samples of these numbers."""
+        rows = [self._sample(number) for number in numbers]
+        condition = Condition.cat([row.condition for row in rows])
+        seeds = [derive(self._seed, "noise", number) for number in numbers]
+        noise = SampleNoise(seeds)
+        return DiffusionBatch(
+            z=torch.cat([row.z for row in rows]),
+            t=self._diffusion.draw_time(noise),
+            noise=noise.normal(self._spec.shape),
+            condition=condition,
+        )
+
+    def _sample(self, number: int) -> "_Row":
+        epoch, item = self._order(number)
+        random = generator(self._seed, "sample", epoch, item)
+        cached = self._cache[item]
+        z = cached.posterior.sample(torch.randn(cached.posterior.mean.shape, generator=random))
+        z = self._standardisation.forward(z)
+        if self._span is not None:
+            start = int(torch.randint(z.shape[2] - self._span + 1, (), generator=random))
+            z = z[:, :, start : start + self._span : self._plan.stride]
+        known = self._plan.known and self._plan.known.draw(z[0], random)
+        withheld = torch.rand((), generator=random).item() < self._plan.label_dropout
+        label = torch.tensor([ABSENT if withheld else cached.label])
+        return _Row(
+            z=z, condition=Condition(known=known, label=label if "label" in self._reads else None)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    z: Float[Tensor, "1 c *dims"]
+    condition: Condition
+
+
+class DiffusionStage(Stage):
+    """One denoiser on one cache.
+
+    Args:
+        denoiser: on the device where it computes.
+        diffusion: schedule, prediction and loss.
+        data: batches.
+        settings: of the loop.
+        world: the processes.
+        look: writes samples of the current weights into a folder.
+        export: writes a model folder with the current weights.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        diffusion: Diffusion,
+        data: LatentBatches,
+        settings: TrainingConfig,
+        world: World,
+        *,
+        look: Callable[[Path], Mapping[str, float]],
+        export: Callable[[Path], None],
+    ) -> None:
+        self._denoiser, self._diffusion = denoiser, diffusion
+        self._data, self._settings, self._world = data, settings, world
+        self._look, self._export = look, export
+
+    @property
+    def module(self) -> nn.Module:
+        """The denoiser."""
+        return self._denoiser
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The denoiser."""
+        return self._denoiser
+
+    @property
+    def phases(self) -> Sequence[Phase]:
+        """One."""
+        return (
+            Phase(
+                name="main",
+                module=self._denoiser,
+                optimizer=self._settings.optimizer,
+                loss=self._loss,
+            ),
+        )
+
+    def batches(self, first_step: int) -> Iterator[Sequence[DiffusionBatch]]:
+        """Micro-batches of each step."""
+        step = first_step
+        while True:
+            rows = rank_rows(step, self._settings.batch, self._world.rank, self._world.size)
+            micro = -(-len(rows) // self._settings.accumulate)
+            yield [
+                self._data(rows[start : start + micro]).to(self._world.device)
+                for start in range(0, len(rows), micro)
+            ]
+            step += 1
+
+    def look(self, folder: Path) -> Mapping[str, float]:
+        """Samples."""
+        return self._look(folder)
+
+    def export(self, folder: Path) -> None:
+        """The model folder."""
+        self._export(folder)
+
+    def _loss(self, batch: DiffusionBatch, step: int) -> Loss:
+        del step
+        losses = self._diffusion.loss(
+            self._denoiser, batch.z, batch.noise, batch.t, batch.condition
+        )
+        return Loss(losses.mean(), {})

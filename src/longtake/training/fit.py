@@ -1,0 +1,273 @@
+"""The one training loop: accumulation, averaging, logging, checkpoints, interruption, resume."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from longtake.distributed import World
+from longtake.training import state
+from longtake.training.average import EMA
+from longtake.training.log import Log
+from longtake.training.settings import OptimizerConfig, TrainingConfig
+from longtake.training.stage import Phase, Stage
+
+
+class Interrupted(Exception):
+    """The run was asked to stop and has saved itself."""
+
+    def __init__(self, step: int, folder: Path) -> None:
+        super().__init__(f"stopped at step {step}; saved in {folder}")
+        self.step, self.folder = step, folder
+
+
+class Progress(NamedTuple):
+    """How far a run is."""
+
+    step: int
+    steps: int
+    samples_per_second: float
+    values: dict[str, float]
+
+
+def fit(
+    stage: Stage,
+    settings: TrainingConfig,
+    run: Path,
+    world: World,
+    report: Callable[[Progress], None] = lambda _: None,
+) -> None:
+    """Train a stage to its last step, from its last checkpoint if it has one, and export it.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM came; a checkpoint was written first.
+        FloatingPointError: the loss is no number any more.
+    """
+    for phase in stage.phases:
+        world.parallelize(phase.module, phase.methods)
+    optimizers = {p.name: _optimizer(p) for p in stage.phases}
+    average = settings.average and EMA(
+        stage.averaged.parameters(),
+        decay=settings.average.decay,
+        warmup=settings.average.warmup,
+    )
+    found = state.latest(run)
+    step = state.load(found, stage, optimizers, average) if found else 0
+
+    def save() -> None:
+        state.save(run / f"step_{step:08d}", step, stage, optimizers, average, world)
+        if world.main:
+            state.prune(run, settings.keep)
+
+    with _stop_signals() as stop, _log(run, step, settings, world) as log:
+        meter = _Meter(step)
+        for batch in _until(stage.batches(step), settings.steps - step):
+            values = _step(stage, settings, optimizers, batch, step)
+            if average:
+                average.update()
+            step += 1
+            last = step == settings.steps
+            if step % settings.log_every == 0 or last:
+                progress = meter.read(step, settings, values, world)
+                log(step, progress)
+                report(progress)
+            if settings.sample_every and (step % settings.sample_every == 0 or last):
+                _look(stage, average, run / "samples" / f"step_{step:08d}", step, log, world)
+            stopping = world.any(stop.is_set())
+            if step % settings.save_every == 0 or last or stopping:
+                save()
+            if stopping and not last:
+                raise Interrupted(step, run)
+    with _averaged(average):
+        stage.export(run / "model")
+
+
+def _step(
+    stage: Stage,
+    settings: TrainingConfig,
+    optimizers: state.Optimizers,
+    batch: Sequence[Any],
+    step: int,
+) -> dict[str, Tensor]:
+    values: dict[str, Tensor] = {}
+    active = set()
+    for micro in batch:
+        for phase in stage.phases:
+            parts = _backward(stage, phase, settings, micro, step, 1 / len(batch))
+            if parts is not None:
+                active.add(phase.name)
+                for name, value in parts.items():
+                    values[name] = values.get(name, 0) + value.detach() / len(batch)
+    for phase in stage.phases:
+        if phase.name in active:
+            _update(phase, optimizers[phase.name], settings, step, values)
+    return values
+
+
+def _backward(
+    stage: Stage, phase: Phase, settings: TrainingConfig, micro: Any, step: int, share: float
+) -> dict[str, Tensor] | None:
+    with _only_trains(stage.module, phase.module), _precision(stage.module, settings):
+        loss = phase.loss(micro, step)
+        if loss is None:
+            return None
+        (loss.total * share).backward()
+    return {"loss" if phase.name == "main" else f"loss_{phase.name}": loss.total, **loss.parts}
+
+
+def _update(
+    phase: Phase,
+    optimizer: torch.optim.Optimizer,
+    settings: TrainingConfig,
+    step: int,
+    values: dict[str, Tensor],
+) -> None:
+    config = phase.optimizer
+    if config.clip_norm is not None:
+        norm = nn.utils.clip_grad_norm_(phase.module.parameters(), config.clip_norm)
+        values[f"gradient_norm_{phase.name}"] = norm.detach()
+    scale = settings.learning_rate(step) / settings.optimizer.lr
+    for group in optimizer.param_groups:
+        group["lr"] = config.lr * scale
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def _optimizer(phase: Phase) -> torch.optim.Optimizer:
+    config: OptimizerConfig = phase.optimizer
+    return torch.optim.AdamW(
+        phase.module.parameters(),
+        lr=config.lr,
+        betas=config.betas,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+
+
+def _look(
+    stage: Stage, average: EMA | None, folder: Path, step: int, log: Any, world: World
+) -> None:
+    with _averaged(average):
+        stage.module.eval()
+        measures = dict(stage.look(folder))
+        stage.module.train()
+    log.measures(step, measures)
+    world.barrier()
+
+
+@contextmanager
+def _averaged(average: EMA | None) -> Generator[None]:
+    """Averaged weights in place of the raw ones."""
+    if average is None:
+        yield
+        return
+    average.swap()
+    try:
+        yield
+    finally:
+        average.swap()
+
+
+@contextmanager
+def _only_trains(whole: nn.Module, part: nn.Module) -> Generator[None]:
+    """Gradients for one part of a module only."""
+    own = {id(p) for p in part.parameters()}
+    others = [p for p in whole.parameters() if id(p) not in own and p.requires_grad]
+    for parameter in others:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in others:
+            parameter.requires_grad_(True)
+
+
+def _precision(module: nn.Module, settings: TrainingConfig) -> torch.autocast:
+    device = next(module.parameters()).device.type
+    wanted = settings.precision == "bfloat16" or (
+        settings.precision == "auto" and device == "cuda"
+    )
+    return torch.autocast(device, torch.bfloat16, enabled=wanted)
+
+
+def _until(batches: Iterator[Any], count: int) -> Iterator[Any]:
+    for _, batch in zip(range(count), batches, strict=False):
+        yield batch
+
+
+class _Meter:
+    """Rate since the last reading, and the values as plain numbers: the only host sync."""
+
+    def __init__(self, step: int) -> None:
+        self._step, self._time = step, time.perf_counter()
+
+    def read(
+        self, step: int, settings: TrainingConfig, values: dict[str, Tensor], world: World
+    ) -> Progress:
+        plain = {name: float(world.mean(value.float())) for name, value in values.items()}
+        now = time.perf_counter()
+        rate = (step - self._step) * settings.batch / max(now - self._time, 1e-9)
+        self._step, self._time = step, now
+        for name, value in plain.items():
+            if name.startswith("loss") and value != value:
+                raise FloatingPointError(
+                    f"{name} is no number at step {step}; resume from the last checkpoint with a "
+                    "lower training.optimizer.lr or set training.optimizer.clip_norm"
+                )
+        return Progress(step, settings.steps, rate, plain)
+
+
+class _Writer:
+    def __init__(self, log: Log | None, settings: TrainingConfig) -> None:
+        self._log, self._settings = log, settings
+
+    def __call__(self, step: int, progress: Progress) -> None:
+        self.measures(
+            step,
+            {
+                **progress.values,
+                "lr": self._settings.learning_rate(step - 1),
+                "samples_per_second": round(progress.samples_per_second, 3),
+            },
+        )
+
+    def measures(self, step: int, values: dict[str, float]) -> None:
+        if self._log is not None:
+            self._log.write(step, values)
+
+
+@contextmanager
+def _log(run: Path, step: int, settings: TrainingConfig, world: World) -> Generator[_Writer]:
+    if not world.main:
+        yield _Writer(None, settings)
+        return
+    with Log(run, first_step=step, tensorboard=settings.tensorboard) as log:
+        yield _Writer(log, settings)
+
+
+@contextmanager
+def _stop_signals() -> Generator[threading.Event]:
+    """SIGINT and SIGTERM ask for a stop after this step; a second SIGINT stops at once."""
+    stop = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,74 @@
+"""How a stage is trained, whatever it trains."""
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Interval
+
+from longtake.config import Config
+
+
+class OptimizerConfig(Config):
+    """Adam or AdamW; with decay 0 they are the same.
+
+    Attributes:
+        lr: learning rate after warm-up.
+        betas: decay of the first and second moment.
+        weight_decay: decoupled (AdamW).
+        clip_norm: greatest norm of the gradient; None does not clip (both papers).
+    """
+
+    lr: Annotated[float, Gt(0)] = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+    clip_norm: Annotated[float, Gt(0)] | None = None
+
+
+class AverageConfig(Config):
+    """Exponential moving average of the weights."""
+
+    decay: Annotated[float, Interval(gt=0, lt=1)] = 0.9999
+    warmup: bool = True
+
+
+class TrainingConfig(Config):
+    """The loop.
+
+    Attributes:
+        steps: optimiser steps of the whole run.
+        batch: samples a step, over all processes and micro-batches.
+        accumulate: micro-batches a step, on each process.
+        warmup_steps: steps over which the learning rate rises linearly from 0.
+        cooldown_steps: last steps over which it falls linearly to 0.
+        average: EMA; None trains without.
+        precision: of the networks' arithmetic; ``auto`` is bfloat16 on CUDA and float32 elsewhere.
+        seed: everything random in the run follows from it.
+        log_every: steps between lines of ``log.jsonl``.
+        save_every: steps between checkpoints.
+        sample_every: steps between reconstructions or samples to look at; 0 makes none.
+        keep: checkpoints kept.
+        tensorboard: write TensorBoard files too.
+        workers: processes that read videos ahead; 0 reads in the loop.
+    """
+
+    steps: Annotated[int, Ge(1)]
+    batch: Annotated[int, Ge(1)]
+    accumulate: Annotated[int, Ge(1)] = 1
+    optimizer: OptimizerConfig = OptimizerConfig()
+    warmup_steps: Annotated[int, Ge(0)] = 0
+    cooldown_steps: Annotated[int, Ge(0)] = 0
+    average: AverageConfig | None = AverageConfig()
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    seed: int = 0
+    log_every: Annotated[int, Ge(1)] = 50
+    save_every: Annotated[int, Ge(1)] = 1000
+    sample_every: Annotated[int, Ge(0)] = 1000
+    keep: Annotated[int, Ge(1)] = 2
+    tensorboard: bool = False
+    workers: Annotated[int, Ge(0)] = 0
+
+    def learning_rate(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        rise = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
+        left = self.steps - step
+        fall = min(1.0, left / self.cooldown_steps) if self.cooldown_steps else 1.0
+        return self.optimizer.lr * rise * fall

@@ -1,0 +1,100 @@
+"""Checkpoints of a run: everything to go on, in folders that are whole or absent."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+
+from longtake.checkpoint import CheckpointError, read_tensors, whole_folder, write_tensors
+from longtake.distributed import World
+from longtake.training.average import EMA
+from longtake.training.stage import Stage
+
+Optimizers = Mapping[str, torch.optim.Optimizer]
+
+
+def save(
+    folder: Path, step: int, stage: Stage, optimizers: Optimizers, average: EMA | None, world: World
+) -> None:
+    """Write everything needed to go on from ``step``. All processes take part."""
+    options = StateDictOptions(
+        full_state_dict=True, cpu_offload=True, flatten_optimizer_state_dict=True
+    )
+    weights: dict[str, Any] = dict(get_model_state_dict(stage.module, options=options))
+    moments = {
+        name: get_optimizer_state_dict(stage.module, optimizer, options=options)
+        for name, optimizer in optimizers.items()
+    }
+    shadow: dict[str, Any] = {}
+    if average is not None:
+        average.swap()
+        shadow = dict(get_model_state_dict(stage.averaged, options=options))
+        average.swap()
+    if world.main:
+        state = {"step": step, "updates": average.updates if average else 0, "settings": {}}
+        with whole_folder(folder, overwrite=True) as partial:
+            write_tensors(partial / "weights.safetensors", weights)
+            if shadow:
+                write_tensors(partial / "average.safetensors", shadow)
+            for name, values in moments.items():
+                tensors = {k: v for k, v in values.items() if isinstance(v, Tensor)}
+                state["settings"][name] = {k: v for k, v in values.items() if k not in tensors}
+                write_tensors(partial / f"optimizer_{name}.safetensors", tensors)
+            (partial / "state.json").write_text(json.dumps(state))
+    world.barrier()
+
+
+def load(
+    folder: Path, stage: Stage, optimizers: Optimizers, average: EMA | None
+) -> int:
+    """Fill everything from a checkpoint and return the step to go on from."""
+    state = json.loads((folder / "state.json").read_text())
+    options = StateDictOptions(full_state_dict=True, flatten_optimizer_state_dict=True)
+    if average is not None:
+        _set_weights(stage.averaged, read_tensors(folder / "average.safetensors"), options)
+        average.load([p.detach().clone() for p in stage.averaged.parameters()], state["updates"])
+    _set_weights(stage.module, read_tensors(folder / "weights.safetensors"), options)
+    for name, optimizer in optimizers.items():
+        tensors = read_tensors(folder / f"optimizer_{name}.safetensors")
+        set_optimizer_state_dict(
+            stage.module,
+            optimizer,
+            optim_state_dict={**state["settings"][name], **tensors},
+            options=options,
+        )
+    return state["step"]
+
+
+def latest(run: Path) -> Path | None:
+    """The last whole checkpoint of a run."""
+    found = checkpoints(run)
+    return found[-1] if found else None
+
+
+def checkpoints(run: Path) -> Sequence[Path]:
+    """Whole checkpoints of a run, oldest first."""
+    return sorted(p for p in run.glob("step_*") if (p / "state.json").exists())
+
+
+def prune(run: Path, keep: int) -> None:
+    """Remove all but the last ``keep`` checkpoints."""
+    for old in checkpoints(run)[:-keep]:
+        shutil.rmtree(old)
+
+
+def _set_weights(module: torch.nn.Module, weights: dict[str, Tensor], options: Any) -> None:
+    try:
+        set_model_state_dict(module, weights, options=options)
+    except RuntimeError as error:
+        raise CheckpointError(f"the checkpoint does not fit the run's config: {error}") from error
