@@ -1,0 +1,272 @@
+"""A model folder as one object: autoencoder, denoisers and how to sample them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import torch
+from annotated_types import Interval
+
+from longtake.autoencoders import VideoAutoencoder
+from longtake.autoencoders.volume import VolumeAutoencoderConfig
+from longtake.checkpoint import (
+    CheckpointError,
+    load_component,
+    read_config,
+    save_component,
+    whole_folder,
+)
+from longtake.config import Config, nearest, to_dict
+from longtake.denoisers.volume_unet import VolumeUNetConfig
+from longtake.diffusion import (
+    DDIM,
+    AnyGuidance,
+    AnySampler,
+    ClipSampler,
+    Denoiser,
+    Diffusion,
+    Unguided,
+)
+from longtake.generate import LongVideo
+from longtake.latents import Standardisation
+from longtake.rollout import AnyRollout, Draws, OneClip
+
+AnyAutoencoder = VolumeAutoencoderConfig
+AnyDenoiser = VolumeUNetConfig
+
+INDEX = "model_index.json"
+
+
+class Sampling(Config):
+    """How clips are drawn and joined, unless the user says otherwise.
+
+    Attributes:
+        sampler: from noise to a clip.
+        guidance: how conditional and unconditional predictions combine.
+        rollout: how clips become a long video.
+        perturbation: time in [0, 1] of the noise put on given frames (LVDM, conditional latent
+            perturbation; the official level 100 is 0.101); 0 leaves them clean.
+    """
+
+    sampler: AnySampler = DDIM()
+    guidance: AnyGuidance = Unguided()
+    rollout: AnyRollout = OneClip()
+    perturbation: Annotated[float, Interval(ge=0, le=1)] = 0.0
+
+
+class ModelIndex(Config):
+    """``model_index.json``: everything about a model that is not a component's own config.
+
+    Attributes:
+        format: of the folder.
+        fps: frames a second of its videos.
+        standardisation: between the autoencoder's latents and the denoisers'.
+        diffusion: schedule and prediction of the denoisers; None where there is none yet.
+        sampling: defaults.
+        classes: names of the labels.
+        averaged: whether the denoisers' weights are the average over training (EMA).
+        made_by: what made it: the run's preset or the converted checkpoint.
+        weights: SHA-256 of each component's weight file.
+    """
+
+    format: Literal[1] = 1
+    fps: float = 25.0
+    standardisation: Standardisation = Standardisation()
+    diffusion: Diffusion | None = None
+    sampling: Sampling = Sampling()
+    classes: tuple[str, ...] = ()
+    averaged: bool = True
+    made_by: str = ""
+    weights: dict[str, str] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoModel:
+    """A model, ready to use.
+
+    Attributes:
+        index: everything that is not a network.
+        autoencoder: between pixels and latents.
+        denoiser: draws clips; None for an autoencoder alone.
+        between: draws the frames between keyframes (LVDM interpolation), if there is one.
+    """
+
+    index: ModelIndex
+    autoencoder: VideoAutoencoder
+    denoiser: Denoiser | None = None
+    between: Denoiser | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> Self:
+        """Open a model.
+
+        Args:
+            name: a folder, a run's folder, the name of a shipped model, or a hub id.
+            device: where the networks go.
+            dtype: of their weights.
+
+        Raises:
+            CheckpointError: there is none, or it is broken; ConfigError: it does not fit.
+        """
+        folder = find_model(name)
+        index: ModelIndex = read_config(folder / INDEX, ModelIndex)
+        kinds = {"autoencoder": AnyAutoencoder, "denoiser": AnyDenoiser, "between": AnyDenoiser}
+        unknown = index.weights.keys() - kinds.keys()
+        if unknown or "autoencoder" not in index.weights:
+            raise CheckpointError(
+                f"{folder / INDEX}: names components {sorted(index.weights)}, expected "
+                f"autoencoder and, at choice, denoiser and between"
+            )
+        parts = {
+            part: load_component(folder / part, kinds[part], expected).to(device, dtype)
+            for part, expected in index.weights.items()
+        }
+        return cls(index=index, **parts)
+
+    def save_pretrained(
+        self, folder: Path, *, overwrite: bool = False, dtype: torch.dtype | None = None
+    ) -> None:
+        """Write a model folder, whole or not at all; ``dtype`` float16 halves its size."""
+        parts = {"autoencoder": self.autoencoder, "denoiser": self.denoiser, "between": self.between}
+        with whole_folder(folder, overwrite=overwrite) as partial:
+            hashes = {
+                name: save_component(partial / name, part, dtype)
+                for name, part in parts.items()
+                if part is not None
+            }
+            index = self.index.model_copy(update={"weights": hashes})
+            (partial / INDEX).write_text(json.dumps(to_dict(index), indent=2) + "\n")
+
+    def push_to_hub(self, repository: str, *, private: bool = False) -> str:
+        """Upload as a model repository of the Hugging Face hub; returns its address."""
+        import tempfile
+
+        from huggingface_hub import HfApi
+
+        api = HfApi()
+        api.create_repo(repository, private=private, exist_ok=True)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "model"
+            self.save_pretrained(folder)
+            return str(api.upload_folder(repo_id=repository, folder_path=folder))
+
+    def joined(self, *others: "VideoModel") -> "VideoModel":
+        """This model with the components it lacks taken from others of the same autoencoder."""
+        whole = self
+        for other in others:
+            whole = replace(
+                whole,
+                index=whole.index if whole.denoiser else other.index,
+                denoiser=whole.denoiser or other.denoiser,
+                between=whole.between or other.between,
+            )
+        return whole
+
+    def long_video(self, sampling: Sampling | None = None) -> LongVideo:
+        """The model wired to make videos.
+
+        Raises:
+            ValueError: the model is an autoencoder alone.
+        """
+        sampling = sampling or self.index.sampling
+        if self.denoiser is None:
+            raise ValueError("this model is an autoencoder alone: it has no denoiser to draw from")
+        return LongVideo(
+            draws=Draws(
+                clip=self._clips(self.denoiser, sampling),
+                between=self.between and self._clips(self.between, sampling),
+            ),
+            rollout=sampling.rollout,
+            autoencoder=self.autoencoder,
+            standardisation=self.index.standardisation,
+        )
+
+    def label(self, name: str) -> int:
+        """Class index of a name, of a number, or of a part of a name that fits one class only.
+
+        Raises:
+            ValueError: no class has that name.
+        """
+        classes = self.index.classes
+        if name.isdecimal() and int(name) < len(classes):
+            return int(name)
+        wanted = [word.strip().lower() for word in name.split(",")]
+        fits = [i for i, c in enumerate(classes) if all(word in c.lower() for word in wanted)]
+        if len(fits) != 1:
+            if not classes:
+                raise ValueError(f"label {name!r}: this model has no classes")
+            reason = f"fits {len(fits)} classes" if fits else "is no class"
+            raise ValueError(f"label {name!r} {reason} of this model; {nearest(name, classes)}")
+        return fits[0]
+
+    def _clips(self, denoiser: Denoiser, sampling: Sampling) -> ClipSampler:
+        assert self.index.diffusion is not None
+        return ClipSampler(
+            denoiser=denoiser,
+            diffusion=self.index.diffusion,
+            sampler=sampling.sampler,
+            guidance=sampling.guidance,
+            perturbation=sampling.perturbation,
+        )
+
+
+def shipped_models() -> dict[str, Path]:
+    """Models that come with the package, by name."""
+    root = Path(str(resources.files("longtake") / "models"))
+    if not root.is_dir():
+        return {}
+    return {p.name: p for p in sorted(root.iterdir()) if (p / INDEX).exists()}
+
+
+def find_model(name: str | Path) -> Path:
+    """Folder of a model: a folder, a run, a shipped name, or a hub id (downloaded).
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    path = Path(name)
+    for folder in (path, path / "model"):
+        if (folder / INDEX).exists():
+            return folder
+    if path.exists():
+        raise CheckpointError(
+            f"{path}: no model folder (it lacks {INDEX}); expected the output of `longtake fit`, "
+            "`longtake convert` or save_pretrained"
+        )
+    shipped = shipped_models()
+    if str(name) in shipped:
+        return shipped[str(name)]
+    if str(name).count("/") == 1 and not str(name).startswith((".", "/")):
+        return _download(str(name))
+    raise CheckpointError(f"{name}: no such folder or shipped model; {nearest(str(name), list(shipped))}")
+
+
+def _download(repository: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=["*.json", "*.safetensors"]))
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise CheckpointError(
+            f"{repository}: neither a local folder nor reachable on the hub ({type(error).__name__})"
+        ) from error
+
+
+def parts_of(model: VideoModel) -> Sequence[tuple[str, Any]]:
+    """Names and modules of the networks a model has."""
+    parts = (
+        ("autoencoder", model.autoencoder),
+        ("denoiser", model.denoiser),
+        ("between", model.between),
+    )
+    return [(name, part) for name, part in parts if part is not None]
