@@ -2,12 +2,12 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -76,6 +76,19 @@ def load(
     return state["step"]
 
 
+M = TypeVar("M", bound=nn.Module)
+
+
+def unsharded(module: nn.Module, build: Callable[[], M]) -> M:
+    """A copy on the CPU of a module that may be sharded. All processes take part."""
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    weights = get_model_state_dict(module, options=options)
+    copy = build()
+    if weights:
+        copy.load_state_dict(weights)
+    return copy.eval()
+
+
 def latest(run: Path) -> Path | None:
     """The last whole checkpoint of a run."""
     found = checkpoints(run)
@@ -93,7 +106,7 @@ def prune(run: Path, keep: int) -> None:
         shutil.rmtree(old)
 
 
-def _set_weights(module: torch.nn.Module, weights: dict[str, Tensor], options: Any) -> None:
+def _set_weights(module: nn.Module, weights: dict[str, Tensor], options: Any) -> None:
     try:
         set_model_state_dict(module, weights, options=options)
     except RuntimeError as error:

@@ -1,0 +1,287 @@
+"""Every run as one frozen config, and what it does: the unions here are the registry."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Ge
+from pydantic import Field
+from torch import Tensor, nn
+
+from longtake import config
+from longtake.checkpoint import CheckpointError, write_text
+from longtake.config import Config, ConfigError
+from longtake.data.folders import UCF101, SkyTimelapse, Taichi, VideoFolder
+from longtake.data.latents import CachePlan, LatentCache, build_cache
+from longtake.data.loader import Loader
+from longtake.data.order import rank_rows
+from longtake.data.worlds import DoomWorld, MarblesWorld, SkyWorld
+from longtake.diffusion import Diffusion
+from longtake.distributed import World
+from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
+from longtake.model import AnyAutoencoder, AnyDenoiser, ModelIndex, Sampling, VideoModel
+from longtake.training import look
+from longtake.training.autoencoder import AutoencoderStage
+from longtake.training.diffusion import ClipOfLatents, DiffusionStage, LatentBatches
+from longtake.training.fit import Progress, fit
+from longtake.training.log import environment
+from longtake.training.settings import OptimizerConfig, TrainingConfig
+from longtake.training.state import unsharded
+
+AnySource = Annotated[
+    SkyWorld | MarblesWorld | DoomWorld | VideoFolder | UCF101 | SkyTimelapse | Taichi,
+    Field(discriminator="kind"),
+]
+
+Report = Callable[[Progress], None]
+CacheReport = Callable[[int, int], None]
+
+
+class Listener(Config):
+    """What a run tells while it goes: both are called with plain numbers."""
+
+    model_config = {"arbitrary_types_allowed": True, "frozen": True}
+
+    training: Report = lambda _: None
+    cache: CacheReport = lambda done, total: None
+
+
+class AutoencoderRun(Config):
+    """Train an autoencoder.
+
+    Attributes:
+        data: clips of the autoencoder's trained size.
+        validation: clips to reconstruct now and then; those of ``data`` where None.
+        autoencoder: the network.
+        loss: what it is trained on.
+        discriminator: the second optimiser.
+        start: a model whose autoencoder the weights start from.
+        looks: clips that are reconstructed at a time.
+        training: the loop.
+    """
+
+    kind: Literal["autoencoder"] = "autoencoder"
+    data: AnySource
+    validation: AnySource | None = None
+    autoencoder: AnyAutoencoder
+    loss: AutoencoderLossConfig = AutoencoderLossConfig()
+    discriminator: OptimizerConfig = OptimizerConfig(betas=(0.5, 0.9))
+    start: str | None = None
+    looks: Annotated[int, Ge(1)] = 4
+    training: TrainingConfig
+
+    def execute(self, folder: Path, world: World, listen: Listener) -> None:
+        """Train, or go on."""
+        torch.manual_seed(self.training.seed)
+        autoencoder = self.autoencoder.build().to(world.device)
+        if self.start is not None:
+            started = VideoModel.from_pretrained(self.start).autoencoder
+            autoencoder.load_state_dict(started.state_dict())
+        criterion = AutoencoderLoss(self.loss).to(world.device)
+        seen = self.validation or self.data
+        stage = AutoencoderStage(
+            autoencoder,
+            criterion,
+            lambda step: self._clips(step, world),
+            self.training,
+            self.discriminator,
+            world,
+            look=lambda place: look.reconstructions(autoencoder, seen, self.looks, place, world),
+            export=lambda place: self._export(autoencoder, place, world),
+        )
+        fit(stage, self.training, folder, world, listen.training)
+
+    def _clips(self, first_step: int, world: World) -> Iterator[tuple[Tensor, Sequence[int]]]:
+        loader = Loader(
+            self.data,
+            batch=self.training.batch,
+            seed=self.training.seed,
+            rank=world.rank,
+            size=world.size,
+            workers=self.training.workers,
+        )
+        for step, batch in enumerate(loader.batches(first_step), first_step):
+            yield batch.video, rank_rows(step, self.training.batch, world.rank, world.size)
+
+    def _export(self, autoencoder: nn.Module, folder: Path, world: World) -> None:
+        plain = unsharded(autoencoder, self.autoencoder.build)
+        index = ModelIndex(
+            fps=self.data.fps, classes=self.data.classes, averaged=self.training.average is not None
+        )
+        if world.main:
+            VideoModel(index=index, autoencoder=plain).save_pretrained(folder, overwrite=True)
+
+
+class DiffusionRun(Config):
+    """Train a denoiser on an autoencoder's latents.
+
+    Attributes:
+        model: what it is trained on top of: the run or model folder that has the autoencoder, and
+            the denoiser too where ``component`` is ``between``.
+        component: which network of the model this is: ``denoiser`` draws clips (LVDM short and
+            prediction), ``between`` draws the frames between keyframes (LVDM interpolation).
+        data: clips to cache, each some autoencoder clips long.
+        cache: what is encoded.
+        cache_folder: where the cache is shared between runs; the run's own folder where None.
+        clip: which latent frames are trained on, and which of them are given.
+        denoiser: the network.
+        diffusion: schedule, prediction and loss.
+        sampling: how the model is sampled by default.
+        look_frames: length of the videos that are sampled now and then.
+        look_videos: how many at a time.
+        training: the loop.
+    """
+
+    kind: Literal["diffusion"] = "diffusion"
+    model: str
+    component: Literal["denoiser", "between"] = "denoiser"
+    data: AnySource
+    cache: CachePlan = CachePlan()
+    cache_folder: str | None = None
+    clip: ClipOfLatents = ClipOfLatents()
+    denoiser: AnyDenoiser
+    diffusion: Diffusion
+    sampling: Sampling = Sampling()
+    look_frames: Annotated[int, Ge(1)] = 64
+    look_videos: Annotated[int, Ge(1)] = 4
+    training: TrainingConfig
+
+    def execute(self, folder: Path, world: World, listen: Listener) -> None:
+        """Encode what is not encoded yet, then train, or go on."""
+        torch.manual_seed(self.training.seed)
+        base = VideoModel.from_pretrained(self.model, device=world.device)
+        place = Path(self.cache_folder) if self.cache_folder else folder / "latents"
+        cache = build_cache(place, self.data, base.autoencoder, self.cache, world, listen.cache)
+        denoiser = self.denoiser.build().to(world.device)
+        batches = LatentBatches(
+            cache,
+            denoiser.spec,
+            self.clip,
+            self.diffusion,
+            cache.standardisation,
+            seed=self.training.seed,
+            reads=denoiser.reads,
+        )
+        stage = DiffusionStage(
+            denoiser,
+            self.diffusion,
+            batches,
+            self.training,
+            world,
+            look=lambda at: self._look(base, denoiser, cache, at, world),
+            export=lambda at: self._export(base, denoiser, cache, at, world),
+        )
+        fit(stage, self.training, folder, world, listen.training)
+
+    def _model(self, base: VideoModel, denoiser: Any, cache: LatentCache) -> VideoModel:
+        index = ModelIndex(
+            fps=base.index.fps,
+            standardisation=cache.standardisation,
+            diffusion=self.diffusion,
+            sampling=self.sampling,
+            classes=cache.classes,
+            averaged=self.training.average is not None,
+        )
+        return replace(base, index=index, **{self.component: denoiser})
+
+    def _look(
+        self, base: VideoModel, denoiser: nn.Module, cache: LatentCache, folder: Path, world: World
+    ) -> Mapping[str, float]:
+        model = self._model(base, denoiser, cache)
+        if model.denoiser is None:
+            return {}
+        look.samples(
+            model.long_video(),
+            self.look_frames,
+            self.look_videos,
+            len(cache.classes),
+            model.index.fps,
+            folder,
+            world,
+        )
+        return {}
+
+    def _export(
+        self, base: VideoModel, denoiser: nn.Module, cache: LatentCache, folder: Path, world: World
+    ) -> None:
+        plain = unsharded(denoiser, self.denoiser.build)
+        if world.main:
+            self._model(base, plain, cache).save_pretrained(folder, overwrite=True)
+
+
+AnyRun = Annotated[AutoencoderRun | DiffusionRun, Field(discriminator="kind")]
+
+
+def presets() -> dict[str, Path]:
+    """Presets that come with the package, by name."""
+    root = Path(str(resources.files("longtake") / "presets"))
+    return {path.stem: path for path in sorted(root.glob("*.yaml"))}
+
+
+def read_run(preset: str, overrides: Sequence[str] = ()) -> AutoencoderRun | DiffusionRun:
+    """A run from the name of a preset, or from a YAML file.
+
+    Raises:
+        ConfigError: no such preset, or it does not fit; the message names the nearest.
+    """
+    known = presets()
+    path = Path(preset)
+    if preset in known:
+        path = known[preset]
+    elif not path.exists():
+        raise ConfigError(f"there is no preset {preset!r}; {config.nearest(preset, list(known))}")
+    return config.load(path, AnyRun, overrides)
+
+
+def start(
+    run: AutoencoderRun | DiffusionRun,
+    folder: Path,
+    world: World,
+    listen: Listener,
+) -> None:
+    """Carry out a run in its folder; a folder that holds the same run goes on where it stopped.
+
+    Raises:
+        CheckpointError: the folder holds something else.
+    """
+    if world.main:
+        _claim(run, folder)
+    world.barrier()
+    run.execute(folder, world, listen)
+
+
+def finished(folder: Path) -> bool:
+    """Whether a run in this folder has come to its end."""
+    return (folder / "model" / "model_index.json").exists()
+
+
+def _claim(run: AutoencoderRun | DiffusionRun, folder: Path) -> None:
+    """Write the resolved config, or check that the folder holds it already."""
+    path = folder / "config.yaml"
+    if path.exists():
+        stored = config.load(path, AnyRun)
+        differing = _differences(config.to_dict(stored), config.to_dict(run))
+        if differing - {"training.steps", "training.cooldown_steps"}:
+            raise CheckpointError(
+                f"{folder} holds another run (they differ in {', '.join(sorted(differing))}); "
+                "choose another folder or pass --overwrite"
+            )
+    elif folder.exists() and any(folder.iterdir()):
+        raise CheckpointError(f"{folder} exists and holds no run; choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(path, config.to_yaml(run))
+    write_text(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
+
+
+def _differences(a: Any, b: Any, path: str = "") -> set[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return {
+            found
+            for key in a.keys() | b.keys()
+            for found in _differences(a.get(key), b.get(key), f"{path}.{key}".lstrip("."))
+        }
+    return set() if a == b else {path}

@@ -1,0 +1,60 @@
+"""Pictures and videos of a run to look at: reconstructions and samples, as files and contact sheets."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from longtake.autoencoders.base import VideoAutoencoder
+from longtake.data.clips import ClipSource
+from longtake.diffusion import Condition
+from longtake.distributed import World
+from longtake.generate import LongVideo
+from longtake.noise import generator
+from longtake.rollout import Request
+from longtake.video import VideoWriter, contact_sheet, to_model, to_pixels
+
+SHEET = "sheet.png"
+
+
+@torch.no_grad()
+def reconstructions(
+    autoencoder: VideoAutoencoder, source: ClipSource, count: int, folder: Path, world: World
+) -> Mapping[str, float]:
+    """Write clips beside their reconstructions; returns ``psnr`` in dB, of the pixels' mean error."""
+    clips = [
+        source.clip(i % len(source), generator(0, "look", i)).frames for i in range(count)
+    ]
+    weight = next(autoencoder.parameters())
+    rows, errors = [], []
+    for frames in clips:
+        video = to_model(frames)[None].to(weight.device)
+        again = autoencoder.decode(autoencoder.encode(video).mean)
+        errors.append(((again.clamp(-1, 1) - video) / 2).square().mean().item())
+        rows.extend([frames, to_pixels(again[0])])
+    if world.main:
+        pairs = [np.concatenate(rows[i : i + 2], axis=2) for i in range(0, len(rows), 2)]
+        _write(folder, pairs, rows, fps=8)
+    return {"psnr": -10 * float(np.log10(np.mean(errors)))}
+
+
+def samples(
+    video: LongVideo, frames: int, count: int, classes: int, fps: float, folder: Path, world: World
+) -> None:
+    """Write sampled videos, of ``count`` different seeds and, where there are classes, labels."""
+    labels: Tensor = torch.arange(count) * 7 % max(classes, 1)
+    condition = Condition(label=labels if classes else None)
+    parts = list(video(Request(seeds=tuple(range(count)), condition=condition), frames))
+    if world.main:
+        whole = np.concatenate([part.frames for part in parts], axis=1)[:, :frames]
+        _write(folder, list(whole), list(whole), fps=fps)
+
+
+def _write(folder: Path, videos: list[np.ndarray], rows: list[np.ndarray], fps: float) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, frames in enumerate(videos):
+        with VideoWriter(folder / f"{number:02d}.mp4", fps, overwrite=True) as writer:
+            writer.write(frames)
+    contact_sheet(rows, frames_per_row=8).save(folder / SHEET)
