@@ -12,7 +12,6 @@ from annotated_types import Ge
 from pydantic import Field
 from torch import Tensor, nn
 
-from longtake import config
 from longtake.checkpoint import CheckpointError, write_text
 from longtake.config import Config, ConfigError
 from longtake.data.folders import UCF101, SkyTimelapse, Taichi, VideoFolder
@@ -24,7 +23,7 @@ from longtake.diffusion import Diffusion
 from longtake.distributed import World
 from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
 from longtake.model import AnyAutoencoder, AnyDenoiser, ModelIndex, Sampling, VideoModel
-from longtake.training import look
+from longtake import config, look
 from longtake.training.autoencoder import AutoencoderStage
 from longtake.training.diffusion import ClipOfLatents, DiffusionStage, LatentBatches
 from longtake.training.fit import Progress, fit

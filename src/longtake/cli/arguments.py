@@ -1,0 +1,59 @@
+"""Reading of command-line values that need no heavy import."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def seeds(text: str) -> list[int]:
+    """Seeds from ``7``, ``0,3,5`` or ``0..3`` (both ends included).
+
+    Raises:
+        ValueError: of another form.
+    """
+    found: list[int] = []
+    try:
+        for part in text.split(","):
+            first, dots, last = part.partition("..")
+            found.extend(range(int(first), int(last) + 1) if dots else [int(first)])
+    except ValueError:
+        found = []
+    if not found or min(found) < 0:
+        raise ValueError(f"--seed {text!r}: expected numbers such as 7, 0,3,5 or 0..3")
+    return found
+
+
+def video_paths(out: Path, seeds: Sequence[int], suffix: str) -> list[Path]:
+    """A file a seed: ``out`` itself where it names one file, else files in the folder ``out``.
+
+    Raises:
+        ValueError: one file is named for several seeds.
+    """
+    if not out.suffix:
+        out.mkdir(parents=True, exist_ok=True)
+        return [out / f"seed_{seed:04d}{suffix}" for seed in seeds]
+    if len(seeds) > 1:
+        raise ValueError(f"-o {out} names one file for {len(seeds)} seeds; name a folder")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return [out]
+
+
+def device(name: str) -> "torch.device":
+    """A device by name; ``auto`` is CUDA where there is one.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(name)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device {name}: there is no such device here; try cpu") from error
+    return found

@@ -1,0 +1,165 @@
+"""Commands that make something: train, sample, reconstruct, convert."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from longtake.cli import arguments
+
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="settings to change, as a.b=value", show_default=False)
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what stands there")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ... or auto")]
+
+
+def fit(
+    preset: Annotated[str, typer.Argument(help="name of a preset, or a YAML file")],
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="the run's folder; runs/PRESET by default")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train from a preset. The same command again goes on where it stopped.
+
+    Runs on one process, or on many under torchrun.
+    """
+    import shutil
+
+    from longtake import runs
+    from longtake.cli.progress import training
+    from longtake.distributed import join
+    from longtake.training.fit import Interrupted
+
+    run = runs.read_run(preset, overrides or [])
+    folder = out or Path("runs") / Path(preset).stem
+    with join() as world:
+        if overwrite and world.main:
+            shutil.rmtree(folder, ignore_errors=True)
+        world.barrier()
+        try:
+            with training(world.main) as (report, cached):
+                runs.start(run, folder, world, runs.Listener(training=report, cache=cached))
+        except Interrupted as stopped:
+            print(f"{stopped}; the same command goes on from there", file=sys.stderr)
+            raise typer.Exit(130) from stopped
+    if world.main:
+        print(f"{folder / 'model'}: ready; log, checkpoints and samples are in {folder}")
+
+
+def generate(  # noqa: PLR0913
+    model: Annotated[str, typer.Argument(help="shipped name, model folder, run or hub id")],
+    overrides: Overrides = None,
+    frames: Annotated[int, typer.Option(min=1, help="length of each video")] = 64,
+    seed: Annotated[str, typer.Option(help="7, 0,3,5 or 0..3: a video each")] = "0",
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder, or file for one seed")] = Path(
+        "out"
+    ),
+    label: Annotated[str | None, typer.Option(help="class: its number or words of it")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="sampler.steps=N")] = None,
+    fps: Annotated[float | None, typer.Option(help="frames a second; the model's own")] = None,
+    suffix: Annotated[str, typer.Option("--format", help="mp4, mkv, gif or png")] = "mp4",
+    batch: Annotated[int, typer.Option(min=1, help="videos made at once")] = 1,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Make videos of any length; stopped, the same command goes on where it stopped.
+
+    Settings are those of sampling: sampler.steps=50, guidance.kind=classifier_free,
+    guidance.scale=1.5, rollout.kind=autoregressive, perturbation=0.1, ...
+    """
+    from longtake.cli.progress import frames as progress
+    from longtake.generate import Job, write_videos
+    from longtake.model import VideoModel, sampling_with
+
+    chosen = arguments.device(device)
+    opened = VideoModel.from_pretrained(model, device=chosen)
+    extra = [*(overrides or []), *([f"sampler.steps={steps}"] if steps else [])]
+    sampling = sampling_with(opened.index.sampling, extra)
+    video = opened.long_video(sampling)
+    numbers = arguments.seeds(seed)
+    paths = arguments.video_paths(out, numbers, f".{suffix.lstrip('.')}")
+    for first in range(0, len(numbers), batch):
+        some = slice(first, first + batch)
+        job = Job(
+            request=opened.request(numbers[some], label),
+            paths=paths[some],
+            frames=frames,
+            fps=fps or opened.index.fps,
+            identity={
+                "weights": opened.index.weights,
+                "sampling": sampling.model_dump(mode="json"),
+                "label": label,
+            },
+        )
+        began = time.perf_counter()
+        with progress(", ".join(path.name for path in job.paths)) as report:
+            write_videos(video, job, overwrite=overwrite, report=report)
+        seconds = time.perf_counter() - began
+        for path in job.paths:
+            print(f"{path}: {frames} frames, {frames * len(job.paths) / seconds:.1f} frames/s")
+
+
+def reconstruct(
+    model: Annotated[str, typer.Argument(help="shipped name, model folder, run or hub id")],
+    source: Annotated[Path, typer.Argument(help="a video, or a folder of videos")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder")] = Path("out"),
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Encode and decode videos of any length, side by side with the original; prints PSNR."""
+    from longtake.model import VideoModel
+    from longtake.reconstruct import reconstruct_file, videos_under
+
+    opened = VideoModel.from_pretrained(model, device=arguments.device(device))
+    out.mkdir(parents=True, exist_ok=True)
+    for path in videos_under(source):
+        result = reconstruct_file(opened, path, out / f"{path.stem}.mp4", overwrite=overwrite)
+        print(f"{result.path}: {result.frames} frames, PSNR {result.psnr:.2f} dB")
+
+
+convert = typer.Typer(help="Bring official weights in; join models.", no_args_is_help=True)
+
+
+@convert.command("lvdm")
+def convert_lvdm(
+    checkpoint: Annotated[Path, typer.Argument(help="official .ckpt")],
+    config: Annotated[Path, typer.Option(help="official .yaml of the model")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="model folder to write")],
+    raw: Annotated[bool, typer.Option(help="raw weights instead of their average (EMA)")] = False,
+    between: Annotated[
+        Path | None, typer.Option(help="official .ckpt of the interpolation model")
+    ] = None,
+    between_config: Annotated[Path | None, typer.Option(help="its .yaml")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert official LVDM checkpoints: autoencoder, short, prediction, interpolation."""
+    from longtake.export.from_lvdm import convert_lvdm_folder
+
+    if (between is None) != (between_config is None):
+        raise ValueError("--between and --between-config belong together: give both or neither")
+    second = None if between is None else (between, between_config)
+    convert_lvdm_folder(checkpoint, config, out, raw=raw, between=second, overwrite=overwrite)
+    print(f"{out}: ready")
+
+
+@convert.command("join")
+def convert_join(
+    models: Annotated[list[str], typer.Argument(help="models; a later one adds what is missing")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="model folder to write")],
+    half: Annotated[bool, typer.Option("--half", help="store float16 weights")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Join models that share an autoencoder, such as a prediction and an interpolation model."""
+    import torch
+
+    from longtake.model import VideoModel
+
+    opened: list[Any] = [VideoModel.from_pretrained(model) for model in models]
+    joined = opened[0].joined(*opened[1:])
+    joined.save_pretrained(out, overwrite=overwrite, dtype=torch.float16 if half else None)
+    print(f"{out}: ready")

@@ -1,0 +1,71 @@
+"""Progress on the terminal: what is done, how fast, how long still."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from longtake.training.fit import Progress as TrainingProgress
+
+
+@contextmanager
+def frames(name: str) -> Generator[Callable[[int, int], None]]:
+    """A bar over the frames of some videos."""
+    with _bar("{task.fields[rate]:.1f} frames/s") as bar:
+        task = bar.add_task(name, total=None, rate=0.0)
+
+        def report(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, rate=bar.tasks[task].speed or 0.0)
+
+        yield report
+
+
+@contextmanager
+def training(
+    shown: bool,
+) -> Generator[tuple[Callable[["TrainingProgress"], None], Callable[[int, int], None]]]:
+    """A bar over a run's steps, and one over the clips it encodes first."""
+    with _bar("{task.fields[rate]:.2f}/s {task.fields[text]}", shown) as bar:
+        tasks: dict[str, int] = {}
+
+        def task(name: str) -> int:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=None, rate=0.0, text="")
+            return tasks[name]
+
+        def cached(done: int, total: int) -> None:
+            number = task("encode clips")
+            bar.update(number, completed=done, total=total, rate=bar.tasks[number].speed or 0.0)
+
+        def report(progress: "TrainingProgress") -> None:
+            text = " ".join(f"{k} {v:.4g}" for k, v in progress.values.items() if "loss" in k)
+            bar.update(
+                task("train steps"),
+                completed=progress.step,
+                total=progress.steps,
+                rate=progress.samples_per_second,
+                text=text,
+            )
+
+        yield report, cached
+
+
+def _bar(rate: str, shown: bool = True) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(rate),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not shown,
+    )
