@@ -1,0 +1,66 @@
+"""The residual block of ADM, steered by an embedding; every frame is convolved alone."""
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from longtake.nn.norm import GroupNorm
+from longtake.nn.resample import FrameConv
+
+
+class ResidualBlock(nn.Module):
+    """Two normalised convolutions and a shortcut.
+
+    Args:
+        channels: of the input.
+        out_channels: of the output.
+        embedding: width of the embedding.
+        groups: of the normalisations.
+        scale_shift: the embedding scales and shifts the second normalisation; else it is added
+            before it.
+        resample: halves or doubles the frame, on both paths, where given.
+        zero: start with the second convolution at zero, hence as the shortcut alone.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        *,
+        embedding: int,
+        groups: int,
+        scale_shift: bool = True,
+        resample: Callable[[Tensor], Tensor] | None = None,
+        zero: bool = True,
+    ) -> None:
+        super().__init__()
+        self.scale_shift = scale_shift
+        self.resample = resample
+        self.norm_in = GroupNorm(channels, groups)
+        self.conv_in = FrameConv(channels, out_channels)
+        self.embed = nn.Linear(embedding, 2 * out_channels if scale_shift else out_channels)
+        self.norm_out = GroupNorm(out_channels, groups)
+        self.conv_out = FrameConv(out_channels, out_channels)
+        same = channels == out_channels
+        self.skip = nn.Identity() if same else nn.Linear(channels, out_channels)
+        if zero:
+            nn.init.zeros_(self.conv_out.weight)
+            nn.init.zeros_(self.conv_out.bias)  # pyright: ignore[reportArgumentType]
+
+    def forward(
+        self, x: Float[Tensor, "b f h w c"], emb: Float[Tensor, "b #f d"]
+    ) -> Float[Tensor, "b f h2 w2 c2"]:
+        """Transform ``x``; ``emb`` has been through its nonlinearity, one row a clip or a frame."""
+        h = F.silu(self.norm_in(x))
+        if self.resample is not None:
+            h, x = self.resample(h), self.resample(x)
+        h = self.conv_in(h)
+        steer = self.embed(emb)[:, :, None, None, :]
+        if self.scale_shift:
+            scale, shift = steer.chunk(2, dim=-1)
+            h = self.norm_out(h, scale, shift)
+        else:
+            h = self.norm_out(h + steer)
+        return self.skip(x) + self.conv_out(F.silu(h))
