@@ -1,1 +1,1 @@
-"""export."""
+"""Weights from official code in, and out to others' formats."""

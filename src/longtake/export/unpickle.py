@@ -1,0 +1,268 @@
+"""Unpickles without running anything that is in the pickle.
+
+A pickle is a program. This unpickler knows a handful of names (tensors, storages, plain
+containers, numpy scalars). Unlike ``torch.load(weights_only=True)`` it steps over what training
+leaves around the weights (OmegaConf settings, Lightning callbacks, optimizer states): such names
+become an inert ``Foreign``, never imported, never called. Any other name is refused.
+"""
+
+import pickle
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from io import BufferedIOBase
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, UntypedStorage
+
+SURROUNDINGS = frozenset(
+    {
+        "__main__",
+        "antlr4",
+        "argparse",
+        "collections",
+        "datetime",
+        "enum",
+        "ldm",
+        "lightning",
+        "lightning_fabric",
+        "lightning_utilities",
+        "lvdm",
+        "main",
+        "numpy",
+        "omegaconf",
+        "pathlib",
+        "pytorch_lightning",
+        "taming",
+        "torch",
+        "torchmetrics",
+        "typing",
+        "utils",
+    }
+)
+"""Packages whose objects lie around the weights in official checkpoints; they are stepped over."""
+
+PLAIN = frozenset(
+    f"{module}.{name}"
+    for module in ("builtins", "__builtin__")
+    for name in (
+        "bool",
+        "bytearray",
+        "bytes",
+        "dict",
+        "float",
+        "int",
+        "list",
+        "object",
+        "slice",
+        "str",
+        "tuple",
+        "type",
+    )
+) | {"copyreg._reconstructor", "copy_reg._reconstructor"}
+"""Names of Python's own that pickles of such objects have; they are stepped over."""
+
+
+class RefusedError(pickle.UnpicklingError):
+    """A pickle that names what no checkpoint needs. The message is the name."""
+
+
+class Inert:
+    """An object of a pickle: what the pickle does to it after it is made does nothing."""
+
+    def __setstate__(self, state: object) -> None: ...
+
+
+class Foreign(Inert):
+    """Stands for whatever is not known here. Whatever is done to it does nothing."""
+
+    origin = "an unknown object"
+
+    def __new__(cls, *_: Any, **__: Any) -> "Foreign":
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def __call__(self, *_: Any, **__: Any) -> "Foreign":
+        return Foreign()
+
+    def __setitem__(self, key: object, value: object) -> None: ...
+
+    def append(self, item: object) -> None:
+        """Do nothing; pickles of lists call it."""
+
+    def extend(self, items: object) -> None:
+        """Do nothing; pickles of lists call it."""
+
+    def add(self, item: object) -> None:
+        """Do nothing; pickles of sets call it."""
+
+    def __repr__(self) -> str:
+        return self.origin
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage(Inert):
+    """A run of numbers in the file, fetched once, when it is first asked for."""
+
+    dtype: torch.dtype
+    count: int
+    fetch: Callable[[], UntypedStorage]
+
+    @cached_property
+    def data(self) -> UntypedStorage:
+        """The bytes."""
+        return self.fetch()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredTensor(Inert):
+    """A tensor that is still in its file."""
+
+    storage: Storage
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    def read(self) -> Tensor:
+        """The tensor. Two that share a storage in the file share their memory."""
+        empty = torch.empty(0, dtype=self.storage.dtype)
+        return empty.set_(self.storage.data, self.offset, self.size, self.stride)  # pyright: ignore[reportArgumentType]
+
+
+class Unpickler(pickle.Unpickler):
+    """Python's own, with every way to a name closed but those to ``KNOWN``."""
+
+    def __init__(
+        self,
+        file: BufferedIOBase,
+        storage: Callable[[torch.dtype, str, int], Storage] | None = None,
+    ) -> None:
+        super().__init__(file, encoding="latin1")
+        self._storage = storage
+        self._foreign = cache(_foreign)
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What a name stands for. Nothing is imported.
+
+        Raises:
+            RefusedError: a name that no checkpoint needs.
+        """
+        full = f"{module}.{name}"
+        if full in KNOWN:
+            return KNOWN[full]
+        if full in PLAIN or module.partition(".")[0] in SURROUNDINGS:
+            return self._foreign(full)
+        raise RefusedError(full)
+
+    def persistent_load(self, pid: Any) -> Storage | type[Foreign]:
+        """A storage, by the key under which the file has it; anything else is foreign."""
+        match pid:
+            case ("storage", _StorageType(dtype=dtype), str(key), _, int(count), *view):
+                if self._storage is None or count < 0 or any(view):
+                    raise pickle.UnpicklingError("a storage in an unknown place")
+                return self._storage(dtype, key, count)
+        return Foreign
+
+
+def _foreign(origin: str) -> type[Foreign]:
+    return type("Foreign", (Foreign,), {"origin": origin})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _StorageType(Inert):
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class _Known(Inert):
+    """A name that builds plain data when it is called."""
+
+    build: Callable[..., Any]
+
+    def __call__(self, *args: Any) -> Any:
+        return self.build(*args)
+
+
+class _Mapping(Inert, dict):
+    """An ordered dictionary without its attributes, which a pickle could set."""
+
+
+class _NumpyType(Inert):
+    """A plain type of numpy's; its byte order is told by ``__setstate__``."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        self._code, self._order = code, "<"
+
+    def __setstate__(self, state: Any) -> None:
+        self._order = ">" if state[1] == ">" else "<"
+
+    def scalar(self, data: bytes) -> Any:
+        """The number of these bytes; what is no number is foreign."""
+        if not re.fullmatch(r"[fiubc]\d{1,2}", self._code):
+            return Foreign()
+        return np.frombuffer(data, np.dtype(self._order + self._code))[0]
+
+
+def _tensor(storage: Any, offset: int, size: Any, stride: Any, *_: Any) -> StoredTensor | Foreign:
+    """A view of a storage, checked to lie within it."""
+    if not isinstance(storage, Storage):
+        return Foreign()
+    size, stride = tuple(map(int, size)), tuple(map(int, stride))
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    inside = min((offset, *size, *stride)) >= 0 and (0 in size or last < storage.count)
+    if not inside:
+        raise pickle.UnpicklingError("a tensor that reaches beyond its storage")
+    return StoredTensor(storage=storage, offset=offset, size=size, stride=stride)
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """How protocol 2 writes bytes."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"bytes in encoding {encoding!r}")
+    return text.encode("latin1")
+
+
+def _known() -> dict[str, Any]:
+    kinds = {
+        "Double": torch.float64,
+        "Float": torch.float32,
+        "Half": torch.float16,
+        "BFloat16": torch.bfloat16,
+        "Long": torch.int64,
+        "Int": torch.int32,
+        "Short": torch.int16,
+        "Char": torch.int8,
+        "Byte": torch.uint8,
+        "Bool": torch.bool,
+        "ComplexDouble": torch.complex128,
+        "ComplexFloat": torch.complex64,
+        "Untyped": torch.uint8,
+    }
+    known: dict[str, Any] = {
+        f"{module}.{kind}Storage": _StorageType(dtype=dtype)
+        for kind, dtype in kinds.items()
+        for module in ("torch", "torch.cuda", "torch.storage")
+    }
+    for module in ("builtins", "__builtin__"):
+        for build in (set, frozenset, complex):
+            known[f"{module}.{build.__name__}"] = _Known(build)
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        known[f"{module}.scalar"] = _Known(lambda kind, data: kind.scalar(data))
+    return known | {
+        "collections.OrderedDict": _Known(_Mapping),
+        "_codecs.encode": _Known(_latin1),
+        "numpy.dtype": _Known(_NumpyType),
+        "torch.Size": _Known(tuple),
+        "torch._utils._rebuild_tensor": _Known(_tensor),
+        "torch._utils._rebuild_tensor_v2": _Known(_tensor),
+        "torch._utils._rebuild_parameter": _Known(lambda tensor, *_: tensor),
+        "torch._utils._rebuild_parameter_with_state": _Known(lambda tensor, *_: tensor),
+    }
+
+
+KNOWN = _known()
+"""All names that a pickle can reach, and what is made in their stead."""
