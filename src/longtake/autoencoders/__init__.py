@@ -1,5 +1,14 @@
 """Autoencoders: between a clip and its latent."""
 
 from longtake.autoencoders.base import Posterior, StreamDecoder, VideoAutoencoder
+from longtake.autoencoders.streaming import WindowDecoder
+from longtake.autoencoders.volume import VolumeAutoencoder, VolumeAutoencoderConfig
 
-__all__ = ["Posterior", "StreamDecoder", "VideoAutoencoder"]
+__all__ = [
+    "Posterior",
+    "StreamDecoder",
+    "VideoAutoencoder",
+    "VolumeAutoencoder",
+    "VolumeAutoencoderConfig",
+    "WindowDecoder",
+]
