@@ -3,6 +3,7 @@
 A discriminated union on ``kind`` is a registry; the unions themselves stand in ``runs``.
 """
 
+import copy
 import difflib
 import hashlib
 import json
@@ -32,11 +33,11 @@ def load(path: Path, kind: Any, overrides: Sequence[str] = ()) -> Any:
     Raises:
         ConfigError: no such file, no valid YAML, unknown key, missing key or unfit value.
     """
-    return parse(kind, read(path, overrides))
+    return parse(kind, override(kind, read(path), overrides))
 
 
-def read(path: Path, overrides: Sequence[str] = ()) -> Any:
-    """Plain data of a YAML file with ``a.b=value`` overrides applied, not yet checked."""
+def read(path: Path) -> Any:
+    """Plain data of a YAML file, not yet checked."""
     try:
         data = yaml.safe_load(path.read_text()) or {}
     except OSError as error:
@@ -45,8 +46,36 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Any:
         raise ConfigError(f"{path}: no valid YAML ({' '.join(str(error).split())})") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping, got {type(data).__name__}")
-    for override in overrides:
-        _override(data, override)
+    return data
+
+
+def override(kind: Any, data: Any, overrides: Sequence[str]) -> Any:
+    """Plain data with ``a.b=value`` overrides applied.
+
+    Where an override changes a ``kind``, fields that the new kind does not have are dropped.
+
+    Args:
+        kind: the config class, or union, that the data is for.
+        data: left as it is.
+        overrides: of the form ``a.b=value``, the value in YAML.
+
+    Raises:
+        ConfigError: of another form.
+    """
+    data = copy.deepcopy(data)
+    pairs = [_pair(text) for text in overrides]
+    for path, value in sorted(pairs, key=lambda pair: pair[0][-1] != "kind"):
+        node = data
+        for key in path[:-1]:
+            node = node.setdefault(key, {}) if isinstance(node, dict) else None
+        if not isinstance(node, dict):
+            raise ConfigError(f"override of {'.'.join(path)}: {'.'.join(path[:-1])} is no mapping")
+        changed = path[-1] == "kind" and node.get("kind") != value
+        node[path[-1]] = value
+        if changed:
+            fields = _fields_at(kind, _tagged(data, path[:-1]))
+            for name in node.keys() - fields if fields else ():
+                del node[name]
     return data
 
 
@@ -84,20 +113,25 @@ def nearest(word: str, options: Sequence[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(options)}"
 
 
-def _override(data: dict[str, Any], override: str) -> None:
-    dotted, equals, value = override.partition("=")
-    if not equals:
-        raise ConfigError(f"override {override!r} must have the form a.b=value")
-    *parents, leaf = dotted.split(".")
-    node: Any = data
-    for key in parents:
-        node = node.setdefault(key, {})
-        if not isinstance(node, dict):
-            raise ConfigError(f"override {override!r}: {key!r} is no mapping")
+def _pair(text: str) -> tuple[list[str], Any]:
+    dotted, equals, value = text.partition("=")
+    if not equals or not dotted:
+        raise ConfigError(f"override {text!r} must have the form a.b=value")
     try:
-        node[leaf] = yaml.safe_load(value)
+        return dotted.split("."), yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ConfigError(f"override {override!r}: {value!r} is no valid YAML value") from error
+        raise ConfigError(f"override {text!r}: {value!r} is no valid YAML value") from error
+
+
+def _tagged(data: Any, path: Sequence[str]) -> list[str]:
+    """A path through plain data with the kinds that unions are told by, as errors name it."""
+    parts = [data["kind"]] if "kind" in data else []
+    for key in path:
+        data = data[key]
+        parts.append(key)
+        if isinstance(data, dict) and "kind" in data:
+            parts.append(data["kind"])
+    return parts
 
 
 def _describe(error: Any, kind: Any) -> str:

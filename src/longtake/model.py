@@ -19,20 +19,23 @@ from longtake.checkpoint import (
     save_component,
     whole_folder,
 )
-from longtake.config import Config, nearest, to_dict
+from longtake.config import Config, nearest, override, parse, to_dict
 from longtake.denoisers.volume_unet import VolumeUNetConfig
 from longtake.diffusion import (
+    ABSENT,
     DDIM,
     AnyGuidance,
     AnySampler,
     ClipSampler,
+    Condition,
     Denoiser,
     Diffusion,
     Unguided,
 )
 from longtake.generate import LongVideo
 from longtake.latents import Standardisation
-from longtake.rollout import AnyRollout, Draws, OneClip
+from longtake.noise import derive
+from longtake.rollout import AnyRollout, Draws, OneClip, Request
 
 AnyAutoencoder = VolumeAutoencoderConfig
 AnyDenoiser = VolumeUNetConfig
@@ -55,6 +58,15 @@ class Sampling(Config):
     guidance: AnyGuidance = Unguided()
     rollout: AnyRollout = OneClip()
     perturbation: Annotated[float, Interval(ge=0, le=1)] = 0.0
+
+
+def sampling_with(sampling: Sampling, overrides: Sequence[str]) -> Sampling:
+    """Sampling with ``a.b=value`` overrides, such as ``sampler.steps=50``.
+
+    Raises:
+        ConfigError: the message names the nearest valid field.
+    """
+    return parse(Sampling, override(Sampling, to_dict(sampling), overrides))
 
 
 class ModelIndex(Config):
@@ -189,6 +201,32 @@ class VideoModel:
             autoencoder=self.autoencoder,
             standardisation=self.index.standardisation,
         )
+
+    def request(self, seeds: Sequence[int], label: str | None = None) -> Request:
+        """Videos to ask a long video for.
+
+        Args:
+            seeds: one a video.
+            label: of all; ``none`` withholds it; where None, each seed has a class of its own.
+
+        Raises:
+            ValueError: no class has that name.
+        """
+        if not self.index.classes or self.denoiser is None or "label" not in self.denoiser.reads:
+            if label is not None:
+                raise ValueError(f"label {label!r}: this model was trained without classes")
+            return Request(seeds=tuple(seeds))
+        if label is None:
+            rows = [derive(seed, "label") % len(self.index.classes) for seed in seeds]
+        else:
+            rows = [ABSENT if label == "none" else self.label(label)] * len(seeds)
+        return Request(seeds=tuple(seeds), condition=Condition(label=torch.tensor(rows)))
+
+    def titles(self, request: Request) -> list[str]:
+        """``: class`` of each requested video, empty where it has none."""
+        label = request.condition.label
+        rows = [ABSENT] * len(request.seeds) if label is None else label.tolist()
+        return [f": {self.index.classes[row]}" if row >= 0 else "" for row in rows]
 
     def label(self, name: str) -> int:
         """Class index of a name, of a number, or of a part of a name that fits one class only.

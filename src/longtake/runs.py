@@ -12,18 +12,17 @@ from annotated_types import Ge
 from pydantic import Field
 from torch import Tensor, nn
 
+from longtake import config, look
 from longtake.checkpoint import CheckpointError, write_text
 from longtake.config import Config, ConfigError
 from longtake.data.folders import UCF101, SkyTimelapse, Taichi, VideoFolder
 from longtake.data.latents import CachePlan, LatentCache, build_cache
 from longtake.data.loader import Loader
-from longtake.data.order import rank_rows
 from longtake.data.worlds import DoomWorld, MarblesWorld, SkyWorld
 from longtake.diffusion import Diffusion
 from longtake.distributed import World
 from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
 from longtake.model import AnyAutoencoder, AnyDenoiser, ModelIndex, Sampling, VideoModel
-from longtake import config, look
 from longtake.training.autoencoder import AutoencoderStage
 from longtake.training.diffusion import ClipOfLatents, DiffusionStage, LatentBatches
 from longtake.training.fit import Progress, fit
@@ -103,8 +102,8 @@ class AutoencoderRun(Config):
             size=world.size,
             workers=self.training.workers,
         )
-        for step, batch in enumerate(loader.batches(first_step), first_step):
-            yield batch.video, rank_rows(step, self.training.batch, world.rank, world.size)
+        for batch in loader.batches(first_step):
+            yield batch.video, batch.number
 
     def _export(self, autoencoder: nn.Module, folder: Path, world: World) -> None:
         plain = unsharded(autoencoder, self.autoencoder.build)

@@ -41,6 +41,18 @@ def video_paths(out: Path, seeds: Sequence[int], suffix: str) -> list[Path]:
     return [out]
 
 
+def size(text: str) -> tuple[int, int]:
+    """Height and width from ``64`` or ``48x64``.
+
+    Raises:
+        ValueError: of another form.
+    """
+    parts = text.split("x")
+    if len(parts) > 2 or not all(part.isdecimal() and int(part) for part in parts):
+        raise ValueError(f"size {text!r}: expected a number such as 64, or HEIGHTxWIDTH as 48x64")
+    return int(parts[0]), int(parts[-1])
+
+
 def device(name: str) -> "torch.device":
     """A device by name; ``auto`` is CUDA where there is one.
 

@@ -100,25 +100,38 @@ def generate(  # noqa: PLR0913
         with progress(", ".join(path.name for path in job.paths)) as report:
             write_videos(video, job, overwrite=overwrite, report=report)
         seconds = time.perf_counter() - began
-        for path in job.paths:
-            print(f"{path}: {frames} frames, {frames * len(job.paths) / seconds:.1f} frames/s")
+        rate = frames * len(job.paths) / seconds
+        for path, title in zip(job.paths, opened.titles(job.request), strict=True):
+            print(f"{path}: {frames} frames, {rate:.1f} frames/s{title}")
 
 
 def reconstruct(
     model: Annotated[str, typer.Argument(help="shipped name, model folder, run or hub id")],
     source: Annotated[Path, typer.Argument(help="a video, or a folder of videos")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder")] = Path("out"),
+    size: Annotated[
+        str | None, typer.Option(help="resize and crop frames to 64 or HEIGHTxWIDTH")
+    ] = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
 ) -> None:
     """Encode and decode videos of any length, side by side with the original; prints PSNR."""
+    from longtake.cli.progress import frames as progress
     from longtake.model import VideoModel
     from longtake.reconstruct import reconstruct_file, videos_under
 
     opened = VideoModel.from_pretrained(model, device=arguments.device(device))
     out.mkdir(parents=True, exist_ok=True)
     for path in videos_under(source):
-        result = reconstruct_file(opened, path, out / f"{path.stem}.mp4", overwrite=overwrite)
+        with progress(path.name) as report:
+            result = reconstruct_file(
+                opened.autoencoder,
+                path,
+                out / f"{path.stem}.mp4",
+                size=None if size is None else arguments.size(size),
+                overwrite=overwrite,
+                report=report,
+            )
         print(f"{result.path}: {result.frames} frames, PSNR {result.psnr:.2f} dB")
 
 

