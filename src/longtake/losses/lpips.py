@@ -1,0 +1,131 @@
+"""LPIPS on VGG16 (Zhang et al. 2018), with the user's files, as the official LVDM code has it."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import MinLen
+from jaxtyping import Float
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from longtake.checkpoint import CheckpointError
+from longtake.losses.distance import FrameDistance, Perceptual, freeze, unit_difference
+
+SHIFT = (-0.030, -0.088, -0.188)
+SCALE = (0.458, 0.448, 0.450)
+"""ImageNet's mean and deviation, for pixels in [-1, 1]."""
+
+SLICES = (
+    (64, (0, 2)),
+    (128, (5, 7)),
+    (256, (10, 12, 14)),
+    (512, (17, 19, 21)),
+    (512, (24, 26, 28)),
+)
+"""Channels, and the places of the convolutions in torchvision's VGG16, up to each tap."""
+
+_CONVOLUTION = re.compile(r"(?:^|\.)(?:net\.slice\d|features)\.(\d+)\.(weight|bias)$")
+_HEAD = re.compile(r"(?:^|\.)lin(\d)\.model\.1\.weight$")
+
+
+class LPIPS(Perceptual):
+    """The learned distance of the papers. Its weights are not ours to give.
+
+    Attributes:
+        files: one file with everything, or VGG16 (torchvision's ``vgg16-397923af.pth``) and the
+            heads (``vgg.pth``). As safetensors, or as ``torch.save`` wrote them, which is read by
+            torch's restricted unpickler. Names as in taming-transformers, lpips or torchvision.
+    """
+
+    kind: Literal["lpips"] = "lpips"
+    files: Annotated[tuple[str, ...], MinLen(1)]
+
+    def build(self) -> "LPIPSDistance":
+        """The distance, with the weights in the files.
+
+        Raises:
+            CheckpointError: a file cannot be read, or weights are missing.
+        """
+        weights: dict[str, Tensor] = {}
+        for file in self.files:
+            weights |= _read(Path(file))
+        return LPIPSDistance(weights)
+
+
+class LPIPSDistance(FrameDistance):
+    """Built by ``LPIPS``.
+
+    Unlike the official code there is no dropout before the heads: there it is active whenever
+    the model trains, by mistake.
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.register_buffer("shift", torch.tensor(SHIFT)[:, None, None], persistent=False)
+        self.register_buffer("scale", torch.tensor(SCALE)[:, None, None], persistent=False)
+        self.convolutions = nn.ModuleDict()
+        channels_in = 3
+        for channels, places in SLICES:
+            for place in places:
+                self.convolutions[str(place)] = nn.Conv2d(channels_in, channels, 3, padding=1)
+                channels_in = channels
+        self.heads = nn.ModuleList(nn.Conv2d(width, 1, 1, bias=False) for width, _ in SLICES)
+        self._load(weights)
+        freeze(self)
+
+    def forward(
+        self, x: Float[Tensor, "n 3 h w"], y: Float[Tensor, "n 3 h w"]
+    ) -> Float[Tensor, "n"]:
+        """Sum over taps of the mean over pixels of the weighted difference of unit features."""
+        taps = zip(self.heads, self.features(x), self.features(y), strict=True)
+        each = [head(unit_difference(a, b)).float().mean((1, 2, 3)) for head, a, b in taps]
+        return torch.stack(each).sum(0)
+
+    def features(self, x: Float[Tensor, "n 3 h w"]) -> list[Tensor]:
+        """After the last ReLU before each pooling: relu1_2, 2_2, 3_3, 4_3, 5_3."""
+        h = (x - self.shift) / self.scale
+        found: list[Tensor] = []
+        for _, places in SLICES:
+            if found:
+                h = nn.functional.max_pool2d(h, 2)
+            for place in places:
+                h = nn.functional.relu(self.convolutions[str(place)](h))
+            found.append(h)
+        return found
+
+    def _load(self, weights: Mapping[str, Tensor]) -> None:
+        ours: dict[str, Tensor] = {}
+        for name, tensor in weights.items():
+            if match := _CONVOLUTION.search(name):
+                ours[f"convolutions.{match[1]}.{match[2]}"] = tensor
+            elif match := _HEAD.search(name):
+                ours[f"heads.{match[1]}.weight"] = tensor
+        missing = sorted(self.state_dict().keys() - ours.keys())
+        if missing:
+            part = "the heads (vgg.pth)" if missing[0].startswith("heads") else "VGG16"
+            raise CheckpointError(
+                f"LPIPS lacks {len(missing)} of its weights, {missing[0]} first; "
+                f"name the file with {part} too"
+            )
+        self.load_state_dict(ours)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    except Exception as error:  # what a damaged file raises can be of any type
+        raise CheckpointError(
+            f"{path}: holds more than weights or is damaged ({type(error).__name__}); "
+            "write the weights anew as safetensors"
+        ) from error
+    return found.get("state_dict", found)
