@@ -1,6 +1,7 @@
 """What a denoiser may look at besides the noisy latent."""
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,10 +18,11 @@ class KnownFrames:
     """Frames of the clip that are given (LVDM prediction and interpolation).
 
     Attributes:
-        z: latent that holds the given frames, with noise of time ``t`` on them already.
+        z: latent that holds the given frames. They are clean where a clip is asked for or a loss is
+            taken, which put noise on them; what a denoiser sees has it.
         mask: True where a frame is given.
         t: time of that noise in [0, 1]; 0 is clean, negative: not told to the network. A little
-            noise keeps errors from piling up over a long rollout (LVDM conditional latent
+            noise keeps errors from piling up over a long rollout (LVDM, conditional latent
             perturbation).
     """
 
@@ -54,12 +56,12 @@ class Condition:
     label: Int[Tensor, "b"] | None = None
     text: Float[Tensor, "b n d"] | None = None
 
-    def null(self, *, tell_noise: bool = True) -> "Condition":
+    def null(self, *, tell_noise: bool = False) -> "Condition":
         """The same batch with nothing given: what classifier-free guidance contrasts with.
 
         Args:
-            tell_noise: keep the noise level of known frames in the embedding, as in training;
-                the official LVDM sampler leaves it out.
+            tell_noise: tell the noise level of known frames nevertheless, as the official LVDM
+                training does and its sampler does not.
         """
         known = self.known
         if known is not None:
@@ -74,33 +76,44 @@ class Condition:
 
     def rows(self, index: Int[Tensor, "n"]) -> "Condition":
         """The condition of some samples of the batch, in the order of ``index``."""
-        return _map(self, lambda x: x[index])
+        return self._map(lambda x: x[index.to(x.device)])
 
     @staticmethod
-    def cat(parts: "list[Condition]") -> "Condition":
+    def cat(parts: "Sequence[Condition]") -> "Condition":
         """Several batches of equal kind as one."""
-        first = parts[0]
-        return Condition(**{
-            f.name: None
-            if getattr(first, f.name) is None
-            else _cat([getattr(part, f.name) for part in parts])
-            for f in fields(first)
-        })
+        known = [part.known for part in parts if part.known is not None]
+        assert len(known) in (0, len(parts))
+        return Condition(
+            known=KnownFrames(
+                z=torch.cat([k.z for k in known]),
+                mask=torch.cat([k.mask for k in known]),
+                t=torch.cat([k.t for k in known]),
+            )
+            if known
+            else None,
+            previous=_cat([part.previous for part in parts]),
+            label=_cat([part.label for part in parts]),
+            text=_cat([part.text for part in parts]),
+        )
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Condition":
-        """Move tensors to a device, floating ones to a dtype."""
-        return _map(self, lambda x: x.to(device, dtype if x.is_floating_point() else None))
+        """Move tensors to a device, floating ones to a dtype; times keep theirs, for precision."""
+        moved = self._map(lambda x: x.to(device, dtype if x.is_floating_point() else None))
+        if self.known is None or moved.known is None:
+            return moved
+        return replace(moved, known=replace(moved.known, t=self.known.t.to(device)))
+
+    def _map(self, f: Callable[[Tensor], Tensor]) -> "Condition":
+        known = self.known
+        return Condition(
+            known=known and KnownFrames(z=f(known.z), mask=f(known.mask), t=f(known.t)),
+            previous=None if self.previous is None else f(self.previous),
+            label=None if self.label is None else f(self.label),
+            text=None if self.text is None else f(self.text),
+        )
 
 
-def _map(value, f):
-    if value is None or isinstance(value, Tensor):
-        return None if value is None else f(value)
-    return type(value)(**{x.name: _map(getattr(value, x.name), f) for x in fields(value)})
-
-
-def _cat(values):
-    if isinstance(values[0], Tensor):
-        return torch.cat(values)
-    return type(values[0])(**{
-        x.name: _cat([getattr(v, x.name) for v in values]) for x in fields(values[0])
-    })
+def _cat(parts: Sequence[Tensor | None]) -> Tensor | None:
+    given = [part for part in parts if part is not None]
+    assert len(given) in (0, len(parts))
+    return torch.cat(given) if given else None

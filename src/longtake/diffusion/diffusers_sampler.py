@@ -1,0 +1,148 @@
+"""Samplers of diffusers behind one adapter, so none of them is written again."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Interval
+from jaxtyping import Float
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from longtake.config import nearest
+from longtake.diffusion.sampler import Bounds, Denoise, Sampler, clamp
+from longtake.diffusion.schedule import STEPS, NoiseSchedule
+from longtake.noise import SampleNoise
+
+SCHEDULERS = (
+    "DDIM",
+    "DDPM",
+    "DEISMultistep",
+    "DPMSolverMultistep",
+    "DPMSolverSinglestep",
+    "EulerAncestralDiscrete",
+    "EulerDiscrete",
+    "HeunDiscrete",
+    "KDPM2AncestralDiscrete",
+    "KDPM2Discrete",
+    "LCM",
+    "PNDM",
+    "TCD",
+    "UniPCMultistep",
+)
+"""Names as in diffusers, without their ending "Scheduler"."""
+
+Plain = bool | int | float | str
+
+_LARGEST_BETA = 0.999
+"""Of a table that ends in pure noise, as Nichol and Dhariwal cut it."""
+
+
+class DiffusersSampler(Sampler):
+    """Any scheduler of diffusers that walks a variance-preserving path.
+
+    The scheduler is given our noise levels as a table of betas and our estimates as v, which every
+    one of them reads and which, unlike epsilon, is well defined where no signal is left. Where it
+    draws noise, each sample draws from its own stream.
+
+    Attributes:
+        scheduler: name in diffusers without its ending, such as ``DPMSolverMultistep``.
+        steps: as the scheduler counts them: HeunDiscrete and the KDPM2 pair call the denoiser
+            about twice a step, PNDM up to ten times more in all.
+        options: arguments of the scheduler's constructor or of its ``step``, such as
+            ``{"use_karras_sigmas": true}`` or ``{"eta": 1.0}``.
+    """
+
+    kind: Literal["diffusers"] = "diffusers"
+    scheduler: str = "DPMSolverMultistep"
+    steps: Annotated[int, Interval(ge=1, le=STEPS)] = 25
+    options: dict[str, Plain] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _scheduler_exists(self) -> "DiffusersSampler":
+        if self.scheduler not in SCHEDULERS:
+            raise ValueError(
+                f"there is no scheduler {self.scheduler!r}; {nearest(self.scheduler, SCHEDULERS)}"
+            )
+        return self
+
+    def __call__(
+        self,
+        denoise: Denoise,
+        z: Float[Tensor, "b ..."],
+        schedule: NoiseSchedule,
+        noise: SampleNoise,
+        bounds: Bounds | None = None,
+    ) -> Float[Tensor, "b ..."]:
+        """Walk the scheduler's times; all of its tables stay on the host."""
+        scheduler, arguments = self._build(schedule)
+        if "generator" in inspect.signature(scheduler.step).parameters:
+            arguments["generator"] = _streams(noise)
+        scheduler.set_timesteps(self.steps, device="cpu")
+        x = z * float(scheduler.init_noise_sigma)
+        for index in scheduler.timesteps:
+            z = scheduler.scale_model_input(x, index)
+            t = (float(index) + 1) / STEPS
+            alpha, sigma = _level(schedule, t)
+            x0 = clamp(denoise(z, t), bounds)
+            v = (alpha * z - x0) / sigma
+            x = scheduler.step(v, index, x, return_dict=False, **arguments)[0]
+        return x
+
+    def _build(self, schedule: NoiseSchedule) -> tuple[Any, dict[str, Any]]:
+        """The scheduler, and what its ``step`` is told."""
+        import diffusers
+
+        kind = getattr(diffusers, f"{self.scheduler}Scheduler")
+        ours = {
+            "num_train_timesteps": STEPS,
+            "trained_betas": _betas(schedule),
+            "prediction_type": "v_prediction",
+            "clip_sample": False,
+        }
+        built, told = _parameters(kind.__init__), _parameters(kind.step)
+        free = {name for name in built if name not in ours}
+        defaults: Mapping[str, Plain] = {"timestep_spacing": "trailing"}
+        for name in self.options:
+            if name not in free and name not in told:
+                raise ValueError(
+                    f"{self.scheduler} takes no option {name!r}; "
+                    f"{nearest(name, sorted(free | told))}"
+                )
+        settings = {**defaults, **self.options, **ours}
+        scheduler = kind(**{name: value for name, value in settings.items() if name in built})
+        return scheduler, {k: v for k, v in self.options.items() if k in told and k not in built}
+
+
+def _parameters(function: Any) -> set[str]:
+    """Names of a function's arguments that an option may set."""
+    fixed = {"self", "model_output", "timestep", "sample", "generator", "return_dict"}
+    return set(inspect.signature(function).parameters) - fixed
+
+
+def _betas(schedule: NoiseSchedule) -> list[float]:
+    """DDPM's table of a schedule.
+
+    Raises:
+        ValueError: the path does not preserve variance.
+    """
+    times = torch.arange(STEPS + 1, dtype=torch.float64, device="cpu") / STEPS
+    alpha, sigma = schedule(times)
+    if not torch.allclose(alpha**2 + sigma**2, torch.ones_like(times)):
+        raise ValueError(
+            f"the {schedule.kind} schedule does not preserve variance, and the schedulers of "
+            "diffusers that are adapted here do; use the sampler ddim, which is Euler's on a flow"
+        )
+    return (1 - (alpha[1:] / alpha[:-1]) ** 2).clamp_max(_LARGEST_BETA).tolist()
+
+
+def _level(schedule: NoiseSchedule, t: float) -> tuple[float, float]:
+    alpha, sigma = schedule(torch.tensor(t, dtype=torch.float64, device="cpu"))
+    return alpha.item(), sigma.item()
+
+
+def _streams(noise: SampleNoise) -> list[torch.Generator]:
+    """A generator a sample, seeded from the sample's own stream: diffusers draws a row of each."""
+    seeds = noise.normal((2,)).cpu().view(torch.int64).flatten().tolist()
+    return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
