@@ -1,0 +1,6 @@
+"""Worlds that longtake carries: endless labelled video, made by seed."""
+
+from longtake.data.worlds.base import EmbeddedWorld
+from longtake.data.worlds.sky import SkyWorld
+
+__all__ = ["EmbeddedWorld", "SkyWorld"]

@@ -1,0 +1,66 @@
+"""What colours sky, clouds and land have at each elevation of the sun."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+NIGHT, DUSK, LOW_SUN, DAY, NOON = -0.30, -0.03, 0.13, 0.42, 0.80
+"""The elevations of the sun, in heights of the picture, at which colours are given."""
+
+# sRGB of 255 at each of them.
+_TABLE = {
+    "zenith": ((15, 21, 52), (42, 46, 104), (78, 124, 188), (34, 98, 196), (24, 86, 196)),
+    "middle": ((28, 40, 82), (150, 84, 126), (176, 180, 190), (98, 160, 226), (86, 150, 226)),
+    "horizon": ((50, 66, 108), (244, 140, 92), (255, 208, 150), (188, 218, 242), (180, 216, 246)),
+    "glow": ((150, 170, 214), (255, 170, 92), (255, 226, 160), (255, 250, 226), (255, 253, 240)),
+    "lit": ((122, 134, 170), (250, 142, 120), (255, 226, 188), (255, 255, 255), (255, 255, 255)),
+    "shadow": ((40, 47, 80), (98, 66, 112), (158, 136, 152), (160, 174, 198), (158, 174, 202)),
+    "grey": ((62, 70, 100), (122, 92, 122), (172, 158, 158), (186, 194, 206), (190, 198, 210)),
+    "far": ((27, 36, 66), (104, 70, 104), (146, 126, 116), (104, 142, 166), (98, 142, 170)),
+    "middle_land": ((17, 24, 46), (58, 42, 68), (84, 84, 68), (70, 112, 88), (66, 114, 88)),
+    "near": ((7, 10, 20), (22, 18, 30), (36, 42, 28), (36, 74, 36), (36, 80, 36)),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Palette:
+    """Colours in [0, 1], one a time; ``grey`` dulls the others, ``glow`` surrounds the disc."""
+
+    zenith: Float[Tensor, "t 3"]
+    middle: Float[Tensor, "t 3"]
+    horizon: Float[Tensor, "t 3"]
+    glow: Float[Tensor, "t 3"]
+    lit: Float[Tensor, "t 3"]
+    shadow: Float[Tensor, "t 3"]
+    grey: Float[Tensor, "t 3"]
+    far: Float[Tensor, "t 3"]
+    middle_land: Float[Tensor, "t 3"]
+    near: Float[Tensor, "t 3"]
+
+    @classmethod
+    def at(cls, sun: Float[Tensor, "t"], gloom: float) -> Self:
+        """Colours under a sun of some elevations, dulled by clouds as ``gloom`` in [0, 1] says."""
+        colours = _between(sun)
+        for name in ("lit", "shadow", "horizon", "glow"):
+            colours[name] = torch.lerp(colours[name], colours["grey"], _DULLED[name] * gloom)
+        return cls(**colours)
+
+
+_DULLED = {"lit": 0.35, "shadow": 0.15, "horizon": 0.45, "glow": 0.5}
+
+
+def night(sun: Float[Tensor, "t"]) -> Float[Tensor, "t"]:
+    """How much of the night there is, in [0, 1]: for stars and moon."""
+    return ((DUSK - 0.06 - sun) / 0.12).clamp(0, 1)
+
+
+def _between(sun: Float[Tensor, "t"]) -> dict[str, Float[Tensor, "t 3"]]:
+    known = torch.tensor([NIGHT, DUSK, LOW_SUN, DAY, NOON])
+    sun = sun.float().clamp(NIGHT, NOON - 1e-4)
+    above = torch.searchsorted(known, sun, right=True)
+    share = ((sun - known[above - 1]) / (known[above] - known[above - 1]))[:, None]
+    tables = {name: torch.tensor(table) / 255 for name, table in _TABLE.items()}
+    return {n: torch.lerp(table[above - 1], table[above], share) for n, table in tables.items()}

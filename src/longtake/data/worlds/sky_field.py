@@ -1,0 +1,154 @@
+"""A plane of clouds that boil and drift, seen in perspective: a sum of waves, not yet coloured.
+
+Any time can be asked directly. Only the rows that a camera sees are ever made, each as fine as its
+pixels, so nothing flickers towards the horizon and no supersampling is needed.
+
+Lengths on the plane are in units of the picture's height as seen in the top row.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from longtake.noise import generator
+
+HORIZON = 0.82
+"""Where the plane of clouds would end, in heights from the top."""
+SKYLINE = 0.80
+"""No land is ever lower than this, in heights from the top, so no cloud is needed below it."""
+NEARNESS = 0.25
+"""Keeps the horizon's clouds at a finite distance, (HORIZON + NEARNESS) / NEARNESS."""
+WAVES_PER_UNIT = 4.0
+"""Spacing of the wave numbers: a wave in every so many cycles a unit."""
+MOST_WAVES = 104
+"""Along x; twice as many along z. Draws are always made for all of them."""
+LIGHT_REACH = 0.07
+"""How far towards the horizon, in units, light is looked for."""
+FALL = 1.75
+"""Exponent by which a wave's amplitude falls with its number."""
+LONGEST = 0.7
+"""Cycles a unit below which waves are held back."""
+STRETCH = 1.25
+"""Clouds are longer across the view than along it by so much."""
+DTYPE = torch.float64
+"""Exact enough that a frame's bytes depend neither on its batch nor on the number of threads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudPlane:
+    """How a picture of one size looks at the plane: shared by all videos.
+
+    Attributes:
+        amplitude: of each wave.
+        along: synthesis along z at each row and at a place towards the light, re and im stacked.
+        across: synthesis along x, a matrix a row.
+        lost: deviation of what is finer than a row's pixels.
+        elevation: of each row above the horizon, in heights.
+    """
+
+    amplitude: Float[Tensor, "x z"]
+    along: Float[Tensor, "z2 n"]
+    across: Float[Tensor, "rows x2 w"]
+    lost: Float[Tensor, "rows"]
+    elevation: Float[Tensor, "rows"]
+
+    @property
+    def waves(self) -> int:
+        """Along x."""
+        return self.across.shape[1] // 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clouds:
+    """The waves of one video.
+
+    Attributes:
+        phase: of each wave at time zero, in turns.
+        rate: by which it grows a frame, in turns: boiling and wind.
+    """
+
+    phase: Float[Tensor, "x z"]
+    rate: Float[Tensor, "x z"]
+
+    @classmethod
+    def draw(cls, seed: int, wind: tuple[float, float], boil: float) -> "Clouds":
+        """Clouds under a wind (x and z, in units a frame). ``boil``: turns a frame at one cycle."""
+        x, z = _wave_numbers()
+        random = generator(seed, "waves")
+        shape = (len(x), len(z))
+        phase = torch.rand(shape, generator=random, dtype=torch.float64)
+        boiling = torch.randn(shape, generator=random) * boil * _size(x, z).sqrt()
+        drift = x[:, None] * wind[0] + z * wind[1]
+        return cls(phase=phase, rate=boiling.double() - drift)
+
+    def __call__(
+        self, plane: CloudPlane, times: Float[Tensor, "t"]
+    ) -> tuple[Float[Tensor, "t rows w"], Float[Tensor, "t rows w"]]:
+        """The field, of unit variance where nothing is lost, and the same towards the light."""
+        n, rows = plane.waves, len(plane.elevation)
+        turns = self.phase[:n, : 2 * n] + times[:, None, None] * self.rate[:n, : 2 * n]
+        angle = (turns - turns.floor()).float() * (2 * math.pi)
+        waves = torch.cat([angle.cos() * plane.amplitude, angle.sin() * plane.amplitude], -1)
+        lines = (waves.to(plane.along.dtype) @ plane.along).unflatten(-1, (2, 2, rows))
+        lines = rearrange(lines, "t x part place rows -> rows (place t) (part x)")
+        field = rearrange(lines @ plane.across, "rows (place t) w -> place t rows w", place=2)
+        return field[0].float(), field[1].float()
+
+
+@lru_cache(maxsize=8)
+def cloud_plane(height: int, width: int) -> CloudPlane:
+    """The plane of clouds as a picture of one size shows it."""
+    rows = math.ceil(SKYLINE * height)
+    waves = min(MOST_WAVES, max(16, height))
+    row = torch.arange(rows, dtype=torch.float64)
+    elevation = HORIZON - (row + 0.5) / height
+    distance = (HORIZON + NEARNESS) / (elevation + NEARNESS)
+    column = (torch.arange(width, dtype=torch.float64) + 0.5 - width / 2) / height
+    every_x, every_z = _wave_numbers()
+    x, z = every_x[:waves], every_z[: 2 * waves]
+    blur_x = _blur(x, distance / height)
+    blur_z = _blur(z, distance**2 / (HORIZON + NEARNESS) / height)
+    power = _amplitude(every_x, every_z).square()
+    power = power / (power.sum() / 2)
+    amplitude = power[:waves, : 2 * waves].sqrt()
+    kept = (blur_x.square() @ amplitude.square() * blur_z.square()).sum(1) / 2
+    at = 2 * math.pi * z[:, None] * torch.cat([distance, distance + LIGHT_REACH])
+    cosine, sine = at.cos() * blur_z.T.repeat(1, 2), at.sin() * blur_z.T.repeat(1, 2)
+    at = 2 * math.pi * x[:, None] * (distance[:, None, None] * column)
+    across = torch.cat([at.cos(), -at.sin()], 1) * blur_x.repeat(1, 2)[..., None]
+    return CloudPlane(
+        amplitude=amplitude.float(),
+        along=torch.cat([torch.cat([cosine, sine], 1), torch.cat([-sine, cosine], 1)]).to(DTYPE),
+        across=across.to(DTYPE),
+        lost=(1 - kept).clamp(min=0).sqrt().float(),
+        elevation=elevation.float(),
+    )
+
+
+@lru_cache(maxsize=1)
+def _wave_numbers() -> tuple[Float[Tensor, "x"], Float[Tensor, "z"]]:
+    """Cycles a unit, unevenly spaced so that no sky repeats; along z in both signs, by size."""
+    random = generator(0, "sky", "wave numbers")
+    jitter = torch.rand((3, MOST_WAVES), generator=random, dtype=torch.float64)
+    steps = (torch.arange(MOST_WAVES) + jitter) / WAVES_PER_UNIT
+    return steps[0], torch.stack([steps[1], -steps[2]], 1).flatten()
+
+
+def _amplitude(x: Float[Tensor, "x"], z: Float[Tensor, "z"]) -> Float[Tensor, "x z"]:
+    """Falls with the wave number; the longest are held back, so that no view is all cloud."""
+    size = _size(x, z)
+    return size**-FALL * (1 - torch.exp(-((size / LONGEST) ** 4)))
+
+
+def _size(x: Float[Tensor, "x"], z: Float[Tensor, "z"]) -> Float[Tensor, "x z"]:
+    return torch.hypot(x[:, None], z / STRETCH)
+
+
+def _blur(waves: Float[Tensor, "n"], pixel: Float[Tensor, "rows"]) -> Float[Tensor, "rows n"]:
+    """How much of each wave is left within a pixel of some length: a Gaussian of half its size."""
+    return torch.exp(-((math.pi * waves * pixel[:, None]) ** 2) / 2)
