@@ -1,0 +1,30 @@
+"""Videos as files: read frame by frame, exactly; written chunk by chunk; pixels for networks."""
+
+from longtake.video.errors import VideoError
+from longtake.video.join import concatenate
+from longtake.video.pixels import contact_sheet, to_model, to_pixels, write_image
+from longtake.video.read import (
+    VideoInfo,
+    frame_seconds,
+    open_video,
+    probe,
+    read_clip,
+    stream_video,
+)
+from longtake.video.write import VideoWriter
+
+__all__ = [
+    "VideoError",
+    "VideoInfo",
+    "VideoWriter",
+    "concatenate",
+    "contact_sheet",
+    "frame_seconds",
+    "open_video",
+    "probe",
+    "read_clip",
+    "stream_video",
+    "to_model",
+    "to_pixels",
+    "write_image",
+]

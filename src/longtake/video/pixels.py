@@ -1,0 +1,80 @@
+"""Pixels: uint8 ``(T, H, W, 3)`` outside, float ``(3, T, H, W)`` in [-1, 1] inside; contact sheets."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from longtake.video.errors import VideoError, cannot_write
+
+GAP, BACKGROUND = 2, 255
+
+
+def to_model(frames: UInt8[np.ndarray | Tensor, "t h w 3"]) -> Float[Tensor, "3 t h w"]:
+    """Pixels for a network, on the device of a tensor that is given."""
+    pixels = torch.as_tensor(np.ascontiguousarray(frames) if _is_array(frames) else frames)
+    return rearrange(pixels, "t h w c -> c t h w").float() / 127.5 - 1
+
+
+def to_pixels(video: Float[Tensor, "3 t h w"]) -> UInt8[np.ndarray, "t h w 3"]:
+    """The inverse of ``to_model``: rounded, not cut; what is outside [-1, 1] is clamped."""
+    pixels = ((video.detach().float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return rearrange(pixels, "c t h w -> t h w c").cpu().contiguous().numpy()
+
+
+def contact_sheet(
+    rows: Sequence[UInt8[np.ndarray, "_ _ _ 3"]], frames_per_row: int = 8
+) -> Image.Image:
+    """A row a video, of frames at even distances from its first to its last.
+
+    Raises:
+        ValueError: no video is given.
+    """
+    if not rows:
+        raise ValueError("a contact sheet needs at least one video, got none")
+    strips = [_strip(frames, frames_per_row) for frames in rows]
+    width = max(strip.shape[1] for strip in strips)
+    height = sum(strip.shape[0] + GAP for strip in strips) - GAP
+    sheet = np.full((height, width, 3), BACKGROUND, np.uint8)
+    top = 0
+    for strip in strips:
+        sheet[top : top + strip.shape[0], : strip.shape[1]] = strip
+        top += strip.shape[0] + GAP
+    return Image.fromarray(sheet)
+
+
+def write_image(
+    path: Path | str, image: Image.Image | UInt8[np.ndarray, "h w 3"], *, overwrite: bool = False
+) -> None:
+    """Write a picture, complete or not at all; the suffix chooses the format.
+
+    Raises:
+        VideoError: something stands there already, or it cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise VideoError(f"{path} exists; choose another place or pass --overwrite")
+    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    try:
+        picture.save(partial)
+        partial.replace(path)
+    except (OSError, ValueError) as error:
+        partial.unlink(missing_ok=True)
+        raise cannot_write(error, path, partial) from error
+
+
+def _is_array(frames: np.ndarray | Tensor) -> bool:
+    return isinstance(frames, np.ndarray)
+
+
+def _strip(frames: np.ndarray, count: int) -> np.ndarray:
+    places = np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)
+    gap = np.full((frames.shape[1], GAP, 3), BACKGROUND, np.uint8)
+    parts = [part for place in places for part in (frames[place], gap)]
+    return np.concatenate(parts[:-1], axis=1)

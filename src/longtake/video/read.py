@@ -1,0 +1,276 @@
+"""Reading of videos: any container, frame-exact, frame numbers and seconds kept apart.
+
+A video is a file, or a folder of pictures in natural order of their names.
+"""
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.error import InvalidDataError
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from jaxtyping import UInt8
+
+from longtake.video import pictures
+from longtake.video.errors import VideoError, reading
+from longtake.video.orientation import upright, written_size
+from longtake.video.timeline import Timeline, timeline, video_stream
+
+FOLDER_FPS = Fraction(25)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoInfo:
+    """What a video is.
+
+    Attributes:
+        path: of the file or folder.
+        frames: how many there are.
+        fps: frames a second; their mean where the rate varies.
+        height: in pixels, upright.
+        width: in pixels, upright.
+        seconds: length.
+        variable_rate: frames are not shown equally long.
+    """
+
+    path: Path
+    frames: int
+    fps: Fraction
+    height: int
+    width: int
+    seconds: float
+    variable_rate: bool
+
+
+def probe(path: Path | str, folder_fps: Fraction | float = FOLDER_FPS) -> VideoInfo:
+    """Look at a video: its packets are read, and its first frame is decoded.
+
+    Args:
+        path: a file, or a folder of pictures.
+        folder_fps: frames a second of a folder of pictures, which cannot say it.
+
+    Raises:
+        VideoError: no such file, no video, broken or truncated.
+    """
+    path = Path(path)
+    if path.is_dir():
+        files = pictures.files(path)
+        height, width = pictures.size(files[0])
+        fps, frames, variable = as_rate(folder_fps), len(files), False
+        seconds = float(frames / fps)
+    else:
+        line = timeline(path)
+        frames = line.frames
+        with _opened(path, "SLICE") as (container, stream):
+            first = next(_pixels(path, container.decode(stream), container), None)
+            rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
+        if first is None:
+            raise VideoError(f"{path}: no video, none of its frames can be decoded")
+        height, width = first.shape[:2]
+        fps, seconds, variable = _rate(line, [Fraction(rate) for rate in rates if rate])
+    return VideoInfo(
+        path=path,
+        frames=frames,
+        fps=fps,
+        height=height,
+        width=width,
+        seconds=seconds,
+        variable_rate=variable,
+    )
+
+
+def frame_seconds(path: Path | str, folder_fps: Fraction | float = FOLDER_FPS) -> np.ndarray:
+    """When each frame is shown, in seconds since the first.
+
+    Raises:
+        VideoError: as ``probe``, or the file does not keep times.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return np.arange(len(pictures.files(path))) / float(folder_fps)
+    line = timeline(path)
+    if line.ticks is None:
+        raise VideoError(f"{path}: does not say when its frames are shown")
+    return (line.ticks - line.ticks[0]) * float(line.tick_seconds)
+
+
+def read_clip(
+    path: Path | str, start_frame: int, frames: int, stride: int = 1
+) -> UInt8[np.ndarray, "t h w 3"]:
+    """Some frames of a video, decoded from the nearest key frame before them on.
+
+    Args:
+        path: a file, or a folder of pictures.
+        start_frame: number of the first one, from 0.
+        frames: how many.
+        stride: one frame in so many is taken.
+
+    Raises:
+        VideoError: the video does not have these frames, or they are broken.
+    """
+    path = Path(path)
+    if start_frame < 0 or frames < 1 or stride < 1:
+        raise ValueError(
+            f"start_frame={start_frame}, frames={frames}, stride={stride}: expected a start from "
+            "0, at least one frame and a stride from 1"
+        )
+    wanted = range(start_frame, start_frame + frames * stride, stride)
+    if path.is_dir():
+        files = pictures.files(path)
+        _check_range(path, wanted, len(files))
+        return pictures.read([files[number] for number in wanted])
+    line = timeline(path)
+    _check_range(path, wanted, line.frames)
+    clip = _clip_by_time(path, line, wanted)
+    return _clip_by_number(path, wanted) if clip is None else clip
+
+
+def open_video(
+    path: Path | str, folder_fps: Fraction | float = FOLDER_FPS
+) -> tuple[UInt8[np.ndarray, "t h w 3"], Fraction]:
+    """All frames of a video, and frames a second.
+
+    Raises:
+        VideoError: no such file, no video, broken or truncated.
+    """
+    chunks = list(stream_video(path, chunk_frames=64))
+    return _joined(Path(path), chunks), probe(path, folder_fps).fps
+
+
+def stream_video(
+    path: Path | str, chunk_frames: int = 16
+) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
+    """All frames of a video, some at a time, in memory that does not depend on its length.
+
+    Raises:
+        VideoError: no such file, no video, broken or truncated.
+    """
+    path = Path(path)
+    if path.is_dir():
+        files = pictures.files(path)
+        for first in range(0, len(files), chunk_frames):
+            yield pictures.read(files[first : first + chunk_frames])
+        return
+    with _opened(path, "AUTO") as (container, stream):
+        frames = _pixels(path, container.decode(stream), container)
+        while chunk := list(islice(frames, chunk_frames)):
+            yield _stacked(path, chunk)
+
+
+def as_rate(fps: Fraction | float) -> Fraction:
+    """Frames a second as a fraction that files can keep."""
+    return Fraction(fps).limit_denominator(1001)
+
+
+@contextmanager
+def _opened(path: Path, threads: str) -> Generator[tuple[InputContainer, VideoStream]]:
+    with reading(path), av.open(path) as container:
+        stream = video_stream(container, path)
+        stream.thread_type = threads
+        yield container, stream
+
+
+def _pixels(
+    path: Path, frames: Iterator[VideoFrame], container: InputContainer
+) -> Iterator[np.ndarray]:
+    size, number = written_size(container.metadata), 0
+    while True:
+        try:
+            frame = next(frames)
+        except StopIteration:
+            return
+        except InvalidDataError as error:
+            raise VideoError(f"{path}: frame {number} is broken ({error.strerror})") from error
+        yield upright(frame, size)
+        number += 1
+
+
+def _clip_by_time(path: Path, line: Timeline, wanted: range) -> np.ndarray | None:
+    """The clip, or None where the file's frames do not come at the times that it told."""
+    if line.ticks is None:
+        return None
+    first = line.ticks[wanted.start]
+    before = line.keys[line.keys <= first][-2:]
+    with _opened(path, "SLICE") as (container, stream):
+        size = written_size(container.metadata)
+        for key in reversed(before):
+            container.seek(int(key), stream=stream)
+            frames = (f for f in _decode_from_key(path, container, stream) if (f.pts or 0) >= first)
+            clip = []
+            for number, frame in enumerate(frames, wanted.start):
+                if number >= line.frames or frame.pts != line.ticks[number]:
+                    break
+                if number in wanted:
+                    clip.append(upright(frame, size))
+                if len(clip) == len(wanted):
+                    return _stacked(path, clip)
+    return None
+
+
+def _decode_from_key(
+    path: Path, container: InputContainer, stream: VideoStream
+) -> Iterator[VideoFrame]:
+    started = False
+    for packet in container.demux(stream):
+        started = started or packet.is_keyframe
+        if not started:
+            continue
+        try:
+            yield from packet.decode()
+        except InvalidDataError as error:
+            seconds = float((packet.pts or 0) * (stream.time_base or 1))
+            raise VideoError(
+                f"{path}: the frame at {seconds:.2f} s is broken ({error.strerror})"
+            ) from error
+
+
+def _clip_by_number(path: Path, wanted: range) -> np.ndarray:
+    with _opened(path, "SLICE") as (container, stream):
+        frames = _pixels(path, container.decode(stream), container)
+        clip = list(islice(frames, wanted.start, wanted[-1] + 1, wanted.step))
+    if len(clip) < len(wanted):
+        raise VideoError(f"{path}: ends before frame {wanted[len(clip)]}")
+    return _stacked(path, clip)
+
+
+def _check_range(path: Path, wanted: range, frames: int) -> None:
+    if wanted[-1] >= frames:
+        raise VideoError(
+            f"{path}: has {frames} frames, but frames {wanted[0]} to {wanted[-1]} were asked for"
+        )
+
+
+def _stacked(path: Path, frames: Sequence[np.ndarray]) -> np.ndarray:
+    if len({frame.shape for frame in frames}) > 1:
+        raise VideoError(f"{path}: its frames are not all of one size")
+    return np.stack(frames)
+
+
+def _joined(path: Path, chunks: Sequence[np.ndarray]) -> np.ndarray:
+    if not chunks:
+        raise VideoError(f"{path}: no video, none of its frames can be decoded")
+    if len({chunk.shape[1:] for chunk in chunks}) > 1:
+        raise VideoError(f"{path}: its frames are not all of one size")
+    return np.concatenate(chunks)
+
+
+def _rate(line: Timeline, told: Sequence[Fraction]) -> tuple[Fraction, float, bool]:
+    """Frames a second, length in seconds and whether the rate varies."""
+    if line.ticks is None or line.frames == 1:
+        fps = told[0] if told else FOLDER_FPS
+        return fps, float(line.frames / fps), False
+    steps = np.diff(line.ticks)
+    variable = bool(np.ptp(steps) > 1)
+    span_seconds = int(line.ticks[-1] - line.ticks[0]) * line.tick_seconds
+    mean = (line.frames - 1) / span_seconds
+    rates = [as_rate(mean)] if variable or not told else told
+    fps = min(rates, key=lambda rate: abs(rate - mean))
+    last_seconds = line.last_ticks * line.tick_seconds or 1 / mean
+    return fps, float(span_seconds + last_seconds), variable
