@@ -18,20 +18,15 @@ from longtake.noise import SampleNoise
 SCHEDULERS = (
     "DDIM",
     "DDPM",
-    "DEISMultistep",
     "DPMSolverMultistep",
-    "DPMSolverSinglestep",
     "EulerAncestralDiscrete",
     "EulerDiscrete",
     "HeunDiscrete",
-    "KDPM2AncestralDiscrete",
-    "KDPM2Discrete",
     "LCM",
-    "PNDM",
-    "TCD",
     "UniPCMultistep",
 )
-"""Names as in diffusers, without their ending "Scheduler"."""
+"""Names as in diffusers, without their ending "Scheduler". Each of them ends in the clean estimate
+itself, which DEISMultistep, PNDM and TCD do not, and needs no further package."""
 
 Plain = bool | int | float | str
 
@@ -48,8 +43,7 @@ class DiffusersSampler(Sampler):
 
     Attributes:
         scheduler: name in diffusers without its ending, such as ``DPMSolverMultistep``.
-        steps: as the scheduler counts them: HeunDiscrete and the KDPM2 pair call the denoiser
-            about twice a step, PNDM up to ten times more in all.
+        steps: as the scheduler counts them: HeunDiscrete calls the denoiser twice a step.
         options: arguments of the scheduler's constructor or of its ``step``, such as
             ``{"use_karras_sigmas": true}`` or ``{"eta": 1.0}``.
     """

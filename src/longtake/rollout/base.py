@@ -28,7 +28,7 @@ class DrawClips(Protocol):
         ...
 
     def __call__(self, condition: Condition, seeds: Sequence[int]) -> Tensor:
-        """Latents ``(B, C, *dims)``."""
+        """Latents ``(B, C, *dims)``; frames that are given come back as they were given."""
         ...
 
 

@@ -20,7 +20,8 @@ class Hierarchical(Rollout):
 
     Attributes:
         keys: rollout of the keyframes.
-        clips_a_step: keyframe clips that are drawn before their pairs are filled together.
+        clips_a_step: keyframe clips that are drawn before their pairs are filled together; more of
+            them take more memory and give the same video.
     """
 
     kind: Literal["hierarchical"] = "hierarchical"
@@ -41,10 +42,16 @@ class Hierarchical(Rollout):
         for _ in range(self.clips_a_step):
             clip, inner = self.keys.step(draws, request, inner)
             keys.extend(clip.unbind(axis))
-        z = self._fill(draws, request, keys, state.step)
+        first = self._pairs_before(state.step, draws.clip.spec.frames)
+        z = self._fill(draws, request, keys, first)
         return Chunk(z, State(state.step + 1, {**inner.frames, "left": keys[-1].clone()}))
 
-    def _fill(self, draws: Draws, request: Request, keys: list[Tensor], step: int) -> Tensor:
+    def _pairs_before(self, step: int, frames: int) -> int:
+        """Pairs filled before a step, so that a pair's number does not tell of ``clips_a_step``."""
+        clips = step * self.clips_a_step
+        return frames - 1 + (clips - 1) * (frames - self.keys.overlap) if clips else 0
+
+    def _fill(self, draws: Draws, request: Request, keys: list[Tensor], first: int) -> Tensor:
         if draws.between is None:
             raise ValueError(
                 "a hierarchical rollout needs a model for the frames between keyframes; "
@@ -60,11 +67,10 @@ class Hierarchical(Rollout):
         }
         condition = with_known(spec, request.condition.rows(rows), ends)
         seeds = [
-            derive(seed, "between", step, pair)
-            for pair in range(len(pairs))
+            derive(seed, "between", pair)
+            for pair in range(first, first + len(pairs))
             for seed in request.seeds
         ]
         z = draws.between(condition, seeds)
-        z.select(axis, 0).copy_(ends[0])
         filled = z.narrow(axis, 0, spec.frames - 1).unflatten(0, (len(pairs), len(request.seeds)))
         return torch.cat(list(filled), dim=axis)
