@@ -59,8 +59,9 @@ def night(sun: Float[Tensor, "t"]) -> Float[Tensor, "t"]:
 
 def _between(sun: Float[Tensor, "t"]) -> dict[str, Float[Tensor, "t 3"]]:
     known = torch.tensor([NIGHT, DUSK, LOW_SUN, DAY, NOON])
-    sun = sun.float().clamp(NIGHT, NOON - 1e-4)
-    above = torch.searchsorted(known, sun, right=True)
+    sun = sun.float().clamp(NIGHT, NOON)
+    above = torch.searchsorted(known, sun).clamp(1)
     share = ((sun - known[above - 1]) / (known[above] - known[above - 1]))[:, None]
-    tables = {name: torch.tensor(table) / 255 for name, table in _TABLE.items()}
-    return {n: torch.lerp(table[above - 1], table[above], share) for n, table in tables.items()}
+    table = torch.tensor([*zip(*_TABLE.values(), strict=True)]) / 255
+    colours = torch.lerp(table[above - 1], table[above], share[..., None])
+    return dict(zip(_TABLE, colours.unbind(1), strict=True))

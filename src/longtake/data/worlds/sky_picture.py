@@ -128,12 +128,14 @@ def _clouded(
     glow: Float[Tensor, "s 1 rows w"],
 ) -> Float[Tensor, "t 3 rows w"]:
     """Clouds before the clear sky: bright where thin or where light reaches them, hazy far away."""
-    field, behind = sky.clouds(view.plane, times)
+    field = sky.clouds(view.plane, times)
     blur = torch.sqrt(1 + (SHARPNESS * view.plane.lost[:, None]) ** 2)
     haze = torch.exp(-((view.elevation / 0.16) ** 2))
     thick = (field - sky.threshold) * (SHARPNESS / blur)
     cover = torch.sigmoid(thick) * (1 - 0.55 * haze)
-    light = torch.sigmoid(1.3 + 1.6 * (field - behind) - 0.75 * (field - sky.threshold))
+    light = torch.sigmoid(
+        1.3 + 1.6 * (field - view.plane.behind(field)) - 0.75 * (field - sky.threshold)
+    )
     lit = torch.lerp(_over(palette.lit), _over(palette.glow), 0.8 * glow)
     colour = torch.lerp(_over(palette.shadow), lit, light[:, None])
     colour = torch.lerp(colour, _over(palette.horizon), 0.5 * haze)
