@@ -1,0 +1,186 @@
+"""Official LVDM checkpoints, converted, sample what the official code samples."""
+
+import argparse
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from conftest import Golden
+from torch import Tensor
+
+from longtake.diffusion import Condition, KnownFrames
+from longtake.diffusion.guidance import ClassifierFree, Guidance, Unguided
+from longtake.diffusion.sampler import Denoise
+from longtake.diffusion.samplers import DDIM, DDPM
+from longtake.export.from_lvdm import convert_lvdm_folder
+from longtake.latents import Standardisation
+from longtake.model import VideoModel
+from longtake.noise import SampleNoise
+from longtake.rollout import Autoregressive, Hierarchical, OneClip
+
+SHORT = "lvdm.models.ddpm3d.LatentDiffusion"
+FRAMES = "lvdm.models.ddpm3d.FrameInterpPredLatentDiffusion"
+
+
+def write(folder: Path, state: dict[str, Tensor], target: str, params: dict[str, Any]):
+    """A checkpoint as Lightning writes it, and its YAML."""
+    folder.mkdir()
+    content = {
+        "epoch": 3,
+        "state_dict": state,
+        "hyper_parameters": argparse.Namespace(lr=6e-5),
+        "callbacks": {argparse.Namespace: {"best_model_score": torch.tensor(0.1)}},
+    }
+    torch.save(content, folder / "model.ckpt")
+    model = {"base_learning_rate": 6e-5, "target": target, "params": params}
+    (folder / "model.yaml").write_text(yaml.safe_dump({"model": model}))
+    return folder / "model.ckpt", folder / "model.yaml"
+
+
+def converted(files: tuple[Path, Path], out: Path, **options: Any) -> VideoModel:
+    convert_lvdm_folder(*files, out, **options)
+    return VideoModel.from_pretrained(out)
+
+
+def frames_model(
+    golden, folder: Path, unet: str, **changes: Any
+) -> tuple[tuple[Path, Path], dict[str, Any]]:
+    """Prediction or interpolation model: a golden UNet and the first stage of the short model."""
+    short, case = golden("lvdm/ldm_short_tiny"), golden(f"lvdm/{unet}")
+    params = copy.deepcopy(golden("lvdm/ldm_pred_tiny").info["config"]) | changes
+    params["unet_config"]["params"] = case.info["config"]
+    state = {f"model.diffusion_model.{k}": v for k, v in case.weights().items()}
+    state |= {k: v for k, v in short.weights().items() if "model." not in k or "stage" in k}
+    state = {k: v for k, v in state.items() if not k.startswith("model_ema")}
+    return write(folder, state, FRAMES, params), params
+
+
+def trajectory(
+    model: VideoModel, case: Golden, guidance: Guidance, condition: Condition
+) -> tuple[Tensor, Tensor]:
+    """DDIM in 10 steps from the recorded noise: the latent, and the estimate of every step."""
+    denoiser, diffusion = model.denoiser, model.index.diffusion
+    assert denoiser is not None
+    assert diffusion is not None
+    estimates: list[Tensor] = []
+
+    def denoise(z: Tensor, t: float) -> Tensor:
+        if condition.known is not None:
+            z = condition.known.impose(denoiser.spec, z)
+        x0 = guidance(lambda *args: diffusion.denoise(denoiser, *args), z, t, condition)
+        estimates.append(x0)
+        return x0
+
+    walk: Denoise = denoise
+    sampler = DDIM(steps=10, eta=0.0, grid="leading")
+    with torch.no_grad():
+        z = sampler(walk, case["in.xT"], diffusion.schedule, SampleNoise((0,)))
+    return z, torch.cat(estimates)
+
+
+@pytest.mark.parametrize(("raw", "name"), [(False, "ddim10_ema"), (True, "ddim10")])
+def test_a_short_model_samples_the_official_trajectory(golden, tmp_path, raw, name):
+    case = golden("lvdm/ldm_short_tiny")
+    files = write(tmp_path / "official", case.weights(), SHORT, case.info["config"])
+    model = converted(files, tmp_path / "ours", raw=raw)
+    z, estimates = trajectory(model, case, Unguided(), Condition())
+    case.close(name, z)
+    if raw:
+        case.close("ddim10.pred_x0", estimates)
+    assert model.index.averaged is not raw
+    assert model.index.sampling.sampler == DDPM()
+    assert model.index.sampling.rollout == OneClip()
+    assert model.index.made_by == "model.ckpt"
+
+
+def test_a_short_model_encodes_and_decodes_as_the_official_one(golden, tmp_path):
+    case = golden("lvdm/ldm_short_tiny")
+    files = write(tmp_path / "official", case.weights(), SHORT, case.info["config"])
+    model = converted(files, tmp_path / "ours")
+    standard = model.index.standardisation
+    assert standard == Standardisation(scale=0.33422927, shift=1.4606637)
+    with torch.no_grad():
+        posterior = model.autoencoder.encode(case["in.video"])
+        z = standard.forward(posterior.sample(case["in.posterior_noise"]))
+        case.close("z", z)
+        case.close("video_rec", model.autoencoder.decode(standard.inverse(z)))
+
+
+@pytest.mark.parametrize(
+    ("name", "guidance"),
+    [
+        ("nocfg", Unguided()),
+        ("cfg_default_1.5", ClassifierFree(scale=1.5, tell_noise=False)),
+        ("cfg_original_0.5", ClassifierFree(scale=1.5, tell_noise=False)),
+        ("cfg_original_0.1", None),
+    ],
+)
+def test_a_prediction_model_samples_the_official_trajectory(golden, tmp_path, name, guidance):
+    case = golden("lvdm/ldm_pred_tiny")
+    files, _ = frames_model(golden, tmp_path / "official", "unet_pred")
+    model = converted(files, tmp_path / "ours")
+    sampling = model.index.sampling
+    mask = case["in.sample_mask"][:, 0, :, 0, 0].bool()
+    given = case["in.noisy_cond"].expand(-1, -1, mask.shape[1], -1, -1)
+    condition = Condition(known=KnownFrames(z=given, mask=mask, t=(case["in.sample_s"] + 1) / 1000))
+    z, estimates = trajectory(model, case, guidance or sampling.guidance, condition)
+    case.close(f"ddim10.{name}.pred_x0", estimates)
+    torch.testing.assert_close(
+        z[:, :, 1:], case[f"out.ddim10.{name}"][:, :, 1:], atol=1.7e-3, rtol=1e-3
+    )
+    assert sampling.rollout == Autoregressive(overlap=1)
+    assert sampling.perturbation == 0.101
+    assert not model.index.averaged
+
+
+def test_a_prediction_and_an_interpolation_model_become_one(golden, tmp_path):
+    keys, _ = frames_model(golden, tmp_path / "keys", "unet_pred")
+    between, _ = frames_model(
+        golden, tmp_path / "between", "unet_interp", p_interp=0.9, p_pred=0.0, n_prevs=None
+    )
+    model = converted(keys, tmp_path / "ours", between=between)
+    case = golden("lvdm/unet_interp")
+    known = KnownFrames(
+        z=case["in.x"],
+        mask=case["in.mask"][:, 0, :, 0, 0].bool(),
+        t=(case["in.s"] + 1) / 1000,
+    )
+    assert model.between is not None
+    with torch.no_grad():
+        eps = model.between(case["in.x"], case["in.t"].float(), Condition(known=known))
+    case.close("eps", eps)
+    assert model.index.sampling.rollout == Hierarchical(keys=Autoregressive(overlap=1))
+    assert model.autoencoder.spec.clip == (8, 16, 16)
+    assert model.between.spec.clip == (10, 16, 16)
+
+
+def test_an_interpolation_model_alone_goes_between(golden, tmp_path):
+    between, _ = frames_model(
+        golden, tmp_path / "between", "unet_interp", p_interp=0.9, p_pred=0.0, n_prevs=None
+    )
+    model = converted(between, tmp_path / "ours")
+    assert model.denoiser is None
+    assert model.between is not None
+    assert model.autoencoder.spec.clip == (8, 16, 16)
+
+
+def test_the_released_autoencoder_s_config_and_names_are_understood(golden, tmp_path):
+    case = golden("lvdm/ldm_short_tiny")
+    state = case.weights("first_stage_model.") | {
+        "loss.logvar": torch.zeros(()),
+        "loss.discriminator.main.0.bias": torch.zeros(64),
+    }
+    params = case.info["config"]["first_stage_config"]["params"]
+    params["lossconfig"] = {"target": "lvdm.models.losses.LPIPSWithDiscriminator"}
+    ckpt, config = write(
+        tmp_path / "official", state, "lvdm.models.autoencoder3d.AutoencoderKL", params
+    )
+    model = converted((ckpt, config), tmp_path / "ours")
+    assert model.denoiser is None
+    with torch.no_grad():
+        posterior = model.autoencoder.encode(case["in.video"])
+    z = posterior.sample(case["in.posterior_noise"])
+    case.close("z", Standardisation(scale=0.33422927, shift=1.4606637).forward(z))
