@@ -19,11 +19,13 @@ class Land:
     """Three layers of land, seen against the sky.
 
     Attributes:
-        cover: how much of each pixel lies in a layer or in one nearer, for far, middle and near.
+        cover: how much of each pixel lies in the far, middle and near layer or before it.
+        mist: how far down in its valley each pixel of a layer lies, in [0, 1].
         ridge: row, in pixels from the top, where the sky ends in each column.
     """
 
     cover: Float[Tensor, "layer h w"]
+    mist: Float[Tensor, "layer h w"]
     ridge: Float[Tensor, "w"]
 
 
@@ -36,8 +38,13 @@ def land(seed: int, height: int, width: int) -> Land:
     rows = torch.arange(height).view(-1, 1)
     cover = (rows + 1 - edge[:, None] * height).clamp(0, 1)
     cover = cover.unflatten(-1, (width, _FINER)).mean(-1)
-    top = edge.amin(0).unflatten(-1, (width, _FINER)).mean(-1) * height
-    return Land(cover=torch.cummax(cover.flip(0), 0).values.flip(0), ridge=top)
+    edge = edge.unflatten(-1, (width, _FINER)).mean(-1)
+    deep = ((rows + 0.5) / height - edge[:, None]).clamp(min=0)
+    return Land(
+        cover=torch.cummax(cover.flip(0), 0).values.flip(0),
+        mist=1 - torch.exp(-deep / 0.08),
+        ridge=edge.amin(0) * height,
+    )
 
 
 def _far(seed: int, u: Float[Tensor, "u"]) -> Float[Tensor, "u"]:

@@ -12,7 +12,7 @@ from longtake.data.worlds.sky_field import HORIZON, CloudPlane, Clouds, cloud_pl
 from longtake.data.worlds.sky_land import Land, land
 from longtake.noise import generator
 
-_STARS = 160
+_STARS = 90
 _REACH = 1.0
 SHARPNESS = 3.2
 """How fast cloud begins above the threshold."""
@@ -113,7 +113,7 @@ def _stars(sky: Sky, view: _View) -> Float[Tensor, "1 rows w"]:
     random = generator(sky.seed, "stars")
     across, up, size = torch.rand((3, _STARS), generator=random)
     radius = max(0.004, 0.55 / view.height)
-    dim = (0.25 + 0.75 * size**3) * torch.sqrt(up)
+    dim = (0.2 + 0.8 * size**4) * torch.sqrt(up)
     rows = torch.exp(-(((view.elevation - up * HORIZON) / radius) ** 2))
     columns = torch.exp(-(((view.across[:, None] - (across - 0.5) * 2 * _REACH) / radius) ** 2))
     return ((rows * dim) @ columns.T).clamp(max=1)[None]
@@ -145,14 +145,17 @@ def _clouded(
 def _landed(
     place: Land, palette: Palette, above: Float[Tensor, "t 3 rows w"], height: int
 ) -> Float[Tensor, "t 3 h w"]:
-    """The land before the sky."""
-    width, rows = above.shape[-1], above.shape[-2]
-    picture = above.new_zeros((len(above), 3, height, width))
+    """The land before the sky: layer by layer, with mist in the valleys."""
+    frames, _, rows, width = above.shape
+    first = int((place.cover[0] > 0).any(1).nonzero()[0])
+    cover, mist = place.cover[:, first:], place.mist[:, first:]
+    ground = torch.lerp(_over(palette.far), _over(palette.horizon), 0.45 * mist[0])
+    middle = torch.lerp(_over(palette.middle_land), _over(palette.horizon), 0.22 * mist[1])
+    ground = torch.lerp(ground, middle, cover[1])
+    ground = torch.lerp(ground, _over(palette.near), cover[2])
+    picture = above.new_empty((frames, 3, height, width))
     picture[:, :, :rows] = above
-    for cover, colour in zip(
-        place.cover, (palette.far, palette.middle_land, palette.near), strict=True
-    ):
-        first = int((cover > 0).any(1).nonzero()[0])
-        part = picture[:, :, first:]
-        part.lerp_(_over(colour).expand_as(part), cover[first:].expand_as(part))
+    picture[:, :, rows:] = ground[:, :, rows - first :]
+    seam = picture[:, :, first:rows]
+    torch.lerp(seam, ground[:, :, : rows - first], cover[0, : rows - first], out=seam)
     return picture
