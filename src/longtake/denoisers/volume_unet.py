@@ -134,7 +134,7 @@ class VolumeUNet(Denoiser):
         self.up = nn.ModuleList()
         for level in reversed(range(len(widths))):
             self.up.append(Up(config, level, skips))
-        self.norm_out = GroupNorm(widths[0], config.groups)
+        self.norm_out = GroupNorm(widths[0], config.groups, silu=True)
         self.conv_out = FrameConv(widths[0], channels)
         if config.zero_init:
             for parameter in self.conv_out.parameters():
@@ -154,7 +154,7 @@ class VolumeUNet(Denoiser):
         x = self.middle(x, emb, text)
         for level in self.up:
             x = level(x, emb, text, skips)
-        out = self.conv_out(F.silu(self.norm_out(x)))
+        out = self.conv_out(self.norm_out(x))
         return out.permute(0, 4, 1, 2, 3).contiguous()
 
     def _input(self, z: Tensor, known: KnownFrames | None) -> Float[Tensor, "b f h w c"]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from longtake.config import Config
 from longtake.nn.embedding import RelativePosition, sinusoids
-from longtake.nn.norm import CLIP, FRAME, PIXEL, GroupNorm
+from longtake.nn.norm import GroupNorm
 
 Count = Annotated[int, Gt(0)]
 
@@ -112,17 +112,17 @@ class SpatialAttention(nn.Module):
     def __init__(self, channels: int, heads: int, groups: int, zero: bool) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = GroupNorm(channels, groups, over=FRAME)
+        self.norm = GroupNorm(channels, groups)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = _projection(channels, zero)
 
     def forward(self, x: Float[Tensor, "b f h w c"]) -> Float[Tensor, "b f h w c"]:
         """Attend and add."""
-        split = "b f h w (three heads d) -> three (b f) heads (h w) d"
-        q, k, v = rearrange(self.qkv(self.norm(x)), split, three=3, heads=self.heads)
+        frames = rearrange(x, "b f h w c -> (b f) (h w) c")
+        qkv = self.qkv(self.norm(frames)).unflatten(-1, (3, self.heads, -1))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
         out = F.scaled_dot_product_attention(q, k, v)
-        out = rearrange(out, "(b f) heads n d -> b f n (heads d)", b=len(x))
-        return x + self.proj(out).view_as(x)
+        return x + self.proj(out.transpose(1, 2).flatten(2)).view_as(x)
 
 
 class TemporalAttention(nn.Module):
@@ -139,7 +139,7 @@ class TemporalAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = GroupNorm(channels, groups, over=PIXEL)
+        self.norm = GroupNorm(channels, groups)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = _projection(channels, zero)
         self.position = position and RelativePosition(position.reach, channels // heads)
@@ -147,15 +147,16 @@ class TemporalAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b f h w c"]) -> Float[Tensor, "b f h w c"]:
         """Attend and add."""
-        split = "b f h w (three heads d) -> three (b h w) heads f d"
-        q, k, v = rearrange(self.qkv(self.norm(x)), split, three=3, heads=self.heads)
+        b, _, h, w, _ = x.shape
+        cells = rearrange(x, "b f h w c -> (b h w) f c")
+        qkv = self.qkv(self.norm(cells)).unflatten(-1, (3, self.heads, -1))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
         if self.position is None:
             out = F.scaled_dot_product_attention(q, k, v)
         else:
             out = positioned_attention(q, k, v, self.position, official_key=self.official_key)
-        b, _, h, w, _ = x.shape
-        out = rearrange(out, "(b h w) heads f d -> b f h w (heads d)", b=b, h=h, w=w)
-        return x + self.proj(out)
+        out = self.proj(out.transpose(1, 2).flatten(2))
+        return x + rearrange(out, "(b h w) f c -> b f h w c", b=b, h=h, w=w)
 
 
 class JointAttention(nn.Module):
@@ -170,7 +171,7 @@ class JointAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.heads = head_count(channels, config.num_heads, config.head_channels)
-        self.norm = GroupNorm(channels, groups, over=CLIP)
+        self.norm = GroupNorm(channels, groups)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = _projection(channels, zero)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -38,10 +37,10 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.scale_shift = scale_shift
         self.resample = resample
-        self.norm_in = GroupNorm(channels, groups)
+        self.norm_in = GroupNorm(channels, groups, silu=True)
         self.conv_in = FrameConv(channels, out_channels)
         self.embed = nn.Linear(embedding, 2 * out_channels if scale_shift else out_channels)
-        self.norm_out = GroupNorm(out_channels, groups)
+        self.norm_out = GroupNorm(out_channels, groups, silu=True)
         self.conv_out = FrameConv(out_channels, out_channels)
         same = channels == out_channels
         self.skip = nn.Identity() if same else nn.Linear(channels, out_channels)
@@ -53,14 +52,14 @@ class ResidualBlock(nn.Module):
         self, x: Float[Tensor, "b f h w c"], emb: Float[Tensor, "b #f d"]
     ) -> Float[Tensor, "b f h2 w2 c2"]:
         """Transform ``x``; ``emb`` has been through its nonlinearity, one row a clip or a frame."""
-        h = F.silu(self.norm_in(x))
+        h = self.norm_in(x)
         if self.resample is not None:
             h, x = self.resample(h), self.resample(x)
         h = self.conv_in(h)
-        steer = self.embed(emb)[:, :, None, None, :]
+        steer = self.embed(emb)
         if self.scale_shift:
             scale, shift = steer.chunk(2, dim=-1)
             h = self.norm_out(h, scale, shift)
         else:
-            h = self.norm_out(h + steer)
-        return self.skip(x) + self.conv_out(F.silu(h))
+            h = self.norm_out(h + steer[:, :, None, None])
+        return self.skip(x) + self.conv_out(h)

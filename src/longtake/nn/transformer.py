@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from longtake.config import Config
 from longtake.nn.attention import Count, head_count, positioned_attention
 from longtake.nn.embedding import RelativePosition
-from longtake.nn.norm import CLIP, GroupNorm
+from longtake.nn.norm import GroupNorm
 
 
 class TransformerConfig(Config):
@@ -51,7 +51,7 @@ class SpaceTimeTransformer(nn.Module):
 
     def __init__(self, config: TransformerConfig, channels: int, groups: int, zero: bool) -> None:
         super().__init__()
-        self.norm = GroupNorm(channels, groups, over=CLIP, eps=1e-6)
+        self.norm = GroupNorm(channels, groups, eps=1e-6)
         self.proj_in = nn.Linear(channels, channels)
         self.blocks = nn.ModuleList(
             TransformerBlock(config, channels, zero) for _ in range(config.depth)
