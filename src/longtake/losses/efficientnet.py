@@ -102,7 +102,9 @@ class EfficientNetFeatures(nn.Module):
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> list[Tensor]:
         """Features of frames in [-1, 1] at each tap, finest first."""
-        h = nn.functional.relu6(self.stem(((x + 1) * 127.5 - 127) / 128))
+        pixels = ((x + 1) * 127.5 - 127) / 128
+        last = pixels.contiguous(memory_format=torch.channels_last)  # a third faster on a CPU
+        h = nn.functional.relu6(self.stem(last))
         found = []
         for index, block in enumerate(self.blocks):
             h = block(h)
