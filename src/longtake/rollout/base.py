@@ -7,7 +7,7 @@ as they are ready, so a video of any length needs the memory of a few clips.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -19,6 +19,7 @@ from longtake.latents import LatentSpec
 from longtake.noise import derive
 
 
+@runtime_checkable
 class DrawClips(Protocol):
     """Draws a batch of clips' latents under a condition, row ``i`` from ``seeds[i]`` alone."""
 

@@ -31,7 +31,8 @@ class EMA:
         self.updates += 1
         n = self.updates
         decay = min(self.decay, (1 + n) / (10 + n)) if self.warmup else self.decay
-        torch._foreach_lerp_(self.shadow, [p.detach() for p in self._parameters], 1 - decay)
+        weights = [p.detach() for p in self._parameters]
+        torch._foreach_lerp_(self.shadow, weights, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 
     @torch.no_grad()
     def swap(self) -> None:
