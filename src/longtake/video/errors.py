@@ -8,7 +8,7 @@ from pathlib import Path
 from av.error import FFmpegError, InvalidDataError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-INDEX_MISSING = "moov atom not found"
+MP4_HEAD = b"ftyp"
 
 
 class VideoError(ValueError):
@@ -23,7 +23,7 @@ def reading(path: Path) -> Generator[None]:
     except FileNotFoundError as error:
         raise VideoError(f"{path}: no such file") from error
     except FFmpegError as error:
-        raise VideoError(f"{path}: {_fault(error)}") from error
+        raise VideoError(f"{path}: {_fault(error, path)}") from error
     except OSError as error:
         raise VideoError(f"{path}: cannot be read ({error.strerror or error})") from error
 
@@ -46,10 +46,13 @@ def cannot_write(error: Exception, path: Path, partial: Path) -> VideoError:
     return VideoError(f"{path}: cannot be written ({reason}){left}")
 
 
-def _fault(error: FFmpegError) -> str:
-    log = error.log[2].strip() if error.log else ""
-    if INDEX_MISSING in log:
-        return "truncated: the index that an mp4 file ends with is missing"
-    if isinstance(error, InvalidDataError):
-        return f"no video, or broken ({log or error.strerror})"
-    return f"cannot be read ({error.strerror})"
+def _fault(error: FFmpegError, path: Path) -> str:
+    if not isinstance(error, InvalidDataError):
+        return f"cannot be read ({error.strerror})"
+    with path.open("rb") as file:
+        head = file.read(8)
+    if not head:
+        return "no video, the file is empty"
+    if head[4:] == MP4_HEAD:
+        return "truncated: an mp4 file without its index (moov), which is written last"
+    return "no video, or broken from its first bytes on"

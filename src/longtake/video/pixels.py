@@ -1,4 +1,4 @@
-"""Pixels: uint8 ``(T, H, W, 3)`` outside, float ``(3, T, H, W)`` in [-1, 1] inside; contact sheets."""
+"""Pixels: uint8 ``(T, H, W, 3)`` outside, float ``(3, T, H, W)`` in [-1, 1] inside; sheets."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -24,6 +24,8 @@ from longtake.video.orientation import upright, written_size
 from longtake.video.timeline import Timeline, timeline, video_stream
 
 FOLDER_FPS = Fraction(25)
+KEYS_TRIED = 2
+NO_CONCEALMENT = {"err_detect": "explode"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +176,7 @@ def _opened(path: Path, threads: str) -> Generator[tuple[InputContainer, VideoSt
     with reading(path), av.open(path) as container:
         stream = video_stream(container, path)
         stream.thread_type = threads
+        stream.codec_context.options = NO_CONCEALMENT
         yield container, stream
 
 
@@ -193,42 +196,48 @@ def _pixels(
 
 
 def _clip_by_time(path: Path, line: Timeline, wanted: range) -> np.ndarray | None:
-    """The clip, or None where the file's frames do not come at the times that it told."""
+    """The clip, or None where the file does not give these frames at the times that it told."""
     if line.ticks is None:
         return None
-    first = line.ticks[wanted.start]
-    before = line.keys[line.keys <= first][-2:]
+    before = line.keys[line.keys <= line.ticks[wanted.start]][-KEYS_TRIED:]
     with _opened(path, "SLICE") as (container, stream):
         size = written_size(container.metadata)
         for key in reversed(before):
             container.seek(int(key), stream=stream)
-            frames = (f for f in _decode_from_key(path, container, stream) if (f.pts or 0) >= first)
-            clip = []
-            for number, frame in enumerate(frames, wanted.start):
-                if number >= line.frames or frame.pts != line.ticks[number]:
-                    break
-                if number in wanted:
-                    clip.append(upright(frame, size))
-                if len(clip) == len(wanted):
-                    return _stacked(path, clip)
+            try:
+                clip = _collect(_decode_from_key(container, stream), line, wanted, size)
+            except InvalidDataError:
+                continue
+            if len(clip) == len(wanted):
+                return _stacked(path, clip)
     return None
 
 
-def _decode_from_key(
-    path: Path, container: InputContainer, stream: VideoStream
-) -> Iterator[VideoFrame]:
+def _collect(
+    frames: Iterator[VideoFrame], line: Timeline, wanted: range, size: tuple[int, int] | None
+) -> list[np.ndarray]:
+    """The wanted frames; fewer where one does not come when it should."""
+    assert line.ticks is not None
+    clip, number = [], wanted.start
+    for frame in frames:
+        if frame.pts is None or frame.pts < line.ticks[wanted.start]:
+            continue
+        if frame.pts != line.ticks[number]:
+            return clip
+        if number in wanted:
+            clip.append(upright(frame, size))
+        if number == wanted[-1]:
+            return clip
+        number += 1
+    return clip
+
+
+def _decode_from_key(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     started = False
     for packet in container.demux(stream):
         started = started or packet.is_keyframe
-        if not started:
-            continue
-        try:
+        if started:
             yield from packet.decode()
-        except InvalidDataError as error:
-            seconds = float((packet.pts or 0) * (stream.time_base or 1))
-            raise VideoError(
-                f"{path}: the frame at {seconds:.2f} s is broken ({error.strerror})"
-            ) from error
 
 
 def _clip_by_number(path: Path, wanted: range) -> np.ndarray:

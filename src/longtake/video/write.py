@@ -55,7 +55,12 @@ H264 = Format(
 FORMATS = {
     ".mp4": H264,
     ".mov": H264,
-    ".mkv": Format(codec="ffv1", pixels="bgr0", container_options={"flush_packets": "1"}),
+    ".mkv": Format(
+        codec="ffv1",
+        pixels="bgr0",
+        codec_options={"level": "3", "slicecrc": "1"},
+        container_options={"flush_packets": "1"},
+    ),
     ".gif": Format(
         codec="gif",
         pixels="pal8",
@@ -204,7 +209,9 @@ class _Pictures(_Sink):
         self._folder, self._number = partial, 0
 
     def write(self, frame: UInt8[np.ndarray, "h w 3"]) -> None:
-        Image.fromarray(frame).save(self._folder / f"{self._number:08d}.png")
+        unfinished = self._folder / ".unfinished.png"
+        Image.fromarray(frame).save(unfinished)
+        unfinished.replace(self._folder / f"{self._number:08d}.png")
         self._number += 1
 
     def close(self) -> None:
