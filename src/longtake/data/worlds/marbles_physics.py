@@ -1,0 +1,181 @@
+"""Equal discs that bounce off each other and the floor's edges for ever; any frame can be asked."""
+
+import math
+import threading
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+
+BLOCK_FRAMES = 64
+
+
+class Disc(NamedTuple):
+    """Where a disc is and how it moves; lengths in heights of the floor, time in frames."""
+
+    x: float
+    y: float
+    vx: float
+    vy: float
+
+
+class Floor(NamedTuple):
+    """A rectangle of height 1 and the radius of the discs on it."""
+
+    width: float
+    radius: float
+
+
+class Segment(NamedTuple):
+    """All discs from one bounce to the next: straight lines from ``start_frame`` on."""
+
+    start_frame: float
+    discs: tuple[Disc, ...]
+
+
+class Trajectory:
+    """Positions of discs at any frame.
+
+    Between two bounces everything moves on straight lines, so time is stepped from bounce to
+    bounce, never by frames: no step size, and energy stays what it was. The state is kept at every
+    64th frame that has been passed (32 bytes a disc). A frame costs the bounces since the last of
+    these, and, once, those of the whole way there: some hundred thousand frames a second. Any order
+    of questions gives the same bits.
+    """
+
+    def __init__(self, discs: tuple[Disc, ...], floor: Floor) -> None:
+        self.floor = floor
+        self._states = [np.array(discs)]
+        self._lock = threading.Lock()
+
+    def positions(self, start_frame: int, frames: int) -> Float64[np.ndarray, "t discs 2"]:
+        """Centres (x, y) at some frames, in heights of the floor."""
+        return self._sample(start_frame, frames)[..., :2]
+
+    def velocities(self, start_frame: int, frames: int) -> Float64[np.ndarray, "t discs 2"]:
+        """In heights of the floor a frame."""
+        return self._sample(start_frame, frames)[..., 2:]
+
+    def _sample(self, start_frame: int, frames: int) -> Float64[np.ndarray, "t discs 4"]:
+        if start_frame < 0:
+            raise ValueError(f"start_frame={start_frame} must be 0 or more")
+        stop = start_frame + frames
+        blocks = range(start_frame // BLOCK_FRAMES, max(stop - 1, 0) // BLOCK_FRAMES + 1)
+        sampled = [
+            self._block(block, max(start_frame, block * BLOCK_FRAMES), stop) for block in blocks
+        ]
+        return np.concatenate(sampled)
+
+    def _block(self, block: int, start: int, stop: int) -> Float64[np.ndarray, "t discs 4"]:
+        """Frames of one block from ``start``, at most up to ``stop``."""
+        segments = roll(self._state(block), self.floor)
+        offset = block * BLOCK_FRAMES
+        times = np.arange(start - offset, min(stop - offset, BLOCK_FRAMES), dtype=np.float64)
+        starts = np.array([segment.start_frame for segment in segments])
+        which = np.searchsorted(starts, times, side="right") - 1
+        state = np.array([segment.discs for segment in segments])[which]
+        state[..., :2] += state[..., 2:] * (times - starts[which])[:, None, None]
+        return state
+
+    def _state(self, block: int) -> tuple[Disc, ...]:
+        with self._lock:
+            while len(self._states) <= block:
+                last = roll(_discs(self._states[-1]), self.floor)[-1]
+                passed = BLOCK_FRAMES - last.start_frame
+                self._states.append(np.array([_moved(disc, passed) for disc in last.discs]))
+            return _discs(self._states[block])
+
+
+def roll(discs: tuple[Disc, ...], floor: Floor) -> list[Segment]:
+    """The straight stretches of one block of frames."""
+    now, segments = 0.0, [Segment(0.0, discs)]
+    while True:
+        waiting, who = _next_bounce(discs, floor)
+        now += waiting
+        if now >= BLOCK_FRAMES:
+            return segments
+        discs = _bounce(tuple(_moved(disc, waiting) for disc in discs), who)
+        segments.append(Segment(now, discs))
+
+
+def throw(number: int, speed: float, floor: Floor, generator: torch.Generator) -> tuple[Disc, ...]:
+    """Discs that do not touch, in random places and directions.
+
+    Args:
+        number: of discs; they must fit with room to spare.
+        speed: root mean square over the discs, which bounces do not change.
+        floor: what they roll on.
+        generator: draws places and directions.
+    """
+    gap = 2.2 * floor.radius
+    room = torch.tensor([floor.width, 1.0], dtype=torch.float64) - 2 * floor.radius
+    places: list[list[float]] = []
+    while len(places) < number:
+        drawn = torch.rand(2, generator=generator, dtype=torch.float64) * room + floor.radius
+        place = drawn.tolist()
+        if all(math.dist(place, other) > gap for other in places):
+            places.append(place)
+    velocity = torch.randn(number, 2, generator=generator, dtype=torch.float64)
+    velocity *= speed / velocity.square().sum(1).mean().sqrt()
+    return tuple(Disc(*place, *v) for place, v in zip(places, velocity.tolist(), strict=True))
+
+
+def _next_bounce(discs: tuple[Disc, ...], floor: Floor) -> tuple[float, tuple[int, ...]]:
+    """Frames until the next bounce, and who: (disc, axis - 2) at an edge, or both of a pair."""
+    best, who = math.inf, (0, -2)
+    for i, disc in enumerate(discs):
+        for axis, extent in ((0, floor.width), (1, 1.0)):
+            waiting = _until_wall(disc[axis], disc[2 + axis], floor.radius, extent)
+            if waiting < best:
+                best, who = waiting, (i, axis - 2)
+    for i, j in combinations(range(len(discs)), 2):
+        waiting = _until_touch(discs[i], discs[j], 2 * floor.radius)
+        if waiting < best:
+            best, who = waiting, (i, j)
+    return best, who
+
+
+def _until_wall(place: float, velocity: float, radius: float, extent: float) -> float:
+    if velocity > 0:
+        return max((extent - radius - place) / velocity, 0.0)
+    if velocity < 0:
+        return max((radius - place) / velocity, 0.0)
+    return math.inf
+
+
+def _until_touch(a: Disc, b: Disc, distance: float) -> float:
+    """Smallest t >= 0 with |offset + velocity t| = distance, while they approach."""
+    dx, dy, vx, vy = b.x - a.x, b.y - a.y, b.vx - a.vx, b.vy - a.vy
+    towards = dx * vx + dy * vy
+    if towards >= 0:
+        return math.inf
+    outside = dx * dx + dy * dy - distance * distance
+    discriminant = towards * towards - (vx * vx + vy * vy) * outside
+    if discriminant < 0:
+        return math.inf
+    return max(outside / (math.sqrt(discriminant) - towards), 0.0)
+
+
+def _bounce(discs: tuple[Disc, ...], who: tuple[int, ...]) -> tuple[Disc, ...]:
+    changed = list(discs)
+    i, j = who
+    if j < 0:
+        disc = discs[i]
+        changed[i] = disc._replace(vx=-disc.vx) if j == -2 else disc._replace(vy=-disc.vy)
+        return tuple(changed)
+    a, b = discs[i], discs[j]
+    dx, dy = b.x - a.x, b.y - a.y
+    exchanged = ((b.vx - a.vx) * dx + (b.vy - a.vy) * dy) / (dx * dx + dy * dy)
+    changed[i] = a._replace(vx=a.vx + exchanged * dx, vy=a.vy + exchanged * dy)
+    changed[j] = b._replace(vx=b.vx - exchanged * dx, vy=b.vy - exchanged * dy)
+    return tuple(changed)
+
+
+def _moved(disc: Disc, frames: float) -> Disc:
+    return disc._replace(x=disc.x + disc.vx * frames, y=disc.y + disc.vy * frames)
+
+
+def _discs(state: Float64[np.ndarray, "discs 4"]) -> tuple[Disc, ...]:
+    return tuple(Disc(*row) for row in state.tolist())

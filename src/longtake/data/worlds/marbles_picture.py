@@ -1,0 +1,200 @@
+"""Pictures of shaded marbles on a ground, at any resolution; not where the marbles are.
+
+Lengths are in heights of the picture: x runs from 0 to width / height, y from 0 (top) to 1.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64, Int64, UInt8
+
+PAINTS: dict[str, tuple[int, int, int]] = {
+    "red": (214, 34, 34),
+    "orange": (240, 128, 16),
+    "yellow": (236, 212, 30),
+    "green": (34, 172, 62),
+    "blue": (38, 84, 226),
+    "purple": (148, 44, 196),
+}
+
+RADIUS = 0.125  # of a marble, in shorter sides of the picture
+
+CHUNK_BYTES = 8_000_000
+SAMPLES_A_RADIUS = 8
+LIGHT = np.array([-0.46, -0.56, 0.69], dtype=np.float32)
+HALFWAY = (LIGHT + np.array([0, 0, 1], dtype=np.float32)) / np.linalg.norm(
+    [*LIGHT[:2], LIGHT[2] + 1]
+)
+SHADOW_OFFSET, SHADOW_REACH, SHADOW_DARKNESS = 0.42, 1.45, 0.55
+
+
+class Squares(NamedTuple):
+    """A square of pixels or samples around every marble of every frame."""
+
+    rows: Int64[np.ndarray, "t s"]
+    columns: Int64[np.ndarray, "t s"]
+    dx: Float32[np.ndarray, "t 1 s"]
+    dy: Float32[np.ndarray, "t s 1"]
+
+
+def render(
+    ground: Float32[np.ndarray, "h w 3"],
+    centres: Float64[np.ndarray, "t n 2"],
+    colours: tuple[str, ...],
+    radius: float,
+) -> UInt8[np.ndarray, "t h w 3"]:
+    """Frames with every shadow on the ground and every marble above all shadows."""
+    height, width, _ = ground.shape
+    margin = math.ceil((SHADOW_OFFSET + SHADOW_REACH) * radius * height) + 2
+    padded = np.pad(ground, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
+    chunk = max(1, CHUNK_BYTES // padded.nbytes)
+    frames = np.empty((len(centres), height, width, 3), dtype=np.uint8)
+    for start in range(0, len(centres), chunk):
+        some = centres[start : start + chunk]
+        canvas = np.repeat(padded[None], len(some), axis=0)
+        places = (some * height + margin).transpose(1, 0, 2)
+        for place in places:
+            _cast_shadow(canvas, place, radius * height)
+        for place, colour in zip(places, colours, strict=True):
+            _paint_marble(canvas, place, radius * height, PAINTS[colour])
+        inside = canvas[:, margin : margin + height, margin : margin + width]
+        frames[start : start + chunk] = np.clip(inside + 0.5, 0, 255)
+    return frames
+
+
+def paint_ground(
+    kind: str, height: int, width: int, generator: torch.Generator
+) -> Float32[np.ndarray, "h w 3"]:
+    """An empty ground, the same surface at every resolution."""
+    samples = max(1, math.ceil(96 / height))
+    ticks = [(np.arange(n * samples, dtype=np.float32) + 0.5) / samples for n in (height, width)]
+    y, x = np.meshgrid(ticks[0] / height, ticks[1] / height, indexing="ij")
+    lattice = torch.rand(64, 64, generator=generator).numpy()
+    surface = {"wood": _wood, "slate": _slate, "felt": _felt}[kind](x, y, lattice)
+    return surface.reshape(height, samples, width, samples, 3).mean((1, 3), dtype=np.float32)
+
+
+def _squares(
+    place: Float64[np.ndarray, "t 2"], reach: float, samples: int, offset: float = 0.0
+) -> Squares:
+    """Squares of ``2 ceil(reach + 1)`` pixels, each cut into ``samples`` squared."""
+    side = 2 * math.ceil(reach + 1)
+    corner = np.floor(place + offset).astype(np.int64) - side // 2
+    ticks = (np.arange(side * samples) + 0.5) / samples
+    away = (corner - place - offset)[:, :, None] + ticks
+    pixels = corner[:, :, None] + np.arange(side)
+    away = away.astype(np.float32)
+    return Squares(pixels[:, 1], pixels[:, 0], away[:, 0, None, :], away[:, 1, :, None])
+
+
+def _cast_shadow(
+    canvas: Float32[np.ndarray, "t h w 3"], place: Float64[np.ndarray, "t 2"], radius: float
+) -> None:
+    rows, columns, dx, dy = _squares(
+        place, SHADOW_REACH * radius, samples=1, offset=SHADOW_OFFSET * radius
+    )
+    distance = np.sqrt(dx * dx + dy * dy) / radius
+    depth = np.clip((SHADOW_REACH - distance) / (SHADOW_REACH - 0.45), 0, 1)
+    light = 1 - SHADOW_DARKNESS * depth * depth * (3 - 2 * depth)
+    frames = np.arange(len(place))[:, None, None]
+    canvas[frames, rows[:, :, None], columns[:, None, :]] *= light[..., None]
+
+
+def _paint_marble(
+    canvas: Float32[np.ndarray, "t h w 3"],
+    place: Float64[np.ndarray, "t 2"],
+    radius: float,
+    colour: tuple[int, int, int],
+) -> None:
+    samples = max(1, math.ceil(SAMPLES_A_RADIUS / radius))
+    rows, columns, dx, dy = _squares(place, radius, samples)
+    squared = (dx * dx + dy * dy) / radius**2
+    cover = np.clip((radius - np.sqrt(squared) * radius) * samples + 0.5, 0, 1)
+    nx, ny, nz = dx / radius, dy / radius, np.sqrt(np.maximum(1 - squared, 0))
+    diffuse = np.maximum(nx * LIGHT[0] + ny * LIGHT[1] + nz * LIGHT[2], 0)
+    gloss = np.maximum(nx * HALFWAY[0] + ny * HALFWAY[1] + nz * HALFWAY[2], 0) ** 48
+    # The rim towards the floor gets a little light back from it, so marbles look like glass.
+    glow = np.maximum(-nx * LIGHT[0] - ny * LIGHT[1], 0) ** 3
+    shade = (0.34 + 0.78 * diffuse + 0.25 * glow) * cover
+    white = 225 * gloss * cover
+    shade, white, cover = (_pool(values, samples)[..., None] for values in (shade, white, cover))
+    paint = shade * np.array(colour, dtype=np.float32) + white
+    at = (np.arange(len(place))[:, None, None], rows[:, :, None], columns[:, None, :])
+    canvas[at] = canvas[at] * (1 - cover) + paint
+
+
+def _pool(values: Float32[np.ndarray, "t hs ws"], samples: int) -> Float32[np.ndarray, "t h w"]:
+    if samples == 1:
+        return values
+    frames, side, _ = values.shape
+    side //= samples
+    return values.reshape(frames, side, samples, side, samples).mean((2, 4))
+
+
+def _wood(
+    x: Float32[np.ndarray, "h w"],
+    y: Float32[np.ndarray, "h w"],
+    lattice: Float32[np.ndarray, "a b"],
+) -> Float32[np.ndarray, "h w 3"]:
+    """Three planks, each with its own grain."""
+    plank = np.floor(y * 3 + lattice[0, 0]).astype(np.int64)
+    own = lattice[plank % 64, 7]
+    bend = _smooth(lattice, x * 1.3 + own * 40, y * 2.2 + own * 9)
+    rings = 0.5 + 0.5 * np.sin(2 * np.pi * (y * 9 + bend * 3.5 + own * 5))
+    fibre = _smooth(lattice, x * 3 + own * 31, y * 70)
+    tone = 0.55 * rings + 0.3 * fibre + 0.35 * own
+    seam = np.abs((y * 3 + lattice[0, 0]) % 1 - 0.5)
+    dark = 1 - 0.35 * np.clip((seam - 0.485) / 0.015, 0, 1)
+    return _mix((216, 192, 162), (182, 152, 120), tone) * dark[..., None]
+
+
+def _slate(
+    x: Float32[np.ndarray, "h w"],
+    y: Float32[np.ndarray, "h w"],
+    lattice: Float32[np.ndarray, "a b"],
+) -> Float32[np.ndarray, "h w 3"]:
+    """Square tiles with thin joints."""
+    u, v = x * 4 + lattice[0, 0], y * 4 + lattice[0, 1]
+    tile = lattice[np.floor(v).astype(np.int64) % 64, np.floor(u).astype(np.int64) % 64]
+    cloud = _smooth(lattice, x * 6 + tile * 50, y * 9) + 0.5 * _smooth(lattice, x * 31, y * 43)
+    edge = np.maximum(np.abs(u % 1 - 0.5), np.abs(v % 1 - 0.5))
+    dark = 1 - 0.4 * np.clip((edge - 0.478) / 0.015, 0, 1)
+    tone = 0.55 * tile + 0.35 * cloud
+    return _mix((134, 138, 146), (96, 99, 106), tone) * dark[..., None]
+
+
+def _felt(
+    x: Float32[np.ndarray, "h w"],
+    y: Float32[np.ndarray, "h w"],
+    lattice: Float32[np.ndarray, "a b"],
+) -> Float32[np.ndarray, "h w 3"]:
+    """Dark cloth with a fine nap, lighter where it was brushed."""
+    nap = _smooth(lattice, x * 90, y * 90)
+    brushed = _smooth(lattice, x * 2.5 + 11, y * 2 + 5)
+    return _mix((26, 38, 38), (48, 64, 62), 0.45 * nap + 0.55 * brushed)
+
+
+def _mix(
+    first: tuple[int, int, int], second: tuple[int, int, int], tone: Float32[np.ndarray, "h w"]
+) -> Float32[np.ndarray, "h w 3"]:
+    start, stop = np.array(first, dtype=np.float32), np.array(second, dtype=np.float32)
+    return start + (stop - start) * np.clip(tone, 0, 1)[..., None]
+
+
+def _smooth(
+    lattice: Float32[np.ndarray, "a b"],
+    x: Float32[np.ndarray, "h w"],
+    y: Float32[np.ndarray, "h w"],
+) -> Float32[np.ndarray, "h w"]:
+    """Value noise: random numbers on a repeating lattice of unit cells, soft steps between."""
+    rows, columns = lattice.shape
+    left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    fx, fy = x - left, y - top
+    fx, fy = fx * fx * (3 - 2 * fx), fy * fy * (3 - 2 * fy)
+    upper, lower = top % rows, (top + 1) % rows
+    here, right = left % columns, (left + 1) % columns
+    above = lattice[upper, here] * (1 - fx) + lattice[upper, right] * fx
+    below = lattice[lower, here] * (1 - fx) + lattice[lower, right] * fx
+    return (above * (1 - fy) + below * fy).astype(np.float32)
