@@ -16,7 +16,7 @@ from longtake.checkpoint import read_tensors, write_tensors
 from longtake.config import digest
 from longtake.latents import Standardisation
 from longtake.rollout import Draws, Request, Rollout, State
-from longtake.video import VideoWriter, concatenate, open_video, to_pixels
+from longtake.video import VideoWriter, concatenate, stream_video, to_pixels
 
 SEGMENT_FRAMES = 256
 JOINABLE = (".mp4", ".mkv")
@@ -212,7 +212,7 @@ def _join(segments: Sequence[Path], path: Path, fps: float, overwrite: bool) -> 
         return
     with VideoWriter(path, fps, overwrite=overwrite) as writer:
         for segment in segments:
-            for frames in open_video(segment):
+            for frames in stream_video(segment):
                 writer.write(frames)
 
 

@@ -5,16 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from longtake.autoencoders.base import VideoAutoencoder
 from longtake.data.clips import ClipSource
-from longtake.diffusion import Condition
 from longtake.distributed import World
-from longtake.generate import LongVideo
+from longtake.model import VideoModel
 from longtake.noise import generator
-from longtake.rollout import Request
-from longtake.video import VideoWriter, contact_sheet, to_model, to_pixels
+from longtake.video import VideoWriter, contact_sheet, to_model, to_pixels, write_image
 
 SHEET = "sheet.png"
 
@@ -40,16 +37,12 @@ def reconstructions(
     return {"psnr": -10 * float(np.log10(np.mean(errors)))}
 
 
-def samples(
-    video: LongVideo, frames: int, count: int, classes: int, fps: float, folder: Path, world: World
-) -> None:
-    """Write sampled videos, of ``count`` different seeds and, where there are classes, labels."""
-    labels: Tensor = torch.arange(count) * 7 % max(classes, 1)
-    condition = Condition(label=labels if classes else None)
-    parts = list(video(Request(seeds=tuple(range(count)), condition=condition), frames))
+def samples(model: VideoModel, frames: int, count: int, folder: Path, world: World) -> None:
+    """Write sampled videos, of ``count`` different seeds; each has a class of its own."""
+    parts = list(model.long_video()(model.request(range(count)), frames))
     if world.main:
         whole = np.concatenate([part.frames for part in parts], axis=1)[:, :frames]
-        _write(folder, list(whole), list(whole), fps=fps)
+        _write(folder, list(whole), list(whole), fps=model.index.fps)
 
 
 def _write(folder: Path, videos: list[np.ndarray], rows: list[np.ndarray], fps: float) -> None:
@@ -57,4 +50,4 @@ def _write(folder: Path, videos: list[np.ndarray], rows: list[np.ndarray], fps: 
     for number, frames in enumerate(videos):
         with VideoWriter(folder / f"{number:02d}.mp4", fps, overwrite=True) as writer:
             writer.write(frames)
-    contact_sheet(rows, frames_per_row=8).save(folder / SHEET)
+    write_image(folder / SHEET, contact_sheet(rows, frames_per_row=8), overwrite=True)

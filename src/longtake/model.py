@@ -1,7 +1,7 @@
 """A model folder as one object: autoencoder, denoisers and how to sample them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -17,6 +17,7 @@ from longtake.checkpoint import (
     load_component,
     read_config,
     save_component,
+    weights_hash,
     whole_folder,
 )
 from longtake.config import Config, nearest, override, parse, to_dict
@@ -172,12 +173,19 @@ class VideoModel:
             return str(api.upload_folder(repo_id=repository, folder_path=folder))
 
     def joined(self, *others: "VideoModel") -> "VideoModel":
-        """This model with the components it lacks taken from others of the same autoencoder."""
+        """This model with the components it lacks taken from others of the same autoencoder.
+
+        How it is sampled is taken from the last one that brings a component.
+
+        Raises:
+            ValueError: the models do not share autoencoder, latent scale and diffusion.
+        """
         whole = self
         for other in others:
+            _check_joinable(whole, other)
             whole = replace(
                 whole,
-                index=whole.index if whole.denoiser else other.index,
+                index=other.index,
                 denoiser=whole.denoiser or other.denoiser,
                 between=whole.between or other.between,
             )
@@ -202,7 +210,7 @@ class VideoModel:
             standardisation=self.index.standardisation,
         )
 
-    def request(self, seeds: Sequence[int], label: str | None = None) -> Request:
+    def request(self, seeds: Iterable[int], label: str | None = None) -> Request:
         """Videos to ask a long video for.
 
         Args:
@@ -212,15 +220,16 @@ class VideoModel:
         Raises:
             ValueError: no class has that name.
         """
+        seeds = tuple(seeds)
         if not self.index.classes or self.denoiser is None or "label" not in self.denoiser.reads:
             if label is not None:
                 raise ValueError(f"label {label!r}: this model was trained without classes")
-            return Request(seeds=tuple(seeds))
+            return Request(seeds=seeds)
         if label is None:
             rows = [derive(seed, "label") % len(self.index.classes) for seed in seeds]
         else:
             rows = [ABSENT if label == "none" else self.label(label)] * len(seeds)
-        return Request(seeds=tuple(seeds), condition=Condition(label=torch.tensor(rows)))
+        return Request(seeds=seeds, condition=Condition(label=torch.tensor(rows)))
 
     def titles(self, request: Request) -> list[str]:
         """``: class`` of each requested video, empty where it has none."""
@@ -255,6 +264,19 @@ class VideoModel:
             guidance=sampling.guidance,
             perturbation=sampling.perturbation,
         )
+
+
+def _check_joinable(model: VideoModel, other: VideoModel) -> None:
+    if weights_hash(model.autoencoder) != weights_hash(other.autoencoder):
+        raise ValueError("these models cannot be joined: their autoencoders differ")
+    if model.denoiser is None and model.between is None:
+        return
+    for name in ("standardisation", "diffusion", "classes"):
+        if getattr(model.index, name) != getattr(other.index, name):
+            raise ValueError(
+                f"these models cannot be joined: they differ in {name}; train both on one latent "
+                "cache (cache_folder) with one diffusion"
+            )
 
 
 def shipped_models() -> dict[str, Path]:

@@ -17,12 +17,13 @@ from longtake.checkpoint import CheckpointError, write_text
 from longtake.config import Config, ConfigError
 from longtake.data.folders import UCF101, SkyTimelapse, Taichi, VideoFolder
 from longtake.data.latents import CachePlan, LatentCache, build_cache
-from longtake.data.loader import Loader
+from longtake.data.loader import Batch, Loader
 from longtake.data.worlds import DoomWorld, MarblesWorld, SkyWorld
 from longtake.diffusion import Diffusion
 from longtake.distributed import World
 from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
 from longtake.model import AnyAutoencoder, AnyDenoiser, ModelIndex, Sampling, VideoModel
+from longtake.noise import generator
 from longtake.training.autoencoder import AutoencoderStage
 from longtake.training.diffusion import ClipOfLatents, DiffusionStage, LatentBatches
 from longtake.training.fit import Progress, fit
@@ -35,6 +36,7 @@ AnySource = Annotated[
     Field(discriminator="kind"),
 ]
 
+Count = Annotated[int, Ge(1)]
 Report = Callable[[Progress], None]
 CacheReport = Callable[[int, int], None]
 
@@ -58,6 +60,8 @@ class AutoencoderRun(Config):
         loss: what it is trained on.
         discriminator: the second optimiser.
         start: a model whose autoencoder the weights start from.
+        crop: height and width that are cut at random from each clip to train on; None trains on
+            whole frames.
         looks: clips that are reconstructed at a time.
         training: the loop.
     """
@@ -69,7 +73,8 @@ class AutoencoderRun(Config):
     loss: AutoencoderLossConfig = AutoencoderLossConfig()
     discriminator: OptimizerConfig = OptimizerConfig(betas=(0.5, 0.9))
     start: str | None = None
-    looks: Annotated[int, Ge(1)] = 4
+    crop: tuple[Count, Count] | None = None
+    looks: Count = 4
     training: TrainingConfig
 
     def execute(self, folder: Path, world: World, listen: Listener) -> None:
@@ -95,7 +100,7 @@ class AutoencoderRun(Config):
 
     def _clips(self, first_step: int, world: World) -> Iterator[tuple[Tensor, Sequence[int]]]:
         loader = Loader(
-            self.data,
+            source=self.data,
             batch=self.training.batch,
             seed=self.training.seed,
             rank=world.rank,
@@ -103,7 +108,21 @@ class AutoencoderRun(Config):
             workers=self.training.workers,
         )
         for batch in loader.batches(first_step):
-            yield batch.video, batch.number
+            yield self._cropped(batch), batch.number
+
+    def _cropped(self, batch: Batch) -> Tensor:
+        if self.crop is None:
+            return batch.video
+        room = [whole - part for whole, part in zip(batch.video.shape[3:], self.crop, strict=True)]
+        if min(room) < 0:
+            height, width = batch.video.shape[3:]
+            raise ValueError(f"crop={self.crop} must fit in clips of {height}x{width} pixels")
+        parts = []
+        for video, number in zip(batch.video, batch.number, strict=True):
+            random = generator(self.training.seed, "crop", number)
+            top, left = (int(torch.randint(n + 1, (), generator=random)) for n in room)
+            parts.append(video[..., top : top + self.crop[0], left : left + self.crop[1]])
+        return torch.stack(parts)
 
     def _export(self, autoencoder: nn.Module, folder: Path, world: World) -> None:
         plain = unsharded(autoencoder, self.autoencoder.build)
@@ -144,8 +163,8 @@ class DiffusionRun(Config):
     denoiser: AnyDenoiser
     diffusion: Diffusion
     sampling: Sampling = Sampling()
-    look_frames: Annotated[int, Ge(1)] = 64
-    look_videos: Annotated[int, Ge(1)] = 4
+    look_frames: Count = 64
+    look_videos: Count = 4
     training: TrainingConfig
 
     def execute(self, folder: Path, world: World, listen: Listener) -> None:
@@ -154,13 +173,14 @@ class DiffusionRun(Config):
         base = VideoModel.from_pretrained(self.model, device=world.device)
         place = Path(self.cache_folder) if self.cache_folder else folder / "latents"
         cache = build_cache(place, self.data, base.autoencoder, self.cache, world, listen.cache)
+        base = self._standardised(base, cache)
         denoiser = self.denoiser.build().to(world.device)
         batches = LatentBatches(
             cache,
             denoiser.spec,
             self.clip,
             self.diffusion,
-            cache.standardisation,
+            base.index.standardisation,
             seed=self.training.seed,
             reads=denoiser.reads,
         )
@@ -170,45 +190,44 @@ class DiffusionRun(Config):
             batches,
             self.training,
             world,
-            look=lambda at: self._look(base, denoiser, cache, at, world),
-            export=lambda at: self._export(base, denoiser, cache, at, world),
+            look=lambda at: self._look(base, denoiser, at, world),
+            export=lambda at: self._export(base, denoiser, at, world),
         )
         fit(stage, self.training, folder, world, listen.training)
 
-    def _model(self, base: VideoModel, denoiser: Any, cache: LatentCache) -> VideoModel:
-        index = ModelIndex(
-            fps=base.index.fps,
-            standardisation=cache.standardisation,
-            diffusion=self.diffusion,
-            sampling=self.sampling,
-            classes=cache.classes,
-            averaged=self.training.average is not None,
-        )
-        return replace(base, index=index, **{self.component: denoiser})
+    def _standardised(self, base: VideoModel, cache: LatentCache) -> VideoModel:
+        """The base with the index of what is trained here: its networks must share all of it."""
+        others = {"denoiser": base.denoiser, "between": base.between}
+        del others[self.component]
+        index = base.index
+        if all(other is None for other in others.values()):
+            index = index.model_copy(update={"standardisation": cache.standardisation})
+        elif index.diffusion != self.diffusion:
+            raise ConfigError(
+                f"diffusion differs from that of {self.model}, whose {', '.join(others)} this "
+                f"model joins; expected {index.diffusion}"
+            )
+        changes = {
+            "diffusion": self.diffusion,
+            "sampling": self.sampling,
+            "classes": cache.classes,
+            "averaged": self.training.average is not None,
+        }
+        return replace(base, index=index.model_copy(update=changes))
 
     def _look(
-        self, base: VideoModel, denoiser: nn.Module, cache: LatentCache, folder: Path, world: World
+        self, base: VideoModel, denoiser: nn.Module, folder: Path, world: World
     ) -> Mapping[str, float]:
-        model = self._model(base, denoiser, cache)
-        if model.denoiser is None:
-            return {}
-        look.samples(
-            model.long_video(),
-            self.look_frames,
-            self.look_videos,
-            len(cache.classes),
-            model.index.fps,
-            folder,
-            world,
-        )
+        model = replace(base, **{self.component: denoiser})
+        if model.denoiser is not None:
+            look.samples(model, self.look_frames, self.look_videos, folder, world)
         return {}
 
-    def _export(
-        self, base: VideoModel, denoiser: nn.Module, cache: LatentCache, folder: Path, world: World
-    ) -> None:
+    def _export(self, base: VideoModel, denoiser: nn.Module, folder: Path, world: World) -> None:
         plain = unsharded(denoiser, self.denoiser.build)
         if world.main:
-            self._model(base, plain, cache).save_pretrained(folder, overwrite=True)
+            model = replace(base, **{self.component: plain})
+            model.save_pretrained(folder, overwrite=True)
 
 
 AnyRun = Annotated[AutoencoderRun | DiffusionRun, Field(discriminator="kind")]
