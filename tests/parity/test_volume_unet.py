@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import takewhile
 
 import pytest
 import torch
@@ -10,8 +11,18 @@ from torch import Tensor
 
 from longtake.denoisers import VolumeUNet, VolumeUNetConfig
 from longtake.diffusion.condition import Condition, KnownFrames
-from longtake.export.lvdm_unet_keys import fold, from_official, rename
-from longtake.nn.attention import RelativePositionConfig, SpaceTimeAttentionConfig
+from longtake.export.lvdm_unet_keys import (
+    from_official,
+    official_names,
+    official_shapes,
+    rename,
+    to_official,
+)
+from longtake.nn.attention import (
+    JointAttentionConfig,
+    RelativePositionConfig,
+    SpaceTimeAttentionConfig,
+)
 from longtake.nn.embedding import sinusoids
 from longtake.nn.transformer import TransformerConfig
 
@@ -81,25 +92,11 @@ def activations(unet: VolumeUNet, official: set[str]) -> dict[str, Tensor]:
 
 
 def module_name(official: str, config: VolumeUNetConfig) -> str:
-    """Our module whose output is that of an official one."""
-    if official == "time_embed":
-        return official
-    if official == "input_blocks.0":
-        return "conv_in"
-    if official == "middle_block":
-        return "middle"
-    if official.count(".") == 1 and not official.startswith("middle"):
-        part, index = official.split(".")
-        level, step = divmod(int(index) - (part == "input_blocks"), config.num_res_blocks + 1)
-        side = "down" if part == "input_blocks" else "up"
-        last = step == config.num_res_blocks
-        coarsest_or_finest = level == len(config.channel_mult) - 1
-        if last and not coarsest_or_finest:
-            return f"{side}.{level}.resample"
-        return f"{side}.{level}.steps.{step}"
-    if official.endswith("transformer_blocks.0"):
-        return module_name(official.removesuffix(".transformer_blocks.0"), config) + ".blocks.0"
-    return rename(f"{official}.norm.weight", config).removesuffix(".norm.weight")
+    """Our module whose output is that of an official one: the least that holds its weights."""
+    names = official_names(config).items()
+    ours = [our.split(".")[:-1] for our, their in names if their.startswith(f"{official}.")]
+    alike = zip(*ours, strict=False)
+    return ".".join(steps[0] for steps in takewhile(lambda steps: len(set(steps)) == 1, alike))
 
 
 @torch.no_grad()
@@ -195,8 +192,56 @@ def test_released_models_have_exactly_our_weights(keys, config, parameters):
     path = next((path for path in paths if path.exists()), None)
     if path is None:
         pytest.skip(f"key list {keys} is not at hand")
-    official = {rename(k, config): fold(shape) for k, shape in json.loads(path.read_text()).items()}
+    released = {key: tuple(shape) for key, shape in json.loads(path.read_text()).items()}
+    assert official_shapes(config) == released
+    assert sum(math.prod(shape) for shape in released.values()) == parameters
     with torch.device("meta"):
-        unet = config.build()
-    assert {k: tuple(v.shape) for k, v in unet.state_dict().items()} == official
-    assert sum(math.prod(shape) for shape in official.values()) == parameters
+        ours = config.build().state_dict()
+        official = {key: torch.empty(shape) for key, shape in released.items()}
+    got = from_official(official, config)
+    assert {k: v.shape for k, v in got.items()} == {k: v.shape for k, v in ours.items()}
+
+
+TINY = VolumeUNetConfig(
+    latent=(4, 4, 4, 4),
+    model_channels=32,
+    channel_mult=(1, 2),
+    num_res_blocks=1,
+    attention_resolutions=(2,),
+    num_classes=3,
+)
+
+
+def test_weights_come_back_from_the_official_names():
+    state = TINY.build().state_dict()
+    again = from_official(to_official(state, TINY), TINY)
+    assert again.keys() == state.keys()
+    assert all(torch.equal(again[name], state[name]) for name in state)
+    assert {rename(key, TINY) for key in official_names(TINY).values()} == set(state)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("out.2.bias"), r"lacks weights out\.2\.bias"),
+        (lambda state: state.update(extra=torch.ones(1)), "has the unknown weights extra"),
+        (
+            lambda state: state.update({"out.2.bias": torch.ones(7)}),
+            r"out\.2\.bias \(7,\), expected",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(change, message):
+    state = to_official(TINY.build().state_dict(), TINY)
+    change(state)
+    with pytest.raises(ValueError, match=message):
+        from_official(state, TINY)
+
+
+def test_options_that_the_official_network_lacks_are_refused():
+    with pytest.raises(ValueError, match=r"attention\.kind=joint"):
+        official_names(TINY.model_copy(update={"attention": JointAttentionConfig()}))
+    with pytest.raises(ValueError, match="one table"):
+        official_names(TINY.model_copy(update={"noise_classes": 5}))
+    with pytest.raises(ValueError, match=r"'out\.9\.bias' is no weight"):
+        rename("out.9.bias", TINY)

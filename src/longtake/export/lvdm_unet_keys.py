@@ -1,58 +1,86 @@
-"""Names of the official LVDM UNet's weights, and ours."""
+"""Names and shapes of the official LVDM UNet's weights, and ours."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from functools import lru_cache
 
+import torch
 from torch import Tensor
 
 from longtake.denoisers.volume_unet import VolumeUNetConfig
+from longtake.nn.attention import JointAttentionConfig
 
 _HEAD = {
-    "time_embed": "time_embed",
-    "time_embed_cond": "known_time_embed",
-    "input_blocks.0.0": "conv_in",
-    "out.0": "norm_out",
-    "out.2": "conv_out",
+    "time_embed.": "time_embed.",
+    "known_time_embed.": "time_embed_cond.",
+    # one table serves labels and noise levels in the official code
+    "label_embed.": "label_emb.",
+    "noise_embed.": "label_emb.",
+    "conv_in.": "input_blocks.0.0.",
+    "norm_out.": "out.0.",
+    "conv_out.": "out.2.",
+    "middle.first.residual.": "middle_block.0.",
+    "middle.first.attention.": "middle_block.1.",
+    "middle.second.residual.": "middle_block.2.",
 }
 
 _RESIDUAL = {
-    "in_layers.0": "norm_in",
-    "in_layers.2": "conv_in",
-    "emb_layers.1": "embed",
-    "out_layers.0": "norm_out",
-    "out_layers.3": "conv_out",
-    "skip_connection": "skip",
+    "norm_in.": "in_layers.0.",
+    "conv_in.": "in_layers.2.",
+    "embed.": "emb_layers.1.",
+    "norm_out.": "out_layers.0.",
+    "conv_out.": "out_layers.3.",
+    "skip.": "skip_connection.",
 }
 
 _ATTENTION = {
-    "norm_s": "spatial.norm",
-    "qkv_s": "spatial.qkv",
-    "proj_out_s": "spatial.proj",
-    "norm_t": "temporal.norm",
-    "qkv_t": "temporal.qkv",
-    "proj_out_t": "temporal.proj",
-    "relative_position_k.embeddings_table": "temporal.position.key",
-    "relative_position_v.embeddings_table": "temporal.position.value",
+    "spatial.norm.": "norm_s.",
+    "spatial.qkv.": "qkv_s.",
+    "spatial.proj.": "proj_out_s.",
+    "temporal.norm.": "norm_t.",
+    "temporal.qkv.": "qkv_t.",
+    "temporal.proj.": "proj_out_t.",
+    "temporal.position.key": "relative_position_k.embeddings_table",
+    "temporal.position.value": "relative_position_v.embeddings_table",
 }
 
-_LAYERS = {
-    "attn1": "spatial",
-    "norm1": "spatial.norm",
-    "attn1_tmp": "temporal",
-    "norm4": "temporal.norm",
-    "attn2": "cross",
-    "norm2": "cross.norm",
-    "attn2_tmp": "temporal_again",
-    "norm5": "temporal_again.norm",
-    "ff.net.0.proj": "feed_forward.gated",
-    "ff.net.2": "feed_forward.out",
-    "norm3": "feed_forward.norm",
+_TRANSFORMER = {
+    "spatial.norm.": "norm1.",
+    "spatial.": "attn1.",
+    "temporal.norm.": "norm4.",
+    "temporal.": "attn1_tmp.",
+    "cross.norm.": "norm2.",
+    "cross.": "attn2.",
+    "temporal_again.norm.": "norm5.",
+    "temporal_again.": "attn2_tmp.",
+    "feed_forward.norm.": "norm3.",
+    "feed_forward.gated.": "ff.net.0.proj.",
+    "feed_forward.out.": "ff.net.2.",
 }
 
-_WITHIN_LAYER = {
-    "to_out.0": "to_out",
-    "relative_position_k.embeddings_table": "position.key",
-    "relative_position_v.embeddings_table": "position.value",
+_TOKENS = {
+    "to_out.": "to_out.0.",
+    "position.key": "relative_position_k.embeddings_table",
+    "position.value": "relative_position_v.embeddings_table",
 }
+
+_CELL_AXES = {"skip_connection.": 3, "proj_in.": 3, "proj_out.": 3, "qkv_": 1, "proj_out_": 1}
+"""Axes of one cell that an official kernel has where ours is a matrix."""
+
+
+def official_names(config: VolumeUNetConfig) -> dict[str, str]:
+    """The official name of each of our weights, below ``model.diffusion_model.``.
+
+    Raises:
+        ValueError: the official network has no such option.
+    """
+    if isinstance(config.attention, JointAttentionConfig):
+        raise ValueError("attention.kind=joint is not in the official UNet; use st_attention")
+    if config.num_classes and config.noise_classes:
+        raise ValueError(
+            f"num_classes={config.num_classes} and noise_classes={config.noise_classes} would "
+            "share one table in the official UNet; leave one out"
+        )
+    return {name: _official(name, config) for name in _shapes(config)}
 
 
 def rename(key: str, config: VolumeUNetConfig) -> str:
@@ -61,22 +89,10 @@ def rename(key: str, config: VolumeUNetConfig) -> str:
     Raises:
         ValueError: the official UNet has no such weight.
     """
-    if key == "label_emb.weight":
-        # one table serves labels and noise levels in the official code
-        return "noise_embed.weight" if config.noise_classes else "label_embed.weight"
-    for official, ours in _HEAD.items():
-        if key.startswith(f"{official}."):
-            return ours + key.removeprefix(official)
-    part, _, rest = key.partition(".")
-    index, _, rest = rest.partition(".")
-    if part not in ("input_blocks", "middle_block", "output_blocks") or not index.isdecimal():
-        raise ValueError(f"{key!r} is no weight of the official LVDM UNet")
-    if part == "middle_block":
-        step = ("first.residual", "first.attention", "second.residual")[int(index)]
-        return f"middle.{step}.{_inner(rest)}"
-    layer, _, rest = rest.partition(".")
-    step = _down if part == "input_blocks" else _up
-    return f"{step(int(index), int(layer), rest, config)}.{_inner(rest)}"
+    ours = _inverse(config.model_dump_json()).get(key)
+    if ours is None:
+        raise ValueError(f"{key!r} is no weight of the official LVDM UNet of this config")
+    return ours
 
 
 def fold(shape: Sequence[int]) -> tuple[int, ...]:
@@ -86,43 +102,104 @@ def fold(shape: Sequence[int]) -> tuple[int, ...]:
     return (*shape[:2], *(size for size in shape[2:] if size > 1))
 
 
+def official_shapes(config: VolumeUNetConfig) -> dict[str, tuple[int, ...]]:
+    """Shapes of the official weights by official name."""
+    shapes = _shapes(config)
+    return {
+        theirs: _official_shape(theirs, shapes[ours])
+        for ours, theirs in official_names(config).items()
+    }
+
+
 def from_official(state: Mapping[str, Tensor], config: VolumeUNetConfig) -> dict[str, Tensor]:
-    """An official UNet's state dict as ``VolumeUNet`` loads it."""
-    return {rename(key, config): value.reshape(fold(value.shape)) for key, value in state.items()}
+    """An official UNet's state dict as ``VolumeUNet`` loads it.
+
+    Raises:
+        ValueError: a weight is missing, unknown or of another shape; the message names it.
+    """
+    names, shapes = official_names(config), _shapes(config)
+    _refuse("lacks", set(names.values()) - set(state))
+    _refuse("has the unknown", set(state) - set(names.values()))
+    wrong = {
+        f"{theirs} {tuple(state[theirs].shape)}, expected {shape}"
+        for theirs, shape in official_shapes(config).items()
+        if tuple(state[theirs].shape) != shape
+    }
+    _refuse("does not fit in", wrong)
+    return {ours: state[theirs].reshape(shapes[ours]) for ours, theirs in names.items()}
 
 
-def _down(index: int, layer: int, rest: str, config: VolumeUNetConfig) -> str:
-    level, step = divmod(index - 1, config.num_res_blocks + 1)
-    if step == config.num_res_blocks:
-        return f"down.{level}.resample"
-    return f"down.{level}.steps.{step}.{_layer(layer)}"
+def to_official(state: Mapping[str, Tensor], config: VolumeUNetConfig) -> dict[str, Tensor]:
+    """A ``VolumeUNet``'s state dict as the official UNet loads it."""
+    shapes = official_shapes(config)
+    names = official_names(config)
+    return {theirs: state[ours].reshape(shapes[theirs]) for ours, theirs in names.items()}
 
 
-def _up(index: int, layer: int, rest: str, config: VolumeUNetConfig) -> str:
-    level, step = divmod(index, config.num_res_blocks + 1)
-    if layer > 0 and rest.startswith(("conv.", *_RESIDUAL)):
-        return f"up.{level}.resample"
-    return f"up.{level}.steps.{step}.{_layer(layer)}"
+@lru_cache(maxsize=8)
+def _inverse(config: str) -> dict[str, str]:
+    names = official_names(VolumeUNetConfig.model_validate_json(config))
+    return {theirs: ours for ours, theirs in names.items()}
 
 
-def _layer(index: int) -> str:
-    return ("residual", "attention")[index]
+def _shapes(config: VolumeUNetConfig) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        state = config.build().state_dict()
+    return {name: tuple(value.shape) for name, value in state.items()}
+
+
+def _official_shape(name: str, ours: tuple[int, ...]) -> tuple[int, ...]:
+    if len(ours) == 4:
+        return (*ours[:2], 1, *ours[2:])
+    axes = next((n for part, n in _CELL_AXES.items() if f".{part}" in name), 0)
+    return ours + (1,) * axes if len(ours) == 2 else ours
+
+
+def _official(name: str, config: VolumeUNetConfig) -> str:
+    side, _, rest = name.partition(".")
+    if side not in ("down", "up"):
+        block = next(prefix for prefix in _HEAD if name.startswith(prefix))
+        return _HEAD[block] + _inner(name.removeprefix(block))
+    level, kind, rest = rest.split(".", 2)
+    place = int(level) * (config.num_res_blocks + (side == "up"))
+    if side == "down":
+        place += 1 + int(level)
+    blocks = "input_blocks" if side == "down" else "output_blocks"
+    if kind == "resample":
+        return _resample(side, blocks, place, rest, config)
+    step, part, rest = rest.split(".", 2)
+    return f"{blocks}.{place + int(step)}.{int(part == 'attention')}.{_inner(rest)}"
+
+
+def _resample(side: str, blocks: str, place: int, rest: str, config: VolumeUNetConfig) -> str:
+    inner = _inner(rest)
+    if side == "down":
+        return f"{blocks}.{place + config.num_res_blocks}.0.{inner.replace('conv.', 'op.')}"
+    level = len(config.channel_mult) - 1 - place // (config.num_res_blocks + 1)
+    layer = 1 + (2**level in config.attention_resolutions)
+    return f"{blocks}.{place + config.num_res_blocks}.{layer}.{inner}"
 
 
 def _inner(rest: str) -> str:
-    """Our name within a block."""
-    if rest.startswith("op."):
-        return rest.replace("op.", "conv.", 1)
-    if rest.startswith("transformer_blocks."):
+    """The official name within a block."""
+    if rest.startswith("blocks."):
         _, index, rest = rest.split(".", 2)
-        return f"blocks.{index}.{_replace(_replace(rest, _LAYERS), _WITHIN_LAYER)}"
+        return f"transformer_blocks.{index}.{_replace(rest, _TRANSFORMER)}"
     return _replace(rest, _RESIDUAL | _ATTENTION)
 
 
 def _replace(rest: str, names: Mapping[str, str]) -> str:
-    for official, ours in names.items():
-        if rest == official or rest.startswith(f"{official}."):
-            return ours + rest.removeprefix(official)
-        if rest.endswith(f".{official}") or f".{official}." in rest:
-            return rest.replace(f".{official}", f".{ours}")
+    for ours, theirs in names.items():
+        if rest.startswith(ours):
+            return theirs + _replace(rest.removeprefix(ours), _TOKENS)
     return rest
+
+
+def _refuse(fault: str, names: Set[str]) -> None:
+    if names:
+        shown = sorted(names)
+        more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
+        raise ValueError(
+            f"the checkpoint {fault} weights {', '.join(shown[:3])}{more}; check that the "
+            "network's config is the one it was trained with"
+        )
