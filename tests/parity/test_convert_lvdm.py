@@ -2,20 +2,24 @@
 
 import argparse
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
-from conftest import Golden
+from conftest import FOLDERS, Golden
 from torch import Tensor
 
+from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.diffusion import Condition, KnownFrames
 from longtake.diffusion.guidance import ClassifierFree, Guidance, Unguided
 from longtake.diffusion.sampler import Denoise
 from longtake.diffusion.samplers import DDIM, DDPM
 from longtake.export.from_lvdm import convert_lvdm_folder
+from longtake.export.lvdm_unet_keys import official_shapes
+from longtake.export.official_config import read_official
 from longtake.latents import Standardisation
 from longtake.model import VideoModel
 from longtake.noise import SampleNoise
@@ -184,3 +188,45 @@ def test_the_released_autoencoder_s_config_and_names_are_understood(golden, tmp_
         posterior = model.autoencoder.encode(case["in.video"])
     z = posterior.sample(case["in.posterior_noise"])
     case.close("z", Standardisation(scale=0.33422927, shift=1.4606637).forward(z))
+
+
+FULL = {
+    "image_size": 32,
+    "model_channels": 256,
+    "attention_resolutions": [8, 4, 2],
+    "num_res_blocks": 3,
+    "channel_mult": [1, 2, 3, 4],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "case", "changes", "unet"),
+    [
+        ("unet_short_sky", "ldm_short_tiny", {}, {}),
+        ("unet_pred_sky", "ldm_pred_tiny", {}, {}),
+        (
+            "unet_interp_sky",
+            "ldm_pred_tiny",
+            {"p_interp": 0.9, "p_pred": 0},
+            {"temporal_length": 5},
+        ),
+    ],
+)
+def test_the_released_configs_describe_the_released_weights(
+    golden, tmp_path, name, case, changes, unet
+):
+    params = copy.deepcopy(golden(f"lvdm/{case}").info["config"]) | changes | {"image_size": 32}
+    params["unet_config"]["params"] |= FULL | unet
+    coders = params["first_stage_config"]["params"]["ddconfig"]
+    coders["encoder"]["params"] |= {"n_hiddens": 32, "downsample": [4, 8, 8]}
+    coders["decoder"]["params"] |= {"n_hiddens": 32, "upsample": [4, 8, 8]}
+    path = tmp_path / "a.yaml"
+    target = SHORT if case == "ldm_short_tiny" else FRAMES
+    path.write_text(yaml.safe_dump({"model": {"target": target, "params": params}}))
+    official = read_official(path)
+    assert official.denoiser is not None
+    assert official.autoencoder == VolumeAutoencoderConfig()
+    keys = next(f for at in FOLDERS if (f := at / "lvdm" / "keys" / f"{name}.json").exists())
+    assert official_shapes(official.denoiser) == {
+        key: tuple(shape) for key, shape in json.loads(keys.read_text()).items()
+    }

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from longtake.checkpoint import CheckpointError
 from longtake.denoisers.volume_unet import VolumeUNet, VolumeUNetConfig
@@ -164,52 +164,26 @@ def _joined(keys: VideoModel, between: VideoModel) -> VideoModel:
 
 
 def _autoencoder(official: OfficialModel, state: Mapping[str, Tensor]) -> Any:
-    settings = official.autoencoder
     try:
-        weights = lvdm_autoencoder_keys.from_official(state, settings)
+        weights = lvdm_autoencoder_keys.from_official(state, official.autoencoder)
     except ValueError as error:
-        raise CheckpointError(f"autoencoder: {error}; {OTHER_YAML}") from error
-    return _filled(settings, weights)
+        raise CheckpointError(f"autoencoder: {error}") from error
+    return _filled(official.autoencoder, weights)
 
 
 def _unet(settings: VolumeUNetConfig, state: Mapping[str, Tensor]) -> VolumeUNet:
-    with torch.device("meta"):
-        wanted = settings.build().state_dict()
-    weights: dict[str, Tensor] = {}
-    for key, value in state.items():
-        name = _rename(key, settings)
-        if name not in wanted:
-            raise CheckpointError(f"{UNET + key!r} is not in the config's UNet; {OTHER_YAML}")
-        shape = lvdm_unet_keys.fold(value.shape)
-        if shape != tuple(wanted[name].shape):
-            raise CheckpointError(
-                f"{UNET + key!r} has shape {tuple(value.shape)}, the config's UNet has "
-                f"{tuple(wanted[name].shape)} there; {OTHER_YAML}"
-            )
-        weights[name] = value.reshape(shape)
-    missing = [name for name in wanted if name not in weights]
-    if missing:
-        raise CheckpointError(
-            f"lacks {len(missing)} weights of the config's UNet, the first is what we call "
-            f"{missing[0]!r}; {OTHER_YAML}"
-        )
+    try:
+        weights = lvdm_unet_keys.from_official(state, settings)
+    except ValueError as error:
+        raise CheckpointError(f"UNet: {error}") from error
     return _filled(settings, weights)
 
 
-def _rename(key: str, settings: VolumeUNetConfig) -> str | None:
-    """Our name; None where the official UNet has no such weight."""
-    try:
-        return lvdm_unet_keys.rename(key, settings)
-    except (ValueError, IndexError):
-        return None
-
-
 def _filled(settings: Any, weights: Mapping[str, Tensor]) -> Any:
-    """The network around the weights as they are: none is copied."""
+    """The network with the weights as they are: none is copied, none is drawn first."""
     with torch.device("meta"):
-        module: nn.Module = settings.build()
-    plain = {name: value.float() for name, value in weights.items()}
-    module.load_state_dict(plain, assign=True)
+        module = settings.build()
+    module.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
     return module.eval()
 
 

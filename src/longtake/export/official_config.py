@@ -58,8 +58,9 @@ def read_official(path: Path) -> OfficialModel:
     Raises:
         ConfigError: not one, of a model that cannot be converted, or with an unknown setting.
     """
-    root = resolve(config.read(path))
+    data = config.read(path)
     try:
+        root = resolve(data)
         node = root.get("model")
         if not isinstance(node, dict) or not isinstance(node.get("params"), dict):
             raise ConfigError("has no section model.params, as official LVDM configs have")
