@@ -29,7 +29,7 @@ def to_pixels(video: Float[Tensor, "3 t h w"]) -> UInt8[np.ndarray, "t h w 3"]:
 
 def contact_sheet(
     rows: Sequence[UInt8[np.ndarray, "_ _ _ 3"]], frames_per_row: int = 8
-) -> Image.Image:
+) -> UInt8[np.ndarray, "h w 3"]:
     """A row a video, of frames at even distances from its first to its last.
 
     Raises:
@@ -45,11 +45,11 @@ def contact_sheet(
     for strip in strips:
         sheet[top : top + strip.shape[0], : strip.shape[1]] = strip
         top += strip.shape[0] + GAP
-    return Image.fromarray(sheet)
+    return sheet
 
 
 def write_image(
-    path: Path | str, image: Image.Image | UInt8[np.ndarray, "h w 3"], *, overwrite: bool = False
+    path: Path | str, image: UInt8[np.ndarray, "h w 3"], *, overwrite: bool = False
 ) -> None:
     """Write a picture, complete or not at all; the suffix chooses the format.
 
@@ -60,9 +60,8 @@ def write_image(
     if path.exists() and not overwrite:
         raise VideoError(f"{path} exists; choose another place or pass --overwrite")
     partial = path.with_name(f"{path.stem}.partial{path.suffix}")
-    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
     try:
-        picture.save(partial)
+        Image.fromarray(image).save(partial)
         partial.replace(path)
     except (OSError, ValueError) as error:
         partial.unlink(missing_ok=True)

@@ -1,0 +1,115 @@
+"""Captions of videos in files: beside each video, or in a table."""
+
+import csv
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from longtake.config import Config, nearest
+
+
+class Captions(Config, ABC):
+    """Where captions are."""
+
+    @abstractmethod
+    def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
+        """Captions of those of the videos that have one.
+
+        Raises:
+            ValueError: they cannot be read.
+        """
+
+
+class CaptionBeside(Captions):
+    """``sea.txt`` holds the caption of ``sea.mp4``, or of the folder of frames ``sea``."""
+
+    kind: Literal["beside"] = "beside"
+
+    def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
+        """Look for a text file beside each video."""
+        del root
+        texts = {video: _text_path(video) for video in videos}
+        return {
+            video: " ".join(text.read_text().split())
+            for video, text in texts.items()
+            if text.is_file()
+        }
+
+
+class CaptionTable(Captions):
+    """A ``.csv``, ``.jsonl`` or ``.parquet`` file with a row a video; Parquet needs pyarrow.
+
+    Attributes:
+        path: of the table; a relative one begins in the folder of the videos.
+        file_column: holds the video's path below that folder, with or without suffix.
+        caption_column: holds its caption.
+    """
+
+    kind: Literal["table"] = "table"
+    path: Path
+    file_column: str = "file"
+    caption_column: str = "caption"
+
+    def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
+        """Look the videos up in the table."""
+        path = root / self.path
+        table: dict[str, str] = {}
+        for row in _rows(path):
+            for column in (self.file_column, self.caption_column):
+                if column not in row:
+                    raise ValueError(
+                        f"{path}: there is no column {column!r}; {nearest(column, list(row))}"
+                    )
+            table[Path(row[self.file_column]).as_posix()] = str(row[self.caption_column])
+        found = {}
+        for video in videos:
+            name = video.relative_to(root)
+            caption = table.get(name.as_posix(), table.get(name.with_suffix("").as_posix()))
+            if caption is not None:
+                found[video] = caption
+        return found
+
+
+AnyCaptions = Annotated[CaptionBeside | CaptionTable, Field(discriminator="kind")]
+
+
+def _text_path(video: Path) -> Path:
+    return video.with_name(f"{video.name if video.is_dir() else video.stem}.txt")
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    readers = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}
+    if path.suffix not in readers:
+        raise ValueError(f"{path}: captions are read from {', '.join(readers)}")
+    try:
+        yield from readers[path.suffix](path)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _csv(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        yield from csv.DictReader(file)
+
+
+def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"{path}: line {number} is no valid JSON ({error})") from error
+
+
+def _parquet(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        from pyarrow import parquet  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ValueError(f"{path}: Parquet needs `pip install pyarrow`, or use .csv") from error
+    yield from parquet.read_table(path).to_pylist()

@@ -1,0 +1,195 @@
+"""Which videos there are, which of them can be used, and why the others cannot."""
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from longtake.data.clips import ClipPlan
+from longtake.video import VideoError, VideoInfo, probe
+from longtake.video.pictures import SUFFIXES as PICTURES
+
+LOGGER = logging.getLogger("longtake")
+THREADS = 8
+VIDEO_SUFFIXES = frozenset(
+    (
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".gif",
+        ".mpg",
+        ".mpeg",
+        ".ts",
+        ".wmv",
+        ".flv",
+    )
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A video that may be used.
+
+    Attributes:
+        path: a file, or a folder of frames.
+        label: index into the source's classes.
+        caption: of the video.
+        fault: why it cannot be used, where that is known before it is opened.
+    """
+
+    path: Path
+    label: int | None = None
+    caption: str | None = None
+    fault: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """A video that can be used."""
+
+    video: VideoInfo
+    label: int | None
+    caption: str | None
+
+
+class Rejected(NamedTuple):
+    """A video that cannot be used, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What lies in a data set's folder.
+
+    Attributes:
+        candidates: videos, in order.
+        classes: names of the labels.
+    """
+
+    candidates: Sequence[Candidate]
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """The videos of a source, in the order they were found.
+
+    Attributes:
+        items: those that can be used.
+        short: those with fewer frames than a clip spans.
+        rejected: those that cannot be used, the short ones with them.
+        classes: names of the labels.
+    """
+
+    items: tuple[Item, ...]
+    short: tuple[VideoInfo, ...]
+    rejected: tuple[Rejected, ...]
+    classes: tuple[str, ...]
+
+    def check(self, looked_for: str, plan: ClipPlan) -> None:
+        """Make sure that there is a video.
+
+        Args:
+            looked_for: what, and where.
+            plan: of the clips that are to be cut.
+
+        Raises:
+            ValueError: there is none; the message says what was looked for and found.
+        """
+        if self.items:
+            return
+        if not self.rejected:
+            raise ValueError(f"no videos were found; looked for {looked_for}")
+        if len(self.short) == len(self.rejected):
+            longest = max(self.short, key=lambda video: video.frames)
+            raise ValueError(
+                f"plan.frames={plan.frames} at plan.stride={plan.stride} spans {plan.span} frames, "
+                f"more than every video has; the longest, {longest.path}, has {longest.frames}"
+            )
+        path, reason = self.rejected[0]
+        raise ValueError(
+            f"none of {len(self.rejected)} videos can be used (looked for {looked_for}); "
+            f"the first, {path}: {reason}"
+        )
+
+
+def build_index(found: Found, plan: ClipPlan, frames_fps: float) -> Index:
+    """Open every video; each that cannot be used is logged once, with its reason.
+
+    Args:
+        found: the videos.
+        plan: of the clips that are to be cut.
+        frames_fps: frames a second of folders of frames.
+    """
+    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
+        looked = list(pool.map(lambda video: _look(video, frames_fps), found.candidates))
+    items, short, rejected = [], [], []
+    for candidate, video in zip(found.candidates, looked, strict=True):
+        path = str(candidate.path)
+        if isinstance(video, str):
+            rejected.append(Rejected(path, video))
+        elif video.frames < plan.span:
+            short.append(video)
+            reason = f"has {video.frames} frames, a clip spans {plan.span}"
+            rejected.append(Rejected(path, reason))
+        else:
+            items.append(Item(video=video, label=candidate.label, caption=candidate.caption))
+    for path, reason in rejected:
+        LOGGER.warning("%s: skipped: %s", path, reason)
+    return Index(
+        items=tuple(items), short=tuple(short), rejected=tuple(rejected), classes=found.classes
+    )
+
+
+def videos_below(folder: Path) -> list[Path]:
+    """Video files and folders of frames at any depth, sorted; hidden and partial ones left out."""
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if _visible(name)]
+        files = [Path(place) / name for name in names if _visible(name)]
+        videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
+        found.extend(videos)
+        if not videos and any(path.suffix.lower() in PICTURES for path in files):
+            found.append(Path(place))
+    return sorted(found)
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Visible folders in a folder, sorted; none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and _visible(path.name))
+
+
+def stamp(root: Path, items: Iterable[Item]) -> list[list[object]]:
+    """Plain data that differs where the videos do: names, sizes, times of change."""
+    rows = []
+    for item in items:
+        path, stat = item.video.path, item.video.path.stat()
+        name = path.relative_to(root).as_posix()
+        rows.append(
+            [name, item.video.frames, stat.st_size, stat.st_mtime_ns, item.label, item.caption]
+        )
+    return rows
+
+
+def _visible(name: str) -> bool:
+    return not name.startswith(".") and not Path(name).stem.endswith(".partial")
+
+
+def _look(candidate: Candidate, frames_fps: float) -> VideoInfo | str:
+    """What a video is, or why it cannot be used."""
+    if candidate.fault is not None:
+        return candidate.fault
+    try:
+        return probe(candidate.path, frames_fps)
+    except VideoError as error:
+        return str(error).removeprefix(f"{candidate.path}: ")
