@@ -1,7 +1,5 @@
 """Decoding a long video in windows of the trained length, so that memory does not grow."""
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -34,7 +32,7 @@ class WindowDecoder(StreamDecoder):
         autoencoder: VideoAutoencoder,
         *,
         overlap: int = 1,
-        mode: Literal["blend", "cut"] = "blend",
+        mode: str = "blend",
     ) -> None:
         spec = autoencoder.spec
         if not 0 <= overlap < spec.frames:
@@ -43,7 +41,7 @@ class WindowDecoder(StreamDecoder):
                 f"under the clip's {spec.frames} latent frames"
             )
         if mode not in MODES:
-            raise ValueError(f"there is no mode {mode!r}; {nearest(str(mode), MODES)}")
+            raise ValueError(f"there is no mode {mode!r}; {nearest(mode, MODES)}")
         self._autoencoder = autoencoder
         self._window, self._overlap = spec.frames, overlap
         self._factor = spec.clip[0] // spec.frames

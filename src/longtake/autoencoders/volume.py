@@ -127,9 +127,7 @@ class VolumeAutoencoder(VideoAutoencoder):
         """Clip of a latent, in [-1, 1] up to overshoot."""
         return self.decoder(self.from_latent(z))
 
-    def stream_decoder(
-        self, overlap: int = 1, mode: Literal["blend", "cut"] = "blend"
-    ) -> WindowDecoder:
+    def stream_decoder(self, overlap: int = 1, mode: str = "blend") -> WindowDecoder:
         """A fresh decoder for a long video, in windows of the trained length.
 
         Args:
