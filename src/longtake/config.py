@@ -172,9 +172,9 @@ def _children(node: Any, part: Any, definitions: Any) -> Iterator[Any]:
         properties = alternative.get("properties", {})
         if part in properties:
             yield properties[part]
-        elif properties.get("kind", {}).get("const") == part:
+        if properties.get("kind", {}).get("const") == part:
             yield alternative
-        elif isinstance(part, int):
+        if isinstance(part, int):
             yield alternative.get("items", {})
 
 

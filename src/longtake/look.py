@@ -11,7 +11,7 @@ from longtake.data.clips import ClipSource
 from longtake.distributed import World
 from longtake.model import VideoModel
 from longtake.noise import generator
-from longtake.video import VideoWriter, contact_sheet, to_model, to_pixels, write_image
+from longtake.video import VideoWriter, contact_sheet, probe, read_clip, to_model, to_pixels, write_image
 
 SHEET = "sheet.png"
 
@@ -43,6 +43,19 @@ def samples(model: VideoModel, frames: int, count: int, folder: Path, world: Wor
     if world.main:
         whole = np.concatenate([part.frames for part in parts], axis=1)[:, :frames]
         _write(folder, list(whole), list(whole), fps=model.index.fps)
+
+
+def overview(video: Path, image: Path, rows: int = 4, columns: int = 8) -> None:
+    """Write a contact sheet of a whole video: frames from its first to its last, evenly spaced.
+
+    An image that stands there is replaced.
+    """
+    last = probe(video).frames - 1
+    shown = rows * columns
+    places = [round(i * last / max(shown - 1, 1)) for i in range(shown)]
+    frames = np.concatenate([read_clip(video, place, 1) for place in places])
+    sheet = contact_sheet(list(frames.reshape(rows, columns, *frames.shape[1:])), columns)
+    write_image(image, sheet, overwrite=True)
 
 
 def _write(folder: Path, videos: list[np.ndarray], rows: list[np.ndarray], fps: float) -> None:

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import UInt8
 
 from longtake.autoencoders.base import VideoAutoencoder
-from longtake.data.folders import VIDEO_SUFFIXES, fit_frames
+from longtake.data.cutting import fit_frames
+from longtake.data.index import VIDEO_SUFFIXES, videos_below
 from longtake.video import VideoWriter, probe, read_clip, to_model, to_pixels
 
 Size = tuple[int, int]
@@ -40,7 +41,7 @@ def videos_under(source: Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise ValueError(f"{source}: no such file or folder")
-    found = sorted(p for p in source.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
+    found = videos_below(source)
     if not found:
         raise ValueError(f"{source}: no video in it; looked for {', '.join(sorted(VIDEO_SUFFIXES))}")
     return found

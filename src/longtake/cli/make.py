@@ -64,6 +64,7 @@ def generate(  # noqa: PLR0913
     fps: Annotated[float | None, typer.Option(help="frames a second; the model's own")] = None,
     suffix: Annotated[str, typer.Option("--format", help="mp4, mkv, gif or png")] = "mp4",
     batch: Annotated[int, typer.Option(min=1, help="videos made at once")] = 1,
+    sheet: Annotated[bool, typer.Option("--sheet", help="a contact sheet beside each")] = False,
     device: Device = "auto",
     overwrite: Overwrite = False,
 ) -> None:
@@ -72,6 +73,7 @@ def generate(  # noqa: PLR0913
     Settings are those of sampling: sampler.steps=50, guidance.kind=classifier_free,
     guidance.scale=1.5, rollout.kind=autoregressive, perturbation=0.1, ...
     """
+    from longtake import look
     from longtake.cli.progress import frames as progress
     from longtake.generate import Job, write_videos
     from longtake.model import VideoModel, sampling_with
@@ -103,6 +105,8 @@ def generate(  # noqa: PLR0913
         rate = frames * len(job.paths) / seconds
         for path, title in zip(job.paths, opened.titles(job.request), strict=True):
             print(f"{path}: {frames} frames, {rate:.1f} frames/s{title}")
+            if sheet:
+                look.overview(path, path.with_name(f"{path.stem}_sheet.png"))
 
 
 def reconstruct(
