@@ -74,6 +74,8 @@ class DiffusersSampler(Sampler):
         if "generator" in inspect.signature(scheduler.step).parameters:
             arguments["generator"] = _streams(noise)
         scheduler.set_timesteps(self.steps, device="cpu")
+        if hasattr(scheduler, "set_begin_index"):  # else it takes equal times for one
+            scheduler.set_begin_index(0)
         x = z * float(scheduler.init_noise_sigma)
         for index in scheduler.timesteps:
             z = scheduler.scale_model_input(x, index)

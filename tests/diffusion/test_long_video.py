@@ -1,0 +1,84 @@
+"""Rollouts join clips into videos that do not depend on how the work is cut."""
+
+from itertools import islice
+
+import pytest
+import torch
+from tiny_denoiser import Tiny
+
+from longtake.diffusion import DDIM, ClipSampler, Condition, Diffusion
+from longtake.rollout import Autoregressive, Draws, Hierarchical, OneClip, Request, Rollout
+
+
+def draws() -> Draws:
+    torch.manual_seed(0)
+    clip, between = (
+        ClipSampler(
+            denoiser=Tiny(),
+            diffusion=Diffusion(prediction="v"),
+            sampler=DDIM(steps=2),
+            perturbation=0.1,
+        )
+        for _ in range(2)
+    )
+    return Draws(clip=clip, between=between)
+
+
+def video(rollout: Rollout, steps: int, seeds=(3, 4), state=None):
+    condition = Condition(label=torch.arange(len(seeds)))
+    request = Request(seeds=seeds, condition=condition)
+    return list(islice(rollout(draws(), request, state), steps))
+
+
+def joined(chunks) -> torch.Tensor:
+    return torch.cat([chunk.z for chunk in chunks], dim=2)
+
+
+ROLLOUTS = [Autoregressive(), Autoregressive(overlap=3), Hierarchical()]
+
+
+@pytest.mark.parametrize("rollout", ROLLOUTS, ids=repr)
+def test_a_video_goes_on_after_any_chunk_as_if_it_had_not_stopped(rollout):
+    whole = video(rollout, 4)
+    resumed = video(rollout, 2, state=whole[1].state)
+    torch.testing.assert_close(joined(resumed), joined(whole[2:]))
+
+
+@pytest.mark.parametrize("rollout", ROLLOUTS, ids=repr)
+def test_a_video_is_the_same_alone_and_in_a_batch(rollout):
+    both = joined(video(rollout, 3))
+    condition = Condition(label=torch.tensor([1]))
+    request = Request(seeds=(4,), condition=condition)
+    alone = joined(islice(rollout(draws(), request), 3))
+    torch.testing.assert_close(alone, both[1:])
+
+
+def test_keyframe_clips_a_step_do_not_change_the_video():
+    one = joined(video(Hierarchical(), 4))
+    two = joined(video(Hierarchical(clips_a_step=2), 2))
+    assert one.shape == two.shape
+    torch.testing.assert_close(one, two)
+
+
+def test_keyframes_stand_at_their_places_in_the_video():
+    keys = joined(video(Autoregressive(), 3))
+    whole = joined(video(Hierarchical(), 3))
+    torch.testing.assert_close(whole[:, :, ::3], keys[:, :, :-1])
+    assert whole.shape[2] == 3 * (keys.shape[2] - 1)
+
+
+def test_an_overlap_of_the_whole_clip_is_refused():
+    with pytest.raises(ValueError, match="overlap=4 must be under the clip's 4 latent frames"):
+        video(Autoregressive(overlap=4), 1)
+
+
+def test_a_model_of_one_clip_makes_one():
+    with pytest.raises(ValueError, match="makes clips of 16 frames"):
+        video(OneClip(), 2)
+
+
+def test_a_hierarchy_needs_a_model_for_what_lies_between():
+    lacking = Draws(clip=draws().clip)
+    request = Request(seeds=(1,))
+    with pytest.raises(ValueError, match="needs a model for the frames between keyframes"):
+        next(Hierarchical()(lacking, request))

@@ -1,0 +1,94 @@
+"""Schedules are affine paths from data to noise; times are those of the papers."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longtake.config import parse
+from longtake.diffusion import AnySchedule, Cosine, Linear, RectifiedFlow, ScaledLinear
+from longtake.diffusion.times import (
+    DiscreteTime,
+    LogitNormalTime,
+    UniformTime,
+    grid_times,
+)
+from longtake.noise import SampleNoise
+
+PRESERVING = (ScaledLinear(), Linear(), Cosine())
+SCHEDULES = (*PRESERVING, RectifiedFlow())
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule_starts_clean_and_loses_signal(schedule):
+    alpha, sigma = schedule(torch.linspace(0, 1, 101, dtype=torch.float64))
+    assert (alpha[0].item(), sigma[0].item()) == (1, 0)
+    assert (alpha.diff() < 0).all()
+    assert (sigma.diff() > 0).all()
+
+
+@pytest.mark.parametrize("schedule", PRESERVING)
+def test_variance_is_preserved(schedule):
+    alpha, sigma = schedule(torch.linspace(0, 1, 77, dtype=torch.float64))
+    torch.testing.assert_close(alpha**2 + sigma**2, torch.ones_like(alpha))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_single_precision_agrees_with_double(schedule):
+    t = torch.arange(1001, dtype=torch.float64) / 1000
+    for exact, rounded in zip(schedule(t), schedule(t.float()), strict=True):
+        torch.testing.assert_close(rounded.double(), exact, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_times_of_any_shape_give_levels_of_that_shape(schedule):
+    assert schedule(torch.rand(3, 4)).alpha.shape == (3, 4)
+    assert schedule(torch.tensor(0.5)).sigma.shape == ()
+
+
+@pytest.mark.parametrize("schedule", [ScaledLinear(), Linear()])
+def test_networks_are_told_the_index_of_the_table(schedule):
+    t = torch.arange(1, 1001) / 1000
+    assert schedule.embedding_time(t).tolist() == list(range(1000))
+    assert schedule.embedding_time(torch.zeros(1)).item() == 0
+
+
+def test_only_paths_that_reach_it_end_in_noise():
+    assert [schedule.ends_in_noise for schedule in SCHEDULES] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_schedule_is_read_back_equal(schedule):
+    assert parse(AnySchedule, schedule.model_dump(mode="json")) == schedule
+
+
+@given(st.integers(1, 1000))
+def test_trailing_times_fall_from_noise_to_data(steps):
+    times = grid_times("trailing", steps)
+    assert len(times) == steps + 1
+    assert (times[0], times[-1]) == (1, 0)
+    assert list(times) == sorted(set(times), reverse=True)
+
+
+@pytest.mark.parametrize("steps", [3, 9, 27, 36, 101, 333, 1000])
+def test_leading_times_that_leave_the_table_are_refused(steps):
+    with pytest.raises(ValueError, match=rf"steps={steps} has no leading grid"):
+        grid_times("leading", steps)
+
+
+def test_linspace_times_are_those_of_pvdm():
+    assert grid_times("linspace", 4) == (1.0, 0.75, 0.5, 0.25, 0.0)
+
+
+@pytest.mark.parametrize("draw", [DiscreteTime(), UniformTime(), LogitNormalTime()])
+def test_a_training_time_is_that_of_its_sample_alone(draw):
+    seeds = range(200)
+    t = draw(SampleNoise(seeds))
+    assert ((t > 0) & (t <= 1)).all()
+    assert draw(SampleNoise([7])).item() == t[7].item()
+    assert abs(t.mean().item() - 0.5) < 0.05
+
+
+def test_discrete_times_are_places_of_the_table():
+    places = DiscreteTime()(SampleNoise(range(50))) * 1000
+    torch.testing.assert_close(places, places.round())
