@@ -34,7 +34,7 @@ class CaptionBeside(Captions):
         del root
         texts = {video: _text_path(video) for video in videos}
         return {
-            video: " ".join(text.read_text().split())
+            video: " ".join(text.read_text(encoding="utf-8").split())
             for video, text in texts.items()
             if text.is_file()
         }
@@ -64,7 +64,8 @@ class CaptionTable(Captions):
                     raise ValueError(
                         f"{path}: there is no column {column!r}; {nearest(column, list(row))}"
                     )
-            table[Path(row[self.file_column]).as_posix()] = str(row[self.caption_column])
+            if row[self.caption_column]:
+                table[Path(row[self.file_column]).as_posix()] = str(row[self.caption_column])
         found = {}
         for video in videos:
             name = video.relative_to(root)

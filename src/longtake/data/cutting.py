@@ -50,7 +50,7 @@ def fit_frames(
     tall = max(height, round(frames.shape[1] * scale))
     wide = max(width, round(frames.shape[2] * scale))
     if (tall, wide) != frames.shape[1:3]:
-        pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2)
         resized = interpolate(pixels, (tall, wide), mode="bilinear", antialias=True)
         frames = resized.permute(0, 2, 3, 1).numpy()
     top = round(place[0] * (tall - height))

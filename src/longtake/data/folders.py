@@ -136,8 +136,8 @@ class VideoFolder(VideosOnDisk):
         classes = self._class_names(videos)
         candidates = []
         for video in videos:
-            top, *below = video.relative_to(self.path).parts
-            label = classes.index(top) if below and classes else None
+            place = video.relative_to(self.path).parts
+            label = classes.index(place[0]) if classes and len(place) > 1 else None
             caption, fault = (captions or {}).get(video), None
             if captions is not None and caption is None:
                 fault = "has no caption"

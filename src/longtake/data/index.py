@@ -108,13 +108,14 @@ class Index:
             return
         if not self.rejected:
             raise ValueError(f"no videos were found; looked for {looked_for}")
-        if len(self.short) == len(self.rejected):
+        path, reason = self.rejected[0]
+        if self.short:
             longest = max(self.short, key=lambda video: video.frames)
             raise ValueError(
                 f"plan.frames={plan.frames} at plan.stride={plan.stride} spans {plan.span} frames, "
-                f"more than every video has; the longest, {longest.path}, has {longest.frames}"
+                f"more than every video has; the longest, {longest.path}, has {longest.frames}, and "
+                f"{len(self.rejected) - len(self.short)} videos cannot be used for other reasons"
             )
-        path, reason = self.rejected[0]
         raise ValueError(
             f"none of {len(self.rejected)} videos can be used (looked for {looked_for}); "
             f"the first, {path}: {reason}"
@@ -182,7 +183,7 @@ def stamp(root: Path, items: Iterable[Item]) -> list[list[object]]:
 
 
 def _visible(name: str) -> bool:
-    return not name.startswith(".") and not Path(name).stem.endswith(".partial")
+    return not name.startswith(".") and ".partial." not in f"{name}."
 
 
 def _look(candidate: Candidate, frames_fps: float) -> VideoInfo | str:

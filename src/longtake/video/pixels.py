@@ -17,7 +17,7 @@ GAP, BACKGROUND = 2, 255
 
 def to_model(frames: UInt8[np.ndarray | Tensor, "t h w 3"]) -> Float[Tensor, "3 t h w"]:
     """Pixels for a network, on the device of a tensor that is given."""
-    pixels = torch.as_tensor(np.ascontiguousarray(frames) if _is_array(frames) else frames)
+    pixels = frames if isinstance(frames, Tensor) else torch.from_numpy(np.array(frames))
     return rearrange(pixels, "t h w c -> c t h w").float() / 127.5 - 1
 
 
@@ -66,10 +66,6 @@ def write_image(
     except (OSError, ValueError) as error:
         partial.unlink(missing_ok=True)
         raise cannot_write(error, path, partial) from error
-
-
-def _is_array(frames: np.ndarray | Tensor) -> bool:
-    return isinstance(frames, np.ndarray)
 
 
 def _strip(frames: np.ndarray, count: int) -> np.ndarray:

@@ -142,8 +142,9 @@ def open_video(
     Raises:
         VideoError: no such file, no video, broken or truncated.
     """
+    fps = probe(path, folder_fps).fps
     chunks = list(stream_video(path, chunk_frames=64))
-    return _joined(Path(path), chunks), probe(path, folder_fps).fps
+    return _joined(Path(path), chunks), fps
 
 
 def stream_video(
@@ -160,6 +161,7 @@ def stream_video(
         for first in range(0, len(files), chunk_frames):
             yield pictures.read(files[first : first + chunk_frames])
         return
+    timeline(path)
     with _opened(path, "AUTO") as (container, stream):
         frames = _pixels(path, container.decode(stream), container)
         while chunk := list(islice(frames, chunk_frames)):

@@ -1,9 +1,11 @@
 """When each frame of a file is shown and where decoding can start, without decoding it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -58,48 +60,77 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     raise VideoError(f"{path}: no video, it has no stream of pictures")
 
 
+class _Packet(NamedTuple):
+    """What is kept of a packet; the packets themselves would be the whole file."""
+
+    ticks: int | None
+    duration: int
+    size_bytes: int
+    key: bool
+    shown: bool
+    corrupt: bool
+
+
 @lru_cache(maxsize=FILES_KEPT)
 def _timeline(path: Path, modified_ns: int, size_bytes: int) -> Timeline:
     del modified_ns, size_bytes
     with reading(path), av.open(path) as container:
         stream = video_stream(container, path)
-        packets = [packet for packet in container.demux(stream) if packet.size]
-        _check_whole(path, container, stream, len(packets), any(p.is_corrupt for p in packets))
-        shown = [packet for packet in packets if not packet.is_discard]
+        packets = [_noted(packet) for packet in container.demux(stream) if packet.size]
+        _check_whole(path, container, stream, packets)
+        shown = [packet for packet in packets if packet.shown]
         if not shown:
             raise VideoError(f"{path}: no video, it has no frames")
         tick = stream.time_base or Fraction(1)
-        if not _doubtful(container, stream, shown):
-            ticks = np.sort(np.array([packet.pts for packet in shown], np.int64))
-            keys = np.sort(np.array([p.pts for p in shown if p.is_keyframe], np.int64))
-            last = max(shown, key=lambda packet: packet.pts or 0).duration or 0
-            return _line(len(shown), ticks, keys, tick, last)
-    return _decoded(path, tick)
+        doubtful = _doubtful(container, stream, shown)
+    if doubtful:
+        return _decoded(path, tick)
+    last = max(shown, key=lambda packet: packet.ticks or 0)
+    return Timeline(
+        frames=len(shown),
+        ticks=np.sort(np.array([packet.ticks for packet in shown], np.int64)),
+        keys=np.sort(np.array([packet.ticks for packet in shown if packet.key], np.int64)),
+        tick_seconds=tick,
+        last_ticks=last.duration,
+    )
+
+
+def _noted(packet: av.Packet) -> _Packet:
+    return _Packet(
+        ticks=packet.pts,
+        duration=packet.duration or 0,
+        size_bytes=packet.size,
+        key=packet.is_keyframe,
+        shown=not packet.is_discard,
+        corrupt=packet.is_corrupt,
+    )
 
 
 def _check_whole(
-    path: Path, container: InputContainer, stream: VideoStream, found: int, corrupt: bool
+    path: Path, container: InputContainer, stream: VideoStream, packets: Sequence[_Packet]
 ) -> None:
     promised = stream.frames if "mp4" in container.format.name else 0
-    if corrupt or found < promised:
-        of = f" of {promised}" if promised else ""
-        raise VideoError(f"{path}: truncated or broken: holds {found}{of} frames")
+    if len(packets) < promised:
+        raise VideoError(f"{path}: truncated: holds {len(packets)} of {promised} frames")
+    for number, packet in enumerate(packets):
+        if packet.corrupt:
+            raise VideoError(f"{path}: broken or truncated near frame {number}")
 
 
-def _doubtful(container: InputContainer, stream: VideoStream, shown: list[av.Packet]) -> bool:
+def _doubtful(container: InputContainer, stream: VideoStream, shown: Sequence[_Packet]) -> bool:
     """Whether packets may differ from frames in number or time.
 
     VP8 hides frames; AVI keeps no times, which H.264 needs to put its frames in order; MPEG-4 has
     packets without a picture.
     """
-    codec, times = stream.codec_context.name, [packet.pts for packet in shown]
+    codec, times = stream.codec_context.name, {packet.ticks for packet in shown}
     return (
         codec == "vp8"
         or (container.format.name == "avi" and codec in ("h264", "hevc"))
         or None in times
-        or len(set(times)) < len(times)
-        or not shown[0].is_keyframe
-        or min(packet.size for packet in shown) < SMALLEST_PICTURE_BYTES
+        or len(times) < len(shown)
+        or not shown[0].key
+        or min(packet.size_bytes for packet in shown) < SMALLEST_PICTURE_BYTES
     )
 
 
@@ -117,11 +148,10 @@ def _decoded(path: Path, tick: Fraction) -> Timeline:
     if not times:
         raise VideoError(f"{path}: no video, it has no frames")
     known = None not in times and bool((np.diff(times) > 0).all())
-    ticks = np.array(times, np.int64) if known else None
-    return _line(len(times), ticks, np.array(keys, np.int64), tick, last)
-
-
-def _line(
-    frames: int, ticks: np.ndarray | None, keys: np.ndarray, tick: Fraction, last: int
-) -> Timeline:
-    return Timeline(frames=frames, ticks=ticks, keys=keys, tick_seconds=tick, last_ticks=last)
+    return Timeline(
+        frames=len(times),
+        ticks=np.array(times, np.int64) if known else None,
+        keys=np.array(keys, np.int64),
+        tick_seconds=tick,
+        last_ticks=last,
+    )

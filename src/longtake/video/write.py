@@ -8,6 +8,7 @@ import logging
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Self
 import av
 import numpy as np
 from av.container import OutputContainer
+from av.error import FFmpegError
 from av.filter import Graph
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
@@ -137,9 +139,9 @@ class VideoWriter:
             move(self.partial, self.path)
 
     def abandon(self) -> None:
-        """Finish the file under its partial name: what was written can be played."""
+        """Finish the file under its partial name, as far as that is possible; it can be played."""
         if self._shape is not None:
-            with writing(self.path, self.partial):
+            with suppress(OSError, FFmpegError):
                 self._sink.close()
 
     def __enter__(self) -> Self:
