@@ -2,14 +2,16 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-MODEL ?= lvdm
+OUT := demo
+FRAMES := 512
 
-.PHONY: help setup demo test check format docs clean
+.PHONY: help setup demo test check docs format clean
 
 help:
-	@echo "make demo    install, write a long video from the shipped model, then train a small one"
+	@echo "make demo    install, write a long video from the shipped model, then train a small model from scratch"
 	@echo "make test    install and run the tests"
-	@echo "make check   lint, types, layers, tests, docs"
+	@echo "make check   lint, format, types, layers, tests, docs"
+	@echo "make docs    build the documentation into site/"
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -18,6 +20,28 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 setup: $(VENV)/installed
+
+# The shipped model first, then the whole line in small. Stopped, it goes on where it stopped.
+demo: setup $(OUT)/shipped/seed_0000.mp4 $(OUT)/scratch/seed_0000.mp4
+	@echo
+	@echo "From the shipped model:   $(OUT)/shipped/seed_0000.mp4  ($(FRAMES) frames; all at a glance: seed_0000_sheet.png)"
+	@echo "Trained here in minutes:  $(OUT)/scratch/seed_0000.mp4  (128 frames, 32 x 32; seed_0000_sheet.png)"
+	@echo "The runs behind it:       $(OUT)/autoencoder  $(OUT)/pred  $(OUT)/interp  (config, log, samples, model)"
+
+$(OUT)/shipped/seed_0000.mp4: | setup
+	$(BIN)/longtake generate lvdm-sky --frames $(FRAMES) --seed 0 --sheet -o $(OUT)/shipped
+
+$(OUT)/autoencoder/model/model_index.json: | setup
+	$(BIN)/longtake fit lvdm_demo_autoencoder -o $(OUT)/autoencoder
+
+$(OUT)/pred/model/model_index.json: $(OUT)/autoencoder/model/model_index.json
+	$(BIN)/longtake fit lvdm_demo_pred model=$(OUT)/autoencoder -o $(OUT)/pred
+
+$(OUT)/interp/model/model_index.json: $(OUT)/pred/model/model_index.json
+	$(BIN)/longtake fit lvdm_demo_interp model=$(OUT)/pred -o $(OUT)/interp
+
+$(OUT)/scratch/seed_0000.mp4: $(OUT)/interp/model/model_index.json
+	$(BIN)/longtake generate $(OUT)/interp --frames 128 --seed 0 --sheet -o $(OUT)/scratch
 
 test: setup
 	$(BIN)/python -m pytest
@@ -28,10 +52,14 @@ check: setup
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
+	$(BIN)/mkdocs build --quiet --strict
+
+docs: setup
+	$(BIN)/mkdocs build --strict
 
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) $(OUT) site

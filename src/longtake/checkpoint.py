@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from longtake import config
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+PICKLE_PROTOCOLS = range(2, 6)
 
 
 class CheckpointError(ValueError):
@@ -40,6 +41,7 @@ def whole_folder(path: Path, *, overwrite: bool = False) -> Generator[Path]:
         yield partial
         if path.exists():
             retired = path.with_name(f".{path.name}.old")
+            shutil.rmtree(retired, ignore_errors=True)
             path.replace(retired)
             partial.replace(path)
             shutil.rmtree(retired)
@@ -92,14 +94,17 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: broken or truncated safetensors file ({error})") from error
+        raise _broken(path, error) from error
 
 
 def read_metadata(path: Path) -> dict[str, str]:
     """The text metadata of a safetensors file."""
     _check_safetensors(path)
-    with safe_open(path, framework="pt") as file:
-        return file.metadata() or {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise _broken(path, error) from error
 
 
 def save_component(folder: Path, module: nn.Module, dtype: torch.dtype | None = None) -> str:
@@ -189,12 +194,17 @@ def _check_safetensors(path: Path) -> None:
             head = file.read(9)
     except OSError as error:
         raise CheckpointError(f"{path}: no such file") from error
-    if head[:2] in (b"PK", b"\x80\x02") or path.suffix in (".ckpt", ".pt", ".pth"):
+    pickled = head[:2] in (b"PK", *(bytes((0x80, p)) for p in PICKLE_PROTOCOLS))
+    if (head[8:9] != b"{" and pickled) or path.suffix in (".ckpt", ".pt", ".pth"):
         raise CheckpointError(
             f"{path}: is a pickle, expected safetensors; bring it in with `longtake convert`"
         )
     if len(head) < 9 or head[8:9] != b"{":
         raise CheckpointError(f"{path}: broken or truncated safetensors file")
+
+
+def _broken(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{path}: broken or truncated safetensors file ({error})")
 
 
 def _explain(error: Exception, path: Path) -> CheckpointError:

@@ -1,4 +1,4 @@
-"""Typed configuration: frozen pydantic models, read strictly from YAML, with errors that name the place.
+"""Typed configuration: frozen pydantic models, read strictly, with errors that name the place.
 
 A discriminated union on ``kind`` is a registry; the unions themselves stand in ``runs``.
 """
@@ -145,6 +145,8 @@ def _describe(error: Any, kind: Any) -> str:
             context = error["ctx"]
             tags = [tag.strip().strip("'") for tag in context["expected_tags"].split(",")]
             return f"{place}: there is no kind {context['tag']!r}; {nearest(context['tag'], tags)}"
+        case "union_tag_not_found":
+            return f"{place}.kind: is missing; {_kinds_at(kind, error['loc'])}"
         case "missing":
             return f"{place}: is missing"
         case "value_error":
@@ -153,18 +155,24 @@ def _describe(error: Any, kind: Any) -> str:
     return f"{place}: {message}, got {error['input']!r}"
 
 
-def _fields_at(kind: Any, parents: Sequence[Any]) -> set[str]:
+def _kinds_at(kind: Any, place: Sequence[Any]) -> str:
+    options = [option.get("properties", {}) for option in _options_at(kind, place)]
+    kinds = [option.get("kind", {}).get("const") for option in options]
+    return f"valid are {', '.join(kind for kind in kinds if kind)}"
+
+
+def _fields_at(kind: Any, place: Sequence[Any]) -> set[str]:
     """Names of the fields that a mapping at a path of an error may have."""
+    return {name for option in _options_at(kind, place) for name in option.get("properties", {})}
+
+
+def _options_at(kind: Any, place: Sequence[Any]) -> list[Any]:
+    """Schemas that data at a path of an error may follow."""
     definitions = TypeAdapter(kind).json_schema()
     nodes = [definitions]
-    for part in parents:
+    for part in place:
         nodes = [child for node in nodes for child in _children(node, part, definitions)]
-    return {
-        name
-        for node in nodes
-        for alternative in _alternatives(node, definitions)
-        for name in alternative.get("properties", {})
-    }
+    return [option for node in nodes for option in _alternatives(node, definitions)]
 
 
 def _children(node: Any, part: Any, definitions: Any) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""Video of any length from trained parts: latents as they come, decoded as they come, written as they come."""
+"""Video of any length from trained parts: drawn, decoded and written as it comes."""
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -223,4 +223,3 @@ def only(request: Request, rows: Sequence[int]) -> Request:
         seeds=tuple(request.seeds[row] for row in rows),
         condition=request.condition.rows(torch.tensor(rows)),
     )
-

@@ -108,7 +108,7 @@ class Triplane:
 class Standardisation(Config):
     """Between an autoencoder's latents and those a denoiser sees: mean 0, deviation 1.
 
-    LVDM's convention: ``z_model = scale * (z + shift)`` with one shift and one scale over all channels.
+    LVDM's convention: ``z_model = scale * (z + shift)``, one shift and one scale for all channels.
     """
 
     shift: float = 0.0

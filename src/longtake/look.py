@@ -1,4 +1,4 @@
-"""Pictures and videos of a run to look at: reconstructions and samples, as files and contact sheets."""
+"""Pictures and videos to look at: reconstructions, samples, contact sheets."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,15 @@ from longtake.data.clips import ClipSource
 from longtake.distributed import World
 from longtake.model import VideoModel
 from longtake.noise import generator
-from longtake.video import VideoWriter, contact_sheet, probe, read_clip, to_model, to_pixels, write_image
+from longtake.video import (
+    VideoWriter,
+    contact_sheet,
+    probe,
+    read_clip,
+    to_model,
+    to_pixels,
+    write_image,
+)
 
 SHEET = "sheet.png"
 
@@ -20,10 +28,8 @@ SHEET = "sheet.png"
 def reconstructions(
     autoencoder: VideoAutoencoder, source: ClipSource, count: int, folder: Path, world: World
 ) -> Mapping[str, float]:
-    """Write clips beside their reconstructions; returns ``psnr`` in dB, of the pixels' mean error."""
-    clips = [
-        source.clip(i % len(source), generator(0, "look", i)).frames for i in range(count)
-    ]
+    """Write clips beside their reconstructions; returns ``psnr`` in dB, of the mean error."""
+    clips = [source.clip(i % len(source), generator(0, "look", i)).frames for i in range(count)]
     weight = next(autoencoder.parameters())
     rows, errors = [], []
     for frames in clips:

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Interval
+from pydantic import model_validator
 
 from longtake.autoencoders import VideoAutoencoder
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
@@ -25,6 +26,7 @@ from longtake.denoisers.volume_unet import VolumeUNetConfig
 from longtake.diffusion import (
     ABSENT,
     DDIM,
+    DDPM,
     AnyGuidance,
     AnySampler,
     ClipSampler,
@@ -33,6 +35,7 @@ from longtake.diffusion import (
     Diffusion,
     Unguided,
 )
+from longtake.diffusion.schedule import STEPS
 from longtake.generate import LongVideo
 from longtake.latents import Standardisation
 from longtake.noise import derive
@@ -59,6 +62,15 @@ class Sampling(Config):
     guidance: AnyGuidance = Unguided()
     rollout: AnyRollout = OneClip()
     perturbation: Annotated[float, Interval(ge=0, le=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _begins_in_noise(self) -> "Sampling":
+        if isinstance(self.sampler, DDPM) and self.sampler.steps < STEPS:
+            raise ValueError(
+                f"sampler.steps={self.sampler.steps}: DDPM begins in pure noise only with {STEPS} "
+                "steps; for fewer choose sampler.kind=ddim"
+            )
+        return self
 
 
 def sampling_with(sampling: Sampling, overrides: Sequence[str]) -> Sampling:
@@ -93,7 +105,7 @@ class ModelIndex(Config):
     classes: tuple[str, ...] = ()
     averaged: bool = True
     made_by: str = ""
-    weights: dict[str, str] = {}
+    weights: dict[str, str] = {}  # noqa: RUF012 (pydantic copies it)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +131,7 @@ class VideoModel:
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
-    ) -> Self:
+    ) -> "VideoModel":
         """Open a model.
 
         Args:
@@ -149,7 +161,11 @@ class VideoModel:
         self, folder: Path, *, overwrite: bool = False, dtype: torch.dtype | None = None
     ) -> None:
         """Write a model folder, whole or not at all; ``dtype`` float16 halves its size."""
-        parts = {"autoencoder": self.autoencoder, "denoiser": self.denoiser, "between": self.between}
+        parts = {
+            "autoencoder": self.autoencoder,
+            "denoiser": self.denoiser,
+            "between": self.between,
+        }
         with whole_folder(folder, overwrite=overwrite) as partial:
             hashes = {
                 name: save_component(partial / name, part, dtype)
@@ -199,7 +215,11 @@ class VideoModel:
         """
         sampling = sampling or self.index.sampling
         if self.denoiser is None:
-            raise ValueError("this model is an autoencoder alone: it has no denoiser to draw from")
+            raise ValueError(
+                "this model has no network that draws clips, only "
+                f"{' and '.join(name for name, _ in parts_of(self))}; join it with one that has "
+                "(`longtake convert join`) or train one on it"
+            )
         return LongVideo(
             draws=Draws(
                 clip=self._clips(self.denoiser, sampling),
@@ -307,7 +327,9 @@ def find_model(name: str | Path) -> Path:
         return shipped[str(name)]
     if str(name).count("/") == 1 and not str(name).startswith((".", "/")):
         return _download(str(name))
-    raise CheckpointError(f"{name}: no such folder or shipped model; {nearest(str(name), list(shipped))}")
+    raise CheckpointError(
+        f"{name}: no such folder or shipped model; {nearest(str(name), list(shipped))}"
+    )
 
 
 def _download(repository: str) -> Path:
@@ -318,7 +340,8 @@ def _download(repository: str) -> Path:
         return Path(snapshot_download(repository, allow_patterns=["*.json", "*.safetensors"]))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise CheckpointError(
-            f"{repository}: neither a local folder nor reachable on the hub ({type(error).__name__})"
+            f"{repository}: no local folder, and the hub cannot be reached for it "
+            f"({type(error).__name__})"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Random draws that depend on the sample alone, never on its batch, its process or what came before."""
+"""Randomness that belongs to a sample, whatever batch, process or order it is drawn in."""
 
 import hashlib
 from collections.abc import Sequence

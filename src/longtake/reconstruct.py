@@ -43,7 +43,8 @@ def videos_under(source: Path) -> list[Path]:
         raise ValueError(f"{source}: no such file or folder")
     found = videos_below(source)
     if not found:
-        raise ValueError(f"{source}: no video in it; looked for {', '.join(sorted(VIDEO_SUFFIXES))}")
+        looked = ", ".join(sorted(VIDEO_SUFFIXES))
+        raise ValueError(f"{source}: no video in it; looked for {looked}")
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from longtake import config, look
@@ -44,7 +44,7 @@ CacheReport = Callable[[int, int], None]
 class Listener(Config):
     """What a run tells while it goes: both are called with plain numbers."""
 
-    model_config = {"arbitrary_types_allowed": True, "frozen": True}
+    model_config = ConfigDict(arbitrary_types_allowed=True, frozen=True)
 
     training: Report = lambda _: None
     cache: CacheReport = lambda done, total: None

@@ -73,7 +73,7 @@ def sheet(
 
 
 @app.command("export")
-def export(  # noqa: PLR0913
+def export(
     world: Annotated[str, typer.Argument(help=f"one of {', '.join(WORLDS)}")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder")],
     videos: Annotated[int, typer.Option(min=1)] = 100,

@@ -58,7 +58,9 @@ def doctor() -> None:
         print(f"{codec:<11} {found}")
     for extra, module in EXTRAS.items():
         there = importlib.util.find_spec(module) is not None
-        print(f"[{extra}]".ljust(12) + ("installed" if there else f"pip install 'longtake[{extra}]'"))
+        print(
+            f"[{extra}]".ljust(12) + ("installed" if there else f"pip install 'longtake[{extra}]'")
+        )
 
 
 EXTRAS = {

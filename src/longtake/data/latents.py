@@ -62,13 +62,15 @@ class Cached:
 
 def cache_key(source: ClipSource, autoencoder: VideoAutoencoder, plan: CachePlan) -> str:
     """Hash of everything that a cached latent depends on."""
-    return digest({
-        "format": FORMAT,
-        "autoencoder": weights_hash(autoencoder),
-        "source": source.identity(),
-        "copies": plan.copies,
-        "seed": plan.seed,
-    })
+    return digest(
+        {
+            "format": FORMAT,
+            "autoencoder": weights_hash(autoencoder),
+            "source": source.identity(),
+            "copies": plan.copies,
+            "seed": plan.seed,
+        }
+    )
 
 
 def build_cache(
@@ -219,7 +221,7 @@ def _posterior(autoencoder: VideoAutoencoder, video: Float[Tensor, "b 3 t h w"])
 
 def _write_shard(path: Path, key: str, items: Iterator[Cached]) -> None:
     rows = list(items)
-    labels: Int[Tensor, "n"] = torch.tensor([row.label for row in rows])
+    labels: Int[Tensor, n] = torch.tensor([row.label for row in rows])
     write_tensors(
         path,
         {

@@ -1,4 +1,4 @@
-"""Which sample comes when: a function of the seed and the sample's number, never of what came before."""
+"""Which sample comes when: a function of the seed and the sample's number alone."""
 
 import torch
 

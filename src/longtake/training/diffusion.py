@@ -1,4 +1,4 @@
-"""Training a denoiser on cached latents: what LVDM's short, prediction and interpolation models share."""
+"""Training a denoiser on cached latents: LVDM's short, prediction and interpolation models."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

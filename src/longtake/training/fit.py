@@ -20,7 +20,7 @@ from longtake.training.settings import OptimizerConfig, TrainingConfig
 from longtake.training.stage import Phase, Stage
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 (an interruption is no error)
     """The run was asked to stop and has saved itself."""
 
     def __init__(self, step: int, folder: Path) -> None:
@@ -191,9 +191,7 @@ def _only_trains(whole: nn.Module, part: nn.Module) -> Generator[None]:
 
 def _precision(module: nn.Module, settings: TrainingConfig) -> torch.autocast:
     device = next(module.parameters()).device.type
-    wanted = settings.precision == "bfloat16" or (
-        settings.precision == "auto" and device == "cuda"
-    )
+    wanted = settings.precision == "bfloat16" or (settings.precision == "auto" and device == "cuda")
     return torch.autocast(device, torch.bfloat16, enabled=wanted)
 
 

@@ -1,4 +1,4 @@
-"""What the loop trains: a stage brings data, losses and pictures; the loop brings everything else."""
+"""What the loop trains: a stage brings data, losses and pictures; the loop the rest."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -55,9 +55,7 @@ def save(
     world.barrier()
 
 
-def load(
-    folder: Path, stage: Stage, optimizers: Optimizers, average: EMA | None
-) -> int:
+def load(folder: Path, stage: Stage, optimizers: Optimizers, average: EMA | None) -> int:
     """Fill everything from a checkpoint and return the step to go on from."""
     state = json.loads((folder / "state.json").read_text())
     options = StateDictOptions(full_state_dict=True, flatten_optimizer_state_dict=True)
