@@ -196,10 +196,9 @@ def test_released_models_have_exactly_our_weights(keys, config, parameters):
     assert official_shapes(config) == released
     assert sum(math.prod(shape) for shape in released.values()) == parameters
     with torch.device("meta"):
-        ours = config.build().state_dict()
+        unet = config.build()
         official = {key: torch.empty(shape) for key, shape in released.items()}
-    got = from_official(official, config)
-    assert {k: v.shape for k, v in got.items()} == {k: v.shape for k, v in ours.items()}
+    unet.load_state_dict(from_official(official, config), assign=True)
 
 
 TINY = VolumeUNetConfig(

@@ -143,8 +143,13 @@ def _inverse(config: str) -> dict[str, str]:
 
 
 def _shapes(config: VolumeUNetConfig) -> dict[str, tuple[int, ...]]:
+    return _shapes_of(config.model_dump_json())
+
+
+@lru_cache(maxsize=8)
+def _shapes_of(config: str) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
-        state = config.build().state_dict()
+        state = VolumeUNetConfig.model_validate_json(config).build().state_dict()
     return {name: tuple(value.shape) for name, value in state.items()}
 
 
