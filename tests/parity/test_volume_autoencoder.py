@@ -153,3 +153,24 @@ def test_the_released_model_has_exactly_our_weights():
     again = to_official(from_official(there, RELEASED), RELEASED)
     assert {key: list(value.shape) for key, value in again.items()} == official
     assert sum(value.numel() for value in state.values()) == 19_446_759
+
+
+TINY = VolumeAutoencoderConfig(clip=(4, 4, 4), factors=(2, 2, 2), hidden=2, groups=2)
+
+
+def test_names_survive_the_way_there_and_back():
+    state = TINY.build().state_dict()
+    back = from_official(to_official(state, TINY), TINY)
+    assert back.keys() == state.keys()
+    assert all(torch.equal(back[name], value) for name, value in state.items())
+
+
+def test_weights_that_do_not_fit_are_named():
+    state = to_official(TINY.build().state_dict(), TINY)
+    assert from_official(state | {"loss.logvar": torch.zeros(())}, TINY)
+    with pytest.raises(ValueError, match=r"'quant_conf.weight' is no weight .* did you mean"):
+        from_official(state | {"quant_conf.weight": torch.zeros(1)}, TINY)
+    with pytest.raises(ValueError, match="1 of .* are missing, decoder.conv_out.conv.bias"):
+        from_official({k: v for k, v in state.items() if k != "decoder.conv_out.conv.bias"}, TINY)
+    with pytest.raises(ValueError, match="has shape .* the config asks for"):
+        from_official(state, TINY.model_copy(update={"hidden": 4}))
