@@ -21,7 +21,7 @@ FRAMES_PER_SECOND = 8.0
 
 _SUN = {"night": NIGHT, "dusk": DUSK, "low sun": LOW_SUN, "day": 0.5}
 _SUN_SPREAD = {"night": 0.0, "dusk": 0.015, "low sun": 0.03, "day": 0.12}
-_THRESHOLD = {"clear": 1.75, "scattered": 0.35, "overcast": -1.45}
+_THRESHOLD = {"clear": 1.9, "scattered": 0.1, "overcast": -1.6}
 _GLOOM = {"clear": 0.0, "scattered": 0.15, "overcast": 1.0}
 _BOIL = 0.0016
 
@@ -79,7 +79,7 @@ class SkyWorld(EmbeddedWorld):
     def attributes(self, index: int, frame: int = 0) -> dict[str, str]:
         time, cover, wind = self._kinds(index)
         if self.passing_time:
-            time = _time_of_day(self._sun(index, frame))
+            time = time_of_day(self._sun(index, frame))
         return {"time of day": time, "cover": cover, "wind": wind}
 
     def label(self, index: int, frame: int = 0) -> int:
@@ -143,7 +143,7 @@ class SkyWorld(EmbeddedWorld):
         wind = self.speed(index)
         return Sky(
             clouds=Clouds.draw(seed, (wind, 0.2 * wind * (2 * towards - 1)), _BOIL),
-            threshold=_THRESHOLD[cover] + 0.2 * (2 * more - 1),
+            threshold=_THRESHOLD[cover] + 0.12 * (2 * more - 1),
             gloom=_GLOOM[cover],
             disc=(0.5 * (2 * aside - 1), 0.3 * (2 * slant - 1)),
             moon=(0.35 * (2 * moon - 1), 0.45 + 0.25 * up),
@@ -151,5 +151,6 @@ class SkyWorld(EmbeddedWorld):
         )
 
 
-def _time_of_day(sun: float) -> str:
+def time_of_day(sun: float) -> str:
+    """The class whose sun stands nearest to an elevation."""
     return min(_SUN, key=lambda time: abs(_SUN[time] - sun))

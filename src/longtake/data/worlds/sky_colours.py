@@ -1,7 +1,6 @@
 """What colours sky, clouds and land have at each elevation of the sun."""
 
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -14,12 +13,12 @@ NIGHT, DUSK, LOW_SUN, DAY, NOON = -0.30, -0.03, 0.13, 0.42, 0.80
 _TABLE = {
     "zenith": ((15, 21, 52), (42, 46, 104), (78, 124, 188), (34, 98, 196), (24, 86, 196)),
     "middle": ((28, 40, 82), (150, 84, 126), (176, 180, 190), (98, 160, 226), (86, 150, 226)),
-    "horizon": ((50, 66, 108), (244, 140, 92), (255, 208, 150), (188, 218, 242), (180, 216, 246)),
+    "horizon": ((64, 82, 126), (244, 140, 92), (255, 208, 150), (188, 218, 242), (180, 216, 246)),
     "glow": ((150, 170, 214), (255, 170, 92), (255, 226, 160), (255, 250, 226), (255, 253, 240)),
     "lit": ((122, 134, 170), (250, 142, 120), (255, 226, 188), (255, 255, 255), (255, 255, 255)),
     "shadow": ((40, 47, 80), (98, 66, 112), (158, 136, 152), (160, 174, 198), (158, 174, 202)),
-    "grey": ((62, 70, 100), (122, 92, 122), (172, 158, 158), (186, 194, 206), (190, 198, 210)),
-    "far": ((27, 36, 66), (104, 70, 104), (146, 126, 116), (104, 142, 166), (98, 142, 170)),
+    "grey": ((70, 80, 112), (122, 92, 122), (172, 158, 158), (186, 194, 206), (190, 198, 210)),
+    "far": ((26, 35, 64), (104, 70, 104), (146, 126, 116), (104, 142, 166), (98, 142, 170)),
     "middle_land": ((17, 24, 46), (58, 42, 68), (84, 84, 68), (70, 112, 88), (66, 114, 88)),
     "near": ((7, 10, 20), (22, 18, 30), (36, 42, 28), (36, 74, 36), (36, 80, 36)),
 }
@@ -41,7 +40,7 @@ class Palette:
     near: Float[Tensor, "t 3"]
 
     @classmethod
-    def at(cls, sun: Float[Tensor, "t"], gloom: float) -> Self:
+    def at(cls, sun: Float[Tensor, "t"], gloom: float) -> "Palette":
         """Colours under a sun of some elevations, dulled by clouds as ``gloom`` in [0, 1] says."""
         colours = _between(sun)
         for name in ("lit", "shadow", "horizon", "glow"):
@@ -52,9 +51,17 @@ class Palette:
 _DULLED = {"lit": 0.35, "shadow": 0.15, "horizon": 0.45, "glow": 0.5}
 
 
-def night(sun: Float[Tensor, "t"]) -> Float[Tensor, "t"]:
+def night(sun: Float[Tensor, "t ..."]) -> Float[Tensor, "t ..."]:
     """How much of the night there is, in [0, 1]: for stars and moon."""
     return ((DUSK - 0.06 - sun) / 0.12).clamp(0, 1)
+
+
+def clear_sky(palette: Palette, elevation: Float[Tensor, "rows"]) -> Float[Tensor, "t rows 3"]:
+    """The sky without clouds or disc, at some heights above the horizon."""
+    low = torch.exp(-((elevation / 0.20) ** 2))[:, None]
+    middle = torch.exp(-((elevation / 0.50) ** 2))[:, None]
+    sky = torch.lerp(palette.zenith[:, None], palette.middle[:, None], middle)
+    return torch.lerp(sky, palette.horizon[:, None], low)
 
 
 def _between(sun: Float[Tensor, "t"]) -> dict[str, Float[Tensor, "t 3"]]:

@@ -31,7 +31,7 @@ LIGHT_REACH = 0.07
 """How far towards the horizon, in units, light is looked for."""
 FALL = 1.75
 """Exponent by which a wave's amplitude falls with its number."""
-LONGEST = 0.7
+LONGEST = 0.9
 """Cycles a unit below which waves are held back."""
 FINEST = 0.25
 """Cycles a pixel of the top row above which waves are left out."""

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from longtake.data.worlds.sky_colours import Palette, night
+from longtake.data.worlds.sky_colours import Palette, clear_sky, night
 from longtake.data.worlds.sky_field import HORIZON, CloudPlane, Clouds, cloud_plane
 from longtake.data.worlds.sky_land import Land, land
 from longtake.noise import generator
@@ -47,7 +47,8 @@ def paint(
     view = _View(plane=plane, height=height, width=width)
     palette = Palette.at(sun, sky.gloom)
     glow, disc = _sun(sky, view, sun)
-    clear = _clear(view, palette, glow)
+    clear = clear_sky(palette, view.plane.elevation).mT[..., None]
+    clear = torch.lerp(clear, _over(palette.glow), 0.75 * glow)
     clear = clear + _stars(sky, view)[:, None] * _over(night(sun)[:, None])
     clear = torch.lerp(clear, _over((palette.glow + 1) / 2), disc)
     above = _clouded(sky, view, palette, times, clear, glow)
@@ -79,17 +80,6 @@ def _over(colour: Float[Tensor, "t c"]) -> Float[Tensor, "t c 1 1"]:
     return colour[:, :, None, None]
 
 
-def _clear(
-    view: _View, palette: Palette, glow: Float[Tensor, "s 1 rows w"]
-) -> Float[Tensor, "s 3 rows w"]:
-    """The sky without clouds: three colours from the zenith down, and a glow."""
-    low = torch.exp(-((view.elevation / 0.20) ** 2))
-    middle = torch.exp(-((view.elevation / 0.50) ** 2))
-    sky = torch.lerp(_over(palette.zenith), _over(palette.middle), middle)
-    sky = torch.lerp(sky, _over(palette.horizon), low)
-    return torch.lerp(sky, _over(palette.glow), 0.75 * glow)
-
-
 def _sun(
     sky: Sky, view: _View, sun: Float[Tensor, "s"]
 ) -> tuple[Float[Tensor, "s 1 rows w"], Float[Tensor, "s 1 rows w"]]:
@@ -99,7 +89,7 @@ def _sun(
     from_sun = torch.hypot(view.across - sky.disc[0] - sky.disc[1] * sun, view.elevation - sun)
     from_moon = torch.hypot(view.across - sky.moon[0], view.elevation - sky.moon[1])
     low = torch.exp(-((sun / 0.25) ** 2))
-    reach = 0.12 + 0.16 * low
+    reach = 0.12 + 0.13 * low
     glow = (0.55 + 0.35 * low) * torch.exp(-from_sun / reach) * (1 - moonlit)
     glow = glow + 0.55 * moonlit * torch.exp(-from_moon / 0.13)
     soft = max(0.008, 0.6 / view.height)
@@ -132,13 +122,13 @@ def _clouded(
     blur = torch.sqrt(1 + (SHARPNESS * view.plane.lost[:, None]) ** 2)
     haze = torch.exp(-((view.elevation / 0.16) ** 2))
     thick = (field - sky.threshold) * (SHARPNESS / blur)
-    cover = torch.sigmoid(thick) * (1 - 0.55 * haze)
+    cover = torch.sigmoid(thick) * (1 - 0.7 * haze)
     light = torch.sigmoid(
         1.3 + 1.6 * (field - view.plane.behind(field)) - 0.75 * (field - sky.threshold)
     )
     lit = torch.lerp(_over(palette.lit), _over(palette.glow), 0.8 * glow)
     colour = torch.lerp(_over(palette.shadow), lit, light[:, None])
-    colour = torch.lerp(colour, _over(palette.horizon), 0.5 * haze)
+    colour = torch.lerp(colour, _over(palette.horizon), 0.6 * haze)
     return torch.lerp(clear, colour, cover[:, None])
 
 
@@ -149,7 +139,7 @@ def _landed(
     frames, _, rows, width = above.shape
     first = int((place.cover[0] > 0).any(1).nonzero()[0])
     cover, mist = place.cover[:, first:], place.mist[:, first:]
-    ground = torch.lerp(_over(palette.far), _over(palette.horizon), 0.45 * mist[0])
+    ground = torch.lerp(_over(palette.far), _over(palette.horizon), 0.38 * mist[0])
     middle = torch.lerp(_over(palette.middle_land), _over(palette.horizon), 0.22 * mist[1])
     ground = torch.lerp(ground, middle, cover[1])
     ground = torch.lerp(ground, _over(palette.near), cover[2])
