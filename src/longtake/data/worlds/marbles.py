@@ -24,14 +24,13 @@ KINDS = tuple(product(words.NUMBERS, words.GROUNDS, words.SPEEDS))
 class Scene(NamedTuple):
     """Everything that one video shows, at one size."""
 
-    label: int
     attributes: dict[str, str]
     colours: tuple[str, ...]
     ground: Float32[np.ndarray, "h w 3"]
     trajectory: Trajectory
 
 
-class Marbles(EmbeddedWorld):
+class MarblesWorld(EmbeddedWorld):
     """Marbles of different colours on wood, slate or felt, seen from above.
 
     The label is number x ground x speed; colours are in the captions. A marble's radius is an
@@ -45,7 +44,7 @@ class Marbles(EmbeddedWorld):
     kind: Literal["marbles"] = "marbles"
 
     @model_validator(mode="after")
-    def _room_to_roll(self) -> "Marbles":
+    def _room_to_roll(self) -> "MarblesWorld":
         if not 0.5 <= self.plan.width / self.plan.height <= 2:
             raise ValueError(
                 f"size {self.plan.height}x{self.plan.width} is too narrow for marbles; "
@@ -60,7 +59,7 @@ class Marbles(EmbeddedWorld):
     @property
     def classes(self) -> tuple[str, ...]:
         return tuple(
-            f"{number} {'marble' if number == 'one' else 'marbles'}, {ground}, {speed}"
+            f"{number} {'marble' if number == 'one' else 'marbles'} rolling {speed} on {ground}"
             for number, ground, speed in KINDS
         )
 
@@ -71,6 +70,10 @@ class Marbles(EmbeddedWorld):
     @property
     def revision(self) -> int:
         return 1
+
+    def label(self, index: int) -> int:
+        """Index into ``classes``: every one in turn."""
+        return self.number(index) % len(KINDS)
 
     def attributes(self, index: int, frame: int = 0) -> dict[str, str]:
         return dict(self._scene(index).attributes)
@@ -88,7 +91,7 @@ class Marbles(EmbeddedWorld):
             path=self.address(index),
             start_frame=start_frame,
             fps=self.fps,
-            label=scene.label,
+            label=self.label(index),
             caption=self.caption(index, start_frame, wording),
         )
 
@@ -97,13 +100,12 @@ class Marbles(EmbeddedWorld):
         return self._scene(index).trajectory
 
     def _scene(self, index: int) -> Scene:
-        return _scene(self.video_seed(index), self.plan.height, self.plan.width)
+        return _scene(self.video_seed(index), self.label(index), self.plan.height, self.plan.width)
 
 
 @lru_cache(maxsize=64)
-def _scene(seed: int, height: int, width: int) -> Scene:
+def _scene(seed: int, label: int, height: int, width: int) -> Scene:
     draws = generator(seed, "scene")
-    label = int(torch.randint(len(KINDS), (), generator=draws))
     number, ground, speed = KINDS[label]
     count = words.NUMBERS.index(number) + 1
     chosen = torch.randperm(len(words.COLOURS), generator=draws)[:count].sort().values.tolist()
@@ -112,7 +114,6 @@ def _scene(seed: int, height: int, width: int) -> Scene:
     drawn = slow + (quick - slow) * torch.rand((), generator=draws, dtype=torch.float64).item()
     floor = Floor(width / height, RADIUS * min(1.0, width / height))
     return Scene(
-        label=label,
         attributes=words.attributes(count, colours, ground, speed),
         colours=colours,
         ground=paint_ground(ground, height, width, generator(seed, "ground")),

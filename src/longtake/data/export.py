@@ -1,0 +1,182 @@
+"""Worlds written to folders of videos and captions, to be read like footage of any other origin."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from longtake.checkpoint import file_hash, write_text
+from longtake.config import parse, to_dict
+from longtake.data.worlds.base import EmbeddedWorld
+from longtake.video import VideoWriter
+
+SETTINGS, CLASSES, VIDEOS = "export.json", "classes.txt", "videos.jsonl"
+CHUNK_FRAMES = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """One video of an export, as ``videos.jsonl`` lists it.
+
+    Attributes:
+        file: name in the folder.
+        caption: also in the ``.txt`` beside it.
+        label: line of ``classes.txt``, counted from 0.
+        sha256: of the file.
+    """
+
+    file: str
+    caption: str
+    label: int | None
+    sha256: str
+
+
+def export_world(
+    world: EmbeddedWorld,
+    out: Path,
+    *,
+    videos: int,
+    frames: int,
+    size: int | None = None,
+    overwrite: bool = False,
+    report: Callable[[int, int], None] | None = None,
+) -> list[Exported]:
+    """Write videos 0, 1, ... of a world as mp4 with captions beside them; go on where it stopped.
+
+    A video that stands there already is kept if ``videos.jsonl`` lists it with the hash that it has
+    and the export's settings are these; so a stopped export goes on, and a larger number of videos
+    adds to a smaller.
+
+    Args:
+        world: of which split, seed and plan's stride are kept.
+        out: folder; made where missing.
+        videos: how many.
+        frames: of each.
+        size: height and width in pixels; the plan's own where None.
+        overwrite: replace an export with other settings, and files of other origin.
+        report: hears videos done and videos in all.
+
+    Raises:
+        ValueError: the folder holds an export with other settings, or a video of other origin.
+    """
+    world = _resized(world, videos, frames, size)
+    out.mkdir(parents=True, exist_ok=True)
+    _open(out, world, frames, overwrite)
+    listed = {entry.file: entry for entry in read_export(out)}
+    done: list[Exported] = []
+    for index in range(videos):
+        path = out / f"{index:06d}.mp4"
+        entry = listed.get(path.name)
+        if entry is None or not path.exists() or file_hash(path) != entry.sha256:
+            if path.exists() and not overwrite:
+                raise ValueError(
+                    f"{path} is no video of this export, or was changed; "
+                    "remove it, choose another folder or pass --overwrite"
+                )
+            entry = _write(world, index, path, frames)
+        done.append(entry)
+        if report is not None:
+            report(index + 1, videos)
+    return done
+
+
+def read_export(out: Path) -> list[Exported]:
+    """What ``videos.jsonl`` lists; of a video listed twice, the later entry."""
+    path = out / VIDEOS
+    lines = path.read_text().splitlines() if path.exists() else []
+    entries = [entry for line in lines if (entry := _entry(line)) is not None]
+    return list({entry.file: entry for entry in entries}.values())
+
+
+def _resized(world: EmbeddedWorld, videos: int, frames: int, size: int | None) -> EmbeddedWorld:
+    """The same world with as many videos and clips as long and large as exported."""
+    plan = {**to_dict(world.plan), "frames": frames}
+    if size is not None:
+        plan |= {"height": size, "width": size}
+    return parse(type(world), {**to_dict(world), "videos": videos, "plan": plan})
+
+
+def _settings(world: EmbeddedWorld, frames: int) -> dict[str, Any]:
+    """All that a video depends on, and nothing else, so that exports can grow."""
+    free = ("videos", "video_frames")
+    shown = {key: value for key, value in world.identity().items() if key not in free}
+    return {"world": shown, "frames": frames, "fps": world.fps}
+
+
+def _open(out: Path, world: EmbeddedWorld, frames: int, overwrite: bool) -> None:
+    """Make sure that the folder's settings are these."""
+    settings = _settings(world, frames)
+    path = out / SETTINGS
+    classes = "".join(f"{name}\n" for name in world.classes)
+    if path.exists():
+        there = json.loads(path.read_text())
+        if there == settings:
+            _end_line(out / VIDEOS)
+            write_text(out / CLASSES, classes)
+            return
+        if not overwrite:
+            keys = ", ".join(_differing(there, settings))
+            raise ValueError(
+                f"{out} holds an export that differs in {keys}; "
+                "choose another folder or pass --overwrite"
+            )
+        for entry in read_export(out):
+            (out / entry.file).unlink(missing_ok=True)
+            (out / entry.file).with_suffix(".txt").unlink(missing_ok=True)
+    elif not overwrite and (strangers := [n for n in (CLASSES, VIDEOS) if (out / n).exists()]):
+        raise ValueError(
+            f"{out} holds {strangers[0]} but no {SETTINGS}, so it is no export; "
+            "choose another folder or pass --overwrite"
+        )
+    (out / VIDEOS).unlink(missing_ok=True)
+    write_text(path, json.dumps(settings, indent=2) + "\n")
+    write_text(out / CLASSES, classes)
+
+
+def _differing(there: Any, here: Any, prefix: str = "") -> Iterator[str]:
+    if not (isinstance(there, dict) and isinstance(here, dict)):
+        if there != here:
+            yield prefix.removesuffix(".")
+        return
+    for key in sorted({*there, *here}):
+        yield from _differing(there.get(key), here.get(key), f"{prefix}{key}.")
+
+
+def _write(world: EmbeddedWorld, index: int, path: Path, frames: int) -> Exported:
+    """List the video, then move it to its place: what stands there is always listed."""
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    stride, wording = world.plan.stride, world.video_seed(index)
+    caption, label = world.caption(index, 0, wording), None
+    try:
+        with VideoWriter(partial, world.fps, overwrite=True) as writer:
+            for start in range(0, frames, CHUNK_FRAMES):
+                count = min(CHUNK_FRAMES, frames - start)
+                clip = world.video(index, start * stride, count, wording)
+                label = clip.label
+                writer.write(clip.frames)
+        entry = Exported(file=path.name, caption=caption, label=label, sha256=file_hash(partial))
+        write_text(path.with_suffix(".txt"), caption + "\n")
+        with (path.parent / VIDEOS).open("a") as listing:
+            listing.write(json.dumps(asdict(entry)) + "\n")
+            listing.flush()
+            os.fsync(listing.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return entry
+
+
+def _end_line(path: Path) -> None:
+    """Finish a line that a killed export left torn, so that the next stands on its own."""
+    if path.exists() and not path.read_bytes().endswith((b"\n",)):
+        with path.open("a") as listing:
+            listing.write("\n")
+
+
+def _entry(line: str) -> Exported | None:
+    try:
+        return Exported(**json.loads(line))
+    except (json.JSONDecodeError, TypeError):
+        return None

@@ -1,0 +1,189 @@
+"""A walker that explores Doom maps by depth alone; no other module imports vizdoom.
+
+The maps are Freedoom's and one of ViZDoom's scenarios; both come with the package.
+"""
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+TICS_A_FRAME = 2
+FRAMES_PER_SECOND = 35 / TICS_A_FRAME
+NEAR, FAR = 14.0, 90.0
+HARD_TURN, GENTLE_TURN = 7.0, 3.0
+STILL = 1.5
+LOOKBACK, LEAST_PROGRESS = 40, 40.0
+UNSEEN = ("hud", "weapon", "crosshair", "messages", "decals", "particles", "screen_flashes")
+RESOLUTIONS = ((160, 120), (320, 240), (640, 480), (1280, 960))
+
+
+class Place(NamedTuple):
+    """Where a walk happens.
+
+    Attributes:
+        wad: file of the package that holds the map.
+        level: the map's name in it.
+    """
+
+    wad: str
+    level: str
+
+
+class Step(NamedTuple):
+    """One frame of a walk and the turn, in degrees to the right, that led to the next."""
+
+    frame: UInt8[np.ndarray, "h w 3"]
+    turn: float
+
+
+@dataclass(kw_only=True)
+class Gait:
+    """How somebody walks: what the walker remembers from one step to the next."""
+
+    pace: float
+    random: np.random.Generator
+    side: float = 1.0
+    turn: float = 0.0
+    escape: int = 0
+    track: list[tuple[float, float]] = field(default_factory=list)
+
+
+def load() -> Any:
+    """The package vizdoom.
+
+    Raises:
+        ImportError: it is not installed; the message says how to.
+    """
+    try:
+        return import_module("vizdoom")
+    except ImportError as error:
+        raise ImportError(
+            "the world doom needs the package vizdoom; install it with: "
+            "pip install 'longtake[doom]'"
+        ) from error
+
+
+def walk(place: Place, seed: int, pace: float, height: int, width: int) -> Iterator[Step]:
+    """An endless walk, the same for the same arguments and release of vizdoom.
+
+    Frames in which next to nothing moves are left out, so a walker that is held up shows no still.
+    Where the map ends, by its exit or by an accident, the walk begins again at its start.
+
+    Args:
+        place: the map.
+        seed: of the game and of the walker's whims.
+        pace: in map units a tic; a man runs at 50.
+        height: of the frames, in pixels.
+        width: of the frames, in pixels.
+    """
+    game = _game(os.getpid(), place.wad, _resolution(height, width))
+    game.set_doom_map(place.level)
+    game.set_seed(seed % (1 << 31))
+    gait = Gait(pace=pace, random=np.random.default_rng(seed))
+    shown: np.ndarray | None = None
+    while True:
+        game.new_episode()
+        game.send_game_command("god")
+        while not game.is_episode_finished():
+            state = game.get_state()
+            frame = _fit(state.screen_buffer, height, width)
+            turn, forward, use = _decide(gait, state.depth_buffer, state.game_variables)
+            if shown is None or _moved(frame, shown):
+                shown = frame
+                yield Step(frame, turn * TICS_A_FRAME)
+            game.make_action([turn, forward, use], TICS_A_FRAME)
+
+
+def _decide(gait: Gait, depth: UInt8[np.ndarray, "h w"], where: Any) -> tuple[float, float, float]:
+    """Degrees to the right, units forward and whether to open a door, for the next frame."""
+    view = np.sort(depth[depth.shape[0] * 3 // 10 : depth.shape[0] * 6 // 10], axis=0)[2]
+    left, _, right = (float(np.mean(part)) for part in np.array_split(view.astype(float), 3))
+    nearest = float(np.array_split(view, 5)[2].min())
+    _notice_captivity(gait, (float(where[0]), float(where[1])))
+    if nearest < NEAR or gait.escape:
+        wanted, forward = gait.side * HARD_TURN, 0.25 * gait.pace
+    else:
+        lean = (right - left) / max(left + right, 1.0)
+        wanted = GENTLE_TURN * (1.6 * lean + 0.35 * gait.random.standard_normal())
+        forward = gait.pace * min(1.0, nearest / FAR + 0.5)
+        if abs(lean) > 0.05:
+            gait.side = math.copysign(1.0, lean)
+    gait.turn += 0.35 * (wanted - gait.turn)
+    use = float(nearest < NEAR and gait.random.random() < 0.1)
+    return gait.turn, forward, use
+
+
+def _notice_captivity(gait: Gait, where: tuple[float, float]) -> None:
+    """Who came nowhere for a while turns away for some frames, to a side drawn anew."""
+    gait.escape = max(gait.escape - 1, 0)
+    gait.track.append(where)
+    if len(gait.track) <= LOOKBACK:
+        return
+    if math.dist(gait.track.pop(0), where) < LEAST_PROGRESS:
+        gait.escape = int(gait.random.integers(8, 26))
+        gait.side = float(gait.random.choice([-1.0, 1.0]))
+        gait.track.clear()
+
+
+def _moved(frame: UInt8[np.ndarray, "h w 3"], shown: UInt8[np.ndarray, "h w 3"]) -> bool:
+    return float(np.abs(frame.astype(np.int16) - shown).mean()) > STILL
+
+
+def _fit(screen: UInt8[np.ndarray, "a b 3"], height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
+    """The largest middle part of the wanted shape, made smaller."""
+    from PIL import Image
+
+    rows, columns, _ = screen.shape
+    scale = min(rows / height, columns / width)
+    x, y = (columns - scale * width) / 2, (rows - scale * height) / 2
+    box = (x, y, x + scale * width, y + scale * height)
+    picture = Image.fromarray(screen).resize((width, height), Image.Resampling.BICUBIC, box)
+    return np.asarray(picture)
+
+
+def _resolution(height: int, width: int) -> tuple[int, int]:
+    fits = [size for size in RESOLUTIONS if size[0] >= width and size[1] >= height]
+    if not fits:
+        raise ValueError(f"size {height}x{width} must be at most 960x1280, Doom's largest screen")
+    return fits[0]
+
+
+@lru_cache(maxsize=3)
+def _game(process: int, wad: str, resolution: tuple[int, int]) -> Any:
+    """A running game without monsters, window, sound, or anything drawn over the view.
+
+    One for each process: a forked loader must not talk to its parent's.
+    """
+    vizdoom = load()
+    game = vizdoom.DoomGame()
+    package = Path(vizdoom.__file__).parent
+    if wad.startswith("freedoom"):
+        game.set_doom_game_path(str(package / wad))
+    else:
+        game.set_doom_scenario_path(str(package / "scenarios" / wad))
+    game.set_screen_resolution(getattr(vizdoom.ScreenResolution, "RES_{}X{}".format(*resolution)))
+    game.set_screen_format(vizdoom.ScreenFormat.RGB24)
+    game.set_depth_buffer_enabled(True)
+    game.set_window_visible(False)
+    game.set_sound_enabled(False)
+    for part in UNSEEN:
+        getattr(game, f"set_render_{part}")(False)
+    button, variable = vizdoom.Button, vizdoom.GameVariable
+    game.set_available_buttons(
+        [button.TURN_LEFT_RIGHT_DELTA, button.MOVE_FORWARD_BACKWARD_DELTA, button.USE]
+    )
+    game.set_available_game_variables([variable.POSITION_X, variable.POSITION_Y])
+    game.set_episode_timeout(0)
+    game.set_episode_start_time(2)
+    game.set_mode(vizdoom.Mode.PLAYER)
+    game.add_game_args("-nomonsters +sv_nomonsters 1")
+    game.init()
+    return game
