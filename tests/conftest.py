@@ -1,15 +1,18 @@
-"""Golden tensors of the official implementations, and one thread a test."""
+"""Golden tensors of the official implementations, and a model of a few thousand weights."""
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from longtake.model import VideoModel
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = (ROOT.parent / "shared" / "goldens", ROOT / "tests" / "goldens")
@@ -53,7 +56,9 @@ def golden() -> Callable[[str], Golden]:
                 tensors = {
                     k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()
                 }
-                return Golden(info=json.loads(path.with_suffix(".json").read_text()), tensors=tensors)
+                return Golden(
+                    info=json.loads(path.with_suffix(".json").read_text()), tensors=tensors
+                )
         pytest.skip(f"golden case {case} is not at hand")
 
     return load
@@ -62,3 +67,58 @@ def golden() -> Callable[[str], Golden]:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> "VideoModel":
+    """Clips of 8 x 16 x 16 pixels and 4 latent frames, three classes, hierarchical rollout.
+
+    Its weights are drawn, not trained: what it makes differs from seed to seed, class to class.
+    """
+    from longtake.autoencoders.volume import VolumeAutoencoderConfig
+    from longtake.denoisers.volume_unet import VolumeUNetConfig
+    from longtake.diffusion import DDIM, Diffusion
+    from longtake.model import ModelIndex, Sampling, VideoModel
+    from longtake.rollout import Hierarchical
+
+    def denoiser(frames: int) -> VolumeUNetConfig:
+        return VolumeUNetConfig(
+            latent=(2, frames, 4, 4),
+            clip=(2 * frames, 16, 16),
+            model_channels=8,
+            groups=4,
+            channel_mult=(1, 2),
+            num_res_blocks=1,
+            attention_resolutions=(2,),
+            num_classes=3,
+            mask_channel=True,
+            noise_classes=16,
+            zero_init=False,
+        )
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        autoencoder = VolumeAutoencoderConfig(
+            clip=(8, 16, 16), factors=(2, 4, 4), hidden=4, groups=4, z_channels=2
+        )
+        index = ModelIndex(
+            fps=8.0,
+            diffusion=Diffusion(prediction="v"),
+            sampling=Sampling(sampler=DDIM(steps=2), rollout=Hierarchical(), perturbation=0.01),
+            classes=("calm", "wind, left", "wind, right"),
+            made_by="tests",
+        )
+        return VideoModel(
+            index=index,
+            autoencoder=autoencoder.build().eval(),
+            denoiser=denoiser(4).build().eval(),
+            between=denoiser(3).build().eval(),
+        )
+
+
+@pytest.fixture(scope="session")
+def tiny_run_folder(tiny_model: "VideoModel", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished run, whose ``model`` is the tiny one. Only to be read."""
+    folder = tmp_path_factory.mktemp("tiny") / "run"
+    tiny_model.save_pretrained(folder / "model")
+    return folder

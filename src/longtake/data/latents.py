@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge
@@ -20,6 +20,7 @@ from longtake.autoencoders.base import Posterior, VideoAutoencoder
 from longtake.checkpoint import (
     CheckpointError,
     file_hash,
+    read_config,
     read_metadata,
     weights_hash,
     write_tensors,
@@ -49,6 +50,34 @@ class CachePlan(Config):
     copies: Annotated[int, Ge(1)] = 1
     batch: Annotated[int, Ge(1)] = 8
     seed: int = 0
+
+
+class CachedShard(Config):
+    """One file of a cache."""
+
+    file: str
+    sha256: str
+    items: int
+
+
+class CacheIndex(Config):
+    """``index.json``: what a cache holds, written when all of it is there.
+
+    Attributes:
+        format: of the cache.
+        key: hash of what it was made from.
+        classes: names of the labels.
+        mean: over all elements of all latents.
+        deviation: likewise, that of the posterior included.
+        shards: in order.
+    """
+
+    format: Literal[1] = FORMAT
+    key: str
+    classes: tuple[str, ...]
+    mean: float
+    deviation: float
+    shards: tuple[CachedShard, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +144,10 @@ def build_cache(
 class LatentCache:
     """An opened cache: memory-mapped, checked against its index.
 
+    Attributes:
+        folder: of the cache.
+        index: what it holds.
+
     Args:
         folder: of the cache.
         key: what it must have been made from; None accepts any.
@@ -126,16 +159,18 @@ class LatentCache:
     def __init__(self, folder: Path, key: str | None = None) -> None:
         self.folder = folder
         try:
-            self._index = json.loads((folder / INDEX).read_text())
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{folder}: no latent cache, or an incomplete one") from error
-        if key is not None and self._index["key"] != key:
+            self.index: CacheIndex = read_config(folder / INDEX, CacheIndex)
+        except ValueError as error:
+            raise CheckpointError(
+                f"{folder}: no latent cache, or an incomplete one ({error})"
+            ) from error
+        if key is not None and self.index.key != key:
             raise CheckpointError(
                 f"{folder}: stale latent cache: made from another autoencoder, source or plan "
-                f"(key {self._index['key']}, expected {key}); remove it or name another folder"
+                f"(key {self.index.key}, expected {key}); remove it or name another folder"
             )
-        self._shards = [self._open(shard) for shard in self._index["shards"]]
-        self._counts = [shard["items"] for shard in self._index["shards"]]
+        self._shards = [self._open(shard) for shard in self.index.shards]
+        self._counts = [shard.items for shard in self.index.shards]
 
     def __len__(self) -> int:
         return sum(self._counts)
@@ -159,7 +194,7 @@ class LatentCache:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the labels."""
-        return tuple(self._index["classes"])
+        return self.index.classes
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -169,14 +204,13 @@ class LatentCache:
     @property
     def standardisation(self) -> Standardisation:
         """Shift and scale that give the latents mean 0 and deviation 1, over all channels."""
-        mean, deviation = self._index["mean"], self._index["deviation"]
-        return Standardisation(shift=-mean, scale=1 / deviation)
+        return Standardisation(shift=-self.index.mean, scale=1 / self.index.deviation)
 
-    def _open(self, shard: dict[str, Any]) -> Any:
-        path = self.folder / shard["file"]
+    def _open(self, shard: CachedShard) -> Any:
+        path = self.folder / shard.file
         if not path.exists():
             raise CheckpointError(f"{path}: shard is missing; remove {self.folder} to encode anew")
-        if file_hash(path) != shard["sha256"]:
+        if file_hash(path) != shard.sha256:
             raise CheckpointError(f"{path}: broken shard; remove {self.folder} to encode anew")
         return safe_open(path, framework="pt")
 
@@ -244,17 +278,16 @@ def _write_index(folder: Path, key: str, shards: int, classes: tuple[str, ...]) 
         count += mean.numel()
         total += mean.sum().item()
         squares += (mean**2 + variance).sum().item()
-        entries.append({"file": path.name, "sha256": file_hash(path), "items": len(mean)})
+        entries.append(CachedShard(file=path.name, sha256=file_hash(path), items=len(mean)))
     center = total / count
-    index = {
-        "format": FORMAT,
-        "key": key,
-        "classes": list(classes),
-        "mean": center,
-        "deviation": (squares / count - center**2) ** 0.5,
-        "shards": entries,
-    }
-    write_text(folder / INDEX, json.dumps(index, indent=1) + "\n")
+    index = CacheIndex(
+        key=key,
+        classes=classes,
+        mean=center,
+        deviation=(squares / count - center**2) ** 0.5,
+        shards=tuple(entries),
+    )
+    write_text(folder / INDEX, index.model_dump_json(indent=1) + "\n")
 
 
 def _is_ours(path: Path, key: str) -> bool:
@@ -263,7 +296,7 @@ def _is_ours(path: Path, key: str) -> bool:
         return False
     try:
         return read_metadata(path).get("key") == key
-    except (CheckpointError, OSError):
+    except CheckpointError:
         return False
 
 
