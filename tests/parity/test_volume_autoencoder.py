@@ -170,7 +170,7 @@ def test_weights_that_do_not_fit_are_named():
     assert from_official(state | {"loss.logvar": torch.zeros(())}, TINY)
     with pytest.raises(ValueError, match=r"'quant_conf.weight' is no weight .* did you mean"):
         from_official(state | {"quant_conf.weight": torch.zeros(1)}, TINY)
-    with pytest.raises(ValueError, match="1 of .* are missing, decoder.conv_out.conv.bias"):
+    with pytest.raises(ValueError, match=r"1 of .* are missing, decoder.conv_out.conv.bias"):
         from_official({k: v for k, v in state.items() if k != "decoder.conv_out.conv.bias"}, TINY)
-    with pytest.raises(ValueError, match="has shape .* the config asks for"):
+    with pytest.raises(ValueError, match=r"has shape .* the config asks for"):
         from_official(state, TINY.model_copy(update={"hidden": 4}))
