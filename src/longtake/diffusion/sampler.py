@@ -53,6 +53,7 @@ class Step(NamedTuple):
     t: float
     alpha: float
     sigma: float
+    t_next: float
     alpha_next: float
     sigma_next: float
 
@@ -71,7 +72,7 @@ def walk(schedule: NoiseSchedule, times: Sequence[float]) -> list[Step]:
     """Steps between neighbouring times, computed before any of them is made."""
     alpha, sigma = schedule(torch.tensor(times, dtype=torch.float64, device="cpu"))
     levels = zip(times, alpha.tolist(), sigma.tolist(), strict=True)
-    return [Step(*now, *after[1:]) for now, after in pairwise(levels)]
+    return [Step(*now, *after) for now, after in pairwise(levels)]
 
 
 def clamp(x0: Float[Tensor, "b ..."], bounds: Bounds | None) -> Float[Tensor, "b ..."]:

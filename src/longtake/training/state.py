@@ -28,9 +28,7 @@ def save(
     folder: Path, step: int, stage: Stage, optimizers: Optimizers, average: EMA | None, world: World
 ) -> None:
     """Write everything needed to go on from ``step``. All processes take part."""
-    options = StateDictOptions(
-        full_state_dict=True, cpu_offload=True, flatten_optimizer_state_dict=True
-    )
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     weights: dict[str, Any] = dict(get_model_state_dict(stage.module, options=options))
     moments = {
         name: get_optimizer_state_dict(stage.module, optimizer, options=options)
@@ -48,9 +46,8 @@ def save(
             if shadow:
                 write_tensors(partial / "average.safetensors", shadow)
             for name, values in moments.items():
-                tensors = {k: v for k, v in values.items() if isinstance(v, Tensor)}
-                state["settings"][name] = {k: v for k, v in values.items() if k not in tensors}
-                write_tensors(partial / f"optimizer_{name}.safetensors", tensors)
+                state["settings"][name] = values["param_groups"]
+                write_tensors(partial / f"optimizer_{name}.safetensors", _flat(values["state"]))
             (partial / "state.json").write_text(json.dumps(state))
     world.barrier()
 
@@ -58,7 +55,7 @@ def save(
 def load(folder: Path, stage: Stage, optimizers: Optimizers, average: EMA | None) -> int:
     """Fill everything from a checkpoint and return the step to go on from."""
     state = json.loads((folder / "state.json").read_text())
-    options = StateDictOptions(full_state_dict=True, flatten_optimizer_state_dict=True)
+    options = StateDictOptions(full_state_dict=True)
     if average is not None:
         _set_weights(stage.averaged, read_tensors(folder / "average.safetensors"), options)
         average.load([p.detach().clone() for p in stage.averaged.parameters()], state["updates"])
@@ -68,7 +65,7 @@ def load(folder: Path, stage: Stage, optimizers: Optimizers, average: EMA | None
         set_optimizer_state_dict(
             stage.module,
             optimizer,
-            optim_state_dict={**state["settings"][name], **tensors},
+            optim_state_dict={"state": _nested(tensors), "param_groups": state["settings"][name]},
             options=options,
         )
     return state["step"]
@@ -102,6 +99,20 @@ def prune(run: Path, keep: int) -> None:
     """Remove all but the last ``keep`` checkpoints."""
     for old in checkpoints(run)[:-keep]:
         shutil.rmtree(old)
+
+
+def _flat(moments: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Moments of each parameter by one name: the parameter's, a dot, the moment's."""
+    return {f"{name}.{k}": v for name, own in moments.items() for k, v in own.items()}
+
+
+def _nested(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The inverse of ``_flat``."""
+    nested: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        name, moment = key.rsplit(".", 1)
+        nested.setdefault(name, {})[moment] = value
+    return nested
 
 
 def _set_weights(module: nn.Module, weights: dict[str, Tensor], options: Any) -> None:

@@ -1,0 +1,5 @@
+"""``python -m longtake.cli``, as torchrun needs it."""
+
+from longtake.cli import main
+
+main()

@@ -1,0 +1,69 @@
+"""Every ``bash`` and ``python`` block of the documents runs, with networks and lengths made small."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from longtake.cli import app
+from typer.testing import CliRunner
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PYTHON = (ROOT / "docs" / "tutorial.md", ROOT / "docs" / "add" / "sampler.md", ROOT / "README.md")
+
+TRAINING = "training.steps=2 training.batch=2 training.cooldown_steps=0 training.sample_every=2"
+SMALLER = {
+    "fit lvdm_laptop_autoencoder": f"{TRAINING} looks=1 loss.perceptual=null",
+    "fit lvdm_laptop_pred": f"{TRAINING} denoiser.model_channels=16 look_videos=1 look_frames=4 "
+    "sampling.sampler.steps=1",
+    "fit lvdm_laptop_interp": f"{TRAINING} denoiser.model_channels=16 look_videos=1 look_frames=4 "
+    "sampling.sampler.steps=1",
+    "generate": "sampler.steps=2",
+    "data export": "--videos 2 --frames 96",
+}
+LENGTHS = re.compile(r"--frames \d+")
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return [code for found, code in BLOCK.findall(path.read_text()) if found == language]
+
+
+def run(command: str) -> None:
+    words = shlex.split(command)
+    assert words[0] == "longtake", command
+    if words[1] == "generate":
+        command = LENGTHS.sub("--frames 20", command)
+    for start, smaller in SMALLER.items():
+        if command.startswith(f"longtake {start}"):
+            command += f" {smaller}"
+    result = CliRunner().invoke(app, shlex.split(command)[1:], catch_exceptions=False)
+    assert result.exit_code == 0, f"{command}\n{result.output}"
+
+
+def test_the_tutorial_goes_from_footage_to_a_long_video(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for block in blocks(ROOT / "docs" / "tutorial.md", "bash"):
+        for command in block.strip().splitlines():
+            run(command)
+    assert len(list((tmp_path / "out").glob("seed_*.mp4"))) == 3
+
+
+def test_every_command_of_the_readme_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run("longtake data export sky -o footage")
+    for block in blocks(ROOT / "README.md", "bash"):
+        for command in block.strip().splitlines():
+            run(command)
+
+
+def test_the_sampler_page_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command in blocks(ROOT / "docs" / "add" / "sampler.md", "bash"):
+        run(command.strip())
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=lambda path: path.stem)
+def test_python_of_the_documents_runs(path):
+    exec(compile("\n".join(blocks(path, "python")), path.name, "exec"), {"__name__": "document"})
