@@ -66,6 +66,11 @@ class VideoAutoencoder(nn.Module, ABC):
 
     spec: LatentSpec
 
+    @property
+    @abstractmethod
+    def last_layer(self) -> nn.Parameter:
+        """Weight of the decoder's last layer, where adversarial gradients are weighed."""
+
     @abstractmethod
     def encode(self, video: Float[Tensor, "b 3 t h w"]) -> Posterior:
         """Posterior of a clip in [-1, 1]."""
