@@ -113,7 +113,7 @@ class Index:
             longest = max(self.short, key=lambda video: video.frames)
             raise ValueError(
                 f"plan.frames={plan.frames} at plan.stride={plan.stride} spans {plan.span} frames, "
-                f"more than every video has; the longest, {longest.path}, has {longest.frames}, and "
+                f"more than every video has; the longest, {longest.path}, has {longest.frames}; "
                 f"{len(self.rejected) - len(self.short)} videos cannot be used for other reasons"
             )
         raise ValueError(

@@ -9,6 +9,7 @@ from av.error import FFmpegError, InvalidDataError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 MP4_HEAD = b"ftyp"
+NO_INDEX = "truncated: an mp4 file without its whole index (moov), which is written last"
 
 
 class VideoError(ValueError):
@@ -54,5 +55,5 @@ def _fault(error: FFmpegError, path: Path) -> str:
     if not head:
         return "no video, the file is empty"
     if head[4:] == MP4_HEAD:
-        return "truncated: an mp4 file without its index (moov), which is written last"
+        return NO_INDEX
     return "no video, or broken from its first bytes on"

@@ -1,5 +1,6 @@
 """Files of one kind joined without decoding them."""
 
+import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -46,9 +47,8 @@ def _append_all(files: Sequence[Path], container: OutputContainer) -> None:
     with reading(files[0]), av.open(files[0]) as source:
         stream = video_stream(source, files[0])
         container.metadata.update(source.metadata)
-        target = container.add_stream_from_template(stream)
+        joined = _Joined(container, container.add_stream_from_template(stream))
         kind, fps = _kind(stream), stream.average_rate or Fraction(1)
-    frames = 0
     for path in files:
         with reading(path), av.open(path) as source:
             stream = video_stream(source, path)
@@ -56,29 +56,30 @@ def _append_all(files: Sequence[Path], container: OutputContainer) -> None:
                 raise VideoError(
                     f"{path}: cannot be joined to {files[0]}, it is of another codec, size or rate"
                 )
-            frames += _append(source, stream, container, target, frames / fps)
+            joined.append(source, stream, fps)
 
 
-def _append(
-    source: InputContainer,
-    stream: VideoStream,
-    container: OutputContainer,
-    target: VideoStream,
-    start_seconds: Fraction,
-) -> int:
-    """Copy the packets, to be shown from a time on; returns how many."""
-    start = round(start_seconds / (stream.time_base or Fraction(1)))
-    first, frames = None, 0
-    for packet in source.demux(stream):
-        if packet.pts is None or packet.dts is None:
-            continue
-        first = packet.pts if first is None else first
-        packet.pts += start - first
-        packet.dts += start - first
-        packet.stream = target
-        container.mux(packet)
-        frames += 1
-    return frames
+class _Joined:
+    """What was copied so far."""
+
+    def __init__(self, container: OutputContainer, target: VideoStream) -> None:
+        self._container, self._target = container, target
+        self._frames, self._last_dts = 0, -sys.maxsize
+
+    def append(self, source: InputContainer, stream: VideoStream, fps: Fraction) -> None:
+        """Copy the packets of a file, to be shown after those before."""
+        start = round(self._frames / fps / (stream.time_base or Fraction(1)))
+        first = None
+        for packet in source.demux(stream):
+            if packet.pts is None or packet.dts is None:
+                continue
+            first = packet.pts if first is None else first
+            packet.pts += start - first
+            # A short file may be decoded without delay, and the next one with: dts must still rise.
+            packet.dts = self._last_dts = max(packet.dts + start - first, self._last_dts + 1)
+            packet.stream = self._target
+            self._container.mux(packet)
+            self._frames += 1
 
 
 def _kind(stream: VideoStream) -> tuple:

@@ -51,7 +51,7 @@ class VideoInfo:
     variable_rate: bool
 
 
-def probe(path: Path | str, folder_fps: Fraction | float = FOLDER_FPS) -> VideoInfo:
+def probe(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> VideoInfo:
     """Look at a video: its packets are read, and its first frame is decoded.
 
     Args:
@@ -88,7 +88,7 @@ def probe(path: Path | str, folder_fps: Fraction | float = FOLDER_FPS) -> VideoI
     )
 
 
-def frame_seconds(path: Path | str, folder_fps: Fraction | float = FOLDER_FPS) -> np.ndarray:
+def frame_seconds(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> np.ndarray:
     """When each frame is shown, in seconds since the first.
 
     Raises:
@@ -135,7 +135,7 @@ def read_clip(
 
 
 def open_video(
-    path: Path | str, folder_fps: Fraction | float = FOLDER_FPS
+    path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS
 ) -> tuple[UInt8[np.ndarray, "t h w 3"], Fraction]:
     """All frames of a video, and frames a second.
 
@@ -168,7 +168,7 @@ def stream_video(
             yield _stacked(path, chunk)
 
 
-def as_rate(fps: Fraction | float) -> Fraction:
+def as_rate(fps: Fraction | float | int) -> Fraction:
     """Frames a second as a fraction that files can keep."""
     return Fraction(fps).limit_denominator(1001)
 

@@ -12,9 +12,10 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from longtake.video.errors import VideoError, reading
+from longtake.video.errors import NO_INDEX, VideoError, reading
 
 FILES_KEPT = 4096
+MP4 = "mp4"
 SMALLEST_PICTURE_BYTES = 16
 
 
@@ -57,6 +58,8 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     """
     for stream in container.streams.video:
         return stream
+    if MP4 in container.format.name and not container.streams.audio:
+        raise VideoError(f"{path}: {NO_INDEX}")
     raise VideoError(f"{path}: no video, it has no stream of pictures")
 
 
@@ -109,7 +112,7 @@ def _noted(packet: av.Packet) -> _Packet:
 def _check_whole(
     path: Path, container: InputContainer, stream: VideoStream, packets: Sequence[_Packet]
 ) -> None:
-    promised = stream.frames if "mp4" in container.format.name else 0
+    promised = stream.frames if MP4 in container.format.name else 0
     if len(packets) < promised:
         raise VideoError(f"{path}: truncated: holds {len(packets)} of {promised} frames")
     for number, packet in enumerate(packets):

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import av
 import numpy as np
@@ -90,7 +89,9 @@ class VideoWriter:
         frames: written so far.
     """
 
-    def __init__(self, path: Path | str, fps: Fraction | float, overwrite: bool = False) -> None:
+    def __init__(
+        self, path: Path | str, fps: Fraction | float | int, overwrite: bool = False
+    ) -> None:
         """Check the place; files are made with the first frames.
 
         Raises:
@@ -144,7 +145,7 @@ class VideoWriter:
             with suppress(OSError, FFmpegError):
                 self._sink.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "VideoWriter":
         return self
 
     def __exit__(
@@ -229,6 +230,7 @@ class _Encoder(_Sink):
 
     def open(self, path: Path, partial: Path, height: int, width: int) -> None:
         form = self._form
+        partial.touch()
         container = av.open(partial, "w", container_options=dict(form.container_options))
         stream = container.add_stream(form.codec, rate=self._fps, options=dict(form.codec_options))
         assert isinstance(stream, VideoStream)
