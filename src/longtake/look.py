@@ -39,7 +39,7 @@ def reconstructions(
         rows.extend([frames, to_pixels(again[0])])
     if world.main:
         pairs = [np.concatenate(rows[i : i + 2], axis=2) for i in range(0, len(rows), 2)]
-        _write(folder, pairs, rows, fps=8)
+        _write(folder, pairs, rows, fps=8.0)
     return {"psnr": -10 * float(np.log10(np.mean(errors)))}
 
 

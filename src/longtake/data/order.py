@@ -24,6 +24,21 @@ class Order:
         return epoch, self._items[place]
 
 
+def micro_batches(rows: int, accumulate: int) -> list[slice]:
+    """Equal parts of a process's samples of a step.
+
+    Raises:
+        ValueError: there are none, so the mean over parts would not be the mean over samples.
+    """
+    if rows % accumulate:
+        raise ValueError(
+            f"accumulate={accumulate} must divide the {rows} samples that a process has in a step; "
+            "change training.accumulate or training.batch"
+        )
+    size = rows // accumulate
+    return [slice(start, start + size) for start in range(0, rows, size)]
+
+
 def rank_rows(step: int, batch: int, rank: int, size: int) -> range:
     """Numbers of the samples of a step that fall to a process.
 

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.autoencoders.base import Posterior, VideoAutoencoder
+from longtake.data.order import micro_batches
 from longtake.distributed import World
 from longtake.losses.autoencoder import AutoencoderLoss
 from longtake.noise import SampleNoise, derive
@@ -92,12 +93,9 @@ class AutoencoderStage(Stage):
         """Micro-batches of each step."""
         for video, numbers in self._clips(first_step):
             seeds = [derive(self._settings.seed, "posterior", number) for number in numbers]
-            micro = -(-len(video) // self._settings.accumulate)
+            parts = micro_batches(len(video), self._settings.accumulate)
             on_device = video.to(self._world.device)
-            yield [
-                ClipBatch(on_device[start : start + micro], seeds[start : start + micro])
-                for start in range(0, len(video), micro)
-            ]
+            yield [ClipBatch(on_device[part], seeds[part]) for part in parts]
 
     def look(self, folder: Path) -> Mapping[str, float]:
         """Reconstructions."""

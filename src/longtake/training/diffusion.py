@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from longtake.config import Config
 from longtake.data.latents import LatentCache
-from longtake.data.order import Order, rank_rows
+from longtake.data.order import Order, micro_batches, rank_rows
 from longtake.diffusion import Condition, Denoiser, Diffusion
 from longtake.diffusion.condition import ABSENT
 from longtake.distributed import World
@@ -172,11 +172,8 @@ class DiffusionStage(Stage):
         step = first_step
         while True:
             rows = rank_rows(step, self._settings.batch, self._world.rank, self._world.size)
-            micro = -(-len(rows) // self._settings.accumulate)
-            yield [
-                self._data(rows[start : start + micro]).to(self._world.device)
-                for start in range(0, len(rows), micro)
-            ]
+            parts = micro_batches(len(rows), self._settings.accumulate)
+            yield [self._data(rows[part]).to(self._world.device) for part in parts]
             step += 1
 
     def look(self, folder: Path) -> Mapping[str, float]:

@@ -19,6 +19,11 @@ from longtake.training.log import Log
 from longtake.training.settings import OptimizerConfig, TrainingConfig
 from longtake.training.stage import Phase, Stage
 
+REMEDY = (
+    "resume from the last checkpoint with a lower training.optimizer.lr or set "
+    "training.optimizer.clip_norm"
+)
+
 
 class Interrupted(Exception):  # noqa: N818 (an interruption is no error)
     """The run was asked to stop and has saved itself."""
@@ -60,12 +65,6 @@ def fit(
     )
     found = state.latest(run)
     step = state.load(found, stage, optimizers, average) if found else 0
-
-    def save() -> None:
-        state.save(run / f"step_{step:08d}", step, stage, optimizers, average, world)
-        if world.main:
-            state.prune(run, settings.keep)
-
     with _stop_signals() as stop, _log(run, step, settings, world) as log:
         meter = _Meter(step)
         for batch in _until(stage.batches(step), settings.steps - step):
@@ -82,11 +81,27 @@ def fit(
                 _look(stage, average, run / "samples" / f"step_{step:08d}", step, log, world)
             stopping = world.any(stop.is_set())
             if step % settings.save_every == 0 or last or stopping:
-                save()
+                _save(stage, optimizers, average, run, step, settings.keep, world)
             if stopping and not last:
                 raise Interrupted(step, run)
     with _averaged(average):
         stage.export(run / "model")
+
+
+def _save(
+    stage: Stage,
+    optimizers: state.Optimizers,
+    average: EMA | None,
+    run: Path,
+    step: int,
+    keep: int,
+    world: World,
+) -> None:
+    if world.any(not state.finite(stage.module)):
+        raise FloatingPointError(f"weights are no numbers after step {step}; {REMEDY}")
+    state.save(run / f"step_{step:08d}", step, stage, optimizers, average, world)
+    if world.main:
+        state.prune(run, keep)
 
 
 def _step(
@@ -215,10 +230,7 @@ class _Meter:
         self._step, self._time = step, now
         for name, value in plain.items():
             if name.startswith("loss") and value != value:
-                raise FloatingPointError(
-                    f"{name} is no number at step {step}; resume from the last checkpoint with a "
-                    "lower training.optimizer.lr or set training.optimizer.clip_norm"
-                )
+                raise FloatingPointError(f"{name} is no number at step {step}; {REMEDY}")
         return Progress(step, settings.steps, rate, plain)
 
 

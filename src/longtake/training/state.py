@@ -15,6 +15,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.tensor import DTensor
 
 from longtake.checkpoint import CheckpointError, read_tensors, whole_folder, write_tensors
 from longtake.distributed import World
@@ -33,11 +34,13 @@ def save(
     moments = {
         name: get_optimizer_state_dict(stage.module, optimizer, options=options)
         for name, optimizer in optimizers.items()
+        if optimizer.state  # asking for the state of one that has not begun would begin it
     }
     shadow: dict[str, Any] = {}
     if average is not None:
         average.swap()
-        shadow = dict(get_model_state_dict(stage.averaged, options=options))
+        held = get_model_state_dict(stage.averaged, options=options)
+        shadow = {k: v.clone() for k, v in held.items()}  # on a CPU it is the parameters' memory
         average.swap()
     if world.main:
         state = {"step": step, "updates": average.updates if average else 0, "settings": {}}
@@ -60,11 +63,11 @@ def load(folder: Path, stage: Stage, optimizers: Optimizers, average: EMA | None
         _set_weights(stage.averaged, read_tensors(folder / "average.safetensors"), options)
         average.load([p.detach().clone() for p in stage.averaged.parameters()], state["updates"])
     _set_weights(stage.module, read_tensors(folder / "weights.safetensors"), options)
-    for name, optimizer in optimizers.items():
+    for name in state["settings"]:
         tensors = read_tensors(folder / f"optimizer_{name}.safetensors")
         set_optimizer_state_dict(
             stage.module,
-            optimizer,
+            optimizers[name],
             optim_state_dict={"state": _nested(tensors), "param_groups": state["settings"][name]},
             options=options,
         )
@@ -113,6 +116,12 @@ def _nested(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         name, moment = key.rsplit(".", 1)
         nested.setdefault(name, {})[moment] = value
     return nested
+
+
+def finite(module: nn.Module) -> bool:
+    """Whether all weights that this process holds are numbers."""
+    own = (p.to_local() if isinstance(p, DTensor) else p for p in module.parameters())
+    return all(bool(p.isfinite().all()) for p in own)
 
 
 def _set_weights(module: nn.Module, weights: dict[str, Tensor], options: Any) -> None:

@@ -1,0 +1,103 @@
+"""Runs of a few steps of networks of a few thousand weights, on clips of 4 x 16 x 16 pixels."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from longtake import runs
+from longtake.autoencoders.volume import VolumeAutoencoderConfig
+from longtake.checkpoint import read_tensors
+from longtake.config import parse
+from longtake.denoisers.volume_unet import VolumeUNetConfig
+from longtake.distributed import World
+from longtake.runs import AutoencoderRun, DiffusionRun
+from longtake.training import state
+
+SKY = {
+    "kind": "sky",
+    "videos": 6,
+    "video_frames": 16,
+    "plan": {"frames": 4, "height": 16, "width": 16},
+}
+ADVERSARY = {"kind": "patch2d", "base_channels": 4, "layers": 1, "start": 4}
+
+
+def autoencoder_run(adversary: Any = None, data: Any = None, **training: Any) -> AutoencoderRun:
+    return parse(
+        AutoencoderRun,
+        {
+            "data": data or SKY,
+            "autoencoder": VolumeAutoencoderConfig(
+                clip=(4, 16, 16), factors=(2, 4, 4), hidden=4, groups=4, z_channels=2
+            ),
+            "loss": {"reduction": "mean", "kl_weight": 1e-6, "adversary": adversary},
+            "looks": 1,
+            "training": _loop(training),
+        },
+    )
+
+
+def diffusion_run(model: Path, **training: Any) -> DiffusionRun:
+    """On the tiny autoencoder; the cached clips are two of its clips long."""
+    return parse(
+        DiffusionRun,
+        {
+            "model": str(model),
+            "data": {**SKY, "plan": {"frames": 16, "height": 16, "width": 16}},
+            "clip": {"stride": 2, "known": {}},
+            "denoiser": VolumeUNetConfig(
+                latent=(2, 4, 4, 4),
+                clip=(8, 16, 16),
+                model_channels=8,
+                groups=4,
+                channel_mult=(1, 2),
+                num_res_blocks=1,
+                attention_resolutions=(2,),
+                mask_channel=True,
+                noise_classes=251,
+                num_classes=24,
+            ),
+            "diffusion": {},
+            "sampling": {"sampler": {"kind": "ddim", "steps": 2}},
+            "look_frames": 8,
+            "look_videos": 1,
+            "training": _loop(training),
+        },
+    )
+
+
+def train(run: AutoencoderRun | DiffusionRun, folder: Path, **listener: Any) -> None:
+    runs.start(run, folder, World(), runs.Listener(**listener))
+
+
+def log(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def losses(folder: Path) -> list[float]:
+    return [line["loss"] for line in log(folder) if "loss" in line]
+
+
+def last_checkpoint(folder: Path) -> dict[str, Tensor]:
+    """Everything in a run's last checkpoint: weights, their average, moments."""
+    found = state.latest(folder)
+    assert found is not None
+    return {
+        f"{file.stem}/{name}": tensor
+        for file in found.glob("*.safetensors")
+        for name, tensor in read_tensors(file).items()
+    }
+
+
+def _loop(changes: Any) -> dict[str, Any]:
+    start = {
+        "steps": 7,
+        "batch": 2,
+        "optimizer": {"lr": 1e-3},
+        "log_every": 1,
+        "save_every": 100,
+        "sample_every": 0,
+    }
+    return start | changes
