@@ -26,7 +26,7 @@ _TONES = (0.2, 0.5, 0.8, 1.0)
 _OUTLIER = 0.2
 _UPPER_SKY = 0.54
 _ABOVE_GLOW = 0.46
-_CLEAR_BELOW, _OVERCAST_ABOVE = 0.31, 0.78
+_CLEAR_BELOW, _OVERCAST_ABOVE = 0.29, 0.77
 _FASTEST = 0.06
 _SPEEDS = 241
 _EDGE = 0.35
@@ -118,7 +118,7 @@ def ridge(video: Frames) -> Float[Tensor, "t w"]:
     usual = apart.amax(1).median(1).values.clamp(min=1)[:, None, None]
     fit = (apart / (_EDGE * usual)).clamp(-1, 1)
     fit = fit - _HIGHER * torch.arange(fit.shape[1])[:, None] / height
-    near = _line(fit, _BEND * 64 / height)[:, None] + torch.arange(1, 4).view(1, 3, 1)
+    near = _line(fit, _BEND)[:, None] + torch.arange(1, 4).view(1, 3, 1)
     weight = darker.gather(1, near.clamp(max=darker.shape[1] - 1)) + 1e-6
     return first + (weight * near).sum(1) / weight.sum(1)
 
