@@ -189,7 +189,7 @@ def _resume(work: Path) -> tuple[int, Mapping[str, Tensor] | None]:
     state = read_tensors(path)
     done = int(state.pop("done"))
     for segment in work.glob("*_*.m??"):
-        if int(segment.stem.rsplit("_", 1)[1]) >= done:
+        if segment.stem.endswith(".partial") or int(segment.stem.split("_")[1]) >= done:
             segment.unlink()
     return done, state
 

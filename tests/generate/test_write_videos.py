@@ -1,0 +1,186 @@
+"""Videos of any length in files: stopped and resumed, in batches, in every format."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from longtake import generate
+from longtake.generate import Job, LongVideo, only, write_videos
+from longtake.model import VideoModel
+from longtake.video import read_clip, stream_video
+
+SEGMENT = 12
+
+
+@pytest.fixture(autouse=True)
+def _short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generate, "SEGMENT_FRAMES", SEGMENT)
+
+
+@pytest.fixture
+def video(tiny_model: VideoModel) -> LongVideo:
+    return tiny_model.long_video()
+
+
+@pytest.fixture
+def job(tiny_model: VideoModel, tmp_path: Path) -> Callable[..., Job]:
+    def make(
+        name: str = "a.mkv", frames: int = 16, seeds: Sequence[int] = (3,), tag: str = ""
+    ) -> Job:
+        stem, suffix = name.rsplit(".", 1)
+        many = len(seeds) > 1
+        names = [f"{stem}{seed}.{suffix}" for seed in seeds] if many else [name]
+        return Job(
+            request=tiny_model.request(seeds),
+            paths=[tmp_path / name for name in names],
+            frames=frames,
+            fps=8.0,
+            identity={"tag": tag},
+        )
+
+    return make
+
+
+def frames_of(path: Path) -> np.ndarray:
+    return np.concatenate(list(stream_video(path)))
+
+
+def streamed(video: LongVideo, job: Job) -> np.ndarray:
+    parts = [part.frames for part in video(job.request, job.frames)]
+    return np.concatenate(parts, 1)[:, : job.frames]
+
+
+def stop_at(wanted: int) -> Callable[[int, int], None]:
+    def report(done: int, total: int) -> None:
+        if done >= wanted:
+            raise KeyboardInterrupt
+
+    return report
+
+
+@pytest.mark.parametrize("frames", [1, 8, 16, 29])
+def test_a_video_has_the_frames_that_were_asked_for(video: LongVideo, job, frames: int):
+    wanted = job(frames=frames)
+    write_videos(video, wanted)
+    assert np.array_equal(frames_of(wanted.paths[0]), streamed(video, wanted)[0])
+    assert len(frames_of(wanted.paths[0])) == frames
+
+
+def test_a_longer_video_begins_as_the_shorter_one(video: LongVideo, job):
+    short, long = (streamed(video, job(frames=frames))[0] for frames in (16, 40))
+    held_back = 4
+    assert np.array_equal(short[: 16 - held_back], long[: 16 - held_back])
+
+
+def test_a_video_of_a_batch_is_the_one_that_is_made_alone(video: LongVideo, job):
+    batch = job(seeds=(3, 4, 5))
+    together = streamed(video, batch)
+    for row in range(3):
+        parts = [part.frames for part in video(only(batch.request, [row]), 16)]
+        alone = np.concatenate(parts, 1)[0, :16].astype(int)
+        assert np.abs(alone - together[row]).max() <= 1
+    assert not np.array_equal(together[0], together[1])
+
+
+def test_a_stream_goes_on_from_the_state_of_any_part(video: LongVideo, job):
+    request = job().request
+    parts = list(video(request, 40))
+    rest = list(video(request, 40, parts[1].state))
+    assert [np.array_equal(a.frames, b.frames) for a, b in zip(rest, parts[2:], strict=True)] == (
+        [True] * len(rest)
+    )
+
+
+@pytest.mark.parametrize("stopped_at", [1, 25, 40])
+@pytest.mark.parametrize("seeds", [(3,), (3, 4)])
+def test_a_stopped_job_goes_on_as_if_it_had_not_been_stopped(
+    video: LongVideo, job, tmp_path: Path, stopped_at: int, seeds: Sequence[int]
+):
+    wanted = job(frames=48, seeds=seeds)
+    with pytest.raises(KeyboardInterrupt):
+        write_videos(video, wanted, report=stop_at(stopped_at))
+    assert not any(path.exists() for path in wanted.paths)
+    told: list[int] = []
+    write_videos(video, wanted, report=lambda done, total: told.append(done))
+    expected = streamed(video, wanted)
+    for path, own in zip(wanted.paths, expected, strict=True):
+        assert np.array_equal(frames_of(path), own)
+    assert (told[0] > SEGMENT) == (stopped_at > SEGMENT)
+    assert sorted(tmp_path.iterdir()) == sorted(wanted.paths)
+
+
+def test_what_was_made_before_a_stop_can_be_watched(video: LongVideo, job, tmp_path: Path):
+    wanted = job(frames=48)
+    with pytest.raises(KeyboardInterrupt):
+        write_videos(video, wanted, report=stop_at(25))
+    (work,) = tmp_path.iterdir()
+    whole, partial = sorted(work.glob("*.mkv"))
+    made = np.concatenate([frames_of(whole), frames_of(partial)])
+    assert np.array_equal(made, streamed(video, wanted)[0][: len(made)])
+    assert len(made) > SEGMENT
+
+
+def test_a_job_of_another_identity_does_not_go_on_from_it(video: LongVideo, job):
+    with pytest.raises(KeyboardInterrupt):
+        write_videos(video, job(frames=48, tag="one"), report=stop_at(25))
+    told: list[int] = []
+    write_videos(video, job(frames=48, tag="two"), report=lambda done, total: told.append(done))
+    assert told[0] < SEGMENT
+
+
+def test_an_existing_video_is_kept_unless_told_otherwise(video: LongVideo, job):
+    write_videos(video, job())
+    before = job().paths[0].read_bytes()
+    with pytest.raises(
+        ValueError, match=r"a\.mkv exists; choose another place or pass --overwrite"
+    ):
+        write_videos(video, job(seeds=(4,)))
+    assert job().paths[0].read_bytes() == before
+    write_videos(video, job(seeds=(4,)), overwrite=True)
+    assert job().paths[0].read_bytes() != before
+
+
+def test_an_existing_video_is_refused_before_anything_is_made(video: LongVideo, job):
+    wanted = job(seeds=(3, 4))
+    wanted.paths[1].write_text("precious")
+    with pytest.raises(ValueError, match=r"a4\.mkv exists"):
+        write_videos(video, wanted, report=stop_at(0))
+    assert not wanted.paths[0].exists()
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "gif", "png"])
+def test_every_format_holds_the_video(video: LongVideo, job, suffix: str, tmp_path: Path):
+    wanted = job(f"a.{suffix}", frames=29)
+    write_videos(video, wanted)
+    got, made = read_clip(wanted.paths[0], 0, 29), streamed(video, wanted)[0]
+    brightness, expected = (frames.astype(float).mean((1, 2, 3)) for frames in (got, made))
+    assert np.abs(brightness - expected).max() < 4
+    if suffix in ("mkv", "png"):
+        assert np.array_equal(got, made)
+    assert list(tmp_path.iterdir()) == wanted.paths
+
+
+def test_an_unknown_format_is_refused(video: LongVideo, job):
+    with pytest.raises(ValueError, match=r"there is no format '\.avi'; valid are \.mp4"):
+        write_videos(video, job("a.avi"))
+
+
+def test_the_state_of_a_long_video_does_not_grow(video: LongVideo, job):
+    sizes = [
+        sum(tensor.numel() for tensor in part.state.values()) for part in video(job().request, 120)
+    ]
+    assert max(sizes[:-1]) == sizes[1]
+
+
+def test_a_video_needs_a_denoiser(tiny_autoencoder_folder: Path):
+    with pytest.raises(ValueError, match="no network that draws clips"):
+        VideoModel.from_pretrained(tiny_autoencoder_folder).long_video()
+
+
+def test_a_saved_model_makes_the_same_video(tiny_run_folder: Path, video: LongVideo, job):
+    again = VideoModel.from_pretrained(tiny_run_folder).long_video()
+    assert np.array_equal(streamed(again, job()), streamed(video, job()))
+    assert torch.equal(*(next(v.autoencoder.parameters()) for v in (again, video)))

@@ -1,0 +1,74 @@
+"""A run that is killed in the middle goes on by the same command, bit for bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import ADVERSARY, autoencoder_run, last_checkpoint, log, losses, train
+
+from longtake.config import to_yaml
+from longtake.model import VideoModel
+from longtake.runs import AutoencoderRun
+from longtake.training import state
+from longtake.video import VideoWriter
+
+STEPS = 60
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> AutoencoderRun:
+    """On a folder of videos, as a user has them; every step is saved, so a kill may hit a save."""
+    frames = torch.randint(256, (3, 12, 16, 16, 3), dtype=torch.uint8).numpy()
+    for number, video in enumerate(frames):
+        path = tmp_path / "videos" / f"{number}.mp4"
+        path.parent.mkdir(exist_ok=True)
+        with VideoWriter(path, 8.0) as writer:
+            writer.write(video)
+    plan = {"frames": 4, "height": 16, "width": 16, "flip": True}
+    data = {"kind": "folder", "path": str(tmp_path / "videos"), "plan": plan}
+    return autoencoder_run(ADVERSARY, data, steps=STEPS, save_every=1)
+
+
+def start(preset: Path, folder: Path) -> subprocess.Popen[str]:
+    code = "from longtake.cli import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "fit", str(preset), "-o", str(folder)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+    )
+
+
+def kill_after(process: subprocess.Popen[str], checkpoint: Path) -> None:
+    while not checkpoint.exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_by_the_same_command_bit_for_bit(tmp_path: Path, run: AutoencoderRun):
+    whole, killed, preset = tmp_path / "whole", tmp_path / "killed", tmp_path / "tiny.yaml"
+    preset.write_text(to_yaml(run))
+    train(run, whole)
+    kill_after(start(preset, killed), killed / "step_00000008")
+    assert not (killed / "model").exists()
+    reached = state.latest(killed)
+    assert reached is not None
+    again = start(preset, killed)
+    assert again.wait() == 0, again.communicate()[1]
+    again.communicate()
+    expected, got = last_checkpoint(whole), last_checkpoint(killed)
+    assert expected.keys() == got.keys()
+    assert [name for name in expected if not torch.equal(expected[name], got[name])] == []
+    models = [VideoModel.from_pretrained(folder).index.weights for folder in (whole, killed)]
+    assert models[0] == models[1]
+    assert losses(killed) == losses(whole)
+    assert [line["step"] for line in log(killed)] == list(range(1, STEPS + 1))
