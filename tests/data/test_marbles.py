@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -180,15 +178,3 @@ def test_an_oblong_picture_shows_round_marbles_of_whole_size() -> None:
     for index in range(18):
         assert describe(shown.video(index, 0, 32).frames) == shown.attributes(index)
         assert all(0.7 < one.size < 1.3 for one in sightings(shown.video(index, 0, 1).frames)[0])
-
-
-@pytest.mark.slow
-def test_the_smallest_pictures_come_at_two_thousand_frames_a_second() -> None:
-    shown = world()
-    shown.video(5, 0, 64)
-    rates = []
-    for start in range(0, 2560, 512):
-        began = time.process_time()
-        shown.video(5, start, 512)
-        rates.append(512 / (time.process_time() - began))
-    assert max(rates) > 2000

@@ -86,16 +86,18 @@ def export(
     from longtake.cli import arguments
     from longtake.cli.progress import frames as progress
     from longtake.data.export import export_world
+    from longtake.data.worlds import EmbeddedWorld
 
     if world not in WORLDS:
         from longtake.config import nearest
 
         raise ValueError(f"there is no world {world!r}; {nearest(world, WORLDS)}")
     height, width = arguments.size(size)
-    settings = [f"plan.frames={frames}", f"plan.height={height}", f"plan.width={width}"]
-    opened = _open(world, "folder", [*settings, f"videos={videos}", f"split={split}"])
+    settings = [f"plan.height={height}", f"plan.width={width}", f"split={split}"]
+    opened = _open(world, "folder", settings)
+    assert isinstance(opened, EmbeddedWorld)
     with progress(world) as report:
-        export_world(opened, out, overwrite=overwrite, report=report)
+        export_world(opened, out, videos=videos, frames=frames, overwrite=overwrite, report=report)
     print(f"{out}: {videos} videos of {frames} frames")
 
 

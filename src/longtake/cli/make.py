@@ -159,7 +159,7 @@ def convert_lvdm(
 
     if (between is None) != (between_config is None):
         raise ValueError("--between and --between-config belong together: give both or neither")
-    second = None if between is None else (between, between_config)
+    second = (between, between_config) if between and between_config else None
     convert_lvdm_folder(checkpoint, config, out, raw=raw, between=second, overwrite=overwrite)
     print(f"{out}: ready")
 

@@ -9,6 +9,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -35,9 +36,9 @@ def training(
 ) -> Generator[tuple[Callable[["TrainingProgress"], None], Callable[[int, int], None]]]:
     """A bar over a run's steps, and one over the clips it encodes first."""
     with _bar("{task.fields[rate]:.2f}/s {task.fields[text]}", shown) as bar:
-        tasks: dict[str, int] = {}
+        tasks: dict[str, TaskID] = {}
 
-        def task(name: str) -> int:
+        def task(name: str) -> TaskID:
             if name not in tasks:
                 tasks[name] = bar.add_task(name, total=None, rate=0.0, text="")
             return tasks[name]

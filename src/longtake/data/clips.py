@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +31,13 @@ class Clip:
     fps: float
     label: int | None = None
     caption: str | None = None
+
+
+class Rejected(NamedTuple):
+    """A video that cannot be used, and why."""
+
+    path: str
+    reason: str
 
 
 class ClipPlan(Config):
@@ -70,6 +77,15 @@ class ClipSource(Config, ABC):
     @abstractmethod
     def classes(self) -> tuple[str, ...]:
         """Readable names of the labels; empty where there are none."""
+
+    @property
+    @abstractmethod
+    def fps(self) -> float:
+        """Frames a second of a clip, so after the plan's stride."""
+
+    @abstractmethod
+    def rejected(self) -> tuple[Rejected, ...]:
+        """What was found and cannot be used."""
 
     @abstractmethod
     def __len__(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from longtake.data.clips import ClipPlan
+from longtake.data.clips import ClipPlan, Rejected
 from longtake.video import VideoError, VideoInfo, probe
 from longtake.video.pictures import SUFFIXES as PICTURES
 
@@ -56,13 +56,6 @@ class Item:
     video: VideoInfo
     label: int | None
     caption: str | None
-
-
-class Rejected(NamedTuple):
-    """A video that cannot be used, and why."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)

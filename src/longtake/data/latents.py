@@ -255,7 +255,7 @@ def _posterior(autoencoder: VideoAutoencoder, video: Float[Tensor, "b 3 t h w"])
 
 def _write_shard(path: Path, key: str, items: Iterator[Cached]) -> None:
     rows = list(items)
-    labels: Int[Tensor, n] = torch.tensor([row.label for row in rows])
+    labels = torch.tensor([row.label for row in rows])
     write_tensors(
         path,
         {

@@ -8,7 +8,7 @@ from annotated_types import Ge
 from pydantic import field_validator
 
 from longtake.config import to_dict
-from longtake.data.clips import Clip, ClipPlan, ClipSource
+from longtake.data.clips import Clip, ClipPlan, ClipSource, Rejected
 from longtake.noise import derive
 
 _FIRST_NUMBER = {"train": 0, "test": 1 << 32}
@@ -40,11 +40,6 @@ class EmbeddedWorld(ClipSource, ABC):
 
     @property
     @abstractmethod
-    def fps(self) -> float:
-        """Frames per second of a clip, so after the plan's stride."""
-
-    @property
-    @abstractmethod
     def revision(self) -> int:
         """Raised whenever the same settings come to show something else."""
 
@@ -70,6 +65,9 @@ class EmbeddedWorld(ClipSource, ABC):
         )
         start = random_start if self.plan.start == "random" else 0
         return self.video(index, start, self.plan.frames, wording)
+
+    def rejected(self) -> tuple[Rejected, ...]:
+        return ()
 
     def identity(self) -> Any:
         return {**to_dict(self), "revision": self.revision}

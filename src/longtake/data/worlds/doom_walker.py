@@ -5,6 +5,7 @@ The maps are Freedoom's and one of ViZDoom's scenarios; both come with the packa
 
 import math
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -164,6 +165,8 @@ def _game(process: int, wad: str, resolution: tuple[int, int]) -> Any:
     """
     vizdoom = load()
     game = vizdoom.DoomGame()
+    # The engine keeps its settings in a file, by default in the user's working folder.
+    game.set_doom_config_path(str(Path(tempfile.gettempdir()) / f"longtake_doom_{process}.ini"))
     package = Path(vizdoom.__file__).parent
     if wad.startswith("freedoom"):
         game.set_doom_game_path(str(package / wad))
