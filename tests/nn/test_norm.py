@@ -29,7 +29,7 @@ def test_values_and_gradients_are_those_of_the_plain_formula(parts, groups, silu
     x = (torch.randn(2, 3, 2, 2, 8).double() + 3).requires_grad_()
     scale, shift = (torch.randn(2, parts, 8).double().requires_grad_() for _ in range(2))
     leaves = [x, scale, shift, *norm.parameters()]
-    got, want = norm(x, scale, shift), plain(norm, x, scale, shift)
+    got, want = norm(x, (scale, shift)), plain(norm, x, scale, shift)
     torch.testing.assert_close(got, want)
     direction = torch.randn_like(got)
     torch.testing.assert_close(
@@ -41,7 +41,21 @@ def test_the_gradient_is_that_of_the_value():
     norm = drawn(2, silu=True)
     x = torch.randn(2, 3, 8).double().requires_grad_()
     scale = torch.randn(2, 3, 8).double().requires_grad_()
-    assert torch.autograd.gradcheck(norm, (x, scale, scale))
+    shift = torch.randn_like(scale).requires_grad_()
+    assert torch.autograd.gradcheck(lambda *leaves: norm(leaves[0], leaves[1:]), (x, scale, shift))
+
+
+@pytest.mark.parametrize("silu", [False, True])
+def test_values_and_gradients_without_steering(silu):
+    norm = drawn(2, silu=silu)
+    x, none = torch.randn(2, 3, 8).double().requires_grad_(), torch.zeros(2, 1, 8).double()
+    leaves = [x, *norm.parameters()]
+    got, want = norm(x), plain(norm, x, none, none)
+    torch.testing.assert_close(got, want)
+    torch.testing.assert_close(
+        torch.autograd.grad(got.square().sum(), leaves),
+        torch.autograd.grad(want.square().sum(), leaves),
+    )
 
 
 def test_rows_do_not_see_one_another():

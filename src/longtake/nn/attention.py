@@ -205,11 +205,12 @@ def positioned_attention(
         official_key: add the key term transposed and scaled by ``d ** -0.25``, as released.
     """
     scale = q.shape[-1] ** -0.5
-    near = position.logits(q)
+    keys, values = (table.to(q.dtype) for table in position(q.shape[2]))
+    near = torch.einsum("nhid,ijd->nhij", q, keys)
     if official_key:
         near = near.mT * scale**-0.5
     weights = ((q @ k.mT + near).float() * scale).softmax(-1).to(v.dtype)
-    return weights @ v + position.values(weights)
+    return weights @ v + torch.einsum("nhij,ijd->nhid", weights, values)
 
 
 def _projection(channels: int, zero: bool) -> nn.Linear:

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
@@ -50,17 +50,8 @@ class RelativePosition(nn.Module):
         nn.init.xavier_uniform_(self.key)
         nn.init.xavier_uniform_(self.value)
 
-    def rows(self, frames: int) -> Int[Tensor, "f f"]:
-        """Row of the tables for each pair (from, to) of frames."""
+    def forward(self, frames: int) -> tuple[Float[Tensor, "f f d"], Float[Tensor, "f f d"]]:
+        """Key and value vectors of each pair (from, to) of frames."""
         at = torch.arange(frames, device=self.key.device)
-        return (at[None, :] - at[:, None]).clamp(-self.reach, self.reach) + self.reach
-
-    def logits(self, query: Float[Tensor, "*n f d"]) -> Float[Tensor, "*n f f"]:
-        """How well each frame's query fits the distance to each other frame."""
-        keys = self.key[self.rows(query.shape[-2])].to(query.dtype)
-        return torch.einsum("...id,ijd->...ij", query, keys)
-
-    def values(self, weights: Float[Tensor, "*n f f"]) -> Float[Tensor, "*n f d"]:
-        """Mean of the value vectors of the distances, as attention weighs them."""
-        values = self.value[self.rows(weights.shape[-1])].to(weights.dtype)
-        return torch.einsum("...ij,ijd->...id", weights, values)
+        rows = (at[None, :] - at[:, None]).clamp(-self.reach, self.reach) + self.reach
+        return self.key[rows], self.value[rows]

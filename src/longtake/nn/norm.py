@@ -1,4 +1,4 @@
-"""Group normalisation of channels-last volumes, over the axes that a layer names."""
+"""Group normalisation of channels-last volumes, and the multiply-add and SiLU that follow it."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class GroupNorm(nn.Module):
     """Normalise groups of channels; every row of the input has statistics of its own.
 
-    The gain and offset that follow, and where asked a SiLU, are applied in the same pass, and only
+    The gain and offset that follow, and where asked a SiLU, are part of the same step, and only
     the input is kept for the way back. Half precision is computed in float32, as in the official
     code.
 
@@ -37,28 +37,27 @@ class GroupNorm(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "rows *n c"],
-        scale: Float[Tensor, "rows m c"] | None = None,
-        shift: Float[Tensor, "rows m c"] | None = None,
+        steer: tuple[Float[Tensor, "rows m c"], Float[Tensor, "rows m c"]] | None = None,
     ) -> Float[Tensor, "rows *n c"]:
         """Normalise, multiply by ``1 + scale``, add ``shift``.
 
         Args:
             x: each row is normalised alone.
-            scale: for each of ``m`` equal parts of a row.
-            shift: likewise.
+            steer: ``scale`` and ``shift`` for each of ``m`` equal parts of a row.
         """
-        gain, offset = _wide(self.weight)[None, None], _wide(self.bias)[None, None]
-        if scale is not None:
-            gain, offset = gain * (1 + scale), offset * (1 + scale)
-        if shift is not None:
-            offset = offset + shift
-        parts = x.contiguous().view(len(x), gain.shape[1], -1, x.shape[-1])
-        y = _Normalise.apply(parts, gain[:, :, None], offset[:, :, None], self)
+        gain, offset, parts = _wide(self.weight), _wide(self.bias), 1
+        if steer is not None:
+            scale, shift = (_wide(part).unsqueeze(2) for part in steer)
+            gain = torch.addcmul(gain, gain, scale)
+            offset = torch.addcmul(offset + shift, offset, scale)
+            parts = scale.shape[1]
+        split = x.contiguous().view(len(x), parts, -1, x.shape[-1])
+        y = _Normalise.apply(split, gain, offset, self.groups, self.eps, self.silu)
         return y.view(x.shape)
 
 
 class _Normalise(torch.autograd.Function):
-    """Statistics, one multiply-add, SiLU; backward in terms of the input alone.
+    """Backward in terms of the input alone.
 
     Autograd would keep every step between and walk each of them: this halves the memory of a
     network's activations and takes a quarter of the time.
@@ -68,15 +67,20 @@ class _Normalise(torch.autograd.Function):
     def forward(
         ctx: Any,
         x: Float[Tensor, "rows m n c"],
-        gain: Float[Tensor, "#rows #m 1 c"],
-        offset: Float[Tensor, "#rows #m 1 c"],
-        layer: GroupNorm,
+        gain: Float[Tensor, "*rows_m_1 c"],
+        offset: Float[Tensor, "*rows_m_1 c"],
+        groups: int,
+        eps: float,
+        silu: bool,
     ) -> Float[Tensor, "rows m n c"]:
-        mean, rate = _statistics(x, layer.groups, layer.eps)
+        if x.device.type == "cpu" and x.dtype not in HALF:
+            y, mean, rate = _steered(x, gain, offset, groups, eps)
+        else:
+            mean, rate = _statistics(x, groups, eps)
+            y = _affine(x, gain, offset, _spread(mean, x), _spread(rate, x))
         ctx.save_for_backward(x, gain, offset, mean, rate)
-        ctx.groups, ctx.silu = layer.groups, layer.silu
-        y = _affine(x, gain, offset, mean, rate)
-        return (F.silu(y, inplace=True) if layer.silu else y).to(x.dtype)
+        ctx.groups, ctx.silu = groups, silu
+        return (F.silu(y, inplace=True) if silu else y).to(x.dtype)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -84,6 +88,7 @@ class _Normalise(torch.autograd.Function):
         ctx: Any, *grads: Tensor
     ) -> tuple[Tensor | None, ...]:
         x, gain, offset, mean, rate = ctx.saved_tensors
+        mean, rate = _spread(mean, x), _spread(rate, x)
         grad = _wide(grads[0])
         if ctx.silu:
             y = _affine(x, gain, offset, mean, rate)
@@ -94,11 +99,40 @@ class _Normalise(torch.autograd.Function):
         slope = -rate.square() * tilt
         to_x = torch.addcmul(-rate * pull - slope * mean, slope, _wide(x))
         to_x = to_x.addcmul_(rate * gain, grad).to(x.dtype)
-        return to_x, to_gain.sum_to_size(gain.shape), to_offset.sum_to_size(offset.shape), None
+        to_gain, to_offset = to_gain.sum_to_size(gain.shape), to_offset.sum_to_size(offset.shape)
+        return to_x, to_gain, to_offset, None, None, None
+
+
+HALF = (torch.bfloat16, torch.float16)
 
 
 def _wide(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return x.float() if x.dtype in HALF else x
+
+
+def _steered(
+    x: Float[Tensor, "rows m n c"], gain: Tensor, offset: Tensor, groups: int, eps: float
+) -> tuple[Float[Tensor, "rows m n c"], Float[Tensor, "rows groups"], Float[Tensor, "rows groups"]]:
+    """The result before its SiLU, and the statistics, by the operator that is fast on a CPU."""
+    rows, channels = x.shape[0], x.shape[-1]
+    image = x.view(rows, -1, 1, channels).permute(0, 3, 1, 2)
+    learned = (gain, offset) if gain.ndim == 1 else (None, None)
+    y, mean, rate = torch.native_group_norm(
+        image, *learned, rows, channels, image.shape[2], groups, eps
+    )
+    y = y.permute(0, 2, 3, 1).reshape(x.shape)
+    if gain.ndim > 1:
+        torch.addcmul(offset, gain, y, out=y)
+    return y, mean, rate
+
+
+def _statistics(
+    x: Float[Tensor, "rows m n c"], groups: int, eps: float
+) -> tuple[Float[Tensor, "rows groups"], Float[Tensor, "rows groups"]]:
+    """Mean and reciprocal deviation of each group."""
+    grouped = _wide(x).view(len(x), -1, groups, x.shape[-1] // groups)
+    variance, mean = torch.var_mean(grouped, (1, 3), correction=0)
+    return mean, torch.rsqrt(variance + eps)
 
 
 def _affine(x: Tensor, gain: Tensor, offset: Tensor, mean: Tensor, rate: Tensor) -> Tensor:
@@ -112,27 +146,13 @@ def _group_means(
     """What sums over the cells of each part come to as a mean over the whole of each group."""
     _, parts, cells, channels = x.shape
     total = sums.sum((1, 2)).unflatten(-1, (groups, -1)).sum(-1)
-    return _spread(total / (parts * cells * channels // groups), channels)
+    return _spread(total / (parts * cells * channels // groups), x)
 
 
-def _statistics(
-    x: Float[Tensor, "rows m n c"], groups: int, eps: float
-) -> tuple[Float[Tensor, "rows 1 1 c"], Float[Tensor, "rows 1 1 c"]]:
-    """Mean and reciprocal deviation of each group, repeated for its channels."""
-    rows, channels = x.shape[0], x.shape[-1]
-    if x.device.type == "cpu" and x.dtype == _wide(x).dtype:
-        # no other operator reads a channels-last tensor this fast on a CPU
-        image = x.view(rows, -1, 1, channels).permute(0, 3, 1, 2)
-        size = image.shape[2]
-        _, mean, rate = torch.native_group_norm(
-            image, None, None, rows, channels, size, groups, eps
-        )
-    else:
-        grouped = _wide(x).view(rows, -1, groups, channels // groups)
-        variance, mean = torch.var_mean(grouped, (1, 3), correction=0)
-        rate = torch.rsqrt(variance + eps)
-    return _spread(mean, channels), _spread(rate, channels)
-
-
-def _spread(x: Float[Tensor, "rows groups"], channels: int) -> Float[Tensor, "rows 1 1 {channels}"]:
-    return x.repeat_interleave(channels // x.shape[1], 1)[:, None, None]
+def _spread(
+    value: Float[Tensor, "rows groups"], x: Float[Tensor, "rows m n c"]
+) -> Float[Tensor, "rows 1 1 c"]:
+    """A group's value for each of its channels."""
+    rows, groups = value.shape
+    each = value[:, :, None].expand(-1, -1, x.shape[-1] // groups)
+    return each.reshape(rows, 1, 1, -1)

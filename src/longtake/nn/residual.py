@@ -58,8 +58,7 @@ class ResidualBlock(nn.Module):
         h = self.conv_in(h)
         steer = self.embed(emb)
         if self.scale_shift:
-            scale, shift = steer.chunk(2, dim=-1)
-            h = self.norm_out(h, scale, shift)
+            h = self.norm_out(h, steer.chunk(2, dim=-1))
         else:
             h = self.norm_out(h + steer[:, :, None, None])
         return self.skip(x) + self.conv_out(h)
