@@ -84,7 +84,7 @@ def fit(
                 _save(stage, optimizers, average, run, step, settings.keep, world)
             if stopping and not last:
                 raise Interrupted(step, run)
-    with _averaged(average):
+    with _averaged(average, stage, world):
         stage.export(run / "model")
 
 
@@ -169,7 +169,7 @@ def _optimizer(phase: Phase) -> torch.optim.Optimizer:
 def _look(
     stage: Stage, average: EMA | None, folder: Path, step: int, log: Any, world: World
 ) -> None:
-    with _averaged(average):
+    with _averaged(average, stage, world):
         stage.module.eval()
         measures = dict(stage.look(folder))
         stage.module.train()
@@ -178,7 +178,7 @@ def _look(
 
 
 @contextmanager
-def _averaged(average: EMA | None) -> Generator[None]:
+def _averaged(average: EMA | None, stage: Stage, world: World) -> Generator[None]:
     """Averaged weights in place of the raw ones."""
     if average is None:
         yield
@@ -187,6 +187,7 @@ def _averaged(average: EMA | None) -> Generator[None]:
     try:
         yield
     finally:
+        world.let_go(stage.averaged)
         average.swap()
 
 

@@ -1,0 +1,78 @@
+"""Many processes train as one does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_runs import ADVERSARY, autoencoder_run, diffusion_run, last_checkpoint, losses, train
+
+from longtake.config import to_yaml
+from longtake.model import VideoModel
+from longtake.runs import AutoencoderRun, DiffusionRun
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+
+from longtake import runs
+from longtake.distributed import join
+
+with join() as world:
+    for preset, folder in json.loads(sys.argv[1]):
+        runs.start(runs.read_run(preset), Path(folder), world, runs.Listener())
+"""
+
+
+def on_two_processes(tmp_path: Path, trained: dict[str, AutoencoderRun | DiffusionRun]) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    jobs = []
+    for name, run in trained.items():
+        (tmp_path / f"{name}.yaml").write_text(to_yaml(run))
+        jobs.append((str(tmp_path / f"{name}.yaml"), str(tmp_path / "two" / name)))
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [sys.executable, *launch, str(script), json.dumps(jobs)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(tmp_path: Path, tiny_autoencoder_folder: Path):
+    judged = {**ADVERSARY, "start": 2, "adaptive": False}
+    trained = {
+        "adversarial": autoencoder_run(judged, batch=4),
+        "autoencoder": autoencoder_run(batch=4, accumulate=2, sample_every=4, save_every=3),
+        "denoiser": diffusion_run(
+            tiny_autoencoder_folder, batch=4, accumulate=2, sample_every=4, save_every=3
+        ),
+    }
+    on_two_processes(tmp_path, trained)
+    for name, run in trained.items():
+        one, two = tmp_path / "one" / name, tmp_path / "two" / name
+        one.parent.mkdir(exist_ok=True)
+        train(run, one)
+        assert losses(two) == pytest.approx(losses(one), abs=1e-5)
+        expected, got = last_checkpoint(one), last_checkpoint(two)
+        assert expected.keys() == got.keys()
+        for key in expected:
+            if key.startswith(("weights", "average")):
+                assert (expected[key] - got[key]).abs().max() < 2e-3, key
+        assert VideoModel.from_pretrained(two).index.weights.keys() == (
+            VideoModel.from_pretrained(one).index.weights.keys()
+        )
+        looks = [sorted(p.name for p in (d / "samples").rglob("*")) for d in (one, two)]
+        assert looks[0] == looks[1]
+        train(run.model_copy(update={"training": longer(run)}), two)
+
+
+def longer(run: AutoencoderRun | DiffusionRun):
+    """What two processes saved, one goes on from."""
+    return run.training.model_copy(update={"steps": run.training.steps + 1})
