@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from longtake.config import nearest
+
 if TYPE_CHECKING:
     import torch
 
@@ -26,13 +28,20 @@ def seeds(text: str) -> list[int]:
     return found
 
 
-def video_paths(out: Path, seeds: Sequence[int], suffix: str) -> list[Path]:
+FORMATS = {"mp4": ".mp4", "mov": ".mov", "mkv": ".mkv", "gif": ".gif", "png": ""}
+"""File formats and their suffixes; PNG frames go into a folder."""
+
+
+def video_paths(out: Path, seeds: Sequence[int], kind: str) -> list[Path]:
     """A file a seed: ``out`` itself where it names one file, else files in the folder ``out``.
 
     Raises:
-        ValueError: one file is named for several seeds.
+        ValueError: there is no such format, or one file is named for several seeds.
     """
+    if kind not in FORMATS:
+        raise ValueError(f"--format {kind!r}: {nearest(kind, list(FORMATS))}")
     if not out.suffix:
+        suffix = FORMATS[kind]
         out.mkdir(parents=True, exist_ok=True)
         return [out / f"seed_{seed:04d}{suffix}" for seed in seeds]
     if len(seeds) > 1:

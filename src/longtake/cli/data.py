@@ -36,14 +36,15 @@ def check(source: Source, overrides: Overrides = None, layout: Layout = "folder"
     from longtake.noise import generator
 
     opened = _open(source, layout, overrides)
-    faults = dict(opened.rejected())
+    faults = [str(video) for video in opened.rejected()]
+    for fault in faults:
+        print(fault)
     for number in range(len(opened)):
         try:
             opened.clip(number, generator(0, "check", number))
         except ValueError as error:
-            faults[str(number)] = str(error)
-    for path, reason in faults.items():
-        print(f"{path}: {reason}")
+            faults.append(str(error))
+            print(error)
     print(f"{source}: {len(opened)} videos, {len(faults)} rejected", file=sys.stderr)
     raise typer.Exit(1 if faults else 0)
 
@@ -63,7 +64,8 @@ def sheet(
     from longtake.video import contact_sheet, write_image
 
     opened = _open(source, layout, overrides)
-    shown = [number * len(opened) // rows for number in range(min(rows, len(opened)))]
+    count = min(rows, len(opened))
+    shown = [number * len(opened) // count for number in range(count)]
     clips = [opened.clip(number, generator(0, "sheet", number)) for number in shown]
     image = contact_sheet([clip.frames for clip in clips], frames_per_row=columns)
     write_image(out, image, overwrite=overwrite)

@@ -62,7 +62,7 @@ def generate(  # noqa: PLR0913
     label: Annotated[str | None, typer.Option(help="class: its number or words of it")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="sampler.steps=N")] = None,
     fps: Annotated[float | None, typer.Option(help="frames a second; the model's own")] = None,
-    suffix: Annotated[str, typer.Option("--format", help="mp4, mkv, gif or png")] = "mp4",
+    kind: Annotated[str, typer.Option("--format", help="mp4, mov, mkv, gif or png")] = "mp4",
     batch: Annotated[int, typer.Option(min=1, help="videos made at once")] = 1,
     sheet: Annotated[bool, typer.Option("--sheet", help="a contact sheet beside each")] = False,
     device: Device = "auto",
@@ -84,7 +84,7 @@ def generate(  # noqa: PLR0913
     sampling = sampling_with(opened.index.sampling, extra)
     video = opened.long_video(sampling)
     numbers = arguments.seeds(seed)
-    paths = arguments.video_paths(out, numbers, f".{suffix.lstrip('.')}")
+    paths = arguments.video_paths(out, numbers, kind)
     for first in range(0, len(numbers), batch):
         some = slice(first, first + batch)
         job = Job(

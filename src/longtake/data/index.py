@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from longtake.data.clips import ClipPlan, Rejected
 from longtake.video import VideoError, VideoInfo, probe

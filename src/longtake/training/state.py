@@ -31,7 +31,7 @@ def save(
     """Write everything needed to go on from ``step``. All processes take part."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     weights: dict[str, Any] = dict(get_model_state_dict(stage.module, options=options))
-    moments = {
+    moments: dict[str, Any] = {
         name: get_optimizer_state_dict(stage.module, optimizer, options=options)
         for name, optimizer in optimizers.items()
         if optimizer.state  # asking for the state of one that has not begun would begin it
@@ -39,7 +39,7 @@ def save(
     shadow: dict[str, Any] = {}
     if average is not None:
         average.swap()
-        held = get_model_state_dict(stage.averaged, options=options)
+        held: dict[str, Any] = get_model_state_dict(stage.averaged, options=options)
         shadow = {k: v.clone() for k, v in held.items()}  # on a CPU it is the parameters' memory
         average.swap()
     if world.main:
@@ -65,11 +65,9 @@ def load(folder: Path, stage: Stage, optimizers: Optimizers, average: EMA | None
     _set_weights(stage.module, read_tensors(folder / "weights.safetensors"), options)
     for name in state["settings"]:
         tensors = read_tensors(folder / f"optimizer_{name}.safetensors")
+        moments: Any = {"state": _nested(tensors), "param_groups": state["settings"][name]}
         set_optimizer_state_dict(
-            stage.module,
-            optimizers[name],
-            optim_state_dict={"state": _nested(tensors), "param_groups": state["settings"][name]},
-            options=options,
+            stage.module, optimizers[name], optim_state_dict=moments, options=options
         )
     return state["step"]
 
@@ -124,7 +122,7 @@ def finite(module: nn.Module) -> bool:
     return all(bool(p.isfinite().all()) for p in own)
 
 
-def _set_weights(module: nn.Module, weights: dict[str, Tensor], options: Any) -> None:
+def _set_weights(module: nn.Module, weights: dict[str, Any], options: Any) -> None:
     try:
         set_model_state_dict(module, weights, options=options)
     except RuntimeError as error:
