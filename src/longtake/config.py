@@ -109,6 +109,8 @@ def digest(value: Any) -> str:
 
 def nearest(word: str, options: Sequence[str]) -> str:
     """``did you mean 'x'?`` or, where nothing is near, all options."""
+    if not options:
+        return "there are none"
     near = difflib.get_close_matches(word, options, n=1)
     return f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(options)}"
 

@@ -115,6 +115,16 @@ class Job:
     identity: Mapping[str, Any]
 
 
+def unfinished(jobs: Sequence[Job]) -> Sequence[Job]:
+    """What is left of jobs that one command does one after another.
+
+    Where one of them was stopped, those whose files stand there are done; else all are left.
+    """
+    if not any(_work_folder(job).exists() for job in jobs):
+        return jobs
+    return [job for job in jobs if not all(path.exists() for path in job.paths)]
+
+
 def write_videos(
     video: LongVideo,
     job: Job,

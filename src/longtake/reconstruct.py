@@ -71,8 +71,10 @@ def reconstruct_file(
     done, errors = 0, []
     with VideoWriter(out, info.fps, overwrite=overwrite) as writer:
         for again in _reconstructed(autoencoder, path, info.frames, size):
-            original = _frames(path, done, min(len(again), info.frames - done), size)
-            again = again[: len(original)]
+            again = again[: info.frames - done]
+            if not len(again):
+                break
+            original = _frames(path, done, len(again), size)
             difference = again.astype(np.float32) - original
             errors.append(float(np.square(difference).mean()) * len(original))
             writer.write(np.concatenate([original, again], axis=2))

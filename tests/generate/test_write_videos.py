@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from longtake import generate
-from longtake.generate import Job, LongVideo, only, write_videos
+from longtake.generate import Job, LongVideo, only, unfinished, write_videos
 from longtake.model import VideoModel
 from longtake.video import read_clip, stream_video
 
@@ -129,6 +129,15 @@ def test_a_job_of_another_identity_does_not_go_on_from_it(video: LongVideo, job)
     told: list[int] = []
     write_videos(video, job(frames=48, tag="two"), report=lambda done, total: told.append(done))
     assert told[0] < SEGMENT
+
+
+def test_jobs_before_a_stopped_one_are_done(video: LongVideo, job):
+    jobs = [job(f"{name}.mkv") for name in "abc"]
+    write_videos(video, jobs[0])
+    assert unfinished(jobs) == jobs
+    with pytest.raises(KeyboardInterrupt):
+        write_videos(video, jobs[1], report=stop_at(0))
+    assert unfinished(jobs) == jobs[1:]
 
 
 def test_an_existing_video_is_kept_unless_told_otherwise(video: LongVideo, job):

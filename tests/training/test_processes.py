@@ -59,7 +59,8 @@ def test_two_processes_train_as_one_does(tmp_path: Path, tiny_autoencoder_folder
         one, two = tmp_path / "one" / name, tmp_path / "two" / name
         one.parent.mkdir(exist_ok=True)
         train(run, one)
-        assert losses(two) == pytest.approx(losses(one), abs=1e-5)
+        near = 1e-3 if name == "adversarial" else 1e-5  # batch norms see their process's part
+        assert losses(two) == pytest.approx(losses(one), abs=near)
         expected, got = last_checkpoint(one), last_checkpoint(two)
         assert expected.keys() == got.keys()
         for key in expected:

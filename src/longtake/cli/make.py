@@ -75,7 +75,7 @@ def generate(  # noqa: PLR0913
     """
     from longtake import look
     from longtake.cli.progress import frames as progress
-    from longtake.generate import Job, write_videos
+    from longtake.generate import Job, unfinished, write_videos
     from longtake.model import VideoModel, sampling_with
 
     chosen = arguments.device(device)
@@ -85,11 +85,10 @@ def generate(  # noqa: PLR0913
     video = opened.long_video(sampling)
     numbers = arguments.seeds(seed)
     paths = arguments.video_paths(out, numbers, kind)
-    for first in range(0, len(numbers), batch):
-        some = slice(first, first + batch)
-        job = Job(
-            request=opened.request(numbers[some], label),
-            paths=paths[some],
+    jobs = [
+        Job(
+            request=opened.request(numbers[first : first + batch], label),
+            paths=paths[first : first + batch],
             frames=frames,
             fps=fps or opened.index.fps,
             identity={
@@ -98,6 +97,9 @@ def generate(  # noqa: PLR0913
                 "label": label,
             },
         )
+        for first in range(0, len(numbers), batch)
+    ]
+    for job in unfinished(jobs):
         began = time.perf_counter()
         with progress(", ".join(path.name for path in job.paths)) as report:
             write_videos(video, job, overwrite=overwrite, report=report)

@@ -61,12 +61,13 @@ def training(
 
 
 def _bar(rate: str, shown: bool = True) -> Progress:
+    console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn(rate),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not shown,
+        console=console,
+        disable=not shown or not console.is_terminal,
     )

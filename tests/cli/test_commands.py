@@ -1,0 +1,145 @@
+"""The commands do what their help says."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from longtake.video import probe
+
+SMALL = ("plan.height=16", "plan.width=16", "plan.frames=4", "videos=4")
+
+HELP = """
+import sys, time
+sys.argv = ["longtake", "--help"]
+from longtake.cli import main
+try:
+    main()
+finally:
+    print("torch" in sys.modules, "numpy" in sys.modules, time.process_time())
+"""
+
+
+def test_help_takes_under_a_second_and_imports_nothing_heavy():
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
+    *shown, last = done.stdout.splitlines()
+    torch, numpy, seconds = last.split()
+    assert (torch, numpy) == ("False", "False")
+    assert float(seconds) < 1
+    for command in ("fit", "generate", "reconstruct", "convert", "inspect", "data", "doctor"):
+        assert any(line.strip().startswith(command) for line in shown), command
+
+
+@pytest.mark.parametrize(
+    "command", ["fit", "generate", "reconstruct", "inspect", "doctor", "data sheet", "convert lvdm"]
+)
+def test_every_command_has_a_help(longtake, command: str):
+    called = longtake(*command.split(), "--help")
+    assert called.code == 0
+    assert f"longtake {command}" in called.out
+
+
+def test_inspect_without_a_name_lists_models_and_presets(longtake):
+    called = longtake("inspect")
+    assert called.code == 0
+    assert "presets:" in called.out
+    assert "lvdm_sky_short" in called.out
+
+
+def test_inspect_shows_a_preset_resolved(longtake):
+    called = longtake("inspect", "lvdm_sky_autoencoder")
+    assert "kind: autoencoder" in called.out
+    assert "save_every: 1000" in called.out
+
+
+def test_inspect_shows_a_models_networks_and_settings(longtake, tiny_run_folder: Path):
+    called = longtake("inspect", tiny_run_folder)
+    assert called.code == 0, called.err
+    for part in ("autoencoder: volume_autoencoder", "denoiser: volume_unet", "between:"):
+        assert part in called.out
+    assert "class 1: wind, left" in called.out
+    assert "kind: hierarchical" in called.out
+
+
+def test_doctor_names_versions_codecs_and_extras(longtake):
+    called = longtake("doctor")
+    assert called.code == 0
+    for word in ("longtake", "torch", "libx264", "ffv1", "[studio]"):
+        assert word in called.out
+
+
+def test_a_source_is_told(longtake):
+    called = longtake("data", "index", "sky", *SMALL)
+    assert called.code == 0, called.err
+    assert called.out.startswith("sky: 4 videos, 8 frames/s in a clip\nclass 0: ")
+
+
+def test_a_sound_source_passes_its_check(longtake):
+    called = longtake("data", "check", "sky", *SMALL)
+    assert (called.code, called.out) == (0, "")
+    assert "sky: 4 videos, 0 rejected" in called.err
+
+
+def test_a_sheet_has_a_row_a_video(longtake, tmp_path: Path):
+    place = tmp_path / "sheet.png"
+    called = longtake("data", "sheet", "sky", *SMALL, "-o", place, "--columns", 3)
+    assert called.code == 0, called.err
+    names = [line.split(":")[0] for line in called.out.splitlines()[:-1]]
+    assert names == [f"sky/train/{number}" for number in range(4)]
+    with Image.open(place) as picture:
+        assert picture.width >= 3 * 16
+        assert picture.height >= 4 * 16
+
+
+def test_videos_are_generated_a_file_a_seed(longtake, tiny_run_folder: Path, tmp_path: Path):
+    out = tmp_path / "videos"
+    asked = ("--frames", 10, "--seed", "0..2", "--batch", 2, "-o", out, "--format", "mkv")
+    called = longtake("generate", tiny_run_folder, *asked, "--sheet", "--steps", 1)
+    assert called.code == 0, called.err
+    names = [f"seed_000{seed}" for seed in range(3)]
+    found = sorted(path.name for path in out.iterdir())
+    assert found == sorted([f"{n}.mkv" for n in names] + [f"{n}_sheet.png" for n in names])
+    assert probe(out / "seed_0001.mkv").frames == 10
+    assert all(f"{name}.mkv: 10 frames" in called.out for name in names)
+
+
+def test_a_label_may_be_words_of_a_class(longtake, tiny_run_folder: Path, tmp_path: Path):
+    asked = ("generate", tiny_run_folder, "--frames", 4, "--steps", 1)
+    paths = [tmp_path / f"{number}.mkv" for number in range(2)]
+    for path, label in zip(paths, ("left", "1"), strict=True):
+        called = longtake(*asked, "-o", path, "--label", label)
+        assert called.out.rstrip().endswith(": wind, left"), called.err
+    assert paths[0].read_bytes()[-400:] == paths[1].read_bytes()[-400:]
+
+
+def test_settings_of_sampling_can_be_changed(longtake, tiny_run_folder: Path, tmp_path: Path):
+    asked = ("generate", tiny_run_folder, "--frames", 4, "-o", tmp_path / "a.mp4")
+    called = longtake(
+        *asked, "sampler.steps=1", "rollout.kind=autoregressive", "guidance.kind=classifier_free"
+    )
+    assert called.code == 0, called.err
+
+
+def test_a_video_is_reconstructed_beside_itself(longtake, tiny_run_folder: Path, tmp_path: Path):
+    video = tmp_path / "a.mkv"
+    longtake("generate", tiny_run_folder, "--frames", 11, "--steps", 1, "-o", video)
+    called = longtake("reconstruct", tiny_run_folder, video, "-o", tmp_path / "out")
+    assert called.code == 0, called.err
+    assert "a.mp4: 11 frames, PSNR" in called.out
+    info = probe(tmp_path / "out" / "a.mp4")
+    assert (info.frames, info.height, info.width) == (11, 16, 32)
+
+
+def test_models_of_one_autoencoder_are_joined(
+    longtake, tiny_run_folder: Path, tiny_autoencoder_folder: Path, tmp_path: Path
+):
+    out = tmp_path / "joined"
+    called = longtake(
+        "convert", "join", tiny_autoencoder_folder, tiny_run_folder, "-o", out, "--half"
+    )
+    assert called.code == 0, called.err
+    shown = longtake("inspect", out).out
+    assert "F16" in shown
+    assert "between: volume_unet" in shown

@@ -1,0 +1,85 @@
+"""Every preset can be read, says what it is, and its networks fit together."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from longtake.runs import AutoencoderRun, DiffusionRun, presets, read_run
+
+NAMES = sorted(presets())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_preset_says_what_it_is_what_it_needs_and_what_to_expect(name: str):
+    header = []
+    for line in presets()[name].read_text().splitlines():
+        if not line.startswith("#"):
+            break
+        header.append(line)
+    assert len(header[0]) > 20
+    assert not header[0].startswith(("# Hardware:", "# Expect:"))
+    for word in ("Hardware", "Expect"):
+        assert sum(line.startswith(f"# {word}: ") for line in header) == 1, word
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_networks_of_a_preset_can_be_built(name: str):
+    run = read_run(name)
+    with torch.device("meta"):
+        if isinstance(run, AutoencoderRun):
+            run.autoencoder.build()
+            if run.loss.adversary is not None:
+                run.loss.adversary.build()
+        else:
+            run.denoiser.build()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_preset_goes_on_from_is_a_preset_too(name: str):
+    run = read_run(name)
+    origin = run.model if isinstance(run, DiffusionRun) else run.start
+    if origin is not None and origin.startswith("runs/"):
+        assert origin.removeprefix("runs/") in NAMES
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if isinstance(read_run(n), DiffusionRun)])
+def test_a_denoiser_fits_the_autoencoder_and_the_clips_it_is_trained_on(name: str):
+    run = read_run(name)
+    assert isinstance(run, DiffusionRun)
+    autoencoder = autoencoder_of(run)
+    if autoencoder is None:
+        pytest.skip("its autoencoder is no preset")
+    window, height, width = autoencoder.clip
+    channels, latent_frames, *cells = autoencoder.latent
+    assert run.data.plan.frames % window == 0
+    assert (run.data.plan.height, run.data.plan.width) == (height, width)
+    assert (run.denoiser.latent[0], *run.denoiser.latent[2:]) == (channels, *cells)
+    cached = run.data.plan.frames // window * latent_frames
+    assert (run.denoiser.latent[1] - 1) * run.clip.stride + 1 <= cached
+    assert run.denoiser.clip[0] * latent_frames == run.denoiser.latent[1] * window
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n.endswith("_interp")])
+def test_what_fills_between_keyframes_spans_one_of_their_steps(name: str):
+    keys, between = read_run(name.replace("_interp", "_pred")), read_run(name)
+    assert isinstance(keys, DiffusionRun)
+    assert isinstance(between, DiffusionRun)
+    assert between.component == "between"
+    assert (between.denoiser.latent[1] - 1) * between.clip.stride == keys.clip.stride
+    assert between.diffusion == keys.diffusion
+
+
+def autoencoder_of(run: AutoencoderRun | DiffusionRun):
+    """Follow a preset to the autoencoder under it."""
+    while isinstance(run, DiffusionRun):
+        name = run.model.removeprefix("runs/")
+        if name not in NAMES:
+            return None
+        run = read_run(name)
+    return run.autoencoder
+
+
+def test_a_preset_in_a_file_is_read_as_the_shipped_one(tmp_path: Path):
+    (tmp_path / "x.yaml").write_text(presets()["lvdm_demo_autoencoder"].read_text())
+    assert read_run(str(tmp_path / "x.yaml")) == read_run("lvdm_demo_autoencoder")
