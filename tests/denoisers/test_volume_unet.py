@@ -1,0 +1,219 @@
+"""Laws of the volume UNet."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from longtake.config import ConfigError, parse, to_dict
+from longtake.denoisers import VolumeUNet, VolumeUNetConfig
+from longtake.diffusion.condition import ABSENT, Condition, KnownFrames
+from longtake.nn.attention import (
+    JointAttentionConfig,
+    RelativePositionConfig,
+    SpaceTimeAttentionConfig,
+)
+from longtake.nn.transformer import TransformerConfig
+
+NOTHING = Condition()
+TEXTBOOK = SpaceTimeAttentionConfig(relative_position=RelativePositionConfig(official_key=False))
+BLIND = SpaceTimeAttentionConfig(relative_position=None)
+TEXT = TransformerConfig(num_heads=2, context_dim=6, reach=3)
+KNOWING: dict[str, Any] = {"mask_channel": True, "noise_classes": 5}
+
+
+def config(**changes: Any) -> VolumeUNetConfig:
+    plain: dict[str, Any] = {
+        "latent": (3, 4, 4, 4),
+        "model_channels": 8,
+        "channel_mult": (1, 2),
+        "num_res_blocks": 1,
+        "attention_resolutions": (2,),
+        "groups": 4,
+        "zero_init": False,
+    }
+    return VolumeUNetConfig(**plain | changes)
+
+
+def unet(**changes: Any) -> VolumeUNet:
+    return config(**changes).build()
+
+
+def drawn(batch: int = 2, shape: tuple[int, ...] = (3, 4, 4, 4)) -> tuple[Tensor, Tensor]:
+    return torch.randn(batch, *shape), torch.rand(batch) * 999
+
+
+def known(batch: int, frames: tuple[bool, ...], time: float = 0.002) -> KnownFrames:
+    mask = torch.tensor(frames).expand(batch, -1)
+    return KnownFrames(z=torch.zeros(batch, 3, 4, 4, 4), mask=mask, t=torch.full((batch,), time))
+
+
+@pytest.mark.parametrize(
+    "attention", [SpaceTimeAttentionConfig(), TEXTBOOK, BLIND, JointAttentionConfig(), TEXT]
+)
+def test_a_sample_does_not_depend_on_its_batch(attention):
+    network = unet(attention=attention)
+    z, t = drawn(3)
+    text = torch.randn(3, 2, 6) if attention is TEXT else None
+    condition = Condition(text=text)
+    one = torch.tensor([1])
+    torch.testing.assert_close(
+        network(z, t, condition)[one], network(z[one], t[one], condition.rows(one))
+    )
+
+
+def test_the_same_input_gives_the_same_output():
+    network = unet()
+    z, t = drawn()
+    assert torch.equal(network(z, t, NOTHING), network(z, t, NOTHING))
+
+
+def test_an_absent_label_adds_nothing():
+    network = unet(num_classes=3)
+    z, t = drawn()
+    labels = Condition(label=torch.tensor([ABSENT, 2]))
+    told, untold = network(z, t, labels), network(z, t, NOTHING)
+    torch.testing.assert_close(told[0], untold[0])
+    assert not torch.allclose(told[1], untold[1])
+    torch.testing.assert_close(network(z, t, labels.null()), untold)
+
+
+@pytest.mark.parametrize("options", [KNOWING, {"frame_times": True}, {"mask_channel": True}])
+def test_nothing_known_is_nothing_told(options):
+    network = unet(**options)
+    z, t = drawn()
+    null = Condition(known=known(2, (True,) * 4)).null(tell_noise=False)
+    torch.testing.assert_close(network(z, t, null), network(z, t, NOTHING))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mask_channel": True},
+        {"frame_times": True},
+        {"frame_times": True, "known_time_embed": True},
+    ],
+)
+def test_which_frames_are_known_matters(options):
+    network = unet(**options)
+    z, t = drawn()
+    first = network(z, t, Condition(known=known(2, (True, False, False, False))))
+    last = network(z, t, Condition(known=known(2, (False, False, False, True))))
+    assert not torch.allclose(first, last)
+    assert "known" in network.reads
+
+
+@pytest.mark.parametrize("options", [KNOWING, {"frame_times": True}])
+def test_the_noise_on_known_frames_is_told(options):
+    network = unet(**options)
+    z, t = drawn()
+    frames = (True, False, False, False)
+    clean, noisy = (Condition(known=known(2, frames, time)) for time in (0.001, 0.005))
+    assert not torch.allclose(network(z, t, clean), network(z, t, noisy))
+
+
+def test_a_frame_with_its_own_time_is_as_one_of_a_clip_at_that_time():
+    network = unet(frame_times=True)
+    z, _ = drawn()
+    all_known = Condition(known=known(2, (True,) * 4, 0.3))
+    torch.testing.assert_close(
+        network(z, torch.full((2,), 800.0), all_known), network(z, torch.full((2,), 299.0), NOTHING)
+    )
+
+
+def test_attention_blind_to_position_commutes_with_the_order_of_frames():
+    z, t = drawn()
+    order = torch.tensor([2, 0, 3, 1])
+    blind, placed, joint = (unet(attention=a) for a in (BLIND, TEXTBOOK, JointAttentionConfig()))
+    torch.testing.assert_close(blind(z[:, :, order], t, NOTHING), blind(z, t, NOTHING)[:, :, order])
+    for network in (placed, joint):
+        shuffled = network(z[:, :, order], t, NOTHING)
+        assert not torch.allclose(shuffled, network(z, t, NOTHING)[:, :, order], atol=1e-4)
+
+
+def test_the_released_key_term_differs_from_the_textbook_form():
+    official, textbook = unet(), unet(attention=TEXTBOOK)
+    textbook.load_state_dict(official.state_dict())
+    z, t = drawn()
+    assert not torch.allclose(official(z, t, NOTHING), textbook(z, t, NOTHING))
+
+
+def test_a_fresh_network_predicts_zero():
+    z, t = drawn()
+    assert not unet(zero_init=True)(z, t, NOTHING).any()
+
+
+@pytest.mark.parametrize("attention", [SpaceTimeAttentionConfig(), TEXT])
+def test_recomputed_activations_give_the_same_gradients(attention):
+    stored, recomputed = (unet(attention=attention, checkpoint=c) for c in (False, True))
+    recomputed.load_state_dict(stored.state_dict())
+    z, t = drawn()
+    condition = Condition(text=torch.randn(2, 2, 6)) if attention is TEXT else NOTHING
+    losses = [network(z, t, condition).square().mean() for network in (stored, recomputed)]
+    torch.testing.assert_close(losses[0], losses[1])
+    for loss in losses:
+        loss.backward()
+    for one, other in zip(stored.parameters(), recomputed.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"attention": JointAttentionConfig()},
+        {"scale_shift_norm": False, "resblock_updown": True},
+    ],
+)
+def test_every_weight_of_a_network_in_use_learns(options):
+    network = unet(num_classes=3, **KNOWING, **options)
+    z, t = drawn()
+    condition = Condition(label=torch.tensor([0, 1]), known=known(2, (True, False, False, True)))
+    network(z, t, condition).square().mean().backward()
+    still = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert still == []
+
+
+@pytest.mark.parametrize("shape", [(3, 7, 4, 4), (3, 1, 6, 2), (3, 2, 8, 8)])
+def test_clips_of_other_sizes_work(shape):
+    z, t = drawn(1, shape)
+    assert unet()(z, t, NOTHING).shape == z.shape
+
+
+def test_a_size_that_cannot_be_halved_is_refused():
+    z, t = drawn(1, (3, 4, 5, 4))
+    with pytest.raises(ValueError, match="5x4 cells must be divisible by 2"):
+        unet()(z, t, NOTHING)
+
+
+def test_text_that_is_read_must_be_given():
+    network = unet(attention=TEXT)
+    assert network.reads == {"text"}
+    with pytest.raises(ValueError, match="reads text and got none"):
+        network(*drawn(), NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"groups": 3}, "groups=3 must divide"),
+        ({"channel_mult": ()}, "channel_mult is empty"),
+        ({"known_time_embed": True}, "needs frame_times"),
+        ({"noise_classes": 5, "frame_times": True}, "choose one"),
+        ({"channels": 8}, "channels"),
+    ],
+)
+def test_configs_that_cannot_be_built_say_why(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(VolumeUNetConfig, to_dict(config()) | changes)
+
+
+def test_heads_must_divide_the_width():
+    with pytest.raises(ValueError, match="num_heads=3"):
+        unet(attention=SpaceTimeAttentionConfig(num_heads=3))
+
+
+def test_a_config_comes_back_from_plain_data():
+    there = config(attention=TEXT)
+    assert parse(VolumeUNetConfig, to_dict(there)) == there
