@@ -16,7 +16,7 @@ def inspect(
 ) -> None:
     """Show a model, a run or a preset; without a name, list what comes with longtake."""
     from longtake import runs
-    from longtake.model import shipped_models
+    from longtake.hub import shipped_models
 
     if name is None:
         print("models:")
@@ -74,7 +74,8 @@ EXTRAS = {
 
 def _model(name: str) -> None:
     from longtake.checkpoint import read_config
-    from longtake.model import INDEX, ModelIndex, find_model
+    from longtake.hub import INDEX, find_model
+    from longtake.model import ModelIndex
 
     folder = find_model(name)
     index: ModelIndex = read_config(folder / INDEX, ModelIndex)

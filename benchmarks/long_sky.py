@@ -1,0 +1,128 @@
+"""What becomes of a long video of the sky world: does it keep its light, clouds, wind and ridge?
+
+    python benchmarks/long_sky.py lvdm-sky --videos 12 --frames 512 --json docs/results/lvdm_sky.json
+
+Measured by the world's own measures, without a network, in windows from the beginning to the end.
+The row "world" is the same for videos of the world itself: the best that can be measured.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from longtake.config import to_dict
+from longtake.data.clips import ClipPlan
+from longtake.data.worlds import SkyWorld
+from longtake.data.worlds.sky_measures import light, ridge, wind
+from longtake.model import VideoModel
+from longtake.video import to_model
+
+WINDOW = 32
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("--videos", type=int, default=12)
+    parser.add_argument("--frames", type=int, default=512)
+    parser.add_argument("--windows", type=int, default=4)
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args()
+    model = VideoModel.from_pretrained(chosen.model)
+    size = model.autoencoder.spec.clip[1]
+    world = SkyWorld(
+        plan=ClipPlan(frames=chosen.frames, height=size, width=size), split="test", videos=48
+    )
+    seeds = range(chosen.videos)
+    labels = [seed * 5 % len(world.classes) for seed in seeds]
+    began = time.perf_counter()
+    made = [generated(model, seed, label, chosen.frames) for seed, label in zip(seeds, labels)]
+    seconds = time.perf_counter() - began
+    real = [world.video(label, 0, chosen.frames).frames for label in labels]
+    result = {
+        "model": chosen.model,
+        "weights": model.index.weights,
+        "sampling": to_dict(model.index.sampling),
+        "frames": chosen.frames,
+        "videos": chosen.videos,
+        "threads": torch.get_num_threads(),
+        "frames_per_second": round(chosen.videos * chosen.frames / seconds, 2),
+        "psnr": round(psnr(model, world), 2),
+        "rows": [
+            *rows("model", made, labels, world, chosen.windows),
+            *rows("world", real, labels, world, chosen.windows),
+        ],
+    }
+    print_table(result)
+    if chosen.json:
+        chosen.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def generated(model: VideoModel, seed: int, label: int, frames: int) -> np.ndarray:
+    """Frames of one video."""
+    request = model.request([seed], str(label))
+    parts = [part.frames[0] for part in model.long_video()(request, frames)]
+    return np.concatenate(parts)[:frames]
+
+
+def psnr(model: VideoModel, world: SkyWorld) -> float:
+    """Of clips that the autoencoder has not seen, in dB."""
+    errors = []
+    for index in range(24):
+        clip = to_model(world.video(index, 0, model.autoencoder.spec.clip[0]).frames)[None]
+        with torch.inference_mode():
+            again = model.autoencoder.decode(model.autoencoder.encode(clip).mean).clamp(-1, 1)
+        errors.append(-10 * ((again - clip) / 2).square().mean().log10().item())
+    return statistics.mean(errors)
+
+
+def rows(
+    name: str, videos: list[np.ndarray], labels: list[int], world: SkyWorld, windows: int
+) -> Iterator[dict[str, float | str | int]]:
+    """One row a window: shares of videos that show what their class says, and distances."""
+    starts = np.linspace(0, len(videos[0]) - WINDOW, windows).astype(int)
+    lines = [ridge(video[:WINDOW]).median(0).values for video in videos]
+    for start in starts.tolist():
+        parts = [video[start : start + WINDOW] for video in videos]
+        seen = [light(part) for part in parts]
+        speeds = [wind(part) for part in parts]
+        truth = [world.classes[label] for label in labels]
+        moved = [
+            (ridge(part).median(0).values - line).abs().mean().item()
+            for part, line in zip(parts, lines, strict=True)
+        ]
+        yield {
+            "of": name,
+            "from_frame": start,
+            "time_of_day": share(s.time_of_day in t for s, t in zip(seen, truth, strict=True)),
+            "cover": share(s.cover in t for s, t in zip(seen, truth, strict=True)),
+            "wind": share(("right" in t) == (v > 0) for v, t in zip(speeds, truth, strict=True)),
+            "speed": round(statistics.median(abs(v) for v in speeds), 4),
+            "ridge_px": round(statistics.median(moved), 2),
+            "strangeness": round(statistics.median(s.strangeness.mean().item() for s in seen), 2),
+        }
+
+
+def share(flags: Iterator[bool]) -> float:
+    """Of those that are true."""
+    return round(statistics.mean(map(float, flags)), 3)
+
+
+def print_table(result: dict) -> None:
+    """As Markdown."""
+    print(f"reconstruction {result['psnr']} dB; {result['frames_per_second']} frames/s")
+    names = list(result["rows"][0])
+    print("| " + " | ".join(names) + " |\n|" + " --- |" * len(names))
+    for row in result["rows"]:
+        print("| " + " | ".join(str(row[name]) for name in names) + " |")
+
+
+if __name__ == "__main__":
+    main()
