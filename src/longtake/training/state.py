@@ -69,6 +69,7 @@ def load(folder: Path, stage: Stage, optimizers: Optimizers, average: EMA | None
         set_optimizer_state_dict(
             stage.module, optimizers[name], optim_state_dict=moments, options=options
         )
+        _lay_out(optimizers[name])
     return state["step"]
 
 
@@ -120,6 +121,14 @@ def finite(module: nn.Module) -> bool:
     """Whether all weights that this process holds are numbers."""
     own = (p.to_local() if isinstance(p, DTensor) else p for p in module.parameters())
     return all(bool(p.isfinite().all()) for p in own)
+
+
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Give moments the memory layout of their parameters, which fused optimisers rely on."""
+    for parameter, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if value.shape == parameter.shape and value.stride() != parameter.stride():
+                moments[name] = torch.empty_like(parameter).copy_(value)
 
 
 def _set_weights(module: nn.Module, weights: dict[str, Any], options: Any) -> None:
