@@ -35,7 +35,7 @@ def find_model(name: str | Path) -> Path:
     shipped = shipped_models()
     if str(name) in shipped:
         return shipped[str(name)]
-    if str(name).count("/") == 1 and not str(name).startswith((".", "/")):
+    if str(name).count("/") == 1 and not path.parent.exists() and not path.is_absolute():
         return _download(str(name))
     raise CheckpointError(
         f"{name}: no such folder or shipped model; {nearest(str(name), list(shipped))}"

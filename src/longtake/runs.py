@@ -1,6 +1,7 @@
 """Every run as one frozen config, and what it does: the unions here are the registry."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
@@ -271,9 +272,17 @@ def start(
     run.execute(folder, world, listen)
 
 
-def finished(folder: Path) -> bool:
-    """Whether a run in this folder has come to its end."""
-    return (folder / "model" / "model_index.json").exists()
+def remove(folder: Path) -> None:
+    """Remove a run's folder, if there is one.
+
+    Raises:
+        CheckpointError: the folder holds something that is no run.
+    """
+    if not folder.exists():
+        return
+    if any(folder.iterdir()) and not (folder / "config.yaml").exists():
+        raise CheckpointError(f"{folder} holds no run and is not removed; choose another folder")
+    shutil.rmtree(folder)
 
 
 def _claim(run: AutoencoderRun | DiffusionRun, folder: Path) -> None:

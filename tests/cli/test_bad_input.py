@@ -266,3 +266,30 @@ def test_a_full_disk_is_told_and_no_half_of_a_result_is_left(
     assert "the disk is full" in done.stderr
     assert "seed_0000.mkv" not in done.stdout.split()
     assert "model" not in done.stdout.split()
+
+
+def test_overwrite_removes_runs_only(refused, preset: Path, tmp_path: Path):
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("years")
+    message = refused("fit", preset, "data.path=x", "-o", precious, "--overwrite")
+    assert message == f"{precious} holds no run and is not removed; choose another folder"
+    assert (precious / "thesis.txt").exists()
+
+
+def test_a_mistyped_folder_is_not_looked_for_on_the_hub(
+    refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert refused("generate", "runs/typo").startswith("runs/typo: no such folder")
+
+
+def test_an_interruption_says_how_to_go_on(longtake, monkeypatch: pytest.MonkeyPatch):
+    def interrupt(name: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("longtake.hub.find_model", interrupt)
+    called = longtake("inspect", "lvdm-sky")
+    assert called.code == 130
+    assert "stopped; the same command goes on where this one stopped" in called.err

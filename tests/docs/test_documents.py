@@ -1,13 +1,13 @@
-"""Every ``bash`` and ``python`` block of the documents runs, with networks and lengths made small."""
+"""Every ``bash`` and ``python`` block of the documents runs, with networks made small."""
 
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from longtake.cli import app
-from typer.testing import CliRunner
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)

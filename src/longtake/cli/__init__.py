@@ -6,6 +6,8 @@ import typer
 
 from longtake.cli import data, make, show
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="longtake",
     help="Train, sample, serve and judge latent video diffusion models, above all long ones.",
@@ -32,9 +34,10 @@ def main() -> None:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         fail(f"{place}{error.strerror or error}")
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on where this one stopped", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as left:
+        if left.code == INTERRUPTED:
+            print("stopped; the same command goes on where this one stopped", file=sys.stderr)
+        raise
 
 
 def fail(message: str) -> None:

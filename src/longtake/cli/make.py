@@ -28,8 +28,6 @@ def fit(
 
     Runs on one process, or on many under torchrun.
     """
-    import shutil
-
     from longtake import runs
     from longtake.cli.progress import training
     from longtake.distributed import join
@@ -39,13 +37,13 @@ def fit(
     folder = out or Path("runs") / Path(preset).stem
     with join() as world:
         if overwrite and world.main:
-            shutil.rmtree(folder, ignore_errors=True)
+            runs.remove(folder)
         world.barrier()
         try:
             with training(world.main) as (report, cached):
                 runs.start(run, folder, world, runs.Listener(training=report, cache=cached))
         except Interrupted as stopped:
-            print(f"{stopped}; the same command goes on from there", file=sys.stderr)
+            print(stopped, file=sys.stderr)
             raise typer.Exit(130) from stopped
     if world.main:
         print(f"{folder / 'model'}: ready; log, checkpoints and samples are in {folder}")
@@ -133,12 +131,20 @@ def reconstruct(
             result = reconstruct_file(
                 opened.autoencoder,
                 path,
-                out / f"{path.stem}.mp4",
+                _below(out, path, source),
                 size=None if size is None else arguments.size(size),
                 overwrite=overwrite,
                 report=report,
             )
         print(f"{result.path}: {result.frames} frames, PSNR {result.psnr:.2f} dB")
+
+
+def _below(out: Path, video: Path, source: Path) -> Path:
+    """Where a video's reconstruction goes: ``out``, in the subfolders of the source."""
+    inside = video.relative_to(source) if source.is_dir() else Path(video.name)
+    place = (out / inside).with_suffix(".mp4")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return place
 
 
 convert = typer.Typer(help="Bring official weights in; join models.", no_args_is_help=True)

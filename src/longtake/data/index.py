@@ -103,10 +103,12 @@ class Index:
         path, reason = self.rejected[0]
         if self.short:
             longest = max(self.short, key=lambda video: video.frames)
+            others = len(self.rejected) - len(self.short)
+            also = f"; {others} videos cannot be used for other reasons" if others else ""
             raise ValueError(
                 f"plan.frames={plan.frames} at plan.stride={plan.stride} spans {plan.span} frames, "
-                f"more than every video has; the longest, {longest.path}, has {longest.frames}; "
-                f"{len(self.rejected) - len(self.short)} videos cannot be used for other reasons"
+                f"more than every video has; the longest, {longest.path}, has {longest.frames}"
+                f"{also}"
             )
         raise ValueError(
             f"none of {len(self.rejected)} videos can be used (looked for {looked_for}); "
