@@ -1,0 +1,183 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from longtake.autoencoders.triplane import TriplaneAutoencoder, TriplaneAutoencoderConfig
+from longtake.config import ConfigError, parse, to_dict
+from longtake.nn.space_time import RotaryTransformer, SequenceAttention
+
+TINY = TriplaneAutoencoderConfig(
+    clip=(3, 8, 16),
+    patch=4,
+    width=8,
+    depth=1,
+    heads=2,
+    head_channels=4,
+    embed_dim=2,
+    pool_depth=1,
+    pool_heads=1,
+    pool_head_channels=4,
+    pool_hidden=8,
+)
+
+
+@pytest.fixture
+def model() -> TriplaneAutoencoder:
+    return TINY.build()
+
+
+@pytest.mark.parametrize(
+    ("clip", "cells"),
+    [((8, 48, 64), 160), ((16, 64, 64), 320), ((12, 32, 96), 240), ((1, 8, 8), 3)],
+)
+@torch.no_grad()
+def test_any_size_that_the_patch_divides_goes(clip, cells):
+    model = TINY.model_copy(update={"clip": clip, "patch": 8}).build()
+    z = model.encode(torch.rand(1, 3, *clip) * 2 - 1).mean
+    assert z.shape[1:] == model.spec.shape == (2, cells)
+    assert model.decode(z).shape == (1, 3, *clip)
+
+
+@torch.no_grad()
+def test_latent_and_pixels_keep_their_bounds(model):
+    model.encoder.content.project.weight.mul_(1e3)
+    model.decoder.to_pixel.weight.mul_(1e3)
+    z = model.encode(torch.randn(1, 3, 3, 8, 16)).mean
+    assert model.spec.bounds == (z.min(), z.max()) == (-1, 1)
+    video = model.decode(z)
+    assert (video.min(), video.max()) == (-1, 1)
+
+
+def without_attention(*layers: nn.Module) -> None:
+    """Leave every cell by itself."""
+    for layer in layers:
+        for module in layer.modules():
+            if isinstance(module, SequenceAttention):
+                module.proj.weight.zero_()
+
+
+@torch.no_grad()
+def test_each_plane_keeps_the_axes_that_it_is_named_for(model):
+    """Without attention a pooled line is its first cell, so the planes are faces of the clip."""
+    without_attention(model.encoder)
+
+    def changed(video: Tensor) -> list[list[list[int]]]:
+        """Cells of content, motion along the height and motion along the width."""
+        z = model.encode(torch.cat([video, torch.zeros_like(video)])).mean
+        planes = TINY.planes.split(z)
+        apart = [(now - before).abs().amax(0) > 1e-5 for now, before in planes]
+        return [cells.nonzero().tolist() for cells in apart]
+
+    video = torch.zeros(1, 3, 3, 8, 16)
+    video[:, :, 2, :4, 12:] = 1
+    assert changed(video) == [[], [], [[2, 3]]]
+    video[:, :, 0, 4:, :4] = 1
+    assert changed(video) == [[[1, 0]], [[0, 1]], [[2, 3]]]
+
+
+@torch.no_grad()
+def test_each_plane_is_spread_along_the_axis_that_it_lacks(model):
+    without_attention(model.decoder)
+    zeros = TINY.planes.split(torch.zeros(1, *model.spec.shape))
+    still = model.decoder(*zeros)
+    marks = [(1, 2), (2, 1), (0, 3)]
+    expected = [(..., slice(4, 8), slice(8, 12)), (2, slice(4, 8), ...), (0, ..., slice(12, 16))]
+    for number, (mark, where) in enumerate(zip(marks, expected, strict=True)):
+        planes = [plane.clone() for plane in zeros]
+        planes[number][0, :, mark[0], mark[1]] = 1
+        changed = (model.decoder(*planes) != still).any(1)[0]
+        wanted = torch.zeros_like(changed)
+        wanted[where] = True
+        assert torch.equal(changed, wanted)
+
+
+@torch.no_grad()
+def test_a_sample_does_not_depend_on_the_others_in_its_batch(model):
+    video = torch.randn(3, 3, 3, 8, 16)
+    together, alone = model.encode(video).mean, model.encode(video[1:2]).mean
+    torch.testing.assert_close(together[1:2], alone, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        model.decode(together)[1:2], model.decode(alone), atol=1e-5, rtol=1e-4
+    )
+
+
+@torch.no_grad()
+def test_a_sample_of_the_posterior_is_its_mean(model):
+    posterior = model.encode(torch.randn(2, 3, 3, 8, 16))
+    drawn = posterior.sample(torch.randn(posterior.mean.shape))
+    torch.testing.assert_close(drawn, posterior.mean, atol=2e-6, rtol=0)
+
+
+def test_every_weight_learns(model):
+    posterior = model.encode(torch.randn(2, 3, 3, 8, 16))
+    model.decode(posterior.sample(torch.randn(posterior.mean.shape))).square().mean().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_the_last_layer_is_what_the_pixels_come_from(model):
+    assert model.last_layer is model.decoder.to_pixel.weight
+    assert model.last_layer.shape[1] == 3
+
+
+@torch.no_grad()
+def test_attention_tells_the_order_of_frames_rows_and_columns_apart():
+    stack = RotaryTransformer(8, 1, 2, 8)
+    x = torch.randn(1, 4, 4, 4, 8)
+    for axis in (1, 2, 3):
+        turned = stack(x.flip(axis)).flip(axis)
+        assert not torch.allclose(turned, stack(x), atol=1e-4)
+
+
+@torch.no_grad()
+def test_attention_without_rotation_is_blind_to_order():
+    attention, x = SequenceAttention(8, 2, 4), torch.randn(1, 5, 8)
+    torch.testing.assert_close(attention(x.flip(1)).flip(1), attention(x))
+
+
+@torch.no_grad()
+def test_a_stream_is_decoded_clip_by_clip(model):
+    clips = torch.rand(3, 1, *model.spec.shape) * 2 - 1
+    wanted = torch.cat([model.decode(z) for z in clips], 2)
+    assert torch.equal(torch.cat([*model.stream_decode(clips)], 2), wanted)
+    together = model.stream_decoder().push(torch.cat([*clips], 2))
+    assert torch.equal(together, wanted)
+
+
+@torch.no_grad()
+def test_a_restored_stream_goes_on_bit_for_bit(model):
+    first, second = torch.rand(2, 1, *model.spec.shape)
+    decoder, other = model.stream_decoder(), model.stream_decoder()
+    decoder.push(first)
+    other.restore(decoder.state())
+    assert torch.equal(other.push(second), decoder.push(second))
+    assert decoder.flush() is None
+
+
+def test_the_config_is_kept_and_survives_yaml(model):
+    assert model.config == parse(TriplaneAutoencoderConfig, to_dict(TINY)) == TINY
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"clip": (16, 64, 60)},
+            "width 60 is not divisible by patch=8; the nearest valid widths are 56 and 64, "
+            "and any frame count will do",
+        ),
+        ({"clip": (16, 4, 64)}, "height 4 is not divisible by patch=8; .* height is 8"),
+        ({"head_channels": 6}, "head_channels: .* multiple of 4, got 6"),
+    ],
+)
+def test_impossible_networks_are_refused(fields, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(TriplaneAutoencoderConfig, fields)
+
+
+def test_clips_and_latents_of_another_size_are_refused(model):
+    with pytest.raises(ValueError, match=r"a clip of 3x8x8 .* takes 3x8x16 alone"):
+        model.encode(torch.zeros(1, 3, 3, 8, 8))
+    with pytest.raises(ValueError, match=r"shape \(2, 7\) .* have shape \(2, 26\) .* 3x8x16"):
+        model.decode(torch.zeros(1, 2, 7))
