@@ -1,5 +1,6 @@
 """Denoisers: networks that predict from a noisy latent."""
 
+from longtake.denoisers.triplane_unet import TriplaneUNet, TriplaneUNetConfig
 from longtake.denoisers.volume_unet import VolumeUNet, VolumeUNetConfig
 
-__all__ = ["VolumeUNet", "VolumeUNetConfig"]
+__all__ = ["TriplaneUNet", "TriplaneUNetConfig", "VolumeUNet", "VolumeUNetConfig"]

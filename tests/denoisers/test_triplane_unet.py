@@ -1,0 +1,192 @@
+"""Laws of the triplane UNet."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from longtake.config import ConfigError, parse, to_dict
+from longtake.denoisers import TriplaneUNet, TriplaneUNetConfig
+from longtake.denoisers.triplane_levels import on_planes
+from longtake.diffusion import ABSENT, Condition, Diffusion
+from longtake.latents import Triplane
+from longtake.nn.attention import SpatialAttention
+from longtake.noise import SampleNoise
+
+NOTHING = Condition()
+OBLONG, SQUARE, CUBE = (2, 4, 6), (2, 4, 4), (4, 4, 4)
+
+
+def config(**changes: Any) -> TriplaneUNetConfig:
+    plain: dict[str, Any] = {
+        "latent": (3, *SQUARE),
+        "model_channels": 8,
+        "channel_mult": (1, 2),
+        "num_res_blocks": 1,
+        "attention_resolutions": (2,),
+        "num_heads": 2,
+        "groups": 4,
+        "zero_init": False,
+    }
+    return TriplaneUNetConfig(**plain | changes)
+
+
+def unet(**changes: Any) -> TriplaneUNet:
+    return config(**changes).build()
+
+
+def extent(planes: tuple[int, int, int]) -> Triplane:
+    frames, height, width = planes
+    return Triplane(frames=frames, height=height, width=width)
+
+
+def drawn(batch: int = 2, planes: tuple[int, int, int] = SQUARE) -> tuple[Tensor, Tensor]:
+    return torch.randn(batch, 3, sum(extent(planes).cells)), torch.rand(batch) * 999
+
+
+@pytest.mark.parametrize("planes", [OBLONG, SQUARE, CUBE])
+def test_a_sample_does_not_depend_on_its_batch(planes):
+    network = unet(latent=(3, *planes), num_classes=3)
+    z, t = drawn(3, planes)
+    condition = Condition(previous=drawn(3, planes)[0], label=torch.tensor([0, 2, ABSENT]))
+    one = torch.tensor([1])
+    whole = network(z, t, condition)
+    assert whole.shape == z.shape
+    torch.testing.assert_close(whole[one], network(z[one], t[one], condition.rows(one)))
+
+
+@pytest.mark.parametrize("planes", [OBLONG, SQUARE, CUBE])
+def test_planes_that_go_as_one_batch_are_not_mixed(planes):
+    layer, there = SpatialAttention(3, heads=1, groups=3, zero=False), extent(planes)
+    z, _ = drawn(2, planes)
+    together = on_planes(layer, z.transpose(1, 2), there).transpose(1, 2)
+    alone = [layer(p.permute(0, 2, 3, 1)[:, None])[:, 0] for p in there.split(z)]
+    torch.testing.assert_close(together, there.join(*(p.permute(0, 3, 1, 2) for p in alone)))
+
+
+def test_the_motion_planes_of_square_frames_may_change_places():
+    network, planes = unet(), extent(SQUARE)
+    z, t = drawn()
+    out = planes.split(network(z, t, NOTHING))
+    content, motion_h, motion_w = planes.split(z)
+    swapped = planes.split(network(planes.join(content, motion_w, motion_h), t, NOTHING))
+    for one, other in zip(out, (swapped[0], swapped[2], swapped[1]), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_every_plane_sees_every_other():
+    network, planes = unet(), extent(SQUARE)
+    z, t = drawn(1)
+    before = planes.split(network(z, t, NOTHING))
+    for changed in range(3):
+        parts = [part.clone() for part in planes.split(z)]
+        parts[changed] += 1
+        after = planes.split(network(planes.join(*parts), t, NOTHING))
+        assert not any(torch.allclose(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_no_clip_before_is_a_clip_before_of_zeros():
+    network = unet()
+    z, t = drawn()
+    previous = Condition(previous=torch.randn_like(z))
+    none = network(z, t, NOTHING)
+    assert torch.equal(network(z, t, previous.null()), none)
+    assert not torch.allclose(network(z, t, previous), none)
+
+
+def test_an_absent_label_adds_nothing():
+    network = unet(num_classes=3)
+    z, t = drawn()
+    labels = Condition(label=torch.tensor([ABSENT, 2]))
+    told, untold = network(z, t, labels), network(z, t, NOTHING)
+    torch.testing.assert_close(told[0], untold[0])
+    assert not torch.allclose(told[1], untold[1])
+    torch.testing.assert_close(network(z, t, labels.null()), untold)
+
+
+def test_a_network_says_what_it_reads_and_refuses_the_rest():
+    assert unet().reads == {"previous"}
+    assert unet(num_classes=3).reads == {"previous", "label"}
+    network = unet(previous=False)
+    assert network.reads == frozenset()
+    z, t = drawn()
+    with pytest.raises(ValueError, match="does not read condition 'previous'"):
+        Diffusion().loss(network, z, torch.randn_like(z), t / 1000, Condition(previous=z))
+
+
+def test_a_latent_has_bounds_and_no_axis_of_time():
+    spec = unet().spec
+    assert spec.shape == (3, 16 + 8 + 8)
+    assert spec.frame_axis is None
+    assert spec.bounds == (-1, 1)
+    assert unet(bounds=None).spec.bounds is None
+
+
+def test_a_fresh_network_predicts_zero():
+    z, t = drawn()
+    assert not unet(zero_init=True)(z, t, NOTHING).any()
+
+
+def test_recomputed_activations_give_the_same_gradients():
+    stored, recomputed = (unet(checkpoint=checkpoint) for checkpoint in (False, True))
+    recomputed.load_state_dict(stored.state_dict())
+    z, t = drawn()
+    for network in (stored, recomputed):
+        network(z, t, NOTHING).square().mean().backward()
+    for one, other in zip(stored.parameters(), recomputed.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
+@pytest.mark.parametrize("options", [{}, {"scale_shift_norm": False, "resblock_updown": False}])
+def test_every_weight_of_a_network_in_use_learns(options):
+    network = unet(num_classes=3, **options)
+    z, t = drawn()
+    condition = Condition(previous=torch.randn_like(z), label=torch.tensor([0, 1]))
+    diffusion = Diffusion(loss_kind="l2")
+    noise = SampleNoise([0, 1]).normal(z.shape[1:])
+    diffusion.loss(network, z, noise, t / 1000, condition).mean().backward()
+    still = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert still == []
+
+
+def test_weights_serve_planes_of_any_extent():
+    small, large = unet(), unet(latent=(3, 4, 6, 8))
+    large.load_state_dict(small.state_dict())
+    z, t = drawn(1, (4, 6, 8))
+    assert large(z, t, NOTHING).shape == z.shape
+
+
+def test_a_latent_of_another_extent_is_refused():
+    network = unet()
+    z, t = drawn()
+    with pytest.raises(ValueError, match=r"a latent of shape \(3, 64\) must be \(3, 32\)"):
+        network(torch.cat([z, z], 2), t, NOTHING)
+    short = Condition(previous=z[:, :, :8])
+    with pytest.raises(ValueError, match=r"clip before of shape \(3, 8\) must be \(3, 32\)"):
+        network(z, t, short)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"groups": 3}, "groups=3 must divide"),
+        ({"channel_mult": ()}, "channel_mult is empty"),
+        ({"latent": (3, 3, 4, 4)}, "3 frames of 4x4 cells must be divisible by 2"),
+        ({"bounds": (1.0, -1.0)}, "must rise"),
+        ({"channels": 8}, "channels"),
+    ],
+)
+def test_configs_that_cannot_be_built_say_why(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(TriplaneUNetConfig, to_dict(config()) | changes)
+
+
+def test_heads_must_divide_the_width():
+    with pytest.raises(ValueError, match="num_heads=3"):
+        unet(num_heads=3)
+
+
+def test_a_config_comes_back_from_plain_data():
+    there = config(num_classes=3, head_channels=4)
+    assert parse(TriplaneUNetConfig, to_dict(there)) == there
