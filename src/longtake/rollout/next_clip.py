@@ -1,0 +1,23 @@
+"""Each clip is drawn under the whole latent of the clip before it (PVDM)."""
+
+from dataclasses import replace
+from typing import Literal
+
+from longtake.rollout.base import Chunk, Draws, Request, Rollout, State, clip_seeds
+
+
+class NextClip(Rollout):
+    """PVDM, long video: clip follows clip, and no frame is in two of them.
+
+    The first clip has none before it; a request whose condition has ``previous`` goes on from that.
+    """
+
+    kind: Literal["next_clip"] = "next_clip"
+
+    def step(self, draws: Draws, request: Request, state: State) -> Chunk:
+        """Draw the first clip, or the next one."""
+        condition = request.condition
+        if state.step:
+            condition = replace(condition, previous=state.frames["previous"])
+        z = draws.clip(condition, clip_seeds(request.seeds, "clip", state.step))
+        return Chunk(z, State(state.step + 1, {"previous": z}))

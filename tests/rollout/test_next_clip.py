@@ -1,0 +1,108 @@
+"""Clip after clip, each under the latent of the one before."""
+
+from collections.abc import Sequence
+from itertools import islice
+
+import pytest
+import torch
+from torch import Tensor
+
+from longtake.denoisers import TriplaneUNetConfig
+from longtake.diffusion import (
+    DDIM,
+    ClassifierFree,
+    ClipSampler,
+    Condition,
+    Diffusion,
+    Guidance,
+    ScaledLinear,
+    Unguided,
+)
+from longtake.noise import derive
+from longtake.rollout import Draws, NextClip, Request
+
+STREAM = DDIM(steps=3, grid="linspace", eta=1)
+
+
+def draws(guidance: Guidance | None = None, *, previous: bool = True) -> Draws:
+    torch.manual_seed(0)
+    config = TriplaneUNetConfig(
+        latent=(2, 4, 4, 4),
+        clip=(4, 32, 32),
+        model_channels=8,
+        channel_mult=(1, 2),
+        num_res_blocks=1,
+        attention_resolutions=(2,),
+        groups=4,
+        previous=previous,
+        zero_init=False,
+    )
+    diffusion = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss_kind="l2")
+    return Draws(
+        clip=ClipSampler(
+            denoiser=config.build().eval(),
+            diffusion=diffusion,
+            sampler=STREAM,
+            guidance=guidance or Unguided(),
+        )
+    )
+
+
+def latents(there: Draws, clips: int, seeds: Sequence[int] = (5,)) -> list[Tensor]:
+    chunks = islice(NextClip()(there, Request(seeds=tuple(seeds))), clips)
+    return [chunk.z for chunk in chunks]
+
+
+def test_each_clip_is_drawn_after_the_whole_latent_of_the_one_before():
+    there = draws()
+    first, second, third = latents(there, 3)
+    for number, (before, after) in enumerate([(first, second), (second, third)], 1):
+        again = there.clip(Condition(previous=before), [derive(5, "clip", number)])
+        assert torch.equal(again, after)
+        assert not torch.equal(again, there.clip(Condition(), [derive(5, "clip", number)]))
+
+
+def test_the_first_clip_comes_after_nothing_or_after_a_clip_that_is_given():
+    there = draws()
+    (first,) = latents(there, 1)
+    assert torch.equal(first, there.clip(Condition(), [derive(5, "clip", 0)]))
+    given = Request(seeds=(5,), condition=Condition(previous=torch.rand_like(first)))
+    after = next(NextClip()(there, given)).z
+    assert torch.equal(after, there.clip(given.condition, [derive(5, "clip", 0)]))
+
+
+def test_a_stopped_rollout_goes_on_bit_for_bit():
+    there, request = draws(ClassifierFree(scale=1.5)), Request(seeds=(5, 6))
+    whole = list(islice(NextClip()(there, request), 3))
+    rest = islice(NextClip()(there, request, whole[0].state), 2)
+    for chunk, expected in zip(rest, whole[1:], strict=True):
+        assert torch.equal(chunk.z, expected.z)
+        assert chunk.state.step == expected.state.step
+
+
+def test_a_video_does_not_depend_on_those_beside_it():
+    there = draws()
+    together, alone = latents(there, 2, (5, 6, 7)), latents(there, 2, (6,))
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one[1:2], other, atol=1e-5, rtol=1e-5)
+
+
+def test_guidance_acts_from_the_second_clip_on():
+    plain, guided = latents(draws(), 2), latents(draws(ClassifierFree(scale=3)), 2)
+    assert torch.equal(plain[0], guided[0])
+    assert not torch.allclose(plain[1], guided[1])
+
+
+def test_a_state_does_not_grow_and_every_clip_keeps_its_bounds():
+    chunks = list(islice(NextClip()(draws(), Request(seeds=(5,))), 3))
+    for chunk in chunks:
+        assert chunk.state.frames.keys() == {"previous"}
+        assert chunk.z.shape == (1, 2, 48)
+        assert chunk.z.abs().max() <= 1
+
+
+def test_a_model_that_does_not_look_back_makes_one_clip():
+    there = draws(previous=False)
+    latents(there, 1)
+    with pytest.raises(ValueError, match="does not read condition 'previous'"):
+        latents(there, 2)
