@@ -1,0 +1,207 @@
+"""PVDM's UNet computes what the official code computes, and has its weights."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+import torch
+from conftest import FOLDERS, Golden
+from torch import Tensor, nn
+
+from longtake.denoisers import TriplaneUNet, TriplaneUNetConfig
+from longtake.diffusion import Condition
+from longtake.export.pvdm_unet_keys import (
+    from_official,
+    official_names,
+    official_shapes,
+    to_official,
+)
+from longtake.nn.embedding import sinusoids
+
+WRAPPER = "diffusion_model."
+
+
+def config_of(official: dict[str, Any]) -> TriplaneUNetConfig:
+    """Our config of an official one."""
+    size, heads = official["image_size"], official["num_heads"]
+    return TriplaneUNetConfig(
+        latent=(official["in_channels"], 16, size, size),
+        model_channels=official["model_channels"],
+        channel_mult=tuple(official["channel_mult"]),
+        num_res_blocks=official["num_res_blocks"],
+        attention_resolutions=tuple(official["attention_resolutions"]),
+        num_heads=max(heads, 1),
+        head_channels=official.get("num_head_channels"),
+        previous=official["cond_model"],
+        scale_shift_norm=official["use_scale_shift_norm"],
+        resblock_updown=official["resblock_updown"],
+    )
+
+
+def network(golden, case: str, **options: bool) -> tuple[Golden, TriplaneUNet]:
+    found = golden(f"pvdm/{case}")
+    config = config_of(found.info["constructor"])
+    unet = config.build()
+    unet.load_state_dict(from_official(found.weights(), config, **options))
+    return found, unet.eval()
+
+
+def activations(unet: TriplaneUNet) -> dict[str, Tensor]:
+    """Cells after attention across the planes, by the cases' names; filled in by a forward pass."""
+    found: dict[str, Tensor] = {}
+
+    def keep(name: str, module: nn.Module) -> None:
+        module.register_forward_hook(
+            lambda _module, _inputs, output: found.update({name: output.transpose(1, 2)})
+        )
+
+    keep("after_mid", unet.middle)
+    keep("after_output_0", unet.up[0])
+    for number, block in enumerate(unet.down, 1):
+        keep(f"after_input_{number}", block)
+    return found
+
+
+def activations_match(case: Golden, found: dict[str, Tensor]) -> None:
+    names = [k.removeprefix("out.") for k in case.tensors if k.startswith("out.after_")]
+    assert len(names) == 5
+    for name in names:
+        case.close(name, found[name])
+
+
+@torch.no_grad()
+def test_conditional_unet_and_its_activations(golden):
+    case, unet = network(golden, "unet_cond_tiny")
+    x, t, found = case["in.x"], case["in.t"].float(), activations(unet)
+    case.close("time_emb", unet.time_embed(t))
+    case.close("eps_cond", unet(x, t, Condition(previous=case["in.cond"])))
+    activations_match(case, found)
+    case.close("eps_uncond", unet(x, t, Condition()))
+
+
+def test_gradients_of_the_unet(golden):
+    case, unet = network(golden, "unet_cond_tiny")
+    x = case["in.x"][:1].requires_grad_()
+    out = unet(x, case["in.t"][:1].float(), Condition(previous=case["in.cond"][:1]))
+    (out * case["in.grad_cotangent"]).sum().backward()
+    assert x.grad is not None
+    case.close("grad.x", x.grad)
+    grads = {k: p.grad for k, p in unet.named_parameters() if p.grad is not None}
+    ours = to_official(grads, unet.config)
+    names = {k.removeprefix("out.grad.") for k in case.tensors if k.startswith("out.grad.")}
+    for name in names - {"x"}:
+        case.close(f"grad.{name}", ours[name])
+
+
+@torch.no_grad()
+def test_unconditional_unet_with_options_that_no_released_model_uses(golden):
+    case, unet = network(golden, "unet_uncond_alt")
+    t, found = case["in.t"].float(), activations(unet)
+    case.close("time_emb", unet.time_embed(t))
+    case.close("eps", unet(case["in.x"], t, Condition()))
+    activations_match(case, found)
+
+
+@torch.no_grad()
+def test_heads_of_a_width_and_the_new_order_of_attention(golden):
+    case, unet = network(golden, "unet_headch_neworder", new_attention_order=True)
+    previous = Condition(previous=case["in.cond"])
+    case.close("eps", unet(case["in.x"], case["in.t"].float(), previous))
+
+
+def test_sinusoids(golden):
+    case = golden("pvdm/schedule")
+    for width in (256, 33):
+        case.close(f"timestep_embedding_{width}", sinusoids(case["in.t"].float(), width))
+
+
+def procedural(case: Golden) -> dict[str, Tensor]:
+    """Weights of a case that stores none, by the rule that its description states."""
+    config = config_of(case.info["constructor"])
+    random = torch.Generator().manual_seed(case.info["seed"])
+    weights: dict[str, Tensor] = {}
+    for name, shape in sorted(official_shapes(config).items()):
+        if name == "zeros":
+            continue
+        drawn = torch.randn(shape, generator=random)
+        if len(shape) > 1:
+            drawn = drawn / math.prod(shape[1:]) ** 0.5
+        else:
+            drawn = 0.1 * drawn if name.endswith("bias") else 1 + 0.2 * drawn
+        weights[name] = drawn
+    return from_official(weights, config)
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_the_paper_s_small_model_at_its_size(golden):
+    case = golden("pvdm/full_unet_S")
+    with torch.device("meta"):
+        unet = config_of(case.info["constructor"]).build()
+    unet.load_state_dict(procedural(case), assign=True)
+    x, previous = case["in.x"].expand(2, -1, -1), torch.zeros(2, 4, 2048)
+    previous[0] = case["in.cond"]
+    out = unet(x, case["in.t"].float().expand(2), Condition(previous=previous))
+    case.close("eps_cond", out[:1])
+    case.close("eps_uncond", out[1:])
+
+
+@pytest.mark.parametrize(
+    ("size", "config", "parameters"),
+    [
+        ("S", TriplaneUNetConfig(model_channels=128), 132_163_588),
+        ("L", TriplaneUNetConfig(), 528_273_412),
+    ],
+)
+def test_released_models_have_exactly_our_weights(size, config, parameters):
+    paths = [folder / "pvdm" / f"keys_unet_{size}.json" for folder in FOLDERS]
+    path = next((path for path in paths if path.exists()), None)
+    if path is None:
+        pytest.skip(f"key list keys_unet_{size} is not at hand")
+    listed = json.loads(path.read_text()).items()
+    released = {key.removeprefix(WRAPPER): tuple(shape) for key, shape in listed}
+    assert official_shapes(config) == released
+    assert sum(math.prod(s) for key, s in released.items() if key != "zeros") == parameters
+
+
+TINY = TriplaneUNetConfig(
+    latent=(4, 4, 4, 4),
+    model_channels=32,
+    channel_mult=(1, 2),
+    num_res_blocks=1,
+    attention_resolutions=(2,),
+)
+
+
+@pytest.mark.parametrize("changes", [{}, {"previous": False, "resblock_updown": False}])
+def test_weights_come_back_from_the_official_names(changes):
+    config = TINY.model_copy(update=changes)
+    state = config.build().state_dict()
+    again = from_official(to_official(state, config), config)
+    assert again.keys() == state.keys()
+    assert all(torch.equal(again[name], state[name]) for name in state)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("out.2.bias"), r"lacks weights out\.2\.bias"),
+        (lambda state: state.update(extra=torch.ones(1)), "has the unknown weights extra"),
+        (
+            lambda state: state.update({"out.2.bias": torch.ones(7)}),
+            r"out\.2\.bias \(7,\), expected",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(change, message):
+    state = to_official(TINY.build().state_dict(), TINY)
+    change(state)
+    with pytest.raises(ValueError, match=message):
+        from_official(state, TINY)
+
+
+@pytest.mark.parametrize("changes", [{"num_classes": 3}, {"groups": 16}])
+def test_options_that_the_official_network_lacks_are_refused(changes):
+    with pytest.raises(ValueError, match="is not in the official UNet"):
+        official_names(TINY.model_copy(update=changes))
