@@ -1,0 +1,99 @@
+"""Layers of I3D: convolutions and max pools that pad as TensorFlow's "SAME" does, with zeros."""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Triple = tuple[int, int, int]
+
+
+def same_border(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Cells before and after an axis; where their number is odd, the extra one comes behind."""
+    total = max(kernel - (size % stride or stride), 0)
+    return total // 2, total - total // 2
+
+
+def pad_same(
+    x: Float[Tensor, "b c t h w"], kernel: Triple, stride: Triple
+) -> Float[Tensor, "b c t2 h2 w2"]:
+    """Zeros around a volume, so that the output is as large as the input over the stride."""
+    axes = zip(x.shape[2:], kernel, stride, strict=True)
+    borders = [same_border(*axis) for axis in axes]
+    cells = [count for border in reversed(borders) for count in border]
+    return F.pad(x, cells) if any(cells) else x
+
+
+class MaxPool(nn.Module):
+    """Max pool that pads with zeros."""
+
+    def __init__(self, kernel: Triple, stride: Triple) -> None:
+        super().__init__()
+        self.kernel, self.stride = kernel, stride
+
+    def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b c t2 h2 w2"]:
+        """Pad and pool."""
+        return F.max_pool3d(pad_same(x, self.kernel, self.stride), self.kernel, self.stride)
+
+
+class Unit(nn.Module):
+    """Convolution, batch normalisation, ReLU.
+
+    The normalisation is folded into the convolution, so it has no training mode.
+    """
+
+    def __init__(self, channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.kernel: Triple = (kernel, kernel, kernel)
+        self.stride: Triple = (stride, stride, stride)
+        self.conv = nn.Conv3d(channels, out_channels, self.kernel, self.stride)
+
+    def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b c2 t2 h2 w2"]:
+        """Pad, convolve, cut off below 0."""
+        return F.relu(self.conv(pad_same(x, self.kernel, self.stride)))
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of the weights that ``load`` takes."""
+        kernel = tuple(self.conv.weight.shape)
+        norm = [f"bn.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
+        return {"conv3d.weight": kernel} | dict.fromkeys(norm, kernel[:1])
+
+    @torch.no_grad()
+    def load(self, weights: Mapping[str, Tensor], prefix: str, epsilon: float) -> None:
+        """Take a convolution and its normalisation, under the PyTorch ports' names."""
+        names = (prefix + name for name in self.shapes())
+        weight, scale, bias, mean, variance = (weights[name].double() for name in names)
+        scale = scale / (variance + epsilon).sqrt()
+        assert self.conv.bias is not None
+        self.conv.weight.copy_(weight * scale[:, None, None, None, None])
+        self.conv.bias.copy_(bias - mean * scale)
+
+
+class Mixed(nn.Module):
+    """An Inception block: four branches side by side.
+
+    Args:
+        channels: of the input.
+        widths: output channels of each convolution, branch by branch.
+    """
+
+    def __init__(self, channels: int, widths: tuple[int, int, int, int, int, int]) -> None:
+        super().__init__()
+        b0, b1a, b1b, b2a, b2b, b3b = widths
+        self.b0 = Unit(channels, b0, 1)
+        self.b1a, self.b1b = Unit(channels, b1a, 1), Unit(b1a, b1b, 3)
+        self.b2a, self.b2b = Unit(channels, b2a, 1), Unit(b2a, b2b, 3)
+        self.pool = MaxPool((3, 3, 3), (1, 1, 1))
+        self.b3b = Unit(channels, b3b, 1)
+
+    def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b c2 t h w"]:
+        """The branches' channels one after another."""
+        branches = [
+            self.b0(x),
+            self.b1b(self.b1a(x)),
+            self.b2b(self.b2a(x)),
+            self.b3b(self.pool(x)),
+        ]
+        return torch.cat(branches, 1)

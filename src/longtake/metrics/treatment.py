@@ -1,0 +1,81 @@
+"""What is done to clips before a network of pixels sees them, real and generated alike."""
+
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge
+from einops import rearrange
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from longtake.config import Config
+
+Frames = UInt8[Tensor, "t h w 3"] | Float[Tensor, "3 t h w"]
+"""A clip: pixels, or floats in [-1, 1]."""
+
+
+class Treatment(Config):
+    """How clips become what I3D takes. Each field changes scores, so a protocol states them all.
+
+    Attributes:
+        levels: floats become the 256 levels of pixels, ``round`` to the nearest or ``truncate`` to
+            the next below, as the official LVDM and PVDM codes do.
+        fit: ``squash`` to a square, or ``crop``: the shorter side to ``size``, then the middle.
+        grid: bilinear between pixels whose centres lie at halves (``half_pixel``; PyTorch,
+            TensorFlow 2), or at whole numbers from the corner on (``top_left``; TensorFlow 1).
+        antialias: average over what a pixel of the smaller frame covers.
+        size: of the result.
+    """
+
+    levels: Literal["round", "truncate"] = "round"
+    fit: Literal["squash", "crop"] = "crop"
+    grid: Literal["half_pixel", "top_left"] = "half_pixel"
+    antialias: bool = False
+    size: Annotated[int, Ge(1)] = 224
+
+    def __call__(self, clip: Frames) -> Float[Tensor, "3 t s s"]:
+        """Frames in [-1, 1], on the device of the clip."""
+        frames = self._pixels(clip)
+        height, width = frames.shape[2:]
+        if self.fit == "crop":
+            target = _shorter_side(height, width, self.size)
+        else:
+            target = (self.size, self.size)
+        frames = self._crop(self._resize(frames, target))
+        return rearrange(frames, "t c h w -> c t h w") / 127.5 - 1
+
+    def _pixels(self, clip: Frames) -> Float[Tensor, "t 3 h w"]:
+        if not clip.is_floating_point():
+            return rearrange(clip, "t h w c -> t c h w").float()
+        levels = (rearrange(clip.float(), "c t h w -> t c h w") + 1) * 127.5
+        levels = levels.round() if self.levels == "round" else levels.floor()
+        return levels.clamp(0, 255)
+
+    def _resize(
+        self, frames: Float[Tensor, "t c h w"], target: tuple[int, int]
+    ) -> Float[Tensor, "t c h2 w2"]:
+        if frames.shape[2:] == target:
+            return frames
+        if self.grid == "top_left":
+            return _resize_rows(_resize_rows(frames, target[0]).mT, target[1]).mT
+        return interpolate(frames, target, mode="bilinear", antialias=self.antialias)
+
+    def _crop(self, frames: Float[Tensor, "t c h w"]) -> Float[Tensor, "t c s s"]:
+        top, left = ((side - self.size) // 2 for side in frames.shape[2:])
+        return frames[:, :, top : top + self.size, left : left + self.size]
+
+
+def _shorter_side(height: int, width: int, size: int) -> tuple[int, int]:
+    """Height and width after the shorter becomes ``size``; the longer is rounded up."""
+    shorter = min(height, width)
+    return -(-height * size // shorter), -(-width * size // shorter)
+
+
+def _resize_rows(frames: Float[Tensor, "t c h w"], height: int) -> Float[Tensor, "t c h2 w"]:
+    """Row i is read at i times the old height over the new, between the rows beside that place."""
+    before = frames.shape[2]
+    place = torch.arange(height, dtype=torch.float32, device=frames.device) * (before / height)
+    above = place.floor().long().clamp(max=before - 1)
+    below = (above + 1).clamp(max=before - 1)
+    return torch.lerp(frames[:, :, above], frames[:, :, below], (place - above)[:, None])
