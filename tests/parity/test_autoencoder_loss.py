@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from conftest import Golden
+from golden_case import Golden
 from torch import Tensor, nn
 
 from longtake.autoencoders.base import Posterior

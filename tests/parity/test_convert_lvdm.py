@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import FOLDERS, Golden
+from golden_case import FOLDERS, Golden
 from torch import Tensor
 
 from longtake.autoencoders.volume import VolumeAutoencoderConfig

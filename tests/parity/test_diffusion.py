@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from conftest import Golden
+from golden_case import Golden
 from torch import Tensor
 
 from longtake.denoisers import VolumeUNet, VolumeUNetConfig

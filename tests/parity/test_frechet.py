@@ -4,8 +4,8 @@ import json
 
 import pytest
 import torch
-from conftest import FOLDERS
 from einops import rearrange
+from golden_case import FOLDERS
 from safetensors.torch import load_file
 
 from longtake.metrics.frechet import fvd

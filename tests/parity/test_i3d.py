@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 import torch
-from conftest import FOLDERS, Golden
 from einops import rearrange
+from golden_case import FOLDERS, Golden
 from safetensors.torch import load_file
 from torch import Tensor
 

@@ -6,7 +6,7 @@ from itertools import takewhile
 
 import pytest
 import torch
-from conftest import FOLDERS, Golden
+from golden_case import FOLDERS, Golden
 from torch import Tensor
 
 from longtake.denoisers import VolumeUNet, VolumeUNetConfig

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 import torch
-from conftest import Golden
+from golden_case import Golden
 from torch import Tensor, nn
 
 from longtake.denoisers import TriplaneUNet, TriplaneUNetConfig

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import FOLDERS, Golden
+from golden_case import FOLDERS, Golden
 from torch import Tensor, nn
 
 from longtake.denoisers import TriplaneUNet, TriplaneUNetConfig

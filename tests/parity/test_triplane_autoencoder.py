@@ -4,8 +4,8 @@ import json
 
 import pytest
 import torch
-from conftest import FOLDERS, Golden
 from einops import rearrange
+from golden_case import FOLDERS, Golden
 from torch import Tensor
 
 from longtake.autoencoders.triplane import TriplaneAutoencoder, TriplaneAutoencoderConfig

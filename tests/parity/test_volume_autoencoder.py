@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from conftest import FOLDERS, Golden
+from golden_case import FOLDERS, Golden
 from torch import Tensor
 
 from longtake.autoencoders import VolumeAutoencoder, VolumeAutoencoderConfig
