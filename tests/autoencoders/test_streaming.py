@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from longtake.autoencoders import (
     Posterior,
@@ -103,6 +103,10 @@ class Painter(VideoAutoencoder):
         super().__init__()
         self.spec = LatentSpec(shape=(1, 4, 1, 1), clip=(16, 2, 2), frame_axis=2)
         self.seen: list[Tensor] = []
+
+    @property
+    def last_layer(self) -> nn.Parameter:
+        raise NotImplementedError
 
     def encode(self, video: Tensor) -> Posterior:
         mean = video[:, :1, ::4, :1, :1]

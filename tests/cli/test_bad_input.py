@@ -216,7 +216,9 @@ def test_a_size_of_another_form_is_told(refused, model: Path, videos: Path, tmp_
 
 def test_an_unknown_model_is_told(refused, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert "lvdm-sky: no such folder or shipped model" in refused("generate", "lvdm-sky")
+    message = refused("generate", "lvdm-ski")
+    assert message.startswith("lvdm-ski: no such folder or shipped model")
+    assert "did you mean 'lvdm-sky'?" in message
 
 
 def test_a_folder_that_is_no_model_is_told(refused, videos: Path):

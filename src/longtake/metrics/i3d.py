@@ -18,7 +18,7 @@ from torch.nn.functional import avg_pool3d
 from longtake.checkpoint import CheckpointError, file_hash, read_tensors
 from longtake.config import Config
 from longtake.metrics.i3d_layers import MaxPool, Mixed, Unit
-from longtake.metrics.treatment import Frames, Treatment
+from longtake.metrics.treatment import AnyFrames, Treatment
 
 SIZE = 224
 MIN_FRAMES = 9
@@ -187,7 +187,7 @@ class I3D(nn.Module):
 
 
 def features(
-    network: I3D, clips: Iterable[Frames], treatment: Treatment, batch: int = 16
+    network: I3D, clips: Iterable[AnyFrames], treatment: Treatment, batch: int = 16
 ) -> Iterator[Float[Tensor, "b d"]]:
     """Features of all clips, in order, ``batch`` at a time; the last few make a smaller batch.
 

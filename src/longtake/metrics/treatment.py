@@ -14,6 +14,9 @@ from longtake.config import Config
 Frames = UInt8[Tensor, "t h w 3"] | Float[Tensor, "3 t h w"]
 """A clip: pixels, or floats in [-1, 1]."""
 
+AnyFrames = UInt8[Tensor, "_ _ _ 3"] | Float[Tensor, "3 _ _ _"]
+"""Frames of one clip of several that need not have one size."""
+
 
 class Treatment(Config):
     """How clips become what I3D takes. Each field changes scores, so a protocol states them all.

@@ -19,6 +19,7 @@ class FrameConv(nn.Conv2d):
         )
 
     def forward(self, input: Float[Tensor, "b f h w c"]) -> Float[Tensor, "b f h2 w2 c2"]:
+        """Convolve each frame alone."""
         frames = input.flatten(0, 1).permute(0, 3, 1, 2)
         out = super().forward(frames).permute(0, 2, 3, 1)
         return out.unflatten(0, input.shape[:2])
