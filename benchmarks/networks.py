@@ -25,7 +25,6 @@ from longtake.denoisers import VolumeUNet, VolumeUNetConfig
 from longtake.diffusion.condition import Condition
 from longtake.export.lvdm_unet_keys import to_official
 
-REDUCED = VolumeUNetConfig(model_channels=64, zero_init=False)
 FULL = VolumeUNetConfig(zero_init=False)
 UNCONDITIONAL = Condition()
 
@@ -36,6 +35,7 @@ CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__))
     parser.add_argument("--full", action="store_true", help="the released width, 549 million")
+    parser.add_argument("--channels", type=int, default=64, help="of the reduced width")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, nargs="+", help="default: 1; on cuda 1 8 64")
@@ -52,7 +52,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     device = torch.device(args.device)
-    config = FULL if args.full or device.type == "cuda" else REDUCED
+    reduced = FULL.model_copy(update={"model_channels": args.channels})
+    config = FULL if args.full or device.type == "cuda" else reduced
     batches = args.batch or ([1, 8, 64] if device.type == "cuda" else [1])
     if device.type == "cuda":
         rows = [accelerated(config, batch, device, args.rounds, args.peak) for batch in batches]
