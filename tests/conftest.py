@@ -1,6 +1,7 @@
 """Golden tensors of the official implementations, and a model of a few thousand weights."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,13 @@ def golden() -> Callable[[str], Golden]:
         pytest.skip(f"golden case {case} is not at hand")
 
     return load
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Tiny networks are fastest on one thread, in this process and in those that tests start."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
