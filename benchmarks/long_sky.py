@@ -45,7 +45,8 @@ def main() -> None:
     began = time.perf_counter()
     made = [generated(model, seed, label, chosen.frames) for seed, label in enumerate(labels)]
     seconds = time.perf_counter() - began
-    real = [world.video(label, 0, chosen.frames).frames for label in labels]
+    classes = [world.label(index) for index in range(len(world))]
+    real = [world.video(classes.index(label), 0, chosen.frames).frames for label in labels]
     result = {
         "model": chosen.model,
         "weights": model.index.weights,
