@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -224,12 +224,3 @@ def _join(segments: Sequence[Path], path: Path, fps: float, overwrite: bool) -> 
         for segment in segments:
             for frames in stream_video(segment):
                 writer.write(frames)
-
-
-def only(request: Request, rows: Sequence[int]) -> Request:
-    """Some videos of a request."""
-    return replace(
-        request,
-        seeds=tuple(request.seeds[row] for row in rows),
-        condition=request.condition.rows(torch.tensor(rows)),
-    )

@@ -1,12 +1,12 @@
 """Names and shapes of the official LVDM UNet's weights, and ours."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping
 from functools import lru_cache
 
-import torch
 from torch import Tensor
 
 from longtake.denoisers.volume_unet import VolumeUNetConfig
+from longtake.export.weights import check_weights, shapes_of
 from longtake.nn.attention import JointAttentionConfig
 
 _HEAD = {
@@ -80,7 +80,7 @@ def official_names(config: VolumeUNetConfig) -> dict[str, str]:
             f"num_classes={config.num_classes} and noise_classes={config.noise_classes} would "
             "share one table in the official UNet; leave one out"
         )
-    return {name: _official(name, config) for name in _shapes(config)}
+    return {name: _official(name, config) for name in shapes_of(config)}
 
 
 def rename(key: str, config: VolumeUNetConfig) -> str:
@@ -95,16 +95,9 @@ def rename(key: str, config: VolumeUNetConfig) -> str:
     return ours
 
 
-def fold(shape: Sequence[int]) -> tuple[int, ...]:
-    """Our shape of an official weight: kernels without their axes of one cell."""
-    if len(shape) < 3:
-        return tuple(shape)
-    return (*shape[:2], *(size for size in shape[2:] if size > 1))
-
-
 def official_shapes(config: VolumeUNetConfig) -> dict[str, tuple[int, ...]]:
     """Shapes of the official weights by official name."""
-    shapes = _shapes(config)
+    shapes = shapes_of(config)
     return {
         theirs: _official_shape(theirs, shapes[ours])
         for ours, theirs in official_names(config).items()
@@ -117,15 +110,8 @@ def from_official(state: Mapping[str, Tensor], config: VolumeUNetConfig) -> dict
     Raises:
         ValueError: a weight is missing, unknown or of another shape; the message names it.
     """
-    names, shapes = official_names(config), _shapes(config)
-    _refuse("lacks", set(names.values()) - set(state))
-    _refuse("has the unknown", set(state) - set(names.values()))
-    wrong = {
-        f"{theirs} {tuple(state[theirs].shape)}, expected {shape}"
-        for theirs, shape in official_shapes(config).items()
-        if tuple(state[theirs].shape) != shape
-    }
-    _refuse("does not fit in", wrong)
+    names, shapes = official_names(config), shapes_of(config)
+    check_weights(state, official_shapes(config))
     return {ours: state[theirs].reshape(shapes[ours]) for ours, theirs in names.items()}
 
 
@@ -140,17 +126,6 @@ def to_official(state: Mapping[str, Tensor], config: VolumeUNetConfig) -> dict[s
 def _inverse(config: str) -> dict[str, str]:
     names = official_names(VolumeUNetConfig.model_validate_json(config))
     return {theirs: ours for ours, theirs in names.items()}
-
-
-def _shapes(config: VolumeUNetConfig) -> dict[str, tuple[int, ...]]:
-    return _shapes_of(config.model_dump_json())
-
-
-@lru_cache(maxsize=8)
-def _shapes_of(config: str) -> dict[str, tuple[int, ...]]:
-    with torch.device("meta"):
-        state = VolumeUNetConfig.model_validate_json(config).build().state_dict()
-    return {name: tuple(value.shape) for name, value in state.items()}
 
 
 def _official_shape(name: str, ours: tuple[int, ...]) -> tuple[int, ...]:
@@ -198,13 +173,3 @@ def _replace(rest: str, names: Mapping[str, str]) -> str:
         if rest.startswith(ours):
             return theirs + _replace(rest.removeprefix(ours), _TOKENS)
     return rest
-
-
-def _refuse(fault: str, names: Set[str]) -> None:
-    if names:
-        shown = sorted(names)
-        more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
-        raise ValueError(
-            f"the checkpoint {fault} weights {', '.join(shown[:3])}{more}; check that the "
-            "network's config is the one it was trained with"
-        )

@@ -1,12 +1,11 @@
 """Names and shapes of the official PVDM UNet's weights, and ours."""
 
-from collections.abc import Mapping, Set
-from functools import lru_cache
+from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from longtake.denoisers.triplane_unet import TriplaneUNetConfig
+from longtake.export.weights import check_weights, shapes_of
 from longtake.nn.attention import head_count
 
 ZEROS = "zeros"
@@ -50,12 +49,12 @@ def official_names(config: TriplaneUNetConfig) -> dict[str, str]:
         raise ValueError(
             f"groups={config.groups} is not in the official UNet, which always has 32 of them"
         )
-    return {name: _official(name) for name in _shapes(config)}
+    return {name: _official(name) for name in shapes_of(config)}
 
 
 def official_shapes(config: TriplaneUNetConfig) -> dict[str, tuple[int, ...]]:
     """Shapes of the official weights and buffer by official name."""
-    shapes = _shapes(config)
+    shapes = shapes_of(config)
     official = {
         theirs: _official_shape(theirs, shapes[ours])
         for ours, theirs in official_names(config).items()
@@ -77,16 +76,9 @@ def from_official(
         ValueError: a weight is missing, unknown or of another shape; the message names it.
     """
     state = {name: value for name, value in state.items() if name != ZEROS}
-    names, shapes = official_names(config), _shapes(config)
-    _refuse("lacks", set(names.values()) - set(state))
-    _refuse("has the unknown", set(state) - set(names.values()))
+    names, shapes = official_names(config), shapes_of(config)
     official = official_shapes(config)
-    wrong = {
-        f"{name} {tuple(value.shape)}, expected {official[name]}"
-        for name, value in state.items()
-        if tuple(value.shape) != official[name]
-    }
-    _refuse("does not fit in", wrong)
+    check_weights(state, {name: official[name] for name in names.values()})
     ours = {name: state[theirs].reshape(shapes[name]) for name, theirs in names.items()}
     if new_attention_order:
         return ours
@@ -123,17 +115,6 @@ def _zeros(config: TriplaneUNetConfig) -> tuple[int, ...]:
     return (1, config.latent[0], sum(config.planes(0).cells))
 
 
-def _shapes(config: TriplaneUNetConfig) -> dict[str, tuple[int, ...]]:
-    return _shapes_of(config.model_dump_json())
-
-
-@lru_cache(maxsize=8)
-def _shapes_of(config: str) -> dict[str, tuple[int, ...]]:
-    with torch.device("meta"):
-        state = TriplaneUNetConfig.model_validate_json(config).build().state_dict()
-    return {name: tuple(value.shape) for name, value in state.items()}
-
-
 def _official_shape(name: str, ours: tuple[int, ...]) -> tuple[int, ...]:
     axes = _CELL_AXES.get(name.split(".")[-2], 0)
     return ours + (1,) * axes if len(ours) == 2 else ours
@@ -155,13 +136,3 @@ def _official(name: str) -> str:
 def _within(name: str, steps: Mapping[str, str]) -> str:
     """The official name within a block."""
     return ".".join(steps.get(step, step) for step in name.split("."))
-
-
-def _refuse(fault: str, names: Set[str]) -> None:
-    if names:
-        shown = sorted(names)
-        more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
-        raise ValueError(
-            f"the checkpoint {fault} weights {', '.join(shown[:3])}{more}; check that the "
-            "network's config is the one it was trained with"
-        )
