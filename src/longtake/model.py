@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Interval
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from longtake.autoencoders import VideoAutoencoder
+from longtake.autoencoders.triplane import TriplaneAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.checkpoint import (
     CheckpointError,
@@ -21,6 +22,7 @@ from longtake.checkpoint import (
     whole_folder,
 )
 from longtake.config import Config, nearest, override, parse, to_dict
+from longtake.denoisers.triplane_unet import TriplaneUNetConfig
 from longtake.denoisers.volume_unet import VolumeUNetConfig
 from longtake.diffusion import (
     ABSENT,
@@ -41,8 +43,10 @@ from longtake.latents import Standardisation
 from longtake.noise import derive
 from longtake.rollout import AnyRollout, Draws, OneClip, Request
 
-AnyAutoencoder = VolumeAutoencoderConfig
-AnyDenoiser = VolumeUNetConfig
+AnyAutoencoder = Annotated[
+    VolumeAutoencoderConfig | TriplaneAutoencoderConfig, Field(discriminator="kind")
+]
+AnyDenoiser = Annotated[VolumeUNetConfig | TriplaneUNetConfig, Field(discriminator="kind")]
 
 
 class Sampling(Config):

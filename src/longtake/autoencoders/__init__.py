@@ -2,11 +2,14 @@
 
 from longtake.autoencoders.base import Posterior, StreamDecoder, VideoAutoencoder
 from longtake.autoencoders.streaming import WindowDecoder
+from longtake.autoencoders.triplane import TriplaneAutoencoder, TriplaneAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoder, VolumeAutoencoderConfig
 
 __all__ = [
     "Posterior",
     "StreamDecoder",
+    "TriplaneAutoencoder",
+    "TriplaneAutoencoderConfig",
     "VideoAutoencoder",
     "VolumeAutoencoder",
     "VolumeAutoencoderConfig",
