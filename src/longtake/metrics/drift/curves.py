@@ -1,0 +1,136 @@
+"""Distances of features of windows over time: how far a video has gone from where it began."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from longtake.metrics.kernel import kvd
+from longtake.metrics.statistics import FeatureSums
+from longtake.metrics.uncertainty import Interval, fvd_interval
+
+PARTS = 10
+"""Into which the videos are put for the jackknife."""
+
+LEAST_VIDEOS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """One window.
+
+    Attributes:
+        start: first frame of the window.
+        fvd: of this window over all videos, against the reference.
+        kvd: likewise; unbiased, so around 0 where nothing differs.
+    """
+
+    start: int
+    fvd: Interval
+    kvd: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """FVD and KVD against time, as in the figure of LVDM.
+
+    Attributes:
+        against: ``real`` videos, or the ``first`` windows of the same videos.
+        videos: how many; FVD of few is biased upwards, the same for all windows.
+        references: clips of the other side.
+        points: in order of time.
+    """
+
+    against: Literal["real", "first"]
+    videos: int
+    references: int
+    points: tuple[CurvePoint, ...]
+
+
+def feature_curve(
+    windows: Float[Tensor, "n k d"],
+    starts: Sequence[int],
+    real: Float[Tensor, "m d"] | None = None,
+) -> Curve:
+    """FVD and KVD of window k over all videos, against real clips or each video's first window.
+
+    Against the first windows, the videos are cut in two: one half's later windows are held against
+    the other half's first, in both ways. Window k and window 0 of one video are alike whatever has
+    become of it, and that must not count as quality. The first point is then the floor: what half
+    the videos differ from the others by.
+
+    Args:
+        windows: features of k windows of n videos.
+        starts: first frames of the windows.
+        real: features of clips of real videos; without them the first windows stand for them.
+
+    Raises:
+        ValueError: fewer than 4 videos or real clips.
+    """
+    few = min(len(windows), LEAST_VIDEOS if real is None else len(real))
+    if few < LEAST_VIDEOS:
+        raise ValueError(
+            f"FVD of windows needs at least {LEAST_VIDEOS} videos and as many real clips, got {few}"
+        )
+    points = []
+    for k, start in enumerate(starts):
+        if real is not None:
+            distances = _both(real, windows[:, k])
+        else:
+            even, odd = windows[::2], windows[1::2]
+            distances = [
+                _mean(*pair)
+                for pair in zip(
+                    _both(even[:, 0], odd[:, k]), _both(odd[:, 0], even[:, k]), strict=True
+                )
+            ]
+        points.append(CurvePoint(start=start, fvd=distances[0], kvd=distances[1]))
+    return Curve(
+        against="first" if real is None else "real",
+        videos=len(windows),
+        references=len(windows) if real is None else len(real),
+        points=tuple(points),
+    )
+
+
+def feature_distances(windows: Float[Tensor, "k d"]) -> tuple[float, ...]:
+    """What one video can say: how far each window is from the first, in steps between neighbours.
+
+    The distance of features over the median distance of windows side by side. A video that stays
+    what it is keeps to a few steps; one that becomes another climbs. One video has no distribution,
+    so this is no FVD.
+    """
+    beside = (windows[1:] - windows[:-1]).norm(dim=1).median().clamp(min=1e-9)
+    return tuple(((windows - windows[0]).norm(dim=1) / beside).tolist())
+
+
+def _both(x: Tensor, y: Tensor) -> tuple[Interval, Interval]:
+    parts = [_sums(side) for side in (x, y)]
+    return fvd_interval(parts[0], parts[1]), _kvd_interval(x, y)
+
+
+def _sums(features: Float[Tensor, "n d"]) -> list[FeatureSums]:
+    count = max(2, min(PARTS, len(features) // 2))
+    return [FeatureSums.of(features[i::count]) for i in range(count)]
+
+
+def _kvd_interval(x: Tensor, y: Tensor) -> Interval:
+    """KVD and its deviation by the jackknife over the same parts."""
+    variance = 0.0
+    for changed, other in ((x, y), (y, x)):
+        count = max(2, min(PARTS, len(changed) // 3))
+        if len(changed) < 3:
+            continue
+        keep = torch.arange(len(changed))
+        left = torch.tensor([kvd(changed[keep % count != i], other) for i in range(count)])
+        variance += float((count - 1) * left.double().var(correction=0))
+    return Interval(value=kvd(x, y), deviation=variance**0.5)
+
+
+def _mean(a: Interval, b: Interval) -> Interval:
+    """Of two distances whose errors are taken for independent."""
+    deviation = (a.deviation**2 + b.deviation**2) ** 0.5 / 2
+    return Interval(value=(a.value + b.value) / 2, deviation=deviation)
