@@ -11,6 +11,7 @@ from annotated_types import Interval
 from pydantic import Field, model_validator
 
 from longtake.autoencoders import VideoAutoencoder
+from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
 from longtake.autoencoders.triplane import TriplaneAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.checkpoint import (
@@ -44,7 +45,8 @@ from longtake.noise import derive
 from longtake.rollout import AnyRollout, Draws, OneClip, Request
 
 AnyAutoencoder = Annotated[
-    VolumeAutoencoderConfig | TriplaneAutoencoderConfig, Field(discriminator="kind")
+    VolumeAutoencoderConfig | TriplaneAutoencoderConfig | FramewiseAutoencoderConfig,
+    Field(discriminator="kind"),
 ]
 AnyDenoiser = Annotated[VolumeUNetConfig | TriplaneUNetConfig, Field(discriminator="kind")]
 
