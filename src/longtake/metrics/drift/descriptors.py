@@ -12,6 +12,7 @@ CELLS = 12
 """Of a thumbnail, in height and in width."""
 
 LUMA = (0.299, 0.587, 0.114)
+CALM = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,19 +22,31 @@ class Descriptors:
     Attributes:
         colour: mean red, green and blue.
         contrast: standard deviation of the brightness within the frame.
-        sharpness: root mean square of the difference of pixels side by side, in brightness.
+        gradient: root mean square of the slope of the brightness, a pixel.
         step: root mean square difference of colours to the frame before; that of the first is 0.
+        change: likewise of brightness.
         thumbnails: mean colours of cells, in half precision: 864 bytes a frame.
     """
 
     colour: Float64[np.ndarray, "t 3"]
     contrast: Float64[np.ndarray, "t"]
-    sharpness: Float64[np.ndarray, "t"]
+    gradient: Float64[np.ndarray, "t"]
     step: Float64[np.ndarray, "t"]
+    change: Float64[np.ndarray, "t"]
     thumbnails: Float16[np.ndarray, "t d"]
 
     def __len__(self) -> int:
         return len(self.step)
+
+    @property
+    def sharpness(self) -> Float64[np.ndarray, "t"]:
+        """Slope of the brightness over its contrast: blur lowers it, a fade does not."""
+        return self.gradient / (self.contrast + CALM)
+
+    @property
+    def motion(self) -> Float64[np.ndarray, "t"]:
+        """Change over slope: pixels a frame, where all that the frame shows moves alike."""
+        return self.change / (self.gradient + CALM)
 
 
 class Describer:
@@ -51,11 +64,11 @@ class Describer:
             pixels = frame.float() / 255
             bright = pixels @ luma
             across, down = bright.diff(dim=1), bright.diff(dim=0)
-            sharp = (across.square().mean() + down.square().mean()).sqrt()
-            step = 0.0 if self._last is None else (pixels - self._last).square().mean().sqrt()
-            colour = pixels.mean((0, 1)).tolist()
-            contrast = bright.std(correction=0)
-            self._rows.append((*colour, float(contrast), float(sharp), float(step)))
+            gradient = (across.square().mean() + down.square().mean()).sqrt()
+            moved = pixels - (pixels if self._last is None else self._last)
+            step, change = moved.square().mean().sqrt(), (moved @ luma).square().mean().sqrt()
+            numbers = torch.stack([bright.std(correction=0), gradient, step, change])
+            self._rows.append((*pixels.mean((0, 1)).tolist(), *numbers.tolist()))
             cells = F.adaptive_avg_pool2d(pixels.permute(2, 0, 1), CELLS)
             self._thumbnails.append(cells.flatten().half().numpy())
             self._last = pixels
@@ -72,7 +85,8 @@ class Describer:
         return Descriptors(
             colour=rows[:, :3],
             contrast=rows[:, 3],
-            sharpness=rows[:, 4],
+            gradient=rows[:, 4],
             step=rows[:, 5],
+            change=rows[:, 6],
             thumbnails=np.stack(self._thumbnails),
         )

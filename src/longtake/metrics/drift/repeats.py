@@ -1,6 +1,7 @@
 """Where a video stands still, and where it shows again what it has shown."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64
@@ -137,7 +138,7 @@ def _left(thumbnails: Float[np.ndarray, "t d"], start: int, lag: int, close: flo
 def _close_gaps(flags: Bool[np.ndarray, "t"], longest: int) -> None:
     """Fill short gaps between runs, in place."""
     ends = _runs(flags)
-    for (_, a), (b, _) in zip(ends, ends[1:], strict=False):
+    for (_, a), (b, _) in pairwise(ends):
         if b - a <= longest:
             flags[a:b] = True
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64
@@ -94,7 +95,7 @@ def seam_score(
     random = np.random.default_rng(0)
     draws = random.choice(values, (DRAWS, len(values))).mean(1)
     low, high = np.quantile(draws, (0.025, 0.975))
-    apart = {b - a for a, b in zip(judged, judged[1:], strict=False)}
+    apart = {b - a for a, b in pairwise(judged)}
     return Seams(
         borders=tuple(judged),
         ratio=math.exp(values.mean()),

@@ -1,14 +1,15 @@
 """What a video's numbers amount to: findings in sentences, the gravest first."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool
 
-from longtake.metrics.drift.descriptors import Descriptors
+from longtake.metrics.drift.descriptors import CALM, Descriptors
 from longtake.metrics.drift.repeats import Freeze, Loop, freezes, loops
 from longtake.metrics.drift.seams import (
     Seams,
@@ -34,13 +35,13 @@ VISIBLE = {
     "sharpness": math.log(1.25),
     "motion": math.log(2),
 }
-"""A change from first to last frame that is worth a sentence: 10 levels, a quarter, double or half."""
+"""A change from first to last frame that is worth a sentence: 10 levels, a quarter, double."""
 
 CHANNELS = ("red", "green", "blue")
 SEAM = 1.15
-CALM = 1e-4
 OF_RANGE = 0.25
 CUTS_SHOWN = 4
+NEAR = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,18 +99,19 @@ def measure(video: Descriptors, chunk: int | None = None, first: int | None = No
     rise = surprise(jumps(video.thumbnails))
     ends = {at for run in held for at in (run.start, run.start + run.frames)}
     joints = {loop.start + i * loop.period for loop in again for i in range(_times(loop))}
-    explained = {at + near for at in ends | joints for near in (-1, 0, 1)}
+    explained = {at + near for at in ends | joints for near in range(-NEAR, NEAR + 1)}
     plain = rise.copy()
     plain[sorted(at for at in explained if 0 <= at < len(rise))] = 0
     if chunk is None:
         seams = find_borders(plain)
     else:
         seams = seam_score(rise, borders_every(chunk, len(video), first))
-    at_border = {b + near for b in (seams.borders if seams else ()) for near in (-1, 0, 1)}
+    borders = seams.borders if seams else ()
+    at_border = {border + near for border in borders for near in range(-NEAR, NEAR + 1)}
     jumped = tuple(t for t in cuts(plain, video.step) if t not in at_border)
     return Measures(
         frames=len(video),
-        trends=trends(video, frozen),
+        trends=trends(video, frozen, jumped),
         freezes=held,
         loops=again,
         seams=seams,
@@ -117,17 +119,24 @@ def measure(video: Descriptors, chunk: int | None = None, first: int | None = No
     )
 
 
-def trends(video: Descriptors, frozen: Bool[np.ndarray, "t"]) -> dict[str, Trend]:
-    """The line of each measure; motion without frames that stand still."""
-    if len(video) < 2 * LEAST_POINTS:
+def trends(
+    video: Descriptors, frozen: Bool[np.ndarray, "t"], cut: Sequence[int] = ()
+) -> dict[str, Trend]:
+    """The line of each measure within the longest stretch between cuts.
+
+    Motion is taken without frames that stand still. A stretch under 32 frames has no line.
+    """
+    ends = [0, *cut, len(video)]
+    start, stop = max(pairwise(ends), key=lambda pair: pair[1] - pair[0])
+    frames = np.arange(start, stop)
+    if len(frames) < 2 * LEAST_POINTS:
         return {}
-    frames = np.arange(len(video))
-    lines = {name: trend(video.colour[:, i], frames) for i, name in enumerate(CHANNELS)}
-    lines["contrast"] = trend(_log(video.contrast), frames)
-    lines["sharpness"] = trend(_log(video.sharpness), frames)
-    moving = frames[1:][~frozen[1:]]
+    lines = {name: trend(video.colour[frames, i], frames) for i, name in enumerate(CHANNELS)}
+    for name, values in (("contrast", video.contrast), ("sharpness", video.sharpness)):
+        lines[name] = trend(np.log(values[frames] + CALM), frames)
+    moving = frames[1:][~frozen[frames[1:]]]
     if len(moving) >= LEAST_POINTS:
-        lines["motion"] = trend(_log(video.step[moving]), moving)
+        lines["motion"] = trend(np.log(video.motion[moving] + CALM), moving)
     return lines
 
 
@@ -272,7 +281,3 @@ def _mask(runs: tuple[Freeze, ...], frames: int) -> Bool[np.ndarray, "t"]:
     for run in runs:
         frozen[run.start : run.start + run.frames] = True
     return frozen
-
-
-def _log(values: Float64[np.ndarray, "n"]) -> Float64[np.ndarray, "n"]:
-    return np.log(values + CALM)
