@@ -171,10 +171,13 @@ AVERAGED_MIDDLE = "model_ema.diffusion_modelmiddle_block0in_layers0bias"
         (without(MIDDLE), f"'{AVERAGED_MIDDLE}' is the average of no weight"),
         (without(AVERAGED_MIDDLE), f"lacks 1 averages, the first is '{AVERAGED_MIDDLE}'"),
         (with_one_more("lora.weight"), "'lora.weight' is no weight of an official LVDM model"),
-        (with_one_more("first_stage_model.extra.weight"), "autoencoder: 'extra.weight' is no"),
+        (
+            with_one_more("first_stage_model.extra.weight"),
+            "autoencoder: the checkpoint has the unknown weights extra.weight;",
+        ),
         (
             without("first_stage_model.decoder.conv_out.conv.bias"),
-            "autoencoder: 1 of the official LVDM autoencoder's 68 weights are missing, decoder",
+            "autoencoder: the checkpoint lacks weights decoder.conv_out.conv.bias;",
         ),
         (lambda state: state | {"betas": state["betas"] * 2}, "its 1000 betas go from 0.003 "),
     ],

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from longtake.cli import data, make, show
+from longtake.cli import convert, data, judge, make, show
 
 INTERRUPTED = 130
 
@@ -19,7 +19,8 @@ app = typer.Typer(
 app.command("fit")(make.fit)
 app.command("generate")(make.generate)
 app.command("reconstruct")(make.reconstruct)
-app.add_typer(make.convert, name="convert")
+app.command("evaluate")(judge.evaluate)
+app.add_typer(convert.app, name="convert")
 app.command("inspect")(show.inspect)
 app.add_typer(data.app, name="data")
 app.command("doctor")(show.doctor)

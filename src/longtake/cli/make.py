@@ -1,9 +1,9 @@
-"""Commands that make something: train, sample, reconstruct, convert."""
+"""Commands that make something: train, sample, reconstruct."""
 
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -145,46 +145,3 @@ def _below(out: Path, video: Path, source: Path) -> Path:
     place = (out / inside).with_suffix(".mp4")
     place.parent.mkdir(parents=True, exist_ok=True)
     return place
-
-
-convert = typer.Typer(help="Bring official weights in; join models.", no_args_is_help=True)
-
-
-@convert.command("lvdm")
-def convert_lvdm(
-    checkpoint: Annotated[Path, typer.Argument(help="official .ckpt")],
-    config: Annotated[Path, typer.Option(help="official .yaml of the model")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="model folder to write")],
-    raw: Annotated[bool, typer.Option(help="raw weights instead of their average (EMA)")] = False,
-    between: Annotated[
-        Path | None, typer.Option(help="official .ckpt of the interpolation model")
-    ] = None,
-    between_config: Annotated[Path | None, typer.Option(help="its .yaml")] = None,
-    overwrite: Overwrite = False,
-) -> None:
-    """Convert official LVDM checkpoints: autoencoder, short, prediction, interpolation."""
-    from longtake.export.from_lvdm import convert_lvdm_folder
-
-    if (between is None) != (between_config is None):
-        raise ValueError("--between and --between-config belong together: give both or neither")
-    second = (between, between_config) if between and between_config else None
-    convert_lvdm_folder(checkpoint, config, out, raw=raw, between=second, overwrite=overwrite)
-    print(f"{out}: ready")
-
-
-@convert.command("join")
-def convert_join(
-    models: Annotated[list[str], typer.Argument(help="models; a later one adds what is missing")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="model folder to write")],
-    half: Annotated[bool, typer.Option("--half", help="store float16 weights")] = False,
-    overwrite: Overwrite = False,
-) -> None:
-    """Join models that share an autoencoder, such as a prediction and an interpolation model."""
-    import torch
-
-    from longtake.model import VideoModel
-
-    opened: list[Any] = [VideoModel.from_pretrained(model) for model in models]
-    joined = opened[0].joined(*opened[1:])
-    joined.save_pretrained(out, overwrite=overwrite, dtype=torch.float16 if half else None)
-    print(f"{out}: ready")

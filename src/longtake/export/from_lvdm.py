@@ -15,6 +15,7 @@ from longtake.diffusion.schedule import ScaledLinear
 from longtake.export import lvdm_autoencoder_keys, lvdm_unet_keys
 from longtake.export.official_config import OfficialModel, read_official
 from longtake.export.torch_file import read_state_dict
+from longtake.export.weights import filled
 from longtake.latents import Standardisation
 from longtake.model import ModelIndex, VideoModel
 from longtake.rollout import Autoregressive, Hierarchical
@@ -168,7 +169,7 @@ def _autoencoder(official: OfficialModel, state: Mapping[str, Tensor]) -> Any:
         weights = lvdm_autoencoder_keys.from_official(state, official.autoencoder)
     except ValueError as error:
         raise CheckpointError(f"autoencoder: {error}") from error
-    return _filled(official.autoencoder, weights)
+    return filled(official.autoencoder, weights)
 
 
 def _unet(settings: VolumeUNetConfig, state: Mapping[str, Tensor]) -> VolumeUNet:
@@ -176,15 +177,7 @@ def _unet(settings: VolumeUNetConfig, state: Mapping[str, Tensor]) -> VolumeUNet
         weights = lvdm_unet_keys.from_official(state, settings)
     except ValueError as error:
         raise CheckpointError(f"UNet: {error}") from error
-    return _filled(settings, weights)
-
-
-def _filled(settings: Any, weights: Mapping[str, Tensor]) -> Any:
-    """The network with the weights as they are: none is copied, none is drawn first."""
-    with torch.device("meta"):
-        module = settings.build()
-    module.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
-    return module.eval()
+    return filled(settings, weights)
 
 
 def _lacks_average(official: OfficialModel, state: Mapping[str, Tensor]) -> bool:

@@ -1,12 +1,11 @@
 """Names of the official LVDM 3D autoencoder's weights, and ours."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
-import torch
 from torch import Tensor
 
 from longtake.autoencoders.volume import VolumeAutoencoder, VolumeAutoencoderConfig
-from longtake.config import nearest
+from longtake.export.weights import check_weights, empty, shapes_of
 from longtake.nn.same_conv import SameConv, SameConvTranspose
 
 TRAINING = "loss."
@@ -41,7 +40,11 @@ def rename(key: str, config: VolumeAutoencoderConfig) -> str:
     Raises:
         ValueError: the official autoencoder has no such weight.
     """
-    return _rename(key, _inverse(official_names(_meta(config))))
+    names = {official: ours for ours, official in official_names(empty(config)).items()}
+    ours = names.get(_first_name(key, names))
+    if ours is None:
+        raise ValueError(f"{key!r} is no weight of the official LVDM autoencoder of this config")
+    return ours
 
 
 def from_official(
@@ -50,32 +53,22 @@ def from_official(
     """An official autoencoder's state dict as ``VolumeAutoencoder`` loads it.
 
     Raises:
-        ValueError: a weight is unknown or missing, or has another shape than the config says.
+        ValueError: a weight is missing, unknown or of another shape; the message names it.
     """
-    model = _meta(config)
-    names = official_names(model)
-    inverse = _inverse(names)
-    ours = {
-        _rename(key, inverse): value for key, value in state.items() if not key.startswith(TRAINING)
+    names, shapes = official_names(empty(config)), shapes_of(config)
+    expected = {official: shapes[ours] for ours, official in names.items()}
+    given = {
+        _first_name(key, expected): value
+        for key, value in state.items()
+        if not key.startswith(TRAINING)
     }
-    missing = [official for name, official in names.items() if name not in ours]
-    if missing:
-        raise ValueError(
-            f"{len(missing)} of the official LVDM autoencoder's {len(names)} weights are missing, "
-            f"{', '.join(missing[:3])} among them; give its whole state dict"
-        )
-    for name, wanted in model.state_dict().items():
-        if ours[name].shape != wanted.shape:
-            raise ValueError(
-                f"{names[name]} has shape {tuple(ours[name].shape)}, the config asks for "
-                f"{tuple(wanted.shape)}; give the config that the weights were trained with"
-            )
-    return ours
+    check_weights(given, expected)
+    return {ours: given[official] for ours, official in names.items()}
 
 
 def to_official(state: Mapping[str, Tensor], config: VolumeAutoencoderConfig) -> dict[str, Tensor]:
     """``VolumeAutoencoder``'s state dict as the official code loads it, second names included."""
-    names = official_names(_meta(config))
+    names = official_names(empty(config))
     official = {names[name]: value for name, value in state.items()}
     second = {_alias(key): value for key, value in official.items() if _alias(key)}
     return official | second
@@ -111,26 +104,7 @@ def _alias(official: str) -> str:
     return "" if stem == official else f"{stem}.weight"
 
 
-def _inverse(names: Mapping[str, str]) -> dict[str, str]:
-    """Our name of every official one, second names included."""
-    inverse = {official: ours for ours, official in names.items()}
-    second = {_alias(official): ours for official, ours in inverse.items() if _alias(official)}
-    return inverse | second
-
-
-def _rename(key: str, inverse: Mapping[str, str]) -> str:
-    if key not in inverse:
-        raise ValueError(
-            f"{key!r} is no weight of the official LVDM autoencoder; {_near(key, inverse)}"
-        )
-    return inverse[key]
-
-
-def _near(key: str, inverse: Mapping[str, str]) -> str:
-    near = nearest(key, [*inverse])
-    return near if near.startswith("did") else "give the weights of this config alone"
-
-
-def _meta(config: VolumeAutoencoderConfig) -> VolumeAutoencoder:
-    with torch.device("meta"):
-        return config.build()
+def _first_name(key: str, names: Container[str]) -> str:
+    """The name under which a weight stands among all, given either of the names it may have."""
+    first = f"{key.removesuffix('weight')}conv.weight"
+    return first if key not in names and first in names else key

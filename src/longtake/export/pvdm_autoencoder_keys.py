@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from longtake.autoencoders.triplane import TriplaneAutoencoder, TriplaneAutoencoderConfig
-from longtake.config import nearest
+from longtake.export.weights import check_weights, empty
 from longtake.nn.space_time import space_scales, time_frequencies
 
 WRAPPER = "module."
@@ -43,7 +43,10 @@ def rename(key: str, config: TriplaneAutoencoderConfig) -> str:
     Raises:
         ValueError: the official autoencoder has no such weight.
     """
-    return _rename(key, _inverse(official_names(_meta(config))))
+    names = {official: ours for ours, official in official_names(empty(config)).items()}
+    if key not in names:
+        raise ValueError(f"{key!r} is no weight of the official PVDM autoencoder of this config")
+    return names[key]
 
 
 def from_official(
@@ -54,35 +57,27 @@ def from_official(
     Frequencies that the official code keeps beside its weights are constants here and not read.
 
     Raises:
-        ValueError: a weight is unknown or missing, or has another shape than the config says.
+        ValueError: a weight is missing, unknown or of another shape; the message names it.
     """
-    model = _meta(config)
-    names = official_names(model)
-    inverse, fixed = _inverse(names), constants(config)
+    model, fixed = empty(config), constants(config)
+    names, ours = official_names(model), model.state_dict()
     bare = {key.removeprefix(WRAPPER): value for key, value in state.items()}
-    ours = {_rename(key, inverse): value for key, value in bare.items() if key not in fixed}
-    missing = [official for name, official in names.items() if name not in ours]
-    if missing:
-        raise ValueError(
-            f"{len(missing)} of the official PVDM autoencoder's {len(names)} weights are missing, "
-            f"{', '.join(missing[:3])} among them; give its whole state dict"
-        )
-    for name, wanted in model.state_dict().items():
-        shape = _official_view(names[name], wanted).shape
-        if ours[name].shape != shape:
-            raise ValueError(
-                f"{names[name]} has shape {tuple(ours[name].shape)}, the config asks for "
-                f"{tuple(shape)}; give the config that the weights were trained with"
-            )
-        ours[name] = ours[name].view(wanted.shape)
-    return ours
+    given = {key: value for key, value in bare.items() if key not in fixed}
+    check_weights(
+        given,
+        {
+            official: tuple(_official_view(official, ours[name]).shape)
+            for name, official in names.items()
+        },
+    )
+    return {name: given[official].view(ours[name].shape) for name, official in names.items()}
 
 
 def to_official(
     state: Mapping[str, Tensor], config: TriplaneAutoencoderConfig
 ) -> dict[str, Tensor]:
     """``TriplaneAutoencoder``'s state dict as the official code loads it, constants included."""
-    names = official_names(_meta(config))
+    names = official_names(empty(config))
     weights = {names[name]: _official_view(names[name], value) for name, value in state.items()}
     return weights | constants(config)
 
@@ -124,20 +119,3 @@ def _official_view(official: str, value: Tensor) -> Tensor:
     """Give a matrix that is a 1x1 convolution officially its two axes of length 1."""
     is_convolution = official.startswith(("pre_", "post_")) and official.endswith(".weight")
     return value[:, :, None, None] if is_convolution else value
-
-
-def _inverse(names: Mapping[str, str]) -> dict[str, str]:
-    return {official: ours for ours, official in names.items()}
-
-
-def _rename(key: str, inverse: Mapping[str, str]) -> str:
-    if key not in inverse:
-        near = nearest(key, [*inverse])
-        advice = near if near.startswith("did") else "give the weights of this config alone"
-        raise ValueError(f"{key!r} is no weight of the official PVDM autoencoder; {advice}")
-    return inverse[key]
-
-
-def _meta(config: TriplaneAutoencoderConfig) -> TriplaneAutoencoder:
-    with torch.device("meta"):
-        return config.build()

@@ -1,4 +1,4 @@
-"""What name maps of weights share: a network's shapes, and a check against them."""
+"""What name maps of weights share: a network's shapes, a check against them, filling it."""
 
 from collections.abc import Mapping, Set
 from functools import lru_cache
@@ -15,6 +15,19 @@ Shapes = Mapping[str, tuple[int, ...]]
 def shapes_of(config: Config) -> dict[str, tuple[int, ...]]:
     """Shapes of the weights of a config's network, by our name; nothing is allocated."""
     return _shapes_of(type(config), config.model_dump_json())
+
+
+def empty(config: Any) -> Any:
+    """The network of a config, with no memory for its weights."""
+    with torch.device("meta"):
+        return config.build()
+
+
+def filled(config: Any, weights: Mapping[str, Tensor]) -> Any:
+    """The network with the weights as they are, in float32: none is copied, none is drawn."""
+    network = empty(config)
+    network.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
+    return network.eval()
 
 
 def check_weights(state: Mapping[str, Tensor], expected: Shapes) -> None:
@@ -35,8 +48,7 @@ def check_weights(state: Mapping[str, Tensor], expected: Shapes) -> None:
 
 @lru_cache(maxsize=8)
 def _shapes_of(kind: Any, settings: str) -> dict[str, tuple[int, ...]]:
-    with torch.device("meta"):
-        state = kind.model_validate_json(settings).build().state_dict()
+    state = empty(kind.model_validate_json(settings)).state_dict()
     return {name: tuple(value.shape) for name, value in state.items()}
 
 
@@ -46,5 +58,5 @@ def _refuse(fault: str, names: Set[str]) -> None:
         more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
         raise ValueError(
             f"the checkpoint {fault} weights {', '.join(shown[:3])}{more}; check that the "
-            "network's config is the one it was trained with"
+            "network is whole, and of the sizes that its config says"
         )

@@ -1,0 +1,91 @@
+"""Commands that bring weights in, and join models."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what stands there")]
+
+app = typer.Typer(help="Bring official weights in; join models.", no_args_is_help=True)
+
+
+@app.command("lvdm")
+def lvdm(
+    checkpoint: Annotated[Path, typer.Argument(help="official .ckpt")],
+    config: Annotated[Path, typer.Option(help="official .yaml of the model")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="model folder to write")],
+    raw: Annotated[bool, typer.Option(help="raw weights instead of their average (EMA)")] = False,
+    between: Annotated[
+        Path | None, typer.Option(help="official .ckpt of the interpolation model")
+    ] = None,
+    between_config: Annotated[Path | None, typer.Option(help="its .yaml")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert official LVDM checkpoints: autoencoder, short, prediction, interpolation."""
+    from longtake.export.from_lvdm import convert_lvdm_folder
+
+    if (between is None) != (between_config is None):
+        raise ValueError("--between and --between-config belong together: give both or neither")
+    second = (between, between_config) if between and between_config else None
+    convert_lvdm_folder(checkpoint, config, out, raw=raw, between=second, overwrite=overwrite)
+    print(f"{out}: ready")
+
+
+@app.command("pvdm")
+def pvdm(
+    out: Annotated[Path, typer.Option("--out", "-o", help="model folder to write")],
+    autoencoder: Annotated[
+        Path | None, typer.Option(help="official .pth of the autoencoder, as model_last.pth")
+    ] = None,
+    denoiser: Annotated[
+        Path | None, typer.Option(help="official .pth of the UNet, as ema_model_850000.pth")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="model to take the autoencoder from, for a denoiser alone")
+    ] = None,
+    averaged: Annotated[
+        bool | None,
+        typer.Option("--averaged/--raw", help="what the denoiser's weights are; told by the name"),
+    ] = None,
+    heads: Annotated[int, typer.Option(min=1, help="of the UNet's attention")] = 8,
+    fps: Annotated[
+        float | None, typer.Option(help="frames a second; the model's own, or 25")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert official PVDM weights: autoencoder, UNet, or both."""
+    from longtake.export.from_pvdm import read_pvdm
+    from longtake.model import VideoModel
+
+    converted = read_pvdm(
+        autoencoder=autoencoder,
+        denoiser=denoiser,
+        model=None if model is None else VideoModel.from_pretrained(model),
+        averaged=averaged,
+        heads=heads,
+        fps=fps,
+    )
+    converted.save_pretrained(out, overwrite=overwrite)
+    weights = "averaged (EMA)" if converted.index.averaged else "raw"
+    told = "the file's name" if averaged is None else "you"
+    note = f"; its denoiser's weights are {weights}, as {told} said" if denoiser else ""
+    print(f"{out}: ready{note}")
+
+
+@app.command("join")
+def join(
+    models: Annotated[list[str], typer.Argument(help="models; a later one adds what is missing")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="model folder to write")],
+    half: Annotated[bool, typer.Option("--half", help="store float16 weights")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Join models that share an autoencoder, such as a prediction and an interpolation model."""
+    import torch
+
+    from longtake.model import VideoModel
+
+    opened: list[Any] = [VideoModel.from_pretrained(model) for model in models]
+    joined = opened[0].joined(*opened[1:])
+    joined.save_pretrained(out, overwrite=overwrite, dtype=torch.float16 if half else None)
+    print(f"{out}: ready")
