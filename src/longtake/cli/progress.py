@@ -60,6 +60,21 @@ def training(
         yield report, cached
 
 
+@contextmanager
+def stages(shown: bool = True) -> Generator[Callable[[str, int, int], None]]:
+    """A bar for each thing that is done with clips, as it begins."""
+    with _bar("{task.fields[rate]:.1f}/s", shown) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=None, rate=0.0)
+            task = bar.tasks[tasks[stage]]
+            bar.update(task.id, completed=done, total=total, rate=task.speed or 0.0)
+
+        yield report
+
+
 def _bar(rate: str, shown: bool = True) -> Progress:
     console = Console(stderr=True)
     return Progress(

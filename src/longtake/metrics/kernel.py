@@ -26,14 +26,15 @@ def kvd(real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"]) -> float:
 
 def _mean_of_pairs(x: Float64[Tensor, "n d"]) -> float:
     """Mean of the kernel over pairs of different clips."""
-    itself = _kernel((x * x).sum(1), x.shape[1]).sum()
+    itself = cubic_kernel((x * x).sum(1), x.shape[1]).sum()
     return (_sum(x, x) - float(itself)) / (len(x) * (len(x) - 1))
 
 
 def _sum(x: Float64[Tensor, "n d"], y: Float64[Tensor, "m d"]) -> float:
-    blocks = [_kernel(rows @ y.T, x.shape[1]).sum() for rows in x.split(ROWS)]
+    blocks = [cubic_kernel(rows @ y.T, x.shape[1]).sum() for rows in x.split(ROWS)]
     return float(torch.stack(blocks).sum())
 
 
-def _kernel(products: Float64[Tensor, "..."], width: int) -> Float64[Tensor, "..."]:
+def cubic_kernel(products: Float64[Tensor, "..."], width: int) -> Float64[Tensor, "..."]:
+    """Of clips whose features of so many numbers have these scalar products."""
     return (products / width + 1) ** 3

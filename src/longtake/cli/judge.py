@@ -1,0 +1,129 @@
+"""The command that judges: real videos against generated ones, under a protocol."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from longtake.cli import arguments
+
+CHANGE = re.compile(r"^([a-z_]+)(\.[a-z_]+)*=")
+
+
+def evaluate(  # noqa: PLR0913
+    sides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[REAL] FAKE [A.B=VALUE]...",
+            help="two sides, or a model; settings of the protocol, or of a model's sampling",
+            show_default=False,
+        ),
+    ] = None,
+    protocol: Annotated[str, typer.Option(help="--protocols lists them")] = "longtake",
+    n: Annotated[
+        int | None, typer.Option("--n", min=2, help="clips a side; the protocol's own")
+    ] = None,
+    metrics: Annotated[str, typer.Option(help="by name, with commas")] = "fvd,kvd",
+    json: Annotated[Path | None, typer.Option(help="file to write the result to")] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="show result files side by side")
+    ] = False,
+    protocols: Annotated[bool, typer.Option("--protocols", help="list protocols")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="of clips, starts and samples")] = 0,
+    floor: Annotated[
+        bool, typer.Option(help="measure real clips against other real ones too")
+    ] = True,
+    limit: Annotated[bool, typer.Option("--limit", help="FVD for ever more clips")] = False,
+    keep: Annotated[Path | None, typer.Option(help="folder to keep a model's videos in")] = None,
+    label: Annotated[str | None, typer.Option(help="class of a model's videos")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="clips at once")] = 8,
+    weights: Annotated[Path | None, typer.Option(help="file of the feature network")] = None,
+    cache: Annotated[Path | None, typer.Option(help="folder of kept features")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ... or auto")] = "auto",
+) -> None:
+    """Measure generated videos against real ones: FVD and KVD with interval and floor.
+
+    A side is a folder of videos or of folders of frames, an array file (.npy, .npz, .safetensors),
+    a data set (ucf101:train:FOLDER), an embedded world (sky:test:64) or a model. A model of an
+    embedded world needs no REAL. Features are kept, so the same command goes on where it stopped.
+    """
+    names = sides or []
+    if protocols:
+        _list_protocols()
+        return
+    if compare:
+        _compare([Path(name) for name in names])
+        return
+    if json is not None and json.exists() and not overwrite:
+        raise ValueError(f"{json} exists; choose another place or pass --overwrite")
+
+    from dataclasses import replace
+
+    from longtake.cli.progress import stages
+    from longtake.cli.tables import print_result
+    from longtake.distributed import join
+    from longtake.evaluation.evaluate import Work
+    from longtake.evaluation.evaluate import evaluate as measure
+    from longtake.evaluation.opening import ModelUse, open_sides
+    from longtake.evaluation.scores import named
+    from longtake.metrics.features import FeatureCache, default_cache
+    from longtake.metrics.protocols import protocol as ready
+
+    wanted = named(metrics)
+    of_protocol, of_sampling = _changes(names)
+    chosen = ready(protocol, of_protocol, n)
+    use = ModelUse(changes=of_sampling, label=label, batch=batch, seed=seed, keep=keep)
+    with join() as world:
+        if device != "auto":
+            world = replace(world, device=arguments.device(device))
+        real, generated = open_sides(_sides(names), chosen, use, world)
+        with stages(world.main) as report:
+            work = Work(
+                world=world,
+                cache=FeatureCache(folder=cache or default_cache()),
+                batch=batch,
+                weights=None if weights is None else str(weights),
+                floor=floor,
+                limit=limit,
+                seed=seed,
+                report=report,
+            )
+            result = measure(real, generated, chosen, wanted, work)
+    if world.main:
+        if json is not None:
+            result.write(json)
+        print_result(result)
+
+
+def _changes(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Settings of the protocol, and settings of a model's sampling."""
+    from longtake.model import Sampling
+
+    changes = [name for name in names if CHANGE.match(name)]
+    of_sampling = [c for c in changes if re.split(r"[.=]", c)[0] in Sampling.model_fields]
+    return [c for c in changes if c not in of_sampling], of_sampling
+
+
+def _sides(names: Sequence[str]) -> list[str]:
+    return [name for name in names if not CHANGE.match(name)]
+
+
+def _list_protocols() -> None:
+    from longtake.metrics.protocols import ABOUT, READY
+
+    for name, protocol in READY.items():
+        print(f"{name:<18} {protocol.hash}  {ABOUT[name]}")
+
+
+def _compare(paths: Sequence[Path]) -> None:
+    from longtake.cli.tables import print_comparison
+    from longtake.evaluation.result import Result, check_comparable
+
+    if len(paths) < 2:
+        raise ValueError(f"--compare needs at least two result files, got {len(paths)}")
+    results = [Result.read(path) for path in paths]
+    check_comparable(results, [str(path) for path in paths])
+    print_comparison(results, [path.stem for path in paths])

@@ -1,0 +1,93 @@
+"""Results of evaluations as tables on the terminal."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from longtake.evaluation.result import Result, Score, SideRecord
+
+
+def print_result(result: "Result") -> None:
+    """One result: protocol, sides, scores, and what to know before quoting them."""
+    protocol = result.protocol
+    print(f"protocol   {protocol.name} {result.protocol_hash}, n {protocol.n}, seed {result.seed}")
+    if result.changed:
+        shown = ", ".join(f"{key}={value}" for key, value in result.changed.items())
+        print(f"           not the protocol of that name: {shown}; compares only with its like")
+    print(f"real       {_side(result.real)}")
+    print(f"generated  {_side(result.generated)}")
+    table = _table("metric", "value", "deviation", "95 % interval", "real against real")
+    limited = any(score.limit is not None for score in result.scores.values())
+    if limited:
+        table.add_column("limit", justify="right")
+    for name, score in result.scores.items():
+        cells = [name.upper(), _number(score.value), _number(score.deviation), _interval(score)]
+        cells += [_number(score.floor), *([_number(score.limit)] if limited else [])]
+        table.add_row(*cells)
+    Console(soft_wrap=True).print(table)
+    reasons = dict.fromkeys(s.no_floor for s in result.scores.values() if s.no_floor)
+    for reason in reasons:
+        print(f"no real against real: {reason}")
+
+
+def print_comparison(results: Sequence["Result"], names: Sequence[str]) -> None:
+    """Results of one protocol, a row each."""
+    first = results[0]
+    print(f"protocol   {first.protocol.name} {first.protocol_hash}, n {first.protocol.n}")
+    print(f"real       {_side(first.real)}")
+    metrics = list(dict.fromkeys(name for result in results for name in result.scores))
+    table = _table("result", "generated", *(name.upper() for name in metrics))
+    floors = {name: "-" for name in metrics}
+    for name, result in zip(names, results, strict=True):
+        scores = {metric: result.scores.get(metric) for metric in metrics}
+        cells = [
+            f"{_number(s.value)} ± {_number(s.deviation)}" if s else "-" for s in scores.values()
+        ]
+        table.add_row(name, result.generated.name, *cells)
+        floors |= {m: _number(s.floor) for m, s in scores.items() if s and s.floor is not None}
+    table.add_row("real against real", first.real.name, *floors.values())
+    Console(soft_wrap=True).print(table)
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=box.SIMPLE)
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _side(side: "SideRecord") -> str:
+    parts = [side.name, f"{side.videos} videos"]
+    if side.height:
+        parts.append(f"{side.height} x {side.width}")
+    if side.skipped:
+        parts.append(f"{side.skipped} skipped")
+    if side.about:
+        sampler = side.about["sampling"]["sampler"]
+        first, last = side.about["seeds"]
+        parts += [
+            f"model {side.about['model']}",
+            "averaged weights" if side.about["averaged"] else "raw weights",
+            f"{sampler['kind']} {sampler.get('steps', '')}".strip(),
+            f"seeds {first} to {last}",
+        ]
+    return ", ".join(parts)
+
+
+def _interval(score: "Score") -> str:
+    if score.low is None or score.high is None:
+        return "-"
+    return f"{_number(score.low)} to {_number(score.high)}"
+
+
+def _spread(score: "Score | None") -> str:
+    return "-" if score is None else f"{_number(score.value)} ± {_number(score.deviation)}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}" if abs(value) < 1000 else f"{value:.1f}"

@@ -1,0 +1,1 @@
+"""Real videos against generated ones: numbers that say how they came about."""

@@ -1,0 +1,130 @@
+"""Metrics as evaluations know them: a name, and a function from features to a score."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol as Interface
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from longtake.config import ConfigError, nearest
+from longtake.evaluation.result import Score
+from longtake.metrics.frechet import fvd
+from longtake.metrics.kernel import kvd
+from longtake.metrics.kernel_interval import kvd_deviation
+from longtake.metrics.statistics import FeatureSums
+from longtake.metrics.uncertainty import NORMAL_95, fvd_interval, fvd_limit
+
+PARTS = 20
+"""That an interval leaves out in turn."""
+
+Rows = Float[Tensor, "_ d"]
+
+
+class Features(Interface):
+    """What a metric may ask an evaluation for; all is computed once."""
+
+    def real(self, draw: int = 0) -> Rows:
+        """Features of the protocol's n real clips, of one of its draws."""
+        ...
+
+    def generated(self) -> Rows:
+        """Features of the n generated clips."""
+        ...
+
+    def held_out(self) -> Rows | str:
+        """Features of n real clips of videos that are not in draw 0; or why there are none."""
+        ...
+
+    @property
+    def draws(self) -> int:
+        """Of the real side."""
+        ...
+
+    @property
+    def limit(self) -> bool:
+        """Whether limits for ever more clips are asked for."""
+        ...
+
+
+def fvd_score(features: Features) -> Score:
+    """Frechet distance, with its interval, its floor and, where asked for, its limit."""
+    values = _over_draws(features, fvd)
+    generated = features.generated()
+    sums = [[FeatureSums.of(p) for p in _parts(rows)] for rows in (features.real(), generated)]
+    score = _score(values, fvd_interval(*sums).deviation, least=0.0)
+    limit = None
+    if features.limit:
+        limit = fvd_limit(features.real(), generated, clips=_counts(generated)).limit
+    return _with_floor(score, features, fvd).model_copy(update={"limit": limit})
+
+
+def kvd_score(features: Features) -> Score:
+    """Kernel distance, with its interval and floor; unbiased, so it needs no limit."""
+    values = _over_draws(features, kvd)
+    deviation = kvd_deviation(_parts(features.real()), _parts(features.generated()))
+    return _with_floor(_score(values, deviation, least=None), features, kvd)
+
+
+SCORES: Mapping[str, Callable[[Features], Score]] = {"fvd": fvd_score, "kvd": kvd_score}
+
+
+def named(metrics: str) -> list[str]:
+    """Names of metrics from ``fvd,kvd``.
+
+    Raises:
+        ConfigError: there is no such metric.
+    """
+    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    for name in names or [""]:
+        if name not in SCORES:
+            raise ConfigError(f"there is no metric {name!r}; {nearest(name, list(SCORES))}")
+    return list(dict.fromkeys(names))
+
+
+def _over_draws(features: Features, distance: Callable[[Tensor, Tensor], float]) -> list[float]:
+    generated = features.generated()
+    return [distance(features.real(draw), generated) for draw in range(features.draws)]
+
+
+def _score(values: Sequence[float], deviation: float, least: float | None) -> Score:
+    """The mean over draws; its interval is that of the clips, whatever the draws."""
+    every = torch.tensor(values, dtype=torch.float64)
+    value, several = float(every.mean()), len(values) > 1
+    low = value - NORMAL_95 * deviation
+    return Score(
+        value=value,
+        deviation=float(every.std()) if several else deviation,
+        low=low if least is None else max(low, least),
+        high=value + NORMAL_95 * deviation,
+        draws=tuple(values) if several else (),
+    )
+
+
+def _with_floor(
+    score: Score, features: Features, distance: Callable[[Tensor, Tensor], float]
+) -> Score:
+    others = features.held_out()
+    if isinstance(others, str):
+        return score.model_copy(update={"no_floor": others})
+    return score.model_copy(update={"floor": distance(features.real(), others)})
+
+
+def _parts(rows: Rows) -> list[Rows]:
+    """Equal parts, as far as that goes: a clip a part where there are few."""
+    return list(torch.tensor_split(rows, min(PARTS, len(rows))))
+
+
+def _counts(rows: Rows) -> list[int]:
+    """Numbers of clips from half of them on, all above the number of features.
+
+    Raises:
+        ValueError: there are too few clips for a line.
+    """
+    clips, width = rows.shape
+    if clips < 4 * width:
+        raise ValueError(
+            f"--limit extrapolates from numbers of clips well above the {width} features, so it "
+            f"needs n of at least {4 * width}, got {clips}"
+        )
+    return [clips * eighths // 8 for eighths in range(4, 9)]

@@ -1,0 +1,63 @@
+"""Features of a network that was never trained: to try commands out where no weights are at hand.
+
+They tell clips apart, and a distance of such features falls as videos come near to each other, but
+it compares with no number of any paper.
+"""
+
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from longtake.config import Config
+from longtake.noise import generator
+
+
+class RandomFeaturesConfig(Config):
+    """Three convolutions with drawn weights.
+
+    Attributes:
+        width: how many numbers describe a clip.
+        seed: of the weights.
+    """
+
+    kind: Literal["random_features"] = "random_features"
+    width: Annotated[int, Ge(1)] = 64
+    seed: int = 0
+
+    def build(self) -> "RandomFeatures":
+        """The network; the same weights on any machine."""
+        return RandomFeatures(self)
+
+
+class RandomFeatures(nn.Module):
+    """Built by ``RandomFeaturesConfig``. It is frozen, and the same in every mode."""
+
+    def __init__(self, config: RandomFeaturesConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.layers = nn.Sequential(
+            nn.Conv3d(3, 16, (3, 7, 7), (2, 4, 4), (1, 3, 3)),
+            nn.ReLU(),
+            nn.Conv3d(16, 32, 3, 2, 1),
+            nn.ReLU(),
+            nn.Conv3d(32, config.width, 3, 2, 1),
+        )
+        random = generator(config.seed, "random features")
+        for weight in self.parameters():
+            fan_in = max(weight[0].numel(), 1)
+            drawn = torch.randn(weight.shape, generator=random)
+            weight.data.copy_(drawn * (2 / fan_in) ** 0.5 if weight.ndim > 1 else drawn * 0.1)
+        self.requires_grad_(False)
+
+    @property
+    def width(self) -> int:
+        """How many numbers describe a clip."""
+        return self.config.width
+
+    @torch.no_grad()
+    def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d"]:
+        """Features of clips in [-1, 1], averaged over time and place."""
+        return self.layers(video.float()).mean((2, 3, 4))
