@@ -29,8 +29,8 @@ def test_the_networks_of_a_preset_can_be_built(name: str):
     with torch.device("meta"):
         if isinstance(run, AutoencoderRun):
             run.autoencoder.build()
-            if run.loss.adversary is not None:
-                run.loss.adversary.build()
+            for adversary in run.loss.adversary:
+                adversary.build()
         else:
             run.denoiser.build()
 

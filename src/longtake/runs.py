@@ -25,7 +25,9 @@ from longtake.distributed import World
 from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
 from longtake.model import AnyAutoencoder, AnyDenoiser, ModelIndex, Sampling, VideoModel
 from longtake.noise import generator
+from longtake.training.adversarial import AdversarialCourse
 from longtake.training.autoencoder import AutoencoderStage
+from longtake.training.collapse import Collapse
 from longtake.training.diffusion import ClipOfLatents, DiffusionStage, LatentBatches
 from longtake.training.fit import Progress, fit
 from longtake.training.log import environment
@@ -59,7 +61,10 @@ class AutoencoderRun(Config):
         validation: clips to reconstruct now and then; those of ``data`` where None.
         autoencoder: the network.
         loss: what it is trained on.
-        discriminator: the second optimiser.
+        discriminator: optimiser of each discriminator.
+        collapse: what ends an adversarial training with an error; None lets it run on.
+        adversarial_steps: after which the run ends, from the first adversary's start, if
+            ``training.steps`` have not ended it before.
         start: a model whose autoencoder the weights start from.
         crop: height and width that are cut at random from each clip to train on; None trains on
             whole frames.
@@ -73,6 +78,8 @@ class AutoencoderRun(Config):
     autoencoder: AnyAutoencoder
     loss: AutoencoderLossConfig = AutoencoderLossConfig()
     discriminator: OptimizerConfig = OptimizerConfig(betas=(0.5, 0.9))
+    collapse: Collapse | None = Collapse()
+    adversarial_steps: Count | None = None
     start: str | None = None
     crop: tuple[Count, Count] | None = None
     looks: Count = 4
@@ -87,9 +94,12 @@ class AutoencoderRun(Config):
             autoencoder.load_state_dict(started.state_dict())
         criterion = AutoencoderLoss(self.loss).to(world.device)
         seen = self.validation or self.data
+        starts = [adversary.start for adversary in self.loss.adversary]
+        course = AdversarialCourse(starts, self.collapse, self.adversarial_steps, world)
         stage = AutoencoderStage(
             autoencoder,
             criterion,
+            course.begun,
             lambda step: self._clips(step, world),
             self.training,
             self.discriminator,
@@ -97,7 +107,7 @@ class AutoencoderRun(Config):
             look=lambda place: look.reconstructions(autoencoder, seen, self.looks, place, world),
             export=lambda place: self._export(autoencoder, place, world),
         )
-        fit(stage, self.training, folder, world, listen.training)
+        fit(stage, self.training, folder, world, listen.training, course)
 
     def _clips(self, first_step: int, world: World) -> Iterator[tuple[Tensor, Sequence[int]]]:
         loader = Loader(

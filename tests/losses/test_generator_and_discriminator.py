@@ -1,6 +1,7 @@
 """What an autoencoder is trained on, and when."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -9,10 +10,12 @@ from torch import Tensor, nn
 from longtake import config
 from longtake.autoencoders.base import Posterior
 from longtake.losses import AutoencoderLoss, AutoencoderLossConfig, Losses
-from longtake.losses.adversarial import AnyAdversary, Patch2D, Patch3D
+from longtake.losses.adversarial import AnyAdversary, Patch2D, Patch3D, right_signed
 from longtake.losses.efficientnet import EfficientNetLite
+from longtake.losses.frames import choose_frames
+from longtake.losses.turn import Plateau
 
-START = 3
+SEEDS = (5, 6)
 
 
 def video(batch: int = 2, frames: int = 3, size: int = 16, seed: int = 0) -> Tensor:
@@ -26,19 +29,50 @@ def posterior(mean: float = 0.0, variance: float = 1.0) -> Posterior:
 
 
 def generator(
-    loss: AutoencoderLoss, layer: nn.Conv3d, step: int = START, drawn: Posterior | None = None
+    loss: AutoencoderLoss,
+    layer: nn.Conv3d,
+    *,
+    begun: bool = True,
+    drawn: Posterior | None = None,
+    compare: bool = False,
 ) -> Losses:
-    return loss.generator(video(), layer(video(seed=1)), drawn or posterior(), layer.weight, step)
+    return loss.generator(
+        video(),
+        layer(video(seed=1)),
+        drawn or posterior(),
+        layer.weight,
+        seeds=SEEDS,
+        begun=[begun] * len(loss.adversaries),
+        compare=compare,
+    )
 
 
-def with_adversary(adversary: AnyAdversary | None = None) -> AutoencoderLoss:
-    adversary = adversary or Patch2D(start=START, base_channels=4, layers=2)
-    return AutoencoderLoss(AutoencoderLossConfig(adversary=adversary))
+def discriminator(loss: AutoencoderLoss, fake: Tensor, index: int = 0) -> Losses:
+    return loss.discriminator(index, video(), fake, seeds=SEEDS)
+
+
+def with_adversary(*adversaries: AnyAdversary) -> AutoencoderLoss:
+    return AutoencoderLoss(AutoencoderLossConfig(adversary=adversaries or (SMALL,)))
+
+
+SMALL = Patch2D(base_channels=4, layers=2)
+PVDM = (
+    Patch2D(
+        weight=1,
+        adaptive=False,
+        feature_weight=4,
+        base_channels=4,
+        frames=1,
+        padding=2,
+        bias=True,
+    ),
+    Patch3D(weight=1, adaptive=False, feature_weight=4, base_channels=4),
+)
 
 
 def test_a_perfect_reconstruction_costs_nothing():
     loss = AutoencoderLoss(AutoencoderLossConfig(perceptual=EfficientNetLite(strides=(2, 4))))
-    found = loss.generator(video(), video(), posterior(), torch.zeros(1), 0)
+    found = loss.generator(video(), video(), posterior(), torch.zeros(1), seeds=SEEDS, begun=())
     assert found.total == 0
 
 
@@ -52,7 +86,12 @@ def test_the_loss_falls_with_the_error(pixel, reduction):
     )
     totals = [
         loss.generator(
-            video(), video() + error * video(seed=1), posterior(), torch.zeros(1), 0
+            video(),
+            video() + error * video(seed=1),
+            posterior(),
+            torch.zeros(1),
+            seeds=SEEDS,
+            begun=(),
         ).total
         for error in (0.4, 0.2, 0.1, 0.0)
     ]
@@ -84,43 +123,120 @@ def test_kl_of_a_known_gaussian(reduction, count):
     assert without.parts["kl"] == 0
 
 
-def test_before_its_start_the_adversary_is_not_asked():
-    loss, calls = with_adversary(), []
-    assert loss.adversary is not None
-    loss.adversary.register_forward_hook(lambda *_: calls.append(1))
-    parts = generator(loss, layer(), START - 1).parts
-    assert loss.discriminator(video(), video(seed=1), START - 1) is None
+def test_an_adversary_that_has_not_begun_is_not_asked():
+    loss, calls = with_adversary(*PVDM), []
+    for adversary in loss.adversaries:
+        adversary.register_forward_hook(lambda *_: calls.append(1))
+    parts = generator(loss, layer(), begun=False, compare=True).parts
     assert not calls
+    assert not any(name.startswith("adversarial") for name in parts)
+
+
+def test_until_an_adversary_begins_the_loss_is_the_plain_one_to_the_last_digit():
+    plain = generator(AutoencoderLoss(AutoencoderLossConfig()), layer()).total
+    assert generator(with_adversary(*PVDM), layer(), begun=False).total.equal(plain)
+    assert not generator(with_adversary(*PVDM), layer()).total.equal(plain)
+
+
+def test_an_adversary_that_has_begun_counts_and_learns():
+    loss = with_adversary()
+    assert "adversarial" in generator(loss, layer()).parts
+    discriminator(loss, video(seed=1)).total.backward()
+    assert all(p.grad is not None for p in loss.adversaries.parameters())
+
+
+def test_adversaries_begin_each_at_its_time():
+    loss, last = with_adversary(*PVDM), layer()
+    parts = loss.generator(
+        video(),
+        last(video(seed=1)),
+        posterior(),
+        last.weight,
+        seeds=SEEDS,
+        begun=[False, True],
+    ).parts
+    assert "adversarial_2" in parts
     assert "adversarial" not in parts
 
 
-def test_from_its_start_the_adversary_counts_and_learns():
-    loss = with_adversary()
-    assert "adversarial" in generator(loss, layer(), START).parts
-    found = loss.discriminator(video(), video(seed=1), START)
-    assert found is not None
-    found.total.backward()
-    assert loss.adversary is not None
-    assert all(p.grad is not None for p in loss.adversary.parameters())
+def test_what_two_adversaries_add_is_what_each_adds():
+    plain = generator(AutoencoderLoss(AutoencoderLossConfig()), layer()).total
+    both = with_adversary(*PVDM)
+    added = []
+    for index in range(2):
+        alone = with_adversary(PVDM[index])
+        alone.adversaries[0].load_state_dict(both.adversaries[index].state_dict())
+        added.append(generator(alone, layer()).total - plain)
+    torch.testing.assert_close(generator(both, layer()).total - plain, sum(added))
 
 
-def test_without_an_adversary_there_is_nothing_to_train_in_its_phase():
-    loss = AutoencoderLoss(AutoencoderLossConfig())
-    assert loss.adversary is None
-    assert loss.discriminator(video(), video(), 10**9) is None
+@pytest.mark.parametrize("kind", [Patch2D, Patch3D])
+def test_features_of_the_same_clip_match(kind):
+    loss = with_adversary(kind(base_channels=4, layers=2, feature_weight=1))
+    last = layer()
+    for fake, same in [(video(), True), (video(seed=1), False)]:
+        parts = loss.generator(
+            video(), fake + 0 * last(fake), posterior(), last.weight, seeds=SEEDS, begun=[True]
+        ).parts
+        assert (parts["features"] == 0) == same
+
+
+def test_features_of_the_video_get_no_gradient():
+    loss, last = with_adversary(*PVDM), layer()
+    real = video().requires_grad_()
+    loss = AutoencoderLoss(AutoencoderLossConfig(pixel_weight=0, adversary=PVDM))
+    loss.generator(
+        real, last(video(seed=1)), posterior(), last.weight, seeds=SEEDS, begun=[True, True]
+    ).total.backward()
+    assert real.grad is not None
+    assert (real.grad == 0).all()
+    assert last.weight.grad is not None
+
+
+def test_one_frame_a_clip_is_judged_as_if_the_clip_were_that_frame():
+    seen = PVDM[0].seen(video(frames=16), SEEDS)
+    assert seen.shape == (2, 3, 1, 16, 16)
+    for row, seed in enumerate(SEEDS):
+        (frame,) = choose_frames(16, 1, seed)
+        assert seen[row, :, 0].equal(video(frames=16)[row, :, frame])
+    assert Patch2D().seen(video(), SEEDS).equal(video())
+    assert Patch3D().seen(video(), SEEDS).equal(video())
+
+
+def test_accuracy_is_the_share_of_right_signs():
+    real, fake = torch.tensor([1.0, 2.0, -1.0, 0.0]), torch.tensor([-1.0, -2.0, -3.0, 1.0])
+    assert [share.item() for share in right_signed(real, fake)] == [0.5, 0.75]
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_discriminator_tells_its_health(index):
+    parts = discriminator(with_adversary(*PVDM), video(seed=1), index).parts
+    names = ("logits_real", "logits_fake", "accuracy_real", "accuracy_fake")
+    assert set(parts) == {name + ("_2" if index else "") for name in names}
+    assert all(0 <= value <= 1 for name, value in parts.items() if name.startswith("accuracy"))
+
+
+def test_adversaries_pull_in_proportion_to_their_weight():
+    pulls = []
+    for weight in (0.1, 0.2):
+        torch.manual_seed(0)
+        loss = with_adversary(SMALL.model_copy(update={"weight": weight, "adaptive": False}))
+        pulls.append(generator(loss, layer(), compare=True).parts["adversarial_pull"])
+    torch.testing.assert_close(pulls[1], 2 * pulls[0])
+
+
+def test_without_an_adversary_there_is_none_to_train():
+    assert len(AutoencoderLoss(AutoencoderLossConfig()).adversaries) == 0
 
 
 def test_the_discriminator_loss_gives_the_autoencoder_no_gradient():
     loss, last = with_adversary(), layer()
-    found = loss.discriminator(video(), last(video(seed=1)), START)
-    assert found is not None
-    found.total.backward()
+    discriminator(loss, last(video(seed=1))).total.backward()
     assert last.weight.grad is None
 
 
 def test_with_the_adaptive_weight_both_losses_pull_alike_on_the_last_layer():
-    adversary = Patch2D(start=0, weight=1, base_channels=4, layers=2)
-    loss, last = with_adversary(adversary), layer()
+    loss, last = with_adversary(SMALL.model_copy(update={"weight": 1})), layer()
     gradients = []
     for step_loss in (AutoencoderLoss(AutoencoderLossConfig()), loss):
         total = generator(step_loss, last).total
@@ -130,30 +246,30 @@ def test_with_the_adaptive_weight_both_losses_pull_alike_on_the_last_layer():
 
 
 def test_without_the_adaptive_weight_it_is_constant():
-    loss = with_adversary(Patch2D(start=0, weight=0.3, adaptive=False, base_channels=4, layers=2))
+    loss = with_adversary(SMALL.model_copy(update={"weight": 0.3, "adaptive": False}))
     assert generator(loss, layer()).parts["adversarial_weight"] == pytest.approx(0.3)
 
 
 def test_parts_carry_no_gradient():
-    parts = generator(with_adversary(), layer()).parts
+    parts = generator(with_adversary(*PVDM), layer(), compare=True).parts
     assert not any(value.requires_grad for value in parts.values())
 
 
 @pytest.mark.parametrize("kind", [Patch2D, Patch3D])
 def test_a_trained_discriminator_tells_videos_apart(kind):
-    loss = with_adversary(kind(start=0, base_channels=4, layers=2))
-    assert loss.adversary is not None
-    optimizer = torch.optim.Adam(loss.adversary.parameters(), lr=1e-2, betas=(0.5, 0.9))
-    real, fake = video(), video(seed=1).mean(2, keepdim=True).expand(-1, -1, 3, -1, -1)
+    loss = with_adversary(kind(base_channels=4, layers=2))
+    optimizer = torch.optim.Adam(loss.adversaries.parameters(), lr=1e-2, betas=(0.5, 0.9))
+    fake = video(seed=1).mean(2, keepdim=True).expand(-1, -1, 3, -1, -1)
     totals = []
     for _ in range(12):
-        found = loss.discriminator(real, fake, 0)
-        assert found is not None
+        found = discriminator(loss, fake)
         optimizer.zero_grad()
         found.total.backward()
         optimizer.step()
         totals.append(found.total.item())
     assert totals[-1] < 0.5 * totals[0]
+    assert found.parts["accuracy_real"] > 0.9
+    assert found.parts["accuracy_fake"] > 0.9
 
 
 def test_frames_too_small_for_the_discriminator_are_named():
@@ -163,13 +279,37 @@ def test_frames_too_small_for_the_discriminator_are_named():
         network(video(size=11))
 
 
+def test_padding_lets_smaller_frames_be_judged():
+    network = Patch2D(layers=2, padding=2, base_channels=4).build()
+    assert network(video(size=4))[-1].numel() > 0
+
+
 def test_the_papers_discriminators_have_their_sizes():
-    sizes = [sum(p.numel() for p in kind().build().parameters()) for kind in (Patch2D, Patch3D)]
-    assert [round(size / 1e6, 2) for size in sizes] == [2.77, 11.06]
+    kinds = (Patch2D(), Patch2D(padding=2, bias=True), Patch3D())
+    sizes = [sum(p.numel() for p in kind.build().parameters()) for kind in kinds]
+    assert [round(size / 1e6, 2) for size in sizes] == [2.77, 2.77, 11.06]
 
 
 def test_settings_survive_plain_data():
     settings = AutoencoderLossConfig(
-        perceptual=EfficientNetLite(frames=2), adversary=Patch3D(start=7), reduction="mean"
+        perceptual=EfficientNetLite(frames=2),
+        adversary=(Patch3D(start=7), Patch2D(start=Plateau(latest=9))),
+        reduction="mean",
     )
     assert config.parse(AutoencoderLossConfig, config.to_dict(settings)) == settings
+
+
+def test_one_adversary_may_stand_by_itself_as_it_did_before_there_could_be_more():
+    def parsed(adversary: Any) -> AutoencoderLossConfig:
+        return config.parse(AutoencoderLossConfig, {"adversary": adversary})
+
+    plain = {"kind": "patch2d", "weight": 0.8, "start": 3}
+    assert parsed(plain) == parsed([plain])
+    assert parsed(None) == parsed([]) == AutoencoderLossConfig()
+    with pytest.raises(config.ConfigError, match=r"no field 'strat'; did you mean 'start'"):
+        parsed({"kind": "patch2d", "strat": 3})
+
+
+def test_a_rule_whose_latest_step_is_before_its_earliest_is_refused():
+    with pytest.raises(config.ConfigError, match="latest=3 must not be before earliest=5"):
+        config.parse(Plateau, {"earliest": 5, "latest": 3})

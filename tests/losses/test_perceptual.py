@@ -8,8 +8,9 @@ from torch.nn import functional as F
 
 from longtake.checkpoint import CheckpointError
 from longtake.losses import efficientnet
-from longtake.losses.distance import FrameDistance, choose_frames, clip_distance, unit_difference
+from longtake.losses.distance import FrameDistance, clip_distance, unit_difference
 from longtake.losses.efficientnet import EfficientNetLite
+from longtake.losses.frames import choose_frames, pick_frames
 from longtake.losses.lpips import LPIPS
 
 
@@ -84,24 +85,32 @@ def test_taps_have_their_strides(strides):
 def test_a_clip_is_as_far_as_its_frames_on_average(distance):
     x, y = clips(), clips().flip(4)
     each = [distance(x[:, :, t], y[:, :, t]).mean() for t in range(4)]
-    whole = clip_distance(distance, x, y, frames=None, step=0)
+    whole = clip_distance(distance, x, y)
     torch.testing.assert_close(whole, torch.stack(each).mean())
 
 
 @pytest.mark.parametrize(("total", "count"), [(16, 4), (5, 2), (3, 1)])
 def test_chosen_frames_lie_in_equal_parts_and_all_have_their_turn(total, count):
     seen = set()
-    for step in range(200):
-        chosen = choose_frames(total, count, step)
+    for seed in range(200):
+        chosen = choose_frames(total, count, seed)
         parts = [part * total // count for part in range(count + 1)]
         assert all(parts[i] <= frame < parts[i + 1] for i, frame in enumerate(chosen))
         seen.update(chosen)
     assert seen == set(range(total))
 
 
-@pytest.mark.parametrize("count", [None, 5, 9])
-def test_all_frames_are_chosen_where_no_fewer_are_asked_for(count):
-    assert choose_frames(5, count, step=3) == [0, 1, 2, 3, 4]
+@pytest.mark.parametrize("count", [None, 4, 9])
+def test_all_frames_are_picked_where_no_fewer_are_asked_for(count):
+    assert pick_frames(clips(), count, [0, 1]).equal(clips())
+
+
+def test_the_frames_of_a_clip_depend_on_its_seed_alone():
+    x = clips(batch=3)
+    together = pick_frames(x, 2, [7, 8, 9])
+    assert together.shape == (3, 3, 2, 32, 32)
+    assert pick_frames(x[1:2], 2, [8]).equal(together[1:2])
+    assert not pick_frames(x[1:2], 2, [9]).equal(together[1:2])
 
 
 def test_without_the_package_the_command_is_named(monkeypatch):

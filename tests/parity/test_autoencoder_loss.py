@@ -1,4 +1,4 @@
-"""Autoencoder losses and discriminators compute what the official LVDM and PVDM codes compute."""
+"""Autoencoder losses and discriminators compute what the official LVDM code computes."""
 
 import copy
 import math
@@ -11,7 +11,7 @@ from golden_case import Golden
 from torch import Tensor, nn
 
 from longtake.autoencoders.base import Posterior
-from longtake.losses.adversarial import Patch2D, Patch3D, hinge, vanilla
+from longtake.losses.adversarial import Patch2D, hinge, vanilla
 from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
 from longtake.losses.distance import FrameDistance, Perceptual
 from longtake.losses.lpips import LPIPSDistance
@@ -32,14 +32,11 @@ class SquaredError(Perceptual):
 
 
 def criterion(case: Golden, perceptual: bool = False) -> AutoencoderLoss:
-    config = AutoencoderLossConfig(
-        kl_weight=1e-4, adversary=Patch2D(start=START), log_variance=0.25
-    )
+    config = AutoencoderLossConfig(kl_weight=1e-4, adversary=(Patch2D(),), log_variance=0.25)
     if perceptual:
         config = config.model_copy(update={"perceptual": SquaredError()})
     loss = AutoencoderLoss(config)
-    assert loss.adversary is not None
-    loss.adversary.load_state_dict(case.weights("loss.discriminator."))
+    loss.adversaries[0].load_state_dict(case.weights("loss.discriminator."))
     return loss
 
 
@@ -61,7 +58,12 @@ def test_generator_loss_its_parts_and_its_gradient(golden, perceptual, step):
     case = golden("lvdm/ae_loss")
     loss, layer = criterion(case, perceptual), convolution(case)
     losses = loss.generator(
-        case["in.video"], layer(case["in.h"]), posterior(case), layer.weight, step
+        case["in.video"],
+        layer(case["in.h"]),
+        posterior(case),
+        layer.weight,
+        seeds=range(len(case["in.video"])),
+        begun=[step >= START],
     )
     losses.total.backward()
     name = f"pw{int(perceptual)}.step{step}.gen"
@@ -80,29 +82,27 @@ def test_generator_loss_its_parts_and_its_gradient(golden, perceptual, step):
 def test_discriminator_loss_and_its_gradient(golden):
     case = golden("lvdm/ae_loss")
     loss, layer = criterion(case), convolution(case)
-    losses = loss.discriminator(case["in.video"], layer(case["in.h"]), START)
-    assert losses is not None
+    clips = case["in.video"]
+    losses = loss.discriminator(0, clips, layer(case["in.h"]), seeds=range(len(clips)))
     losses.total.backward()
     case.close("pw0.step5.disc.disc_loss", losses.total)
     case.close("pw0.step5.disc.logits_real", losses.parts["logits_real"])
     case.close("pw0.step5.disc.logits_fake", losses.parts["logits_fake"])
-    assert isinstance(loss.adversary, nn.Module)
-    gradient = loss.adversary.get_parameter("main.0.weight").grad
+    gradient = loss.adversaries[0].get_parameter("main.0.weight").grad
     assert gradient is not None
     case.close("pw0.step5.disc.grad_main0_weight", gradient)
 
 
 def test_frame_discriminator_and_its_batch_statistics(golden):
     case = golden("lvdm/ae_loss")
-    adversary = criterion(case).adversary
-    assert adversary is not None
+    adversary = criterion(case).adversaries[0]
     training = copy.deepcopy(adversary)
-    logits = training(one_frame_each(case))
+    logits = training(one_frame_each(case))[-1]
     assert logits.shape == case["out.disc_logits_train"].shape
     case.close("disc_logits_train", logits)
     case.close("bn0_running_mean_after", training.get_buffer("main.3.running_mean"))
     case.close("bn0_running_var_after", training.get_buffer("main.3.running_var"))
-    case.close("disc_logits_eval", adversary.eval()(one_frame_each(case)))
+    case.close("disc_logits_eval", adversary.eval()(one_frame_each(case))[-1])
 
 
 def one_frame_each(case: Golden) -> Tensor:
@@ -114,23 +114,6 @@ def test_discriminator_losses(golden):
     real, fake = case["out.disc_logits_train"], case["out.disc_logits_eval"]
     case.close("hinge", hinge(real, fake))
     case.close("vanilla", vanilla(real, fake))
-
-
-def test_video_discriminator_of_pvdm(golden):
-    case = golden("pvdm/gan")
-    adversary = Patch3D(base_channels=8).build()
-    adversary.load_state_dict(
-        {pvdm_name(k): v for k, v in case.weights("discriminator_3d.").items()}
-    )
-    atol = case.info["tolerance"]["features"]
-    logits = adversary(case["in.real"])
-    torch.testing.assert_close(logits, case["out.train.d3_feat4"], atol=atol, rtol=0)
-
-
-def pvdm_name(name: str) -> str:
-    """``model2.1.weight`` is the third block's normalisation."""
-    block, position, rest = name.removeprefix("model").split(".")
-    return f"main.{max(3 * int(block) - 1, 0) + int(position)}.{rest}"
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """What a perceptual loss is: a distance between frames in the features of a frozen network."""
 
 from abc import ABC, abstractmethod
-from itertools import pairwise
 from typing import Annotated
 
 import torch
@@ -11,7 +10,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.config import Config
-from longtake.noise import derive
 
 
 class FrameDistance(nn.Module, ABC):
@@ -29,8 +27,8 @@ class Perceptual(Config, ABC):
 
     Attributes:
         weight: beside the pixel error.
-        frames: how many frames of a clip are compared a step, one from each of as many equal
-            parts of the clip, drawn anew each step; all where None.
+        frames: how many frames of a clip are compared, one from each of as many equal parts of
+            the clip, drawn anew for each clip and step; all where None. LVDM has all, PVDM 1.
     """
 
     weight: Annotated[float, Gt(0)] = 1.0
@@ -46,28 +44,11 @@ class Perceptual(Config, ABC):
 
 
 def clip_distance(
-    distance: FrameDistance,
-    video: Float[Tensor, "b 3 t h w"],
-    reconstruction: Float[Tensor, "b 3 t h w"],
-    *,
-    frames: int | None,
-    step: int,
+    distance: FrameDistance, video: Float[Tensor, "b 3 t h w"], other: Float[Tensor, "b 3 t h w"]
 ) -> Float[Tensor, ""]:
-    """Mean distance over frames, all of them or ``frames`` that depend on the step alone."""
-    chosen = choose_frames(video.shape[2], frames, step)
-    x, y = (rearrange(v[:, :, chosen], "b c t h w -> (b t) c h w") for v in (video, reconstruction))
+    """Mean distance over the frames of clips."""
+    x, y = (rearrange(v, "b c t h w -> (b t) c h w") for v in (video, other))
     return distance(x, y).mean()
-
-
-def choose_frames(total: int, count: int | None, step: int) -> list[int]:
-    """Indices of one frame in each of ``count`` equal parts of a clip; all where None."""
-    if count is None or count >= total:
-        return list(range(total))
-    edges = [part * total // count for part in range(count + 1)]
-    return [
-        low + derive(0, "perceptual frame", step, low) % (high - low)
-        for low, high in pairwise(edges)
-    ]
 
 
 def unit_difference(

@@ -1,6 +1,7 @@
-"""Training an autoencoder on clips: reconstruction first, then against a discriminator."""
+"""Training an autoencoder on clips: reconstruction first, then against discriminators."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from jaxtyping import Float
@@ -9,14 +10,14 @@ from torch import Tensor, nn
 from longtake.autoencoders.base import Posterior, VideoAutoencoder
 from longtake.data.order import micro_batches
 from longtake.distributed import World
-from longtake.losses.autoencoder import AutoencoderLoss
+from longtake.losses.autoencoder import AutoencoderLoss, numbered
 from longtake.noise import SampleNoise, derive
 from longtake.training.settings import OptimizerConfig, TrainingConfig
 from longtake.training.stage import Loss, Phase, Stage
 
 
 class ClipBatch:
-    """Clips with the noise of their posterior; keeps its reconstruction for the second phase."""
+    """Clips with the noise of their posterior; keeps its reconstruction for discriminators."""
 
     def __init__(self, video: Float[Tensor, "b 3 t h w"], seeds: Sequence[int]) -> None:
         self.video, self.seeds = video, seeds
@@ -24,26 +25,28 @@ class ClipBatch:
 
 
 class AutoencoderStage(Stage):
-    """LVDM's first stage.
+    """The first stage of LVDM and of PVDM.
 
-    Unlike the official code, which runs the autoencoder once for each of its two optimisers, the
-    discriminator is trained on the reconstructions that the autoencoder was just trained on.
+    Unlike the official codes, which run the autoencoder once for each of their optimisers,
+    discriminators are trained on the reconstructions that the autoencoder was just trained on.
 
     Args:
         autoencoder: on the device where it computes.
-        loss: with its discriminator, if any, on the same device.
+        loss: with its discriminators, if any, on the same device.
+        begun: which of the discriminators take part in a step.
         clips: given a step, this process's videos ``(b, 3, t, h, w)`` with their sample numbers.
         settings: of the loop.
-        discriminator_optimizer: settings of the second optimiser.
+        discriminator_optimizer: settings of each discriminator's optimiser.
         world: the processes.
         look: writes reconstructions of the current weights into a folder.
         export: writes a model folder with the current weights.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         autoencoder: VideoAutoencoder,
         loss: AutoencoderLoss,
+        begun: Callable[[int], Sequence[bool]],
         clips: Callable[[int], Iterator[tuple[Tensor, Sequence[int]]]],
         settings: TrainingConfig,
         discriminator_optimizer: OptimizerConfig,
@@ -52,16 +55,17 @@ class AutoencoderStage(Stage):
         look: Callable[[Path], Mapping[str, float]],
         export: Callable[[Path], None],
     ) -> None:
-        self._autoencoder, self._criterion, self._clips = autoencoder, loss, clips
+        self._autoencoder, self._criterion = autoencoder, loss
+        self._begun, self._clips = begun, clips
         self._settings, self._second = settings, discriminator_optimizer
         self._world, self._look, self._export = world, look, export
         self._module = nn.ModuleDict({"autoencoder": autoencoder})
-        if loss.adversary is not None:
-            self._module["discriminator"] = loss.adversary
+        for index, adversary in enumerate(loss.adversaries):
+            self._module[numbered("discriminator", index)] = adversary
 
     @property
     def module(self) -> nn.Module:
-        """Autoencoder and discriminator."""
+        """Autoencoder and discriminators."""
         return self._module
 
     @property
@@ -71,7 +75,7 @@ class AutoencoderStage(Stage):
 
     @property
     def phases(self) -> Sequence[Phase]:
-        """The autoencoder's optimiser, and the discriminator's where there is one."""
+        """The autoencoder's optimiser, and one of each discriminator."""
         main = Phase(
             name="main",
             module=self._autoencoder,
@@ -79,15 +83,16 @@ class AutoencoderStage(Stage):
             loss=self._generator_loss,
             methods=("encode", "decode"),
         )
-        if self._criterion.adversary is None:
-            return (main,)
-        second = Phase(
-            name="discriminator",
-            module=self._criterion.adversary,
-            optimizer=self._second,
-            loss=self._discriminator_loss,
-        )
-        return (main, second)
+        others = [
+            Phase(
+                name=numbered("discriminator", index),
+                module=adversary,
+                optimizer=self._second,
+                loss=partial(self._discriminator_loss, index),
+            )
+            for index, adversary in enumerate(self._criterion.adversaries)
+        ]
+        return (main, *others)
 
     def batches(self, first_step: int) -> Iterator[Sequence[ClipBatch]]:
         """Micro-batches of each step."""
@@ -111,11 +116,21 @@ class AutoencoderStage(Stage):
         reconstruction = self._autoencoder.decode(posterior.sample(noise.to(posterior.mean.dtype)))
         batch.reconstruction = reconstruction.detach()
         losses = self._criterion.generator(
-            batch.video, reconstruction, posterior, self._autoencoder.last_layer, step
+            batch.video,
+            reconstruction,
+            posterior,
+            self._autoencoder.last_layer,
+            seeds=batch.seeds,
+            begun=self._begun(step),
+            compare=(step + 1) % self._settings.log_every == 0,
         )
         return Loss(losses.total, losses.parts)
 
-    def _discriminator_loss(self, batch: ClipBatch, step: int) -> Loss | None:
+    def _discriminator_loss(self, index: int, batch: ClipBatch, step: int) -> Loss | None:
+        if not self._begun(step)[index]:
+            return None
         assert batch.reconstruction is not None
-        losses = self._criterion.discriminator(batch.video, batch.reconstruction, step)
-        return None if losses is None else Loss(losses.total, losses.parts)
+        losses = self._criterion.discriminator(
+            index, batch.video, batch.reconstruction, seeds=batch.seeds
+        )
+        return Loss(losses.total, losses.parts)

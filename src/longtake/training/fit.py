@@ -18,6 +18,7 @@ from longtake.training.average import EMA
 from longtake.training.log import Log
 from longtake.training.settings import OptimizerConfig, TrainingConfig
 from longtake.training.stage import Phase, Stage
+from longtake.training.watch import Unwatched, Watch
 
 REMEDY = (
     "resume from the last checkpoint with a lower training.optimizer.lr or set "
@@ -48,13 +49,16 @@ def fit(
     run: Path,
     world: World,
     report: Callable[[Progress], None] = lambda _: None,
+    watch: Watch | None = None,
 ) -> None:
     """Train a stage to its last step, from its last checkpoint if it has one, and export it.
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; a checkpoint was written first.
-        FloatingPointError: the loss is no number any more.
+        FloatingPointError: the loss is no number any more, or the watch has seen ruin; where the
+            watch knows of a sound checkpoint, that has been exported.
     """
+    watch = watch or Unwatched()
     for phase in stage.phases:
         world.parallelize(phase.module, phase.methods)
     optimizers = {p.name: _optimizer(p) for p in stage.phases}
@@ -64,15 +68,39 @@ def fit(
         warmup=settings.average.warmup,
     )
     found = state.latest(run)
-    step = state.load(found, stage, optimizers, average) if found else 0
+    step = state.load(found, stage, optimizers, average, watch) if found else 0
+    try:
+        _train(stage, settings, optimizers, average, step, run, world, report, watch)
+    except FloatingPointError as error:
+        if watch.trusted is None:
+            raise
+        rescued = _rescue(stage, optimizers, average, run, world, watch)
+        raise FloatingPointError(f"{error}; {rescued}") from error
+    with _averaged(average, stage, world):
+        stage.export(run / "model")
+
+
+def _train(  # noqa: PLR0913
+    stage: Stage,
+    settings: TrainingConfig,
+    optimizers: state.Optimizers,
+    average: EMA | None,
+    step: int,
+    run: Path,
+    world: World,
+    report: Callable[[Progress], None],
+    watch: Watch,
+) -> None:
     with _stop_signals() as stop, _log(run, step, settings, world) as log:
         meter = _Meter(step)
-        for batch in _until(stage.batches(step), settings.steps - step):
+        remaining = 0 if watch.done(step) else settings.steps - step
+        for batch in _until(stage.batches(step), remaining):
             values = _step(stage, settings, optimizers, batch, step)
             if average:
                 average.update()
             step += 1
-            last = step == settings.steps
+            watch.observe(step, values)
+            last = step == settings.steps or watch.done(step)
             if step % settings.log_every == 0 or last:
                 progress = meter.read(step, settings, values, world)
                 log(step, progress)
@@ -81,11 +109,11 @@ def fit(
                 _look(stage, average, run / "samples" / f"step_{step:08d}", step, log, world)
             stopping = world.any(stop.is_set())
             if step % settings.save_every == 0 or last or stopping:
-                _save(stage, optimizers, average, run, step, settings.keep, world)
-            if stopping and not last:
+                _save(stage, optimizers, average, run, step, settings.keep, world, watch)
+            if last:
+                return
+            if stopping:
                 raise Interrupted(step, run)
-    with _averaged(average, stage, world):
-        stage.export(run / "model")
 
 
 def _save(
@@ -96,12 +124,32 @@ def _save(
     step: int,
     keep: int,
     world: World,
+    watch: Watch,
 ) -> None:
     if world.any(not state.finite(stage.module)):
         raise FloatingPointError(f"weights are no numbers after step {step}; {REMEDY}")
-    state.save(run / f"step_{step:08d}", step, stage, optimizers, average, world)
+    state.save(run / f"step_{step:08d}", step, stage, optimizers, average, world, watch)
     if world.main:
-        state.prune(run, keep)
+        state.prune(run, keep, watch.trusted)
+
+
+def _rescue(
+    stage: Stage,
+    optimizers: state.Optimizers,
+    average: EMA | None,
+    run: Path,
+    world: World,
+    watch: Watch,
+) -> str:
+    """Export the last sound checkpoint; says which it was."""
+    sound = state.last_up_to(run, watch.trusted)
+    if sound is None:
+        return "no checkpoint had been saved before; lower training.save_every"
+    world.let_go(stage.module)
+    state.load(sound, stage, optimizers, average, watch)
+    with _averaged(average, stage, world):
+        stage.export(run / "model")
+    return f"{run / 'model'} is the model of the last sound checkpoint, {sound.name}"
 
 
 def _step(

@@ -21,12 +21,19 @@ from longtake.checkpoint import CheckpointError, read_tensors, whole_folder, wri
 from longtake.distributed import World
 from longtake.training.average import EMA
 from longtake.training.stage import Stage
+from longtake.training.watch import Watch
 
 Optimizers = Mapping[str, torch.optim.Optimizer]
 
 
 def save(
-    folder: Path, step: int, stage: Stage, optimizers: Optimizers, average: EMA | None, world: World
+    folder: Path,
+    step: int,
+    stage: Stage,
+    optimizers: Optimizers,
+    average: EMA | None,
+    world: World,
+    watch: Watch,
 ) -> None:
     """Write everything needed to go on from ``step``. All processes take part."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
@@ -43,7 +50,12 @@ def save(
         shadow = {k: v.clone() for k, v in held.items()}  # on a CPU it is the parameters' memory
         average.swap()
     if world.main:
-        state = {"step": step, "updates": average.updates if average else 0, "settings": {}}
+        state: dict[str, Any] = {
+            "step": step,
+            "updates": average.updates if average else 0,
+            "settings": {},
+            "watch": watch.state(),
+        }
         with whole_folder(folder, overwrite=True) as partial:
             write_tensors(partial / "weights.safetensors", weights)
             if shadow:
@@ -55,7 +67,9 @@ def save(
     world.barrier()
 
 
-def load(folder: Path, stage: Stage, optimizers: Optimizers, average: EMA | None) -> int:
+def load(
+    folder: Path, stage: Stage, optimizers: Optimizers, average: EMA | None, watch: Watch
+) -> int:
     """Fill everything from a checkpoint and return the step to go on from."""
     state = json.loads((folder / "state.json").read_text())
     options = StateDictOptions(full_state_dict=True)
@@ -70,6 +84,8 @@ def load(folder: Path, stage: Stage, optimizers: Optimizers, average: EMA | None
             stage.module, optimizers[name], optim_state_dict=moments, options=options
         )
         _lay_out(optimizers[name])
+    if state.get("watch"):  # checkpoints of version 0.1 have none
+        watch.restore(state["watch"])
     return state["step"]
 
 
@@ -97,10 +113,22 @@ def checkpoints(run: Path) -> Sequence[Path]:
     return sorted(p for p in run.glob("step_*") if (p / "state.json").exists())
 
 
-def prune(run: Path, keep: int) -> None:
-    """Remove all but the last ``keep`` checkpoints."""
+def last_up_to(run: Path, step: int | None) -> Path | None:
+    """The last whole checkpoint up to a step; none where that is None."""
+    found = [p for p in checkpoints(run) if step is not None and _step(p) <= step]
+    return found[-1] if found else None
+
+
+def prune(run: Path, keep: int, trusted: int | None = None) -> None:
+    """Remove all but the last ``keep`` checkpoints, and the last one up to step ``trusted``."""
+    sound = last_up_to(run, trusted)
     for old in checkpoints(run)[:-keep]:
-        shutil.rmtree(old)
+        if old != sound:
+            shutil.rmtree(old)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("step_"))
 
 
 def _flat(moments: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
