@@ -63,7 +63,7 @@ class SkyWorld(EmbeddedWorld):
 
     @property
     def revision(self) -> int:
-        return 1
+        return 2
 
     @property
     def fps(self) -> float:
@@ -104,7 +104,7 @@ class SkyWorld(EmbeddedWorld):
     def speed(self, index: int) -> float:
         """Of the clouds in the top row, in heights of the picture a frame; to the right above 0."""
         random = generator(self.video_seed(index), "wind")
-        size = 0.011 + 0.013 * torch.rand((), generator=random).item()
+        size = 0.0045 + 0.005 * torch.rand((), generator=random).item()
         return size if self._kinds(index)[2] == "right" else -size
 
     def video(self, index: int, start_frame: int, frames: int, wording: int = 0) -> Clip:
