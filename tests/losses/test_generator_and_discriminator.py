@@ -260,16 +260,15 @@ def test_a_trained_discriminator_tells_videos_apart(kind):
     loss = with_adversary(kind(base_channels=4, layers=2))
     optimizer = torch.optim.Adam(loss.adversaries.parameters(), lr=1e-2, betas=(0.5, 0.9))
     fake = video(seed=1).mean(2, keepdim=True).expand(-1, -1, 3, -1, -1)
-    totals = []
+    told = []
     for _ in range(12):
-        found = discriminator(loss, fake)
+        told.append(discriminator(loss, fake))
         optimizer.zero_grad()
-        found.total.backward()
+        told[-1].total.backward()
         optimizer.step()
-        totals.append(found.total.item())
-    assert totals[-1] < 0.5 * totals[0]
-    assert found.parts["accuracy_real"] > 0.9
-    assert found.parts["accuracy_fake"] > 0.9
+    assert told[-1].total < 0.5 * told[0].total
+    assert told[-1].parts["accuracy_real"] > 0.9
+    assert told[-1].parts["accuracy_fake"] > 0.9
 
 
 def test_frames_too_small_for_the_discriminator_are_named():
