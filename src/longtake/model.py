@@ -215,7 +215,7 @@ class VideoModel:
         """The model wired to make videos.
 
         Raises:
-            ValueError: the model is an autoencoder alone.
+            ValueError: the model is an autoencoder alone, or its network cannot be rolled out so.
         """
         sampling = sampling or self.index.sampling
         if self.denoiser is None:
@@ -224,6 +224,7 @@ class VideoModel:
                 f"{' and '.join(name for name, _ in parts_of(self))}; join it with one that has "
                 "(`longtake convert join`) or train one on it"
             )
+        sampling.rollout.check(self.denoiser.reads)
         return LongVideo(
             draws=Draws(
                 clip=self._clips(self.denoiser, sampling),

@@ -231,7 +231,7 @@ def test_a_weight_that_is_missing_or_unknown_is_named(
         (without, message),
         (state | {"extra.bias": torch.zeros(1)}, "has the unknown weights extra.bias; check that"),
     ):
-        files = {"autoencoder": coder, part: saved(tmp_path, "odd.pth", content)}
+        files: dict[str, Any] = {"autoencoder": coder, part: saved(tmp_path, "odd.pth", content)}
         with pytest.raises(CheckpointError) as error:
             read_pvdm(**files)
         assert "odd.pth: " in str(error.value)

@@ -38,9 +38,10 @@ def written(folder: Path, name: str, case: Golden, *replaced: Golden) -> Path:
     return folder / name
 
 
-def converted(folder: Path, heads: int = 4, **files: Path) -> VideoModel:
+def converted(folder: Path, autoencoder: Path, denoiser: Path | None = None) -> VideoModel:
     """The model after a way through its folder."""
-    read_pvdm(**files, heads=heads).save_pretrained(folder / "ours")
+    model = read_pvdm(autoencoder=autoencoder, denoiser=denoiser, heads=4)
+    model.save_pretrained(folder / "ours")
     return VideoModel.from_pretrained(folder / "ours")
 
 

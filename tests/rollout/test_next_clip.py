@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from longtake.denoisers import TriplaneUNetConfig
+from longtake.autoencoders.triplane import TriplaneAutoencoderConfig
+from longtake.denoisers import TriplaneUNet, TriplaneUNetConfig
 from longtake.diffusion import (
     DDIM,
     ClassifierFree,
@@ -18,15 +19,27 @@ from longtake.diffusion import (
     ScaledLinear,
     Unguided,
 )
+from longtake.model import ModelIndex, Sampling, VideoModel
 from longtake.noise import derive
-from longtake.rollout import Draws, NextClip, Request
+from longtake.rollout import (
+    Autoregressive,
+    Draws,
+    Hierarchical,
+    NextClip,
+    OneClip,
+    Request,
+    Rollout,
+)
 
 STREAM = DDIM(steps=3, grid="linspace", eta=1)
 
 
-def draws(guidance: Guidance | None = None, *, previous: bool = True) -> Draws:
+DIFFUSION = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss_kind="l2")
+
+
+def unet(*, previous: bool = True) -> TriplaneUNet:
     torch.manual_seed(0)
-    config = TriplaneUNetConfig(
+    return TriplaneUNetConfig(
         latent=(2, 4, 4, 4),
         clip=(4, 32, 32),
         model_channels=8,
@@ -36,12 +49,14 @@ def draws(guidance: Guidance | None = None, *, previous: bool = True) -> Draws:
         groups=4,
         previous=previous,
         zero_init=False,
-    )
-    diffusion = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss_kind="l2")
+    ).build()
+
+
+def draws(guidance: Guidance | None = None, *, previous: bool = True) -> Draws:
     return Draws(
         clip=ClipSampler(
-            denoiser=config.build().eval(),
-            diffusion=diffusion,
+            denoiser=unet(previous=previous).eval(),
+            diffusion=DIFFUSION,
             sampler=STREAM,
             guidance=guidance or Unguided(),
         )
@@ -106,3 +121,42 @@ def test_a_model_that_does_not_look_back_makes_one_clip():
     latents(there, 1)
     with pytest.raises(ValueError, match="does not read condition 'previous'"):
         latents(there, 2)
+
+
+def model(*, previous: bool) -> VideoModel:
+    autoencoder = TriplaneAutoencoderConfig(
+        clip=(4, 32, 32), width=8, depth=1, heads=1, head_channels=8, embed_dim=2, pool_depth=1
+    )
+    index = ModelIndex(diffusion=DIFFUSION, sampling=Sampling(sampler=STREAM))
+    return VideoModel(
+        index=index, autoencoder=autoencoder.build(), denoiser=unet(previous=previous)
+    )
+
+
+@pytest.mark.parametrize(
+    ("previous", "rollout", "message"),
+    [
+        (
+            False,
+            NextClip(),
+            "NextClip gives the network the latent of the clip before, .*=one_clip",
+        ),
+        (True, Autoregressive(), "Autoregressive gives the network frames of .*kind=next_clip"),
+        (True, Hierarchical(), "Hierarchical gives the network frames of .*kind=next_clip"),
+        (False, Autoregressive(), "Autoregressive gives the network frames of .*kind=one_clip"),
+    ],
+)
+def test_a_rollout_that_the_network_cannot_follow_is_refused_before_a_clip_is_drawn(
+    previous: bool, rollout: Rollout, message: str
+):
+    there = model(previous=previous)
+    with pytest.raises(ValueError, match=message):
+        there.long_video(there.index.sampling.model_copy(update={"rollout": rollout}))
+
+
+@pytest.mark.parametrize(
+    ("previous", "rollout"), [(True, NextClip()), (True, OneClip()), (False, OneClip())]
+)
+def test_a_rollout_that_the_network_can_follow_is_taken(previous: bool, rollout: Rollout):
+    there = model(previous=previous)
+    there.long_video(there.index.sampling.model_copy(update={"rollout": rollout}))

@@ -1,6 +1,6 @@
 """Each clip starts with the last frames of the clip before it (LVDM, prediction)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge
 
@@ -24,6 +24,8 @@ class Autoregressive(Rollout):
     Attributes:
         overlap: latent frames that two neighbours share; the paper's is 1.
     """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"known"})
 
     kind: Literal["autoregressive"] = "autoregressive"
     overlap: Annotated[int, Ge(1)] = 1

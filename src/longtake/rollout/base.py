@@ -5,9 +5,9 @@ as they are ready, so a video of any length needs the memory of a few clips.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -83,8 +83,43 @@ class Chunk(NamedTuple):
     state: State
 
 
+class _Joint(NamedTuple):
+    """What clips can be joined by, and a rollout that does so."""
+
+    what: str
+    rollout: str
+
+
+_JOINTS = {
+    "known": _Joint("frames of the clip that it draws", "autoregressive"),
+    "previous": _Joint("the latent of the clip before", "next_clip"),
+}
+"""By field of ``Condition``."""
+
+
 class Rollout(Config, ABC):
-    """A strategy for long video."""
+    """A strategy for long video.
+
+    Attributes:
+        needs: the fields of ``Condition`` by which it joins clips; a network must read them.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def check(self, reads: Set[str]) -> None:
+        """Make sure that a network which reads these fields of ``Condition`` can be used.
+
+        Raises:
+            ValueError: it does not read what this rollout joins clips by.
+        """
+        lacking = sorted(self.needs - reads)
+        if lacking:
+            able = [_JOINTS[field].rollout for field in sorted(_JOINTS.keys() & reads)]
+            raise ValueError(
+                f"the rollout {type(self).__name__} gives the network {_JOINTS[lacking[0]].what}, "
+                "which this model's does not read; choose rollout.kind="
+                f"{' or '.join(able or ['one_clip'])}, or a model that was trained for it"
+            )
 
     @abstractmethod
     def step(self, draws: Draws, request: Request, state: State) -> Chunk:

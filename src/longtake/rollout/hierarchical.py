@@ -1,7 +1,7 @@
 """Sparse keyframes first, then the frames between them (LVDM, hierarchical generation)."""
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge
@@ -23,6 +23,8 @@ class Hierarchical(Rollout):
         clips_a_step: keyframe clips that are drawn before their pairs are filled together; more of
             them take more memory and give the same video.
     """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"known"})
 
     kind: Literal["hierarchical"] = "hierarchical"
     keys: Autoregressive = Autoregressive()

@@ -1,7 +1,7 @@
 """Each clip is drawn under the whole latent of the clip before it (PVDM)."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from longtake.rollout.base import Chunk, Draws, Request, Rollout, State, clip_seeds
 
@@ -11,6 +11,8 @@ class NextClip(Rollout):
 
     The first clip has none before it; a request whose condition has ``previous`` goes on from that.
     """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"previous"})
 
     kind: Literal["next_clip"] = "next_clip"
 
