@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from longtake import config, look
-from longtake.checkpoint import CheckpointError, write_text
+from longtake.checkpoint import CheckpointError, fill, write_text
 from longtake.config import Config, ConfigError
 from longtake.data.folders import UCF101, SkyTimelapse, Taichi, VideoFolder
 from longtake.data.latents import CachePlan, LatentCache, build_cache
@@ -22,6 +22,7 @@ from longtake.data.loader import Batch, Loader
 from longtake.data.worlds import DoomWorld, MarblesWorld, SkyWorld
 from longtake.diffusion import Diffusion
 from longtake.distributed import World
+from longtake.latents import Standardisation
 from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
 from longtake.model import AnyAutoencoder, AnyDenoiser, ModelIndex, Sampling, VideoModel
 from longtake.noise import generator
@@ -156,7 +157,10 @@ class DiffusionRun(Config):
         cache: what is encoded.
         cache_folder: where the cache is shared between runs; the run's own folder where None.
         clip: which latent frames are trained on, and which of them are given.
+        standardise: shift and scale latents to mean 0 and deviation 1, as measured on the cache
+            (LVDM); PVDM's stay as they are.
         denoiser: the network.
+        start: a model whose network in the place of ``component`` the weights start from.
         diffusion: schedule, prediction and loss.
         sampling: how the model is sampled by default.
         look_frames: length of the videos that are sampled now and then.
@@ -171,7 +175,9 @@ class DiffusionRun(Config):
     cache: CachePlan = CachePlan()
     cache_folder: str | None = None
     clip: ClipOfLatents = ClipOfLatents()
+    standardise: bool = True
     denoiser: AnyDenoiser
+    start: str | None = None
     diffusion: Diffusion
     sampling: Sampling = Sampling()
     look_frames: Count = 64
@@ -185,7 +191,7 @@ class DiffusionRun(Config):
         place = Path(self.cache_folder) if self.cache_folder else folder / "latents"
         cache = build_cache(place, self.data, base.autoencoder, self.cache, world, listen.cache)
         base = self._standardised(base, cache)
-        denoiser = self.denoiser.build().to(world.device)
+        denoiser = self._built().to(world.device)
         batches = LatentBatches(
             cache,
             denoiser.spec,
@@ -206,13 +212,24 @@ class DiffusionRun(Config):
         )
         fit(stage, self.training, folder, world, listen.training)
 
+    def _built(self) -> nn.Module:
+        """The network, with fresh weights or those of ``start``."""
+        denoiser = self.denoiser.build()
+        if self.start is not None:
+            trained = getattr(VideoModel.from_pretrained(self.start), self.component)
+            if trained is None:
+                raise ValueError(f"start={self.start} has no {self.component} to start from")
+            fill(denoiser, trained.state_dict(), self.start)
+        return denoiser
+
     def _standardised(self, base: VideoModel, cache: LatentCache) -> VideoModel:
         """The base with the index of what is trained here: its networks must share all of it."""
         others = {"denoiser": base.denoiser, "between": base.between}
         del others[self.component]
         index = base.index
         if all(other is None for other in others.values()):
-            index = index.model_copy(update={"standardisation": cache.standardisation})
+            measured = cache.standardisation if self.standardise else Standardisation()
+            index = index.model_copy(update={"standardisation": measured})
         elif index.diffusion != self.diffusion:
             raise ConfigError(
                 f"diffusion differs from that of {self.model}, whose {', '.join(others)} this "

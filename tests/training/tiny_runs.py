@@ -7,9 +7,11 @@ from typing import Any
 from torch import Tensor
 
 from longtake import runs
+from longtake.autoencoders.triplane import TriplaneAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.checkpoint import read_tensors
 from longtake.config import parse
+from longtake.denoisers.triplane_unet import TriplaneUNetConfig
 from longtake.denoisers.volume_unet import VolumeUNetConfig
 from longtake.distributed import World
 from longtake.runs import AutoencoderRun, DiffusionRun
@@ -61,6 +63,68 @@ def diffusion_run(model: Path, **training: Any) -> DiffusionRun:
             ),
             "diffusion": {},
             "sampling": {"sampler": {"kind": "ddim", "steps": 2}},
+            "look_frames": 8,
+            "look_videos": 1,
+            "training": _loop(training),
+        },
+    )
+
+
+def triplane_autoencoder_run(clip: tuple[int, int, int] = (4, 16, 16), **training: Any) -> Any:
+    frames, height, width = clip
+    return parse(
+        AutoencoderRun,
+        {
+            "data": {**SKY, "plan": {"frames": frames, "height": height, "width": width}},
+            "autoencoder": TriplaneAutoencoderConfig(
+                clip=clip,
+                patch=8 if height >= 32 else 4,
+                width=16,
+                depth=1,
+                heads=2,
+                head_channels=8,
+                embed_dim=2,
+                pool_depth=1,
+                pool_heads=2,
+                pool_head_channels=8,
+                pool_hidden=16,
+            ),
+            "loss": {"reduction": "mean"},
+            "looks": 1,
+            "training": _loop(training),
+        },
+    )
+
+
+def triplane_run(
+    model: Path, clip: tuple[int, int, int] = (4, 16, 16), **training: Any
+) -> DiffusionRun:
+    """The cached videos are two clips long, so that one can go on from the other."""
+    frames, height, width = clip
+    patch = 8 if height >= 32 else 4
+    return parse(
+        DiffusionRun,
+        {
+            "model": str(model),
+            "data": {**SKY, "plan": {"frames": 2 * frames, "height": height, "width": width}},
+            "clip": {"previous": 0.5},
+            "standardise": False,
+            "denoiser": TriplaneUNetConfig(
+                latent=(2, frames, height // patch, width // patch),
+                clip=clip,
+                model_channels=8,
+                groups=4,
+                channel_mult=(1, 2),
+                num_res_blocks=1,
+                attention_resolutions=(1,),
+                num_heads=2,
+                num_classes=24,
+            ),
+            "diffusion": {"loss_kind": "l2"},
+            "sampling": {
+                "sampler": {"kind": "ddim", "steps": 2},
+                "rollout": {"kind": "next_clip"},
+            },
             "look_frames": 8,
             "look_videos": 1,
             "training": _loop(training),

@@ -1,0 +1,138 @@
+"""PVDM from clips to a long video, by the same runs, loop, cache and commands as LVDM."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from training.tiny_runs import (
+    last_checkpoint,
+    losses,
+    train,
+    triplane_autoencoder_run,
+    triplane_run,
+)
+
+from longtake import config
+from longtake.autoencoders.base import Posterior
+from longtake.checkpoint import file_hash, write_text
+from longtake.data.latents import CachedShard, CacheIndex, LatentCache
+from longtake.diffusion import Diffusion
+from longtake.latents import LatentSpec, Standardisation
+from longtake.model import VideoModel
+from longtake.training.diffusion import ClipOfLatents, LatentBatches
+from longtake.video import probe, to_model
+
+CELLS = 3
+
+
+@pytest.fixture(scope="module")
+def autoencoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("planes") / "autoencoder"
+    train(triplane_autoencoder_run(), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole_run(autoencoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("planes") / "diffusion"
+    train(triplane_run(autoencoder), folder)
+    return folder
+
+
+def batches(folder: Path, clips: int, share: float) -> LatentBatches:
+    """Of a cache of four videos whose clip ``k`` of video ``v`` holds 10 v + k + 1 throughout."""
+    values = 10 * torch.arange(4)[:, None] + torch.arange(clips) + 1
+    mean = values.float().repeat_interleave(CELLS, 1)[:, None].contiguous()
+    folder.mkdir()
+    tensors = {"mean": mean, "log_variance": torch.full_like(mean, -60)}
+    label = torch.zeros(4, dtype=torch.long)
+    file = folder / "shard.safetensors"
+    save_file({**tensors, "label": label}, file, {"captions": json.dumps(4 * [""])})
+    shard = CachedShard(file=file.name, sha256=file_hash(file), items=4)
+    index = CacheIndex(key="k", classes=(), mean=0, deviation=1, shards=(shard,))
+    write_text(folder / "index.json", index.model_dump_json())
+    return LatentBatches(
+        LatentCache(folder),
+        LatentSpec(shape=(1, CELLS), clip=(4, 16, 16), frame_axis=None),
+        ClipOfLatents(previous=share),
+        Diffusion(),
+        Standardisation(),
+        seed=3,
+        reads=frozenset({"previous"}),
+    )
+
+
+def test_the_clip_before_is_the_one_before_or_zeros(tmp_path: Path) -> None:
+    batch = batches(tmp_path / "cache", clips=3, share=0.5)(range(400))
+    assert batch.condition.previous is not None
+    clip, before = batch.z[:, 0, 0].round(), batch.condition.previous[:, 0, 0].round()
+    goes_on = before != 0
+    assert torch.equal(clip[goes_on], before[goes_on] + 1)
+    assert goes_on.float().mean().item() == pytest.approx(0.5, abs=0.08)
+
+
+def test_every_clip_is_trained_on_alone_and_every_pair_together(tmp_path: Path) -> None:
+    batch = batches(tmp_path / "cache", clips=2, share=0.3)(range(300))
+    assert batch.condition.previous is not None
+    pairs = torch.stack([batch.z[:, 0, 0], batch.condition.previous[:, 0, 0]], 1).round() % 10
+    assert sorted(set(map(tuple, pairs.tolist()))) == [(1.0, 0.0), (2.0, 0.0), (2.0, 1.0)]
+
+
+def test_a_sample_does_not_depend_on_its_batch(tmp_path: Path) -> None:
+    draw = batches(tmp_path / "cache", clips=3, share=0.5)
+    whole, alone = draw(range(6)), draw([4])
+    assert torch.equal(whole.z[4:5], alone.z)
+    assert torch.equal(whole.noise[4:5], alone.noise)
+
+
+def test_one_cached_clip_cannot_go_on_from_another(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="needs a second one after it; cache videos of 8 frames"):
+        batches(tmp_path / "cache", clips=1, share=0.5)
+
+
+def test_a_killed_and_resumed_run_ends_with_equal_weights(
+    autoencoder: Path, whole_run: Path, tmp_path: Path
+) -> None:
+    train(triplane_run(autoencoder, steps=3), tmp_path / "run")
+    train(triplane_run(autoencoder), tmp_path / "run")
+    assert losses(tmp_path / "run") == losses(whole_run)
+    resumed, whole = last_checkpoint(tmp_path / "run"), last_checkpoint(whole_run)
+    assert resumed.keys() == whole.keys()
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+
+
+def test_commands_serve_planes_as_volumes(whole_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "long.mp4"
+    command = [sys.executable, "-m", "longtake.cli"]
+    generate = ["generate", str(whole_run), "--frames", "18", "--seed", "1", "-o", str(out)]
+    subprocess.run([*command, *generate], check=True, capture_output=True)
+    assert probe(out).frames == 18
+    again = ["reconstruct", str(whole_run), str(out), "-o", str(tmp_path / "again")]
+    subprocess.run([*command, *again], check=True, capture_output=True)
+    assert probe(tmp_path / "again" / "long.mp4").frames == 18
+
+
+def test_two_processes_train_as_one(whole_run: Path, autoencoder: Path, tmp_path: Path) -> None:
+    write_text(tmp_path / "run.yaml", config.to_yaml(triplane_run(autoencoder)))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    fit = ["-m", "longtake.cli", "fit", str(tmp_path / "run.yaml"), "-o", str(tmp_path / "run")]
+    subprocess.run([*torchrun, *fit], check=True, capture_output=True)
+    assert losses(tmp_path / "run") == pytest.approx(losses(whole_run), rel=1e-5)
+
+
+@pytest.mark.parametrize("clip", [(8, 48, 64), (16, 64, 64), (12, 32, 96)])
+def test_any_size_trains_and_comes_back(clip: tuple[int, int, int], tmp_path: Path) -> None:
+    first = triplane_autoencoder_run(clip, steps=1)
+    train(first, tmp_path / "autoencoder")
+    train(triplane_run(tmp_path / "autoencoder", clip, steps=1, batch=1), tmp_path / "diffusion")
+    model = VideoModel.from_pretrained(tmp_path / "diffusion")
+    video = to_model(first.data.clip(0, torch.Generator()).frames)[None]
+    with torch.no_grad():
+        posterior: Posterior = model.autoencoder.encode(video)
+        assert model.denoiser is not None
+        assert posterior.mean.shape[1:] == model.autoencoder.spec.shape == model.denoiser.spec.shape
+        assert model.autoencoder.decode(posterior.mean).shape == video.shape
