@@ -243,9 +243,14 @@ class VideoModel:
             label: of all; ``none`` withholds it; where None, each seed has a class of its own.
 
         Raises:
-            ValueError: no class has that name.
+            ValueError: no class has that name, or the model reads text.
         """
         seeds = tuple(seeds)
+        if self.denoiser is not None and "text" in self.denoiser.reads:
+            raise ValueError(
+                "this model makes videos of text, and no text encoder comes with it: give the "
+                "states of prompts as Condition(text=...) to a Request of your own, in Python"
+            )
         if not self.index.classes or self.denoiser is None or "label" not in self.denoiser.reads:
             if label is not None:
                 raise ValueError(f"label {label!r}: this model was trained without classes")

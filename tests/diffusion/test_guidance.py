@@ -97,6 +97,26 @@ def test_nothing_of_a_condition_is_left_in_its_null():
         assert not there(part).any()
 
 
+def test_states_of_the_empty_prompt_stand_in_for_text():
+    text, empty = torch.randn(2, 2, 5, 4)
+    given = Condition(text=text, empty_text=empty)
+    assert torch.equal(there(given.null().text), empty)
+    assert given.given == given.null().given == ("text",)
+    z = latent()
+    plain, _ = guide(Unguided(), z, Condition(text=empty))
+    got, _ = guide(ClassifierFree(scale=0), z, given)
+    torch.testing.assert_close(got, plain)
+
+
+def test_states_of_the_empty_prompt_have_the_shape_of_text():
+    with pytest.raises(
+        ValueError, match=r"of shape \(2, 4, 4\) stands in for text of .*\(2, 5, 4\)"
+    ):
+        Condition(text=torch.randn(2, 5, 4), empty_text=torch.randn(2, 4, 4))
+    with pytest.raises(ValueError, match="stands in for text of shape None; give both"):
+        Condition(empty_text=torch.randn(2, 4, 4))
+
+
 def test_the_noise_level_can_be_told_of_nothing():
     assert torch.equal(there(condition().null(tell_noise=True).known).t, there(condition().known).t)
 

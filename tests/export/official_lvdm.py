@@ -7,13 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.denoisers.volume_unet import VolumeUNetConfig
 from longtake.diffusion.schedule import ScaledLinear
+from longtake.export import lvdm_framewise_keys
 from longtake.export.lvdm_autoencoder_keys import to_official
 from longtake.export.lvdm_unet_keys import official_shapes
 from longtake.nn.attention import RelativePositionConfig, SpaceTimeAttentionConfig
+from longtake.nn.transformer import TransformerConfig
 
+FRAMEWISE = FramewiseAutoencoderConfig(
+    clip=(2, 16, 16), width=32, channel_mult=(1, 1, 1), num_res_blocks=1
+)
 AUTOENCODER = VolumeAutoencoderConfig(clip=(4, 16, 16), factors=(2, 4, 4), hidden=16)
 
 
@@ -34,6 +40,13 @@ UNETS = {
     "short": _unet(2),
     "keys": _unet(2, mask_channel=True, noise_classes=251),
     "between": _unet(3, mask_channel=True, noise_classes=251),
+    "text": _unet(2).model_copy(
+        update={
+            "clip": (2, 16, 16),
+            "attention": TransformerConfig(num_heads=4, context_dim=16, reach=2),
+            "scale_shift_norm": False,
+        }
+    ),
 }
 
 _CODER = {"n_hiddens": 16, "z_channels": 4, "image_channel": 3, "norm_type": "group"}
@@ -59,6 +72,27 @@ _FIRST_STAGE = {
     },
 }
 
+_FRAMEWISE_STAGE = {
+    "target": "lvdm.models.autoencoder.AutoencoderKL",
+    "params": {
+        "embed_dim": 4,
+        "monitor": "val/rec_loss",
+        "lossconfig": {"target": "torch.nn.Identity"},
+        "ddconfig": {
+            "double_z": True,
+            "z_channels": 4,
+            "resolution": 16,
+            "in_channels": 3,
+            "out_ch": 3,
+            "ch": 32,
+            "ch_mult": [1, 1, 1],
+            "num_res_blocks": 1,
+            "attn_resolutions": [],
+            "dropout": 0.0,
+        },
+    },
+}
+
 _UNET = {
     "image_size": 4,
     "in_channels": 4,
@@ -80,7 +114,7 @@ _UNET = {
 
 
 def config(role: str = "short") -> dict[str, Any]:
-    """The official YAML of a role: ``autoencoder``, ``short``, ``keys`` or ``between``."""
+    """The official YAML of a role: ``autoencoder``, ``short``, ``keys``, ``between``, ``text``."""
     stage = copy.deepcopy(_FIRST_STAGE)
     if role == "autoencoder":
         data = {"video_length": 4, "resolution": 16, "data_root": "${data_root}"}
@@ -103,6 +137,8 @@ def config(role: str = "short") -> dict[str, Any]:
     if role == "short":
         target = "lvdm.models.ddpm3d.LatentDiffusion"
         return {"model": {"target": target, "params": params}}
+    if role == "text":
+        return _of_text(params)
     params |= {
         "conditioning_key": "concat-adm-mask",
         "cond_stage_config": None,
@@ -121,6 +157,28 @@ def config(role: str = "short") -> dict[str, Any]:
     return {"model": {"target": target, "params": params}}
 
 
+def _of_text(params: dict[str, Any]) -> dict[str, Any]:
+    for key in ("loss_type", "encoder_type", "shift_factor"):
+        del params[key]
+    text = {"use_temporal_transformer": True, "transformer_depth": 1, "context_dim": 16}
+    params["unet_config"]["params"] |= text
+    del params["unet_config"]["params"]["use_scale_shift_norm"]
+    params |= {
+        "linear_start": 0.00085,
+        "linear_end": 0.012,
+        "scale_factor": 0.18215,
+        "scale_by_std": False,
+        "use_ema": False,
+        "video_length": 2,
+        "conditioning_key": "crossattn",
+        "cond_stage_key": "caption",
+        "cond_stage_trainable": False,
+        "cond_stage_config": {"target": "lvdm.models.modules.condition_modules.FrozenCLIPEmbedder"},
+        "first_stage_config": copy.deepcopy(_FRAMEWISE_STAGE),
+    }
+    return {"model": {"target": "lvdm.models.ddpm3d.LatentDiffusion", "params": params}}
+
+
 def state(role: str = "short") -> dict[str, Tensor]:
     """The official state dict of a role. Averages are the weights plus one."""
     return dict(_state(role))
@@ -137,6 +195,14 @@ def _state(role: str) -> dict[str, Tensor]:
         f"model.diffusion_model.{key}": 0.1 * torch.randn(shape, generator=random)
         for key, shape in official_shapes(UNETS[role]).items()
     }
+    if role == "text":
+        return {
+            "betas": ScaledLinear(beta_start=0.00085, beta_end=0.012).betas().float(),
+            **weights,
+            **{f"first_stage_model.{key}": value for key, value in _framewise().items()},
+            "cond_stage_model.transformer.text_model.embeddings.position_ids": torch.zeros(1, 77),
+            "cond_stage_model.transformer.text_model.final_layer_norm.bias": torch.zeros(16),
+        }
     averages = {
         "model_ema." + key.removeprefix("model.").replace(".", ""): value + 1
         for key, value in weights.items()
@@ -149,3 +215,7 @@ def _state(role: str) -> dict[str, Tensor]:
         **averages,
         **{f"first_stage_model.{key}": value for key, value in coder.items()},
     }
+
+
+def _framewise() -> dict[str, Tensor]:
+    return lvdm_framewise_keys.to_official(FRAMEWISE.build().state_dict(), FRAMEWISE)

@@ -1,5 +1,6 @@
 import copy
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from torch import Tensor
 
 from longtake.checkpoint import CheckpointError
 from longtake.config import ConfigError
+from longtake.diffusion import Condition
 from longtake.diffusion.samplers import DDIM
 from longtake.export.from_lvdm import convert_lvdm_folder, read_lvdm
 from longtake.model import VideoModel
-from longtake.rollout import Hierarchical
+from longtake.rollout import Hierarchical, Request
 
 State = dict[str, Tensor]
 UNET = "model.diffusion_model."
@@ -123,6 +125,51 @@ def test_labels_are_numbers(tmp_path: Path):
     )
     model = read_lvdm(*files(tmp_path, state=state, config=config))
     assert model.label("4") == 4
+
+
+def text_model(folder: Path) -> VideoModel:
+    convert_lvdm_folder(*files(folder, "text"), folder / "ours")
+    return VideoModel.from_pretrained(folder / "ours")
+
+
+def test_a_text_to_video_model_comes_without_its_text_encoder(tmp_path: Path, caplog: Any):
+    model = text_model(tmp_path)
+    assert model.denoiser is not None
+    assert model.denoiser.reads == {"text"}
+    assert model.index.standardisation.scale == 0.18215
+    got, want = model.autoencoder.state_dict(), official_lvdm.state("text")
+    key = "decoder.up.0.block.0.conv1.bias"
+    assert torch.equal(
+        got["coder.decoder.up_blocks.2.resnets.0.conv1.bias"], want[f"first_stage_model.{key}"]
+    )
+    message = r"text\.ckpt: its text encoder, the 2 weights cond_stage_model\.\*, is left out"
+    assert re.search(message, caplog.text)
+
+
+def test_a_text_to_video_model_makes_the_video_of_given_states(tmp_path: Path):
+    model = text_model(tmp_path)
+    sampling = model.index.sampling.model_copy(update={"sampler": DDIM(steps=1)})
+    text, empty = torch.randn(2, 1, 5, 16)
+
+    def made(condition: Condition) -> Any:
+        request = Request(seeds=(0,), condition=condition)
+        return next(model.long_video(sampling)(request, 2)).frames
+
+    frames = made(Condition(text=text, empty_text=empty))
+    assert frames.shape == (1, 2, 16, 16, 3)
+    assert (frames != made(Condition(text=text))).any()
+    assert (frames != made(Condition(text=empty, empty_text=empty))).any()
+
+
+def test_a_text_to_video_model_tells_who_gives_it_no_text(tmp_path: Path):
+    with pytest.raises(ValueError, match="makes videos of text, and no text encoder comes with it"):
+        text_model(tmp_path).request([0])
+
+
+def test_a_text_encoder_in_a_model_without_text_is_refused(tmp_path: Path):
+    state = with_one_more("cond_stage_model.weight")(official_lvdm.state())
+    with pytest.raises(CheckpointError, match=r"'cond_stage_model\.weight' is no weight of an o"):
+        read_lvdm(*files(tmp_path, state=state))
 
 
 class Hostile:

@@ -6,11 +6,15 @@ import official_lvdm
 import pytest
 import yaml
 
+from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
+from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.config import ConfigError
 from longtake.diffusion.guidance import ClassifierFree
 from longtake.diffusion.samplers import DDIM, DDPM
 from longtake.diffusion.schedule import ScaledLinear
 from longtake.export.official_config import OfficialModel, read_official, resolve
+from longtake.latents import Standardisation
+from longtake.nn.transformer import TransformerConfig
 from longtake.rollout import Autoregressive, OneClip
 
 
@@ -33,6 +37,7 @@ def changed(role: str, place: str, value: Any) -> Any:
 def test_a_short_model_is_read(tmp_path: Path):
     found = read(tmp_path, official_lvdm.config("short"))
     assert found.autoencoder.clip == (4, 16, 16)
+    assert isinstance(found.autoencoder, VolumeAutoencoderConfig)
     assert found.autoencoder.factors == (2, 4, 4)
     assert found.denoiser is not None
     assert found.denoiser.latent == (4, 2, 4, 4)
@@ -55,6 +60,36 @@ def test_a_prediction_model_is_sampled_as_the_official_script_does(tmp_path: Pat
     assert sampling.guidance == ClassifierFree(scale=1.1, tell_noise=False)
     assert sampling.rollout == Autoregressive(overlap=1)
     assert sampling.perturbation == 0.101
+
+
+def test_a_text_to_video_model_is_sampled_as_the_official_script_does(tmp_path: Path):
+    found = read(tmp_path, official_lvdm.config("text"))
+    assert isinstance(found.autoencoder, FramewiseAutoencoderConfig)
+    assert (found.autoencoder.clip, found.autoencoder.factor) == ((2, 16, 16), 4)
+    assert found.denoiser is not None
+    assert found.denoiser.attention == TransformerConfig(num_heads=4, context_dim=16, reach=2)
+    assert not found.denoiser.scale_shift_norm
+    assert found.diffusion is not None
+    assert found.diffusion.schedule == ScaledLinear(beta_start=0.00085, beta_end=0.012)
+    assert found.diffusion.loss_kind == "l2"
+    assert found.standardisation == Standardisation(scale=0.18215)
+    assert not found.averaged
+    sampling = found.sampling
+    assert sampling.sampler == DDIM(steps=50, eta=1.0, grid="leading")
+    assert sampling.guidance == ClassifierFree(scale=15.0)
+    assert sampling.rollout == OneClip()
+
+
+def test_a_frame_wise_autoencoder_is_read(tmp_path: Path):
+    stage = official_lvdm.config("text")["model"]["params"]["first_stage_config"]
+    found = read(tmp_path, {"model": stage})
+    assert found.denoiser is None
+    assert found.autoencoder.clip == (16, 256, 256)
+    stage["params"]["embed_dim"] = 3
+    with pytest.raises(
+        ConfigError, match=r"embed_dim=3 and ddconfig\.z_channels=4, expected the sa"
+    ):
+        read(tmp_path, {"model": stage})
 
 
 def test_an_interpolation_model_s_autoencoder_keeps_its_own_clip(tmp_path: Path):
@@ -114,15 +149,25 @@ CODERS = f"{STAGE}.params.ddconfig"
         ("model.target", "lvdm.models.vae.VAE", "'lvdm.models.vae.VAE' is no model of LVDM"),
         (f"{PARAMS}.timesteps", 500, "model.params.timesteps: input should be 1000"),
         (f"{PARAMS}.image_siz", 8, "there is no field 'image_siz'; did you mean 'image_size'"),
-        (f"{PARAMS}.encoder_type", "2d", "model.params.encoder_type: input should be '3d'"),
+        (f"{PARAMS}.encoder_type", "2d", "encoder_type: is '2d', expected '3d' with such a first"),
         (f"{PARAMS}.cond_stage_config", None, "conditioning_key: is missing; expected adm"),
         (f"{PARAMS}.linear_end", 2.0, "schedule"),
         (f"{PARAMS}.image_size", "${size}", "image_size"),
         (f"{UNET}.in_channels", 5, "in_channels=5 and out_channels=4, expected 4 and 4"),
         (f"{UNET}.padding_t", 1, "padding_t: input should be 0, got 1"),
         (f"{UNET}.model_channels", 20, "groups=32 must divide a level's 20 channels"),
-        (f"{UNET}.use_temporal_transformer", True, "use_temporal_transformer: input should be F"),
-        (f"{STAGE}.target", "lvdm.models.autoencoder.AutoencoderKL", "cannot be converted (the te"),
+        (
+            f"{UNET}.context_dim",
+            16,
+            "context_dim=16 is read with use_temporal_transformer: true",
+        ),
+        (f"{PARAMS}.conditioning_key", "crossattn", "conditioning_key=crossattn and context_dim=N"),
+        (
+            f"{STAGE}.target",
+            "ldm.models.autoencoder.VQModel",
+            "VQModel' cannot be converted; vali",
+        ),
+        (f"{STAGE}.target", ["a"], "cannot be converted; valid are lvdm"),
         (f"{CODERS}.encoder.params.downsample", [4, 4, 4], "encoder and decoder differ"),
         (f"{CODERS}.encoder.params.n_hiddens", 20, "encoder and decoder differ in n_hiddens"),
         (f"{CODERS}.encoder.params.norm_type", "batch", "norm_type: input should be 'group'"),

@@ -12,6 +12,7 @@ import yaml
 from golden_case import FOLDERS, Golden
 from torch import Tensor
 
+from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.diffusion import Condition, KnownFrames
 from longtake.diffusion.guidance import ClassifierFree, Guidance, Unguided
@@ -188,6 +189,79 @@ def test_the_released_autoencoder_s_config_and_names_are_understood(golden, tmp_
         posterior = model.autoencoder.encode(case["in.video"])
     z = posterior.sample(case["in.posterior_noise"])
     case.close("z", Standardisation(scale=0.33422927, shift=1.4606637).forward(z))
+
+
+def text_params(golden) -> dict[str, Any]:
+    """The config of the released text-to-video model but for the sizes of its networks."""
+    return {
+        "linear_start": 0.00085,
+        "linear_end": 0.012,
+        "num_timesteps_cond": 1,
+        "log_every_t": 200,
+        "timesteps": 1000,
+        "first_stage_key": "video",
+        "cond_stage_key": "caption",
+        "image_size": [8, 8],
+        "video_length": 4,
+        "channels": 4,
+        "cond_stage_trainable": False,
+        "conditioning_key": "crossattn",
+        "scale_by_std": False,
+        "scale_factor": 0.18215,
+        "use_ema": False,
+        "unet_config": {
+            "target": "lvdm.models.modules.openaimodel3d.UNetModel",
+            "params": copy.deepcopy(golden("lvdm/unet_text").info["config"]),
+        },
+        "first_stage_config": {
+            "target": "lvdm.models.autoencoder.AutoencoderKL",
+            "params": copy.deepcopy(golden("lvdm/ae2d_small").info["config"]),
+        },
+        "cond_stage_config": {"target": "lvdm.models.modules.condition_modules.FrozenCLIPEmbedder"},
+    }
+
+
+def test_a_text_to_video_model_is_the_official_one(golden, tmp_path):
+    unet, coder = golden("lvdm/unet_text"), golden("lvdm/ae2d_small")
+    state = {f"model.diffusion_model.{k}": v for k, v in unet.weights().items()}
+    state |= {f"first_stage_model.{k}": v for k, v in coder.weights().items()}
+    state["cond_stage_model.transformer.text_model.final_layer_norm.bias"] = torch.zeros(768)
+    model = converted(
+        write(tmp_path / "official", state, SHORT, text_params(golden)), tmp_path / "a"
+    )
+    assert model.denoiser is not None
+    with torch.no_grad():
+        condition = Condition(text=unet["in.context"])
+        unet.close("eps", model.denoiser(unet["in.x"], unet["in.t"].float(), condition))
+        video = model.autoencoder.decode(coder["in.z"].movedim(0, 1)[None])
+    coder.close("dec", video[0].movedim(1, 0))
+    assert model.autoencoder.spec.clip == model.denoiser.spec.clip == (4, 32, 32)
+    assert model.index.sampling.guidance == ClassifierFree(scale=15.0)
+
+
+def test_the_released_text_config_describes_the_released_weights(golden, tmp_path):
+    params = text_params(golden) | {"image_size": [32, 32], "video_length": 16}
+    params["unet_config"]["params"] |= {
+        "image_size": 32,
+        "model_channels": 320,
+        "attention_resolutions": [4, 2, 1],
+        "num_res_blocks": 2,
+        "channel_mult": [1, 2, 4, 4],
+        "num_heads": 8,
+        "context_dim": 768,
+        "temporal_length": 16,
+    }
+    coders = params["first_stage_config"]["params"]["ddconfig"]
+    coders |= {"resolution": 256, "ch": 128, "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2}
+    path = tmp_path / "a.yaml"
+    path.write_text(yaml.safe_dump({"model": {"target": SHORT, "params": params}}))
+    official = read_official(path)
+    assert official.denoiser is not None
+    assert official.autoencoder == FramewiseAutoencoderConfig()
+    keys = next(f for at in FOLDERS if (f := at / "lvdm" / "keys" / "unet_t2v.json").exists())
+    assert official_shapes(official.denoiser) == {
+        key: tuple(shape) for key, shape in json.loads(keys.read_text()).items()
+    }
 
 
 FULL = {

@@ -1,7 +1,7 @@
 """What a denoiser may look at besides the noisy latent."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -49,12 +49,31 @@ class Condition:
         previous: latent of the clip before; zeros where there is none (PVDM).
         label: class index; ``ABSENT`` (-1) for a sample without one.
         text: token states of a prompt.
+        empty_text: those of the empty prompt, of the same shape: what ``null`` puts in the place of
+            ``text``, as the official LVDM sampler does. Where None, zeros, as in training here.
     """
 
     known: KnownFrames | None = None
     previous: Float[Tensor, "b ..."] | None = None
     label: Int[Tensor, "b"] | None = None
     text: Float[Tensor, "b n d"] | None = None
+    empty_text: Float[Tensor, "b m d"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.empty_text is None:
+            return
+        wanted = None if self.text is None else tuple(self.text.shape)
+        if tuple(self.empty_text.shape) != wanted:
+            raise ValueError(
+                f"empty_text of shape {tuple(self.empty_text.shape)} stands in for text of shape "
+                f"{wanted}; give both, one row a sample, padded to one length"
+            )
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Names of what a network has to read: all that is not None and stands in for nothing."""
+        names = (field.name for field in fields(self) if field.name != "empty_text")
+        return tuple(name for name in names if getattr(self, name) is not None)
 
     def null(self, *, tell_noise: bool = False) -> "Condition":
         """The same batch with nothing given: what classifier-free guidance contrasts with.
@@ -67,11 +86,13 @@ class Condition:
         if known is not None:
             t = known.t if tell_noise else torch.full_like(known.t, ABSENT)
             known = replace(known, mask=torch.zeros_like(known.mask), t=t)
+        text = None if self.text is None else torch.zeros_like(self.text)
         return Condition(
             known=known,
             previous=None if self.previous is None else torch.zeros_like(self.previous),
             label=None if self.label is None else torch.full_like(self.label, ABSENT),
-            text=None if self.text is None else torch.zeros_like(self.text),
+            text=text if self.empty_text is None else self.empty_text,
+            empty_text=self.empty_text,
         )
 
     def rows(self, index: Int[Tensor, "n"]) -> "Condition":
@@ -94,6 +115,7 @@ class Condition:
             previous=_cat([part.previous for part in parts]),
             label=_cat([part.label for part in parts]),
             text=_cat([part.text for part in parts]),
+            empty_text=_cat([part.empty_text for part in parts]),
         )
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Condition":
@@ -110,6 +132,7 @@ class Condition:
             previous=None if self.previous is None else f(self.previous),
             label=None if self.label is None else f(self.label),
             text=None if self.text is None else f(self.text),
+            empty_text=None if self.empty_text is None else f(self.empty_text),
         )
 
 

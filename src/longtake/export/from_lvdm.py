@@ -1,5 +1,6 @@
 """Official LVDM checkpoints (Lightning ``.ckpt`` with its YAML) as model folders."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
+from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.checkpoint import CheckpointError
 from longtake.denoisers.volume_unet import VolumeUNet, VolumeUNetConfig
 from longtake.diffusion.process import Diffusion
 from longtake.diffusion.schedule import ScaledLinear
-from longtake.export import lvdm_autoencoder_keys, lvdm_unet_keys
+from longtake.export import lvdm_autoencoder_keys, lvdm_framewise_keys, lvdm_unet_keys
 from longtake.export.official_config import OfficialModel, read_official
 from longtake.export.torch_file import read_state_dict
 from longtake.export.weights import filled
@@ -20,7 +23,16 @@ from longtake.latents import Standardisation
 from longtake.model import ModelIndex, VideoModel
 from longtake.rollout import Autoregressive, Hierarchical
 
+LOGGER = logging.getLogger("longtake")
+
 UNET, AVERAGE, FIRST_STAGE = "model.diffusion_model.", "model_ema.", "first_stage_model."
+TEXT_ENCODER = "cond_stage_model."
+
+AUTOENCODER_KEYS = {
+    VolumeAutoencoderConfig: lvdm_autoencoder_keys,
+    FramewiseAutoencoderConfig: lvdm_framewise_keys,
+}
+"""Names of the weights of each autoencoder."""
 
 TABLES = frozenset(
     {
@@ -61,8 +73,9 @@ def convert_lvdm_folder(
     """Write an official model as a folder that ``VideoModel.from_pretrained`` opens.
 
     Args:
-        ckpt: official checkpoint: of an autoencoder, a short, a prediction or an interpolation
-            model. Nothing in it is run.
+        ckpt: official checkpoint: of an autoencoder, a short, a prediction, an interpolation or a
+            text-to-video model. Nothing in it is run. The text encoder is left out: it is the
+            public CLIP ViT-L/14, unchanged.
         config: its official YAML.
         out: the folder.
         raw: take the raw weights, not their average over training (EMA).
@@ -101,8 +114,12 @@ def _model(
         index = ModelIndex(fps=FPS, averaged=False, made_by=name)
         return VideoModel(index=index, autoencoder=_autoencoder(official, state))
     assert official.diffusion is not None
+    networks = (UNET, AVERAGE, FIRST_STAGE)
+    if official.denoiser.attention.text_width is not None:
+        networks += (TEXT_ENCODER,)
+        _leave_out_text_encoder(state, name)
     for key in state:
-        if key not in TABLES and not key.startswith((UNET, AVERAGE, FIRST_STAGE)):
+        if key not in TABLES and not key.startswith(networks):
             raise CheckpointError(f"{key!r} is no weight of an official LVDM model; {OTHER_YAML}")
     _check_schedule(official.diffusion, state)
     raw = raw or _lacks_average(official, state)
@@ -119,8 +136,20 @@ def _model(
         made_by=name,
     )
     autoencoder = _autoencoder(official, _below(FIRST_STAGE, state))
-    networks: dict[str, Any] = {part: unet}
-    return VideoModel(index=index, autoencoder=autoencoder, **networks)
+    drawing: dict[str, Any] = {part: unet}
+    return VideoModel(index=index, autoencoder=autoencoder, **drawing)
+
+
+def _leave_out_text_encoder(state: Mapping[str, Tensor], name: str) -> None:
+    found = sum(key.startswith(TEXT_ENCODER) for key in state)
+    LOGGER.warning(
+        "%s: its text encoder, the %d weights %s*, is left out: the states of a prompt are the 77 "
+        "rows of last_hidden_state of openai/clip-vit-large-patch14 (package transformers), given "
+        "as Condition.text; those of the empty prompt as Condition.empty_text",
+        name,
+        found,
+        TEXT_ENCODER,
+    )
 
 
 def _standardisation(official: OfficialModel, state: Mapping[str, Tensor]) -> Standardisation:
@@ -166,7 +195,8 @@ def _joined(keys: VideoModel, between: VideoModel) -> VideoModel:
 
 def _autoencoder(official: OfficialModel, state: Mapping[str, Tensor]) -> Any:
     try:
-        weights = lvdm_autoencoder_keys.from_official(state, official.autoencoder)
+        keys: Any = AUTOENCODER_KEYS[type(official.autoencoder)]
+        weights = keys.from_official(state, official.autoencoder)
     except ValueError as error:
         raise CheckpointError(f"autoencoder: {error}") from error
     return filled(official.autoencoder, weights)

@@ -7,18 +7,34 @@ from pathlib import Path
 from typing import Any
 
 from longtake import config
+from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.config import ConfigError
 from longtake.denoisers.volume_unet import VolumeUNetConfig
 from longtake.diffusion.guidance import ClassifierFree
 from longtake.diffusion.process import Diffusion
 from longtake.diffusion.samplers import DDIM, DDPM
-from longtake.export.official_schema import OfficialAutoencoder, OfficialDiffusion
+from longtake.export.official_schema import (
+    AutoencoderNode,
+    FramewiseNode,
+    OfficialAutoencoder,
+    OfficialDiffusion,
+    OfficialFramewiseAutoencoder,
+)
 from longtake.latents import Standardisation
 from longtake.model import Sampling
 from longtake.rollout import Autoregressive
 
-AUTOENCODER = "lvdm.models.autoencoder3d.AutoencoderKL"
+AUTOENCODERS: dict[str, Any] = {
+    "lvdm.models.autoencoder3d.AutoencoderKL": OfficialAutoencoder,
+    "lvdm.models.autoencoder.AutoencoderKL": OfficialFramewiseAutoencoder,
+}
+LATENT_DIFFUSIONS: dict[str, Any] = {
+    "lvdm.models.autoencoder3d.AutoencoderKL": OfficialDiffusion[AutoencoderNode],
+    "lvdm.models.autoencoder.AutoencoderKL": OfficialDiffusion[FramewiseNode],
+}
+"""Of the latents of each of them."""
+
 DIFFUSION = (
     "lvdm.models.ddpm3d.LatentDiffusion",
     "lvdm.models.ddpm3d.FrameInterpPredLatentDiffusion",
@@ -42,7 +58,7 @@ class OfficialModel:
         averaged: whether training kept an average of the weights (EMA).
     """
 
-    autoencoder: VolumeAutoencoderConfig
+    autoencoder: VolumeAutoencoderConfig | FramewiseAutoencoderConfig
     denoiser: VolumeUNetConfig | None = None
     diffusion: Diffusion | None = None
     standardisation: Standardisation = Standardisation()  # noqa: RUF009
@@ -64,12 +80,12 @@ def read_official(path: Path) -> OfficialModel:
         node = root.get("model")
         if not isinstance(node, dict) or not isinstance(node.get("params"), dict):
             raise ConfigError("has no section model.params, as official LVDM configs have")
-        target, params = node.get("target"), node["params"]
-        if target == AUTOENCODER:
-            found = _parse(OfficialAutoencoder, params, "model.params")
+        target, params = str(node.get("target")), node["params"]
+        if target in AUTOENCODERS:
+            found = _parse(AUTOENCODERS[target], params, "model.params")
             return OfficialModel(autoencoder=found.ours(_clip_of_data(root)))
         if target not in DIFFUSION:
-            valid = ", ".join((AUTOENCODER, *DIFFUSION))
+            valid = ", ".join((*AUTOENCODERS, *DIFFUSION))
             raise ConfigError(f"model.target: {target!r} is no model of LVDM; valid are {valid}")
         return _latent_diffusion(params)
     except ConfigError as error:
@@ -114,15 +130,15 @@ def resolve(root: dict[str, Any]) -> dict[str, Any]:
 
 def _latent_diffusion(params: dict[str, Any]) -> OfficialModel:
     stage = params.get("first_stage_config")
-    target = stage.get("target") if isinstance(stage, dict) else None
-    if target != AUTOENCODER:
+    target = str(stage.get("target") if isinstance(stage, dict) else None)
+    if target not in LATENT_DIFFUSIONS:
         raise ConfigError(
-            f"model.params.first_stage_config.target: {target!r} cannot be converted (the "
-            f"text-to-video model codes frame by frame); expected {AUTOENCODER}"
+            f"model.params.first_stage_config.target: {target!r} cannot be converted; valid are "
+            f"{', '.join(LATENT_DIFFUSIONS)}"
         )
-    found = _parse(OfficialDiffusion, params, "model.params")
+    found = _parse(LATENT_DIFFUSIONS[target], params, "model.params")
     _, frames, height, width = found.latent
-    factors = found.first_stage_config.params.ddconfig.encoder.params.downsample
+    factors = found.first_stage_config.params.factors
     # a model of the frames between keyframes sees one latent frame more than the autoencoder did
     sizes = (frames - found.between, height, width)
     t, h, w = (size * factor for size, factor in zip(sizes, factors, strict=True))
@@ -177,7 +193,11 @@ def _unet(found: OfficialDiffusion, clip: tuple[int, int, int]) -> VolumeUNetCon
 
 
 def _sampling(found: OfficialDiffusion) -> Sampling:
-    """As the official scripts do it: DDPM for a clip, guided DDIM for long video."""
+    """As the official scripts do it: DDPM for a clip, guided DDIM for text and long video."""
+    if found.reads_text:
+        return Sampling(
+            sampler=DDIM(steps=50, eta=1.0, grid="leading"), guidance=ClassifierFree(scale=15.0)
+        )
     if not found.reads_frames:
         return Sampling(sampler=DDPM())
     return Sampling(

@@ -1,10 +1,11 @@
 """The settings of official LVDM classes: which there are, and which values can be converted."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import model_validator
 
 from longtake import config
+from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.config import Config, ConfigError
 
@@ -64,6 +65,11 @@ class OfficialAutoencoder(Settings):
     embed_dim: int
     ddconfig: Coders
 
+    @property
+    def factors(self) -> tuple[int, int, int]:
+        """By which frames, height and width shrink."""
+        return self.ddconfig.encoder.params.downsample
+
     def ours(self, clip: tuple[int, int, int]) -> VolumeAutoencoderConfig:
         """Our config, for clips of a size."""
         encoder, decoder = self.ddconfig.encoder.params, self.ddconfig.decoder.params
@@ -86,6 +92,49 @@ class OfficialAutoencoder(Settings):
         )
 
 
+class FramewiseCoders(Settings):
+    ignores = frozenset({"dropout", "resolution"})
+    double_z: Literal[True]
+    z_channels: int
+    in_channels: Literal[3]
+    out_ch: Literal[3]
+    ch: int
+    ch_mult: tuple[int, ...]
+    num_res_blocks: int
+    attn_resolutions: tuple[()]
+
+
+class OfficialFramewiseAutoencoder(Settings):
+    ignores = frozenset({"lossconfig", "ckpt_path", "ignore_keys", "image_key", "monitor"})
+    embed_dim: int
+    ddconfig: FramewiseCoders
+
+    @property
+    def factors(self) -> tuple[int, int, int]:
+        """By which frames, height and width shrink."""
+        factor = 2 ** (len(self.ddconfig.ch_mult) - 1)
+        return 1, factor, factor
+
+    def ours(self, clip: tuple[int, int, int]) -> FramewiseAutoencoderConfig:
+        """Our config, for clips of a size."""
+        coders = self.ddconfig
+        if self.embed_dim != coders.z_channels:
+            raise ConfigError(
+                f"embed_dim={self.embed_dim} and ddconfig.z_channels={coders.z_channels}, "
+                "expected the same of both"
+            )
+        return config.parse(
+            FramewiseAutoencoderConfig,
+            {
+                "clip": clip,
+                "channels": coders.z_channels,
+                "width": coders.ch,
+                "channel_mult": coders.ch_mult,
+                "num_res_blocks": coders.num_res_blocks,
+            },
+        )
+
+
 class OfficialUNet(Settings):
     ignores = frozenset(
         {
@@ -95,7 +144,6 @@ class OfficialUNet(Settings):
             "use_fp16",
             "num_heads_upsample",
             "legacy",
-            "transformer_depth",
             "ST_transformer_module",
             "ST_transformer_class",
         }
@@ -118,18 +166,31 @@ class OfficialUNet(Settings):
     conv_resample: Literal[True] = True
     dims: Literal[3] = 3
     nonlinearity_type: Literal["silu"] = "silu"
-    use_temporal_transformer: Literal[False] = False
-    context_dim: None = None
+    use_temporal_transformer: bool = False
+    transformer_depth: int = 1
+    context_dim: int | None = None
     cond_aug_mode: None = None
+
+    @model_validator(mode="after")
+    def _reads_text_where_it_can(self) -> "OfficialUNet":
+        if self.context_dim is not None and not self.use_temporal_transformer:
+            raise ValueError(
+                f"context_dim={self.context_dim} is read with use_temporal_transformer: true alone"
+            )
+        return self
 
     @property
     def attention(self) -> dict[str, Any]:
         """Our attention."""
-        position = {"reach": self.temporal_length} if self.use_relative_position else None
+        reach = self.temporal_length if self.use_relative_position else None
         if self.num_head_channels != -1:
             heads = {"head_channels": self.num_head_channels}
         else:
             heads = {"num_heads": self.num_heads}
+        if self.use_temporal_transformer:
+            text = {"depth": self.transformer_depth, "context_dim": self.context_dim}
+            return {"kind": "st_transformer", "reach": reach, **text, **heads}
+        position = None if reach is None else {"reach": reach}
         return {"kind": "st_attention", "relative_position": position, **heads}
 
 
@@ -140,10 +201,20 @@ class UNetNode(Settings):
 
 class AutoencoderNode(Settings):
     ignores = frozenset({"target"})
+    codes: ClassVar[str] = "3d"
     params: OfficialAutoencoder
 
 
-class OfficialDiffusion(Settings):
+class FramewiseNode(Settings):
+    ignores = frozenset({"target"})
+    codes: ClassVar[str] = "2d"
+    params: OfficialFramewiseAutoencoder
+
+
+Stage = TypeVar("Stage", AutoencoderNode, FramewiseNode)
+
+
+class OfficialDiffusion(Settings, Generic[Stage]):
     ignores = frozenset(
         {
             "ckpt_path",
@@ -176,13 +247,13 @@ class OfficialDiffusion(Settings):
         }
     )
     unet_config: UNetNode
-    first_stage_config: AutoencoderNode
+    first_stage_config: Stage
     cond_stage_config: Any = None
-    conditioning_key: Literal["adm", "concat-adm-mask"] | None = None
+    conditioning_key: Literal["adm", "concat-adm-mask", "crossattn"] | None = None
     channels: int
     image_size: int | tuple[int, int]
     video_length: int | None = None
-    encoder_type: Literal["3d"]
+    encoder_type: Literal["2d", "3d"] = "2d"
     scale_factor: float = 1.0
     shift_factor: float = 0.0
     scale_by_std: bool = False
@@ -208,8 +279,20 @@ class OfficialDiffusion(Settings):
     def _conditions(self) -> "OfficialDiffusion":
         if self.conditioning_key is None and self.cond_stage_config != "__is_unconditional__":
             raise ValueError(
-                "conditioning_key: is missing; expected adm, concat-adm-mask or an unconditional "
-                "model, which says cond_stage_config: __is_unconditional__"
+                "conditioning_key: is missing; expected adm, concat-adm-mask, crossattn or an "
+                "unconditional model, which says cond_stage_config: __is_unconditional__"
+            )
+        context = self.unet_config.params.context_dim
+        if (self.conditioning_key == "crossattn") != (context is not None):
+            raise ValueError(
+                f"conditioning_key={self.conditioning_key} and context_dim={context} of the UNet: "
+                "a model of text says crossattn and has a context_dim, others do neither"
+            )
+        codes = self.first_stage_config.codes
+        if self.encoder_type != codes:
+            raise ValueError(
+                f"encoder_type: is {self.encoder_type!r}, expected {codes!r} with such a first "
+                "stage"
             )
         return self
 
@@ -225,6 +308,11 @@ class OfficialDiffusion(Settings):
     def reads_frames(self) -> bool:
         """Whether frames can be given."""
         return self.conditioning_key == "concat-adm-mask"
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether it is a model of text."""
+        return self.conditioning_key == "crossattn"
 
     @property
     def between(self) -> bool:
