@@ -15,8 +15,8 @@ from longtake.diffusion.condition import Condition
 from longtake.diffusion.process import Denoiser
 from longtake.latents import LatentSpec, Triplane
 from longtake.nn.embedding import TimeEmbedding
+from longtake.nn.frame_conv import FrameConv
 from longtake.nn.norm import GroupNorm
-from longtake.nn.resample import FrameConv
 
 Count = Annotated[int, Gt(0)]
 

@@ -16,8 +16,8 @@ from longtake.diffusion.process import Denoiser
 from longtake.latents import LatentSpec
 from longtake.nn.attention import JointAttentionConfig, SpaceTimeAttentionConfig
 from longtake.nn.embedding import TimeEmbedding
+from longtake.nn.frame_conv import FrameConv
 from longtake.nn.norm import GroupNorm
-from longtake.nn.resample import FrameConv
 from longtake.nn.transformer import TransformerConfig
 
 Attention = Annotated[

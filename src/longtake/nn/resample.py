@@ -1,28 +1,10 @@
-"""Convolutions of each frame, and halving and doubling a frame's height and width."""
+"""Halving and doubling the height and width of every frame."""
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-
-class FrameConv(nn.Conv2d):
-    """A (1, 3, 3) convolution: 3x3 in every frame, run as a 2D one on ``(b * f)`` frames.
-
-    The kernel is channels last in memory too: on frames of a few cells that doubles the speed.
-    """
-
-    def __init__(self, channels: int, out_channels: int, stride: int = 1) -> None:
-        super().__init__(channels, out_channels, 3, stride, padding=1)
-        self.weight = nn.Parameter(
-            self.weight.detach().contiguous(memory_format=torch.channels_last)
-        )
-
-    def forward(self, input: Float[Tensor, "b f h w c"]) -> Float[Tensor, "b f h2 w2 c2"]:
-        """Convolve each frame alone."""
-        frames = input.flatten(0, 1).permute(0, 3, 1, 2)
-        out = super().forward(frames).permute(0, 2, 3, 1)
-        return out.unflatten(0, input.shape[:2])
+from longtake.nn.frame_conv import FrameConv
 
 
 def halve(x: Float[Tensor, "b f h w c"]) -> Float[Tensor, "b f h2 w2 c"]:

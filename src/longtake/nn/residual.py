@@ -5,8 +5,8 @@ from collections.abc import Callable
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from longtake.nn.frame_conv import FrameConv
 from longtake.nn.norm import GroupNorm
-from longtake.nn.resample import FrameConv
 
 
 class ResidualBlock(nn.Module):
