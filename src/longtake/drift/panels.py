@@ -229,10 +229,7 @@ def _trend(
     """The line of a trend, as the panel shows its values."""
     ends = [0, *video.measures.cuts, len(video.numbers)]
     start, stop = max(pairwise(ends), key=lambda pair: pair[1] - pair[0])
-    place = np.linspace(-0.5, 0.5, 50)
-    values: Float64[np.ndarray, n] = line.middle + place * line.change
-    if usual is not None:
-        values = np.exp(values) / usual
+    values = shown(line.middle + np.linspace(-0.5, 0.5, 50) * line.change)
     axes.plot(np.linspace(start, stop - 1, 50), values, "--", color=colour, linewidth=1, alpha=0.8)
 
 
