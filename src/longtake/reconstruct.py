@@ -1,6 +1,6 @@
 """Encode and decode whole videos of any length, in the memory of a clip."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,19 +85,36 @@ def reconstruct_file(
     return Reconstruction(path=out, frames=info.frames, psnr=psnr)
 
 
-@torch.inference_mode()
+def reconstruct_frames(
+    autoencoder: VideoAutoencoder, frames: UInt8[np.ndarray, "t h w 3"]
+) -> UInt8[np.ndarray, "t h w 3"]:
+    """Encode and decode a clip of any length."""
+    window = autoencoder.spec.clip[0]
+    windows = (frames[start : start + window] for start in range(0, len(frames), window))
+    return np.concatenate(list(_again(autoencoder, windows)))[: len(frames)]
+
+
 def _reconstructed(
     autoencoder: VideoAutoencoder, path: Path, total: int, size: Size | None
 ) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
-    """Frames as they come; the last window is filled up with its last frame."""
+    """Frames of a video as they come, and at the end a few too many."""
+    window = autoencoder.spec.clip[0]
+    starts = range(0, total, window)
+    return _again(autoencoder, (_frames(path, s, min(window, total - s), size) for s in starts))
+
+
+@torch.inference_mode()
+def _again(
+    autoencoder: VideoAutoencoder, windows: Iterable[UInt8[np.ndarray, "_ _ _ 3"]]
+) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
+    """Windows encoded and decoded; the last is filled up with its last frame."""
     weight = next(autoencoder.parameters())
     window = autoencoder.spec.clip[0]
 
     def latents() -> Iterator[torch.Tensor]:
-        for start in range(0, total, window):
-            frames = _frames(path, start, min(window, total - start), size)
-            frames = np.pad(frames, ((0, window - len(frames)), *3 * ((0, 0),)), "edge")
-            video = to_model(frames)[None].to(weight.device, weight.dtype)
+        for frames in windows:
+            filled = np.pad(frames, ((0, window - len(frames)), *3 * ((0, 0),)), "edge")
+            video = to_model(filled)[None].to(weight.device, weight.dtype)
             yield autoencoder.encode(video).mean
 
     for video in autoencoder.stream_decode(latents()):

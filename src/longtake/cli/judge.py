@@ -23,7 +23,7 @@ def evaluate(  # noqa: PLR0913
     ] = None,
     protocol: Annotated[str, typer.Option(help="--protocols lists them")] = "longtake",
     n: Annotated[
-        int | None, typer.Option("--n", min=2, help="clips a side; the protocol's own")
+        int | None, typer.Option("--n", min=4, help="clips a side; the protocol's own")
     ] = None,
     metrics: Annotated[str, typer.Option(help="by name, with commas")] = "fvd,kvd",
     json: Annotated[Path | None, typer.Option(help="file to write the result to")] = None,
@@ -57,8 +57,7 @@ def evaluate(  # noqa: PLR0913
     if compare:
         _compare([Path(name) for name in names])
         return
-    if json is not None and json.exists() and not overwrite:
-        raise ValueError(f"{json} exists; choose another place or pass --overwrite")
+    json = free(json, overwrite)
 
     from dataclasses import replace
 
@@ -96,6 +95,62 @@ def evaluate(  # noqa: PLR0913
         if json is not None:
             result.write(json)
         print_result(result)
+
+
+def reconstruction(
+    model: str,
+    source: str,
+    *,
+    size: tuple[int, int] | None,
+    protocol: str,
+    n: int | None,
+    lpips: Sequence[Path],
+    json: Path | None,
+    device: str,
+) -> None:
+    """Measure an autoencoder on clips: ``longtake reconstruct --metrics``."""
+    from longtake.cli.progress import stages
+    from longtake.cli.tables import print_result
+    from longtake.distributed import World
+    from longtake.evaluation.evaluate import Work
+    from longtake.evaluation.names import FORMS, open_side
+    from longtake.evaluation.reconstruction import evaluate_reconstruction, perceptual
+    from longtake.metrics.protocols import protocol as ready
+    from longtake.model import VideoModel
+
+    chosen = ready(protocol, n=n)
+    world = World(device=arguments.device(device))
+    opened = VideoModel.from_pretrained(model, device=world.device)
+    side = open_side(source, size or opened.autoencoder.spec.clip[1:])
+    if side is None:
+        raise ValueError(f"{source}: is a model, expected videos: {FORMS}")
+    distance = perceptual(lpips)
+    if distance is not None:
+        distance = distance[0], distance[1].to(world.device)
+    with stages() as report:
+        result = evaluate_reconstruction(
+            model,
+            opened.autoencoder,
+            side,
+            chosen,
+            Work(world=world, report=report),
+            size=size,
+            perceptual=distance,
+        )
+    if json is not None:
+        result.write(json)
+    print_result(result)
+
+
+def free(path: Path | None, overwrite: bool) -> Path | None:
+    """A place for a file.
+
+    Raises:
+        ValueError: something stands there.
+    """
+    if path is not None and path.exists() and not overwrite:
+        raise ValueError(f"{path} exists; choose another place or pass --overwrite")
+    return path
 
 
 def _changes(names: Sequence[str]) -> tuple[list[str], list[str]]:

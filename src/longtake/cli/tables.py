@@ -17,7 +17,7 @@ def print_result(result: "Result") -> None:
     print(f"protocol   {protocol.name} {result.protocol_hash}, n {protocol.n}, seed {result.seed}")
     if result.changed:
         shown = ", ".join(f"{key}={value}" for key, value in result.changed.items())
-        print(f"           not the protocol of that name: {shown}; compares only with its like")
+        print(f"           not {protocol.name}'s own: {shown}; compares with its like alone")
     print(f"real       {_side(result.real)}")
     print(f"generated  {_side(result.generated)}")
     table = _table("metric", "value", "deviation", "95 % interval", "real against real")
@@ -30,8 +30,8 @@ def print_result(result: "Result") -> None:
         table.add_row(*cells)
     Console(soft_wrap=True).print(table)
     reasons = dict.fromkeys(s.no_floor for s in result.scores.values() if s.no_floor)
-    for reason in reasons:
-        print(f"no real against real: {reason}")
+    if reasons:
+        print(f"no real against real: {'; '.join(reasons)}")
 
 
 def print_comparison(results: Sequence["Result"], names: Sequence[str]) -> None:
@@ -67,7 +67,7 @@ def _side(side: "SideRecord") -> str:
         parts.append(f"{side.height} x {side.width}")
     if side.skipped:
         parts.append(f"{side.skipped} skipped")
-    if side.about:
+    if "sampling" in side.about:
         sampler = side.about["sampling"]["sampler"]
         first, last = side.about["seeds"]
         parts += [

@@ -10,6 +10,7 @@ import shutil
 import struct
 import tempfile
 import zipfile
+from io import BufferedIOBase
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +19,7 @@ from jaxtyping import UInt8
 
 SUFFIXES = (".npy", ".npz", ".safetensors")
 AXES = 5
+Bytes = IO[bytes] | BufferedIOBase
 _LOCAL_HEADER = struct.Struct("<26xHH")
 
 
@@ -85,7 +87,7 @@ def _safetensors(path: Path) -> np.ndarray:
         return np.memmap(file, np.uint8, "r", offset, tuple(entry["shape"]))
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _header(file: Bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(file)
     read: Any = {
         (1, 0): np.lib.format.read_array_header_1_0,
@@ -96,7 +98,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     return read(file)
 
 
-def _mapped(path: Path, file: IO[bytes], name: str) -> np.ndarray:
+def _mapped(path: Path, file: Bytes, name: str) -> np.ndarray:
     shape, columns_first, dtype = _header(file)
     if columns_first:
         raise _OtherArrayError(f"{path}: {name} is stored columns first; save it in C order")
@@ -123,7 +125,7 @@ def _check(path: Path, name: str, shape: tuple[int, ...], dtype: str) -> None:
         )
 
 
-def _exactly(file: IO[bytes], count: int) -> bytes:
+def _exactly(file: Bytes, count: int) -> bytes:
     data = file.read(count)
     if len(data) < count:
         raise ValueError("it ends too early")

@@ -3,8 +3,8 @@
 Numbers of different protocols are different quantities: no table holds both.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge
@@ -43,7 +43,7 @@ class Protocol(Config):
             have; None compares them at the size they have, which must be one for both sides.
         resize: to ``resolution``: ``crop``, the shorter side and then the middle, or ``squash``.
         antialias: in that resize; of the network's own, ``treatment`` says.
-        n: clips a side.
+        n: clips a side; fewer than 4 would leave too few for an interval.
         draws: of the real side, each of n clips; the score is their mean.
         unfit: broken and too short videos are an error, or skipped and counted.
         rates: all videos must have one number of frames a second, or none is asked for.
@@ -63,7 +63,7 @@ class Protocol(Config):
     resolution: Count | None = None
     resize: Literal["crop", "squash"] = "crop"
     antialias: bool = False
-    n: Annotated[int, Ge(2)] = 2048
+    n: Annotated[int, Ge(4)] = 2048
     draws: Count = 1
     unfit: Literal["refuse", "skip"] = "refuse"
     rates: Literal["one", "any"] = "one"
@@ -122,12 +122,12 @@ class Protocol(Config):
         return parse(AnyNetwork, {**to_dict(self.network), "weights": weights}).build()
 
     def changed(self) -> dict[str, object]:
-        """Fields that differ from the ready protocol of this name; empty where there is none."""
+        """Fields, as ``a.b``, that differ from the ready protocol of this name, if there is one."""
         ready = READY.get(self.name)
         if ready is None:
             return {}
-        ours, theirs = to_dict(self), to_dict(ready)
-        return {key: ours[key] for key in ours if ours[key] != theirs[key]}
+        ours, theirs = dict(_leaves(to_dict(self))), dict(_leaves(to_dict(ready)))
+        return {place: ours[place] for place in ours if ours[place] != theirs.get(place, ...)}
 
 
 def protocol(name: str, changes: Sequence[str] = (), n: int | None = None) -> Protocol:
@@ -150,6 +150,14 @@ def pixel_levels(
     scaled = (video.detach().float() + 1) * 127.5
     scaled = scaled.round() if levels == "round" else scaled.floor()
     return scaled.clamp(0, 255).to(torch.uint8).permute(1, 2, 3, 0).contiguous()
+
+
+def _leaves(data: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{place}{key}.")
+        else:
+            yield f"{place}{key}", value
 
 
 _PORTS = I3DConfig(sha256=PACKAGE_SHA256, epsilon=1e-5)

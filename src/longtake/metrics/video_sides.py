@@ -74,9 +74,10 @@ class FolderSide(ReadableSide):
         return len(self._index.items)
 
     def look(self, video: int) -> Look:
-        """What a video is."""
+        """What a video is; a folder of frames says no rate."""
         info = self._index.items[video].video
-        return Look(info.frames, info.height, info.width, float(info.fps), info.variable_rate)
+        fps = None if info.path.is_dir() else float(info.fps)
+        return Look(info.frames, info.height, info.width, fps, info.variable_rate)
 
     def title(self, video: int) -> str:
         """The video's path."""

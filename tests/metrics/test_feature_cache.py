@@ -1,0 +1,125 @@
+"""Features are computed once, survive an interruption, and depend on their clips alone."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from longtake.distributed import World
+from longtake.metrics.features import SHARD, FeatureCache, Wanted, extract
+from longtake.metrics.protocols import protocol
+from longtake.metrics.sides import Pick
+from longtake.metrics.video_sides import ArraySide
+
+PROTOCOL = protocol("trial", ["treatment.size=8", "frames=2", "network.width=4"])
+NETWORK = PROTOCOL.build()
+ALONE = World()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clips") / "clips.npy"
+    random = np.random.default_rng(0)
+    np.save(path, random.integers(0, 256, (SHARD + 6, 2, 8, 8, 3), dtype=np.uint8))
+    return path
+
+
+def wanted(path: Path, numbers: Sequence[int] | None = None) -> Wanted:
+    side = ArraySide(path)
+    picks = [Pick(number, 0) for number in numbers or range(len(side))]
+    return Wanted(side=side, role="real", protocol=PROTOCOL, picks=picks, seed=0)
+
+
+def test_what_is_kept_is_not_computed_again(file: Path, tmp_path: Path):
+    cache = FeatureCache(folder=tmp_path)
+    first = extract(NETWORK, wanted(file), cache=cache, world=ALONE)
+    shards = sorted(tmp_path.rglob("*.safetensors"))
+    assert [len(load_file(shard)["features"]) for shard in shards] == [SHARD, 6]
+    save_file({"features": torch.zeros(6, 4)}, shards[1])
+    second = extract(NETWORK, wanted(file), cache=cache, world=ALONE)
+    assert torch.equal(second[:SHARD], first[:SHARD])
+    assert not second[SHARD:].any()
+
+
+def test_a_damaged_file_of_features_is_made_anew(file: Path, tmp_path: Path):
+    cache = FeatureCache(folder=tmp_path)
+    first = extract(NETWORK, wanted(file), cache=cache, world=ALONE)
+    for shard in tmp_path.rglob("*.safetensors"):
+        shard.write_bytes(b"torn")
+    assert torch.equal(extract(NETWORK, wanted(file), cache=cache, world=ALONE), first)
+
+
+def test_features_do_not_depend_on_batch_or_order(file: Path):
+    keep = FeatureCache(folder=None)
+    whole = extract(NETWORK, wanted(file), cache=keep, world=ALONE, batch=16)
+    single = extract(NETWORK, wanted(file), cache=keep, world=ALONE, batch=1)
+    turned = extract(NETWORK, wanted(file, range(69, -1, -1)), cache=keep, world=ALONE, batch=5)
+    torch.testing.assert_close(single, whole)
+    torch.testing.assert_close(turned.flip(0), whole)
+
+
+class Stopped(ArraySide):
+    """An array whose reading is interrupted."""
+
+    def clips(self, picks: Sequence[Pick], frames: int, stride: int) -> Iterator[np.ndarray]:
+        for number, clip in enumerate(super().clips(picks, frames, stride)):
+            if number == SHARD + 1:
+                raise KeyboardInterrupt
+            yield clip
+
+
+def test_an_interruption_loses_one_shard_at_most(file: Path, tmp_path: Path):
+    cache = FeatureCache(folder=tmp_path)
+    asked = wanted(file)
+    stopped = Wanted(side=Stopped(file), role="real", protocol=PROTOCOL, picks=asked.picks, seed=0)
+    with pytest.raises(KeyboardInterrupt):
+        extract(NETWORK, stopped, cache=cache, world=ALONE)
+    assert [path.name for path in tmp_path.rglob("*.safetensors")] == ["00000.safetensors"]
+    told: list[Any] = []
+    report = lambda done, total: told.append((done, total))  # noqa: E731
+    extract(NETWORK, asked, cache=cache, world=ALONE, report=report)
+    assert told == [(SHARD, SHARD + 6), (SHARD + 6, SHARD + 6)]
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from safetensors.torch import save_file
+from longtake.distributed import join
+from longtake.metrics.features import FeatureCache, Wanted, extract
+from longtake.metrics.protocols import protocol
+from longtake.metrics.sides import Pick
+from longtake.metrics.video_sides import ArraySide
+
+chosen = protocol("trial", ["treatment.size=8", "frames=2", "network.width=4"])
+side = ArraySide(Path(sys.argv[1]))
+picks = [Pick(number, 0) for number in range(len(side))]
+wanted = Wanted(side=side, role="real", protocol=chosen, picks=picks, seed=0)
+with join() as world:
+    found = extract(chosen.build(), wanted, cache=FeatureCache(folder=None), world=world)
+    save_file({"features": found}, f"{sys.argv[2]}/{world.rank}")
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_features_of_one(file: Path, tmp_path: Path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [sys.executable, *launch, str(tmp_path / "script.py"), str(file), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    alone = extract(NETWORK, wanted(file), cache=FeatureCache(folder=None), world=ALONE)
+    for rank in ("0", "1"):
+        torch.testing.assert_close(load_file(tmp_path / rank)["features"], alone)
