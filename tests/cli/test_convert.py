@@ -1,0 +1,117 @@
+"""Official weights come in by command."""
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from export import official_pvdm
+from safetensors.torch import load_file
+from torch import Tensor
+
+from longtake.checkpoint import file_hash
+from longtake.export import from_i3d
+from longtake.metrics.i3d import I3D, I3DConfig, cache_path
+from longtake.model import VideoModel
+
+
+@pytest.fixture
+def refused(longtake) -> Callable[..., str]:
+    """Call a command that must fail, and return its one sentence."""
+
+    def call(*arguments: object) -> str:
+        called = longtake(*arguments)
+        assert called.code == 2, called
+        (line,) = called.err.splitlines()
+        return line.removeprefix("longtake: ")
+
+    return call
+
+
+@pytest.fixture
+def official(tmp_path: Path) -> Path:
+    """Folder of official PVDM files."""
+    torch.save(official_pvdm.autoencoder(), tmp_path / "model_last.pth")
+    torch.save(official_pvdm.unet(), tmp_path / "ema_model_850000.pth")
+    return tmp_path
+
+
+def test_a_pair_of_pvdm_becomes_a_model(longtake, official: Path):
+    pair = ("--autoencoder", official / "model_last.pth")
+    pair += ("--denoiser", official / "ema_model_850000.pth")
+    called = longtake("convert", "pvdm", *pair, "--fps", 12, "-o", official / "ours")
+    assert called.code == 0, called.err
+    assert called.out == (
+        f"{official / 'ours'}: ready; its denoiser's weights are averaged (EMA), as the file's "
+        "name said\n"
+    )
+    assert VideoModel.from_pretrained(official / "ours").index.fps == 12
+    called = longtake("convert", "pvdm", *pair, "--raw", "-o", official / "ours", "--overwrite")
+    assert called.out.endswith("its denoiser's weights are raw, as you said\n")
+    assert not VideoModel.from_pretrained(official / "ours").index.averaged
+
+
+def test_an_autoencoder_then_a_denoiser_for_it(longtake, official: Path):
+    coder, unet = official / "model_last.pth", official / "ema_model_850000.pth"
+    alone, whole = official / "alone", official / "whole"
+    called = longtake("convert", "pvdm", "--autoencoder", coder, "-o", alone)
+    assert called.out == f"{alone}: ready\n"
+    called = longtake("convert", "pvdm", "--denoiser", unet, "--model", alone, "-o", whole)
+    assert called.code == 0, called.err
+    assert VideoModel.from_pretrained(whole).denoiser is not None
+
+
+def test_pvdm_files_that_make_no_model_are_told(refused, official: Path):
+    coder, unet = official / "model_last.pth", official / "ema_model_850000.pth"
+    out = ("-o", official / "ours")
+    assert "give an autoencoder, a denoiser, or both" in refused("convert", "pvdm", *out)
+    assert "a denoiser alone makes no" in refused("convert", "pvdm", "--denoiser", unet, *out)
+    torch.save({"discriminator_2d.model0.0.bias": torch.zeros(1)}, official / "loss_last.pth")
+    loss = refused("convert", "pvdm", "--autoencoder", official / "loss_last.pth", *out)
+    assert "holds the networks of the training's loss, expected an autoencoder" in loss
+    (official / "ours").mkdir()
+    assert "exists" in refused("convert", "pvdm", "--autoencoder", coder, *out)
+
+
+@pytest.fixture
+def i3d(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """File of I3D's weights, as the ports have it; the cache is a folder of the test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with torch.device("meta"):
+        shapes = I3D(I3DConfig()).shapes()
+    weights: dict[str, Tensor] = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    torch.save(weights, tmp_path / "i3d_pretrained_400.pt")
+    return tmp_path / "i3d_pretrained_400.pt"
+
+
+def test_i3d_goes_where_it_is_told(longtake, refused, i3d: Path, tmp_path: Path):
+    out = tmp_path / "i3d.safetensors"
+    called = longtake("convert", "i3d", i3d, "-o", out)
+    assert called.out == f"{out}: ready, SHA-256 {file_hash(out)}\n", called.err
+    assert load_file(out).keys() == torch.load(i3d, weights_only=True).keys()
+    assert f"{out}: exists; choose another" in refused("convert", "i3d", i3d, "-o", out)
+    assert longtake("convert", "i3d", i3d, "-o", out, "--overwrite").code == 0
+
+
+def test_i3d_goes_where_metrics_look_if_it_is_what_they_take(
+    longtake, refused, i3d: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    message = refused("convert", "i3d", i3d)
+    assert f"are not those that metrics take from {cache_path()}; write them elsewh" in message
+    assert list(cache_path().parent.iterdir()) == []
+    longtake("convert", "i3d", i3d, "-o", tmp_path / "same.safetensors")
+    expected = file_hash(tmp_path / "same.safetensors")
+    monkeypatch.setattr(from_i3d, "PACKAGE_SHA256", expected)
+    assert longtake("convert", "i3d", i3d).out.startswith(f"{cache_path()}: ready")
+
+
+def test_files_that_are_not_i3d_are_told(refused, i3d: Path, official: Path):
+    with zipfile.ZipFile(official / "script.pt", "w") as archive:
+        for entry in ("data.pkl", "constants.pkl", "code/__torch__.py"):
+            archive.writestr(f"script/{entry}", "")
+    message = refused("convert", "i3d", official / "script.pt")
+    assert "script.pt: is a TorchScript program, and none is run here; give weights" in message
+    other = refused("convert", "i3d", official / "model_last.pth")
+    assert "is not I3D with 400 classes" in other
+    assert "none.pt: cannot be read (No such file" in refused("convert", "i3d", "none.pt")
