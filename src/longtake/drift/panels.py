@@ -144,7 +144,8 @@ def likeness(axes: Axes, video: VideoDrift) -> None:
     distance = np.sqrt(np.maximum(size[:, None] + size - 2 * rows @ rows.T / rows.shape[1], 0))
     last = (len(rows) - 1) * every
     axes.imshow(distance, cmap="magma_r", extent=(0, last, last, 0), interpolation="nearest")
-    plain(axes, "Each frame against each", "dark: far apart")
+    plain(axes, "Distance of frames; dark: far")
+    axes.set_anchor("W")
     axes.grid(visible=False)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))

@@ -45,7 +45,7 @@ def draw(made: "DriftReport") -> Figure:
     _head(figure.add_subplot(grid[0]), made, lines)
     _draw_strip(figure.add_subplot(grid[1]), shown[0])
     middle = GridSpecFromSubplotSpec(1, 2, grid[3], width_ratios=[2.1, 1], wspace=0.13)
-    left = GridSpecFromSubplotSpec(len(main), 1, middle[0], hspace=0.45)
+    left = GridSpecFromSubplotSpec(len(main), 1, middle[0], hspace=0.28)
     first: Axes | None = None
     for place, panel in enumerate(main):
         axes = figure.add_subplot(left[place], sharex=first)

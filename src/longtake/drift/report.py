@@ -152,7 +152,7 @@ def videos_under(source: Path) -> list[Path]:
         return [source]
     found = videos_below(source)
     if not found:
-        raise ValueError(f"{source}: the folder has neither videos nor pictures")
+        raise ValueError(f"{source}: no video in it, neither files nor folders of pictures")
     return found
 
 

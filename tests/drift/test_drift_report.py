@@ -1,0 +1,111 @@
+"""The report: files that stand alone, sentences, and one sentence for what cannot be measured."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from metrics.drift.sky_film import clean, faulty
+
+from longtake.data.clips import ClipPlan
+from longtake.data.worlds import MarblesWorld
+from longtake.drift import report
+from longtake.metrics.drift import faults
+from longtake.video import VideoError, VideoWriter
+
+
+def film(path, frames, fps=8.0):
+    with VideoWriter(path, fps) as writer:
+        writer.write(frames)
+    return path
+
+
+def test_one_video_becomes_a_page_a_picture_and_numbers(tmp_path):
+    video = film(tmp_path / "long.mp4", faulty(4)["freeze"])
+    made = report(video, tmp_path / "out", feature_windows=0)
+    assert made.lines() == [
+        "freezes at frame 90 for 30 frames",
+        f"report: {tmp_path / 'out' / 'drift.html'}",
+    ]
+    page = made.page.read_text()
+    assert "freezes at frame 90" in page
+    assert "<svg" in page
+    assert not re.search(r'(?:src|href)="(?!data:|#)', page)
+    assert made.picture.read_bytes().startswith(b"\x89PNG")
+    numbers = json.loads(made.numbers.read_text())
+    assert numbers["videos"][0]["findings"][0]["kind"] == "freeze"
+    assert len(numbers["videos"][0]["windows"]["red"]) == 12
+
+
+@pytest.mark.parametrize("kind", ["loop", "seams", "cut"])
+def test_every_kind_of_fault_is_drawn(tmp_path, kind):
+    made = report(film(tmp_path / "a.mkv", faulty(4)[kind]), tmp_path / "out", feature_windows=0)
+    assert made.videos[0].findings[0].kind == kind
+    assert made.picture.exists()
+
+
+def test_a_folder_is_ranked(tmp_path):
+    for name in ("freeze", "loop"):
+        film(tmp_path / f"{name}.mp4", faulty(4)[name])
+    film(tmp_path / "clean.mp4", clean(4))
+    lines = report(tmp_path, tmp_path / "out", feature_windows=0).lines()
+    assert lines[0].startswith("1 of 3 videos stay what they are")
+    assert lines[1].startswith(("freeze.mp4: freezes", "loop.mp4: loops"))
+    assert not any("clean.mp4" in line for line in lines)
+
+
+def test_the_sky_worlds_own_measures_say_what_has_changed(tmp_path):
+    video = film(tmp_path / "a.mkv", faults.cut(clean(4), clean(10), 96))
+    lines = report(video, tmp_path / "out", world="sky", feature_windows=0).lines()
+    assert "sky: time of day changes from day to night" in lines
+    steady = film(tmp_path / "b.mkv", clean(4))
+    lines = report(steady, tmp_path / "out", world="sky", feature_windows=0).lines()
+    assert lines[0].startswith("stays what it is")
+
+
+def test_marbles_that_vanish_are_counted(tmp_path):
+    plan = ClipPlan(frames=96, height=64, width=64)
+    world = MarblesWorld(plan=plan, videos=4)
+    frames, other = (world.video(index, 0, 96).frames for index in (0, 1))
+    steady = report(
+        film(tmp_path / "a.mkv", frames), tmp_path / "1", world="marbles", feature_windows=0
+    )
+    broken = np.where((np.arange(96) // 16 % 2)[:, None, None, None] == 1, other, frames)
+    swapped = report(
+        film(tmp_path / "b.mkv", broken), tmp_path / "2", world="marbles", feature_windows=0
+    )
+    assert steady.videos[0].world is not None
+    assert not any("persist" in line for line in steady.lines())
+    assert any("marbles do not persist" in line for line in swapped.lines())
+
+
+def test_without_weights_the_rest_is_measured_and_the_lack_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nothing"))
+    lines = report(film(tmp_path / "a.mp4", clean(4)[:64]), tmp_path / "out").lines()
+    assert lines[0].startswith("stays what it is")
+    assert any(line.startswith("no features were computed: ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("frames", "options", "message"),
+    [
+        (20, {}, "has 20 frames, drift needs at least 32, two windows of 16"),
+        (64, {"window": 4}, "window=4 must be at least 9 frames"),
+        (64, {"chunk": 1}, "chunk=1 must be at least 2 frames"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_sentence(tmp_path, frames, options, message):
+    video = film(tmp_path / "short.mp4", clean(4)[:frames])
+    with pytest.raises(ValueError, match=message):
+        report(video, tmp_path / "out", feature_windows=0, **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_video_is_one_sentence(tmp_path):
+    with pytest.raises(ValueError, match="no video"):
+        report(tmp_path, tmp_path / "out")
+    (tmp_path / "a.mp4").write_bytes(b"nonsense" * 100)
+    with pytest.raises(VideoError, match="no video, or broken"):
+        report(tmp_path / "a.mp4", tmp_path / "out")
+    with pytest.raises(VideoError, match="no such file"):
+        report(tmp_path / "b.mp4", tmp_path / "out")
