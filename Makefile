@@ -2,13 +2,18 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-OUT := demo
+MODEL := lvdm
+OUT := $(if $(filter lvdm,$(MODEL)),demo,demo_$(MODEL))
 FRAMES := 512
+LAST_lvdm := interp
+LAST_pvdm := clips
+SCRATCH := $(OUT)/$(or $(LAST_$(MODEL)),$(error MODEL=$(MODEL) is unknown; expected lvdm or pvdm))
 
 .PHONY: help setup demo test check docs format clean
 
 help:
 	@echo "make demo    install, write a long video from the shipped model, then train a small model from scratch"
+	@echo "             (make demo MODEL=pvdm: with PVDM instead of LVDM)"
 	@echo "make test    install and run the tests"
 	@echo "make check   lint, format, types, layers, tests, docs"
 	@echo "make docs    build the documentation into site/"
@@ -26,13 +31,13 @@ demo: setup $(OUT)/shipped/seed_0000.mp4 $(OUT)/scratch/seed_0000.mp4
 	@echo
 	@echo "From the shipped model:   $(OUT)/shipped/seed_0000.mp4  ($(FRAMES) frames; all at a glance: seed_0000_sheet.png)"
 	@echo "Trained here in minutes:  $(OUT)/scratch/seed_0000.mp4  (128 frames, 32 x 32; seed_0000_sheet.png)"
-	@echo "The runs behind it:       $(OUT)/autoencoder  $(OUT)/pred  $(OUT)/interp  (config, log, samples, model)"
+	@echo "The runs behind it:       $(OUT)/autoencoder to $(SCRATCH)  (config, log, samples, model)"
 
 $(OUT)/shipped/seed_0000.mp4: | setup
-	$(BIN)/longtake generate lvdm-sky --frames $(FRAMES) --seed 0 --sheet -o $(OUT)/shipped
+	$(BIN)/longtake generate $(MODEL)-sky --frames $(FRAMES) --seed 0 --sheet -o $(OUT)/shipped
 
 $(OUT)/autoencoder/model/model_index.json: | setup
-	$(BIN)/longtake fit lvdm_demo_autoencoder -o $(OUT)/autoencoder
+	$(BIN)/longtake fit $(MODEL)_demo_autoencoder -o $(OUT)/autoencoder
 
 $(OUT)/pred/model/model_index.json: $(OUT)/autoencoder/model/model_index.json
 	$(BIN)/longtake fit lvdm_demo_pred model=$(OUT)/autoencoder -o $(OUT)/pred
@@ -40,8 +45,11 @@ $(OUT)/pred/model/model_index.json: $(OUT)/autoencoder/model/model_index.json
 $(OUT)/interp/model/model_index.json: $(OUT)/pred/model/model_index.json
 	$(BIN)/longtake fit lvdm_demo_interp model=$(OUT)/pred -o $(OUT)/interp
 
-$(OUT)/scratch/seed_0000.mp4: $(OUT)/interp/model/model_index.json
-	$(BIN)/longtake generate $(OUT)/interp --frames 128 --seed 0 --sheet -o $(OUT)/scratch
+$(OUT)/clips/model/model_index.json: $(OUT)/autoencoder/model/model_index.json
+	$(BIN)/longtake fit pvdm_demo model=$(OUT)/autoencoder -o $(OUT)/clips
+
+$(OUT)/scratch/seed_0000.mp4: $(SCRATCH)/model/model_index.json
+	$(BIN)/longtake generate $(SCRATCH) --frames 128 --seed 0 --sheet -o $(OUT)/scratch
 
 test: setup
 	$(BIN)/python -m pytest
