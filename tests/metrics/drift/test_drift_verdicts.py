@@ -74,7 +74,7 @@ def test_worse_faults_are_graver():
     def gravity(levels: float) -> float:
         return judge(measure(described(faults.flicker(clean(4), 12, levels))))[0].gravity
 
-    assert gravity(2) < gravity(4) < gravity(8)
+    assert gravity(2.0) < gravity(4.0) < gravity(8.0)
 
 
 def test_slowing_down_is_a_fall_of_motion_alone():

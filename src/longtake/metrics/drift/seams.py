@@ -126,8 +126,10 @@ def find_borders(rise: Float64[np.ndarray, "t"]) -> Seams | None:
             best, found = float(score[phase]), (period, phase)
     if not tried or best < math.sqrt(2 * math.log(tried)) + BESIDE_CHANCE:
         return None
-    period, phase = found
-    return seam_score(rise, _all(period, phase, len(rise)).tolist(), found=True)
+    period, near = found
+    beside = [_all(period, (near + aside) % period, len(rise)) for aside in (-1, 0, 1)]
+    borders = max(beside, key=lambda at: abs(float(rise[at].mean())))
+    return seam_score(rise, borders.tolist(), found=True)
 
 
 def cuts(rise: Float64[np.ndarray, "t"], step: Float64[np.ndarray, "t"]) -> tuple[int, ...]:
