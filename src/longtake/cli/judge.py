@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -31,6 +31,16 @@ def evaluate(  # noqa: PLR0913
         bool, typer.Option("--compare", help="show result files side by side")
     ] = False,
     protocols: Annotated[bool, typer.Option("--protocols", help="list protocols")] = False,
+    drift: Annotated[
+        bool, typer.Option("--drift", help="where long videos drift, loop or freeze, in time")
+    ] = False,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="folder of the report of --drift")
+    ] = Path("drift"),
+    window: Annotated[int, typer.Option(min=9, help="frames of a window of --drift")] = 16,
+    chunk: Annotated[
+        int | None, typer.Option(min=1, help="frames between joints; --drift looks for them")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="of clips, starts and samples")] = 0,
     floor: Annotated[
         bool, typer.Option(help="measure real clips against other real ones too")
@@ -49,6 +59,8 @@ def evaluate(  # noqa: PLR0913
     A side is a folder of videos or of folders of frames, an array file (.npy, .npz, .safetensors),
     a data set (ucf101:train:FOLDER), an embedded world (sky:test:64) or a model. A model of an
     embedded world needs no REAL. Features are kept, so the same command goes on where it stopped.
+
+    With --drift, FAKE is a long video or a folder of them, and REAL a folder, a world or nothing.
     """
     names = sides or []
     if protocols:
@@ -56,6 +68,9 @@ def evaluate(  # noqa: PLR0913
         return
     if compare:
         _compare([Path(name) for name in names])
+        return
+    if drift:
+        _drift(_sides(names), out, window, chunk, device)
         return
     json = free(json, overwrite)
 
@@ -171,6 +186,30 @@ def _list_protocols() -> None:
 
     for name, protocol in READY.items():
         print(f"{name:<18} {protocol.hash}  {ABOUT[name]}")
+
+
+def _drift(names: Sequence[str], out: Path, window: int, chunk: int | None, device: str) -> None:
+    from longtake.cli.progress import frames as progress
+    from longtake.drift import report
+    from longtake.drift.worlds import WorldName
+
+    if not 1 <= len(names) <= 2:
+        raise ValueError(f"--drift needs a video or a folder of them, got {len(names)} names")
+    *real, video = names
+    world = next((name for name in get_args(WorldName) if [name] == real), None)
+    with progress(Path(video).name) as hear:
+        found = report(
+            Path(video),
+            out,
+            window=window,
+            chunk=chunk,
+            device=arguments.device(device),
+            world=world,
+            real=Path(real[0]) if real and world is None else None,
+            hear=hear,
+        )
+    for line in found.lines():
+        print(line)
 
 
 def _compare(paths: Sequence[Path]) -> None:

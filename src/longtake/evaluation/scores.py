@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol as Interface
+from typing import runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -21,6 +22,7 @@ PARTS = 20
 Rows = Float[Tensor, "_ d"]
 
 
+@runtime_checkable
 class Features(Interface):
     """What a metric may ask an evaluation for; all is computed once."""
 

@@ -1,0 +1,116 @@
+"""``longtake evaluate``, as a user calls it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from longtake.metrics.i3d import cache_path
+from longtake.metrics.protocols import READY
+from longtake.video import VideoWriter
+
+SMALL = ("frames=8", "treatment.size=16", "network.width=4")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def footage(tmp_path: Path) -> Path:
+    folder = tmp_path / "footage"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(4):
+        with VideoWriter(folder / f"{number}.mkv", 8) as writer:
+            writer.write(random.integers(0, 256, (10, 16, 16, 3), dtype=np.uint8))
+    return folder
+
+
+def trial(*names: object, n: int = 4) -> tuple[object, ...]:
+    return ("evaluate", *names, "--protocol", "trial", "--n", n, *SMALL)
+
+
+def test_protocols_are_listed_with_their_hashes(longtake):
+    called = longtake("evaluate", "--protocols")
+    for name, ready in READY.items():
+        assert f"{name} " in called.out
+        assert ready.hash in called.out
+
+
+def test_two_sides_are_measured_and_the_result_is_kept(longtake, footage: Path, tmp_path: Path):
+    place = tmp_path / "results" / "a.json"
+    called = longtake(*trial("sky:test", footage), "--json", place)
+    assert called.code == 0, called.err
+    for words in ("not trial's own: frames=8, n=4", "sky:test:16x16", "footage, 4 videos", "FVD"):
+        assert words in called.out, called.out
+    found = json.loads(place.read_text())
+    assert set(found["scores"]) == {"fvd", "kvd"}
+    assert found["scores"]["fvd"]["floor"] > 0
+    again = longtake(*trial("sky:test", footage), "--json", place)
+    assert again.code == 2
+    assert "exists; choose another place or pass --overwrite" in again.err
+
+
+def test_results_are_set_side_by_side(longtake, footage: Path, tmp_path: Path):
+    places = [tmp_path / "noise.json", tmp_path / "train.json", tmp_path / "more.json"]
+    longtake(*trial("sky:test:16", footage), "--json", places[0])
+    longtake(*trial("sky:test:16", "sky:train"), "--json", places[1])
+    longtake(*trial("sky:test:16", "sky:train", n=5), "--json", places[2])
+    called = longtake("evaluate", "--compare", *places[:2])
+    assert called.code == 0, called.err
+    assert all(word in called.out for word in ("noise", "train", "real against real", "KVD"))
+    refused = longtake("evaluate", "--compare", *places)
+    assert refused.code == 2
+    assert "are of different protocols" in refused.err
+
+
+def test_a_model_is_sampled_and_its_videos_kept_where_asked(
+    longtake, tiny_run_folder: Path, tmp_path: Path
+):
+    kept = tmp_path / "kept"
+    asked = trial("sky:test", tiny_run_folder, "sampler.steps=1")
+    called = longtake(*asked, "--metrics", "fvd", "--keep", kept, "--label", "left")
+    assert called.code == 0, called.err
+    assert "averaged weights, ddim 1, seeds 0 to 3" in called.out
+    assert sorted(path.name for path in kept.glob("*.mkv")) == [
+        f"seed_{seed:05d}.mkv" for seed in range(4)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (("nowhere",), "no such file, folder, world or model"),
+        (("sky", "sky:test", "--protocol", "fvd"), "there is no protocol 'fvd'"),
+        (("sky", "sky:test", "--metrics", "lpips"), "there is no metric 'lpips'"),
+        (("sky", "sky:test", "strid=2"), "there is no field 'strid'"),
+        (("sky:test",), "alone is measured against nothing"),
+        (("a", "b", "c"), "got 3 names"),
+        (("--compare", "a.json"), "--compare needs at least two result files, got 1"),
+    ],
+)
+def test_mistakes_are_one_sentence(longtake, arguments: tuple[str, ...], fault: str):
+    called = longtake("evaluate", *arguments)
+    assert called.code == 2
+    assert fault in called.err
+    assert len(called.err.strip().splitlines()) == 1
+
+
+def test_without_weights_the_way_to_them_is_named(longtake):
+    assert not cache_path().exists()
+    called = longtake("evaluate", "sky:test:16", "sky:train:16", "--n", 4)
+    assert called.code == 2
+    assert "FVD needs the weights of I3D" in called.err
+
+
+def test_reconstructions_are_measured(longtake, tiny_run_folder: Path, tmp_path: Path):
+    place = tmp_path / "r.json"
+    asked = ("reconstruct", tiny_run_folder, "sky:test", "--metrics", "--protocol", "trial")
+    called = longtake(*asked, "--n", 4, "--json", place)
+    assert called.code == 0, called.err
+    for words in ("reconstructions by", "RFVD", "PSNR", "SSIM"):
+        assert words in called.out
+    assert {"rfvd", "psnr", "ssim"} <= json.loads(place.read_text())["scores"].keys()

