@@ -2,7 +2,8 @@
 
     python benchmarks/memory.py [--frames 500 20000] [--json out.json]
 
-A tiny hierarchical model with random weights writes mp4 files, each in a process of its own.
+Tiny models with random weights, a hierarchical one of volumes (LVDM) and one that draws clip after
+clip of planes (PVDM), write mp4 files, each in a process of its own.
 """
 
 import argparse
@@ -16,29 +17,57 @@ from pathlib import Path
 
 import torch
 
+from longtake.autoencoders.triplane import TriplaneAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
+from longtake.denoisers.triplane_unet import TriplaneUNetConfig
 from longtake.denoisers.volume_unet import VolumeUNet, VolumeUNetConfig
 from longtake.diffusion import DDIM, Cosine, Diffusion
 from longtake.model import ModelIndex, Sampling, VideoModel
-from longtake.rollout import Hierarchical
+from longtake.rollout import Hierarchical, NextClip, Rollout
 
 
-def tiny_model() -> VideoModel:
+def volume() -> VideoModel:
     """Clips of 16 frames of 16 x 16 pixels."""
     torch.manual_seed(0)
-    sampling = Sampling(sampler=DDIM(steps=2), rollout=Hierarchical(), perturbation=0.05)
-    diffusion = Diffusion(schedule=Cosine(), prediction="v")
     return VideoModel(
-        index=ModelIndex(fps=8, diffusion=diffusion, sampling=sampling),
+        index=_index(Hierarchical(), perturbation=0.05),
         autoencoder=VolumeAutoencoderConfig(
             clip=(16, 16, 16), factors=(4, 4, 4), hidden=4, z_channels=2, groups=4
         ).build(),
-        denoiser=_denoiser(4),
-        between=_denoiser(5),
+        denoiser=_volume_unet(4),
+        between=_volume_unet(5),
     )
 
 
-def _denoiser(frames: int) -> VolumeUNet:
+def triplane() -> VideoModel:
+    """Clips of 16 frames of 16 x 16 pixels."""
+    torch.manual_seed(0)
+    return VideoModel(
+        index=_index(NextClip()),
+        autoencoder=TriplaneAutoencoderConfig(
+            clip=(16, 16, 16), patch=4, width=16, depth=1, heads=2, head_channels=8, embed_dim=2
+        ).build(),
+        denoiser=TriplaneUNetConfig(
+            latent=(2, 16, 4, 4),
+            clip=(16, 16, 16),
+            model_channels=8,
+            channel_mult=(1, 2),
+            num_res_blocks=1,
+            num_heads=2,
+            groups=4,
+        ).build(),
+    )
+
+
+def _index(rollout: Rollout, **sampling: float) -> ModelIndex:
+    return ModelIndex(
+        fps=8,
+        diffusion=Diffusion(schedule=Cosine(), prediction="v"),
+        sampling=Sampling(sampler=DDIM(steps=2), rollout=rollout, **sampling),
+    )
+
+
+def _volume_unet(frames: int) -> VolumeUNet:
     return VolumeUNetConfig(
         latent=(2, frames, 4, 4),
         clip=(4 * frames, 16, 16),
@@ -72,16 +101,23 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        tiny_model().save_pretrained(folder / "model")
-        rows = [measure(folder / "model", n, folder / f"{n}.mp4") for n in chosen.frames]
-    print("| frames | peak memory, MB | against the first | seconds |")
-    print("| ---: | ---: | ---: | ---: |")
-    for row in rows:
-        ratio = row["peak_mb"] / rows[0]["peak_mb"]
-        print(f"| {row['frames']} | {row['peak_mb']:.0f} | {ratio:.3f} | {row['seconds']} |")
+        result = {
+            model.__name__: _rows(model(), Path(temporary) / model.__name__, chosen.frames)
+            for model in (volume, triplane)
+        }
+    print("| latents | frames | peak memory, MB | against the first | seconds |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for name, rows in result.items():
+        for row in rows:
+            shown = row["peak_mb"], row["peak_mb"] / rows[0]["peak_mb"], row["seconds"]
+            print("| {} | {} | {:.0f} | {:.3f} | {} |".format(name, row["frames"], *shown))
     if chosen.json:
-        chosen.json.write_text(json.dumps(rows, indent=1) + "\n")
+        chosen.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _rows(model: VideoModel, folder: Path, lengths: list[int]) -> list[dict[str, float]]:
+    model.save_pretrained(folder / "model")
+    return [measure(folder / "model", n, folder / f"{n}.mp4") for n in lengths]
 
 
 if __name__ == "__main__":
