@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -149,6 +150,11 @@ def test_colours_are_turned_round_and_the_mean_is_taken_away(network):
     torch.testing.assert_close(shifted(video), network._logits(zeros))
 
 
+def counted(*call: Any) -> Tensor:
+    """Cells in place of a layer's output."""
+    return torch.arange(49.0).view(7, 7).expand_as(call[-1])
+
+
 def test_the_last_pool_reaches_past_the_end_or_around():
     """Of 7 cells, four are made: from pairs, the last of one; or the first of one."""
     outputs = {}
@@ -157,9 +163,7 @@ def test_the_last_pool_reaches_past_the_end_or_around():
         for name, weight in made.named_parameters():
             identity = name.startswith("fc") and weight.ndim == 2
             weight.data.copy_(torch.eye(128) if identity else torch.zeros_like(weight))
-        made.conv5b.register_forward_hook(
-            lambda _, __, out: torch.arange(49.0).view(7, 7).expand_as(out)
-        )
+        made.conv5b.register_forward_hook(counted)
         outputs[last_pool] = made(torch.zeros(1, 3, 16, 112, 112))[0, :16].view(4, 4)
     assert outputs["beyond"].diagonal().tolist() == [8, 24, 40, 48]
     assert outputs["around"].diagonal().tolist() == [0, 16, 32, 48]
