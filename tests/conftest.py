@@ -94,6 +94,43 @@ def tiny_model() -> "VideoModel":
 
 
 @pytest.fixture(scope="session")
+def tiny_triplane_model() -> "VideoModel":
+    """PVDM: clips of 8 x 16 x 16 pixels, three classes, clip after clip; weights are drawn."""
+    from longtake.autoencoders.triplane import TriplaneAutoencoderConfig
+    from longtake.denoisers.triplane_unet import TriplaneUNetConfig
+    from longtake.diffusion import DDIM, Diffusion
+    from longtake.model import ModelIndex, Sampling, VideoModel
+    from longtake.rollout import NextClip
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        autoencoder = TriplaneAutoencoderConfig(
+            clip=(8, 16, 16), patch=4, width=16, depth=1, heads=2, head_channels=8, embed_dim=2
+        )
+        denoiser = TriplaneUNetConfig(
+            latent=(2, 8, 4, 4),
+            clip=(8, 16, 16),
+            model_channels=8,
+            channel_mult=(1, 2),
+            num_res_blocks=1,
+            num_heads=2,
+            num_classes=3,
+            groups=4,
+            zero_init=False,
+        )
+        index = ModelIndex(
+            fps=8.0,
+            diffusion=Diffusion(prediction="v"),
+            sampling=Sampling(sampler=DDIM(steps=2), rollout=NextClip()),
+            classes=("calm", "wind, left", "wind, right"),
+            made_by="tests",
+        )
+        return VideoModel(
+            index=index, autoencoder=autoencoder.build().eval(), denoiser=denoiser.build().eval()
+        )
+
+
+@pytest.fixture(scope="session")
 def tiny_autoencoder_folder(
     tiny_model: "VideoModel", tmp_path_factory: pytest.TempPathFactory
 ) -> Path:

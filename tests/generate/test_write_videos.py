@@ -21,13 +21,18 @@ def _short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generate, "SEGMENT_FRAMES", SEGMENT)
 
 
-@pytest.fixture
-def video(tiny_model: VideoModel) -> LongVideo:
-    return tiny_model.long_video()
+@pytest.fixture(params=["tiny_model", "tiny_triplane_model"])
+def model(request: pytest.FixtureRequest) -> VideoModel:
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
-def job(tiny_model: VideoModel, tmp_path: Path) -> Callable[..., Job]:
+def video(model: VideoModel) -> LongVideo:
+    return model.long_video()
+
+
+@pytest.fixture
+def job(model: VideoModel, tmp_path: Path) -> Callable[..., Job]:
     def make(
         name: str = "a.mkv", frames: int = 16, seeds: Sequence[int] = (3,), tag: str = ""
     ) -> Job:
@@ -35,7 +40,7 @@ def job(tiny_model: VideoModel, tmp_path: Path) -> Callable[..., Job]:
         many = len(seeds) > 1
         names = [f"{stem}{seed}.{suffix}" for seed in seeds] if many else [name]
         return Job(
-            request=tiny_model.request(seeds),
+            request=model.request(seeds),
             paths=[tmp_path / name for name in names],
             frames=frames,
             fps=8.0,
@@ -192,7 +197,10 @@ def test_a_video_needs_a_denoiser(tiny_autoencoder_folder: Path):
         VideoModel.from_pretrained(tiny_autoencoder_folder).long_video()
 
 
-def test_a_saved_model_makes_the_same_video(tiny_run_folder: Path, video: LongVideo, job):
-    again = VideoModel.from_pretrained(tiny_run_folder).long_video()
+def test_a_saved_model_makes_the_same_video(
+    model: VideoModel, video: LongVideo, job, tmp_path: Path
+):
+    model.save_pretrained(tmp_path / "model")
+    again = VideoModel.from_pretrained(tmp_path / "model").long_video()
     assert np.array_equal(streamed(again, job()), streamed(video, job()))
     assert torch.equal(*(next(v.autoencoder.parameters()) for v in (again, video)))
