@@ -22,7 +22,7 @@ def lvdm(
     between_config: Annotated[Path | None, typer.Option(help="its .yaml")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Convert official LVDM checkpoints: autoencoder, short, prediction, interpolation."""
+    """Convert official LVDM checkpoints: autoencoder, short, prediction, interpolation, text."""
     from longtake.export.from_lvdm import convert_lvdm_folder
 
     if (between is None) != (between_config is None):
@@ -94,6 +94,25 @@ def i3d(
     from longtake.export.from_i3d import convert_i3d
 
     place = convert_i3d(source, out, overwrite=overwrite)
+    print(f"{place}: ready, SHA-256 {file_hash(place)}")
+
+
+@app.command("c3d")
+def c3d(
+    source: Annotated[
+        Path, typer.Argument(help="conv3d_deepnetA_ucf.npz, or a PyTorch state dict")
+    ],
+    mean: Annotated[Path, typer.Argument(help="mean2.npz, or the same volume as .npy")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="file to write; where metrics look for it")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert the weights of C3D, the network of the Inception Score. Nothing in a file is run."""
+    from longtake.checkpoint import file_hash
+    from longtake.export.from_c3d import convert_c3d
+
+    place = convert_c3d(source, mean, out, overwrite=overwrite)
     print(f"{place}: ready, SHA-256 {file_hash(place)}")
 
 

@@ -31,7 +31,7 @@ MEAN = (3, FRAMES, 128, 171)
 PLACE = "https://github.com/rezoo/tgan2/releases/tag/v1.0"
 HOW = (
     f"get conv3d_deepnetA_ucf.npz and mean2.npz of TGANv2 ({PLACE}) and bring them in with "
-    "longtake.export.from_c3d.convert_c3d"
+    "`longtake convert c3d`"
 )
 
 
