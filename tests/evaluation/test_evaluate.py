@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from longtake.checkpoint import CheckpointError
 from longtake.data.clips import ClipPlan
 from longtake.data.worlds import SkyWorld
-from longtake.evaluation.evaluate import Work, evaluate
+from longtake.evaluation.evaluate import Evaluation, Work, evaluate
 from longtake.evaluation.result import Result, check_comparable
 from longtake.evaluation.scores import named
-from longtake.metrics.features import FeatureCache, Wanted, extract
+from longtake.metrics.c3d import C3D, C3DConfig
+from longtake.metrics.features import Eyes, FeatureCache, Wanted, extract
 from longtake.metrics.frechet import fvd
 from longtake.metrics.kernel import kvd
 from longtake.metrics.kernel_interval import kvd_deviation
@@ -179,3 +181,40 @@ def test_the_deviation_of_kvd_is_what_leaving_parts_out_gives():
             left.append(kvd(*pair))
         variance += 3 * float(np.var(left))
     assert kvd_deviation(*parts) == pytest.approx(variance**0.5)
+
+
+def test_another_network_sees_the_same_generated_clips(tmp_path: Path):
+    config = C3DConfig(width=1, hidden=4, classes=3)
+    network = C3D(config)
+    eyes = Eyes(network=network, treat=config.treat, settings={"c3d": 0})
+    whole = protocol("trial", ["treatment.size=16", "network.width=8"], n=4)
+    side = array(tmp_path / "a.npy", number=4, frames=16)
+    work = Work(cache=FeatureCache(folder=tmp_path / "cache"))
+    found = Evaluation(side, side, whole, work).seen_by(eyes)
+    picks = choose(side, survey(side, whole, "generated"), whole, "generated", count=4)
+    clips = [torch.from_numpy(clip) for clip in side.clips(picks, 16, 1)]
+    want = network(torch.stack([config.treat(clip) for clip in clips]))
+    torch.testing.assert_close(found, want)
+    other = Eyes(network=network, treat=config.treat, settings={"c3d": 1})
+    keys = {
+        Wanted(side=side, role="real", protocol=whole, picks=picks, seed=0, eyes=e).key()
+        for e in (None, eyes, other)
+    }
+    assert len(keys) == 3
+
+
+def test_inception_score_without_weights_names_the_way_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(CheckpointError, match="IS needs the weights of C3D"):
+        evaluate(world(), world("train"), TRIAL, ["is"], Work())
+
+
+def test_scores_by_different_networks_are_refused_in_one_table(result: Result):
+    def by(network: str) -> Result:
+        score = result.scores["fvd"].model_copy(update={"by": network})
+        return result.model_copy(update={"scores": {"is": score}})
+
+    with pytest.raises(ValueError, match=r"is of a is by c3d 1, that of b by c3d 2, so they"):
+        check_comparable([by("c3d 1"), by("c3d 2")], ["a", "b"])

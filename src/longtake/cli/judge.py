@@ -25,7 +25,7 @@ def evaluate(  # noqa: PLR0913
     n: Annotated[
         int | None, typer.Option("--n", min=4, help="clips a side; the protocol's own")
     ] = None,
-    metrics: Annotated[str, typer.Option(help="by name, with commas")] = "fvd,kvd",
+    metrics: Annotated[str, typer.Option(help="of fvd, kvd and is")] = "fvd,kvd",
     json: Annotated[Path | None, typer.Option(help="file to write the result to")] = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="show result files side by side")

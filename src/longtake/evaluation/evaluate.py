@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from jaxtyping import Float
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from longtake.distributed import World
 from longtake.evaluation.result import Result, SideRecord
 from longtake.evaluation.scores import SCORES
-from longtake.metrics.features import FeatureCache, Wanted, extract
+from longtake.metrics.features import Eyes, FeatureCache, Wanted, extract
 from longtake.metrics.protocols import Network, Protocol, Role
 from longtake.metrics.sides import Pick, Side, Survey, choose, disjoint, same_rate, survey
 from longtake.metrics.video_sides import contents_hash
@@ -97,7 +98,6 @@ class Evaluation:
         for role in self._sides:
             self._picks(role)
         self._features: dict[str, Float[Tensor, "n d"]] = {}
-        self._networks: dict[str, Network] = {}
 
     @property
     def draws(self) -> int:
@@ -117,6 +117,13 @@ class Evaluation:
     def generated(self) -> Float[Tensor, "n d"]:
         """Features of the n generated clips."""
         return self._extracted("generated", self._picks("generated"), "generated clips")
+
+    def seen_by(self, eyes: Eyes) -> Float[Tensor, "n d"]:
+        """What another network makes of the n generated clips."""
+        eyes = replace(eyes, network=eyes.network.to(self._work.world.device))
+        return self._extracted(
+            "generated", self._picks("generated"), "generated clips, seen anew", eyes
+        )
 
     def held_out(self) -> Float[Tensor, "n d"] | str:
         """Features of n real clips of videos that are not in draw 0; or why there are none."""
@@ -153,15 +160,22 @@ class Evaluation:
             seed=self._work.seed,
         )
 
-    def _extracted(self, role: Role, picks: Sequence[Pick], stage: str) -> Float[Tensor, "n d"]:
+    def _extracted(
+        self, role: Role, picks: Sequence[Pick], stage: str, eyes: Eyes | None = None
+    ) -> Float[Tensor, "n d"]:
         work, protocol = self._work, self._protocol
         wanted = Wanted(
-            side=self._sides[role], role=role, protocol=protocol, picks=picks, seed=work.seed
+            side=self._sides[role],
+            role=role,
+            protocol=protocol,
+            picks=picks,
+            seed=work.seed,
+            eyes=eyes,
         )
         if stage not in self._features:
             began = time.perf_counter()
             self._features[stage] = extract(
-                self._network(protocol),
+                self._network if eyes is None else eyes.network,
                 wanted,
                 cache=work.cache,
                 world=work.world,
@@ -171,11 +185,9 @@ class Evaluation:
             self.seconds += time.perf_counter() - began
         return self._features[stage]
 
-    def _network(self, protocol: Protocol) -> Network:
-        if protocol.hash not in self._networks:
-            built = protocol.build(self._work.weights)
-            self._networks[protocol.hash] = built.to(self._work.world.device)
-        return self._networks[protocol.hash]
+    @cached_property
+    def _network(self) -> Network:
+        return self._protocol.build(self._work.weights).to(self._work.world.device)
 
 
 def _check_alike(sides: dict[Role, Side], found: dict[Role, Survey], protocol: Protocol) -> None:

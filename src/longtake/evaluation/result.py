@@ -23,6 +23,7 @@ class Score(Config):
         floor: the metric of real clips against as many other real ones.
         no_floor: why there is none.
         limit: what the metric tends to for ever more clips, where that was asked for.
+        by: which network besides the protocol's it depends on, and how.
     """
 
     value: float
@@ -33,6 +34,7 @@ class Score(Config):
     floor: float | None = None
     no_floor: str = ""
     limit: float | None = None
+    by: str = ""
 
 
 class SideRecord(Config):
@@ -128,6 +130,13 @@ def check_comparable(results: Sequence[Result], names: Sequence[str]) -> None:
                 f"({first.real.name} and {other.real.name}), so their numbers do not compare; "
                 "evaluate both against one"
             )
+        for metric in first.scores.keys() & other.scores.keys():
+            by, theirs = first.scores[metric].by, other.scores[metric].by
+            if by != theirs:
+                raise ValueError(
+                    f"{metric} of {names[0]} is by {by}, that of {name} by {theirs}, so they do "
+                    "not compare; evaluate both by one"
+                )
 
 
 def _differing(x: Any, y: Any, prefix: str = "") -> list[str]:

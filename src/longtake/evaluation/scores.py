@@ -8,9 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from longtake.config import ConfigError, nearest
+from longtake.checkpoint import file_hash
+from longtake.config import ConfigError, digest, nearest, to_dict
 from longtake.evaluation.result import Score
+from longtake.metrics import c3d
+from longtake.metrics.c3d import C3DConfig
+from longtake.metrics.features import Eyes
 from longtake.metrics.frechet import fvd
+from longtake.metrics.inception import Deal, InceptionSums
 from longtake.metrics.kernel import kvd
 from longtake.metrics.kernel_interval import kvd_deviation
 from longtake.metrics.statistics import FeatureSums
@@ -36,6 +41,10 @@ class Features(Interface):
 
     def held_out(self) -> Rows | str:
         """Features of n real clips of videos that are not in draw 0; or why there are none."""
+        ...
+
+    def seen_by(self, eyes: Eyes) -> Rows:
+        """What another network makes of the n generated clips."""
         ...
 
     @property
@@ -68,7 +77,27 @@ def kvd_score(features: Features) -> Score:
     return _with_floor(_score(values, deviation, least=None), features, kvd)
 
 
-SCORES: Mapping[str, Callable[[Features], Score]] = {"fvd": fvd_score, "kvd": kvd_score}
+def inception_score(features: Features) -> Score:
+    """Inception Score of the generated clips; the real ones have no part in it."""
+    place = c3d.cache_path()
+    config = C3DConfig(sha256=file_hash(place) if place.exists() else None)
+    network = config.build()
+    eyes = Eyes(network=network, treat=config.treat, settings=to_dict(config))
+    rows = features.seen_by(eyes)
+    deal = Deal(clips=len(rows))
+    found = InceptionSums.of(deal, torch.arange(len(rows)), rows).score()
+    return Score(
+        value=found.mean,
+        deviation=found.deviation,
+        by=f"{config.kind} {digest(config)}, {found.parts} parts",
+    )
+
+
+SCORES: Mapping[str, Callable[[Features], Score]] = {
+    "fvd": fvd_score,
+    "kvd": kvd_score,
+    "is": inception_score,
+}
 
 
 def named(metrics: str) -> list[str]:

@@ -3,18 +3,19 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from longtake.checkpoint import CheckpointError, read_tensors, write_tensors, write_text
 from longtake.config import digest, to_dict
 from longtake.distributed import World
+from longtake.metrics.c3d import C3D
 from longtake.metrics.i3d import cache_path
 from longtake.metrics.protocols import Network, Protocol, Role
 from longtake.metrics.sides import Pick, Side
@@ -23,6 +24,21 @@ SHARD = 64
 """Clips whose features are one file: what an interrupted command loses at most."""
 
 Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eyes:
+    """A network besides the protocol's that is shown the same clips.
+
+    Attributes:
+        network: on the device where it computes.
+        treat: what is done to a clip first.
+        settings: plain data that differs where the network's outputs may.
+    """
+
+    network: C3D
+    treat: Callable[[UInt8[Tensor, "_ _ _ 3"]], Float[Tensor, "3 _ _ _"]]
+    settings: Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +51,7 @@ class Wanted:
         protocol: how clips become features.
         picks: the clips, in order.
         seed: that picked them.
+        eyes: that see the clips; the protocol's own network where None.
     """
 
     side: Side
@@ -42,6 +59,7 @@ class Wanted:
     protocol: Protocol
     picks: Sequence[Pick]
     seed: int
+    eyes: Eyes | None = None
 
     def key(self) -> str:
         """Of everything that the features depend on."""
@@ -52,8 +70,13 @@ class Wanted:
                 "role": self.role,
                 "seed": self.seed,
                 "picks": [list(pick) for pick in self.picks],
+                "eyes": None if self.eyes is None else self.eyes.settings,
             }
         )
+
+    def treat(self, clip: UInt8[Tensor, "t h w 3"]) -> Float[Tensor, "3 _ _ _"]:
+        """A clip as the network takes it."""
+        return (self.protocol if self.eyes is None else self.eyes).treat(clip)
 
     def clips(self, numbers: Sequence[int]) -> Iterator[np.ndarray]:
         """Some of the clips."""
@@ -106,7 +129,7 @@ def default_cache() -> Path:
 
 @torch.no_grad()
 def extract(
-    network: Network,
+    network: Network | C3D,
     wanted: Wanted,
     *,
     cache: FeatureCache,
@@ -143,7 +166,7 @@ def extract(
     clips = wanted.clips([n for _, numbers in missing for n in numbers])
     for number, numbers in missing:
         parts = []
-        for rows in _batches(network, islice(clips, len(numbers)), wanted.protocol, batch):
+        for rows in _batches(network, islice(clips, len(numbers)), wanted, batch):
             parts.append(rows)
             done += len(rows)
             report(done, own)
@@ -155,9 +178,9 @@ def extract(
 
 
 def _batches(
-    network: Network, clips: Iterator[np.ndarray], protocol: Protocol, batch: int
+    network: Network | C3D, clips: Iterator[np.ndarray], wanted: Wanted, batch: int
 ) -> Iterator[Float[Tensor, "b d"]]:
-    device = next(network.parameters()).device
+    device = next(chain(network.parameters(), network.buffers())).device
     while chosen := list(islice(clips, batch)):
-        treated = [protocol.treat(torch.from_numpy(clip).to(device)) for clip in chosen]
+        treated = [wanted.treat(torch.from_numpy(clip).to(device)) for clip in chosen]
         yield network(torch.stack(treated)).float().cpu()
