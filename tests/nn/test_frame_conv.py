@@ -37,6 +37,15 @@ def test_values_and_gradients_are_those_of_torch(height, width, stride, dtype):
     )
 
 
+@pytest.mark.parametrize(("channels", "out_channels"), [(1, 6), (8, 1), (4, 2)])
+def test_gradients_from_wide_to_narrow_and_back(channels, out_channels):
+    conv = FrameConv(channels, out_channels).double()
+    x = torch.randn(2, 2, 5, 4, channels).double()
+    got, want = (f(x).square().sum() for f in (conv, lambda x: plain(conv, x)))
+    leaves = [*conv.parameters()]
+    torch.testing.assert_close(torch.autograd.grad(got, leaves), torch.autograd.grad(want, leaves))
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.usefixtures("way")
 def test_the_gradient_is_that_of_the_value(stride):

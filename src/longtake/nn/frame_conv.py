@@ -67,12 +67,10 @@ class _Convolve(torch.autograd.Function):
         to_x = to_weight = to_bias = None
         if ctx.needs_input_grad[0]:
             to_x = _to_input(grad, x, weight, ctx.stride)
-        rows = grad.flatten(0, 2)
         if ctx.needs_input_grad[1]:
-            product = rows.mT @ neighbours(x, ctx.stride).flatten(0, 2)
-            to_weight = product.unflatten(1, (3, 3, -1)).permute(0, 3, 1, 2)
+            to_weight = _to_weight(grad, x, ctx.stride)
         if ctx.needs_input_grad[2]:
-            to_bias = rows.sum(0)
+            to_bias = grad.sum((0, 1, 2))
         return to_x, to_weight, to_bias, None
 
 
@@ -99,3 +97,13 @@ def _to_input(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -> Float[Ten
         out, frames, weight, None, steps, ones, ones, False, [0, 0], 1, [True, False, False]
     )
     return to_x.permute(0, 2, 3, 1)
+
+
+def _to_weight(grad: Tensor, x: Tensor, stride: int) -> Float[Tensor, "c2 c 3 3"]:
+    cells, channels, out_channels = grad[..., 0].numel(), x.shape[-1], grad.shape[-1]
+    # neighbours are nine copies: of the narrower side, where turning the kernel around costs less
+    if stride == 1 and cells * (channels - out_channels) > 2 * channels * out_channels:
+        product = neighbours(grad).flatten(0, 2).mT @ x.flatten(0, 2)
+        return product.unflatten(0, (3, 3, -1)).flip(0, 1).permute(2, 3, 0, 1)
+    product = grad.flatten(0, 2).mT @ neighbours(x, stride).flatten(0, 2)
+    return product.unflatten(1, (3, 3, -1)).permute(0, 3, 1, 2)

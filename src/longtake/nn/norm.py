@@ -73,7 +73,7 @@ class _Normalise(torch.autograd.Function):
         eps: float,
         silu: bool,
     ) -> Float[Tensor, "rows m n c"]:
-        if x.device.type == "cpu" and x.dtype not in HALF:
+        if _has_fast_operator(x):
             y, mean, rate = _steered(x, gain, offset, groups, eps)
         else:
             mean, rate = _statistics(x, groups, eps)
@@ -88,17 +88,19 @@ class _Normalise(torch.autograd.Function):
         ctx: Any, *grads: Tensor
     ) -> tuple[Tensor | None, ...]:
         x, gain, offset, mean, rate = ctx.saved_tensors
-        mean, rate = _spread(mean, x), _spread(rate, x)
+        wide_mean, wide_rate = _spread(mean, x), _spread(rate, x)
         grad = _wide(grads[0])
         if ctx.silu:
-            y = _affine(x, gain, offset, mean, rate)
+            y = _affine(x, gain, offset, wide_mean, wide_rate)
             grad = torch.ops.aten.silu_backward(grad, y)
+        if gain.ndim == 1 and _has_fast_operator(x):
+            return *_unsteered(grad, x, gain, mean, rate), None, None, None
         to_offset = grad.sum(2, keepdim=True)
-        to_gain = ((grad * x).sum(2, keepdim=True) - mean * to_offset) * rate
+        to_gain = ((grad * x).sum(2, keepdim=True) - wide_mean * to_offset) * wide_rate
         pull, tilt = (_group_means(gain * s, x, ctx.groups) for s in (to_offset, to_gain))
-        slope = -rate.square() * tilt
-        to_x = torch.addcmul(-rate * pull - slope * mean, slope, _wide(x))
-        to_x = to_x.addcmul_(rate * gain, grad).to(x.dtype)
+        slope = -wide_rate.square() * tilt
+        to_x = torch.addcmul(-wide_rate * pull - slope * wide_mean, slope, _wide(x))
+        to_x = to_x.addcmul_(wide_rate * gain, grad).to(x.dtype)
         to_gain, to_offset = to_gain.sum_to_size(gain.shape), to_offset.sum_to_size(offset.shape)
         return to_x, to_gain, to_offset, None, None, None
 
@@ -108,6 +110,10 @@ HALF = (torch.bfloat16, torch.float16)
 
 def _wide(x: Tensor) -> Tensor:
     return x.float() if x.dtype in HALF else x
+
+
+def _has_fast_operator(x: Tensor) -> bool:
+    return x.is_cpu and x.dtype not in HALF
 
 
 def _steered(
@@ -124,6 +130,23 @@ def _steered(
     if gain.ndim > 1:
         torch.addcmul(offset, gain, y, out=y)
     return y, mean, rate
+
+
+def _unsteered(
+    grad: Float[Tensor, "rows m n c"],
+    x: Float[Tensor, "rows m n c"],
+    gain: Float[Tensor, "c"],
+    mean: Float[Tensor, "rows groups"],
+    rate: Float[Tensor, "rows groups"],
+) -> tuple[Float[Tensor, "rows m n c"], Float[Tensor, "c"], Float[Tensor, "c"]]:
+    """Gradients of the input, the gain and the offset, by the operator that is fast on a CPU."""
+    rows, groups = mean.shape
+    images = [part.reshape(rows, -1, 1, len(gain)).permute(0, 3, 1, 2) for part in (grad, x)]
+    cells = images[0].shape[2]
+    to_x, to_gain, to_offset = torch.ops.aten.native_group_norm_backward(
+        *images, mean, rate, gain, rows, len(gain), cells, groups, [True, True, True]
+    )
+    return to_x.permute(0, 2, 3, 1).reshape(x.shape), to_gain, to_offset
 
 
 def _statistics(
