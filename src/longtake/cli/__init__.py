@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from longtake.cli import convert, data, judge, make, show
+from longtake.cli import convert, data, judge, make, reproduce, show
 
 INTERRUPTED = 130
 
@@ -20,6 +20,7 @@ app.command("fit")(make.fit)
 app.command("generate")(make.generate)
 app.command("reconstruct")(make.reconstruct)
 app.command("evaluate")(judge.evaluate)
+app.command("reproduce")(reproduce.reproduce)
 app.add_typer(convert.app, name="convert")
 app.command("inspect")(show.inspect)
 app.add_typer(data.app, name="data")

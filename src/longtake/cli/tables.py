@@ -20,13 +20,13 @@ def print_result(result: "Result") -> None:
         print(f"           not {protocol.name}'s own: {shown}; compares with its like alone")
     print(f"real       {_side(result.real)}")
     print(f"generated  {_side(result.generated)}")
-    table = _table("metric", "value", "deviation", "95 % interval", "real against real")
+    table = plain_table("metric", "value", "deviation", "95 % interval", "real against real")
     limited = any(score.limit is not None for score in result.scores.values())
     if limited:
         table.add_column("limit", justify="right")
     for name, score in result.scores.items():
-        cells = [name.upper(), _number(score.value), _number(score.deviation), _interval(score)]
-        cells += [_number(score.floor), *([_number(score.limit)] if limited else [])]
+        cells = [name.upper(), number(score.value), number(score.deviation), _interval(score)]
+        cells += [number(score.floor), *([number(score.limit)] if limited else [])]
         table.add_row(*cells)
     Console(soft_wrap=True).print(table)
     reasons = dict.fromkeys(s.no_floor for s in result.scores.values() if s.no_floor)
@@ -40,20 +40,21 @@ def print_comparison(results: Sequence["Result"], names: Sequence[str]) -> None:
     print(f"protocol   {first.protocol.name} {first.protocol_hash}, n {first.protocol.n}")
     print(f"real       {_side(first.real)}")
     metrics = list(dict.fromkeys(name for result in results for name in result.scores))
-    table = _table("result", "generated", *(name.upper() for name in metrics))
+    table = plain_table("result", "generated", *(name.upper() for name in metrics))
     floors = {name: "-" for name in metrics}
     for name, result in zip(names, results, strict=True):
         scores = {metric: result.scores.get(metric) for metric in metrics}
         cells = [
-            f"{_number(s.value)} ± {_number(s.deviation)}" if s else "-" for s in scores.values()
+            f"{number(s.value)} ± {number(s.deviation)}" if s else "-" for s in scores.values()
         ]
         table.add_row(name, result.generated.name, *cells)
-        floors |= {m: _number(s.floor) for m, s in scores.items() if s and s.floor is not None}
+        floors |= {m: number(s.floor) for m, s in scores.items() if s and s.floor is not None}
     table.add_row("real against real", first.real.name, *floors.values())
     Console(soft_wrap=True).print(table)
 
 
-def _table(first: str, *others: str) -> Table:
+def plain_table(first: str, *others: str) -> Table:
+    """Rules between rows only; all columns but the first are of numbers."""
     table = Table(box=box.SIMPLE)
     table.add_column(first)
     for name in others:
@@ -82,12 +83,14 @@ def _side(side: "SideRecord") -> str:
 def _interval(score: "Score") -> str:
     if score.low is None or score.high is None:
         return "-"
-    return f"{_number(score.low)} to {_number(score.high)}"
+    return f"{number(score.low)} to {number(score.high)}"
 
 
-def _spread(score: "Score | None") -> str:
-    return "-" if score is None else f"{_number(score.value)} ± {_number(score.deviation)}"
+def spread(score: "Score | None") -> str:
+    """A score with its deviation."""
+    return "-" if score is None else f"{number(score.value)} ± {number(score.deviation)}"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """As many digits as tell scores apart."""
     return "-" if value is None else f"{value:.4g}" if abs(value) < 1000 else f"{value:.1f}"

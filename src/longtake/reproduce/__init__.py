@@ -1,0 +1,1 @@
+"""Papers' tables, measured again: their numbers beside ours, under their protocols."""

@@ -1,0 +1,154 @@
+"""Papers' tables: their numbers have sources, and the whole path runs on tiny networks."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from longtake import runs
+from longtake.checkpoint import file_hash
+from longtake.cli import app
+from longtake.config import ConfigError, parse
+from longtake.evaluation.names import LAYOUTS
+from longtake.evaluation.result import Result
+from longtake.metrics.protocols import READY
+from longtake.reproduce.needs import Places, command, missing, protocol_of, run_of
+from longtake.reproduce.outcome import Outcome, read_outcome
+from longtake.reproduce.table import Published, table, tables
+
+PLACES = Places(data=Path("data"), models=Path("runs"), out=Path("out"))
+
+
+def reproduce(*words: str) -> tuple[int, str]:
+    ran = CliRunner().invoke(app, ["reproduce", *words], catch_exceptions=False)
+    return ran.exit_code, ran.stdout
+
+
+@pytest.fixture
+def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+def outcome(folder: str) -> Outcome:
+    found = read_outcome(Path(folder))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("name", tables())
+def test_a_table_names_presets_protocols_and_data_that_there_are(name: str):
+    found = table(name)
+    assert found.name == name
+    assert len({row.name for row in found.rows}) == len(found.rows)
+    assert found.tiny.changes.keys() == {row.protocol for row in found.rows}
+    for row in found.rows:
+        assert protocol_of(row).name in READY
+        layout, split, folder = PLACES.real(row).split(":")
+        assert folder == f"data/{layout}"
+        assert LAYOUTS[layout](path=Path(folder), split=split)
+        for fit in row.fits:
+            run = run_of(fit, PLACES)
+            assert run == runs.read_run(fit.preset)
+            assert run.data.name == LAYOUTS[layout](path=Path(folder)).name
+
+
+def test_a_number_of_a_paper_has_a_source():
+    with pytest.raises(ConfigError, match="has no source"):
+        parse(Published, {"value": 372.0})
+    for unfit in ({}, {"value": 1.0, "source": "the paper", "absent": "not verified"}):
+        with pytest.raises(ConfigError, match="not both"):
+            parse(Published, unfit)
+
+
+def test_a_number_that_nobody_verified_is_not_printed(no_weights: None):
+    _, output = reproduce("lvdm", "--rows", "ucf101")
+    assert output.count("not verified") == 2
+    assert "372" not in output
+
+
+def test_nothing_is_trained_unless_it_is_asked_for(no_weights: None):
+    code, output = reproduce("lvdm", "--rows", "sky", "--models", "elsewhere", "--data", "films")
+    assert code == 2
+    assert "95.2 ± 2.3*" in output
+    assert "* second-hand, from" in output
+    assert "looked for in films/sky_timelapse, which is no folder" in output
+    assert "no model in elsewhere/lvdm_sky_short" in output
+    assert (
+        "longtake fit lvdm_sky_autoencoder data.path=films/sky_timelapse "
+        "validation.path=films/sky_timelapse -o elsewhere/lvdm_sky_autoencoder"
+    ) in output
+    assert "model=elsewhere/lvdm_sky_autoencoder -o elsewhere/lvdm_sky_short" in output
+    assert not Path("elsewhere").exists()
+    row = outcome("reproduced/lvdm").rows[0]
+    assert not row.scores
+    assert row.lacks.model == "elsewhere/lvdm_sky_short"
+
+
+def test_what_stands_in_its_usual_place_needs_no_settings():
+    fits = table("pvdm").rows[0].fits
+    assert [command(fit, PLACES) for fit in fits] == [
+        "longtake fit pvdm_ucf101_autoencoder",
+        "longtake fit pvdm_ucf101_l",
+    ]
+
+
+def test_one_model_stands_for_one_model_only(tiny_run_folder: Path):
+    found = table("pvdm")
+    places = Places(data=Path("data"), models=tiny_run_folder, out=Path("out"))
+    with pytest.raises(ValueError, match="is one model, and the rows are of"):
+        places.check(found)
+    one = found.chosen(["sky-l-fvd16", "sky-l-fvd128"])
+    places.check(one)
+    assert not missing(one.rows[0], places).model
+
+
+def test_a_name_that_is_near_is_named():
+    with pytest.raises(ConfigError, match="no table 'lvmd'; did you mean 'lvdm'"):
+        table("lvmd")
+    with pytest.raises(ConfigError, match="no row 'skyy'; did you mean 'sky'"):
+        table("lvdm").chosen(["skyy"])
+
+
+def test_tables_are_listed_with_their_rows():
+    code, output = reproduce()
+    assert code == 0
+    for name in tables():
+        assert name in output
+    assert "rows: sky, taichi, ucf101" in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", tables())
+def test_the_whole_path_runs_on_tiny_networks(name: str, no_weights: None):
+    """Trains, samples, measures; a second time nothing is done anew."""
+    code, output = reproduce(name, "--tiny")
+    assert code == 0
+    assert "no number here means anything" in output
+    found = outcome(f"reproduced/{name}-tiny")
+    assert found.tiny
+    assert found.untrained
+    assert {row.protocol for row in found.rows} == {row.protocol for row in table(name).rows}
+    files = [Path(f"reproduced/{name}-tiny") / row.result for row in found.rows]
+    for row, file in zip(found.rows, files, strict=True):
+        assert row.scores.keys() >= row.published.keys()
+        assert row.changed["n"] == 4
+        assert row.protocol_hash == Result.read(file).protocol_hash
+    before = [file_hash(file) for file in files]
+    assert reproduce(name, "--tiny") == (0, output)
+    assert [file_hash(file) for file in files] == before
+
+
+@pytest.mark.slow
+def test_a_stopped_table_goes_on_with_the_rows_that_are_left(no_weights: None):
+    reproduce("pvdm", "--tiny", "--rows", "sky-l-fvd16")
+    place = Path("reproduced/pvdm-tiny")
+    first = (place / "sky-l-fvd16.json").read_bytes()
+    assert reproduce("pvdm", "--tiny", "--rows", "sky-l-fvd128")[0] == 0
+    assert [row.name for row in outcome(str(place)).rows] == ["sky-l-fvd16", "sky-l-fvd128"]
+    data = json.loads((place / "table.json").read_text())
+    data["rows"][0]["key"] = "of another model"
+    (place / "table.json").write_text(json.dumps(data))
+    assert reproduce("pvdm", "--tiny", "--rows", "sky-l-fvd16")[0] == 0
+    assert (place / "sky-l-fvd16.json").read_bytes() != first
