@@ -229,8 +229,12 @@ def test_looks_and_the_model_have_the_averaged_weights_and_training_the_raw(tmp_
 
 
 def test_a_loss_that_is_no_number_stops_the_run_with_a_remedy(tmp_path: Path):
-    with pytest.raises(FloatingPointError, match=r"at step 6; resume .* lower training.optimizer"):
-        run_line(tmp_path, broken_from=5)
+    remedy = r"at step 6; start a new run with a lower training.optimizer.lr .* start= takes"
+    with pytest.raises(FloatingPointError, match=remedy):
+        run_line(tmp_path, broken_from=5, save_every=2)
+    run_line(tmp_path, broken_from=5, save_every=2, steps=4)
+    weight = float((tmp_path / "model" / "weight").read_text())
+    assert weight == last_checkpoint(tmp_path)["weights/weight"].item()
 
 
 def test_what_is_no_number_is_never_saved(tmp_path: Path):

@@ -21,8 +21,8 @@ from longtake.training.stage import Phase, Stage
 from longtake.training.watch import Unwatched, Watch
 
 REMEDY = (
-    "resume from the last checkpoint with a lower training.optimizer.lr or set "
-    "training.optimizer.clip_norm"
+    "start a new run with a lower training.optimizer.lr or with training.optimizer.clip_norm; this "
+    "one with training.steps=(its last checkpoint) writes a model that start= takes"
 )
 
 
