@@ -57,7 +57,8 @@ def test_fvd_of_two_files_is_the_golden_one(result: Result):
 
 def test_kvd_of_two_files_is_that_of_the_golden_features(result: Result):
     first, second = _logits("A_halfpixel").split(32)
-    assert result.scores["kvd"].value == pytest.approx(kvd(first, second), rel=1e-3)
+    near_0 = 1e-4  # sums of 5 cancel to 0.05; sets that differ have a KVD of 27
+    assert result.scores["kvd"].value == pytest.approx(kvd(first, second), rel=1e-3, abs=near_0)
 
 
 def test_fvd_against_sets_of_which_only_the_features_are_stored(result: Result, cache):
