@@ -93,7 +93,8 @@ def rows(
     for start in starts.tolist():
         parts = [video[start : start + WINDOW] for video in videos]
         seen = [light(part) for part in parts]
-        speeds = [wind(part) for part in parts]
+        steps = [wind(part) for part in parts]
+        speeds = [wind(part, lags=(8, 12, 16)) for part in parts]
         truth = [world.classes[label] for label in labels]
         moved = [
             (ridge(part).median(0).values - line).abs().mean().item()
@@ -106,6 +107,7 @@ def rows(
             "cover": share(s.cover in t for s, t in zip(seen, truth, strict=True)),
             "wind": share(("right" in t) == (v > 0) for v, t in zip(speeds, truth, strict=True)),
             "speed": round(statistics.median(abs(v) for v in speeds), 4),
+            "step": round(statistics.median(abs(v) for v in steps), 4),
             "ridge_px": round(statistics.median(moved), 2),
             "strangeness": round(statistics.median(s.strangeness.mean().item() for s in seen), 2),
         }

@@ -152,6 +152,13 @@ def test_measures_read_the_truth_of_every_class(size: int) -> None:
         assert speed == pytest.approx(world.speed(index), rel=0.5)
 
 
+def test_wind_is_the_same_from_frame_to_frame_and_over_many() -> None:
+    world = SkyWorld(plan=ClipPlan(height=64, width=64), videos=24, split="test")
+    for index in (3, 8, 14, 21):
+        speed = sky_measures.wind(world.video(index, 50, 32).frames, lags=(8, 12, 16))
+        assert speed == pytest.approx(world.speed(index), rel=0.2)
+
+
 def test_the_ridge_is_found_to_a_fraction_of_a_pixel() -> None:
     world = SkyWorld(plan=ClipPlan(height=64, width=64), videos=24, split="test")
     for index in (1, 6, 14, 20):

@@ -4,6 +4,7 @@ Every measure is held to videos of the world itself; none knows how a video was 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,11 +78,16 @@ def light(video: Frames) -> Light:
     )
 
 
-def wind(video: Frames) -> float:
+def wind(video: Frames, lags: Sequence[int] = (1, 2)) -> float:
     """Speed of the clouds in the top row, in heights of the picture a frame; above 0 to the right.
 
-    Phase correlation of each row with itself one and two frames later. The speed says how far each
-    row shifts, as the clouds lie in a plane seen in perspective: all rows are asked together.
+    Phase correlation of each row with itself some frames later. The speed says how far each row
+    shifts, as the clouds lie in a plane seen in perspective: all rows are asked together.
+
+    Args:
+        video: of 2 frames or more.
+        lags: distances of the frames that are compared, in frames; those too long for the video
+            are left out. Long ones see the way clouds go, short ones also how smoothly they do.
     """
     height, width = video.shape[1:3]
     rows = int(_UPPER_SKY * height)
@@ -95,7 +101,7 @@ def wind(video: Frames) -> float:
     shift = speed[:, None] * pixels_a_unit
     turn = 2 * math.pi * shift[..., None] * torch.fft.rfftfreq(width)
     likely = torch.zeros_like(speed)
-    for later in range(1, min(3, len(video))):
+    for later in [lag for lag in lags if lag < len(video)]:
         cross = (waves[:-later].conj() * waves[later:]).sum(0)
         cross = cross / (cross.abs() + 1e-3 * cross.abs().amax() + 1e-6).sqrt()
         fit = cross.real * (later * turn).cos() - cross.imag * (later * turn).sin()
