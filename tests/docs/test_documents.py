@@ -20,10 +20,21 @@ SMALLER = {
     "sampling.sampler.steps=1",
     "fit lvdm_laptop_interp": f"{TRAINING} denoiser.model_channels=16 look_videos=1 look_frames=4 "
     "sampling.sampler.steps=1",
+    "fit pvdm_laptop_autoencoder": f"{TRAINING} looks=1 loss.perceptual=null",
+    "fit pvdm_laptop ": f"{TRAINING} denoiser.model_channels=16 look_videos=1 look_frames=16 "
+    "sampling.sampler.steps=1",
     "generate": "sampler.steps=2",
+    "evaluate lvdm-sky": "sampler.steps=1 frames=4 --n 4",
+    "evaluate footage": "sampler.steps=1 frames=4 clips_per_video=2 --n 4",
+    "evaluate out": "--window 9",
     "data export": "--videos 2 --frames 96",
 }
 LENGTHS = re.compile(r"--frames \d+")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def blocks(path: Path, language: str) -> list[str]:
