@@ -9,7 +9,8 @@ from metrics.drift.sky_film import clean, faulty
 
 from longtake.data.clips import ClipPlan
 from longtake.data.worlds import MarblesWorld
-from longtake.drift import report
+from longtake.drift import Plan, report
+from longtake.drift.one import look
 from longtake.metrics.drift import faults
 from longtake.video import VideoError, VideoWriter
 
@@ -21,7 +22,7 @@ def film(path, frames, fps=8.0):
 
 
 def test_one_video_becomes_a_page_a_picture_and_numbers(tmp_path):
-    video = film(tmp_path / "long.mp4", faulty(4)["freeze"])
+    video = film(tmp_path / "long.mkv", faulty(4)["freeze"])
     made = report(video, tmp_path / "out", feature_windows=0)
     assert made.lines() == [
         "freezes at frame 90 for 30 frames",
@@ -35,6 +36,13 @@ def test_one_video_becomes_a_page_a_picture_and_numbers(tmp_path):
     numbers = json.loads(made.numbers.read_text())
     assert numbers["videos"][0]["findings"][0]["kind"] == "freeze"
     assert len(numbers["videos"][0]["windows"]["red"]) == 12
+
+
+def test_a_freeze_goes_on_through_a_key_frame(tmp_path):
+    video = film(tmp_path / "long.mp4", faulty(4)["freeze"])
+    (run,) = look(video, Plan(), lambda done, total: None, None, []).measures.freezes
+    assert run.start == pytest.approx(90, abs=1)
+    assert run.start + run.frames == 120
 
 
 @pytest.mark.parametrize("kind", ["loop", "seams", "cut"])

@@ -192,7 +192,7 @@ def _world(axes: Axes, tracks: Sequence[WorldTrack], name: str) -> None:
         colour = COLOURS[number % len(COLOURS)]
         axes.plot(track.starts, track.numbers[name], color=colour, linewidth=1.2)
     plain(axes, name.replace("_px", ", pixels").replace("_", " ").capitalize(), tracks[0].world)
-    _at_least(axes, 0, LEAST_RANGE.get(name, 1.0))
+    _at_least(axes, 0.0, LEAST_RANGE.get(name, 1.0))
 
 
 def _worlds(track: WorldTrack) -> list[str]:

@@ -10,7 +10,6 @@ STILL = 1e-4
 """A fortieth of a level of colour: what a codec makes of one frame shown twice."""
 
 STILL_SHARE = 0.03
-BLIP_SHARE = 0.5
 LEAST_STILL = 4
 LEAST_AGAIN = 8
 SHORTEST = 4
@@ -53,9 +52,8 @@ def freezes(step: Float64[np.ndarray, "t"], least: int = LEAST_STILL) -> tuple[F
     usual = float(np.quantile(step[1:], 0.75)) if len(step) > 1 else 0.0
     still = step <= max(STILL, STILL_SHARE * usual)
     still[0] = False
-    blip = step < max(STILL, BLIP_SHARE * usual)
     for t in range(2, len(step) - 2):  # a key frame is coded anew within a run that stands still
-        if blip[t] and still[t - 2 : t].all() and still[t + 1 : t + 3].all():
+        if step[t] <= usual and still[t - 2 : t].all() and still[t + 1 : t + 3].all():
             still[t] = True
     return tuple(Freeze(start=a, frames=b - a) for a, b in _runs(still) if b - a >= least)
 
