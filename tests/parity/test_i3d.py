@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from longtake.metrics.i3d import I3D, I3DConfig, cache_path, features
-from longtake.metrics.i3d_layers import MaxPool, Mixed, Unit
+from longtake.metrics.i3d_layers import MaxPool, Mixed, Unit, pad_same
 from longtake.metrics.treatment import Treatment
 
 PORTS = 1e-5
@@ -57,6 +57,19 @@ def test_blocks(golden):
     case.close("unit", unit(case["in.y"]))
     case.close("maxpool3s2", MaxPool((3, 3, 3), (2, 2, 2))(case["in.x"]))
     case.close("maxpool2s2", MaxPool((2, 2, 2), (2, 2, 2))(case["in.x"]))
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_pool_is_pytorchs(kernel: int, stride: int):
+    """Bit for bit, in both layouts, where sizes leave a rest and where they do not."""
+    kernels, strides = (kernel, 3, 3), (stride, 2, stride)
+    x = torch.randn(2, 4, 5, 8, 7)
+    for layout in (torch.contiguous_format, torch.channels_last_3d):
+        got = MaxPool(kernels, strides)(x.contiguous(memory_format=layout))
+        padded = pad_same(x, kernels, strides)
+        assert torch.equal(got, torch.nn.functional.max_pool3d(padded, kernels, strides))
+        assert got.is_contiguous(memory_format=layout)
 
 
 @torch.no_grad()
