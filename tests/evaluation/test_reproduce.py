@@ -46,12 +46,12 @@ def test_a_table_names_presets_protocols_and_data_that_there_are(name: str):
     for row in found.rows:
         assert protocol_of(row).name in READY
         layout, split, folder = PLACES.real(row).split(":")
-        assert folder == f"data/{layout}"
-        assert LAYOUTS[layout](path=Path(folder), split=split)
+        real = LAYOUTS[layout](path=Path(folder), split=split)
         for fit in row.fits:
-            run = run_of(fit, PLACES)
-            assert run == runs.read_run(fit.preset)
-            assert run.data.name == LAYOUTS[layout](path=Path(folder)).name
+            data = run_of(fit, PLACES).data
+            assert run_of(fit, PLACES) == runs.read_run(fit.preset)
+            assert isinstance(data, LAYOUTS[layout])
+            assert data.path == real.path
 
 
 def test_a_number_of_a_paper_has_a_source():

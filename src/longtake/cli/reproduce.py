@@ -134,6 +134,7 @@ def _print(found: "Outcome", out: Path) -> None:
     print(f"{found.title}\n{found.paper}")
     ours = "tiny twin" if found.tiny else "ours"
     table = plain_table("row", "metric", "paper", ours, "real against real")
+    table.columns[0].no_wrap = True
     for row in found.rows:
         for metric, published in row.published.items():
             score = row.scores.get(metric)
