@@ -100,6 +100,8 @@ class Result(Config):
         Raises:
             ValueError: it is none, or was changed by hand so that protocol and hash differ.
         """
+        if not path.is_file():
+            raise ValueError(f"{path}: no such file; expected one from longtake evaluate --json")
         found: Result = read_config(path, Result)
         if found.protocol.hash != found.protocol_hash:
             raise ValueError(
