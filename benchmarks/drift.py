@@ -3,6 +3,7 @@
     python benchmarks/drift.py --json docs/results/drift.json --picture docs/pictures/drift.png
 
 Videos of the sky world, of every time of day, as H.264 files: as they are, and with one fault each.
+They are of another seed than those by which the thresholds were chosen.
 The picture is the report on one that drifts, flickers at its joints and freezes.
 """
 
@@ -37,7 +38,7 @@ def main() -> None:
     chosen = parser.parse_args()
     plan = ClipPlan(frames=FRAMES, height=SIZE, width=SIZE)
     videos = 2 * chosen.videos
-    world = SkyWorld(plan=plan, split="test", videos=videos * STRIDE + 1)
+    world = SkyWorld(plan=plan, split="test", seed=1, videos=videos * STRIDE + 1)
     film = [world.video(i * STRIDE, 0, FRAMES).frames for i in range(videos)]
     with tempfile.TemporaryDirectory() as folder:
         rows = [row("none", film, lambda video: video, Path(folder))]
