@@ -31,10 +31,10 @@ class Pair:
 
     def run(self, network: nn.Module, device: torch.device | None = None) -> Callable[[], Tensor]:
         """A call of one of the networks."""
-        read = [x.to(device) for x in (self.z, self.t)]
+        z, t = self.z.to(device), self.t.to(device)
         if isinstance(network, Denoiser):
-            read.append(UNCONDITIONAL)
-        return lambda: network(*read)
+            return lambda: network(z, t, UNCONDITIONAL)
+        return lambda: network(z, t)
 
     @torch.no_grad()
     def check(self) -> None:

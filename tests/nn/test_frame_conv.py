@@ -59,6 +59,7 @@ def test_only_what_is_asked_for_is_computed():
     conv.weight.requires_grad_(False)
     conv(x).sum().backward()
     assert conv.weight.grad is None
+    assert conv.bias is not None
     torch.testing.assert_close(conv.bias.grad, torch.full((3,), 16.0))
 
 
