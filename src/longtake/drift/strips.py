@@ -1,6 +1,6 @@
 """The frames where a video breaks, side by side, each under its number."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -40,20 +40,46 @@ def overview(video: VideoDrift) -> Strip:
 
 def strips(video: VideoDrift, finding: Finding) -> list[Strip]:
     """One row that shows a fault; two for a loop: what is shown again, and when it was first."""
-    if finding.kind == "loop":
-        loop = next(loop for loop in video.measures.loops if loop.start == finding.frame)
-        again = _even(loop.start, loop.start + min(loop.frames, loop.period) - 1, SHOWN)
-        before = [number - loop.period for number in again]
-        return [_strip(video, finding.sentence, before), _strip(video, "", again, every=True)]
-    if finding.kind == "freeze":
-        last = min(finding.frame + finding.frames, video.info.frames) - 1
-        inside = _even(finding.frame, last, SHOWN - 4)
-        numbers = [finding.frame - 2, finding.frame - 1, *inside, last + 1, last + 2]
-        return [_strip(video, finding.sentence, numbers, set(inside))]
-    if finding.kind in ("seams", "cut"):
-        at = _sharpest(video) if finding.kind == "seams" else finding.frame
-        return [_strip(video, finding.sentence, range(at - 4, at + 4), {at})]
+    return _SHOWN_BY.get(finding.kind, _whole)(video, finding)
+
+
+def _whole(video: VideoDrift, finding: Finding) -> list[Strip]:
     return [_strip(video, finding.sentence, _even(0, video.info.frames - 1, SHOWN))]
+
+
+def _loop(video: VideoDrift, finding: Finding) -> list[Strip]:
+    loop = next(loop for loop in video.measures.loops if loop.start == finding.frame)
+    again = _even(loop.start, loop.start + min(loop.frames, loop.period) - 1, SHOWN)
+    before = [number - loop.period for number in again]
+    return [_strip(video, finding.sentence, before), _strip(video, "", again, every=True)]
+
+
+def _freeze(video: VideoDrift, finding: Finding) -> list[Strip]:
+    last = min(finding.frame + finding.frames, video.info.frames) - 1
+    inside = _even(finding.frame, last, SHOWN - 4)
+    numbers = [finding.frame - 2, finding.frame - 1, *inside, last + 1, last + 2]
+    return [_strip(video, finding.sentence, numbers, set(inside))]
+
+
+def _seams(video: VideoDrift, finding: Finding) -> list[Strip]:
+    return _around(video, finding, _sharpest(video))
+
+
+def _cut(video: VideoDrift, finding: Finding) -> list[Strip]:
+    return _around(video, finding, finding.frame)
+
+
+def _around(video: VideoDrift, finding: Finding, at: int) -> list[Strip]:
+    return [_strip(video, finding.sentence, range(at - 4, at + 4), {at})]
+
+
+_SHOWN_BY: Mapping[str, Callable[[VideoDrift, Finding], list[Strip]]] = {
+    "loop": _loop,
+    "freeze": _freeze,
+    "seams": _seams,
+    "cut": _cut,
+}
+"""By kind of fault; what is not named here goes on through the whole video."""
 
 
 def _sharpest(video: VideoDrift) -> int:
