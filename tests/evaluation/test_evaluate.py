@@ -65,8 +65,10 @@ def test_a_set_against_itself_is_at_distance_0(tmp_path: Path):
 
 
 def test_noise_is_further_from_the_world_than_the_world_is(tmp_path: Path):
-    noise = evaluate(world(), array(tmp_path / "a.npy"), TRIAL, ["fvd"], Work()).scores["fvd"]
-    train = evaluate(world(), world("train"), TRIAL, ["fvd"], Work()).scores["fvd"]
+    many = protocol("trial", SMALL, n=32)
+    side = array(tmp_path / "a.npy", number=32)
+    noise = evaluate(world(), side, many, ["fvd"], Work()).scores["fvd"]
+    train = evaluate(world(), world("train"), many, ["fvd"], Work()).scores["fvd"]
     assert noise.floor is not None
     assert noise.value > 3 * noise.floor
     assert train.value < noise.value / 3
