@@ -20,7 +20,7 @@ from longtake.data.folders import UCF101, SkyTimelapse, Taichi, VideoFolder
 from longtake.data.latents import CachePlan, LatentCache, build_cache
 from longtake.data.loader import Batch, Loader
 from longtake.data.worlds import DoomWorld, MarblesWorld, SkyWorld
-from longtake.diffusion import Diffusion
+from longtake.diffusion import Denoiser, Diffusion
 from longtake.distributed import World
 from longtake.latents import Standardisation
 from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
@@ -212,7 +212,7 @@ class DiffusionRun(Config):
         )
         fit(stage, self.training, folder, world, listen.training)
 
-    def _built(self) -> nn.Module:
+    def _built(self) -> Denoiser:
         """The network, with fresh weights or those of ``start``."""
         denoiser = self.denoiser.build()
         if self.start is not None:

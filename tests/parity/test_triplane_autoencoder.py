@@ -240,9 +240,9 @@ def test_weights_saved_under_the_parallel_wrapper_are_read():
 
 def test_weights_that_do_not_fit_are_named():
     state = to_official(TINY.build().state_dict(), TINY)
-    with pytest.raises(ValueError, match="has the unknown weights pre_xx.weight;"):
+    with pytest.raises(ValueError, match=r"has the unknown weights pre_xx.weight;"):
         from_official(state | {"pre_xx.weight": torch.zeros(1)}, TINY)
-    with pytest.raises(ValueError, match="lacks weights to_pixel.1.bias;"):
+    with pytest.raises(ValueError, match=r"lacks weights to_pixel.1.bias;"):
         from_official({k: v for k, v in state.items() if k != "to_pixel.1.bias"}, TINY)
-    with pytest.raises(ValueError, match="does not fit in weights .*, expected"):
+    with pytest.raises(ValueError, match=r"does not fit in weights .*, expected"):
         from_official(state, TINY.model_copy(update={"width": 8}))

@@ -168,9 +168,9 @@ def test_names_survive_the_way_there_and_back():
 def test_weights_that_do_not_fit_are_named():
     state = to_official(TINY.build().state_dict(), TINY)
     assert from_official(state | {"loss.logvar": torch.zeros(())}, TINY)
-    with pytest.raises(ValueError, match="has the unknown weights quant_conf.weight;"):
+    with pytest.raises(ValueError, match=r"has the unknown weights quant_conf.weight;"):
         from_official(state | {"quant_conf.weight": torch.zeros(1)}, TINY)
-    with pytest.raises(ValueError, match="lacks weights decoder.conv_out.conv.bias;"):
+    with pytest.raises(ValueError, match=r"lacks weights decoder.conv_out.conv.bias;"):
         from_official({k: v for k, v in state.items() if k != "decoder.conv_out.conv.bias"}, TINY)
-    with pytest.raises(ValueError, match="does not fit in weights .*, expected"):
+    with pytest.raises(ValueError, match=r"does not fit in weights .*, expected"):
         from_official(state, TINY.model_copy(update={"hidden": 4}))
