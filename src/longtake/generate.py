@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from longtake.autoencoders.base import StreamDecoder, VideoAutoencoder
@@ -45,7 +45,6 @@ class LongVideo:
     autoencoder: VideoAutoencoder
     standardisation: Standardisation
 
-    @torch.inference_mode()
     def __call__(
         self, request: Request, frames: int, state: Mapping[str, Tensor] | None = None
     ) -> Iterator[Part]:
@@ -56,6 +55,14 @@ class LongVideo:
             frames: length of each; at least as many come.
             state: of a part; the stream goes on after that part, bit for bit on the same machine.
         """
+        for pixels, after in self.decoded(request, frames, state):
+            yield Part(np.stack([to_pixels(video) for video in pixels]), after)
+
+    @torch.inference_mode()
+    def decoded(
+        self, request: Request, frames: int, state: Mapping[str, Tensor] | None = None
+    ) -> Iterator[tuple[Float[Tensor, "b 3 t h w"], dict[str, Tensor]]]:
+        """What parts are made of: pixels as the decoder gives them, not yet levels; and state."""
         spec = self.autoencoder.spec
         decoder = self.autoencoder.stream_decoder()
         start, pushed = _restore(state, decoder)
@@ -67,10 +74,7 @@ class LongVideo:
                 pixels.append(decoder.flush())
             ready = [video for video in pixels if video is not None]
             if ready:
-                yield Part(
-                    np.stack([to_pixels(video) for video in torch.cat(ready, 2)]),
-                    _state(chunk.state, decoder, pushed),
-                )
+                yield torch.cat(ready, 2), _state(chunk.state, decoder, pushed)
             if pushed >= frames:
                 return
 

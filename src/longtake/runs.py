@@ -92,7 +92,7 @@ class AutoencoderRun(Config):
         autoencoder = self.autoencoder.build().to(world.device)
         if self.start is not None:
             started = VideoModel.from_pretrained(self.start).autoencoder
-            autoencoder.load_state_dict(started.state_dict())
+            fill(autoencoder, started.state_dict(), self.start)
         criterion = AutoencoderLoss(self.loss).to(world.device)
         seen = self.validation or self.data
         starts = [adversary.start for adversary in self.loss.adversary]

@@ -1,32 +1,18 @@
 """Official PVDM files, converted, compute what the official code computes."""
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from einops import rearrange
 from golden_case import Golden
+from parity.recorded_noise import Recorded
 from torch import Tensor
 
 from longtake.autoencoders.triplane import TriplaneAutoencoder
 from longtake.diffusion import DDIM, ClipSampler, Condition
 from longtake.export.from_pvdm import read_pvdm
 from longtake.model import VideoModel
-from longtake.noise import SampleNoise
-
-
-class Recorded(SampleNoise):
-    """Noise that the official code drew, in the order of its draws."""
-
-    def __init__(self, draws: Iterable[Tensor]) -> None:
-        super().__init__([0])
-        self._draws = iter(draws)
-
-    def normal(self, shape: Sequence[int]) -> Tensor:
-        draw = next(self._draws)
-        assert draw.shape[1:] == tuple(shape)
-        return draw
 
 
 def written(folder: Path, name: str, case: Golden, *replaced: Golden) -> Path:

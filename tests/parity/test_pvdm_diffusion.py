@@ -1,10 +1,11 @@
 """PVDM's training and sampling compute what the official code computes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import pytest
 import torch
 from golden_case import Golden
+from parity.recorded_noise import Recorded
 from torch import Tensor, nn
 
 from longtake.denoisers import TriplaneUNet, TriplaneUNetConfig
@@ -23,7 +24,6 @@ from longtake.diffusion.sampler import walk
 from longtake.diffusion.schedule import Level
 from longtake.diffusion.times import grid_times
 from longtake.export.pvdm_unet_keys import from_official, to_official
-from longtake.noise import SampleNoise
 from longtake.training.average import EMA
 
 PVDM = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss_kind="l2")
@@ -35,19 +35,6 @@ NETWORK = TriplaneUNetConfig(
     num_heads=4,
 )
 WRAPPER = "diffusion_model."
-
-
-class Recorded(SampleNoise):
-    """Noise that the official code drew, in the order of its draws."""
-
-    def __init__(self, draws: Iterable[Tensor]) -> None:
-        super().__init__([0])
-        self._draws = iter(draws)
-
-    def normal(self, shape: Sequence[int]) -> Tensor:
-        draw = next(self._draws)
-        assert draw.shape[1:] == tuple(shape)
-        return draw
 
 
 def trained(golden, case: str) -> tuple[Golden, TriplaneUNet]:

@@ -152,16 +152,7 @@ def open_kept(side: ModelSide, folder: Path) -> None:
     write_text(place, json.dumps({"videos": videos, "made": time.time_ns()}) + "\n")
 
 
-@torch.inference_mode()
 def sample(video: LongVideo, request: Request, frames: int) -> Float[Tensor, "b 3 t h w"]:
     """Whole videos, as the decoder gives them: not yet levels of pixels."""
-    spec, decoder = video.autoencoder.spec, video.autoencoder.stream_decoder()
-    parts, pushed = [], 0
-    for chunk in video.rollout(video.draws, request):
-        z = spec.cut(chunk.z, frames - pushed)
-        pushed += spec.pixel_frames(z)
-        parts.append(decoder.push(video.standardisation.inverse(z)))
-        if pushed >= frames:
-            break
-    parts.append(decoder.flush())
-    return torch.cat([part for part in parts if part is not None], 2)[:, :, :frames]
+    parts = [pixels for pixels, _ in video.decoded(request, frames)]
+    return torch.cat(parts, 2)[:, :, :frames]
