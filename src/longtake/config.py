@@ -67,7 +67,7 @@ def override(kind: Any, data: Any, overrides: Sequence[str]) -> Any:
     for path, value in sorted(pairs, key=lambda pair: pair[0][-1] != "kind"):
         node = data
         for key in path[:-1]:
-            node = node.setdefault(key, {}) if isinstance(node, dict) else None
+            node = _inner(node, key)
         if not isinstance(node, dict):
             raise ConfigError(f"override of {'.'.join(path)}: {'.'.join(path[:-1])} is no mapping")
         changed = path[-1] == "kind" and node.get("kind") != value
@@ -77,6 +77,15 @@ def override(kind: Any, data: Any, overrides: Sequence[str]) -> Any:
             for name in node.keys() - fields if fields else ():
                 del node[name]
     return data
+
+
+def _inner(node: Any, key: str) -> Any:
+    """What a mapping holds under a key, an empty mapping where that is nothing yet."""
+    if not isinstance(node, dict):
+        return None
+    if node.get(key) is None:
+        node[key] = {}
+    return node[key]
 
 
 def parse(kind: Any, data: Any) -> Any:

@@ -37,6 +37,7 @@ from longtake.diffusion import (
     Diffusion,
     Unguided,
 )
+from longtake.diffusion.sampler import Sampler
 from longtake.diffusion.schedule import STEPS
 from longtake.generate import LongVideo
 from longtake.hub import INDEX, find_model
@@ -56,6 +57,8 @@ class Sampling(Config):
 
     Attributes:
         sampler: from noise to a clip.
+        later: the same for every clip that goes on from another, which takes fewer steps (PVDM's
+            100/20: 100 for the first clip, 20 for each later one); None: ``sampler``.
         guidance: how conditional and unconditional predictions combine.
         rollout: how clips become a long video.
         perturbation: time in [0, 1] of the noise put on given frames (LVDM, conditional latent
@@ -63,16 +66,27 @@ class Sampling(Config):
     """
 
     sampler: AnySampler = DDIM()
+    later: AnySampler | None = None
     guidance: AnyGuidance = Unguided()
     rollout: AnyRollout = OneClip()
     perturbation: Annotated[float, Interval(ge=0, le=1)] = 0.0
 
     @model_validator(mode="after")
     def _begins_in_noise(self) -> "Sampling":
-        if isinstance(self.sampler, DDPM) and self.sampler.steps < STEPS:
+        for name, sampler in (("sampler", self.sampler), ("later", self.later)):
+            if isinstance(sampler, DDPM) and sampler.steps < STEPS:
+                raise ValueError(
+                    f"{name}.steps={sampler.steps}: DDPM begins in pure noise only with {STEPS} "
+                    f"steps; for fewer choose {name}.kind=ddim"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _later_is_used(self) -> "Sampling":
+        if self.later is not None and not self.rollout.needs:
             raise ValueError(
-                f"sampler.steps={self.sampler.steps}: DDPM begins in pure noise only with {STEPS} "
-                "steps; for fewer choose sampler.kind=ddim"
+                "later is the sampler of clips that go on from another, which rollout.kind="
+                f"{self.rollout.kind} never draws; choose next_clip or autoregressive, or leave it"
             )
         return self
 
@@ -228,6 +242,7 @@ class VideoModel:
         return LongVideo(
             draws=Draws(
                 clip=self._clips(self.denoiser, sampling),
+                later=sampling.later and self._clips(self.denoiser, sampling, sampling.later),
                 between=self.between and self._clips(self.between, sampling),
             ),
             rollout=sampling.rollout,
@@ -285,12 +300,14 @@ class VideoModel:
             raise ValueError(f"label {name!r} {reason} of this model; {nearest(name, classes)}")
         return fits[0]
 
-    def _clips(self, denoiser: Denoiser, sampling: Sampling) -> ClipSampler:
+    def _clips(
+        self, denoiser: Denoiser, sampling: Sampling, sampler: Sampler | None = None
+    ) -> ClipSampler:
         assert self.index.diffusion is not None
         return ClipSampler(
             denoiser=denoiser,
             diffusion=self.index.diffusion,
-            sampler=sampling.sampler,
+            sampler=sampler or sampling.sampler,
             guidance=sampling.guidance,
             perturbation=sampling.perturbation,
         )

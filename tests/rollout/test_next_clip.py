@@ -1,6 +1,7 @@
 """Clip after clip, each under the latent of the one before."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -19,7 +20,7 @@ from longtake.diffusion import (
     ScaledLinear,
     Unguided,
 )
-from longtake.model import ModelIndex, Sampling, VideoModel
+from longtake.model import ModelIndex, Sampling, VideoModel, sampling_with
 from longtake.noise import derive
 from longtake.rollout import (
     Autoregressive,
@@ -106,6 +107,28 @@ def test_guidance_acts_from_the_second_clip_on():
     plain, guided = latents(draws(), 2), latents(draws(ClassifierFree(scale=3)), 2)
     assert torch.equal(plain[0], guided[0])
     assert not torch.allclose(plain[1], guided[1])
+
+
+def test_later_clips_may_take_fewer_steps_than_the_first():
+    both = draws()
+    few = replace(both.clip, sampler=DDIM(steps=2, grid="linspace", eta=1))
+    first, second = latents(replace(both, later=few), 2)
+    assert torch.equal(first, latents(both, 1)[0])
+    assert torch.equal(second, few(Condition(previous=first), [derive(5, "clip", 1)]))
+
+
+def test_a_sampler_of_later_clips_is_refused_where_none_are_drawn():
+    with pytest.raises(ValueError, match=r"rollout\.kind=one_clip never draws"):
+        Sampling(later=STREAM)
+
+
+def test_a_model_takes_its_sampler_of_later_clips_from_its_sampling():
+    chosen = sampling_with(
+        Sampling(sampler=STREAM, rollout=NextClip()), ["later.kind=ddim", "later.steps=2"]
+    )
+    there = model(previous=True).long_video(chosen).draws
+    assert isinstance(there.later, ClipSampler)
+    assert there.later.sampler == chosen.later == DDIM(steps=2)
 
 
 def test_a_state_does_not_grow_and_every_clip_keeps_its_bounds():

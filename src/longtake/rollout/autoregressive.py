@@ -42,7 +42,7 @@ class Autoregressive(Rollout):
         else:
             tail = state.frames["tail"]
             known = {i: tail.select(axis, i) for i in range(self.overlap)}
-            z = draws.clip(with_known(spec, request.condition, known), seeds)
+            z = draws.following(with_known(spec, request.condition, known), seeds)
             fresh = z.narrow(axis, self.overlap, spec.frames - self.overlap)
         tail = z.narrow(axis, spec.frames - self.overlap, self.overlap)
         return Chunk(fresh, State(state.step + 1, {"tail": tail.clone()}))

@@ -38,12 +38,18 @@ class Draws:
     """The trained models a rollout draws from.
 
     Attributes:
-        clip: draws the first clip and those that follow.
+        clip: draws the first clip, and those that follow unless ``later`` does.
+        later: draws the clips that go on from another, of the same latents; None: ``clip``.
         between: draws the clip between two keyframes; None where there is no model for that.
     """
 
     clip: DrawClips
+    later: DrawClips | None = None
     between: DrawClips | None = None
+
+    def following(self, condition: Condition, seeds: Sequence[int]) -> Tensor:
+        """Latents of clips that go on from another."""
+        return (self.later or self.clip)(condition, seeds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,8 +18,10 @@ class NextClip(Rollout):
 
     def step(self, draws: Draws, request: Request, state: State) -> Chunk:
         """Draw the first clip, or the next one."""
-        condition = request.condition
-        if state.step:
-            condition = replace(condition, previous=state.frames["previous"])
-        z = draws.clip(condition, clip_seeds(request.seeds, "clip", state.step))
+        seeds = clip_seeds(request.seeds, "clip", state.step)
+        if state.step == 0:
+            z = draws.clip(request.condition, seeds)
+        else:
+            previous = state.frames["previous"]
+            z = draws.following(replace(request.condition, previous=previous), seeds)
         return Chunk(z, State(state.step + 1, {"previous": z}))
