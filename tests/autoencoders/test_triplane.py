@@ -108,6 +108,16 @@ def test_a_sample_of_the_posterior_is_its_mean(model):
     torch.testing.assert_close(drawn, posterior.mean, atol=2e-6, rtol=0)
 
 
+@torch.no_grad()
+def test_a_deviation_widens_the_posterior_and_moves_no_mean(model):
+    wide = TINY.model_copy(update={"deviation": 0.1}).build()
+    wide.load_state_dict(model.state_dict())
+    video = torch.randn(2, 3, 3, 8, 16)
+    posterior, noise = wide.encode(video), torch.randn(2, *wide.spec.shape)
+    assert torch.equal(posterior.mean, model.encode(video).mean)
+    torch.testing.assert_close(posterior.sample(noise), posterior.mean + 0.1 * noise)
+
+
 def test_every_weight_learns(model):
     posterior = model.encode(torch.randn(2, 3, 3, 8, 16))
     model.decode(posterior.sample(torch.randn(posterior.mean.shape))).square().mean().backward()

@@ -1,9 +1,10 @@
 """PVDM's autoencoder: a transformer between a clip and three planes of latents."""
 
+import math
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Gt, MultipleOf
+from annotated_types import Ge, Gt, Lt, MultipleOf
 from jaxtyping import Float
 from pydantic import model_validator
 from torch import Tensor, nn
@@ -34,6 +35,9 @@ class TriplaneAutoencoderConfig(Config):
         pool_heads: of every attention in them.
         pool_head_channels: width of such a head; an eighth of ``width`` in the official code.
         pool_hidden: width of their feed-forward layers.
+        deviation: standard deviation of the posterior, the same everywhere. The paper has no
+            posterior, which is 0; more than 0, with a ``kl_weight`` in the loss, keeps ``tanh``
+            from saturating into latents of nearly two values, which are hard to diffuse.
     """
 
     kind: Literal["triplane_autoencoder"] = "triplane_autoencoder"
@@ -48,6 +52,7 @@ class TriplaneAutoencoderConfig(Config):
     pool_heads: Count = 4
     pool_head_channels: Count = 48
     pool_hidden: Count = 512
+    deviation: Annotated[float, Ge(0), Lt(1)] = 0.0
 
     @property
     def planes(self) -> Triplane:
@@ -94,6 +99,7 @@ class TriplaneAutoencoder(VideoAutoencoder):
         )
         self.encoder = TriplaneEncoder(config)
         self.decoder = TriplaneDecoder(config)
+        self._log_variance = 2 * math.log(max(config.deviation, math.exp(-15)))
 
     @property
     def last_layer(self) -> nn.Parameter:
@@ -105,8 +111,8 @@ class TriplaneAutoencoder(VideoAutoencoder):
     def encode(self, video: Float[Tensor, "b 3 t h w"]) -> Posterior:
         """Latent of a clip in [-1, 1].
 
-        PVDM knows no posterior: here it is one so narrow, the log-variance at its minimum, that a
-        sample is the mean to the precision of float32.
+        PVDM knows no posterior: unless the config sets a deviation, it is one so narrow, the
+        log-variance at its minimum, that a sample is the mean to the precision of float32.
 
         Raises:
             ValueError: the clip has another size than the config's.
@@ -118,7 +124,7 @@ class TriplaneAutoencoder(VideoAutoencoder):
             )
         content, motion_h, motion_w = self.encoder(video)
         mean = self.config.planes.join(content=content, motion_h=motion_h, motion_w=motion_w)
-        return Posterior(mean=mean, log_variance=torch.full_like(mean, -30))
+        return Posterior(mean=mean, log_variance=torch.full_like(mean, self._log_variance))
 
     def decode(self, z: Float[Tensor, "b c n"]) -> Float[Tensor, "b 3 t h w"]:
         """Clip of a latent, in (-1, 1).
