@@ -17,7 +17,7 @@ from longtake.data.index import videos_below
 from longtake.drift.one import Hear, Plan, VideoDrift, described, long_enough, look
 from longtake.drift.worlds import WorldName
 from longtake.metrics.drift import Curve, feature_curve
-from longtake.metrics.drift.curves import LEAST_VIDEOS
+from longtake.metrics.drift.curves import too_few
 from longtake.metrics.i3d import I3D, I3DConfig
 from longtake.training.log import environment
 from longtake.video import read_clip
@@ -35,8 +35,8 @@ class DriftReport:
     Attributes:
         videos: each on its own, in order of their names.
         plan: how they were measured.
-        curve: FVD and KVD of windows against time, over all videos; None for fewer than four, or
-            without I3D's weights.
+        curve: FVD and KVD of windows against time, over all videos; None for too few, or without
+            I3D's weights.
         notes: what could not be measured, and why.
         page: the report as one HTML file.
         picture: as one PNG.
@@ -215,10 +215,10 @@ def _curve(
     if network is None:
         return None, []
     against = None if real is None else _clips(videos_under(real), plan, network)
-    if len(videos) < LEAST_VIDEOS or (against is not None and len(against) < LEAST_VIDEOS):
-        if len(videos) == 1 and real is None:
-            return None, []
-        return None, [f"FVD of windows needs at least {LEAST_VIDEOS} videos and real clips"]
+    if len(videos) == 1 and real is None:
+        return None, []
+    if (lack := too_few(len(videos), None if against is None else len(against))) is not None:
+        return None, [lack]
     rows = [video.features for video in videos if video.features is not None]
     return feature_curve(torch.stack(rows), videos[0].starts, against), []
 

@@ -19,7 +19,7 @@ from longtake.metrics.inception import Deal, InceptionSums
 from longtake.metrics.kernel import kvd
 from longtake.metrics.kernel_interval import kvd_deviation
 from longtake.metrics.statistics import FeatureSums
-from longtake.metrics.uncertainty import NORMAL_95, fvd_interval, fvd_limit
+from longtake.metrics.uncertainty import NORMAL_95, equal_parts, fvd_interval, fvd_limit
 
 PARTS = 20
 """That an interval leaves out in turn."""
@@ -62,7 +62,10 @@ def fvd_score(features: Features) -> Score:
     """Frechet distance, with its interval, its floor and, where asked for, its limit."""
     values = _over_draws(features, fvd)
     generated = features.generated()
-    sums = [[FeatureSums.of(p) for p in _parts(rows)] for rows in (features.real(), generated)]
+    sums = [
+        [FeatureSums.of(part) for part in equal_parts(rows, PARTS)]
+        for rows in (features.real(), generated)
+    ]
     score = _score(values, fvd_interval(*sums).deviation, least=0.0)
     limit = None
     if features.limit:
@@ -73,7 +76,8 @@ def fvd_score(features: Features) -> Score:
 def kvd_score(features: Features) -> Score:
     """Kernel distance, with its interval and floor; unbiased, so it needs no limit."""
     values = _over_draws(features, kvd)
-    deviation = kvd_deviation(_parts(features.real()), _parts(features.generated()))
+    sides = features.real(), features.generated()
+    deviation = kvd_deviation(*(equal_parts(rows, PARTS) for rows in sides))
     return _with_floor(_score(values, deviation, least=None), features, kvd)
 
 
@@ -139,11 +143,6 @@ def _with_floor(
     if isinstance(others, str):
         return score.model_copy(update={"no_floor": others})
     return score.model_copy(update={"floor": distance(features.real(), others)})
-
-
-def _parts(rows: Rows) -> list[Rows]:
-    """Equal parts, as far as that goes: a clip a part where there are few."""
-    return list(torch.tensor_split(rows, min(PARTS, len(rows))))
 
 
 def _counts(rows: Rows) -> list[int]:

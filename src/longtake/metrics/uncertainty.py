@@ -37,6 +37,11 @@ class Interval:
         return self.value + NORMAL_95 * self.deviation
 
 
+def equal_parts(rows: Float[Tensor, "n d"], most: int) -> list[Float[Tensor, "_ d"]]:
+    """At most so many parts, equal as far as that goes: a clip a part where there are few."""
+    return list(torch.tensor_split(rows, min(most, len(rows))))
+
+
 def fvd_interval(real: Sequence[FeatureSums], generated: Sequence[FeatureSums]) -> Interval:
     """FVD of all parts together, with its deviation, from the parts' sums alone.
 

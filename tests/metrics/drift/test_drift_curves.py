@@ -37,9 +37,26 @@ def test_against_real_clips_each_point_is_the_fvd_of_its_window():
         assert point.kvd.value == pytest.approx(kvd(real, windows[:, k]), rel=1e-9)
 
 
-def test_three_videos_have_no_distribution():
-    with pytest.raises(ValueError, match="at least 4 videos"):
-        feature_curve(walking(videos=3), range(0, 80, 16))
+def test_the_fewest_videos_have_a_curve_with_intervals():
+    for curve in (
+        feature_curve(walking(videos=6), range(0, 80, 16)),
+        feature_curve(walking(videos=3), range(0, 80, 16), torch.randn(3, 6)),
+    ):
+        assert all(0 < p.fvd.deviation < 100 and 0 < p.kvd.deviation < 100 for p in curve.points)
+
+
+@pytest.mark.parametrize(
+    ("videos", "real", "message"),
+    [
+        (5, None, "their own first windows needs at least 6 videos, got 5"),
+        (2, 9, "against real ones needs at least 3 videos, got 2"),
+        (9, 2, "at least 3 real videos, got 2"),
+    ],
+)
+def test_too_few_videos_have_no_distribution(videos: int, real: int | None, message: str):
+    clips = None if real is None else torch.randn(real, 6)
+    with pytest.raises(ValueError, match=message):
+        feature_curve(walking(videos=videos), range(0, 80, 16), clips)
 
 
 def test_one_video_is_measured_in_steps_between_neighbours():

@@ -4,18 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from longtake.metrics.kernel import kvd
+from longtake.metrics.kernel_interval import kvd_deviation
 from longtake.metrics.statistics import FeatureSums
-from longtake.metrics.uncertainty import Interval, fvd_interval
+from longtake.metrics.uncertainty import Interval, equal_parts, fvd_interval
 
 PARTS = 10
 """Into which the videos are put for the jackknife."""
 
-LEAST_VIDEOS = 4
+LEAST_CLIPS = 3
+"""Of a side: a distance without one of them still has two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +69,10 @@ def feature_curve(
         real: features of clips of real videos; without them the first windows stand for them.
 
     Raises:
-        ValueError: fewer than 4 videos or real clips.
+        ValueError: too few videos or real clips.
     """
-    few = min(len(windows), LEAST_VIDEOS if real is None else len(real))
-    if few < LEAST_VIDEOS:
-        raise ValueError(
-            f"FVD of windows needs at least {LEAST_VIDEOS} videos and as many real clips, got {few}"
-        )
+    if (lack := too_few(len(windows), None if real is None else len(real))) is not None:
+        raise ValueError(lack)
     points = []
     for k, start in enumerate(starts):
         if real is not None:
@@ -96,6 +94,22 @@ def feature_curve(
     )
 
 
+def too_few(videos: int, real: int | None = None) -> str | None:
+    """What is said of so few videos and real clips; None where a curve can be drawn.
+
+    Args:
+        videos: how many there are.
+        real: clips that they are held against; None holds them against their first windows.
+    """
+    least = LEAST_CLIPS if real is not None else 2 * LEAST_CLIPS
+    if videos < least:
+        against = "their own first windows" if real is None else "real ones"
+        return f"FVD of windows against {against} needs at least {least} videos, got {videos}"
+    if real is not None and real < least:
+        return f"FVD of windows needs at least {least} real videos, got {real}"
+    return None
+
+
 def feature_distances(windows: Float[Tensor, "k d"]) -> tuple[float, ...]:
     """What one video can say: how far each window is from the first, in steps between neighbours.
 
@@ -108,26 +122,9 @@ def feature_distances(windows: Float[Tensor, "k d"]) -> tuple[float, ...]:
 
 
 def _both(x: Tensor, y: Tensor) -> tuple[Interval, Interval]:
-    parts = [_sums(side) for side in (x, y)]
-    return fvd_interval(parts[0], parts[1]), _kvd_interval(x, y)
-
-
-def _sums(features: Float[Tensor, "n d"]) -> list[FeatureSums]:
-    count = max(2, min(PARTS, len(features) // 2))
-    return [FeatureSums.of(features[i::count]) for i in range(count)]
-
-
-def _kvd_interval(x: Tensor, y: Tensor) -> Interval:
-    """KVD and its deviation by the jackknife over the same parts."""
-    variance = 0.0
-    for changed, other in ((x, y), (y, x)):
-        count = max(2, min(PARTS, len(changed) // 3))
-        if len(changed) < 3:
-            continue
-        keep = torch.arange(len(changed))
-        left = torch.tensor([kvd(changed[keep % count != i], other) for i in range(count)])
-        variance += float((count - 1) * left.double().var(correction=0))
-    return Interval(value=kvd(x, y), deviation=variance**0.5)
+    parts = [equal_parts(side, PARTS) for side in (x, y)]
+    sums = [[FeatureSums.of(part) for part in side] for side in parts]
+    return fvd_interval(*sums), Interval(value=kvd(x, y), deviation=kvd_deviation(*parts))
 
 
 def _mean(a: Interval, b: Interval) -> Interval:
