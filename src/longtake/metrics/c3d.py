@@ -17,10 +17,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool3d
 
-from longtake.checkpoint import CheckpointError, file_hash, fill, read_tensors
+from longtake.checkpoint import fill
 from longtake.config import Config
 from longtake.metrics import i3d
 from longtake.metrics.treatment import Frames
+from longtake.metrics.weight_file import read_weights
 
 Count = Annotated[int, Gt(0)]
 
@@ -73,15 +74,10 @@ class C3DConfig(Config):
             CheckpointError: there are no weights, or they are others than expected.
         """
         path = cache_path() if self.weights is None else Path(self.weights).expanduser()
-        if not path.exists():
-            raise CheckpointError(f"{path}: no such file; IS needs the weights of C3D; {HOW}")
-        if self.sha256 is not None and (found := file_hash(path)) != self.sha256:
-            raise CheckpointError(
-                f"{path}: has SHA-256 {found}, expected {self.sha256}: scores would compare with "
-                f"no others; {HOW}"
-            )
+        needed = "IS needs the weights of C3D"
+        weights = read_weights(path, sha256=self.sha256, needed=needed, how=HOW)
         network = C3D(self)
-        fill(network, read_tensors(path), path)
+        fill(network, weights, path)
         return network
 
     def treat(self, clip: Frames) -> Float[Tensor, "3 t 112 112"]:

@@ -4,8 +4,7 @@ Its weights are not ours to give: ``longtake convert i3d`` writes the file that 
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,10 +14,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool3d
 
-from longtake.checkpoint import CheckpointError, file_hash, read_tensors
+from longtake.checkpoint import CheckpointError
 from longtake.config import Config
 from longtake.metrics.i3d_layers import MaxPool, Mixed, Unit
-from longtake.metrics.treatment import AnyFrames, Treatment
+from longtake.metrics.weight_file import read_weights
 
 SIZE = 224
 MIN_FRAMES = 9
@@ -59,17 +58,11 @@ class I3DConfig(Config):
             CheckpointError: there are no weights, or they are others than expected.
         """
         path = cache_path() if self.weights is None else Path(self.weights).expanduser()
-        if not path.exists():
-            raise CheckpointError(f"{path}: no such file; FVD needs the weights of I3D; {HOW}")
         expected = self.sha256 or (PACKAGE_SHA256 if self.weights is None else None)
-        if expected is not None and (found := file_hash(path)) != expected:
-            raise CheckpointError(
-                f"{path}: has SHA-256 {found}, expected {expected}: scores would compare with no "
-                f"others; {HOW}"
-            )
-        weights = read_tensors(path)
-        network = I3D(self)
+        needed = "FVD needs the weights of I3D"
+        weights = read_weights(path, sha256=expected, needed=needed, how=HOW)
         check(weights, path)
+        network = I3D(self)
         network.load(weights)
         return network
 
@@ -184,20 +177,3 @@ class I3D(nn.Module):
         for name, module in self.layers.named_modules():
             if isinstance(module, Unit):
                 yield name, module
-
-
-def features(
-    network: I3D, clips: Iterable[AnyFrames], treatment: Treatment, batch: int = 16
-) -> Iterator[Float[Tensor, "b d"]]:
-    """Features of all clips, in order, ``batch`` at a time; the last few make a smaller batch.
-
-    Args:
-        network: on the device where it computes.
-        clips: of one number of frames, of any sizes, on any device.
-        treatment: what is done to a clip first.
-        batch: how many are computed at once; the features do not depend on it.
-    """
-    device = network.logits.weight.device
-    remaining = iter(clips)
-    while chosen := list(islice(remaining, batch)):
-        yield network(torch.stack([treatment(clip.to(device)) for clip in chosen]))
