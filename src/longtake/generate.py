@@ -122,11 +122,14 @@ class Job:
 def unfinished(jobs: Sequence[Job]) -> Sequence[Job]:
     """What is left of jobs that one command does one after another.
 
-    Where one of them was stopped, those whose files stand there are done; else all are left.
+    Where one of them was stopped, those before it whose files stand there are done; else all are
+    left.
     """
-    if not any(_work_folder(job).exists() for job in jobs):
-        return jobs
-    return [job for job in jobs if not all(path.exists() for path in job.paths)]
+    for number, job in enumerate(jobs):
+        if _work_folder(job).exists():
+            before = [j for j in jobs[:number] if not all(path.exists() for path in j.paths)]
+            return [*before, *jobs[number:]]
+    return jobs
 
 
 def write_videos(
@@ -149,16 +152,19 @@ def write_videos(
     Raises:
         ValueError: a file exists, or cannot be written.
     """
-    for path in job.paths:
-        if path.exists() and not overwrite:
-            raise ValueError(f"{path} exists; choose another place or pass --overwrite")
     work = _work_folder(job)
+    joining = _read_state(work)[0] >= job.frames
+    for path in job.paths:
+        if path.exists() and not overwrite and not joining:
+            raise ValueError(f"{path} exists; choose another place or pass --overwrite")
     done, state = _resume(work)
     while done < job.frames:
         done, state = _write_segment(video, job, work, done, state, report)
     for row, path in enumerate(job.paths):
+        if joining and path.exists() and not overwrite:
+            continue  # joined before the stop
         _join(sorted(work.glob(f"{row:03d}_*.m??")), path, job.fps, overwrite)
-    shutil.rmtree(work)
+    shutil.rmtree(work.rename(work.with_suffix(".joined")))  # never half a folder to go on from
 
 
 def _write_segment(
@@ -194,14 +200,20 @@ def _write_segment(
     return done, state
 
 
-def _resume(work: Path) -> tuple[int, Mapping[str, Tensor] | None]:
+def _read_state(work: Path) -> tuple[int, Mapping[str, Tensor] | None]:
+    """Frames in whole segments, and the state after them."""
     path = work / "state.safetensors"
     if not path.exists():
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
         return 0, None
     state = read_tensors(path)
-    done = int(state.pop("done"))
+    return int(state.pop("done")), state
+
+
+def _resume(work: Path) -> tuple[int, Mapping[str, Tensor] | None]:
+    done, state = _read_state(work)
+    if state is None:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
     for segment in work.glob("*_*.m??"):
         if segment.stem.endswith(".partial") or int(segment.stem.split("_")[1]) >= done:
             segment.unlink()

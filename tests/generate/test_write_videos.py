@@ -120,6 +120,35 @@ def test_a_stopped_job_goes_on_as_if_it_had_not_been_stopped(
     assert sorted(tmp_path.iterdir()) == sorted(wanted.paths)
 
 
+@pytest.mark.parametrize("stopped_after", [0, 1, 2])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_job_that_was_stopped_while_joining_goes_on(
+    video: LongVideo, job, tmp_path: Path, monkeypatch, stopped_after: int, overwrite: bool
+):
+    wanted = job(seeds=(3, 4))
+    for path in wanted.paths if overwrite else ():
+        path.write_text("of before")
+    joined: list[Path] = []
+
+    def join(segments: Sequence[Path], path: Path, fps: float, replaces: bool) -> None:
+        if stopped_after:
+            whole(segments, path, fps, replaces)
+            joined.append(path)
+        if len(joined) == stopped_after:
+            raise KeyboardInterrupt
+
+    whole = generate._join
+    monkeypatch.setattr(generate, "_join", join)
+    with pytest.raises(KeyboardInterrupt):
+        write_videos(video, wanted, overwrite=overwrite)
+    monkeypatch.setattr(generate, "_join", whole)
+    (left,) = unfinished([wanted])
+    write_videos(video, left, overwrite=overwrite, report=stop_at(0))
+    for path, own in zip(wanted.paths, streamed(video, wanted), strict=True):
+        assert np.array_equal(frames_of(path), own)
+    assert sorted(tmp_path.iterdir()) == sorted(wanted.paths)
+
+
 def test_what_was_made_before_a_stop_can_be_watched(video: LongVideo, job, tmp_path: Path):
     wanted = job(frames=48)
     with pytest.raises(KeyboardInterrupt):
@@ -145,6 +174,9 @@ def test_jobs_before_a_stopped_one_are_done(video: LongVideo, job):
     assert unfinished(jobs) == jobs
     with pytest.raises(KeyboardInterrupt):
         write_videos(video, jobs[1], report=stop_at(0))
+    assert unfinished(jobs) == jobs[1:]
+    for left in jobs[1:]:
+        left.paths[0].write_text("of before, to be overwritten")
     assert unfinished(jobs) == jobs[1:]
 
 
