@@ -7,22 +7,32 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_runs import ADVERSARY, autoencoder_run, diffusion_run, last_checkpoint, losses, train
+from tiny_runs import ADVERSARY, autoencoder_run, diffusion_run, last_checkpoint, log, losses, train
 
 from longtake.config import to_yaml
 from longtake.model import VideoModel
 from longtake.runs import AutoencoderRun, DiffusionRun
 
 SCRIPT = """
-import json, sys
+import json, signal, sys
 from pathlib import Path
 
 from longtake import runs
 from longtake.distributed import join
+from longtake.training.fit import Interrupted
+
+def stop_at_two(progress):
+    if progress.step == 2:  # Ctrl-C, which comes from the terminal and from torchrun too
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
 with join() as world:
     for preset, folder in json.loads(sys.argv[1]):
-        runs.start(runs.read_run(preset), Path(folder), world, runs.Listener())
+        run = runs.read_run(preset)
+        try:
+            runs.start(run, Path(folder), world, runs.Listener(training=stop_at_two))
+        except Interrupted:
+            runs.start(run, Path(folder), world, runs.Listener())
 """
 
 
@@ -61,6 +71,8 @@ def test_two_processes_train_as_one_does(tmp_path: Path, tiny_autoencoder_folder
         train(run, one)
         near = 1e-3 if name == "adversarial" else 1e-5  # batch norms see their process's part
         assert losses(two) == pytest.approx(losses(one), abs=near)
+        norms = [log(folder)[0]["gradient_norm_main"] for folder in (two, one)]
+        assert norms[0] == pytest.approx(norms[1], rel=10 * near)
         expected, got = last_checkpoint(one), last_checkpoint(two)
         assert expected.keys() == got.keys()
         for key in expected:

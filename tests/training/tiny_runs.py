@@ -159,7 +159,7 @@ def _loop(changes: Any) -> dict[str, Any]:
     start = {
         "steps": 7,
         "batch": 2,
-        "optimizer": {"lr": 1e-3},
+        "optimizer": {"lr": 1e-3, "clip_norm": 0.5},
         "log_every": 1,
         "save_every": 100,
         "sample_every": 0,

@@ -36,5 +36,5 @@ class TriplaneDecoder(nn.Module):
         x = x + self.motion_h(rearrange(motion_h, "b d t h -> b t h 1 d"))
         x = x + self.motion_w(rearrange(motion_w, "b d t w -> b t 1 w d"))
         x = rearrange(self.transformer(x), "b t h w c -> (b t) c h w")
-        frames = 2 * self.to_pixel(x).sigmoid() - 1
-        return rearrange(frames, "(b t) c h w -> b c t h w", b=len(content))
+        logits = rearrange(self.to_pixel(x), "(b t) c h w -> b c t h w", b=len(content))
+        return 2 * logits.sigmoid() - 1

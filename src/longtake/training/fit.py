@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from longtake.distributed import World
+from longtake.distributed import World, whole
 from longtake.training import state
 from longtake.training.average import EMA
 from longtake.training.log import Log
@@ -91,7 +91,7 @@ def _train(  # noqa: PLR0913
     report: Callable[[Progress], None],
     watch: Watch,
 ) -> None:
-    with _stop_signals() as stop, _log(run, step, settings, world) as log:
+    with _stop_signals(world) as stop, _log(run, step, settings, world) as log:
         meter = _Meter(step)
         remaining = 0 if watch.done(step) else settings.steps - step
         for batch in _until(stage.batches(step), remaining):
@@ -195,7 +195,7 @@ def _update(
     config = phase.optimizer
     if config.clip_norm is not None:
         norm = nn.utils.clip_grad_norm_(phase.module.parameters(), config.clip_norm)
-        values[f"gradient_norm_{phase.name}"] = norm.detach()
+        values[f"gradient_norm_{phase.name}"] = whole(norm.detach())
     scale = settings.learning_rate(step) / settings.optimizer.lr
     for group in optimizer.param_groups:
         group["lr"] = config.lr * scale
@@ -312,12 +312,16 @@ def _log(run: Path, step: int, settings: TrainingConfig, world: World) -> Genera
 
 
 @contextmanager
-def _stop_signals() -> Generator[threading.Event]:
-    """SIGINT and SIGTERM ask for a stop after this step; a second SIGINT stops at once."""
+def _stop_signals(world: World) -> Generator[threading.Event]:
+    """SIGINT and SIGTERM ask for a stop after this step; alone, a second SIGINT stops at once.
+
+    Under torchrun it does not: one Ctrl-C comes twice, from the terminal and from torchrun, which
+    kills by itself what takes too long.
+    """
     stop = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if stop.is_set() and number == signal.SIGINT:
+        if stop.is_set() and number == signal.SIGINT and world.size == 1:
             raise KeyboardInterrupt
         stop.set()
 
