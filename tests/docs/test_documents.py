@@ -11,7 +11,10 @@ from longtake.cli import app
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PYTHON = (ROOT / "docs" / "tutorial.md", ROOT / "docs" / "add" / "sampler.md", ROOT / "README.md")
+PYTHON = tuple(
+    ROOT / place
+    for place in ("README.md", "docs/tutorial.md", "docs/add/sampler.md", "docs/evaluate.md")
+)
 
 TRAINING = "training.steps=2 training.batch=2 training.cooldown_steps=0 training.sample_every=2"
 SMALLER = {
@@ -27,6 +30,7 @@ SMALLER = {
     "evaluate lvdm-sky": "sampler.steps=1 frames=4 --n 4",
     "evaluate footage": "sampler.steps=1 frames=4 clips_per_video=2 --n 4",
     "evaluate out": "--window 9",
+    "evaluate sky:": "frames=4 treatment.size=32 --n 4",
     "data export": "--videos 2 --frames 96",
 }
 LENGTHS = re.compile(r"--frames \d+")
@@ -65,6 +69,16 @@ def test_every_command_of_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run("longtake data export sky -o footage")
     for block in blocks(ROOT / "README.md", "bash"):
+        for command in block.strip().splitlines():
+            run(command)
+
+
+@pytest.mark.parametrize("page", ["evaluate", "reproduce"])
+def test_every_command_of_a_page_on_measuring_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = blocks(ROOT / "docs" / f"{page}.md", "bash")
+    assert found
+    for block in found:
         for command in block.strip().splitlines():
             run(command)
 
