@@ -84,7 +84,8 @@ def _colour(axes: Axes, videos: Sequence[VideoDrift]) -> None:
             _trend(
                 axes, videos[0], line, colour, lambda values, since=since: LEVELS * (values - since)
             )
-    plain(axes, "Mean colour since the first frames", "levels of 255; dashed: the trend")
+    note = "levels of 255; dashed: the trend" if len(videos) == 1 else "levels of 255"
+    plain(axes, "Mean colour since the first frames", note)
     _at_least(axes, -LEAST_LEVELS, LEAST_LEVELS)
     _spans(axes, videos)
 

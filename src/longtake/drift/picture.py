@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,8 +75,9 @@ def _shown(made: "DriftReport") -> list[Strip]:
     from longtake.drift.report import ranked
 
     worst = ranked(made.videos)
-    chosen: list[Strip] = [overview(worst[0])]
     several = len(made.videos) > 1
+    whole = overview(worst[0])
+    chosen = [replace(whole, title=worst[0].info.path.name) if several else whole]
     pairs = [(v, f) for v in worst for f in v.findings[: 1 if several else MOST_STRIPS]]
     for video, finding in pairs[:MOST_STRIPS]:
         rows = strips(video, finding)
@@ -84,8 +86,7 @@ def _shown(made: "DriftReport") -> list[Strip]:
 
 
 def _named(video: VideoDrift, strip: Strip) -> Strip:
-    title = f"{video.info.path.name}: {strip.title}"
-    return Strip(title=title, frames=strip.frames, numbers=strip.numbers, marked=strip.marked)
+    return replace(strip, title=f"{video.info.path.name}: {strip.title}")
 
 
 def _head(axes: Axes, made: "DriftReport", lines: Sequence[str]) -> None:
@@ -147,7 +148,8 @@ def _draw_strip(axes: Axes, strip: Strip) -> None:
             edge = np.array([[left, 0], [left + width, height]], np.float64)
             _outline(axes, edge - 0.5)
     if strip.title:
-        axes.set_title(strip.title, fontsize=10.5, color=INK, loc="left", pad=4)
+        title = textwrap.shorten(strip.title, LINE, placeholder=" ...")
+        axes.set_title(title, fontsize=10.5, color=INK, loc="left", pad=4)
 
 
 def _outline(axes: Axes, edge: Float[np.ndarray, "2 2"]) -> None:

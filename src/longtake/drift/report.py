@@ -69,8 +69,9 @@ class DriftReport:
     def _of_features(self) -> Iterator[str]:
         if self.curve is not None:
             first, last = self.curve.points[0], self.curve.points[-1]
+            against = "real clips" if self.curve.against == "real" else "first windows"
             yield (
-                f"FVD of windows against {self.curve.against}: {first.fvd.value:.0f} at frame "
+                f"FVD of windows against {against}: {first.fvd.value:.0f} at frame "
                 f"{first.start}, {last.fvd.value:.0f} at frame {last.start} "
                 f"(95 % {last.fvd.low:.0f} to {last.fvd.high:.0f}); "
                 f"KVD {first.kvd.value:.2f}, then {last.kvd.value:.2f}"
