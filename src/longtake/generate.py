@@ -138,7 +138,7 @@ def write_videos(
     *,
     overwrite: bool = False,
     report: Callable[[int, int], None] = lambda done, frames: None,
-) -> None:
+) -> int:
     """Write a job's videos, segment by segment; an interrupted job goes on at its last segment.
 
     Memory does not depend on the length. Each segment is a playable file.
@@ -149,6 +149,9 @@ def write_videos(
         overwrite: replace files that exist.
         report: called with frames done, of each video, and frames in all.
 
+    Returns:
+        Frames of each video that were made now, not before a stop.
+
     Raises:
         ValueError: a file exists, or cannot be written.
     """
@@ -158,13 +161,17 @@ def write_videos(
         if path.exists() and not overwrite and not joining:
             raise ValueError(f"{path} exists; choose another place or pass --overwrite")
     done, state = _resume(work)
+    before = done
     while done < job.frames:
         done, state = _write_segment(video, job, work, done, state, report)
     for row, path in enumerate(job.paths):
         if joining and path.exists() and not overwrite:
             continue  # joined before the stop
         _join(sorted(work.glob(f"{row:03d}_*.m??")), path, job.fps, overwrite)
-    shutil.rmtree(work.rename(work.with_suffix(".joined")))  # never half a folder to go on from
+    joined = work.with_suffix(".joined")  # never half a folder to go on from
+    shutil.rmtree(joined, ignore_errors=True)
+    shutil.rmtree(work.rename(joined))
+    return job.frames - before
 
 
 def _write_segment(

@@ -112,11 +112,12 @@ def test_a_stopped_job_goes_on_as_if_it_had_not_been_stopped(
         write_videos(video, wanted, report=stop_at(stopped_at))
     assert not any(path.exists() for path in wanted.paths)
     told: list[int] = []
-    write_videos(video, wanted, report=lambda done, total: told.append(done))
+    made = write_videos(video, wanted, report=lambda done, total: told.append(done))
     expected = streamed(video, wanted)
     for path, own in zip(wanted.paths, expected, strict=True):
         assert np.array_equal(frames_of(path), own)
     assert (told[0] > SEGMENT) == (stopped_at > SEGMENT)
+    assert (made < 48) == (stopped_at > SEGMENT)
     assert sorted(tmp_path.iterdir()) == sorted(wanted.paths)
 
 

@@ -100,9 +100,9 @@ def generate(  # noqa: PLR0913
     for job in unfinished(jobs):
         began = time.perf_counter()
         with progress(", ".join(path.name for path in job.paths)) as report:
-            write_videos(video, job, overwrite=overwrite, report=report)
+            made = write_videos(video, job, overwrite=overwrite, report=report)
         seconds = time.perf_counter() - began
-        rate = frames * len(job.paths) / seconds
+        rate = made * len(job.paths) / seconds
         for path, title in zip(job.paths, opened.titles(job.request), strict=True):
             print(f"{path}: {frames} frames, {rate:.1f} frames/s{title}")
             if sheet:
