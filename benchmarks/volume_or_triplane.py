@@ -80,7 +80,7 @@ def main() -> None:
         folder = chosen.out / system.autoencoder.split("_")[0]
         trained = train(system, folder, chosen.minutes * 30)
         model = VideoModel.from_pretrained(folder / "denoiser")
-        long = [film(model, label, LENGTHS[-1]) for label in CLASSES]
+        long = [film(folder, model, label) for label in CLASSES]
         rows.append(
             {
                 "system": system.name,
@@ -89,7 +89,7 @@ def main() -> None:
                 "clip": list(model.autoencoder.spec.clip),
                 "psnr": round(psnr(model), 2),
                 "fvd": fvd(folder, chosen.clips),
-                "cost": [measure(folder / "denoiser", n, folder / f"{n}.mp4") for n in LENGTHS],
+                "cost": [cost(folder, frames) for frames in LENGTHS],
                 "drift": [window(long, start) for start in (0, LENGTHS[-1] - WINDOW)],
             }
         )
@@ -150,10 +150,23 @@ def seconds_a_step(folder: Path) -> float:
     return batch / statistics.median(rates[1:])
 
 
-def film(model: VideoModel, label: int, frames: int) -> np.ndarray:
-    """Frames of one video of a class."""
-    parts = model.long_video()(model.request([label], str(label)), frames)
-    return np.concatenate([part.frames[0] for part in parts])[:frames]
+def film(folder: Path, model: VideoModel, label: int) -> np.ndarray:
+    """Frames of one long video of a class."""
+    path = folder / f"film_{label}.npy"
+    if not path.exists():
+        parts = model.long_video()(model.request([label], str(label)), LENGTHS[-1])
+        np.save(path, np.concatenate([part.frames[0] for part in parts])[: LENGTHS[-1]])
+    return np.load(path)
+
+
+def cost(folder: Path, frames: int) -> dict[str, float]:
+    """Memory and time of one video of the system."""
+    path = folder / f"cost_{frames}.json"
+    if not path.exists():
+        video = folder / f"{frames}.mp4"
+        video.unlink(missing_ok=True)
+        path.write_text(json.dumps(measure(folder / "denoiser", frames, video)))
+    return json.loads(path.read_text())
 
 
 @torch.inference_mode()
