@@ -111,6 +111,7 @@ def test_guidance_acts_from_the_second_clip_on():
 
 def test_later_clips_may_take_fewer_steps_than_the_first():
     both = draws()
+    assert isinstance(both.clip, ClipSampler)
     few = replace(both.clip, sampler=DDIM(steps=2, grid="linspace", eta=1))
     first, second = latents(replace(both, later=few), 2)
     assert torch.equal(first, latents(both, 1)[0])
