@@ -94,6 +94,17 @@ def test_one_cached_clip_cannot_go_on_from_another(tmp_path: Path) -> None:
         batches(tmp_path / "cache", clips=1, share=0.5)
 
 
+def test_a_denoiser_of_other_latents_is_refused_before_anything_is_encoded(
+    autoencoder: Path, tmp_path: Path
+) -> None:
+    run = triplane_run(autoencoder)
+    frames, height, width = run.denoiser.latent[1:]
+    other = run.denoiser.model_copy(update={"latent": (5, frames, height, width)})
+    with pytest.raises(config.ConfigError, match="the denoiser draws latents of"):
+        train(run.model_copy(update={"denoiser": other}), tmp_path / "run")
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
 def test_a_killed_and_resumed_run_ends_with_equal_weights(
     autoencoder: Path, whole_run: Path, tmp_path: Path
 ) -> None:
