@@ -156,12 +156,12 @@ def write_videos(
         ValueError: a file exists, or cannot be written.
     """
     work = _work_folder(job)
-    joining = _read_state(work)[0] >= job.frames
+    done, state = _read_state(work)
+    before, joining = done, done >= job.frames
     for path in job.paths:
         if path.exists() and not overwrite and not joining:
             raise ValueError(f"{path} exists; choose another place or pass --overwrite")
-    done, state = _resume(work)
-    before = done
+    _keep_whole(work, done)
     while done < job.frames:
         done, state = _write_segment(video, job, work, done, state, report)
     for row, path in enumerate(job.paths):
@@ -216,15 +216,14 @@ def _read_state(work: Path) -> tuple[int, Mapping[str, Tensor] | None]:
     return int(state.pop("done")), state
 
 
-def _resume(work: Path) -> tuple[int, Mapping[str, Tensor] | None]:
-    done, state = _read_state(work)
-    if state is None:
+def _keep_whole(work: Path, done: int) -> None:
+    """A folder with nothing in it but the segments of so many frames, and their state."""
+    if not done:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
     for segment in work.glob("*_*.m??"):
         if segment.stem.endswith(".partial") or int(segment.stem.split("_")[1]) >= done:
             segment.unlink()
-    return done, state
 
 
 def _work_folder(job: Job) -> Path:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from longtake.config import Config
+from longtake.config import Config, ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +51,29 @@ class LatentSpec:
             return z
         fewest = -(-frames * self.frames // self.clip[0])
         return z.narrow(self.frame_axis, 0, min(fewest, z.shape[self.frame_axis]))
+
+    def check_drawn(self, drawn: "LatentSpec", model: str) -> None:
+        """Make sure that a denoiser's latents are an autoencoder's; they may have other frames.
+
+        Args:
+            drawn: the denoiser's.
+            model: where the autoencoder, whose latents these are, was found.
+
+        Raises:
+            ConfigError: it draws others.
+        """
+        have, want = self._without_time, drawn._without_time
+        if have != want:
+            raise ConfigError(
+                f"the denoiser draws latents of {want}, but those of the autoencoder of {model} "
+                f"are of {have} (channels, then cells); set denoiser.latent and denoiser.clip to "
+                "fit"
+            )
+
+    @property
+    def _without_time(self) -> tuple[int, ...]:
+        sizes = enumerate(self.shape, start=1)
+        return tuple(size for axis, size in sizes if axis != self.frame_axis)
 
     def expand(self, level: Float[Tensor, "b *f"]) -> Float[Tensor, "b ..."]:
         """Shape a noise level, a sample's or a frame's, so that it broadcasts over a latent."""

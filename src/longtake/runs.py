@@ -22,7 +22,7 @@ from longtake.data.loader import Batch, Loader
 from longtake.data.worlds import DoomWorld, MarblesWorld, SkyWorld
 from longtake.diffusion import Denoiser, Diffusion
 from longtake.distributed import World
-from longtake.latents import LatentSpec, Standardisation
+from longtake.latents import Standardisation
 from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
 from longtake.model import AnyAutoencoder, AnyDenoiser, ModelIndex, Sampling, VideoModel
 from longtake.noise import generator
@@ -189,7 +189,7 @@ class DiffusionRun(Config):
         torch.manual_seed(self.training.seed)
         base = VideoModel.from_pretrained(self.model, device=world.device)
         denoiser = self._built().to(world.device)
-        _check_latents(self.model, base.autoencoder.spec, denoiser.spec)
+        base.autoencoder.spec.check_drawn(denoiser.spec, self.model)
         place = Path(self.cache_folder) if self.cache_folder else folder / "latents"
         cache = build_cache(place, self.data, base.autoencoder, self.cache, world, listen.cache)
         base = self._standardised(base, cache)
@@ -257,20 +257,6 @@ class DiffusionRun(Config):
         if world.main:
             model = replace(base, **{self.component: plain})
             model.save_pretrained(folder, overwrite=True)
-
-
-def _check_latents(model: str, encoded: LatentSpec, drawn: LatentSpec) -> None:
-    """Refuse a denoiser that cannot read an autoencoder's latents; it may draw more frames."""
-    have, want = (_without_time(spec) for spec in (encoded, drawn))
-    if have != want:
-        raise ConfigError(
-            f"the denoiser draws latents of {want}, but those of the autoencoder of {model} are "
-            f"of {have} (channels, then cells); set denoiser.latent and denoiser.clip to fit"
-        )
-
-
-def _without_time(spec: LatentSpec) -> tuple[int, ...]:
-    return tuple(size for axis, size in enumerate(spec.shape, start=1) if axis != spec.frame_axis)
 
 
 AnyRun = Annotated[AutoencoderRun | DiffusionRun, Field(discriminator="kind")]
