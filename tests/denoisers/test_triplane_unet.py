@@ -65,14 +65,25 @@ def test_planes_that_go_as_one_batch_are_not_mixed(planes):
     torch.testing.assert_close(together, there.join(*(p.permute(0, 3, 1, 2) for p in alone)))
 
 
-def test_the_motion_planes_of_square_frames_may_change_places():
-    network, planes = unet(), extent(SQUARE)
+def test_the_motion_planes_of_square_frames_may_change_places_in_the_released_network():
+    out, again = motion_planes_there_and_back(unet())
+    torch.testing.assert_close(out, again)
+
+
+def test_a_plane_embedding_tells_the_motion_planes_apart():
+    out, again = motion_planes_there_and_back(unet(plane_embed=True))
+    assert not torch.isclose(out, again).any()
+
+
+def motion_planes_there_and_back(network: TriplaneUNet) -> tuple[Tensor, Tensor]:
+    """The motion planes a network makes, and those that come of exchanged ones, put back."""
+    planes = extent(SQUARE)
     z, t = drawn()
-    out = planes.split(network(z, t, NOTHING))
     content, motion_h, motion_w = planes.split(z)
-    swapped = planes.split(network(planes.join(content, motion_w, motion_h), t, NOTHING))
-    for one, other in zip(out, (swapped[0], swapped[2], swapped[1]), strict=True):
-        torch.testing.assert_close(one, other)
+    _, made_h, made_w = planes.split(network(z, t, NOTHING))
+    exchanged = planes.join(content, motion_w, motion_h)
+    _, again_w, again_h = planes.split(network(exchanged, t, NOTHING))
+    return torch.cat([made_h, made_w], -1), torch.cat([again_h, again_w], -1)
 
 
 def test_every_plane_sees_every_other():
@@ -138,7 +149,9 @@ def test_recomputed_activations_give_the_same_gradients():
         torch.testing.assert_close(one.grad, other.grad)
 
 
-@pytest.mark.parametrize("options", [{}, {"scale_shift_norm": False, "resblock_updown": False}])
+@pytest.mark.parametrize(
+    "options", [{"plane_embed": True}, {"scale_shift_norm": False, "resblock_updown": False}]
+)
 def test_every_weight_of_a_network_in_use_learns(options):
     network = unet(num_classes=3, **options)
     z, t = drawn()

@@ -15,7 +15,7 @@ from longtake.diffusion.times import (
 )
 from longtake.noise import SampleNoise
 
-PRESERVING = (ScaledLinear(), Linear(), Cosine())
+PRESERVING = (ScaledLinear(), Linear(), Cosine(), Cosine(shift=0.25))
 SCHEDULES = (*PRESERVING, RectifiedFlow())
 
 
@@ -54,7 +54,15 @@ def test_networks_are_told_the_index_of_the_table(schedule):
 
 
 def test_only_paths_that_reach_it_end_in_noise():
-    assert [schedule.ends_in_noise for schedule in SCHEDULES] == [False, False, True, True]
+    assert [schedule.ends_in_noise for schedule in SCHEDULES] == [False, False, True, True, True]
+
+
+@given(st.floats(0.05, 20))
+def test_a_shift_multiplies_the_ratio_of_signal_to_noise(shift):
+    t = torch.linspace(0.01, 0.99, 50, dtype=torch.float64)
+    plain, shifted = Cosine()(t), Cosine(shift=shift)(t)
+    ratio = shift * plain.alpha / plain.sigma
+    torch.testing.assert_close(shifted.alpha / shifted.sigma, ratio)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

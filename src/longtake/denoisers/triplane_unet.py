@@ -39,6 +39,9 @@ class TriplaneUNetConfig(Config):
         num_heads: of every attention.
         head_channels: width of a head; where given, ``num_heads`` is not used.
         previous: the latent of the clip before is read; zeros where there is none.
+        plane_embed: a learned vector of its own is added to the features of each plane. The
+            released networks have none and cannot tell the two motion planes of square frames
+            apart: from pure noise they find them the wrong way round as often as not.
         num_classes: labels; None: the network reads no label.
         scale_shift_norm: the embedding scales and shifts; else it is added.
         resblock_updown: halve and double planes in a residual block, not with a convolution.
@@ -58,6 +61,7 @@ class TriplaneUNetConfig(Config):
     num_heads: Count = 8
     head_channels: Count | None = None
     previous: bool = True
+    plane_embed: bool = False
     num_classes: Count | None = None
     scale_shift_norm: bool = True
     resblock_updown: bool = True
@@ -105,11 +109,7 @@ class TriplaneUNetConfig(Config):
 
 
 class TriplaneUNet(Denoiser):
-    """2D UNet over three planes (PVDM): ADM's layout, shared by the planes, which see each other.
-
-    Nothing but its place in the latent tells one motion plane from the other: where frames are
-    square, the two may change places.
-    """
+    """2D UNet (PVDM): ADM's layout, shared by three planes, which see each other."""
 
     def __init__(self, config: TriplaneUNetConfig) -> None:
         super().__init__()
@@ -128,6 +128,7 @@ class TriplaneUNet(Denoiser):
             else nn.Embedding(config.num_classes, config.embedding)
         )
         self.conv_in = FrameConv(channels * (1 + config.previous), widths[0])
+        self.plane_embed = nn.Embedding(3, widths[0]) if config.plane_embed else None
         skips = [widths[0]]
         self.down = way_down(config, skips)
         self.middle = middle(config)
@@ -145,6 +146,9 @@ class TriplaneUNet(Denoiser):
         emb = F.silu(self._embed(t, condition))[:, None]
         planes = self.config.planes(0)
         x = on_planes(self.conv_in, self._input(z, condition), planes)
+        if self.plane_embed is not None:
+            rows = zip(self.plane_embed.weight, planes.cells, strict=True)
+            x = x + torch.cat([row.expand(cells, -1) for row, cells in rows])
         skips = [x]
         for block in self.down:
             x = block(x, emb)
