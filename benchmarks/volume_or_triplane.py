@@ -4,8 +4,10 @@
         --json docs/results/volume_or_triplane.json --picture docs/pictures/volume_or_triplane.png
 
 Each system's demo presets are trained for as many steps as fit into the time on this machine, half
-of it for the autoencoder and half for the denoiser; both draw clip after clip, without keyframes.
-Then both are measured alike. Stopped, the same command goes on where it stopped.
+of it for the autoencoder and half for the denoiser; all draw clip after clip, without keyframes.
+Then all are measured alike. Stopped, the same command goes on where it stopped. The third system is
+PVDM with a denoiser that is not told which plane is which, as the released ones, and without the
+preset's shift of the noise schedule.
 """
 
 import argparse
@@ -39,12 +41,14 @@ class System:
 
     Attributes:
         name: in tables.
+        folder: of its denoiser and what is measured of it.
         autoencoder: its preset.
         denoiser: its preset.
         changes: of the denoiser's.
     """
 
     name: str
+    folder: str
     autoencoder: str
     denoiser: str
     changes: tuple[str, ...] = ()
@@ -53,21 +57,34 @@ class System:
 SYSTEMS = (
     System(
         name="volume (LVDM)",
+        folder="lvdm",
         autoencoder="lvdm_demo_autoencoder",
         denoiser="lvdm_demo_pred",
         changes=("clip.stride=1", "training.sample_every=0"),
     ),
     System(
         name="triplane (PVDM)",
+        folder="pvdm",
         autoencoder="pvdm_demo_autoencoder",
         denoiser="pvdm_demo",
         changes=("training.sample_every=0",),
+    ),
+    System(
+        name="planes alike",
+        folder="pvdm_alike",
+        autoencoder="pvdm_demo_autoencoder",
+        denoiser="pvdm_demo",
+        changes=(
+            "training.sample_every=0",
+            "denoiser.plane_embed=false",
+            "diffusion.schedule.shift=1",
+        ),
     ),
 )
 
 
 def main() -> None:
-    """Train both, measure both, print the table."""
+    """Train all, measure all, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=8.0, help="of training, a system")
     parser.add_argument("--clips", type=int, default=64, help="of FVD, a side")
@@ -77,8 +94,8 @@ def main() -> None:
     chosen = parser.parse_args()
     rows, pictures = [], []
     for system in SYSTEMS:
-        folder = chosen.out / system.autoencoder.split("_")[0]
-        trained = train(system, folder, chosen.minutes * 30)
+        folder = chosen.out / system.folder
+        trained = train(system, chosen.out, chosen.minutes * 30)
         model = VideoModel.from_pretrained(folder / "denoiser")
         long = [film(folder, model, label) for label in CLASSES]
         rows.append(
@@ -102,24 +119,29 @@ def main() -> None:
         write_image(chosen.picture, sheet(pictures), overwrite=True)
 
 
-def train(system: System, folder: Path, seconds: float) -> dict[str, float]:
+def train(system: System, out: Path, seconds: float) -> dict[str, float]:
     """Train both networks, each for as many steps as the time has; say what was done."""
-    runs = {
-        "autoencoder": (system.autoencoder, ()),
-        "denoiser": (system.denoiser, (f"model={folder / 'autoencoder'}", *system.changes)),
+    autoencoder, denoiser = out / system.autoencoder, out / system.folder / "denoiser"
+    on = f"model={autoencoder}"
+    return {
+        **_timed("autoencoder", system.autoencoder, (), autoencoder, seconds),
+        **_timed("denoiser", system.denoiser, (on, *system.changes), denoiser, seconds),
     }
-    done = {}
-    for part, (preset, changes) in runs.items():
-        steps = folder / f"{part}_steps.txt"
-        if not steps.exists():
-            trial = folder / f"{part}_trial"
-            fit(preset, [*changes, *schedule(TRIAL_STEPS)], trial)
-            steps.write_text(str(int(seconds / seconds_a_step(trial))))
-        count = int(steps.read_text())
-        fit(preset, [*changes, *schedule(count)], folder / part)
-        done[f"{part}_steps"] = count
-        done[f"{part}_seconds"] = round(count * seconds_a_step(folder / part), 1)
-    return done
+
+
+def _timed(
+    part: str, preset: str, changes: Sequence[str], folder: Path, seconds: float
+) -> dict[str, float]:
+    steps, trial = (folder.with_name(f"{folder.name}_{kind}") for kind in ("steps.txt", "trial"))
+    if not steps.exists():
+        fit(preset, [*changes, *schedule(TRIAL_STEPS)], trial)
+        steps.write_text(str(int(seconds / seconds_a_step(trial))))
+    count = int(steps.read_text())
+    fit(preset, [*changes, *schedule(count)], folder)
+    return {
+        f"{part}_steps": count,
+        f"{part}_seconds": round(count * seconds_a_step(folder), 1),
+    }
 
 
 def schedule(steps: int) -> list[str]:
