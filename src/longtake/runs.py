@@ -43,6 +43,7 @@ AnySource = Annotated[
 Count = Annotated[int, Ge(1)]
 Report = Callable[[Progress], None]
 CacheReport = Callable[[int, int], None]
+CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
 
 
 class Listener(Config):
@@ -291,13 +292,20 @@ def start(
 ) -> None:
     """Carry out a run in its folder; a folder that holds the same run goes on where it stopped.
 
+    A run that is refused before it has made anything leaves nothing behind.
+
     Raises:
         CheckpointError: the folder holds something else.
     """
     if world.main:
         _claim(run, folder)
     world.barrier()
-    run.execute(folder, world, listen)
+    try:
+        run.execute(folder, world, listen)
+    except ValueError:
+        if world.main:
+            _withdraw(folder)
+        raise
 
 
 def remove(folder: Path) -> None:
@@ -308,14 +316,14 @@ def remove(folder: Path) -> None:
     """
     if not folder.exists():
         return
-    if any(folder.iterdir()) and not (folder / "config.yaml").exists():
+    if any(folder.iterdir()) and not (folder / CONFIG).exists():
         raise CheckpointError(f"{folder} holds no run and is not removed; choose another folder")
     shutil.rmtree(folder)
 
 
 def _claim(run: AutoencoderRun | DiffusionRun, folder: Path) -> None:
     """Write the resolved config, or check that the folder holds it already."""
-    path = folder / "config.yaml"
+    path = folder / CONFIG
     if path.exists():
         stored = config.load(path, AnyRun)
         differing = _differences(config.to_dict(stored), config.to_dict(run))
@@ -328,7 +336,15 @@ def _claim(run: AutoencoderRun | DiffusionRun, folder: Path) -> None:
         raise CheckpointError(f"{folder} exists and holds no run; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, config.to_yaml(run))
-    write_text(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
+    write_text(folder / ENVIRONMENT, json.dumps(environment(), indent=2) + "\n")
+
+
+def _withdraw(folder: Path) -> None:
+    """Take back a claim that nothing came of."""
+    claims = {folder / CONFIG, folder / ENVIRONMENT}
+    if claims == set(folder.iterdir()):
+        for claim in claims:
+            claim.unlink()
 
 
 def _differences(a: Any, b: Any, path: str = "") -> set[str]:

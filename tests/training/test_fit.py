@@ -267,6 +267,12 @@ def test_a_folder_of_another_run_is_refused_with_what_differs(tmp_path: Path):
         train(autoencoder_run(steps=1, seed=1), tmp_path)
 
 
+def test_a_run_that_is_refused_at_once_leaves_nothing(tmp_path: Path):
+    with pytest.raises(ValueError, match="nowhere"):
+        train(diffusion_run(Path("nowhere")), tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_run_can_be_made_longer(tmp_path: Path):
     train(autoencoder_run(steps=1), tmp_path)
     train(autoencoder_run(steps=2), tmp_path)
