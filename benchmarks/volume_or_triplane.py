@@ -232,7 +232,7 @@ def print_table(result: dict) -> None:
     """As Markdown."""
     names = [row["system"] for row in result["rows"]]
     print(f"\n| {result['minutes']:g} minutes of training | {' | '.join(names)} |")
-    print("| --- | ---: | ---: |")
+    print("| --- |" + " ---: |" * len(names))
     lines = {
         "numbers a clip, of pixels": lambda r: (
             f"{np.prod(r['latent'])} of {3 * np.prod(r['clip'])}"
