@@ -19,7 +19,7 @@ from longtake.diffusion.schedule import Level
 
 PAIRS = [
     (schedule, prediction)
-    for schedule in (ScaledLinear(), Linear(), Cosine(), RectifiedFlow())
+    for schedule in (ScaledLinear(), Linear(), Cosine(), Cosine(shift=0.25), RectifiedFlow())
     for prediction in ("epsilon", "x0", "v", "flow")
     if not (prediction == "epsilon" and schedule.ends_in_noise)
 ]

@@ -44,7 +44,7 @@ def start(seeds=SEEDS) -> tuple[SampleNoise, Tensor]:
     return noise, noise.normal(SPEC.shape)
 
 
-@pytest.mark.parametrize("schedule", [ScaledLinear(), Linear(), Cosine()])
+@pytest.mark.parametrize("schedule", [ScaledLinear(), Linear(), Cosine(), Cosine(shift=0.25)])
 @pytest.mark.parametrize("sampler", [*SAMPLERS, KARRAS], ids=repr)
 def test_who_knows_the_data_arrives_there(sampler, schedule):
     noise, z = start()

@@ -183,7 +183,7 @@ def test_weights_come_back_from_the_official_names(changes):
     assert all(torch.equal(again[name], state[name]) for name in state)
 
 
-@pytest.mark.parametrize("changes", [{"num_classes": 3}, {"groups": 16}])
+@pytest.mark.parametrize("changes", [{"num_classes": 3}, {"plane_embed": True}, {"groups": 16}])
 def test_options_that_the_official_network_lacks_are_refused(changes):
     with pytest.raises(ValueError, match="is not in the official UNet"):
         official_names(TINY.model_copy(update=changes))

@@ -45,6 +45,11 @@ def official_names(config: TriplaneUNetConfig) -> dict[str, str]:
             f"num_classes={config.num_classes} is not in the official UNet, which reads no label; "
             "leave it out"
         )
+    if config.plane_embed:
+        raise ValueError(
+            "plane_embed=True is not in the official UNet, which does not tell its planes apart; "
+            "leave it out"
+        )
     if config.groups != 32:
         raise ValueError(
             f"groups={config.groups} is not in the official UNet, which always has 32 of them"
