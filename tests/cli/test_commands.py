@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from longtake.cli.show import EXTRAS
 from longtake.video import probe
 
 SMALL = ("plan.height=16", "plan.width=16", "plan.frames=4", "videos=4")
@@ -68,6 +70,12 @@ def test_doctor_names_versions_codecs_and_extras(longtake):
     assert called.code == 0
     for word in ("longtake", "torch", "libx264", "ffv1", "[studio]"):
         assert word in called.out
+
+
+def test_doctor_knows_every_extra():
+    project = Path(__file__).parents[2] / "pyproject.toml"
+    extras = tomllib.loads(project.read_text())["project"]["optional-dependencies"]
+    assert set(EXTRAS) == set(extras) - {"dev"}
 
 
 def test_a_source_is_told(longtake):

