@@ -43,24 +43,29 @@ def doctor() -> None:
     import torch
 
     import longtake
+    from longtake.metrics.i3d import HOW, cache_path
 
-    print(f"longtake    {longtake.__version__}")
-    print(f"python      {platform.python_version()} on {platform.platform()}")
-    print(f"torch       {torch.__version__}, {torch.get_num_threads()} threads")
-    print(f"processors  {os.cpu_count()}")
+    _line("longtake", longtake.__version__)
+    _line("python", f"{platform.python_version()} on {platform.platform()}")
+    _line("torch", f"{torch.__version__}, {torch.get_num_threads()} threads")
+    _line("processors", str(os.cpu_count()))
     for number in range(torch.cuda.device_count()):
         device = torch.cuda.get_device_properties(number)
-        print(f"cuda:{number}      {device.name}, {device.total_memory / 2**30:.0f} GiB")
+        _line(f"cuda:{number}", f"{device.name}, {device.total_memory / 2**30:.0f} GiB")
     if not torch.cuda.is_available():
-        print("cuda        none: everything runs on the CPU, in float32")
+        _line("cuda", "none: everything runs on the CPU, in float32")
     for codec in ("libx264", "ffv1"):
-        found = "found" if codec in av.codecs_available else "MISSING: pip install av"
-        print(f"{codec:<11} {found}")
+        there = codec in av.codecs_available
+        _line(codec, "found" if there else "MISSING: pip install av")
+    weights = cache_path()
+    _line("I3D weights", str(weights) if weights.exists() else f"none; for FVD, {HOW}")
     for extra, module in EXTRAS.items():
         there = importlib.util.find_spec(module) is not None
-        print(
-            f"[{extra}]".ljust(12) + ("installed" if there else f"pip install 'longtake[{extra}]'")
-        )
+        _line(f"[{extra}]", "installed" if there else f"pip install 'longtake[{extra}]'")
+
+
+def _line(name: str, said: str) -> None:
+    print(f"{name:<13} {said}")
 
 
 EXTRAS = {
