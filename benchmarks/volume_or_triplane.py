@@ -80,7 +80,7 @@ SYSTEMS = (
 
 def main() -> None:
     """Train all, measure all, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, default=8.0, help="of training, a system")
     parser.add_argument("--clips", type=int, default=64, help="of FVD, a side")
     parser.add_argument("--out", type=Path, default=Path("runs/volume_or_triplane"))
