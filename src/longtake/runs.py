@@ -1,12 +1,10 @@
 """Every run as one frozen config, and what it does: the unions here are the registry."""
 
-import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge
@@ -14,7 +12,7 @@ from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from longtake import config, look
-from longtake.checkpoint import CheckpointError, fill, write_text
+from longtake.checkpoint import fill
 from longtake.config import Config, ConfigError
 from longtake.data.folders import UCF101, SkyTimelapse, Taichi, VideoFolder
 from longtake.data.latents import CachePlan, LatentCache, build_cache
@@ -31,7 +29,6 @@ from longtake.training.autoencoder import AutoencoderStage
 from longtake.training.collapse import Collapse
 from longtake.training.diffusion import ClipOfLatents, DiffusionStage, LatentBatches
 from longtake.training.fit import Progress, fit
-from longtake.training.log import environment
 from longtake.training.settings import OptimizerConfig, TrainingConfig
 from longtake.training.state import unsharded
 
@@ -43,7 +40,6 @@ AnySource = Annotated[
 Count = Annotated[int, Ge(1)]
 Report = Callable[[Progress], None]
 CacheReport = Callable[[int, int], None]
-CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
 
 
 class Listener(Config):
@@ -282,76 +278,3 @@ def read_run(preset: str, overrides: Sequence[str] = ()) -> AutoencoderRun | Dif
     elif not path.exists():
         raise ConfigError(f"there is no preset {preset!r}; {config.nearest(preset, list(known))}")
     return config.load(path, AnyRun, overrides)
-
-
-def start(
-    run: AutoencoderRun | DiffusionRun,
-    folder: Path,
-    world: World,
-    listen: Listener,
-) -> None:
-    """Carry out a run in its folder; a folder that holds the same run goes on where it stopped.
-
-    A run that is refused before it has made anything leaves nothing behind.
-
-    Raises:
-        CheckpointError: the folder holds something else.
-    """
-    if world.main:
-        _claim(run, folder)
-    world.barrier()
-    try:
-        run.execute(folder, world, listen)
-    except ValueError:
-        if world.main:
-            _withdraw(folder)
-        raise
-
-
-def remove(folder: Path) -> None:
-    """Remove a run's folder, if there is one.
-
-    Raises:
-        CheckpointError: the folder holds something that is no run.
-    """
-    if not folder.exists():
-        return
-    if any(folder.iterdir()) and not (folder / CONFIG).exists():
-        raise CheckpointError(f"{folder} holds no run and is not removed; choose another folder")
-    shutil.rmtree(folder)
-
-
-def _claim(run: AutoencoderRun | DiffusionRun, folder: Path) -> None:
-    """Write the resolved config, or check that the folder holds it already."""
-    path = folder / CONFIG
-    if path.exists():
-        stored = config.load(path, AnyRun)
-        differing = _differences(config.to_dict(stored), config.to_dict(run))
-        if differing - {"training.steps", "training.cooldown_steps"}:
-            raise CheckpointError(
-                f"{folder} holds another run (they differ in {', '.join(sorted(differing))}); "
-                "choose another folder or pass --overwrite"
-            )
-    elif folder.exists() and any(folder.iterdir()):
-        raise CheckpointError(f"{folder} exists and holds no run; choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(path, config.to_yaml(run))
-    write_text(folder / ENVIRONMENT, json.dumps(environment(), indent=2) + "\n")
-
-
-def _withdraw(folder: Path) -> None:
-    """Take back a claim that nothing came of."""
-    claims = {folder / CONFIG, folder / ENVIRONMENT}
-    if claims == set(folder.iterdir()):
-        for claim in claims:
-            claim.unlink()
-
-
-def _differences(a: Any, b: Any, path: str = "") -> set[str]:
-    if isinstance(a, dict) and isinstance(b, dict):
-        return {
-            found
-            for key in a.keys() | b.keys()
-            for found in _differences(a.get(key), b.get(key), f"{path}.{key}".lstrip("."))
-        }
-    return set() if a == b else {path}

@@ -17,7 +17,7 @@ SCRIPT = """
 import json, signal, sys
 from pathlib import Path
 
-from longtake import runs
+from longtake import run_folder, runs
 from longtake.distributed import join
 from longtake.training.fit import Interrupted
 
@@ -30,9 +30,9 @@ with join() as world:
     for preset, folder in json.loads(sys.argv[1]):
         run = runs.read_run(preset)
         try:
-            runs.start(run, Path(folder), world, runs.Listener(training=stop_at_two))
+            run_folder.start(run, Path(folder), world, runs.Listener(training=stop_at_two))
         except Interrupted:
-            runs.start(run, Path(folder), world, runs.Listener())
+            run_folder.start(run, Path(folder), world, runs.Listener())
 """
 
 

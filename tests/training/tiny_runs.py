@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from longtake import runs
+from longtake import run_folder, runs
 from longtake.autoencoders.triplane import TriplaneAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.checkpoint import read_tensors
@@ -133,7 +133,7 @@ def triplane_run(
 
 
 def train(run: AutoencoderRun | DiffusionRun, folder: Path, **listener: Any) -> None:
-    runs.start(run, folder, World(), runs.Listener(**listener))
+    run_folder.start(run, folder, World(), runs.Listener(**listener))
 
 
 def log(folder: Path) -> list[dict[str, Any]]:

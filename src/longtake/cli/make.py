@@ -28,7 +28,7 @@ def fit(
 
     Runs on one process, or on many under torchrun.
     """
-    from longtake import runs
+    from longtake import run_folder, runs
     from longtake.cli.progress import training
     from longtake.distributed import join
     from longtake.training.fit import Interrupted
@@ -37,11 +37,11 @@ def fit(
     folder = out or Path("runs") / Path(preset).stem
     with join() as world:
         if overwrite and world.main:
-            runs.remove(folder)
+            run_folder.remove(folder)
         world.barrier()
         try:
             with training(world.main) as (report, cached):
-                runs.start(run, folder, world, runs.Listener(training=report, cache=cached))
+                run_folder.start(run, folder, world, runs.Listener(training=report, cache=cached))
         except Interrupted as stopped:
             print(stopped, file=sys.stderr)
             raise typer.Exit(130) from stopped

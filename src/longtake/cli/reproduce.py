@@ -107,7 +107,7 @@ def _list() -> None:
 
 def _train(table: "Table", places: "Places", world: "World") -> None:
     """Carry out what is missing, each training with its own bar."""
-    from longtake import runs
+    from longtake import run_folder, runs
     from longtake.cli.progress import training
     from longtake.reproduce.course import to_train
     from longtake.reproduce.needs import run_of
@@ -119,7 +119,7 @@ def _train(table: "Table", places: "Places", world: "World") -> None:
         try:
             with training(world.main) as (report, cached):
                 listener = runs.Listener(training=report, cache=cached)
-                runs.start(run_of(fit, places), places.run(fit), world, listener)
+                run_folder.start(run_of(fit, places), places.run(fit), world, listener)
         except Interrupted as stopped:
             print(stopped, file=sys.stderr)
             raise typer.Exit(130) from stopped
