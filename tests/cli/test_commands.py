@@ -68,7 +68,7 @@ def test_inspect_shows_a_models_networks_and_settings(longtake, tiny_run_folder:
 def test_doctor_names_versions_codecs_and_extras(longtake):
     called = longtake("doctor")
     assert called.code == 0
-    for word in ("longtake", "torch", "libx264", "ffv1", "[studio]"):
+    for word in ("longtake", "torch", "libx264", "ffv1", "I3D weights", "[studio]"):
         assert word in called.out
 
 

@@ -66,24 +66,25 @@ def test_planes_that_go_as_one_batch_are_not_mixed(planes):
 
 
 def test_the_motion_planes_of_square_frames_may_change_places_in_the_released_network():
-    out, again = motion_planes_there_and_back(unet())
+    out, again = with_motion_planes_exchanged(unet())
     torch.testing.assert_close(out, again)
 
 
 def test_a_plane_embedding_tells_the_motion_planes_apart():
-    out, again = motion_planes_there_and_back(unet(plane_embed=True))
+    out, again = with_motion_planes_exchanged(unet(plane_embed=True))
     assert not torch.isclose(out, again).any()
 
 
-def motion_planes_there_and_back(network: TriplaneUNet) -> tuple[Tensor, Tensor]:
-    """The motion planes a network makes, and those that come of exchanged ones, put back."""
-    planes = extent(SQUARE)
+def with_motion_planes_exchanged(network: TriplaneUNet) -> tuple[Tensor, Tensor]:
+    """What a network makes, and what it makes where two planes are exchanged, exchanged back."""
     z, t = drawn()
+    return network(z, t, NOTHING), exchanged(network(exchanged(z), t, NOTHING))
+
+
+def exchanged(z: Tensor) -> Tensor:
+    planes = extent(SQUARE)
     content, motion_h, motion_w = planes.split(z)
-    _, made_h, made_w = planes.split(network(z, t, NOTHING))
-    exchanged = planes.join(content, motion_w, motion_h)
-    _, again_w, again_h = planes.split(network(exchanged, t, NOTHING))
-    return torch.cat([made_h, made_w], -1), torch.cat([again_h, again_w], -1)
+    return planes.join(content, motion_w, motion_h)
 
 
 def test_every_plane_sees_every_other():
@@ -150,7 +151,8 @@ def test_recomputed_activations_give_the_same_gradients():
 
 
 @pytest.mark.parametrize(
-    "options", [{"plane_embed": True}, {"scale_shift_norm": False, "resblock_updown": False}]
+    "options",
+    [{}, {"plane_embed": True}, {"scale_shift_norm": False, "resblock_updown": False}],
 )
 def test_every_weight_of_a_network_in_use_learns(options):
     network = unet(num_classes=3, **options)
