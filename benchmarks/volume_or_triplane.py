@@ -15,7 +15,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,28 +53,21 @@ class System:
     changes: tuple[str, ...] = ()
 
 
-SYSTEMS = (
-    System(
-        name="volume (LVDM)",
-        folder="lvdm",
-        autoencoder="lvdm_demo_autoencoder",
-        denoiser="lvdm_demo_pred",
-        changes=("clip.stride=1", "training.sample_every=0"),
-    ),
-    System(
-        name="triplane (PVDM)",
-        folder="pvdm",
-        autoencoder="pvdm_demo_autoencoder",
-        denoiser="pvdm_demo",
-        changes=("training.sample_every=0",),
-    ),
-    System(
-        name="planes alike",
-        folder="pvdm_alike",
-        autoencoder="pvdm_demo_autoencoder",
-        denoiser="pvdm_demo",
-        changes=("training.sample_every=0", "denoiser.plane_embed=false"),
-    ),
+LVDM = System(
+    name="volume (LVDM)",
+    folder="lvdm",
+    autoencoder="lvdm_demo_autoencoder",
+    denoiser="lvdm_demo_pred",
+    changes=("clip.stride=1",),
+)
+PVDM = System(
+    name="triplane (PVDM)",
+    folder="pvdm",
+    autoencoder="pvdm_demo_autoencoder",
+    denoiser="pvdm_demo",
+)
+ALIKE = replace(
+    PVDM, name="planes alike", folder="pvdm_alike", changes=("denoiser.plane_embed=false",)
 )
 
 
@@ -88,7 +81,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     chosen = parser.parse_args()
     rows, pictures = [], []
-    for system in SYSTEMS:
+    for system in (LVDM, PVDM, ALIKE):
         folder = chosen.out / system.folder
         trained = train(system, chosen.out, chosen.minutes * 30)
         model = VideoModel.from_pretrained(folder / "denoiser")
@@ -117,10 +110,10 @@ def main() -> None:
 def train(system: System, out: Path, seconds: float) -> dict[str, float]:
     """Train both networks, each for as many steps as the time has; say what was done."""
     autoencoder, denoiser = out / system.autoencoder, out / system.folder / "denoiser"
-    on = f"model={autoencoder}"
+    changes = (f"model={autoencoder}", "training.sample_every=0", *system.changes)
     return {
         **_timed("autoencoder", system.autoencoder, (), autoencoder, seconds),
-        **_timed("denoiser", system.denoiser, (on, *system.changes), denoiser, seconds),
+        **_timed("denoiser", system.denoiser, changes, denoiser, seconds),
     }
 
 
