@@ -16,7 +16,6 @@ from longtake.metrics.c3d import C3D, C3DConfig
 from longtake.metrics.features import Eyes, FeatureCache, Wanted, extract
 from longtake.metrics.frechet import fvd
 from longtake.metrics.kernel import kvd
-from longtake.metrics.kernel_interval import kvd_deviation
 from longtake.metrics.protocols import Protocol, protocol
 from longtake.metrics.sides import Side, choose, survey
 from longtake.metrics.video_sides import ArraySide, WorldSide
@@ -168,21 +167,6 @@ def test_results_of_different_protocols_are_refused_in_one_table(result: Result)
     elsewhere = evaluate(world("train"), world("train"), TRIAL, ["fvd"], Work())
     with pytest.raises(ValueError, match="a and b were measured against different real videos"):
         check_comparable([result, elsewhere], ["a", "b"])
-
-
-def test_the_deviation_of_kvd_is_what_leaving_parts_out_gives():
-    random = torch.Generator().manual_seed(0)
-    x, y = (torch.randn(n, 3, generator=random) for n in (17, 13))
-    parts = [list(rows.tensor_split(4)) for rows in (x, y)]
-    variance = 0.0
-    for side in (0, 1):
-        left = []
-        for gone in range(4):
-            pair = [x, y]
-            pair[side] = torch.cat([p for i, p in enumerate(parts[side]) if i != gone])
-            left.append(kvd(*pair))
-        variance += 3 * float(np.var(left))
-    assert kvd_deviation(*parts) == pytest.approx(variance**0.5)
 
 
 def test_another_network_sees_the_same_generated_clips(tmp_path: Path):

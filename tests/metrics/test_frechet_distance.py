@@ -98,14 +98,6 @@ def test_sums_do_not_depend_on_the_batch(batch):
     torch.testing.assert_close(added.gaussian().covariance, whole.gaussian().covariance)
 
 
-def test_taking_a_part_away_leaves_the_rest():
-    rows = drawn(40)
-    left = FeatureSums.of(rows) - FeatureSums.of(rows[:15])
-    want = FeatureSums.of(rows[15:]).gaussian()
-    assert left.count == 25
-    torch.testing.assert_close(left.gaussian().covariance, want.covariance)
-
-
 def test_alone_a_process_has_its_own_sums():
     sums = FeatureSums.of(drawn(10))
     over = sums.over(World())

@@ -1,12 +1,13 @@
-"""Intervals and limits of FVD, on distributions whose FVD is known."""
+"""Intervals of FVD and KVD and limits of FVD, on distributions whose FVD is known."""
 
 import pytest
 import torch
 from torch import Tensor
 
 from longtake.metrics.frechet import fvd
-from longtake.metrics.statistics import FeatureSums
-from longtake.metrics.uncertainty import fvd_interval, fvd_limit, total
+from longtake.metrics.kernel import kvd
+from longtake.metrics.kernel_interval import kvd_interval
+from longtake.metrics.uncertainty import fvd_interval, fvd_limit, redrawn, spread
 
 SHIFT, SCALE, WIDTH = 1.0, 1.5, 3
 TRUE = WIDTH * (SHIFT**2 + (SCALE - 1) ** 2)
@@ -19,20 +20,16 @@ def sides(count: int, seed: int) -> tuple[Tensor, Tensor]:
     return x, SCALE * y + SHIFT
 
 
-def parts(rows: Tensor, count: int = 10) -> list[FeatureSums]:
-    return [FeatureSums.of(part) for part in rows.chunk(count)]
-
-
 def test_the_centre_of_the_interval_is_the_fvd():
     x, y = sides(100, 0)
-    found = fvd_interval(parts(x), parts(y, 5))
-    assert found.value == pytest.approx(fvd(x, y), rel=1e-12)
+    found = fvd_interval(x, y[:60])
+    assert found.value == fvd(x, y[:60])
     assert found.low < found.value < found.high
 
 
 def test_its_deviation_is_that_over_draws_of_clips():
     drawn = [sides(200, seed) for seed in range(60)]
-    found = [fvd_interval(parts(x), parts(y)) for x, y in drawn]
+    found = [fvd_interval(x, y) for x, y in drawn]
     spread = torch.tensor([interval.value for interval in found]).std()
     deviations = torch.tensor([interval.deviation for interval in found])
     assert deviations.mean() == pytest.approx(float(spread), rel=0.25)
@@ -40,17 +37,60 @@ def test_its_deviation_is_that_over_draws_of_clips():
     assert covered >= 52
 
 
+def test_redraws_weigh_clips_alike_and_depend_on_their_seed_alone():
+    weights = redrawn(30, "real", redraws=4000)
+    assert weights.sum(1) == pytest.approx(torch.ones(4000))
+    assert weights.mean(0) == pytest.approx(torch.full((30,), 1 / 30), rel=0.03)
+    assert torch.equal(weights, redrawn(30, "real", redraws=4000))
+    assert not torch.equal(weights, redrawn(30, "generated", redraws=4000))
+    assert not torch.equal(weights, redrawn(30, "real", redraws=4000, seed=1))
+
+
+def test_the_spread_of_a_mean_is_the_textbook_standard_error():
+    rows = torch.randn(400, dtype=torch.float64)
+    means = redrawn(400, "real", redraws=2000) @ rows
+    assert spread(means) == pytest.approx(float(rows.std()) / 20, rel=0.06)
+
+
 def test_an_interval_is_never_below_zero():
     x, _ = sides(40, 0)
-    assert fvd_interval(parts(x), parts(x)).low == 0
+    assert fvd_interval(x, x).low == 0
 
 
-def test_an_interval_needs_parts():
+def test_an_interval_needs_clips():
     x, y = sides(10, 0)
-    with pytest.raises(ValueError, match="at least 2 parts a side, got 10 and 1"):
-        fvd_interval(parts(x), [FeatureSums.of(y)])
-    with pytest.raises(ValueError, match="at least 1 part, got none"):
-        total([])
+    with pytest.raises(ValueError, match="at least 2 clips, got 1"):
+        fvd_interval(x, y[:1])
+    with pytest.raises(ValueError, match="at least 2 clips a side, got 1 and 10"):
+        kvd_interval(x[:1], y)
+
+
+def test_the_interval_of_kvd_is_that_of_each_redraw_by_itself():
+    x, y = (rows.double() for rows in sides(9, 0))
+    found = kvd_interval(x, y, redraws=5)
+
+    def kernel(a: Tensor, b: Tensor) -> Tensor:
+        return (a @ b.T / WIDTH + 1) ** 3
+
+    def within(rows: Tensor, w: Tensor) -> Tensor:
+        pairs = w[:, None] * w * (1 - torch.eye(9))
+        return (pairs * kernel(rows, rows)).sum() / pairs.sum()
+
+    values = [
+        within(x, u) + within(y, v) - 2 * (u[:, None] * v * kernel(x, y)).sum()
+        for u, v in zip(
+            redrawn(9, "real", redraws=5), redrawn(9, "generated", redraws=5), strict=True
+        )
+    ]
+    assert found.value == kvd(x, y)
+    assert found.deviation == pytest.approx(spread(torch.stack(values)))
+
+
+def test_the_deviation_of_kvd_is_that_over_draws_of_clips():
+    found = [kvd_interval(*sides(100, seed)) for seed in range(60)]
+    values = torch.tensor([interval.value for interval in found])
+    deviations = torch.tensor([interval.deviation for interval in found])
+    assert deviations.mean() == pytest.approx(float(values.std()), rel=0.25)
 
 
 def test_the_limit_of_one_distribution_is_near_zero_where_its_fvd_is_not():

@@ -33,7 +33,7 @@ and motion are logarithms, so their slopes are shares. A jump is how far the ste
 differs from the mean of the steps before and after it, over the median of the frames near it; the
 interval at joints is a bootstrap over joints. A finding needs a slope beyond 4.5 standard errors
 and a change one can see: 10 levels of colour, a quarter of contrast or sharpness, double motion.
-Intervals of FVD and KVD are of the jackknife over videos.
+Intervals of FVD and KVD are of a bootstrap over videos.
 """
 
 

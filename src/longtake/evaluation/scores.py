@@ -17,12 +17,8 @@ from longtake.metrics.features import Eyes
 from longtake.metrics.frechet import fvd
 from longtake.metrics.inception import Deal, InceptionSums
 from longtake.metrics.kernel import kvd
-from longtake.metrics.kernel_interval import kvd_deviation
-from longtake.metrics.statistics import FeatureSums
-from longtake.metrics.uncertainty import NORMAL_95, equal_parts, fvd_interval, fvd_limit
-
-PARTS = 20
-"""That an interval leaves out in turn."""
+from longtake.metrics.kernel_interval import kvd_interval
+from longtake.metrics.uncertainty import NORMAL_95, fvd_interval, fvd_limit
 
 Rows = Float[Tensor, "_ d"]
 
@@ -62,11 +58,7 @@ def fvd_score(features: Features) -> Score:
     """Frechet distance, with its interval, its floor and, where asked for, its limit."""
     values = _over_draws(features, fvd)
     generated = features.generated()
-    sums = [
-        [FeatureSums.of(part) for part in equal_parts(rows, PARTS)]
-        for rows in (features.real(), generated)
-    ]
-    score = _score(values, fvd_interval(*sums).deviation, least=0.0)
+    score = _score(values, fvd_interval(features.real(), generated).deviation, least=0.0)
     limit = None
     if features.limit:
         limit = fvd_limit(features.real(), generated, clips=_counts(generated)).limit
@@ -76,8 +68,7 @@ def fvd_score(features: Features) -> Score:
 def kvd_score(features: Features) -> Score:
     """Kernel distance, with its interval and floor; unbiased, so it needs no limit."""
     values = _over_draws(features, kvd)
-    sides = features.real(), features.generated()
-    deviation = kvd_deviation(*(equal_parts(rows, PARTS) for rows in sides))
+    deviation = kvd_interval(features.real(), features.generated()).deviation
     return _with_floor(_score(values, deviation, least=None), features, kvd)
 
 

@@ -49,14 +49,6 @@ class FeatureSums:
             products=self.products + other.products,
         )
 
-    def __sub__(self, part: "FeatureSums") -> "FeatureSums":
-        """Sums without the clips of a part."""
-        return FeatureSums(
-            count=self.count - part.count,
-            total=self.total - part.total,
-            products=self.products - part.products,
-        )
-
     def over(self, world: World) -> "FeatureSums":
         """Sums over the clips of all processes, the same in each."""
         count = torch.tensor([self.count], dtype=torch.float64)

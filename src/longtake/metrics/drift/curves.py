@@ -7,16 +7,11 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from longtake.metrics.kernel import kvd
-from longtake.metrics.kernel_interval import kvd_deviation
-from longtake.metrics.statistics import FeatureSums
-from longtake.metrics.uncertainty import Interval, equal_parts, fvd_interval
-
-PARTS = 10
-"""Into which the videos are put for the jackknife."""
+from longtake.metrics.kernel_interval import kvd_interval
+from longtake.metrics.uncertainty import Interval, fvd_interval
 
 LEAST_CLIPS = 3
-"""Of a side: a distance without one of them still has two."""
+"""Of a side; of fewer, an interval would say nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,9 +117,7 @@ def feature_distances(windows: Float[Tensor, "k d"]) -> tuple[float, ...]:
 
 
 def _both(x: Tensor, y: Tensor) -> tuple[Interval, Interval]:
-    parts = [equal_parts(side, PARTS) for side in (x, y)]
-    sums = [[FeatureSums.of(part) for part in side] for side in parts]
-    return fvd_interval(*sums), Interval(value=kvd(x, y), deviation=kvd_deviation(*parts))
+    return fvd_interval(x, y), kvd_interval(x, y)
 
 
 def _mean(a: Interval, b: Interval) -> Interval:
