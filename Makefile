@@ -7,6 +7,7 @@ OUT := $(if $(filter lvdm,$(MODEL)),demo,demo_$(MODEL))
 FRAMES := 512
 LAST_lvdm := interp
 LAST_pvdm := clips
+PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile
 SCRATCH := $(OUT)/$(or $(LAST_$(MODEL)),$(error MODEL=$(MODEL) is unknown; expected lvdm or pvdm))
 
 .PHONY: help setup demo test check docs format clean
@@ -52,14 +53,14 @@ $(OUT)/scratch/seed_0000.mp4: $(SCRATCH)/model/model_index.json
 	$(BIN)/longtake generate $(SCRATCH) --frames 128 --seed 0 --sheet -o $(OUT)/scratch
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 	$(BIN)/mkdocs build --quiet --strict
 
 docs: setup

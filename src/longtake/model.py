@@ -176,7 +176,7 @@ class VideoModel:
         return cls(index=index, **parts)
 
     def save_pretrained(
-        self, folder: Path, *, overwrite: bool = False, dtype: torch.dtype | None = None
+        self, folder: str | Path, *, overwrite: bool = False, dtype: torch.dtype | None = None
     ) -> None:
         """Write a model folder, whole or not at all; ``dtype`` float16 halves its size."""
         parts = {
@@ -184,7 +184,7 @@ class VideoModel:
             "denoiser": self.denoiser,
             "between": self.between,
         }
-        with whole_folder(folder, overwrite=overwrite) as partial:
+        with whole_folder(Path(folder), overwrite=overwrite) as partial:
             hashes = {
                 name: save_component(partial / name, part, dtype)
                 for name, part in parts.items()

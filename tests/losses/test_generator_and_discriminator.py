@@ -13,6 +13,7 @@ from longtake.losses import AutoencoderLoss, AutoencoderLossConfig, Losses
 from longtake.losses.adversarial import AnyAdversary, Patch2D, Patch3D, right_signed
 from longtake.losses.efficientnet import EfficientNetLite
 from longtake.losses.frames import choose_frames
+from longtake.losses.reconstruction import motion_error, pixel_error
 from longtake.losses.turn import Plateau
 
 SEEDS = (5, 6)
@@ -96,6 +97,26 @@ def test_the_loss_falls_with_the_error(pixel, reduction):
         for error in (0.4, 0.2, 0.1, 0.0)
     ]
     assert all(more > less for more, less in pairwise(totals))
+
+
+@pytest.mark.parametrize("kind", ["l1", "l2"])
+def test_the_error_of_motion_sees_what_moves_alone(kind):
+    clip, other, still = video(), video(seed=1), video(seed=2).mean(2, keepdim=True)
+    found = motion_error(kind, clip, other)
+    torch.testing.assert_close(motion_error(kind, clip, other + still), found)
+    assert motion_error(kind, clip, clip + still) < 1e-6
+    whole = pixel_error(kind, clip - clip.mean(2, keepdim=True), torch.zeros_like(clip))
+    torch.testing.assert_close(motion_error(kind, clip, still.expand_as(clip)), whole)
+
+
+def test_motion_counts_as_much_as_its_weight_says():
+    without, with_motion = (
+        generator(AutoencoderLoss(AutoencoderLossConfig(motion_weight=w)), layer()).parts
+        for w in (0.0, 3.0)
+    )
+    assert "motion" not in without
+    want = without["reconstruction"] + 3 * with_motion["motion"]
+    torch.testing.assert_close(with_motion["reconstruction"], want)
 
 
 def test_official_is_the_mean_times_the_numbers_it_sums():

@@ -24,7 +24,7 @@ from longtake.losses.adversarial import (
 from longtake.losses.distance import clip_distance
 from longtake.losses.frames import pick_frames
 from longtake.losses.perceptual import AnyPerceptual
-from longtake.losses.reconstruction import PixelError, pixel_error
+from longtake.losses.reconstruction import PixelError, motion_error, pixel_error
 
 
 def _all(adversary: Any) -> Any:
@@ -43,6 +43,9 @@ class AutoencoderLossConfig(Config):
     Attributes:
         pixel: mean absolute or squared error; both codes have ``l1``.
         pixel_weight: of it.
+        motion_weight: of the same error of what changes in a clip, its mean over time taken away;
+            neither code has it. Where little moves, a triplane autoencoder without it may put no
+            motion into its planes at all.
         perceptual: the perceptual loss, with its weight.
         kl_weight: of the KL divergence of the posterior to the standard normal; LVDM has 0.
         adversary: the discriminators, each with its weight and start; one may stand by itself.
@@ -56,6 +59,7 @@ class AutoencoderLossConfig(Config):
     kind: Literal["autoencoder_loss"] = "autoencoder_loss"
     pixel: PixelError = "l1"
     pixel_weight: Annotated[float, Ge(0)] = 1.0
+    motion_weight: Annotated[float, Ge(0)] = 0.0
     perceptual: AnyPerceptual | None = None
     kl_weight: Annotated[float, Ge(0)] = 0.0
     adversary: Annotated[tuple[AnyAdversary, ...], BeforeValidator(_all)] = ()
@@ -186,9 +190,12 @@ class AutoencoderLoss(nn.Module):
     def _error(
         self, video: Tensor, reconstruction: Tensor, seeds: Sequence[int]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Error of a pixel, the perceptual error of its frame included."""
+        """Error of a pixel, those of motion and of its frame's perception included."""
         pixel = pixel_error(self.config.pixel, video, reconstruction)
         error, parts = self.config.pixel_weight * pixel, {"pixel": pixel}
+        if weight := self.config.motion_weight:
+            motion = motion_error(self.config.pixel, video, reconstruction)
+            error, parts = error + weight * motion, parts | {"motion": motion}
         settings = self.config.perceptual
         if self.perceptual is not None and settings is not None:
             seen = (pick_frames(v, settings.frames, seeds) for v in (video, reconstruction))

@@ -1,4 +1,4 @@
-"""How far a reconstruction is from its video, pixel by pixel."""
+"""How far a reconstruction is from its video, pixel by pixel: in all, and in what moves."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -20,3 +20,15 @@ def pixel_error(
 ) -> Float[Tensor, ""]:
     """Mean absolute (``l1``) or squared (``l2``) difference, in float32."""
     return PIXEL_ERRORS[kind](reconstruction.float(), video.float())
+
+
+def motion_error(
+    kind: PixelError, video: Float[Tensor, "b 3 t h w"], reconstruction: Float[Tensor, "b 3 t h w"]
+) -> Float[Tensor, ""]:
+    """The same of what is left of a clip without its mean over time: a still picture's is 0."""
+    return pixel_error(kind, _moves(video), _moves(reconstruction))
+
+
+def _moves(clip: Tensor) -> Tensor:
+    wide = clip.float()
+    return wide - wide.mean(2, keepdim=True)
