@@ -227,7 +227,8 @@ class DiffusionRun(Config):
         index = base.index
         if all(other is None for other in others.values()):
             measured = cache.standardisation if self.standardise else Standardisation()
-            index = index.model_copy(update={"standardisation": measured})
+            first = {"standardisation": measured, "fps": self.data.fps}
+            index = index.model_copy(update=first)
         elif index.diffusion != self.diffusion:
             raise ConfigError(
                 f"diffusion differs from that of {self.model}, whose {', '.join(others)} this "

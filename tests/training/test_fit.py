@@ -15,7 +15,7 @@ from longtake.checkpoint import CheckpointError, weights_hash
 from longtake.config import ConfigError, load
 from longtake.diffusion import Diffusion
 from longtake.distributed import World
-from longtake.model import VideoModel, parts_of
+from longtake.model import ModelIndex, VideoModel, parts_of
 from longtake.noise import generator
 from longtake.runs import AutoencoderRun, DiffusionRun
 from longtake.training import state
@@ -319,3 +319,11 @@ def test_a_network_joins_a_model_that_was_trained_with_the_same_diffusion(
     assert model.between is not None
     assert weights_hash(model.between) == weights_hash(base.between)
     assert model.index.standardisation == base.index.standardisation
+
+
+def test_a_model_has_the_frame_rate_of_its_denoisers_data(tmp_path: Path, tiny_model: VideoModel):
+    autoencoder = VideoModel(index=ModelIndex(fps=2.0), autoencoder=tiny_model.autoencoder)
+    autoencoder.save_pretrained(str(tmp_path / "autoencoder"))
+    run = diffusion_run(tmp_path / "autoencoder", steps=1)
+    train(run, tmp_path / "run")
+    assert VideoModel.from_pretrained(tmp_path / "run").index.fps == run.data.fps == 8
