@@ -165,7 +165,7 @@ def jax_name(layer: str) -> str:
     return (names | {"b3b": "Branch_3/Conv3d_0b_1x1"}).get(layer, layer)
 
 
-@pytest.mark.parametrize("named", [np.save, np.float64(1), print], ids=str)
+@pytest.mark.parametrize("named", [np.save, np.float64(1), print], ids=["save", "float64", "print"])
 def test_a_pickle_that_names_more_than_arrays_is_refused(named, tmp_path, monkeypatch):
     path = tmp_path / "i3d-kinetics-400.ckpt"
     path.write_bytes(pickle.dumps({"params": named}))
