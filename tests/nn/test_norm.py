@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from longtake.nn import norm as module
 from longtake.nn.norm import GroupNorm
 
 
@@ -46,7 +47,9 @@ def test_the_gradient_is_that_of_the_value():
 
 
 @pytest.mark.parametrize("silu", [False, True])
-def test_values_and_gradients_without_steering(silu):
+@pytest.mark.parametrize("few", [0, 1 << 60], ids=["steps", "operator"])
+def test_values_and_gradients_without_steering(silu, few, monkeypatch):
+    monkeypatch.setattr(module, "FEW", few)
     norm = drawn(2, silu=silu)
     x, none = torch.randn(2, 3, 8).double().requires_grad_(), torch.zeros(2, 1, 8).double()
     leaves = [x, *norm.parameters()]

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from longtake.nn.norm import HALF
 
-HEAVY, FEW = 9 << 18, 256
-"""On a CPU a kernel of so many weights is applied to so few cells faster by a matrix product:
-PyTorch's convolution first lays the whole kernel out anew, at every call."""
+HEAVY, FEW = 9 << 10, 256
+"""On a CPU a kernel of so many weights a cell is applied to so few cells faster by a matrix
+product: PyTorch's convolution first lays the whole kernel out anew, at every call."""
 
 
 class FrameConv(nn.Conv2d):
@@ -52,7 +52,8 @@ class _Convolve(torch.autograd.Function):
     ) -> Float[Tensor, "n h2 w2 c2"]:
         ctx.save_for_backward(x, weight)
         ctx.stride = stride
-        if weight.numel() >= HEAVY and x[..., 0].numel() <= FEW * stride**2:
+        cells = x[..., 0].numel() // stride**2
+        if cells <= FEW and weight.numel() >= HEAVY * cells:
             return F.linear(neighbours(x, stride), weight.permute(0, 2, 3, 1).flatten(1), bias)
         out = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, stride, padding=1)
         return out.permute(0, 2, 3, 1)
@@ -100,10 +101,11 @@ def _to_input(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -> Float[Ten
 
 
 def _to_weight(grad: Tensor, x: Tensor, stride: int) -> Float[Tensor, "c2 c 3 3"]:
-    cells, channels, out_channels = grad[..., 0].numel(), x.shape[-1], grad.shape[-1]
-    # neighbours are nine copies: of the narrower side, where turning the kernel around costs less
-    if stride == 1 and cells * (channels - out_channels) > 2 * channels * out_channels:
-        product = neighbours(grad).flatten(0, 2).mT @ x.flatten(0, 2)
-        return product.unflatten(0, (3, 3, -1)).flip(0, 1).permute(2, 3, 0, 1)
-    product = grad.flatten(0, 2).mT @ neighbours(x, stride).flatten(0, 2)
-    return product.unflatten(1, (3, 3, -1)).permute(0, 3, 1, 2)
+    if stride > 1 or x.shape[-1] < grad.shape[-1]:
+        product = grad.flatten(0, 2).mT @ neighbours(x, stride).flatten(0, 2)
+        return product.unflatten(1, (3, 3, -1)).permute(0, 3, 1, 2)
+    # Neighbours, which are nine copies, of the narrower side. The kernel comes out turned around,
+    # but a product as tall as this one takes less time than a wide one.
+    product = neighbours(grad).flatten(0, 2).mT @ x.flatten(0, 2)
+    turned = torch.stack(product.unflatten(0, (9, -1)).unbind()[::-1], dim=1)
+    return turned.unflatten(1, (3, 3)).permute(0, 3, 1, 2)
