@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from longtake.autoencoders.streaming import crossfade
 from longtake.config import to_dict
 from longtake.data.clips import ClipPlan
 from longtake.data.worlds import SkyWorld
@@ -87,11 +88,19 @@ def psnr(model: VideoModel, world: SkyWorld) -> float:
 
 
 def again(model: VideoModel, video: np.ndarray) -> np.ndarray:
-    """A video through the autoencoder, clip by clip; what does not fill a clip is left out."""
-    frames = model.autoencoder.spec.clip[0]
-    starts = range(0, len(video) - frames + 1, frames)
-    clips = [to_model(video[start : start + frames])[None] for start in starts]
-    return np.concatenate([to_pixels(decoded(model, clip)[0]) for clip in clips])
+    """A video through the autoencoder, clip by clip; what does not fill a clip is left out.
+
+    Clips overlap as the model's own do.
+    """
+    frames, overlap = model.autoencoder.spec.clip[0], model.index.overlap
+    starts = range(0, len(video) - frames + 1, frames - overlap)
+    clips = [decoded(model, to_model(video[start : start + frames])[None]) for start in starts]
+    whole = clips[0]
+    for clip in clips[1:]:
+        final = whole.shape[2] - overlap
+        faded = crossfade(whole[:, :, final:], clip[:, :, :overlap])
+        whole = torch.cat([whole[:, :, :final], faded, clip[:, :, overlap:]], 2)
+    return to_pixels(whole[0])
 
 
 def decoded(model: VideoModel, clip: Tensor) -> Tensor:

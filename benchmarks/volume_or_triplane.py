@@ -65,9 +65,13 @@ PVDM = System(
     folder="pvdm",
     autoencoder="pvdm_demo_autoencoder",
     denoiser="pvdm_demo",
+    changes=("cache.overlap=0",),  # clips side by side, as in the paper
 )
 ALIKE = replace(
-    PVDM, name="planes alike", folder="pvdm_alike", changes=("denoiser.plane_embed=false",)
+    PVDM,
+    name="planes alike",
+    folder="pvdm_alike",
+    changes=(*PVDM.changes, "denoiser.plane_embed=false"),
 )
 
 

@@ -131,6 +131,15 @@ def tiny_triplane_model() -> "VideoModel":
 
 
 @pytest.fixture(scope="session")
+def tiny_overlapping_model(tiny_triplane_model: "VideoModel") -> "VideoModel":
+    """The same, whose clips share 3 frames with the one before."""
+    from dataclasses import replace
+
+    index = tiny_triplane_model.index.model_copy(update={"overlap": 3})
+    return replace(tiny_triplane_model, index=index)
+
+
+@pytest.fixture(scope="session")
 def tiny_autoencoder_folder(
     tiny_model: "VideoModel", tmp_path_factory: pytest.TempPathFactory
 ) -> Path:

@@ -51,13 +51,14 @@ def test_a_denoiser_fits_the_autoencoder_and_the_clips_it_is_trained_on(name: st
     if autoencoder is None:
         pytest.skip("its autoencoder is no preset")
     window, height, width = autoencoder.clip
-    assert run.data.plan.frames % window == 0
+    assert (run.data.plan.frames - window) % (window - run.cache.overlap) == 0
     assert (run.data.plan.height, run.data.plan.width) == (height, width)
     with torch.device("meta"):
         clips, latents = run.denoiser.build().spec, autoencoder.build().spec
     if latents.frame_axis is None:
         assert clips.shape == latents.shape
-        assert run.data.plan.frames >= window * (2 if run.clip.previous else 1)
+        pair = 2 * window - run.cache.overlap
+        assert run.data.plan.frames >= (pair if run.clip.previous else window)
         return
     channels, latent_frames, *cells = autoencoder.latent
     assert (run.denoiser.latent[0], *run.denoiser.latent[2:]) == (channels, *cells)

@@ -38,12 +38,15 @@ class LongVideo:
         rollout: how clips become a long video.
         autoencoder: decodes.
         standardisation: between the denoiser's latents and the autoencoder's.
+        overlap: frames by which a clip begins before the end of the one that it goes on from; only
+            for latents without a time axis.
     """
 
     draws: Draws
     rollout: Rollout
     autoencoder: VideoAutoencoder
     standardisation: Standardisation
+    overlap: int = 0
 
     def __call__(
         self, request: Request, frames: int, state: Mapping[str, Tensor] | None = None
@@ -64,11 +67,11 @@ class LongVideo:
     ) -> Iterator[tuple[Float[Tensor, "b 3 t h w"], dict[str, Tensor]]]:
         """What parts are made of: pixels as the decoder gives them, not yet levels; and state."""
         spec = self.autoencoder.spec
-        decoder = self.autoencoder.stream_decoder()
+        decoder = self.autoencoder.stream_decoder(clip_overlap=self.overlap)
         start, pushed = _restore(state, decoder)
         for chunk in self.rollout(self.draws, request, start):
             z = spec.cut(chunk.z, frames - pushed)
-            pushed += spec.pixel_frames(z)
+            pushed += spec.pixel_frames(z) - (self.overlap if pushed else 0)
             pixels = [decoder.push(self.standardisation.inverse(z))]
             if pushed >= frames:
                 pixels.append(decoder.flush())

@@ -52,6 +52,23 @@ class LatentSpec:
         fewest = -(-frames * self.frames // self.clip[0])
         return z.narrow(self.frame_axis, 0, min(fewest, z.shape[self.frame_axis]))
 
+    def check_overlap(self, overlap: int) -> None:
+        """Make sure that neighbouring clips can share so many frames of video.
+
+        Raises:
+            ValueError: they are no fewer than a clip's, or the latent has a time axis.
+        """
+        if overlap and self.frame_axis is not None:
+            raise ValueError(
+                f"overlap={overlap} must be 0 for latents with a time axis: long ones are decoded "
+                "in windows that overlap already"
+            )
+        if not 0 <= overlap < self.clip[0]:
+            raise ValueError(
+                f"overlap={overlap} must be from 0 to {self.clip[0] - 1}, "
+                f"under the clip's {self.clip[0]} frames"
+            )
+
     def check_drawn(self, drawn: "LatentSpec", model: str) -> None:
         """Make sure that a denoiser's latents are an autoencoder's; they may have other frames.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from annotated_types import Interval
+from annotated_types import Ge, Interval
 from pydantic import Field, model_validator
 
 from longtake.autoencoders import VideoAutoencoder
@@ -111,6 +111,8 @@ class ModelIndex(Config):
         sampling: defaults.
         classes: names of the labels.
         averaged: whether the denoisers' weights are the average over training (EMA).
+        overlap: frames by which a clip begins before the end of the one that it goes on from, as
+            its denoiser was trained.
         made_by: what made it: the run's preset or the converted checkpoint.
         weights: SHA-256 of each component's weight file.
     """
@@ -122,6 +124,7 @@ class ModelIndex(Config):
     sampling: Sampling = Sampling()
     classes: tuple[str, ...] = ()
     averaged: bool = True
+    overlap: Annotated[int, Ge(0)] = 0
     made_by: str = ""
     weights: dict[str, str] = {}  # noqa: RUF012 (pydantic copies it)
 
@@ -248,6 +251,7 @@ class VideoModel:
             rollout=sampling.rollout,
             autoencoder=self.autoencoder,
             standardisation=self.index.standardisation,
+            overlap=self.index.overlap,
         )
 
     def request(self, seeds: Iterable[int], label: str | None = None) -> Request:
@@ -318,7 +322,7 @@ def _check_joinable(model: VideoModel, other: VideoModel) -> None:
         raise ValueError("these models cannot be joined: their autoencoders differ")
     if model.denoiser is None and model.between is None:
         return
-    for name in ("standardisation", "diffusion", "classes"):
+    for name in ("standardisation", "diffusion", "classes", "overlap"):
         if getattr(model.index, name) != getattr(other.index, name):
             raise ValueError(
                 f"these models cannot be joined: they differ in {name}; train both on one latent "

@@ -239,6 +239,7 @@ class DiffusionRun(Config):
             "sampling": self.sampling,
             "classes": cache.classes,
             "averaged": self.training.average is not None,
+            "overlap": self.cache.overlap,
         }
         return replace(base, index=index.model_copy(update=changes))
 

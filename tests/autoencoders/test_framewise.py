@@ -66,6 +66,11 @@ def test_a_restored_stream_goes_on_bit_for_bit(model):
     assert decoder.flush() is None
 
 
+def test_clips_of_frames_follow_each_other(model):
+    with pytest.raises(ValueError, match="overlap=1 must be 0 for latents with a time axis"):
+        model.stream_decoder(clip_overlap=1)
+
+
 @torch.no_grad()
 def test_any_size_that_the_factor_divides_goes(model):
     z = model.encode(torch.rand(1, 3, 5, 6, 10)).mean

@@ -11,6 +11,7 @@ from longtake.autoencoders import (
     VolumeAutoencoderConfig,
     WindowDecoder,
 )
+from longtake.autoencoders.streaming import crossfade
 from longtake.latents import LatentSpec
 
 WINDOW, FACTOR = 3, 2
@@ -116,7 +117,8 @@ class Painter(VideoAutoencoder):
         self.seen.append(z)
         return torch.full((1, 3, z.shape[2] * 4, 2, 2), float(len(self.seen) - 1))
 
-    def stream_decoder(self) -> WindowDecoder:
+    def stream_decoder(self, *, clip_overlap: int = 0) -> WindowDecoder:
+        assert clip_overlap == 0
         return WindowDecoder(self)
 
 
@@ -142,6 +144,22 @@ def test_every_window_has_the_trained_length():
     seen = [z[0, 0, :, 0, 0].tolist() for z in painter.seen]
     assert seen == [[0, 1, 2, 3], [3, 4, 5, 6], [5, 6, 7, 8]]
     assert values == [0.0] * 14 + [1.0] * 12 + [2.0] * 10
+
+
+@pytest.mark.parametrize("mode", ["blend", "cut"])
+def test_fading_between_equal_frames_changes_nothing(mode):
+    frames = torch.randn(1, 3, 5, 2, 2)
+    assert torch.equal(crossfade(frames, frames, mode), frames)
+
+
+def test_a_fade_goes_evenly_from_the_old_to_the_new():
+    old, new = torch.zeros(1, 3, 4, 2, 2), torch.ones(1, 3, 4, 2, 2)
+    assert crossfade(old, new)[0, 0, :, 0, 0].tolist() == [0.125, 0.375, 0.625, 0.875]
+
+
+def test_clips_of_volumes_follow_each_other(model):
+    with pytest.raises(ValueError, match="overlap=1 must be 0 for latents with a time axis"):
+        model.stream_decoder(clip_overlap=1)
 
 
 @pytest.mark.parametrize("overlap", [-1, 3])

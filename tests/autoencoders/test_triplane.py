@@ -1,8 +1,15 @@
+from collections.abc import Iterable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from longtake.autoencoders.triplane import TriplaneAutoencoder, TriplaneAutoencoderConfig
+from longtake.autoencoders.streaming import crossfade
+from longtake.autoencoders.triplane import (
+    ClipDecoder,
+    TriplaneAutoencoder,
+    TriplaneAutoencoderConfig,
+)
 from longtake.config import ConfigError, parse, to_dict
 from longtake.nn.space_time import RotaryTransformer, SequenceAttention
 
@@ -163,6 +170,68 @@ def test_a_restored_stream_goes_on_bit_for_bit(model):
     other.restore(decoder.state())
     assert torch.equal(other.push(second), decoder.push(second))
     assert decoder.flush() is None
+
+
+def whole(decoder: ClipDecoder, latents: Iterable[Tensor]) -> Tensor:
+    pieces = [*(decoder.push(z) for z in latents), decoder.flush()]
+    return torch.cat([piece for piece in pieces if piece is not None], 2)
+
+
+@pytest.mark.parametrize("overlap", [0, 1, 2])
+@torch.no_grad()
+def test_clips_that_overlap_give_each_frame_once_however_they_are_pushed(model, overlap):
+    clips = torch.rand(4, 1, *model.spec.shape) * 2 - 1
+    video = whole(model.stream_decoder(clip_overlap=overlap), clips)
+    assert video.shape[2] == 4 * (3 - overlap) + overlap
+    for pushed in ([torch.cat([*clips], 2)], [torch.cat([*clips[:3]], 2), clips[3]]):
+        assert torch.equal(whole(model.stream_decoder(clip_overlap=overlap), pushed), video)
+
+
+@torch.no_grad()
+def test_a_frame_of_one_clip_alone_is_decoded_as_without_overlap(model):
+    clips = torch.rand(3, 1, *model.spec.shape) * 2 - 1
+    video = whole(model.stream_decoder(clip_overlap=1), clips)
+    first, second, third = (model.decode(z) for z in clips)
+    assert torch.equal(video[:, :, :2], first[:, :, :2])
+    assert torch.equal(video[:, :, 3:4], second[:, :, 1:2])
+    assert torch.equal(video[:, :, 5:], third[:, :, 1:])
+    assert torch.equal(video[:, :, 2:3], crossfade(first[:, :, 2:], second[:, :, :1]))
+    assert torch.equal(video[:, :, 4:5], crossfade(second[:, :, 2:], third[:, :, :1]))
+
+
+@pytest.mark.parametrize("stop", range(6))
+@torch.no_grad()
+def test_a_restored_stream_of_overlapping_clips_goes_on_bit_for_bit(model, stop):
+    clips = torch.rand(6, 1, *model.spec.shape) * 2 - 1
+    decoder, other = (model.stream_decoder(clip_overlap=2) for _ in range(2))
+    for z in clips[:stop]:
+        decoder.push(z)
+    other.push(clips[0])
+    other.restore(decoder.state())
+    rest = whole(decoder, clips[stop:])
+    assert torch.equal(whole(other, clips[stop:]), rest)
+    assert rest.shape[2] == 6 - stop + 2
+
+
+@torch.no_grad()
+def test_what_is_held_back_of_overlapping_clips_does_not_grow(model):
+    decoder = model.stream_decoder(clip_overlap=2)
+    assert decoder.state() == {}
+    for z in torch.rand(3, 1, *model.spec.shape):
+        decoder.push(z)
+        held = decoder.state()["held"]
+        assert held.shape == (1, 3, 2, 8, 16)
+        assert held.untyped_storage().nbytes() == held.numel() * held.element_size()
+    held = decoder.state()["held"]
+    assert torch.equal(decoder.flush(), held)
+    assert decoder.state() == {}
+    assert decoder.flush() is None
+
+
+@pytest.mark.parametrize("overlap", [-1, 3])
+def test_an_overlap_that_is_no_part_of_a_clip_is_refused(model, overlap):
+    with pytest.raises(ValueError, match=f"overlap={overlap} must be from 0 to 2, under the clip"):
+        model.stream_decoder(clip_overlap=overlap)
 
 
 def test_the_config_is_kept_and_survives_yaml(model):

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from longtake.autoencoders.base import VideoAutoencoder
+from longtake.autoencoders.triplane import TriplaneAutoencoder, TriplaneAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoder, VolumeAutoencoderConfig
-from longtake.checkpoint import CheckpointError, read_tensors, write_tensors
+from longtake.checkpoint import CheckpointError, read_tensors, weights_hash, write_tensors
+from longtake.config import digest
 from longtake.data import latents
 from longtake.data.clips import ClipPlan
 from longtake.data.latents import CachePlan, LatentCache, build_cache, cache_key
@@ -39,7 +42,16 @@ def autoencoder() -> VolumeAutoencoder:
     return config.build().eval()
 
 
-def build(folder: Path, autoencoder: VolumeAutoencoder, **settings) -> LatentCache:
+@pytest.fixture(scope="module")
+def planes() -> TriplaneAutoencoder:
+    torch.manual_seed(0)
+    config = TriplaneAutoencoderConfig(
+        clip=(4, 8, 8), patch=4, width=8, depth=1, heads=2, head_channels=4, embed_dim=2
+    )
+    return config.build().eval()
+
+
+def build(folder: Path, autoencoder: VideoAutoencoder, **settings) -> LatentCache:
     source, plan = settings.pop("source", SKY), settings.pop("plan", PLAN)
     return build_cache(folder, source, autoencoder, plan, World(), **settings)
 
@@ -81,6 +93,22 @@ def test_what_is_cached_is_the_posterior_of_each_window(tmp_path: Path, autoenco
     torch.testing.assert_close(cached.posterior.mean, mean, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(cached.posterior.log_variance, log_variance, atol=1e-5, rtol=1e-5)
     assert (cached.label, cached.caption) == (clip.label, clip.caption)
+
+
+@pytest.mark.parametrize("overlap", [0, 1, 2])
+def test_windows_that_overlap_begin_that_many_frames_before_the_last_ones_end(
+    tmp_path: Path, planes, overlap: int
+):
+    hop = 4 - overlap
+    source = SKY.model_copy(update={"plan": ClipPlan(frames=4 + 2 * hop, height=8, width=8)})
+    cache = build(tmp_path, planes, source=source, plan=CachePlan(overlap=overlap, batch=2))
+    video = to_model(source.clip(3, generator(0, "cache", 0, 3)).frames)[None]
+    windows = cache[3].posterior.mean.split(planes.spec.shape[-1], 2)
+    assert len(windows) == 3
+    for number, window in enumerate(windows):
+        with torch.no_grad():
+            alone = planes.encode(video[:, :, number * hop : number * hop + 4]).mean
+        torch.testing.assert_close(window, alone, atol=1e-6, rtol=1e-5)
 
 
 def test_standardised_samples_have_mean_zero_and_deviation_one(tmp_path: Path, autoencoder):
@@ -152,9 +180,22 @@ def test_the_key_depends_on_autoencoder_source_and_draws_alone(autoencoder):
         cache_key(SKY.model_copy(update={"seed": 1}), autoencoder, PLAN),
         cache_key(SKY, autoencoder, CachePlan(copies=1)),
         cache_key(SKY, autoencoder, CachePlan(copies=2, seed=1)),
+        cache_key(SKY, autoencoder, CachePlan(copies=2, overlap=1)),
+        cache_key(SKY, autoencoder, CachePlan(copies=2, overlap=2)),
     ]
     assert len(set(keys)) == len(keys)
     assert cache_key(SKY, autoencoder, CachePlan(copies=2, batch=1)) == keys[0]
+
+
+def test_the_key_of_a_cache_without_overlap_is_that_of_before_there_was_one(autoencoder):
+    before = {
+        "format": 1,
+        "autoencoder": weights_hash(autoencoder),
+        "source": SKY.identity(),
+        "copies": 2,
+        "seed": 0,
+    }
+    assert cache_key(SKY, autoencoder, PLAN) == digest(before)
 
 
 def test_a_stale_cache_is_refused_by_name(tmp_path: Path, autoencoder):
@@ -189,8 +230,28 @@ def test_a_broken_index_is_refused_by_name(tmp_path: Path, autoencoder, index: s
 
 def test_clips_that_are_no_whole_windows_are_refused(tmp_path: Path, autoencoder):
     odd = SKY.model_copy(update={"plan": ClipPlan(frames=6, height=8, width=8)})
-    with pytest.raises(ValueError, match="have 6 frames, must be a multiple of"):
+    with pytest.raises(ValueError, match=r"have 6 frames, .* valid lengths are 4 and 8 "):
         build(tmp_path, autoencoder, source=odd)
+
+
+@pytest.mark.parametrize(
+    ("frames", "near"), [(3, "4 and 7"), (6, "4 and 7"), (8, "7 and 10"), (12, "10 and 13")]
+)
+def test_clips_that_overlapping_windows_do_not_fill_are_refused(
+    tmp_path: Path, planes, frames: int, near: str
+):
+    odd = SKY.model_copy(update={"plan": ClipPlan(frames=frames, height=8, width=8)})
+    told = f"have {frames} frames, must be .* clips of 4 that share 1; the nearest valid lengths"
+    with pytest.raises(ValueError, match=f"{told} are {near} "):
+        build(tmp_path, planes, source=odd, plan=CachePlan(overlap=1))
+
+
+def test_an_overlap_that_latents_cannot_have_is_refused(tmp_path: Path, autoencoder, planes):
+    with pytest.raises(ValueError, match="overlap=1 must be 0 for latents with a time axis"):
+        build(tmp_path, autoencoder, plan=CachePlan(overlap=1))
+    with pytest.raises(ValueError, match="overlap=4 must be from 0 to 3, under the clip's 4"):
+        build(tmp_path, planes, plan=CachePlan(overlap=4))
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_processes_build_the_cache_that_one_builds(tmp_path: Path, autoencoder):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from longtake import generate
+from longtake.autoencoders.streaming import crossfade
 from longtake.generate import Job, LongVideo, unfinished, write_videos
 from longtake.model import VideoModel
 from longtake.video import read_clip, stream_video
@@ -21,7 +22,7 @@ def _short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generate, "SEGMENT_FRAMES", SEGMENT)
 
 
-@pytest.fixture(params=["tiny_model", "tiny_triplane_model"])
+@pytest.fixture(params=["tiny_model", "tiny_triplane_model", "tiny_overlapping_model"])
 def model(request: pytest.FixtureRequest) -> VideoModel:
     return request.getfixturevalue(request.param)
 
@@ -223,6 +224,36 @@ def test_the_state_of_a_long_video_does_not_grow(video: LongVideo, job):
         sum(tensor.numel() for tensor in part.state.values()) for part in video(job().request, 120)
     ]
     assert max(sizes[:-1]) == sizes[1]
+
+
+def test_clips_that_overlap_give_their_frames_once(tiny_overlapping_model: VideoModel):
+    clip, overlap = 8, tiny_overlapping_model.index.overlap
+    video, request = tiny_overlapping_model.long_video(), tiny_overlapping_model.request([3])
+    for clips in (1, 2, 4):
+        frames = clips * (clip - overlap) + overlap
+        for wanted in (frames, frames - (clip - overlap) + 1):
+            parts = [part.frames.shape[1] for part in video(request, wanted)]
+            assert len(parts) == clips
+            assert sum(parts) == frames
+
+
+def test_clips_that_overlap_are_the_same_ones_faded(
+    tiny_triplane_model: VideoModel, tiny_overlapping_model: VideoModel
+):
+    request = tiny_triplane_model.request([3])
+    apart, joined = (
+        torch.cat([pixels for pixels, _ in model.long_video().decoded(request, 13)], 2)
+        for model in (tiny_triplane_model, tiny_overlapping_model)
+    )
+    assert torch.equal(joined[:, :, :5], apart[:, :, :5])
+    assert torch.equal(joined[:, :, 8:], apart[:, :, 8 + 3 :])
+    assert torch.equal(joined[:, :, 5:8], crossfade(apart[:, :, 5:8], apart[:, :, 8:11]))
+
+
+def test_volumes_are_not_made_to_overlap(tiny_model: VideoModel):
+    video = replace(tiny_model.long_video(), overlap=2)
+    with pytest.raises(ValueError, match="overlap=2 must be 0 for latents with a time axis"):
+        next(video(tiny_model.request([3]), 8))
 
 
 def test_a_video_needs_a_denoiser(tiny_autoencoder_folder: Path):

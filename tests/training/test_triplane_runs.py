@@ -1,10 +1,13 @@
 """PVDM from clips to a long video, by the same runs, loop, cache and commands as LVDM."""
 
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -125,6 +128,38 @@ def test_commands_serve_planes_as_volumes(whole_run: Path, tmp_path: Path) -> No
     again = ["reconstruct", str(whole_run), str(out), "-o", str(tmp_path / "again")]
     subprocess.run([*command, *again], check=True, capture_output=True)
     assert probe(tmp_path / "again" / "long.mp4").frames == 18
+
+
+def test_a_denoiser_of_overlapping_clips_makes_videos_of_them(
+    autoencoder: Path, tmp_path: Path
+) -> None:
+    train(triplane_run(autoencoder, overlap=1), tmp_path / "run")
+    cache = LatentCache(tmp_path / "run" / "latents")
+    model = VideoModel.from_pretrained(tmp_path / "run")
+    assert cache.shape[-1] == 2 * model.autoencoder.spec.shape[-1]
+    assert model.index.overlap == 1
+    parts = [*model.long_video()(model.request([1]), 9)]
+    assert [part.frames.shape[1] for part in parts] == [3, 3, 4]
+    again = [*model.long_video()(model.request([1]), 9, parts[0].state)]
+    for part, same in zip(parts[1:], again, strict=True):
+        assert np.array_equal(part.frames, same.frames)
+
+
+def test_models_of_other_overlaps_are_not_joined(whole_run: Path) -> None:
+    model = VideoModel.from_pretrained(whole_run)
+    other = replace(model, index=model.index.model_copy(update={"overlap": 1}))
+    with pytest.raises(ValueError, match="cannot be joined: they differ in overlap"):
+        model.joined(other)
+
+
+def test_a_model_from_before_clips_could_overlap_is_one_without(
+    whole_run: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(whole_run / "model", tmp_path / "old")
+    index = json.loads((folder / "model_index.json").read_text())
+    assert index.pop("overlap") == 0
+    write_text(folder / "model_index.json", json.dumps(index))
+    assert VideoModel.from_pretrained(folder).index.overlap == 0
 
 
 def test_two_processes_train_as_one(whole_run: Path, autoencoder: Path, tmp_path: Path) -> None:

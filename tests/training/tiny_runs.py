@@ -97,7 +97,7 @@ def triplane_autoencoder_run(clip: tuple[int, int, int] = (4, 16, 16), **trainin
 
 
 def triplane_run(
-    model: Path, clip: tuple[int, int, int] = (4, 16, 16), **training: Any
+    model: Path, clip: tuple[int, int, int] = (4, 16, 16), overlap: int = 0, **training: Any
 ) -> DiffusionRun:
     """The cached videos are two clips long, so that one can go on from the other."""
     frames, height, width = clip
@@ -106,7 +106,11 @@ def triplane_run(
         DiffusionRun,
         {
             "model": str(model),
-            "data": {**SKY, "plan": {"frames": 2 * frames, "height": height, "width": width}},
+            "data": {
+                **SKY,
+                "plan": {"frames": 2 * frames - overlap, "height": height, "width": width},
+            },
+            "cache": {"overlap": overlap},
             "clip": {"previous": 0.5},
             "standardise": False,
             "denoiser": TriplaneUNetConfig(

@@ -80,8 +80,16 @@ class VideoAutoencoder(nn.Module, ABC):
         """Clip of a latent, in [-1, 1] up to overshoot."""
 
     @abstractmethod
-    def stream_decoder(self) -> StreamDecoder:
-        """A fresh decoder for a long video."""
+    def stream_decoder(self, *, clip_overlap: int = 0) -> StreamDecoder:
+        """A fresh decoder for a long video.
+
+        Args:
+            clip_overlap: frames that each clip pushed shares with the clip before, so that the
+                video fades from one to the other; only for latents without a time axis.
+
+        Raises:
+            ValueError: clips cannot share so many frames.
+        """
 
     @torch.no_grad()
     def stream_decode(self, latents: Iterable[Tensor]) -> Iterator[Float[Tensor, "b 3 t h w"]]:

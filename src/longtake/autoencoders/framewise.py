@@ -137,8 +137,13 @@ class FramewiseAutoencoder(VideoAutoencoder):
         found = [self.coder.decode(part, return_dict=False)[0] for part in self._parts(z)]
         return _clips(found, z.shape[2])
 
-    def stream_decoder(self) -> "FrameDecoder":
-        """A fresh decoder for a long video, frame after frame."""
+    def stream_decoder(self, *, clip_overlap: int = 0) -> "FrameDecoder":
+        """A fresh decoder for a long video, frame after frame.
+
+        Raises:
+            ValueError: there is an overlap, which these latents do not need.
+        """
+        self.spec.check_overlap(clip_overlap)
         return FrameDecoder(self)
 
     def _parts(self, clips: Float[Tensor, "b c t h w"]) -> tuple[Float[Tensor, "n c h w"], ...]:

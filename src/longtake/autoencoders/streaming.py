@@ -110,16 +110,25 @@ class WindowDecoder(StreamDecoder):
         shared = 0 if self._held is None else self._held.shape[2]
         frames = frames[:, :, -(self._fresh * self._factor + shared) :]
         if self._held is not None:
-            joined = self._join(self._held, frames[:, :, :shared])
+            joined = crossfade(self._held, frames[:, :, :shared], self._mode)
             frames = torch.cat([joined, frames[:, :, shared:]], 2)
         self._fresh = 0
         final = max(frames.shape[2] - self._overlap * self._factor, 0)
         self._held = frames[:, :, final:].contiguous() if self._overlap else None
         return frames[:, :, :final]
 
-    def _join(self, old: Tensor, new: Tensor) -> Tensor:
-        """Frames that two windows have both decoded."""
-        count = old.shape[2]
-        position = (torch.arange(count, device=old.device) + 0.5) / count
-        share = position if self._mode == "blend" else (position > 0.5)
-        return torch.lerp(old, new, share.to(old.dtype)[:, None, None])
+
+def crossfade(
+    old: Float[Tensor, "b 3 t h w"], new: Float[Tensor, "b 3 t h w"], mode: str = "blend"
+) -> Float[Tensor, "b 3 t h w"]:
+    """Frames that were decoded twice, from the first decoding to the second.
+
+    Args:
+        old: as the earlier window or clip has them.
+        new: as the later one has them.
+        mode: "blend" fades evenly; "cut" changes over in the middle.
+    """
+    count = old.shape[2]
+    position = (torch.arange(count, device=old.device) + 0.5) / count
+    share = position if mode == "blend" else (position > 0.5)
+    return torch.lerp(old, new, share.to(old.dtype)[:, None, None])

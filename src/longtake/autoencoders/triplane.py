@@ -10,6 +10,7 @@ from pydantic import model_validator
 from torch import Tensor, nn
 
 from longtake.autoencoders.base import Posterior, StreamDecoder, VideoAutoencoder
+from longtake.autoencoders.streaming import crossfade
 from longtake.autoencoders.triplane_decoder import TriplaneDecoder
 from longtake.autoencoders.triplane_encoder import TriplaneEncoder
 from longtake.config import Config
@@ -139,36 +140,68 @@ class TriplaneAutoencoder(VideoAutoencoder):
             )
         return self.decoder(*self.config.planes.split(z))
 
-    def stream_decoder(self) -> "ClipDecoder":
-        """A fresh decoder for a long video, clip after clip."""
-        return ClipDecoder(self)
+    def stream_decoder(self, *, clip_overlap: int = 0) -> "ClipDecoder":
+        """A fresh decoder for a long video, clip after clip.
+
+        Args:
+            clip_overlap: frames that each clip shares with the clip before.
+
+        Raises:
+            ValueError: they are no fewer than a clip's.
+        """
+        return ClipDecoder(self, clip_overlap)
 
 
 class ClipDecoder(StreamDecoder):
-    """Decodes each clip by itself, so that nothing is held back (PVDM).
+    """Decodes each clip by itself (PVDM), and fades from clip to clip where they overlap.
+
+    Paper and official code have no overlap. But each clip is decoded with an error of its own, and
+    where the error changes at once the video jumps; so clips can share frames, which are faded.
 
     Args:
         autoencoder: one whose latent has no time axis.
+        overlap: frames that each clip shares with the clip before; 0 holds nothing back.
+
+    Raises:
+        ValueError: the overlap is no shorter than a clip, or the latent has a time axis.
     """
 
-    def __init__(self, autoencoder: VideoAutoencoder) -> None:
+    def __init__(self, autoencoder: VideoAutoencoder, overlap: int = 0) -> None:
+        autoencoder.spec.check_overlap(overlap)
         self._autoencoder = autoencoder
         self._cells = autoencoder.spec.shape[-1]
+        self._overlap = overlap
+        self._held: Tensor | None = None  # the last clip's frames that the next one shares
 
     @torch.no_grad()
     def push(self, z: Float[Tensor, "b c n"]) -> Float[Tensor, "b 3 t h w"]:
-        """Take the latent of a clip, or of some laid end to end; return all their frames."""
-        return torch.cat([self._autoencoder.decode(part) for part in z.split(self._cells, 2)], 2)
+        """Take the latent of a clip, or of some laid end to end; return the frames now final."""
+        return torch.cat([self._decode(part) for part in z.split(self._cells, 2)], 2)
 
-    def flush(self) -> None:
-        """Nothing, as nothing is held back."""
+    def flush(self) -> Float[Tensor, "b 3 t h w"] | None:
+        """The last clip's frames that were held back; what is pushed next begins another stream."""
+        held, self._held = self._held, None
+        return held
 
     def state(self) -> dict[str, Tensor]:
-        """Nothing, as clips do not depend on each other."""
-        return {}
+        """The frames held back; nothing where clips do not overlap, or before the first."""
+        return {} if self._held is None else {"held": self._held}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on: whatever has passed, the next clip is decoded by itself."""
+        """Go on from where ``state`` was taken, by a decoder of the same settings."""
+        device = next(self._autoencoder.parameters()).device
+        self._held = state["held"].to(device) if "held" in state else None
+
+    def _decode(self, z: Tensor) -> Tensor:
+        """Decode a clip; hold back what the next one shares with it."""
+        frames = self._autoencoder.decode(z)
+        if not self._overlap:
+            return frames
+        if self._held is not None:
+            joined = crossfade(self._held, frames[:, :, : self._overlap])
+            frames = torch.cat([joined, frames[:, :, self._overlap :]], 2)
+        self._held = frames[:, :, -self._overlap :].contiguous()
+        return frames[:, :, : -self._overlap]
 
 
 def _size(axes: tuple[int, ...]) -> str:

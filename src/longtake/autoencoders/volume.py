@@ -127,15 +127,20 @@ class VolumeAutoencoder(VideoAutoencoder):
         """Clip of a latent, in [-1, 1] up to overshoot."""
         return self.decoder(self.from_latent(z))
 
-    def stream_decoder(self, overlap: int = 1, mode: str = "blend") -> WindowDecoder:
+    def stream_decoder(
+        self, overlap: int = 1, mode: str = "blend", *, clip_overlap: int = 0
+    ) -> WindowDecoder:
         """A fresh decoder for a long video, in windows of the trained length.
 
         Args:
             overlap: latent frames that neighbouring windows share.
             mode: "blend" fades from one window to the next across the overlap; "cut" changes over
                 in its middle.
+            clip_overlap: 0; clips that are pushed follow each other.
 
         Raises:
-            ValueError: the overlap is not shorter than a window, or there is no such mode.
+            ValueError: the overlap is not shorter than a window, there is no such mode, or clips
+                shall overlap too.
         """
+        self.spec.check_overlap(clip_overlap)
         return WindowDecoder(self, overlap=overlap, mode=mode)

@@ -45,11 +45,15 @@ class CachePlan(Config):
         copies: clips drawn from each video, each with its own start, crop and flip.
         batch: autoencoder clips encoded at once.
         seed: of the draws.
+        overlap: frames that each autoencoder clip shares with the one before, for latents without
+            a time axis, so that a long video fades from clip to clip. Neither PVDM's paper nor its
+            code has one, and their clips join with a jump, as each has a decoding error of its own.
     """
 
     copies: Annotated[int, Ge(1)] = 1
     batch: Annotated[int, Ge(1)] = 8
     seed: int = 0
+    overlap: Annotated[int, Ge(0)] = 0
 
 
 class CachedShard(Config):
@@ -98,6 +102,7 @@ def cache_key(source: ClipSource, autoencoder: VideoAutoencoder, plan: CachePlan
             "source": source.identity(),
             "copies": plan.copies,
             "seed": plan.seed,
+            **({"overlap": plan.overlap} if plan.overlap else {}),  # older caches stay valid
         }
     )
 
@@ -112,16 +117,21 @@ def build_cache(
 ) -> "LatentCache":
     """Encode a source, or finish an interrupted encoding, and open the cache.
 
-    Long clips are encoded window by window of the autoencoder's trained length.
+    Long clips are encoded window by window of the autoencoder's trained length, neighbouring
+    windows sharing the plan's overlap.
 
     Args:
         folder: of this cache; made where absent. Whole shards of an interrupted build are kept.
-        source: clips whose length is a multiple of the autoencoder's.
+        source: clips as long as some of the autoencoder's are, laid end to end with the overlap.
         autoencoder: on the device where it computes.
         plan: what to encode.
         world: shards are dealt over its processes.
         report: called with clips done and clips in all.
+
+    Raises:
+        ValueError: these latents cannot have that overlap, or clips have another length.
     """
+    autoencoder.spec.check_overlap(plan.overlap)
     key = cache_key(source, autoencoder, plan)
     total = len(source) * plan.copies
     if (folder / INDEX).exists():
@@ -223,12 +233,9 @@ def _encode(
     for item in items:
         copy, index = divmod(item, len(source))
         clip = source.clip(index, generator(plan.seed, "cache", copy, index))
-        if len(clip.frames) % window:
-            raise ValueError(
-                f"clips to cache have {len(clip.frames)} frames, must be a multiple of the "
-                f"autoencoder's {window}"
-            )
-        video = to_model(clip.frames).unflatten(1, (-1, window)).transpose(0, 1)
+        _check_length(len(clip.frames), window, plan.overlap)
+        video = to_model(clip.frames).unfold(1, window, window - plan.overlap)
+        video = video.permute(1, 0, 4, 2, 3)
         parts = [
             _posterior(autoencoder, part.to(weight.device, weight.dtype))
             for part in video.split(plan.batch)
@@ -243,6 +250,20 @@ def _encode(
             label=-1 if clip.label is None else clip.label,
             caption=clip.caption or "",
         )
+
+
+def _check_length(frames: int, window: int, overlap: int) -> None:
+    hop = window - overlap
+    rest = (frames - window) % hop
+    if frames >= window and not rest:
+        return
+    below = frames - rest
+    valid = f"{below} and {below + hop}" if below >= window else f"{window} and {window + hop}"
+    sharing = f" that share {overlap}" if overlap else ""
+    raise ValueError(
+        f"clips to cache have {frames} frames, must be a number of the autoencoder's clips of "
+        f"{window}{sharing}; the nearest valid lengths are {valid} (data.plan.frames)"
+    )
 
 
 @torch.no_grad()

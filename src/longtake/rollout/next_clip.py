@@ -7,7 +7,10 @@ from longtake.rollout.base import Chunk, Draws, Request, Rollout, State, clip_se
 
 
 class NextClip(Rollout):
-    """PVDM, long video: clip follows clip, and no frame is in two of them.
+    """PVDM, long video: clip follows clip.
+
+    In paper and official code no frame is in two of them. Where a denoiser was trained on clips
+    that overlap, so do those that are drawn here; to fade from one to the next is the decoder's.
 
     The first clip has none before it; a request whose condition has ``previous`` goes on from that.
     """

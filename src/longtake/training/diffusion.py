@@ -148,7 +148,7 @@ class _Clips:
     """One of several whole clips that are laid end to end, and the one before it or zeros (PVDM).
 
     Unlike the official code, which encodes windows that start at any frame anew at every step,
-    clips start at multiples of the clip's length after the cached video's start.
+    clips start where the cache's clips do: a clip's length apart, less the cache's overlap.
     """
 
     def __init__(
@@ -165,7 +165,8 @@ class _Clips:
             raise ValueError(
                 f"a cached video has {cache.shape[-1] // self._cells} clip, but "
                 f"clip.previous={plan.previous} needs a second one after it; "
-                f"cache videos of {2 * spec.clip[0]} frames or more (data.plan.frames)"
+                f"cache videos of {2 * spec.clip[0]} frames, less cache.overlap, or more "
+                "(data.plan.frames)"
             )
 
     def __call__(self, z: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor | None]:
