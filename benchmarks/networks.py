@@ -21,6 +21,7 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,6 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from longtake.denoisers import TriplaneUNetConfig, VolumeUNetConfig
 from longtake.diffusion.process import Denoiser
+from longtake.training.adamw import AdamW
 
 FULL_WIDTH = 256
 
@@ -156,9 +158,10 @@ def forward(apply: Callable[[], Tensor]) -> Callable[[], None]:
 
 
 def training_step(network: nn.Module, apply: Callable[[], Tensor]) -> Callable[[], None]:
-    """Forward, backward, AdamW; the plain network's is torch's default, ours is fused as in fit."""
-    fused = True if isinstance(network, Denoiser) else None
-    optimizer = torch.optim.AdamW(network.parameters(), 1e-6, fused=fused)
+    """Forward, backward, AdamW; the plain network's is torch's default, ours is that of fit."""
+    ours = isinstance(network, Denoiser)
+    made = partial(AdamW, fused=True) if ours else torch.optim.AdamW
+    optimizer = made(network.parameters(), 1e-6)
 
     def run() -> None:
         optimizer.zero_grad(set_to_none=True)

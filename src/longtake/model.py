@@ -113,7 +113,7 @@ class ModelIndex(Config):
         averaged: whether the denoisers' weights are the average over training (EMA).
         overlap: frames by which a clip begins before the end of the one that it goes on from, as
             its denoiser was trained.
-        made_by: what made it: the run's preset or the converted checkpoint.
+        made_by: the checkpoint it was converted from; empty where a run made it.
         weights: SHA-256 of each component's weight file.
     """
 

@@ -90,6 +90,9 @@ def test_a_model_is_sampled_and_its_videos_kept_where_asked(
         (("sky:test",), "alone is measured against nothing"),
         (("a", "b", "c"), "got 3 names"),
         (("--compare", "a.json"), "--compare needs at least two result files, got 1"),
+        (("a", "--window", "20"), "--window: not read without --drift"),
+        (("a", "--drift", "--json", "b", "--n", "5"), "--json and --n: not read beside --drift"),
+        (("--protocols", "--seed", "1"), "--seed: not read beside --protocols"),
     ],
 )
 def test_mistakes_are_one_sentence(longtake, arguments: tuple[str, ...], fault: str):

@@ -11,8 +11,17 @@ from longtake.cli import arguments
 
 CHANGE = re.compile(r"^([a-z_]+)(\.[a-z_]+)*=")
 
+REPORT = frozenset({"out", "window", "chunk"})
+READ = {
+    "protocols": frozenset[str](),
+    "compare": frozenset({"sides"}),
+    "drift": REPORT | {"sides", "device", "overwrite"},
+}
+"""What is read beside a flag that asks for something else than a measurement."""
+
 
 def evaluate(  # noqa: PLR0913
+    context: typer.Context,
     sides: Annotated[
         list[str] | None,
         typer.Argument(
@@ -51,7 +60,7 @@ def evaluate(  # noqa: PLR0913
     batch: Annotated[int, typer.Option(min=1, help="clips at once")] = 8,
     weights: Annotated[Path | None, typer.Option(help="file of the feature network")] = None,
     cache: Annotated[Path | None, typer.Option(help="folder of kept features")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the result")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ... or auto")] = "auto",
 ) -> None:
     """Measure generated videos against real ones: FVD and KVD with interval and floor.
@@ -63,6 +72,7 @@ def evaluate(  # noqa: PLR0913
     With --drift, FAKE is a long video or a folder of them, and REAL a folder, a world or nothing.
     """
     names = sides or []
+    _check_read(context, protocols=protocols, compare=compare, drift=drift)
     if protocols:
         _list_protocols()
         return
@@ -70,6 +80,7 @@ def evaluate(  # noqa: PLR0913
         _compare([Path(name) for name in names])
         return
     if drift:
+        free(out / "drift.html", overwrite)
         _drift(_sides(names), out, window, chunk, device)
         return
     json = free(json, overwrite)
@@ -179,6 +190,18 @@ def _changes(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _sides(names: Sequence[str]) -> list[str]:
     return [name for name in names if not CHANGE.match(name)]
+
+
+def _check_read(context: typer.Context, **flags: bool) -> None:
+    """Refuse options that are not read beside a flag, or without ``--drift``."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+    chosen = [name for name, on in flags.items() if on]
+    unread = given - READ[chosen[0]] - {chosen[0]} if chosen else given & REPORT
+    if unread:
+        names = " and ".join(f"--{name}" for name in sorted(unread))
+        beside = f"beside --{chosen[0]}" if chosen else "without --drift"
+        raise ValueError(f"{names}: not read {beside}; leave away what does not belong together")
 
 
 def _list_protocols() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from longtake.distributed import World, whole
 from longtake.training import state
+from longtake.training.adamw import AdamW
 from longtake.training.average import EMA
 from longtake.training.log import Log
 from longtake.training.settings import OptimizerConfig, TrainingConfig
@@ -205,7 +206,7 @@ def _update(
 
 def _optimizer(phase: Phase) -> torch.optim.Optimizer:
     config: OptimizerConfig = phase.optimizer
-    return torch.optim.AdamW(
+    return AdamW(
         phase.module.parameters(),
         lr=config.lr,
         betas=config.betas,
