@@ -12,7 +12,7 @@ attention, as the official code does.
 
 LVDM and PVDM have a process each. Plain PVDM's scores are larger than what the allocator keeps, so
 the system hands out their memory anew at every call. After another network's training there may be
-enough left over, and the same call takes half the time.
+enough left over, and the same call takes far less time.
 """
 
 import argparse
