@@ -1,7 +1,8 @@
 """The command that judges: real videos against generated ones, under a protocol."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -21,7 +22,6 @@ READ = {
 
 
 def evaluate(  # noqa: PLR0913
-    context: typer.Context,
     sides: Annotated[
         list[str] | None,
         typer.Argument(
@@ -71,8 +71,8 @@ def evaluate(  # noqa: PLR0913
 
     With --drift, FAKE is a long video or a folder of them, and REAL a folder, a world or nothing.
     """
+    _check_read(dict(locals()))
     names = sides or []
-    _check_read(context, protocols=protocols, compare=compare, drift=drift)
     if protocols:
         _list_protocols()
         return
@@ -192,15 +192,15 @@ def _sides(names: Sequence[str]) -> list[str]:
     return [name for name in names if not CHANGE.match(name)]
 
 
-def _check_read(context: typer.Context, **flags: bool) -> None:
+def _check_read(values: Mapping[str, object]) -> None:
     """Refuse options that are not read beside a flag, or without ``--drift``."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    given = {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
-    chosen = [name for name, on in flags.items() if on]
-    unread = given - READ[chosen[0]] - {chosen[0]} if chosen else given & REPORT
+    declared = signature(evaluate).parameters
+    given = {name for name, value in values.items() if value != declared[name].default}
+    flag = next((name for name in READ if name in given), None)
+    unread = given - READ[flag] - {flag} if flag else given & REPORT
     if unread:
         names = " and ".join(f"--{name}" for name in sorted(unread))
-        beside = f"beside --{chosen[0]}" if chosen else "without --drift"
+        beside = f"beside --{flag}" if flag else "without --drift"
         raise ValueError(f"{names}: not read {beside}; leave away what does not belong together")
 
 
