@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from longtake.autoencoders.streaming import crossfade
 from longtake.config import to_dict
 from longtake.data.clips import ClipPlan
 from longtake.data.worlds import SkyWorld
 from longtake.data.worlds.sky_measures import light, ridge, wind
 from longtake.model import VideoModel
-from longtake.video import to_model, to_pixels
+from longtake.reconstruct import reconstruct_frames
+from longtake.video import to_model
 
 WINDOW = 32
 
@@ -50,7 +50,9 @@ def main() -> None:
     seconds = time.perf_counter() - began
     classes = [world.label(index) for index in range(len(world))]
     real = [world.video(classes.index(label), 0, chosen.frames).frames for label in labels]
-    through = [again(model, video) for video in real]
+    through = [
+        reconstruct_frames(model.autoencoder, video, overlap=model.index.overlap) for video in real
+    ]
     result = {
         "model": chosen.model,
         "weights": model.index.weights,
@@ -85,22 +87,6 @@ def psnr(model: VideoModel, world: SkyWorld) -> float:
         clip = to_model(world.video(index, 0, model.autoencoder.spec.clip[0]).frames)[None]
         errors.append(-10 * ((decoded(model, clip) - clip) / 2).square().mean().log10().item())
     return statistics.mean(errors)
-
-
-def again(model: VideoModel, video: np.ndarray) -> np.ndarray:
-    """A video through the autoencoder, clip by clip; what does not fill a clip is left out.
-
-    Clips overlap as the model's own do.
-    """
-    frames, overlap = model.autoencoder.spec.clip[0], model.index.overlap
-    starts = range(0, len(video) - frames + 1, frames - overlap)
-    clips = [decoded(model, to_model(video[start : start + frames])[None]) for start in starts]
-    whole = clips[0]
-    for clip in clips[1:]:
-        final = whole.shape[2] - overlap
-        faded = crossfade(whole[:, :, final:], clip[:, :, :overlap])
-        whole = torch.cat([whole[:, :, :final], faded, clip[:, :, overlap:]], 2)
-    return to_pixels(whole[0])
 
 
 def decoded(model: VideoModel, clip: Tensor) -> Tensor:

@@ -86,12 +86,20 @@ def reconstruct_file(
 
 
 def reconstruct_frames(
-    autoencoder: VideoAutoencoder, frames: UInt8[np.ndarray, "t h w 3"]
+    autoencoder: VideoAutoencoder, frames: UInt8[np.ndarray, "t h w 3"], *, overlap: int = 0
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    """Encode and decode a clip of any length."""
+    """Encode and decode a clip of any length.
+
+    Args:
+        autoencoder: on the device where it computes.
+        frames: of the clip's size.
+        overlap: frames that each window shares with the one before, as ``ModelIndex.overlap`` says
+            of a model's clips; only for latents without a time axis.
+    """
     window = autoencoder.spec.clip[0]
-    windows = (frames[start : start + window] for start in range(0, len(frames), window))
-    return np.concatenate(list(_again(autoencoder, windows)))[: len(frames)]
+    starts = range(0, max(len(frames) - overlap, 1), window - overlap)
+    windows = (frames[start : start + window] for start in starts)
+    return np.concatenate(list(_again(autoencoder, windows, overlap)))[: len(frames)]
 
 
 def _reconstructed(
@@ -105,7 +113,9 @@ def _reconstructed(
 
 @torch.inference_mode()
 def _again(
-    autoencoder: VideoAutoencoder, windows: Iterable[UInt8[np.ndarray, "_ _ _ 3"]]
+    autoencoder: VideoAutoencoder,
+    windows: Iterable[UInt8[np.ndarray, "_ _ _ 3"]],
+    overlap: int = 0,
 ) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
     """Windows encoded and decoded; the last is filled up with its last frame."""
     weight = next(autoencoder.parameters())
@@ -117,7 +127,7 @@ def _again(
             video = to_model(filled)[None].to(weight.device, weight.dtype)
             yield autoencoder.encode(video).mean
 
-    for video in autoencoder.stream_decode(latents()):
+    for video in autoencoder.stream_decode(latents(), clip_overlap=overlap):
         yield to_pixels(video[0])
 
 

@@ -109,6 +109,17 @@ def test_what_cannot_be_measured_is_one_sentence(tmp_path, frames, options, mess
     assert not (tmp_path / "out").exists()
 
 
+def test_a_report_is_replaced_only_where_asked(tmp_path):
+    video = film(tmp_path / "long.mkv", clean(4)[:64])
+    page = report(video, tmp_path / "out", feature_windows=0, overwrite=False).page
+    page.write_text("kept")
+    with pytest.raises(ValueError, match=r"drift.html exists; .* or pass --overwrite"):
+        report(video, tmp_path / "out", feature_windows=0, overwrite=False)
+    assert page.read_text() == "kept"
+    report(video, tmp_path / "out", feature_windows=0, overwrite=True)
+    assert page.read_text() != "kept"
+
+
 def test_no_video_is_one_sentence(tmp_path):
     with pytest.raises(ValueError, match="no video"):
         report(tmp_path, tmp_path / "out")

@@ -92,9 +92,11 @@ class VideoAutoencoder(nn.Module, ABC):
         """
 
     @torch.no_grad()
-    def stream_decode(self, latents: Iterable[Tensor]) -> Iterator[Float[Tensor, "b 3 t h w"]]:
-        """Decode latents as they come, in the memory of a clip."""
-        decoder = self.stream_decoder()
+    def stream_decode(
+        self, latents: Iterable[Tensor], *, clip_overlap: int = 0
+    ) -> Iterator[Float[Tensor, "b 3 t h w"]]:
+        """Decode latents as they come, in the memory of a clip; see ``stream_decoder``."""
+        decoder = self.stream_decoder(clip_overlap=clip_overlap)
         for z in latents:
             frames = decoder.push(z)
             if frames is not None:

@@ -80,8 +80,7 @@ def evaluate(  # noqa: PLR0913
         _compare([Path(name) for name in names])
         return
     if drift:
-        free(out / "drift.html", overwrite)
-        _drift(_sides(names), out, window, chunk, device)
+        _drift(_sides(names), out, window, chunk, device, overwrite=overwrite)
         return
     json = free(json, overwrite)
 
@@ -211,7 +210,15 @@ def _list_protocols() -> None:
         print(f"{name:<18} {protocol.hash}  {ABOUT[name]}")
 
 
-def _drift(names: Sequence[str], out: Path, window: int, chunk: int | None, device: str) -> None:
+def _drift(
+    names: Sequence[str],
+    out: Path,
+    window: int,
+    chunk: int | None,
+    device: str,
+    *,
+    overwrite: bool,
+) -> None:
     from longtake.cli.progress import frames as progress
     from longtake.drift import report
     from longtake.drift.worlds import WorldName
@@ -229,6 +236,7 @@ def _drift(names: Sequence[str], out: Path, window: int, chunk: int | None, devi
             device=arguments.device(device),
             world=world,
             real=Path(real[0]) if real and world is None else None,
+            overwrite=overwrite,
             hear=hear,
         )
     for line in found.lines():

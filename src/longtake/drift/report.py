@@ -94,13 +94,14 @@ def report(  # noqa: PLR0913
     world: WorldName | None = None,
     real: Path | None = None,
     feature_windows: int = 16,
+    overwrite: bool = True,
     hear: Hear = lambda done, total: None,
 ) -> DriftReport:
     """Measure a long video, or all below a folder, and write ``drift.html``, ``.png``, ``.json``.
 
     Args:
         video: a file, a folder of pictures that are one, or a folder of files.
-        out: folder to write to; reports that stand there are replaced.
+        out: folder to write to.
         window: frames of a window; at least 9.
         device: where features are computed.
         chunk: frames from one joint of the rollout to the next; None looks for joints.
@@ -108,14 +109,19 @@ def report(  # noqa: PLR0913
         real: folder of real videos that windows are held against; the videos' own first windows
             where None.
         feature_windows: windows a video that I3D sees, at most; 0 leaves features out.
+        overwrite: replace a report that stands there.
         hear: hears frames done and frames in all, video by video.
 
     Raises:
-        ValueError: a video shorter than two windows, a folder without videos, or no matplotlib.
+        ValueError: a video shorter than two windows, a folder without videos, no matplotlib, or a
+            report that stands there and shall stay.
         VideoError: a video cannot be read.
     """
     if find_spec("matplotlib") is None:
         raise ValueError(MISSING)
+    page = out / f"{NAME}.html"
+    if page.exists() and not overwrite:
+        raise ValueError(f"{page} exists; choose another place or pass --overwrite")
     from longtake.drift.page import write_page
     from longtake.drift.picture import draw, write_picture
 
@@ -132,7 +138,7 @@ def report(  # noqa: PLR0913
         plan=plan,
         curve=curve,
         notes=(*notes, *more),
-        page=out / f"{NAME}.html",
+        page=page,
         picture=out / f"{NAME}.png",
         numbers=out / f"{NAME}.json",
     )
