@@ -17,9 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from longtake.data.clips import ClipPlan
-from longtake.data.worlds import SkyWorld
-from longtake.drift import report
-from longtake.metrics.drift import Describer, faults, judge, measure
+from longtake.data.synthetic import SkyWorld
+from longtake.drift import Describer, faults, judge, measure, write_report
 from longtake.video import VideoWriter, stream_video
 
 FRAMES, SIZE = 256, 64
@@ -93,7 +92,7 @@ def draw(video: np.ndarray, picture: Path, folder: Path) -> None:
     """The report on a video with three faults."""
     broken = faults.flicker(faults.drift(video, 0.12), 16, 3.0)
     path = written(faults.freeze(broken, 200, 24), folder / "three_faults.mp4")
-    report(path, folder, world="sky", feature_windows=0).picture.replace(picture)
+    write_report(path, folder, world="sky", feature_windows=0).picture.replace(picture)
 
 
 if __name__ == "__main__":

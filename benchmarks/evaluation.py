@@ -26,15 +26,15 @@ from torch import Tensor
 
 from longtake.data.clips import ClipPlan
 from longtake.data.folders import VideoFolder
-from longtake.data.worlds import SkyWorld
+from longtake.data.synthetic import SkyWorld
 from longtake.distributed import World
-from longtake.metrics.features import FeatureCache, Wanted, extract
+from longtake.evaluation.extraction import FeatureCache, FeatureRequest, extract
+from longtake.evaluation.protocols import Protocol, protocol
+from longtake.evaluation.sides import Pick, Side, choose, survey
+from longtake.evaluation.video_sides import FolderSide
+from longtake.features.i3d import I3D, I3DConfig
 from longtake.metrics.frechet import frechet_distance
-from longtake.metrics.i3d import I3D, I3DConfig
-from longtake.metrics.protocols import Protocol, protocol
-from longtake.metrics.sides import Pick, Side, choose, survey
 from longtake.metrics.statistics import FeatureSums
-from longtake.metrics.video_sides import FolderSide
 from longtake.video import VideoWriter
 
 FRAMES, VIDEO_FRAMES = 16, 32
@@ -138,7 +138,7 @@ class Bench:
             self.network(video).cpu()
 
     def _all(self, side: Side, chosen: Protocol, picks: Sequence[Pick], batch: int) -> None:
-        wanted = Wanted(side=side, role="real", protocol=chosen, picks=picks, seed=0)
+        wanted = FeatureRequest(side=side, role="real", protocol=chosen, picks=picks, seed=0)
         found = extract(
             self.network,
             wanted,

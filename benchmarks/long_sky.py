@@ -20,8 +20,8 @@ from torch import Tensor
 
 from longtake.config import to_dict
 from longtake.data.clips import ClipPlan
-from longtake.data.worlds import SkyWorld
-from longtake.data.worlds.sky_measures import light, ridge, wind
+from longtake.data.synthetic import SkyWorld
+from longtake.data.synthetic.sky_measures import light, ridge, wind
 from longtake.model import VideoModel
 from longtake.reconstruct import reconstruct_frames
 from longtake.video import to_model

@@ -8,10 +8,10 @@ from plain.triplane_unet import PlainTriplaneUNet
 from plain.volume_unet import PlainVolumeUNet
 from torch import Tensor, nn
 
+from longtake.convert import lvdm_unet_keys, pvdm_unet_keys
 from longtake.denoisers import TriplaneUNetConfig, VolumeUNetConfig
 from longtake.diffusion.condition import Condition
 from longtake.diffusion.process import Denoiser
-from longtake.export import lvdm_unet_keys, pvdm_unet_keys
 
 UNCONDITIONAL = Condition()
 

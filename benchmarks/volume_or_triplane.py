@@ -23,8 +23,8 @@ import torch
 from memory import measure
 
 from longtake.data.clips import ClipPlan
-from longtake.data.worlds import SkyWorld
-from longtake.data.worlds.sky_measures import light
+from longtake.data.synthetic import SkyWorld
+from longtake.data.synthetic.sky_measures import light
 from longtake.model import VideoModel
 from longtake.video import contact_sheet, to_model, write_image
 

@@ -7,12 +7,18 @@ import copy
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 T = TypeVar("T")
 
@@ -22,9 +28,27 @@ class ConfigError(ValueError):
 
 
 class Config(BaseModel):
-    """A frozen value that can be written to YAML or JSON and read back equal."""
+    """A frozen value that can be written to YAML or JSON and read back equal.
+
+    Attributes:
+        renamed: former name of a field to its present name. Files of an earlier format are read
+            with ``parse(..., upgrade=True)``; anywhere else a former name is an error that gives
+            the present one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    renamed: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former_names(cls, data: Any, info: Any) -> Any:
+        former = cls.renamed.keys() & data.keys() if isinstance(data, dict) else ()
+        if not former:
+            return data
+        if info.context and info.context.get("upgrade"):
+            return {cls.renamed.get(key, key): value for key, value in data.items()}
+        name = min(former)
+        raise ValueError(f"the field {name!r} is now called {cls.renamed[name]!r}")
 
 
 def load(path: Path, kind: Any, overrides: Sequence[str] = ()) -> Any:
@@ -88,14 +112,19 @@ def _inner(node: Any, key: str) -> Any:
     return node[key]
 
 
-def parse(kind: Any, data: Any) -> Any:
+def parse(kind: Any, data: Any, *, upgrade: bool = False) -> Any:
     """Build a config class, or a union of them, from plain data.
+
+    Args:
+        kind: the class, or a union of classes.
+        data: plain data.
+        upgrade: accept the former names of fields, for files of an earlier format.
 
     Raises:
         ConfigError: the message names the path, the fault and the nearest valid key.
     """
     try:
-        return TypeAdapter(kind).validate_python(data)
+        return TypeAdapter(kind).validate_python(data, context={"upgrade": upgrade})
     except ValidationError as error:
         raise ConfigError("; ".join(_describe(e, kind) for e in error.errors()[:3])) from error
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from longtake.autoencoders.base import StreamDecoder, VideoAutoencoder
 from longtake.checkpoint import read_tensors, write_tensors
 from longtake.config import digest
-from longtake.latents import Standardisation
+from longtake.latents import LatentScaling
 from longtake.rollout import Draws, Request, Rollout, State
 from longtake.video import VideoWriter, concatenate, stream_video, to_pixels
 
@@ -45,7 +45,7 @@ class LongVideo:
     draws: Draws
     rollout: Rollout
     autoencoder: VideoAutoencoder
-    standardisation: Standardisation
+    standardisation: LatentScaling
     overlap: int = 0
 
     def __call__(

@@ -145,7 +145,7 @@ class Triplane:
         return torch.cat([p.flatten(2) for p in (content, motion_h, motion_w)], dim=2)
 
 
-class Standardisation(Config):
+class LatentScaling(Config):
     """Between an autoencoder's latents and those a denoiser sees: mean 0, deviation 1.
 
     LVDM's convention: ``z_model = scale * (z + shift)``, one shift and one scale for all channels.

@@ -41,7 +41,7 @@ from longtake.diffusion.sampler import Sampler
 from longtake.diffusion.schedule import STEPS
 from longtake.generate import LongVideo
 from longtake.hub import INDEX, find_model
-from longtake.latents import Standardisation
+from longtake.latents import LatentScaling
 from longtake.noise import derive
 from longtake.rollout import AnyRollout, Draws, OneClip, Request
 
@@ -119,7 +119,7 @@ class ModelIndex(Config):
 
     format: Literal[1] = 1
     fps: float = 25.0
-    standardisation: Standardisation = Standardisation()
+    standardisation: LatentScaling = LatentScaling()
     diffusion: Diffusion | None = None
     sampling: Sampling = Sampling()
     classes: tuple[str, ...] = ()

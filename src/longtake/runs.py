@@ -11,26 +11,26 @@ from annotated_types import Ge
 from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
-from longtake import config, look
+from longtake import config, previews
 from longtake.checkpoint import fill
 from longtake.config import Config, ConfigError
 from longtake.data.folders import UCF101, SkyTimelapse, Taichi, VideoFolder
 from longtake.data.latents import CachePlan, LatentCache, build_cache
 from longtake.data.loader import Batch, Loader
-from longtake.data.worlds import DoomWorld, MarblesWorld, SkyWorld
+from longtake.data.synthetic import DoomWorld, MarblesWorld, SkyWorld
 from longtake.diffusion import Denoiser, Diffusion
 from longtake.distributed import World
-from longtake.latents import Standardisation
+from longtake.latents import LatentScaling
 from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
 from longtake.model import AnyAutoencoder, AnyDenoiser, ModelIndex, Sampling, VideoModel
 from longtake.noise import generator
 from longtake.training.adversarial import AdversarialCourse
 from longtake.training.autoencoder import AutoencoderStage
+from longtake.training.checkpoint import unsharded
 from longtake.training.collapse import Collapse
+from longtake.training.config import OptimizerConfig, TrainingConfig
 from longtake.training.diffusion import ClipOfLatents, DiffusionStage, LatentBatches
 from longtake.training.fit import Progress, fit
-from longtake.training.settings import OptimizerConfig, TrainingConfig
-from longtake.training.state import unsharded
 
 AnySource = Annotated[
     SkyWorld | MarblesWorld | DoomWorld | VideoFolder | UCF101 | SkyTimelapse | Taichi,
@@ -102,7 +102,9 @@ class AutoencoderRun(Config):
             self.training,
             self.discriminator,
             world,
-            look=lambda place: look.reconstructions(autoencoder, seen, self.looks, place, world),
+            look=lambda place: previews.reconstructions(
+                autoencoder, seen, self.looks, place, world
+            ),
             export=lambda place: self._export(autoencoder, place, world),
         )
         fit(stage, self.training, folder, world, listen.training, course)
@@ -226,7 +228,7 @@ class DiffusionRun(Config):
         del others[self.component]
         index = base.index
         if all(other is None for other in others.values()):
-            measured = cache.standardisation if self.standardise else Standardisation()
+            measured = cache.standardisation if self.standardise else LatentScaling()
             first = {"standardisation": measured, "fps": self.data.fps}
             index = index.model_copy(update=first)
         elif index.diffusion != self.diffusion:
@@ -248,7 +250,7 @@ class DiffusionRun(Config):
     ) -> Mapping[str, float]:
         model = replace(base, **{self.component: denoiser})
         if model.denoiser is not None:
-            look.samples(model, self.look_frames, self.look_videos, folder, world)
+            previews.samples(model, self.look_frames, self.look_videos, folder, world)
         return {}
 
     def _export(self, base: VideoModel, denoiser: nn.Module, folder: Path, world: World) -> None:

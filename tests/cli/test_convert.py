@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from export import official_pvdm
+from convert import official_pvdm
 from safetensors import safe_open
 
 from longtake.checkpoint import file_hash
-from longtake.export import from_i3d
-from longtake.metrics.i3d import I3D, I3DConfig, cache_path
+from longtake.convert import from_i3d
+from longtake.features.i3d import I3D, I3DConfig, cache_path
 from longtake.model import VideoModel
 
 

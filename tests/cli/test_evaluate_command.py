@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from longtake.metrics.i3d import cache_path
-from longtake.metrics.protocols import READY
+from longtake.evaluation.protocols import READY
+from longtake.features.i3d import cache_path
 from longtake.video import VideoWriter
 
 SMALL = ("frames=8", "treatment.size=16", "network.width=4")

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from longtake.data.clips import ClipPlan
-from longtake.data.worlds.doom import MAPS, TURNINGS, DoomWorld
-from longtake.data.worlds.doom_walker import load
+from longtake.data.synthetic.doom import MAPS, TURNINGS, DoomWorld
+from longtake.data.synthetic.doom_walker import load
 
 needs_vizdoom = pytest.mark.skipif(
     importlib.util.find_spec("vizdoom") is None, reason="vizdoom is not installed"

@@ -6,7 +6,7 @@ import pytest
 
 from longtake.data.clips import ClipPlan
 from longtake.data.export import export_world, read_export
-from longtake.data.worlds.marbles import MarblesWorld
+from longtake.data.synthetic.marbles import MarblesWorld
 from longtake.video import open_video
 
 WORLD = MarblesWorld(plan=ClipPlan(frames=4, height=16, width=16))

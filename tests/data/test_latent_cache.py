@@ -15,10 +15,10 @@ from longtake.data import latents
 from longtake.data.clips import ClipPlan
 from longtake.data.latents import CachePlan, LatentCache, build_cache, cache_key
 from longtake.data.order import Order
-from longtake.data.worlds import SkyWorld
+from longtake.data.synthetic import SkyWorld
 from longtake.diffusion import Diffusion
 from longtake.distributed import World
-from longtake.latents import LatentSpec, Standardisation
+from longtake.latents import LatentScaling, LatentSpec
 from longtake.noise import generator
 from longtake.training.diffusion import ClipOfLatents, DiffusionBatch, LatentBatches
 from longtake.video import to_model
@@ -67,7 +67,7 @@ def batches(cache: LatentCache, **plan) -> LatentBatches:
         SPEC,
         ClipOfLatents(**plan),
         Diffusion(),
-        Standardisation(),
+        LatentScaling(),
         seed=3,
         reads=frozenset({"label"}),
     )
@@ -298,9 +298,7 @@ def test_a_stride_takes_latents_that_far_apart(tmp_path: Path, autoencoder):
     cache = build(tmp_path, autoencoder)
     spec = LatentSpec(shape=(2, 2, 2, 2), clip=(4, 8, 8), frame_axis=2)
     plan = ClipOfLatents(stride=3)
-    make = LatentBatches(
-        cache, spec, plan, Diffusion(), Standardisation(), seed=3, reads=frozenset()
-    )
+    make = LatentBatches(cache, spec, plan, Diffusion(), LatentScaling(), seed=3, reads=frozenset())
     assert rows(make, [0]).z.shape == (1, 2, 2, 2, 2)
     with pytest.raises(ValueError, match="3 latent frames with stride 3 span 7, but a cached clip"):
         batches(cache, stride=3)

@@ -4,10 +4,10 @@ import torch
 
 from longtake.config import ConfigError, parse, to_dict
 from longtake.data.clips import ClipPlan
-from longtake.data.worlds.marbles import MarblesWorld
-from longtake.data.worlds.marbles_measures import describe, permanence, sightings
-from longtake.data.worlds.marbles_physics import Floor, Trajectory, throw
-from longtake.data.worlds.marbles_words import TEMPLATES, check_caption
+from longtake.data.synthetic.marbles import MarblesWorld
+from longtake.data.synthetic.marbles_measures import describe, permanence, sightings
+from longtake.data.synthetic.marbles_physics import Floor, Trajectory, throw
+from longtake.data.synthetic.marbles_words import TEMPLATES, check_caption
 
 FLOOR = Floor(width=1.0, radius=0.125)
 
@@ -53,7 +53,7 @@ def test_a_frame_is_the_same_in_any_order_of_questions() -> None:
 
 
 def test_marbles_that_meet_head_on_exchange_their_speeds() -> None:
-    from longtake.data.worlds.marbles_physics import Disc
+    from longtake.data.synthetic.marbles_physics import Disc
 
     discs = (Disc(0.2, 0.5, 0.02, 0.0), Disc(0.7, 0.5, 0.0, 0.0))
     after = Trajectory(discs, FLOOR).velocities(13, 1)[0]

@@ -8,17 +8,17 @@ import torch
 
 from longtake.checkpoint import CheckpointError
 from longtake.data.clips import ClipPlan
-from longtake.data.worlds import SkyWorld
+from longtake.data.synthetic import SkyWorld
 from longtake.evaluation.evaluate import Evaluation, Work, evaluate
+from longtake.evaluation.extraction import FeatureCache, FeatureNetwork, FeatureRequest, extract
+from longtake.evaluation.protocols import Protocol, protocol
 from longtake.evaluation.result import Result, check_comparable
 from longtake.evaluation.scores import named
-from longtake.metrics.c3d import C3D, C3DConfig
-from longtake.metrics.features import Eyes, FeatureCache, Wanted, extract
+from longtake.evaluation.sides import Side, choose, survey
+from longtake.evaluation.video_sides import ArraySide, WorldSide
+from longtake.features.c3d import C3D, C3DConfig
 from longtake.metrics.frechet import fvd
 from longtake.metrics.kernel import kvd
-from longtake.metrics.protocols import Protocol, protocol
-from longtake.metrics.sides import Side, choose, survey
-from longtake.metrics.video_sides import ArraySide, WorldSide
 
 SMALL = ["frames=4", "treatment.size=16", "network.width=8"]
 TRIAL = protocol("trial", SMALL, n=6)
@@ -40,7 +40,7 @@ def rows(side: Side, of: Protocol, role: str, count: int, draw: int = 0) -> torc
     assert role in ("real", "generated")
     found = survey(side, of, role)
     picks = choose(side, found, of, role, count=count, draw=draw)
-    wanted = Wanted(side=side, role=role, protocol=of, picks=picks, seed=0)
+    wanted = FeatureRequest(side=side, role=role, protocol=of, picks=picks, seed=0)
     return extract(of.build(), wanted, cache=FeatureCache(folder=None), world=Work().world)
 
 
@@ -172,7 +172,7 @@ def test_results_of_different_protocols_are_refused_in_one_table(result: Result)
 def test_another_network_sees_the_same_generated_clips(tmp_path: Path):
     config = C3DConfig(width=1, hidden=4, classes=3)
     network = C3D(config)
-    eyes = Eyes(network=network, treat=config.treat, settings={"c3d": 0})
+    eyes = FeatureNetwork(network=network, treat=config.treat, settings={"c3d": 0})
     whole = protocol("trial", ["treatment.size=16", "network.width=8"], n=4)
     side = array(tmp_path / "a.npy", number=4, frames=16)
     work = Work(cache=FeatureCache(folder=tmp_path / "cache"))
@@ -181,9 +181,9 @@ def test_another_network_sees_the_same_generated_clips(tmp_path: Path):
     clips = [torch.from_numpy(clip) for clip in side.clips(picks, 16, 1)]
     want = network(torch.stack([config.treat(clip) for clip in clips]))
     torch.testing.assert_close(found, want)
-    other = Eyes(network=network, treat=config.treat, settings={"c3d": 1})
+    other = FeatureNetwork(network=network, treat=config.treat, settings={"c3d": 1})
     keys = {
-        Wanted(side=side, role="real", protocol=whole, picks=picks, seed=0, eyes=e).key()
+        FeatureRequest(side=side, role="real", protocol=whole, picks=picks, seed=0, eyes=e).key()
         for e in (None, eyes, other)
     }
     assert len(keys) == 3

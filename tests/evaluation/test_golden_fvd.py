@@ -11,13 +11,13 @@ from safetensors.numpy import load_file, save_file
 from safetensors.torch import load_file as load_tensors
 
 from longtake.evaluation.evaluate import Work, evaluate
+from longtake.evaluation.extraction import FeatureCache
+from longtake.evaluation.protocols import protocol
 from longtake.evaluation.result import Result
-from longtake.metrics.features import FeatureCache
+from longtake.evaluation.video_sides import ArraySide
+from longtake.features.i3d import cache_path
 from longtake.metrics.frechet import fvd
-from longtake.metrics.i3d import cache_path
 from longtake.metrics.kernel import kvd
-from longtake.metrics.protocols import protocol
-from longtake.metrics.video_sides import ArraySide
 
 FOLDER = FOLDERS[0] / "fvd"
 PROTOCOL = protocol("longtake", n=32)

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from longtake.data.worlds import MarblesWorld, SkyWorld
+from longtake.data.synthetic import MarblesWorld, SkyWorld
 from longtake.distributed import World
 from longtake.evaluation.evaluate import Work, evaluate
 from longtake.evaluation.model_side import ModelSide, open_kept
 from longtake.evaluation.names import open_side, world_of
 from longtake.evaluation.opening import ModelUse, open_sides
+from longtake.evaluation.protocols import protocol
 from longtake.evaluation.reconstruction import evaluate_reconstruction
-from longtake.metrics.protocols import protocol
-from longtake.metrics.sides import Pick
-from longtake.metrics.video_sides import ArraySide, FolderSide, WorldSide
+from longtake.evaluation.sides import Pick
+from longtake.evaluation.video_sides import ArraySide, FolderSide, WorldSide
 from longtake.model import VideoModel
 from longtake.video import open_video
 

@@ -11,8 +11,8 @@ from longtake.checkpoint import file_hash
 from longtake.cli import app
 from longtake.config import ConfigError, parse
 from longtake.evaluation.names import LAYOUTS
+from longtake.evaluation.protocols import READY
 from longtake.evaluation.result import Result
-from longtake.metrics.protocols import READY
 from longtake.reproduce.needs import Places, command, missing, protocol_of, run_of
 from longtake.reproduce.outcome import Outcome, read_outcome
 from longtake.reproduce.table import Published, table, tables

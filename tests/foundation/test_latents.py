@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from longtake.latents import LatentSpec, Standardisation, Triplane
+from longtake.latents import LatentScaling, LatentSpec, Triplane
 
 VOLUME = LatentSpec(shape=(2, 4, 3, 5), clip=(16, 24, 40), frame_axis=2)
 FLAT = LatentSpec(shape=(2, 31), clip=(16, 24, 40), frame_axis=None)
@@ -46,6 +46,6 @@ def test_planes_that_are_split_join_to_the_same_latent():
 
 def test_standardising_is_undone_by_its_inverse():
     z = torch.randn(5, 7) * 3 + 2
-    standardisation = Standardisation(shift=-2.0, scale=1 / 3)
+    standardisation = LatentScaling(shift=-2.0, scale=1 / 3)
     assert abs(standardisation.forward(z).std().item() - 1) < 0.3
     torch.testing.assert_close(standardisation.inverse(standardisation.forward(z)), z)

@@ -7,7 +7,7 @@ import torch
 
 from longtake.data.clips import ClipPlan
 from longtake.data.loader import Batch, Loader
-from longtake.data.worlds import SkyWorld
+from longtake.data.synthetic import SkyWorld
 
 SKY = SkyWorld(videos=5, plan=ClipPlan(frames=2, height=16, width=16))
 

@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from longtake.distributed import World
-from longtake.metrics.features import SHARD, FeatureCache, Wanted, extract
-from longtake.metrics.protocols import protocol
-from longtake.metrics.sides import Pick
-from longtake.metrics.video_sides import ArraySide
+from longtake.evaluation.extraction import SHARD, FeatureCache, FeatureRequest, extract
+from longtake.evaluation.protocols import protocol
+from longtake.evaluation.sides import Pick
+from longtake.evaluation.video_sides import ArraySide
 
 PROTOCOL = protocol("trial", ["treatment.size=8", "frames=2", "network.width=4"])
 NETWORK = PROTOCOL.build()
@@ -31,10 +31,10 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def wanted(path: Path, numbers: Sequence[int] | None = None) -> Wanted:
+def wanted(path: Path, numbers: Sequence[int] | None = None) -> FeatureRequest:
     side = ArraySide(path)
     picks = [Pick(number, 0) for number in numbers or range(len(side))]
-    return Wanted(side=side, role="real", protocol=PROTOCOL, picks=picks, seed=0)
+    return FeatureRequest(side=side, role="real", protocol=PROTOCOL, picks=picks, seed=0)
 
 
 def test_what_is_kept_is_not_computed_again(file: Path, tmp_path: Path):
@@ -78,7 +78,9 @@ class Stopped(ArraySide):
 def test_an_interruption_loses_one_shard_at_most(file: Path, tmp_path: Path):
     cache = FeatureCache(folder=tmp_path)
     asked = wanted(file)
-    stopped = Wanted(side=Stopped(file), role="real", protocol=PROTOCOL, picks=asked.picks, seed=0)
+    stopped = FeatureRequest(
+        side=Stopped(file), role="real", protocol=PROTOCOL, picks=asked.picks, seed=0
+    )
     with pytest.raises(KeyboardInterrupt):
         extract(NETWORK, stopped, cache=cache, world=ALONE)
     assert [path.name for path in tmp_path.rglob("*.safetensors")] == ["00000.safetensors"]
@@ -93,15 +95,15 @@ import sys
 from pathlib import Path
 from safetensors.torch import save_file
 from longtake.distributed import join
-from longtake.metrics.features import FeatureCache, Wanted, extract
-from longtake.metrics.protocols import protocol
-from longtake.metrics.sides import Pick
-from longtake.metrics.video_sides import ArraySide
+from longtake.evaluation.extraction import FeatureCache, FeatureRequest, extract
+from longtake.evaluation.protocols import protocol
+from longtake.evaluation.sides import Pick
+from longtake.evaluation.video_sides import ArraySide
 
 chosen = protocol("trial", ["treatment.size=8", "frames=2", "network.width=4"])
 side = ArraySide(Path(sys.argv[1]))
 picks = [Pick(number, 0) for number in range(len(side))]
-wanted = Wanted(side=side, role="real", protocol=chosen, picks=picks, seed=0)
+wanted = FeatureRequest(side=side, role="real", protocol=chosen, picks=picks, seed=0)
 with join() as world:
     found = extract(chosen.build(), wanted, cache=FeatureCache(folder=None), world=world)
     save_file({"features": found}, f"{sys.argv[2]}/{world.rank}")

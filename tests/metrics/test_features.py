@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from longtake.checkpoint import CheckpointError, file_hash
-from longtake.export import from_i3d
-from longtake.export.from_i3d import convert_i3d
-from longtake.metrics.i3d import I3D, I3DConfig, cache_path
-from longtake.metrics.treatment import Treatment
+from longtake.convert import from_i3d
+from longtake.convert.from_i3d import convert_i3d
+from longtake.features.i3d import I3D, I3DConfig, cache_path
+from longtake.features.treatment import Treatment
 
 State = dict[str, Tensor]
 

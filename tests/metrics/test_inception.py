@@ -9,15 +9,15 @@ from torch import Tensor
 from longtake.checkpoint import CheckpointError, write_tensors
 from longtake.config import ConfigError, parse
 from longtake.distributed import World
-from longtake.metrics.c3d import C3D, MEAN, TGAN, C3DConfig
-from longtake.metrics.inception import Deal, InceptionScore, InceptionSums, inception_sums
+from longtake.features.c3d import C3D, MEAN, TGAN, C3DConfig
+from longtake.metrics.inception import InceptionScore, InceptionSums, Splits, inception_sums
 
 CERTAIN = 1e4
 """Logit of a class that is sure."""
 
 
 def score(rows: Tensor, parts: int = 1) -> InceptionScore:
-    deal = Deal(clips=len(rows), parts=parts)
+    deal = Splits(clips=len(rows), parts=parts)
     return InceptionSums.of(deal, torch.arange(len(rows)), rows).score()
 
 
@@ -60,7 +60,7 @@ def test_score_and_deviation_are_those_of_the_papers():
 
 
 def test_the_order_in_which_clips_come_makes_no_difference():
-    rows, deal = torch.randn(30, 5), Deal(clips=30, parts=3)
+    rows, deal = torch.randn(30, 5), Splits(clips=30, parts=3)
     order = torch.randperm(30)
     found = InceptionSums.of(deal, order, rows[order]).score()
     assert found.mean == pytest.approx(score(rows, 3).mean, rel=1e-12)
@@ -69,7 +69,7 @@ def test_the_order_in_which_clips_come_makes_no_difference():
 
 @pytest.mark.parametrize("shares", [2, 7, 30])
 def test_sums_over_shares_add_up(shares):
-    rows, deal, numbers = torch.randn(30, 5), Deal(clips=30, parts=4), torch.arange(30)
+    rows, deal, numbers = torch.randn(30, 5), Splits(clips=30, parts=4), torch.arange(30)
     total = InceptionSums.none(deal, 5)
     for rank in range(shares):
         total = total + InceptionSums.of(deal, numbers[rank::shares], rows[rank::shares])
@@ -78,14 +78,14 @@ def test_sums_over_shares_add_up(shares):
 
 
 def test_clips_are_dealt_into_parts_of_nearly_equal_size():
-    assert Deal(clips=53, parts=4).sizes.tolist() == [13, 13, 13, 14]
-    assert Deal(clips=10_000).sizes.tolist() == [1000] * 10
+    assert Splits(clips=53, parts=4).sizes.tolist() == [13, 13, 13, 14]
+    assert Splits(clips=10_000).sizes.tolist() == [1000] * 10
     with pytest.raises(ValueError, match="parts=10 must be from 1 to the number of clips, 9"):
-        Deal(clips=9)
+        Splits(clips=9)
 
 
 def test_clips_that_are_missing_or_measured_twice_are_an_error():
-    rows, deal = torch.randn(6, 3), Deal(clips=6, parts=2)
+    rows, deal = torch.randn(6, 3), Splits(clips=6, parts=2)
     for numbers in ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 0]):
         sums = InceptionSums.of(deal, torch.tensor(numbers), rows[: len(numbers)])
         with pytest.raises(ValueError, match=rf"{len(numbers)} clips were measured.*expected 6,"):
@@ -129,7 +129,7 @@ def test_the_network_is_c3d():
 
 def test_the_score_of_clips_depends_on_neither_batch_nor_order(network):
     numbered = list(enumerate(clips(3)))
-    deal = Deal(clips=3, parts=1)
+    deal = Splits(clips=3, parts=1)
     found = [
         inception_sums(network, some, deal, batch).score().mean
         for some, batch in ((numbered, 3), (numbered[::-1], 2))

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from longtake.config import ConfigError, parse, to_dict
 from longtake.data.clips import ClipPlan
-from longtake.data.worlds import SkyWorld
-from longtake.metrics.features import Wanted
-from longtake.metrics.protocols import ABOUT, READY, Protocol, pixel_levels, protocol
-from longtake.metrics.sides import Pick
-from longtake.metrics.treatment import Treatment
-from longtake.metrics.video_sides import WorldSide
+from longtake.data.synthetic import SkyWorld
+from longtake.evaluation.extraction import FeatureRequest
+from longtake.evaluation.protocols import ABOUT, READY, Protocol, pixel_levels, protocol
+from longtake.evaluation.sides import Pick
+from longtake.evaluation.video_sides import WorldSide
+from longtake.features.treatment import Treatment
 
 HASHES = {
     "longtake": "112cc88f84f0bc1d",
@@ -65,7 +65,7 @@ def changed(data: Any, path: tuple[str, ...]) -> Any:
 
 
 def key(of: Protocol, seed: int = 0, picks: tuple[Pick, ...] = (Pick(0, 0),)) -> str:
-    return Wanted(side=WORLD, role="real", protocol=of, picks=picks, seed=seed).key()
+    return FeatureRequest(side=WORLD, role="real", protocol=of, picks=picks, seed=seed).key()
 
 
 @pytest.mark.parametrize("name", ["longtake", "trial"])
@@ -81,7 +81,9 @@ def test_whatever_field_changes_the_hash_changes_and_the_cache_misses(name: str,
 def test_the_cache_misses_for_other_clips_seeds_and_sides():
     ready = READY["trial"]
     wider = WorldSide(SkyWorld(plan=ClipPlan(height=8, width=9)))
-    elsewhere = Wanted(side=wider, role="real", protocol=ready, picks=[Pick(0, 0)], seed=0).key()
+    elsewhere = FeatureRequest(
+        side=wider, role="real", protocol=ready, picks=[Pick(0, 0)], seed=0
+    ).key()
     keys = [key(ready), key(ready, seed=1), key(ready, picks=(Pick(0, 1),)), elsewhere]
     assert len(set(keys)) == len(keys)
 

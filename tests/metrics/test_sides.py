@@ -8,11 +8,11 @@ from safetensors.numpy import save_file
 
 from longtake.data.clips import ClipPlan
 from longtake.data.folders import VideoFolder
-from longtake.data.worlds import SkyWorld
-from longtake.metrics.arrays import map_array
-from longtake.metrics.protocols import Protocol, protocol
-from longtake.metrics.sides import Pick, Side, choose, disjoint, survey
-from longtake.metrics.video_sides import ArraySide, FolderSide, WorldSide, contents_hash
+from longtake.data.synthetic import SkyWorld
+from longtake.evaluation.arrays import map_array
+from longtake.evaluation.protocols import Protocol, protocol
+from longtake.evaluation.sides import Pick, Side, choose, disjoint, survey
+from longtake.evaluation.video_sides import ArraySide, FolderSide, WorldSide, contents_hash
 from longtake.video import VideoWriter, open_video
 
 TRIAL = protocol("trial", ["frames=4"])

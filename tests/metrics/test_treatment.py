@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from longtake.metrics.i3d_layers import pad_same, same_border
-from longtake.metrics.treatment import Treatment
+from longtake.features.i3d_layers import pad_same, same_border
+from longtake.features.treatment import Treatment
 from longtake.video import to_model
 
 

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
+from longtake.convert.from_lvdm import convert_lvdm_folder
+from longtake.convert.lvdm_unet_keys import official_shapes
+from longtake.convert.official_config import read_official
 from longtake.diffusion import Condition, KnownFrames
 from longtake.diffusion.guidance import ClassifierFree, Guidance, Unguided
 from longtake.diffusion.sampler import Denoise
 from longtake.diffusion.samplers import DDIM, DDPM
-from longtake.export.from_lvdm import convert_lvdm_folder
-from longtake.export.lvdm_unet_keys import official_shapes
-from longtake.export.official_config import read_official
-from longtake.latents import Standardisation
+from longtake.latents import LatentScaling
 from longtake.model import VideoModel
 from longtake.noise import SampleNoise
 from longtake.rollout import Autoregressive, Hierarchical, OneClip
@@ -106,7 +106,7 @@ def test_a_short_model_encodes_and_decodes_as_the_official_one(golden, tmp_path)
     files = write(tmp_path / "official", case.weights(), SHORT, case.info["config"])
     model = converted(files, tmp_path / "ours")
     standard = model.index.standardisation
-    assert standard == Standardisation(scale=0.33422927, shift=1.4606637)
+    assert standard == LatentScaling(scale=0.33422927, shift=1.4606637)
     with torch.no_grad():
         posterior = model.autoencoder.encode(case["in.video"])
         z = standard.forward(posterior.sample(case["in.posterior_noise"]))
@@ -188,7 +188,7 @@ def test_the_released_autoencoder_s_config_and_names_are_understood(golden, tmp_
     with torch.no_grad():
         posterior = model.autoencoder.encode(case["in.video"])
     z = posterior.sample(case["in.posterior_noise"])
-    case.close("z", Standardisation(scale=0.33422927, shift=1.4606637).forward(z))
+    case.close("z", LatentScaling(scale=0.33422927, shift=1.4606637).forward(z))
 
 
 def text_params(golden) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from parity.recorded_noise import Recorded
 from torch import Tensor
 
 from longtake.autoencoders.triplane import TriplaneAutoencoder
+from longtake.convert.from_pvdm import read_pvdm
 from longtake.diffusion import DDIM, ClipSampler, Condition
-from longtake.export.from_pvdm import read_pvdm
 from longtake.model import VideoModel
 
 

@@ -8,6 +8,7 @@ import torch
 from golden_case import Golden
 from torch import Tensor
 
+from longtake.convert.lvdm_unet_keys import from_official, rename
 from longtake.denoisers import VolumeUNet, VolumeUNetConfig
 from longtake.diffusion import (
     DDIM,
@@ -22,12 +23,11 @@ from longtake.diffusion import (
     Unguided,
 )
 from longtake.diffusion.times import grid_times
-from longtake.export.lvdm_unet_keys import from_official, rename
 from longtake.latents import LatentSpec
 from longtake.nn.attention import RelativePositionConfig, SpaceTimeAttentionConfig
 from longtake.noise import SampleNoise
 from longtake.rollout import Autoregressive, Draws, Hierarchical, Request, State
-from longtake.training.average import EMA
+from longtake.training.ema import EMA
 from longtake.training.masks import KnownFramesPlan
 
 SCHEDULES = {"sky": ScaledLinear(), "t2v": ScaledLinear(beta_start=0.00085, beta_end=0.012)}

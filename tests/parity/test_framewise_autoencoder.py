@@ -9,7 +9,7 @@ import torch
 from golden_case import FOLDERS, Golden
 
 from longtake.autoencoders.framewise import FramewiseAutoencoder, FramewiseAutoencoderConfig
-from longtake.export.lvdm_framewise_keys import (
+from longtake.convert.lvdm_framewise_keys import (
     from_official,
     official_shapes,
     rename,

@@ -13,9 +13,9 @@ from golden_case import FOLDERS, Golden
 from safetensors.torch import load_file
 from torch import Tensor
 
-from longtake.metrics.i3d import I3D, I3DConfig, cache_path
-from longtake.metrics.i3d_layers import MaxPool, Mixed, Unit, pad_same
-from longtake.metrics.treatment import Treatment
+from longtake.features.i3d import I3D, I3DConfig, cache_path
+from longtake.features.i3d_layers import MaxPool, Mixed, Unit, pad_same
+from longtake.features.treatment import Treatment
 
 PORTS = 1e-5
 """The epsilon of batch normalisation in the PyTorch ports."""

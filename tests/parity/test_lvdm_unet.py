@@ -9,15 +9,15 @@ import torch
 from golden_case import FOLDERS, Golden
 from torch import Tensor
 
-from longtake.denoisers import VolumeUNet, VolumeUNetConfig
-from longtake.diffusion.condition import Condition, KnownFrames
-from longtake.export.lvdm_unet_keys import (
+from longtake.convert.lvdm_unet_keys import (
     from_official,
     official_names,
     official_shapes,
     rename,
     to_official,
 )
+from longtake.denoisers import VolumeUNet, VolumeUNetConfig
+from longtake.diffusion.condition import Condition, KnownFrames
 from longtake.nn.attention import (
     JointAttentionConfig,
     RelativePositionConfig,

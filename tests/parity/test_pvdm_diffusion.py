@@ -8,6 +8,7 @@ from golden_case import Golden
 from parity.recorded_noise import Recorded
 from torch import Tensor, nn
 
+from longtake.convert.pvdm_unet_keys import from_official, to_official
 from longtake.denoisers import TriplaneUNet, TriplaneUNetConfig
 from longtake.diffusion import (
     DDIM,
@@ -23,8 +24,7 @@ from longtake.diffusion import (
 from longtake.diffusion.sampler import walk
 from longtake.diffusion.schedule import Level
 from longtake.diffusion.times import grid_times
-from longtake.export.pvdm_unet_keys import from_official, to_official
-from longtake.training.average import EMA
+from longtake.training.ema import EMA
 
 PVDM = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss_kind="l2")
 NETWORK = TriplaneUNetConfig(

@@ -9,14 +9,14 @@ import torch
 from golden_case import FOLDERS, Golden
 from torch import Tensor, nn
 
-from longtake.denoisers import TriplaneUNet, TriplaneUNetConfig
-from longtake.diffusion import Condition
-from longtake.export.pvdm_unet_keys import (
+from longtake.convert.pvdm_unet_keys import (
     from_official,
     official_names,
     official_shapes,
     to_official,
 )
+from longtake.denoisers import TriplaneUNet, TriplaneUNetConfig
+from longtake.diffusion import Condition
 from longtake.nn.embedding import sinusoids
 
 WRAPPER = "diffusion_model."

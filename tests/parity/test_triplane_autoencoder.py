@@ -9,7 +9,7 @@ from golden_case import FOLDERS, Golden
 from torch import Tensor
 
 from longtake.autoencoders.triplane import TriplaneAutoencoder, TriplaneAutoencoderConfig
-from longtake.export.pvdm_autoencoder_keys import (
+from longtake.convert.pvdm_autoencoder_keys import (
     constants,
     from_official,
     official_names,

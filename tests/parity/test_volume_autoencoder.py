@@ -10,7 +10,12 @@ from golden_case import FOLDERS, Golden
 from torch import Tensor
 
 from longtake.autoencoders import VolumeAutoencoder, VolumeAutoencoderConfig
-from longtake.export.lvdm_autoencoder_keys import from_official, official_names, rename, to_official
+from longtake.convert.lvdm_autoencoder_keys import (
+    from_official,
+    official_names,
+    rename,
+    to_official,
+)
 from longtake.nn.same_conv import SameConv, SameConvTranspose
 
 RELEASED = VolumeAutoencoderConfig()

@@ -17,7 +17,7 @@ from longtake.distributed import World
 from longtake.losses.turn import Plateau
 from longtake.model import VideoModel, parts_of
 from longtake.runs import AutoencoderRun
-from longtake.training import state
+from longtake.training import checkpoint as state
 from longtake.training.adversarial import AdversarialCourse
 from longtake.training.blocks import BlockMeans, block_length
 from longtake.training.collapse import Collapse

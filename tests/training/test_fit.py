@@ -18,10 +18,10 @@ from longtake.distributed import World
 from longtake.model import ModelIndex, VideoModel, parts_of
 from longtake.noise import generator
 from longtake.runs import AutoencoderRun, DiffusionRun
-from longtake.training import state
-from longtake.training.average import EMA
+from longtake.training import checkpoint as state
+from longtake.training.config import AverageConfig, OptimizerConfig, TrainingConfig
+from longtake.training.ema import EMA
 from longtake.training.fit import Interrupted, Progress, fit
-from longtake.training.settings import AverageConfig, OptimizerConfig, TrainingConfig
 from longtake.training.stage import Loss, Phase, Stage
 
 

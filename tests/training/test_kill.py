@@ -14,7 +14,7 @@ from tiny_runs import ADVERSARY, autoencoder_run, last_checkpoint, log, losses, 
 from longtake.config import to_yaml
 from longtake.model import VideoModel
 from longtake.runs import AutoencoderRun
-from longtake.training import state
+from longtake.training import checkpoint as state
 from longtake.video import VideoWriter
 
 STEPS = 60

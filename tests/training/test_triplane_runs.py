@@ -24,7 +24,7 @@ from longtake.autoencoders.base import Posterior
 from longtake.checkpoint import file_hash, write_text
 from longtake.data.latents import CachedShard, CacheIndex, LatentCache
 from longtake.diffusion import Diffusion
-from longtake.latents import LatentSpec, Standardisation
+from longtake.latents import LatentScaling, LatentSpec
 from longtake.model import VideoModel
 from longtake.training.diffusion import ClipOfLatents, LatentBatches
 from longtake.video import probe, to_model
@@ -63,7 +63,7 @@ def batches(folder: Path, clips: int, share: float) -> LatentBatches:
         LatentSpec(shape=(1, CELLS), clip=(4, 16, 16), frame_axis=None),
         ClipOfLatents(previous=share),
         Diffusion(),
-        Standardisation(),
+        LatentScaling(),
         seed=3,
         reads=frozenset({"previous"}),
     )

@@ -15,7 +15,7 @@ from longtake.denoisers.triplane_unet import TriplaneUNetConfig
 from longtake.denoisers.volume_unet import VolumeUNetConfig
 from longtake.distributed import World
 from longtake.runs import AutoencoderRun, DiffusionRun
-from longtake.training import state
+from longtake.training import checkpoint as state
 
 SKY = {
     "kind": "sky",

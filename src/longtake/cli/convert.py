@@ -23,7 +23,7 @@ def lvdm(
     overwrite: Overwrite = False,
 ) -> None:
     """Convert official LVDM checkpoints: autoencoder, short, prediction, interpolation, text."""
-    from longtake.export.from_lvdm import convert_lvdm_folder
+    from longtake.convert.from_lvdm import convert_lvdm_folder
 
     if (between is None) != (between_config is None):
         raise ValueError("--between and --between-config belong together: give both or neither")
@@ -55,7 +55,7 @@ def pvdm(
     overwrite: Overwrite = False,
 ) -> None:
     """Convert official PVDM weights: autoencoder, UNet, or both."""
-    from longtake.export.from_pvdm import read_pvdm
+    from longtake.convert.from_pvdm import read_pvdm
     from longtake.model import VideoModel
 
     converted = read_pvdm(
@@ -91,7 +91,7 @@ def i3d(
 ) -> None:
     """Convert the weights of I3D, the network of FVD. Nothing in a file is run."""
     from longtake.checkpoint import file_hash
-    from longtake.export.from_i3d import convert_i3d
+    from longtake.convert.from_i3d import convert_i3d
 
     place = convert_i3d(source, out, overwrite=overwrite)
     print(f"{place}: ready, SHA-256 {file_hash(place)}")
@@ -110,7 +110,7 @@ def c3d(
 ) -> None:
     """Convert the weights of C3D, the network of the Inception Score. Nothing in a file is run."""
     from longtake.checkpoint import file_hash
-    from longtake.export.from_c3d import convert_c3d
+    from longtake.convert.from_c3d import convert_c3d
 
     place = convert_c3d(source, mean, out, overwrite=overwrite)
     print(f"{place}: ready, SHA-256 {file_hash(place)}")

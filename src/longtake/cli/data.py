@@ -88,7 +88,7 @@ def export(
     from longtake.cli import arguments
     from longtake.cli.progress import frames as progress
     from longtake.data.export import export_world
-    from longtake.data.worlds import EmbeddedWorld
+    from longtake.data.synthetic import SyntheticSource
 
     if world not in WORLDS:
         from longtake.config import nearest
@@ -97,7 +97,7 @@ def export(
     height, width = arguments.size(size)
     settings = [f"plan.height={height}", f"plan.width={width}", f"split={split}"]
     opened = _open(world, "folder", settings)
-    assert isinstance(opened, EmbeddedWorld)
+    assert isinstance(opened, SyntheticSource)
     with progress(world) as report:
         export_world(opened, out, videos=videos, frames=frames, overwrite=overwrite, report=report)
     print(f"{out}: {videos} videos of {frames} frames")

@@ -91,10 +91,10 @@ def evaluate(  # noqa: PLR0913
     from longtake.distributed import join
     from longtake.evaluation.evaluate import Work
     from longtake.evaluation.evaluate import evaluate as measure
+    from longtake.evaluation.extraction import FeatureCache, default_cache
     from longtake.evaluation.opening import ModelUse, open_sides
+    from longtake.evaluation.protocols import protocol as ready
     from longtake.evaluation.scores import named
-    from longtake.metrics.features import FeatureCache, default_cache
-    from longtake.metrics.protocols import protocol as ready
 
     wanted = named(metrics)
     of_protocol, of_sampling = _changes(names)
@@ -139,8 +139,8 @@ def reconstruction(
     from longtake.distributed import World
     from longtake.evaluation.evaluate import Work
     from longtake.evaluation.names import FORMS, open_side
+    from longtake.evaluation.protocols import protocol as ready
     from longtake.evaluation.reconstruction import evaluate_reconstruction, perceptual
-    from longtake.metrics.protocols import protocol as ready
     from longtake.model import VideoModel
 
     chosen = ready(protocol, n=n)
@@ -204,7 +204,7 @@ def _check_read(values: Mapping[str, object]) -> None:
 
 
 def _list_protocols() -> None:
-    from longtake.metrics.protocols import ABOUT, READY
+    from longtake.evaluation.protocols import ABOUT, READY
 
     for name, protocol in READY.items():
         print(f"{name:<18} {protocol.hash}  {ABOUT[name]}")
@@ -220,7 +220,7 @@ def _drift(
     overwrite: bool,
 ) -> None:
     from longtake.cli.progress import frames as progress
-    from longtake.drift import report
+    from longtake.drift import write_report
     from longtake.drift.worlds import WorldName
 
     if not 1 <= len(names) <= 2:
@@ -228,7 +228,7 @@ def _drift(
     *real, video = names
     world = next((name for name in get_args(WorldName) if [name] == real), None)
     with progress(Path(video).name) as hear:
-        found = report(
+        found = write_report(
             Path(video),
             out,
             window=window,

@@ -71,7 +71,7 @@ def generate(  # noqa: PLR0913
     Settings are those of sampling: sampler.steps=50, guidance.kind=classifier_free,
     guidance.scale=1.5, rollout.kind=autoregressive, perturbation=0.1, ...
     """
-    from longtake import look
+    from longtake import previews
     from longtake.cli.progress import frames as progress
     from longtake.generate import Job, unfinished, write_videos
     from longtake.model import VideoModel, sampling_with
@@ -106,7 +106,7 @@ def generate(  # noqa: PLR0913
         for path, title in zip(job.paths, opened.titles(job.request), strict=True):
             print(f"{path}: {frames} frames, {rate:.1f} frames/s{title}")
             if sheet:
-                look.overview(path, path.with_name(f"{path.stem}_sheet.png"))
+                previews.overview(path, path.with_name(f"{path.stem}_sheet.png"))
 
 
 def reconstruct(  # noqa: PLR0913

@@ -65,7 +65,7 @@ def reproduce(  # noqa: PLR0913
     from longtake.cli.progress import stages
     from longtake.distributed import join
     from longtake.evaluation.evaluate import Work
-    from longtake.metrics.features import FeatureCache, default_cache
+    from longtake.evaluation.extraction import FeatureCache, default_cache
     from longtake.reproduce.course import Settings, carry_out
     from longtake.reproduce.needs import Places
     from longtake.reproduce.table import table as ready

@@ -43,7 +43,7 @@ def doctor() -> None:
     import torch
 
     import longtake
-    from longtake.metrics.i3d import HOW, cache_path
+    from longtake.features.i3d import HOW, cache_path
 
     _line("longtake", longtake.__version__)
     _line("python", f"{platform.python_version()} on {platform.platform()}")

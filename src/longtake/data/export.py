@@ -9,7 +9,7 @@ from typing import Any
 
 from longtake.checkpoint import file_hash, write_text
 from longtake.config import parse, to_dict
-from longtake.data.worlds.base import EmbeddedWorld
+from longtake.data.synthetic.base import SyntheticSource
 from longtake.video import VideoWriter
 
 SETTINGS, CLASSES, VIDEOS = "export.json", "classes.txt", "videos.jsonl"
@@ -34,7 +34,7 @@ class Exported:
 
 
 def export_world(
-    world: EmbeddedWorld,
+    world: SyntheticSource,
     out: Path,
     *,
     videos: int,
@@ -90,7 +90,7 @@ def read_export(out: Path) -> list[Exported]:
     return list({entry.file: entry for entry in entries}.values())
 
 
-def _resized(world: EmbeddedWorld, videos: int, frames: int, size: int | None) -> EmbeddedWorld:
+def _resized(world: SyntheticSource, videos: int, frames: int, size: int | None) -> SyntheticSource:
     """The same world with as many videos and clips as long and large as exported."""
     plan = {**to_dict(world.plan), "frames": frames}
     if size is not None:
@@ -98,14 +98,14 @@ def _resized(world: EmbeddedWorld, videos: int, frames: int, size: int | None) -
     return parse(type(world), {**to_dict(world), "videos": videos, "plan": plan})
 
 
-def _settings(world: EmbeddedWorld, frames: int) -> dict[str, Any]:
+def _settings(world: SyntheticSource, frames: int) -> dict[str, Any]:
     """All that a video depends on, and nothing else, so that exports can grow."""
     free = ("videos", "video_frames")
     shown = {key: value for key, value in world.identity().items() if key not in free}
     return {"world": shown, "frames": frames, "fps": world.fps}
 
 
-def _open(out: Path, world: EmbeddedWorld, frames: int, overwrite: bool) -> None:
+def _open(out: Path, world: SyntheticSource, frames: int, overwrite: bool) -> None:
     """Make sure that the folder's settings are these."""
     settings = _settings(world, frames)
     path = out / SETTINGS
@@ -144,7 +144,7 @@ def _differing(there: Any, here: Any, prefix: str = "") -> Iterator[str]:
         yield from _differing(there.get(key), here.get(key), f"{prefix}{key}.")
 
 
-def _write(world: EmbeddedWorld, index: int, path: Path, frames: int) -> Exported:
+def _write(world: SyntheticSource, index: int, path: Path, frames: int) -> Exported:
     """List the video, then move it to its place: what stands there is always listed."""
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     stride, wording = world.plan.stride, world.video_seed(index)

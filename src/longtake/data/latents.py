@@ -29,7 +29,7 @@ from longtake.checkpoint import (
 from longtake.config import Config, digest
 from longtake.data.clips import ClipSource
 from longtake.distributed import World
-from longtake.latents import Standardisation
+from longtake.latents import LatentScaling
 from longtake.noise import generator
 from longtake.video import to_model
 
@@ -212,9 +212,9 @@ class LatentCache:
         return tuple(self._shards[0].get_slice("mean").get_shape()[1:])
 
     @property
-    def standardisation(self) -> Standardisation:
+    def standardisation(self) -> LatentScaling:
         """Shift and scale that give the latents mean 0 and deviation 1, over all channels."""
-        return Standardisation(shift=-self.index.mean, scale=1 / self.index.deviation)
+        return LatentScaling(shift=-self.index.mean, scale=1 / self.index.deviation)
 
     def _open(self, shard: CachedShard) -> Any:
         path = self.folder / shard.file

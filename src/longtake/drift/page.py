@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from longtake.checkpoint import write_text
 from longtake.drift.style import ALARM, BACKGROUND, GRID, INK, MUTED
-from longtake.metrics.drift import Finding
+from longtake.drift.verdicts import Finding
 
 if TYPE_CHECKING:
     from longtake.drift.report import DriftReport

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from longtake.drift.one import VideoDrift
+from longtake.drift.curves import Curve
+from longtake.drift.seams import Seams, jumps, surprise
 from longtake.drift.style import (
     ALARM,
     CALM,
@@ -26,9 +27,9 @@ from longtake.drift.style import (
     bare,
     plain,
 )
+from longtake.drift.trends import Trend
+from longtake.drift.video_drift import VideoDrift
 from longtake.drift.worlds import WorldTrack
-from longtake.metrics.drift import Curve, Trend
-from longtake.metrics.drift.seams import Seams, jumps, surprise
 
 if TYPE_CHECKING:
     from longtake.drift.report import DriftReport

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpecFromSubplotSpec
 
 from longtake.drift import panels
-from longtake.drift.one import VideoDrift
 from longtake.drift.strips import Strip, overview, strips
 from longtake.drift.style import ALARM, BACKGROUND, INK, MUTED, bare
+from longtake.drift.video_drift import VideoDrift
 
 if TYPE_CHECKING:
     from longtake.drift.report import DriftReport

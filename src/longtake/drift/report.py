@@ -14,11 +14,10 @@ from torch import Tensor
 
 from longtake.checkpoint import CheckpointError, write_text
 from longtake.data.index import videos_below
-from longtake.drift.one import Hear, Plan, VideoDrift, described, long_enough, look
+from longtake.drift.curves import Curve, feature_curve, too_few
+from longtake.drift.video_drift import Hear, Plan, VideoDrift, described, long_enough, look
 from longtake.drift.worlds import WorldName
-from longtake.metrics.drift import Curve, feature_curve
-from longtake.metrics.drift.curves import too_few
-from longtake.metrics.i3d import I3D, I3DConfig
+from longtake.features.i3d import I3D, I3DConfig
 from longtake.training.log import environment
 from longtake.video import read_clip
 
@@ -84,7 +83,7 @@ class DriftReport:
             )
 
 
-def report(  # noqa: PLR0913
+def write_report(  # noqa: PLR0913
     video: Path,
     out: Path,
     *,

@@ -7,9 +7,9 @@ from itertools import groupby
 import numpy as np
 from jaxtyping import UInt8
 
-from longtake.drift.one import VideoDrift
-from longtake.metrics.drift import Finding
-from longtake.metrics.drift.seams import jumps, surprise
+from longtake.drift.seams import jumps, surprise
+from longtake.drift.verdicts import Finding
+from longtake.drift.video_drift import VideoDrift
 from longtake.video import read_clip
 
 SHOWN = 8

@@ -9,8 +9,8 @@ from typing import Literal, TypeVar
 import numpy as np
 from jaxtyping import UInt8
 
-from longtake.data.worlds.marbles_measures import permanence, sightings
-from longtake.data.worlds.sky_measures import light, ridge, wind
+from longtake.data.synthetic.marbles_measures import permanence, sightings
+from longtake.data.synthetic.sky_measures import light, ridge, wind
 
 WorldName = Literal["sky", "marbles"]
 Frames = UInt8[np.ndarray, "t h w 3"]

@@ -9,12 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from longtake.distributed import World
+from longtake.evaluation.extraction import FeatureCache, FeatureNetwork, FeatureRequest, extract
+from longtake.evaluation.protocols import Network, Protocol, Role
 from longtake.evaluation.result import Result, SideRecord
 from longtake.evaluation.scores import SCORES
-from longtake.metrics.features import Eyes, FeatureCache, Wanted, extract
-from longtake.metrics.protocols import Network, Protocol, Role
-from longtake.metrics.sides import Pick, Side, Survey, choose, disjoint, same_rate, survey
-from longtake.metrics.video_sides import contents_hash
+from longtake.evaluation.sides import Pick, Side, Survey, choose, disjoint, same_rate, survey
+from longtake.evaluation.video_sides import contents_hash
 from longtake.training.log import environment
 
 Report = Callable[[str, int, int], None]
@@ -118,7 +118,7 @@ class Evaluation:
         """Features of the n generated clips."""
         return self._extracted("generated", self._picks("generated"), "generated clips")
 
-    def seen_by(self, eyes: Eyes) -> Float[Tensor, "n d"]:
+    def seen_by(self, eyes: FeatureNetwork) -> Float[Tensor, "n d"]:
         """What another network makes of the n generated clips."""
         eyes = replace(eyes, network=eyes.network.to(self._work.world.device))
         return self._extracted(
@@ -161,10 +161,10 @@ class Evaluation:
         )
 
     def _extracted(
-        self, role: Role, picks: Sequence[Pick], stage: str, eyes: Eyes | None = None
+        self, role: Role, picks: Sequence[Pick], stage: str, eyes: FeatureNetwork | None = None
     ) -> Float[Tensor, "n d"]:
         work, protocol = self._work, self._protocol
-        wanted = Wanted(
+        wanted = FeatureRequest(
             side=self._sides[role],
             role=role,
             protocol=protocol,

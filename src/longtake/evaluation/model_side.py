@@ -14,9 +14,9 @@ from torch import Tensor
 from longtake.checkpoint import write_text
 from longtake.config import digest, to_dict
 from longtake.data.clips import Rejected
+from longtake.evaluation.protocols import pixel_levels
+from longtake.evaluation.sides import Look, Pick, Side
 from longtake.generate import LongVideo
-from longtake.metrics.protocols import pixel_levels
-from longtake.metrics.sides import Look, Pick, Side
 from longtake.model import Sampling, VideoModel
 from longtake.rollout import Request
 from longtake.video import VideoWriter

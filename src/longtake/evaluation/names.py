@@ -6,13 +6,13 @@ from pathlib import Path
 from longtake.config import nearest, parse
 from longtake.data.clips import ClipPlan
 from longtake.data.folders import UCF101, VIDEO_SUFFIXES, SkyTimelapse, Taichi, VideoFolder
-from longtake.data.worlds import DoomWorld, EmbeddedWorld, MarblesWorld, SkyWorld
+from longtake.data.synthetic import DoomWorld, MarblesWorld, SkyWorld, SyntheticSource
+from longtake.evaluation.arrays import SUFFIXES
+from longtake.evaluation.sides import Side
+from longtake.evaluation.video_sides import ArraySide, FolderSide, WorldSide
 from longtake.hub import shipped_models
-from longtake.metrics.arrays import SUFFIXES
-from longtake.metrics.sides import Side
-from longtake.metrics.video_sides import ArraySide, FolderSide, WorldSide
 
-WORLDS: Mapping[str, type[EmbeddedWorld]] = {
+WORLDS: Mapping[str, type[SyntheticSource]] = {
     "sky": SkyWorld,
     "marbles": MarblesWorld,
     "doom": DoomWorld,

@@ -8,8 +8,8 @@ from longtake.config import read
 from longtake.distributed import World
 from longtake.evaluation.model_side import ModelSide, open_kept
 from longtake.evaluation.names import FORMS, WORLDS, is_model, open_side, world_of
-from longtake.metrics.protocols import Protocol, Role
-from longtake.metrics.sides import Side
+from longtake.evaluation.protocols import Protocol, Role
+from longtake.evaluation.sides import Side
 from longtake.model import VideoModel, sampling_with
 
 

@@ -17,14 +17,14 @@ from longtake.checkpoint import weights_hash
 from longtake.data.clips import Rejected
 from longtake.data.cutting import fit_frames
 from longtake.evaluation.evaluate import Work, evaluate
+from longtake.evaluation.extraction import FeatureCache
+from longtake.evaluation.protocols import Protocol
 from longtake.evaluation.result import Result, Score
+from longtake.evaluation.sides import Look, Pick, Side, choose, survey
 from longtake.losses.distance import FrameDistance
 from longtake.losses.efficientnet import EfficientNetLite
 from longtake.losses.lpips import LPIPS
-from longtake.metrics.features import FeatureCache
 from longtake.metrics.pairs import WINDOW, psnr, ssim
-from longtake.metrics.protocols import Protocol
-from longtake.metrics.sides import Look, Pick, Side, choose, survey
 from longtake.metrics.uncertainty import NORMAL_95
 from longtake.reconstruct import reconstruct_frames
 from longtake.video import to_model

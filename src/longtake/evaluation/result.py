@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from longtake.checkpoint import read_config, write_text
 from longtake.config import Config, to_dict
-from longtake.metrics.protocols import Protocol
+from longtake.evaluation.protocols import Protocol
 
 
 class Score(Config):

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from longtake.checkpoint import file_hash
 from longtake.config import ConfigError, digest, nearest, to_dict
+from longtake.evaluation.extraction import FeatureNetwork
 from longtake.evaluation.result import Score
-from longtake.metrics import c3d
-from longtake.metrics.c3d import C3DConfig
-from longtake.metrics.features import Eyes
+from longtake.features import c3d
+from longtake.features.c3d import C3DConfig
 from longtake.metrics.frechet import fvd
-from longtake.metrics.inception import Deal, InceptionSums
+from longtake.metrics.inception import InceptionSums, Splits
 from longtake.metrics.kernel import kvd
 from longtake.metrics.kernel_interval import kvd_interval
 from longtake.metrics.uncertainty import NORMAL_95, fvd_interval, fvd_limit
@@ -39,7 +39,7 @@ class Features(Interface):
         """Features of n real clips of videos that are not in draw 0; or why there are none."""
         ...
 
-    def seen_by(self, eyes: Eyes) -> Rows:
+    def seen_by(self, eyes: FeatureNetwork) -> Rows:
         """What another network makes of the n generated clips."""
         ...
 
@@ -77,9 +77,9 @@ def inception_score(features: Features) -> Score:
     place = c3d.cache_path()
     config = C3DConfig(sha256=file_hash(place) if place.exists() else None)
     network = config.build()
-    eyes = Eyes(network=network, treat=config.treat, settings=to_dict(config))
+    eyes = FeatureNetwork(network=network, treat=config.treat, settings=to_dict(config))
     rows = features.seen_by(eyes)
-    deal = Deal(clips=len(rows))
+    deal = Splits(clips=len(rows))
     found = InceptionSums.of(deal, torch.arange(len(rows)), rows).score()
     return Score(
         value=found.mean,

@@ -13,9 +13,9 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from longtake.distributed import World
-from longtake.metrics.c3d import C3D
+from longtake.features.c3d import C3D
+from longtake.features.treatment import AnyFrames
 from longtake.metrics.statistics import check_finite
-from longtake.metrics.treatment import AnyFrames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class InceptionScore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deal:
+class Splits:
     """How clips are dealt into parts: the first clips are the first part, and so on.
 
     Attributes:
@@ -75,13 +75,13 @@ class InceptionSums:
         certainty: sum of the negative entropy of a clip's classes.
     """
 
-    deal: Deal
+    deal: Splits
     count: Float64[Tensor, "s"]
     total: Float64[Tensor, "s k"]
     certainty: Float64[Tensor, "s"]
 
     @classmethod
-    def none(cls, deal: Deal, classes: int) -> "InceptionSums":
+    def none(cls, deal: Splits, classes: int) -> "InceptionSums":
         """Sums over no clips."""
         return cls(
             deal=deal,
@@ -92,7 +92,7 @@ class InceptionSums:
 
     @classmethod
     def of(
-        cls, deal: Deal, numbers: Int[Tensor, "n"], rows: Float[Tensor, "n k"]
+        cls, deal: Splits, numbers: Int[Tensor, "n"], rows: Float[Tensor, "n k"]
     ) -> "InceptionSums":
         """Sums over some clips.
 
@@ -165,7 +165,7 @@ class InceptionSums:
 def inception_sums(
     network: C3D,
     clips: Iterable[tuple[int, AnyFrames]],
-    deal: Deal,
+    deal: Splits,
     batch: int = 16,
 ) -> InceptionSums:
     """Sums over some clips, those of a process or all: ``inception_sums(...).over(world).score()``.

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from longtake.evaluation.evaluate import Work
+from longtake.evaluation.protocols import Protocol
 from longtake.evaluation.result import Result
-from longtake.metrics.protocols import Protocol
 from longtake.reproduce.needs import Missing, Places, fits, lacks_weights, missing, protocol_of
 from longtake.reproduce.outcome import Outcome, RowOutcome, read_outcome
 from longtake.reproduce.table import Fit, Row, Table, Task

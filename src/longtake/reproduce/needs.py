@@ -8,8 +8,8 @@ from pathlib import Path
 from longtake.config import Config
 from longtake.data.folders import VideosOnDisk
 from longtake.evaluation.names import WORLDS, is_model, open_side
-from longtake.metrics.i3d import cache_path
-from longtake.metrics.protocols import Protocol, protocol
+from longtake.evaluation.protocols import Protocol, protocol
+from longtake.features.i3d import cache_path
 from longtake.reproduce.table import Fit, Row, Table
 from longtake.runs import AutoencoderRun, DiffusionRun, read_run
 

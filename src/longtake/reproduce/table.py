@@ -14,10 +14,10 @@ from longtake.distributed import World
 from longtake.evaluation.evaluate import Work, evaluate
 from longtake.evaluation.names import FORMS, open_side
 from longtake.evaluation.opening import ModelUse, open_sides
+from longtake.evaluation.protocols import Protocol
 from longtake.evaluation.reconstruction import evaluate_reconstruction
 from longtake.evaluation.result import Result
-from longtake.metrics.protocols import Protocol
-from longtake.metrics.video_sides import contents_hash
+from longtake.evaluation.video_sides import contents_hash
 from longtake.model import VideoModel
 
 Changes = tuple[str, ...]

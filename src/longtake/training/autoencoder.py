@@ -12,7 +12,7 @@ from longtake.data.order import micro_batches
 from longtake.distributed import World
 from longtake.losses.autoencoder import AutoencoderLoss, numbered
 from longtake.noise import SampleNoise, derive
-from longtake.training.settings import OptimizerConfig, TrainingConfig
+from longtake.training.config import OptimizerConfig, TrainingConfig
 from longtake.training.stage import Loss, Phase, Stage
 
 

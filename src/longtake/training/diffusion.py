@@ -16,10 +16,10 @@ from longtake.data.order import Order, micro_batches, rank_rows
 from longtake.diffusion import Condition, Denoiser, Diffusion
 from longtake.diffusion.condition import ABSENT
 from longtake.distributed import World
-from longtake.latents import LatentSpec, Standardisation
+from longtake.latents import LatentScaling, LatentSpec
 from longtake.noise import SampleNoise, derive, generator
+from longtake.training.config import TrainingConfig
 from longtake.training.masks import KnownFramesPlan
-from longtake.training.settings import TrainingConfig
 from longtake.training.stage import Loss, Phase, Stage
 
 
@@ -69,7 +69,7 @@ class LatentBatches:
         spec: LatentSpec,
         plan: ClipOfLatents,
         diffusion: Diffusion,
-        standardisation: Standardisation,
+        standardisation: LatentScaling,
         *,
         seed: int,
         reads: frozenset[str],

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from longtake.distributed import World, whole
-from longtake.training import state
+from longtake.training import checkpoint as state
 from longtake.training.adamw import AdamW
-from longtake.training.average import EMA
+from longtake.training.config import OptimizerConfig, TrainingConfig
+from longtake.training.ema import EMA
 from longtake.training.log import Log
-from longtake.training.settings import OptimizerConfig, TrainingConfig
 from longtake.training.stage import Phase, Stage
 from longtake.training.watch import Unwatched, Watch
 

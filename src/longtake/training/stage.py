@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from longtake.training.settings import OptimizerConfig
+from longtake.training.config import OptimizerConfig
 
 
 class Loss(NamedTuple):

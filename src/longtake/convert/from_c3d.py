@@ -1,0 +1,120 @@
+"""Weights of C3D from the files that are about, as the safetensors file that metrics read."""
+
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from longtake.checkpoint import CheckpointError, write_tensors
+from longtake.convert.torch_file import read_state_dict
+from longtake.convert.weights import check_weights
+from longtake.features.c3d import C3D, HOW, MEAN, C3DConfig, cache_path
+
+_PARTS = (
+    (re.compile(r"^module\."), ""),
+    (re.compile(r"^(backbone|cls_head)\."), ""),
+    (re.compile(r"^fc_cls\."), "fc8."),
+    (re.compile(r"^(conv[12])\."), r"\1a."),
+    (re.compile(r"\.conv\."), "."),
+    (re.compile(r"/W$"), ".weight"),
+    (re.compile(r"/b$"), ".bias"),
+)
+"""What stands in names of Chainer's TGAN, MMAction2, c3d-pytorch and others, and in ours instead.
+
+Ours are those of Caffe's layers: conv1a, conv2a, conv3a, conv3b, ... conv5b, fc6, fc7, fc8.
+"""
+
+
+def convert_c3d(
+    source: Path,
+    mean: Path,
+    out: Path | None = None,
+    *,
+    config: C3DConfig = C3DConfig(),  # noqa: B008
+    overwrite: bool = False,
+) -> Path:
+    """Write C3D's weights as safetensors. Nothing in a file is run.
+
+    Args:
+        source: ``conv3d_deepnetA_ucf.npz`` of TGAN and TGANv2; or a PyTorch state dict of a C3D
+            that was trained on UCF-101, with the layers' names of c3d-pytorch, MMAction2 or Caffe.
+            Scores of other weights than TGAN's compare with no paper's, and a port that was trained
+            with frames in another order or range than Caffe's C3D gives nonsense.
+        mean: ``mean2.npz`` of TGAN and TGANv2, or the same volume as ``.npy``: blue, green and red
+            of 16 frames of 128 x 171.
+        out: the file; in the user's cache where None.
+        config: of other sizes than the released.
+        overwrite: replace ``out`` if it exists.
+
+    Returns:
+        The file's place.
+
+    Raises:
+        CheckpointError: a file holds other things, is damaged, or names what no weights need; or
+            ``out`` exists.
+    """
+    place = out or cache_path()
+    if place.exists() and not overwrite:
+        raise CheckpointError(f"{place}: exists; choose another place or pass overwrite=True")
+    weights = rename(_read(source)) | {"mean": _mean(mean)}
+    with torch.device("meta"):
+        expected = C3D(config).state_dict()
+    try:
+        check_weights(weights, {name: tuple(value.shape) for name, value in expected.items()})
+    except ValueError as error:
+        raise CheckpointError(
+            f"{source}: is not C3D of {config.classes} classes: {error}"
+        ) from error
+    place.parent.mkdir(parents=True, exist_ok=True)
+    write_tensors(place, {name: value.float() for name, value in weights.items()})
+    return place
+
+
+def rename(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights under our names; an unknown name stays as it is."""
+    return {_rename(name): value for name, value in state.items()}
+
+
+def _rename(name: str) -> str:
+    for theirs, ours in _PARTS:
+        name = theirs.sub(ours, name)
+    return name
+
+
+def _read(source: Path) -> Mapping[str, Tensor]:
+    if source.suffix == ".npz":
+        return {name: torch.from_numpy(array) for name, array in _arrays(source).items()}
+    return read_state_dict(source)
+
+
+def _mean(path: Path) -> Tensor:
+    found = _arrays(path)
+    if "mean" not in found:
+        raise CheckpointError(f"{path}: holds no array 'mean', only {', '.join(found)}; {HOW}")
+    volume = found["mean"]
+    if volume.shape not in (MEAN, (1, *MEAN)):
+        raise CheckpointError(
+            f"{path}: its mean has shape {volume.shape}, expected {MEAN} (blue, green and red of "
+            f"frames of 128 x 171); {HOW}"
+        )
+    return torch.from_numpy(volume.astype(np.float32)).reshape(MEAN)
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """Arrays of a ``.npz`` by name, or that of a ``.npy`` as ``mean``; no pickles are read."""
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {"mean": loaded}
+            return {name: loaded[name] for name in loaded.files}
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"{path}: is no whole file of plain NumPy arrays ({error}); {HOW}"
+        ) from error

@@ -1,0 +1,253 @@
+"""Official LVDM checkpoints (Lightning ``.ckpt`` with its YAML) as model folders."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
+from longtake.autoencoders.volume import VolumeAutoencoderConfig
+from longtake.checkpoint import CheckpointError
+from longtake.convert import lvdm_autoencoder_keys, lvdm_framewise_keys, lvdm_unet_keys
+from longtake.convert.official_config import OfficialModel, read_official
+from longtake.convert.torch_file import read_state_dict
+from longtake.convert.weights import filled
+from longtake.denoisers.volume_unet import VolumeUNet, VolumeUNetConfig
+from longtake.diffusion.process import Diffusion
+from longtake.diffusion.schedule import ScaledLinear
+from longtake.latents import LatentScaling
+from longtake.model import ModelIndex, VideoModel
+from longtake.rollout import Autoregressive, Hierarchical
+
+LOGGER = logging.getLogger("longtake")
+
+UNET, AVERAGE, FIRST_STAGE = "model.diffusion_model.", "model_ema.", "first_stage_model."
+TEXT_ENCODER = "cond_stage_model."
+
+AUTOENCODER_KEYS = {
+    VolumeAutoencoderConfig: lvdm_autoencoder_keys,
+    FramewiseAutoencoderConfig: lvdm_framewise_keys,
+}
+"""Names of the weights of each autoencoder."""
+
+TABLES = frozenset(
+    {
+        "alphas_cumprod",
+        "alphas_cumprod_prev",
+        "betas",
+        "log_one_minus_alphas_cumprod",
+        "logvar",
+        "lvlb_weights",
+        "posterior_log_variance_clipped",
+        "posterior_mean_coef1",
+        "posterior_mean_coef2",
+        "posterior_variance",
+        "scale_factor",
+        "sqrt_alphas_cumprod",
+        "sqrt_one_minus_alphas_cumprod",
+        "sqrt_recip_alphas_cumprod",
+        "sqrt_recipm1_alphas_cumprod",
+    }
+)
+"""What a checkpoint holds besides networks; all of it follows from the config, but the scale."""
+
+FPS = 8.0
+"""Frames a second of the videos that the official scripts write."""
+
+OTHER_YAML = "pass the .yaml that it was trained with"
+
+
+def convert_lvdm_folder(
+    ckpt: Path,
+    config: Path,
+    out: Path,
+    *,
+    raw: bool = False,
+    between: tuple[Path, Path] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write an official model as a folder that ``VideoModel.from_pretrained`` opens.
+
+    Args:
+        ckpt: official checkpoint: of an autoencoder, a short, a prediction, an interpolation or a
+            text-to-video model. Nothing in it is run. The text encoder is left out: it is the
+            public CLIP ViT-L/14, unchanged.
+        config: its official YAML.
+        out: the folder.
+        raw: take the raw weights, not their average over training (EMA).
+        between: checkpoint and YAML of the interpolation model that fills in what lies between the
+            keyframes of ``ckpt``, a prediction model.
+        overwrite: replace ``out`` if it exists.
+
+    Raises:
+        CheckpointError: a file is no checkpoint, is damaged, names what no checkpoint needs, or
+            does not fit its config; ConfigError: a config cannot be converted.
+    """
+    model = read_lvdm(ckpt, config, raw=raw)
+    if between is not None:
+        model = _joined(model, read_lvdm(*between, raw=raw))
+    model.save_pretrained(out, overwrite=overwrite)
+
+
+def read_lvdm(ckpt: Path, config: Path, *, raw: bool = False) -> VideoModel:
+    """An official model. Its weights stay in the checkpoint until they are used.
+
+    Raises:
+        CheckpointError, ConfigError: as ``convert_lvdm_folder``.
+    """
+    official = read_official(config)
+    state = read_state_dict(ckpt)
+    try:
+        return _model(official, state, ckpt.name, raw)
+    except CheckpointError as error:
+        raise CheckpointError(f"{ckpt}: {error}") from error
+
+
+def _model(
+    official: OfficialModel, state: Mapping[str, Tensor], name: str, raw: bool
+) -> VideoModel:
+    if official.denoiser is None:
+        index = ModelIndex(fps=FPS, averaged=False, made_by=name)
+        return VideoModel(index=index, autoencoder=_autoencoder(official, state))
+    assert official.diffusion is not None
+    networks = (UNET, AVERAGE, FIRST_STAGE)
+    if official.denoiser.attention.text_width is not None:
+        networks += (TEXT_ENCODER,)
+        _leave_out_text_encoder(state, name)
+    for key in state:
+        if key not in TABLES and not key.startswith(networks):
+            raise CheckpointError(f"{key!r} is no weight of an official LVDM model; {OTHER_YAML}")
+    _check_schedule(official.diffusion, state)
+    raw = raw or _lacks_average(official, state)
+    weights = _below(UNET, state)
+    unet = _unet(official.denoiser, weights if raw else _average(weights, state))
+    part = "between" if official.between else "denoiser"
+    index = ModelIndex(
+        fps=FPS,
+        standardisation=_standardisation(official, state),
+        diffusion=official.diffusion,
+        sampling=official.sampling,
+        classes=tuple(map(str, range(official.denoiser.num_classes or 0))),
+        averaged=not raw,
+        made_by=name,
+    )
+    autoencoder = _autoencoder(official, _below(FIRST_STAGE, state))
+    drawing: dict[str, Any] = {part: unet}
+    return VideoModel(index=index, autoencoder=autoencoder, **drawing)
+
+
+def _leave_out_text_encoder(state: Mapping[str, Tensor], name: str) -> None:
+    found = sum(key.startswith(TEXT_ENCODER) for key in state)
+    LOGGER.warning(
+        "%s: its text encoder, the %d weights %s*, is left out: the states of a prompt are the 77 "
+        "rows of last_hidden_state of openai/clip-vit-large-patch14 (package transformers), given "
+        "as Condition.text; those of the empty prompt as Condition.empty_text",
+        name,
+        found,
+        TEXT_ENCODER,
+    )
+
+
+def _standardisation(official: OfficialModel, state: Mapping[str, Tensor]) -> LatentScaling:
+    if not official.measured_scale:
+        return official.standardisation
+    if "scale_factor" not in state:
+        raise CheckpointError(f"lacks scale_factor, though its config asks for it; {OTHER_YAML}")
+    scale = state["scale_factor"].item()
+    return official.standardisation.model_copy(update={"scale": scale})
+
+
+def _joined(keys: VideoModel, between: VideoModel) -> VideoModel:
+    """A prediction and an interpolation model as one."""
+    rollout, first, second = keys.index.sampling.rollout, keys.index, between.index
+    if keys.denoiser is None or not isinstance(rollout, Autoregressive):
+        raise ValueError(
+            f"{first.made_by}: is no prediction model (p_pred > 0), so it has no keyframes to go "
+            "between; convert a prediction model with the interpolation model"
+        )
+    if between.between is None:
+        raise ValueError(
+            f"{second.made_by}: is no interpolation model (p_interp > 0 and p_pred = 0), so it "
+            "cannot go between keyframes; give one"
+        )
+    ours, theirs = keys.autoencoder.state_dict(), between.autoencoder.state_dict()
+    same = ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+    for what, fits in (
+        ("autoencoder", same),
+        ("scale and shift", first.standardisation == second.standardisation),
+        ("noise schedule and prediction", first.diffusion == second.diffusion),
+    ):
+        if not fits:
+            raise ValueError(
+                f"{first.made_by} and {second.made_by} differ in {what}; a prediction and an "
+                "interpolation model must share it"
+            )
+    sampling = first.sampling.model_copy(update={"rollout": Hierarchical(keys=rollout)})
+    index = first.model_copy(
+        update={"sampling": sampling, "made_by": f"{first.made_by} + {second.made_by}"}
+    )
+    return replace(keys, index=index, between=between.between)
+
+
+def _autoencoder(official: OfficialModel, state: Mapping[str, Tensor]) -> Any:
+    try:
+        keys: Any = AUTOENCODER_KEYS[type(official.autoencoder)]
+        weights = keys.from_official(state, official.autoencoder)
+    except ValueError as error:
+        raise CheckpointError(f"autoencoder: {error}") from error
+    return filled(official.autoencoder, weights)
+
+
+def _unet(settings: VolumeUNetConfig, state: Mapping[str, Tensor]) -> VolumeUNet:
+    try:
+        weights = lvdm_unet_keys.from_official(state, settings)
+    except ValueError as error:
+        raise CheckpointError(f"UNet: {error}") from error
+    return filled(settings, weights)
+
+
+def _lacks_average(official: OfficialModel, state: Mapping[str, Tensor]) -> bool:
+    if any(key.startswith(AVERAGE) for key in state):
+        return False
+    if official.averaged:
+        raise CheckpointError(
+            "holds no average of the weights (EMA), though its config does not say use_ema: false; "
+            "take the raw ones with --raw"
+        )
+    return True
+
+
+def _average(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The averaged UNet. Official names of averages have lost their dots."""
+    averages = {AVERAGE + f"diffusion_model.{key}".replace(".", ""): key for key in weights}
+    counters = {f"{AVERAGE}decay", f"{AVERAGE}num_updates"}
+    for key in state:
+        if key.startswith(AVERAGE) and key not in averages and key not in counters:
+            raise CheckpointError(f"{key!r} is the average of no weight; take the raw ones: --raw")
+    missing = [key for key in averages if key not in state]
+    if missing:
+        raise CheckpointError(
+            f"lacks {len(missing)} averages, the first is {missing[0]!r}; take the raw ones: --raw"
+        )
+    return {key: state[average] for average, key in averages.items()}
+
+
+def _check_schedule(diffusion: Diffusion, state: Mapping[str, Tensor]) -> None:
+    schedule = diffusion.schedule
+    assert isinstance(schedule, ScaledLinear)
+    if "betas" not in state:
+        return
+    found, wanted = state["betas"].double(), schedule.betas()
+    if found.shape != wanted.shape or not torch.allclose(found, wanted, rtol=1e-4):
+        raise CheckpointError(
+            f"its {len(found)} betas go from {found[0]:.6g} to {found[-1]:.6g}, those of the "
+            f"config from {schedule.beta_start:.6g} to {schedule.beta_end:.6g}; {OTHER_YAML}"
+        )
+
+
+def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): state[k] for k in state if k.startswith(prefix)}

@@ -1,0 +1,158 @@
+"""Official PVDM weights (``torch.save`` of autoencoder and UNet) as models."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from longtake.autoencoders.triplane import TriplaneAutoencoder
+from longtake.checkpoint import CheckpointError
+from longtake.convert import pvdm_autoencoder_keys, pvdm_unet_keys
+from longtake.convert.pvdm_autoencoder_keys import WRAPPER
+from longtake.convert.pvdm_sizes import HEADS, autoencoder_config, unet_config
+from longtake.convert.torch_file import read_pickle, read_state_dict
+from longtake.convert.weights import filled
+from longtake.denoisers.triplane_unet import TriplaneUNet
+from longtake.diffusion import DDIM, Diffusion, ScaledLinear
+from longtake.model import ModelIndex, Sampling, VideoModel
+from longtake.rollout import NextClip, OneClip
+
+UNET = "diffusion_model."
+AVERAGED = "ema_"
+"""How the official code begins the names of files with averaged weights."""
+
+FPS = 25.0
+"""Frames a second of UCF-101."""
+
+DIFFUSION = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss_kind="l2")
+SAMPLER = DDIM(steps=400, eta=1.0, grid="linspace")
+"""Of the released models: "400/400-s, eta=1"."""
+
+AUTOENCODER, DENOISER = "an autoencoder", "a UNet"
+_LOSS = ("the networks of the training's loss", "give the autoencoder's model_last.pth")
+_OTHERS = {
+    "perceptual_loss.": _LOSS,
+    "discriminator_": _LOSS,
+    "first_stage_model.": ("an LVDM model", "bring it in with `longtake convert lvdm`"),
+    "to_pixel.": (AUTOENCODER, "give it as the autoencoder"),
+    "time_embed.": (DENOISER, "give it as the denoiser"),
+}
+"""What a file holds that has a weight whose name so begins, and what to do with it."""
+
+_STATES = {
+    "param_groups": "the state of an optimizer",
+    "growth_factor": "the state of a gradient scaler",
+}
+
+
+def read_pvdm(
+    *,
+    autoencoder: Path | None = None,
+    denoiser: Path | None = None,
+    model: VideoModel | None = None,
+    averaged: bool | None = None,
+    heads: int = HEADS,
+    fps: float | None = None,
+) -> VideoModel:
+    """An official model; ``save_pretrained`` makes it a folder. Nothing in a file is run.
+
+    Weights tell the sizes of their networks, so no config is needed, and they stay in their files
+    until they are used.
+
+    Args:
+        autoencoder: official file of the autoencoder, such as ``model_last.pth``; alone it gives
+            a model without denoiser.
+        denoiser: official file of the UNet, such as ``ema_model_850000.pth``.
+        model: whose autoencoder the denoiser works with, where ``autoencoder`` is not given.
+        averaged: whether the denoiser's weights are the average over training (EMA); where None,
+            they are if the file's name begins with ``ema_``.
+        heads: of the UNet's attention, which its weights do not tell.
+        fps: frames a second of its videos; that of ``model``, or 25.
+
+    Raises:
+        CheckpointError: a file is no checkpoint, is damaged, or holds other things;
+        ValueError: no autoencoder is given, or two, or no file at all.
+    """
+    found = _autoencoder(autoencoder, denoiser, model)
+    rate = fps or (model.index.fps if model else FPS)
+    made_by = " + ".join(path.name for path in (autoencoder, denoiser) if path)
+    if denoiser is None:
+        index = ModelIndex(fps=rate, averaged=False, made_by=made_by)
+        return VideoModel(index=index, autoencoder=found)
+    unet = _unet(denoiser, found, heads)
+    rollout = NextClip() if unet.config.previous else OneClip()
+    index = ModelIndex(
+        fps=rate,
+        diffusion=DIFFUSION,
+        sampling=Sampling(sampler=SAMPLER, rollout=rollout),
+        averaged=denoiser.name.startswith(AVERAGED) if averaged is None else averaged,
+        made_by=made_by,
+    )
+    return VideoModel(index=index, autoencoder=found, denoiser=unet)
+
+
+def _autoencoder(
+    path: Path | None, denoiser: Path | None, model: VideoModel | None
+) -> TriplaneAutoencoder:
+    if path is not None and model is not None:
+        raise ValueError(f"{path}: is an autoencoder beside a model that has one; give one of them")
+    if path is not None:
+        return _network(path, AUTOENCODER, autoencoder_config, pvdm_autoencoder_keys)
+    if denoiser is None:
+        raise ValueError("no official file is given; give an autoencoder, a denoiser, or both")
+    if model is None:
+        raise ValueError(
+            f"{denoiser}: a denoiser alone makes no video; give its autoencoder too, or a model "
+            "that has it"
+        )
+    if not isinstance(model.autoencoder, TriplaneAutoencoder):
+        raise ValueError(
+            f"{denoiser}: works on planes, which the model's {type(model.autoencoder).__name__} "
+            "does not make; give a model with PVDM's autoencoder"
+        )
+    return model.autoencoder
+
+
+def _unet(path: Path, autoencoder: TriplaneAutoencoder, heads: int) -> TriplaneUNet:
+    spec, planes = autoencoder.spec, autoencoder.config.planes
+
+    def sizes(state: dict[str, Tensor]) -> Any:
+        config = unet_config(state, spec, planes, heads)
+        zeros = state.get(pvdm_unet_keys.ZEROS)
+        trained = (config.latent[0], spec.shape[1] if zeros is None else zeros.shape[-1])
+        if trained != spec.shape:
+            raise ValueError(
+                f"works on latents of shape {trained}, the autoencoder's have {spec.shape}; give "
+                "the autoencoder that it was trained with"
+            )
+        return config
+
+    return _network(path, DENOISER, sizes, pvdm_unet_keys)
+
+
+def _network(path: Path, wanted: str, sizes: Any, keys: Any) -> Any:
+    """The network in a file: its config by ``sizes``, its weights' names by the module ``keys``."""
+    state = _state(path, wanted)
+    try:
+        config = sizes(state)
+        return filled(config, keys.from_official(state, config))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _state(path: Path, wanted: str) -> dict[str, Tensor]:
+    """Weights by their bare names."""
+    tree = read_pickle(path)
+    for key, what in _STATES.items():
+        if isinstance(tree, dict) and key in tree:
+            raise CheckpointError(f"{path}: holds {what}, expected {wanted}; give model_*.pth")
+    state = {
+        name.removeprefix(WRAPPER).removeprefix(UNET): value
+        for name, value in read_state_dict(path).items()
+    }
+    others = (told for start, told in _OTHERS.items() if any(n.startswith(start) for n in state))
+    unknown = (f"another network, with a weight {next(iter(state))!r}", "give an official file")
+    found, advice = next(others, unknown)
+    if found != wanted:
+        raise CheckpointError(f"{path}: holds {found}, expected {wanted} of PVDM; {advice}")
+    return state

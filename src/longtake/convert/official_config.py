@@ -1,0 +1,231 @@
+"""Official LVDM configs (OmegaConf YAML), read strictly, and what they say in our terms."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from longtake import config
+from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
+from longtake.autoencoders.volume import VolumeAutoencoderConfig
+from longtake.config import ConfigError
+from longtake.convert.official_schema import (
+    AutoencoderNode,
+    FramewiseNode,
+    OfficialAutoencoder,
+    OfficialDiffusion,
+    OfficialFramewiseAutoencoder,
+)
+from longtake.denoisers.volume_unet import VolumeUNetConfig
+from longtake.diffusion.guidance import ClassifierFree
+from longtake.diffusion.process import Diffusion
+from longtake.diffusion.samplers import DDIM, DDPM
+from longtake.latents import LatentScaling
+from longtake.model import Sampling
+from longtake.rollout import Autoregressive
+
+AUTOENCODERS: dict[str, Any] = {
+    "lvdm.models.autoencoder3d.AutoencoderKL": OfficialAutoencoder,
+    "lvdm.models.autoencoder.AutoencoderKL": OfficialFramewiseAutoencoder,
+}
+LATENT_DIFFUSIONS: dict[str, Any] = {
+    "lvdm.models.autoencoder3d.AutoencoderKL": OfficialDiffusion[AutoencoderNode],
+    "lvdm.models.autoencoder.AutoencoderKL": OfficialDiffusion[FramewiseNode],
+}
+"""Of the latents of each of them."""
+
+DIFFUSION = (
+    "lvdm.models.ddpm3d.LatentDiffusion",
+    "lvdm.models.ddpm3d.FrameInterpPredLatentDiffusion",
+)
+PERTURBATION = 0.101
+"""Time of the noise on given frames in the official sampling: DDPM's index 100."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfficialModel:
+    """What an official config says of a model.
+
+    Attributes:
+        autoencoder: the network.
+        denoiser: the other; None where the config is an autoencoder's.
+        diffusion: what the denoiser was trained on.
+        standardisation: between the two networks' latents.
+        measured_scale: whether its scale was measured in training and stands in the checkpoint.
+        sampling: as the official scripts do it.
+        between: whether the denoiser fills in the frames between keyframes.
+        averaged: whether training kept an average of the weights (EMA).
+    """
+
+    autoencoder: VolumeAutoencoderConfig | FramewiseAutoencoderConfig
+    denoiser: VolumeUNetConfig | None = None
+    diffusion: Diffusion | None = None
+    standardisation: LatentScaling = LatentScaling()  # noqa: RUF009
+    measured_scale: bool = False
+    sampling: Sampling = Sampling()  # noqa: RUF009
+    between: bool = False
+    averaged: bool = False
+
+
+def read_official(path: Path) -> OfficialModel:
+    """Read an official config.
+
+    Raises:
+        ConfigError: not one, of a model that cannot be converted, or with an unknown setting.
+    """
+    data = config.read(path)
+    try:
+        root = resolve(data)
+        node = root.get("model")
+        if not isinstance(node, dict) or not isinstance(node.get("params"), dict):
+            raise ConfigError("has no section model.params, as official LVDM configs have")
+        target, params = str(node.get("target")), node["params"]
+        if target in AUTOENCODERS:
+            found = _parse(AUTOENCODERS[target], params, "model.params")
+            return OfficialModel(autoencoder=found.ours(_clip_of_data(root)))
+        if target not in DIFFUSION:
+            valid = ", ".join((*AUTOENCODERS, *DIFFUSION))
+            raise ConfigError(f"model.target: {target!r} is no model of LVDM; valid are {valid}")
+        return _latent_diffusion(params)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def resolve(root: dict[str, Any]) -> dict[str, Any]:
+    """The config with ``${a.b}`` replaced by what stands at ``a.b``, where something does.
+
+    Official configs leave the paths of data and checkpoints open; such a reference stays as it is.
+    """
+
+    def look_up(place: str, depth: int) -> Any:
+        node: Any = root
+        for key in place.split("."):
+            if not isinstance(node, Mapping) or key not in node:
+                return None
+            node = node[key]
+        return replaced(node, depth + 1)
+
+    def replaced(node: Any, depth: int) -> Any:
+        if depth > 100:
+            raise ConfigError("a ${} reference leads back to itself")
+        match node:
+            case dict():
+                return {key: replaced(value, depth) for key, value in node.items()}
+            case list():
+                return [replaced(value, depth) for value in node]
+            case str() if whole := re.fullmatch(r"\$\{([\w.]+)\}", node):
+                found = look_up(whole[1], depth)
+                return node if found is None else found
+            case str():
+                return re.sub(
+                    r"\$\{([\w.]+)\}",
+                    lambda part: str(found if (found := look_up(part[1], depth)) else part[0]),
+                    node,
+                )
+        return node
+
+    return replaced(root, 0)
+
+
+def _latent_diffusion(params: dict[str, Any]) -> OfficialModel:
+    stage = params.get("first_stage_config")
+    target = str(stage.get("target") if isinstance(stage, dict) else None)
+    if target not in LATENT_DIFFUSIONS:
+        raise ConfigError(
+            f"model.params.first_stage_config.target: {target!r} cannot be converted; valid are "
+            f"{', '.join(LATENT_DIFFUSIONS)}"
+        )
+    found = _parse(LATENT_DIFFUSIONS[target], params, "model.params")
+    _, frames, height, width = found.latent
+    factors = found.first_stage_config.params.factors
+    # a model of the frames between keyframes sees one latent frame more than the autoencoder did
+    sizes = (frames - found.between, height, width)
+    t, h, w = (size * factor for size, factor in zip(sizes, factors, strict=True))
+    schedule = {"kind": "scaled_linear", "beta_start": found.linear_start}
+    schedule["beta_end"] = found.linear_end
+    return OfficialModel(
+        autoencoder=found.first_stage_config.params.ours((t, h, w)),
+        denoiser=_unet(found, (frames * factors[0], h, w)),
+        diffusion=_parse(
+            Diffusion,
+            {
+                "schedule": schedule,
+                "prediction": {"eps": "epsilon", "x0": "x0"}[found.parameterization],
+                "loss_kind": found.loss_type,
+            },
+            "model.params",
+        ),
+        standardisation=LatentScaling(shift=found.shift_factor, scale=found.scale_factor),
+        measured_scale=found.scale_by_std,
+        sampling=_sampling(found),
+        between=found.between,
+        averaged=found.use_ema,
+    )
+
+
+def _unet(found: OfficialDiffusion, clip: tuple[int, int, int]) -> VolumeUNetConfig:
+    unet = found.unet_config.params
+    reads = "noise_classes" if found.reads_frames else "num_classes"
+    asked = found.channels + found.reads_frames
+    if (unet.in_channels, unet.out_channels) != (asked, found.channels):
+        raise ConfigError(
+            f"unet_config: in_channels={unet.in_channels} and out_channels={unet.out_channels}, "
+            f"expected {asked} and {found.channels} with conditioning_key={found.conditioning_key}"
+        )
+    return _parse(
+        VolumeUNetConfig,
+        {
+            "latent": found.latent,
+            "clip": clip,
+            "model_channels": unet.model_channels,
+            "channel_mult": unet.channel_mult,
+            "num_res_blocks": unet.num_res_blocks,
+            "attention_resolutions": unet.attention_resolutions,
+            "attention": unet.attention,
+            "scale_shift_norm": unet.use_scale_shift_norm,
+            "resblock_updown": unet.resblock_updown,
+            "mask_channel": found.reads_frames,
+            reads: unet.num_classes,
+        },
+        "model.params.unet_config",
+    )
+
+
+def _sampling(found: OfficialDiffusion) -> Sampling:
+    """As the official scripts do it: DDPM for a clip, guided DDIM for text and long video."""
+    if found.reads_text:
+        return Sampling(
+            sampler=DDIM(steps=50, eta=1.0, grid="leading"), guidance=ClassifierFree(scale=15.0)
+        )
+    if not found.reads_frames:
+        return Sampling(sampler=DDPM())
+    return Sampling(
+        sampler=DDIM(steps=50, eta=1.0, grid="leading"),
+        guidance=ClassifierFree(scale=1.1, tell_noise=False),
+        rollout=Autoregressive(overlap=max(found.n_prevs or (1,))),
+        perturbation=PERTURBATION if found.noisy_cond else 0.0,
+    )
+
+
+def _clip_of_data(root: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Size of the clips in the config's data section; the released models' where it has none."""
+    node: Any = root
+    for key in ("data", "params", "train", "params"):
+        node = node.get(key) if isinstance(node, Mapping) else None
+    found = node if isinstance(node, Mapping) else {}
+    frames, height, width = VolumeAutoencoderConfig().clip
+    length, size = found.get("video_length"), found.get("resolution")
+    size = size if isinstance(size, list) else [size, size]
+    return (
+        length if isinstance(length, int) else frames,
+        size[0] if isinstance(size[0], int) else height,
+        size[1] if isinstance(size[1], int) else width,
+    )
+
+
+def _parse(kind: Any, data: Any, place: str) -> Any:
+    try:
+        return config.parse(kind, data)
+    except ConfigError as error:
+        raise ConfigError(f"{place}.{error}") from error

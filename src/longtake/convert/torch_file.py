@@ -1,0 +1,192 @@
+"""The files that torch.save writes, read lazily and without running what is in them."""
+
+import io
+import os
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, UntypedStorage
+
+from longtake.checkpoint import CheckpointError
+from longtake.convert.unpickle import Foreign, RefusedError, Storage, StoredTensor, Unpickler
+
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+"""First value of a file that torch wrote before 1.6, or on request since."""
+
+ALIGNMENT = 8
+"""Bytes; a storage that starts elsewhere is copied out of the file instead of mapped."""
+
+
+class StateDict(Mapping[str, Tensor]):
+    """Weights by name, each fetched when it is asked for."""
+
+    def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
+        self._tensors = tensors
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors[name].read()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+
+def read_state_dict(path: Path) -> StateDict:
+    """The weights in a checkpoint: under ``state_dict``, as Lightning writes it, or bare.
+
+    The file must stay as it is while the weights are in use, for they are mapped from it.
+
+    Raises:
+        CheckpointError: no checkpoint, truncated or damaged, or without weights.
+    """
+    tree = read_pickle(path)
+    weights = tree.get("state_dict", tree) if isinstance(tree, dict) else None
+    if not isinstance(weights, dict) or not any(
+        isinstance(value, StoredTensor) for value in weights.values()
+    ):
+        found = sorted(map(str, tree)) if isinstance(tree, dict) else [type(tree).__name__]
+        raise CheckpointError(
+            f"{path}: holds no state_dict, expected one or bare weights; "
+            f"it holds {', '.join(found[:5]) or 'nothing'}"
+        )
+    for name, value in weights.items():
+        if isinstance(value, Foreign):
+            raise CheckpointError(
+                f"{path}: {name!r} is stored as {value!r}, expected a plain tensor; "
+                "write the weights anew with torch.save(model.state_dict(), path)"
+            )
+    return StateDict({k: v for k, v in weights.items() if isinstance(v, StoredTensor)})
+
+
+def read_pickle(path: Path) -> Any:
+    """Everything in a checkpoint: plain containers and values, ``StoredTensor``, ``Foreign``.
+
+    Raises:
+        CheckpointError: no checkpoint, truncated, damaged, or with a name that is refused.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+            file.seek(0)
+            return _format(path, head)(path, file)
+    except CheckpointError:
+        raise
+    except RefusedError as error:
+        raise CheckpointError(
+            f"{path}: names {str(error)!r}, which no checkpoint needs; nothing of it was run: do "
+            "not trust this file, or have its owner save the weights alone, as "
+            "torch.save(model.state_dict(), path) does"
+        ) from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    except (EOFError, struct.error, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path}: is truncated; fetch the file again") from error
+    except Exception as error:  # what a damaged or hostile pickle raises can be of any type
+        truncated = "truncated" in str(error)
+        fault = "is truncated" if truncated else f"is damaged ({' '.join(str(error).split())})"
+        raise CheckpointError(f"{path}: {fault}; fetch the file again") from error
+
+
+def _format(path: Path, head: bytes) -> Callable[[Path, io.BufferedReader], Any]:
+    """How to read a file that begins with ``head``."""
+    if head.startswith(b"PK\x03\x04"):
+        return _read_zip
+    if head.startswith(b"\x80"):
+        return _read_legacy
+    if head[8:9] == b"{":
+        raise CheckpointError(
+            f"{path}: is a safetensors file, expected an official checkpoint (.ckpt or .pt)"
+        )
+    if head.startswith(b"version https://git-lfs"):
+        raise CheckpointError(
+            f"{path}: is a Git LFS pointer, not the weights; fetch them with `git lfs pull`"
+        )
+    raise CheckpointError(f"{path}: is no checkpoint; expected a file that torch.save wrote")
+
+
+def _read_zip(path: Path, file: io.BufferedReader) -> Any:
+    """A zip archive: ``NAME/data.pkl``, and an entry for each storage, as a rule uncompressed."""
+    with zipfile.ZipFile(file) as archive:
+        names = archive.namelist()
+        pickles = [name for name in names if name.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise CheckpointError(f"{path}: is a zip file, but no checkpoint that torch.save wrote")
+        folder = pickles[0].removesuffix("data.pkl")
+        if f"{folder}byteorder" in names and archive.read(f"{folder}byteorder") != b"little":
+            raise CheckpointError(f"{path}: was written by a big-endian machine; convert it there")
+        mapping = cache(partial(_map_file, path))
+
+        def storage(dtype: torch.dtype, key: str, count: int) -> Storage:
+            entry = archive.getinfo(f"{folder}data/{key}")
+            size = count * dtype.itemsize
+            if entry.file_size < size:
+                raise EOFError
+            start = _data_start(file, entry)
+            if entry.compress_type == zipfile.ZIP_STORED and start % ALIGNMENT == 0:
+                return Storage(
+                    dtype=dtype, count=count, fetch=lambda: mapping()[start : start + size]
+                )
+            return Storage(dtype=dtype, count=count, fetch=partial(_unzip, path, entry.filename))
+
+        return Unpickler(io.BytesIO(archive.read(pickles[0])), cache(storage)).load()
+
+
+def _read_legacy(path: Path, file: io.BufferedReader) -> Any:
+    """Pickles one after another (magic, version, machine, contents, storage keys), then bytes."""
+    if Unpickler(file).load() != LEGACY_MAGIC:
+        raise CheckpointError(f"{path}: is a pickle, but no checkpoint that torch.save wrote")
+    Unpickler(file).load()
+    machine = Unpickler(file).load()
+    if not isinstance(machine, dict) or machine.get("little_endian") is not True:
+        raise CheckpointError(f"{path}: was written by a big-endian machine; convert it there")
+    starts: dict[str, int] = {}
+    storages: dict[str, Storage] = {}
+
+    def storage(dtype: torch.dtype, key: str, count: int) -> Storage:
+        size = count * dtype.itemsize
+        made = Storage(dtype=dtype, count=count, fetch=lambda: _copy(path, starts[key], size))
+        return storages.setdefault(key, made)
+
+    tree = Unpickler(file, storage).load()
+    for key in Unpickler(file).load():
+        (count,) = struct.unpack("<q", file.read(8))
+        if count != storages[key].count:
+            raise pickle.UnpicklingError(f"storage {key!r} has another size than the tensors say")
+        starts[key] = file.tell()
+        file.seek(count * storages[key].dtype.itemsize, os.SEEK_CUR)
+    if file.tell() > path.stat().st_size or starts.keys() < storages.keys():
+        raise EOFError
+    return tree
+
+
+def _data_start(file: io.BufferedReader, entry: zipfile.ZipInfo) -> int:
+    """First byte of an entry's data; its local header has a length of its own."""
+    file.seek(entry.header_offset + 26)
+    name, extra = struct.unpack("<HH", file.read(4))
+    return entry.header_offset + 30 + name + extra
+
+
+def _map_file(path: Path) -> UntypedStorage:
+    whole: Any = UntypedStorage.from_file(str(path), shared=False, nbytes=path.stat().st_size)
+    return whole
+
+
+def _unzip(path: Path, name: str) -> UntypedStorage:
+    with zipfile.ZipFile(path) as archive:
+        data = np.frombuffer(bytearray(archive.read(name)), dtype=np.uint8)
+    return torch.from_numpy(data).untyped_storage()
+
+
+def _copy(path: Path, start: int, size: int) -> UntypedStorage:
+    return torch.from_numpy(
+        np.fromfile(path, dtype=np.uint8, count=size, offset=start)
+    ).untyped_storage()

@@ -1,0 +1,164 @@
+"""The world ``doom``: first-person walks through real geometry, for models that outgrow the others.
+
+Needs the extra: ``pip install 'longtake[doom]'``.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator
+from functools import lru_cache, partial
+from typing import Literal
+
+import numpy as np
+import torch
+
+from longtake.data.clips import Clip
+from longtake.data.synthetic.base import SyntheticSource
+from longtake.data.synthetic.doom_walker import FRAMES_PER_SECOND, Place, Step, walk
+from longtake.noise import generator
+
+MAPS = {
+    "maze": Place("my_way_home.wad", "map01"),
+    "timber court": Place("freedoom1.wad", "E1M1"),
+    "concrete tunnels": Place("freedoom2.wad", "MAP01"),
+    "stone hall": Place("freedoom2.wad", "MAP07"),
+    "overgrown ruins": Place("freedoom2.wad", "MAP11"),
+}
+PACES = {"slow": (9.0, 13.0), "fast": (20.0, 28.0)}
+TURNINGS = ("turning left", "going straight on", "turning right")
+STRAIGHT_DEGREES_A_FRAME = 1.0
+RING_BYTES = 1 << 26
+
+_VIEWS = {
+    "maze": "a maze of brick and metal rooms",
+    "timber court": "a timber court with steel rails",
+    "concrete tunnels": "dark concrete tunnels",
+    "stone hall": "a hall of grey stone with red and blue lights",
+    "overgrown ruins": "dark ruins overgrown with ivy",
+}
+_TEMPLATES = (
+    "a {pace} walk through {view}, {turning}",
+    "{view}, {turning} at a {pace} pace",
+    "{turning}, {pace} steps through {view}",
+)
+
+
+class DoomWorld(SyntheticSource):
+    """Walks through five maps, each a class; the captions also say how fast and which way.
+
+    Unlike the other worlds it cannot compute a frame by itself: a frame costs the walk there from
+    the video's start, some hundred frames a second. The newest frames of one video are kept, so
+    going on is cheap; random clips of random videos are not: export them once and read the folder.
+    """
+
+    kind: Literal["doom"] = "doom"
+
+    @property
+    def name(self) -> str:
+        return "doom"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(MAPS)
+
+    @property
+    def fps(self) -> float:
+        return FRAMES_PER_SECOND / self.plan.stride
+
+    @property
+    def revision(self) -> int:
+        return 1
+
+    def label(self, index: int) -> int:
+        """Index into ``classes``."""
+        return self.number(index) % len(MAPS)
+
+    def attributes(self, index: int, frame: int = 0) -> dict[str, str]:
+        """Map, pace, and the way it turns from ``frame`` to the end of the plan's clip."""
+        return self._attributes(index, self._walk(index).steps(frame, self.plan.span))
+
+    def caption(self, index: int, start_frame: int = 0, wording: int = 0) -> str:
+        return _sentence(self.attributes(index, start_frame), wording)
+
+    def video(self, index: int, start_frame: int, frames: int, wording: int = 0) -> Clip:
+        stride = self.plan.stride
+        steps = self._walk(index).steps(start_frame, (frames - 1) * stride + 1)
+        return Clip(
+            frames=np.stack([step.frame for step in steps[::stride]]),
+            path=self.address(index),
+            start_frame=start_frame,
+            fps=self.fps,
+            label=self.label(index),
+            caption=_sentence(self._attributes(index, steps), wording),
+        )
+
+    def _attributes(self, index: int, steps: list[Step]) -> dict[str, str]:
+        turn = sum(step.turn for step in steps[:-1]) / len(steps)
+        way = int(turn > STRAIGHT_DEGREES_A_FRAME) - int(turn < -STRAIGHT_DEGREES_A_FRAME)
+        return {
+            "map": self.classes[self.label(index)],
+            "pace": self._pace(index)[0],
+            "turning": TURNINGS[1 + way],
+        }
+
+    def _pace(self, index: int) -> tuple[str, float]:
+        random = generator(self.video_seed(index), "pace")
+        fast, share = torch.rand(2, generator=random).tolist()
+        pace = "fast" if fast < 0.5 else "slow"
+        low, high = PACES[pace]
+        return pace, low + (high - low) * share
+
+    def _walk(self, index: int) -> "Recording":
+        place = MAPS[self.classes[self.label(index)]]
+        pace = self._pace(index)[1]
+        size = (self.plan.height, self.plan.width)
+        return _recording(os.getpid(), place, self.video_seed(index), pace, size)
+
+
+class Recording:
+    """The newest steps of one walk; older ones are had by walking again from the start."""
+
+    def __init__(self, begin: "partial[Iterator[Step]]", keep: int) -> None:
+        self._begin = begin
+        self._newest: deque[Step] = deque(maxlen=keep)
+        self._walk = begin()
+        self._walked = 0
+        self._lock = threading.Lock()
+
+    def steps(self, start: int, count: int) -> list[Step]:
+        """Some steps in a row.
+
+        Raises:
+            ValueError: they begin before the walk.
+        """
+        if start < 0:
+            raise ValueError(f"start_frame={start} must be 0 or more")
+        with self._lock:
+            oldest = self._walked - len(self._newest)
+            if start < oldest:
+                self._walk, self._walked, oldest = self._begin(), 0, 0
+                self._newest.clear()
+            kept = list(self._newest)[start - oldest : start - oldest + count]
+            while len(kept) < count:
+                step = next(self._walk)
+                self._newest.append(step)
+                if self._walked >= start:
+                    kept.append(step)
+                self._walked += 1
+            return kept
+
+
+@lru_cache(maxsize=1)  # a second walk would tear the game from the first
+def _recording(
+    process: int, place: Place, seed: int, pace: float, size: tuple[int, int]
+) -> Recording:
+    frame_bytes = 3 * size[0] * size[1]
+    keep = max(64, RING_BYTES // frame_bytes)
+    return Recording(partial(walk, place, seed, pace, *size), keep)
+
+
+def _sentence(kinds: dict[str, str], wording: int) -> str:
+    return _TEMPLATES[wording % len(_TEMPLATES)].format(
+        pace=kinds["pace"], view=_VIEWS[kinds["map"]], turning=kinds["turning"]
+    )

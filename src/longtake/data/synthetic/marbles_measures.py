@@ -1,0 +1,203 @@
+"""What a video of marbles shows, and whether they persist: by colour alone, without a network."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int64, UInt8
+
+from longtake.data.synthetic.marbles_picture import PAINTS, RADIUS
+from longtake.data.synthetic.marbles_words import COLOURS, attributes
+
+LEAST_CHROMA, LEAST_SATURATION = 42.0, 0.46
+LEAST_SIZE, QUICK = 0.3, 0.02
+GROUND_ANCHORS = {"wood": (202, 175, 143), "slate": (116, 119, 127), "felt": (37, 51, 50)}
+
+
+class Sighting(NamedTuple):
+    """One marble in one frame.
+
+    Attributes:
+        colour: name of it.
+        x: of the centre, from the left edge, in heights of the frame.
+        y: of the centre, from the upper edge, in heights of the frame.
+        size: its area, as a share of a whole marble's.
+    """
+
+    colour: str
+    x: float
+    y: float
+    size: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Permanence:
+    """How often marbles did what marbles cannot.
+
+    Attributes:
+        frames: looked at.
+        vanished: gone from one frame to the next.
+        appeared: come from nowhere.
+        recoloured: stayed in place and changed colour.
+        teleported: were further away than any marble rolls in a frame.
+    """
+
+    frames: int
+    vanished: int
+    appeared: int
+    recoloured: int
+    teleported: int
+
+    @property
+    def events(self) -> int:
+        """All of them."""
+        return self.vanished + self.appeared + self.recoloured + self.teleported
+
+    @property
+    def events_per_1000_frames(self) -> float:
+        """All of them, as a rate."""
+        return 1000 * self.events / max(self.frames - 1, 1)
+
+
+def sightings(frames: UInt8[np.ndarray, "t h w 3"]) -> list[tuple[Sighting, ...]]:
+    """The marbles of every frame: patches of one vivid colour, a third of a marble or more."""
+    colour = _colour_of_pixels(frames)
+    t, y, x = np.nonzero(colour >= 0)
+    names = colour[t, y, x]
+    firsts, patch, area = np.unique(_patches(colour), return_inverse=True, return_counts=True)
+    height, shorter = frames.shape[1], min(frames.shape[1:3])
+    centre_x = np.bincount(patch, x + 0.5, len(area)) / np.maximum(area, 1) / height
+    centre_y = np.bincount(patch, y + 0.5, len(area)) / np.maximum(area, 1) / height
+    size = area / (np.pi * (RADIUS * shorter) ** 2)
+    found: list[list[Sighting]] = [[] for _ in frames]
+    for i in np.flatnonzero(size >= LEAST_SIZE):
+        sighting = Sighting(COLOURS[names[firsts[i]]], centre_x[i], centre_y[i], size[i])
+        found[t[firsts[i]]].append(sighting)
+    return [tuple(sorted(row)) for row in found]
+
+
+def describe(frames: UInt8[np.ndarray, "t h w 3"]) -> dict[str, str]:
+    """Number, colours, ground and speed of the marbles, as most frames show them.
+
+    Keys and values are those of the world's own ``attributes``.
+    """
+    seen = sightings(frames)
+    number = Counter(len(row) for row in seen).most_common(1)[0][0]
+    often = Counter(colour for row in seen for colour in {one.colour for one in row})
+    colours = [name for name in COLOURS if often[name] > len(seen) / 2]
+    speed = "quickly" if rolling_speed(seen) > QUICK else "slowly"
+    return attributes(number, colours, ground(frames), speed)
+
+
+def ground(frames: UInt8[np.ndarray, "t h w 3"]) -> str:
+    """What the marbles roll on: the nearest by the median colour of whatever is no marble."""
+    plain = frames[_colour_of_pixels(frames) < 0]
+    middle = np.median(plain, axis=0) if len(plain) else np.zeros(3)
+    far = {name: np.abs(middle - anchor).sum() for name, anchor in GROUND_ANCHORS.items()}
+    return min(far, key=far.__getitem__)
+
+
+def rolling_speed(seen: Sequence[Sequence[Sighting]], gap: int = 2) -> float:
+    """Root mean square speed in heights a frame, from places ``gap`` frames apart; 0 of one frame.
+
+    Two frames apart, because in small pictures a step of one frame drowns in the pixels' width.
+    """
+    squares = [
+        (_only(later, one.colour).x - one.x) ** 2 + (_only(later, one.colour).y - one.y) ** 2
+        for earlier, later in zip(seen, seen[gap:], strict=False)
+        for one in earlier
+        if _count(earlier, one.colour) == 1 and _count(later, one.colour) == 1
+    ]
+    return float(np.sqrt(np.mean(squares)) / gap) if squares else 0.0
+
+
+def permanence(frames: UInt8[np.ndarray, "t h w 3"], longest_step: float = 0.15) -> Permanence:
+    """Count what breaks the law that marbles stay.
+
+    Args:
+        frames: of one video.
+        longest_step: in heights; a marble that moved further from one frame to the next jumped.
+            The world's quickest roll 0.07 a frame; raise it for videos that skip frames.
+    """
+    seen = sightings(frames)
+    counts: Counter[str] = Counter()
+    for earlier, later in pairwise(seen):
+        counts += _broken(list(earlier), list(later), longest_step)
+    kinds = ("vanished", "appeared", "recoloured", "teleported")
+    return Permanence(frames=len(frames), **{kind: counts[kind] for kind in kinds})
+
+
+def _broken(earlier: list[Sighting], later: list[Sighting], longest_step: float) -> Counter[str]:
+    """Pair marbles by colour and nearness, the rest by place alone; name what is left."""
+    counts: Counter[str] = Counter()
+    for alike in (True, False):
+        pairs = sorted(
+            (_distance(a, b), a, b)
+            for a in earlier
+            for b in later
+            if (a.colour == b.colour) == alike
+        )
+        for distance, a, b in pairs:
+            if a in earlier and b in later and (alike or distance <= longest_step):
+                earlier.remove(a)
+                later.remove(b)
+                counts["teleported"] += alike and distance > longest_step
+                counts["recoloured"] += not alike
+    counts["vanished"] += len(earlier)
+    counts["appeared"] += len(later)
+    return counts
+
+
+def _distance(a: Sighting, b: Sighting) -> float:
+    return float(np.hypot(a.x - b.x, a.y - b.y))
+
+
+def _count(seen: Sequence[Sighting], colour: str) -> int:
+    return sum(one.colour == colour for one in seen)
+
+
+def _only(seen: Sequence[Sighting], colour: str) -> Sighting:
+    return next(one for one in seen if one.colour == colour)
+
+
+def _colour_of_pixels(frames: UInt8[np.ndarray, "t h w 3"]) -> Int64[np.ndarray, "t h w"]:
+    """Index into ``COLOURS`` of the nearest hue; -1 where nothing vivid is."""
+    r, g, b = (frames[..., i] for i in range(3))
+    top = np.maximum(np.maximum(r, g), b)
+    chroma = top - np.minimum(np.minimum(r, g), b)
+    vivid = (chroma >= LEAST_CHROMA) & (chroma >= LEAST_SATURATION * top.astype(np.float32))
+    anchors = _hue(np.array([PAINTS[name] for name in COLOURS], dtype=np.float32))
+    turned = np.abs(_hue(frames[vivid].astype(np.float32))[:, None] - anchors)
+    colour = np.full(vivid.shape, -1, dtype=np.int64)
+    colour[vivid] = np.minimum(turned, 6 - turned).argmin(1)
+    return colour
+
+
+def _hue(pixels: Float32[np.ndarray, "n 3"]) -> Float32[np.ndarray, " n"]:
+    """Of vivid pixels, in sixths of the circle: 0 red, 2 green, 4 blue."""
+    r, g, b = pixels.T
+    top = np.maximum(np.maximum(r, g), b)
+    chroma = top - np.minimum(np.minimum(r, g), b)
+    turn = np.where(top == r, g - b, np.where(top == g, b - r, r - g)) / chroma
+    return (turn + np.where(top == r, 0, np.where(top == g, 2, 4))).astype(np.float32) % 6
+
+
+def _patches(colour: Int64[np.ndarray, "t h w"]) -> Int64[np.ndarray, " n"]:
+    """For every vivid pixel, in order, the rank of the first in its patch of one colour."""
+    vivid = colour >= 0
+    rank = np.cumsum(vivid.ravel()).reshape(colour.shape) - 1
+    below = vivid[:, :-1] & (colour[:, :-1] == colour[:, 1:])
+    right = vivid[:, :, :-1] & (colour[:, :, :-1] == colour[:, :, 1:])
+    one = np.concatenate([rank[:, :-1][below], rank[:, :, :-1][right]])
+    other = np.concatenate([rank[:, 1:][below], rank[:, :, 1:][right]])
+    first = np.arange(vivid.sum())
+    while np.any(first[one] != first[other]):
+        least = np.minimum(first[one], first[other])
+        for side in (one, other):
+            np.minimum.at(first, first[side], least)
+        while np.any(first != first[first]):
+            first = first[first]
+    return first

@@ -1,0 +1,1 @@
+"""Feature networks: clips to vectors."""

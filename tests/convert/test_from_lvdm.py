@@ -1,0 +1,306 @@
+import copy
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import official_lvdm
+import pytest
+import torch
+import yaml
+from torch import Tensor
+
+from longtake.checkpoint import CheckpointError
+from longtake.config import ConfigError
+from longtake.convert.from_lvdm import convert_lvdm_folder, read_lvdm
+from longtake.diffusion import Condition
+from longtake.diffusion.samplers import DDIM
+from longtake.model import VideoModel
+from longtake.rollout import Hierarchical, Request
+
+State = dict[str, Tensor]
+UNET = "model.diffusion_model."
+
+
+def files(
+    folder: Path, role: str = "short", *, state: State | None = None, config: Any = None
+) -> tuple[Path, Path]:
+    """Checkpoint and YAML of a role, in a folder."""
+    ckpt, path = folder / f"{role}.ckpt", folder / f"{role}.yaml"
+    weights = official_lvdm.state(role) if state is None else state
+    torch.save({"state_dict": weights, "epoch": 1}, ckpt)
+    path.write_text(yaml.safe_dump(config or official_lvdm.config(role)))
+    return ckpt, path
+
+
+def changed(role: str, *places: tuple[str, Any]) -> Any:
+    """An official config with settings below ``model`` replaced."""
+    config = copy.deepcopy(official_lvdm.config(role))
+    for place, value in places:
+        node = config["model"]
+        *parents, leaf = place.split(".")
+        for key in parents:
+            node = node[key]
+        node[leaf] = value
+    return config
+
+
+def test_a_folder_opens_with_the_checkpoint_s_averages(tmp_path: Path):
+    convert_lvdm_folder(*files(tmp_path), tmp_path / "ours")
+    model = VideoModel.from_pretrained(tmp_path / "ours")
+    assert model.denoiser is not None
+    want = official_lvdm.state()[f"{UNET}time_embed.0.bias"] + 1
+    assert torch.equal(model.denoiser.state_dict()["time_embed.0.bias"], want)
+    assert model.index.averaged
+    assert model.index.standardisation.shift == 1.25
+    assert model.autoencoder.spec.clip == (4, 16, 16)
+
+
+def test_raw_weights_are_taken_on_request(tmp_path: Path):
+    model = read_lvdm(*files(tmp_path), raw=True)
+    assert model.denoiser is not None
+    got = model.denoiser.state_dict()["time_embed.0.bias"]
+    assert torch.equal(got, official_lvdm.state()[f"{UNET}time_embed.0.bias"])
+    assert not model.index.averaged
+
+
+def test_a_model_trained_without_an_average_is_converted_raw(tmp_path: Path):
+    state = {k: v for k, v in official_lvdm.state().items() if not k.startswith("model_ema")}
+    config = changed("short", ("params.use_ema", False))
+    assert not read_lvdm(*files(tmp_path, state=state, config=config)).index.averaged
+    with pytest.raises(CheckpointError, match=r"holds no average .*--raw"):
+        read_lvdm(*files(tmp_path, state=state))
+
+
+def test_half_precision_becomes_full(tmp_path: Path):
+    state = {k: v.half() for k, v in official_lvdm.state("autoencoder").items()}
+    model = read_lvdm(*files(tmp_path, "autoencoder", state=state))
+    assert {value.dtype for value in model.autoencoder.state_dict().values()} == {torch.float32}
+
+
+def test_an_autoencoder_alone_takes_its_clip_from_the_data(tmp_path: Path):
+    convert_lvdm_folder(*files(tmp_path, "autoencoder"), tmp_path / "ours")
+    model = VideoModel.from_pretrained(tmp_path / "ours")
+    assert model.denoiser is None
+    assert model.autoencoder.spec.clip == (4, 16, 16)
+
+
+def test_prediction_and_interpolation_models_become_one(tmp_path: Path):
+    keys, between = files(tmp_path, "keys"), files(tmp_path, "between")
+    convert_lvdm_folder(*keys, tmp_path / "ours", between=between)
+    model = VideoModel.from_pretrained(tmp_path / "ours")
+    assert isinstance(model.index.sampling.rollout, Hierarchical)
+    assert model.index.made_by == "keys.ckpt + between.ckpt"
+    assert model.between is not None
+    assert model.between.spec.frames == 3
+
+
+def test_a_converted_model_makes_a_long_video(tmp_path: Path):
+    keys, between = files(tmp_path, "keys"), files(tmp_path, "between")
+    convert_lvdm_folder(*keys, tmp_path / "ours", between=between)
+    model = VideoModel.from_pretrained(tmp_path / "ours")
+    sampling = model.index.sampling.model_copy(update={"sampler": DDIM(steps=1)})
+    request = model.request([0])
+    parts = list(model.long_video(sampling)(request, 12))
+    assert sum(part.frames.shape[1] for part in parts) >= 12
+
+
+def test_a_scale_that_was_measured_in_training_is_read_from_the_checkpoint(tmp_path: Path):
+    state = official_lvdm.state() | {"scale_factor": torch.tensor(0.75)}
+    config = changed("short", ("params.scale_by_std", True), ("params.scale_factor", 1.0))
+    model = read_lvdm(*files(tmp_path, state=state, config=config))
+    assert model.index.standardisation.scale == 0.75
+
+
+def test_labels_are_numbers(tmp_path: Path):
+    state = official_lvdm.state()
+    table = torch.ones(5, 128)
+    state |= {f"{UNET}label_emb.weight": table, "model_ema.diffusion_modellabel_embweight": table}
+    config = changed(
+        "short",
+        ("params.conditioning_key", "adm"),
+        ("params.cond_stage_config", "labels"),
+        ("params.unet_config.params.num_classes", 5),
+    )
+    model = read_lvdm(*files(tmp_path, state=state, config=config))
+    assert model.label("4") == 4
+
+
+def text_model(folder: Path) -> VideoModel:
+    convert_lvdm_folder(*files(folder, "text"), folder / "ours")
+    return VideoModel.from_pretrained(folder / "ours")
+
+
+def test_a_text_to_video_model_comes_without_its_text_encoder(tmp_path: Path, caplog: Any):
+    model = text_model(tmp_path)
+    assert model.denoiser is not None
+    assert model.denoiser.reads == {"text"}
+    assert model.index.standardisation.scale == 0.18215
+    got, want = model.autoencoder.state_dict(), official_lvdm.state("text")
+    key = "decoder.up.0.block.0.conv1.bias"
+    assert torch.equal(
+        got["coder.decoder.up_blocks.2.resnets.0.conv1.bias"], want[f"first_stage_model.{key}"]
+    )
+    message = r"text\.ckpt: its text encoder, the 2 weights cond_stage_model\.\*, is left out"
+    assert re.search(message, caplog.text)
+
+
+def test_a_text_to_video_model_makes_the_video_of_given_states(tmp_path: Path):
+    model = text_model(tmp_path)
+    sampling = model.index.sampling.model_copy(update={"sampler": DDIM(steps=1)})
+    text, empty = torch.randn(2, 1, 5, 16)
+
+    def made(condition: Condition) -> Any:
+        request = Request(seeds=(0,), condition=condition)
+        return next(model.long_video(sampling)(request, 2)).frames
+
+    frames = made(Condition(text=text, empty_text=empty))
+    assert frames.shape == (1, 2, 16, 16, 3)
+    assert (frames != made(Condition(text=text))).any()
+    assert (frames != made(Condition(text=empty, empty_text=empty))).any()
+
+
+def test_a_text_to_video_model_tells_who_gives_it_no_text(tmp_path: Path):
+    with pytest.raises(ValueError, match="makes videos of text, and no text encoder comes with it"):
+        text_model(tmp_path).request([0])
+
+
+def test_a_text_encoder_in_a_model_without_text_is_refused(tmp_path: Path):
+    state = with_one_more("cond_stage_model.weight")(official_lvdm.state())
+    with pytest.raises(CheckpointError, match=r"'cond_stage_model\.weight' is no weight of an o"):
+        read_lvdm(*files(tmp_path, state=state))
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("exit 1",)
+
+
+def test_a_hostile_checkpoint_is_refused_by_name(tmp_path: Path):
+    ckpt, config = files(tmp_path)
+    torch.save({"state_dict": official_lvdm.state(), "callbacks": Hostile()}, ckpt)
+    with pytest.raises(CheckpointError, match=r"short\.ckpt: names '(posix|nt)\.system'"):
+        convert_lvdm_folder(ckpt, config, tmp_path / "ours")
+    assert not (tmp_path / "ours").exists()
+
+
+def test_a_truncated_checkpoint_is_named_so(tmp_path: Path):
+    ckpt, config = files(tmp_path)
+    ckpt.write_bytes(ckpt.read_bytes()[:5000])
+    with pytest.raises(CheckpointError, match=r"short\.ckpt: is truncated"):
+        convert_lvdm_folder(ckpt, config, tmp_path / "ours")
+
+
+def test_a_folder_that_exists_is_kept_unless_asked(tmp_path: Path):
+    given = files(tmp_path, "autoencoder")
+    convert_lvdm_folder(*given, tmp_path / "ours")
+    with pytest.raises(CheckpointError, match="exists; choose another place or pass --overwrite"):
+        convert_lvdm_folder(*given, tmp_path / "ours")
+    convert_lvdm_folder(*given, tmp_path / "ours", overwrite=True)
+
+
+def without(key: str) -> Callable[[State], State]:
+    return lambda state: {k: v for k, v in state.items() if k != key}
+
+
+def with_one_more(key: str) -> Callable[[State], State]:
+    return lambda state: state | {key: torch.ones(3)}
+
+
+MIDDLE = f"{UNET}middle_block.0.in_layers.0.bias"
+AVERAGED_MIDDLE = "model_ema.diffusion_modelmiddle_block0in_layers0bias"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without(MIDDLE), f"'{AVERAGED_MIDDLE}' is the average of no weight"),
+        (without(AVERAGED_MIDDLE), f"lacks 1 averages, the first is '{AVERAGED_MIDDLE}'"),
+        (with_one_more("lora.weight"), "'lora.weight' is no weight of an official LVDM model"),
+        (
+            with_one_more("first_stage_model.extra.weight"),
+            "autoencoder: the checkpoint has the unknown weights extra.weight;",
+        ),
+        (
+            without("first_stage_model.decoder.conv_out.conv.bias"),
+            "autoencoder: the checkpoint lacks weights decoder.conv_out.conv.bias;",
+        ),
+        (lambda state: state | {"betas": state["betas"] * 2}, "its 1000 betas go from 0.003 "),
+    ],
+)
+def test_weights_that_are_missing_or_unknown_are_named(tmp_path: Path, change: Any, message: str):
+    given = files(tmp_path, state=change(official_lvdm.state()))
+    with pytest.raises(CheckpointError) as error:
+        read_lvdm(*given)
+    assert f"short.ckpt: {message}" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_raw_weight_that_is_missing_or_unknown_is_named(tmp_path: Path):
+    missing = r"UNet: the checkpoint lacks weights middle_block\.0\.in_layers\.0\.bias; check"
+    with pytest.raises(CheckpointError, match=missing):
+        read_lvdm(*files(tmp_path, state=without(MIDDLE)(official_lvdm.state())), raw=True)
+    state = with_one_more(f"{UNET}middle_block.3.weight")(official_lvdm.state())
+    with pytest.raises(CheckpointError, match=r"has the unknown weights middle_block\.3\.weight;"):
+        read_lvdm(*files(tmp_path, state=state), raw=True)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("model_channels", 64, "(64,), expected (128,)"),
+        ("num_res_blocks", 2, "and 99 more; check that the network"),
+        ("channel_mult", [1, 2, 2], "lacks weights input_blocks.4.0.op.bias"),
+        ("temporal_length", 4, "embeddings_table (5, 16), expected (9, 16)"),
+        ("use_relative_position", False, "has the unknown weights input_blocks.3.1.relative_posi"),
+        ("resblock_updown", True, "lacks weights input_blocks.2.0.emb_layers.1.bias"),
+    ],
+)
+def test_a_config_that_does_not_fit_the_weights_is_told_in_one_sentence(
+    tmp_path: Path, setting: str, value: Any, message: str
+):
+    place = f"params.unet_config.params.{setting}"
+    config = changed("short", (place, value), ("params.video_length", 2))
+    with pytest.raises(CheckpointError) as error:
+        read_lvdm(*files(tmp_path, config=config))
+    assert "short.ckpt: UNet: the checkpoint " in str(error.value)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_config_of_another_role_is_told(tmp_path: Path):
+    ckpt, _ = files(tmp_path, "autoencoder")
+    _, config = files(tmp_path, "short")
+    with pytest.raises(CheckpointError, match=r"'.*' is no weight of an official LVDM model"):
+        read_lvdm(ckpt, config)
+
+
+def test_models_that_do_not_belong_together_are_refused(tmp_path: Path):
+    short, keys, between = (files(tmp_path, role) for role in ("short", "keys", "between"))
+    other = tmp_path / "other"
+    other.mkdir()
+    scaled = files(other, "between", config=changed("between", ("params.scale_factor", 0.7)))
+    cases = {
+        r"short\.ckpt: is no prediction model": (short, between),
+        r"between\.ckpt: is no prediction model": (between, between),
+        r"keys\.ckpt: is no interpolation model": (keys, keys),
+        r"keys\.ckpt and between\.ckpt differ in scale and shift": (keys, scaled),
+    }
+    for message, (first, second) in cases.items():
+        with pytest.raises(ValueError, match=message):
+            convert_lvdm_folder(*first, tmp_path / "ours", between=second)
+
+
+def test_two_autoencoders_are_not_mixed(tmp_path: Path):
+    state = official_lvdm.state("between")
+    state["first_stage_model.decoder.conv_out.conv.bias"] = torch.ones(3)
+    between = files(tmp_path, "between", state=state)
+    with pytest.raises(ValueError, match="differ in autoencoder"):
+        convert_lvdm_folder(*files(tmp_path, "keys"), tmp_path / "ours", between=between)
+
+
+def test_a_config_error_names_the_file(tmp_path: Path):
+    config = changed("short", ("params.parameterization", "v"))
+    with pytest.raises(ConfigError, match=r"short\.yaml: model\.params\.parameterization: "):
+        read_lvdm(*files(tmp_path, config=config))

@@ -1,0 +1,51 @@
+"""UNets' weights under official names: those that do not fit are named."""
+
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor
+
+from longtake.convert import lvdm_unet_keys, pvdm_unet_keys
+from longtake.denoisers import TriplaneUNetConfig, VolumeUNetConfig
+
+SMALL = {
+    "latent": (4, 4, 4, 4),
+    "model_channels": 32,
+    "channel_mult": (1, 2),
+    "num_res_blocks": 1,
+    "attention_resolutions": (2,),
+}
+
+
+@pytest.mark.parametrize(
+    ("keys", "config"),
+    [
+        (lvdm_unet_keys, VolumeUNetConfig(**SMALL)),
+        (pvdm_unet_keys, TriplaneUNetConfig(**SMALL)),
+    ],
+    ids=["lvdm", "pvdm"],
+)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("out.2.bias"), r"lacks weights out\.2\.bias"),
+        (lambda state: state.update(extra=torch.ones(1)), "has the unknown weights extra"),
+        (
+            lambda state: state.update({"out.2.bias": torch.ones(7)}),
+            r"out\.2\.bias \(7,\), expected",
+        ),
+    ],
+    ids=["lacking", "unknown", "of another shape"],
+)
+def test_weights_that_do_not_fit_are_named(
+    keys: ModuleType,
+    config: VolumeUNetConfig | TriplaneUNetConfig,
+    change: Callable[[dict[str, Tensor]], object],
+    message: str,
+):
+    state = keys.to_official(config.build().state_dict(), config)
+    change(state)
+    with pytest.raises(ValueError, match=message):
+        keys.from_official(state, config)

@@ -1,0 +1,85 @@
+"""Faults are found and called what they are; good video is left alone."""
+
+import numpy as np
+import pytest
+from drift.sky_film import FRAMES, TIMES_OF_DAY, clean, described, faulty
+
+from longtake.drift import faults, judge, measure
+
+KINDS = ("freeze", "loop", "seams", "colour", "contrast", "cut")
+
+
+def kinds(frames: np.ndarray, chunk: int | None = None) -> list[str]:
+    return [finding.kind for finding in judge(measure(described(frames), chunk))]
+
+
+@pytest.mark.parametrize("index", [i + more for i in TIMES_OF_DAY.values() for more in (0, 1, 24)])
+def test_clean_video_of_every_time_of_day_comes_out_clean(index):
+    assert kinds(clean(index)) == []
+
+
+@pytest.mark.parametrize("time", TIMES_OF_DAY)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fault_ranks_first_as_what_it_is(kind, time):
+    assert kinds(faulty(TIMES_OF_DAY[time])[kind])[0] == kind
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_video_with_a_fault_has_most_of_it(kind):
+    videos = faulty(4) | {"clean": clean(4)}
+
+    def gravity(name: str) -> float:
+        found = judge(measure(described(videos[name])))
+        return max((f.gravity for f in found if f.kind == kind), default=0.0)
+
+    assert max(videos, key=gravity) == kind
+
+
+def test_a_freeze_is_found_to_the_frame():
+    finding = judge(measure(described(faulty(4)["freeze"])))[0]
+    assert finding.sentence == "freezes at frame 90 for 30 frames"
+
+
+def test_a_loop_is_found_with_its_period():
+    found = measure(described(faulty(4)["loop"]))
+    (loop,) = found.loops
+    assert loop.period == 24
+    assert loop.start == pytest.approx(96, abs=1)
+    assert loop.start + loop.frames == FRAMES
+
+
+def test_joints_are_found_without_being_told():
+    seams = measure(described(faulty(10)["seams"])).seams
+    assert seams is not None
+    assert seams.found
+    assert (seams.period, seams.borders[0] % 12) == (12, 0)
+    assert seams.low > 1.5
+
+
+def test_joints_that_are_told_are_judged_though_nothing_is_wrong():
+    found = measure(described(clean(4)), chunk=12)
+    assert found.seams is not None
+    assert found.seams.low < 1 < found.seams.high * 1.1
+    assert judge(found) == ()
+
+
+def test_a_drift_of_colour_is_measured_right():
+    moved = faults.drift(clean(16), 0.1, channel=2)
+    before, after = (measure(described(v)).trends["blue"] for v in (clean(16), moved))
+    assert after.change - before.change == pytest.approx(0.1, abs=0.005)
+    assert after.low < after.slope < after.high
+
+
+def test_worse_faults_are_graver():
+    def gravity(levels: float) -> float:
+        return judge(measure(described(faults.flicker(clean(4), 12, levels))))[0].gravity
+
+    assert gravity(2.0) < gravity(4.0) < gravity(8.0)
+
+
+def test_slowing_down_is_a_fall_of_motion_alone():
+    assert kinds(faults.slow(clean(16), 0.15)) == ["motion"]
+
+
+def test_blur_is_a_fall_of_sharpness():
+    assert "sharpness" in kinds(faults.blur(clean(16), 10))
