@@ -43,7 +43,7 @@ def test_one_video_becomes_a_page_a_picture_and_numbers(tmp_path):
 
 def test_a_freeze_continues_through_a_key_frame(tmp_path):
     video = film(tmp_path / "long.mp4", faulty(4)["freeze"])
-    (run,) = measure_video(video, DriftPlan(), lambda done, total: None).measures.freezes
+    (run,) = measure_video(video, DriftPlan()).measures.freezes
     assert run.start == pytest.approx(90, abs=1)
     assert run.start + run.frames == 120
 

@@ -1,6 +1,6 @@
 """Measures one video while its frames stream by: descriptors, features and a world's measures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +15,11 @@ from longtake.drift.findings import Finding, Measures, judge, measure
 from longtake.drift.world_measures import READERS, WorldMeasures, WorldName
 from longtake.features.i3d import I3D
 from longtake.features.treatment import Treatment
+from longtake.progress import ProgressCallback, no_progress
 from longtake.video import VideoInfo, probe, stream_video
 
 LEAST_WINDOW = 9  # fewest frames that I3D takes
 WORLD_WINDOWS = 128  # most windows at which a world's measures are taken
-
-ReportProgress = Callable[[int, int], None]
-"""Called with the frames done and the frames in total."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +93,7 @@ class VideoDrift:
 def measure_video(
     video: Path,
     plan: DriftPlan,
-    report_progress: ReportProgress,
+    report: ProgressCallback = no_progress,
     network: I3D | None = None,
     feature_starts: Sequence[int] = (),
 ) -> VideoDrift:
@@ -104,7 +102,7 @@ def measure_video(
     Args:
         video: file, or folder of pictures.
         plan: how it is measured.
-        report_progress: called with frames done and frames in total.
+        report: called with frames done and frames in total.
         network: computes features; None computes none.
         feature_starts: first frames of the windows whose features are computed.
 
@@ -124,7 +122,7 @@ def measure_video(
         if reader is not None and done in world_starts and len(frames) == plan.window:
             reader.add(done, frames)
         done += len(frames)
-        report_progress(done, info.frames)
+        report(done, info.frames)
     numbers = describer.done()
     measures = measure(numbers, plan.chunk)
     rows = torch.cat(features) if features else None

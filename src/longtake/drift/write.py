@@ -14,13 +14,13 @@ from longtake.drift.curves import Curve, feature_curve, too_few
 from longtake.drift.report import DriftReport
 from longtake.drift.video_drift import (
     DriftPlan,
-    ReportProgress,
     VideoDrift,
     check_length,
     measure_video,
     window_features,
 )
 from longtake.features.i3d import I3D, I3DConfig
+from longtake.progress import ProgressCallback, no_progress
 from longtake.video import read_clip
 
 NAME = "drift"
@@ -37,7 +37,7 @@ def write_report(
     device: torch.device | str = "cpu",
     real: Path | None = None,
     overwrite: bool = True,
-    report_progress: ReportProgress = lambda done, total: None,
+    report: ProgressCallback = no_progress,
 ) -> DriftReport:
     """Measure one long video or several, and write ``drift.html``, ``.png`` and ``.json``.
 
@@ -49,7 +49,7 @@ def write_report(
         real: folder of real videos to compare windows with; None compares with the videos' own
             first windows.
         overwrite: replace an existing report.
-        report_progress: called with frames done and frames in total, video by video.
+        report: called with frames done and frames in total, video by video.
 
     Raises:
         ValueError: a video is shorter than two windows, a folder has no videos, matplotlib is
@@ -69,10 +69,10 @@ def write_report(
     shortest = min(check_length(file, plan).frames for file in files)
     network, notes = _network(plan, device)
     starts = plan.starts(shortest, plan.feature_windows) if network else []
-    videos = tuple(measure_video(file, plan, report_progress, network, starts) for file in files)
+    videos = tuple(measure_video(file, plan, report, network, starts) for file in files)
     curve, more = _curve(videos, real, plan, network)
     out.mkdir(parents=True, exist_ok=True)
-    report = DriftReport(
+    made = DriftReport(
         videos=videos,
         plan=plan,
         curve=curve,
@@ -81,11 +81,11 @@ def write_report(
         picture=out / f"{NAME}.png",
         numbers=out / f"{NAME}.json",
     )
-    write_text(report.numbers, json.dumps(report.to_json(), indent=1) + "\n")
-    figure = draw(report)
-    write_picture(figure, report.picture)
-    write_page(report, figure, report.page)
-    return report
+    write_text(made.numbers, json.dumps(made.to_json(), indent=1) + "\n")
+    figure = draw(made)
+    write_picture(figure, made.picture)
+    write_page(made, figure, made.page)
+    return made
 
 
 def videos_under(source: Path) -> list[Path]:
