@@ -1,8 +1,8 @@
 """Whether two revisions make the same samples and training steps on this machine, bit for bit.
 
-    python benchmarks/compare_revisions.py cf41d99 HEAD --json docs/results/revisions.json
-    python benchmarks/compare_revisions.py cf41d99 .        # against the working tree
-    python benchmarks/compare_revisions.py cf41d99 . pvdm train.denoising   # some cases only
+    python benchmarks/revisions/compare_revisions.py cf41d99 HEAD --json docs/results/revisions.json
+    python benchmarks/revisions/compare_revisions.py cf41d99 .        # against the working tree
+    python benchmarks/revisions/compare_revisions.py cf41d99 . pvdm train.denoising   # some cases only
 
 Each revision is checked out into a temporary folder and run by a process of its own, on one
 thread, with the Python and the packages that run this file. Ends with status 1 if a tensor differs.
@@ -25,7 +25,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).with_name("revision_outputs.py")
 
 

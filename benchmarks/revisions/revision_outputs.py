@@ -5,7 +5,7 @@
 settings are written in the spelling of model format 1, which every later revision reads; what has
 another name in Python is looked up in the functions at the end.
 
-    python benchmarks/revision_outputs.py OUT.safetensors [PART_OF_A_NAME ...]
+    python benchmarks/revisions/revision_outputs.py OUT.safetensors [PART_OF_A_NAME ...]
 """
 
 import json
