@@ -227,7 +227,7 @@ def _drift(
         raise ValueError(f"--drift needs a video or a folder of them, got {len(names)} names")
     *real, video = names
     world = next((name for name in get_args(WorldName) if [name] == real), None)
-    with progress(Path(video).name) as hear:
+    with progress(Path(video).name) as report:
         found = write_report(
             Path(video),
             out,
@@ -237,7 +237,7 @@ def _drift(
             world=world,
             real=Path(real[0]) if real and world is None else None,
             overwrite=overwrite,
-            hear=hear,
+            report=report,
         )
     for line in found.lines():
         print(line)

@@ -5,7 +5,7 @@ encoded anew. A cache belongs to one autoencoder, one source and one plan: its k
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,6 +31,7 @@ from longtake.data.clips import ClipSource
 from longtake.distributed import Ranks
 from longtake.latents import LatentScaling
 from longtake.noise import generator
+from longtake.progress import ProgressCallback, no_progress
 from longtake.video import to_model
 
 FORMAT = 1
@@ -113,7 +114,7 @@ def build_cache(
     autoencoder: VideoAutoencoder,
     plan: CachePlan,
     ranks: Ranks,
-    report: Callable[[int, int], None] = lambda done, total: None,
+    report: ProgressCallback = no_progress,
 ) -> "LatentCache":
     """Encode a source, or finish an interrupted encoding, and open the cache.
 
