@@ -1,8 +1,9 @@
 """Whether two revisions make the same samples and training steps on this machine, bit for bit.
 
-    python benchmarks/revisions/compare_revisions.py cf41d99 HEAD --json docs/results/revisions.json
-    python benchmarks/revisions/compare_revisions.py cf41d99 .        # against the working tree
-    python benchmarks/revisions/compare_revisions.py cf41d99 . pvdm train.denoising   # some cases only
+    cd benchmarks/revisions
+    python compare_revisions.py cf41d99 HEAD --json ../../docs/results/revisions.json
+    python compare_revisions.py cf41d99 .      # against the working tree
+    python compare_revisions.py cf41d99 . pvdm train.denoising   # some cases only
 
 Each revision is checked out into a temporary folder and run by a process of its own, on one
 thread, with the Python and the packages that run this file. Ends with status 1 if a tensor differs.

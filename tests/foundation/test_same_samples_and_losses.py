@@ -1,8 +1,8 @@
 """Samples and five training steps equal those of commit cf41d99, stored in goldens/revisions.
 
-The cases are those of benchmarks/revisions/revision_outputs.py. To store them again, after a change that is
-meant to alter results, run this file with the revision's ``src``, and this ``benchmarks``, in
-PYTHONPATH.
+The cases are those of benchmarks/revisions/revision_outputs.py. To store them again, after a change
+that is meant to alter results, run this file with PYTHONPATH naming the revision's ``src`` and this
+folder of benchmarks.
 """
 
 from pathlib import Path
