@@ -8,7 +8,7 @@ import longtake
 from longtake.config import Config
 
 SOURCE = Path(longtake.__file__).parent
-CONVERTERS = "export"  # of one system each, so they may
+CONVERTERS = "convert"  # of one system each, so they may
 NETWORKS = ("Autoencoder", "UNet")
 
 
