@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from longtake.checkpoint import CheckpointError, write_text
+from longtake.checkpoint import CheckpointError, check_free, write_text
 from longtake.data.index import videos_below
 from longtake.drift.curves import Curve, feature_curve, too_few
 from longtake.drift.video_drift import Hear, Plan, VideoDrift, described, long_enough, look
@@ -118,9 +118,7 @@ def write_report(  # noqa: PLR0913
     """
     if find_spec("matplotlib") is None:
         raise ValueError(MISSING)
-    page = out / f"{NAME}.html"
-    if page.exists() and not overwrite:
-        raise ValueError(f"{page} exists; choose another place or pass --overwrite")
+    page = check_free(out / f"{NAME}.html", overwrite)
     from longtake.drift.page import write_page
     from longtake.drift.picture import draw, write_picture
 
