@@ -1,8 +1,9 @@
-"""Every kind that a config can choose, one union a role: a new kind is one file and one line here.
+"""Every kind that a config can choose: a new kind is one file and one line in its union here.
 
-Five unions are re-exported from the rooms whose configs have fields of them: a ``Diffusion`` holds a
-schedule, an ``AutoencoderLossConfig`` its adversaries, a folder of videos its captions. This module
-imports those configs (a folder of videos is itself a kind of source), so they cannot import it.
+Some unions are defined beside a config that has a field of them and only listed here: a schedule
+is part of ``Diffusion``, adversaries of the autoencoder's loss, captions of a folder of videos.
+Those configs are below this module (a folder of videos is itself a kind of source), so that they
+cannot import it.
 """
 
 from typing import Annotated
@@ -42,15 +43,15 @@ AnySource = Annotated[
     SkyWorld | MarblesWorld | DoomWorld | VideoFolder | UCF101 | SkyTimelapse | Taichi,
     Field(discriminator="kind"),
 ]
-AnyFeatureNetwork = Annotated[I3DConfig | RandomFeaturesConfig, Field(discriminator="kind")]
+AnyNetwork = Annotated[I3DConfig | RandomFeaturesConfig, Field(discriminator="kind")]
 
 __all__ = [
     "AnyAdversary",
     "AnyAutoencoder",
     "AnyCaptions",
     "AnyDenoiser",
-    "AnyFeatureNetwork",
     "AnyGuidance",
+    "AnyNetwork",
     "AnyPerceptual",
     "AnyRollout",
     "AnySampler",

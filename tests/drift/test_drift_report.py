@@ -114,7 +114,7 @@ def test_a_report_is_replaced_only_where_asked(tmp_path):
     video = film(tmp_path / "long.mkv", clean(4)[:64])
     page = write_report(video, tmp_path / "out", feature_windows=0, overwrite=False).page
     page.write_text("kept")
-    with pytest.raises(ValueError, match=r"drift.html exists; .* or pass --overwrite"):
+    with pytest.raises(ValueError, match=r"drift.html exists; .* or set overwrite=True"):
         write_report(video, tmp_path / "out", feature_windows=0, overwrite=False)
     assert page.read_text() == "kept"
     write_report(video, tmp_path / "out", feature_windows=0, overwrite=True)

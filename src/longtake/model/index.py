@@ -1,8 +1,9 @@
 """``model_index.json``: everything about a model that is not a component's own config."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, model_validator
 
@@ -67,7 +68,8 @@ class ModelIndex(Config):
         return self
 
 
-class ModelFiles(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class ModelFiles:
     """The configs of a model folder.
 
     Attributes:
@@ -94,8 +96,10 @@ def read_model_files(folder: Path) -> ModelFiles:
     for name in index.weights:
         kind: Any = AnyAutoencoder if name == AUTOENCODER else AnyDenoiser
         changes = moved if name == index.roles.get("first") else {}
-        components[name] = read_config(folder / name / CONFIG, kind, lambda data, c=changes: data | c)
-    return ModelFiles(index, components)
+        components[name] = read_config(
+            folder / name / CONFIG, kind, lambda data, c=changes: data | c
+        )
+    return ModelFiles(index=index, components=components)
 
 
 def _format_2(data: dict[str, Any], moved: dict[str, Any]) -> dict[str, Any]:

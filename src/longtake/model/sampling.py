@@ -65,7 +65,8 @@ class Sampling(Config):
             return data
         data = dict(data)
         if info.context and info.context.get("upgrade") and "later" in data:
-            data["next"] = {"sampler": data.pop("later")}
+            later = data.pop("later")
+            data |= {"next": {"sampler": later}} if later else {}
         for role in ROLES_WITH_CHANGES:
             if isinstance(data.get(role), dict):
                 data[role] = {k: _completed(cls, data, k, v) for k, v in data[role].items()}
@@ -87,7 +88,7 @@ class Sampling(Config):
     @model_validator(mode="after")
     def _roles_are_drawn(self) -> "Sampling":
         for role in ROLES_WITH_CHANGES:
-            if getattr(self, role) is not None and role not in self.rollout.roles:
+            if getattr(self, role) and role not in self.rollout.roles:
                 raise ValueError(
                     f"{role} has settings, but rollout.kind={self.rollout.kind} never draws clips "
                     f"in that role; choose another rollout or set {role}=null"

@@ -17,7 +17,7 @@ from longtake.hub import INDEX, find_model
 from longtake.model.index import AUTOENCODER, FOLDERS, ModelIndex, read_model_files
 from longtake.model.sampling import Sampling
 from longtake.noise import derive
-from longtake.rollout import Request, Role
+from longtake.rollout import Request, Role, SampleClips
 
 SHARED = ("latent_scaling", "diffusion", "classes")
 """Settings of a model that all of its denoisers were trained with."""
@@ -57,12 +57,13 @@ class VideoModel:
             CheckpointError: there is none, or it is broken; ConfigError: it does not fit.
         """
         folder = find_model(name)
-        index, components = read_model_files(folder)
+        files = read_model_files(folder)
+        index = files.index
         parts = {
             part: load_component(folder / part, config, index.weights[part]).to(device, dtype)
-            for part, config in components.items()
+            for part, config in files.components.items()
         }
-        denoisers = {role: parts[part] for role, part in index.roles.items()}
+        denoisers: dict[Role, Denoiser] = {role: parts[part] for role, part in index.roles.items()}
         return cls(index=index, autoencoder=parts[AUTOENCODER], denoisers=denoisers)
 
     @property
@@ -140,8 +141,10 @@ class VideoModel:
                 "this model has no network that draws clips, only "
                 f"{' and '.join(self.components)}; merge it with one that has, or train one on it"
             )
-        networks = {"next": self.denoisers["first"], **self.denoisers}
-        samplers = {role: self._clip_sampler(networks[role], sampling.of(role)) for role in networks}
+        networks: dict[Role, Denoiser] = {"next": self.denoisers["first"], **self.denoisers}
+        samplers: dict[Role, SampleClips] = {
+            role: self._clip_sampler(networks[role], sampling.of(role)) for role in networks
+        }
         sampling.rollout.check(samplers)
         return LongVideo(
             samplers=samplers,
@@ -208,14 +211,16 @@ class VideoModel:
 
 
 def _check_merge(model: VideoModel, other: VideoModel) -> None:
-    differing = [name for name in SHARED if getattr(model.index, name) != getattr(other.index, name)]
-    overlaps = {network.spec.clip_overlap_frames for m in (model, other) for network in m.denoisers.values()}
-    if len(overlaps) > 1:
-        differing.append("clip_overlap_frames")
-    if not model.denoisers:
-        differing = []
+    networks = [*model.denoisers.values(), *other.denoisers.values()]
     if weights_hash(model.autoencoder) != weights_hash(other.autoencoder):
         differing = ["autoencoder"]
+    elif not model.denoisers:
+        return
+    else:
+        ours, theirs = dict(model.index), dict(other.index)
+        differing = [name for name in SHARED if ours[name] != theirs[name]]
+        if len({network.spec.clip_overlap_frames for network in networks}) > 1:
+            differing.append("clip_overlap_frames")
     if differing:
         names = " and ".join(filter(None, (model.index.made_by, other.index.made_by)))
         raise ValueError(

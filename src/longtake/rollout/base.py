@@ -120,16 +120,17 @@ class Rollout(Config, ABC):
         for role, needs in self.needs.items():
             if role not in samplers:
                 raise ValueError(
-                    f"the rollout {type(self).__name__} needs a network in the role {role!r}, which "
-                    f"this model lacks; it has {', '.join(samplers)}; choose another rollout.kind, "
-                    "or a model that has one"
+                    f"the rollout {type(self).__name__} needs a network in the role {role!r}; this "
+                    f"model has {', '.join(samplers)}; choose another rollout.kind, or a model "
+                    "that has one"
                 )
             reads = samplers[role].reads
             lacking = sorted(needs - reads)
             if lacking:
                 able = [_JOINS[name].rollout for name in sorted(_JOINS.keys() & reads)]
+                what = _JOINS[lacking[0]].what
                 raise ValueError(
-                    f"the rollout {type(self).__name__} gives the network {_JOINS[lacking[0]].what}, "
+                    f"the rollout {type(self).__name__} gives the network {what}, "
                     "which this model's does not read; choose rollout.kind="
                     f"{' or '.join(able or ['one_clip'])}, or a model that was trained for it"
                 )

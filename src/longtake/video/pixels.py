@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from longtake.checkpoint import check_free
-from longtake.video.errors import VideoError, cannot_write
+from longtake.video.errors import cannot_write
 
 GAP, BACKGROUND = 2, 255
 
