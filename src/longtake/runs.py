@@ -257,7 +257,7 @@ class DiffusionRun(Config):
         others = base.denoisers.keys() - set(self.roles)
         index = base.index
         if not others:
-            measured = cache.standardisation if self.standardise else LatentScaling()
+            measured = cache.latent_scaling if self.standardise else LatentScaling()
             first = {"latent_scaling": measured, "fps": self.data.fps}
             index = index.model_copy(update=first)
         elif index.diffusion != self.diffusion:

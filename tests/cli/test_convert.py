@@ -101,7 +101,9 @@ def test_i3d_goes_where_it_is_told_or_where_metrics_look(
     assert called.out == f"{out}: ready, SHA-256 {file_hash(out)}\n", called.err
     with safe_open(out, "pt") as file:
         assert set(file.keys()) == torch.load(i3d, weights_only=True).keys()
-    assert f"{out}: exists; choose another" in refused("convert", "i3d", i3d, "-o", out)
+    assert f"{out} exists; choose another path or pass --overwrite" in refused(
+        "convert", "i3d", i3d, "-o", out
+    )
 
     monkeypatch.setattr(from_i3d, "PACKAGE_SHA256", file_hash(out))
     cache_path().write_bytes(b"of before")

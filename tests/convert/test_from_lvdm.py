@@ -11,7 +11,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from longtake.checkpoint import CheckpointError
+from longtake.checkpoint import CheckpointError, ExistsError
 from longtake.config import ConfigError
 from longtake.convert.from_lvdm import convert_lvdm_folder, read_lvdm
 from longtake.diffusion import Condition
@@ -191,7 +191,7 @@ def test_a_truncated_checkpoint_is_named_so(tmp_path: Path):
 def test_a_folder_that_exists_is_kept_unless_asked(tmp_path: Path):
     given = files(tmp_path, "autoencoder")
     convert_lvdm_folder(*given, tmp_path / "ours")
-    with pytest.raises(CheckpointError, match="exists; choose another path or set overwrite=True"):
+    with pytest.raises(ExistsError, match="exists; choose another path or set overwrite=True"):
         convert_lvdm_folder(*given, tmp_path / "ours")
     convert_lvdm_folder(*given, tmp_path / "ours", overwrite=True)
 

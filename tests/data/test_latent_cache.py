@@ -116,7 +116,7 @@ def test_standardised_samples_have_mean_zero_and_deviation_one(tmp_path: Path, a
     posteriors = [cache[item].posterior for item in range(len(cache))]
     random = torch.Generator().manual_seed(0)
     drawn = [p.sample(torch.randn(p.mean.shape, generator=random)) for p in posteriors * 20]
-    z = cache.standardisation.forward(torch.cat(drawn))
+    z = cache.latent_scaling.forward(torch.cat(drawn))
     assert abs(z.mean().item()) < 0.05
     assert abs(z.std().item() - 1) < 0.05
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from films import film
 
+from longtake.checkpoint import ExistsError
 from longtake.video import VideoError, VideoWriter, concatenate, open_video, probe, read_clip
 from longtake.video.errors import cannot_write
 
@@ -97,7 +98,7 @@ def test_a_file_stands_at_its_place_only_when_it_is_whole(tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", ["film.mp4", "film.mkv", "film.gif", "film"])
 def test_nothing_is_overwritten_unasked(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, film(4))
-    with pytest.raises(VideoError, match="exists; choose another path or set overwrite=True"):
+    with pytest.raises(ExistsError, match="exists; choose another path or set overwrite=True"):
         VideoWriter(path, 24)
     with VideoWriter(path, 24, overwrite=True) as writer:
         writer.write(film(6))

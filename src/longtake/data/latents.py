@@ -5,7 +5,7 @@ encoded anew. A cache belongs to one autoencoder, one source and one plan: its k
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,6 +31,7 @@ from longtake.data.clips import ClipSource
 from longtake.distributed import Ranks
 from longtake.latents import LatentScaling
 from longtake.noise import generator
+from longtake.progress import ProgressCallback, no_progress
 from longtake.video import to_model
 
 FORMAT = 1
@@ -111,7 +112,7 @@ def build_cache(
     autoencoder: VideoAutoencoder,
     plan: CachePlan,
     ranks: Ranks,
-    report: Callable[[int, int], None] = lambda done, total: None,
+    report: ProgressCallback = no_progress,
     overlap_frames: int = 0,
 ) -> "LatentCache":
     """Encode a source, or finish an interrupted encoding, and open the cache.
@@ -213,7 +214,7 @@ class LatentCache:
         return tuple(self._shards[0].get_slice("mean").get_shape()[1:])
 
     @property
-    def standardisation(self) -> LatentScaling:
+    def latent_scaling(self) -> LatentScaling:
         """Shift and scale that give the latents mean 0 and deviation 1, over all channels."""
         return LatentScaling(shift=-self.index.mean, scale=1 / self.index.deviation)
 

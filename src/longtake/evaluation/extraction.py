@@ -19,11 +19,10 @@ from longtake.evaluation.protocols import Network, Protocol, Role
 from longtake.evaluation.sides import Pick, Side
 from longtake.features.c3d import C3D
 from longtake.features.i3d import cache_path
+from longtake.progress import ProgressCallback, no_progress
 
 SHARD = 64
 """Clips whose features are one file: what an interrupted command loses at most."""
-
-Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +134,7 @@ def extract(
     cache: FeatureCache,
     ranks: Ranks,
     batch: int = 16,
-    report: Report = lambda done, total: None,
+    report: ProgressCallback = no_progress,
 ) -> Float[Tensor, "n d"]:
     """Features, in the order of the picks: from the cache, and those it lacks computed.
 
