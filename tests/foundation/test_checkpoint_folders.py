@@ -189,7 +189,7 @@ def test_missing_and_unknown_weights_are_counted(saved: Path, weights: dict, mes
 def test_a_missing_folder_and_a_broken_config_are_named(saved: Path):
     assert "config.json: no such file; expected a model folder" in refused(saved / "nowhere")
     (saved / "config.json").write_text("{")
-    assert "config.json: no valid JSON" in refused(saved)
+    assert "config.json: not valid JSON" in refused(saved)
 
 
 def test_a_config_with_an_unknown_field_is_named_with_its_file(saved: Path):

@@ -223,7 +223,7 @@ def test_files_of_different_sizes_are_not_joined(tmp_path: Path) -> None:
 
 def test_joining_overwrites_only_when_asked(tmp_path: Path) -> None:
     part, out = write(tmp_path / "a.mp4", film(9)), write(tmp_path / "all.mp4", film(3))
-    with pytest.raises(VideoError, match="exists"):
+    with pytest.raises(ExistsError, match="exists"):
         concatenate([part], out)
     concatenate([part], out, overwrite=True)
     assert probe(out).frames == 9
