@@ -7,7 +7,7 @@ from torch import nn
 
 from longtake.data.order import micro_batches, rank_rows
 from longtake.diffusion import Denoiser, Diffusion
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.training.config import TrainingConfig
 from longtake.training.latent_batches import LatentBatches, TrainingBatch
 from longtake.training.stage import Loss, Phase, Stage
@@ -21,7 +21,7 @@ class DiffusionStage(Stage):
         diffusion: schedule, prediction and loss.
         data: batches.
         settings: of the loop.
-        world: the processes.
+        ranks: the processes.
         look: writes samples of the current weights into a folder.
         export: writes a model folder with the current weights.
     """
@@ -32,13 +32,13 @@ class DiffusionStage(Stage):
         diffusion: Diffusion,
         data: LatentBatches,
         settings: TrainingConfig,
-        world: World,
+        ranks: Ranks,
         *,
         look: Callable[[Path], Mapping[str, float]],
         export: Callable[[Path], None],
     ) -> None:
         self._denoiser, self._diffusion = denoiser, diffusion
-        self._data, self._settings, self._world = data, settings, world
+        self._data, self._settings, self._ranks = data, settings, ranks
         self._look, self._export = look, export
 
     @property
@@ -67,9 +67,9 @@ class DiffusionStage(Stage):
         """Micro-batches of each step."""
         step = first_step
         while True:
-            rows = rank_rows(step, self._settings.batch, self._world.rank, self._world.size)
+            rows = rank_rows(step, self._settings.batch, self._ranks.rank, self._ranks.size)
             parts = micro_batches(len(rows), self._settings.accumulate)
-            yield [self._data(rows[part]).to(self._world.device) for part in parts]
+            yield [self._data(rows[part]).to(self._ranks.device) for part in parts]
             step += 1
 
     def look(self, folder: Path) -> Mapping[str, float]:
