@@ -7,11 +7,9 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from longtake.diffusion.signals import context_frames
-from longtake.diffusion.signals.signal import rows as select_rows
 from longtake.noise import derive
 from longtake.rollout.autoregressive import Autoregressive
-from longtake.rollout.base import Chunk, Draws, Request, Rollout, State
+from longtake.rollout.base import Chunk, Draws, Request, Rollout, State, time_axis, with_known
 
 
 class Hierarchical(Rollout):
@@ -26,7 +24,7 @@ class Hierarchical(Rollout):
             them take more memory and give the same video.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"context"})
+    needs: ClassVar[frozenset[str]] = frozenset({"known"})
 
     kind: Literal["hierarchical"] = "hierarchical"
     keys: Autoregressive = Autoregressive()
@@ -37,7 +35,7 @@ class Hierarchical(Rollout):
 
         The last keyframe is held back: it starts the next chunk.
         """
-        axis = draws.clip.spec.time_axis
+        axis = time_axis(draws.clip.spec)
         inner = State(
             state.step * self.clips_a_step,
             {"tail": state.frames["tail"]} if state.step else {},
@@ -62,19 +60,19 @@ class Hierarchical(Rollout):
                 "this model has none: use the autoregressive rollout"
             )
         spec = draws.between.spec
-        axis = spec.time_axis
+        axis = time_axis(spec)
         pairs = list(pairwise(keys))
         rows = torch.arange(len(request.seeds)).repeat(len(pairs))
         ends = {
             0: torch.cat([left for left, _ in pairs]),
             spec.frames - 1: torch.cat([right for _, right in pairs]),
         }
-        condition = context_frames(spec, ends, select_rows(request.signals, rows))
+        condition = with_known(spec, request.condition.rows(rows), ends)
         seeds = [
             derive(seed, "between", pair)
             for pair in range(first, first + len(pairs))
             for seed in request.seeds
         ]
-        z = draws.between(condition, seeds).z
+        z = draws.between(condition, seeds)
         filled = z.narrow(axis, 0, spec.frames - 1).unflatten(0, (len(pairs), len(request.seeds)))
         return torch.cat(list(filled), dim=axis)
