@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 SEEDS = (11, 7, 5)
 
 
-def clips(sampler: Sampler | None = None, perturbation: float = 0.101, **more) -> ClipSampler:
+def clips(sampler: Sampler | None = None, context_noise: float = 0.101, **more) -> ClipSampler:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         denoiser = Tiny()
@@ -30,7 +30,7 @@ def clips(sampler: Sampler | None = None, perturbation: float = 0.101, **more) -
         denoiser=denoiser,
         diffusion=Diffusion(prediction="v"),
         sampler=sampler or DDIM(steps=4),
-        perturbation=perturbation,
+        context_noise=context_noise,
         **more,
     )
 
@@ -69,10 +69,10 @@ def test_another_seed_is_another_sample():
     assert not torch.equal(draw(Condition(), (1,)), draw(Condition(), (2,)))
 
 
-@pytest.mark.parametrize("perturbation", [0.0, 0.101])
-def test_given_frames_come_back_as_they_were_given(perturbation):
+@pytest.mark.parametrize("context_noise", [0.0, 0.101])
+def test_given_frames_come_back_as_they_were_given(context_noise):
     condition = given(2, 0, 3)
-    z = clips(perturbation=perturbation)(condition, (1, 2))
+    z = clips(context_noise=context_noise)(condition, (1, 2))
     assert torch.equal(z[:, :, [0, 3]], there(condition.known).z[:, :, [0, 3]])
 
 
@@ -90,14 +90,14 @@ def seen_by(draw: ClipSampler, condition: Condition) -> tuple[list[Tensor], list
 
 def test_given_frames_are_seen_clean_without_perturbation():
     condition = given(2, 0)
-    latents, conditions = seen_by(clips(perturbation=0.0), condition)
+    latents, conditions = seen_by(clips(context_noise=0.0), condition)
     assert all(torch.equal(z[:, :, 0], there(condition.known).z[:, :, 0]) for z in latents)
     assert all((there(seen.known).t == 0).all() for seen in conditions)
 
 
 def test_given_frames_are_seen_with_one_noise_all_along_and_its_level_is_told():
     condition = given(2, 0)
-    latents, conditions = seen_by(clips(perturbation=0.25), condition)
+    latents, conditions = seen_by(clips(context_noise=0.25), condition)
     noisy = latents[0][:, :, 0]
     assert all(torch.equal(z[:, :, 0], noisy) for z in latents)
     assert all((there(seen.known).t == 0.25).all() for seen in conditions)
@@ -125,7 +125,7 @@ def test_a_perfect_denoiser_draws_the_data_around_what_is_given():
         denoiser=Perfect(diffusion, data),
         diffusion=diffusion,
         sampler=DDIM(steps=5),
-        perturbation=0.101,
+        context_noise=0.101,
     )
     condition = given(2, 1)
     got = draw(condition, (1, 2))

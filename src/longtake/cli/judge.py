@@ -173,9 +173,9 @@ def free(path: Path | None, overwrite: bool) -> Path | None:
     Raises:
         ValueError: something stands there.
     """
-    if path is not None and path.exists() and not overwrite:
-        raise ValueError(f"{path} exists; choose another place or pass --overwrite")
-    return path
+    from longtake.checkpoint import check_free
+
+    return None if path is None else check_free(path, overwrite)
 
 
 def _changes(names: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -220,8 +220,8 @@ def _drift(
     overwrite: bool,
 ) -> None:
     from longtake.cli.progress import frames as progress
-    from longtake.drift import write_report
-    from longtake.drift.worlds import WorldName
+    from longtake.drift import DriftPlan, write_report
+    from longtake.drift.world_measures import WorldName
 
     if not 1 <= len(names) <= 2:
         raise ValueError(f"--drift needs a video or a folder of them, got {len(names)} names")
@@ -231,10 +231,8 @@ def _drift(
         found = write_report(
             Path(video),
             out,
-            window=window,
-            chunk=chunk,
+            DriftPlan(window=window, chunk=chunk, world=world),
             device=arguments.device(device),
-            world=world,
             real=Path(real[0]) if real and world is None else None,
             overwrite=overwrite,
             report=report,

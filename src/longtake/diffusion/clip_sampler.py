@@ -25,20 +25,25 @@ class ClipSampler:
         diffusion: what it was trained on.
         sampler: from noise to a clip.
         guidance: how conditional and unconditional estimates combine.
-        perturbation: time in [0, 1] of the noise on given frames while a clip is drawn (LVDM,
-            conditional latent perturbation); 0 leaves them clean.
+        context_noise: time in [0, 1] of the noise on given frames while a clip is drawn (LVDM,
+            conditional latent context_noise); 0 leaves them clean.
     """
 
     denoiser: Denoiser
     diffusion: Diffusion
     sampler: Sampler
     guidance: Guidance = Unguided()  # noqa: RUF009
-    perturbation: float = 0.0
+    context_noise: float = 0.0
 
     @property
     def spec(self) -> LatentSpec:
         """The latents that are drawn."""
         return self.denoiser.spec
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Fields of ``Condition`` that the network reads."""
+        return self.denoiser.reads
 
     def __call__(self, condition: Condition, seeds: Sequence[int]) -> Float[Tensor, "b ..."]:
         """Latents; frames that are given come back as they were given, without noise.
@@ -84,8 +89,8 @@ class ClipSampler:
     def _perturbed(self, given: KnownFrames, noise: SampleNoise) -> KnownFrames | None:
         """Given frames with noise on them; None where none is given and no noise is told."""
         z, t = given.z, given.t
-        if self.perturbation > 0:
-            times = torch.full_like(t, self.perturbation)
+        if self.context_noise > 0:
+            times = torch.full_like(t, self.context_noise)
             z = self.diffusion.add_noise(self.spec, z, noise.normal(self.spec.shape), times)
             t = torch.where(t < 0, t, times)
         if not (given.mask.any(1) | (t >= 0)).any():
