@@ -11,7 +11,8 @@ from longtake.denoisers import TriplaneUNet, TriplaneUNetConfig
 from longtake.denoisers.triplane_levels import on_planes
 from longtake.diffusion import ABSENT, Condition, Diffusion
 from longtake.latents import Triplane
-from longtake.nn.attention import SpatialAttention
+from longtake.nn.attention import SelfAttention
+from longtake.nn.norm import GroupNorm
 from longtake.noise import SampleNoise
 
 NOTHING = Condition()
@@ -58,7 +59,7 @@ def test_a_sample_does_not_depend_on_its_batch(planes):
 
 @pytest.mark.parametrize("planes", [OBLONG, SQUARE, CUBE])
 def test_planes_that_go_as_one_batch_are_not_mixed(planes):
-    layer, there = SpatialAttention(3, heads=1, groups=3, zero=False), extent(planes)
+    layer, there = SelfAttention(3, 1, GroupNorm(3, 3), "space"), extent(planes)
     z, _ = drawn(2, planes)
     together = on_planes(layer, z.transpose(1, 2), there).transpose(1, 2)
     alone = [layer(p.permute(0, 2, 3, 1)[:, None])[:, 0] for p in there.split(z)]

@@ -19,7 +19,7 @@ from longtake.nn.transformer import TransformerConfig
 NOTHING = Condition()
 TEXTBOOK = SpaceTimeAttentionConfig(relative_position=RelativePositionConfig(official_key=False))
 BLIND = SpaceTimeAttentionConfig(relative_position=None)
-TEXT = TransformerConfig(num_heads=2, context_dim=6, reach=3)
+TEXT = TransformerConfig(num_heads=2, context_dim=6, max_distance=3)
 KNOWING: dict[str, Any] = {"mask_channel": True, "noise_classes": 5}
 
 

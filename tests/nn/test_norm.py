@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from longtake.nn import norm as module
+from longtake.nn.kernels import group_norm
 from longtake.nn.norm import GroupNorm
 
 
@@ -47,9 +47,9 @@ def test_the_gradient_is_that_of_the_value():
 
 
 @pytest.mark.parametrize("silu", [False, True])
-@pytest.mark.parametrize("few", [0, 1 << 60], ids=["steps", "operator"])
-def test_values_and_gradients_without_steering(silu, few, monkeypatch):
-    monkeypatch.setattr(module, "FEW", few)
+@pytest.mark.parametrize("cells", [0, 1 << 60], ids=["steps", "operator"])
+def test_values_and_gradients_without_modulation(silu, cells, monkeypatch):
+    monkeypatch.setattr(group_norm, "NATIVE_BACKWARD_CELLS", cells)
     norm = drawn(2, silu=silu)
     x, none = torch.randn(2, 3, 8).double().requires_grad_(), torch.zeros(2, 1, 8).double()
     leaves = [x, *norm.parameters()]

@@ -6,7 +6,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from longtake.nn.space_time import RotaryTransformer
+from longtake.nn.transformer import RotaryTransformer
 
 if TYPE_CHECKING:
     from longtake.autoencoders.triplane import TriplaneAutoencoderConfig

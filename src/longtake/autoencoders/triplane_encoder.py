@@ -8,7 +8,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from longtake.nn.space_time import RotaryTransformer, SequenceAttention
+from longtake.nn.attention import SelfAttention
+from longtake.nn.transformer import RotaryTransformer
 
 if TYPE_CHECKING:
     from longtake.autoencoders.triplane import TriplaneAutoencoderConfig
@@ -72,14 +73,19 @@ class PoolLayer(nn.Module):
 
     def __init__(self, config: "TriplaneAutoencoderConfig") -> None:
         super().__init__()
-        self.attention = SequenceAttention(
-            config.width, config.pool_heads, config.pool_head_channels
+        self.attention = SelfAttention(
+            config.width,
+            config.pool_heads,
+            nn.LayerNorm(config.width),
+            "space",
+            head_channels=config.pool_head_channels,
+            bias=False,
         )
         self.mlp = Mlp(config.width, config.pool_hidden)
 
     def forward(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
         """Transform ``x``."""
-        x = x + self.attention(x)
+        x = self.attention(x[:, None, None])[:, 0, 0]
         return x + self.mlp(x)
 
 
