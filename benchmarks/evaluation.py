@@ -27,7 +27,7 @@ from torch import Tensor
 from longtake.data.clips import ClipPlan
 from longtake.data.folders import VideoFolder
 from longtake.data.synthetic import SkyWorld
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.evaluation.extraction import FeatureCache, FeatureRequest, extract
 from longtake.evaluation.protocols import Protocol, protocol
 from longtake.evaluation.sides import Pick, Side, choose, survey
@@ -143,7 +143,7 @@ class Bench:
             self.network,
             wanted,
             cache=FeatureCache(folder=None),
-            world=World(device=self.device),
+            ranks=Ranks(device=self.device),
             batch=batch,
         )
         FeatureSums.of(found)

@@ -41,7 +41,7 @@ def rows(side: Side, of: Protocol, role: str, count: int, draw: int = 0) -> torc
     found = survey(side, of, role)
     picks = choose(side, found, of, role, count=count, draw=draw)
     wanted = FeatureRequest(side=side, role=role, protocol=of, picks=picks, seed=0)
-    return extract(of.build(), wanted, cache=FeatureCache(folder=None), world=Work().world)
+    return extract(of.build(), wanted, cache=FeatureCache(folder=None), ranks=Work().ranks)
 
 
 def test_scores_are_those_of_the_features(tmp_path: Path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from longtake.data.synthetic import MarblesWorld, SkyWorld
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.evaluation.evaluate import Work, evaluate
 from longtake.evaluation.model_side import ModelSide, open_kept
 from longtake.evaluation.names import open_side, world_of
@@ -20,7 +20,7 @@ from longtake.model import VideoModel
 from longtake.video import open_video
 
 PROTOCOL = protocol("trial", ["frames=8", "treatment.size=16", "network.width=4"], n=4)
-ALONE = World()
+ALONE = Ranks()
 
 
 def side_of(model: VideoModel, **settings) -> ModelSide:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.metrics.frechet import frechet_distance, fvd
 from longtake.metrics.statistics import FeatureSums, Gaussian
 
@@ -100,7 +100,7 @@ def test_sums_do_not_depend_on_the_batch(batch):
 
 def test_alone_a_process_has_its_own_sums():
     sums = FeatureSums.of(drawn(10))
-    over = sums.over(World())
+    over = sums.over(Ranks())
     assert over.count == 10
     torch.testing.assert_close(over.products, sums.products, rtol=0, atol=0)
 

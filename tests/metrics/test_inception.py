@@ -8,7 +8,7 @@ from torch import Tensor
 
 from longtake.checkpoint import CheckpointError, write_tensors
 from longtake.config import ConfigError, parse
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.features.c3d import C3D, MEAN, TGAN, C3DConfig
 from longtake.metrics.inception import InceptionScore, InceptionSums, Splits, inception_sums
 
@@ -73,7 +73,7 @@ def test_sums_over_shares_add_up(shares):
     total = InceptionSums.none(deal, 5)
     for rank in range(shares):
         total = total + InceptionSums.of(deal, numbers[rank::shares], rows[rank::shares])
-    found = total.over(World()).score()
+    found = total.over(Ranks()).score()
     assert found.mean == pytest.approx(score(rows, 4).mean, rel=1e-12)
 
 

@@ -18,11 +18,11 @@ from safetensors.torch import save_file
 from longtake.distributed import join
 from longtake.metrics.statistics import FeatureSums
 
-with join() as world:
+with join() as ranks:
     rows = torch.randn(25, 4, generator=torch.Generator().manual_seed(0))
-    sums = FeatureSums.of(rows[world.rank :: world.size]).over(world)
+    sums = FeatureSums.of(rows[ranks.rank :: ranks.size]).over(ranks)
     assert sums.count == 25
-    save_file({"total": sums.total, "products": sums.products}, f"{sys.argv[1]}/{world.rank}")
+    save_file({"total": sums.total, "products": sums.products}, f"{sys.argv[1]}/{ranks.rank}")
 """
 
 

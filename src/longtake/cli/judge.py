@@ -100,13 +100,13 @@ def evaluate(  # noqa: PLR0913
     of_protocol, of_sampling = _changes(names)
     chosen = ready(protocol, of_protocol, n)
     use = ModelUse(changes=of_sampling, label=label, batch=batch, seed=seed, keep=keep)
-    with join() as world:
+    with join() as ranks:
         if device != "auto":
-            world = replace(world, device=arguments.device(device))
-        real, generated = open_sides(_sides(names), chosen, use, world)
-        with stages(world.main) as report:
+            ranks = replace(ranks, device=arguments.device(device))
+        real, generated = open_sides(_sides(names), chosen, use, ranks)
+        with stages(ranks.main) as report:
             work = Work(
-                world=world,
+                ranks=ranks,
                 cache=FeatureCache(folder=cache or default_cache()),
                 batch=batch,
                 weights=None if weights is None else str(weights),
@@ -116,7 +116,7 @@ def evaluate(  # noqa: PLR0913
                 report=report,
             )
             result = measure(real, generated, chosen, wanted, work)
-    if world.main:
+    if ranks.main:
         if json is not None:
             result.write(json)
         print_result(result)
@@ -136,7 +136,7 @@ def reconstruction(
     """Measure an autoencoder on clips: ``longtake reconstruct --metrics``."""
     from longtake.cli.progress import stages
     from longtake.cli.tables import print_result
-    from longtake.distributed import World
+    from longtake.distributed import Ranks
     from longtake.evaluation.evaluate import Work
     from longtake.evaluation.names import FORMS, open_side
     from longtake.evaluation.protocols import protocol as ready
@@ -144,21 +144,21 @@ def reconstruction(
     from longtake.model import VideoModel
 
     chosen = ready(protocol, n=n)
-    world = World(device=arguments.device(device))
-    opened = VideoModel.from_pretrained(model, device=world.device)
+    ranks = Ranks(device=arguments.device(device))
+    opened = VideoModel.from_pretrained(model, device=ranks.device)
     side = open_side(source, size or opened.autoencoder.spec.clip[1:])
     if side is None:
         raise ValueError(f"{source}: is a model, expected videos: {FORMS}")
     distance = perceptual(lpips)
     if distance is not None:
-        distance = distance[0], distance[1].to(world.device)
+        distance = distance[0], distance[1].to(ranks.device)
     with stages() as report:
         result = evaluate_reconstruction(
             model,
             opened.autoencoder,
             side,
             chosen,
-            Work(world=world, report=report),
+            Work(ranks=ranks, report=report),
             size=size,
             perceptual=distance,
         )
@@ -227,7 +227,7 @@ def _drift(
         raise ValueError(f"--drift needs a video or a folder of them, got {len(names)} names")
     *real, video = names
     world = next((name for name in get_args(WorldName) if [name] == real), None)
-    with progress(Path(video).name) as hear:
+    with progress(Path(video).name) as report:
         found = write_report(
             Path(video),
             out,
@@ -237,7 +237,7 @@ def _drift(
             world=world,
             real=Path(real[0]) if real and world is None else None,
             overwrite=overwrite,
-            hear=hear,
+            report=report,
         )
     for line in found.lines():
         print(line)

@@ -15,9 +15,10 @@ from torch import Tensor
 from longtake.checkpoint import CheckpointError, write_text
 from longtake.data.index import videos_below
 from longtake.drift.curves import Curve, feature_curve, too_few
-from longtake.drift.video_drift import Hear, Plan, VideoDrift, described, long_enough, look
+from longtake.drift.video_drift import Plan, VideoDrift, described, long_enough, look
 from longtake.drift.worlds import WorldName
 from longtake.features.i3d import I3D, I3DConfig
+from longtake.progress import ProgressCallback, no_progress
 from longtake.training.log import environment
 from longtake.video import read_clip
 
@@ -94,7 +95,7 @@ def write_report(  # noqa: PLR0913
     real: Path | None = None,
     feature_windows: int = 16,
     overwrite: bool = True,
-    hear: Hear = lambda done, total: None,
+    report: ProgressCallback = no_progress,
 ) -> DriftReport:
     """Measure a long video, or all below a folder, and write ``drift.html``, ``.png``, ``.json``.
 
@@ -109,7 +110,7 @@ def write_report(  # noqa: PLR0913
             where None.
         feature_windows: windows a video that I3D sees, at most; 0 leaves features out.
         overwrite: replace a report that stands there.
-        hear: hears frames done and frames in all, video by video.
+        report: called with frames done and in total, for each video.
 
     Raises:
         ValueError: a video shorter than two windows, a folder without videos, no matplotlib, or a
@@ -129,7 +130,7 @@ def write_report(  # noqa: PLR0913
     shortest = min(long_enough(file, plan).frames for file in files)
     network, notes = _network(plan, device)
     shown = plan.starts(shortest, feature_windows) if network else []
-    videos = tuple(look(file, plan, hear, network, shown) for file in files)
+    videos = tuple(look(file, plan, report, network, shown) for file in files)
     curve, more = _curve(videos, real, plan, network)
     out.mkdir(parents=True, exist_ok=True)
     made = DriftReport(

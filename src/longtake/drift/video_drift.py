@@ -1,6 +1,6 @@
 """One video measured while its frames pass: numbers a frame, features and the world's measures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +15,12 @@ from longtake.drift.verdicts import Finding, Measures, judge, measure
 from longtake.drift.worlds import READERS, WorldName, WorldTrack
 from longtake.features.i3d import I3D
 from longtake.features.treatment import Treatment
+from longtake.progress import ProgressCallback
 from longtake.video import VideoInfo, probe, stream_video
 
 LEAST_WINDOW = 9
 WORLD_WINDOWS = 128
 """At which a world's measures are taken, at most."""
-
-Hear = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,14 +89,18 @@ class VideoDrift:
 
 
 def look(
-    video: Path, plan: Plan, hear: Hear, network: I3D | None, of_features: Sequence[int]
+    video: Path,
+    plan: Plan,
+    report: ProgressCallback,
+    network: I3D | None,
+    of_features: Sequence[int],
 ) -> VideoDrift:
     """Measure a video in the memory of one window, and of 0.9 kB a frame.
 
     Args:
         video: file, or folder of pictures.
         plan: how.
-        hear: hears frames done and frames in all.
+        report: called with frames done and in total.
         network: of features; None leaves them out.
         of_features: first frames of the windows that it sees.
 
@@ -117,7 +120,7 @@ def look(
         if reader is not None and done in of_world and len(frames) == plan.window:
             reader.add(done, frames)
         done += len(frames)
-        hear(done, info.frames)
+        report(done, info.frames)
     numbers = describer.done()
     measures = measure(numbers, plan.chunk)
     every = torch.cat(features) if features else None

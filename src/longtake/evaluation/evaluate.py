@@ -8,7 +8,7 @@ from functools import cached_property
 from jaxtyping import Float
 from torch import Tensor
 
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.evaluation.extraction import FeatureCache, FeatureNetwork, FeatureRequest, extract
 from longtake.evaluation.protocols import Network, Protocol, Role
 from longtake.evaluation.result import Result, SideRecord
@@ -26,7 +26,7 @@ class Work:
     """How an evaluation is done; of all this, only the seed changes its numbers.
 
     Attributes:
-        world: processes that share the clips, and the device of this one.
+        ranks: processes that share the clips, and the device of this one.
         cache: of features.
         batch: clips that the network sees at once.
         weights: file of the network's weights, where they are not in their usual place.
@@ -36,7 +36,7 @@ class Work:
         report: hears progress.
     """
 
-    world: World = field(default_factory=World)
+    ranks: Ranks = field(default_factory=Ranks)
     cache: FeatureCache = field(default_factory=lambda: FeatureCache(folder=None))
     batch: int = 16
     weights: str | None = None
@@ -80,7 +80,7 @@ def evaluate(
         scores=scores,
         seed=work.seed,
         seconds={name: round(value, 3) for name, value in seconds.items()},
-        environment=environment() | {"processes": str(work.world.size)},
+        environment=environment() | {"processes": str(work.ranks.size)},
     )
 
 
@@ -120,7 +120,7 @@ class Evaluation:
 
     def seen_by(self, eyes: FeatureNetwork) -> Float[Tensor, "n d"]:
         """What another network makes of the n generated clips."""
-        eyes = replace(eyes, network=eyes.network.to(self._work.world.device))
+        eyes = replace(eyes, network=eyes.network.to(self._work.ranks.device))
         return self._extracted(
             "generated", self._picks("generated"), "generated clips, seen anew", eyes
         )
@@ -178,7 +178,7 @@ class Evaluation:
                 self._network if eyes is None else eyes.network,
                 wanted,
                 cache=work.cache,
-                world=work.world,
+                ranks=work.ranks,
                 batch=work.batch,
                 report=lambda done, total: work.report(stage, done, total),
             )
@@ -187,7 +187,7 @@ class Evaluation:
 
     @cached_property
     def _network(self) -> Network:
-        return self._protocol.build(self._work.weights).to(self._work.world.device)
+        return self._protocol.build(self._work.weights).to(self._work.ranks.device)
 
 
 def _check_alike(sides: dict[Role, Side], found: dict[Role, Survey], protocol: Protocol) -> None:

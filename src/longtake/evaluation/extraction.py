@@ -14,16 +14,15 @@ from torch import Tensor
 
 from longtake.checkpoint import CheckpointError, read_tensors, write_tensors, write_text
 from longtake.config import digest, to_dict
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.evaluation.protocols import Network, Protocol, Role
 from longtake.evaluation.sides import Pick, Side
 from longtake.features.c3d import C3D
 from longtake.features.i3d import cache_path
+from longtake.progress import ProgressCallback, no_progress
 
 SHARD = 64
 """Clips whose features are one file: what an interrupted command loses at most."""
-
-Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,25 +132,25 @@ def extract(
     wanted: FeatureRequest,
     *,
     cache: FeatureCache,
-    world: World,
+    ranks: Ranks,
     batch: int = 16,
-    report: Report = lambda done, total: None,
+    report: ProgressCallback = no_progress,
 ) -> Float[Tensor, "n d"]:
     """Features, in the order of the picks: from the cache, and those it lacks computed.
 
-    Each process computes every ``world.size``-th shard; all get all features.
+    Each process computes every ``ranks.size``-th shard; all get all features.
 
     Args:
         network: on the device where it computes.
         wanted: what.
         cache: where features are looked up and kept.
-        world: of the processes that work together.
+        ranks: of the processes that work together.
         batch: clips that the network sees at once; the features do not depend on it.
         report: hears clips done and clips in all, of this process.
     """
     key, total = wanted.key(), len(wanted.picks)
     shards = [range(first, min(first + SHARD, total)) for first in range(0, total, SHARD)]
-    mine = world.share(list(enumerate(shards)))
+    mine = ranks.shard(list(enumerate(shards)))
     features = torch.zeros(total, network.width)
     missing = []
     for number, numbers in mine:
@@ -172,9 +171,9 @@ def extract(
             report(done, own)
         features[numbers.start : numbers.stop] = torch.cat(parts)
         cache.write(key, number, features[numbers.start : numbers.stop])
-    if world.main:
+    if ranks.main:
         cache.describe(key, {"side": wanted.side.name, "protocol": to_dict(wanted.protocol)})
-    return world.gather(features[None].to(world.device)).sum(0).cpu()
+    return ranks.gather(features[None].to(ranks.device)).sum(0).cpu()
 
 
 def _batches(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from longtake.config import read
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.evaluation.model_side import ModelSide, open_kept
 from longtake.evaluation.names import FORMS, WORLDS, is_model, open_side, world_of
 from longtake.evaluation.protocols import Protocol, Role
@@ -33,7 +33,7 @@ class ModelUse:
 
 
 def open_sides(
-    names: Sequence[str], protocol: Protocol, use: ModelUse, world: World
+    names: Sequence[str], protocol: Protocol, use: ModelUse, ranks: Ranks
 ) -> tuple[Side, Side]:
     """Real and generated side; a model alone is measured against the embedded world it knows.
 
@@ -41,7 +41,7 @@ def open_sides(
         names: of both sides, or of a model.
         protocol: says how many and how long a model's videos are, and how large a world's.
         use: how a model is sampled.
-        world: of processes, on whose device a model computes.
+        ranks: processes of the job, on whose device a model computes.
 
     Raises:
         ValueError: a name is none, or one side alone is no model of a world.
@@ -53,11 +53,11 @@ def open_sides(
         )
     fake, real = names[-1], names[0] if len(names) == 2 else None
     if real is not None and _is_world(fake):
-        opened = _open(real, "real", protocol, use, world)
-        return opened, _open(fake, "generated", protocol, use, world, beside=opened)
-    generated = _open(fake, "generated", protocol, use, world)
+        opened = _open(real, "real", protocol, use, ranks)
+        return opened, _open(fake, "generated", protocol, use, ranks, beside=opened)
+    generated = _open(fake, "generated", protocol, use, ranks)
     real = _own_world(fake, generated) if real is None else real
-    return _open(real, "real", protocol, use, world, beside=generated), generated
+    return _open(real, "real", protocol, use, ranks, beside=generated), generated
 
 
 def _open(
@@ -65,7 +65,7 @@ def _open(
     role: Role,
     protocol: Protocol,
     use: ModelUse,
-    world: World,
+    ranks: Ranks,
     beside: Side | None = None,
 ) -> Side:
     """A side; a world that is named without a size has the protocol's, or the other side's."""
@@ -75,7 +75,7 @@ def _open(
     elif beside is not None and _is_world(name):
         look = beside.look(0)
         size = look.height, look.width
-    return open_side(name, size) or _model_side(name, role, protocol, use, world)
+    return open_side(name, size) or _model_side(name, role, protocol, use, ranks)
 
 
 def _is_world(name: str) -> bool:
@@ -83,9 +83,9 @@ def _is_world(name: str) -> bool:
 
 
 def _model_side(
-    name: str, role: Role, protocol: Protocol, use: ModelUse, world: World
+    name: str, role: Role, protocol: Protocol, use: ModelUse, ranks: Ranks
 ) -> ModelSide:
-    model = VideoModel.from_pretrained(name, device=world.device)
+    model = VideoModel.from_pretrained(name, device=ranks.device)
 
     def side(keep: Path | None) -> ModelSide:
         return ModelSide(
@@ -103,9 +103,9 @@ def _model_side(
 
     if use.keep is None or role == "real":
         return side(None)
-    if world.main:
+    if ranks.main:
         open_kept(side(None), use.keep)
-    world.barrier()
+    ranks.barrier()
     return side(use.keep)
 
 

@@ -227,7 +227,7 @@ def evaluate_reconstruction(
     found = survey(originals, protocol, "real")
     picks = choose(originals, found, protocol, "real", count=protocol.n, seed=work.seed)
     title, distance = perceptual or ("", None)
-    pairs = Pairs(distance=distance, title=title, device=work.world.device, rows={})
+    pairs = Pairs(distance=distance, title=title, device=work.ranks.device, rows={})
     again = ReconstructedSide(name, originals, picks, protocol, autoencoder, pairs)
     uncached = replace(work, cache=FeatureCache(folder=None))
     result = evaluate(originals, again, protocol, ["fvd"], uncached)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.features.c3d import C3D
 from longtake.features.treatment import AnyFrames
 from longtake.metrics.statistics import check_finite
@@ -131,10 +131,10 @@ class InceptionSums:
             certainty=self.certainty + other.certainty,
         )
 
-    def over(self, world: World) -> "InceptionSums":
+    def over(self, ranks: Ranks) -> "InceptionSums":
         """Sums over the clips of all processes, the same in each."""
         rows = torch.cat([self.count[:, None], self.certainty[:, None], self.total], 1)
-        every = world.gather(rows[None].to(world.device)).sum(0).cpu()
+        every = ranks.gather(rows[None].to(ranks.device)).sum(0).cpu()
         return InceptionSums(
             deal=self.deal, count=every[:, 0], certainty=every[:, 1], total=every[:, 2:]
         )
@@ -168,7 +168,7 @@ def inception_sums(
     deal: Splits,
     batch: int = 16,
 ) -> InceptionSums:
-    """Sums over some clips, those of a process or all: ``inception_sums(...).over(world).score()``.
+    """Sums over some clips, those of a process or all: ``inception_sums(...).over(ranks).score()``.
 
     Args:
         network: on the device where it computes.

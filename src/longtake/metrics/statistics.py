@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from longtake.distributed import World
+from longtake.distributed import Ranks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +49,11 @@ class FeatureSums:
             products=self.products + other.products,
         )
 
-    def over(self, world: World) -> "FeatureSums":
+    def over(self, ranks: Ranks) -> "FeatureSums":
         """Sums over the clips of all processes, the same in each."""
         count = torch.tensor([self.count], dtype=torch.float64)
         row = torch.cat([count, self.total, self.products.flatten()])
-        every = world.gather(row[None].to(world.device)).sum(0).cpu()
+        every = ranks.gather(row[None].to(ranks.device)).sum(0).cpu()
         width = len(self.total)
         return FeatureSums(
             count=int(every[0]),

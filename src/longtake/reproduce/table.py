@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from longtake.config import Config, ConfigError, digest, load, nearest
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.evaluation.evaluate import Work, evaluate
 from longtake.evaluation.names import FORMS, open_side
 from longtake.evaluation.opening import ModelUse, open_sides
@@ -141,7 +141,7 @@ class GenerationRow(Row):
         """Open both sides."""
         work, metrics = task.work, list(self.published)
         use = ModelUse(changes=self.sampling, batch=task.batch, seed=work.seed)
-        real, generated = open_sides([task.real, task.model], task.protocol, use, work.world)
+        real, generated = open_sides([task.real, task.model], task.protocol, use, work.ranks)
         sides = [contents_hash(real), contents_hash(generated)]
         return Measurement(
             key=digest([task.protocol.hash, *sides, metrics, work.seed, work.floor]),
@@ -156,8 +156,8 @@ class ReconstructionRow(Row):
 
     def prepare(self, task: Task) -> Measurement:
         """Open the videos and the autoencoder."""
-        work = replace(task.work, world=World(device=task.work.world.device))
-        opened = VideoModel.from_pretrained(task.model, device=work.world.device)
+        work = replace(task.work, ranks=Ranks(device=task.work.ranks.device))
+        opened = VideoModel.from_pretrained(task.model, device=work.ranks.device)
         side = open_side(task.real, opened.autoencoder.spec.clip[1:])
         if side is None:
             raise ValueError(f"{task.real}: is a model, expected videos: {FORMS}")
