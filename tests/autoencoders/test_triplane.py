@@ -4,12 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from longtake.autoencoders.streaming import crossfade
-from longtake.autoencoders.triplane import (
-    ClipDecoder,
-    TriplaneAutoencoder,
-    TriplaneAutoencoderConfig,
-)
+from longtake.autoencoders.streaming import ClipDecoder, crossfade
+from longtake.autoencoders.triplane import TriplaneAutoencoder, TriplaneAutoencoderConfig
 from longtake.config import ConfigError, parse, to_dict
 from longtake.nn.attention import SelfAttention
 from longtake.nn.transformer import RotaryTransformer

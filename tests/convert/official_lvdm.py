@@ -31,7 +31,9 @@ def _unet(frames: int, **reads: Any) -> VolumeUNetConfig:
         channel_mult=(1, 2),
         num_res_blocks=1,
         attention_resolutions=(2,),
-        attention=SpaceTimeAttentionConfig(relative_position=RelativePositionConfig(max_distance=frames)),
+        attention=SpaceTimeAttentionConfig(
+            relative_position=RelativePositionConfig(max_distance=frames)
+        ),
         **reads,
     )
 

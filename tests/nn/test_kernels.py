@@ -29,7 +29,8 @@ def group_norm() -> list[Case]:
 def frame_conv() -> list[Case]:
     sizes = [(3, 5, 4, 4, 1), (5, 3, 3, 5, 1), (3, 5, 6, 4, 2), (3, 3, 5, 3, 2), (32, 300, 1, 1, 1)]
     return [
-        ((drawn(2, h, w, c), drawn(c2, c, 3, 3), drawn(c2)), (stride,)) for c, c2, h, w, stride in sizes
+        ((drawn(2, h, w, c), drawn(c2, c, 3, 3), drawn(c2)), (stride,))
+        for c, c2, h, w, stride in sizes
     ]
 
 
@@ -48,7 +49,11 @@ def repeat_border() -> list[Case]:
 def attention() -> list[Case]:
     cases = []
     for width, tokens, sources in ((4, 5, 5), (20, 3, 6)):
-        q, k, v = drawn(2, 2, tokens, width), drawn(2, 2, sources, width), drawn(2, 2, sources, width)
+        q, k, v = (
+            drawn(2, 2, tokens, width),
+            drawn(2, 2, sources, width),
+            drawn(2, 2, sources, width),
+        )
         cases.append(((q, k, v), (0.3,)))
     return cases
 
@@ -76,7 +81,9 @@ def pairs() -> list[Any]:
     """Every kernel with its formula, on every kind of device that is here."""
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     return [
-        pytest.param(formula, kernel, device, id=f"{formula.__name__}-{kernel.run.__name__}-{device}")
+        pytest.param(
+            formula, kernel, device, id=f"{formula.__name__}-{kernel.run.__name__}-{device}"
+        )
         for formula, kernels in KERNELS.items()
         for kernel in kernels
         for device in devices

@@ -16,7 +16,6 @@ from longtake.autoencoders import (
 from longtake.denoisers import TriplaneUNetConfig, VolumeUNetConfig
 from longtake.diffusion.condition import Condition
 from longtake.diffusion.process import Denoiser
-from longtake.nn import formulas
 from longtake.nn.attention import JointAttentionConfig, SpaceTimeAttentionConfig
 from longtake.nn.kernels import KERNELS
 from longtake.nn.transformer import TransformerConfig
@@ -53,7 +52,7 @@ DENOISERS = {
 }
 AUTOENCODERS = {
     "volume autoencoder": VolumeAutoencoderConfig(
-        clip=(2, 4, 4), factors=(2, 2, 2), hidden=4, groups=4
+        clip=(4, 4, 4), factors=(2, 2, 2), hidden=4, groups=4
     ),
     "triplane autoencoder": TriplaneAutoencoderConfig(
         clip=(3, 8, 8),
@@ -203,3 +202,34 @@ def test_half_precision_comes_close_to_single(name, dtype):
     assert got.dtype == dtype
     error = (got.float() - wanted).norm() / wanted.norm()
     assert error < (0.05 if dtype == torch.bfloat16 else 0.01)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", [*AUTOENCODERS])
+@torch.no_grad()
+def test_an_autoencoder_in_half_precision_answers_in_single(name, dtype):
+    network: Any = built(name, torch.float32)[0].network
+    video = torch.rand(1, 3, *network.spec.clip) * 2 - 1
+    overlap = 1 if name == "triplane autoencoder" else 0
+
+    def run() -> list[Tensor]:
+        posterior = network.encode(video)
+        z = posterior.sample(torch.zeros_like(posterior.mean))
+        stream = torch.cat([*network.stream_decode([z, z], clip_overlap=overlap)], 2)
+        return [posterior.mean, posterior.log_variance, posterior.kl(), network.decode(z), stream]
+
+    single = run()
+    network.to(dtype)
+    for got, wanted in zip(run(), single, strict=True):
+        assert got.dtype == torch.float32
+        assert (got - wanted).norm() <= 0.05 * wanted.norm()
+
+
+@torch.no_grad()
+def test_a_restored_stream_of_half_precision_continues_bit_for_bit():
+    network: Any = built("triplane autoencoder", torch.bfloat16)[0].network
+    first, second = torch.rand(2, 1, *network.spec.shape) * 2 - 1
+    decoder, other = (network.stream_decoder(clip_overlap=1) for _ in range(2))
+    decoder.push(first)
+    other.restore(decoder.state())
+    assert torch.equal(other.push(second), decoder.push(second))

@@ -73,6 +73,15 @@ def test_layout_in_memory_does_not_matter():
     torch.testing.assert_close(norm(x.mT), norm(x.mT.contiguous()))
 
 
+@pytest.mark.parametrize("silu", [False, True])
+def test_layout_of_a_gradient_in_memory_does_not_matter(silu):
+    norm, x = drawn(2, silu=silu), torch.randn(2, 5, 8).double().requires_grad_()
+    direction = torch.randn(2, 8, 5).double()
+    out = norm(x)
+    one = torch.autograd.grad(out, x, direction.mT, retain_graph=True)
+    torch.testing.assert_close(one, torch.autograd.grad(out, x, direction.mT.contiguous()))
+
+
 def test_half_precision_is_computed_in_single():
     norm, x = GroupNorm(8, 2), torch.randn(2, 50, 8) + 100
     half = x.bfloat16()

@@ -54,7 +54,9 @@ def tiny(frames: int, *, given: bool) -> VolumeUNetConfig:
         channel_mult=(1, 2),
         num_res_blocks=1,
         attention_resolutions=(2,),
-        attention=SpaceTimeAttentionConfig(relative_position=RelativePositionConfig(max_distance=frames)),
+        attention=SpaceTimeAttentionConfig(
+            relative_position=RelativePositionConfig(max_distance=frames)
+        ),
         mask_channel=given,
         noise_classes=251 if given else None,
     )

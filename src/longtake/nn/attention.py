@@ -127,7 +127,7 @@ class JointAttentionConfig(Config):
         """The block for a number of channels."""
         heads = head_count(channels, self.num_heads, self.head_channels)
         norm = GroupNorm(channels, groups)
-        return SelfAttention(channels, heads, norm, "clip", zero=zero, frame_sinusoids=True)
+        return SelfAttention(channels, heads, norm, "clip", zero=zero)
 
 
 class SelfAttention(nn.Module):
@@ -137,14 +137,13 @@ class SelfAttention(nn.Module):
         channels: number of channels of the volume.
         heads: number of heads.
         norm: normalises the tokens first.
-        axis: which cells make a row of tokens.
+        axis: which cells make a row of tokens. Over a clip, sinusoids of the frame's index are
+            added to the tokens: with convolutions that see one frame only, the network could not
+            tell the order of frames otherwise.
         head_channels: width of a head; None: ``channels / heads``.
         bias: add biases to queries, keys and values.
         zero: initialise the last layer to zero, so that nothing is added.
         position: learned relative positions of frames.
-        frame_sinusoids: add sinusoids of the frame's index to the tokens. Attention over a clip
-            needs them: with convolutions that see one frame only, the network could not tell the
-            order of frames otherwise.
     """
 
     def __init__(
@@ -158,11 +157,11 @@ class SelfAttention(nn.Module):
         bias: bool = True,
         zero: bool = False,
         position: RelativePositionConfig | None = None,
-        frame_sinusoids: bool = False,
     ) -> None:
         super().__init__()
         width = head_channels or channels // heads
-        self.heads, self.axis, self.frame_sinusoids = heads, axis, frame_sinusoids
+        self.heads = heads
+        self.axis: Axis = axis
         self.norm = norm
         self.qkv = nn.Linear(channels, 3 * heads * width, bias=bias)
         self.proj = nn.Linear(heads * width, channels)
@@ -178,7 +177,7 @@ class SelfAttention(nn.Module):
     ) -> Float[Tensor, "b f h w c"]:
         """Attend and add; ``rotation`` turns queries and keys by their position."""
         h = self.norm(to_tokens(x, self.axis))
-        if self.frame_sinusoids:
+        if self.axis == "clip":
             frame = torch.arange(x.shape[1], device=x.device, dtype=torch.float32)
             place = sinusoids(frame, x.shape[-1]).to(x.dtype)
             h = h + place.repeat_interleave(x.shape[2] * x.shape[3], 0)

@@ -8,7 +8,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.config import Config
-from longtake.nn.attention import Axis, Count, SelfAttention, attend, from_tokens, head_count, to_tokens
+from longtake.nn.attention import (
+    Axis,
+    Count,
+    SelfAttention,
+    attend,
+    from_tokens,
+    head_count,
+    to_tokens,
+)
 from longtake.nn.embedding import RelativePosition
 from longtake.nn.norm import GroupNorm
 from longtake.nn.rotary import Rotation, space_rotation, time_rotation
@@ -122,13 +130,16 @@ class TokenAttention(nn.Module):
         max_distance: int | None = None,
     ) -> None:
         super().__init__()
-        self.heads, self.axis = heads, axis
+        self.heads = heads
+        self.axis: Axis = axis
         self.norm = nn.LayerNorm(channels)
         self.to_q = nn.Linear(channels, channels, bias=False)
         self.to_k = nn.Linear(context_dim or channels, channels, bias=False)
         self.to_v = nn.Linear(context_dim or channels, channels, bias=False)
         self.to_out = nn.Linear(channels, channels)
-        self.position = max_distance and RelativePosition(max_distance, channels // heads)
+        self.position = (
+            None if max_distance is None else RelativePosition(max_distance, channels // heads)
+        )
 
     @classmethod
     def across_frames(

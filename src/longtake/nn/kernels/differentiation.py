@@ -79,9 +79,12 @@ class _FormulaTwice(torch.autograd.Function):
         if not torch.is_grad_enabled():
             return grads[0], None, None, *(None for _ in inputs)
         needed = ctx.needs_input_grad[3:]
-        return None, None, None, *formula_gradients(
-            ctx.formula, inputs, ctx.options, needed, grads[0]
-        )[: len(inputs)]
+        return (
+            None,
+            None,
+            None,
+            *formula_gradients(ctx.formula, inputs, ctx.options, needed, grads[0])[: len(inputs)],
+        )
 
 
 def recompute(function: Callable[..., Tensor], *inputs: Any) -> Tensor:

@@ -94,9 +94,7 @@ def neighbours(x: Float[Tensor, "n h w c"], stride: int = 1) -> Float[Tensor, "n
     return padded.as_strided(shape, strides).flatten(3)
 
 
-def _input_gradient(
-    dy: Tensor, x: Tensor, weight: Tensor, stride: int
-) -> Float[Tensor, "n h w c"]:
+def _input_gradient(dy: Tensor, x: Tensor, weight: Tensor, stride: int) -> Float[Tensor, "n h w c"]:
     frames, out = x.permute(0, 3, 1, 2), dy.permute(0, 3, 1, 2)
     steps, ones = [stride, stride], [1, 1]
     dx, _, _ = torch.ops.aten.convolution_backward(

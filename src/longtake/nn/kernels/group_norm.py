@@ -82,7 +82,11 @@ class _GroupNorm(torch.autograd.Function):
             return *formula_gradients(
                 formulas.group_norm, inputs, ctx.options, ctx.needs_input_grad, grads[0]
             ), None
-        dy, wide_mean, wide_rstd = at_least_float32(grads[0]), _per_channel(mean, x), _per_channel(rstd, x)
+        dy, wide_mean, wide_rstd = (
+            at_least_float32(grads[0]),
+            _per_channel(mean, x),
+            _per_channel(rstd, x),
+        )
         if silu:
             y = _affine(x, weight, bias, wide_mean, wide_rstd)
             dy = torch.ops.aten.silu_backward(dy, y)
@@ -90,7 +94,9 @@ class _GroupNorm(torch.autograd.Function):
             return *_native_backward(dy, x, weight, mean, rstd), None, None, None, None
         dbias = dy.sum(2, keepdim=True)
         dweight = ((dy * x).sum(2, keepdim=True) - wide_mean * dbias) * wide_rstd
-        mean_dxhat, mean_dxhat_xhat = (_group_means(weight * s, x, groups) for s in (dbias, dweight))
+        mean_dxhat, mean_dxhat_xhat = (
+            _group_means(weight * s, x, groups) for s in (dbias, dweight)
+        )
         a = -wide_rstd.square() * mean_dxhat_xhat
         dx = torch.addcmul(-wide_rstd * mean_dxhat - a * wide_mean, a, at_least_float32(x))
         dx = dx.addcmul_(wide_rstd * weight, dy).to(x.dtype)
