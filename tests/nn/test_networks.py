@@ -128,7 +128,7 @@ def test_forward_mode_is_the_transpose_of_reverse_mode(name):
         return functional_call(whole, dict(zip(names, parameters, strict=True)), (x, t))
 
     tangents = tuple(torch.randn_like(leaf) for leaf in leaves)
-    out, tangent = torch.func.jvp(run, tuple(leaf.detach() for leaf in leaves), tangents)
+    out, tangent, *_ = torch.func.jvp(run, tuple(leaf.detach() for leaf in leaves), tangents)
     direction = torch.randn_like(out)
     leaves = tuple(leaf.detach().requires_grad_() for leaf in leaves)
     wanted = run(*leaves)
@@ -143,7 +143,7 @@ def test_forward_mode_is_the_limit_of_differences(name):
     whole, x, t = built(name, torch.float64)
     dx, dt, step = torch.randn_like(x), torch.ones_like(t), 1e-5
     with torch.no_grad():
-        _, tangent = torch.func.jvp(whole, (x, t), (dx, dt))
+        _, tangent, *_ = torch.func.jvp(whole, (x, t), (dx, dt))
         ahead, behind = (whole(x + s * dx, t + s * dt) for s in (step, -step))
     torch.testing.assert_close(tangent, (ahead - behind) / (2 * step), atol=1e-6, rtol=1e-5)
 
@@ -171,7 +171,7 @@ def test_a_tangent_can_be_trained_through(name):
     whole, x, t = built(name, torch.float64)
     dx, dt = torch.randn_like(x), torch.ones_like(t)
     leaves = tuple(whole.parameters())
-    _, tangent = torch.func.jvp(whole, (x, t), (dx, dt))
+    _, tangent, *_ = torch.func.jvp(whole, (x, t), (dx, dt))
     grads = torch.autograd.grad(tangent.square().sum(), leaves, materialize_grads=True)
 
     step = 1e-4
