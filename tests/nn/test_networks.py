@@ -77,8 +77,11 @@ AUTOENCODERS = {
 def denoise(network: Denoiser, z: Tensor, t: Tensor) -> Tensor:
     """Run a denoiser with everything that it reads."""
     text = torch.linspace(-1, 1, len(z) * 12).view(len(z), 2, 6).to(z)
-    signals = label_signal(torch.arange(len(z))) | text_signal(text, torch.zeros_like(text))
-    signals |= previous_signal(z.flip(-1))
+    signals = {
+        **label_signal(torch.arange(len(z))),
+        **text_signal(text, torch.zeros_like(text)),
+        **previous_signal(z.flip(-1)),
+    }
     read = {name: signal for name, signal in signals.items() if name in network.reads}
     return predict(network, z, t, read)
 
