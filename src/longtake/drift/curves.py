@@ -7,8 +7,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from longtake.metrics.kernel_interval import kvd_interval
-from longtake.metrics.uncertainty import Interval, fvd_interval
+from longtake.metrics.uncertainty import Interval, fvd_interval, kvd_interval
 
 LEAST_CLIPS = 3
 """Of a side; of fewer, an interval would say nothing."""
@@ -122,5 +121,5 @@ def _both(x: Tensor, y: Tensor) -> tuple[Interval, Interval]:
 
 def _mean(a: Interval, b: Interval) -> Interval:
     """Of two distances whose errors are taken for independent."""
-    deviation = (a.deviation**2 + b.deviation**2) ** 0.5 / 2
-    return Interval(value=(a.value + b.value) / 2, deviation=deviation)
+    standard_error = (a.standard_error**2 + b.standard_error**2) ** 0.5 / 2
+    return Interval(value=(a.value + b.value) / 2, standard_error=standard_error)
