@@ -28,7 +28,7 @@ from longtake.data.clips import ClipPlan
 from longtake.data.folders import VideoFolder
 from longtake.data.source import ClipPosition, VideoSource
 from longtake.data.synthetic import SkyWorld
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.evaluation.extraction import FeatureCache, FeatureNetwork, FeatureRequest, extract
 from longtake.evaluation.protocols import Protocol, protocol
 from longtake.evaluation.selection import choose_clips, usable_videos
@@ -152,7 +152,7 @@ class Bench:
                 network=network,
             ),
             cache=FeatureCache(folder=None),
-            world=World(device=self.device),
+            ranks=Ranks(device=self.device),
             batch=batch,
         )
         gaussian(found)

@@ -147,7 +147,7 @@ def read_config(path: Path, kind: Any) -> Any:
     except ValueError as error:
         raise CheckpointError(f"{path}: no valid JSON ({error})") from error
     try:
-        return config.parse(kind, data)
+        return config.parse(kind, data, upgrade=True)
     except config.ConfigError as error:
         raise config.ConfigError(f"{path}: {error}") from error
 

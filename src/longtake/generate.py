@@ -1,7 +1,7 @@
 """Video of any length from trained parts: drawn, decoded and written as it comes."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from longtake.autoencoders.base import StreamDecoder, VideoAutoencoder
 from longtake.checkpoint import read_tensors, write_tensors
 from longtake.config import digest
 from longtake.latents import LatentScaling
+from longtake.progress import ProgressCallback, no_progress
 from longtake.rollout import Draws, Request, Rollout, State
 from longtake.video import VideoWriter, concatenate, stream_video, to_pixels
 
@@ -140,7 +141,7 @@ def write_videos(
     job: Job,
     *,
     overwrite: bool = False,
-    report: Callable[[int, int], None] = lambda done, frames: None,
+    report: ProgressCallback = no_progress,
 ) -> int:
     """Write a job's videos, segment by segment; an interrupted job goes on at its last segment.
 
@@ -183,7 +184,7 @@ def _write_segment(
     work: Path,
     done: int,
     state: Mapping[str, Tensor] | None,
-    report: Callable[[int, int], None],
+    report: ProgressCallback,
 ) -> tuple[int, Mapping[str, Tensor]]:
     """One segment of each video; the state of its end is written after the segment is whole."""
     end = min(done + SEGMENT_FRAMES, job.frames)

@@ -8,7 +8,7 @@ import torch
 
 from longtake.autoencoders.base import VideoAutoencoder
 from longtake.data.clips import ClipSource
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.model import VideoModel
 from longtake.noise import generator
 from longtake.video import (
@@ -26,7 +26,7 @@ SHEET = "sheet.png"
 
 @torch.no_grad()
 def reconstructions(
-    autoencoder: VideoAutoencoder, source: ClipSource, count: int, folder: Path, world: World
+    autoencoder: VideoAutoencoder, source: ClipSource, count: int, folder: Path, ranks: Ranks
 ) -> Mapping[str, float]:
     """Write clips beside their reconstructions; returns ``psnr`` in dB, of the mean error."""
     clips = [source.clip(i % len(source), generator(0, "look", i)).frames for i in range(count)]
@@ -37,16 +37,16 @@ def reconstructions(
         again = autoencoder.decode(autoencoder.encode(video).mean)
         errors.append(((again.clamp(-1, 1) - video) / 2).square().mean().item())
         rows.extend([frames, to_pixels(again[0])])
-    if world.main:
+    if ranks.main:
         pairs = [np.concatenate(rows[i : i + 2], axis=2) for i in range(0, len(rows), 2)]
         _write(folder, pairs, rows, fps=8.0)
     return {"psnr": -10 * float(np.log10(np.mean(errors)))}
 
 
-def samples(model: VideoModel, frames: int, count: int, folder: Path, world: World) -> None:
+def samples(model: VideoModel, frames: int, count: int, folder: Path, ranks: Ranks) -> None:
     """Write sampled videos, of ``count`` different seeds; each has a class of its own."""
     parts = list(model.long_video()(model.request(range(count)), frames))
-    if world.main:
+    if ranks.main:
         whole = np.concatenate([part.frames for part in parts], axis=1)[:, :frames]
         _write(folder, list(whole), list(whole), fps=model.index.fps)
 

@@ -1,6 +1,6 @@
 """Encode and decode whole videos of any length, in the memory of a clip."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from longtake.autoencoders.base import VideoAutoencoder
 from longtake.data.cutting import fit_frames
 from longtake.data.index import VIDEO_SUFFIXES, videos_below
+from longtake.progress import ProgressCallback, no_progress
 from longtake.video import VideoWriter, probe, read_clip, to_model, to_pixels
 
 Size = tuple[int, int]
@@ -55,7 +56,7 @@ def reconstruct_file(
     *,
     size: Size | None = None,
     overwrite: bool = False,
-    report: Callable[[int, int], None] = lambda done, total: None,
+    report: ProgressCallback = no_progress,
 ) -> Reconstruction:
     """Write a video beside its reconstruction: original left, reconstruction right.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from longtake import config
 from longtake.checkpoint import CheckpointError, write_text
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.runs import AnyRun, AutoencoderRun, DiffusionRun, Listener
 from longtake.training.log import environment
 
@@ -17,7 +17,7 @@ CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
 def start(
     run: AutoencoderRun | DiffusionRun,
     folder: Path,
-    world: World,
+    ranks: Ranks,
     listen: Listener,
 ) -> None:
     """Carry out a run in its folder; a folder that holds the same run goes on where it stopped.
@@ -27,13 +27,13 @@ def start(
     Raises:
         CheckpointError: the folder holds something else.
     """
-    if world.main:
+    if ranks.main:
         _claim(run, folder)
-    world.barrier()
+    ranks.barrier()
     try:
-        run.execute(folder, world, listen)
+        run.execute(folder, ranks, listen)
     except ValueError:
-        if world.main:
+        if ranks.main:
             _withdraw(folder)
         raise
 
@@ -55,7 +55,7 @@ def _claim(run: AutoencoderRun | DiffusionRun, folder: Path) -> None:
     """Write the resolved config, or check that the folder holds it already."""
     path = folder / CONFIG
     if path.exists():
-        stored = config.load(path, AnyRun)
+        stored = config.parse(AnyRun, config.read(path), upgrade=True)
         differing = _differences(config.to_dict(stored), config.to_dict(run))
         if differing - {"training.steps", "training.cooldown_steps"}:
             raise CheckpointError(

@@ -19,7 +19,7 @@ from longtake.data.latents import CachePlan, LatentCache, build_cache
 from longtake.data.loader import Batch, Loader
 from longtake.data.synthetic import DoomWorld, MarblesWorld, SkyWorld
 from longtake.diffusion import Denoiser, Diffusion
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.latents import LatentScaling
 from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
 from longtake.model import AnyAutoencoder, AnyDenoiser, ModelIndex, Sampling, VideoModel
@@ -83,39 +83,39 @@ class AutoencoderRun(Config):
     looks: Count = 4
     training: TrainingConfig
 
-    def execute(self, folder: Path, world: World, listen: Listener) -> None:
+    def execute(self, folder: Path, ranks: Ranks, listen: Listener) -> None:
         """Train, or go on."""
         torch.manual_seed(self.training.seed)
-        autoencoder = self.autoencoder.build().to(world.device)
+        autoencoder = self.autoencoder.build().to(ranks.device)
         if self.start is not None:
             started = VideoModel.from_pretrained(self.start).autoencoder
             fill(autoencoder, started.state_dict(), self.start)
-        criterion = AutoencoderLoss(self.loss).to(world.device)
+        criterion = AutoencoderLoss(self.loss).to(ranks.device)
         seen = self.validation or self.data
         starts = [adversary.start for adversary in self.loss.adversary]
-        course = AdversarialCourse(starts, self.collapse, self.adversarial_steps, world)
+        course = AdversarialCourse(starts, self.collapse, self.adversarial_steps, ranks)
         stage = AutoencoderStage(
             autoencoder,
             criterion,
             course.begun,
-            lambda step: self._clips(step, world),
+            lambda step: self._clips(step, ranks),
             self.training,
             self.discriminator,
-            world,
+            ranks,
             look=lambda place: previews.reconstructions(
-                autoencoder, seen, self.looks, place, world
+                autoencoder, seen, self.looks, place, ranks
             ),
-            export=lambda place: self._export(autoencoder, place, world),
+            export=lambda place: self._export(autoencoder, place, ranks),
         )
-        fit(stage, self.training, folder, world, listen.training, course)
+        fit(stage, self.training, folder, ranks, listen.training, course)
 
-    def _clips(self, first_step: int, world: World) -> Iterator[tuple[Tensor, Sequence[int]]]:
+    def _clips(self, first_step: int, ranks: Ranks) -> Iterator[tuple[Tensor, Sequence[int]]]:
         loader = Loader(
             source=self.data,
             batch=self.training.batch,
             seed=self.training.seed,
-            rank=world.rank,
-            size=world.size,
+            rank=ranks.rank,
+            size=ranks.size,
             workers=self.training.workers,
         )
         for batch in loader.batches(first_step):
@@ -135,12 +135,12 @@ class AutoencoderRun(Config):
             parts.append(video[..., top : top + self.crop[0], left : left + self.crop[1]])
         return torch.stack(parts)
 
-    def _export(self, autoencoder: nn.Module, folder: Path, world: World) -> None:
+    def _export(self, autoencoder: nn.Module, folder: Path, ranks: Ranks) -> None:
         plain = unsharded(autoencoder, self.autoencoder.build)
         index = ModelIndex(
-            fps=self.data.fps, classes=self.data.classes, averaged=self.training.average is not None
+            fps=self.data.fps, classes=self.data.classes, averaged=self.training.ema is not None
         )
-        if world.main:
+        if ranks.main:
             VideoModel(index=index, autoencoder=plain).save_pretrained(folder, overwrite=True)
 
 
@@ -183,14 +183,14 @@ class DiffusionRun(Config):
     look_videos: Count = 4
     training: TrainingConfig
 
-    def execute(self, folder: Path, world: World, listen: Listener) -> None:
+    def execute(self, folder: Path, ranks: Ranks, listen: Listener) -> None:
         """Encode what is not encoded yet, then train, or go on."""
         torch.manual_seed(self.training.seed)
-        base = VideoModel.from_pretrained(self.model, device=world.device)
-        denoiser = self._built().to(world.device)
+        base = VideoModel.from_pretrained(self.model, device=ranks.device)
+        denoiser = self._built().to(ranks.device)
         base.autoencoder.spec.check_drawn(denoiser.spec, self.model)
         place = Path(self.cache_folder) if self.cache_folder else folder / "latents"
-        cache = build_cache(place, self.data, base.autoencoder, self.cache, world, listen.cache)
+        cache = build_cache(place, self.data, base.autoencoder, self.cache, ranks, listen.cache)
         base = self._standardised(base, cache)
         batches = LatentBatches(
             cache,
@@ -206,11 +206,11 @@ class DiffusionRun(Config):
             self.diffusion,
             batches,
             self.training,
-            world,
-            look=lambda at: self._look(base, denoiser, at, world),
-            export=lambda at: self._export(base, denoiser, at, world),
+            ranks,
+            look=lambda at: self._look(base, denoiser, at, ranks),
+            export=lambda at: self._export(base, denoiser, at, ranks),
         )
-        fit(stage, self.training, folder, world, listen.training)
+        fit(stage, self.training, folder, ranks, listen.training)
 
     def _built(self) -> Denoiser:
         """The network, with fresh weights or those of ``start``."""
@@ -240,22 +240,22 @@ class DiffusionRun(Config):
             "diffusion": self.diffusion,
             "sampling": self.sampling,
             "classes": cache.classes,
-            "averaged": self.training.average is not None,
+            "averaged": self.training.ema is not None,
             "overlap": self.cache.overlap,
         }
         return replace(base, index=index.model_copy(update=changes))
 
     def _look(
-        self, base: VideoModel, denoiser: nn.Module, folder: Path, world: World
+        self, base: VideoModel, denoiser: nn.Module, folder: Path, ranks: Ranks
     ) -> Mapping[str, float]:
         model = replace(base, **{self.component: denoiser})
         if model.denoiser is not None:
-            previews.samples(model, self.look_frames, self.look_videos, folder, world)
+            previews.samples(model, self.look_frames, self.look_videos, folder, ranks)
         return {}
 
-    def _export(self, base: VideoModel, denoiser: nn.Module, folder: Path, world: World) -> None:
+    def _export(self, base: VideoModel, denoiser: nn.Module, folder: Path, ranks: Ranks) -> None:
         plain = unsharded(denoiser, self.denoiser.build)
-        if world.main:
+        if ranks.main:
             model = replace(base, **{self.component: plain})
             model.save_pretrained(folder, overwrite=True)
 

@@ -116,8 +116,8 @@ def test_a_sample_of_the_posterior_is_its_mean(model):
 
 
 @torch.no_grad()
-def test_a_deviation_widens_the_posterior_and_moves_no_mean(model):
-    wide = TINY.model_copy(update={"deviation": 0.1}).build()
+def test_a_std_widens_the_posterior_and_moves_no_mean(model):
+    wide = TINY.model_copy(update={"std": 0.1}).build()
     wide.load_state_dict(model.state_dict())
     video = torch.randn(2, 3, 3, 8, 16)
     posterior, noise = wide.encode(video), torch.randn(2, *wide.spec.shape)

@@ -17,7 +17,7 @@ from longtake.data.latents import CachePlan, LatentCache, build_cache, cache_key
 from longtake.data.order import Order
 from longtake.data.synthetic import SkyWorld
 from longtake.diffusion import Diffusion
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.latents import LatentScaling, LatentSpec
 from longtake.noise import generator
 from longtake.training.diffusion import ClipOfLatents, DiffusionBatch, LatentBatches
@@ -53,7 +53,7 @@ def planes() -> TriplaneAutoencoder:
 
 def build(folder: Path, autoencoder: VideoAutoencoder, **settings) -> LatentCache:
     source, plan = settings.pop("source", SKY), settings.pop("plan", PLAN)
-    return build_cache(folder, source, autoencoder, plan, World(), **settings)
+    return build_cache(folder, source, autoencoder, plan, Ranks(), **settings)
 
 
 def other_than(autoencoder: VolumeAutoencoder) -> VolumeAutoencoder:
@@ -260,7 +260,7 @@ def test_two_processes_build_the_cache_that_one_builds(tmp_path: Path, autoencod
     place = tmp_path / "two"
     place.mkdir()
     for rank in range(2):
-        for start in World(rank=rank, size=2).share(range(0, 10, 4)):
+        for start in Ranks(rank=rank, size=2).shard(range(0, 10, 4)):
             path = place / f"latents_{start // 4:05d}.safetensors"
             items = range(start, min(start + 4, 10))
             latents._write_shard(path, key, latents._encode(SKY, autoencoder, PLAN, items))

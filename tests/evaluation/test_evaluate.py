@@ -14,7 +14,7 @@ from longtake.data.arrays import ArrayVideos
 from longtake.data.clips import ClipPlan
 from longtake.data.source import VideoSource
 from longtake.data.synthetic import SkyWorld
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.evaluation.evaluate import evaluate
 from longtake.evaluation.extraction import FeatureCache, FeatureNetwork, FeatureRequest, extract
 from longtake.evaluation.feature_sets import EvaluationSettings as Settings
@@ -54,7 +54,7 @@ def rows(source: VideoSource, of: Protocol, role: str, count: int, draw: int = 0
         seed=0,
         network=network_of(of),
     )
-    return extract(request, cache=FeatureCache(folder=None), world=World())
+    return extract(request, cache=FeatureCache(folder=None), ranks=Ranks())
 
 
 def network_of(of: Protocol) -> FeatureNetwork:

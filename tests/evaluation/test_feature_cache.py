@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from longtake.config import to_dict
 from longtake.data.arrays import ArrayVideos
 from longtake.data.source import ClipPosition
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.evaluation.extraction import (
     SHARD,
     FeatureCache,
@@ -30,7 +30,7 @@ PROTOCOL = protocol("trial", ["treatment.size=8", "frames=2", "network.width=4"]
 NETWORK = FeatureNetwork(
     network=PROTOCOL.build(), treat=PROTOCOL.treat, identity=to_dict(PROTOCOL.network)
 )
-ALONE = World()
+ALONE = Ranks()
 
 
 @pytest.fixture(scope="module")
@@ -51,28 +51,28 @@ def wanted(path: Path, numbers: Sequence[int] | None = None) -> FeatureRequest:
 
 def test_what_is_kept_is_not_computed_again(file: Path, tmp_path: Path):
     cache = FeatureCache(folder=tmp_path)
-    first = extract(wanted(file), cache=cache, world=ALONE)
+    first = extract(wanted(file), cache=cache, ranks=ALONE)
     shards = sorted(tmp_path.rglob("*.safetensors"))
     assert [len(load_file(shard)["features"]) for shard in shards] == [SHARD, 6]
     save_file({"features": torch.zeros(6, 4)}, shards[1])
-    second = extract(wanted(file), cache=cache, world=ALONE)
+    second = extract(wanted(file), cache=cache, ranks=ALONE)
     assert torch.equal(second[:SHARD], first[:SHARD])
     assert not second[SHARD:].any()
 
 
 def test_a_damaged_file_of_features_is_made_anew(file: Path, tmp_path: Path):
     cache = FeatureCache(folder=tmp_path)
-    first = extract(wanted(file), cache=cache, world=ALONE)
+    first = extract(wanted(file), cache=cache, ranks=ALONE)
     for shard in tmp_path.rglob("*.safetensors"):
         shard.write_bytes(b"torn")
-    assert torch.equal(extract(wanted(file), cache=cache, world=ALONE), first)
+    assert torch.equal(extract(wanted(file), cache=cache, ranks=ALONE), first)
 
 
 def test_features_do_not_depend_on_batch_or_order(file: Path):
     keep = FeatureCache(folder=None)
-    whole = extract(wanted(file), cache=keep, world=ALONE, batch=16)
-    single = extract(wanted(file), cache=keep, world=ALONE, batch=1)
-    turned = extract(wanted(file, range(69, -1, -1)), cache=keep, world=ALONE, batch=5)
+    whole = extract(wanted(file), cache=keep, ranks=ALONE, batch=16)
+    single = extract(wanted(file), cache=keep, ranks=ALONE, batch=1)
+    turned = extract(wanted(file, range(69, -1, -1)), cache=keep, ranks=ALONE, batch=5)
     torch.testing.assert_close(single, whole)
     torch.testing.assert_close(turned.flip(0), whole)
 
@@ -94,11 +94,11 @@ def test_an_interruption_loses_one_shard_at_most(file: Path, tmp_path: Path):
     asked = wanted(file)
     stopped = replace(asked, source=Stopped(file))
     with pytest.raises(KeyboardInterrupt):
-        extract(stopped, cache=cache, world=ALONE)
+        extract(stopped, cache=cache, ranks=ALONE)
     assert [path.name for path in tmp_path.rglob("*.safetensors")] == ["00000.safetensors"]
     told: list[Any] = []
     report = lambda done, total: told.append((done, total))  # noqa: E731
-    extract(asked, cache=cache, world=ALONE, report=report)
+    extract(asked, cache=cache, ranks=ALONE, report=report)
     assert told == [(SHARD, SHARD + 6), (SHARD + 6, SHARD + 6)]
 
 
@@ -122,9 +122,9 @@ wanted = FeatureRequest(
     seed=0,
     network=FeatureNetwork(network=chosen.build(), treat=chosen.treat, identity=None),
 )
-with join() as world:
-    found = extract(wanted, cache=FeatureCache(folder=None), world=world)
-    save_file({"features": found}, f"{sys.argv[2]}/{world.rank}")
+with join() as ranks:
+    found = extract(wanted, cache=FeatureCache(folder=None), ranks=ranks)
+    save_file({"features": found}, f"{sys.argv[2]}/{ranks.rank}")
 """
 
 
@@ -140,6 +140,6 @@ def test_two_processes_have_the_features_of_one(file: Path, tmp_path: Path):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    alone = extract(wanted(file), cache=FeatureCache(folder=None), world=ALONE)
+    alone = extract(wanted(file), cache=FeatureCache(folder=None), ranks=ALONE)
     for rank in ("0", "1"):
         torch.testing.assert_close(load_file(tmp_path / rank)["features"], alone)

@@ -10,7 +10,7 @@ from longtake.data.arrays import ArrayVideos
 from longtake.data.folders import VideoFolder
 from longtake.data.source import ClipPosition
 from longtake.data.synthetic import MarblesWorld, SkyWorld
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.evaluation.evaluate import evaluate
 from longtake.evaluation.feature_sets import EvaluationSettings as Settings
 from longtake.evaluation.opening import (
@@ -26,7 +26,7 @@ from longtake.model_videos import ModelVideos, open_kept
 from longtake.video import open_video
 
 PROTOCOL = protocol("trial", ["frames=8", "treatment.size=16", "network.width=4"], n=4)
-ALONE = World()
+ALONE = Ranks()
 
 
 def side_of(model: VideoModel, **settings) -> ModelVideos:

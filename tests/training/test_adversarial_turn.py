@@ -13,7 +13,7 @@ from test_processes import on_two_processes
 from tiny_runs import autoencoder_run, last_checkpoint, log, losses, train
 
 from longtake.checkpoint import read_tensors, weights_hash
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.losses.turn import Plateau
 from longtake.model import VideoModel, parts_of
 from longtake.runs import AutoencoderRun
@@ -52,7 +52,7 @@ def falling(step: int) -> float:
 def course(
     start: int | Plateau = RULE, collapse: Collapse | None = None, steps: int | None = None
 ) -> AdversarialCourse:
-    return AdversarialCourse([start], collapse, steps, World())
+    return AdversarialCourse([start], collapse, steps, Ranks())
 
 
 def feed(

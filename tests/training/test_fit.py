@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from longtake.checkpoint import CheckpointError, weights_hash
 from longtake.config import ConfigError, load
 from longtake.diffusion import Diffusion
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.model import ModelIndex, VideoModel, parts_of
 from longtake.noise import generator
 from longtake.runs import AutoencoderRun, DiffusionRun
 from longtake.training import checkpoint as state
-from longtake.training.config import AverageConfig, OptimizerConfig, TrainingConfig
+from longtake.training.config import EMAConfig, OptimizerConfig, TrainingConfig
 from longtake.training.ema import EMA
 from longtake.training.fit import Interrupted, Progress, fit
 from longtake.training.stage import Loss, Phase, Stage
@@ -72,14 +72,14 @@ class Line(Stage):
 def settings(**changes: Any) -> TrainingConfig:
     plain = {"steps": 10, "batch": 4, "log_every": 1, "save_every": 100, "sample_every": 0}
     return TrainingConfig.model_validate(
-        plain | {"optimizer": OptimizerConfig(lr=0.1), "average": None} | changes
+        plain | {"optimizer": OptimizerConfig(lr=0.1), "ema": None} | changes
     )
 
 
 def run_line(folder: Path, broken_from: int | None = None, **changes: Any) -> Line:
     stage = Line(settings(**changes), broken_from)
     folder.mkdir(exist_ok=True)
-    fit(stage, stage.settings, folder, World())
+    fit(stage, stage.settings, folder, Ranks())
     return stage
 
 
@@ -152,7 +152,7 @@ def test_a_second_interrupt_stops_at_once(tmp_path: Path):
 
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        fit(stage, stage.settings, tmp_path, World(), report)
+        fit(stage, stage.settings, tmp_path, Ranks(), report)
     assert signal.getsignal(signal.SIGINT) == before
 
 
@@ -218,8 +218,8 @@ def test_swapping_an_average_twice_changes_nothing():
 
 
 def test_looks_and_the_model_have_the_averaged_weights_and_training_the_raw(tmp_path: Path):
-    average = AverageConfig(decay=0.9, warmup=False)
-    stage = run_line(tmp_path, steps=4, average=average, sample_every=2, save_every=2)
+    ema = EMAConfig(decay=0.9, warmup=False)
+    stage = run_line(tmp_path, steps=4, ema=ema, sample_every=2, save_every=2)
     raw = last_checkpoint(tmp_path)
     exported = float((tmp_path / "model" / "weight").read_text())
     assert stage.line.weight.item() == raw["weights/weight"].item()
@@ -290,7 +290,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path):
     stage = Line(settings(steps=2))
     stage.line = nn.Linear(2, 1, bias=False)
     with pytest.raises(CheckpointError, match="does not fit the run's config"):
-        fit(stage, stage.settings, tmp_path, World())
+        fit(stage, stage.settings, tmp_path, Ranks())
 
 
 def test_looks_are_pictures_and_videos(tmp_path: Path):
@@ -327,3 +327,19 @@ def test_a_model_has_the_frame_rate_of_its_denoisers_data(tmp_path: Path, tiny_m
     run = diffusion_run(tmp_path / "autoencoder", steps=1)
     train(run, tmp_path / "run")
     assert VideoModel.from_pretrained(tmp_path / "run").index.fps == run.data.fps == 8
+
+
+def test_a_run_folder_with_former_field_names_continues(tmp_path: Path):
+    run = autoencoder_run(steps=2)
+    train(
+        run.model_copy(update={"training": run.training.model_copy(update={"steps": 1})}), tmp_path
+    )
+    stored = tmp_path / "config.yaml"
+    stored.write_text(stored.read_text().replace("\n  ema:", "\n  average:"))
+    train(run, tmp_path)
+    assert [line["step"] for line in log(tmp_path)] == [1, 2]
+
+
+def test_a_former_field_name_gives_the_present_one():
+    with pytest.raises(ConfigError, match="the field 'average' is now called 'ema'"):
+        autoencoder_run(average=None)

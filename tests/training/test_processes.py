@@ -26,13 +26,13 @@ def stop_at_two(progress):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-with join() as world:
+with join() as ranks:
     for preset, folder in json.loads(sys.argv[1]):
         run = runs.read_run(preset)
         try:
-            run_folder.start(run, Path(folder), world, runs.Listener(training=stop_at_two))
+            run_folder.start(run, Path(folder), ranks, runs.Listener(training=stop_at_two))
         except Interrupted:
-            run_folder.start(run, Path(folder), world, runs.Listener())
+            run_folder.start(run, Path(folder), ranks, runs.Listener())
 """
 
 

@@ -13,7 +13,7 @@ from longtake.checkpoint import read_tensors
 from longtake.config import parse
 from longtake.denoisers.triplane_unet import TriplaneUNetConfig
 from longtake.denoisers.volume_unet import VolumeUNetConfig
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.runs import AutoencoderRun, DiffusionRun
 from longtake.training import checkpoint as state
 
@@ -137,7 +137,7 @@ def triplane_run(
 
 
 def train(run: AutoencoderRun | DiffusionRun, folder: Path, **listener: Any) -> None:
-    run_folder.start(run, folder, World(), runs.Listener(**listener))
+    run_folder.start(run, folder, Ranks(), runs.Listener(**listener))
 
 
 def log(folder: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """PVDM's autoencoder: a transformer between a clip and three planes of latents."""
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt, Lt, MultipleOf
@@ -36,10 +37,12 @@ class TriplaneAutoencoderConfig(Config):
         pool_heads: of every attention in them.
         pool_head_channels: width of such a head; an eighth of ``width`` in the official code.
         pool_hidden: width of their feed-forward layers.
-        deviation: standard deviation of the posterior, the same everywhere. The paper has no
+        std: standard deviation of the posterior, the same everywhere. The paper has no
             posterior, which is 0; more than 0, with a ``kl_weight`` in the loss, keeps ``tanh``
             from saturating into latents of nearly two values, which are hard to diffuse.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {"deviation": "std"}
 
     kind: Literal["triplane_autoencoder"] = "triplane_autoencoder"
     clip: tuple[Count, Count, Count] = (16, 256, 256)
@@ -53,7 +56,7 @@ class TriplaneAutoencoderConfig(Config):
     pool_heads: Count = 4
     pool_head_channels: Count = 48
     pool_hidden: Count = 512
-    deviation: Annotated[float, Ge(0), Lt(1)] = 0.0
+    std: Annotated[float, Ge(0), Lt(1)] = 0.0
 
     @property
     def planes(self) -> Triplane:
@@ -100,7 +103,7 @@ class TriplaneAutoencoder(VideoAutoencoder):
         )
         self.encoder = TriplaneEncoder(config)
         self.decoder = TriplaneDecoder(config)
-        self._log_variance = 2 * math.log(max(config.deviation, math.exp(-15)))
+        self._log_variance = 2 * math.log(max(config.std, math.exp(-15)))
 
     @property
     def last_layer(self) -> nn.Parameter:
@@ -112,7 +115,7 @@ class TriplaneAutoencoder(VideoAutoencoder):
     def encode(self, video: Float[Tensor, "b 3 t h w"]) -> Posterior:
         """Latent of a clip in [-1, 1].
 
-        PVDM knows no posterior: unless the config sets a deviation, it is one so narrow, the
+        PVDM knows no posterior: unless the config sets ``std``, it is one so narrow, the
         log-variance at its minimum, that a sample is the mean to the precision of float32.
 
         Raises:

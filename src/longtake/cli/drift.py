@@ -26,24 +26,22 @@ def drift(
 ) -> None:
     """Find where long videos drift, loop, freeze or flicker; writes a report."""
     from longtake.cli.progress import frames as progress
-    from longtake.drift import write_report
-    from longtake.drift.worlds import WorldName
+    from longtake.drift import DriftPlan, write_report
+    from longtake.drift.world_measures import WorldName
 
     if len(videos) > 2:
         raise ValueError(f"drift takes a video or a folder of them, got {len(videos)} names")
     *real, video = videos
     world = next((name for name in get_args(WorldName) if [name] == real), None)
-    with progress(Path(video).name) as hear:
+    with progress(Path(video).name) as report:
         found = write_report(
             Path(video),
             out,
-            window=window,
-            chunk=chunk,
+            DriftPlan(window=window, chunk=chunk, world=world),
             device=arguments.device(device),
-            world=world,
             real=Path(real[0]) if real and world is None else None,
             overwrite=overwrite,
-            hear=hear,
+            report=report,
         )
     for line in found.lines():
         print(line)

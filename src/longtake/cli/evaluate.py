@@ -102,13 +102,13 @@ def videos(  # noqa: PLR0913
         keep=keep,
         dtype=arguments.dtype(precision),
     )
-    with join() as world:
+    with join() as ranks:
         if device != "auto":
-            world = replace(world, device=arguments.device(device))
-        real, generated = open_sources(names, chosen, sampling, world)
-        with stages(world.main) as report:
+            ranks = replace(ranks, device=arguments.device(device))
+        real, generated = open_sources(names, chosen, sampling, ranks)
+        with stages(ranks.main) as report:
             settings = EvaluationSettings(
-                world=world,
+                ranks=ranks,
                 cache=FeatureCache(folder=cache or default_cache()),
                 batch=batch,
                 weights=None if weights is None else str(weights),
@@ -118,7 +118,7 @@ def videos(  # noqa: PLR0913
                 report=report,
             )
             result = evaluate(real, generated, chosen, wanted, settings)
-    if world.main:
+    if ranks.main:
         if json is not None:
             result.write(json)
         print_result(result)
@@ -145,7 +145,7 @@ def reconstruction(  # noqa: PLR0913
 
     from longtake.cli.progress import stages
     from longtake.cli.tables import print_result
-    from longtake.distributed import World
+    from longtake.distributed import Ranks
     from longtake.evaluation.feature_sets import EvaluationSettings
     from longtake.evaluation.opening import SamplingSettings, open_source
     from longtake.evaluation.protocols import protocol as ready
@@ -154,19 +154,19 @@ def reconstruction(  # noqa: PLR0913
 
     chosen = ready(protocol, n=n)
     height_width = None if size is None else arguments.size(size)
-    world = World(device=arguments.device(device))
-    autoencoder = VideoModel.from_pretrained(model, device=world.device).autoencoder
+    ranks = Ranks(device=arguments.device(device))
+    autoencoder = VideoModel.from_pretrained(model, device=ranks.device).autoencoder
     size_of_worlds = height_width or autoencoder.spec.clip[1:]
-    videos = open_source(source, "real", chosen, SamplingSettings(), world, size_of_worlds)
+    videos = open_source(source, "real", chosen, SamplingSettings(), ranks, size_of_worlds)
     with stages() as report:
         result = evaluate_reconstruction(
             model,
             autoencoder,
             videos,
             chosen,
-            EvaluationSettings(world=world, report=report),
+            EvaluationSettings(ranks=ranks, report=report),
             size=height_width,
-            perceptual=perceptual(lpips or [], world.device),
+            perceptual=perceptual(lpips or [], ranks.device),
         )
     if json is not None:
         result.write(json)

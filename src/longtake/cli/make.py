@@ -36,17 +36,17 @@ def fit(
 
     run = runs.read_run(preset, overrides or [])
     folder = out or Path("runs") / Path(preset).stem
-    with join() as world:
-        if overwrite and world.main:
+    with join() as ranks:
+        if overwrite and ranks.main:
             run_folder.remove(folder)
-        world.barrier()
+        ranks.barrier()
         try:
-            with training(world.main) as (report, cached):
-                run_folder.start(run, folder, world, runs.Listener(training=report, cache=cached))
+            with training(ranks.main) as (report, cached):
+                run_folder.start(run, folder, ranks, runs.Listener(training=report, cache=cached))
         except Interrupted as stopped:
             print(stopped, file=sys.stderr)
             raise typer.Exit(130) from stopped
-    if world.main:
+    if ranks.main:
         print(f"{folder / 'model'}: ready; log, checkpoints and samples are in {folder}")
 
 

@@ -14,12 +14,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from longtake.progress import ProgressCallback
+
 if TYPE_CHECKING:
     from longtake.training.fit import Progress as TrainingProgress
 
 
 @contextmanager
-def frames(name: str) -> Generator[Callable[[int, int], None]]:
+def frames(name: str) -> Generator[ProgressCallback]:
     """A bar over the frames of some videos."""
     with _bar("{task.fields[rate]:.1f} frames/s") as bar:
         task = bar.add_task(name, total=None, rate=0.0)
@@ -33,7 +35,7 @@ def frames(name: str) -> Generator[Callable[[int, int], None]]:
 @contextmanager
 def training(
     shown: bool,
-) -> Generator[tuple[Callable[["TrainingProgress"], None], Callable[[int, int], None]]]:
+) -> Generator[tuple[Callable[["TrainingProgress"], None], ProgressCallback]]:
     """A bar over a run's steps, and one over the clips it encodes first."""
     with _bar("{task.fields[rate]:.2f}/s {task.fields[text]}", shown) as bar:
         tasks: dict[str, TaskID] = {}

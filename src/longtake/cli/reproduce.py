@@ -10,7 +10,7 @@ import typer
 from longtake.cli import arguments
 
 if TYPE_CHECKING:
-    from longtake.distributed import World
+    from longtake.distributed import Ranks
     from longtake.reproduce.needs import Places
     from longtake.reproduce.outcome import Outcome, RowOutcome
     from longtake.reproduce.table import Published, Table
@@ -74,14 +74,14 @@ def reproduce(  # noqa: PLR0913
     chosen = chosen.shrunk() if tiny else chosen
     out = out or Path("reproduced") / (f"{table}-tiny" if tiny else table)
     places = Places(data=data, models=out / "models" if tiny else models, out=out)
-    with join() as world:
+    with join() as ranks:
         if device != "auto":
-            world = replace(world, device=arguments.device(device))
+            ranks = replace(ranks, device=arguments.device(device))
         if train or tiny:
-            _train(chosen, places, world)
-        with stages(world.main) as report:
+            _train(chosen, places, ranks)
+        with stages(ranks.main) as report:
             work = EvaluationSettings(
-                world=world,
+                ranks=ranks,
                 cache=FeatureCache(folder=cache or (out / "features" if tiny else default_cache())),
                 batch=batch,
                 weights=None if weights is None else str(weights),
@@ -90,7 +90,7 @@ def reproduce(  # noqa: PLR0913
             )
             settings = Settings(n=n, batch=batch, tiny=tiny)
             found = carry_out(chosen, places, settings, work)
-    if world.main:
+    if ranks.main:
         _print(found, out)
     if not found.measured:
         raise typer.Exit(2)
@@ -105,7 +105,7 @@ def _list() -> None:
         print(f"{'':<20} rows: {', '.join(row.name for row in found.rows)}")
 
 
-def _train(table: "Table", places: "Places", world: "World") -> None:
+def _train(table: "Table", places: "Places", ranks: "Ranks") -> None:
     """Carry out what is missing, each training with its own bar."""
     from longtake import run_folder, runs
     from longtake.cli.progress import training
@@ -114,16 +114,16 @@ def _train(table: "Table", places: "Places", world: "World") -> None:
     from longtake.training.fit import Interrupted
 
     for fit in to_train(table, places):
-        if world.main:
+        if ranks.main:
             print(f"training {places.run(fit)}", file=sys.stderr)
         try:
-            with training(world.main) as (report, cached):
+            with training(ranks.main) as (report, cached):
                 listener = runs.Listener(training=report, cache=cached)
-                run_folder.start(run_of(fit, places), places.run(fit), world, listener)
+                run_folder.start(run_of(fit, places), places.run(fit), ranks, listener)
         except Interrupted as stopped:
             print(stopped, file=sys.stderr)
             raise typer.Exit(130) from stopped
-        world.barrier()
+        ranks.barrier()
 
 
 def _print(found: "Outcome", out: Path) -> None:

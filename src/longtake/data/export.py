@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from longtake.checkpoint import file_hash, write_text
 from longtake.config import parse, to_dict
 from longtake.data.synthetic.base import SyntheticSource
+from longtake.progress import ProgressCallback, no_progress
 from longtake.video import VideoWriter
 
 SETTINGS, CLASSES, VIDEOS = "export.json", "classes.txt", "videos.jsonl"
@@ -41,7 +42,7 @@ def export_world(
     frames: int,
     size: int | None = None,
     overwrite: bool = False,
-    report: Callable[[int, int], None] | None = None,
+    report: ProgressCallback = no_progress,
 ) -> list[Exported]:
     """Write videos 0, 1, ... of a world as mp4 with captions beside them; go on where it stopped.
 
@@ -56,7 +57,7 @@ def export_world(
         frames: of each.
         size: height and width in pixels; the plan's own where None.
         overwrite: replace an export with other settings, and files of other origin.
-        report: hears videos done and videos in all.
+        report: called with videos done and in total.
 
     Raises:
         ValueError: the folder holds an export with other settings, or a video of other origin.
@@ -77,8 +78,7 @@ def export_world(
                 )
             entry = _write(world, index, path, frames)
         done.append(entry)
-        if report is not None:
-            report(index + 1, videos)
+        report(index + 1, videos)
     return done
 
 

@@ -5,7 +5,7 @@ encoded anew. A cache belongs to one autoencoder, one source and one plan: its k
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,9 +28,10 @@ from longtake.checkpoint import (
 )
 from longtake.config import Config, digest
 from longtake.data.clips import ClipSource
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.latents import LatentScaling
 from longtake.noise import generator
+from longtake.progress import ProgressCallback, no_progress
 from longtake.video import to_model
 
 FORMAT = 1
@@ -112,8 +113,8 @@ def build_cache(
     source: ClipSource,
     autoencoder: VideoAutoencoder,
     plan: CachePlan,
-    world: World,
-    report: Callable[[int, int], None] = lambda done, total: None,
+    ranks: Ranks,
+    report: ProgressCallback = no_progress,
 ) -> "LatentCache":
     """Encode a source, or finish an interrupted encoding, and open the cache.
 
@@ -125,7 +126,7 @@ def build_cache(
         source: clips as long as some of the autoencoder's are, laid end to end with the overlap.
         autoencoder: on the device where it computes.
         plan: what to encode.
-        world: shards are dealt over its processes.
+        ranks: shards are dealt over its processes.
         report: called with clips done and clips in all.
 
     Raises:
@@ -138,16 +139,16 @@ def build_cache(
         return LatentCache(folder, key)
     folder.mkdir(parents=True, exist_ok=True)
     starts = range(0, total, SHARD_ITEMS)
-    for start in world.share(starts):
+    for start in ranks.shard(starts):
         path = folder / _shard_name(start // SHARD_ITEMS)
         if not _is_ours(path, key):
             items = range(start, min(start + SHARD_ITEMS, total))
             _write_shard(path, key, _encode(source, autoencoder, plan, items))
-        report(min(start + SHARD_ITEMS * world.size, total), total)
-    world.barrier()
-    if world.main:
+        report(min(start + SHARD_ITEMS * ranks.size, total), total)
+    ranks.barrier()
+    if ranks.main:
         _write_index(folder, key, len(starts), source.classes)
-    world.barrier()
+    ranks.barrier()
     return LatentCache(folder, key)
 
 

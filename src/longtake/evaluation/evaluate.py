@@ -49,5 +49,5 @@ def evaluate(
         scores=scores,
         seed=settings.seed,
         seconds={name: round(value, 3) for name, value in seconds.items()},
-        environment=environment() | {"processes": str(settings.world.size)},
+        environment=environment() | {"processes": str(settings.ranks.size)},
     )

@@ -14,14 +14,13 @@ from torch import Tensor, nn
 from longtake.checkpoint import CheckpointError, read_tensors, write_tensors, write_text
 from longtake.config import digest, to_dict
 from longtake.data.source import ClipPosition, Frames, VideoSource
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.evaluation.protocols import Protocol, Role
 from longtake.features.i3d import cache_path
+from longtake.progress import ProgressCallback, no_progress
 
 SHARD = 64
 """Number of clips whose features are one file: the most that an interruption loses."""
-
-Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,24 +138,24 @@ def extract(
     request: FeatureRequest,
     *,
     cache: FeatureCache,
-    world: World,
+    ranks: Ranks,
     batch: int = 16,
-    report: Report = lambda done, total: None,
+    report: ProgressCallback = no_progress,
 ) -> Float[Tensor, "n d"]:
     """Features in the order of the positions: read from the cache, or computed and cached.
 
-    Each process computes every ``world.size``-th shard; all return all features.
+    Each process computes every ``ranks.size``-th shard; all return all features.
 
     Args:
         request: clips and network.
         cache: where features are read and written.
-        world: processes that work together.
+        ranks: processes that work together.
         batch: number of clips in a forward pass; the features do not depend on it.
         report: called with the number of clips that are done and their total, of this process.
     """
     key, total, width = request.key(), len(request.positions), request.network.width
     shards = [range(first, min(first + SHARD, total)) for first in range(0, total, SHARD)]
-    mine = world.share(list(enumerate(shards)))
+    mine = ranks.shard(list(enumerate(shards)))
     features = torch.zeros(total, width)
     missing = []
     for number, numbers in mine:
@@ -177,7 +176,7 @@ def extract(
             report(done, own)
         features[numbers.start : numbers.stop] = torch.cat(parts)
         cache.write(key, number, features[numbers.start : numbers.stop])
-    if world.main:
+    if ranks.main:
         about = {"source": request.source.name, "network": request.network.identity}
         cache.describe(key, {**about, "protocol": to_dict(request.protocol)})
-    return world.gather(features[None].to(world.device)).sum(0).cpu()
+    return ranks.gather(features[None].to(ranks.device)).sum(0).cpu()

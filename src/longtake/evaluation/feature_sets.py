@@ -10,7 +10,7 @@ from torch import Tensor
 
 from longtake.config import digest, to_dict
 from longtake.data.source import ClipPosition, VideoSource
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.evaluation.extraction import FeatureCache, FeatureNetwork, FeatureRequest, extract
 from longtake.evaluation.protocols import Protocol, Role
 from longtake.evaluation.result import SourceRecord
@@ -27,7 +27,7 @@ class EvaluationSettings:
     """How an evaluation is computed; of these settings, only the seed changes its numbers.
 
     Attributes:
-        world: processes that share the clips, and the device of this process.
+        ranks: processes that share the clips, and the device of this process.
         cache: cache of features.
         batch: number of clips in a forward pass of the network.
         weights: file of the network's weights; None is the default file.
@@ -37,7 +37,7 @@ class EvaluationSettings:
         report: called as work proceeds.
     """
 
-    world: World = field(default_factory=World)
+    ranks: Ranks = field(default_factory=Ranks)
     cache: FeatureCache = field(default_factory=lambda: FeatureCache(folder=None))
     batch: int = 16
     weights: str | None = None
@@ -141,7 +141,7 @@ class FeatureSets:
             protocol=self.protocol,
             positions=positions,
             seed=settings.seed,
-            network=replace(network, network=network.network.to(settings.world.device)),
+            network=replace(network, network=network.network.to(settings.ranks.device)),
         )
         key = request.key()
         if key not in self._features:
@@ -149,7 +149,7 @@ class FeatureSets:
             self._features[key] = extract(
                 request,
                 cache=settings.cache,
-                world=settings.world,
+                ranks=settings.ranks,
                 batch=settings.batch,
                 report=lambda done, total: settings.report(stage, done, total),
             )

@@ -14,7 +14,7 @@ from longtake.data.folders import UCF101, SkyTimelapse, Taichi, VideoFolder, Vid
 from longtake.data.index import VIDEO_SUFFIXES
 from longtake.data.source import VideoSource
 from longtake.data.synthetic import DoomWorld, MarblesWorld, SkyWorld, SyntheticSource
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.evaluation.protocols import Protocol, Role
 from longtake.hub import INDEX, shipped_models
 from longtake.model import VideoModel, sampling_with
@@ -92,7 +92,7 @@ def open_source(
     role: Role,
     protocol: Protocol,
     settings: SamplingSettings,
-    world: World,
+    ranks: Ranks,
     size: tuple[int, int] | None = None,
 ) -> VideoSource:
     """Videos or a model by name.
@@ -102,7 +102,7 @@ def open_source(
         role: role of the source in the evaluation.
         protocol: decides number and length of a model's videos, and the size of a world's.
         settings: how a model is sampled.
-        world: processes, and the device where a model computes.
+        ranks: processes, and the device where a model computes.
         size: height and width of a synthetic world where neither name nor protocol has one.
 
     Raises:
@@ -110,11 +110,11 @@ def open_source(
     """
     square = protocol.resolution
     size = (size or (64, 64)) if square is None else (square, square)
-    return open_videos(name, size) or _model(name, role, protocol, settings, world)
+    return open_videos(name, size) or _model(name, role, protocol, settings, ranks)
 
 
 def open_sources(
-    names: Sequence[str], protocol: Protocol, settings: SamplingSettings, world: World
+    names: Sequence[str], protocol: Protocol, settings: SamplingSettings, ranks: Ranks
 ) -> tuple[VideoSource, VideoSource]:
     """Real and generated source; a model alone is compared with the world it was trained on.
 
@@ -134,7 +134,7 @@ def open_sources(
         if beside is not None and name.split(":")[0] in SYNTHETIC:
             info = beside.info(0)
             size = info.height, info.width
-        return open_source(name, role, protocol, settings, world, size)
+        return open_source(name, role, protocol, settings, ranks, size)
 
     fake = names[-1]
     if len(names) == 2 and fake.split(":")[0] in SYNTHETIC:
@@ -184,9 +184,9 @@ def _layout(name: str, kind: str, rest: Sequence[str]) -> VideosOnDisk:
 
 
 def _model(
-    name: str, role: Role, protocol: Protocol, settings: SamplingSettings, world: World
+    name: str, role: Role, protocol: Protocol, settings: SamplingSettings, ranks: Ranks
 ) -> ModelVideos:
-    model = VideoModel.from_pretrained(name, device=world.device, dtype=settings.dtype)
+    model = VideoModel.from_pretrained(name, device=ranks.device, dtype=settings.dtype)
     source = ModelVideos(
         model_name=name,
         model=model,
@@ -200,9 +200,9 @@ def _model(
     )
     if settings.keep is None or role == "real":
         return source
-    if world.main:
+    if ranks.main:
         open_kept(source, settings.keep)
-    world.barrier()
+    ranks.barrier()
     return replace(source, keep=settings.keep)
 
 

@@ -179,7 +179,7 @@ def evaluate_reconstruction(
     originals = ResizedVideos(source, height, width)
     usable = usable_videos(originals, protocol, "real")
     title, distance = perceptual
-    pairs = PairScores(distance=distance, title=title, device=settings.world.device, rows={})
+    pairs = PairScores(distance=distance, title=title, device=settings.ranks.device, rows={})
     reconstructed = ReconstructedClips(
         model_name=name,
         originals=originals,

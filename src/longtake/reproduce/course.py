@@ -53,7 +53,7 @@ def carry_out(
     rows: dict[str, RowOutcome] = {}
     for row in table.rows:
         rows[row.name] = one(row, known.get(row.name))
-        if work.world.main:
+        if work.ranks.main:
             every = tuple({**known, **rows}.values())
             outcome.model_copy(update={"rows": every}).write(places.out)
     return outcome.model_copy(update={"rows": tuple(rows.values())})
@@ -120,7 +120,7 @@ class _Rows:
             result = Result.read(path)
         else:
             result = measurement.measure()
-            if self.work.world.main:
+            if self.work.ranks.main:
                 result.write(path)
         found = {"key": measurement.key, "result": path.name, "scores": dict(result.scores)}
         return outcome.model_copy(update=found)

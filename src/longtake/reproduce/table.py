@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from longtake.config import Config, ConfigError, digest, load, nearest
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.evaluation.evaluate import evaluate
 from longtake.evaluation.feature_sets import EvaluationSettings
 from longtake.evaluation.opening import SamplingSettings, open_source, open_sources
@@ -141,7 +141,7 @@ class GenerationRow(Row):
         work, metrics = task.work, list(self.published)
         sampling = SamplingSettings(changes=self.sampling, batch=task.batch, seed=work.seed)
         names = [task.real, task.model]
-        real, generated = open_sources(names, task.protocol, sampling, work.world)
+        real, generated = open_sources(names, task.protocol, sampling, work.ranks)
         sides = [digest(real.contents()), digest(generated.contents())]
         return Measurement(
             key=digest([task.protocol.hash, *sides, metrics, work.seed, work.floor]),
@@ -156,10 +156,10 @@ class ReconstructionRow(Row):
 
     def prepare(self, task: Task) -> Measurement:
         """Open the videos and the autoencoder."""
-        work = replace(task.work, world=World(device=task.work.world.device))
-        opened = VideoModel.from_pretrained(task.model, device=work.world.device)
+        work = replace(task.work, ranks=Ranks(device=task.work.ranks.device))
+        opened = VideoModel.from_pretrained(task.model, device=work.ranks.device)
         size, sampling = opened.autoencoder.spec.clip[1:], SamplingSettings(seed=work.seed)
-        source = open_source(task.real, "real", task.protocol, sampling, work.world, size)
+        source = open_source(task.real, "real", task.protocol, sampling, work.ranks, size)
         weights = opened.index.weights["autoencoder"]
         key = [task.protocol.hash, digest(source.contents()), weights, work.seed, work.floor]
         return Measurement(

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.losses.autoencoder import numbered
 from longtake.losses.turn import Plateau
 from longtake.training.collapse import Collapse, Health
@@ -23,7 +23,7 @@ class AdversarialCourse(Watch):
         starts: of the adversaries; none where there is none.
         collapse: what counts as ruin; None never stops.
         steps: after which the training ends, from the first adversary's start; None trains on.
-        world: the processes.
+        ranks: the processes.
     """
 
     def __init__(
@@ -31,11 +31,11 @@ class AdversarialCourse(Watch):
         starts: Sequence[int | Plateau],
         collapse: Collapse | None,
         steps: int | None,
-        world: World,
+        ranks: Ranks,
     ) -> None:
         self._turns = [Turn(start) for start in starts]
         self._health = Health(collapse, len(starts)) if collapse else None
-        self._steps, self._world = steps, world
+        self._steps, self._ranks = steps, ranks
 
     def begun(self, step: int) -> list[bool]:
         """Which adversaries take part in a step, counted from 0."""
@@ -45,7 +45,7 @@ class AdversarialCourse(Watch):
         """Take the reconstruction loss, and the accuracies of the adversaries that have begun."""
         if not self._turns:
             return
-        series = self._world.mean(self._series(values))
+        series = self._ranks.all_mean(self._series(values))
         for turn in self._turns:
             turn.observe(step, series[:1])
         if self._health is not None:

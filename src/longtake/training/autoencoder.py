@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from longtake.autoencoders.base import Posterior, VideoAutoencoder
 from longtake.data.order import micro_batches
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.losses.autoencoder import AutoencoderLoss, numbered
 from longtake.noise import SampleNoise, derive
 from longtake.training.config import OptimizerConfig, TrainingConfig
@@ -37,7 +37,7 @@ class AutoencoderStage(Stage):
         clips: given a step, this process's videos ``(b, 3, t, h, w)`` with their sample numbers.
         settings: of the loop.
         discriminator_optimizer: settings of each discriminator's optimiser.
-        world: the processes.
+        ranks: the processes.
         look: writes reconstructions of the current weights into a folder.
         export: writes a model folder with the current weights.
     """
@@ -50,7 +50,7 @@ class AutoencoderStage(Stage):
         clips: Callable[[int], Iterator[tuple[Tensor, Sequence[int]]]],
         settings: TrainingConfig,
         discriminator_optimizer: OptimizerConfig,
-        world: World,
+        ranks: Ranks,
         *,
         look: Callable[[Path], Mapping[str, float]],
         export: Callable[[Path], None],
@@ -58,7 +58,7 @@ class AutoencoderStage(Stage):
         self._autoencoder, self._criterion = autoencoder, loss
         self._begun, self._clips = begun, clips
         self._settings, self._second = settings, discriminator_optimizer
-        self._world, self._look, self._export = world, look, export
+        self._ranks, self._look, self._export = ranks, look, export
         self._module = nn.ModuleDict({"autoencoder": autoencoder})
         for index, adversary in enumerate(loss.adversaries):
             self._module[numbered("discriminator", index)] = adversary
@@ -99,7 +99,7 @@ class AutoencoderStage(Stage):
         for video, numbers in self._clips(first_step):
             seeds = [derive(self._settings.seed, "posterior", number) for number in numbers]
             parts = micro_batches(len(video), self._settings.accumulate)
-            on_device = video.to(self._world.device)
+            on_device = video.to(self._ranks.device)
             yield [ClipBatch(on_device[part], seeds[part]) for part in parts]
 
     def look(self, folder: Path) -> Mapping[str, float]:

@@ -18,7 +18,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.tensor import DTensor
 
 from longtake.checkpoint import CheckpointError, read_tensors, whole_folder, write_tensors
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.training.ema import EMA
 from longtake.training.stage import Stage
 from longtake.training.watch import Watch
@@ -32,7 +32,7 @@ def save(
     stage: Stage,
     optimizers: Optimizers,
     average: EMA | None,
-    world: World,
+    ranks: Ranks,
     watch: Watch,
 ) -> None:
     """Write everything needed to go on from ``step``. All processes take part."""
@@ -49,7 +49,7 @@ def save(
         held: dict[str, Any] = get_model_state_dict(stage.averaged, options=options)
         shadow = {k: v.clone() for k, v in held.items()}  # on a CPU it is the parameters' memory
         average.swap()
-    if world.main:
+    if ranks.main:
         state: dict[str, Any] = {
             "step": step,
             "updates": average.updates if average else 0,
@@ -64,7 +64,7 @@ def save(
                 state["settings"][name] = values["param_groups"]
                 write_tensors(partial / f"optimizer_{name}.safetensors", _flat(values["state"]))
             (partial / "state.json").write_text(json.dumps(state))
-    world.barrier()
+    ranks.barrier()
 
 
 def load(

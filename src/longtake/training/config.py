@@ -1,6 +1,7 @@
 """How a stage is trained, whatever it trains."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Interval
 
@@ -23,7 +24,7 @@ class OptimizerConfig(Config):
     clip_norm: Annotated[float, Gt(0)] | None = None
 
 
-class AverageConfig(Config):
+class EMAConfig(Config):
     """Exponential moving average of the weights."""
 
     decay: Annotated[float, Interval(gt=0, lt=1)] = 0.9999
@@ -39,7 +40,7 @@ class TrainingConfig(Config):
         accumulate: micro-batches a step, on each process.
         warmup_steps: steps over which the learning rate rises linearly from 0.
         cooldown_steps: last steps over which it falls linearly to 0.
-        average: EMA; None trains without.
+        ema: moving average of the weights, which is what the run exports; None for no average.
         precision: of the networks' arithmetic; ``auto`` is bfloat16 on CUDA and float32 elsewhere.
         seed: everything random in the run follows from it.
         log_every: steps between lines of ``log.jsonl``.
@@ -50,13 +51,15 @@ class TrainingConfig(Config):
         workers: processes that read videos ahead; 0 reads in the loop.
     """
 
+    renamed: ClassVar[Mapping[str, str]] = {"average": "ema"}
+
     steps: Annotated[int, Ge(1)]
     batch: Annotated[int, Ge(1)]
     accumulate: Annotated[int, Ge(1)] = 1
     optimizer: OptimizerConfig = OptimizerConfig()
     warmup_steps: Annotated[int, Ge(0)] = 0
     cooldown_steps: Annotated[int, Ge(0)] = 0
-    average: AverageConfig | None = AverageConfig()
+    ema: EMAConfig | None = EMAConfig()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = 0
     log_every: Annotated[int, Ge(1)] = 50

@@ -15,7 +15,7 @@ from longtake.data.latents import LatentCache
 from longtake.data.order import Order, micro_batches, rank_rows
 from longtake.diffusion import Condition, Denoiser, Diffusion
 from longtake.diffusion.condition import ABSENT
-from longtake.distributed import World
+from longtake.distributed import Ranks
 from longtake.latents import LatentScaling, LatentSpec
 from longtake.noise import SampleNoise, derive, generator
 from longtake.training.config import TrainingConfig
@@ -191,7 +191,7 @@ class DiffusionStage(Stage):
         diffusion: schedule, prediction and loss.
         data: batches.
         settings: of the loop.
-        world: the processes.
+        ranks: the processes.
         look: writes samples of the current weights into a folder.
         export: writes a model folder with the current weights.
     """
@@ -202,13 +202,13 @@ class DiffusionStage(Stage):
         diffusion: Diffusion,
         data: LatentBatches,
         settings: TrainingConfig,
-        world: World,
+        ranks: Ranks,
         *,
         look: Callable[[Path], Mapping[str, float]],
         export: Callable[[Path], None],
     ) -> None:
         self._denoiser, self._diffusion = denoiser, diffusion
-        self._data, self._settings, self._world = data, settings, world
+        self._data, self._settings, self._ranks = data, settings, ranks
         self._look, self._export = look, export
 
     @property
@@ -237,9 +237,9 @@ class DiffusionStage(Stage):
         """Micro-batches of each step."""
         step = first_step
         while True:
-            rows = rank_rows(step, self._settings.batch, self._world.rank, self._world.size)
+            rows = rank_rows(step, self._settings.batch, self._ranks.rank, self._ranks.size)
             parts = micro_batches(len(rows), self._settings.accumulate)
-            yield [self._data(rows[part]).to(self._world.device) for part in parts]
+            yield [self._data(rows[part]).to(self._ranks.device) for part in parts]
             step += 1
 
     def look(self, folder: Path) -> Mapping[str, float]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from longtake.distributed import World, whole
+from longtake.distributed import Ranks, full_tensor
 from longtake.training import checkpoint as state
 from longtake.training.adamw import AdamW
 from longtake.training.config import OptimizerConfig, TrainingConfig
@@ -48,7 +48,7 @@ def fit(
     stage: Stage,
     settings: TrainingConfig,
     run: Path,
-    world: World,
+    ranks: Ranks,
     report: Callable[[Progress], None] = lambda _: None,
     watch: Watch | None = None,
 ) -> None:
@@ -61,23 +61,23 @@ def fit(
     """
     watch = watch or Unwatched()
     for phase in stage.phases:
-        world.parallelize(phase.module, phase.methods)
+        ranks.parallelize(phase.module, phase.methods)
     optimizers = {p.name: _optimizer(p) for p in stage.phases}
-    average = settings.average and EMA(
+    average = settings.ema and EMA(
         stage.averaged.parameters(),
-        decay=settings.average.decay,
-        warmup=settings.average.warmup,
+        decay=settings.ema.decay,
+        warmup=settings.ema.warmup,
     )
     found = state.latest(run)
     step = state.load(found, stage, optimizers, average, watch) if found else 0
     try:
-        _train(stage, settings, optimizers, average, step, run, world, report, watch)
+        _train(stage, settings, optimizers, average, step, run, ranks, report, watch)
     except FloatingPointError as error:
         if watch.trusted is None:
             raise
-        rescued = _rescue(stage, optimizers, average, run, world, watch)
+        rescued = _rescue(stage, optimizers, average, run, ranks, watch)
         raise FloatingPointError(f"{error}; {rescued}") from error
-    with _averaged(average, stage, world):
+    with _averaged(average, stage, ranks):
         stage.export(run / "model")
 
 
@@ -88,11 +88,11 @@ def _train(  # noqa: PLR0913
     average: EMA | None,
     step: int,
     run: Path,
-    world: World,
+    ranks: Ranks,
     report: Callable[[Progress], None],
     watch: Watch,
 ) -> None:
-    with _stop_signals(world) as stop, _log(run, step, settings, world) as log:
+    with _stop_signals(ranks) as stop, _log(run, step, settings, ranks) as log:
         meter = _Meter(step)
         remaining = 0 if watch.done(step) else settings.steps - step
         for batch in _until(stage.batches(step), remaining):
@@ -103,14 +103,14 @@ def _train(  # noqa: PLR0913
             watch.observe(step, values)
             last = step == settings.steps or watch.done(step)
             if step % settings.log_every == 0 or last:
-                progress = meter.read(step, settings, values, world)
+                progress = meter.read(step, settings, values, ranks)
                 log(step, progress)
                 report(progress)
             if settings.sample_every and (step % settings.sample_every == 0 or last):
-                _look(stage, average, run / "samples" / f"step_{step:08d}", step, log, world)
-            stopping = world.any(stop.is_set())
+                _look(stage, average, run / "samples" / f"step_{step:08d}", step, log, ranks)
+            stopping = ranks.any_rank(stop.is_set())
             if step % settings.save_every == 0 or last or stopping:
-                _save(stage, optimizers, average, run, step, settings.keep, world, watch)
+                _save(stage, optimizers, average, run, step, settings.keep, ranks, watch)
             if last:
                 return
             if stopping:
@@ -124,13 +124,13 @@ def _save(
     run: Path,
     step: int,
     keep: int,
-    world: World,
+    ranks: Ranks,
     watch: Watch,
 ) -> None:
-    if world.any(not state.finite(stage.module)):
+    if ranks.any_rank(not state.finite(stage.module)):
         raise FloatingPointError(f"weights are no numbers after step {step}; {REMEDY}")
-    state.save(run / f"step_{step:08d}", step, stage, optimizers, average, world, watch)
-    if world.main:
+    state.save(run / f"step_{step:08d}", step, stage, optimizers, average, ranks, watch)
+    if ranks.main:
         state.prune(run, keep, watch.trusted)
 
 
@@ -139,16 +139,16 @@ def _rescue(
     optimizers: state.Optimizers,
     average: EMA | None,
     run: Path,
-    world: World,
+    ranks: Ranks,
     watch: Watch,
 ) -> str:
     """Export the last sound checkpoint; says which it was."""
     sound = state.last_up_to(run, watch.trusted)
     if sound is None:
         return "no checkpoint had been saved before; lower training.save_every"
-    world.let_go(stage.module)
+    ranks.reshard(stage.module)
     state.load(sound, stage, optimizers, average, watch)
-    with _averaged(average, stage, world):
+    with _averaged(average, stage, ranks):
         stage.export(run / "model")
     return f"{run / 'model'} is the model of the last sound checkpoint, {sound.name}"
 
@@ -196,7 +196,7 @@ def _update(
     config = phase.optimizer
     if config.clip_norm is not None:
         norm = nn.utils.clip_grad_norm_(phase.module.parameters(), config.clip_norm)
-        values[f"gradient_norm_{phase.name}"] = whole(norm.detach())
+        values[f"gradient_norm_{phase.name}"] = full_tensor(norm.detach())
     scale = settings.learning_rate(step) / settings.optimizer.lr
     for group in optimizer.param_groups:
         group["lr"] = config.lr * scale
@@ -216,18 +216,18 @@ def _optimizer(phase: Phase) -> torch.optim.Optimizer:
 
 
 def _look(
-    stage: Stage, average: EMA | None, folder: Path, step: int, log: Any, world: World
+    stage: Stage, average: EMA | None, folder: Path, step: int, log: Any, ranks: Ranks
 ) -> None:
-    with _averaged(average, stage, world):
+    with _averaged(average, stage, ranks):
         stage.module.eval()
         measures = dict(stage.look(folder))
         stage.module.train()
     log.measures(step, measures)
-    world.barrier()
+    ranks.barrier()
 
 
 @contextmanager
-def _averaged(average: EMA | None, stage: Stage, world: World) -> Generator[None]:
+def _averaged(average: EMA | None, stage: Stage, ranks: Ranks) -> Generator[None]:
     """Averaged weights in place of the raw ones."""
     if average is None:
         yield
@@ -236,7 +236,7 @@ def _averaged(average: EMA | None, stage: Stage, world: World) -> Generator[None
     try:
         yield
     finally:
-        world.let_go(stage.averaged)
+        ranks.reshard(stage.averaged)
         average.swap()
 
 
@@ -272,9 +272,9 @@ class _Meter:
         self._step, self._time = step, time.perf_counter()
 
     def read(
-        self, step: int, settings: TrainingConfig, values: dict[str, Tensor], world: World
+        self, step: int, settings: TrainingConfig, values: dict[str, Tensor], ranks: Ranks
     ) -> Progress:
-        plain = {name: float(world.mean(value.float())) for name, value in values.items()}
+        plain = {name: float(ranks.all_mean(value.float())) for name, value in values.items()}
         now = time.perf_counter()
         rate = (step - self._step) * settings.batch / max(now - self._time, 1e-9)
         self._step, self._time = step, now
@@ -304,8 +304,8 @@ class _Writer:
 
 
 @contextmanager
-def _log(run: Path, step: int, settings: TrainingConfig, world: World) -> Generator[_Writer]:
-    if not world.main:
+def _log(run: Path, step: int, settings: TrainingConfig, ranks: Ranks) -> Generator[_Writer]:
+    if not ranks.main:
         yield _Writer(None, settings)
         return
     with Log(run, first_step=step, tensorboard=settings.tensorboard) as log:
@@ -313,7 +313,7 @@ def _log(run: Path, step: int, settings: TrainingConfig, world: World) -> Genera
 
 
 @contextmanager
-def _stop_signals(world: World) -> Generator[threading.Event]:
+def _stop_signals(ranks: Ranks) -> Generator[threading.Event]:
     """SIGINT and SIGTERM ask for a stop after this step; alone, a second SIGINT stops at once.
 
     Under torchrun it does not: one Ctrl-C comes twice, from the terminal and from torchrun, which
@@ -322,7 +322,7 @@ def _stop_signals(world: World) -> Generator[threading.Event]:
     stop = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if stop.is_set() and number == signal.SIGINT and world.size == 1:
+        if stop.is_set() and number == signal.SIGINT and ranks.size == 1:
             raise KeyboardInterrupt
         stop.set()
 

@@ -1,0 +1,10 @@
+"""Progress of long computations, as their callers are informed of it."""
+
+from collections.abc import Callable
+
+ProgressCallback = Callable[[int, int], None]
+"""Called with the number of units done so far (frames, clips) and their total."""
+
+
+def no_progress(done: int, total: int) -> None:
+    """Ignore progress: the default of every ``report`` argument."""
