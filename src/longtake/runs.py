@@ -229,7 +229,7 @@ class DiffusionRun(Config):
         del others[self.component]
         index = base.index
         if all(other is None for other in others.values()):
-            measured = cache.standardisation if self.standardise else LatentScaling()
+            measured = cache.latent_scaling if self.standardise else LatentScaling()
             first = {"standardisation": measured, "fps": self.data.fps}
             index = index.model_copy(update=first)
         elif index.diffusion != self.diffusion:

@@ -8,8 +8,8 @@ import json
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from itertools import accumulate
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -31,6 +31,7 @@ from longtake.checkpoint import (
 )
 from longtake.config import Config, digest
 from longtake.data.clips import ClipSource
+from longtake.diffusion.signals import ABSENT
 from longtake.distributed import Ranks
 from longtake.latents import LatentScaling
 from longtake.noise import generator
@@ -248,7 +249,7 @@ def _encode(
 
 
 def _joined(parts: Sequence[Float[Tensor, "n c first *rest"]]) -> Float[Tensor, "1 c all *rest"]:
-    """Windows one after another along the first latent axis: frames of a volume, cells of planes."""
+    """Windows joined along the first latent axis: frames of a volume, cells of planes."""
     return rearrange(torch.cat([*parts]), "n c first ... -> 1 c (n first) ...")
 
 
