@@ -79,6 +79,9 @@ class ModelVideos(VideoSource):
             variable_rate=False,
         )
 
+    def infos(self) -> Sequence[VideoInfo]:
+        return [self.info(0)] * len(self)
+
     def title(self, index: int) -> str:
         return f"{self.name}, seed {self.first_seed + index}"
 

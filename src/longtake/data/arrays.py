@@ -9,6 +9,7 @@ import shutil
 import struct
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import cached_property
 from io import BufferedIOBase
@@ -57,6 +58,9 @@ class ArrayVideos(VideoSource):
             variable_rate=False,
             rate_known=False,
         )
+
+    def infos(self) -> Sequence[VideoInfo]:
+        return [self.info(0)] * len(self)
 
     def title(self, index: int) -> str:
         """The file and the row."""

@@ -30,7 +30,7 @@ Split = Literal["train", "test", "all"]
 
 
 class VideosOnDisk(Config, ClipSource):
-    """Videos in files. Each process indexes them once, at first use.
+    """Videos in files. An object indexes them once in each process, at first use.
 
     Attributes:
         path: folder of the data set.
@@ -107,7 +107,7 @@ class VideosOnDisk(Config, ClipSource):
         return index
 
     def _index(self) -> Index:
-        return _index(self)  # pyright: ignore[reportArgumentType]: frozen models have a hash
+        return _index(self, id(self))  # pyright: ignore[reportArgumentType]: frozen models have a hash
 
 
 class VideoFolder(VideosOnDisk):
@@ -255,7 +255,9 @@ class Taichi(VideosOnDisk):
 
 
 @lru_cache(maxsize=32)
-def _index(source: VideosOnDisk) -> Index:
+def _index(source: VideosOnDisk, number: int) -> Index:
+    """Index of one object: an equal one that is opened later sees changes on disk."""
+    del number
     return build_index(source.found(), source.plan, source.frames_fps)
 
 

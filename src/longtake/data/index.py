@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from longtake.data.clips import ClipPlan
@@ -125,7 +126,7 @@ def build_index(found: Found, plan: ClipPlan, frames_fps: float) -> Index:
         else:
             items.append(Item(video=video, label=candidate.label, caption=candidate.caption))
     for path, reason in rejected:
-        LOGGER.warning("%s: skipped: %s", path, reason)
+        _warn_once(path, reason)
     return Index(
         items=tuple(items), short=tuple(short), rejected=tuple(rejected), classes=found.classes
     )
@@ -161,6 +162,11 @@ def stamp(root: Path, items: Iterable[Item]) -> list[list[object]]:
             [name, item.video.frames, stat.st_size, stat.st_mtime_ns, item.label, item.caption]
         )
     return rows
+
+
+@cache
+def _warn_once(path: str, reason: str) -> None:
+    LOGGER.warning("%s: skipped: %s", path, reason)
 
 
 def _visible(name: str) -> bool:

@@ -248,7 +248,7 @@ def _encode(
         yield CachedClip(posterior=posterior, label=label), clip.caption or ""
 
 
-def _joined(parts: Sequence[Float[Tensor, "n c first *rest"]]) -> Float[Tensor, "1 c all *rest"]:
+def _joined(parts: Sequence[Float[Tensor, "_ c *dims"]]) -> Float[Tensor, "1 c *_"]:
     """Windows joined along the first latent axis: frames of a volume, cells of planes."""
     return rearrange(torch.cat([*parts]), "n c first ... -> 1 c (n first) ...")
 

@@ -48,6 +48,10 @@ class VideoSource(ABC):
     def info(self, index: int) -> VideoInfo:
         """Length, size and frame rate of a video."""
 
+    def infos(self) -> Sequence[VideoInfo]:
+        """``info`` of every video; one object repeated if all videos are alike."""
+        return [self.info(index) for index in range(len(self))]
+
     @abstractmethod
     def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
         """``count`` frames of a video, ``stride`` apart; frame-exact."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 
 from longtake.config import to_dict
 from longtake.data.clips import Clip, ClipPlan, ClipSource
@@ -70,6 +71,14 @@ class ResizedVideos(_View):
         height, width = self._size
         return replace(self.source.info(index), height=height, width=width)
 
+    def infos(self) -> Sequence[VideoInfo]:
+        infos, (height, width) = self.source.infos(), self._size
+        resized = {
+            number: replace(info, height=height, width=width)
+            for number, info in {id(info): info for info in infos}.items()
+        }
+        return [resized[id(info)] for info in infos]
+
     def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
         return self._resized(self.source.read(index, start_frame, count, stride))
 
@@ -84,7 +93,7 @@ class ResizedVideos(_View):
     def contents(self) -> Any:
         return [self.source.contents(), *self._size]
 
-    def _resized(self, frames: Frames) -> Frames:
+    def _resized(self, frames: Frames) -> UInt8[np.ndarray, "_ _ _ 3"]:
         return np.ascontiguousarray(fit_frames(frames, *self._size))
 
 
@@ -104,8 +113,7 @@ class TrainingClips(_View, ClipSource):
         super().__init__(source)
         self.plan = plan
         self._crop: Crop = crop
-        infos = map(source.info, range(len(source)))
-        shortest = min((info.frames for info in infos), default=0)
+        shortest = min((info.frames for info in source.infos()), default=0)
         if shortest < plan.span:
             raise ValueError(
                 f"{source.name}: the shortest video has {shortest} frames, a clip spans {plan.span}"

@@ -39,7 +39,7 @@ def usable_videos(source: VideoSource, protocol: Protocol, role: Role) -> Usable
     Raises:
         ValueError: a video is broken, too short, or has a size or rate that the protocol refuses.
     """
-    infos = [source.info(video) for video in range(len(source))]
+    infos = source.infos()
     span = protocol.span(role)
     usable = {video: info for video, info in enumerate(infos) if info.frames >= span}
     unfit = [*source.rejected()]
@@ -55,13 +55,14 @@ def usable_videos(source: VideoSource, protocol: Protocol, role: Role) -> Usable
             f"{source.name}: {len(unfit)} of {total} videos cannot be used, first {path}: "
             f"{reason}; repair or remove them, or set unfit=skip"
         )
-    height, width = _common_size(source, protocol, role, usable)
+    distinct = dict({id(info): (video, info) for video, info in usable.items()}.values())
+    height, width = _common_size(source, protocol, role, distinct)
     return UsableVideos(
         videos=tuple(usable),
         skipped=len(unfit),
         height=height,
         width=width,
-        fps=_common_rate(source, protocol, usable),
+        fps=_common_rate(source, protocol, distinct),
     )
 
 

@@ -1,6 +1,7 @@
 """Synthetic worlds as sources: endless labelled video, a function of seed and number."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -74,6 +75,9 @@ class SyntheticSource(Config, ClipSource):
 
     def info(self, index: int) -> VideoInfo:
         return _info(self)  # pyright: ignore[reportArgumentType]: frozen models have a hash
+
+    def infos(self) -> Sequence[VideoInfo]:
+        return [self.info(0)] * len(self)
 
     def title(self, index: int) -> str:
         return self.address(index)
