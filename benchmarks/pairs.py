@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 from longtake.convert import lvdm_unet_keys, pvdm_unet_keys
 from longtake.denoisers import TriplaneUNetConfig, VolumeUNetConfig
-from longtake.diffusion import Denoiser, ScaledLinear
+from longtake.diffusion.condition import Condition
+from longtake.diffusion.process import Denoiser
+
+UNCONDITIONAL = Condition()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +33,7 @@ class Pair:
         """A call of one of the networks."""
         z, t = self.z.to(device), self.t.to(device)
         if isinstance(network, Denoiser):
-            prepared = network.prepare({}, ScaledLinear().embedding)
-            return lambda: network(z, (t + 1) / 1000, prepared)
+            return lambda: network(z, t, UNCONDITIONAL)
         return lambda: network(z, t)
 
     @torch.no_grad()
@@ -83,7 +85,7 @@ def plain_volume_unet(config: VolumeUNetConfig, checkpointed: bool) -> PlainVolu
             blocks=config.num_res_blocks,
             attend=config.attention_resolutions,
             heads=attention.num_heads,
-            reach=attention.relative_position.reach,
+            reach=attention.relative_position.max_distance,
             checkpointed=checkpointed,
         )
 

@@ -18,12 +18,15 @@ class LatentSpec:
         clip: frames, height and width of the clip it stands for, in pixels.
         frame_axis: axis of a batched latent along which time runs; None where no axis does.
         bounds: least and greatest value a latent can hold; None where it has no bound.
+        clip_overlap_frames: frames of video that each clip of a long video shares with the clip
+            before it; only for latents without a time axis.
     """
 
     shape: tuple[int, ...]
     clip: tuple[int, int, int]
     frame_axis: int | None
     bounds: tuple[float, float] | None = None
+    clip_overlap_frames: int = 0
 
     @property
     def frames(self) -> int:
@@ -38,20 +41,6 @@ class LatentSpec:
                 "apart; condition on whole clips instead (rollout.NextClip)"
             )
         return self.shape[self.frame_axis - 1]
-
-    @property
-    def time_axis(self) -> int:
-        """Axis of a batched latent along which time runs.
-
-        Raises:
-            ValueError: the latent has none, so single frames of it cannot be given.
-        """
-        if self.frame_axis is None:
-            raise ValueError(
-                f"a latent of shape {self.shape} has no time axis, so no frames of it can be "
-                "given; use a rollout that conditions on whole clips"
-            )
-        return self.frame_axis
 
     def pixel_frames(self, z: Float[Tensor, "b c ..."]) -> int:
         """Frames of video that latents stand for."""

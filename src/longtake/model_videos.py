@@ -108,7 +108,7 @@ class ModelVideos(VideoSource):
         return {
             "model": digest(index.weights),
             "weights": dict(index.weights),
-            "averaged": index.averaged,
+            "averaged": index.ema,
             "sampling": to_dict(self.sampling),
             "label": self.label_words or "a class a seed" if index.classes else self.label_words,
             "seeds": [self.first_seed, self.first_seed + self.videos - 1],

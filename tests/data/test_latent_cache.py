@@ -27,7 +27,7 @@ from longtake.diffusion import Diffusion
 from longtake.distributed import Ranks
 from longtake.latents import LatentScaling, LatentSpec
 from longtake.noise import generator
-from longtake.training.latent_batches import LatentBatches, TrainingBatch, TrainingClip
+from longtake.training.diffusion import ClipOfLatents, DiffusionBatch, LatentBatches
 from longtake.video import to_model
 
 SKY = SkyWorld(videos=5, plan=ClipPlan(frames=8, height=8, width=8))
@@ -72,7 +72,7 @@ def batches(cache: LatentCache, **plan) -> LatentBatches:
     return LatentBatches(
         cache,
         SPEC,
-        TrainingClip(**plan),
+        ClipOfLatents(**plan),
         Diffusion(),
         LatentScaling(),
         seed=3,
@@ -80,7 +80,7 @@ def batches(cache: LatentCache, **plan) -> LatentBatches:
     )
 
 
-def rows(make: LatentBatches, numbers: Sequence[int]) -> TrainingBatch:
+def rows(make: LatentBatches, numbers: Sequence[int]) -> DiffusionBatch:
     return make(list(numbers))
 
 
@@ -113,7 +113,7 @@ def test_windows_that_overlap_begin_that_many_frames_before_the_last_ones_end(
 ):
     hop = 4 - overlap
     source = SKY.model_copy(update={"plan": ClipPlan(frames=4 + 2 * hop, height=8, width=8)})
-    cache = build(tmp_path, planes, source=source, plan=CachePlan(overlap=overlap, batch=2))
+    cache = build(tmp_path, planes, source=source, plan=CachePlan(batch=2), overlap_frames=overlap)
     video = to_model(source.clip(3, generator(0, "cache", 0, 3)).frames)[None]
     windows = cache[3].posterior.mean.split(planes.spec.shape[-1], 2)
     assert len(windows) == 3
@@ -192,8 +192,8 @@ def test_the_key_depends_on_autoencoder_source_and_draws_alone(autoencoder):
         cache_key(SKY.model_copy(update={"seed": 1}), autoencoder, PLAN),
         cache_key(SKY, autoencoder, CachePlan(copies=1)),
         cache_key(SKY, autoencoder, CachePlan(copies=2, seed=1)),
-        cache_key(SKY, autoencoder, CachePlan(copies=2, overlap=1)),
-        cache_key(SKY, autoencoder, CachePlan(copies=2, overlap=2)),
+        cache_key(SKY, autoencoder, CachePlan(copies=2), 1),
+        cache_key(SKY, autoencoder, CachePlan(copies=2), 2),
     ]
     assert len(set(keys)) == len(keys)
     assert cache_key(SKY, autoencoder, CachePlan(copies=2, batch=1)) == keys[0]
@@ -255,14 +255,14 @@ def test_clips_that_overlapping_windows_do_not_fill_are_refused(
     odd = SKY.model_copy(update={"plan": ClipPlan(frames=frames, height=8, width=8)})
     told = f"have {frames} frames, must be .* clips of 4 that share 1; the nearest valid lengths"
     with pytest.raises(ValueError, match=f"{told} are {near} "):
-        build(tmp_path, planes, source=odd, plan=CachePlan(overlap=1))
+        build(tmp_path, planes, source=odd, overlap_frames=1)
 
 
 def test_an_overlap_that_latents_cannot_have_is_refused(tmp_path: Path, autoencoder, planes):
     with pytest.raises(ValueError, match="overlap=1 must be 0 for latents with a time axis"):
-        build(tmp_path, autoencoder, plan=CachePlan(overlap=1))
+        build(tmp_path, autoencoder, overlap_frames=1)
     with pytest.raises(ValueError, match="overlap=4 must be from 0 to 3, under the clip's 4"):
-        build(tmp_path, planes, plan=CachePlan(overlap=4))
+        build(tmp_path, planes, overlap_frames=4)
     assert not list(tmp_path.iterdir())
 
 
@@ -275,7 +275,7 @@ def test_two_processes_build_the_cache_that_one_builds(tmp_path: Path, autoencod
         for start in Ranks(rank=rank, size=2).shard(range(0, 10, 4)):
             path = place / f"latents_{start // 4:05d}.safetensors"
             items = range(start, min(start + 4, 10))
-            latents._write_shard(path, key, latents._encode(SKY, autoencoder, PLAN, items))
+            latents._write_shard(path, key, latents._encode(SKY, autoencoder, PLAN, 0, items))
     again = build(place, autoencoder)
     for item in range(len(whole)):
         assert torch.equal(again[item].posterior.mean, whole[item].posterior.mean)
@@ -298,14 +298,18 @@ def test_a_sample_of_training_does_not_depend_on_its_batch(tmp_path: Path, autoe
     whole, part = rows(make, range(6)), rows(make, range(1, 6, 2))
     for name in ("z", "noise", "t"):
         assert torch.equal(getattr(whole, name)[1::2], getattr(part, name))
-    for name in ("label", "context_mask"):
-        assert torch.equal(whole.signals[name].value[1::2], part.signals[name].value)
+    assert whole.condition.label is not None
+    assert part.condition.label is not None
+    assert torch.equal(whole.condition.label[1::2], part.condition.label)
+    assert whole.condition.known is not None
+    assert part.condition.known is not None
+    assert torch.equal(whole.condition.known.mask[1::2], part.condition.known.mask)
 
 
 def test_a_stride_takes_latents_that_far_apart(tmp_path: Path, autoencoder):
     cache = build(tmp_path, autoencoder)
     spec = LatentSpec(shape=(2, 2, 2, 2), clip=(4, 8, 8), frame_axis=2)
-    plan = TrainingClip(stride=3)
+    plan = ClipOfLatents(stride=3)
     make = LatentBatches(cache, spec, plan, Diffusion(), LatentScaling(), seed=3, reads=frozenset())
     assert rows(make, [0]).z.shape == (1, 2, 2, 2, 2)
     with pytest.raises(ValueError, match="3 latent frames with stride 3 span 7, but a cached clip"):
@@ -315,7 +319,8 @@ def test_a_stride_takes_latents_that_far_apart(tmp_path: Path, autoencoder):
 def test_labels_are_withheld_as_often_as_asked(tmp_path: Path, autoencoder):
     cache = build(tmp_path, autoencoder)
     for dropout, told in ((0.0, 40), (1.0, 0)):
-        label = rows(batches(cache, label_dropout=dropout), range(40)).signals["label"].value
+        label = rows(batches(cache, label_dropout=dropout), range(40)).condition.label
+        assert label is not None
         assert int((label >= 0).sum()) == told
 
 

@@ -10,7 +10,6 @@ import torch
 
 from longtake import generate
 from longtake.autoencoders.streaming import crossfade
-from longtake.diffusion.signals.signal import rows as select_rows
 from longtake.generate import Job, LongVideo, unfinished, write_videos
 from longtake.model import VideoModel
 from longtake.video import read_clip, stream_video
@@ -87,8 +86,8 @@ def test_a_video_of_a_batch_is_the_one_that_is_made_alone(video: LongVideo, job)
     batch = job(seeds=(3, 4, 5))
     together = streamed(video, batch)
     for row in range(3):
-        signals = select_rows(batch.request.signals, torch.tensor([row]))
-        request = replace(batch.request, seeds=(batch.request.seeds[row],), signals=signals)
+        condition = batch.request.condition.rows(torch.tensor([row]))
+        request = replace(batch.request, seeds=(batch.request.seeds[row],), condition=condition)
         parts = [part.frames for part in video(request, 16)]
         alone = np.concatenate(parts, 1)[0, :16].astype(int)
         assert np.abs(alone - together[row]).max() <= 1
@@ -187,7 +186,7 @@ def test_an_existing_video_is_kept_unless_told_otherwise(video: LongVideo, job):
     write_videos(video, job())
     before = job().paths[0].read_bytes()
     with pytest.raises(
-        ValueError, match=r"a\.mkv exists; choose another place or pass --overwrite"
+        ValueError, match=r"a\.mkv exists; choose another path or set overwrite=True"
     ):
         write_videos(video, job(seeds=(4,)))
     assert job().paths[0].read_bytes() == before
@@ -228,7 +227,8 @@ def test_the_state_of_a_long_video_does_not_grow(video: LongVideo, job):
 
 
 def test_clips_that_overlap_give_their_frames_once(tiny_overlapping_model: VideoModel):
-    clip, overlap = 8, tiny_overlapping_model.index.overlap
+    clip = 8
+    overlap = tiny_overlapping_model.denoisers["first"].spec.clip_overlap_frames
     video, request = tiny_overlapping_model.long_video(), tiny_overlapping_model.request([3])
     for clips in (1, 2, 4):
         frames = clips * (clip - overlap) + overlap

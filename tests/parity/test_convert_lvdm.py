@@ -3,14 +3,12 @@
 import argparse
 import copy
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
-from conditions import NOTHING, predict, table_time, walk
 from golden_case import FOLDERS, Golden
 from torch import Tensor
 
@@ -19,10 +17,10 @@ from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.convert.from_lvdm import convert_lvdm_folder
 from longtake.convert.lvdm_unet_keys import official_shapes
 from longtake.convert.official_config import read_official
+from longtake.diffusion import Condition, KnownFrames
 from longtake.diffusion.guidance import ClassifierFree, Guidance, Unguided
+from longtake.diffusion.sampler import Denoise
 from longtake.diffusion.samplers import DDIM, DDPM
-from longtake.diffusion.signals import Signals, context_signals, text_signal
-from longtake.diffusion.signals.context import impose
 from longtake.latents import LatentScaling
 from longtake.model import VideoModel
 from longtake.noise import SampleNoise
@@ -66,23 +64,25 @@ def frames_model(
 
 
 def trajectory(
-    model: VideoModel, case: Golden, guidance: Guidance, signals: Signals
+    model: VideoModel, case: Golden, guidance: Guidance, condition: Condition
 ) -> tuple[Tensor, Tensor]:
     """DDIM in 10 steps from the recorded noise: the latent, and the estimate of every step."""
-    denoiser, diffusion = model.denoiser, model.index.diffusion
+    denoiser, diffusion = model.denoisers["first"], model.index.diffusion
     assert denoiser is not None
     assert diffusion is not None
     estimates: list[Tensor] = []
 
-    guided = guidance(partial(diffusion.estimator, denoiser), signals)
-
-    def denoise(z: Tensor, t: Tensor) -> Tensor:
-        x0 = guided(impose(denoiser.spec, signals, z), t)
+    def denoise(z: Tensor, t: float) -> Tensor:
+        if condition.known is not None:
+            z = condition.known.impose(denoiser.spec, z)
+        x0 = guidance(lambda *args: diffusion.denoise(denoiser, *args), z, t, condition)
         estimates.append(x0)
         return x0
 
+    walk: Denoise = denoise
     sampler = DDIM(steps=10, eta=0.0, grid="leading")
-    z = walk(sampler, denoise, case["in.xT"], diffusion.schedule, SampleNoise((0,)))
+    with torch.no_grad():
+        z = sampler(walk, case["in.xT"], diffusion.schedule, SampleNoise((0,)))
     return z, torch.cat(estimates)
 
 
@@ -91,11 +91,11 @@ def test_a_short_model_samples_the_official_trajectory(golden, tmp_path, raw, na
     case = golden("lvdm/ldm_short_tiny")
     files = write(tmp_path / "official", case.weights(), SHORT, case.info["config"])
     model = converted(files, tmp_path / "ours", raw=raw)
-    z, estimates = trajectory(model, case, Unguided(), NOTHING)
+    z, estimates = trajectory(model, case, Unguided(), Condition())
     case.close(name, z)
     if raw:
         case.close("ddim10.pred_x0", estimates)
-    assert model.index.averaged is not raw
+    assert model.index.ema is not raw
     assert model.index.sampling.sampler == DDPM()
     assert model.index.sampling.rollout == OneClip()
     assert model.index.made_by == "model.ckpt"
@@ -105,7 +105,7 @@ def test_a_short_model_encodes_and_decodes_as_the_official_one(golden, tmp_path)
     case = golden("lvdm/ldm_short_tiny")
     files = write(tmp_path / "official", case.weights(), SHORT, case.info["config"])
     model = converted(files, tmp_path / "ours")
-    standard = model.index.standardisation
+    standard = model.index.latent_scaling
     assert standard == LatentScaling(scale=0.33422927, shift=1.4606637)
     with torch.no_grad():
         posterior = model.autoencoder.encode(case["in.video"])
@@ -130,15 +130,15 @@ def test_a_prediction_model_samples_the_official_trajectory(golden, tmp_path, na
     sampling = model.index.sampling
     mask = case["in.sample_mask"][:, 0, :, 0, 0].bool()
     given = case["in.noisy_cond"].expand(-1, -1, mask.shape[1], -1, -1)
-    signals = context_signals(given, mask, table_time(case["in.sample_s"]))
-    z, estimates = trajectory(model, case, guidance or sampling.guidance, signals)
+    condition = Condition(known=KnownFrames(z=given, mask=mask, t=(case["in.sample_s"] + 1) / 1000))
+    z, estimates = trajectory(model, case, guidance or sampling.guidance, condition)
     case.close(f"ddim10.{name}.pred_x0", estimates)
     torch.testing.assert_close(
         z[:, :, 1:], case[f"out.ddim10.{name}"][:, :, 1:], atol=1.7e-3, rtol=1e-3
     )
-    assert sampling.rollout == Autoregressive(overlap=1)
-    assert sampling.perturbation == 0.101
-    assert not model.index.averaged
+    assert sampling.rollout == Autoregressive(overlap_latent_frames=1)
+    assert sampling.context_noise == 0.101
+    assert not model.index.ema
 
 
 def test_a_prediction_and_an_interpolation_model_become_one(golden, tmp_path):
@@ -148,15 +148,21 @@ def test_a_prediction_and_an_interpolation_model_become_one(golden, tmp_path):
     )
     model = converted(keys, tmp_path / "ours", between=between)
     case = golden("lvdm/unet_interp")
-    mask = case["in.mask"][:, 0, :, 0, 0].bool()
-    signals = context_signals(case["in.x"], mask, table_time(case["in.s"]))
-    assert model.between is not None
+    known = KnownFrames(
+        z=case["in.x"],
+        mask=case["in.mask"][:, 0, :, 0, 0].bool(),
+        t=(case["in.s"] + 1) / 1000,
+    )
     with torch.no_grad():
-        eps = predict(model.between, case["in.x"], table_time(case["in.t"]), signals)
+        eps = model.denoisers["interpolator"](
+            case["in.x"], case["in.t"].float(), Condition(known=known)
+        )
     case.close("eps", eps)
-    assert model.index.sampling.rollout == Hierarchical(keys=Autoregressive(overlap=1))
+    assert model.index.sampling.rollout == Hierarchical(
+        keyframes=Autoregressive(overlap_latent_frames=1)
+    )
     assert model.autoencoder.spec.clip == (8, 16, 16)
-    assert model.between.spec.clip == (10, 16, 16)
+    assert model.denoisers["interpolator"].spec.clip == (10, 16, 16)
 
 
 def test_an_interpolation_model_alone_goes_between(golden, tmp_path):
@@ -164,8 +170,7 @@ def test_an_interpolation_model_alone_goes_between(golden, tmp_path):
         golden, tmp_path / "between", "unet_interp", p_interp=0.9, p_pred=0.0, n_prevs=None
     )
     model = converted(between, tmp_path / "ours")
-    assert model.denoiser is None
-    assert model.between is not None
+    assert "first" not in model.denoisers
     assert model.autoencoder.spec.clip == (8, 16, 16)
 
 
@@ -181,7 +186,7 @@ def test_the_released_autoencoder_s_config_and_names_are_understood(golden, tmp_
         tmp_path / "official", state, "lvdm.models.autoencoder3d.AutoencoderKL", params
     )
     model = converted((ckpt, config), tmp_path / "ours")
-    assert model.denoiser is None
+    assert "first" not in model.denoisers
     with torch.no_grad():
         posterior = model.autoencoder.encode(case["in.video"])
     z = posterior.sample(case["in.posterior_noise"])
@@ -226,13 +231,12 @@ def test_a_text_to_video_model_is_the_official_one(golden, tmp_path):
     model = converted(
         write(tmp_path / "official", state, SHORT, text_params(golden)), tmp_path / "a"
     )
-    assert model.denoiser is not None
     with torch.no_grad():
-        t, signals = table_time(unet["in.t"]), text_signal(unet["in.context"])
-        unet.close("eps", predict(model.denoiser, unet["in.x"], t, signals))
+        condition = Condition(text=unet["in.context"])
+        unet.close("eps", model.denoisers["first"](unet["in.x"], unet["in.t"].float(), condition))
         video = model.autoencoder.decode(coder["in.z"].movedim(0, 1)[None])
     coder.close("dec", video[0].movedim(1, 0))
-    assert model.autoencoder.spec.clip == model.denoiser.spec.clip == (4, 32, 32)
+    assert model.autoencoder.spec.clip == model.denoisers["first"].spec.clip == (4, 32, 32)
     assert model.index.sampling.guidance == ClassifierFree(scale=15.0)
 
 

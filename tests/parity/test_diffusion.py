@@ -2,11 +2,9 @@
 
 import random
 from collections.abc import Sequence
-from functools import partial
 
 import pytest
 import torch
-from conditions import NOTHING, walk
 from golden_case import Golden
 from torch import Tensor
 
@@ -17,21 +15,20 @@ from longtake.diffusion import (
     DDPM,
     ClassifierFree,
     ClipSampler,
+    Condition,
     Diffusion,
     Guidance,
+    KnownFrames,
     ScaledLinear,
     Unguided,
 )
-from longtake.diffusion.clip_sampler import OnEvaluation, Sampled
-from longtake.diffusion.samplers import Denoise
-from longtake.diffusion.signals import Signals, context_signals
-from longtake.diffusion.signals.context import ContextPlan, impose
-from longtake.diffusion.timesteps import grid_times
+from longtake.diffusion.times import grid_times
 from longtake.latents import LatentSpec
 from longtake.nn.attention import RelativePositionConfig, SpaceTimeAttentionConfig
 from longtake.noise import SampleNoise
-from longtake.rollout import Autoregressive, Draws, Hierarchical, Request, State
+from longtake.rollout import Autoregressive, Hierarchical, Request, Samplers, State
 from longtake.training.ema import EMA
+from longtake.training.masks import KnownFramesPlan
 
 SCHEDULES = {"sky": ScaledLinear(), "t2v": ScaledLinear(beta_start=0.00085, beta_end=0.012)}
 LEADING10 = DDIM(steps=10, grid="leading")
@@ -57,7 +54,9 @@ def tiny(frames: int, *, given: bool) -> VolumeUNetConfig:
         channel_mult=(1, 2),
         num_res_blocks=1,
         attention_resolutions=(2,),
-        attention=SpaceTimeAttentionConfig(relative_position=RelativePositionConfig(reach=frames)),
+        attention=SpaceTimeAttentionConfig(
+            relative_position=RelativePositionConfig(max_distance=frames)
+        ),
         mask_channel=given,
         noise_classes=251 if given else None,
     )
@@ -153,13 +152,13 @@ def test_reading_a_prediction_as_the_clean_latent(short):
 def test_loss(short, kind):
     case, denoiser = short
     diffusion = Diffusion(loss_kind=kind)
-    loss = diffusion.losses(denoiser, case["in.z0"], case["in.noise"], times(case), NOTHING)
+    loss = diffusion.loss(denoiser, case["in.z0"], case["in.noise"], times(case), Condition())
     case.close(f"{kind}.loss", loss.mean())
 
 
 def test_gradients(short):
     case, denoiser = short
-    loss = Diffusion().losses(denoiser, case["in.z0"], case["in.noise"], times(case), NOTHING)
+    loss = Diffusion().loss(denoiser, case["in.z0"], case["in.noise"], times(case), Condition())
     loss.mean().backward()
     gradients_match(case, denoiser)
 
@@ -167,7 +166,7 @@ def test_gradients(short):
 def test_ancestral_steps(short):
     case, denoiser = short
     noise = Recorded([case["in.xT"], *case["in.ddpm_noise"]])
-    case.close("ddpm6", clips(denoiser, DDPM(steps=6)).sample(NOTHING, noise))
+    case.close("ddpm6", clips(denoiser, DDPM(steps=6)).draw(Condition(), noise))
 
 
 @pytest.mark.parametrize(
@@ -181,22 +180,20 @@ def test_ancestral_steps(short):
 def test_implicit_steps(short, name, sampler):
     case, denoiser = short
     noise = Recorded([case["in.xT"], case["in.sample_noise"]])
-    case.close(name, clips(denoiser, sampler).sample(NOTHING, noise))
+    case.close(name, clips(denoiser, sampler).draw(Condition(), noise))
 
 
 def test_every_state_and_estimate_of_a_walk(short):
     case, denoiser = short
     states, estimates = [], []
 
-    estimate = Diffusion().estimator(denoiser, NOTHING)
-
-    def denoise(z: Tensor, t: Tensor) -> Tensor:
-        estimates.append(estimate(z, t))
+    def denoise(z: Tensor, t: float) -> Tensor:
+        estimates.append(Diffusion().denoise(denoiser, z, t, Condition()))
         states.append(z)
         return estimates[-1]
 
     noise = Recorded([case["in.xT"]])
-    states.append(walk(LEADING10, denoise, case["in.xT"], ScaledLinear(), noise))
+    states.append(LEADING10(denoise, case["in.xT"], ScaledLinear(), noise))
     case.close("ddim10.x_inter", torch.cat(states))
     case.close("ddim10.pred_x0", torch.cat(estimates))
 
@@ -206,20 +203,22 @@ def test_averaged_weights(golden):
     raw, averaged = case.weights("model.diffusion_model."), case.weights("model_ema.")
     weights = {k: averaged["diffusion_model" + k.replace(".", "")] for k in raw}
     sampler = clips(unet(weights, tiny(4, given=False)), LEADING10)
-    case.close("ddim10_ema", sampler.sample(NOTHING, Recorded([case["in.xT"]])))
+    case.close("ddim10_ema", sampler.draw(Condition(), Recorded([case["in.xT"]])))
 
 
-def perturbed_batch(case: Golden) -> tuple[Signals, Tensor]:
+def perturbed_batch(case: Golden) -> tuple[Condition, Tensor]:
     """The official training batch as ours: one noise tensor, noise levels in the condition."""
     mask = case["in.mask"]
-    signals = context_signals(case["in.z0"], mask[:, 0, :, 0, 0].bool(), (case["in.s"] + 1) / 1000)
-    return signals, torch.where(mask.bool(), case["in.noise_s"], case["in.noise_t"])
+    known = KnownFrames(
+        z=case["in.z0"], mask=mask[:, 0, :, 0, 0].bool(), t=(case["in.s"] + 1) / 1000
+    )
+    return Condition(known=known), torch.where(mask.bool(), case["in.noise_s"], case["in.noise_t"])
 
 
 def test_loss_and_gradients_with_given_frames(prediction):
     case, denoiser = prediction
     condition, noise = perturbed_batch(case)
-    loss = Diffusion().losses(denoiser, case["in.z0"], noise, times(case), condition).mean()
+    loss = Diffusion().loss(denoiser, case["in.z0"], noise, times(case), condition).mean()
     case.close("loss", loss)
     loss.backward()
     gradients_match(case, denoiser)
@@ -232,20 +231,25 @@ def test_what_the_network_sees_of_given_frames(prediction):
     condition, noise = perturbed_batch(case)
     seen = []
     denoiser.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    Diffusion().losses(denoiser, case["in.z0"], noise, times(case), condition)
+    Diffusion().loss(denoiser, case["in.z0"], noise, times(case), condition)
     case.close("x_noisy", seen[0])
 
 
-def noisy_given(case: Golden) -> Signals:
+def noisy_given(case: Golden) -> Condition:
     mask = case["in.sample_mask"][:, 0, :, 0, 0].bool()
     z = case["in.xT"].clone()
     z[:, :, :1] = case["in.noisy_cond"]
-    return context_signals(z, mask, (case["in.sample_s"] + 1) / 1000)
+    return Condition(known=KnownFrames(z=z, mask=mask, t=(case["in.sample_s"] + 1) / 1000))
 
 
-def guided(denoiser: VolumeUNet, guidance: Guidance, signals: Signals) -> Denoise:
-    estimate = guidance(partial(Diffusion().estimator, denoiser), signals)
-    return lambda z, t: estimate(impose(denoiser.spec, signals, z), t)
+def guided(denoiser: VolumeUNet, guidance: Guidance, condition: Condition):
+    def denoise(z: Tensor, t: float) -> Tensor:
+        assert condition.known is not None
+        z = condition.known.impose(denoiser.spec, z)
+        call = Diffusion().denoise
+        return guidance(lambda z, t, c: call(denoiser, z, t, c), z, t, condition)
+
+    return denoise
 
 
 @pytest.mark.parametrize(
@@ -260,11 +264,16 @@ def guided(denoiser: VolumeUNet, guidance: Guidance, signals: Signals) -> Denois
 def test_guided_walks_with_given_frames(prediction, name, scale):
     case, denoiser = prediction
     denoise = guided(denoiser, ClassifierFree(scale=scale), noisy_given(case))
-    z = walk(LEADING10, denoise, case["in.xT"], ScaledLinear(), Recorded([case["in.xT"]]))
+    z = LEADING10(denoise, case["in.xT"], ScaledLinear(), Recorded([case["in.xT"]]))
     # the official code returns given frames it has drawn again; nobody looks at them
     free = case[f"out.ddim10.{name}"]
-    given = noisy_given(case)["context_mask"].value
-    case.close(f"ddim10.{name}", torch.where(denoiser.spec.expand(given.float()).bool(), free, z))
+    given = noisy_given(case).known
+    assert given is not None
+    case.close(f"ddim10.{name}", torch.where(expand(denoiser.spec, given), free, z))
+
+
+def expand(spec: LatentSpec, given: KnownFrames) -> Tensor:
+    return spec.expand(given.mask.float()).bool()
 
 
 @pytest.mark.parametrize(
@@ -273,7 +282,7 @@ def test_guided_walks_with_given_frames(prediction, name, scale):
 def test_guidance_formulas(prediction, name, scale):
     case, denoiser = prediction
     denoise = guided(denoiser, ClassifierFree(scale=scale), noisy_given(case))
-    case.close(f"pmv.{name}.x0", denoise(case["in.xT"], torch.full((len(case["in.xT"]),), 0.902)))
+    case.close(f"pmv.{name}.x0", denoise(case["in.xT"], 0.902))
 
 
 class RecordedClips:
@@ -286,18 +295,20 @@ class RecordedClips:
     def spec(self) -> LatentSpec:
         return self._sampler.spec
 
-    def __call__(
-        self, signals: Signals, seeds: Sequence[int], on_evaluation: OnEvaluation | None = None
-    ) -> Sampled:
+    @property
+    def reads(self) -> frozenset[str]:
+        return self._sampler.reads
+
+    def __call__(self, condition: Condition, seeds: Sequence[int]) -> Tensor:
         rows = [self._draws.pop(0) for _ in seeds]
         noise = [torch.cat(parts) for parts in zip(*rows, strict=True)]
         start = torch.zeros_like(noise[-1])
         if len(noise) == 2:
             start[:, :, self._given] = noise[0]
-        return Sampled(self._sampler.sample(signals, Recorded([start, noise[-1]]), on_evaluation))
+        return self._sampler.draw(condition, Recorded([start, noise[-1]]))
 
 
-def long_video(golden) -> tuple[Golden, Draws]:
+def long_video(golden) -> tuple[Golden, Samplers]:
     case = golden("lvdm/long_video")
     drawn = [case.tensors[k] for k in sorted(case.tensors) if k.startswith("in.draw.")]
     sampler, guidance = DDIM(steps=4, grid="leading"), ClassifierFree(scale=1.1)
@@ -305,10 +316,12 @@ def long_video(golden) -> tuple[Golden, Draws]:
         clips(unet(golden(f"lvdm/{name}").weights(), tiny(frames, given=True)), sampler, guidance)
         for name, frames in (("unet_pred", 4), ("unet_interp", 5))
     )
-    return case, Draws(
-        clip=RecordedClips(clip, [drawn[:1], drawn[1:3], drawn[3:5]], [0]),
-        between=RecordedClips(between, [drawn[5:7], drawn[7:9], drawn[9:11]], [0, 4]),
-    )
+    recorded = RecordedClips(clip, [drawn[:1], drawn[1:3], drawn[3:5]], [0])
+    return case, {
+        "first": recorded,
+        "next": recorded,
+        "interpolator": RecordedClips(between, [drawn[5:7], drawn[7:9], drawn[9:11]], [0, 4]),
+    }
 
 
 def test_keyframes_of_a_long_video(golden):
@@ -324,15 +337,15 @@ def test_keyframes_of_a_long_video(golden):
 def test_frames_between_keyframes(golden):
     case, draws = long_video(golden)
     chunk = Hierarchical().step(draws, Request(seeds=(0,)), State())
-    last = chunk.state.frames["left"].unsqueeze(2)
+    last = chunk.state.latents["left"].unsqueeze(2)
     case.close("latents_fixed", torch.cat([chunk.z, last], dim=2))
 
 
 PLANS = {
-    "pred": ContextPlan(),
-    "interp": ContextPlan(predict=0, interpolate=0.9),
-    "pred_multi": ContextPlan(predict=0.5, interpolate=0.2, previous=(1, 2, 3)),
-    "stride3": ContextPlan(predict=0, interpolate=0.9, every=3),
+    "pred": KnownFramesPlan(),
+    "interp": KnownFramesPlan(predict=0, interpolate=0.9),
+    "pred_multi": KnownFramesPlan(predict=0.5, interpolate=0.2, previous=(1, 2, 3)),
+    "stride3": KnownFramesPlan(predict=0, interpolate=0.9, every=3),
 }
 
 

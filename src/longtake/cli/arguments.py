@@ -102,16 +102,6 @@ def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return [word for word in words if word not in overrides], overrides
 
 
-def free(path: Path | None, overwrite: bool) -> None:
-    """Check that a file may be written.
-
-    Raises:
-        ValueError: it exists and may not be replaced.
-    """
-    if path is not None and path.exists() and not overwrite:
-        raise ValueError(f"{path} exists; choose another path or pass --overwrite")
-
-
 def refuse_moved(args: Sequence[str], moved: Mapping[str, str]) -> None:
     """Answer a former option with the command that replaced it.
 

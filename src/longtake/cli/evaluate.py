@@ -75,10 +75,9 @@ def videos(  # noqa: PLR0913
     .safetensors), a data set (ucf101:train:FOLDER), a synthetic world (sky:test:64) or a model. A
     model of a synthetic world needs no REAL. Features are cached, so a stopped command continues.
     """
-    arguments.free(json, overwrite)
-
     from dataclasses import replace
 
+    from longtake.checkpoint import check_free
     from longtake.cli.progress import stages
     from longtake.cli.tables import print_result
     from longtake.distributed import join
@@ -90,6 +89,8 @@ def videos(  # noqa: PLR0913
     from longtake.evaluation.scores import named
     from longtake.model import Sampling
 
+    if json is not None:
+        check_free(json, overwrite)
     wanted = named(metrics)
     names, changes = arguments.split_overrides(sources)
     of_sampling = [c for c in changes if c.split("=")[0].split(".")[0] in Sampling.model_fields]
@@ -141,8 +142,7 @@ def reconstruction(  # noqa: PLR0913
     device: Device = "auto",
 ) -> None:
     """Measure an autoencoder on clips: PSNR, SSIM, a perceptual distance and FVD."""
-    arguments.free(json, overwrite)
-
+    from longtake.checkpoint import check_free
     from longtake.cli.progress import stages
     from longtake.cli.tables import print_result
     from longtake.distributed import Ranks
@@ -152,6 +152,8 @@ def reconstruction(  # noqa: PLR0913
     from longtake.evaluation.reconstruction import evaluate_reconstruction, perceptual
     from longtake.model import VideoModel
 
+    if json is not None:
+        check_free(json, overwrite)
     chosen = ready(protocol, n=n)
     height_width = None if size is None else arguments.size(size)
     ranks = Ranks(device=arguments.device(device))

@@ -31,7 +31,6 @@ from longtake.checkpoint import (
 )
 from longtake.config import Config, digest
 from longtake.data.clips import ClipSource
-from longtake.diffusion.signals import ABSENT
 from longtake.distributed import Ranks
 from longtake.latents import LatentScaling
 from longtake.noise import generator
@@ -41,24 +40,22 @@ from longtake.video import to_model
 FORMAT = 1
 INDEX = "index.json"
 SHARD_ITEMS = 128
+ABSENT = -1
+"""Label of a clip without one, as in conditions of denoisers."""
 
 
 class CachePlan(Config):
-    """Which clips are encoded, and how.
+    """Which clips are encoded, and how; how far they overlap is a setting of the denoiser.
 
     Attributes:
         copies: number of clips of each video, each with its own start, crop and mirroring.
         batch: number of autoencoder clips in a forward pass.
         seed: seed of the draws.
-        overlap: number of frames that neighbouring autoencoder clips share, for latents without a
-            time axis, so that clips of a long video are cross-faded. Neither PVDM's paper nor its
-            code overlaps clips, and theirs join with a jump, as each has its own decoding error.
     """
 
     copies: Annotated[int, Ge(1)] = 1
     batch: Annotated[int, Ge(1)] = 8
     seed: int = 0
-    overlap: Annotated[int, Ge(0)] = 0
 
 
 class CachedShard(Config):
@@ -99,7 +96,9 @@ class CachedClip:
     label: int
 
 
-def cache_key(source: ClipSource, autoencoder: VideoAutoencoder, plan: CachePlan) -> str:
+def cache_key(
+    source: ClipSource, autoencoder: VideoAutoencoder, plan: CachePlan, overlap_frames: int = 0
+) -> str:
     """Hash of everything that cached latents depend on."""
     return digest(
         {
@@ -108,7 +107,7 @@ def cache_key(source: ClipSource, autoencoder: VideoAutoencoder, plan: CachePlan
             "source": source.identity(),
             "copies": plan.copies,
             "seed": plan.seed,
-            **({"overlap": plan.overlap} if plan.overlap else {}),  # older caches stay valid
+            **({"overlap": overlap_frames} if overlap_frames else {}),  # older caches stay valid
         }
     )
 
@@ -120,10 +119,11 @@ def build_cache(
     plan: CachePlan,
     ranks: Ranks,
     report: ProgressCallback = no_progress,
+    overlap_frames: int = 0,
 ) -> "LatentCache":
     """Encode a source, or continue an interrupted encoding, and open the cache.
 
-    Clips are encoded in windows of the autoencoder's trained length that share the plan's overlap.
+    Clips are encoded in windows of the autoencoder's trained length that share ``overlap_frames``.
 
     Args:
         folder: folder of this cache. Complete shards of an interrupted build are kept.
@@ -132,13 +132,15 @@ def build_cache(
         plan: which clips to encode.
         ranks: processes that each encode a part of the shards.
         report: called with the number of clips that are done and their total.
+        overlap_frames: number of frames that neighbouring windows share, as the denoiser to train
+            expects (``LatentSpec.clip_overlap_frames``).
 
     Raises:
         ValueError: latents of this kind cannot overlap, or clips have another length.
         CheckpointError: the folder holds a cache of something else, or a broken one.
     """
-    autoencoder.spec.check_overlap(plan.overlap)
-    key = cache_key(source, autoencoder, plan)
+    autoencoder.spec.check_overlap(overlap_frames)
+    key = cache_key(source, autoencoder, plan, overlap_frames)
     total = len(source) * plan.copies
     if (folder / INDEX).exists():
         return LatentCache(folder, key)
@@ -148,7 +150,7 @@ def build_cache(
         path = folder / _shard_name(start // SHARD_ITEMS)
         if not _is_ours(path, key):
             items = range(start, min(start + SHARD_ITEMS, total))
-            _write_shard(path, key, _encode(source, autoencoder, plan, items))
+            _write_shard(path, key, _encode(source, autoencoder, plan, overlap_frames, items))
         report(min(start + SHARD_ITEMS * ranks.size, total), total)
     ranks.barrier()
     if ranks.main:
@@ -229,15 +231,19 @@ class LatentCache:
 
 
 def _encode(
-    source: ClipSource, autoencoder: VideoAutoencoder, plan: CachePlan, items: range
+    source: ClipSource,
+    autoencoder: VideoAutoencoder,
+    plan: CachePlan,
+    overlap_frames: int,
+    items: range,
 ) -> Iterator[tuple[CachedClip, str]]:
     """Clips with their captions."""
     window = autoencoder.spec.clip[0]
     for item in items:
         copy, index = divmod(item, len(source))
         clip = source.clip(index, generator(plan.seed, "cache", copy, index))
-        _check_length(len(clip.frames), window, plan.overlap)
-        windows = to_model(clip.frames).unfold(1, window, window - plan.overlap)
+        _check_length(len(clip.frames), window, overlap_frames)
+        windows = to_model(clip.frames).unfold(1, window, window - overlap_frames)
         windows = rearrange(windows, "c n h w t -> n c t h w")
         parts = [_posterior(autoencoder, part) for part in windows.split(plan.batch)]
         posterior = Posterior(

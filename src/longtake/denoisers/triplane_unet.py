@@ -1,19 +1,18 @@
 """PVDM's denoiser: a 2D UNet that three planes share, with attention across the planes."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Gt
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from longtake.config import Config
 from longtake.denoisers.triplane_levels import middle, on_planes, way_down, way_up
-from longtake.diffusion.process import Denoiser, Embedding
+from longtake.diffusion.condition import Condition
+from longtake.diffusion.process import Denoiser
 from longtake.latents import LatentSpec, Triplane
 from longtake.nn.embedding import TimeEmbedding
 from longtake.nn.frame_conv import FrameConv
@@ -32,6 +31,9 @@ class TriplaneUNetConfig(Config):
         clip: frames, height and width of the clip in pixels.
         bounds: least and greatest value of a latent, to which estimates are clamped in sampling;
             PVDM's autoencoder ends in a tanh. None: no bound.
+        clip_overlap_frames: frames of video that each clip shares with the clip before it. Neither
+            PVDM's paper nor its code has any, and their clips join with a jump, as each has a
+            decoding error of its own.
         model_channels: width of the first level.
         channel_mult: width of each level as a multiple of the first; a level halves the planes.
         num_res_blocks: residual blocks of a level on the way down; one more on the way up.
@@ -55,6 +57,7 @@ class TriplaneUNetConfig(Config):
     latent: tuple[Count, Count, Count, Count] = (4, 16, 32, 32)
     clip: tuple[Count, Count, Count] = (16, 256, 256)
     bounds: tuple[float, float] | None = (-1.0, 1.0)
+    clip_overlap_frames: Annotated[int, Ge(0)] = 0
     model_channels: Count = 256
     channel_mult: tuple[Count, ...] = (1, 2, 4, 4)
     num_res_blocks: Count = 2
@@ -118,7 +121,11 @@ class TriplaneUNet(Denoiser):
         channels, widths = config.latent[0], config.widths
         cells = sum(config.planes(0).cells)
         self.spec = LatentSpec(
-            shape=(channels, cells), clip=config.clip, frame_axis=None, bounds=config.bounds
+            shape=(channels, cells),
+            clip=config.clip,
+            frame_axis=None,
+            bounds=config.bounds,
+            clip_overlap_frames=config.clip_overlap_frames,
         )
         reads = {"previous": config.previous, "label": config.num_classes is not None}
         self.reads = frozenset(name for name, read in reads.items() if read)
@@ -140,23 +147,13 @@ class TriplaneUNet(Denoiser):
             for parameter in self.conv_out.parameters():
                 nn.init.zeros_(parameter)
 
-    def prepare(self, signals: Mapping[str, Tensor], embedding: Embedding) -> "_Prepared":
-        """Signals in the precision of the weights."""
-        previous, label = signals.get("previous"), signals.get("label")
-        return _Prepared(
-            embedding=embedding,
-            previous=None if previous is None else previous.to(self.dtype),
-            label=None if label is None else label.long(),
-        )
-
     def forward(
-        self, z: Float[Tensor, "b c n"], t: Float[Tensor, "..."], prepared: "_Prepared"
+        self, z: Float[Tensor, "b c n"], t: Float[Tensor, "b"], condition: Condition
     ) -> Float[Tensor, "b c n"]:
-        """Predict from ``z`` at time ``t``."""
-        self.check_times(z, t)
-        emb = F.silu(self._embed(t, prepared))[:, None]
+        """Predict from ``z`` at time ``t`` in embedding units."""
+        emb = F.silu(self._embed(t, condition))[:, None]
         planes = self.config.planes(0)
-        x = on_planes(self.conv_in, self._input(z, prepared.previous), planes)
+        x = on_planes(self.conv_in, self._input(z, condition), planes)
         if self.plane_embed is not None:
             rows = zip(self.plane_embed.weight, planes.cells, strict=True)
             x = x + torch.cat([row.expand(cells, -1) for row, cells in rows])
@@ -170,7 +167,8 @@ class TriplaneUNet(Denoiser):
         out = on_planes(lambda stack: self.conv_out(self.norm_out(stack)), x, planes)
         return out.transpose(1, 2).contiguous()
 
-    def _input(self, z: Tensor, previous: Tensor | None) -> Float[Tensor, "b n c"]:
+    def _input(self, z: Tensor, condition: Condition) -> Float[Tensor, "b n c"]:
+        previous = condition.previous
         for name, latent in (("latent", z), ("latent of the clip before", previous)):
             if latent is not None and latent.shape[1:] != self.spec.shape:
                 raise ValueError(
@@ -182,19 +180,10 @@ class TriplaneUNet(Denoiser):
             z = torch.cat([z, torch.zeros_like(z) if previous is None else previous], dim=1)
         return z.transpose(1, 2)
 
-    def _embed(self, t: Tensor, prepared: "_Prepared") -> Float[Tensor, "b d"]:
-        emb = self.time_embed(prepared.embedding(t))
-        label = prepared.label
+    def _embed(self, t: Tensor, condition: Condition) -> Float[Tensor, "b d"]:
+        emb = self.time_embed(t)
+        label = condition.label
         if self.label_embed is not None and label is not None:
-            rows = self.label_embed(label.clamp_min(0))
+            rows = self.label_embed(label.clamp_min(0).long())
             emb = emb + rows * (label >= 0).to(rows.dtype)[:, None]
         return emb
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Prepared:
-    """Signals as the network reads them, and the embedding of the noise schedule."""
-
-    embedding: Embedding
-    previous: Float[Tensor, "b c n"] | None
-    label: Int[Tensor, "b"] | None

@@ -65,7 +65,7 @@ _GRIDS: Mapping[Grid, Callable[[int], list[int]]] = {
 }
 
 
-class TimestepSampling(Config, ABC):
+class TimeDraw(Config, ABC):
     """How training draws the time of a sample."""
 
     @abstractmethod
@@ -73,7 +73,7 @@ class TimestepSampling(Config, ABC):
         """One time a sample, from the sample's own stream."""
 
 
-class DiscreteTime(TimestepSampling):
+class DiscreteTime(TimeDraw):
     """Each of DDPM's 1000 steps with equal probability, as both papers have it."""
 
     kind: Literal["discrete"] = "discrete"
@@ -84,7 +84,7 @@ class DiscreteTime(TimestepSampling):
         return (index + 1) / STEPS
 
 
-class UniformTime(TimestepSampling):
+class UniformTime(TimeDraw):
     """Any time in (0, 1) with equal density."""
 
     kind: Literal["uniform"] = "uniform"
@@ -94,7 +94,7 @@ class UniformTime(TimestepSampling):
         return _uniform(noise)
 
 
-class LogitNormalTime(TimestepSampling):
+class LogitNormalTime(TimeDraw):
     """Times whose logit is normal: more of the middle (Esser et al. 2024, rectified flow).
 
     Attributes:
@@ -111,9 +111,7 @@ class LogitNormalTime(TimestepSampling):
         return torch.sigmoid(self.mean + self.deviation * noise.normal(()))
 
 
-AnyTimestepSampling = Annotated[
-    DiscreteTime | UniformTime | LogitNormalTime, Field(discriminator="kind")
-]
+AnyTimeDraw = Annotated[DiscreteTime | UniformTime | LogitNormalTime, Field(discriminator="kind")]
 
 
 def _uniform(noise: SampleNoise) -> Float[Tensor, "b"]:
