@@ -160,6 +160,6 @@ def _below(out: Path, video: Path, source: Path) -> Path:
 
 def _titles(model: "VideoModel", job: "Job") -> list[str]:
     """``: class`` of each video, empty where it has none."""
-    label = job.request.condition.label
-    rows = [-1] * len(job.paths) if label is None else label.tolist()
+    label = job.request.signals.get("label")
+    rows = [-1] * len(job.paths) if label is None else label.value.tolist()
     return [f": {model.index.classes[row]}" if row >= 0 else "" for row in rows]

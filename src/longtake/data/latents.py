@@ -31,6 +31,7 @@ from longtake.checkpoint import (
 )
 from longtake.config import Config, digest
 from longtake.data.clips import ClipSource
+from longtake.diffusion.signals import ABSENT
 from longtake.distributed import Ranks
 from longtake.latents import LatentScaling
 from longtake.noise import generator
@@ -40,8 +41,6 @@ from longtake.video import to_model
 FORMAT = 1
 INDEX = "index.json"
 SHARD_ITEMS = 128
-ABSENT = -1
-"""Label of a clip without one, as in conditions of denoisers."""
 
 
 class CachePlan(Config):

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge
 
+from longtake.diffusion.signals import context_frames, no_context
 from longtake.latents import LatentSpec
 from longtake.rollout.base import (
     Chunk,
@@ -14,9 +15,6 @@ from longtake.rollout.base import (
     Samplers,
     State,
     clip_seeds,
-    nothing_known,
-    time_axis,
-    with_known,
 )
 
 
@@ -30,7 +28,7 @@ class Autoregressive(Rollout):
     renamed: ClassVar[Mapping[str, str]] = {"overlap": "overlap_latent_frames"}
     needs: ClassVar[Mapping[Role, Set[str]]] = {
         "first": frozenset(),
-        "next": frozenset({"known"}),
+        "next": frozenset({"context"}),
     }
 
     kind: Literal["autoregressive"] = "autoregressive"
@@ -39,16 +37,16 @@ class Autoregressive(Rollout):
     def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
         """Sample the first clip, or the next one after the frames that are known."""
         spec, overlap = samplers["first"].spec, self.overlap_latent_frames
-        axis = time_axis(spec)
+        axis = spec.time_axis
         self._check_overlap(spec)
         seeds = clip_seeds(request.seeds, "clip", state.step)
         if state.step == 0:
-            z = samplers["first"](nothing_known(samplers["first"], request), seeds)
+            z = samplers["first"]({**no_context(spec, len(seeds)), **request.signals}, seeds).z
             fresh = z
         else:
             tail = state.latents["tail"]
             known = {i: tail.select(axis, i) for i in range(overlap)}
-            z = samplers["next"](with_known(spec, request.condition, known), seeds)
+            z = samplers["next"](context_frames(spec, known, request.signals), seeds).z
             fresh = z.narrow(axis, overlap, spec.frames - overlap)
         tail = z.narrow(axis, spec.frames - overlap, overlap)
         return Chunk(fresh, State(state.step + 1, {"tail": tail.clone()}))

@@ -1,20 +1,19 @@
 """Rollout: clips of a fixed length become a video of any length, one step at a time.
 
-A rollout does not know networks or samplers. It asks for clips under conditions and yields latents
+A rollout does not know networks or samplers. It asks for clips under signals and yields latents
 as they are ready, so a video of any length needs the memory of a few clips.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
-import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from longtake.config import Config
-from longtake.diffusion.condition import ABSENT, Condition, KnownFrames
+from longtake.diffusion.clip_sampler import OnEvaluation, Sampled
+from longtake.diffusion.signals import Signals
 from longtake.latents import LatentSpec
 from longtake.noise import derive
 
@@ -24,7 +23,7 @@ Role = Literal["first", "next", "interpolator"]
 
 @runtime_checkable
 class SampleClips(Protocol):
-    """Samples a batch of clips' latents under a condition, row ``i`` from ``seeds[i]`` alone."""
+    """Samples a batch of clips' latents under signals, row ``i`` from ``seeds[i]`` alone."""
 
     @property
     def spec(self) -> LatentSpec:
@@ -33,11 +32,13 @@ class SampleClips(Protocol):
 
     @property
     def reads(self) -> frozenset[str]:
-        """Fields of ``Condition`` that the network reads."""
+        """Names of the signals that the network reads."""
         ...
 
-    def __call__(self, condition: Condition, seeds: Sequence[int]) -> Tensor:
-        """Latents ``(B, C, *dims)``; given frames are in their places, without noise."""
+    def __call__(
+        self, signals: Signals, seeds: Sequence[int], on_evaluation: OnEvaluation | None = None
+    ) -> Sampled:
+        """Latents; context frames come back as they were given."""
         ...
 
 
@@ -51,11 +52,11 @@ class Request:
 
     Attributes:
         seeds: one per video; all randomness of a video follows from its seed.
-        condition: what holds for a whole video, such as its label; one row per video.
+        signals: what holds for a whole video, such as its label; one row per video.
     """
 
     seeds: tuple[int, ...]
-    condition: Condition = Condition()  # noqa: RUF009
+    signals: Signals = field(default_factory=dict)
 
 
 class State(NamedTuple):
@@ -90,18 +91,17 @@ class _Join(NamedTuple):
 
 
 _JOINS = {
-    "known": _Join("frames of the clip that it draws", "autoregressive"),
+    "context": _Join("frames of the clip that it draws", "autoregressive"),
     "previous": _Join("the latent of the clip before", "next_clip"),
 }
-"""By field of ``Condition``."""
+"""By name of a signal."""
 
 
 class Rollout(Config, ABC):
     """A strategy for long video.
 
     Attributes:
-        needs: by role, the fields of ``Condition`` that the rollout sets; the network in that role
-            must read them.
+        needs: by role, the signals that the rollout sets; the network in that role must read them.
     """
 
     needs: ClassVar[Mapping[Role, Set[str]]] = {"first": frozenset()}
@@ -153,42 +153,3 @@ class Rollout(Config, ABC):
 def clip_seeds(seeds: Sequence[int], *path: int | str) -> tuple[int, ...]:
     """Seeds of one clip of each video."""
     return tuple(derive(seed, *path) for seed in seeds)
-
-
-def nothing_known(sample: SampleClips, request: Request) -> Condition:
-    """The request's condition with no frame given (LVDM: mask 0, no noise level)."""
-    batch = len(request.seeds)
-    known = KnownFrames(
-        z=torch.zeros(batch, *sample.spec.shape),
-        mask=torch.zeros(batch, sample.spec.frames, dtype=torch.bool),
-        t=torch.full((batch,), float(ABSENT)),
-    )
-    return replace(request.condition, known=known)
-
-
-def with_known(
-    spec: LatentSpec, condition: Condition, frames: Mapping[int, Float[Tensor, "b ..."]]
-) -> Condition:
-    """A condition with clean frames given, from a map of latent frame index to latent frame."""
-    first = next(iter(frames.values()))
-    z = first.new_zeros(len(first), *spec.shape)
-    mask = torch.zeros(len(first), spec.frames, dtype=torch.bool, device=first.device)
-    axis = time_axis(spec)
-    for index, frame in frames.items():
-        z.select(axis, index).copy_(frame)
-        mask[:, index] = True
-    return replace(condition, known=KnownFrames(z=z, mask=mask, t=first.new_zeros(len(first))))
-
-
-def time_axis(spec: LatentSpec) -> int:
-    """Axis of time in a batched latent.
-
-    Raises:
-        ValueError: the latent has none, so single frames cannot be given.
-    """
-    if spec.frame_axis is None:
-        raise ValueError(
-            f"a latent of shape {spec.shape} has no time axis, so no frames of it can be given; "
-            "use a rollout that conditions on whole clips"
-        )
-    return spec.frame_axis

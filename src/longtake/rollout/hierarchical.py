@@ -8,18 +8,11 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
+from longtake.diffusion.signals import context_frames
+from longtake.diffusion.signals.signal import rows as select_rows
 from longtake.noise import derive
 from longtake.rollout.autoregressive import Autoregressive
-from longtake.rollout.base import (
-    Chunk,
-    Request,
-    Role,
-    Rollout,
-    Samplers,
-    State,
-    time_axis,
-    with_known,
-)
+from longtake.rollout.base import Chunk, Request, Role, Rollout, Samplers, State
 
 
 class Hierarchical(Rollout):
@@ -37,7 +30,7 @@ class Hierarchical(Rollout):
     renamed: ClassVar[Mapping[str, str]] = {"keys": "keyframes", "clips_a_step": "clips_per_step"}
     needs: ClassVar[Mapping[Role, Set[str]]] = {
         **Autoregressive.needs,
-        "interpolator": frozenset({"known"}),
+        "interpolator": frozenset({"context"}),
     }
 
     kind: Literal["hierarchical"] = "hierarchical"
@@ -50,7 +43,7 @@ class Hierarchical(Rollout):
         The last keyframe is held back: it starts the next chunk.
         """
         spec = samplers["first"].spec
-        axis = time_axis(spec)
+        axis = spec.time_axis
         inner = State(
             state.step * self.clips_per_step,
             {"tail": state.latents["tail"]} if state.step else {},
@@ -72,19 +65,19 @@ class Hierarchical(Rollout):
         self, samplers: Samplers, request: Request, keyframes: list[Tensor], first: int
     ) -> Tensor:
         spec = samplers["interpolator"].spec
-        axis = time_axis(spec)
+        axis = spec.time_axis
         pairs = list(pairwise(keyframes))
         rows = torch.arange(len(request.seeds)).repeat(len(pairs))
         ends = {
             0: torch.cat([left for left, _ in pairs]),
             spec.frames - 1: torch.cat([right for _, right in pairs]),
         }
-        condition = with_known(spec, request.condition.rows(rows), ends)
+        condition = context_frames(spec, ends, select_rows(request.signals, rows))
         seeds = [
             derive(seed, "between", pair)  # a seed path: the word decides the video
             for pair in range(first, first + len(pairs))
             for seed in request.seeds
         ]
-        z = samplers["interpolator"](condition, seeds)
+        z = samplers["interpolator"](condition, seeds).z
         filled = z.narrow(axis, 0, spec.frames - 1).unflatten(0, (len(pairs), len(request.seeds)))
         return torch.cat(list(filled), dim=axis)

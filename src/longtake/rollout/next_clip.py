@@ -1,9 +1,9 @@
 """Each clip is sampled under the whole latent of the clip before it (PVDM)."""
 
 from collections.abc import Mapping, Set
-from dataclasses import replace
 from typing import ClassVar, Literal
 
+from longtake.diffusion.signals import previous_signal
 from longtake.rollout.base import Chunk, Request, Role, Rollout, Samplers, State, clip_seeds
 
 
@@ -13,7 +13,7 @@ class NextClip(Rollout):
     In paper and official code no frame is in two clips. A denoiser that was trained on overlapping
     clips makes overlapping clips here; the decoder fades from one to the next.
 
-    The first clip has none before it, unless the request's condition has ``previous``.
+    The first clip has none before it; a request whose signals have ``previous`` continues that.
     """
 
     needs: ClassVar[Mapping[Role, Set[str]]] = {
@@ -27,8 +27,8 @@ class NextClip(Rollout):
         """Sample the first clip, or the next one."""
         seeds = clip_seeds(request.seeds, "clip", state.step)
         if state.step == 0:
-            z = samplers["first"](request.condition, seeds)
+            z = samplers["first"](request.signals, seeds).z
         else:
             previous = state.latents["previous"]
-            z = samplers["next"](replace(request.condition, previous=previous), seeds)
+            z = samplers["next"]({**request.signals, **previous_signal(previous)}, seeds).z
         return Chunk(z, State(state.step + 1, {"previous": z}))

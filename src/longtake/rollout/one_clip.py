@@ -22,5 +22,5 @@ class OneClip(Rollout):
                 f"this model makes clips of {sample.spec.clip[0]} frames; a longer video needs "
                 "the rollout autoregressive or hierarchical, and a model trained for it"
             )
-        z = sample(request.condition, clip_seeds(request.seeds, "clip", state.step))
+        z = sample(request.signals, clip_seeds(request.seeds, "clip", state.step)).z
         return Chunk(z, State(state.step + 1))
