@@ -172,11 +172,10 @@ def test_every_evaluation_is_reported_and_may_cancel_the_clip(sampler, total):
     assert len(evaluations) == 2
 
 
-def test_signals_are_prepared_once_a_clip():
-    sample, calls = clips(guidance=ClassifierFree(scale=2)), []
-    prepare = sample.denoiser.prepare
-    sample.denoiser.prepare = lambda *args: calls.append(1) or prepare(*args)
-    sample(mixed(), SEEDS)
+def test_signals_are_prepared_once_a_clip(monkeypatch):
+    calls, prepare = [], Tiny.prepare
+    monkeypatch.setattr(Tiny, "prepare", lambda *args: calls.append(1) or prepare(*args))
+    clips(guidance=ClassifierFree(scale=2))(mixed(), SEEDS)
     assert len(calls) == 1
 
 
