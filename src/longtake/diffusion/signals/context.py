@@ -85,12 +85,15 @@ def impose(spec: LatentSpec, signals: Signals, z: Float[Tensor, "b ..."]) -> Flo
     return torch.where(given, signals["context"].value, z)
 
 
-def frame_times(signals: Signals, t: Float[Tensor, "b *f"]) -> Float[Tensor, "b ..."]:
-    """Time of each frame: its own where it is a context frame, ``t`` where it is not."""
+def frame_times(signals: Signals, t: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Time of each frame: its own where it is a context frame, ``t`` where it is not.
+
+    ``t`` is ``(b)``, ``(b, f)`` or a table of these, ``(steps, b, f)``.
+    """
     if "context" not in signals:
         return t
     own = signals["context_noise"].value.clamp_min(0)[:, None]
-    return torch.where(signals["context_mask"].value, own, t if t.ndim == 2 else t[:, None])
+    return torch.where(signals["context_mask"].value, own, t if t.ndim > 1 else t[:, None])
 
 
 class ContextPlan(Config):
