@@ -29,6 +29,9 @@ class TriplaneUNetConfig(UNetConfig):
     Attributes:
         bounds: least and greatest value of a latent, to which estimates are clamped in sampling;
             PVDM's autoencoder ends in a tanh. None: no bound.
+        clip_overlap_frames: frames of video that each clip shares with the clip before it. Neither
+            PVDM's paper nor its code has any, and their clips join with a jump, as each has a
+            decoding error of its own.
         num_heads: heads of every attention.
         head_channels: width of a head; where given, ``num_heads`` is not used.
         previous: the network reads the latent of the clip before.
@@ -40,6 +43,7 @@ class TriplaneUNetConfig(UNetConfig):
     kind: Literal["triplane_unet"] = "triplane_unet"
     latent: tuple[Count, Count, Count, Count] = (4, 16, 32, 32)
     bounds: tuple[float, float] | None = (-1.0, 1.0)
+    clip_overlap_frames: Annotated[int, Ge(0)] = 0
     channel_mult: tuple[Count, ...] = (1, 2, 4, 4)
     num_res_blocks: Count = 2
     attention_resolutions: tuple[Annotated[int, Ge(1)], ...] = (1, 2, 4)
@@ -81,7 +85,11 @@ class TriplaneUNet(Denoiser):
         channels, widths = config.latent[0], config.widths
         cells = sum(config.planes(0).cells)
         self.spec = LatentSpec(
-            shape=(channels, cells), clip=config.clip, frame_axis=None, bounds=config.bounds
+            shape=(channels, cells),
+            clip=config.clip,
+            frame_axis=None,
+            bounds=config.bounds,
+            clip_overlap_frames=config.clip_overlap_frames,
         )
         reads = {"previous": config.previous, "label": config.num_classes is not None}
         self.reads = frozenset(name for name, read in reads.items() if read)
