@@ -294,7 +294,7 @@ def test_a_posterior_is_drawn_from_anew_each_epoch(tmp_path: Path, autoencoder):
 
 
 def test_a_sample_of_training_does_not_depend_on_its_batch(tmp_path: Path, autoencoder):
-    make = batches(build(tmp_path, autoencoder), known={"interpolate": 0.5, "predict": 0.5})
+    make = batches(build(tmp_path, autoencoder), context={"interpolate": 0.5, "predict": 0.5})
     whole, part = rows(make, range(6)), rows(make, range(1, 6, 2))
     for name in ("z", "noise", "t"):
         assert torch.equal(getattr(whole, name)[1::2], getattr(part, name))

@@ -60,7 +60,7 @@ def batches(folder: Path, clips: int, share: float) -> LatentBatches:
     return LatentBatches(
         LatentCache(folder),
         LatentSpec(shape=(1, CELLS), clip=(4, 16, 16), frame_axis=None),
-        TrainingClip(previous=share),
+        TrainingClip(previous_share=share),
         Diffusion(),
         LatentScaling(),
         seed=3,
