@@ -27,7 +27,7 @@ SMALLER = {
     "generate": "sampler.steps=2",
     "evaluate lvdm-sky": "sampler.steps=1 frames=4 --n 4",
     "evaluate footage": "sampler.steps=1 frames=4 clips_per_video=2 --n 4",
-    "evaluate out": "--window 9",
+    "drift out": "--window 9",
     "evaluate sky:": "frames=4 treatment.size=32 --n 4",
     "data export": "--videos 2 --frames 96",
 }
