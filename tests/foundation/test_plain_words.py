@@ -52,6 +52,7 @@ NAMES = {
 }
 """Names of the former dialect; the papers' term is conditional latent perturbation."""
 
+
 def words(table: dict[str, str]) -> list:
     mark = pytest.mark.xfail(reason="PENDING: being brought about")
     return [pytest.param(word, marks=mark) for word in table]
