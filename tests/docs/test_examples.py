@@ -42,3 +42,9 @@ def test_an_own_sampler_makes_a_video(monkeypatch, tiny_run_folder: Path, tmp_pa
     tiny = ("--model", tiny_run_folder, "--frames", 8, "--out", out)
     run(monkeypatch, "custom_sampler.py", *tiny, "--steps", 2)
     assert probe(out).frames >= 8
+
+
+def test_two_sources_are_compared(monkeypatch, capsys):
+    settings = ("--protocol", "trial", "--changes", "frames=4", "--n", 4)
+    run(monkeypatch, "evaluate_folder.py", "sky:test:16", "sky:train:16", *settings)
+    assert "kvd: " in capsys.readouterr().out
