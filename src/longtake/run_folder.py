@@ -8,7 +8,7 @@ from typing import Any
 from longtake import config
 from longtake.checkpoint import CheckpointError, write_text
 from longtake.distributed import Ranks
-from longtake.runs import AnyRun, AutoencoderRun, DiffusionRun, Listener
+from longtake.runs import AnyRun, AutoencoderRun, Callbacks, DiffusionRun
 from longtake.training.log import environment
 
 CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
@@ -18,7 +18,7 @@ def start(
     run: AutoencoderRun | DiffusionRun,
     folder: Path,
     ranks: Ranks,
-    listen: Listener,
+    callbacks: Callbacks,
 ) -> None:
     """Carry out a run in its folder; a folder that holds the same run goes on where it stopped.
 
@@ -31,7 +31,7 @@ def start(
         _claim(run, folder)
     ranks.barrier()
     try:
-        run.execute(folder, ranks, listen)
+        run.execute(folder, ranks, callbacks)
     except ValueError:
         if ranks.main:
             _withdraw(folder)

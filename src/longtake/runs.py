@@ -1,14 +1,14 @@
 """Every run as one frozen config, and what it does: the unions here are the registry."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from longtake import config, previews
@@ -24,13 +24,14 @@ from longtake.latents import LatentScaling
 from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
 from longtake.model import AnyAutoencoder, AnyDenoiser, ModelIndex, Sampling, VideoModel
 from longtake.noise import generator
-from longtake.training.adversarial import AdversarialCourse
-from longtake.training.autoencoder import AutoencoderStage
+from longtake.progress import ProgressCallback, no_progress
 from longtake.training.checkpoint import unsharded
-from longtake.training.collapse import Collapse
 from longtake.training.config import OptimizerConfig, TrainingConfig
-from longtake.training.diffusion import ClipOfLatents, DiffusionStage, LatentBatches
-from longtake.training.fit import Progress, fit
+from longtake.training.diffusion import ClipOfLatents, LatentBatches
+from longtake.training.methods.denoising import Denoising
+from longtake.training.methods.reconstruction import Reconstruction
+from longtake.training.monitor import CollapseRule, TrainingMonitor
+from longtake.training.trainer import Trainer, TrainingProgress
 
 AnySource = Annotated[
     SkyWorld | MarblesWorld | DoomWorld | VideoFolder | UCF101 | SkyTimelapse | Taichi,
@@ -38,17 +39,19 @@ AnySource = Annotated[
 ]
 
 Count = Annotated[int, Ge(1)]
-Report = Callable[[Progress], None]
-CacheReport = Callable[[int, int], None]
 
 
-class Listener(Config):
-    """What a run tells while it goes: both are called with plain numbers."""
+@dataclass(frozen=True, kw_only=True)
+class Callbacks:
+    """What a run calls with plain numbers while it works.
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, frozen=True)
+    Attributes:
+        training: called at each logging step.
+        encoding: called with the clips encoded so far and their total.
+    """
 
-    training: Report = lambda _: None
-    cache: CacheReport = lambda done, total: None
+    training: Callable[[TrainingProgress], None] = lambda _: None
+    encoding: ProgressCallback = no_progress
 
 
 class AutoencoderRun(Config):
@@ -76,38 +79,41 @@ class AutoencoderRun(Config):
     autoencoder: AnyAutoencoder
     loss: AutoencoderLossConfig = AutoencoderLossConfig()
     discriminator: OptimizerConfig = OptimizerConfig(betas=(0.5, 0.9))
-    collapse: Collapse | None = Collapse()
+    collapse: CollapseRule | None = CollapseRule()
     adversarial_steps: Count | None = None
     start: str | None = None
     crop: tuple[Count, Count] | None = None
     looks: Count = 4
     training: TrainingConfig
 
-    def execute(self, folder: Path, ranks: Ranks, listen: Listener) -> None:
+    def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
         """Train, or go on."""
         torch.manual_seed(self.training.seed)
-        autoencoder = self.autoencoder.build().to(ranks.device)
+        autoencoder = self.autoencoder.build()
         if self.start is not None:
             started = VideoModel.from_pretrained(self.start).autoencoder
             fill(autoencoder, started.state_dict(), self.start)
-        criterion = AutoencoderLoss(self.loss).to(ranks.device)
-        seen = self.validation or self.data
-        starts = [adversary.start for adversary in self.loss.adversary]
-        course = AdversarialCourse(starts, self.collapse, self.adversarial_steps, ranks)
-        stage = AutoencoderStage(
+        loss = AutoencoderLoss(self.loss)
+        starts = {term.name: term.config.start for term in loss.terms}
+        method = Reconstruction(
             autoencoder,
-            criterion,
-            course.begun,
+            loss,
+            TrainingMonitor(starts, self.collapse, self.adversarial_steps, ranks),
             lambda step: self._clips(step, ranks),
             self.training,
             self.discriminator,
             ranks,
-            look=lambda place: previews.reconstructions(
-                autoencoder, seen, self.looks, place, ranks
-            ),
-            export=lambda place: self._export(autoencoder, place, ranks),
         )
-        fit(stage, self.training, folder, ranks, listen.training, course)
+        seen = self.validation or self.data
+        Trainer(
+            method,
+            self.training,
+            folder,
+            ranks,
+            preview=lambda at: previews.reconstructions(autoencoder, seen, self.looks, at, ranks),
+            export=lambda at: self._export(autoencoder, at, ranks),
+            report=callbacks.training,
+        ).fit()
 
     def _clips(self, first_step: int, ranks: Ranks) -> Iterator[tuple[Tensor, Sequence[int]]]:
         loader = Loader(
@@ -183,14 +189,16 @@ class DiffusionRun(Config):
     look_videos: Count = 4
     training: TrainingConfig
 
-    def execute(self, folder: Path, ranks: Ranks, listen: Listener) -> None:
+    def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
         """Encode what is not encoded yet, then train, or go on."""
         torch.manual_seed(self.training.seed)
         base = VideoModel.from_pretrained(self.model, device=ranks.device)
-        denoiser = self._built().to(ranks.device)
+        denoiser = self._built()
         base.autoencoder.spec.check_drawn(denoiser.spec, self.model)
         place = Path(self.cache_folder) if self.cache_folder else folder / "latents"
-        cache = build_cache(place, self.data, base.autoencoder, self.cache, ranks, listen.cache)
+        cache = build_cache(
+            place, self.data, base.autoencoder, self.cache, ranks, callbacks.encoding
+        )
         base = self._standardised(base, cache)
         batches = LatentBatches(
             cache,
@@ -201,16 +209,15 @@ class DiffusionRun(Config):
             seed=self.training.seed,
             reads=denoiser.reads,
         )
-        stage = DiffusionStage(
-            denoiser,
-            self.diffusion,
-            batches,
+        Trainer(
+            Denoising(denoiser, self.diffusion, batches, self.training, ranks),
             self.training,
+            folder,
             ranks,
-            look=lambda at: self._look(base, denoiser, at, ranks),
+            preview=lambda at: self._look(base, denoiser, at, ranks),
             export=lambda at: self._export(base, denoiser, at, ranks),
-        )
-        fit(stage, self.training, folder, ranks, listen.training)
+            report=callbacks.training,
+        ).fit()
 
     def _built(self) -> Denoiser:
         """The network, with fresh weights or those of ``start``."""

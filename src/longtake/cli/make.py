@@ -31,7 +31,7 @@ def fit(
     from longtake import run_folder, runs
     from longtake.cli.progress import training
     from longtake.distributed import join
-    from longtake.training.fit import Interrupted
+    from longtake.training.trainer import Interrupted
 
     run = runs.read_run(preset, overrides or [])
     folder = out or Path("runs") / Path(preset).stem
@@ -41,7 +41,9 @@ def fit(
         ranks.barrier()
         try:
             with training(ranks.main) as (report, cached):
-                run_folder.start(run, folder, ranks, runs.Listener(training=report, cache=cached))
+                run_folder.start(
+                    run, folder, ranks, runs.Callbacks(training=report, encoding=cached)
+                )
         except Interrupted as stopped:
             print(stopped, file=sys.stderr)
             raise typer.Exit(130) from stopped

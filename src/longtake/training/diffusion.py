@@ -1,26 +1,22 @@
 """Training a denoiser on cached latents: LVDM's short, prediction and interpolation, and PVDM."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import torch
 from annotated_types import Ge, Interval
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from longtake.config import Config
 from longtake.data.latents import LatentCache
-from longtake.data.order import Order, micro_batches, rank_rows
-from longtake.diffusion import Condition, Denoiser, Diffusion
+from longtake.data.order import Order
+from longtake.diffusion import Condition, Diffusion
 from longtake.diffusion.condition import ABSENT
-from longtake.distributed import Ranks
 from longtake.latents import LatentScaling, LatentSpec
 from longtake.noise import SampleNoise, derive, generator
-from longtake.training.config import TrainingConfig
 from longtake.training.masks import KnownFramesPlan
-from longtake.training.stage import Loss, Phase, Stage
 
 
 class ClipOfLatents(Config):
@@ -181,78 +177,3 @@ class _Clips:
 class _Row:
     z: Float[Tensor, "1 c *dims"]
     condition: Condition
-
-
-class DiffusionStage(Stage):
-    """One denoiser on one cache.
-
-    Args:
-        denoiser: on the device where it computes.
-        diffusion: schedule, prediction and loss.
-        data: batches.
-        settings: of the loop.
-        ranks: the processes.
-        look: writes samples of the current weights into a folder.
-        export: writes a model folder with the current weights.
-    """
-
-    def __init__(
-        self,
-        denoiser: Denoiser,
-        diffusion: Diffusion,
-        data: LatentBatches,
-        settings: TrainingConfig,
-        ranks: Ranks,
-        *,
-        look: Callable[[Path], Mapping[str, float]],
-        export: Callable[[Path], None],
-    ) -> None:
-        self._denoiser, self._diffusion = denoiser, diffusion
-        self._data, self._settings, self._ranks = data, settings, ranks
-        self._look, self._export = look, export
-
-    @property
-    def module(self) -> nn.Module:
-        """The denoiser."""
-        return self._denoiser
-
-    @property
-    def averaged(self) -> nn.Module:
-        """The denoiser."""
-        return self._denoiser
-
-    @property
-    def phases(self) -> Sequence[Phase]:
-        """One."""
-        return (
-            Phase(
-                name="main",
-                module=self._denoiser,
-                optimizer=self._settings.optimizer,
-                loss=self._loss,
-            ),
-        )
-
-    def batches(self, first_step: int) -> Iterator[Sequence[DiffusionBatch]]:
-        """Micro-batches of each step."""
-        step = first_step
-        while True:
-            rows = rank_rows(step, self._settings.batch, self._ranks.rank, self._ranks.size)
-            parts = micro_batches(len(rows), self._settings.accumulate)
-            yield [self._data(rows[part]).to(self._ranks.device) for part in parts]
-            step += 1
-
-    def look(self, folder: Path) -> Mapping[str, float]:
-        """Samples."""
-        return self._look(folder)
-
-    def export(self, folder: Path) -> None:
-        """The model folder."""
-        self._export(folder)
-
-    def _loss(self, batch: DiffusionBatch, step: int) -> Loss:
-        del step
-        losses = self._diffusion.loss(
-            self._denoiser, batch.z, batch.noise, batch.t, batch.condition
-        )
-        return Loss(losses.mean(), {})

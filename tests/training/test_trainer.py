@@ -21,11 +21,11 @@ from longtake.runs import AutoencoderRun, DiffusionRun
 from longtake.training import checkpoint as state
 from longtake.training.config import EMAConfig, OptimizerConfig, TrainingConfig
 from longtake.training.ema import EMA
-from longtake.training.fit import Interrupted, Progress, fit
-from longtake.training.stage import Loss, Phase, Stage
+from longtake.training.methods.base import Loss, Method, Phase
+from longtake.training.trainer import Interrupted, Trainer, TrainingProgress
 
 
-class Line(Stage):
+class Line(Method):
     """Fits ``y = 2 x`` by one weight; its loss is no number from a step on, if told so."""
 
     def __init__(self, settings: TrainingConfig, broken_from: int | None = None) -> None:
@@ -33,19 +33,27 @@ class Line(Stage):
         self.line = nn.Linear(1, 1, bias=False)
         nn.init.zeros_(self.line.weight)
         self.looked: list[float] = []
+        self.module = self.exported = self.line
+        self.phases = (
+            Phase(
+                name="main",
+                log_key="loss",
+                module=self.line,
+                optimizer=settings.optimizer,
+                loss=self._loss,
+            ),
+        )
 
-    @property
-    def module(self) -> nn.Module:
-        return self.line
-
-    @property
-    def averaged(self) -> nn.Module:
-        return self.line
-
-    @property
-    def phases(self) -> Sequence[Phase]:
-        optimizer = self.settings.optimizer
-        return (Phase(name="main", module=self.line, optimizer=optimizer, loss=self._loss),)
+    def trainer(self, folder: Path, report: Any = lambda _: None) -> Trainer:
+        return Trainer(
+            self,
+            self.settings,
+            folder,
+            Ranks(),
+            preview=self.look,
+            export=self.export,
+            report=report,
+        )
 
     def batches(self, first_step: int) -> Iterator[Sequence[Tensor]]:
         step = first_step
@@ -79,12 +87,12 @@ def settings(**changes: Any) -> TrainingConfig:
 def run_line(folder: Path, broken_from: int | None = None, **changes: Any) -> Line:
     stage = Line(settings(**changes), broken_from)
     folder.mkdir(exist_ok=True)
-    fit(stage, stage.settings, folder, Ranks())
+    stage.trainer(folder).fit()
     return stage
 
 
 def asks_at(step: int, number: int) -> Any:
-    def report(progress: Progress) -> None:
+    def report(progress: TrainingProgress) -> None:
         if progress.step == step:
             signal.raise_signal(number)
 
@@ -106,7 +114,7 @@ def test_a_denoiser_learns_on_a_cache_and_becomes_a_model(
     tmp_path: Path, tiny_autoencoder_folder: Path
 ):
     run = diffusion_run(tiny_autoencoder_folder, steps=40, batch=8, optimizer={"lr": 1e-2})
-    train(run, tmp_path / "run", cache=lambda done, total: None)
+    train(run, tmp_path / "run", encoding=lambda done, total: None)
     told = losses(tmp_path / "run")
     assert sum(told[-10:]) < 0.85 * sum(told[:10])
     model = VideoModel.from_pretrained(tmp_path / "run")
@@ -146,13 +154,13 @@ def test_a_run_that_is_stopped_saves_itself_and_goes_on_bit_for_bit(
 def test_a_second_interrupt_stops_at_once(tmp_path: Path):
     stage = Line(settings())
 
-    def report(progress: Progress) -> None:
+    def report(progress: TrainingProgress) -> None:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        fit(stage, stage.settings, tmp_path, Ranks(), report)
+        stage.trainer(tmp_path, report).fit()
     assert signal.getsignal(signal.SIGINT) == before
 
 
@@ -223,12 +231,12 @@ def test_looks_and_the_model_have_the_averaged_weights_and_training_the_raw(tmp_
     raw = last_checkpoint(tmp_path)
     exported = float((tmp_path / "model" / "weight").read_text())
     assert stage.line.weight.item() == raw["weights/weight"].item()
-    assert exported == raw["average/weight"].item() == stage.looked[-1]
+    assert exported == raw["ema/weight"].item() == stage.looked[-1]
     assert exported < stage.line.weight.item()
     assert [line["weight"] for line in log(tmp_path) if "weight" in line] == stage.looked
 
 
-def test_a_loss_that_is_no_number_stops_the_run_with_a_remedy(tmp_path: Path):
+def test_a_loss_that_is_not_a_number_stops_the_run_with_a_remedy(tmp_path: Path):
     remedy = r"at step 6; start a new run with a lower training.optimizer.lr .* start= takes"
     with pytest.raises(FloatingPointError, match=remedy):
         run_line(tmp_path, broken_from=5, save_every=2)
@@ -288,9 +296,9 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path):
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path):
     run_line(tmp_path, steps=1)
     stage = Line(settings(steps=2))
-    stage.line = nn.Linear(2, 1, bias=False)
+    stage.module = stage.exported = nn.Linear(2, 1, bias=False)
     with pytest.raises(CheckpointError, match="does not fit the run's config"):
-        fit(stage, stage.settings, tmp_path, Ranks())
+        stage.trainer(tmp_path).fit()
 
 
 def test_looks_are_pictures_and_videos(tmp_path: Path):
@@ -335,7 +343,9 @@ def test_a_run_folder_with_former_field_names_continues(tmp_path: Path):
         run.model_copy(update={"training": run.training.model_copy(update={"steps": 1})}), tmp_path
     )
     stored = tmp_path / "config.yaml"
-    stored.write_text(stored.read_text().replace("\n  ema:", "\n  average:"))
+    former = stored.read_text().replace("\n  ema:", "\n  average:")
+    assert "average:" in former
+    stored.write_text(former)
     train(run, tmp_path)
     assert [line["step"] for line in log(tmp_path)] == [1, 2]
 

@@ -1,5 +1,6 @@
 """Both stages of an autoencoder's training as one run: its turn, its end, its collapse."""
 
+import json
 import math
 import signal
 from collections.abc import Callable
@@ -14,18 +15,18 @@ from tiny_runs import autoencoder_run, last_checkpoint, log, losses, train
 
 from longtake.checkpoint import read_tensors, weights_hash
 from longtake.distributed import Ranks
-from longtake.losses.turn import Plateau
+from longtake.losses.adversarial import Accuracy
+from longtake.losses.discriminators import Plateau
 from longtake.model import VideoModel, parts_of
 from longtake.runs import AutoencoderRun
 from longtake.training import checkpoint as state
-from longtake.training.adversarial import AdversarialCourse
-from longtake.training.blocks import BlockMeans, block_length
-from longtake.training.collapse import Collapse
-from longtake.training.fit import Interrupted, Progress
+from longtake.training.monitor import BlockMeans, CollapseRule, Statistics, TrainingMonitor
+from longtake.training.trainer import Interrupted, TrainingProgress
 
+NAME = "discriminator"
 RULE = Plateau(improvement=0.1, steps=20)
-LAX = Collapse(rise=9, steps=2)
-RUIN = Collapse(rise=1.5, accuracy=0.9, steps=20)
+LAX = CollapseRule(rise=9, steps=2)
+RUIN = CollapseRule(rise=1.5, accuracy=0.9, steps=20)
 
 PAPERS = {"weight": 1.0, "adaptive": False, "feature_weight": 4.0, "base_channels": 4, "layers": 1}
 
@@ -50,13 +51,13 @@ def falling(step: int) -> float:
 
 
 def course(
-    start: int | Plateau = RULE, collapse: Collapse | None = None, steps: int | None = None
-) -> AdversarialCourse:
-    return AdversarialCourse([start], collapse, steps, Ranks())
+    start: int | Plateau = RULE, collapse: CollapseRule | None = None, steps: int | None = None
+) -> TrainingMonitor:
+    return TrainingMonitor({NAME: start}, collapse, steps, Ranks())
 
 
 def feed(
-    watch: AdversarialCourse,
+    watch: TrainingMonitor,
     loss: Callable[[int], float],
     accuracy: Callable[[int], float] = lambda step: 0.6,
     steps: range = range(400),
@@ -64,32 +65,33 @@ def feed(
     """Steps in which the adversary took part."""
     played = []
     for step in steps:
-        values = {"reconstruction": torch.tensor(loss(step))}
-        if watch.begun(step)[0]:
+        found = Statistics(reconstruction=torch.tensor(loss(step)))
+        if NAME in watch.active(step):
             played.append(step)
-            values |= dict.fromkeys(
-                ("accuracy_real", "accuracy_fake"), torch.tensor(accuracy(step))
-            )
-        watch.observe(step + 1, values)
+            share = torch.tensor(accuracy(step))
+            found.accuracies[NAME] = Accuracy(share, share)
+        watch.observe(step + 1, [found])
     return played
 
 
 @pytest.mark.parametrize("steps", [1, 7, 10, 12, 95, 10_000])
 def test_a_stretch_of_steps_is_a_whole_number_of_blocks(steps):
-    assert steps % block_length(steps) == 0
-    assert steps // block_length(steps) <= 10
+    blocks = BlockMeans(steps).per_window
+    assert steps % blocks == 0
+    assert blocks <= 10
 
 
-def test_means_over_blocks_go_on_as_if_never_stored():
-    values = torch.rand(23, 2, generator=torch.Generator().manual_seed(0))
-    whole, parts = BlockMeans(5, keep=3), BlockMeans(5, keep=3)
+def test_means_over_blocks_continue_from_a_stored_state():
+    values = torch.rand(60, 2, generator=torch.Generator().manual_seed(0))
+    whole, parts = BlockMeans(49), BlockMeans(49)
     for value in values:
         stored = parts.state()
-        parts = BlockMeans(5, keep=3)
+        parts = BlockMeans(49)
         parts.restore(stored)
         assert parts.add(value) == whole.add(value)
     assert parts.state() == whole.state()
-    torch.testing.assert_close(torch.tensor(list(whole.means)), values[5:20].view(3, 5, 2).mean(1))
+    assert whole.per_window == 7
+    torch.testing.assert_close(torch.tensor(list(whole.means)), values[7:56].view(7, 7, 2).mean(1))
 
 
 def test_a_step_given_as_start_is_the_first_with_the_adversary():
@@ -146,7 +148,7 @@ def test_without_a_turn_there_is_no_end():
 def test_a_healthy_training_is_not_stopped():
     watch = course(100, RUIN)
     feed(watch, falling, lambda step: 0.8 + 0.15 * math.sin(step))
-    assert watch.trusted == 400
+    assert watch.last_good_step == 400
 
 
 @pytest.mark.parametrize("start", [0, 100])
@@ -165,36 +167,36 @@ def test_what_is_over_a_bound_for_less_than_the_steps_is_not_a_collapse(start):
         (
             lambda s: 2.0 if s >= 200 else 1.0,
             lambda s: 0.6,
-            "1 at the turn and 2 now, was over 1.5",
+            "1 when the discriminator started and 2 now, was over 1.5",
         ),
-        (lambda s: 1.0, lambda s: 0.95 if s >= 200 else 0.6, "discriminator 1, 0.95 now, was over"),
+        (lambda s: 1.0, lambda s: 0.95 if s >= 200 else 0.6, "discriminator, 0.95 now, was over"),
     ],
 )
 def test_a_collapse_stops_the_training_and_earlier_steps_are_trusted(loss, accuracy, message):
     watch = course(100, RUIN)
     with pytest.raises(FloatingPointError, match=f"collapsed: .*{message}.* for 20 steps"):
         feed(watch, loss, accuracy)
-    assert watch.trusted == 200
+    assert watch.last_good_step == 200
 
 
 def test_a_loss_that_is_no_number_stops_the_training():
     watch = course(100, RUIN)
-    with pytest.raises(FloatingPointError, match="no number at step 202"):
+    with pytest.raises(FloatingPointError, match="not a number at step 202"):
         feed(watch, lambda step: math.nan if step == 200 else 1.0)
-    assert watch.trusted == 200
+    assert watch.last_good_step == 200
 
 
 def test_before_the_turn_nothing_is_judged():
     watch = course(10**6, RUIN)
     feed(watch, lambda step: 1.0 + step)
-    assert watch.trusted is None
+    assert watch.last_good_step is None
 
 
 def test_checkpoints_are_removed_but_the_last_and_the_last_sound_one(tmp_path: Path):
     for step in range(6):
         (tmp_path / f"step_{step:08d}").mkdir()
         (tmp_path / f"step_{step:08d}" / "state.json").touch()
-    state.prune(tmp_path, keep=2, trusted=2)
+    state.prune(tmp_path, keep=2, last_good_step=2)
     kept = [int(path.name[-1]) for path in state.checkpoints(tmp_path)]
     assert kept == [2, 4, 5]
     assert state.last_up_to(tmp_path, 3) == tmp_path / "step_00000002"
@@ -222,7 +224,7 @@ def test_until_the_turn_a_run_is_the_plain_one_to_the_last_digit(tmp_path: Path)
 
 @pytest.mark.parametrize("step", [3, 6])
 def test_a_run_that_is_stopped_turns_where_the_other_does_bit_for_bit(tmp_path: Path, step: int):
-    def report(progress: Progress) -> None:
+    def report(progress: TrainingProgress) -> None:
         if progress.step == step:
             signal.raise_signal(signal.SIGTERM)
 
@@ -230,7 +232,7 @@ def test_a_run_that_is_stopped_turns_where_the_other_does_bit_for_bit(tmp_path: 
     run = tiny_run(
         two_adversaries(start=rule),
         steps=30,
-        collapse=Collapse(rise=9, steps=2),
+        collapse=CollapseRule(rise=9, steps=2),
         adversarial_steps=3,
     )
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
@@ -257,7 +259,7 @@ def test_a_run_that_has_had_its_adversarial_steps_is_not_trained_again(tmp_path:
 def ruinous_run(**training: Any) -> AutoencoderRun:
     """Its adversary pulls a hundred thousand times too hard."""
     adversary = {**two_adversaries(start=4)[0], "weight": 1e5}
-    ruin = Collapse(rise=1.2, accuracy=None, steps=4)
+    ruin = CollapseRule(rise=1.2, accuracy=None, steps=4)
     loop = {"steps": 60, "batch": 1, "optimizer": {"lr": 5e-3}}
     return tiny_run(adversary, collapse=ruin, **loop, **training)
 
@@ -268,10 +270,10 @@ def test_of_a_collapsed_run_the_last_sound_model_remains(tmp_path: Path):
     sound, ruined = state.checkpoints(tmp_path)
     message = str(told.value)
     assert "the adversarial training collapsed: the reconstruction loss" in message
-    assert message.endswith(f"model is the model of the last sound checkpoint, {sound.name}")
+    assert message.endswith(f"model is the model of the last good checkpoint, {sound.name}")
     parts = dict(parts_of(VideoModel.from_pretrained(tmp_path / "model")))
     hashes = [
-        weights_hash_of(read_tensors(folder / "average.safetensors"), parts["autoencoder"])
+        weights_hash_of(read_tensors(folder / "ema.safetensors"), parts["autoencoder"])
         for folder in (sound, ruined)
     ]
     exported = VideoModel.from_pretrained(tmp_path / "model").autoencoder
@@ -300,3 +302,41 @@ def test_two_processes_turn_and_end_as_one_does(tmp_path: Path):
     assert len(losses(tmp_path / "one")) == 7
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two" / "run")
     assert two == pytest.approx(one, rel=0.05)  # batch norms see their process's part
+
+
+FORMER = {
+    "monitor": "watch",
+    "detector": "health",
+    "last_good_step": "trusted",
+    "loss_at_start": "level",
+    "blocks_over": "streaks",
+    "first_step": "at",
+}
+
+
+def as_version_0_1(value: Any) -> Any:
+    """State of a checkpoint with the names of version 0.1, in which rules were a list."""
+    if not isinstance(value, dict):
+        return value
+    former = {FORMER.get(key, key): as_version_0_1(child) for key, child in value.items()}
+    if "starts" in former:
+        former["turns"] = list(former.pop("starts").values())
+    return former
+
+
+@pytest.mark.parametrize("step", [3, 6])
+def test_a_checkpoint_of_version_0_1_continues_bit_for_bit(tmp_path: Path, step: int):
+    rule = {"kind": "plateau", "improvement": 0.9, "steps": 2, "earliest": 5}
+    adversary = two_adversaries(start=rule)
+    changes: dict[str, Any] = {"collapse": CollapseRule(rise=9, steps=2), "adversarial_steps": 3}
+    train(tiny_run(adversary, steps=8, **changes), tmp_path / "whole")
+    train(tiny_run(adversary, steps=step, **changes), tmp_path / "former")
+    folder = state.checkpoints(tmp_path / "former")[-1]
+    (folder / "ema.safetensors").rename(folder / "average.safetensors")
+    stored = as_version_0_1(json.loads((folder / "state.json").read_text()))
+    assert stored["watch"].keys() == {"turns", "health"}
+    (folder / "state.json").write_text(json.dumps(stored))
+    train(tiny_run(adversary, steps=8, **changes), tmp_path / "former")
+    expected, got = last_checkpoint(tmp_path / "whole"), last_checkpoint(tmp_path / "former")
+    assert [name for name in expected if not torch.equal(expected[name], got[name])] == []
+    assert log(tmp_path / "former")[-1]["step"] == log(tmp_path / "whole")[-1]["step"] == 8
