@@ -9,6 +9,7 @@ The picture is the report on one that drifts, flickers at its joints and freezes
 
 import argparse
 import json
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -18,8 +19,13 @@ import numpy as np
 
 from longtake.data.clips import ClipPlan
 from longtake.data.synthetic import SkyWorld
-from longtake.drift import Describer, faults, judge, measure, write_report
+from longtake.drift import Describer, DriftPlan, judge, measure, write_report
 from longtake.video import VideoWriter, stream_video
+
+sys.path.insert(
+    0, str(Path(__file__).parents[1] / "tests" / "drift")
+)  # the tests use the same faults
+import faults
 
 FRAMES, SIZE = 256, 64
 STRIDE = 29
@@ -69,7 +75,7 @@ def made(film: list[np.ndarray]) -> dict[str, Fault]:
 
 
 def row(name: str, film: list[np.ndarray], fault: Fault, folder: Path) -> dict:
-    """How often a fault is found as the gravest, and what else is found."""
+    """How often a fault is found as the most severe, and what else is found."""
     first, others = 0, Counter[str]()
     for video in film:
         describer = Describer()
@@ -92,7 +98,7 @@ def draw(video: np.ndarray, picture: Path, folder: Path) -> None:
     """The report on a video with three faults."""
     broken = faults.flicker(faults.drift(video, 0.12), 16, 3.0)
     path = written(faults.freeze(broken, 200, 24), folder / "three_faults.mp4")
-    write_report(path, folder, world="sky", feature_windows=0).picture.replace(picture)
+    write_report(path, folder, DriftPlan(world="sky", feature_windows=0)).picture.replace(picture)
 
 
 if __name__ == "__main__":

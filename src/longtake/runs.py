@@ -27,7 +27,7 @@ from longtake.noise import generator
 from longtake.progress import ProgressCallback, no_progress
 from longtake.training.checkpoint import unsharded
 from longtake.training.config import OptimizerConfig, TrainingConfig
-from longtake.training.diffusion import ClipOfLatents, LatentBatches
+from longtake.training.latent_batches import LatentBatches, TrainingClip
 from longtake.training.methods.denoising import Denoising
 from longtake.training.methods.reconstruction import Reconstruction
 from longtake.training.monitor import CollapseRule, TrainingMonitor
@@ -179,7 +179,7 @@ class DiffusionRun(Config):
     data: AnySource
     cache: CachePlan = CachePlan()
     cache_folder: str | None = None
-    clip: ClipOfLatents = ClipOfLatents()
+    clip: TrainingClip = TrainingClip()
     standardise: bool = True
     denoiser: AnyDenoiser
     start: str | None = None

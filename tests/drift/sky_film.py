@@ -3,10 +3,11 @@
 from functools import cache
 
 import numpy as np
+from drift import faults
 
 from longtake.data.clips import ClipPlan
 from longtake.data.synthetic import SkyWorld
-from longtake.drift import Describer, Descriptors, faults
+from longtake.drift import Describer, Descriptors
 
 FRAMES, SIZE = 192, 48
 TIMES_OF_DAY = {"low sun": 1, "day": 4, "night": 10, "dusk": 16}

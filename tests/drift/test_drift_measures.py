@@ -16,7 +16,7 @@ def test_numbers_do_not_depend_on_how_frames_arrive():
 
 def test_a_frame_is_kept_as_less_than_a_kilobyte():
     numbers = described(clean(4))
-    arrays = (numbers.colour, numbers.contrast, numbers.gradient, numbers.step, numbers.change)
+    arrays = (numbers.colour, numbers.contrast, numbers.gradient, numbers.step, numbers.luma_step)
     kept = sum(array.nbytes for array in (*arrays, numbers.thumbnails))
     assert kept / len(numbers) < 1000
 

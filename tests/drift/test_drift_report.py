@@ -5,13 +5,17 @@ import re
 
 import numpy as np
 import pytest
+from drift import faults
 from drift.sky_film import clean, faulty
 
 from longtake.data.clips import ClipPlan
 from longtake.data.synthetic import MarblesWorld
-from longtake.drift import Plan, faults, write_report
-from longtake.drift.video_drift import look
+from longtake.drift import DriftPlan, write_report
+from longtake.drift.video_drift import measure_video
 from longtake.video import VideoError, VideoWriter
+
+NO_FEATURES = DriftPlan(feature_windows=0)
+SKY, MARBLES = (DriftPlan(world=world, feature_windows=0) for world in ("sky", "marbles"))
 
 
 def film(path, frames, fps=8.0):
@@ -22,7 +26,7 @@ def film(path, frames, fps=8.0):
 
 def test_one_video_becomes_a_page_a_picture_and_numbers(tmp_path):
     video = film(tmp_path / "long.mkv", faulty(4)["freeze"])
-    made = write_report(video, tmp_path / "out", feature_windows=0)
+    made = write_report(video, tmp_path / "out", NO_FEATURES)
     assert made.lines() == [
         "freezes at frame 90 for 30 frames",
         f"report: {tmp_path / 'out' / 'drift.html'}",
@@ -37,18 +41,16 @@ def test_one_video_becomes_a_page_a_picture_and_numbers(tmp_path):
     assert len(numbers["videos"][0]["windows"]["red"]) == 12
 
 
-def test_a_freeze_goes_on_through_a_key_frame(tmp_path):
+def test_a_freeze_continues_through_a_key_frame(tmp_path):
     video = film(tmp_path / "long.mp4", faulty(4)["freeze"])
-    (run,) = look(video, Plan(), lambda done, total: None, None, []).measures.freezes
+    (run,) = measure_video(video, DriftPlan()).measures.freezes
     assert run.start == pytest.approx(90, abs=1)
     assert run.start + run.frames == 120
 
 
 @pytest.mark.parametrize("kind", ["loop", "seams", "cut"])
 def test_every_kind_of_fault_is_drawn(tmp_path, kind):
-    made = write_report(
-        film(tmp_path / "a.mkv", faulty(4)[kind]), tmp_path / "out", feature_windows=0
-    )
+    made = write_report(film(tmp_path / "a.mkv", faulty(4)[kind]), tmp_path / "out", NO_FEATURES)
     assert made.videos[0].findings[0].kind == kind
     assert made.picture.exists()
 
@@ -57,18 +59,18 @@ def test_a_folder_is_ranked(tmp_path):
     for name in ("freeze", "loop"):
         film(tmp_path / f"{name}.mp4", faulty(4)[name])
     film(tmp_path / "clean.mp4", clean(4))
-    lines = write_report(tmp_path, tmp_path / "out", feature_windows=0).lines()
+    lines = write_report(tmp_path, tmp_path / "out", NO_FEATURES).lines()
     assert lines[0].startswith("1 of 3 videos stay what they are")
     assert lines[1].startswith(("freeze.mp4: freezes", "loop.mp4: loops"))
     assert not any("clean.mp4" in line for line in lines)
 
 
-def test_the_sky_worlds_own_measures_say_what_has_changed(tmp_path):
+def test_the_measures_of_the_sky_world_say_what_has_changed(tmp_path):
     video = film(tmp_path / "a.mkv", faults.cut(clean(4), clean(10), 96))
-    lines = write_report(video, tmp_path / "out", world="sky", feature_windows=0).lines()
+    lines = write_report(video, tmp_path / "out", SKY).lines()
     assert "sky: time of day changes from day to night" in lines
     steady = film(tmp_path / "b.mkv", clean(4))
-    lines = write_report(steady, tmp_path / "out", world="sky", feature_windows=0).lines()
+    lines = write_report(steady, tmp_path / "out", SKY).lines()
     assert lines[0].startswith("stays what it is")
 
 
@@ -76,19 +78,15 @@ def test_marbles_that_vanish_are_counted(tmp_path):
     plan = ClipPlan(frames=96, height=64, width=64)
     world = MarblesWorld(plan=plan, videos=4)
     frames, other = (world.video(index, 0, 96).frames for index in (0, 1))
-    steady = write_report(
-        film(tmp_path / "a.mkv", frames), tmp_path / "1", world="marbles", feature_windows=0
-    )
+    steady = write_report(film(tmp_path / "a.mkv", frames), tmp_path / "1", MARBLES)
     broken = np.where((np.arange(96) // 16 % 2)[:, None, None, None] == 1, other, frames)
-    swapped = write_report(
-        film(tmp_path / "b.mkv", broken), tmp_path / "2", world="marbles", feature_windows=0
-    )
+    swapped = write_report(film(tmp_path / "b.mkv", broken), tmp_path / "2", MARBLES)
     assert steady.videos[0].world is not None
     assert not any("persist" in line for line in steady.lines())
     assert any("marbles do not persist" in line for line in swapped.lines())
 
 
-def test_without_weights_the_rest_is_measured_and_the_lack_is_said(tmp_path, monkeypatch):
+def test_without_weights_all_but_features_is_measured_and_a_note_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nothing"))
     lines = write_report(film(tmp_path / "a.mp4", clean(4)[:64]), tmp_path / "out").lines()
     assert lines[0].startswith("stays what it is")
@@ -106,18 +104,18 @@ def test_without_weights_the_rest_is_measured_and_the_lack_is_said(tmp_path, mon
 def test_what_cannot_be_measured_is_one_sentence(tmp_path, frames, options, message):
     video = film(tmp_path / "short.mp4", clean(4)[:frames])
     with pytest.raises(ValueError, match=message):
-        write_report(video, tmp_path / "out", feature_windows=0, **options)
+        write_report(video, tmp_path / "out", DriftPlan(feature_windows=0, **options))
     assert not (tmp_path / "out").exists()
 
 
-def test_a_report_is_replaced_only_where_asked(tmp_path):
+def test_a_report_is_replaced_only_if_asked(tmp_path):
     video = film(tmp_path / "long.mkv", clean(4)[:64])
-    page = write_report(video, tmp_path / "out", feature_windows=0, overwrite=False).page
+    page = write_report(video, tmp_path / "out", NO_FEATURES, overwrite=False).page
     page.write_text("kept")
-    with pytest.raises(ValueError, match=r"drift.html exists; .* or pass --overwrite"):
-        write_report(video, tmp_path / "out", feature_windows=0, overwrite=False)
+    with pytest.raises(ValueError, match=r"drift.html exists; .* or set overwrite=True"):
+        write_report(video, tmp_path / "out", NO_FEATURES, overwrite=False)
     assert page.read_text() == "kept"
-    write_report(video, tmp_path / "out", feature_windows=0, overwrite=True)
+    write_report(video, tmp_path / "out", NO_FEATURES, overwrite=True)
     assert page.read_text() != "kept"
 
 

@@ -220,8 +220,8 @@ def _drift(
     overwrite: bool,
 ) -> None:
     from longtake.cli.progress import frames as progress
-    from longtake.drift import write_report
-    from longtake.drift.worlds import WorldName
+    from longtake.drift import DriftPlan, write_report
+    from longtake.drift.world_measures import WorldName
 
     if not 1 <= len(names) <= 2:
         raise ValueError(f"--drift needs a video or a folder of them, got {len(names)} names")
@@ -231,10 +231,8 @@ def _drift(
         found = write_report(
             Path(video),
             out,
-            window=window,
-            chunk=chunk,
+            DriftPlan(window=window, chunk=chunk, world=world),
             device=arguments.device(device),
-            world=world,
             real=Path(real[0]) if real and world is None else None,
             overwrite=overwrite,
             report=report,

@@ -1,25 +1,26 @@
-"""Long video over time: trends, seams, freezes, loops, feature distances, and the report."""
+"""Drift of long videos: trends, seams, freezes, loops, feature distances, and a report on them."""
 
 from longtake.drift.curves import Curve, CurvePoint, feature_curve, feature_distances
 from longtake.drift.descriptors import Describer, Descriptors
+from longtake.drift.findings import Finding, Measures, judge, measure
 from longtake.drift.repeats import Freeze, Loop, freezes, loops
-from longtake.drift.report import DriftReport, write_report
+from longtake.drift.report import DriftReport
 from longtake.drift.seams import Seams, borders_every, cuts, find_borders, jumps, seam_score
 from longtake.drift.trends import Trend, trend
-from longtake.drift.verdicts import Finding, Measures, judge, measure
-from longtake.drift.video_drift import Plan, VideoDrift
+from longtake.drift.video_drift import DriftPlan, VideoDrift
+from longtake.drift.write import write_report
 
 __all__ = [
     "Curve",
     "CurvePoint",
     "Describer",
     "Descriptors",
+    "DriftPlan",
     "DriftReport",
     "Finding",
     "Freeze",
     "Loop",
     "Measures",
-    "Plan",
     "Seams",
     "Trend",
     "VideoDrift",

@@ -1,4 +1,4 @@
-"""Distances of features of windows over time: how far a video has gone from where it began."""
+"""FVD, KVD and feature distances of windows against time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,18 +10,17 @@ from torch import Tensor
 from longtake.metrics.kernel_interval import kvd_interval
 from longtake.metrics.uncertainty import Interval, fvd_interval
 
-LEAST_CLIPS = 3
-"""Of a side; of fewer, an interval would say nothing."""
+LEAST_CLIPS = 3  # fewest clips on each side; the bootstrap interval of fewer is meaningless
 
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
-    """One window.
+    """Distances of one window.
 
     Attributes:
         start: first frame of the window.
-        fvd: of this window over all videos, against the reference.
-        kvd: likewise; unbiased, so around 0 where nothing differs.
+        fvd: FVD of this window over all videos against the reference clips.
+        kvd: KVD of the same clips; unbiased, so close to 0 where the distributions are equal.
     """
 
     start: int
@@ -34,10 +33,10 @@ class Curve:
     """FVD and KVD against time, as in the figure of LVDM.
 
     Attributes:
-        against: ``real`` videos, or the ``first`` windows of the same videos.
-        videos: how many; FVD of few is biased upwards, the same for all windows.
-        references: clips of the other side.
-        points: in order of time.
+        against: reference clips: ``real`` videos, or the ``first`` windows of the same videos.
+        videos: number of videos; FVD of few is biased upwards, equally for all windows.
+        references: number of reference clips.
+        points: one point a window, in order of time.
     """
 
     against: Literal["real", "first"]
@@ -51,36 +50,33 @@ def feature_curve(
     starts: Sequence[int],
     real: Float[Tensor, "m d"] | None = None,
 ) -> Curve:
-    """FVD and KVD of window k over all videos, against real clips or each video's first window.
+    """FVD and KVD of window k over all videos, against real clips or the videos' first windows.
 
-    Against the first windows, the videos are cut in two: one half's later windows are held against
-    the other half's first, in both ways. Window k and window 0 of one video are alike whatever has
-    become of it, and that must not count as quality. The first point is then the floor: what half
-    the videos differ from the others by.
+    Against the first windows, the videos are split into two halves: the windows of one half are
+    compared with the first windows of the other, both ways round. Window k and window 0 of one
+    video always resemble each other, and that must not count as quality. The first point is then
+    the distance between the two halves, a floor for the rest of the curve.
 
     Args:
         windows: features of k windows of n videos.
-        starts: first frames of the windows.
-        real: features of clips of real videos; without them the first windows stand for them.
+        starts: first frame of each window.
+        real: features of clips of real videos; None compares with the first windows.
 
     Raises:
         ValueError: too few videos or real clips.
     """
-    if (lack := too_few(len(windows), None if real is None else len(real))) is not None:
-        raise ValueError(lack)
+    if (problem := too_few(len(windows), None if real is None else len(real))) is not None:
+        raise ValueError(problem)
     points = []
     for k, start in enumerate(starts):
         if real is not None:
-            distances = _both(real, windows[:, k])
+            fvd, kvd = fvd_interval(real, windows[:, k]), kvd_interval(real, windows[:, k])
         else:
             even, odd = windows[::2], windows[1::2]
-            distances = [
-                _mean(*pair)
-                for pair in zip(
-                    _both(even[:, 0], odd[:, k]), _both(odd[:, 0], even[:, k]), strict=True
-                )
-            ]
-        points.append(CurvePoint(start=start, fvd=distances[0], kvd=distances[1]))
+            pairs = (even[:, 0], odd[:, k]), (odd[:, 0], even[:, k])
+            fvd = _mean(*(fvd_interval(*pair) for pair in pairs))
+            kvd = _mean(*(kvd_interval(*pair) for pair in pairs))
+        points.append(CurvePoint(start=start, fvd=fvd, kvd=kvd))
     return Curve(
         against="first" if real is None else "real",
         videos=len(windows),
@@ -90,11 +86,11 @@ def feature_curve(
 
 
 def too_few(videos: int, real: int | None = None) -> str | None:
-    """What is said of so few videos and real clips; None where a curve can be drawn.
+    """Say why a curve of this many videos is impossible; None if it is possible.
 
     Args:
-        videos: how many there are.
-        real: clips that they are held against; None holds them against their first windows.
+        videos: number of videos.
+        real: number of real clips; None compares with the first windows.
     """
     least = LEAST_CLIPS if real is not None else 2 * LEAST_CLIPS
     if videos < least:
@@ -106,21 +102,16 @@ def too_few(videos: int, real: int | None = None) -> str | None:
 
 
 def feature_distances(windows: Float[Tensor, "k d"]) -> tuple[float, ...]:
-    """What one video can say: how far each window is from the first, in steps between neighbours.
+    """Distance of each window of one video from the first, in median steps between neighbours.
 
-    The distance of features over the median distance of windows side by side. A video that stays
-    what it is keeps to a few steps; one that becomes another climbs. One video has no distribution,
-    so this is no FVD.
+    A stable video stays within a few steps; the distances of a drifting one rise. One video has no
+    distribution, so this is not an FVD.
     """
-    beside = (windows[1:] - windows[:-1]).norm(dim=1).median().clamp(min=1e-9)
-    return tuple(((windows - windows[0]).norm(dim=1) / beside).tolist())
-
-
-def _both(x: Tensor, y: Tensor) -> tuple[Interval, Interval]:
-    return fvd_interval(x, y), kvd_interval(x, y)
+    step = (windows[1:] - windows[:-1]).norm(dim=1).median().clamp(min=1e-9)
+    return tuple(((windows - windows[0]).norm(dim=1) / step).tolist())
 
 
 def _mean(a: Interval, b: Interval) -> Interval:
-    """Of two distances whose errors are taken for independent."""
+    """Mean of two distances, treating their errors as independent."""
     deviation = (a.deviation**2 + b.deviation**2) ** 0.5 / 2
     return Interval(value=(a.value + b.value) / 2, deviation=deviation)

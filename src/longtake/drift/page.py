@@ -1,20 +1,16 @@
-"""The report as one HTML file that needs no other."""
+"""The report as one self-contained HTML file."""
 
 import io
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from longtake.checkpoint import write_text
+from longtake.drift.report import DriftReport
 from longtake.drift.style import ALARM, BACKGROUND, GRID, INK, MUTED
-from longtake.drift.verdicts import Finding
-
-if TYPE_CHECKING:
-    from longtake.drift.report import DriftReport
 
 STYLE = f"""
 body {{ font: 15px/1.5 system-ui, sans-serif; color: {INK}; background: {BACKGROUND};
@@ -27,74 +23,70 @@ th:first-child, td:first-child {{ text-align: left; padding-left: 0; }}
 """
 
 METHOD = """
-A trend is the line of least squares within the longest stretch between cuts; its interval counts
-slow waves as noise (equal-weighted cosines, 8 of them, Student's distribution). Contrast, sharpness
-and motion are logarithms, so their slopes are shares. A jump is how far the step into a frame
-differs from the mean of the steps before and after it, over the median of the frames near it; the
-interval at joints is a bootstrap over joints. A finding needs a slope beyond 4.5 standard errors
-and a change one can see: 10 levels of colour, a quarter of contrast or sharpness, double motion.
-Intervals of FVD and KVD are of a bootstrap over videos.
+A trend is a least-squares line within the longest stretch between cuts; its interval counts slow
+waves as noise (equal-weighted cosines, 8 of them, Student's distribution). Contrast, sharpness and
+motion are logarithms, so their slopes are relative changes. A jump is the difference of the step
+into a frame from the mean of the steps before and after it, over the median of the frames near it;
+the interval at joints is a bootstrap over joints. A finding needs a slope beyond 4.5 standard
+errors and a visible change: 10 levels of colour, a quarter of contrast or sharpness, double motion.
+Intervals of FVD and KVD are bootstraps over videos.
 """
 
 
-def write_page(made: "DriftReport", figure: Figure, path: Path) -> None:
-    """Sentences, the figure, tables and how all was measured."""
-    title = made.videos[0].info.path.name if len(made.videos) == 1 else f"{len(made.videos)} videos"
+def write_page(report: DriftReport, figure: Figure, path: Path) -> None:
+    """Write sentences, the figure, tables and the method."""
+    title = escape(report.name)
     parts = [
-        f"<h1>{escape(title)}</h1>",
+        f"<h1>{title}</h1>",
         "<ul>",
-        *(f"<li>{escape(line)}</li>" for line in made.lines()[:-1]),
+        *(f"<li>{escape(line)}</li>" for line in report.findings()),
         "</ul>",
         _svg(figure),
-        *_tables(made),
+        *_tables(report),
         f'<h2>How it is measured</h2><p class="note">{METHOD}</p>',
     ]
     head = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
-        f"<title>Drift: {escape(title)}</title><style>{STYLE}</style></head><body>"
+        f"<title>Drift: {title}</title><style>{STYLE}</style></head><body>"
     )
     write_text(path, head + "\n".join(parts) + "</body></html>\n")
 
 
 def _svg(figure: Figure) -> str:
-    """Within the page: nothing before its own tag."""
+    """The figure as an SVG element, without the XML prologue."""
     text = io.StringIO()
     with rc_context({"svg.hashsalt": "longtake"}):
         figure.savefig(text, format="svg", facecolor=BACKGROUND, metadata={"Date": None})
-    whole = text.getvalue()
-    return whole[whole.index("<svg") :]
+    return text.getvalue()[text.getvalue().index("<svg") :]
 
 
-def _tables(made: "DriftReport") -> Iterator[str]:
-    several = len(made.videos) > 1
-    if several:
+def _tables(report: DriftReport) -> Iterator[str]:
+    if len(report.videos) > 1:
         yield "<h2>Videos</h2><table><tr><th>video</th><th>frames</th><th>found</th></tr>"
-        for video in made.videos:
-            found = "; ".join(video.lines())
+        for video in report.videos:
             wrong = ' class="wrong"' if video.findings else ""
-            name, frames = escape(video.info.path.name), f"{video.info.frames:,}"
-            yield f"<tr><td>{name}</td><td>{frames}</td><td{wrong}>{escape(found)}</td></tr>"
+            yield (
+                f"<tr><td>{escape(video.info.path.name)}</td><td>{video.info.frames:,}</td>"
+                f"<td{wrong}>{escape('; '.join(video.lines()))}</td></tr>"
+            )
         yield "</table>"
         return
-    yield "<h2>Trends, a hundred frames</h2><table>"
+    video = next(iter(report.videos))
+    yield "<h2>Trends per hundred frames</h2><table>"
     yield "<tr><th>measure</th><th>slope</th><th>95 %</th><th>over the video</th></tr>"
-    lines = made.videos[0].measures.trends
-    for name, line in lines.items():
+    for name, line in video.measures.trends.items():
         yield (
             f"<tr><td>{name}</td><td>{line.slope:+.4f}</td>"
             f"<td>{line.low:+.4f} to {line.high:+.4f}</td><td>{line.change:+.4f}</td></tr>"
         )
     yield "</table>"
-    if made.videos[0].findings:
-        yield "<h2>Where it breaks</h2><table><tr><th>kind</th><th>from frame</th>"
-        yield "<th>frames</th><th>gravity</th></tr>"
-        yield from map(_row, made.videos[0].findings)
+    if video.findings:
+        yield "<h2>Findings</h2><table><tr><th>kind</th><th>from frame</th>"
+        yield "<th>frames</th><th>severity</th></tr>"
+        for found in video.findings:
+            yield (
+                f"<tr><td>{found.kind}</td><td>{found.frame}</td><td>{found.frames}</td>"
+                f"<td>{found.severity:.2f}</td></tr>"
+            )
         yield "</table>"
-
-
-def _row(finding: Finding) -> str:
-    return (
-        f"<tr><td>{finding.kind}</td><td>{finding.frame}</td><td>{finding.frames}</td>"
-        f"<td>{finding.gravity:.2f}</td></tr>"
-    )

@@ -1,10 +1,8 @@
-"""The panels of the report: each is a function that draws on axes it is given."""
+"""The panels of the report; each is a function that draws on given axes."""
 
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -12,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from longtake.drift.curves import Curve
+from longtake.drift.findings import longest_stretch
+from longtake.drift.report import DriftReport
 from longtake.drift.seams import Seams, jumps, surprise
 from longtake.drift.style import (
     ALARM,
-    CALM,
     CHANNELS,
     CONTRAST,
     FREEZE,
@@ -23,105 +22,121 @@ from longtake.drift.style import (
     LOOP,
     MOTION,
     MUTED,
+    NEUTRAL,
     SHARPNESS,
+    VIDEOS,
     bare,
     plain,
 )
-from longtake.drift.trends import Trend
 from longtake.drift.video_drift import VideoDrift
-from longtake.drift.worlds import WorldTrack
-
-if TYPE_CHECKING:
-    from longtake.drift.report import DriftReport
+from longtake.drift.world_measures import WorldMeasures
 
 Panel = partial[None]
-LEAST_RANGE = {"ridge_px": 2.0, "strangeness": 4.0, "cloud": 1.0}
-POINTS = 900
-SIDE = 256
-MOST_LINES = 12
-LEVELS, LEAST_LEVELS, BEGIN = 255, 8.0, 8
-COLOURS = ("#3a66c9", "#d98032", "#2f9e66", "#c8384a", "#7b52ab", "#1b8a9e")
+
+LEVELS = 255
+# Levels of 255 that are always shown, so that invisible changes look small.
+COLOUR_RANGE = (-8.0, 8.0)
+# Shares of the median, and ratios of jumps, that are always shown: near what is reported.
+SHARE_RANGE, JUMP_RANGE = (0.8, 1.25), (0.25, 4.0)
+# A world's measures that have a panel, with the upper end of the range always shown.
+WORLD_RANGE = {"ridge_px": 2.0, "strangeness": 4.0, "cloud": 1.0}
+WORLD_COUNTS = ("marbles", "events_per_1000_frames")
+
+MOST_POINTS = 900  # points of a line, about one a pixel of the panel; more frames are averaged
+MOST_CELLS = 256  # rows and columns of the matrix of distances, about one a pixel
+MOST_LINES = 12  # videos whose lines are drawn, of a folder
+FIRST_FRAMES = 8  # frames whose mean colour is the zero of the panel of colours
+NORMAL_95 = 1.96
 
 
-def over_time(made: "DriftReport") -> list[Panel]:
+def over_time(report: DriftReport) -> list[Panel]:
     """Panels that share the axis of frames."""
-    videos = made.videos
-    chosen: list[Panel] = [
-        partial(_colour, videos=videos),
-        partial(_shares, videos=videos),
-        partial(_motion, videos=videos),
-    ]
-    if len(videos) == 1:
-        chosen.append(partial(_jumps, video=videos[0]))
-    return chosen
+    panels = [partial(panel, videos=report.videos) for panel in (_colour, _shares, _motion)]
+    if len(report.videos) == 1:
+        panels.append(partial(_jumps, video=report.videos[0]))
+    return panels
 
 
-def beside(made: "DriftReport") -> list[Panel]:
+def beside(report: DriftReport) -> list[Panel]:
     """Panels with axes of their own."""
-    chosen: list[Panel] = []
-    if made.curve is not None:
-        chosen += [partial(_curve, curve=made.curve, name=name) for name in ("fvd", "kvd")]
-    one = made.videos[0]
-    if len(made.videos) == 1:
-        chosen.append(partial(likeness, video=one))
+    panels: list[Panel] = []
+    if report.curve is not None:
+        panels += [partial(_curve, curve=report.curve, name=name) for name in ("fvd", "kvd")]
+    one = report.videos[0]
+    if len(report.videos) == 1:
+        panels.append(partial(distance_matrix, video=one))
         if one.distances:
-            chosen.append(partial(_distances, video=one))
+            panels.append(partial(_feature_distances, video=one))
         if one.measures.seams is not None and one.measures.seams.period > 1:
-            chosen.append(partial(_phases, video=one, seams=one.measures.seams))
+            panels.append(partial(_phases, video=one, seams=one.measures.seams))
     if one.world is not None:
-        tracks = [video.world for video in made.videos if video.world is not None]
-        chosen += [partial(_world, tracks=tracks, name=name) for name in _worlds(one.world)]
-    return chosen or [partial(likeness, video=one)]
+        tracks = [video.world for video in report.videos if video.world is not None]
+        names = [name for name in (*WORLD_RANGE, *WORLD_COUNTS) if name in one.world.numbers]
+        panels += [partial(_world, tracks=tracks, name=name) for name in names]
+    return panels or [partial(distance_matrix, video=one)]
 
 
 def _colour(axes: Axes, videos: Sequence[VideoDrift]) -> None:
+    alone = len(videos) == 1
     for i, (name, colour) in enumerate(CHANNELS.items()):
         for video in videos[:MOST_LINES]:
             values = video.numbers.colour[:, i]
-            _line(axes, LEVELS * (values - _begin(values)), colour, name, len(videos))
-        if len(videos) == 1 and name in videos[0].measures.trends:
-            since = _begin(videos[0].numbers.colour[:, i])
-            line = videos[0].measures.trends[name]
-            _trend(
-                axes, videos[0], line, colour, lambda values, since=since: LEVELS * (values - since)
-            )
-    note = "levels of 255; dashed: the trend" if len(videos) == 1 else "levels of 255"
-    plain(axes, "Mean colour since the first frames", note)
-    _at_least(axes, -LEAST_LEVELS, LEAST_LEVELS)
-    _spans(axes, videos)
+            zero = float(values[:FIRST_FRAMES].mean())
+            _line(axes, LEVELS * (values - zero), colour, name, alone=alone)
+            if alone:
+                _trend(axes, video, name, colour, lambda v, zero=zero: LEVELS * (v - zero))
+    plain(
+        axes,
+        "Mean colour since the first frames",
+        "levels of 255; dashed: the trend" if alone else "levels of 255",
+    )
+    _show_at_least(axes, *COLOUR_RANGE)
+    _mark_findings(axes, videos)
 
 
 def _shares(axes: Axes, videos: Sequence[VideoDrift]) -> None:
+    alone = len(videos) == 1
     for name, colour in (("contrast", CONTRAST), ("sharpness", SHARPNESS)):
         for video in videos[:MOST_LINES]:
             values = getattr(video.numbers, name)
             usual = max(float(np.median(values)), 1e-9)
-            _line(axes, values / usual, colour, name, len(videos))
-            if len(videos) == 1 and name in video.measures.trends:
-                line = video.measures.trends[name]
-                _trend(axes, video, line, colour, lambda logs, u=usual: np.exp(logs) / u)
+            _line(axes, values / usual, colour, name, alone=alone)
+            if alone:
+                _trend(axes, video, name, colour, lambda logs, usual=usual: np.exp(logs) / usual)
     plain(axes, "Contrast, sharpness", "over their medians")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
-    _at_least(axes, 0.8, 1.25)
-    _legend(axes)
-    _spans(axes, videos)
+    _show_at_least(axes, *SHARE_RANGE)
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    axes.legend(
+        handles.values(),
+        handles.keys(),
+        loc="upper left",
+        fontsize=8,
+        frameon=False,
+        ncols=len(handles),
+        labelcolor="linecolor",
+        handlelength=0,
+        borderaxespad=0.2,
+    )
+    _mark_findings(axes, videos)
 
 
 def _motion(axes: Axes, videos: Sequence[VideoDrift]) -> None:
+    alone = len(videos) == 1
     for video in videos[:MOST_LINES]:
-        _line(axes, video.numbers.motion[1:], MOTION, "motion", len(videos), first=1)
-        if len(videos) == 1 and "motion" in video.measures.trends:
-            _trend(axes, video, video.measures.trends["motion"], MOTION, np.exp)
+        _line(axes, video.numbers.motion[1:], MOTION, "motion", alone=alone, first=1)
+        if alone:
+            _trend(axes, video, "motion", MOTION, np.exp)
     plain(axes, "Motion", "change over slope: about pixels a frame")
     axes.set_ylim(bottom=0)
-    if len(videos) > 1:
+    if not alone:
         axes.set_xlabel("frame", fontsize=8.5, color=MUTED)
-    _spans(axes, videos)
+    _mark_findings(axes, videos)
 
 
 def _jumps(axes: Axes, video: VideoDrift) -> None:
     rise = np.exp(surprise(jumps(video.numbers.thumbnails)))
-    _line(axes, rise, INK, "jump", 1)
+    _line(axes, rise, INK, "jump", alone=True)
     axes.set_yscale("log", base=2)
     seams = video.measures.seams
     if seams is not None:
@@ -132,14 +147,14 @@ def _jumps(axes: Axes, video: VideoDrift) -> None:
         axes.plot(at, rise[at], "v", color=ALARM, markersize=6)
     plain(axes, "Jumps", "how far a step breaks with those beside it, over the usual")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}"))
-    _at_least(axes, 0.25, 4.0)
+    _show_at_least(axes, *JUMP_RANGE)
     axes.set_xlabel("frame", fontsize=8.5, color=MUTED)
-    _spans(axes, [video])
+    _mark_findings(axes, [video])
 
 
-def likeness(axes: Axes, video: VideoDrift) -> None:
-    """Distance of each frame to each: a loop is a stripe beside the diagonal, a freeze a square."""
-    every = max(1, math.ceil(len(video.numbers) / SIDE))
+def distance_matrix(axes: Axes, video: VideoDrift) -> None:
+    """Distance of every two frames: a loop is a stripe beside the diagonal, a freeze a square."""
+    every = max(1, math.ceil(len(video.numbers) / MOST_CELLS))
     rows = video.numbers.thumbnails[::every].astype(np.float32)
     rows = rows - rows.mean(0)
     size = np.square(rows).mean(1)
@@ -155,20 +170,20 @@ def likeness(axes: Axes, video: VideoDrift) -> None:
         bare(axes)
 
 
-def _distances(axes: Axes, video: VideoDrift) -> None:
-    axes.plot(video.starts, video.distances, "-o", color=CALM, markersize=3, linewidth=1.4)
+def _feature_distances(axes: Axes, video: VideoDrift) -> None:
+    axes.plot(video.starts, video.distances, "-o", color=NEUTRAL, markersize=3, linewidth=1.4)
     axes.axhline(1, color=MUTED, linewidth=0.8, linestyle=":")
     plain(axes, "Features: steps from the first window")
     axes.set_ylim(bottom=0)
 
 
 def _phases(axes: Axes, video: VideoDrift, seams: Seams) -> None:
-    """Mean jump at each place of a chunk; the joint is the first."""
+    """Mean jump at each position within a chunk; the joint is the first."""
     rise = surprise(jumps(video.numbers.thumbnails))
     known = np.arange(2, len(rise) - 1)
-    place = (known - seams.borders[0]) % seams.period
-    mean = np.array([rise[known[place == p]].mean() for p in range(seams.period)])
-    colours = [ALARM] + [CALM] * (seams.period - 1)
+    position = (known - seams.borders[0]) % seams.period
+    mean = np.array([rise[known[position == p]].mean() for p in range(seams.period)])
+    colours = [ALARM] + [NEUTRAL] * (seams.period - 1)
     axes.bar(np.arange(seams.period), np.exp(mean), color=colours, width=0.8)
     axes.axhline(1, color=MUTED, linewidth=0.8, linestyle=":")
     plain(axes, f"Jump by place in a chunk of {seams.period}", "red: at the joint")
@@ -178,28 +193,22 @@ def _phases(axes: Axes, video: VideoDrift, seams: Seams) -> None:
 def _curve(axes: Axes, curve: Curve, name: str) -> None:
     starts = [point.start for point in curve.points]
     found = [getattr(point, name) for point in curve.points]
-    low = [part.value - 1.96 * part.deviation for part in found]
+    low = [part.value - NORMAL_95 * part.deviation for part in found]
     high = [part.high for part in found]
-    axes.fill_between(starts, low, high, color=CALM, alpha=0.15, linewidth=0)
-    axes.plot(starts, [part.value for part in found], "-o", color=CALM, markersize=3)
+    axes.fill_between(starts, low, high, color=NEUTRAL, alpha=0.15, linewidth=0)
+    axes.plot(starts, [part.value for part in found], "-o", color=NEUTRAL, markersize=3)
     against = "real clips" if curve.against == "real" else "first windows"
-    note = f"against {curve.references} {against}; 95 %"
-    plain(axes, f"{name.upper()} of windows", note)
+    plain(axes, f"{name.upper()} of windows", f"against {curve.references} {against}; 95 %")
     if name == "fvd":
         axes.set_ylim(bottom=0)
 
 
-def _world(axes: Axes, tracks: Sequence[WorldTrack], name: str) -> None:
+def _world(axes: Axes, tracks: Sequence[WorldMeasures], name: str) -> None:
     for number, track in enumerate(tracks[:MOST_LINES]):
-        colour = COLOURS[number % len(COLOURS)]
+        colour = VIDEOS[number % len(VIDEOS)]
         axes.plot(track.starts, track.numbers[name], color=colour, linewidth=1.2)
     plain(axes, name.replace("_px", ", pixels").replace("_", " ").capitalize(), tracks[0].world)
-    _at_least(axes, 0.0, LEAST_RANGE.get(name, 1.0))
-
-
-def _worlds(track: WorldTrack) -> list[str]:
-    wanted = (*LEAST_RANGE, "marbles", "events_per_1000_frames")
-    return [name for name in wanted if name in track.numbers]
+    _show_at_least(axes, 0.0, WORLD_RANGE.get(name, 1.0))
 
 
 def _line(
@@ -207,16 +216,16 @@ def _line(
     values: Float[np.ndarray, "t"],
     colour: str,
     name: str,
-    videos: int,
+    *,
+    alone: bool,
     first: int = 0,
 ) -> None:
-    """A line; where there are more frames than points, means with a band of all they cover."""
-    every = max(1, math.ceil(len(values) / POINTS))
+    """Draw values; more frames than points become means, with a band from least to most."""
+    every = max(1, math.ceil(len(values) / MOST_POINTS))
     rows = values[: len(values) // every * every].reshape(-1, every)
     frames = first + every * np.arange(len(rows)) + (every - 1) / 2
-    if every > 1 and videos == 1:
+    if every > 1 and alone:
         axes.fill_between(frames, rows.min(1), rows.max(1), color=colour, alpha=0.15, linewidth=0)
-    alone = videos == 1
     axes.plot(
         frames, rows.mean(1), color=colour, linewidth=1.3, alpha=1 if alone else 0.45, label=name
     )
@@ -225,19 +234,21 @@ def _line(
 def _trend(
     axes: Axes,
     video: VideoDrift,
-    line: Trend,
+    name: str,
     colour: str,
-    shown: Callable[[np.ndarray], np.ndarray],
+    to_panel: Callable[[np.ndarray], np.ndarray],
 ) -> None:
-    """The line of a trend, as the panel shows its values."""
-    ends = [0, *video.measures.cuts, len(video.numbers)]
-    start, stop = max(pairwise(ends), key=lambda pair: pair[1] - pair[0])
-    values = shown(line.middle + np.linspace(-0.5, 0.5, 50) * line.change)
+    """Draw a measure's trend, if it has one, in the panel's units."""
+    line = video.measures.trends.get(name)
+    if line is None:
+        return
+    start, stop = longest_stretch(video.measures.cuts, len(video.numbers))
+    values = to_panel(line.middle + np.linspace(-0.5, 0.5, 50) * line.change)
     axes.plot(np.linspace(start, stop - 1, 50), values, "--", color=colour, linewidth=1, alpha=0.8)
 
 
-def _spans(axes: Axes, videos: Sequence[VideoDrift]) -> None:
-    """Where the one video stands still or repeats itself."""
+def _mark_findings(axes: Axes, videos: Sequence[VideoDrift]) -> None:
+    """Mark freezes, loops and cuts, if there is a single video."""
     if len(videos) > 1:
         return
     found = videos[0].measures
@@ -249,27 +260,7 @@ def _spans(axes: Axes, videos: Sequence[VideoDrift]) -> None:
         axes.axvline(at, color=ALARM, linewidth=0.9, linestyle=":")
 
 
-def _begin(values: Float[np.ndarray, "t"]) -> float:
-    return float(values[:BEGIN].mean())
-
-
-def _at_least(axes: Axes, low: float, high: float) -> None:
-    """Show this range or more: what is small shall look small."""
+def _show_at_least(axes: Axes, low: float, high: float) -> None:
+    """Widen the axis to this range, so that small changes look small."""
     bottom, top = axes.get_ylim()
     axes.set_ylim(min(bottom, low), max(top, high))
-
-
-def _legend(axes: Axes) -> None:
-    """One entry a name, within the panel."""
-    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    axes.legend(
-        handles.values(),
-        handles.keys(),
-        loc="upper left",
-        fontsize=8,
-        frameon=False,
-        ncols=len(handles),
-        labelcolor="linecolor",
-        handlelength=0,
-        borderaxespad=0.2,
-    )

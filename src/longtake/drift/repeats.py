@@ -1,4 +1,4 @@
-"""Where a video stands still, and where it shows again what it has shown."""
+"""Freezes (runs of equal frames) and loops (earlier frames shown again)."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -6,26 +6,25 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64
 
+# Step of a still frame: a fortieth of a level, what a codec makes of one frame shown twice.
 STILL = 1e-4
-"""A fortieth of a level of colour: what a codec makes of one frame shown twice."""
-
-STILL_SHARE = 0.03
-LEAST_STILL = 4
-LEAST_AGAIN = 8
-SHORTEST = 4
-ANCHORS = 1500
-LAGS = 6
-CLOSE = 0.7
-AWAY = 3.0
+STILL_SHARE = 0.03  # step of a still frame, as a share of the video's upper quartile of steps
+LEAST_STILL = 4  # fewest frames of a freeze
+LEAST_AGAIN = 8  # fewest frames of a loop
+SHORTEST = 4  # shortest period of a loop, in frames
+ANCHORS = 1500  # most frames that are compared with all frames before them
+LAGS = 6  # most periods that are tried on every frame
+CLOSE = 0.7  # distance of a repeated frame to its original, over the median distance of neighbours
+AWAY = 3.0  # distance to which a video must have moved before it can return, over that of repeats
 
 
 @dataclass(frozen=True, kw_only=True)
 class Freeze:
-    """Frames that all show the frame before them.
+    """A run of frames that all equal the frame before them.
 
     Attributes:
-        start: the first frame that repeats.
-        frames: how many do.
+        start: first repeated frame.
+        frames: number of repeated frames.
     """
 
     start: int
@@ -34,12 +33,12 @@ class Freeze:
 
 @dataclass(frozen=True, kw_only=True)
 class Loop:
-    """Frames that show earlier ones again, in order.
+    """A run of frames that repeat earlier ones in order.
 
     Attributes:
-        start: the first frame that has been shown before.
-        frames: how many there are from there to the last.
-        period: frames from the earlier showing to this one.
+        start: first repeated frame.
+        frames: number of repeated frames.
+        period: distance in frames from an original to its repeat.
     """
 
     start: int
@@ -48,11 +47,11 @@ class Loop:
 
 
 def freezes(step: Float64[np.ndarray, "t"], least: int = LEAST_STILL) -> tuple[Freeze, ...]:
-    """Runs of frames that hardly differ from the frame before, for a video that else moves."""
+    """Runs of at least ``least`` frames that hardly differ from their predecessors."""
     usual = float(np.quantile(step[1:], 0.75)) if len(step) > 1 else 0.0
     still = step <= max(STILL, STILL_SHARE * usual)
     still[0] = False
-    for t in range(2, len(step) - 2):  # a key frame is coded anew within a run that stands still
+    for t in range(2, len(step) - 2):  # a key frame within a still run is encoded independently
         if step[t] <= usual and still[t - 2 : t].all() and still[t + 1 : t + 3].all():
             still[t] = True
     return tuple(Freeze(start=a, frames=b - a) for a, b in _runs(still) if b - a >= least)
@@ -61,17 +60,16 @@ def freezes(step: Float64[np.ndarray, "t"], least: int = LEAST_STILL) -> tuple[F
 def loops(
     thumbnails: Float[np.ndarray, "t d"], frozen: Bool[np.ndarray, "t"], least: int = LEAST_AGAIN
 ) -> tuple[Loop, ...]:
-    """Runs of frames that come nearer to earlier ones than frames do to those beside them.
+    """Runs of frames that are closer to earlier frames than neighbouring frames are to each other.
 
-    Frames at even distances, 1500 at most, are held against all before them; the distances in time
-    at which several of them come back are then tried on every frame. In between the video must have
-    gone elsewhere, so slow motion is no loop.
+    Up to 1500 evenly spaced frames are compared with all frames before them; the commonest
+    distances in time between a frame and its repeat are then tried on every frame. The video must
+    have moved away in between, so slow motion is not a loop.
     """
     frames = len(thumbnails)
     if frames < 2 * SHORTEST + least:
         return ()
-    beside = _distance(thumbnails, 1)
-    moving = beside[~frozen[1:]]
+    moving = _distance(thumbnails, 1)[~frozen[1:]]
     close = CLOSE * float(np.median(moving)) if len(moving) else 0.0
     taken = np.zeros(frames, bool)
     found: list[Loop] = []
@@ -82,19 +80,19 @@ def loops(
         _close_gaps(again, 2)
         for a, b in _runs(again):
             enough = b - a >= max(least, min(lag, 2 * least) // 2)
-            if enough and not taken[a:b].any() and _left(thumbnails, a, lag, close):
+            if enough and not taken[a:b].any() and _moved_away(thumbnails[a - lag : a], close):
                 found.append(Loop(start=a, frames=b - a, period=lag))
                 taken[a:b] = True
     return tuple(sorted(found, key=lambda loop: loop.start))
 
 
 def _candidates(thumbnails: Float[np.ndarray, "t d"], close: float) -> list[int]:
-    """Distances in time at which frames come back, the commonest first."""
+    """Distances in time at which frames repeat, the commonest first."""
     frames = len(thumbnails)
     every = max(1, frames // ANCHORS)
     votes: dict[int, int] = {}
     for anchor in range(SHORTEST, frames, every):
-        distance = _from(thumbnails, anchor)
+        distance = _rms(thumbnails[:anchor], thumbnails[anchor : anchor + 1])
         lags = np.flatnonzero(distance[::-1] <= close) + 1
         away = np.flatnonzero(distance[::-1] > AWAY * max(close, 1e-6)) + 1
         lags = lags[lags > away[0]] if len(away) else lags[:0]
@@ -106,42 +104,36 @@ def _candidates(thumbnails: Float[np.ndarray, "t d"], close: float) -> list[int]
     return [lag for lag in common if votes[lag] * every >= LEAST_AGAIN // 2][:LAGS]
 
 
-def _from(thumbnails: Float[np.ndarray, "t d"], anchor: int) -> Float32[np.ndarray, "before"]:
-    """Distance of one frame to each before it."""
-    here = thumbnails[anchor].astype(np.float32)
-    parts = [
-        np.sqrt(np.square(thumbnails[i : min(i + 8192, anchor)].astype(np.float32) - here).mean(1))
-        for i in range(0, anchor, 8192)
-    ]
-    return np.concatenate(parts)
-
-
 def _distance(thumbnails: Float[np.ndarray, "t d"], lag: int) -> Float32[np.ndarray, "later"]:
-    """Of each frame to the one ``lag`` before it."""
+    """Distance of each frame to the one ``lag`` before it."""
+    return _rms(thumbnails[lag:], thumbnails[:-lag])
+
+
+def _rms(
+    a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "n d"] | Float[np.ndarray, "1 d"]
+) -> Float32[np.ndarray, "n"]:
+    """Root mean square difference of rows, in blocks that bound the float32 copies."""
     parts = []
-    for start in range(lag, len(thumbnails), 8192):
-        now = thumbnails[start : start + 8192].astype(np.float32)
-        then = thumbnails[start - lag : start - lag + len(now)].astype(np.float32)
-        parts.append(np.sqrt(np.square(now - then).mean(1)))
+    for start in range(0, len(a), 8192):
+        rows = a[start : start + 8192].astype(np.float32)
+        others = (b if len(b) == 1 else b[start : start + 8192]).astype(np.float32)
+        parts.append(np.sqrt(np.square(rows - others).mean(1)))
     return np.concatenate(parts)
 
 
-def _left(thumbnails: Float[np.ndarray, "t d"], start: int, lag: int, close: float) -> bool:
-    """Whether the video went elsewhere between a frame and its earlier showing."""
-    between = thumbnails[start - lag : start].astype(np.float32)
-    gone = np.sqrt(np.square(between - between[0]).mean(1)).max()
-    return bool(gone > AWAY * close)
+def _moved_away(between: Float[np.ndarray, "n d"], close: float) -> bool:
+    """Whether the frames from an original to its repeat move far from the original."""
+    return bool(_rms(between, between[:1]).max() > AWAY * close)
 
 
 def _close_gaps(flags: Bool[np.ndarray, "t"], longest: int) -> None:
     """Fill short gaps between runs, in place."""
-    ends = _runs(flags)
-    for (_, a), (b, _) in pairwise(ends):
+    for (_, a), (b, _) in pairwise(_runs(flags)):
         if b - a <= longest:
             flags[a:b] = True
 
 
 def _runs(flags: Bool[np.ndarray, "t"]) -> list[tuple[int, int]]:
-    """First frame and the one after the last of each run."""
+    """Half-open range of frames of each run."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]

@@ -1,4 +1,4 @@
-"""Whether a video jumps where its chunks join, and where they join if nobody says."""
+"""Jumps where the chunks of a rollout join; finds the joints if they are not given."""
 
 import math
 from collections.abc import Sequence
@@ -6,33 +6,31 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Float64
 
-NEAR = 12
-"""Frames on either side that say how large a jump is usual."""
-
-SOFT = 3.0
-LONGEST = 512
-LEAST_FOUND = 4
+NEAR = 12  # frames on each side whose median is the usual jump
+SOFT = 3.0  # clip of a jump when searching for joints, in robust standard deviations
+LONGEST = 512  # longest distance between joints that is tried, in frames
+LEAST_FOUND = 4  # fewest joints that can be found
+# Standard errors by which found joints must exceed the expected maximum of noise.
 BESIDE_CHANCE = 2.0
-CUT = 6.0
-CUT_STEP = 0.02
-DRAWS = 1000
-QUIET = 3e-4
-"""Jumps of a twelfth of a level are what codecs make of nothing."""
+# A cut: jump over the usual jump, and visible root mean square step of colours.
+CUT, CUT_STEP = 6.0, 0.02
+DRAWS = 1000  # bootstrap draws
+QUIET = 3e-4  # noise floor of codecs: a twelfth of a level of 255
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seams:
-    """Jumps at borders against jumps inside.
+    """Jumps at the joints of chunks, compared with jumps elsewhere.
 
     Attributes:
-        borders: first frames of chunks.
-        ratio: of the jump at borders to that of the frames near them: the geometric mean.
-        low: lower end of its 95 % interval, of a bootstrap over borders.
-        high: upper end.
-        period: frames from border to border; 0 where they are not even.
-        found: the borders were looked for, not told.
+        borders: first frame of each chunk but the first.
+        ratio: geometric mean of the jump at a border over the median jump near it.
+        low: lower end of the ratio's 95 % interval, from a bootstrap over borders.
+        high: upper end of the ratio's 95 % interval.
+        period: frames from border to border; 0 if they are uneven.
+        found: True if the borders were found, False if they were given.
     """
 
     borders: tuple[int, ...]
@@ -44,10 +42,10 @@ class Seams:
 
 
 def jumps(thumbnails: Float[np.ndarray, "t d"]) -> Float64[np.ndarray, "t"]:
-    """How far the step into each frame differs from the mean of the steps before and after it.
+    """Difference of the step into each frame from the mean of the steps before and after it.
 
-    Steady motion and steady change of light cost nothing; a joint where either breaks does. At
-    the first two frames and the last it is not known, and 0.
+    Steady motion and steady change of light give 0; a joint that breaks either does not. The first
+    two frames and the last have no such steps and get 0.
     """
     size = np.zeros(len(thumbnails))
     for start in range(2, len(thumbnails) - 1, 4096):
@@ -59,7 +57,7 @@ def jumps(thumbnails: Float[np.ndarray, "t d"]) -> Float64[np.ndarray, "t"]:
 
 
 def surprise(jump: Float64[np.ndarray, "t"]) -> Float64[np.ndarray, "t"]:
-    """Logarithm of each jump over the median of those near it; 0 where it is not known."""
+    """Log of each jump over the median of those near it; 0 at the first two frames and the last."""
     size = np.log(jump + QUIET)
     known = size[2:-1]
     if len(known) < 3:
@@ -74,9 +72,9 @@ def borders_every(chunk: int, frames: int, first: int | None = None) -> tuple[in
     """First frames of all chunks but the first.
 
     Args:
-        chunk: frames of each.
-        frames: of the video.
-        first: frames of the first chunk, where it is longer or shorter.
+        chunk: frames of a chunk.
+        frames: frames of the video.
+        first: frames of the first chunk; None is ``chunk``.
     """
     return tuple(range(chunk if first is None else first, frames, chunk))
 
@@ -84,9 +82,12 @@ def borders_every(chunk: int, frames: int, first: int | None = None) -> tuple[in
 def seam_score(
     rise: Float64[np.ndarray, "t"], borders: Sequence[int], *, found: bool = False
 ) -> Seams | None:
-    """Jumps at these borders, of what ``surprise`` gives; None where fewer than two can be judged.
+    """Compare jumps at these borders with those near them; None for fewer than two valid borders.
 
-    A border's neighbours are not what it is held against: the median near it passes them over.
+    Args:
+        rise: result of ``surprise``.
+        borders: first frames of chunks.
+        found: whether the borders were found rather than given.
     """
     judged = [border for border in borders if 2 <= border < len(rise) - 1]
     if len(judged) < 2:
@@ -107,10 +108,11 @@ def seam_score(
 
 
 def find_borders(rise: Float64[np.ndarray, "t"]) -> Seams | None:
-    """The even distance and the first border at which jumps stand out most, if they do at all.
+    """Find evenly spaced borders at which jumps stand out; None if there are none.
 
-    All distances from 4 to 512 frames and all first borders are tried, so what stands out must
-    exceed what the best of so many would by chance. Fewer than four borders prove nothing.
+    All periods from 4 to 512 frames and all first borders are tried, so the best must exceed the
+    expected maximum of that many tries in noise, sqrt(2 log n) standard errors. At least four
+    borders are needed.
     """
     spread = 1.4826 * float(np.median(np.abs(rise[2:-1]))) if len(rise) > 3 else 0.0
     if spread == 0:
@@ -126,30 +128,25 @@ def find_borders(rise: Float64[np.ndarray, "t"]) -> Seams | None:
             best, found = float(score[phase]), (period, phase)
     if not tried or best < math.sqrt(2 * math.log(tried)) + BESIDE_CHANCE:
         return None
-    period, near = found
-    beside = [_all(period, (near + aside) % period, len(rise)) for aside in (-1, 0, 1)]
-    borders = max(beside, key=lambda at: abs(float(rise[at].mean())))
-    return seam_score(rise, borders.tolist(), found=True)
+    period, phase = found
+    shifted = [range((phase + shift) % period, len(rise), period) for shift in (-1, 0, 1)]
+    borders = max(shifted, key=lambda at: abs(float(rise[at].mean())))
+    return seam_score(rise, borders, found=True)
 
 
 def cuts(rise: Float64[np.ndarray, "t"], step: Float64[np.ndarray, "t"]) -> tuple[int, ...]:
-    """Frames that jump six times as far as those near them, and visibly."""
+    """Frames that jump visibly and at least six times as far as those near them."""
     high = (rise > math.log(CUT)) & (step > CUT_STEP)
     top = [t for t in np.flatnonzero(high).tolist() if rise[t] >= rise[max(t - 2, 0) : t + 3].max()]
     return tuple(top)
 
 
 def _phases(soft: Float64[np.ndarray, "t"], period: int) -> Float64[np.ndarray, "period"]:
-    """For each first border: the sum over borders in standard errors."""
+    """For each first border, the sum of jumps over its borders in standard errors."""
     rows = -(-len(soft) // period)
-    padded = np.zeros(rows * period)
+    padded, known = np.zeros(rows * period), np.zeros(rows * period)
     padded[: len(soft)] = soft
-    known = np.zeros(rows * period)
     known[2 : len(soft) - 1] = 1
     count = known.reshape(rows, period).sum(0)
     total = (padded * known).reshape(rows, period).sum(0)
     return np.where(count >= LEAST_FOUND, total / np.sqrt(np.maximum(count, 1)), 0)
-
-
-def _all(period: int, phase: int, frames: int) -> Int64[np.ndarray, "n"]:
-    return np.arange(phase, frames, period)

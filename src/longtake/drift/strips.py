@@ -1,19 +1,19 @@
-"""The frames where a video breaks, side by side, each under its number."""
+"""Frames that show a finding, side by side with their numbers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 from jaxtyping import UInt8
 
+from longtake.drift.findings import Finding
 from longtake.drift.seams import jumps, surprise
-from longtake.drift.verdicts import Finding
 from longtake.drift.video_drift import VideoDrift
 from longtake.video import read_clip
 
-SHOWN = 8
-OVERVIEW = 12
+SHOWN = 8  # frames of a strip
+OVERVIEW = 12  # frames of the strip that shows the whole video
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +21,10 @@ class Strip:
     """A row of frames.
 
     Attributes:
-        title: what they show.
+        title: the finding as a sentence; may be empty.
         frames: pictures of one size.
-        numbers: of the frames in the video.
-        marked: places in the row at which the fault shows.
+        numbers: number of each frame in the video.
+        marked: positions in the row at which the fault shows.
     """
 
     title: str
@@ -34,55 +34,32 @@ class Strip:
 
 
 def overview(video: VideoDrift) -> Strip:
-    """Frames from the first to the last."""
+    """Evenly spaced frames from the first to the last."""
     return _strip(video, "", _even(0, video.info.frames - 1, OVERVIEW))
 
 
 def strips(video: VideoDrift, finding: Finding) -> list[Strip]:
-    """One row that shows a fault; two for a loop: what is shown again, and when it was first."""
-    return _SHOWN_BY.get(finding.kind, _whole)(video, finding)
+    """One row that shows a finding; two for a loop: the original frames, then their repeats."""
+    title, at = finding.sentence, finding.frame
+    match finding.kind:
+        case "loop":
+            loop = next(loop for loop in video.measures.loops if loop.start == at)
+            repeats = _even(at, at + min(loop.frames, loop.period) - 1, SHOWN)
+            originals = [number - loop.period for number in repeats]
+            return [_strip(video, title, originals), _strip(video, "", repeats, repeats)]
+        case "freeze":
+            last = min(at + finding.frames, video.info.frames) - 1
+            inside = _even(at, last, SHOWN - 4)
+            numbers = [at - 2, at - 1, *inside, last + 1, last + 2]
+            return [_strip(video, title, numbers, inside)]
+        case "seams" | "cut":
+            at = _largest_jump(video) if finding.kind == "seams" else at
+            return [_strip(video, title, range(at - SHOWN // 2, at + SHOWN // 2), [at])]
+        case _:  # drifts span the whole video
+            return [_strip(video, title, _even(0, video.info.frames - 1, SHOWN))]
 
 
-def _whole(video: VideoDrift, finding: Finding) -> list[Strip]:
-    return [_strip(video, finding.sentence, _even(0, video.info.frames - 1, SHOWN))]
-
-
-def _loop(video: VideoDrift, finding: Finding) -> list[Strip]:
-    loop = next(loop for loop in video.measures.loops if loop.start == finding.frame)
-    again = _even(loop.start, loop.start + min(loop.frames, loop.period) - 1, SHOWN)
-    before = [number - loop.period for number in again]
-    return [_strip(video, finding.sentence, before), _strip(video, "", again, every=True)]
-
-
-def _freeze(video: VideoDrift, finding: Finding) -> list[Strip]:
-    last = min(finding.frame + finding.frames, video.info.frames) - 1
-    inside = _even(finding.frame, last, SHOWN - 4)
-    numbers = [finding.frame - 2, finding.frame - 1, *inside, last + 1, last + 2]
-    return [_strip(video, finding.sentence, numbers, set(inside))]
-
-
-def _seams(video: VideoDrift, finding: Finding) -> list[Strip]:
-    return _around(video, finding, _sharpest(video))
-
-
-def _cut(video: VideoDrift, finding: Finding) -> list[Strip]:
-    return _around(video, finding, finding.frame)
-
-
-def _around(video: VideoDrift, finding: Finding, at: int) -> list[Strip]:
-    return [_strip(video, finding.sentence, range(at - 4, at + 4), {at})]
-
-
-_SHOWN_BY: Mapping[str, Callable[[VideoDrift, Finding], list[Strip]]] = {
-    "loop": _loop,
-    "freeze": _freeze,
-    "seams": _seams,
-    "cut": _cut,
-}
-"""By kind of fault; what is not named here goes on through the whole video."""
-
-
-def _sharpest(video: VideoDrift) -> int:
+def _largest_jump(video: VideoDrift) -> int:
     """The border with the largest jump."""
     assert video.measures.seams is not None
     rise = surprise(jumps(video.numbers.thumbnails))
@@ -90,26 +67,20 @@ def _sharpest(video: VideoDrift) -> int:
 
 
 def _strip(
-    video: VideoDrift,
-    title: str,
-    numbers: Sequence[int],
-    marked: set[int] | None = None,
-    *,
-    every: bool = False,
+    video: VideoDrift, title: str, numbers: Sequence[int], marked: Collection[int] = ()
 ) -> Strip:
-    wanted = [number for number in numbers if 0 <= number < video.info.frames]
-    frames = np.concatenate([_read(video, run) for run in _runs(wanted)])
-    chosen = set(wanted) if every else marked or set()
-    at = tuple(place for place, number in enumerate(wanted) if number in chosen)
-    return Strip(title=title, frames=frames, numbers=tuple(wanted), marked=at)
-
-
-def _read(video: VideoDrift, run: Sequence[int]) -> UInt8[np.ndarray, "n h w 3"]:
-    return read_clip(video.info.path, run[0], len(run))
+    inside = [number for number in numbers if 0 <= number < video.info.frames]
+    frames = [read_clip(video.info.path, run[0], len(run)) for run in _runs(inside)]
+    return Strip(
+        title=title,
+        frames=np.concatenate(frames),
+        numbers=tuple(inside),
+        marked=tuple(position for position, number in enumerate(inside) if number in marked),
+    )
 
 
 def _runs(numbers: Sequence[int]) -> list[list[int]]:
-    """Numbers that follow each other, together."""
+    """Consecutive numbers grouped together."""
     groups = groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])
     return [[number for _, number in group] for _, group in groups]
 

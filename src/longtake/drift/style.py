@@ -1,16 +1,18 @@
-"""Colours and lines of the report."""
+"""Colours and axes of the report."""
 
 from matplotlib.axes import Axes
 
 INK, MUTED, GRID, BACKGROUND = "#1f2430", "#7a8194", "#e7e9ef", "#ffffff"
-ALARM, CALM = "#c8384a", "#4263c4"
+ALARM, NEUTRAL = "#c8384a", "#4263c4"
 CHANNELS = {"red": "#d1495b", "green": "#2f9e66", "blue": "#3a66c9"}
 CONTRAST, SHARPNESS, MOTION = "#7b52ab", "#d98032", "#1b8a9e"
 FREEZE, LOOP = "#8fb8de", "#f2c14e"
+# One colour a video, where a panel shows several; repeated after the sixth.
+VIDEOS = ("#3a66c9", "#d98032", "#2f9e66", "#c8384a", "#7b52ab", "#1b8a9e")
 
 
 def plain(axes: Axes, title: str, note: str = "") -> None:
-    """A panel with a title at the left, a note beside it, and no box."""
+    """Style a panel: title at the left, note at the right, no box."""
     axes.set_title(title, loc="left", fontsize=10, color=INK, weight="bold", pad=5)
     if note:
         axes.set_title(note, loc="right", fontsize=8.5, color=MUTED, pad=5)
@@ -24,7 +26,7 @@ def plain(axes: Axes, title: str, note: str = "") -> None:
 
 
 def bare(axes: Axes) -> None:
-    """A panel that is a picture."""
+    """Style a panel that is a picture: no ticks, no box."""
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():

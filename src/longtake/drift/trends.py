@@ -1,4 +1,4 @@
-"""Straight lines through what a video does over time, with intervals that hold for slow waves."""
+"""Least-squares lines over time, with intervals that hold for slowly varying noise."""
 
 import math
 from dataclasses import dataclass
@@ -6,24 +6,22 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64
 
-WAVES = 8
-STUDENT_95 = 2.306
-"""Of Student's distribution with as many degrees of freedom as there are waves."""
-
+WAVES = 8  # cosines that estimate the noise; also the degrees of freedom of Student's distribution
+STUDENT_95 = 2.306  # two-sided 95 % quantile of Student's distribution with 8 degrees of freedom
 LEAST_POINTS = 2 * WAVES
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trend:
-    """A slope, in units a hundred frames.
+    """A linear trend; slopes are per hundred frames.
 
     Attributes:
-        slope: of the line of least squares.
-        low: lower end of its 95 % interval.
-        high: upper end.
-        change: what the line rises from the first frame to the last.
-        strength: the slope in standard errors; Student's with 8 degrees of freedom if nothing
-            drifts.
+        slope: least-squares slope.
+        low: lower end of the slope's 95 % interval.
+        high: upper end of the slope's 95 % interval.
+        change: rise of the line from the first frame to the last.
+        strength: slope in standard errors; without drift it follows Student's distribution with 8
+            degrees of freedom.
         middle: value of the line halfway.
     """
 
@@ -36,13 +34,13 @@ class Trend:
 
 
 def trend(values: Float64[np.ndarray, "n"], frames: Int64[np.ndarray, "n"]) -> Trend:
-    """The line through values at these frames.
+    """Fit a line to values at these frames.
 
-    Neighbouring frames are alike, so least squares' own interval is far too narrow. How much a line
-    varies by chance is read off the 8 slowest waves beside it: a cosine basis made orthogonal to
-    the line, whose mean square is the noise at low frequency (equal-weighted cosine estimator;
-    Müller 2007, Lazarus, Lewis, Stock and Watson 2018). It has no bandwidth to choose, and a
-    disturbance that wanders over an eighth of the video is counted as noise, not as drift.
+    Neighbouring frames are alike, so the usual interval of least squares is far too narrow. Here
+    the noise is the mean square of the 8 slowest cosines, made orthogonal to the line
+    (equal-weighted cosine estimator; Müller 2007, Lazarus, Lewis, Stock and Watson 2018). It has
+    no bandwidth to choose, and a disturbance that takes an eighth of the video or longer counts
+    as noise, not as drift.
 
     Raises:
         ValueError: fewer than 16 values.
@@ -50,21 +48,21 @@ def trend(values: Float64[np.ndarray, "n"], frames: Int64[np.ndarray, "n"]) -> T
     if len(values) < LEAST_POINTS:
         raise ValueError(f"a trend needs at least {LEAST_POINTS} values, got {len(values)}")
     span = frames[-1] - frames[0]
-    place = (frames - frames[0]) / span
-    waves = [np.cos(math.pi * k * place) for k in range(1, WAVES + 1)]
-    basis, scale = np.linalg.qr(np.stack([np.ones_like(place), place, *waves], 1))
+    time = (frames - frames[0]) / span
+    waves = [np.cos(math.pi * k * time) for k in range(1, WAVES + 1)]
+    basis, scale = np.linalg.qr(np.stack([np.ones_like(time), time, *waves], 1))
     parts = basis.T @ values
     noise = math.sqrt(float(np.square(parts[2:]).mean()))
     change, error = float(parts[1] / scale[1, 1]), noise / abs(float(scale[1, 1]))
-    if abs(change) < 1e-9 * (1 + abs(float(values.mean()))):
+    if abs(change) < 1e-9 * (1 + abs(float(values.mean()))):  # rounding of a constant
         change = 0.0
     unit = 100 / float(span)
-    around = STUDENT_95 * error
+    margin = STUDENT_95 * error
     line = float((parts[0] - scale[0, 1] * change) / scale[0, 0])
     return Trend(
         slope=change * unit,
-        low=(change - around) * unit,
-        high=(change + around) * unit,
+        low=(change - margin) * unit,
+        high=(change + margin) * unit,
         change=change,
         strength=change / max(error, 1e-9) if change else 0.0,
         middle=line + change / 2,

@@ -1,4 +1,4 @@
-"""One video measured while its frames pass: numbers a frame, features and the world's measures."""
+"""Measures one video while its frames stream by: descriptors, features and a world's measures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,27 +11,26 @@ from torch import Tensor
 
 from longtake.drift.curves import feature_distances
 from longtake.drift.descriptors import Describer, Descriptors
-from longtake.drift.verdicts import Finding, Measures, judge, measure
-from longtake.drift.worlds import READERS, WorldName, WorldTrack
+from longtake.drift.findings import Finding, Measures, judge, measure
+from longtake.drift.world_measures import READERS, WorldMeasures, WorldName
 from longtake.features.i3d import I3D
 from longtake.features.treatment import Treatment
-from longtake.progress import ProgressCallback
+from longtake.progress import ProgressCallback, no_progress
 from longtake.video import VideoInfo, probe, stream_video
 
-LEAST_WINDOW = 9
-WORLD_WINDOWS = 128
-"""At which a world's measures are taken, at most."""
+LEAST_WINDOW = 9  # fewest frames that I3D takes
+WORLD_WINDOWS = 128  # most windows at which a world's measures are taken
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class DriftPlan:
     """How videos are measured.
 
     Attributes:
-        window: frames of a window.
-        chunk: frames from border to border, where they are known; None looks for borders.
-        world: whose measures are taken too.
-        feature_windows: at how many windows features are computed, at most.
+        window: frames of a window; at least 9.
+        chunk: frames from one joint of the rollout to the next; None searches for joints.
+        world: ``sky`` or ``marbles`` takes this synthetic world's own measures too.
+        feature_windows: most windows of a video whose I3D features are computed; 0 for none.
     """
 
     window: int = 16
@@ -45,12 +44,10 @@ class Plan:
                 f"window={self.window} must be at least {LEAST_WINDOW} frames, for I3D"
             )
         if self.chunk is not None and self.chunk < 2:
-            raise ValueError(
-                f"chunk={self.chunk} must be at least 2 frames, or None to look for it"
-            )
+            raise ValueError(f"chunk={self.chunk} must be at least 2 frames, or None to search")
 
     def starts(self, frames: int, most: int) -> list[int]:
-        """First frames of at most so many windows, from the first to the last."""
+        """First frames of at most ``most`` evenly spaced windows, the first and last included."""
         whole = frames // self.window
         chosen = np.unique(np.linspace(0, whole - 1, min(most, whole)).round().astype(int))
         return [int(number) * self.window for number in chosen]
@@ -58,17 +55,17 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoDrift:
-    """What became of one video.
+    """Measures and findings of one video.
 
     Attributes:
-        info: of the file.
-        numbers: of each frame.
+        info: size, length and rate of the file.
+        numbers: descriptors of each frame.
         measures: trends, freezes, loops, seams and cuts.
-        findings: what is wrong, the gravest first.
-        starts: first frames of the windows with features.
-        features: of these windows; None without I3D's weights.
-        distances: of these windows' features from the first's; empty without them.
-        world: an embedded world's measures, where one was named.
+        findings: faults, the most severe first.
+        starts: first frame of each window that has features.
+        features: features of these windows; None without I3D's weights.
+        distances: distance of each window's features from the first's; empty without features.
+        world: measures of the synthetic world; None if the plan names none.
     """
 
     info: VideoInfo
@@ -78,70 +75,75 @@ class VideoDrift:
     starts: tuple[int, ...]
     features: Float[Tensor, "k d"] | None
     distances: tuple[float, ...]
-    world: WorldTrack | None
+    world: WorldMeasures | None
 
     def lines(self) -> list[str]:
-        """One a finding; one that says so where there is none."""
-        said = [finding.sentence for finding in self.findings]
+        """One sentence a finding, or a single one if there are none."""
+        lines = [finding.sentence for finding in self.findings]
         if self.world is not None:
-            said += [f"{self.world.world}: {sentence}" for sentence in self.world.sentences]
-        return said or ["stays what it is: no freeze, loop, seam, cut or drift found"]
+            lines += [f"{self.world.world}: {sentence}" for sentence in self.world.sentences]
+        return lines or ["stays what it is: no freeze, loop, seam, cut or drift found"]
+
+    @property
+    def severity(self) -> float:
+        """Severity of the worst finding; 0 without findings."""
+        return max((finding.severity for finding in self.findings), default=0.0)
 
 
-def look(
+def measure_video(
     video: Path,
-    plan: Plan,
-    report: ProgressCallback,
-    network: I3D | None,
-    of_features: Sequence[int],
+    plan: DriftPlan,
+    report: ProgressCallback = no_progress,
+    network: I3D | None = None,
+    feature_starts: Sequence[int] = (),
 ) -> VideoDrift:
-    """Measure a video in the memory of one window, and of 0.9 kB a frame.
+    """Measure a video, holding one window of frames and 0.9 kB for each frame seen.
 
     Args:
         video: file, or folder of pictures.
-        plan: how.
-        report: called with frames done and in total.
-        network: of features; None leaves them out.
-        of_features: first frames of the windows that it sees.
+        plan: how it is measured.
+        report: called with frames done and frames in total.
+        network: computes features; None computes none.
+        feature_starts: first frames of the windows whose features are computed.
 
     Raises:
-        ValueError: it is shorter than two windows.
-        VideoError: it cannot be read.
+        ValueError: the video is shorter than two windows.
+        VideoError: the video cannot be read.
     """
-    info = long_enough(video, plan)
+    info = check_length(video, plan)
     describer = Describer()
     reader = None if plan.world is None else READERS[plan.world]()
-    of_world = plan.starts(info.frames, WORLD_WINDOWS)
+    world_starts = plan.starts(info.frames, WORLD_WINDOWS)
     features, done = [], 0
     for frames in stream_video(video, plan.window):
         describer.add(frames)
-        if network is not None and done in of_features and len(frames) == plan.window:
-            features.append(described(network, frames))
-        if reader is not None and done in of_world and len(frames) == plan.window:
+        if network is not None and done in feature_starts and len(frames) == plan.window:
+            features.append(window_features(network, frames))
+        if reader is not None and done in world_starts and len(frames) == plan.window:
             reader.add(done, frames)
         done += len(frames)
         report(done, info.frames)
     numbers = describer.done()
     measures = measure(numbers, plan.chunk)
-    every = torch.cat(features) if features else None
+    rows = torch.cat(features) if features else None
     return VideoDrift(
         info=info,
         numbers=numbers,
         measures=measures,
         findings=judge(measures),
-        starts=tuple(of_features),
-        features=every,
-        distances=() if every is None else feature_distances(every),
+        starts=tuple(feature_starts),
+        features=rows,
+        distances=() if rows is None else feature_distances(rows),
         world=None if reader is None else reader.done(),
     )
 
 
-def long_enough(video: Path, plan: Plan) -> VideoInfo:
-    """What the video is.
+def check_length(video: Path, plan: DriftPlan) -> VideoInfo:
+    """Probe a video.
 
     Raises:
-        ValueError: it is shorter than two windows.
-        VideoError: it cannot be read.
+        ValueError: the video is shorter than two windows.
+        VideoError: the video cannot be read.
     """
     info = probe(video)
     if info.frames < 2 * plan.window:
@@ -152,7 +154,7 @@ def long_enough(video: Path, plan: Plan) -> VideoInfo:
     return info
 
 
-def described(network: I3D, frames: np.ndarray) -> Float[Tensor, "1 d"]:
-    """Features of one window, as the protocol ``longtake`` treats clips."""
+def window_features(network: I3D, frames: np.ndarray) -> Float[Tensor, "1 d"]:
+    """Features of one window, preprocessed as by the evaluation protocol ``longtake``."""
     device = network.logits.weight.device
     return network(Treatment()(torch.from_numpy(frames).to(device))[None]).float().cpu()

@@ -6,7 +6,7 @@ from longtake.data.order import micro_batches, rank_rows
 from longtake.diffusion import Denoiser, Diffusion
 from longtake.distributed import Ranks
 from longtake.training.config import TrainingConfig
-from longtake.training.diffusion import DiffusionBatch, LatentBatches
+from longtake.training.latent_batches import LatentBatches, TrainingBatch
 from longtake.training.methods.base import Loss, Method, Phase
 
 
@@ -42,7 +42,7 @@ class Denoising(Method):
             ),
         )
 
-    def batches(self, first_step: int) -> Iterator[Sequence[DiffusionBatch]]:
+    def batches(self, first_step: int) -> Iterator[Sequence[TrainingBatch]]:
         """Micro-batches of each step."""
         step = first_step
         while True:
@@ -51,9 +51,9 @@ class Denoising(Method):
             yield [self._data(rows[part]).to(self._ranks.device) for part in parts]
             step += 1
 
-    def _loss(self, batch: DiffusionBatch, step: int) -> Loss:
+    def _loss(self, batch: TrainingBatch, step: int) -> Loss:
         del step
-        losses = self._diffusion.loss(
-            self._denoiser, batch.z, batch.noise, batch.t, batch.condition
+        losses = self._diffusion.losses(
+            self._denoiser, batch.z, batch.noise, batch.t, batch.signals
         )
         return Loss(losses.mean(), {})

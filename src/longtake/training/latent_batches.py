@@ -1,4 +1,4 @@
-"""Training a denoiser on cached latents: LVDM's short, prediction and interpolation, and PVDM."""
+"""Batches of cached latents for training a denoiser, all that is random about them drawn."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,14 +12,16 @@ from torch import Tensor
 from longtake.config import Config
 from longtake.data.latents import LatentCache
 from longtake.data.order import Order
-from longtake.diffusion import Condition, Diffusion
-from longtake.diffusion.condition import ABSENT
+from longtake.diffusion import Diffusion
+from longtake.diffusion.signals import Signals, previous_signal
+from longtake.diffusion.signals import signal as batch
+from longtake.diffusion.signals.context import ContextPlan
+from longtake.diffusion.signals.label import draw_label
 from longtake.latents import LatentScaling, LatentSpec
 from longtake.noise import SampleNoise, derive, generator
-from longtake.training.masks import KnownFramesPlan
 
 
-class ClipOfLatents(Config):
+class TrainingClip(Config):
     """Which part of a cached clip a denoiser is trained on, and what is given of it.
 
     Attributes:
@@ -33,26 +35,26 @@ class ClipOfLatents(Config):
 
     stride: Annotated[int, Ge(1)] = 1
     label_dropout: Annotated[float, Interval(ge=0, le=1)] = 0.1
-    known: KnownFramesPlan | None = None
+    known: ContextPlan | None = None
     previous: Annotated[float, Interval(ge=0, le=1)] = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiffusionBatch:
+class TrainingBatch:
     """Everything random about a batch, drawn: the loss is a function of it and the weights."""
 
     z: Float[Tensor, "b ..."]
     noise: Float[Tensor, "b ..."]
-    t: Float[Tensor, "b"]
-    condition: Condition
+    t: Float[Tensor, "b *f"]
+    signals: Signals
 
-    def to(self, device: torch.device) -> "DiffusionBatch":
+    def to(self, device: torch.device) -> "TrainingBatch":
         """On a device."""
-        return DiffusionBatch(
+        return TrainingBatch(
             z=self.z.to(device),
             noise=self.noise.to(device),
             t=self.t.to(device),
-            condition=self.condition.to(device, torch.float32),
+            signals=batch.to(self.signals, device),
         )
 
 
@@ -63,7 +65,7 @@ class LatentBatches:
         self,
         cache: LatentCache,
         spec: LatentSpec,
-        plan: ClipOfLatents,
+        plan: TrainingClip,
         diffusion: Diffusion,
         standardisation: LatentScaling,
         *,
@@ -76,43 +78,35 @@ class LatentBatches:
         self._order = Order(seed, len(cache))
         self._cut = _cutter(cache, spec, plan, reads)
 
-    def __call__(self, numbers: Sequence[int]) -> DiffusionBatch:
+    def __call__(self, numbers: Sequence[int]) -> TrainingBatch:
         """The samples of these numbers."""
         rows = [self._sample(number) for number in numbers]
-        condition = Condition.cat([row.condition for row in rows])
-        seeds = [derive(self._seed, "noise", number) for number in numbers]
-        noise = SampleNoise(seeds)
-        return DiffusionBatch(
-            z=torch.cat([row.z for row in rows]),
+        noise = SampleNoise([derive(self._seed, "noise", number) for number in numbers])
+        return TrainingBatch(
+            z=torch.cat([z for z, _ in rows]),
             t=self._diffusion.draw_time(noise),
             noise=noise.normal(self._spec.shape),
-            condition=condition,
+            signals=batch.cat([signals for _, signals in rows]),
         )
 
-    def _sample(self, number: int) -> "_Row":
+    def _sample(self, number: int) -> tuple[Float[Tensor, "1 c ..."], Signals]:
         epoch, item = self._order(number)
         random = generator(self._seed, "sample", epoch, item)
         cached = self._cache[item]
         z = cached.posterior.sample(torch.randn(cached.posterior.mean.shape, generator=random))
-        z, previous = self._cut(self._standardisation.forward(z), random)
-        known = self._plan.known and self._plan.known.draw(z[0], random)
-        withheld = torch.rand((), generator=random).item() < self._plan.label_dropout
-        label = torch.tensor([ABSENT if withheld else cached.label])
-        return _Row(
-            z=z,
-            condition=Condition(
-                known=known, previous=previous, label=label if "label" in self._reads else None
-            ),
-        )
+        z, signals = self._cut(self._standardisation.forward(z), random)
+        if self._plan.known is not None:
+            signals = {**signals, **self._plan.known.draw(z[0], random)}
+        if "label" in self._reads:
+            signals = {**signals, **draw_label(cached.label, self._plan.label_dropout, random)}
+        return z, signals
 
 
-Cut = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor | None]]
-"""From a cached clip's latent what is trained on, and what was before it, if that is read."""
+Cut = Callable[[Tensor, torch.Generator], tuple[Tensor, Signals]]
+"""From a cached clip's latent what is trained on, and the clip before it, if that is read."""
 
 
-def _cutter(
-    cache: LatentCache, spec: LatentSpec, plan: ClipOfLatents, reads: frozenset[str]
-) -> Cut:
+def _cutter(cache: LatentCache, spec: LatentSpec, plan: TrainingClip, reads: frozenset[str]) -> Cut:
     if "previous" not in reads and plan.previous:
         raise ValueError(
             f"clip.previous={plan.previous}, but this denoiser does not read the clip before; "
@@ -126,7 +120,7 @@ def _cutter(
 class _Frames:
     """Latent frames from a random start."""
 
-    def __init__(self, cache: LatentCache, spec: LatentSpec, plan: ClipOfLatents) -> None:
+    def __init__(self, cache: LatentCache, spec: LatentSpec, plan: TrainingClip) -> None:
         self._stride = plan.stride
         self._span = (spec.frames - 1) * plan.stride + 1
         if self._span > cache.shape[1]:
@@ -135,9 +129,9 @@ class _Frames:
                 f"cached clip has {cache.shape[1]}; cache longer clips or lower the stride"
             )
 
-    def __call__(self, z: Tensor, random: torch.Generator) -> tuple[Tensor, None]:
+    def __call__(self, z: Tensor, random: torch.Generator) -> tuple[Tensor, Signals]:
         start = int(torch.randint(z.shape[2] - self._span + 1, (), generator=random))
-        return z[:, :, start : start + self._span : self._stride], None
+        return z[:, :, start : start + self._span : self._stride], {}
 
 
 class _Clips:
@@ -148,7 +142,7 @@ class _Clips:
     """
 
     def __init__(
-        self, cache: LatentCache, spec: LatentSpec, plan: ClipOfLatents, reads: frozenset[str]
+        self, cache: LatentCache, spec: LatentSpec, plan: TrainingClip, reads: frozenset[str]
     ) -> None:
         self._cells = spec.shape[-1]
         self._share = plan.previous
@@ -165,15 +159,9 @@ class _Clips:
                 "(data.plan.frames)"
             )
 
-    def __call__(self, z: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor | None]:
+    def __call__(self, z: Tensor, random: torch.Generator) -> tuple[Tensor, Signals]:
         clips = z.split(self._cells, dim=-1)
         goes_on = torch.rand((), generator=random).item() < self._share
         place = int(torch.randint(int(goes_on), len(clips), (), generator=random))
         before = clips[place - 1] if goes_on else torch.zeros_like(clips[place])
-        return clips[place], before if self._told else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Row:
-    z: Float[Tensor, "1 c *dims"]
-    condition: Condition
+        return clips[place], previous_signal(before) if self._told else {}

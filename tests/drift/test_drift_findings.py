@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from drift import faults
 from drift.sky_film import FRAMES, TIMES_OF_DAY, clean, described, faulty
 
-from longtake.drift import faults, judge, measure
+from longtake.drift import judge, measure
 
 KINDS = ("freeze", "loop", "seams", "colour", "contrast", "cut")
 
@@ -14,7 +15,7 @@ def kinds(frames: np.ndarray, chunk: int | None = None) -> list[str]:
 
 
 @pytest.mark.parametrize("index", [i + more for i in TIMES_OF_DAY.values() for more in (0, 1, 24)])
-def test_clean_video_of_every_time_of_day_comes_out_clean(index):
+def test_clean_video_of_every_time_of_day_has_no_finding(index):
     assert kinds(clean(index)) == []
 
 
@@ -28,11 +29,11 @@ def test_a_fault_ranks_first_as_what_it_is(kind, time):
 def test_the_video_with_a_fault_has_most_of_it(kind):
     videos = faulty(4) | {"clean": clean(4)}
 
-    def gravity(name: str) -> float:
+    def severity(name: str) -> float:
         found = judge(measure(described(videos[name])))
-        return max((f.gravity for f in found if f.kind == kind), default=0.0)
+        return max((f.severity for f in found if f.kind == kind), default=0.0)
 
-    assert max(videos, key=gravity) == kind
+    assert max(videos, key=severity) == kind
 
 
 def test_a_freeze_is_found_to_the_frame():
@@ -48,7 +49,7 @@ def test_a_loop_is_found_with_its_period():
     assert loop.start + loop.frames == FRAMES
 
 
-def test_joints_are_found_without_being_told():
+def test_joints_are_found_without_being_given():
     seams = measure(described(faulty(10)["seams"])).seams
     assert seams is not None
     assert seams.found
@@ -56,7 +57,7 @@ def test_joints_are_found_without_being_told():
     assert seams.low > 1.5
 
 
-def test_joints_that_are_told_are_judged_though_nothing_is_wrong():
+def test_given_joints_are_judged_though_nothing_is_wrong():
     found = measure(described(clean(4)), chunk=12)
     assert found.seams is not None
     assert found.seams.low < 1 < found.seams.high * 1.1
@@ -70,11 +71,11 @@ def test_a_drift_of_colour_is_measured_right():
     assert after.low < after.slope < after.high
 
 
-def test_worse_faults_are_graver():
-    def gravity(levels: float) -> float:
-        return judge(measure(described(faults.flicker(clean(4), 12, levels))))[0].gravity
+def test_worse_faults_are_more_severe():
+    def severity(levels: float) -> float:
+        return judge(measure(described(faults.flicker(clean(4), 12, levels))))[0].severity
 
-    assert gravity(2.0) < gravity(4.0) < gravity(8.0)
+    assert severity(2.0) < severity(4.0) < severity(8.0)
 
 
 def test_slowing_down_is_a_fall_of_motion_alone():

@@ -1,0 +1,161 @@
+"""What a video keeps of a synthetic world: the world's own measures, window by window."""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import numpy as np
+from jaxtyping import UInt8
+
+from longtake.data.synthetic.marbles_measures import permanence, sightings
+from longtake.data.synthetic.sky_measures import light, ridge, wind
+
+WorldName = Literal["sky", "marbles"]
+Frames = UInt8[np.ndarray, "t h w 3"]
+
+T = TypeVar("T")
+
+FAR_RIDGE = 0.03  # move of the ridge that is reported, as a share of the height
+# Growth of the colours' distance from the palettes that is reported, in levels of 255.
+STRANGER = 2.0
+# Events in a thousand frames that are reported; fewer occur by miscounting real marbles.
+LEAST_EVENTS = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldMeasures:
+    """A synthetic world's measures over time.
+
+    Attributes:
+        world: name of the world.
+        starts: first frame of each window.
+        numbers: measures by name, one value a window.
+        words: labels read from the frames by name, one word a window.
+        sentences: what has changed; empty for a stable video.
+    """
+
+    world: str
+    starts: tuple[int, ...]
+    numbers: dict[str, tuple[float, ...]]
+    words: dict[str, tuple[str, ...]]
+    sentences: tuple[str, ...]
+
+
+class WorldReader(ABC):
+    """Reads windows of frames in order of time and collects a world's measures."""
+
+    def __init__(self, world: WorldName) -> None:
+        self.world = world
+        self.starts: list[int] = []
+        self.numbers: dict[str, list[float]] = {}
+        self.words: dict[str, list[str]] = {}
+
+    @abstractmethod
+    def read(self, frames: Frames) -> tuple[dict[str, float], dict[str, str]]:
+        """Numbers and words of a window."""
+
+    @abstractmethod
+    def sentences(self) -> Sequence[str]:
+        """What has changed from the first third of the windows to the last, beside the words."""
+
+    def add(self, start: int, frames: Frames) -> None:
+        """Read the window that begins at frame ``start``."""
+        self.starts.append(start)
+        numbers, words = self.read(frames)
+        for name, value in numbers.items():
+            self.numbers.setdefault(name, []).append(value)
+        for name, word in words.items():
+            self.words.setdefault(name, []).append(word)
+
+    def done(self) -> WorldMeasures:
+        """Measures of all windows."""
+        changed = []
+        for name, words in self.words.items():
+            first, last = (Counter(part).most_common(1)[0][0] for part in _thirds(words))
+            if first != last:
+                changed.append(f"{name} changes from {first} to {last}")
+        return WorldMeasures(
+            world=self.world,
+            starts=tuple(self.starts),
+            numbers={name: tuple(values) for name, values in self.numbers.items()},
+            words={name: tuple(values) for name, values in self.words.items()},
+            sentences=(*changed, *self.sentences()),
+        )
+
+
+class SkyReader(WorldReader):
+    """Reads time of day, cover, wind, the ridge's move, and the colours' distance from palettes."""
+
+    def __init__(self) -> None:
+        super().__init__("sky")
+        self._ridge: np.ndarray | None = None
+        self._height = 1
+
+    def read(self, frames: Frames) -> tuple[dict[str, float], dict[str, str]]:
+        seen, speed = light(frames), wind(frames)
+        line = ridge(frames).median(0).values.numpy()
+        if self._ridge is None:
+            self._ridge, self._height = line, frames.shape[1]
+        numbers = {
+            "sun": seen.sun.median().item(),
+            "cloud": seen.cloud.mean().item(),
+            "wind": speed,
+            "ridge_px": float(np.abs(line - self._ridge).mean()),
+            "strangeness": seen.strangeness.mean().item(),
+        }
+        words = {
+            "time of day": seen.time_of_day,
+            "cover": seen.cover,
+            "wind": "right" if speed > 0 else "left",
+        }
+        return numbers, words
+
+    def sentences(self) -> Sequence[str]:
+        changed = []
+        moved = float(np.median(_thirds(self.numbers["ridge_px"])[1]))
+        if moved > FAR_RIDGE * self._height:
+            changed.append(f"the ridge moves by {moved:.1f} pixels")
+        first, last = (float(np.median(part)) for part in _thirds(self.numbers["strangeness"]))
+        if last > first + STRANGER:
+            changed.append(
+                f"colours leave the world's palettes: {first:.1f} to {last:.1f} 255ths off"
+            )
+        return changed
+
+
+class MarblesReader(WorldReader):
+    """Counts marbles, and events that no marble can cause."""
+
+    def __init__(self) -> None:
+        super().__init__("marbles")
+        self._last: np.ndarray | None = None
+
+    def read(self, frames: Frames) -> tuple[dict[str, float], dict[str, str]]:
+        joined = frames if self._last is None else np.concatenate([self._last, frames])
+        self._last = frames[-1:]
+        counts = [len(seen) for seen in sightings(frames)]
+        numbers = {
+            "marbles": float(np.mean(counts)),
+            "events_per_1000_frames": permanence(joined).events_per_1000_frames,
+        }
+        return numbers, {"count": str(Counter(counts).most_common(1)[0][0])}
+
+    def sentences(self) -> Sequence[str]:
+        events = float(np.mean(self.numbers["events_per_1000_frames"]))
+        if events <= LEAST_EVENTS:
+            return []
+        return [f"marbles do not persist: {events:.1f} in 1,000 frames vanish, appear or teleport"]
+
+
+READERS: dict[WorldName, type[SkyReader] | type[MarblesReader]] = {
+    "sky": SkyReader,
+    "marbles": MarblesReader,
+}
+
+
+def _thirds(values: Sequence[T]) -> tuple[Sequence[T], Sequence[T]]:
+    """The first third and the last third."""
+    count = max(1, len(values) // 3)
+    return values[:count], values[-count:]

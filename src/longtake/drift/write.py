@@ -1,0 +1,134 @@
+"""Measures long videos and writes the drift report."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from longtake.checkpoint import CheckpointError, write_text
+from longtake.data.index import videos_below
+from longtake.drift.curves import Curve, feature_curve, too_few
+from longtake.drift.report import DriftReport
+from longtake.drift.video_drift import (
+    DriftPlan,
+    VideoDrift,
+    check_length,
+    measure_video,
+    window_features,
+)
+from longtake.features.i3d import I3D, I3DConfig
+from longtake.progress import ProgressCallback, no_progress
+from longtake.video import read_clip
+
+NAME = "drift"
+MISSING = "the report is drawn by matplotlib: pip install 'longtake[report]'"
+
+REAL_CLIPS = 256  # most real videos whose features are computed
+
+
+def write_report(
+    video: Path,
+    out: Path,
+    plan: DriftPlan | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    real: Path | None = None,
+    overwrite: bool = True,
+    report: ProgressCallback = no_progress,
+) -> DriftReport:
+    """Measure one long video or several, and write ``drift.html``, ``.png`` and ``.json``.
+
+    Args:
+        video: a video file, a folder of one video's pictures, or a folder of videos.
+        out: folder to write to.
+        plan: how videos are measured; None is ``DriftPlan()``.
+        device: device on which features are computed.
+        real: folder of real videos to compare windows with; None compares with the videos' own
+            first windows.
+        overwrite: replace an existing report.
+        report: called with frames done and frames in total, video by video.
+
+    Raises:
+        ValueError: a video is shorter than two windows, a folder has no videos, matplotlib is
+            missing, or a report exists and ``overwrite`` is False.
+        VideoError: a video cannot be read.
+    """
+    if find_spec("matplotlib") is None:
+        raise ValueError(MISSING)
+    page = out / f"{NAME}.html"
+    if page.exists() and not overwrite:
+        raise ValueError(f"{page} exists; choose another path or set overwrite=True")
+    from longtake.drift.page import write_page
+    from longtake.drift.picture import draw, write_picture
+
+    plan = plan or DriftPlan()
+    files = videos_under(video)
+    shortest = min(check_length(file, plan).frames for file in files)
+    network, notes = _network(plan, device)
+    starts = plan.starts(shortest, plan.feature_windows) if network else []
+    videos = tuple(measure_video(file, plan, report, network, starts) for file in files)
+    curve, more = _curve(videos, real, plan, network)
+    out.mkdir(parents=True, exist_ok=True)
+    made = DriftReport(
+        videos=videos,
+        plan=plan,
+        curve=curve,
+        notes=(*notes, *more),
+        page=page,
+        picture=out / f"{NAME}.png",
+        numbers=out / f"{NAME}.json",
+    )
+    write_text(made.numbers, json.dumps(made.to_json(), indent=1) + "\n")
+    figure = draw(made)
+    write_picture(figure, made.picture)
+    write_page(made, figure, made.page)
+    return made
+
+
+def videos_under(source: Path) -> list[Path]:
+    """The video itself, or the videos in a folder by name.
+
+    Raises:
+        ValueError: the folder has no videos.
+    """
+    if not source.is_dir():
+        return [source]
+    found = videos_below(source)
+    if not found:
+        raise ValueError(f"{source}: no video in it, neither files nor folders of pictures")
+    return found
+
+
+def _network(plan: DriftPlan, device: torch.device | str) -> tuple[I3D | None, list[str]]:
+    """I3D, or a note that says why there is none; all other measures need no weights."""
+    if plan.feature_windows < 1:
+        return None, []
+    try:
+        return I3DConfig().build().to(device), []
+    except CheckpointError as error:
+        return None, [f"no features were computed: {error}"]
+
+
+def _curve(
+    videos: tuple[VideoDrift, ...], real: Path | None, plan: DriftPlan, network: I3D | None
+) -> tuple[Curve | None, list[str]]:
+    """FVD and KVD over the windows that all videos have, or a note that says why not."""
+    if network is None or (len(videos) == 1 and real is None):
+        return None, []
+    references = None if real is None else _real_features(videos_under(real), plan, network)
+    if problem := too_few(len(videos), None if references is None else len(references)):
+        return None, [problem]
+    rows = [video.features for video in videos if video.features is not None]
+    return feature_curve(torch.stack(rows), videos[0].starts, references), []
+
+
+def _real_features(files: list[Path], plan: DriftPlan, network: I3D) -> Float[Tensor, "m d"]:
+    """Features of the first window of each real video, at most 256 of them."""
+    rows = []
+    for file in files[:REAL_CLIPS]:
+        check_length(file, plan)
+        rows.append(window_features(network, read_clip(file, 0, plan.window)))
+    return torch.cat(rows)
