@@ -1,4 +1,4 @@
-"""Both stages of an autoencoder's training as one run: its turn, its end, its collapse."""
+"""The monitor of adversarial training: start, end and collapse."""
 
 import json
 import math
@@ -26,7 +26,7 @@ from longtake.training.trainer import Interrupted, TrainingProgress
 NAME = "discriminator"
 RULE = Plateau(improvement=0.1, steps=20)
 LAX = CollapseRule(rise=9, steps=2)
-RUIN = CollapseRule(rise=1.5, accuracy=0.9, steps=20)
+STRICT = CollapseRule(rise=1.5, accuracy=0.9, steps=20)
 
 PAPERS = {"weight": 1.0, "adaptive": False, "feature_weight": 4.0, "base_channels": 4, "layers": 1}
 
@@ -50,14 +50,14 @@ def falling(step: int) -> float:
     return 1 + math.exp(-step / 30) + 0.2 * math.sin(step * 12.9898)
 
 
-def course(
+def monitor(
     start: int | Plateau = RULE, collapse: CollapseRule | None = None, steps: int | None = None
 ) -> TrainingMonitor:
     return TrainingMonitor({NAME: start}, collapse, steps, Ranks())
 
 
 def feed(
-    watch: TrainingMonitor,
+    followed: TrainingMonitor,
     loss: Callable[[int], float],
     accuracy: Callable[[int], float] = lambda step: 0.6,
     steps: range = range(400),
@@ -66,11 +66,11 @@ def feed(
     played = []
     for step in steps:
         found = Statistics(reconstruction=torch.tensor(loss(step)))
-        if NAME in watch.active(step):
+        if NAME in followed.active(step):
             played.append(step)
             share = torch.tensor(accuracy(step))
             found.accuracies[NAME] = Accuracy(share, share)
-        watch.observe(step + 1, [found])
+        followed.observe(step + 1, [found])
     return played
 
 
@@ -94,42 +94,42 @@ def test_means_over_blocks_continue_from_a_stored_state():
     torch.testing.assert_close(torch.tensor(list(whole.means)), values[7:56].view(7, 7, 2).mean(1))
 
 
-def test_a_step_given_as_start_is_the_first_with_the_adversary():
-    assert feed(course(7), falling)[0] == 7
-    assert feed(course(0), falling)[0] == 0
+def test_a_step_given_as_start_is_the_first_with_the_discriminator():
+    assert feed(monitor(7), falling)[0] == 7
+    assert feed(monitor(0), falling)[0] == 0
 
 
-def test_the_turn_comes_where_the_loss_rests():
-    first = feed(course(), falling)[0]
+def test_a_plateau_starts_a_discriminator_where_the_loss_rests():
+    first = feed(monitor(), falling)[0]
     means = [sum(map(falling, range(first - n, first - n + 20))) / 20 for n in (40, 20)]
     assert means[0] - means[1] < 0.1 * means[0]
     assert 40 < first < 150
 
 
-def test_the_turn_comes_the_later_the_less_improvement_is_asked_for():
+def test_the_start_is_later_the_less_improvement_is_required():
     shares = (0.3, 0.1, 0.05)
-    firsts = [feed(course(Plateau(improvement=s, steps=20)), falling)[0] for s in shares]
+    firsts = [feed(monitor(Plateau(improvement=s, steps=20)), falling)[0] for s in shares]
     assert all(sooner < later for sooner, later in pairwise(firsts))
 
 
-def test_a_loss_that_falls_on_never_turns():
-    assert feed(course(), lambda step: math.exp(-step / 50)) == []
+def test_a_falling_loss_starts_no_discriminator():
+    assert feed(monitor(), lambda step: math.exp(-step / 50)) == []
 
 
 @pytest.mark.parametrize("latest", [3, 55])
-def test_a_loss_that_falls_on_turns_at_the_latest_step(latest):
+def test_with_a_falling_loss_the_latest_step_is_the_start(latest):
     rule = RULE.model_copy(update={"latest": latest})
-    assert feed(course(rule), lambda step: math.exp(-step / 50))[0] == latest
+    assert feed(monitor(rule), lambda step: math.exp(-step / 50))[0] == latest
 
 
-def test_nothing_turns_before_the_earliest_step():
+def test_nothing_starts_before_the_earliest_step():
     rule = RULE.model_copy(update={"earliest": 301})
-    assert feed(course(rule), lambda step: 1.0)[0] == 302  # blocks have two steps
+    assert feed(monitor(rule), lambda step: 1.0)[0] == 302  # blocks have two steps
 
 
 @pytest.mark.parametrize("stop", [5, 39, 41, 90])
-def test_the_turn_and_the_end_are_the_same_where_the_course_is_stored_between(stop):
-    whole, before, after = (course(RULE, RUIN, steps=50) for _ in range(3))
+def test_start_and_end_are_the_same_from_a_stored_state(stop):
+    whole, before, after = (monitor(RULE, STRICT, steps=50) for _ in range(3))
     expected = feed(whole, falling)
     got = feed(before, falling, steps=range(stop))
     after.restore(before.state())
@@ -139,23 +139,23 @@ def test_the_turn_and_the_end_are_the_same_where_the_course_is_stored_between(st
     assert ends == [expected[0] + 50] * 2
 
 
-def test_without_a_turn_there_is_no_end():
-    watch = course(steps=1)
-    feed(watch, falling, steps=range(30))
-    assert not watch.done(10**9)
+def test_without_a_start_there_is_no_end():
+    followed = monitor(steps=1)
+    feed(followed, falling, steps=range(30))
+    assert not followed.done(10**9)
 
 
 def test_a_healthy_training_is_not_stopped():
-    watch = course(100, RUIN)
-    feed(watch, falling, lambda step: 0.8 + 0.15 * math.sin(step))
-    assert watch.last_good_step == 400
+    followed = monitor(100, STRICT)
+    feed(followed, falling, lambda step: 0.8 + 0.15 * math.sin(step))
+    assert followed.last_good_step == 400
 
 
 @pytest.mark.parametrize("start", [0, 100])
 def test_what_is_over_a_bound_for_less_than_the_steps_is_not_a_collapse(start):
-    watch = course(start, RUIN)
+    followed = monitor(start, STRICT)
     feed(
-        watch,
+        followed,
         lambda step: 5.0 if 200 <= step < 217 else 1.0,
         lambda step: 1.0 if 300 <= step < 317 else 0.6,
     )
@@ -167,32 +167,38 @@ def test_what_is_over_a_bound_for_less_than_the_steps_is_not_a_collapse(start):
         (
             lambda s: 2.0 if s >= 200 else 1.0,
             lambda s: 0.6,
-            "1 when the discriminator started and 2 now, was over 1.5",
+            "the reconstruction loss, 2 now, was over 1.5",
         ),
-        (lambda s: 1.0, lambda s: 0.95 if s >= 200 else 0.6, "discriminator, 0.95 now, was over"),
+        (
+            lambda s: 1.0,
+            lambda s: 0.95 if s >= 200 else 0.6,
+            "the accuracy of discriminator, 0.95 now, was over",
+        ),
     ],
 )
 def test_a_collapse_stops_the_training_and_earlier_steps_are_trusted(loss, accuracy, message):
-    watch = course(100, RUIN)
-    with pytest.raises(FloatingPointError, match=f"collapsed: .*{message}.* for 20 steps"):
-        feed(watch, loss, accuracy)
-    assert watch.last_good_step == 200
+    followed = monitor(100, STRICT)
+    with pytest.raises(
+        FloatingPointError, match=f"collapsed: {message}.* for 20 steps .*loss was 1 when"
+    ):
+        feed(followed, loss, accuracy)
+    assert followed.last_good_step == 200
 
 
-def test_a_loss_that_is_no_number_stops_the_training():
-    watch = course(100, RUIN)
+def test_a_loss_that_is_not_a_number_stops_the_training():
+    followed = monitor(100, STRICT)
     with pytest.raises(FloatingPointError, match="not a number at step 202"):
-        feed(watch, lambda step: math.nan if step == 200 else 1.0)
-    assert watch.last_good_step == 200
+        feed(followed, lambda step: math.nan if step == 200 else 1.0)
+    assert followed.last_good_step == 200
 
 
-def test_before_the_turn_nothing_is_judged():
-    watch = course(10**6, RUIN)
-    feed(watch, lambda step: 1.0 + step)
-    assert watch.last_good_step is None
+def test_before_the_start_nothing_is_judged():
+    followed = monitor(10**6, STRICT)
+    feed(followed, lambda step: 1.0 + step)
+    assert followed.last_good_step is None
 
 
-def test_checkpoints_are_removed_but_the_last_and_the_last_sound_one(tmp_path: Path):
+def test_checkpoints_are_removed_but_the_last_and_the_last_good_one(tmp_path: Path):
     for step in range(6):
         (tmp_path / f"step_{step:08d}").mkdir()
         (tmp_path / f"step_{step:08d}" / "state.json").touch()
@@ -203,7 +209,7 @@ def test_checkpoints_are_removed_but_the_last_and_the_last_sound_one(tmp_path: P
     assert state.last_up_to(tmp_path, 1) is None
 
 
-def test_a_run_with_two_adversaries_turns_by_its_rule_and_tells_their_health(tmp_path: Path):
+def test_a_run_starts_two_discriminators_by_their_rule_and_logs_their_statistics(tmp_path: Path):
     rule = {"kind": "plateau", "improvement": 0.9, "steps": 2}
     train(tiny_run(two_adversaries(start=rule), steps=6), tmp_path)
     played = [line["step"] for line in log(tmp_path) if "adversarial_pull" in line]
@@ -214,7 +220,7 @@ def test_a_run_with_two_adversaries_turns_by_its_rule_and_tells_their_health(tmp
         assert f"loss_discriminator{index}" in log(tmp_path)[-1]
 
 
-def test_until_the_turn_a_run_is_the_plain_one_to_the_last_digit(tmp_path: Path):
+def test_until_the_start_a_run_is_the_plain_one_to_the_last_digit(tmp_path: Path):
     for name, adversary in [("plain", None), ("both", two_adversaries(start=4))]:
         train(tiny_run(adversary, steps=5), tmp_path / name)
     plain, both = losses(tmp_path / "plain"), losses(tmp_path / "both")
@@ -223,7 +229,7 @@ def test_until_the_turn_a_run_is_the_plain_one_to_the_last_digit(tmp_path: Path)
 
 
 @pytest.mark.parametrize("step", [3, 6])
-def test_a_run_that_is_stopped_turns_where_the_other_does_bit_for_bit(tmp_path: Path, step: int):
+def test_a_run_that_is_stopped_starts_where_the_other_does_bit_for_bit(tmp_path: Path, step: int):
     def report(progress: TrainingProgress) -> None:
         if progress.step == step:
             signal.raise_signal(signal.SIGTERM)
@@ -256,25 +262,25 @@ def test_a_run_that_has_had_its_adversarial_steps_is_not_trained_again(tmp_path:
     assert (tmp_path / "model").exists()
 
 
-def ruinous_run(**training: Any) -> AutoencoderRun:
-    """Its adversary pulls a hundred thousand times too hard."""
+def collapsing_run(**training: Any) -> AutoencoderRun:
+    """The weight of its discriminator is a hundred thousand times too large."""
     adversary = {**two_adversaries(start=4)[0], "weight": 1e5}
-    ruin = CollapseRule(rise=1.2, accuracy=None, steps=4)
+    rule = CollapseRule(rise=1.2, accuracy=None, steps=4)
     loop = {"steps": 60, "batch": 1, "optimizer": {"lr": 5e-3}}
-    return tiny_run(adversary, collapse=ruin, **loop, **training)
+    return tiny_run(adversary, collapse=rule, **loop, **training)
 
 
-def test_of_a_collapsed_run_the_last_sound_model_remains(tmp_path: Path):
-    with pytest.raises(FloatingPointError) as told:
-        train(ruinous_run(save_every=2, keep=1), tmp_path)
-    sound, ruined = state.checkpoints(tmp_path)
-    message = str(told.value)
+def test_of_a_collapsed_run_the_last_good_model_remains(tmp_path: Path):
+    with pytest.raises(FloatingPointError) as failure:
+        train(collapsing_run(save_every=2, keep=1), tmp_path)
+    good, collapsed = state.checkpoints(tmp_path)
+    message = str(failure.value)
     assert "the adversarial training collapsed: the reconstruction loss" in message
-    assert message.endswith(f"model is the model of the last good checkpoint, {sound.name}")
+    assert message.endswith(f"model is the model of the last good checkpoint, {good.name}")
     parts = dict(parts_of(VideoModel.from_pretrained(tmp_path / "model")))
     hashes = [
         weights_hash_of(read_tensors(folder / "ema.safetensors"), parts["autoencoder"])
-        for folder in (sound, ruined)
+        for folder in (good, collapsed)
     ]
     exported = VideoModel.from_pretrained(tmp_path / "model").autoencoder
     assert weights_hash(exported) == hashes[0] != hashes[1]
@@ -285,17 +291,17 @@ def weights_hash_of(weights: dict[str, torch.Tensor], like: torch.nn.Module) -> 
     return weights_hash(like)
 
 
-def test_where_nothing_sound_was_saved_a_collapsed_run_says_so(tmp_path: Path):
+def test_a_collapsed_run_without_a_good_checkpoint_says_so(tmp_path: Path):
     with pytest.raises(FloatingPointError, match=r"no checkpoint had been saved .*save_every"):
-        train(ruinous_run(), tmp_path)
+        train(collapsing_run(), tmp_path)
     assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.slow
-def test_two_processes_turn_and_end_as_one_does(tmp_path: Path):
+def test_two_processes_start_and_end_as_one_does(tmp_path: Path):
     rule = {"kind": "plateau", "improvement": 0.9, "steps": 2}
     run = tiny_run(
-        two_adversaries(start=rule), batch=4, steps=30, adversarial_steps=3, collapse=RUIN
+        two_adversaries(start=rule), batch=4, steps=30, adversarial_steps=3, collapse=STRICT
     )
     train(run, tmp_path / "one")
     on_two_processes(tmp_path, {"run": run})

@@ -100,9 +100,9 @@ class Patch2D(DiscriminatorConfig):
     padding: Literal[1, 2] = 1
     bias: bool = False
 
-    def build(self) -> "FramePatchDiscriminator":
-        """The network."""
-        return FramePatchDiscriminator(self)
+    def build(self) -> "PatchDiscriminator":
+        """The network; its batch statistics are over all frames of the batch."""
+        return PatchDiscriminator(self, dims=2, padding=self.padding, bias=self.bias)
 
     def judged(
         self, video: Float[Tensor, "b 3 t h w"], seeds: Sequence[int]
@@ -116,9 +116,9 @@ class Patch3D(DiscriminatorConfig):
 
     kind: Literal["patch3d"] = "patch3d"
 
-    def build(self) -> "VideoPatchDiscriminator":
+    def build(self) -> "PatchDiscriminator":
         """The network."""
-        return VideoPatchDiscriminator(self)
+        return PatchDiscriminator(self, dims=3, padding=2, bias=True)
 
     def judged(
         self, video: Float[Tensor, "b 3 t h w"], seeds: Sequence[int]
@@ -130,79 +130,55 @@ class Patch3D(DiscriminatorConfig):
 AnyDiscriminator = Annotated[Patch2D | Patch3D, Field(discriminator="kind")]
 
 
-class PatchDiscriminator(nn.Module, ABC):
-    """Convolutional network from clips in [-1, 1] to one logit a patch."""
+class PatchDiscriminator(nn.Module):
+    """Convolutional network from clips in [-1, 1] to one logit a patch.
 
-    @abstractmethod
-    def forward(self, video: Float[Tensor, "b 3 t h w"]) -> list[Tensor]:
-        """Output of each layer; the last are the logits."""
+    Args:
+        config: number and width of the layers.
+        dims: 2 for patches of single frames, 3 for patches in space and time.
+        padding: padding of each convolution.
+        bias: give a bias to convolutions before a batch normalization.
+    """
 
-
-class FramePatchDiscriminator(PatchDiscriminator):
-    """Built by ``Patch2D``; batch statistics are over all frames of the batch."""
-
-    def __init__(self, config: Patch2D) -> None:
+    def __init__(self, config: DiscriminatorConfig, *, dims: int, padding: int, bias: bool) -> None:
         super().__init__()
-        self.config = config
+        self._dims, self._layers = dims, config.layers
+        self._smallest = _smallest_side(config, padding)
+        conv, norm = (nn.Conv2d, nn.BatchNorm2d) if dims == 2 else (nn.Conv3d, nn.BatchNorm3d)
         self.main = nn.Sequential()
         for position, stride, before, after in _layout(config):
-            bias = position != "inner" or config.bias
-            self.main.append(
-                nn.Conv2d(before, after, 4, stride=stride, padding=config.padding, bias=bias)
-            )
+            biased = position != "inner" or bias
+            self.main.append(conv(before, after, 4, stride=stride, padding=padding, bias=biased))
             if position == "inner":
-                self.main.append(nn.BatchNorm2d(after))
+                self.main.append(norm(after))
             if position != "last":
                 self.main.append(nn.LeakyReLU(0.2))
         self.apply(_initialize)
 
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> list[Tensor]:
-        """Output of each layer on all frames; the last are the logits."""
-        least = _smallest_side(self.config)
-        if min(video.shape[-2:]) < least:
+        """Output of each layer; the last are the logits."""
+        height, width = video.shape[-2:]
+        if min(height, width) < self._smallest:
             raise ValueError(
-                f"frames of {video.shape[-2]}x{video.shape[-1]} pixels are too small for a "
-                f"discriminator of {self.config.layers} layers, which needs {least}x{least}; "
+                f"frames of {height}x{width} pixels are too small for a discriminator of "
+                f"{self._layers} layers, which needs {self._smallest}x{self._smallest}; "
                 "lower its layers"
             )
-        return _layer_outputs(self.main, rearrange(video, "b c t h w -> (b t) c h w"))
+        x = rearrange(video, "b c t h w -> (b t) c h w") if self._dims == 2 else video
+        outputs = []
+        for module in self.main:
+            x = module(x)
+            if isinstance(module, nn.LeakyReLU):
+                outputs.append(x)
+        return [*outputs, x]
 
 
-class VideoPatchDiscriminator(PatchDiscriminator):
-    """Built by ``Patch3D``."""
-
-    def __init__(self, config: Patch3D) -> None:
-        super().__init__()
-        self.main = nn.Sequential()
-        for position, stride, before, after in _layout(config):
-            self.main.append(nn.Conv3d(before, after, 4, stride=stride, padding=2))
-            if position == "inner":
-                self.main.append(nn.BatchNorm3d(after))
-            if position != "last":
-                self.main.append(nn.LeakyReLU(0.2))
-        self.apply(_initialize)
-
-    def forward(self, video: Float[Tensor, "b 3 t h w"]) -> list[Tensor]:
-        """Output of each layer; the last are the logits."""
-        return _layer_outputs(self.main, video)
-
-
-def _layer_outputs(main: nn.Sequential, x: Tensor) -> list[Tensor]:
-    """Outputs after each activation, and after the last convolution."""
-    found = []
-    for module in main:
-        x = module(x)
-        if isinstance(module, nn.LeakyReLU):
-            found.append(x)
-    return [*found, x]
-
-
-def _smallest_side(config: Patch2D) -> int:
+def _smallest_side(config: DiscriminatorConfig, padding: int) -> int:
     """Side of the smallest frame that has a patch."""
 
     def patches(side: int) -> int:
         for _, stride, *_ in _layout(config):
-            side = max((side + 2 * config.padding - 4) // stride + 1, 0)
+            side = max((side + 2 * padding - 4) // stride + 1, 0)
         return side
 
     return next(side for side in count(1) if patches(side) > 0)

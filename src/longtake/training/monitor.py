@@ -137,7 +137,7 @@ class CollapseDetector:
 
     Args:
         rule: the bounds.
-        names: names of the series after the reconstruction loss, for messages.
+        names: names of the discriminators, in the order of their accuracies.
 
     Attributes:
         last_good_step: last step up to which nothing was over its bound; None before the start.
@@ -147,9 +147,10 @@ class CollapseDetector:
     """
 
     def __init__(self, rule: CollapseRule, names: Sequence[str]) -> None:
-        self._rule, self._names = rule, names
+        self._rule = rule
+        self._names = ["reconstruction loss", *(f"accuracy of {name}" for name in names)]
         self._blocks = BlockMeans(rule.steps)
-        self._blocks_over = [0] * (1 + len(names))
+        self._blocks_over = [0] * len(self._names)
         self.last_good_step: int | None = None
         self.loss_at_start: float | None = None
 
@@ -173,27 +174,21 @@ class CollapseDetector:
             raise FloatingPointError(f"the reconstruction loss is not a number at step {step}")
         if self.loss_at_start is None:
             self.loss_at_start = means[0]
-        pairs = zip(self._blocks_over, means, self._bounds(self.loss_at_start), strict=True)
-        self._blocks_over = [n + 1 if mean > bound else 0 for n, mean, bound in pairs]
-        if not any(self._blocks_over):
-            self.last_good_step = step
-        if max(self._blocks_over) >= self._blocks.per_window:
-            cause = self._cause(means, self.loss_at_start)
-            raise FloatingPointError(f"the adversarial training collapsed: {cause}")
-
-    def _bounds(self, loss_at_start: float) -> list[float]:
         accuracy = math.inf if self._rule.accuracy is None else self._rule.accuracy
-        return [self._rule.rise * loss_at_start, *[accuracy] * len(self._names)]
-
-    def _cause(self, means: list[float], loss_at_start: float) -> str:
-        index = max(range(len(means)), key=self._blocks_over.__getitem__)
-        bound = f"over {self._bounds(loss_at_start)[index]:.4g} for {self._rule.steps} steps"
-        if index:
-            return f"the accuracy of {self._names[index - 1]}, {means[index]:.4g} now, was {bound}"
-        return (
-            f"the reconstruction loss, {loss_at_start:.4g} when the discriminator started and "
-            f"{means[0]:.4g} now, was {bound}"
-        )
+        bounds = [self._rule.rise * self.loss_at_start, *[accuracy] * (len(means) - 1)]
+        pairs = zip(self._blocks_over, means, bounds, strict=True)
+        self._blocks_over = [n + 1 if mean > bound else 0 for n, mean, bound in pairs]
+        longest = max(self._blocks_over)
+        if longest == 0:
+            self.last_good_step = step
+        if longest >= self._blocks.per_window:
+            index = self._blocks_over.index(longest)
+            raise FloatingPointError(
+                f"the adversarial training collapsed: the {self._names[index]}, {means[index]:.4g} "
+                f"now, was over {bounds[index]:.4g} for {self._rule.steps} steps (the "
+                f"reconstruction loss was {self.loss_at_start:.4g} when the first "
+                "discriminator started)"
+            )
 
     def state(self) -> dict[str, Any]:
         """State as JSON values."""
