@@ -75,7 +75,7 @@ def feed(
 
 
 @pytest.mark.parametrize("steps", [1, 7, 10, 12, 95, 10_000])
-def test_a_stretch_of_steps_is_a_whole_number_of_blocks(steps):
+def test_a_window_of_steps_is_a_whole_number_of_blocks(steps):
     blocks = BlockMeans(steps).per_window
     assert steps % blocks == 0
     assert blocks <= 10

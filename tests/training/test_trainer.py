@@ -1,4 +1,4 @@
-"""The loop: it learns, it stops and goes on as if it had not stopped, it says what goes wrong."""
+"""The trainer: it learns, stops, resumes bit for bit, and names faults."""
 
 import math
 import signal
@@ -26,13 +26,13 @@ from longtake.training.trainer import Interrupted, Trainer, TrainingProgress
 
 
 class Line(Method):
-    """Fits ``y = 2 x`` by one weight; its loss is no number from a step on, if told so."""
+    """Fits ``y = 2 x`` by one weight; its loss may be NaN from a step on."""
 
     def __init__(self, settings: TrainingConfig, broken_from: int | None = None) -> None:
         self.settings, self.broken_from = settings, broken_from
         self.line = nn.Linear(1, 1, bias=False)
         nn.init.zeros_(self.line.weight)
-        self.looked: list[float] = []
+        self.previewed: list[float] = []
         self.module = self.exported = self.line
         self.phases = (
             Phase(
@@ -50,7 +50,7 @@ class Line(Method):
             self.settings,
             folder,
             Ranks(),
-            preview=self.look,
+            preview=self.preview,
             export=self.export,
             report=report,
         )
@@ -62,8 +62,8 @@ class Line(Method):
             yield rows.chunk(self.settings.accumulate)
             step += 1
 
-    def look(self, folder: Path) -> Mapping[str, float]:
-        self.looked.append(self.line.weight.item())
+    def preview(self, folder: Path) -> Mapping[str, float]:
+        self.previewed.append(self.line.weight.item())
         return {"weight": self.line.weight.item()}
 
     def export(self, folder: Path) -> None:
@@ -106,8 +106,8 @@ def test_the_loss_of_a_line_falls_to_nothing(tmp_path: Path):
 
 def test_an_autoencoder_learns(tmp_path: Path):
     train(autoencoder_run(steps=30, optimizer={"lr": 5e-3}), tmp_path)
-    told = losses(tmp_path)
-    assert sum(told[-5:]) < 0.6 * sum(told[:5])
+    found = losses(tmp_path)
+    assert sum(found[-5:]) < 0.6 * sum(found[:5])
 
 
 def test_a_denoiser_learns_on_a_cache_and_becomes_a_model(
@@ -115,8 +115,8 @@ def test_a_denoiser_learns_on_a_cache_and_becomes_a_model(
 ):
     run = diffusion_run(tiny_autoencoder_folder, steps=40, batch=8, optimizer={"lr": 1e-2})
     train(run, tmp_path / "run", encoding=lambda done, total: None)
-    told = losses(tmp_path / "run")
-    assert sum(told[-10:]) < 0.85 * sum(told[:10])
+    found = losses(tmp_path / "run")
+    assert sum(found[-10:]) < 0.85 * sum(found[:10])
     model = VideoModel.from_pretrained(tmp_path / "run")
     assert model.denoiser is not None
     assert model.index.classes == run.data.classes
@@ -133,7 +133,7 @@ def run(
 
 
 @pytest.mark.parametrize(("step", "number"), [(2, signal.SIGTERM), (5, signal.SIGINT)])
-def test_a_run_that_is_stopped_saves_itself_and_goes_on_bit_for_bit(
+def test_a_run_that_is_stopped_saves_itself_and_continues_bit_for_bit(
     tmp_path: Path, run: AutoencoderRun | DiffusionRun, step: int, number: signal.Signals
 ):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
@@ -225,19 +225,19 @@ def test_swapping_an_average_twice_changes_nothing():
     assert (weight.item(), average.shadow[0].item()) == (3, 1)
 
 
-def test_looks_and_the_model_have_the_averaged_weights_and_training_the_raw(tmp_path: Path):
+def test_previews_and_the_model_have_the_averaged_weights_and_training_the_raw(tmp_path: Path):
     ema = EMAConfig(decay=0.9, warmup=False)
     stage = run_line(tmp_path, steps=4, ema=ema, sample_every=2, save_every=2)
     raw = last_checkpoint(tmp_path)
     exported = float((tmp_path / "model" / "weight").read_text())
     assert stage.line.weight.item() == raw["weights/weight"].item()
-    assert exported == raw["ema/weight"].item() == stage.looked[-1]
+    assert exported == raw["ema/weight"].item() == stage.previewed[-1]
     assert exported < stage.line.weight.item()
-    assert [line["weight"] for line in log(tmp_path) if "weight" in line] == stage.looked
+    assert [line["weight"] for line in log(tmp_path) if "weight" in line] == stage.previewed
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run_with_a_remedy(tmp_path: Path):
-    remedy = r"at step 6; start a new run with a lower training.optimizer.lr .* start= takes"
+    remedy = r"at step 6; start a new run with a lower training.optimizer.lr .* training.steps"
     with pytest.raises(FloatingPointError, match=remedy):
         run_line(tmp_path, broken_from=5, save_every=2)
     run_line(tmp_path, broken_from=5, save_every=2, steps=4)
@@ -245,7 +245,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_with_a_remedy(tmp_path: Path)
     assert weight == last_checkpoint(tmp_path)["weights/weight"].item()
 
 
-def test_what_is_no_number_is_never_saved(tmp_path: Path):
+def test_nan_weights_are_never_saved(tmp_path: Path):
     with pytest.raises(FloatingPointError):
         run_line(tmp_path, broken_from=5, log_every=100, save_every=2)
     assert all(tensor.isfinite().all() for tensor in last_checkpoint(tmp_path).values())
@@ -301,7 +301,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path):
         stage.trainer(tmp_path).fit()
 
 
-def test_looks_are_pictures_and_videos(tmp_path: Path):
+def test_previews_are_pictures_and_videos(tmp_path: Path):
     train(autoencoder_run(steps=2, sample_every=2), tmp_path)
     names = sorted(path.name for path in (tmp_path / "samples" / "step_00000002").iterdir())
     assert names == ["00.mp4", "sheet.png"]

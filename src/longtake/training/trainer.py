@@ -21,8 +21,9 @@ from longtake.training.log import Log
 from longtake.training.methods.base import Method, Phase
 
 REMEDY = (
-    "start a new run with a lower training.optimizer.lr or with training.optimizer.clip_norm; this "
-    "one with training.steps=(its last checkpoint) writes a model that start= takes"
+    "start a new run with a lower training.optimizer.lr or with training.optimizer.clip_norm; to "
+    "begin it from good weights, run this one again with training.steps=(its last checkpoint) and "
+    "name its folder as init_from"
 )
 
 
