@@ -160,7 +160,9 @@ def test_a_pickle_in_place_of_weights_is_told_how_to_bring_in(refused, model: Pa
 
 
 def test_weights_that_were_exchanged_are_named(refused, model: Path):
-    shutil.copy(model / "between" / "model.safetensors", model / "denoiser" / "model.safetensors")
+    shutil.copy(
+        model / "interpolator" / "model.safetensors", model / "denoiser" / "model.safetensors"
+    )
     assert "are not those that the model index names" in refused("generate", model)
 
 
@@ -294,4 +296,4 @@ def test_an_interruption_says_how_to_go_on(longtake, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("longtake.hub.find_model", interrupt)
     called = longtake("inspect", "lvdm-sky")
     assert called.code == 130
-    assert "stopped; the same command goes on where this one stopped" in called.err
+    assert "stopped; the same command continues from here" in called.err

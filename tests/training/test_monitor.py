@@ -17,7 +17,7 @@ from longtake.checkpoint import read_tensors, weights_hash
 from longtake.distributed import Ranks
 from longtake.losses.adversarial import Accuracy
 from longtake.losses.discriminators import Plateau
-from longtake.model import VideoModel, parts_of
+from longtake.model import VideoModel
 from longtake.runs import AutoencoderRun
 from longtake.training import checkpoint as state
 from longtake.training.monitor import BlockMeans, CollapseRule, Statistics, TrainingMonitor
@@ -277,7 +277,7 @@ def test_of_a_collapsed_run_the_last_good_model_remains(tmp_path: Path):
     message = str(failure.value)
     assert "the adversarial training collapsed: the reconstruction loss" in message
     assert message.endswith(f"model is the model of the last good checkpoint, {good.name}")
-    parts = dict(parts_of(VideoModel.from_pretrained(tmp_path / "model")))
+    parts = VideoModel.from_pretrained(tmp_path / "model").components
     hashes = [
         weights_hash_of(read_tensors(folder / "ema.safetensors"), parts["autoencoder"])
         for folder in (good, collapsed)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from longtake.checkpoint import CheckpointError, write_tensors
+from longtake.checkpoint import CheckpointError, check_free, write_tensors
 from longtake.convert.torch_file import read_state_dict
 from longtake.convert.weights import check_weights
 from longtake.features.c3d import C3D, HOW, MEAN, C3DConfig, cache_path
@@ -57,9 +57,7 @@ def convert_c3d(
         CheckpointError: a file holds other things, is damaged, or names what no weights need; or
             ``out`` exists.
     """
-    place = out or cache_path()
-    if place.exists() and not overwrite:
-        raise CheckpointError(f"{place}: exists; choose another place or pass overwrite=True")
+    place = check_free(out or cache_path(), overwrite)
     weights = rename(_read(source)) | {"mean": _mean(mean)}
     with torch.device("meta"):
         expected = C3D(config).state_dict()

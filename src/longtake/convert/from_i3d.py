@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from longtake.checkpoint import CheckpointError, file_hash, write_tensors
+from longtake.checkpoint import CheckpointError, check_free, file_hash, write_tensors
 from longtake.convert.torch_file import read_state_dict
 from longtake.convert.unpickle import Inert, RefusedError
 from longtake.features.i3d import HOW, PACKAGE_SHA256, cache_path, check
@@ -54,9 +54,7 @@ def convert_i3d(
         CheckpointError: the source holds other things, is damaged, or names what no weights need;
             or the file exists.
     """
-    place = out or cache_path()
-    if place.exists() and not overwrite:
-        raise CheckpointError(f"{place}: exists; choose another place or pass --overwrite")
+    place = check_free(out or cache_path(), overwrite)
     source = source or _installed()
     weights = _read(source)
     check(weights, source)

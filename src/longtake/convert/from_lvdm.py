@@ -21,7 +21,7 @@ from longtake.diffusion.process import Diffusion
 from longtake.diffusion.schedule import ScaledLinear
 from longtake.latents import LatentScaling
 from longtake.model import ModelIndex, VideoModel
-from longtake.rollout import Autoregressive, Hierarchical
+from longtake.rollout import Autoregressive, Hierarchical, Role
 
 LOGGER = logging.getLogger("longtake")
 
@@ -111,7 +111,7 @@ def _model(
     official: OfficialModel, state: Mapping[str, Tensor], name: str, raw: bool
 ) -> VideoModel:
     if official.denoiser is None:
-        index = ModelIndex(fps=FPS, averaged=False, made_by=name)
+        index = ModelIndex(fps=FPS, ema=False, made_by=name)
         return VideoModel(index=index, autoencoder=_autoencoder(official, state))
     assert official.diffusion is not None
     networks = (UNET, AVERAGE, FIRST_STAGE)
@@ -125,19 +125,18 @@ def _model(
     raw = raw or _lacks_average(official, state)
     weights = _below(UNET, state)
     unet = _unet(official.denoiser, weights if raw else _average(weights, state))
-    part = "between" if official.between else "denoiser"
+    role: Role = "interpolator" if official.between else "first"
     index = ModelIndex(
         fps=FPS,
-        standardisation=_standardisation(official, state),
+        latent_scaling=_standardisation(official, state),
         diffusion=official.diffusion,
         sampling=official.sampling,
         classes=tuple(map(str, range(official.denoiser.num_classes or 0))),
-        averaged=not raw,
+        ema=not raw,
         made_by=name,
     )
     autoencoder = _autoencoder(official, _below(FIRST_STAGE, state))
-    drawing: dict[str, Any] = {part: unet}
-    return VideoModel(index=index, autoencoder=autoencoder, **drawing)
+    return VideoModel(index=index, autoencoder=autoencoder, denoisers={role: unet})
 
 
 def _leave_out_text_encoder(state: Mapping[str, Tensor], name: str) -> None:
@@ -164,33 +163,21 @@ def _standardisation(official: OfficialModel, state: Mapping[str, Tensor]) -> La
 def _joined(keys: VideoModel, between: VideoModel) -> VideoModel:
     """A prediction and an interpolation model as one."""
     rollout, first, second = keys.index.sampling.rollout, keys.index, between.index
-    if keys.denoiser is None or not isinstance(rollout, Autoregressive):
+    if "first" not in keys.denoisers or not isinstance(rollout, Autoregressive):
         raise ValueError(
             f"{first.made_by}: is no prediction model (p_pred > 0), so it has no keyframes to go "
             "between; convert a prediction model with the interpolation model"
         )
-    if between.between is None:
+    if "interpolator" not in between.denoisers:
         raise ValueError(
             f"{second.made_by}: is no interpolation model (p_interp > 0 and p_pred = 0), so it "
             "cannot go between keyframes; give one"
         )
-    ours, theirs = keys.autoencoder.state_dict(), between.autoencoder.state_dict()
-    same = ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
-    for what, fits in (
-        ("autoencoder", same),
-        ("scale and shift", first.standardisation == second.standardisation),
-        ("noise schedule and prediction", first.diffusion == second.diffusion),
-    ):
-        if not fits:
-            raise ValueError(
-                f"{first.made_by} and {second.made_by} differ in {what}; a prediction and an "
-                "interpolation model must share it"
-            )
-    sampling = first.sampling.model_copy(update={"rollout": Hierarchical(keys=rollout)})
+    sampling = first.sampling.model_copy(update={"rollout": Hierarchical(keyframes=rollout)})
     index = first.model_copy(
         update={"sampling": sampling, "made_by": f"{first.made_by} + {second.made_by}"}
     )
-    return replace(keys, index=index, between=between.between)
+    return replace(keys.merge(between), index=index)
 
 
 def _autoencoder(official: OfficialModel, state: Mapping[str, Tensor]) -> Any:
