@@ -215,6 +215,7 @@ class DiffusionRun(Config):
         base = VideoModel.from_pretrained(self.model, device=ranks.device)
         denoiser = self._built()
         base.autoencoder.spec.check_drawn(denoiser.spec, self.model)
+        self.clip.check(denoiser)
         place = Path(self.cache_folder) if self.cache_folder else folder / "latents"
         cache = build_cache(
             place,

@@ -64,8 +64,8 @@ def reproduce(  # noqa: PLR0913
 
     from longtake.cli.progress import stages
     from longtake.distributed import join
-    from longtake.evaluation.evaluate import Work
     from longtake.evaluation.extraction import FeatureCache, default_cache
+    from longtake.evaluation.feature_sets import EvaluationSettings
     from longtake.reproduce.course import Settings, carry_out
     from longtake.reproduce.needs import Places
     from longtake.reproduce.table import table as ready
@@ -80,7 +80,7 @@ def reproduce(  # noqa: PLR0913
         if train or tiny:
             _train(chosen, places, ranks)
         with stages(ranks.main) as report:
-            work = Work(
+            work = EvaluationSettings(
                 ranks=ranks,
                 cache=FeatureCache(folder=cache or (out / "features" if tiny else default_cache())),
                 batch=batch,
