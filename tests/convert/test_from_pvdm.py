@@ -187,13 +187,13 @@ LOSS = {"perceptual_loss.scaling_layer.shift": torch.zeros(1, 3, 1, 1)}
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (OPTIMIZER, "holds the state of an optimizer, expected an autoencoder; give model_"),
-        (SCALER, "holds the state of a gradient scaler, expected an autoencoder; give model_"),
-        (LOSS, "holds the networks of the training's loss, expected an autoencoder of PVDM; give"),
-        (official_pvdm.unet(), "holds a UNet, expected an autoencoder of PVDM; give it as the den"),
-        ({"state_dict": {"first_stage_model.x": torch.zeros(1)}}, "holds an LVDM model, expected"),
-        ({"fc.bias": torch.zeros(1)}, "holds another network, with a weight 'fc.bias', expected"),
-        ({"epoch": 3}, "holds no state_dict, expected one or bare weights; it holds epoch"),
+        (OPTIMIZER, "has the state of an optimizer, expected an autoencoder; give model_"),
+        (SCALER, "has the state of a gradient scaler, expected an autoencoder; give model_"),
+        (LOSS, "has the networks of the training's loss, expected an autoencoder of PVDM; give"),
+        (official_pvdm.unet(), "has a UNet, expected an autoencoder of PVDM; give it as the den"),
+        ({"state_dict": {"first_stage_model.x": torch.zeros(1)}}, "has an LVDM model, expected"),
+        ({"fc.bias": torch.zeros(1)}, "has another network, with a weight 'fc.bias', expected"),
+        ({"epoch": 3}, "has no state_dict, expected one or bare weights; it has epoch"),
         (Hostile(), "names 'posix.system', which no checkpoint needs"),
     ],
 )
@@ -206,9 +206,7 @@ def test_a_file_of_other_things_is_told_apart(tmp_path: Path, content: Any, mess
 
 
 def test_an_autoencoder_given_as_the_denoiser_is_told(coder: Path):
-    with pytest.raises(
-        CheckpointError, match=r"holds an autoencoder, expected a UNet .* as the au"
-    ):
+    with pytest.raises(CheckpointError, match=r"has an autoencoder, expected a UNet .* as the au"):
         read_pvdm(autoencoder=coder, denoiser=coder)
 
 

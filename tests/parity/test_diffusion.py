@@ -2,13 +2,16 @@
 
 import random
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 import torch
+from convert import official_layout
 from golden_case import Golden
 from torch import Tensor
 
-from longtake.convert.lvdm_unet_keys import from_official, rename
+from longtake.convert import lvdm_unet_keys
+from longtake.convert.lvdm_unet_keys import from_official
 from longtake.denoisers import VolumeUNet, VolumeUNetConfig
 from longtake.diffusion import (
     DDIM,
@@ -29,6 +32,8 @@ from longtake.noise import SampleNoise
 from longtake.rollout import Autoregressive, Draws, Hierarchical, Request, State
 from longtake.training.ema import EMA
 from longtake.training.masks import KnownFramesPlan
+
+rename = partial(official_layout.rename, lvdm_unet_keys)
 
 SCHEDULES = {"sky": ScaledLinear(), "t2v": ScaledLinear(beta_start=0.00085, beta_end=0.012)}
 LEADING10 = DDIM(steps=10, grid="leading")

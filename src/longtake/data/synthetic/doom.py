@@ -1,6 +1,6 @@
-"""The world ``doom``: first-person walks through real geometry, for models that outgrow the others.
+"""The world ``doom``: first-person walks through real 3D geometry, harder than the other worlds.
 
-Needs the extra: ``pip install 'longtake[doom]'``.
+It needs ``pip install 'longtake[doom]'``.
 """
 
 import os
@@ -27,8 +27,8 @@ MAPS = {
 }
 PACES = {"slow": (9.0, 13.0), "fast": (20.0, 28.0)}
 TURNINGS = ("turning left", "going straight on", "turning right")
-STRAIGHT_DEGREES_A_FRAME = 1.0
-RING_BYTES = 1 << 26
+STRAIGHT_DEGREES_A_FRAME = 1.0  # largest mean turn of a clip that goes straight on
+RING_BYTES = 1 << 26  # frames of a walk that are kept
 
 _VIEWS = {
     "maze": "a maze of brick and metal rooms",
@@ -45,11 +45,11 @@ _TEMPLATES = (
 
 
 class DoomWorld(SyntheticSource):
-    """Walks through five maps, each a class; the captions also say how fast and which way.
+    """Walks through five maps, each a class; captions also give pace and direction.
 
-    Unlike the other worlds it cannot compute a frame by itself: a frame costs the walk there from
-    the video's start, some hundred frames a second. The newest frames of one video are kept, so
-    going on is cheap; random clips of random videos are not: export them once and read the folder.
+    Unlike in the other worlds, a frame needs all frames before it, at some hundred frames a second.
+    The newest frames of one video are kept, so continuing it is cheap. Random clips of random
+    videos are slow: export videos once and read the folder.
     """
 
     kind: Literal["doom"] = "doom"
@@ -75,7 +75,7 @@ class DoomWorld(SyntheticSource):
         return self.number(index) % len(MAPS)
 
     def attributes(self, index: int, frame: int = 0) -> dict[str, str]:
-        """Map, pace, and the way it turns from ``frame`` to the end of the plan's clip."""
+        """Map, pace, and the direction of turns from ``frame`` to the end of the plan's clip."""
         return self._attributes(index, self._walk(index).steps(frame, self.plan.span))
 
     def caption(self, index: int, start_frame: int = 0, wording: int = 0) -> str:
@@ -117,7 +117,7 @@ class DoomWorld(SyntheticSource):
 
 
 class Recording:
-    """The newest steps of one walk; older ones are had by walking again from the start."""
+    """The newest steps of one walk; older ones need a walk from the start."""
 
     def __init__(self, begin: "partial[Iterator[Step]]", keep: int) -> None:
         self._begin = begin
@@ -127,10 +127,10 @@ class Recording:
         self._lock = threading.Lock()
 
     def steps(self, start: int, count: int) -> list[Step]:
-        """Some steps in a row.
+        """Consecutive steps.
 
         Raises:
-            ValueError: they begin before the walk.
+            ValueError: ``start`` is negative.
         """
         if start < 0:
             raise ValueError(f"start_frame={start} must be 0 or more")
@@ -149,7 +149,7 @@ class Recording:
             return kept
 
 
-@lru_cache(maxsize=1)  # a second walk would tear the game from the first
+@lru_cache(maxsize=1)  # there is one game a process, which walks share
 def _recording(
     process: int, place: Place, seed: int, pace: float, size: tuple[int, int]
 ) -> Recording:
