@@ -26,19 +26,18 @@ from longtake.config import Config, nearest, override, parse, to_dict
 from longtake.denoisers.triplane_unet import TriplaneUNetConfig
 from longtake.denoisers.volume_unet import VolumeUNetConfig
 from longtake.diffusion import (
-    ABSENT,
     DDIM,
     DDPM,
     AnyGuidance,
     AnySampler,
     ClipSampler,
-    Condition,
     Denoiser,
     Diffusion,
+    Sampler,
     Unguided,
 )
-from longtake.diffusion.sampler import Sampler
 from longtake.diffusion.schedule import STEPS
+from longtake.diffusion.signals import ABSENT, label_signal
 from longtake.generate import LongVideo
 from longtake.hub import INDEX, find_model
 from longtake.latents import LatentScaling
@@ -268,7 +267,7 @@ class VideoModel:
         if self.denoiser is not None and "text" in self.denoiser.reads:
             raise ValueError(
                 "this model makes videos of text, and no text encoder comes with it: give the "
-                "states of prompts as Condition(text=...) to a Request of your own, in Python"
+                "states of prompts as text_signal(...) to a Request of your own, in Python"
             )
         if not self.index.classes or self.denoiser is None or "label" not in self.denoiser.reads:
             if label is not None:
@@ -278,12 +277,12 @@ class VideoModel:
             rows = [derive(seed, "label") % len(self.index.classes) for seed in seeds]
         else:
             rows = [ABSENT if label == "none" else self.label(label)] * len(seeds)
-        return Request(seeds=seeds, condition=Condition(label=torch.tensor(rows)))
+        return Request(seeds=seeds, signals=label_signal(rows))
 
     def titles(self, request: Request) -> list[str]:
         """``: class`` of each requested video, empty where it has none."""
-        label = request.condition.label
-        rows = [ABSENT] * len(request.seeds) if label is None else label.tolist()
+        label = request.signals.get("label")
+        rows = [ABSENT] * len(request.seeds) if label is None else label.value.tolist()
         return [f": {self.index.classes[row]}" if row >= 0 else "" for row in rows]
 
     def label(self, name: str) -> int:
@@ -313,7 +312,7 @@ class VideoModel:
             diffusion=self.index.diffusion,
             sampler=sampler or sampling.sampler,
             guidance=sampling.guidance,
-            perturbation=sampling.perturbation,
+            context_noise=sampling.perturbation,
         )
 
 

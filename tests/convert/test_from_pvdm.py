@@ -214,9 +214,9 @@ def test_an_autoencoder_given_as_the_denoiser_is_told(coder: Path):
     ("part", "key", "message"),
     [
         ("autoencoder", "post_xy.bias", "the checkpoint lacks weights post_xy.bias; check that"),
-        ("autoencoder", "pre_xy.weight", "lacks pre_xy.weight; give the official file whole"),
+        ("autoencoder", "pre_xy.weight", "lacks pre_xy.weight; give the complete official file"),
         ("denoiser", "middle_block.0.in_layers.0.bias", "lacks weights middle_block.0.in_layers"),
-        ("denoiser", "out.2.weight", "lacks out.2.weight; give the official file whole"),
+        ("denoiser", "out.2.weight", "lacks out.2.weight; give the complete official file"),
     ],
 )
 def test_a_weight_that_is_missing_or_unknown_is_named(
@@ -248,10 +248,10 @@ def test_heads_that_do_not_divide_are_told(coder: Path, unet: Path):
         read_pvdm(autoencoder=coder, denoiser=unet, heads=7)
 
 
-def test_what_does_not_make_a_model_is_told(coder: Path, unet: Path, tiny_model: VideoModel):
+def test_what_does_not_make_a_model_is_refused(coder: Path, unet: Path, tiny_model: VideoModel):
     with pytest.raises(ValueError, match="give an autoencoder, a denoiser, or both"):
         read_pvdm()
-    with pytest.raises(ValueError, match="a denoiser alone makes no video; give its autoencoder"):
+    with pytest.raises(ValueError, match="a denoiser needs an autoencoder; give its autoencoder"):
         read_pvdm(denoiser=unet)
     with pytest.raises(ValueError, match="beside a model that has one; give one of them"):
         read_pvdm(autoencoder=coder, denoiser=unet, model=read_pvdm(autoencoder=coder))

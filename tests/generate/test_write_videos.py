@@ -10,6 +10,7 @@ import torch
 
 from longtake import generate
 from longtake.autoencoders.streaming import crossfade
+from longtake.diffusion.signals.signal import rows as select_rows
 from longtake.generate import Job, LongVideo, unfinished, write_videos
 from longtake.model import VideoModel
 from longtake.video import read_clip, stream_video
@@ -86,8 +87,8 @@ def test_a_video_of_a_batch_is_the_one_that_is_made_alone(video: LongVideo, job)
     batch = job(seeds=(3, 4, 5))
     together = streamed(video, batch)
     for row in range(3):
-        condition = batch.request.condition.rows(torch.tensor([row]))
-        request = replace(batch.request, seeds=(batch.request.seeds[row],), condition=condition)
+        signals = select_rows(batch.request.signals, torch.tensor([row]))
+        request = replace(batch.request, seeds=(batch.request.seeds[row],), signals=signals)
         parts = [part.frames for part in video(request, 16)]
         alone = np.concatenate(parts, 1)[0, :16].astype(int)
         assert np.abs(alone - together[row]).max() <= 1

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge
 
+from longtake.diffusion.signals import context_frames, no_context
 from longtake.latents import LatentSpec
 from longtake.rollout.base import (
     Chunk,
@@ -12,9 +13,6 @@ from longtake.rollout.base import (
     Rollout,
     State,
     clip_seeds,
-    nothing_known,
-    time_axis,
-    with_known,
 )
 
 
@@ -25,7 +23,7 @@ class Autoregressive(Rollout):
         overlap: latent frames that two neighbours share; the paper's is 1.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"known"})
+    needs: ClassVar[frozenset[str]] = frozenset({"context"})
 
     kind: Literal["autoregressive"] = "autoregressive"
     overlap: Annotated[int, Ge(1)] = 1
@@ -33,16 +31,16 @@ class Autoregressive(Rollout):
     def step(self, draws: Draws, request: Request, state: State) -> Chunk:
         """Draw the first clip, or the next one after the frames that are known."""
         spec = draws.clip.spec
-        axis = time_axis(spec)
+        axis = spec.time_axis
         self._check(spec)
         seeds = clip_seeds(request.seeds, "clip", state.step)
         if state.step == 0:
-            z = draws.clip(nothing_known(draws.clip, request), seeds)
+            z = draws.clip({**no_context(spec, len(seeds)), **request.signals}, seeds).z
             fresh = z
         else:
             tail = state.frames["tail"]
             known = {i: tail.select(axis, i) for i in range(self.overlap)}
-            z = draws.following(with_known(spec, request.condition, known), seeds)
+            z = draws.following(context_frames(spec, known, request.signals), seeds)
             fresh = z.narrow(axis, self.overlap, spec.frames - self.overlap)
         tail = z.narrow(axis, spec.frames - self.overlap, self.overlap)
         return Chunk(fresh, State(state.step + 1, {"tail": tail.clone()}))

@@ -6,15 +6,14 @@ as they are ready, so a video of any length needs the memory of a few clips.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
-import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from longtake.config import Config
-from longtake.diffusion.condition import ABSENT, Condition, KnownFrames
+from longtake.diffusion.clip_sampler import OnEvaluation, Sampled
+from longtake.diffusion.signals import Signals
 from longtake.latents import LatentSpec
 from longtake.noise import derive
 
@@ -28,8 +27,10 @@ class DrawClips(Protocol):
         """The latents that are drawn."""
         ...
 
-    def __call__(self, condition: Condition, seeds: Sequence[int]) -> Tensor:
-        """Latents ``(B, C, *dims)``; frames that are given come back as they were given."""
+    def __call__(
+        self, signals: Signals, seeds: Sequence[int], on_evaluation: OnEvaluation | None = None
+    ) -> Sampled:
+        """Latents; context frames come back as they were given."""
         ...
 
 
@@ -47,9 +48,9 @@ class Draws:
     later: DrawClips | None = None
     between: DrawClips | None = None
 
-    def following(self, condition: Condition, seeds: Sequence[int]) -> Tensor:
-        """Latents of clips that go on from another."""
-        return (self.later or self.clip)(condition, seeds)
+    def following(self, signals: Signals, seeds: Sequence[int]) -> Tensor:
+        """Latents of clips that continue another."""
+        return (self.later or self.clip)(signals, seeds).z
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +59,11 @@ class Request:
 
     Attributes:
         seeds: one a video; all that is random about it follows from its seed.
-        condition: what holds for a whole video, such as its label; one row a video.
+        signals: what holds for a whole video, such as its label; one row a video.
     """
 
     seeds: tuple[int, ...]
-    condition: Condition = Condition()  # noqa: RUF009
+    signals: Signals = field(default_factory=dict)
 
 
 class State(NamedTuple):
@@ -97,30 +98,30 @@ class _Joint(NamedTuple):
 
 
 _JOINTS = {
-    "known": _Joint("frames of the clip that it draws", "autoregressive"),
+    "context": _Joint("frames of the clip that it draws", "autoregressive"),
     "previous": _Joint("the latent of the clip before", "next_clip"),
 }
-"""By field of ``Condition``."""
+"""By name of a signal."""
 
 
 class Rollout(Config, ABC):
     """A strategy for long video.
 
     Attributes:
-        needs: the fields of ``Condition`` by which it joins clips; a network must read them.
+        needs: the signals by which it joins clips; a network must read them.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def check(self, reads: Set[str]) -> None:
-        """Make sure that a network which reads these fields of ``Condition`` can be used.
+        """Make sure that a network which reads these signals can be used.
 
         Raises:
             ValueError: it does not read what this rollout joins clips by.
         """
         lacking = sorted(self.needs - reads)
         if lacking:
-            able = [_JOINTS[field].rollout for field in sorted(_JOINTS.keys() & reads)]
+            able = [_JOINTS[name].rollout for name in sorted(_JOINTS.keys() & reads)]
             raise ValueError(
                 f"the rollout {type(self).__name__} gives the network {_JOINTS[lacking[0]].what}, "
                 "which this model's does not read; choose rollout.kind="
@@ -145,42 +146,3 @@ class Rollout(Config, ABC):
 def clip_seeds(seeds: Sequence[int], *path: int | str) -> tuple[int, ...]:
     """Seeds of one clip of each video."""
     return tuple(derive(seed, *path) for seed in seeds)
-
-
-def nothing_known(draw: DrawClips, request: Request) -> Condition:
-    """The request's condition with no frame given (LVDM: mask 0, no noise level told)."""
-    batch = len(request.seeds)
-    known = KnownFrames(
-        z=torch.zeros(batch, *draw.spec.shape),
-        mask=torch.zeros(batch, draw.spec.frames, dtype=torch.bool),
-        t=torch.full((batch,), float(ABSENT)),
-    )
-    return replace(request.condition, known=known)
-
-
-def with_known(
-    spec: LatentSpec, condition: Condition, frames: Mapping[int, Float[Tensor, "b ..."]]
-) -> Condition:
-    """A condition with clean frames given, from a map of latent frame index to latent frame."""
-    first = next(iter(frames.values()))
-    z = first.new_zeros(len(first), *spec.shape)
-    mask = torch.zeros(len(first), spec.frames, dtype=torch.bool, device=first.device)
-    axis = time_axis(spec)
-    for index, frame in frames.items():
-        z.select(axis, index).copy_(frame)
-        mask[:, index] = True
-    return replace(condition, known=KnownFrames(z=z, mask=mask, t=first.new_zeros(len(first))))
-
-
-def time_axis(spec: LatentSpec) -> int:
-    """Axis of time in a batched latent.
-
-    Raises:
-        ValueError: the latent has none, so single frames cannot be given.
-    """
-    if spec.frame_axis is None:
-        raise ValueError(
-            f"a latent of shape {spec.shape} has no time axis, so no frames of it can be given; "
-            "use a rollout that conditions on whole clips"
-        )
-    return spec.frame_axis

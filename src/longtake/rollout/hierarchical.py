@@ -7,9 +7,11 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
+from longtake.diffusion.signals import context_frames
+from longtake.diffusion.signals.signal import rows as select_rows
 from longtake.noise import derive
 from longtake.rollout.autoregressive import Autoregressive
-from longtake.rollout.base import Chunk, Draws, Request, Rollout, State, time_axis, with_known
+from longtake.rollout.base import Chunk, Draws, Request, Rollout, State
 
 
 class Hierarchical(Rollout):
@@ -24,7 +26,7 @@ class Hierarchical(Rollout):
             them take more memory and give the same video.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"known"})
+    needs: ClassVar[frozenset[str]] = frozenset({"context"})
 
     kind: Literal["hierarchical"] = "hierarchical"
     keys: Autoregressive = Autoregressive()
@@ -35,7 +37,7 @@ class Hierarchical(Rollout):
 
         The last keyframe is held back: it starts the next chunk.
         """
-        axis = time_axis(draws.clip.spec)
+        axis = draws.clip.spec.time_axis
         inner = State(
             state.step * self.clips_a_step,
             {"tail": state.frames["tail"]} if state.step else {},
@@ -60,19 +62,19 @@ class Hierarchical(Rollout):
                 "this model has none: use the autoregressive rollout"
             )
         spec = draws.between.spec
-        axis = time_axis(spec)
+        axis = spec.time_axis
         pairs = list(pairwise(keys))
         rows = torch.arange(len(request.seeds)).repeat(len(pairs))
         ends = {
             0: torch.cat([left for left, _ in pairs]),
             spec.frames - 1: torch.cat([right for _, right in pairs]),
         }
-        condition = with_known(spec, request.condition.rows(rows), ends)
+        condition = context_frames(spec, ends, select_rows(request.signals, rows))
         seeds = [
             derive(seed, "between", pair)
             for pair in range(first, first + len(pairs))
             for seed in request.seeds
         ]
-        z = draws.between(condition, seeds)
+        z = draws.between(condition, seeds).z
         filled = z.narrow(axis, 0, spec.frames - 1).unflatten(0, (len(pairs), len(request.seeds)))
         return torch.cat(list(filled), dim=axis)

@@ -21,5 +21,5 @@ class OneClip(Rollout):
                 f"this model makes clips of {draws.clip.spec.clip[0]} frames; a longer video needs "
                 "the rollout autoregressive or hierarchical, and a model trained for it"
             )
-        z = draws.clip(request.condition, clip_seeds(request.seeds, "clip", state.step))
+        z = draws.clip(request.signals, clip_seeds(request.seeds, "clip", state.step)).z
         return Chunk(z, State(state.step + 1))
