@@ -147,7 +147,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(b"", "empty"), (b"not a film at all" * 99, "no video")]
+    ("content", "reason"), [(b"", "empty"), (b"not a film at all" * 99, "not a video")]
 )
 def test_what_is_no_video_is_said(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "film.mp4"
@@ -178,7 +178,7 @@ def test_a_broken_frame_amid_a_film_is_named(tmp_path: Path) -> None:
 
 
 def test_frames_past_the_end_are_refused_with_the_length(mp4: Path) -> None:
-    with pytest.raises(VideoError, match="has 30 frames, but frames 28 to 31 were asked for"):
+    with pytest.raises(VideoError, match="has 30 frames, but frames 28 to 31 were requested"):
         read_clip(mp4, 28, 4)
 
 

@@ -1,11 +1,11 @@
-"""A paper's table as data: which models, on which videos, under which protocol, and its numbers."""
+"""A paper's table as data: models, videos, protocols and published numbers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -24,36 +24,38 @@ Changes = tuple[str, ...]
 
 
 class Published(Config):
-    """A number of a paper, or why none is given.
+    """A number of a paper, or the reason for its absence.
 
     Attributes:
-        value: as printed.
-        deviation: that the paper prints behind it.
-        source: where it was read.
-        second_hand: not in the paper itself.
-        absent: what is said where there is no value.
+        value: value as printed.
+        std: standard deviation as printed.
+        source: where the number was read.
+        quoted: whether the source only quotes the paper.
+        absent: text in place of a value.
     """
 
+    renamed: ClassVar[Mapping[str, str]] = {"deviation": "std", "second_hand": "quoted"}
+
     value: float | None = None
-    deviation: float | None = None
+    std: float | None = None
     source: str = ""
-    second_hand: bool = False
+    quoted: bool = False
     absent: Literal["not published", "not verified"] | None = None
 
     @model_validator(mode="after")
     def _has_a_source(self) -> "Published":
         if (self.value is None) != (self.absent is not None):
-            raise ValueError("a number has a value, or says why it has none, not both")
+            raise ValueError("a number has either a value or a reason for its absence, not both")
         if self.value is not None and not self.source:
             raise ValueError(f"value={self.value} has no source")
         return self
 
 
-class Fit(Config):
+class Training(Config):
     """A training that a row's model needs.
 
     Attributes:
-        preset: its name, and that of its folder.
+        preset: name of the preset and of the run folder.
         changes: ``a.b=value`` overrides.
     """
 
@@ -66,11 +68,11 @@ class Task:
     """What a row is measured with.
 
     Attributes:
-        model: its folder.
-        real: name of the real side.
-        protocol: with all changes.
-        batch: videos sampled at once.
-        work: where and with what.
+        model: folder of the model.
+        real: name of the real videos.
+        protocol: protocol with all changes.
+        batch: number of videos sampled at once.
+        work: settings of the evaluation.
     """
 
     model: str
@@ -82,11 +84,11 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """A row, ready to be measured.
+    """A row that is ready to be measured.
 
     Attributes:
-        key: of all that its numbers depend on.
-        measure: does it.
+        key: digest of everything that its numbers depend on.
+        measure: computes the result.
     """
 
     key: str
@@ -97,21 +99,23 @@ class Row(Config, ABC):
     """One model under one protocol.
 
     Attributes:
-        name: by which it is asked for.
-        title: for people.
-        real: the real side, as ``longtake evaluate`` takes it; ``{data}`` is the folder of data.
-        fits: trainings in order; the last one's model is measured.
-        protocol: by name.
-        changes: of the protocol.
-        sampling: changes of how the model is sampled.
-        published: the paper's numbers, by metric.
-        remark: what to know beside them.
+        name: name of the row.
+        title: title for display.
+        real: real videos, as an evaluation names them; ``{data}`` is the folder of data.
+        trainings: trainings in order; the model of the last one is measured.
+        protocol: name of the protocol.
+        changes: overrides of the protocol.
+        sampling: overrides of the model's sampling.
+        published: the paper's numbers by metric.
+        remark: notes on the paper's numbers.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {"fits": "trainings"}
 
     name: str
     title: str
     real: str
-    fits: Annotated[tuple[Fit, ...], Field(min_length=1)]
+    trainings: Annotated[tuple[Training, ...], Field(min_length=1)]
     protocol: str
     changes: Changes = ()
     sampling: Changes = ()
@@ -121,24 +125,24 @@ class Row(Config, ABC):
     @property
     def model(self) -> str:
         """Name of the model's folder."""
-        return self.fits[-1].preset
+        return self.trainings[-1].preset
 
     @abstractmethod
     def prepare(self, task: Task) -> Measurement:
-        """Open both sides.
+        """Open videos and model.
 
         Raises:
-            ValueError: videos or model do not fit.
+            ValueError: videos and model do not fit each other.
         """
 
 
 class GenerationRow(Row):
-    """Videos that a model makes, against real ones."""
+    """Generated videos compared with real ones."""
 
     kind: Literal["generation"] = "generation"
 
     def prepare(self, task: Task) -> Measurement:
-        """Open both sides."""
+        """Open the real videos and the model."""
         work, metrics = task.work, list(self.published)
         use = ModelUse(changes=self.sampling, batch=task.batch, seed=work.seed)
         real, generated = open_sides([task.real, task.model], task.protocol, use, work.ranks)
@@ -150,7 +154,7 @@ class GenerationRow(Row):
 
 
 class ReconstructionRow(Row):
-    """Videos that an autoencoder gives back, against themselves."""
+    """Reconstructed videos compared with their originals."""
 
     kind: Literal["reconstruction"] = "reconstruction"
 
@@ -174,17 +178,19 @@ AnyRow = Annotated[GenerationRow | ReconstructionRow, Field(discriminator="kind"
 
 
 class Tiny(Config):
-    """The whole path of a table in minutes on an embedded world.
+    """A tiny trial of a table: all of its steps in minutes on a synthetic world.
 
     Attributes:
-        real: the embedded world.
-        fits: instead of each row's.
-        changes: of each protocol, by its name.
-        sampling: instead of each row's.
+        real: name of the synthetic videos.
+        trainings: trainings of every row's model.
+        changes: overrides by name of protocol.
+        sampling: overrides of the model's sampling.
     """
 
+    renamed: ClassVar[Mapping[str, str]] = {"fits": "trainings"}
+
     real: str
-    fits: tuple[Fit, ...]
+    trainings: tuple[Training, ...]
     changes: dict[str, Changes]
     sampling: Changes = ()
 
@@ -193,12 +199,12 @@ class Table(Config):
     """A paper's table.
 
     Attributes:
-        name: by which it is asked for.
-        title: for people.
-        paper: whose it is.
-        about: what to know before the numbers are compared.
-        rows: of the table.
-        tiny: its twin.
+        name: name of the table.
+        title: title for display.
+        paper: reference of the paper.
+        about: notes on comparing the numbers.
+        rows: rows of the table.
+        tiny: settings of the tiny trial.
     """
 
     name: str
@@ -209,10 +215,10 @@ class Table(Config):
     tiny: Tiny
 
     def chosen(self, names: Sequence[str] = ()) -> "Table":
-        """With some of its rows, in the table's order; all where none is named.
+        """The table with these rows, in the table's order; no names keep all rows.
 
         Raises:
-            ConfigError: there is no such row.
+            ConfigError: the table has no row of a name.
         """
         known = {row.name: row for row in self.rows}
         for name in names:
@@ -224,15 +230,15 @@ class Table(Config):
         return self.model_copy(update={"rows": rows})
 
     def shrunk(self) -> "Table":
-        """The first row of each protocol, with the networks and videos of the twin."""
+        """The first row of each protocol, with the networks and videos of the tiny trial."""
         first = {row.protocol: row for row in reversed(self.rows)}
         tiny = self.tiny
         rows = tuple(
             row.model_copy(
                 update={
-                    "title": f"tiny twin of {row.title}",
+                    "title": f"tiny trial of {row.title}",
                     "real": tiny.real,
-                    "fits": tiny.fits,
+                    "trainings": tiny.trainings,
                     "changes": (*row.changes, *tiny.changes.get(row.protocol, ())),
                     "sampling": tiny.sampling,
                 }
@@ -250,10 +256,10 @@ def tables() -> Mapping[str, Path]:
 
 
 def table(name: str) -> Table:
-    """A table by name.
+    """Load a table by name.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is no table of that name.
     """
     known = tables()
     if name not in known:

@@ -1,4 +1,4 @@
-"""A table from beginning to end: what there is to train, then row after row, measured and kept."""
+"""Measures a table row by row, and finds the trainings that it still needs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +7,16 @@ from pathlib import Path
 from longtake.evaluation.evaluate import Work
 from longtake.evaluation.protocols import Protocol
 from longtake.evaluation.result import Result
-from longtake.reproduce.needs import Missing, Places, fits, lacks_weights, missing, protocol_of
 from longtake.reproduce.outcome import Outcome, RowOutcome, read_outcome
-from longtake.reproduce.table import Fit, Row, Table, Task
+from longtake.reproduce.requirements import (
+    Folders,
+    Missing,
+    lacks_weights,
+    missing,
+    pending,
+    protocol_of,
+)
+from longtake.reproduce.table import Row, Table, Task, Training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,9 +24,9 @@ class Settings:
     """How a table is measured.
 
     Attributes:
-        n: clips a side, instead of each protocol's.
-        batch: videos sampled at once.
-        tiny: the twin is measured.
+        n: number of clips of each source; None is that of each protocol.
+        batch: number of videos sampled at once.
+        tiny: whether the table is a tiny trial.
     """
 
     n: int | None = None
@@ -27,16 +34,16 @@ class Settings:
     tiny: bool = False
 
 
-def carry_out(table: Table, places: Places, settings: Settings, work: Work) -> Outcome:
-    """Measure the rows that have all they need; a stopped command goes on with the next row.
+def measure_table(table: Table, folders: Folders, settings: Settings, work: Work) -> Outcome:
+    """Measure all rows whose data and model exist; results are written after each row.
 
-    Rows that were measured before, by the same model on the same videos, are not measured again. A
-    row that cannot be measured says why.
+    Rows measured before, with the same model and videos, are not measured again. The outcome of a
+    row that cannot be measured has the reason.
 
     Raises:
-        ValueError: one model is to stand for several.
+        ValueError: a single model is given for rows of several models.
     """
-    places.check(table)
+    folders.check(table)
     untrained = settings.tiny and lacks_weights(None if not work.weights else Path(work.weights))
     outcome = Outcome(
         table=table.name,
@@ -46,39 +53,42 @@ def carry_out(table: Table, places: Places, settings: Settings, work: Work) -> O
         tiny=settings.tiny,
         untrained=untrained,
     )
-    known = _measured_before(places, outcome)
-    one = _Rows(places=places, settings=settings, work=work, untrained=untrained)
+    known = _measured_before(folders, outcome)
+    measure_row = _RowMeasurer(folders=folders, settings=settings, work=work, untrained=untrained)
     rows: dict[str, RowOutcome] = {}
     for row in table.rows:
-        rows[row.name] = one(row, known.get(row.name))
+        rows[row.name] = measure_row(row, known.get(row.name))
         if work.ranks.main:
             every = tuple({**known, **rows}.values())
-            outcome.model_copy(update={"rows": every}).write(places.out)
+            outcome.model_copy(update={"rows": every}).write(folders.out)
     return outcome.model_copy(update={"rows": tuple(rows.values())})
 
 
-def to_train(table: Table, places: Places) -> Sequence[Fit]:
-    """Trainings that rows whose data is there still need, in order, each once."""
-    places.check(table)
+def pending_training(table: Table, folders: Folders) -> Sequence[Training]:
+    """Trainings still needed by rows whose data exists, in order and without repetition."""
+    folders.check(table)
     needed = [
-        fit for row in table.rows if not missing(row, places).data for fit in fits(row, places)
+        training
+        for row in table.rows
+        if not missing(row, folders).data
+        for training in pending(row, folders)
     ]
-    return list({fit.preset: fit for fit in needed}.values())
+    return list({training.preset: training for training in needed}.values())
 
 
-def _measured_before(places: Places, outcome: Outcome) -> dict[str, RowOutcome]:
-    """Rows that the folder holds; none where they are of something else."""
-    before = read_outcome(places.out)
+def _measured_before(folders: Folders, outcome: Outcome) -> dict[str, RowOutcome]:
+    """Rows in the output folder; none if they belong to another table or to other settings."""
+    before = read_outcome(folders.out)
     if before is None or before.model_copy(update={"rows": ()}) != outcome:
         return {}
     return {row.name: row for row in before.rows}
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Rows:
-    """Measures row after row."""
+class _RowMeasurer:
+    """Measures one row."""
 
-    places: Places
+    folders: Folders
     settings: Settings
     work: Work
     untrained: bool
@@ -94,26 +104,26 @@ class _Rows:
             protocol_hash=protocol.hash,
             changed=protocol.changed(),
         )
-        lacks = missing(row, self.places)
+        lacks = missing(row, self.folders)
         if lacks:
             return outcome.model_copy(update={"lacks": lacks})
         try:
             return self._measured(row, protocol, outcome, before)
-        except ValueError as error:  # of this row: the others are measured all the same
+        except ValueError as error:  # concerns this row alone: continue with the others
             return outcome.model_copy(update={"lacks": Missing(fault=str(error))})
 
     def _measured(
         self, row: Row, protocol: Protocol, outcome: RowOutcome, before: RowOutcome | None
     ) -> RowOutcome:
         task = Task(
-            model=str(self.places.model(row)),
-            real=self.places.real(row),
+            model=str(self.folders.model(row)),
+            real=self.folders.real(row),
             protocol=protocol,
             batch=self.settings.batch,
             work=self.work,
         )
         measurement = row.prepare(task)
-        path = self.places.out / f"{row.name}.json"
+        path = self.folders.out / f"{row.name}.json"
         if before is not None and before.key == measurement.key and path.exists():
             result = Result.read(path)
         else:
