@@ -166,7 +166,7 @@ def test_a_file_that_cannot_grow_is_one_sentence(tmp_path: Path, name: str) -> N
 def test_a_full_disk_is_said(tmp_path: Path) -> None:
     (tmp_path / "film.partial.mp4").touch()
     error = cannot_write(OSError(28, "x"), tmp_path / "film.mp4", tmp_path / "film.partial.mp4")
-    assert str(error).startswith(f"{tmp_path / 'film.mp4'}: the disk is full; what could be")
+    assert str(error).startswith(f"{tmp_path / 'film.mp4'}: the disk is full; the frames written")
 
 
 def test_an_unknown_suffix_lists_the_known(tmp_path: Path) -> None:

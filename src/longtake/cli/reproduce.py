@@ -94,7 +94,7 @@ def reproduce(  # noqa: PLR0913
                 seed=seed,
                 report=report,
             )
-            settings = Settings(n=n, batch=batch, tiny=tiny)
+            settings = Settings(n=n, tiny=tiny)
             found = measure_table(chosen, folders, settings, work)
     if ranks.main:
         _print(found, out)

@@ -45,12 +45,10 @@ class OfficialModel:
     """An official config in our terms.
 
     Attributes:
-        autoencoder: config of the autoencoder.
         denoiser: config of the UNet; None for the config of an autoencoder.
         diffusion: schedule, prediction and loss of the denoiser's training.
         standardisation: scale and shift of the latents.
         measured_scale: whether the scale was measured in training and is in the checkpoint.
-        sampling: sampling of the official scripts.
         between: whether the denoiser interpolates between keyframes.
         averaged: whether training kept an average of the weights (EMA).
     """

@@ -16,7 +16,7 @@ from longtake.reproduce.requirements import (
     pending,
     protocol_of,
 )
-from longtake.reproduce.table import Row, Table, Task, Training
+from longtake.reproduce.table import Row, Table, Training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +25,10 @@ class Settings:
 
     Attributes:
         n: number of clips of each source; None is that of each protocol.
-        batch: number of videos sampled at once.
         tiny: whether the table is a tiny trial.
     """
 
     n: int | None = None
-    batch: int = 8
     tiny: bool = False
 
 
@@ -54,10 +52,10 @@ def measure_table(table: Table, folders: Folders, settings: Settings, work: Work
         untrained=untrained,
     )
     known = _measured_before(folders, outcome)
-    measure_row = _RowMeasurer(folders=folders, settings=settings, work=work, untrained=untrained)
     rows: dict[str, RowOutcome] = {}
     for row in table.rows:
-        rows[row.name] = measure_row(row, known.get(row.name))
+        protocol = protocol_of(row, settings.n, untrained=untrained)
+        rows[row.name] = _measure_row(row, known.get(row.name), folders, protocol, work)
         if work.ranks.main:
             every = tuple({**known, **rows}.values())
             outcome.model_copy(update={"rows": every}).write(folders.out)
@@ -84,51 +82,35 @@ def _measured_before(folders: Folders, outcome: Outcome) -> dict[str, RowOutcome
     return {row.name: row for row in before.rows}
 
 
-@dataclass(frozen=True, kw_only=True)
-class _RowMeasurer:
-    """Measures one row."""
-
-    folders: Folders
-    settings: Settings
-    work: Work
-    untrained: bool
-
-    def __call__(self, row: Row, before: RowOutcome | None) -> RowOutcome:
-        protocol = protocol_of(row, self.settings.n, untrained=self.untrained)
-        outcome = RowOutcome(
-            name=row.name,
-            title=row.title,
-            published=row.published,
-            remark=row.remark,
-            protocol=protocol.name,
-            protocol_hash=protocol.hash,
-            changed=protocol.changed(),
-        )
-        lacks = missing(row, self.folders)
-        if lacks:
-            return outcome.model_copy(update={"lacks": lacks})
-        try:
-            return self._measured(row, protocol, outcome, before)
-        except ValueError as error:  # concerns this row alone: continue with the others
-            return outcome.model_copy(update={"lacks": Missing(fault=str(error))})
-
-    def _measured(
-        self, row: Row, protocol: Protocol, outcome: RowOutcome, before: RowOutcome | None
-    ) -> RowOutcome:
-        task = Task(
-            model=str(self.folders.model(row)),
-            real=self.folders.real(row),
-            protocol=protocol,
-            batch=self.settings.batch,
-            work=self.work,
-        )
-        measurement = row.prepare(task)
-        path = self.folders.out / f"{row.name}.json"
-        if before is not None and before.key == measurement.key and path.exists():
+def _measure_row(
+    row: Row,
+    before: RowOutcome | None,
+    folders: Folders,
+    protocol: Protocol,
+    work: Work,
+) -> RowOutcome:
+    """Measure a row, or read its result if ``before`` has the same key."""
+    outcome = RowOutcome(
+        name=row.name,
+        title=row.title,
+        published=row.published,
+        remark=row.remark,
+        protocol=protocol.name,
+        protocol_hash=protocol.hash,
+        changed=protocol.changed(),
+    )
+    if lacks := missing(row, folders):
+        return outcome.model_copy(update={"lacks": lacks})
+    path = folders.out / f"{row.name}.json"
+    try:
+        ready = row.prepare(str(folders.model(row)), folders.real(row), protocol, work)
+        if before is not None and before.key == ready.key and path.exists():
             result = Result.read(path)
         else:
-            result = measurement.measure()
-            if self.work.ranks.main:
+            result = ready.measure()
+            if work.ranks.main:
                 result.write(path)
-        found = {"key": measurement.key, "result": path.name, "scores": dict(result.scores)}
-        return outcome.model_copy(update=found)
+    except ValueError as error:  # concerns this row alone: continue with the others
+        return outcome.model_copy(update={"lacks": Missing(fault=str(error))})
+    found = {"key": ready.key, "result": path.name, "scores": dict(result.scores)}
+    return outcome.model_copy(update=found)

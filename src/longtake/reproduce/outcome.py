@@ -17,17 +17,11 @@ class RowOutcome(Config):
     """Outcome of a row: scores, or what it lacks.
 
     Attributes:
-        name: name of the row.
-        title: title for display.
-        published: the paper's numbers by metric.
         remark: notes on the paper's numbers.
-        protocol: name of the protocol.
-        protocol_hash: hash of the protocol that was used.
         changed: differences of that protocol from the one of this name, and so from the paper's.
         lacks: why the row was not measured.
         key: digest of everything that our numbers depend on.
         result: name of the file with the whole result, in the same folder.
-        scores: our numbers by metric.
     """
 
     name: str
@@ -47,14 +41,9 @@ class Outcome(Config):
     """Outcome of a table.
 
     Attributes:
-        format: format of the file.
-        table: name of the table.
-        title: title for display.
-        paper: reference of the paper.
         about: notes on comparing the numbers.
         tiny: whether this is a tiny trial, whose numbers are meaningless.
         untrained: whether features are of a random network, so that numbers are meaningless.
-        rows: outcomes of the rows.
     """
 
     format: Literal[1] = 1

@@ -24,7 +24,6 @@ class Folders:
     Attributes:
         data: folder with one folder a data set.
         models: folder of runs and models, named as presets; or a single model.
-        out: folder of results.
     """
 
     data: Path

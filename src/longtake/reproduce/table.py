@@ -27,7 +27,6 @@ class Published(Config):
     """A number of a paper, or the reason for its absence.
 
     Attributes:
-        value: value as printed.
         std: standard deviation as printed.
         source: where the number was read.
         quoted: whether the source only quotes the paper.
@@ -55,7 +54,6 @@ class Training(Config):
     """A training that a row's model needs.
 
     Attributes:
-        preset: name of the preset and of the run folder.
         changes: ``a.b=value`` overrides.
     """
 
@@ -64,31 +62,11 @@ class Training(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """What a row is measured with.
-
-    Attributes:
-        model: folder of the model.
-        real: name of the real videos.
-        protocol: protocol with all changes.
-        batch: number of videos sampled at once.
-        work: settings of the evaluation.
-    """
-
-    model: str
-    real: str
-    protocol: Protocol
-    batch: int
-    work: Work
-
-
-@dataclass(frozen=True, kw_only=True)
 class Measurement:
     """A row that is ready to be measured.
 
     Attributes:
         key: digest of everything that its numbers depend on.
-        measure: computes the result.
     """
 
     key: str
@@ -99,14 +77,9 @@ class Row(Config, ABC):
     """One model under one protocol.
 
     Attributes:
-        name: name of the row.
-        title: title for display.
         real: real videos, as an evaluation names them; ``{data}`` is the folder of data.
         trainings: trainings in order; the model of the last one is measured.
-        protocol: name of the protocol.
-        changes: overrides of the protocol.
         sampling: overrides of the model's sampling.
-        published: the paper's numbers by metric.
         remark: notes on the paper's numbers.
     """
 
@@ -128,8 +101,14 @@ class Row(Config, ABC):
         return self.trainings[-1].preset
 
     @abstractmethod
-    def prepare(self, task: Task) -> Measurement:
+    def prepare(self, model: str, real: str, protocol: Protocol, work: Work) -> Measurement:
         """Open videos and model.
+
+        Args:
+            model: folder of the model.
+            real: name of the real videos.
+            protocol: protocol with all changes.
+            work: settings of the evaluation.
 
         Raises:
             ValueError: videos and model do not fit each other.
@@ -141,15 +120,15 @@ class GenerationRow(Row):
 
     kind: Literal["generation"] = "generation"
 
-    def prepare(self, task: Task) -> Measurement:
+    def prepare(self, model: str, real: str, protocol: Protocol, work: Work) -> Measurement:
         """Open the real videos and the model."""
-        work, metrics = task.work, list(self.published)
-        use = ModelUse(changes=self.sampling, batch=task.batch, seed=work.seed)
-        real, generated = open_sides([task.real, task.model], task.protocol, use, work.ranks)
-        sides = [contents_hash(real), contents_hash(generated)]
+        metrics = list(self.published)
+        use = ModelUse(changes=self.sampling, batch=work.batch, seed=work.seed)
+        sides = open_sides([real, model], protocol, use, work.ranks)
+        hashes = [contents_hash(side) for side in sides]
         return Measurement(
-            key=digest([task.protocol.hash, *sides, metrics, work.seed, work.floor]),
-            measure=lambda: evaluate(real, generated, task.protocol, metrics, work),
+            key=digest([protocol.hash, *hashes, metrics, work.seed, work.floor]),
+            measure=lambda: evaluate(*sides, protocol, metrics, work),
         )
 
 
@@ -158,18 +137,18 @@ class ReconstructionRow(Row):
 
     kind: Literal["reconstruction"] = "reconstruction"
 
-    def prepare(self, task: Task) -> Measurement:
+    def prepare(self, model: str, real: str, protocol: Protocol, work: Work) -> Measurement:
         """Open the videos and the autoencoder."""
-        work = replace(task.work, ranks=Ranks(device=task.work.ranks.device))
-        opened = VideoModel.from_pretrained(task.model, device=work.ranks.device)
-        side = open_side(task.real, opened.autoencoder.spec.clip[1:])
+        work = replace(work, ranks=Ranks(device=work.ranks.device))
+        opened = VideoModel.from_pretrained(model, device=work.ranks.device)
+        side = open_side(real, opened.autoencoder.spec.clip[1:])
         if side is None:
-            raise ValueError(f"{task.real}: is a model, expected videos: {FORMS}")
+            raise ValueError(f"{real}: is a model, expected videos: {FORMS}")
         weights = opened.index.weights["autoencoder"]
         return Measurement(
-            key=digest([task.protocol.hash, contents_hash(side), weights, work.seed, work.floor]),
+            key=digest([protocol.hash, contents_hash(side), weights, work.seed, work.floor]),
             measure=lambda: evaluate_reconstruction(
-                task.model, opened.autoencoder, side, task.protocol, work
+                model, opened.autoencoder, side, protocol, work
             ),
         )
 
@@ -199,11 +178,8 @@ class Table(Config):
     """A paper's table.
 
     Attributes:
-        name: name of the table.
-        title: title for display.
         paper: reference of the paper.
         about: notes on comparing the numbers.
-        rows: rows of the table.
         tiny: settings of the tiny trial.
     """
 

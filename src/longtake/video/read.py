@@ -33,12 +33,8 @@ class VideoInfo:
     """Size, length and rate of a video.
 
     Attributes:
-        path: path of the file or folder.
-        frames: number of frames.
         fps: frames a second; the mean for a variable rate.
         height: height of the upright frames in pixels.
-        width: width of the upright frames in pixels.
-        seconds: length in seconds.
         variable_rate: whether frames are shown for different times.
     """
 

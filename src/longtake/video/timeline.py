@@ -24,7 +24,6 @@ class Timeline:
     """The frames of a file in display order.
 
     Attributes:
-        frames: number of frames.
         ticks: increasing time of each frame; None if the file has no times and can only be read
             from its beginning.
         keys: increasing times of the frames at which decoding can start.

@@ -84,7 +84,6 @@ class VideoWriter:
     A partial file of an earlier writer of the same path is replaced.
 
     Attributes:
-        path: path of the video.
         partial: path of the file until it is closed.
         frames: number of frames written so far.
     """

@@ -39,7 +39,6 @@ class Permanence:
     """Number of events that marbles of this world never cause.
 
     Attributes:
-        frames: number of frames.
         vanished: marbles that are missing in the next frame.
         appeared: marbles that are missing in the frame before.
         recoloured: marbles that kept their place and changed colour.
