@@ -107,7 +107,7 @@ def test_nothing_in_a_file_is_run(weights, mean, tmp_path):
         convert_c3d(tmp_path / "c3d.npz", mean, tmp_path / "out", config=TINY)
 
 
-def test_files_that_are_no_mean_are_told(weights, mean, tmp_path):
+def test_files_without_a_mean_are_refused(weights, mean, tmp_path):
     source = tmp_path / "c3d.pth"
     torch.save(weights, source)
     np.savez(tmp_path / "small.npz", mean=np.zeros((3, 16, 112, 112)))

@@ -161,7 +161,7 @@ def test_a_text_to_video_model_makes_the_video_of_given_states(tmp_path: Path):
     assert (frames != made(text_signal(empty, empty))).any()
 
 
-def test_a_text_to_video_model_tells_who_gives_it_no_text(tmp_path: Path):
+def test_a_text_to_video_model_without_text_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="makes videos of text, and no text encoder comes with it"):
         text_model(tmp_path).request([0])
 

@@ -87,7 +87,7 @@ def test_frames_a_second_are_those_given_else_of_the_model(coder: Path, unet: Pa
         ("ema_model_10.pth", False, False),
     ],
 )
-def test_weights_are_averaged_as_told_else_by_the_files_name(
+def test_weights_are_averaged_as_given_else_by_the_file_name(
     coder: Path, tmp_path: Path, name: str, told: bool | None, averaged: bool
 ):
     path = saved(tmp_path, name, official_pvdm.unet())
@@ -109,7 +109,7 @@ def test_the_name_of_the_parallel_wrapper_is_taken_off(unet: Path, coder: Path, 
             assert torch.equal(one.state_dict()[name], value)
 
 
-def test_a_unet_that_knows_no_clip_before_makes_one_clip(coder: Path, tmp_path: Path):
+def test_a_unet_without_a_previous_clip_makes_one_clip(coder: Path, tmp_path: Path):
     config = UNET.model_copy(update={"previous": False})
     path = saved(tmp_path, "model_1.pth", official_pvdm.unet(config))
     model = read_pvdm(autoencoder=coder, denoiser=path)
@@ -197,7 +197,7 @@ LOSS = {"perceptual_loss.scaling_layer.shift": torch.zeros(1, 3, 1, 1)}
         (Hostile(), "names 'posix.system', which no checkpoint needs"),
     ],
 )
-def test_a_file_of_other_things_is_told_apart(tmp_path: Path, content: Any, message: str):
+def test_a_file_with_something_else_is_recognised(tmp_path: Path, content: Any, message: str):
     path = saved(tmp_path, "given.pth", content)
     with pytest.raises(CheckpointError) as error:
         read_pvdm(autoencoder=path)
@@ -205,7 +205,7 @@ def test_a_file_of_other_things_is_told_apart(tmp_path: Path, content: Any, mess
     assert "\n" not in str(error.value)
 
 
-def test_an_autoencoder_given_as_the_denoiser_is_told(coder: Path):
+def test_an_autoencoder_given_as_the_denoiser_is_refused(coder: Path):
     with pytest.raises(CheckpointError, match=r"has an autoencoder, expected a UNet .* as the au"):
         read_pvdm(autoencoder=coder, denoiser=coder)
 
@@ -243,7 +243,7 @@ def test_networks_that_do_not_belong_together_are_refused(coder: Path, tmp_path:
         read_pvdm(autoencoder=coder, denoiser=path)
 
 
-def test_heads_that_do_not_divide_are_told(coder: Path, unet: Path):
+def test_heads_that_do_not_divide_are_refused(coder: Path, unet: Path):
     with pytest.raises(CheckpointError, match=r"num_heads=7, .* choose a divisor"):
         read_pvdm(autoencoder=coder, denoiser=unet, heads=7)
 

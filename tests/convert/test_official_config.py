@@ -123,7 +123,7 @@ def test_a_reference_in_a_circle_is_refused(tmp_path: Path):
         read(tmp_path, "a: ${b}\nb: ${a}\nmodel: {}")
 
 
-def test_a_reference_stands_for_a_setting(tmp_path: Path):
+def test_a_reference_replaces_a_setting(tmp_path: Path):
     config = changed("short", "model.params.image_size", "${latent_size}") | {"latent_size": 8}
     found = read(tmp_path, config)
     assert found.denoiser is not None

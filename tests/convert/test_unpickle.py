@@ -136,7 +136,7 @@ def test_writing_to_a_mapped_tensor_leaves_the_file_alone(tmp_path: Path):
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_an_archive_packed_anew_is_read(tmp_path: Path, compression: int):
+def test_a_repacked_archive_is_read(tmp_path: Path, compression: int):
     original, anew = save(tensors(), tmp_path / "a.ckpt"), tmp_path / "b.ckpt"
     with zipfile.ZipFile(original) as old, zipfile.ZipFile(anew, "w", compression) as new:
         for name in old.namelist():
@@ -301,7 +301,7 @@ def test_a_tensor_that_reaches_beyond_its_storage_is_refused(tmp_path: Path):
         read_state_dict(bad)
 
 
-def test_a_file_that_is_no_checkpoint_is_named_so(tmp_path: Path):
+def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path: Path):
     path = tmp_path / "a.ckpt"
     save_file({"w": torch.ones(2)}, tmp_path / "a.safetensors")
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:

@@ -92,7 +92,7 @@ def test_nothing_is_trained_unless_it_is_asked_for(no_weights: None):
     assert row.lacks.model == "elsewhere/lvdm_sky_short"
 
 
-def test_what_stands_in_its_usual_place_needs_no_settings():
+def test_default_folders_need_no_overrides():
     trainings = table("pvdm").rows[0].trainings
     assert [training_command(training, FOLDERS) for training in trainings] == [
         "longtake fit pvdm_ucf101_autoencoder",
@@ -100,7 +100,7 @@ def test_what_stands_in_its_usual_place_needs_no_settings():
     ]
 
 
-def test_one_model_stands_for_one_model_only(tiny_run_folder: Path):
+def test_a_single_model_serves_rows_of_one_model_only(tiny_run_folder: Path):
     found = table("pvdm")
     folders = Folders(data=Path("data"), models=tiny_run_folder, out=Path("out"))
     with pytest.raises(ValueError, match="is one model, and the rows are of"):
@@ -147,7 +147,7 @@ def test_the_whole_path_runs_on_tiny_networks(name: str, no_weights: None):
 
 
 @pytest.mark.slow
-def test_a_stopped_table_goes_on_with_the_rows_that_are_left(no_weights: None):
+def test_an_interrupted_table_continues_with_the_remaining_rows(no_weights: None):
     reproduce("pvdm", "--tiny", "--rows", "sky-l-fvd16")
     place = Path("reproduced/pvdm-tiny")
     first = (place / "sky-l-fvd16.json").read_bytes()

@@ -15,15 +15,15 @@ import torch
 
 from longtake.data.clips import Clip
 from longtake.data.synthetic.base import SyntheticSource
-from longtake.data.synthetic.doom_walker import FRAMES_PER_SECOND, Place, Step, walk
+from longtake.data.synthetic.doom_walker import FRAMES_PER_SECOND, DoomMap, Step, walk
 from longtake.noise import generator
 
 MAPS = {
-    "maze": Place("my_way_home.wad", "map01"),
-    "timber court": Place("freedoom1.wad", "E1M1"),
-    "concrete tunnels": Place("freedoom2.wad", "MAP01"),
-    "stone hall": Place("freedoom2.wad", "MAP07"),
-    "overgrown ruins": Place("freedoom2.wad", "MAP11"),
+    "maze": DoomMap("my_way_home.wad", "map01"),
+    "timber court": DoomMap("freedoom1.wad", "E1M1"),
+    "concrete tunnels": DoomMap("freedoom2.wad", "MAP01"),
+    "stone hall": DoomMap("freedoom2.wad", "MAP07"),
+    "overgrown ruins": DoomMap("freedoom2.wad", "MAP11"),
 }
 PACES = {"slow": (9.0, 13.0), "fast": (20.0, 28.0)}
 TURNINGS = ("turning left", "going straight on", "turning right")
@@ -110,10 +110,10 @@ class DoomWorld(SyntheticSource):
         return pace, low + (high - low) * share
 
     def _walk(self, index: int) -> "Recording":
-        place = MAPS[self.classes[self.label(index)]]
+        doom_map = MAPS[self.classes[self.label(index)]]
         pace = self._pace(index)[1]
         size = (self.plan.height, self.plan.width)
-        return _recording(os.getpid(), place, self.video_seed(index), pace, size)
+        return _recording(os.getpid(), doom_map, self.video_seed(index), pace, size)
 
 
 class Recording:
@@ -151,11 +151,11 @@ class Recording:
 
 @lru_cache(maxsize=1)  # there is one game a process, which walks share
 def _recording(
-    process: int, place: Place, seed: int, pace: float, size: tuple[int, int]
+    process: int, doom_map: DoomMap, seed: int, pace: float, size: tuple[int, int]
 ) -> Recording:
     frame_bytes = 3 * size[0] * size[1]
     keep = max(64, RING_BYTES // frame_bytes)
-    return Recording(partial(walk, place, seed, pace, *size), keep)
+    return Recording(partial(walk, doom_map, seed, pace, *size), keep)
 
 
 def _sentence(kinds: dict[str, str], wording: int) -> str:

@@ -26,7 +26,7 @@ UNSEEN = ("hud", "weapon", "crosshair", "messages", "decals", "particles", "scre
 RESOLUTIONS = ((160, 120), (320, 240), (640, 480), (1280, 960))
 
 
-class Place(NamedTuple):
+class DoomMap(NamedTuple):
     """A map.
 
     Attributes:
@@ -72,21 +72,21 @@ def load() -> Any:
         ) from error
 
 
-def walk(place: Place, seed: int, pace: float, height: int, width: int) -> Iterator[Step]:
+def walk(doom_map: DoomMap, seed: int, pace: float, height: int, width: int) -> Iterator[Step]:
     """An endless walk; equal arguments and releases of vizdoom give equal frames.
 
     Frames in which almost nothing moves are skipped, so a walker that is stuck shows no still. If
     the episode ends, by the map's exit or an accident, the walk restarts at the map's start.
 
     Args:
-        place: map to walk through.
+        doom_map: map to walk through.
         seed: seed of the game and of the walker's random turns.
         pace: map units a tic; a player runs at 50.
         height: height of the frames in pixels.
         width: width of the frames in pixels.
     """
-    game = _game(os.getpid(), place.wad, _resolution(height, width))
-    game.set_doom_map(place.level)
+    game = _game(os.getpid(), doom_map.wad, _resolution(height, width))
+    game.set_doom_map(doom_map.level)
     game.set_seed(seed % (1 << 31))
     gait = Gait(pace=pace, random=np.random.default_rng(seed))
     shown: np.ndarray | None = None

@@ -54,11 +54,11 @@ def render(
     for start in range(0, len(centres), chunk):
         some = centres[start : start + chunk]
         canvas = np.repeat(padded[None], len(some), axis=0)
-        places = (some * height + margin).transpose(1, 0, 2)
-        for place in places:
-            _cast_shadow(canvas, place, radius * height)
-        for place, colour in zip(places, colours, strict=True):
-            _paint_marble(canvas, place, radius * height, PAINTS[colour])
+        tracks = (some * height + margin).transpose(1, 0, 2)
+        for centre in tracks:
+            _cast_shadow(canvas, centre, radius * height)
+        for centre, colour in zip(tracks, colours, strict=True):
+            _paint_marble(canvas, centre, radius * height, PAINTS[colour])
         inside = canvas[:, margin : margin + height, margin : margin + width]
         frames[start : start + chunk] = np.clip(inside + 0.5, 0, 255)
     return frames
@@ -77,39 +77,39 @@ def paint_ground(
 
 
 def _squares(
-    place: Float64[np.ndarray, "t 2"], reach: float, samples: int, offset: float = 0.0
+    centre: Float64[np.ndarray, "t 2"], reach: float, samples: int, offset: float = 0.0
 ) -> Squares:
     """Squares of ``2 ceil(reach + 1)`` pixels, each cut into ``samples`` squared."""
     side = 2 * math.ceil(reach + 1)
-    corner = np.floor(place + offset).astype(np.int64) - side // 2
+    corner = np.floor(centre + offset).astype(np.int64) - side // 2
     ticks = (np.arange(side * samples) + 0.5) / samples
-    away = (corner - place - offset)[:, :, None] + ticks
+    away = (corner - centre - offset)[:, :, None] + ticks
     pixels = corner[:, :, None] + np.arange(side)
     away = away.astype(np.float32)
     return Squares(pixels[:, 1], pixels[:, 0], away[:, 0, None, :], away[:, 1, :, None])
 
 
 def _cast_shadow(
-    canvas: Float32[np.ndarray, "t h w 3"], place: Float64[np.ndarray, "t 2"], radius: float
+    canvas: Float32[np.ndarray, "t h w 3"], centre: Float64[np.ndarray, "t 2"], radius: float
 ) -> None:
     rows, columns, dx, dy = _squares(
-        place, SHADOW_REACH * radius, samples=1, offset=SHADOW_OFFSET * radius
+        centre, SHADOW_REACH * radius, samples=1, offset=SHADOW_OFFSET * radius
     )
     distance = np.sqrt(dx * dx + dy * dy) / radius
     depth = np.clip((SHADOW_REACH - distance) / (SHADOW_REACH - 0.45), 0, 1)
     light = 1 - SHADOW_DARKNESS * depth * depth * (3 - 2 * depth)
-    frames = np.arange(len(place))[:, None, None]
+    frames = np.arange(len(centre))[:, None, None]
     canvas[frames, rows[:, :, None], columns[:, None, :]] *= light[..., None]
 
 
 def _paint_marble(
     canvas: Float32[np.ndarray, "t h w 3"],
-    place: Float64[np.ndarray, "t 2"],
+    centre: Float64[np.ndarray, "t 2"],
     radius: float,
     colour: tuple[int, int, int],
 ) -> None:
     samples = max(1, math.ceil(SAMPLES_A_RADIUS / radius))
-    rows, columns, dx, dy = _squares(place, radius, samples)
+    rows, columns, dx, dy = _squares(centre, radius, samples)
     squared = (dx * dx + dy * dy) / radius**2
     cover = np.clip((radius - np.sqrt(squared) * radius) * samples + 0.5, 0, 1)
     nx, ny, nz = dx / radius, dy / radius, np.sqrt(np.maximum(1 - squared, 0))
@@ -121,7 +121,7 @@ def _paint_marble(
     white = 225 * gloss * cover
     shade, white, cover = (_pool(values, samples)[..., None] for values in (shade, white, cover))
     paint = shade * np.array(colour, dtype=np.float32) + white
-    at = (np.arange(len(place))[:, None, None], rows[:, :, None], columns[:, None, :])
+    at = (np.arange(len(centre))[:, None, None], rows[:, :, None], columns[:, None, :])
     canvas[at] = canvas[at] * (1 - cover) + paint
 
 
