@@ -51,7 +51,12 @@ def main() -> None:
     classes = [world.label(index) for index in range(len(world))]
     real = [world.video(classes.index(label), 0, chosen.frames).frames for label in labels]
     through = [
-        reconstruct_frames(model.autoencoder, video, overlap=model.index.overlap) for video in real
+        reconstruct_frames(
+            model.autoencoder,
+            video,
+            overlap_frames=model.denoisers["first"].spec.clip_overlap_frames,
+        )
+        for video in real
     ]
     result = {
         "model": chosen.model,

@@ -30,12 +30,11 @@ def volume() -> VideoModel:
     """Clips of 16 frames of 16 x 16 pixels."""
     torch.manual_seed(0)
     return VideoModel(
-        index=_index(Hierarchical(), perturbation=0.05),
+        index=_index(Hierarchical(), context_noise=0.05),
         autoencoder=VolumeAutoencoderConfig(
             clip=(16, 16, 16), factors=(4, 4, 4), hidden=4, z_channels=2, groups=4
         ).build(),
-        denoiser=_volume_unet(4),
-        between=_volume_unet(5),
+        denoisers={"first": _volume_unet(4), "interpolator": _volume_unet(5)},
     )
 
 
@@ -47,15 +46,17 @@ def triplane() -> VideoModel:
         autoencoder=TriplaneAutoencoderConfig(
             clip=(16, 16, 16), patch=4, width=16, depth=1, heads=2, head_channels=8, embed_dim=2
         ).build(),
-        denoiser=TriplaneUNetConfig(
-            latent=(2, 16, 4, 4),
-            clip=(16, 16, 16),
-            model_channels=8,
-            channel_mult=(1, 2),
-            num_res_blocks=1,
-            num_heads=2,
-            groups=4,
-        ).build(),
+        denoisers={
+            "first": TriplaneUNetConfig(
+                latent=(2, 16, 4, 4),
+                clip=(16, 16, 16),
+                model_channels=8,
+                channel_mult=(1, 2),
+                num_res_blocks=1,
+                num_heads=2,
+                groups=4,
+            ).build()
+        },
     )
 
 

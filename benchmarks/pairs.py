@@ -88,7 +88,7 @@ def plain_volume_unet(config: VolumeUNetConfig, checkpointed: bool) -> PlainVolu
             blocks=config.num_res_blocks,
             attend=config.attention_resolutions,
             heads=attention.num_heads,
-            reach=attention.relative_position.reach,
+            reach=attention.relative_position.max_distance,
             checkpointed=checkpointed,
         )
 

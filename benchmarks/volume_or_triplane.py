@@ -65,7 +65,7 @@ PVDM = System(
     folder="pvdm",
     autoencoder="pvdm_demo_autoencoder",
     denoiser="pvdm_demo",
-    changes=("cache.overlap=0",),  # clips side by side, as in the paper
+    changes=("denoiser.clip_overlap_frames=0",),  # clips side by side, as in the paper
 )
 ALIKE = replace(
     PVDM,

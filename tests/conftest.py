@@ -81,15 +81,17 @@ def tiny_model() -> "VideoModel":
         index = ModelIndex(
             fps=8.0,
             diffusion=Diffusion(prediction="v"),
-            sampling=Sampling(sampler=DDIM(steps=2), rollout=Hierarchical(), perturbation=0.01),
+            sampling=Sampling(sampler=DDIM(steps=2), rollout=Hierarchical(), context_noise=0.01),
             classes=("calm", "wind, left", "wind, right"),
             made_by="tests",
         )
         return VideoModel(
             index=index,
             autoencoder=autoencoder.build().eval(),
-            denoiser=denoiser(4).build().eval(),
-            between=denoiser(3).build().eval(),
+            denoisers={
+                "first": denoiser(4).build().eval(),
+                "interpolator": denoiser(3).build().eval(),
+            },
         )
 
 
@@ -126,7 +128,9 @@ def tiny_triplane_model() -> "VideoModel":
             made_by="tests",
         )
         return VideoModel(
-            index=index, autoencoder=autoencoder.build().eval(), denoiser=denoiser.build().eval()
+            index=index,
+            autoencoder=autoencoder.build().eval(),
+            denoisers={"first": denoiser.build().eval()},
         )
 
 
@@ -135,8 +139,13 @@ def tiny_overlapping_model(tiny_triplane_model: "VideoModel") -> "VideoModel":
     """The same, whose clips share 3 frames with the one before."""
     from dataclasses import replace
 
-    index = tiny_triplane_model.index.model_copy(update={"overlap": 3})
-    return replace(tiny_triplane_model, index=index)
+    from longtake.denoisers import TriplaneUNet
+
+    network = tiny_triplane_model.denoisers["first"]
+    assert isinstance(network, TriplaneUNet)
+    again = network.config.model_copy(update={"clip_overlap_frames": 3}).build().eval()
+    again.load_state_dict(network.state_dict())
+    return replace(tiny_triplane_model, denoisers={"first": again})
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ def test_the_networks_of_a_preset_can_be_built(name: str):
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_preset_goes_on_from_is_a_preset_too(name: str):
     run = read_run(name)
-    origin = run.model if isinstance(run, DiffusionRun) else run.start
+    origin = run.model if isinstance(run, DiffusionRun) else run.init_from
     if origin is not None and origin.startswith("runs/"):
         assert origin.removeprefix("runs/") in NAMES
 
@@ -51,13 +51,14 @@ def test_a_denoiser_fits_the_autoencoder_and_the_clips_it_is_trained_on(name: st
     if autoencoder is None:
         pytest.skip("its autoencoder is no preset")
     window, height, width = autoencoder.clip
-    assert (run.data.plan.frames - window) % (window - run.cache.overlap) == 0
-    assert (run.data.plan.height, run.data.plan.width) == (height, width)
     with torch.device("meta"):
         clips, latents = run.denoiser.build().spec, autoencoder.build().spec
+    overlap = clips.clip_overlap_frames
+    assert (run.data.plan.frames - window) % (window - overlap) == 0
+    assert (run.data.plan.height, run.data.plan.width) == (height, width)
     if latents.frame_axis is None:
         assert clips.shape == latents.shape
-        pair = 2 * window - run.cache.overlap
+        pair = 2 * window - overlap
         assert run.data.plan.frames >= (pair if run.clip.previous else window)
         return
     channels, latent_frames, *cells = autoencoder.latent
@@ -72,7 +73,7 @@ def test_what_fills_between_keyframes_spans_one_of_their_steps(name: str):
     keys, between = read_run(name.replace("_interp", "_pred")), read_run(name)
     assert isinstance(keys, DiffusionRun)
     assert isinstance(between, DiffusionRun)
-    assert between.component == "between"
+    assert between.roles == ("interpolator",)
     assert (between.denoiser.latent[1] - 1) * between.clip.stride == keys.clip.stride
     assert between.diffusion == keys.diffusion
 

@@ -1,11 +1,11 @@
-"""Model folders: a component is ``config.json`` and ``model.safetensors``, whole or not at all."""
+"""Files of models: a component is ``config.json`` and ``model.safetensors``, each written whole."""
 
 import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,40 @@ PICKLE_PROTOCOLS = range(2, 6)
 
 
 class CheckpointError(ValueError):
-    """A file that is no model file of ours, is broken, or does not fit its configuration."""
+    """A file is not a model file of longtake, is broken, or does not fit its configuration."""
+
+
+class ExistsError(ValueError):
+    """A path to write to is taken.
+
+    Args:
+        path: what is there already.
+        reason: completes the sentence that starts with the path.
+    """
+
+    def __init__(self, path: Path, reason: str = "exists") -> None:
+        super().__init__(f"{path} {reason}; choose another path or set overwrite=True")
+
+
+def check_free(path: Path, overwrite: bool = False) -> Path:
+    """Return a path that can be written to.
+
+    Raises:
+        ExistsError: the path exists and ``overwrite`` is false.
+    """
+    if path.exists() and not overwrite:
+        raise ExistsError(path)
+    return path
 
 
 @contextmanager
 def whole_folder(path: Path, *, overwrite: bool = False) -> Generator[Path]:
-    """Write a folder beside its place and move it there when it is complete.
+    """Write to a temporary folder beside ``path`` and move it there when it is complete.
 
     Raises:
-        CheckpointError: something stands there already, or the disk is full.
+        ExistsError: the path exists; CheckpointError: the disk is full.
     """
-    if path.exists() and not overwrite:
-        raise CheckpointError(f"{path} exists; choose another place or pass --overwrite")
+    check_free(path, overwrite)
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -120,13 +142,13 @@ def save_component(folder: Path, module: nn.Module, dtype: torch.dtype | None = 
     return file_hash(folder / WEIGHTS)
 
 
-def load_component(folder: Path, kind: Any, expected_hash: str | None = None) -> Any:
-    """Rebuild a module from its folder; ``kind`` is its config class or a union of them.
+def load_component(folder: Path, settings: Any, expected_hash: str | None = None) -> Any:
+    """Build a module of its config and fill it with the weights of its folder.
 
     Raises:
-        CheckpointError: a file is missing, broken, of another hash, or does not fit the config.
+        CheckpointError: the weights are missing, broken, of another hash, or do not fit.
     """
-    module = read_config(folder / CONFIG, kind).build()
+    module = settings.build()
     path = folder / WEIGHTS
     if expected_hash is not None and path.exists() and file_hash(path) != expected_hash:
         raise CheckpointError(f"{path}: the weights are not those that the model index names")
@@ -134,26 +156,37 @@ def load_component(folder: Path, kind: Any, expected_hash: str | None = None) ->
     return module.eval()
 
 
-def read_config(path: Path, kind: Any) -> Any:
-    """Read a JSON config strictly.
+def read_config(
+    path: Path, kind: Any, upgrade: Callable[[dict[str, Any]], dict[str, Any]] = dict
+) -> Any:
+    """Read a JSON config; former names of fields are accepted.
+
+    Args:
+        path: of the file.
+        kind: the config class, or a union of classes.
+        upgrade: changes the data of an earlier format before it is checked.
 
     Raises:
-        CheckpointError: missing or no JSON; ConfigError: does not fit.
+        CheckpointError: missing or not JSON; ConfigError: does not fit.
     """
     try:
         data = json.loads(path.read_text())
     except OSError as error:
         raise CheckpointError(f"{path}: no such file; expected a model folder") from error
     except ValueError as error:
-        raise CheckpointError(f"{path}: no valid JSON ({error})") from error
+        raise CheckpointError(f"{path}: not valid JSON ({error})") from error
     try:
-        return config.parse(kind, data, upgrade=True)
+        return config.parse(kind, upgrade(data) if isinstance(data, dict) else data, upgrade=True)
     except config.ConfigError as error:
         raise config.ConfigError(f"{path}: {error}") from error
 
 
 def fill(module: nn.Module, weights: Mapping[str, Tensor], origin: Path | str) -> None:
-    """Load weights strictly: every one must be there, fit, and no other."""
+    """Load weights strictly.
+
+    Raises:
+        CheckpointError: a weight is missing, unknown or of another shape.
+    """
     own = module.state_dict()
     missing, extra = own.keys() - weights.keys(), weights.keys() - own.keys()
     misfits = [k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape]

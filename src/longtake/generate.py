@@ -12,11 +12,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from longtake.autoencoders.base import StreamDecoder, VideoAutoencoder
-from longtake.checkpoint import read_tensors, write_tensors
+from longtake.checkpoint import check_free, read_tensors, write_tensors
 from longtake.config import digest
 from longtake.latents import LatentScaling
 from longtake.progress import ProgressCallback, no_progress
-from longtake.rollout import Draws, Request, Rollout, State
+from longtake.rollout import Request, Rollout, Samplers, State
 from longtake.video import VideoWriter, concatenate, stream_video, to_pixels
 
 SEGMENT_FRAMES = 256
@@ -35,19 +35,16 @@ class LongVideo:
     """Trained parts, wired.
 
     Attributes:
-        draws: what the rollout draws clips from.
+        samplers: sampler of each role.
         rollout: how clips become a long video.
         autoencoder: decodes.
-        standardisation: between the denoiser's latents and the autoencoder's.
-        overlap: frames by which a clip begins before the end of the one that it goes on from; only
-            for latents without a time axis.
+        latent_scaling: between the denoisers' latents and the autoencoder's.
     """
 
-    draws: Draws
+    samplers: Samplers
     rollout: Rollout
     autoencoder: VideoAutoencoder
-    standardisation: LatentScaling
-    overlap: int = 0
+    latent_scaling: LatentScaling
 
     def __call__(
         self, request: Request, frames: int, state: Mapping[str, Tensor] | None = None
@@ -68,12 +65,13 @@ class LongVideo:
     ) -> Iterator[tuple[Float[Tensor, "b 3 t h w"], dict[str, Tensor]]]:
         """What parts are made of: pixels as the decoder gives them, not yet levels; and state."""
         spec = self.autoencoder.spec
-        decoder = self.autoencoder.stream_decoder(clip_overlap=self.overlap)
+        overlap_frames = self.samplers["first"].spec.clip_overlap_frames
+        decoder = self.autoencoder.stream_decoder(clip_overlap=overlap_frames)
         start, pushed = _restore(state, decoder)
-        for chunk in self.rollout(self.draws, request, start):
+        for chunk in self.rollout(self.samplers, request, start):
             z = spec.cut(chunk.z, frames - pushed)
-            pushed += spec.pixel_frames(z) - (self.overlap if pushed else 0)
-            pixels = [decoder.push(self.standardisation.inverse(z))]
+            pushed += spec.pixel_frames(z) - (overlap_frames if pushed else 0)
+            pixels = [decoder.push(self.latent_scaling.inverse(z))]
             if pushed >= frames:
                 pixels.append(decoder.flush())
             ready = [video for video in pixels if video is not None]
@@ -87,7 +85,7 @@ def _state(rollout: State, decoder: StreamDecoder, pushed: int) -> dict[str, Ten
     return {
         "step": torch.tensor(rollout.step),
         "pushed": torch.tensor(pushed),
-        **{f"rollout.{k}": v for k, v in rollout.frames.items()},
+        **{f"rollout.{k}": v for k, v in rollout.latents.items()},
         **{f"decoder.{k}": v for k, v in decoder.state().items()},
     }
 
@@ -157,14 +155,13 @@ def write_videos(
         Frames of each video that were made now, not before a stop.
 
     Raises:
-        ValueError: a file exists, or cannot be written.
+        ExistsError: a file exists; VideoError: one cannot be written.
     """
     work = _work_folder(job)
     done, state = _read_state(work)
     before, joining = done, done >= job.frames
     for path in job.paths:
-        if path.exists() and not overwrite and not joining:
-            raise ValueError(f"{path} exists; choose another place or pass --overwrite")
+        check_free(path, overwrite or joining)
     _keep_whole(work, done)
     while done < job.frames:
         done, state = _write_segment(video, job, work, done, state, report)

@@ -18,12 +18,15 @@ class LatentSpec:
         clip: frames, height and width of the clip it stands for, in pixels.
         frame_axis: axis of a batched latent along which time runs; None where no axis does.
         bounds: least and greatest value a latent can hold; None where it has no bound.
+        clip_overlap_frames: frames of video that each clip of a long video shares with the clip
+            before it; only for latents without a time axis.
     """
 
     shape: tuple[int, ...]
     clip: tuple[int, int, int]
     frame_axis: int | None
     bounds: tuple[float, float] | None = None
+    clip_overlap_frames: int = 0
 
     @property
     def frames(self) -> int:

@@ -87,20 +87,20 @@ def reconstruct_file(
 
 
 def reconstruct_frames(
-    autoencoder: VideoAutoencoder, frames: UInt8[np.ndarray, "t h w 3"], *, overlap: int = 0
+    autoencoder: VideoAutoencoder, frames: UInt8[np.ndarray, "t h w 3"], *, overlap_frames: int = 0
 ) -> UInt8[np.ndarray, "t h w 3"]:
     """Encode and decode a clip of any length.
 
     Args:
         autoencoder: on the device where it computes.
         frames: of the clip's size.
-        overlap: frames that each window shares with the one before, as ``ModelIndex.overlap`` says
-            of a model's clips; only for latents without a time axis.
+        overlap_frames: frames that each window shares with the one before, such as the
+            ``clip_overlap_frames`` of a denoiser's latents; only for latents without a time axis.
     """
     window = autoencoder.spec.clip[0]
-    starts = range(0, max(len(frames) - overlap, 1), window - overlap)
+    starts = range(0, max(len(frames) - overlap_frames, 1), window - overlap_frames)
     windows = (frames[start : start + window] for start in starts)
-    return np.concatenate(list(_again(autoencoder, windows, overlap)))[: len(frames)]
+    return np.concatenate(list(_again(autoencoder, windows, overlap_frames)))[: len(frames)]
 
 
 def _reconstructed(
@@ -116,7 +116,7 @@ def _reconstructed(
 def _again(
     autoencoder: VideoAutoencoder,
     windows: Iterable[UInt8[np.ndarray, "_ _ _ 3"]],
-    overlap: int = 0,
+    overlap_frames: int = 0,
 ) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
     """Windows encoded and decoded; the last is filled up with its last frame."""
     weight = next(autoencoder.parameters())
@@ -128,7 +128,7 @@ def _again(
             video = to_model(filled)[None].to(weight.device, weight.dtype)
             yield autoencoder.encode(video).mean
 
-    for video in autoencoder.stream_decode(latents(), clip_overlap=overlap):
+    for video in autoencoder.stream_decode(latents(), clip_overlap=overlap_frames):
         yield to_pixels(video[0])
 
 

@@ -1,4 +1,4 @@
-"""The folder of a run: claimed by one config, gone on with, left clean, removed."""
+"""The folder of a run: started, continued, or removed."""
 
 import json
 import shutil
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from longtake import config
-from longtake.checkpoint import CheckpointError, write_text
+from longtake.checkpoint import CheckpointError, ExistsError, write_text
 from longtake.distributed import Ranks
 from longtake.runs import AnyRun, AutoencoderRun, DiffusionRun, Listener
 from longtake.training.log import environment
@@ -19,15 +19,26 @@ def start(
     folder: Path,
     ranks: Ranks,
     listen: Listener,
+    *,
+    overwrite: bool = False,
 ) -> None:
-    """Carry out a run in its folder; a folder that holds the same run goes on where it stopped.
+    """Carry out a run in its folder, or continue it where it stopped.
 
     A run that is refused before it has made anything leaves nothing behind.
 
+    Args:
+        run: what to train.
+        folder: of this run; made where absent.
+        ranks: processes of the job.
+        listen: called with progress.
+        overwrite: remove another run from the folder first.
+
     Raises:
-        CheckpointError: the folder holds something else.
+        ExistsError: the folder holds another run; CheckpointError: it holds something else.
     """
     if ranks.main:
+        if overwrite:
+            remove(folder)
         _claim(run, folder)
     ranks.barrier()
     try:
@@ -42,7 +53,7 @@ def remove(folder: Path) -> None:
     """Remove a run's folder, if there is one.
 
     Raises:
-        CheckpointError: the folder holds something that is no run.
+        CheckpointError: the folder holds something that is not a run.
     """
     if not folder.exists():
         return
@@ -58,10 +69,8 @@ def _claim(run: AutoencoderRun | DiffusionRun, folder: Path) -> None:
         stored = config.parse(AnyRun, config.read(path), upgrade=True)
         differing = _differences(config.to_dict(stored), config.to_dict(run))
         if differing - {"training.steps", "training.cooldown_steps"}:
-            raise CheckpointError(
-                f"{folder} holds another run (they differ in {', '.join(sorted(differing))}); "
-                "choose another folder or pass --overwrite"
-            )
+            reason = f"holds another run (they differ in {', '.join(sorted(differing))})"
+            raise ExistsError(folder, reason)
     elif folder.exists() and any(folder.iterdir()):
         raise CheckpointError(f"{folder} exists and holds no run; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +79,7 @@ def _claim(run: AutoencoderRun | DiffusionRun, folder: Path) -> None:
 
 
 def _withdraw(folder: Path) -> None:
-    """Take back a claim that nothing came of."""
+    """Remove the config of a run that was refused before it made anything."""
     claims = {folder / CONFIG, folder / ENVIRONMENT}
     if claims == set(folder.iterdir()):
         for claim in claims:

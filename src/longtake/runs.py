@@ -1,29 +1,29 @@
-"""Every run as one frozen config, and what it does: the unions here are the registry."""
+"""Training runs as frozen configs, and how they are carried out."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from annotated_types import Ge
-from pydantic import ConfigDict, Field
+from annotated_types import Ge, MinLen
+from pydantic import ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from longtake import config, previews
 from longtake.checkpoint import fill
 from longtake.config import Config, ConfigError
-from longtake.data.folders import UCF101, SkyTimelapse, Taichi, VideoFolder
 from longtake.data.latents import CachePlan, LatentCache, build_cache
 from longtake.data.loader import Batch, Loader
-from longtake.data.synthetic import DoomWorld, MarblesWorld, SkyWorld
 from longtake.diffusion import Denoiser, Diffusion
 from longtake.distributed import Ranks
 from longtake.latents import LatentScaling
 from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
-from longtake.model import AnyAutoencoder, AnyDenoiser, ModelIndex, Sampling, VideoModel
+from longtake.model import ModelIndex, Sampling, VideoModel
 from longtake.noise import generator
+from longtake.registry import AnyAutoencoder, AnyDenoiser, AnySource
+from longtake.rollout import Role
 from longtake.training.adversarial import AdversarialCourse
 from longtake.training.autoencoder import AutoencoderStage
 from longtake.training.checkpoint import unsharded
@@ -32,11 +32,6 @@ from longtake.training.config import OptimizerConfig, TrainingConfig
 from longtake.training.diffusion import DiffusionStage
 from longtake.training.fit import Progress, fit
 from longtake.training.latent_batches import LatentBatches, TrainingClip
-
-AnySource = Annotated[
-    SkyWorld | MarblesWorld | DoomWorld | VideoFolder | UCF101 | SkyTimelapse | Taichi,
-    Field(discriminator="kind"),
-]
 
 Count = Annotated[int, Ge(1)]
 Report = Callable[[Progress], None]
@@ -64,12 +59,14 @@ class AutoencoderRun(Config):
         collapse: what ends an adversarial training with an error; None lets it run on.
         adversarial_steps: after which the run ends, from the first adversary's start, if
             ``training.steps`` have not ended it before.
-        start: a model whose autoencoder the weights start from.
+        init_from: a model whose autoencoder the weights start from.
         crop: height and width that are cut at random from each clip to train on; None trains on
             whole frames.
-        looks: clips that are reconstructed at a time.
+        num_previews: clips that are reconstructed for each preview.
         training: the loop.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {"start": "init_from", "looks": "num_previews"}
 
     kind: Literal["autoencoder"] = "autoencoder"
     data: AnySource
@@ -79,18 +76,18 @@ class AutoencoderRun(Config):
     discriminator: OptimizerConfig = OptimizerConfig(betas=(0.5, 0.9))
     collapse: Collapse | None = Collapse()
     adversarial_steps: Count | None = None
-    start: str | None = None
+    init_from: str | None = None
     crop: tuple[Count, Count] | None = None
-    looks: Count = 4
+    num_previews: Count = 4
     training: TrainingConfig
 
     def execute(self, folder: Path, ranks: Ranks, listen: Listener) -> None:
         """Train, or go on."""
         torch.manual_seed(self.training.seed)
         autoencoder = self.autoencoder.build().to(ranks.device)
-        if self.start is not None:
-            started = VideoModel.from_pretrained(self.start).autoencoder
-            fill(autoencoder, started.state_dict(), self.start)
+        if self.init_from is not None:
+            trained = VideoModel.from_pretrained(self.init_from).autoencoder
+            fill(autoencoder, trained.state_dict(), self.init_from)
         criterion = AutoencoderLoss(self.loss).to(ranks.device)
         seen = self.validation or self.data
         starts = [adversary.start for adversary in self.loss.adversary]
@@ -104,7 +101,7 @@ class AutoencoderRun(Config):
             self.discriminator,
             ranks,
             look=lambda place: previews.reconstructions(
-                autoencoder, seen, self.looks, place, ranks
+                autoencoder, seen, self.num_previews, place, ranks
             ),
             export=lambda place: self._export(autoencoder, place, ranks),
         )
@@ -139,7 +136,7 @@ class AutoencoderRun(Config):
     def _export(self, autoencoder: nn.Module, folder: Path, ranks: Ranks) -> None:
         plain = unsharded(autoencoder, self.autoencoder.build)
         index = ModelIndex(
-            fps=self.data.fps, classes=self.data.classes, averaged=self.training.ema is not None
+            fps=self.data.fps, classes=self.data.classes, ema=self.training.ema is not None
         )
         if ranks.main:
             VideoModel(index=index, autoencoder=plain).save_pretrained(folder, overwrite=True)
@@ -149,10 +146,10 @@ class DiffusionRun(Config):
     """Train a denoiser on an autoencoder's latents.
 
     Attributes:
-        model: what it is trained on top of: the run or model folder that has the autoencoder, and
-            the denoiser too where ``component`` is ``between``.
-        component: which network of the model this is: ``denoiser`` draws clips (LVDM short and
-            prediction), ``between`` draws the frames between keyframes (LVDM interpolation).
+        model: the run or model folder that has the autoencoder, and the networks of other roles.
+        roles: what the network draws: ``first`` clips and, where no other network has the role
+            ``next``, those that continue them; with ``interpolator``, clips between two keyframes
+            (LVDM interpolation). One network may take several roles.
         data: clips to cache, each some autoencoder clips long.
         cache: what is encoded.
         cache_folder: where the cache is shared between runs; the run's own folder where None.
@@ -160,29 +157,52 @@ class DiffusionRun(Config):
         standardise: shift and scale latents to mean 0 and deviation 1, as measured on the cache
             (LVDM); PVDM's stay as they are.
         denoiser: the network.
-        start: a model whose network in the place of ``component`` the weights start from.
+        init_from: a model whose network in the first of ``roles`` the weights start from.
         diffusion: schedule, prediction and loss.
         sampling: how the model is sampled by default.
-        look_frames: length of the videos that are sampled now and then.
-        look_videos: how many at a time.
+        preview_frames: length of the videos that are sampled as previews.
+        num_previews: number of videos that are sampled for each preview.
         training: the loop.
     """
 
+    renamed: ClassVar[Mapping[str, str]] = {
+        "component": "roles",
+        "start": "init_from",
+        "look_frames": "preview_frames",
+        "look_videos": "num_previews",
+    }
+
     kind: Literal["diffusion"] = "diffusion"
     model: str
-    component: Literal["denoiser", "between"] = "denoiser"
+    roles: Annotated[tuple[Role, ...], MinLen(1)] = ("first",)
     data: AnySource
     cache: CachePlan = CachePlan()
     cache_folder: str | None = None
     clip: TrainingClip = TrainingClip()
     standardise: bool = True
     denoiser: AnyDenoiser
-    start: str | None = None
+    init_from: str | None = None
     diffusion: Diffusion
     sampling: Sampling = Sampling()
-    look_frames: Count = 64
-    look_videos: Count = 4
+    preview_frames: Count = 64
+    num_previews: Count = 4
     training: TrainingConfig
+
+    @model_validator(mode="before")
+    @classmethod
+    def _upgrade(cls, data: Any, info: Any) -> Any:
+        """Upgrade a run of before roles; only where files of an earlier format are accepted."""
+        if not (info.context and info.context.get("upgrade") and isinstance(data, dict)):
+            return data
+        data = dict(data)
+        if "component" in data:
+            data["component"] = {"denoiser": ["first"], "between": ["interpolator"]}[
+                data["component"]
+            ]
+        cache = dict(data.get("cache") or {})
+        if overlap_frames := cache.pop("overlap", 0):
+            data["denoiser"] = {**data["denoiser"], "clip_overlap_frames": overlap_frames}
+        return {**data, "cache": cache}
 
     def execute(self, folder: Path, ranks: Ranks, listen: Listener) -> None:
         """Encode what is not encoded yet, then train, or go on."""
@@ -191,14 +211,22 @@ class DiffusionRun(Config):
         denoiser = self._built().to(ranks.device)
         base.autoencoder.spec.check_drawn(denoiser.spec, self.model)
         place = Path(self.cache_folder) if self.cache_folder else folder / "latents"
-        cache = build_cache(place, self.data, base.autoencoder, self.cache, ranks, listen.cache)
-        base = self._standardised(base, cache)
+        cache = build_cache(
+            place,
+            self.data,
+            base.autoencoder,
+            self.cache,
+            ranks,
+            listen.cache,
+            denoiser.spec.clip_overlap_frames,
+        )
+        base = self._with_settings(base, cache)
         batches = LatentBatches(
             cache,
             denoiser.spec,
             self.clip,
             self.diffusion,
-            base.index.standardisation,
+            base.index.latent_scaling,
             seed=self.training.seed,
             reads=denoiser.reads,
         )
@@ -214,51 +242,53 @@ class DiffusionRun(Config):
         fit(stage, self.training, folder, ranks, listen.training)
 
     def _built(self) -> Denoiser:
-        """The network, with fresh weights or those of ``start``."""
+        """The network, with fresh weights or those of ``init_from``."""
         denoiser = self.denoiser.build()
-        if self.start is not None:
-            trained = getattr(VideoModel.from_pretrained(self.start), self.component)
+        if self.init_from is not None:
+            trained = VideoModel.from_pretrained(self.init_from).denoisers.get(self.roles[0])
             if trained is None:
-                raise ValueError(f"start={self.start} has no {self.component} to start from")
-            fill(denoiser, trained.state_dict(), self.start)
+                raise ValueError(
+                    f"init_from={self.init_from} has no network in the role {self.roles[0]!r}"
+                )
+            fill(denoiser, trained.state_dict(), self.init_from)
         return denoiser
 
-    def _standardised(self, base: VideoModel, cache: LatentCache) -> VideoModel:
-        """The base with the index of what is trained here: its networks must share all of it."""
-        others = {"denoiser": base.denoiser, "between": base.between}
-        del others[self.component]
+    def _with_settings(self, base: VideoModel, cache: LatentCache) -> VideoModel:
+        """The base with the settings of this run, which networks of other roles must share."""
+        others = base.denoisers.keys() - set(self.roles)
         index = base.index
-        if all(other is None for other in others.values()):
-            measured = cache.standardisation if self.standardise else LatentScaling()
-            first = {"standardisation": measured, "fps": self.data.fps}
+        if not others:
+            measured = cache.latent_scaling if self.standardise else LatentScaling()
+            first = {"latent_scaling": measured, "fps": self.data.fps}
             index = index.model_copy(update=first)
         elif index.diffusion != self.diffusion:
             raise ConfigError(
-                f"diffusion differs from that of {self.model}, whose {', '.join(others)} this "
-                f"model joins; expected {index.diffusion}"
+                f"diffusion differs from that of {self.model}, whose networks "
+                f"({', '.join(sorted(others))}) this one joins; expected {index.diffusion}"
             )
         changes = {
             "diffusion": self.diffusion,
             "sampling": self.sampling,
             "classes": cache.classes,
-            "averaged": self.training.ema is not None,
-            "overlap": self.cache.overlap,
+            "ema": self.training.ema is not None,
         }
         return replace(base, index=index.model_copy(update=changes))
 
     def _look(
         self, base: VideoModel, denoiser: nn.Module, folder: Path, ranks: Ranks
     ) -> Mapping[str, float]:
-        model = replace(base, **{self.component: denoiser})
-        if model.denoiser is not None:
-            previews.samples(model, self.look_frames, self.look_videos, folder, ranks)
+        model = self._with_network(base, denoiser)
+        if "first" in model.denoisers:
+            previews.samples(model, self.preview_frames, self.num_previews, folder, ranks)
         return {}
 
     def _export(self, base: VideoModel, denoiser: nn.Module, folder: Path, ranks: Ranks) -> None:
         plain = unsharded(denoiser, self.denoiser.build)
         if ranks.main:
-            model = replace(base, **{self.component: plain})
-            model.save_pretrained(folder, overwrite=True)
+            self._with_network(base, plain).save_pretrained(folder, overwrite=True)
+
+    def _with_network(self, base: VideoModel, denoiser: Any) -> VideoModel:
+        return replace(base, denoisers={**base.denoisers, **dict.fromkeys(self.roles, denoiser)})
 
 
 AnyRun = Annotated[AutoencoderRun | DiffusionRun, Field(discriminator="kind")]

@@ -4,14 +4,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from longtake.autoencoders.streaming import crossfade
-from longtake.autoencoders.triplane import (
-    ClipDecoder,
-    TriplaneAutoencoder,
-    TriplaneAutoencoderConfig,
-)
+from longtake.autoencoders.streaming import ClipDecoder, crossfade
+from longtake.autoencoders.triplane import TriplaneAutoencoder, TriplaneAutoencoderConfig
 from longtake.config import ConfigError, parse, to_dict
-from longtake.nn.space_time import RotaryTransformer, SequenceAttention
+from longtake.nn.attention import SelfAttention
+from longtake.nn.transformer import RotaryTransformer
 
 TINY = TriplaneAutoencoderConfig(
     clip=(3, 8, 16),
@@ -59,7 +56,7 @@ def without_attention(*layers: nn.Module) -> None:
     """Leave every cell by itself."""
     for layer in layers:
         for module in layer.modules():
-            if isinstance(module, SequenceAttention):
+            if isinstance(module, SelfAttention):
                 module.proj.weight.zero_()
 
 
@@ -149,7 +146,8 @@ def test_attention_tells_the_order_of_frames_rows_and_columns_apart():
 
 @torch.no_grad()
 def test_attention_without_rotation_is_blind_to_order():
-    attention, x = SequenceAttention(8, 2, 4), torch.randn(1, 5, 8)
+    attention = SelfAttention(8, 2, nn.LayerNorm(8), "time", head_channels=4, bias=False)
+    x = torch.randn(1, 5, 1, 1, 8)
     torch.testing.assert_close(attention(x.flip(1)).flip(1), attention(x))
 
 

@@ -160,7 +160,9 @@ def test_a_pickle_in_place_of_weights_is_told_how_to_bring_in(refused, model: Pa
 
 
 def test_weights_that_were_exchanged_are_named(refused, model: Path):
-    shutil.copy(model / "between" / "model.safetensors", model / "denoiser" / "model.safetensors")
+    shutil.copy(
+        model / "interpolator" / "model.safetensors", model / "denoiser" / "model.safetensors"
+    )
     assert "are not those that the model index names" in refused("generate", model)
 
 

@@ -49,7 +49,7 @@ def test_a_pair_of_pvdm_becomes_a_model(longtake, official: Path, tmp_path: Path
     assert VideoModel.from_pretrained(tmp_path / "ours").index.fps == 12
     called = longtake("convert", "pvdm", *pair, "--raw", "-o", tmp_path / "ours", "--overwrite")
     assert called.out.endswith("its denoiser's weights are raw, according to the option\n")
-    assert not VideoModel.from_pretrained(tmp_path / "ours").index.averaged
+    assert not VideoModel.from_pretrained(tmp_path / "ours").index.ema
 
 
 def test_an_autoencoder_then_a_denoiser_for_it(longtake, official: Path, tmp_path: Path):
@@ -59,7 +59,7 @@ def test_an_autoencoder_then_a_denoiser_for_it(longtake, official: Path, tmp_pat
     assert called.out == f"{alone}: ready\n"
     called = longtake("convert", "pvdm", "--denoiser", unet, "--model", alone, "-o", whole)
     assert called.code == 0, called.err
-    assert VideoModel.from_pretrained(whole).denoiser is not None
+    assert "first" in VideoModel.from_pretrained(whole).denoisers
 
 
 def test_pvdm_files_that_make_no_model_are_refused(refused, official: Path, tmp_path: Path):
@@ -101,7 +101,9 @@ def test_i3d_is_written_to_a_given_path_or_where_metrics_look(
     assert called.out == f"{out}: ready, SHA-256 {file_hash(out)}\n", called.err
     with safe_open(out, "pt") as file:
         assert set(file.keys()) == torch.load(i3d, weights_only=True).keys()
-    assert f"{out} exists; choose another" in refused("convert", "i3d", i3d, "-o", out)
+    assert f"{out} exists; choose another path or pass --overwrite" in refused(
+        "convert", "i3d", i3d, "-o", out
+    )
 
     monkeypatch.setattr(from_i3d, "PACKAGE_SHA256", file_hash(out))
     cache_path().write_bytes(b"of before")

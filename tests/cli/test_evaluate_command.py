@@ -51,7 +51,7 @@ def test_two_sides_are_measured_and_the_result_is_kept(longtake, footage: Path, 
     assert found["scores"]["fvd"]["floor"] > 0
     again = longtake(*trial("sky:test", footage), "--json", place)
     assert again.code == 2
-    assert "exists; choose another place or pass --overwrite" in again.err
+    assert "exists; choose another path or pass --overwrite" in again.err
 
 
 def test_results_are_set_side_by_side(longtake, footage: Path, tmp_path: Path):

@@ -31,7 +31,9 @@ def _unet(frames: int, **reads: Any) -> VolumeUNetConfig:
         channel_mult=(1, 2),
         num_res_blocks=1,
         attention_resolutions=(2,),
-        attention=SpaceTimeAttentionConfig(relative_position=RelativePositionConfig(reach=frames)),
+        attention=SpaceTimeAttentionConfig(
+            relative_position=RelativePositionConfig(max_distance=frames)
+        ),
         **reads,
     )
 
@@ -43,7 +45,7 @@ UNETS = {
     "text": _unet(2).model_copy(
         update={
             "clip": (2, 16, 16),
-            "attention": TransformerConfig(num_heads=4, context_dim=16, reach=2),
+            "attention": TransformerConfig(num_heads=4, context_dim=16, max_distance=2),
             "scale_shift_norm": False,
         }
     ),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from longtake.checkpoint import CheckpointError
+from longtake.checkpoint import CheckpointError, ExistsError
 from longtake.convert.from_c3d import convert_c3d
 from longtake.features.c3d import C3D, MEAN, C3DConfig
 
@@ -128,7 +128,7 @@ def test_a_file_that_exists_is_kept_unless_asked(weights, mean, tmp_path):
     source, out = tmp_path / "c3d.pth", tmp_path / "out"
     torch.save(weights, source)
     out.touch()
-    with pytest.raises(CheckpointError, match="exists; choose another path"):
+    with pytest.raises(ExistsError, match="exists; choose another path"):
         convert_c3d(source, mean, out, config=TINY)
     assert convert_c3d(source, mean, out, config=TINY, overwrite=True) == out
     assert out.stat().st_size > 0

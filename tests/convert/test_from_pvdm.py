@@ -46,10 +46,10 @@ def test_a_pair_becomes_a_model_with_the_released_settings(coder: Path, unet: Pa
     assert index.diffusion == DIFFUSION
     assert index.sampling.sampler == SAMPLER == DDIM(steps=400, eta=1.0, grid="linspace")
     assert index.sampling.rollout == NextClip()
-    assert index.standardisation == LatentScaling()
-    assert (index.fps, index.averaged) == (25.0, True)
+    assert index.latent_scaling == LatentScaling()
+    assert (index.fps, index.ema) == (25.0, True)
     assert index.made_by == "model_last.pth + ema_model_850000.pth"
-    networks: list[Any] = [model.autoencoder, model.denoiser]
+    networks: list[Any] = [model.autoencoder, model.denoisers["first"]]
     assert [network.config for network in networks] == [AUTOENCODER, UNET]
 
 
@@ -64,7 +64,7 @@ def test_a_converted_folder_makes_a_long_video(coder: Path, unet: Path, tmp_path
 
 def test_an_autoencoder_alone_is_a_model_to_train_on(coder: Path, unet: Path):
     alone = read_pvdm(autoencoder=coder)
-    assert alone.denoiser is None
+    assert "first" not in alone.denoisers
     assert alone.index.diffusion is None
     model = read_pvdm(denoiser=unet, model=alone)
     assert model.autoencoder is alone.autoencoder
@@ -92,7 +92,7 @@ def test_weights_are_averaged_as_given_else_by_the_file_name(
 ):
     path = saved(tmp_path, name, official_pvdm.unet())
     model = read_pvdm(autoencoder=coder, denoiser=path, averaged=told)
-    assert model.index.averaged is averaged
+    assert model.index.ema is averaged
 
 
 def test_the_name_of_the_parallel_wrapper_is_taken_off(unet: Path, coder: Path, tmp_path: Path):
@@ -102,7 +102,10 @@ def test_the_name_of_the_parallel_wrapper_is_taken_off(unet: Path, coder: Path, 
     ]
     ours = read_pvdm(autoencoder=wrapped[0], denoiser=wrapped[1])
     theirs = read_pvdm(autoencoder=coder, denoiser=unet)
-    for one, other in ((ours.autoencoder, theirs.autoencoder), (ours.denoiser, theirs.denoiser)):
+    for one, other in (
+        (ours.autoencoder, theirs.autoencoder),
+        (ours.denoisers["first"], theirs.denoisers["first"]),
+    ):
         assert one is not None
         assert other is not None
         for name, value in other.state_dict().items():

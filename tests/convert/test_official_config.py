@@ -58,8 +58,8 @@ def test_a_prediction_model_is_sampled_as_the_official_script_does(tmp_path: Pat
     sampling = found.sampling
     assert sampling.sampler == DDIM(steps=50, eta=1.0, grid="leading")
     assert sampling.guidance == ClassifierFree(scale=1.1, tell_noise=False)
-    assert sampling.rollout == Autoregressive(overlap=1)
-    assert sampling.perturbation == 0.101
+    assert sampling.rollout == Autoregressive(overlap_latent_frames=1)
+    assert sampling.context_noise == 0.101
 
 
 def test_a_text_to_video_model_is_sampled_as_the_official_script_does(tmp_path: Path):
@@ -67,7 +67,8 @@ def test_a_text_to_video_model_is_sampled_as_the_official_script_does(tmp_path: 
     assert isinstance(found.autoencoder, FramewiseAutoencoderConfig)
     assert (found.autoencoder.clip, found.autoencoder.factor) == ((2, 16, 16), 4)
     assert found.denoiser is not None
-    assert found.denoiser.attention == TransformerConfig(num_heads=4, context_dim=16, reach=2)
+    attention = TransformerConfig(num_heads=4, context_dim=16, max_distance=2)
+    assert found.denoiser.attention == attention
     assert not found.denoiser.scale_shift_norm
     assert found.diffusion is not None
     assert found.diffusion.schedule == ScaledLinear(beta_start=0.00085, beta_end=0.012)

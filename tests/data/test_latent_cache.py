@@ -101,7 +101,7 @@ def test_windows_that_overlap_begin_that_many_frames_before_the_last_ones_end(
 ):
     hop = 4 - overlap
     source = SKY.model_copy(update={"plan": ClipPlan(frames=4 + 2 * hop, height=8, width=8)})
-    cache = build(tmp_path, planes, source=source, plan=CachePlan(overlap=overlap, batch=2))
+    cache = build(tmp_path, planes, source=source, plan=CachePlan(batch=2), overlap_frames=overlap)
     video = to_model(source.clip(3, generator(0, "cache", 0, 3)).frames)[None]
     windows = cache[3].posterior.mean.split(planes.spec.shape[-1], 2)
     assert len(windows) == 3
@@ -116,7 +116,7 @@ def test_standardised_samples_have_mean_zero_and_deviation_one(tmp_path: Path, a
     posteriors = [cache[item].posterior for item in range(len(cache))]
     random = torch.Generator().manual_seed(0)
     drawn = [p.sample(torch.randn(p.mean.shape, generator=random)) for p in posteriors * 20]
-    z = cache.standardisation.forward(torch.cat(drawn))
+    z = cache.latent_scaling.forward(torch.cat(drawn))
     assert abs(z.mean().item()) < 0.05
     assert abs(z.std().item() - 1) < 0.05
 
@@ -180,8 +180,8 @@ def test_the_key_depends_on_autoencoder_source_and_draws_alone(autoencoder):
         cache_key(SKY.model_copy(update={"seed": 1}), autoencoder, PLAN),
         cache_key(SKY, autoencoder, CachePlan(copies=1)),
         cache_key(SKY, autoencoder, CachePlan(copies=2, seed=1)),
-        cache_key(SKY, autoencoder, CachePlan(copies=2, overlap=1)),
-        cache_key(SKY, autoencoder, CachePlan(copies=2, overlap=2)),
+        cache_key(SKY, autoencoder, CachePlan(copies=2), 1),
+        cache_key(SKY, autoencoder, CachePlan(copies=2), 2),
     ]
     assert len(set(keys)) == len(keys)
     assert cache_key(SKY, autoencoder, CachePlan(copies=2, batch=1)) == keys[0]
@@ -243,14 +243,14 @@ def test_clips_that_overlapping_windows_do_not_fill_are_refused(
     odd = SKY.model_copy(update={"plan": ClipPlan(frames=frames, height=8, width=8)})
     told = f"have {frames} frames, must be .* clips of 4 that share 1; the nearest valid lengths"
     with pytest.raises(ValueError, match=f"{told} are {near} "):
-        build(tmp_path, planes, source=odd, plan=CachePlan(overlap=1))
+        build(tmp_path, planes, source=odd, overlap_frames=1)
 
 
 def test_an_overlap_that_latents_cannot_have_is_refused(tmp_path: Path, autoencoder, planes):
     with pytest.raises(ValueError, match="overlap=1 must be 0 for latents with a time axis"):
-        build(tmp_path, autoencoder, plan=CachePlan(overlap=1))
+        build(tmp_path, autoencoder, overlap_frames=1)
     with pytest.raises(ValueError, match="overlap=4 must be from 0 to 3, under the clip's 4"):
-        build(tmp_path, planes, plan=CachePlan(overlap=4))
+        build(tmp_path, planes, overlap_frames=4)
     assert not list(tmp_path.iterdir())
 
 
@@ -263,7 +263,7 @@ def test_two_processes_build_the_cache_that_one_builds(tmp_path: Path, autoencod
         for start in Ranks(rank=rank, size=2).shard(range(0, 10, 4)):
             path = place / f"latents_{start // 4:05d}.safetensors"
             items = range(start, min(start + 4, 10))
-            latents._write_shard(path, key, latents._encode(SKY, autoencoder, PLAN, items))
+            latents._write_shard(path, key, latents._encode(SKY, autoencoder, PLAN, 0, items))
     again = build(place, autoencoder)
     for item in range(len(whole)):
         assert torch.equal(again[item].posterior.mean, whole[item].posterior.mean)

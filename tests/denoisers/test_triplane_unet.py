@@ -14,7 +14,8 @@ from longtake.diffusion import Diffusion
 from longtake.diffusion.signals import ABSENT, label_signal, previous_signal
 from longtake.diffusion.signals.signal import null, rows
 from longtake.latents import Triplane
-from longtake.nn.attention import SpatialAttention
+from longtake.nn.attention import SelfAttention
+from longtake.nn.norm import GroupNorm
 from longtake.noise import SampleNoise
 
 OBLONG, SQUARE, CUBE = (2, 4, 6), (2, 4, 4), (4, 4, 4)
@@ -60,7 +61,7 @@ def test_a_sample_does_not_depend_on_its_batch(planes):
 
 @pytest.mark.parametrize("planes", [OBLONG, SQUARE, CUBE])
 def test_planes_that_go_as_one_batch_are_not_mixed(planes):
-    layer, there = SpatialAttention(3, heads=1, groups=3, zero=False), extent(planes)
+    layer, there = SelfAttention(3, 1, GroupNorm(3, 3), "space"), extent(planes)
     z, _ = drawn(2, planes)
     together = on_planes(layer, z.transpose(1, 2), there).transpose(1, 2)
     alone = [layer(p.permute(0, 2, 3, 1)[:, None])[:, 0] for p in there.split(z)]

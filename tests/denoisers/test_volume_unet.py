@@ -28,7 +28,7 @@ from longtake.nn.transformer import TransformerConfig
 
 TEXTBOOK = SpaceTimeAttentionConfig(relative_position=RelativePositionConfig(official_key=False))
 BLIND = SpaceTimeAttentionConfig(relative_position=None)
-TEXT = TransformerConfig(num_heads=2, context_dim=6, reach=3)
+TEXT = TransformerConfig(num_heads=2, context_dim=6, max_distance=3)
 SCHEDULES = (ScaledLinear(), Linear(), Cosine(), Cosine(shift=0.25), RectifiedFlow())
 KNOWING: dict[str, Any] = {"mask_channel": True, "noise_classes": 5}
 

@@ -8,10 +8,10 @@ from tiny_denoiser import Tiny
 
 from longtake.diffusion import DDIM, ClipSampler, Diffusion
 from longtake.diffusion.signals import label_signal
-from longtake.rollout import Autoregressive, Draws, Hierarchical, OneClip, Request, Rollout
+from longtake.rollout import Autoregressive, Hierarchical, OneClip, Request, Rollout, Samplers
 
 
-def draws() -> Draws:
+def draws() -> Samplers:
     torch.manual_seed(0)
     clip, between = (
         ClipSampler(
@@ -22,7 +22,7 @@ def draws() -> Draws:
         )
         for _ in range(2)
     )
-    return Draws(clip=clip, between=between)
+    return {"first": clip, "next": clip, "interpolator": between}
 
 
 def video(rollout: Rollout, steps: int, seeds=(3, 4), state=None):
@@ -34,7 +34,7 @@ def joined(chunks) -> torch.Tensor:
     return torch.cat([chunk.z for chunk in chunks], dim=2)
 
 
-ROLLOUTS = [Autoregressive(), Autoregressive(overlap=3), Hierarchical()]
+ROLLOUTS = [Autoregressive(), Autoregressive(overlap_latent_frames=3), Hierarchical()]
 
 
 @pytest.mark.parametrize("rollout", ROLLOUTS, ids=repr)
@@ -54,7 +54,7 @@ def test_a_video_is_the_same_alone_and_in_a_batch(rollout):
 
 def test_keyframe_clips_a_step_do_not_change_the_video():
     one = joined(video(Hierarchical(), 4))
-    two = joined(video(Hierarchical(clips_a_step=2), 2))
+    two = joined(video(Hierarchical(clips_per_step=2), 2))
     assert one.shape == two.shape
     torch.testing.assert_close(one, two)
 
@@ -67,8 +67,10 @@ def test_keyframes_stand_at_their_places_in_the_video():
 
 
 def test_an_overlap_of_the_whole_clip_is_refused():
-    with pytest.raises(ValueError, match="overlap=4 must be under the clip's 4 latent frames"):
-        video(Autoregressive(overlap=4), 1)
+    with pytest.raises(
+        ValueError, match="overlap_latent_frames=4 must be under the clip's 4 latent"
+    ):
+        video(Autoregressive(overlap_latent_frames=4), 1)
 
 
 def test_a_model_of_one_clip_makes_one():
@@ -77,7 +79,7 @@ def test_a_model_of_one_clip_makes_one():
 
 
 def test_a_hierarchy_needs_a_model_for_what_lies_between():
-    lacking = Draws(clip=draws().clip)
-    request = Request(seeds=(1,))
-    with pytest.raises(ValueError, match="needs a model for the frames between keyframes"):
-        next(Hierarchical()(lacking, request))
+    whole = draws()
+    lacking: Samplers = {"first": whole["first"], "next": whole["next"]}
+    with pytest.raises(ValueError, match="needs a network in the role 'interpolator'; this model"):
+        Hierarchical().check(lacking)

@@ -18,13 +18,13 @@ PYTHON = tuple(
 
 TRAINING = "training.steps=2 training.batch=2 training.cooldown_steps=0 training.sample_every=2"
 SMALLER = {
-    "fit lvdm_laptop_autoencoder": f"{TRAINING} looks=1 loss.perceptual=null",
-    "fit lvdm_laptop_pred": f"{TRAINING} denoiser.model_channels=16 look_videos=1 look_frames=4 "
-    "sampling.sampler.steps=1",
-    "fit lvdm_laptop_interp": f"{TRAINING} denoiser.model_channels=16 look_videos=1 look_frames=4 "
-    "sampling.sampler.steps=1",
-    "fit pvdm_laptop_autoencoder": f"{TRAINING} looks=1 loss.perceptual=null",
-    "fit pvdm_laptop ": f"{TRAINING} denoiser.model_channels=16 look_videos=1 look_frames=16 "
+    "fit lvdm_laptop_autoencoder": f"{TRAINING} num_previews=1 loss.perceptual=null",
+    "fit lvdm_laptop_pred": f"{TRAINING} denoiser.model_channels=16 "
+    "num_previews=1 preview_frames=4 sampling.sampler.steps=1",
+    "fit lvdm_laptop_interp": f"{TRAINING} denoiser.model_channels=16 "
+    "num_previews=1 preview_frames=4 sampling.sampler.steps=1",
+    "fit pvdm_laptop_autoencoder": f"{TRAINING} num_previews=1 loss.perceptual=null",
+    "fit pvdm_laptop ": f"{TRAINING} denoiser.model_channels=16 num_previews=1 preview_frames=16 "
     "sampling.sampler.steps=1",
     "generate": "sampler.steps=2",
     "evaluate lvdm-sky": "sampler.steps=1 frames=4 --n 4",

@@ -85,7 +85,7 @@ def test_a_model_is_measured_and_named_in_the_result(tiny_run_folder: Path):
     assert about["sampling"]["sampler"]["steps"] == 1
     assert about["averaged"] is True
     assert about["seeds"] == [8, 11]
-    assert set(about["weights"]) == {"autoencoder", "denoiser", "between"}
+    assert set(about["weights"]) == {"autoencoder", "denoiser", "interpolator"}
 
 
 def test_a_model_of_a_world_is_measured_against_that_world(tiny_model: VideoModel, tmp_path: Path):

@@ -1,19 +1,69 @@
-"""One path for every kind of model: nothing asks which it is; config unions alone name them."""
+"""One path for every kind: the registry lists kinds, and nothing asks which one a value is."""
 
 import ast
+import importlib
+import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import longtake
+from longtake import registry
 from longtake.config import Config
 
 SOURCE = Path(longtake.__file__).parent
-CONVERTERS = "export"  # of one system each, so they may
-NETWORKS = ("Autoencoder", "UNet")
+CONVERTERS = "convert"  # each reads the files of one system, so it may
+LISTS = ("registry", "runs", "reproduce.table")
+"""Modules whose unions list kinds; the last two are made of those that the registry lists."""
+ALONE = {"C3DConfig", "Collapse", "AutoencoderLossConfig", "Plateau"}
+"""Configs that nothing chooses between: their ``kind`` only names them in files."""
+
+
+def kinds() -> set[type[Config]]:
+    """Every config class of the package that has a ``kind``."""
+    for module in pkgutil.walk_packages(longtake.__path__, "longtake."):
+        if not module.name.startswith("longtake.cli"):
+            importlib.import_module(module.name)
+    found, left = set(), [Config]
+    while left:
+        left.extend(children := left.pop().__subclasses__())
+        found.update(c for c in children if "kind" in c.__annotations__)
+    return {kind for kind in found if kind.__module__.startswith("longtake.")}
+
+
+def listed() -> set[type]:
+    """Every class in a union of the modules that list kinds."""
+    modules = [importlib.import_module(f"longtake.{name}") for name in LISTS]
+    unions = [
+        get_args(value)[0]
+        for module in modules
+        for name, value in vars(module).items()
+        if get_args(value) and (name.startswith("Any") or name == "Attention")
+    ]
+    return {kind for union in unions for kind in get_args(union)}
+
+
+def test_every_kind_stands_in_a_union():
+    missing = {kind.__name__ for kind in kinds()} - {kind.__name__ for kind in listed()}
+    assert missing == ALONE
+
+
+def test_the_registry_exports_all_it_lists():
+    assert set(registry.__all__) == {name for name in vars(registry) if name.startswith("Any")} | {
+        "Attention"
+    }
+
+
+NETWORKS = [
+    kind
+    for union in (registry.AnyAutoencoder, registry.AnyDenoiser)
+    for kind in get_args(get_args(union)[0])
+]
 
 
 def questions(tree: ast.AST) -> Iterator[ast.AST]:
     """Comparisons of a ``kind``, and ``isinstance`` with a network or its config."""
+    networks = {kind.__name__.removesuffix("Config") for kind in NETWORKS}
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare):
             compared = [node.left, *node.comparators]
@@ -23,7 +73,7 @@ def questions(tree: ast.AST) -> Iterator[ast.AST]:
             yield node
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "isinstance":
             names = [n.id for n in ast.walk(node.args[1]) if isinstance(n, ast.Name)]
-            if any(n.removesuffix("Config").endswith(NETWORKS) for n in names):
+            if any(n.removesuffix("Config") in networks for n in names):
                 yield node
 
 

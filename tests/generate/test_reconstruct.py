@@ -30,10 +30,10 @@ def test_windows_that_overlap_are_the_same_ones_faded(autoencoder, frames: np.nd
     first, second = (alone(autoencoder, frames[at : at + 8]) for at in (0, 5))
     faded = crossfade(first[:, :, 5:], second[:, :, :3])
     want = to_pixels(torch.cat([first[:, :, :5], faded, second[:, :, 3:]], 2)[0])
-    assert np.array_equal(reconstruct_frames(autoencoder, frames[:13], overlap=3), want)
+    assert np.array_equal(reconstruct_frames(autoencoder, frames[:13], overlap_frames=3), want)
 
 
 @pytest.mark.parametrize("overlap", [0, 1, 3, 5])
 @pytest.mark.parametrize("count", [1, 3, 8, 9, 11, 13, 18])
 def test_a_video_keeps_its_length(autoencoder, frames: np.ndarray, count: int, overlap: int):
-    assert len(reconstruct_frames(autoencoder, frames[:count], overlap=overlap)) == count
+    assert len(reconstruct_frames(autoencoder, frames[:count], overlap_frames=overlap)) == count

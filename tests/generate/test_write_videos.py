@@ -187,7 +187,7 @@ def test_an_existing_video_is_kept_unless_told_otherwise(video: LongVideo, job):
     write_videos(video, job())
     before = job().paths[0].read_bytes()
     with pytest.raises(
-        ValueError, match=r"a\.mkv exists; choose another place or pass --overwrite"
+        ValueError, match=r"a\.mkv exists; choose another path or set overwrite=True"
     ):
         write_videos(video, job(seeds=(4,)))
     assert job().paths[0].read_bytes() == before
@@ -228,7 +228,8 @@ def test_the_state_of_a_long_video_does_not_grow(video: LongVideo, job):
 
 
 def test_clips_that_overlap_give_their_frames_once(tiny_overlapping_model: VideoModel):
-    clip, overlap = 8, tiny_overlapping_model.index.overlap
+    clip = 8
+    overlap = tiny_overlapping_model.denoisers["first"].spec.clip_overlap_frames
     video, request = tiny_overlapping_model.long_video(), tiny_overlapping_model.request([3])
     for clips in (1, 2, 4):
         frames = clips * (clip - overlap) + overlap

@@ -4,8 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from longtake.nn import frame_conv
-from longtake.nn.frame_conv import FrameConv, neighbours
+from longtake.nn.frame_conv import FrameConv
+from longtake.nn.kernels import frame_conv
+from longtake.nn.kernels.frame_conv import neighbours
 
 SIZES = [(4, 4, 1), (3, 5, 1), (1, 1, 1), (6, 4, 2), (5, 3, 2)]
 
@@ -19,7 +20,7 @@ def plain(conv: FrameConv, x):
 @pytest.fixture(params=[False, True], ids=["convolution", "product"])
 def way(request, monkeypatch):
     """Either way forward, whatever the size."""
-    monkeypatch.setattr(frame_conv, "HEAVY", 0 if request.param else 1 << 60)
+    monkeypatch.setattr(frame_conv, "WEIGHTS_PER_CELL", 0 if request.param else 1 << 60)
 
 
 @pytest.mark.parametrize(("height", "width", "stride"), SIZES)

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from longtake.nn import norm as module
+from longtake.nn.kernels import group_norm
 from longtake.nn.norm import GroupNorm
 
 
@@ -47,9 +47,9 @@ def test_the_gradient_is_that_of_the_value():
 
 
 @pytest.mark.parametrize("silu", [False, True])
-@pytest.mark.parametrize("few", [0, 1 << 60], ids=["steps", "operator"])
-def test_values_and_gradients_without_steering(silu, few, monkeypatch):
-    monkeypatch.setattr(module, "FEW", few)
+@pytest.mark.parametrize("cells", [0, 1 << 60], ids=["steps", "operator"])
+def test_values_and_gradients_without_modulation(silu, cells, monkeypatch):
+    monkeypatch.setattr(group_norm, "NATIVE_BACKWARD_CELLS", cells)
     norm = drawn(2, silu=silu)
     x, none = torch.randn(2, 3, 8).double().requires_grad_(), torch.zeros(2, 1, 8).double()
     leaves = [x, *norm.parameters()]
@@ -71,6 +71,15 @@ def test_layout_in_memory_does_not_matter():
     norm = drawn(4)
     x = torch.randn(1, 8, 5).double()
     torch.testing.assert_close(norm(x.mT), norm(x.mT.contiguous()))
+
+
+@pytest.mark.parametrize("silu", [False, True])
+def test_layout_of_a_gradient_in_memory_does_not_matter(silu):
+    norm, x = drawn(2, silu=silu), torch.randn(2, 5, 8).double().requires_grad_()
+    direction = torch.randn(2, 8, 5).double()
+    out = norm(x)
+    one = torch.autograd.grad(out, x, direction.mT, retain_graph=True)
+    torch.testing.assert_close(one, torch.autograd.grad(out, x, direction.mT.contiguous()))
 
 
 def test_half_precision_is_computed_in_single():

@@ -69,7 +69,7 @@ def trajectory(
     model: VideoModel, case: Golden, guidance: Guidance, signals: Signals
 ) -> tuple[Tensor, Tensor]:
     """DDIM in 10 steps from the recorded noise: the latent, and the estimate of every step."""
-    denoiser, diffusion = model.denoiser, model.index.diffusion
+    denoiser, diffusion = model.denoisers["first"], model.index.diffusion
     assert denoiser is not None
     assert diffusion is not None
     estimates: list[Tensor] = []
@@ -95,7 +95,7 @@ def test_a_short_model_samples_the_official_trajectory(golden, tmp_path, raw, na
     case.close(name, z)
     if raw:
         case.close("ddim10.pred_x0", estimates)
-    assert model.index.averaged is not raw
+    assert model.index.ema is not raw
     assert model.index.sampling.sampler == DDPM()
     assert model.index.sampling.rollout == OneClip()
     assert model.index.made_by == "model.ckpt"
@@ -105,7 +105,7 @@ def test_a_short_model_encodes_and_decodes_as_the_official_one(golden, tmp_path)
     case = golden("lvdm/ldm_short_tiny")
     files = write(tmp_path / "official", case.weights(), SHORT, case.info["config"])
     model = converted(files, tmp_path / "ours")
-    standard = model.index.standardisation
+    standard = model.index.latent_scaling
     assert standard == LatentScaling(scale=0.33422927, shift=1.4606637)
     with torch.no_grad():
         posterior = model.autoencoder.encode(case["in.video"])
@@ -136,9 +136,9 @@ def test_a_prediction_model_samples_the_official_trajectory(golden, tmp_path, na
     torch.testing.assert_close(
         z[:, :, 1:], case[f"out.ddim10.{name}"][:, :, 1:], atol=1.7e-3, rtol=1e-3
     )
-    assert sampling.rollout == Autoregressive(overlap=1)
-    assert sampling.perturbation == 0.101
-    assert not model.index.averaged
+    assert sampling.rollout == Autoregressive(overlap_latent_frames=1)
+    assert sampling.context_noise == 0.101
+    assert not model.index.ema
 
 
 def test_a_prediction_and_an_interpolation_model_become_one(golden, tmp_path):
@@ -150,13 +150,16 @@ def test_a_prediction_and_an_interpolation_model_become_one(golden, tmp_path):
     case = golden("lvdm/unet_interp")
     mask = case["in.mask"][:, 0, :, 0, 0].bool()
     signals = context_signals(case["in.x"], mask, table_time(case["in.s"]))
-    assert model.between is not None
     with torch.no_grad():
-        eps = predict(model.between, case["in.x"], table_time(case["in.t"]), signals)
+        eps = predict(
+            model.denoisers["interpolator"], case["in.x"], table_time(case["in.t"]), signals
+        )
     case.close("eps", eps)
-    assert model.index.sampling.rollout == Hierarchical(keys=Autoregressive(overlap=1))
+    assert model.index.sampling.rollout == Hierarchical(
+        keyframes=Autoregressive(overlap_latent_frames=1)
+    )
     assert model.autoencoder.spec.clip == (8, 16, 16)
-    assert model.between.spec.clip == (10, 16, 16)
+    assert model.denoisers["interpolator"].spec.clip == (10, 16, 16)
 
 
 def test_an_interpolation_model_alone_goes_between(golden, tmp_path):
@@ -164,8 +167,7 @@ def test_an_interpolation_model_alone_goes_between(golden, tmp_path):
         golden, tmp_path / "between", "unet_interp", p_interp=0.9, p_pred=0.0, n_prevs=None
     )
     model = converted(between, tmp_path / "ours")
-    assert model.denoiser is None
-    assert model.between is not None
+    assert "first" not in model.denoisers
     assert model.autoencoder.spec.clip == (8, 16, 16)
 
 
@@ -181,7 +183,7 @@ def test_the_released_autoencoder_s_config_and_names_are_understood(golden, tmp_
         tmp_path / "official", state, "lvdm.models.autoencoder3d.AutoencoderKL", params
     )
     model = converted((ckpt, config), tmp_path / "ours")
-    assert model.denoiser is None
+    assert "first" not in model.denoisers
     with torch.no_grad():
         posterior = model.autoencoder.encode(case["in.video"])
     z = posterior.sample(case["in.posterior_noise"])
@@ -226,13 +228,12 @@ def test_a_text_to_video_model_is_the_official_one(golden, tmp_path):
     model = converted(
         write(tmp_path / "official", state, SHORT, text_params(golden)), tmp_path / "a"
     )
-    assert model.denoiser is not None
     with torch.no_grad():
         t, signals = table_time(unet["in.t"]), text_signal(unet["in.context"])
-        unet.close("eps", predict(model.denoiser, unet["in.x"], t, signals))
+        unet.close("eps", predict(model.denoisers["first"], unet["in.x"], t, signals))
         video = model.autoencoder.decode(coder["in.z"].movedim(0, 1)[None])
     coder.close("dec", video[0].movedim(1, 0))
-    assert model.autoencoder.spec.clip == model.denoiser.spec.clip == (4, 32, 32)
+    assert model.autoencoder.spec.clip == model.denoisers["first"].spec.clip == (4, 32, 32)
     assert model.index.sampling.guidance == ClassifierFree(scale=15.0)
 
 

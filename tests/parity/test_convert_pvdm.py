@@ -56,9 +56,8 @@ def test_a_unet_predicts(golden, tmp_path):
         autoencoder=written(tmp_path, "model_last.pth", golden("pvdm/ae_geom256")),
         denoiser=written(tmp_path, "ema_model_1.pth", case),
     )
-    assert model.denoiser is not None
     t, signals = table_time(case["in.t"]), previous_signal(case["in.cond"])
-    case.close("eps_cond", predict(model.denoiser, case["in.x"], t, signals))
+    case.close("eps_cond", predict(model.denoisers["first"], case["in.x"], t, signals))
 
 
 @pytest.mark.slow
@@ -70,7 +69,7 @@ def test_a_converted_model_samples_the_official_trajectory(golden, tmp_path):
         denoiser=written(tmp_path, "model_1.pth", golden("pvdm/ddpm_train"), case),
     )
     denoiser, diffusion, sampler = (
-        model.denoiser,
+        model.denoisers["first"],
         model.index.diffusion,
         model.index.sampling.sampler,
     )

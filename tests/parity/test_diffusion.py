@@ -32,7 +32,7 @@ from longtake.diffusion.timesteps import grid_times
 from longtake.latents import LatentSpec
 from longtake.nn.attention import RelativePositionConfig, SpaceTimeAttentionConfig
 from longtake.noise import SampleNoise
-from longtake.rollout import Autoregressive, Draws, Hierarchical, Request, State
+from longtake.rollout import Autoregressive, Hierarchical, Request, Samplers, State
 from longtake.training.ema import EMA
 
 rename = partial(official_layout.rename, lvdm_unet_keys)
@@ -61,7 +61,9 @@ def tiny(frames: int, *, given: bool) -> VolumeUNetConfig:
         channel_mult=(1, 2),
         num_res_blocks=1,
         attention_resolutions=(2,),
-        attention=SpaceTimeAttentionConfig(relative_position=RelativePositionConfig(reach=frames)),
+        attention=SpaceTimeAttentionConfig(
+            relative_position=RelativePositionConfig(max_distance=frames)
+        ),
         mask_channel=given,
         noise_classes=251 if given else None,
     )
@@ -290,6 +292,10 @@ class RecordedClips:
     def spec(self) -> LatentSpec:
         return self._sampler.spec
 
+    @property
+    def reads(self) -> frozenset[str]:
+        return self._sampler.reads
+
     def __call__(
         self, signals: Signals, seeds: Sequence[int], on_evaluation: OnEvaluation | None = None
     ) -> Sampled:
@@ -301,7 +307,7 @@ class RecordedClips:
         return Sampled(self._sampler.sample(signals, Recorded([start, noise[-1]]), on_evaluation))
 
 
-def long_video(golden) -> tuple[Golden, Draws]:
+def long_video(golden) -> tuple[Golden, Samplers]:
     case = golden("lvdm/long_video")
     drawn = [case.tensors[k] for k in sorted(case.tensors) if k.startswith("in.draw.")]
     sampler, guidance = DDIM(steps=4, grid="leading"), ClassifierFree(scale=1.1)
@@ -309,10 +315,12 @@ def long_video(golden) -> tuple[Golden, Draws]:
         clips(unet(golden(f"lvdm/{name}").weights(), tiny(frames, given=True)), sampler, guidance)
         for name, frames in (("unet_pred", 4), ("unet_interp", 5))
     )
-    return case, Draws(
-        clip=RecordedClips(clip, [drawn[:1], drawn[1:3], drawn[3:5]], [0]),
-        between=RecordedClips(between, [drawn[5:7], drawn[7:9], drawn[9:11]], [0, 4]),
-    )
+    recorded = RecordedClips(clip, [drawn[:1], drawn[1:3], drawn[3:5]], [0])
+    return case, {
+        "first": recorded,
+        "next": recorded,
+        "interpolator": RecordedClips(between, [drawn[5:7], drawn[7:9], drawn[9:11]], [0, 4]),
+    }
 
 
 def test_keyframes_of_a_long_video(golden):
@@ -328,7 +336,7 @@ def test_keyframes_of_a_long_video(golden):
 def test_frames_between_keyframes(golden):
     case, draws = long_video(golden)
     chunk = Hierarchical().step(draws, Request(seeds=(0,)), State())
-    last = chunk.state.frames["left"].unsqueeze(2)
+    last = chunk.state.latents["left"].unsqueeze(2)
     case.close("latents_fixed", torch.cat([chunk.z, last], dim=2))
 
 

@@ -33,7 +33,7 @@ def st_attention(official: dict) -> SpaceTimeAttentionConfig:
     reach = official["temporal_length"] if official["use_relative_position"] else None
     return SpaceTimeAttentionConfig(
         num_heads=official["num_heads"],
-        relative_position=reach and RelativePositionConfig(reach=reach),
+        relative_position=reach and RelativePositionConfig(max_distance=reach),
     )
 
 
@@ -41,7 +41,7 @@ def st_transformer(official: dict) -> TransformerConfig:
     return TransformerConfig(
         num_heads=official["num_heads"],
         context_dim=official["context_dim"],
-        reach=official["temporal_length"],
+        max_distance=official["temporal_length"],
     )
 
 
@@ -163,7 +163,7 @@ INTERPOLATION = VolumeUNetConfig(
     latent=(4, 5, 32, 32),
     mask_channel=True,
     noise_classes=251,
-    attention=SpaceTimeAttentionConfig(relative_position=RelativePositionConfig(reach=5)),
+    attention=SpaceTimeAttentionConfig(relative_position=RelativePositionConfig(max_distance=5)),
 )
 TEXT_TO_VIDEO = VolumeUNetConfig(
     latent=(4, 16, 32, 32),

@@ -20,16 +20,16 @@ from longtake.diffusion import (
     Unguided,
 )
 from longtake.diffusion.signals import previous_signal
-from longtake.model import ModelIndex, Sampling, VideoModel, sampling_with
+from longtake.model import ModelIndex, RoleSampling, Sampling, VideoModel, sampling_with
 from longtake.noise import derive
 from longtake.rollout import (
     Autoregressive,
-    Draws,
     Hierarchical,
     NextClip,
     OneClip,
     Request,
     Rollout,
+    Samplers,
 )
 
 STREAM = DDIM(steps=3, grid="linspace", eta=1)
@@ -53,18 +53,17 @@ def unet(*, previous: bool = True) -> TriplaneUNet:
     ).build()
 
 
-def draws(guidance: Guidance | None = None, *, previous: bool = True) -> Draws:
-    return Draws(
-        clip=ClipSampler(
-            denoiser=unet(previous=previous).eval(),
-            diffusion=DIFFUSION,
-            sampler=STREAM,
-            guidance=guidance or Unguided(),
-        )
+def draws(guidance: Guidance | None = None, *, previous: bool = True) -> Samplers:
+    sample = ClipSampler(
+        denoiser=unet(previous=previous).eval(),
+        diffusion=DIFFUSION,
+        sampler=STREAM,
+        guidance=guidance or Unguided(),
     )
+    return {"first": sample, "next": sample}
 
 
-def latents(there: Draws, clips: int, seeds: Sequence[int] = (5,)) -> list[Tensor]:
+def latents(there: Samplers, clips: int, seeds: Sequence[int] = (5,)) -> list[Tensor]:
     chunks = islice(NextClip()(there, Request(seeds=tuple(seeds))), clips)
     return [chunk.z for chunk in chunks]
 
@@ -73,18 +72,18 @@ def test_each_clip_is_drawn_after_the_whole_latent_of_the_one_before():
     there = draws()
     first, second, third = latents(there, 3)
     for number, (before, after) in enumerate([(first, second), (second, third)], 1):
-        again = there.clip(previous_signal(before), [derive(5, "clip", number)]).z
+        again = there["first"](previous_signal(before), [derive(5, "clip", number)]).z
         assert torch.equal(again, after)
-        assert not torch.equal(again, there.clip({}, [derive(5, "clip", number)]).z)
+        assert not torch.equal(again, there["first"]({}, [derive(5, "clip", number)]).z)
 
 
 def test_the_first_clip_comes_after_nothing_or_after_a_clip_that_is_given():
     there = draws()
     (first,) = latents(there, 1)
-    assert torch.equal(first, there.clip({}, [derive(5, "clip", 0)]).z)
+    assert torch.equal(first, there["first"]({}, [derive(5, "clip", 0)]).z)
     given = Request(seeds=(5,), signals=previous_signal(torch.rand_like(first)))
     after = next(NextClip()(there, given)).z
-    assert torch.equal(after, there.clip(given.signals, [derive(5, "clip", 0)]).z)
+    assert torch.equal(after, there["first"](given.signals, [derive(5, "clip", 0)]).z)
 
 
 def test_a_stopped_rollout_goes_on_bit_for_bit():
@@ -111,31 +110,41 @@ def test_guidance_acts_from_the_second_clip_on():
 
 def test_later_clips_may_take_fewer_steps_than_the_first():
     both = draws()
-    assert isinstance(both.clip, ClipSampler)
-    few = replace(both.clip, sampler=DDIM(steps=2, grid="linspace", eta=1))
-    first, second = latents(replace(both, later=few), 2)
+    assert isinstance(both["first"], ClipSampler)
+    few = replace(both["first"], sampler=DDIM(steps=2, grid="linspace", eta=1))
+    first, second = latents({**both, "next": few}, 2)
     assert torch.equal(first, latents(both, 1)[0])
     assert torch.equal(second, few(previous_signal(first), [derive(5, "clip", 1)]).z)
 
 
 def test_a_sampler_of_later_clips_is_refused_where_none_are_drawn():
     with pytest.raises(ValueError, match=r"rollout\.kind=one_clip never draws"):
-        Sampling(later=STREAM)
+        Sampling(next=RoleSampling(sampler=STREAM))
 
 
 def test_a_model_takes_its_sampler_of_later_clips_from_its_sampling():
     chosen = sampling_with(
-        Sampling(sampler=STREAM, rollout=NextClip()), ["later.kind=ddim", "later.steps=2"]
+        Sampling(sampler=STREAM, rollout=NextClip()),
+        ["next.sampler.kind=ddim", "next.sampler.steps=2"],
     )
-    there = model(previous=True).long_video(chosen).draws
-    assert isinstance(there.later, ClipSampler)
-    assert there.later.sampler == chosen.later == DDIM(steps=2)
+    sample = model(previous=True).long_video(chosen).samplers["next"]
+    assert isinstance(sample, ClipSampler)
+    assert sample.sampler == DDIM(steps=2)
+
+
+def test_a_role_changes_single_fields_of_the_sampler_that_all_roles_share():
+    base = Sampling(sampler=STREAM, guidance=ClassifierFree(scale=2), rollout=NextClip())
+    chosen = sampling_with(base, ["next.sampler.steps=2", "next.guidance.scale=3"])
+    assert chosen.of("first").sampler == STREAM
+    assert chosen.of("next").sampler == STREAM.model_copy(update={"steps": 2})
+    assert chosen.of("next").guidance == ClassifierFree(scale=3)
+    assert sampling_with(chosen, []) == chosen
 
 
 def test_a_state_does_not_grow_and_every_clip_keeps_its_bounds():
     chunks = list(islice(NextClip()(draws(), Request(seeds=(5,))), 3))
     for chunk in chunks:
-        assert chunk.state.frames.keys() == {"previous"}
+        assert chunk.state.latents.keys() == {"previous"}
         assert chunk.z.shape == (1, 2, 48)
         assert chunk.z.abs().max() <= 1
 
@@ -153,7 +162,9 @@ def model(*, previous: bool) -> VideoModel:
     )
     index = ModelIndex(diffusion=DIFFUSION, sampling=Sampling(sampler=STREAM))
     return VideoModel(
-        index=index, autoencoder=autoencoder.build(), denoiser=unet(previous=previous)
+        index=index,
+        autoencoder=autoencoder.build(),
+        denoisers={"first": unet(previous=previous)},
     )
 
 

@@ -15,7 +15,7 @@ from tiny_runs import autoencoder_run, last_checkpoint, log, losses, train
 from longtake.checkpoint import read_tensors, weights_hash
 from longtake.distributed import Ranks
 from longtake.losses.turn import Plateau
-from longtake.model import VideoModel, parts_of
+from longtake.model import VideoModel
 from longtake.runs import AutoencoderRun
 from longtake.training import checkpoint as state
 from longtake.training.adversarial import AdversarialCourse
@@ -269,7 +269,7 @@ def test_of_a_collapsed_run_the_last_sound_model_remains(tmp_path: Path):
     message = str(told.value)
     assert "the adversarial training collapsed: the reconstruction loss" in message
     assert message.endswith(f"model is the model of the last sound checkpoint, {sound.name}")
-    parts = dict(parts_of(VideoModel.from_pretrained(tmp_path / "model")))
+    parts = VideoModel.from_pretrained(tmp_path / "model").components
     hashes = [
         weights_hash_of(read_tensors(folder / "average.safetensors"), parts["autoencoder"])
         for folder in (sound, ruined)

@@ -15,7 +15,7 @@ from longtake.checkpoint import CheckpointError, weights_hash
 from longtake.config import ConfigError, load
 from longtake.diffusion import Diffusion
 from longtake.distributed import Ranks
-from longtake.model import ModelIndex, VideoModel, parts_of
+from longtake.model import ModelIndex, VideoModel
 from longtake.noise import generator
 from longtake.runs import AutoencoderRun, DiffusionRun
 from longtake.training import checkpoint as state
@@ -110,9 +110,8 @@ def test_a_denoiser_learns_on_a_cache_and_becomes_a_model(
     told = losses(tmp_path / "run")
     assert sum(told[-10:]) < 0.85 * sum(told[:10])
     model = VideoModel.from_pretrained(tmp_path / "run")
-    assert model.denoiser is not None
     assert model.index.classes == run.data.classes
-    assert model.index.standardisation.scale != 1
+    assert model.index.latent_scaling.scale != 1
 
 
 @pytest.fixture(params=["autoencoder with an adversary", "denoiser"])
@@ -139,7 +138,9 @@ def test_a_run_that_is_stopped_saves_itself_and_goes_on_bit_for_bit(
     assert [name for name in expected if not torch.equal(expected[name], got[name])] == []
     assert losses(whole) == losses(stopped)
     models = [VideoModel.from_pretrained(folder) for folder in (whole, stopped)]
-    hashes = [{name: weights_hash(part) for name, part in parts_of(model)} for model in models]
+    hashes = [
+        {name: weights_hash(part) for name, part in model.components.items()} for model in models
+    ]
     assert hashes[0] == hashes[1]
 
 
@@ -311,14 +312,14 @@ def test_a_network_joins_a_model_that_was_trained_with_the_same_diffusion(
     tmp_path: Path, tiny_run_folder: Path
 ):
     run = diffusion_run(tiny_run_folder, steps=1)
-    with pytest.raises(ConfigError, match=r"diffusion differs from that of .* whose between"):
+    with pytest.raises(ConfigError, match=r"diffusion differs .* whose networks .interpolator."):
         train(run, tmp_path / "run")
     train(run.model_copy(update={"diffusion": Diffusion(prediction="v")}), tmp_path / "other")
     base, model = (VideoModel.from_pretrained(p) for p in (tiny_run_folder, tmp_path / "other"))
-    assert base.between is not None
-    assert model.between is not None
-    assert weights_hash(model.between) == weights_hash(base.between)
-    assert model.index.standardisation == base.index.standardisation
+    assert weights_hash(model.denoisers["interpolator"]) == weights_hash(
+        base.denoisers["interpolator"]
+    )
+    assert model.index.latent_scaling == base.index.latent_scaling
 
 
 def test_a_model_has_the_frame_rate_of_its_denoisers_data(tmp_path: Path, tiny_model: VideoModel):

@@ -1,7 +1,6 @@
 """PVDM from clips to a long video, by the same runs, loop, cache and commands as LVDM."""
 
 import json
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -137,7 +136,7 @@ def test_a_denoiser_of_overlapping_clips_makes_videos_of_them(
     cache = LatentCache(tmp_path / "run" / "latents")
     model = VideoModel.from_pretrained(tmp_path / "run")
     assert cache.shape[-1] == 2 * model.autoencoder.spec.shape[-1]
-    assert model.index.overlap == 1
+    assert model.denoisers["first"].spec.clip_overlap_frames == 1
     parts = [*model.long_video()(model.request([1]), 9)]
     assert [part.frames.shape[1] for part in parts] == [3, 3, 4]
     again = [*model.long_video()(model.request([1]), 9, parts[0].state)]
@@ -145,21 +144,12 @@ def test_a_denoiser_of_overlapping_clips_makes_videos_of_them(
         assert np.array_equal(part.frames, same.frames)
 
 
-def test_models_of_other_overlaps_are_not_joined(whole_run: Path) -> None:
+def test_models_of_other_overlaps_are_not_merged(whole_run: Path) -> None:
     model = VideoModel.from_pretrained(whole_run)
-    other = replace(model, index=model.index.model_copy(update={"overlap": 1}))
-    with pytest.raises(ValueError, match="cannot be joined: they differ in overlap"):
-        model.joined(other)
-
-
-def test_a_model_from_before_clips_could_overlap_is_one_without(
-    whole_run: Path, tmp_path: Path
-) -> None:
-    folder = shutil.copytree(whole_run / "model", tmp_path / "old")
-    index = json.loads((folder / "model_index.json").read_text())
-    assert index.pop("overlap") == 0
-    write_text(folder / "model_index.json", json.dumps(index))
-    assert VideoModel.from_pretrained(folder).index.overlap == 0
+    run = triplane_run(whole_run, overlap=1)
+    other = replace(model, denoisers={"next": run.denoiser.build()})
+    with pytest.raises(ValueError, match="cannot be merged: they differ in clip_overlap_frames"):
+        model.merge(other)
 
 
 def test_two_processes_train_as_one(whole_run: Path, autoencoder: Path, tmp_path: Path) -> None:
@@ -180,6 +170,6 @@ def test_any_size_trains_and_comes_back(clip: tuple[int, int, int], tmp_path: Pa
     video = to_model(first.data.clip(0, torch.Generator()).frames)[None]
     with torch.no_grad():
         posterior: Posterior = model.autoencoder.encode(video)
-        assert model.denoiser is not None
-        assert posterior.mean.shape[1:] == model.autoencoder.spec.shape == model.denoiser.spec.shape
+        drawn = model.denoisers["first"].spec.shape
+        assert posterior.mean.shape[1:] == model.autoencoder.spec.shape == drawn
         assert model.autoencoder.decode(posterior.mean).shape == video.shape

@@ -35,7 +35,7 @@ def autoencoder_run(adversary: Any = None, data: Any = None, **training: Any) ->
                 clip=(4, 16, 16), factors=(2, 4, 4), hidden=4, groups=4, z_channels=2
             ),
             "loss": {"reduction": "mean", "kl_weight": 1e-6, "adversary": adversary},
-            "looks": 1,
+            "num_previews": 1,
             "training": _loop(training),
         },
     )
@@ -63,8 +63,8 @@ def diffusion_run(model: Path, **training: Any) -> DiffusionRun:
             ),
             "diffusion": {},
             "sampling": {"sampler": {"kind": "ddim", "steps": 2}},
-            "look_frames": 8,
-            "look_videos": 1,
+            "preview_frames": 8,
+            "num_previews": 1,
             "training": _loop(training),
         },
     )
@@ -90,7 +90,7 @@ def triplane_autoencoder_run(clip: tuple[int, int, int] = (4, 16, 16), **trainin
                 pool_hidden=16,
             ),
             "loss": {"reduction": "mean"},
-            "looks": 1,
+            "num_previews": 1,
             "training": _loop(training),
         },
     )
@@ -110,12 +110,12 @@ def triplane_run(
                 **SKY,
                 "plan": {"frames": 2 * frames - overlap, "height": height, "width": width},
             },
-            "cache": {"overlap": overlap},
             "clip": {"previous": 0.5},
             "standardise": False,
             "denoiser": TriplaneUNetConfig(
                 latent=(2, frames, height // patch, width // patch),
                 clip=clip,
+                clip_overlap_frames=overlap,
                 model_channels=8,
                 groups=4,
                 channel_mult=(1, 2),
@@ -129,8 +129,8 @@ def triplane_run(
                 "sampler": {"kind": "ddim", "steps": 2},
                 "rollout": {"kind": "next_clip"},
             },
-            "look_frames": 8,
-            "look_videos": 1,
+            "preview_frames": 8,
+            "num_previews": 1,
             "training": _loop(training),
         },
     )

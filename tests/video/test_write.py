@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from films import film
 
+from longtake.checkpoint import ExistsError
 from longtake.video import VideoError, VideoWriter, concatenate, open_video, probe, read_clip
 from longtake.video.errors import cannot_write
 
@@ -97,7 +98,7 @@ def test_a_file_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["film.mp4", "film.mkv", "film.gif", "film"])
 def test_nothing_is_overwritten_by_default(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, film(4))
-    with pytest.raises(VideoError, match="exists; choose another place or pass --overwrite"):
+    with pytest.raises(ExistsError, match="exists; choose another path or set overwrite=True"):
         VideoWriter(path, 24)
     with VideoWriter(path, 24, overwrite=True) as writer:
         writer.write(film(6))
@@ -222,7 +223,7 @@ def test_files_of_different_sizes_are_not_joined(tmp_path: Path) -> None:
 
 def test_joining_overwrites_only_when_asked(tmp_path: Path) -> None:
     part, out = write(tmp_path / "a.mp4", film(9)), write(tmp_path / "all.mp4", film(3))
-    with pytest.raises(VideoError, match="exists"):
+    with pytest.raises(ExistsError, match="exists"):
         concatenate([part], out)
     concatenate([part], out, overwrite=True)
     assert probe(out).frames == 9

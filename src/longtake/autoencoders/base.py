@@ -1,7 +1,7 @@
 """Autoencoders: between a clip and its latent."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,8 +16,8 @@ class Posterior:
     """A diagonal Gaussian over latents.
 
     Attributes:
-        mean: its mode too.
-        log_variance: clamped to [-30, 20].
+        mean: mean and mode.
+        log_variance: logarithm of the variance, clamped to [-30, 20].
     """
 
     mean: Float[Tensor, "b ..."]
@@ -42,26 +42,29 @@ class StreamDecoder(ABC):
 
     @abstractmethod
     def push(self, z: Float[Tensor, "b c ..."]) -> Float[Tensor, "b 3 t h w"] | None:
-        """Take latents, return the frames that are final by now, None where none are."""
+        """Take latents; return the frames that are final by now, None if there are none."""
 
     @abstractmethod
     def flush(self) -> Float[Tensor, "b 3 t h w"] | None:
-        """The frames still held back; the stream ends here."""
+        """The frames still held back, None if there are none; the next push starts a stream."""
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
-        """What ``restore`` needs to go on bit for bit: a few tensors, whatever has passed."""
+        """What ``restore`` needs to continue bit for bit: tensors whose size does not grow."""
 
     @abstractmethod
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from where ``state`` was taken."""
+        """Continue from where ``state`` was taken, by a decoder of the same settings."""
 
 
 class VideoAutoencoder(nn.Module, ABC):
-    """A clip in, a latent out, and back.
+    """Encodes clips to latents and decodes them.
+
+    Weights may be in any precision: inputs are converted to it, and results back to the precision
+    of the input, so that posteriors and cross-fades of a half-precision network are float32.
 
     Attributes:
-        spec: the latent of a clip of the trained size.
+        spec: latent of a clip of the trained size.
     """
 
     spec: LatentSpec
@@ -69,7 +72,7 @@ class VideoAutoencoder(nn.Module, ABC):
     @property
     @abstractmethod
     def last_layer(self) -> nn.Parameter:
-        """Weight of the decoder's last layer, where adversarial gradients are weighed."""
+        """Weight of the decoder's last layer, whose gradients balance the adversarial loss."""
 
     @abstractmethod
     def encode(self, video: Float[Tensor, "b 3 t h w"]) -> Posterior:
@@ -84,18 +87,18 @@ class VideoAutoencoder(nn.Module, ABC):
         """A fresh decoder for a long video.
 
         Args:
-            clip_overlap: frames that each clip pushed shares with the clip before, so that the
-                video fades from one to the other; only for latents without a time axis.
+            clip_overlap: frames that each clip pushed shares with the clip before, across which
+                the video fades from one to the other; 0 for latents with a time axis.
 
         Raises:
-            ValueError: clips cannot share so many frames.
+            ValueError: clips cannot share that number of frames.
         """
 
     @torch.no_grad()
     def stream_decode(
         self, latents: Iterable[Tensor], *, clip_overlap: int = 0
     ) -> Iterator[Float[Tensor, "b 3 t h w"]]:
-        """Decode latents as they come, in the memory of a clip; see ``stream_decoder``."""
+        """Decode latents as they come, in the memory of one clip; see ``stream_decoder``."""
         decoder = self.stream_decoder(clip_overlap=clip_overlap)
         for z in latents:
             frames = decoder.push(z)
@@ -104,3 +107,34 @@ class VideoAutoencoder(nn.Module, ABC):
         frames = decoder.flush()
         if frames is not None:
             yield frames
+
+
+def in_precision_of(network: nn.Module, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """``x`` in the precision of a network's weights, and a function that converts a result back."""
+    dtype = next(network.parameters()).dtype
+    if x.dtype == dtype:
+        return x, lambda result: result
+    return x.to(dtype), lambda result: result.to(x.dtype)
+
+
+def check_divisible(
+    sizes: Mapping[str, int], factors: Iterable[int], name: str = "", note: str = ""
+) -> None:
+    """Make sure that the size of each axis is a multiple of its factor.
+
+    Args:
+        sizes: size of each axis by the name of the axis.
+        factors: factor of each axis.
+        name: put before a factor in the message.
+        note: put at the end of the message.
+
+    Raises:
+        ValueError: a factor does not divide a size; names the nearest sizes that it does.
+    """
+    for (axis, size), factor in zip(sizes.items(), factors, strict=True):
+        if size % factor:
+            below, above = size // factor * factor, (size // factor + 1) * factor
+            valid = f"{axis}s are {below} and {above}" if below else f"{axis} is {above}"
+            raise ValueError(
+                f"{axis} {size} is not divisible by {name}{factor}; the nearest valid {valid}{note}"
+            )

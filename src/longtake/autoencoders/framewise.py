@@ -13,9 +13,16 @@ from jaxtyping import Float
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from longtake.autoencoders.base import Posterior, StreamDecoder, VideoAutoencoder
+from longtake.autoencoders.base import (
+    Posterior,
+    VideoAutoencoder,
+    check_divisible,
+    in_precision_of,
+)
+from longtake.autoencoders.streaming import FrameDecoder
 from longtake.config import Config
 from longtake.latents import LatentSpec
+from longtake.nn.attention import attend
 
 Count = Annotated[int, Gt(0)]
 
@@ -24,16 +31,16 @@ class FramewiseAutoencoderConfig(Config):
     """The defaults are Stable Diffusion 1's, 84 million parameters.
 
     Attributes:
-        clip: frames, height and width of the clips that denoisers see, in pixels. Any number of
-            frames, and any size that ``factor`` divides, can be encoded too.
-        channels: of the latent.
-        width: channels of the first level.
+        clip: frames, height and width of a denoiser's clips, in pixels. Any number of frames, and
+            any size that ``factor`` divides, can be encoded too.
+        channels: number of channels of the latent.
+        width: number of channels of the first level.
         channel_mult: width of each level as a multiple of the first; every level but the first
             halves height and width.
         num_res_blocks: residual blocks of a level on the way down; one more on the way up.
-        groups: of every normalisation; must divide every level's width.
-        frames_at_once: frames that are coded together. It bounds the memory; with 1, a frame's
-            bits do not depend on what it is coded with.
+        groups: number of groups of every normalisation; must divide every level's width.
+        frames_at_once: number of frames that are encoded or decoded together. It bounds the memory;
+            with 1, a frame's bits do not depend on other frames.
     """
 
     kind: Literal["framewise_autoencoder"] = "framewise_autoencoder"
@@ -47,7 +54,7 @@ class FramewiseAutoencoderConfig(Config):
 
     @property
     def factor(self) -> int:
-        """By which height and width shrink."""
+        """Factor by which height and width shrink."""
         return 2 ** (len(self.channel_mult) - 1)
 
     @property
@@ -62,19 +69,12 @@ class FramewiseAutoencoderConfig(Config):
         return self.channels, frames, height // self.factor, width // self.factor
 
     def check_size(self, height: int, width: int) -> None:
-        """Whether frames can be encoded.
+        """Make sure that frames of this size can be encoded.
 
         Raises:
-            ValueError: ``factor`` does not divide their size.
+            ValueError: ``factor`` does not divide the size.
         """
-        for axis, size in (("height", height), ("width", width)):
-            if size % self.factor:
-                below, above = size // self.factor * self.factor, -(-size // self.factor)
-                near = f"s are {below} and" if below else " is"
-                raise ValueError(
-                    f"{axis} {size} is not divisible by {self.factor}; the nearest valid "
-                    f"{axis}{near} {above * self.factor}"
-                )
+        check_divisible({"height": height, "width": width}, (self.factor, self.factor))
 
     @model_validator(mode="after")
     def _fits(self) -> "FramewiseAutoencoderConfig":
@@ -92,7 +92,7 @@ class FramewiseAutoencoderConfig(Config):
 
 
 class FramewiseAutoencoder(VideoAutoencoder):
-    """An image autoencoder with a Gaussian latent, which knows nothing of time."""
+    """An image autoencoder with a Gaussian latent, applied to each frame."""
 
     def __init__(self, config: FramewiseAutoencoderConfig) -> None:
         from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL  # takes seconds
@@ -110,10 +110,11 @@ class FramewiseAutoencoder(VideoAutoencoder):
             down_block_types=("DownEncoderBlock2D",) * levels,
             up_block_types=("UpDecoderBlock2D",) * levels,
         )
+        self.coder.set_attn_processor(_Attend())
 
     @property
     def last_layer(self) -> nn.Parameter:
-        """Weight of the decoder's last convolution, where adversarial gradients are weighed."""
+        """Weight of the decoder's last convolution."""
         weight = self.coder.decoder.conv_out.weight
         assert isinstance(weight, nn.Parameter)
         return weight
@@ -125,23 +126,25 @@ class FramewiseAutoencoder(VideoAutoencoder):
             ValueError: ``factor`` does not divide the clip's height or width.
         """
         self.config.check_size(*video.shape[3:])
-        found = [self.coder.encode(part, return_dict=False)[0] for part in self._parts(video)]
+        x, back = in_precision_of(self, video)
+        found = [self.coder.encode(part, return_dict=False)[0] for part in self._parts(x)]
         frames = video.shape[2]
         return Posterior(
-            mean=_clips([part.mean for part in found], frames),
-            log_variance=_clips([part.logvar for part in found], frames),
+            mean=back(_clips([part.mean for part in found], frames)),
+            log_variance=back(_clips([part.logvar for part in found], frames)),
         )
 
     def decode(self, z: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b 3 f h2 w2"]:
         """Clip of a latent, in [-1, 1] up to overshoot."""
-        found = [self.coder.decode(part, return_dict=False)[0] for part in self._parts(z)]
-        return _clips(found, z.shape[2])
+        x, back = in_precision_of(self, z)
+        found = [self.coder.decode(part, return_dict=False)[0] for part in self._parts(x)]
+        return back(_clips(found, z.shape[2]))
 
-    def stream_decoder(self, *, clip_overlap: int = 0) -> "FrameDecoder":
+    def stream_decoder(self, *, clip_overlap: int = 0) -> FrameDecoder:
         """A fresh decoder for a long video, frame after frame.
 
         Raises:
-            ValueError: there is an overlap, which these latents do not need.
+            ValueError: ``clip_overlap`` is not 0; these latents need no overlap.
         """
         self.spec.check_overlap(clip_overlap)
         return FrameDecoder(self)
@@ -152,30 +155,17 @@ class FramewiseAutoencoder(VideoAutoencoder):
         return frames.split(self.config.frames_at_once)
 
 
-class FrameDecoder(StreamDecoder):
-    """Decodes frames by themselves, so that nothing is held back.
+class _Attend:
+    """The attention of diffusers' autoencoder, by ours, which has every kind of derivative."""
 
-    Args:
-        autoencoder: one that codes frame by frame.
-    """
-
-    def __init__(self, autoencoder: FramewiseAutoencoder) -> None:
-        self._autoencoder = autoencoder
-
-    @torch.no_grad()
-    def push(self, z: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b 3 f h2 w2"]:
-        """Take any number of latent frames; return the frames they stand for."""
-        return self._autoencoder.decode(z)
-
-    def flush(self) -> None:
-        """Nothing, as nothing is held back."""
-
-    def state(self) -> dict[str, Tensor]:
-        """Nothing, as frames do not depend on each other."""
-        return {}
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on: whatever has passed, the next frame is decoded by itself."""
+    def __call__(
+        self, layer: Any, x: Float[Tensor, "n c h w"], temb: None = None, **_: object
+    ) -> Float[Tensor, "n c h w"]:
+        tokens = layer.group_norm(x.flatten(2)).transpose(1, 2)
+        parts = layer.to_q(tokens), layer.to_k(tokens), layer.to_v(tokens)
+        q, k, v = (part.unflatten(-1, (layer.heads, -1)).transpose(1, 2) for part in parts)
+        out = layer.to_out[0](attend(q, k, v).transpose(1, 2).flatten(2))
+        return out.transpose(1, 2).reshape(x.shape) + x
 
 
 def _clips(parts: list[Tensor], frames: int) -> Float[Tensor, "b c t h w"]:

@@ -1,4 +1,4 @@
-"""Decoding a long video in windows of the trained length, so that memory does not grow."""
+"""Decoding a long video from latents as they come, so that memory does not grow."""
 
 import torch
 from jaxtyping import Float
@@ -21,10 +21,10 @@ class WindowDecoder(StreamDecoder):
     its ``overlapped_decode`` cannot be called.
 
     Args:
-        autoencoder: one whose latent has a time axis, the first after the channels.
+        autoencoder: an autoencoder whose latent has a time axis, the first after the channels.
         overlap: latent frames that neighbouring windows share.
-        mode: "blend" fades from one window to the next across the overlap; "cut" changes over in
-            its middle.
+        mode: "blend" fades from one window to the next across the overlap; "cut" switches in its
+            middle.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class WindowDecoder(StreamDecoder):
 
     @torch.no_grad()
     def flush(self) -> Float[Tensor, "b 3 t h w"] | None:
-        """The frames still held back; what is pushed next begins another stream."""
+        """The frames still held back; the next push starts a stream."""
         ready = [self._decode()] if self._fresh else []
         if self._held is not None:
             ready.append(self._held)
@@ -70,14 +70,14 @@ class WindowDecoder(StreamDecoder):
         return torch.cat(ready, 2) if ready else None
 
     def state(self) -> dict[str, Tensor]:
-        """The last window's latents and the pixels held back; nothing before the first push."""
+        """The last window's latents and the frames held back; empty before the first push."""
         if self._latents is None:
             return {}
         held = {} if self._held is None else {"held": self._held}
         return {"latents": self._latents, "fresh": torch.tensor(self._fresh), **held}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from where ``state`` was taken, by a decoder of the same settings."""
+        """Continue from where ``state`` was taken, by a decoder of the same settings."""
         self._clear()
         if not state:
             return
@@ -88,11 +88,11 @@ class WindowDecoder(StreamDecoder):
 
     def _clear(self) -> None:
         self._latents: Tensor | None = None  # of the last window, or all there are
-        self._held: Tensor | None = None  # pixels that the next window has a share in
+        self._held: Tensor | None = None  # frames that the next window fades from
         self._fresh = 0  # latent frames that no window has decoded
 
     def _room(self) -> int:
-        """Latent frames that the next window waits for."""
+        """Latent frames that complete the next window."""
         known = 0 if self._latents is None else self._latents.shape[2]
         if known < self._window:
             return self._window - known
@@ -109,26 +109,107 @@ class WindowDecoder(StreamDecoder):
         frames = self._autoencoder.decode(self._latents)
         shared = 0 if self._held is None else self._held.shape[2]
         frames = frames[:, :, -(self._fresh * self._factor + shared) :]
-        if self._held is not None:
-            joined = crossfade(self._held, frames[:, :, :shared], self._mode)
-            frames = torch.cat([joined, frames[:, :, shared:]], 2)
         self._fresh = 0
-        final = max(frames.shape[2] - self._overlap * self._factor, 0)
-        self._held = frames[:, :, final:].contiguous() if self._overlap else None
-        return frames[:, :, :final]
+        overlap_frames = self._overlap * self._factor
+        final, self._held = _join(self._held, frames, overlap_frames, self._mode)
+        return final
+
+
+class ClipDecoder(StreamDecoder):
+    """Decodes each clip by itself (PVDM), and fades from clip to clip where they overlap.
+
+    Paper and official code have no overlap. But each clip is decoded with an error of its own,
+    whose sudden change at a boundary is seen as a jump; so clips can share frames, which are faded.
+
+    Args:
+        autoencoder: an autoencoder whose latent has no time axis.
+        overlap: frames that each clip shares with the clip before; with 0 nothing is held back.
+
+    Raises:
+        ValueError: the overlap is not shorter than a clip, or the latent has a time axis.
+    """
+
+    def __init__(self, autoencoder: VideoAutoencoder, overlap: int = 0) -> None:
+        autoencoder.spec.check_overlap(overlap)
+        self._autoencoder = autoencoder
+        self._cells = autoencoder.spec.shape[-1]
+        self._overlap = overlap
+        self._held: Tensor | None = None  # the last clip's frames that the next one shares
+
+    @torch.no_grad()
+    def push(self, z: Float[Tensor, "b c n"]) -> Float[Tensor, "b 3 t h w"]:
+        """Take the latent of a clip, or of some laid end to end; return the frames now final."""
+        return torch.cat([self._decode(part) for part in z.split(self._cells, 2)], 2)
+
+    def flush(self) -> Float[Tensor, "b 3 t h w"] | None:
+        """The last clip's frames that were held back; the next push starts a stream."""
+        held, self._held = self._held, None
+        return held
+
+    def state(self) -> dict[str, Tensor]:
+        """The frames held back; empty if clips do not overlap, or before the first."""
+        return {} if self._held is None else {"held": self._held}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Continue from where ``state`` was taken, by a decoder of the same settings."""
+        device = next(self._autoencoder.parameters()).device
+        self._held = state["held"].to(device) if "held" in state else None
+
+    def _decode(self, z: Tensor) -> Tensor:
+        """Decode a clip; hold back what the next one shares with it."""
+        final, self._held = _join(self._held, self._autoencoder.decode(z), self._overlap)
+        return final
+
+
+class FrameDecoder(StreamDecoder):
+    """Decodes each frame by itself, so that nothing is held back.
+
+    Args:
+        autoencoder: an autoencoder that encodes each frame by itself.
+    """
+
+    def __init__(self, autoencoder: VideoAutoencoder) -> None:
+        self._autoencoder = autoencoder
+
+    @torch.no_grad()
+    def push(self, z: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b 3 f h2 w2"]:
+        """Take any number of latent frames; return their frames."""
+        return self._autoencoder.decode(z)
+
+    def flush(self) -> None:
+        """None, as nothing is held back."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Empty, as frames do not depend on each other."""
+        return {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Continue; the next frame does not depend on earlier ones."""
 
 
 def crossfade(
     old: Float[Tensor, "b 3 t h w"], new: Float[Tensor, "b 3 t h w"], mode: str = "blend"
 ) -> Float[Tensor, "b 3 t h w"]:
-    """Frames that were decoded twice, from the first decoding to the second.
+    """Fade between two decodings of the same frames.
 
     Args:
-        old: as the earlier window or clip has them.
-        new: as the later one has them.
-        mode: "blend" fades evenly; "cut" changes over in the middle.
+        old: decoding by the earlier window or clip.
+        new: decoding by the later one.
+        mode: "blend" fades evenly; "cut" switches in the middle.
     """
     count = old.shape[2]
     position = (torch.arange(count, device=old.device) + 0.5) / count
     share = position if mode == "blend" else (position > 0.5)
     return torch.lerp(old, new, share.to(old.dtype)[:, None, None])
+
+
+def _join(
+    held: Tensor | None, frames: Tensor, overlap: int, mode: str = "blend"
+) -> tuple[Tensor, Tensor | None]:
+    """Fade from the frames held back to ``frames``; return what is final and what to hold back."""
+    if held is not None:
+        shared = held.shape[2]
+        faded = crossfade(held, frames[:, :, :shared], mode)
+        frames = torch.cat([faded, frames[:, :, shared:]], 2)
+    final = max(frames.shape[2] - overlap, 0)
+    return frames[:, :, :final], frames[:, :, final:].contiguous() if overlap else None

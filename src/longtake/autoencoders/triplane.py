@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -10,12 +11,17 @@ from jaxtyping import Float
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from longtake.autoencoders.base import Posterior, StreamDecoder, VideoAutoencoder
-from longtake.autoencoders.streaming import crossfade
-from longtake.autoencoders.triplane_decoder import TriplaneDecoder
-from longtake.autoencoders.triplane_encoder import TriplaneEncoder
+from longtake.autoencoders.base import (
+    Posterior,
+    VideoAutoencoder,
+    check_divisible,
+    in_precision_of,
+)
+from longtake.autoencoders.streaming import ClipDecoder
+from longtake.autoencoders.triplane_blocks import AxisPool, TriplaneDecoder, TriplaneEncoder
 from longtake.config import Config
 from longtake.latents import LatentSpec, Triplane
+from longtake.nn.transformer import RotaryTransformer
 
 Count = Annotated[int, Gt(0)]
 
@@ -24,19 +30,19 @@ class TriplaneAutoencoderConfig(Config):
     """The defaults are the released models', 62 million parameters.
 
     Attributes:
-        clip: frames, height and width of its clips, in pixels. Unlike the official code, which
-            knows squares of one size, any size goes that the patch divides; but one autoencoder
-            has one size, since planes laid end to end do not tell theirs.
+        clip: frames, height and width of clips, in pixels. Unlike the official code, which takes
+            squares of one size, any size is possible that the patch divides; but one autoencoder
+            has one size, since planes laid end to end do not contain theirs.
         patch: side of the square of pixels that makes a cell; each frame has its own cells.
-        width: channels of a cell.
-        depth: layers of the encoder and of the decoder.
-        heads: of every attention in them.
-        head_channels: width of such a head, free of ``width``.
-        embed_dim: channels of the latent.
-        pool_depth: layers of the three transformers that pool the cells along an axis.
-        pool_heads: of every attention in them.
-        pool_head_channels: width of such a head; an eighth of ``width`` in the official code.
-        pool_hidden: width of their feed-forward layers.
+        width: number of channels of a cell.
+        depth: number of layers of the encoder's and of the decoder's transformer.
+        heads: number of heads of these transformers.
+        head_channels: width of these heads; need not divide ``width``.
+        embed_dim: number of channels of the latent.
+        pool_depth: number of layers of the three transformers that pool the cells along an axis.
+        pool_heads: number of heads of the pooling transformers.
+        pool_head_channels: width of these heads; an eighth of ``width`` in the official code.
+        pool_hidden: width of the feed-forward layers of the pooling transformers.
         std: standard deviation of the posterior, the same everywhere. The paper has no
             posterior, which is 0; more than 0, with a ``kl_weight`` in the loss, keeps ``tanh``
             from saturating into latents of nearly two values, which are hard to diffuse.
@@ -71,15 +77,9 @@ class TriplaneAutoencoderConfig(Config):
 
     @model_validator(mode="after")
     def _fits(self) -> "TriplaneAutoencoderConfig":
-        for axis, size in zip(("height", "width"), self.clip[1:], strict=True):
-            if size % self.patch:
-                below = size // self.patch * self.patch
-                above = below + self.patch
-                nearest = f"{axis}s are {below} and {above}" if below else f"{axis} is {above}"
-                raise ValueError(
-                    f"{axis} {size} is not divisible by patch={self.patch}; the nearest valid "
-                    f"{nearest}, and any frame count will do"
-                )
+        sizes: dict[str, int] = dict(zip(("height", "width"), self.clip[1:], strict=True))
+        note = ", and any frame count will do"
+        check_divisible(sizes, (self.patch, self.patch), "patch=", note)
         return self
 
     def build(self) -> "TriplaneAutoencoder":
@@ -101,13 +101,19 @@ class TriplaneAutoencoder(VideoAutoencoder):
         self.spec = LatentSpec(
             shape=config.latent, clip=config.clip, frame_axis=None, bounds=(-1.0, 1.0)
         )
-        self.encoder = TriplaneEncoder(config)
-        self.decoder = TriplaneDecoder(config)
+        patch, width, embed_dim = config.patch, config.width, config.embed_dim
+        transformer = partial(
+            RotaryTransformer, width, config.depth, config.heads, config.head_channels
+        )
+        heads = config.pool_heads, config.pool_head_channels
+        pool = partial(AxisPool, width, embed_dim, config.pool_depth, *heads, config.pool_hidden)
+        self.encoder = TriplaneEncoder(config.planes, patch, width, transformer, pool)
+        self.decoder = TriplaneDecoder(patch, width, embed_dim, transformer)
         self._log_variance = 2 * math.log(max(config.std, math.exp(-15)))
 
     @property
     def last_layer(self) -> nn.Parameter:
-        """Weight of the layer that makes pixels, where adversarial gradients are weighed."""
+        """Weight of the layer that makes pixels."""
         weight = self.decoder.to_pixel.weight
         assert isinstance(weight, nn.Parameter)
         return weight
@@ -126,8 +132,9 @@ class TriplaneAutoencoder(VideoAutoencoder):
                 f"a clip of {_size(video.shape[2:])} (frames, height, width) cannot be encoded; "
                 f"this autoencoder takes {_size(self.config.clip)} alone, so cut and resize to that"
             )
-        content, motion_h, motion_w = self.encoder(video)
-        mean = self.config.planes.join(content=content, motion_h=motion_h, motion_w=motion_w)
+        x, back = in_precision_of(self, video)
+        content, motion_h, motion_w = self.encoder(x)
+        mean = back(self.config.planes.join(content=content, motion_h=motion_h, motion_w=motion_w))
         return Posterior(mean=mean, log_variance=torch.full_like(mean, self._log_variance))
 
     def decode(self, z: Float[Tensor, "b c n"]) -> Float[Tensor, "b 3 t h w"]:
@@ -141,9 +148,10 @@ class TriplaneAutoencoder(VideoAutoencoder):
                 f"a latent of shape {tuple(z.shape[1:])} cannot be decoded; this autoencoder's "
                 f"have shape {self.spec.shape} and stand for {_size(self.config.clip)}"
             )
-        return self.decoder(*self.config.planes.split(z))
+        z, back = in_precision_of(self, z)
+        return back(self.decoder(*self.config.planes.split(z)))
 
-    def stream_decoder(self, *, clip_overlap: int = 0) -> "ClipDecoder":
+    def stream_decoder(self, *, clip_overlap: int = 0) -> ClipDecoder:
         """A fresh decoder for a long video, clip after clip.
 
         Args:
@@ -153,58 +161,6 @@ class TriplaneAutoencoder(VideoAutoencoder):
             ValueError: they are no fewer than a clip's.
         """
         return ClipDecoder(self, clip_overlap)
-
-
-class ClipDecoder(StreamDecoder):
-    """Decodes each clip by itself (PVDM), and fades from clip to clip where they overlap.
-
-    Paper and official code have no overlap. But each clip is decoded with an error of its own, and
-    where the error changes at once the video jumps; so clips can share frames, which are faded.
-
-    Args:
-        autoencoder: one whose latent has no time axis.
-        overlap: frames that each clip shares with the clip before; 0 holds nothing back.
-
-    Raises:
-        ValueError: the overlap is no shorter than a clip, or the latent has a time axis.
-    """
-
-    def __init__(self, autoencoder: VideoAutoencoder, overlap: int = 0) -> None:
-        autoencoder.spec.check_overlap(overlap)
-        self._autoencoder = autoencoder
-        self._cells = autoencoder.spec.shape[-1]
-        self._overlap = overlap
-        self._held: Tensor | None = None  # the last clip's frames that the next one shares
-
-    @torch.no_grad()
-    def push(self, z: Float[Tensor, "b c n"]) -> Float[Tensor, "b 3 t h w"]:
-        """Take the latent of a clip, or of some laid end to end; return the frames now final."""
-        return torch.cat([self._decode(part) for part in z.split(self._cells, 2)], 2)
-
-    def flush(self) -> Float[Tensor, "b 3 t h w"] | None:
-        """The last clip's frames that were held back; what is pushed next begins another stream."""
-        held, self._held = self._held, None
-        return held
-
-    def state(self) -> dict[str, Tensor]:
-        """The frames held back; nothing where clips do not overlap, or before the first."""
-        return {} if self._held is None else {"held": self._held}
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from where ``state`` was taken, by a decoder of the same settings."""
-        device = next(self._autoencoder.parameters()).device
-        self._held = state["held"].to(device) if "held" in state else None
-
-    def _decode(self, z: Tensor) -> Tensor:
-        """Decode a clip; hold back what the next one shares with it."""
-        frames = self._autoencoder.decode(z)
-        if not self._overlap:
-            return frames
-        if self._held is not None:
-            joined = crossfade(self._held, frames[:, :, : self._overlap])
-            frames = torch.cat([joined, frames[:, :, self._overlap :]], 2)
-        self._held = frames[:, :, -self._overlap :].contiguous()
-        return frames[:, :, : -self._overlap]
 
 
 def _size(axes: tuple[int, ...]) -> str:

@@ -8,7 +8,12 @@ from jaxtyping import Float
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from longtake.autoencoders.base import Posterior, VideoAutoencoder
+from longtake.autoencoders.base import (
+    Posterior,
+    VideoAutoencoder,
+    check_divisible,
+    in_precision_of,
+)
 from longtake.autoencoders.streaming import WindowDecoder
 from longtake.autoencoders.volume_blocks import Decoder, Encoder
 from longtake.config import Config
@@ -16,21 +21,20 @@ from longtake.latents import LatentSpec
 from longtake.nn.same_conv import SameConv
 
 Count = Annotated[int, Gt(0)]
-AXES = ("frame count", "height", "width")
 
 
 class VolumeAutoencoderConfig(Config):
     """The defaults are the released model's, 19 million parameters.
 
     Attributes:
-        clip: frames, height and width of the clips it is trained on, in pixels. Any other size that
-            the factors divide can be encoded too; as the normalisation takes its statistics over
-            the clip, results are best at the trained length.
-        factors: by which frames, height and width shrink; powers of two.
-        hidden: channels at full resolution; every level doubles them.
-        z_channels: channels of the latent inside encoder and decoder.
-        embed_dim: channels of the latent that is given out; None: as many as ``z_channels``.
-        groups: of every normalisation; must divide ``2 * hidden``.
+        clip: frames, height and width of training clips, in pixels. Any other size that the
+            factors divide can be encoded too; as the normalisation takes its statistics over the
+            clip, results are best at the trained length.
+        factors: powers of two by which frames, height and width shrink.
+        hidden: number of channels at full resolution; every level doubles them.
+        z_channels: number of channels of the latent inside encoder and decoder.
+        embed_dim: number of channels of the latent outside; None: ``z_channels``.
+        groups: number of groups of every normalisation; must divide ``2 * hidden``.
     """
 
     kind: Literal["volume_autoencoder"] = "volume_autoencoder"
@@ -43,12 +47,12 @@ class VolumeAutoencoderConfig(Config):
 
     @property
     def channels(self) -> int:
-        """Channels of the latent that is given out."""
+        """Channels of the latent outside the network."""
         return self.embed_dim or self.z_channels
 
     @property
     def strides(self) -> tuple[tuple[int, int, int], ...]:
-        """Strides of each level; an axis that is done early has stride 1 from then on."""
+        """Strides of each level; an axis that reaches its factor early then has stride 1."""
         halvings = [int(math.log2(factor)) for factor in self.factors]
         t, h, w = ([1 + (level < n) for level in range(max(halvings))] for n in halvings)
         return tuple(zip(t, h, w, strict=True))
@@ -60,18 +64,13 @@ class VolumeAutoencoderConfig(Config):
         return self.channels, t, h, w
 
     def check_size(self, frames: int, height: int, width: int) -> None:
-        """Whether a video can be encoded.
+        """Make sure that a video of this size can be encoded.
 
         Raises:
-            ValueError: a factor does not divide its size.
+            ValueError: a factor does not divide the size.
         """
-        for axis, size, factor in zip(AXES, (frames, height, width), self.factors, strict=True):
-            if size % factor:
-                below, above = size // factor * factor, (size // factor + 1) * factor
-                valid = f"{axis}s are {below} and {above}" if below else f"{axis} is {above}"
-                raise ValueError(
-                    f"{axis} {size} is not divisible by {factor}; the nearest valid {valid}"
-                )
+        sizes = {"frame count": frames, "height": height, "width": width}
+        check_divisible(sizes, self.factors)
 
     @model_validator(mode="after")
     def _fits(self) -> "VolumeAutoencoderConfig":
@@ -100,14 +99,15 @@ class VolumeAutoencoder(VideoAutoencoder):
         super().__init__()
         self.config = config
         self.spec = LatentSpec(shape=config.latent, clip=config.clip, frame_axis=2)
-        self.encoder = Encoder(config)
+        sizes = config.hidden, config.z_channels, config.strides, config.groups
+        self.encoder = Encoder(*sizes)
         self.to_moments = SameConv(2 * config.z_channels, 2 * config.channels, 1)
         self.from_latent = SameConv(config.channels, config.z_channels, 1)
-        self.decoder = Decoder(config)
+        self.decoder = Decoder(*sizes)
 
     @property
     def last_layer(self) -> nn.Parameter:
-        """Weight of the decoder's last convolution, where adversarial gradients are weighed."""
+        """Weight of the decoder's last convolution."""
         weight = self.decoder.conv_out.weight
         assert isinstance(weight, nn.Parameter)
         return weight
@@ -120,12 +120,14 @@ class VolumeAutoencoder(VideoAutoencoder):
         """
         frames, height, width = video.shape[2:]
         self.config.check_size(frames, height, width)
-        mean, log_variance = self.to_moments(self.encoder(video)).chunk(2, dim=1)
+        x, back = in_precision_of(self, video)
+        mean, log_variance = back(self.to_moments(self.encoder(x))).chunk(2, dim=1)
         return Posterior(mean=mean, log_variance=log_variance.clamp(-30, 20))
 
     def decode(self, z: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b 3 t h2 w2"]:
         """Clip of a latent, in [-1, 1] up to overshoot."""
-        return self.decoder(self.from_latent(z))
+        z, back = in_precision_of(self, z)
+        return back(self.decoder(self.from_latent(z)))
 
     def stream_decoder(
         self, overlap: int = 1, mode: str = "blend", *, clip_overlap: int = 0
@@ -134,13 +136,13 @@ class VolumeAutoencoder(VideoAutoencoder):
 
         Args:
             overlap: latent frames that neighbouring windows share.
-            mode: "blend" fades from one window to the next across the overlap; "cut" changes over
-                in its middle.
-            clip_overlap: 0; clips that are pushed follow each other.
+            mode: "blend" fades from one window to the next across the overlap; "cut" switches in
+                its middle.
+            clip_overlap: must be 0: clips that are pushed follow each other.
 
         Raises:
-            ValueError: the overlap is not shorter than a window, there is no such mode, or clips
-                shall overlap too.
+            ValueError: the overlap is not shorter than a window, the mode does not exist, or
+                ``clip_overlap`` is not 0.
         """
         self.spec.check_overlap(clip_overlap)
         return WindowDecoder(self, overlap=overlap, mode=mode)

@@ -1,15 +1,12 @@
 """Encoder and decoder of the volume autoencoder."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from longtake.nn.same_conv import SameConv, SameConvTranspose
-
-if TYPE_CHECKING:
-    from longtake.autoencoders.volume import VolumeAutoencoderConfig
+from longtake.nn.same_conv import SameConv, SameConvTranspose, Stride
 
 EPS = 1e-6
 
@@ -31,33 +28,26 @@ class Residual(nn.Module):
 
 
 class DownLevel(nn.Module):
-    """Fewer, wider cells, then one residual block."""
+    """Downsample and double the channels, then one residual block."""
 
-    def __init__(self, config: "VolumeAutoencoderConfig", level: int) -> None:
+    def __init__(self, channels: int, stride: Stride, groups: int) -> None:
         super().__init__()
-        width = config.hidden * 2 ** (level + 1)
-        self.down = SameConv(width // 2, width, 4, config.strides[level])
-        self.residual = Residual(width, config.groups)
+        self.down = SameConv(channels, 2 * channels, 4, stride)
+        self.residual = Residual(2 * channels, groups)
 
-    def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b c2 t2 h2 w2"]:
+    def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b 2*c t2 h2 w2"]:
         """Apply the level."""
         return self.residual(self.down(x))
 
 
 class UpLevel(nn.Module):
-    """More, narrower cells, then two residual blocks.
+    """Upsample and change the number of channels, then two residual blocks."""
 
-    Levels come in the encoder's order of strides, not its mirror image: the first level doubles
-    every axis that is ever doubled.
-    """
-
-    def __init__(self, config: "VolumeAutoencoderConfig", level: int) -> None:
+    def __init__(self, channels: int, out_channels: int, stride: Stride, groups: int) -> None:
         super().__init__()
-        width = config.hidden * 2 ** (len(config.strides) - level)
-        channels = config.z_channels if level == 0 else 2 * width
-        self.up = SameConvTranspose(channels, width, 4, config.strides[level])
-        self.first = Residual(width, config.groups)
-        self.second = Residual(width, config.groups)
+        self.up = SameConvTranspose(channels, out_channels, 4, stride)
+        self.first = Residual(out_channels, groups)
+        self.second = Residual(out_channels, groups)
 
     def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b c2 t2 h2 w2"]:
         """Apply the level."""
@@ -65,16 +55,26 @@ class UpLevel(nn.Module):
 
 
 class Encoder(nn.Module):
-    """From a video to mean and log-variance, before ``to_moments`` mixes them."""
+    """Video to mean and log-variance, before ``to_moments`` mixes them.
 
-    def __init__(self, config: "VolumeAutoencoderConfig") -> None:
+    Args:
+        hidden: number of channels at full resolution.
+        z_channels: number of channels of the latent.
+        strides: stride of each level.
+        groups: number of groups of the normalisations.
+    """
+
+    def __init__(
+        self, hidden: int, z_channels: int, strides: Sequence[Stride], groups: int
+    ) -> None:
         super().__init__()
-        levels = len(config.strides)
-        width = config.hidden * 2**levels
-        self.conv_in = SameConv(3, config.hidden, 3)
-        self.levels = nn.Sequential(*(DownLevel(config, level) for level in range(levels)))
-        self.norm_out = nn.GroupNorm(config.groups, width, eps=EPS)
-        self.conv_out = SameConv(width, 2 * config.z_channels, 3)
+        width = hidden * 2 ** len(strides)
+        self.conv_in = SameConv(3, hidden, 3)
+        self.levels = nn.Sequential(
+            *(DownLevel(hidden * 2**level, stride, groups) for level, stride in enumerate(strides))
+        )
+        self.norm_out = nn.GroupNorm(groups, width, eps=EPS)
+        self.conv_out = SameConv(width, 2 * z_channels, 3)
 
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b c f h2 w2"]:
         """Encode."""
@@ -82,13 +82,26 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """From a latent to a video; nothing bounds the output, as in the official code."""
+    """Latent to video; nothing bounds the output, as in the official code.
 
-    def __init__(self, config: "VolumeAutoencoderConfig") -> None:
+    The strides are in the encoder's order, not its mirror image, so that the first level doubles
+    every axis that is ever doubled.
+
+    Args:
+        hidden: half the number of channels at full resolution.
+        z_channels: number of channels of the latent.
+        strides: stride of each level, in the encoder's order.
+        groups: number of groups of the normalisations.
+    """
+
+    def __init__(
+        self, hidden: int, z_channels: int, strides: Sequence[Stride], groups: int
+    ) -> None:
         super().__init__()
-        levels = len(config.strides)
-        self.levels = nn.Sequential(*(UpLevel(config, level) for level in range(levels)))
-        self.conv_out = SameConv(2 * config.hidden, 3, 3)
+        widths = [hidden * 2 ** (len(strides) - level) for level in range(len(strides))]
+        steps = zip([z_channels, *widths], widths, strides, strict=False)
+        self.levels = nn.Sequential(*(UpLevel(*step, groups) for step in steps))
+        self.conv_out = SameConv(2 * hidden, 3, 3)
 
     def forward(self, z: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b 3 t h2 w2"]:
         """Decode."""

@@ -43,6 +43,12 @@ def main() -> None:
 
 
 def fail(message: str) -> None:
-    """Say what is wrong in one line and leave."""
-    print(f"longtake: {' '.join(message.split())}", file=sys.stderr)
+    """Print an error on one line, with options instead of Python arguments, and exit."""
+    message = " ".join(message.split())
+    for argument, option in (
+        ("set overwrite=True", "pass --overwrite"),
+        ("set raw=True", "pass --raw"),
+    ):
+        message = message.replace(argument, option)
+    print(f"longtake: {message}", file=sys.stderr)
     sys.exit(2)

@@ -77,7 +77,7 @@ def pvdm(
         fps=fps,
     )
     converted.save_pretrained(out, overwrite=overwrite)
-    weights = "averaged (EMA)" if converted.index.averaged else "raw"
+    weights = "averaged (EMA)" if converted.index.ema else "raw"
     reason = "file name" if averaged is None else "option"
     note = f"; its denoiser's weights are {weights}, according to the {reason}" if denoiser else ""
     print(f"{out}: ready{note}")
@@ -141,6 +141,6 @@ def join(
     from longtake.model import VideoModel
 
     opened: list[Any] = [VideoModel.from_pretrained(model) for model in models]
-    joined = opened[0].joined(*opened[1:])
+    joined = opened[0].merge(*opened[1:])
     joined.save_pretrained(out, overwrite=overwrite, dtype=torch.float16 if half else None)
     print(f"{out}: ready")

@@ -173,9 +173,9 @@ def free(path: Path | None, overwrite: bool) -> Path | None:
     Raises:
         ValueError: something stands there.
     """
-    if path is not None and path.exists() and not overwrite:
-        raise ValueError(f"{path} exists; choose another place or pass --overwrite")
-    return path
+    from longtake.checkpoint import check_free
+
+    return None if path is None else check_free(path, overwrite)
 
 
 def _changes(names: Sequence[str]) -> tuple[list[str], list[str]]:

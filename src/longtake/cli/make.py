@@ -3,11 +3,15 @@
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from longtake.cli import arguments
+
+if TYPE_CHECKING:
+    from longtake.generate import Job
+    from longtake.model import VideoModel
 
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="settings to change, as a.b=value", show_default=False)
@@ -36,12 +40,10 @@ def fit(
     run = runs.read_run(preset, overrides or [])
     folder = out or Path("runs") / Path(preset).stem
     with join() as ranks:
-        if overwrite and ranks.main:
-            run_folder.remove(folder)
-        ranks.barrier()
         try:
             with training(ranks.main) as (report, cached):
-                run_folder.start(run, folder, ranks, runs.Listener(training=report, cache=cached))
+                listen = runs.Listener(training=report, cache=cached)
+                run_folder.start(run, folder, ranks, listen, overwrite=overwrite)
         except Interrupted as stopped:
             print(stopped, file=sys.stderr)
             raise typer.Exit(130) from stopped
@@ -69,7 +71,7 @@ def generate(  # noqa: PLR0913
     """Make videos of any length; stopped, the same command goes on where it stopped.
 
     Settings are those of sampling: sampler.steps=50, guidance.kind=classifier_free,
-    guidance.scale=1.5, rollout.kind=autoregressive, perturbation=0.1, ...
+    guidance.scale=1.5, rollout.kind=autoregressive, next.sampler.steps=20, context_noise=0.1, ...
     """
     from longtake import previews
     from longtake.cli.progress import frames as progress
@@ -103,7 +105,7 @@ def generate(  # noqa: PLR0913
             made = write_videos(video, job, overwrite=overwrite, report=report)
         seconds = time.perf_counter() - began
         rate = made * len(job.paths) / seconds
-        for path, title in zip(job.paths, opened.titles(job.request), strict=True):
+        for path, title in zip(job.paths, _titles(opened, job), strict=True):
             print(f"{path}: {frames} frames, {rate:.1f} frames/s{title}")
             if sheet:
                 previews.overview(path, path.with_name(f"{path.stem}_sheet.png"))
@@ -175,3 +177,10 @@ def _below(out: Path, video: Path, source: Path) -> Path:
     place = (out / inside).with_suffix(".mp4")
     place.parent.mkdir(parents=True, exist_ok=True)
     return place
+
+
+def _titles(model: "VideoModel", job: "Job") -> list[str]:
+    """``: class`` of each video, empty where it has none."""
+    label = job.request.signals.get("label")
+    rows = [-1] * len(job.paths) if label is None else label.value.tolist()
+    return [f": {model.index.classes[row]}" if row >= 0 else "" for row in rows]

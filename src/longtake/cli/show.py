@@ -80,12 +80,11 @@ EXTRAS = {
 
 
 def _model(name: str) -> None:
-    from longtake.checkpoint import read_config
-    from longtake.hub import INDEX, find_model
-    from longtake.model import ModelIndex
+    from longtake.hub import find_model
+    from longtake.model.index import read_model_files
 
     folder = find_model(name)
-    index: ModelIndex = read_config(folder / INDEX, ModelIndex)
+    index = read_model_files(folder).index
     print(f"{folder}: {_megabytes(folder):.1f} MB")
     for part, digest in index.weights.items():
         _component(folder / part, part, digest)

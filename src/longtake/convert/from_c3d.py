@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from longtake.checkpoint import CheckpointError, write_tensors
+from longtake.checkpoint import CheckpointError, check_free, write_tensors
 from longtake.convert.torch_file import read_state_dict
 from longtake.convert.weights import check_weights
 from longtake.features.c3d import C3D, HOW, MEAN, C3DConfig, cache_path
@@ -54,12 +54,11 @@ def convert_c3d(
         Path of the written file.
 
     Raises:
-        CheckpointError: a file is damaged, has other weights or objects that weights do not need,
-            or ``out`` exists.
+        CheckpointError: a file is damaged, or has other weights or objects that weights do not
+            need.
+        ExistsError: ``out`` exists.
     """
-    path = out or cache_path()
-    if path.exists() and not overwrite:
-        raise CheckpointError(f"{path} exists; choose another path or set overwrite=True")
+    path = check_free(out or cache_path(), overwrite)
     weights = rename(_read(source)) | {"mean": _mean(mean)}
     with torch.device("meta"):
         expected = C3D(config).state_dict()

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from longtake.checkpoint import CheckpointError, file_hash, write_tensors
+from longtake.checkpoint import CheckpointError, check_free, file_hash, write_tensors
 from longtake.convert.torch_file import read_state_dict
 from longtake.convert.unpickle import Inert, RefusedError
 from longtake.features.i3d import HOW, PACKAGE_SHA256, cache_path, check
@@ -51,12 +51,11 @@ def convert_i3d(
         Path of the written file.
 
     Raises:
-        CheckpointError: the source is damaged, has other weights or objects that weights do not
-            need, or the file exists.
+        CheckpointError: the source is damaged, or has other weights or objects that weights do
+            not need.
+        ExistsError: the file exists.
     """
-    path = out or cache_path()
-    if path.exists() and not overwrite:
-        raise CheckpointError(f"{path} exists; choose another path or set overwrite=True")
+    path = check_free(out or cache_path(), overwrite)
     source = source or _installed()
     weights = _read(source)
     check(weights, source)

@@ -21,7 +21,7 @@ from longtake.diffusion.process import Diffusion
 from longtake.diffusion.schedule import ScaledLinear
 from longtake.latents import LatentScaling
 from longtake.model import ModelIndex, VideoModel
-from longtake.rollout import Autoregressive, Hierarchical
+from longtake.rollout import Autoregressive, Hierarchical, Role
 
 LOGGER = logging.getLogger("longtake")
 
@@ -98,7 +98,7 @@ def _model(
     official: OfficialModel, state: Mapping[str, Tensor], name: str, raw: bool
 ) -> VideoModel:
     if official.denoiser is None:
-        index = ModelIndex(fps=FPS, averaged=False, made_by=name)
+        index = ModelIndex(fps=FPS, ema=False, made_by=name)
         return VideoModel(index=index, autoencoder=_autoencoder(official, state))
     assert official.diffusion is not None
     networks = (UNET, AVERAGE, FIRST_STAGE)
@@ -114,19 +114,18 @@ def _model(
     raw = raw or _lacks_average(official, state)
     weights = _below(UNET, state)
     unet = _unet(official.denoiser, weights if raw else _average(weights, state))
-    part = "between" if official.between else "denoiser"
+    role: Role = "interpolator" if official.between else "first"
     index = ModelIndex(
         fps=FPS,
-        standardisation=_standardisation(official, state),
+        latent_scaling=_standardisation(official, state),
         diffusion=official.diffusion,
         sampling=official.sampling,
         classes=tuple(map(str, range(official.denoiser.num_classes or 0))),
-        averaged=not raw,
+        ema=not raw,
         made_by=name,
     )
     autoencoder = _autoencoder(official, _below(FIRST_STAGE, state))
-    drawing: dict[str, Any] = {part: unet}
-    return VideoModel(index=index, autoencoder=autoencoder, **drawing)
+    return VideoModel(index=index, autoencoder=autoencoder, denoisers={role: unet})
 
 
 def _leave_out_text_encoder(state: Mapping[str, Tensor], name: str) -> None:
@@ -153,25 +152,20 @@ def _standardisation(official: OfficialModel, state: Mapping[str, Tensor]) -> La
 def _merged(keyframes: VideoModel, interpolation: VideoModel) -> VideoModel:
     """One model of a prediction and an interpolation model."""
     rollout, first, second = keyframes.index.sampling.rollout, keyframes.index, interpolation.index
-    if keyframes.denoiser is None or not isinstance(rollout, Autoregressive):
+    if "first" not in keyframes.denoisers or not isinstance(rollout, Autoregressive):
         raise ValueError(
             f"{first.made_by}: is not a prediction model (p_pred > 0), so it makes no keyframes to "
             "interpolate; convert a prediction model with the interpolation model"
         )
-    if interpolation.between is None:
+    if "interpolator" not in interpolation.denoisers:
         raise ValueError(
             f"{second.made_by}: is not an interpolation model (p_interp > 0 and p_pred = 0), so it "
             "cannot interpolate between keyframes; give one"
         )
-    try:
-        merged = keyframes.joined(interpolation)
-    except ValueError as error:
-        raise ValueError(f"{first.made_by} and {second.made_by}: {error}") from error
-    sampling = first.sampling.model_copy(update={"rollout": Hierarchical(keys=rollout)})
+    sampling = first.sampling.model_copy(update={"rollout": Hierarchical(keyframes=rollout)})
     made_by = f"{first.made_by} + {second.made_by}"
-    return replace(
-        merged, index=first.model_copy(update={"sampling": sampling, "made_by": made_by})
-    )
+    index = first.model_copy(update={"sampling": sampling, "made_by": made_by})
+    return replace(keyframes.merge(interpolation), index=index)
 
 
 def _autoencoder(official: OfficialModel, state: Mapping[str, Tensor]) -> Any:
@@ -197,7 +191,7 @@ def _lacks_average(official: OfficialModel, state: Mapping[str, Tensor]) -> bool
     if official.averaged:
         raise CheckpointError(
             "has no average of the weights (EMA), though its config does not have use_ema: false; "
-            "convert the raw weights instead"
+            "set raw=True to convert the raw weights"
         )
     return True
 
@@ -209,13 +203,13 @@ def _average(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict
     for key in state:
         if key.startswith(AVERAGE) and key not in averages and key not in counters:
             raise CheckpointError(
-                f"{key!r} is not the average of a weight; convert the raw weights instead"
+                f"{key!r} is not the average of a weight; set raw=True to convert the raw weights"
             )
     missing = [key for key in averages if key not in state]
     if missing:
         raise CheckpointError(
-            f"lacks {len(missing)} averages, the first is {missing[0]!r}; convert the raw weights "
-            "instead"
+            f"lacks {len(missing)} averages, the first is {missing[0]!r}; set raw=True to "
+            "convert the raw weights"
         )
     return {key: state[average] for average, key in averages.items()}
 

@@ -73,7 +73,7 @@ def read_pvdm(
     rate = fps or (model.index.fps if model else FPS)
     made_by = " + ".join(path.name for path in (autoencoder, denoiser) if path)
     if denoiser is None:
-        index = ModelIndex(fps=rate, averaged=False, made_by=made_by)
+        index = ModelIndex(fps=rate, ema=False, made_by=made_by)
         return VideoModel(index=index, autoencoder=found)
     unet = _unet(denoiser, found, heads)
     rollout = NextClip() if unet.config.previous else OneClip()
@@ -81,10 +81,10 @@ def read_pvdm(
         fps=rate,
         diffusion=DIFFUSION,
         sampling=Sampling(sampler=SAMPLER, rollout=rollout),
-        averaged=denoiser.name.startswith(AVERAGED) if averaged is None else averaged,
+        ema=denoiser.name.startswith(AVERAGED) if averaged is None else averaged,
         made_by=made_by,
     )
-    return VideoModel(index=index, autoencoder=found, denoiser=unet)
+    return VideoModel(index=index, autoencoder=found, denoisers={"first": unet})
 
 
 def _autoencoder(

@@ -199,8 +199,8 @@ def _sampling(found: OfficialDiffusion) -> Sampling:
     return Sampling(
         sampler=DDIM(steps=50, eta=1.0, grid="leading"),
         guidance=ClassifierFree(scale=1.1, tell_noise=False),
-        rollout=Autoregressive(overlap=max(found.n_prevs or (1,))),
-        perturbation=PERTURBATION if found.noisy_cond else 0.0,
+        rollout=Autoregressive(overlap_latent_frames=max(found.n_prevs or (1,))),
+        context_noise=PERTURBATION if found.noisy_cond else 0.0,
     )
 
 

@@ -178,15 +178,15 @@ class OfficialUNet(Settings):
     @property
     def attention(self) -> dict[str, Any]:
         """Our attention config, as parsed data."""
-        reach = self.temporal_length if self.use_relative_position else None
+        distance = self.temporal_length if self.use_relative_position else None
         if self.num_head_channels != -1:
             heads = {"head_channels": self.num_head_channels}
         else:
             heads = {"num_heads": self.num_heads}
         if self.use_temporal_transformer:
             text = {"depth": self.transformer_depth, "context_dim": self.context_dim}
-            return {"kind": "st_transformer", "reach": reach, **text, **heads}
-        position = None if reach is None else {"reach": reach}
+            return {"kind": "st_transformer", "max_distance": distance, **text, **heads}
+        position = None if distance is None else {"max_distance": distance}
         return {"kind": "st_attention", "relative_position": position, **heads}
 
 

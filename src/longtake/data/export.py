@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from longtake.checkpoint import file_hash, write_text
+from longtake.checkpoint import ExistsError, file_hash, write_text
 from longtake.config import parse, to_dict
 from longtake.data.synthetic.base import SyntheticSource
 from longtake.progress import ProgressCallback, no_progress
@@ -72,10 +72,7 @@ def export_world(
         entry = listed.get(path.name)
         if entry is None or not path.exists() or file_hash(path) != entry.sha256:
             if path.exists() and not overwrite:
-                raise ValueError(
-                    f"{path} is no video of this export, or was changed; "
-                    "remove it, choose another folder or pass --overwrite"
-                )
+                raise ExistsError(path, "is not a video of this export, or was changed")
             entry = _write(world, index, path, frames)
         done.append(entry)
         report(index + 1, videos)
@@ -118,18 +115,12 @@ def _open(out: Path, world: SyntheticSource, frames: int, overwrite: bool) -> No
             return
         if not overwrite:
             keys = ", ".join(_differing(there, settings))
-            raise ValueError(
-                f"{out} holds an export that differs in {keys}; "
-                "choose another folder or pass --overwrite"
-            )
+            raise ExistsError(out, f"holds an export that differs in {keys}")
         for entry in read_export(out):
             (out / entry.file).unlink(missing_ok=True)
             (out / entry.file).with_suffix(".txt").unlink(missing_ok=True)
     elif not overwrite and (strangers := [n for n in (CLASSES, VIDEOS) if (out / n).exists()]):
-        raise ValueError(
-            f"{out} holds {strangers[0]} but no {SETTINGS}, so it is no export; "
-            "choose another folder or pass --overwrite"
-        )
+        raise ExistsError(out, f"holds {strangers[0]} but no {SETTINGS}, so it is not an export")
     (out / VIDEOS).unlink(missing_ok=True)
     write_text(path, json.dumps(settings, indent=2) + "\n")
     write_text(out / CLASSES, classes)

@@ -40,21 +40,17 @@ SHARD_ITEMS = 128
 
 
 class CachePlan(Config):
-    """What is encoded.
+    """What is encoded; how far clips overlap is a setting of the denoiser.
 
     Attributes:
         copies: clips drawn from each video, each with its own start, crop and flip.
         batch: autoencoder clips encoded at once.
         seed: of the draws.
-        overlap: frames that each autoencoder clip shares with the one before, for latents without
-            a time axis, so that a long video fades from clip to clip. Neither PVDM's paper nor its
-            code has one, and their clips join with a jump, as each has a decoding error of its own.
     """
 
     copies: Annotated[int, Ge(1)] = 1
     batch: Annotated[int, Ge(1)] = 8
     seed: int = 0
-    overlap: Annotated[int, Ge(0)] = 0
 
 
 class CachedShard(Config):
@@ -94,7 +90,9 @@ class Cached:
     caption: str
 
 
-def cache_key(source: ClipSource, autoencoder: VideoAutoencoder, plan: CachePlan) -> str:
+def cache_key(
+    source: ClipSource, autoencoder: VideoAutoencoder, plan: CachePlan, overlap_frames: int = 0
+) -> str:
     """Hash of everything that a cached latent depends on."""
     return digest(
         {
@@ -103,7 +101,7 @@ def cache_key(source: ClipSource, autoencoder: VideoAutoencoder, plan: CachePlan
             "source": source.identity(),
             "copies": plan.copies,
             "seed": plan.seed,
-            **({"overlap": plan.overlap} if plan.overlap else {}),  # older caches stay valid
+            **({"overlap": overlap_frames} if overlap_frames else {}),  # older caches stay valid
         }
     )
 
@@ -115,11 +113,12 @@ def build_cache(
     plan: CachePlan,
     ranks: Ranks,
     report: ProgressCallback = no_progress,
+    overlap_frames: int = 0,
 ) -> "LatentCache":
     """Encode a source, or finish an interrupted encoding, and open the cache.
 
     Long clips are encoded window by window of the autoencoder's trained length, neighbouring
-    windows sharing the plan's overlap.
+    windows sharing ``overlap_frames``.
 
     Args:
         folder: of this cache; made where absent. Whole shards of an interrupted build are kept.
@@ -128,12 +127,14 @@ def build_cache(
         plan: what to encode.
         ranks: shards are dealt over its processes.
         report: called with clips done and clips in all.
+        overlap_frames: frames of video that each window shares with the one before, as the denoiser
+            to train expects (``LatentSpec.clip_overlap_frames``).
 
     Raises:
         ValueError: these latents cannot have that overlap, or clips have another length.
     """
-    autoencoder.spec.check_overlap(plan.overlap)
-    key = cache_key(source, autoencoder, plan)
+    autoencoder.spec.check_overlap(overlap_frames)
+    key = cache_key(source, autoencoder, plan, overlap_frames)
     total = len(source) * plan.copies
     if (folder / INDEX).exists():
         return LatentCache(folder, key)
@@ -143,7 +144,7 @@ def build_cache(
         path = folder / _shard_name(start // SHARD_ITEMS)
         if not _is_ours(path, key):
             items = range(start, min(start + SHARD_ITEMS, total))
-            _write_shard(path, key, _encode(source, autoencoder, plan, items))
+            _write_shard(path, key, _encode(source, autoencoder, plan, overlap_frames, items))
         report(min(start + SHARD_ITEMS * ranks.size, total), total)
     ranks.barrier()
     if ranks.main:
@@ -213,7 +214,7 @@ class LatentCache:
         return tuple(self._shards[0].get_slice("mean").get_shape()[1:])
 
     @property
-    def standardisation(self) -> LatentScaling:
+    def latent_scaling(self) -> LatentScaling:
         """Shift and scale that give the latents mean 0 and deviation 1, over all channels."""
         return LatentScaling(shift=-self.index.mean, scale=1 / self.index.deviation)
 
@@ -227,15 +228,19 @@ class LatentCache:
 
 
 def _encode(
-    source: ClipSource, autoencoder: VideoAutoencoder, plan: CachePlan, items: range
+    source: ClipSource,
+    autoencoder: VideoAutoencoder,
+    plan: CachePlan,
+    overlap_frames: int,
+    items: range,
 ) -> Iterator[Cached]:
     window = autoencoder.spec.clip[0]
     weight = next(autoencoder.parameters())
     for item in items:
         copy, index = divmod(item, len(source))
         clip = source.clip(index, generator(plan.seed, "cache", copy, index))
-        _check_length(len(clip.frames), window, plan.overlap)
-        video = to_model(clip.frames).unfold(1, window, window - plan.overlap)
+        _check_length(len(clip.frames), window, overlap_frames)
+        video = to_model(clip.frames).unfold(1, window, window - overlap_frames)
         video = video.permute(1, 0, 4, 2, 3)
         parts = [
             _posterior(autoencoder, part.to(weight.device, weight.dtype))

@@ -1,4 +1,4 @@
-"""What the triplane UNet is made of: layers that the planes share, attention across the planes."""
+"""Blocks of the triplane UNet: layers that the planes share, then attention across the planes."""
 
 from collections.abc import Callable, Iterable
 from itertools import groupby
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from longtake.denoisers.levels import doubling, halving, residual
 from longtake.latents import Triplane
-from longtake.nn.attention import SpatialAttention, head_count
-from longtake.nn.resample import Downsample, Upsample, double, halve
-from longtake.nn.residual import ResidualBlock
+from longtake.nn.attention import SelfAttention, head_count
+from longtake.nn.kernels.differentiation import recompute
+from longtake.nn.norm import GroupNorm
 
 if TYPE_CHECKING:
     from longtake.denoisers.triplane_unet import TriplaneUNetConfig
@@ -22,10 +22,10 @@ class Block(nn.Module):
     """Layers on each plane alone, then attention across the planes; all planes share weights.
 
     Args:
-        config: of the network.
-        level: whose planes it is given; 0 has full resolution.
-        layers: in order; they may halve or double the planes.
-        channels: of what the layers make.
+        config: config of the network.
+        level: level of the planes that it is given; 0 has full resolution.
+        layers: layers in order; they may halve or double the planes.
+        channels: number of channels after the layers.
     """
 
     def __init__(
@@ -41,18 +41,14 @@ class Block(nn.Module):
         self, x: Float[Tensor, "b n c"], emb: Float[Tensor, "b 1 d"]
     ) -> Float[Tensor, "b n2 c2"]:
         """Apply the layers to each plane, then attend over the cells of all of them."""
-        if self.checkpoint and torch.is_grad_enabled():
-            out = checkpoint(self._compute, x, emb, use_reentrant=False)
-            assert isinstance(out, Tensor)
-            return out
-        return self._compute(x, emb)
+        return recompute(self._compute, x, emb) if self.checkpoint else self._compute(x, emb)
 
     def _compute(self, x: Tensor, emb: Tensor) -> Tensor:
         def run(stack: Tensor) -> Tensor:
             rows = emb.repeat_interleave(len(stack) // len(emb), 0)
             for layer in self.layers:
-                alone = isinstance(layer, SpatialAttention)
-                stack = layer(stack) if alone else layer(stack, rows)
+                attention = isinstance(layer, SelfAttention)
+                stack = layer(stack) if attention else layer(stack, rows)
             return stack
 
         cells = on_planes(run, x, self.planes)
@@ -67,9 +63,9 @@ def on_planes(
     Planes of one shape, as the motion planes of square frames are, go through it as one batch.
 
     Args:
-        layer: from and to ``(rows, 1, h, w, c)``; it must treat every row alone.
+        layer: maps ``(rows, 1, h, w, c)`` to the same; it must treat every row alone.
         x: cells of the planes, end to end.
-        planes: their extent.
+        planes: extent of the planes.
     """
     t, h, w = planes.frames, planes.height, planes.width
     stacks = [(shape, len(list(run))) for shape, run in groupby([(h, w), (t, h), (t, w)])]
@@ -91,7 +87,7 @@ def way_down(config: "TriplaneUNetConfig", skips: list[int]) -> nn.ModuleList:
             blocks.append(Block(config, level, layers, width))
             skips.append(width)
         if level < len(config.widths) - 1:
-            blocks.append(Block(config, level, [_halving(config, width)], width))
+            blocks.append(Block(config, level, [halving(config, width)], width))
             skips.append(width)
     return blocks
 
@@ -99,7 +95,7 @@ def way_down(config: "TriplaneUNetConfig", skips: list[int]) -> nn.ModuleList:
 def middle(config: "TriplaneUNetConfig") -> Block:
     """The block at the coarsest resolution."""
     width = config.widths[-1]
-    first, second = (_residual(config, width, width) for _ in range(2))
+    first, second = (residual(config, width, width) for _ in range(2))
     layers = [first, _attention(config, width), second]
     return Block(config, len(config.widths) - 1, layers, width)
 
@@ -116,7 +112,7 @@ def way_up(config: "TriplaneUNetConfig", skips: list[int]) -> nn.ModuleList:
         for step in range(config.num_res_blocks + 1):
             layers = _step(config, level, before + skips.pop(), width)
             if level and step == config.num_res_blocks:
-                layers.append(_doubling(config, width))
+                layers.append(doubling(config, width))
             blocks.append(Block(config, level, layers, width))
             before = width
     return blocks
@@ -125,37 +121,13 @@ def way_up(config: "TriplaneUNetConfig", skips: list[int]) -> nn.ModuleList:
 def _step(
     config: "TriplaneUNetConfig", level: int, channels: int, out_channels: int
 ) -> list[nn.Module]:
-    layers: list[nn.Module] = [_residual(config, channels, out_channels)]
+    layers: list[nn.Module] = [residual(config, channels, out_channels)]
     if 2**level in config.attention_resolutions:
         layers.append(_attention(config, out_channels))
     return layers
 
 
-def _halving(config: "TriplaneUNetConfig", width: int) -> nn.Module:
-    return _residual(config, width, width, halve) if config.resblock_updown else Downsample(width)
-
-
-def _doubling(config: "TriplaneUNetConfig", width: int) -> nn.Module:
-    return _residual(config, width, width, double) if config.resblock_updown else Upsample(width)
-
-
-def _attention(config: "TriplaneUNetConfig", width: int) -> SpatialAttention:
+def _attention(config: "TriplaneUNetConfig", width: int) -> SelfAttention:
     heads = head_count(width, config.num_heads, config.head_channels)
-    return SpatialAttention(width, heads, config.groups, config.zero_init)
-
-
-def _residual(
-    config: "TriplaneUNetConfig",
-    channels: int,
-    out_channels: int,
-    resample: Callable[[Tensor], Tensor] | None = None,
-) -> ResidualBlock:
-    return ResidualBlock(
-        channels,
-        out_channels,
-        embedding=config.embedding,
-        groups=config.groups,
-        scale_shift=config.scale_shift_norm,
-        resample=resample,
-        zero=config.zero_init,
-    )
+    norm = GroupNorm(width, config.groups)
+    return SelfAttention(width, heads, norm, "space", zero=config.zero_init)

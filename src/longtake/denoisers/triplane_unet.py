@@ -32,6 +32,9 @@ class TriplaneUNetConfig(Config):
         clip: frames, height and width of the clip in pixels.
         bounds: least and greatest value of a latent, to which estimates are clamped in sampling;
             PVDM's autoencoder ends in a tanh. None: no bound.
+        clip_overlap_frames: frames of video that each clip shares with the clip before it. Neither
+            PVDM's paper nor its code has any, and their clips join with a jump, as each has a
+            decoding error of its own.
         model_channels: width of the first level.
         channel_mult: width of each level as a multiple of the first; a level halves the planes.
         num_res_blocks: residual blocks of a level on the way down; one more on the way up.
@@ -55,6 +58,7 @@ class TriplaneUNetConfig(Config):
     latent: tuple[Count, Count, Count, Count] = (4, 16, 32, 32)
     clip: tuple[Count, Count, Count] = (16, 256, 256)
     bounds: tuple[float, float] | None = (-1.0, 1.0)
+    clip_overlap_frames: Annotated[int, Ge(0)] = 0
     model_channels: Count = 256
     channel_mult: tuple[Count, ...] = (1, 2, 4, 4)
     num_res_blocks: Count = 2
@@ -118,7 +122,11 @@ class TriplaneUNet(Denoiser):
         channels, widths = config.latent[0], config.widths
         cells = sum(config.planes(0).cells)
         self.spec = LatentSpec(
-            shape=(channels, cells), clip=config.clip, frame_axis=None, bounds=config.bounds
+            shape=(channels, cells),
+            clip=config.clip,
+            frame_axis=None,
+            bounds=config.bounds,
+            clip_overlap_frames=config.clip_overlap_frames,
         )
         reads = {"previous": config.previous, "label": config.num_classes is not None}
         self.reads = frozenset(name for name, read in reads.items() if read)

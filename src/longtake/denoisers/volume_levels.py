@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from longtake.nn.resample import Downsample, Upsample, double, halve
-from longtake.nn.residual import ResidualBlock
+from longtake.denoisers.levels import doubling, halving, residual
+from longtake.nn.kernels.differentiation import recompute
 
 if TYPE_CHECKING:
     from longtake.denoisers.volume_unet import VolumeUNetConfig
@@ -22,7 +21,8 @@ class Step(nn.Module):
     ) -> None:
         super().__init__()
         self.checkpoint = config.checkpoint
-        self.residual = _residual(config, channels, out_channels)
+        self.reads_text = config.attention.text_width is not None
+        self.residual = residual(config, channels, out_channels)
         self.attention = (
             config.attention.build(out_channels, config.groups, config.zero_init)
             if attend
@@ -36,24 +36,24 @@ class Step(nn.Module):
         text: Float[Tensor, "b n e"] | None,
     ) -> Float[Tensor, "b f h w c2"]:
         """Convolve and attend."""
-        if self.checkpoint and torch.is_grad_enabled():
-            out = checkpoint(self._compute, x, emb, text, use_reentrant=False)
-            assert isinstance(out, Tensor)
-            return out
+        if self.checkpoint:
+            return recompute(self._compute, x, emb, text)
         return self._compute(x, emb, text)
 
     def _compute(self, x: Tensor, emb: Tensor, text: Tensor | None) -> Tensor:
         x = self.residual(x, emb)
-        return x if self.attention is None else self.attention(x, text)
+        if self.attention is None:
+            return x
+        return self.attention(x, text) if self.reads_text else self.attention(x)
 
 
 class Down(nn.Module):
     """A level on the way down.
 
     Args:
-        config: of the network.
-        level: index; 0 has full resolution.
-        skips: widths of what the way up will read; appended to.
+        config: config of the network.
+        level: index of the level; 0 has full resolution.
+        skips: widths of the skip connections, to which this level's are appended.
     """
 
     def __init__(self, config: "VolumeUNetConfig", level: int, skips: list[int]) -> None:
@@ -64,19 +64,15 @@ class Down(nn.Module):
         for _ in range(config.num_res_blocks):
             self.steps.append(Step(config, skips[-1], width, attend=attend))
             skips.append(width)
-        self.resample: ResidualBlock | Downsample | None = None
+        self.resample = None
         if level < len(config.widths) - 1:
-            self.resample = (
-                _residual(config, width, width, halve)
-                if config.resblock_updown
-                else Downsample(width)
-            )
+            self.resample = halving(config, width)
             skips.append(width)
 
     def forward(
         self, x: Tensor, emb: Tensor, text: Tensor | None, skips: list[Tensor]
     ) -> Float[Tensor, "b f h2 w2 c2"]:
-        """Apply the level; ``skips`` receives every output."""
+        """Apply the level; every output is appended to ``skips``."""
         for step in self.steps:
             x = step(x, emb, text)
             skips.append(x)
@@ -104,9 +100,9 @@ class Up(nn.Module):
     """A level on the way up.
 
     Args:
-        config: of the network.
-        level: index; 0 has full resolution.
-        skips: widths left to read; taken from the end.
+        config: config of the network.
+        level: index of the level; 0 has full resolution.
+        skips: widths of the skip connections, from whose end this level's are taken.
     """
 
     def __init__(self, config: "VolumeUNetConfig", level: int, skips: list[int]) -> None:
@@ -118,30 +114,12 @@ class Up(nn.Module):
         for _ in range(config.num_res_blocks + 1):
             self.steps.append(Step(config, before + skips.pop(), width, attend=attend))
             before = width
-        self.resample: ResidualBlock | Upsample | None = None
-        if level > 0:
-            self.resample = (
-                _residual(config, width, width, double)
-                if config.resblock_updown
-                else Upsample(width)
-            )
+        self.resample = doubling(config, width) if level > 0 else None
 
     def forward(
         self, x: Tensor, emb: Tensor, text: Tensor | None, skips: list[Tensor]
     ) -> Float[Tensor, "b f h2 w2 c2"]:
-        """Apply the level; what it reads is taken from the end of ``skips``."""
+        """Apply the level; its skip connections are taken from the end of ``skips``."""
         for step in self.steps:
             x = step(torch.cat([x, skips.pop()], dim=-1), emb, text)
         return x if self.resample is None else self.resample(x, emb)
-
-
-def _residual(config, channels, out_channels, resample=None) -> ResidualBlock:
-    return ResidualBlock(
-        channels,
-        out_channels,
-        embedding=config.embedding,
-        groups=config.groups,
-        scale_shift=config.scale_shift_norm,
-        resample=resample,
-        zero=config.zero_init,
-    )

@@ -72,6 +72,11 @@ class ClipSampler:
         """The latents that are sampled."""
         return self.denoiser.spec
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """Names of the signals that the network reads."""
+        return self.denoiser.reads
+
     def __call__(
         self, signals: Signals, seeds: Sequence[int], on_evaluation: OnEvaluation | None = None
     ) -> Sampled:

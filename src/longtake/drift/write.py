@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from longtake.checkpoint import CheckpointError, write_text
+from longtake.checkpoint import CheckpointError, check_free, write_text
 from longtake.data.index import videos_below
 from longtake.drift.curves import Curve, feature_curve, too_few
 from longtake.drift.report import DriftReport
@@ -59,8 +59,7 @@ def write_report(
     if find_spec("matplotlib") is None:
         raise ValueError(MISSING)
     page = out / f"{NAME}.html"
-    if page.exists() and not overwrite:
-        raise ValueError(f"{page} exists; choose another path or set overwrite=True")
+    check_free(page, overwrite)
     from longtake.drift.page import write_page
     from longtake.drift.picture import draw, write_picture
 

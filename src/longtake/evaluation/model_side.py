@@ -109,7 +109,7 @@ class ModelSide(Side):
         return {
             "model": digest(index.weights),
             "weights": dict(index.weights),
-            "averaged": index.averaged,
+            "averaged": index.ema,
             "sampling": to_dict(self._sampling),
             "label": self._label or "a class a seed" if index.classes else self._label,
             "seeds": [self._first_seed, self._first_seed + self._videos - 1],

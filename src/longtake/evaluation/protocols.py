@@ -9,18 +9,18 @@ from typing import Annotated, Any, Literal
 import torch
 from annotated_types import Ge
 from jaxtyping import Float, UInt8
-from pydantic import Field, field_validator
+from pydantic import field_validator
 from torch import Tensor
 
 from longtake.config import Config, ConfigError, digest, nearest, override, parse, to_dict
 from longtake.features.i3d import I3D, PACKAGE_SHA256, I3DConfig
 from longtake.features.random_features import RandomFeatures, RandomFeaturesConfig
 from longtake.features.treatment import Treatment
+from longtake.registry import AnyNetwork
 
 Role = Literal["real", "generated"]
 Count = Annotated[int, Ge(1)]
 Network = I3D | RandomFeatures
-AnyNetwork = Annotated[I3DConfig | RandomFeaturesConfig, Field(discriminator="kind")]
 
 SHARED = "as the result states"
 

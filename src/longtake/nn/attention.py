@@ -1,22 +1,58 @@
 """Attention over a volume: within frames, then across frames (LVDM), or over all cells at once."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from annotated_types import Gt
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.config import Config
+from longtake.nn import formulas
 from longtake.nn.embedding import RelativePosition, sinusoids
+from longtake.nn.kernels import compute
 from longtake.nn.norm import GroupNorm
+from longtake.nn.rotary import Rotation
 
 Count = Annotated[int, Gt(0)]
+Axis = Literal["space", "time", "clip"]
 
-NARROW = 16
-"""PyTorch's attention on a CPU takes half again as long for heads of fewer channels."""
+AXES: dict[Axis, tuple[str, str]] = {
+    "space": ("(b f)", "(h w)"),
+    "time": ("(b h w)", "f"),
+    "clip": ("b", "(f h w)"),
+}
+"""Cells of a volume as rows of tokens: a row is a frame, a cell's place in all frames or a clip."""
+
+
+def attend(
+    q: Float[Tensor, "n heads t d"],
+    k: Float[Tensor, "n heads s d"],
+    v: Float[Tensor, "n heads s d"],
+    position: RelativePosition | None = None,
+) -> Float[Tensor, "n heads t d"]:
+    """Scaled dot-product attention, with relative positions if given."""
+    if position is None:
+        return compute(formulas.attention, q, k, v, q.shape[-1] ** -0.5)
+    keys, values = (table.to(q.dtype) for table in position(q.shape[2]))
+    return compute(formulas.relative_attention, q, k, v, keys, values, position.official_key)
+
+
+def to_tokens(x: Float[Tensor, "b f h w c"], axis: Axis) -> Float[Tensor, "n t c"]:
+    """Rows of tokens that attend to each other."""
+    rows, tokens = AXES[axis]
+    return rearrange(x, f"b f h w c -> {rows} {tokens} c")
+
+
+def from_tokens(
+    x: Float[Tensor, "n t *c"], axis: Axis, like: Float[Tensor, "b f h w _"]
+) -> Float[Tensor, "b f h w *c"]:
+    """The inverse of ``to_tokens``: a volume of the size of ``like``."""
+    rows, tokens = AXES[axis]
+    b, f, h, w, _ = like.shape
+    return rearrange(x, f"{rows} {tokens} ... -> b f h w ...", b=b, f=f, h=h, w=w)
 
 
 def head_count(channels: int, num_heads: int, head_channels: int | None) -> int:
@@ -31,15 +67,18 @@ def head_count(channels: int, num_heads: int, head_channels: int | None) -> int:
 
 
 class RelativePositionConfig(Config):
-    """How attention across frames learns their distance.
+    """Learned relative positions of attention across frames.
 
     Attributes:
-        reach: greatest distance told apart; the official ``temporal_length``.
-        official_key: the key term as released: added transposed, and scaled by the fourth root of a
-            head's width only. Official weights need it; False is the textbook form.
+        max_distance: greatest distance with a vector of its own; the official ``temporal_length``.
+        official_key: compute the key term as the official code does, transposed and scaled by the
+            fourth root of a head's width only. Official weights need it; False is the textbook
+            form.
     """
 
-    reach: Count = 4
+    renamed: ClassVar[Mapping[str, str]] = {"reach": "max_distance"}
+
+    max_distance: Count = 4
     official_key: bool = True
 
 
@@ -47,8 +86,8 @@ class SpaceTimeAttentionConfig(Config):
     """Attention within each frame, then across the frames of each cell (LVDM).
 
     Attributes:
-        num_heads: at every level.
-        head_channels: width of a head; where given, ``num_heads`` is not used.
+        num_heads: number of heads at every level.
+        head_channels: width of a head; if given, ``num_heads`` is not used.
         relative_position: None leaves attention blind to the order of frames.
     """
 
@@ -59,11 +98,11 @@ class SpaceTimeAttentionConfig(Config):
 
     @property
     def text_width(self) -> int | None:
-        """This block reads no text."""
+        """None: this block reads no text."""
         return None
 
     def build(self, channels: int, groups: int, zero: bool) -> "SpaceTimeAttention":
-        """The block at a width."""
+        """The block for a number of channels."""
         return SpaceTimeAttention(self, channels, groups, zero)
 
 
@@ -71,8 +110,8 @@ class JointAttentionConfig(Config):
     """Attention over all cells of all frames at once: the costly choice that LVDM compares with.
 
     Attributes:
-        num_heads: at every level.
-        head_channels: width of a head; where given, ``num_heads`` is not used.
+        num_heads: number of heads at every level.
+        head_channels: width of a head; if given, ``num_heads`` is not used.
     """
 
     kind: Literal["joint"] = "joint"
@@ -81,157 +120,94 @@ class JointAttentionConfig(Config):
 
     @property
     def text_width(self) -> int | None:
-        """This block reads no text."""
+        """None: this block reads no text."""
         return None
 
-    def build(self, channels: int, groups: int, zero: bool) -> "JointAttention":
-        """The block at a width."""
-        return JointAttention(self, channels, groups, zero)
+    def build(self, channels: int, groups: int, zero: bool) -> "SelfAttention":
+        """The block for a number of channels."""
+        heads = head_count(channels, self.num_heads, self.head_channels)
+        norm = GroupNorm(channels, groups)
+        return SelfAttention(channels, heads, norm, "clip", zero=zero)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention of a volume's tokens to each other, added to the volume.
+
+    Args:
+        channels: number of channels of the volume.
+        heads: number of heads.
+        norm: normalises the tokens first.
+        axis: which cells make a row of tokens. Over a clip, sinusoids of the frame's index are
+            added to the tokens: with convolutions that see one frame only, the network could not
+            tell the order of frames otherwise.
+        head_channels: width of a head; None: ``channels / heads``.
+        bias: add biases to queries, keys and values.
+        zero: initialise the last layer to zero, so that nothing is added.
+        position: learned relative positions of frames.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        norm: nn.Module,
+        axis: Axis,
+        *,
+        head_channels: int | None = None,
+        bias: bool = True,
+        zero: bool = False,
+        position: RelativePositionConfig | None = None,
+    ) -> None:
+        super().__init__()
+        width = head_channels or channels // heads
+        self.heads = heads
+        self.axis: Axis = axis
+        self.norm = norm
+        self.qkv = nn.Linear(channels, 3 * heads * width, bias=bias)
+        self.proj = nn.Linear(heads * width, channels)
+        if zero:
+            nn.init.zeros_(self.proj.weight)
+            nn.init.zeros_(self.proj.bias)
+        self.position = position and RelativePosition(
+            position.max_distance, width, official_key=position.official_key
+        )
+
+    def forward(
+        self, x: Float[Tensor, "b f h w c"], rotation: Rotation | None = None
+    ) -> Float[Tensor, "b f h w c"]:
+        """Attend and add; ``rotation`` turns queries and keys by their position."""
+        h = self.norm(to_tokens(x, self.axis))
+        if self.axis == "clip":
+            frame = torch.arange(x.shape[1], device=x.device, dtype=torch.float32)
+            place = sinusoids(frame, x.shape[-1]).to(x.dtype)
+            h = h + place.repeat_interleave(x.shape[2] * x.shape[3], 0)
+        q, k, v = self.qkv(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if rotation is not None:
+            q, k = rotation(q), rotation(k)
+        out = attend(q, k, v, self.position).transpose(1, 2).flatten(2)
+        return x + from_tokens(self.proj(out), self.axis, x)
 
 
 class SpaceTimeAttention(nn.Module):
-    """Attention within each frame, then across frames; both residual."""
+    """Attention within each frame, then across frames."""
 
     def __init__(
         self, config: SpaceTimeAttentionConfig, channels: int, groups: int, zero: bool
     ) -> None:
         super().__init__()
         heads = head_count(channels, config.num_heads, config.head_channels)
-        self.spatial = SpatialAttention(channels, heads, groups, zero)
-        self.temporal = TemporalAttention(
-            channels, heads, groups, zero, position=config.relative_position
+        self.spatial = SelfAttention(
+            channels, heads, GroupNorm(channels, groups), "space", zero=zero
+        )
+        self.temporal = SelfAttention(
+            channels,
+            heads,
+            GroupNorm(channels, groups),
+            "time",
+            zero=zero,
+            position=config.relative_position,
         )
 
-    def forward(
-        self, x: Float[Tensor, "b f h w c"], text: Float[Tensor, "b n d"] | None = None
-    ) -> Float[Tensor, "b f h w c"]:
-        """Attend; ``text`` belongs to the interface and is not read."""
+    def forward(self, x: Float[Tensor, "b f h w c"]) -> Float[Tensor, "b f h w c"]:
+        """Attend in space, then in time."""
         return self.temporal(self.spatial(x))
-
-
-class SpatialAttention(nn.Module):
-    """Every cell attends to the cells of its own frame."""
-
-    def __init__(self, channels: int, heads: int, groups: int, zero: bool) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm = GroupNorm(channels, groups)
-        self.qkv = nn.Linear(channels, 3 * channels)
-        self.proj = _projection(channels, zero)
-
-    def forward(self, x: Float[Tensor, "b f h w c"]) -> Float[Tensor, "b f h w c"]:
-        """Attend and add."""
-        frames = rearrange(x, "b f h w c -> (b f) (h w) c")
-        qkv = self.qkv(self.norm(frames)).unflatten(-1, (3, self.heads, -1))
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        out = attend(q, k, v)
-        return x + self.proj(out.transpose(1, 2).flatten(2)).view_as(x)
-
-
-class TemporalAttention(nn.Module):
-    """Every cell attends to the same cell of the other frames."""
-
-    def __init__(
-        self,
-        channels: int,
-        heads: int,
-        groups: int,
-        zero: bool,
-        *,
-        position: RelativePositionConfig | None,
-    ) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm = GroupNorm(channels, groups)
-        self.qkv = nn.Linear(channels, 3 * channels)
-        self.proj = _projection(channels, zero)
-        self.position = position and RelativePosition(position.reach, channels // heads)
-        self.official_key = position is not None and position.official_key
-
-    def forward(self, x: Float[Tensor, "b f h w c"]) -> Float[Tensor, "b f h w c"]:
-        """Attend and add."""
-        b, _, h, w, _ = x.shape
-        cells = rearrange(x, "b f h w c -> (b h w) f c")
-        qkv = self.qkv(self.norm(cells)).unflatten(-1, (3, self.heads, -1))
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        if self.position is None:
-            out = F.scaled_dot_product_attention(q, k, v)
-        else:
-            out = positioned_attention(q, k, v, self.position, official_key=self.official_key)
-        out = self.proj(out.transpose(1, 2).flatten(2))
-        return x + rearrange(out, "(b h w) f c -> b f h w c", b=b, h=h, w=w)
-
-
-class JointAttention(nn.Module):
-    """Every cell attends to every cell of the clip; residual.
-
-    Sinusoids of the frame's index are added to what is attended with: without them, and with
-    convolutions that see one frame only, the network could not tell the order of frames.
-    """
-
-    def __init__(
-        self, config: JointAttentionConfig, channels: int, groups: int, zero: bool
-    ) -> None:
-        super().__init__()
-        self.heads = head_count(channels, config.num_heads, config.head_channels)
-        self.norm = GroupNorm(channels, groups)
-        self.qkv = nn.Linear(channels, 3 * channels)
-        self.proj = _projection(channels, zero)
-
-    def forward(
-        self, x: Float[Tensor, "b f h w c"], text: Float[Tensor, "b n d"] | None = None
-    ) -> Float[Tensor, "b f h w c"]:
-        """Attend; ``text`` belongs to the interface and is not read."""
-        frame = torch.arange(x.shape[1], device=x.device, dtype=torch.float32)
-        place = sinusoids(frame, x.shape[-1])[:, None, None].to(x.dtype)
-        split = "b f h w (three heads d) -> three b heads (f h w) d"
-        q, k, v = rearrange(self.qkv(self.norm(x) + place), split, three=3, heads=self.heads)
-        out = attend(q, k, v)
-        return x + self.proj(rearrange(out, "b heads n d -> b n (heads d)")).view_as(x)
-
-
-def attend(
-    q: Float[Tensor, "n heads t d"],
-    k: Float[Tensor, "n heads s d"],
-    v: Float[Tensor, "n heads s d"],
-) -> Float[Tensor, "n heads t d"]:
-    """Attention without a bias; on a CPU, narrow heads are padded to the width that is fast."""
-    width = q.shape[-1]
-    if not q.is_cpu or width >= NARROW:
-        return F.scaled_dot_product_attention(q, k, v)
-    q, k, v = (F.pad(x, (0, NARROW - width)) for x in (q, k, v))
-    return F.scaled_dot_product_attention(q, k, v, scale=width**-0.5)[..., :width]
-
-
-def positioned_attention(
-    q: Float[Tensor, "n heads f d"],
-    k: Float[Tensor, "n heads f d"],
-    v: Float[Tensor, "n heads f d"],
-    position: RelativePosition,
-    *,
-    official_key: bool,
-) -> Float[Tensor, "n heads f d"]:
-    """Attention across a few frames, with relative position in keys and values.
-
-    Args:
-        q: queries of ``n`` cells.
-        k: keys.
-        v: values.
-        position: the tables.
-        official_key: add the key term transposed and scaled by ``d ** -0.25``, as released.
-    """
-    scale = q.shape[-1] ** -0.5
-    keys, values = (table.to(q.dtype) for table in position(q.shape[2]))
-    near = torch.einsum("nhid,ijd->nhij", q, keys)
-    if official_key:
-        near = near.mT * scale**-0.5
-    weights = ((q @ k.mT + near).float() * scale).softmax(-1).to(v.dtype)
-    return weights @ v + torch.einsum("nhij,ijd->nhid", weights, values)
-
-
-def _projection(channels: int, zero: bool) -> nn.Linear:
-    layer = nn.Linear(channels, channels)
-    if zero:
-        nn.init.zeros_(layer.weight)
-        nn.init.zeros_(layer.bias)
-    return layer

@@ -1,4 +1,4 @@
-"""Numbers as vectors: diffusion time, frame distance."""
+"""Timestep and relative-position embeddings."""
 
 import math
 
@@ -10,48 +10,55 @@ from torch import Tensor, nn
 def sinusoids(
     x: Float[Tensor, "*b"], width: int, period: float = 10_000.0
 ) -> Float[Tensor, "*b {width}"]:
-    """Cosines, then sines, of ``width // 2`` frequencies from 1 to 1 / period; odd: a zero last."""
+    """Cosines, then sines, of ``width // 2`` frequencies from 1 to 1 / period; odd: a zero last.
+
+    They are computed in float32, or in float64 if ``x`` is.
+    """
+    x = x if x.dtype == torch.float64 else x.float()
     half = width // 2
     steps = torch.arange(half, device=x.device, dtype=torch.float32)
-    angles = x.float()[..., None] * torch.exp(-math.log(period) / half * steps)
+    angles = x[..., None] * torch.exp(-math.log(period) / half * steps)
     parts = [angles.cos(), angles.sin(), angles.new_zeros((*x.shape, width % 2))]
     return torch.cat(parts, dim=-1)
 
 
 class TimeEmbedding(nn.Sequential):
-    """Sinusoids of a time through two linear layers."""
+    """Sinusoids of a timestep through two linear layers."""
 
     def __init__(self, width: int, out: int) -> None:
         super().__init__(nn.Linear(width, out), nn.SiLU(), nn.Linear(out, out))
         self.width = width
 
     def forward(self, input: Float[Tensor, "*b"]) -> Float[Tensor, "*b d"]:
-        """Embed times, in embedding units."""
+        """Embed timesteps, in the units that the schedule gives to networks."""
         dtype = next(self.parameters()).dtype
+        input = input.to(torch.promote_types(dtype, torch.float32))
         return super().forward(sinusoids(input, self.width).to(dtype))
 
 
 class RelativePosition(nn.Module):
-    """What attention across frames knows of their distance (Shaw et al. 2018).
+    """Learned vectors of the distance between frames, for attention (Shaw et al. 2018).
 
-    Two tables, for keys and for values, hold a vector for every distance from ``-reach`` to
-    ``reach``; greater distances count as ``reach``. All heads share them.
+    Two tables, for keys and for values, hold a vector for every distance from ``-max_distance`` to
+    ``max_distance``; greater distances share the last. All heads share the tables.
 
     Args:
-        reach: greatest distance told apart.
-        width: features of a head.
+        max_distance: greatest distance with a vector of its own.
+        width: channels of a head.
+        official_key: see ``longtake.nn.formulas.relative_attention``.
     """
 
-    def __init__(self, reach: int, width: int) -> None:
+    def __init__(self, max_distance: int, width: int, *, official_key: bool = False) -> None:
         super().__init__()
-        self.reach = reach
-        self.key = nn.Parameter(torch.empty(2 * reach + 1, width))
-        self.value = nn.Parameter(torch.empty(2 * reach + 1, width))
+        self.max_distance = max_distance
+        self.official_key = official_key
+        self.key = nn.Parameter(torch.empty(2 * max_distance + 1, width))
+        self.value = nn.Parameter(torch.empty(2 * max_distance + 1, width))
         nn.init.xavier_uniform_(self.key)
         nn.init.xavier_uniform_(self.value)
 
     def forward(self, frames: int) -> tuple[Float[Tensor, "f f d"], Float[Tensor, "f f d"]]:
         """Key and value vectors of each pair (from, to) of frames."""
         at = torch.arange(frames, device=self.key.device)
-        rows = (at[None, :] - at[:, None]).clamp(-self.reach, self.reach) + self.reach
-        return self.key[rows], self.value[rows]
+        distance = (at[None, :] - at[:, None]).clamp(-self.max_distance, self.max_distance)
+        return self.key[distance + self.max_distance], self.value[distance + self.max_distance]

@@ -1,4 +1,4 @@
-"""The residual block of ADM, steered by an embedding; every frame is convolved alone."""
+"""The residual block of ADM, conditioned on an embedding; every frame is convolved alone."""
 
 from collections.abc import Callable
 
@@ -13,14 +13,14 @@ class ResidualBlock(nn.Module):
     """Two normalised convolutions and a shortcut.
 
     Args:
-        channels: of the input.
-        out_channels: of the output.
+        channels: number of channels of the input.
+        out_channels: number of channels of the output.
         embedding: width of the embedding.
-        groups: of the normalisations.
+        groups: number of groups of the normalisations.
         scale_shift: the embedding scales and shifts the second normalisation; else it is added
             before it.
-        resample: halves or doubles the frame, on both paths, where given.
-        zero: start with the second convolution at zero, hence as the shortcut alone.
+        resample: halves or doubles the frame, on both paths; None leaves its size.
+        zero: initialise the second convolution to zero, so that the block is its shortcut.
     """
 
     def __init__(
@@ -51,14 +51,14 @@ class ResidualBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "b f h w c"], emb: Float[Tensor, "b #f d"]
     ) -> Float[Tensor, "b f h2 w2 c2"]:
-        """Transform ``x``; ``emb`` has been through its nonlinearity, one row a clip or a frame."""
+        """Transform ``x``; ``emb`` is activated and has one row, or one for each frame."""
         h = self.norm_in(x)
         if self.resample is not None:
             h, x = self.resample(h), self.resample(x)
         h = self.conv_in(h)
-        steer = self.embed(emb)
+        modulation = self.embed(emb)
         if self.scale_shift:
-            h = self.norm_out(h, steer.chunk(2, dim=-1))
+            h = self.norm_out(h, modulation.chunk(2, dim=-1))
         else:
-            h = self.norm_out(h + steer[:, :, None, None])
+            h = self.norm_out(h + modulation[:, :, None, None])
         return self.skip(x) + self.conv_out(h)

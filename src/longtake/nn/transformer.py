@@ -1,36 +1,48 @@
-"""LVDM's text-to-video block: Stable Diffusion's transformer, with attention across frames."""
+"""Transformer blocks of LVDM's text-to-video UNet and of PVDM's autoencoder."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.config import Config
-from longtake.nn.attention import Count, head_count, positioned_attention
+from longtake.nn.attention import (
+    Axis,
+    Count,
+    SelfAttention,
+    attend,
+    from_tokens,
+    head_count,
+    to_tokens,
+)
 from longtake.nn.embedding import RelativePosition
 from longtake.nn.norm import GroupNorm
+from longtake.nn.rotary import Rotation, space_rotation, time_rotation
 
 
 class TransformerConfig(Config):
     """Attention in frames, across frames and to text, then a feed-forward layer (LVDM, text).
 
     Attributes:
-        num_heads: at every level.
-        head_channels: width of a head; where given, ``num_heads`` is not used.
-        depth: blocks in a row.
+        num_heads: number of heads at every level.
+        head_channels: width of a head; if given, ``num_heads`` is not used.
+        depth: number of blocks.
         context_dim: width of the text's token states; None: no text is read, and attention within
             frames stands in its place.
-        reach: greatest distance of frames told apart; None leaves attention blind to their order.
+        max_distance: greatest distance of frames with a position of its own; None leaves attention
+            blind to their order.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {"reach": "max_distance"}
 
     kind: Literal["st_transformer"] = "st_transformer"
     num_heads: Count = 8
     head_channels: Count | None = None
     depth: Count = 1
     context_dim: Count | None = 768
-    reach: Count | None = 16
+    max_distance: Count | None = 16
 
     @property
     def text_width(self) -> int | None:
@@ -38,15 +50,15 @@ class TransformerConfig(Config):
         return self.context_dim
 
     def build(self, channels: int, groups: int, zero: bool) -> "SpaceTimeTransformer":
-        """The block at a width."""
+        """The block for a number of channels."""
         return SpaceTimeTransformer(self, channels, groups, zero)
 
 
 class SpaceTimeTransformer(nn.Module):
-    """Transformer blocks between two projections, residual.
+    """Transformer blocks between two projections, added to the input.
 
-    Where ``zero`` holds, temporal attention and the last projection start at zero: with Stable
-    Diffusion's weights in the rest, the block starts as Stable Diffusion's on each frame.
+    With ``zero``, temporal attention and the last projection start at zero: with Stable Diffusion's
+    weights in the rest, the block starts as Stable Diffusion's on each frame.
     """
 
     def __init__(self, config: TransformerConfig, channels: int, groups: int, zero: bool) -> None:
@@ -72,95 +84,95 @@ class SpaceTimeTransformer(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Five residual layers, each behind its own layer normalisation."""
+    """Attention in space, in time, to text and in time again, then a feed-forward layer."""
 
     def __init__(self, config: TransformerConfig, channels: int, zero: bool) -> None:
         super().__init__()
         heads = head_count(channels, config.num_heads, config.head_channels)
         self.spatial = TokenAttention(channels, heads)
-        self.temporal = FrameAttention(channels, heads, config.reach, zero)
-        self.cross = TokenAttention(channels, heads, config.context_dim)
-        self.temporal_again = FrameAttention(channels, heads, config.reach, zero)
+        self.temporal = TokenAttention.across_frames(channels, heads, config.max_distance, zero)
+        self.cross = TokenAttention(channels, heads, context_dim=config.context_dim)
+        self.temporal_again = TokenAttention.across_frames(
+            channels, heads, config.max_distance, zero
+        )
         self.feed_forward = FeedForward(channels)
 
     def forward(
         self, x: Float[Tensor, "b f h w c"], text: Float[Tensor, "b n d"] | None
     ) -> Float[Tensor, "b f h w c"]:
         """Apply the layers in the released order."""
-        x = x + self.spatial(x)
-        x = x + self.temporal(x)
-        x = x + self.cross(x, text)
-        x = x + self.temporal_again(x)
+        x = self.spatial(x)
+        x = self.temporal(x)
+        x = self.cross(x, text)
+        x = self.temporal_again(x)
         return x + self.feed_forward(x)
 
 
 class TokenAttention(nn.Module):
-    """Cells attend to the cells of their frame, or to text."""
+    """Attention of cells to each other, or to text, added to the volume.
 
-    def __init__(self, channels: int, heads: int, context_dim: int | None = None) -> None:
+    Args:
+        channels: number of channels of the volume.
+        heads: number of heads.
+        axis: which cells attend to each other.
+        context_dim: width of text's token states; None: text is not read.
+        max_distance: greatest distance of frames with a position of its own, in the textbook form;
+            None: no positions.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        axis: Axis = "space",
+        *,
+        context_dim: int | None = None,
+        max_distance: int | None = None,
+    ) -> None:
         super().__init__()
         self.heads = heads
+        self.axis: Axis = axis
         self.norm = nn.LayerNorm(channels)
         self.to_q = nn.Linear(channels, channels, bias=False)
         self.to_k = nn.Linear(context_dim or channels, channels, bias=False)
         self.to_v = nn.Linear(context_dim or channels, channels, bias=False)
         self.to_out = nn.Linear(channels, channels)
+        self.position = (
+            None if max_distance is None else RelativePosition(max_distance, channels // heads)
+        )
+
+    @classmethod
+    def across_frames(
+        cls, channels: int, heads: int, max_distance: int | None, zero: bool
+    ) -> "TokenAttention":
+        """Attention to the same cell of the other frames.
+
+        With ``zero``, what is zero in the official code is: all projections, or the last alone if
+        there are no positions, whose values else keep the gradients from vanishing.
+        """
+        made = cls(channels, heads, "time", max_distance=max_distance)
+        if zero:
+            first = [] if made.position is None else [made.to_q, made.to_k, made.to_v]
+            for layer in (*first, made.to_out):
+                for parameter in layer.parameters():
+                    nn.init.zeros_(parameter)
+        return made
 
     def forward(
         self, x: Float[Tensor, "b f h w c"], text: Float[Tensor, "b n d"] | None = None
     ) -> Float[Tensor, "b f h w c"]:
-        """What attention adds to ``x``."""
-        cells = self.norm(x)
-        if text is None:
-            cells = rearrange(cells, "b f h w c -> (b f) (h w) c")
-            source = cells
-        else:
-            cells = rearrange(cells, "b f h w c -> b (f h w) c")
-            source = text
+        """Attend to the cells of ``axis``, or to ``text`` if given."""
+        axis = self.axis if text is None else "clip"
+        cells = to_tokens(self.norm(x), axis)
+        source = cells if text is None else text
         parts = self.to_q(cells), self.to_k(source), self.to_v(source)
-        q, k, v = (p.unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in parts)
-        out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        return self.to_out(out).view_as(x)
-
-
-class FrameAttention(nn.Module):
-    """Cells attend to the same cell of the other frames; relative position in its textbook form."""
-
-    def __init__(self, channels: int, heads: int, reach: int | None, zero: bool) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm = nn.LayerNorm(channels)
-        self.to_q = nn.Linear(channels, channels, bias=False)
-        self.to_k = nn.Linear(channels, channels, bias=False)
-        self.to_v = nn.Linear(channels, channels, bias=False)
-        self.to_out = nn.Linear(channels, channels)
-        self.position = None if reach is None else RelativePosition(reach, channels // heads)
-        if zero:
-            self._zero()
-
-    def forward(self, x: Float[Tensor, "b f h w c"]) -> Float[Tensor, "b f h w c"]:
-        """What attention adds to ``x``."""
-        b, _, h, w, _ = x.shape
-        cells = rearrange(self.norm(x), "b f h w c -> (b h w) f c")
-        parts = self.to_q(cells), self.to_k(cells), self.to_v(cells)
-        q, k, v = (p.unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in parts)
-        if self.position is None:
-            out = F.scaled_dot_product_attention(q, k, v)
-        else:
-            out = positioned_attention(q, k, v, self.position, official_key=False)
-        out = rearrange(out, "(b h w) heads f d -> b f h w (heads d)", b=b, h=h, w=w)
-        return self.to_out(out)
-
-    def _zero(self) -> None:
-        """Zero what is official to zero; without position's values no gradient would leave that."""
-        layers = [self.to_out] if self.position is None else [*self.children()][1:5]
-        for layer in layers:
-            for parameter in layer.parameters():
-                nn.init.zeros_(parameter)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+        out = from_tokens(attend(q, k, v, self.position).transpose(1, 2), axis, x)
+        return x + self.to_out(out.flatten(-2))
 
 
 class FeedForward(nn.Module):
-    """Two linear layers around a gate (GEGLU)."""
+    """GEGLU feed-forward."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -169,6 +181,52 @@ class FeedForward(nn.Module):
         self.out = nn.Linear(4 * channels, channels)
 
     def forward(self, x: Float[Tensor, "*n c"]) -> Float[Tensor, "*n c"]:
-        """What the layers add to ``x``."""
+        """The value to add to ``x``."""
         value, gate = self.gated(self.norm(x)).chunk(2, dim=-1)
         return self.out(value * F.gelu(gate))
+
+
+class RotaryLayer(nn.Module):
+    """Attention across frames, attention within frames, and a feed-forward layer (PVDM)."""
+
+    def __init__(self, channels: int, heads: int, head_channels: int) -> None:
+        super().__init__()
+        self.time, self.space = (
+            SelfAttention(
+                channels,
+                heads,
+                nn.LayerNorm(channels),
+                axis,
+                head_channels=head_channels,
+                bias=False,
+            )
+            for axis in ("time", "space")
+        )
+        self.feed_forward = FeedForward(channels)
+
+    def forward(
+        self, x: Float[Tensor, "b t h w c"], in_time: Rotation, in_space: Rotation
+    ) -> Float[Tensor, "b t h w c"]:
+        """Attend in time, then in space, then transform each cell."""
+        x = self.space(self.time(x, in_time), in_space)
+        return x + self.feed_forward(x)
+
+
+class RotaryTransformer(nn.Module):
+    """Rotary layers over clips of any size."""
+
+    def __init__(self, channels: int, depth: int, heads: int, head_channels: int) -> None:
+        super().__init__()
+        self.head_channels = head_channels
+        self.layers = nn.ModuleList(
+            RotaryLayer(channels, heads, head_channels) for _ in range(depth)
+        )
+
+    def forward(self, x: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t h w c"]:
+        """Apply all layers, with the rotations of the clip's size."""
+        _, frames, rows, columns, _ = x.shape
+        in_time = time_rotation(frames, self.head_channels, x.device)
+        in_space = space_rotation(rows, columns, self.head_channels, x.device)
+        for layer in self.layers:
+            x = layer(x, in_time, in_space)
+        return x

@@ -1,5 +1,6 @@
 """Each clip starts with the last frames of the clip before it (LVDM, prediction)."""
 
+from collections.abc import Mapping, Set
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge
@@ -8,45 +9,51 @@ from longtake.diffusion.signals import context_frames, no_context
 from longtake.latents import LatentSpec
 from longtake.rollout.base import (
     Chunk,
-    Draws,
     Request,
+    Role,
     Rollout,
+    Samplers,
     State,
     clip_seeds,
 )
 
 
 class Autoregressive(Rollout):
-    """LVDM, autoregressive prediction.
+    """Prediction from the last frames (LVDM, autoregressive prediction).
 
     Attributes:
-        overlap: latent frames that two neighbours share; the paper's is 1.
+        overlap_latent_frames: latent frames that neighbouring clips share; 1 in the paper.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"context"})
+    renamed: ClassVar[Mapping[str, str]] = {"overlap": "overlap_latent_frames"}
+    needs: ClassVar[Mapping[Role, Set[str]]] = {
+        "first": frozenset(),
+        "next": frozenset({"context"}),
+    }
 
     kind: Literal["autoregressive"] = "autoregressive"
-    overlap: Annotated[int, Ge(1)] = 1
+    overlap_latent_frames: Annotated[int, Ge(1)] = 1
 
-    def step(self, draws: Draws, request: Request, state: State) -> Chunk:
-        """Draw the first clip, or the next one after the frames that are known."""
-        spec = draws.clip.spec
+    def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
+        """Sample the first clip, or the next one after the frames that are known."""
+        spec, overlap = samplers["first"].spec, self.overlap_latent_frames
         axis = spec.time_axis
-        self._check(spec)
+        self._check_overlap(spec)
         seeds = clip_seeds(request.seeds, "clip", state.step)
         if state.step == 0:
-            z = draws.clip({**no_context(spec, len(seeds)), **request.signals}, seeds).z
+            z = samplers["first"]({**no_context(spec, len(seeds)), **request.signals}, seeds).z
             fresh = z
         else:
-            tail = state.frames["tail"]
-            known = {i: tail.select(axis, i) for i in range(self.overlap)}
-            z = draws.following(context_frames(spec, known, request.signals), seeds)
-            fresh = z.narrow(axis, self.overlap, spec.frames - self.overlap)
-        tail = z.narrow(axis, spec.frames - self.overlap, self.overlap)
+            tail = state.latents["tail"]
+            known = {i: tail.select(axis, i) for i in range(overlap)}
+            z = samplers["next"](context_frames(spec, known, request.signals), seeds).z
+            fresh = z.narrow(axis, overlap, spec.frames - overlap)
+        tail = z.narrow(axis, spec.frames - overlap, overlap)
         return Chunk(fresh, State(state.step + 1, {"tail": tail.clone()}))
 
-    def _check(self, spec: LatentSpec) -> None:
-        if self.overlap >= spec.frames:
+    def _check_overlap(self, spec: LatentSpec) -> None:
+        if self.overlap_latent_frames >= spec.frames:
             raise ValueError(
-                f"overlap={self.overlap} must be under the clip's {spec.frames} latent frames"
+                f"overlap_latent_frames={self.overlap_latent_frames} must be under the clip's "
+                f"{spec.frames} latent frames"
             )

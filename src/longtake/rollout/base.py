@@ -1,13 +1,13 @@
-"""What a rollout is: clips of a fixed length become a video of any length, one step at a time.
+"""Rollout: clips of a fixed length become a video of any length, one step at a time.
 
-A rollout knows neither network nor sampler. It asks for clips under conditions and yields latents
+A rollout does not know networks or samplers. It asks for clips under signals and yields latents
 as they are ready, so a video of any length needs the memory of a few clips.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -17,14 +17,22 @@ from longtake.diffusion.signals import Signals
 from longtake.latents import LatentSpec
 from longtake.noise import derive
 
+Role = Literal["first", "next", "interpolator"]
+"""What a network draws: first clips, clips that continue a video, clips between two keyframes."""
+
 
 @runtime_checkable
-class DrawClips(Protocol):
-    """Draws a batch of clips' latents under a condition, row ``i`` from ``seeds[i]`` alone."""
+class SampleClips(Protocol):
+    """Samples a batch of clips' latents under signals, row ``i`` from ``seeds[i]`` alone."""
 
     @property
     def spec(self) -> LatentSpec:
-        """The latents that are drawn."""
+        """Latents that are sampled."""
+        ...
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Names of the signals that the network reads."""
         ...
 
     def __call__(
@@ -34,32 +42,17 @@ class DrawClips(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draws:
-    """The trained models a rollout draws from.
-
-    Attributes:
-        clip: draws the first clip, and those that follow unless ``later`` does.
-        later: draws the clips that go on from another, of the same latents; None: ``clip``.
-        between: draws the clip between two keyframes; None where there is no model for that.
-    """
-
-    clip: DrawClips
-    later: DrawClips | None = None
-    between: DrawClips | None = None
-
-    def following(self, signals: Signals, seeds: Sequence[int]) -> Tensor:
-        """Latents of clips that continue another."""
-        return (self.later or self.clip)(signals, seeds).z
+Samplers = Mapping[Role, SampleClips]
+"""Sampler of each role; ``next`` and ``first`` may be the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """The videos that are wanted.
+    """Videos to make.
 
     Attributes:
-        seeds: one a video; all that is random about it follows from its seed.
-        signals: what holds for a whole video, such as its label; one row a video.
+        seeds: one per video; all randomness of a video follows from its seed.
+        signals: what holds for a whole video, such as its label; one row per video.
     """
 
     seeds: tuple[int, ...]
@@ -67,39 +60,39 @@ class Request:
 
 
 class State(NamedTuple):
-    """Where a rollout stands: enough to go on as if it had not been stopped.
+    """Position of a rollout: enough to continue as if it had not stopped.
 
     Attributes:
-        step: steps made.
-        frames: latents that later steps are conditioned on.
+        step: number of steps made.
+        latents: latents that later steps are conditioned on, by name.
     """
 
     step: int = 0
-    frames: Mapping[str, Tensor] = {}
+    latents: Mapping[str, Tensor] = {}
 
 
 class Chunk(NamedTuple):
-    """What one step yields.
+    """Result of one step.
 
     Attributes:
-        z: latents that follow, in order of time, those of the chunk before.
-        state: where the rollout stands after them.
+        z: latents that follow those of the chunk before.
+        state: position of the rollout after them.
     """
 
     z: Tensor
     state: State
 
 
-class _Joint(NamedTuple):
-    """What clips can be joined by, and a rollout that does so."""
+class _Join(NamedTuple):
+    """A way to join clips, and a rollout that uses it."""
 
     what: str
     rollout: str
 
 
-_JOINTS = {
-    "context": _Joint("frames of the clip that it draws", "autoregressive"),
-    "previous": _Joint("the latent of the clip before", "next_clip"),
+_JOINS = {
+    "context": _Join("frames of the clip that it draws", "autoregressive"),
+    "previous": _Join("the latent of the clip before", "next_clip"),
 }
 """By name of a signal."""
 
@@ -108,37 +101,51 @@ class Rollout(Config, ABC):
     """A strategy for long video.
 
     Attributes:
-        needs: the signals by which it joins clips; a network must read them.
+        needs: by role, the signals that the rollout sets; the network in that role must read them.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset()
+    needs: ClassVar[Mapping[Role, Set[str]]] = {"first": frozenset()}
 
-    def check(self, reads: Set[str]) -> None:
-        """Make sure that a network which reads these signals can be used.
+    @property
+    def roles(self) -> Set[Role]:
+        """Roles in which clips are sampled."""
+        return self.needs.keys()
+
+    def check(self, samplers: Samplers) -> None:
+        """Make sure that these samplers can be rolled out so.
 
         Raises:
-            ValueError: it does not read what this rollout joins clips by.
+            ValueError: a role is not filled, or its network does not read what joins the clips.
         """
-        lacking = sorted(self.needs - reads)
-        if lacking:
-            able = [_JOINTS[name].rollout for name in sorted(_JOINTS.keys() & reads)]
-            raise ValueError(
-                f"the rollout {type(self).__name__} gives the network {_JOINTS[lacking[0]].what}, "
-                "which this model's does not read; choose rollout.kind="
-                f"{' or '.join(able or ['one_clip'])}, or a model that was trained for it"
-            )
+        for role, needs in self.needs.items():
+            if role not in samplers:
+                raise ValueError(
+                    f"the rollout {type(self).__name__} needs a network in the role {role!r}; this "
+                    f"model has {', '.join(samplers)}; choose another rollout.kind, or a model "
+                    "that has one"
+                )
+            reads = samplers[role].reads
+            lacking = sorted(needs - reads)
+            if lacking:
+                able = [_JOINS[name].rollout for name in sorted(_JOINS.keys() & reads)]
+                what = _JOINS[lacking[0]].what
+                raise ValueError(
+                    f"the rollout {type(self).__name__} gives the network {what}, "
+                    "which this model's does not read; choose rollout.kind="
+                    f"{' or '.join(able or ['one_clip'])}, or a model that was trained for it"
+                )
 
     @abstractmethod
-    def step(self, draws: Draws, request: Request, state: State) -> Chunk:
+    def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
         """Make the next latents. A function of its arguments alone."""
 
     def __call__(
-        self, draws: Draws, request: Request, state: State | None = None
+        self, samplers: Samplers, request: Request, state: State | None = None
     ) -> Iterator[Chunk]:
-        """Yield chunks in order of time, without end: the caller takes as many as it wants."""
+        """Yield chunks in order of time, without end: the caller takes as many as it needs."""
         state = State() if state is None else state
         while True:
-            chunk = self.step(draws, request, state)
+            chunk = self.step(samplers, request, state)
             yield chunk
             state = chunk.state
 

@@ -1,30 +1,34 @@
-"""Each clip is drawn under the whole latent of the clip before it (PVDM)."""
+"""Each clip is sampled under the whole latent of the clip before it (PVDM)."""
 
+from collections.abc import Mapping, Set
 from typing import ClassVar, Literal
 
 from longtake.diffusion.signals import previous_signal
-from longtake.rollout.base import Chunk, Draws, Request, Rollout, State, clip_seeds
+from longtake.rollout.base import Chunk, Request, Role, Rollout, Samplers, State, clip_seeds
 
 
 class NextClip(Rollout):
-    """PVDM, long video: clip follows clip.
+    """Clip follows clip (PVDM, long video generation).
 
-    In paper and official code no frame is in two of them. Where a denoiser was trained on clips
-    that overlap, so do those that are drawn here; to fade from one to the next is the decoder's.
+    In paper and official code no frame is in two clips. A denoiser that was trained on overlapping
+    clips makes overlapping clips here; the decoder fades from one to the next.
 
     The first clip has none before it; a request whose signals have ``previous`` continues that.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"previous"})
+    needs: ClassVar[Mapping[Role, Set[str]]] = {
+        "first": frozenset(),
+        "next": frozenset({"previous"}),
+    }
 
     kind: Literal["next_clip"] = "next_clip"
 
-    def step(self, draws: Draws, request: Request, state: State) -> Chunk:
-        """Draw the first clip, or the next one."""
+    def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
+        """Sample the first clip, or the next one."""
         seeds = clip_seeds(request.seeds, "clip", state.step)
         if state.step == 0:
-            z = draws.clip(request.signals, seeds).z
+            z = samplers["first"](request.signals, seeds).z
         else:
-            previous = state.frames["previous"]
-            z = draws.following({**request.signals, **previous_signal(previous)}, seeds)
+            previous = state.latents["previous"]
+            z = samplers["next"]({**request.signals, **previous_signal(previous)}, seeds).z
         return Chunk(z, State(state.step + 1, {"previous": z}))

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from longtake.rollout.base import Chunk, Draws, Request, Rollout, State, clip_seeds
+from longtake.rollout.base import Chunk, Request, Rollout, Samplers, State, clip_seeds
 
 
 class OneClip(Rollout):
@@ -10,16 +10,17 @@ class OneClip(Rollout):
 
     kind: Literal["one_clip"] = "one_clip"
 
-    def step(self, draws: Draws, request: Request, state: State) -> Chunk:
-        """Draw the clip.
+    def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
+        """Sample the clip.
 
         Raises:
-            ValueError: asked for a second one.
+            ValueError: this is not the first step.
         """
+        sample = samplers["first"]
         if state.step:
             raise ValueError(
-                f"this model makes clips of {draws.clip.spec.clip[0]} frames; a longer video needs "
+                f"this model makes clips of {sample.spec.clip[0]} frames; a longer video needs "
                 "the rollout autoregressive or hierarchical, and a model trained for it"
             )
-        z = draws.clip(request.signals, clip_seeds(request.seeds, "clip", state.step)).z
+        z = sample(request.signals, clip_seeds(request.seeds, "clip", state.step)).z
         return Chunk(z, State(state.step + 1))

@@ -9,6 +9,7 @@ import av
 from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
+from longtake.checkpoint import check_free
 from longtake.video.errors import VideoError, reading, writing
 from longtake.video.timeline import video_stream
 from longtake.video.write import FORMATS, move, partial_path, remove
@@ -23,14 +24,14 @@ def concatenate(paths: Sequence[Path | str], out: Path | str, *, overwrite: bool
         overwrite: replace ``out`` if it exists.
 
     Raises:
-        VideoError: there are no files, one is broken or has another codec, size or rate, ``out``
-            exists, or the disk is full.
+        VideoError: there are no files, one is broken or has another codec, size or rate, or the
+            disk is full.
+        ExistsError: ``out`` exists.
     """
     files, out = [Path(path) for path in paths], Path(out)
     if not files:
         raise VideoError(f"{out}: there are no files to join")
-    if out.exists() and not overwrite:
-        raise VideoError(f"{out} exists; choose another place or pass --overwrite")
+    check_free(out, overwrite)
     partial = partial_path(out)
     remove(partial)
     options = dict(FORMATS[out.suffix.lower()].container_options)

@@ -10,7 +10,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from longtake.video.errors import VideoError, cannot_write
+from longtake.checkpoint import check_free
+from longtake.video.errors import cannot_write
 
 GAP, BACKGROUND = 2, 255
 
@@ -54,11 +55,11 @@ def write_image(
     """Write a picture, complete or not at all; the suffix chooses the format.
 
     Raises:
-        VideoError: the path exists, or cannot be written.
+        VideoError: the image cannot be written.
+        ExistsError: the path exists.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise VideoError(f"{path} exists; choose another place or pass --overwrite")
+    check_free(path, overwrite)
     partial = path.with_name(f"{path.stem}.partial{path.suffix}")
     try:
         Image.fromarray(image).save(partial)

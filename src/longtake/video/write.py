@@ -26,6 +26,7 @@ from av.video.stream import VideoStream
 from jaxtyping import UInt8
 from PIL import Image
 
+from longtake.checkpoint import check_free
 from longtake.video.errors import VideoError, writing
 from longtake.video.orientation import padding_note
 from longtake.video.read import as_rate
@@ -94,12 +95,12 @@ class VideoWriter:
         """Check the path; the file is created when the first frames are written.
 
         Raises:
-            VideoError: the path exists, or its suffix has no format.
+            VideoError: the suffix has no format, or ``fps`` is not positive.
+            ExistsError: the path exists.
         """
         self.path, self.frames = Path(path), 0
         self.partial = partial_path(self.path)
-        if self.path.exists() and not overwrite:
-            raise VideoError(f"{self.path} exists; choose another place or pass --overwrite")
+        check_free(self.path, overwrite)
         if not fps > 0:
             raise VideoError(f"{self.path}: fps={fps} must be above 0")
         self._sink = _sink(self.path, as_rate(fps))

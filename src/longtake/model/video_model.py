@@ -1,0 +1,230 @@
+"""A model as one object: networks, and how they are sampled."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from longtake.autoencoders import VideoAutoencoder
+from longtake.checkpoint import load_component, save_component, weights_hash, whole_folder
+from longtake.config import nearest, to_dict
+from longtake.diffusion import ClipSampler, Denoiser
+from longtake.diffusion.signals import ABSENT, label_signal
+from longtake.generate import LongVideo
+from longtake.hub import INDEX, find_model
+from longtake.model.index import AUTOENCODER, FOLDERS, ModelIndex, read_model_files
+from longtake.model.sampling import Sampling
+from longtake.noise import derive
+from longtake.rollout import Request, Role, SampleClips
+
+SHARED = ("latent_scaling", "diffusion", "classes")
+"""Settings of a model that all of its denoisers were trained with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoModel:
+    """A model, ready to use.
+
+    Attributes:
+        index: everything that is not a network.
+        autoencoder: between pixels and latents.
+        denoisers: network that fills each role; one network may fill several. Empty for an
+            autoencoder alone.
+    """
+
+    index: ModelIndex
+    autoencoder: VideoAutoencoder
+    denoisers: Mapping[Role, Denoiser] = field(default_factory=dict)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> "VideoModel":
+        """Open a model.
+
+        Args:
+            name: a folder, a run's folder, the name of a shipped model, or a hub id.
+            device: where the networks compute.
+            dtype: of the networks' weights; sampling itself is in float32.
+
+        Raises:
+            CheckpointError: there is none, or it is broken; ConfigError: it does not fit.
+        """
+        folder = find_model(name)
+        files = read_model_files(folder)
+        index = files.index
+        parts = {
+            part: load_component(folder / part, config, index.weights[part]).to(device, dtype)
+            for part, config in files.components.items()
+        }
+        denoisers: dict[Role, Denoiser] = {role: parts[part] for role, part in index.roles.items()}
+        return cls(index=index, autoencoder=parts[AUTOENCODER], denoisers=denoisers)
+
+    @property
+    def components(self) -> Mapping[str, nn.Module]:
+        """Networks by the name of their folder, each once."""
+        parts: dict[str, nn.Module] = {AUTOENCODER: self.autoencoder}
+        for role, folder in FOLDERS.items():
+            network = self.denoisers.get(role)
+            if network is not None and all(network is not part for part in parts.values()):
+                parts[folder] = network
+        return parts
+
+    def save_pretrained(
+        self, folder: str | Path, *, overwrite: bool = False, dtype: torch.dtype | None = None
+    ) -> None:
+        """Write a model folder, whole or not at all; ``dtype`` float16 halves its size.
+
+        Raises:
+            ExistsError: the folder exists.
+        """
+        parts = self.components
+        roles = {
+            role: next(name for name, part in parts.items() if part is network)
+            for role, network in self.denoisers.items()
+        }
+        with whole_folder(Path(folder), overwrite=overwrite) as partial:
+            weights = {
+                name: save_component(partial / name, part, dtype) for name, part in parts.items()
+            }
+            index = self.index.model_copy(update={"roles": roles, "weights": weights})
+            (partial / INDEX).write_text(json.dumps(to_dict(index), indent=2) + "\n")
+
+    def push_to_hub(self, repository: str, *, private: bool = False) -> str:
+        """Upload as a model repository of the Hugging Face hub; returns its address."""
+        import tempfile
+
+        from huggingface_hub import HfApi
+
+        api = HfApi()
+        api.create_repo(repository, private=private, exist_ok=True)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "model"
+            self.save_pretrained(folder)
+            return str(api.upload_folder(repo_id=repository, folder_path=folder))
+
+    def merge(self, *others: "VideoModel") -> "VideoModel":
+        """Fill the roles that this model lacks with networks of others of the same autoencoder.
+
+        Sampling settings are those of the last model.
+
+        Raises:
+            ValueError: the models do not share autoencoder, latent scaling, diffusion, classes and
+                clip overlap.
+        """
+        merged = self
+        for other in others:
+            _check_merge(merged, other)
+            denoisers = {**other.denoisers, **merged.denoisers}
+            merged = replace(merged, index=other.index, denoisers=denoisers)
+        return merged
+
+    def long_video(self, sampling: Sampling | None = None) -> LongVideo:
+        """The model wired to make videos.
+
+        Args:
+            sampling: settings; the model's own by default.
+
+        Raises:
+            ValueError: a role that the rollout needs is not filled, or the network in it cannot do
+                what the rollout asks of it.
+        """
+        sampling = sampling or self.index.sampling
+        if "first" not in self.denoisers:
+            raise ValueError(
+                "this model has no network that draws clips, only "
+                f"{' and '.join(self.components)}; merge it with one that has, or train one on it"
+            )
+        networks: dict[Role, Denoiser] = {"next": self.denoisers["first"], **self.denoisers}
+        samplers: dict[Role, SampleClips] = {
+            role: self._clip_sampler(networks[role], sampling.of(role)) for role in networks
+        }
+        sampling.rollout.check(samplers)
+        return LongVideo(
+            samplers=samplers,
+            rollout=sampling.rollout,
+            autoencoder=self.autoencoder,
+            latent_scaling=self.index.latent_scaling,
+        )
+
+    def request(self, seeds: Iterable[int], label: str | None = None) -> Request:
+        """Describe the videos to make.
+
+        Args:
+            seeds: one per video.
+            label: class of all videos; ``none`` withholds it. By default each seed has a class of
+                its own.
+
+        Raises:
+            ValueError: no class has that name, or the model reads text.
+        """
+        seeds = tuple(seeds)
+        reads = self.denoisers["first"].reads if self.denoisers else frozenset()
+        if "text" in reads:
+            raise ValueError(
+                "this model makes videos of text, and no text encoder comes with it: give the "
+                "states of prompts as text_signal(...) to a Request of your own, in Python"
+            )
+        if not self.index.classes or "label" not in reads:
+            if label is not None:
+                raise ValueError(f"label {label!r}: this model was trained without classes")
+            return Request(seeds=seeds)
+        if label is None:
+            rows = [derive(seed, "label") % len(self.index.classes) for seed in seeds]
+        else:
+            rows = [ABSENT if label == "none" else self.label(label)] * len(seeds)
+        return Request(seeds=seeds, signals=label_signal(rows))
+
+    def label(self, name: str) -> int:
+        """Class index of a name, of a number, or of words that occur in one class only.
+
+        Raises:
+            ValueError: no class, or more than one, fits.
+        """
+        classes = self.index.classes
+        if name.isdecimal() and int(name) < len(classes):
+            return int(name)
+        wanted = [word.strip().lower() for word in name.split(",")]
+        fits = [i for i, c in enumerate(classes) if all(word in c.lower() for word in wanted)]
+        if len(fits) != 1:
+            if not classes:
+                raise ValueError(f"label {name!r}: this model has no classes")
+            reason = f"fits {len(fits)} classes" if fits else "is not a class"
+            raise ValueError(f"label {name!r} {reason} of this model; {nearest(name, classes)}")
+        return fits[0]
+
+    def _clip_sampler(self, denoiser: Denoiser, sampling: Sampling) -> ClipSampler:
+        assert self.index.diffusion is not None
+        return ClipSampler(
+            denoiser=denoiser,
+            diffusion=self.index.diffusion,
+            sampler=sampling.sampler,
+            guidance=sampling.guidance,
+            context_noise=sampling.context_noise,
+        )
+
+
+def _check_merge(model: VideoModel, other: VideoModel) -> None:
+    networks = [*model.denoisers.values(), *other.denoisers.values()]
+    if weights_hash(model.autoencoder) != weights_hash(other.autoencoder):
+        differing = ["autoencoder"]
+    elif not model.denoisers:
+        return
+    else:
+        ours, theirs = dict(model.index), dict(other.index)
+        differing = [name for name in SHARED if ours[name] != theirs[name]]
+        if len({network.spec.clip_overlap_frames for network in networks}) > 1:
+            differing.append("clip_overlap_frames")
+    if differing:
+        names = " and ".join(filter(None, (model.index.made_by, other.index.made_by)))
+        raise ValueError(
+            f"these models cannot be merged{names and f' ({names})'}: they differ in "
+            f"{', '.join(differing)}; train both on one latent cache with one diffusion"
+        )

@@ -1,0 +1,99 @@
+"""The operations of the networks as plain formulas, differentiable to any order in any mode.
+
+They define what the kernels of ``longtake.nn.kernels`` compute faster, and take their place where
+those cannot serve: in forward-mode differentiation, function transforms and second derivatives.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+HALF = (torch.bfloat16, torch.float16)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """``x`` in float32 if it is in half precision, else unchanged."""
+    return x.float() if x.dtype in HALF else x
+
+
+def group_norm(
+    x: Float[Tensor, "rows m n c"],
+    weight: Float[Tensor, "*rows_m_1 c"],
+    bias: Float[Tensor, "*rows_m_1 c"],
+    groups: int,
+    eps: float,
+    silu: bool,
+) -> Float[Tensor, "rows m n c"]:
+    """Normalise each row's groups of channels; ``weight`` and ``bias`` may differ by row and part.
+
+    The result is ``weight * (x - mean) / sqrt(variance + eps) + bias``, then its SiLU if ``silu``.
+    """
+    grouped = at_least_float32(x).unflatten(-1, (groups, -1))
+    variance, mean = torch.var_mean(grouped, (1, 2, 4), correction=0, keepdim=True)
+    y = ((grouped - mean) * torch.rsqrt(variance + eps)).flatten(-2) * weight + bias
+    return (F.silu(y) if silu else y).to(x.dtype)
+
+
+def frame_conv(
+    x: Float[Tensor, "n h w c"],
+    weight: Float[Tensor, "c2 c 3 3"],
+    bias: Float[Tensor, "c2"],
+    stride: int,
+) -> Float[Tensor, "n h2 w2 c2"]:
+    """A 3x3 convolution of channels-last frames, padded by one cell of zeros."""
+    return F.conv2d(x.permute(0, 3, 1, 2), weight, bias, stride, padding=1).permute(0, 2, 3, 1)
+
+
+def volume_conv(
+    x: Float[Tensor, "b c t h w"],
+    weight: Float[Tensor, "c2 c kt kh kw"],
+    bias: Float[Tensor, "c2"],
+    stride: tuple[int, int, int],
+) -> Float[Tensor, "b c2 t2 h2 w2"]:
+    """A 3D convolution without padding."""
+    return F.conv3d(x, weight, bias, stride)
+
+
+def repeat_border(
+    x: Float[Tensor, "b c t h w"], border: tuple[int, ...]
+) -> Float[Tensor, "b c t2 h2 w2"]:
+    """Pad with copies of the outermost cells.
+
+    Args:
+        x: a volume.
+        border: cells before and after, the last axis first, as ``torch.nn.functional.pad`` takes
+            them.
+    """
+    return F.pad(x, border, mode="replicate")
+
+
+def attention(
+    q: Float[Tensor, "n heads t d"],
+    k: Float[Tensor, "n heads s d"],
+    v: Float[Tensor, "n heads s d"],
+    scale: float,
+) -> Float[Tensor, "n heads t d"]:
+    """``softmax(scale * q k^T) v``, the softmax in float32 at least."""
+    return (at_least_float32(q @ k.mT) * scale).softmax(-1).to(v.dtype) @ v
+
+
+def relative_attention(
+    q: Float[Tensor, "n heads f d"],
+    k: Float[Tensor, "n heads f d"],
+    v: Float[Tensor, "n heads f d"],
+    keys: Float[Tensor, "f f d"],
+    values: Float[Tensor, "f f d"],
+    official_key: bool,
+) -> Float[Tensor, "n heads f d"]:
+    """Attention with a vector for each pair of frames added to keys and values (Shaw et al. 2018).
+
+    The scores are ``d ** -0.5 * (q k^T + q keys^T)``. With ``official_key`` the second term is
+    transposed and scaled by ``d ** -0.25`` alone, as in the code of the released LVDM models.
+    """
+    scale = q.shape[-1] ** -0.5
+    relative = torch.einsum("nhid,ijd->nhij", q, keys)
+    if official_key:
+        relative = relative.mT * scale**-0.5
+    weights = (at_least_float32(q @ k.mT + relative) * scale).softmax(-1).to(v.dtype)
+    return weights @ v + torch.einsum("nhij,ijd->nhid", weights, values)

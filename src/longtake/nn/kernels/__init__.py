@@ -1,0 +1,75 @@
+"""Fast paths: one table that says which kernel computes a formula on a device and in a dtype.
+
+A kernel is a function with the arguments of its formula and the same first derivatives; its other
+derivatives come from the formula (see ``differentiation``). To add one, write the function and
+enter it in ``KERNELS``: the tests then hold it to its formula.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from longtake.nn import formulas
+from longtake.nn.kernels import attention, frame_conv, group_norm, volume
+from longtake.nn.kernels.differentiation import transformed
+
+SINGLE = frozenset({torch.float32, torch.float64})
+ANY = SINGLE | set(formulas.HALF)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """A fast path of a formula.
+
+    Attributes:
+        run: takes the arguments of the formula.
+        devices: types of device that it runs on; empty: all.
+        dtypes: dtypes of the first argument that it takes.
+        fits: whether it serves for these arguments, by their shapes; None: always.
+    """
+
+    run: Callable[..., Tensor]
+    devices: frozenset[str] = frozenset()
+    dtypes: frozenset[torch.dtype] = ANY
+    fits: Callable[..., bool] | None = None
+
+    def serves(self, *args: Any) -> bool:
+        """Whether it can compute the formula of these arguments."""
+        device, dtype = args[0].device.type, args[0].dtype
+        if dtype not in self.dtypes or (self.devices and device not in self.devices):
+            return False
+        return self.fits is None or self.fits(*args)
+
+
+CPU = frozenset({"cpu"})
+
+KERNELS: dict[Callable[..., Tensor], tuple[Kernel, ...]] = {
+    formulas.group_norm: (
+        Kernel(run=group_norm.native, devices=CPU, dtypes=SINGLE),
+        Kernel(run=group_norm.recomputed),
+    ),
+    formulas.frame_conv: (
+        Kernel(run=frame_conv.product, devices=CPU, dtypes=SINGLE, fits=frame_conv.few_cells),
+        Kernel(run=frame_conv.convolution, devices=CPU, dtypes=SINGLE, fits=frame_conv.not_cast),
+    ),
+    formulas.volume_conv: (Kernel(run=volume.conv_halves, devices=CPU, fits=volume.lone),),
+    formulas.repeat_border: (Kernel(run=volume.repeat_border),),
+    formulas.attention: (
+        Kernel(run=attention.padded, devices=CPU, fits=attention.narrow),
+        Kernel(run=attention.fused),
+    ),
+    formulas.relative_attention: (),
+}
+"""The kernels of each formula, in the order in which they are tried."""
+
+
+def compute(formula: Callable[..., Tensor], *args: Any) -> Tensor:
+    """``formula(*args)`` by the first kernel that serves, or by the formula if none does."""
+    if not transformed():
+        for kernel in KERNELS[formula]:
+            if kernel.serves(*args):
+                return kernel.run(*args)
+    return formula(*args)

@@ -1,0 +1,29 @@
+"""Attention by PyTorch's fused operators."""
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from longtake.nn import formulas
+from longtake.nn.kernels.differentiation import differentiable_twice
+
+NARROW = 16
+"""PyTorch's attention on a CPU takes half again as long for heads of fewer channels."""
+
+
+def fused(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Float[Tensor, "n heads t d"]:
+    """Attention that never stores the scores, where PyTorch has such an operator."""
+    out = F.scaled_dot_product_attention(q, k, v, scale=scale)
+    return differentiable_twice(out, formulas.attention, (q, k, v), (scale,))
+
+
+def narrow(q: Tensor, k: Tensor, v: Tensor, scale: float) -> bool:
+    """Whether heads are so narrow that padding them saves time."""
+    return q.shape[-1] < NARROW
+
+
+def padded(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Float[Tensor, "n heads t d"]:
+    """Attention of heads padded with zero channels, which leave scores and values as they are."""
+    width = q.shape[-1]
+    q, k, v = (F.pad(x, (0, NARROW - width)) for x in (q, k, v))
+    return fused(q, k, v, scale)[..., :width]

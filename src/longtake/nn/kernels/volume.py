@@ -1,0 +1,69 @@
+"""Padding and 3D convolution of the volume autoencoder."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from longtake.nn import formulas
+
+UNFUSED = 20480
+"""A volume whose channels x frames x height is no larger is, alone in its batch and on a CPU,
+convolved by a PyTorch kernel that is six times slower than the one for a batch."""
+
+
+def lone(x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int, int]) -> bool:
+    """Whether ``x`` is a batch of one that is better convolved in halves."""
+    if x.shape[0] != 1 or weight.shape[2:] != (3, 3, 3) or stride != (1, 1, 1):
+        return False
+    return x.shape[:4].numel() <= UNFUSED and any(size % 2 == 0 for size in x.shape[2:])
+
+
+def conv_halves(
+    x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int, int]
+) -> Float[Tensor, "1 c2 t h w"]:
+    """Convolve the halves of one volume as a batch of two."""
+    axis = next(axis for axis in (2, 3, 4) if x.shape[axis] % 2 == 0)
+    size = x.shape[axis] // 2 - 1  # of half the result: the kernel takes two cells more
+    halves = torch.cat([x.narrow(axis, start, size + 2) for start in (0, size)])
+    return torch.cat(formulas.volume_conv(halves, weight, bias, stride).chunk(2), axis)
+
+
+def repeat_border(x: Tensor, border: tuple[int, ...]) -> Float[Tensor, "b c t2 h2 w2"]:
+    """Padding whose backward pass adds up slices.
+
+    That is four times faster than PyTorch's on a CPU, does not keep ``x`` alive, and is
+    deterministic on a GPU too.
+    """
+    return _RepeatBorder.apply(x, border) if any(border) else x
+
+
+class _RepeatBorder(torch.autograd.Function):
+    # Padding is linear, and its transpose below is made of differentiable operations.
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, border: tuple[int, ...]) -> Tensor:
+        ctx.border = border
+        return formulas.repeat_border(x, border)
+
+    @staticmethod
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grads: Tensor
+    ) -> tuple[Tensor, None]:
+        return _fold(grads[0], ctx.border), None
+
+
+def _fold(grad: Tensor, border: tuple[int, ...]) -> Tensor:
+    """Add a border's gradient to that of the cells it repeats."""
+    if not border:
+        return grad.clone()
+    axis = grad.ndim - len(border) // 2
+    *rest, before, after = border
+    inner = grad.shape[axis] - before - after
+    out = _fold(grad.narrow(axis, before, inner), tuple(rest))
+    for cells, start, cell in ((before, 0, 0), (after, before + inner, inner - 1)):
+        if cells:
+            edge = grad.narrow(axis, start, cells).sum(axis, keepdim=True)
+            out.narrow(axis, cell, 1).add_(_fold(edge, tuple(rest)))
+    return out
