@@ -32,7 +32,7 @@ from longtake.training.ema import EMA
 
 to_official = partial(official_layout.to_official, pvdm_unet_keys)
 
-PVDM = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss_kind="l2")
+PVDM = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss="l2")
 NETWORK = TriplaneUNetConfig(
     model_channels=32,
     channel_mult=(1, 2),

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from longtake import __version__
-from longtake.cli import convert, data, judge, make, reproduce, show
+from longtake.cli import convert, data, drift, evaluate, make, reproduce, show
 
 INTERRUPTED = 130
 
@@ -23,8 +23,11 @@ app = typer.Typer(
 )
 app.command("fit")(make.fit)
 app.command("generate")(make.generate)
-app.command("reconstruct")(make.reconstruct)
-app.command("evaluate")(judge.evaluate)
+app.command("reconstruct", cls=make.Reconstruct)(make.reconstruct)
+app.add_typer(evaluate.app, name="evaluate")
+app.command("compare")(evaluate.compare)
+app.command("drift")(drift.drift)
+app.command("protocols")(evaluate.protocols)
 app.command("reproduce")(reproduce.reproduce)
 app.add_typer(convert.app, name="convert")
 app.command("inspect")(show.inspect)

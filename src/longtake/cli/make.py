@@ -3,9 +3,10 @@
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from longtake.cli import arguments
 
@@ -35,15 +36,15 @@ def fit(
     from longtake import run_folder, runs
     from longtake.cli.progress import training
     from longtake.distributed import join
-    from longtake.training.fit import Interrupted
+    from longtake.training.trainer import Interrupted
 
     run = runs.read_run(preset, overrides or [])
     folder = out or Path("runs") / Path(preset).stem
     with join() as ranks:
         try:
             with training(ranks.main) as (report, cached):
-                listen = runs.Listener(training=report, cache=cached)
-                run_folder.start(run, folder, ranks, listen, overwrite=overwrite)
+                callbacks = runs.Callbacks(training=report, encoding=cached)
+                run_folder.start(run, folder, ranks, callbacks, overwrite=overwrite)
         except Interrupted as stopped:
             print(stopped, file=sys.stderr)
             raise typer.Exit(130) from stopped
@@ -111,47 +112,25 @@ def generate(  # noqa: PLR0913
                 previews.overview(path, path.with_name(f"{path.stem}_sheet.png"))
 
 
-def reconstruct(  # noqa: PLR0913
+class Reconstruct(TyperCommand):
+    """Answers the former option ``--metrics`` with the command that replaced it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        arguments.refuse_moved(args, {"--metrics": "longtake evaluate reconstruction MODEL SOURCE"})
+        return super().parse_args(ctx, args)
+
+
+def reconstruct(
     model: Annotated[str, typer.Argument(help="shipped name, model folder, run or hub id")],
     source: Annotated[Path, typer.Argument(help="a video, or a folder of videos")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder")] = Path("out"),
     size: Annotated[
         str | None, typer.Option(help="resize and crop frames to 64 or HEIGHTxWIDTH")
     ] = None,
-    metrics: Annotated[
-        bool, typer.Option("--metrics", help="measure clips; write no videos")
-    ] = False,
-    protocol: Annotated[str, typer.Option(help="of --metrics, as in evaluate")] = "longtake",
-    n: Annotated[
-        int | None, typer.Option("--n", min=4, help="clips that --metrics measures")
-    ] = None,
-    lpips: Annotated[
-        list[Path] | None, typer.Option(help="files of VGG16 and LPIPS's heads, for --metrics")
-    ] = None,
-    json: Annotated[Path | None, typer.Option(help="file for what --metrics found")] = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
 ) -> None:
-    """Encode and decode videos of any length, side by side with the original; prints PSNR.
-
-    With --metrics: PSNR, SSIM, a perceptual distance and FVD of clips against their own
-    reconstructions; the source is then any side of an evaluation (sky:test, an array file, ...).
-    """
-    if metrics:
-        from longtake.cli import judge
-
-        judge.reconstruction(
-            model,
-            str(source),
-            size=None if size is None else arguments.size(size),
-            protocol=protocol,
-            n=n,
-            lpips=lpips or [],
-            json=judge.free(json, overwrite),
-            device=device,
-        )
-        return
-
+    """Encode and decode videos of any length, side by side with the original; prints PSNR."""
     from longtake.cli.progress import frames as progress
     from longtake.model import VideoModel
     from longtake.reconstruct import reconstruct_file, videos_under

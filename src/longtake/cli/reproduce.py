@@ -70,8 +70,8 @@ def reproduce(  # noqa: PLR0913
 
     from longtake.cli.progress import stages
     from longtake.distributed import join
-    from longtake.evaluation.evaluate import Work
     from longtake.evaluation.extraction import FeatureCache, default_cache
+    from longtake.evaluation.feature_sets import EvaluationSettings
     from longtake.reproduce.measure import Settings, measure_table
     from longtake.reproduce.requirements import Folders
     from longtake.reproduce.table import table as ready
@@ -86,7 +86,7 @@ def reproduce(  # noqa: PLR0913
         if train or tiny:
             _train(chosen, folders, ranks)
         with stages(ranks.main) as report:
-            work = Work(
+            work = EvaluationSettings(
                 ranks=ranks,
                 cache=FeatureCache(folder=cache or (out / "features" if tiny else default_cache())),
                 batch=batch,
@@ -117,16 +117,16 @@ def _train(table: "Table", folders: "Folders", ranks: "Ranks") -> None:
     from longtake.cli.progress import training
     from longtake.reproduce.measure import pending_training
     from longtake.reproduce.requirements import training_run
-    from longtake.training.fit import Interrupted
+    from longtake.training.trainer import Interrupted
 
     for needed in pending_training(table, folders):
         if ranks.main:
             print(f"training {folders.run(needed)}", file=sys.stderr)
         try:
             with training(ranks.main) as (report, cached):
-                listener = runs.Listener(training=report, cache=cached)
+                callbacks = runs.Callbacks(training=report, encoding=cached)
                 run_folder.start(
-                    training_run(needed, folders), folders.run(needed), ranks, listener
+                    training_run(needed, folders), folders.run(needed), ranks, callbacks
                 )
         except Interrupted as stopped:
             print(stopped, file=sys.stderr)

@@ -21,7 +21,7 @@ UNET = "diffusion_model."
 AVERAGED = "ema_"  # prefix of official file names with averaged weights
 FPS = 25.0  # frame rate of UCF-101
 
-DIFFUSION = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss_kind="l2")
+DIFFUSION = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss="l2")
 SAMPLER = DDIM(steps=400, eta=1.0, grid="linspace")  # PVDM's "400/400-s, eta=1"
 
 AUTOENCODER, DENOISER = "an autoencoder", "a UNet"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from longtake.evaluation.evaluate import Work
+from longtake.evaluation.feature_sets import EvaluationSettings
 from longtake.evaluation.protocols import Protocol
 from longtake.evaluation.result import Result
 from longtake.reproduce.outcome import Outcome, RowOutcome, read_outcome
@@ -32,7 +32,9 @@ class Settings:
     tiny: bool = False
 
 
-def measure_table(table: Table, folders: Folders, settings: Settings, work: Work) -> Outcome:
+def measure_table(
+    table: Table, folders: Folders, settings: Settings, work: EvaluationSettings
+) -> Outcome:
     """Measure all rows whose data and model exist; results are written after each row.
 
     Rows measured before, with the same model and videos, are not measured again. The outcome of a
@@ -87,7 +89,7 @@ def _measure_row(
     before: RowOutcome | None,
     folders: Folders,
     protocol: Protocol,
-    work: Work,
+    work: EvaluationSettings,
 ) -> RowOutcome:
     """Measure a row, or read its result if ``before`` has the same key."""
     outcome = RowOutcome(

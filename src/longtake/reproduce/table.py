@@ -11,13 +11,12 @@ from pydantic import Field, model_validator
 
 from longtake.config import Config, ConfigError, digest, load, nearest
 from longtake.distributed import Ranks
-from longtake.evaluation.evaluate import Work, evaluate
-from longtake.evaluation.names import FORMS, open_side
-from longtake.evaluation.opening import ModelUse, open_sides
+from longtake.evaluation.evaluate import evaluate
+from longtake.evaluation.feature_sets import EvaluationSettings
+from longtake.evaluation.opening import SamplingSettings, open_source, open_sources
 from longtake.evaluation.protocols import Protocol
 from longtake.evaluation.reconstruction import evaluate_reconstruction
 from longtake.evaluation.result import Result
-from longtake.evaluation.video_sides import contents_hash
 from longtake.model import VideoModel
 
 Changes = tuple[str, ...]
@@ -101,7 +100,9 @@ class Row(Config, ABC):
         return self.trainings[-1].preset
 
     @abstractmethod
-    def prepare(self, model: str, real: str, protocol: Protocol, work: Work) -> Measurement:
+    def prepare(
+        self, model: str, real: str, protocol: Protocol, work: EvaluationSettings
+    ) -> Measurement:
         """Open videos and model.
 
         Args:
@@ -120,15 +121,17 @@ class GenerationRow(Row):
 
     kind: Literal["generation"] = "generation"
 
-    def prepare(self, model: str, real: str, protocol: Protocol, work: Work) -> Measurement:
+    def prepare(
+        self, model: str, real: str, protocol: Protocol, work: EvaluationSettings
+    ) -> Measurement:
         """Open the real videos and the model."""
         metrics = list(self.published)
-        use = ModelUse(changes=self.sampling, batch=work.batch, seed=work.seed)
-        sides = open_sides([real, model], protocol, use, work.ranks)
-        hashes = [contents_hash(side) for side in sides]
+        sampling = SamplingSettings(changes=self.sampling, batch=work.batch, seed=work.seed)
+        sources = open_sources([real, model], protocol, sampling, work.ranks)
+        contents = [digest(source.contents()) for source in sources]
         return Measurement(
-            key=digest([protocol.hash, *hashes, metrics, work.seed, work.floor]),
-            measure=lambda: evaluate(*sides, protocol, metrics, work),
+            key=digest([protocol.hash, *contents, metrics, work.seed, work.floor]),
+            measure=lambda: evaluate(*sources, protocol, metrics, work),
         )
 
 
@@ -137,18 +140,20 @@ class ReconstructionRow(Row):
 
     kind: Literal["reconstruction"] = "reconstruction"
 
-    def prepare(self, model: str, real: str, protocol: Protocol, work: Work) -> Measurement:
+    def prepare(
+        self, model: str, real: str, protocol: Protocol, work: EvaluationSettings
+    ) -> Measurement:
         """Open the videos and the autoencoder."""
         work = replace(work, ranks=Ranks(device=work.ranks.device))
         opened = VideoModel.from_pretrained(model, device=work.ranks.device)
-        side = open_side(real, opened.autoencoder.spec.clip[1:])
-        if side is None:
-            raise ValueError(f"{real}: is a model, expected videos: {FORMS}")
+        size, sampling = opened.autoencoder.spec.clip[1:], SamplingSettings(seed=work.seed)
+        source = open_source(real, "real", protocol, sampling, work.ranks, size)
         weights = opened.index.weights["autoencoder"]
+        key = [protocol.hash, digest(source.contents()), weights, work.seed, work.floor]
         return Measurement(
-            key=digest([protocol.hash, contents_hash(side), weights, work.seed, work.floor]),
+            key=digest(key),
             measure=lambda: evaluate_reconstruction(
-                model, opened.autoencoder, side, protocol, work
+                model, opened.autoencoder, source, protocol, work
             ),
         )
 

@@ -36,6 +36,7 @@ class VideoInfo:
         fps: frames a second; the mean for a variable rate.
         height: height of the upright frames in pixels.
         variable_rate: whether frames are shown for different times.
+        rate_known: False if ``fps`` is an assumption, as for a folder of pictures.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class VideoInfo:
     width: int
     seconds: float
     variable_rate: bool
+    rate_known: bool = True
 
 
 def probe(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> VideoInfo:
@@ -81,6 +83,7 @@ def probe(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> 
         width=width,
         seconds=seconds,
         variable_rate=variable,
+        rate_known=not path.is_dir(),
     )
 
 

@@ -1,8 +1,7 @@
-"""Array files of clips, mapped into memory: ``.npy``, ``.npz`` and ``.safetensors``.
+"""Array files of videos, mapped into memory: ``.npy``, ``.npz`` and ``.safetensors``.
 
-An array of many gigabytes is never read whole. Members of an ``.npz`` that are stored as they are
-get mapped where they lie; compressed ones are unpacked, piece by piece, to a file that the system
-removes.
+An array of many gigabytes is never read whole. Uncompressed members of an ``.npz`` are mapped in
+place; compressed ones are unpacked in pieces to a temporary file.
 """
 
 import json
@@ -10,6 +9,9 @@ import shutil
 import struct
 import tempfile
 import zipfile
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import cached_property
 from io import BufferedIOBase
 from pathlib import Path
 from typing import IO, Any
@@ -17,21 +19,75 @@ from typing import IO, Any
 import numpy as np
 from jaxtyping import UInt8
 
-SUFFIXES = (".npy", ".npz", ".safetensors")
+from longtake.checkpoint import file_hash
+from longtake.data.source import Frames, VideoSource
+from longtake.video import VideoInfo
+
+ARRAY_SUFFIXES = (".npy", ".npz", ".safetensors")
 AXES = 5
+ASSUMED_FPS = Fraction(25)
 Bytes = IO[bytes] | BufferedIOBase
 _LOCAL_HEADER = struct.Struct("<26xHH")
 
 
+class ArrayVideos(VideoSource):
+    """Videos of one length and size in an array file, (N, T, H, W, 3) of uint8."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._array = map_array(path)
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return self._path.name
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def info(self, index: int) -> VideoInfo:
+        """Equal for all videos; an array holds no frame rate."""
+        frames, height, width = self._array.shape[1:4]
+        return VideoInfo(
+            path=self._path,
+            frames=frames,
+            fps=ASSUMED_FPS,
+            height=height,
+            width=width,
+            seconds=frames / float(ASSUMED_FPS),
+            variable_rate=False,
+            rate_known=False,
+        )
+
+    def infos(self) -> Sequence[VideoInfo]:
+        return [self.info(0)] * len(self)
+
+    def title(self, index: int) -> str:
+        """The file and the row."""
+        return f"{self._path}[{index}]"
+
+    def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
+        """A copy of some frames of a row."""
+        return np.array(self._array[index, start_frame:][::stride][:count])
+
+    def identity(self) -> Any:
+        """Hash of the file."""
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> str:
+        return file_hash(self._path)
+
+
 def map_array(path: Path) -> UInt8[np.ndarray, "n t h w 3"]:
-    """The clips of an array file, read only where they are looked at.
+    """The videos of an array file; only the elements that are used are read.
 
     Raises:
-        ValueError: it is broken, or does not hold one array of such a shape and type.
+        ValueError: the file is broken, or does not hold exactly one array of this shape and type.
     """
     readers = {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors}
     if path.suffix not in readers:
-        raise ValueError(f"{path}: no array file; expected {', '.join(SUFFIXES)}")
+        raise ValueError(f"{path}: is not an array file; expected {', '.join(ARRAY_SUFFIXES)}")
     try:
         array = readers[path.suffix](path)
     except FileNotFoundError as error:
@@ -44,7 +100,7 @@ def map_array(path: Path) -> UInt8[np.ndarray, "n t h w 3"]:
 
 
 class _OtherArrayError(ValueError):
-    """A sound file that holds something else."""
+    """An intact file that holds something else."""
 
 
 def _npy(path: Path) -> np.ndarray:
@@ -76,7 +132,7 @@ def _safetensors(path: Path) -> np.ndarray:
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", _exactly(file, 8))
         if length > path.stat().st_size:
-            raise ValueError("its header is longer than the file")
+            raise ValueError("the header is longer than the file")
         tensors = json.loads(_exactly(file, length))
         tensors.pop("__metadata__", None)
         name = _only(path, {name: tuple(entry["shape"]) for name, entry in tensors.items()})
@@ -107,7 +163,7 @@ def _mapped(path: Path, file: Bytes, name: str) -> np.ndarray:
 
 
 def _only(path: Path, shapes: dict[str, tuple[int, ...]]) -> str:
-    """The one array that may be videos; labels and the like beside it do not matter."""
+    """Name of the only array of videos; other arrays, such as labels, are ignored."""
     videos = [name for name, shape in shapes.items() if len(shape) == AXES]
     if len(videos) != 1:
         held = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
@@ -128,5 +184,5 @@ def _check(path: Path, name: str, shape: tuple[int, ...], dtype: str) -> None:
 def _exactly(file: Bytes, count: int) -> bytes:
     data = file.read(count)
     if len(data) < count:
-        raise ValueError("it ends too early")
+        raise ValueError("the file is truncated")
     return data

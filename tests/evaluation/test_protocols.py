@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from longtake.config import ConfigError, parse, to_dict
 from longtake.data.clips import ClipPlan
+from longtake.data.source import ClipPosition, VideoSource
 from longtake.data.synthetic import SkyWorld
-from longtake.evaluation.extraction import FeatureRequest
-from longtake.evaluation.protocols import ABOUT, READY, Protocol, pixel_levels, protocol
-from longtake.evaluation.sides import Pick
-from longtake.evaluation.video_sides import WorldSide
+from longtake.evaluation.extraction import FeatureNetwork, FeatureRequest
+from longtake.evaluation.protocols import ABOUT, READY, Protocol, protocol
+from longtake.features.random_features import RandomFeaturesConfig
 from longtake.features.treatment import Treatment
+from longtake.model_videos import pixel_levels
 
 HASHES = {
     "longtake": "112cc88f84f0bc1d",
@@ -41,7 +42,8 @@ OTHER = {
     "sha256": "0" * 64,
 }
 FIXED = {"kind", "weights"}
-WORLD = WorldSide(SkyWorld(plan=ClipPlan(height=8, width=8)))
+WORLD = SkyWorld(plan=ClipPlan(height=8, width=8))
+NETWORK = RandomFeaturesConfig().build()
 
 
 def places(data: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -64,8 +66,17 @@ def changed(data: Any, path: tuple[str, ...]) -> Any:
     return {**data, key: f"{value} too" if isinstance(value, str) else value * 2 + 1}
 
 
-def key(of: Protocol, seed: int = 0, picks: tuple[Pick, ...] = (Pick(0, 0),)) -> str:
-    return FeatureRequest(side=WORLD, role="real", protocol=of, picks=picks, seed=seed).key()
+def key(
+    of: Protocol,
+    seed: int = 0,
+    positions: tuple[ClipPosition, ...] = (ClipPosition(0, 0),),
+    source: VideoSource = WORLD,
+    identity: str = "",
+) -> str:
+    network = FeatureNetwork(network=NETWORK, treat=of.treat, identity=identity)
+    return FeatureRequest(
+        source=source, role="real", protocol=of, positions=positions, seed=seed, network=network
+    ).key()
 
 
 @pytest.mark.parametrize("name", ["longtake", "trial"])
@@ -78,13 +89,16 @@ def test_whatever_field_changes_the_hash_changes_and_the_cache_misses(name: str,
     assert key(other) != key(ready), path
 
 
-def test_the_cache_misses_for_other_clips_seeds_and_sides():
+def test_the_cache_misses_for_other_clips_seeds_sources_and_networks():
     ready = READY["trial"]
-    wider = WorldSide(SkyWorld(plan=ClipPlan(height=8, width=9)))
-    elsewhere = FeatureRequest(
-        side=wider, role="real", protocol=ready, picks=[Pick(0, 0)], seed=0
-    ).key()
-    keys = [key(ready), key(ready, seed=1), key(ready, picks=(Pick(0, 1),)), elsewhere]
+    wider = SkyWorld(plan=ClipPlan(height=8, width=9))
+    keys = [
+        key(ready),
+        key(ready, seed=1),
+        key(ready, positions=(ClipPosition(0, 1),)),
+        key(ready, source=wider),
+        key(ready, identity="another"),
+    ]
     assert len(set(keys)) == len(keys)
 
 
