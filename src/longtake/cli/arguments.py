@@ -78,3 +78,19 @@ def device(name: str) -> "torch.device":
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"--device {name}: there is no such device here; try cpu") from error
     return found
+
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+def precision(name: str) -> "torch.dtype":
+    """Dtype of networks by name.
+
+    Raises:
+        ValueError: there is no such precision.
+    """
+    import torch
+
+    if name not in PRECISIONS:
+        raise ValueError(f"--precision {name!r}: {nearest(name, PRECISIONS)}")
+    return getattr(torch, name)
