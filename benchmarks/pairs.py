@@ -10,10 +10,7 @@ from torch import Tensor, nn
 
 from longtake.convert import lvdm_unet_keys, pvdm_unet_keys
 from longtake.denoisers import TriplaneUNetConfig, VolumeUNetConfig
-from longtake.diffusion.condition import Condition
-from longtake.diffusion.process import Denoiser
-
-UNCONDITIONAL = Condition()
+from longtake.diffusion import Denoiser, ScaledLinear
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +30,8 @@ class Pair:
         """A call of one of the networks."""
         z, t = self.z.to(device), self.t.to(device)
         if isinstance(network, Denoiser):
-            return lambda: network(z, t, UNCONDITIONAL)
+            prepared = network.prepare({}, ScaledLinear().embedding)
+            return lambda: network(z, (t + 1) / 1000, prepared)
         return lambda: network(z, t)
 
     @torch.no_grad()

@@ -42,6 +42,20 @@ class LatentSpec:
             )
         return self.shape[self.frame_axis - 1]
 
+    @property
+    def time_axis(self) -> int:
+        """Axis of a batched latent along which time runs.
+
+        Raises:
+            ValueError: the latent has none, so single frames of it cannot be given.
+        """
+        if self.frame_axis is None:
+            raise ValueError(
+                f"a latent of shape {self.shape} has no time axis, so no frames of it can be "
+                "given; use a rollout that conditions on whole clips"
+            )
+        return self.frame_axis
+
     def pixel_frames(self, z: Float[Tensor, "b c ..."]) -> int:
         """Frames of video that latents stand for."""
         if self.frame_axis is None:

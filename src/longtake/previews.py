@@ -28,7 +28,7 @@ SHEET = "sheet.png"
 def reconstructions(
     autoencoder: VideoAutoencoder, source: ClipSource, count: int, folder: Path, ranks: Ranks
 ) -> Mapping[str, float]:
-    """Write clips beside their reconstructions; returns ``psnr`` in dB of the mean squared error."""
+    """Write clips beside their reconstructions; returns ``psnr``, in dB, over all of them."""
     clips = [source.clip(i % len(source), generator(0, "look", i)).frames for i in range(count)]
     weight = next(autoencoder.parameters())
     rows, errors = [], []

@@ -22,7 +22,8 @@ from longtake.diffusion.diffusers_sampler import DiffusersSampler
 from longtake.diffusion.guidance import ClassifierFree, Unguided
 from longtake.diffusion.samplers import DDIM, DDPM
 from longtake.diffusion.schedule import AnySchedule
-from longtake.diffusion.times import AnyTimeDraw
+from longtake.diffusion.time_patterns import AnyTimePattern
+from longtake.diffusion.timesteps import AnyTimestepSampling
 from longtake.features.i3d import I3DConfig
 from longtake.features.random_features import RandomFeaturesConfig
 from longtake.losses.adversarial import AnyAdversary
@@ -57,6 +58,7 @@ __all__ = [
     "AnySampler",
     "AnySchedule",
     "AnySource",
-    "AnyTimeDraw",
+    "AnyTimePattern",
+    "AnyTimestepSampling",
     "Attention",
 ]

@@ -29,8 +29,9 @@ from longtake.training.autoencoder import AutoencoderStage
 from longtake.training.checkpoint import unsharded
 from longtake.training.collapse import Collapse
 from longtake.training.config import OptimizerConfig, TrainingConfig
-from longtake.training.diffusion import ClipOfLatents, DiffusionStage, LatentBatches
+from longtake.training.diffusion import DiffusionStage
 from longtake.training.fit import Progress, fit
+from longtake.training.latent_batches import LatentBatches, TrainingClip
 
 Count = Annotated[int, Ge(1)]
 Report = Callable[[Progress], None]
@@ -177,7 +178,7 @@ class DiffusionRun(Config):
     data: AnySource
     cache: CachePlan = CachePlan()
     cache_folder: str | None = None
-    clip: ClipOfLatents = ClipOfLatents()
+    clip: TrainingClip = TrainingClip()
     standardise: bool = True
     denoiser: AnyDenoiser
     init_from: str | None = None

@@ -224,7 +224,9 @@ def test_an_unknown_model_is_told(refused, tmp_path: Path, monkeypatch):
 
 
 def test_a_folder_that_is_no_model_is_told(refused, videos: Path):
-    assert f"{videos}: not a model folder, as it has no model_index.json" in refused("generate", videos)
+    assert f"{videos}: not a model folder, as it has no model_index.json" in refused(
+        "generate", videos
+    )
 
 
 def test_an_autoencoder_alone_generates_nothing(refused, tiny_autoencoder_folder: Path):

@@ -14,8 +14,8 @@ from torch import Tensor
 from longtake.checkpoint import CheckpointError, ExistsError
 from longtake.config import ConfigError
 from longtake.convert.from_lvdm import convert_lvdm_folder, read_lvdm
-from longtake.diffusion import Condition
 from longtake.diffusion.samplers import DDIM
+from longtake.diffusion.signals import Signals, text_signal
 from longtake.model import VideoModel
 from longtake.rollout import Hierarchical, Request
 
@@ -147,14 +147,14 @@ def test_a_text_to_video_model_makes_the_video_of_given_states(tmp_path: Path):
     sampling = model.index.sampling.model_copy(update={"sampler": DDIM(steps=1)})
     text, empty = torch.randn(2, 1, 5, 16)
 
-    def made(condition: Condition) -> Any:
-        request = Request(seeds=(0,), condition=condition)
+    def made(signals: Signals) -> Any:
+        request = Request(seeds=(0,), signals=signals)
         return next(model.long_video(sampling)(request, 2)).frames
 
-    frames = made(Condition(text=text, empty_text=empty))
+    frames = made(text_signal(text, empty))
     assert frames.shape == (1, 2, 16, 16, 3)
-    assert (frames != made(Condition(text=text))).any()
-    assert (frames != made(Condition(text=empty, empty_text=empty))).any()
+    assert (frames != made(text_signal(text))).any()
+    assert (frames != made(text_signal(empty, empty))).any()
 
 
 def test_a_text_to_video_model_tells_who_gives_it_no_text(tmp_path: Path):

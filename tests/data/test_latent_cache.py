@@ -20,7 +20,7 @@ from longtake.diffusion import Diffusion
 from longtake.distributed import Ranks
 from longtake.latents import LatentScaling, LatentSpec
 from longtake.noise import generator
-from longtake.training.diffusion import ClipOfLatents, DiffusionBatch, LatentBatches
+from longtake.training.latent_batches import LatentBatches, TrainingBatch, TrainingClip
 from longtake.video import to_model
 
 SKY = SkyWorld(videos=5, plan=ClipPlan(frames=8, height=8, width=8))
@@ -65,7 +65,7 @@ def batches(cache: LatentCache, **plan) -> LatentBatches:
     return LatentBatches(
         cache,
         SPEC,
-        ClipOfLatents(**plan),
+        TrainingClip(**plan),
         Diffusion(),
         LatentScaling(),
         seed=3,
@@ -73,7 +73,7 @@ def batches(cache: LatentCache, **plan) -> LatentBatches:
     )
 
 
-def rows(make: LatentBatches, numbers: Sequence[int]) -> DiffusionBatch:
+def rows(make: LatentBatches, numbers: Sequence[int]) -> TrainingBatch:
     return make(list(numbers))
 
 
@@ -286,18 +286,14 @@ def test_a_sample_of_training_does_not_depend_on_its_batch(tmp_path: Path, autoe
     whole, part = rows(make, range(6)), rows(make, range(1, 6, 2))
     for name in ("z", "noise", "t"):
         assert torch.equal(getattr(whole, name)[1::2], getattr(part, name))
-    assert whole.condition.label is not None
-    assert part.condition.label is not None
-    assert torch.equal(whole.condition.label[1::2], part.condition.label)
-    assert whole.condition.known is not None
-    assert part.condition.known is not None
-    assert torch.equal(whole.condition.known.mask[1::2], part.condition.known.mask)
+    for name in ("label", "context_mask"):
+        assert torch.equal(whole.signals[name].value[1::2], part.signals[name].value)
 
 
 def test_a_stride_takes_latents_that_far_apart(tmp_path: Path, autoencoder):
     cache = build(tmp_path, autoencoder)
     spec = LatentSpec(shape=(2, 2, 2, 2), clip=(4, 8, 8), frame_axis=2)
-    plan = ClipOfLatents(stride=3)
+    plan = TrainingClip(stride=3)
     make = LatentBatches(cache, spec, plan, Diffusion(), LatentScaling(), seed=3, reads=frozenset())
     assert rows(make, [0]).z.shape == (1, 2, 2, 2, 2)
     with pytest.raises(ValueError, match="3 latent frames with stride 3 span 7, but a cached clip"):
@@ -307,8 +303,7 @@ def test_a_stride_takes_latents_that_far_apart(tmp_path: Path, autoencoder):
 def test_labels_are_withheld_as_often_as_asked(tmp_path: Path, autoencoder):
     cache = build(tmp_path, autoencoder)
     for dropout, told in ((0.0, 40), (1.0, 0)):
-        label = rows(batches(cache, label_dropout=dropout), range(40)).condition.label
-        assert label is not None
+        label = rows(batches(cache, label_dropout=dropout), range(40)).signals["label"].value
         assert int((label >= 0).sum()) == told
 
 

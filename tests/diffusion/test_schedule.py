@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from longtake.config import parse
 from longtake.diffusion import AnySchedule, Cosine, Linear, RectifiedFlow, ScaledLinear
-from longtake.diffusion.times import (
+from longtake.diffusion.timesteps import (
     DiscreteTime,
     LogitNormalTime,
     UniformTime,
@@ -49,8 +49,8 @@ def test_times_of_any_shape_give_levels_of_that_shape(schedule):
 @pytest.mark.parametrize("schedule", [ScaledLinear(), Linear()])
 def test_networks_are_told_the_index_of_the_table(schedule):
     t = torch.arange(1, 1001) / 1000
-    assert schedule.embedding_time(t).tolist() == list(range(1000))
-    assert schedule.embedding_time(torch.zeros(1)).item() == 0
+    assert schedule.embedding(t).tolist() == list(range(1000))
+    assert schedule.embedding(torch.zeros(1)).item() == 0
 
 
 def test_only_paths_that_reach_it_end_in_noise():

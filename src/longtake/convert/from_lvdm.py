@@ -143,8 +143,8 @@ def _leave_out_text_encoder(state: Mapping[str, Tensor], name: str) -> None:
     found = sum(key.startswith(TEXT_ENCODER) for key in state)
     LOGGER.warning(
         "%s: its text encoder, the %d weights %s*, is left out: the states of a prompt are the 77 "
-        "rows of last_hidden_state of openai/clip-vit-large-patch14 (package transformers), given "
-        "as Condition.text; those of the empty prompt as Condition.empty_text",
+        "rows of last_hidden_state of openai/clip-vit-large-patch14 (package transformers); give "
+        "them and those of the empty prompt as text_signal(states, empty)",
         name,
         found,
         TEXT_ENCODER,

@@ -1,18 +1,19 @@
 """PVDM's denoiser: a 2D UNet that three planes share, with attention across the planes."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Gt
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from longtake.config import Config
 from longtake.denoisers.triplane_levels import middle, on_planes, way_down, way_up
-from longtake.diffusion.condition import Condition
-from longtake.diffusion.process import Denoiser
+from longtake.diffusion.process import Denoiser, Embedding
 from longtake.latents import LatentSpec, Triplane
 from longtake.nn.embedding import TimeEmbedding
 from longtake.nn.frame_conv import FrameConv
@@ -147,13 +148,23 @@ class TriplaneUNet(Denoiser):
             for parameter in self.conv_out.parameters():
                 nn.init.zeros_(parameter)
 
+    def prepare(self, signals: Mapping[str, Tensor], embedding: Embedding) -> "_Prepared":
+        """Signals in the precision of the weights."""
+        previous, label = signals.get("previous"), signals.get("label")
+        return _Prepared(
+            embedding=embedding,
+            previous=None if previous is None else previous.to(self.dtype),
+            label=None if label is None else label.long(),
+        )
+
     def forward(
-        self, z: Float[Tensor, "b c n"], t: Float[Tensor, "b"], condition: Condition
+        self, z: Float[Tensor, "b c n"], t: Float[Tensor, "..."], prepared: "_Prepared"
     ) -> Float[Tensor, "b c n"]:
-        """Predict from ``z`` at time ``t`` in embedding units."""
-        emb = F.silu(self._embed(t, condition))[:, None]
+        """Predict from ``z`` at time ``t``."""
+        self.check_times(z, t)
+        emb = F.silu(self._embed(t, prepared))[:, None]
         planes = self.config.planes(0)
-        x = on_planes(self.conv_in, self._input(z, condition), planes)
+        x = on_planes(self.conv_in, self._input(z, prepared.previous), planes)
         if self.plane_embed is not None:
             rows = zip(self.plane_embed.weight, planes.cells, strict=True)
             x = x + torch.cat([row.expand(cells, -1) for row, cells in rows])
@@ -167,8 +178,7 @@ class TriplaneUNet(Denoiser):
         out = on_planes(lambda stack: self.conv_out(self.norm_out(stack)), x, planes)
         return out.transpose(1, 2).contiguous()
 
-    def _input(self, z: Tensor, condition: Condition) -> Float[Tensor, "b n c"]:
-        previous = condition.previous
+    def _input(self, z: Tensor, previous: Tensor | None) -> Float[Tensor, "b n c"]:
         for name, latent in (("latent", z), ("latent of the clip before", previous)):
             if latent is not None and latent.shape[1:] != self.spec.shape:
                 raise ValueError(
@@ -180,10 +190,19 @@ class TriplaneUNet(Denoiser):
             z = torch.cat([z, torch.zeros_like(z) if previous is None else previous], dim=1)
         return z.transpose(1, 2)
 
-    def _embed(self, t: Tensor, condition: Condition) -> Float[Tensor, "b d"]:
-        emb = self.time_embed(t)
-        label = condition.label
+    def _embed(self, t: Tensor, prepared: "_Prepared") -> Float[Tensor, "b d"]:
+        emb = self.time_embed(prepared.embedding(t))
+        label = prepared.label
         if self.label_embed is not None and label is not None:
-            rows = self.label_embed(label.clamp_min(0).long())
+            rows = self.label_embed(label.clamp_min(0))
             emb = emb + rows * (label >= 0).to(rows.dtype)[:, None]
         return emb
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    """Signals as the network reads them, and the embedding of the noise schedule."""
+
+    embedding: Embedding
+    previous: Float[Tensor, "b c n"] | None
+    label: Int[Tensor, "b"] | None

@@ -1,5 +1,7 @@
 """LVDM's denoiser: a UNet over a volume, convolving in space, attending in space and in time."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
@@ -11,8 +13,8 @@ from torch.nn import functional as F
 
 from longtake.config import Config
 from longtake.denoisers.volume_levels import Down, Middle, Up
-from longtake.diffusion.condition import Condition, KnownFrames
-from longtake.diffusion.process import Denoiser
+from longtake.diffusion.process import Denoiser, Embedding
+from longtake.diffusion.signals import CONTEXT
 from longtake.latents import LatentSpec
 from longtake.nn.attention import JointAttentionConfig, SpaceTimeAttentionConfig
 from longtake.nn.embedding import TimeEmbedding
@@ -115,7 +117,14 @@ class VolumeUNet(Denoiser):
         super().__init__()
         self.config = config
         self.spec = LatentSpec(shape=config.latent, clip=config.clip, frame_axis=2)
-        self.reads = frozenset(_reads(config))
+        reads = {
+            **dict.fromkeys(CONTEXT, config.reads_known),
+            "label": config.num_classes is not None,
+            "text": config.attention.text_width is not None,
+        }
+        self.reads = frozenset(name for name, read in reads.items() if read)
+        self.needs = self.reads & {"text"}
+        self.per_frame = config.frame_times
         channels, widths = config.latent[0], config.widths
         self.time_embed = TimeEmbedding(config.model_channels, config.embedding)
         self.known_time_embed = (
@@ -140,14 +149,36 @@ class VolumeUNet(Denoiser):
             for parameter in self.conv_out.parameters():
                 nn.init.zeros_(parameter)
 
+    def prepare(self, signals: Mapping[str, Tensor], embedding: Embedding) -> "_Prepared":
+        """Signals in the precision of the weights, noise times in embedding units."""
+        config, text = self.config, signals.get("text")
+        mask, context_time, table_rows = None, None, []
+        if "context_mask" in signals:
+            mask, noise_time = signals["context_mask"], signals["context_noise"]
+            absent, steps = noise_time < 0, embedding(noise_time.clamp_min(0))
+            if config.frame_times:
+                context_time = (mask & ~absent[:, None], steps)
+            if self.noise_embed is not None:
+                table_rows.append((self.noise_embed, steps.round().masked_fill(absent, -1).long()))
+        if self.label_embed is not None and "label" in signals:
+            table_rows.append((self.label_embed, signals["label"].long()))
+        return _Prepared(
+            embedding=embedding,
+            text=None if text is None else text.to(self.dtype),
+            mask=None if mask is None else mask.to(self.dtype)[:, :, None, None, None],
+            context_time=context_time,
+            table_rows=table_rows,
+        )
+
     def forward(
-        self, z: Float[Tensor, "b c f h w"], t: Float[Tensor, "b"], condition: Condition
+        self, z: Float[Tensor, "b c f h w"], t: Float[Tensor, "..."], prepared: "_Prepared"
     ) -> Float[Tensor, "b c f h w"]:
-        """Predict from ``z``, known frames in place, at time ``t`` in embedding units."""
-        self._check(z, condition)
-        emb = F.silu(self._embed(t, condition))
-        text = condition.text
-        x = self.conv_in(self._input(z, condition.known))
+        """Predict from ``z``, context frames in place, at time ``t``."""
+        self.check_times(z, t)
+        self._check(z)
+        emb = F.silu(self._embed(t, prepared))
+        text = prepared.text
+        x = self.conv_in(self._input(z, prepared.mask))
         skips = [x]
         for level in self.down:
             x = level(x, emb, text, skips)
@@ -157,61 +188,57 @@ class VolumeUNet(Denoiser):
         out = self.conv_out(self.norm_out(x))
         return out.permute(0, 4, 1, 2, 3).contiguous()
 
-    def _input(self, z: Tensor, known: KnownFrames | None) -> Float[Tensor, "b f h w c"]:
+    def _input(self, z: Tensor, mask: Tensor | None) -> Float[Tensor, "b f h w c"]:
         x = z.permute(0, 2, 3, 4, 1)
         if self.config.mask_channel:
-            mask = x.new_zeros((*x.shape[:-1], 1))
-            if known is not None:
-                mask = mask + known.mask.to(x.dtype)[:, :, None, None, None]
-            x = torch.cat([x, mask], dim=-1)
+            channel = x.new_zeros((*x.shape[:-1], 1))
+            x = torch.cat([x, channel if mask is None else channel + mask], dim=-1)
         return x.contiguous()
 
-    def _embed(self, t: Tensor, condition: Condition) -> Float[Tensor, "b #f d"]:
-        emb = self.time_embed(t)[:, None]
-        known = condition.known
-        if self.config.frame_times and known is not None:
+    def _embed(self, t: Tensor, prepared: "_Prepared") -> Float[Tensor, "b #f d"]:
+        emb = self.time_embed(prepared.embedding(t))
+        emb = emb if t.ndim == 2 else emb[:, None]
+        if prepared.context_time is not None:
+            given, time = prepared.context_time
             embed = self.known_time_embed or self.time_embed
-            told = known.mask & (known.t >= 0)[:, None]
-            emb = torch.where(told[..., None], embed(_steps(known.t))[:, None], emb)
-        if self.noise_embed is not None and known is not None:
-            emb = emb + _rows(self.noise_embed, _steps(known.t).round(), known.t >= 0)
-        if self.label_embed is not None and condition.label is not None:
-            emb = emb + _rows(self.label_embed, condition.label, condition.label >= 0)
+            emb = torch.where(given[..., None], embed(time)[:, None], emb)
+        for table, index in prepared.table_rows:
+            emb = emb + _rows(table, index)[:, None]
         return emb
 
-    def _check(self, z: Tensor, condition: Condition) -> None:
+    def _check(self, z: Tensor) -> None:
         factor = 2 ** (len(self.config.channel_mult) - 1)
         if z.shape[-1] % factor or z.shape[-2] % factor:
             raise ValueError(
                 f"a latent of {z.shape[-2]}x{z.shape[-1]} cells must be divisible by {factor}, "
                 "once for every level but the first; crop or pad it"
             )
-        if "text" in self.reads and condition.text is None:
-            raise ValueError(
-                "this network reads text and got none; pass the states of an empty prompt, or "
-                "build it with attention.context_dim=null"
-            )
 
 
-def _reads(config: VolumeUNetConfig) -> set[str]:
-    reads = {
-        "known": config.reads_known,
-        "label": config.num_classes is not None,
-        "text": config.attention.text_width is not None,
-    }
-    return {name for name, read in reads.items() if read}
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    """Signals as the network reads them.
+
+    Attributes:
+        embedding: the noise schedule's.
+        text: token states.
+        mask: 1 where a frame is a context frame.
+        context_time: context frames with a time embedding of their own, and that time.
+        table_rows: learned tables and the row of each sample, negative for none.
+    """
+
+    embedding: Embedding
+    text: Float[Tensor, "b n d"] | None
+    mask: Float[Tensor, "b f 1 1 1"] | None
+    context_time: tuple[Tensor, Tensor] | None
+    table_rows: Sequence[tuple[nn.Embedding, Tensor]]
 
 
 def _table(rows: int | None, width: int) -> nn.Embedding | None:
     return None if rows is None else nn.Embedding(rows, width)
 
 
-def _rows(table: nn.Embedding, index: Tensor, told: Tensor) -> Float[Tensor, "b 1 d"]:
-    """Rows of a table; zeros where nothing is told."""
-    rows = table(index.clamp_min(0).long())
-    return (rows * told.to(rows.dtype)[:, None])[:, None]
-
-
-def _steps(t: Float[Tensor, "b"]) -> Float[Tensor, "b"]:
-    """Time in [0, 1] in embedding units, as a schedule counts them."""
-    return (t * 1000 - 1).clamp_min(0)
+def _rows(table: nn.Embedding, index: Tensor) -> Float[Tensor, "b d"]:
+    """Rows of a table; zeros where the index is negative."""
+    found = table(index.clamp_min(0))
+    return found * (index >= 0).to(found.dtype)[:, None]

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Interval
@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from longtake.config import nearest
-from longtake.diffusion.sampler import Bounds, Denoise, Sampler, clamp
+from longtake.diffusion.samplers import Bounds, Denoise, Sampler, clamp
 from longtake.diffusion.schedule import STEPS, NoiseSchedule
 from longtake.noise import SampleNoise
 
@@ -48,6 +48,8 @@ class DiffusersSampler(Sampler):
             ``{"use_karras_sigmas": true}`` or ``{"eta": 1.0}``.
     """
 
+    per_frame: ClassVar[bool] = False
+
     kind: Literal["diffusers"] = "diffusers"
     scheduler: str = "DPMSolverMultistep"
     steps: Annotated[int, Interval(ge=1, le=STEPS)] = 25
@@ -61,33 +63,50 @@ class DiffusersSampler(Sampler):
             )
         return self
 
+    def times(self, schedule: NoiseSchedule) -> Float[Tensor, "s"]:
+        """Those of the scheduler, then the clean latent."""
+        indices = self._build(schedule)[0].timesteps.double()
+        return torch.cat([(indices + 1) / STEPS, indices.new_zeros(1)])
+
     def __call__(
         self,
         denoise: Denoise,
-        z: Float[Tensor, "b ..."],
+        z: Float[Tensor, "b c ..."],
+        times: Float[Tensor, "s b *f"],
         schedule: NoiseSchedule,
         noise: SampleNoise,
         bounds: Bounds | None = None,
-    ) -> Float[Tensor, "b ..."]:
-        """Walk the scheduler's times; all of its tables stay on the host."""
+    ) -> Float[Tensor, "b c ..."]:
+        """Walk the scheduler's times; all of its tables stay on the host.
+
+        Raises:
+            ValueError: a frame neither stays at one time nor walks the scheduler's.
+        """
         scheduler, arguments = self._build(schedule)
+        still = times[0] == times[-1]
+        own = self.times(schedule).reshape(-1, *[1] * still.ndim)
+        if not ((times.cpu() == own) | still.cpu()).all():
+            raise ValueError(
+                f"{self.scheduler} of diffusers moves all frames of a clip together; choose the "
+                "sampler ddim or ddpm for frames at times of their own"
+            )
         if "generator" in inspect.signature(scheduler.step).parameters:
             arguments["generator"] = _streams(noise)
-        scheduler.set_timesteps(self.steps, device="cpu")
         if hasattr(scheduler, "set_begin_index"):  # else it takes equal times for one
             scheduler.set_begin_index(0)
+        kept, stays = z, still.to(z.device).reshape(len(z), 1, -1, *[1] * (z.ndim - 3))
+        times = times.to(z)
         x = z * float(scheduler.init_noise_sigma)
-        for index in scheduler.timesteps:
-            z = scheduler.scale_model_input(x, index)
-            t = (float(index) + 1) / STEPS
-            alpha, sigma = _level(schedule, t)
-            x0 = clamp(denoise(z, t), bounds)
+        for i, index in enumerate(scheduler.timesteps):
+            z = torch.where(stays, kept, scheduler.scale_model_input(x, index))
+            alpha, sigma = _level(schedule, (float(index) + 1) / STEPS)
+            x0 = clamp(denoise(z, times[i]), bounds)
             v = (alpha * z - x0) / sigma
             x = scheduler.step(v, index, x, return_dict=False, **arguments)[0]
-        return x
+        return torch.where(stays, kept, x)
 
     def _build(self, schedule: NoiseSchedule) -> tuple[Any, dict[str, Any]]:
-        """The scheduler, and what its ``step`` is told."""
+        """The scheduler, and arguments of its ``step``."""
         import diffusers
 
         kind = getattr(diffusers, f"{self.scheduler}Scheduler")
@@ -108,6 +127,7 @@ class DiffusersSampler(Sampler):
                 )
         settings = {**defaults, **self.options, **ours}
         scheduler = kind(**{name: value for name, value in settings.items() if name in built})
+        scheduler.set_timesteps(self.steps, device="cpu")
         return scheduler, {k: v for k, v in self.options.items() if k in told and k not in built}
 
 

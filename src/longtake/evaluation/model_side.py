@@ -154,5 +154,5 @@ def open_kept(side: ModelSide, folder: Path) -> None:
 
 def sample(video: LongVideo, request: Request, frames: int) -> Float[Tensor, "b 3 t h w"]:
     """Whole videos, as the decoder gives them: not yet levels of pixels."""
-    parts = [pixels for pixels, _ in video.decoded(request, frames)]
+    parts = [part.pixels for part in video.decoded(request, frames)]
     return torch.cat(parts, 2)[:, :, :frames]

@@ -65,7 +65,7 @@ _GRIDS: Mapping[Grid, Callable[[int], list[int]]] = {
 }
 
 
-class TimeDraw(Config, ABC):
+class TimestepSampling(Config, ABC):
     """How training draws the time of a sample."""
 
     @abstractmethod
@@ -73,7 +73,7 @@ class TimeDraw(Config, ABC):
         """One time a sample, from the sample's own stream."""
 
 
-class DiscreteTime(TimeDraw):
+class DiscreteTime(TimestepSampling):
     """Each of DDPM's 1000 steps with equal probability, as both papers have it."""
 
     kind: Literal["discrete"] = "discrete"
@@ -84,7 +84,7 @@ class DiscreteTime(TimeDraw):
         return (index + 1) / STEPS
 
 
-class UniformTime(TimeDraw):
+class UniformTime(TimestepSampling):
     """Any time in (0, 1) with equal density."""
 
     kind: Literal["uniform"] = "uniform"
@@ -94,7 +94,7 @@ class UniformTime(TimeDraw):
         return _uniform(noise)
 
 
-class LogitNormalTime(TimeDraw):
+class LogitNormalTime(TimestepSampling):
     """Times whose logit is normal: more of the middle (Esser et al. 2024, rectified flow).
 
     Attributes:
@@ -111,7 +111,9 @@ class LogitNormalTime(TimeDraw):
         return torch.sigmoid(self.mean + self.deviation * noise.normal(()))
 
 
-AnyTimeDraw = Annotated[DiscreteTime | UniformTime | LogitNormalTime, Field(discriminator="kind")]
+AnyTimestepSampling = Annotated[
+    DiscreteTime | UniformTime | LogitNormalTime, Field(discriminator="kind")
+]
 
 
 def _uniform(noise: SampleNoise) -> Float[Tensor, "b"]:
