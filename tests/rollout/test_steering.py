@@ -170,13 +170,17 @@ def test_a_cancelled_video_continues_after_its_last_part(video: LongVideo, at: i
 
 def test_what_came_before_a_cancellation_is_kept(video: LongVideo):
     whole = list(video(wanted(), FRAMES))
-    count, parts = iter(range(100)), []
-    stream = video(wanted(), FRAMES, steering=Steering(cancel=lambda: next(count) == 7))
+    evaluations, parts = iter(range(100)), []
+    steering = Steering(cancel=lambda: next(evaluations) == 7)
+
+    def collect() -> None:
+        for part in video(wanted(), FRAMES, steering=steering):
+            parts.append(part)
+
     with pytest.raises(Cancelled):
-        parts.extend(part for part in stream if not parts.append(part))
+        collect()
     assert len(parts) < len(whole)
-    state = parts[-1].state if parts else None
-    rest = list(video(wanted(), FRAMES, state))
+    rest = list(video(wanted(), FRAMES, parts[-1].state if parts else None))
     assert torch.equal(pixels([*parts, *rest]), pixels(whole))
 
 
