@@ -34,21 +34,29 @@ class Config(BaseModel):
         renamed: former name of a field to its present name. Files of an earlier format are read
             with ``parse(..., upgrade=True)``; anywhere else a former name is an error that gives
             the present one.
+        renamed_values: by field, the former name of a value to its present name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
     renamed: ClassVar[Mapping[str, str]] = {}
 
+    renamed_values: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+
     @model_validator(mode="before")
     @classmethod
     def _former_names(cls, data: Any, info: Any) -> Any:
-        former = cls.renamed.keys() & data.keys() if isinstance(data, dict) else ()
-        if not former:
+        if not isinstance(data, dict):
             return data
-        if info.context and info.context.get("upgrade"):
-            return {cls.renamed.get(key, key): value for key, value in data.items()}
-        name = min(former)
-        raise ValueError(f"the field {name!r} is now called {cls.renamed[name]!r}")
+        present = {cls.renamed.get(key, key): value for key, value in data.items()}
+        for key in cls.renamed_values.keys() & present.keys():
+            present[key] = cls.renamed_values[key].get(present[key], present[key])
+        if (info.context and info.context.get("upgrade")) or present == data:
+            return present
+        if former := cls.renamed.keys() & data.keys():
+            name = min(former)
+            raise ValueError(f"the field {name!r} is now called {cls.renamed[name]!r}")
+        key = min(key for key in present if present[key] != data[key])
+        raise ValueError(f"{key}={data[key]!r} is now called {present[key]!r}")
 
 
 def load(path: Path, kind: Any, overrides: Sequence[str] = ()) -> Any:

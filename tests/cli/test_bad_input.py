@@ -298,4 +298,4 @@ def test_an_interruption_says_how_to_go_on(longtake, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("longtake.hub.find_model", interrupt)
     called = longtake("inspect", "lvdm-sky")
     assert called.code == 130
-    assert "stopped; the same command goes on where this one stopped" in called.err
+    assert "stopped; the same command continues from here" in called.err

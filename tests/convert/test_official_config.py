@@ -44,7 +44,7 @@ def test_a_short_model_is_read(tmp_path: Path):
     assert found.denoiser.clip == (4, 16, 16)
     assert found.diffusion is not None
     assert found.diffusion.schedule == ScaledLinear()
-    assert found.diffusion.loss_kind == "l1"
+    assert found.diffusion.loss == "l1"
     assert (found.sampling.sampler, found.sampling.rollout) == (DDPM(), OneClip())
     assert (found.averaged, found.between) == (True, False)
 
@@ -57,7 +57,7 @@ def test_a_prediction_model_is_sampled_as_the_official_script_does(tmp_path: Pat
     assert found.denoiser.num_classes is None
     sampling = found.sampling
     assert sampling.sampler == DDIM(steps=50, eta=1.0, grid="leading")
-    assert sampling.guidance == ClassifierFree(scale=1.1, tell_noise=False)
+    assert sampling.guidance == ClassifierFree(scale=1.1, condition_on_noise_level=False)
     assert sampling.rollout == Autoregressive(overlap_latent_frames=1)
     assert sampling.context_noise == 0.101
 
@@ -72,7 +72,7 @@ def test_a_text_to_video_model_is_sampled_as_the_official_script_does(tmp_path: 
     assert not found.denoiser.scale_shift_norm
     assert found.diffusion is not None
     assert found.diffusion.schedule == ScaledLinear(beta_start=0.00085, beta_end=0.012)
-    assert found.diffusion.loss_kind == "l2"
+    assert found.diffusion.loss == "l2"
     assert found.standardisation == LatentScaling(scale=0.18215)
     assert not found.averaged
     sampling = found.sampling

@@ -161,7 +161,7 @@ def test_every_weight_of_a_network_in_use_learns(options):
     network = unet(num_classes=3, **options)
     z, t = drawn()
     signals = {**previous_signal(torch.randn_like(z)), **label_signal([0, 1])}
-    diffusion = Diffusion(loss_kind="l2")
+    diffusion = Diffusion(loss="l2")
     noise = SampleNoise([0, 1]).normal(z.shape[1:])
     diffusion.losses(network, z, noise, t, signals).mean().backward()
     still = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]

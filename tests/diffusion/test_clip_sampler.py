@@ -15,7 +15,7 @@ from longtake.diffusion import (
     Diffusion,
     Sampler,
 )
-from longtake.diffusion.signals import Signals, label_signal
+from longtake.diffusion.signals import Signal, Signals, label_signal
 from longtake.diffusion.signals.context import impose
 from longtake.diffusion.signals.signal import rows as select_rows
 
@@ -149,3 +149,38 @@ def test_nothing_that_is_drawn_needs_a_gradient():
 def test_a_row_short_of_the_seeds_is_refused():
     with pytest.raises(ValueError, match="'label' has 2 rows for 3 seeds"):
         clips()(label_signal([0, 1]), SEEDS)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "total"),
+    [(DDIM(steps=4), 4), (DiffusersSampler(scheduler="HeunDiscrete", steps=3), 5)],
+    ids=repr,
+)
+def test_every_evaluation_is_reported_and_may_cancel_the_clip(sampler, total):
+    sample, reported = clips(sampler), []
+    sample(mixed(), SEEDS, lambda *progress: reported.append(progress))
+    assert reported == [(done, total) for done in range(total)]
+
+    def cancel(done: int, _: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    evaluations: list[int] = []
+    sample.denoiser.register_forward_pre_hook(lambda *_: evaluations.append(1))
+    with pytest.raises(KeyboardInterrupt):
+        sample(mixed(), SEEDS, cancel)
+    assert len(evaluations) == 2
+
+
+def test_signals_are_prepared_once_a_clip(monkeypatch):
+    calls, prepare = [], Tiny.prepare
+    monkeypatch.setattr(Tiny, "prepare", lambda *args: calls.append(1) or prepare(*args))
+    clips(guidance=ClassifierFree(scale=2))(mixed(), SEEDS)
+    assert len(calls) == 1
+
+
+def test_a_signal_that_is_not_read_is_refused_before_anything_is_drawn(monkeypatch):
+    sample = clips()
+    monkeypatch.setattr("longtake.diffusion.clip_sampler.SampleNoise", None)
+    with pytest.raises(ValueError, match="does not read the signal 'camera'; it reads context"):
+        sample({"camera": Signal(value=torch.zeros(3), null=torch.zeros(3))}, SEEDS)

@@ -68,11 +68,11 @@ def test_scale_one_is_the_conditional_estimate_at_the_cost_of_one():
     assert rows == [2]
 
 
-@pytest.mark.parametrize("tell_noise", [False, True])
-def test_scale_zero_is_the_unconditional_estimate(tell_noise):
+@pytest.mark.parametrize(("level", "keep"), [(False, ()), (True, ("context_noise",))])
+def test_scale_zero_is_the_unconditional_estimate(level: bool, keep: tuple[str, ...]):
     z, given = latent(), condition()
-    plain, _ = guide(Unguided(), z, null(given, ("context_noise",) if tell_noise else ()))
-    got, _ = guide(ClassifierFree(scale=0, tell_noise=tell_noise), z, given)
+    plain, _ = guide(Unguided(), z, null(given, keep))
+    got, _ = guide(ClassifierFree(scale=0, condition_on_noise_level=level), z, given)
     torch.testing.assert_close(got, plain)
 
 

@@ -69,9 +69,7 @@ def test_a_perfect_denoiser_has_no_loss(schedule, prediction, weighting):
 def test_min_snr_weighs_one_error_of_the_clean_latent_alike_in_every_prediction(
     schedule, prediction
 ):
-    diffusion = Diffusion(
-        schedule=schedule, prediction=prediction, weighting="min_snr", loss_kind="l2"
-    )
+    diffusion = Diffusion(schedule=schedule, prediction=prediction, weighting="min_snr", loss="l2")
     z, off = latent(), latent()
     loss = diffusion.losses(Perfect(diffusion, z + off), z, latent(), T, NOTHING)
     alpha, sigma = schedule(T)
@@ -84,7 +82,7 @@ def test_the_two_kinds_of_loss():
     denoiser = Tiny()
     error = predict(denoiser, Diffusion().add_noise(SPEC, z, noise, T), T) - noise
     for kind, want in (("l1", error.abs()), ("l2", error.square())):
-        loss = parse(Diffusion, {"loss_kind": kind}).losses(denoiser, z, noise, T, NOTHING)
+        loss = parse(Diffusion, {"loss": kind}).losses(denoiser, z, noise, T, NOTHING)
         torch.testing.assert_close(loss, want.flatten(1).mean(1))
 
 
@@ -111,18 +109,18 @@ def test_a_noise_level_that_is_not_told_leaves_given_frames_clean():
     assert torch.equal(seen[0][:, :, 0], z[:, :, 0])
 
 
-def test_scoring_the_unknown_ignores_the_prediction_on_given_frames():
+def test_a_loss_on_generated_frames_ignores_the_prediction_on_context_frames():
     z, noise = latent(), latent()
-    for score, counted in (("all", slice(0, 4)), ("unknown", slice(1, 4))):
-        diffusion = parse(Diffusion, {"score": score, "loss_kind": "l2", "prediction": "x0"})
+    for loss_on, counted in (("all", slice(0, 4)), ("generated", slice(1, 4))):
+        diffusion = parse(Diffusion, {"loss_on": loss_on, "loss": "l2", "prediction": "x0"})
         loss = diffusion.losses(Perfect(diffusion, z + 1 + noise), z, noise, T, given(z, 0.1, 0))
         error = (1 + noise[:, :, counted]).square()
         torch.testing.assert_close(loss, error.flatten(1).mean(1))
 
 
-def test_a_clip_of_which_all_is_given_has_no_unknown_to_score():
+def test_a_clip_of_which_all_is_given_has_no_loss_on_generated_frames():
     z = latent()
-    loss = Diffusion(score="unknown").losses(Tiny(), z, latent(), T, given(z, 0.1, 0, 1, 2, 3))
+    loss = Diffusion(loss_on="generated").losses(Tiny(), z, latent(), T, given(z, 0.1, 0, 1, 2, 3))
     assert loss.tolist() == [0, 0]
 
 
@@ -154,5 +152,7 @@ def test_noise_is_no_prediction_where_the_path_ends_in_noise(schedule):
 
 
 def test_a_process_is_read_back_equal():
-    diffusion = Diffusion(schedule=Cosine(), prediction="v", weighting="min_snr", score="unknown")
+    diffusion = Diffusion(
+        schedule=Cosine(), prediction="v", weighting="min_snr", loss_on="generated"
+    )
     assert parse(Diffusion, to_dict(diffusion)) == diffusion

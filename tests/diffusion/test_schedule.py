@@ -100,3 +100,10 @@ def test_a_training_time_is_that_of_its_sample_alone(draw):
 def test_discrete_times_are_places_of_the_table():
     places = DiscreteTime()(SampleNoise(range(50))) * 1000
     torch.testing.assert_close(places, places.round())
+
+
+@pytest.mark.parametrize("schedule", [ScaledLinear(), RectifiedFlow()])
+def test_the_embedding_has_one_derivative_on_and_off_the_table(schedule):
+    t = torch.tensor([0.02, 0.0205, 0.5], requires_grad=True)
+    (slope,) = torch.autograd.grad(schedule.embedding(t).sum(), t)
+    torch.testing.assert_close(slope, torch.full_like(slope, 1000))

@@ -10,7 +10,7 @@ from longtake import runs
 from longtake.checkpoint import file_hash
 from longtake.cli import app
 from longtake.config import ConfigError, parse
-from longtake.evaluation.names import LAYOUTS
+from longtake.evaluation.opening import LAYOUTS
 from longtake.evaluation.protocols import READY
 from longtake.evaluation.result import Result
 from longtake.reproduce.needs import Places, command, missing, protocol_of, run_of

@@ -118,8 +118,8 @@ def test_a_short_model_encodes_and_decodes_as_the_official_one(golden, tmp_path)
     ("name", "guidance"),
     [
         ("nocfg", Unguided()),
-        ("cfg_default_1.5", ClassifierFree(scale=1.5, tell_noise=False)),
-        ("cfg_original_0.5", ClassifierFree(scale=1.5, tell_noise=False)),
+        ("cfg_default_1.5", ClassifierFree(scale=1.5, condition_on_noise_level=False)),
+        ("cfg_original_0.5", ClassifierFree(scale=1.5, condition_on_noise_level=False)),
         ("cfg_original_0.1", None),
     ],
 )

@@ -154,7 +154,7 @@ def test_reading_a_prediction_as_the_clean_latent(short):
 @torch.no_grad()
 def test_loss(short, kind):
     case, denoiser = short
-    diffusion = Diffusion(loss_kind=kind)
+    diffusion = Diffusion(loss=kind)
     loss = diffusion.losses(denoiser, case["in.z0"], case["in.noise"], times(case), NOTHING)
     case.close(f"{kind}.loss", loss.mean())
 
@@ -344,7 +344,7 @@ def test_frames_between_keyframes(golden):
 PLANS = {
     "pred": ContextPlan(),
     "interp": ContextPlan(predict=0, interpolate=0.9),
-    "pred_multi": ContextPlan(predict=0.5, interpolate=0.2, previous=(1, 2, 3)),
+    "pred_multi": ContextPlan(predict=0.5, interpolate=0.2, first_frames=(1, 2, 3)),
     "stride3": ContextPlan(predict=0, interpolate=0.9, every=3),
 }
 
@@ -357,7 +357,7 @@ def test_masks_of_given_frames(golden, name):
     for _ in range(samples):
         draw, pick = official.random(), 0.0
         if plan.interpolate <= draw < plan.interpolate + plan.predict:
-            pick = official.choice(range(len(plan.previous))) / len(plan.previous)
+            pick = official.choice(range(len(plan.first_frames))) / len(plan.first_frames)
         masks.append(plan.mask(frames, draw, pick))
     case.close(f"mask.{name}", torch.stack(masks).float())
 

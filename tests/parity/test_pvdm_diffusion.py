@@ -27,7 +27,7 @@ from longtake.diffusion.signals import Signals, previous_signal
 from longtake.diffusion.timesteps import grid_times
 from longtake.training.ema import EMA
 
-PVDM = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss_kind="l2")
+PVDM = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss="l2")
 NETWORK = TriplaneUNetConfig(
     model_channels=32,
     channel_mult=(1, 2),

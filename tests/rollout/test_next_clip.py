@@ -35,7 +35,7 @@ from longtake.rollout import (
 STREAM = DDIM(steps=3, grid="linspace", eta=1)
 
 
-DIFFUSION = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss_kind="l2")
+DIFFUSION = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss="l2")
 
 
 def unet(*, previous: bool = True) -> TriplaneUNet:

@@ -55,12 +55,12 @@ def batches(folder: Path, clips: int, share: float) -> LatentBatches:
     file = folder / "shard.safetensors"
     save_file({**tensors, "label": label}, file, {"captions": json.dumps(4 * [""])})
     shard = CachedShard(file=file.name, sha256=file_hash(file), items=4)
-    index = CacheIndex(key="k", classes=(), mean=0, deviation=1, shards=(shard,))
+    index = CacheIndex(key="k", classes=(), mean=0, std=1, shards=(shard,))
     write_text(folder / "index.json", index.model_dump_json())
     return LatentBatches(
         LatentCache(folder),
         LatentSpec(shape=(1, CELLS), clip=(4, 16, 16), frame_axis=None),
-        TrainingClip(previous=share),
+        TrainingClip(previous_share=share),
         Diffusion(),
         LatentScaling(),
         seed=3,

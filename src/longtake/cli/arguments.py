@@ -1,13 +1,18 @@
 """Reading of command-line values that need no heavy import."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
 
 from longtake.config import nearest
 
 if TYPE_CHECKING:
     import torch
+
+PrecisionName = Literal["float32", "bfloat16", "float16"]
+Precision = Annotated[PrecisionName, typer.Option(help="number format of a model's weights")]
 
 
 def seeds(text: str) -> list[int]:
@@ -80,17 +85,28 @@ def device(name: str) -> "torch.device":
     return found
 
 
-PRECISIONS = ("float32", "bfloat16", "float16")
-
-
-def precision(name: str) -> "torch.dtype":
-    """Dtype of networks by name.
-
-    Raises:
-        ValueError: there is no such precision.
-    """
+def dtype(precision: PrecisionName) -> "torch.dtype":
+    """The torch type of a number format."""
     import torch
 
-    if name not in PRECISIONS:
-        raise ValueError(f"--precision {name!r}: {nearest(name, PRECISIONS)}")
-    return getattr(torch, name)
+    return getattr(torch, precision)
+
+
+def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names, and overrides of the form ``a.b=value``."""
+    overrides = []
+    for word in words:
+        key, equals, _ = word.partition("=")
+        if equals and all(part.isidentifier() for part in key.split(".")):
+            overrides.append(word)
+    return [word for word in words if word not in overrides], overrides
+
+
+def refuse_moved(args: Sequence[str], moved: Mapping[str, str]) -> None:
+    """Answer a former option with the command that replaced it.
+
+    Raises:
+        ValueError: one of the options is given.
+    """
+    for flag in moved.keys() & set(args):
+        raise ValueError(f"{flag} is now a command: {moved[flag]}")

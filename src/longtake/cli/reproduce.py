@@ -64,8 +64,8 @@ def reproduce(  # noqa: PLR0913
 
     from longtake.cli.progress import stages
     from longtake.distributed import join
-    from longtake.evaluation.evaluate import Work
     from longtake.evaluation.extraction import FeatureCache, default_cache
+    from longtake.evaluation.feature_sets import EvaluationSettings
     from longtake.reproduce.course import Settings, carry_out
     from longtake.reproduce.needs import Places
     from longtake.reproduce.table import table as ready
@@ -80,7 +80,7 @@ def reproduce(  # noqa: PLR0913
         if train or tiny:
             _train(chosen, places, ranks)
         with stages(ranks.main) as report:
-            work = Work(
+            work = EvaluationSettings(
                 ranks=ranks,
                 cache=FeatureCache(folder=cache or (out / "features" if tiny else default_cache())),
                 batch=batch,
@@ -111,15 +111,15 @@ def _train(table: "Table", places: "Places", ranks: "Ranks") -> None:
     from longtake.cli.progress import training
     from longtake.reproduce.course import to_train
     from longtake.reproduce.needs import run_of
-    from longtake.training.fit import Interrupted
+    from longtake.training.trainer import Interrupted
 
     for fit in to_train(table, places):
         if ranks.main:
             print(f"training {places.run(fit)}", file=sys.stderr)
         try:
             with training(ranks.main) as (report, cached):
-                listener = runs.Listener(training=report, cache=cached)
-                run_folder.start(run_of(fit, places), places.run(fit), ranks, listener)
+                callbacks = runs.Callbacks(training=report, encoding=cached)
+                run_folder.start(run_of(fit, places), places.run(fit), ranks, callbacks)
         except Interrupted as stopped:
             print(stopped, file=sys.stderr)
             raise typer.Exit(130) from stopped

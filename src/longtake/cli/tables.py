@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from longtake.evaluation.result import Result, Score, SideRecord
+    from longtake.evaluation.result import Result, Score, SourceRecord
 
 
 def print_result(result: "Result") -> None:
@@ -62,7 +62,7 @@ def plain_table(first: str, *others: str) -> Table:
     return table
 
 
-def _side(side: "SideRecord") -> str:
+def _side(side: "SourceRecord") -> str:
     parts = [side.name, f"{side.videos} videos"]
     if side.height:
         parts.append(f"{side.height} x {side.width}")

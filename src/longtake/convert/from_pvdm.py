@@ -24,7 +24,7 @@ AVERAGED = "ema_"
 FPS = 25.0
 """Frames a second of UCF-101."""
 
-DIFFUSION = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss_kind="l2")
+DIFFUSION = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss="l2")
 SAMPLER = DDIM(steps=400, eta=1.0, grid="linspace")
 """Of the released models: "400/400-s, eta=1"."""
 

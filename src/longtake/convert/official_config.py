@@ -152,7 +152,7 @@ def _latent_diffusion(params: dict[str, Any]) -> OfficialModel:
             {
                 "schedule": schedule,
                 "prediction": {"eps": "epsilon", "x0": "x0"}[found.parameterization],
-                "loss_kind": found.loss_type,
+                "loss": found.loss_type,
             },
             "model.params",
         ),
@@ -202,7 +202,7 @@ def _sampling(found: OfficialDiffusion) -> Sampling:
         return Sampling(sampler=DDPM())
     return Sampling(
         sampler=DDIM(steps=50, eta=1.0, grid="leading"),
-        guidance=ClassifierFree(scale=1.1, tell_noise=False),
+        guidance=ClassifierFree(scale=1.1, condition_on_noise_level=False),
         rollout=Autoregressive(overlap_latent_frames=max(found.n_prevs or (1,))),
         context_noise=PERTURBATION if found.noisy_cond else 0.0,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from typing import NamedTuple
 
 import torch
@@ -98,7 +99,8 @@ class ClipSampler:
         self.denoiser.check_signals(signals)
         check_rows(signals, len(seeds))
         sampler = self if guidance is None else replace(self, guidance=guidance)
-        return Sampled(sampler.sample(signals, SampleNoise(seeds, self._device), on_evaluation))
+        noise = SampleNoise(seeds, self.denoiser.device)
+        return Sampled(sampler.sample(signals, noise, on_evaluation))
 
     @torch.no_grad()
     def sample(
@@ -109,7 +111,7 @@ class ClipSampler:
         A sample draws, in this order: the noise on its context frames if there is any, the noise
         the walk starts from, what the sampler adds.
         """
-        signals = batch.to(signals, self._device)
+        signals = batch.to(signals, self.denoiser.device)
         noisy = self._noisy(signals, noise)
         z = impose(self.spec, noisy, noise.normal(self.spec.shape))
         times = self._times(noisy, len(z))
@@ -127,10 +129,7 @@ class ClipSampler:
         if "context" not in signals and not self.pattern.per_frame:
             return times[:, None].expand(-1, samples)
         table = self.pattern(times, self.spec.frames)[:, None].expand(-1, samples, -1)
-        if "context" not in signals:
-            return table
-        on_host = batch.to(signals, "cpu")
-        return torch.stack([frame_times(on_host, row) for row in table])
+        return frame_times(batch.to(signals, "cpu"), table)
 
     def _noisy(self, signals: Signals, noise: SampleNoise) -> Signals:
         """Context frames with noise on them; without any of them where none is given."""
@@ -146,10 +145,6 @@ class ClipSampler:
             return {**signals, **context_signals(z, mask, t)}
         return {k: signal for k, signal in signals.items() if not k.startswith("context")}
 
-    @property
-    def _device(self) -> torch.device:
-        return next(self.denoiser.parameters(), torch.empty(0)).device
-
 
 def _at_clip_time(denoise: Denoise, signals: Signals, z: Tensor, t: Tensor) -> Tensor:
     """Estimate at one time a clip: that of its frames that are not context frames."""
@@ -157,12 +152,10 @@ def _at_clip_time(denoise: Denoise, signals: Signals, z: Tensor, t: Tensor) -> T
 
 
 def _counted(denoise: Denoise, on_evaluation: OnEvaluation, total: int) -> Denoise:
-    done = 0
+    done = count()
 
     def counted(z: Tensor, t: Tensor) -> Tensor:
-        nonlocal done
-        on_evaluation(done, total)
-        done += 1
+        on_evaluation(next(done), total)
         return denoise(z, t)
 
     return counted

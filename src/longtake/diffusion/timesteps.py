@@ -5,7 +5,7 @@ Where a formula speaks of DDPM's index i, its time is (i + 1) / 1000; time 0 is 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Gt
@@ -98,17 +98,19 @@ class LogitNormalTime(TimestepSampling):
     """Times whose logit is normal: more of the middle (Esser et al. 2024, rectified flow).
 
     Attributes:
-        mean: of the logit; above 0 there are more noisy times.
-        deviation: of the logit.
+        mean: mean of the logit; above 0 there are more noisy times.
+        std: standard deviation of the logit.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {"deviation": "std"}
 
     kind: Literal["logit_normal"] = "logit_normal"
     mean: float = 0.0
-    deviation: Annotated[float, Gt(0)] = 1.0
+    std: Annotated[float, Gt(0)] = 1.0
 
     def __call__(self, noise: SampleNoise) -> Float[Tensor, "b"]:
         """A time in (0, 1) a sample."""
-        return torch.sigmoid(self.mean + self.deviation * noise.normal(()))
+        return torch.sigmoid(self.mean + self.std * noise.normal(()))
 
 
 AnyTimestepSampling = Annotated[

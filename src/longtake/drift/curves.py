@@ -7,8 +7,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from longtake.metrics.kernel_interval import kvd_interval
-from longtake.metrics.uncertainty import Interval, fvd_interval
+from longtake.metrics.uncertainty import Interval, fvd_interval, kvd_interval
 
 LEAST_CLIPS = 3  # fewest clips on each side; the bootstrap interval of fewer is meaningless
 
@@ -113,5 +112,5 @@ def feature_distances(windows: Float[Tensor, "k d"]) -> tuple[float, ...]:
 
 def _mean(a: Interval, b: Interval) -> Interval:
     """Mean of two distances, treating their errors as independent."""
-    deviation = (a.deviation**2 + b.deviation**2) ** 0.5 / 2
-    return Interval(value=(a.value + b.value) / 2, deviation=deviation)
+    error = (a.standard_error**2 + b.standard_error**2) ** 0.5 / 2
+    return Interval(value=(a.value + b.value) / 2, standard_error=error)

@@ -6,7 +6,6 @@ Numbers of different protocols are different quantities: no table holds both.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-import torch
 from annotated_types import Ge
 from jaxtyping import Float, UInt8
 from pydantic import field_validator
@@ -141,15 +140,6 @@ def protocol(name: str, changes: Sequence[str] = (), n: int | None = None) -> Pr
     changes = [*changes, *([] if n is None else [f"n={n}"])]
     data = override(Protocol, to_dict(READY[name]), changes)
     return parse(Protocol, data)
-
-
-def pixel_levels(
-    video: Float[Tensor, "3 t h w"], levels: Literal["round", "truncate"]
-) -> UInt8[Tensor, "t h w 3"]:
-    """What a protocol makes of a network's output in [-1, 1]."""
-    scaled = (video.detach().float() + 1) * 127.5
-    scaled = scaled.round() if levels == "round" else scaled.floor()
-    return scaled.clamp(0, 255).to(torch.uint8).permute(1, 2, 3, 0).contiguous()
 
 
 def _leaves(data: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:

@@ -37,7 +37,7 @@ class Score(Config):
     by: str = ""
 
 
-class SideRecord(Config):
+class SourceRecord(Config):
     """What was on a side.
 
     Attributes:
@@ -81,8 +81,8 @@ class Result(Config):
     protocol: Protocol
     protocol_hash: str
     changed: dict[str, Any] = {}  # noqa: RUF012 (pydantic copies it)
-    real: SideRecord
-    generated: SideRecord
+    real: SourceRecord
+    generated: SourceRecord
     scores: dict[str, Score]
     seed: int
     seconds: dict[str, float] = {}  # noqa: RUF012

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from longtake.evaluation.evaluate import Work
+from longtake.evaluation.feature_sets import EvaluationSettings
 from longtake.evaluation.protocols import Protocol
 from longtake.evaluation.result import Result
 from longtake.reproduce.needs import Missing, Places, fits, lacks_weights, missing, protocol_of
@@ -27,7 +27,9 @@ class Settings:
     tiny: bool = False
 
 
-def carry_out(table: Table, places: Places, settings: Settings, work: Work) -> Outcome:
+def carry_out(
+    table: Table, places: Places, settings: Settings, work: EvaluationSettings
+) -> Outcome:
     """Measure the rows that have all they need; a stopped command goes on with the next row.
 
     Rows that were measured before, by the same model on the same videos, are not measured again. A
@@ -80,7 +82,7 @@ class _Rows:
 
     places: Places
     settings: Settings
-    work: Work
+    work: EvaluationSettings
     untrained: bool
 
     def __call__(self, row: Row, before: RowOutcome | None) -> RowOutcome:

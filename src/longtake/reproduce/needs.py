@@ -7,7 +7,7 @@ from pathlib import Path
 
 from longtake.config import Config
 from longtake.data.folders import VideosOnDisk
-from longtake.evaluation.names import WORLDS, is_model, open_side
+from longtake.evaluation.opening import SYNTHETIC, is_model, open_videos
 from longtake.evaluation.protocols import Protocol, protocol
 from longtake.features.i3d import cache_path
 from longtake.reproduce.table import Fit, Row, Table
@@ -133,14 +133,14 @@ def lacks_weights(weights: Path | None) -> bool:
 
 def _missing_data(name: str) -> str:
     kind, *rest = name.split(":")
-    if kind in WORLDS:
+    if kind in SYNTHETIC:
         return ""
     folder = Path(rest[-1])
     if not folder.is_dir():
         return f"{kind}, split {rest[0]}: looked for in {folder}, which is no folder"
     try:
-        side = open_side(name)
-        assert side is not None
-        return "" if len(side) else f"{kind}, split {rest[0]}: {folder} has no videos"
+        source = open_videos(name)
+        assert source is not None
+        return "" if len(source) else f"{kind}, split {rest[0]}: {folder} has no videos"
     except ValueError as error:
         return str(error)

@@ -11,13 +11,12 @@ from pydantic import Field, model_validator
 
 from longtake.config import Config, ConfigError, digest, load, nearest
 from longtake.distributed import Ranks
-from longtake.evaluation.evaluate import Work, evaluate
-from longtake.evaluation.names import FORMS, open_side
-from longtake.evaluation.opening import ModelUse, open_sides
+from longtake.evaluation.evaluate import evaluate
+from longtake.evaluation.feature_sets import EvaluationSettings
+from longtake.evaluation.opening import SamplingSettings, open_source, open_sources
 from longtake.evaluation.protocols import Protocol
 from longtake.evaluation.reconstruction import evaluate_reconstruction
 from longtake.evaluation.result import Result
-from longtake.evaluation.video_sides import contents_hash
 from longtake.model import VideoModel
 
 Changes = tuple[str, ...]
@@ -77,7 +76,7 @@ class Task:
     real: str
     protocol: Protocol
     batch: int
-    work: Work
+    work: EvaluationSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,9 +139,10 @@ class GenerationRow(Row):
     def prepare(self, task: Task) -> Measurement:
         """Open both sides."""
         work, metrics = task.work, list(self.published)
-        use = ModelUse(changes=self.sampling, batch=task.batch, seed=work.seed)
-        real, generated = open_sides([task.real, task.model], task.protocol, use, work.ranks)
-        sides = [contents_hash(real), contents_hash(generated)]
+        sampling = SamplingSettings(changes=self.sampling, batch=task.batch, seed=work.seed)
+        names = [task.real, task.model]
+        real, generated = open_sources(names, task.protocol, sampling, work.ranks)
+        sides = [digest(real.contents()), digest(generated.contents())]
         return Measurement(
             key=digest([task.protocol.hash, *sides, metrics, work.seed, work.floor]),
             measure=lambda: evaluate(real, generated, task.protocol, metrics, work),
@@ -158,14 +158,14 @@ class ReconstructionRow(Row):
         """Open the videos and the autoencoder."""
         work = replace(task.work, ranks=Ranks(device=task.work.ranks.device))
         opened = VideoModel.from_pretrained(task.model, device=work.ranks.device)
-        side = open_side(task.real, opened.autoencoder.spec.clip[1:])
-        if side is None:
-            raise ValueError(f"{task.real}: is a model, expected videos: {FORMS}")
+        size, sampling = opened.autoencoder.spec.clip[1:], SamplingSettings(seed=work.seed)
+        source = open_source(task.real, "real", task.protocol, sampling, work.ranks, size)
         weights = opened.index.weights["autoencoder"]
+        key = [task.protocol.hash, digest(source.contents()), weights, work.seed, work.floor]
         return Measurement(
-            key=digest([task.protocol.hash, contents_hash(side), weights, work.seed, work.floor]),
+            key=digest(key),
             measure=lambda: evaluate_reconstruction(
-                task.model, opened.autoencoder, side, task.protocol, work
+                task.model, opened.autoencoder, source, task.protocol, work
             ),
         )
 

@@ -40,6 +40,7 @@ class VideoInfo:
         width: in pixels, upright.
         seconds: length.
         variable_rate: frames are not shown equally long.
+        rate_known: False if ``fps`` is an assumption, as for a folder of pictures.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class VideoInfo:
     width: int
     seconds: float
     variable_rate: bool
+    rate_known: bool = True
 
 
 def probe(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> VideoInfo:
@@ -85,6 +87,7 @@ def probe(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> 
         width=width,
         seconds=seconds,
         variable_rate=variable,
+        rate_known=not path.is_dir(),
     )
 
 

@@ -55,10 +55,6 @@ class DoomWorld(SyntheticSource):
     kind: Literal["doom"] = "doom"
 
     @property
-    def name(self) -> str:
-        return "doom"
-
-    @property
     def classes(self) -> tuple[str, ...]:
         return tuple(MAPS)
 

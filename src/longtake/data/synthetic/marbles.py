@@ -53,10 +53,6 @@ class MarblesWorld(SyntheticSource):
         return self
 
     @property
-    def name(self) -> str:
-        return "marbles"
-
-    @property
     def classes(self) -> tuple[str, ...]:
         return tuple(
             f"{number} {'marble' if number == 'one' else 'marbles'} rolling {speed} on {ground}"

@@ -58,10 +58,6 @@ class SkyWorld(SyntheticSource):
     day_frames: Annotated[int, Ge(2)] = 480
 
     @property
-    def name(self) -> str:
-        return "sky"
-
-    @property
     def revision(self) -> int:
         return 2
 

@@ -11,7 +11,7 @@ the noisy latent, but the network neither reads which they are nor, by default, 
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Interval, Le
@@ -85,39 +85,50 @@ def impose(spec: LatentSpec, signals: Signals, z: Float[Tensor, "b ..."]) -> Flo
     return torch.where(given, signals["context"].value, z)
 
 
-def frame_times(signals: Signals, t: Float[Tensor, "b *f"]) -> Float[Tensor, "b ..."]:
-    """Time of each frame: its own where it is a context frame, ``t`` where it is not."""
+def frame_times(signals: Signals, t: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Time of each frame: its own where it is a context frame, ``t`` where it is not.
+
+    ``t`` is ``(b)``, ``(b, f)`` or a table of these, ``(steps, b, f)``.
+    """
     if "context" not in signals:
         return t
     own = signals["context_noise"].value.clamp_min(0)[:, None]
-    return torch.where(signals["context_mask"].value, own, t if t.ndim == 2 else t[:, None])
+    return torch.where(signals["context_mask"].value, own, t if t.ndim > 1 else t[:, None])
 
 
 class ContextPlan(Config):
-    """How known frames are drawn, one draw a sample.
+    """How training draws context frames, one draw a sample (LVDM, prediction and interpolation).
 
-    With probability ``interpolate`` the ends of the clip are given (or every ``every``-th frame),
-    with probability ``predict`` its first frames, else nothing: the unconditional case, which
-    unconditional guidance needs.
+    With probability ``interpolate`` the two ends of the clip are given (or every ``every``-th
+    frame), with probability ``predict`` its first frames, else nothing: the unconditional case,
+    which unconditional guidance needs.
 
     Attributes:
         predict: probability of prediction; the paper's prediction model has 0.5.
         interpolate: probability of interpolation; the paper's interpolation model has 0.9.
-        previous: numbers of first frames to draw from, in prediction.
-        every: distance of given frames in interpolation; None gives the two ends.
-        noise_levels: conditional latent perturbation: the noise on given frames is that of a
+        first_frames: in prediction, the numbers of first frames to choose from.
+        every: distance of context frames in interpolation; None gives the two ends.
+        noise_levels: conditional latent perturbation: the noise on context frames is that of a
             uniform step in 0..noise_levels-1 of 1000; 0 leaves them clean. The paper's is 250.
-        tell: ``always`` tells the network a noise level for samples without given frames too, as
-            the official training does (its sampler does not); ``known`` tells it only where
-            frames are given, so that training and sampling agree.
+        embed_noise_level: ``always`` gives the network a noise level for samples without context
+            frames too, as the official training does (its sampler does not); ``context`` gives it
+            only with context frames, so that training and sampling agree.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "previous": "first_frames",
+        "tell": "embed_noise_level",
+    }
+    renamed_values: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "embed_noise_level": {"known": "context"}
+    }
 
     predict: Annotated[float, Interval(ge=0, le=1)] = 0.5
     interpolate: Annotated[float, Interval(ge=0, le=1)] = 0.0
-    previous: tuple[Annotated[int, Ge(1)], ...] = (1,)
+    first_frames: tuple[Annotated[int, Ge(1)], ...] = (1,)
     every: Annotated[int, Ge(2)] | None = None
     noise_levels: Annotated[int, Ge(0), Le(1000)] = 250
-    tell: Literal["known", "always"] = "known"
+    embed_noise_level: Literal["context", "always"] = "context"
 
     @model_validator(mode="after")
     def _probabilities(self) -> "ContextPlan":
@@ -127,29 +138,26 @@ class ContextPlan(Config):
             )
         return self
 
-    def mask(self, frames: int, draw: float, pick: float) -> Bool[Tensor, "f"]:
-        """Given frames of one clip.
+    def mask(self, frames: int, case: float, pick: float) -> Bool[Tensor, "f"]:
+        """Context frames of one clip.
 
         Args:
             frames: latent frames of the clip.
-            draw: uniform in [0, 1): which of the three cases.
+            case: uniform in [0, 1): interpolation, prediction or neither.
             pick: uniform in [0, 1): which number of first frames.
         """
         mask = torch.zeros(frames, dtype=torch.bool)
-        if draw < self.interpolate:
-            if self.every is None:
-                mask[[0, -1]] = True
-            else:
-                mask[:: self.every] = True
-        elif draw < self.interpolate + self.predict:
-            mask[: self.previous[int(pick * len(self.previous))]] = True
+        if case < self.interpolate:
+            mask[[0, -1] if self.every is None else slice(None, None, self.every)] = True
+        elif case < self.interpolate + self.predict:
+            mask[: self.first_frames[int(pick * len(self.first_frames))]] = True
         return mask
 
     def draw(self, z: Float[Tensor, "c f ..."], generator: torch.Generator) -> Signals:
         """Context frames of one training sample, as a batch of one; ``z`` is its clean latent."""
-        draw, pick, level = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
-        mask = self.mask(z.shape[1], draw, pick)
-        embedded = bool(mask.any()) or self.tell == "always"
+        case, pick, level = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
+        mask = self.mask(z.shape[1], case, pick)
+        embedded = bool(mask.any()) or self.embed_noise_level == "always"
         time = (int(level * self.noise_levels) + 1) / 1000 if self.noise_levels else 0.0
         noise_time = torch.tensor([time if embedded else float(ABSENT)])
         return context_signals(z[None], mask[None], noise_time)

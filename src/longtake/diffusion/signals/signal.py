@@ -3,7 +3,7 @@
 A network reads some signals by name. Each kind of signal has its own file beside this one.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -64,14 +64,12 @@ def null(signals: Signals, keep: Collection[str] = ()) -> Signals:
 
 def rows(signals: Signals, index: Int[Tensor, "n"]) -> Signals:
     """The signals of some samples of the batch, in the order of ``index``."""
+    return _map(signals, lambda x: x[index.to(x.device)])
 
-    def chosen(x: Tensor) -> Tensor:
-        return x[index.to(x.device)]
 
-    return {
-        name: Signal(value=chosen(signal.value), null=chosen(signal.null))
-        for name, signal in signals.items()
-    }
+def to(signals: Signals, device: torch.device | str) -> Signals:
+    """Move signals to a device, floats in float32; a network casts them to its own precision."""
+    return _map(signals, lambda x: x.to(device, torch.float32 if x.is_floating_point() else None))
 
 
 def cat(parts: Sequence[Signals]) -> Signals:
@@ -86,13 +84,5 @@ def cat(parts: Sequence[Signals]) -> Signals:
     }
 
 
-def to(signals: Signals, device: torch.device | str) -> Signals:
-    """Move signals to a device, floats in float32; a network casts them to its own precision."""
-
-    def moved(x: Tensor) -> Tensor:
-        return x.to(device, torch.float32 if x.is_floating_point() else None)
-
-    return {
-        name: Signal(value=moved(signal.value), null=moved(signal.null))
-        for name, signal in signals.items()
-    }
+def _map(signals: Signals, f: Callable[[Tensor], Tensor]) -> Signals:
+    return {name: Signal(value=f(s.value), null=f(s.null)) for name, s in signals.items()}
