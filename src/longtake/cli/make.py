@@ -74,10 +74,8 @@ def generate(  # noqa: PLR0913
 ) -> None:
     """Make videos of any length; interrupted, the same command continues where it stopped.
 
-    Under torchrun the videos are dealt to the processes.
-
-    Settings are those of sampling: sampler.steps=50, guidance.kind=classifier_free,
-    guidance.scale=1.5, rollout.kind=autoregressive, next.sampler.steps=20, context_noise=0.1, ...
+    Under torchrun, processes share the videos. Settings are those of sampling, such as
+    guidance.kind=classifier_free, rollout.kind=autoregressive, next.sampler.steps=20.
     """
     from longtake.cli.progress import frames as progress
     from longtake.distributed import launched
