@@ -14,7 +14,7 @@ from longtake.diffusion.guidance import Guidance, Unguided
 from longtake.diffusion.process import Denoiser, Diffusion
 from longtake.diffusion.samplers import Denoise, Sampler
 from longtake.diffusion.signals import signal as batch
-from longtake.diffusion.signals.context import context_signals, frame_times, impose
+from longtake.diffusion.signals.context import context_signals, frame_times, impose, without_context
 from longtake.diffusion.signals.signal import Signals, check_rows
 from longtake.diffusion.time_patterns import TimePattern, Together
 from longtake.latents import LatentSpec
@@ -85,13 +85,13 @@ class ClipSampler:
         on_evaluation: OnEvaluation | None = None,
         guidance: Guidance | None = None,
     ) -> Sampled:
-        """Sample clips; context frames come back as they were given, without noise.
+        """Sample clips, one a seed; context frames are given clean and come back so.
 
         Args:
-            signals: context frames in them are clean.
+            signals: one row a seed.
             seeds: one a clip.
             on_evaluation: called before each evaluation of the network.
-            guidance: in the place of ``self.guidance``.
+            guidance: replaces ``self.guidance``.
 
         Raises:
             ValueError: the denoiser does not read a signal, or a signal has not a row a seed.
@@ -143,7 +143,7 @@ class ClipSampler:
             t = torch.where(t < 0, t, times)
         if (mask.any(1) | (t >= 0)).any():
             return {**signals, **context_signals(z, mask, t)}
-        return {k: signal for k, signal in signals.items() if not k.startswith("context")}
+        return without_context(signals)
 
 
 def _at_clip_time(denoise: Denoise, signals: Signals, z: Tensor, t: Tensor) -> Tensor:
