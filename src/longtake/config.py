@@ -153,6 +153,20 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def differences(x: Any, y: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
+    """Both values of each differing leaf of nested plain data, by its path ``a.b``.
+
+    A key that one side lacks has the value ``absent`` there.
+    """
+    if not (isinstance(x, dict) and isinstance(y, dict)):
+        return {} if x == y else {path: (x, y)}
+    prefix = f"{path}." if path else ""
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in {**x, **y}:
+        found |= differences(x.get(key, "absent"), y.get(key, "absent"), f"{prefix}{key}")
+    return found
+
+
 def nearest(word: str, options: Sequence[str]) -> str:
     """``did you mean 'x'?`` or, where nothing is near, all options."""
     if not options:
