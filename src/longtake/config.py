@@ -1,4 +1,4 @@
-"""Typed configuration: frozen pydantic models, read strictly, with errors that name the path of a fault.
+"""Typed configuration: frozen pydantic models, read strictly, with errors that name a path.
 
 A discriminated union on ``kind`` is a registry; ``registry`` holds the unions.
 """

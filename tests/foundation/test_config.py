@@ -97,7 +97,7 @@ def test_a_value_of_an_override_is_yaml():
         (["front.count"], "override 'front.count' must have the form a.b=value"),
         (["=3"], "override '=3' must have the form a.b=value"),
         (["name.first=3"], "override of name.first: name is not a mapping"),
-        (["name={"], "override 'name={': '{' is not valid YAML value"),
+        (["name={"], "override 'name={': '{' is not a valid YAML value"),
     ],
 )
 def test_an_override_that_cannot_be_made_says_why(overrides: list[str], message: str):
