@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longtake.config import parse
-from longtake.diffusion import AnySchedule, Cosine, Linear, RectifiedFlow, ScaledLinear
+from longtake.diffusion import Cosine, Linear, RectifiedFlow, ScaledLinear
 from longtake.diffusion.timesteps import (
     DiscreteTime,
     LogitNormalTime,
@@ -14,6 +14,7 @@ from longtake.diffusion.timesteps import (
     grid_times,
 )
 from longtake.noise import SampleNoise
+from longtake.registry import AnySchedule
 
 PRESERVING = (ScaledLinear(), Linear(), Cosine(), Cosine(shift=0.25))
 SCHEDULES = (*PRESERVING, RectifiedFlow())
@@ -100,3 +101,10 @@ def test_a_training_time_is_that_of_its_sample_alone(draw):
 def test_discrete_times_are_places_of_the_table():
     places = DiscreteTime()(SampleNoise(range(50))) * 1000
     torch.testing.assert_close(places, places.round())
+
+
+@pytest.mark.parametrize("schedule", [ScaledLinear(), RectifiedFlow()])
+def test_the_embedding_has_one_derivative_on_and_off_the_table(schedule):
+    t = torch.tensor([0.02, 0.0205, 0.5], requires_grad=True)
+    (slope,) = torch.autograd.grad(schedule.embedding(t).sum(), t)
+    torch.testing.assert_close(slope, torch.full_like(slope, 1000))

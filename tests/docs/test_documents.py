@@ -11,10 +11,8 @@ from longtake.cli import app
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PYTHON = tuple(
-    ROOT / place
-    for place in ("README.md", "docs/tutorial.md", "docs/add/sampler.md", "docs/evaluate.md")
-)
+ADD = sorted((ROOT / "docs" / "add").glob("*.md"))
+PYTHON = (*(ROOT / name for name in ("README.md", "docs/tutorial.md", "docs/evaluate.md")), *ADD)
 
 TRAINING = "training.steps=2 training.batch=2 training.cooldown_steps=0 training.sample_every=2"
 SMALLER = {
@@ -92,3 +90,10 @@ def test_the_sampler_page_runs(tmp_path, monkeypatch):
 @pytest.mark.parametrize("path", PYTHON, ids=lambda path: path.stem)
 def test_python_of_the_documents_runs(path):
     exec(compile("\n".join(blocks(path, "python")), path.name, "exec"), {"__name__": "document"})
+
+
+def test_every_kind_of_extension_has_a_page():
+    kinds = {"sampler", "autoencoder", "denoiser", "signal", "metric"}
+    assert {path.stem for path in ADD} >= kinds
+    nav = (ROOT / "mkdocs.yml").read_text()
+    assert all(f"add/{path.name}" in nav for path in ADD)

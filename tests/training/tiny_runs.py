@@ -136,8 +136,8 @@ def triplane_run(
     )
 
 
-def train(run: AutoencoderRun | DiffusionRun, folder: Path, **listener: Any) -> None:
-    run_folder.start(run, folder, Ranks(), runs.Listener(**listener))
+def train(run: AutoencoderRun | DiffusionRun, folder: Path, **callbacks: Any) -> None:
+    run_folder.start(run, folder, Ranks(), runs.Callbacks(**callbacks))
 
 
 def log(folder: Path) -> list[dict[str, Any]]:

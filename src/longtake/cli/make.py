@@ -36,15 +36,15 @@ def fit(
     from longtake import run_folder, runs
     from longtake.cli.progress import training
     from longtake.distributed import join
-    from longtake.training.fit import Interrupted
+    from longtake.training.trainer import Interrupted
 
     run = runs.read_run(preset, overrides or [])
     folder = out or Path("runs") / Path(preset).stem
     with join() as ranks:
         try:
             with training(ranks.main) as (report, cached):
-                listen = runs.Listener(training=report, cache=cached)
-                run_folder.start(run, folder, ranks, listen, overwrite=overwrite)
+                callbacks = runs.Callbacks(training=report, encoding=cached)
+                run_folder.start(run, folder, ranks, callbacks, overwrite=overwrite)
         except Interrupted as stopped:
             print(stopped, file=sys.stderr)
             raise typer.Exit(130) from stopped

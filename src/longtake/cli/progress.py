@@ -17,7 +17,7 @@ from rich.progress import (
 from longtake.progress import ProgressCallback
 
 if TYPE_CHECKING:
-    from longtake.training.fit import Progress as TrainingProgress
+    from longtake.training.trainer import TrainingProgress
 
 
 @contextmanager

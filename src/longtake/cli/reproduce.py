@@ -111,15 +111,15 @@ def _train(table: "Table", places: "Places", ranks: "Ranks") -> None:
     from longtake.cli.progress import training
     from longtake.reproduce.course import to_train
     from longtake.reproduce.needs import run_of
-    from longtake.training.fit import Interrupted
+    from longtake.training.trainer import Interrupted
 
     for fit in to_train(table, places):
         if ranks.main:
             print(f"training {places.run(fit)}", file=sys.stderr)
         try:
             with training(ranks.main) as (report, cached):
-                listener = runs.Listener(training=report, cache=cached)
-                run_folder.start(run_of(fit, places), places.run(fit), ranks, listener)
+                callbacks = runs.Callbacks(training=report, encoding=cached)
+                run_folder.start(run_of(fit, places), places.run(fit), ranks, callbacks)
         except Interrupted as stopped:
             print(stopped, file=sys.stderr)
             raise typer.Exit(130) from stopped

@@ -14,7 +14,7 @@ from longtake.diffusion.guidance import Guidance, Unguided
 from longtake.diffusion.process import Denoiser, Diffusion
 from longtake.diffusion.samplers import Denoise, Sampler
 from longtake.diffusion.signals import signal as batch
-from longtake.diffusion.signals.context import context_signals, frame_times, impose
+from longtake.diffusion.signals.context import context_signals, frame_times, impose, without_context
 from longtake.diffusion.signals.signal import Signals, check_rows
 from longtake.diffusion.time_patterns import TimePattern, Together
 from longtake.latents import LatentSpec
@@ -81,12 +81,7 @@ class ClipSampler:
     def __call__(
         self, signals: Signals, seeds: Sequence[int], on_evaluation: OnEvaluation | None = None
     ) -> Sampled:
-        """Sample clips; context frames come back as they were given, without noise.
-
-        Args:
-            signals: context frames in them are clean.
-            seeds: one a clip.
-            on_evaluation: called before each evaluation of the network.
+        """Sample clips, one a seed; context frames are given clean and come back so.
 
         Raises:
             ValueError: the denoiser does not read a signal, or a signal has not a row a seed.
@@ -138,7 +133,7 @@ class ClipSampler:
             t = torch.where(t < 0, t, times)
         if (mask.any(1) | (t >= 0)).any():
             return {**signals, **context_signals(z, mask, t)}
-        return {k: signal for k, signal in signals.items() if not k.startswith("context")}
+        return without_context(signals)
 
 
 def _at_clip_time(denoise: Denoise, signals: Signals, z: Tensor, t: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The loop: it learns, it stops and goes on as if it had not stopped, it says what goes wrong."""
+"""The trainer: it learns, stops, resumes bit for bit, and names faults."""
 
 import math
 import signal
@@ -11,7 +11,7 @@ import torch
 from tiny_runs import ADVERSARY, autoencoder_run, diffusion_run, last_checkpoint, log, losses, train
 from torch import Tensor, nn
 
-from longtake.checkpoint import CheckpointError, weights_hash
+from longtake.checkpoint import CheckpointError, ExistsError, weights_hash
 from longtake.config import ConfigError, load
 from longtake.diffusion import Diffusion
 from longtake.distributed import Ranks
@@ -21,31 +21,39 @@ from longtake.runs import AutoencoderRun, DiffusionRun
 from longtake.training import checkpoint as state
 from longtake.training.config import EMAConfig, OptimizerConfig, TrainingConfig
 from longtake.training.ema import EMA
-from longtake.training.fit import Interrupted, Progress, fit
-from longtake.training.stage import Loss, Phase, Stage
+from longtake.training.methods.base import Loss, Method, Phase
+from longtake.training.trainer import Interrupted, Trainer, TrainingProgress
 
 
-class Line(Stage):
-    """Fits ``y = 2 x`` by one weight; its loss is no number from a step on, if told so."""
+class Line(Method):
+    """Fits ``y = 2 x`` by one weight; its loss may be NaN from a step on."""
 
     def __init__(self, settings: TrainingConfig, broken_from: int | None = None) -> None:
         self.settings, self.broken_from = settings, broken_from
         self.line = nn.Linear(1, 1, bias=False)
         nn.init.zeros_(self.line.weight)
-        self.looked: list[float] = []
+        self.previewed: list[float] = []
+        self.module = self.exported = self.line
+        self.phases = (
+            Phase(
+                name="main",
+                log_key="loss",
+                module=self.line,
+                optimizer=settings.optimizer,
+                loss=self._loss,
+            ),
+        )
 
-    @property
-    def module(self) -> nn.Module:
-        return self.line
-
-    @property
-    def averaged(self) -> nn.Module:
-        return self.line
-
-    @property
-    def phases(self) -> Sequence[Phase]:
-        optimizer = self.settings.optimizer
-        return (Phase(name="main", module=self.line, optimizer=optimizer, loss=self._loss),)
+    def trainer(self, folder: Path, report: Any = lambda _: None) -> Trainer:
+        return Trainer(
+            self,
+            self.settings,
+            folder,
+            Ranks(),
+            preview=self.preview,
+            export=self.export,
+            report=report,
+        )
 
     def batches(self, first_step: int) -> Iterator[Sequence[Tensor]]:
         step = first_step
@@ -54,8 +62,8 @@ class Line(Stage):
             yield rows.chunk(self.settings.accumulate)
             step += 1
 
-    def look(self, folder: Path) -> Mapping[str, float]:
-        self.looked.append(self.line.weight.item())
+    def preview(self, folder: Path) -> Mapping[str, float]:
+        self.previewed.append(self.line.weight.item())
         return {"weight": self.line.weight.item()}
 
     def export(self, folder: Path) -> None:
@@ -79,12 +87,12 @@ def settings(**changes: Any) -> TrainingConfig:
 def run_line(folder: Path, broken_from: int | None = None, **changes: Any) -> Line:
     stage = Line(settings(**changes), broken_from)
     folder.mkdir(exist_ok=True)
-    fit(stage, stage.settings, folder, Ranks())
+    stage.trainer(folder).fit()
     return stage
 
 
 def asks_at(step: int, number: int) -> Any:
-    def report(progress: Progress) -> None:
+    def report(progress: TrainingProgress) -> None:
         if progress.step == step:
             signal.raise_signal(number)
 
@@ -98,17 +106,17 @@ def test_the_loss_of_a_line_falls_to_nothing(tmp_path: Path):
 
 def test_an_autoencoder_learns(tmp_path: Path):
     train(autoencoder_run(steps=30, optimizer={"lr": 5e-3}), tmp_path)
-    told = losses(tmp_path)
-    assert sum(told[-5:]) < 0.6 * sum(told[:5])
+    found = losses(tmp_path)
+    assert sum(found[-5:]) < 0.6 * sum(found[:5])
 
 
 def test_a_denoiser_learns_on_a_cache_and_becomes_a_model(
     tmp_path: Path, tiny_autoencoder_folder: Path
 ):
     run = diffusion_run(tiny_autoencoder_folder, steps=40, batch=8, optimizer={"lr": 1e-2})
-    train(run, tmp_path / "run", cache=lambda done, total: None)
-    told = losses(tmp_path / "run")
-    assert sum(told[-10:]) < 0.85 * sum(told[:10])
+    train(run, tmp_path / "run", encoding=lambda done, total: None)
+    found = losses(tmp_path / "run")
+    assert sum(found[-10:]) < 0.85 * sum(found[:10])
     model = VideoModel.from_pretrained(tmp_path / "run")
     assert model.index.classes == run.data.classes
     assert model.index.latent_scaling.scale != 1
@@ -124,7 +132,7 @@ def run(
 
 
 @pytest.mark.parametrize(("step", "number"), [(2, signal.SIGTERM), (5, signal.SIGINT)])
-def test_a_run_that_is_stopped_saves_itself_and_goes_on_bit_for_bit(
+def test_a_run_that_is_stopped_saves_itself_and_continues_bit_for_bit(
     tmp_path: Path, run: AutoencoderRun | DiffusionRun, step: int, number: signal.Signals
 ):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
@@ -147,13 +155,13 @@ def test_a_run_that_is_stopped_saves_itself_and_goes_on_bit_for_bit(
 def test_a_second_interrupt_stops_at_once(tmp_path: Path):
     stage = Line(settings())
 
-    def report(progress: Progress) -> None:
+    def report(progress: TrainingProgress) -> None:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        fit(stage, stage.settings, tmp_path, Ranks(), report)
+        stage.trainer(tmp_path, report).fit()
     assert signal.getsignal(signal.SIGINT) == before
 
 
@@ -218,19 +226,19 @@ def test_swapping_an_average_twice_changes_nothing():
     assert (weight.item(), average.shadow[0].item()) == (3, 1)
 
 
-def test_looks_and_the_model_have_the_averaged_weights_and_training_the_raw(tmp_path: Path):
+def test_previews_and_the_model_have_the_averaged_weights_and_training_the_raw(tmp_path: Path):
     ema = EMAConfig(decay=0.9, warmup=False)
     stage = run_line(tmp_path, steps=4, ema=ema, sample_every=2, save_every=2)
     raw = last_checkpoint(tmp_path)
     exported = float((tmp_path / "model" / "weight").read_text())
     assert stage.line.weight.item() == raw["weights/weight"].item()
-    assert exported == raw["average/weight"].item() == stage.looked[-1]
+    assert exported == raw["ema/weight"].item() == stage.previewed[-1]
     assert exported < stage.line.weight.item()
-    assert [line["weight"] for line in log(tmp_path) if "weight" in line] == stage.looked
+    assert [line["weight"] for line in log(tmp_path) if "weight" in line] == stage.previewed
 
 
-def test_a_loss_that_is_no_number_stops_the_run_with_a_remedy(tmp_path: Path):
-    remedy = r"at step 6; start a new run with a lower training.optimizer.lr .* start= takes"
+def test_a_loss_that_is_not_a_number_stops_the_run_with_a_remedy(tmp_path: Path):
+    remedy = r"at step 6; start a new run with a lower training.optimizer.lr .* training.steps"
     with pytest.raises(FloatingPointError, match=remedy):
         run_line(tmp_path, broken_from=5, save_every=2)
     run_line(tmp_path, broken_from=5, save_every=2, steps=4)
@@ -238,7 +246,7 @@ def test_a_loss_that_is_no_number_stops_the_run_with_a_remedy(tmp_path: Path):
     assert weight == last_checkpoint(tmp_path)["weights/weight"].item()
 
 
-def test_what_is_no_number_is_never_saved(tmp_path: Path):
+def test_nan_weights_are_never_saved(tmp_path: Path):
     with pytest.raises(FloatingPointError):
         run_line(tmp_path, broken_from=5, log_every=100, save_every=2)
     assert all(tensor.isfinite().all() for tensor in last_checkpoint(tmp_path).values())
@@ -264,7 +272,7 @@ def test_a_clipped_gradient_has_its_norm_logged(tmp_path: Path):
 
 def test_a_folder_of_another_run_is_refused_with_what_differs(tmp_path: Path):
     train(autoencoder_run(steps=1), tmp_path)
-    with pytest.raises(CheckpointError, match=r"another run \(they differ in training\.seed\)"):
+    with pytest.raises(ExistsError, match=r"another run \(they differ in training\.seed\)"):
         train(autoencoder_run(steps=1, seed=1), tmp_path)
 
 
@@ -289,12 +297,12 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path):
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path):
     run_line(tmp_path, steps=1)
     stage = Line(settings(steps=2))
-    stage.line = nn.Linear(2, 1, bias=False)
+    stage.module = stage.exported = nn.Linear(2, 1, bias=False)
     with pytest.raises(CheckpointError, match="does not fit the run's config"):
-        fit(stage, stage.settings, tmp_path, Ranks())
+        stage.trainer(tmp_path).fit()
 
 
-def test_looks_are_pictures_and_videos(tmp_path: Path):
+def test_previews_are_pictures_and_videos(tmp_path: Path):
     train(autoencoder_run(steps=2, sample_every=2), tmp_path)
     names = sorted(path.name for path in (tmp_path / "samples" / "step_00000002").iterdir())
     assert names == ["00.mp4", "sheet.png"]
@@ -336,7 +344,9 @@ def test_a_run_folder_with_former_field_names_continues(tmp_path: Path):
         run.model_copy(update={"training": run.training.model_copy(update={"steps": 1})}), tmp_path
     )
     stored = tmp_path / "config.yaml"
-    stored.write_text(stored.read_text().replace("\n  ema:", "\n  average:"))
+    former = stored.read_text().replace("\n  ema:", "\n  average:")
+    assert "average:" in former
+    stored.write_text(former)
     train(run, tmp_path)
     assert [line["step"] for line in log(tmp_path)] == [1, 2]
 
