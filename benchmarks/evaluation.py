@@ -26,15 +26,15 @@ from torch import Tensor
 
 from longtake.data.clips import ClipPlan
 from longtake.data.folders import VideoFolder
+from longtake.data.source import ClipPosition, VideoSource
 from longtake.data.synthetic import SkyWorld
 from longtake.distributed import Ranks
-from longtake.evaluation.extraction import FeatureCache, FeatureRequest, extract
+from longtake.evaluation.extraction import FeatureCache, FeatureNetwork, FeatureRequest, extract
 from longtake.evaluation.protocols import Protocol, protocol
-from longtake.evaluation.sides import Pick, Side, choose, survey
-from longtake.evaluation.video_sides import FolderSide
+from longtake.evaluation.selection import choose_clips, usable_videos
 from longtake.features.i3d import I3D, I3DConfig
 from longtake.metrics.frechet import frechet_distance
-from longtake.metrics.statistics import FeatureSums
+from longtake.metrics.statistics import gaussian
 from longtake.video import VideoWriter
 
 FRAMES, VIDEO_FRAMES = 16, 32
@@ -104,20 +104,21 @@ class Bench:
         self, folder: Path, size: int, clips: int, batches: Sequence[int]
     ) -> Iterator[dict[str, float | int | str]]:
         """Milliseconds a clip of each stage, and clips a second."""
-        side = FolderSide(VideoFolder(path=folder))
+        source = VideoFolder(path=folder, plan=ClipPlan(frames=1))
         chosen = protocol("longtake", [f"clips_per_video={clips}"], n=clips)
-        picks = choose(side, survey(side, chosen, "real"), chosen, "real", count=clips)
-        read = [side.read(pick, FRAMES, 1) for pick in picks]
+        usable = usable_videos(source, chosen, "real")
+        positions = choose_clips(source, usable, chosen, "real", count=clips)
+        read = [source.read(*position, FRAMES) for position in positions]
         treated = chosen.treat(torch.from_numpy(read[0]).to(self.device))
         rows = torch.randn(clips, self.network.width)
         alone: dict[str, Callable[[], object]] = {
-            "read, one thread": lambda: [side.read(pick, FRAMES, 1) for pick in picks],
+            "read, one thread": lambda: [source.read(*each, FRAMES) for each in positions],
             "treatment": lambda: self._treat(read, chosen),
-            "sums": lambda: FeatureSums.of(rows),
+            "sums": lambda: gaussian(rows),
         }
         for stage, call in alone.items():
             yield {"size": size, "stage": stage} | self._rate(call, clips)
-        both = [FeatureSums.of(rows * scale).gaussian() for scale in (1, 2)]
+        both = [gaussian(rows * scale) for scale in (1, 2)]
         whole = self._seconds(lambda: frechet_distance(*both))
         yield {"size": size, "stage": "distance, once", "ms": round(1000 * whole, 2)}
         for batch in batches:
@@ -125,7 +126,7 @@ class Bench:
             video = treated.expand(batch, -1, -1, -1, -1).contiguous()
             for stage, call, of in (
                 ("I3D", partial(self._features, video, count), count),
-                ("all", partial(self._all, side, chosen, picks, batch), clips),
+                ("all", partial(self._all, source, chosen, positions, batch), clips),
             ):
                 yield {"size": size, "stage": stage, "batch": batch} | self._rate(call, of)
 
@@ -137,16 +138,24 @@ class Bench:
         for _ in range(count // len(video)):
             self.network(video).cpu()
 
-    def _all(self, side: Side, chosen: Protocol, picks: Sequence[Pick], batch: int) -> None:
-        wanted = FeatureRequest(side=side, role="real", protocol=chosen, picks=picks, seed=0)
+    def _all(
+        self, source: VideoSource, chosen: Protocol, positions: Sequence[ClipPosition], batch: int
+    ) -> None:
+        network = FeatureNetwork(network=self.network, treat=chosen.treat, identity="drawn")
         found = extract(
-            self.network,
-            wanted,
+            FeatureRequest(
+                source=source,
+                role="real",
+                protocol=chosen,
+                positions=positions,
+                seed=0,
+                network=network,
+            ),
             cache=FeatureCache(folder=None),
             ranks=Ranks(device=self.device),
             batch=batch,
         )
-        FeatureSums.of(found)
+        gaussian(found)
 
     def _rate(self, call: Callable[[], object], clips: int) -> dict[str, float]:
         seconds = self._seconds(call)

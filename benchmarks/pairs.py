@@ -1,7 +1,9 @@
 """Networks of ours and their plain twins, which hold the same weights."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from plain.triplane_unet import PlainTriplaneUNet
@@ -10,10 +12,10 @@ from torch import Tensor, nn
 
 from longtake.convert import lvdm_unet_keys, pvdm_unet_keys
 from longtake.denoisers import TriplaneUNetConfig, VolumeUNetConfig
-from longtake.diffusion.condition import Condition
-from longtake.diffusion.process import Denoiser
+from longtake.diffusion import Denoiser, ScaledLinear
 
-UNCONDITIONAL = Condition()
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # where official layouts are
+from convert.official_layout import to_official
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,8 @@ class Pair:
         """A call of one of the networks."""
         z, t = self.z.to(device), self.t.to(device)
         if isinstance(network, Denoiser):
-            return lambda: network(z, t, UNCONDITIONAL)
+            prepared = network.prepare({}, ScaledLinear().embedding)
+            return lambda: network(z, (t + 1) / 1000, prepared)
         return lambda: network(z, t)
 
     @torch.no_grad()
@@ -52,7 +55,7 @@ def volume_pair(config: VolumeUNetConfig, batch: int) -> Pair:
     plain: dict[str, nn.Module] = {}
     for name, checkpointed in {"": False, ", recomputed": True}.items():
         plain[name] = plain_volume_unet(config, checkpointed)
-        _load(plain[name], lvdm_unet_keys.to_official(ours.state_dict(), config))
+        _load(plain[name], to_official(lvdm_unet_keys, ours.state_dict(), config))
     return _pair(ours, plain, batch)
 
 
@@ -68,7 +71,7 @@ def triplane_pair(config: TriplaneUNetConfig, batch: int) -> Pair:
             attend=config.attention_resolutions,
             heads=config.num_heads,
         )
-    _load(plain, pvdm_unet_keys.to_official(ours.state_dict(), config))
+    _load(plain, to_official(pvdm_unet_keys, ours.state_dict(), config))
     return _pair(ours, {"": plain}, batch)
 
 

@@ -59,7 +59,7 @@ def test_a_denoiser_fits_the_autoencoder_and_the_clips_it_is_trained_on(name: st
     if latents.frame_axis is None:
         assert clips.shape == latents.shape
         pair = 2 * window - overlap
-        assert run.data.plan.frames >= (pair if run.clip.previous else window)
+        assert run.data.plan.frames >= (pair if run.clip.previous_share else window)
         return
     channels, latent_frames, *cells = autoencoder.latent
     assert (run.denoiser.latent[0], *run.denoiser.latent[2:]) == (channels, *cells)

@@ -1,7 +1,7 @@
 """Every kind that a config can choose: a new kind is one file and one line in its union here.
 
 Some unions are defined beside a config that has a field of them and only listed here: a schedule
-is part of ``Diffusion``, adversaries of the autoencoder's loss, captions of a folder of videos.
+is part of ``Diffusion``, discriminators of the autoencoder's loss, captions of a folder of videos.
 Those configs are below this module (a folder of videos is itself a kind of source), so that they
 cannot import it.
 """
@@ -22,10 +22,11 @@ from longtake.diffusion.diffusers_sampler import DiffusersSampler
 from longtake.diffusion.guidance import ClassifierFree, Unguided
 from longtake.diffusion.samplers import DDIM, DDPM
 from longtake.diffusion.schedule import AnySchedule
-from longtake.diffusion.times import AnyTimeDraw
+from longtake.diffusion.time_patterns import AnyTimePattern
+from longtake.diffusion.timesteps import AnyTimestepSampling
 from longtake.features.i3d import I3DConfig
 from longtake.features.random_features import RandomFeaturesConfig
-from longtake.losses.adversarial import AnyAdversary
+from longtake.losses.discriminators import AnyDiscriminator
 from longtake.losses.perceptual import AnyPerceptual
 from longtake.rollout import Autoregressive, Hierarchical, NextClip, OneClip
 
@@ -46,10 +47,10 @@ AnySource = Annotated[
 AnyNetwork = Annotated[I3DConfig | RandomFeaturesConfig, Field(discriminator="kind")]
 
 __all__ = [
-    "AnyAdversary",
     "AnyAutoencoder",
     "AnyCaptions",
     "AnyDenoiser",
+    "AnyDiscriminator",
     "AnyGuidance",
     "AnyNetwork",
     "AnyPerceptual",
@@ -57,6 +58,7 @@ __all__ = [
     "AnySampler",
     "AnySchedule",
     "AnySource",
-    "AnyTimeDraw",
+    "AnyTimePattern",
+    "AnyTimestepSampling",
     "Attention",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 from longtake import config
 from longtake.checkpoint import CheckpointError, ExistsError, write_text
 from longtake.distributed import Ranks
-from longtake.runs import AnyRun, AutoencoderRun, DiffusionRun, Listener
+from longtake.runs import AnyRun, AutoencoderRun, Callbacks, DiffusionRun
 from longtake.training.log import environment
 
 CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
@@ -18,7 +18,7 @@ def start(
     run: AutoencoderRun | DiffusionRun,
     folder: Path,
     ranks: Ranks,
-    listen: Listener,
+    callbacks: Callbacks,
     *,
     overwrite: bool = False,
 ) -> None:
@@ -30,7 +30,7 @@ def start(
         run: what to train.
         folder: of this run; made where absent.
         ranks: processes of the job.
-        listen: called with progress.
+        callbacks: called with progress.
         overwrite: remove another run from the folder first.
 
     Raises:
@@ -42,7 +42,7 @@ def start(
         _claim(run, folder)
     ranks.barrier()
     try:
-        run.execute(folder, ranks, listen)
+        run.execute(folder, ranks, callbacks)
     except ValueError:
         if ranks.main:
             _withdraw(folder)
@@ -63,7 +63,7 @@ def remove(folder: Path) -> None:
 
 
 def _claim(run: AutoencoderRun | DiffusionRun, folder: Path) -> None:
-    """Write the resolved config, or check that the folder holds it already."""
+    """Write the resolved config, or check that the folder already holds it."""
     path = folder / CONFIG
     if path.exists():
         stored = config.parse(AnyRun, config.read(path), upgrade=True)

@@ -1,14 +1,14 @@
 """Training runs as frozen configs, and how they are carried out."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, MinLen
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from longtake import config, previews
@@ -22,28 +22,31 @@ from longtake.latents import LatentScaling
 from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
 from longtake.model import ModelIndex, Sampling, VideoModel
 from longtake.noise import generator
+from longtake.progress import ProgressCallback, no_progress
 from longtake.registry import AnyAutoencoder, AnyDenoiser, AnySource
 from longtake.rollout import Role
-from longtake.training.adversarial import AdversarialCourse
-from longtake.training.autoencoder import AutoencoderStage
 from longtake.training.checkpoint import unsharded
-from longtake.training.collapse import Collapse
 from longtake.training.config import OptimizerConfig, TrainingConfig
-from longtake.training.diffusion import ClipOfLatents, DiffusionStage, LatentBatches
-from longtake.training.fit import Progress, fit
+from longtake.training.latent_batches import LatentBatches, TrainingClip
+from longtake.training.methods.denoising import Denoising
+from longtake.training.methods.reconstruction import Reconstruction
+from longtake.training.monitor import CollapseRule, TrainingMonitor
+from longtake.training.trainer import Trainer, TrainingProgress
 
 Count = Annotated[int, Ge(1)]
-Report = Callable[[Progress], None]
-CacheReport = Callable[[int, int], None]
 
 
-class Listener(Config):
-    """What a run tells while it goes: both are called with plain numbers."""
+@dataclass(frozen=True, kw_only=True)
+class Callbacks:
+    """What a run calls with plain numbers while it works.
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, frozen=True)
+    Attributes:
+        training: called at each logging step.
+        encoding: called with the number of clips encoded so far and their total.
+    """
 
-    training: Report = lambda _: None
-    cache: CacheReport = lambda done, total: None
+    training: Callable[[TrainingProgress], None] = lambda _: None
+    encoding: ProgressCallback = no_progress
 
 
 class AutoencoderRun(Config):
@@ -51,18 +54,17 @@ class AutoencoderRun(Config):
 
     Attributes:
         data: clips of the autoencoder's trained size.
-        validation: clips to reconstruct now and then; those of ``data`` where None.
+        validation: clips of the previews; None takes those of ``data``.
         autoencoder: the network.
-        loss: what it is trained on.
-        discriminator: optimiser of each discriminator.
-        collapse: what ends an adversarial training with an error; None lets it run on.
-        adversarial_steps: after which the run ends, from the first adversary's start, if
-            ``training.steps`` have not ended it before.
-        init_from: a model whose autoencoder the weights start from.
-        crop: height and width that are cut at random from each clip to train on; None trains on
-            whole frames.
-        num_previews: clips that are reconstructed for each preview.
-        training: the loop.
+        loss: loss of the autoencoder, with its discriminators.
+        discriminator: optimizer of each discriminator.
+        collapse: when adversarial training ends with an error; None never ends it.
+        adversarial_steps: number of steps from the first discriminator's start to the end of the
+            run; None leaves the end to ``training.steps``.
+        init_from: model folder whose autoencoder gives the initial weights.
+        crop: height and width of the random crop of each clip to train on; None for whole frames.
+        num_previews: number of clips that are reconstructed for each preview.
+        training: settings of the training loop.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"start": "init_from", "looks": "num_previews"}
@@ -73,38 +75,42 @@ class AutoencoderRun(Config):
     autoencoder: AnyAutoencoder
     loss: AutoencoderLossConfig = AutoencoderLossConfig()
     discriminator: OptimizerConfig = OptimizerConfig(betas=(0.5, 0.9))
-    collapse: Collapse | None = Collapse()
+    collapse: CollapseRule | None = CollapseRule()
     adversarial_steps: Count | None = None
     init_from: str | None = None
     crop: tuple[Count, Count] | None = None
     num_previews: Count = 4
     training: TrainingConfig
 
-    def execute(self, folder: Path, ranks: Ranks, listen: Listener) -> None:
-        """Train, or go on."""
+    def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
+        """Train, or continue from the last checkpoint in ``folder``."""
         torch.manual_seed(self.training.seed)
-        autoencoder = self.autoencoder.build().to(ranks.device)
+        autoencoder = self.autoencoder.build()
         if self.init_from is not None:
             trained = VideoModel.from_pretrained(self.init_from).autoencoder
             fill(autoencoder, trained.state_dict(), self.init_from)
-        criterion = AutoencoderLoss(self.loss).to(ranks.device)
-        seen = self.validation or self.data
-        starts = [adversary.start for adversary in self.loss.adversary]
-        course = AdversarialCourse(starts, self.collapse, self.adversarial_steps, ranks)
-        stage = AutoencoderStage(
+        loss = AutoencoderLoss(self.loss)
+        starts = {term.name: term.config.start for term in loss.terms}
+        method = Reconstruction(
             autoencoder,
-            criterion,
-            course.begun,
+            loss,
+            TrainingMonitor(starts, self.collapse, self.adversarial_steps, ranks),
             lambda step: self._clips(step, ranks),
             self.training,
             self.discriminator,
             ranks,
-            look=lambda place: previews.reconstructions(
-                autoencoder, seen, self.num_previews, place, ranks
-            ),
-            export=lambda place: self._export(autoencoder, place, ranks),
         )
-        fit(stage, self.training, folder, ranks, listen.training, course)
+        Trainer(
+            method,
+            self.training,
+            folder,
+            ranks,
+            preview=lambda at: previews.reconstructions(
+                autoencoder, self.validation or self.data, self.num_previews, at, ranks
+            ),
+            export=lambda at: self._export(autoencoder, at, ranks),
+            report=callbacks.training,
+        ).fit()
 
     def _clips(self, first_step: int, ranks: Ranks) -> Iterator[tuple[Tensor, Sequence[int]]]:
         loader = Loader(
@@ -150,18 +156,18 @@ class DiffusionRun(Config):
             ``next``, those that continue them; with ``interpolator``, clips between two keyframes
             (LVDM interpolation). One network may take several roles.
         data: clips to cache, each some autoencoder clips long.
-        cache: what is encoded.
-        cache_folder: where the cache is shared between runs; the run's own folder where None.
-        clip: which latent frames are trained on, and which of them are given.
+        cache: how clips are encoded.
+        cache_folder: folder of a cache that runs share; None for the run's own folder.
+        clip: part of a cached clip to train on, and its signals.
         standardise: shift and scale latents to mean 0 and deviation 1, as measured on the cache
             (LVDM); PVDM's stay as they are.
         denoiser: the network.
-        init_from: a model whose network in the first of ``roles`` the weights start from.
+        init_from: model whose network in the first of ``roles`` gives the initial weights.
         diffusion: schedule, prediction and loss.
-        sampling: how the model is sampled by default.
-        preview_frames: length of the videos that are sampled as previews.
+        sampling: default sampling of the model.
+        preview_frames: number of frames of each sampled preview.
         num_previews: number of videos that are sampled for each preview.
-        training: the loop.
+        training: settings of the training loop.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {
@@ -177,7 +183,7 @@ class DiffusionRun(Config):
     data: AnySource
     cache: CachePlan = CachePlan()
     cache_folder: str | None = None
-    clip: ClipOfLatents = ClipOfLatents()
+    clip: TrainingClip = TrainingClip()
     standardise: bool = True
     denoiser: AnyDenoiser
     init_from: str | None = None
@@ -203,12 +209,13 @@ class DiffusionRun(Config):
             data["denoiser"] = {**data["denoiser"], "clip_overlap_frames": overlap_frames}
         return {**data, "cache": cache}
 
-    def execute(self, folder: Path, ranks: Ranks, listen: Listener) -> None:
-        """Encode what is not encoded yet, then train, or go on."""
+    def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
+        """Encode clips that the cache lacks, then train, or continue from the last checkpoint."""
         torch.manual_seed(self.training.seed)
         base = VideoModel.from_pretrained(self.model, device=ranks.device)
-        denoiser = self._built().to(ranks.device)
+        denoiser = self._built()
         base.autoencoder.spec.check_drawn(denoiser.spec, self.model)
+        self.clip.check(denoiser)
         place = Path(self.cache_folder) if self.cache_folder else folder / "latents"
         cache = build_cache(
             place,
@@ -216,7 +223,7 @@ class DiffusionRun(Config):
             base.autoencoder,
             self.cache,
             ranks,
-            listen.cache,
+            callbacks.encoding,
             denoiser.spec.clip_overlap_frames,
         )
         base = self._with_settings(base, cache)
@@ -229,16 +236,15 @@ class DiffusionRun(Config):
             seed=self.training.seed,
             reads=denoiser.reads,
         )
-        stage = DiffusionStage(
-            denoiser,
-            self.diffusion,
-            batches,
+        Trainer(
+            Denoising(denoiser, self.diffusion, batches, self.training, ranks),
             self.training,
+            folder,
             ranks,
-            look=lambda at: self._look(base, denoiser, at, ranks),
+            preview=lambda at: self._preview(base, denoiser, at, ranks),
             export=lambda at: self._export(base, denoiser, at, ranks),
-        )
-        fit(stage, self.training, folder, ranks, listen.training)
+            report=callbacks.training,
+        ).fit()
 
     def _built(self) -> Denoiser:
         """The network, with fresh weights or those of ``init_from``."""
@@ -273,7 +279,7 @@ class DiffusionRun(Config):
         }
         return replace(base, index=index.model_copy(update=changes))
 
-    def _look(
+    def _preview(
         self, base: VideoModel, denoiser: nn.Module, folder: Path, ranks: Ranks
     ) -> Mapping[str, float]:
         model = self._with_network(base, denoiser)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from longtake import __version__
+from longtake.cli import fail
 from longtake.cli.show import EXTRAS
 from longtake.video import probe
 
@@ -32,6 +34,19 @@ def test_help_takes_under_a_second_and_imports_nothing_heavy():
     assert float(seconds) < 1
     for command in ("fit", "generate", "reconstruct", "convert", "inspect", "data", "doctor"):
         assert any(line.strip().startswith(command) for line in shown), command
+
+
+def test_the_version_is_printed(longtake):
+    called = longtake("--version")
+    assert (called.code, called.out) == (0, f"longtake {__version__}\n")
+
+
+def test_errors_name_options_instead_of_arguments(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit, match="2"):
+        fail("a.mp4 exists; choose another path\nor set overwrite=True")
+    assert capsys.readouterr().err == (
+        "longtake: a.mp4 exists; choose another path or pass --overwrite\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -68,7 +83,7 @@ def test_inspect_shows_a_models_networks_and_settings(longtake, tiny_run_folder:
 def test_doctor_names_versions_codecs_and_extras(longtake):
     called = longtake("doctor")
     assert called.code == 0
-    for word in ("longtake", "torch", "libx264", "ffv1", "I3D weights", "[studio]"):
+    for word in ("longtake", "torch", "libx264", "ffv1", "I3D weights", "[report]"):
         assert word in called.out
 
 

@@ -34,7 +34,7 @@ def trial(*names: object, n: int = 4) -> tuple[object, ...]:
 
 
 def test_protocols_are_listed_with_their_hashes(longtake):
-    called = longtake("evaluate", "--protocols")
+    called = longtake("protocols")
     for name, ready in READY.items():
         assert f"{name} " in called.out
         assert ready.hash in called.out
@@ -59,10 +59,10 @@ def test_results_are_set_side_by_side(longtake, footage: Path, tmp_path: Path):
     longtake(*trial("sky:test:16", footage), "--json", places[0])
     longtake(*trial("sky:test:16", "sky:train"), "--json", places[1])
     longtake(*trial("sky:test:16", "sky:train", n=5), "--json", places[2])
-    called = longtake("evaluate", "--compare", *places[:2])
+    called = longtake("compare", *places[:2])
     assert called.code == 0, called.err
     assert all(word in called.out for word in ("noise", "train", "real against real", "KVD"))
-    refused = longtake("evaluate", "--compare", *places)
+    refused = longtake("compare", *places)
     assert refused.code == 2
     assert "are of different protocols" in refused.err
 
@@ -87,12 +87,11 @@ def test_a_model_is_sampled_and_its_videos_kept_where_asked(
         (("sky", "sky:test", "--protocol", "fvd"), "there is no protocol 'fvd'"),
         (("sky", "sky:test", "--metrics", "lpips"), "there is no metric 'lpips'"),
         (("sky", "sky:test", "strid=2"), "there is no field 'strid'"),
-        (("sky:test",), "alone is measured against nothing"),
+        (("sky:test",), "alone cannot be measured"),
         (("a", "b", "c"), "got 3 names"),
-        (("--compare", "a.json"), "--compare needs at least two result files, got 1"),
-        (("a", "--window", "20"), "--window: not read without --drift"),
-        (("a", "--drift", "--json", "b", "--n", "5"), "--json and --n: not read beside --drift"),
-        (("--protocols", "--seed", "1"), "--seed: not read beside --protocols"),
+        (("--compare", "a.json"), "--compare is now a command: longtake compare A.json B.json"),
+        (("a", "--drift", "-o", "b"), "--drift is now a command: longtake drift [REAL] VIDEO"),
+        (("--protocols",), "--protocols is now a command: longtake protocols"),
     ],
 )
 def test_mistakes_are_one_sentence(longtake, arguments: tuple[str, ...], fault: str):
@@ -111,9 +110,47 @@ def test_without_weights_the_way_to_them_is_named(longtake):
 
 def test_reconstructions_are_measured(longtake, tiny_run_folder: Path, tmp_path: Path):
     place = tmp_path / "r.json"
-    asked = ("reconstruct", tiny_run_folder, "sky:test", "--metrics", "--protocol", "trial")
+    asked = ("evaluate", "reconstruction", tiny_run_folder, "sky:test", "--protocol", "trial")
     called = longtake(*asked, "--n", 4, "--json", place)
     assert called.code == 0, called.err
     for words in ("reconstructions by", "RFVD", "PSNR", "SSIM"):
         assert words in called.out
     assert {"rfvd", "psnr", "ssim"} <= json.loads(place.read_text())["scores"].keys()
+
+
+def test_a_models_videos_are_reconstructed_like_any_others(longtake, tiny_run_folder: Path):
+    asked = ("evaluate", "reconstruction", tiny_run_folder, tiny_run_folder)
+    called = longtake(*asked, "--protocol", "trial", "--n", 4)
+    assert called.code == 0, called.err
+    assert "PSNR" in called.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (("compare", "a.json"), "compare needs at least two result files, got 1"),
+        (("drift", "a", "b", "c"), "drift takes a video or a folder of them, got 3 names"),
+        (
+            ("reconstruct", "pvdm-sky", "sky:test", "--metrics", "--n", "4"),
+            "--metrics is now a command: longtake evaluate reconstruction MODEL SOURCE",
+        ),
+    ],
+)
+def test_mistakes_of_other_commands_are_one_sentence(longtake, arguments, fault: str):
+    called = longtake(*arguments)
+    assert called.code == 2
+    assert fault in called.err
+    assert len(called.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("options", [("--protocol", "trial"), ("--seed", "1")])
+def test_options_may_come_before_the_sources(longtake, footage: Path, options: tuple[str, ...]):
+    called = longtake("evaluate", *options, *trial("sky:test", footage)[1:])
+    assert called.code == 0, called.err
+
+
+def test_evaluate_shows_both_its_commands(longtake):
+    called = longtake("evaluate", "--help")
+    assert called.code == 0
+    assert "reconstruction" in called.out
+    assert "[REAL] FAKE" in longtake("evaluate", "videos", "--help").out

@@ -4,18 +4,20 @@ from typing import Any
 
 import pytest
 import torch
+from conditions import predict
 from torch import Tensor
 
 from longtake.config import ConfigError, parse, to_dict
 from longtake.denoisers import TriplaneUNet, TriplaneUNetConfig
 from longtake.denoisers.triplane_levels import on_planes
-from longtake.diffusion import ABSENT, Condition, Diffusion
+from longtake.diffusion import Diffusion
+from longtake.diffusion.signals import ABSENT, label_signal, previous_signal
+from longtake.diffusion.signals.signal import null, rows
 from longtake.latents import Triplane
 from longtake.nn.attention import SelfAttention
 from longtake.nn.norm import GroupNorm
 from longtake.noise import SampleNoise
 
-NOTHING = Condition()
 OBLONG, SQUARE, CUBE = (2, 4, 6), (2, 4, 4), (4, 4, 4)
 
 
@@ -43,18 +45,18 @@ def extent(planes: tuple[int, int, int]) -> Triplane:
 
 
 def drawn(batch: int = 2, planes: tuple[int, int, int] = SQUARE) -> tuple[Tensor, Tensor]:
-    return torch.randn(batch, 3, sum(extent(planes).cells)), torch.rand(batch) * 999
+    return torch.randn(batch, 3, sum(extent(planes).cells)), torch.rand(batch)
 
 
 @pytest.mark.parametrize("planes", [OBLONG, SQUARE, CUBE])
 def test_a_sample_does_not_depend_on_its_batch(planes):
     network = unet(latent=(3, *planes), num_classes=3)
     z, t = drawn(3, planes)
-    condition = Condition(previous=drawn(3, planes)[0], label=torch.tensor([0, 2, ABSENT]))
+    signals = {**previous_signal(drawn(3, planes)[0]), **label_signal([0, 2, ABSENT])}
     one = torch.tensor([1])
-    whole = network(z, t, condition)
+    whole = predict(network, z, t, signals)
     assert whole.shape == z.shape
-    torch.testing.assert_close(whole[one], network(z[one], t[one], condition.rows(one)))
+    torch.testing.assert_close(whole[one], predict(network, z[one], t[one], rows(signals, one)))
 
 
 @pytest.mark.parametrize("planes", [OBLONG, SQUARE, CUBE])
@@ -79,7 +81,7 @@ def test_a_plane_embedding_tells_the_motion_planes_apart():
 def with_motion_planes_exchanged(network: TriplaneUNet) -> tuple[Tensor, Tensor]:
     """What a network makes, and what it makes where two planes are exchanged, exchanged back."""
     z, t = drawn()
-    return network(z, t, NOTHING), exchanged(network(exchanged(z), t, NOTHING))
+    return predict(network, z, t), exchanged(predict(network, exchanged(z), t))
 
 
 def exchanged(z: Tensor) -> Tensor:
@@ -91,31 +93,31 @@ def exchanged(z: Tensor) -> Tensor:
 def test_every_plane_sees_every_other():
     network, planes = unet(), extent(SQUARE)
     z, t = drawn(1)
-    before = planes.split(network(z, t, NOTHING))
+    before = planes.split(predict(network, z, t))
     for changed in range(3):
         parts = [part.clone() for part in planes.split(z)]
         parts[changed] += 1
-        after = planes.split(network(planes.join(*parts), t, NOTHING))
+        after = planes.split(predict(network, planes.join(*parts), t))
         assert not any(torch.allclose(a, b) for a, b in zip(before, after, strict=True))
 
 
 def test_no_clip_before_is_a_clip_before_of_zeros():
     network = unet()
     z, t = drawn()
-    previous = Condition(previous=torch.randn_like(z))
-    none = network(z, t, NOTHING)
-    assert torch.equal(network(z, t, previous.null()), none)
-    assert not torch.allclose(network(z, t, previous), none)
+    previous = previous_signal(torch.randn_like(z))
+    none = predict(network, z, t)
+    assert torch.equal(predict(network, z, t, null(previous)), none)
+    assert not torch.allclose(predict(network, z, t, previous), none)
 
 
 def test_an_absent_label_adds_nothing():
     network = unet(num_classes=3)
     z, t = drawn()
-    labels = Condition(label=torch.tensor([ABSENT, 2]))
-    told, untold = network(z, t, labels), network(z, t, NOTHING)
-    torch.testing.assert_close(told[0], untold[0])
-    assert not torch.allclose(told[1], untold[1])
-    torch.testing.assert_close(network(z, t, labels.null()), untold)
+    labels = label_signal([ABSENT, 2])
+    with_label, without = predict(network, z, t, labels), predict(network, z, t)
+    torch.testing.assert_close(with_label[0], without[0])
+    assert not torch.allclose(with_label[1], without[1])
+    torch.testing.assert_close(predict(network, z, t, null(labels)), without)
 
 
 def test_a_network_says_what_it_reads_and_refuses_the_rest():
@@ -124,8 +126,8 @@ def test_a_network_says_what_it_reads_and_refuses_the_rest():
     network = unet(previous=False)
     assert network.reads == frozenset()
     z, t = drawn()
-    with pytest.raises(ValueError, match="does not read condition 'previous'"):
-        Diffusion().loss(network, z, torch.randn_like(z), t / 1000, Condition(previous=z))
+    with pytest.raises(ValueError, match="does not read the signal 'previous'"):
+        Diffusion().losses(network, z, torch.randn_like(z), t, previous_signal(z))
 
 
 def test_a_latent_has_bounds_and_no_axis_of_time():
@@ -138,7 +140,7 @@ def test_a_latent_has_bounds_and_no_axis_of_time():
 
 def test_a_fresh_network_predicts_zero():
     z, t = drawn()
-    assert not unet(zero_init=True)(z, t, NOTHING).any()
+    assert not predict(unet(zero_init=True), z, t).any()
 
 
 def test_recomputed_activations_give_the_same_gradients():
@@ -146,7 +148,7 @@ def test_recomputed_activations_give_the_same_gradients():
     recomputed.load_state_dict(stored.state_dict())
     z, t = drawn()
     for network in (stored, recomputed):
-        network(z, t, NOTHING).square().mean().backward()
+        predict(network, z, t).square().mean().backward()
     for one, other in zip(stored.parameters(), recomputed.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad)
 
@@ -158,10 +160,10 @@ def test_recomputed_activations_give_the_same_gradients():
 def test_every_weight_of_a_network_in_use_learns(options):
     network = unet(num_classes=3, **options)
     z, t = drawn()
-    condition = Condition(previous=torch.randn_like(z), label=torch.tensor([0, 1]))
-    diffusion = Diffusion(loss_kind="l2")
+    signals = {**previous_signal(torch.randn_like(z)), **label_signal([0, 1])}
+    diffusion = Diffusion(loss="l2")
     noise = SampleNoise([0, 1]).normal(z.shape[1:])
-    diffusion.loss(network, z, noise, t / 1000, condition).mean().backward()
+    diffusion.losses(network, z, noise, t, signals).mean().backward()
     still = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     assert still == []
 
@@ -170,17 +172,17 @@ def test_weights_serve_planes_of_any_extent():
     small, large = unet(), unet(latent=(3, 4, 6, 8))
     large.load_state_dict(small.state_dict())
     z, t = drawn(1, (4, 6, 8))
-    assert large(z, t, NOTHING).shape == z.shape
+    assert predict(large, z, t).shape == z.shape
 
 
 def test_a_latent_of_another_extent_is_refused():
     network = unet()
     z, t = drawn()
     with pytest.raises(ValueError, match=r"a latent of shape \(3, 64\) must be \(3, 32\)"):
-        network(torch.cat([z, z], 2), t, NOTHING)
-    short = Condition(previous=z[:, :, :8])
+        predict(network, torch.cat([z, z], 2), t)
+    short = previous_signal(z[:, :, :8])
     with pytest.raises(ValueError, match=r"clip before of shape \(3, 8\) must be \(3, 32\)"):
-        network(z, t, short)
+        predict(network, z, t, short)
 
 
 @pytest.mark.parametrize(

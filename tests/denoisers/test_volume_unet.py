@@ -4,11 +4,21 @@ from typing import Any
 
 import pytest
 import torch
+from conditions import NOTHING, predict
 from torch import Tensor
 
 from longtake.config import ConfigError, parse, to_dict
 from longtake.denoisers import VolumeUNet, VolumeUNetConfig
-from longtake.diffusion.condition import ABSENT, Condition, KnownFrames
+from longtake.diffusion import (
+    Cosine,
+    Diffusion,
+    Linear,
+    NoiseSchedule,
+    RectifiedFlow,
+    ScaledLinear,
+)
+from longtake.diffusion.signals import ABSENT, Signals, context_signals, label_signal, text_signal
+from longtake.diffusion.signals.signal import null, rows
 from longtake.nn.attention import (
     JointAttentionConfig,
     RelativePositionConfig,
@@ -16,10 +26,10 @@ from longtake.nn.attention import (
 )
 from longtake.nn.transformer import TransformerConfig
 
-NOTHING = Condition()
 TEXTBOOK = SpaceTimeAttentionConfig(relative_position=RelativePositionConfig(official_key=False))
 BLIND = SpaceTimeAttentionConfig(relative_position=None)
 TEXT = TransformerConfig(num_heads=2, context_dim=6, max_distance=3)
+SCHEDULES = (ScaledLinear(), Linear(), Cosine(), Cosine(shift=0.25), RectifiedFlow())
 KNOWING: dict[str, Any] = {"mask_channel": True, "noise_classes": 5}
 
 
@@ -41,12 +51,12 @@ def unet(**changes: Any) -> VolumeUNet:
 
 
 def drawn(batch: int = 2, shape: tuple[int, ...] = (3, 4, 4, 4)) -> tuple[Tensor, Tensor]:
-    return torch.randn(batch, *shape), torch.rand(batch) * 999
+    return torch.randn(batch, *shape), torch.rand(batch)
 
 
-def known(batch: int, frames: tuple[bool, ...], time: float = 0.002) -> KnownFrames:
+def context(batch: int, frames: tuple[bool, ...], time: float = 0.002) -> Signals:
     mask = torch.tensor(frames).expand(batch, -1)
-    return KnownFrames(z=torch.zeros(batch, 3, 4, 4, 4), mask=mask, t=torch.full((batch,), time))
+    return context_signals(torch.zeros(batch, 3, 4, 4, 4), mask, torch.full((batch,), time))
 
 
 @pytest.mark.parametrize(
@@ -55,36 +65,35 @@ def known(batch: int, frames: tuple[bool, ...], time: float = 0.002) -> KnownFra
 def test_a_sample_does_not_depend_on_its_batch(attention):
     network = unet(attention=attention)
     z, t = drawn(3)
-    text = torch.randn(3, 2, 6) if attention is TEXT else None
-    condition = Condition(text=text)
+    signals = text_signal(torch.randn(3, 2, 6)) if attention is TEXT else NOTHING
     one = torch.tensor([1])
     torch.testing.assert_close(
-        network(z, t, condition)[one], network(z[one], t[one], condition.rows(one))
+        predict(network, z, t, signals)[one], predict(network, z[one], t[one], rows(signals, one))
     )
 
 
 def test_the_same_input_gives_the_same_output():
     network = unet()
     z, t = drawn()
-    assert torch.equal(network(z, t, NOTHING), network(z, t, NOTHING))
+    assert torch.equal(predict(network, z, t), predict(network, z, t))
 
 
 def test_an_absent_label_adds_nothing():
     network = unet(num_classes=3)
     z, t = drawn()
-    labels = Condition(label=torch.tensor([ABSENT, 2]))
-    told, untold = network(z, t, labels), network(z, t, NOTHING)
-    torch.testing.assert_close(told[0], untold[0])
-    assert not torch.allclose(told[1], untold[1])
-    torch.testing.assert_close(network(z, t, labels.null()), untold)
+    labels = label_signal([ABSENT, 2])
+    with_label, without = predict(network, z, t, labels), predict(network, z, t)
+    torch.testing.assert_close(with_label[0], without[0])
+    assert not torch.allclose(with_label[1], without[1])
+    torch.testing.assert_close(predict(network, z, t, null(labels)), without)
 
 
 @pytest.mark.parametrize("options", [KNOWING, {"frame_times": True}, {"mask_channel": True}])
 def test_nothing_known_is_nothing_told(options):
     network = unet(**options)
     z, t = drawn()
-    null = Condition(known=known(2, (True,) * 4)).null(tell_noise=False)
-    torch.testing.assert_close(network(z, t, null), network(z, t, NOTHING))
+    absent = null(context(2, (True,) * 4))
+    torch.testing.assert_close(predict(network, z, t, absent), predict(network, z, t))
 
 
 @pytest.mark.parametrize(
@@ -98,10 +107,10 @@ def test_nothing_known_is_nothing_told(options):
 def test_which_frames_are_known_matters(options):
     network = unet(**options)
     z, t = drawn()
-    first = network(z, t, Condition(known=known(2, (True, False, False, False))))
-    last = network(z, t, Condition(known=known(2, (False, False, False, True))))
+    first = predict(network, z, t, context(2, (True, False, False, False)))
+    last = predict(network, z, t, context(2, (False, False, False, True)))
     assert not torch.allclose(first, last)
-    assert "known" in network.reads
+    assert "context" in network.reads
 
 
 @pytest.mark.parametrize("options", [KNOWING, {"frame_times": True}])
@@ -109,39 +118,60 @@ def test_the_noise_on_known_frames_is_told(options):
     network = unet(**options)
     z, t = drawn()
     frames = (True, False, False, False)
-    clean, noisy = (Condition(known=known(2, frames, time)) for time in (0.001, 0.005))
-    assert not torch.allclose(network(z, t, clean), network(z, t, noisy))
+    clean, noisy = (context(2, frames, time) for time in (0.001, 0.005))
+    assert not torch.allclose(predict(network, z, t, clean), predict(network, z, t, noisy))
 
 
-def test_a_frame_with_its_own_time_is_as_one_of_a_clip_at_that_time():
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+@pytest.mark.parametrize("time", [0.0005, 0.05, 0.3, 0.7321])
+def test_a_context_frame_is_as_one_of_a_clip_at_its_time(schedule: NoiseSchedule, time: float):
     network = unet(frame_times=True)
     z, _ = drawn()
-    all_known = Condition(known=known(2, (True,) * 4, 0.3))
-    torch.testing.assert_close(
-        network(z, torch.full((2,), 800.0), all_known), network(z, torch.full((2,), 299.0), NOTHING)
-    )
+    at_time, all_given = torch.full((2,), time), context(2, (True,) * 4, time)
+    want = predict(network, z, at_time, schedule=schedule)
+    for got in (
+        predict(network, z, torch.full((2,), 0.8), all_given, schedule),
+        predict(network, z, at_time[:, None].expand(-1, 4), schedule=schedule),
+    ):
+        torch.testing.assert_close(got, want, atol=1e-5, rtol=0)
+
+
+def test_a_frame_may_have_a_time_of_its_own():
+    network = unet(frame_times=True)
+    z, t = drawn()
+    last_noisier = t[:, None].expand(-1, 4).clone()
+    last_noisier[:, 3] += 0.1
+    assert not torch.allclose(predict(network, z, last_noisier), predict(network, z, t))
+
+
+def test_times_of_another_shape_are_refused():
+    z, t = drawn()
+    with pytest.raises(ValueError, match=r"shape \(2, 3\) must be of shape \(2,\) or \(2, 4\)"):
+        predict(unet(frame_times=True), z, t[:, None].expand(-1, 3))
+    with pytest.raises(ValueError, match=r"shape \(2, 4\) must be of shape \(2,\) for VolumeUNet"):
+        predict(unet(), z, t[:, None].expand(-1, 4))
 
 
 def test_attention_blind_to_position_commutes_with_the_order_of_frames():
     z, t = drawn()
     order = torch.tensor([2, 0, 3, 1])
     blind, placed, joint = (unet(attention=a) for a in (BLIND, TEXTBOOK, JointAttentionConfig()))
-    torch.testing.assert_close(blind(z[:, :, order], t, NOTHING), blind(z, t, NOTHING)[:, :, order])
+    torch.testing.assert_close(predict(blind, z[:, :, order], t), predict(blind, z, t)[:, :, order])
     for network in (placed, joint):
-        shuffled = network(z[:, :, order], t, NOTHING)
-        assert not torch.allclose(shuffled, network(z, t, NOTHING)[:, :, order], atol=1e-4)
+        shuffled = predict(network, z[:, :, order], t)
+        assert not torch.allclose(shuffled, predict(network, z, t)[:, :, order], atol=1e-4)
 
 
 def test_the_released_key_term_differs_from_the_textbook_form():
     official, textbook = unet(), unet(attention=TEXTBOOK)
     textbook.load_state_dict(official.state_dict())
     z, t = drawn()
-    assert not torch.allclose(official(z, t, NOTHING), textbook(z, t, NOTHING))
+    assert not torch.allclose(predict(official, z, t), predict(textbook, z, t))
 
 
 def test_a_fresh_network_predicts_zero():
     z, t = drawn()
-    assert not unet(zero_init=True)(z, t, NOTHING).any()
+    assert not predict(unet(zero_init=True), z, t).any()
 
 
 @pytest.mark.parametrize("attention", [SpaceTimeAttentionConfig(), TEXT])
@@ -149,8 +179,8 @@ def test_recomputed_activations_give_the_same_gradients(attention):
     stored, recomputed = (unet(attention=attention, checkpoint=c) for c in (False, True))
     recomputed.load_state_dict(stored.state_dict())
     z, t = drawn()
-    condition = Condition(text=torch.randn(2, 2, 6)) if attention is TEXT else NOTHING
-    losses = [network(z, t, condition).square().mean() for network in (stored, recomputed)]
+    signals = text_signal(torch.randn(2, 2, 6)) if attention is TEXT else NOTHING
+    losses = [predict(network, z, t, signals).square().mean() for network in (stored, recomputed)]
     torch.testing.assert_close(losses[0], losses[1])
     for loss in losses:
         loss.backward()
@@ -169,8 +199,8 @@ def test_recomputed_activations_give_the_same_gradients(attention):
 def test_every_weight_of_a_network_in_use_learns(options):
     network = unet(num_classes=3, **KNOWING, **options)
     z, t = drawn()
-    condition = Condition(label=torch.tensor([0, 1]), known=known(2, (True, False, False, True)))
-    network(z, t, condition).square().mean().backward()
+    signals = {**label_signal([0, 1]), **context(2, (True, False, False, True))}
+    predict(network, z, t, signals).square().mean().backward()
     still = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     assert still == []
 
@@ -178,20 +208,20 @@ def test_every_weight_of_a_network_in_use_learns(options):
 @pytest.mark.parametrize("shape", [(3, 7, 4, 4), (3, 1, 6, 2), (3, 2, 8, 8)])
 def test_clips_of_other_sizes_work(shape):
     z, t = drawn(1, shape)
-    assert unet()(z, t, NOTHING).shape == z.shape
+    assert predict(unet(), z, t).shape == z.shape
 
 
 def test_a_size_that_cannot_be_halved_is_refused():
     z, t = drawn(1, (3, 4, 5, 4))
     with pytest.raises(ValueError, match="5x4 cells must be divisible by 2"):
-        unet()(z, t, NOTHING)
+        predict(unet(), z, t)
 
 
 def test_text_that_is_read_must_be_given():
     network = unet(attention=TEXT)
     assert network.reads == {"text"}
-    with pytest.raises(ValueError, match="reads text and got none"):
-        network(*drawn(), NOTHING)
+    with pytest.raises(ValueError, match="VolumeUNet needs the signal 'text'"):
+        Diffusion().estimator(network, NOTHING)
 
 
 @pytest.mark.parametrize(

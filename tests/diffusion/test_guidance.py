@@ -2,30 +2,38 @@
 
 import pytest
 import torch
-from tiny_denoiser import SPEC, Tiny, latent, there
+from tiny_denoiser import SPEC, Tiny, latent
 from torch import Tensor
 
 from longtake.config import ConfigError, parse
 from longtake.diffusion import (
-    ABSENT,
-    AnyGuidance,
     ClassifierFree,
-    Condition,
     Diffusion,
     Guidance,
-    KnownFrames,
     Unguided,
 )
+from longtake.diffusion.samplers import Denoise
+from longtake.diffusion.signals import (
+    ABSENT,
+    Signals,
+    context_signals,
+    label_signal,
+    previous_signal,
+    text_signal,
+)
+from longtake.diffusion.signals.context import impose
+from longtake.diffusion.signals.signal import cat, null, rows, to, values
+from longtake.registry import AnyGuidance
 
 
-def condition() -> Condition:
+def condition() -> Signals:
     mask = torch.tensor([[True, False, False, False], [False, False, False, True]])
-    return Condition(
-        known=KnownFrames(z=latent(), mask=mask, t=torch.tensor([0.1, 0.2])),
-        previous=latent(),
-        label=torch.tensor([1, 3]),
-        text=torch.randn(2, 5, 4),
-    )
+    return {
+        **context_signals(latent(), mask, torch.tensor([0.1, 0.2])),
+        **previous_signal(latent()),
+        **label_signal([1, 3]),
+        **text_signal(torch.randn(2, 5, 4)),
+    }
 
 
 class Counted:
@@ -34,17 +42,22 @@ class Counted:
     def __init__(self) -> None:
         self.denoiser, self.rows = Tiny(), []
 
-    def __call__(self, z: Tensor, t: float, condition: Condition) -> Tensor:
-        self.rows.append(len(z))
-        return Diffusion().denoise(self.denoiser, z, t, condition)
+    def __call__(self, signals: Signals) -> Denoise:
+        estimate = Diffusion().estimator(self.denoiser, signals)
+
+        def counted(z: Tensor, t: Tensor) -> Tensor:
+            self.rows.append(len(z))
+            return estimate(z, t)
+
+        return counted
 
 
-def guide(guidance: Guidance, z: Tensor, given: Condition, t: float = 0.5):
+def guide(guidance: Guidance, z: Tensor, given: Signals, t: float = 0.5):
     denoise = Counted()
     with torch.random.fork_rng():
         torch.manual_seed(0)
         denoise.denoiser = Tiny()
-    return guidance(denoise, z, t, given), denoise.rows
+    return guidance(denoise, given)(z, torch.full((len(z),), t)), denoise.rows
 
 
 def test_scale_one_is_the_conditional_estimate_at_the_cost_of_one():
@@ -55,11 +68,11 @@ def test_scale_one_is_the_conditional_estimate_at_the_cost_of_one():
     assert rows == [2]
 
 
-@pytest.mark.parametrize("tell_noise", [False, True])
-def test_scale_zero_is_the_unconditional_estimate(tell_noise):
+@pytest.mark.parametrize(("level", "keep"), [(False, ()), (True, ("context_noise",))])
+def test_scale_zero_is_the_unconditional_estimate(level: bool, keep: tuple[str, ...]):
     z, given = latent(), condition()
-    plain, _ = guide(Unguided(), z, given.null(tell_noise=tell_noise))
-    got, _ = guide(ClassifierFree(scale=0, tell_noise=tell_noise), z, given)
+    plain, _ = guide(Unguided(), z, null(given, keep))
+    got, _ = guide(ClassifierFree(scale=0, condition_on_noise_level=level), z, given)
     torch.testing.assert_close(got, plain)
 
 
@@ -74,7 +87,7 @@ def test_both_estimates_are_made_in_one_call():
 
 
 def test_without_a_condition_there_is_nothing_to_guide():
-    assert guide(ClassifierFree(scale=2), latent(), Condition())[1] == [2]
+    assert guide(ClassifierFree(scale=2), latent(), {})[1] == [2]
 
 
 @pytest.mark.parametrize(("t", "rows"), [(0.2, [2]), (0.3, [4]), (0.7, [4]), (0.8, [2])])
@@ -89,58 +102,54 @@ def test_an_interval_must_rise():
 
 
 def test_nothing_of_a_condition_is_left_in_its_null():
-    null = condition().null()
-    assert not there(null.known).mask.any()
-    assert (there(null.known).t == ABSENT).all()
-    assert (there(null.label) == ABSENT).all()
-    for part in (null.previous, null.text):
-        assert not there(part).any()
+    left = values(null(condition()))
+    assert not left["context_mask"].any()
+    assert (left["context_noise"] == ABSENT).all()
+    assert (left["label"] == ABSENT).all()
+    for name in ("previous", "text"):
+        assert not left[name].any()
 
 
 def test_states_of_the_empty_prompt_stand_in_for_text():
     text, empty = torch.randn(2, 2, 5, 4)
-    given = Condition(text=text, empty_text=empty)
-    assert torch.equal(there(given.null().text), empty)
-    assert given.given == given.null().given == ("text",)
+    given = text_signal(text, empty)
+    assert torch.equal(null(given)["text"].value, empty)
     z = latent()
-    plain, _ = guide(Unguided(), z, Condition(text=empty))
+    plain, _ = guide(Unguided(), z, text_signal(empty))
     got, _ = guide(ClassifierFree(scale=0), z, given)
     torch.testing.assert_close(got, plain)
 
 
 def test_states_of_the_empty_prompt_have_the_shape_of_text():
     with pytest.raises(
-        ValueError, match=r"of shape \(2, 4, 4\) stands in for text of .*\(2, 5, 4\)"
+        ValueError, match=r"null of shape \(2, 4, 4\) stands for a value of shape \(2, 5, 4\)"
     ):
-        Condition(text=torch.randn(2, 5, 4), empty_text=torch.randn(2, 4, 4))
-    with pytest.raises(ValueError, match="stands in for text of shape None; give both"):
-        Condition(empty_text=torch.randn(2, 4, 4))
+        text_signal(torch.randn(2, 5, 4), torch.randn(2, 4, 4))
 
 
-def test_the_noise_level_can_be_told_of_nothing():
-    assert torch.equal(there(condition().null(tell_noise=True).known).t, there(condition().known).t)
+def test_a_signal_can_be_kept_in_the_null():
+    kept = null(condition(), ("context_noise",))["context_noise"].value
+    assert torch.equal(kept, condition()["context_noise"].value)
 
 
 def test_rows_of_what_was_joined_are_the_parts():
     first, second = condition(), condition()
-    both = Condition.cat([first, second]).rows(torch.tensor([2, 3]))
-    assert torch.equal(there(both.known).z, there(second.known).z)
-    assert torch.equal(there(both.known).mask, there(second.known).mask)
-    assert torch.equal(there(both.label), there(second.label))
-    assert torch.equal(there(both.text), there(second.text))
+    chosen = rows(cat([first, second]), torch.tensor([2, 3]))
+    for name, signal in second.items():
+        assert torch.equal(chosen[name].value, signal.value)
+        assert torch.equal(chosen[name].null, signal.null)
 
 
-def test_a_condition_in_half_precision_keeps_its_times_and_indices():
-    half = condition().to("cpu", torch.float16)
-    assert there(half.known).z.dtype == there(half.text).dtype == torch.float16
-    assert there(half.known).mask.dtype == torch.bool
-    assert there(half.label).dtype == torch.int64
-    assert torch.equal(there(half.known).t, there(condition().known).t)
+def test_signals_on_a_device_are_in_single_precision_and_keep_masks_and_indices():
+    moved = values(to({**condition(), **text_signal(torch.randn(2, 5, 4).half())}, "cpu"))
+    assert moved["context"].dtype == moved["text"].dtype == torch.float32
+    assert moved["context_mask"].dtype == torch.bool
+    assert moved["label"].dtype == torch.int64
 
 
-def test_given_frames_are_imposed_and_others_left():
-    given, z = there(condition().known), latent()
-    imposed = given.impose(SPEC, z)
-    assert torch.equal(imposed[0, :, 0], given.z[0, :, 0])
-    assert torch.equal(imposed[1, :, 3], given.z[1, :, 3])
+def test_context_frames_are_imposed_and_others_left():
+    signals, z = condition(), latent()
+    given, imposed = signals["context"].value, impose(SPEC, signals, z)
+    assert torch.equal(imposed[0, :, 0], given[0, :, 0])
+    assert torch.equal(imposed[1, :, 3], given[1, :, 3])
     assert torch.equal(imposed[0, :, 1:], z[0, :, 1:])

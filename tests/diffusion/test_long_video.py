@@ -6,7 +6,8 @@ import pytest
 import torch
 from tiny_denoiser import Tiny
 
-from longtake.diffusion import DDIM, ClipSampler, Condition, Diffusion
+from longtake.diffusion import DDIM, ClipSampler, Diffusion
+from longtake.diffusion.signals import label_signal
 from longtake.rollout import Autoregressive, Hierarchical, OneClip, Request, Rollout, Samplers
 
 
@@ -25,8 +26,7 @@ def draws() -> Samplers:
 
 
 def video(rollout: Rollout, steps: int, seeds=(3, 4), state=None):
-    condition = Condition(label=torch.arange(len(seeds)))
-    request = Request(seeds=seeds, condition=condition)
+    request = Request(seeds=seeds, signals=label_signal(range(len(seeds))))
     return list(islice(rollout(draws(), request, state), steps))
 
 
@@ -47,8 +47,7 @@ def test_a_video_goes_on_after_any_chunk_as_if_it_had_not_stopped(rollout):
 @pytest.mark.parametrize("rollout", ROLLOUTS, ids=repr)
 def test_a_video_is_the_same_alone_and_in_a_batch(rollout):
     both = joined(video(rollout, 3))
-    condition = Condition(label=torch.tensor([1]))
-    request = Request(seeds=(4,), condition=condition)
+    request = Request(seeds=(4,), signals=label_signal([1]))
     alone = joined(islice(rollout(draws(), request), 3))
     torch.testing.assert_close(alone, both[1:])
 

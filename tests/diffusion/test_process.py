@@ -2,20 +2,20 @@
 
 import pytest
 import torch
+from conditions import NOTHING, context, predict
 from tiny_denoiser import SPEC, Perfect, Tiny, latent
 from torch import Tensor
 
 from longtake.config import ConfigError, parse, to_dict
 from longtake.diffusion import (
-    Condition,
+    AlphaSigma,
     Cosine,
     Diffusion,
-    KnownFrames,
     Linear,
     RectifiedFlow,
     ScaledLinear,
 )
-from longtake.diffusion.schedule import Level
+from longtake.diffusion.signals import Signals, label_signal, previous_signal, text_signal
 
 PAIRS = [
     (schedule, prediction)
@@ -26,15 +26,13 @@ PAIRS = [
 T = torch.tensor([0.3, 0.8])
 
 
-def level(diffusion: Diffusion, t: Tensor) -> Level:
+def level(diffusion: Diffusion, t: Tensor) -> AlphaSigma:
     alpha, sigma = diffusion.schedule(t)
-    return Level(SPEC.expand(alpha), SPEC.expand(sigma))
+    return AlphaSigma(SPEC.expand(alpha), SPEC.expand(sigma))
 
 
-def given(z: Tensor, t: float, *frames: int) -> Condition:
-    mask = torch.zeros(len(z), SPEC.frames, dtype=torch.bool)
-    mask[:, list(frames)] = True
-    return Condition(known=KnownFrames(z=z, mask=mask, t=torch.full((len(z),), t)))
+def given(z: Tensor, t: float, *frames: int) -> Signals:
+    return context(z, frames, t)
 
 
 @pytest.mark.parametrize(("schedule", "prediction"), PAIRS)
@@ -63,7 +61,7 @@ def test_frames_are_noised_to_levels_of_their_own():
 def test_a_perfect_denoiser_has_no_loss(schedule, prediction, weighting):
     diffusion = Diffusion(schedule=schedule, prediction=prediction, weighting=weighting)
     z = latent()
-    loss = diffusion.loss(Perfect(diffusion, z), z, latent(), T, Condition())
+    loss = diffusion.losses(Perfect(diffusion, z), z, latent(), T, NOTHING)
     torch.testing.assert_close(loss, torch.zeros(2), atol=1e-4, rtol=0)
 
 
@@ -71,11 +69,9 @@ def test_a_perfect_denoiser_has_no_loss(schedule, prediction, weighting):
 def test_min_snr_weighs_one_error_of_the_clean_latent_alike_in_every_prediction(
     schedule, prediction
 ):
-    diffusion = Diffusion(
-        schedule=schedule, prediction=prediction, weighting="min_snr", loss_kind="l2"
-    )
+    diffusion = Diffusion(schedule=schedule, prediction=prediction, weighting="min_snr", loss="l2")
     z, off = latent(), latent()
-    loss = diffusion.loss(Perfect(diffusion, z + off), z, latent(), T, Condition())
+    loss = diffusion.losses(Perfect(diffusion, z + off), z, latent(), T, NOTHING)
     alpha, sigma = schedule(T)
     weight = (alpha / sigma).square().clamp_max(5)
     torch.testing.assert_close(loss, weight * off.square().flatten(1).mean(1), rtol=1e-3, atol=0)
@@ -84,24 +80,24 @@ def test_min_snr_weighs_one_error_of_the_clean_latent_alike_in_every_prediction(
 def test_the_two_kinds_of_loss():
     z, noise = latent(), latent()
     denoiser = Tiny()
-    error = denoiser(Diffusion().add_noise(SPEC, z, noise, T), T * 1000 - 1, Condition()) - noise
+    error = predict(denoiser, Diffusion().add_noise(SPEC, z, noise, T), T) - noise
     for kind, want in (("l1", error.abs()), ("l2", error.square())):
-        loss = parse(Diffusion, {"loss_kind": kind}).loss(denoiser, z, noise, T, Condition())
+        loss = parse(Diffusion, {"loss": kind}).losses(denoiser, z, noise, T, NOTHING)
         torch.testing.assert_close(loss, want.flatten(1).mean(1))
 
 
 def test_each_sample_has_its_own_loss():
     z, noise, denoiser = latent(3), latent(3), Tiny()
     t = torch.tensor([0.1, 0.5, 0.9])
-    whole = Diffusion().loss(denoiser, z, noise, t, given(z, 0.1, 0))
-    alone = Diffusion().loss(denoiser, z[1:2], noise[1:2], t[1:2], given(z[1:2], 0.1, 0))
+    whole = Diffusion().losses(denoiser, z, noise, t, given(z, 0.1, 0))
+    alone = Diffusion().losses(denoiser, z[1:2], noise[1:2], t[1:2], given(z[1:2], 0.1, 0))
     torch.testing.assert_close(whole[1:2], alone)
 
 
 def test_given_frames_reach_the_network_with_their_own_noise():
     z, noise, denoiser, seen = latent(), latent(), Tiny(), []
     denoiser.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    Diffusion().loss(denoiser, z, noise, T, given(z, 0.2, 0, 3))
+    Diffusion().losses(denoiser, z, noise, T, given(z, 0.2, 0, 3))
     t = torch.tensor([[0.2, x, x, 0.2] for x in T.tolist()])
     torch.testing.assert_close(seen[0], Diffusion().add_noise(SPEC, z, noise, t))
 
@@ -109,48 +105,43 @@ def test_given_frames_reach_the_network_with_their_own_noise():
 def test_a_noise_level_that_is_not_told_leaves_given_frames_clean():
     z, noise, denoiser, seen = latent(), latent(), Tiny(), []
     denoiser.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    Diffusion().loss(denoiser, z, noise, T, given(z, -1.0, 0))
+    Diffusion().losses(denoiser, z, noise, T, given(z, -1.0, 0))
     assert torch.equal(seen[0][:, :, 0], z[:, :, 0])
 
 
-def test_scoring_the_unknown_ignores_the_prediction_on_given_frames():
+def test_a_loss_on_generated_frames_ignores_the_prediction_on_context_frames():
     z, noise = latent(), latent()
-    for score, counted in (("all", slice(0, 4)), ("unknown", slice(1, 4))):
-        diffusion = parse(Diffusion, {"score": score, "loss_kind": "l2", "prediction": "x0"})
-        loss = diffusion.loss(Perfect(diffusion, z + 1 + noise), z, noise, T, given(z, 0.1, 0))
+    for loss_on, counted in (("all", slice(0, 4)), ("generated", slice(1, 4))):
+        diffusion = parse(Diffusion, {"loss_on": loss_on, "loss": "l2", "prediction": "x0"})
+        loss = diffusion.losses(Perfect(diffusion, z + 1 + noise), z, noise, T, given(z, 0.1, 0))
         error = (1 + noise[:, :, counted]).square()
         torch.testing.assert_close(loss, error.flatten(1).mean(1))
 
 
-def test_a_clip_of_which_all_is_given_has_no_unknown_to_score():
+def test_a_clip_of_which_all_is_given_has_no_loss_on_generated_frames():
     z = latent()
-    loss = Diffusion(score="unknown").loss(Tiny(), z, latent(), T, given(z, 0.1, 0, 1, 2, 3))
+    loss = Diffusion(loss_on="generated").losses(Tiny(), z, latent(), T, given(z, 0.1, 0, 1, 2, 3))
     assert loss.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("previous", latent()),
-        ("label", torch.zeros(2, dtype=torch.long)),
-        ("text", torch.zeros(2, 3, 4)),
-    ],
+    "signals",
+    [previous_signal(latent()), label_signal([0, 0]), text_signal(torch.zeros(2, 3, 4))],
 )
-def test_a_condition_that_the_network_does_not_read_is_refused(field, value):
-    z = latent()
-    condition = Condition(**{field: value})
+def test_a_signal_that_the_network_does_not_read_is_refused(signals):
+    z, (name,) = latent(), signals
     denoiser = Perfect(Diffusion(), z)
-    with pytest.raises(ValueError, match=f"does not read condition '{field}'; it reads known"):
-        Diffusion().loss(denoiser, z, latent(), T, condition)
-    with pytest.raises(ValueError, match=f"does not read condition '{field}'"):
-        Diffusion().denoise(denoiser, z, 0.5, condition)
+    with pytest.raises(ValueError, match=f"does not read the signal '{name}'; it reads context"):
+        Diffusion().losses(denoiser, z, latent(), T, signals)
+    with pytest.raises(ValueError, match=f"does not read the signal '{name}'"):
+        Diffusion().estimator(denoiser, signals)
 
 
 def test_weights_of_half_precision_are_given_half_precision():
     denoiser = Tiny().to(torch.float16)
     z = latent()
-    condition = Condition(known=given(z, 0.101, 0).known, label=torch.tensor([1, -1]))
-    x0 = Diffusion().denoise(denoiser, z, 0.5, condition)
+    signals = {**given(z, 0.101, 0), **label_signal([1, -1])}
+    x0 = Diffusion().estimator(denoiser, signals)(z, T)
     assert x0.dtype == torch.float32
 
 
@@ -161,5 +152,7 @@ def test_noise_is_no_prediction_where_the_path_ends_in_noise(schedule):
 
 
 def test_a_process_is_read_back_equal():
-    diffusion = Diffusion(schedule=Cosine(), prediction="v", weighting="min_snr", score="unknown")
+    diffusion = Diffusion(
+        schedule=Cosine(), prediction="v", weighting="min_snr", loss_on="generated"
+    )
     assert parse(Diffusion, to_dict(diffusion)) == diffusion

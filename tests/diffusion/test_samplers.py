@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from conditions import walk
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from tiny_denoiser import SPEC, latent
 from torch import Tensor
@@ -12,7 +13,6 @@ from longtake.config import ConfigError, parse, to_dict
 from longtake.diffusion import (
     DDIM,
     DDPM,
-    AnySampler,
     Cosine,
     DiffusersSampler,
     Diffusion,
@@ -22,6 +22,7 @@ from longtake.diffusion import (
 )
 from longtake.diffusion.diffusers_sampler import SCHEDULERS
 from longtake.noise import SampleNoise
+from longtake.registry import AnySampler
 
 # diffusers 0.42 with numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -49,7 +50,7 @@ def start(seeds=SEEDS) -> tuple[SampleNoise, Tensor]:
 def test_who_knows_the_data_arrives_there(sampler, schedule):
     noise, z = start()
     data = latent()
-    got = sampler(lambda z, t: data, z, schedule, noise)
+    got = walk(sampler, lambda z, t: data, z, schedule, noise)
     torch.testing.assert_close(got, data, atol=1e-5, rtol=1e-5)
 
 
@@ -57,14 +58,14 @@ def test_who_knows_the_data_arrives_there(sampler, schedule):
 def test_on_a_flow_too(sampler):
     noise, z = start()
     data = latent()
-    got = sampler(lambda z, t: data, z, RectifiedFlow(), noise)
+    got = walk(sampler, lambda z, t: data, z, RectifiedFlow(), noise)
     torch.testing.assert_close(got, data, atol=1e-5, rtol=1e-5)
 
 
 def test_the_leading_grid_stops_at_the_first_level_of_the_table():
     noise, z = start()
     data, schedule = latent(), ScaledLinear()
-    got = DDIM(steps=10, grid="leading")(lambda z, t: data, z, schedule, noise)
+    got = walk(DDIM(steps=10, grid="leading"), lambda z, t: data, z, schedule, noise)
     alpha, sigma = schedule(torch.tensor([0.001, 0.902]))
     at_data = alpha[0] * data + sigma[0] * (z - alpha[1] * data) / sigma[1]
     torch.testing.assert_close(got, at_data, atol=1e-5, rtol=1e-5)
@@ -72,31 +73,31 @@ def test_the_leading_grid_stops_at_the_first_level_of_the_table():
 
 @pytest.mark.parametrize("sampler", [*SAMPLERS, KARRAS], ids=repr)
 def test_a_sample_is_the_same_alone_and_in_a_batch(sampler):
-    def denoise(z: Tensor, t: float) -> Tensor:
-        return torch.tanh(z) * (1 - t)
+    def denoise(z: Tensor, t: Tensor) -> Tensor:
+        return torch.tanh(z) * (1 - SPEC.expand(t))
 
     noise, z = start((1, 7, 9))
-    batch = sampler(denoise, z, ScaledLinear(), noise)
+    batch = walk(sampler, denoise, z, ScaledLinear(), noise)
     noise, z = start((7,))
-    torch.testing.assert_close(batch[1:2], sampler(denoise, z, ScaledLinear(), noise))
+    torch.testing.assert_close(batch[1:2], walk(sampler, denoise, z, ScaledLinear(), noise))
 
 
 @pytest.mark.parametrize("name", ["DDPM", "EulerAncestralDiscrete", "LCM"])
 def test_noise_that_diffusers_adds_follows_from_the_seed(name):
     sampler = DiffusersSampler(scheduler=name, steps=4)
 
-    def walk(seeds: tuple[int, ...]) -> Tensor:
+    def walked(seeds: tuple[int, ...]) -> Tensor:
         noise, z = start(seeds)
         torch.manual_seed(len(seeds) + seeds[0])
-        return sampler(lambda z, t: torch.tanh(z), torch.ones_like(z), ScaledLinear(), noise)
+        return walk(sampler, lambda z, t: torch.tanh(z), torch.ones_like(z), ScaledLinear(), noise)
 
-    assert torch.equal(walk((5, 6)), walk((5, 6)))
-    assert not torch.equal(walk((5,)), walk((6,)))
+    assert torch.equal(walked((5, 6)), walked((5, 6)))
+    assert not torch.equal(walked((5,)), walked((6,)))
 
 
 def test_implicit_steps_on_a_flow_are_those_of_euler():
     noise, z = start()
-    got = DDIM(steps=8)(lambda z, t: torch.tanh(z), z, RectifiedFlow(), noise)
+    got = walk(DDIM(steps=8), lambda z, t: torch.tanh(z), z, RectifiedFlow(), noise)
     t = torch.linspace(1, 0, 9).tolist()
     for now, after in pairwise(t):
         velocity = (z - torch.tanh(z)) / now
@@ -128,13 +129,13 @@ def test_normal_data_is_reached_along_the_flow_that_solves_it(sampler):
         alpha, sigma = schedule(t)
         return (alpha * deviation) ** 2 + sigma**2
 
-    def denoise(z: Tensor, t: float) -> Tensor:
-        at = torch.tensor(t, dtype=torch.float64)
+    def denoise(z: Tensor, t: Tensor) -> Tensor:
+        at = SPEC.expand(t.double())
         return (schedule(at).alpha * deviation**2 / variance(at) * z).float()
 
     noise, z = start()
     exact = z * deviation / variance(torch.ones(())).sqrt()
-    got = sampler(denoise, z, schedule, noise)
+    got = walk(sampler, denoise, z, schedule, noise)
     torch.testing.assert_close(got, exact, atol=0, rtol=0.02)
 
 
@@ -149,8 +150,9 @@ def test_our_implicit_steps_are_those_of_diffusers(steps):
     )
     theirs.set_timesteps(steps)
     noise, z = start()
-    ours = DDIM(steps=steps)(
-        lambda z, t: Diffusion().to_x0(torch.sin(z), z, schedule(torch.tensor(t))),
+    ours = walk(
+        DDIM(steps=steps),
+        lambda z, t: Diffusion().to_x0(torch.sin(z), z, schedule(SPEC.expand(t))),
         z,
         schedule,
         noise,
@@ -162,13 +164,13 @@ def test_our_implicit_steps_are_those_of_diffusers(steps):
 
 @pytest.mark.parametrize("eta", [0.0, 0.5])
 def test_the_adapter_walks_as_our_implicit_sampler_does(eta):
-    def denoise(z: Tensor, t: float) -> Tensor:
+    def denoise(z: Tensor, t: Tensor) -> Tensor:
         return torch.tanh(z)
 
     sampler = DiffusersSampler(scheduler="DDIM", steps=10, options={"eta": eta})
     noise, z = start()
-    theirs = sampler(denoise, z, ScaledLinear(), noise)
-    ours = DDIM(steps=10, eta=eta)(denoise, z, ScaledLinear(), drawn_by_the_adapter())
+    theirs = walk(sampler, denoise, z, ScaledLinear(), noise)
+    ours = walk(DDIM(steps=10, eta=eta), denoise, z, ScaledLinear(), drawn_by_the_adapter())
     torch.testing.assert_close(theirs, ours, atol=1e-4, rtol=1e-4)
 
 
@@ -180,7 +182,8 @@ def drawn_by_the_adapter() -> SampleNoise:
 @pytest.mark.parametrize("sampler", [DDIM(steps=4), *SAMPLERS[4:]], ids=repr)
 def test_estimates_are_kept_in_their_bounds(sampler):
     noise, z = start()
-    got = sampler(lambda z, t: torch.full_like(z, 3.0), z, ScaledLinear(), noise, (-1.0, 1.0))
+    three = torch.full_like(z, 3.0)
+    got = walk(sampler, lambda z, t: three, z, ScaledLinear(), noise, (-1.0, 1.0))
     torch.testing.assert_close(got, torch.ones_like(z), atol=1e-4, rtol=0)
 
 
@@ -194,13 +197,13 @@ def test_an_option_that_does_not_exist_or_is_ours_is_refused(name):
     noise, z = start()
     sampler = DiffusersSampler(options={name: True})
     with pytest.raises(ValueError, match=f"DPMSolverMultistep takes no option '{name}'"):
-        sampler(lambda z, t: z, z, ScaledLinear(), noise)
+        walk(sampler, lambda z, t: z, z, ScaledLinear(), noise)
 
 
 def test_a_flow_is_refused_by_schedulers_that_preserve_variance():
     noise, z = start()
     with pytest.raises(ValueError, match="RectifiedFlow does not preserve variance"):
-        DiffusersSampler()(lambda z, t: z, z, RectifiedFlow(), noise)
+        walk(DiffusersSampler(), lambda z, t: z, z, RectifiedFlow(), noise)
 
 
 @pytest.mark.parametrize("sampler", [*SAMPLERS, KARRAS], ids=repr)

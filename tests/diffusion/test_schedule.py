@@ -6,14 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longtake.config import parse
-from longtake.diffusion import AnySchedule, Cosine, Linear, RectifiedFlow, ScaledLinear
-from longtake.diffusion.times import (
+from longtake.diffusion import Cosine, Linear, RectifiedFlow, ScaledLinear
+from longtake.diffusion.timesteps import (
     DiscreteTime,
     LogitNormalTime,
     UniformTime,
     grid_times,
 )
 from longtake.noise import SampleNoise
+from longtake.registry import AnySchedule
 
 PRESERVING = (ScaledLinear(), Linear(), Cosine(), Cosine(shift=0.25))
 SCHEDULES = (*PRESERVING, RectifiedFlow())
@@ -49,8 +50,8 @@ def test_times_of_any_shape_give_levels_of_that_shape(schedule):
 @pytest.mark.parametrize("schedule", [ScaledLinear(), Linear()])
 def test_networks_are_told_the_index_of_the_table(schedule):
     t = torch.arange(1, 1001) / 1000
-    assert schedule.embedding_time(t).tolist() == list(range(1000))
-    assert schedule.embedding_time(torch.zeros(1)).item() == 0
+    assert schedule.embedding(t).tolist() == list(range(1000))
+    assert schedule.embedding(torch.zeros(1)).item() == 0
 
 
 def test_only_paths_that_reach_it_end_in_noise():
@@ -100,3 +101,10 @@ def test_a_training_time_is_that_of_its_sample_alone(draw):
 def test_discrete_times_are_places_of_the_table():
     places = DiscreteTime()(SampleNoise(range(50))) * 1000
     torch.testing.assert_close(places, places.round())
+
+
+@pytest.mark.parametrize("schedule", [ScaledLinear(), RectifiedFlow()])
+def test_the_embedding_has_one_derivative_on_and_off_the_table(schedule):
+    t = torch.tensor([0.02, 0.0205, 0.5], requires_grad=True)
+    (slope,) = torch.autograd.grad(schedule.embedding(t).sum(), t)
+    torch.testing.assert_close(slope, torch.full_like(slope, 1000))

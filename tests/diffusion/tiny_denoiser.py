@@ -1,22 +1,24 @@
-"""A denoiser of one matrix that looks at all of a condition, and one that knows the answer."""
+"""A denoiser of one matrix that looks at all signals, and one that knows the answer."""
 
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from longtake.diffusion import Condition, Denoiser, Diffusion
-from longtake.diffusion.schedule import Level
+from longtake.diffusion import AlphaSigma, Denoiser, Diffusion
+from longtake.diffusion.process import Embedding
+from longtake.diffusion.signals import CONTEXT
 from longtake.latents import LatentSpec
 
-T = TypeVar("T")
 SPEC = LatentSpec(shape=(2, 4, 3, 3), clip=(16, 24, 24), frame_axis=2)
 
 
 class Tiny(Denoiser):
-    """Mixes channels; every part of a condition shifts the output."""
+    """Mixes channels; every signal shifts the output."""
 
-    reads = frozenset({"known", "previous", "label", "text"})
+    reads = frozenset({*CONTEXT, "previous", "label", "text"})
+    per_frame = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,50 +26,45 @@ class Tiny(Denoiser):
         self.mix = nn.Conv3d(2, 2, 1)
         self.labels = nn.Embedding(5, 2)
 
-    def forward(self, z: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        out = self.mix(z) + (t / 1000).to(z.dtype)[:, None, None, None, None]
-        known = condition.known
-        if known is not None:
-            mask = SPEC.expand(known.mask.to(z.dtype))
-            out = (
-                out
-                + mask * z.mean((3, 4), keepdim=True)
-                + SPEC.expand(known.t.clamp_min(0).to(z.dtype))
-            )
-        if condition.previous is not None:
-            out = out + condition.previous
-        if condition.label is not None:
-            rows = self.labels(condition.label.clamp_min(0))
-            told = (condition.label >= 0).to(z.dtype)[:, None]
-            out = out + (rows * told)[:, :, None, None, None]
-        if condition.text is not None:
-            out = out + condition.text.mean((1, 2))[:, None, None, None, None]
+    def prepare(self, signals: Mapping[str, Tensor], embedding: Embedding) -> Any:
+        return signals, embedding
+
+    def forward(self, z: Tensor, t: Tensor, prepared: Any) -> Tensor:
+        signals, embedding = prepared
+        out = self.mix(z) + SPEC.expand((embedding(t) / 1000).to(z.dtype))
+        if "context" in signals:
+            mask = SPEC.expand(signals["context_mask"].to(z.dtype))
+            noise_time = signals["context_noise"].clamp_min(0).to(z.dtype)
+            out = out + mask * z.mean((3, 4), keepdim=True) + SPEC.expand(noise_time)
+        if "previous" in signals:
+            out = out + signals["previous"].to(z.dtype)
+        if "label" in signals:
+            rows = self.labels(signals["label"].clamp_min(0))
+            present = (signals["label"] >= 0).to(z.dtype)[:, None]
+            out = out + (rows * present)[:, :, None, None, None]
+        if "text" in signals:
+            out = out + signals["text"].to(z.dtype).mean((1, 2))[:, None, None, None, None]
         return out
 
 
 class Perfect(Denoiser):
     """Predicts what belongs to one clean latent, whatever it sees."""
 
-    reads = frozenset({"known"})
+    reads = frozenset(CONTEXT)
+    per_frame = True
 
     def __init__(self, diffusion: Diffusion, clean: Tensor) -> None:
         super().__init__()
         self.spec = SPEC
         self.diffusion, self.clean = diffusion, clean
 
-    def forward(self, z: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        schedule = self.diffusion.schedule
-        one = schedule.embedding_time(torch.ones(1))
-        alpha, sigma = schedule((t + 1000 - one) / 1000)
-        level = Level(SPEC.expand(alpha), SPEC.expand(sigma))
+    def prepare(self, signals: Mapping[str, Tensor], embedding: Embedding) -> None:
+        del signals, embedding
+
+    def forward(self, z: Tensor, t: Tensor, prepared: None) -> Tensor:
+        level = AlphaSigma(*(SPEC.expand(x) for x in self.diffusion.schedule(t)))
         noise = (z - level.alpha * self.clean) / level.sigma
         return self.diffusion.target(self.clean.expand_as(z), noise, level)
-
-
-def there(part: T | None) -> T:
-    """A part of a condition that is not None."""
-    assert part is not None
-    return part
 
 
 def latent(rows: int = 2) -> Tensor:

@@ -11,10 +11,8 @@ from longtake.cli import app
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PYTHON = tuple(
-    ROOT / place
-    for place in ("README.md", "docs/tutorial.md", "docs/add/sampler.md", "docs/evaluate.md")
-)
+ADD = sorted((ROOT / "docs" / "add").glob("*.md"))
+PYTHON = (*(ROOT / name for name in ("README.md", "docs/tutorial.md", "docs/evaluate.md")), *ADD)
 
 TRAINING = "training.steps=2 training.batch=2 training.cooldown_steps=0 training.sample_every=2"
 SMALLER = {
@@ -29,7 +27,7 @@ SMALLER = {
     "generate": "sampler.steps=2",
     "evaluate lvdm-sky": "sampler.steps=1 frames=4 --n 4",
     "evaluate footage": "sampler.steps=1 frames=4 clips_per_video=2 --n 4",
-    "evaluate out": "--window 9",
+    "drift out": "--window 9",
     "evaluate sky:": "frames=4 treatment.size=32 --n 4",
     "data export": "--videos 2 --frames 96",
 }
@@ -92,3 +90,10 @@ def test_the_sampler_page_runs(tmp_path, monkeypatch):
 @pytest.mark.parametrize("path", PYTHON, ids=lambda path: path.stem)
 def test_python_of_the_documents_runs(path):
     exec(compile("\n".join(blocks(path, "python")), path.name, "exec"), {"__name__": "document"})
+
+
+def test_every_kind_of_extension_has_a_page():
+    kinds = {"sampler", "autoencoder", "denoiser", "signal", "metric"}
+    assert {path.stem for path in ADD} >= kinds
+    nav = (ROOT / "mkdocs.yml").read_text()
+    assert all(f"add/{path.name}" in nav for path in ADD)

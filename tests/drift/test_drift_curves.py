@@ -25,7 +25,7 @@ def test_videos_that_walk_off_make_a_rising_curve():
 def test_videos_that_stay_make_a_level_curve():
     points = feature_curve(walking(), range(0, 80, 16)).points
     assert max(point.fvd.value for point in points) < 2 * points[0].fvd.value
-    assert all(abs(p.kvd.value) < 3 * p.kvd.deviation + 0.1 for p in points)
+    assert all(abs(p.kvd.value) < 3 * p.kvd.standard_error + 0.1 for p in points)
 
 
 def test_against_real_clips_each_point_is_the_fvd_of_its_window():
@@ -42,7 +42,9 @@ def test_the_fewest_videos_have_a_curve_with_intervals():
         feature_curve(walking(videos=6), range(0, 80, 16)),
         feature_curve(walking(videos=3), range(0, 80, 16), torch.randn(3, 6)),
     ):
-        assert all(0 < p.fvd.deviation < 100 and 0 < p.kvd.deviation < 100 for p in curve.points)
+        assert all(
+            0 < p.fvd.standard_error < 100 and 0 < p.kvd.standard_error < 100 for p in curve.points
+        )
 
 
 @pytest.mark.parametrize(

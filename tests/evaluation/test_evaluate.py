@@ -1,21 +1,28 @@
 """Evaluations: the numbers, what they say of themselves, and what is refused."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from longtake.checkpoint import CheckpointError
+from longtake.config import to_dict
+from longtake.data.arrays import ArrayVideos
 from longtake.data.clips import ClipPlan
+from longtake.data.source import VideoSource
 from longtake.data.synthetic import SkyWorld
-from longtake.evaluation.evaluate import Evaluation, Work, evaluate
+from longtake.distributed import Ranks
+from longtake.evaluation.evaluate import evaluate
 from longtake.evaluation.extraction import FeatureCache, FeatureNetwork, FeatureRequest, extract
+from longtake.evaluation.feature_sets import EvaluationSettings as Settings
+from longtake.evaluation.feature_sets import FeatureSets
 from longtake.evaluation.protocols import Protocol, protocol
 from longtake.evaluation.result import Result, check_comparable
 from longtake.evaluation.scores import named
-from longtake.evaluation.sides import Side, choose, survey
-from longtake.evaluation.video_sides import ArraySide, WorldSide
+from longtake.evaluation.selection import choose_clips, usable_videos
 from longtake.features.c3d import C3D, C3DConfig
 from longtake.metrics.frechet import fvd
 from longtake.metrics.kernel import kvd
@@ -25,28 +32,38 @@ TRIAL = protocol("trial", SMALL, n=6)
 BOTH = ["fvd", "kvd"]
 
 
-def world(split: str = "test", size: int = 16) -> WorldSide:
+def world(split: str = "test", size: int = 16) -> SkyWorld:
     plan = ClipPlan(height=size, width=size)
-    return WorldSide(SkyWorld.model_validate({"plan": plan, "split": split}))
+    return SkyWorld.model_validate({"plan": plan, "split": split, "videos": 1 << 16})
 
 
-def array(path: Path, number: int = 6, frames: int = 4, seed: int = 0) -> ArraySide:
+def array(path: Path, number: int = 6, frames: int = 4, seed: int = 0) -> ArrayVideos:
     random = np.random.default_rng(seed)
     np.save(path, random.integers(0, 256, (number, frames, 16, 16, 3), dtype=np.uint8))
-    return ArraySide(path)
+    return ArrayVideos(path)
 
 
-def rows(side: Side, of: Protocol, role: str, count: int, draw: int = 0) -> torch.Tensor:
+def rows(source: VideoSource, of: Protocol, role: str, count: int, draw: int = 0) -> torch.Tensor:
     assert role in ("real", "generated")
-    found = survey(side, of, role)
-    picks = choose(side, found, of, role, count=count, draw=draw)
-    wanted = FeatureRequest(side=side, role=role, protocol=of, picks=picks, seed=0)
-    return extract(of.build(), wanted, cache=FeatureCache(folder=None), ranks=Work().ranks)
+    usable = usable_videos(source, of, role)
+    request = FeatureRequest(
+        source=source,
+        role=role,
+        protocol=of,
+        positions=choose_clips(source, usable, of, role, count=count, draw=draw),
+        seed=0,
+        network=network_of(of),
+    )
+    return extract(request, cache=FeatureCache(folder=None), ranks=Ranks())
+
+
+def network_of(of: Protocol) -> FeatureNetwork:
+    return FeatureNetwork(network=of.build(), treat=of.treat, identity=to_dict(of.network))
 
 
 def test_scores_are_those_of_the_features(tmp_path: Path):
     real, generated = world(), array(tmp_path / "a.npy")
-    result = evaluate(real, generated, TRIAL, BOTH, Work())
+    result = evaluate(real, generated, TRIAL, BOTH, Settings())
     x, y = rows(real, TRIAL, "real", 12), rows(generated, TRIAL, "generated", 6)
     for name, distance in (("fvd", fvd), ("kvd", kvd)):
         score = result.scores[name]
@@ -59,15 +76,15 @@ def test_scores_are_those_of_the_features(tmp_path: Path):
 
 def test_a_set_against_itself_is_at_distance_0(tmp_path: Path):
     side = array(tmp_path / "a.npy")
-    result = evaluate(side, side, TRIAL, BOTH, Work())
+    result = evaluate(side, side, TRIAL, BOTH, Settings())
     assert result.scores["fvd"].value == pytest.approx(0, abs=1e-5)
 
 
 def test_noise_is_further_from_the_world_than_the_world_is(tmp_path: Path):
     many = protocol("trial", SMALL, n=32)
     side = array(tmp_path / "a.npy", number=32)
-    noise = evaluate(world(), side, many, ["fvd"], Work()).scores["fvd"]
-    train = evaluate(world(), world("train"), many, ["fvd"], Work()).scores["fvd"]
+    noise = evaluate(world(), side, many, ["fvd"], Settings()).scores["fvd"]
+    train = evaluate(world(), world("train"), many, ["fvd"], Settings()).scores["fvd"]
     assert noise.floor is not None
     assert noise.value > 3 * noise.floor
     assert train.value < noise.value / 3
@@ -76,7 +93,7 @@ def test_noise_is_further_from_the_world_than_the_world_is(tmp_path: Path):
 def test_several_draws_of_the_real_side_give_mean_and_deviation():
     several = protocol("trial", [*SMALL, "draws=3"], n=6)
     generated = world("train")
-    score = evaluate(world(), generated, several, ["fvd"], Work()).scores["fvd"]
+    score = evaluate(world(), generated, several, ["fvd"], Settings()).scores["fvd"]
     y = rows(generated, several, "generated", 6)
     values = [fvd(rows(world(), several, "real", 6, draw), y) for draw in range(3)]
     assert score.draws == pytest.approx(values)
@@ -87,16 +104,16 @@ def test_several_draws_of_the_real_side_give_mean_and_deviation():
 
 def test_without_enough_real_videos_the_missing_floor_is_explained(tmp_path: Path):
     side = array(tmp_path / "a.npy", number=11)
-    score = evaluate(side, side, TRIAL, ["fvd"], Work()).scores["fvd"]
+    score = evaluate(side, side, TRIAL, ["fvd"], Settings()).scores["fvd"]
     assert score.floor is None
     assert score.no_floor == "11 real videos, 12 are needed for two sets of 6"
 
 
 def test_the_seed_alone_decides_and_the_cache_changes_nothing(tmp_path: Path):
-    work = Work(cache=FeatureCache(folder=tmp_path / "cache"))
+    work = Settings(cache=FeatureCache(folder=tmp_path / "cache"))
     first, second, uncached, other = (
         evaluate(world(), world("train"), TRIAL, BOTH, w).scores
-        for w in (work, work, Work(batch=1), Work(seed=1))
+        for w in (work, work, Settings(batch=1), Settings(seed=1))
     )
     assert first == second
     assert first["fvd"].value == pytest.approx(uncached["fvd"].value, rel=1e-4)
@@ -105,27 +122,29 @@ def test_the_seed_alone_decides_and_the_cache_changes_nothing(tmp_path: Path):
 
 def test_sides_of_different_sizes_are_refused():
     with pytest.raises(ValueError, match="frames are 16 x 16 and 32 x 32; bring them to one size"):
-        evaluate(world(), world(size=32), TRIAL, BOTH, Work())
+        evaluate(world(), world(size=32), TRIAL, BOTH, Settings())
 
 
 def test_a_hidden_stride_on_one_side_is_refused_unless_it_is_stated():
     strided = protocol("trial", [*SMALL, "real_stride=3"], n=6)
     with pytest.raises(ValueError, match=r"clips have 2\.66667 and 8 frames/s; set real_stride"):
-        evaluate(world(), world("train"), strided, BOTH, Work())
+        evaluate(world(), world("train"), strided, BOTH, Settings())
     stated = protocol("trial", [*SMALL, "real_stride=3", "rates=any"], n=6)
-    assert evaluate(world(), world("train"), stated, ["fvd"], Work()).changed["real_stride"] == 3
+    assert (
+        evaluate(world(), world("train"), stated, ["fvd"], Settings()).changed["real_stride"] == 3
+    )
 
 
 def test_too_few_generated_clips_are_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="5 videos give 5 clips, trial asks for 6"):
-        evaluate(world(), array(tmp_path / "a.npy", number=5), TRIAL, BOTH, Work())
+        evaluate(world(), array(tmp_path / "a.npy", number=5), TRIAL, BOTH, Settings())
 
 
 def test_a_limit_needs_many_clips():
     with pytest.raises(ValueError, match="needs n of at least 32, got 6"):
-        evaluate(world(), world("train"), TRIAL, ["fvd"], Work(limit=True))
+        evaluate(world(), world("train"), TRIAL, ["fvd"], Settings(limit=True))
     many = protocol("trial", ["frames=1", "treatment.size=8", "network.width=2"], n=16)
-    score = evaluate(world(), world("train"), many, ["fvd"], Work(limit=True)).scores["fvd"]
+    score = evaluate(world(), world("train"), many, ["fvd"], Settings(limit=True)).scores["fvd"]
     assert score.limit is not None
 
 
@@ -137,7 +156,7 @@ def test_unknown_metrics_are_refused():
 
 @pytest.fixture(scope="module")
 def result() -> Result:
-    return evaluate(world(), world("train"), TRIAL, BOTH, Work(seed=3))
+    return evaluate(world(), world("train"), TRIAL, BOTH, Settings(seed=3))
 
 
 def test_a_result_says_all_that_it_depends_on_and_reads_back(result: Result, tmp_path: Path):
@@ -161,10 +180,10 @@ def test_a_result_changed_by_hand_is_refused(result: Result, tmp_path: Path):
 
 def test_results_of_different_protocols_are_refused_in_one_table(result: Result):
     check_comparable([result, result], ["a", "b"])
-    other = evaluate(world(), world("train"), protocol("trial", SMALL, n=7), ["fvd"], Work())
+    other = evaluate(world(), world("train"), protocol("trial", SMALL, n=7), ["fvd"], Settings())
     with pytest.raises(ValueError, match=r"a and b are of different protocols .*n \(6 and 7\)"):
         check_comparable([result, other], ["a", "b"])
-    elsewhere = evaluate(world("train"), world("train"), TRIAL, ["fvd"], Work())
+    elsewhere = evaluate(world("train"), world("train"), TRIAL, ["fvd"], Settings())
     with pytest.raises(ValueError, match="a and b were measured against different real videos"):
         check_comparable([result, elsewhere], ["a", "b"])
 
@@ -172,21 +191,49 @@ def test_results_of_different_protocols_are_refused_in_one_table(result: Result)
 def test_another_network_sees_the_same_generated_clips(tmp_path: Path):
     config = C3DConfig(width=1, hidden=4, classes=3)
     network = C3D(config)
-    eyes = FeatureNetwork(network=network, treat=config.treat, settings={"c3d": 0})
+    second = FeatureNetwork(network=network, treat=config.treat, identity={"c3d": 0})
     whole = protocol("trial", ["treatment.size=16", "network.width=8"], n=4)
     side = array(tmp_path / "a.npy", number=4, frames=16)
-    work = Work(cache=FeatureCache(folder=tmp_path / "cache"))
-    found = Evaluation(side, side, whole, work).seen_by(eyes)
-    picks = choose(side, survey(side, whole, "generated"), whole, "generated", count=4)
-    clips = [torch.from_numpy(clip) for clip in side.clips(picks, 16, 1)]
+    work = Settings(cache=FeatureCache(folder=tmp_path / "cache"))
+    found = FeatureSets(side, side, whole, work).generated(second)
+    usable = usable_videos(side, whole, "generated")
+    positions = choose_clips(side, usable, whole, "generated", count=4)
+    clips = [torch.from_numpy(clip) for clip in side.read_clips(positions, 16, 1)]
     want = network(torch.stack([config.treat(clip) for clip in clips]))
     torch.testing.assert_close(found, want)
-    other = FeatureNetwork(network=network, treat=config.treat, settings={"c3d": 1})
+    other = FeatureNetwork(network=network, treat=config.treat, identity={"c3d": 1})
     keys = {
-        FeatureRequest(side=side, role="real", protocol=whole, picks=picks, seed=0, eyes=e).key()
-        for e in (None, eyes, other)
+        FeatureRequest(
+            source=side, role="real", protocol=whole, positions=positions, seed=0, network=each
+        ).key()
+        for each in (network_of(whole), second, other)
     }
     assert len(keys) == 3
+
+
+class Constant(nn.Module):
+    """A network whose features are one number."""
+
+    width = 3
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.register_buffer("value", torch.tensor(value))
+
+    def forward(self, video: torch.Tensor) -> torch.Tensor:
+        return self.get_buffer("value").expand(len(video), self.width)
+
+
+@pytest.mark.parametrize("folder", ["", "cache"])
+def test_each_network_gets_its_own_features(tmp_path: Path, folder: str):
+    source = array(tmp_path / "a.npy")
+    cache = FeatureCache(folder=tmp_path / folder if folder else None)
+    sets = FeatureSets(source, source, TRIAL, Settings(cache=cache))
+    for value in (0.0, 1.0, 0.0):
+        network: Any = Constant(value)
+        second = FeatureNetwork(network=network, treat=TRIAL.treat, identity={"value": value})
+        assert (sets.generated(second) == value).all()
+    assert sets.generated().shape == (6, 8)
 
 
 def test_inception_score_without_weights_names_the_way_to_them(
@@ -194,7 +241,7 @@ def test_inception_score_without_weights_names_the_way_to_them(
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(CheckpointError, match="IS needs the weights of C3D"):
-        evaluate(world(), world("train"), TRIAL, ["is"], Work())
+        evaluate(world(), world("train"), TRIAL, ["is"], Settings())
 
 
 def test_scores_by_different_networks_are_refused_in_one_table(result: Result):

@@ -10,11 +10,12 @@ from golden_case import FOLDERS
 from safetensors.numpy import load_file, save_file
 from safetensors.torch import load_file as load_tensors
 
-from longtake.evaluation.evaluate import Work, evaluate
+from longtake.data.arrays import ArrayVideos
+from longtake.evaluation.evaluate import evaluate
 from longtake.evaluation.extraction import FeatureCache
+from longtake.evaluation.feature_sets import EvaluationSettings
 from longtake.evaluation.protocols import protocol
 from longtake.evaluation.result import Result
-from longtake.evaluation.video_sides import ArraySide
 from longtake.features.i3d import cache_path
 from longtake.metrics.frechet import fvd
 from longtake.metrics.kernel import kvd
@@ -46,8 +47,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> FeatureCache:
 
 @pytest.fixture(scope="module")
 def result(halves: tuple[Path, Path], cache: FeatureCache) -> Result:
-    real, generated = map(ArraySide, halves)
-    return evaluate(real, generated, PROTOCOL, ["fvd", "kvd"], Work(cache=cache))
+    real, generated = map(ArrayVideos, halves)
+    return evaluate(real, generated, PROTOCOL, ["fvd", "kvd"], EvaluationSettings(cache=cache))
 
 
 def test_fvd_of_two_files_is_the_golden_one(result: Result):

@@ -32,5 +32,5 @@ def test_processes_share_the_samples_of_a_step_among_them(size: int):
 
 
 def test_a_batch_that_cannot_be_dealt_is_answered_with_one_that_can():
-    with pytest.raises(ValueError, match=r"batch of 7 cannot be dealt to 3 .* that can is 6"):
+    with pytest.raises(ValueError, match=r"batch of 7 cannot be divided among 3 .* that can is 6"):
         rank_rows(0, 7, 0, 3)

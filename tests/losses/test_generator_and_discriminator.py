@@ -1,4 +1,4 @@
-"""What an autoencoder is trained on, and when."""
+"""Losses of the autoencoder and of discriminators."""
 
 from itertools import pairwise
 from typing import Any
@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from longtake import config
 from longtake.autoencoders.base import Posterior
-from longtake.losses import AutoencoderLoss, AutoencoderLossConfig, Losses
-from longtake.losses.adversarial import AnyAdversary, Patch2D, Patch3D, right_signed
+from longtake.losses import AutoencoderLoss, AutoencoderLossConfig
+from longtake.losses.adversarial import DiscriminatorLoss, sign_accuracy
+from longtake.losses.autoencoder import GeneratorLoss
+from longtake.losses.discriminators import AnyDiscriminator, Patch2D, Patch3D, Plateau
 from longtake.losses.efficientnet import EfficientNetLite
 from longtake.losses.frames import choose_frames
 from longtake.losses.reconstruction import motion_error, pixel_error
-from longtake.losses.turn import Plateau
 
 SEEDS = (5, 6)
 
@@ -33,26 +34,26 @@ def generator(
     loss: AutoencoderLoss,
     layer: nn.Conv3d,
     *,
-    begun: bool = True,
+    active: bool = True,
     drawn: Posterior | None = None,
-    compare: bool = False,
-) -> Losses:
-    return loss.generator(
+    log_gradients: bool = False,
+) -> GeneratorLoss:
+    return loss.generator_loss(
         video(),
         layer(video(seed=1)),
         drawn or posterior(),
         layer.weight,
         seeds=SEEDS,
-        begun=[begun] * len(loss.adversaries),
-        compare=compare,
+        active=loss.terms if active else (),
+        log_gradients=log_gradients,
     )
 
 
-def discriminator(loss: AutoencoderLoss, fake: Tensor, index: int = 0) -> Losses:
-    return loss.discriminator(index, video(), fake, seeds=SEEDS)
+def discriminator(loss: AutoencoderLoss, fake: Tensor, index: int = 0) -> DiscriminatorLoss:
+    return loss.terms[index].discriminator_loss(video(), fake, seeds=SEEDS)
 
 
-def with_adversary(*adversaries: AnyAdversary) -> AutoencoderLoss:
+def with_terms(*adversaries: AnyDiscriminator) -> AutoencoderLoss:
     return AutoencoderLoss(AutoencoderLossConfig(adversary=adversaries or (SMALL,)))
 
 
@@ -73,7 +74,7 @@ PVDM = (
 
 def test_a_perfect_reconstruction_costs_nothing():
     loss = AutoencoderLoss(AutoencoderLossConfig(perceptual=EfficientNetLite(strides=(2, 4))))
-    found = loss.generator(video(), video(), posterior(), torch.zeros(1), seeds=SEEDS, begun=())
+    found = loss.generator_loss(video(), video(), posterior(), torch.zeros(1), seeds=SEEDS)
     assert found.total == 0
 
 
@@ -86,13 +87,12 @@ def test_the_loss_falls_with_the_error(pixel, reduction):
         )
     )
     totals = [
-        loss.generator(
+        loss.generator_loss(
             video(),
             video() + error * video(seed=1),
             posterior(),
             torch.zeros(1),
             seeds=SEEDS,
-            begun=(),
         ).total
         for error in (0.4, 0.2, 0.1, 0.0)
     ]
@@ -144,70 +144,70 @@ def test_kl_of_a_known_gaussian(reduction, count):
     assert without.parts["kl"] == 0
 
 
-def test_an_adversary_that_has_not_begun_is_not_asked():
-    loss, calls = with_adversary(*PVDM), []
-    for adversary in loss.adversaries:
-        adversary.register_forward_hook(lambda *_: calls.append(1))
-    parts = generator(loss, layer(), begun=False, compare=True).parts
+def test_an_inactive_discriminator_is_not_evaluated():
+    loss, calls = with_terms(*PVDM), []
+    for term in loss.terms:
+        term.network.register_forward_hook(lambda *_: calls.append(1))
+    parts = generator(loss, layer(), active=False, log_gradients=True).parts
     assert not calls
     assert not any(name.startswith("adversarial") for name in parts)
 
 
-def test_until_an_adversary_begins_the_loss_is_the_plain_one_to_the_last_digit():
+def test_without_active_terms_the_loss_is_the_plain_one_to_the_last_digit():
     plain = generator(AutoencoderLoss(AutoencoderLossConfig()), layer()).total
-    assert generator(with_adversary(*PVDM), layer(), begun=False).total.equal(plain)
-    assert not generator(with_adversary(*PVDM), layer()).total.equal(plain)
+    assert generator(with_terms(*PVDM), layer(), active=False).total.equal(plain)
+    assert not generator(with_terms(*PVDM), layer()).total.equal(plain)
 
 
-def test_an_adversary_that_has_begun_counts_and_learns():
-    loss = with_adversary()
+def test_an_active_discriminator_counts_and_learns():
+    loss = with_terms()
     assert "adversarial" in generator(loss, layer()).parts
     discriminator(loss, video(seed=1)).total.backward()
-    assert all(p.grad is not None for p in loss.adversaries.parameters())
+    assert all(p.grad is not None for p in loss.terms[0].network.parameters())
 
 
-def test_adversaries_begin_each_at_its_time():
-    loss, last = with_adversary(*PVDM), layer()
-    parts = loss.generator(
+def test_each_term_can_be_active_alone():
+    loss, last = with_terms(*PVDM), layer()
+    parts = loss.generator_loss(
         video(),
         last(video(seed=1)),
         posterior(),
         last.weight,
         seeds=SEEDS,
-        begun=[False, True],
+        active=loss.terms[1:],
     ).parts
     assert "adversarial_2" in parts
     assert "adversarial" not in parts
 
 
-def test_what_two_adversaries_add_is_what_each_adds():
+def test_two_terms_add_what_each_adds():
     plain = generator(AutoencoderLoss(AutoencoderLossConfig()), layer()).total
-    both = with_adversary(*PVDM)
+    both = with_terms(*PVDM)
     added = []
     for index in range(2):
-        alone = with_adversary(PVDM[index])
-        alone.adversaries[0].load_state_dict(both.adversaries[index].state_dict())
+        alone = with_terms(PVDM[index])
+        alone.terms[0].network.load_state_dict(both.terms[index].network.state_dict())
         added.append(generator(alone, layer()).total - plain)
     torch.testing.assert_close(generator(both, layer()).total - plain, sum(added))
 
 
 @pytest.mark.parametrize("kind", [Patch2D, Patch3D])
 def test_features_of_the_same_clip_match(kind):
-    loss = with_adversary(kind(base_channels=4, layers=2, feature_weight=1))
+    loss = with_terms(kind(base_channels=4, layers=2, feature_weight=1))
     last = layer()
     for fake, same in [(video(), True), (video(seed=1), False)]:
-        parts = loss.generator(
-            video(), fake + 0 * last(fake), posterior(), last.weight, seeds=SEEDS, begun=[True]
+        parts = loss.generator_loss(
+            video(), fake + 0 * last(fake), posterior(), last.weight, seeds=SEEDS, active=loss.terms
         ).parts
         assert (parts["features"] == 0) == same
 
 
 def test_features_of_the_video_get_no_gradient():
-    loss, last = with_adversary(*PVDM), layer()
+    loss, last = with_terms(*PVDM), layer()
     real = video().requires_grad_()
     loss = AutoencoderLoss(AutoencoderLossConfig(pixel_weight=0, adversary=PVDM))
-    loss.generator(
-        real, last(video(seed=1)), posterior(), last.weight, seeds=SEEDS, begun=[True, True]
+    loss.generator_loss(
+        real, last(video(seed=1)), posterior(), last.weight, seeds=SEEDS, active=loss.terms
     ).total.backward()
     assert real.grad is not None
     assert (real.grad == 0).all()
@@ -215,49 +215,49 @@ def test_features_of_the_video_get_no_gradient():
 
 
 def test_one_frame_a_clip_is_judged_as_if_the_clip_were_that_frame():
-    seen = PVDM[0].seen(video(frames=16), SEEDS)
+    seen = PVDM[0].judged(video(frames=16), SEEDS)
     assert seen.shape == (2, 3, 1, 16, 16)
     for row, seed in enumerate(SEEDS):
         (frame,) = choose_frames(16, 1, seed)
         assert seen[row, :, 0].equal(video(frames=16)[row, :, frame])
-    assert Patch2D().seen(video(), SEEDS).equal(video())
-    assert Patch3D().seen(video(), SEEDS).equal(video())
+    assert Patch2D().judged(video(), SEEDS).equal(video())
+    assert Patch3D().judged(video(), SEEDS).equal(video())
 
 
 def test_accuracy_is_the_share_of_right_signs():
     real, fake = torch.tensor([1.0, 2.0, -1.0, 0.0]), torch.tensor([-1.0, -2.0, -3.0, 1.0])
-    assert [share.item() for share in right_signed(real, fake)] == [0.5, 0.75]
+    assert [share.item() for share in sign_accuracy(real, fake)] == [0.5, 0.75]
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_a_discriminator_tells_its_health(index):
-    parts = discriminator(with_adversary(*PVDM), video(seed=1), index).parts
+def test_a_discriminator_logs_its_logits_and_accuracy(index):
+    parts = discriminator(with_terms(*PVDM), video(seed=1), index).parts
     names = ("logits_real", "logits_fake", "accuracy_real", "accuracy_fake")
     assert set(parts) == {name + ("_2" if index else "") for name in names}
     assert all(0 <= value <= 1 for name, value in parts.items() if name.startswith("accuracy"))
 
 
-def test_adversaries_pull_in_proportion_to_their_weight():
+def test_the_gradient_of_a_term_is_in_proportion_to_its_weight():
     pulls = []
     for weight in (0.1, 0.2):
         torch.manual_seed(0)
-        loss = with_adversary(SMALL.model_copy(update={"weight": weight, "adaptive": False}))
-        pulls.append(generator(loss, layer(), compare=True).parts["adversarial_pull"])
+        loss = with_terms(SMALL.model_copy(update={"weight": weight, "adaptive": False}))
+        pulls.append(generator(loss, layer(), log_gradients=True).parts["adversarial_pull"])
     torch.testing.assert_close(pulls[1], 2 * pulls[0])
 
 
-def test_without_an_adversary_there_is_none_to_train():
-    assert len(AutoencoderLoss(AutoencoderLossConfig()).adversaries) == 0
+def test_without_discriminators_there_is_none_to_train():
+    assert AutoencoderLoss(AutoencoderLossConfig()).terms == ()
 
 
 def test_the_discriminator_loss_gives_the_autoencoder_no_gradient():
-    loss, last = with_adversary(), layer()
+    loss, last = with_terms(), layer()
     discriminator(loss, last(video(seed=1))).total.backward()
     assert last.weight.grad is None
 
 
 def test_with_the_adaptive_weight_both_losses_pull_alike_on_the_last_layer():
-    loss, last = with_adversary(SMALL.model_copy(update={"weight": 1})), layer()
+    loss, last = with_terms(SMALL.model_copy(update={"weight": 1})), layer()
     gradients = []
     for step_loss in (AutoencoderLoss(AutoencoderLossConfig()), loss):
         total = generator(step_loss, last).total
@@ -267,29 +267,29 @@ def test_with_the_adaptive_weight_both_losses_pull_alike_on_the_last_layer():
 
 
 def test_without_the_adaptive_weight_it_is_constant():
-    loss = with_adversary(SMALL.model_copy(update={"weight": 0.3, "adaptive": False}))
+    loss = with_terms(SMALL.model_copy(update={"weight": 0.3, "adaptive": False}))
     assert generator(loss, layer()).parts["adversarial_weight"] == pytest.approx(0.3)
 
 
 def test_parts_carry_no_gradient():
-    parts = generator(with_adversary(*PVDM), layer(), compare=True).parts
+    parts = generator(with_terms(*PVDM), layer(), log_gradients=True).parts
     assert not any(value.requires_grad for value in parts.values())
 
 
 @pytest.mark.parametrize("kind", [Patch2D, Patch3D])
-def test_a_trained_discriminator_tells_videos_apart(kind):
-    loss = with_adversary(kind(base_channels=4, layers=2))
-    optimizer = torch.optim.Adam(loss.adversaries.parameters(), lr=1e-2, betas=(0.5, 0.9))
+def test_a_trained_discriminator_distinguishes_videos(kind):
+    loss = with_terms(kind(base_channels=4, layers=2))
+    optimizer = torch.optim.Adam(loss.terms[0].network.parameters(), lr=1e-2, betas=(0.5, 0.9))
     fake = video(seed=1).mean(2, keepdim=True).expand(-1, -1, 3, -1, -1)
-    told = []
+    found = []
     for _ in range(12):
-        told.append(discriminator(loss, fake))
+        found.append(discriminator(loss, fake))
         optimizer.zero_grad()
-        told[-1].total.backward()
+        found[-1].total.backward()
         optimizer.step()
-    assert told[-1].total < 0.5 * told[0].total
-    assert told[-1].parts["accuracy_real"] > 0.9
-    assert told[-1].parts["accuracy_fake"] > 0.9
+    assert found[-1].total < 0.5 * found[0].total
+    assert found[-1].parts["accuracy_real"] > 0.9
+    assert found[-1].parts["accuracy_fake"] > 0.9
 
 
 def test_frames_too_small_for_the_discriminator_are_named():
@@ -319,7 +319,7 @@ def test_settings_survive_plain_data():
     assert config.parse(AutoencoderLossConfig, config.to_dict(settings)) == settings
 
 
-def test_one_adversary_may_stand_by_itself_as_it_did_before_there_could_be_more():
+def test_a_single_term_needs_no_list():
     def parsed(adversary: Any) -> AutoencoderLossConfig:
         return config.parse(AutoencoderLossConfig, {"adversary": adversary})
 

@@ -1,4 +1,4 @@
-"""Laws of the Frechet distance and of the sums it is computed from."""
+"""Laws of the Frechet distance and of the normal distributions it is computed from."""
 
 import math
 
@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from longtake.distributed import Ranks
 from longtake.metrics.frechet import frechet_distance, fvd
-from longtake.metrics.statistics import FeatureSums, Gaussian
+from longtake.metrics.statistics import Gaussian
+from longtake.metrics.statistics import gaussian as gaussian_of
 
 WIDTH = 6
 
@@ -48,7 +48,7 @@ def test_along_common_axes_it_is_that_of_means_and_of_deviations(axes):
 
 def test_in_two_dimensions_it_is_the_formula_with_the_determinant():
     """tr (S1 S2)^(1/2) = sqrt(tr S1 S2 + 2 sqrt(det S1 S2)) for two by two."""
-    x, y = (FeatureSums.of(drawn(50, seed, width=2)).gaussian() for seed in (1, 2))
+    x, y = (gaussian_of(drawn(50, seed, width=2)) for seed in (1, 2))
     product = x.covariance @ y.covariance
     root = (product.trace() + 2 * product.det().sqrt()).sqrt()
     means = (x.mean - y.mean).square().sum()
@@ -88,26 +88,9 @@ def test_one_distribution_scores_higher_with_fewer_clips():
     assert few > 10 * many > 0
 
 
-@pytest.mark.parametrize("batch", [1, 7, 40])
-def test_sums_do_not_depend_on_the_batch(batch):
-    rows = drawn(40)
-    whole, first, *rest = (FeatureSums.of(part) for part in (rows, *rows.split(batch)))
-    added = sum(rest, first)
-    assert added.count == 40
-    torch.testing.assert_close(added.gaussian().mean, whole.gaussian().mean)
-    torch.testing.assert_close(added.gaussian().covariance, whole.gaussian().covariance)
-
-
-def test_alone_a_process_has_its_own_sums():
-    sums = FeatureSums.of(drawn(10))
-    over = sums.over(Ranks())
-    assert over.count == 10
-    torch.testing.assert_close(over.products, sums.products, rtol=0, atol=0)
-
-
 def test_features_far_from_zero_keep_their_covariance():
     rows = drawn(100).double()
-    near, far = (FeatureSums.of(part).gaussian().covariance for part in (rows, rows + 1e4))
+    near, far = (gaussian_of(part).covariance for part in (rows, rows + 1e4))
     torch.testing.assert_close(far, near, rtol=1e-6, atol=1e-6)
 
 
@@ -116,8 +99,8 @@ def test_one_clip_has_no_covariance():
         fvd(drawn(1), drawn(5))
 
 
-def test_features_that_are_no_numbers_are_refused():
+def test_features_that_are_not_numbers_are_refused():
     rows = drawn(5)
     rows[3, 1] = float("nan")
     with pytest.raises(ValueError, match="1 of 5 clips have features that are infinite"):
-        FeatureSums.of(rows)
+        gaussian_of(rows)

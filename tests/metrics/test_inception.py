@@ -8,17 +8,15 @@ from torch import Tensor
 
 from longtake.checkpoint import CheckpointError, write_tensors
 from longtake.config import ConfigError, parse
-from longtake.distributed import Ranks
 from longtake.features.c3d import C3D, MEAN, TGAN, C3DConfig
-from longtake.metrics.inception import InceptionScore, InceptionSums, Splits, inception_sums
+from longtake.metrics.inception import InceptionScore, inception_score, part_starts
 
 CERTAIN = 1e4
 """Logit of a class that is sure."""
 
 
 def score(rows: Tensor, parts: int = 1) -> InceptionScore:
-    deal = Splits(clips=len(rows), parts=parts)
-    return InceptionSums.of(deal, torch.arange(len(rows)), rows).score()
+    return inception_score(rows, parts)
 
 
 @pytest.mark.parametrize("parts", [1, 4])
@@ -30,7 +28,7 @@ def test_a_classifier_that_knows_nothing_scores_one(parts):
 def test_certain_classes_in_equal_shares_score_their_number(parts):
     found = score(CERTAIN * torch.eye(7).repeat(6, 1), parts)
     assert found.mean == pytest.approx(7, abs=1e-12)
-    assert found.deviation == pytest.approx(0, abs=1e-12)
+    assert found.std == pytest.approx(0, abs=1e-12)
 
 
 def test_one_class_alone_scores_one():
@@ -55,48 +53,28 @@ def test_score_and_deviation_are_those_of_the_papers():
         scores.append(np.exp(kl.sum(1).mean()))
     found = score(rows, parts=4)
     assert found.mean == pytest.approx(np.mean(scores), rel=1e-12)
-    assert found.deviation == pytest.approx(np.std(scores), rel=1e-9)
-    assert (found.clips, found.parts) == (53, 4)
+    assert found.std == pytest.approx(np.std(scores), rel=1e-9)
+    assert found.parts == 4
 
 
-def test_the_order_in_which_clips_come_makes_no_difference():
-    rows, deal = torch.randn(30, 5), Splits(clips=30, parts=3)
-    order = torch.randperm(30)
-    found = InceptionSums.of(deal, order, rows[order]).score()
+def test_the_order_of_clips_within_a_part_makes_no_difference():
+    rows = torch.randn(30, 5)
+    order = torch.cat([part[torch.randperm(10)] for part in torch.arange(30).split(10)])
+    found = score(rows[order], 3)
     assert found.mean == pytest.approx(score(rows, 3).mean, rel=1e-12)
-    assert found.deviation == pytest.approx(score(rows, 3).deviation, rel=1e-9)
+    assert found.std == pytest.approx(score(rows, 3).std, rel=1e-9)
 
 
-@pytest.mark.parametrize("shares", [2, 7, 30])
-def test_sums_over_shares_add_up(shares):
-    rows, deal, numbers = torch.randn(30, 5), Splits(clips=30, parts=4), torch.arange(30)
-    total = InceptionSums.none(deal, 5)
-    for rank in range(shares):
-        total = total + InceptionSums.of(deal, numbers[rank::shares], rows[rank::shares])
-    found = total.over(Ranks()).score()
-    assert found.mean == pytest.approx(score(rows, 4).mean, rel=1e-12)
-
-
-def test_clips_are_dealt_into_parts_of_nearly_equal_size():
-    assert Splits(clips=53, parts=4).sizes.tolist() == [13, 13, 13, 14]
-    assert Splits(clips=10_000).sizes.tolist() == [1000] * 10
+def test_clips_are_divided_into_parts_of_nearly_equal_size():
+    assert part_starts(53, 4).diff(append=torch.tensor([53])).tolist() == [13, 13, 13, 14]
+    assert part_starts(10_000, 10).tolist() == list(range(0, 10_000, 1000))
     with pytest.raises(ValueError, match="parts=10 must be from 1 to the number of clips, 9"):
-        Splits(clips=9)
+        inception_score(torch.zeros(9, 2))
 
 
-def test_clips_that_are_missing_or_measured_twice_are_an_error():
-    rows, deal = torch.randn(6, 3), Splits(clips=6, parts=2)
-    for numbers in ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 0]):
-        sums = InceptionSums.of(deal, torch.tensor(numbers), rows[: len(numbers)])
-        with pytest.raises(ValueError, match=rf"{len(numbers)} clips were measured.*expected 6,"):
-            sums.score()
-    with pytest.raises(ValueError, match="from 0 to 6 must be from 0 to 5, for 6 clips"):
-        InceptionSums.of(deal, torch.tensor([0, 6]), rows[:2])
-
-
-def test_logits_that_are_no_numbers_are_an_error():
+def test_logits_that_are_not_numbers_are_an_error():
     rows = torch.tensor([[0.0, math.nan], [0.0, 1.0]])
-    with pytest.raises(ValueError, match="1 of 2 clips have features that are infinite or no"):
+    with pytest.raises(ValueError, match="1 of 2 clips have features that are infinite or NaN"):
         score(rows)
 
 
@@ -128,12 +106,10 @@ def test_the_network_is_c3d():
 
 
 def test_the_score_of_clips_depends_on_neither_batch_nor_order(network):
-    numbered = list(enumerate(clips(3)))
-    deal = Splits(clips=3, parts=1)
-    found = [
-        inception_sums(network, some, deal, batch).score().mean
-        for some, batch in ((numbered, 3), (numbered[::-1], 2))
-    ]
+    treated = torch.stack([TINY.treat(clip) for clip in clips(3)])
+    whole = network(treated)
+    parts = torch.cat([network(batch) for batch in treated.flip(0).split(2)])
+    found = [score(rows).mean for rows in (whole, parts)]
     assert found == pytest.approx([found[0]] * 2, rel=1e-6)
     assert found[0] > 1.001
 

@@ -6,8 +6,13 @@ from torch import Tensor
 
 from longtake.metrics.frechet import fvd
 from longtake.metrics.kernel import kvd
-from longtake.metrics.kernel_interval import kvd_interval
-from longtake.metrics.uncertainty import fvd_interval, fvd_limit, redrawn, spread
+from longtake.metrics.uncertainty import (
+    bootstrap_weights,
+    fvd_interval,
+    fvd_limit,
+    kvd_interval,
+    standard_error,
+)
 
 SHIFT, SCALE, WIDTH = 1.0, 1.5, 3
 TRUE = WIDTH * (SHIFT**2 + (SCALE - 1) ** 2)
@@ -31,25 +36,25 @@ def test_its_deviation_is_that_over_draws_of_clips():
     drawn = [sides(200, seed) for seed in range(60)]
     found = [fvd_interval(x, y) for x, y in drawn]
     spread = torch.tensor([interval.value for interval in found]).std()
-    deviations = torch.tensor([interval.deviation for interval in found])
+    deviations = torch.tensor([interval.standard_error for interval in found])
     assert deviations.mean() == pytest.approx(float(spread), rel=0.25)
     covered = sum(interval.low < TRUE < interval.high for interval in found)
     assert covered >= 52
 
 
 def test_redraws_weigh_clips_alike_and_depend_on_their_seed_alone():
-    weights = redrawn(30, "real", redraws=4000)
+    weights = bootstrap_weights(30, "real", redraws=4000)
     assert weights.sum(1) == pytest.approx(torch.ones(4000))
     assert weights.mean(0) == pytest.approx(torch.full((30,), 1 / 30), rel=0.03)
-    assert torch.equal(weights, redrawn(30, "real", redraws=4000))
-    assert not torch.equal(weights, redrawn(30, "generated", redraws=4000))
-    assert not torch.equal(weights, redrawn(30, "real", redraws=4000, seed=1))
+    assert torch.equal(weights, bootstrap_weights(30, "real", redraws=4000))
+    assert not torch.equal(weights, bootstrap_weights(30, "generated", redraws=4000))
+    assert not torch.equal(weights, bootstrap_weights(30, "real", redraws=4000, seed=1))
 
 
 def test_the_spread_of_a_mean_is_the_textbook_standard_error():
     rows = torch.randn(400, dtype=torch.float64)
-    means = redrawn(400, "real", redraws=2000) @ rows
-    assert spread(means) == pytest.approx(float(rows.std()) / 20, rel=0.06)
+    means = bootstrap_weights(400, "real", redraws=2000) @ rows
+    assert standard_error(means) == pytest.approx(float(rows.std()) / 20, rel=0.06)
 
 
 def test_an_interval_is_never_below_zero():
@@ -79,17 +84,19 @@ def test_the_interval_of_kvd_is_that_of_each_redraw_by_itself():
     values = [
         within(x, u) + within(y, v) - 2 * (u[:, None] * v * kernel(x, y)).sum()
         for u, v in zip(
-            redrawn(9, "real", redraws=5), redrawn(9, "generated", redraws=5), strict=True
+            bootstrap_weights(9, "real", redraws=5),
+            bootstrap_weights(9, "generated", redraws=5),
+            strict=True,
         )
     ]
     assert found.value == kvd(x, y)
-    assert found.deviation == pytest.approx(spread(torch.stack(values)))
+    assert found.standard_error == pytest.approx(standard_error(torch.stack(values)))
 
 
 def test_the_deviation_of_kvd_is_that_over_draws_of_clips():
     found = [kvd_interval(*sides(100, seed)) for seed in range(60)]
     values = torch.tensor([interval.value for interval in found])
-    deviations = torch.tensor([interval.deviation for interval in found])
+    deviations = torch.tensor([interval.standard_error for interval in found])
     assert deviations.mean() == pytest.approx(float(values.std()), rel=0.25)
 
 

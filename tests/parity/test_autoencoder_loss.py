@@ -11,8 +11,9 @@ from golden_case import Golden
 from torch import Tensor, nn
 
 from longtake.autoencoders.base import Posterior
-from longtake.losses.adversarial import Patch2D, hinge, vanilla
+from longtake.losses.adversarial import hinge, vanilla
 from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
+from longtake.losses.discriminators import Patch2D
 from longtake.losses.distance import FrameDistance, Perceptual
 from longtake.losses.lpips import LPIPSDistance
 
@@ -36,7 +37,7 @@ def criterion(case: Golden, perceptual: bool = False) -> AutoencoderLoss:
     if perceptual:
         config = config.model_copy(update={"perceptual": SquaredError()})
     loss = AutoencoderLoss(config)
-    loss.adversaries[0].load_state_dict(case.weights("loss.discriminator."))
+    loss.terms[0].network.load_state_dict(case.weights("loss.discriminator."))
     return loss
 
 
@@ -57,13 +58,13 @@ def posterior(case: Golden) -> Posterior:
 def test_generator_loss_its_parts_and_its_gradient(golden, perceptual, step):
     case = golden("lvdm/ae_loss")
     loss, layer = criterion(case, perceptual), convolution(case)
-    losses = loss.generator(
+    losses = loss.generator_loss(
         case["in.video"],
         layer(case["in.h"]),
         posterior(case),
         layer.weight,
         seeds=range(len(case["in.video"])),
-        begun=[step >= START],
+        active=loss.terms if step >= START else (),
     )
     losses.total.backward()
     name = f"pw{int(perceptual)}.step{step}.gen"
@@ -83,19 +84,19 @@ def test_discriminator_loss_and_its_gradient(golden):
     case = golden("lvdm/ae_loss")
     loss, layer = criterion(case), convolution(case)
     clips = case["in.video"]
-    losses = loss.discriminator(0, clips, layer(case["in.h"]), seeds=range(len(clips)))
+    losses = loss.terms[0].discriminator_loss(clips, layer(case["in.h"]), seeds=range(len(clips)))
     losses.total.backward()
     case.close("pw0.step5.disc.disc_loss", losses.total)
     case.close("pw0.step5.disc.logits_real", losses.parts["logits_real"])
     case.close("pw0.step5.disc.logits_fake", losses.parts["logits_fake"])
-    gradient = loss.adversaries[0].get_parameter("main.0.weight").grad
+    gradient = loss.terms[0].network.get_parameter("main.0.weight").grad
     assert gradient is not None
     case.close("pw0.step5.disc.grad_main0_weight", gradient)
 
 
 def test_frame_discriminator_and_its_batch_statistics(golden):
     case = golden("lvdm/ae_loss")
-    adversary = criterion(case).adversaries[0]
+    adversary = criterion(case).terms[0].network
     training = copy.deepcopy(adversary)
     logits = training(one_frame_each(case))[-1]
     assert logits.shape == case["out.disc_logits_train"].shape

@@ -3,12 +3,14 @@
 import argparse
 import copy
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from conditions import NOTHING, predict, table_time, walk
 from golden_case import FOLDERS, Golden
 from torch import Tensor
 
@@ -17,10 +19,10 @@ from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.convert.from_lvdm import convert_lvdm_folder
 from longtake.convert.lvdm_unet_keys import official_shapes
 from longtake.convert.official_config import read_official
-from longtake.diffusion import Condition, KnownFrames
 from longtake.diffusion.guidance import ClassifierFree, Guidance, Unguided
-from longtake.diffusion.sampler import Denoise
 from longtake.diffusion.samplers import DDIM, DDPM
+from longtake.diffusion.signals import Signals, context_signals, text_signal
+from longtake.diffusion.signals.context import impose
 from longtake.latents import LatentScaling
 from longtake.model import VideoModel
 from longtake.noise import SampleNoise
@@ -64,7 +66,7 @@ def frames_model(
 
 
 def trajectory(
-    model: VideoModel, case: Golden, guidance: Guidance, condition: Condition
+    model: VideoModel, case: Golden, guidance: Guidance, signals: Signals
 ) -> tuple[Tensor, Tensor]:
     """DDIM in 10 steps from the recorded noise: the latent, and the estimate of every step."""
     denoiser, diffusion = model.denoisers["first"], model.index.diffusion
@@ -72,17 +74,15 @@ def trajectory(
     assert diffusion is not None
     estimates: list[Tensor] = []
 
-    def denoise(z: Tensor, t: float) -> Tensor:
-        if condition.known is not None:
-            z = condition.known.impose(denoiser.spec, z)
-        x0 = guidance(lambda *args: diffusion.denoise(denoiser, *args), z, t, condition)
+    guided = guidance(partial(diffusion.estimator, denoiser), signals)
+
+    def denoise(z: Tensor, t: Tensor) -> Tensor:
+        x0 = guided(impose(denoiser.spec, signals, z), t)
         estimates.append(x0)
         return x0
 
-    walk: Denoise = denoise
     sampler = DDIM(steps=10, eta=0.0, grid="leading")
-    with torch.no_grad():
-        z = sampler(walk, case["in.xT"], diffusion.schedule, SampleNoise((0,)))
+    z = walk(sampler, denoise, case["in.xT"], diffusion.schedule, SampleNoise((0,)))
     return z, torch.cat(estimates)
 
 
@@ -91,7 +91,7 @@ def test_a_short_model_samples_the_official_trajectory(golden, tmp_path, raw, na
     case = golden("lvdm/ldm_short_tiny")
     files = write(tmp_path / "official", case.weights(), SHORT, case.info["config"])
     model = converted(files, tmp_path / "ours", raw=raw)
-    z, estimates = trajectory(model, case, Unguided(), Condition())
+    z, estimates = trajectory(model, case, Unguided(), NOTHING)
     case.close(name, z)
     if raw:
         case.close("ddim10.pred_x0", estimates)
@@ -118,8 +118,8 @@ def test_a_short_model_encodes_and_decodes_as_the_official_one(golden, tmp_path)
     ("name", "guidance"),
     [
         ("nocfg", Unguided()),
-        ("cfg_default_1.5", ClassifierFree(scale=1.5, tell_noise=False)),
-        ("cfg_original_0.5", ClassifierFree(scale=1.5, tell_noise=False)),
+        ("cfg_default_1.5", ClassifierFree(scale=1.5, condition_on_noise_level=False)),
+        ("cfg_original_0.5", ClassifierFree(scale=1.5, condition_on_noise_level=False)),
         ("cfg_original_0.1", None),
     ],
 )
@@ -130,8 +130,8 @@ def test_a_prediction_model_samples_the_official_trajectory(golden, tmp_path, na
     sampling = model.index.sampling
     mask = case["in.sample_mask"][:, 0, :, 0, 0].bool()
     given = case["in.noisy_cond"].expand(-1, -1, mask.shape[1], -1, -1)
-    condition = Condition(known=KnownFrames(z=given, mask=mask, t=(case["in.sample_s"] + 1) / 1000))
-    z, estimates = trajectory(model, case, guidance or sampling.guidance, condition)
+    signals = context_signals(given, mask, table_time(case["in.sample_s"]))
+    z, estimates = trajectory(model, case, guidance or sampling.guidance, signals)
     case.close(f"ddim10.{name}.pred_x0", estimates)
     torch.testing.assert_close(
         z[:, :, 1:], case[f"out.ddim10.{name}"][:, :, 1:], atol=1.7e-3, rtol=1e-3
@@ -148,14 +148,11 @@ def test_a_prediction_and_an_interpolation_model_become_one(golden, tmp_path):
     )
     model = converted(keys, tmp_path / "ours", between=between)
     case = golden("lvdm/unet_interp")
-    known = KnownFrames(
-        z=case["in.x"],
-        mask=case["in.mask"][:, 0, :, 0, 0].bool(),
-        t=(case["in.s"] + 1) / 1000,
-    )
+    mask = case["in.mask"][:, 0, :, 0, 0].bool()
+    signals = context_signals(case["in.x"], mask, table_time(case["in.s"]))
     with torch.no_grad():
-        eps = model.denoisers["interpolator"](
-            case["in.x"], case["in.t"].float(), Condition(known=known)
+        eps = predict(
+            model.denoisers["interpolator"], case["in.x"], table_time(case["in.t"]), signals
         )
     case.close("eps", eps)
     assert model.index.sampling.rollout == Hierarchical(
@@ -232,8 +229,8 @@ def test_a_text_to_video_model_is_the_official_one(golden, tmp_path):
         write(tmp_path / "official", state, SHORT, text_params(golden)), tmp_path / "a"
     )
     with torch.no_grad():
-        condition = Condition(text=unet["in.context"])
-        unet.close("eps", model.denoisers["first"](unet["in.x"], unet["in.t"].float(), condition))
+        t, signals = table_time(unet["in.t"]), text_signal(unet["in.context"])
+        unet.close("eps", predict(model.denoisers["first"], unet["in.x"], t, signals))
         video = model.autoencoder.decode(coder["in.z"].movedim(0, 1)[None])
     coder.close("dec", video[0].movedim(1, 0))
     assert model.autoencoder.spec.clip == model.denoisers["first"].spec.clip == (4, 32, 32)

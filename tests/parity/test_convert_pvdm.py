@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conditions import NOTHING, predict, table_time
 from einops import rearrange
 from golden_case import Golden
 from parity.recorded_noise import Recorded
@@ -11,7 +12,8 @@ from torch import Tensor
 
 from longtake.autoencoders.triplane import TriplaneAutoencoder
 from longtake.convert.from_pvdm import read_pvdm
-from longtake.diffusion import DDIM, ClipSampler, Condition
+from longtake.diffusion import DDIM, ClipSampler
+from longtake.diffusion.signals import previous_signal
 from longtake.model import VideoModel
 
 
@@ -54,8 +56,8 @@ def test_a_unet_predicts(golden, tmp_path):
         autoencoder=written(tmp_path, "model_last.pth", golden("pvdm/ae_geom256")),
         denoiser=written(tmp_path, "ema_model_1.pth", case),
     )
-    t, previous = case["in.t"].float(), Condition(previous=case["in.cond"])
-    case.close("eps_cond", model.denoisers["first"](case["in.x"], t, previous))
+    t, signals = table_time(case["in.t"]), previous_signal(case["in.cond"])
+    case.close("eps_cond", predict(model.denoisers["first"], case["in.x"], t, signals))
 
 
 @pytest.mark.slow
@@ -80,7 +82,7 @@ def test_a_converted_model_samples_the_official_trajectory(golden, tmp_path):
         denoiser=denoiser, diffusion=diffusion, sampler=sampler.model_copy(update={"steps": 10})
     )
     start, fresh = case["in.eta1_uncond.x_T"], case["in.eta1_uncond.step_noise"].unsqueeze(1)
-    z = clips.draw(Condition(), Recorded([start, *fresh]))
+    z = clips.sample(NOTHING, Recorded([start, *fresh]))
     atol, want = case.info["tolerance"], case["out.eta1_uncond.x_traj"]
     torch.testing.assert_close(torch.cat(states), want, atol=atol["x_traj"], rtol=0)
     torch.testing.assert_close(z, case["out.eta1_uncond.z"], atol=atol["z"], rtol=0)

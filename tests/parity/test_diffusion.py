@@ -2,33 +2,40 @@
 
 import random
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 import torch
+from conditions import NOTHING, walk
+from convert import official_layout
 from golden_case import Golden
 from torch import Tensor
 
-from longtake.convert.lvdm_unet_keys import from_official, rename
+from longtake.convert import lvdm_unet_keys
+from longtake.convert.lvdm_unet_keys import from_official
 from longtake.denoisers import VolumeUNet, VolumeUNetConfig
 from longtake.diffusion import (
     DDIM,
     DDPM,
     ClassifierFree,
     ClipSampler,
-    Condition,
     Diffusion,
     Guidance,
-    KnownFrames,
     ScaledLinear,
     Unguided,
 )
-from longtake.diffusion.times import grid_times
+from longtake.diffusion.clip_sampler import OnEvaluation, Sampled
+from longtake.diffusion.samplers import Denoise
+from longtake.diffusion.signals import Signals, context_signals
+from longtake.diffusion.signals.context import ContextPlan, impose
+from longtake.diffusion.timesteps import grid_times
 from longtake.latents import LatentSpec
 from longtake.nn.attention import RelativePositionConfig, SpaceTimeAttentionConfig
 from longtake.noise import SampleNoise
 from longtake.rollout import Autoregressive, Hierarchical, Request, Samplers, State
 from longtake.training.ema import EMA
-from longtake.training.masks import KnownFramesPlan
+
+rename = partial(official_layout.rename, lvdm_unet_keys)
 
 SCHEDULES = {"sky": ScaledLinear(), "t2v": ScaledLinear(beta_start=0.00085, beta_end=0.012)}
 LEADING10 = DDIM(steps=10, grid="leading")
@@ -151,14 +158,14 @@ def test_reading_a_prediction_as_the_clean_latent(short):
 @torch.no_grad()
 def test_loss(short, kind):
     case, denoiser = short
-    diffusion = Diffusion(loss_kind=kind)
-    loss = diffusion.loss(denoiser, case["in.z0"], case["in.noise"], times(case), Condition())
+    diffusion = Diffusion(loss=kind)
+    loss = diffusion.losses(denoiser, case["in.z0"], case["in.noise"], times(case), NOTHING)
     case.close(f"{kind}.loss", loss.mean())
 
 
 def test_gradients(short):
     case, denoiser = short
-    loss = Diffusion().loss(denoiser, case["in.z0"], case["in.noise"], times(case), Condition())
+    loss = Diffusion().losses(denoiser, case["in.z0"], case["in.noise"], times(case), NOTHING)
     loss.mean().backward()
     gradients_match(case, denoiser)
 
@@ -166,7 +173,7 @@ def test_gradients(short):
 def test_ancestral_steps(short):
     case, denoiser = short
     noise = Recorded([case["in.xT"], *case["in.ddpm_noise"]])
-    case.close("ddpm6", clips(denoiser, DDPM(steps=6)).draw(Condition(), noise))
+    case.close("ddpm6", clips(denoiser, DDPM(steps=6)).sample(NOTHING, noise))
 
 
 @pytest.mark.parametrize(
@@ -180,20 +187,22 @@ def test_ancestral_steps(short):
 def test_implicit_steps(short, name, sampler):
     case, denoiser = short
     noise = Recorded([case["in.xT"], case["in.sample_noise"]])
-    case.close(name, clips(denoiser, sampler).draw(Condition(), noise))
+    case.close(name, clips(denoiser, sampler).sample(NOTHING, noise))
 
 
 def test_every_state_and_estimate_of_a_walk(short):
     case, denoiser = short
     states, estimates = [], []
 
-    def denoise(z: Tensor, t: float) -> Tensor:
-        estimates.append(Diffusion().denoise(denoiser, z, t, Condition()))
+    estimate = Diffusion().estimator(denoiser, NOTHING)
+
+    def denoise(z: Tensor, t: Tensor) -> Tensor:
+        estimates.append(estimate(z, t))
         states.append(z)
         return estimates[-1]
 
     noise = Recorded([case["in.xT"]])
-    states.append(LEADING10(denoise, case["in.xT"], ScaledLinear(), noise))
+    states.append(walk(LEADING10, denoise, case["in.xT"], ScaledLinear(), noise))
     case.close("ddim10.x_inter", torch.cat(states))
     case.close("ddim10.pred_x0", torch.cat(estimates))
 
@@ -203,22 +212,20 @@ def test_averaged_weights(golden):
     raw, averaged = case.weights("model.diffusion_model."), case.weights("model_ema.")
     weights = {k: averaged["diffusion_model" + k.replace(".", "")] for k in raw}
     sampler = clips(unet(weights, tiny(4, given=False)), LEADING10)
-    case.close("ddim10_ema", sampler.draw(Condition(), Recorded([case["in.xT"]])))
+    case.close("ddim10_ema", sampler.sample(NOTHING, Recorded([case["in.xT"]])))
 
 
-def perturbed_batch(case: Golden) -> tuple[Condition, Tensor]:
+def perturbed_batch(case: Golden) -> tuple[Signals, Tensor]:
     """The official training batch as ours: one noise tensor, noise levels in the condition."""
     mask = case["in.mask"]
-    known = KnownFrames(
-        z=case["in.z0"], mask=mask[:, 0, :, 0, 0].bool(), t=(case["in.s"] + 1) / 1000
-    )
-    return Condition(known=known), torch.where(mask.bool(), case["in.noise_s"], case["in.noise_t"])
+    signals = context_signals(case["in.z0"], mask[:, 0, :, 0, 0].bool(), (case["in.s"] + 1) / 1000)
+    return signals, torch.where(mask.bool(), case["in.noise_s"], case["in.noise_t"])
 
 
 def test_loss_and_gradients_with_given_frames(prediction):
     case, denoiser = prediction
     condition, noise = perturbed_batch(case)
-    loss = Diffusion().loss(denoiser, case["in.z0"], noise, times(case), condition).mean()
+    loss = Diffusion().losses(denoiser, case["in.z0"], noise, times(case), condition).mean()
     case.close("loss", loss)
     loss.backward()
     gradients_match(case, denoiser)
@@ -231,25 +238,20 @@ def test_what_the_network_sees_of_given_frames(prediction):
     condition, noise = perturbed_batch(case)
     seen = []
     denoiser.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    Diffusion().loss(denoiser, case["in.z0"], noise, times(case), condition)
+    Diffusion().losses(denoiser, case["in.z0"], noise, times(case), condition)
     case.close("x_noisy", seen[0])
 
 
-def noisy_given(case: Golden) -> Condition:
+def noisy_given(case: Golden) -> Signals:
     mask = case["in.sample_mask"][:, 0, :, 0, 0].bool()
     z = case["in.xT"].clone()
     z[:, :, :1] = case["in.noisy_cond"]
-    return Condition(known=KnownFrames(z=z, mask=mask, t=(case["in.sample_s"] + 1) / 1000))
+    return context_signals(z, mask, (case["in.sample_s"] + 1) / 1000)
 
 
-def guided(denoiser: VolumeUNet, guidance: Guidance, condition: Condition):
-    def denoise(z: Tensor, t: float) -> Tensor:
-        assert condition.known is not None
-        z = condition.known.impose(denoiser.spec, z)
-        call = Diffusion().denoise
-        return guidance(lambda z, t, c: call(denoiser, z, t, c), z, t, condition)
-
-    return denoise
+def guided(denoiser: VolumeUNet, guidance: Guidance, signals: Signals) -> Denoise:
+    estimate = guidance(partial(Diffusion().estimator, denoiser), signals)
+    return lambda z, t: estimate(impose(denoiser.spec, signals, z), t)
 
 
 @pytest.mark.parametrize(
@@ -264,16 +266,11 @@ def guided(denoiser: VolumeUNet, guidance: Guidance, condition: Condition):
 def test_guided_walks_with_given_frames(prediction, name, scale):
     case, denoiser = prediction
     denoise = guided(denoiser, ClassifierFree(scale=scale), noisy_given(case))
-    z = LEADING10(denoise, case["in.xT"], ScaledLinear(), Recorded([case["in.xT"]]))
+    z = walk(LEADING10, denoise, case["in.xT"], ScaledLinear(), Recorded([case["in.xT"]]))
     # the official code returns given frames it has drawn again; nobody looks at them
     free = case[f"out.ddim10.{name}"]
-    given = noisy_given(case).known
-    assert given is not None
-    case.close(f"ddim10.{name}", torch.where(expand(denoiser.spec, given), free, z))
-
-
-def expand(spec: LatentSpec, given: KnownFrames) -> Tensor:
-    return spec.expand(given.mask.float()).bool()
+    given = noisy_given(case)["context_mask"].value
+    case.close(f"ddim10.{name}", torch.where(denoiser.spec.expand(given.float()).bool(), free, z))
 
 
 @pytest.mark.parametrize(
@@ -282,7 +279,7 @@ def expand(spec: LatentSpec, given: KnownFrames) -> Tensor:
 def test_guidance_formulas(prediction, name, scale):
     case, denoiser = prediction
     denoise = guided(denoiser, ClassifierFree(scale=scale), noisy_given(case))
-    case.close(f"pmv.{name}.x0", denoise(case["in.xT"], 0.902))
+    case.close(f"pmv.{name}.x0", denoise(case["in.xT"], torch.full((len(case["in.xT"]),), 0.902)))
 
 
 class RecordedClips:
@@ -299,13 +296,20 @@ class RecordedClips:
     def reads(self) -> frozenset[str]:
         return self._sampler.reads
 
-    def __call__(self, condition: Condition, seeds: Sequence[int]) -> Tensor:
+    def __call__(
+        self,
+        signals: Signals,
+        seeds: Sequence[int],
+        on_evaluation: OnEvaluation | None = None,
+        guidance: Guidance | None = None,
+    ) -> Sampled:
+        assert guidance is None
         rows = [self._draws.pop(0) for _ in seeds]
         noise = [torch.cat(parts) for parts in zip(*rows, strict=True)]
         start = torch.zeros_like(noise[-1])
         if len(noise) == 2:
             start[:, :, self._given] = noise[0]
-        return self._sampler.draw(condition, Recorded([start, noise[-1]]))
+        return Sampled(self._sampler.sample(signals, Recorded([start, noise[-1]]), on_evaluation))
 
 
 def long_video(golden) -> tuple[Golden, Samplers]:
@@ -342,10 +346,10 @@ def test_frames_between_keyframes(golden):
 
 
 PLANS = {
-    "pred": KnownFramesPlan(),
-    "interp": KnownFramesPlan(predict=0, interpolate=0.9),
-    "pred_multi": KnownFramesPlan(predict=0.5, interpolate=0.2, previous=(1, 2, 3)),
-    "stride3": KnownFramesPlan(predict=0, interpolate=0.9, every=3),
+    "pred": ContextPlan(),
+    "interp": ContextPlan(predict=0, interpolate=0.9),
+    "pred_multi": ContextPlan(predict=0.5, interpolate=0.2, first_frames=(1, 2, 3)),
+    "stride3": ContextPlan(predict=0, interpolate=0.9, every=3),
 }
 
 
@@ -357,7 +361,7 @@ def test_masks_of_given_frames(golden, name):
     for _ in range(samples):
         draw, pick = official.random(), 0.0
         if plan.interpolate <= draw < plan.interpolate + plan.predict:
-            pick = official.choice(range(len(plan.previous))) / len(plan.previous)
+            pick = official.choice(range(len(plan.first_frames))) / len(plan.first_frames)
         masks.append(plan.mask(frames, draw, pick))
     case.close(f"mask.{name}", torch.stack(masks).float())
 

@@ -8,8 +8,9 @@ from golden_case import Golden
 from torch import Tensor
 
 from longtake.autoencoders.base import Posterior
-from longtake.losses.adversarial import Patch2D, Patch3D, hinge, vanilla
-from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig, Losses
+from longtake.losses.adversarial import hinge, vanilla
+from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig, GeneratorLoss
+from longtake.losses.discriminators import Patch2D, Patch3D
 from longtake.losses.distance import FrameDistance, Perceptual
 from longtake.losses.frames import choose_frames
 from longtake.losses.lpips import SLICES, LPIPSDistance
@@ -46,9 +47,9 @@ def loss(case) -> AutoencoderLoss:
         ),
     ).model_copy(update={"perceptual": SquaredError(weight=4, frames=1)})
     built = AutoencoderLoss(config)
-    for name, adversary in zip(NAMES, built.adversaries, strict=True):
+    for name, term in zip(NAMES, built.terms, strict=True):
         weights = case.weights(f"{name}.")
-        adversary.load_state_dict({our_name(k): v for k, v in weights.items()})
+        term.network.load_state_dict({our_name(k): v for k, v in weights.items()})
     return built
 
 
@@ -67,11 +68,16 @@ def seeds(case: Golden) -> list[int]:
     ]
 
 
-def generator(loss: AutoencoderLoss, case: Golden, fake: Tensor, *, begun: bool) -> Losses:
+def generator(loss: AutoencoderLoss, case: Golden, fake: Tensor, *, begun: bool) -> GeneratorLoss:
     z = torch.zeros(len(fake), 1)
     posterior = Posterior(mean=z, log_variance=z)
-    return loss.generator(
-        case["in.real"], fake, posterior, torch.zeros(1), seeds=seeds(case), begun=[begun] * 2
+    return loss.generator_loss(
+        case["in.real"],
+        fake,
+        posterior,
+        torch.zeros(1),
+        seeds=seeds(case),
+        active=loss.terms if begun else (),
     )
 
 
@@ -110,7 +116,8 @@ def test_the_gradient_of_the_autoencoders_loss(case, loss):
 
 def test_what_the_discriminators_are_trained_on_and_its_gradients(case, loss):
     found = [
-        loss.discriminator(i, case["in.real"], case["in.fake"], seeds=seeds(case)) for i in (0, 1)
+        term.discriminator_loss(case["in.real"], case["in.fake"], seeds=seeds(case))
+        for term in loss.terms
     ]
     total = found[0].total + found[1].total
     near(total, case, "d_total_on")
@@ -118,7 +125,7 @@ def test_what_the_discriminators_are_trained_on_and_its_gradients(case, loss):
     total.backward()
     for name in (key.removeprefix("out.") for key in case.tensors if "grad_d." in key):
         network, rest = name.removeprefix("grad_d.").split(".", 1)
-        gradient = loss.adversaries[NAMES.index(network)].get_parameter(our_name(rest)).grad
+        gradient = loss.terms[NAMES.index(network)].network.get_parameter(our_name(rest)).grad
         assert gradient is not None
         near(gradient, case, name)
 
@@ -127,7 +134,7 @@ def test_what_the_discriminators_are_trained_on_and_its_gradients(case, loss):
 @pytest.mark.parametrize("index", [0, 1])
 def test_features_of_the_discriminators(case, loss, index, training):
     video = case["in.real"] if index else case["in.real"][:, :, 5:6]
-    network = loss.adversaries[index].train(training)
+    network = loss.terms[index].network.train(training)
     features = network(video)
     assert len(features) == 5
     mode, atol = "train" if training else "eval", case.info["tolerance"]["features"]
@@ -143,8 +150,11 @@ def test_features_of_the_discriminators(case, loss, index, training):
 def test_discriminator_losses(case, loss):
     with torch.no_grad():
         pairs = [
-            [network(seen.seen(case[f"in.{of}"], seeds(case)))[-1] for of in ("real", "fake")]
-            for network, seen in zip(loss.adversaries, loss.config.adversary, strict=True)
+            [
+                term.network(term.config.judged(case[f"in.{of}"], seeds(case)))[-1]
+                for of in ("real", "fake")
+            ]
+            for term in loss.terms
         ]
     near(torch.stack([hinge(*pair) for pair in pairs]).sum(), case, "comp.d_hinge")
     near(torch.stack([vanilla(*pair) for pair in pairs]).sum(), case, "comp.d_vanilla")

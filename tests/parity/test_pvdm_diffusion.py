@@ -1,32 +1,38 @@
 """PVDM's training and sampling compute what the official code computes."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 import torch
+from conditions import NOTHING, walk
+from convert import official_layout
 from golden_case import Golden
 from parity.recorded_noise import Recorded
 from torch import Tensor, nn
 
-from longtake.convert.pvdm_unet_keys import from_official, to_official
+from longtake.convert import pvdm_unet_keys
+from longtake.convert.pvdm_unet_keys import from_official
 from longtake.denoisers import TriplaneUNet, TriplaneUNetConfig
 from longtake.diffusion import (
     DDIM,
     DDPM,
+    AlphaSigma,
     ClassifierFree,
     ClipSampler,
-    Condition,
     Diffusion,
     Guidance,
     ScaledLinear,
     Unguided,
 )
-from longtake.diffusion.sampler import walk
-from longtake.diffusion.schedule import Level
-from longtake.diffusion.times import grid_times
+from longtake.diffusion.samplers import Walk
+from longtake.diffusion.signals import Signals, previous_signal
+from longtake.diffusion.timesteps import grid_times
 from longtake.training.ema import EMA
 
-PVDM = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss_kind="l2")
+to_official = partial(official_layout.to_official, pvdm_unet_keys)
+
+PVDM = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss="l2")
 NETWORK = TriplaneUNetConfig(
     model_channels=32,
     channel_mult=(1, 2),
@@ -55,8 +61,7 @@ def test_tables(golden):
     case.close("alphas_cumprod", level.alpha**2)
     case.close("sqrt_alphas_cumprod", level.alpha)
     case.close("sqrt_one_minus_alphas_cumprod", level.sigma)
-    steps = walk(schedule, times.flip(0).tolist())[::-1]
-    variance = torch.tensor([step.posterior_deviation**2 for step in steps], dtype=torch.float64)
+    variance = Walk(schedule, times.flip(0)[:, None]).posterior_std.flatten().flip(0) ** 2
     torch.testing.assert_close(variance.float(), case["out.posterior_variance"], atol=0, rtol=1e-5)
 
 
@@ -70,9 +75,9 @@ def test_times_of_a_walk(golden, steps):
 @pytest.mark.slow
 def test_loss_and_gradients(golden):
     case, unet = trained(golden, "ddpm_train")
-    condition = Condition(previous=case["in.cond"])
+    condition = previous_signal(case["in.cond"])
     times = (case["in.t"] + 1) / 1000
-    loss = PVDM.loss(unet, case["in.z0"], case["in.noise"], times, condition)
+    loss = PVDM.losses(unet, case["in.z0"], case["in.noise"], times, condition)
     case.close("loss_per_sample_cond", loss)
     case.close("loss_cond", loss.mean())
     loss.mean().backward()
@@ -91,7 +96,7 @@ def test_loss_and_gradients(golden):
 def test_loss_with_no_clip_before(golden):
     case, unet = trained(golden, "ddpm_train")
     times = (case["in.t"] + 1) / 1000
-    loss = PVDM.loss(unet, case["in.z0"], case["in.noise"], times, Condition())
+    loss = PVDM.losses(unet, case["in.z0"], case["in.noise"], times, NOTHING)
     case.close("loss_per_sample_none", loss)
     case.close("loss_per_sample_uncond", loss)
 
@@ -101,7 +106,7 @@ def test_noising_and_reading_a_noisy_latent(golden):
     times = (case["in.t"] + 1) / 1000
     z_t = PVDM.add_noise(unet.spec, case["in.z0"], case["in.noise"], times)
     case.close("x_noisy", z_t)
-    level = Level(*(unet.spec.expand(part) for part in PVDM.schedule(times)))
+    level = AlphaSigma(*(unet.spec.expand(part) for part in PVDM.schedule(times)))
     torch.testing.assert_close(
         PVDM.to_x0(case["out.noise_from_start"], z_t, level), case["in.z0"], atol=1e-3, rtol=1e-3
     )
@@ -112,13 +117,14 @@ def test_an_ancestral_step_goes_to_the_mean_of_the_posterior(golden, row):
     case = golden("pvdm/ddpm_train")
     seen: list[Tensor] = []
 
-    def known(z: Tensor, _t: float) -> Tensor:
+    def known(z: Tensor, _t: Tensor) -> Tensor:
         seen.append(z)
         return case["in.z0"][row : row + 1]
 
     steps = int(case["in.t"][row]) + 1
     still = Recorded([torch.zeros(1, 4, 2048)] * steps)
-    seen.append(DDPM(steps=steps)(known, case["out.x_noisy"][row : row + 1], PVDM.schedule, still))
+    z_t = case["out.x_noisy"][row : row + 1]
+    seen.append(walk(DDPM(steps=steps), known, z_t, PVDM.schedule, still))
     want = case["out.post_mean"][row : row + 1]
     torch.testing.assert_close(seen[1], want, atol=1e-5, rtol=1e-4)
 
@@ -129,7 +135,7 @@ def walked(
     names: Sequence[str],
     sampler: DDIM,
     guidance: Guidance,
-    condition: Condition,
+    condition: Signals,
 ) -> list[Tensor]:
     """States in which the network is called, then the clean latents; a row a name."""
     states: list[Tensor] = []
@@ -138,7 +144,7 @@ def walked(
     draws = [torch.cat([case[f"in.{name}.x_T"] for name in names])]
     if sampler.eta:
         draws += case[f"in.{names[0]}.step_noise"].unsqueeze(1)
-    z = clips.draw(condition, Recorded(draws))
+    z = clips.sample(condition, Recorded(draws))
     return [*states, z]
 
 
@@ -148,7 +154,7 @@ def test_every_state_of_a_walk(golden, names):
     case, unet = trained(golden, "ddpm_ddim")
     given = [case["in.cond"] if name == "eta0_cond" else case["in.cond"] * 0 for name in names]
     sampler = DDIM(steps=10, grid="linspace", eta=float("eta1" in names[0]))
-    condition = Condition(previous=torch.cat(given))
+    condition = previous_signal(torch.cat(given))
     *states, z = walked(case, unet, names, sampler, Unguided(), condition)
     for row, name in enumerate(names):
         want = case[f"out.{name}.x_traj"]
@@ -161,7 +167,7 @@ def test_every_state_of_a_walk(golden, names):
 @pytest.mark.slow
 def test_a_guided_walk(golden):
     case, unet = trained(golden, "ddpm_ddim")
-    name, condition = "eta0_cond_w1.5", Condition(previous=case["in.cond"])
+    name, condition = "eta0_cond_w1.5", previous_signal(case["in.cond"])
     sampler, guidance = DDIM(steps=5, grid="linspace"), ClassifierFree(scale=2.5)
     z = walked(case, unet, [name], sampler, guidance, condition)[-1]
     torch.testing.assert_close(z, case[f"out.{name}.z"], atol=5e-4, rtol=0)
@@ -173,8 +179,8 @@ def test_weights_after_four_steps_of_the_official_training(golden):
     optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-4)
     batches = zip(case["in.t"], case["in.noise"], case["out.z"], case["out.c"], strict=True)
     for step, (t, noise, z, previous) in enumerate(batches):
-        condition = Condition(previous=previous)
-        loss = PVDM.loss(unet, z, noise, (t + 1) / 1000, condition).mean()
+        condition = previous_signal(previous)
+        loss = PVDM.losses(unet, z, noise, (t + 1) / 1000, condition).mean()
         torch.testing.assert_close(loss, case["out.loss"][step], atol=0, rtol=1e-4)
         optimizer.zero_grad()
         loss.backward()

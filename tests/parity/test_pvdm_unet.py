@@ -2,22 +2,23 @@
 
 import json
 import math
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
+from conditions import predict, table_time
+from convert import official_layout
 from golden_case import FOLDERS, Golden
 from torch import Tensor, nn
 
-from longtake.convert.pvdm_unet_keys import (
-    from_official,
-    official_names,
-    official_shapes,
-    to_official,
-)
+from longtake.convert import pvdm_unet_keys
+from longtake.convert.pvdm_unet_keys import from_official, official_names, official_shapes
 from longtake.denoisers import TriplaneUNet, TriplaneUNetConfig
-from longtake.diffusion import Condition
+from longtake.diffusion.signals import previous_signal
 from longtake.nn.embedding import sinusoids
+
+to_official = partial(official_layout.to_official, pvdm_unet_keys)
 
 WRAPPER = "diffusion_model."
 
@@ -73,17 +74,17 @@ def activations_match(case: Golden, found: dict[str, Tensor]) -> None:
 @torch.no_grad()
 def test_conditional_unet_and_its_activations(golden):
     case, unet = network(golden, "unet_cond_tiny")
-    x, t, found = case["in.x"], case["in.t"].float(), activations(unet)
-    case.close("time_emb", unet.time_embed(t))
-    case.close("eps_cond", unet(x, t, Condition(previous=case["in.cond"])))
+    x, t, found = case["in.x"], table_time(case["in.t"]), activations(unet)
+    case.close("time_emb", unet.time_embed(case["in.t"].float()))
+    case.close("eps_cond", predict(unet, x, t, previous_signal(case["in.cond"])))
     activations_match(case, found)
-    case.close("eps_uncond", unet(x, t, Condition()))
+    case.close("eps_uncond", predict(unet, x, t))
 
 
 def test_gradients_of_the_unet(golden):
     case, unet = network(golden, "unet_cond_tiny")
     x = case["in.x"][:1].requires_grad_()
-    out = unet(x, case["in.t"][:1].float(), Condition(previous=case["in.cond"][:1]))
+    out = predict(unet, x, table_time(case["in.t"][:1]), previous_signal(case["in.cond"][:1]))
     (out * case["in.grad_cotangent"]).sum().backward()
     assert x.grad is not None
     case.close("grad.x", x.grad)
@@ -97,17 +98,17 @@ def test_gradients_of_the_unet(golden):
 @torch.no_grad()
 def test_unconditional_unet_with_options_that_no_released_model_uses(golden):
     case, unet = network(golden, "unet_uncond_alt")
-    t, found = case["in.t"].float(), activations(unet)
-    case.close("time_emb", unet.time_embed(t))
-    case.close("eps", unet(case["in.x"], t, Condition()))
+    found = activations(unet)
+    case.close("time_emb", unet.time_embed(case["in.t"].float()))
+    case.close("eps", predict(unet, case["in.x"], table_time(case["in.t"])))
     activations_match(case, found)
 
 
 @torch.no_grad()
 def test_heads_of_a_width_and_the_new_order_of_attention(golden):
     case, unet = network(golden, "unet_headch_neworder", new_attention_order=True)
-    previous = Condition(previous=case["in.cond"])
-    case.close("eps", unet(case["in.x"], case["in.t"].float(), previous))
+    signals = previous_signal(case["in.cond"])
+    case.close("eps", predict(unet, case["in.x"], table_time(case["in.t"]), signals))
 
 
 def test_sinusoids(golden):
@@ -142,7 +143,7 @@ def test_the_paper_s_small_model_at_its_size(golden):
     unet.load_state_dict(procedural(case), assign=True)
     x, previous = case["in.x"].expand(2, -1, -1), torch.zeros(2, 4, 2048)
     previous[0] = case["in.cond"]
-    out = unet(x, case["in.t"].float().expand(2), Condition(previous=previous))
+    out = predict(unet, x, table_time(case["in.t"]).expand(2), previous_signal(previous))
     case.close("eps_cond", out[:1])
     case.close("eps_uncond", out[1:])
 

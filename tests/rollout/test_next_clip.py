@@ -14,12 +14,12 @@ from longtake.diffusion import (
     DDIM,
     ClassifierFree,
     ClipSampler,
-    Condition,
     Diffusion,
     Guidance,
     ScaledLinear,
     Unguided,
 )
+from longtake.diffusion.signals import previous_signal
 from longtake.model import ModelIndex, RoleSampling, Sampling, VideoModel, sampling_with
 from longtake.noise import derive
 from longtake.rollout import (
@@ -35,7 +35,7 @@ from longtake.rollout import (
 STREAM = DDIM(steps=3, grid="linspace", eta=1)
 
 
-DIFFUSION = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss_kind="l2")
+DIFFUSION = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss="l2")
 
 
 def unet(*, previous: bool = True) -> TriplaneUNet:
@@ -72,18 +72,18 @@ def test_each_clip_is_drawn_after_the_whole_latent_of_the_one_before():
     there = draws()
     first, second, third = latents(there, 3)
     for number, (before, after) in enumerate([(first, second), (second, third)], 1):
-        again = there["first"](Condition(previous=before), [derive(5, "clip", number)])
+        again = there["first"](previous_signal(before), [derive(5, "clip", number)]).z
         assert torch.equal(again, after)
-        assert not torch.equal(again, there["first"](Condition(), [derive(5, "clip", number)]))
+        assert not torch.equal(again, there["first"]({}, [derive(5, "clip", number)]).z)
 
 
 def test_the_first_clip_comes_after_nothing_or_after_a_clip_that_is_given():
     there = draws()
     (first,) = latents(there, 1)
-    assert torch.equal(first, there["first"](Condition(), [derive(5, "clip", 0)]))
-    given = Request(seeds=(5,), condition=Condition(previous=torch.rand_like(first)))
+    assert torch.equal(first, there["first"]({}, [derive(5, "clip", 0)]).z)
+    given = Request(seeds=(5,), signals=previous_signal(torch.rand_like(first)))
     after = next(NextClip()(there, given)).z
-    assert torch.equal(after, there["first"](given.condition, [derive(5, "clip", 0)]))
+    assert torch.equal(after, there["first"](given.signals, [derive(5, "clip", 0)]).z)
 
 
 def test_a_stopped_rollout_goes_on_bit_for_bit():
@@ -114,7 +114,7 @@ def test_later_clips_may_take_fewer_steps_than_the_first():
     few = replace(both["first"], sampler=DDIM(steps=2, grid="linspace", eta=1))
     first, second = latents({**both, "next": few}, 2)
     assert torch.equal(first, latents(both, 1)[0])
-    assert torch.equal(second, few(Condition(previous=first), [derive(5, "clip", 1)]))
+    assert torch.equal(second, few(previous_signal(first), [derive(5, "clip", 1)]).z)
 
 
 def test_a_sampler_of_later_clips_is_refused_where_none_are_drawn():
@@ -151,9 +151,9 @@ def test_a_state_does_not_grow_and_every_clip_keeps_its_bounds():
 
 def test_a_model_that_does_not_look_back_makes_one_clip():
     there = draws(previous=False)
-    latents(there, 1)
-    with pytest.raises(ValueError, match="does not read condition 'previous'"):
-        latents(there, 2)
+    assert len(list(islice(OneClip()(there, Request(seeds=(5,))), 1))) == 1
+    with pytest.raises(ValueError, match="the latent of the clip before, which this model's does"):
+        latents(there, 1)
 
 
 def model(*, previous: bool) -> VideoModel:

@@ -7,11 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from longtake.diffusion import Condition
+from longtake.diffusion.signals import context_frames, label_signal
 from longtake.model import VideoModel
 from longtake.noise import derive
 from longtake.rollout import Autoregressive, Hierarchical, OneClip, Request, Rollout, Samplers
-from longtake.rollout.base import with_known
 
 FRAMES, BETWEEN = 4, 3
 ROLLOUTS = [Autoregressive(overlap_latent_frames=2), Hierarchical(), Hierarchical(clips_per_step=2)]
@@ -23,8 +22,7 @@ def draws(tiny_model: VideoModel) -> Samplers:
 
 
 def request(seeds: Sequence[int]) -> Request:
-    labels = torch.tensor([seed % 3 for seed in seeds])
-    return Request(seeds=tuple(seeds), condition=Condition(label=labels))
+    return Request(seeds=tuple(seeds), signals=label_signal([seed % 3 for seed in seeds]))
 
 
 def latents(rollout: Rollout, draws: Samplers, steps: int, seeds: Sequence[int] = (5,)) -> Tensor:
@@ -41,8 +39,8 @@ def test_each_clip_after_the_first_adds_what_it_does_not_share(draws: Samplers, 
 def test_a_clip_is_drawn_after_the_clean_last_frame_of_the_one_before(draws: Samplers):
     z = latents(Autoregressive(), draws, 2)
     wanted = request([5])
-    condition = with_known(draws["first"].spec, wanted.condition, {0: z[:, :, FRAMES - 1]})
-    again = draws["first"](condition, [derive(5, "clip", 1)])
+    signals = context_frames(draws["first"].spec, {0: z[:, :, FRAMES - 1]}, wanted.signals)
+    again = draws["first"](signals, [derive(5, "clip", 1)]).z
     assert torch.equal(again[:, :, 0], z[:, :, FRAMES - 1])
     assert torch.equal(again[:, :, 1:], z[:, :, FRAMES:])
 
@@ -63,8 +61,8 @@ def test_pairs_filled_in_one_batch_equal_pairs_filled_one_by_one(draws: Samplers
     wanted = request([6])
     for pair in range(keys.shape[2] - 1):
         ends = {0: keys[1:, :, pair], BETWEEN - 1: keys[1:, :, pair + 1]}
-        condition = with_known(draws["interpolator"].spec, wanted.condition, ends)
-        alone = draws["interpolator"](condition, [derive(6, "between", pair)])
+        signals = context_frames(draws["interpolator"].spec, ends, wanted.signals)
+        alone = draws["interpolator"](signals, [derive(6, "between", pair)]).z
         torch.testing.assert_close(z[1:, :, pair], alone[:, :, :-1], atol=1e-5, rtol=1e-5)
 
 
@@ -94,7 +92,7 @@ def test_a_state_does_not_grow(draws: Samplers, rollout: Rollout):
 def test_another_seed_or_another_class_gives_another_video(draws: Samplers):
     one, two = latents(Autoregressive(), draws, 1, seeds=(5, 8))[:, None]
     assert not torch.equal(one, two)
-    other = Request(seeds=(5,), condition=Condition(label=torch.tensor([0])))
+    other = Request(seeds=(5,), signals=label_signal([0]))
     chunk = next(Autoregressive()(draws, other))
     assert not torch.equal(chunk.z, one)
 

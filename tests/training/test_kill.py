@@ -1,4 +1,4 @@
-"""A run that is killed in the middle goes on by the same command, bit for bit."""
+"""A run that is killed in the middle continues by the same command, bit for bit."""
 
 import os
 import signal
@@ -54,7 +54,7 @@ def kill_after(process: subprocess.Popen[str], checkpoint: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_by_the_same_command_bit_for_bit(tmp_path: Path, run: AutoencoderRun):
+def test_the_same_command_continues_a_killed_run_bit_for_bit(tmp_path: Path, run: AutoencoderRun):
     whole, killed, preset = tmp_path / "whole", tmp_path / "killed", tmp_path / "tiny.yaml"
     preset.write_text(to_yaml(run))
     train(run, whole)

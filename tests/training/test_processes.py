@@ -19,7 +19,7 @@ from pathlib import Path
 
 from longtake import run_folder, runs
 from longtake.distributed import join
-from longtake.training.fit import Interrupted
+from longtake.training.trainer import Interrupted
 
 def stop_at_two(progress):
     if progress.step == 2:  # Ctrl-C, which comes from the terminal and from torchrun too
@@ -30,9 +30,9 @@ with join() as ranks:
     for preset, folder in json.loads(sys.argv[1]):
         run = runs.read_run(preset)
         try:
-            run_folder.start(run, Path(folder), ranks, runs.Listener(training=stop_at_two))
+            run_folder.start(run, Path(folder), ranks, runs.Callbacks(training=stop_at_two))
         except Interrupted:
-            run_folder.start(run, Path(folder), ranks, runs.Listener())
+            run_folder.start(run, Path(folder), ranks, runs.Callbacks())
 """
 
 
@@ -76,7 +76,7 @@ def test_two_processes_train_as_one_does(tmp_path: Path, tiny_autoencoder_folder
         expected, got = last_checkpoint(one), last_checkpoint(two)
         assert expected.keys() == got.keys()
         for key in expected:
-            if key.startswith(("weights", "average")):
+            if key.startswith(("weights", "ema")):
                 assert (expected[key] - got[key]).abs().max() < 2e-3, key
         assert VideoModel.from_pretrained(two).index.weights.keys() == (
             VideoModel.from_pretrained(one).index.weights.keys()

@@ -25,7 +25,7 @@ from longtake.data.latents import CachedShard, CacheIndex, LatentCache
 from longtake.diffusion import Diffusion
 from longtake.latents import LatentScaling, LatentSpec
 from longtake.model import VideoModel
-from longtake.training.diffusion import ClipOfLatents, LatentBatches
+from longtake.training.latent_batches import LatentBatches, TrainingClip
 from longtake.video import probe, to_model
 
 CELLS = 3
@@ -55,12 +55,12 @@ def batches(folder: Path, clips: int, share: float) -> LatentBatches:
     file = folder / "shard.safetensors"
     save_file({**tensors, "label": label}, file, {"captions": json.dumps(4 * [""])})
     shard = CachedShard(file=file.name, sha256=file_hash(file), items=4)
-    index = CacheIndex(key="k", classes=(), mean=0, deviation=1, shards=(shard,))
+    index = CacheIndex(key="k", classes=(), mean=0, std=1, shards=(shard,))
     write_text(folder / "index.json", index.model_dump_json())
     return LatentBatches(
         LatentCache(folder),
         LatentSpec(shape=(1, CELLS), clip=(4, 16, 16), frame_axis=None),
-        ClipOfLatents(previous=share),
+        TrainingClip(previous_share=share),
         Diffusion(),
         LatentScaling(),
         seed=3,
@@ -70,8 +70,7 @@ def batches(folder: Path, clips: int, share: float) -> LatentBatches:
 
 def test_the_clip_before_is_the_one_before_or_zeros(tmp_path: Path) -> None:
     batch = batches(tmp_path / "cache", clips=3, share=0.5)(range(400))
-    assert batch.condition.previous is not None
-    clip, before = batch.z[:, 0, 0].round(), batch.condition.previous[:, 0, 0].round()
+    clip, before = batch.z[:, 0, 0].round(), batch.signals["previous"].value[:, 0, 0].round()
     goes_on = before != 0
     assert torch.equal(clip[goes_on], before[goes_on] + 1)
     assert goes_on.float().mean().item() == pytest.approx(0.5, abs=0.08)
@@ -79,8 +78,9 @@ def test_the_clip_before_is_the_one_before_or_zeros(tmp_path: Path) -> None:
 
 def test_every_clip_is_trained_on_alone_and_every_pair_together(tmp_path: Path) -> None:
     batch = batches(tmp_path / "cache", clips=2, share=0.3)(range(300))
-    assert batch.condition.previous is not None
-    pairs = torch.stack([batch.z[:, 0, 0], batch.condition.previous[:, 0, 0]], 1).round() % 10
+    pairs = (
+        torch.stack([batch.z[:, 0, 0], batch.signals["previous"].value[:, 0, 0]], 1).round() % 10
+    )
     assert sorted(set(map(tuple, pairs.tolist()))) == [(1.0, 0.0), (2.0, 0.0), (2.0, 1.0)]
 
 

@@ -48,7 +48,7 @@ def diffusion_run(model: Path, **training: Any) -> DiffusionRun:
         {
             "model": str(model),
             "data": {**SKY, "plan": {"frames": 16, "height": 16, "width": 16}},
-            "clip": {"stride": 2, "known": {}},
+            "clip": {"stride": 2, "context": {}},
             "denoiser": VolumeUNetConfig(
                 latent=(2, 4, 4, 4),
                 clip=(8, 16, 16),
@@ -110,7 +110,7 @@ def triplane_run(
                 **SKY,
                 "plan": {"frames": 2 * frames - overlap, "height": height, "width": width},
             },
-            "clip": {"previous": 0.5},
+            "clip": {"previous_share": 0.5},
             "standardise": False,
             "denoiser": TriplaneUNetConfig(
                 latent=(2, frames, height // patch, width // patch),
@@ -124,7 +124,7 @@ def triplane_run(
                 num_heads=2,
                 num_classes=24,
             ),
-            "diffusion": {"loss_kind": "l2"},
+            "diffusion": {"loss": "l2"},
             "sampling": {
                 "sampler": {"kind": "ddim", "steps": 2},
                 "rollout": {"kind": "next_clip"},
@@ -136,8 +136,8 @@ def triplane_run(
     )
 
 
-def train(run: AutoencoderRun | DiffusionRun, folder: Path, **listener: Any) -> None:
-    run_folder.start(run, folder, Ranks(), runs.Listener(**listener))
+def train(run: AutoencoderRun | DiffusionRun, folder: Path, **callbacks: Any) -> None:
+    run_folder.start(run, folder, Ranks(), runs.Callbacks(**callbacks))
 
 
 def log(folder: Path) -> list[dict[str, Any]]:

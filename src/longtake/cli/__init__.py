@@ -1,16 +1,21 @@
 """The command line. Nothing heavy is imported before a command runs."""
 
 import sys
+from typing import Annotated
 
 import typer
 
-from longtake.cli import convert, data, judge, make, reproduce, show
+from longtake import __version__
+from longtake.cli import convert, data, drift, evaluate, make, reproduce, show
 
 INTERRUPTED = 130
 
+OPTIONS = {"set overwrite=True": "pass --overwrite", "set raw=True": "pass --raw"}
+"""What a library error says to change in Python, and the same on the command line."""
+
 app = typer.Typer(
     name="longtake",
-    help="Train, sample, serve and judge latent video diffusion models, above all long ones.",
+    help="Train, sample and evaluate latent video diffusion models, above all for long video.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -18,13 +23,33 @@ app = typer.Typer(
 )
 app.command("fit")(make.fit)
 app.command("generate")(make.generate)
-app.command("reconstruct")(make.reconstruct)
-app.command("evaluate")(judge.evaluate)
+app.command("reconstruct", cls=make.Reconstruct)(make.reconstruct)
+app.add_typer(evaluate.app, name="evaluate")
+app.command("compare")(evaluate.compare)
+app.command("drift")(drift.drift)
+app.command("protocols")(evaluate.protocols)
 app.command("reproduce")(reproduce.reproduce)
 app.add_typer(convert.app, name="convert")
 app.command("inspect")(show.inspect)
 app.add_typer(data.app, name="data")
 app.command("doctor")(show.doctor)
+
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        print(f"longtake {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Options of ``longtake`` itself."""
 
 
 def main() -> None:
@@ -36,14 +61,16 @@ def main() -> None:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         fail(f"{place}{error.strerror or error}")
-    except SystemExit as left:
-        if left.code == INTERRUPTED:
-            print("stopped; the same command goes on where this one stopped", file=sys.stderr)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            print("stopped; the same command continues from here", file=sys.stderr)
         raise
 
 
 def fail(message: str) -> None:
-    """Print an error on one line, with options instead of Python arguments, and exit."""
-    message = " ".join(message.split()).replace("set overwrite=True", "pass --overwrite")
-    print(f"longtake: {message}", file=sys.stderr)
+    """Print a library's error as one line, naming options instead of arguments, and exit."""
+    line = " ".join(message.split())
+    for argument, option in OPTIONS.items():
+        line = line.replace(argument, option)
+    print(f"longtake: {line}", file=sys.stderr)
     sys.exit(2)

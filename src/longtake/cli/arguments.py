@@ -1,13 +1,18 @@
 """Reading of command-line values that need no heavy import."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
 
 from longtake.config import nearest
 
 if TYPE_CHECKING:
     import torch
+
+PrecisionName = Literal["float32", "bfloat16", "float16"]
+Precision = Annotated[PrecisionName, typer.Option(help="number format of a model's weights")]
 
 
 def seeds(text: str) -> list[int]:
@@ -78,3 +83,30 @@ def device(name: str) -> "torch.device":
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"--device {name}: there is no such device here; try cpu") from error
     return found
+
+
+def dtype(precision: PrecisionName) -> "torch.dtype":
+    """The torch type of a number format."""
+    import torch
+
+    return getattr(torch, precision)
+
+
+def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names, and overrides of the form ``a.b=value``."""
+    overrides = []
+    for word in words:
+        key, equals, _ = word.partition("=")
+        if equals and all(part.isidentifier() for part in key.split(".")):
+            overrides.append(word)
+    return [word for word in words if word not in overrides], overrides
+
+
+def refuse_moved(args: Sequence[str], moved: Mapping[str, str]) -> None:
+    """Answer a former option with the command that replaced it.
+
+    Raises:
+        ValueError: one of the options is given.
+    """
+    for flag in moved.keys() & set(args):
+        raise ValueError(f"{flag} is now a command: {moved[flag]}")

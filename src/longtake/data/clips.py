@@ -1,15 +1,14 @@
-"""What a clip is, how it is cut from a video, and what gives clips; not where they come from."""
+"""Training clips: what one is, how it is cut from a video, and sources of them."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
 import torch
 from annotated_types import Ge
-from jaxtyping import UInt8
 
 from longtake.config import Config
+from longtake.data.source import Frames, VideoSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,15 +16,15 @@ class Clip:
     """Some frames of one video.
 
     Attributes:
-        frames: RGB.
-        path: of the video; of a generated one, its address, such as ``sky/train/12``.
-        start_frame: of the video, where the clip begins.
-        fps: of the clip, so the video's divided by the stride.
+        frames: RGB pixels.
+        path: path of the video, or the address of a generated one, such as ``sky/train/12``.
+        start_frame: number of the clip's first frame in the video.
+        fps: frame rate of the clip: the video's divided by the stride.
         label: index into the source's ``classes``.
-        caption: of the video.
+        caption: sentence that describes the video.
     """
 
-    frames: UInt8[np.ndarray, "t h w 3"]
+    frames: Frames
     path: str
     start_frame: int
     fps: float
@@ -33,23 +32,16 @@ class Clip:
     caption: str | None = None
 
 
-class Rejected(NamedTuple):
-    """A video that cannot be used, and why."""
-
-    path: str
-    reason: str
-
-
 class ClipPlan(Config):
     """How a clip is cut from a video.
 
     Attributes:
-        frames: of the clip.
-        stride: one frame of the video in so many is taken.
-        height: of the clip in pixels.
-        width: of the clip in pixels.
-        start: ``random``, drawn anew each time, or ``fixed``, always the same.
-        flip: mirror every second clip, by chance, left to right.
+        frames: number of frames of a clip.
+        stride: distance of neighbouring frames of a clip in the video.
+        height: height of a clip in pixels.
+        width: width of a clip in pixels.
+        start: ``random``, drawn for each clip, or ``fixed``, the video's first frame.
+        flip: mirror a clip left to right with probability 0.5.
     """
 
     frames: Annotated[int, Ge(1)] = 16
@@ -61,40 +53,22 @@ class ClipPlan(Config):
 
     @property
     def span(self) -> int:
-        """Frames of the video from the clip's first to its last, both counted."""
+        """Number of video frames from a clip's first to its last, both included."""
         return (self.frames - 1) * self.stride + 1
 
 
-class ClipSource(Config, ABC):
-    """Videos by number, each giving clips."""
+class ClipSource(VideoSource):
+    """Videos from which training clips are cut, as ``plan`` says."""
 
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """Short, for logs and file names."""
-
-    @property
-    @abstractmethod
-    def classes(self) -> tuple[str, ...]:
-        """Readable names of the labels; empty where there are none."""
+    if TYPE_CHECKING:  # fields of the config classes, whose order they decide
+        plan: ClipPlan
+        kind: Any
 
     @property
     @abstractmethod
     def fps(self) -> float:
-        """Frames a second of a clip, so after the plan's stride."""
-
-    @abstractmethod
-    def rejected(self) -> tuple[Rejected, ...]:
-        """What was found and cannot be used."""
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """Number of videos."""
+        """Frame rate of a clip, that is, after the plan's stride."""
 
     @abstractmethod
     def clip(self, index: int, generator: torch.Generator) -> Clip:
-        """A clip of video ``index``, the same whenever both arguments are."""
-
-    @abstractmethod
-    def identity(self) -> Any:
-        """Plain data that differs where the clips may differ; caches are keyed by it."""
+        """A clip of video ``index``, a function of both arguments alone."""

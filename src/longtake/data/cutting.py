@@ -1,6 +1,5 @@
-"""How a clip is cut from a video that lies in a file: start, size and mirror."""
+"""How a training clip is cut from a video: start, size and mirroring."""
 
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -8,43 +7,52 @@ import torch
 from jaxtyping import UInt8
 from torch.nn.functional import interpolate
 
-from longtake.data.clips import ClipPlan
-from longtake.video import read_clip
+from longtake.data.clips import Clip, ClipPlan
+from longtake.data.source import VideoSource
 
 Crop = Literal["centre", "random"]
 
 
 def cut(
-    path: Path, frames: int, plan: ClipPlan, crop: Crop, generator: torch.Generator
-) -> tuple[int, UInt8[np.ndarray, "t h w 3"]]:
-    """Start frame and pixels of a clip of a video of so many frames.
+    source: VideoSource, index: int, plan: ClipPlan, crop: Crop, generator: torch.Generator
+) -> Clip:
+    """A clip of a video: start, crop position and mirroring are drawn.
 
-    Each draw has its place, so that a setting changes what it is for and nothing else.
+    Each setting has its own draw, so that changing one leaves the others' results as they are.
     """
     draws = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
-    starts = frames - plan.span + 1
+    info = source.info(index)
+    starts = info.frames - plan.span + 1
     start = int(draws[0] * starts) if plan.start == "random" else 0
-    clip = read_clip(path, start, plan.frames, plan.stride)
-    place = (draws[1], draws[2]) if crop == "random" else (0.5, 0.5)
-    clip = fit_frames(clip, plan.height, plan.width, place)
+    frames = source.read(index, start, plan.frames, plan.stride)
+    position = (draws[1], draws[2]) if crop == "random" else (0.5, 0.5)
+    frames = fit_frames(frames, plan.height, plan.width, position)
     if plan.flip and draws[3] < 0.5:
-        clip = clip[:, :, ::-1]
-    return start, np.ascontiguousarray(clip)
+        frames = frames[:, :, ::-1]
+    return Clip(
+        frames=np.ascontiguousarray(frames),
+        path=source.title(index),
+        start_frame=start,
+        fps=float(info.fps / plan.stride),
+        label=source.label(index),
+        caption=source.caption(index),
+    )
 
 
 def fit_frames(
     frames: UInt8[np.ndarray, "t h w 3"],
     height: int,
     width: int,
-    place: tuple[float, float] = (0.5, 0.5),
+    position: tuple[float, float] = (0.5, 0.5),
 ) -> UInt8[np.ndarray, "t height width 3"]:
-    """Resize so that the frames just cover a size, and crop to it.
+    """Resize frames so that they just cover a size, and crop them to it.
 
     Args:
-        frames: of any size.
-        height: in pixels.
-        width: in pixels.
-        place: of the crop: 0 is top or left, 0.5 the centre, 1 bottom or right.
+        frames: frames of any size.
+        height: height in pixels.
+        width: width in pixels.
+        position: vertical and horizontal position of the crop: 0 is top or left, 0.5 the centre,
+            1 bottom or right.
     """
     scale = max(height / frames.shape[1], width / frames.shape[2])
     tall = max(height, round(frames.shape[1] * scale))
@@ -53,6 +61,6 @@ def fit_frames(
         pixels = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2)
         resized = interpolate(pixels, (tall, wide), mode="bilinear", antialias=True)
         frames = resized.permute(0, 2, 3, 1).numpy()
-    top = round(place[0] * (tall - height))
-    left = round(place[1] * (wide - width))
+    top = round(position[0] * (tall - height))
+    left = round(position[1] * (wide - width))
     return frames[:, top : top + height, left : left + width]

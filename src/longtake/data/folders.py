@@ -1,4 +1,4 @@
-"""Videos on disk as clips: folders of any shape, and the layouts of known data sets."""
+"""Videos on disk: folders of any shape, single files, and the layouts of known data sets."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -9,43 +9,34 @@ from typing import Annotated, Any, Literal
 import torch
 from annotated_types import Gt
 
-from longtake.config import to_dict
+from longtake.config import Config, to_dict
 from longtake.data.captions import AnyCaptions
 from longtake.data.clips import Clip, ClipPlan, ClipSource
-from longtake.data.cutting import Crop, cut, fit_frames
+from longtake.data.cutting import Crop, cut
 from longtake.data.index import (
     VIDEO_SUFFIXES,
     Candidate,
     Found,
     Index,
-    Rejected,
     build_index,
     stamp,
     subfolders,
     videos_below,
 )
-
-__all__ = [
-    "UCF101",
-    "VIDEO_SUFFIXES",
-    "SkyTimelapse",
-    "Taichi",
-    "VideoFolder",
-    "VideosOnDisk",
-    "fit_frames",
-]
+from longtake.data.source import Frames, Rejected
+from longtake.video import VideoInfo, read_clip
 
 Split = Literal["train", "test", "all"]
 
 
-class VideosOnDisk(ClipSource):
-    """Videos in files. Each process looks at them once, when it first needs them.
+class VideosOnDisk(Config, ClipSource):
+    """Videos in files. An object indexes them once in each process, at first use.
 
     Attributes:
-        path: the data set's folder.
-        plan: how a clip is cut from a video.
-        crop: of frames that are wider or taller than the clip, after they are resized to cover it.
-        frames_fps: frames a second of folders of frames, which cannot say it.
+        path: folder of the data set.
+        plan: how a training clip is cut from a video; shorter videos are left out.
+        crop: position of the crop in frames that were resized to cover the clip's size.
+        frames_fps: frame rate of folders of frames, which do not hold one.
     """
 
     path: Path
@@ -55,48 +46,60 @@ class VideosOnDisk(ClipSource):
 
     @abstractmethod
     def found(self) -> Found:
-        """Videos that belong to the source, whether or not they can be used."""
+        """Videos that belong to the source, usable or not."""
 
     @property
     @abstractmethod
     def looked_for(self) -> str:
-        """What the videos are, and where they should be, for people."""
+        """Description of the videos and of their place, for messages."""
+
+    @property
+    def root(self) -> Path:
+        """Folder to which names in ``identity`` are relative."""
+        return self.path
+
+    @property
+    def name(self) -> str:
+        split = getattr(self, "split", None)
+        return f"{self.kind}:{split}" if split else self.path.resolve().name
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the class folders; empty where the layout has none."""
         return self._index().classes
 
     @property
     def fps(self) -> float:
-        """Frames a second of a clip of the first video, so after the plan's stride."""
-        return float(self._usable().items[0].video.fps / self.plan.stride)
-
-    def rejected(self) -> tuple[Rejected, ...]:
-        """Videos that cannot be used, and why."""
-        return self._index().rejected
+        return float(self.info(0).fps / self.plan.stride)
 
     def __len__(self) -> int:
-        """Number of videos that can be used."""
         return len(self._usable().items)
 
+    def info(self, index: int) -> VideoInfo:
+        return self._usable().items[index].video
+
+    def label(self, index: int) -> int | None:
+        return self._usable().items[index].label
+
+    def caption(self, index: int) -> str | None:
+        return self._usable().items[index].caption
+
+    def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
+        return read_clip(self.info(index).path, start_frame, count, stride)
+
     def clip(self, index: int, generator: torch.Generator) -> Clip:
-        """A clip of video ``index``."""
-        item = self._usable().items[index]
-        start, frames = cut(item.video.path, item.video.frames, self.plan, self.crop, generator)
-        return Clip(
-            frames=frames,
-            path=str(item.video.path),
-            start_frame=start,
-            fps=float(item.video.fps / self.plan.stride),
-            label=item.label,
-            caption=item.caption,
-        )
+        return cut(self, index, self.plan, self.crop, generator)
+
+    def rejected(self) -> tuple[Rejected, ...]:
+        return self._index().rejected
 
     def identity(self) -> Any:
-        """Settings, and every video's name, length, size and time of change."""
+        """Settings, and each video's name, length, size, time of change, label and caption."""
         settings = {k: v for k, v in to_dict(self).items() if k != "path"}
-        return {**settings, "videos": stamp(self.path, self._usable().items)}
+        return {**settings, "videos": stamp(self.root, self._usable().items)}
+
+    def contents(self) -> Any:
+        """Each video's name, length and size."""
+        return [row[:3] for row in stamp(self.root, self._usable().items)]
 
     def _usable(self) -> Index:
         index = self._index()
@@ -104,15 +107,15 @@ class VideosOnDisk(ClipSource):
         return index
 
     def _index(self) -> Index:
-        return _index(self)  # pyright: ignore[reportArgumentType]: frozen models have a hash
+        return _index(self, id(self))  # pyright: ignore[reportArgumentType]: frozen models have a hash
 
 
 class VideoFolder(VideosOnDisk):
-    """Video files and folders of frames, at any depth below a folder.
+    """Video files and folders of frames at any depth below a folder, or one video file.
 
     Attributes:
         labels: ``folder``, the folder directly below ``path`` is a video's class, or ``none``.
-        captions: where captions are; videos without one are then left out.
+        captions: where captions are read; videos without one are then left out.
     """
 
     kind: Literal["folder"] = "folder"
@@ -120,24 +123,22 @@ class VideoFolder(VideosOnDisk):
     captions: AnyCaptions | None = None
 
     @property
-    def name(self) -> str:
-        """Name of the folder."""
-        return self.path.resolve().name
+    def root(self) -> Path:
+        return self.path.parent if self.path.is_file() else self.path
 
     @property
     def looked_for(self) -> str:
-        """Anything that is a video."""
         return f"{' '.join(sorted(VIDEO_SUFFIXES))} and folders of frames below {self.path}"
 
     def found(self) -> Found:
-        """All videos below the folder."""
-        videos = videos_below(_existing(self.path))
-        captions = None if self.captions is None else self.captions.read(self.path, videos)
+        file = self.path.is_file()
+        videos = [self.path] if file else videos_below(_existing(self.path))
+        captions = None if self.captions is None else self.captions.read(self.root, videos)
         classes = self._class_names(videos)
         candidates = []
         for video in videos:
-            place = video.relative_to(self.path).parts
-            label = classes.index(place[0]) if classes and len(place) > 1 else None
+            parts = video.relative_to(self.root).parts
+            label = classes.index(parts[0]) if classes and len(parts) > 1 else None
             caption, fault = (captions or {}).get(video), None
             if captions is not None and caption is None:
                 fault = "has no caption"
@@ -149,16 +150,16 @@ class VideoFolder(VideosOnDisk):
     def _class_names(self, videos: Sequence[Path]) -> tuple[str, ...]:
         if self.labels == "none":
             return ()
-        places = [video.relative_to(self.path).parts for video in videos]
-        return tuple(sorted({parts[0] for parts in places if len(parts) > 1}))
+        paths = [video.relative_to(self.root).parts for video in videos]
+        return tuple(sorted({parts[0] for parts in paths if len(parts) > 1}))
 
 
 class UCF101(VideosOnDisk):
     """UCF-101: ``CLASS/*.avi`` and the official lists ``ucfTrainTestlist/trainlist01.txt``, ...
 
     Attributes:
-        split: of the official lists; ``all`` needs none.
-        fold: of the three official ones.
+        split: videos of one of the official lists, or all videos.
+        fold: number of the official list.
     """
 
     kind: Literal["ucf101"] = "ucf101"
@@ -166,17 +167,11 @@ class UCF101(VideosOnDisk):
     fold: Literal[1, 2, 3] = 1
 
     @property
-    def name(self) -> str:
-        """Of the data set."""
-        return "ucf101"
-
-    @property
     def looked_for(self) -> str:
-        """Class folders."""
         return f"CLASS/*.avi in {self._root()}"
 
     def found(self) -> Found:
-        """The videos of a split, in the order of its list."""
+        """Videos of a split, in the order of its list."""
         root = self._root()
         videos = sorted(_existing(root).glob("*/*.avi"))
         classes = tuple(sorted({video.parent.name for video in videos}))
@@ -186,7 +181,7 @@ class UCF101(VideosOnDisk):
             Candidate(
                 path=video,
                 label=classes.index(video.parent.name) if video in there else None,
-                fault=None if video in there else "is in the official list but not on the disk",
+                fault=None if video in there else "is in the official list but not on disk",
             )
             for video in chosen
         ]
@@ -199,8 +194,8 @@ class UCF101(VideosOnDisk):
     def _listed(self, root: Path) -> list[str]:
         name = f"{self.split}list{self.fold:02d}.txt"
         folders = [
-            place / inner
-            for place in dict.fromkeys((root, self.path, root.parent))
+            parent / inner
+            for parent in dict.fromkeys((root, self.path, root.parent))
             for inner in ("ucfTrainTestlist", ".")
         ]
         for folder in folders:
@@ -217,24 +212,17 @@ class SkyTimelapse(VideosOnDisk):
     """SkyTimelapse: ``{train,test}/VIDEO/CLIP/`` holds the frames of one clip.
 
     Attributes:
-        split: ``test`` may also be called ``val`` on the disk.
+        split: ``test`` reads the folders ``test`` and ``val``.
     """
 
     kind: Literal["sky_timelapse"] = "sky_timelapse"
     split: Split = "train"
 
     @property
-    def name(self) -> str:
-        """Of the data set."""
-        return "sky_timelapse"
-
-    @property
     def looked_for(self) -> str:
-        """Folders of frames."""
         return " and ".join(f"{folder}/VIDEO/CLIP/FRAMES" for folder in self._folders())
 
     def found(self) -> Found:
-        """The clips of a split."""
         _existing(self.path)
         videos = [video for folder in self._folders() for video in subfolders(folder)]
         return Found(candidates=[Candidate(path=c) for video in videos for c in subfolders(video)])
@@ -248,24 +236,17 @@ class Taichi(VideosOnDisk):
     """TaiChi-HD: ``**/*.mp4``.
 
     Attributes:
-        split: ``train`` and ``test`` are folders; ``all`` is every video.
+        split: the folder ``train`` or ``test``, or all videos.
     """
 
     kind: Literal["taichi"] = "taichi"
     split: Split = "train"
 
     @property
-    def name(self) -> str:
-        """Of the data set."""
-        return "taichi"
-
-    @property
     def looked_for(self) -> str:
-        """Files."""
         return f"{self._root()}/**/*.mp4"
 
     def found(self) -> Found:
-        """The videos of a split."""
         root = _existing(self._root())
         return Found(candidates=[Candidate(path=path) for path in sorted(root.rglob("*.mp4"))])
 
@@ -274,7 +255,9 @@ class Taichi(VideosOnDisk):
 
 
 @lru_cache(maxsize=32)
-def _index(source: VideosOnDisk) -> Index:
+def _index(source: VideosOnDisk, number: int) -> Index:
+    """Index of one object: an equal one that is opened later sees changes on disk."""
+    del number
     return build_index(source.found(), source.plan, source.frames_fps)
 
 

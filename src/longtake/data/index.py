@@ -1,34 +1,22 @@
-"""Which videos there are, which of them can be used, and why the others cannot."""
+"""The index of videos on disk: which can be used, and why the others cannot."""
 
 import logging
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from longtake.data.clips import ClipPlan, Rejected
+from longtake.data.clips import ClipPlan
+from longtake.data.source import Rejected
 from longtake.video import VideoError, VideoInfo, probe
 from longtake.video.pictures import SUFFIXES as PICTURES
 
 LOGGER = logging.getLogger("longtake")
 THREADS = 8
-VIDEO_SUFFIXES = frozenset(
-    (
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".mkv",
-        ".webm",
-        ".avi",
-        ".gif",
-        ".mpg",
-        ".mpeg",
-        ".ts",
-        ".wmv",
-        ".flv",
-    )
-)
+_NAMES = "mp4 m4v mov mkv webm avi gif mpg mpeg ts wmv flv"
+VIDEO_SUFFIXES = frozenset("." + name for name in _NAMES.split())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +26,8 @@ class Candidate:
     Attributes:
         path: a file, or a folder of frames.
         label: index into the source's classes.
-        caption: of the video.
-        fault: why it cannot be used, where that is known before it is opened.
+        caption: sentence that describes the video.
+        fault: why the video cannot be used, if known before it is opened.
     """
 
     path: Path
@@ -59,7 +47,7 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What lies in a data set's folder.
+    """Contents of a data set's folder.
 
     Attributes:
         candidates: videos, in order.
@@ -72,12 +60,12 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class Index:
-    """The videos of a source, in the order they were found.
+    """The videos of a source, in the order in which they were found.
 
     Attributes:
-        items: those that can be used.
-        short: those with fewer frames than a clip spans.
-        rejected: those that cannot be used, the short ones with them.
+        items: videos that can be used.
+        short: videos with fewer frames than a clip spans.
+        rejected: videos that cannot be used, including the short ones.
         classes: names of the labels.
     """
 
@@ -87,11 +75,11 @@ class Index:
     classes: tuple[str, ...]
 
     def check(self, looked_for: str, plan: ClipPlan) -> None:
-        """Make sure that there is a video.
+        """Check that there is a usable video.
 
         Args:
-            looked_for: what, and where.
-            plan: of the clips that are to be cut.
+            looked_for: description of the videos and of their place.
+            plan: how clips are cut.
 
         Raises:
             ValueError: there is none; the message says what was looked for and found.
@@ -121,13 +109,13 @@ def build_index(found: Found, plan: ClipPlan, frames_fps: float) -> Index:
 
     Args:
         found: the videos.
-        plan: of the clips that are to be cut.
-        frames_fps: frames a second of folders of frames.
+        plan: how clips are cut.
+        frames_fps: frame rate of folders of frames.
     """
     with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
-        looked = list(pool.map(lambda video: _look(video, frames_fps), found.candidates))
+        probed = list(pool.map(lambda video: _probe(video, frames_fps), found.candidates))
     items, short, rejected = [], [], []
-    for candidate, video in zip(found.candidates, looked, strict=True):
+    for candidate, video in zip(found.candidates, probed, strict=True):
         path = str(candidate.path)
         if isinstance(video, str):
             rejected.append(Rejected(path, video))
@@ -138,34 +126,34 @@ def build_index(found: Found, plan: ClipPlan, frames_fps: float) -> Index:
         else:
             items.append(Item(video=video, label=candidate.label, caption=candidate.caption))
     for path, reason in rejected:
-        LOGGER.warning("%s: skipped: %s", path, reason)
+        _warn_once(path, reason)
     return Index(
         items=tuple(items), short=tuple(short), rejected=tuple(rejected), classes=found.classes
     )
 
 
 def videos_below(folder: Path) -> list[Path]:
-    """Video files and folders of frames at any depth, sorted; hidden and partial ones left out."""
+    """Video files and folders of frames at any depth, sorted, without hidden and partial ones."""
     found: list[Path] = []
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if _visible(name)]
-        files = [Path(place) / name for name in names if _visible(name)]
+        files = [Path(parent) / name for name in names if _visible(name)]
         videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
         found.extend(videos)
         if not videos and any(path.suffix.lower() in PICTURES for path in files):
-            found.append(Path(place))
+            found.append(Path(parent))
     return sorted(found)
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Visible folders in a folder, sorted; none where there is no such folder."""
+    """Visible subfolders, sorted; empty if the folder does not exist."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.is_dir() and _visible(path.name))
 
 
 def stamp(root: Path, items: Iterable[Item]) -> list[list[object]]:
-    """Plain data that differs where the videos do: names, sizes, times of change."""
+    """Plain data that identifies videos: name, length, size, time of change, label and caption."""
     rows = []
     for item in items:
         path, stat = item.video.path, item.video.path.stat()
@@ -176,12 +164,17 @@ def stamp(root: Path, items: Iterable[Item]) -> list[list[object]]:
     return rows
 
 
+@cache
+def _warn_once(path: str, reason: str) -> None:
+    LOGGER.warning("%s: skipped: %s", path, reason)
+
+
 def _visible(name: str) -> bool:
     return not name.startswith(".") and ".partial." not in f"{name}."
 
 
-def _look(candidate: Candidate, frames_fps: float) -> VideoInfo | str:
-    """What a video is, or why it cannot be used."""
+def _probe(candidate: Candidate, frames_fps: float) -> VideoInfo | str:
+    """Length, size and rate of a video, or why it cannot be used."""
     if candidate.fault is not None:
         return candidate.fault
     try:

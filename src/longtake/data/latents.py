@@ -1,17 +1,20 @@
-"""A cache of latents on disk, so that a denoiser's training never waits for the autoencoder.
+"""A cache of latents on disk, so that training a denoiser does not wait for the autoencoder.
 
-Posterior mean and log-variance are kept, so that training draws from the posterior as if it were
-encoded anew. A cache belongs to one autoencoder, one source and one plan: its key is their hash.
+Posterior mean and log-variance are cached, so that training draws a new sample of the posterior
+each time. A cache belongs to one autoencoder, one source and one plan: its key is their hash.
 """
 
 import json
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge
+from einops import rearrange
 from jaxtyping import Float
 from safetensors import safe_open
 from torch import Tensor
@@ -28,6 +31,7 @@ from longtake.checkpoint import (
 )
 from longtake.config import Config, digest
 from longtake.data.clips import ClipSource
+from longtake.diffusion.signals import ABSENT
 from longtake.distributed import Ranks
 from longtake.latents import LatentScaling
 from longtake.noise import generator
@@ -40,12 +44,12 @@ SHARD_ITEMS = 128
 
 
 class CachePlan(Config):
-    """What is encoded; how far clips overlap is a setting of the denoiser.
+    """Which clips are encoded, and how; how far they overlap is a setting of the denoiser.
 
     Attributes:
-        copies: clips drawn from each video, each with its own start, crop and flip.
-        batch: autoencoder clips encoded at once.
-        seed: of the draws.
+        copies: number of clips of each video, each with its own start, crop and mirroring.
+        batch: number of autoencoder clips in a forward pass.
+        seed: seed of the draws.
     """
 
     copies: Annotated[int, Ge(1)] = 1
@@ -54,7 +58,7 @@ class CachePlan(Config):
 
 
 class CachedShard(Config):
-    """One file of a cache."""
+    """A file of a cache: its name, its hash, and its number of clips."""
 
     file: str
     sha256: str
@@ -62,38 +66,39 @@ class CachedShard(Config):
 
 
 class CacheIndex(Config):
-    """``index.json``: what a cache holds, written when all of it is there.
+    """``index.json``: contents of a cache, written when the cache is complete.
 
     Attributes:
-        format: of the cache.
-        key: hash of what it was made from.
+        format: version of the file format.
+        key: hash of autoencoder, source and plan.
         classes: names of the labels.
-        mean: over all elements of all latents.
-        deviation: likewise, that of the posterior included.
-        shards: in order.
+        mean: mean over all elements of all latents.
+        std: standard deviation over all elements, including that of the posterior.
+        shards: files in order.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {"deviation": "std"}
 
     format: Literal[1] = FORMAT
     key: str
     classes: tuple[str, ...]
     mean: float
-    deviation: float
+    std: float
     shards: tuple[CachedShard, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cached:
-    """One clip's cached posterior and what belongs to it."""
+class CachedClip:
+    """Posterior and label of a clip; the label is ``ABSENT`` for a clip without one."""
 
     posterior: Posterior
     label: int
-    caption: str
 
 
 def cache_key(
     source: ClipSource, autoencoder: VideoAutoencoder, plan: CachePlan, overlap_frames: int = 0
 ) -> str:
-    """Hash of everything that a cached latent depends on."""
+    """Hash of everything that cached latents depend on."""
     return digest(
         {
             "format": FORMAT,
@@ -115,23 +120,23 @@ def build_cache(
     report: ProgressCallback = no_progress,
     overlap_frames: int = 0,
 ) -> "LatentCache":
-    """Encode a source, or finish an interrupted encoding, and open the cache.
+    """Encode a source, or continue an interrupted encoding, and open the cache.
 
-    Long clips are encoded window by window of the autoencoder's trained length, neighbouring
-    windows sharing ``overlap_frames``.
+    Clips are encoded in windows of the autoencoder's trained length that share ``overlap_frames``.
 
     Args:
-        folder: of this cache; made where absent. Whole shards of an interrupted build are kept.
-        source: clips as long as some of the autoencoder's are, laid end to end with the overlap.
-        autoencoder: on the device where it computes.
-        plan: what to encode.
-        ranks: shards are dealt over its processes.
-        report: called with clips done and clips in all.
-        overlap_frames: frames of video that each window shares with the one before, as the denoiser
-            to train expects (``LatentSpec.clip_overlap_frames``).
+        folder: folder of this cache. Complete shards of an interrupted build are kept.
+        source: source whose clips are a whole number of windows long.
+        autoencoder: autoencoder on the device where it computes.
+        plan: which clips to encode.
+        ranks: processes that each encode a part of the shards.
+        report: called with the number of clips that are done and their total.
+        overlap_frames: number of frames that neighbouring windows share, as the denoiser to train
+            expects (``LatentSpec.clip_overlap_frames``).
 
     Raises:
-        ValueError: these latents cannot have that overlap, or clips have another length.
+        ValueError: latents of this kind cannot overlap, or clips have another length.
+        CheckpointError: the folder holds a cache of something else, or a broken one.
     """
     autoencoder.spec.check_overlap(overlap_frames)
     key = cache_key(source, autoencoder, plan, overlap_frames)
@@ -154,18 +159,18 @@ def build_cache(
 
 
 class LatentCache:
-    """An opened cache: memory-mapped, checked against its index.
+    """An open cache: memory-mapped, checked against its index.
 
     Attributes:
-        folder: of the cache.
-        index: what it holds.
+        folder: folder of the cache.
+        index: contents of the cache.
 
     Args:
-        folder: of the cache.
-        key: what it must have been made from; None accepts any.
+        folder: folder of the cache.
+        key: key that the cache must have; None accepts any.
 
     Raises:
-        CheckpointError: stale, incomplete or broken; the message names the file.
+        CheckpointError: the cache is stale, incomplete or broken; the message names the file.
     """
 
     def __init__(self, folder: Path, key: str | None = None) -> None:
@@ -182,26 +187,23 @@ class LatentCache:
                 f"(key {self.index.key}, expected {key}); remove it or name another folder"
             )
         self._shards = [self._open(shard) for shard in self.index.shards]
-        self._counts = [shard.items for shard in self.index.shards]
+        self._ends = list(accumulate(shard.items for shard in self.index.shards))
 
     def __len__(self) -> int:
-        return sum(self._counts)
+        return self._ends[-1]
 
-    def __getitem__(self, item: int) -> Cached:
-        place = 0
-        for shard, count in zip(self._shards, self._counts, strict=True):
-            if item < place + count:
-                row = item - place
-                return Cached(
-                    posterior=Posterior(
-                        mean=shard.get_slice("mean")[row : row + 1],
-                        log_variance=shard.get_slice("log_variance")[row : row + 1],
-                    ),
-                    label=int(shard.get_slice("label")[row : row + 1]),
-                    caption=json.loads(shard.metadata()["captions"])[row],
-                )
-            place += count
-        raise IndexError(f"item {item} of {len(self)}")
+    def __getitem__(self, item: int) -> CachedClip:
+        if not 0 <= item < len(self):
+            raise IndexError(f"item {item} of {len(self)}")
+        number = bisect_right(self._ends, item)
+        row = item - self._ends[number] + self.index.shards[number].items
+        mean, log_variance, label = (
+            self._shards[number].get_slice(name)[row : row + 1]
+            for name in ("mean", "log_variance", "label")
+        )
+        return CachedClip(
+            posterior=Posterior(mean=mean, log_variance=log_variance), label=int(label)
+        )
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -210,20 +212,20 @@ class LatentCache:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """``(C, F, h, w)`` of one cached clip."""
+        """Shape of a cached clip: ``(C, F, h, w)`` of a volume, ``(C, N)`` of planes."""
         return tuple(self._shards[0].get_slice("mean").get_shape()[1:])
 
     @property
     def latent_scaling(self) -> LatentScaling:
-        """Shift and scale that give the latents mean 0 and deviation 1, over all channels."""
-        return LatentScaling(shift=-self.index.mean, scale=1 / self.index.deviation)
+        """Shift and scale that give all elements together mean 0 and standard deviation 1."""
+        return LatentScaling(shift=-self.index.mean, scale=1 / self.index.std)
 
     def _open(self, shard: CachedShard) -> Any:
         path = self.folder / shard.file
         if not path.exists():
-            raise CheckpointError(f"{path}: shard is missing; remove {self.folder} to encode anew")
+            raise CheckpointError(f"{path}: shard is missing; remove {self.folder} to encode again")
         if file_hash(path) != shard.sha256:
-            raise CheckpointError(f"{path}: broken shard; remove {self.folder} to encode anew")
+            raise CheckpointError(f"{path}: broken shard; remove {self.folder} to encode again")
         return safe_open(path, framework="pt")
 
 
@@ -233,29 +235,27 @@ def _encode(
     plan: CachePlan,
     overlap_frames: int,
     items: range,
-) -> Iterator[Cached]:
+) -> Iterator[tuple[CachedClip, str]]:
+    """Clips with their captions."""
     window = autoencoder.spec.clip[0]
-    weight = next(autoencoder.parameters())
     for item in items:
         copy, index = divmod(item, len(source))
         clip = source.clip(index, generator(plan.seed, "cache", copy, index))
         _check_length(len(clip.frames), window, overlap_frames)
-        video = to_model(clip.frames).unfold(1, window, window - overlap_frames)
-        video = video.permute(1, 0, 4, 2, 3)
-        parts = [
-            _posterior(autoencoder, part.to(weight.device, weight.dtype))
-            for part in video.split(plan.batch)
-        ]
-        yield Cached(
-            posterior=Posterior(
-                mean=torch.cat([p.mean for p in parts]).transpose(0, 1).flatten(1, 2)[None],
-                log_variance=torch.cat([p.log_variance for p in parts])
-                .transpose(0, 1)
-                .flatten(1, 2)[None],
-            ),
-            label=-1 if clip.label is None else clip.label,
-            caption=clip.caption or "",
+        windows = to_model(clip.frames).unfold(1, window, window - overlap_frames)
+        windows = rearrange(windows, "c n h w t -> n c t h w")
+        parts = [_posterior(autoencoder, part) for part in windows.split(plan.batch)]
+        posterior = Posterior(
+            mean=_joined([part.mean for part in parts]),
+            log_variance=_joined([part.log_variance for part in parts]),
         )
+        label = ABSENT if clip.label is None else clip.label
+        yield CachedClip(posterior=posterior, label=label), clip.caption or ""
+
+
+def _joined(parts: Sequence[Float[Tensor, "_ c *dims"]]) -> Float[Tensor, "1 c *_"]:
+    """Windows joined along the first latent axis: frames of a volume, cells of planes."""
+    return rearrange(torch.cat([*parts]), "n c first ... -> 1 c (n first) ...")
 
 
 def _check_length(frames: int, window: int, overlap: int) -> None:
@@ -274,23 +274,23 @@ def _check_length(frames: int, window: int, overlap: int) -> None:
 
 @torch.no_grad()
 def _posterior(autoencoder: VideoAutoencoder, video: Float[Tensor, "b 3 t h w"]) -> Posterior:
-    posterior = autoencoder.encode(video)
+    weight = next(autoencoder.parameters())
+    posterior = autoencoder.encode(video.to(weight.device, weight.dtype))
     return Posterior(
         mean=posterior.mean.float().cpu(), log_variance=posterior.log_variance.float().cpu()
     )
 
 
-def _write_shard(path: Path, key: str, items: Iterator[Cached]) -> None:
-    rows = list(items)
-    labels = torch.tensor([row.label for row in rows])
+def _write_shard(path: Path, key: str, items: Iterator[tuple[CachedClip, str]]) -> None:
+    clips, captions = zip(*items, strict=True)
     write_tensors(
         path,
         {
-            "mean": torch.cat([row.posterior.mean for row in rows]),
-            "log_variance": torch.cat([row.posterior.log_variance for row in rows]),
-            "label": labels,
+            "mean": torch.cat([clip.posterior.mean for clip in clips]),
+            "log_variance": torch.cat([clip.posterior.log_variance for clip in clips]),
+            "label": torch.tensor([clip.label for clip in clips]),
         },
-        {"key": key, "captions": json.dumps([row.caption for row in rows])},
+        {"key": key, "captions": json.dumps(captions)},
     )
 
 
@@ -311,14 +311,14 @@ def _write_index(folder: Path, key: str, shards: int, classes: tuple[str, ...]) 
         key=key,
         classes=classes,
         mean=center,
-        deviation=(squares / count - center**2) ** 0.5,
+        std=(squares / count - center**2) ** 0.5,
         shards=tuple(entries),
     )
     write_text(folder / INDEX, index.model_dump_json(indent=1) + "\n")
 
 
 def _is_ours(path: Path, key: str) -> bool:
-    """Whether a shard of an interrupted build is whole and of this cache."""
+    """Whether a shard of an interrupted build is complete and belongs to this cache."""
     if not path.exists():
         return False
     try:

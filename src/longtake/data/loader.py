@@ -1,10 +1,11 @@
-"""Batches of clips for training, read ahead by worker processes that change nothing about them."""
+"""Batches of training clips, equal with any number of worker processes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -16,32 +17,28 @@ from longtake.video import to_model
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Clips of one step that fall to one process.
+    """Clips of one step for one process.
 
     Attributes:
-        video: in [-1, 1].
-        label: class index; -1 where a clip has none.
-        number: of each sample, counted from 0 since the start of training.
-        captions: empty where a clip has none.
+        video: pixels in [-1, 1].
+        number: number of each sample, counted from 0 since the start of training.
     """
 
     video: Float[Tensor, "b 3 t h w"]
-    label: Int[Tensor, "b"]
     number: tuple[int, ...]
-    captions: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loader:
-    """An endless order over a source: sample ``n`` is a function of the seed and ``n`` alone.
+    """Endless batches of a source: sample ``n`` is a function of the seed and ``n`` alone.
 
     Attributes:
-        source: of the clips.
-        batch: samples a step, over all processes.
-        seed: of order, starts, crops and flips.
-        rank: of this process.
+        source: source of the clips.
+        batch: number of samples of a step, over all processes.
+        seed: seed of order, starts, crops and mirroring.
+        rank: rank of this process.
         size: number of processes.
-        workers: processes that read ahead; 0 reads when asked.
+        workers: number of processes that read ahead; 0 reads in this process.
     """
 
     source: ClipSource
@@ -52,7 +49,7 @@ class Loader:
     workers: int = 0
 
     def batches(self, first_step: int = 0) -> Iterator[Batch]:
-        """Batches of each step from ``first_step`` on, without end."""
+        """Batches of the steps from ``first_step`` on; endless."""
         return iter(
             DataLoader(
                 _Samples(self.source, self.seed),
@@ -76,24 +73,16 @@ class _Samples(Dataset[tuple[int, Clip]]):
 
 
 class _Steps(Sampler[list[int]]):
-    """Sample numbers of each step, without end."""
+    """Sample numbers of each step; endless."""
 
     def __init__(self, first_step: int, batch: int, rank: int, size: int) -> None:
-        self._first, self._deal = first_step, (batch, rank, size)
+        self._first, self._settings = first_step, (batch, rank, size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        step = self._first
-        while True:
-            yield list(rank_rows(step, *self._deal))
-            step += 1
+        for step in count(self._first):
+            yield list(rank_rows(step, *self._settings))
 
 
 def _collate(samples: Sequence[tuple[int, Clip]]) -> Batch:
     numbers, clips = zip(*samples, strict=True)
-    labels = [-1 if clip.label is None else clip.label for clip in clips]
-    return Batch(
-        video=torch.stack([to_model(clip.frames) for clip in clips]),
-        label=torch.tensor(labels),
-        number=tuple(numbers),
-        captions=tuple(clip.caption or "" for clip in clips),
-    )
+    return Batch(video=torch.stack([to_model(clip.frames) for clip in clips]), number=numbers)

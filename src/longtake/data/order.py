@@ -1,4 +1,4 @@
-"""Which sample comes when: a function of the seed and the sample's number alone."""
+"""The order of training samples: a function of the seed and the sample's number alone."""
 
 import torch
 
@@ -6,9 +6,9 @@ from longtake.noise import generator
 
 
 class Order:
-    """An endless shuffled order over ``length`` items, epoch after epoch.
+    """An endless order over ``length`` items, shuffled in each epoch.
 
-    Any place in it can be asked directly, so a resumed run, any rank and any worker see the same.
+    Any position can be computed directly, so a resumed run, any rank and any worker see the same.
     """
 
     def __init__(self, seed: int, length: int) -> None:
@@ -17,18 +17,19 @@ class Order:
 
     def __call__(self, number: int) -> tuple[int, int]:
         """Epoch and item of sample ``number``, counted from 0 since the start of training."""
-        epoch, place = divmod(number, self._length)
+        epoch, position = divmod(number, self._length)
         if epoch != self._epoch:
             shuffle = torch.randperm(self._length, generator=generator(self._seed, "order", epoch))
             self._epoch, self._items = epoch, shuffle.tolist()
-        return epoch, self._items[place]
+        return epoch, self._items[position]
 
 
 def micro_batches(rows: int, accumulate: int) -> list[slice]:
-    """Equal parts of a process's samples of a step.
+    """Slices of equal size over a process's samples of a step.
 
     Raises:
-        ValueError: there are none, so the mean over parts would not be the mean over samples.
+        ValueError: the samples cannot be divided equally, so that the mean over parts would not be
+            the mean over samples.
     """
     if rows % accumulate:
         raise ValueError(
@@ -40,14 +41,14 @@ def micro_batches(rows: int, accumulate: int) -> list[slice]:
 
 
 def rank_rows(step: int, batch: int, rank: int, size: int) -> range:
-    """Numbers of the samples of a step that fall to a process.
+    """Numbers of a process's samples of a step.
 
     Raises:
-        ValueError: the batch cannot be dealt out evenly.
+        ValueError: the batch cannot be divided equally among the processes.
     """
     if batch % size:
         raise ValueError(
-            f"a batch of {batch} cannot be dealt to {size} processes; "
+            f"a batch of {batch} cannot be divided among {size} processes; "
             f"the nearest batch that can is {max(1, round(batch / size)) * size}"
         )
     return range(step * batch + rank, (step + 1) * batch, size)

@@ -1,64 +1,49 @@
 """PVDM's denoiser: a 2D UNet that three planes share, with attention across the planes."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge, Gt
-from jaxtyping import Float
+from annotated_types import Ge
+from jaxtyping import Float, Int
 from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longtake.config import Config
 from longtake.denoisers.triplane_levels import middle, on_planes, way_down, way_up
-from longtake.diffusion.condition import Condition
-from longtake.diffusion.process import Denoiser
+from longtake.denoisers.unet_config import Count, UNetConfig, rows
+from longtake.diffusion.process import Denoiser, Embedding
 from longtake.latents import LatentSpec, Triplane
 from longtake.nn.embedding import TimeEmbedding
 from longtake.nn.frame_conv import FrameConv
 from longtake.nn.norm import GroupNorm
 
-Count = Annotated[int, Gt(0)]
 
-
-class TriplaneUNetConfig(Config):
+class TriplaneUNetConfig(UNetConfig):
     """The defaults are the paper's PVDM-L, 528 million parameters.
 
-    PVDM-S, 132 million, is ``model_channels=128``. Weights do not depend on the planes' extent.
+    PVDM-S, 132 million, is ``model_channels=128``. Weights do not depend on the extent of the
+    planes, which ``latent`` gives. Attention across the planes follows every block.
 
     Attributes:
-        latent: channels, and the frames, height and width that the planes of a clip extend over.
-        clip: frames, height and width of the clip in pixels.
         bounds: least and greatest value of a latent, to which estimates are clamped in sampling;
             PVDM's autoencoder ends in a tanh. None: no bound.
         clip_overlap_frames: frames of video that each clip shares with the clip before it. Neither
             PVDM's paper nor its code has any, and their clips join with a jump, as each has a
             decoding error of its own.
-        model_channels: width of the first level.
-        channel_mult: width of each level as a multiple of the first; a level halves the planes.
-        num_res_blocks: residual blocks of a level on the way down; one more on the way up.
-        attention_resolutions: factors by which the planes are reduced, where each plane also
-            attends to itself. The middle always does; attention across the planes is everywhere.
-        num_heads: of every attention.
+        num_heads: heads of every attention.
         head_channels: width of a head; where given, ``num_heads`` is not used.
-        previous: the latent of the clip before is read; zeros where there is none.
-        plane_embed: a learned vector of its own is added to the features of each plane. The
-            released networks have none and cannot tell the two motion planes of square frames
-            apart: from pure noise they find them the wrong way round as often as not.
-        num_classes: labels; None: the network reads no label.
-        scale_shift_norm: the embedding scales and shifts; else it is added.
-        resblock_updown: halve and double planes in a residual block, not with a convolution.
-        groups: of every normalisation; must divide every level's width.
-        zero_init: residual branches and output start at zero, as released.
-        checkpoint: do not store activations of a block but compute them again backward.
+        previous: the network reads the latent of the clip before.
+        plane_embed: add a learned vector of its own to the features of each plane. The released
+            networks have none and cannot distinguish the two motion planes of square frames: from
+            pure noise they find them the wrong way round as often as not.
     """
 
     kind: Literal["triplane_unet"] = "triplane_unet"
     latent: tuple[Count, Count, Count, Count] = (4, 16, 32, 32)
-    clip: tuple[Count, Count, Count] = (16, 256, 256)
     bounds: tuple[float, float] | None = (-1.0, 1.0)
     clip_overlap_frames: Annotated[int, Ge(0)] = 0
-    model_channels: Count = 256
     channel_mult: tuple[Count, ...] = (1, 2, 4, 4)
     num_res_blocks: Count = 2
     attention_resolutions: tuple[Annotated[int, Ge(1)], ...] = (1, 2, 4)
@@ -66,22 +51,7 @@ class TriplaneUNetConfig(Config):
     head_channels: Count | None = None
     previous: bool = True
     plane_embed: bool = False
-    num_classes: Count | None = None
-    scale_shift_norm: bool = True
     resblock_updown: bool = True
-    groups: Count = 32
-    zero_init: bool = True
-    checkpoint: bool = False
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Channels of each level."""
-        return tuple(self.model_channels * factor for factor in self.channel_mult)
-
-    @property
-    def embedding(self) -> int:
-        """Width of the time embedding."""
-        return 4 * self.model_channels
 
     def planes(self, level: int) -> Triplane:
         """Extent of the planes at a level; 0 has full resolution."""
@@ -89,19 +59,13 @@ class TriplaneUNetConfig(Config):
         return Triplane(frames=frames, height=height, width=width)
 
     @model_validator(mode="after")
-    def _fits(self) -> "TriplaneUNetConfig":
-        if not self.channel_mult:
-            raise ValueError("channel_mult is empty, must name at least one level")
-        for width in self.widths:
-            if width % self.groups:
-                raise ValueError(f"groups={self.groups} must divide a level's {width} channels")
-        factor = 2 ** (len(self.channel_mult) - 1)
-        if any(size % factor for size in self.latent[1:]):
+    def _planes_fit(self) -> "TriplaneUNetConfig":
+        if any(size % self.reduction for size in self.latent[1:]):
             frames, height, width = self.latent[1:]
             raise ValueError(
                 f"planes over {frames} frames of {height}x{width} cells must be divisible by "
-                f"{factor} on every axis, once by two for every level but the first; change the "
-                "clip's size or shorten channel_mult"
+                f"{self.reduction} on every axis, once by two for every level but the first; "
+                "change the clip's size or shorten channel_mult"
             )
         if self.bounds is not None and self.bounds[0] >= self.bounds[1]:
             raise ValueError(f"bounds={self.bounds} must rise; null leaves latents unbounded")
@@ -130,11 +94,7 @@ class TriplaneUNet(Denoiser):
         reads = {"previous": config.previous, "label": config.num_classes is not None}
         self.reads = frozenset(name for name, read in reads.items() if read)
         self.time_embed = TimeEmbedding(config.model_channels, config.embedding)
-        self.label_embed = (
-            None
-            if config.num_classes is None
-            else nn.Embedding(config.num_classes, config.embedding)
-        )
+        self.label_embed = config.table(config.num_classes)
         self.conv_in = FrameConv(channels * (1 + config.previous), widths[0])
         self.plane_embed = nn.Embedding(3, widths[0]) if config.plane_embed else None
         skips = [widths[0]]
@@ -142,21 +102,28 @@ class TriplaneUNet(Denoiser):
         self.middle = middle(config)
         self.up = way_up(config, skips)
         self.norm_out = GroupNorm(widths[0], config.groups, silu=True)
-        self.conv_out = FrameConv(widths[0], channels)
-        if config.zero_init:
-            for parameter in self.conv_out.parameters():
-                nn.init.zeros_(parameter)
+        self.conv_out = config.output()
+
+    def prepare(self, signals: Mapping[str, Tensor], embedding: Embedding) -> "_Prepared":
+        """Signals in the precision of the weights."""
+        previous, label = signals.get("previous"), signals.get("label")
+        return _Prepared(
+            embedding=embedding,
+            previous=None if previous is None else previous.to(self.dtype),
+            label=None if label is None else label.long(),
+        )
 
     def forward(
-        self, z: Float[Tensor, "b c n"], t: Float[Tensor, "b"], condition: Condition
+        self, z: Float[Tensor, "b c n"], t: Float[Tensor, "..."], prepared: "_Prepared"
     ) -> Float[Tensor, "b c n"]:
-        """Predict from ``z`` at time ``t`` in embedding units."""
-        emb = F.silu(self._embed(t, condition))[:, None]
+        """Predict from ``z`` at time ``t``."""
+        self.check_times(z, t)
+        emb = F.silu(self._embed(t, prepared))[:, None]
         planes = self.config.planes(0)
-        x = on_planes(self.conv_in, self._input(z, condition), planes)
+        x = on_planes(self.conv_in, self._input(z, prepared.previous), planes)
         if self.plane_embed is not None:
-            rows = zip(self.plane_embed.weight, planes.cells, strict=True)
-            x = x + torch.cat([row.expand(cells, -1) for row, cells in rows])
+            parts = zip(self.plane_embed.weight, planes.cells, strict=True)
+            x = x + torch.cat([row.expand(cells, -1) for row, cells in parts])
         skips = [x]
         for block in self.down:
             x = block(x, emb)
@@ -167,8 +134,7 @@ class TriplaneUNet(Denoiser):
         out = on_planes(lambda stack: self.conv_out(self.norm_out(stack)), x, planes)
         return out.transpose(1, 2).contiguous()
 
-    def _input(self, z: Tensor, condition: Condition) -> Float[Tensor, "b n c"]:
-        previous = condition.previous
+    def _input(self, z: Tensor, previous: Tensor | None) -> Float[Tensor, "b n c"]:
         for name, latent in (("latent", z), ("latent of the clip before", previous)):
             if latent is not None and latent.shape[1:] != self.spec.shape:
                 raise ValueError(
@@ -180,10 +146,17 @@ class TriplaneUNet(Denoiser):
             z = torch.cat([z, torch.zeros_like(z) if previous is None else previous], dim=1)
         return z.transpose(1, 2)
 
-    def _embed(self, t: Tensor, condition: Condition) -> Float[Tensor, "b d"]:
-        emb = self.time_embed(t)
-        label = condition.label
-        if self.label_embed is not None and label is not None:
-            rows = self.label_embed(label.clamp_min(0).long())
-            emb = emb + rows * (label >= 0).to(rows.dtype)[:, None]
+    def _embed(self, t: Tensor, prepared: "_Prepared") -> Float[Tensor, "b d"]:
+        emb = self.time_embed(prepared.embedding(t))
+        if self.label_embed is not None and prepared.label is not None:
+            emb = emb + rows(self.label_embed, prepared.label)
         return emb
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    """Signals as the network reads them, and the embedding of the noise schedule."""
+
+    embedding: Embedding
+    previous: Float[Tensor, "b c n"] | None
+    label: Int[Tensor, "b"] | None

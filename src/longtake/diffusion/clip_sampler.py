@@ -1,32 +1,55 @@
-"""Draws clips: a denoiser, what it was trained on, and how it is sampled, as one function."""
+"""Samples clips: a denoiser, the process it was trained on, and how it is sampled."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from longtake.diffusion.condition import Condition, KnownFrames
 from longtake.diffusion.guidance import Guidance, Unguided
 from longtake.diffusion.process import Denoiser, Diffusion
-from longtake.diffusion.sampler import Sampler
+from longtake.diffusion.samplers import Denoise, Sampler
+from longtake.diffusion.signals import signal as batch
+from longtake.diffusion.signals.context import context_signals, frame_times, impose, without_context
+from longtake.diffusion.signals.signal import Signals, check_rows
+from longtake.diffusion.time_patterns import TimePattern, Together
 from longtake.latents import LatentSpec
 from longtake.noise import SampleNoise
+
+OnEvaluation = Callable[[int, int], None]
+"""Called before each evaluation of the network with its number, from 0, and how many a clip takes;
+raising in it cancels the clip."""
+
+
+class Sampled(NamedTuple):
+    """Clips.
+
+    Attributes:
+        z: latents ``(B, C, *dims)``.
+        memory: what the sampler of the clips that follow may read, such as a cache of keys and
+            values.
+    """
+
+    z: Tensor
+    memory: Mapping[str, Tensor] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipSampler:
-    """Draws latents of clips, row ``i`` from ``seeds[i]`` and row ``i`` of the condition alone.
+    """Samples clips, row ``i`` from ``seeds[i]`` and row ``i`` of the signals alone.
 
     Attributes:
-        denoiser: on the device where it computes; the walk itself is in float32.
-        diffusion: what it was trained on.
-        sampler: from noise to a clip.
+        denoiser: on the device where it computes, in any precision; the walk is in float32.
+        diffusion: the process it was trained on.
+        sampler: walks from noise to a clip.
         guidance: how conditional and unconditional estimates combine.
-        context_noise: time in [0, 1] of the noise on given frames while a clip is drawn (LVDM,
-            conditional latent context_noise); 0 leaves them clean.
+        context_noise: time in [0, 1] of the noise put on context frames (LVDM, conditional latent
+            perturbation); 0 leaves them clean.
+        pattern: at which time each frame is during the walk.
     """
 
     denoiser: Denoiser
@@ -34,81 +57,105 @@ class ClipSampler:
     sampler: Sampler
     guidance: Guidance = Unguided()  # noqa: RUF009
     context_noise: float = 0.0
+    pattern: TimePattern = Together()  # noqa: RUF009
+
+    def __post_init__(self) -> None:
+        for part in (self.sampler, self.denoiser):
+            if self.pattern.per_frame and not part.per_frame:
+                raise ValueError(
+                    f"{type(part).__name__} does not support frames at times of their own, which "
+                    f"the time pattern {type(self.pattern).__name__} has; choose pattern.kind="
+                    "together"
+                )
 
     @property
     def spec(self) -> LatentSpec:
-        """The latents that are drawn."""
+        """The latents that are sampled."""
         return self.denoiser.spec
 
     @property
     def reads(self) -> frozenset[str]:
-        """Fields of ``Condition`` that the network reads."""
+        """Names of the signals that the network reads."""
         return self.denoiser.reads
 
-    def __call__(self, condition: Condition, seeds: Sequence[int]) -> Float[Tensor, "b ..."]:
-        """Latents; frames that are given come back as they were given, without noise.
+    def __call__(
+        self,
+        signals: Signals,
+        seeds: Sequence[int],
+        on_evaluation: OnEvaluation | None = None,
+        guidance: Guidance | None = None,
+    ) -> Sampled:
+        """Sample clips, one a seed; context frames are given clean and come back so.
 
         Args:
-            condition: given frames in it are clean.
+            signals: one row a seed.
             seeds: one a clip.
+            on_evaluation: called before each evaluation of the network.
+            guidance: replaces ``self.guidance``.
 
         Raises:
-            ValueError: the denoiser does not read a part of the condition, or it has not a row a
-                seed.
+            ValueError: the denoiser does not read a signal, or a signal has not a row a seed.
         """
-        _check_rows(condition, len(seeds))
-        return self.draw(condition, SampleNoise(seeds, self._device))
+        self.denoiser.check_signals(signals)
+        check_rows(signals, len(seeds))
+        sampler = self if guidance is None else replace(self, guidance=guidance)
+        noise = SampleNoise(seeds, self.denoiser.device)
+        return Sampled(sampler.sample(signals, noise, on_evaluation))
 
     @torch.no_grad()
-    def draw(self, condition: Condition, noise: SampleNoise) -> Float[Tensor, "b ..."]:
+    def sample(
+        self, signals: Signals, noise: SampleNoise, on_evaluation: OnEvaluation | None = None
+    ) -> Float[Tensor, "b ..."]:
         """Latents from a source of noise.
 
-        A sample draws, in this order: the noise on its given frames if there is any, the noise the
-        walk starts from, what the sampler adds.
+        A sample draws, in this order: the noise on its context frames if there is any, the noise
+        the walk starts from, what the sampler adds.
         """
-        condition = condition.to(self._device, torch.float32)
-        given = condition.known
-        if given is not None:
-            condition = replace(condition, known=self._perturbed(given, noise))
-        z = self.sampler(
-            partial(self._estimate, condition),
-            noise.normal(self.spec.shape),
-            self.diffusion.schedule,
-            noise,
-            self.spec.bounds,
-        )
-        return z if given is None else given.impose(self.spec, z)
+        signals = batch.to(signals, self.denoiser.device)
+        noisy = self._noisy(signals, noise)
+        z = impose(self.spec, noisy, noise.normal(self.spec.shape))
+        times = self._times(noisy, len(z))
+        denoise = self.guidance(partial(self.diffusion.estimator, self.denoiser), noisy)
+        if "context" in noisy and not self.pattern.per_frame:
+            denoise = partial(_at_clip_time, denoise, noisy)
+        if on_evaluation is not None:
+            denoise = _counted(denoise, on_evaluation, len(times) - 1)
+        schedule, bounds = self.diffusion.schedule, self.spec.bounds
+        return impose(self.spec, signals, self.sampler(denoise, z, times, schedule, noise, bounds))
 
-    def _estimate(
-        self, condition: Condition, z_t: Float[Tensor, "b ..."], t: float
-    ) -> Float[Tensor, "b ..."]:
-        if condition.known is not None:
-            z_t = condition.known.impose(self.spec, z_t)
-        return self.guidance(partial(self.diffusion.denoise, self.denoiser), z_t, t, condition)
+    def _times(self, signals: Signals, samples: int) -> Float[Tensor, "s b *f"]:
+        """Table of times of the walk, in float64 on the host."""
+        times = self.sampler.times(self.diffusion.schedule)
+        if "context" not in signals and not self.pattern.per_frame:
+            return times[:, None].expand(-1, samples)
+        table = self.pattern(times, self.spec.frames)[:, None].expand(-1, samples, -1)
+        return frame_times(batch.to(signals, "cpu"), table)
 
-    def _perturbed(self, given: KnownFrames, noise: SampleNoise) -> KnownFrames | None:
-        """Given frames with noise on them; None where none is given and no noise is told."""
-        z, t = given.z, given.t
+    def _noisy(self, signals: Signals, noise: SampleNoise) -> Signals:
+        """Context frames with noise on them; without any of them where none is given."""
+        if "context" not in signals:
+            return signals
+        z, mask = signals["context"].value, signals["context_mask"].value
+        t = signals["context_noise"].value
         if self.context_noise > 0:
             times = torch.full_like(t, self.context_noise)
             z = self.diffusion.add_noise(self.spec, z, noise.normal(self.spec.shape), times)
             t = torch.where(t < 0, t, times)
-        if not (given.mask.any(1) | (t >= 0)).any():
-            return None
-        return KnownFrames(z=z, mask=given.mask, t=t)
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self.denoiser.parameters(), torch.empty(0)).device
+        if (mask.any(1) | (t >= 0)).any():
+            return {**signals, **context_signals(z, mask, t)}
+        return without_context(signals)
 
 
-def _check_rows(condition: Condition, rows: int) -> None:
-    for field in fields(condition):
-        part = getattr(condition, field.name)
-        if part is None:
-            continue
-        found = len(part.mask if isinstance(part, KnownFrames) else part)
-        if found != rows:
-            raise ValueError(
-                f"condition {field.name!r} has {found} rows for {rows} seeds; give one row a seed"
-            )
+def _at_clip_time(denoise: Denoise, signals: Signals, z: Tensor, t: Tensor) -> Tensor:
+    """Estimate at one time a clip: that of its frames that are not context frames."""
+    return denoise(z, t.masked_fill(signals["context_mask"].value, 0).amax(1))
+
+
+def _counted(denoise: Denoise, on_evaluation: OnEvaluation, total: int) -> Denoise:
+    done = count()
+
+    def counted(z: Tensor, t: Tensor) -> Tensor:
+        on_evaluation(next(done), total)
+        return denoise(z, t)
+
+    return counted

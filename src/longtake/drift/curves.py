@@ -7,8 +7,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from longtake.metrics.kernel_interval import kvd_interval
-from longtake.metrics.uncertainty import Interval, fvd_interval
+from longtake.metrics.uncertainty import Interval, fvd_interval, kvd_interval
 
 LEAST_CLIPS = 3  # fewest clips on each side; the bootstrap interval of fewer is meaningless
 
@@ -18,7 +17,6 @@ class CurvePoint:
     """Distances of one window.
 
     Attributes:
-        start: first frame of the window.
         fvd: FVD of this window over all videos against the reference clips.
         kvd: KVD of the same clips; unbiased, so close to 0 where the distributions are equal.
     """
@@ -36,7 +34,6 @@ class Curve:
         against: reference clips: ``real`` videos, or the ``first`` windows of the same videos.
         videos: number of videos; FVD of few is biased upwards, equally for all windows.
         references: number of reference clips.
-        points: one point a window, in order of time.
     """
 
     against: Literal["real", "first"]
@@ -86,12 +83,7 @@ def feature_curve(
 
 
 def too_few(videos: int, real: int | None = None) -> str | None:
-    """Say why a curve of this many videos is impossible; None if it is possible.
-
-    Args:
-        videos: number of videos.
-        real: number of real clips; None compares with the first windows.
-    """
+    """Why a curve of these numbers of videos and real clips is impossible; None if it is not."""
     least = LEAST_CLIPS if real is not None else 2 * LEAST_CLIPS
     if videos < least:
         against = "their own first windows" if real is None else "real ones"
@@ -113,5 +105,5 @@ def feature_distances(windows: Float[Tensor, "k d"]) -> tuple[float, ...]:
 
 def _mean(a: Interval, b: Interval) -> Interval:
     """Mean of two distances, treating their errors as independent."""
-    deviation = (a.deviation**2 + b.deviation**2) ** 0.5 / 2
-    return Interval(value=(a.value + b.value) / 2, deviation=deviation)
+    error = (a.standard_error**2 + b.standard_error**2) ** 0.5 / 2
+    return Interval(value=(a.value + b.value) / 2, standard_error=error)

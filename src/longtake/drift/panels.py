@@ -193,7 +193,7 @@ def _phases(axes: Axes, video: VideoDrift, seams: Seams) -> None:
 def _curve(axes: Axes, curve: Curve, name: str) -> None:
     starts = [point.start for point in curve.points]
     found = [getattr(point, name) for point in curve.points]
-    low = [part.value - NORMAL_95 * part.deviation for part in found]
+    low = [part.value - NORMAL_95 * part.standard_error for part in found]
     high = [part.high for part in found]
     axes.fill_between(starts, low, high, color=NEUTRAL, alpha=0.15, linewidth=0)
     axes.plot(starts, [part.value for part in found], "-o", color=NEUTRAL, markersize=3)

@@ -1,4 +1,4 @@
-"""Features of the clips of a side: computed once, kept on the disk, the same from any processes."""
+"""Features of clips: computed once, cached on disk, equal for any number of processes."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -7,94 +7,101 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from longtake.checkpoint import CheckpointError, read_tensors, write_tensors, write_text
 from longtake.config import digest, to_dict
+from longtake.data.source import ClipPosition, Frames, VideoSource
 from longtake.distributed import Ranks
-from longtake.evaluation.protocols import Network, Protocol, Role
-from longtake.evaluation.sides import Pick, Side
-from longtake.features.c3d import C3D
+from longtake.evaluation.protocols import Protocol, Role
 from longtake.features.i3d import cache_path
 from longtake.progress import ProgressCallback, no_progress
 
 SHARD = 64
-"""Clips whose features are one file: what an interrupted command loses at most."""
+"""Number of clips whose features are one file: the most that an interruption loses."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureNetwork:
-    """A network besides the protocol's that is shown the same clips.
+    """A network of features with the preparation of its input.
 
     Attributes:
-        network: on the device where it computes.
-        treat: what is done to a clip first.
-        settings: plain data that differs where the network's outputs may.
+        network: module on the device where it computes; its ``width`` is the number of features.
+        treat: brings the frames of a clip to the network's input.
+        identity: plain data that differs wherever features may: settings and hash of the weights.
     """
 
-    network: C3D
+    network: nn.Module
     treat: Callable[[UInt8[Tensor, "_ _ _ 3"]], Float[Tensor, "3 _ _ _"]]
-    settings: Any
+    identity: Any
+
+    @property
+    def width(self) -> int:
+        """Number of features of a clip."""
+        width: Any = self.network.width
+        return width
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureRequest:
-    """Features that are wanted.
+    """Features of some clips of a source.
 
     Attributes:
-        side: whose.
-        role: of the side under the protocol.
-        protocol: how clips become features.
-        picks: the clips, in order.
-        seed: that picked them.
-        eyes: that see the clips; the protocol's own network where None.
+        source: source of the videos.
+        role: role of the source under the protocol.
+        protocol: decides length and stride of clips.
+        positions: the clips, in order.
+        seed: seed that chose the clips.
+        network: network of the features.
     """
 
-    side: Side
+    source: VideoSource
     role: Role
     protocol: Protocol
-    picks: Sequence[Pick]
+    positions: Sequence[ClipPosition]
     seed: int
-    eyes: FeatureNetwork | None = None
+    network: FeatureNetwork
 
     def key(self) -> str:
-        """Of everything that the features depend on."""
+        """Hash of everything that the features depend on."""
         return digest(
             {
+                "network": self.network.identity,
                 "protocol": to_dict(self.protocol),
-                "side": self.side.identity(),
+                "source": self.source.identity(),
                 "role": self.role,
                 "seed": self.seed,
-                "picks": [list(pick) for pick in self.picks],
-                "eyes": None if self.eyes is None else self.eyes.settings,
+                "positions": [list(position) for position in self.positions],
             }
         )
 
-    def treat(self, clip: UInt8[Tensor, "t h w 3"]) -> Float[Tensor, "3 _ _ _"]:
-        """A clip as the network takes it."""
-        return (self.protocol if self.eyes is None else self.eyes).treat(clip)
-
-    def clips(self, numbers: Sequence[int]) -> Iterator[np.ndarray]:
+    def clips(self, numbers: Sequence[int]) -> Iterator[Frames]:
         """Some of the clips."""
-        chosen = [self.picks[number] for number in numbers]
-        return self.side.clips(chosen, self.protocol.frames, self.protocol.stride(self.role))
+        chosen = [self.positions[number] for number in numbers]
+        return self.source.read_clips(chosen, self.protocol.frames, self.protocol.stride(self.role))
+
+    def features(self, clips: Sequence[Frames]) -> Float[Tensor, "b d"]:
+        """Features of a batch of clips, on the CPU."""
+        network = self.network.network
+        device = next(chain(network.parameters(), network.buffers())).device
+        treated = [self.network.treat(torch.from_numpy(clip).to(device)) for clip in clips]
+        return network(torch.stack(treated)).float().cpu()
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureCache:
-    """Features on the disk, by key; a folder a key and a file a shard, each whole or not there.
+    """Features on disk: a folder for each key, a file for each shard, each complete or absent.
 
     Attributes:
-        folder: of all keys; None keeps nothing.
+        folder: folder of all keys; None caches nothing.
     """
 
     folder: Path | None
 
     def read(self, key: str, shard: int, rows: int, width: int) -> Float[Tensor, "n d"] | None:
-        """A shard; None where it is not there, or damaged."""
+        """A shard; None if it is absent or damaged."""
         if self.folder is None or not (path := self._path(key, shard)).exists():
             return None
         try:
@@ -104,7 +111,7 @@ class FeatureCache:
         return found if found is not None and found.shape == (rows, width) else None
 
     def write(self, key: str, shard: int, rows: Float[Tensor, "n d"]) -> None:
-        """Keep a shard."""
+        """Cache a shard."""
         if self.folder is None:
             return
         path = self._path(key, shard)
@@ -112,7 +119,7 @@ class FeatureCache:
         write_tensors(path, {"features": rows})
 
     def describe(self, key: str, about: dict[str, Any]) -> None:
-        """Write what a key stands for beside its shards, for people."""
+        """Write a readable description of a key beside its shards."""
         if self.folder is not None and (self.folder / key).is_dir():
             write_text(self.folder / key / "about.json", json.dumps(about, indent=2) + "\n")
 
@@ -122,39 +129,37 @@ class FeatureCache:
 
 
 def default_cache() -> Path:
-    """Where features are kept unless the user says otherwise."""
+    """Folder of cached features unless the user names another."""
     return cache_path().parent / "features"
 
 
 @torch.no_grad()
 def extract(
-    network: Network | C3D,
-    wanted: FeatureRequest,
+    request: FeatureRequest,
     *,
     cache: FeatureCache,
     ranks: Ranks,
     batch: int = 16,
     report: ProgressCallback = no_progress,
 ) -> Float[Tensor, "n d"]:
-    """Features, in the order of the picks: from the cache, and those it lacks computed.
+    """Features in the order of the positions: read from the cache, or computed and cached.
 
-    Each process computes every ``ranks.size``-th shard; all get all features.
+    Each process computes every ``ranks.size``-th shard; all return all features.
 
     Args:
-        network: on the device where it computes.
-        wanted: what.
-        cache: where features are looked up and kept.
-        ranks: of the processes that work together.
-        batch: clips that the network sees at once; the features do not depend on it.
-        report: hears clips done and clips in all, of this process.
+        request: clips and network.
+        cache: where features are read and written.
+        ranks: processes that work together.
+        batch: number of clips in a forward pass; the features do not depend on it.
+        report: called with the number of clips that are done and their total, of this process.
     """
-    key, total = wanted.key(), len(wanted.picks)
+    key, total, width = request.key(), len(request.positions), request.network.width
     shards = [range(first, min(first + SHARD, total)) for first in range(0, total, SHARD)]
     mine = ranks.shard(list(enumerate(shards)))
-    features = torch.zeros(total, network.width)
+    features = torch.zeros(total, width)
     missing = []
     for number, numbers in mine:
-        rows = cache.read(key, number, len(numbers), network.width)
+        rows = cache.read(key, number, len(numbers), width)
         if rows is None:
             missing.append((number, numbers))
         else:
@@ -162,24 +167,16 @@ def extract(
     own = sum(len(numbers) for _, numbers in mine)
     done = own - sum(len(numbers) for _, numbers in missing)
     report(done, own)
-    clips = wanted.clips([n for _, numbers in missing for n in numbers])
+    clips = request.clips([n for _, numbers in missing for n in numbers])
     for number, numbers in missing:
-        parts = []
-        for rows in _batches(network, islice(clips, len(numbers)), wanted, batch):
-            parts.append(rows)
-            done += len(rows)
+        parts, shard = [], islice(clips, len(numbers))
+        while chosen := list(islice(shard, batch)):
+            parts.append(request.features(chosen))
+            done += len(chosen)
             report(done, own)
         features[numbers.start : numbers.stop] = torch.cat(parts)
         cache.write(key, number, features[numbers.start : numbers.stop])
     if ranks.main:
-        cache.describe(key, {"side": wanted.side.name, "protocol": to_dict(wanted.protocol)})
+        about = {"source": request.source.name, "network": request.network.identity}
+        cache.describe(key, {**about, "protocol": to_dict(request.protocol)})
     return ranks.gather(features[None].to(ranks.device)).sum(0).cpu()
-
-
-def _batches(
-    network: Network | C3D, clips: Iterator[np.ndarray], wanted: FeatureRequest, batch: int
-) -> Iterator[Float[Tensor, "b d"]]:
-    device = next(chain(network.parameters(), network.buffers())).device
-    while chosen := list(islice(clips, batch)):
-        treated = [wanted.treat(torch.from_numpy(clip).to(device)) for clip in chosen]
-        yield network(torch.stack(treated)).float().cpu()

@@ -1,28 +1,52 @@
-"""Both sides of an evaluation from the names that a user gives."""
+"""Sources of an evaluation from the names that a user gives."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from longtake.config import read
+import torch
+
+from longtake.config import nearest, parse, read
+from longtake.data.arrays import ARRAY_SUFFIXES, ArrayVideos
+from longtake.data.clips import ClipPlan
+from longtake.data.folders import UCF101, SkyTimelapse, Taichi, VideoFolder, VideosOnDisk
+from longtake.data.index import VIDEO_SUFFIXES
+from longtake.data.source import VideoSource
+from longtake.data.synthetic import DoomWorld, MarblesWorld, SkyWorld, SyntheticSource
 from longtake.distributed import Ranks
-from longtake.evaluation.model_side import ModelSide, open_kept
-from longtake.evaluation.names import FORMS, WORLDS, is_model, open_side, world_of
 from longtake.evaluation.protocols import Protocol, Role
-from longtake.evaluation.sides import Side
+from longtake.hub import INDEX, shipped_models
 from longtake.model import VideoModel, sampling_with
+from longtake.model_videos import ModelVideos, open_kept
+
+SYNTHETIC = {"sky": SkyWorld, "marbles": MarblesWorld, "doom": DoomWorld}
+LAYOUTS = {"ucf101": UCF101, "sky_timelapse": SkyTimelapse, "taichi": Taichi}
+SPLITS = ("train", "test", "all")
+SYNTHETIC_VIDEOS = 1 << 16
+"""Number of videos of a synthetic world that clips are drawn from."""
+
+ANY_LENGTH = ClipPlan(frames=1)
+"""Plan of videos on disk: whether a video is long enough is decided by the protocol."""
+
+FORMS = (
+    "a folder of videos or of folders of frames, an array file "
+    f"({', '.join(ARRAY_SUFFIXES)}), a data set as ucf101:train:FOLDER, a synthetic world as "
+    "sky:test:64, or a model"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelUse:
-    """How a model that is a side is sampled.
+class SamplingSettings:
+    """How the videos of a model are sampled.
 
     Attributes:
-        changes: ``a.b=value`` overrides of its sampling.
-        label: class of all videos; where None, each seed has one of its own.
-        batch: videos sampled at once.
-        seed: videos of different seeds have none in common.
-        keep: folder to keep the videos in.
+        changes: ``a.b=value`` overrides of the model's sampling.
+        label: class of all videos; if None, each seed has a class of its own.
+        batch: number of videos sampled at once.
+        seed: videos of different seeds have no random number in common.
+        keep: folder to keep the generated videos in.
+        dtype: type of the model's weights.
     """
 
     changes: Sequence[str] = ()
@@ -30,106 +54,179 @@ class ModelUse:
     batch: int = 8
     seed: int = 0
     keep: Path | None = None
+    dtype: torch.dtype = torch.float32
 
 
-def open_sides(
-    names: Sequence[str], protocol: Protocol, use: ModelUse, ranks: Ranks
-) -> tuple[Side, Side]:
-    """Real and generated side; a model alone is measured against the embedded world it knows.
+def open_videos(name: str, size: tuple[int, int] = (64, 64)) -> VideoSource | None:
+    """Videos by name; None if the name has none of these forms and so may be a model's.
 
     Args:
-        names: of both sides, or of a model.
-        protocol: says how many and how long a model's videos are, and how large a world's.
-        use: how a model is sampled.
-        ranks: processes of the job, on whose device a model computes.
+        name: a path, ``WORLD[:SPLIT][:SIZE]`` or ``LAYOUT[:SPLIT]:FOLDER``.
+        size: height and width of a synthetic world that is named without a size.
 
     Raises:
-        ValueError: a name is none, or one side alone is no model of a world.
+        ValueError: a world or a data set has an unknown form, or a file is not a video or array.
     """
-    if not 1 <= len(names) <= 2:
-        raise ValueError(
-            f"an evaluation has two sides, REAL and FAKE, or one model of an embedded world; got "
-            f"{len(names)} names"
-        )
-    fake, real = names[-1], names[0] if len(names) == 2 else None
-    if real is not None and _is_world(fake):
-        opened = _open(real, "real", protocol, use, ranks)
-        return opened, _open(fake, "generated", protocol, use, ranks, beside=opened)
-    generated = _open(fake, "generated", protocol, use, ranks)
-    real = _own_world(fake, generated) if real is None else real
-    return _open(real, "real", protocol, use, ranks, beside=generated), generated
+    kind, *rest = name.split(":")
+    path = Path(name)
+    if kind in SYNTHETIC and not path.exists():
+        return _synthetic(name, kind, rest, size)
+    if kind in LAYOUTS and rest:
+        return _layout(name, kind, rest)
+    if path.suffix in ARRAY_SUFFIXES:
+        return ArrayVideos(path)
+    if path.is_file() and path.suffix.lower() not in VIDEO_SUFFIXES:
+        raise ValueError(f"{path}: is not a source of videos; expected {FORMS}")
+    if path.is_file() or (path.is_dir() and not is_model(name)):
+        return VideoFolder(path=path, plan=ANY_LENGTH)
+    if path.exists() or is_model(name) or name.count("/") == 1:
+        return None
+    raise ValueError(
+        f"{name}: no such file, folder, world or model; expected {FORMS}; "
+        f"{nearest(name, [*SYNTHETIC, *shipped_models()])}"
+    )
 
 
-def _open(
+def open_source(
     name: str,
     role: Role,
     protocol: Protocol,
-    use: ModelUse,
+    settings: SamplingSettings,
     ranks: Ranks,
-    beside: Side | None = None,
-) -> Side:
-    """A side; a world that is named without a size has the protocol's, or the other side's."""
-    size = (64, 64)
-    if protocol.resolution is not None:
-        size = (protocol.resolution, protocol.resolution)
-    elif beside is not None and _is_world(name):
-        look = beside.look(0)
-        size = look.height, look.width
-    return open_side(name, size) or _model_side(name, role, protocol, use, ranks)
+    size: tuple[int, int] | None = None,
+) -> VideoSource:
+    """Videos or a model by name.
+
+    Args:
+        name: as for ``open_videos``, or a model's.
+        role: role of the source in the evaluation.
+        protocol: decides number and length of a model's videos, and the size of a world's.
+        settings: how a model is sampled.
+        ranks: processes, and the device where a model computes.
+        size: height and width of a synthetic world where neither name nor protocol has one.
+
+    Raises:
+        ValueError: there is no such source.
+    """
+    square = protocol.resolution
+    size = (size or (64, 64)) if square is None else (square, square)
+    return open_videos(name, size) or _model(name, role, protocol, settings, ranks)
 
 
-def _is_world(name: str) -> bool:
-    return name.split(":")[0] in WORLDS
+def open_sources(
+    names: Sequence[str], protocol: Protocol, settings: SamplingSettings, ranks: Ranks
+) -> tuple[VideoSource, VideoSource]:
+    """Real and generated source; a model alone is compared with the world it was trained on.
 
+    A synthetic world that is named without a size has the other source's frame size.
 
-def _model_side(
-    name: str, role: Role, protocol: Protocol, use: ModelUse, ranks: Ranks
-) -> ModelSide:
-    model = VideoModel.from_pretrained(name, device=ranks.device)
-
-    def side(keep: Path | None) -> ModelSide:
-        return ModelSide(
-            name,
-            model,
-            sampling_with(model.index.sampling, use.changes),
-            videos=protocol.n,
-            frames=protocol.span(role),
-            label=use.label,
-            levels=protocol.treatment.levels,
-            first_seed=use.seed * protocol.n,
-            batch=use.batch,
-            keep=keep,
-        )
-
-    if use.keep is None or role == "real":
-        return side(None)
-    if ranks.main:
-        open_kept(side(None), use.keep)
-    ranks.barrier()
-    return side(use.keep)
-
-
-def _own_world(name: str, side: Side) -> str:
-    """The embedded world a model was trained on; its test videos, which it has not seen."""
-    if not isinstance(side, ModelSide):
+    Raises:
+        ValueError: a name is not a source, or one name alone is not a model of a synthetic world.
+    """
+    if not 1 <= len(names) <= 2:
         raise ValueError(
-            f"{name} alone is measured against nothing: name the real side first, then this; a "
-            f"side is {FORMS}"
+            "an evaluation has two sources, REAL and FAKE, or one model of a synthetic world; got "
+            f"{len(names)} names"
         )
-    found = world_of(side.classes) or _trained_on(name)
+
+    def open_one(name: str, role: Role, beside: VideoSource | None = None) -> VideoSource:
+        size = None
+        if beside is not None and name.split(":")[0] in SYNTHETIC:
+            info = beside.info(0)
+            size = info.height, info.width
+        return open_source(name, role, protocol, settings, ranks, size)
+
+    fake = names[-1]
+    if len(names) == 2 and fake.split(":")[0] in SYNTHETIC:
+        real = open_one(names[0], "real")
+        return real, open_one(fake, "generated", real)
+    generated = open_one(fake, "generated")
+    name = names[0] if len(names) == 2 else _trained_on(fake, generated)
+    return open_one(name, "real", generated), generated
+
+
+def is_model(name: str) -> bool:
+    """Whether a name is that of a local model: a model folder, a run, or a shipped model."""
+    path = Path(name)
+    return (path / INDEX).exists() or (path / "model" / INDEX).exists() or name in shipped_models()
+
+
+def world_of(classes: Sequence[str]) -> str | None:
+    """Name of the synthetic world that has these classes; None if there is none."""
+    if not classes:
+        return None
+    matching = (name for name, world in SYNTHETIC.items() if world().classes == tuple(classes))
+    return next(matching, None)
+
+
+def _synthetic(name: str, kind: str, rest: Sequence[str], size: tuple[int, int]) -> SyntheticSource:
+    split = "train"
+    for part in rest:
+        if part in ("train", "test"):
+            split = part
+            continue
+        numbers = part.split("x")
+        if len(numbers) > 2 or not all(n.isdecimal() and int(n) for n in numbers):
+            raise ValueError(
+                f"{name}: {part!r} is neither a split (train, test) nor a size (64, 48x64)"
+            )
+        size = int(numbers[0]), int(numbers[-1])
+    plan = {"height": size[0], "width": size[1]}
+    return parse(SYNTHETIC[kind], {"split": split, "plan": plan, "videos": SYNTHETIC_VIDEOS})
+
+
+def _layout(name: str, kind: str, rest: Sequence[str]) -> VideosOnDisk:
+    split, *path = rest if rest[0] in SPLITS else ["train", *rest]
+    if not path:
+        raise ValueError(f"{name}: names no folder; expected {kind}:{split}:FOLDER")
+    settings: dict[str, Any] = {"split": split, "path": Path(":".join(path)), "plan": ANY_LENGTH}
+    return parse(LAYOUTS[kind], settings)
+
+
+def _model(
+    name: str, role: Role, protocol: Protocol, settings: SamplingSettings, ranks: Ranks
+) -> ModelVideos:
+    model = VideoModel.from_pretrained(name, device=ranks.device, dtype=settings.dtype)
+    source = ModelVideos(
+        model_name=name,
+        model=model,
+        sampling=sampling_with(model.index.sampling, settings.changes),
+        videos=protocol.n,
+        frames=protocol.span(role),
+        label_words=settings.label,
+        levels=protocol.treatment.levels,
+        first_seed=settings.seed * protocol.n,
+        batch=settings.batch,
+    )
+    if settings.keep is None or role == "real":
+        return source
+    if ranks.main:
+        open_kept(source, settings.keep)
+    ranks.barrier()
+    return replace(source, keep=settings.keep)
+
+
+def _trained_on(name: str, source: VideoSource) -> str:
+    """Name of the test videos of the synthetic world that a model was trained on."""
+    if not isinstance(source, ModelVideos):
+        raise ValueError(
+            f"{name} alone cannot be measured: name the real source first, then this; a source is "
+            f"{FORMS}"
+        )
+    found = world_of(source.classes) or _configured_world(name)
     if found is None:
         raise ValueError(
-            f"{name}: is no model of an embedded world ({', '.join(WORLDS)}); name the real "
+            f"{name}: is not a model of a synthetic world ({', '.join(SYNTHETIC)}); name the real "
             "videos first, then the model"
         )
     return f"{found}:test"
 
 
-def _trained_on(name: str) -> str | None:
-    """The world that a run's config names."""
+def _configured_world(name: str) -> str | None:
+    """The synthetic world that a run's config names."""
     path = Path(name) / "config.yaml"
     if not is_model(name) or not path.exists():
         return None
     data = read(path).get("data")
     kind = data.get("kind") if isinstance(data, dict) else None
-    return kind if kind in WORLDS else None
+    return kind if kind in SYNTHETIC else None

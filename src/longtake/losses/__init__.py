@@ -1,5 +1,5 @@
-"""What networks are trained on, beyond the diffusion loss itself."""
+"""Losses of autoencoders."""
 
-from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig, Losses
+from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
 
-__all__ = ["AutoencoderLoss", "AutoencoderLossConfig", "Losses"]
+__all__ = ["AutoencoderLoss", "AutoencoderLossConfig"]

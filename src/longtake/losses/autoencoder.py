@@ -1,7 +1,7 @@
-"""What an autoencoder is trained on: pixels, perception, KL and, in time, an adversary."""
+"""Loss of an autoencoder: pixel error, perceptual distance, KL divergence, adversarial terms."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -9,51 +9,47 @@ import torch
 from annotated_types import Ge
 from jaxtyping import Float
 from pydantic import BeforeValidator
-from torch import Tensor, nn
+from torch import Tensor
 
 from longtake.autoencoders.base import Posterior
 from longtake.config import Config
-from longtake.losses.adversarial import (
-    DISCRIMINATOR_LOSSES,
-    AnyAdversary,
-    feature_matching,
-    gradient_ratio,
-    pull,
-    right_signed,
-)
+from longtake.losses.adversarial import AdversarialTerm, pixel_gradient_ratio
+from longtake.losses.discriminators import AnyDiscriminator
 from longtake.losses.distance import clip_distance
 from longtake.losses.frames import pick_frames
 from longtake.losses.perceptual import AnyPerceptual
 from longtake.losses.reconstruction import PixelError, motion_error, pixel_error
 
 
-def _all(adversary: Any) -> Any:
-    """None, one or many, as a config has them, as many."""
-    if adversary is None:
+def _as_tuple(value: Any) -> Any:
+    """None, one or several discriminators, as configs have them, as several."""
+    if value is None:
         return ()
-    return adversary if isinstance(adversary, list | tuple) else (adversary,)
+    return value if isinstance(value, list | tuple) else (value,)
 
 
 class AutoencoderLossConfig(Config):
     """Settings of an autoencoder's loss.
 
-    LVDM's has a perceptual loss and a ``patch2d`` adversary; PVDM's has a ``patch2d`` and a
-    ``patch3d`` one, weights of pixels and perception of 4, and ``reduction="mean"``.
+    LVDM's has a perceptual loss and a ``patch2d`` discriminator; PVDM's has a ``patch2d`` and a
+    ``patch3d`` one, pixel and perceptual weights of 4, and ``reduction="mean"``.
 
     Attributes:
-        pixel: mean absolute or squared error; both codes have ``l1``.
-        pixel_weight: of it.
-        motion_weight: of the same error of what changes in a clip, its mean over time taken away;
-            neither code has it. Where little moves, a triplane autoencoder without it may put no
-            motion into its planes at all.
-        perceptual: the perceptual loss, with its weight.
-        kl_weight: of the KL divergence of the posterior to the standard normal; LVDM has 0.
-        adversary: the discriminators, each with its weight and start; one may stand by itself.
-        log_variance: of the reconstruction's likelihood; a constant, as in the official code.
+        pixel: mean absolute or squared error; both official codes have ``l1``.
+        pixel_weight: weight of the pixel error.
+        motion_weight: weight of the pixel error of clips without their mean over time; neither
+            official code has it. Where little moves, a triplane autoencoder without it may encode
+            no motion at all.
+        perceptual: perceptual loss with its weight; None for none.
+        kl_weight: weight of the KL divergence from the posterior to the standard normal; LVDM has
+            0.
+        adversary: adversarial terms: discriminators, each with its weight and start.
+        log_variance: log-variance of the reconstruction's likelihood; a constant, as in the
+            official LVDM code.
         reduction: ``official`` is LVDM's: it sums the reconstruction error over a frame's pixels
-            and the KL over a clip's latent; ``mean`` takes their means, as PVDM does. Adversarial
-            losses are means in both; with an adaptive weight they stand in the same proportion to
-            either.
+            and the KL divergence over a clip's latent; ``mean`` takes their means, as PVDM does.
+            Adversarial losses are means in both; with an adaptive weight they have the same
+            proportion to either.
     """
 
     kind: Literal["autoencoder_loss"] = "autoencoder_loss"
@@ -62,40 +58,41 @@ class AutoencoderLossConfig(Config):
     motion_weight: Annotated[float, Ge(0)] = 0.0
     perceptual: AnyPerceptual | None = None
     kl_weight: Annotated[float, Ge(0)] = 0.0
-    adversary: Annotated[tuple[AnyAdversary, ...], BeforeValidator(_all)] = ()
+    adversary: Annotated[tuple[AnyDiscriminator, ...], BeforeValidator(_as_tuple)] = ()
     log_variance: float = 0.0
     reduction: Literal["official", "mean"] = "official"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Losses:
-    """A loss and what it is made of.
+class GeneratorLoss:
+    """Loss of the autoencoder.
 
     Attributes:
         total: scalar to differentiate.
-        parts: named scalars to log, without gradients and before their weights; those of the
-            second adversary end in ``_2``.
+        reconstruction: weighted reconstruction error a pixel, without gradient.
+        parts: named scalars to log, without gradient and before their weights; those of the
+            second adversarial term end in ``_2``.
     """
 
     total: Tensor
-    parts: dict[str, Tensor]
+    reconstruction: Tensor
+    parts: Mapping[str, Tensor]
 
 
-class AutoencoderLoss(nn.Module):
-    """The loss of ``AutoencoderLossConfig``.
+class AutoencoderLoss:
+    """The loss of an ``AutoencoderLossConfig``.
 
     Attributes:
-        adversaries: the discriminators, each to be trained on ``discriminator``.
-        perceptual: the frozen distance; None where there is none.
+        perceptual: frozen perceptual distance; None for none.
+        terms: adversarial terms, whose discriminators are trained on ``discriminator_loss``.
     """
 
     def __init__(self, config: AutoencoderLossConfig) -> None:
-        super().__init__()
         self.config = config
         self.perceptual = config.perceptual.build() if config.perceptual else None
-        self.adversaries = nn.ModuleList(adversary.build() for adversary in config.adversary)
+        self.terms = tuple(AdversarialTerm(c, n) for n, c in enumerate(config.adversary, 1))
 
-    def generator(
+    def generator_loss(
         self,
         video: Float[Tensor, "b 3 t h w"],
         reconstruction: Float[Tensor, "b 3 t h w"],
@@ -103,105 +100,55 @@ class AutoencoderLoss(nn.Module):
         last_layer: Tensor,
         *,
         seeds: Sequence[int],
-        begun: Sequence[bool],
-        compare: bool = False,
-    ) -> Losses:
-        """What the autoencoder is trained on.
+        active: Sequence[AdversarialTerm] = (),
+        log_gradients: bool = False,
+    ) -> GeneratorLoss:
+        """Loss of the autoencoder.
 
         Args:
-            video: in [-1, 1].
-            reconstruction: of it.
-            posterior: that the reconstruction's latent was drawn from.
+            video: clips in [-1, 1].
+            reconstruction: their reconstructions.
+            posterior: distribution that the reconstructions' latents were sampled from.
             last_layer: weight of the decoder's last convolution.
-            seeds: of the clips; the frames that are looked at follow from them.
-            begun: whether each adversary counts by now.
-            compare: whether the parts are to have ``adversarial_pull`` too: the gradient's norm at
-                the pixels of what the adversaries add, over that of the reconstruction loss.
+            seeds: one seed a clip, by which losses draw frames.
+            active: adversarial terms that have started.
+            log_gradients: add ``adversarial_pull`` to the parts: gradient norm of the active
+                terms at the pixels, over that of the reconstruction loss.
         """
         error, parts = self._error(video, reconstruction, seeds)
         likelihood = self._likelihood(error, video)
         kl = self._kl(posterior)
         total = likelihood + self.config.kl_weight * kl
-        parts |= {"nll": likelihood, "kl": kl}
-        played = []
-        for index in [i for i, counts in enumerate(begun) if counts]:
-            game, logged = self._game(index, video, reconstruction, seeds, likelihood, last_layer)
-            total = total + game
-            played.append(game)
-            parts |= {numbered(name, index): value for name, value in logged.items()}
-        if compare and played:
-            together = torch.stack(played).sum()
-            parts["adversarial_pull"] = pull(together, likelihood, reconstruction)
-        return Losses(total=total, parts=_detached(parts))
-
-    def discriminator(
-        self,
-        index: int,
-        video: Float[Tensor, "b 3 t h w"],
-        reconstruction: Float[Tensor, "b 3 t h w"],
-        *,
-        seeds: Sequence[int],
-    ) -> Losses:
-        """What an adversary is trained on, and how well it tells videos from reconstructions."""
-        adversary, settings = self.adversaries[index], self.config.adversary[index]
-        real = adversary(settings.seen(video.detach(), seeds))[-1].float()
-        fake = adversary(settings.seen(reconstruction.detach(), seeds))[-1].float()
-        on_real, on_fake = right_signed(real, fake)
-        parts = {
-            "logits_real": real.mean(),
-            "logits_fake": fake.mean(),
-            "accuracy_real": on_real,
-            "accuracy_fake": on_fake,
-        }
-        total = DISCRIMINATOR_LOSSES[settings.loss](real, fake)
-        named = {numbered(name, index): value for name, value in parts.items()}
-        return Losses(total=total, parts=_detached(named))
-
-    def _game(
-        self,
-        index: int,
-        video: Tensor,
-        reconstruction: Tensor,
-        seeds: Sequence[int],
-        likelihood: Tensor,
-        last_layer: Tensor,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """What one adversary adds to the autoencoder's loss, and its parts."""
-        adversary, settings = self.adversaries[index], self.config.adversary[index]
-        real = []
-        if settings.feature_weight:
-            with torch.no_grad():
-                *real, _ = adversary(settings.seen(video, seeds))
-        *fake, logits = adversary(settings.seen(reconstruction, seeds))
-        adversarial = -logits.float().mean()
-        weight = torch.full_like(adversarial, settings.weight)
-        if settings.adaptive:
-            weight = weight * gradient_ratio(likelihood, adversarial, last_layer)
-        total = weight * adversarial
-        parts = {"adversarial": adversarial, "adversarial_weight": weight}
-        if settings.feature_weight:
-            features = feature_matching(real, fake)
-            total, parts = (
-                total + settings.feature_weight * features,
-                parts | {"features": features},
+        parts |= {"reconstruction": error, "nll": likelihood, "kl": kl}
+        added = []
+        for term in active:
+            loss, named = term.generator_loss(
+                video, reconstruction, likelihood, last_layer, seeds=seeds
             )
-        return total, parts
+            total = total + loss
+            added.append(loss)
+            parts |= named
+        if log_gradients and added:
+            together = torch.stack(added).sum()
+            parts["adversarial_pull"] = pixel_gradient_ratio(together, likelihood, reconstruction)
+        detached = {name: value.detach() for name, value in parts.items()}
+        return GeneratorLoss(total=total, reconstruction=error.detach(), parts=detached)
 
     def _error(
         self, video: Tensor, reconstruction: Tensor, seeds: Sequence[int]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Error of a pixel, those of motion and of its frame's perception included."""
+        """Weighted sum of the errors a pixel, and its parts."""
         pixel = pixel_error(self.config.pixel, video, reconstruction)
         error, parts = self.config.pixel_weight * pixel, {"pixel": pixel}
         if weight := self.config.motion_weight:
-            motion = motion_error(self.config.pixel, video, reconstruction)
-            error, parts = error + weight * motion, parts | {"motion": motion}
+            parts["motion"] = motion_error(self.config.pixel, video, reconstruction)
+            error = error + weight * parts["motion"]
         settings = self.config.perceptual
         if self.perceptual is not None and settings is not None:
             seen = (pick_frames(v, settings.frames, seeds) for v in (video, reconstruction))
-            distance = clip_distance(self.perceptual, *seen)
-            error, parts = error + settings.weight * distance, parts | {"perceptual": distance}
-        return error, parts | {"reconstruction": error}
+            parts["perceptual"] = clip_distance(self.perceptual, *seen)
+            error = error + settings.weight * parts["perceptual"]
+        return error, parts
 
     def _likelihood(self, error: Tensor, video: Tensor) -> Tensor:
         """Negative log-likelihood of a frame (``official``) or of a pixel (``mean``)."""
@@ -209,16 +156,7 @@ class AutoencoderLoss(nn.Module):
         return each * video[0, :, 0].numel() if self.config.reduction == "official" else each
 
     def _kl(self, posterior: Posterior) -> Tensor:
-        """KL of a latent (``official``) or of one of its numbers (``mean``)."""
+        """KL divergence of a latent (``official``) or of one of its numbers (``mean``)."""
         each = posterior.kl().float().mean()
         latent = posterior.mean[0].numel()
         return each if self.config.reduction == "official" else each / latent
-
-
-def numbered(name: str, index: int) -> str:
-    """Name of a part of an adversary's: as it is for the first, with its number for others."""
-    return name if index == 0 else f"{name}_{index + 1}"
-
-
-def _detached(parts: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach() for name, value in parts.items()}

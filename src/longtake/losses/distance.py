@@ -1,4 +1,4 @@
-"""What a perceptual loss is: a distance between frames in the features of a frozen network."""
+"""Base of perceptual losses: a distance between frames in the features of a frozen network."""
 
 from abc import ABC, abstractmethod
 from typing import Annotated
@@ -13,22 +13,22 @@ from longtake.config import Config
 
 
 class FrameDistance(nn.Module, ABC):
-    """Distance of frames to frames. Its weights are frozen; it is the same in every mode."""
+    """Distance between pairs of frames; its weights are frozen, and it has no training mode."""
 
     @abstractmethod
     def forward(
         self, x: Float[Tensor, "n 3 h w"], y: Float[Tensor, "n 3 h w"]
     ) -> Float[Tensor, "n"]:
-        """One distance a pair of frames in [-1, 1]; 0 where they are the same."""
+        """Distance of each pair of frames in [-1, 1]; 0 if they are equal."""
 
 
 class Perceptual(Config, ABC):
     """Settings of a perceptual loss.
 
     Attributes:
-        weight: beside the pixel error.
-        frames: how many frames of a clip are compared, one from each of as many equal parts of
-            the clip, drawn anew for each clip and step; all where None. LVDM has all, PVDM 1.
+        weight: weight relative to the pixel error.
+        frames: number of frames of a clip that are compared, one from each of as many equal parts
+            of the clip, drawn for each clip and step; None for all. LVDM compares all, PVDM 1.
     """
 
     weight: Annotated[float, Gt(0)] = 1.0
@@ -39,7 +39,7 @@ class Perceptual(Config, ABC):
         """The distance, with its weights.
 
         Raises:
-            CheckpointError: there are no weights, or they do not fit.
+            CheckpointError: weights are missing or do not fit.
         """
 
 
@@ -54,9 +54,9 @@ def clip_distance(
 def unit_difference(
     x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"]
 ) -> Float[Tensor, "n c h w"]:
-    """Squared difference of features whose channels have unit norm at each pixel (LPIPS).
+    """Squared difference of features with unit norm over channels at each pixel (LPIPS).
 
-    Unlike the official code, its gradient is 0, not NaN, where all channels are 0.
+    Unlike in the official code, the gradient is 0 instead of NaN where all channels are 0.
     """
     return (_unit(x.float()) - _unit(y.float())) ** 2
 
@@ -66,5 +66,5 @@ def _unit(features: Tensor) -> Tensor:
 
 
 def freeze(network: nn.Module) -> None:
-    """Let gradients through a network, but to none of its weights."""
+    """Give a network's weights no gradient; its inputs still get theirs."""
     network.requires_grad_(False).eval()

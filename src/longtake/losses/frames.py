@@ -1,4 +1,4 @@
-"""Which frames of a clip a loss looks at."""
+"""Random choice of the frames of a clip that a loss compares."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,10 +13,15 @@ from longtake.noise import derive
 def pick_frames(
     video: Float[Tensor, "b c t h w"], count: int | None, seeds: Sequence[int]
 ) -> Float[Tensor, "b c n h w"]:
-    """Some frames of each clip, drawn by the clip's own seed; all where None.
+    """Frames of each clip, drawn by the clip's seed.
 
-    The same seeds draw the same frames, so a video and its reconstruction stay together, and so do
-    all losses that look at equally many.
+    The same seeds draw the same frames, from a video and its reconstruction, and for all losses
+    that use the same number of frames.
+
+    Args:
+        video: clips.
+        count: number of frames a clip; None for all.
+        seeds: one seed a clip.
     """
     if count is None or count >= video.shape[2]:
         return video

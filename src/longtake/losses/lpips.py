@@ -1,4 +1,4 @@
-"""LPIPS on VGG16 (Zhang et al. 2018), with the user's files, as the official LVDM code has it."""
+"""LPIPS on VGG16 (Zhang et al. 2018), as in the official LVDM code, with weights from files."""
 
 import re
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from longtake.losses.distance import FrameDistance, Perceptual, freeze, unit_dif
 
 SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)
-"""ImageNet's mean and deviation, for pixels in [-1, 1]."""
+"""Mean and standard deviation of ImageNet's pixels in [-1, 1]."""
 
 SLICES = (
     (64, (0, 2)),
@@ -25,19 +25,19 @@ SLICES = (
     (512, (17, 19, 21)),
     (512, (24, 26, 28)),
 )
-"""Channels, and the places of the convolutions in torchvision's VGG16, up to each tap."""
+"""Channels up to each tap, and positions of the convolutions in torchvision's VGG16."""
 
 _CONVOLUTION = re.compile(r"(?:^|\.)(?:net\.slice\d|features)\.(\d+)\.(weight|bias)$")
 _HEAD = re.compile(r"(?:^|\.)lin(\d)\.model\.1\.weight$")
 
 
 class LPIPS(Perceptual):
-    """The learned distance of the papers. Its weights are not ours to give.
+    """Settings of LPIPS, the perceptual loss of both papers; its weights are not distributed here.
 
     Attributes:
-        files: one file with everything, or VGG16 (torchvision's ``vgg16-397923af.pth``) and the
-            heads (``vgg.pth``). As safetensors, or as ``torch.save`` wrote them, which is read by
-            torch's restricted unpickler. Names as in taming-transformers, lpips or torchvision.
+        files: one file with all weights, or VGG16 (torchvision's ``vgg16-397923af.pth``) and the
+            heads (``vgg.pth``): safetensors, or files of ``torch.save``, which torch's restricted
+            unpickler reads. Names are those of taming-transformers, lpips or torchvision.
     """
 
     kind: Literal["lpips"] = "lpips"
@@ -58,8 +58,8 @@ class LPIPS(Perceptual):
 class LPIPSDistance(FrameDistance):
     """Built by ``LPIPS``.
 
-    Unlike the official code there is no dropout before the heads: there it is active whenever
-    the model trains, by mistake.
+    Unlike in the official code, no dropout precedes the heads: there it is active by mistake
+    whenever the model trains.
     """
 
     shift: Tensor
@@ -71,9 +71,9 @@ class LPIPSDistance(FrameDistance):
         self.register_buffer("scale", torch.tensor(SCALE)[:, None, None], persistent=False)
         self.convolutions = nn.ModuleDict()
         channels_in = 3
-        for channels, places in SLICES:
-            for place in places:
-                self.convolutions[str(place)] = nn.Conv2d(channels_in, channels, 3, padding=1)
+        for channels, positions in SLICES:
+            for position in positions:
+                self.convolutions[str(position)] = nn.Conv2d(channels_in, channels, 3, padding=1)
                 channels_in = channels
         self.heads = nn.ModuleList(nn.Conv2d(width, 1, 1, bias=False) for width, _ in SLICES)
         self._load(weights)
@@ -88,14 +88,14 @@ class LPIPSDistance(FrameDistance):
         return torch.stack(each).sum(0)
 
     def features(self, x: Float[Tensor, "n 3 h w"]) -> list[Tensor]:
-        """After the last ReLU before each pooling: relu1_2, 2_2, 3_3, 4_3, 5_3."""
+        """Outputs of the last ReLU before each pooling: relu1_2, 2_2, 3_3, 4_3, 5_3."""
         h = (x - self.shift) / self.scale
         found: list[Tensor] = []
-        for _, places in SLICES:
+        for _, positions in SLICES:
             if found:
                 h = nn.functional.max_pool2d(h, 2)
-            for place in places:
-                h = nn.functional.relu(self.convolutions[str(place)](h))
+            for position in positions:
+                h = nn.functional.relu(self.convolutions[str(position)](h))
             found.append(h)
         return found
 
@@ -126,6 +126,6 @@ def _read(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # what a damaged file raises can be of any type
         raise CheckpointError(
             f"{path}: holds more than weights or is damaged ({type(error).__name__}); "
-            "write the weights anew as safetensors"
+            "save the weights as safetensors"
         ) from error
     return found.get("state_dict", found)

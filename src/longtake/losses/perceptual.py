@@ -1,4 +1,4 @@
-"""Perceptual losses to choose from."""
+"""Perceptual losses: distances between frames in the features of a frozen network."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""How far a reconstruction is from its video, pixel by pixel: in all, and in what moves."""
+"""Pixel errors of reconstructions: of whole clips, and of motion alone."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -25,10 +25,10 @@ def pixel_error(
 def motion_error(
     kind: PixelError, video: Float[Tensor, "b 3 t h w"], reconstruction: Float[Tensor, "b 3 t h w"]
 ) -> Float[Tensor, ""]:
-    """The same of what is left of a clip without its mean over time: a still picture's is 0."""
-    return pixel_error(kind, _moves(video), _moves(reconstruction))
+    """Pixel error of clips without their means over time; 0 if only still content differs."""
+    return pixel_error(kind, _motion(video), _motion(reconstruction))
 
 
-def _moves(clip: Tensor) -> Tensor:
+def _motion(clip: Tensor) -> Tensor:
     wide = clip.float()
     return wide - wide.mean(2, keepdim=True)

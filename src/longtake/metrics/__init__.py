@@ -1,1 +1,1 @@
-"""metrics."""
+"""Numbers from vectors: distances and scores as pure functions of features."""

@@ -7,16 +7,16 @@ from torch import Tensor
 from longtake.metrics.statistics import check_finite
 
 ROWS = 1024
-"""Of a kernel matrix that are in memory at once."""
+"""Number of rows of a kernel matrix that are in memory at once."""
 
 
 def kvd(real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"]) -> float:
     """Unbiased squared maximum mean discrepancy, with the kernel (x.y / d + 1)^3.
 
-    Over draws of both sets from one distribution its mean is 0, so it can be negative.
+    Its mean over draws of both sets from one distribution is 0, so it can be negative.
 
     Raises:
-        ValueError: a set of fewer than two clips, or features that are no numbers.
+        ValueError: a set has fewer than two clips, or features are infinite or NaN.
     """
     x, y = check_finite(real), check_finite(generated)
     if min(len(x), len(y)) < 2:
@@ -26,8 +26,8 @@ def kvd(real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"]) -> float:
 
 def _mean_of_pairs(x: Float64[Tensor, "n d"]) -> float:
     """Mean of the kernel over pairs of different clips."""
-    itself = cubic_kernel((x * x).sum(1), x.shape[1]).sum()
-    return (_sum(x, x) - float(itself)) / (len(x) * (len(x) - 1))
+    diagonal = cubic_kernel((x * x).sum(1), x.shape[1]).sum()
+    return (_sum(x, x) - float(diagonal)) / (len(x) * (len(x) - 1))
 
 
 def _sum(x: Float64[Tensor, "n d"], y: Float64[Tensor, "m d"]) -> float:
@@ -36,5 +36,5 @@ def _sum(x: Float64[Tensor, "n d"], y: Float64[Tensor, "m d"]) -> float:
 
 
 def cubic_kernel(products: Float64[Tensor, "..."], width: int) -> Float64[Tensor, "..."]:
-    """Of clips whose features of so many numbers have these scalar products."""
+    """Kernel of clips with these scalar products of their ``width`` features."""
     return (products / width + 1) ** 3

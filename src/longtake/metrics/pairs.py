@@ -1,4 +1,4 @@
-"""How near a reconstruction is to its original: PSNR and SSIM of each clip."""
+"""PSNR and SSIM of reconstructions, clip by clip."""
 
 from einops import rearrange
 from jaxtyping import Float
@@ -10,13 +10,13 @@ from torchmetrics.functional.image import (
 
 LEVELS = (-1.0, 1.0)
 WINDOW = 11
-"""Pixels on a side of the Gaussian window of SSIM (Wang et al. 2004)."""
+"""Side of the Gaussian window of SSIM in pixels (Wang et al. 2004)."""
 
 
 def psnr(
     video: Float[Tensor, "b 3 t h w"], reconstruction: Float[Tensor, "b 3 t h w"]
 ) -> Float[Tensor, "b"]:
-    """In dB, of each clip's mean squared error over all its frames; infinite where it is 0."""
+    """PSNR in dB of each clip's mean squared error over all frames; infinite for an error of 0."""
     return peak_signal_noise_ratio(
         reconstruction.float(),
         video.float(),
@@ -29,10 +29,10 @@ def psnr(
 def ssim(
     video: Float[Tensor, "b 3 t h w"], reconstruction: Float[Tensor, "b 3 t h w"]
 ) -> Float[Tensor, "b"]:
-    """Structural similarity of frames, averaged over each clip; 1 where they are the same.
+    """Structural similarity of frames, averaged over each clip; 1 for equal clips.
 
     Raises:
-        ValueError: frames smaller than its window.
+        ValueError: frames are smaller than the window.
     """
     batch, _, _, *size = video.shape
     if min(size) < WINDOW:

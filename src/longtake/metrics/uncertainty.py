@@ -1,4 +1,4 @@
-"""How sure an FVD is: its interval over draws of clips, and its limit for ever more clips."""
+"""Standard errors of FVD and KVD over draws of clips, and the limit of FVD for many clips."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,50 +8,52 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from longtake.metrics.frechet import frechet_distance, fvd
+from longtake.metrics.kernel import ROWS, cubic_kernel, kvd
 from longtake.metrics.statistics import Gaussian, check_finite
 from longtake.noise import generator
 
 NORMAL_95 = 1.96
 
 REDRAWS = 50
-"""Of the clips, in a bootstrap."""
+"""Number of redraws of a bootstrap; they give a standard error to about a tenth."""
 
 CONCENTRATION = 16
-"""Of a bootstrap's weights, as so many exponential numbers a clip; 1 is Rubin's."""
+"""Concentration of the Dirichlet weights of a bootstrap; Rubin's is 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A value that would differ with other clips.
+    """A distance with its uncertainty.
 
     Attributes:
-        value: of these clips.
-        deviation: standard error over draws of as many clips.
+        value: distance of these clips.
+        standard_error: standard error over draws of as many clips.
     """
 
     value: float
-    deviation: float
+    standard_error: float
 
     @property
     def low(self) -> float:
-        """Lower end of the 95 % interval; no distance is below 0."""
-        return max(self.value - NORMAL_95 * self.deviation, 0.0)
+        """Lower end of the 95 % interval; not below 0."""
+        return max(self.value - NORMAL_95 * self.standard_error, 0.0)
 
     @property
     def high(self) -> float:
         """Upper end of the 95 % interval."""
-        return self.value + NORMAL_95 * self.deviation
+        return self.value + NORMAL_95 * self.standard_error
 
 
-def redrawn(
+def bootstrap_weights(
     clips: int, side: str, *, redraws: int = REDRAWS, seed: int = 0
 ) -> Float64[Tensor, "r n"]:
-    """Weights of the clips of one side, whose sum is 1, in each redraw of a bootstrap.
+    """Weights of the clips in each redraw of a bootstrap; they sum to 1.
 
-    Where the classical bootstrap gives a clip the weight 0, 1, 2, ..., here all keep a part: the
-    weights are Dirichlet's, of concentration 16 (a bootstrap of fractional random weights; Rubin
-    1981, Xu et al. 2020). Repeated clips would count as fewer clips, and FVD grows where there are
-    fewer. Weights differ 4 times less than the classical ones', so ``spread`` multiplies by 4.
+    The classical bootstrap gives a clip the weight 0, 1, 2, ...; here weights are drawn from a
+    Dirichlet distribution of concentration 16, so each clip keeps a part (a bootstrap of fractional
+    random weights; Rubin 1981, Xu et al. 2020). Repeated clips would count as fewer clips, and FVD
+    grows with fewer clips. The weights' standard deviation is a quarter of the classical one, so
+    ``standard_error`` multiplies by 4.
     """
     random = generator(seed, "bootstrap", side, clips)
     shape = (CONCENTRATION, redraws, clips)
@@ -59,8 +61,8 @@ def redrawn(
     return weights / weights.sum(1, keepdim=True)
 
 
-def spread(values: Float64[Tensor, "r"]) -> float:
-    """Standard error of a value from what it is in each redraw."""
+def standard_error(values: Float64[Tensor, "r"]) -> float:
+    """Standard error of a value from its values in the redraws of a bootstrap."""
     return float(values.std()) * CONCENTRATION**0.5
 
 
@@ -73,34 +75,51 @@ def fvd_interval(
 ) -> Interval:
     """FVD with its standard error over draws of as many clips, by a bootstrap over both sides.
 
-    It is of FVD at this number of clips, whose bias it does not remove.
+    The bias of FVD at this number of clips remains.
 
     Args:
-        real: features.
-        generated: features.
-        redraws: of both sides; 50 give the standard error to a tenth.
-        seed: of the redraws.
+        real: features of real clips.
+        generated: features of generated clips.
+        redraws: number of redraws of both sides.
+        seed: seed of the redraws.
 
     Raises:
         ValueError: a side has fewer than two clips.
     """
-    value, pairs = fvd(real, generated), []
-    for rows, side in ((check_finite(real), "real"), (check_finite(generated), "generated")):
-        weights = redrawn(len(rows), side, redraws=redraws, seed=seed)
-        pairs.append([_weighted(rows, each) for each in weights])
-    distances = [frechet_distance(x, y) for x, y in zip(*pairs, strict=True)]
-    return Interval(value=value, deviation=spread(torch.tensor(distances, dtype=torch.float64)))
+    value, gaussians = fvd(real, generated), []
+    for rows, weights in _weighted(real, generated, redraws, seed):
+        gaussians.append([_gaussian(rows, each) for each in weights])
+    distances = [frechet_distance(x, y) for x, y in zip(*gaussians, strict=True)]
+    error = standard_error(torch.tensor(distances, dtype=torch.float64))
+    return Interval(value=value, standard_error=error)
+
+
+def kvd_interval(
+    real: Float[Tensor, "n d"],
+    generated: Float[Tensor, "m d"],
+    *,
+    redraws: int = REDRAWS,
+    seed: int = 0,
+) -> Interval:
+    """KVD with its standard error; arguments and errors are those of ``fvd_interval``.
+
+    The kernel is computed once for all redraws.
+    """
+    value = kvd(real, generated)
+    (x, u), (y, v) = _weighted(real, generated, redraws, seed)
+    distances = _kernel_within(x, u) + _kernel_within(y, v) - 2 * _kernel_mean(x, y, u, v)
+    return Interval(value=value, standard_error=standard_error(distances))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """FVD at several numbers of clips, and what it tends to.
+    """FVD at several numbers of clips, and its extrapolation.
 
     Attributes:
-        clips: how many a side.
-        distances: the mean FVD at each number.
-        limit: where a straight line through them over 1 / clips ends, for no end of clips. Near 0
-            it can be negative, by chance.
+        clips: numbers of clips a side.
+        distances: mean FVD at each number.
+        limit: FVD for infinitely many clips: intercept of a straight line through the distances
+            over 1 / clips. Near 0 it can be negative by chance.
     """
 
     clips: tuple[int, ...]
@@ -118,18 +137,17 @@ def fvd_limit(
 ) -> Limit:
     """FVD without the bias of few clips (Chong and Forsyth 2020, for images and one side).
 
-    Both sides are thinned alike, since both add to the bias.
+    Both sides are reduced to the same number of clips, since both add to the bias.
 
     Args:
-        real: features.
-        generated: features.
-        clips: numbers of clips to measure at; all well above the number of features, or the line
-            is none.
-        draws: of clips at each number.
-        seed: of the draws.
+        real: features of real clips.
+        generated: features of generated clips.
+        clips: numbers of clips to measure at, all well above the number of features.
+        draws: number of draws of clips at each number.
+        seed: seed of the draws.
 
     Raises:
-        ValueError: numbers of clips that do not make a line, or that there are not.
+        ValueError: ``clips`` holds fewer than two numbers, or more clips than there are.
     """
     least = min(len(real), len(generated))
     if len(set(clips)) < 2 or min(clips) < 2 or max(clips) > least:
@@ -159,8 +177,37 @@ def _chosen(rows: Tensor, count: int, seed: int, side: str, draw: int) -> Tensor
     return rows[order[:count].to(rows.device)]
 
 
-def _weighted(rows: Float64[Tensor, "n d"], weights: Float64[Tensor, "n"]) -> Gaussian:
-    """Mean and unbiased covariance of clips that count so much each, 1 together."""
+def _weighted(
+    real: Tensor, generated: Tensor, redraws: int, seed: int
+) -> list[tuple[Float64[Tensor, "_ d"], Float64[Tensor, "r _"]]]:
+    """Features of each side in float64, with their weights in each redraw."""
+    rows = (check_finite(real), "real"), (check_finite(generated), "generated")
+    return [(x, bootstrap_weights(len(x), side, redraws=redraws, seed=seed)) for x, side in rows]
+
+
+def _gaussian(rows: Float64[Tensor, "n d"], weights: Float64[Tensor, "n"]) -> Gaussian:
+    """Mean and unbiased covariance of weighted clips."""
     mean = weights @ rows
     away = (rows - mean) * weights.sqrt()[:, None]
     return Gaussian(mean=mean, covariance=away.T @ away / (1 - weights.square().sum()))
+
+
+def _kernel_within(x: Float64[Tensor, "n d"], u: Float64[Tensor, "r n"]) -> Float64[Tensor, "r"]:
+    """Mean of the kernel over pairs of different clips, in each redraw."""
+    squares = u.square()
+    diagonal = squares @ cubic_kernel((x * x).sum(1), x.shape[1])
+    return (_kernel_mean(x, x, u, u) - diagonal) / (1 - squares.sum(1))
+
+
+def _kernel_mean(
+    x: Float64[Tensor, "n d"],
+    y: Float64[Tensor, "m d"],
+    u: Float64[Tensor, "r n"],
+    v: Float64[Tensor, "r m"],
+) -> Float64[Tensor, "r"]:
+    """Mean of the kernel over all pairs, in each redraw."""
+    total = u.new_zeros(len(u))
+    for rows, weights in zip(x.split(ROWS), u.split(ROWS, dim=1), strict=True):
+        kernel = cubic_kernel(rows @ y.T, x.shape[1])
+        total += torch.einsum("rn,nm,rm->r", weights, kernel, v)
+    return total

@@ -11,7 +11,8 @@ from torch import nn
 from longtake.autoencoders import VideoAutoencoder
 from longtake.checkpoint import load_component, save_component, weights_hash, whole_folder
 from longtake.config import nearest, to_dict
-from longtake.diffusion import ABSENT, ClipSampler, Condition, Denoiser
+from longtake.diffusion import ClipSampler, Denoiser
+from longtake.diffusion.signals import ABSENT, label_signal
 from longtake.generate import LongVideo
 from longtake.hub import INDEX, find_model
 from longtake.model.index import AUTOENCODER, FOLDERS, ModelIndex, read_model_files
@@ -65,6 +66,11 @@ class VideoModel:
         }
         denoisers: dict[Role, Denoiser] = {role: parts[part] for role, part in index.roles.items()}
         return cls(index=index, autoencoder=parts[AUTOENCODER], denoisers=denoisers)
+
+    def compile(self) -> None:
+        """Compile the denoisers with ``torch.compile``, in place, at their first evaluation."""
+        for network in set(self.denoisers.values()):
+            network.compile()
 
     @property
     def components(self) -> Mapping[str, nn.Module]:
@@ -169,7 +175,7 @@ class VideoModel:
         if "text" in reads:
             raise ValueError(
                 "this model makes videos of text, and no text encoder comes with it: give the "
-                "states of prompts as Condition(text=...) to a Request of your own, in Python"
+                "states of prompts as text_signal(...) to a Request of your own, in Python"
             )
         if not self.index.classes or "label" not in reads:
             if label is not None:
@@ -179,7 +185,7 @@ class VideoModel:
             rows = [derive(seed, "label") % len(self.index.classes) for seed in seeds]
         else:
             rows = [ABSENT if label == "none" else self.label(label)] * len(seeds)
-        return Request(seeds=seeds, condition=Condition(label=torch.tensor(rows)))
+        return Request(seeds=seeds, signals=label_signal(rows))
 
     def label(self, name: str) -> int:
         """Class index of a name, of a number, or of words that occur in one class only.

@@ -1,1 +1,1 @@
-"""training."""
+"""Training of autoencoders and denoisers: one trainer, one file a method."""

@@ -1,4 +1,4 @@
-"""AdamW that leaves kernels which lie channels last as they are."""
+"""AdamW without copies of channels-last gradients."""
 
 from typing import Any
 
@@ -7,12 +7,11 @@ from torch import Tensor, nn
 
 
 class AdamW(torch.optim.AdamW):
-    """PyTorch's fused AdamW, without the copy it makes of every gradient that lies channels last.
+    """PyTorch's fused AdamW, without the copy it makes of every channels-last gradient.
 
-    That operator asks for gradients in row-major order and then reads the ones it was given, which
-    is right as long as weight, gradient and moments lie alike; here they always do. So it is shown
-    all of them with their axes in the order of memory, and has nothing to copy. Values, state and
-    checkpoints are those of ``torch.optim.AdamW``.
+    The operator requires row-major gradients, although any layout is right if weight, gradient and
+    moments share it, as they always do here. Therefore it gets views of all of them with axes in
+    the order of memory. Values, state and checkpoints are those of ``torch.optim.AdamW``.
     """
 
     def _init_group(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -26,8 +25,8 @@ class AdamW(torch.optim.AdamW):
 
 
 def _in_order_of_memory(x: Tensor) -> Tensor:
-    """A view without gaps of a tensor that lies channels last; other tensors as they are."""
-    plain = type(x) in (Tensor, nn.Parameter)  # shards of several processes are laid out by torch
+    """Row-major view of a channels-last tensor; other tensors unchanged."""
+    plain = type(x) in (Tensor, nn.Parameter)  # DTensors are laid out by torch
     if plain and x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
         return x.permute(0, 2, 3, 1)
     return x

@@ -1,4 +1,4 @@
-"""How a stage is trained, whatever it trains."""
+"""Settings of the training loop and of optimizers."""
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
@@ -9,13 +9,13 @@ from longtake.config import Config
 
 
 class OptimizerConfig(Config):
-    """Adam or AdamW; with decay 0 they are the same.
+    """Settings of AdamW, which without weight decay is Adam.
 
     Attributes:
         lr: learning rate after warm-up.
         betas: decay of the first and second moment.
-        weight_decay: decoupled (AdamW).
-        clip_norm: greatest norm of the gradient; None does not clip (both papers).
+        weight_decay: decoupled weight decay.
+        clip_norm: largest norm of the gradient; None for no clipping, as in both papers.
     """
 
     lr: Annotated[float, Gt(0)] = 1e-4
@@ -25,30 +25,36 @@ class OptimizerConfig(Config):
 
 
 class EMAConfig(Config):
-    """Exponential moving average of the weights."""
+    """Settings of the exponential moving average (EMA) of the weights.
+
+    Attributes:
+        decay: final decay.
+        warmup: let the decay of update n rise as (1 + n) / (10 + n), as in LDM's code.
+    """
 
     decay: Annotated[float, Interval(gt=0, lt=1)] = 0.9999
     warmup: bool = True
 
 
 class TrainingConfig(Config):
-    """The loop.
+    """Settings of the training loop.
 
     Attributes:
-        steps: optimiser steps of the whole run.
-        batch: samples a step, over all processes and micro-batches.
-        accumulate: micro-batches a step, on each process.
+        steps: number of optimizer steps of the whole run.
+        batch: number of samples a step, over all ranks and micro-batches.
+        accumulate: number of micro-batches a step on each rank.
+        optimizer: settings of the optimizer of the trained network.
         warmup_steps: steps over which the learning rate rises linearly from 0.
         cooldown_steps: last steps over which it falls linearly to 0.
         ema: moving average of the weights, which is what the run exports; None for no average.
-        precision: of the networks' arithmetic; ``auto`` is bfloat16 on CUDA and float32 elsewhere.
-        seed: everything random in the run follows from it.
+        precision: arithmetic of the networks; ``auto`` is bfloat16 on CUDA and float32 elsewhere.
+        seed: seed of everything random in the run.
         log_every: steps between lines of ``log.jsonl``.
         save_every: steps between checkpoints.
-        sample_every: steps between reconstructions or samples to look at; 0 makes none.
-        keep: checkpoints kept.
-        tensorboard: write TensorBoard files too.
-        workers: processes that read videos ahead; 0 reads in the loop.
+        sample_every: steps between previews; 0 for none.
+        keep: number of checkpoints kept.
+        tensorboard: also write TensorBoard files.
+        workers: number of processes that prefetch videos; 0 reads them in the loop.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"average": "ema"}

@@ -1,4 +1,4 @@
-"""Exponential moving average of weights (LVDM c.4, PVDM)."""
+"""Exponential moving average (EMA) of weights, as both papers sample with it."""
 
 from collections.abc import Iterable
 
@@ -7,15 +7,15 @@ from torch import Tensor, nn
 
 
 class EMA:
-    """A shadow of some parameters that follows them slowly.
+    """Exponential moving average of parameters.
 
     Decay warms up as in LDM's code: d_n = min(decay, (1 + n) / (10 + n)) at update n = 1, 2, ...;
     shadow <- shadow - (1 - d_n) (shadow - w). One fused kernel for all parameters.
 
     Args:
-        parameters: those to follow; the shadow starts equal to them.
-        decay: the final decay; the papers' is 0.9999.
-        warmup: whether the decay warms up.
+        parameters: parameters to average; the average (``shadow``) starts equal to them.
+        decay: final decay; 0.9999 in both papers.
+        warmup: let the decay warm up.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class EMA:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Follow the parameters by one step."""
+        """Average in the parameters of one step."""
         self.updates += 1
         n = self.updates
         decay = min(self.decay, (1 + n) / (10 + n)) if self.warmup else self.decay
@@ -36,14 +36,14 @@ class EMA:
 
     @torch.no_grad()
     def swap(self) -> None:
-        """Exchange shadow and parameters; twice is the identity."""
+        """Exchange average and parameters; a second call undoes it."""
         for shadow, parameter in zip(self.shadow, self._parameters, strict=True):
             kept = parameter.detach().clone()
             parameter.copy_(shadow)
             shadow.copy_(kept)
 
     def load(self, shadow: Iterable[Tensor], updates: int) -> None:
-        """Continue from a stored shadow."""
+        """Continue from a stored average."""
         for own, stored in zip(self.shadow, shadow, strict=True):
             own.copy_(stored)
         self.updates = updates

@@ -1,4 +1,4 @@
-"""What a run writes while it goes: one JSON line a logging step, TensorBoard by choice."""
+"""Log of a run: one JSON line a logging step, and TensorBoard files on request."""
 
 import json
 import math
@@ -14,7 +14,7 @@ import longtake
 
 
 class Log:
-    """Appends to ``log.jsonl``; after a resume, lines past the step resumed from are dropped."""
+    """Appends to ``log.jsonl``; lines after ``first_step``, of a run resumed there, are dropped."""
 
     def __init__(self, folder: Path, *, first_step: int = 0, tensorboard: bool = False) -> None:
         self._path = folder / "log.jsonl"
@@ -23,7 +23,7 @@ class Log:
         self._board = _board(folder) if tensorboard else None
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
-        """One line: the step and named values."""
+        """Append a line: the step and named values."""
         self._file.write(json.dumps({"step": step, **_plain(values)}) + "\n")
         self._file.flush()
         if self._board is not None:
@@ -58,7 +58,7 @@ class Log:
 
 
 def environment() -> dict[str, str]:
-    """Versions and hardware, to be stored with a run."""
+    """Versions and hardware, to store with a run."""
     return {
         "longtake": longtake.__version__,
         "torch": torch.__version__,

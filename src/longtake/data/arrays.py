@@ -1,0 +1,188 @@
+"""Array files of videos, mapped into memory: ``.npy``, ``.npz`` and ``.safetensors``.
+
+An array of many gigabytes is never read whole. Uncompressed members of an ``.npz`` are mapped in
+place; compressed ones are unpacked in pieces to a temporary file.
+"""
+
+import json
+import shutil
+import struct
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import cached_property
+from io import BufferedIOBase
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from longtake.checkpoint import file_hash
+from longtake.data.source import Frames, VideoSource
+from longtake.video import VideoInfo
+
+ARRAY_SUFFIXES = (".npy", ".npz", ".safetensors")
+AXES = 5
+ASSUMED_FPS = Fraction(25)
+Bytes = IO[bytes] | BufferedIOBase
+_LOCAL_HEADER = struct.Struct("<26xHH")
+
+
+class ArrayVideos(VideoSource):
+    """Videos of one length and size in an array file, (N, T, H, W, 3) of uint8."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._array = map_array(path)
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return self._path.name
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def info(self, index: int) -> VideoInfo:
+        """Equal for all videos; an array holds no frame rate."""
+        frames, height, width = self._array.shape[1:4]
+        return VideoInfo(
+            path=self._path,
+            frames=frames,
+            fps=ASSUMED_FPS,
+            height=height,
+            width=width,
+            seconds=frames / float(ASSUMED_FPS),
+            variable_rate=False,
+            rate_known=False,
+        )
+
+    def infos(self) -> Sequence[VideoInfo]:
+        return [self.info(0)] * len(self)
+
+    def title(self, index: int) -> str:
+        """The file and the row."""
+        return f"{self._path}[{index}]"
+
+    def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
+        """A copy of some frames of a row."""
+        return np.array(self._array[index, start_frame:][::stride][:count])
+
+    def identity(self) -> Any:
+        """Hash of the file."""
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> str:
+        return file_hash(self._path)
+
+
+def map_array(path: Path) -> UInt8[np.ndarray, "n t h w 3"]:
+    """The videos of an array file; only the elements that are used are read.
+
+    Raises:
+        ValueError: the file is broken, or does not hold exactly one array of this shape and type.
+    """
+    readers = {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors}
+    if path.suffix not in readers:
+        raise ValueError(f"{path}: is not an array file; expected {', '.join(ARRAY_SUFFIXES)}")
+    try:
+        array = readers[path.suffix](path)
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: no such file") from error
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        if isinstance(error, _OtherArrayError):
+            raise
+        raise ValueError(f"{path}: broken or truncated array file ({error})") from error
+    return array
+
+
+class _OtherArrayError(ValueError):
+    """An intact file that holds something else."""
+
+
+def _npy(path: Path) -> np.ndarray:
+    with path.open("rb") as file:
+        return _mapped(path, file, path.name)
+
+
+def _npz(path: Path) -> np.ndarray:
+    with zipfile.ZipFile(path) as archive:
+        kinds = {}
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                kinds[member.filename] = _header(file)
+        name = _only(path, {name: shape for name, (shape, _, _) in kinds.items()})
+        member = archive.getinfo(name)
+        if member.compress_type == zipfile.ZIP_STORED:
+            with path.open("rb") as file:
+                file.seek(member.header_offset)
+                lengths = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+                file.seek(sum(lengths), 1)
+                return _mapped(path, file, name)
+        with tempfile.TemporaryFile() as unpacked, archive.open(member) as packed:
+            shutil.copyfileobj(packed, unpacked, 1 << 24)
+            unpacked.seek(0)
+            return _mapped(path, unpacked, name)
+
+
+def _safetensors(path: Path) -> np.ndarray:
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", _exactly(file, 8))
+        if length > path.stat().st_size:
+            raise ValueError("the header is longer than the file")
+        tensors = json.loads(_exactly(file, length))
+        tensors.pop("__metadata__", None)
+        name = _only(path, {name: tuple(entry["shape"]) for name, entry in tensors.items()})
+        entry = tensors[name]
+        dtype = "uint8" if entry["dtype"] == "U8" else str(entry["dtype"])
+        _check(path, name, tuple(entry["shape"]), dtype)
+        offset = 8 + length + entry["data_offsets"][0]
+        return np.memmap(file, np.uint8, "r", offset, tuple(entry["shape"]))
+
+
+def _header(file: Bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
+    version = np.lib.format.read_magic(file)
+    read: Any = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read is None:
+        raise ValueError(f"npy version {version}")
+    return read(file)
+
+
+def _mapped(path: Path, file: Bytes, name: str) -> np.ndarray:
+    shape, columns_first, dtype = _header(file)
+    if columns_first:
+        raise _OtherArrayError(f"{path}: {name} is stored columns first; save it in C order")
+    _check(path, name, shape, str(dtype))
+    return np.memmap(file, np.uint8, "r", file.tell(), shape)  # pyright: ignore[reportCallIssue, reportArgumentType]: takes any open file
+
+
+def _only(path: Path, shapes: dict[str, tuple[int, ...]]) -> str:
+    """Name of the only array of videos; other arrays, such as labels, are ignored."""
+    videos = [name for name, shape in shapes.items() if len(shape) == AXES]
+    if len(videos) != 1:
+        held = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
+        raise _OtherArrayError(
+            f"{path}: holds {len(videos)} arrays of videos, expected one uint8 (N, T, H, W, 3); "
+            f"it holds {held}"
+        )
+    return videos[0]
+
+
+def _check(path: Path, name: str, shape: tuple[int, ...], dtype: str) -> None:
+    if len(shape) != AXES or shape[-1] != 3 or dtype != "uint8" or 0 in shape:
+        raise _OtherArrayError(
+            f"{path}: {name} is {dtype} {shape}, expected uint8 (N, T, H, W, 3); convert it first"
+        )
+
+
+def _exactly(file: Bytes, count: int) -> bytes:
+    data = file.read(count)
+    if len(data) < count:
+        raise ValueError("the file is truncated")
+    return data

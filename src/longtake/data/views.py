@@ -1,0 +1,133 @@
+"""Views of a source: the same videos at another size, or cut into training clips."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from longtake.config import to_dict
+from longtake.data.clips import Clip, ClipPlan, ClipSource
+from longtake.data.cutting import Crop, cut, fit_frames
+from longtake.data.source import ClipPosition, Frames, Rejected, VideoSource
+from longtake.video import VideoInfo
+
+
+class _View(VideoSource):
+    """Passes everything on to another source."""
+
+    def __init__(self, source: VideoSource) -> None:
+        self.source = source
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.source.classes
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def info(self, index: int) -> VideoInfo:
+        return self.source.info(index)
+
+    def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
+        return self.source.read(index, start_frame, count, stride)
+
+    def label(self, index: int) -> int | None:
+        return self.source.label(index)
+
+    def caption(self, index: int) -> str | None:
+        return self.source.caption(index)
+
+    def title(self, index: int) -> str:
+        return self.source.title(index)
+
+    def rejected(self) -> Sequence[Rejected]:
+        return self.source.rejected()
+
+    def identity(self) -> Any:
+        return self.source.identity()
+
+    def contents(self) -> Any:
+        return self.source.contents()
+
+    def about(self) -> dict[str, Any]:
+        return self.source.about()
+
+
+class ResizedVideos(_View):
+    """Videos whose frames are resized to cover a size and centre-cropped to it."""
+
+    def __init__(self, source: VideoSource, height: int, width: int) -> None:
+        super().__init__(source)
+        self._size = height, width
+
+    def info(self, index: int) -> VideoInfo:
+        height, width = self._size
+        return replace(self.source.info(index), height=height, width=width)
+
+    def infos(self) -> Sequence[VideoInfo]:
+        infos, (height, width) = self.source.infos(), self._size
+        resized = {
+            number: replace(info, height=height, width=width)
+            for number, info in {id(info): info for info in infos}.items()
+        }
+        return [resized[id(info)] for info in infos]
+
+    def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
+        return self._resized(self.source.read(index, start_frame, count, stride))
+
+    def read_clips(
+        self, positions: Sequence[ClipPosition], count: int, stride: int
+    ) -> Iterator[Frames]:
+        return map(self._resized, self.source.read_clips(positions, count, stride))
+
+    def identity(self) -> Any:
+        return [self.source.identity(), *self._size]
+
+    def contents(self) -> Any:
+        return [self.source.contents(), *self._size]
+
+    def _resized(self, frames: Frames) -> UInt8[np.ndarray, "_ _ _ 3"]:
+        return np.ascontiguousarray(fit_frames(frames, *self._size))
+
+
+class TrainingClips(_View, ClipSource):
+    """Training clips cut from any source, such as the videos of another model.
+
+    Args:
+        source: must have no video shorter than the plan's clips.
+        plan: how a clip is cut.
+        crop: position of the crop in resized frames.
+
+    Raises:
+        ValueError: a video is too short, or there are none.
+    """
+
+    def __init__(self, source: VideoSource, plan: ClipPlan, crop: Crop = "centre") -> None:
+        super().__init__(source)
+        self.plan = plan
+        self._crop: Crop = crop
+        shortest = min((info.frames for info in source.infos()), default=0)
+        if shortest < plan.span:
+            raise ValueError(
+                f"{source.name}: the shortest video has {shortest} frames, a clip spans {plan.span}"
+            )
+
+    @property
+    def fps(self) -> float:
+        return float(self.source.info(0).fps / self.plan.stride)
+
+    def clip(self, index: int, generator: torch.Generator) -> Clip:
+        return cut(self.source, index, self.plan, self._crop, generator)
+
+    def identity(self) -> Any:
+        return [self.source.identity(), to_dict(self.plan), self._crop]
+
+    def contents(self) -> Any:
+        return [self.source.contents(), to_dict(self.plan), self._crop]

@@ -1,0 +1,90 @@
+"""What the UNets of both papers share: ADM's layout and learned tables."""
+
+from abc import ABC
+from typing import Annotated
+
+from annotated_types import Ge, Gt
+from jaxtyping import Float, Int
+from pydantic import model_validator
+from torch import Tensor, nn
+
+from longtake.config import Config
+from longtake.nn.frame_conv import FrameConv
+
+Count = Annotated[int, Gt(0)]
+
+
+class UNetConfig(Config, ABC):
+    """Options of both UNets; the defaults are those of the papers' large models.
+
+    Attributes:
+        latent: channels, frames, height and width of a clip's latent.
+        clip: frames, height and width of the clip in pixels.
+        model_channels: width of the first level.
+        channel_mult: width of each level as a multiple of the first; each level but the first
+            halves the resolution.
+        num_res_blocks: residual blocks of a level on the way down; one more on the way up.
+        attention_resolutions: factors of reduction at which residual blocks are followed by
+            attention; the middle always has it.
+        scale_shift_norm: the embedding scales and shifts; else it is added.
+        resblock_updown: resample in a residual block, not with a convolution.
+        groups: groups of every normalisation; must divide every level's width.
+        num_classes: number of labels; None: the network reads no label.
+        zero_init: residual branches and output start at zero, as released.
+        checkpoint: do not store a block's activations but compute them again in the backward pass.
+    """
+
+    latent: tuple[Count, Count, Count, Count]
+    clip: tuple[Count, Count, Count] = (16, 256, 256)
+    model_channels: Count = 256
+    channel_mult: tuple[Count, ...]
+    num_res_blocks: Count
+    attention_resolutions: tuple[Annotated[int, Ge(1)], ...]
+    scale_shift_norm: bool = True
+    resblock_updown: bool
+    groups: Count = 32
+    num_classes: Count | None = None
+    zero_init: bool = True
+    checkpoint: bool = False
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each level."""
+        return tuple(self.model_channels * factor for factor in self.channel_mult)
+
+    @property
+    def embedding(self) -> int:
+        """Width of the time embedding."""
+        return 4 * self.model_channels
+
+    @property
+    def reduction(self) -> int:
+        """Factor between the first and the last level, which sizes must be divisible by."""
+        return 2 ** (len(self.channel_mult) - 1)
+
+    @model_validator(mode="after")
+    def _levels_fit(self) -> "UNetConfig":
+        if not self.channel_mult:
+            raise ValueError("channel_mult is empty, must name at least one level")
+        for width in self.widths:
+            if width % self.groups:
+                raise ValueError(f"groups={self.groups} must divide a level's {width} channels")
+        return self
+
+    def table(self, rows: int | None) -> nn.Embedding | None:
+        """A learned row for each of some classes, to add to the time embedding."""
+        return None if rows is None else nn.Embedding(rows, self.embedding)
+
+    def output(self) -> FrameConv:
+        """The last convolution."""
+        conv = FrameConv(self.widths[0], self.latent[0])
+        if self.zero_init:
+            for parameter in conv.parameters():
+                nn.init.zeros_(parameter)
+        return conv
+
+
+def rows(table: nn.Embedding, index: Int[Tensor, "b"]) -> Float[Tensor, "b d"]:
+    """Rows of a table; zeros where the index is negative."""
+    found = table(index.clamp_min(0))
+    return found * (index >= 0).to(found.dtype)[:, None]

@@ -1,0 +1,168 @@
+"""Context frames: frames of the clip that are given (LVDM prediction and interpolation).
+
+Three signals describe them. In the null estimate of guidance the frames stay in their places in
+the noisy latent, but the network neither reads which they are nor, by default, the noise on them.
+
+=================  ===========================================================  ===============
+``context``        latent that holds the frames, clean; other values are unused  itself
+``context_mask``   True where a frame is given, ``(b, f)``                       False
+``context_noise``  time of the noise on them, ``(b)``; ``ABSENT``: not embedded  ``ABSENT``
+=================  ===========================================================  ===============
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from annotated_types import Ge, Interval, Le
+from jaxtyping import Bool, Float
+from pydantic import model_validator
+from torch import Tensor
+
+from longtake.config import Config
+from longtake.diffusion.signals.label import ABSENT
+from longtake.diffusion.signals.signal import Signal, Signals
+from longtake.latents import LatentSpec
+
+CONTEXT = ("context", "context_mask", "context_noise")
+"""What a network that reads context frames declares."""
+
+
+def context_signals(
+    z: Float[Tensor, "b ..."], mask: Bool[Tensor, "b f"], noise_time: Float[Tensor, "b"]
+) -> Signals:
+    """Context frames of a batch.
+
+    Args:
+        z: clean latents; what is drawn or trained on puts noise on the frames.
+        mask: True where a frame is given.
+        noise_time: time in [0, 1] of that noise, 0 where it is clean; ``ABSENT``: the network
+            does not read it. A little noise keeps errors from piling up over a long rollout
+            (LVDM, conditional latent perturbation).
+    """
+    return {
+        "context": Signal(value=z, null=z),
+        "context_mask": Signal(value=mask, null=torch.zeros_like(mask)),
+        "context_noise": Signal(value=noise_time, null=torch.full_like(noise_time, ABSENT)),
+    }
+
+
+def context_frames(
+    spec: LatentSpec, frames: Mapping[int, Float[Tensor, "b ..."]], signals: Signals | None = None
+) -> Signals:
+    """Context frames from a map of latent frame index to clean latent frame.
+
+    Args:
+        spec: the latents of the clip.
+        frames: at least one.
+        signals: what these frames are added to; context frames in it stay, but where both give
+            one, that of ``frames`` holds.
+    """
+    first = next(iter(frames.values()))
+    before = {**no_context(spec, len(first)), **(signals or {})}
+    z = before["context"].value.to(first, copy=True)
+    mask = before["context_mask"].value.to(first.device, copy=True)
+    for index, frame in frames.items():
+        z.select(spec.time_axis, index).copy_(frame)
+        mask[:, index] = True
+    return {**before, **context_signals(z, mask, first.new_zeros(len(first)))}
+
+
+def no_context(spec: LatentSpec, batch: int) -> Signals:
+    """No context frame, and no noise level embedded (LVDM, unconditional)."""
+    return context_signals(
+        torch.zeros(batch, *spec.shape),
+        torch.zeros(batch, spec.frames, dtype=torch.bool),
+        torch.full((batch,), float(ABSENT)),
+    )
+
+
+def without_context(signals: Signals) -> Signals:
+    """The other signals."""
+    return {name: signal for name, signal in signals.items() if name not in CONTEXT}
+
+
+def impose(spec: LatentSpec, signals: Signals, z: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
+    """Put the context frames, if there are any, in their places in a latent."""
+    if "context" not in signals:
+        return z
+    given = spec.expand(signals["context_mask"].value.to(z.dtype)).bool()
+    return torch.where(given, signals["context"].value, z)
+
+
+def frame_times(signals: Signals, t: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Time of each frame: its own where it is a context frame, ``t`` where it is not.
+
+    ``t`` is ``(b)``, ``(b, f)`` or a table of these, ``(steps, b, f)``.
+    """
+    if "context" not in signals:
+        return t
+    own = signals["context_noise"].value.clamp_min(0)[:, None]
+    return torch.where(signals["context_mask"].value, own, t if t.ndim > 1 else t[:, None])
+
+
+class ContextPlan(Config):
+    """How training draws context frames, one draw a sample (LVDM, prediction and interpolation).
+
+    With probability ``interpolate`` the two ends of the clip are given (or every ``every``-th
+    frame), with probability ``predict`` its first frames, else nothing: the unconditional case,
+    which unconditional guidance needs.
+
+    Attributes:
+        predict: probability of prediction; the paper's prediction model has 0.5.
+        interpolate: probability of interpolation; the paper's interpolation model has 0.9.
+        first_frames: in prediction, the numbers of first frames to choose from.
+        every: distance of context frames in interpolation; None gives the two ends.
+        noise_levels: conditional latent perturbation: the noise on context frames is that of a
+            uniform step in 0..noise_levels-1 of 1000; 0 leaves them clean. The paper's is 250.
+        embed_noise_level: ``always`` gives the network a noise level for samples without context
+            frames too, as the official training does (its sampler does not); ``context`` gives it
+            only with context frames, so that training and sampling agree.
+    """
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "previous": "first_frames",
+        "tell": "embed_noise_level",
+    }
+    renamed_values: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "embed_noise_level": {"known": "context"}
+    }
+
+    predict: Annotated[float, Interval(ge=0, le=1)] = 0.5
+    interpolate: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    first_frames: tuple[Annotated[int, Ge(1)], ...] = (1,)
+    every: Annotated[int, Ge(2)] | None = None
+    noise_levels: Annotated[int, Ge(0), Le(1000)] = 250
+    embed_noise_level: Literal["context", "always"] = "context"
+
+    @model_validator(mode="after")
+    def _probabilities(self) -> "ContextPlan":
+        if self.predict + self.interpolate > 1:
+            raise ValueError(
+                f"predict + interpolate is {self.predict + self.interpolate}, must be at most 1"
+            )
+        return self
+
+    def mask(self, frames: int, case: float, pick: float) -> Bool[Tensor, "f"]:
+        """Context frames of one clip.
+
+        Args:
+            frames: latent frames of the clip.
+            case: uniform in [0, 1): interpolation, prediction or neither.
+            pick: uniform in [0, 1): which number of first frames.
+        """
+        mask = torch.zeros(frames, dtype=torch.bool)
+        if case < self.interpolate:
+            mask[[0, -1] if self.every is None else slice(None, None, self.every)] = True
+        elif case < self.interpolate + self.predict:
+            mask[: self.first_frames[int(pick * len(self.first_frames))]] = True
+        return mask
+
+    def draw(self, z: Float[Tensor, "c f ..."], generator: torch.Generator) -> Signals:
+        """Context frames of one training sample, as a batch of one; ``z`` is its clean latent."""
+        case, pick, level = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
+        mask = self.mask(z.shape[1], case, pick)
+        embedded = bool(mask.any()) or self.embed_noise_level == "always"
+        time = (int(level * self.noise_levels) + 1) / 1000 if self.noise_levels else 0.0
+        noise_time = torch.tensor([time if embedded else float(ABSENT)])
+        return context_signals(z[None], mask[None], noise_time)

@@ -1,0 +1,12 @@
+"""The previous-clip signal: the whole latent of the clip before (PVDM)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from longtake.diffusion.signals.signal import Signal, Signals
+
+
+def previous_signal(z: Float[Tensor, "b ..."]) -> Signals:
+    """Latents of the clips before; zeros where there is none."""
+    return {"previous": Signal(value=z, null=torch.zeros_like(z))}

@@ -1,0 +1,189 @@
+"""The sets of features that metrics ask for, each computed once."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from jaxtyping import Float
+from torch import Tensor
+
+from longtake.config import digest, to_dict
+from longtake.data.source import ClipPosition, VideoSource
+from longtake.distributed import Ranks
+from longtake.evaluation.extraction import FeatureCache, FeatureNetwork, FeatureRequest, extract
+from longtake.evaluation.protocols import Protocol, Role
+from longtake.evaluation.result import SourceRecord
+from longtake.evaluation.selection import UsableVideos, choose_clips, same_rate, usable_videos
+
+Rows = Float[Tensor, "n d"]
+
+Report = Callable[[str, int, int], None]
+"""Called with a description of the stage, and the numbers of its finished clips and of all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """How an evaluation is computed; of these settings, only the seed changes its numbers.
+
+    Attributes:
+        ranks: processes that share the clips, and the device of this process.
+        cache: cache of features.
+        batch: number of clips in a forward pass of the network.
+        weights: file of the network's weights; None is the default file.
+        floor: also measure real clips against other real clips.
+        limit: also extrapolate to infinitely many clips.
+        seed: seed of the choice of clips and of their first frames.
+        report: called as work proceeds.
+    """
+
+    ranks: Ranks = field(default_factory=Ranks)
+    cache: FeatureCache = field(default_factory=lambda: FeatureCache(folder=None))
+    batch: int = 16
+    weights: str | None = None
+    floor: bool = True
+    limit: bool = False
+    seed: int = 0
+    report: Report = lambda stage, done, total: None
+
+
+class FeatureSets:
+    """Features of real and generated clips under a protocol.
+
+    Attributes:
+        protocol: protocol of the evaluation.
+        settings: how features are computed.
+        seconds: time spent on features so far.
+
+    Raises:
+        ValueError: videos do not fit the protocol or each other, or are too few.
+    """
+
+    def __init__(
+        self,
+        real: VideoSource,
+        generated: VideoSource,
+        protocol: Protocol,
+        settings: EvaluationSettings,
+    ) -> None:
+        self.protocol, self.settings, self.seconds = protocol, settings, 0.0
+        self._sources: dict[Role, VideoSource] = {"real": real, "generated": generated}
+        self._usable: dict[Role, UsableVideos] = {
+            role: usable_videos(source, protocol, role) for role, source in self._sources.items()
+        }
+        _check_comparable(self._sources, self._usable, protocol)
+        for role in self._sources:
+            self._positions(role)
+        self._features: dict[str, Rows] = {}
+
+    def real(self, draw: int = 0) -> Rows:
+        """Features of n real clips: one of the protocol's draws."""
+        draws = self.protocol.draws
+        stage = "real clips" if draws == 1 else f"real clips, draw {draw + 1}/{draws}"
+        return self._extract("real", self._positions("real", draw), stage, self._network)
+
+    def generated(self, network: FeatureNetwork | None = None) -> Rows:
+        """Features of the n generated clips, from the protocol's network or another."""
+        stage = "generated clips" if network is None else "generated clips, second network"
+        positions = self._positions("generated")
+        return self._extract("generated", positions, stage, network or self._network)
+
+    def held_out(self) -> Rows | None:
+        """Features of n real clips of videos that are not in draw 0; None if ``no_floor``."""
+        if self.no_floor:
+            return None
+        n = self.protocol.n
+        positions = self._positions("real", count=2 * n)[n:]
+        return self._extract("real", positions, "real clips for the floor", self._network)
+
+    @property
+    def no_floor(self) -> str:
+        """Why there are no held-out clips; empty if there are."""
+        if not self.settings.floor:
+            return "not asked for"
+        videos, n = len(self._usable["real"].videos), self.protocol.n
+        if videos < 2 * n:
+            return f"{videos} real videos, {2 * n} are needed for two sets of {n}"
+        return ""
+
+    def record(self, role: Role) -> SourceRecord:
+        """Description of a source for the result."""
+        source, usable = self._sources[role], self._usable[role]
+        return SourceRecord(
+            name=source.name,
+            contents=digest(source.contents()),
+            videos=len(usable.videos),
+            skipped=usable.skipped,
+            height=usable.height,
+            width=usable.width,
+            fps=usable.fps,
+            about=source.about(),
+        )
+
+    def _positions(self, role: Role, draw: int = 0, count: int | None = None) -> list[ClipPosition]:
+        return choose_clips(
+            self._sources[role],
+            self._usable[role],
+            self.protocol,
+            role,
+            count=count or self.protocol.n,
+            draw=draw,
+            seed=self.settings.seed,
+        )
+
+    def _extract(
+        self, role: Role, positions: Sequence[ClipPosition], stage: str, network: FeatureNetwork
+    ) -> Rows:
+        settings = self.settings
+        request = FeatureRequest(
+            source=self._sources[role],
+            role=role,
+            protocol=self.protocol,
+            positions=positions,
+            seed=settings.seed,
+            network=replace(network, network=network.network.to(settings.ranks.device)),
+        )
+        key = request.key()
+        if key not in self._features:
+            began = time.perf_counter()
+            self._features[key] = extract(
+                request,
+                cache=settings.cache,
+                ranks=settings.ranks,
+                batch=settings.batch,
+                report=lambda done, total: settings.report(stage, done, total),
+            )
+            self.seconds += time.perf_counter() - began
+        return self._features[key]
+
+    @cached_property
+    def _network(self) -> FeatureNetwork:
+        return FeatureNetwork(
+            network=self.protocol.build(self.settings.weights),
+            treat=self.protocol.treat,
+            identity=to_dict(self.protocol.network),
+        )
+
+
+def _check_comparable(
+    sources: Mapping[Role, VideoSource], usable: Mapping[Role, UsableVideos], protocol: Protocol
+) -> None:
+    """Check that both sources have one frame size, and clips of both one frame rate.
+
+    Raises:
+        ValueError: they have not.
+    """
+    names = f"{sources['real'].name} and {sources['generated'].name}"
+    sizes = [(videos.height, videos.width) for videos in usable.values()]
+    if protocol.resolution is None and sizes[0] != sizes[1]:
+        shown = " and ".join(f"{height} x {width}" for height, width in sizes)
+        raise ValueError(
+            f"{names}: frames are {shown}; bring them to one size, or set resolution=..., to "
+            "which real ones are then resized"
+        )
+    rates = [v.fps and v.fps / protocol.stride(role) for role, v in usable.items()]
+    if protocol.rates == "one" and not same_rate(*rates):
+        raise ValueError(
+            f"{names}: clips have {rates[0]:g} and {rates[1]:g} frames/s; set real_stride or "
+            "generated_stride so that they are alike, or rates=any"
+        )

@@ -1,0 +1,171 @@
+"""Which videos of a source a protocol can use, and which clips are cut from them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from longtake.data.source import ClipPosition, Rejected, VideoSource
+from longtake.evaluation.protocols import Protocol, Role
+from longtake.noise import generator
+from longtake.video import VideoInfo
+
+RATE_TOLERANCE = 0.01
+"""Relative difference up to which two frame rates count as equal, such as 29.97 and 30."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsableVideos:
+    """The videos of a source that a protocol can use.
+
+    Attributes:
+        videos: numbers of the videos.
+        skipped: number of videos that cannot be used, if the protocol skips such videos.
+        height: height of frames in pixels; None if videos differ.
+        width: width of frames in pixels; None if videos differ.
+        fps: frame rate; None if videos differ or the rate is unknown.
+    """
+
+    videos: tuple[int, ...]
+    skipped: int
+    height: int | None
+    width: int | None
+    fps: float | None
+
+
+def usable_videos(source: VideoSource, protocol: Protocol, role: Role) -> UsableVideos:
+    """Check every video of a source.
+
+    Raises:
+        ValueError: a video is broken, too short, or has a size or rate that the protocol refuses.
+    """
+    infos = source.infos()
+    span = protocol.span(role)
+    usable = {video: info for video, info in enumerate(infos) if info.frames >= span}
+    unfit = [*source.rejected()]
+    unfit += [
+        Rejected(source.title(video), f"has {info.frames} frames, a clip spans {span}")
+        for video, info in enumerate(infos)
+        if video not in usable
+    ]
+    if unfit and (protocol.unfit == "refuse" or not usable):
+        total = len(source) + len(source.rejected())
+        path, reason = unfit[0]
+        raise ValueError(
+            f"{source.name}: {len(unfit)} of {total} videos cannot be used, first {path}: "
+            f"{reason}; repair or remove them, or set unfit=skip"
+        )
+    distinct = dict({id(info): (video, info) for video, info in usable.items()}.values())
+    height, width = _common_size(source, protocol, role, distinct)
+    return UsableVideos(
+        videos=tuple(usable),
+        skipped=len(unfit),
+        height=height,
+        width=width,
+        fps=_common_rate(source, protocol, distinct),
+    )
+
+
+def choose_clips(
+    source: VideoSource,
+    usable: UsableVideos,
+    protocol: Protocol,
+    role: Role,
+    *,
+    count: int,
+    draw: int = 0,
+    seed: int = 0,
+) -> list[ClipPosition]:
+    """Clips of a source, in an order that depends on seed and draw alone.
+
+    The first clips of a longer list are those of a shorter one. Each video gives one clip before
+    any gives a second.
+
+    Raises:
+        ValueError: there are fewer than ``count`` clips.
+    """
+    videos, each = usable.videos, protocol.clips_per_video
+    if count > len(videos) * each:
+        several = "" if each == 1 else f" at {each} a video"
+        raise ValueError(
+            f"{source.name}: {len(videos)} videos give {len(videos) * each} clips{several}, "
+            f"{protocol.name} asks for {count}; give more videos, or set a smaller n, which is "
+            "another protocol"
+        )
+
+    def position(video: int, repeat: int) -> ClipPosition:
+        span = protocol.span(role)
+        last_start = source.info(video).frames - span
+        if protocol.start(role) == "random":
+            random = generator(seed, role, "start", draw, video, repeat)
+            return ClipPosition(video, int(torch.randint(last_start + 1, (), generator=random)))
+        if repeat * span > last_start:
+            raise ValueError(
+                f"{source.title(video)}: does not hold {repeat + 1} clips of {span} frames one "
+                "after another; set a smaller clips_per_video"
+            )
+        return ClipPosition(video, repeat * span)
+
+    shuffled = torch.randperm(len(videos), generator=generator(seed, role, "order", draw))
+    order = shuffled[:count].tolist()
+    return [
+        position(videos[order[number % len(videos)]], number // len(videos))
+        for number in range(count)
+    ]
+
+
+def rate(info: VideoInfo) -> float | None:
+    """Frame rate of a video; None if it is unknown."""
+    return float(info.fps) if info.rate_known else None
+
+
+def same_rate(x: float | None, y: float | None) -> bool:
+    """Whether two frame rates are equal within 1 %; None equals any rate."""
+    return x is None or y is None or abs(x - y) <= RATE_TOLERANCE * max(x, y)
+
+
+def _common_size(
+    source: VideoSource, protocol: Protocol, role: Role, infos: Mapping[int, VideoInfo]
+) -> tuple[int, int] | tuple[None, None]:
+    """Height and width of all videos, None if they differ."""
+    first = next(iter(infos))
+    size = infos[first].height, infos[first].width
+    other = next((v for v, info in infos.items() if (info.height, info.width) != size), None)
+    wanted = protocol.resolution
+    if other is None:
+        if role == "generated" and wanted is not None and size != (wanted, wanted):
+            raise ValueError(
+                f"{source.name}: generated frames are {size[0]} x {size[1]}, {protocol.name} asks "
+                f"for {wanted} x {wanted}; set resolution=..., which is another protocol"
+            )
+        return size
+    if role == "real" and wanted is not None:
+        return None, None
+    raise ValueError(
+        f"{source.name}: frames differ in size: {source.title(first)} has {size[0]} x {size[1]}, "
+        f"{source.title(other)} has {infos[other].height} x {infos[other].width}; bring them to "
+        "one size"
+        + (", or set resolution=..., which is another protocol" if role == "real" else "")
+    )
+
+
+def _common_rate(
+    source: VideoSource, protocol: Protocol, infos: Mapping[int, VideoInfo]
+) -> float | None:
+    """Frame rate of all videos; None if they differ or it is unknown."""
+    first = next(iter(infos))
+    fps = rate(infos[first])
+    other = next(
+        (v for v, info in infos.items() if info.variable_rate or not same_rate(rate(info), fps)),
+        None,
+    )
+    if other is None or protocol.rates == "any":
+        return fps if other is None else None
+    if infos[other].variable_rate:
+        fault = f"{source.title(other)} has a variable frame rate"
+    else:
+        fault = (
+            f"rates differ: {source.title(first)} has {fps:g} frames/s, {source.title(other)} "
+            f"{rate(infos[other]):g}"
+        )
+    raise ValueError(f"{source.name}: {fault}; bring them to one rate, or set rates=any")

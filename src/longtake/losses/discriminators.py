@@ -1,0 +1,207 @@
+"""Patch discriminators of frames and of clips, and their settings."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from itertools import count
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Gt, Interval
+from einops import rearrange
+from jaxtyping import Float
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from longtake.config import Config
+from longtake.losses.frames import pick_frames
+
+AdversarialLoss = Literal["hinge", "vanilla"]
+
+
+class Plateau(Config):
+    """Start rule: start a discriminator when the reconstruction loss hardly improves any more.
+
+    PVDM's authors train without discriminators until the loss rests, save, and start a second
+    training from there; this rule finds that step within one run.
+
+    Attributes:
+        improvement: the rule is met when the mean loss over the last ``steps`` steps is not below
+            the mean over the ``steps`` before by more than this share of it.
+        steps: length of each of the two windows; they are compared ten times a window.
+        earliest: first step that the discriminator may have.
+        latest: step at which it starts even without a plateau; None for no limit.
+    """
+
+    kind: Literal["plateau"] = "plateau"
+    improvement: Annotated[float, Interval(gt=0, lt=1)] = 0.02
+    steps: Annotated[int, Ge(1)] = 10_000
+    earliest: Annotated[int, Ge(0)] = 0
+    latest: Annotated[int, Ge(0)] | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Plateau":
+        if self.latest is not None and self.latest < self.earliest:
+            raise ValueError(
+                f"latest={self.latest} must not be before earliest={self.earliest}; raise latest"
+            )
+        return self
+
+
+class DiscriminatorConfig(Config, ABC):
+    """A discriminator, its weight in the autoencoder's loss, and when it starts.
+
+    Attributes:
+        weight: weight of the adversarial loss.
+        adaptive: multiply ``weight`` by the ratio of the gradient norms of the reconstruction
+            loss and of the adversarial loss at the decoder's last layer (VQGAN).
+        feature_weight: weight of feature matching, the mean absolute difference between the
+            features of a video and of its reconstruction, summed over all layers but the last;
+            independent of ``weight`` and ``adaptive``. LVDM has 0, PVDM 4.
+        start: first step with the discriminator, or the rule that finds it. Before, it is neither
+            trained nor evaluated; PVDM's official code runs it from the first step, times 0.
+        loss: loss of the discriminator.
+        base_channels: channels of the first layer; each layer doubles them, up to eightfold.
+        layers: number of layers that halve the resolution.
+    """
+
+    weight: Annotated[float, Gt(0)] = 0.5
+    adaptive: bool = True
+    feature_weight: Annotated[float, Ge(0)] = 0.0
+    start: Annotated[int, Ge(0)] | Plateau = 50_001
+    loss: AdversarialLoss = "hinge"
+    base_channels: Annotated[int, Ge(1)] = 64
+    layers: Annotated[int, Ge(1)] = 3
+
+    @abstractmethod
+    def build(self) -> "PatchDiscriminator":
+        """The network, with convolution weights drawn from N(0, 0.02)."""
+
+    @abstractmethod
+    def judged(
+        self, video: Float[Tensor, "b 3 t h w"], seeds: Sequence[int]
+    ) -> Float[Tensor, "b 3 n h w"]:
+        """The frames that the network judges, drawn by one seed a clip."""
+
+
+class Patch2D(DiscriminatorConfig):
+    """Judges patches of single frames, as in VQGAN and the official LVDM code.
+
+    PVDM's has ``padding=2``, ``bias=True`` and ``frames=1``.
+
+    Attributes:
+        frames: number of frames of a clip that are judged, drawn like those of the perceptual
+            loss; None for all.
+        padding: padding of each convolution.
+        bias: give a bias to convolutions before a normalization, where it has no effect.
+    """
+
+    kind: Literal["patch2d"] = "patch2d"
+    frames: Annotated[int, Ge(1)] | None = None
+    padding: Literal[1, 2] = 1
+    bias: bool = False
+
+    def build(self) -> "PatchDiscriminator":
+        """The network; its batch statistics are over all frames of the batch."""
+        return PatchDiscriminator(self, dims=2, padding=self.padding, bias=self.bias)
+
+    def judged(
+        self, video: Float[Tensor, "b 3 t h w"], seeds: Sequence[int]
+    ) -> Float[Tensor, "b 3 n h w"]:
+        """``frames`` frames of each clip."""
+        return pick_frames(video, self.frames, seeds)
+
+
+class Patch3D(DiscriminatorConfig):
+    """Judges patches in space and time, as in TATS and PVDM."""
+
+    kind: Literal["patch3d"] = "patch3d"
+
+    def build(self) -> "PatchDiscriminator":
+        """The network."""
+        return PatchDiscriminator(self, dims=3, padding=2, bias=True)
+
+    def judged(
+        self, video: Float[Tensor, "b 3 t h w"], seeds: Sequence[int]
+    ) -> Float[Tensor, "b 3 n h w"]:
+        """All frames."""
+        return video
+
+
+AnyDiscriminator = Annotated[Patch2D | Patch3D, Field(discriminator="kind")]
+
+
+class PatchDiscriminator(nn.Module):
+    """Convolutional network from clips in [-1, 1] to one logit a patch.
+
+    Args:
+        config: number and width of the layers.
+        dims: 2 for patches of single frames, 3 for patches in space and time.
+        padding: padding of each convolution.
+        bias: give a bias to convolutions before a batch normalization.
+    """
+
+    def __init__(self, config: DiscriminatorConfig, *, dims: int, padding: int, bias: bool) -> None:
+        super().__init__()
+        self._dims, self._layers = dims, config.layers
+        self._smallest = _smallest_side(config, padding)
+        conv, norm = (nn.Conv2d, nn.BatchNorm2d) if dims == 2 else (nn.Conv3d, nn.BatchNorm3d)
+        self.main = nn.Sequential()
+        for position, stride, before, after in _layout(config):
+            biased = position != "inner" or bias
+            self.main.append(conv(before, after, 4, stride=stride, padding=padding, bias=biased))
+            if position == "inner":
+                self.main.append(norm(after))
+            if position != "last":
+                self.main.append(nn.LeakyReLU(0.2))
+        self.apply(_initialize)
+
+    def forward(self, video: Float[Tensor, "b 3 t h w"]) -> list[Tensor]:
+        """Output of each layer; the last are the logits."""
+        height, width = video.shape[-2:]
+        if min(height, width) < self._smallest:
+            raise ValueError(
+                f"frames of {height}x{width} pixels are too small for a discriminator of "
+                f"{self._layers} layers, which needs {self._smallest}x{self._smallest}; "
+                "lower its layers"
+            )
+        x = rearrange(video, "b c t h w -> (b t) c h w") if self._dims == 2 else video
+        outputs = []
+        for module in self.main:
+            x = module(x)
+            if isinstance(module, nn.LeakyReLU):
+                outputs.append(x)
+        return [*outputs, x]
+
+
+def _smallest_side(config: DiscriminatorConfig, padding: int) -> int:
+    """Side of the smallest frame that has a patch."""
+
+    def patches(side: int) -> int:
+        for _, stride, *_ in _layout(config):
+            side = max((side + 2 * padding - 4) // stride + 1, 0)
+        return side
+
+    return next(side for side in count(1) if patches(side) > 0)
+
+
+def _layout(
+    config: DiscriminatorConfig,
+) -> list[tuple[Literal["first", "inner", "last"], int, int, int]]:
+    """Position, stride, input and output channels of each convolution."""
+    widths = [config.base_channels * min(2**layer, 8) for layer in range(config.layers + 1)]
+    strides = [2] * (config.layers - 1) + [1]
+    inner = zip(strides, widths[:-1], widths[1:], strict=True)
+    return [
+        ("first", 2, 3, widths[0]),
+        *(("inner", *sizes) for sizes in inner),
+        ("last", 1, widths[-1], 1),
+    ]
+
+
+@torch.no_grad()
+def _initialize(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.Conv3d):
+        module.weight.normal_(0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
+        module.weight.normal_(1, 0.02)
+        module.bias.zero_()

@@ -1,0 +1,169 @@
+"""Batches of cached latents for training a denoiser, all that is random about them drawn."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from annotated_types import Ge, Interval
+from jaxtyping import Float
+from torch import Tensor
+
+from longtake.config import Config
+from longtake.data.latents import LatentCache
+from longtake.data.order import Order
+from longtake.diffusion import Denoiser, Diffusion
+from longtake.diffusion.signals import Signals, previous_signal
+from longtake.diffusion.signals import signal as batch
+from longtake.diffusion.signals.context import ContextPlan
+from longtake.diffusion.signals.label import draw_label
+from longtake.latents import LatentScaling, LatentSpec
+from longtake.noise import SampleNoise, derive, generator
+
+
+class TrainingClip(Config):
+    """Which part of a cached clip a denoiser is trained on, and which signals it is given.
+
+    Attributes:
+        stride: distance of neighbouring latent frames; LVDM's keyframes have 4.
+        label_dropout: share of samples whose label is withheld, for classifier-free guidance.
+        context: which frames are context frames; None for a model that reads none.
+        previous_share: share of samples given the clip before; the others are given zeros. PVDM's
+            is 0.3 for UCF-101 and 0.2 for SkyTimelapse. Unlike the official code, which draws once
+            a batch, each sample has a draw of its own.
+    """
+
+    renamed: ClassVar[Mapping[str, str]] = {"known": "context", "previous": "previous_share"}
+
+    stride: Annotated[int, Ge(1)] = 1
+    label_dropout: Annotated[float, Interval(ge=0, le=1)] = 0.1
+    context: ContextPlan | None = None
+    previous_share: Annotated[float, Interval(ge=0, le=1)] = 0.0
+
+    def check(self, denoiser: Denoiser) -> None:
+        """Make sure that the network reads the signals that are drawn for it.
+
+        Raises:
+            ValueError: it does not read one of them, or needs one that is not drawn.
+        """
+        drawn = {"context": self.context is not None, "previous": self.previous_share > 0}
+        always = denoiser.reads & {"label", "previous"}
+        denoiser.check_signals({*always, *(name for name, given in drawn.items() if given)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingBatch:
+    """Everything random about a batch, drawn: the loss is a function of it and the weights."""
+
+    z: Float[Tensor, "b ..."]
+    noise: Float[Tensor, "b ..."]
+    t: Float[Tensor, "b *f"]
+    signals: Signals
+
+    def to(self, device: torch.device) -> "TrainingBatch":
+        """Move to a device."""
+        return TrainingBatch(
+            z=self.z.to(device),
+            noise=self.noise.to(device),
+            t=self.t.to(device),
+            signals=batch.to(self.signals, device),
+        )
+
+
+class LatentBatches:
+    """Batches of a latent cache: sample ``n`` is a function of the seed and ``n`` alone.
+
+    Raises:
+        ValueError: the cached clips are too short for ``clip``, or have no time axis.
+    """
+
+    def __init__(
+        self,
+        cache: LatentCache,
+        spec: LatentSpec,
+        clip: TrainingClip,
+        diffusion: Diffusion,
+        scaling: LatentScaling,
+        *,
+        seed: int,
+        reads: frozenset[str],
+    ) -> None:
+        self._cache, self._spec, self._clip = cache, spec, clip
+        self._diffusion, self._scaling = diffusion, scaling
+        self._seed, self._reads = seed, reads
+        self._order = Order(seed, len(cache))
+        kind = _FrameCutter if spec.frame_axis is not None else _ClipCutter
+        self._cut = kind(cache, spec, clip)
+
+    def __call__(self, numbers: Sequence[int]) -> TrainingBatch:
+        """The samples of these numbers."""
+        rows = [self._sample(number) for number in numbers]
+        noise = SampleNoise([derive(self._seed, "noise", number) for number in numbers])
+        frames = self._spec.frames if self._diffusion.time_per_frame else None
+        return TrainingBatch(
+            z=torch.cat([z for z, _ in rows]),
+            t=self._diffusion.draw_time(noise, frames),
+            noise=noise.normal(self._spec.shape),
+            signals=batch.cat([signals for _, signals in rows]),
+        )
+
+    def _sample(self, number: int) -> tuple[Float[Tensor, "1 c ..."], Signals]:
+        epoch, item = self._order(number)
+        random = generator(self._seed, "sample", epoch, item)
+        cached = self._cache[item]
+        z = cached.posterior.sample(torch.randn(cached.posterior.mean.shape, generator=random))
+        z, before = self._cut(self._scaling.forward(z), random)
+        signals: Signals = {}
+        if before is not None and "previous" in self._reads:
+            signals = previous_signal(before)
+        if self._clip.context is not None:
+            signals = {**signals, **self._clip.context.draw(z[0], random)}
+        if "label" in self._reads:
+            signals = {**signals, **draw_label(cached.label, self._clip.label_dropout, random)}
+        return z, signals
+
+
+class _FrameCutter:
+    """Cuts latent frames from a random first one."""
+
+    def __init__(self, cache: LatentCache, spec: LatentSpec, clip: TrainingClip) -> None:
+        self._stride = clip.stride
+        self._span = (spec.frames - 1) * clip.stride + 1
+        if self._span > cache.shape[1]:
+            raise ValueError(
+                f"{spec.frames} latent frames with stride {clip.stride} span {self._span}, but a "
+                f"cached clip has {cache.shape[1]}; cache longer clips or lower the stride"
+            )
+
+    def __call__(self, z: Tensor, random: torch.Generator) -> tuple[Tensor, None]:
+        first = int(torch.randint(z.shape[2] - self._span + 1, (), generator=random))
+        return z[:, :, first : first + self._span : self._stride], None
+
+
+class _ClipCutter:
+    """Cuts one of several whole clips laid end to end, and the one before it or zeros (PVDM).
+
+    Unlike the official code, which encodes windows that start at any frame at every step, clips
+    start where the cache's clips do: a clip's length apart, less the cache's overlap.
+    """
+
+    def __init__(self, cache: LatentCache, spec: LatentSpec, clip: TrainingClip) -> None:
+        self._cells, self._share = spec.shape[-1], clip.previous_share
+        if clip.stride != 1 or clip.context is not None:
+            raise ValueError(
+                "these latents have no time axis, so clip.stride and clip.context cannot be given"
+            )
+        if cache.shape[-1] < self._cells * (1 + (self._share > 0)):
+            raise ValueError(
+                f"a cached video has {cache.shape[-1] // self._cells} clip, but "
+                f"clip.previous_share={self._share} needs a second one after it; "
+                f"cache videos of {2 * spec.clip[0]} frames, less cache.overlap, or more "
+                "(data.plan.frames)"
+            )
+
+    def __call__(self, z: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        clips = z.split(self._cells, dim=-1)
+        follows = torch.rand((), generator=random).item() < self._share
+        index = int(torch.randint(int(follows), len(clips), (), generator=random))
+        before = clips[index - 1] if follows else torch.zeros_like(clips[index])
+        return clips[index], before

@@ -1,0 +1,86 @@
+"""Reconstruction: trains an autoencoder on clips, later against discriminators (LVDM and PVDM)."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from torch import Tensor, nn
+
+from longtake.autoencoders.base import Posterior, VideoAutoencoder
+from longtake.data.order import micro_batches
+from longtake.distributed import Ranks
+from longtake.losses.autoencoder import AutoencoderLoss
+from longtake.noise import SampleNoise, derive
+from longtake.training.config import OptimizerConfig, TrainingConfig
+from longtake.training.methods.adversarial import ClipBatch, discriminator_phase
+from longtake.training.methods.base import Loss, Method, Phase
+from longtake.training.monitor import Statistics, TrainingMonitor
+
+Clips = Callable[[int], Iterator[tuple[Tensor, Sequence[int]]]]
+"""From a first step, this rank's clips ``(b, 3, t, h, w)`` and sample numbers of each step."""
+
+
+class Reconstruction(Method):
+    """Trains an autoencoder, and the discriminators of its loss.
+
+    Args:
+        autoencoder: network to train.
+        loss: loss with its discriminators, if any.
+        monitor: decides when discriminators start.
+        clips: training clips.
+        settings: settings of the training loop.
+        discriminator_optimizer: settings of each discriminator's optimizer.
+        ranks: processes of the job.
+    """
+
+    def __init__(
+        self,
+        autoencoder: VideoAutoencoder,
+        loss: AutoencoderLoss,
+        monitor: TrainingMonitor,
+        clips: Clips,
+        settings: TrainingConfig,
+        discriminator_optimizer: OptimizerConfig,
+        ranks: Ranks,
+    ) -> None:
+        self._autoencoder, self._criterion, self._clips = autoencoder, loss, clips
+        self._settings, self._ranks = settings, ranks
+        self.monitor = self._starts = monitor
+        self.module = nn.ModuleDict({"autoencoder": autoencoder})
+        self.module.update({term.name: term.network for term in loss.terms})
+        self.exported = autoencoder
+        self.frozen = () if loss.perceptual is None else (loss.perceptual,)
+        main = Phase(
+            name="main",
+            log_key="loss",
+            module=autoencoder,
+            optimizer=settings.optimizer,
+            loss=self._loss,
+            methods=("encode", "decode"),
+        )
+        others = [discriminator_phase(t, discriminator_optimizer, monitor) for t in loss.terms]
+        self.phases = (main, *others)
+
+    def batches(self, first_step: int) -> Iterator[Sequence[ClipBatch]]:
+        """Micro-batches of each step."""
+        for video, numbers in self._clips(first_step):
+            seeds = [derive(self._settings.seed, "posterior", number) for number in numbers]
+            parts = micro_batches(len(video), self._settings.accumulate)
+            on_device = video.to(self._ranks.device)
+            yield [ClipBatch(on_device[part], seeds[part]) for part in parts]
+
+    def _loss(self, batch: ClipBatch, step: int) -> Loss:
+        posterior: Posterior = self._autoencoder.encode(batch.video)
+        noise = SampleNoise(batch.seeds, batch.video.device).normal(posterior.mean.shape[1:])
+        reconstruction = self._autoencoder.decode(posterior.sample(noise.to(posterior.mean.dtype)))
+        active = self._starts.active(step)
+        found = self._criterion.generator_loss(
+            batch.video,
+            reconstruction,
+            posterior,
+            self._autoencoder.last_layer,
+            seeds=batch.seeds,
+            active=[term for term in self._criterion.terms if term.name in active],
+            log_gradients=(step + 1) % self._settings.log_every == 0,
+        )
+        batch.reconstruction = reconstruction.detach()
+        batch.statistics = Statistics(reconstruction=found.reconstruction)
+        return Loss(found.total, found.parts)

@@ -1,0 +1,51 @@
+"""Short ways to call a network and a sampler by themselves, and to give context frames."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from longtake.diffusion import Denoiser, NoiseSchedule, Sampler, ScaledLinear
+from longtake.diffusion.samplers import Bounds, Denoise
+from longtake.diffusion.signals import Signals, context_signals
+from longtake.diffusion.signals.signal import values
+from longtake.noise import SampleNoise
+
+NOTHING: Signals = {}
+TABLE = ScaledLinear()
+
+
+def predict(
+    network: Denoiser,
+    z: Tensor,
+    t: Tensor,
+    signals: Signals = NOTHING,
+    schedule: NoiseSchedule = TABLE,
+) -> Tensor:
+    return network(z, t, network.prepare(values(signals), schedule.embedding))
+
+
+def walk(
+    sampler: Sampler,
+    denoise: Denoise,
+    z: Tensor,
+    schedule: NoiseSchedule,
+    noise: SampleNoise,
+    bounds: Bounds | None = None,
+) -> Tensor:
+    """Walk all frames together at the sampler's own times."""
+    times = sampler.times(schedule)[:, None].expand(-1, len(z))
+    return sampler(denoise, z, times, schedule, noise, bounds)
+
+
+def context(z: Tensor, frames: Sequence[int], t: float = 0.0) -> Signals:
+    """Frames of latents ``(b, c, f, ...)`` as context frames, with noise of time ``t``."""
+    mask = torch.zeros(len(z), z.shape[2], dtype=torch.bool)
+    mask[:, list(frames)] = True
+    return context_signals(z, mask, torch.full((len(z),), t))
+
+
+def table_time(index: Any) -> Tensor:
+    """Time of an index of DDPM's table."""
+    return (torch.as_tensor(index) + 1) / 1000
