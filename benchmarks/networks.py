@@ -11,7 +11,7 @@ gradient checkpointing, as LVDM's official configs train it; plain PVDM always r
 attention, as the official code does.
 
 LVDM and PVDM have a process each. Plain PVDM's scores are larger than what the allocator keeps, so
-the system hands out their memory anew at every call. After another network's training there may be
+the system allocates their memory again at every call. After another network's training there may be
 enough left over, and the same call takes far less time.
 """
 

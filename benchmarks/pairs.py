@@ -23,7 +23,7 @@ class Pair:
     """A network and its plain twins; ``z`` and ``t`` are what all of them read.
 
     Attributes:
-        plain: by what is told of their training step; all the same forward.
+        plain: twins by the name of their training step; their forward is the same.
     """
 
     ours: Denoiser

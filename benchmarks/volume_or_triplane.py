@@ -5,8 +5,8 @@
 
 Each system's demo presets are trained for as many steps as fit into the time on this machine, half
 of it for the autoencoder and half for the denoiser; all draw clip after clip, without keyframes.
-Then all are measured alike. Stopped, the same command goes on where it stopped. The third system is
-PVDM with a denoiser that is not told which plane is which, as the released ones.
+Then all are measured alike. After an interruption the same command continues. The third system is
+PVDM with a denoiser without an embedding of which plane is which, as the released ones.
 """
 
 import argparse
@@ -137,7 +137,7 @@ def _timed(
 
 
 def schedule(steps: int) -> list[str]:
-    """Settings of a training of so many steps."""
+    """Settings of a training of this number of steps."""
     log = max(1, min(20, steps // 4))
     return [
         f"training.steps={steps}",

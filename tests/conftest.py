@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def golden() -> Callable[[str], Golden]:
-    """Load a case by ``"lvdm/unet_short"``; the test is skipped where it is not at hand."""
+    """Load a case by ``"lvdm/unet_short"``; the test is skipped where it is not available."""
 
     def load(case: str) -> Golden:
         for folder in FOLDERS:
@@ -29,7 +29,7 @@ def golden() -> Callable[[str], Golden]:
                 return Golden(
                     info=json.loads(path.with_suffix(".json").read_text()), tensors=tensors
                 )
-        pytest.skip(f"golden case {case} is not at hand")
+        pytest.skip(f"golden case {case} is not available")
 
     return load
 

@@ -49,7 +49,7 @@ def test_a_denoiser_fits_the_autoencoder_and_the_clips_it_is_trained_on(name: st
     assert isinstance(run, DiffusionRun)
     autoencoder = autoencoder_of(run)
     if autoencoder is None:
-        pytest.skip("its autoencoder is no preset")
+        pytest.skip("its autoencoder has no preset")
     window, height, width = autoencoder.clip
     with torch.device("meta"):
         clips, latents = run.denoiser.build().spec, autoencoder.build().spec

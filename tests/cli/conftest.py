@@ -31,7 +31,7 @@ def longtake(
             code = 0
         except SystemExit as stop:
             code = int(stop.code or 0)
-        told = capsys.readouterr()
-        return Called(code=code, out=told.out, err=told.err)
+        reported = capsys.readouterr()
+        return Called(code=code, out=reported.out, err=reported.err)
 
     return call

@@ -73,7 +73,7 @@ def test_a_text_to_video_model_is_sampled_as_the_official_script_does(tmp_path: 
     assert found.diffusion is not None
     assert found.diffusion.schedule == ScaledLinear(beta_start=0.00085, beta_end=0.012)
     assert found.diffusion.loss == "l2"
-    assert found.standardisation == LatentScaling(scale=0.18215)
+    assert found.latent_scaling == LatentScaling(scale=0.18215)
     assert not found.averaged
     sampling = found.sampling
     assert sampling.sampler == DDIM(steps=50, eta=1.0, grid="leading")

@@ -23,7 +23,7 @@ LISTS = "ucfTrainTestlist"
 
 
 def film(frames: int, height: int = 16, width: int = 24, seed: int = 0) -> np.ndarray:
-    """Noise, so that every frame, place and side is told from every other."""
+    """Noise, so that every frame, place and side differs from every other."""
     return np.random.default_rng(seed).integers(0, 256, (frames, height, width, 3), dtype=np.uint8)
 
 

@@ -179,9 +179,9 @@ def test_a_finished_cache_is_opened_and_not_built(tmp_path: Path, autoencoder):
 
 
 def test_progress_is_told_in_clips(tmp_path: Path, autoencoder):
-    told: list[tuple[int, int]] = []
-    build(tmp_path, autoencoder, report=lambda done, total: told.append((done, total)))
-    assert told == [(4, 10), (8, 10), (10, 10)]
+    reported: list[tuple[int, int]] = []
+    build(tmp_path, autoencoder, report=lambda done, total: reported.append((done, total)))
+    assert reported == [(4, 10), (8, 10), (10, 10)]
 
 
 def test_the_key_depends_on_autoencoder_source_and_draws_alone(autoencoder):
@@ -253,8 +253,10 @@ def test_clips_that_overlapping_windows_do_not_fill_are_refused(
     tmp_path: Path, planes, frames: int, near: str
 ):
     odd = SKY.model_copy(update={"plan": ClipPlan(frames=frames, height=8, width=8)})
-    told = f"have {frames} frames, must be .* clips of 4 that share 1; the nearest valid lengths"
-    with pytest.raises(ValueError, match=f"{told} are {near} "):
+    reported = (
+        f"have {frames} frames, must be .* clips of 4 that share 1; the nearest valid lengths"
+    )
+    with pytest.raises(ValueError, match=f"{reported} are {near} "):
         build(tmp_path, planes, source=odd, overlap_frames=1)
 
 
@@ -314,9 +316,9 @@ def test_a_stride_takes_latents_that_far_apart(tmp_path: Path, autoencoder):
 
 def test_labels_are_withheld_as_often_as_asked(tmp_path: Path, autoencoder):
     cache = build(tmp_path, autoencoder)
-    for dropout, told in ((0.0, 40), (1.0, 0)):
+    for dropout, reported in ((0.0, 40), (1.0, 0)):
         label = rows(batches(cache, label_dropout=dropout), range(40)).signals["label"].value
-        assert int((label >= 0).sum()) == told
+        assert int((label >= 0).sum()) == reported
 
 
 def test_a_shard_of_the_right_name_but_no_cache_is_overwritten(tmp_path: Path, autoencoder):

@@ -96,10 +96,10 @@ def test_an_interruption_loses_one_shard_at_most(file: Path, tmp_path: Path):
     with pytest.raises(KeyboardInterrupt):
         extract(stopped, cache=cache, ranks=ALONE)
     assert [path.name for path in tmp_path.rglob("*.safetensors")] == ["00000.safetensors"]
-    told: list[Any] = []
-    report = lambda done, total: told.append((done, total))  # noqa: E731
+    reported: list[Any] = []
+    report = lambda done, total: reported.append((done, total))  # noqa: E731
     extract(asked, cache=cache, ranks=ALONE, report=report)
-    assert told == [(SHARD, SHARD + 6), (SHARD + 6, SHARD + 6)]
+    assert reported == [(SHARD, SHARD + 6), (SHARD + 6, SHARD + 6)]
 
 
 SCRIPT = """

@@ -25,8 +25,8 @@ PROTOCOL = protocol("longtake", n=32)
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not FOLDER.exists(), reason="the golden clips are not at hand"),
-    pytest.mark.skipif(not cache_path().exists(), reason="I3D's weights are not at hand"),
+    pytest.mark.skipif(not FOLDER.exists(), reason="the golden clips are not available"),
+    pytest.mark.skipif(not cache_path().exists(), reason="I3D's weights are not available"),
 ]
 
 

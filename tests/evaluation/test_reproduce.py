@@ -128,7 +128,7 @@ def test_tables_are_listed_with_their_rows():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", tables())
 def test_the_whole_path_runs_on_tiny_networks(name: str, no_weights: None):
-    """Trains, samples, measures; a second time nothing is done anew."""
+    """Trains, samples, measures; a second time nothing is done again."""
     code, output = reproduce(name, "--tiny")
     assert code == 0
     assert "all numbers are meaningless" in output

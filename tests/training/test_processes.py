@@ -81,11 +81,11 @@ def test_two_processes_train_as_one_does(tmp_path: Path, tiny_autoencoder_folder
         assert VideoModel.from_pretrained(two).index.weights.keys() == (
             VideoModel.from_pretrained(one).index.weights.keys()
         )
-        looks = [sorted(p.name for p in (d / "samples").rglob("*")) for d in (one, two)]
-        assert looks[0] == looks[1]
+        previews = [sorted(p.name for p in (d / "samples").rglob("*")) for d in (one, two)]
+        assert previews[0] == previews[1]
         train(run.model_copy(update={"training": longer(run)}), two)
 
 
 def longer(run: AutoencoderRun | DiffusionRun):
-    """What two processes saved, one goes on from."""
+    """A checkpoint of two processes is continued by one."""
     return run.training.model_copy(update={"steps": run.training.steps + 1})

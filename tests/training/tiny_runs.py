@@ -99,7 +99,7 @@ def triplane_autoencoder_run(clip: tuple[int, int, int] = (4, 16, 16), **trainin
 def triplane_run(
     model: Path, clip: tuple[int, int, int] = (4, 16, 16), overlap: int = 0, **training: Any
 ) -> DiffusionRun:
-    """The cached videos are two clips long, so that one can go on from the other."""
+    """The cached videos are two clips long, so that one can continue the other."""
     frames, height, width = clip
     patch = 8 if height >= 32 else 4
     return parse(

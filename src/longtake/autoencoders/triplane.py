@@ -158,7 +158,7 @@ class TriplaneAutoencoder(VideoAutoencoder):
             clip_overlap: frames that each clip shares with the clip before.
 
         Raises:
-            ValueError: they are no fewer than a clip's.
+            ValueError: they are as many as a clip's, or more.
         """
         return ClipDecoder(self, clip_overlap)
 

@@ -30,7 +30,7 @@ def fit(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train from a preset. The same command again goes on where it stopped.
+    """Train from a preset; after an interruption the same command continues.
 
     Runs on one process, or on many under torchrun.
     """

@@ -117,7 +117,7 @@ def _model(
     role: Role = "interpolator" if official.between else "first"
     index = ModelIndex(
         fps=FPS,
-        latent_scaling=_standardisation(official, state),
+        latent_scaling=_latent_scaling(official, state),
         diffusion=official.diffusion,
         sampling=official.sampling,
         classes=tuple(map(str, range(official.denoiser.num_classes or 0))),
@@ -140,13 +140,13 @@ def _leave_out_text_encoder(state: Mapping[str, Tensor], name: str) -> None:
     )
 
 
-def _standardisation(official: OfficialModel, state: Mapping[str, Tensor]) -> LatentScaling:
+def _latent_scaling(official: OfficialModel, state: Mapping[str, Tensor]) -> LatentScaling:
     if not official.measured_scale:
-        return official.standardisation
+        return official.latent_scaling
     if "scale_factor" not in state:
         raise CheckpointError(f"lacks scale_factor, which its config requires; {OTHER_YAML}")
     scale = state["scale_factor"].item()
-    return official.standardisation.model_copy(update={"scale": scale})
+    return official.latent_scaling.model_copy(update={"scale": scale})
 
 
 def _merged(keyframes: VideoModel, interpolation: VideoModel) -> VideoModel:

@@ -47,7 +47,7 @@ class OfficialModel:
     Attributes:
         denoiser: config of the UNet; None for the config of an autoencoder.
         diffusion: schedule, prediction and loss of the denoiser's training.
-        standardisation: scale and shift of the latents.
+        latent_scaling: scale and shift of the latents.
         measured_scale: whether the scale was measured in training and is in the checkpoint.
         between: whether the denoiser interpolates between keyframes.
         averaged: whether training kept an average of the weights (EMA).
@@ -56,7 +56,7 @@ class OfficialModel:
     autoencoder: VolumeAutoencoderConfig | FramewiseAutoencoderConfig
     denoiser: VolumeUNetConfig | None = None
     diffusion: Diffusion | None = None
-    standardisation: LatentScaling = LatentScaling()  # noqa: RUF009
+    latent_scaling: LatentScaling = LatentScaling()  # noqa: RUF009
     measured_scale: bool = False
     sampling: Sampling = Sampling()  # noqa: RUF009
     between: bool = False
@@ -152,7 +152,7 @@ def _latent_diffusion(params: dict[str, Any]) -> OfficialModel:
             },
             "model.params",
         ),
-        standardisation=LatentScaling(shift=found.shift_factor, scale=found.scale_factor),
+        latent_scaling=LatentScaling(shift=found.shift_factor, scale=found.scale_factor),
         measured_scale=found.scale_by_std,
         sampling=_sampling(found),
         between=found.between,

@@ -11,9 +11,9 @@ from longtake.nn import formulas
 from longtake.nn.kernels.differentiation import formula_gradients
 
 MAX_CELLS, WEIGHTS_PER_CELL = 256, 9 << 10
-"""On at most so many cells, a kernel of at least so many weights a cell is applied faster by a
-matrix product: PyTorch's convolution first copies the whole kernel to another layout, at every
-call."""
+"""Up to this number of cells, a kernel of at least this number of weights per cell is applied
+faster by a matrix product: PyTorch's convolution first copies the whole kernel to another layout, at
+every call."""
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Float[Tensor, "n h2 w2 c2"]:

@@ -9,8 +9,8 @@ from torch import Tensor
 from longtake.nn import formulas
 
 UNFUSED = 20480
-"""A volume whose channels x frames x height is no larger is, alone in its batch and on a CPU,
-convolved by a PyTorch kernel that is six times slower than the one for a batch."""
+"""A volume whose channels x frames x height does not exceed this is, alone in its batch and on a
+CPU, convolved by a PyTorch kernel that is six times slower than the one for a batch."""
 
 
 def lone(x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int, int]) -> bool:
