@@ -165,7 +165,7 @@ def open_kept(source: ModelVideos, folder: Path) -> None:
 
 def sample(video: LongVideo, request: Request, frames: int) -> Float[Tensor, "b 3 t h w"]:
     """Whole videos as the decoder returns them, before rounding to 8-bit levels."""
-    parts = [pixels for pixels, _ in video.decoded(request, frames)]
+    parts = [part.pixels for part in video.decoded(request, frames)]
     return torch.cat(parts, 2)[:, :, :frames]
 
 
