@@ -123,7 +123,7 @@ def test_windows_that_overlap_begin_that_many_frames_before_the_last_ones_end(
         torch.testing.assert_close(window, alone, atol=1e-6, rtol=1e-5)
 
 
-def test_standardised_samples_have_mean_zero_and_deviation_one(tmp_path: Path, autoencoder):
+def test_scaled_latents_have_mean_zero_and_standard_deviation_one(tmp_path: Path, autoencoder):
     cache = build(tmp_path, autoencoder)
     posteriors = [cache[item].posterior for item in range(len(cache))]
     random = torch.Generator().manual_seed(0)
