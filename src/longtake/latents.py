@@ -11,7 +11,7 @@ from longtake.config import Config, ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentSpec:
-    """All that the diffusion core knows of an autoencoder.
+    """What the diffusion core knows of an autoencoder.
 
     Attributes:
         shape: ``(C, *dims)`` of one clip's latent, without the batch axis.
@@ -30,17 +30,8 @@ class LatentSpec:
 
     @property
     def frames(self) -> int:
-        """Latent frames of one clip.
-
-        Raises:
-            TypeError: the latent has no time axis.
-        """
-        if self.frame_axis is None:
-            raise TypeError(
-                f"a latent of shape {self.shape} has no time axis, so its frames cannot be told "
-                "apart; condition on whole clips instead (rollout.NextClip)"
-            )
-        return self.shape[self.frame_axis - 1]
+        """Latent frames of one clip; a ValueError where the latent has no time axis."""
+        return self.shape[self.time_axis - 1]
 
     @property
     def time_axis(self) -> int:
@@ -63,17 +54,17 @@ class LatentSpec:
         return z.shape[self.frame_axis] * self.clip[0] // self.frames
 
     def cut(self, z: Float[Tensor, "b c ..."], frames: int) -> Float[Tensor, "b c ..."]:
-        """The first of some latents: the fewest that stand for ``frames`` frames of video."""
+        """Trim to the fewest latent frames that cover ``frames`` frames of video."""
         if self.frame_axis is None:
             return z
         fewest = -(-frames * self.frames // self.clip[0])
         return z.narrow(self.frame_axis, 0, min(fewest, z.shape[self.frame_axis]))
 
     def check_overlap(self, overlap: int) -> None:
-        """Make sure that neighbouring clips can share so many frames of video.
+        """Make sure that neighbouring clips can share ``overlap`` frames of video.
 
         Raises:
-            ValueError: they are no fewer than a clip's, or the latent has a time axis.
+            ValueError: it is not under the length of a clip, or the latent has a time axis.
         """
         if overlap and self.frame_axis is not None:
             raise ValueError(
@@ -87,14 +78,14 @@ class LatentSpec:
             )
 
     def check_drawn(self, drawn: "LatentSpec", model: str) -> None:
-        """Make sure that a denoiser's latents are an autoencoder's; they may have other frames.
+        """Make sure that a denoiser samples an autoencoder's latents, of any number of frames.
 
         Args:
-            drawn: the denoiser's.
+            drawn: latents of the denoiser.
             model: where the autoencoder, whose latents these are, was found.
 
         Raises:
-            ConfigError: it draws others.
+            ConfigError: it samples others.
         """
         have, want = self._without_time, drawn._without_time
         if have != want:
@@ -110,7 +101,7 @@ class LatentSpec:
         return tuple(size for axis, size in sizes if axis != self.frame_axis)
 
     def expand(self, level: Float[Tensor, "b *f"]) -> Float[Tensor, "b ..."]:
-        """Shape a noise level, a sample's or a frame's, so that it broadcasts over a latent."""
+        """Shape values, one a sample or one a frame, to broadcast over a latent."""
         view = [1] * (len(self.shape) + 1)
         view[0] = level.shape[0]
         if level.ndim == 2:
@@ -163,7 +154,7 @@ class Triplane:
 
 
 class LatentScaling(Config):
-    """Between an autoencoder's latents and those a denoiser sees: mean 0, deviation 1.
+    """Scales an autoencoder's latents to mean 0 and standard deviation 1 for the denoiser.
 
     LVDM's convention: ``z_model = scale * (z + shift)``, one shift and one scale for all channels.
     """

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from longtake.config import ConfigError, parse
 from longtake.diffusion import (
-    AnyGuidance,
     ClassifierFree,
     Diffusion,
     Guidance,
@@ -24,6 +23,7 @@ from longtake.diffusion.signals import (
 )
 from longtake.diffusion.signals.context import impose
 from longtake.diffusion.signals.signal import cat, null, rows, to, values
+from longtake.registry import AnyGuidance
 
 
 def condition() -> Signals:

@@ -13,7 +13,6 @@ from longtake.config import ConfigError, parse, to_dict
 from longtake.diffusion import (
     DDIM,
     DDPM,
-    AnySampler,
     Cosine,
     DiffusersSampler,
     Diffusion,
@@ -23,6 +22,7 @@ from longtake.diffusion import (
 )
 from longtake.diffusion.diffusers_sampler import SCHEDULERS
 from longtake.noise import SampleNoise
+from longtake.registry import AnySampler
 
 # diffusers 0.42 with numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longtake.config import parse
-from longtake.diffusion import AnySchedule, Cosine, Linear, RectifiedFlow, ScaledLinear
+from longtake.diffusion import Cosine, Linear, RectifiedFlow, ScaledLinear
 from longtake.diffusion.timesteps import (
     DiscreteTime,
     LogitNormalTime,
@@ -14,6 +14,7 @@ from longtake.diffusion.timesteps import (
     grid_times,
 )
 from longtake.noise import SampleNoise
+from longtake.registry import AnySchedule
 
 PRESERVING = (ScaledLinear(), Linear(), Cosine(), Cosine(shift=0.25))
 SCHEDULES = (*PRESERVING, RectifiedFlow())

@@ -14,7 +14,6 @@ from longtake.denoisers import VolumeUNetConfig
 from longtake.diffusion import (
     DDIM,
     DDPM,
-    AnyTimePattern,
     ClassifierFree,
     ClipSampler,
     Cosine,
@@ -29,6 +28,7 @@ from longtake.diffusion import (
 from longtake.diffusion.samplers import Denoise
 from longtake.diffusion.timesteps import Grid
 from longtake.noise import SampleNoise
+from longtake.registry import AnyTimePattern
 
 SCHEDULES = [ScaledLinear(), Cosine(), Cosine(shift=0.25), RectifiedFlow()]
 GRIDS: list[tuple[Grid, int]] = [

@@ -30,7 +30,7 @@ def test_the_fewest_latents_that_cover_some_frames_are_cut(frames: int, kept: in
 def test_a_latent_without_time_is_never_cut_and_has_no_frames():
     z = torch.rand(1, *FLAT.shape)
     assert FLAT.cut(z, 1) is z
-    with pytest.raises(TypeError, match=r"shape \(2, 31\) has no time axis"):
+    with pytest.raises(ValueError, match=r"shape \(2, 31\) has no time axis"):
         _ = FLAT.frames
 
 

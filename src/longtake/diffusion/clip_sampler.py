@@ -1,7 +1,7 @@
 """Samples clips: a denoiser, the process it was trained on, and how it is sampled."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from longtake.diffusion.guidance import Guidance, Unguided
 from longtake.diffusion.process import Denoiser, Diffusion
 from longtake.diffusion.samplers import Denoise, Sampler
 from longtake.diffusion.signals import signal as batch
-from longtake.diffusion.signals.context import context_signals, frame_times, impose
+from longtake.diffusion.signals.context import context_signals, frame_times, impose, without_context
 from longtake.diffusion.signals.signal import Signals, check_rows
 from longtake.diffusion.time_patterns import TimePattern, Together
 from longtake.latents import LatentSpec
@@ -79,23 +79,28 @@ class ClipSampler:
         return self.denoiser.reads
 
     def __call__(
-        self, signals: Signals, seeds: Sequence[int], on_evaluation: OnEvaluation | None = None
+        self,
+        signals: Signals,
+        seeds: Sequence[int],
+        on_evaluation: OnEvaluation | None = None,
+        guidance: Guidance | None = None,
     ) -> Sampled:
-        """Sample clips; context frames come back as they were given, without noise.
+        """Sample clips, one a seed; context frames are given clean and come back so.
 
         Args:
-            signals: context frames in them are clean.
+            signals: one row a seed.
             seeds: one a clip.
             on_evaluation: called before each evaluation of the network.
+            guidance: replaces ``self.guidance``.
 
         Raises:
             ValueError: the denoiser does not read a signal, or a signal has not a row a seed.
         """
         self.denoiser.check_signals(signals)
         check_rows(signals, len(seeds))
-        return Sampled(
-            self.sample(signals, SampleNoise(seeds, self.denoiser.device), on_evaluation)
-        )
+        sampler = self if guidance is None else replace(self, guidance=guidance)
+        noise = SampleNoise(seeds, self.denoiser.device)
+        return Sampled(sampler.sample(signals, noise, on_evaluation))
 
     @torch.no_grad()
     def sample(
@@ -138,7 +143,7 @@ class ClipSampler:
             t = torch.where(t < 0, t, times)
         if (mask.any(1) | (t >= 0)).any():
             return {**signals, **context_signals(z, mask, t)}
-        return {k: signal for k, signal in signals.items() if not k.startswith("context")}
+        return without_context(signals)
 
 
 def _at_clip_time(denoise: Denoise, signals: Signals, z: Tensor, t: Tensor) -> Tensor:

@@ -31,20 +31,20 @@ itself, which DEISMultistep, PNDM and TCD do not, and needs no further package."
 Plain = bool | int | float | str
 
 _LARGEST_BETA = 0.999
-"""Of a table that ends in pure noise, as Nichol and Dhariwal cut it."""
+"""Last beta of a table that ends in pure noise (Nichol and Dhariwal 2021)."""
 
 
 class DiffusersSampler(Sampler):
     """Any scheduler of diffusers that walks a variance-preserving path.
 
-    The scheduler is given our noise levels as a table of betas and our estimates as v, which every
-    one of them reads and which, unlike epsilon, is well defined where no signal is left. Where it
-    draws noise, each sample draws from its own stream.
+    The scheduler is given the noise levels as a table of betas and estimates as v, which all of
+    them read and which, unlike epsilon, is well defined where no signal is left. Where it draws
+    noise, each sample draws from its own stream.
 
     Attributes:
         scheduler: name in diffusers without its ending, such as ``DPMSolverMultistep``.
-        steps: as the scheduler counts them: HeunDiscrete calls the denoiser twice a step.
-        options: arguments of the scheduler's constructor or of its ``step``, such as
+        steps: number of steps, as the scheduler counts: HeunDiscrete evaluates each one twice.
+        options: further arguments of the scheduler's constructor or of its ``step``, such as
             ``{"use_karras_sigmas": true}`` or ``{"eta": 1.0}``.
     """
 
@@ -84,8 +84,9 @@ class DiffusersSampler(Sampler):
         """
         scheduler, arguments = self._build(schedule)
         still = times[0] == times[-1]
-        own = self.times(schedule).reshape(-1, *[1] * still.ndim)
-        if not ((times.cpu() == own) | still.cpu()).all():
+        own = self.times(schedule)
+        alphas, sigmas = (x.tolist() for x in schedule(own))
+        if not ((times.cpu() == own.reshape(-1, *[1] * still.ndim)) | still.cpu()).all():
             raise ValueError(
                 f"{self.scheduler} of diffusers moves all frames of a clip together; choose the "
                 "sampler ddim or ddpm for frames at times of their own"
@@ -99,9 +100,8 @@ class DiffusersSampler(Sampler):
         x = z * float(scheduler.init_noise_sigma)
         for i, index in enumerate(scheduler.timesteps):
             z = torch.where(stays, kept, scheduler.scale_model_input(x, index))
-            alpha, sigma = _level(schedule, (float(index) + 1) / STEPS)
             x0 = clamp(denoise(z, times[i]), bounds)
-            v = (alpha * z - x0) / sigma
+            v = (alphas[i] * z - x0) / sigmas[i]
             x = scheduler.step(v, index, x, return_dict=False, **arguments)[0]
         return torch.where(stays, kept, x)
 
@@ -116,19 +116,19 @@ class DiffusersSampler(Sampler):
             "prediction_type": "v_prediction",
             "clip_sample": False,
         }
-        built, told = _parameters(kind.__init__), _parameters(kind.step)
+        built, stepped = _parameters(kind.__init__), _parameters(kind.step)
         free = {name for name in built if name not in ours}
         defaults: Mapping[str, Plain] = {"timestep_spacing": "trailing"}
         for name in self.options:
-            if name not in free and name not in told:
+            if name not in free and name not in stepped:
                 raise ValueError(
                     f"{self.scheduler} takes no option {name!r}; "
-                    f"{nearest(name, sorted(free | told))}"
+                    f"{nearest(name, sorted(free | stepped))}"
                 )
         settings = {**defaults, **self.options, **ours}
         scheduler = kind(**{name: value for name, value in settings.items() if name in built})
         scheduler.set_timesteps(self.steps, device="cpu")
-        return scheduler, {k: v for k, v in self.options.items() if k in told and k not in built}
+        return scheduler, {k: v for k, v in self.options.items() if k in stepped and k not in built}
 
 
 def _parameters(function: Any) -> set[str]:
@@ -151,11 +151,6 @@ def _betas(schedule: NoiseSchedule) -> list[float]:
             "diffusers that are adapted here do; use the sampler ddim, which is Euler's on a flow"
         )
     return (1 - (alpha[1:] / alpha[:-1]) ** 2).clamp_max(_LARGEST_BETA).tolist()
-
-
-def _level(schedule: NoiseSchedule, t: float) -> tuple[float, float]:
-    alpha, sigma = schedule(torch.tensor(t, dtype=torch.float64, device="cpu"))
-    return alpha.item(), sigma.item()
 
 
 def _streams(noise: SampleNoise) -> list[torch.Generator]:

@@ -77,6 +77,11 @@ def no_context(spec: LatentSpec, batch: int) -> Signals:
     )
 
 
+def without_context(signals: Signals) -> Signals:
+    """The other signals."""
+    return {name: signal for name, signal in signals.items() if name not in CONTEXT}
+
+
 def impose(spec: LatentSpec, signals: Signals, z: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
     """Put the context frames, if there are any, in their places in a latent."""
     if "context" not in signals:
