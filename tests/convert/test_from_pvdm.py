@@ -91,7 +91,7 @@ def test_weights_are_averaged_as_given_else_by_the_file_name(
     coder: Path, tmp_path: Path, name: str, told: bool | None, averaged: bool
 ):
     path = saved(tmp_path, name, official_pvdm.unet())
-    model = read_pvdm(autoencoder=coder, denoiser=path, averaged=told)
+    model = read_pvdm(autoencoder=coder, denoiser=path, ema=told)
     assert model.index.ema is averaged
 
 
