@@ -297,8 +297,13 @@ class RecordedClips:
         return self._sampler.reads
 
     def __call__(
-        self, signals: Signals, seeds: Sequence[int], on_evaluation: OnEvaluation | None = None
+        self,
+        signals: Signals,
+        seeds: Sequence[int],
+        on_evaluation: OnEvaluation | None = None,
+        guidance: Guidance | None = None,
     ) -> Sampled:
+        assert guidance is None
         rows = [self._draws.pop(0) for _ in seeds]
         noise = [torch.cat(parts) for parts in zip(*rows, strict=True)]
         start = torch.zeros_like(noise[-1])
