@@ -67,7 +67,7 @@ def read_pvdm(
 
     Raises:
         CheckpointError: a file is not a checkpoint, is damaged, or has another network's weights.
-        ValueError: there is no autoencoder, or there are two, or there is no file.
+        ValueError: no file, no autoencoder or two of them are given.
     """
     found = _autoencoder(autoencoder, denoiser, model)
     rate = fps or (model.index.fps if model else FPS)
