@@ -1,7 +1,9 @@
 """Networks of ours and their plain twins, which hold the same weights."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from plain.triplane_unet import PlainTriplaneUNet
@@ -11,6 +13,9 @@ from torch import Tensor, nn
 from longtake.convert import lvdm_unet_keys, pvdm_unet_keys
 from longtake.denoisers import TriplaneUNetConfig, VolumeUNetConfig
 from longtake.diffusion import Denoiser, ScaledLinear
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # where official layouts are
+from convert.official_layout import to_official
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +55,7 @@ def volume_pair(config: VolumeUNetConfig, batch: int) -> Pair:
     plain: dict[str, nn.Module] = {}
     for name, checkpointed in {"": False, ", recomputed": True}.items():
         plain[name] = plain_volume_unet(config, checkpointed)
-        _load(plain[name], lvdm_unet_keys.to_official(ours.state_dict(), config))
+        _load(plain[name], to_official(lvdm_unet_keys, ours.state_dict(), config))
     return _pair(ours, plain, batch)
 
 
@@ -66,7 +71,7 @@ def triplane_pair(config: TriplaneUNetConfig, batch: int) -> Pair:
             attend=config.attention_resolutions,
             heads=config.num_heads,
         )
-    _load(plain, pvdm_unet_keys.to_official(ours.state_dict(), config))
+    _load(plain, to_official(pvdm_unet_keys, ours.state_dict(), config))
     return _pair(ours, {"": plain}, batch)
 
 

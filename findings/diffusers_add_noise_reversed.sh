@@ -17,7 +17,7 @@
 #     DPMSolverMultistepScheduler  0.998  0.971  0.029
 # Consequence: who loads a pipeline's own scheduler (DPM++ or UniPC in many repositories) and trains
 #   or fine-tunes with it teaches the network wrong noise levels: the loss is finite and falls, the
-#   samples are ruined. Augmentation of context frames by `add_noise` is wrong in the same way.
+#   samples are bad. Augmentation of context frames by `add_noise` is wrong in the same way.
 # Way around: train with `DDPMScheduler.from_config(scheduler.config)`, or check
 #   `add_noise(0 * x, noise, t)` against `sqrt(1 - alphas_cumprod[t])` once.
 set -euo pipefail

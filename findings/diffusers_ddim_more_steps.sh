@@ -3,7 +3,7 @@
 #
 # Expected: the error of `DDIMScheduler` falls as `num_inference_steps` rises, and any number up to
 #   `num_train_timesteps` is valid (https://huggingface.co/docs/diffusers/api/schedulers/ddim). Each
-#   step goes to the noise level of the next entry of `scheduler.timesteps`.
+#   step moves to the noise level of the next entry of `scheduler.timesteps`.
 # Happens: `step` goes down by 1000 // steps, whatever the entries are. With "trailing" and
 #   "linspace" the sample therefore has another noise level than the one that the network is given
 #   next, unless steps divide 1000; with "trailing" and, say, 7, 15, 60, 64 or 512 steps the last

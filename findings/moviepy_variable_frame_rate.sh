@@ -67,9 +67,9 @@ assert [round(frame.time * 30) for frame in frames] == ticks.tolist()
 print("PyAV    30 frames at their own times")
 
 reader = imageio.get_reader("x.mp4", "ffmpeg")
-read, told = [number_of(frame) for frame in reader], reader.get_meta_data()
-print(f"imageio {len(read)} frames; count_frames() {reader.count_frames()}, fps {told['fps']}:", read)
-assert reader.count_frames() == 30 and told["fps"] == 14.75
+read, meta = [number_of(frame) for frame in reader], reader.get_meta_data()
+print(f"imageio {len(read)} frames; count_frames() {reader.count_frames()}, fps {meta['fps']}:", read)
+assert reader.count_frames() == 30 and meta["fps"] == 14.75
 assert len(read) > 60 and len(set(read)) < 30
 
 clip = VideoFileClip("x.mp4")

@@ -53,5 +53,5 @@ for name, state in (
     print(f"{name}: caught by {who}")
     assert who.startswith("BaseException only")
 assert not issubclass(CheckpointException, Exception)
-print("as described: it is no Exception")
+print("as described: it is not an Exception")
 PY

@@ -76,7 +76,11 @@ def whole_folder(path: Path, *, overwrite: bool = False) -> Generator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, complete or not at all."""
+    """Write a text file, complete or not at all.
+
+    Raises:
+        CheckpointError: the disk is full or cannot be written.
+    """
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.write_text(text)
@@ -120,7 +124,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The text metadata of a safetensors file."""
+    """Read the text metadata of a safetensors file.
+
+    Raises:
+        CheckpointError: missing, truncated, or a pickle where safetensors is expected.
+    """
     _check_safetensors(path)
     try:
         with safe_open(path, framework="pt") as file:
@@ -230,7 +238,7 @@ def _check_safetensors(path: Path) -> None:
     pickled = head[:2] in (b"PK", *(bytes((0x80, p)) for p in PICKLE_PROTOCOLS))
     if (head[8:9] != b"{" and pickled) or path.suffix in (".ckpt", ".pt", ".pth"):
         raise CheckpointError(
-            f"{path}: is a pickle, expected safetensors; bring it in with `longtake convert`"
+            f"{path}: is a pickle, expected safetensors; convert it with longtake.convert first"
         )
     if len(head) < 9 or head[8:9] != b"{":
         raise CheckpointError(f"{path}: broken or truncated safetensors file")

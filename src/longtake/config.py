@@ -1,6 +1,6 @@
-"""Typed configuration: frozen pydantic models, read strictly, with errors that name the place.
+"""Typed configuration: frozen pydantic models, read strictly, with errors that name a path.
 
-A discriminated union on ``kind`` is a registry; the unions themselves stand in ``runs``.
+A discriminated union on ``kind`` is a registry; ``registry`` holds the unions.
 """
 
 import copy
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class ConfigError(ValueError):
-    """A configuration that does not fit its type. The message names the path to the fault."""
+    """A configuration that does not fit its type; the message names the path of the fault."""
 
 
 class Config(BaseModel):
@@ -63,19 +63,19 @@ def load(path: Path, kind: Any, overrides: Sequence[str] = ()) -> Any:
     """Read a YAML file and apply ``a.b=value`` overrides.
 
     Raises:
-        ConfigError: no such file, no valid YAML, unknown key, missing key or unfit value.
+        ConfigError: the file is missing or not valid YAML, or a key or value is not valid.
     """
     return parse(kind, override(kind, read(path), overrides))
 
 
 def read(path: Path) -> Any:
-    """Plain data of a YAML file, not yet checked."""
+    """Plain data of a YAML file, without validation."""
     try:
         data = yaml.safe_load(path.read_text()) or {}
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: no valid YAML ({' '.join(str(error).split())})") from error
+        raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping, got {type(data).__name__}")
     return data
@@ -84,15 +84,15 @@ def read(path: Path) -> Any:
 def override(kind: Any, data: Any, overrides: Sequence[str]) -> Any:
     """Plain data with ``a.b=value`` overrides applied.
 
-    Where an override changes a ``kind``, fields that the new kind does not have are dropped.
+    An override that changes a ``kind`` drops fields that the new kind does not have.
 
     Args:
         kind: the config class, or union, that the data is for.
-        data: left as it is.
-        overrides: of the form ``a.b=value``, the value in YAML.
+        data: plain data, which is not modified.
+        overrides: texts of the form ``a.b=value``, with the value in YAML.
 
     Raises:
-        ConfigError: of another form.
+        ConfigError: an override has another form.
     """
     data = copy.deepcopy(data)
     pairs = [_pair(text) for text in overrides]
@@ -101,7 +101,9 @@ def override(kind: Any, data: Any, overrides: Sequence[str]) -> Any:
         for key in path[:-1]:
             node = _inner(node, key)
         if not isinstance(node, dict):
-            raise ConfigError(f"override of {'.'.join(path)}: {'.'.join(path[:-1])} is no mapping")
+            raise ConfigError(
+                f"override of {'.'.join(path)}: {'.'.join(path[:-1])} is not a mapping"
+            )
         changed = path[-1] == "kind" and node.get("kind") != value
         node[path[-1]] = value
         if changed:
@@ -112,7 +114,7 @@ def override(kind: Any, data: Any, overrides: Sequence[str]) -> Any:
 
 
 def _inner(node: Any, key: str) -> Any:
-    """What a mapping holds under a key, an empty mapping where that is nothing yet."""
+    """The value of a key in a mapping; a missing one becomes an empty mapping."""
     if not isinstance(node, dict):
         return None
     if node.get(key) is None:
@@ -153,8 +155,22 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def differences(x: Any, y: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
+    """Both values of each differing leaf of nested plain data, by its path ``a.b``.
+
+    A key that one side lacks has the value ``absent`` there.
+    """
+    if not (isinstance(x, dict) and isinstance(y, dict)):
+        return {} if x == y else {path: (x, y)}
+    prefix = f"{path}." if path else ""
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in {**x, **y}:
+        found |= differences(x.get(key, "absent"), y.get(key, "absent"), f"{prefix}{key}")
+    return found
+
+
 def nearest(word: str, options: Sequence[str]) -> str:
-    """``did you mean 'x'?`` or, where nothing is near, all options."""
+    """``did you mean 'x'?``, or all options if none is similar."""
     if not options:
         return "there are none"
     near = difflib.get_close_matches(word, options, n=1)
@@ -168,11 +184,11 @@ def _pair(text: str) -> tuple[list[str], Any]:
     try:
         return dotted.split("."), yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ConfigError(f"override {text!r}: {value!r} is no valid YAML value") from error
+        raise ConfigError(f"override {text!r}: {value!r} is not a valid YAML value") from error
 
 
 def _tagged(data: Any, path: Sequence[str]) -> list[str]:
-    """A path through plain data with the kinds that unions are told by, as errors name it."""
+    """A path through plain data, with the kinds of unions, in the form of pydantic's errors."""
     parts = [data["kind"]] if "kind" in data else []
     for key in path:
         data = data[key]
@@ -210,12 +226,12 @@ def _kinds_at(kind: Any, place: Sequence[Any]) -> str:
 
 
 def _fields_at(kind: Any, place: Sequence[Any]) -> set[str]:
-    """Names of the fields that a mapping at a path of an error may have."""
+    """Names of the fields that a mapping at an error's path may have."""
     return {name for option in _options_at(kind, place) for name in option.get("properties", {})}
 
 
 def _options_at(kind: Any, place: Sequence[Any]) -> list[Any]:
-    """Schemas that data at a path of an error may follow."""
+    """Schemas that data at an error's path may follow."""
     definitions = TypeAdapter(kind).json_schema()
     nodes = [definitions]
     for part in place:

@@ -1,5 +1,6 @@
-"""Video of any length from trained parts: drawn, decoded and written as it comes."""
+"""Video of any length from trained networks: sampled, decoded and written as it comes."""
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,12 @@ from torch import Tensor
 
 from longtake.autoencoders.base import StreamDecoder, VideoAutoencoder
 from longtake.checkpoint import check_free, read_tensors, write_tensors
-from longtake.config import digest
+from longtake.config import digest, parse, to_dict
+from longtake.diffusion.signals import Signal
 from longtake.latents import LatentScaling
 from longtake.progress import ProgressCallback, no_progress
-from longtake.rollout import Request, Rollout, Samplers, State
+from longtake.registry import AnyGuidance
+from longtake.rollout import Change, Request, Rollout, Samplers, State, Steering
 from longtake.video import VideoWriter, concatenate, stream_video, to_pixels
 
 SEGMENT_FRAMES = 256
@@ -24,15 +27,30 @@ JOINABLE = (".mp4", ".mkv")
 
 
 class Part(NamedTuple):
-    """Frames that are ready, and what is needed to go on after them."""
+    """Frames that are ready, and what is needed to continue after them.
+
+    Attributes:
+        frames: pixels of each video.
+        state: tensors to store; the stream continues after this part from them.
+        changes: changes made since the part before, by number of the rollout's step.
+    """
 
     frames: UInt8[np.ndarray, "b t h w 3"]
     state: dict[str, Tensor]
+    changes: Mapping[int, Change] = {}
+
+
+class Decoded(NamedTuple):
+    """A part whose pixels are floats, as the decoder gives them."""
+
+    pixels: Float[Tensor, "b 3 t h w"]
+    state: dict[str, Tensor]
+    changes: Mapping[int, Change]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LongVideo:
-    """Trained parts, wired.
+    """Networks wired to make videos.
 
     Attributes:
         samplers: sampler of each role.
@@ -46,29 +64,49 @@ class LongVideo:
     autoencoder: VideoAutoencoder
     latent_scaling: LatentScaling
 
+    @property
+    def grain(self) -> int:
+        """Frames from one possible change to the next."""
+        return self.rollout.grain(self.samplers)
+
     def __call__(
-        self, request: Request, frames: int, state: Mapping[str, Tensor] | None = None
+        self,
+        request: Request,
+        frames: int,
+        state: Mapping[str, Tensor] | None = None,
+        steering: Steering | None = None,
     ) -> Iterator[Part]:
         """Frames of the requested videos, in order of time, in memory that does not grow.
 
         Args:
             request: the videos.
             frames: length of each; at least as many come.
-            state: of a part; the stream goes on after that part, bit for bit on the same machine.
+            state: of a part; the stream continues after it, bit for bit on the same machine.
+            steering: callbacks that change, watch or cancel the videos while they are made.
+
+        Raises:
+            ValueError: a network does not read a signal; Cancelled: ``steering`` asked for it.
         """
-        for pixels, after in self.decoded(request, frames, state):
-            yield Part(np.stack([to_pixels(video) for video in pixels]), after)
+        for pixels, after, changes in self.decoded(request, frames, state, steering):
+            yield Part(np.stack([to_pixels(video) for video in pixels]), after, changes)
 
     @torch.inference_mode()
     def decoded(
-        self, request: Request, frames: int, state: Mapping[str, Tensor] | None = None
-    ) -> Iterator[tuple[Float[Tensor, "b 3 t h w"], dict[str, Tensor]]]:
-        """What parts are made of: pixels as the decoder gives them, not yet levels; and state."""
+        self,
+        request: Request,
+        frames: int,
+        state: Mapping[str, Tensor] | None = None,
+        steering: Steering | None = None,
+    ) -> Iterator[Decoded]:
+        """The same as floats that are not rounded to levels of pixels."""
         spec = self.autoencoder.spec
         overlap_frames = self.samplers["first"].spec.clip_overlap_frames
         decoder = self.autoencoder.stream_decoder(clip_overlap=overlap_frames)
         start, pushed = _restore(state, decoder)
-        for chunk in self.rollout(self.samplers, request, start):
+        changes: dict[int, Change] = {}
+        for chunk in self.rollout(self.samplers, request, start, steering):
+            if chunk.change is not None:
+                changes[chunk.state.step - 1] = chunk.change
             z = spec.cut(chunk.z, frames - pushed)
             pushed += spec.pixel_frames(z) - (overlap_frames if pushed else 0)
             pixels = [decoder.push(self.latent_scaling.inverse(z))]
@@ -76,16 +114,23 @@ class LongVideo:
                 pixels.append(decoder.flush())
             ready = [video for video in pixels if video is not None]
             if ready:
-                yield torch.cat(ready, 2), _state(chunk.state, decoder, pushed)
+                yield Decoded(torch.cat(ready, 2), _state(chunk.state, decoder, pushed), changes)
+                changes = {}
             if pushed >= frames:
                 return
 
 
 def _state(rollout: State, decoder: StreamDecoder, pushed: int) -> dict[str, Tensor]:
+    signals, guidance = rollout.change
+    settings = json.dumps(guidance and to_dict(guidance)).encode()
     return {
         "step": torch.tensor(rollout.step),
         "pushed": torch.tensor(pushed),
-        **{f"rollout.{k}": v for k, v in rollout.latents.items()},
+        "guidance": torch.tensor(list(settings), dtype=torch.uint8),
+        **{f"latents.{k}": v for k, v in rollout.latents.items()},
+        **{f"memory.{k}": v for k, v in rollout.memory.items()},
+        **{f"value.{k}": signal.value for k, signal in signals.items()},
+        **{f"null.{k}": signal.null for k, signal in signals.items()},
         **{f"decoder.{k}": v for k, v in decoder.state().items()},
     }
 
@@ -94,7 +139,13 @@ def _restore(state: Mapping[str, Tensor] | None, decoder: StreamDecoder) -> tupl
     if state is None:
         return State(), 0
     decoder.restore(_below("decoder.", state))
-    return State(int(state["step"]), _below("rollout.", state)), int(state["pushed"])
+    nulls = _below("null.", state)
+    change = Change(
+        {k: Signal(value=value, null=nulls[k]) for k, value in _below("value.", state).items()},
+        parse(AnyGuidance | None, json.loads(bytes(state["guidance"].tolist()))),
+    )
+    latents, memory = _below("latents.", state), _below("memory.", state)
+    return State(int(state["step"]), latents, memory, change), int(state["pushed"])
 
 
 def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -107,11 +158,11 @@ class Job:
 
     Attributes:
         request: the videos.
-        paths: a file a video; the suffix chooses the format.
-        frames: length of each.
-        fps: frames a second.
-        identity: everything else the videos depend on; an interrupted job is resumed only where
-            this is equal.
+        paths: one file per video; the suffix chooses the format.
+        frames: length of each video.
+        fps: frame rate in frames per second.
+        identity: everything else the videos depend on; an interrupted job is resumed only if this
+            is equal.
     """
 
     request: Request
@@ -122,10 +173,9 @@ class Job:
 
 
 def unfinished(jobs: Sequence[Job]) -> Sequence[Job]:
-    """What is left of jobs that one command does one after another.
+    """Jobs of one command that are not done yet.
 
-    Where one of them was stopped, those before it whose files stand there are done; else all are
-    left.
+    If one of them was interrupted, those before it whose files exist are done; otherwise none is.
     """
     for number, job in enumerate(jobs):
         if _work_folder(job).exists():
@@ -140,19 +190,21 @@ def write_videos(
     *,
     overwrite: bool = False,
     report: ProgressCallback = no_progress,
+    steering: Steering | None = None,
 ) -> int:
-    """Write a job's videos, segment by segment; an interrupted job goes on at its last segment.
+    """Write a job's videos, segment by segment; an interrupted job continues at its last segment.
 
     Memory does not depend on the length. Each segment is a playable file.
 
     Args:
-        video: the trained parts.
+        video: the wired networks.
         job: what to write.
         overwrite: replace files that exist.
-        report: called with frames done, of each video, and frames in all.
+        report: called with the number of frames done of each video, and of all frames.
+        steering: callbacks that change, watch or cancel the videos while they are made.
 
     Returns:
-        Frames of each video that were made now, not before a stop.
+        Number of frames of each video that were made by this call, not before an interruption.
 
     Raises:
         ExistsError: a file exists; VideoError: one cannot be written.
@@ -164,12 +216,12 @@ def write_videos(
         check_free(path, overwrite or joining)
     _keep_whole(work, done)
     while done < job.frames:
-        done, state = _write_segment(video, job, work, done, state, report)
+        done, state = _write_segment(video, job, work, done, state, report, steering)
     for row, path in enumerate(job.paths):
         if joining and path.exists() and not overwrite:
-            continue  # joined before the stop
+            continue  # joined before the interruption
         _join(sorted(work.glob(f"{row:03d}_*.m??")), path, job.fps, overwrite)
-    joined = work.with_suffix(".joined")  # never half a folder to go on from
+    joined = work.with_suffix(".joined")  # never half a folder to continue from
     shutil.rmtree(joined, ignore_errors=True)
     shutil.rmtree(work.rename(joined))
     return job.frames - before
@@ -182,6 +234,7 @@ def _write_segment(
     done: int,
     state: Mapping[str, Tensor] | None,
     report: ProgressCallback,
+    steering: Steering | None,
 ) -> tuple[int, Mapping[str, Tensor]]:
     """One segment of each video; the state of its end is written after the segment is whole."""
     end = min(done + SEGMENT_FRAMES, job.frames)
@@ -189,7 +242,7 @@ def _write_segment(
     paths = [work / f"{row:03d}_{done:08d}{suffix}" for row in range(len(job.paths))]
     writers = [VideoWriter(path, job.fps, overwrite=True) for path in paths]
     try:
-        for part in video(job.request, job.frames, state):
+        for part in video(job.request, job.frames, state, steering):
             frames = part.frames[:, : job.frames - done]
             for writer, own in zip(writers, frames, strict=True):
                 writer.write(own)
@@ -218,7 +271,7 @@ def _read_state(work: Path) -> tuple[int, Mapping[str, Tensor] | None]:
 
 
 def _keep_whole(work: Path, done: int) -> None:
-    """A folder with nothing in it but the segments of so many frames, and their state."""
+    """Remove everything from a work folder but the whole segments and their state."""
     if not done:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Where models are: folders, runs, models that come with the package, the Hugging Face hub."""
+"""Find models: folders, runs, models that ship with the package, the Hugging Face hub."""
 
 from importlib import resources
 from pathlib import Path
@@ -10,7 +10,7 @@ INDEX = "model_index.json"
 
 
 def shipped_models() -> dict[str, Path]:
-    """Models that come with the package, by name."""
+    """Folders of the models that ship with the package, by name."""
     root = Path(str(resources.files("longtake") / "models"))
     if not root.is_dir():
         return {}
@@ -18,10 +18,12 @@ def shipped_models() -> dict[str, Path]:
 
 
 def find_model(name: str | Path) -> Path:
-    """Folder of a model: a folder, a run, a shipped name, or a hub id (downloaded).
+    """Find the folder of a model by a path, a run's path, a shipped name, or a hub id.
+
+    A model of the hub is downloaded.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is no such model.
     """
     path = Path(name)
     for folder in (path, path / "model"):
@@ -29,8 +31,8 @@ def find_model(name: str | Path) -> Path:
             return folder
     if path.exists():
         raise CheckpointError(
-            f"{path}: no model folder (it lacks {INDEX}); expected the output of `longtake fit`, "
-            "`longtake convert` or save_pretrained"
+            f"{path}: not a model folder, as it has no {INDEX}; expected a folder that "
+            "save_pretrained, a training run or a conversion wrote"
         )
     shipped = shipped_models()
     if str(name) in shipped:

@@ -15,6 +15,7 @@ from torch import Tensor
 from longtake.checkpoint import write_text
 from longtake.config import digest, to_dict
 from longtake.data.source import ClipPosition, Frames, VideoSource
+from longtake.diffusion.signals import ABSENT
 from longtake.generate import LongVideo
 from longtake.model import Sampling, VideoModel
 from longtake.rollout import Request
@@ -81,6 +82,11 @@ class ModelVideos(VideoSource):
 
     def infos(self) -> Sequence[VideoInfo]:
         return [self.info(0)] * len(self)
+
+    def label(self, index: int) -> int | None:
+        signals = self.model.request([self.first_seed + index], self.label_words).signals
+        label = int(signals["label"].value) if "label" in signals else ABSENT
+        return None if label == ABSENT else label
 
     def title(self, index: int) -> str:
         return f"{self.name}, seed {self.first_seed + index}"
@@ -159,7 +165,7 @@ def open_kept(source: ModelVideos, folder: Path) -> None:
 
 def sample(video: LongVideo, request: Request, frames: int) -> Float[Tensor, "b 3 t h w"]:
     """Whole videos as the decoder returns them, before rounding to 8-bit levels."""
-    parts = [pixels for pixels, _ in video.decoded(request, frames)]
+    parts = [part.pixels for part in video.decoded(request, frames)]
     return torch.cat(parts, 2)[:, :, :frames]
 
 

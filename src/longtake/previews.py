@@ -1,4 +1,4 @@
-"""Pictures and videos to look at: reconstructions, samples, contact sheets."""
+"""Previews: reconstructions, sampled videos and contact sheets."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +28,7 @@ SHEET = "sheet.png"
 def reconstructions(
     autoencoder: VideoAutoencoder, source: ClipSource, count: int, folder: Path, ranks: Ranks
 ) -> Mapping[str, float]:
-    """Write clips beside their reconstructions; returns ``psnr`` in dB, of the mean error."""
+    """Write clips beside their reconstructions; returns ``psnr``, in dB, over all of them."""
     clips = [source.clip(i % len(source), generator(0, "look", i)).frames for i in range(count)]
     weight = next(autoencoder.parameters())
     rows, errors = [], []
@@ -52,14 +52,14 @@ def samples(model: VideoModel, frames: int, count: int, folder: Path, ranks: Ran
 
 
 def overview(video: Path, image: Path, rows: int = 4, columns: int = 8) -> None:
-    """Write a contact sheet of a whole video: frames from its first to its last, evenly spaced.
+    """Write a contact sheet of a whole video: evenly spaced frames from its first to its last.
 
-    An image that stands there is replaced.
+    An existing image is replaced.
     """
     last = probe(video).frames - 1
     shown = rows * columns
-    places = [round(i * last / max(shown - 1, 1)) for i in range(shown)]
-    frames = np.concatenate([read_clip(video, place, 1) for place in places])
+    indices = [round(i * last / max(shown - 1, 1)) for i in range(shown)]
+    frames = np.concatenate([read_clip(video, index, 1) for index in indices])
     sheet = contact_sheet(list(frames.reshape(rows, columns, *frames.shape[1:])), columns)
     write_image(image, sheet, overwrite=True)
 

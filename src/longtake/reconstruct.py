@@ -19,11 +19,11 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruction:
-    """What came of one video.
+    """Result of one video.
 
     Attributes:
-        path: where original and reconstruction stand side by side.
-        frames: of the video.
+        path: file with original and reconstruction side by side.
+        frames: number of frames of the video.
         psnr: in dB, of the mean squared error over all pixels and frames.
     """
 
@@ -33,10 +33,10 @@ class Reconstruction:
 
 
 def videos_under(source: Path) -> list[Path]:
-    """The video itself, or all videos of a folder at any depth.
+    """List a video file, or all videos of a folder at any depth.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no video.
     """
     if source.is_file():
         return [source]
@@ -62,11 +62,11 @@ def reconstruct_file(
 
     Args:
         autoencoder: on the device where it computes.
-        path: of the video.
+        path: video file.
         out: file to write.
         size: height and width that frames are resized and cropped to; None keeps theirs.
         overwrite: replace ``out``.
-        report: called with frames done and frames in all.
+        report: called with the number of frames done and of all frames.
     """
     info = probe(path)
     done, errors = 0, []
@@ -93,7 +93,7 @@ def reconstruct_frames(
 
     Args:
         autoencoder: on the device where it computes.
-        frames: of the clip's size.
+        frames: pixels, of the height and width that the autoencoder takes.
         overlap_frames: frames that each window shares with the one before, such as the
             ``clip_overlap_frames`` of a denoiser's latents; only for latents without a time axis.
     """
@@ -106,7 +106,7 @@ def reconstruct_frames(
 def _reconstructed(
     autoencoder: VideoAutoencoder, path: Path, total: int, size: Size | None
 ) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
-    """Frames of a video as they come, and at the end a few too many."""
+    """Reconstructed frames of a video, padded at the end to whole windows."""
     window = autoencoder.spec.clip[0]
     starts = range(0, total, window)
     return _again(autoencoder, (_frames(path, s, min(window, total - s), size) for s in starts))
@@ -118,7 +118,7 @@ def _again(
     windows: Iterable[UInt8[np.ndarray, "_ _ _ 3"]],
     overlap_frames: int = 0,
 ) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
-    """Windows encoded and decoded; the last is filled up with its last frame."""
+    """Encode and decode windows; the last is padded with its last frame."""
     weight = next(autoencoder.parameters())
     window = autoencoder.spec.clip[0]
 

@@ -63,7 +63,7 @@ def remove(folder: Path) -> None:
 
 
 def _claim(run: AutoencoderRun | DiffusionRun, folder: Path) -> None:
-    """Write the resolved config, or check that the folder holds it already."""
+    """Write the resolved config, or check that the folder already holds it."""
     path = folder / CONFIG
     if path.exists():
         stored = config.parse(AnyRun, config.read(path), upgrade=True)

@@ -155,7 +155,7 @@ def test_a_pickle_in_place_of_weights_is_told_how_to_bring_in(refused, model: Pa
     index.write_text(json.dumps(settings))
     message = refused("generate", model)
     assert message == (
-        f"{path}: is a pickle, expected safetensors; bring it in with `longtake convert`"
+        f"{path}: is a pickle, expected safetensors; convert it with longtake.convert first"
     )
 
 
@@ -224,7 +224,9 @@ def test_an_unknown_model_is_told(refused, tmp_path: Path, monkeypatch):
 
 
 def test_a_folder_that_is_no_model_is_told(refused, videos: Path):
-    assert f"{videos}: no model folder (it lacks model_index.json)" in refused("generate", videos)
+    assert f"{videos}: not a model folder, as it has no model_index.json" in refused(
+        "generate", videos
+    )
 
 
 def test_an_autoencoder_alone_generates_nothing(refused, tiny_autoencoder_folder: Path):

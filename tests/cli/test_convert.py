@@ -43,12 +43,12 @@ def test_a_pair_of_pvdm_becomes_a_model(longtake, official: Path, tmp_path: Path
     called = longtake("convert", "pvdm", *pair, "--fps", 12, "-o", tmp_path / "ours")
     assert called.code == 0, called.err
     assert called.out == (
-        f"{tmp_path / 'ours'}: ready; its denoiser's weights are averaged (EMA), as the file's "
-        "name said\n"
+        f"{tmp_path / 'ours'}: ready; its denoiser's weights are averaged (EMA), according to the "
+        "file name\n"
     )
     assert VideoModel.from_pretrained(tmp_path / "ours").index.fps == 12
     called = longtake("convert", "pvdm", *pair, "--raw", "-o", tmp_path / "ours", "--overwrite")
-    assert called.out.endswith("its denoiser's weights are raw, as you said\n")
+    assert called.out.endswith("its denoiser's weights are raw, according to the option\n")
     assert not VideoModel.from_pretrained(tmp_path / "ours").index.ema
 
 
@@ -62,14 +62,14 @@ def test_an_autoencoder_then_a_denoiser_for_it(longtake, official: Path, tmp_pat
     assert "first" in VideoModel.from_pretrained(whole).denoisers
 
 
-def test_pvdm_files_that_make_no_model_are_told(refused, official: Path, tmp_path: Path):
+def test_pvdm_files_that_make_no_model_are_refused(refused, official: Path, tmp_path: Path):
     coder, unet = official / "model_last.pth", official / "ema_model_850000.pth"
     out = ("-o", tmp_path / "ours")
     assert "give an autoencoder, a denoiser, or both" in refused("convert", "pvdm", *out)
-    assert "a denoiser alone makes no" in refused("convert", "pvdm", "--denoiser", unet, *out)
+    assert "a denoiser needs an autoencoder" in refused("convert", "pvdm", "--denoiser", unet, *out)
     torch.save({"discriminator_2d.model0.0.bias": torch.zeros(1)}, tmp_path / "loss_last.pth")
     loss = refused("convert", "pvdm", "--autoencoder", tmp_path / "loss_last.pth", *out)
-    assert "holds the networks of the training's loss, expected an autoencoder" in loss
+    assert "has the networks of the training's loss, expected an autoencoder" in loss
     (tmp_path / "ours").mkdir()
     assert "exists" in refused("convert", "pvdm", "--autoencoder", coder, *out)
 
@@ -88,12 +88,12 @@ def i3d(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "i3d_pretrained_400.pt"
 
 
-def test_i3d_goes_where_it_is_told_or_where_metrics_look(
+def test_i3d_is_written_to_a_given_path_or_where_metrics_look(
     longtake, refused, i3d: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """In one test, as each of its files has 50 MB."""
     message = refused("convert", "i3d", i3d)
-    assert f"are not those that metrics take from {cache_path()}; write them elsewh" in message
+    assert f"are not those that metrics read from {cache_path()}; write them to another" in message
     assert list(cache_path().parent.iterdir()) == []
 
     out = tmp_path / "i3d.safetensors"
@@ -107,19 +107,19 @@ def test_i3d_goes_where_it_is_told_or_where_metrics_look(
 
     monkeypatch.setattr(from_i3d, "PACKAGE_SHA256", file_hash(out))
     cache_path().write_bytes(b"of before")
-    assert f"{cache_path()}: exists" in refused("convert", "i3d", i3d)
+    assert f"{cache_path()} exists" in refused("convert", "i3d", i3d)
     called = longtake("convert", "i3d", i3d, "--overwrite")
     assert called.out.startswith(f"{cache_path()}: ready")
     assert cache_path().stat().st_size == out.stat().st_size
 
 
-def test_files_that_are_not_i3d_are_told(refused, official: Path, tmp_path: Path):
+def test_files_that_are_not_i3d_are_refused(refused, official: Path, tmp_path: Path):
     out = ("-o", tmp_path / "i3d.safetensors")
     with zipfile.ZipFile(tmp_path / "script.pt", "w") as archive:
         for entry in ("data.pkl", "constants.pkl", "code/__torch__.py"):
             archive.writestr(f"script/{entry}", "")
     message = refused("convert", "i3d", tmp_path / "script.pt", *out)
-    assert "script.pt: is a TorchScript program, and none is run here; give weights" in message
+    assert "script.pt: is a TorchScript program and is never run; give weights" in message
     other = refused("convert", "i3d", official / "model_last.pth", *out)
     assert "is not I3D with 400 classes" in other
     assert "none.pt: cannot be read (No such file" in refused("convert", "i3d", "none.pt", *out)

@@ -5,12 +5,12 @@ from functools import cache
 from typing import Any
 
 import torch
+from convert.official_layout import to_official
 from torch import Tensor
 
 from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
-from longtake.convert import lvdm_framewise_keys
-from longtake.convert.lvdm_autoencoder_keys import to_official
+from longtake.convert import lvdm_autoencoder_keys, lvdm_framewise_keys
 from longtake.convert.lvdm_unet_keys import official_shapes
 from longtake.denoisers.volume_unet import VolumeUNetConfig
 from longtake.diffusion.schedule import ScaledLinear
@@ -189,7 +189,7 @@ def state(role: str = "short") -> dict[str, Tensor]:
 @cache
 def _state(role: str) -> dict[str, Tensor]:
     torch.manual_seed(0)
-    coder = to_official(AUTOENCODER.build().state_dict(), AUTOENCODER)
+    coder = to_official(lvdm_autoencoder_keys, AUTOENCODER.build().state_dict(), AUTOENCODER)
     if role == "autoencoder":
         return coder | {"loss.logvar": torch.zeros(())}
     random = torch.Generator().manual_seed(0)
@@ -220,4 +220,4 @@ def _state(role: str) -> dict[str, Tensor]:
 
 
 def _framewise() -> dict[str, Tensor]:
-    return lvdm_framewise_keys.to_official(FRAMEWISE.build().state_dict(), FRAMEWISE)
+    return to_official(lvdm_framewise_keys, FRAMEWISE.build().state_dict(), FRAMEWISE)

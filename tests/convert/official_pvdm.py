@@ -3,6 +3,7 @@
 from functools import cache
 
 import torch
+from convert.official_layout import to_official
 from torch import Tensor
 
 from longtake.autoencoders.triplane import TriplaneAutoencoderConfig
@@ -46,7 +47,7 @@ def unet(config: TriplaneUNetConfig = UNET) -> dict[str, Tensor]:
 @cache
 def _autoencoder() -> dict[str, Tensor]:
     torch.manual_seed(0)
-    return pvdm_autoencoder_keys.to_official(AUTOENCODER.build().state_dict(), AUTOENCODER)
+    return to_official(pvdm_autoencoder_keys, AUTOENCODER.build().state_dict(), AUTOENCODER)
 
 
 @cache

@@ -101,11 +101,13 @@ def test_nothing_in_a_file_is_run(weights, mean, tmp_path):
     with pytest.raises(CheckpointError, match=r"c3d\.pth: names '(posix|nt)\.system'"):
         convert_c3d(tmp_path / "c3d.pth", mean, tmp_path / "out", config=TINY)
     np.savez(tmp_path / "c3d.npz", W=np.array([Hostile()], dtype=object))
-    with pytest.raises(CheckpointError, match=r"c3d\.npz: is no whole file of plain NumPy arrays"):
+    with pytest.raises(
+        CheckpointError, match=r"c3d\.npz: is not a complete file of plain NumPy arrays"
+    ):
         convert_c3d(tmp_path / "c3d.npz", mean, tmp_path / "out", config=TINY)
 
 
-def test_files_that_are_no_mean_are_told(weights, mean, tmp_path):
+def test_files_without_a_mean_are_refused(weights, mean, tmp_path):
     source = tmp_path / "c3d.pth"
     torch.save(weights, source)
     np.savez(tmp_path / "small.npz", mean=np.zeros((3, 16, 112, 112)))
@@ -113,8 +115,8 @@ def test_files_that_are_no_mean_are_told(weights, mean, tmp_path):
     (tmp_path / "cut.npz").write_bytes(mean.read_bytes()[:1000])
     cases = {
         "small": r"mean has shape \(3, 16, 112, 112\), expected \(3, 16, 128, 171\)",
-        "other": r"holds no array 'mean', only average; get conv3d_deepnetA_ucf\.npz",
-        "cut": "is no whole file of plain NumPy arrays",
+        "other": r"has no array 'mean', only average; get conv3d_deepnetA_ucf\.npz",
+        "cut": "is not a complete file of plain NumPy arrays",
         "none": "cannot be read",
     }
     for name, message in cases.items():

@@ -67,7 +67,7 @@ def test_a_model_trained_without_an_average_is_converted_raw(tmp_path: Path):
     state = {k: v for k, v in official_lvdm.state().items() if not k.startswith("model_ema")}
     config = changed("short", ("params.use_ema", False))
     assert not read_lvdm(*files(tmp_path, state=state, config=config)).index.ema
-    with pytest.raises(CheckpointError, match=r"holds no average .*--raw"):
+    with pytest.raises(CheckpointError, match=r"has no average .*set raw=True to convert the raw"):
         read_lvdm(*files(tmp_path, state=state))
 
 
@@ -157,14 +157,16 @@ def test_a_text_to_video_model_makes_the_video_of_given_states(tmp_path: Path):
     assert (frames != made(text_signal(empty, empty))).any()
 
 
-def test_a_text_to_video_model_tells_who_gives_it_no_text(tmp_path: Path):
+def test_a_text_to_video_model_without_text_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="makes videos of text, and no text encoder comes with it"):
         text_model(tmp_path).request([0])
 
 
 def test_a_text_encoder_in_a_model_without_text_is_refused(tmp_path: Path):
     state = with_one_more("cond_stage_model.weight")(official_lvdm.state())
-    with pytest.raises(CheckpointError, match=r"'cond_stage_model\.weight' is no weight of an o"):
+    with pytest.raises(
+        CheckpointError, match=r"'cond_stage_model\.weight' is not a weight of an o"
+    ):
         read_lvdm(*files(tmp_path, state=state))
 
 
@@ -211,9 +213,9 @@ AVERAGED_MIDDLE = "model_ema.diffusion_modelmiddle_block0in_layers0bias"
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (without(MIDDLE), f"'{AVERAGED_MIDDLE}' is the average of no weight"),
+        (without(MIDDLE), f"'{AVERAGED_MIDDLE}' is not the average of a weight"),
         (without(AVERAGED_MIDDLE), f"lacks 1 averages, the first is '{AVERAGED_MIDDLE}'"),
-        (with_one_more("lora.weight"), "'lora.weight' is no weight of an official LVDM model"),
+        (with_one_more("lora.weight"), "'lora.weight' is not a weight of an official LVDM model"),
         (
             with_one_more("first_stage_model.extra.weight"),
             "autoencoder: the checkpoint has the unknown weights extra.weight;",
@@ -222,7 +224,7 @@ AVERAGED_MIDDLE = "model_ema.diffusion_modelmiddle_block0in_layers0bias"
             without("first_stage_model.decoder.conv_out.conv.bias"),
             "autoencoder: the checkpoint lacks weights decoder.conv_out.conv.bias;",
         ),
-        (lambda state: state | {"betas": state["betas"] * 2}, "its 1000 betas go from 0.003 "),
+        (lambda state: state | {"betas": state["betas"] * 2}, "its 1000 betas range from 0.003 "),
     ],
 )
 def test_weights_that_are_missing_or_unknown_are_named(tmp_path: Path, change: Any, message: str):
@@ -253,7 +255,7 @@ def test_a_raw_weight_that_is_missing_or_unknown_is_named(tmp_path: Path):
         ("resblock_updown", True, "lacks weights input_blocks.2.0.emb_layers.1.bias"),
     ],
 )
-def test_a_config_that_does_not_fit_the_weights_is_told_in_one_sentence(
+def test_a_config_that_does_not_fit_the_weights_is_refused_in_one_sentence(
     tmp_path: Path, setting: str, value: Any, message: str
 ):
     place = f"params.unet_config.params.{setting}"
@@ -265,10 +267,10 @@ def test_a_config_that_does_not_fit_the_weights_is_told_in_one_sentence(
     assert "\n" not in str(error.value)
 
 
-def test_the_config_of_another_role_is_told(tmp_path: Path):
+def test_the_config_of_another_role_is_refused(tmp_path: Path):
     ckpt, _ = files(tmp_path, "autoencoder")
     _, config = files(tmp_path, "short")
-    with pytest.raises(CheckpointError, match=r"'.*' is no weight of an official LVDM model"):
+    with pytest.raises(CheckpointError, match=r"'.*' is not a weight of an official LVDM model"):
         read_lvdm(ckpt, config)
 
 
@@ -278,9 +280,9 @@ def test_models_that_do_not_belong_together_are_refused(tmp_path: Path):
     other.mkdir()
     scaled = files(other, "between", config=changed("between", ("params.scale_factor", 0.7)))
     cases = {
-        r"short\.ckpt: is no prediction model": (short, between),
-        r"between\.ckpt: is no prediction model": (between, between),
-        r"keys\.ckpt: is no interpolation model": (keys, keys),
+        r"short\.ckpt: is not a prediction model": (short, between),
+        r"between\.ckpt: is not a prediction model": (between, between),
+        r"keys\.ckpt: is not an interpolation model": (keys, keys),
         r"keys\.ckpt and between\.ckpt\): they differ in latent_scaling": (keys, scaled),
     }
     for message, (first, second) in cases.items():

@@ -87,7 +87,7 @@ def test_frames_a_second_are_those_given_else_of_the_model(coder: Path, unet: Pa
         ("ema_model_10.pth", False, False),
     ],
 )
-def test_weights_are_averaged_as_told_else_by_the_files_name(
+def test_weights_are_averaged_as_given_else_by_the_file_name(
     coder: Path, tmp_path: Path, name: str, told: bool | None, averaged: bool
 ):
     path = saved(tmp_path, name, official_pvdm.unet())
@@ -112,7 +112,7 @@ def test_the_name_of_the_parallel_wrapper_is_taken_off(unet: Path, coder: Path, 
             assert torch.equal(one.state_dict()[name], value)
 
 
-def test_a_unet_that_knows_no_clip_before_makes_one_clip(coder: Path, tmp_path: Path):
+def test_a_unet_without_a_previous_clip_makes_one_clip(coder: Path, tmp_path: Path):
     config = UNET.model_copy(update={"previous": False})
     path = saved(tmp_path, "model_1.pth", official_pvdm.unet(config))
     model = read_pvdm(autoencoder=coder, denoiser=path)
@@ -190,17 +190,17 @@ LOSS = {"perceptual_loss.scaling_layer.shift": torch.zeros(1, 3, 1, 1)}
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (OPTIMIZER, "holds the state of an optimizer, expected an autoencoder; give model_"),
-        (SCALER, "holds the state of a gradient scaler, expected an autoencoder; give model_"),
-        (LOSS, "holds the networks of the training's loss, expected an autoencoder of PVDM; give"),
-        (official_pvdm.unet(), "holds a UNet, expected an autoencoder of PVDM; give it as the den"),
-        ({"state_dict": {"first_stage_model.x": torch.zeros(1)}}, "holds an LVDM model, expected"),
-        ({"fc.bias": torch.zeros(1)}, "holds another network, with a weight 'fc.bias', expected"),
-        ({"epoch": 3}, "holds no state_dict, expected one or bare weights; it holds epoch"),
+        (OPTIMIZER, "has the state of an optimizer, expected an autoencoder; give model_"),
+        (SCALER, "has the state of a gradient scaler, expected an autoencoder; give model_"),
+        (LOSS, "has the networks of the training's loss, expected an autoencoder of PVDM; give"),
+        (official_pvdm.unet(), "has a UNet, expected an autoencoder of PVDM; give it as the den"),
+        ({"state_dict": {"first_stage_model.x": torch.zeros(1)}}, "has an LVDM model, expected"),
+        ({"fc.bias": torch.zeros(1)}, "has another network, with a weight 'fc.bias', expected"),
+        ({"epoch": 3}, "has no state_dict, expected one or bare weights; it has epoch"),
         (Hostile(), "names 'posix.system', which no checkpoint needs"),
     ],
 )
-def test_a_file_of_other_things_is_told_apart(tmp_path: Path, content: Any, message: str):
+def test_a_file_with_something_else_is_recognised(tmp_path: Path, content: Any, message: str):
     path = saved(tmp_path, "given.pth", content)
     with pytest.raises(CheckpointError) as error:
         read_pvdm(autoencoder=path)
@@ -208,10 +208,8 @@ def test_a_file_of_other_things_is_told_apart(tmp_path: Path, content: Any, mess
     assert "\n" not in str(error.value)
 
 
-def test_an_autoencoder_given_as_the_denoiser_is_told(coder: Path):
-    with pytest.raises(
-        CheckpointError, match=r"holds an autoencoder, expected a UNet .* as the au"
-    ):
+def test_an_autoencoder_given_as_the_denoiser_is_refused(coder: Path):
+    with pytest.raises(CheckpointError, match=r"has an autoencoder, expected a UNet .* as the au"):
         read_pvdm(autoencoder=coder, denoiser=coder)
 
 
@@ -219,9 +217,9 @@ def test_an_autoencoder_given_as_the_denoiser_is_told(coder: Path):
     ("part", "key", "message"),
     [
         ("autoencoder", "post_xy.bias", "the checkpoint lacks weights post_xy.bias; check that"),
-        ("autoencoder", "pre_xy.weight", "lacks pre_xy.weight; give the official file whole"),
+        ("autoencoder", "pre_xy.weight", "lacks pre_xy.weight; give the complete official file"),
         ("denoiser", "middle_block.0.in_layers.0.bias", "lacks weights middle_block.0.in_layers"),
-        ("denoiser", "out.2.weight", "lacks out.2.weight; give the official file whole"),
+        ("denoiser", "out.2.weight", "lacks out.2.weight; give the complete official file"),
     ],
 )
 def test_a_weight_that_is_missing_or_unknown_is_named(
@@ -248,17 +246,17 @@ def test_networks_that_do_not_belong_together_are_refused(coder: Path, tmp_path:
         read_pvdm(autoencoder=coder, denoiser=path)
 
 
-def test_heads_that_do_not_divide_are_told(coder: Path, unet: Path):
+def test_heads_that_do_not_divide_are_refused(coder: Path, unet: Path):
     with pytest.raises(CheckpointError, match=r"num_heads=7, .* choose a divisor"):
         read_pvdm(autoencoder=coder, denoiser=unet, heads=7)
 
 
-def test_what_does_not_make_a_model_is_told(coder: Path, unet: Path, tiny_model: VideoModel):
+def test_what_does_not_make_a_model_is_refused(coder: Path, unet: Path, tiny_model: VideoModel):
     with pytest.raises(ValueError, match="give an autoencoder, a denoiser, or both"):
         read_pvdm()
-    with pytest.raises(ValueError, match="a denoiser alone makes no video; give its autoencoder"):
+    with pytest.raises(ValueError, match="a denoiser needs an autoencoder; give its autoencoder"):
         read_pvdm(denoiser=unet)
-    with pytest.raises(ValueError, match="beside a model that has one; give one of them"):
+    with pytest.raises(ValueError, match="and the model has one too; give one of them"):
         read_pvdm(autoencoder=coder, denoiser=unet, model=read_pvdm(autoencoder=coder))
     with pytest.raises(ValueError, match="works on planes, which the model's VolumeAutoencoder"):
         read_pvdm(denoiser=unet, model=tiny_model)

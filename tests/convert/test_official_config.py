@@ -124,7 +124,7 @@ def test_a_reference_in_a_circle_is_refused(tmp_path: Path):
         read(tmp_path, "a: ${b}\nb: ${a}\nmodel: {}")
 
 
-def test_a_reference_stands_for_a_setting(tmp_path: Path):
+def test_a_reference_replaces_a_setting(tmp_path: Path):
     config = changed("short", "model.params.image_size", "${latent_size}") | {"latent_size": 8}
     found = read(tmp_path, config)
     assert found.denoiser is not None
@@ -147,10 +147,10 @@ CODERS = f"{STAGE}.params.ddconfig"
     ("place", "value", "message"),
     [
         ("model", None, "has no section model.params"),
-        ("model.target", "lvdm.models.vae.VAE", "'lvdm.models.vae.VAE' is no model of LVDM"),
+        ("model.target", "lvdm.models.vae.VAE", "'lvdm.models.vae.VAE' is not a model of LVDM"),
         (f"{PARAMS}.timesteps", 500, "model.params.timesteps: input should be 1000"),
         (f"{PARAMS}.image_siz", 8, "there is no field 'image_siz'; did you mean 'image_size'"),
-        (f"{PARAMS}.encoder_type", "2d", "encoder_type: is '2d', expected '3d' with such a first"),
+        (f"{PARAMS}.encoder_type", "2d", "encoder_type: is '2d', expected '3d' with this first"),
         (f"{PARAMS}.cond_stage_config", None, "conditioning_key: is missing; expected adm"),
         (f"{PARAMS}.linear_end", 2.0, "schedule"),
         (f"{PARAMS}.image_size", "${size}", "image_size"),
@@ -160,7 +160,7 @@ CODERS = f"{STAGE}.params.ddconfig"
         (
             f"{UNET}.context_dim",
             16,
-            "context_dim=16 is read with use_temporal_transformer: true",
+            "context_dim=16 is read only with use_temporal_transformer: true",
         ),
         (f"{PARAMS}.conditioning_key", "crossattn", "conditioning_key=crossattn and context_dim=N"),
         (
@@ -174,7 +174,7 @@ CODERS = f"{STAGE}.params.ddconfig"
         (f"{CODERS}.encoder.params.norm_type", "batch", "norm_type: input should be 'group'"),
     ],
 )
-def test_what_cannot_be_converted_is_told_in_one_sentence(
+def test_what_cannot_be_converted_is_refused_in_one_sentence(
     tmp_path: Path, place: str, value: Any, message: str
 ):
     with pytest.raises(ConfigError) as error:

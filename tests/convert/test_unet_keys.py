@@ -5,6 +5,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from convert.official_layout import to_official
 from torch import Tensor
 
 from longtake.convert import lvdm_unet_keys, pvdm_unet_keys
@@ -45,7 +46,7 @@ def test_weights_that_do_not_fit_are_named(
     change: Callable[[dict[str, Tensor]], object],
     message: str,
 ):
-    state = keys.to_official(config.build().state_dict(), config)
+    state = to_official(keys, config.build().state_dict(), config)
     change(state)
     with pytest.raises(ValueError, match=message):
         keys.from_official(state, config)

@@ -136,7 +136,7 @@ def test_writing_to_a_mapped_tensor_leaves_the_file_alone(tmp_path: Path):
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_an_archive_packed_anew_is_read(tmp_path: Path, compression: int):
+def test_a_repacked_archive_is_read(tmp_path: Path, compression: int):
     original, anew = save(tensors(), tmp_path / "a.ckpt"), tmp_path / "b.ckpt"
     with zipfile.ZipFile(original) as old, zipfile.ZipFile(anew, "w", compression) as new:
         for name in old.namelist():
@@ -281,7 +281,9 @@ def test_a_truncated_file_is_named_so(tmp_path: Path, zipped: bool):
     content = path.read_bytes()
     for length in (len(content) - 400, len(content) // 2, 100):
         path.write_bytes(content[:length])
-        with pytest.raises(CheckpointError, match=r"a\.ckpt: is truncated; fetch the file again"):
+        with pytest.raises(
+            CheckpointError, match=r"a\.ckpt: is truncated; download the file again"
+        ):
             read_state_dict(path)
 
 
@@ -299,7 +301,7 @@ def test_a_tensor_that_reaches_beyond_its_storage_is_refused(tmp_path: Path):
         read_state_dict(bad)
 
 
-def test_a_file_that_is_no_checkpoint_is_named_so(tmp_path: Path):
+def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path: Path):
     path = tmp_path / "a.ckpt"
     save_file({"w": torch.ones(2)}, tmp_path / "a.safetensors")
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
@@ -308,10 +310,10 @@ def test_a_file_that_is_no_checkpoint_is_named_so(tmp_path: Path):
         "a.ckpt: cannot be read": None,
         "is a safetensors file": (tmp_path / "a.safetensors").read_bytes(),
         "is a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
-        "is a zip file, but no checkpoint": (tmp_path / "a.zip").read_bytes(),
-        "is no checkpoint; expected": b"<!DOCTYPE html><html>not found</html>",
-        "a.ckpt: is no checkpoint": b"",
-        "is a pickle, but no checkpoint": pickle.dumps({"a": 1}),
+        "is a zip file, but not one of torch": (tmp_path / "a.zip").read_bytes(),
+        "is not a checkpoint; expected": b"<!DOCTYPE html><html>not found</html>",
+        "a.ckpt: is not a checkpoint": b"",
+        "is a pickle, but not one of torch": pickle.dumps({"a": 1}),
     }
     for message, content in cases.items():
         if content is not None:
@@ -323,9 +325,9 @@ def test_a_file_that_is_no_checkpoint_is_named_so(tmp_path: Path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"epoch": 1, "callbacks": {}}, "holds no state_dict, .* it holds callbacks, epoch"),
-        ({"state_dict": {}}, "holds no state_dict"),
-        ([torch.ones(1)], "holds no state_dict, .* it holds list"),
+        ({"epoch": 1, "callbacks": {}}, "has no state_dict, .* it has callbacks, epoch"),
+        ({"state_dict": {}}, "has no state_dict"),
+        ([torch.ones(1)], "has no state_dict, .* it has list"),
     ],
 )
 def test_a_checkpoint_without_weights_is_named_so(tmp_path: Path, content: Any, message: str):

@@ -64,7 +64,7 @@ def test_a_stopped_export_ends_as_an_unstopped_one(tmp_path: Path) -> None:
 
 def test_another_export_in_the_same_folder_is_refused_by_what_differs(tmp_path: Path) -> None:
     export_world(WORLD, tmp_path, videos=1, frames=4)
-    with pytest.raises(ValueError, match=r"differs in world\.seed; choose another folder"):
+    with pytest.raises(ValueError, match=r"differs in world\.seed; choose another path"):
         export_world(MarblesWorld(plan=WORLD.plan, seed=1), tmp_path, videos=1, frames=4)
 
 
@@ -80,7 +80,7 @@ def test_overwrite_leaves_nothing_of_the_export_before(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["000000.mp4", "classes.txt", "videos.jsonl"])
 def test_files_of_other_origin_are_not_replaced(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
-    with pytest.raises(ValueError, match=r"choose another folder or set overwrite=True"):
+    with pytest.raises(ValueError, match=r"choose another path or set overwrite=True"):
         export_world(WORLD, tmp_path, videos=1, frames=4)
     assert (tmp_path / name).read_text() == "mine"
 

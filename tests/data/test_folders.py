@@ -205,7 +205,7 @@ def test_unusable_videos_are_logged_once_with_their_reason_and_skipped(
     with caplog.at_level(logging.WARNING, "longtake"):
         assert [len(source), len(source), len(VideoFolder(path=folder, plan=PLAN))] == [4] * 3
     assert [record.getMessage().split(": skipped: ") for record in caplog.records] == [
-        [str(folder / "broken.mp4"), "no video, or broken from its first bytes on"],
+        [str(folder / "broken.mp4"), "not a video, or its first bytes are broken"],
         [str(folder / "short.mkv"), "has 3 frames, a clip spans 4"],
     ]
     assert dict(source.rejected())[str(folder / "short.mkv")] == "has 3 frames, a clip spans 4"
@@ -223,7 +223,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 def test_only_broken_videos_say_why(tmp_path: Path) -> None:
     put_text(tmp_path / "broken.mp4", "no video at all")
-    with pytest.raises(ValueError, match=r"none of 1 videos can be used.*broken\.mp4: no video"):
+    with pytest.raises(ValueError, match=r"none of 1 videos can be used.*broken\.mp4: not a video"):
         len(VideoFolder(path=tmp_path))
 
 

@@ -69,7 +69,7 @@ def test_a_video_that_never_moves_is_one_freeze():
     assert (run.start, run.frames) == (1, 63)
 
 
-def test_slow_motion_is_no_loop():
+def test_slow_motion_is_not_a_loop():
     slow = np.cumsum(np.random.default_rng(0).standard_normal((300, 40)) * 0.001, 0)
     assert loops(slow, np.zeros(300, bool)) == ()
 

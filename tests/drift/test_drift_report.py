@@ -119,11 +119,11 @@ def test_a_report_is_replaced_only_if_asked(tmp_path):
     assert page.read_text() != "kept"
 
 
-def test_no_video_is_one_sentence(tmp_path):
+def test_a_path_without_video_is_one_sentence(tmp_path):
     with pytest.raises(ValueError, match="no video"):
         write_report(tmp_path, tmp_path / "out")
     (tmp_path / "a.mp4").write_bytes(b"nonsense" * 100)
-    with pytest.raises(VideoError, match="no video, or broken"):
+    with pytest.raises(VideoError, match="not a video, or its first bytes are broken"):
         write_report(tmp_path / "a.mp4", tmp_path / "out")
     with pytest.raises(VideoError, match="no such file"):
         write_report(tmp_path / "b.mp4", tmp_path / "out")

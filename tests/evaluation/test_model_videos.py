@@ -1,5 +1,6 @@
 """A model as a side: its videos depend on their seeds alone, and are kept only where asked."""
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,13 @@ import pytest
 import torch
 
 from longtake.data.arrays import ArrayVideos
+from longtake.data.clips import ClipPlan
 from longtake.data.folders import VideoFolder
+from longtake.data.latents import CachePlan, build_cache
+from longtake.data.loader import Loader
 from longtake.data.source import ClipPosition
 from longtake.data.synthetic import MarblesWorld, SkyWorld
+from longtake.data.views import TrainingClips
 from longtake.distributed import Ranks
 from longtake.evaluation.evaluate import evaluate
 from longtake.evaluation.feature_sets import EvaluationSettings as Settings
@@ -23,6 +28,7 @@ from longtake.evaluation.protocols import protocol
 from longtake.evaluation.reconstruction import evaluate_reconstruction
 from longtake.model import VideoModel
 from longtake.model_videos import ModelVideos, open_kept
+from longtake.noise import generator
 from longtake.video import open_video
 
 PROTOCOL = protocol("trial", ["frames=8", "treatment.size=16", "network.width=4"], n=4)
@@ -151,3 +157,23 @@ def test_an_autoencoder_that_gives_back_all_has_no_distance(
     assert result.scores["rfvd"].value == pytest.approx(0, abs=1e-5)
     assert result.scores["ssim"].value == pytest.approx(1)
     assert torch.tensor(result.scores["psnr"].value).isinf()
+
+
+def test_a_models_videos_are_training_clips(tiny_model: VideoModel, tmp_path: Path):
+    """Another model can be trained on them, and the latents of its autoencoder be cached."""
+    videos = side_of(tiny_model)
+    source = TrainingClips(videos, ClipPlan(frames=4, height=16, width=16, flip=True))
+    clip = source.clip(1, generator(0))
+    whole = clips(videos, 1)[0]
+    found = whole[clip.start_frame :][:4]
+    assert any(np.array_equal(clip.frames, each) for each in (found, found[:, :, ::-1]))
+    assert clip.path == "tiny, seed 1"
+    assert clip.label == videos.label(1)
+    (batch,) = islice(Loader(source=source, batch=2, seed=0).batches(), 1)
+    assert batch.video.shape == (2, 3, 4, 16, 16)
+    with pytest.raises(ValueError, match="shortest video has 8 frames, a clip spans 9"):
+        TrainingClips(videos, ClipPlan(frames=9))
+    long = TrainingClips(videos, ClipPlan(frames=8, height=16, width=16))
+    cache = build_cache(tmp_path, long, tiny_model.autoencoder, CachePlan(), ALONE)
+    assert len(cache) == len(videos)
+    assert cache.classes == tiny_model.index.classes

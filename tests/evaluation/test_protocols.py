@@ -151,7 +151,7 @@ def test_an_unknown_protocol_or_setting_is_refused_with_the_nearest():
 
 
 def test_weights_are_named_by_hash_never_by_place():
-    with pytest.raises(ConfigError, match="a place is no part of a protocol"):
+    with pytest.raises(ConfigError, match="a path is not part of a protocol"):
         protocol("longtake", ["network.weights=here.safetensors"])
     with pytest.raises(ConfigError, match="names the weights by their hash"):
         protocol("longtake", ["network.sha256=null"])

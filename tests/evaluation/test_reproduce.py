@@ -13,11 +13,17 @@ from longtake.config import ConfigError, parse
 from longtake.evaluation.opening import LAYOUTS
 from longtake.evaluation.protocols import READY
 from longtake.evaluation.result import Result
-from longtake.reproduce.needs import Places, command, missing, protocol_of, run_of
 from longtake.reproduce.outcome import Outcome, read_outcome
+from longtake.reproduce.requirements import (
+    Folders,
+    missing,
+    protocol_of,
+    training_command,
+    training_run,
+)
 from longtake.reproduce.table import Published, table, tables
 
-PLACES = Places(data=Path("data"), models=Path("runs"), out=Path("out"))
+FOLDERS = Folders(data=Path("data"), models=Path("runs"), out=Path("out"))
 
 
 def reproduce(*words: str) -> tuple[int, str]:
@@ -45,11 +51,11 @@ def test_a_table_names_presets_protocols_and_data_that_there_are(name: str):
     assert found.tiny.changes.keys() == {row.protocol for row in found.rows}
     for row in found.rows:
         assert protocol_of(row).name in READY
-        layout, split, folder = PLACES.real(row).split(":")
+        layout, split, folder = FOLDERS.real(row).split(":")
         real = LAYOUTS[layout](path=Path(folder), split=split)
-        for fit in row.fits:
-            data = run_of(fit, PLACES).data
-            assert run_of(fit, PLACES) == runs.read_run(fit.preset)
+        for training in row.trainings:
+            data = training_run(training, FOLDERS).data
+            assert training_run(training, FOLDERS) == runs.read_run(training.preset)
             assert isinstance(data, LAYOUTS[layout])
             assert getattr(data, "path", None) == real.path
 
@@ -72,8 +78,8 @@ def test_nothing_is_trained_unless_it_is_asked_for(no_weights: None):
     code, output = reproduce("lvdm", "--rows", "sky", "--models", "elsewhere", "--data", "films")
     assert code == 2
     assert "95.2 ± 2.3*" in output
-    assert "* second-hand, from" in output
-    assert "looked for in films/sky_timelapse, which is no folder" in output
+    assert "* quoted, from" in output
+    assert "films/sky_timelapse is not a folder" in output
     assert "no model in elsewhere/lvdm_sky_short" in output
     assert (
         "longtake fit lvdm_sky_autoencoder data.path=films/sky_timelapse "
@@ -86,22 +92,22 @@ def test_nothing_is_trained_unless_it_is_asked_for(no_weights: None):
     assert row.lacks.model == "elsewhere/lvdm_sky_short"
 
 
-def test_what_stands_in_its_usual_place_needs_no_settings():
-    fits = table("pvdm").rows[0].fits
-    assert [command(fit, PLACES) for fit in fits] == [
+def test_default_folders_need_no_overrides():
+    trainings = table("pvdm").rows[0].trainings
+    assert [training_command(training, FOLDERS) for training in trainings] == [
         "longtake fit pvdm_ucf101_autoencoder",
         "longtake fit pvdm_ucf101_l",
     ]
 
 
-def test_one_model_stands_for_one_model_only(tiny_run_folder: Path):
+def test_a_single_model_serves_rows_of_one_model_only(tiny_run_folder: Path):
     found = table("pvdm")
-    places = Places(data=Path("data"), models=tiny_run_folder, out=Path("out"))
+    folders = Folders(data=Path("data"), models=tiny_run_folder, out=Path("out"))
     with pytest.raises(ValueError, match="is one model, and the rows are of"):
-        places.check(found)
+        folders.check(found)
     one = found.chosen(["sky-l-fvd16", "sky-l-fvd128"])
-    places.check(one)
-    assert not missing(one.rows[0], places).model
+    folders.check(one)
+    assert not missing(one.rows[0], folders).model
 
 
 def test_a_name_that_is_near_is_named():
@@ -125,7 +131,7 @@ def test_the_whole_path_runs_on_tiny_networks(name: str, no_weights: None):
     """Trains, samples, measures; a second time nothing is done anew."""
     code, output = reproduce(name, "--tiny")
     assert code == 0
-    assert "no number here means anything" in output
+    assert "all numbers are meaningless" in output
     found = outcome(f"reproduced/{name}-tiny")
     assert found.tiny
     assert found.untrained
@@ -141,7 +147,7 @@ def test_the_whole_path_runs_on_tiny_networks(name: str, no_weights: None):
 
 
 @pytest.mark.slow
-def test_a_stopped_table_goes_on_with_the_rows_that_are_left(no_weights: None):
+def test_an_interrupted_table_continues_with_the_remaining_rows(no_weights: None):
     reproduce("pvdm", "--tiny", "--rows", "sky-l-fvd16")
     place = Path("reproduced/pvdm-tiny")
     first = (place / "sky-l-fvd16.json").read_bytes()

@@ -133,7 +133,7 @@ def test_a_pickle_is_not_opened_but_told_how_to_bring_in(saved: Path, zipped: bo
     weights = LineConfig().build().state_dict()
     torch.save(weights, saved / "model.safetensors", _use_new_zipfile_serialization=zipped)
     assert refused(saved).endswith(
-        "model.safetensors: is a pickle, expected safetensors; bring it in with `longtake convert`"
+        "safetensors: is a pickle, expected safetensors; convert it with longtake.convert first"
     )
 
 

@@ -96,8 +96,8 @@ def test_a_value_of_an_override_is_yaml():
     [
         (["front.count"], "override 'front.count' must have the form a.b=value"),
         (["=3"], "override '=3' must have the form a.b=value"),
-        (["name.first=3"], "override of name.first: name is no mapping"),
-        (["name={"], "override 'name={': '{' is no valid YAML value"),
+        (["name.first=3"], "override of name.first: name is not a mapping"),
+        (["name={"], "override 'name={': '{' is not a valid YAML value"),
     ],
 )
 def test_an_override_that_cannot_be_made_says_why(overrides: list[str], message: str):
@@ -152,7 +152,7 @@ def test_an_unfit_value_is_named_with_its_place(data: object, message: str):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: [1", "no valid YAML"),
+        ("a: [1", "not valid YAML"),
         ("- 1", "expected a mapping, got list"),
         ("", "name: is missing"),
     ],

@@ -69,6 +69,7 @@ CASES: dict[Callable[..., Tensor], Callable[[], list[Case]]] = {
     formulas.volume_conv: volume_conv,
     formulas.repeat_border: repeat_border,
     formulas.attention: attention,
+    formulas.long_attention: attention,
     formulas.relative_attention: relative_attention,
 }
 

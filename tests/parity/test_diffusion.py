@@ -7,10 +7,12 @@ from functools import partial
 import pytest
 import torch
 from conditions import NOTHING, walk
+from convert import official_layout
 from golden_case import Golden
 from torch import Tensor
 
-from longtake.convert.lvdm_unet_keys import from_official, rename
+from longtake.convert import lvdm_unet_keys
+from longtake.convert.lvdm_unet_keys import from_official
 from longtake.denoisers import VolumeUNet, VolumeUNetConfig
 from longtake.diffusion import (
     DDIM,
@@ -32,6 +34,8 @@ from longtake.nn.attention import RelativePositionConfig, SpaceTimeAttentionConf
 from longtake.noise import SampleNoise
 from longtake.rollout import Autoregressive, Hierarchical, Request, Samplers, State
 from longtake.training.ema import EMA
+
+rename = partial(official_layout.rename, lvdm_unet_keys)
 
 SCHEDULES = {"sky": ScaledLinear(), "t2v": ScaledLinear(beta_start=0.00085, beta_end=0.012)}
 LEADING10 = DDIM(steps=10, grid="leading")
@@ -293,8 +297,13 @@ class RecordedClips:
         return self._sampler.reads
 
     def __call__(
-        self, signals: Signals, seeds: Sequence[int], on_evaluation: OnEvaluation | None = None
+        self,
+        signals: Signals,
+        seeds: Sequence[int],
+        on_evaluation: OnEvaluation | None = None,
+        guidance: Guidance | None = None,
     ) -> Sampled:
+        assert guidance is None
         rows = [self._draws.pop(0) for _ in seeds]
         noise = [torch.cat(parts) for parts in zip(*rows, strict=True)]
         start = torch.zeros_like(noise[-1])

@@ -1,15 +1,18 @@
 """PVDM's training and sampling compute what the official code computes."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 import torch
 from conditions import NOTHING, walk
+from convert import official_layout
 from golden_case import Golden
 from parity.recorded_noise import Recorded
 from torch import Tensor, nn
 
-from longtake.convert.pvdm_unet_keys import from_official, to_official
+from longtake.convert import pvdm_unet_keys
+from longtake.convert.pvdm_unet_keys import from_official
 from longtake.denoisers import TriplaneUNet, TriplaneUNetConfig
 from longtake.diffusion import (
     DDIM,
@@ -26,6 +29,8 @@ from longtake.diffusion.samplers import Walk
 from longtake.diffusion.signals import Signals, previous_signal
 from longtake.diffusion.timesteps import grid_times
 from longtake.training.ema import EMA
+
+to_official = partial(official_layout.to_official, pvdm_unet_keys)
 
 PVDM = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss="l2")
 NETWORK = TriplaneUNetConfig(

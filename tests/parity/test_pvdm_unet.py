@@ -2,23 +2,23 @@
 
 import json
 import math
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from conditions import predict, table_time
+from convert import official_layout
 from golden_case import FOLDERS, Golden
 from torch import Tensor, nn
 
-from longtake.convert.pvdm_unet_keys import (
-    from_official,
-    official_names,
-    official_shapes,
-    to_official,
-)
+from longtake.convert import pvdm_unet_keys
+from longtake.convert.pvdm_unet_keys import from_official, official_names, official_shapes
 from longtake.denoisers import TriplaneUNet, TriplaneUNetConfig
 from longtake.diffusion.signals import previous_signal
 from longtake.nn.embedding import sinusoids
+
+to_official = partial(official_layout.to_official, pvdm_unet_keys)
 
 WRAPPER = "diffusion_model."
 

@@ -1,21 +1,21 @@
 """The triplane autoencoder computes what the official PVDM code computes."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
+from convert import official_layout
 from einops import rearrange
 from golden_case import FOLDERS, Golden
 from torch import Tensor
 
 from longtake.autoencoders.triplane import TriplaneAutoencoder, TriplaneAutoencoderConfig
-from longtake.convert.pvdm_autoencoder_keys import (
-    constants,
-    from_official,
-    official_names,
-    rename,
-    to_official,
-)
+from longtake.convert import pvdm_autoencoder_keys
+from longtake.convert.pvdm_autoencoder_keys import constants, from_official, official_names
+
+rename = partial(official_layout.rename, pvdm_autoencoder_keys)
+to_official = partial(official_layout.to_official, pvdm_autoencoder_keys)
 
 RELEASED = TriplaneAutoencoderConfig()
 

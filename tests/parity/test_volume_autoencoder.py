@@ -2,21 +2,22 @@
 
 import json
 import zlib
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from convert import official_layout
 from golden_case import FOLDERS, Golden
 from torch import Tensor
 
 from longtake.autoencoders import VolumeAutoencoder, VolumeAutoencoderConfig
-from longtake.convert.lvdm_autoencoder_keys import (
-    from_official,
-    official_names,
-    rename,
-    to_official,
-)
+from longtake.convert import lvdm_autoencoder_keys
+from longtake.convert.lvdm_autoencoder_keys import from_official, official_names
 from longtake.nn.same_conv import SameConv, SameConvTranspose
+
+rename = partial(official_layout.rename, lvdm_autoencoder_keys)
+to_official = partial(official_layout.to_official, lvdm_autoencoder_keys)
 
 RELEASED = VolumeAutoencoderConfig()
 

@@ -151,9 +151,9 @@ def test_a_state_does_not_grow_and_every_clip_keeps_its_bounds():
 
 def test_a_model_that_does_not_look_back_makes_one_clip():
     there = draws(previous=False)
-    latents(there, 1)
-    with pytest.raises(ValueError, match="does not read the signal 'previous'"):
-        latents(there, 2)
+    assert len(list(islice(OneClip()(there, Request(seeds=(5,))), 1))) == 1
+    with pytest.raises(ValueError, match="the latent of the clip before, which this model's does"):
+        latents(there, 1)
 
 
 def model(*, previous: bool) -> VideoModel:

@@ -8,7 +8,8 @@ import torch
 from films import film
 from PIL import Image
 
-from longtake.video import VideoError, contact_sheet, to_model, to_pixels, write_image
+from longtake.checkpoint import ExistsError
+from longtake.video import contact_sheet, to_model, to_pixels, write_image
 
 
 def test_every_value_of_a_pixel_survives_there_and_back() -> None:
@@ -52,7 +53,7 @@ def test_an_image_is_overwritten_only_when_asked(tmp_path: Path) -> None:
     path, picture = tmp_path / "sheet.png", film(1)[0]
     write_image(path, picture)
     np.testing.assert_array_equal(np.asarray(Image.open(path)), picture)
-    with pytest.raises(VideoError, match="exists"):
+    with pytest.raises(ExistsError, match="exists"):
         write_image(path, picture)
     write_image(path, picture, overwrite=True)
     assert list(tmp_path.iterdir()) == [path]

@@ -116,7 +116,7 @@ def test_a_film_says_its_rate_size_and_length(mp4: Path) -> None:
     assert not info.variable_rate
 
 
-def test_a_varying_rate_is_said_and_seconds_differ_from_frame_numbers(tmp_path: Path) -> None:
+def test_a_varying_rate_is_reported_and_seconds_differ_from_frame_numbers(tmp_path: Path) -> None:
     path = encode(tmp_path / "film.mkv", film(), **FILMS["h264_late.mkv"])
     assert probe(path).variable_rate
     expected = (np.array(LATE_TIMES_MS) - LATE_TIMES_MS[0]) / 1000
@@ -147,9 +147,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(b"", "empty"), (b"not a film at all" * 99, "no video")]
+    ("content", "reason"), [(b"", "empty"), (b"not a film at all" * 99, "not a video")]
 )
-def test_what_is_no_video_is_said(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_a_file_that_is_not_a_video_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "film.mp4"
     path.write_bytes(content)
     for read in (probe, open_video):
@@ -158,7 +158,7 @@ def test_what_is_no_video_is_said(tmp_path: Path, content: bytes, reason: str) -
 
 
 @pytest.mark.parametrize("movflags", ["", "faststart"])
-def test_a_truncated_mp4_is_called_truncated(tmp_path: Path, movflags: str) -> None:
+def test_a_truncated_mp4_is_reported_as_truncated(tmp_path: Path, movflags: str) -> None:
     path = tmp_path / "film.mp4"
     options = {"movflags": movflags} if movflags else {}
     encode(path, film(), "libx264", "yuv420p", container_options=options)
@@ -178,11 +178,11 @@ def test_a_broken_frame_amid_a_film_is_named(tmp_path: Path) -> None:
 
 
 def test_frames_past_the_end_are_refused_with_the_length(mp4: Path) -> None:
-    with pytest.raises(VideoError, match="has 30 frames, but frames 28 to 31 were asked for"):
+    with pytest.raises(VideoError, match="has 30 frames, but frames 28 to 31 were requested"):
         read_clip(mp4, 28, 4)
 
 
-def test_a_file_that_changed_is_looked_at_anew(mp4: Path) -> None:
+def test_a_changed_file_is_probed_again(mp4: Path) -> None:
     assert probe(mp4).frames == 30
     encode(mp4, film(9), "libx264", "yuv420p")
     assert probe(mp4).frames == 9

@@ -71,7 +71,7 @@ def test_chunks_do_not_matter(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_video(one)[0], open_video(many)[0])
 
 
-def test_odd_sizes_come_back_odd_and_the_padding_is_said(
+def test_odd_sizes_are_read_back_and_padding_is_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     frames = film(8, height=31, width=47)
@@ -85,7 +85,7 @@ def test_odd_sizes_come_back_odd_and_the_padding_is_said(
     assert "32 x 48" in caplog.text
 
 
-def test_a_file_stands_at_its_place_only_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_file_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
     path, partial = tmp_path / "film.mp4", tmp_path / "film.partial.mp4"
     with VideoWriter(path, 24) as writer:
         writer.write(film())
@@ -96,7 +96,7 @@ def test_a_file_stands_at_its_place_only_when_it_is_whole(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.mkv", "film.gif", "film"])
-def test_nothing_is_overwritten_unasked(tmp_path: Path, name: str) -> None:
+def test_nothing_is_overwritten_by_default(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, film(4))
     with pytest.raises(ExistsError, match="exists; choose another path or set overwrite=True"):
         VideoWriter(path, 24)
@@ -164,10 +164,10 @@ def test_a_file_that_cannot_grow_is_one_sentence(tmp_path: Path, name: str) -> N
     assert not (tmp_path / name).exists()
 
 
-def test_a_full_disk_is_said(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path) -> None:
     (tmp_path / "film.partial.mp4").touch()
     error = cannot_write(OSError(28, "x"), tmp_path / "film.mp4", tmp_path / "film.partial.mp4")
-    assert str(error).startswith(f"{tmp_path / 'film.mp4'}: the disk is full; what could be")
+    assert str(error).startswith(f"{tmp_path / 'film.mp4'}: the disk is full; the frames written")
 
 
 def test_an_unknown_suffix_lists_the_known(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from longtake.cli import convert, data, drift, evaluate, make, reproduce, show
 
 INTERRUPTED = 130
 
-OPTIONS = {"set overwrite=True": "pass --overwrite"}
+OPTIONS = {"set overwrite=True": "pass --overwrite", "set raw=True": "pass --raw"}
 """What a library error says to change in Python, and the same on the command line."""
 
 app = typer.Typer(

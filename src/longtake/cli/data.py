@@ -1,4 +1,4 @@
-"""Commands about data: index, check, contact sheet, export of worlds."""
+"""Commands about data: index, check, contact sheet, export of synthetic worlds."""
 
 import sys
 from pathlib import Path
@@ -9,11 +9,11 @@ import typer
 if TYPE_CHECKING:
     from longtake.data.clips import ClipSource
 
-app = typer.Typer(help="Look at data, check it, write embedded worlds out.", no_args_is_help=True)
+app = typer.Typer(help="Inspect and check data, export synthetic worlds.", no_args_is_help=True)
 
 WORLDS = ("sky", "marbles", "doom")
 
-Source = Annotated[str, typer.Argument(help=f"a folder, or a world: {', '.join(WORLDS)}")]
+Source = Annotated[str, typer.Argument(help=f"a folder, or a synthetic world: {', '.join(WORLDS)}")]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="settings of the source, such as plan.frames=32", show_default=False),
@@ -23,7 +23,7 @@ Layout = Annotated[str, typer.Option(help="folder, ucf101, sky_timelapse or taic
 
 @app.command("index")
 def index(source: Source, overrides: Overrides = None, layout: Layout = "folder") -> None:
-    """Say what a source holds: videos, clip, classes."""
+    """Print number of videos, frame rate and classes of a source."""
     opened = _open(source, layout, overrides)
     print(f"{source}: {len(opened)} videos, {opened.fps:g} frames/s in a clip")
     for number, name in enumerate(opened.classes):
@@ -32,7 +32,7 @@ def index(source: Source, overrides: Overrides = None, layout: Layout = "folder"
 
 @app.command("check")
 def check(source: Source, overrides: Overrides = None, layout: Layout = "folder") -> None:
-    """Read every video through; names the unreadable and too short, exit code 1 if there are."""
+    """Read a clip of every video; lists unusable videos, with exit code 1 if there are any."""
     from longtake.noise import generator
 
     opened = _open(source, layout, overrides)
@@ -55,11 +55,11 @@ def sheet(
     overrides: Overrides = None,
     layout: Layout = "folder",
     out: Annotated[Path, typer.Option("--out", "-o", help="PNG to write")] = Path("sheet.png"),
-    rows: Annotated[int, typer.Option(min=1, help="videos shown")] = 8,
-    columns: Annotated[int, typer.Option(min=1, help="frames shown of each")] = 8,
+    rows: Annotated[int, typer.Option(min=1, help="number of videos")] = 8,
+    columns: Annotated[int, typer.Option(min=1, help="number of frames of each video")] = 8,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
 ) -> None:
-    """Write a contact sheet: a row a video."""
+    """Write a contact sheet with a row per video."""
     from longtake.noise import generator
     from longtake.video import contact_sheet, write_image
 
@@ -79,12 +79,12 @@ def export(
     world: Annotated[str, typer.Argument(help=f"one of {', '.join(WORLDS)}")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder")],
     videos: Annotated[int, typer.Option(min=1)] = 100,
-    frames: Annotated[int, typer.Option(min=1, help="of each video")] = 256,
+    frames: Annotated[int, typer.Option(min=1, help="length of each video")] = 256,
     size: Annotated[str, typer.Option(help="64 or HEIGHTxWIDTH")] = "64",
     split: Annotated[str, typer.Option(help="train or test")] = "train",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files")] = False,
 ) -> None:
-    """Write videos and captions of an embedded world, to be read like any real footage."""
+    """Write videos and captions of a synthetic world, to be read like real footage."""
     from longtake.cli import arguments
     from longtake.cli.progress import frames as progress
     from longtake.data.export import export_world

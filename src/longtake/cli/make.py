@@ -11,8 +11,9 @@ from typer.core import TyperCommand
 from longtake.cli import arguments
 
 if TYPE_CHECKING:
-    from longtake.generate import Job
+    from longtake.generate import Job, LongVideo
     from longtake.model import VideoModel
+    from longtake.progress import ProgressCallback
 
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="settings to change, as a.b=value", show_default=False)
@@ -67,49 +68,73 @@ def generate(  # noqa: PLR0913
     batch: Annotated[int, typer.Option(min=1, help="videos made at once")] = 1,
     sheet: Annotated[bool, typer.Option("--sheet", help="a contact sheet beside each")] = False,
     device: Device = "auto",
+    precision: arguments.Precision = "float32",
+    compiled: Annotated[bool, typer.Option("--compile", help="compile the denoisers")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make videos of any length; stopped, the same command goes on where it stopped.
+    """Make videos of any length; interrupted, the same command continues where it stopped.
 
-    Settings are those of sampling: sampler.steps=50, guidance.kind=classifier_free,
-    guidance.scale=1.5, rollout.kind=autoregressive, next.sampler.steps=20, context_noise=0.1, ...
+    Under torchrun, processes share the videos. Settings are those of sampling, such as
+    guidance.kind=classifier_free, rollout.kind=autoregressive, next.sampler.steps=20.
     """
-    from longtake import previews
     from longtake.cli.progress import frames as progress
-    from longtake.generate import Job, unfinished, write_videos
+    from longtake.distributed import launched
+    from longtake.generate import Job, unfinished
     from longtake.model import VideoModel, sampling_with
 
-    chosen = arguments.device(device)
-    opened = VideoModel.from_pretrained(model, device=chosen)
-    extra = [*(overrides or []), *([f"sampler.steps={steps}"] if steps else [])]
-    sampling = sampling_with(opened.index.sampling, extra)
-    video = opened.long_video(sampling)
     numbers = arguments.seeds(seed)
     paths = arguments.video_paths(out, numbers, kind)
+    ranks = launched()  # no process waits for another
+    place = ranks.device if ranks.size > 1 else arguments.device(device)
+    opened = VideoModel.from_pretrained(model, device=place, dtype=arguments.dtype(precision))
+    changes = [*(overrides or []), *([f"sampler.steps={steps}"] if steps else [])]
+    sampling = sampling_with(opened.index.sampling, changes)
+    if compiled:
+        opened.compile()
+    video = opened.long_video(sampling)
+    identity = {
+        "weights": opened.index.weights,
+        "sampling": sampling.model_dump(mode="json"),
+        "label": label,
+        "precision": precision,
+        "compiled": compiled,
+    }
     jobs = [
         Job(
             request=opened.request(numbers[first : first + batch], label),
             paths=paths[first : first + batch],
             frames=frames,
             fps=fps or opened.index.fps,
-            identity={
-                "weights": opened.index.weights,
-                "sampling": sampling.model_dump(mode="json"),
-                "label": label,
-            },
+            identity=identity,
         )
         for first in range(0, len(numbers), batch)
     ]
-    for job in unfinished(jobs):
-        began = time.perf_counter()
-        with progress(", ".join(path.name for path in job.paths)) as report:
-            made = write_videos(video, job, overwrite=overwrite, report=report)
-        seconds = time.perf_counter() - began
-        rate = made * len(job.paths) / seconds
-        for path, title in zip(job.paths, _titles(opened, job), strict=True):
-            print(f"{path}: {frames} frames, {rate:.1f} frames/s{title}")
-            if sheet:
-                previews.overview(path, path.with_name(f"{path.stem}_sheet.png"))
+    for job in unfinished(ranks.shard(jobs)):
+        with progress(", ".join(path.name for path in job.paths), ranks.main) as report:
+            rate = _write(video, job, overwrite, report)
+        _print_made(opened, job, rate, sheet)
+
+
+def _write(video: "LongVideo", job: "Job", overwrite: bool, report: "ProgressCallback") -> float:
+    """Write the videos of a job; returns the frames per second of all of them."""
+    from longtake.generate import write_videos
+
+    began = time.perf_counter()
+    made = write_videos(video, job, overwrite=overwrite, report=report)
+    return made * len(job.paths) / (time.perf_counter() - began)
+
+
+def _print_made(model: "VideoModel", job: "Job", rate: float, sheet: bool) -> None:
+    """Print a line per video: its length, the speed of its batch, and its class."""
+    from longtake import previews
+
+    label = job.request.signals.get("label")
+    rows = [-1] * len(job.paths) if label is None else label.value.tolist()
+    for path, row in zip(job.paths, rows, strict=True):
+        title = f": {model.index.classes[row]}" if row >= 0 else ""
+        print(f"{path}: {job.frames} frames, {rate:.1f} frames/s{title}")
+        if sheet:
+            previews.overview(path, path.with_name(f"{path.stem}_sheet.png"))
 
 
 class Reconstruct(TyperCommand):
@@ -156,10 +181,3 @@ def _below(out: Path, video: Path, source: Path) -> Path:
     place = (out / inside).with_suffix(".mp4")
     place.parent.mkdir(parents=True, exist_ok=True)
     return place
-
-
-def _titles(model: "VideoModel", job: "Job") -> list[str]:
-    """``: class`` of each video, empty where it has none."""
-    label = job.request.signals.get("label")
-    rows = [-1] * len(job.paths) if label is None else label.value.tolist()
-    return [f": {model.index.classes[row]}" if row >= 0 else "" for row in rows]

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def frames(name: str) -> Generator[ProgressCallback]:
+def frames(name: str, shown: bool = True) -> Generator[ProgressCallback]:
     """A bar that counts frames."""
-    with _bar("{task.fields[rate]:.1f} frames/s") as bar:
+    with _bar("{task.fields[rate]:.1f} frames/s", shown) as bar:
         task = bar.add_task(name, total=None, rate=0.0)
 
         def report(done: int, total: int) -> None:

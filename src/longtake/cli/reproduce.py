@@ -1,4 +1,4 @@
-"""The command that measures a paper's table again."""
+"""The command that reproduces a paper's table."""
 
 import sys
 from collections.abc import Iterator
@@ -11,50 +11,56 @@ from longtake.cli import arguments
 
 if TYPE_CHECKING:
     from longtake.distributed import Ranks
-    from longtake.reproduce.needs import Places
     from longtake.reproduce.outcome import Outcome, RowOutcome
+    from longtake.reproduce.requirements import Folders
     from longtake.reproduce.table import Published, Table
 
 UNTRAINED = (
-    "features are those of a small untrained network, since the weights of I3D are not there "
-    "(longtake convert i3d): no number here means anything"
+    "features are of a small random network, because the weights of I3D are missing "
+    "(longtake convert i3d): all numbers are meaningless"
 )
-TINY = "tiny networks, few clips: the path was tried out, and no number here means anything"
+TINY = "a trial of tiny networks on few clips: all numbers are meaningless"
 
 
 def reproduce(  # noqa: PLR0913
     table: Annotated[
-        str | None, typer.Argument(help="name of a table; without it all are listed")
+        str | None, typer.Argument(help="name of a table; omit it to list all")
     ] = None,
     tiny: Annotated[
-        bool, typer.Option("--tiny", help="the whole path in minutes, on an embedded world")
+        bool,
+        typer.Option(
+            "--tiny", help="try all steps in minutes, with tiny networks on a synthetic world"
+        ),
     ] = False,
-    rows: Annotated[str, typer.Option(help="some rows only: names with commas")] = "",
-    data: Annotated[Path, typer.Option(help="folder that has ucf101, sky_timelapse, taichi")] = (
+    rows: Annotated[
+        str, typer.Option(help="rows to measure, separated by commas; default: all")
+    ] = "",
+    data: Annotated[Path, typer.Option(help="folder with ucf101, sky_timelapse, taichi")] = (
         Path("data")
     ),
     models: Annotated[
         Path, typer.Option(help="folder of runs and models named as presets, or one model")
     ] = Path("runs"),
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="folder of results; reproduced/TABLE")
+        Path | None,
+        typer.Option("--out", "-o", help="folder of results; default: reproduced/TABLE"),
     ] = None,
     train: Annotated[
-        bool, typer.Option("--train", help="train the models that are missing: GPU-weeks")
+        bool, typer.Option("--train", help="train missing models, which takes GPU-weeks")
     ] = False,
     n: Annotated[
-        int | None, typer.Option("--n", min=4, help="clips a side; another protocol")
+        int | None, typer.Option("--n", min=4, help="clips of each source; changes the protocol")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="of clips, starts and samples")] = 0,
-    batch: Annotated[int, typer.Option(min=1, help="clips at once")] = 8,
-    weights: Annotated[Path | None, typer.Option(help="file of the feature network")] = None,
-    cache: Annotated[Path | None, typer.Option(help="folder of kept features")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="seed of clips and samples")] = 0,
+    batch: Annotated[int, typer.Option(min=1, help="number of videos sampled at once")] = 8,
+    weights: Annotated[Path | None, typer.Option(help="weights of the feature network")] = None,
+    cache: Annotated[Path | None, typer.Option(help="folder of cached features")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ... or auto")] = "auto",
 ) -> None:
-    """Measure a paper's table again: its numbers beside ours, under its protocol.
+    """Reproduce a paper's table: print its numbers beside ours, under its protocol.
 
-    Rows whose data or model is missing are named, with the commands that would train the model;
-    nothing is trained without --train. Stopped, the same command goes on.
+    Rows whose data or model is missing are listed with the commands that train the model; nothing
+    is trained without --train. An interrupted command continues if it is repeated.
     """
     if table is None:
         _list()
@@ -66,19 +72,19 @@ def reproduce(  # noqa: PLR0913
     from longtake.distributed import join
     from longtake.evaluation.extraction import FeatureCache, default_cache
     from longtake.evaluation.feature_sets import EvaluationSettings
-    from longtake.reproduce.course import Settings, carry_out
-    from longtake.reproduce.needs import Places
+    from longtake.reproduce.measure import Settings, measure_table
+    from longtake.reproduce.requirements import Folders
     from longtake.reproduce.table import table as ready
 
     chosen = ready(table).chosen([name.strip() for name in rows.split(",") if name.strip()])
     chosen = chosen.shrunk() if tiny else chosen
     out = out or Path("reproduced") / (f"{table}-tiny" if tiny else table)
-    places = Places(data=data, models=out / "models" if tiny else models, out=out)
+    folders = Folders(data=data, models=out / "models" if tiny else models, out=out)
     with join() as ranks:
         if device != "auto":
             ranks = replace(ranks, device=arguments.device(device))
         if train or tiny:
-            _train(chosen, places, ranks)
+            _train(chosen, folders, ranks)
         with stages(ranks.main) as report:
             work = EvaluationSettings(
                 ranks=ranks,
@@ -88,8 +94,8 @@ def reproduce(  # noqa: PLR0913
                 seed=seed,
                 report=report,
             )
-            settings = Settings(n=n, batch=batch, tiny=tiny)
-            found = carry_out(chosen, places, settings, work)
+            settings = Settings(n=n, tiny=tiny)
+            found = measure_table(chosen, folders, settings, work)
     if ranks.main:
         _print(found, out)
     if not found.measured:
@@ -105,21 +111,23 @@ def _list() -> None:
         print(f"{'':<20} rows: {', '.join(row.name for row in found.rows)}")
 
 
-def _train(table: "Table", places: "Places", ranks: "Ranks") -> None:
-    """Carry out what is missing, each training with its own bar."""
+def _train(table: "Table", folders: "Folders", ranks: "Ranks") -> None:
+    """Carry out missing trainings, each with its own progress bar."""
     from longtake import run_folder, runs
     from longtake.cli.progress import training
-    from longtake.reproduce.course import to_train
-    from longtake.reproduce.needs import run_of
+    from longtake.reproduce.measure import pending_training
+    from longtake.reproduce.requirements import training_run
     from longtake.training.trainer import Interrupted
 
-    for fit in to_train(table, places):
+    for needed in pending_training(table, folders):
         if ranks.main:
-            print(f"training {places.run(fit)}", file=sys.stderr)
+            print(f"training {folders.run(needed)}", file=sys.stderr)
         try:
             with training(ranks.main) as (report, cached):
                 callbacks = runs.Callbacks(training=report, encoding=cached)
-                run_folder.start(run_of(fit, places), places.run(fit), ranks, callbacks)
+                run_folder.start(
+                    training_run(needed, folders), folders.run(needed), ranks, callbacks
+                )
         except Interrupted as stopped:
             print(stopped, file=sys.stderr)
             raise typer.Exit(130) from stopped
@@ -132,7 +140,7 @@ def _print(found: "Outcome", out: Path) -> None:
     from longtake.cli.tables import number, plain_table, spread
 
     print(f"{found.title}\n{found.paper}")
-    ours = "tiny twin" if found.tiny else "ours"
+    ours = "tiny trial" if found.tiny else "ours"
     table = plain_table("row", "metric", "paper", ours, "real against real")
     table.columns[0].no_wrap = True
     for row in found.rows:
@@ -152,7 +160,7 @@ def _print(found: "Outcome", out: Path) -> None:
 
 
 def _protocols(found: "Outcome") -> Iterator[str]:
-    """Each protocol with its hash, its changes and its rows."""
+    """Each protocol with its hash, changes and rows."""
     of: dict[str, list[str]] = {}
     for row in found.rows:
         changes = ", ".join(f"{key}={value}" for key, value in row.changed.items())
@@ -162,13 +170,10 @@ def _protocols(found: "Outcome") -> Iterator[str]:
 
 
 def _sources(found: "Outcome") -> Iterator[str]:
-    """Where the paper's numbers were read."""
+    """Sources of the paper's numbers."""
     numbers = [number for row in found.rows for number in row.published.values() if number.source]
-    sources = {number.source: number.second_hand for number in numbers}
-    return (
-        f"{'* second-hand, ' if second_hand else ''}from {source}"
-        for source, second_hand in sources.items()
-    )
+    sources = {number.source: number.quoted for number in numbers}
+    return (f"{'* quoted, ' if quoted else ''}from {source}" for source, quoted in sources.items())
 
 
 def _notes(row: "RowOutcome") -> None:
@@ -187,5 +192,5 @@ def _notes(row: "RowOutcome") -> None:
 def _paper(published: "Published") -> str:
     if published.value is None:
         return str(published.absent)
-    deviation = "" if published.deviation is None else f" ± {published.deviation}"
-    return f"{published.value}{deviation}{'*' if published.second_hand else ''}"
+    std = "" if published.std is None else f" ± {published.std}"
+    return f"{published.value}{std}{'*' if published.quoted else ''}"

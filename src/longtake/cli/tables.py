@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def print_result(result: "Result") -> None:
-    """One result: protocol, sides, scores, and what to know before quoting them."""
+    """Print a result: protocol, sources, scores and remarks."""
     protocol = result.protocol
     print(f"protocol   {protocol.name} {result.protocol_hash}, n {protocol.n}, seed {result.seed}")
     if result.changed:
         shown = ", ".join(f"{key}={value}" for key, value in result.changed.items())
-        print(f"           not {protocol.name}'s own: {shown}; compares with its like alone")
+        print(f"           not {protocol.name}'s own: {shown}; compares only with the same changes")
     print(f"real       {_side(result.real)}")
     print(f"generated  {_side(result.generated)}")
     table = plain_table("metric", "value", "deviation", "95 % interval", "real against real")
@@ -35,7 +35,7 @@ def print_result(result: "Result") -> None:
 
 
 def print_comparison(results: Sequence["Result"], names: Sequence[str]) -> None:
-    """Results of one protocol, a row each."""
+    """Print results of one protocol, a row each."""
     first = results[0]
     print(f"protocol   {first.protocol.name} {first.protocol_hash}, n {first.protocol.n}")
     print(f"real       {_side(first.real)}")
@@ -54,7 +54,7 @@ def print_comparison(results: Sequence["Result"], names: Sequence[str]) -> None:
 
 
 def plain_table(first: str, *others: str) -> Table:
-    """Rules between rows only; all columns but the first are of numbers."""
+    """A table with horizontal rules; all columns but the first are right-aligned."""
     table = Table(box=box.SIMPLE)
     table.add_column(first)
     for name in others:
@@ -87,10 +87,10 @@ def _interval(score: "Score") -> str:
 
 
 def spread(score: "Score | None") -> str:
-    """A score with its deviation."""
+    """A score with its standard deviation."""
     return "-" if score is None else f"{number(score.value)} ± {number(score.deviation)}"
 
 
 def number(value: float | None) -> str:
-    """As many digits as tell scores apart."""
+    """Format with enough digits to distinguish scores."""
     return "-" if value is None else f"{value:.4g}" if abs(value) < 1000 else f"{value:.1f}"

@@ -1,4 +1,4 @@
-"""Weights of C3D from the files that are about, as the safetensors file that metrics read."""
+"""Converts published weights of C3D to the safetensors file that metrics read."""
 
 import re
 import zipfile
@@ -23,9 +23,9 @@ _PARTS = (
     (re.compile(r"/W$"), ".weight"),
     (re.compile(r"/b$"), ".bias"),
 )
-"""What stands in names of Chainer's TGAN, MMAction2, c3d-pytorch and others, and in ours instead.
+"""Parts of names in Chainer's TGAN, MMAction2, c3d-pytorch and others, and of ours.
 
-Ours are those of Caffe's layers: conv1a, conv2a, conv3a, conv3b, ... conv5b, fc6, fc7, fc8.
+Ours are Caffe's layers: conv1a, conv2a, conv3a, conv3b, ... conv5b, fc6, fc7, fc8.
 """
 
 
@@ -37,27 +37,28 @@ def convert_c3d(
     config: C3DConfig = C3DConfig(),  # noqa: B008
     overwrite: bool = False,
 ) -> Path:
-    """Write C3D's weights as safetensors. Nothing in a file is run.
+    """Write C3D's weights as safetensors. No code in a file is run.
 
     Args:
         source: ``conv3d_deepnetA_ucf.npz`` of TGAN and TGANv2; or a PyTorch state dict of a C3D
-            that was trained on UCF-101, with the layers' names of c3d-pytorch, MMAction2 or Caffe.
-            Scores of other weights than TGAN's compare with no paper's, and a port that was trained
-            with frames in another order or range than Caffe's C3D gives nonsense.
+            trained on UCF-101, with the layers' names of c3d-pytorch, MMAction2 or Caffe. Only
+            TGAN's weights give scores that compare with papers, and ports trained with frames of
+            another channel order or range than Caffe's C3D give meaningless scores.
         mean: ``mean2.npz`` of TGAN and TGANv2, or the same volume as ``.npy``: blue, green and red
             of 16 frames of 128 x 171.
-        out: the file; in the user's cache where None.
-        config: of other sizes than the released.
+        out: file to write; None is the one in the user's cache that metrics read.
+        config: sizes of the network.
         overwrite: replace ``out`` if it exists.
 
     Returns:
-        The file's place.
+        Path of the written file.
 
     Raises:
-        CheckpointError: a file holds other things, is damaged, or names what no weights need; or
-            ``out`` exists.
+        CheckpointError: a file is damaged, or has other weights or objects that weights do not
+            need.
+        ExistsError: ``out`` exists.
     """
-    place = check_free(out or cache_path(), overwrite)
+    path = check_free(out or cache_path(), overwrite)
     weights = rename(_read(source)) | {"mean": _mean(mean)}
     with torch.device("meta"):
         expected = C3D(config).state_dict()
@@ -67,9 +68,9 @@ def convert_c3d(
         raise CheckpointError(
             f"{source}: is not C3D of {config.classes} classes: {error}"
         ) from error
-    place.parent.mkdir(parents=True, exist_ok=True)
-    write_tensors(place, {name: value.float() for name, value in weights.items()})
-    return place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_tensors(path, {name: value.float() for name, value in weights.items()})
+    return path
 
 
 def rename(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -92,7 +93,7 @@ def _read(source: Path) -> Mapping[str, Tensor]:
 def _mean(path: Path) -> Tensor:
     found = _arrays(path)
     if "mean" not in found:
-        raise CheckpointError(f"{path}: holds no array 'mean', only {', '.join(found)}; {HOW}")
+        raise CheckpointError(f"{path}: has no array 'mean', only {', '.join(found)}; {HOW}")
     volume = found["mean"]
     if volume.shape not in (MEAN, (1, *MEAN)):
         raise CheckpointError(
@@ -103,7 +104,7 @@ def _mean(path: Path) -> Tensor:
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """Arrays of a ``.npz`` by name, or that of a ``.npy`` as ``mean``; no pickles are read."""
+    """Arrays of a ``.npz`` by name, or that of a ``.npy`` as ``mean``; pickled ones are refused."""
     try:
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
@@ -114,5 +115,5 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(
-            f"{path}: is no whole file of plain NumPy arrays ({error}); {HOW}"
+            f"{path}: is not a complete file of plain NumPy arrays ({error}); {HOW}"
         ) from error

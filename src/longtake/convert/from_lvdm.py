@@ -1,4 +1,4 @@
-"""Official LVDM checkpoints (Lightning ``.ckpt`` with its YAML) as model folders."""
+"""Converts official LVDM checkpoints (Lightning ``.ckpt`` with its YAML) to model folders."""
 
 import logging
 from collections.abc import Mapping
@@ -32,31 +32,16 @@ AUTOENCODER_KEYS = {
     VolumeAutoencoderConfig: lvdm_autoencoder_keys,
     FramewiseAutoencoderConfig: lvdm_framewise_keys,
 }
-"""Names of the weights of each autoencoder."""
 
-TABLES = frozenset(
-    {
-        "alphas_cumprod",
-        "alphas_cumprod_prev",
-        "betas",
-        "log_one_minus_alphas_cumprod",
-        "logvar",
-        "lvlb_weights",
-        "posterior_log_variance_clipped",
-        "posterior_mean_coef1",
-        "posterior_mean_coef2",
-        "posterior_variance",
-        "scale_factor",
-        "sqrt_alphas_cumprod",
-        "sqrt_one_minus_alphas_cumprod",
-        "sqrt_recip_alphas_cumprod",
-        "sqrt_recipm1_alphas_cumprod",
-    }
+# Buffers of a checkpoint beside its networks; all but the scale follow from the config.
+BUFFERS = (
+    "alphas_cumprod alphas_cumprod_prev betas log_one_minus_alphas_cumprod logvar lvlb_weights "
+    "posterior_log_variance_clipped posterior_mean_coef1 posterior_mean_coef2 posterior_variance "
+    "scale_factor sqrt_alphas_cumprod sqrt_one_minus_alphas_cumprod sqrt_recip_alphas_cumprod "
+    "sqrt_recipm1_alphas_cumprod"
 )
-"""What a checkpoint holds besides networks; all of it follows from the config, but the scale."""
 
-FPS = 8.0
-"""Frames a second of the videos that the official scripts write."""
+FPS = 8.0  # frame rate of the videos that the official scripts write
 
 OTHER_YAML = "pass the .yaml that it was trained with"
 
@@ -70,34 +55,36 @@ def convert_lvdm_folder(
     between: tuple[Path, Path] | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write an official model as a folder that ``VideoModel.from_pretrained`` opens.
+    """Convert an official model to a folder that ``VideoModel.from_pretrained`` opens.
 
     Args:
-        ckpt: official checkpoint: of an autoencoder, a short, a prediction, an interpolation or a
-            text-to-video model. Nothing in it is run. The text encoder is left out: it is the
+        ckpt: official checkpoint of an autoencoder, or of a short, prediction, interpolation or
+            text-to-video model. No code in it is run. A text encoder is left out: it is the
             public CLIP ViT-L/14, unchanged.
-        config: its official YAML.
-        out: the folder.
+        config: official YAML of ``ckpt``.
+        out: model folder to write.
         raw: take the raw weights, not their average over training (EMA).
-        between: checkpoint and YAML of the interpolation model that fills in what lies between the
-            keyframes of ``ckpt``, a prediction model.
+        between: checkpoint and YAML of an interpolation model that fills in the frames between
+            the keyframes of ``ckpt``, a prediction model.
         overwrite: replace ``out`` if it exists.
 
     Raises:
-        CheckpointError: a file is no checkpoint, is damaged, names what no checkpoint needs, or
-            does not fit its config; ConfigError: a config cannot be converted.
+        CheckpointError: a file is not a checkpoint, is damaged, contains an object that
+            checkpoints do not need, or does not fit its config.
+        ConfigError: a config cannot be converted.
     """
     model = read_lvdm(ckpt, config, raw=raw)
     if between is not None:
-        model = _joined(model, read_lvdm(*between, raw=raw))
+        model = _merged(model, read_lvdm(*between, raw=raw))
     model.save_pretrained(out, overwrite=overwrite)
 
 
 def read_lvdm(ckpt: Path, config: Path, *, raw: bool = False) -> VideoModel:
-    """An official model. Its weights stay in the checkpoint until they are used.
+    """Read an official model; weights are mapped from the checkpoint and read when used.
 
     Raises:
-        CheckpointError, ConfigError: as ``convert_lvdm_folder``.
+        CheckpointError: as ``convert_lvdm_folder``.
+        ConfigError: as ``convert_lvdm_folder``.
     """
     official = read_official(config)
     state = read_state_dict(ckpt)
@@ -119,8 +106,10 @@ def _model(
         networks += (TEXT_ENCODER,)
         _leave_out_text_encoder(state, name)
     for key in state:
-        if key not in TABLES and not key.startswith(networks):
-            raise CheckpointError(f"{key!r} is no weight of an official LVDM model; {OTHER_YAML}")
+        if key not in BUFFERS.split() and not key.startswith(networks):
+            raise CheckpointError(
+                f"{key!r} is not a weight of an official LVDM model; {OTHER_YAML}"
+            )
     _check_schedule(official.diffusion, state)
     raw = raw or _lacks_average(official, state)
     weights = _below(UNET, state)
@@ -155,29 +144,28 @@ def _standardisation(official: OfficialModel, state: Mapping[str, Tensor]) -> La
     if not official.measured_scale:
         return official.standardisation
     if "scale_factor" not in state:
-        raise CheckpointError(f"lacks scale_factor, though its config asks for it; {OTHER_YAML}")
+        raise CheckpointError(f"lacks scale_factor, which its config requires; {OTHER_YAML}")
     scale = state["scale_factor"].item()
     return official.standardisation.model_copy(update={"scale": scale})
 
 
-def _joined(keys: VideoModel, between: VideoModel) -> VideoModel:
-    """A prediction and an interpolation model as one."""
-    rollout, first, second = keys.index.sampling.rollout, keys.index, between.index
-    if "first" not in keys.denoisers or not isinstance(rollout, Autoregressive):
+def _merged(keyframes: VideoModel, interpolation: VideoModel) -> VideoModel:
+    """One model of a prediction and an interpolation model."""
+    rollout, first, second = keyframes.index.sampling.rollout, keyframes.index, interpolation.index
+    if "first" not in keyframes.denoisers or not isinstance(rollout, Autoregressive):
         raise ValueError(
-            f"{first.made_by}: is no prediction model (p_pred > 0), so it has no keyframes to go "
-            "between; convert a prediction model with the interpolation model"
+            f"{first.made_by}: is not a prediction model (p_pred > 0), so it makes no keyframes to "
+            "interpolate; convert a prediction model with the interpolation model"
         )
-    if "interpolator" not in between.denoisers:
+    if "interpolator" not in interpolation.denoisers:
         raise ValueError(
-            f"{second.made_by}: is no interpolation model (p_interp > 0 and p_pred = 0), so it "
-            "cannot go between keyframes; give one"
+            f"{second.made_by}: is not an interpolation model (p_interp > 0 and p_pred = 0), so it "
+            "cannot interpolate between keyframes; give one"
         )
     sampling = first.sampling.model_copy(update={"rollout": Hierarchical(keyframes=rollout)})
-    index = first.model_copy(
-        update={"sampling": sampling, "made_by": f"{first.made_by} + {second.made_by}"}
-    )
-    return replace(keys.merge(between), index=index)
+    made_by = f"{first.made_by} + {second.made_by}"
+    index = first.model_copy(update={"sampling": sampling, "made_by": made_by})
+    return replace(keyframes.merge(interpolation), index=index)
 
 
 def _autoencoder(official: OfficialModel, state: Mapping[str, Tensor]) -> Any:
@@ -202,23 +190,26 @@ def _lacks_average(official: OfficialModel, state: Mapping[str, Tensor]) -> bool
         return False
     if official.averaged:
         raise CheckpointError(
-            "holds no average of the weights (EMA), though its config does not say use_ema: false; "
-            "take the raw ones with --raw"
+            "has no average of the weights (EMA), though its config does not have use_ema: false; "
+            "set raw=True to convert the raw weights"
         )
     return True
 
 
 def _average(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The averaged UNet. Official names of averages have lost their dots."""
+    """Averaged weights of the UNet; official names of averages have no dots."""
     averages = {AVERAGE + f"diffusion_model.{key}".replace(".", ""): key for key in weights}
     counters = {f"{AVERAGE}decay", f"{AVERAGE}num_updates"}
     for key in state:
         if key.startswith(AVERAGE) and key not in averages and key not in counters:
-            raise CheckpointError(f"{key!r} is the average of no weight; take the raw ones: --raw")
+            raise CheckpointError(
+                f"{key!r} is not the average of a weight; set raw=True to convert the raw weights"
+            )
     missing = [key for key in averages if key not in state]
     if missing:
         raise CheckpointError(
-            f"lacks {len(missing)} averages, the first is {missing[0]!r}; take the raw ones: --raw"
+            f"lacks {len(missing)} averages, the first is {missing[0]!r}; set raw=True to "
+            "convert the raw weights"
         )
     return {key: state[average] for average, key in averages.items()}
 
@@ -228,10 +219,10 @@ def _check_schedule(diffusion: Diffusion, state: Mapping[str, Tensor]) -> None:
     assert isinstance(schedule, ScaledLinear)
     if "betas" not in state:
         return
-    found, wanted = state["betas"].double(), schedule.betas()
-    if found.shape != wanted.shape or not torch.allclose(found, wanted, rtol=1e-4):
+    found, expected = state["betas"].double(), schedule.betas()
+    if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-4):
         raise CheckpointError(
-            f"its {len(found)} betas go from {found[0]:.6g} to {found[-1]:.6g}, those of the "
+            f"its {len(found)} betas range from {found[0]:.6g} to {found[-1]:.6g}, those of the "
             f"config from {schedule.beta_start:.6g} to {schedule.beta_end:.6g}; {OTHER_YAML}"
         )
 

@@ -1,4 +1,4 @@
-"""Official PVDM weights (``torch.save`` of autoencoder and UNet) as models."""
+"""Converts official PVDM weights (``torch.save`` of autoencoder and UNet) to models."""
 
 from pathlib import Path
 from typing import Any
@@ -18,26 +18,22 @@ from longtake.model import ModelIndex, Sampling, VideoModel
 from longtake.rollout import NextClip, OneClip
 
 UNET = "diffusion_model."
-AVERAGED = "ema_"
-"""How the official code begins the names of files with averaged weights."""
-
-FPS = 25.0
-"""Frames a second of UCF-101."""
+AVERAGED = "ema_"  # prefix of official file names with averaged weights
+FPS = 25.0  # frame rate of UCF-101
 
 DIFFUSION = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss="l2")
-SAMPLER = DDIM(steps=400, eta=1.0, grid="linspace")
-"""Of the released models: "400/400-s, eta=1"."""
+SAMPLER = DDIM(steps=400, eta=1.0, grid="linspace")  # PVDM's "400/400-s, eta=1"
 
 AUTOENCODER, DENOISER = "an autoencoder", "a UNet"
 _LOSS = ("the networks of the training's loss", "give the autoencoder's model_last.pth")
 _OTHERS = {
     "perceptual_loss.": _LOSS,
     "discriminator_": _LOSS,
-    "first_stage_model.": ("an LVDM model", "bring it in with `longtake convert lvdm`"),
+    "first_stage_model.": ("an LVDM model", "convert it as an LVDM model"),
     "to_pixel.": (AUTOENCODER, "give it as the autoencoder"),
     "time_embed.": (DENOISER, "give it as the denoiser"),
 }
-"""What a file holds that has a weight whose name so begins, and what to do with it."""
+"""By prefix of a weight's name: the network in the file, and how to use it."""
 
 _STATES = {
     "param_groups": "the state of an optimizer",
@@ -54,24 +50,24 @@ def read_pvdm(
     heads: int = HEADS,
     fps: float | None = None,
 ) -> VideoModel:
-    """An official model; ``save_pretrained`` makes it a folder. Nothing in a file is run.
+    """Read an official model. No code in a file is run.
 
-    Weights tell the sizes of their networks, so no config is needed, and they stay in their files
-    until they are used.
+    The sizes of the networks follow from the shapes of their weights, so no config is needed.
+    Weights are mapped from their files and read when used.
 
     Args:
-        autoencoder: official file of the autoencoder, such as ``model_last.pth``; alone it gives
+        autoencoder: official file of the autoencoder, such as ``model_last.pth``; alone it makes
             a model without denoiser.
         denoiser: official file of the UNet, such as ``ema_model_850000.pth``.
-        model: whose autoencoder the denoiser works with, where ``autoencoder`` is not given.
-        averaged: whether the denoiser's weights are the average over training (EMA); where None,
-            they are if the file's name begins with ``ema_``.
-        heads: of the UNet's attention, which its weights do not tell.
-        fps: frames a second of its videos; that of ``model``, or 25.
+        model: model whose autoencoder the denoiser uses; excludes ``autoencoder``.
+        averaged: whether the denoiser's weights are the average over training (EMA); None decides
+            by the prefix ``ema_`` of the file's name.
+        heads: number of heads of the UNet's attention; the weights do not determine it.
+        fps: frame rate of the videos; None is that of ``model``, or 25.
 
     Raises:
-        CheckpointError: a file is no checkpoint, is damaged, or holds other things;
-        ValueError: no autoencoder is given, or two, or no file at all.
+        CheckpointError: a file is not a checkpoint, is damaged, or has another network's weights.
+        ValueError: there is no autoencoder, or there are two, or there is no file.
     """
     found = _autoencoder(autoencoder, denoiser, model)
     rate = fps or (model.index.fps if model else FPS)
@@ -95,14 +91,14 @@ def _autoencoder(
     path: Path | None, denoiser: Path | None, model: VideoModel | None
 ) -> TriplaneAutoencoder:
     if path is not None and model is not None:
-        raise ValueError(f"{path}: is an autoencoder beside a model that has one; give one of them")
+        raise ValueError(f"{path}: is an autoencoder, and the model has one too; give one of them")
     if path is not None:
         return _network(path, AUTOENCODER, autoencoder_config, pvdm_autoencoder_keys)
     if denoiser is None:
         raise ValueError("no official file is given; give an autoencoder, a denoiser, or both")
     if model is None:
         raise ValueError(
-            f"{denoiser}: a denoiser alone makes no video; give its autoencoder too, or a model "
+            f"{denoiser}: a denoiser needs an autoencoder; give its autoencoder too, or a model "
             "that has it"
         )
     if not isinstance(model.autoencoder, TriplaneAutoencoder):
@@ -131,7 +127,14 @@ def _unet(path: Path, autoencoder: TriplaneAutoencoder, heads: int) -> TriplaneU
 
 
 def _network(path: Path, wanted: str, sizes: Any, keys: Any) -> Any:
-    """The network in a file: its config by ``sizes``, its weights' names by the module ``keys``."""
+    """The network in a file.
+
+    Args:
+        path: official file.
+        wanted: kind of network that is expected.
+        sizes: makes the network's config of its official state dict.
+        keys: module that maps official names to ours.
+    """
     state = _state(path, wanted)
     try:
         config = sizes(state)
@@ -141,18 +144,18 @@ def _network(path: Path, wanted: str, sizes: Any, keys: Any) -> Any:
 
 
 def _state(path: Path, wanted: str) -> dict[str, Tensor]:
-    """Weights by their bare names."""
+    """Weights by official name without prefixes."""
     tree = read_pickle(path)
     for key, what in _STATES.items():
         if isinstance(tree, dict) and key in tree:
-            raise CheckpointError(f"{path}: holds {what}, expected {wanted}; give model_*.pth")
+            raise CheckpointError(f"{path}: has {what}, expected {wanted}; give model_*.pth")
     state = {
         name.removeprefix(WRAPPER).removeprefix(UNET): value
         for name, value in read_state_dict(path).items()
     }
-    others = (told for start, told in _OTHERS.items() if any(n.startswith(start) for n in state))
+    known = (what for start, what in _OTHERS.items() if any(n.startswith(start) for n in state))
     unknown = (f"another network, with a weight {next(iter(state))!r}", "give an official file")
-    found, advice = next(others, unknown)
+    found, advice = next(known, unknown)
     if found != wanted:
-        raise CheckpointError(f"{path}: holds {found}, expected {wanted} of PVDM; {advice}")
+        raise CheckpointError(f"{path}: has {found}, expected {wanted} of PVDM; {advice}")
     return state

@@ -1,4 +1,4 @@
-"""Names of the official LVDM 3D autoencoder's weights, and ours."""
+"""Maps weight names of the official LVDM 3D autoencoder to ours."""
 
 from collections.abc import Container, Mapping
 
@@ -8,10 +8,9 @@ from longtake.autoencoders.volume import VolumeAutoencoder, VolumeAutoencoderCon
 from longtake.convert.weights import check_weights, empty, shapes_of
 from longtake.nn.same_conv import SameConv, SameConvTranspose
 
-TRAINING = "loss."
-"""Below this a checkpoint holds discriminator and perceptual network, which are not read."""
+TRAINING = "loss."  # prefix of the discriminator and perceptual network, which are not read
 
-_PLACES = {
+_MODULES = {
     "encoder.conv_in": "encoder.conv_first",
     "encoder.norm_out": "encoder.final_block.0",
     "encoder.conv_out": "encoder.final_block.2",
@@ -31,26 +30,13 @@ _STEPS = {
 }
 
 
-def rename(key: str, config: VolumeAutoencoderConfig) -> str:
-    """Our name of an official one.
-
-    The official padded convolution stores its weight twice, as ``X.weight`` and as
-    ``X.conv.weight``; both have the same name here.
-
-    Raises:
-        ValueError: the official autoencoder has no such weight.
-    """
-    names = {official: ours for ours, official in official_names(empty(config)).items()}
-    ours = names.get(_first_name(key, names))
-    if ours is None:
-        raise ValueError(f"{key!r} is no weight of the official LVDM autoencoder of this config")
-    return ours
-
-
 def from_official(
     state: Mapping[str, Tensor], config: VolumeAutoencoderConfig
 ) -> dict[str, Tensor]:
-    """An official autoencoder's state dict as ``VolumeAutoencoder`` loads it.
+    """Convert an official state dict to one of ``VolumeAutoencoder``.
+
+    The official padded convolution stores its weight twice, as ``X.weight`` and as
+    ``X.conv.weight``; either is read.
 
     Raises:
         ValueError: a weight is missing, unknown or of another shape; the message names it.
@@ -66,45 +52,31 @@ def from_official(
     return {ours: given[official] for ours, official in names.items()}
 
 
-def to_official(state: Mapping[str, Tensor], config: VolumeAutoencoderConfig) -> dict[str, Tensor]:
-    """``VolumeAutoencoder``'s state dict as the official code loads it, second names included."""
-    names = official_names(empty(config))
-    official = {names[name]: value for name, value in state.items()}
-    second = {_alias(key): value for key, value in official.items() if _alias(key)}
-    return official | second
-
-
 def official_names(model: VolumeAutoencoder) -> dict[str, str]:
-    """The official name of every weight of ours, in our order."""
+    """Official name by our name, in our order."""
     names = {}
     for name in model.state_dict():
-        place, _, leaf = name.rpartition(".")
-        module = model.get_submodule(place)
+        path, _, leaf = name.rpartition(".")
+        module = model.get_submodule(path)
         inner = ""
         if isinstance(module, SameConv):
             inner = ".conv"
         elif isinstance(module, SameConvTranspose):
             inner = ".convt"
-        names[name] = f"{_place(place)}{inner}.{leaf}"
+        names[name] = f"{_module(path)}{inner}.{leaf}"
     return names
 
 
-def _place(ours: str) -> str:
-    """Official path of a module of ours."""
-    if ours in _PLACES:
-        return _PLACES[ours]
+def _module(ours: str) -> str:
+    """Official path of one of our modules."""
+    if ours in _MODULES:
+        return _MODULES[ours]
     if ".levels." not in ours:
         return ours
     return ".".join(_STEPS.get(step, step) for step in ours.split("."))
 
 
-def _alias(official: str) -> str:
-    """The second name of a weight, empty where it has none."""
-    stem = official.removesuffix(".conv.weight")
-    return "" if stem == official else f"{stem}.weight"
-
-
 def _first_name(key: str, names: Container[str]) -> str:
-    """The name under which a weight stands among all, given either of the names it may have."""
+    """The one of a weight's two possible names that is among ``names``."""
     first = f"{key.removesuffix('weight')}conv.weight"
     return first if key not in names and first in names else key

@@ -1,7 +1,6 @@
-"""Names of the official frame-wise autoencoder's weights (LVDM, text to video), and ours.
+"""Maps weight names of the official frame-wise autoencoder (LVDM, text to video) to ours.
 
-The official ones are Stable Diffusion's, below ``first_stage_model.`` in its checkpoints too; ours
-are diffusers'.
+The official names are Stable Diffusion's, as in its checkpoints; ours are diffusers'.
 """
 
 import re
@@ -12,8 +11,7 @@ from torch import Tensor
 from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
 from longtake.convert.weights import check_weights, shapes_of
 
-TRAINING = "loss."
-"""Below this a checkpoint holds what training needed, which is not read."""
+TRAINING = "loss."  # prefix of weights of the training's loss, which are not read
 
 _PARTS = (
     (re.compile(r"^coder\."), ""),
@@ -29,22 +27,22 @@ _PARTS = (
     (re.compile(r"\.to_out\.0\."), ".proj_out."),
     (re.compile(r"\.conv_norm_out\."), ".norm_out."),
 )
-"""What stands in our names, and in the official ones instead."""
+"""Parts of our names, and what replaces them in official names."""
 
+# The official decoder counts its levels from the finest, ours from the coarsest.
 _UP = re.compile(r"^decoder\.up\.(\d+)\.")
-"""Levels of the way up are counted from the finest officially, from the coarsest here."""
 
+# Matrices of ours that are 1x1 convolutions in the official network.
 _MATRIX = re.compile(r"\.attn_1\.(q|k|v|proj_out)\.weight$")
-"""A matrix of ours, which is a 1x1 convolution officially."""
 
 
 def official_names(config: FramewiseAutoencoderConfig) -> dict[str, str]:
-    """The official name of every weight of ours, in our order."""
+    """Official name by our name, in our order."""
     return {name: _official(name, len(config.channel_mult)) for name in shapes_of(config)}
 
 
 def official_shapes(config: FramewiseAutoencoderConfig) -> dict[str, tuple[int, ...]]:
-    """Shapes of the official weights by official name."""
+    """Official shape by official name."""
     shapes = shapes_of(config)
     return {
         official: (*shapes[ours], 1, 1) if _MATRIX.search(official) else shapes[ours]
@@ -52,24 +50,10 @@ def official_shapes(config: FramewiseAutoencoderConfig) -> dict[str, tuple[int, 
     }
 
 
-def rename(key: str, config: FramewiseAutoencoderConfig) -> str:
-    """Our name of an official one.
-
-    Raises:
-        ValueError: the official autoencoder has no such weight.
-    """
-    names = {official: ours for ours, official in official_names(config).items()}
-    if key not in names:
-        raise ValueError(
-            f"{key!r} is no weight of the official frame-wise autoencoder of this config"
-        )
-    return names[key]
-
-
 def from_official(
     state: Mapping[str, Tensor], config: FramewiseAutoencoderConfig
 ) -> dict[str, Tensor]:
-    """An official autoencoder's state dict as ``FramewiseAutoencoder`` loads it.
+    """Convert an official state dict to one of ``FramewiseAutoencoder``.
 
     Raises:
         ValueError: a weight is missing, unknown or of another shape; the message names it.
@@ -78,14 +62,6 @@ def from_official(
     given = {key: value for key, value in state.items() if not key.startswith(TRAINING)}
     check_weights(given, official_shapes(config))
     return {ours: given[official].reshape(shapes[ours]) for ours, official in names.items()}
-
-
-def to_official(
-    state: Mapping[str, Tensor], config: FramewiseAutoencoderConfig
-) -> dict[str, Tensor]:
-    """``FramewiseAutoencoder``'s state dict as the official code loads it."""
-    names, shapes = official_names(config), official_shapes(config)
-    return {official: state[ours].reshape(shapes[official]) for ours, official in names.items()}
 
 
 def _official(name: str, levels: int) -> str:

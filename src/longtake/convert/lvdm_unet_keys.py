@@ -1,7 +1,6 @@
-"""Names and shapes of the official LVDM UNet's weights, and ours."""
+"""Maps weight names and shapes of the official LVDM UNet to ours."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 
 from torch import Tensor
 
@@ -63,15 +62,15 @@ _TOKENS = {
     "position.value": "relative_position_v.embeddings_table",
 }
 
+# Axes of length 1 that an official kernel has where ours is a matrix.
 _CELL_AXES = {"skip_connection.": 3, "proj_in.": 3, "proj_out.": 3, "qkv_": 1, "proj_out_": 1}
-"""Axes of one cell that an official kernel has where ours is a matrix."""
 
 
 def official_names(config: VolumeUNetConfig) -> dict[str, str]:
-    """The official name of each of our weights, below ``model.diffusion_model.``.
+    """Official name, without ``model.diffusion_model.``, by our name.
 
     Raises:
-        ValueError: the official network has no such option.
+        ValueError: the config has an option that the official network lacks.
     """
     if isinstance(config.attention, JointAttentionConfig):
         raise ValueError("attention.kind=joint is not in the official UNet; use st_attention")
@@ -83,20 +82,8 @@ def official_names(config: VolumeUNetConfig) -> dict[str, str]:
     return {name: _official(name, config) for name in shapes_of(config)}
 
 
-def rename(key: str, config: VolumeUNetConfig) -> str:
-    """Our name of an official one below ``model.diffusion_model.``.
-
-    Raises:
-        ValueError: the official UNet has no such weight.
-    """
-    ours = _inverse(config.model_dump_json()).get(key)
-    if ours is None:
-        raise ValueError(f"{key!r} is no weight of the official LVDM UNet of this config")
-    return ours
-
-
 def official_shapes(config: VolumeUNetConfig) -> dict[str, tuple[int, ...]]:
-    """Shapes of the official weights by official name."""
+    """Official shape by official name."""
     shapes = shapes_of(config)
     return {
         theirs: _official_shape(theirs, shapes[ours])
@@ -105,7 +92,7 @@ def official_shapes(config: VolumeUNetConfig) -> dict[str, tuple[int, ...]]:
 
 
 def from_official(state: Mapping[str, Tensor], config: VolumeUNetConfig) -> dict[str, Tensor]:
-    """An official UNet's state dict as ``VolumeUNet`` loads it.
+    """Convert an official state dict to one of ``VolumeUNet``.
 
     Raises:
         ValueError: a weight is missing, unknown or of another shape; the message names it.
@@ -113,19 +100,6 @@ def from_official(state: Mapping[str, Tensor], config: VolumeUNetConfig) -> dict
     names, shapes = official_names(config), shapes_of(config)
     check_weights(state, official_shapes(config))
     return {ours: state[theirs].reshape(shapes[ours]) for ours, theirs in names.items()}
-
-
-def to_official(state: Mapping[str, Tensor], config: VolumeUNetConfig) -> dict[str, Tensor]:
-    """A ``VolumeUNet``'s state dict as the official UNet loads it."""
-    shapes = official_shapes(config)
-    names = official_names(config)
-    return {theirs: state[ours].reshape(shapes[theirs]) for ours, theirs in names.items()}
-
-
-@lru_cache(maxsize=8)
-def _inverse(config: str) -> dict[str, str]:
-    names = official_names(VolumeUNetConfig.model_validate_json(config))
-    return {theirs: ours for ours, theirs in names.items()}
 
 
 def _official_shape(name: str, ours: tuple[int, ...]) -> tuple[int, ...]:
@@ -138,30 +112,30 @@ def _official_shape(name: str, ours: tuple[int, ...]) -> tuple[int, ...]:
 def _official(name: str, config: VolumeUNetConfig) -> str:
     side, _, rest = name.partition(".")
     if side not in ("down", "up"):
-        block = next(prefix for prefix in _HEAD if name.startswith(prefix))
-        return _HEAD[block] + _inner(name.removeprefix(block))
+        ours = next(prefix for prefix in _HEAD if name.startswith(prefix))
+        return _HEAD[ours] + _inner(name.removeprefix(ours))
     level, kind, rest = rest.split(".", 2)
-    place = int(level) * (config.num_res_blocks + (side == "up"))
+    block = int(level) * (config.num_res_blocks + (side == "up"))
     if side == "down":
-        place += 1 + int(level)
+        block += 1 + int(level)
     blocks = "input_blocks" if side == "down" else "output_blocks"
     if kind == "resample":
-        return _resample(side, blocks, place, rest, config)
+        return _resample(side, blocks, block, rest, config)
     step, part, rest = rest.split(".", 2)
-    return f"{blocks}.{place + int(step)}.{int(part == 'attention')}.{_inner(rest)}"
+    return f"{blocks}.{block + int(step)}.{int(part == 'attention')}.{_inner(rest)}"
 
 
-def _resample(side: str, blocks: str, place: int, rest: str, config: VolumeUNetConfig) -> str:
+def _resample(side: str, blocks: str, block: int, rest: str, config: VolumeUNetConfig) -> str:
     inner = _inner(rest)
     if side == "down":
-        return f"{blocks}.{place + config.num_res_blocks}.0.{inner.replace('conv.', 'op.')}"
-    level = len(config.channel_mult) - 1 - place // (config.num_res_blocks + 1)
+        return f"{blocks}.{block + config.num_res_blocks}.0.{inner.replace('conv.', 'op.')}"
+    level = len(config.channel_mult) - 1 - block // (config.num_res_blocks + 1)
     layer = 1 + (2**level in config.attention_resolutions)
-    return f"{blocks}.{place + config.num_res_blocks}.{layer}.{inner}"
+    return f"{blocks}.{block + config.num_res_blocks}.{layer}.{inner}"
 
 
 def _inner(rest: str) -> str:
-    """The official name within a block."""
+    """Official name within a block."""
     if rest.startswith("blocks."):
         _, index, rest = rest.split(".", 2)
         return f"transformer_blocks.{index}.{_replace(rest, _TRANSFORMER)}"

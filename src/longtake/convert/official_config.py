@@ -1,4 +1,4 @@
-"""Official LVDM configs (OmegaConf YAML), read strictly, and what they say in our terms."""
+"""Reads official LVDM configs (OmegaConf YAML) strictly and converts them to ours."""
 
 import re
 from collections.abc import Mapping
@@ -11,8 +11,6 @@ from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.config import ConfigError
 from longtake.convert.official_schema import (
-    AutoencoderNode,
-    FramewiseNode,
     OfficialAutoencoder,
     OfficialDiffusion,
     OfficialFramewiseAutoencoder,
@@ -30,31 +28,28 @@ AUTOENCODERS: dict[str, Any] = {
     "lvdm.models.autoencoder.AutoencoderKL": OfficialFramewiseAutoencoder,
 }
 LATENT_DIFFUSIONS: dict[str, Any] = {
-    "lvdm.models.autoencoder3d.AutoencoderKL": OfficialDiffusion[AutoencoderNode],
-    "lvdm.models.autoencoder.AutoencoderKL": OfficialDiffusion[FramewiseNode],
+    "lvdm.models.autoencoder3d.AutoencoderKL": OfficialDiffusion[OfficialAutoencoder],
+    "lvdm.models.autoencoder.AutoencoderKL": OfficialDiffusion[OfficialFramewiseAutoencoder],
 }
-"""Of the latents of each of them."""
 
 DIFFUSION = (
     "lvdm.models.ddpm3d.LatentDiffusion",
     "lvdm.models.ddpm3d.FrameInterpPredLatentDiffusion",
 )
+# Time of the noise on known frames in the official sampling: index 100 of 1000.
 PERTURBATION = 0.101
-"""Time of the noise on given frames in the official sampling: DDPM's index 100."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OfficialModel:
-    """What an official config says of a model.
+    """An official config in our terms.
 
     Attributes:
-        autoencoder: the network.
-        denoiser: the other; None where the config is an autoencoder's.
-        diffusion: what the denoiser was trained on.
-        standardisation: between the two networks' latents.
-        measured_scale: whether its scale was measured in training and stands in the checkpoint.
-        sampling: as the official scripts do it.
-        between: whether the denoiser fills in the frames between keyframes.
+        denoiser: config of the UNet; None for the config of an autoencoder.
+        diffusion: schedule, prediction and loss of the denoiser's training.
+        standardisation: scale and shift of the latents.
+        measured_scale: whether the scale was measured in training and is in the checkpoint.
+        between: whether the denoiser interpolates between keyframes.
         averaged: whether training kept an average of the weights (EMA).
     """
 
@@ -72,7 +67,8 @@ def read_official(path: Path) -> OfficialModel:
     """Read an official config.
 
     Raises:
-        ConfigError: not one, of a model that cannot be converted, or with an unknown setting.
+        ConfigError: the file is not an official config, has an unknown setting, or describes a
+            model that cannot be converted.
     """
     data = config.read(path)
     try:
@@ -86,21 +82,21 @@ def read_official(path: Path) -> OfficialModel:
             return OfficialModel(autoencoder=found.ours(_clip_of_data(root)))
         if target not in DIFFUSION:
             valid = ", ".join((*AUTOENCODERS, *DIFFUSION))
-            raise ConfigError(f"model.target: {target!r} is no model of LVDM; valid are {valid}")
+            raise ConfigError(f"model.target: {target!r} is not a model of LVDM; valid are {valid}")
         return _latent_diffusion(params)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
 
 
 def resolve(root: dict[str, Any]) -> dict[str, Any]:
-    """The config with ``${a.b}`` replaced by what stands at ``a.b``, where something does.
+    """Replace ``${a.b}`` by the value at ``a.b``; a reference without a value stays as it is.
 
-    Official configs leave the paths of data and checkpoints open; such a reference stays as it is.
+    Official configs leave the paths of data and checkpoints undefined.
     """
 
-    def look_up(place: str, depth: int) -> Any:
+    def look_up(path: str, depth: int) -> Any:
         node: Any = root
-        for key in place.split("."):
+        for key in path.split("."):
             if not isinstance(node, Mapping) or key not in node:
                 return None
             node = node[key]
@@ -139,7 +135,7 @@ def _latent_diffusion(params: dict[str, Any]) -> OfficialModel:
     found = _parse(LATENT_DIFFUSIONS[target], params, "model.params")
     _, frames, height, width = found.latent
     factors = found.first_stage_config.params.factors
-    # a model of the frames between keyframes sees one latent frame more than the autoencoder did
+    # an interpolation model reads one latent frame more than the autoencoder was trained on
     sizes = (frames - found.between, height, width)
     t, h, w = (size * factor for size, factor in zip(sizes, factors, strict=True))
     schedule = {"kind": "scaled_linear", "beta_start": found.linear_start}
@@ -193,7 +189,7 @@ def _unet(found: OfficialDiffusion, clip: tuple[int, int, int]) -> VolumeUNetCon
 
 
 def _sampling(found: OfficialDiffusion) -> Sampling:
-    """As the official scripts do it: DDPM for a clip, guided DDIM for text and long video."""
+    """Sampling of the official scripts: DDPM for a clip, guided DDIM for text and long video."""
     if found.reads_text:
         return Sampling(
             sampler=DDIM(steps=50, eta=1.0, grid="leading"), guidance=ClassifierFree(scale=15.0)
@@ -209,7 +205,7 @@ def _sampling(found: OfficialDiffusion) -> Sampling:
 
 
 def _clip_of_data(root: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Size of the clips in the config's data section; the released models' where it has none."""
+    """Size of the clips in the config's data section, else of the released models."""
     node: Any = root
     for key in ("data", "params", "train", "params"):
         node = node.get(key) if isinstance(node, Mapping) else None
@@ -224,8 +220,8 @@ def _clip_of_data(root: Mapping[str, Any]) -> tuple[int, int, int]:
     )
 
 
-def _parse(kind: Any, data: Any, place: str) -> Any:
+def _parse(kind: Any, data: Any, path: str) -> Any:
     try:
         return config.parse(kind, data)
     except ConfigError as error:
-        raise ConfigError(f"{place}.{error}") from error
+        raise ConfigError(f"{path}.{error}") from error

@@ -1,4 +1,4 @@
-"""The settings of official LVDM classes: which there are, and which values can be converted."""
+"""Schemas of the settings of official LVDM classes, with the values that can be converted."""
 
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -11,74 +11,77 @@ from longtake.config import Config, ConfigError
 
 
 class Settings(Config):
-    """Settings of an official class. Those in ``ignores`` do not change what it computes."""
+    """Settings of an official class.
 
-    ignores: ClassVar[frozenset[str]] = frozenset()
+    Attributes:
+        ignores: names of settings, separated by spaces, that do not change what it computes.
+    """
+
+    ignores: ClassVar[str] = ""
 
     @model_validator(mode="before")
     @classmethod
     def _drop(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        return {key: value for key, value in data.items() if key not in cls.ignores}
+        ignored = cls.ignores.split()
+        return {key: value for key, value in data.items() if key not in ignored}
 
 
-class Encoder(Settings):
+Parameters = TypeVar("Parameters", bound=Settings)
+
+
+class Node(Settings, Generic[Parameters]):
+    """A class by its import path, checked elsewhere, and its settings."""
+
+    ignores = "target"
+    params: Parameters
+
+
+class Coder(Settings):
     n_hiddens: int
-    downsample: tuple[int, int, int]
     z_channels: int
-    double_z: Literal[True]
     image_channel: Literal[3] = 3
     norm_type: Literal["group"] = "group"
+
+
+class Encoder(Coder):
+    downsample: tuple[int, int, int]
+    double_z: Literal[True]
     padding_type: Literal["replicate"] = "replicate"
 
 
-class Decoder(Settings):
-    n_hiddens: int
+class Decoder(Coder):
     upsample: tuple[int, int, int]
-    z_channels: int
-    image_channel: Literal[3] = 3
-    norm_type: Literal["group"] = "group"
-
-
-class EncoderNode(Settings):
-    ignores = frozenset({"target"})
-    params: Encoder
-
-
-class DecoderNode(Settings):
-    ignores = frozenset({"target"})
-    params: Decoder
 
 
 class Coders(Settings):
     double_z: Literal[True]
     z_channels: int
-    encoder: EncoderNode
-    decoder: DecoderNode
+    encoder: Node[Encoder]
+    decoder: Node[Decoder]
 
 
 class OfficialAutoencoder(Settings):
-    ignores = frozenset(
-        {"lossconfig", "ckpt_path", "ignore_keys", "image_key", "monitor", "std", "mean", "prob"}
-    )
+    ignores = "lossconfig ckpt_path ignore_keys image_key monitor std mean prob"
+    encoder_type: ClassVar[str] = "3d"
     embed_dim: int
     ddconfig: Coders
 
     @property
     def factors(self) -> tuple[int, int, int]:
-        """By which frames, height and width shrink."""
+        """Downsampling factors of frames, height and width."""
         return self.ddconfig.encoder.params.downsample
 
     def ours(self, clip: tuple[int, int, int]) -> VolumeAutoencoderConfig:
-        """Our config, for clips of a size."""
+        """Our config, for clips of this many frames, height and width."""
         encoder, decoder = self.ddconfig.encoder.params, self.ddconfig.decoder.params
-        there = encoder.n_hiddens, encoder.downsample, encoder.z_channels
-        back = decoder.n_hiddens, decoder.upsample, decoder.z_channels
-        if there != back or encoder.z_channels != self.ddconfig.z_channels:
+        down = encoder.n_hiddens, encoder.downsample, encoder.z_channels
+        up = decoder.n_hiddens, decoder.upsample, decoder.z_channels
+        if down != up or encoder.z_channels != self.ddconfig.z_channels:
             raise ConfigError(
                 f"ddconfig: encoder and decoder differ in n_hiddens, factors or z_channels "
-                f"({there} and {back}), expected the same of both"
+                f"({down} and {up}), expected the same of both"
             )
         return config.parse(
             VolumeAutoencoderConfig,
@@ -93,7 +96,7 @@ class OfficialAutoencoder(Settings):
 
 
 class FramewiseCoders(Settings):
-    ignores = frozenset({"dropout", "resolution"})
+    ignores = "dropout resolution"
     double_z: Literal[True]
     z_channels: int
     in_channels: Literal[3]
@@ -105,18 +108,19 @@ class FramewiseCoders(Settings):
 
 
 class OfficialFramewiseAutoencoder(Settings):
-    ignores = frozenset({"lossconfig", "ckpt_path", "ignore_keys", "image_key", "monitor"})
+    ignores = "lossconfig ckpt_path ignore_keys image_key monitor"
+    encoder_type: ClassVar[str] = "2d"
     embed_dim: int
     ddconfig: FramewiseCoders
 
     @property
     def factors(self) -> tuple[int, int, int]:
-        """By which frames, height and width shrink."""
+        """Downsampling factors of frames, height and width."""
         factor = 2 ** (len(self.ddconfig.ch_mult) - 1)
         return 1, factor, factor
 
     def ours(self, clip: tuple[int, int, int]) -> FramewiseAutoencoderConfig:
-        """Our config, for clips of a size."""
+        """Our config, for clips of this many frames, height and width."""
         coders = self.ddconfig
         if self.embed_dim != coders.z_channels:
             raise ConfigError(
@@ -136,17 +140,9 @@ class OfficialFramewiseAutoencoder(Settings):
 
 
 class OfficialUNet(Settings):
-    ignores = frozenset(
-        {
-            "image_size",
-            "dropout",
-            "use_checkpoint",
-            "use_fp16",
-            "num_heads_upsample",
-            "legacy",
-            "ST_transformer_module",
-            "ST_transformer_class",
-        }
+    ignores = (
+        "image_size dropout use_checkpoint use_fp16 num_heads_upsample legacy "
+        "ST_transformer_module ST_transformer_class"
     )
     in_channels: int
     out_channels: int
@@ -175,13 +171,13 @@ class OfficialUNet(Settings):
     def _reads_text_where_it_can(self) -> "OfficialUNet":
         if self.context_dim is not None and not self.use_temporal_transformer:
             raise ValueError(
-                f"context_dim={self.context_dim} is read with use_temporal_transformer: true alone"
+                f"context_dim={self.context_dim} is read only with use_temporal_transformer: true"
             )
         return self
 
     @property
     def attention(self) -> dict[str, Any]:
-        """Our attention."""
+        """Our attention config, as parsed data."""
         distance = self.temporal_length if self.use_relative_position else None
         if self.num_head_channels != -1:
             heads = {"head_channels": self.num_head_channels}
@@ -194,60 +190,19 @@ class OfficialUNet(Settings):
         return {"kind": "st_attention", "relative_position": position, **heads}
 
 
-class UNetNode(Settings):
-    ignores = frozenset({"target"})
-    params: OfficialUNet
+FirstStage = TypeVar("FirstStage", OfficialAutoencoder, OfficialFramewiseAutoencoder)
 
 
-class AutoencoderNode(Settings):
-    ignores = frozenset({"target"})
-    codes: ClassVar[str] = "3d"
-    params: OfficialAutoencoder
-
-
-class FramewiseNode(Settings):
-    ignores = frozenset({"target"})
-    codes: ClassVar[str] = "2d"
-    params: OfficialFramewiseAutoencoder
-
-
-Stage = TypeVar("Stage", AutoencoderNode, FramewiseNode)
-
-
-class OfficialDiffusion(Settings, Generic[Stage]):
-    ignores = frozenset(
-        {
-            "ckpt_path",
-            "clip_denoised",
-            "clip_length",
-            "concat_mode",
-            "cond_stage_forward",
-            "cond_stage_key",
-            "cond_stage_trainable",
-            "cosine_s",
-            "downfactor_t",
-            "first_stage_key",
-            "ignore_keys",
-            "l_simple_weight",
-            "latent_frame_strde",
-            "load_only_unet",
-            "log_every_t",
-            "logvar_init",
-            "max_noise_level",
-            "monitor",
-            "n_classes",
-            "num_timesteps_cond",
-            "only_model",
-            "original_elbo_weight",
-            "rand_temporal_mask",
-            "scheduler_config",
-            "split_clips",
-            "uncondnoS",
-            "v_posterior",
-        }
+class OfficialDiffusion(Settings, Generic[FirstStage]):
+    ignores = (
+        "ckpt_path clip_denoised clip_length concat_mode cond_stage_forward cond_stage_key "
+        "cond_stage_trainable cosine_s downfactor_t first_stage_key ignore_keys l_simple_weight "
+        "latent_frame_strde load_only_unet log_every_t logvar_init max_noise_level monitor "
+        "n_classes num_timesteps_cond only_model original_elbo_weight rand_temporal_mask "
+        "scheduler_config split_clips uncondnoS v_posterior"
     )
-    unet_config: UNetNode
-    first_stage_config: Stage
+    unet_config: Node[OfficialUNet]
+    first_stage_config: Node[FirstStage]
     cond_stage_config: Any = None
     conditioning_key: Literal["adm", "concat-adm-mask", "crossattn"] | None = None
     channels: int
@@ -280,18 +235,18 @@ class OfficialDiffusion(Settings, Generic[Stage]):
         if self.conditioning_key is None and self.cond_stage_config != "__is_unconditional__":
             raise ValueError(
                 "conditioning_key: is missing; expected adm, concat-adm-mask, crossattn or an "
-                "unconditional model, which says cond_stage_config: __is_unconditional__"
+                "unconditional model, which has cond_stage_config: __is_unconditional__"
             )
         context = self.unet_config.params.context_dim
         if (self.conditioning_key == "crossattn") != (context is not None):
             raise ValueError(
                 f"conditioning_key={self.conditioning_key} and context_dim={context} of the UNet: "
-                "a model of text says crossattn and has a context_dim, others do neither"
+                "a text-to-video model has crossattn and a context_dim, other models have neither"
             )
-        codes = self.first_stage_config.codes
-        if self.encoder_type != codes:
+        expected = self.first_stage_config.params.encoder_type
+        if self.encoder_type != expected:
             raise ValueError(
-                f"encoder_type: is {self.encoder_type!r}, expected {codes!r} with such a first "
+                f"encoder_type: is {self.encoder_type!r}, expected {expected!r} with this first "
                 "stage"
             )
         return self
@@ -306,15 +261,15 @@ class OfficialDiffusion(Settings, Generic[Stage]):
 
     @property
     def reads_frames(self) -> bool:
-        """Whether frames can be given."""
+        """Whether the model takes known frames."""
         return self.conditioning_key == "concat-adm-mask"
 
     @property
     def reads_text(self) -> bool:
-        """Whether it is a model of text."""
+        """Whether the model takes text."""
         return self.conditioning_key == "crossattn"
 
     @property
     def between(self) -> bool:
-        """Whether it was trained on first and last frame given, never on the first alone."""
+        """Whether first and last frame were known in training, never the first alone."""
         return self.reads_frames and bool(self.p_interp) and not self.p_pred

@@ -1,4 +1,4 @@
-"""Names of the official PVDM autoencoder's weights, and ours."""
+"""Maps weight names of the official PVDM autoencoder to ours."""
 
 from collections.abc import Mapping
 
@@ -9,12 +9,11 @@ from longtake.autoencoders.triplane import TriplaneAutoencoder, TriplaneAutoenco
 from longtake.convert.weights import check_weights, empty
 from longtake.nn.rotary import space_scales, time_frequencies
 
-WRAPPER = "module."
-"""Before every name in files that the official code saves from under its parallel wrapper."""
+WRAPPER = "module."  # prefix of names that the official code saves from a DataParallel network
 
 _PLANES = {"content": "xy", "motion_h": "xt", "motion_w": "yt"}
 
-_PLACES = {
+_MODULES = {
     "encoder.embed": "encoder.to_patch_embedding",
     "decoder.to_pixel": "to_pixel.1",
     **{f"encoder.{ours}.project": f"pre_{official}" for ours, official in _PLANES.items()},
@@ -37,24 +36,12 @@ _STEPS = {
 }
 
 
-def rename(key: str, config: TriplaneAutoencoderConfig) -> str:
-    """Our name of an official one.
-
-    Raises:
-        ValueError: the official autoencoder has no such weight.
-    """
-    names = {official: ours for ours, official in official_names(empty(config)).items()}
-    if key not in names:
-        raise ValueError(f"{key!r} is no weight of the official PVDM autoencoder of this config")
-    return names[key]
-
-
 def from_official(
     state: Mapping[str, Tensor], config: TriplaneAutoencoderConfig
 ) -> dict[str, Tensor]:
-    """An official autoencoder's state dict as ``TriplaneAutoencoder`` loads it.
+    """Convert an official state dict to one of ``TriplaneAutoencoder``.
 
-    Frequencies that the official code keeps beside its weights are constants here and not read.
+    Frequencies that the official code saves with its weights are constants here and not read.
 
     Raises:
         ValueError: a weight is missing, unknown or of another shape; the message names it.
@@ -73,17 +60,8 @@ def from_official(
     return {name: given[official].view(ours[name].shape) for name, official in names.items()}
 
 
-def to_official(
-    state: Mapping[str, Tensor], config: TriplaneAutoencoderConfig
-) -> dict[str, Tensor]:
-    """``TriplaneAutoencoder``'s state dict as the official code loads it, constants included."""
-    names = official_names(empty(config))
-    weights = {names[name]: _official_view(names[name], value) for name, value in state.items()}
-    return weights | constants(config)
-
-
 def constants(config: TriplaneAutoencoderConfig) -> dict[str, Tensor]:
-    """What the official state dict holds that is never trained; ``coords`` is not even read."""
+    """Untrained tensors of the official state dict; the official code never reads ``coords``."""
     width = config.head_channels
     fixed = {"coords": torch.linspace(-1, 1, config.clip[0])[:, None]}
     for half in ("encoder", "decoder"):
@@ -93,29 +71,29 @@ def constants(config: TriplaneAutoencoderConfig) -> dict[str, Tensor]:
 
 
 def official_names(model: TriplaneAutoencoder) -> dict[str, str]:
-    """The official name of every weight of ours, in our order."""
+    """Official name by our name, in our order."""
     names = {}
     for name in model.state_dict():
-        place, _, leaf = name.rpartition(".")
-        names[name] = _table(place, leaf) if leaf in _TABLES else f"{_place(place)}.{leaf}"
+        path, _, leaf = name.rpartition(".")
+        names[name] = _table(path, leaf) if leaf in _TABLES else f"{_module(path)}.{leaf}"
     return names
 
 
-def _table(place: str, leaf: str) -> str:
-    """Official name of what a plane's transformer adds to its cells."""
-    return f"{_PLANES[place.removeprefix('encoder.')]}_{_TABLES[leaf]}"
+def _table(path: str, leaf: str) -> str:
+    """Official name of a plane's token or position table."""
+    return f"{_PLANES[path.removeprefix('encoder.')]}_{_TABLES[leaf]}"
 
 
-def _place(ours: str) -> str:
-    """Official path of a module of ours."""
-    if ours in _PLACES:
-        return _PLACES[ours]
+def _module(ours: str) -> str:
+    """Official path of one of our modules."""
+    if ours in _MODULES:
+        return _MODULES[ours]
     half, group, *rest = ours.split(".")
     start = half if group == "transformer" else f"{_PLANES[group]}_quant_attn"
     return ".".join([start, *(_STEPS.get(step, step) for step in rest)])
 
 
 def _official_view(official: str, value: Tensor) -> Tensor:
-    """Give a matrix that is a 1x1 convolution officially its two axes of length 1."""
+    """Add two axes of length 1 to a matrix that is a 1x1 convolution in the official network."""
     is_convolution = official.startswith(("pre_", "post_")) and official.endswith(".weight")
     return value[:, :, None, None] if is_convolution else value

@@ -1,4 +1,4 @@
-"""Sizes of official PVDM networks, read off the names and shapes of their weights."""
+"""Infers configs of official PVDM networks from the names and shapes of their weights."""
 
 import re
 from collections.abc import Mapping
@@ -10,17 +10,17 @@ from longtake.config import parse
 from longtake.denoisers.triplane_unet import TriplaneUNetConfig
 from longtake.latents import LatentSpec, Triplane
 
-HEADS = 8
-"""Of every attention in the released UNets; the only size that no weight tells."""
+HEADS = 8  # of every attention in the released UNets; the weights do not determine it
 
 
 def autoencoder_config(state: Mapping[str, Tensor]) -> TriplaneAutoencoderConfig:
-    """The config of an official autoencoder, clip included: a table of positions has its extent.
+    """Config of an official autoencoder; its clip follows from the position tables.
 
-    A model that officially cuts its clips in ``splits`` groups has clips of one group here.
+    An official model with clips of several groups (``splits``) gets clips of one group.
 
     Raises:
-        ValueError: a weight that tells a size is missing or odd, or the sizes do not fit.
+        ValueError: a weight that determines a size is missing or has other axes, or sizes do not
+            fit each other.
     """
     width, _, patch, _ = _shape(state, "to_pixel.1.weight", 4)
     frames, columns, rows = (
@@ -49,16 +49,17 @@ def autoencoder_config(state: Mapping[str, Tensor]) -> TriplaneAutoencoderConfig
 def unet_config(
     state: Mapping[str, Tensor], spec: LatentSpec, planes: Triplane, heads: int = HEADS
 ) -> TriplaneUNetConfig:
-    """The config of an official UNet.
+    """Config of an official UNet.
 
     Args:
-        state: its weights by official name, below ``diffusion_model.``.
-        spec: of the latents it works on; its weights do not tell their extent.
-        planes: their planes.
-        heads: of every attention.
+        state: weights by official name without ``diffusion_model.``.
+        spec: latents of the autoencoder; the weights do not determine their extent.
+        planes: extents of the latents' planes.
+        heads: number of heads of every attention.
 
     Raises:
-        ValueError: a weight that tells a size is missing or odd, or the sizes do not fit.
+        ValueError: a weight that determines a size is missing or has other axes, or sizes do not
+            fit each other.
     """
     embedding, model_channels = _shape(state, "time_embed.0.weight", 2)
     channels = _shape(state, "out.2.weight", 4)[0]
@@ -66,7 +67,7 @@ def unet_config(
     levels = range(0, _count(state, r"input_blocks\.(\d+)\."), steps + 1)
     first = [f"input_blocks.{1 + start}" for start in levels]
     widths = [_shape(state, f"{block}.0.out_layers.3.weight", 4)[0] for block in first]
-    told = _shape(state, "input_blocks.1.0.emb_layers.1.weight", 2)
+    embed = _shape(state, "input_blocks.1.0.emb_layers.1.weight", 2)
     sizes = {
         "latent": (channels, planes.frames, planes.height, planes.width),
         "clip": spec.clip,
@@ -79,17 +80,17 @@ def unet_config(
         ),
         "num_heads": heads,
         "previous": _shape(state, "input_blocks.0.0.weight", 4)[1] == 2 * channels,
-        "scale_shift_norm": told == (2 * widths[0], embedding),
+        "scale_shift_norm": embed == (2 * widths[0], embedding),
         "resblock_updown": f"input_blocks.{1 + steps}.0.op.weight" not in state,
     }
     return parse(TriplaneUNetConfig, sizes)
 
 
 def _steps(state: Mapping[str, Tensor]) -> int:
-    """Residual blocks of a level on the way down.
+    """Number of residual blocks of a level of the encoder.
 
-    Up, a level has one block more, of which the last one doubles the planes: it alone ends in a
-    second residual block or, where the planes are doubled by a convolution, in that.
+    A level of the decoder has one block more; only its last block, which upsamples, ends in a
+    second residual block or in a convolution.
     """
     doubling = re.compile(r"output_blocks\.(\d+)\.[12]\.(?:in_layers|conv)\.")
     found = [int(match[1]) for name in state if (match := doubling.match(name))]
@@ -97,14 +98,14 @@ def _steps(state: Mapping[str, Tensor]) -> int:
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    """Parts of a name that are numbered from 0 on."""
+    """Number of parts whose index, from 0, is the pattern's group."""
     numbers = [int(match[1]) for name in state if (match := re.match(pattern, name))]
     return max(numbers, default=-1) + 1
 
 
 def _shape(state: Mapping[str, Tensor], name: str, axes: int) -> tuple[int, ...]:
     if name not in state:
-        raise ValueError(f"lacks {name}; give the official file whole")
+        raise ValueError(f"lacks {name}; give the complete official file")
     shape = tuple(state[name].shape)
     if len(shape) != axes:
         raise ValueError(f"{name} has shape {shape}, expected {axes} axes; give the official file")

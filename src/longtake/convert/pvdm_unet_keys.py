@@ -1,4 +1,4 @@
-"""Names and shapes of the official PVDM UNet's weights, and ours."""
+"""Maps weight names and shapes of the official PVDM UNet to ours."""
 
 from collections.abc import Mapping
 
@@ -8,10 +8,9 @@ from longtake.convert.weights import check_weights, shapes_of
 from longtake.denoisers.triplane_unet import TriplaneUNetConfig
 from longtake.nn.attention import head_count
 
-ZEROS = "zeros"
-"""An official buffer, the latent of no clip; it holds nothing but zeros."""
+ZEROS = "zeros"  # an official buffer of zeros, the latent of a missing previous clip
 
-_PLACES = {
+_PREFIXES = {
     "time_embed.": "time_embed.",
     "conv_in.": "input_blocks.0.0.",
     "middle.layers.": "middle_block.",
@@ -30,15 +29,15 @@ _STEPS = {
     "proj": "proj_out",
 }
 
+# Axes of length 1 that an official kernel has where ours is a matrix.
 _CELL_AXES = {"skip_connection": 2, "qkv": 1, "proj_out": 1}
-"""Axes of one cell that an official kernel has where ours is a matrix."""
 
 
 def official_names(config: TriplaneUNetConfig) -> dict[str, str]:
-    """The official name of each of our weights, below ``diffusion_model.``.
+    """Official name, without ``diffusion_model.``, by our name.
 
     Raises:
-        ValueError: the official network has no such option.
+        ValueError: the config has an option that the official network lacks.
     """
     if config.num_classes is not None:
         raise ValueError(
@@ -47,18 +46,18 @@ def official_names(config: TriplaneUNetConfig) -> dict[str, str]:
         )
     if config.plane_embed:
         raise ValueError(
-            "plane_embed=True is not in the official UNet, which does not tell its planes apart; "
+            "plane_embed=True is not in the official UNet, which has no embedding of planes; "
             "leave it out"
         )
     if config.groups != 32:
         raise ValueError(
-            f"groups={config.groups} is not in the official UNet, which always has 32 of them"
+            f"groups={config.groups} is not in the official UNet, which always has 32 groups"
         )
     return {name: _official(name) for name in shapes_of(config)}
 
 
 def official_shapes(config: TriplaneUNetConfig) -> dict[str, tuple[int, ...]]:
-    """Shapes of the official weights and buffer by official name."""
+    """Official shape by official name, the buffer included."""
     shapes = shapes_of(config)
     official = {
         theirs: _official_shape(theirs, shapes[ours])
@@ -70,12 +69,12 @@ def official_shapes(config: TriplaneUNetConfig) -> dict[str, tuple[int, ...]]:
 def from_official(
     state: Mapping[str, Tensor], config: TriplaneUNetConfig, *, new_attention_order: bool = False
 ) -> dict[str, Tensor]:
-    """An official UNet's state dict as ``TriplaneUNet`` loads it.
+    """Convert an official state dict to one of ``TriplaneUNet``.
 
     Args:
-        state: by official name.
-        config: of the network.
-        new_attention_order: the official option of this name, which no released model has.
+        state: weights by official name.
+        config: config of the network.
+        new_attention_order: the official option of this name; no released model has it.
 
     Raises:
         ValueError: a weight is missing, unknown or of another shape; the message names it.
@@ -93,26 +92,12 @@ def from_official(
     }
 
 
-def to_official(state: Mapping[str, Tensor], config: TriplaneUNetConfig) -> dict[str, Tensor]:
-    """A ``TriplaneUNet``'s state dict, or anything of its shapes, as the official UNet has it."""
-    shapes = official_shapes(config)
-    official: dict[str, Tensor] = {}
-    if config.previous:
-        official[ZEROS] = next(iter(state.values())).new_zeros(shapes[ZEROS])
-    for ours, theirs in official_names(config).items():
-        value = state[ours]
-        if ".qkv." in ours:
-            value = _reorder(value, (3, _heads(value, config)))
-        official[theirs] = value.reshape(shapes[theirs])
-    return official
-
-
 def _heads(qkv: Tensor, config: TriplaneUNetConfig) -> int:
     return head_count(len(qkv) // 3, config.num_heads, config.head_channels)
 
 
 def _reorder(qkv: Tensor, split: tuple[int, int]) -> Tensor:
-    """Query, key and value of each head, or each of the three with all its heads: the other way."""
+    """Swap the nesting of heads and of query, key and value, given as the axes ``split``."""
     return qkv.unflatten(0, (*split, -1)).transpose(0, 1).flatten(0, 2)
 
 
@@ -128,8 +113,8 @@ def _official_shape(name: str, ours: tuple[int, ...]) -> tuple[int, ...]:
 def _official(name: str) -> str:
     side, _, rest = name.partition(".")
     if side not in ("down", "up"):
-        place = next(prefix for prefix in _PLACES if name.startswith(prefix))
-        return _PLACES[place] + _within(name.removeprefix(place), _STEPS)
+        ours = next(prefix for prefix in _PREFIXES if name.startswith(prefix))
+        return _PREFIXES[ours] + _within(name.removeprefix(ours), _STEPS)
     index, part, rest = rest.split(".", 2)
     kind = "blocks" if part == "layers" else "attns"
     if side == "up":
@@ -139,5 +124,5 @@ def _official(name: str) -> str:
 
 
 def _within(name: str, steps: Mapping[str, str]) -> str:
-    """The official name within a block."""
+    """Official name within a block."""
     return ".".join(steps.get(step, step) for step in name.split("."))

@@ -1,4 +1,4 @@
-"""The files that torch.save writes, read lazily and without running what is in them."""
+"""Reads files of torch.save lazily and without running code in them."""
 
 import io
 import os
@@ -17,15 +17,12 @@ from torch import Tensor, UntypedStorage
 from longtake.checkpoint import CheckpointError
 from longtake.convert.unpickle import Foreign, RefusedError, Storage, StoredTensor, Unpickler
 
-LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-"""First value of a file that torch wrote before 1.6, or on request since."""
-
-ALIGNMENT = 8
-"""Bytes; a storage that starts elsewhere is copied out of the file instead of mapped."""
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # first value of a file in torch's format before 1.6
+ALIGNMENT = 8  # bytes; a storage at another offset is copied from the file instead of mapped
 
 
 class StateDict(Mapping[str, Tensor]):
-    """Weights by name, each fetched when it is asked for."""
+    """Weights by name, each read on access."""
 
     def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
         self._tensors = tensors
@@ -41,12 +38,12 @@ class StateDict(Mapping[str, Tensor]):
 
 
 def read_state_dict(path: Path) -> StateDict:
-    """The weights in a checkpoint: under ``state_dict``, as Lightning writes it, or bare.
+    """Weights of a checkpoint: a bare state dict, or one under ``state_dict`` as in Lightning.
 
-    The file must stay as it is while the weights are in use, for they are mapped from it.
+    The file must not change while the weights are in use, because they are mapped from it.
 
     Raises:
-        CheckpointError: no checkpoint, truncated or damaged, or without weights.
+        CheckpointError: the file is not a checkpoint, is truncated or damaged, or has no weights.
     """
     tree = read_pickle(path)
     weights = tree.get("state_dict", tree) if isinstance(tree, dict) else None
@@ -55,23 +52,24 @@ def read_state_dict(path: Path) -> StateDict:
     ):
         found = sorted(map(str, tree)) if isinstance(tree, dict) else [type(tree).__name__]
         raise CheckpointError(
-            f"{path}: holds no state_dict, expected one or bare weights; "
-            f"it holds {', '.join(found[:5]) or 'nothing'}"
+            f"{path}: has no state_dict, expected one or bare weights; "
+            f"it has {', '.join(found[:5]) or 'nothing'}"
         )
     for name, value in weights.items():
         if isinstance(value, Foreign):
             raise CheckpointError(
                 f"{path}: {name!r} is stored as {value!r}, expected a plain tensor; "
-                "write the weights anew with torch.save(model.state_dict(), path)"
+                "save the weights again with torch.save(model.state_dict(), path)"
             )
     return StateDict({k: v for k, v in weights.items() if isinstance(v, StoredTensor)})
 
 
 def read_pickle(path: Path) -> Any:
-    """Everything in a checkpoint: plain containers and values, ``StoredTensor``, ``Foreign``.
+    """All of a checkpoint, as plain containers and values, ``StoredTensor`` and ``Foreign``.
 
     Raises:
-        CheckpointError: no checkpoint, truncated, damaged, or with a name that is refused.
+        CheckpointError: the file is not a checkpoint, is truncated or damaged, or has a name that
+            is refused.
     """
     try:
         with path.open("rb") as file:
@@ -82,22 +80,22 @@ def read_pickle(path: Path) -> Any:
         raise
     except RefusedError as error:
         raise CheckpointError(
-            f"{path}: names {str(error)!r}, which no checkpoint needs; nothing of it was run: do "
-            "not trust this file, or have its owner save the weights alone, as "
-            "torch.save(model.state_dict(), path) does"
+            f"{path}: names {str(error)!r}, which no checkpoint needs; no code of it was run: do "
+            "not trust this file, or ask its owner to save the weights alone with "
+            "torch.save(model.state_dict(), path)"
         ) from error
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     except (EOFError, struct.error, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path}: is truncated; fetch the file again") from error
-    except Exception as error:  # what a damaged or hostile pickle raises can be of any type
+        raise CheckpointError(f"{path}: is truncated; download the file again") from error
+    except Exception as error:  # a damaged or hostile pickle can raise any type
         truncated = "truncated" in str(error)
         fault = "is truncated" if truncated else f"is damaged ({' '.join(str(error).split())})"
-        raise CheckpointError(f"{path}: {fault}; fetch the file again") from error
+        raise CheckpointError(f"{path}: {fault}; download the file again") from error
 
 
 def _format(path: Path, head: bytes) -> Callable[[Path, io.BufferedReader], Any]:
-    """How to read a file that begins with ``head``."""
+    """The reader for a file that begins with ``head``."""
     if head.startswith(b"PK\x03\x04"):
         return _read_zip
     if head.startswith(b"\x80"):
@@ -108,18 +106,18 @@ def _format(path: Path, head: bytes) -> Callable[[Path, io.BufferedReader], Any]
         )
     if head.startswith(b"version https://git-lfs"):
         raise CheckpointError(
-            f"{path}: is a Git LFS pointer, not the weights; fetch them with `git lfs pull`"
+            f"{path}: is a Git LFS pointer, not the weights; download them with `git lfs pull`"
         )
-    raise CheckpointError(f"{path}: is no checkpoint; expected a file that torch.save wrote")
+    raise CheckpointError(f"{path}: is not a checkpoint; expected a file of torch.save")
 
 
 def _read_zip(path: Path, file: io.BufferedReader) -> Any:
-    """A zip archive: ``NAME/data.pkl``, and an entry for each storage, as a rule uncompressed."""
+    """Read a zip archive: ``NAME/data.pkl`` and an entry, usually uncompressed, a storage."""
     with zipfile.ZipFile(file) as archive:
         names = archive.namelist()
         pickles = [name for name in names if name.endswith("/data.pkl")]
         if len(pickles) != 1:
-            raise CheckpointError(f"{path}: is a zip file, but no checkpoint that torch.save wrote")
+            raise CheckpointError(f"{path}: is a zip file, but not one of torch.save")
         folder = pickles[0].removesuffix("data.pkl")
         if f"{folder}byteorder" in names and archive.read(f"{folder}byteorder") != b"little":
             raise CheckpointError(f"{path}: was written by a big-endian machine; convert it there")
@@ -141,9 +139,9 @@ def _read_zip(path: Path, file: io.BufferedReader) -> Any:
 
 
 def _read_legacy(path: Path, file: io.BufferedReader) -> Any:
-    """Pickles one after another (magic, version, machine, contents, storage keys), then bytes."""
+    """Read successive pickles (magic, version, machine, contents, storage keys), then bytes."""
     if Unpickler(file).load() != LEGACY_MAGIC:
-        raise CheckpointError(f"{path}: is a pickle, but no checkpoint that torch.save wrote")
+        raise CheckpointError(f"{path}: is a pickle, but not one of torch.save")
     Unpickler(file).load()
     machine = Unpickler(file).load()
     if not isinstance(machine, dict) or machine.get("little_endian") is not True:
@@ -160,7 +158,7 @@ def _read_legacy(path: Path, file: io.BufferedReader) -> Any:
     for key in Unpickler(file).load():
         (count,) = struct.unpack("<q", file.read(8))
         if count != storages[key].count:
-            raise pickle.UnpicklingError(f"storage {key!r} has another size than the tensors say")
+            raise pickle.UnpicklingError(f"storage {key!r} differs in size from its tensors")
         starts[key] = file.tell()
         file.seek(count * storages[key].dtype.itemsize, os.SEEK_CUR)
     if file.tell() > path.stat().st_size or starts.keys() < storages.keys():
@@ -169,7 +167,7 @@ def _read_legacy(path: Path, file: io.BufferedReader) -> Any:
 
 
 def _data_start(file: io.BufferedReader, entry: zipfile.ZipInfo) -> int:
-    """First byte of an entry's data; its local header has a length of its own."""
+    """Offset of an entry's data, which follows a local header of variable length."""
     file.seek(entry.header_offset + 26)
     name, extra = struct.unpack("<HH", file.read(4))
     return entry.header_offset + 30 + name + extra

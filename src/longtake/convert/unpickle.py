@@ -1,9 +1,9 @@
-"""Unpickles without running anything that is in the pickle.
+"""An unpickler that runs no code of the pickle.
 
-A pickle is a program. This unpickler knows a handful of names (tensors, storages, plain
-containers, numpy scalars). Unlike ``torch.load(weights_only=True)`` it steps over what training
-leaves around the weights (OmegaConf settings, Lightning callbacks, optimizer states): such names
-become an inert ``Foreign``, never imported, never called. Any other name is refused.
+A pickle is a program. This unpickler knows a few names (tensors, storages, plain containers, numpy
+scalars). Unlike ``torch.load(weights_only=True)`` it tolerates what training saves beside the
+weights (OmegaConf settings, Lightning callbacks, optimizer states): such names become an inert
+``Foreign`` and are never imported or called. Any other name is refused.
 """
 
 import pickle
@@ -18,66 +18,32 @@ import numpy as np
 import torch
 from torch import Tensor, UntypedStorage
 
-SURROUNDINGS = frozenset(
-    {
-        "__main__",
-        "antlr4",
-        "argparse",
-        "collections",
-        "datetime",
-        "enum",
-        "ldm",
-        "lightning",
-        "lightning_fabric",
-        "lightning_utilities",
-        "lvdm",
-        "main",
-        "numpy",
-        "omegaconf",
-        "pathlib",
-        "pytorch_lightning",
-        "taming",
-        "torch",
-        "torchmetrics",
-        "typing",
-        "utils",
-    }
+# Packages whose objects are saved beside weights in official checkpoints; they are ignored.
+SURROUNDINGS = (
+    "__main__ antlr4 argparse collections datetime enum ldm lightning lightning_fabric "
+    "lightning_utilities lvdm main numpy omegaconf pathlib pytorch_lightning taming torch "
+    "torchmetrics typing utils"
 )
-"""Packages whose objects lie around the weights in official checkpoints; they are stepped over."""
 
-PLAIN = frozenset(
-    f"{module}.{name}"
-    for module in ("builtins", "__builtin__")
-    for name in (
-        "bool",
-        "bytearray",
-        "bytes",
-        "dict",
-        "float",
-        "int",
-        "list",
-        "object",
-        "slice",
-        "str",
-        "tuple",
-        "type",
-    )
-) | {"copyreg._reconstructor", "copy_reg._reconstructor"}
-"""Names of Python's own that pickles of such objects have; they are stepped over."""
+# Built-in names in pickles of such objects; they are ignored.
+BUILTINS = "bool bytearray bytes dict float int list object slice str tuple type"
+PLAIN = {
+    f"{module}.{name}" for module in ("builtins", "__builtin__") for name in BUILTINS.split()
+} | {"copyreg._reconstructor", "copy_reg._reconstructor"}
 
 
 class RefusedError(pickle.UnpicklingError):
-    """A pickle that names what no checkpoint needs. The message is the name."""
+    """A pickle names an object that no checkpoint needs; the message is the name."""
 
 
 class Inert:
-    """An object of a pickle: what the pickle does to it after it is made does nothing."""
+    """An object whose state a pickle cannot set."""
 
     def __setstate__(self, state: object) -> None: ...
 
 
 class Foreign(Inert):
-    """Stands for whatever is not known here. Whatever is done to it does nothing."""
+    """Replaces an ignored object; every operation on it has no effect."""
 
     origin = "an unknown object"
 
@@ -92,13 +58,13 @@ class Foreign(Inert):
     def __setitem__(self, key: object, value: object) -> None: ...
 
     def append(self, item: object) -> None:
-        """Do nothing; pickles of lists call it."""
+        """Do nothing; called by pickles of lists."""
 
     def extend(self, items: object) -> None:
-        """Do nothing; pickles of lists call it."""
+        """Do nothing; called by pickles of lists."""
 
     def add(self, item: object) -> None:
-        """Do nothing; pickles of sets call it."""
+        """Do nothing; called by pickles of sets."""
 
     def __repr__(self) -> str:
         return self.origin
@@ -106,7 +72,7 @@ class Foreign(Inert):
 
 @dataclass(frozen=True, kw_only=True)
 class Storage(Inert):
-    """A run of numbers in the file, fetched once, when it is first asked for."""
+    """Consecutive numbers of a file, read once on first access."""
 
     dtype: torch.dtype
     count: int
@@ -114,13 +80,13 @@ class Storage(Inert):
 
     @cached_property
     def data(self) -> UntypedStorage:
-        """The bytes."""
+        """Bytes of the storage."""
         return self.fetch()
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTensor(Inert):
-    """A tensor that is still in its file."""
+    """A tensor that has not been read from its file yet."""
 
     storage: Storage
     offset: int
@@ -128,13 +94,13 @@ class StoredTensor(Inert):
     stride: tuple[int, ...]
 
     def read(self) -> Tensor:
-        """The tensor. Two that share a storage in the file share their memory."""
+        """Read the tensor; tensors that share a storage in the file share memory."""
         empty = torch.empty(0, dtype=self.storage.dtype)
         return empty.set_(self.storage.data, self.offset, self.size, self.stride)  # pyright: ignore[reportArgumentType]
 
 
 class Unpickler(pickle.Unpickler):
-    """Python's own, with every way to a name closed but those to ``KNOWN``."""
+    """Python's unpickler, restricted to the names in ``KNOWN`` and ignored ones."""
 
     def __init__(
         self,
@@ -146,24 +112,24 @@ class Unpickler(pickle.Unpickler):
         self._foreign = cache(_foreign)
 
     def find_class(self, module: str, name: str) -> Any:
-        """What a name stands for. Nothing is imported.
+        """The replacement of a name; nothing is imported.
 
         Raises:
-            RefusedError: a name that no checkpoint needs.
+            RefusedError: no checkpoint needs this name.
         """
         full = f"{module}.{name}"
         if full in KNOWN:
             return KNOWN[full]
-        if full in PLAIN or module.partition(".")[0] in SURROUNDINGS:
+        if full in PLAIN or module.partition(".")[0] in SURROUNDINGS.split():
             return self._foreign(full)
         raise RefusedError(full)
 
     def persistent_load(self, pid: Any) -> Storage | type[Foreign]:
-        """A storage, by the key under which the file has it; anything else is foreign."""
+        """The storage of a key in the file; any other object is foreign."""
         match pid:
             case ("storage", _StorageType(dtype=dtype), str(key), _, int(count), *view):
                 if self._storage is None or count < 0 or any(view):
-                    raise pickle.UnpicklingError("a storage in an unknown place")
+                    raise pickle.UnpicklingError("a storage with an unknown location")
                 return self._storage(dtype, key, count)
         return Foreign
 
@@ -179,7 +145,7 @@ class _StorageType(Inert):
 
 @dataclass(frozen=True)
 class _Known(Inert):
-    """A name that builds plain data when it is called."""
+    """A callable that builds plain data."""
 
     build: Callable[..., Any]
 
@@ -188,11 +154,11 @@ class _Known(Inert):
 
 
 class _Mapping(Inert, dict):
-    """An ordered dictionary without its attributes, which a pickle could set."""
+    """An ordered dictionary whose attributes a pickle cannot set."""
 
 
 class _NumpyType(Inert):
-    """A plain type of numpy's; its byte order is told by ``__setstate__``."""
+    """A numpy type; ``__setstate__`` sets its byte order."""
 
     def __init__(self, code: str, *_: Any) -> None:
         self._code, self._order = code, "<"
@@ -201,14 +167,14 @@ class _NumpyType(Inert):
         self._order = ">" if state[1] == ">" else "<"
 
     def scalar(self, data: bytes) -> Any:
-        """The number of these bytes; what is no number is foreign."""
+        """The number of these bytes; values of other types are foreign."""
         if not re.fullmatch(r"[fiubc]\d{1,2}", self._code):
             return Foreign()
         return np.frombuffer(data, np.dtype(self._order + self._code))[0]
 
 
 def _tensor(storage: Any, offset: int, size: Any, stride: Any, *_: Any) -> StoredTensor | Foreign:
-    """A view of a storage, checked to lie within it."""
+    """A view of a storage, after checking its bounds."""
     if not isinstance(storage, Storage):
         return Foreign()
     size, stride = tuple(map(int, size)), tuple(map(int, stride))
@@ -220,7 +186,7 @@ def _tensor(storage: Any, offset: int, size: Any, stride: Any, *_: Any) -> Store
 
 
 def _latin1(text: str, encoding: str) -> bytes:
-    """How protocol 2 writes bytes."""
+    """Bytes as pickle protocol 2 writes them."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"bytes in encoding {encoding!r}")
     return text.encode("latin1")
@@ -265,4 +231,4 @@ def _known() -> dict[str, Any]:
 
 
 KNOWN = _known()
-"""All names that a pickle can reach, and what is made in their stead."""
+"""Replacements of all names that a pickle can use."""

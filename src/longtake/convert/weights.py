@@ -1,4 +1,4 @@
-"""What name maps of weights share: a network's shapes, a check against them, filling it."""
+"""Shapes of a network's weights, a check of a state dict against them, and loading."""
 
 from collections.abc import Mapping, Set
 from functools import lru_cache
@@ -13,25 +13,25 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def shapes_of(config: Config) -> dict[str, tuple[int, ...]]:
-    """Shapes of the weights of a config's network, by our name; nothing is allocated."""
+    """Shape by our name of the weights of a config's network; allocates no memory."""
     return _shapes_of(type(config), config.model_dump_json())
 
 
 def empty(config: Any) -> Any:
-    """The network of a config, with no memory for its weights."""
+    """The network of a config on the meta device."""
     with torch.device("meta"):
         return config.build()
 
 
 def filled(config: Any, weights: Mapping[str, Tensor]) -> Any:
-    """The network with the weights as they are, in float32: none is copied, none is drawn."""
+    """The network with these weights in float32; float32 weights are not copied."""
     network = empty(config)
     network.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
     return network.eval()
 
 
 def check_weights(state: Mapping[str, Tensor], expected: Shapes) -> None:
-    """Make sure that a state dict holds the expected weights and no other.
+    """Check that a state dict has exactly the expected weights.
 
     Raises:
         ValueError: a weight is missing, unknown or of another shape; the message names it.
@@ -58,5 +58,5 @@ def _refuse(fault: str, names: Set[str]) -> None:
         more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
         raise ValueError(
             f"the checkpoint {fault} weights {', '.join(shown[:3])}{more}; check that the "
-            "network is whole, and of the sizes that its config says"
+            "network is complete and has the sizes of its config"
         )

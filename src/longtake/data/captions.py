@@ -1,4 +1,4 @@
-"""Captions of videos in files: beside each video, or in a table."""
+"""Captions of videos, read from files beside the videos or from a table."""
 
 import csv
 import json
@@ -13,14 +13,14 @@ from longtake.config import Config, nearest
 
 
 class Captions(Config, ABC):
-    """Where captions are."""
+    """Where captions are read."""
 
     @abstractmethod
     def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
-        """Captions of those of the videos that have one.
+        """Captions of the videos that have one.
 
         Raises:
-            ValueError: they cannot be read.
+            ValueError: captions cannot be read.
         """
 
 
@@ -30,7 +30,7 @@ class CaptionBeside(Captions):
     kind: Literal["beside"] = "beside"
 
     def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
-        """Look for a text file beside each video."""
+        """Read the text file beside each video."""
         del root
         texts = {video: _text_path(video) for video in videos}
         return {
@@ -41,12 +41,12 @@ class CaptionBeside(Captions):
 
 
 class CaptionTable(Captions):
-    """A ``.csv``, ``.jsonl`` or ``.parquet`` file with a row a video; Parquet needs pyarrow.
+    """A ``.csv``, ``.jsonl`` or ``.parquet`` file with a row per video; Parquet needs pyarrow.
 
     Attributes:
-        path: of the table; a relative one begins in the folder of the videos.
-        file_column: holds the video's path below that folder, with or without suffix.
-        caption_column: holds its caption.
+        path: path of the table; a relative one is relative to the folder of the videos.
+        file_column: column of the video's path in that folder, with or without suffix.
+        caption_column: column of the caption.
     """
 
     kind: Literal["table"] = "table"
@@ -55,7 +55,7 @@ class CaptionTable(Captions):
     caption_column: str = "caption"
 
     def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
-        """Look the videos up in the table."""
+        """Look up the videos in the table."""
         path = root / self.path
         table: dict[str, str] = {}
         for row in _rows(path):
@@ -105,7 +105,7 @@ def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
             try:
                 yield json.loads(line)
             except ValueError as error:
-                raise ValueError(f"{path}: line {number} is no valid JSON ({error})") from error
+                raise ValueError(f"{path}: line {number} is not valid JSON ({error})") from error
 
 
 def _parquet(path: Path) -> Iterator[dict[str, Any]]:

@@ -1,14 +1,13 @@
-"""Worlds written to folders of videos and captions, to be read like footage of any other origin."""
+"""Synthetic worlds written as folders of videos and captions, which are read like any footage."""
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from longtake.checkpoint import ExistsError, file_hash, write_text
-from longtake.config import parse, to_dict
+from longtake.config import differences, parse, to_dict
 from longtake.data.synthetic.base import SyntheticSource
 from longtake.progress import ProgressCallback, no_progress
 from longtake.video import VideoWriter
@@ -22,10 +21,10 @@ class Exported:
     """One video of an export, as ``videos.jsonl`` lists it.
 
     Attributes:
-        file: name in the folder.
-        caption: also in the ``.txt`` beside it.
+        file: name of the file in the folder.
+        caption: sentence that the ``.txt`` file beside the video holds.
         label: line of ``classes.txt``, counted from 0.
-        sha256: of the file.
+        sha256: hash of the file.
     """
 
     file: str
@@ -44,20 +43,19 @@ def export_world(
     overwrite: bool = False,
     report: ProgressCallback = no_progress,
 ) -> list[Exported]:
-    """Write videos 0, 1, ... of a world as mp4 with captions beside them; go on where it stopped.
+    """Write videos 0, 1, ... of a world as mp4 with captions beside them.
 
-    A video that stands there already is kept if ``videos.jsonl`` lists it with the hash that it has
-    and the export's settings are these; so a stopped export goes on, and a larger number of videos
-    adds to a smaller.
+    A video of an earlier export with these settings is kept if ``videos.jsonl`` lists it with its
+    hash: a stopped export continues, and a larger number of videos adds to a smaller.
 
     Args:
-        world: of which split, seed and plan's stride are kept.
-        out: folder; made where missing.
-        videos: how many.
-        frames: of each.
-        size: height and width in pixels; the plan's own where None.
-        overwrite: replace an export with other settings, and files of other origin.
-        report: called with videos done and in total.
+        world: world whose split, seed and stride are used.
+        out: folder to write to.
+        videos: number of videos.
+        frames: number of frames of each video.
+        size: height and width in pixels; the plan's if None.
+        overwrite: replace an export with other settings, and other files.
+        report: called with the number of videos that are done and their total.
 
     Raises:
         ValueError: the folder holds an export with other settings, or a video of other origin.
@@ -80,7 +78,7 @@ def export_world(
 
 
 def read_export(out: Path) -> list[Exported]:
-    """What ``videos.jsonl`` lists; of a video listed twice, the later entry."""
+    """Entries of ``videos.jsonl``; the later one of a video that is listed twice."""
     path = out / VIDEOS
     lines = path.read_text().splitlines() if path.exists() else []
     entries = [entry for line in lines if (entry := _entry(line)) is not None]
@@ -88,7 +86,7 @@ def read_export(out: Path) -> list[Exported]:
 
 
 def _resized(world: SyntheticSource, videos: int, frames: int, size: int | None) -> SyntheticSource:
-    """The same world with as many videos and clips as long and large as exported."""
+    """The world with the number of videos and the length and size of clips that are exported."""
     plan = {**to_dict(world.plan), "frames": frames}
     if size is not None:
         plan |= {"height": size, "width": size}
@@ -96,14 +94,14 @@ def _resized(world: SyntheticSource, videos: int, frames: int, size: int | None)
 
 
 def _settings(world: SyntheticSource, frames: int) -> dict[str, Any]:
-    """All that a video depends on, and nothing else, so that exports can grow."""
+    """Everything that a video depends on, and nothing else, so that exports can grow."""
     free = ("videos", "video_frames")
     shown = {key: value for key, value in world.identity().items() if key not in free}
     return {"world": shown, "frames": frames, "fps": world.fps}
 
 
 def _open(out: Path, world: SyntheticSource, frames: int, overwrite: bool) -> None:
-    """Make sure that the folder's settings are these."""
+    """Check that an earlier export in the folder has these settings, or start a new one."""
     settings = _settings(world, frames)
     path = out / SETTINGS
     classes = "".join(f"{name}\n" for name in world.classes)
@@ -114,7 +112,7 @@ def _open(out: Path, world: SyntheticSource, frames: int, overwrite: bool) -> No
             write_text(out / CLASSES, classes)
             return
         if not overwrite:
-            keys = ", ".join(_differing(there, settings))
+            keys = ", ".join(sorted(differences(there, settings)))
             raise ExistsError(out, f"holds an export that differs in {keys}")
         for entry in read_export(out):
             (out / entry.file).unlink(missing_ok=True)
@@ -126,17 +124,8 @@ def _open(out: Path, world: SyntheticSource, frames: int, overwrite: bool) -> No
     write_text(out / CLASSES, classes)
 
 
-def _differing(there: Any, here: Any, prefix: str = "") -> Iterator[str]:
-    if not (isinstance(there, dict) and isinstance(here, dict)):
-        if there != here:
-            yield prefix.removesuffix(".")
-        return
-    for key in sorted({*there, *here}):
-        yield from _differing(there.get(key), here.get(key), f"{prefix}{key}.")
-
-
 def _write(world: SyntheticSource, index: int, path: Path, frames: int) -> Exported:
-    """List the video, then move it to its place: what stands there is always listed."""
+    """Write a video, list it, and only then move it to its final path."""
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     stride, wording = world.plan.stride, world.video_seed(index)
     caption, label = world.caption(index, 0, wording), None
@@ -160,7 +149,7 @@ def _write(world: SyntheticSource, index: int, path: Path, frames: int) -> Expor
 
 
 def _end_line(path: Path) -> None:
-    """Finish a line that a killed export left torn, so that the next stands on its own."""
+    """End an incomplete line that a killed export left."""
     if path.exists() and not path.read_bytes().endswith((b"\n",)):
         with path.open("a") as listing:
             listing.write("\n")

@@ -1,7 +1,7 @@
 """Samples clips: a denoiser, the process it was trained on, and how it is sampled."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from typing import NamedTuple
@@ -79,18 +79,28 @@ class ClipSampler:
         return self.denoiser.reads
 
     def __call__(
-        self, signals: Signals, seeds: Sequence[int], on_evaluation: OnEvaluation | None = None
+        self,
+        signals: Signals,
+        seeds: Sequence[int],
+        on_evaluation: OnEvaluation | None = None,
+        guidance: Guidance | None = None,
     ) -> Sampled:
         """Sample clips, one a seed; context frames are given clean and come back so.
+
+        Args:
+            signals: one row a seed.
+            seeds: one a clip.
+            on_evaluation: called before each evaluation of the network.
+            guidance: replaces ``self.guidance``.
 
         Raises:
             ValueError: the denoiser does not read a signal, or a signal has not a row a seed.
         """
         self.denoiser.check_signals(signals)
         check_rows(signals, len(seeds))
-        return Sampled(
-            self.sample(signals, SampleNoise(seeds, self.denoiser.device), on_evaluation)
-        )
+        sampler = self if guidance is None else replace(self, guidance=guidance)
+        noise = SampleNoise(seeds, self.denoiser.device)
+        return Sampled(sampler.sample(signals, noise, on_evaluation))
 
     @torch.no_grad()
     def sample(

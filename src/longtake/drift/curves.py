@@ -17,7 +17,6 @@ class CurvePoint:
     """Distances of one window.
 
     Attributes:
-        start: first frame of the window.
         fvd: FVD of this window over all videos against the reference clips.
         kvd: KVD of the same clips; unbiased, so close to 0 where the distributions are equal.
     """
@@ -35,7 +34,6 @@ class Curve:
         against: reference clips: ``real`` videos, or the ``first`` windows of the same videos.
         videos: number of videos; FVD of few is biased upwards, equally for all windows.
         references: number of reference clips.
-        points: one point a window, in order of time.
     """
 
     against: Literal["real", "first"]
@@ -85,12 +83,7 @@ def feature_curve(
 
 
 def too_few(videos: int, real: int | None = None) -> str | None:
-    """Say why a curve of this many videos is impossible; None if it is possible.
-
-    Args:
-        videos: number of videos.
-        real: number of real clips; None compares with the first windows.
-    """
+    """Why a curve of these numbers of videos and real clips is impossible; None if it is not."""
     least = LEAST_CLIPS if real is not None else 2 * LEAST_CLIPS
     if videos < least:
         against = "their own first windows" if real is None else "real ones"

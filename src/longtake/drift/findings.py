@@ -51,11 +51,9 @@ class Finding:
     """One fault of a video.
 
     Attributes:
-        kind: kind of fault.
         frame: first frame that shows the fault.
         frames: number of frames that show it; 0 for a single moment.
         severity: above 0; about 1 for a fault that spoils the whole video.
-        sentence: the finding as a sentence.
     """
 
     kind: Kind
@@ -70,11 +68,8 @@ class Measures:
     """All measures of one video that need no network.
 
     Attributes:
-        frames: number of frames of the video.
         trends: by name: ``red``, ``green``, ``blue`` in [0, 1]; ``contrast``, ``sharpness`` and
             ``motion`` as natural logarithms, so that a slope is a relative change.
-        freezes: runs of equal frames.
-        loops: runs of repeated frames.
         seams: jumps at borders that were given or found; None without borders.
         cuts: frames at which the picture jumps, away from borders.
     """

@@ -19,14 +19,9 @@ class DriftReport:
     """Measures of one or more videos, and the files that show them.
 
     Attributes:
-        videos: measures of each video, in order of file names.
-        plan: how the videos were measured.
         curve: FVD and KVD of windows against time, over all videos; None for too few videos or
             without I3D's weights.
         notes: what could not be measured, and why.
-        page: path of the report as one HTML file.
-        picture: path of the report as PNG.
-        numbers: path of the report as JSON.
     """
 
     videos: tuple[VideoDrift, ...]

@@ -69,25 +69,16 @@ def surprise(jump: Float64[np.ndarray, "t"]) -> Float64[np.ndarray, "t"]:
 
 
 def borders_every(chunk: int, frames: int, first: int | None = None) -> tuple[int, ...]:
-    """First frames of all chunks but the first.
-
-    Args:
-        chunk: frames of a chunk.
-        frames: frames of the video.
-        first: frames of the first chunk; None is ``chunk``.
-    """
+    """First frames of all chunks but the first, which has ``first`` frames or ``chunk``."""
     return tuple(range(chunk if first is None else first, frames, chunk))
 
 
 def seam_score(
     rise: Float64[np.ndarray, "t"], borders: Sequence[int], *, found: bool = False
 ) -> Seams | None:
-    """Compare jumps at these borders with those near them; None for fewer than two valid borders.
+    """Compare jumps, as ``surprise`` gives them, at borders with those near them.
 
-    Args:
-        rise: result of ``surprise``.
-        borders: first frames of chunks.
-        found: whether the borders were found rather than given.
+    None for fewer than two borders that have jumps. ``found`` is passed on to the result.
     """
     judged = [border for border in borders if 2 <= border < len(rise) - 1]
     if len(judged) < 2:

@@ -1,7 +1,7 @@
 """Frames that show a finding, side by side with their numbers."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -22,7 +22,6 @@ class Strip:
 
     Attributes:
         title: the finding as a sentence; may be empty.
-        frames: pictures of one size.
         numbers: number of each frame in the video.
         marked: positions in the row at which the fault shows.
     """
@@ -40,30 +39,42 @@ def overview(video: VideoDrift) -> Strip:
 
 def strips(video: VideoDrift, finding: Finding) -> list[Strip]:
     """One row that shows a finding; two for a loop: the original frames, then their repeats."""
-    title, at = finding.sentence, finding.frame
-    match finding.kind:
-        case "loop":
-            loop = next(loop for loop in video.measures.loops if loop.start == at)
-            repeats = _even(at, at + min(loop.frames, loop.period) - 1, SHOWN)
-            originals = [number - loop.period for number in repeats]
-            return [_strip(video, title, originals), _strip(video, "", repeats, repeats)]
-        case "freeze":
-            last = min(at + finding.frames, video.info.frames) - 1
-            inside = _even(at, last, SHOWN - 4)
-            numbers = [at - 2, at - 1, *inside, last + 1, last + 2]
-            return [_strip(video, title, numbers, inside)]
-        case "seams" | "cut":
-            at = _largest_jump(video) if finding.kind == "seams" else at
-            return [_strip(video, title, range(at - SHOWN // 2, at + SHOWN // 2), [at])]
-        case _:  # drifts span the whole video
-            return [_strip(video, title, _even(0, video.info.frames - 1, SHOWN))]
+    return _STRIPS.get(finding.kind, _drift)(video, finding)
 
 
-def _largest_jump(video: VideoDrift) -> int:
-    """The border with the largest jump."""
+def _drift(video: VideoDrift, finding: Finding) -> list[Strip]:
+    return [_strip(video, finding.sentence, _even(0, video.info.frames - 1, SHOWN))]
+
+
+def _loop(video: VideoDrift, finding: Finding) -> list[Strip]:
+    loop = next(loop for loop in video.measures.loops if loop.start == finding.frame)
+    repeats = _even(loop.start, loop.start + min(loop.frames, loop.period) - 1, SHOWN)
+    originals = [number - loop.period for number in repeats]
+    return [_strip(video, finding.sentence, originals), _strip(video, "", repeats, repeats)]
+
+
+def _freeze(video: VideoDrift, finding: Finding) -> list[Strip]:
+    last = min(finding.frame + finding.frames, video.info.frames) - 1
+    inside = _even(finding.frame, last, SHOWN - 4)
+    numbers = [finding.frame - 2, finding.frame - 1, *inside, last + 1, last + 2]
+    return [_strip(video, finding.sentence, numbers, inside)]
+
+
+def _seams(video: VideoDrift, finding: Finding) -> list[Strip]:
+    """Frames around the border with the largest jump."""
     assert video.measures.seams is not None
     rise = surprise(jumps(video.numbers.thumbnails))
-    return max(video.measures.seams.borders, key=lambda border: rise[border])
+    largest = max(video.measures.seams.borders, key=lambda border: rise[border])
+    return _cut(video, replace(finding, frame=largest))
+
+
+def _cut(video: VideoDrift, finding: Finding) -> list[Strip]:
+    at = finding.frame
+    return [_strip(video, finding.sentence, range(at - SHOWN // 2, at + SHOWN // 2), [at])]
+
+
+# By kind of finding; other kinds are drifts, which span the whole video.
+_STRIPS = {"loop": _loop, "freeze": _freeze, "seams": _seams, "cut": _cut}
 
 
 def _strip(

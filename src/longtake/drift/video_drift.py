@@ -27,7 +27,6 @@ class DriftPlan:
     """How videos are measured.
 
     Attributes:
-        window: frames of a window; at least 9.
         chunk: frames from one joint of the rollout to the next; None searches for joints.
         world: ``sky`` or ``marbles`` takes this synthetic world's own measures too.
         feature_windows: most windows of a video whose I3D features are computed; 0 for none.
@@ -58,10 +57,6 @@ class VideoDrift:
     """Measures and findings of one video.
 
     Attributes:
-        info: size, length and rate of the file.
-        numbers: descriptors of each frame.
-        measures: trends, freezes, loops, seams and cuts.
-        findings: faults, the most severe first.
         starts: first frame of each window that has features.
         features: features of these windows; None without I3D's weights.
         distances: distance of each window's features from the first's; empty without features.

@@ -29,7 +29,6 @@ class WorldMeasures:
     """A synthetic world's measures over time.
 
     Attributes:
-        world: name of the world.
         starts: first frame of each window.
         numbers: measures by name, one value a window.
         words: labels read from the frames by name, one word a window.

@@ -1,17 +1,26 @@
-"""Everything an FVD depends on besides the two sets of videos, as one value with a hash.
+"""Evaluation protocols: everything an FVD depends on besides the two sets of videos.
 
-Numbers of different protocols are different quantities: no table holds both.
+Numbers of different protocols are different quantities and are never compared.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
 
 from annotated_types import Ge
 from jaxtyping import Float, UInt8
 from pydantic import field_validator
 from torch import Tensor
 
-from longtake.config import Config, ConfigError, digest, nearest, override, parse, to_dict
+from longtake.config import (
+    Config,
+    ConfigError,
+    differences,
+    digest,
+    nearest,
+    override,
+    parse,
+    to_dict,
+)
 from longtake.features.i3d import I3D, PACKAGE_SHA256, I3DConfig
 from longtake.features.random_features import RandomFeatures, RandomFeaturesConfig
 from longtake.features.treatment import Treatment
@@ -25,29 +34,30 @@ SHARED = "as the result states"
 
 
 class Protocol(Config):
-    """How videos of two sides become features.
+    """How real and generated videos become features.
 
     Attributes:
-        name: of the protocol.
-        version: raised whenever the same settings come to measure something else.
-        data: data set and split of the real side, in words.
-        frames: of a clip.
-        clips_per_video: at most so many are cut from one video.
-        real_stride: one frame of a real video in so many is taken.
-        generated_stride: one frame of a generated video in so many is taken.
-        real_start: of a real clip: drawn, or ``first``, frame 0 (and one after another where a
-            video gives several).
-        generated_start: of a generated clip.
-        resolution: side of the square that real frames are brought to and generated ones must
-            have; None compares them at the size they have, which must be one for both sides.
-        resize: to ``resolution``: ``crop``, the shorter side and then the middle, or ``squash``.
-        antialias: in that resize; of the network's own, ``treatment`` says.
-        n: clips a side; fewer than 4 would leave too few for an interval.
-        draws: of the real side, each of n clips; the score is their mean.
-        unfit: broken and too short videos are an error, or skipped and counted.
-        rates: all videos must have one number of frames a second, or none is asked for.
-        treatment: between the clip and the network.
-        network: whose outputs are the features, and the hash of its weights.
+        name: name of the protocol.
+        version: number that rises whenever the same settings measure something else.
+        data: data set and split of the real videos, in words.
+        frames: number of frames of a clip.
+        clips_per_video: largest number of clips of one video.
+        real_stride: distance of a clip's neighbouring frames in a real video.
+        generated_stride: distance of a clip's neighbouring frames in a generated video.
+        real_start: first frame of a real clip: ``random``, or ``first``: frame 0, and further
+            clips of the same video one after another.
+        generated_start: first frame of a generated clip.
+        resolution: side of the square to which real frames are resized and that generated frames
+            must have; None compares both at their own size, which must be equal.
+        resize: how frames become ``resolution`` square: ``crop`` resizes the shorter side and
+            crops the centre, ``squash`` changes the aspect ratio.
+        antialias: antialiasing of that resize; that of the network's input is in ``treatment``.
+        n: number of clips on each side; an interval needs at least 4.
+        draws: number of draws of n real clips; the score is the mean over draws.
+        unfit: refuse broken and too short videos, or skip and count them.
+        rates: ``one`` frame rate for all clips, or ``any``.
+        treatment: preparation of clips for the network.
+        network: network of the features, with the hash of its weights.
     """
 
     name: str
@@ -75,8 +85,8 @@ class Protocol(Config):
         if isinstance(network, I3DConfig):
             if network.weights is not None:
                 raise ValueError(
-                    f"weights={network.weights!r}: a place is no part of a protocol; name the "
-                    "file beside it (--weights) and its sha256 here"
+                    f"weights={network.weights!r}: a path is not part of a protocol; name the "
+                    "file in the settings of the evaluation and its sha256 here"
                 )
             if network.sha256 is None:
                 raise ValueError("sha256 is missing: a protocol names the weights by their hash")
@@ -84,23 +94,23 @@ class Protocol(Config):
 
     @property
     def hash(self) -> str:
-        """Of all fields; equal only where scores compare."""
+        """Hash of all fields; scores compare only if it is equal."""
         return digest(self)
 
     def stride(self, role: Role) -> int:
-        """Of the clips of a side."""
+        """Stride of clips of a role."""
         return self.real_stride if role == "real" else self.generated_stride
 
     def start(self, role: Role) -> Literal["random", "first"]:
-        """Of the clips of a side."""
+        """First frame of clips of a role."""
         return self.real_start if role == "real" else self.generated_start
 
     def span(self, role: Role) -> int:
-        """Frames of a video from a clip's first to its last, both counted."""
+        """Number of video frames from a clip's first to its last, both included."""
         return (self.frames - 1) * self.stride(role) + 1
 
     def treat(self, clip: UInt8[Tensor, "t h w 3"]) -> Float[Tensor, "3 t s s"]:
-        """A clip as the network takes it, on the clip's device."""
+        """Input of the network from the frames of a clip, on the clip's device."""
         side = self.resolution
         if side is None or clip.shape[1:3] == (side, side):
             return self.treatment(clip)
@@ -108,46 +118,38 @@ class Protocol(Config):
         return self.treatment(scaled)
 
     def build(self, weights: str | None = None) -> Network:
-        """The network of features.
+        """Build the network of features.
 
         Args:
-            weights: file of its weights, where they are not in the cache.
+            weights: file of the weights; None is the file in the cache.
 
         Raises:
-            CheckpointError: there are no weights, or others than the protocol names.
+            CheckpointError: weights are missing, or are not those that the protocol names.
         """
         if weights is None:
             return self.network.build()
         return parse(AnyNetwork, {**to_dict(self.network), "weights": weights}).build()
 
     def changed(self) -> dict[str, object]:
-        """Fields, as ``a.b``, that differ from the ready protocol of this name, if there is one."""
+        """Fields, as ``a.b``, that differ from the predefined protocol of this name."""
         ready = READY.get(self.name)
         if ready is None:
             return {}
-        ours, theirs = dict(_leaves(to_dict(self))), dict(_leaves(to_dict(ready)))
-        return {place: ours[place] for place in ours if ours[place] != theirs.get(place, ...)}
+        changed = differences(to_dict(self), to_dict(ready))
+        return {path: ours for path, (ours, _) in changed.items() if ours != "absent"}
 
 
 def protocol(name: str, changes: Sequence[str] = (), n: int | None = None) -> Protocol:
-    """A ready protocol, with ``a.b=value`` changes; each changes its hash.
+    """A predefined protocol with ``a.b=value`` changes, each of which changes its hash.
 
     Raises:
-        ConfigError: there is none of that name, or no such field.
+        ConfigError: there is no protocol of that name, or no such field.
     """
     if name not in READY:
         raise ConfigError(f"there is no protocol {name!r}; {nearest(name, list(READY))}")
     changes = [*changes, *([] if n is None else [f"n={n}"])]
     data = override(Protocol, to_dict(READY[name]), changes)
     return parse(Protocol, data)
-
-
-def _leaves(data: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in data.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{place}{key}.")
-        else:
-            yield f"{place}{key}", value
 
 
 _PORTS = I3DConfig(sha256=PACKAGE_SHA256, epsilon=1e-5)
@@ -199,11 +201,11 @@ READY: Mapping[str, Protocol] = {
 }
 
 ABOUT: Mapping[str, str] = {
-    "longtake": "ours: real and generated treated alike, every field stated",
+    "longtake": "our own: real and generated clips treated alike",
     "stylegan-v-fvd16": "StyleGAN-V's, as PVDM uses it: 2048 clips a side, random real clips",
     "stylegan-v-fvd128": "the same with clips of 128 frames",
     "lvdm-10x2048": "LVDM's: mean over 10 draws of the real clips (TaiChi-HD: resize=squash)",
     "latte-2048": "Latte's: every third frame of real videos only (TaiChi-HD: real_stride=6)",
-    "tats": "TATS's: as LVDM's at the videos' own size; real_stride is the data loader's",
-    "trial": "16 clips in an untrained network: tries the commands out, compares with nothing",
+    "tats": "TATS's: like LVDM's, at the videos' own size; real_stride is the data loader's",
+    "trial": "16 clips and an untrained network: for trying commands, compares with nothing",
 }

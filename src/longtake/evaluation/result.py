@@ -1,4 +1,4 @@
-"""What an evaluation found, with everything that the numbers depend on; one JSON file."""
+"""Results of evaluations, with everything that the numbers depend on, as JSON files."""
 
 import json
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from longtake.checkpoint import read_config, write_text
-from longtake.config import Config, to_dict
+from longtake.config import Config, differences, to_dict
 from longtake.evaluation.protocols import Protocol
 
 
@@ -14,16 +14,16 @@ class Score(Config):
     """One metric.
 
     Attributes:
-        value: the mean over the protocol's draws of the real side.
-        deviation: over those draws where there are several; else the standard error over draws of
-            as many clips, by leaving out parts of both sides.
+        value: mean over the protocol's draws of real clips.
+        deviation: standard deviation over the draws; with one draw, a bootstrap's standard error
+            over draws of as many clips.
         low: lower end of the 95 % interval.
-        high: upper end of it.
-        draws: value of each draw.
-        floor: the metric of real clips against as many other real ones.
-        no_floor: why there is none.
-        limit: what the metric tends to for ever more clips, where that was asked for.
-        by: which network besides the protocol's it depends on, and how.
+        high: upper end of the 95 % interval.
+        draws: value of each draw, if there are several.
+        floor: the metric of real clips against as many other real clips.
+        no_floor: why there is no floor.
+        limit: the metric extrapolated to infinitely many clips, if asked for.
+        by: network besides the protocol's that the score depends on.
     """
 
     value: float
@@ -38,17 +38,17 @@ class Score(Config):
 
 
 class SourceRecord(Config):
-    """What was on a side.
+    """A source of videos.
 
     Attributes:
-        name: as the user called it.
-        contents: hash over the videos; the same for copies of them.
-        videos: that could be used.
-        skipped: broken or too short ones, where the protocol skips such.
-        height: of frames; None where they differ.
-        width: of frames.
-        fps: frames a second; None where nothing says it.
-        about: of a model: weights, whether they are averaged, sampling, seeds.
+        name: name as the user gave it.
+        contents: hash of the videos, equal for copies of them.
+        videos: number of videos that could be used.
+        skipped: number of broken and too short videos, if the protocol skips such videos.
+        height: height of frames in pixels; None if videos differ.
+        width: width of frames in pixels; None if videos differ.
+        fps: frame rate; None if videos differ or it is unknown.
+        about: a model's weights, whether they are averaged, sampling, seeds.
     """
 
     name: str
@@ -65,15 +65,15 @@ class Result(Config):
     """An evaluation.
 
     Attributes:
-        format: of the file.
-        protocol: under which it was made.
-        protocol_hash: of that protocol.
-        changed: how it differs from the ready protocol of its name, so from the paper's.
-        real: the one side.
-        generated: the other.
-        scores: by metric.
-        seed: of clips, their starts and draws.
-        seconds: by stage.
+        format: version of the file format.
+        protocol: protocol of the evaluation.
+        protocol_hash: hash of the protocol.
+        changed: fields that differ from the predefined protocol of that name, so from the paper's.
+        real: source of the real videos.
+        generated: source of the generated videos.
+        scores: scores by metric.
+        seed: seed of the choice of clips, first frames and draws.
+        seconds: duration of each stage.
         environment: versions and hardware.
     """
 
@@ -89,38 +89,43 @@ class Result(Config):
     environment: dict[str, str] = {}  # noqa: RUF012
 
     def write(self, path: Path) -> None:
-        """As JSON, whole or not at all."""
+        """Write JSON, complete or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(to_dict(self), indent=2) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> "Result":
-        """Read one back.
+        """Read a result file.
 
         Raises:
-            ValueError: it is none, or was changed by hand so that protocol and hash differ.
+            ValueError: the file is not a result, or its protocol and hash do not match.
         """
         if not path.is_file():
-            raise ValueError(f"{path}: no such file; expected one from longtake evaluate --json")
+            raise ValueError(f"{path}: no such file; expected a result of an evaluation")
         found: Result = read_config(path, Result)
         if found.protocol.hash != found.protocol_hash:
             raise ValueError(
                 f"{path}: its protocol has hash {found.protocol.hash}, the file says "
-                f"{found.protocol_hash}; it was changed, or made by another version: evaluate anew"
+                f"{found.protocol_hash}; it was changed, or made by another version: evaluate again"
             )
         return found
 
 
 def check_comparable(results: Sequence[Result], names: Sequence[str]) -> None:
-    """Make sure that results may stand in one table.
+    """Check that results may be compared in one table.
 
     Raises:
-        ValueError: they are of different protocols, or were measured against different videos.
+        ValueError: they have different protocols, or were measured against different videos.
     """
     first = results[0]
     for other, name in zip(results[1:], names[1:], strict=True):
         if other.protocol_hash != first.protocol_hash:
-            fields = ", ".join(_differing(to_dict(first.protocol), to_dict(other.protocol)))
+            fields = ", ".join(
+                f"{path} ({ours} and {theirs})"
+                for path, (ours, theirs) in differences(
+                    to_dict(first.protocol), to_dict(other.protocol)
+                ).items()
+            )
             raise ValueError(
                 f"{names[0]} and {name} are of different protocols ({first.protocol_hash} and "
                 f"{other.protocol_hash}; they differ in {fields}), so their numbers do not "
@@ -139,13 +144,3 @@ def check_comparable(results: Sequence[Result], names: Sequence[str]) -> None:
                     f"{metric} of {names[0]} is by {by}, that of {name} by {theirs}, so they do "
                     "not compare; evaluate both by one"
                 )
-
-
-def _differing(x: Any, y: Any, prefix: str = "") -> list[str]:
-    if not (isinstance(x, dict) and isinstance(y, dict)):
-        return [] if x == y else [f"{prefix.removesuffix('.')} ({x} and {y})"]
-    return [
-        place
-        for key in {**x, **y}
-        for place in _differing(x.get(key), y.get(key), f"{prefix}{key}.")
-    ]

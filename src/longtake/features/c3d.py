@@ -1,10 +1,10 @@
-"""C3D (Tran et al. 2015), trained on Sports-1M and then on UCF-101: the classes of Inception Score.
+"""C3D (Tran et al. 2015), trained on Sports-1M, then on UCF-101: the classifier of Inception Score.
 
-Read in the official codes, and the same here: the layers, the mean volume, BGR order, the last pool
-that reaches past the end (TGAN, TGANv2, MAGVIT); frames squashed to 112 x 112 with corners aligned
-(TGANv2, of which StyleGAN-V's file is a port, and MAGVIT) or to 128 x 128 by OpenCV's bicubic and
-then the middle (TGAN). Not checked against them: numbers, for the weights are not ours to give and
-were not at hand; ``export.from_c3d`` writes the file that is read here.
+As in the official codes: the layers, the mean volume, BGR order, the last pool that reaches past
+the end (TGAN, TGANv2, MAGVIT); frames squashed to 112 x 112 with corners aligned (TGANv2, of which
+StyleGAN-V's file is a port, and MAGVIT), or resized to 128 x 128 by OpenCV's bicubic and centre
+cropped (TGAN). Outputs have not been compared with the official ones, since the weights may not be
+distributed and were not available; ``convert.from_c3d`` writes the file that is read here.
 """
 
 from pathlib import Path
@@ -27,33 +27,33 @@ Count = Annotated[int, Gt(0)]
 
 FRAMES, SIZE = 16, 112
 MEAN = (3, FRAMES, 128, 171)
-"""Shape of the mean volume: blue, green, red; of frames as C3D was trained on them."""
+"""Shape of the mean volume in the order blue, green, red, at the size of C3D's training."""
 
-PLACE = "https://github.com/rezoo/tgan2/releases/tag/v1.0"
+URL = "https://github.com/rezoo/tgan2/releases/tag/v1.0"
 HOW = (
-    f"get conv3d_deepnetA_ucf.npz and mean2.npz of TGANv2 ({PLACE}) and bring them in with "
+    f"get conv3d_deepnetA_ucf.npz and mean2.npz of TGANv2 ({URL}) and convert them with "
     "`longtake convert c3d`"
 )
 
 
 class C3DConfig(Config):
-    """Which C3D, and how clips are brought to it. The defaults are TGANv2's.
+    """Weights of C3D and preparation of clips. The defaults are TGANv2's.
 
-    ``TGAN`` is the first paper's way, which gives other scores. Both see clips in levels from 0 to
-    255, without a rounding.
+    ``TGAN`` is the first paper's preparation, which gives other scores. Clips have levels from 0 to
+    255 that are not rounded.
 
     Attributes:
-        weights: a file that ``convert_c3d`` wrote; where None, the one in ``cache_path()``.
-        sha256: that the file must have; None takes any.
-        resize: frames are squashed to this many pixels a side; then the middle 112 are taken.
-        grid: of that resize: ``corners``, bilinear between the pixels' centres, those in the
-            corners staying (TGANv2); ``cubic``, as OpenCV's (TGAN).
-        mean_column: where the mean's 112 columns begin, of 171; its rows begin at 8.
-        last_pool: ``beyond``: its last cells reach past the end (Caffe, TGAN); ``around``: zeros on
-            both sides (the PyTorch ports). Weights go with one.
-        width: channels of the first layer.
+        weights: file that ``convert_c3d`` wrote; None is the file at ``cache_path()``.
+        sha256: hash that the file must have; None accepts any.
+        resize: side in pixels to which frames are squashed before the central 112 are taken.
+        grid: interpolation of that resize: ``corners`` is bilinear with corners aligned (TGANv2),
+            ``cubic`` is OpenCV's (TGAN).
+        mean_column: first of the mean's 112 columns, of 171; the first row is 8.
+        last_pool: ``beyond``: the last cells reach past the end (Caffe, TGAN); ``around``: zeros on
+            both sides (the PyTorch ports). Weights fit one of them.
+        width: number of channels of the first layer.
         hidden: width of the layers before the classes.
-        classes: of the data set that it was trained on last.
+        classes: number of classes.
     """
 
     kind: Literal["c3d"] = "c3d"
@@ -68,10 +68,10 @@ class C3DConfig(Config):
     classes: Count = 101
 
     def build(self) -> "C3D":
-        """The network, with its weights.
+        """Build the network with its weights.
 
         Raises:
-            CheckpointError: there are no weights, or they are others than expected.
+            CheckpointError: weights are missing, or have another hash.
         """
         path = cache_path() if self.weights is None else Path(self.weights).expanduser()
         needed = "IS needs the weights of C3D"
@@ -81,7 +81,7 @@ class C3DConfig(Config):
         return network
 
     def treat(self, clip: Frames) -> Float[Tensor, "3 t 112 112"]:
-        """A clip as the network takes it: levels from 0 to 255, not rounded."""
+        """Input of the network from the frames of a clip: levels from 0 to 255, not rounded."""
         if clip.is_floating_point():
             frames = (rearrange(clip.float(), "c t h w -> t c h w") + 1) * 127.5
         else:
@@ -97,16 +97,16 @@ class C3DConfig(Config):
 
 
 TGAN = C3DConfig(resize=128, grid="cubic", mean_column=21 + 8)
-"""The first paper's way; its mean is cut to columns 21 to 148, then with the frames."""
+"""The first paper's preparation; its mean is cropped to columns 21 to 148, then like the frames."""
 
 
 def cache_path() -> Path:
-    """Where ``convert_c3d`` writes, and ``C3DConfig`` reads, unless they are told otherwise."""
+    """Default file of ``convert_c3d`` and ``C3DConfig``."""
     return i3d.cache_path().with_name("c3d-ucf-101.safetensors")
 
 
 class C3D(nn.Module):
-    """Built by ``C3DConfig``. It is frozen, and the same in every mode: nothing is dropped out."""
+    """Built by ``C3DConfig``; frozen, without dropout, equal in training and evaluation mode."""
 
     mean: Tensor
 
@@ -130,17 +130,17 @@ class C3D(nn.Module):
 
     @property
     def width(self) -> int:
-        """How many numbers describe a clip."""
+        """Number of features of a clip."""
         return self.config.classes
 
     @torch.no_grad()
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b k"]:
-        """Logits of the classes, of clips that ``C3DConfig.treat`` made.
+        """Logits of the classes for clips from ``C3DConfig.treat``.
 
-        They are computed in float32: not in TF32, as PyTorch convolves on a GPU unless it is told.
+        They are computed in float32, not in TF32, which is PyTorch's default on a GPU.
 
         Raises:
-            ValueError: clips of another length or size.
+            ValueError: clips have another length or size.
         """
         frames, *size = video.shape[2:]
         if frames != FRAMES or size != [SIZE, SIZE]:

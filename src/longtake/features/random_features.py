@@ -1,7 +1,7 @@
-"""Features of a network that was never trained: to try commands out where no weights are at hand.
+"""Features of an untrained network, for trying commands without weights.
 
-They tell clips apart, and a distance of such features falls as videos come near to each other, but
-it compares with no number of any paper.
+A distance of such features falls as sets of videos become more alike, but compares with no number
+of any paper.
 """
 
 from typing import Annotated, Literal
@@ -16,11 +16,11 @@ from longtake.noise import generator
 
 
 class RandomFeaturesConfig(Config):
-    """Three convolutions with drawn weights.
+    """Three convolutions with random weights.
 
     Attributes:
-        width: how many numbers describe a clip.
-        seed: of the weights.
+        width: number of features of a clip.
+        seed: seed of the weights.
     """
 
     kind: Literal["random_features"] = "random_features"
@@ -28,12 +28,12 @@ class RandomFeaturesConfig(Config):
     seed: int = 0
 
     def build(self) -> "RandomFeatures":
-        """The network; the same weights on any machine."""
+        """Build the network; its weights are equal on any machine."""
         return RandomFeatures(self)
 
 
 class RandomFeatures(nn.Module):
-    """Built by ``RandomFeaturesConfig``. It is frozen, and the same in every mode."""
+    """Built by ``RandomFeaturesConfig``; frozen, equal in training and evaluation mode."""
 
     def __init__(self, config: RandomFeaturesConfig) -> None:
         super().__init__()
@@ -54,10 +54,10 @@ class RandomFeatures(nn.Module):
 
     @property
     def width(self) -> int:
-        """How many numbers describe a clip."""
+        """Number of features of a clip."""
         return self.config.width
 
     @torch.no_grad()
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d"]:
-        """Features of clips in [-1, 1], averaged over time and place."""
+        """Features of clips in [-1, 1], averaged over time and space."""
         return self.layers(video.float()).mean((2, 3, 4))

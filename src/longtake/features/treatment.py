@@ -1,4 +1,4 @@
-"""What is done to clips before a network of pixels sees them, real and generated alike."""
+"""Preparation of clips for a network, equal for real and generated ones."""
 
 from typing import Annotated, Literal
 
@@ -12,23 +12,21 @@ from torch.nn.functional import interpolate
 from longtake.config import Config
 
 Frames = UInt8[Tensor, "t h w 3"] | Float[Tensor, "3 t h w"]
-"""A clip: pixels, or floats in [-1, 1]."""
-
-AnyFrames = UInt8[Tensor, "_ _ _ 3"] | Float[Tensor, "3 _ _ _"]
-"""Frames of one clip of several that need not have one size."""
+"""A clip: 8-bit pixels, or floats in [-1, 1]."""
 
 
 class Treatment(Config):
-    """How clips become what I3D takes. Each field changes scores, so a protocol states them all.
+    """How clips become input of I3D. Each field changes scores, so a protocol states them all.
 
     Attributes:
-        levels: floats become the 256 levels of pixels, ``round`` to the nearest or ``truncate`` to
-            the next below, as the official LVDM and PVDM codes do.
-        fit: ``squash`` to a square, or ``crop``: the shorter side to ``size``, then the middle.
-        grid: bilinear between pixels whose centres lie at halves (``half_pixel``; PyTorch,
-            TensorFlow 2), or at whole numbers from the corner on (``top_left``; TensorFlow 1).
-        antialias: average over what a pixel of the smaller frame covers.
-        size: of the result.
+        levels: conversion of floats to 8-bit levels: ``round``, or ``truncate``, as in the official
+            LVDM and PVDM codes.
+        fit: ``squash`` to a square, or ``crop``: resize the shorter side to ``size``, then take the
+            centre.
+        grid: pixel centres of the bilinear resize: at halves (``half_pixel``; PyTorch, TensorFlow
+            2), or at whole numbers (``top_left``; TensorFlow 1).
+        antialias: antialiasing of the resize.
+        size: height and width of the result.
     """
 
     levels: Literal["round", "truncate"] = "round"
@@ -38,7 +36,7 @@ class Treatment(Config):
     size: Annotated[int, Ge(1)] = 224
 
     def __call__(self, clip: Frames) -> Float[Tensor, "3 t s s"]:
-        """Frames in [-1, 1], on the device of the clip."""
+        """Prepared frames in [-1, 1], on the clip's device."""
         frames = self._pixels(clip)
         height, width = frames.shape[2:]
         if self.fit == "crop":
@@ -70,13 +68,13 @@ class Treatment(Config):
 
 
 def _shorter_side(height: int, width: int, size: int) -> tuple[int, int]:
-    """Height and width after the shorter becomes ``size``; the longer is rounded up."""
+    """Height and width that make the shorter side ``size``; the longer one is rounded up."""
     shorter = min(height, width)
     return -(-height * size // shorter), -(-width * size // shorter)
 
 
 def _resize_rows(frames: Float[Tensor, "t c h w"], height: int) -> Float[Tensor, "t c h2 w"]:
-    """Row i is read at i times the old height over the new, between the rows beside that place."""
+    """Resize rows: row i interpolates at i * old height / new height."""
     before = frames.shape[2]
     place = torch.arange(height, dtype=torch.float32, device=frames.device) * (before / height)
     above = place.floor().long().clamp(max=before - 1)

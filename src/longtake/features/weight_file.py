@@ -1,4 +1,4 @@
-"""Files of feature networks' weights: scores are of one file, so they name it and its hash."""
+"""Files of feature networks' weights, identified by their hash."""
 
 from pathlib import Path
 
@@ -8,16 +8,16 @@ from longtake.checkpoint import CheckpointError, file_hash, read_tensors
 
 
 def read_weights(path: Path, *, sha256: str | None, needed: str, how: str) -> dict[str, Tensor]:
-    """Weights of a file that must be there and be this one.
+    """Read weights from a file with an expected hash.
 
     Args:
-        path: of a safetensors file.
-        sha256: that it must have; None takes any.
-        needed: what needs it, as the start of a sentence.
-        how: to get the file.
+        path: path of a safetensors file.
+        sha256: expected hash; None accepts any.
+        needed: clause that says what needs the file.
+        how: instructions for getting the file.
 
     Raises:
-        CheckpointError: there is no file, or it is another, or it cannot be read.
+        CheckpointError: the file is missing, has another hash, or cannot be read.
     """
     if not path.exists():
         raise CheckpointError(f"{path}: no such file; {needed}; {how}")

@@ -67,6 +67,11 @@ class VideoModel:
         denoisers: dict[Role, Denoiser] = {role: parts[part] for role, part in index.roles.items()}
         return cls(index=index, autoencoder=parts[AUTOENCODER], denoisers=denoisers)
 
+    def compile(self) -> None:
+        """Compile the denoisers with ``torch.compile``, in place, at their first evaluation."""
+        for network in set(self.denoisers.values()):
+            network.compile()
+
     @property
     def components(self) -> Mapping[str, nn.Module]:
         """Networks by the name of their folder, each once."""

@@ -32,10 +32,21 @@ def attend(
     k: Float[Tensor, "n heads s d"],
     v: Float[Tensor, "n heads s d"],
     position: RelativePosition | None = None,
+    *,
+    long: bool = False,
 ) -> Float[Tensor, "n heads t d"]:
-    """Scaled dot-product attention, with relative positions if given."""
+    """Scaled dot-product attention.
+
+    Args:
+        q: queries.
+        k: keys.
+        v: values.
+        position: relative positions to add.
+        long: choose a kernel for rows of many tokens.
+    """
     if position is None:
-        return compute(formulas.attention, q, k, v, q.shape[-1] ** -0.5)
+        formula = formulas.long_attention if long else formulas.attention
+        return compute(formula, q, k, v, q.shape[-1] ** -0.5)
     keys, values = (table.to(q.dtype) for table in position(q.shape[2]))
     return compute(formulas.relative_attention, q, k, v, keys, values, position.official_key)
 
@@ -140,7 +151,7 @@ class SelfAttention(nn.Module):
         axis: which cells make a row of tokens. Over a clip, sinusoids of the frame's index are
             added to the tokens: with convolutions that see one frame only, the network could not
             tell the order of frames otherwise.
-        head_channels: width of a head; None: ``channels / heads``.
+        head_channels: width of a head; None: ``channels / heads``, which may be small.
         bias: add biases to queries, keys and values.
         zero: initialise the last layer to zero, so that nothing is added.
         position: learned relative positions of frames.
@@ -160,6 +171,7 @@ class SelfAttention(nn.Module):
     ) -> None:
         super().__init__()
         width = head_channels or channels // heads
+        self.long = axis != "time" and head_channels is None
         self.heads = heads
         self.axis: Axis = axis
         self.norm = norm
@@ -184,7 +196,7 @@ class SelfAttention(nn.Module):
         q, k, v = self.qkv(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if rotation is not None:
             q, k = rotation(q), rotation(k)
-        out = attend(q, k, v, self.position).transpose(1, 2).flatten(2)
+        out = attend(q, k, v, self.position, long=self.long).transpose(1, 2).flatten(2)
         return x + from_tokens(self.proj(out), self.axis, x)
 
 

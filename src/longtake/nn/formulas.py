@@ -78,6 +78,16 @@ def attention(
     return (at_least_float32(q @ k.mT) * scale).softmax(-1).to(v.dtype) @ v
 
 
+def long_attention(
+    q: Float[Tensor, "n heads t d"],
+    k: Float[Tensor, "n heads s d"],
+    v: Float[Tensor, "n heads s d"],
+    scale: float,
+) -> Float[Tensor, "n heads t d"]:
+    """``attention`` over rows of many tokens, for which other kernels are fast."""
+    return attention(q, k, v, scale)
+
+
 def relative_attention(
     q: Float[Tensor, "n heads f d"],
     k: Float[Tensor, "n heads f d"],

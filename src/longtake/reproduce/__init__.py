@@ -1,1 +1,1 @@
-"""Papers' tables, measured again: their numbers beside ours, under their protocols."""
+"""Reproduces papers' tables: their numbers beside ours, under their protocols."""

@@ -1,4 +1,4 @@
-"""What a reproduction found: the paper's numbers beside ours, in one JSON file."""
+"""Outcome of a reproduction, the paper's numbers and ours, as one JSON file."""
 
 import json
 from pathlib import Path
@@ -7,27 +7,21 @@ from typing import Any, Literal
 from longtake.checkpoint import read_config, write_text
 from longtake.config import Config, to_dict
 from longtake.evaluation.result import Score
-from longtake.reproduce.needs import Missing
+from longtake.reproduce.requirements import Missing
 from longtake.reproduce.table import Published
 
 FILE = "table.json"
 
 
 class RowOutcome(Config):
-    """A row: measured, or what it lacks.
+    """Outcome of a row: scores, or what it lacks.
 
     Attributes:
-        name: of the row.
-        title: for people.
-        published: the paper's numbers.
-        remark: what to know beside them.
-        protocol: its name.
-        protocol_hash: of the protocol that was used.
-        changed: how that differs from the ready one, and so from the paper's.
-        lacks: what is missing, where the row was not measured.
-        key: of all that our numbers depend on.
-        result: file of the whole result, beside this one.
-        scores: our numbers, by metric.
+        remark: notes on the paper's numbers.
+        changed: differences of that protocol from the one of this name, and so from the paper's.
+        lacks: why the row was not measured.
+        key: digest of everything that our numbers depend on.
+        result: name of the file with the whole result, in the same folder.
     """
 
     name: str
@@ -44,17 +38,12 @@ class RowOutcome(Config):
 
 
 class Outcome(Config):
-    """A table.
+    """Outcome of a table.
 
     Attributes:
-        format: of the file.
-        table: its name.
-        title: for people.
-        paper: whose it is.
-        about: what to know before the numbers are compared.
-        tiny: the twin was measured, whose numbers mean nothing.
-        untrained: so was the network of features.
-        rows: of the table.
+        about: notes on comparing the numbers.
+        tiny: whether this is a tiny trial, whose numbers are meaningless.
+        untrained: whether features are of a random network, so that numbers are meaningless.
     """
 
     format: Literal[1] = 1
@@ -68,20 +57,20 @@ class Outcome(Config):
 
     @property
     def measured(self) -> bool:
-        """Whether any row was."""
+        """Whether any row has scores."""
         return any(row.scores for row in self.rows)
 
     def write(self, folder: Path) -> None:
-        """As JSON, whole or not at all."""
+        """Write as JSON, complete or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / FILE, json.dumps(to_dict(self), indent=2) + "\n")
 
 
 def read_outcome(folder: Path) -> Outcome | None:
-    """What was written there before; None where nothing was.
+    """Read the outcome in a folder; None if there is none.
 
     Raises:
-        CheckpointError: the file is damaged or no outcome.
+        CheckpointError: the file is damaged or not an outcome.
     """
     path = folder / FILE
     return read_config(path, Outcome) if path.exists() else None

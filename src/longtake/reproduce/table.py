@@ -1,11 +1,11 @@
-"""A paper's table as data: which models, on which videos, under which protocol, and its numbers."""
+"""A paper's table as data: models, videos, protocols and published numbers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -23,36 +23,36 @@ Changes = tuple[str, ...]
 
 
 class Published(Config):
-    """A number of a paper, or why none is given.
+    """A number of a paper, or the reason for its absence.
 
     Attributes:
-        value: as printed.
-        deviation: that the paper prints behind it.
-        source: where it was read.
-        second_hand: not in the paper itself.
-        absent: what is said where there is no value.
+        std: standard deviation as printed.
+        source: where the number was read.
+        quoted: whether the source only quotes the paper.
+        absent: text in place of a value.
     """
 
+    renamed: ClassVar[Mapping[str, str]] = {"deviation": "std", "second_hand": "quoted"}
+
     value: float | None = None
-    deviation: float | None = None
+    std: float | None = None
     source: str = ""
-    second_hand: bool = False
+    quoted: bool = False
     absent: Literal["not published", "not verified"] | None = None
 
     @model_validator(mode="after")
     def _has_a_source(self) -> "Published":
         if (self.value is None) != (self.absent is not None):
-            raise ValueError("a number has a value, or says why it has none, not both")
+            raise ValueError("a number has either a value or a reason for its absence, not both")
         if self.value is not None and not self.source:
             raise ValueError(f"value={self.value} has no source")
         return self
 
 
-class Fit(Config):
+class Training(Config):
     """A training that a row's model needs.
 
     Attributes:
-        preset: its name, and that of its folder.
         changes: ``a.b=value`` overrides.
     """
 
@@ -61,31 +61,11 @@ class Fit(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """What a row is measured with.
-
-    Attributes:
-        model: its folder.
-        real: name of the real side.
-        protocol: with all changes.
-        batch: videos sampled at once.
-        work: where and with what.
-    """
-
-    model: str
-    real: str
-    protocol: Protocol
-    batch: int
-    work: EvaluationSettings
-
-
-@dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """A row, ready to be measured.
+    """A row that is ready to be measured.
 
     Attributes:
-        key: of all that its numbers depend on.
-        measure: does it.
+        key: digest of everything that its numbers depend on.
     """
 
     key: str
@@ -96,21 +76,18 @@ class Row(Config, ABC):
     """One model under one protocol.
 
     Attributes:
-        name: by which it is asked for.
-        title: for people.
-        real: the real side, as ``longtake evaluate`` takes it; ``{data}`` is the folder of data.
-        fits: trainings in order; the last one's model is measured.
-        protocol: by name.
-        changes: of the protocol.
-        sampling: changes of how the model is sampled.
-        published: the paper's numbers, by metric.
-        remark: what to know beside them.
+        real: real videos, as an evaluation names them; ``{data}`` is the folder of data.
+        trainings: trainings in order; the model of the last one is measured.
+        sampling: overrides of the model's sampling.
+        remark: notes on the paper's numbers.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {"fits": "trainings"}
 
     name: str
     title: str
     real: str
-    fits: Annotated[tuple[Fit, ...], Field(min_length=1)]
+    trainings: Annotated[tuple[Training, ...], Field(min_length=1)]
     protocol: str
     changes: Changes = ()
     sampling: Changes = ()
@@ -120,52 +97,63 @@ class Row(Config, ABC):
     @property
     def model(self) -> str:
         """Name of the model's folder."""
-        return self.fits[-1].preset
+        return self.trainings[-1].preset
 
     @abstractmethod
-    def prepare(self, task: Task) -> Measurement:
-        """Open both sides.
+    def prepare(
+        self, model: str, real: str, protocol: Protocol, work: EvaluationSettings
+    ) -> Measurement:
+        """Open videos and model.
+
+        Args:
+            model: folder of the model.
+            real: name of the real videos.
+            protocol: protocol with all changes.
+            work: settings of the evaluation.
 
         Raises:
-            ValueError: videos or model do not fit.
+            ValueError: videos and model do not fit each other.
         """
 
 
 class GenerationRow(Row):
-    """Videos that a model makes, against real ones."""
+    """Generated videos compared with real ones."""
 
     kind: Literal["generation"] = "generation"
 
-    def prepare(self, task: Task) -> Measurement:
-        """Open both sides."""
-        work, metrics = task.work, list(self.published)
-        sampling = SamplingSettings(changes=self.sampling, batch=task.batch, seed=work.seed)
-        names = [task.real, task.model]
-        real, generated = open_sources(names, task.protocol, sampling, work.ranks)
-        sides = [digest(real.contents()), digest(generated.contents())]
+    def prepare(
+        self, model: str, real: str, protocol: Protocol, work: EvaluationSettings
+    ) -> Measurement:
+        """Open the real videos and the model."""
+        metrics = list(self.published)
+        sampling = SamplingSettings(changes=self.sampling, batch=work.batch, seed=work.seed)
+        sources = open_sources([real, model], protocol, sampling, work.ranks)
+        contents = [digest(source.contents()) for source in sources]
         return Measurement(
-            key=digest([task.protocol.hash, *sides, metrics, work.seed, work.floor]),
-            measure=lambda: evaluate(real, generated, task.protocol, metrics, work),
+            key=digest([protocol.hash, *contents, metrics, work.seed, work.floor]),
+            measure=lambda: evaluate(*sources, protocol, metrics, work),
         )
 
 
 class ReconstructionRow(Row):
-    """Videos that an autoencoder gives back, against themselves."""
+    """Reconstructed videos compared with their originals."""
 
     kind: Literal["reconstruction"] = "reconstruction"
 
-    def prepare(self, task: Task) -> Measurement:
+    def prepare(
+        self, model: str, real: str, protocol: Protocol, work: EvaluationSettings
+    ) -> Measurement:
         """Open the videos and the autoencoder."""
-        work = replace(task.work, ranks=Ranks(device=task.work.ranks.device))
-        opened = VideoModel.from_pretrained(task.model, device=work.ranks.device)
+        work = replace(work, ranks=Ranks(device=work.ranks.device))
+        opened = VideoModel.from_pretrained(model, device=work.ranks.device)
         size, sampling = opened.autoencoder.spec.clip[1:], SamplingSettings(seed=work.seed)
-        source = open_source(task.real, "real", task.protocol, sampling, work.ranks, size)
+        source = open_source(real, "real", protocol, sampling, work.ranks, size)
         weights = opened.index.weights["autoencoder"]
-        key = [task.protocol.hash, digest(source.contents()), weights, work.seed, work.floor]
+        key = [protocol.hash, digest(source.contents()), weights, work.seed, work.floor]
         return Measurement(
             key=digest(key),
             measure=lambda: evaluate_reconstruction(
-                task.model, opened.autoencoder, source, task.protocol, work
+                model, opened.autoencoder, source, protocol, work
             ),
         )
 
@@ -174,17 +162,19 @@ AnyRow = Annotated[GenerationRow | ReconstructionRow, Field(discriminator="kind"
 
 
 class Tiny(Config):
-    """The whole path of a table in minutes on an embedded world.
+    """A tiny trial of a table: all of its steps in minutes on a synthetic world.
 
     Attributes:
-        real: the embedded world.
-        fits: instead of each row's.
-        changes: of each protocol, by its name.
-        sampling: instead of each row's.
+        real: name of the synthetic videos.
+        trainings: trainings of every row's model.
+        changes: overrides by name of protocol.
+        sampling: overrides of the model's sampling.
     """
 
+    renamed: ClassVar[Mapping[str, str]] = {"fits": "trainings"}
+
     real: str
-    fits: tuple[Fit, ...]
+    trainings: tuple[Training, ...]
     changes: dict[str, Changes]
     sampling: Changes = ()
 
@@ -193,12 +183,9 @@ class Table(Config):
     """A paper's table.
 
     Attributes:
-        name: by which it is asked for.
-        title: for people.
-        paper: whose it is.
-        about: what to know before the numbers are compared.
-        rows: of the table.
-        tiny: its twin.
+        paper: reference of the paper.
+        about: notes on comparing the numbers.
+        tiny: settings of the tiny trial.
     """
 
     name: str
@@ -209,10 +196,10 @@ class Table(Config):
     tiny: Tiny
 
     def chosen(self, names: Sequence[str] = ()) -> "Table":
-        """With some of its rows, in the table's order; all where none is named.
+        """The table with these rows, in the table's order; no names keep all rows.
 
         Raises:
-            ConfigError: there is no such row.
+            ConfigError: the table has no row of a name.
         """
         known = {row.name: row for row in self.rows}
         for name in names:
@@ -224,15 +211,15 @@ class Table(Config):
         return self.model_copy(update={"rows": rows})
 
     def shrunk(self) -> "Table":
-        """The first row of each protocol, with the networks and videos of the twin."""
+        """The first row of each protocol, with the networks and videos of the tiny trial."""
         first = {row.protocol: row for row in reversed(self.rows)}
         tiny = self.tiny
         rows = tuple(
             row.model_copy(
                 update={
-                    "title": f"tiny twin of {row.title}",
+                    "title": f"tiny trial of {row.title}",
                     "real": tiny.real,
-                    "fits": tiny.fits,
+                    "trainings": tiny.trainings,
                     "changes": (*row.changes, *tiny.changes.get(row.protocol, ())),
                     "sampling": tiny.sampling,
                 }
@@ -250,10 +237,10 @@ def tables() -> Mapping[str, Path]:
 
 
 def table(name: str) -> Table:
-    """A table by name.
+    """Load a table by name.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is no table of that name.
     """
     known = tables()
     if name not in known:

@@ -1,29 +1,34 @@
 """Rollout: clips of a fixed length become a video of any length, one step at a time.
 
-A rollout does not know networks or samplers. It asks for clips under signals and yields latents
-as they are ready, so a video of any length needs the memory of a few clips.
+A rollout does not know networks or samplers. It asks for clips under signals and yields latents as
+they are ready, so a video of any length needs the memory of a few clips.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from longtake.config import Config
 from longtake.diffusion.clip_sampler import OnEvaluation, Sampled
-from longtake.diffusion.signals import Signals
+from longtake.diffusion.guidance import Guidance
+from longtake.diffusion.signals import CONTEXT, Signal, Signals
 from longtake.latents import LatentSpec
 from longtake.noise import derive
+from longtake.progress import ProgressCallback, no_progress
 
 Role = Literal["first", "next", "interpolator"]
 """What a network draws: first clips, clips that continue a video, clips between two keyframes."""
 
+OF_FIRST_CLIP = frozenset({*CONTEXT, "previous"})
+"""Signals of a request that hold for its first clip alone; the others hold for the whole video."""
+
 
 @runtime_checkable
 class SampleClips(Protocol):
-    """Samples a batch of clips' latents under signals, row ``i`` from ``seeds[i]`` alone."""
+    """Samples a batch of clips under signals, row ``i`` from ``seeds[i]`` alone."""
 
     @property
     def spec(self) -> LatentSpec:
@@ -36,9 +41,13 @@ class SampleClips(Protocol):
         ...
 
     def __call__(
-        self, signals: Signals, seeds: Sequence[int], on_evaluation: OnEvaluation | None = None
+        self,
+        signals: Signals,
+        seeds: Sequence[int],
+        on_evaluation: OnEvaluation | None = None,
+        guidance: Guidance | None = None,
     ) -> Sampled:
-        """Latents; context frames come back as they were given."""
+        """Latents, with context frames as they were given; ``guidance`` replaces the usual one."""
         ...
 
 
@@ -52,11 +61,54 @@ class Request:
 
     Attributes:
         seeds: one per video; all randomness of a video follows from its seed.
-        signals: what holds for a whole video, such as its label; one row per video.
+        signals: what the videos are conditioned on, such as their labels; one row per video.
+            Context frames and ``previous`` condition the first clip (the first keyframes of a
+            hierarchical rollout) and continue from there; other signals hold for the whole video.
+        guidance: replaces the guidance of every sampler; None keeps it.
     """
 
     seeds: tuple[int, ...]
     signals: Signals = field(default_factory=dict)
+    guidance: Guidance | None = None
+
+
+class Change(NamedTuple):
+    """What changes in a running video, from one step on until the next change.
+
+    Attributes:
+        signals: added to those of the request, or in their place.
+        guidance: in the place of the request's; None keeps it.
+    """
+
+    signals: Mapping[str, Signal] = {}
+    guidance: Guidance | None = None
+
+
+class Cancelled(Exception):  # noqa: N818 (nothing failed)
+    """Sampling was cancelled; it can continue after the last part that came."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steering:
+    """Callbacks by which a running video is changed, watched and cancelled.
+
+    Attributes:
+        change: called once before each step with its number; returns what changes from there on,
+            or None. A change takes effect at the rollout's ``grain``.
+        cancel: called before each evaluation of a network; True raises ``Cancelled``.
+        progress: called before each evaluation of a network with its number in the clip and the
+            number of evaluations of a clip.
+    """
+
+    change: Callable[[int], Change | None] = lambda step: None
+    cancel: Callable[[], bool] = lambda: False
+    progress: ProgressCallback = no_progress
+
+    def on_evaluation(self, done: int, total: int) -> None:
+        """Report progress within a clip, or cancel it."""
+        if self.cancel():
+            raise Cancelled
+        self.progress(done, total)
 
 
 class State(NamedTuple):
@@ -65,10 +117,14 @@ class State(NamedTuple):
     Attributes:
         step: number of steps made.
         latents: latents that later steps are conditioned on, by name.
+        memory: what the samplers returned for the clips that follow, by name of a signal.
+        change: all changes so far, as one.
     """
 
     step: int = 0
     latents: Mapping[str, Tensor] = {}
+    memory: Mapping[str, Tensor] = {}
+    change: Change = Change()
 
 
 class Chunk(NamedTuple):
@@ -77,10 +133,12 @@ class Chunk(NamedTuple):
     Attributes:
         z: latents that follow those of the chunk before.
         state: position of the rollout after them.
+        change: the change that was made before this step.
     """
 
     z: Tensor
     state: State
+    change: Change | None = None
 
 
 class _Join(NamedTuple):
@@ -94,62 +152,108 @@ _JOINS = {
     "context": _Join("frames of the clip that it draws", "autoregressive"),
     "previous": _Join("the latent of the clip before", "next_clip"),
 }
-"""By name of a signal."""
+"""By name of the signal."""
 
 
 class Rollout(Config, ABC):
     """A strategy for long video.
 
     Attributes:
-        needs: by role, the signals that the rollout sets; the network in that role must read them.
+        adds: by role, the signals that the rollout adds; the network in that role must read them.
     """
 
-    needs: ClassVar[Mapping[Role, Set[str]]] = {"first": frozenset()}
+    adds: ClassVar[Mapping[Role, Set[str]]] = {"first": frozenset()}
 
     @property
     def roles(self) -> Set[Role]:
         """Roles in which clips are sampled."""
-        return self.needs.keys()
+        return self.adds.keys()
 
-    def check(self, samplers: Samplers) -> None:
-        """Make sure that these samplers can be rolled out so.
+    def check(self, samplers: Samplers, signals: Signals | None = None) -> None:
+        """Make sure that videos of these signals can be rolled out with these samplers.
 
         Raises:
-            ValueError: a role is not filled, or its network does not read what joins the clips.
+            ValueError: a role is not filled, or its network does not read a signal.
         """
-        for role, needs in self.needs.items():
+        name = type(self).__name__
+        for role, added in self.adds.items():
             if role not in samplers:
                 raise ValueError(
-                    f"the rollout {type(self).__name__} needs a network in the role {role!r}; this "
-                    f"model has {', '.join(samplers)}; choose another rollout.kind, or a model "
-                    "that has one"
+                    f"the rollout {name} needs a network in the role {role!r}; this model has "
+                    f"{', '.join(samplers)}; choose another rollout.kind, or a model that has one"
                 )
             reads = samplers[role].reads
-            lacking = sorted(needs - reads)
-            if lacking:
-                able = [_JOINS[name].rollout for name in sorted(_JOINS.keys() & reads)]
-                what = _JOINS[lacking[0]].what
+            if lacking := sorted(added - reads):
+                able = [_JOINS[signal].rollout for signal in sorted(_JOINS.keys() & reads)]
                 raise ValueError(
-                    f"the rollout {type(self).__name__} gives the network {what}, "
+                    f"the rollout {name} gives the network {_JOINS[lacking[0]].what}, "
                     "which this model's does not read; choose rollout.kind="
                     f"{' or '.join(able or ['one_clip'])}, or a model that was trained for it"
                 )
+            given = (signals or {}).keys() - (frozenset() if role == "first" else OF_FIRST_CLIP)
+            if unread := sorted(given - reads):
+                raise ValueError(
+                    f"the network in the role {role!r} does not read the signal {unread[0]!r}; it "
+                    f"reads {', '.join(sorted(reads)) or 'none'}; leave it out or choose a model "
+                    "that was trained with it"
+                )
 
     @abstractmethod
-    def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
+    def grain(self, samplers: Samplers) -> int:
+        """Frames of video from one possible change to the next."""
+
+    @abstractmethod
+    def step(
+        self,
+        samplers: Samplers,
+        request: Request,
+        state: State,
+        on_evaluation: OnEvaluation | None = None,
+    ) -> Chunk:
         """Make the next latents. A function of its arguments alone."""
 
     def __call__(
-        self, samplers: Samplers, request: Request, state: State | None = None
+        self,
+        samplers: Samplers,
+        request: Request,
+        state: State | None = None,
+        steering: Steering | None = None,
     ) -> Iterator[Chunk]:
-        """Yield chunks in order of time, without end: the caller takes as many as it needs."""
-        state = State() if state is None else state
+        """Yield chunks in order of time, without end: the caller takes as many as it needs.
+
+        Raises:
+            ValueError: as ``check``, before anything is sampled.
+        """
+        self.check(samplers, request.signals)
+        return self._chunks(samplers, request, state or State(), steering or Steering())
+
+    def _chunks(
+        self, samplers: Samplers, request: Request, state: State, steering: Steering
+    ) -> Iterator[Chunk]:
+        total = state.change
         while True:
-            chunk = self.step(samplers, request, state)
-            yield chunk
-            state = chunk.state
+            change = steering.change(state.step)
+            if change is not None:
+                total = Change(
+                    {**total.signals, **change.signals}, change.guidance or total.guidance
+                )
+            wanted = replace(
+                request,
+                signals={**request.signals, **total.signals},
+                guidance=total.guidance or request.guidance,
+            )
+            self.check(samplers, wanted.signals)
+            chunk = self.step(samplers, wanted, state, steering.on_evaluation)
+            state = chunk.state._replace(change=total)
+            yield Chunk(chunk.z, state, change)
 
 
 def clip_seeds(seeds: Sequence[int], *path: int | str) -> tuple[int, ...]:
     """Seeds of one clip of each video."""
     return tuple(derive(seed, *path) for seed in seeds)
+
+
+def following(signals: Signals, memory: Mapping[str, Tensor] | None = None) -> Signals:
+    """Signals of a clip after the first: those of the whole video, and what samplers remember."""
+    kept = {name: signal for name, signal in signals.items() if name not in OF_FIRST_CLIP}
+    return kept | {name: Signal(value=x, null=x) for name, x in (memory or {}).items()}

@@ -8,11 +8,12 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
+from longtake.diffusion.clip_sampler import OnEvaluation
 from longtake.diffusion.signals import context_frames
-from longtake.diffusion.signals.signal import rows as select_rows
+from longtake.diffusion.signals.signal import rows
 from longtake.noise import derive
 from longtake.rollout.autoregressive import Autoregressive
-from longtake.rollout.base import Chunk, Request, Role, Rollout, Samplers, State
+from longtake.rollout.base import Chunk, Request, Role, Rollout, Samplers, State, following
 
 
 class Hierarchical(Rollout):
@@ -28,8 +29,8 @@ class Hierarchical(Rollout):
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"keys": "keyframes", "clips_a_step": "clips_per_step"}
-    needs: ClassVar[Mapping[Role, Set[str]]] = {
-        **Autoregressive.needs,
+    adds: ClassVar[Mapping[Role, Set[str]]] = {
+        **Autoregressive.adds,
         "interpolator": frozenset({"context"}),
     }
 
@@ -37,23 +38,35 @@ class Hierarchical(Rollout):
     keyframes: Autoregressive = Autoregressive()
     clips_per_step: Annotated[int, Ge(1)] = 1
 
-    def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
+    def grain(self, samplers: Samplers) -> int:
+        """Frames of the pairs that the keyframe clips of a step complete."""
+        fresh = samplers["first"].spec.frames - self.keyframes.overlap_latent_frames
+        spec = samplers["interpolator"].spec
+        frames_per_pair = (spec.frames - 1) * spec.clip[0] // spec.frames
+        return self.clips_per_step * fresh * frames_per_pair
+
+    def step(
+        self,
+        samplers: Samplers,
+        request: Request,
+        state: State,
+        on_evaluation: OnEvaluation | None = None,
+    ) -> Chunk:
         """Sample some keyframes and fill the pairs they complete.
 
         The last keyframe is held back: it starts the next chunk.
         """
         spec = samplers["first"].spec
-        axis = spec.time_axis
-        inner = State(
-            state.step * self.clips_per_step,
-            {"tail": state.latents["tail"]} if state.step else {},
-        )
+        latents = {"tail": state.latents["tail"]} if state.step else {}
+        inner = State(state.step * self.clips_per_step, latents, state.memory)
         keyframes = [state.latents["left"]] if state.step else []
         for _ in range(self.clips_per_step):
-            clip, inner = self.keyframes.step(samplers, request, inner)
-            keyframes.extend(clip.unbind(axis))
-        z = self._fill(samplers, request, keyframes, self._pairs_before(state.step, spec.frames))
-        return Chunk(z, State(state.step + 1, {**inner.latents, "left": keyframes[-1].clone()}))
+            clip, inner, _ = self.keyframes.step(samplers, request, inner, on_evaluation)
+            keyframes.extend(clip.unbind(spec.time_axis))
+        first = self._pairs_before(state.step, spec.frames)
+        z = self._fill(samplers, request, keyframes, first, on_evaluation)
+        latents = {**inner.latents, "left": keyframes[-1].clone()}
+        return Chunk(z, State(state.step + 1, latents, inner.memory))
 
     def _pairs_before(self, step: int, frames: int) -> int:
         """Number of pairs filled before a step; the same whatever ``clips_per_step``."""
@@ -62,22 +75,27 @@ class Hierarchical(Rollout):
         return frames - 1 + (clips - 1) * (frames - overlap) if clips else 0
 
     def _fill(
-        self, samplers: Samplers, request: Request, keyframes: list[Tensor], first: int
+        self,
+        samplers: Samplers,
+        request: Request,
+        keyframes: list[Tensor],
+        first: int,
+        on_evaluation: OnEvaluation | None,
     ) -> Tensor:
-        spec = samplers["interpolator"].spec
-        axis = spec.time_axis
-        pairs = list(pairwise(keyframes))
-        rows = torch.arange(len(request.seeds)).repeat(len(pairs))
+        sample = samplers["interpolator"]
+        spec, pairs = sample.spec, list(pairwise(keyframes))
         ends = {
             0: torch.cat([left for left, _ in pairs]),
             spec.frames - 1: torch.cat([right for _, right in pairs]),
         }
-        condition = context_frames(spec, ends, select_rows(request.signals, rows))
+        samples = torch.arange(len(request.seeds)).repeat(len(pairs))
+        signals = context_frames(spec, ends, rows(following(request.signals), samples))
         seeds = [
             derive(seed, "between", pair)  # a seed path: the word decides the video
             for pair in range(first, first + len(pairs))
             for seed in request.seeds
         ]
-        z = samplers["interpolator"](condition, seeds).z
-        filled = z.narrow(axis, 0, spec.frames - 1).unflatten(0, (len(pairs), len(request.seeds)))
-        return torch.cat(list(filled), dim=axis)
+        z = sample(signals, seeds, on_evaluation, request.guidance).z
+        filled = z.narrow(spec.time_axis, 0, spec.frames - 1)
+        filled = filled.unflatten(0, (len(pairs), len(request.seeds)))
+        return torch.cat(list(filled), dim=spec.time_axis)

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from longtake.diffusion.clip_sampler import OnEvaluation
 from longtake.rollout.base import Chunk, Request, Rollout, Samplers, State, clip_seeds
 
 
@@ -10,7 +11,17 @@ class OneClip(Rollout):
 
     kind: Literal["one_clip"] = "one_clip"
 
-    def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
+    def grain(self, samplers: Samplers) -> int:
+        """Frames of the clip."""
+        return samplers["first"].spec.clip[0]
+
+    def step(
+        self,
+        samplers: Samplers,
+        request: Request,
+        state: State,
+        on_evaluation: OnEvaluation | None = None,
+    ) -> Chunk:
         """Sample the clip.
 
         Raises:
@@ -22,5 +33,6 @@ class OneClip(Rollout):
                 f"this model makes clips of {sample.spec.clip[0]} frames; a longer video needs "
                 "the rollout autoregressive or hierarchical, and a model trained for it"
             )
-        z = sample(request.signals, clip_seeds(request.seeds, "clip", state.step)).z
-        return Chunk(z, State(state.step + 1))
+        seeds = clip_seeds(request.seeds, "clip", state.step)
+        z, memory = sample(request.signals, seeds, on_evaluation, request.guidance)
+        return Chunk(z, State(state.step + 1, memory=memory))

@@ -1,4 +1,4 @@
-"""Videos as files: read frame by frame, exactly; written chunk by chunk; pixels for networks."""
+"""Frame-exact reading of video files, writing in chunks, and pixels for networks."""
 
 from longtake.video.errors import VideoError
 from longtake.video.join import concatenate

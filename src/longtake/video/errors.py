@@ -1,4 +1,4 @@
-"""What goes wrong with files of video, said in one sentence."""
+"""Errors of video files, as one sentence each."""
 
 import errno
 from collections.abc import Generator
@@ -9,16 +9,16 @@ from av.error import FFmpegError, InvalidDataError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 MP4_HEAD = b"ftyp"
-NO_INDEX = "truncated: an mp4 file without its whole index (moov), which is written last"
+NO_INDEX = "truncated: an mp4 file without a complete index (moov), which is written last"
 
 
 class VideoError(ValueError):
-    """A file that is no video, is broken, or cannot be written. The message names it."""
+    """A file is not a video, is broken, or cannot be written; the message names it."""
 
 
 @contextmanager
 def reading(path: Path) -> Generator[None]:
-    """Turn what FFmpeg and the system say of a file that is read into ``VideoError``."""
+    """Turn errors of FFmpeg and the system while reading a file into ``VideoError``."""
     try:
         yield
     except FileNotFoundError as error:
@@ -31,7 +31,7 @@ def reading(path: Path) -> Generator[None]:
 
 @contextmanager
 def writing(path: Path, partial: Path) -> Generator[None]:
-    """Turn what FFmpeg and the system say of a file that is written into ``VideoError``."""
+    """Turn errors of FFmpeg and the system while writing a file into ``VideoError``."""
     try:
         yield
     except (OSError, FFmpegError) as error:
@@ -39,8 +39,8 @@ def writing(path: Path, partial: Path) -> Generator[None]:
 
 
 def cannot_write(error: Exception, path: Path, partial: Path) -> VideoError:
-    """Why a file could not be written, and what is left of it."""
-    left = f"; what could be written is in {partial}" if partial.exists() else ""
+    """The error for a file that cannot be written; names its partial file."""
+    left = f"; the frames written so far are in {partial}" if partial.exists() else ""
     if getattr(error, "errno", None) in FULL:
         return VideoError(f"{path}: the disk is full{left}")
     reason = getattr(error, "strerror", None) or error
@@ -53,7 +53,7 @@ def _fault(error: FFmpegError, path: Path) -> str:
     with path.open("rb") as file:
         head = file.read(8)
     if not head:
-        return "no video, the file is empty"
+        return "not a video, the file is empty"
     if head[4:] == MP4_HEAD:
         return NO_INDEX
-    return "no video, or broken from its first bytes on"
+    return "not a video, or its first bytes are broken"

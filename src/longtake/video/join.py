@@ -1,4 +1,4 @@
-"""Files of one kind joined without decoding them."""
+"""Concatenates files of one codec and size without decoding them."""
 
 import sys
 from collections.abc import Sequence
@@ -16,15 +16,16 @@ from longtake.video.write import FORMATS, move, partial_path, remove
 
 
 def concatenate(paths: Sequence[Path | str], out: Path | str, *, overwrite: bool = False) -> None:
-    """Write files one after another into one; nothing is decoded, so nothing is lost.
+    """Concatenate files without decoding, so without loss.
 
     Args:
         paths: files that were written with the same settings.
-        out: of the same suffix.
-        overwrite: replace what stands there.
+        out: file to write, with the same suffix.
+        overwrite: replace ``out`` if it exists.
 
     Raises:
-        VideoError: no files, one is broken or of another codec or size, or the disk is full;
+        VideoError: there are no files, one is broken or has another codec, size or rate, or the
+            disk is full.
         ExistsError: ``out`` exists.
     """
     files, out = [Path(path) for path in paths], Path(out)
@@ -47,27 +48,27 @@ def _append_all(files: Sequence[Path], container: OutputContainer) -> None:
     with reading(files[0]), av.open(files[0]) as source:
         stream = video_stream(source, files[0])
         container.metadata.update(source.metadata)
-        joined = _Joined(container, container.add_stream_from_template(stream))
+        output = _Output(container, container.add_stream_from_template(stream))
         kind, fps = _kind(stream), stream.average_rate or Fraction(1)
     for path in files:
         with reading(path), av.open(path) as source:
             stream = video_stream(source, path)
             if _kind(stream) != kind:
                 raise VideoError(
-                    f"{path}: cannot be joined to {files[0]}, it is of another codec, size or rate"
+                    f"{path}: cannot be joined to {files[0]}, it has another codec, size or rate"
                 )
-            joined.append(source, stream, fps)
+            output.append(source, stream, fps)
 
 
-class _Joined:
-    """What was copied so far."""
+class _Output:
+    """An output file, and the state of its timestamps."""
 
     def __init__(self, container: OutputContainer, target: VideoStream) -> None:
         self._container, self._target = container, target
         self._frames, self._last_dts = 0, -sys.maxsize
 
     def append(self, source: InputContainer, stream: VideoStream, fps: Fraction) -> None:
-        """Copy the packets of a file, to be shown after those before."""
+        """Copy the packets of a file, to be shown after the earlier ones."""
         start = round(self._frames / fps / (stream.time_base or Fraction(1)))
         first = None
         for packet in source.demux(stream):
@@ -75,7 +76,7 @@ class _Joined:
                 continue
             first = packet.pts if first is None else first
             packet.pts += start - first
-            # A short file may be decoded without delay, and the next one with: dts must still rise.
+            # Files may have different decoding delays; dts must increase all the same.
             packet.dts = self._last_dts = max(packet.dts + start - first, self._last_dts + 1)
             packet.stream = self._target
             self._container.mux(packet)

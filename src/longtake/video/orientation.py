@@ -1,4 +1,4 @@
-"""Decoded frames as they are meant to be seen: turned, mirrored, and without padding."""
+"""Rotates, mirrors and crops decoded frames as the file specifies."""
 
 import re
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ PADDED = "longtake: cut to {width} x {height}"
 
 
 def padding_note(height: int, width: int) -> str:
-    """The comment in a file whose frames were padded to even sizes."""
+    """Comment of a file whose frames were padded to even sizes."""
     return PADDED.format(height=height, width=width)
 
 
 def written_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
-    """Height and width that a padded file is to be cut to; None for any other file."""
+    """Height and width of a padded file before padding; None for any other file."""
     comments = [value for key, value in metadata.items() if key.lower() == "comment"]
     for comment in comments:
         if found := re.fullmatch(r"longtake: cut to (\d+) x (\d+)", comment):
@@ -24,7 +24,7 @@ def written_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
 
 
 def upright(frame: VideoFrame, size: tuple[int, int] | None) -> np.ndarray:
-    """RGB of a frame, uint8 ``(H, W, 3)``."""
+    """Upright RGB of a frame, uint8 ``(H, W, 3)``."""
     pixels = frame.to_ndarray(format="rgb24")
     if size is not None:
         pixels = pixels[: size[0], : size[1]]

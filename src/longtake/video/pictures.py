@@ -14,16 +14,16 @@ SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp"))
 
 
 def natural(path: Path) -> list[tuple[int, int, str]]:
-    """Order of names in which frame 10 comes after frame 9."""
+    """Sort key by which frame 10 comes after frame 9."""
     parts = re.split(r"(\d+)", path.name.lower())
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
 
 
 def files(folder: Path) -> list[Path]:
-    """The pictures in a folder, in order.
+    """Pictures of a folder, in natural order of their names.
 
     Raises:
-        VideoError: there are none.
+        VideoError: the folder has no pictures.
     """
     with reading(folder):
         found = [
@@ -32,7 +32,7 @@ def files(folder: Path) -> list[Path]:
             if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
         ]
     if not found:
-        raise VideoError(f"{folder}: no video, the folder has no pictures")
+        raise VideoError(f"{folder}: not a video, the folder has no pictures")
     return sorted(found, key=natural)
 
 
@@ -42,14 +42,14 @@ def size(path: Path) -> tuple[int, int]:
         with Image.open(path) as picture:
             return picture.height, picture.width
     except OSError as error:
-        raise VideoError(f"{path}: no picture, or broken ({error})") from error
+        raise VideoError(f"{path}: not a picture, or broken ({error})") from error
 
 
 def read(paths: Sequence[Path]) -> UInt8[np.ndarray, "t h w 3"]:
-    """Pictures as frames.
+    """Read pictures as frames.
 
     Raises:
-        VideoError: one is broken, or of another size than the first.
+        VideoError: a picture is broken, or differs in size from the first.
     """
     frames = [_pixels(path) for path in paths]
     for path, frame in zip(paths, frames, strict=True):
@@ -66,4 +66,4 @@ def _pixels(path: Path) -> np.ndarray:
         with Image.open(path) as picture:
             return np.asarray(picture.convert("RGB"))
     except (OSError, SyntaxError) as error:
-        raise VideoError(f"{path}: no picture, or broken ({error})") from error
+        raise VideoError(f"{path}: not a picture, or broken ({error})") from error

@@ -1,4 +1,4 @@
-"""Pixels: uint8 ``(T, H, W, 3)`` outside, float ``(3, T, H, W)`` in [-1, 1] inside; sheets."""
+"""Conversion of uint8 ``(T, H, W, 3)`` to float ``(3, T, H, W)`` in [-1, 1] and back; images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,13 +17,13 @@ GAP, BACKGROUND = 2, 255
 
 
 def to_model(frames: UInt8[np.ndarray | Tensor, "t h w 3"]) -> Float[Tensor, "3 t h w"]:
-    """Pixels for a network, on the device of a tensor that is given."""
+    """Pixels for a network, on the device of ``frames`` if it is a tensor."""
     pixels = frames if isinstance(frames, Tensor) else torch.from_numpy(np.array(frames))
     return rearrange(pixels, "t h w c -> c t h w").float() / 127.5 - 1
 
 
 def to_pixels(video: Float[Tensor, "3 t h w"]) -> UInt8[np.ndarray, "t h w 3"]:
-    """The inverse of ``to_model``: rounded, not cut; what is outside [-1, 1] is clamped."""
+    """Inverse of ``to_model``: values are clamped to [-1, 1] and rounded, not truncated."""
     pixels = ((video.detach().float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     return rearrange(pixels, "c t h w -> t h w c").cpu().contiguous().numpy()
 
@@ -31,10 +31,10 @@ def to_pixels(video: Float[Tensor, "3 t h w"]) -> UInt8[np.ndarray, "t h w 3"]:
 def contact_sheet(
     rows: Sequence[UInt8[np.ndarray, "_ _ _ 3"]], frames_per_row: int = 8
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """A row a video, of frames at even distances from its first to its last.
+    """One row a video, of evenly spaced frames from its first to its last.
 
     Raises:
-        ValueError: no video is given.
+        ValueError: there are no videos.
     """
     if not rows:
         raise ValueError("a contact sheet needs at least one video, got none")
@@ -55,7 +55,8 @@ def write_image(
     """Write a picture, complete or not at all; the suffix chooses the format.
 
     Raises:
-        ExistsError: the path exists; VideoError: it cannot be written.
+        VideoError: the image cannot be written.
+        ExistsError: the path exists.
     """
     path = Path(path)
     check_free(path, overwrite)
@@ -69,7 +70,7 @@ def write_image(
 
 
 def _strip(frames: np.ndarray, count: int) -> np.ndarray:
-    places = np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)
+    numbers = np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)
     gap = np.full((frames.shape[1], GAP, 3), BACKGROUND, np.uint8)
-    parts = [part for place in places for part in (frames[place], gap)]
+    parts = [part for number in numbers for part in (frames[number], gap)]
     return np.concatenate(parts[:-1], axis=1)

@@ -1,4 +1,4 @@
-"""Reading of videos: any container, frame-exact, frame numbers and seconds kept apart.
+"""Frame-exact reading of videos in any container.
 
 A video is a file, or a folder of pictures in natural order of their names.
 """
@@ -24,22 +24,18 @@ from longtake.video.orientation import upright, written_size
 from longtake.video.timeline import Timeline, timeline, video_stream
 
 FOLDER_FPS = Fraction(25)
-KEYS_TRIED = 2
-NO_CONCEALMENT = {"err_detect": "explode"}
+KEYS_TRIED = 2  # key frames before a clip from which decoding is tried
+NO_CONCEALMENT = {"err_detect": "explode"}  # FFmpeg must not invent broken frames
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:
-    """What a video is.
+    """Size, length and rate of a video.
 
     Attributes:
-        path: of the file or folder.
-        frames: how many there are.
-        fps: frames a second; their mean where the rate varies.
-        height: in pixels, upright.
-        width: in pixels, upright.
-        seconds: length.
-        variable_rate: frames are not shown equally long.
+        fps: frames a second; the mean for a variable rate.
+        height: height of the upright frames in pixels.
+        variable_rate: whether frames are shown for different times.
         rate_known: False if ``fps`` is an assumption, as for a folder of pictures.
     """
 
@@ -54,14 +50,14 @@ class VideoInfo:
 
 
 def probe(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> VideoInfo:
-    """Look at a video: its packets are read, and its first frame is decoded.
+    """Get information about a video by reading its packets and decoding its first frame.
 
     Args:
         path: a file, or a folder of pictures.
-        folder_fps: frames a second of a folder of pictures, which cannot say it.
+        folder_fps: frames a second of a folder of pictures, which has no rate.
 
     Raises:
-        VideoError: no such file, no video, broken or truncated.
+        VideoError: the file does not exist, is not a video, is broken or truncated.
     """
     path = Path(path)
     if path.is_dir():
@@ -76,7 +72,7 @@ def probe(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> 
             first = next(_pixels(path, container.decode(stream), container), None)
             rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
         if first is None:
-            raise VideoError(f"{path}: no video, none of its frames can be decoded")
+            raise VideoError(f"{path}: not a video, none of its frames can be decoded")
         height, width = first.shape[:2]
         fps, seconds, variable = _rate(line, [Fraction(rate) for rate in rates if rate])
     return VideoInfo(
@@ -92,30 +88,30 @@ def probe(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> 
 
 
 def frame_seconds(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> np.ndarray:
-    """When each frame is shown, in seconds since the first.
+    """Time at which each frame is shown, in seconds since the first.
 
     Raises:
-        VideoError: as ``probe``, or the file does not keep times.
+        VideoError: as ``probe``, or the file has no times.
     """
     path = Path(path)
     if path.is_dir():
         return np.arange(len(pictures.files(path))) / float(folder_fps)
     line = timeline(path)
     if line.ticks is None:
-        raise VideoError(f"{path}: does not say when its frames are shown")
+        raise VideoError(f"{path}: has no times of its frames")
     return (line.ticks - line.ticks[0]) * float(line.tick_seconds)
 
 
 def read_clip(
     path: Path | str, start_frame: int, frames: int, stride: int = 1
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    """Some frames of a video, decoded from the nearest key frame before them on.
+    """Read evenly spaced frames, decoding from the nearest key frame before them.
 
     Args:
         path: a file, or a folder of pictures.
-        start_frame: number of the first one, from 0.
-        frames: how many.
-        stride: one frame in so many is taken.
+        start_frame: number of the first frame, from 0.
+        frames: number of frames to read.
+        stride: distance between consecutive frames of the clip.
 
     Raises:
         VideoError: the video does not have these frames, or they are broken.
@@ -123,8 +119,8 @@ def read_clip(
     path = Path(path)
     if start_frame < 0 or frames < 1 or stride < 1:
         raise ValueError(
-            f"start_frame={start_frame}, frames={frames}, stride={stride}: expected a start from "
-            "0, at least one frame and a stride from 1"
+            f"start_frame={start_frame}, frames={frames}, stride={stride}: expected a start of "
+            "at least 0, at least one frame and a stride of at least 1"
         )
     wanted = range(start_frame, start_frame + frames * stride, stride)
     if path.is_dir():
@@ -140,10 +136,10 @@ def read_clip(
 def open_video(
     path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS
 ) -> tuple[UInt8[np.ndarray, "t h w 3"], Fraction]:
-    """All frames of a video, and frames a second.
+    """All frames of a video, and its frames a second.
 
     Raises:
-        VideoError: no such file, no video, broken or truncated.
+        VideoError: as ``probe``.
     """
     fps = probe(path, folder_fps).fps
     chunks = list(stream_video(path, chunk_frames=64))
@@ -153,10 +149,10 @@ def open_video(
 def stream_video(
     path: Path | str, chunk_frames: int = 16
 ) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
-    """All frames of a video, some at a time, in memory that does not depend on its length.
+    """Read all frames in chunks, in memory that does not depend on the video's length.
 
     Raises:
-        VideoError: no such file, no video, broken or truncated.
+        VideoError: as ``probe``.
     """
     path = Path(path)
     if path.is_dir():
@@ -172,7 +168,7 @@ def stream_video(
 
 
 def as_rate(fps: Fraction | float | int) -> Fraction:
-    """Frames a second as a fraction that files can keep."""
+    """Frames a second as a fraction that files can store."""
     return Fraction(fps).limit_denominator(1001)
 
 
@@ -201,7 +197,7 @@ def _pixels(
 
 
 def _clip_by_time(path: Path, line: Timeline, wanted: range) -> np.ndarray | None:
-    """The clip, or None where the file does not give these frames at the times that it told."""
+    """The clip, or None if frames do not come at the times of the timeline."""
     if line.ticks is None:
         return None
     before = line.keys[line.keys <= line.ticks[wanted.start]][-KEYS_TRIED:]
@@ -221,7 +217,7 @@ def _clip_by_time(path: Path, line: Timeline, wanted: range) -> np.ndarray | Non
 def _collect(
     frames: Iterator[VideoFrame], line: Timeline, wanted: range, size: tuple[int, int] | None
 ) -> list[np.ndarray]:
-    """The wanted frames; fewer where one does not come when it should."""
+    """The wanted frames; fewer if one does not come at its time."""
     assert line.ticks is not None
     clip, number = [], wanted.start
     for frame in frames:
@@ -257,34 +253,34 @@ def _clip_by_number(path: Path, wanted: range) -> np.ndarray:
 def _check_range(path: Path, wanted: range, frames: int) -> None:
     if wanted[-1] >= frames:
         raise VideoError(
-            f"{path}: has {frames} frames, but frames {wanted[0]} to {wanted[-1]} were asked for"
+            f"{path}: has {frames} frames, but frames {wanted[0]} to {wanted[-1]} were requested"
         )
 
 
 def _stacked(path: Path, frames: Sequence[np.ndarray]) -> np.ndarray:
     if len({frame.shape for frame in frames}) > 1:
-        raise VideoError(f"{path}: its frames are not all of one size")
+        raise VideoError(f"{path}: its frames differ in size")
     return np.stack(frames)
 
 
 def _joined(path: Path, chunks: Sequence[np.ndarray]) -> np.ndarray:
     if not chunks:
-        raise VideoError(f"{path}: no video, none of its frames can be decoded")
+        raise VideoError(f"{path}: not a video, none of its frames can be decoded")
     if len({chunk.shape[1:] for chunk in chunks}) > 1:
-        raise VideoError(f"{path}: its frames are not all of one size")
+        raise VideoError(f"{path}: its frames differ in size")
     return np.concatenate(chunks)
 
 
-def _rate(line: Timeline, told: Sequence[Fraction]) -> tuple[Fraction, float, bool]:
+def _rate(line: Timeline, stated: Sequence[Fraction]) -> tuple[Fraction, float, bool]:
     """Frames a second, length in seconds and whether the rate varies."""
     if line.ticks is None or line.frames == 1:
-        fps = told[0] if told else FOLDER_FPS
+        fps = stated[0] if stated else FOLDER_FPS
         return fps, float(line.frames / fps), False
     steps = np.diff(line.ticks)
     variable = bool(np.ptp(steps) > 1)
     span_seconds = int(line.ticks[-1] - line.ticks[0]) * line.tick_seconds
     mean = (line.frames - 1) / span_seconds
-    rates = [as_rate(mean)] if variable or not told else told
+    rates = [as_rate(mean)] if variable or not stated else stated
     fps = min(rates, key=lambda rate: abs(rate - mean))
     last_seconds = line.last_ticks * line.tick_seconds or 1 / mean
     return fps, float(span_seconds + last_seconds), variable

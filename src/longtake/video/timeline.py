@@ -1,4 +1,4 @@
-"""When each frame of a file is shown and where decoding can start, without decoding it."""
+"""Times of a file's frames and its key frames, without decoding it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,22 +14,21 @@ from av.video.stream import VideoStream
 
 from longtake.video.errors import NO_INDEX, VideoError, reading
 
-FILES_KEPT = 4096
+FILES_KEPT = 4096  # timelines in memory
 MP4 = "mp4"
-SMALLEST_PICTURE_BYTES = 16
+SMALLEST_PICTURE_BYTES = 16  # smaller packets may have no picture
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Timeline:
-    """The frames of a file in the order they are shown.
+    """The frames of a file in display order.
 
     Attributes:
-        frames: how many there are.
-        ticks: when each is shown, rising; None where the file does not know, and can only be read
+        ticks: increasing time of each frame; None if the file has no times and can only be read
             from its beginning.
-        keys: ticks of frames that decoding can start at, rising.
-        tick_seconds: length of a tick.
-        last_ticks: how long the last frame is shown; 0 where the file does not say.
+        keys: increasing times of the frames at which decoding can start.
+        tick_seconds: length of a tick in seconds.
+        last_ticks: duration of the last frame; 0 if the file does not have it.
     """
 
     frames: int
@@ -40,10 +39,10 @@ class Timeline:
 
 
 def timeline(path: Path) -> Timeline:
-    """The timeline of a file; found once, as long as the file does not change.
+    """The timeline of a file, cached until the file changes.
 
     Raises:
-        VideoError: no such file, no video, broken or truncated.
+        VideoError: the file does not exist, is not a video, is broken or truncated.
     """
     with reading(path):
         stat = path.stat()
@@ -51,20 +50,20 @@ def timeline(path: Path) -> Timeline:
 
 
 def video_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The first stream of video.
+    """The first video stream.
 
     Raises:
-        VideoError: there is none.
+        VideoError: the file has no video stream.
     """
     for stream in container.streams.video:
         return stream
     if MP4 in container.format.name and not container.streams.audio:
         raise VideoError(f"{path}: {NO_INDEX}")
-    raise VideoError(f"{path}: no video, it has no stream of pictures")
+    raise VideoError(f"{path}: not a video, it has no video stream")
 
 
 class _Packet(NamedTuple):
-    """What is kept of a packet; the packets themselves would be the whole file."""
+    """Fields of a packet without its data."""
 
     ticks: int | None
     duration: int
@@ -83,7 +82,7 @@ def _timeline(path: Path, modified_ns: int, size_bytes: int) -> Timeline:
         _check_whole(path, container, stream, packets)
         shown = [packet for packet in packets if packet.shown]
         if not shown:
-            raise VideoError(f"{path}: no video, it has no frames")
+            raise VideoError(f"{path}: not a video, it has no frames")
         tick = stream.time_base or Fraction(1)
         doubtful = _doubtful(container, stream, shown)
     if doubtful:
@@ -114,7 +113,7 @@ def _check_whole(
 ) -> None:
     promised = stream.frames if MP4 in container.format.name else 0
     if len(packets) < promised:
-        raise VideoError(f"{path}: truncated: holds {len(packets)} of {promised} frames")
+        raise VideoError(f"{path}: truncated: has {len(packets)} of {promised} frames")
     for number, packet in enumerate(packets):
         if packet.corrupt:
             raise VideoError(f"{path}: broken or truncated near frame {number}")
@@ -123,7 +122,7 @@ def _check_whole(
 def _doubtful(container: InputContainer, stream: VideoStream, shown: Sequence[_Packet]) -> bool:
     """Whether packets may differ from frames in number or time.
 
-    VP8 hides frames; AVI keeps no times, which H.264 needs to put its frames in order; MPEG-4 has
+    VP8 has hidden frames; AVI has no times, which H.264 needs to order its frames; MPEG-4 has
     packets without a picture.
     """
     codec, times = stream.codec_context.name, {packet.ticks for packet in shown}
@@ -138,7 +137,7 @@ def _doubtful(container: InputContainer, stream: VideoStream, shown: Sequence[_P
 
 
 def _decoded(path: Path, tick: Fraction) -> Timeline:
-    """The timeline by decoding everything: slow, and right for any file."""
+    """The timeline by decoding the whole file: slow, but correct for any file."""
     times, keys, last = [], [], 0
     with reading(path), av.open(path) as container:
         stream = video_stream(container, path)
@@ -149,7 +148,7 @@ def _decoded(path: Path, tick: Fraction) -> Timeline:
             if frame.key_frame and frame.pts is not None:
                 keys.append(frame.pts)
     if not times:
-        raise VideoError(f"{path}: no video, it has no frames")
+        raise VideoError(f"{path}: not a video, it has no frames")
     known = None not in times and bool((np.diff(times) > 0).all())
     return Timeline(
         frames=len(times),

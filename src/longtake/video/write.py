@@ -1,7 +1,7 @@
-"""Writing of videos of any length, chunk by chunk, in memory that does not grow.
+"""Writes videos of any length in chunks, in constant memory.
 
-While a file is written it stands beside its place under a partial name, ``long.partial.mp4``. It
-can be played at any time, also after the writer was killed; closing renames it.
+Until it is closed, a file has a partial name, such as ``long.partial.mp4``, and can be played, even
+if the writer was killed.
 """
 
 import logging
@@ -32,12 +32,12 @@ from longtake.video.orientation import padding_note
 from longtake.video.read import as_rate
 
 LOGGER = logging.getLogger("longtake")
-FRAGMENT_FRAMES = 48
+FRAGMENT_FRAMES = 48  # distance of key frames, and most frames that a killed writer loses
 
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """How a kind of file is made."""
+    """Codec and container of a kind of file."""
 
     codec: str
     pixels: str
@@ -76,33 +76,33 @@ FOLDERS = ("", ".png")
 class VideoWriter:
     """Writes one video; closed by ``with`` or ``close``.
 
-    The suffix chooses: ``.mp4`` and ``.mov`` are H.264, ``.mkv`` is FFV1 and loses nothing,
-    ``.gif`` has a palette a frame, none or ``.png`` is a folder of PNG frames.
+    The suffix selects the format: ``.mp4`` and ``.mov`` are H.264, ``.mkv`` is lossless FFV1,
+    ``.gif`` has one palette a frame, none or ``.png`` is a folder of PNG frames.
 
-    H.264 has even sizes only: frames of odd ones are padded by repeating their last row or column,
-    which this package cuts off again when it reads the file, and others show.
+    H.264 needs even sizes: frames of odd sizes are padded by repeating their last row or column,
+    which this package crops when it reads the file; other players show it.
 
-    A partial file that an earlier writer left at this place is replaced.
+    A partial file of an earlier writer of the same path is replaced.
 
     Attributes:
-        path: of the video.
-        partial: where it stands until it is closed.
-        frames: written so far.
+        partial: path of the file until it is closed.
+        frames: number of frames written so far.
     """
 
     def __init__(
         self, path: Path | str, fps: Fraction | float | int, overwrite: bool = False
     ) -> None:
-        """Check the place; files are made with the first frames.
+        """Check the path; the file is created when the first frames are written.
 
         Raises:
-            ExistsError: the path exists; VideoError: the suffix names no format.
+            VideoError: the suffix has no format, or ``fps`` is not positive.
+            ExistsError: the path exists.
         """
         self.path, self.frames = Path(path), 0
         self.partial = partial_path(self.path)
         check_free(self.path, overwrite)
         if not fps > 0:
-            raise VideoError(f"{self.path}: fps={fps} must be over 0")
+            raise VideoError(f"{self.path}: fps={fps} must be above 0")
         self._sink = _sink(self.path, as_rate(fps))
         self._shape: tuple[int, ...] | None = None
 
@@ -110,7 +110,7 @@ class VideoWriter:
         """Append frames.
 
         Raises:
-            VideoError: of another size than those before, or the disk is full.
+            VideoError: the frames differ in size from earlier ones, or the disk is full.
         """
         if self._shape is None:
             self._shape = frames.shape[1:]
@@ -120,7 +120,7 @@ class VideoWriter:
         if frames.shape[1:] != self._shape:
             raise VideoError(
                 f"{self.path}: frames of {frames.shape[1]} x {frames.shape[2]} pixels follow "
-                f"frames of {self._shape[0]} x {self._shape[1]}; all must be of one size"
+                f"frames of {self._shape[0]} x {self._shape[1]}; all must have one size"
             )
         with writing(self.path, self.partial):
             for frame in frames:
@@ -128,7 +128,7 @@ class VideoWriter:
                 self.frames += 1
 
     def close(self) -> None:
-        """Finish the file and move it to its place.
+        """Finish the file and rename it to its path.
 
         Raises:
             VideoError: no frames were written, or the disk is full.
@@ -140,7 +140,7 @@ class VideoWriter:
             move(self.partial, self.path)
 
     def abandon(self) -> None:
-        """Finish the file under its partial name, as far as that is possible; it can be played."""
+        """Finish the file under its partial name, as far as possible; it can be played."""
         if self._shape is not None:
             with suppress(OSError, FFmpegError):
                 self._sink.close()
@@ -161,12 +161,12 @@ class VideoWriter:
 
 
 def partial_path(path: Path) -> Path:
-    """Where a file stands while it is written."""
+    """Path of a file until it is complete."""
     return path.with_name(f"{path.stem}.partial{path.suffix}")
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a folder, if there is one."""
+    """Delete a file or a folder, if it exists."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -174,14 +174,14 @@ def remove(path: Path) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Put a finished file or folder in its place."""
+    """Rename a finished file or folder, replacing ``target``."""
     if target.is_dir():
         shutil.rmtree(target)
     source.replace(target)
 
 
 class _Sink(ABC):
-    """What takes frames one at a time."""
+    """Encodes frames one at a time."""
 
     @abstractmethod
     def open(self, path: Path, partial: Path, height: int, width: int) -> None: ...
@@ -200,7 +200,7 @@ def _sink(path: Path, fps: Fraction) -> _Sink:
     if suffix not in FORMATS:
         raise VideoError(
             f"{path}: there is no format {suffix!r}; valid are {', '.join(FORMATS)}, "
-            "and none or .png for a folder of frames"
+            "or no suffix or .png for a folder of frames"
         )
     return _Encoder(FORMATS[suffix], fps)
 
@@ -244,8 +244,8 @@ class _Encoder(_Sink):
         if any(self._pad):
             container.metadata["comment"] = padding_note(height, width)
             LOGGER.warning(
-                "%s: H.264 has even sizes only; %d x %d pixels (height x width) are padded to "
-                "%d x %d; longtake cuts them off again, other players do not",
+                "%s: H.264 needs even sizes; %d x %d pixels (height x width) are padded to "
+                "%d x %d; longtake crops the padding when reading, other players do not",
                 *(path, height, width, stream.height, stream.width),
             )
         self._container, self._stream = container, stream
@@ -287,7 +287,7 @@ class _Encoder(_Sink):
 
 
 def _palette_graph(stream: VideoStream, fps: Fraction) -> Graph:
-    """Give each frame the 256 colours that suit it."""
+    """A filter that gives each frame its own palette of 256 colours."""
     graph = Graph()
     source = graph.add_buffer(
         width=stream.width, height=stream.height, format=VideoFormat("rgb24"), time_base=1 / fps

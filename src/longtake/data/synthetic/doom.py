@@ -1,6 +1,6 @@
-"""The world ``doom``: first-person walks through real geometry, for models that outgrow the others.
+"""The world ``doom``: first-person walks through real 3D geometry, harder than the other worlds.
 
-Needs the extra: ``pip install 'longtake[doom]'``.
+It needs ``pip install 'longtake[doom]'``.
 """
 
 import os
@@ -15,20 +15,20 @@ import torch
 
 from longtake.data.clips import Clip
 from longtake.data.synthetic.base import SyntheticSource
-from longtake.data.synthetic.doom_walker import FRAMES_PER_SECOND, Place, Step, walk
+from longtake.data.synthetic.doom_walker import FRAMES_PER_SECOND, DoomMap, Step, walk
 from longtake.noise import generator
 
 MAPS = {
-    "maze": Place("my_way_home.wad", "map01"),
-    "timber court": Place("freedoom1.wad", "E1M1"),
-    "concrete tunnels": Place("freedoom2.wad", "MAP01"),
-    "stone hall": Place("freedoom2.wad", "MAP07"),
-    "overgrown ruins": Place("freedoom2.wad", "MAP11"),
+    "maze": DoomMap("my_way_home.wad", "map01"),
+    "timber court": DoomMap("freedoom1.wad", "E1M1"),
+    "concrete tunnels": DoomMap("freedoom2.wad", "MAP01"),
+    "stone hall": DoomMap("freedoom2.wad", "MAP07"),
+    "overgrown ruins": DoomMap("freedoom2.wad", "MAP11"),
 }
 PACES = {"slow": (9.0, 13.0), "fast": (20.0, 28.0)}
 TURNINGS = ("turning left", "going straight on", "turning right")
-STRAIGHT_DEGREES_A_FRAME = 1.0
-RING_BYTES = 1 << 26
+STRAIGHT_DEGREES_A_FRAME = 1.0  # largest mean turn of a clip that goes straight on
+RING_BYTES = 1 << 26  # frames of a walk that are kept
 
 _VIEWS = {
     "maze": "a maze of brick and metal rooms",
@@ -45,11 +45,11 @@ _TEMPLATES = (
 
 
 class DoomWorld(SyntheticSource):
-    """Walks through five maps, each a class; the captions also say how fast and which way.
+    """Walks through five maps, each a class; captions also give pace and direction.
 
-    Unlike the other worlds it cannot compute a frame by itself: a frame costs the walk there from
-    the video's start, some hundred frames a second. The newest frames of one video are kept, so
-    going on is cheap; random clips of random videos are not: export them once and read the folder.
+    Unlike in the other worlds, a frame needs all frames before it, at some hundred frames a second.
+    The newest frames of one video are kept, so continuing it is cheap. Random clips of random
+    videos are slow: export videos once and read the folder.
     """
 
     kind: Literal["doom"] = "doom"
@@ -71,7 +71,7 @@ class DoomWorld(SyntheticSource):
         return self.number(index) % len(MAPS)
 
     def attributes(self, index: int, frame: int = 0) -> dict[str, str]:
-        """Map, pace, and the way it turns from ``frame`` to the end of the plan's clip."""
+        """Map, pace, and the direction of turns from ``frame`` to the end of the plan's clip."""
         return self._attributes(index, self._walk(index).steps(frame, self.plan.span))
 
     def caption(self, index: int, start_frame: int = 0, wording: int = 0) -> str:
@@ -106,14 +106,14 @@ class DoomWorld(SyntheticSource):
         return pace, low + (high - low) * share
 
     def _walk(self, index: int) -> "Recording":
-        place = MAPS[self.classes[self.label(index)]]
+        doom_map = MAPS[self.classes[self.label(index)]]
         pace = self._pace(index)[1]
         size = (self.plan.height, self.plan.width)
-        return _recording(os.getpid(), place, self.video_seed(index), pace, size)
+        return _recording(os.getpid(), doom_map, self.video_seed(index), pace, size)
 
 
 class Recording:
-    """The newest steps of one walk; older ones are had by walking again from the start."""
+    """The newest steps of one walk; older ones need a walk from the start."""
 
     def __init__(self, begin: "partial[Iterator[Step]]", keep: int) -> None:
         self._begin = begin
@@ -123,10 +123,10 @@ class Recording:
         self._lock = threading.Lock()
 
     def steps(self, start: int, count: int) -> list[Step]:
-        """Some steps in a row.
+        """Consecutive steps.
 
         Raises:
-            ValueError: they begin before the walk.
+            ValueError: ``start`` is negative.
         """
         if start < 0:
             raise ValueError(f"start_frame={start} must be 0 or more")
@@ -145,13 +145,13 @@ class Recording:
             return kept
 
 
-@lru_cache(maxsize=1)  # a second walk would tear the game from the first
+@lru_cache(maxsize=1)  # there is one game a process, which walks share
 def _recording(
-    process: int, place: Place, seed: int, pace: float, size: tuple[int, int]
+    process: int, doom_map: DoomMap, seed: int, pace: float, size: tuple[int, int]
 ) -> Recording:
     frame_bytes = 3 * size[0] * size[1]
     keep = max(64, RING_BYTES // frame_bytes)
-    return Recording(partial(walk, place, seed, pace, *size), keep)
+    return Recording(partial(walk, doom_map, seed, pace, *size), keep)
 
 
 def _sentence(kinds: dict[str, str], wording: int) -> str:

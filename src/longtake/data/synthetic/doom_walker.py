@@ -1,6 +1,6 @@
-"""A walker that explores Doom maps by depth alone; no other module imports vizdoom.
+"""A walker that explores Doom maps by depth alone; the only module that imports vizdoom.
 
-The maps are Freedoom's and one of ViZDoom's scenarios; both come with the package.
+The maps are Freedoom's and one of ViZDoom's scenarios, which the package contains.
 """
 
 import math
@@ -18,20 +18,20 @@ from jaxtyping import UInt8
 
 TICS_A_FRAME = 2
 FRAMES_PER_SECOND = 35 / TICS_A_FRAME
-NEAR, FAR = 14.0, 90.0
-HARD_TURN, GENTLE_TURN = 7.0, 3.0
-STILL = 1.5
-LOOKBACK, LEAST_PROGRESS = 40, 40.0
+NEAR, FAR = 14.0, 90.0  # depths at which the walker turns away, and at which it slows down
+HARD_TURN, GENTLE_TURN = 7.0, 3.0  # degrees a tic
+STILL = 1.5  # mean change, in levels of 255, below which a frame is skipped
+LOOKBACK, LEAST_PROGRESS = 40, 40.0  # steps, and map units within them, of a walker that is stuck
 UNSEEN = ("hud", "weapon", "crosshair", "messages", "decals", "particles", "screen_flashes")
 RESOLUTIONS = ((160, 120), (320, 240), (640, 480), (1280, 960))
 
 
-class Place(NamedTuple):
-    """Where a walk happens.
+class DoomMap(NamedTuple):
+    """A map.
 
     Attributes:
-        wad: file of the package that holds the map.
-        level: the map's name in it.
+        wad: file of the package with the map.
+        level: name of the map in the file.
     """
 
     wad: str
@@ -39,7 +39,7 @@ class Place(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One frame of a walk and the turn, in degrees to the right, that led to the next."""
+    """One frame of a walk, and the turn to the next in degrees to the right."""
 
     frame: UInt8[np.ndarray, "h w 3"]
     turn: float
@@ -47,7 +47,7 @@ class Step(NamedTuple):
 
 @dataclass(kw_only=True)
 class Gait:
-    """How somebody walks: what the walker remembers from one step to the next."""
+    """Settings of a walker and its memory from step to step."""
 
     pace: float
     random: np.random.Generator
@@ -61,7 +61,7 @@ def load() -> Any:
     """The package vizdoom.
 
     Raises:
-        ImportError: it is not installed; the message says how to.
+        ImportError: the package is not installed; the message has the command.
     """
     try:
         return import_module("vizdoom")
@@ -72,21 +72,21 @@ def load() -> Any:
         ) from error
 
 
-def walk(place: Place, seed: int, pace: float, height: int, width: int) -> Iterator[Step]:
-    """An endless walk, the same for the same arguments and release of vizdoom.
+def walk(doom_map: DoomMap, seed: int, pace: float, height: int, width: int) -> Iterator[Step]:
+    """An endless walk; equal arguments and releases of vizdoom give equal frames.
 
-    Frames in which next to nothing moves are left out, so a walker that is held up shows no still.
-    Where the map ends, by its exit or by an accident, the walk begins again at its start.
+    Frames in which almost nothing moves are skipped, so a walker that is stuck shows no still. If
+    the episode ends, by the map's exit or an accident, the walk restarts at the map's start.
 
     Args:
-        place: the map.
-        seed: of the game and of the walker's whims.
-        pace: in map units a tic; a man runs at 50.
-        height: of the frames, in pixels.
-        width: of the frames, in pixels.
+        doom_map: map to walk through.
+        seed: seed of the game and of the walker's random turns.
+        pace: map units a tic; a player runs at 50.
+        height: height of the frames in pixels.
+        width: width of the frames in pixels.
     """
-    game = _game(os.getpid(), place.wad, _resolution(height, width))
-    game.set_doom_map(place.level)
+    game = _game(os.getpid(), doom_map.wad, _resolution(height, width))
+    game.set_doom_map(doom_map.level)
     game.set_seed(seed % (1 << 31))
     gait = Gait(pace=pace, random=np.random.default_rng(seed))
     shown: np.ndarray | None = None
@@ -123,7 +123,7 @@ def _decide(gait: Gait, depth: UInt8[np.ndarray, "h w"], where: Any) -> tuple[fl
 
 
 def _notice_captivity(gait: Gait, where: tuple[float, float]) -> None:
-    """Who came nowhere for a while turns away for some frames, to a side drawn anew."""
+    """Turn away for some frames, to a random side, if the walker made no progress for a while."""
     gait.escape = max(gait.escape - 1, 0)
     gait.track.append(where)
     if len(gait.track) <= LOOKBACK:
@@ -139,7 +139,7 @@ def _moved(frame: UInt8[np.ndarray, "h w 3"], shown: UInt8[np.ndarray, "h w 3"])
 
 
 def _fit(screen: UInt8[np.ndarray, "a b 3"], height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
-    """The largest middle part of the wanted shape, made smaller."""
+    """Crop the largest centred part with the frame's aspect ratio, and resize it."""
     from PIL import Image
 
     rows, columns, _ = screen.shape
@@ -159,13 +159,13 @@ def _resolution(height: int, width: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=3)
 def _game(process: int, wad: str, resolution: tuple[int, int]) -> Any:
-    """A running game without monsters, window, sound, or anything drawn over the view.
+    """A running game without monsters, window, sound and overlays.
 
-    One for each process: a forked loader must not talk to its parent's.
+    One for each process: a forked data loader must not talk to its parent's game.
     """
     vizdoom = load()
     game = vizdoom.DoomGame()
-    # The engine keeps its settings in a file, by default in the user's working folder.
+    # The engine writes its settings to a file, by default in the user's working folder.
     game.set_doom_config_path(str(Path(tempfile.gettempdir()) / f"longtake_doom_{process}.ini"))
     package = Path(vizdoom.__file__).parent
     if wad.startswith("freedoom"):

@@ -1,4 +1,4 @@
-"""The world ``marbles``: up to three roll, bounce and persist without end; not how they look."""
+"""The world ``marbles``: up to three marbles that roll, bounce and persist without end."""
 
 from functools import lru_cache
 from itertools import product
@@ -22,7 +22,7 @@ KINDS = tuple(product(words.NUMBERS, words.GROUNDS, words.SPEEDS))
 
 
 class Scene(NamedTuple):
-    """Everything that one video shows, at one size."""
+    """Contents of one video at one size."""
 
     attributes: dict[str, str]
     colours: tuple[str, ...]
@@ -33,12 +33,12 @@ class Scene(NamedTuple):
 class MarblesWorld(SyntheticSource):
     """Marbles of different colours on wood, slate or felt, seen from above.
 
-    The label is number x ground x speed; colours are in the captions. A marble's radius is an
+    The label is number x ground x speed; colours are only in the captions. A marble's radius is an
     eighth of the frame's shorter side, so every resolution shows the same motion. Speed is the root
-    mean square over the marbles, a height of the frame being 1: bounces do not change it.
+    mean square over the marbles in frame heights a frame, which bounces do not change.
 
-    To render a frame of a video for the first time costs the bounces since its frame 0, at some
-    hundred thousand frames a second; later only those of the last 64 frames (see ``Trajectory``).
+    The first frame that is rendered of a video takes time in proportion to the bounces since frame
+    0, about 100,000 frames a second; later ones only to those of 64 frames (see ``Trajectory``).
     """
 
     kind: Literal["marbles"] = "marbles"
@@ -68,7 +68,7 @@ class MarblesWorld(SyntheticSource):
         return 1
 
     def label(self, index: int) -> int:
-        """Index into ``classes``: every one in turn."""
+        """Index into ``classes``; consecutive videos cycle through them."""
         return self.number(index) % len(KINDS)
 
     def attributes(self, index: int, frame: int = 0) -> dict[str, str]:
@@ -92,7 +92,7 @@ class MarblesWorld(SyntheticSource):
         )
 
     def trajectory(self, index: int) -> Trajectory:
-        """Where the marbles of a video really are, in the order of their colours."""
+        """True positions of a video's marbles, in the order of their colours."""
         return self._scene(index).trajectory
 
     def _scene(self, index: int) -> Scene:

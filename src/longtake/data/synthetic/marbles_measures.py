@@ -1,4 +1,4 @@
-"""What a video of marbles shows, and whether they persist: by colour alone, without a network."""
+"""Measures of the world ``marbles`` from colours alone, without a network."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,8 +12,9 @@ from jaxtyping import Float32, Int64, UInt8
 from longtake.data.synthetic.marbles_picture import PAINTS, RADIUS
 from longtake.data.synthetic.marbles_words import COLOURS, attributes
 
-LEAST_CHROMA, LEAST_SATURATION = 42.0, 0.46
-LEAST_SIZE, QUICK = 0.3, 0.02
+LEAST_CHROMA, LEAST_SATURATION = 42.0, 0.46  # of a marble's pixel: no ground reaches both
+LEAST_SIZE = 0.3  # of a patch that counts as a marble, as a share of a marble's area
+QUICK = 0.02  # speed between slow and quick marbles, in frame heights a frame
 GROUND_ANCHORS = {"wood": (202, 175, 143), "slate": (116, 119, 127), "felt": (37, 51, 50)}
 
 
@@ -21,10 +22,10 @@ class Sighting(NamedTuple):
     """One marble in one frame.
 
     Attributes:
-        colour: name of it.
-        x: of the centre, from the left edge, in heights of the frame.
-        y: of the centre, from the upper edge, in heights of the frame.
-        size: its area, as a share of a whole marble's.
+        colour: name of the marble's colour.
+        x: distance of its centre from the left edge, in frame heights.
+        y: distance of its centre from the upper edge, in frame heights.
+        size: visible area, as a share of a whole marble's.
     """
 
     colour: str
@@ -35,14 +36,13 @@ class Sighting(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Permanence:
-    """How often marbles did what marbles cannot.
+    """Number of events that marbles of this world never cause.
 
     Attributes:
-        frames: looked at.
-        vanished: gone from one frame to the next.
-        appeared: come from nowhere.
-        recoloured: stayed in place and changed colour.
-        teleported: were further away than any marble rolls in a frame.
+        vanished: marbles that are missing in the next frame.
+        appeared: marbles that are missing in the frame before.
+        recoloured: marbles that kept their place and changed colour.
+        teleported: marbles that moved further than any marble rolls in a frame.
     """
 
     frames: int
@@ -53,17 +53,17 @@ class Permanence:
 
     @property
     def events(self) -> int:
-        """All of them."""
+        """Number of all events."""
         return self.vanished + self.appeared + self.recoloured + self.teleported
 
     @property
     def events_per_1000_frames(self) -> float:
-        """All of them, as a rate."""
+        """Rate of all events."""
         return 1000 * self.events / max(self.frames - 1, 1)
 
 
 def sightings(frames: UInt8[np.ndarray, "t h w 3"]) -> list[tuple[Sighting, ...]]:
-    """The marbles of every frame: patches of one vivid colour, a third of a marble or more."""
+    """Marbles of every frame: patches of one vivid colour of at least 0.3 of a marble's area."""
     colour = _colour_of_pixels(frames)
     t, y, x = np.nonzero(colour >= 0)
     names = colour[t, y, x]
@@ -80,10 +80,7 @@ def sightings(frames: UInt8[np.ndarray, "t h w 3"]) -> list[tuple[Sighting, ...]
 
 
 def describe(frames: UInt8[np.ndarray, "t h w 3"]) -> dict[str, str]:
-    """Number, colours, ground and speed of the marbles, as most frames show them.
-
-    Keys and values are those of the world's own ``attributes``.
-    """
+    """Number, colours, ground and speed in most frames, as in the world's ``attributes``."""
     seen = sightings(frames)
     number = Counter(len(row) for row in seen).most_common(1)[0][0]
     often = Counter(colour for row in seen for colour in {one.colour for one in row})
@@ -93,7 +90,7 @@ def describe(frames: UInt8[np.ndarray, "t h w 3"]) -> dict[str, str]:
 
 
 def ground(frames: UInt8[np.ndarray, "t h w 3"]) -> str:
-    """What the marbles roll on: the nearest by the median colour of whatever is no marble."""
+    """The ground whose colour is nearest to the median of all pixels outside marbles."""
     plain = frames[_colour_of_pixels(frames) < 0]
     middle = np.median(plain, axis=0) if len(plain) else np.zeros(3)
     far = {name: np.abs(middle - anchor).sum() for name, anchor in GROUND_ANCHORS.items()}
@@ -101,9 +98,9 @@ def ground(frames: UInt8[np.ndarray, "t h w 3"]) -> str:
 
 
 def rolling_speed(seen: Sequence[Sequence[Sighting]], gap: int = 2) -> float:
-    """Root mean square speed in heights a frame, from places ``gap`` frames apart; 0 of one frame.
+    """Root mean square speed in frame heights a frame, from positions ``gap`` frames apart.
 
-    Two frames apart, because in small pictures a step of one frame drowns in the pixels' width.
+    In small pictures the step of a single frame is lost in the width of pixels. One frame gives 0.
     """
     squares = [
         (_only(later, one.colour).x - one.x) ** 2 + (_only(later, one.colour).y - one.y) ** 2
@@ -115,12 +112,12 @@ def rolling_speed(seen: Sequence[Sequence[Sighting]], gap: int = 2) -> float:
 
 
 def permanence(frames: UInt8[np.ndarray, "t h w 3"], longest_step: float = 0.15) -> Permanence:
-    """Count what breaks the law that marbles stay.
+    """Count events that contradict the persistence of marbles.
 
     Args:
-        frames: of one video.
-        longest_step: in heights; a marble that moved further from one frame to the next jumped.
-            The world's quickest roll 0.07 a frame; raise it for videos that skip frames.
+        frames: frames of one video.
+        longest_step: longest step from frame to frame, in frame heights, that is not a teleport.
+            The quickest marbles roll 0.07; raise it for videos that skip frames.
     """
     seen = sightings(frames)
     counts: Counter[str] = Counter()
@@ -131,7 +128,7 @@ def permanence(frames: UInt8[np.ndarray, "t h w 3"], longest_step: float = 0.15)
 
 
 def _broken(earlier: list[Sighting], later: list[Sighting], longest_step: float) -> Counter[str]:
-    """Pair marbles by colour and nearness, the rest by place alone; name what is left."""
+    """Pair marbles by colour and distance, the rest by distance alone; count the unpaired."""
     counts: Counter[str] = Counter()
     for alike in (True, False):
         pairs = sorted(
@@ -164,7 +161,7 @@ def _only(seen: Sequence[Sighting], colour: str) -> Sighting:
 
 
 def _colour_of_pixels(frames: UInt8[np.ndarray, "t h w 3"]) -> Int64[np.ndarray, "t h w"]:
-    """Index into ``COLOURS`` of the nearest hue; -1 where nothing vivid is."""
+    """Index into ``COLOURS`` of the nearest hue; -1 for pixels that are not vivid."""
     r, g, b = (frames[..., i] for i in range(3))
     top = np.maximum(np.maximum(r, g), b)
     chroma = top - np.minimum(np.minimum(r, g), b)
@@ -177,7 +174,7 @@ def _colour_of_pixels(frames: UInt8[np.ndarray, "t h w 3"]) -> Int64[np.ndarray,
 
 
 def _hue(pixels: Float32[np.ndarray, "n 3"]) -> Float32[np.ndarray, " n"]:
-    """Of vivid pixels, in sixths of the circle: 0 red, 2 green, 4 blue."""
+    """Hue of vivid pixels, in sixths of the circle: 0 red, 2 green, 4 blue."""
     r, g, b = pixels.T
     top = np.maximum(np.maximum(r, g), b)
     chroma = top - np.minimum(np.minimum(r, g), b)
@@ -186,7 +183,7 @@ def _hue(pixels: Float32[np.ndarray, "n 3"]) -> Float32[np.ndarray, " n"]:
 
 
 def _patches(colour: Int64[np.ndarray, "t h w"]) -> Int64[np.ndarray, " n"]:
-    """For every vivid pixel, in order, the rank of the first in its patch of one colour."""
+    """For every vivid pixel, in order, the rank of the first pixel of its connected patch."""
     vivid = colour >= 0
     rank = np.cumsum(vivid.ravel()).reshape(colour.shape) - 1
     below = vivid[:, :-1] & (colour[:, :-1] == colour[:, 1:])

@@ -1,4 +1,4 @@
-"""Equal discs that bounce off each other and the floor's edges for ever; any frame can be asked."""
+"""Equal discs that bounce off each other and the floor's edges; any frame can be computed."""
 
 import math
 import threading
@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
-BLOCK_FRAMES = 64
+BLOCK_FRAMES = 64  # distance of the frames whose state is kept
 
 
 class Disc(NamedTuple):
-    """Where a disc is and how it moves; lengths in heights of the floor, time in frames."""
+    """Position and velocity of a disc; lengths are in floor heights, times in frames."""
 
     x: float
     y: float
@@ -22,14 +22,14 @@ class Disc(NamedTuple):
 
 
 class Floor(NamedTuple):
-    """A rectangle of height 1 and the radius of the discs on it."""
+    """A rectangle of height 1, and the radius of the discs on it."""
 
     width: float
     radius: float
 
 
 class Segment(NamedTuple):
-    """All discs from one bounce to the next: straight lines from ``start_frame`` on."""
+    """All discs from one bounce to the next, on straight lines from ``start_frame``."""
 
     start_frame: float
     discs: tuple[Disc, ...]
@@ -38,11 +38,10 @@ class Segment(NamedTuple):
 class Trajectory:
     """Positions of discs at any frame.
 
-    Between two bounces everything moves on straight lines, so time is stepped from bounce to
-    bounce, never by frames: no step size, and energy stays what it was. The state is kept at every
-    64th frame that has been passed (32 bytes a disc). A frame costs the bounces since the last of
-    these, and, once, those of the whole way there: some hundred thousand frames a second. Any order
-    of questions gives the same bits.
+    Between two bounces all discs move on straight lines, so time is stepped from bounce to bounce:
+    there is no step size, and energy is conserved. The state at every 64th frame is kept (32 bytes
+    a disc), so a frame costs the bounces since the last of these and, once, those up to it, about
+    100,000 frames a second. The result does not depend on the order of calls.
     """
 
     def __init__(self, discs: tuple[Disc, ...], floor: Floor) -> None:
@@ -51,14 +50,11 @@ class Trajectory:
         self._lock = threading.Lock()
 
     def positions(self, start_frame: int, frames: int) -> Float64[np.ndarray, "t discs 2"]:
-        """Centres (x, y) at some frames, in heights of the floor."""
-        return self._sample(start_frame, frames)[..., :2]
+        """Centres (x, y) at consecutive frames, in floor heights."""
+        return self.states(start_frame, frames)[..., :2]
 
-    def velocities(self, start_frame: int, frames: int) -> Float64[np.ndarray, "t discs 2"]:
-        """In heights of the floor a frame."""
-        return self._sample(start_frame, frames)[..., 2:]
-
-    def _sample(self, start_frame: int, frames: int) -> Float64[np.ndarray, "t discs 4"]:
+    def states(self, start_frame: int, frames: int) -> Float64[np.ndarray, "t discs 4"]:
+        """Centres and velocities (x, y, vx, vy) at consecutive frames."""
         if start_frame < 0:
             raise ValueError(f"start_frame={start_frame} must be 0 or more")
         stop = start_frame + frames
@@ -69,7 +65,7 @@ class Trajectory:
         return np.concatenate(sampled)
 
     def _block(self, block: int, start: int, stop: int) -> Float64[np.ndarray, "t discs 4"]:
-        """Frames of one block from ``start``, at most up to ``stop``."""
+        """Frames of one block from ``start`` up to at most ``stop``."""
         segments = roll(self._state(block), self.floor)
         offset = block * BLOCK_FRAMES
         times = np.arange(start - offset, min(stop - offset, BLOCK_FRAMES), dtype=np.float64)
@@ -89,7 +85,7 @@ class Trajectory:
 
 
 def roll(discs: tuple[Disc, ...], floor: Floor) -> list[Segment]:
-    """The straight stretches of one block of frames."""
+    """Segments between the bounces of one block of frames."""
     now, segments = 0.0, [Segment(0.0, discs)]
     while True:
         waiting, who = _next_bounce(discs, floor)
@@ -101,29 +97,29 @@ def roll(discs: tuple[Disc, ...], floor: Floor) -> list[Segment]:
 
 
 def throw(number: int, speed: float, floor: Floor, generator: torch.Generator) -> tuple[Disc, ...]:
-    """Discs that do not touch, in random places and directions.
+    """Discs that do not touch, at random positions with random directions.
 
     Args:
-        number: of discs; they must fit with room to spare.
+        number: number of discs; the floor must have ample space for them.
         speed: root mean square over the discs, which bounces do not change.
-        floor: what they roll on.
-        generator: draws places and directions.
+        floor: extent of the floor.
+        generator: source of positions and directions.
     """
     gap = 2.2 * floor.radius
     room = torch.tensor([floor.width, 1.0], dtype=torch.float64) - 2 * floor.radius
-    places: list[list[float]] = []
-    while len(places) < number:
+    centres: list[list[float]] = []
+    while len(centres) < number:
         drawn = torch.rand(2, generator=generator, dtype=torch.float64) * room + floor.radius
-        place = drawn.tolist()
-        if all(math.dist(place, other) > gap for other in places):
-            places.append(place)
+        centre = drawn.tolist()
+        if all(math.dist(centre, other) > gap for other in centres):
+            centres.append(centre)
     velocity = torch.randn(number, 2, generator=generator, dtype=torch.float64)
     velocity *= speed / velocity.square().sum(1).mean().sqrt()
-    return tuple(Disc(*place, *v) for place, v in zip(places, velocity.tolist(), strict=True))
+    return tuple(Disc(*c, *v) for c, v in zip(centres, velocity.tolist(), strict=True))
 
 
 def _next_bounce(discs: tuple[Disc, ...], floor: Floor) -> tuple[float, tuple[int, ...]]:
-    """Frames until the next bounce, and who: (disc, axis - 2) at an edge, or both of a pair."""
+    """Frames until the next bounce, and (disc, axis - 2) at an edge or the two discs of a pair."""
     best, who = math.inf, (0, -2)
     for i, disc in enumerate(discs):
         for axis, extent in ((0, floor.width), (1, 1.0)):
@@ -137,11 +133,11 @@ def _next_bounce(discs: tuple[Disc, ...], floor: Floor) -> tuple[float, tuple[in
     return best, who
 
 
-def _until_wall(place: float, velocity: float, radius: float, extent: float) -> float:
+def _until_wall(position: float, velocity: float, radius: float, extent: float) -> float:
     if velocity > 0:
-        return max((extent - radius - place) / velocity, 0.0)
+        return max((extent - radius - position) / velocity, 0.0)
     if velocity < 0:
-        return max((radius - place) / velocity, 0.0)
+        return max((radius - position) / velocity, 0.0)
     return math.inf
 
 

@@ -1,6 +1,6 @@
-"""Pictures of shaded marbles on a ground, at any resolution; not where the marbles are.
+"""Renders shaded marbles on a ground at any resolution.
 
-Lengths are in heights of the picture: x runs from 0 to width / height, y from 0 (top) to 1.
+Lengths are in picture heights: x is in [0, width / height], y in [0, 1] from the top.
 """
 
 import math
@@ -21,8 +21,8 @@ PAINTS: dict[str, tuple[int, int, int]] = {
 
 RADIUS = 0.125  # of a marble, in shorter sides of the picture
 
-CHUNK_BYTES = 8_000_000
-SAMPLES_A_RADIUS = 8
+CHUNK_BYTES = 8_000_000  # of frames that are painted together
+SAMPLES_A_RADIUS = 8  # least samples in a marble's radius
 LIGHT = np.array([-0.46, -0.56, 0.69], dtype=np.float32)
 HALFWAY = (LIGHT + np.array([0, 0, 1], dtype=np.float32)) / np.linalg.norm(
     [*LIGHT[:2], LIGHT[2] + 1]
@@ -31,7 +31,7 @@ SHADOW_OFFSET, SHADOW_REACH, SHADOW_DARKNESS = 0.42, 1.45, 0.55
 
 
 class Squares(NamedTuple):
-    """A square of pixels or samples around every marble of every frame."""
+    """A square of pixels or samples around one marble in every frame."""
 
     rows: Int64[np.ndarray, "t s"]
     columns: Int64[np.ndarray, "t s"]
@@ -45,7 +45,7 @@ def render(
     colours: tuple[str, ...],
     radius: float,
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    """Frames with every shadow on the ground and every marble above all shadows."""
+    """Frames with shadows on the ground and marbles above all shadows."""
     height, width, _ = ground.shape
     margin = math.ceil((SHADOW_OFFSET + SHADOW_REACH) * radius * height) + 2
     padded = np.pad(ground, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
@@ -54,11 +54,11 @@ def render(
     for start in range(0, len(centres), chunk):
         some = centres[start : start + chunk]
         canvas = np.repeat(padded[None], len(some), axis=0)
-        places = (some * height + margin).transpose(1, 0, 2)
-        for place in places:
-            _cast_shadow(canvas, place, radius * height)
-        for place, colour in zip(places, colours, strict=True):
-            _paint_marble(canvas, place, radius * height, PAINTS[colour])
+        tracks = (some * height + margin).transpose(1, 0, 2)
+        for centre in tracks:
+            _cast_shadow(canvas, centre, radius * height)
+        for centre, colour in zip(tracks, colours, strict=True):
+            _paint_marble(canvas, centre, radius * height, PAINTS[colour])
         inside = canvas[:, margin : margin + height, margin : margin + width]
         frames[start : start + chunk] = np.clip(inside + 0.5, 0, 255)
     return frames
@@ -67,7 +67,7 @@ def render(
 def paint_ground(
     kind: str, height: int, width: int, generator: torch.Generator
 ) -> Float32[np.ndarray, "h w 3"]:
-    """An empty ground, the same surface at every resolution."""
+    """A ground without marbles, the same surface at every resolution."""
     samples = max(1, math.ceil(96 / height))
     ticks = [(np.arange(n * samples, dtype=np.float32) + 0.5) / samples for n in (height, width)]
     y, x = np.meshgrid(ticks[0] / height, ticks[1] / height, indexing="ij")
@@ -77,51 +77,51 @@ def paint_ground(
 
 
 def _squares(
-    place: Float64[np.ndarray, "t 2"], reach: float, samples: int, offset: float = 0.0
+    centre: Float64[np.ndarray, "t 2"], reach: float, samples: int, offset: float = 0.0
 ) -> Squares:
     """Squares of ``2 ceil(reach + 1)`` pixels, each cut into ``samples`` squared."""
     side = 2 * math.ceil(reach + 1)
-    corner = np.floor(place + offset).astype(np.int64) - side // 2
+    corner = np.floor(centre + offset).astype(np.int64) - side // 2
     ticks = (np.arange(side * samples) + 0.5) / samples
-    away = (corner - place - offset)[:, :, None] + ticks
+    away = (corner - centre - offset)[:, :, None] + ticks
     pixels = corner[:, :, None] + np.arange(side)
     away = away.astype(np.float32)
     return Squares(pixels[:, 1], pixels[:, 0], away[:, 0, None, :], away[:, 1, :, None])
 
 
 def _cast_shadow(
-    canvas: Float32[np.ndarray, "t h w 3"], place: Float64[np.ndarray, "t 2"], radius: float
+    canvas: Float32[np.ndarray, "t h w 3"], centre: Float64[np.ndarray, "t 2"], radius: float
 ) -> None:
     rows, columns, dx, dy = _squares(
-        place, SHADOW_REACH * radius, samples=1, offset=SHADOW_OFFSET * radius
+        centre, SHADOW_REACH * radius, samples=1, offset=SHADOW_OFFSET * radius
     )
     distance = np.sqrt(dx * dx + dy * dy) / radius
     depth = np.clip((SHADOW_REACH - distance) / (SHADOW_REACH - 0.45), 0, 1)
     light = 1 - SHADOW_DARKNESS * depth * depth * (3 - 2 * depth)
-    frames = np.arange(len(place))[:, None, None]
+    frames = np.arange(len(centre))[:, None, None]
     canvas[frames, rows[:, :, None], columns[:, None, :]] *= light[..., None]
 
 
 def _paint_marble(
     canvas: Float32[np.ndarray, "t h w 3"],
-    place: Float64[np.ndarray, "t 2"],
+    centre: Float64[np.ndarray, "t 2"],
     radius: float,
     colour: tuple[int, int, int],
 ) -> None:
     samples = max(1, math.ceil(SAMPLES_A_RADIUS / radius))
-    rows, columns, dx, dy = _squares(place, radius, samples)
+    rows, columns, dx, dy = _squares(centre, radius, samples)
     squared = (dx * dx + dy * dy) / radius**2
     cover = np.clip((radius - np.sqrt(squared) * radius) * samples + 0.5, 0, 1)
     nx, ny, nz = dx / radius, dy / radius, np.sqrt(np.maximum(1 - squared, 0))
     diffuse = np.maximum(nx * LIGHT[0] + ny * LIGHT[1] + nz * LIGHT[2], 0)
     gloss = np.maximum(nx * HALFWAY[0] + ny * HALFWAY[1] + nz * HALFWAY[2], 0) ** 48
-    # The rim towards the floor gets a little light back from it, so marbles look like glass.
+    # The rim opposite the light gets reflected light, so marbles look like glass.
     glow = np.maximum(-nx * LIGHT[0] - ny * LIGHT[1], 0) ** 3
     shade = (0.34 + 0.78 * diffuse + 0.25 * glow) * cover
     white = 225 * gloss * cover
     shade, white, cover = (_pool(values, samples)[..., None] for values in (shade, white, cover))
     paint = shade * np.array(colour, dtype=np.float32) + white
-    at = (np.arange(len(place))[:, None, None], rows[:, :, None], columns[:, None, :])
+    at = (np.arange(len(centre))[:, None, None], rows[:, :, None], columns[:, None, :])
     canvas[at] = canvas[at] * (1 - cover) + paint
 
 
@@ -170,7 +170,7 @@ def _felt(
     y: Float32[np.ndarray, "h w"],
     lattice: Float32[np.ndarray, "a b"],
 ) -> Float32[np.ndarray, "h w 3"]:
-    """Dark cloth with a fine nap, lighter where it was brushed."""
+    """Dark cloth with a fine nap and brushed, lighter areas."""
     nap = _smooth(lattice, x * 90, y * 90)
     brushed = _smooth(lattice, x * 2.5 + 11, y * 2 + 5)
     return _mix((26, 38, 38), (48, 64, 62), 0.45 * nap + 0.55 * brushed)
@@ -188,7 +188,7 @@ def _smooth(
     x: Float32[np.ndarray, "h w"],
     y: Float32[np.ndarray, "h w"],
 ) -> Float32[np.ndarray, "h w"]:
-    """Value noise: random numbers on a repeating lattice of unit cells, soft steps between."""
+    """Value noise: random numbers on a periodic lattice, smoothstep interpolation between them."""
     rows, columns = lattice.shape
     left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
     fx, fy = x - left, y - top

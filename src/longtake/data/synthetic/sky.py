@@ -1,4 +1,4 @@
-"""The default world: time-lapse clouds over hills, as in SkyTimelapse, and words for them."""
+"""The default synthetic world: time-lapse clouds over hills, as in SkyTimelapse, with captions."""
 
 import itertools
 import math
@@ -46,11 +46,11 @@ _TEMPLATES = (
 
 
 class SkyWorld(SyntheticSource):
-    """Clouds that drift and boil over hills and trees, in 24 classes; nothing in it ever repeats.
+    """Clouds that drift and boil over hills and trees, in 24 classes, without repetition.
 
     Attributes:
-        passing_time: the sun rises and sets; a video's class is then that of its clip's start.
-        day_frames: how many frames a day lasts where time passes.
+        passing_time: the sun rises and sets; the class of a clip is that of its first frame.
+        day_frames: frames of a day, with ``passing_time``.
     """
 
     kind: Literal["sky"] = "sky"
@@ -79,7 +79,7 @@ class SkyWorld(SyntheticSource):
         return {"time of day": time, "cover": cover, "wind": wind}
 
     def label(self, index: int, frame: int = 0) -> int:
-        """Index into ``classes`` at a frame of a video."""
+        """Index into ``classes`` of a frame of a video."""
         kinds = self.attributes(index, frame)
         time = TIMES_OF_DAY.index(kinds["time of day"])
         cover, wind = COVERS.index(kinds["cover"]), WINDS.index(kinds["wind"])
@@ -98,7 +98,7 @@ class SkyWorld(SyntheticSource):
         )
 
     def speed(self, index: int) -> float:
-        """Of the clouds in the top row, in heights of the picture a frame; to the right above 0."""
+        """Speed of the top row of clouds, in picture heights a frame; rightwards is positive."""
         random = generator(self.video_seed(index), "wind")
         size = 0.0045 + 0.005 * torch.rand((), generator=random).item()
         return size if self._kinds(index)[2] == "right" else -size
@@ -117,9 +117,9 @@ class SkyWorld(SyntheticSource):
         )
 
     def _kinds(self, index: int) -> tuple[str, str, str]:
-        """Time of day, cover and wind: every class in turn."""
-        place, wind = divmod(self.number(index) % 24, len(WINDS))
-        time, cover = divmod(place, len(COVERS))
+        """Time of day, cover and wind; consecutive videos cycle through the classes."""
+        rest, wind = divmod(self.number(index) % 24, len(WINDS))
+        time, cover = divmod(rest, len(COVERS))
         return TIMES_OF_DAY[time], COVERS[cover], WINDS[wind]
 
     def _sun(self, index: int, frame: int) -> float:
@@ -128,8 +128,8 @@ class SkyWorld(SyntheticSource):
         aside = 2 * torch.rand((), generator=random).item() - 1
         if not self.passing_time:
             return _SUN[time] + _SUN_SPREAD[time] * aside
-        turn = (frame / self.day_frames + aside) % 1
-        return 0.10 + 0.50 * math.sin(2 * math.pi * turn)
+        day = (frame / self.day_frames + aside) % 1
+        return 0.10 + 0.50 * math.sin(2 * math.pi * day)
 
     def _sky(self, index: int) -> Sky:
         seed = self.video_seed(index)
@@ -148,5 +148,5 @@ class SkyWorld(SyntheticSource):
 
 
 def time_of_day(sun: float) -> str:
-    """The class whose sun stands nearest to an elevation."""
+    """The class whose elevation of the sun is nearest."""
     return min(_SUN, key=lambda time: abs(_SUN[time] - sun))

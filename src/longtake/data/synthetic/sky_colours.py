@@ -1,4 +1,4 @@
-"""What colours sky, clouds and land have at each elevation of the sun."""
+"""Colours of sky, clouds and land by elevation of the sun."""
 
 from dataclasses import dataclass
 
@@ -6,10 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+# Elevations of the sun, in picture heights, and the sRGB colours at each of them.
 NIGHT, DUSK, LOW_SUN, DAY, NOON = -0.30, -0.03, 0.13, 0.42, 0.80
-"""The elevations of the sun, in heights of the picture, at which colours are given."""
-
-# sRGB of 255 at each of them.
 _TABLE = {
     "zenith": ((15, 21, 52), (42, 46, 104), (78, 124, 188), (34, 98, 196), (24, 86, 196)),
     "middle": ((28, 40, 82), (150, 84, 126), (176, 180, 190), (98, 160, 226), (86, 150, 226)),
@@ -26,7 +24,7 @@ _TABLE = {
 
 @dataclass(frozen=True, kw_only=True)
 class Palette:
-    """Colours in [0, 1], one a time; ``grey`` dulls the others, ``glow`` surrounds the disc."""
+    """Colours in [0, 1], one a time; ``grey`` mixes into others, ``glow`` surrounds the disc."""
 
     zenith: Float[Tensor, "t 3"]
     middle: Float[Tensor, "t 3"]
@@ -41,23 +39,23 @@ class Palette:
 
     @classmethod
     def at(cls, sun: Float[Tensor, "t"], gloom: float) -> "Palette":
-        """Colours under a sun of some elevations, dulled by clouds as ``gloom`` in [0, 1] says."""
+        """Colours at elevations of the sun, greyed in proportion to ``gloom`` in [0, 1]."""
         colours = _between(sun)
         for name in ("lit", "shadow", "horizon", "glow"):
-            colours[name] = torch.lerp(colours[name], colours["grey"], _DULLED[name] * gloom)
+            colours[name] = torch.lerp(colours[name], colours["grey"], _GREYED[name] * gloom)
         return cls(**colours)
 
 
-_DULLED = {"lit": 0.35, "shadow": 0.15, "horizon": 0.45, "glow": 0.5}
+_GREYED = {"lit": 0.35, "shadow": 0.15, "horizon": 0.45, "glow": 0.5}
 
 
 def night(sun: Float[Tensor, "t ..."]) -> Float[Tensor, "t ..."]:
-    """How much of the night there is, in [0, 1]: for stars and moon."""
+    """Visibility of stars and moon, in [0, 1]."""
     return ((DUSK - 0.06 - sun) / 0.12).clamp(0, 1)
 
 
 def clear_sky(palette: Palette, elevation: Float[Tensor, "rows"]) -> Float[Tensor, "t rows 3"]:
-    """The sky without clouds or disc, at some heights above the horizon."""
+    """Sky without clouds and disc, at elevations in picture heights."""
     low = torch.exp(-((elevation / 0.20) ** 2))[:, None]
     middle = torch.exp(-((elevation / 0.50) ** 2))[:, None]
     sky = torch.lerp(palette.zenith[:, None], palette.middle[:, None], middle)

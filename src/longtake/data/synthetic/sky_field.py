@@ -1,9 +1,13 @@
-"""A plane of clouds that boil and drift, seen in perspective: a sum of waves, not yet coloured.
+"""Density of a plane of clouds that boil and drift, seen in perspective: a sum of waves.
 
-Any time can be asked directly. Only the rows that a camera sees are ever made, each as fine as its
-pixels, so nothing flickers towards the horizon and no supersampling is needed.
+Any time can be computed directly. Only visible rows are computed, each band-limited to its pixels,
+so nothing flickers towards the horizon and no supersampling is needed.
 
-Lengths on the plane are in units of the picture's height as seen in the top row.
+Projection, with lengths on the picture in picture heights: a row at elevation e above the horizon
+sees the plane at distance d = (H + N) / (e + N), H = HORIZON and N = NEARNESS; a column c to the
+right of the middle sees x = c d there. The unit of the plane is thus the picture's height as seen
+at e = H, the top. A pixel of size p covers p d of the plane across the view, and along it
+p |dd/de| = p d^2 / (H + N).
 """
 
 import math
@@ -17,41 +21,32 @@ from torch import Tensor
 
 from longtake.noise import generator
 
-HORIZON = 0.82
-"""Where the plane of clouds would end, in heights from the top."""
-SKYLINE = 0.80
-"""No land is ever lower than this, in heights from the top, so no cloud is needed below it."""
-NEARNESS = 0.25
-"""Keeps the horizon's clouds at a finite distance, (HORIZON + NEARNESS) / NEARNESS."""
-MOST_WAVES = 104
-"""Along x; twice as many along z. Draws are always made for all of them."""
-SPACING, WIDENING = 0.25, 0.015
-"""Wave j has about SPACING (j + WIDENING j^2) cycles a unit: 64 for the last."""
-LIGHT_REACH = 0.07
-"""How far towards the horizon, in units, light is looked for."""
-FALL = 1.75
-"""Exponent by which a wave's amplitude falls with its number."""
-LONGEST = 0.9
-"""Cycles a unit below which waves are held back."""
-FINEST = 0.25
-"""Cycles a pixel of the top row above which waves are left out."""
-STRETCH = 1.25
-"""Clouds are longer across the view than along it by so much."""
-DTYPE = torch.float64
-"""Exact enough that a frame's bytes depend neither on its batch nor on the number of threads."""
+HORIZON = 0.82  # row of the horizon, in heights from the top
+SKYLINE = 0.80  # all land reaches higher than this, so clouds are never visible below it
+NEARNESS = 0.25  # keeps the horizon's clouds at a finite distance, (HORIZON + NEARNESS) / NEARNESS
+MOST_WAVES = 104  # along x; twice as many along z; random numbers are drawn for all of them
+SPACING, WIDENING = 0.25, 0.015  # wave j has about SPACING (j + WIDENING j^2) cycles a unit
+LIGHT_REACH = 0.07  # distance towards the horizon of the point that shades a cloud
+FALL = 1.75  # amplitudes fall as the wave number to this power
+LONGEST = 0.9  # cycles a unit below which waves are attenuated
+FINEST = 0.25  # cycles a pixel of the top row above which waves are left out
+STRETCH = 1.25  # clouds are longer across the view than along it by this factor
+DTYPE = torch.float64  # exact enough that bytes depend on neither batch size nor thread count
 
 
 @dataclass(frozen=True, kw_only=True)
 class CloudPlane:
-    """How a picture of one size looks at the plane: shared by all videos.
+    """Matrices that compute the field for one picture size; shared by all videos.
 
     Attributes:
-        amplitude: of each wave.
-        along: synthesis along z at each row, re and im stacked.
-        across: synthesis along x, a matrix a row.
-        lost: deviation of what is finer than a row's pixels.
-        elevation: of each row above the horizon, in heights.
-        row, next_row, share: between which rows, and where, lies a place towards the light.
+        amplitude: amplitude of each wave.
+        along: synthesis along z at each row, real and imaginary parts stacked.
+        across: synthesis along x, one matrix a row.
+        lost: standard deviation of the waves that are finer than a row's pixels.
+        elevation: elevation of each row above the horizon, in heights.
+        row: row just above the point that shades each row.
+        next_row: row just below that point.
+        share: position of that point between the two rows, in [0, 1].
     """
 
     amplitude: Float[Tensor, "x z"]
@@ -64,7 +59,7 @@ class CloudPlane:
     share: Float[Tensor, "rows"]
 
     def behind(self, field: Float[Tensor, "t rows w"]) -> Float[Tensor, "t rows w"]:
-        """The field a little towards the horizon, from where its light is taken to come."""
+        """The field slightly further towards the horizon, where the light comes from."""
         return torch.lerp(field[:, self.row], field[:, self.next_row], self.share[:, None])
 
 
@@ -73,8 +68,8 @@ class Clouds:
     """The waves of one video.
 
     Attributes:
-        phase: of each wave at time zero, in turns.
-        rate: by which it grows a frame, in turns: boiling and wind.
+        phase: phase of each wave at time zero, in turns.
+        rate: change of the phase a frame by boiling and wind, in turns.
     """
 
     phase: Float[Tensor, "x z"]
@@ -82,7 +77,7 @@ class Clouds:
 
     @classmethod
     def draw(cls, seed: int, wind: tuple[float, float], boil: float) -> "Clouds":
-        """Clouds under a wind (x and z, in units a frame). ``boil``: turns a frame at one cycle."""
+        """Draw clouds; ``wind`` (x, z) in units a frame, ``boil`` in turns a frame at one cycle."""
         x, z = _wave_numbers()
         random = generator(seed, "waves")
         shape = (len(x), len(z))
@@ -92,7 +87,7 @@ class Clouds:
         return cls(phase=phase, rate=boiling.double() - drift)
 
     def __call__(self, plane: CloudPlane, times: Float[Tensor, "t"]) -> Float[Tensor, "t rows w"]:
-        """The field at some times, in frames; of unit variance where nothing is lost."""
+        """The field at these times, in frames; its variance is 1 - lost^2."""
         n, m = plane.amplitude.shape
         turns = self.phase[:n, :m] + times[:, None, None] * self.rate[:n, :m]
         angle = (turns - turns.floor()).float() * (2 * math.pi)
@@ -104,7 +99,12 @@ class Clouds:
 
 @lru_cache(maxsize=8)
 def cloud_plane(height: int, width: int) -> CloudPlane:
-    """The plane of clouds as a picture of one size shows it."""
+    """The plane for one picture size; the module's docstring has the projection.
+
+    The field at row r and column w is Re sum_x across[r, x, w] sum_z along[z, r] A e^(i angle),
+    each wave attenuated by a Gaussian of its pixel's size. Real and imaginary parts are stacked
+    with the signs of a complex product, so both sums are real matrix products.
+    """
     rows = math.ceil(SKYLINE * height)
     row = torch.arange(rows, dtype=torch.float64)
     elevation = HORIZON - (row + 0.5) / height
@@ -139,7 +139,7 @@ def cloud_plane(height: int, width: int) -> CloudPlane:
 
 @lru_cache(maxsize=1)
 def _wave_numbers() -> tuple[Float[Tensor, "x"], Float[Tensor, "z"]]:
-    """Cycles a unit, unevenly spaced so that no sky repeats; along z in both signs, by size."""
+    """Cycles a unit, unevenly spaced so that no sky repeats; those along z have both signs."""
     random = generator(0, "sky", "wave numbers")
     jitter = torch.rand((3, MOST_WAVES), generator=random, dtype=torch.float64)
     steps = torch.arange(MOST_WAVES) + jitter
@@ -148,17 +148,17 @@ def _wave_numbers() -> tuple[Float[Tensor, "x"], Float[Tensor, "z"]]:
 
 
 def _amplitude(x: Float[Tensor, "x"], z: Float[Tensor, "z"]) -> Float[Tensor, "x z"]:
-    """Falls with the wave number; the longest are held back, so that no view is all cloud.
+    """Amplitudes fall with the wave number; each wave has the power of the interval around it.
 
-    A wave stands for all those nearer to it than to the next, so it has their power.
+    The longest waves are attenuated so that no view is all cloud.
     """
     size = _size(x, z)
-    room = _room(x)[:, None] * _room(z)
-    return room.sqrt() * size**-FALL * (1 - torch.exp(-((size / LONGEST) ** 4)))
+    spacing = _spacing(x)[:, None] * _spacing(z)
+    return spacing.sqrt() * size**-FALL * (1 - torch.exp(-((size / LONGEST) ** 4)))
 
 
-def _room(waves: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
-    """Spacing of the waves around each: d(cycles)/d(j)."""
+def _spacing(waves: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
+    """Spacing of wave numbers around each, relative to SPACING: d(cycles)/dj."""
     return torch.sqrt(1 + 4 * WIDENING * waves.abs() / SPACING)
 
 
@@ -167,5 +167,5 @@ def _size(x: Float[Tensor, "x"], z: Float[Tensor, "z"]) -> Float[Tensor, "x z"]:
 
 
 def _blur(waves: Float[Tensor, "n"], pixel: Float[Tensor, "rows"]) -> Float[Tensor, "rows n"]:
-    """How much of each wave is left within a pixel of some length: a Gaussian of half its size."""
+    """Attenuation of each wave by a pixel: a Gaussian of standard deviation half its size."""
     return torch.exp(-((math.pi * waves * pixel[:, None]) ** 2) / 2)

@@ -1,4 +1,4 @@
-"""The ridge of hills and trees that tells one place from another: drawn once, the same for ever."""
+"""The ridge of hills and trees of a video; it never changes."""
 
 import math
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from torch import Tensor
 
 from longtake.noise import generator
 
-_FINER = 4
-_REACH = 2.0
+_FINER = 4  # samples a column, for antialiased edges
+_REACH = 2.0  # trees stand at most this far from the middle, in picture heights
 _TREES = 150
 
 
 @dataclass(frozen=True, kw_only=True)
 class Land:
-    """Three layers of land, seen against the sky.
+    """Three layers of land in front of the sky.
 
     Attributes:
-        cover: how much of each pixel lies in the far, middle and near layer or before it.
-        mist: how far down in its valley each pixel of a layer lies, in [0, 1].
-        ridge: row, in pixels from the top, where the sky ends in each column.
+        cover: share of each pixel that the far, middle or near layer, or a nearer one, covers.
+        mist: depth of each pixel below its layer's edge, in [0, 1].
+        ridge: row, in pixels from the top, at which the sky ends in each column.
     """
 
     cover: Float[Tensor, "layer h w"]
@@ -30,7 +30,7 @@ class Land:
 
 
 def land(seed: int, height: int, width: int) -> Land:
-    """The land of one place in a picture of some size."""
+    """The land of one seed at one picture size."""
     column = (torch.arange(width * _FINER) + 0.5) / _FINER
     u = (column - width / 2) / height
     edge = torch.stack([_far(seed, u), _wooded(seed, u), _forest(seed, u)]).clamp(max=0.97)
@@ -48,7 +48,7 @@ def land(seed: int, height: int, width: int) -> Land:
 
 
 def _far(seed: int, u: Float[Tensor, "u"]) -> Float[Tensor, "u"]:
-    """Mountains: a few waves, folded so that summits are sharper than valleys."""
+    """Edge of the mountains: a few waves, folded so that summits are sharper than valleys."""
     random = generator(seed, "far land")
     height, start, wave = torch.rand((3, 4), generator=random)
     waves = torch.tensor([0.5, 1.1, 2.3, 4.7]) * (0.8 + 0.4 * wave)
@@ -58,7 +58,7 @@ def _far(seed: int, u: Float[Tensor, "u"]) -> Float[Tensor, "u"]:
 
 
 def _wooded(seed: int, u: Float[Tensor, "u"]) -> Float[Tensor, "u"]:
-    """Rolling hills with the crowns of far trees on them."""
+    """Edge of rolling hills with crowns of distant trees."""
     random = generator(seed, "middle land")
     start = torch.rand(3, generator=random)[:, None] * 2 * math.pi
     waves = torch.tensor([0.7, 1.6, 3.4])[:, None]
@@ -71,7 +71,7 @@ def _wooded(seed: int, u: Float[Tensor, "u"]) -> Float[Tensor, "u"]:
 
 
 def _forest(seed: int, u: Float[Tensor, "u"]) -> Float[Tensor, "u"]:
-    """Conifers near by, tall at one side of the picture and low at the other."""
+    """Edge of conifers in front, tall at one side of the picture and low at the other."""
     random = generator(seed, "near land")
     start, lean, thick = torch.rand(3, generator=random).tolist()
     at, size, slim = torch.rand((3, _TREES), generator=random)

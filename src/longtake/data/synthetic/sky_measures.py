@@ -1,6 +1,6 @@
-"""What a video shows of the sky world, read off its pixels: to judge a model without a network.
+"""Measures of the sky world from pixels alone, to evaluate a model without a network.
 
-Every measure is held to videos of the world itself; none knows how a video was made.
+Every measure is tested on videos of the world itself.
 """
 
 import math
@@ -20,30 +20,29 @@ from longtake.data.synthetic.sky_field import HORIZON, NEARNESS
 
 Frames = UInt8[np.ndarray, "t h w 3"]
 
-_CANDIDATES = 56
-_CELLS = 24
+_CANDIDATES = 56  # elevations of the sun that are tried
+_CELLS = 24  # rows and columns of the shrunk frames
 _GLOOMS = (0.0, 0.15, 1.0)
-_TONES = (0.2, 0.5, 0.8, 1.0)
-_OUTLIER = 0.2
-_UPPER_SKY = 0.54
-_ABOVE_GLOW = 0.46
+_TONES = (0.2, 0.5, 0.8, 1.0)  # brightnesses of clouds from shadow to lit
+_OUTLIER = 0.2  # largest distance of a colour that counts
+_UPPER_SKY = 0.54  # share of the rows whose motion is measured: no land reaches it
+_ABOVE_GLOW = 0.46  # share of the rows whose colours are measured
 _CLEAR_BELOW, _OVERCAST_ABOVE = 0.29, 0.77
-_FASTEST = 0.06
-_SPEEDS = 241
-_EDGE = 0.35
-_HIGHER = 1.0
-_BEND = 0.25
+_FASTEST, _SPEEDS = 0.06, 241  # highest speed that is tried, and number of speeds
+_EDGE = 0.35  # contrast of a certain edge, as a share of the usual one
+_HIGHER = 1.0  # cost of a lower line, per picture height
+_BEND = 0.25  # cost of a line's slope, per row and column
 _HIGHEST_LAND, _LOWEST_RIDGE = 0.54, 0.82
 
 
 @dataclass(frozen=True, kw_only=True)
 class Light:
-    """How the palette explains each frame.
+    """Fit of the world's palette to each frame.
 
     Attributes:
-        sun: elevation whose colours fit best, in heights of the picture.
+        sun: elevation of the sun whose colours fit best, in picture heights.
         cloud: share of the upper sky that is cloud.
-        strangeness: mean distance of its colours from the nearest that the world has, in 255ths.
+        strangeness: mean distance of the sky's colours from the palette, in levels of 255.
     """
 
     sun: Float[Tensor, "t"]
@@ -52,12 +51,12 @@ class Light:
 
     @property
     def time_of_day(self) -> str:
-        """Of the whole video."""
+        """Time of day of the whole video."""
         return time_of_day(self.sun.median().item())
 
     @property
     def cover(self) -> str:
-        """Of the whole video."""
+        """Cover of the whole video."""
         cloud = self.cloud.mean().item()
         if cloud < _CLEAR_BELOW:
             return "clear"
@@ -65,7 +64,7 @@ class Light:
 
 
 def light(video: Frames) -> Light:
-    """Find the palette under which each frame is a mix of clear sky and cloud, with least left."""
+    """Fit each frame by a palette's mix of clear sky and cloud with the smallest residual."""
     frames = _shrunk(video)
     rows = int(_ABOVE_GLOW * _CELLS)
     elevation = HORIZON - (torch.arange(rows) + 0.5) / _CELLS
@@ -79,15 +78,15 @@ def light(video: Frames) -> Light:
 
 
 def wind(video: Frames, lags: Sequence[int] = (1, 2)) -> float:
-    """Speed of the clouds in the top row, in heights of the picture a frame; above 0 to the right.
+    """Speed of the clouds in the top row, in picture heights a frame; positive is to the right.
 
-    Phase correlation of each row with itself some frames later. The speed says how far each row
-    shifts, as the clouds lie in a plane seen in perspective: all rows are asked together.
+    Phase correlation of each row with itself some frames later. Clouds lie in a plane seen in
+    perspective, so one speed determines the shift of every row, and all rows are fitted jointly.
 
     Args:
-        video: of 2 frames or more.
-        lags: distances of the frames that are compared, in frames; those too long for the video
-            are left out. Long ones see the way clouds go, short ones also how smoothly they do.
+        video: at least 2 frames.
+        lags: distances in frames of compared frames; those too long for the video are ignored.
+            Long lags measure the direction, short ones also the smoothness of the motion.
     """
     height, width = video.shape[1:3]
     rows = int(_UPPER_SKY * height)
@@ -110,10 +109,10 @@ def wind(video: Frames, lags: Sequence[int] = (1, 2)) -> float:
 
 
 def ridge(video: Frames) -> Float[Tensor, "t w"]:
-    """Row, in pixels from the top, at which land begins.
+    """Row, in pixels from the top, at which land begins in each column.
 
-    A sky is brightest at its foot, and each layer of land is darker than what is behind it, so the
-    topmost line that sets all brighter rows apart from all darker ones is the ridge.
+    The sky is brightest at the horizon, and each layer of land is darker than the one behind it, so
+    the ridge is the topmost line with all brighter rows above it and all darker ones below.
     """
     height = video.shape[1]
     first, last = int(_HIGHEST_LAND * height), math.ceil(_LOWEST_RIDGE * height)
@@ -129,14 +128,8 @@ def ridge(video: Frames) -> Float[Tensor, "t w"]:
     return first + (weight * near).sum(1) / weight.sum(1)
 
 
-def ridge_drift(video: Frames) -> Float[Tensor, "t"]:
-    """How far the ridge has moved since the first frame: mean over the columns, in pixels."""
-    line = ridge(video)
-    return (line - line[0]).abs().mean(1)
-
-
 def _line(fit: Float[Tensor, "t rows w"], bend: float) -> Int[Tensor, "t w"]:
-    """Row of the best line through all columns: most fit, less ``bend`` for each row of slope."""
+    """Row of the best line in each column (Viterbi): largest fit less ``bend`` per row of slope."""
     row = torch.arange(fit.shape[1])
     slope = bend * (row[:, None] - row).abs()
     total, came = fit[..., 0], []
@@ -152,7 +145,7 @@ def _line(fit: Float[Tensor, "t rows w"], bend: float) -> Int[Tensor, "t w"]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Mixture:
-    """What clear sky and clouds of several brightness look like at each candidate's sun."""
+    """Colours of clear sky and of clouds of several brightnesses, for each candidate sun."""
 
     clear: Float[Tensor, "s rows 1 1 3"]
     towards: Float[Tensor, "s rows 1 tone 3"]
@@ -169,7 +162,7 @@ class _Mixture:
 def _explain(
     sky: Float[Tensor, "rows w 3"], ground: Float[Tensor, "3"], palettes: list[_Mixture]
 ) -> tuple[int, float, float]:
-    """Candidate whose mixture is nearest to one frame, its share of cloud, and what is left."""
+    """Candidate whose mixture is nearest to one frame, its share of cloud, and its residual."""
     best = (0, 0.0, 0.0)
     least = math.inf
     for mixture in palettes:

@@ -1,4 +1,4 @@
-"""How the sky is painted: sky, disc, stars, clouds and land of one video at any times."""
+"""Paints sky, disc, stars, clouds and land of one video at any times."""
 
 from dataclasses import dataclass
 
@@ -13,22 +13,22 @@ from longtake.data.synthetic.sky_land import Land, land
 from longtake.noise import generator
 
 _STARS = 90
-_REACH = 1.0
-SHARPNESS = 3.2
-"""How fast cloud begins above the threshold."""
+_REACH = 1.0  # stars are at most this far from the middle, in picture heights
+SHARPNESS = 3.2  # slope of the cover at the threshold
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sky:
-    """One video: what is in it, not yet a picture.
+    """Contents of one video; lengths are in picture heights.
 
     Attributes:
-        clouds: their waves.
-        threshold: of the field, above which there is cloud, in its deviations.
-        gloom: how much the clouds dull the light, in [0, 1].
-        disc: the sun's place in heights from the middle, and how far it moves aside as it rises.
-        moon: its place in heights from the middle and from the top.
-        seed: of land and stars.
+        clouds: waves of the clouds.
+        threshold: value of the field, in standard deviations, above which there is cloud.
+        gloom: how much the clouds grey the light, in [0, 1].
+        disc: the sun's distance from the middle column at the horizon, and its change with
+            elevation.
+        moon: the moon's distance from the middle column, and its elevation.
+        seed: seed of land and stars.
     """
 
     clouds: Clouds
@@ -42,7 +42,7 @@ class Sky:
 def paint(
     sky: Sky, times: Float[Tensor, "t"], sun: Float[Tensor, "s"], height: int, width: int
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    """The frames at some times, in frames. ``sun``: its elevation at each time, or one for all."""
+    """Frames at these times, in frames; ``sun`` is its elevation at each time, or one for all."""
     plane = cloud_plane(height, width)
     view = _View(plane=plane, height=height, width=width)
     palette = Palette.at(sun, sky.gloom)
@@ -59,7 +59,7 @@ def paint(
 
 @dataclass(frozen=True, kw_only=True)
 class _View:
-    """Where each pixel of the sky is, in heights of the picture."""
+    """Position of each pixel of the sky, in picture heights."""
 
     plane: CloudPlane
     height: int
@@ -67,12 +67,12 @@ class _View:
 
     @property
     def elevation(self) -> Float[Tensor, "rows 1"]:
-        """Above the horizon."""
+        """Elevation of each row above the horizon."""
         return self.plane.elevation[:, None]
 
     @property
     def across(self) -> Float[Tensor, "w"]:
-        """To the right of the middle."""
+        """Distance of each column to the right of the middle."""
         return (torch.arange(self.width) + 0.5 - self.width / 2) / self.height
 
 
@@ -83,7 +83,7 @@ def _over(colour: Float[Tensor, "t c"]) -> Float[Tensor, "t c 1 1"]:
 def _sun(
     sky: Sky, view: _View, sun: Float[Tensor, "s"]
 ) -> tuple[Float[Tensor, "s 1 rows w"], Float[Tensor, "s 1 rows w"]]:
-    """Glow and disc of the sun and, at night, of the moon, both in [0, 1]."""
+    """Glow and disc of the sun or, at night, of the moon, both in [0, 1]."""
     sun = sun.float()[:, None, None]
     moonlit = night(sun)
     from_sun = torch.hypot(view.across - sky.disc[0] - sky.disc[1] * sun, view.elevation - sun)
@@ -99,7 +99,7 @@ def _sun(
 
 
 def _stars(sky: Sky, view: _View) -> Float[Tensor, "1 rows w"]:
-    """Points of light, each no smaller than a pixel."""
+    """Brightness of the stars; no star is smaller than a pixel."""
     random = generator(sky.seed, "stars")
     across, up, size = torch.rand((3, _STARS), generator=random)
     radius = max(0.004, 0.55 / view.height)
@@ -117,7 +117,7 @@ def _clouded(
     clear: Float[Tensor, "s 3 rows w"],
     glow: Float[Tensor, "s 1 rows w"],
 ) -> Float[Tensor, "t 3 rows w"]:
-    """Clouds before the clear sky: bright where thin or where light reaches them, hazy far away."""
+    """Clouds in front of the clear sky: bright if thin or lit, hazy if distant."""
     field = sky.clouds(view.plane, times)
     blur = torch.sqrt(1 + (SHARPNESS * view.plane.lost[:, None]) ** 2)
     haze = torch.exp(-((view.elevation / 0.16) ** 2))
@@ -133,19 +133,19 @@ def _clouded(
 
 
 def _landed(
-    place: Land, palette: Palette, above: Float[Tensor, "t 3 rows w"], height: int
+    ground: Land, palette: Palette, above: Float[Tensor, "t 3 rows w"], height: int
 ) -> Float[Tensor, "t 3 h w"]:
-    """The land before the sky: layer by layer, with mist in the valleys."""
+    """Land in front of the sky, layer by layer, with mist in the valleys."""
     frames, _, rows, width = above.shape
-    first = int((place.cover[0] > 0).any(1).nonzero()[0])
-    cover, mist = place.cover[:, first:], place.mist[:, first:]
-    ground = torch.lerp(_over(palette.far), _over(palette.horizon), 0.38 * mist[0])
+    first = int((ground.cover[0] > 0).any(1).nonzero()[0])
+    cover, mist = ground.cover[:, first:], ground.mist[:, first:]
+    shown = torch.lerp(_over(palette.far), _over(palette.horizon), 0.38 * mist[0])
     middle = torch.lerp(_over(palette.middle_land), _over(palette.horizon), 0.22 * mist[1])
-    ground = torch.lerp(ground, middle, cover[1])
-    ground = torch.lerp(ground, _over(palette.near), cover[2])
+    shown = torch.lerp(shown, middle, cover[1])
+    shown = torch.lerp(shown, _over(palette.near), cover[2])
     picture = above.new_empty((frames, 3, height, width))
     picture[:, :, :rows] = above
-    picture[:, :, rows:] = ground[:, :, rows - first :]
+    picture[:, :, rows:] = shown[:, :, rows - first :]
     seam = picture[:, :, first:rows]
-    torch.lerp(seam, ground[:, :, : rows - first], cover[0, : rows - first], out=seam)
+    torch.lerp(seam, shown[:, :, : rows - first], cover[0, : rows - first], out=seam)
     return picture

@@ -57,7 +57,8 @@ KERNELS: dict[Callable[..., Tensor], tuple[Kernel, ...]] = {
     ),
     formulas.volume_conv: (Kernel(run=volume.conv_halves, devices=CPU, fits=volume.lone),),
     formulas.repeat_border: (Kernel(run=volume.repeat_border),),
-    formulas.attention: (
+    formulas.attention: (Kernel(run=attention.fused),),
+    formulas.long_attention: (
         Kernel(run=attention.padded, devices=CPU, fits=attention.narrow),
         Kernel(run=attention.fused),
     ),

@@ -8,7 +8,8 @@ from longtake.nn import formulas
 from longtake.nn.kernels.differentiation import differentiable_twice
 
 NARROW = 16
-"""PyTorch's attention on a CPU takes half again as long for heads of fewer channels."""
+"""PyTorch's attention on a CPU takes up to half again as long for heads of fewer channels if rows
+have 100 tokens or more; in rows of 16, padding costs a quarter."""
 
 
 def fused(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Float[Tensor, "n heads t d"]:

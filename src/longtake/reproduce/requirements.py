@@ -1,0 +1,145 @@
+"""Data, models and trainings that a table needs, and whether they exist."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from longtake.config import Config
+from longtake.data.folders import VideosOnDisk
+from longtake.evaluation.opening import SYNTHETIC, is_model, open_videos
+from longtake.evaluation.protocols import Protocol, protocol
+from longtake.features.i3d import cache_path
+from longtake.reproduce.table import Row, Table, Training
+from longtake.runs import AutoencoderRun, DiffusionRun, read_run
+
+RUNS = Path("runs")
+UNTRAINED = ("network.kind=random_features", "treatment.size=32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folders:
+    """Folders of a reproduction.
+
+    Attributes:
+        data: folder with one folder a data set.
+        models: folder of runs and models, named as presets; or a single model.
+    """
+
+    data: Path
+    models: Path
+    out: Path
+
+    def real(self, row: Row) -> str:
+        """Name of a row's real videos."""
+        return row.real.format(data=self.data)
+
+    def model(self, row: Row) -> Path:
+        """Path of a row's model."""
+        return self.models if is_model(str(self.models)) else self.models / row.model
+
+    def run(self, training: Training) -> Path:
+        """Run folder of a training."""
+        return self.models / training.preset
+
+    def check(self, table: Table) -> None:
+        """Check that a single model is not given for rows of several models.
+
+        Raises:
+            ValueError: the rows have several models.
+        """
+        models = dict.fromkeys(row.model for row in table.rows)
+        if is_model(str(self.models)) and len(models) > 1:
+            raise ValueError(
+                f"{self.models} is one model, and the rows are of {', '.join(models)}; "
+                "choose the rows of this model"
+            )
+
+
+class Missing(Config):
+    """Why a row cannot be measured; empty if it can.
+
+    Attributes:
+        data: missing data set and its expected folder.
+        model: expected path of a missing model.
+        commands: commands that train the model.
+        fault: another reason.
+    """
+
+    data: str = ""
+    model: str = ""
+    commands: tuple[str, ...] = ()
+    fault: str = ""
+
+    def __bool__(self) -> bool:
+        """Whether anything is missing."""
+        return bool(self.data or self.model or self.fault)
+
+
+def missing(row: Row, folders: Folders) -> Missing:
+    """Find what a row lacks."""
+    model = folders.model(row)
+    absent = not is_model(str(model))
+    return Missing(
+        data=_missing_data(folders.real(row)),
+        model=str(model) if absent else "",
+        commands=tuple(training_command(t, folders) for t in pending(row, folders)),
+    )
+
+
+def pending(row: Row, folders: Folders) -> Sequence[Training]:
+    """Trainings that a row's model still needs, in order; none if the model exists."""
+    if is_model(str(folders.model(row))):
+        return ()
+    return [training for training in row.trainings if not is_model(str(folders.run(training)))]
+
+
+def training_run(training: Training, folders: Folders) -> AutoencoderRun | DiffusionRun:
+    """Config of a training, with paths in these folders."""
+    return read_run(training.preset, training_changes(training, folders))
+
+
+def training_changes(training: Training, folders: Folders) -> list[str]:
+    """Overrides of a training's preset: its own and paths in these folders."""
+    run, changes = read_run(training.preset, training.changes), list(training.changes)
+    for field in ("data", "validation"):
+        source = getattr(run, field, None)
+        if isinstance(source, VideosOnDisk):
+            path = folders.data / source.path.name
+            changes += [f"{field}.path={path}"] if path != source.path else []
+    if isinstance(run, DiffusionRun):
+        base = folders.models / Path(run.model).name
+        changes += [f"model={base}"] if base != Path(run.model) else []
+    return changes
+
+
+def training_command(training: Training, folders: Folders) -> str:
+    """Command line of a training."""
+    words = ["longtake", "fit", training.preset, *training_changes(training, folders)]
+    folder = folders.run(training)
+    return shlex.join(words if folder == RUNS / training.preset else [*words, "-o", str(folder)])
+
+
+def protocol_of(row: Row, n: int | None = None, *, untrained: bool = False) -> Protocol:
+    """A row's protocol; ``untrained`` takes random features, which need no weights."""
+    return protocol(row.protocol, [*row.changes, *(UNTRAINED if untrained else ())], n)
+
+
+def lacks_weights(weights: Path | None) -> bool:
+    """Whether I3D's weights are neither given nor in the cache."""
+    return weights is None and not cache_path().exists()
+
+
+def _missing_data(name: str) -> str:
+    kind, *rest = name.split(":")
+    if kind in SYNTHETIC:
+        return ""
+    folder = Path(rest[-1])
+    if not folder.is_dir():
+        return f"{kind}, split {rest[0]}: {folder} is not a folder"
+    try:
+        source = open_videos(name)
+        assert source is not None
+        return "" if len(source) else f"{kind}, split {rest[0]}: {folder} has no videos"
+    except ValueError as error:
+        return str(error)
