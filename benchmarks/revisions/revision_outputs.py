@@ -95,17 +95,18 @@ PLANES = {
     "kind": "triplane_autoencoder",
     "clip": CLIP,
     "patch": 4,
-    "width": 16,
+    "width": 32,
     "depth": 1,
     "heads": 2,
-    "head_channels": 8,
+    "head_channels": 16,
     "embed_dim": 2,
     "pool_depth": 1,
     "pool_heads": 2,
-    "pool_head_channels": 8,
+    "pool_head_channels": 16,
     "pool_hidden": 16,
     "deviation": 0.25,
 }
+NARROW = PLANES | {"width": 16, "head_channels": 8, "pool_head_channels": 8}
 LOSS = {"pixel": "l1", "kl_weight": 1e-4, "reduction": "mean"}
 PATCH2D = {"kind": "patch2d", "base_channels": 4, "layers": 1, "frames": 2, "start": 2}
 PATCH3D = {"kind": "patch3d", "base_channels": 4, "layers": 1, "start": 1, "adaptive": False}
@@ -126,7 +127,7 @@ PLANES_UNET = {
     "kind": "triplane_unet",
     "latent": [2, 8, 4, 4],
     "clip": CLIP,
-    "model_channels": 8,
+    "model_channels": 32,
     "groups": 4,
     "channel_mult": [1, 2],
     "num_res_blocks": 1,
@@ -150,6 +151,7 @@ def _denoising(model: str, **settings: Any) -> dict[str, Any]:
 RUNS: Mapping[str, Mapping[str, Any]] = {
     "reconstruction.volume": _reconstruction(VOLUME),
     "reconstruction.planes": _reconstruction(PLANES, motion_weight=1.0),
+    "reconstruction.narrow_heads": _reconstruction(NARROW),
     "adversarial.volume": _reconstruction(VOLUME, adversary=PATCH2D),
     "adversarial.planes": _reconstruction(
         PLANES, adversary=[PATCH2D | {"feature_weight": 2.0}, PATCH3D]

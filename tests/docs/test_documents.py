@@ -93,7 +93,7 @@ def test_python_of_the_documents_runs(path):
 
 
 def test_every_kind_of_extension_has_a_page():
-    kinds = {"sampler", "autoencoder", "denoiser", "signal", "metric"}
+    kinds = {"sampler", "autoencoder", "denoiser", "signal", "source", "metric", "method"}
     assert {path.stem for path in ADD} >= kinds
     nav = (ROOT / "mkdocs.yml").read_text()
     assert all(f"add/{path.name}" in nav for path in ADD)

@@ -42,3 +42,17 @@ def test_an_own_sampler_makes_a_video(monkeypatch, tiny_run_folder: Path, tmp_pa
     tiny = ("--model", tiny_run_folder, "--frames", 8, "--out", out)
     run(monkeypatch, "custom_sampler.py", *tiny, "--steps", 2)
     assert probe(out).frames >= 8
+
+
+def test_two_sources_are_compared(monkeypatch, capsys):
+    settings = ("--protocol", "trial", "--changes", "frames=4", "--n", 4)
+    run(monkeypatch, "evaluate_folder.py", "sky:test:16", "sky:train:16", *settings)
+    assert "kvd: " in capsys.readouterr().out
+
+
+def test_a_tiny_model_is_trained_and_sampled(monkeypatch, tmp_path: Path):
+    short = ("steps=1", "cooldown_steps=0", "sample_every=0")
+    changes = [f"training.{setting}" for setting in short]
+    out = ("--out", tmp_path / "runs", "--frames", 12)
+    run(monkeypatch, "train_tiny.py", *changes, "data.videos=2", *out)
+    assert probe(tmp_path / "runs" / "video.mp4").frames >= 12
