@@ -113,12 +113,12 @@ def test_a_stopped_job_goes_on_as_if_it_had_not_been_stopped(
     with pytest.raises(KeyboardInterrupt):
         write_videos(video, wanted, report=stop_at(stopped_at))
     assert not any(path.exists() for path in wanted.paths)
-    told: list[int] = []
-    made = write_videos(video, wanted, report=lambda done, total: told.append(done))
+    reported: list[int] = []
+    made = write_videos(video, wanted, report=lambda done, total: reported.append(done))
     expected = streamed(video, wanted)
     for path, own in zip(wanted.paths, expected, strict=True):
         assert np.array_equal(frames_of(path), own)
-    assert (told[0] > SEGMENT) == (stopped_at > SEGMENT)
+    assert (reported[0] > SEGMENT) == (stopped_at > SEGMENT)
     assert (made < 48) == (stopped_at > SEGMENT)
     assert sorted(tmp_path.iterdir()) == sorted(wanted.paths)
 
@@ -163,12 +163,12 @@ def test_what_was_made_before_a_stop_can_be_watched(video: LongVideo, job, tmp_p
     assert len(made) > SEGMENT
 
 
-def test_a_job_of_another_identity_does_not_go_on_from_it(video: LongVideo, job):
+def test_a_job_of_another_identity_does_not_continue_from_it(video: LongVideo, job):
     with pytest.raises(KeyboardInterrupt):
         write_videos(video, job(frames=48, tag="one"), report=stop_at(25))
-    told: list[int] = []
-    write_videos(video, job(frames=48, tag="two"), report=lambda done, total: told.append(done))
-    assert told[0] < SEGMENT
+    reported: list[int] = []
+    write_videos(video, job(frames=48, tag="two"), report=lambda done, total: reported.append(done))
+    assert reported[0] < SEGMENT
 
 
 def test_jobs_before_a_stopped_one_are_done(video: LongVideo, job):
@@ -216,7 +216,7 @@ def test_every_format_holds_the_video(video: LongVideo, job, suffix: str, tmp_pa
 
 
 def test_an_unknown_format_is_refused(video: LongVideo, job):
-    with pytest.raises(ValueError, match=r"there is no format '\.avi'; valid are \.mp4"):
+    with pytest.raises(ValueError, match=r"unknown format '\.avi'; valid are \.mp4"):
         write_videos(video, job("a.avi"))
 
 
