@@ -159,8 +159,8 @@ class DiffusionRun(Config):
         cache: how clips are encoded.
         cache_folder: folder of a cache that runs share; None for the run's own folder.
         clip: part of a cached clip to train on, and its signals.
-        scale_latents: shift and scale latents to mean 0 and std 1, as measured on the cache
-            (LVDM); PVDM's stay as they are.
+        scale_latents: shift and scale latents to mean 0 and standard deviation 1, as measured on
+            the cache (LVDM); False leaves them unscaled (PVDM).
         denoiser: the network.
         init_from: model whose network in the first of ``roles`` gives the initial weights.
         diffusion: schedule, prediction and loss.

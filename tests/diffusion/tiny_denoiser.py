@@ -1,4 +1,4 @@
-"""A denoiser of one matrix that looks at all signals, and one that knows the answer."""
+"""A denoiser of one matrix that reads all signals, and one that knows the answer."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -15,7 +15,7 @@ SOURCE = Path(longtake.__file__).parent
 CONVERTERS = "convert"  # each reads the files of one system, so it may
 LISTS = ("registry", "runs", "reproduce.table")
 """Modules whose unions list kinds; the last two are made of those that the registry lists."""
-ALONE = {"C3DConfig", "Collapse", "AutoencoderLossConfig", "Plateau"}
+ALONE = {"C3DConfig", "CollapseRule", "AutoencoderLossConfig", "Plateau"}
 """Configs that nothing chooses between: their ``kind`` only names them in files."""
 
 

@@ -46,6 +46,6 @@ def test_planes_that_are_split_join_to_the_same_latent():
 
 def test_standardising_is_undone_by_its_inverse():
     z = torch.randn(5, 7) * 3 + 2
-    standardisation = LatentScaling(shift=-2.0, scale=1 / 3)
-    assert abs(standardisation.forward(z).std().item() - 1) < 0.3
-    torch.testing.assert_close(standardisation.inverse(standardisation.forward(z)), z)
+    scaling = LatentScaling(shift=-2.0, scale=1 / 3)
+    assert abs(scaling.forward(z).std().item() - 1) < 0.3
+    torch.testing.assert_close(scaling.inverse(scaling.forward(z)), z)

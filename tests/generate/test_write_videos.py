@@ -216,7 +216,7 @@ def test_every_format_holds_the_video(video: LongVideo, job, suffix: str, tmp_pa
 
 
 def test_an_unknown_format_is_refused(video: LongVideo, job):
-    with pytest.raises(ValueError, match=r"there is no format '\.avi'; valid are \.mp4"):
+    with pytest.raises(ValueError, match=r"unknown format '\.avi'; valid are \.mp4"):
         write_videos(video, job("a.avi"))
 
 

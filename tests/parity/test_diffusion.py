@@ -267,7 +267,7 @@ def test_guided_walks_with_given_frames(prediction, name, scale):
     case, denoiser = prediction
     denoise = guided(denoiser, ClassifierFree(scale=scale), noisy_given(case))
     z = walk(LEADING10, denoise, case["in.xT"], ScaledLinear(), Recorded([case["in.xT"]]))
-    # the official code returns given frames it has drawn again; nobody looks at them
+    # the official code returns given frames it has drawn again; nothing reads them
     free = case[f"out.ddim10.{name}"]
     given = noisy_given(case)["context_mask"].value
     case.close(f"ddim10.{name}", torch.where(denoiser.spec.expand(given.float()).bool(), free, z))
