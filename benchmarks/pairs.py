@@ -23,7 +23,7 @@ class Pair:
     """A network and its plain twins; ``z`` and ``t`` are what all of them read.
 
     Attributes:
-        plain: twins by the name of their training step; their forward is the same.
+        plain: by a note on their training step; all have the same forward pass.
     """
 
     ours: Denoiser

@@ -23,7 +23,7 @@ def find_model(name: str | Path) -> Path:
     A model of the hub is downloaded.
 
     Raises:
-        CheckpointError: there is no such model.
+        CheckpointError: the model does not exist.
     """
     path = Path(name)
     for folder in (path, path / "model"):

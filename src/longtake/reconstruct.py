@@ -36,7 +36,7 @@ def videos_under(source: Path) -> list[Path]:
     """List a video file, or all videos of a folder at any depth.
 
     Raises:
-        ValueError: there is no video.
+        ValueError: the folder has no video.
     """
     if source.is_file():
         return [source]

@@ -26,8 +26,8 @@ from longtake.diffusion.time_patterns import AnyTimePattern
 from longtake.diffusion.timesteps import AnyTimestepSampling
 from longtake.features.i3d import I3DConfig
 from longtake.features.random_features import RandomFeaturesConfig
+from longtake.losses.autoencoder import AnyPerceptual
 from longtake.losses.discriminators import AnyDiscriminator
-from longtake.losses.perceptual import AnyPerceptual
 from longtake.rollout import Autoregressive, Hierarchical, NextClip, OneClip
 
 AnyAutoencoder = Annotated[

@@ -159,8 +159,8 @@ class DiffusionRun(Config):
         cache: how clips are encoded.
         cache_folder: folder of a cache that runs share; None for the run's own folder.
         clip: part of a cached clip to train on, and its signals.
-        standardise: shift and scale latents to mean 0 and deviation 1, as measured on the cache
-            (LVDM); PVDM's stay as they are.
+        scale_latents: shift and scale latents to mean 0 and standard deviation 1, as measured on
+            the cache (LVDM); False leaves them unscaled (PVDM).
         denoiser: the network.
         init_from: model whose network in the first of ``roles`` gives the initial weights.
         diffusion: schedule, prediction and loss.
@@ -173,6 +173,7 @@ class DiffusionRun(Config):
     renamed: ClassVar[Mapping[str, str]] = {
         "component": "roles",
         "start": "init_from",
+        "standardise": "scale_latents",
         "look_frames": "preview_frames",
         "look_videos": "num_previews",
     }
@@ -184,7 +185,7 @@ class DiffusionRun(Config):
     cache: CachePlan = CachePlan()
     cache_folder: str | None = None
     clip: TrainingClip = TrainingClip()
-    standardise: bool = True
+    scale_latents: bool = True
     denoiser: AnyDenoiser
     init_from: str | None = None
     diffusion: Diffusion
@@ -263,7 +264,7 @@ class DiffusionRun(Config):
         others = base.denoisers.keys() - set(self.roles)
         index = base.index
         if not others:
-            measured = cache.latent_scaling if self.standardise else LatentScaling()
+            measured = cache.latent_scaling if self.scale_latents else LatentScaling()
             first = {"latent_scaling": measured, "fps": self.data.fps}
             index = index.model_copy(update=first)
         elif index.diffusion != self.diffusion:

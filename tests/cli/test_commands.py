@@ -74,7 +74,7 @@ def test_inspect_shows_a_preset_resolved(longtake):
 def test_inspect_shows_a_models_networks_and_settings(longtake, tiny_run_folder: Path):
     called = longtake("inspect", tiny_run_folder)
     assert called.code == 0, called.err
-    for part in ("autoencoder: volume_autoencoder", "denoiser: volume_unet", "between:"):
+    for part in ("autoencoder: volume_autoencoder", "denoiser: volume_unet", "interpolator:"):
         assert part in called.out
     assert "class 1: wind, left" in called.out
     assert "kind: hierarchical" in called.out
@@ -165,4 +165,4 @@ def test_models_of_one_autoencoder_are_joined(
     assert called.code == 0, called.err
     shown = longtake("inspect", out).out
     assert "F16" in shown
-    assert "between: volume_unet" in shown
+    assert "interpolator: volume_unet" in shown

@@ -154,3 +154,14 @@ def test_evaluate_shows_both_its_commands(longtake):
     assert called.code == 0
     assert "reconstruction" in called.out
     assert "[REAL] FAKE" in longtake("evaluate", "videos", "--help").out
+
+
+def test_a_model_is_measured_in_half_precision(longtake, tiny_run_folder: Path, tmp_path: Path):
+    asked = trial("sky:test", tiny_run_folder, "sampler.steps=1")
+    results = [tmp_path / "full.json", tmp_path / "half.json"]
+    assert longtake(*asked, "--json", results[0]).code == 0
+    called = longtake(*asked, "--precision", "bfloat16", "--json", results[1])
+    assert called.code == 0, called.err
+    full, half = (json.loads(path.read_text()) for path in results)
+    assert full["generated"]["contents"] != half["generated"]["contents"]
+    assert full["real"]["contents"] == half["real"]["contents"]

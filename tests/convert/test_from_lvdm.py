@@ -67,7 +67,7 @@ def test_a_model_trained_without_an_average_is_converted_raw(tmp_path: Path):
     state = {k: v for k, v in official_lvdm.state().items() if not k.startswith("model_ema")}
     config = changed("short", ("params.use_ema", False))
     assert not read_lvdm(*files(tmp_path, state=state, config=config)).index.ema
-    with pytest.raises(CheckpointError, match=r"has no average .*set raw=True to convert the raw"):
+    with pytest.raises(CheckpointError, match=r"has no EMA .*set raw=True to convert the raw"):
         read_lvdm(*files(tmp_path, state=state))
 
 
@@ -86,7 +86,7 @@ def test_an_autoencoder_alone_takes_its_clip_from_the_data(tmp_path: Path):
 
 def test_prediction_and_interpolation_models_become_one(tmp_path: Path):
     keys, between = files(tmp_path, "keys"), files(tmp_path, "between")
-    convert_lvdm_folder(*keys, tmp_path / "ours", between=between)
+    convert_lvdm_folder(*keys, tmp_path / "ours", interpolator=between)
     model = VideoModel.from_pretrained(tmp_path / "ours")
     assert isinstance(model.index.sampling.rollout, Hierarchical)
     assert model.index.made_by == "keys.ckpt + between.ckpt"
@@ -95,7 +95,7 @@ def test_prediction_and_interpolation_models_become_one(tmp_path: Path):
 
 def test_a_converted_model_makes_a_long_video(tmp_path: Path):
     keys, between = files(tmp_path, "keys"), files(tmp_path, "between")
-    convert_lvdm_folder(*keys, tmp_path / "ours", between=between)
+    convert_lvdm_folder(*keys, tmp_path / "ours", interpolator=between)
     model = VideoModel.from_pretrained(tmp_path / "ours")
     sampling = model.index.sampling.model_copy(update={"sampler": DDIM(steps=1)})
     request = model.request([0])
@@ -213,8 +213,8 @@ AVERAGED_MIDDLE = "model_ema.diffusion_modelmiddle_block0in_layers0bias"
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (without(MIDDLE), f"'{AVERAGED_MIDDLE}' is not the average of a weight"),
-        (without(AVERAGED_MIDDLE), f"lacks 1 averages, the first is '{AVERAGED_MIDDLE}'"),
+        (without(MIDDLE), f"'{AVERAGED_MIDDLE}' is not the EMA of a weight"),
+        (without(AVERAGED_MIDDLE), f"lacks 1 EMA weights, the first is '{AVERAGED_MIDDLE}'"),
         (with_one_more("lora.weight"), "'lora.weight' is not a weight of an official LVDM model"),
         (
             with_one_more("first_stage_model.extra.weight"),
@@ -287,7 +287,7 @@ def test_models_that_do_not_belong_together_are_refused(tmp_path: Path):
     }
     for message, (first, second) in cases.items():
         with pytest.raises(ValueError, match=message):
-            convert_lvdm_folder(*first, tmp_path / "ours", between=second)
+            convert_lvdm_folder(*first, tmp_path / "ours", interpolator=second)
 
 
 def test_two_autoencoders_are_not_mixed(tmp_path: Path):
@@ -295,7 +295,7 @@ def test_two_autoencoders_are_not_mixed(tmp_path: Path):
     state["first_stage_model.decoder.conv_out.conv.bias"] = torch.ones(3)
     between = files(tmp_path, "between", state=state)
     with pytest.raises(ValueError, match="they differ in autoencoder"):
-        convert_lvdm_folder(*files(tmp_path, "keys"), tmp_path / "ours", between=between)
+        convert_lvdm_folder(*files(tmp_path, "keys"), tmp_path / "ours", interpolator=between)
 
 
 def test_a_config_error_names_the_file(tmp_path: Path):

@@ -79,7 +79,7 @@ def test_frames_a_second_are_those_given_else_of_the_model(coder: Path, unet: Pa
 
 
 @pytest.mark.parametrize(
-    ("name", "reported", "averaged"),
+    ("name", "given", "averaged"),
     [
         ("ema_model_10.pth", None, True),
         ("model_10.pth", None, False),
@@ -88,10 +88,10 @@ def test_frames_a_second_are_those_given_else_of_the_model(coder: Path, unet: Pa
     ],
 )
 def test_weights_are_averaged_as_given_else_by_the_file_name(
-    coder: Path, tmp_path: Path, name: str, reported: bool | None, averaged: bool
+    coder: Path, tmp_path: Path, name: str, given: bool | None, averaged: bool
 ):
     path = saved(tmp_path, name, official_pvdm.unet())
-    model = read_pvdm(autoencoder=coder, denoiser=path, averaged=reported)
+    model = read_pvdm(autoencoder=coder, denoiser=path, ema=given)
     assert model.index.ema is averaged
 
 
@@ -228,7 +228,7 @@ def test_a_weight_that_is_missing_or_unknown_is_named(
     state = official_pvdm.autoencoder() if part == "autoencoder" else official_pvdm.unet()
     name = key if part == "autoencoder" else f"diffusion_model.{key}"
     without = {k: v for k, v in state.items() if k != name}
-    for content, reported in (
+    for content, expected in (
         (without, message),
         (state | {"extra.bias": torch.zeros(1)}, "has the unknown weights extra.bias; check that"),
     ):
@@ -236,7 +236,7 @@ def test_a_weight_that_is_missing_or_unknown_is_named(
         with pytest.raises(CheckpointError) as error:
             read_pvdm(**files)
         assert "odd.pth: " in str(error.value)
-        assert reported in str(error.value)
+        assert expected in str(error.value)
 
 
 def test_networks_that_do_not_belong_together_are_refused(coder: Path, tmp_path: Path):

@@ -46,7 +46,7 @@ def test_a_short_model_is_read(tmp_path: Path):
     assert found.diffusion.schedule == ScaledLinear()
     assert found.diffusion.loss == "l1"
     assert (found.sampling.sampler, found.sampling.rollout) == (DDPM(), OneClip())
-    assert (found.averaged, found.between) == (True, False)
+    assert (found.ema, found.interpolates) == (True, False)
 
 
 def test_a_prediction_model_is_sampled_as_the_official_script_does(tmp_path: Path):
@@ -74,7 +74,7 @@ def test_a_text_to_video_model_is_sampled_as_the_official_script_does(tmp_path: 
     assert found.diffusion.schedule == ScaledLinear(beta_start=0.00085, beta_end=0.012)
     assert found.diffusion.loss == "l2"
     assert found.latent_scaling == LatentScaling(scale=0.18215)
-    assert not found.averaged
+    assert not found.ema
     sampling = found.sampling
     assert sampling.sampler == DDIM(steps=50, eta=1.0, grid="leading")
     assert sampling.guidance == ClassifierFree(scale=15.0)
@@ -95,7 +95,7 @@ def test_a_frame_wise_autoencoder_is_read(tmp_path: Path):
 
 def test_an_interpolation_model_s_autoencoder_keeps_its_own_clip(tmp_path: Path):
     found = read(tmp_path, official_lvdm.config("between"))
-    assert found.between
+    assert found.interpolates
     assert found.denoiser is not None
     assert found.denoiser.clip == (6, 16, 16)
     assert found.autoencoder.clip == (4, 16, 16)

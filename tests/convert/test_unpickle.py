@@ -137,11 +137,11 @@ def test_writing_to_a_mapped_tensor_leaves_the_file_alone(tmp_path: Path):
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_a_repacked_archive_is_read(tmp_path: Path, compression: int):
-    original, rewritten = save(tensors(), tmp_path / "a.ckpt"), tmp_path / "b.ckpt"
-    with zipfile.ZipFile(original) as old, zipfile.ZipFile(rewritten, "w", compression) as new:
+    original, repacked = save(tensors(), tmp_path / "a.ckpt"), tmp_path / "b.ckpt"
+    with zipfile.ZipFile(original) as old, zipfile.ZipFile(repacked, "w", compression) as new:
         for name in old.namelist():
             new.writestr(name, old.read(name))
-    read = read_state_dict(rewritten)
+    read = read_state_dict(repacked)
     assert all(torch.equal(read[name], tensor) for name, tensor in tensors_of(original).items())
 
 

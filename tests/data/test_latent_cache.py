@@ -17,12 +17,13 @@ from longtake.checkpoint import (
     weights_hash,
     write_tensors,
 )
-from longtake.config import digest
+from longtake.config import digest, parse
 from longtake.data import latents
 from longtake.data.clips import ClipPlan
 from longtake.data.latents import CachePlan, LatentCache, build_cache, cache_key
 from longtake.data.order import Order
 from longtake.data.synthetic import SkyWorld
+from longtake.denoisers import VolumeUNetConfig
 from longtake.diffusion import Diffusion
 from longtake.distributed import Ranks
 from longtake.latents import LatentScaling, LatentSpec
@@ -123,7 +124,7 @@ def test_windows_that_overlap_begin_that_many_frames_before_the_last_ones_end(
         torch.testing.assert_close(window, alone, atol=1e-6, rtol=1e-5)
 
 
-def test_standardised_samples_have_mean_zero_and_deviation_one(tmp_path: Path, autoencoder):
+def test_scaled_latents_have_mean_zero_and_standard_deviation_one(tmp_path: Path, autoencoder):
     cache = build(tmp_path, autoencoder)
     posteriors = [cache[item].posterior for item in range(len(cache))]
     random = torch.Generator().manual_seed(0)
@@ -333,3 +334,12 @@ def test_a_cache_of_an_earlier_version_opens(tmp_path: Path, autoencoder):
     index = tmp_path / "index.json"
     index.write_text(index.read_text().replace('"std"', '"deviation"'))
     assert LatentCache(tmp_path).latent_scaling == cache.latent_scaling
+
+
+@pytest.mark.parametrize(
+    ("clip", "signal"), [({"context": {}}, "context"), ({"previous_share": 0.3}, "previous")]
+)
+def test_a_signal_that_the_network_does_not_read_is_refused_before_training(clip, signal: str):
+    network = VolumeUNetConfig(latent=(2, 3, 2, 2), model_channels=8, groups=4).build()
+    with pytest.raises(ValueError, match=f"VolumeUNet does not read the signal '{signal}"):
+        parse(TrainingClip, clip).check(network)

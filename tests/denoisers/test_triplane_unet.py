@@ -10,7 +10,7 @@ from torch import Tensor
 from longtake.config import ConfigError, parse, to_dict
 from longtake.denoisers import TriplaneUNet, TriplaneUNetConfig
 from longtake.denoisers.triplane_levels import on_planes
-from longtake.diffusion import Diffusion
+from longtake.diffusion import DDIM, ClipSampler, Diffusion
 from longtake.diffusion.signals import ABSENT, label_signal, previous_signal
 from longtake.diffusion.signals.signal import null, rows
 from longtake.latents import Triplane
@@ -208,3 +208,14 @@ def test_heads_must_divide_the_width():
 def test_a_config_comes_back_from_plain_data():
     there = config(num_classes=3, head_channels=4)
     assert parse(TriplaneUNetConfig, to_dict(there)) == there
+
+
+def test_a_network_in_bfloat16_samples_in_single_precision():
+    network = unet(num_classes=3).to(torch.bfloat16)
+    clips = ClipSampler(
+        denoiser=network, diffusion=Diffusion(prediction="v"), sampler=DDIM(steps=2, eta=1)
+    )
+    previous = torch.randn(2, *network.spec.shape)
+    z = clips({**label_signal([0, ABSENT]), **previous_signal(previous)}, (1, 2)).z
+    assert z.dtype == torch.float32
+    assert z.isfinite().all()

@@ -10,12 +10,16 @@ from torch import Tensor
 from longtake.config import ConfigError, parse, to_dict
 from longtake.denoisers import VolumeUNet, VolumeUNetConfig
 from longtake.diffusion import (
+    DDIM,
+    ClassifierFree,
+    ClipSampler,
     Cosine,
     Diffusion,
     Linear,
     NoiseSchedule,
     RectifiedFlow,
     ScaledLinear,
+    Staggered,
 )
 from longtake.diffusion.signals import ABSENT, Signals, context_signals, label_signal, text_signal
 from longtake.diffusion.signals.signal import null, rows
@@ -247,3 +251,17 @@ def test_heads_must_divide_the_width():
 def test_a_config_comes_back_from_plain_data():
     there = config(attention=TEXT)
     assert parse(VolumeUNetConfig, to_dict(there)) == there
+
+
+def test_a_network_in_bfloat16_samples_in_single_precision():
+    network = unet(frame_times=True, num_classes=3).to(torch.bfloat16)
+    clips = ClipSampler(
+        denoiser=network,
+        diffusion=Diffusion(schedule=RectifiedFlow(), prediction="flow"),
+        sampler=DDIM(steps=3),
+        guidance=ClassifierFree(scale=2),
+        pattern=Staggered(),
+    )
+    z = clips({**label_signal([0, 2]), **context(2, (True, False, False, False))}, (1, 2)).z
+    assert z.dtype == torch.float32
+    assert z.isfinite().all()

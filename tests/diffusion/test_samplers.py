@@ -188,7 +188,7 @@ def test_estimates_are_kept_in_their_bounds(sampler):
 
 
 def test_a_scheduler_that_does_not_exist_is_named_with_the_nearest():
-    with pytest.raises(ConfigError, match="no scheduler 'EulerAncestral'; did you mean 'Euler"):
+    with pytest.raises(ConfigError, match="scheduler 'EulerAncestral'; did you mean 'EulerAnc"):
         parse(AnySampler, {"kind": "diffusers", "scheduler": "EulerAncestral"})
 
 

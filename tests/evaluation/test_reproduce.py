@@ -111,7 +111,7 @@ def test_a_single_model_serves_rows_of_one_model_only(tiny_run_folder: Path):
 
 
 def test_a_name_that_is_near_is_named():
-    with pytest.raises(ConfigError, match="no table 'lvmd'; did you mean 'lvdm'"):
+    with pytest.raises(ConfigError, match="unknown table 'lvmd'; did you mean 'lvdm'"):
         table("lvmd")
     with pytest.raises(ConfigError, match="no row 'skyy'; did you mean 'sky'"):
         table("lvdm").chosen(["skyy"])
@@ -128,7 +128,7 @@ def test_tables_are_listed_with_their_rows():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", tables())
 def test_the_whole_path_runs_on_tiny_networks(name: str, no_weights: None):
-    """Trains, samples, measures; a second time nothing is done again."""
+    """Trains, samples, measures; a second time nothing is repeated."""
     code, output = reproduce(name, "--tiny")
     assert code == 0
     assert "all numbers are meaningless" in output

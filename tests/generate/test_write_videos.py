@@ -163,7 +163,7 @@ def test_what_was_made_before_a_stop_can_be_watched(video: LongVideo, job, tmp_p
     assert len(made) > SEGMENT
 
 
-def test_a_job_of_another_identity_does_not_go_on_from_it(video: LongVideo, job):
+def test_a_job_of_another_identity_does_not_continue_from_it(video: LongVideo, job):
     with pytest.raises(KeyboardInterrupt):
         write_videos(video, job(frames=48, tag="one"), report=stop_at(25))
     reported: list[int] = []
@@ -216,7 +216,7 @@ def test_every_format_holds_the_video(video: LongVideo, job, suffix: str, tmp_pa
 
 
 def test_an_unknown_format_is_refused(video: LongVideo, job):
-    with pytest.raises(ValueError, match=r"there is no format '\.avi'; valid are \.mp4"):
+    with pytest.raises(ValueError, match=r"unknown format '\.avi'; valid are \.mp4"):
         write_videos(video, job("a.avi"))
 
 

@@ -146,7 +146,7 @@ def test_a_prediction_and_an_interpolation_model_become_one(golden, tmp_path):
     between, _ = frames_model(
         golden, tmp_path / "between", "unet_interp", p_interp=0.9, p_pred=0.0, n_prevs=None
     )
-    model = converted(keys, tmp_path / "ours", between=between)
+    model = converted(keys, tmp_path / "ours", interpolator=between)
     case = golden("lvdm/unet_interp")
     mask = case["in.mask"][:, 0, :, 0, 0].bool()
     signals = context_signals(case["in.x"], mask, table_time(case["in.s"]))

@@ -62,7 +62,7 @@ def test_the_default_config_is_the_released_one():
         (f for at in FOLDERS if (f := Path(at) / "lvdm" / "keys" / "ae2d_t2v.json").exists()), None
     )
     if path is None:
-        pytest.skip("the released key list is not available")
+        pytest.skip("the released key list is missing")
     released = {key: tuple(shape) for key, shape in json.loads(path.read_text()).items()}
     assert official_shapes(FramewiseAutoencoderConfig()) == released
     assert sum(math.prod(shape) for shape in released.values()) == 83_653_863

@@ -35,7 +35,7 @@ def names() -> dict[str, tuple[int, ...]]:
 def test_weights_have_the_ports_names_and_shapes():
     path = FOLDERS[0] / "lvdm" / "keys" / "i3d.json"
     if not path.exists():
-        pytest.skip("the official list of keys is not available")
+        pytest.skip("the official list of keys is missing")
     official = {
         name: tuple(shape)
         for name, shape in json.loads(path.read_text()).items()

@@ -191,7 +191,7 @@ def test_released_models_have_exactly_our_weights(keys, config, parameters):
     paths = [folder / "lvdm" / "keys" / f"{keys}.json" for folder in FOLDERS]
     path = next((path for path in paths if path.exists()), None)
     if path is None:
-        pytest.skip(f"key list {keys} is not available")
+        pytest.skip(f"key list {keys} is missing")
     released = {key: tuple(shape) for key, shape in json.loads(path.read_text()).items()}
     assert official_shapes(config) == released
     assert sum(math.prod(shape) for shape in released.values()) == parameters

@@ -159,7 +159,7 @@ def test_released_models_have_exactly_our_weights(size, config, parameters):
     paths = [folder / "pvdm" / f"keys_unet_{size}.json" for folder in FOLDERS]
     path = next((path for path in paths if path.exists()), None)
     if path is None:
-        pytest.skip(f"key list keys_unet_{size} is not available")
+        pytest.skip(f"key list keys_unet_{size} is missing")
     listed = json.loads(path.read_text()).items()
     released = {key.removeprefix(WRAPPER): tuple(shape) for key, shape in listed}
     assert official_shapes(config) == released

@@ -199,7 +199,7 @@ def keys() -> dict[str, list[int]]:
     paths = [folder / "pvdm" / "keys_ae_base.json" for folder in FOLDERS]
     path = next((path for path in paths if path.exists()), None)
     if path is None:
-        pytest.skip("key list keys_ae_base is not available")
+        pytest.skip("key list keys_ae_base is missing")
     return json.loads(path.read_text())
 
 

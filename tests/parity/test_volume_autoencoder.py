@@ -147,7 +147,7 @@ def keys() -> dict[str, list[int]]:
     paths = [folder / "lvdm" / "keys" / "ae_sky.json" for folder in FOLDERS]
     path = next((path for path in paths if path.exists()), None)
     if path is None:
-        pytest.skip("key list ae_sky is not available")
+        pytest.skip("key list ae_sky is missing")
     return {k: v for k, v in json.loads(path.read_text()).items() if not k.startswith("loss.")}
 
 

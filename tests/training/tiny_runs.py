@@ -111,7 +111,7 @@ def triplane_run(
                 "plan": {"frames": 2 * frames - overlap, "height": height, "width": width},
             },
             "clip": {"previous_share": 0.5},
-            "standardise": False,
+            "scale_latents": False,
             "denoiser": TriplaneUNetConfig(
                 latent=(2, frames, height // patch, width // patch),
                 clip=clip,

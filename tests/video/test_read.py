@@ -92,7 +92,7 @@ def test_frames_come_in_the_order_they_were_written(tmp_path: Path, name: str) -
     assert list(distance.argmin(axis=1)) == list(range(30))
 
 
-def test_a_stride_takes_one_frame_in_so_many(mp4: Path) -> None:
+def test_a_stride_skips_frames(mp4: Path) -> None:
     np.testing.assert_array_equal(read_clip(mp4, 5, 6, stride=4), open_video(mp4)[0][5:29:4])
 
 

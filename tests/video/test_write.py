@@ -171,7 +171,7 @@ def test_a_full_disk_is_reported(tmp_path: Path) -> None:
 
 
 def test_an_unknown_suffix_lists_the_known(tmp_path: Path) -> None:
-    with pytest.raises(VideoError, match=r"there is no format '.docx'; valid are .mp4, .*\.gif"):
+    with pytest.raises(VideoError, match=r"unknown format '.docx'; valid are .mp4, .*\.gif"):
         VideoWriter(tmp_path / "film.docx", 24)
 
 

@@ -57,16 +57,8 @@ class AxisPool(nn.Module):
     """A transformer along one axis that reduces each line of cells to one vector.
 
     As in the official code, a learned token is appended to each line, yet the result is the line's
-    first cell, not the token.
-
-    Args:
-        width: number of channels of a cell.
-        embed_dim: number of channels of a plane.
-        depth: number of layers.
-        heads: number of heads of the attention.
-        head_channels: width of a head.
-        hidden: width of the feed-forward layers.
-        cells: number of cells of a line.
+    first cell, not the token. ``hidden`` is the width of the feed-forward layers, ``cells`` the
+    number of cells of a line.
     """
 
     def __init__(

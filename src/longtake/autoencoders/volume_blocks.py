@@ -57,11 +57,7 @@ class UpLevel(nn.Module):
 class Encoder(nn.Module):
     """Video to mean and log-variance, before ``to_moments`` mixes them.
 
-    Args:
-        hidden: number of channels at full resolution.
-        z_channels: number of channels of the latent.
-        strides: stride of each level.
-        groups: number of groups of the normalisations.
+    ``hidden`` is the number of channels at full resolution; every level doubles them.
     """
 
     def __init__(
@@ -86,12 +82,6 @@ class Decoder(nn.Module):
 
     The strides are in the encoder's order, not its mirror image, so that the first level doubles
     every axis that is ever doubled.
-
-    Args:
-        hidden: half the number of channels at full resolution.
-        z_channels: number of channels of the latent.
-        strides: stride of each level, in the encoder's order.
-        groups: number of groups of the normalisations.
     """
 
     def __init__(

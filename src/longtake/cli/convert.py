@@ -18,10 +18,10 @@ def lvdm(
     raw: Annotated[
         bool, typer.Option(help="convert raw weights instead of their average (EMA)")
     ] = False,
-    between: Annotated[
+    interpolator: Annotated[
         Path | None, typer.Option(help="official .ckpt of the interpolation model")
     ] = None,
-    between_config: Annotated[
+    interpolator_config: Annotated[
         Path | None, typer.Option(help="official .yaml of the interpolation model")
     ] = None,
     overwrite: Overwrite = False,
@@ -29,10 +29,12 @@ def lvdm(
     """Convert official LVDM checkpoints: autoencoder, short, prediction, interpolation, text."""
     from longtake.convert.from_lvdm import convert_lvdm_folder
 
-    if (between is None) != (between_config is None):
-        raise ValueError("--between and --between-config must be given together")
-    second = (between, between_config) if between and between_config else None
-    convert_lvdm_folder(checkpoint, config, out, raw=raw, between=second, overwrite=overwrite)
+    if (interpolator is None) != (interpolator_config is None):
+        raise ValueError("--interpolator and --interpolator-config must be given together")
+    second = None
+    if interpolator and interpolator_config:
+        second = (interpolator, interpolator_config)
+    convert_lvdm_folder(checkpoint, config, out, raw=raw, interpolator=second, overwrite=overwrite)
     print(f"{out}: ready")
 
 
@@ -72,7 +74,7 @@ def pvdm(
         autoencoder=autoencoder,
         denoiser=denoiser,
         model=None if model is None else VideoModel.from_pretrained(model),
-        averaged=averaged,
+        ema=averaged,
         heads=heads,
         fps=fps,
     )

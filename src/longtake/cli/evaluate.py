@@ -1,19 +1,35 @@
 """Commands that measure videos: ``evaluate``, ``evaluate reconstruction``, ``compare``."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from longtake.cli import arguments
 
+if TYPE_CHECKING:
+    from longtake.evaluation.result import Result
+
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="[REAL] FAKE [A.B=VALUE]...",
+        help="two sources, or a model; settings of the protocol or of a model's sampling",
+    ),
+]
 Protocol = Annotated[str, typer.Option(help="name of a protocol; `longtake protocols` lists them")]
 Clips = Annotated[
     int | None, typer.Option("--n", min=4, help="number of clips; the protocol's by default")
 ]
 Json = Annotated[Path | None, typer.Option(help="file to write the result to")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace the result file")]
+Floor = Annotated[bool, typer.Option(help="also measure real clips against other real clips")]
+Limit = Annotated[
+    bool, typer.Option("--limit", help="also extrapolate FVD to infinitely many clips")
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ... or auto")]
 
 MOVED = {
@@ -42,24 +58,14 @@ app = typer.Typer(
 
 @app.command("videos")
 def videos(  # noqa: PLR0913
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="[REAL] FAKE [A.B=VALUE]...",
-            help="two sources, or a model; settings of the protocol or of a model's sampling",
-        ),
-    ],
+    sources: Sources,
     protocol: Protocol = "longtake",
     n: Clips = None,
     metrics: Annotated[str, typer.Option(help="comma-separated: fvd, kvd, is")] = "fvd,kvd",
     json: Json = None,
     seed: Annotated[int, typer.Option(min=0, help="of clips, starts and samples")] = 0,
-    floor: Annotated[
-        bool, typer.Option(help="also measure real clips against other real clips")
-    ] = True,
-    limit: Annotated[
-        bool, typer.Option("--limit", help="also extrapolate FVD to infinitely many clips")
-    ] = False,
+    floor: Floor = True,
+    limit: Limit = False,
     keep: Annotated[Path | None, typer.Option(help="folder to keep a model's videos in")] = None,
     label: Annotated[str | None, typer.Option(help="class of a model's videos")] = None,
     precision: arguments.Precision = "float32",
@@ -75,11 +81,7 @@ def videos(  # noqa: PLR0913
     .safetensors), a data set (ucf101:train:FOLDER), a synthetic world (sky:test:64) or a model. A
     model of a synthetic world needs no REAL. Features are cached, so a stopped command continues.
     """
-    from dataclasses import replace
-
-    from longtake.checkpoint import check_free
     from longtake.cli.progress import stages
-    from longtake.cli.tables import print_result
     from longtake.distributed import join
     from longtake.evaluation.evaluate import evaluate
     from longtake.evaluation.extraction import FeatureCache, default_cache
@@ -87,42 +89,32 @@ def videos(  # noqa: PLR0913
     from longtake.evaluation.opening import SamplingSettings, open_sources
     from longtake.evaluation.protocols import protocol as ready
     from longtake.evaluation.scores import named
-    from longtake.model import Sampling
 
-    if json is not None:
-        check_free(json, overwrite)
+    _check_free(json, overwrite)
     wanted = named(metrics)
-    names, changes = arguments.split_overrides(sources)
-    of_sampling = [c for c in changes if c.split("=")[0].split(".")[0] in Sampling.model_fields]
-    chosen = ready(protocol, [c for c in changes if c not in of_sampling], n)
+    names, of_protocol, of_sampling = _routed(sources)
+    chosen = ready(protocol, of_protocol, n)
+    dtype = arguments.dtype(precision)
     sampling = SamplingSettings(
-        changes=of_sampling,
-        label=label,
-        batch=batch,
-        seed=seed,
-        keep=keep,
-        dtype=arguments.dtype(precision),
+        changes=of_sampling, label=label, batch=batch, seed=seed, keep=keep, dtype=dtype
     )
-    with join() as ranks:
+    with join() as ranks, stages(ranks.main) as report:
         if device != "auto":
             ranks = replace(ranks, device=arguments.device(device))
         real, generated = open_sources(names, chosen, sampling, ranks)
-        with stages(ranks.main) as report:
-            settings = EvaluationSettings(
-                ranks=ranks,
-                cache=FeatureCache(folder=cache or default_cache()),
-                batch=batch,
-                weights=None if weights is None else str(weights),
-                floor=floor,
-                limit=limit,
-                seed=seed,
-                report=report,
-            )
-            result = evaluate(real, generated, chosen, wanted, settings)
+        settings = EvaluationSettings(
+            ranks=ranks,
+            cache=FeatureCache(folder=cache or default_cache()),
+            batch=batch,
+            weights=weights and str(weights),
+            floor=floor,
+            limit=limit,
+            seed=seed,
+            report=report,
+        )
+        result = evaluate(real, generated, chosen, wanted, settings)
     if ranks.main:
-        if json is not None:
-            result.write(json)
-        print_result(result)
+        _show(result, json)
 
 
 @app.command("reconstruction")
@@ -142,9 +134,7 @@ def reconstruction(  # noqa: PLR0913
     device: Device = "auto",
 ) -> None:
     """Measure an autoencoder on clips: PSNR, SSIM, a perceptual distance and FVD."""
-    from longtake.checkpoint import check_free
     from longtake.cli.progress import stages
-    from longtake.cli.tables import print_result
     from longtake.distributed import Ranks
     from longtake.evaluation.feature_sets import EvaluationSettings
     from longtake.evaluation.opening import SamplingSettings, open_source
@@ -152,8 +142,7 @@ def reconstruction(  # noqa: PLR0913
     from longtake.evaluation.reconstruction import evaluate_reconstruction, perceptual
     from longtake.model import VideoModel
 
-    if json is not None:
-        check_free(json, overwrite)
+    _check_free(json, overwrite)
     chosen = ready(protocol, n=n)
     height_width = None if size is None else arguments.size(size)
     ranks = Ranks(device=arguments.device(device))
@@ -170,9 +159,7 @@ def reconstruction(  # noqa: PLR0913
             size=height_width,
             perceptual=perceptual(lpips or [], ranks.device),
         )
-    if json is not None:
-        result.write(json)
-    print_result(result)
+    _show(result, json)
 
 
 def compare(
@@ -195,3 +182,27 @@ def protocols() -> None:
 
     for name, protocol in READY.items():
         print(f"{name:<18} {protocol.hash}  {ABOUT[name]}")
+
+
+def _routed(sources: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """Names of sources, settings of the protocol, and settings of a model's sampling."""
+    from longtake.model import Sampling
+
+    names, changes = arguments.split_overrides(sources)
+    sampling = [c for c in changes if c.split("=")[0].split(".")[0] in Sampling.model_fields]
+    return names, [change for change in changes if change not in sampling], sampling
+
+
+def _check_free(json: Path | None, overwrite: bool) -> None:
+    from longtake.checkpoint import check_free
+
+    if json is not None:
+        check_free(json, overwrite)
+
+
+def _show(result: "Result", json: Path | None) -> None:
+    from longtake.cli.tables import print_result
+
+    if json is not None:
+        result.write(json)
+    print_result(result)

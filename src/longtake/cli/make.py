@@ -30,7 +30,7 @@ def fit(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train from a preset; after an interruption the same command continues.
+    """Train from a preset. The same command again continues where it stopped.
 
     Runs on one process, or on many under torchrun.
     """

@@ -11,6 +11,8 @@ from longtake.cli import arguments
 
 if TYPE_CHECKING:
     from longtake.distributed import Ranks
+    from longtake.evaluation.feature_sets import EvaluationSettings
+    from longtake.reproduce.measure import Settings
     from longtake.reproduce.outcome import Outcome, RowOutcome
     from longtake.reproduce.requirements import Folders
     from longtake.reproduce.table import Published, Table
@@ -59,45 +61,56 @@ def reproduce(  # noqa: PLR0913
 ) -> None:
     """Reproduce a paper's table: print its numbers beside ours, under its protocol.
 
-    Rows whose data or model is missing are listed with the commands that train the model; nothing
-    is trained without --train. An interrupted command continues if it is repeated.
+    Nothing is trained without --train. An interrupted command continues if it is repeated.
     """
     if table is None:
         _list()
         return
 
-    from dataclasses import replace
-
-    from longtake.cli.progress import stages
-    from longtake.distributed import join
     from longtake.evaluation.extraction import FeatureCache, default_cache
     from longtake.evaluation.feature_sets import EvaluationSettings
-    from longtake.reproduce.measure import Settings, measure_table
+    from longtake.reproduce.measure import Settings
     from longtake.reproduce.requirements import Folders
     from longtake.reproduce.table import table as ready
 
     chosen = ready(table).chosen([name.strip() for name in rows.split(",") if name.strip()])
     chosen = chosen.shrunk() if tiny else chosen
     out = out or Path("reproduced") / (f"{table}-tiny" if tiny else table)
+    work = EvaluationSettings(
+        cache=FeatureCache(folder=cache or (out / "features" if tiny else default_cache())),
+        batch=batch,
+        weights=None if weights is None else str(weights),
+        seed=seed,
+    )
     folders = Folders(data=data, models=out / "models" if tiny else models, out=out)
+    _measure(chosen, folders, Settings(n=n, tiny=tiny), work, device, train=train or tiny)
+
+
+def _measure(
+    table: "Table",
+    folders: "Folders",
+    settings: "Settings",
+    work: "EvaluationSettings",
+    device: str,
+    *,
+    train: bool,
+) -> None:
+    from dataclasses import replace
+
+    from longtake.cli.progress import stages
+    from longtake.distributed import join
+    from longtake.reproduce.measure import measure_table
+
     with join() as ranks:
         if device != "auto":
             ranks = replace(ranks, device=arguments.device(device))
-        if train or tiny:
-            _train(chosen, folders, ranks)
+        if train:
+            _train(table, folders, ranks)
         with stages(ranks.main) as report:
-            work = EvaluationSettings(
-                ranks=ranks,
-                cache=FeatureCache(folder=cache or (out / "features" if tiny else default_cache())),
-                batch=batch,
-                weights=None if weights is None else str(weights),
-                seed=seed,
-                report=report,
-            )
-            settings = Settings(n=n, tiny=tiny)
-            found = measure_table(chosen, folders, settings, work)
+            work = replace(work, ranks=ranks, report=report)
+            found = measure_table(table, folders, settings, work)
     if ranks.main:
-        _print(found, out)
+        _print(found, folders.out)
     if not found.measured:
         raise typer.Exit(2)
 

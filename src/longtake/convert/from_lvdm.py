@@ -25,7 +25,7 @@ from longtake.rollout import Autoregressive, Hierarchical, Role
 
 LOGGER = logging.getLogger("longtake")
 
-UNET, AVERAGE, FIRST_STAGE = "model.diffusion_model.", "model_ema.", "first_stage_model."
+UNET, EMA, FIRST_STAGE = "model.diffusion_model.", "model_ema.", "first_stage_model."
 TEXT_ENCODER = "cond_stage_model."
 
 AUTOENCODER_KEYS = {
@@ -52,7 +52,7 @@ def convert_lvdm_folder(
     out: Path,
     *,
     raw: bool = False,
-    between: tuple[Path, Path] | None = None,
+    interpolator: tuple[Path, Path] | None = None,
     overwrite: bool = False,
 ) -> None:
     """Convert an official model to a folder that ``VideoModel.from_pretrained`` opens.
@@ -64,7 +64,7 @@ def convert_lvdm_folder(
         config: official YAML of ``ckpt``.
         out: model folder to write.
         raw: take the raw weights, not their average over training (EMA).
-        between: checkpoint and YAML of an interpolation model that fills in the frames between
+        interpolator: checkpoint and YAML of an interpolation model that fills in the frames between
             the keyframes of ``ckpt``, a prediction model.
         overwrite: replace ``out`` if it exists.
 
@@ -74,8 +74,8 @@ def convert_lvdm_folder(
         ConfigError: a config cannot be converted.
     """
     model = read_lvdm(ckpt, config, raw=raw)
-    if between is not None:
-        model = _merged(model, read_lvdm(*between, raw=raw))
+    if interpolator is not None:
+        model = _merged(model, read_lvdm(*interpolator, raw=raw))
     model.save_pretrained(out, overwrite=overwrite)
 
 
@@ -101,7 +101,7 @@ def _model(
         index = ModelIndex(fps=FPS, ema=False, made_by=name)
         return VideoModel(index=index, autoencoder=_autoencoder(official, state))
     assert official.diffusion is not None
-    networks = (UNET, AVERAGE, FIRST_STAGE)
+    networks = (UNET, EMA, FIRST_STAGE)
     if official.denoiser.attention.text_width is not None:
         networks += (TEXT_ENCODER,)
         _leave_out_text_encoder(state, name)
@@ -111,10 +111,10 @@ def _model(
                 f"{key!r} is not a weight of an official LVDM model; {OTHER_YAML}"
             )
     _check_schedule(official.diffusion, state)
-    raw = raw or _lacks_average(official, state)
+    raw = raw or _lacks_ema(official, state)
     weights = _below(UNET, state)
-    unet = _unet(official.denoiser, weights if raw else _average(weights, state))
-    role: Role = "interpolator" if official.between else "first"
+    unet = _unet(official.denoiser, weights if raw else _ema(weights, state))
+    role: Role = "interpolator" if official.interpolates else "first"
     index = ModelIndex(
         fps=FPS,
         latent_scaling=_latent_scaling(official, state),
@@ -185,30 +185,30 @@ def _unet(settings: VolumeUNetConfig, state: Mapping[str, Tensor]) -> VolumeUNet
     return filled(settings, weights)
 
 
-def _lacks_average(official: OfficialModel, state: Mapping[str, Tensor]) -> bool:
-    if any(key.startswith(AVERAGE) for key in state):
+def _lacks_ema(official: OfficialModel, state: Mapping[str, Tensor]) -> bool:
+    if any(key.startswith(EMA) for key in state):
         return False
-    if official.averaged:
+    if official.ema:
         raise CheckpointError(
-            "has no average of the weights (EMA), though its config does not have use_ema: false; "
+            "has no EMA of the weights, though its config does not have use_ema: false; "
             "set raw=True to convert the raw weights"
         )
     return True
 
 
-def _average(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Averaged weights of the UNet; official names of averages have no dots."""
-    averages = {AVERAGE + f"diffusion_model.{key}".replace(".", ""): key for key in weights}
-    counters = {f"{AVERAGE}decay", f"{AVERAGE}num_updates"}
+def _ema(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """EMA weights of the UNet; their official names have no dots."""
+    averages = {EMA + f"diffusion_model.{key}".replace(".", ""): key for key in weights}
+    counters = {f"{EMA}decay", f"{EMA}num_updates"}
     for key in state:
-        if key.startswith(AVERAGE) and key not in averages and key not in counters:
+        if key.startswith(EMA) and key not in averages and key not in counters:
             raise CheckpointError(
-                f"{key!r} is not the average of a weight; set raw=True to convert the raw weights"
+                f"{key!r} is not the EMA of a weight; set raw=True to convert the raw weights"
             )
     missing = [key for key in averages if key not in state]
     if missing:
         raise CheckpointError(
-            f"lacks {len(missing)} averages, the first is {missing[0]!r}; set raw=True to "
+            f"lacks {len(missing)} EMA weights, the first is {missing[0]!r}; set raw=True to "
             "convert the raw weights"
         )
     return {key: state[average] for average, key in averages.items()}

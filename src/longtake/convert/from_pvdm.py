@@ -18,7 +18,7 @@ from longtake.model import ModelIndex, Sampling, VideoModel
 from longtake.rollout import NextClip, OneClip
 
 UNET = "diffusion_model."
-AVERAGED = "ema_"  # prefix of official file names with averaged weights
+EMA_PREFIX = "ema_"  # prefix of official file names with averaged weights
 FPS = 25.0  # frame rate of UCF-101
 
 DIFFUSION = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss="l2")
@@ -46,7 +46,7 @@ def read_pvdm(
     autoencoder: Path | None = None,
     denoiser: Path | None = None,
     model: VideoModel | None = None,
-    averaged: bool | None = None,
+    ema: bool | None = None,
     heads: int = HEADS,
     fps: float | None = None,
 ) -> VideoModel:
@@ -60,14 +60,14 @@ def read_pvdm(
             a model without denoiser.
         denoiser: official file of the UNet, such as ``ema_model_850000.pth``.
         model: model whose autoencoder the denoiser uses; excludes ``autoencoder``.
-        averaged: whether the denoiser's weights are the average over training (EMA); None decides
+        ema: whether the denoiser's weights are an exponential moving average; None decides
             by the prefix ``ema_`` of the file's name.
         heads: number of heads of the UNet's attention; the weights do not determine it.
         fps: frame rate of the videos; None is that of ``model``, or 25.
 
     Raises:
         CheckpointError: a file is not a checkpoint, is damaged, or has another network's weights.
-        ValueError: there is no autoencoder, or there are two, or there is no file.
+        ValueError: no file, no autoencoder or two of them are given.
     """
     found = _autoencoder(autoencoder, denoiser, model)
     rate = fps or (model.index.fps if model else FPS)
@@ -81,7 +81,7 @@ def read_pvdm(
         fps=rate,
         diffusion=DIFFUSION,
         sampling=Sampling(sampler=SAMPLER, rollout=rollout),
-        ema=denoiser.name.startswith(AVERAGED) if averaged is None else averaged,
+        ema=denoiser.name.startswith(EMA_PREFIX) if ema is None else ema,
         made_by=made_by,
     )
     return VideoModel(index=index, autoencoder=found, denoisers={"first": unet})

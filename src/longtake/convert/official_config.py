@@ -49,8 +49,8 @@ class OfficialModel:
         diffusion: schedule, prediction and loss of the denoiser's training.
         latent_scaling: scale and shift of the latents.
         measured_scale: whether the scale was measured in training and is in the checkpoint.
-        between: whether the denoiser interpolates between keyframes.
-        averaged: whether training kept an average of the weights (EMA).
+        interpolates: whether the denoiser interpolates between keyframes.
+        ema: whether training kept an exponential moving average of the weights.
     """
 
     autoencoder: VolumeAutoencoderConfig | FramewiseAutoencoderConfig
@@ -59,8 +59,8 @@ class OfficialModel:
     latent_scaling: LatentScaling = LatentScaling()  # noqa: RUF009
     measured_scale: bool = False
     sampling: Sampling = Sampling()  # noqa: RUF009
-    between: bool = False
-    averaged: bool = False
+    interpolates: bool = False
+    ema: bool = False
 
 
 def read_official(path: Path) -> OfficialModel:
@@ -136,7 +136,7 @@ def _latent_diffusion(params: dict[str, Any]) -> OfficialModel:
     _, frames, height, width = found.latent
     factors = found.first_stage_config.params.factors
     # an interpolation model reads one latent frame more than the autoencoder was trained on
-    sizes = (frames - found.between, height, width)
+    sizes = (frames - found.interpolates, height, width)
     t, h, w = (size * factor for size, factor in zip(sizes, factors, strict=True))
     schedule = {"kind": "scaled_linear", "beta_start": found.linear_start}
     schedule["beta_end"] = found.linear_end
@@ -155,8 +155,8 @@ def _latent_diffusion(params: dict[str, Any]) -> OfficialModel:
         latent_scaling=LatentScaling(shift=found.shift_factor, scale=found.scale_factor),
         measured_scale=found.scale_by_std,
         sampling=_sampling(found),
-        between=found.between,
-        averaged=found.use_ema,
+        interpolates=found.interpolates,
+        ema=found.use_ema,
     )
 
 

@@ -270,6 +270,6 @@ class OfficialDiffusion(Settings, Generic[FirstStage]):
         return self.conditioning_key == "crossattn"
 
     @property
-    def between(self) -> bool:
+    def interpolates(self) -> bool:
         """Whether first and last frame were known in training, never the first alone."""
         return self.reads_frames and bool(self.p_interp) and not self.p_pred

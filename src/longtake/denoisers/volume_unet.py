@@ -88,11 +88,9 @@ class VolumeUNet(Denoiser):
         self.per_frame = config.frame_times
         channels, widths = config.latent[0], config.widths
         self.time_embed = TimeEmbedding(config.model_channels, config.embedding)
-        self.known_time_embed = (
-            TimeEmbedding(config.model_channels, config.embedding)
-            if config.known_time_embed
-            else None
-        )
+        self.known_time_embed = None
+        if config.known_time_embed:
+            self.known_time_embed = TimeEmbedding(config.model_channels, config.embedding)
         self.label_embed = config.table(config.num_classes)
         self.noise_embed = config.table(config.noise_classes)
         self.conv_in = FrameConv(channels + config.mask_channel, widths[0])

@@ -59,7 +59,7 @@ class DiffusersSampler(Sampler):
     def _scheduler_exists(self) -> "DiffusersSampler":
         if self.scheduler not in SCHEDULERS:
             raise ValueError(
-                f"there is no scheduler {self.scheduler!r}; {nearest(self.scheduler, SCHEDULERS)}"
+                f"unknown scheduler {self.scheduler!r}; {nearest(self.scheduler, SCHEDULERS)}"
             )
         return self
 

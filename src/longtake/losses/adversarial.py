@@ -68,12 +68,8 @@ class AdversarialTerm:
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """What the term adds to the autoencoder's loss, and named scalars to log.
 
-        Args:
-            video: clips in [-1, 1].
-            reconstruction: their reconstructions.
-            likelihood: reconstruction loss, which an adaptive weight is relative to.
-            last_layer: weight of the decoder's last convolution.
-            seeds: one seed a clip, which its judged frames are drawn by.
+        Arguments are those of ``AutoencoderLoss.generator_loss``; ``likelihood`` is the
+        reconstruction loss, which an adaptive weight is relative to.
         """
         real = []
         if self.config.feature_weight:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import torch
 from annotated_types import Ge
 from jaxtyping import Float
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from torch import Tensor
 
 from longtake.autoencoders.base import Posterior
@@ -16,9 +16,12 @@ from longtake.config import Config
 from longtake.losses.adversarial import AdversarialTerm, pixel_gradient_ratio
 from longtake.losses.discriminators import AnyDiscriminator
 from longtake.losses.distance import clip_distance
+from longtake.losses.efficientnet import EfficientNetLite
 from longtake.losses.frames import pick_frames
-from longtake.losses.perceptual import AnyPerceptual
+from longtake.losses.lpips import LPIPS
 from longtake.losses.reconstruction import PixelError, motion_error, pixel_error
+
+AnyPerceptual = Annotated[EfficientNetLite | LPIPS, Field(discriminator="kind")]
 
 
 def _as_tuple(value: Any) -> Any:

@@ -22,8 +22,8 @@ class RoleSampling(Config):
     Attributes:
         sampler: walk from noise to a clip. Without ``kind``, the shared sampler with these fields
             changed: ``next: {sampler: {steps: 20}}``.
-        guidance: how conditional and unconditional predictions combine; ``kind`` may be
-            missing, as in ``sampler``.
+        guidance: how conditional and unconditional predictions combine. Without ``kind``, the
+            shared guidance with these fields changed.
         context_noise: time in [0, 1] of the noise put on given frames.
     """
 

@@ -35,14 +35,9 @@ def attend(
     *,
     long: bool = False,
 ) -> Float[Tensor, "n heads t d"]:
-    """Scaled dot-product attention.
+    """Scaled dot-product attention, with relative positions if given.
 
-    Args:
-        q: queries.
-        k: keys.
-        v: values.
-        position: relative positions to add.
-        long: choose a kernel for rows of many tokens.
+    ``long`` chooses the kernels for rows of many tokens.
     """
     if position is None:
         formula = formulas.long_attention if long else formulas.attention
@@ -102,15 +97,12 @@ class SpaceTimeAttentionConfig(Config):
         relative_position: None leaves attention blind to the order of frames.
     """
 
+    text_width: ClassVar[None] = None
+
     kind: Literal["st_attention"] = "st_attention"
     num_heads: Count = 4
     head_channels: Count | None = None
     relative_position: RelativePositionConfig | None = RelativePositionConfig()
-
-    @property
-    def text_width(self) -> int | None:
-        """None: this block reads no text."""
-        return None
 
     def build(self, channels: int, groups: int, zero: bool) -> "SpaceTimeAttention":
         """The block for a number of channels."""
@@ -125,14 +117,11 @@ class JointAttentionConfig(Config):
         head_channels: width of a head; if given, ``num_heads`` is not used.
     """
 
+    text_width: ClassVar[None] = None
+
     kind: Literal["joint"] = "joint"
     num_heads: Count = 4
     head_channels: Count | None = None
-
-    @property
-    def text_width(self) -> int | None:
-        """None: this block reads no text."""
-        return None
 
     def build(self, channels: int, groups: int, zero: bool) -> "SelfAttention":
         """The block for a number of channels."""
@@ -147,7 +136,7 @@ class SelfAttention(nn.Module):
     Args:
         channels: number of channels of the volume.
         heads: number of heads.
-        norm: normalises the tokens first.
+        norm: normalisation of the tokens.
         axis: which cells make a row of tokens. Over a clip, sinusoids of the frame's index are
             added to the tokens: with convolutions that see one frame only, the network could not
             tell the order of frames otherwise.

@@ -12,13 +12,8 @@ from longtake.nn.kernels import compute
 class GroupNorm(nn.Module):
     """Group normalisation with statistics for each row of the input, scale, shift and SiLU.
 
-    Half precision is computed in float32, as in the official code.
-
-    Args:
-        channels: number of channels of the input.
-        groups: number of groups; must divide ``channels``.
-        eps: added to the variance.
-        silu: apply a SiLU last.
+    Half precision is computed in float32, as in the official code. ``groups`` must divide
+    ``channels``; with ``silu`` a SiLU is applied last.
     """
 
     def __init__(

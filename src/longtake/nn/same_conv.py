@@ -13,13 +13,7 @@ class SameConv(nn.Conv3d):
     """A convolution of an input padded with copies of its border (LVDM's autoencoder).
 
     An axis is padded by ``kernel - stride`` cells in all; where that is odd, as with a kernel of 4
-    and a stride of 1, the extra cell comes first.
-
-    Args:
-        channels: number of channels of the input.
-        out_channels: number of channels of the output.
-        kernel: size of the kernel on each axis.
-        stride: stride of each axis; must divide the input's size.
+    and a stride of 1, the extra cell comes first. The stride must divide the input's size.
     """
 
     def __init__(
@@ -35,14 +29,7 @@ class SameConv(nn.Conv3d):
 
 
 class SameConvTranspose(nn.ConvTranspose3d):
-    """The transposed convolution that multiplies sizes by its stride; padded as ``SameConv`` is.
-
-    Args:
-        channels: number of channels of the input.
-        out_channels: number of channels of the output.
-        kernel: size of the kernel on each axis.
-        stride: stride of each axis, 1 or 2.
-    """
+    """A transposed convolution that multiplies sizes by its stride; padded as ``SameConv`` is."""
 
     def __init__(self, channels: int, out_channels: int, kernel: int, stride: Stride) -> None:
         super().__init__(channels, out_channels, kernel, stride, padding=kernel - 1)

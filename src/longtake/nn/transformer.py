@@ -115,9 +115,8 @@ class TokenAttention(nn.Module):
         channels: number of channels of the volume.
         heads: number of heads.
         axis: which cells attend to each other.
-        context_dim: width of text's token states; None: text is not read.
-        max_distance: greatest distance of frames with a position of its own, in the textbook form;
-            None: no positions.
+        context_dim: width of the text's token states; None: text is not read.
+        max_distance: see ``TransformerConfig``; positions are in their textbook form.
     """
 
     def __init__(

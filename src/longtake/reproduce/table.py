@@ -240,10 +240,10 @@ def table(name: str) -> Table:
     """Load a table by name.
 
     Raises:
-        ConfigError: there is no table of that name.
+        ConfigError: the name is unknown.
     """
     known = tables()
     if name not in known:
-        raise ConfigError(f"there is no table {name!r}; {nearest(name, list(known))}")
+        raise ConfigError(f"unknown table {name!r}; {nearest(name, list(known))}")
     found: Table = load(known[name], Table)
     return found

@@ -5,7 +5,6 @@ import math
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -31,15 +30,8 @@ class Log:
                 if isinstance(value, int | float):
                     self._board.add_scalar(name, value, step)
 
-    def __enter__(self) -> "Log":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the files."""
         self._file.close()
         if self._board is not None:
             self._board.close()
@@ -69,11 +61,9 @@ def environment() -> dict[str, str]:
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    finite = {
-        k: v for k, v in values.items() if not (isinstance(v, float) and not math.isfinite(v))
-    }
-    broken = {k: str(v) for k, v in values.items() if k not in finite}
-    return {**finite, **broken}
+    """The values with infinities and NaN as text, which JSON has no numbers for."""
+    broken = {k for k, v in values.items() if isinstance(v, float) and not math.isfinite(v)}
+    return {k: str(v) if k in broken else v for k, v in values.items()}
 
 
 def _board(folder: Path) -> Any:

@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -251,7 +251,8 @@ class Trainer:
             yield
             return
         tensorboard = self._settings.tensorboard
-        with Log(self._folder, first_step=self.step, tensorboard=tensorboard) as self._log:
+        log = Log(self._folder, first_step=self.step, tensorboard=tensorboard)
+        with closing(log) as self._log:
             yield
         self._log = None
 

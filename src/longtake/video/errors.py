@@ -18,7 +18,7 @@ class VideoError(ValueError):
 
 @contextmanager
 def reading(path: Path) -> Generator[None]:
-    """Turn errors of FFmpeg and the system while reading a file into ``VideoError``."""
+    """Raise errors of FFmpeg and the system while reading a file as ``VideoError``."""
     try:
         yield
     except FileNotFoundError as error:
@@ -31,7 +31,7 @@ def reading(path: Path) -> Generator[None]:
 
 @contextmanager
 def writing(path: Path, partial: Path) -> Generator[None]:
-    """Turn errors of FFmpeg and the system while writing a file into ``VideoError``."""
+    """Raise errors of FFmpeg and the system while writing a file as ``VideoError``."""
     try:
         yield
     except (OSError, FFmpegError) as error:

@@ -24,13 +24,13 @@ def concatenate(paths: Sequence[Path | str], out: Path | str, *, overwrite: bool
         overwrite: replace ``out`` if it exists.
 
     Raises:
-        VideoError: there are no files, one is broken or has another codec, size or rate, or the
+        VideoError: ``paths`` is empty, a file is broken or has another codec, size or rate, or the
             disk is full.
         ExistsError: ``out`` exists.
     """
     files, out = [Path(path) for path in paths], Path(out)
     if not files:
-        raise VideoError(f"{out}: there are no files to join")
+        raise VideoError(f"{out}: no files to join are given")
     check_free(out, overwrite)
     partial = partial_path(out)
     remove(partial)

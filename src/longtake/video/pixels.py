@@ -34,7 +34,7 @@ def contact_sheet(
     """One row a video, of evenly spaced frames from its first to its last.
 
     Raises:
-        ValueError: there are no videos.
+        ValueError: ``rows`` is empty.
     """
     if not rows:
         raise ValueError("a contact sheet needs at least one video, got none")

@@ -199,7 +199,7 @@ def _sink(path: Path, fps: Fraction) -> _Sink:
         return _Pictures()
     if suffix not in FORMATS:
         raise VideoError(
-            f"{path}: there is no format {suffix!r}; valid are {', '.join(FORMATS)}, "
+            f"{path}: unknown format {suffix!r}; valid are {', '.join(FORMATS)}, "
             "or no suffix or .png for a folder of frames"
         )
     return _Encoder(FORMATS[suffix], fps)

@@ -101,7 +101,7 @@ class SyntheticSource(Config, ClipSource):
         """Number of video ``index`` among the world's videos of both splits.
 
         Raises:
-            IndexError: there is no such video.
+            IndexError: the index is out of range.
         """
         if not 0 <= index < self.videos:
             raise IndexError(f"video {index} must be from 0 to {self.videos - 1}; raise videos")

@@ -123,7 +123,7 @@ def _decide(gait: Gait, depth: UInt8[np.ndarray, "h w"], where: Any) -> tuple[fl
 
 
 def _notice_captivity(gait: Gait, where: tuple[float, float]) -> None:
-    """Turn away for some frames, to a random side, if the walker made no progress for a while."""
+    """Make a walker without progress turn away for some frames, to a random side."""
     gait.escape = max(gait.escape - 1, 0)
     gait.track.append(where)
     if len(gait.track) <= LOOKBACK:

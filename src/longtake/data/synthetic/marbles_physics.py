@@ -39,7 +39,7 @@ class Trajectory:
     """Positions of discs at any frame.
 
     Between two bounces all discs move on straight lines, so time is stepped from bounce to bounce:
-    there is no step size, and energy is conserved. The state at every 64th frame is kept (32 bytes
+    no step size is needed, and energy is conserved. The state at every 64th frame is kept (32 bytes
     a disc), so a frame costs the bounces since the last of these and, once, those up to it, about
     100,000 frames a second. The result does not depend on the order of calls.
     """

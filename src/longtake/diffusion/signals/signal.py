@@ -36,11 +36,7 @@ Signals = Mapping[str, Signal]
 
 
 def check_rows(signals: Signals, rows: int) -> None:
-    """Make sure that every signal has one row a seed.
-
-    Raises:
-        ValueError: one of them has not.
-    """
+    """Raise a ValueError unless every signal has one row a seed."""
     for name, signal in signals.items():
         if len(signal.value) != rows:
             raise ValueError(

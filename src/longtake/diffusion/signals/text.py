@@ -10,14 +10,9 @@ from longtake.diffusion.signals.signal import Signal, Signals
 def text_signal(
     states: Float[Tensor, "b n d"], empty: Float[Tensor, "b m d"] | None = None
 ) -> Signals:
-    """Token states of prompts.
+    """Token states of prompts, padded to one length.
 
-    Args:
-        states: one prompt a sample, padded to one length.
-        empty: states of the empty prompt, of the same shape: what the official LVDM sampler
-            contrasts with; None: zeros.
-
-    Raises:
-        ValueError: the shapes differ.
+    ``empty`` has the states of the empty prompt, which the official LVDM sampler contrasts with,
+    in the same shape; None: zeros.
     """
     return {"text": Signal(value=states, null=torch.zeros_like(states) if empty is None else empty)}

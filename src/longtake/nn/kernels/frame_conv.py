@@ -12,8 +12,8 @@ from longtake.nn.kernels.differentiation import formula_gradients
 
 MAX_CELLS, WEIGHTS_PER_CELL = 256, 9 << 10
 """Up to this number of cells, a kernel of at least this number of weights per cell is applied
-faster by a matrix product: PyTorch's convolution first copies the whole kernel to another layout, at
-every call."""
+faster by a matrix product: PyTorch's convolution first copies the whole kernel to another layout,
+at every call."""
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Float[Tensor, "n h2 w2 c2"]:
