@@ -1,6 +1,7 @@
 """Reading of command-line values that need no heavy import."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,6 +11,8 @@ from longtake.config import nearest
 
 if TYPE_CHECKING:
     import torch
+
+    from longtake.distributed import Ranks
 
 PrecisionName = Literal["float32", "bfloat16", "float16"]
 Precision = Annotated[PrecisionName, typer.Option(help="number format of a model's weights")]
@@ -83,6 +86,11 @@ def device(name: str) -> "torch.device":
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"--device {name}: there is no such device here; try cpu") from error
     return found
+
+
+def placed(ranks: "Ranks", name: str) -> "Ranks":
+    """Processes on the device of a name; ``auto`` keeps the device that each has."""
+    return ranks if name == "auto" else replace(ranks, device=device(name))
 
 
 def dtype(precision: PrecisionName) -> "torch.dtype":

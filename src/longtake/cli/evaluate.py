@@ -1,7 +1,6 @@
 """Commands that measure videos: ``evaluate``, ``evaluate reconstruction``, ``compare``."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,16 +93,15 @@ def videos(  # noqa: PLR0913
     wanted = named(metrics)
     names, of_protocol, of_sampling = _routed(sources)
     chosen = ready(protocol, of_protocol, n)
-    dtype = arguments.dtype(precision)
+    number_format = arguments.dtype(precision)
     sampling = SamplingSettings(
-        changes=of_sampling, label=label, batch=batch, seed=seed, keep=keep, dtype=dtype
+        changes=of_sampling, label=label, batch=batch, seed=seed, keep=keep, dtype=number_format
     )
     with join() as ranks, stages(ranks.main) as report:
-        if device != "auto":
-            ranks = replace(ranks, device=arguments.device(device))
-        real, generated = open_sources(names, chosen, sampling, ranks)
+        placed = arguments.placed(ranks, device)
+        real, generated = open_sources(names, chosen, sampling, placed)
         settings = EvaluationSettings(
-            ranks=ranks,
+            ranks=placed,
             cache=FeatureCache(folder=cache or default_cache()),
             batch=batch,
             weights=weights and str(weights),

@@ -21,6 +21,21 @@ UNTRAINED = (
     "features are of a small random network, because the weights of I3D are missing "
     "(longtake convert i3d): all numbers are meaningless"
 )
+Tiny = Annotated[
+    bool,
+    typer.Option(
+        "--tiny", help="try all steps in minutes, with tiny networks on a synthetic world"
+    ),
+]
+Data = Annotated[Path, typer.Option(help="folder with ucf101, sky_timelapse, taichi")]
+Models = Annotated[
+    Path, typer.Option(help="folder of runs and models named as presets, or one model")
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", help="folder of results; default: reproduced/TABLE")
+]
+Train = Annotated[bool, typer.Option("--train", help="train missing models, which takes GPU-weeks")]
+
 TINY = "a trial of tiny networks on few clips: all numbers are meaningless"
 
 
@@ -28,28 +43,12 @@ def reproduce(  # noqa: PLR0913
     table: Annotated[
         str | None, typer.Argument(help="name of a table; omit it to list all")
     ] = None,
-    tiny: Annotated[
-        bool,
-        typer.Option(
-            "--tiny", help="try all steps in minutes, with tiny networks on a synthetic world"
-        ),
-    ] = False,
-    rows: Annotated[
-        str, typer.Option(help="rows to measure, separated by commas; default: all")
-    ] = "",
-    data: Annotated[Path, typer.Option(help="folder with ucf101, sky_timelapse, taichi")] = (
-        Path("data")
-    ),
-    models: Annotated[
-        Path, typer.Option(help="folder of runs and models named as presets, or one model")
-    ] = Path("runs"),
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="folder of results; default: reproduced/TABLE"),
-    ] = None,
-    train: Annotated[
-        bool, typer.Option("--train", help="train missing models, which takes GPU-weeks")
-    ] = False,
+    tiny: Tiny = False,
+    rows: Annotated[str, typer.Option(help="comma-separated rows to measure; default: all")] = "",
+    data: Data = Path("data"),
+    models: Models = Path("runs"),
+    out: Out = None,
+    train: Train = False,
     n: Annotated[
         int | None, typer.Option("--n", min=4, help="clips of each source; changes the protocol")
     ] = None,
@@ -102,8 +101,7 @@ def _measure(
     from longtake.reproduce.measure import measure_table
 
     with join() as ranks:
-        if device != "auto":
-            ranks = replace(ranks, device=arguments.device(device))
+        ranks = arguments.placed(ranks, device)
         if train:
             _train(table, folders, ranks)
         with stages(ranks.main) as report:
