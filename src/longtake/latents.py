@@ -101,7 +101,7 @@ class LatentSpec:
         return tuple(size for axis, size in sizes if axis != self.frame_axis)
 
     def expand(self, level: Float[Tensor, "b *f"]) -> Float[Tensor, "b ..."]:
-        """Shape values, one a sample or one a frame, to broadcast over a latent."""
+        """Shape values, one per sample or per frame, to broadcast over a latent."""
         view = [1] * (len(self.shape) + 1)
         view[0] = level.shape[0]
         if level.ndim == 2:

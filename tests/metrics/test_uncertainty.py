@@ -66,7 +66,7 @@ def test_an_interval_needs_clips():
     x, y = sides(10, 0)
     with pytest.raises(ValueError, match="at least 2 clips, got 1"):
         fvd_interval(x, y[:1])
-    with pytest.raises(ValueError, match="at least 2 clips a side, got 1 and 10"):
+    with pytest.raises(ValueError, match="at least 2 clips per side, got 1 and 10"):
         kvd_interval(x[:1], y)
 
 

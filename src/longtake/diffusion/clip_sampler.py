@@ -85,16 +85,16 @@ class ClipSampler:
         on_evaluation: OnEvaluation | None = None,
         guidance: Guidance | None = None,
     ) -> Sampled:
-        """Sample clips, one a seed; context frames are given clean and come back so.
+        """Sample clips, one per seed; context frames are given clean and come back so.
 
         Args:
-            signals: one row a seed.
-            seeds: one a clip.
+            signals: one row per seed.
+            seeds: one per clip.
             on_evaluation: called before each evaluation of the network.
             guidance: replaces ``self.guidance``.
 
         Raises:
-            ValueError: the denoiser does not read a signal, or a signal has not a row a seed.
+            ValueError: the denoiser does not read a signal, or its rows and seeds differ in number.
         """
         self.denoiser.check_signals(signals)
         check_rows(signals, len(seeds))

@@ -154,6 +154,6 @@ def _betas(schedule: NoiseSchedule) -> list[float]:
 
 
 def _streams(noise: SampleNoise) -> list[torch.Generator]:
-    """A generator a sample, seeded from the sample's own stream: diffusers draws a row of each."""
+    """One generator per sample, seeded from the sample's stream: diffusers draws a row of each."""
     seeds = noise.normal((2,)).cpu().view(torch.int64).flatten().tolist()
     return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]

@@ -73,7 +73,7 @@ class VideoDrift:
     world: WorldMeasures | None
 
     def lines(self) -> list[str]:
-        """One sentence a finding, or a single one if there are none."""
+        """One sentence per finding, or a single one if there are none."""
         lines = [finding.sentence for finding in self.findings]
         if self.world is not None:
             lines += [f"{self.world.world}: {sentence}" for sentence in self.world.sentences]

@@ -30,8 +30,8 @@ class WorldMeasures:
 
     Attributes:
         starts: first frame of each window.
-        numbers: measures by name, one value a window.
-        words: labels read from the frames by name, one word a window.
+        numbers: measures by name, one value per window.
+        words: labels read from the frames by name, one word per window.
         sentences: what has changed; empty for a stable video.
     """
 

@@ -116,7 +116,7 @@ class Limit:
     """FVD at several numbers of clips, and its extrapolation.
 
     Attributes:
-        clips: numbers of clips a side.
+        clips: numbers of clips per side.
         distances: mean FVD at each number.
         limit: FVD for infinitely many clips: intercept of a straight line through the distances
             over 1 / clips. Near 0 it can be negative by chance.

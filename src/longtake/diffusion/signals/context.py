@@ -102,7 +102,7 @@ def frame_times(signals: Signals, t: Float[Tensor, "..."]) -> Float[Tensor, "...
 
 
 class ContextPlan(Config):
-    """How training draws context frames, one draw a sample (LVDM, prediction and interpolation).
+    """How training draws context frames, one draw per sample (LVDM, prediction and interpolation).
 
     With probability ``interpolate`` the two ends of the clip are given (or every ``every``-th
     frame), with probability ``predict`` its first frames, else nothing: the unconditional case,
