@@ -87,7 +87,7 @@ class FramewiseAutoencoderConfig(Config):
         return self
 
     def build(self) -> "FramewiseAutoencoder":
-        """The network, with fresh weights."""
+        """Build the network with random weights."""
         return FramewiseAutoencoder(self)
 
 

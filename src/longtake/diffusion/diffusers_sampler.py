@@ -35,7 +35,7 @@ _LARGEST_BETA = 0.999
 
 
 class DiffusersSampler(Sampler):
-    """Any scheduler of diffusers that walks a variance-preserving path.
+    """Any variance-preserving scheduler of diffusers.
 
     The scheduler is given the noise levels as a table of betas and estimates as v, which all of
     them read and which, unlike epsilon, is well defined where no signal is left. Where it draws
@@ -64,7 +64,7 @@ class DiffusersSampler(Sampler):
         return self
 
     def times(self, schedule: NoiseSchedule) -> Float[Tensor, "s"]:
-        """Those of the scheduler, then the clean latent."""
+        """Times of the scheduler, then 0."""
         indices = self._build(schedule)[0].timesteps.double()
         return torch.cat([(indices + 1) / STEPS, indices.new_zeros(1)])
 

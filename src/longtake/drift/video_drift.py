@@ -150,6 +150,6 @@ def check_length(video: Path, plan: DriftPlan) -> VideoInfo:
 
 
 def window_features(network: I3D, frames: np.ndarray) -> Float[Tensor, "1 d"]:
-    """Features of one window, preprocessed as by the evaluation protocol ``longtake``."""
+    """Features of uint8 frames ``(T, H, W, 3)``, preprocessed as in the protocol ``longtake``."""
     device = network.logits.weight.device
     return network(Treatment()(torch.from_numpy(frames).to(device))[None]).float().cpu()

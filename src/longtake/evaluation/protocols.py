@@ -98,11 +98,11 @@ class Protocol(Config):
         return digest(self)
 
     def stride(self, role: Role) -> int:
-        """Stride of clips of a role."""
+        """Frame stride of the clips of a role, ``real`` or ``generated``."""
         return self.real_stride if role == "real" else self.generated_stride
 
     def start(self, role: Role) -> Literal["random", "first"]:
-        """First frame of clips of a role."""
+        """Rule for the first frame of the clips of a role."""
         return self.real_start if role == "real" else self.generated_start
 
     def span(self, role: Role) -> int:
