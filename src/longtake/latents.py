@@ -68,8 +68,8 @@ class LatentSpec:
         """
         if overlap and self.frame_axis is not None:
             raise ValueError(
-                f"overlap={overlap} must be 0 for latents with a time axis: long ones are decoded "
-                "in windows that overlap already"
+                f"overlap={overlap} must be 0 for latents with a time axis: their "
+                "decoder overlaps its windows already"
             )
         if not 0 <= overlap < self.clip[0]:
             raise ValueError(
@@ -90,7 +90,7 @@ class LatentSpec:
         have, want = self._without_time, drawn._without_time
         if have != want:
             raise ConfigError(
-                f"the denoiser draws latents of {want}, but those of the autoencoder of {model} "
+                f"the denoiser samples latents of {want}, but those of the autoencoder of {model} "
                 f"are of {have} (channels, then cells); set denoiser.latent and denoiser.clip to "
                 "fit"
             )

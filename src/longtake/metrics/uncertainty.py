@@ -153,7 +153,7 @@ def fvd_limit(
     if len(set(clips)) < 2 or min(clips) < 2 or max(clips) > least:
         raise ValueError(
             f"clips={tuple(clips)} must be at least two numbers from 2 to {least}, "
-            "as many clips as the smaller side has"
+            "the number of clips of the smaller side"
         )
     distances = []
     for count in clips:

@@ -91,8 +91,8 @@ class Sampling(Config):
         for role in ROLES_WITH_CHANGES:
             if getattr(self, role) and role not in self.rollout.roles:
                 raise ValueError(
-                    f"{role} has settings, but rollout.kind={self.rollout.kind} never draws clips "
-                    f"in that role; choose another rollout or set {role}=null"
+                    f"{role} has settings, but rollout.kind={self.rollout.kind} never samples "
+                    f"clips in that role; choose another rollout or set {role}=null"
                 )
         return self
 

@@ -42,7 +42,7 @@ class SyntheticSource(Config, ClipSource):
     @classmethod
     def _unmirrored(cls, plan: ClipPlan) -> ClipPlan:
         if plan.flip:
-            raise ValueError("flip=True would belie labels such as the wind's; leave it False")
+            raise ValueError("flip=True contradicts labels such as the wind's; set flip=False")
         return plan
 
     @property
