@@ -55,8 +55,8 @@ class LongVideo:
     Attributes:
         samplers: sampler of each role.
         rollout: how clips become a long video.
-        autoencoder: decodes.
-        latent_scaling: between the denoisers' latents and the autoencoder's.
+        autoencoder: decoder of the latents.
+        latent_scaling: scaling of the autoencoder's latents for the denoisers.
     """
 
     samplers: Samplers
@@ -98,7 +98,7 @@ class LongVideo:
         state: Mapping[str, Tensor] | None = None,
         steering: Steering | None = None,
     ) -> Iterator[Decoded]:
-        """The same as floats that are not rounded to levels of pixels."""
+        """Like ``__call__``, with float frames in [-1, 1], not rounded."""
         spec = self.autoencoder.spec
         overlap_frames = self.samplers["first"].spec.clip_overlap_frames
         decoder = self.autoencoder.stream_decoder(clip_overlap=overlap_frames)

@@ -33,11 +33,11 @@ class ModelVideos(VideoSource):
 
     Attributes:
         model_name: name of the model for messages and results.
-        model: model on the device where it computes.
+        model: model on its device.
         sampling: sampling settings.
         videos: number of videos.
         frames: number of frames of each video.
-        label_words: class of all videos; if None, each seed has a class of its own.
+        label_words: class of all videos; if None, each seed has its own class.
         levels: how decoded values become 8-bit levels.
         first_seed: seed of video 0.
         batch: number of videos sampled at once; no video depends on it.

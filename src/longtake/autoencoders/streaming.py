@@ -118,7 +118,7 @@ class WindowDecoder(StreamDecoder):
 class ClipDecoder(StreamDecoder):
     """Decodes each clip by itself (PVDM), and fades from clip to clip where they overlap.
 
-    Paper and official code have no overlap. But each clip is decoded with an error of its own,
+    Paper and official code have no overlap. But each clip is decoded with its own error,
     whose sudden change at a boundary is seen as a jump; so clips can share frames, which are faded.
 
     Args:

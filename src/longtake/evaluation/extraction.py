@@ -28,7 +28,7 @@ class FeatureNetwork:
     """A feature network and its preprocessing.
 
     Attributes:
-        network: module on the device where it computes; its ``width`` is the number of features.
+        network: module on its device; its ``width`` is the number of features.
         treat: converts the frames of a clip to the network's input.
         identity: plain data that differs wherever features may: settings and hash of the weights.
     """

@@ -41,7 +41,7 @@ class ReconstructedClips(VideoSource):
         originals: source of the originals.
         positions: the clips.
         protocol: decides length and stride of clips.
-        autoencoder: autoencoder on the device where it computes.
+        autoencoder: autoencoder on its device.
         compare: called with each original and its reconstruction, in order.
     """
 
@@ -165,7 +165,7 @@ def evaluate_reconstruction(
 
     Args:
         name: name of the model.
-        autoencoder: autoencoder on the device where it computes.
+        autoencoder: autoencoder on its device.
         source: the originals.
         protocol: decides which clips are cut, and how FVD is measured.
         settings: how it is computed, on one process.

@@ -31,7 +31,7 @@ class TransformerConfig(Config):
         depth: number of blocks.
         context_dim: width of the text's token states; None: no text is read, and attention within
             frames stands in its place.
-        max_distance: greatest distance of frames with a position of its own; None leaves attention
+        max_distance: greatest distance of frames with its own position; None leaves attention
             blind to their order.
     """
 

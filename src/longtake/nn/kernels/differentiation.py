@@ -1,4 +1,4 @@
-"""What lets kernels with a first derivative of their own be differentiated in every other way.
+"""Second derivatives, forward mode and transforms for kernels with a first derivative.
 
 Forward mode (``torch.func.jvp``, dual levels) and function transforms never meet a kernel:
 ``compute`` takes the formula. A second derivative is known only when the backward pass runs with
