@@ -60,7 +60,7 @@ class ReconstructedClips(VideoSource):
         return len(self.positions)
 
     def info(self, index: int) -> VideoInfo:
-        """The original's, except that length and rate are those of a clip."""
+        """Info of the original, with length and rate of a clip."""
         original = self.originals.info(self.positions[index].video)
         fps = original.fps / self.protocol.real_stride
         return replace(original, frames=self.protocol.frames, fps=fps)
@@ -85,14 +85,14 @@ class ReconstructedClips(VideoSource):
             yield reconstruction[position.start_frame :: stride][:count]
 
     def identity(self) -> Any:
-        """The originals and the autoencoder's weights."""
+        """Identity of the originals and hash of the autoencoder."""
         return self._with_weights(self.originals.identity())
 
     def contents(self) -> Any:
         return self._with_weights(self.originals.contents())
 
     def about(self) -> dict[str, Any]:
-        """The autoencoder by hash."""
+        """Hash of the autoencoder, for results."""
         return {"autoencoder": weights_hash(self.autoencoder)}
 
     def _with_weights(self, originals: Any) -> Any:

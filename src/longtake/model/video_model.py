@@ -51,7 +51,7 @@ class VideoModel:
 
         Args:
             name: a folder, a run's folder, the name of a shipped model, or a hub id.
-            device: where the networks compute.
+            device: device of the networks.
             dtype: dtype of the networks' weights; latents are in float32.
 
         Raises:

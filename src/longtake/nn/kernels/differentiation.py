@@ -32,7 +32,7 @@ def formula_gradients(
     Args:
         formula: a function of ``options`` too.
         inputs: tensors.
-        options: what follows the tensors.
+        options: arguments after the tensors.
         needed: which inputs need a gradient; None is returned for the others and for ``options``.
         grad: gradient of the result.
     """
