@@ -147,7 +147,7 @@ class ClipDecoder(StreamDecoder):
         return held
 
     def state(self) -> dict[str, Tensor]:
-        """The frames held back; empty if clips do not overlap, or before the first."""
+        """Frames held back; empty if clips do not overlap, or before the first."""
         return {} if self._held is None else {"held": self._held}
 
     def restore(self, state: dict[str, Tensor]) -> None:

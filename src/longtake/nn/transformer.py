@@ -180,7 +180,7 @@ class FeedForward(nn.Module):
         self.out = nn.Linear(4 * channels, channels)
 
     def forward(self, x: Float[Tensor, "*n c"]) -> Float[Tensor, "*n c"]:
-        """The value to add to ``x``."""
+        """Residual to add to ``x``."""
         value, gate = self.gated(self.norm(x)).chunk(2, dim=-1)
         return self.out(value * F.gelu(gate))
 

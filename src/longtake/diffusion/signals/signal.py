@@ -51,7 +51,7 @@ def values(signals: Signals) -> dict[str, Tensor]:
 
 
 def null(signals: Signals, keep: Collection[str] = ()) -> Signals:
-    """The same batch with every signal absent but those to keep."""
+    """The batch with the null value of every signal but those to keep."""
     return {
         name: signal if name in keep else Signal(value=signal.null, null=signal.null)
         for name, signal in signals.items()
