@@ -161,8 +161,7 @@ class Job:
         paths: one file per video; the suffix chooses the format.
         frames: length of each video.
         fps: frame rate in frames per second.
-        identity: everything else the videos depend on; an interrupted job is resumed only if this
-            is equal.
+        identity: everything else the videos depend on; a job is resumed only if it is equal.
     """
 
     request: Request

@@ -23,8 +23,7 @@ class WindowDecoder(StreamDecoder):
     Args:
         autoencoder: an autoencoder whose latent has a time axis, the first after the channels.
         overlap: latent frames that neighbouring windows share.
-        mode: "blend" fades from one window to the next across the overlap; "cut" switches in its
-            middle.
+        mode: "blend" cross-fades windows over the overlap; "cut" switches in its middle.
     """
 
     def __init__(

@@ -136,8 +136,7 @@ class VolumeAutoencoder(VideoAutoencoder):
 
         Args:
             overlap: latent frames that neighbouring windows share.
-            mode: "blend" fades from one window to the next across the overlap; "cut" switches in
-                its middle.
+            mode: "blend" cross-fades windows over the overlap; "cut" switches in its middle.
             clip_overlap: must be 0: clips that are pushed follow each other.
 
         Raises:

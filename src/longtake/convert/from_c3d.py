@@ -54,8 +54,7 @@ def convert_c3d(
         Path of the written file.
 
     Raises:
-        CheckpointError: a file is damaged, or has other weights or objects that weights do not
-            need.
+        CheckpointError: a file is damaged, or has other weights or other objects.
         ExistsError: ``out`` exists.
     """
     path = check_free(out or cache_path(), overwrite)

@@ -51,8 +51,7 @@ def convert_i3d(
         Path of the written file.
 
     Raises:
-        CheckpointError: the source is damaged, or has other weights or objects that weights do
-            not need.
+        CheckpointError: the source is damaged, or has other weights or other objects.
         ExistsError: the file exists.
     """
     path = check_free(out or cache_path(), overwrite)

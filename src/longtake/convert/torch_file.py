@@ -68,8 +68,7 @@ def read_pickle(path: Path) -> Any:
     """All of a checkpoint, as plain containers and values, ``StoredTensor`` and ``Foreign``.
 
     Raises:
-        CheckpointError: the file is not a checkpoint, is truncated or damaged, or has a name that
-            is refused.
+        CheckpointError: the file is not a checkpoint, is damaged, or has a forbidden name.
     """
     try:
         with path.open("rb") as file:

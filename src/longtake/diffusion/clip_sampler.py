@@ -30,8 +30,7 @@ class Sampled(NamedTuple):
 
     Attributes:
         z: latents ``(B, C, *dims)``.
-        memory: tensors that the sampler of the following clips may read, such as a key-value
-            cache.
+        memory: tensors that the sampler of the following clips may read, such as a key-value cache.
     """
 
     z: Tensor

@@ -21,8 +21,7 @@ class Treatment(Config):
     Attributes:
         levels: conversion of floats to 8-bit levels: ``round``, or ``truncate``, as in the official
             LVDM and PVDM codes.
-        fit: ``squash`` to a square, or ``crop``: resize the shorter side to ``size``, then take the
-            centre.
+        fit: ``squash`` to a square, or ``crop``: resize the shorter side, then take the centre.
         grid: pixel centres of the bilinear resize: at halves (``half_pixel``; PyTorch, TensorFlow
             2), or at whole numbers (``top_left``; TensorFlow 1).
         antialias: antialiasing of the resize.

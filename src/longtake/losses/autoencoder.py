@@ -44,8 +44,7 @@ class AutoencoderLossConfig(Config):
             official code has it. Where little moves, a triplane autoencoder without it may encode
             no motion at all.
         perceptual: perceptual loss with its weight; None for none.
-        kl_weight: weight of the KL divergence from the posterior to the standard normal; LVDM has
-            0.
+        kl_weight: weight of the KL divergence of the posterior from N(0, 1); LVDM has 0.
         adversary: adversarial terms: discriminators, each with its weight and start.
         log_variance: log-variance of the reconstruction's likelihood; a constant, as in the
             official LVDM code.

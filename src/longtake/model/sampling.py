@@ -22,8 +22,7 @@ class RoleSampling(Config):
     Attributes:
         sampler: sampler of the role. Without ``kind``, the shared sampler with these fields
             changed: ``next: {sampler: {steps: 20}}``.
-        guidance: guidance of the role. Without ``kind``, the shared guidance with these fields
-            changed.
+        guidance: guidance of the role; without ``kind``, the shared one with these fields changed.
         context_noise: time in [0, 1] of the noise put on context frames.
     """
 

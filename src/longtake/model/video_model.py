@@ -121,8 +121,7 @@ class VideoModel:
         Sampling settings are those of the last model.
 
         Raises:
-            ValueError: the models do not share autoencoder, latent scaling, diffusion, classes and
-                clip overlap.
+            ValueError: autoencoder, latent scaling, diffusion, classes or clip overlap differ.
         """
         merged = self
         for other in others:
@@ -164,8 +163,7 @@ class VideoModel:
 
         Args:
             seeds: one per video.
-            label: class of all videos; ``none`` withholds it. By default each seed has its own
-                class.
+            label: class of all videos, or ``none``. By default each seed has its own class.
 
         Raises:
             ValueError: no class has that name, or the model reads text.

@@ -78,8 +78,7 @@ class RelativePositionConfig(Config):
     Attributes:
         max_distance: greatest distance with its own vector; the official ``temporal_length``.
         official_key: compute the key term as the official code does, transposed and scaled by the
-            fourth root of a head's width only. Official weights need it; False is the textbook
-            form.
+            fourth root of a head's width only. Official weights need it.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"reach": "max_distance"}

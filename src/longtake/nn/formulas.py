@@ -62,8 +62,7 @@ def repeat_border(
 
     Args:
         x: a volume.
-        border: cells before and after, the last axis first, as ``torch.nn.functional.pad`` takes
-            them.
+        border: cells before and after, last axis first, as in ``torch.nn.functional.pad``.
     """
     return F.pad(x, border, mode="replicate")
 

@@ -17,8 +17,7 @@ class ResidualBlock(nn.Module):
         out_channels: number of channels of the output.
         embedding: width of the embedding.
         groups: number of groups of the normalisations.
-        scale_shift: the embedding scales and shifts the second normalisation; else it is added
-            before it.
+        scale_shift: the embedding scales and shifts the second norm; else it is added before.
         resample: halves or doubles the frame, on both paths; None leaves its size.
         zero: initialise the second convolution to zero, so that the block is its shortcut.
     """

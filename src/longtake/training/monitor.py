@@ -28,9 +28,8 @@ class CollapseRule(Config):
     Attributes:
         rise: bound of the reconstruction loss, as a multiple of its mean before the first
             discriminator started.
-        accuracy: bound of a discriminator's accuracy, the share of patches it classifies
-            correctly; above it the autoencoder has nothing to learn from the discriminator.
-            None for no bound.
+        accuracy: bound of a discriminator's accuracy, the share of patches it classifies correctly;
+            above it the autoencoder has nothing to learn from the discriminator. None for no bound.
         steps: number of consecutive steps over a bound.
     """
 

@@ -24,8 +24,7 @@ def concatenate(paths: Sequence[Path | str], out: Path | str, *, overwrite: bool
         overwrite: replace ``out`` if it exists.
 
     Raises:
-        VideoError: ``paths`` is empty, a file is broken or has another codec, size or rate, or the
-            disk is full.
+        VideoError: no paths, a broken file, another codec, size or rate, or a full disk.
         ExistsError: ``out`` exists.
     """
     files, out = [Path(path) for path in paths], Path(out)

@@ -25,8 +25,7 @@ class Sky:
         clouds: waves of the clouds.
         threshold: value of the field, in standard deviations, above which there is cloud.
         gloom: how much the clouds grey the light, in [0, 1].
-        disc: the sun's distance from the middle column at the horizon, and its change with
-            elevation.
+        disc: the sun's distance from the middle column at the horizon, and its slope in elevation.
         moon: the moon's distance from the middle column, and its elevation.
         seed: seed of land and stars.
     """
