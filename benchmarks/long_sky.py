@@ -103,7 +103,7 @@ def decoded(model: VideoModel, clip: Tensor) -> Tensor:
 def rows(
     name: str, videos: list[np.ndarray], labels: list[int], world: SkyWorld, windows: int
 ) -> Iterator[dict[str, float | str | int]]:
-    """One row a window: shares of videos that show what their class says, and distances."""
+    """One row per window: shares of videos that show what their class says, and distances."""
     starts = np.linspace(0, len(videos[0]) - WINDOW, windows).astype(int)
     lines = [ridge(video[:WINDOW]).median(0).values for video in videos]
     for start in starts.tolist():

@@ -220,7 +220,7 @@ def window(videos: Sequence[np.ndarray], start: int) -> dict[str, float | int]:
 
 
 def sheet(videos: Sequence[np.ndarray]) -> np.ndarray:
-    """A row a video, from its first frame to its last."""
+    """A row per video, from its first frame to its last."""
     places = np.linspace(0, LENGTHS[-1] - 1, 12).astype(int)
     return contact_sheet([video[places] for video in videos], frames_per_row=len(places))
 

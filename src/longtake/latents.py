@@ -11,7 +11,7 @@ from longtake.config import Config, ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentSpec:
-    """What the diffusion core knows of an autoencoder.
+    """Shape and bounds of a latent: all that the diffusion core reads of an autoencoder.
 
     Attributes:
         shape: ``(C, *dims)`` of one clip's latent, without the batch axis.
@@ -38,7 +38,7 @@ class LatentSpec:
         """Axis of a batched latent along which time runs.
 
         Raises:
-            ValueError: the latent has none, so single frames of it cannot be given.
+            ValueError: the latent has no time axis.
         """
         if self.frame_axis is None:
             raise ValueError(
@@ -64,12 +64,12 @@ class LatentSpec:
         """Make sure that neighbouring clips can share ``overlap`` frames of video.
 
         Raises:
-            ValueError: it is not under the length of a clip, or the latent has a time axis.
+            ValueError: ``overlap`` is not shorter than a clip, or the latent has a time axis.
         """
         if overlap and self.frame_axis is not None:
             raise ValueError(
-                f"overlap={overlap} must be 0 for latents with a time axis: long ones are decoded "
-                "in windows that overlap already"
+                f"overlap={overlap} must be 0 for latents with a time axis: their "
+                "decoder overlaps its windows already"
             )
         if not 0 <= overlap < self.clip[0]:
             raise ValueError(
@@ -85,12 +85,12 @@ class LatentSpec:
             model: where the autoencoder, whose latents these are, was found.
 
         Raises:
-            ConfigError: it samples others.
+            ConfigError: the denoiser samples other latents.
         """
         have, want = self._without_time, drawn._without_time
         if have != want:
             raise ConfigError(
-                f"the denoiser draws latents of {want}, but those of the autoencoder of {model} "
+                f"the denoiser samples latents of {want}, but those of the autoencoder of {model} "
                 f"are of {have} (channels, then cells); set denoiser.latent and denoiser.clip to "
                 "fit"
             )
@@ -101,7 +101,7 @@ class LatentSpec:
         return tuple(size for axis, size in sizes if axis != self.frame_axis)
 
     def expand(self, level: Float[Tensor, "b *f"]) -> Float[Tensor, "b ..."]:
-        """Shape values, one a sample or one a frame, to broadcast over a latent."""
+        """Shape values, one per sample or per frame, to broadcast over a latent."""
         view = [1] * (len(self.shape) + 1)
         view[0] = level.shape[0]
         if level.ndim == 2:
@@ -163,9 +163,9 @@ class LatentScaling(Config):
     scale: float = 1.0
 
     def forward(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Latent as the denoiser sees it."""
+        """Scale a latent of the autoencoder for the denoiser."""
         return self.scale * (z + self.shift)
 
     def inverse(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Latent as the autoencoder knows it."""
+        """Scale a latent of the denoiser for the autoencoder."""
         return z / self.scale - self.shift

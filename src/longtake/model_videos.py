@@ -109,7 +109,7 @@ class ModelVideos(VideoSource):
         }
 
     def about(self) -> dict[str, Any]:
-        """The model by hash, sampling settings, and seeds."""
+        """Hash of the model, sampling settings and seeds, for results."""
         index = self.model.index
         return {
             "model": digest(index.weights),

@@ -38,6 +38,6 @@ class SampleNoise:
         return len(self._streams)
 
     def normal(self, shape: Sequence[int]) -> Float[Tensor, "b ..."]:
-        """Standard normal noise, one row a sample. ``shape`` has no batch axis."""
+        """Standard normal noise, one row per sample. ``shape`` has no batch axis."""
         rows = [torch.randn(tuple(shape), generator=stream) for stream in self._streams]
         return torch.stack(rows).to(self.device)

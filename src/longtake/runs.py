@@ -152,7 +152,7 @@ class DiffusionRun(Config):
 
     Attributes:
         model: the run or model folder that has the autoencoder, and the networks of other roles.
-        roles: what the network draws: ``first`` clips and, where no other network has the role
+        roles: what the network samples: ``first`` clips and, where no other network has the role
             ``next``, those that continue them; with ``interpolator``, clips between two keyframes
             (LVDM interpolation). One network may take several roles.
         data: clips to cache, each some autoencoder clips long.
@@ -248,7 +248,7 @@ class DiffusionRun(Config):
         ).fit()
 
     def _built(self) -> Denoiser:
-        """The network, with fresh weights or those of ``init_from``."""
+        """Build the denoiser with random weights or those of ``init_from``."""
         denoiser = self.denoiser.build()
         if self.init_from is not None:
             trained = VideoModel.from_pretrained(self.init_from).denoisers.get(self.roles[0])

@@ -231,7 +231,7 @@ def test_a_folder_that_is_no_model_is_told(refused, videos: Path):
 
 def test_an_autoencoder_alone_generates_nothing(refused, tiny_autoencoder_folder: Path):
     message = refused("generate", tiny_autoencoder_folder)
-    assert "no network that draws clips" in message
+    assert "no network that samples clips" in message
 
 
 def test_a_picture_on_a_full_disk_is_told(refused, tmp_path: Path):

@@ -256,7 +256,7 @@ def test_what_does_not_make_a_model_is_refused(coder: Path, unet: Path, tiny_mod
         read_pvdm()
     with pytest.raises(ValueError, match="a denoiser needs an autoencoder; give its autoencoder"):
         read_pvdm(denoiser=unet)
-    with pytest.raises(ValueError, match="and the model has one too; give one of them"):
+    with pytest.raises(ValueError, match="and the model has one too; give only one"):
         read_pvdm(autoencoder=coder, denoiser=unet, model=read_pvdm(autoencoder=coder))
     with pytest.raises(ValueError, match="works on planes, which the model's VolumeAutoencoder"):
         read_pvdm(denoiser=unet, model=tiny_model)

@@ -127,7 +127,7 @@ def test_plain_data_and_back_is_the_same_world() -> None:
 
 
 def test_a_mirrored_plan_is_refused() -> None:
-    with pytest.raises(ConfigError, match="flip=True would belie"):
+    with pytest.raises(ConfigError, match="flip=True contradicts"):
         parse(SkyWorld, {"plan": {"flip": True}})
 
 

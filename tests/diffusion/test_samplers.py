@@ -123,18 +123,18 @@ DETERMINISTIC = [
 
 @pytest.mark.parametrize("sampler", DETERMINISTIC, ids=repr)
 def test_normal_data_is_reached_along_the_flow_that_solves_it(sampler):
-    schedule, deviation = ScaledLinear(), 2.0
+    schedule, std = ScaledLinear(), 2.0
 
     def variance(t: Tensor) -> Tensor:
         alpha, sigma = schedule(t)
-        return (alpha * deviation) ** 2 + sigma**2
+        return (alpha * std) ** 2 + sigma**2
 
     def denoise(z: Tensor, t: Tensor) -> Tensor:
         at = SPEC.expand(t.double())
-        return (schedule(at).alpha * deviation**2 / variance(at) * z).float()
+        return (schedule(at).alpha * std**2 / variance(at) * z).float()
 
     noise, z = start()
-    exact = z * deviation / variance(torch.ones(())).sqrt()
+    exact = z * std / variance(torch.ones(())).sqrt()
     got = walk(sampler, denoise, z, schedule, noise)
     torch.testing.assert_close(got, exact, atol=0, rtol=0.02)
 

@@ -44,7 +44,7 @@ def test_planes_that_are_split_join_to_the_same_latent():
     assert torch.equal(planes.join(content, motion_h, motion_w), z)
 
 
-def test_standardising_is_undone_by_its_inverse():
+def test_latent_scaling_is_undone_by_its_inverse():
     z = torch.randn(5, 7) * 3 + 2
     scaling = LatentScaling(shift=-2.0, scale=1 / 3)
     assert abs(scaling.forward(z).std().item() - 1) < 0.3

@@ -36,25 +36,26 @@ PHRASES = {
 
 NAMES = {
     "Eyes": "FeatureNetwork",
-    "SizedSide|FolderSide|WorldSide": "source",
+    r"class\ (?:\w*Side|Looks?|Turn|\w*Course)": "source, preview, StartRule, schedule",
     "looks|look_frames|look_videos": "preview, VideoInfo",
-    "AdversarialCourse": "schedule",
     "Health": "monitor",
     "Deal": "Splits",
     "Hear": "ProgressCallback",
     "Wanted": "FeatureRequest",
     "Draws|DrawClips": "Samplers",
     "EmbeddedWorld": "SyntheticSource",
-    "[Ss]tandardisation": "latent scaling",
+    "[Ss]tandardis(?:ation|e[sd]?|ing)": "latent scaling, scale_latents",
     "ClipOfLatents": "TrainingClip",
     "KnownFrames(?:Plan)?|with_known|nothing_known": "context frames",
     "let_go": "reshard",
     "redrawn": "bootstrap",
     "loss_kind": "loss",
     "perturbation": "context noise",
-    r"posterior_deviation|mean\ 0,\ deviation\ 1|of\ deviation": "standard deviation, std",
+    r"posterior_deviation": "std",
+    r"(?<![Ss]tandard\s)(?<!\.)deviations?(?![\"=:]|\ \|)": "standard deviation, std",
 }
-"""Names of the former dialect; the papers' term is conditional latent perturbation."""
+"""Names of the former dialect; the papers' term is conditional latent perturbation, and
+``deviation`` is a key in the result files of evaluations and a column of their tables."""
 
 
 def files() -> list[Path]:

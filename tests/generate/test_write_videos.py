@@ -258,7 +258,7 @@ def test_volumes_are_not_made_to_overlap(tiny_model: VideoModel):
 
 
 def test_a_video_needs_a_denoiser(tiny_autoencoder_folder: Path):
-    with pytest.raises(ValueError, match="no network that draws clips"):
+    with pytest.raises(ValueError, match="no network that samples clips"):
         VideoModel.from_pretrained(tiny_autoencoder_folder).long_video()
 
 

@@ -32,12 +32,12 @@ def test_the_centre_of_the_interval_is_the_fvd():
     assert found.low < found.value < found.high
 
 
-def test_its_deviation_is_that_over_draws_of_clips():
+def test_its_standard_error_is_the_std_over_draws_of_clips():
     drawn = [sides(200, seed) for seed in range(60)]
     found = [fvd_interval(x, y) for x, y in drawn]
     spread = torch.tensor([interval.value for interval in found]).std()
-    deviations = torch.tensor([interval.standard_error for interval in found])
-    assert deviations.mean() == pytest.approx(float(spread), rel=0.25)
+    errors = torch.tensor([interval.standard_error for interval in found])
+    assert errors.mean() == pytest.approx(float(spread), rel=0.25)
     covered = sum(interval.low < TRUE < interval.high for interval in found)
     assert covered >= 52
 
@@ -66,7 +66,7 @@ def test_an_interval_needs_clips():
     x, y = sides(10, 0)
     with pytest.raises(ValueError, match="at least 2 clips, got 1"):
         fvd_interval(x, y[:1])
-    with pytest.raises(ValueError, match="at least 2 clips a side, got 1 and 10"):
+    with pytest.raises(ValueError, match="at least 2 clips per side, got 1 and 10"):
         kvd_interval(x[:1], y)
 
 
@@ -93,11 +93,11 @@ def test_the_interval_of_kvd_is_that_of_each_redraw_by_itself():
     assert found.standard_error == pytest.approx(standard_error(torch.stack(values)))
 
 
-def test_the_deviation_of_kvd_is_that_over_draws_of_clips():
+def test_the_standard_error_of_kvd_is_the_std_over_draws_of_clips():
     found = [kvd_interval(*sides(100, seed)) for seed in range(60)]
     values = torch.tensor([interval.value for interval in found])
-    deviations = torch.tensor([interval.standard_error for interval in found])
-    assert deviations.mean() == pytest.approx(float(values.std()), rel=0.25)
+    errors = torch.tensor([interval.standard_error for interval in found])
+    assert errors.mean() == pytest.approx(float(values.std()), rel=0.25)
 
 
 def test_the_limit_of_one_distribution_is_near_zero_where_its_fvd_is_not():

@@ -118,7 +118,7 @@ def test_later_clips_may_take_fewer_steps_than_the_first():
 
 
 def test_a_sampler_of_later_clips_is_refused_where_none_are_drawn():
-    with pytest.raises(ValueError, match=r"rollout\.kind=one_clip never draws"):
+    with pytest.raises(ValueError, match=r"rollout\.kind=one_clip never samples"):
         Sampling(next=RoleSampling(sampler=STREAM))
 
 

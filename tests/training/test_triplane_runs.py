@@ -102,7 +102,7 @@ def test_a_denoiser_of_other_latents_is_refused_before_anything_is_encoded(
     run = triplane_run(autoencoder)
     frames, height, width = run.denoiser.latent[1:]
     other = run.denoiser.model_copy(update={"latent": (5, frames, height, width)})
-    with pytest.raises(config.ConfigError, match="the denoiser draws latents of"):
+    with pytest.raises(config.ConfigError, match="the denoiser samples latents of"):
         train(run.model_copy(update={"denoiser": other}), tmp_path / "run")
     assert not list(tmp_path.rglob("*.safetensors"))
 

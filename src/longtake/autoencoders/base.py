@@ -42,15 +42,15 @@ class StreamDecoder(ABC):
 
     @abstractmethod
     def push(self, z: Float[Tensor, "b c ..."]) -> Float[Tensor, "b 3 t h w"] | None:
-        """Take latents; return the frames that are final by now, None if there are none."""
+        """Take latents; return the frames that are final, None if there are none."""
 
     @abstractmethod
     def flush(self) -> Float[Tensor, "b 3 t h w"] | None:
-        """The frames still held back, None if there are none; the next push starts a stream."""
+        """Return the frames held back, None if there are none, and end the stream."""
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
-        """What ``restore`` needs to continue bit for bit: tensors whose size does not grow."""
+        """Tensors, of constant size, from which ``restore`` continues bit for bit."""
 
     @abstractmethod
     def restore(self, state: dict[str, Tensor]) -> None:

@@ -79,7 +79,7 @@ class FramewiseAutoencoderConfig(Config):
     @model_validator(mode="after")
     def _fits(self) -> "FramewiseAutoencoderConfig":
         if not self.channel_mult:
-            raise ValueError("channel_mult is empty, must name at least one level")
+            raise ValueError("channel_mult is empty; give at least one level")
         for width in self.widths:
             if width % self.groups:
                 raise ValueError(f"groups={self.groups} must divide a level's {width} channels")
@@ -87,7 +87,7 @@ class FramewiseAutoencoderConfig(Config):
         return self
 
     def build(self) -> "FramewiseAutoencoder":
-        """The network, with fresh weights."""
+        """Build the network with random weights."""
         return FramewiseAutoencoder(self)
 
 

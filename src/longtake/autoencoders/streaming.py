@@ -50,7 +50,7 @@ class WindowDecoder(StreamDecoder):
 
     @torch.no_grad()
     def push(self, z: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b 3 t h2 w2"] | None:
-        """Take any number of latent frames; return the frames that are final by now."""
+        """Take any number of latent frames; return the frames that are final."""
         ready = []
         while z.shape[2]:
             room = self._room()
@@ -62,7 +62,7 @@ class WindowDecoder(StreamDecoder):
 
     @torch.no_grad()
     def flush(self) -> Float[Tensor, "b 3 t h w"] | None:
-        """The frames still held back; the next push starts a stream."""
+        """Return the frames held back and end the stream."""
         ready = [self._decode()] if self._fresh else []
         if self._held is not None:
             ready.append(self._held)
@@ -142,7 +142,7 @@ class ClipDecoder(StreamDecoder):
         return torch.cat([self._decode(part) for part in z.split(self._cells, 2)], 2)
 
     def flush(self) -> Float[Tensor, "b 3 t h w"] | None:
-        """The last clip's frames that were held back; the next push starts a stream."""
+        """Return the frames held back of the last clip and end the stream."""
         held, self._held = self._held, None
         return held
 
@@ -177,10 +177,10 @@ class FrameDecoder(StreamDecoder):
         return self._autoencoder.decode(z)
 
     def flush(self) -> None:
-        """None, as nothing is held back."""
+        """Return None: no frames are held back."""
 
     def state(self) -> dict[str, Tensor]:
-        """Empty, as frames do not depend on each other."""
+        """Return an empty state: frames are independent."""
         return {}
 
     def restore(self, state: dict[str, Tensor]) -> None:

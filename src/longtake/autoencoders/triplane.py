@@ -83,7 +83,7 @@ class TriplaneAutoencoderConfig(Config):
         return self
 
     def build(self) -> "TriplaneAutoencoder":
-        """The network, with fresh weights."""
+        """Build the network with random weights."""
         return TriplaneAutoencoder(self)
 
 

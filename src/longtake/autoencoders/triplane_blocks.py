@@ -139,7 +139,7 @@ class TriplaneDecoder(nn.Module):
         motion_h: Float[Tensor, "b d t h"],
         motion_w: Float[Tensor, "b d t w"],
     ) -> Float[Tensor, "b 3 t h2 w2"]:
-        """Decode."""
+        """Decode three planes to a clip in (-1, 1)."""
         x = self.content(rearrange(content, "b d h w -> b 1 h w d"))
         x = x + self.motion_h(rearrange(motion_h, "b d t h -> b t h 1 d"))
         x = x + self.motion_w(rearrange(motion_w, "b d t w -> b t 1 w d"))

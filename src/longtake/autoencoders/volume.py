@@ -88,7 +88,7 @@ class VolumeAutoencoderConfig(Config):
         return self
 
     def build(self) -> "VolumeAutoencoder":
-        """The network, with fresh weights."""
+        """Build the network with random weights."""
         return VolumeAutoencoder(self)
 
 

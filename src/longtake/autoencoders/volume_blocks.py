@@ -73,7 +73,7 @@ class Encoder(nn.Module):
         self.conv_out = SameConv(width, 2 * z_channels, 3)
 
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b c f h2 w2"]:
-        """Encode."""
+        """Mean and log-variance of a clip in [-1, 1], channels concatenated."""
         return self.conv_out(F.silu(self.norm_out(self.levels(self.conv_in(video)))))
 
 
@@ -94,5 +94,5 @@ class Decoder(nn.Module):
         self.conv_out = SameConv(2 * hidden, 3, 3)
 
     def forward(self, z: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b 3 t h2 w2"]:
-        """Decode."""
+        """Decode a latent to a clip."""
         return self.conv_out(self.levels(z))

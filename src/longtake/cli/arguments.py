@@ -41,7 +41,7 @@ FORMATS = {"mp4": ".mp4", "mov": ".mov", "mkv": ".mkv", "gif": ".gif", "png": ""
 
 
 def video_paths(out: Path, seeds: Sequence[int], kind: str) -> list[Path]:
-    """A file a seed: ``out`` itself where it names one file, else files in the folder ``out``.
+    """One file per seed: ``out`` itself where it names one file, else files in the folder ``out``.
 
     Raises:
         ValueError: there is no such format, or one file is named for several seeds.

@@ -91,7 +91,7 @@ def _autoencoder(
     path: Path | None, denoiser: Path | None, model: VideoModel | None
 ) -> TriplaneAutoencoder:
     if path is not None and model is not None:
-        raise ValueError(f"{path}: is an autoencoder, and the model has one too; give one of them")
+        raise ValueError(f"{path}: is an autoencoder, and the model has one too; give only one")
     if path is not None:
         return _network(path, AUTOENCODER, autoencoder_config, pvdm_autoencoder_keys)
     if denoiser is None:

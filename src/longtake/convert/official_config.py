@@ -36,7 +36,7 @@ DIFFUSION = (
     "lvdm.models.ddpm3d.LatentDiffusion",
     "lvdm.models.ddpm3d.FrameInterpPredLatentDiffusion",
 )
-# Time of the noise on known frames in the official sampling: index 100 of 1000.
+# Time of the noise on context frames in the official sampling: index 100 of 1000.
 PERTURBATION = 0.101
 
 

@@ -261,15 +261,15 @@ class OfficialDiffusion(Settings, Generic[FirstStage]):
 
     @property
     def reads_frames(self) -> bool:
-        """Whether the model takes known frames."""
+        """Whether the model reads context frames."""
         return self.conditioning_key == "concat-adm-mask"
 
     @property
     def reads_text(self) -> bool:
-        """Whether the model takes text."""
+        """Whether the model reads text."""
         return self.conditioning_key == "crossattn"
 
     @property
     def interpolates(self) -> bool:
-        """Whether first and last frame were known in training, never the first alone."""
+        """Whether training gave the first and last frame, never the first alone."""
         return self.reads_frames and bool(self.p_interp) and not self.p_pred

@@ -181,7 +181,7 @@ def _tensor(storage: Any, offset: int, size: Any, stride: Any, *_: Any) -> Store
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     inside = min((offset, *size, *stride)) >= 0 and (0 in size or last < storage.count)
     if not inside:
-        raise pickle.UnpicklingError("a tensor that reaches beyond its storage")
+        raise pickle.UnpicklingError("a tensor exceeds its storage")
     return StoredTensor(storage=storage, offset=offset, size=size, stride=stride)
 
 

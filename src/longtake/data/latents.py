@@ -267,8 +267,8 @@ def _check_length(frames: int, window: int, overlap: int) -> None:
     valid = f"{below} and {below + hop}" if below >= window else f"{window} and {window + hop}"
     sharing = f" that share {overlap}" if overlap else ""
     raise ValueError(
-        f"clips to cache have {frames} frames, must be a number of the autoencoder's clips of "
-        f"{window}{sharing}; the nearest valid lengths are {valid} (data.plan.frames)"
+        f"clips to cache have {frames} frames, must be a whole number of the autoencoder's clips "
+        f"of {window}{sharing}; the nearest valid lengths are {valid} (data.plan.frames)"
     )
 
 

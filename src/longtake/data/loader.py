@@ -21,7 +21,7 @@ class Batch:
 
     Attributes:
         video: pixels in [-1, 1].
-        number: number of each sample, counted from 0 since the start of training.
+        number: index of each sample since the start of training.
     """
 
     video: Float[Tensor, "b 3 t h w"]

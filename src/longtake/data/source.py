@@ -1,4 +1,4 @@
-"""Videos by number, whatever holds them: the one interface that training and evaluation read."""
+"""Videos by index, whatever holds them: the one interface that training and evaluation read."""
 
 import os
 from abc import ABC, abstractmethod
@@ -19,7 +19,7 @@ CLIPS_AHEAD = 4
 
 
 class ClipPosition(NamedTuple):
-    """Where a clip starts: the number of the video, and its first frame in that video."""
+    """Where a clip starts: the index of the video, and its first frame in that video."""
 
     video: int
     start_frame: int
@@ -33,7 +33,7 @@ class Rejected(NamedTuple):
 
 
 class VideoSource(ABC):
-    """Videos by number, any frames of which can be read."""
+    """Videos by index; any of their frames can be read."""
 
     @property
     @abstractmethod

@@ -72,7 +72,7 @@ class TriplaneUNetConfig(UNetConfig):
         return self
 
     def build(self) -> "TriplaneUNet":
-        """The network, with fresh weights."""
+        """Build the network with random weights."""
         return TriplaneUNet(self)
 
 

@@ -65,7 +65,7 @@ class UNetConfig(Config, ABC):
     @model_validator(mode="after")
     def _levels_fit(self) -> "UNetConfig":
         if not self.channel_mult:
-            raise ValueError("channel_mult is empty, must name at least one level")
+            raise ValueError("channel_mult is empty; give at least one level")
         for width in self.widths:
             if width % self.groups:
                 raise ValueError(f"groups={self.groups} must divide a level's {width} channels")

@@ -48,12 +48,12 @@ class Step(nn.Module):
 
 
 class Down(nn.Module):
-    """A level on the way down.
+    """An encoder level of the UNet.
 
     Args:
         config: config of the network.
         level: index of the level; 0 has full resolution.
-        skips: widths of the skip connections, to which this level's are appended.
+        skips: channels of the skip connections; the level appends its own.
     """
 
     def __init__(self, config: "VolumeUNetConfig", level: int, skips: list[int]) -> None:
@@ -83,7 +83,7 @@ class Down(nn.Module):
 
 
 class Middle(nn.Module):
-    """The coarsest resolution, between the ways down and up."""
+    """The middle block of the UNet, at the coarsest resolution."""
 
     def __init__(self, config: "VolumeUNetConfig") -> None:
         super().__init__()
@@ -97,12 +97,12 @@ class Middle(nn.Module):
 
 
 class Up(nn.Module):
-    """A level on the way up.
+    """A decoder level of the UNet.
 
     Args:
         config: config of the network.
         level: index of the level; 0 has full resolution.
-        skips: widths of the skip connections, from whose end this level's are taken.
+        skips: channels of the skip connections; the level pops its own from the end.
     """
 
     def __init__(self, config: "VolumeUNetConfig", level: int, skips: list[int]) -> None:
@@ -119,7 +119,7 @@ class Up(nn.Module):
     def forward(
         self, x: Tensor, emb: Tensor, text: Tensor | None, skips: list[Tensor]
     ) -> Float[Tensor, "b f h2 w2 c2"]:
-        """Apply the level; its skip connections are taken from the end of ``skips``."""
+        """Apply the level; it pops its skip connections from the end of ``skips``."""
         for step in self.steps:
             x = step(torch.cat([x, skips.pop()], dim=-1), emb, text)
         return x if self.resample is None else self.resample(x, emb)

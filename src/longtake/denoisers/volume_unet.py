@@ -66,7 +66,7 @@ class VolumeUNetConfig(UNetConfig):
         return self
 
     def build(self) -> "VolumeUNet":
-        """The network, with fresh weights."""
+        """Build the network with random weights."""
         return VolumeUNet(self)
 
 

@@ -26,12 +26,12 @@ raising in it cancels the clip."""
 
 
 class Sampled(NamedTuple):
-    """Clips.
+    """Sampled clips.
 
     Attributes:
         z: latents ``(B, C, *dims)``.
-        memory: what the sampler of the clips that follow may read, such as a cache of keys and
-            values.
+        memory: tensors that the sampler of the following clips may read, such as a key-value
+            cache.
     """
 
     z: Tensor
@@ -43,13 +43,13 @@ class ClipSampler:
     """Samples clips, row ``i`` from ``seeds[i]`` and row ``i`` of the signals alone.
 
     Attributes:
-        denoiser: on the device where it computes, in any precision; the walk is in float32.
-        diffusion: the process it was trained on.
-        sampler: walks from noise to a clip.
+        denoiser: network on its device, in any precision; latents are in float32.
+        diffusion: the process that the denoiser was trained on.
+        sampler: rule that steps from noise to a clip.
         guidance: how conditional and unconditional estimates combine.
         context_noise: time in [0, 1] of the noise put on context frames (LVDM, conditional latent
             perturbation); 0 leaves them clean.
-        pattern: at which time each frame is during the walk.
+        pattern: time of each frame at each step.
     """
 
     denoiser: Denoiser
@@ -85,16 +85,16 @@ class ClipSampler:
         on_evaluation: OnEvaluation | None = None,
         guidance: Guidance | None = None,
     ) -> Sampled:
-        """Sample clips, one a seed; context frames are given clean and come back so.
+        """Sample clips, one per seed; context frames are given clean and come back so.
 
         Args:
-            signals: one row a seed.
-            seeds: one a clip.
+            signals: one row per seed.
+            seeds: one per clip.
             on_evaluation: called before each evaluation of the network.
             guidance: replaces ``self.guidance``.
 
         Raises:
-            ValueError: the denoiser does not read a signal, or a signal has not a row a seed.
+            ValueError: the denoiser does not read a signal, or its rows and seeds differ in number.
         """
         self.denoiser.check_signals(signals)
         check_rows(signals, len(seeds))
@@ -124,7 +124,7 @@ class ClipSampler:
         return impose(self.spec, signals, self.sampler(denoise, z, times, schedule, noise, bounds))
 
     def _times(self, signals: Signals, samples: int) -> Float[Tensor, "s b *f"]:
-        """Table of times of the walk, in float64 on the host."""
+        """Table of the sampling times, in float64 on the host."""
         times = self.sampler.times(self.diffusion.schedule)
         if "context" not in signals and not self.pattern.per_frame:
             return times[:, None].expand(-1, samples)
@@ -132,7 +132,7 @@ class ClipSampler:
         return frame_times(batch.to(signals, "cpu"), table)
 
     def _noisy(self, signals: Signals, noise: SampleNoise) -> Signals:
-        """Context frames with noise on them; without any of them where none is given."""
+        """Signals with noise on the context frames; without those signals if no frame is given."""
         if "context" not in signals:
             return signals
         z, mask = signals["context"].value, signals["context_mask"].value

@@ -39,7 +39,7 @@ _LARGEST_BETA = 0.999
 
 
 class DiffusersSampler(Sampler):
-    """Any scheduler of diffusers that walks a variance-preserving path.
+    """Any variance-preserving scheduler of diffusers.
 
     The scheduler is given the noise levels as a table of betas and estimates as v, which all of
     them read and which, unlike epsilon, is well defined where no signal is left. Where it draws
@@ -73,7 +73,7 @@ class DiffusersSampler(Sampler):
         return self
 
     def times(self, schedule: NoiseSchedule) -> Float[Tensor, "s"]:
-        """Those of the scheduler, then the clean latent."""
+        """Times of the scheduler, then 0."""
         indices = self._build(schedule)[0].timesteps.double()
         return torch.cat([(indices + 1) / STEPS, indices.new_zeros(1)])
 
@@ -163,6 +163,6 @@ def _betas(schedule: NoiseSchedule) -> list[float]:
 
 
 def _streams(noise: SampleNoise) -> list[torch.Generator]:
-    """A generator a sample, seeded from the sample's own stream: diffusers draws a row of each."""
+    """One generator per sample, seeded from the sample's stream: diffusers draws a row of each."""
     seeds = noise.normal((2,)).cpu().view(torch.int64).flatten().tolist()
     return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]

@@ -1,6 +1,6 @@
 """Time patterns: at which time each latent frame is during each step of a walk.
 
-A pattern turns a sampler's falling times, one a step, into a table ``(steps + 1, frames)``. A
+A pattern turns a sampler's falling times, one per step, into a table ``(steps + 1, frames)``. A
 context frame is a column that stays at the time of the noise on it.
 """
 

@@ -28,11 +28,11 @@ class CurvePoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """FVD and KVD against time, as in the figure of LVDM.
+    """FVD and KVD of successive windows of long videos, as LVDM plots them.
 
     Attributes:
-        against: reference clips: ``real`` videos, or the ``first`` windows of the same videos.
-        videos: number of videos; FVD of few is biased upwards, equally for all windows.
+        against: the reference: ``real`` videos, or the ``first`` windows of the same videos.
+        videos: number of videos; a small one biases FVD upwards, equally for all windows.
         references: number of reference clips.
     """
 

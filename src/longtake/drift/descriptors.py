@@ -23,7 +23,7 @@ class Descriptors:
         gradient: root mean square gradient of the brightness, per pixel.
         step: root mean square difference of colours to the previous frame; 0 for the first.
         luma_step: root mean square difference of brightness to the previous frame.
-        thumbnails: mean colours of 12 x 12 cells in half precision, 864 bytes a frame.
+        thumbnails: mean colours of 12 x 12 cells in half precision, 864 bytes per frame.
     """
 
     colour: Float64[np.ndarray, "t 3"]

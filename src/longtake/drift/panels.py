@@ -42,8 +42,8 @@ SHARE_RANGE, JUMP_RANGE = (0.8, 1.25), (0.25, 4.0)
 WORLD_RANGE = {"ridge_px": 2.0, "strangeness": 4.0, "cloud": 1.0}
 WORLD_COUNTS = ("marbles", "events_per_1000_frames")
 
-MOST_POINTS = 900  # points of a line, about one a pixel of the panel; more frames are averaged
-MOST_CELLS = 256  # rows and columns of the matrix of distances, about one a pixel
+MOST_POINTS = 900  # points of a line, about one per pixel of the panel; more frames are averaged
+MOST_CELLS = 256  # rows and columns of the matrix of distances, about one per pixel
 MOST_LINES = 12  # videos whose lines are drawn, of a folder
 FIRST_FRAMES = 8  # frames whose mean colour is the zero of the panel of colours
 NORMAL_95 = 1.96

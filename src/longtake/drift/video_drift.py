@@ -73,7 +73,7 @@ class VideoDrift:
     world: WorldMeasures | None
 
     def lines(self) -> list[str]:
-        """One sentence a finding, or a single one if there are none."""
+        """One sentence per finding, or a single one if there are none."""
         lines = [finding.sentence for finding in self.findings]
         if self.world is not None:
             lines += [f"{self.world.world}: {sentence}" for sentence in self.world.sentences]
@@ -150,6 +150,6 @@ def check_length(video: Path, plan: DriftPlan) -> VideoInfo:
 
 
 def window_features(network: I3D, frames: np.ndarray) -> Float[Tensor, "1 d"]:
-    """Features of one window, preprocessed as by the evaluation protocol ``longtake``."""
+    """Features of uint8 frames ``(T, H, W, 3)``, preprocessed as in the protocol ``longtake``."""
     device = network.logits.weight.device
     return network(Treatment()(torch.from_numpy(frames).to(device))[None]).float().cpu()

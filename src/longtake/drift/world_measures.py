@@ -30,8 +30,8 @@ class WorldMeasures:
 
     Attributes:
         starts: first frame of each window.
-        numbers: measures by name, one value a window.
-        words: labels read from the frames by name, one word a window.
+        numbers: measures by name, one value per window.
+        words: labels read from the frames by name, one word per window.
         sentences: what has changed; empty for a stable video.
     """
 
@@ -60,7 +60,7 @@ class WorldReader(ABC):
         """What has changed from the first third of the windows to the last, beside the words."""
 
     def add(self, start: int, frames: Frames) -> None:
-        """Read the window that begins at frame ``start``."""
+        """Measure the window that starts at frame ``start``."""
         self.starts.append(start)
         numbers, words = self.read(frames)
         for name, value in numbers.items():

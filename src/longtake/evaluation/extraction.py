@@ -25,11 +25,11 @@ SHARD = 64
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureNetwork:
-    """A network of features with the preparation of its input.
+    """A feature network and its preprocessing.
 
     Attributes:
         network: module on the device where it computes; its ``width`` is the number of features.
-        treat: brings the frames of a clip to the network's input.
+        treat: converts the frames of a clip to the network's input.
         identity: plain data that differs wherever features may: settings and hash of the weights.
     """
 

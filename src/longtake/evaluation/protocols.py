@@ -98,11 +98,11 @@ class Protocol(Config):
         return digest(self)
 
     def stride(self, role: Role) -> int:
-        """Stride of clips of a role."""
+        """Frame stride of the clips of a role, ``real`` or ``generated``."""
         return self.real_stride if role == "real" else self.generated_stride
 
     def start(self, role: Role) -> Literal["random", "first"]:
-        """First frame of clips of a role."""
+        """Rule for the first frame of the clips of a role."""
         return self.real_start if role == "real" else self.generated_start
 
     def span(self, role: Role) -> int:
@@ -202,7 +202,7 @@ READY: Mapping[str, Protocol] = {
 
 ABOUT: Mapping[str, str] = {
     "longtake": "our own: real and generated clips treated alike",
-    "stylegan-v-fvd16": "StyleGAN-V's, as PVDM uses it: 2048 clips a side, random real clips",
+    "stylegan-v-fvd16": "StyleGAN-V's, as PVDM uses it: 2048 clips per side, random real clips",
     "stylegan-v-fvd128": "the same with clips of 128 frames",
     "lvdm-10x2048": "LVDM's: mean over 10 draws of the real clips (TaiChi-HD: resize=squash)",
     "latte-2048": "Latte's: every third frame of real videos only (TaiChi-HD: real_stride=6)",

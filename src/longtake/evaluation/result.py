@@ -128,19 +128,19 @@ def check_comparable(results: Sequence[Result], names: Sequence[str]) -> None:
             )
             raise ValueError(
                 f"{names[0]} and {name} are of different protocols ({first.protocol_hash} and "
-                f"{other.protocol_hash}; they differ in {fields}), so their numbers do not "
-                "compare; evaluate both under one protocol"
+                f"{other.protocol_hash}; they differ in {fields}), so they cannot be "
+                "compared; evaluate both under one protocol"
             )
         if other.real.contents != first.real.contents:
             raise ValueError(
                 f"{names[0]} and {name} were measured against different real videos "
-                f"({first.real.name} and {other.real.name}), so their numbers do not compare; "
-                "evaluate both against one"
+                f"({first.real.name} and {other.real.name}), so they cannot be compared; "
+                "evaluate both against the same videos"
             )
         for metric in first.scores.keys() & other.scores.keys():
             by, theirs = first.scores[metric].by, other.scores[metric].by
             if by != theirs:
                 raise ValueError(
-                    f"{metric} of {names[0]} is by {by}, that of {name} by {theirs}, so they do "
-                    "not compare; evaluate both by one"
+                    f"{metric} of {names[0]} uses {by}, that of {name} uses {theirs}, so they "
+                    "cannot be compared; evaluate both with the same"
                 )

@@ -89,8 +89,8 @@ def choose_clips(
         several = "" if each == 1 else f" at {each} a video"
         raise ValueError(
             f"{source.name}: {len(videos)} videos give {len(videos) * each} clips{several}, "
-            f"{protocol.name} asks for {count}; give more videos, or set a smaller n, which is "
-            "another protocol"
+            f"{protocol.name} asks for {count}; give more videos, or set a smaller n, which "
+            "changes the protocol"
         )
 
     def position(video: int, repeat: int) -> ClipPosition:
@@ -136,7 +136,7 @@ def _common_size(
         if role == "generated" and wanted is not None and size != (wanted, wanted):
             raise ValueError(
                 f"{source.name}: generated frames are {size[0]} x {size[1]}, {protocol.name} asks "
-                f"for {wanted} x {wanted}; set resolution=..., which is another protocol"
+                f"for {wanted} x {wanted}; set resolution=..., which changes the protocol"
             )
         return size
     if role == "real" and wanted is not None:
@@ -145,7 +145,7 @@ def _common_size(
         f"{source.name}: frames differ in size: {source.title(first)} has {size[0]} x {size[1]}, "
         f"{source.title(other)} has {infos[other].height} x {infos[other].width}; bring them to "
         "one size"
-        + (", or set resolution=..., which is another protocol" if role == "real" else "")
+        + (", or set resolution=..., which changes the protocol" if role == "real" else "")
     )
 
 

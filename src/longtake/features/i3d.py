@@ -1,6 +1,6 @@
 """I3D (Carreira and Zisserman 2017), trained on Kinetics-400: the features of FVD and KVD.
 
-The weights may not be distributed: ``longtake convert i3d`` writes the file that is read here.
+The weights may not be distributed: ``convert_i3d`` writes the file that is read here.
 """
 
 import os
@@ -37,7 +37,7 @@ class I3DConfig(Config):
     """Weights and output of I3D.
 
     Attributes:
-        weights: file that ``longtake convert i3d`` wrote; None is the file at ``cache_path()``,
+        weights: file that ``convert_i3d`` wrote; None is the file at ``cache_path()``,
             which must be converted from DeepMind's weights in the package.
         sha256: hash that the file must have; None accepts any file that ``weights`` names.
         epsilon: epsilon of batch normalisation: 1e-3 in DeepMind's code, 1e-5 in the PyTorch ports
@@ -68,7 +68,7 @@ class I3DConfig(Config):
 
 
 def cache_path() -> Path:
-    """Default file of ``longtake convert i3d`` and ``I3DConfig``."""
+    """Default file of ``convert_i3d`` and ``I3DConfig``."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "longtake" / "i3d-kinetics-400.safetensors"
 

@@ -23,7 +23,7 @@ def read_weights(path: Path, *, sha256: str | None, needed: str, how: str) -> di
         raise CheckpointError(f"{path}: no such file; {needed}; {how}")
     if sha256 is not None and (found := file_hash(path)) != sha256:
         raise CheckpointError(
-            f"{path}: has SHA-256 {found}, expected {sha256}: scores would compare with no "
-            f"others; {how}"
+            f"{path}: has SHA-256 {found}, expected {sha256}: its scores cannot be compared "
+            f"with others; {how}"
         )
     return read_tensors(path)

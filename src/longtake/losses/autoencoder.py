@@ -72,7 +72,7 @@ class GeneratorLoss:
 
     Attributes:
         total: scalar to differentiate.
-        reconstruction: weighted reconstruction error a pixel, without gradient.
+        reconstruction: weighted reconstruction error per pixel, without gradient.
         parts: named scalars to log, without gradient and before their weights; those of the
             second adversarial term end in ``_2``.
     """
@@ -113,7 +113,7 @@ class AutoencoderLoss:
             reconstruction: their reconstructions.
             posterior: distribution that the reconstructions' latents were sampled from.
             last_layer: weight of the decoder's last convolution.
-            seeds: one seed a clip, by which losses draw frames.
+            seeds: one seed per clip, by which losses draw frames.
             active: adversarial terms that have started.
             log_gradients: add ``adversarial_pull`` to the parts: gradient norm of the active
                 terms at the pixels, over that of the reconstruction loss.

@@ -80,7 +80,7 @@ class DiscriminatorConfig(Config, ABC):
     def judged(
         self, video: Float[Tensor, "b 3 t h w"], seeds: Sequence[int]
     ) -> Float[Tensor, "b 3 n h w"]:
-        """The frames that the network judges, drawn by one seed a clip."""
+        """The frames that the network judges, drawn by one seed per clip."""
 
 
 class Patch2D(DiscriminatorConfig):
@@ -131,7 +131,7 @@ AnyDiscriminator = Annotated[Patch2D | Patch3D, Field(discriminator="kind")]
 
 
 class PatchDiscriminator(nn.Module):
-    """Convolutional network from clips in [-1, 1] to one logit a patch.
+    """Convolutional network from clips in [-1, 1] to one logit per patch.
 
     Args:
         config: number and width of the layers.

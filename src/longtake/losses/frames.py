@@ -20,8 +20,8 @@ def pick_frames(
 
     Args:
         video: clips.
-        count: number of frames a clip; None for all.
-        seeds: one seed a clip.
+        count: number of frames per clip; None for all.
+        seeds: one seed per clip.
     """
     if count is None or count >= video.shape[2]:
         return video

@@ -116,7 +116,7 @@ class Limit:
     """FVD at several numbers of clips, and its extrapolation.
 
     Attributes:
-        clips: numbers of clips a side.
+        clips: numbers of clips per side.
         distances: mean FVD at each number.
         limit: FVD for infinitely many clips: intercept of a straight line through the distances
             over 1 / clips. Near 0 it can be negative by chance.
@@ -153,7 +153,7 @@ def fvd_limit(
     if len(set(clips)) < 2 or min(clips) < 2 or max(clips) > least:
         raise ValueError(
             f"clips={tuple(clips)} must be at least two numbers from 2 to {least}, "
-            "as many clips as the smaller side has"
+            "the number of clips of the smaller side"
         )
     distances = []
     for count in clips:

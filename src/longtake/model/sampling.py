@@ -20,11 +20,11 @@ class RoleSampling(Config):
     """Sampling settings of one role; None takes the setting that all roles share.
 
     Attributes:
-        sampler: walk from noise to a clip. Without ``kind``, the shared sampler with these fields
+        sampler: sampler of the role. Without ``kind``, the shared sampler with these fields
             changed: ``next: {sampler: {steps: 20}}``.
-        guidance: how conditional and unconditional predictions combine. Without ``kind``, the
-            shared guidance with these fields changed.
-        context_noise: time in [0, 1] of the noise put on given frames.
+        guidance: guidance of the role. Without ``kind``, the shared guidance with these fields
+            changed.
+        context_noise: time in [0, 1] of the noise put on context frames.
     """
 
     sampler: AnySampler | None = None
@@ -36,9 +36,9 @@ class Sampling(Config):
     """Default settings for sampling clips and joining them into a video.
 
     Attributes:
-        sampler: walk from noise to a clip, in every role.
-        guidance: how conditional and unconditional predictions combine, in every role.
-        context_noise: time in [0, 1] of the noise put on given frames, in every role (LVDM,
+        sampler: sampler of all roles.
+        guidance: guidance of all roles.
+        context_noise: time in [0, 1] of the noise put on context frames, in all roles (LVDM,
             conditional latent perturbation; the official level 100 is 0.101); 0 adds none.
         rollout: how clips become a long video.
         next: changes for clips that continue a video (PVDM takes 100 steps for the first clip and
@@ -91,8 +91,8 @@ class Sampling(Config):
         for role in ROLES_WITH_CHANGES:
             if getattr(self, role) and role not in self.rollout.roles:
                 raise ValueError(
-                    f"{role} has settings, but rollout.kind={self.rollout.kind} never draws clips "
-                    f"in that role; choose another rollout or set {role}=null"
+                    f"{role} has settings, but rollout.kind={self.rollout.kind} never samples "
+                    f"clips in that role; choose another rollout or set {role}=null"
                 )
         return self
 

@@ -144,7 +144,7 @@ class VideoModel:
         sampling = sampling or self.index.sampling
         if "first" not in self.denoisers:
             raise ValueError(
-                "this model has no network that draws clips, only "
+                "this model has no network that samples clips, only "
                 f"{' and '.join(self.components)}; merge it with one that has, or train one on it"
             )
         networks: dict[Role, Denoiser] = {"next": self.denoisers["first"], **self.denoisers}

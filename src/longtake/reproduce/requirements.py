@@ -22,7 +22,7 @@ class Folders:
     """Folders of a reproduction.
 
     Attributes:
-        data: folder with one folder a data set.
+        data: folder with one folder per data set.
         models: folder of runs and models, named as presets; or a single model.
     """
 

@@ -196,7 +196,7 @@ class Table(Config):
     tiny: Tiny
 
     def chosen(self, names: Sequence[str] = ()) -> "Table":
-        """The table with these rows, in the table's order; no names keep all rows.
+        """The table with the rows of these names, in the table's order; without names, all rows.
 
         Raises:
             ConfigError: the table has no row of a name.
@@ -211,7 +211,7 @@ class Table(Config):
         return self.model_copy(update={"rows": rows})
 
     def shrunk(self) -> "Table":
-        """The first row of each protocol, with the networks and videos of the tiny trial."""
+        """The table cut to one row per protocol, with the tiny trial's networks and videos."""
         first = {row.protocol: row for row in reversed(self.rows)}
         tiny = self.tiny
         rows = tuple(

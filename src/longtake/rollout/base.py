@@ -20,7 +20,7 @@ from longtake.noise import derive
 from longtake.progress import ProgressCallback, no_progress
 
 Role = Literal["first", "next", "interpolator"]
-"""What a network draws: first clips, clips that continue a video, clips between two keyframes."""
+"""What a network samples: first clips, clips that continue a video, clips between two keyframes."""
 
 OF_FIRST_CLIP = frozenset({*CONTEXT, "previous"})
 """Signals of a request that hold for its first clip alone; the others hold for the whole video."""
@@ -112,13 +112,13 @@ class Steering:
 
 
 class State(NamedTuple):
-    """Position of a rollout: enough to continue as if it had not stopped.
+    """Position of a rollout, from which it continues bit for bit.
 
     Attributes:
         step: number of steps made.
         latents: latents that later steps are conditioned on, by name.
-        memory: what the samplers returned for the clips that follow, by name of a signal.
-        change: all changes so far, as one.
+        memory: tensors that samplers returned for the following clips, by signal name.
+        change: all changes so far, merged.
     """
 
     step: int = 0

@@ -41,8 +41,8 @@ class TrainingConfig(Config):
 
     Attributes:
         steps: number of optimizer steps of the whole run.
-        batch: number of samples a step, over all ranks and micro-batches.
-        accumulate: number of micro-batches a step on each rank.
+        batch: number of samples per step, over all ranks and micro-batches.
+        accumulate: number of micro-batches per step on each rank.
         optimizer: settings of the optimizer of the trained network.
         warmup_steps: steps over which the learning rate rises linearly from 0.
         cooldown_steps: last steps over which it falls linearly to 0.

@@ -144,7 +144,7 @@ class _ClipCutter:
     """Cuts one of several whole clips laid end to end, and the one before it or zeros (PVDM).
 
     Unlike the official code, which encodes windows that start at any frame at every step, clips
-    start where the cache's clips do: a clip's length apart, less the cache's overlap.
+    start where the cache's clips do: a clip's length apart, less the clip overlap.
     """
 
     def __init__(self, cache: LatentCache, spec: LatentSpec, clip: TrainingClip) -> None:
@@ -157,8 +157,8 @@ class _ClipCutter:
             raise ValueError(
                 f"a cached video has {cache.shape[-1] // self._cells} clip, but "
                 f"clip.previous_share={self._share} needs a second one after it; "
-                f"cache videos of {2 * spec.clip[0]} frames, less cache.overlap, or more "
-                "(data.plan.frames)"
+                f"cache videos of {2 * spec.clip[0]} frames or more, less "
+                "denoiser.clip_overlap_frames (data.plan.frames)"
             )
 
     def __call__(self, z: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:

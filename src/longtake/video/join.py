@@ -30,7 +30,7 @@ def concatenate(paths: Sequence[Path | str], out: Path | str, *, overwrite: bool
     """
     files, out = [Path(path) for path in paths], Path(out)
     if not files:
-        raise VideoError(f"{out}: no files to join are given")
+        raise VideoError(f"{out}: no files to join")
     check_free(out, overwrite)
     partial = partial_path(out)
     remove(partial)

@@ -31,7 +31,7 @@ def to_pixels(video: Float[Tensor, "3 t h w"]) -> UInt8[np.ndarray, "t h w 3"]:
 def contact_sheet(
     rows: Sequence[UInt8[np.ndarray, "_ _ _ 3"]], frames_per_row: int = 8
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """One row a video, of evenly spaced frames from its first to its last.
+    """One row per video, of evenly spaced frames from its first to its last.
 
     Raises:
         ValueError: ``rows`` is empty.

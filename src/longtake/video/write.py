@@ -77,7 +77,7 @@ class VideoWriter:
     """Writes one video; closed by ``with`` or ``close``.
 
     The suffix selects the format: ``.mp4`` and ``.mov`` are H.264, ``.mkv`` is lossless FFV1,
-    ``.gif`` has one palette a frame, none or ``.png`` is a folder of PNG frames.
+    ``.gif`` has one palette per frame, none or ``.png`` is a folder of PNG frames.
 
     H.264 needs even sizes: frames of odd sizes are padded by repeating their last row or column,
     which this package crops when it reads the file; other players show it.

@@ -42,7 +42,7 @@ class SyntheticSource(Config, ClipSource):
     @classmethod
     def _unmirrored(cls, plan: ClipPlan) -> ClipPlan:
         if plan.flip:
-            raise ValueError("flip=True would belie labels such as the wind's; leave it False")
+            raise ValueError("flip=True contradicts labels such as the wind's; set flip=False")
         return plan
 
     @property
@@ -64,7 +64,7 @@ class SyntheticSource(Config, ClipSource):
 
     @abstractmethod
     def video(self, index: int, start_frame: int, frames: int, wording: int = 0) -> Clip:
-        """A clip of ``frames`` frames, the plan's stride apart, from any frame of a video."""
+        """A clip of ``frames`` frames at the plan's stride; ``wording`` as for ``caption``."""
 
     @property
     def name(self) -> str:

@@ -19,7 +19,7 @@ from jaxtyping import UInt8
 TICS_A_FRAME = 2
 FRAMES_PER_SECOND = 35 / TICS_A_FRAME
 NEAR, FAR = 14.0, 90.0  # depths at which the walker turns away, and at which it slows down
-HARD_TURN, GENTLE_TURN = 7.0, 3.0  # degrees a tic
+HARD_TURN, GENTLE_TURN = 7.0, 3.0  # degrees per tic
 STILL = 1.5  # mean change, in levels of 255, below which a frame is skipped
 LOOKBACK, LEAST_PROGRESS = 40, 40.0  # steps, and map units within them, of a walker that is stuck
 UNSEEN = ("hud", "weapon", "crosshair", "messages", "decals", "particles", "screen_flashes")
@@ -81,7 +81,7 @@ def walk(doom_map: DoomMap, seed: int, pace: float, height: int, width: int) -> 
     Args:
         doom_map: map to walk through.
         seed: seed of the game and of the walker's random turns.
-        pace: map units a tic; a player runs at 50.
+        pace: map units per tic; a player runs at 50.
         height: height of the frames in pixels.
         width: width of the frames in pixels.
     """

@@ -35,7 +35,7 @@ class MarblesWorld(SyntheticSource):
 
     The label is number x ground x speed; colours are only in the captions. A marble's radius is an
     eighth of the frame's shorter side, so every resolution shows the same motion. Speed is the root
-    mean square over the marbles in frame heights a frame, which bounces do not change.
+    mean square over the marbles in frame heights per frame, which bounces do not change.
 
     The first frame that is rendered of a video takes time in proportion to the bounces since frame
     0, about 100,000 frames a second; later ones only to those of 64 frames (see ``Trajectory``).

@@ -14,7 +14,7 @@ from longtake.data.synthetic.marbles_words import COLOURS, attributes
 
 LEAST_CHROMA, LEAST_SATURATION = 42.0, 0.46  # of a marble's pixel: no ground reaches both
 LEAST_SIZE = 0.3  # of a patch that counts as a marble, as a share of a marble's area
-QUICK = 0.02  # speed between slow and quick marbles, in frame heights a frame
+QUICK = 0.02  # speed between slow and quick marbles, in frame heights per frame
 GROUND_ANCHORS = {"wood": (202, 175, 143), "slate": (116, 119, 127), "felt": (37, 51, 50)}
 
 
@@ -98,7 +98,7 @@ def ground(frames: UInt8[np.ndarray, "t h w 3"]) -> str:
 
 
 def rolling_speed(seen: Sequence[Sequence[Sighting]], gap: int = 2) -> float:
-    """Root mean square speed in frame heights a frame, from positions ``gap`` frames apart.
+    """Root mean square speed in frame heights per frame, from positions ``gap`` frames apart.
 
     In small pictures the step of a single frame is lost in the width of pixels. One frame gives 0.
     """

@@ -40,7 +40,7 @@ class Trajectory:
 
     Between two bounces all discs move on straight lines, so time is stepped from bounce to bounce:
     no step size is needed, and energy is conserved. The state at every 64th frame is kept (32 bytes
-    a disc), so a frame costs the bounces since the last of these and, once, those up to it, about
+    per disc), so a frame costs the bounces since the last of these and, once, those up to it, about
     100,000 frames a second. The result does not depend on the order of calls.
     """
 

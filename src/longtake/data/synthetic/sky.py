@@ -98,7 +98,7 @@ class SkyWorld(SyntheticSource):
         )
 
     def speed(self, index: int) -> float:
-        """Speed of the top row of clouds, in picture heights a frame; rightwards is positive."""
+        """Speed of the top row of clouds, in picture heights per frame; rightwards is positive."""
         random = generator(self.video_seed(index), "wind")
         size = 0.0045 + 0.005 * torch.rand((), generator=random).item()
         return size if self._kinds(index)[2] == "right" else -size

@@ -24,7 +24,7 @@ _TABLE = {
 
 @dataclass(frozen=True, kw_only=True)
 class Palette:
-    """Colours in [0, 1], one a time; ``grey`` mixes into others, ``glow`` surrounds the disc."""
+    """Colours in [0, 1], one per time; ``grey`` mixes into others, ``glow`` surrounds the disc."""
 
     zenith: Float[Tensor, "t 3"]
     middle: Float[Tensor, "t 3"]

@@ -29,7 +29,7 @@ SPACING, WIDENING = 0.25, 0.015  # wave j has about SPACING (j + WIDENING j^2) c
 LIGHT_REACH = 0.07  # distance towards the horizon of the point that shades a cloud
 FALL = 1.75  # amplitudes fall as the wave number to this power
 LONGEST = 0.9  # cycles a unit below which waves are attenuated
-FINEST = 0.25  # cycles a pixel of the top row above which waves are left out
+FINEST = 0.25  # cycles per pixel of the top row above which waves are left out
 STRETCH = 1.25  # clouds are longer across the view than along it by this factor
 DTYPE = torch.float64  # exact enough that bytes depend on neither batch size nor thread count
 
@@ -69,7 +69,7 @@ class Clouds:
 
     Attributes:
         phase: phase of each wave at time zero, in turns.
-        rate: change of the phase a frame by boiling and wind, in turns.
+        rate: change of the phase by boiling and wind, in turns per frame.
     """
 
     phase: Float[Tensor, "x z"]
@@ -77,7 +77,7 @@ class Clouds:
 
     @classmethod
     def draw(cls, seed: int, wind: tuple[float, float], boil: float) -> "Clouds":
-        """Draw clouds; ``wind`` (x, z) in units a frame, ``boil`` in turns a frame at one cycle."""
+        """Draw clouds; per frame, ``wind`` (x, z) is in units, ``boil`` in turns at one cycle."""
         x, z = _wave_numbers()
         random = generator(seed, "waves")
         shape = (len(x), len(z))

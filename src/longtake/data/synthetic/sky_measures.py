@@ -78,7 +78,7 @@ def light(video: Frames) -> Light:
 
 
 def wind(video: Frames, lags: Sequence[int] = (1, 2)) -> float:
-    """Speed of the clouds in the top row, in picture heights a frame; positive is to the right.
+    """Speed of the clouds in the top row, in picture heights per frame; positive is to the right.
 
     Phase correlation of each row with itself some frames later. Clouds lie in a plane seen in
     perspective, so one speed determines the shift of every row, and all rows are fitted jointly.

@@ -31,7 +31,7 @@ CONTEXT = ("context", "context_mask", "context_noise")
 def context_signals(
     z: Float[Tensor, "b ..."], mask: Bool[Tensor, "b f"], noise_time: Float[Tensor, "b"]
 ) -> Signals:
-    """Context frames of a batch.
+    """Signals of the context frames of a batch.
 
     Args:
         z: clean latents; what is drawn or trained on puts noise on the frames.
@@ -78,7 +78,7 @@ def no_context(spec: LatentSpec, batch: int) -> Signals:
 
 
 def without_context(signals: Signals) -> Signals:
-    """The other signals."""
+    """Signals without context frames."""
     return {name: signal for name, signal in signals.items() if name not in CONTEXT}
 
 
@@ -102,7 +102,7 @@ def frame_times(signals: Signals, t: Float[Tensor, "..."]) -> Float[Tensor, "...
 
 
 class ContextPlan(Config):
-    """How training draws context frames, one draw a sample (LVDM, prediction and interpolation).
+    """How training draws context frames, one draw per sample (LVDM, prediction and interpolation).
 
     With probability ``interpolate`` the two ends of the clip are given (or every ``every``-th
     frame), with probability ``predict`` its first frames, else nothing: the unconditional case,
@@ -111,7 +111,7 @@ class ContextPlan(Config):
     Attributes:
         predict: probability of prediction; the paper's prediction model has 0.5.
         interpolate: probability of interpolation; the paper's interpolation model has 0.9.
-        first_frames: in prediction, the numbers of first frames to choose from.
+        first_frames: in prediction, the possible counts of first frames.
         every: distance of context frames in interpolation; None gives the two ends.
         noise_levels: conditional latent perturbation: the noise on context frames is that of a
             uniform step in 0..noise_levels-1 of 1000; 0 leaves them clean. The paper's is 250.
@@ -144,12 +144,12 @@ class ContextPlan(Config):
         return self
 
     def mask(self, frames: int, case: float, pick: float) -> Bool[Tensor, "f"]:
-        """Context frames of one clip.
+        """Mask of the context frames of one clip; True where a frame is given.
 
         Args:
-            frames: latent frames of the clip.
-            case: uniform in [0, 1): interpolation, prediction or neither.
-            pick: uniform in [0, 1): which number of first frames.
+            frames: number of latent frames of the clip.
+            case: uniform in [0, 1); selects interpolation, prediction or neither.
+            pick: uniform in [0, 1); selects from ``first_frames``.
         """
         mask = torch.zeros(frames, dtype=torch.bool)
         if case < self.interpolate:

@@ -12,7 +12,7 @@ ABSENT = -1
 
 
 def label_signal(labels: Sequence[int] | Tensor) -> Signals:
-    """Class indices, one a sample; ``ABSENT`` for a sample without one."""
+    """Class indices, one per sample; ``ABSENT`` for a sample without one."""
     value = torch.as_tensor(labels)
     return {"label": Signal(value=value, null=torch.full_like(value, ABSENT))}
 

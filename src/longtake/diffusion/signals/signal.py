@@ -16,7 +16,7 @@ class Signal:
     """One tensor that a network is conditioned on, and the one that stands for its absence.
 
     Attributes:
-        value: one row a sample.
+        value: one row per sample.
         null: of the same shape; takes the place of ``value`` in the null estimate of guidance.
     """
 
@@ -27,7 +27,7 @@ class Signal:
         if self.value.shape != self.null.shape:
             raise ValueError(
                 f"a null of shape {tuple(self.null.shape)} stands for a value of shape "
-                f"{tuple(self.value.shape)}; give both one row a sample, padded to one length"
+                f"{tuple(self.value.shape)}; give both one row per sample, padded to one length"
             )
 
 
@@ -36,12 +36,12 @@ Signals = Mapping[str, Signal]
 
 
 def check_rows(signals: Signals, rows: int) -> None:
-    """Raise a ValueError unless every signal has one row a seed."""
+    """Raise a ValueError unless every signal has one row per seed."""
     for name, signal in signals.items():
         if len(signal.value) != rows:
             raise ValueError(
                 f"the signal {name!r} has {len(signal.value)} rows for {rows} seeds; give one row "
-                "a seed"
+                "per seed"
             )
 
 

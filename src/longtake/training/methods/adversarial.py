@@ -16,7 +16,7 @@ class ClipBatch:
 
     Attributes:
         video: clips in [-1, 1].
-        seeds: one seed a clip, for everything random about it.
+        seeds: one seed per clip, for everything random about it.
         reconstruction: reconstructions, without gradient; None before the autoencoder's phase.
         statistics: statistics for the monitor; None before the autoencoder's phase.
     """
