@@ -26,10 +26,10 @@ class CheckpointError(ValueError):
 
 
 class ExistsError(ValueError):
-    """A path to write to is taken.
+    """A path to write to exists already.
 
     Args:
-        path: what is there already.
+        path: the existing file or folder.
         reason: completes the sentence that starts with the path.
     """
 
@@ -170,7 +170,7 @@ def read_config(
     """Read a JSON config; former names of fields are accepted.
 
     Args:
-        path: of the file.
+        path: path of the file.
         kind: the config class, or a union of classes.
         upgrade: changes the data of an earlier format before it is checked.
 

@@ -34,7 +34,7 @@ class Config(BaseModel):
         renamed: former name of a field to its present name. Files of an earlier format are read
             with ``parse(..., upgrade=True)``; anywhere else a former name is an error that gives
             the present one.
-        renamed_values: by field, the former name of a value to its present name.
+        renamed_values: former name of a value to its present name, by field.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)

@@ -32,7 +32,7 @@ class Part(NamedTuple):
     Attributes:
         frames: pixels of each video.
         state: tensors to store; the stream continues after this part from them.
-        changes: changes made since the part before, by number of the rollout's step.
+        changes: changes made since the previous part, by index of the rollout's step.
     """
 
     frames: UInt8[np.ndarray, "b t h w 3"]
@@ -41,7 +41,7 @@ class Part(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """A part whose pixels are floats, as the decoder gives them."""
+    """A part with the decoder's float frames, nominally in [-1, 1]."""
 
     pixels: Float[Tensor, "b 3 t h w"]
     state: dict[str, Tensor]
@@ -55,8 +55,8 @@ class LongVideo:
     Attributes:
         samplers: sampler of each role.
         rollout: how clips become a long video.
-        autoencoder: decodes.
-        latent_scaling: between the denoisers' latents and the autoencoder's.
+        autoencoder: decoder of the latents.
+        latent_scaling: scaling of the autoencoder's latents for the denoisers.
     """
 
     samplers: Samplers
@@ -66,7 +66,7 @@ class LongVideo:
 
     @property
     def grain(self) -> int:
-        """Frames from one possible change to the next."""
+        """Frames of video between two possible changes."""
         return self.rollout.grain(self.samplers)
 
     def __call__(
@@ -81,7 +81,7 @@ class LongVideo:
         Args:
             request: the videos.
             frames: length of each; at least as many come.
-            state: of a part; the stream continues after it, bit for bit on the same machine.
+            state: state of a part; the stream continues after it, bit for bit on the same machine.
             steering: callbacks that change, watch or cancel the videos while they are made.
 
         Raises:
@@ -98,7 +98,7 @@ class LongVideo:
         state: Mapping[str, Tensor] | None = None,
         steering: Steering | None = None,
     ) -> Iterator[Decoded]:
-        """The same as floats that are not rounded to levels of pixels."""
+        """Like ``__call__``, with the decoder's float frames, nominally in [-1, 1]."""
         spec = self.autoencoder.spec
         overlap_frames = self.samplers["first"].spec.clip_overlap_frames
         decoder = self.autoencoder.stream_decoder(clip_overlap=overlap_frames)
@@ -198,7 +198,7 @@ def write_videos(
 
     Args:
         video: the wired networks.
-        job: what to write.
+        job: videos to write.
         overwrite: replace files that exist.
         report: called with the number of frames done of each video, and of all frames.
         steering: callbacks that change, watch or cancel the videos while they are made.

@@ -82,7 +82,7 @@ class LatentSpec:
 
         Args:
             drawn: latents of the denoiser.
-            model: where the autoencoder, whose latents these are, was found.
+            model: path of the autoencoder of these latents, for messages.
 
         Raises:
             ConfigError: the denoiser samples other latents.

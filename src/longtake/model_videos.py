@@ -33,11 +33,11 @@ class ModelVideos(VideoSource):
 
     Attributes:
         model_name: name of the model for messages and results.
-        model: model on the device where it computes.
+        model: model on its device.
         sampling: sampling settings.
         videos: number of videos.
         frames: number of frames of each video.
-        label_words: class of all videos; if None, each seed has a class of its own.
+        label_words: class of all videos; if None, each seed has its own class.
         levels: how decoded values become 8-bit levels.
         first_seed: seed of video 0.
         batch: number of videos sampled at once; no video depends on it.
@@ -67,7 +67,7 @@ class ModelVideos(VideoSource):
         return self.videos
 
     def info(self, index: int) -> VideoInfo:
-        """Equal for all videos."""
+        """Size, length and rate, equal for all videos."""
         _, height, width = self.model.autoencoder.spec.clip
         fps = Fraction(self.model.index.fps)
         return VideoInfo(
@@ -92,12 +92,12 @@ class ModelVideos(VideoSource):
         return f"{self.name}, seed {self.first_seed + index}"
 
     def identity(self) -> Any:
-        """The contents, and where videos are kept: reading cached features writes none."""
+        """``contents``, and the kept videos, which are not written if features are cached."""
         kept = None if self.keep is None else json.loads((self.keep / KEPT).read_text())
         return {"videos": self.contents(), "kept": kept}
 
     def contents(self) -> Any:
-        """Weights and settings, sampling, first seed, length and levels."""
+        """Weights, settings, sampling, first seed, length and levels, for cache keys."""
         return {
             "index": to_dict(self.model.index),
             "sampling": to_dict(self.sampling),

@@ -44,7 +44,7 @@ def reconstructions(
 
 
 def samples(model: VideoModel, frames: int, count: int, folder: Path, ranks: Ranks) -> None:
-    """Write sampled videos of ``count`` different seeds; each has a class of its own."""
+    """Write sampled videos of ``count`` different seeds; each has its own class."""
     parts = list(model.long_video()(model.request(range(count)), frames))
     if ranks.main:
         whole = np.concatenate([part.frames for part in parts], axis=1)[:, :frames]

@@ -24,7 +24,7 @@ class Reconstruction:
     Attributes:
         path: file with original and reconstruction side by side.
         frames: number of frames of the video.
-        psnr: in dB, of the mean squared error over all pixels and frames.
+        psnr: PSNR in dB, of the mean squared error over all pixels and frames.
     """
 
     path: Path
@@ -61,7 +61,7 @@ def reconstruct_file(
     """Write a video beside its reconstruction: original left, reconstruction right.
 
     Args:
-        autoencoder: on the device where it computes.
+        autoencoder: autoencoder on its device.
         path: video file.
         out: file to write.
         size: height and width that frames are resized and cropped to; None keeps theirs.
@@ -92,7 +92,7 @@ def reconstruct_frames(
     """Encode and decode a clip of any length.
 
     Args:
-        autoencoder: on the device where it computes.
+        autoencoder: autoencoder on its device.
         frames: pixels, of the height and width that the autoencoder takes.
         overlap_frames: frames that each window shares with the one before, such as the
             ``clip_overlap_frames`` of a denoiser's latents; only for latents without a time axis.

@@ -27,8 +27,8 @@ def start(
     A run that is refused before it has made anything leaves nothing behind.
 
     Args:
-        run: what to train.
-        folder: of this run; made where absent.
+        run: training to run.
+        folder: folder of the run; created if absent.
         ranks: processes of the job.
         callbacks: called with progress.
         overwrite: remove another run from the folder first.

@@ -108,7 +108,7 @@ def test_a_clip_is_sampled_or_refused_before_the_network_is_called(network: str,
 def refusal(denoiser: Denoiser, sampler: Sampler, per_frame: bool, given: Signals) -> str | None:
     """What the types of the parts say of their combination."""
     if per_frame and not (sampler.per_frame and denoiser.per_frame):
-        return "does not support frames at times of their own"
+        return "does not support per-frame times"
     if given.keys() - denoiser.reads:
         return "does not read the signal"
     if denoiser.needs - given.keys():

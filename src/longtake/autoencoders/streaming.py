@@ -118,7 +118,7 @@ class WindowDecoder(StreamDecoder):
 class ClipDecoder(StreamDecoder):
     """Decodes each clip by itself (PVDM), and fades from clip to clip where they overlap.
 
-    Paper and official code have no overlap. But each clip is decoded with an error of its own,
+    Paper and official code have no overlap. But each clip is decoded with its own error,
     whose sudden change at a boundary is seen as a jump; so clips can share frames, which are faded.
 
     Args:
@@ -147,7 +147,7 @@ class ClipDecoder(StreamDecoder):
         return held
 
     def state(self) -> dict[str, Tensor]:
-        """The frames held back; empty if clips do not overlap, or before the first."""
+        """Frames held back; empty if clips do not overlap, or before the first."""
         return {} if self._held is None else {"held": self._held}
 
     def restore(self, state: dict[str, Tensor]) -> None:

@@ -121,8 +121,8 @@ class TriplaneAutoencoder(VideoAutoencoder):
     def encode(self, video: Float[Tensor, "b 3 t h w"]) -> Posterior:
         """Latent of a clip in [-1, 1].
 
-        PVDM knows no posterior: unless the config sets ``std``, it is one so narrow, the
-        log-variance at its minimum, that a sample is the mean to the precision of float32.
+        PVDM has no posterior: unless the config sets ``std``, the log-variance is at its minimum,
+        and a sample is the mean to the precision of float32.
 
         Raises:
             ValueError: the clip has another size than the config's.
@@ -158,7 +158,7 @@ class TriplaneAutoencoder(VideoAutoencoder):
             clip_overlap: frames that each clip shares with the clip before.
 
         Raises:
-            ValueError: they are as many as a clip's, or more.
+            ValueError: ``clip_overlap`` is not shorter than a clip.
         """
         return ClipDecoder(self, clip_overlap)
 

@@ -101,7 +101,7 @@ class PoolLayer(nn.Module):
         self.mlp = Mlp(width, hidden)
 
     def forward(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
-        """Transform ``x``."""
+        """Attend along each line ``n``, then apply the linear layers."""
         x = self.attention(x[:, None, None])[:, 0, 0]
         return x + self.mlp(x)
 
@@ -116,7 +116,7 @@ class Mlp(nn.Module):
         self.out = nn.Linear(hidden, channels)
 
     def forward(self, x: Float[Tensor, "*n c"]) -> Float[Tensor, "*n c"]:
-        """The value to add to ``x``."""
+        """Residual to add to ``x``."""
         return self.out(F.gelu(self.hidden(self.norm(x))))
 
 

@@ -22,7 +22,7 @@ class Residual(nn.Module):
         self.conv_out = SameConv(channels, channels, 3)
 
     def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b c t h w"]:
-        """Transform ``x``."""
+        """Add the convolutions of ``x`` to it."""
         h = self.conv_in(F.silu(self.norm_in(x)))
         return x + self.conv_out(F.silu(self.norm_out(h)))
 

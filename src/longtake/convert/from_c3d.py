@@ -74,7 +74,7 @@ def convert_c3d(
 
 
 def rename(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights under our names; an unknown name stays as it is."""
+    """Weights under our names; unknown names are kept."""
     return {_rename(name): value for name, value in state.items()}
 
 

@@ -46,7 +46,7 @@ class ArrayVideos(VideoSource):
         return len(self._array)
 
     def info(self, index: int) -> VideoInfo:
-        """Equal for all videos; an array holds no frame rate."""
+        """Size and length, equal for all videos; an array has no frame rate."""
         frames, height, width = self._array.shape[1:4]
         return VideoInfo(
             path=self._path,
@@ -67,7 +67,7 @@ class ArrayVideos(VideoSource):
         return f"{self._path}[{index}]"
 
     def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
-        """A copy of some frames of a row."""
+        """A copy of ``count`` frames of a row, ``stride`` apart."""
         return np.array(self._array[index, start_frame:][::stride][:count])
 
     def identity(self) -> Any:

@@ -18,7 +18,7 @@ class Clip:
     Attributes:
         frames: RGB pixels.
         path: path of the video, or the address of a generated one, such as ``sky/train/12``.
-        start_frame: number of the clip's first frame in the video.
+        start_frame: index of the clip's first frame in the video.
         fps: frame rate of the clip: the video's divided by the stride.
         label: index into the source's ``classes``.
         caption: sentence that describes the video.

@@ -127,7 +127,7 @@ def build_cache(
     Args:
         folder: folder of this cache. Complete shards of an interrupted build are kept.
         source: source whose clips are a whole number of windows long.
-        autoencoder: autoencoder on the device where it computes.
+        autoencoder: autoencoder on its device.
         plan: which clips to encode.
         ranks: processes that each encode a part of the shards.
         report: called with the number of clips that are done and their total.

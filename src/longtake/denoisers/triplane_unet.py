@@ -30,14 +30,14 @@ class TriplaneUNetConfig(UNetConfig):
         bounds: least and greatest value of a latent, to which estimates are clamped in sampling;
             PVDM's autoencoder ends in a tanh. None: no bound.
         clip_overlap_frames: frames of video that each clip shares with the clip before it. Neither
-            PVDM's paper nor its code has any, and their clips join with a jump, as each has a
-            decoding error of its own.
+            PVDM's paper nor its code has any, and their clips join with a jump, as each has
+            its own decoding error.
         num_heads: heads of every attention.
         head_channels: width of a head; where given, ``num_heads`` is not used.
         previous: the network reads the latent of the clip before.
-        plane_embed: add a learned vector of its own to the features of each plane. The released
-            networks have none and cannot distinguish the two motion planes of square frames: from
-            pure noise they find them the wrong way round as often as not.
+        plane_embed: add a learned vector per plane to its features. The released networks have
+            none and cannot distinguish the two motion planes of square frames: from
+            pure noise they swap them about half of the time.
     """
 
     kind: Literal["triplane_unet"] = "triplane_unet"

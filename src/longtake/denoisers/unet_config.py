@@ -72,11 +72,11 @@ class UNetConfig(Config, ABC):
         return self
 
     def table(self, rows: int | None) -> nn.Embedding | None:
-        """A learned row for each of some classes, to add to the time embedding."""
+        """Build a table of ``rows`` learned vectors to add to the time embedding."""
         return None if rows is None else nn.Embedding(rows, self.embedding)
 
     def output(self) -> FrameConv:
-        """The last convolution."""
+        """Build the last convolution."""
         conv = FrameConv(self.widths[0], self.latent[0])
         if self.zero_init:
             for parameter in conv.parameters():

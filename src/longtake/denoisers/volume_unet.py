@@ -39,7 +39,7 @@ class VolumeUNetConfig(UNetConfig):
             the released models have 251. None: no table.
         frame_times: each frame is embedded with its own time: that of the noise on it if it is a
             context frame, the diffusion time if not.
-        known_time_embed: context frames have a time embedding of their own, as in the official
+        known_time_embed: context frames have a separate time embedding, as in the official
             "time_embed" mode; needs ``frame_times``.
     """
 
@@ -179,7 +179,7 @@ class _Prepared:
         embedding: the noise schedule's.
         text: token states.
         mask: 1 where a frame is a context frame.
-        context_time: context frames with a time embedding of their own, and that time.
+        context_time: context frames with a separate time embedding, and that time.
         table_rows: learned tables and the row of each sample, negative for none.
     """
 

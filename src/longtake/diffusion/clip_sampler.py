@@ -63,8 +63,8 @@ class ClipSampler:
         for part in (self.sampler, self.denoiser):
             if self.pattern.per_frame and not part.per_frame:
                 raise ValueError(
-                    f"{type(part).__name__} does not support frames at times of their own, which "
-                    f"the time pattern {type(self.pattern).__name__} has; choose pattern.kind="
+                    f"{type(part).__name__} does not support per-frame times, which the "
+                    f"time pattern {type(self.pattern).__name__} has; choose pattern.kind="
                     "together"
                 )
 
@@ -85,7 +85,7 @@ class ClipSampler:
         on_evaluation: OnEvaluation | None = None,
         guidance: Guidance | None = None,
     ) -> Sampled:
-        """Sample clips, one per seed; context frames are given clean and come back so.
+        """Sample clips, one per seed; context frames are clean in input and output.
 
         Args:
             signals: one row per seed.
@@ -106,10 +106,10 @@ class ClipSampler:
     def sample(
         self, signals: Signals, noise: SampleNoise, on_evaluation: OnEvaluation | None = None
     ) -> Float[Tensor, "b ..."]:
-        """Latents from a source of noise.
+        """Sample latents from a source of noise.
 
-        A sample draws, in this order: the noise on its context frames if there is any, the noise
-        the walk starts from, what the sampler adds.
+        Each sample draws, in this order: the noise on its context frames, if any, the initial
+        noise, the noise that the sampler adds.
         """
         signals = batch.to(signals, self.denoiser.device)
         noisy = self._noisy(signals, noise)

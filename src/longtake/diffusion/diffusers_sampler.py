@@ -89,7 +89,7 @@ class DiffusersSampler(Sampler):
         """Walk the scheduler's times; all of its tables stay on the host.
 
         Raises:
-            ValueError: a frame neither stays at one time nor walks the scheduler's.
+            ValueError: a frame has neither one constant time nor the scheduler's times.
         """
         scheduler, arguments = self._build(schedule)
         still = times[0] == times[-1]
@@ -97,8 +97,8 @@ class DiffusersSampler(Sampler):
         alphas, sigmas = (x.tolist() for x in schedule(own))
         if not ((times.cpu() == own.reshape(-1, *[1] * still.ndim)) | still.cpu()).all():
             raise ValueError(
-                f"{self.scheduler} of diffusers moves all frames of a clip together; choose the "
-                "sampler ddim or ddpm for frames at times of their own"
+                f"{self.scheduler} of diffusers has one time for all frames of a clip; choose the "
+                "sampler ddim or ddpm for per-frame times"
             )
         if "generator" in inspect.signature(scheduler.step).parameters:
             arguments["generator"] = _streams(noise)

@@ -1,4 +1,4 @@
-"""Time patterns: at which time each latent frame is during each step of a walk.
+"""Time patterns: the time of each latent frame at each sampling step.
 
 A pattern turns a sampler's falling times, one per step, into a table ``(steps + 1, frames)``. A
 context frame is a column that stays at the time of the noise on it.
@@ -20,7 +20,7 @@ class TimePattern(Config, ABC):
     """A table of times.
 
     Attributes:
-        per_frame: whether frames have times of their own, which the network must support.
+        per_frame: whether frames have different times, which the network must support.
     """
 
     per_frame: ClassVar[bool] = True

@@ -24,7 +24,7 @@ PVDM's."""
 
 
 def grid_times(grid: Grid, steps: int) -> tuple[float, ...]:
-    """Times in falling order. The walk ends at the last one, so no network call is made there.
+    """Times in falling order. Sampling ends at the last one, without a network call there.
 
     Raises:
         ValueError: the grid does not exist for this number of steps.

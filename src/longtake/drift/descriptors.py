@@ -15,7 +15,7 @@ EPSILON = 1e-4  # keeps ratios and logarithms finite for flat frames; a fortieth
 
 @dataclass(frozen=True, kw_only=True)
 class Descriptors:
-    """Numbers of each frame, from colours in [0, 1].
+    """Measures of each frame, from colours in [0, 1].
 
     Attributes:
         colour: mean red, green and blue.
@@ -48,7 +48,7 @@ class Descriptors:
 
 
 class Describer:
-    """Computes descriptors of frames that arrive in order, in batches of any size."""
+    """Computes descriptors of consecutive frames, in batches of any size."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[float, ...]] = []

@@ -68,8 +68,8 @@ class Measures:
     """All measures of one video that need no network.
 
     Attributes:
-        trends: by name: ``red``, ``green``, ``blue`` in [0, 1]; ``contrast``, ``sharpness`` and
-            ``motion`` as natural logarithms, so that a slope is a relative change.
+        trends: trend of ``red``, ``green`` and ``blue`` in [0, 1], and of ``contrast``,
+            ``sharpness`` and ``motion`` as natural logarithms, whose slope is a relative change.
         seams: jumps at borders that were given or found; None without borders.
         cuts: frames at which the picture jumps, away from borders.
     """

@@ -58,7 +58,7 @@ def over_time(report: DriftReport) -> list[Panel]:
 
 
 def beside(report: DriftReport) -> list[Panel]:
-    """Panels with axes of their own."""
+    """Panels with their own axes."""
     panels: list[Panel] = []
     if report.curve is not None:
         panels += [partial(_curve, curve=report.curve, name=name) for name in ("fvd", "kvd")]

@@ -22,7 +22,7 @@ class Strip:
 
     Attributes:
         title: the finding as a sentence; may be empty.
-        numbers: number of each frame in the video.
+        numbers: index of each frame in the video.
         marked: positions in the row at which the fault shows.
     """
 

@@ -32,7 +32,7 @@ class WorldMeasures:
         starts: first frame of each window.
         numbers: measures by name, one value per window.
         words: labels read from the frames by name, one word per window.
-        sentences: what has changed; empty for a stable video.
+        sentences: changes as sentences; empty for a stable video.
     """
 
     world: str

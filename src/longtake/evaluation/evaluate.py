@@ -23,9 +23,9 @@ def evaluate(
     Args:
         real: real videos.
         generated: generated videos.
-        protocol: everything that the numbers depend on besides the videos.
+        protocol: all settings that the scores depend on.
         metrics: names in ``SCORES``.
-        settings: how it is computed.
+        settings: how scores are computed.
 
     Raises:
         ValueError: videos do not fit the protocol or each other, or are too few.

@@ -28,7 +28,7 @@ class FeatureNetwork:
     """A feature network and its preprocessing.
 
     Attributes:
-        network: module on the device where it computes; its ``width`` is the number of features.
+        network: module on its device; its ``width`` is the number of features.
         treat: converts the frames of a clip to the network's input.
         identity: plain data that differs wherever features may: settings and hash of the weights.
     """
@@ -53,7 +53,7 @@ class FeatureRequest:
         role: role of the source under the protocol.
         protocol: decides length and stride of clips.
         positions: the clips, in order.
-        seed: seed that chose the clips.
+        seed: seed that selected the clips.
         network: network of the features.
     """
 
@@ -78,7 +78,7 @@ class FeatureRequest:
         )
 
     def clips(self, numbers: Sequence[int]) -> Iterator[Frames]:
-        """Some of the clips."""
+        """Frames of the clips of these indices."""
         chosen = [self.positions[number] for number in numbers]
         return self.source.read_clips(chosen, self.protocol.frames, self.protocol.stride(self.role))
 
@@ -148,7 +148,7 @@ def extract(
 
     Args:
         request: clips and network.
-        cache: where features are read and written.
+        cache: features on disk.
         ranks: processes that work together.
         batch: number of clips in a forward pass; the features do not depend on it.
         report: called with the number of clips that are done and their total, of this process.

@@ -42,7 +42,7 @@ class SamplingSettings:
 
     Attributes:
         changes: ``a.b=value`` overrides of the model's sampling.
-        label: class of all videos; if None, each seed has a class of its own.
+        label: class of all videos; if None, each seed has its own class.
         batch: number of videos sampled at once.
         seed: videos of different seeds have no random number in common.
         keep: folder to keep the generated videos in.

@@ -41,7 +41,7 @@ class ReconstructedClips(VideoSource):
         originals: source of the originals.
         positions: the clips.
         protocol: decides length and stride of clips.
-        autoencoder: autoencoder on the device where it computes.
+        autoencoder: autoencoder on its device.
         compare: called with each original and its reconstruction, in order.
     """
 
@@ -60,7 +60,7 @@ class ReconstructedClips(VideoSource):
         return len(self.positions)
 
     def info(self, index: int) -> VideoInfo:
-        """The original's, except that length and rate are those of a clip."""
+        """Info of the original, with length and rate of a clip."""
         original = self.originals.info(self.positions[index].video)
         fps = original.fps / self.protocol.real_stride
         return replace(original, frames=self.protocol.frames, fps=fps)
@@ -85,14 +85,14 @@ class ReconstructedClips(VideoSource):
             yield reconstruction[position.start_frame :: stride][:count]
 
     def identity(self) -> Any:
-        """The originals and the autoencoder's weights."""
+        """Identity of the originals and hash of the autoencoder."""
         return self._with_weights(self.originals.identity())
 
     def contents(self) -> Any:
         return self._with_weights(self.originals.contents())
 
     def about(self) -> dict[str, Any]:
-        """The autoencoder by hash."""
+        """Hash of the autoencoder, for results."""
         return {"autoencoder": weights_hash(self.autoencoder)}
 
     def _with_weights(self, originals: Any) -> Any:
@@ -165,7 +165,7 @@ def evaluate_reconstruction(
 
     Args:
         name: name of the model.
-        autoencoder: autoencoder on the device where it computes.
+        autoencoder: autoencoder on its device.
         source: the originals.
         protocol: decides which clips are cut, and how FVD is measured.
         settings: how it is computed, on one process.

@@ -19,7 +19,7 @@ class UsableVideos:
     """The videos of a source that a protocol can use.
 
     Attributes:
-        videos: numbers of the videos.
+        videos: indices of the videos.
         skipped: number of videos that cannot be used, if the protocol skips such videos.
         height: height of frames in pixels; None if videos differ.
         width: width of frames in pixels; None if videos differ.

@@ -66,7 +66,7 @@ class AdversarialTerm:
         *,
         seeds: Sequence[int],
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """What the term adds to the autoencoder's loss, and named scalars to log.
+        """The term of the autoencoder's loss, and named scalars to log.
 
         Arguments are those of ``AutoencoderLoss.generator_loss``; ``likelihood`` is the
         reconstruction loss, which an adaptive weight is relative to.

@@ -25,7 +25,7 @@ AnyPerceptual = Annotated[EfficientNetLite | LPIPS, Field(discriminator="kind")]
 
 
 def _as_tuple(value: Any) -> Any:
-    """None, one or several discriminators, as configs have them, as several."""
+    """A config's discriminators, none, one or several, as a tuple."""
     if value is None:
         return ()
     return value if isinstance(value, list | tuple) else (value,)

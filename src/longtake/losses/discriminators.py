@@ -80,7 +80,7 @@ class DiscriminatorConfig(Config, ABC):
     def judged(
         self, video: Float[Tensor, "b 3 t h w"], seeds: Sequence[int]
     ) -> Float[Tensor, "b 3 n h w"]:
-        """The frames that the network judges, drawn by one seed per clip."""
+        """The input frames of the network, drawn by one seed per clip."""
 
 
 class Patch2D(DiscriminatorConfig):

@@ -31,7 +31,7 @@ class ModelIndex(Config):
     Attributes:
         format: version of the folder's format.
         fps: frame rate of the model's videos, in frames per second.
-        latent_scaling: between the autoencoder's latents and those of the denoisers.
+        latent_scaling: scaling of the autoencoder's latents for the denoisers.
         diffusion: schedule and prediction of the denoisers; None without denoisers.
         sampling: default sampling settings.
         classes: names of the labels.

@@ -30,7 +30,7 @@ class VideoModel:
 
     Attributes:
         index: everything that is not a network.
-        autoencoder: between pixels and latents.
+        autoencoder: encoder and decoder of latents.
         denoisers: network that fills each role; one network may fill several. Empty for an
             autoencoder alone.
     """
@@ -51,11 +51,11 @@ class VideoModel:
 
         Args:
             name: a folder, a run's folder, the name of a shipped model, or a hub id.
-            device: where the networks compute.
-            dtype: of the networks' weights; sampling itself is in float32.
+            device: device of the networks.
+            dtype: dtype of the networks' weights; latents are in float32.
 
         Raises:
-            CheckpointError: there is none, or it is broken; ConfigError: it does not fit.
+            CheckpointError: the model is missing or broken; ConfigError: its config does not fit.
         """
         folder = find_model(name)
         files = read_model_files(folder)
@@ -164,8 +164,8 @@ class VideoModel:
 
         Args:
             seeds: one per video.
-            label: class of all videos; ``none`` withholds it. By default each seed has a class of
-                its own.
+            label: class of all videos; ``none`` withholds it. By default each seed has its own
+                class.
 
         Raises:
             ValueError: no class has that name, or the model reads text.

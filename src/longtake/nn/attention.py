@@ -76,7 +76,7 @@ class RelativePositionConfig(Config):
     """Learned relative positions of attention across frames.
 
     Attributes:
-        max_distance: greatest distance with a vector of its own; the official ``temporal_length``.
+        max_distance: greatest distance with its own vector; the official ``temporal_length``.
         official_key: compute the key term as the official code does, transposed and scaled by the
             fourth root of a head's width only. Official weights need it; False is the textbook
             form.

@@ -43,7 +43,7 @@ class RelativePosition(nn.Module):
     ``max_distance``; greater distances share the last. All heads share the tables.
 
     Args:
-        max_distance: greatest distance with a vector of its own.
+        max_distance: greatest distance with its own vector.
         width: channels of a head.
         official_key: see ``longtake.nn.formulas.relative_attention``.
     """

@@ -29,7 +29,7 @@ class Downsample(nn.Module):
     def forward(
         self, x: Float[Tensor, "b f h w c"], emb: Float[Tensor, "b #f d"] | None = None
     ) -> Float[Tensor, "b f h2 w2 c"]:
-        """Convolve at every second cell; ``emb`` is for a residual block in this place."""
+        """Convolve at every second cell; ``emb`` is not read."""
         return self.conv(x)
 
 
@@ -43,5 +43,5 @@ class Upsample(nn.Module):
     def forward(
         self, x: Float[Tensor, "b f h w c"], emb: Float[Tensor, "b #f d"] | None = None
     ) -> Float[Tensor, "b f h2 w2 c"]:
-        """Repeat cells and convolve; ``emb`` is for a residual block in this place."""
+        """Repeat cells and convolve; ``emb`` is not read."""
         return self.conv(double(x))

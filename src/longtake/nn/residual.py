@@ -51,7 +51,7 @@ class ResidualBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "b f h w c"], emb: Float[Tensor, "b #f d"]
     ) -> Float[Tensor, "b f h2 w2 c2"]:
-        """Transform ``x``; ``emb`` is activated and has one row, or one for each frame."""
+        """Apply the block; ``emb`` is activated and has one row, or one per frame."""
         h = self.norm_in(x)
         if self.resample is not None:
             h, x = self.resample(h), self.resample(x)

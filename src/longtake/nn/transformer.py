@@ -31,7 +31,7 @@ class TransformerConfig(Config):
         depth: number of blocks.
         context_dim: width of the text's token states; None: no text is read, and attention within
             frames stands in its place.
-        max_distance: greatest distance of frames with a position of its own; None leaves attention
+        max_distance: greatest distance of frames with its own position; None leaves attention
             blind to their order.
     """
 
@@ -180,7 +180,7 @@ class FeedForward(nn.Module):
         self.out = nn.Linear(4 * channels, channels)
 
     def forward(self, x: Float[Tensor, "*n c"]) -> Float[Tensor, "*n c"]:
-        """The value to add to ``x``."""
+        """Residual to add to ``x``."""
         value, gate = self.gated(self.norm(x)).chunk(2, dim=-1)
         return self.out(value * F.gelu(gate))
 

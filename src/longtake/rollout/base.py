@@ -76,8 +76,8 @@ class Change(NamedTuple):
     """What changes in a running video, from one step on until the next change.
 
     Attributes:
-        signals: added to those of the request, or in their place.
-        guidance: in the place of the request's; None keeps it.
+        signals: added to the signals of the request; same names are replaced.
+        guidance: replaces the guidance of the request; None keeps it.
     """
 
     signals: Mapping[str, Signal] = {}
@@ -85,7 +85,7 @@ class Change(NamedTuple):
 
 
 class Cancelled(Exception):  # noqa: N818 (nothing failed)
-    """Sampling was cancelled; it can continue after the last part that came."""
+    """Sampling was cancelled; it can continue after the last part."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,17 +149,17 @@ class _Join(NamedTuple):
 
 
 _JOINS = {
-    "context": _Join("frames of the clip that it draws", "autoregressive"),
+    "context": _Join("frames of the clip that it samples", "autoregressive"),
     "previous": _Join("the latent of the clip before", "next_clip"),
 }
-"""By name of the signal."""
+"""Signals that join clips, by name."""
 
 
 class Rollout(Config, ABC):
     """A strategy for long video.
 
     Attributes:
-        adds: by role, the signals that the rollout adds; the network in that role must read them.
+        adds: signals that the rollout adds, by role; the network in that role must read them.
     """
 
     adds: ClassVar[Mapping[Role, Set[str]]] = {"first": frozenset()}
@@ -200,7 +200,7 @@ class Rollout(Config, ABC):
 
     @abstractmethod
     def grain(self, samplers: Samplers) -> int:
-        """Frames of video from one possible change to the next."""
+        """Frames of video between two possible changes."""
 
     @abstractmethod
     def step(

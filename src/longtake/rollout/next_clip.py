@@ -23,7 +23,7 @@ class NextClip(Rollout):
     In paper and official code no frame is in two clips. A denoiser that was trained on overlapping
     clips makes overlapping clips here; the decoder fades from one to the next.
 
-    The first clip has none before it, unless the request has the signal ``previous``.
+    The first clip has no previous clip unless the request has the signal ``previous``.
     """
 
     adds: ClassVar[Mapping[Role, Set[str]]] = {

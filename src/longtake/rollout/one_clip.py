@@ -7,7 +7,7 @@ from longtake.rollout.base import Chunk, Request, Rollout, Samplers, State, clip
 
 
 class OneClip(Rollout):
-    """A single clip; more are refused."""
+    """A single clip; a longer video is an error."""
 
     kind: Literal["one_clip"] = "one_clip"
 

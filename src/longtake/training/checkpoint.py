@@ -28,7 +28,7 @@ STATE, WEIGHTS, AVERAGE = "state.json", "weights.safetensors", "ema.safetensors"
 
 @dataclass(kw_only=True)
 class TrainState:
-    """What a checkpoint holds.
+    """Contents of a checkpoint.
 
     Attributes:
         step: number of steps done.

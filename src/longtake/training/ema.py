@@ -27,7 +27,7 @@ class EMA:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Average in the parameters of one step."""
+        """Update the average with the parameters of one step."""
         self.updates += 1
         n = self.updates
         decay = min(self.decay, (1 + n) / (10 + n)) if self.warmup else self.decay

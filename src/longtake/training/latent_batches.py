@@ -30,7 +30,7 @@ class TrainingClip(Config):
         context: which frames are context frames; None for a model that reads none.
         previous_share: share of samples given the clip before; the others are given zeros. PVDM's
             is 0.3 for UCF-101 and 0.2 for SkyTimelapse. Unlike the official code, which draws once
-            a batch, each sample has a draw of its own.
+            a batch, each sample has its own draw.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"known": "context", "previous": "previous_share"}

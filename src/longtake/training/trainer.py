@@ -48,7 +48,7 @@ class Trainer:
     """Trains by a method, from the run's last checkpoint if it has one, and exports the result.
 
     Args:
-        method: what is trained and on what.
+        method: networks, losses and data.
         settings: settings of the training loop.
         folder: folder of the run.
         ranks: processes of the job.

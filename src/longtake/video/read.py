@@ -109,7 +109,7 @@ def read_clip(
 
     Args:
         path: a file, or a folder of pictures.
-        start_frame: number of the first frame, from 0.
+        start_frame: index of the first frame.
         frames: number of frames to read.
         stride: distance between consecutive frames of the clip.
 

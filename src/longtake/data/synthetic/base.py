@@ -118,7 +118,7 @@ class SyntheticSource(Config, ClipSource):
 
 @lru_cache(maxsize=32)
 def _info(world: SyntheticSource) -> VideoInfo:
-    """Equal for all videos of a world."""
+    """Size, length and rate, equal for all videos of a world."""
     fps = Fraction(world.fps * world.plan.stride)
     return VideoInfo(
         path=Path(f"{world.kind}/{world.split}"),

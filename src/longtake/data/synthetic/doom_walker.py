@@ -58,7 +58,7 @@ class Gait:
 
 
 def load() -> Any:
-    """The package vizdoom.
+    """Import the package vizdoom.
 
     Raises:
         ImportError: the package is not installed; the message has the command.

@@ -83,7 +83,7 @@ def without_context(signals: Signals) -> Signals:
 
 
 def impose(spec: LatentSpec, signals: Signals, z: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
-    """Put the context frames, if there are any, in their places in a latent."""
+    """Replace the frames of a latent by the context frames, if there are any."""
     if "context" not in signals:
         return z
     given = spec.expand(signals["context_mask"].value.to(z.dtype)).bool()

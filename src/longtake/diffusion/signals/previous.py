@@ -8,5 +8,5 @@ from longtake.diffusion.signals.signal import Signal, Signals
 
 
 def previous_signal(z: Float[Tensor, "b ..."]) -> Signals:
-    """Latents of the clips before; zeros where there is none."""
+    """Latents of the previous clips; zeros for a sample without one."""
     return {"previous": Signal(value=z, null=torch.zeros_like(z))}

@@ -13,11 +13,11 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signal:
-    """One tensor that a network is conditioned on, and the one that stands for its absence.
+    """A tensor that a network is conditioned on, and its null value for guidance.
 
     Attributes:
         value: one row per sample.
-        null: of the same shape; takes the place of ``value`` in the null estimate of guidance.
+        null: tensor of the same shape; replaces ``value`` in the null estimate of guidance.
     """
 
     value: Tensor
@@ -46,12 +46,12 @@ def check_rows(signals: Signals, rows: int) -> None:
 
 
 def values(signals: Signals) -> dict[str, Tensor]:
-    """What a network reads: the value of each signal."""
+    """The value of each signal, as a network reads it."""
     return {name: signal.value for name, signal in signals.items()}
 
 
 def null(signals: Signals, keep: Collection[str] = ()) -> Signals:
-    """The same batch with every signal absent but those to keep."""
+    """The batch with the null value of every signal but those to keep."""
     return {
         name: signal if name in keep else Signal(value=signal.null, null=signal.null)
         for name, signal in signals.items()

@@ -37,7 +37,7 @@ class Kernel:
     fits: Callable[..., bool] | None = None
 
     def serves(self, *args: Any) -> bool:
-        """Whether it can compute the formula of these arguments."""
+        """Whether the kernel can compute the formula of these arguments."""
         device, dtype = args[0].device.type, args[0].dtype
         if dtype not in self.dtypes or (self.devices and device not in self.devices):
             return False

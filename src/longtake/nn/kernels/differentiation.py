@@ -1,4 +1,4 @@
-"""What lets kernels with a first derivative of their own be differentiated in every other way.
+"""Second derivatives, forward mode and transforms for kernels with a first derivative.
 
 Forward mode (``torch.func.jvp``, dual levels) and function transforms never meet a kernel:
 ``compute`` takes the formula. A second derivative is known only when the backward pass runs with
@@ -32,7 +32,7 @@ def formula_gradients(
     Args:
         formula: a function of ``options`` too.
         inputs: tensors.
-        options: what follows the tensors.
+        options: arguments after the tensors.
         needed: which inputs need a gradient; None is returned for the others and for ``options``.
         grad: gradient of the result.
     """

@@ -12,7 +12,7 @@ from longtake.training.monitor import Statistics, TrainingMonitor
 
 
 class ClipBatch:
-    """A micro-batch of clips, and what the autoencoder's phase leaves for those that follow.
+    """A micro-batch of clips, and results of the autoencoder's phase for later phases.
 
     Attributes:
         video: clips in [-1, 1].

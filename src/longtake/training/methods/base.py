@@ -46,7 +46,7 @@ class Phase:
 
 
 class Method(ABC):
-    """What is trained and on what; the trainer does the rest.
+    """Networks, losses and data of a training; the trainer runs it.
 
     Attributes:
         module: everything that is trained, in one module; checkpoints hold its weights.
