@@ -192,6 +192,20 @@ def test_a_scheduler_that_does_not_exist_is_named_with_the_nearest():
         parse(AnySampler, {"kind": "diffusers", "scheduler": "EulerAncestral"})
 
 
+@pytest.mark.parametrize("steps", [n for n in range(1, 201) if 1000 % n == 0])
+def test_the_implicit_scheduler_of_diffusers_reaches_a_constant_estimate(steps):
+    noise, z = start()
+    data, sampler = latent(), DiffusersSampler(scheduler="DDIM", steps=steps)
+    got = walk(sampler, lambda z, t: data, z, ScaledLinear(), noise)
+    torch.testing.assert_close(got, data, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [7, 60, 512])
+def test_steps_at_which_the_implicit_scheduler_of_diffusers_leaves_noise_are_refused(steps):
+    with pytest.raises(ConfigError, match=f"steps={steps} must divide 1000 for the DDIM"):
+        parse(AnySampler, {"kind": "diffusers", "scheduler": "DDIM", "steps": steps})
+
+
 @pytest.mark.parametrize("name", ["use_karras_sigma", "prediction_type"])
 def test_an_option_that_does_not_exist_or_is_ours_is_refused(name):
     noise, z = start()

@@ -142,7 +142,7 @@ def test_fewer_clips_than_n_are_an_error(folder: Path):
 def test_a_broken_video_is_told_or_skipped_and_counted(folder: Path):
     (folder / "broken.mp4").write_bytes(b"not a video")
     with pytest.raises(
-        ValueError, match=r"1 of 5 videos cannot be used, first .*broken\.mp4: no v"
+        ValueError, match=r"1 of 5 videos cannot be used, first .*broken\.mp4: not a v"
     ):
         usable_videos(side_of(folder), TRIAL, "real")
     skipping = protocol("trial", ["frames=4", "unfit=skip"])

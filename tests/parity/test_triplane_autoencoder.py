@@ -60,26 +60,26 @@ def frames(video: Tensor) -> Tensor:
 def activations(model: TriplaneAutoencoder) -> dict[str, Tensor]:
     """What the case calls its intermediates, filled in as the network runs."""
     found: dict[str, Tensor] = {}
-    sizes = model.config.planes
-    h, w = sizes.height, sizes.width
     first = model.encoder.transformer.layers[0]
     watched = {
-        "patch_tokens": (model.encoder.embed, "b t h w c -> b (t h w) c", {}),
-        "enc0_time_attn": (first.time, "(b h w) t c -> b (t h w) c", {"h": h, "w": w}),
-        "enc0_space_attn": (first.space, "(b t) n c -> b (t n) c", {"t": sizes.frames}),
-        "enc0_ff": (first.feed_forward, "b t h w c -> b (t h w) c", {}),
-        "enc_tokens": (model.encoder.transformer, "b t h w c -> b (t h w) c", {}),
-        "dec_tokens": (model.decoder.transformer, "b t h w c -> b (t h w) c", {}),
+        "patch_tokens": model.encoder.embed,
+        "enc0_time_attn": first.time,
+        "enc0_space_attn": first.space,
+        "enc0_ff": first.feed_forward,
+        "enc_tokens": model.encoder.transformer,
+        "dec_tokens": model.decoder.transformer,
     }
 
-    def keep(name, pattern, known):
-        def hook(_module, _inputs, output):
-            found[name] = rearrange(output, pattern, **known)
+    def keep(name):
+        def hook(_module, inputs, output):
+            # The official attention returns what ours adds to its input.
+            alone = output - inputs[0] if name.endswith("_attn") else output
+            found[name] = rearrange(alone, "b t h w c -> b (t h w) c")
 
         return hook
 
-    for name, (module, pattern, known) in watched.items():
-        module.register_forward_hook(keep(name, pattern, known))
+    for name, module in watched.items():
+        module.register_forward_hook(keep(name))
 
     def keep_sum(_module, inputs):
         found["z3d"] = rearrange(inputs[0], "b t h w c -> b c t h w")

@@ -28,6 +28,10 @@ SCHEDULERS = (
 """Names as in diffusers, without their ending "Scheduler". Each of them ends in the clean estimate
 itself, which DEISMultistep, PNDM and TCD do not, and needs no further package."""
 
+EVEN_STEPS = frozenset({"DDIM"})
+"""Schedulers that step down by ``STEPS // steps`` in every timestep spacing, so that noise is left
+where ``steps`` does not divide ``STEPS`` (diffusers 0.42: std 0.04 at 7 and 0.17 at 512 steps)."""
+
 Plain = bool | int | float | str
 
 _LARGEST_BETA = 0.999
@@ -60,6 +64,11 @@ class DiffusersSampler(Sampler):
         if self.scheduler not in SCHEDULERS:
             raise ValueError(
                 f"unknown scheduler {self.scheduler!r}; {nearest(self.scheduler, SCHEDULERS)}"
+            )
+        if self.scheduler in EVEN_STEPS and STEPS % self.steps:
+            raise ValueError(
+                f"steps={self.steps} must divide {STEPS} for the {self.scheduler} of diffusers, "
+                "which leaves noise otherwise; choose another number or the sampler ddim"
             )
         return self
 

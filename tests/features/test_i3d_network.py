@@ -80,7 +80,7 @@ def test_epsilon_is_part_of_the_weights(file):
 
 def test_the_file_must_have_the_hash_that_is_asked_for(file):
     I3DConfig(weights=str(file), sha256=file_hash(file)).build()
-    with pytest.raises(CheckpointError, match=r"has SHA-256 .*, expected 0123: scores would"):
+    with pytest.raises(CheckpointError, match=r"has SHA-256 .*, expected 0123: its scores cannot"):
         I3DConfig(weights=str(file), sha256="0123").build()
 
 
