@@ -249,5 +249,5 @@ def test_scores_by_different_networks_are_refused_in_one_table(result: Result):
         score = result.scores["fvd"].model_copy(update={"by": network})
         return result.model_copy(update={"scores": {"is": score}})
 
-    with pytest.raises(ValueError, match=r"is of a is by c3d 1, that of b by c3d 2, so they"):
+    with pytest.raises(ValueError, match=r"is of a uses c3d 1, that of b uses c3d 2, so they"):
         check_comparable([by("c3d 1"), by("c3d 2")], ["a", "b"])

@@ -49,12 +49,9 @@ def video_paths(out: Path, seeds: Sequence[int], kind: str) -> list[Path]:
     if kind not in FORMATS:
         raise ValueError(f"--format {kind!r}: {nearest(kind, list(FORMATS))}")
     if not out.suffix:
-        suffix = FORMATS[kind]
-        out.mkdir(parents=True, exist_ok=True)
-        return [out / f"seed_{seed:04d}{suffix}" for seed in seeds]
+        return [out / f"seed_{seed:04d}{FORMATS[kind]}" for seed in seeds]
     if len(seeds) > 1:
         raise ValueError(f"-o {out} names one file for {len(seeds)} seeds; name a folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
     return [out]
 
 
