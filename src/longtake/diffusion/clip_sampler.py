@@ -63,8 +63,8 @@ class ClipSampler:
             if self.pattern.per_frame and not part.per_frame:
                 raise ValueError(
                     f"{type(part).__name__} does not support per-frame times, which the "
-                    f"time pattern {type(self.pattern).__name__} has; choose pattern.kind="
-                    "together"
+                    f"time pattern {type(self.pattern).__name__} has; set pattern="
+                    "Together()"
                 )
 
     @property
