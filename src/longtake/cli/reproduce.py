@@ -12,7 +12,7 @@ from longtake.cli import arguments, make
 
 if TYPE_CHECKING:
     from longtake.distributed import Ranks
-    from longtake.reproduce.outcome import Outcome, RowOutcome
+    from longtake.reproduce.measure import Outcome, RowOutcome
     from longtake.reproduce.requirements import Folders
     from longtake.reproduce.table import Published, Table
 
@@ -57,7 +57,7 @@ def reproduce(  # noqa: PLR0913
     from longtake.distributed import join
     from longtake.evaluation.extraction import FeatureCache, default_cache
     from longtake.evaluation.feature_sets import EvaluationSettings
-    from longtake.reproduce.measure import Settings, measure_table
+    from longtake.reproduce.measure import measure_table
     from longtake.reproduce.requirements import Folders
     from longtake.reproduce.table import table as ready
 
@@ -78,7 +78,7 @@ def reproduce(  # noqa: PLR0913
                 seed=seed,
                 report=report,
             )
-            found = measure_table(chosen, folders, Settings(n=n, tiny=tiny), work)
+            found = measure_table(chosen, folders, work, n=n, tiny=tiny)
     if ranks.main:
         _print(found, out)
     if not found.measured:
