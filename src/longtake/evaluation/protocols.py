@@ -42,7 +42,7 @@ class Protocol(Config):
         real_stride: distance of a clip's neighbouring frames in a real video, as
             ``generated_stride`` is in a generated one.
         real_start: first frame of a real clip: ``random``, or ``first``: frame 0, and further
-            clips of the same video one after another. ``generated_start`` likewise.
+            clips of the same video one after another. ``generated_start`` is the same.
         resolution: side of the square to which real frames are resized and that generated frames
             must have; None compares both at their own size, which must be equal.
         resize: how frames become ``resolution`` square: ``crop`` resizes the shorter side and
