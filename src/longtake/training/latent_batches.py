@@ -16,7 +16,7 @@ from longtake.diffusion import Denoiser, Diffusion
 from longtake.diffusion.signals import Signals, previous_signal
 from longtake.diffusion.signals import signal as batch
 from longtake.diffusion.signals.context import ContextPlan
-from longtake.diffusion.signals.label import draw_label
+from longtake.diffusion.signals.signal import draw_label
 from longtake.latents import LatentScaling, LatentSpec
 from longtake.noise import SampleNoise, derive, generator
 
