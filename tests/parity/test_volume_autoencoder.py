@@ -12,9 +12,9 @@ from golden_case import FOLDERS, Golden
 from torch import Tensor
 
 from longtake.autoencoders import VolumeAutoencoder, VolumeAutoencoderConfig
+from longtake.autoencoders.volume import SameConv, SameConvTranspose
 from longtake.convert import lvdm_autoencoder_keys
 from longtake.convert.lvdm_autoencoder_keys import from_official, official_names
-from longtake.nn.same_conv import SameConv, SameConvTranspose
 
 rename = partial(official_layout.rename, lvdm_autoencoder_keys)
 to_official = partial(official_layout.to_official, lvdm_autoencoder_keys)

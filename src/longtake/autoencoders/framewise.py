@@ -4,10 +4,9 @@ The network is diffusers' own, the only one here that is: its weights are those 
 Diffusion model, with ``coder.`` before each name.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from annotated_types import Gt
 from einops import rearrange
 from jaxtyping import Float
 from pydantic import model_validator
@@ -22,9 +21,8 @@ from longtake.autoencoders.base import (
 from longtake.autoencoders.streaming import FrameDecoder
 from longtake.config import Config
 from longtake.latents import LatentSpec
+from longtake.nn import Count
 from longtake.nn.attention import attend
-
-Count = Annotated[int, Gt(0)]
 
 
 class FramewiseAutoencoderConfig(Config):
@@ -69,11 +67,7 @@ class FramewiseAutoencoderConfig(Config):
         return self.channels, frames, height // self.factor, width // self.factor
 
     def check_size(self, height: int, width: int) -> None:
-        """Make sure that frames of this size can be encoded.
-
-        Raises:
-            ValueError: ``factor`` does not divide the size.
-        """
+        """Raise a ValueError if ``factor`` does not divide the size of frames."""
         check_divisible({"height": height, "width": width}, (self.factor, self.factor))
 
     @model_validator(mode="after")
@@ -110,14 +104,12 @@ class FramewiseAutoencoder(VideoAutoencoder):
             down_block_types=("DownEncoderBlock2D",) * levels,
             up_block_types=("UpDecoderBlock2D",) * levels,
         )
-        self.coder.set_attn_processor(_Attend())
+        self.coder.set_attn_processor(_attend)
 
     @property
     def last_layer(self) -> nn.Parameter:
         """Weight of the decoder's last convolution."""
-        weight = self.coder.decoder.conv_out.weight
-        assert isinstance(weight, nn.Parameter)
-        return weight
+        return self.get_parameter("coder.decoder.conv_out.weight")
 
     def encode(self, video: Float[Tensor, "b 3 t h w"]) -> Posterior:
         """Posterior of a clip in [-1, 1].
@@ -155,17 +147,15 @@ class FramewiseAutoencoder(VideoAutoencoder):
         return frames.split(self.config.frames_at_once)
 
 
-class _Attend:
+def _attend(
+    layer: Any, x: Float[Tensor, "n c h w"], temb: None = None, **_: object
+) -> Float[Tensor, "n c h w"]:
     """The attention of diffusers' autoencoder, by ours, which has every kind of derivative."""
-
-    def __call__(
-        self, layer: Any, x: Float[Tensor, "n c h w"], temb: None = None, **_: object
-    ) -> Float[Tensor, "n c h w"]:
-        tokens = layer.group_norm(x.flatten(2)).transpose(1, 2)
-        parts = layer.to_q(tokens), layer.to_k(tokens), layer.to_v(tokens)
-        q, k, v = (part.unflatten(-1, (layer.heads, -1)).transpose(1, 2) for part in parts)
-        out = layer.to_out[0](attend(q, k, v).transpose(1, 2).flatten(2))
-        return out.transpose(1, 2).reshape(x.shape) + x
+    tokens = layer.group_norm(x.flatten(2)).transpose(1, 2)
+    parts = layer.to_q(tokens), layer.to_k(tokens), layer.to_v(tokens)
+    q, k, v = (part.unflatten(-1, (layer.heads, -1)).transpose(1, 2) for part in parts)
+    out = layer.to_out[0](attend(q, k, v).transpose(1, 2).flatten(2))
+    return out.transpose(1, 2).reshape(x.shape) + x
 
 
 def _clips(parts: list[Tensor], frames: int) -> Float[Tensor, "b c t h w"]:

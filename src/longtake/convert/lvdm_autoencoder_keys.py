@@ -4,9 +4,13 @@ from collections.abc import Container, Mapping
 
 from torch import Tensor
 
-from longtake.autoencoders.volume import VolumeAutoencoder, VolumeAutoencoderConfig
+from longtake.autoencoders.volume import (
+    SameConv,
+    SameConvTranspose,
+    VolumeAutoencoder,
+    VolumeAutoencoderConfig,
+)
 from longtake.convert.weights import check_weights, empty, shapes_of
-from longtake.nn.same_conv import SameConv, SameConvTranspose
 
 TRAINING = "loss."  # prefix of the discriminator and perceptual network, which are not read
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from longtake.autoencoders.triplane import TriplaneAutoencoder, TriplaneAutoencoderConfig
 from longtake.convert.weights import check_weights, empty
-from longtake.nn.rotary import space_scales, time_frequencies
+from longtake.nn.embedding import space_scales, time_frequencies
 
 WRAPPER = "module."  # prefix of names that the official code saves from a DataParallel network
 

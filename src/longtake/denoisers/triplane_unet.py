@@ -1,7 +1,8 @@
 """PVDM's denoiser: a 2D UNet that three planes share, with attention across the planes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Annotated, Literal
 
 import torch
@@ -11,13 +12,14 @@ from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longtake.denoisers.triplane_levels import middle, on_planes, way_down, way_up
-from longtake.denoisers.unet_config import Count, UNetConfig, rows
+from longtake.denoisers.unet_config import UNetConfig
 from longtake.diffusion.process import Denoiser, Embedding
 from longtake.latents import LatentSpec, Triplane
+from longtake.nn import Count
+from longtake.nn.attention import SelfAttention, head_count
 from longtake.nn.embedding import TimeEmbedding
-from longtake.nn.frame_conv import FrameConv
-from longtake.nn.norm import GroupNorm
+from longtake.nn.kernels.differentiation import recompute
+from longtake.nn.layers import FrameConv, GroupNorm
 
 
 class TriplaneUNetConfig(UNetConfig):
@@ -46,7 +48,7 @@ class TriplaneUNetConfig(UNetConfig):
     clip_overlap_frames: Annotated[int, Ge(0)] = 0
     channel_mult: tuple[Count, ...] = (1, 2, 4, 4)
     num_res_blocks: Count = 2
-    attention_resolutions: tuple[Annotated[int, Ge(1)], ...] = (1, 2, 4)
+    attention_resolutions: tuple[Count, ...] = (1, 2, 4)
     num_heads: Count = 8
     head_channels: Count | None = None
     previous: bool = True
@@ -57,6 +59,18 @@ class TriplaneUNetConfig(UNetConfig):
         """Extent of the planes at a level; 0 has full resolution."""
         frames, height, width = (size // 2**level for size in self.latent[1:])
         return Triplane(frames=frames, height=height, width=width)
+
+    def attention(self, width: int) -> SelfAttention:
+        """Build the attention of a number of channels."""
+        norm = GroupNorm(width, self.groups)
+        heads = head_count(width, self.num_heads, self.head_channels)
+        return SelfAttention(width, heads, norm, "space", zero=self.zero_init)
+
+    def step(self, level: int, channels: int, out_channels: int) -> list[nn.Module]:
+        """Build a residual block, and attention where the level has it."""
+        attends = 2**level in self.attention_resolutions
+        layers: list[nn.Module] = [self.residual(channels, out_channels)]
+        return [*layers, self.attention(out_channels)] if attends else layers
 
     @model_validator(mode="after")
     def _planes_fit(self) -> "TriplaneUNetConfig":
@@ -149,7 +163,7 @@ class TriplaneUNet(Denoiser):
     def _embed(self, t: Tensor, prepared: "_Prepared") -> Float[Tensor, "b d"]:
         emb = self.time_embed(prepared.embedding(t))
         if self.label_embed is not None and prepared.label is not None:
-            emb = emb + rows(self.label_embed, prepared.label)
+            emb = emb + self.label_embed(prepared.label)
         return emb
 
 
@@ -160,3 +174,103 @@ class _Prepared:
     embedding: Embedding
     previous: Float[Tensor, "b c n"] | None
     label: Int[Tensor, "b"] | None
+
+
+class Block(nn.Module):
+    """Layers on each plane alone, then attention across the planes; all planes share weights.
+
+    Args:
+        config: config of the network.
+        level: level of the planes that it is given; 0 has full resolution.
+        layers: layers in order; they may halve or double the planes.
+        channels: number of channels after the layers.
+    """
+
+    def __init__(
+        self, config: TriplaneUNetConfig, level: int, layers: Iterable[nn.Module], channels: int
+    ) -> None:
+        super().__init__()
+        self.planes = config.planes(level)
+        self.checkpoint = config.checkpoint
+        self.layers = nn.ModuleList(layers)
+        self.across = config.attention(channels)
+
+    def forward(
+        self, x: Float[Tensor, "b n c"], emb: Float[Tensor, "b 1 d"]
+    ) -> Float[Tensor, "b n2 c2"]:
+        """Apply the layers to each plane, then attend over the cells of all of them."""
+        return recompute(self._compute, x, emb) if self.checkpoint else self._compute(x, emb)
+
+    def _compute(self, x: Tensor, emb: Tensor) -> Tensor:
+        def run(stack: Tensor) -> Tensor:
+            rows = emb.repeat_interleave(len(stack) // len(emb), 0)
+            for layer in self.layers:
+                attention = isinstance(layer, SelfAttention)
+                stack = layer(stack) if attention else layer(stack, rows)
+            return stack
+
+        cells = on_planes(run, x, self.planes)
+        return self.across(cells[:, None, :, None])[:, 0, :, 0]
+
+
+def on_planes(
+    layer: Callable[[Tensor], Tensor], x: Float[Tensor, "b n c"], planes: Triplane
+) -> Float[Tensor, "b n2 c2"]:
+    """Apply a layer to each plane.
+
+    Planes of one shape, as the motion planes of square frames are, go through it as one batch.
+
+    Args:
+        layer: maps ``(rows, 1, h, w, c)`` to the same; it must treat every row alone.
+        x: cells of the planes, end to end.
+        planes: extent of the planes.
+    """
+    t, h, w = planes.frames, planes.height, planes.width
+    stacks = [(shape, len(list(run))) for shape, run in groupby([(h, w), (t, h), (t, w)])]
+    parts = x.split([count * rows * columns for (rows, columns), count in stacks], dim=1)
+    out: list[Tensor] = []
+    for part, ((rows, columns), count) in zip(parts, stacks, strict=True):
+        stack = part.reshape(len(x) * count, 1, rows, columns, -1).contiguous()
+        made = layer(stack)
+        out.append(made.reshape(len(x), -1, made.shape[-1]))
+    return torch.cat(out, dim=1)
+
+
+def way_down(config: TriplaneUNetConfig, skips: list[int]) -> nn.ModuleList:
+    """Blocks from full resolution to the coarsest; the width of each is appended to ``skips``."""
+    blocks = nn.ModuleList()
+    for level, width in enumerate(config.widths):
+        for _ in range(config.num_res_blocks):
+            layers = config.step(level, skips[-1], width)
+            blocks.append(Block(config, level, layers, width))
+            skips.append(width)
+        if level < len(config.widths) - 1:
+            blocks.append(Block(config, level, [config.halving(width)], width))
+            skips.append(width)
+    return blocks
+
+
+def middle(config: TriplaneUNetConfig) -> Block:
+    """The block at the coarsest resolution."""
+    width = config.widths[-1]
+    first, second = (config.residual(width, width) for _ in range(2))
+    layers = [first, config.attention(width), second]
+    return Block(config, len(config.widths) - 1, layers, width)
+
+
+def way_up(config: TriplaneUNetConfig, skips: list[int]) -> nn.ModuleList:
+    """Blocks from the coarsest resolution to the full one; each reads the last of ``skips``.
+
+    The last block of a level doubles its planes before it attends across them.
+    """
+    blocks = nn.ModuleList()
+    before = config.widths[-1]
+    for level in reversed(range(len(config.widths))):
+        width = config.widths[level]
+        for step in range(config.num_res_blocks + 1):
+            layers = config.step(level, before + skips.pop(), width)
+            if level and step == config.num_res_blocks:
+                layers.append(config.doubling(width))
+            blocks.append(Block(config, level, layers, width))
+            before = width
+    return blocks

@@ -1,17 +1,15 @@
 """What the UNets of both papers share: ADM's layout and learned tables."""
 
 from abc import ABC
-from typing import Annotated
+from collections.abc import Callable
 
-from annotated_types import Ge, Gt
 from jaxtyping import Float, Int
 from pydantic import model_validator
 from torch import Tensor, nn
 
 from longtake.config import Config
-from longtake.nn.frame_conv import FrameConv
-
-Count = Annotated[int, Gt(0)]
+from longtake.nn import Count
+from longtake.nn.layers import Downsample, FrameConv, ResidualBlock, Upsample, double, halve
 
 
 class UNetConfig(Config, ABC):
@@ -39,7 +37,7 @@ class UNetConfig(Config, ABC):
     model_channels: Count = 256
     channel_mult: tuple[Count, ...]
     num_res_blocks: Count
-    attention_resolutions: tuple[Annotated[int, Ge(1)], ...]
+    attention_resolutions: tuple[Count, ...]
     scale_shift_norm: bool = True
     resblock_updown: bool
     groups: Count = 32
@@ -71,20 +69,43 @@ class UNetConfig(Config, ABC):
                 raise ValueError(f"groups={self.groups} must divide a level's {width} channels")
         return self
 
-    def table(self, rows: int | None) -> nn.Embedding | None:
+    def table(self, rows: int | None) -> "Table | None":
         """Build a table of ``rows`` learned vectors to add to the time embedding."""
-        return None if rows is None else nn.Embedding(rows, self.embedding)
+        return None if rows is None else Table(rows, self.embedding)
+
+    def residual(
+        self,
+        channels: int,
+        out_channels: int,
+        resample: Callable[[Tensor], Tensor] | None = None,
+    ) -> ResidualBlock:
+        """Build a residual block from one width to another."""
+        return ResidualBlock(
+            channels,
+            out_channels,
+            embedding=self.embedding,
+            groups=self.groups,
+            scale_shift=self.scale_shift_norm,
+            resample=resample,
+            zero=self.zero_init,
+        )
+
+    def halving(self, width: int) -> ResidualBlock | Downsample:
+        """Build a layer that halves height and width."""
+        return self.residual(width, width, halve) if self.resblock_updown else Downsample(width)
+
+    def doubling(self, width: int) -> ResidualBlock | Upsample:
+        """Build a layer that doubles height and width."""
+        return self.residual(width, width, double) if self.resblock_updown else Upsample(width)
 
     def output(self) -> FrameConv:
         """Build the last convolution."""
-        conv = FrameConv(self.widths[0], self.latent[0])
-        if self.zero_init:
-            for parameter in conv.parameters():
-                nn.init.zeros_(parameter)
-        return conv
+        return FrameConv(self.widths[0], self.latent[0], zero=self.zero_init)
 
 
-def rows(table: nn.Embedding, index: Int[Tensor, "b"]) -> Float[Tensor, "b d"]:
-    """Rows of a table; zeros where the index is negative."""
-    found = table(index.clamp_min(0))
-    return found * (index >= 0).to(found.dtype)[:, None]
+class Table(nn.Embedding):
+    """Learned vectors by index; a negative index has a vector of zeros."""
+
+    def forward(self, input: Int[Tensor, "b"]) -> Float[Tensor, "b d"]:
+        found = super().forward(input.clamp_min(0))
+        return found * (input >= 0).to(found.dtype)[:, None]
