@@ -66,11 +66,12 @@ class TriplaneUNetConfig(UNetConfig):
         heads = head_count(width, self.num_heads, self.head_channels)
         return SelfAttention(width, heads, norm, "space", zero=self.zero_init)
 
-    def step(self, level: int, channels: int, out_channels: int) -> list[nn.Module]:
+    def step(self, level: int, channels: int) -> list[nn.Module]:
         """Build a residual block, and attention where the level has it."""
+        width = self.widths[level]
+        layers: list[nn.Module] = [self.residual(channels, width)]
         attends = 2**level in self.attention_resolutions
-        layers: list[nn.Module] = [self.residual(channels, out_channels)]
-        return [*layers, self.attention(out_channels)] if attends else layers
+        return [*layers, self.attention(width)] if attends else layers
 
     @model_validator(mode="after")
     def _planes_fit(self) -> "TriplaneUNetConfig":
@@ -111,10 +112,11 @@ class TriplaneUNet(Denoiser):
         self.label_embed = config.table(config.num_classes)
         self.conv_in = FrameConv(channels * (1 + config.previous), widths[0])
         self.plane_embed = nn.Embedding(3, widths[0]) if config.plane_embed else None
-        skips = [widths[0]]
-        self.down = way_down(config, skips)
-        self.middle = middle(config)
-        self.up = way_up(config, skips)
+        self.down = way_down(config)
+        first, second = (config.residual(widths[-1], widths[-1]) for _ in range(2))
+        layers = [first, config.attention(widths[-1]), second]
+        self.middle = Block(config, len(widths) - 1, layers)
+        self.up = way_up(config)
         self.norm_out = GroupNorm(widths[0], config.groups, silu=True)
         self.conv_out = config.output()
 
@@ -183,17 +185,14 @@ class Block(nn.Module):
         config: config of the network.
         level: level of the planes that it is given; 0 has full resolution.
         layers: layers in order; they may halve or double the planes.
-        channels: number of channels after the layers.
     """
 
-    def __init__(
-        self, config: TriplaneUNetConfig, level: int, layers: Iterable[nn.Module], channels: int
-    ) -> None:
+    def __init__(self, config: TriplaneUNetConfig, level: int, layers: Iterable[nn.Module]) -> None:
         super().__init__()
         self.planes = config.planes(level)
         self.checkpoint = config.checkpoint
         self.layers = nn.ModuleList(layers)
-        self.across = config.attention(channels)
+        self.across = config.attention(config.widths[level])
 
     def forward(
         self, x: Float[Tensor, "b n c"], emb: Float[Tensor, "b 1 d"]
@@ -236,41 +235,27 @@ def on_planes(
     return torch.cat(out, dim=1)
 
 
-def way_down(config: TriplaneUNetConfig, skips: list[int]) -> nn.ModuleList:
-    """Blocks from full resolution to the coarsest; the width of each is appended to ``skips``."""
+def way_down(config: TriplaneUNetConfig) -> nn.ModuleList:
+    """Blocks from full resolution to the coarsest."""
     blocks = nn.ModuleList()
     for level, width in enumerate(config.widths):
-        for _ in range(config.num_res_blocks):
-            layers = config.step(level, skips[-1], width)
-            blocks.append(Block(config, level, layers, width))
-            skips.append(width)
+        for channels in config.inputs(level, up=False):
+            blocks.append(Block(config, level, config.step(level, channels)))
         if level < len(config.widths) - 1:
-            blocks.append(Block(config, level, [config.halving(width)], width))
-            skips.append(width)
+            blocks.append(Block(config, level, [config.halving(width)]))
     return blocks
 
 
-def middle(config: TriplaneUNetConfig) -> Block:
-    """The block at the coarsest resolution."""
-    width = config.widths[-1]
-    first, second = (config.residual(width, width) for _ in range(2))
-    layers = [first, config.attention(width), second]
-    return Block(config, len(config.widths) - 1, layers, width)
-
-
-def way_up(config: TriplaneUNetConfig, skips: list[int]) -> nn.ModuleList:
-    """Blocks from the coarsest resolution to the full one; each reads the last of ``skips``.
+def way_up(config: TriplaneUNetConfig) -> nn.ModuleList:
+    """Blocks from the coarsest resolution to the full one, each with a skip connection.
 
     The last block of a level doubles its planes before it attends across them.
     """
     blocks = nn.ModuleList()
-    before = config.widths[-1]
     for level in reversed(range(len(config.widths))):
-        width = config.widths[level]
-        for step in range(config.num_res_blocks + 1):
-            layers = config.step(level, before + skips.pop(), width)
+        for step, channels in enumerate(config.inputs(level, up=True)):
+            layers = config.step(level, channels)
             if level and step == config.num_res_blocks:
-                layers.append(config.doubling(width))
-            blocks.append(Block(config, level, layers, width))
-            before = width
+                layers.append(config.doubling(config.widths[level]))
+            blocks.append(Block(config, level, layers))
     return blocks

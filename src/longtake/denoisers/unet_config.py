@@ -60,6 +60,15 @@ class UNetConfig(Config, ABC):
         """Factor between the first and the last level, which sizes must be divisible by."""
         return 2 ** (len(self.channel_mult) - 1)
 
+    def inputs(self, level: int, *, up: bool) -> list[int]:
+        """Input channels of a level's residual blocks; on the way up, with skip connections."""
+        width, blocks = self.widths[level], self.num_res_blocks
+        finer = self.widths[max(level - 1, 0)]
+        if not up:
+            return [finer, *[width] * (blocks - 1)]
+        coarser = self.widths[min(level + 1, len(self.widths) - 1)]
+        return [coarser + width, *[2 * width] * (blocks - 1), width + finer]
+
     @model_validator(mode="after")
     def _levels_fit(self) -> "UNetConfig":
         if not self.channel_mult:
@@ -74,15 +83,12 @@ class UNetConfig(Config, ABC):
         return None if rows is None else Table(rows, self.embedding)
 
     def residual(
-        self,
-        channels: int,
-        out_channels: int,
-        resample: Callable[[Tensor], Tensor] | None = None,
+        self, channels: int, width: int, resample: Callable[[Tensor], Tensor] | None = None
     ) -> ResidualBlock:
-        """Build a residual block from one width to another."""
+        """Build a residual block from a number of channels to another."""
         return ResidualBlock(
             channels,
-            out_channels,
+            width,
             embedding=self.embedding,
             groups=self.groups,
             scale_shift=self.scale_shift_norm,

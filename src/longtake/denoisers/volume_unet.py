@@ -92,15 +92,11 @@ class VolumeUNet(Denoiser):
         self.label_embed = config.table(config.num_classes)
         self.noise_embed = config.table(config.noise_classes)
         self.conv_in = FrameConv(channels + config.mask_channel, widths[0])
-        self.down = nn.ModuleList()
-        skips, last = [widths[0]], widths[-1]
-        for level in range(len(widths)):
-            self.down.append(Down(config, level, skips))
+        levels, last = range(len(widths)), widths[-1]
+        self.down = nn.ModuleList(Level(config, level, up=False) for level in levels)
         first, second = (Step(config, last, last, attend=attend) for attend in (True, False))
         self.middle = nn.ModuleDict({"first": first, "second": second})
-        self.up = nn.ModuleList()
-        for level in reversed(range(len(widths))):
-            self.up.append(Up(config, level, skips))
+        self.up = nn.ModuleList(Level(config, level, up=True) for level in reversed(levels))
         self.norm_out = GroupNorm(widths[0], config.groups, silu=True)
         self.conv_out = config.output()
 
@@ -133,11 +129,20 @@ class VolumeUNet(Denoiser):
         x = self.conv_in(self._input(z, prepared.mask))
         emb, text, skips = F.silu(self._embed(t, prepared)), prepared.text, [x]
         for level in self.down:
-            x = level(x, emb, text, skips)
+            assert isinstance(level, Level)
+            for step in level.steps:
+                x = step(x, emb, text)
+                skips.append(x)
+            if level.resample is not None:
+                x = level.resample(x, emb)
+                skips.append(x)
         for step in self.middle.values():
             x = step(x, emb, text)
         for level in self.up:
-            x = level(x, emb, text, skips)
+            assert isinstance(level, Level)
+            for step in level.steps:
+                x = step(torch.cat([x, skips.pop()], dim=-1), emb, text)
+            x = x if level.resample is None else level.resample(x, emb)
         out = self.conv_out(self.norm_out(x))
         return out.permute(0, 4, 1, 2, 3).contiguous()
 
@@ -210,62 +215,15 @@ class Step(nn.Module):
         return self.attention(x, text) if self.reads_text else self.attention(x)
 
 
-class Down(nn.Module):
-    """An encoder level of the UNet.
+class Level(nn.Module):
+    """A level of the UNet on one of its ways: steps, then a layer that leads to the next level."""
 
-    Args:
-        config: config of the network.
-        level: index of the level; 0 has full resolution.
-        skips: channels of the skip connections; the level appends its own.
-    """
-
-    def __init__(self, config: VolumeUNetConfig, level: int, skips: list[int]) -> None:
+    def __init__(self, config: VolumeUNetConfig, level: int, *, up: bool) -> None:
         super().__init__()
-        width = config.widths[level]
-        attend = 2**level in config.attention_resolutions
-        self.steps = nn.ModuleList()
-        for _ in range(config.num_res_blocks):
-            self.steps.append(Step(config, skips[-1], width, attend=attend))
-            skips.append(width)
-        self.resample = None
-        if level < len(config.widths) - 1:
-            self.resample = config.halving(width)
-            skips.append(width)
-
-    def forward(
-        self, x: Tensor, emb: Tensor, text: Tensor | None, skips: list[Tensor]
-    ) -> Float[Tensor, "b f h2 w2 c2"]:
-        """Apply the level; every output is appended to ``skips``."""
-        for step in self.steps:
-            x = step(x, emb, text)
-            skips.append(x)
-        if self.resample is not None:
-            x = self.resample(x, emb)
-            skips.append(x)
-        return x
-
-
-class Up(nn.Module):
-    """A decoder level of the UNet; its arguments are those of ``Down``.
-
-    The level pops its skip connections, and their channels, from the end.
-    """
-
-    def __init__(self, config: VolumeUNetConfig, level: int, skips: list[int]) -> None:
-        super().__init__()
-        width = config.widths[level]
-        before = config.widths[min(level + 1, len(config.widths) - 1)]
-        attend = 2**level in config.attention_resolutions
-        self.steps = nn.ModuleList()
-        for _ in range(config.num_res_blocks + 1):
-            self.steps.append(Step(config, before + skips.pop(), width, attend=attend))
-            before = width
-        self.resample = config.doubling(width) if level > 0 else None
-
-    def forward(
-        self, x: Tensor, emb: Tensor, text: Tensor | None, skips: list[Tensor]
-    ) -> Float[Tensor, "b f h2 w2 c2"]:
-        """Apply the level; it pops its skip connections from the end of ``skips``."""
-        for step in self.steps:
-            x = step(torch.cat([x, skips.pop()], dim=-1), emb, text)
-        return x if self.resample is None else self.resample(x, emb)
+        width, attend = config.widths[level], 2**level in config.attention_resolutions
+        self.steps = nn.ModuleList(
+            Step(config, channels, width, attend=attend) for channels in config.inputs(level, up=up)
+        )
+        ends = level == (0 if up else len(config.widths) - 1)
+        resample = config.doubling if up else config.halving
+        self.resample = None if ends else resample(width)
