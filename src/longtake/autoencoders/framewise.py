@@ -4,6 +4,7 @@ The network is diffusers' own, the only one here that is: its weights are those 
 Diffusion model, with ``coder.`` before each name.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -12,12 +13,7 @@ from jaxtyping import Float
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from longtake.autoencoders.base import (
-    Posterior,
-    VideoAutoencoder,
-    check_divisible,
-    in_precision_of,
-)
+from longtake.autoencoders.base import Posterior, VideoAutoencoder, check_divisible, in_precision_of
 from longtake.autoencoders.streaming import FrameDecoder
 from longtake.config import Config
 from longtake.latents import LatentSpec
@@ -108,7 +104,6 @@ class FramewiseAutoencoder(VideoAutoencoder):
 
     @property
     def last_layer(self) -> nn.Parameter:
-        """Weight of the decoder's last convolution."""
         return self.get_parameter("coder.decoder.conv_out.weight")
 
     def encode(self, video: Float[Tensor, "b 3 t h w"]) -> Posterior:
@@ -119,32 +114,27 @@ class FramewiseAutoencoder(VideoAutoencoder):
         """
         self.config.check_size(*video.shape[3:])
         x, back = in_precision_of(self, video)
-        found = [self.coder.encode(part, return_dict=False)[0] for part in self._parts(x)]
-        frames = video.shape[2]
-        return Posterior(
-            mean=back(_clips([part.mean for part in found], frames)),
-            log_variance=back(_clips([part.logvar for part in found], frames)),
-        )
+        mean, log_variance = back(self._each(self._moments, x)).chunk(2, dim=1)
+        return Posterior(mean=mean, log_variance=log_variance)
 
     def decode(self, z: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b 3 f h2 w2"]:
-        """Clip of a latent, in [-1, 1] up to overshoot."""
         x, back = in_precision_of(self, z)
-        found = [self.coder.decode(part, return_dict=False)[0] for part in self._parts(x)]
-        return back(_clips(found, z.shape[2]))
+        return back(self._each(lambda part: self.coder.decode(part, return_dict=False)[0], x))
 
     def stream_decoder(self, *, clip_overlap: int = 0) -> FrameDecoder:
-        """A fresh decoder for a long video, frame after frame.
-
-        Raises:
-            ValueError: ``clip_overlap`` is not 0; these latents need no overlap.
-        """
+        """A fresh decoder for a long video, frame after frame; ``clip_overlap`` must be 0."""
         self.spec.check_overlap(clip_overlap)
         return FrameDecoder(self)
 
-    def _parts(self, clips: Float[Tensor, "b c t h w"]) -> tuple[Float[Tensor, "n c h w"], ...]:
-        """All frames, a few at a time."""
-        frames = rearrange(clips, "b c t h w -> (b t) c h w")
-        return frames.split(self.config.frames_at_once)
+    def _moments(self, frames: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c h2 w2"]:
+        found = self.coder.encode(frames, return_dict=False)[0]
+        return torch.cat([found.mean, found.logvar], dim=1)
+
+    def _each(self, network: Callable[[Tensor], Tensor], clips: Tensor) -> Tensor:
+        """Apply a network to all frames, a few at a time."""
+        frames = rearrange(clips, "b c t h w -> (b t) c h w").split(self.config.frames_at_once)
+        made = torch.cat([network(part) for part in frames])
+        return rearrange(made, "(b t) c h w -> b c t h w", t=clips.shape[2])
 
 
 def _attend(
@@ -156,8 +146,3 @@ def _attend(
     q, k, v = (part.unflatten(-1, (layer.heads, -1)).transpose(1, 2) for part in parts)
     out = layer.to_out[0](attend(q, k, v).transpose(1, 2).flatten(2))
     return out.transpose(1, 2).reshape(x.shape) + x
-
-
-def _clips(parts: list[Tensor], frames: int) -> Float[Tensor, "b c t h w"]:
-    """Frames, a few at a time, as clips."""
-    return rearrange(torch.cat(parts), "(b t) c h w -> b c t h w", t=frames)

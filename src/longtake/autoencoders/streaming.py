@@ -72,13 +72,11 @@ class WindowDecoder(StreamDecoder):
         return {"latents": self._latents, "fresh": torch.tensor(self._fresh), **held}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Continue from where ``state`` was taken, by a decoder of the same settings."""
-        self._clear()
-        if state:
-            device = next(self._autoencoder.parameters()).device
-            self._latents = state["latents"].to(device)
-            self._held = state["held"].to(device) if "held" in state else None
-            self._fresh = int(state["fresh"])
+        device = next(self._autoencoder.parameters()).device
+        self._latents, self._held = (
+            state[name].to(device) if name in state else None for name in ("latents", "held")
+        )
+        self._fresh = int(state.get("fresh", 0))
 
     def _clear(self) -> None:
         self._latents: Tensor | None = None  # of the last window, or all there are
@@ -144,7 +142,6 @@ class ClipDecoder(StreamDecoder):
         return {} if self._held is None else {"held": self._held}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Continue from where ``state`` was taken, by a decoder of the same settings."""
         device = next(self._autoencoder.parameters()).device
         self._held = state["held"].to(device) if "held" in state else None
 
@@ -166,10 +163,9 @@ class FrameDecoder(StreamDecoder):
         return self._autoencoder.decode(z)
 
     def flush(self) -> None:
-        """Return None: no frames are held back."""
+        """Nothing is held back."""
 
     def state(self) -> dict[str, Tensor]:
-        """Return an empty state: frames are independent."""
         return {}
 
     def restore(self, state: dict[str, Tensor]) -> None:

@@ -12,12 +12,7 @@ from jaxtyping import Float
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from longtake.autoencoders.base import (
-    Posterior,
-    VideoAutoencoder,
-    check_divisible,
-    in_precision_of,
-)
+from longtake.autoencoders.base import Posterior, VideoAutoencoder, check_divisible, in_precision_of
 from longtake.autoencoders.streaming import ClipDecoder
 from longtake.config import Config
 from longtake.latents import LatentSpec, Triplane
@@ -111,7 +106,6 @@ class TriplaneAutoencoder(VideoAutoencoder):
 
     @property
     def last_layer(self) -> nn.Parameter:
-        """Weight of the layer that makes pixels."""
         return self.get_parameter("decoder.to_pixel.weight")
 
     def encode(self, video: Float[Tensor, "b 3 t h w"]) -> Posterior:
@@ -147,14 +141,7 @@ class TriplaneAutoencoder(VideoAutoencoder):
         return back(self.decoder(*self.config.planes.split(z)))
 
     def stream_decoder(self, *, clip_overlap: int = 0) -> ClipDecoder:
-        """A fresh decoder for a long video, clip after clip.
-
-        Args:
-            clip_overlap: frames that each clip shares with the clip before.
-
-        Raises:
-            ValueError: ``clip_overlap`` is not shorter than a clip.
-        """
+        """A fresh decoder for a long video, clip after clip."""
         return ClipDecoder(self, clip_overlap)
 
 
@@ -224,7 +211,6 @@ class PoolLayer(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
-        """Attend along each line ``n``, then apply the linear layers."""
         x = self.attention(x[:, None, None])[:, 0, 0]
         return x + self.mlp(x)
 
@@ -246,7 +232,6 @@ class TriplaneDecoder(nn.Module):
         motion_h: Float[Tensor, "b d t h"],
         motion_w: Float[Tensor, "b d t w"],
     ) -> Float[Tensor, "b 3 t h2 w2"]:
-        """Decode three planes to a clip in (-1, 1)."""
         x = self.content(rearrange(content, "b d h w -> b 1 h w d"))
         x = x + self.motion_h(rearrange(motion_h, "b d t h -> b t h 1 d"))
         x = x + self.motion_w(rearrange(motion_w, "b d t w -> b t 1 w d"))

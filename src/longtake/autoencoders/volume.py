@@ -8,12 +8,7 @@ from jaxtyping import Float
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from longtake.autoencoders.base import (
-    Posterior,
-    VideoAutoencoder,
-    check_divisible,
-    in_precision_of,
-)
+from longtake.autoencoders.base import Posterior, VideoAutoencoder, check_divisible, in_precision_of
 from longtake.autoencoders.streaming import WindowDecoder
 from longtake.config import Config
 from longtake.latents import LatentSpec
@@ -103,7 +98,6 @@ class VolumeAutoencoder(VideoAutoencoder):
 
     @property
     def last_layer(self) -> nn.Parameter:
-        """Weight of the decoder's last convolution."""
         return self.get_parameter("decoder.conv_out.weight")
 
     def encode(self, video: Float[Tensor, "b 3 t h w"]) -> Posterior:
@@ -118,7 +112,6 @@ class VolumeAutoencoder(VideoAutoencoder):
         return Posterior(mean=mean, log_variance=log_variance.clamp(-30, 20))
 
     def decode(self, z: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b 3 t h2 w2"]:
-        """Clip of a latent, in [-1, 1] up to overshoot."""
         z, back = in_precision_of(self, z)
         return back(self.decoder(self.from_latent(z)))
 
@@ -127,10 +120,8 @@ class VolumeAutoencoder(VideoAutoencoder):
     ) -> WindowDecoder:
         """A fresh decoder for a long video, in windows of the trained length.
 
-        Args:
-            overlap: latent frames that neighbouring windows share.
-            mode: "blend" cross-fades windows over the overlap; "cut" switches in its middle.
-            clip_overlap: must be 0: clips that are pushed follow each other.
+        ``overlap`` and ``mode`` are those of ``WindowDecoder``. ``clip_overlap`` must be 0: clips
+        that are pushed follow each other.
 
         Raises:
             ValueError: the overlap is not shorter than a window, the mode does not exist, or
@@ -193,7 +184,6 @@ class Residual(nn.Module):
         self.conv_out = SameConv(channels, channels, 3)
 
     def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b c t h w"]:
-        """Add the convolutions of ``x`` to it."""
         h = self.conv_in(F.silu(self.norm_in(x)))
         return x + self.conv_out(F.silu(self.norm_out(h)))
 
@@ -213,7 +203,6 @@ class SameConv(nn.Conv3d):
         self.border = _border(kernel, stride)
 
     def forward(self, input: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b c2 t2 h2 w2"]:
-        """Pad and convolve."""
         x = compute(formulas.repeat_border, input, self.border)
         return compute(formulas.volume_conv, x, self.weight, self.bias, self.stride)
 
@@ -228,7 +217,6 @@ class SameConvTranspose(nn.ConvTranspose3d):
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, input: Float[Tensor, "b c t h w"]
     ) -> Float[Tensor, "b c2 t2 h2 w2"]:
-        """Pad and convolve."""
         return super().forward(compute(formulas.repeat_border, input, self.border))
 
 

@@ -181,10 +181,7 @@ class _Prepared:
 class Block(nn.Module):
     """Layers on each plane alone, then attention across the planes; all planes share weights.
 
-    Args:
-        config: config of the network.
-        level: level of the planes that it is given; 0 has full resolution.
-        layers: layers in order; they may halve or double the planes.
+    ``level`` is that of the planes it is given, 0 at full resolution; a layer may lead to another.
     """
 
     def __init__(self, config: TriplaneUNetConfig, level: int, layers: Iterable[nn.Module]) -> None:
@@ -217,12 +214,8 @@ def on_planes(
 ) -> Float[Tensor, "b n2 c2"]:
     """Apply a layer to each plane.
 
-    Planes of one shape, as the motion planes of square frames are, go through it as one batch.
-
-    Args:
-        layer: maps ``(rows, 1, h, w, c)`` to the same; it must treat every row alone.
-        x: cells of the planes, end to end.
-        planes: extent of the planes.
+    It is given ``(rows, 1, h, w, c)`` and must treat every row alone: planes of one shape, as the
+    motion planes of square frames are, go through it as one batch.
     """
     t, h, w = planes.frames, planes.height, planes.width
     stacks = [(shape, len(list(run))) for shape, run in groupby([(h, w), (t, h), (t, w)])]
@@ -242,7 +235,7 @@ def way_down(config: TriplaneUNetConfig) -> nn.ModuleList:
         for channels in config.inputs(level, up=False):
             blocks.append(Block(config, level, config.step(level, channels)))
         if level < len(config.widths) - 1:
-            blocks.append(Block(config, level, [config.halving(width)]))
+            blocks.append(Block(config, level, [config.resample(width, up=False)]))
     return blocks
 
 
@@ -256,6 +249,6 @@ def way_up(config: TriplaneUNetConfig) -> nn.ModuleList:
         for step, channels in enumerate(config.inputs(level, up=True)):
             layers = config.step(level, channels)
             if level and step == config.num_res_blocks:
-                layers.append(config.doubling(config.widths[level]))
+                layers.append(config.resample(config.widths[level], up=True))
             blocks.append(Block(config, level, layers))
     return blocks

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from longtake.config import Config
 from longtake.nn import Count
-from longtake.nn.layers import Downsample, FrameConv, ResidualBlock, Upsample, double, halve
+from longtake.nn.layers import FrameConv, Resample, ResidualBlock, double, halve
 
 
 class UNetConfig(Config, ABC):
@@ -96,13 +96,11 @@ class UNetConfig(Config, ABC):
             zero=self.zero_init,
         )
 
-    def halving(self, width: int) -> ResidualBlock | Downsample:
-        """Build a layer that halves height and width."""
-        return self.residual(width, width, halve) if self.resblock_updown else Downsample(width)
-
-    def doubling(self, width: int) -> ResidualBlock | Upsample:
-        """Build a layer that doubles height and width."""
-        return self.residual(width, width, double) if self.resblock_updown else Upsample(width)
+    def resample(self, width: int, *, up: bool) -> ResidualBlock | Resample:
+        """Build a layer that doubles height and width, or halves them."""
+        if self.resblock_updown:
+            return self.residual(width, width, double if up else halve)
+        return Resample(width, up=up)
 
     def output(self) -> FrameConv:
         """Build the last convolution."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal
 
 import torch
@@ -85,10 +86,9 @@ class VolumeUNet(Denoiser):
         self.needs = self.reads & {"text"}
         self.per_frame = config.frame_times
         channels, widths = config.latent[0], config.widths
-        self.time_embed = TimeEmbedding(config.model_channels, config.embedding)
-        self.known_time_embed = None
-        if config.known_time_embed:
-            self.known_time_embed = TimeEmbedding(config.model_channels, config.embedding)
+        time_embed = partial(TimeEmbedding, config.model_channels, config.embedding)
+        self.time_embed = time_embed()
+        self.known_time_embed = time_embed() if config.known_time_embed else None
         self.label_embed = config.table(config.num_classes)
         self.noise_embed = config.table(config.noise_classes)
         self.conv_in = FrameConv(channels + config.mask_channel, widths[0])
@@ -173,19 +173,13 @@ class VolumeUNet(Denoiser):
 
 @dataclass(frozen=True, kw_only=True)
 class _Prepared:
-    """Signals as the network reads them, and the embedding of the noise schedule.
-
-    Attributes:
-        mask: 1 where a frame is a context frame.
-        context_time: context frames with a separate time embedding, and that time.
-        table_rows: learned tables and the row of each sample, negative for none.
-    """
+    """Signals as the network reads them, and the embedding of the noise schedule."""
 
     embedding: Embedding
     text: Float[Tensor, "b n d"] | None
-    mask: Float[Tensor, "b f 1 1 1"] | None
-    context_time: tuple[Tensor, Tensor] | None
-    table_rows: Sequence[tuple[Table, Tensor]]
+    mask: Float[Tensor, "b f 1 1 1"] | None  # 1 where a frame is a context frame
+    context_time: tuple[Tensor, Tensor] | None  # context frames with their own time, and that time
+    table_rows: Sequence[tuple[Table, Tensor]]  # the row of each sample, negative for none
 
 
 class Step(nn.Module):
@@ -204,7 +198,6 @@ class Step(nn.Module):
     def forward(
         self, x: Volume, emb: FrameEmbedding, text: Float[Tensor, "b n e"] | None
     ) -> Float[Tensor, "b f h w c2"]:
-        """Convolve and attend."""
         inputs = x, emb, text
         return recompute(self._compute, *inputs) if self.checkpoint else self._compute(*inputs)
 
@@ -225,5 +218,4 @@ class Level(nn.Module):
             Step(config, channels, width, attend=attend) for channels in config.inputs(level, up=up)
         )
         ends = level == (0 if up else len(config.widths) - 1)
-        resample = config.doubling if up else config.halving
-        self.resample = None if ends else resample(width)
+        self.resample = None if ends else config.resample(width, up=up)

@@ -14,12 +14,7 @@ from longtake.losses.frames import Clips, Scalar
 
 
 class Accuracy(NamedTuple):
-    """Accuracy of a discriminator: shares of patches with the right sign.
-
-    Attributes:
-        real: share of logits above 0 on videos.
-        fake: share of logits below 0 on reconstructions.
-    """
+    """Shares of a discriminator's logits above 0 on videos and below 0 on reconstructions."""
 
     real: Scalar
     fake: Scalar
@@ -27,13 +22,7 @@ class Accuracy(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscriminatorLoss:
-    """Loss of a discriminator.
-
-    Attributes:
-        total: scalar to differentiate.
-        accuracy: accuracy on the batch, without gradient.
-        parts: named scalars to log, without gradient.
-    """
+    """Loss of a discriminator: a scalar to differentiate, and scalars without gradient to log."""
 
     total: Tensor
     accuracy: Accuracy
@@ -130,19 +119,16 @@ def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Scalar:
     return torch.stack(each).sum()
 
 
+def gradient_norms(losses: Sequence[Scalar], at: Tensor) -> list[Scalar]:
+    """Norms of the gradients of losses at a tensor, in float32 and without gradient."""
+    found = (torch.autograd.grad(loss, at, retain_graph=True)[0] for loss in losses)
+    return [gradient.float().norm().detach() for gradient in found]
+
+
 def gradient_ratio(reconstruction: Scalar, adversarial: Scalar, last_layer: Tensor) -> Scalar:
     """Adaptive weight of VQGAN: ratio of the losses' gradient norms at a layer, at most 10,000."""
-    (wanted,) = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)
-    (given,) = torch.autograd.grad(adversarial, last_layer, retain_graph=True)
-    ratio = wanted.float().norm() / (given.float().norm() + 1e-4)
-    return ratio.clamp(0, 1e4).detach()
-
-
-def pixel_gradient_ratio(adversarial: Scalar, reconstruction: Scalar, pixels: Tensor) -> Scalar:
-    """Ratio of the losses' gradient norms at the pixels of the reconstruction."""
-    losses = (adversarial, reconstruction)
-    game, task = (torch.autograd.grad(loss, pixels, retain_graph=True)[0] for loss in losses)
-    return (game.float().norm() / task.float().norm()).detach()
+    wanted, given = gradient_norms((reconstruction, adversarial), last_layer)
+    return (wanted / (given + 1e-4)).clamp(0, 1e4)
 
 
 def sign_accuracy(real: Float[Tensor, "..."], fake: Float[Tensor, "..."]) -> Accuracy:

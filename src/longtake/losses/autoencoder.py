@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from longtake.autoencoders.base import Posterior
 from longtake.config import Config
-from longtake.losses.adversarial import AdversarialTerm, pixel_gradient_ratio
+from longtake.losses.adversarial import AdversarialTerm, gradient_norms
 from longtake.losses.discriminators import AnyDiscriminator
 from longtake.losses.efficientnet import EfficientNetLite
 from longtake.losses.frames import Clips, Scalar, clip_distance, pick_frames
@@ -135,7 +135,8 @@ class AutoencoderLoss:
             parts |= named
         if log_gradients and added:
             together = torch.stack(added).sum()
-            parts["adversarial_pull"] = pixel_gradient_ratio(together, likelihood, reconstruction)
+            game, task = gradient_norms((together, likelihood), reconstruction)
+            parts["adversarial_pull"] = game / task
         detached = {name: value.detach() for name, value in parts.items()}
         return GeneratorLoss(total=total, reconstruction=error.detach(), parts=detached)
 

@@ -51,11 +51,7 @@ class EfficientNetLite(Perceptual):
     strides: Annotated[tuple[Literal[2, 4, 8, 16, 32], ...], MinLen(1)] = (2, 4, 8, 16)
 
     def build(self) -> "EfficientNetDistance":
-        """The distance, with the weights in the package.
-
-        Raises:
-            CheckpointError: the package is not installed.
-        """
+        """The distance; a CheckpointError if the package is not installed."""
         return EfficientNetDistance(self.strides, read_package())
 
 
@@ -138,11 +134,7 @@ def _fold(conv: nn.Conv2d, weights: Mapping[str, Tensor], name: str, norm: str) 
 
 
 def read_package() -> dict[str, Tensor]:
-    """State dict of the package, read by torch's restricted unpickler.
-
-    Raises:
-        CheckpointError: the package is not installed.
-    """
+    """State dict of the package, read by torch's restricted unpickler."""
     found = find_spec(PACKAGE.replace("-", "_"))
     if found is None or found.origin is None:
         raise CheckpointError(

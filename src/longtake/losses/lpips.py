@@ -44,11 +44,7 @@ class LPIPS(Perceptual):
     files: Annotated[tuple[str, ...], MinLen(1)]
 
     def build(self) -> "LPIPSDistance":
-        """The distance, with the weights in the files.
-
-        Raises:
-            CheckpointError: a file cannot be read, or weights are missing.
-        """
+        """The distance; a CheckpointError if a file cannot be read or weights are missing."""
         weights: dict[str, Tensor] = {}
         for file in self.files:
             weights |= _read(Path(file))

@@ -1,7 +1,9 @@
 """Attention over a volume: within frames, then across frames (LVDM), or over all cells at once."""
 
 from abc import ABC
+from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -109,9 +111,14 @@ class SpaceTimeAttentionConfig(AttentionConfig):
     kind: Literal["st_attention"] = "st_attention"
     relative_position: RelativePositionConfig | None = RelativePositionConfig()
 
-    def build(self, channels: int, groups: int, zero: bool) -> "SpaceTimeAttention":
+    def build(self, channels: int, groups: int, zero: bool) -> nn.Sequential:
         """The block for a number of channels."""
-        return SpaceTimeAttention(self, channels, groups, zero)
+        heads, norm = self.heads(channels), partial(GroupNorm, channels, groups)
+        spatial = SelfAttention(channels, heads, norm(), "space", zero=zero)
+        temporal = SelfAttention(
+            channels, heads, norm(), "time", zero=zero, position=self.relative_position
+        )
+        return nn.Sequential(OrderedDict(spatial=spatial, temporal=temporal))
 
 
 class JointAttentionConfig(AttentionConfig):
@@ -180,21 +187,3 @@ class SelfAttention(nn.Module):
             q, k = rotation(q), rotation(k)
         out = attend(q, k, v, self.position, long=self.long).transpose(1, 2).flatten(2)
         return x + from_tokens(self.proj(out), self.axis, x)
-
-
-class SpaceTimeAttention(nn.Module):
-    """Attention within each frame, then across frames."""
-
-    def __init__(
-        self, config: SpaceTimeAttentionConfig, channels: int, groups: int, zero: bool
-    ) -> None:
-        super().__init__()
-        heads = config.heads(channels)
-        norm, position = GroupNorm(channels, groups), config.relative_position
-        self.spatial = SelfAttention(channels, heads, norm, "space", zero=zero)
-        norm = GroupNorm(channels, groups)
-        self.temporal = SelfAttention(channels, heads, norm, "time", zero=zero, position=position)
-
-    def forward(self, x: Volume) -> Volume:
-        """Attend in space, then in time."""
-        return self.temporal(self.spatial(x))

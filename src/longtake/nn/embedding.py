@@ -40,22 +40,15 @@ class RelativePosition(nn.Module):
     """Learned vectors of the distance between frames, for attention (Shaw et al. 2018).
 
     Two tables, for keys and for values, hold a vector for every distance from ``-max_distance`` to
-    ``max_distance``; greater distances share the last. All heads share the tables.
-
-    Args:
-        max_distance: greatest distance with its own vector.
-        width: channels of a head.
-        official_key: see ``longtake.nn.formulas.relative_attention``.
+    ``max_distance``; greater distances share the last. All heads, of ``width`` channels, share the
+    tables. For ``official_key`` see ``longtake.nn.formulas.relative_attention``.
     """
 
     def __init__(self, max_distance: int, width: int, *, official_key: bool = False) -> None:
         super().__init__()
-        self.max_distance = max_distance
-        self.official_key = official_key
-        self.key = nn.Parameter(torch.empty(2 * max_distance + 1, width))
-        self.value = nn.Parameter(torch.empty(2 * max_distance + 1, width))
-        nn.init.xavier_uniform_(self.key)
-        nn.init.xavier_uniform_(self.value)
+        self.max_distance, self.official_key = max_distance, official_key
+        tables = (torch.empty(2 * max_distance + 1, width) for _ in range(2))
+        self.key, self.value = (nn.Parameter(nn.init.xavier_uniform_(table)) for table in tables)
 
     def forward(self, frames: int) -> tuple[Float[Tensor, "f f d"], Float[Tensor, "f f d"]]:
         """Key and value vectors of each pair (from, to) of frames."""

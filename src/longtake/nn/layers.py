@@ -37,12 +37,7 @@ class GroupNorm(nn.Module):
         x: Float[Tensor, "rows *n c"],
         scale_shift: tuple[Float[Tensor, "rows m c"], Float[Tensor, "rows m c"]] | None = None,
     ) -> Float[Tensor, "rows *n c"]:
-        """Normalise each row; multiply by ``1 + scale`` and add ``shift``.
-
-        Args:
-            x: rows of cells.
-            scale_shift: ``scale`` and ``shift`` of each of ``m`` equal parts of a row.
-        """
+        """Normalise rows; multiply each of their ``m`` parts by ``1 + scale``, add ``shift``."""
         weight, bias, parts = at_least_float32(self.weight), at_least_float32(self.bias), 1
         if scale_shift is not None:
             scale, shift = (at_least_float32(part).unsqueeze(2) for part in scale_shift)
@@ -72,7 +67,6 @@ class FrameConv(nn.Conv2d):
             set_to_zero(self)
 
     def forward(self, input: Volume) -> Float[Tensor, "b f h2 w2 c2"]:
-        """Convolve each frame alone."""
         frames = input.flatten(0, 1)
         out = compute(formulas.frame_conv, frames, self.weight, self.bias, self.stride[0])
         return out.unflatten(0, input.shape[:2])
@@ -97,26 +91,19 @@ def double(x: Volume) -> Float[Tensor, "b f h2 w2 c"]:
     return frames.permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
 
 
-class Downsample(nn.Module):
-    """Halve height and width with a strided convolution; the embedding is not read."""
+class Resample(nn.Module):
+    """Halve height and width with a strided convolution, or with ``up`` double them and convolve.
 
-    def __init__(self, channels: int) -> None:
+    The embedding is not read.
+    """
+
+    def __init__(self, channels: int, *, up: bool) -> None:
         super().__init__()
-        self.conv = FrameConv(channels, channels, stride=2)
+        self.up = up
+        self.conv = FrameConv(channels, channels, stride=1 if up else 2)
 
     def forward(self, x: Volume, emb: FrameEmbedding) -> Float[Tensor, "b f h2 w2 c"]:
-        return self.conv(x)
-
-
-class Upsample(nn.Module):
-    """Double height and width, then convolve; the embedding is not read."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = FrameConv(channels, channels)
-
-    def forward(self, x: Volume, emb: FrameEmbedding) -> Float[Tensor, "b f h2 w2 c"]:
-        return self.conv(double(x))
+        return self.conv(double(x) if self.up else x)
 
 
 class ResidualBlock(nn.Module):

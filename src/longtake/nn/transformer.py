@@ -69,7 +69,6 @@ class SpaceTimeTransformer(nn.Module):
             set_to_zero(self.proj_out)
 
     def forward(self, x: Volume, text: Float[Tensor, "b n e"] | None = None) -> Volume:
-        """Attend in space, in time and to ``text``."""
         h = self.proj_in(self.norm(x))
         for block in self.blocks:
             h = block(h, text)
@@ -168,7 +167,6 @@ class RotaryLayer(nn.Module):
         self.feed_forward = FeedForward(channels)
 
     def forward(self, x: Volume, in_time: Rotation, in_space: Rotation) -> Volume:
-        """Attend in time, then in space, then transform each cell."""
         x = self.space(self.time(x, in_time), in_space)
         return x + self.feed_forward(x)
 

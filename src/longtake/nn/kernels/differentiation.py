@@ -6,7 +6,7 @@ gradients enabled (``create_graph=True``); the backward pass of a kernel then is
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -82,6 +82,4 @@ def recompute(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
     """
     if not torch.is_grad_enabled() or transformed():
         return function(*inputs)
-    out = checkpoint(function, *inputs, use_reentrant=False)
-    assert isinstance(out, Tensor)
-    return out
+    return cast(Tensor, checkpoint(function, *inputs, use_reentrant=False))

@@ -105,12 +105,8 @@ def _native_forward(
 
 
 def _native_backward(
-    dy: Float[Tensor, "rows m n c"],
-    x: Float[Tensor, "rows m n c"],
-    weight: Float[Tensor, "c"],
-    mean: Float[Tensor, "rows groups"],
-    rstd: Float[Tensor, "rows groups"],
-) -> tuple[Float[Tensor, "rows m n c"], Float[Tensor, "c"], Float[Tensor, "c"]]:
+    dy: Tensor, x: Tensor, weight: Tensor, mean: Float[Tensor, "rows groups"], rstd: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of input, weight and bias."""
     rows, groups = mean.shape
     # the operator reads both as they lie in memory, whatever their strides
