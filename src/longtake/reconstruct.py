@@ -9,7 +9,7 @@ import torch
 from jaxtyping import UInt8
 
 from longtake.autoencoders.base import VideoAutoencoder
-from longtake.data.cutting import fit_frames
+from longtake.data.clips import fit_frames
 from longtake.data.index import VIDEO_SUFFIXES, videos_below
 from longtake.progress import ProgressCallback, no_progress
 from longtake.video import VideoWriter, probe, read_clip, to_model, to_pixels

@@ -1,8 +1,6 @@
 """Converts published weights of C3D to the safetensors file that metrics read."""
 
-import re
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +8,19 @@ import torch
 from torch import Tensor
 
 from longtake.checkpoint import CheckpointError, check_free, write_tensors
+from longtake.convert.layout import check_weights, replaced
 from longtake.convert.torch_file import read_state_dict
-from longtake.convert.weights import check_weights
 from longtake.features.c3d import C3D, HOW, MEAN, C3DConfig, cache_path
 
-_PARTS = (
-    (re.compile(r"^module\."), ""),
-    (re.compile(r"^(backbone|cls_head)\."), ""),
-    (re.compile(r"^fc_cls\."), "fc8."),
-    (re.compile(r"^(conv[12])\."), r"\1a."),
-    (re.compile(r"\.conv\."), "."),
-    (re.compile(r"/W$"), ".weight"),
-    (re.compile(r"/b$"), ".bias"),
-)
+_PARTS = {
+    r"^module\.": "",
+    r"^(backbone|cls_head)\.": "",
+    r"^fc_cls\.": "fc8.",
+    r"^(conv[12])\.": r"\1a.",
+    r"\.conv\.": ".",
+    r"/W$": ".weight",
+    r"/b$": ".bias",
+}
 """Parts of names in Chainer's TGAN, MMAction2, c3d-pytorch and others, and of ours.
 
 Ours are Caffe's layers: conv1a, conv2a, conv3a, conv3b, ... conv5b, fc6, fc7, fc8.
@@ -58,35 +56,19 @@ def convert_c3d(
         ExistsError: ``out`` exists.
     """
     path = check_free(out or cache_path(), overwrite)
-    weights = rename(_read(source)) | {"mean": _mean(mean)}
+    given = _arrays(source) if source.suffix == ".npz" else read_state_dict(source)
+    weights = {replaced(name, _PARTS): torch.as_tensor(value) for name, value in given.items()}
+    weights["mean"] = _mean(mean)
     with torch.device("meta"):
         expected = C3D(config).state_dict()
     try:
         check_weights(weights, {name: tuple(value.shape) for name, value in expected.items()})
     except ValueError as error:
-        raise CheckpointError(
-            f"{source}: is not C3D of {config.classes} classes: {error}"
-        ) from error
+        what = f"is not C3D of {config.classes} classes"
+        raise CheckpointError(f"{source}: {what}: {error}") from error
     path.parent.mkdir(parents=True, exist_ok=True)
     write_tensors(path, {name: value.float() for name, value in weights.items()})
     return path
-
-
-def rename(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights under our names; unknown names are kept."""
-    return {_rename(name): value for name, value in state.items()}
-
-
-def _rename(name: str) -> str:
-    for theirs, ours in _PARTS:
-        name = theirs.sub(ours, name)
-    return name
-
-
-def _read(source: Path) -> Mapping[str, Tensor]:
-    if source.suffix == ".npz":
-        return {name: torch.from_numpy(array) for name, array in _arrays(source).items()}
-    return read_state_dict(source)
 
 
 def _mean(path: Path) -> Tensor:

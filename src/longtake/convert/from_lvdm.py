@@ -12,14 +12,13 @@ from torch import Tensor
 from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.checkpoint import CheckpointError
-from longtake.convert import lvdm_autoencoder_keys, lvdm_framewise_keys, lvdm_unet_keys
+from longtake.convert.autoencoder_keys import FRAMEWISE, VOLUME
 from longtake.convert.official_config import OfficialModel, read_official
 from longtake.convert.torch_file import read_state_dict
-from longtake.convert.weights import filled
-from longtake.denoisers.volume_unet import VolumeUNet, VolumeUNetConfig
+from longtake.convert.unet_keys import LVDM
+from longtake.denoisers.volume_unet import VolumeUNetConfig
 from longtake.diffusion.process import Diffusion
 from longtake.diffusion.schedule import ScaledLinear
-from longtake.latents import LatentScaling
 from longtake.model import ModelIndex, VideoModel
 from longtake.rollout import Autoregressive, Hierarchical, Role
 
@@ -28,9 +27,10 @@ LOGGER = logging.getLogger("longtake")
 UNET, EMA, FIRST_STAGE = "model.diffusion_model.", "model_ema.", "first_stage_model."
 TEXT_ENCODER = "cond_stage_model."
 
-AUTOENCODER_KEYS = {
-    VolumeAutoencoderConfig: lvdm_autoencoder_keys,
-    FramewiseAutoencoderConfig: lvdm_framewise_keys,
+LAYOUTS = {
+    VolumeAutoencoderConfig: ("autoencoder", VOLUME),
+    FramewiseAutoencoderConfig: ("autoencoder", FRAMEWISE),
+    VolumeUNetConfig: ("UNet", LVDM),
 }
 
 # Buffers of a checkpoint beside its networks; all but the scale follow from the config.
@@ -44,6 +44,14 @@ BUFFERS = (
 FPS = 8.0  # frame rate of the videos that the official scripts write
 
 OTHER_YAML = "pass the .yaml that it was trained with"
+TAKE_RAW = "set raw=True to convert the raw weights"
+
+
+WITHOUT_TEXT_ENCODER = (
+    "%s: its text encoder, the %d weights %s*, is left out: the states of a prompt are the 77 "
+    "rows of last_hidden_state of openai/clip-vit-large-patch14 (package transformers); give "
+    "them and those of the empty prompt as text_signal(states, empty)"
+)
 
 
 def convert_lvdm_folder(
@@ -83,8 +91,7 @@ def read_lvdm(ckpt: Path, config: Path, *, raw: bool = False) -> VideoModel:
     """Read an official model; weights are mapped from the checkpoint and read when used.
 
     Raises:
-        CheckpointError: as ``convert_lvdm_folder``.
-        ConfigError: as ``convert_lvdm_folder``.
+        CheckpointError, ConfigError: as ``convert_lvdm_folder``.
     """
     official = read_official(config)
     state = read_state_dict(ckpt)
@@ -99,54 +106,44 @@ def _model(
 ) -> VideoModel:
     if official.denoiser is None:
         index = ModelIndex(fps=FPS, ema=False, made_by=name)
-        return VideoModel(index=index, autoencoder=_autoencoder(official, state))
+        return VideoModel(index=index, autoencoder=_network(official.autoencoder, state))
     assert official.diffusion is not None
     networks = (UNET, EMA, FIRST_STAGE)
     if official.denoiser.attention.text_width is not None:
         networks += (TEXT_ENCODER,)
-        _leave_out_text_encoder(state, name)
+        found = sum(key.startswith(TEXT_ENCODER) for key in state)
+        LOGGER.warning(WITHOUT_TEXT_ENCODER, name, found, TEXT_ENCODER)
     for key in state:
         if key not in BUFFERS.split() and not key.startswith(networks):
             raise CheckpointError(
                 f"{key!r} is not a weight of an official LVDM model; {OTHER_YAML}"
             )
     _check_schedule(official.diffusion, state)
-    raw = raw or _lacks_ema(official, state)
+    has_ema = any(key.startswith(EMA) for key in state)
+    if official.ema and not (raw or has_ema):
+        raise CheckpointError(
+            f"has no EMA of the weights, though its config does not have use_ema: false; {TAKE_RAW}"
+        )
+    raw = raw or not has_ema
+    scaling = official.latent_scaling
+    if official.measured_scale:
+        if "scale_factor" not in state:
+            raise CheckpointError(f"lacks scale_factor, which its config requires; {OTHER_YAML}")
+        scaling = scaling.model_copy(update={"scale": state["scale_factor"].item()})
     weights = _below(UNET, state)
-    unet = _unet(official.denoiser, weights if raw else _ema(weights, state))
-    role: Role = "interpolator" if official.interpolates else "first"
+    unet = _network(official.denoiser, weights if raw else _ema(weights, state))
     index = ModelIndex(
         fps=FPS,
-        latent_scaling=_latent_scaling(official, state),
+        latent_scaling=scaling,
         diffusion=official.diffusion,
         sampling=official.sampling,
         classes=tuple(map(str, range(official.denoiser.num_classes or 0))),
         ema=not raw,
         made_by=name,
     )
-    autoencoder = _autoencoder(official, _below(FIRST_STAGE, state))
+    autoencoder = _network(official.autoencoder, _below(FIRST_STAGE, state))
+    role: Role = "interpolator" if official.interpolates else "first"
     return VideoModel(index=index, autoencoder=autoencoder, denoisers={role: unet})
-
-
-def _leave_out_text_encoder(state: Mapping[str, Tensor], name: str) -> None:
-    found = sum(key.startswith(TEXT_ENCODER) for key in state)
-    LOGGER.warning(
-        "%s: its text encoder, the %d weights %s*, is left out: the states of a prompt are the 77 "
-        "rows of last_hidden_state of openai/clip-vit-large-patch14 (package transformers); give "
-        "them and those of the empty prompt as text_signal(states, empty)",
-        name,
-        found,
-        TEXT_ENCODER,
-    )
-
-
-def _latent_scaling(official: OfficialModel, state: Mapping[str, Tensor]) -> LatentScaling:
-    if not official.measured_scale:
-        return official.latent_scaling
-    if "scale_factor" not in state:
-        raise CheckpointError(f"lacks scale_factor, which its config requires; {OTHER_YAML}")
-    scale = state["scale_factor"].item()
-    return official.latent_scaling.model_copy(update={"scale": scale})
 
 
 def _merged(keyframes: VideoModel, interpolation: VideoModel) -> VideoModel:
@@ -168,32 +165,12 @@ def _merged(keyframes: VideoModel, interpolation: VideoModel) -> VideoModel:
     return replace(keyframes.merge(interpolation), index=index)
 
 
-def _autoencoder(official: OfficialModel, state: Mapping[str, Tensor]) -> Any:
+def _network(config: Any, state: Mapping[str, Tensor]) -> Any:
+    part, layout = LAYOUTS[type(config)]
     try:
-        keys: Any = AUTOENCODER_KEYS[type(official.autoencoder)]
-        weights = keys.from_official(state, official.autoencoder)
+        return layout.network(state, config)
     except ValueError as error:
-        raise CheckpointError(f"autoencoder: {error}") from error
-    return filled(official.autoencoder, weights)
-
-
-def _unet(settings: VolumeUNetConfig, state: Mapping[str, Tensor]) -> VolumeUNet:
-    try:
-        weights = lvdm_unet_keys.from_official(state, settings)
-    except ValueError as error:
-        raise CheckpointError(f"UNet: {error}") from error
-    return filled(settings, weights)
-
-
-def _lacks_ema(official: OfficialModel, state: Mapping[str, Tensor]) -> bool:
-    if any(key.startswith(EMA) for key in state):
-        return False
-    if official.ema:
-        raise CheckpointError(
-            "has no EMA of the weights, though its config does not have use_ema: false; "
-            "set raw=True to convert the raw weights"
-        )
-    return True
+        raise CheckpointError(f"{part}: {error}") from error
 
 
 def _ema(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -202,14 +179,10 @@ def _ema(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str
     counters = {f"{EMA}decay", f"{EMA}num_updates"}
     for key in state:
         if key.startswith(EMA) and key not in averages and key not in counters:
-            raise CheckpointError(
-                f"{key!r} is not the EMA of a weight; set raw=True to convert the raw weights"
-            )
-    missing = [key for key in averages if key not in state]
-    if missing:
+            raise CheckpointError(f"{key!r} is not the EMA of a weight; {TAKE_RAW}")
+    if missing := [key for key in averages if key not in state]:
         raise CheckpointError(
-            f"lacks {len(missing)} EMA weights, the first is {missing[0]!r}; set raw=True to "
-            "convert the raw weights"
+            f"lacks {len(missing)} EMA weights, the first is {missing[0]!r}; {TAKE_RAW}"
         )
     return {key: state[average] for average, key in averages.items()}
 

@@ -27,9 +27,14 @@ SURROUNDINGS = (
 
 # Built-in names in pickles of such objects; they are ignored.
 BUILTINS = "bool bytearray bytes dict float int list object slice str tuple type"
-PLAIN = {
-    f"{module}.{name}" for module in ("builtins", "__builtin__") for name in BUILTINS.split()
-} | {"copyreg._reconstructor", "copy_reg._reconstructor"}
+PLAIN = {f"builtins.{name}" for name in BUILTINS.split()} | {"copyreg._reconstructor"}
+
+# Modules with another name in Python 2 or another numpy.
+SAME = {
+    "__builtin__": "builtins",
+    "copy_reg": "copyreg",
+    "numpy._core.multiarray": "numpy.core.multiarray",
+}
 
 
 class RefusedError(pickle.UnpicklingError):
@@ -57,14 +62,10 @@ class Foreign(Inert):
 
     def __setitem__(self, key: object, value: object) -> None: ...
 
-    def append(self, item: object) -> None:
-        """Do nothing; called by pickles of lists."""
+    def add(self, items: object) -> None:
+        """Do nothing; called by pickles of sets, and by the other names of lists."""
 
-    def extend(self, items: object) -> None:
-        """Do nothing; called by pickles of lists."""
-
-    def add(self, item: object) -> None:
-        """Do nothing; called by pickles of sets."""
+    append = extend = add
 
     def __repr__(self) -> str:
         return self.origin
@@ -99,14 +100,13 @@ class StoredTensor(Inert):
         return empty.set_(self.storage.data, self.offset, self.size, self.stride)  # pyright: ignore[reportArgumentType]
 
 
+MakeStorage = Callable[[torch.dtype, str, int], Storage]  # of a type, key in the file, count
+
+
 class Unpickler(pickle.Unpickler):
     """Python's unpickler, restricted to the names in ``KNOWN`` and ignored ones."""
 
-    def __init__(
-        self,
-        file: BufferedIOBase,
-        storage: Callable[[torch.dtype, str, int], Storage] | None = None,
-    ) -> None:
+    def __init__(self, file: BufferedIOBase, storage: MakeStorage | None = None) -> None:
         super().__init__(file, encoding="latin1")
         self._storage = storage
         self._foreign = cache(_foreign)
@@ -117,12 +117,12 @@ class Unpickler(pickle.Unpickler):
         Raises:
             RefusedError: no checkpoint needs this name.
         """
-        full = f"{module}.{name}"
+        full = f"{SAME.get(module, module)}.{name}"
         if full in KNOWN:
             return KNOWN[full]
         if full in PLAIN or module.partition(".")[0] in SURROUNDINGS.split():
             return self._foreign(full)
-        raise RefusedError(full)
+        raise RefusedError(f"{module}.{name}")
 
     def persistent_load(self, pid: Any) -> Storage | type[Foreign]:
         """The storage of a key in the file; any other object is foreign."""
@@ -192,43 +192,28 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-def _known() -> dict[str, Any]:
-    kinds = {
-        "Double": torch.float64,
-        "Float": torch.float32,
-        "Half": torch.float16,
-        "BFloat16": torch.bfloat16,
-        "Long": torch.int64,
-        "Int": torch.int32,
-        "Short": torch.int16,
-        "Char": torch.int8,
-        "Byte": torch.uint8,
-        "Bool": torch.bool,
-        "ComplexDouble": torch.complex128,
-        "ComplexFloat": torch.complex64,
-        "Untyped": torch.uint8,
-    }
-    known: dict[str, Any] = {
+_NAMED = ("Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Bool")
+_DTYPES: dict[str, torch.dtype] = {
+    **{kind: getattr(torch, kind.lower()) for kind in _NAMED},
+    **{"Char": torch.int8, "Byte": torch.uint8, "Untyped": torch.uint8},
+    **{"ComplexDouble": torch.complex128, "ComplexFloat": torch.complex64},
+}
+
+KNOWN: dict[str, Any] = {
+    **{
         f"{module}.{kind}Storage": _StorageType(dtype=dtype)
-        for kind, dtype in kinds.items()
+        for kind, dtype in _DTYPES.items()
         for module in ("torch", "torch.cuda", "torch.storage")
-    }
-    for module in ("builtins", "__builtin__"):
-        for build in (set, frozenset, complex):
-            known[f"{module}.{build.__name__}"] = _Known(build)
-    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        known[f"{module}.scalar"] = _Known(lambda kind, data: kind.scalar(data))
-    return known | {
-        "collections.OrderedDict": _Known(_Mapping),
-        "_codecs.encode": _Known(_latin1),
-        "numpy.dtype": _Known(_NumpyType),
-        "torch.Size": _Known(tuple),
-        "torch._utils._rebuild_tensor": _Known(_tensor),
-        "torch._utils._rebuild_tensor_v2": _Known(_tensor),
-        "torch._utils._rebuild_parameter": _Known(lambda tensor, *_: tensor),
-        "torch._utils._rebuild_parameter_with_state": _Known(lambda tensor, *_: tensor),
-    }
-
-
-KNOWN = _known()
+    },
+    **{f"builtins.{build.__name__}": _Known(build) for build in (set, frozenset, complex)},
+    "numpy.core.multiarray.scalar": _Known(lambda kind, data: kind.scalar(data)),
+    "collections.OrderedDict": _Known(_Mapping),
+    "_codecs.encode": _Known(_latin1),
+    "numpy.dtype": _Known(_NumpyType),
+    "torch.Size": _Known(tuple),
+    "torch._utils._rebuild_tensor": _Known(_tensor),
+    "torch._utils._rebuild_tensor_v2": _Known(_tensor),
+    "torch._utils._rebuild_parameter": _Known(lambda tensor, *_: tensor),
+    "torch._utils._rebuild_parameter_with_state": _Known(lambda tensor, *_: tensor),
+}
 """Replacements of all names that a pickle can use."""

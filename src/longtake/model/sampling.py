@@ -88,7 +88,7 @@ class Sampling(Config):
     @model_validator(mode="after")
     def _roles_are_drawn(self) -> "Sampling":
         for role in ROLES_WITH_CHANGES:
-            if getattr(self, role) and role not in self.rollout.roles:
+            if getattr(self, role) and role not in self.rollout.adds:
                 raise ValueError(
                     f"{role} has settings, but rollout.kind={self.rollout.kind} never samples "
                     f"clips in that role; choose another rollout or set {role}=null"

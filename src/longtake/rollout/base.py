@@ -28,27 +28,22 @@ OF_FIRST_CLIP = frozenset({*CONTEXT, "previous"})
 
 @runtime_checkable
 class SampleClips(Protocol):
-    """Samples a batch of clips under signals, row ``i`` from ``seeds[i]`` alone."""
+    """Samples a batch of clips under signals, row ``i`` from ``seeds[i]`` alone: ``ClipSampler``.
+
+    The latents have context frames as they were given; ``guidance`` replaces the usual one.
+    """
 
     @property
-    def spec(self) -> LatentSpec:
-        """Latents that are sampled."""
-        ...
-
+    def spec(self) -> LatentSpec: ...
     @property
-    def reads(self) -> frozenset[str]:
-        """Names of the signals that the network reads."""
-        ...
-
+    def reads(self) -> frozenset[str]: ...
     def __call__(
         self,
         signals: Signals,
         seeds: Sequence[int],
         on_evaluation: OnEvaluation | None = None,
         guidance: Guidance | None = None,
-    ) -> Sampled:
-        """Latents, with context frames as they were given; ``guidance`` replaces the usual one."""
-        ...
+    ) -> Sampled: ...
 
 
 Samplers = Mapping[Role, SampleClips]
@@ -65,11 +60,13 @@ class Request:
             Context frames and ``previous`` condition the first clip (the first keyframes of a
             hierarchical rollout) and continue from there; other signals hold for the whole video.
         guidance: replaces the guidance of every sampler; None keeps it.
+        on_evaluation: called before each evaluation of a network; a rollout sets its steering's.
     """
 
     seeds: tuple[int, ...]
     signals: Signals = field(default_factory=dict)
     guidance: Guidance | None = None
+    on_evaluation: OnEvaluation | None = None
 
 
 class Change(NamedTuple):
@@ -141,18 +138,11 @@ class Chunk(NamedTuple):
     change: Change | None = None
 
 
-class _Join(NamedTuple):
-    """A way to join clips, and a rollout that uses it."""
-
-    what: str
-    rollout: str
-
-
 _JOINS = {
-    "context": _Join("frames of the clip that it samples", "autoregressive"),
-    "previous": _Join("the latent of the clip before", "next_clip"),
+    "context": ("frames of the clip that it samples", "autoregressive"),
+    "previous": ("the latent of the clip before", "next_clip"),
 }
-"""Signals that join clips, by name."""
+"""What each signal that joins clips gives the network, and a rollout that adds it."""
 
 
 class Rollout(Config, ABC):
@@ -162,12 +152,7 @@ class Rollout(Config, ABC):
         adds: signals that the rollout adds, by role; the network in that role must read them.
     """
 
-    adds: ClassVar[Mapping[Role, Set[str]]] = {"first": frozenset()}
-
-    @property
-    def roles(self) -> Set[Role]:
-        """Roles in which clips are sampled."""
-        return self.adds.keys()
+    adds: ClassVar[Mapping[Role, Set[str]]] = {"first": set()}
 
     def check(self, samplers: Samplers, signals: Signals | None = None) -> None:
         """Make sure that videos of these signals can be rolled out with these samplers.
@@ -184,9 +169,9 @@ class Rollout(Config, ABC):
                 )
             reads = samplers[role].reads
             if lacking := sorted(added - reads):
-                able = [_JOINS[signal].rollout for signal in sorted(_JOINS.keys() & reads)]
+                able = [rollout for signal, (_, rollout) in _JOINS.items() if signal in reads]
                 raise ValueError(
-                    f"the rollout {name} gives the network {_JOINS[lacking[0]].what}, "
+                    f"the rollout {name} gives the network {_JOINS[lacking[0]][0]}, "
                     "which this model's does not read; choose rollout.kind="
                     f"{' or '.join(able or ['one_clip'])}, or a model that was trained for it"
                 )
@@ -203,13 +188,7 @@ class Rollout(Config, ABC):
         """Frames of video between two possible changes."""
 
     @abstractmethod
-    def step(
-        self,
-        samplers: Samplers,
-        request: Request,
-        state: State,
-        on_evaluation: OnEvaluation | None = None,
-    ) -> Chunk:
+    def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
         """Make the next latents. A function of its arguments alone."""
 
     def __call__(
@@ -234,23 +213,24 @@ class Rollout(Config, ABC):
         while True:
             change = steering.change(state.step)
             if change is not None:
-                total = Change(
-                    {**total.signals, **change.signals}, change.guidance or total.guidance
-                )
+                signals = {**total.signals, **change.signals}
+                total = Change(signals, change.guidance or total.guidance)
             wanted = replace(
                 request,
                 signals={**request.signals, **total.signals},
                 guidance=total.guidance or request.guidance,
+                on_evaluation=steering.on_evaluation,
             )
             self.check(samplers, wanted.signals)
-            chunk = self.step(samplers, wanted, state, steering.on_evaluation)
+            chunk = self.step(samplers, wanted, state)
             state = chunk.state._replace(change=total)
             yield Chunk(chunk.z, state, change)
 
 
-def clip_seeds(seeds: Sequence[int], *path: int | str) -> tuple[int, ...]:
-    """Seeds of one clip of each video."""
-    return tuple(derive(seed, *path) for seed in seeds)
+def sample_clip(sample: SampleClips, signals: Signals, request: Request, step: int) -> Sampled:
+    """Sample the clip of a step for each video of a request, under signals."""
+    seeds = tuple(derive(seed, "clip", step) for seed in request.seeds)
+    return sample(signals, seeds, request.on_evaluation, request.guidance)
 
 
 def following(signals: Signals, memory: Mapping[str, Tensor] | None = None) -> Signals:

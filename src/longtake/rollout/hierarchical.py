@@ -1,19 +1,26 @@
 """Sparse keyframes first, then the frames between them (LVDM, hierarchical generation)."""
 
 from collections.abc import Mapping, Set
-from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from longtake.diffusion.clip_sampler import OnEvaluation
 from longtake.diffusion.signals import context_frames
 from longtake.diffusion.signals.signal import rows
 from longtake.noise import derive
-from longtake.rollout.autoregressive import Autoregressive
-from longtake.rollout.base import Chunk, Request, Role, Rollout, Samplers, State, following
+from longtake.rollout.base import (
+    Chunk,
+    Request,
+    Role,
+    Rollout,
+    SampleClips,
+    Samplers,
+    State,
+    following,
+)
+from longtake.rollout.clip_by_clip import Autoregressive
 
 
 class Hierarchical(Rollout):
@@ -29,10 +36,7 @@ class Hierarchical(Rollout):
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"keys": "keyframes", "clips_a_step": "clips_per_step"}
-    adds: ClassVar[Mapping[Role, Set[str]]] = {
-        **Autoregressive.adds,
-        "interpolator": frozenset({"context"}),
-    }
+    adds: ClassVar[Mapping[Role, Set[str]]] = {**Autoregressive.adds, "interpolator": {"context"}}
 
     kind: Literal["hierarchical"] = "hierarchical"
     keyframes: Autoregressive = Autoregressive()
@@ -45,13 +49,7 @@ class Hierarchical(Rollout):
         frames_per_pair = (spec.frames - 1) * spec.clip[0] // spec.frames
         return self.clips_per_step * fresh * frames_per_pair
 
-    def step(
-        self,
-        samplers: Samplers,
-        request: Request,
-        state: State,
-        on_evaluation: OnEvaluation | None = None,
-    ) -> Chunk:
+    def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
         """Sample some keyframes and fill the pairs they complete.
 
         The last keyframe is held back: it starts the next chunk.
@@ -61,10 +59,10 @@ class Hierarchical(Rollout):
         inner = State(state.step * self.clips_per_step, latents, state.memory)
         keyframes = [state.latents["left"]] if state.step else []
         for _ in range(self.clips_per_step):
-            clip, inner, _ = self.keyframes.step(samplers, request, inner, on_evaluation)
+            clip, inner, _ = self.keyframes.step(samplers, request, inner)
             keyframes.extend(clip.unbind(spec.time_axis))
         first = self._pairs_before(state.step, spec.frames)
-        z = self._fill(samplers, request, keyframes, first, on_evaluation)
+        z = _fill(samplers["interpolator"], request, keyframes, first)
         latents = {**inner.latents, "left": keyframes[-1].clone()}
         return Chunk(z, State(state.step + 1, latents, inner.memory))
 
@@ -74,28 +72,19 @@ class Hierarchical(Rollout):
         overlap = self.keyframes.overlap_latent_frames
         return frames - 1 + (clips - 1) * (frames - overlap) if clips else 0
 
-    def _fill(
-        self,
-        samplers: Samplers,
-        request: Request,
-        keyframes: list[Tensor],
-        first: int,
-        on_evaluation: OnEvaluation | None,
-    ) -> Tensor:
-        sample = samplers["interpolator"]
-        spec, pairs = sample.spec, list(pairwise(keyframes))
-        ends = {
-            0: torch.cat([left for left, _ in pairs]),
-            spec.frames - 1: torch.cat([right for _, right in pairs]),
-        }
-        samples = torch.arange(len(request.seeds)).repeat(len(pairs))
-        signals = context_frames(spec, ends, rows(following(request.signals), samples))
-        seeds = [
-            derive(seed, "between", pair)  # a seed path: the word decides the video
-            for pair in range(first, first + len(pairs))
-            for seed in request.seeds
-        ]
-        z = sample(signals, seeds, on_evaluation, request.guidance).z
-        filled = z.narrow(spec.time_axis, 0, spec.frames - 1)
-        filled = filled.unflatten(0, (len(pairs), len(request.seeds)))
-        return torch.cat(list(filled), dim=spec.time_axis)
+
+def _fill(sample: SampleClips, request: Request, keyframes: list[Tensor], first: int) -> Tensor:
+    """Fill the pairs of neighbouring keyframes; ``first`` is the number of the first pair."""
+    spec, pairs = sample.spec, len(keyframes) - 1
+    ends = {0: torch.cat(keyframes[:-1]), spec.frames - 1: torch.cat(keyframes[1:])}
+    samples = torch.arange(len(request.seeds)).repeat(pairs)
+    signals = context_frames(spec, ends, rows(following(request.signals), samples))
+    seeds = [
+        derive(seed, "between", pair)  # a seed path: the word decides the video
+        for pair in range(first, first + pairs)
+        for seed in request.seeds
+    ]
+    z = sample(signals, seeds, request.on_evaluation, request.guidance).z
+    filled = z.narrow(spec.time_axis, 0, spec.frames - 1)
+    filled = filled.unflatten(0, (pairs, len(request.seeds)))
+    return torch.cat(list(filled), dim=spec.time_axis)

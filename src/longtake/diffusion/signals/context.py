@@ -20,8 +20,7 @@ from pydantic import model_validator
 from torch import Tensor
 
 from longtake.config import Config
-from longtake.diffusion.signals.label import ABSENT
-from longtake.diffusion.signals.signal import Signal, Signals
+from longtake.diffusion.signals.signal import ABSENT, Signal, Signals
 from longtake.latents import LatentSpec
 
 CONTEXT = ("context", "context_mask", "context_noise")

@@ -1,14 +1,17 @@
-"""A condition is a map of signals; every batch operation on it is written here, once.
+"""A condition is a map of signals: its kinds, and every batch operation on it, each written once.
 
-A network reads some signals by name. Each kind of signal has its own file beside this one.
+A network reads some signals by name. Context frames, a kind of several signals, are in ``context``.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
+
+ABSENT = -1
+"""A label, or a noise time, that is not given: it adds nothing to the embedding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,34 @@ class Signal:
 
 Signals = Mapping[str, Signal]
 """A batch's signals by name; a name that is missing is absent from the whole batch."""
+
+
+def label_signal(labels: Sequence[int] | Tensor) -> Signals:
+    """Class indices, one per sample; ``ABSENT`` for a sample without one."""
+    value = torch.as_tensor(labels)
+    return {"label": Signal(value=value, null=torch.full_like(value, ABSENT))}
+
+
+def draw_label(label: int, dropout: float, generator: torch.Generator) -> Signals:
+    """The label of one training sample, withheld with probability ``dropout``."""
+    withheld = torch.rand((), generator=generator).item() < dropout
+    return label_signal([ABSENT if withheld else label])
+
+
+def text_signal(
+    states: Float[Tensor, "b n d"], empty: Float[Tensor, "b m d"] | None = None
+) -> Signals:
+    """Token states of prompts, padded to one length.
+
+    ``empty`` has the states of the empty prompt, which the official LVDM sampler contrasts with,
+    in the same shape; None: zeros.
+    """
+    return {"text": Signal(value=states, null=torch.zeros_like(states) if empty is None else empty)}
+
+
+def previous_signal(z: Float[Tensor, "b ..."]) -> Signals:
+    """Whole latents of the previous clips (PVDM); zeros for a sample without one."""
+    return {"previous": Signal(value=z, null=torch.zeros_like(z))}
 
 
 def check_rows(signals: Signals, rows: int) -> None:
