@@ -33,8 +33,7 @@ from longtake.evaluation.extraction import FeatureCache, FeatureNetwork, Feature
 from longtake.evaluation.protocols import Protocol, protocol
 from longtake.evaluation.selection import choose_clips, usable_videos
 from longtake.features.i3d import I3D, I3DConfig
-from longtake.metrics.frechet import frechet_distance
-from longtake.metrics.statistics import gaussian
+from longtake.metrics.frechet import frechet_distance, gaussian
 from longtake.video import VideoWriter
 
 FRAMES, VIDEO_FRAMES = 16, 32
@@ -107,7 +106,7 @@ class Bench:
         source = VideoFolder(path=folder, plan=ClipPlan(frames=1))
         chosen = protocol("longtake", [f"clips_per_video={clips}"], n=clips)
         usable = usable_videos(source, chosen, "real")
-        positions = choose_clips(source, usable, chosen, "real", count=clips)
+        positions = choose_clips(usable, count=clips)
         read = [source.read(*position, FRAMES) for position in positions]
         treated = chosen.treat(torch.from_numpy(read[0]).to(self.device))
         rows = torch.randn(clips, self.network.width)

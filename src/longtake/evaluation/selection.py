@@ -16,16 +16,18 @@ RATE_TOLERANCE = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class UsableVideos:
-    """The videos of a source that a protocol can use.
+    """The videos of a source that a protocol can use in a role.
 
     Attributes:
         videos: indices of the videos.
         skipped: number of videos that cannot be used, if the protocol skips such videos.
-        height: height of frames in pixels; None if videos differ.
-        width: width of frames in pixels; None if videos differ.
+        height: height of frames in pixels; None if videos differ, like ``width``.
         fps: frame rate; None if videos differ or the rate is unknown.
     """
 
+    source: VideoSource
+    protocol: Protocol
+    role: Role
     videos: tuple[int, ...]
     skipped: int
     height: int | None
@@ -42,11 +44,10 @@ def usable_videos(source: VideoSource, protocol: Protocol, role: Role) -> Usable
     infos = source.infos()
     span = protocol.span(role)
     usable = {video: info for video, info in enumerate(infos) if info.frames >= span}
-    unfit = [*source.rejected()]
-    unfit += [
+    short = ((video, info) for video, info in enumerate(infos) if video not in usable)
+    unfit = [*source.rejected()] + [
         Rejected(source.title(video), f"has {info.frames} frames, a clip spans {span}")
-        for video, info in enumerate(infos)
-        if video not in usable
+        for video, info in short
     ]
     if unfit and (protocol.unfit == "refuse" or not usable):
         total = len(source) + len(source.rejected())
@@ -58,6 +59,9 @@ def usable_videos(source: VideoSource, protocol: Protocol, role: Role) -> Usable
     distinct = dict({id(info): (video, info) for video, info in usable.items()}.values())
     height, width = _common_size(source, protocol, role, distinct)
     return UsableVideos(
+        source=source,
+        protocol=protocol,
+        role=role,
         videos=tuple(usable),
         skipped=len(unfit),
         height=height,
@@ -67,14 +71,7 @@ def usable_videos(source: VideoSource, protocol: Protocol, role: Role) -> Usable
 
 
 def choose_clips(
-    source: VideoSource,
-    usable: UsableVideos,
-    protocol: Protocol,
-    role: Role,
-    *,
-    count: int,
-    draw: int = 0,
-    seed: int = 0,
+    usable: UsableVideos, *, count: int, draw: int = 0, seed: int = 0
 ) -> list[ClipPosition]:
     """Clips of a source, in an order that depends on seed and draw alone.
 
@@ -84,7 +81,8 @@ def choose_clips(
     Raises:
         ValueError: there are fewer than ``count`` clips.
     """
-    videos, each = usable.videos, protocol.clips_per_video
+    source, protocol, role, videos = usable.source, usable.protocol, usable.role, usable.videos
+    each, span = protocol.clips_per_video, protocol.span(role)
     if count > len(videos) * each:
         several = "" if each == 1 else f" at {each} a video"
         raise ValueError(
@@ -94,7 +92,6 @@ def choose_clips(
         )
 
     def position(video: int, repeat: int) -> ClipPosition:
-        span = protocol.span(role)
         last_start = source.info(video).frames - span
         if protocol.start(role) == "random":
             random = generator(seed, role, "start", draw, video, repeat)
@@ -107,16 +104,8 @@ def choose_clips(
         return ClipPosition(video, repeat * span)
 
     shuffled = torch.randperm(len(videos), generator=generator(seed, role, "order", draw))
-    order = shuffled[:count].tolist()
-    return [
-        position(videos[order[number % len(videos)]], number // len(videos))
-        for number in range(count)
-    ]
-
-
-def rate(info: VideoInfo) -> float | None:
-    """Frame rate of a video; None if it is unknown."""
-    return float(info.fps) if info.rate_known else None
+    order = [videos[n] for n in shuffled[:count].tolist()]
+    return [position(order[n % len(videos)], n // len(videos)) for n in range(count)]
 
 
 def same_rate(x: float | None, y: float | None) -> bool:
@@ -141,11 +130,11 @@ def _common_size(
         return size
     if role == "real" and wanted is not None:
         return None, None
+    remedy = ", or set resolution=..., which changes the protocol" if role == "real" else ""
     raise ValueError(
         f"{source.name}: frames differ in size: {source.title(first)} has {size[0]} x {size[1]}, "
         f"{source.title(other)} has {infos[other].height} x {infos[other].width}; bring them to "
-        "one size"
-        + (", or set resolution=..., which changes the protocol" if role == "real" else "")
+        f"one size{remedy}"
     )
 
 
@@ -153,19 +142,14 @@ def _common_rate(
     source: VideoSource, protocol: Protocol, infos: Mapping[int, VideoInfo]
 ) -> float | None:
     """Frame rate of all videos; None if they differ or it is unknown."""
-    first = next(iter(infos))
-    fps = rate(infos[first])
-    other = next(
-        (v for v, info in infos.items() if info.variable_rate or not same_rate(rate(info), fps)),
-        None,
-    )
+    rates = {v: float(info.fps) if info.rate_known else None for v, info in infos.items()}
+    variable = {video for video, info in infos.items() if info.variable_rate}
+    first, fps = next(iter(rates.items()))
+    other = next((v for v in infos if v in variable or not same_rate(rates[v], fps)), None)
     if other is None or protocol.rates == "any":
         return fps if other is None else None
-    if infos[other].variable_rate:
-        fault = f"{source.title(other)} has a variable frame rate"
-    else:
-        fault = (
-            f"rates differ: {source.title(first)} has {fps:g} frames/s, {source.title(other)} "
-            f"{rate(infos[other]):g}"
-        )
+    fault = f"{source.title(other)} has a variable frame rate"
+    if other not in variable:
+        theirs = f"{source.title(other)} {rates[other]:g}"
+        fault = f"rates differ: {source.title(first)} has {fps:g} frames/s, {theirs}"
     raise ValueError(f"{source.name}: {fault}; bring them to one rate, or set rates=any")

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -20,16 +20,18 @@ from longtake.evaluation.result import Result
 from longtake.model import VideoModel
 
 Changes = tuple[str, ...]
+"""Overrides ``a.b=value``."""
+
+Measurement = tuple[str, Callable[[], Result]]
+"""Digest of everything that a row's numbers depend on, and what measures them."""
 
 
 class Published(Config):
-    """A number of a paper, or the reason for its absence.
+    """A number of a paper with its source, or the reason for its absence.
 
     Attributes:
         std: standard deviation as printed.
-        source: where the number was read.
         quoted: whether the source only quotes the paper.
-        absent: text in place of a value.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"deviation": "std", "second_hand": "quoted"}
@@ -50,26 +52,10 @@ class Published(Config):
 
 
 class Training(Config):
-    """A training that a row's model needs.
-
-    Attributes:
-        changes: ``a.b=value`` overrides.
-    """
+    """A training that a row's model needs."""
 
     preset: str
     changes: Changes = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
-    """A row that is ready to be measured.
-
-    Attributes:
-        key: digest of everything that its numbers depend on.
-    """
-
-    key: str
-    measure: Callable[[], Result]
 
 
 class Row(Config, ABC):
@@ -103,13 +89,7 @@ class Row(Config, ABC):
     def prepare(
         self, model: str, real: str, protocol: Protocol, work: EvaluationSettings
     ) -> Measurement:
-        """Open videos and model.
-
-        Args:
-            model: folder of the model.
-            real: name of the real videos.
-            protocol: protocol with all changes.
-            work: settings of the evaluation.
+        """Open videos and model by their names, under the protocol with all changes.
 
         Raises:
             ValueError: videos and model do not fit each other.
@@ -124,15 +104,12 @@ class GenerationRow(Row):
     def prepare(
         self, model: str, real: str, protocol: Protocol, work: EvaluationSettings
     ) -> Measurement:
-        """Open the real videos and the model."""
         metrics = list(self.published)
         sampling = SamplingSettings(changes=self.sampling, batch=work.batch, seed=work.seed)
         sources = open_sources([real, model], protocol, sampling, work.ranks)
         contents = [digest(source.contents()) for source in sources]
-        return Measurement(
-            key=digest([protocol.hash, *contents, metrics, work.seed, work.floor]),
-            measure=lambda: evaluate(*sources, protocol, metrics, work),
-        )
+        key = digest([protocol.hash, *contents, metrics, work.seed, work.floor])
+        return key, lambda: evaluate(*sources, protocol, metrics, work)
 
 
 class ReconstructionRow(Row):
@@ -143,18 +120,15 @@ class ReconstructionRow(Row):
     def prepare(
         self, model: str, real: str, protocol: Protocol, work: EvaluationSettings
     ) -> Measurement:
-        """Open the videos and the autoencoder."""
         work = replace(work, ranks=Ranks(device=work.ranks.device))
         opened = VideoModel.from_pretrained(model, device=work.ranks.device)
-        size, sampling = opened.autoencoder.spec.clip[1:], SamplingSettings(seed=work.seed)
+        autoencoder, sampling = opened.autoencoder, SamplingSettings(seed=work.seed)
+        size = autoencoder.spec.clip[1:]
         source = open_source(real, "real", protocol, sampling, work.ranks, size)
         weights = opened.index.weights["autoencoder"]
         key = [protocol.hash, digest(source.contents()), weights, work.seed, work.floor]
-        return Measurement(
-            key=digest(key),
-            measure=lambda: evaluate_reconstruction(
-                model, opened.autoencoder, source, protocol, work
-            ),
+        return digest(key), lambda: evaluate_reconstruction(
+            model, autoencoder, source, protocol, work
         )
 
 
@@ -168,7 +142,6 @@ class Tiny(Config):
         real: name of the synthetic videos.
         trainings: trainings of every row's model.
         changes: overrides by name of protocol.
-        sampling: overrides of the model's sampling.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"fits": "trainings"}
@@ -180,13 +153,7 @@ class Tiny(Config):
 
 
 class Table(Config):
-    """A paper's table.
-
-    Attributes:
-        paper: reference of the paper.
-        about: notes on comparing the numbers.
-        tiny: settings of the tiny trial.
-    """
+    """A paper's table; ``about`` has notes on comparing the numbers."""
 
     name: str
     title: str
@@ -201,33 +168,23 @@ class Table(Config):
         Raises:
             ConfigError: the table has no row of a name.
         """
-        known = {row.name: row for row in self.rows}
+        known = [row.name for row in self.rows]
         for name in names:
             if name not in known:
-                raise ConfigError(
-                    f"table {self.name} has no row {name!r}; {nearest(name, list(known))}"
-                )
+                raise ConfigError(f"table {self.name} has no row {name!r}; {nearest(name, known)}")
         rows = tuple(row for row in self.rows if not names or row.name in names)
         return self.model_copy(update={"rows": rows})
 
     def shrunk(self) -> "Table":
         """The table cut to one row per protocol, with the tiny trial's networks and videos."""
-        first = {row.protocol: row for row in reversed(self.rows)}
-        tiny = self.tiny
-        rows = tuple(
-            row.model_copy(
-                update={
-                    "title": f"tiny trial of {row.title}",
-                    "real": tiny.real,
-                    "trainings": tiny.trainings,
-                    "changes": (*row.changes, *tiny.changes.get(row.protocol, ())),
-                    "sampling": tiny.sampling,
-                }
-            )
-            for row in self.rows
-            if row is first[row.protocol]
-        )
-        return self.model_copy(update={"rows": rows})
+        tiny, rows = self.tiny, []
+        for row in self.rows:
+            if all(row.protocol != other.protocol for other in rows):
+                changes = (*row.changes, *tiny.changes.get(row.protocol, ()))
+                networks = {"trainings": tiny.trainings, "sampling": tiny.sampling}
+                about = {"title": f"tiny trial of {row.title}", "real": tiny.real}
+                rows.append(row.model_copy(update={**about, **networks, "changes": changes}))
+        return self.model_copy(update={"rows": tuple(rows)})
 
 
 def tables() -> Mapping[str, Path]:
