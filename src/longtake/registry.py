@@ -22,8 +22,7 @@ from longtake.diffusion.diffusers_sampler import DiffusersSampler
 from longtake.diffusion.guidance import ClassifierFree, Unguided
 from longtake.diffusion.samplers import DDIM, DDPM
 from longtake.diffusion.schedule import AnySchedule
-from longtake.diffusion.time_patterns import AnyTimePattern
-from longtake.diffusion.timesteps import AnyTimestepSampling
+from longtake.diffusion.timesteps import AnyTimePattern, AnyTimestepSampling
 from longtake.features.i3d import I3DConfig
 from longtake.features.random_features import RandomFeaturesConfig
 from longtake.losses.autoencoder import AnyPerceptual

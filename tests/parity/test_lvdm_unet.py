@@ -15,8 +15,7 @@ from torch import Tensor
 from longtake.convert import lvdm_unet_keys
 from longtake.convert.lvdm_unet_keys import from_official, official_names, official_shapes
 from longtake.denoisers import VolumeUNet, VolumeUNetConfig
-from longtake.diffusion.signals import Signals, context_signals, text_signal
-from longtake.diffusion.signals.signal import null
+from longtake.diffusion.signals import Signals, context_signals, null, text_signal
 from longtake.nn.attention import (
     JointAttentionConfig,
     RelativePositionConfig,
