@@ -107,7 +107,7 @@ class Bench:
         source = VideoFolder(path=folder, plan=ClipPlan(frames=1))
         chosen = protocol("longtake", [f"clips_per_video={clips}"], n=clips)
         usable = usable_videos(source, chosen, "real")
-        positions = choose_clips(source, usable, chosen, "real", count=clips)
+        positions = choose_clips(usable, count=clips)
         read = [source.read(*position, FRAMES) for position in positions]
         treated = chosen.treat(torch.from_numpy(read[0]).to(self.device))
         rows = torch.randn(clips, self.network.width)

@@ -10,7 +10,7 @@ from plain.triplane_unet import PlainTriplaneUNet
 from plain.volume_unet import PlainVolumeUNet
 from torch import Tensor, nn
 
-from longtake.convert import lvdm_unet_keys, pvdm_unet_keys
+from longtake.convert.unet_keys import LVDM, PVDM
 from longtake.denoisers import TriplaneUNetConfig, VolumeUNetConfig
 from longtake.diffusion import Denoiser, ScaledLinear
 
@@ -55,7 +55,7 @@ def volume_pair(config: VolumeUNetConfig, batch: int) -> Pair:
     plain: dict[str, nn.Module] = {}
     for name, checkpointed in {"": False, ", recomputed": True}.items():
         plain[name] = plain_volume_unet(config, checkpointed)
-        _load(plain[name], to_official(lvdm_unet_keys, ours.state_dict(), config))
+        _load(plain[name], to_official(LVDM, ours.state_dict(), config))
     return _pair(ours, plain, batch)
 
 
@@ -71,7 +71,7 @@ def triplane_pair(config: TriplaneUNetConfig, batch: int) -> Pair:
             attend=config.attention_resolutions,
             heads=config.num_heads,
         )
-    _load(plain, to_official(pvdm_unet_keys, ours.state_dict(), config))
+    _load(plain, to_official(PVDM, ours.state_dict(), config))
     return _pair(ours, {"": plain}, batch)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from longtake.autoencoders.base import VideoAutoencoder
-from longtake.data.cutting import fit_frames
+from longtake.data.clips import fit_frames
 from longtake.data.index import VIDEO_SUFFIXES, videos_below
 from longtake.data.source import Frames
 from longtake.progress import ProgressCallback, no_progress

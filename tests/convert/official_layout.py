@@ -1,54 +1,62 @@
-"""Our weights in the official layout: the inverse of the maps in ``longtake.convert``."""
+"""Our weights in the official layout: the inverse of the layouts in ``longtake.convert``."""
 
 from collections.abc import Mapping
-from typing import Any
 
+import torch
 from torch import Tensor
 
-from longtake.convert import (
-    lvdm_autoencoder_keys,
-    lvdm_framewise_keys,
-    lvdm_unet_keys,
-    pvdm_autoencoder_keys,
-    pvdm_unet_keys,
-)
+from longtake.autoencoders.triplane import TriplaneAutoencoderConfig
+from longtake.config import Config
+from longtake.convert.autoencoder_keys import TRIPLANE, VOLUME
+from longtake.convert.layout import OfficialLayout
+from longtake.convert.unet_keys import PVDM, ZEROS
+from longtake.denoisers.triplane_unet import TriplaneUNetConfig
 from longtake.nn.attention import head_count
+from longtake.nn.rotary import space_scales, time_frequencies
 
 State = Mapping[str, Tensor]
-BY_CONFIG = (lvdm_framewise_keys, lvdm_unet_keys, pvdm_unet_keys)
 
 
-def official_names(keys: Any, config: Any) -> dict[str, str]:
-    """Official name by ours; two of the maps read a network instead of its config."""
-    return keys.official_names(config if keys in BY_CONFIG else config.build())
-
-
-def rename(keys: Any, key: str, config: Any) -> str:
+def rename(layout: OfficialLayout, key: str, config: Config) -> str:
     """Our name of an official one, or of the second one that some weights have."""
-    ours = {theirs: ours for ours, theirs in official_names(keys, config).items()}
+    ours = {theirs: ours for ours, theirs in layout.names(config).items()}
     return ours[key] if key in ours else ours[f"{key.removesuffix('weight')}conv.weight"]
 
 
-def to_official(keys: Any, state: State, config: Any) -> dict[str, Tensor]:
+def to_official(layout: OfficialLayout, state: State, config: Config) -> dict[str, Tensor]:
     """A state dict as the official code loads it, with its buffers and second names."""
-    official = {theirs: state[ours] for ours, theirs in official_names(keys, config).items()}
-    if keys is lvdm_autoencoder_keys:
-        second = {name: w for name, w in official.items() if name.endswith(".conv.weight")}
-        return official | {f"{k.removesuffix('.conv.weight')}.weight": w for k, w in second.items()}
-    if keys is pvdm_autoencoder_keys:
-        return {
-            name: w[:, :, None, None]
-            if name.startswith(("pre_", "post_")) and name.endswith(".weight")
-            else w
-            for name, w in official.items()
-        } | pvdm_autoencoder_keys.constants(config)
-    shapes = keys.official_shapes(config)
-    if keys is pvdm_unet_keys:
+    shapes = layout.shapes(config)
+    official = {theirs: state[ours] for ours, theirs in layout.names(config).items()}
+    if layout is PVDM:
+        assert isinstance(config, TriplaneUNetConfig)
         for name, w in official.items():
             if ".qkv." in name:  # heads outside, query, key and value within
                 heads = head_count(len(w) // 3, config.num_heads, config.head_channels)
                 official[name] = w.unflatten(0, (3, heads, -1)).transpose(0, 1).flatten(0, 2)
-        if config.previous:
-            zeros = next(iter(state.values())).new_zeros(shapes[pvdm_unet_keys.ZEROS])
-            official = {pvdm_unet_keys.ZEROS: zeros} | official
-    return {name: w.reshape(shapes[name]) for name, w in official.items()}
+    official = {name: w.reshape(shapes[name]) for name, w in official.items()}
+    if layout is VOLUME:
+        second = {name: w for name, w in official.items() if name.endswith(".conv.weight")}
+        return official | {f"{k.removesuffix('.conv.weight')}.weight": w for k, w in second.items()}
+    if layout is TRIPLANE:
+        assert isinstance(config, TriplaneAutoencoderConfig)
+        return official | constants(config)
+    if isinstance(config, TriplaneUNetConfig) and config.previous:
+        zeros = next(iter(state.values())).new_zeros(pvdm_shapes(config)[ZEROS])
+        return {ZEROS: zeros} | official
+    return official
+
+
+def constants(config: TriplaneAutoencoderConfig) -> dict[str, Tensor]:
+    """Tensors of PVDM's autoencoder that are not trained; official code never reads ``coords``."""
+    width = config.head_channels
+    fixed = {"coords": torch.linspace(-1, 1, config.clip[0])[:, None]}
+    for half in ("encoder", "decoder"):
+        fixed[f"{half}.frame_rot_emb.inv_freqs"] = time_frequencies(width)
+        fixed[f"{half}.image_rot_emb.scales"] = space_scales(width)
+    return fixed
+
+
+def pvdm_shapes(config: TriplaneUNetConfig) -> dict[str, tuple[int, ...]]:
+    """Shapes of PVDM's UNet, the buffer of zeros included."""
+    zeros = {ZEROS: (1, config.latent[0], sum(config.planes(0).cells))} if config.previous else {}
+    return {**zeros, **PVDM.shapes(config)}

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
-from longtake.convert import lvdm_autoencoder_keys, lvdm_framewise_keys
-from longtake.convert.lvdm_unet_keys import official_shapes
+from longtake.convert.autoencoder_keys import FRAMEWISE as FRAMEWISE_LAYOUT
+from longtake.convert.autoencoder_keys import VOLUME
+from longtake.convert.unet_keys import LVDM
 from longtake.denoisers.volume_unet import VolumeUNetConfig
 from longtake.diffusion.schedule import ScaledLinear
 from longtake.nn.attention import RelativePositionConfig, SpaceTimeAttentionConfig
@@ -189,13 +190,13 @@ def state(role: str = "short") -> dict[str, Tensor]:
 @cache
 def _state(role: str) -> dict[str, Tensor]:
     torch.manual_seed(0)
-    coder = to_official(lvdm_autoencoder_keys, AUTOENCODER.build().state_dict(), AUTOENCODER)
+    coder = to_official(VOLUME, AUTOENCODER.build().state_dict(), AUTOENCODER)
     if role == "autoencoder":
         return coder | {"loss.logvar": torch.zeros(())}
     random = torch.Generator().manual_seed(0)
     weights = {
         f"model.diffusion_model.{key}": 0.1 * torch.randn(shape, generator=random)
-        for key, shape in official_shapes(UNETS[role]).items()
+        for key, shape in LVDM.shapes(UNETS[role]).items()
     }
     if role == "text":
         return {
@@ -220,4 +221,4 @@ def _state(role: str) -> dict[str, Tensor]:
 
 
 def _framewise() -> dict[str, Tensor]:
-    return to_official(lvdm_framewise_keys, FRAMEWISE.build().state_dict(), FRAMEWISE)
+    return to_official(FRAMEWISE_LAYOUT, FRAMEWISE.build().state_dict(), FRAMEWISE)

@@ -3,11 +3,12 @@
 from functools import cache
 
 import torch
-from convert.official_layout import to_official
+from convert.official_layout import pvdm_shapes, to_official
 from torch import Tensor
 
 from longtake.autoencoders.triplane import TriplaneAutoencoderConfig
-from longtake.convert import pvdm_autoencoder_keys, pvdm_unet_keys
+from longtake.convert.autoencoder_keys import TRIPLANE
+from longtake.convert.unet_keys import ZEROS
 from longtake.denoisers.triplane_unet import TriplaneUNetConfig
 
 AUTOENCODER = TriplaneAutoencoderConfig(
@@ -47,7 +48,7 @@ def unet(config: TriplaneUNetConfig = UNET) -> dict[str, Tensor]:
 @cache
 def _autoencoder() -> dict[str, Tensor]:
     torch.manual_seed(0)
-    return to_official(pvdm_autoencoder_keys, AUTOENCODER.build().state_dict(), AUTOENCODER)
+    return to_official(TRIPLANE, AUTOENCODER.build().state_dict(), AUTOENCODER)
 
 
 @cache
@@ -56,7 +57,7 @@ def _unet(settings: str) -> dict[str, Tensor]:
     random = torch.Generator().manual_seed(0)
     return {
         f"diffusion_model.{key}": torch.zeros(shape)
-        if key == pvdm_unet_keys.ZEROS
+        if key == ZEROS
         else 0.1 * torch.randn(shape, generator=random)
-        for key, shape in pvdm_unet_keys.official_shapes(config).items()
+        for key, shape in pvdm_shapes(config).items()
     }

@@ -6,6 +6,7 @@ from typing import Any
 import official_pvdm
 import pytest
 import torch
+from convert import official_layout
 from golden_case import FOLDERS
 from official_pvdm import AUTOENCODER, UNET
 from torch import Tensor
@@ -13,9 +14,10 @@ from torch import Tensor
 from longtake.autoencoders.triplane import TriplaneAutoencoderConfig
 from longtake.checkpoint import CheckpointError
 from longtake.config import Config
-from longtake.convert import pvdm_autoencoder_keys, pvdm_unet_keys
+from longtake.convert.autoencoder_keys import TRIPLANE
 from longtake.convert.from_pvdm import DIFFUSION, SAMPLER, read_pvdm
 from longtake.convert.pvdm_sizes import autoencoder_config, unet_config
+from longtake.convert.unet_keys import PVDM
 from longtake.denoisers.triplane_unet import TriplaneUNetConfig
 from longtake.diffusion import DDIM
 from longtake.latents import LatentScaling
@@ -133,7 +135,7 @@ def test_a_unet_without_a_previous_clip_makes_one_clip(coder: Path, tmp_path: Pa
 )
 def test_weights_tell_the_sizes_of_a_unet(change: dict[str, Any]):
     config = UNET.model_copy(update=change)
-    shapes = pvdm_unet_keys.official_shapes(config)
+    shapes = official_layout.pvdm_shapes(config)
     state = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
     spec = AUTOENCODER.build().spec
     assert unet_config(state, spec, AUTOENCODER.planes) == config
@@ -168,11 +170,11 @@ def test_weights_of_the_released_sizes_are_taken(name: str, config: Config):
     with torch.device("meta"):
         if name == "ae_base":
             found = autoencoder_config(state)
-            ours = pvdm_autoencoder_keys.from_official(state, found)
+            ours = TRIPLANE.from_official(state, found)
         else:
             spec = RELEASED.build().spec
             found = unet_config(state, spec, RELEASED.planes)
-            ours = pvdm_unet_keys.from_official(state, found)
+            ours = PVDM.from_official(state, found)
     assert found == config
     assert len(ours) > 400
 

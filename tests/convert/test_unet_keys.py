@@ -1,14 +1,14 @@
 """UNets' weights under official names: those that do not fit are named."""
 
 from collections.abc import Callable
-from types import ModuleType
 
 import pytest
 import torch
 from convert.official_layout import to_official
 from torch import Tensor
 
-from longtake.convert import lvdm_unet_keys, pvdm_unet_keys
+from longtake.convert.layout import OfficialLayout
+from longtake.convert.unet_keys import LVDM, PVDM
 from longtake.denoisers import TriplaneUNetConfig, VolumeUNetConfig
 
 SMALL = {
@@ -21,10 +21,10 @@ SMALL = {
 
 
 @pytest.mark.parametrize(
-    ("keys", "config"),
+    ("layout", "config"),
     [
-        (lvdm_unet_keys, VolumeUNetConfig(**SMALL)),
-        (pvdm_unet_keys, TriplaneUNetConfig(**SMALL)),
+        (LVDM, VolumeUNetConfig(**SMALL)),
+        (PVDM, TriplaneUNetConfig(**SMALL)),
     ],
     ids=["lvdm", "pvdm"],
 )
@@ -41,12 +41,12 @@ SMALL = {
     ids=["lacking", "unknown", "of another shape"],
 )
 def test_weights_that_do_not_fit_are_named(
-    keys: ModuleType,
+    layout: OfficialLayout,
     config: VolumeUNetConfig | TriplaneUNetConfig,
     change: Callable[[dict[str, Tensor]], object],
     message: str,
 ):
-    state = to_official(keys, config.build().state_dict(), config)
+    state = to_official(layout, config.build().state_dict(), config)
     change(state)
     with pytest.raises(ValueError, match=message):
-        keys.from_official(state, config)
+        layout.from_official(state, config)

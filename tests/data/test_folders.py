@@ -11,8 +11,7 @@ import torch
 
 from longtake.config import ConfigError, parse, to_dict
 from longtake.data.captions import CaptionBeside, CaptionTable
-from longtake.data.clips import ClipPlan
-from longtake.data.cutting import fit_frames
+from longtake.data.clips import ClipPlan, fit_frames
 from longtake.data.folders import UCF101, SkyTimelapse, Taichi, VideoFolder, VideosOnDisk
 from longtake.noise import generator
 from longtake.video import VideoWriter, open_video

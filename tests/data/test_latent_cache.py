@@ -278,7 +278,7 @@ def test_two_processes_build_the_cache_that_one_builds(tmp_path: Path, autoencod
         for start in Ranks(rank=rank, size=2).shard(range(0, 10, 4)):
             path = place / f"latents_{start // 4:05d}.safetensors"
             items = range(start, min(start + 4, 10))
-            latents._write_shard(path, key, latents._encode(SKY, autoencoder, PLAN, 0, items))
+            latents._write_shard(path, key, SKY, autoencoder, PLAN, 0, items)
     again = build(place, autoencoder)
     for item in range(len(whole)):
         assert torch.equal(again[item].posterior.mean, whole[item].posterior.mean)

@@ -50,7 +50,7 @@ def rows(source: VideoSource, of: Protocol, role: str, count: int, draw: int = 0
         source=source,
         role=role,
         protocol=of,
-        positions=choose_clips(source, usable, of, role, count=count, draw=draw),
+        positions=choose_clips(usable, count=count, draw=draw),
         seed=0,
         network=network_of(of),
     )
@@ -197,7 +197,7 @@ def test_another_network_sees_the_same_generated_clips(tmp_path: Path):
     work = Settings(cache=FeatureCache(folder=tmp_path / "cache"))
     found = FeatureSets(side, side, whole, work).generated(second)
     usable = usable_videos(side, whole, "generated")
-    positions = choose_clips(side, usable, whole, "generated", count=4)
+    positions = choose_clips(usable, count=4)
     clips = [torch.from_numpy(clip) for clip in side.read_clips(positions, 16, 1)]
     want = network(torch.stack([config.treat(clip) for clip in clips]))
     torch.testing.assert_close(found, want)

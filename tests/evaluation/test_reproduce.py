@@ -13,7 +13,7 @@ from longtake.config import ConfigError, parse
 from longtake.evaluation.opening import LAYOUTS
 from longtake.evaluation.protocols import READY
 from longtake.evaluation.result import Result
-from longtake.reproduce.outcome import Outcome, read_outcome
+from longtake.reproduce.measure import Outcome, read_outcome
 from longtake.reproduce.requirements import (
     Folders,
     missing,

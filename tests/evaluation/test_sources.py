@@ -49,7 +49,7 @@ def positions(
     side: VideoSource, count: int, seed: int = 0, draw: int = 0, of: Protocol = TRIAL
 ) -> list[ClipPosition]:
     found = usable_videos(side, of, "real")
-    return choose_clips(side, found, of, "real", count=count, seed=seed, draw=draw)
+    return choose_clips(found, count=count, seed=seed, draw=draw)
 
 
 @pytest.mark.parametrize("name", ["x.npy", "x.npz", "x.safetensors", "packed.npz"])

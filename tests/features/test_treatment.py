@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from longtake.features.i3d_layers import pad_same, same_border
+from longtake.features.i3d import pad_same, same_border
 from longtake.features.treatment import Treatment
 from longtake.video import to_model
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.convert.from_lvdm import convert_lvdm_folder
-from longtake.convert.lvdm_unet_keys import official_shapes
 from longtake.convert.official_config import read_official
+from longtake.convert.unet_keys import LVDM
 from longtake.diffusion.guidance import ClassifierFree, Guidance, Unguided
 from longtake.diffusion.samplers import DDIM, DDPM
 from longtake.diffusion.signals import Signals, context_signals, impose, text_signal
@@ -256,7 +256,7 @@ def test_the_released_text_config_describes_the_released_weights(golden, tmp_pat
     assert official.denoiser is not None
     assert official.autoencoder == FramewiseAutoencoderConfig()
     keys = next(f for at in FOLDERS if (f := at / "lvdm" / "keys" / "unet_t2v.json").exists())
-    assert official_shapes(official.denoiser) == {
+    assert LVDM.shapes(official.denoiser) == {
         key: tuple(shape) for key, shape in json.loads(keys.read_text()).items()
     }
 
@@ -298,6 +298,6 @@ def test_the_released_configs_describe_the_released_weights(
     assert official.denoiser is not None
     assert official.autoencoder == VolumeAutoencoderConfig()
     keys = next(f for at in FOLDERS if (f := at / "lvdm" / "keys" / f"{name}.json").exists())
-    assert official_shapes(official.denoiser) == {
+    assert LVDM.shapes(official.denoiser) == {
         key: tuple(shape) for key, shape in json.loads(keys.read_text()).items()
     }

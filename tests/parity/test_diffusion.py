@@ -12,8 +12,7 @@ from convert import official_layout
 from golden_case import Golden
 from torch import Tensor
 
-from longtake.convert import lvdm_unet_keys
-from longtake.convert.lvdm_unet_keys import from_official
+from longtake.convert.unet_keys import LVDM
 from longtake.denoisers import VolumeUNet, VolumeUNetConfig
 from longtake.diffusion import (
     DDIM,
@@ -35,7 +34,7 @@ from longtake.progress import ProgressCallback, no_progress
 from longtake.rollout import Autoregressive, Hierarchical, Request, Samplers, State
 from longtake.training.ema import EMA
 
-rename = partial(official_layout.rename, lvdm_unet_keys)
+rename = partial(official_layout.rename, LVDM)
 
 SCHEDULES = {"sky": ScaledLinear(), "t2v": ScaledLinear(beta_start=0.00085, beta_end=0.012)}
 LEADING10 = DDIM(steps=10, grid="leading")
@@ -71,7 +70,7 @@ def tiny(frames: int, *, given: bool) -> VolumeUNetConfig:
 
 def unet(weights: dict[str, Tensor], config: VolumeUNetConfig) -> VolumeUNet:
     built = config.build()
-    built.load_state_dict(from_official(weights, config))
+    built.load_state_dict(LVDM.from_official(weights, config))
     return built
 
 

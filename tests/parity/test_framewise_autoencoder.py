@@ -11,11 +11,10 @@ from convert import official_layout
 from golden_case import FOLDERS, Golden
 
 from longtake.autoencoders.framewise import FramewiseAutoencoder, FramewiseAutoencoderConfig
-from longtake.convert import lvdm_framewise_keys
-from longtake.convert.lvdm_framewise_keys import from_official, official_names, official_shapes
+from longtake.convert.autoencoder_keys import FRAMEWISE
 
-rename = partial(official_layout.rename, lvdm_framewise_keys)
-to_official = partial(official_layout.to_official, lvdm_framewise_keys)
+rename = partial(official_layout.rename, FRAMEWISE)
+to_official = partial(official_layout.to_official, FRAMEWISE)
 
 
 def network(golden) -> tuple[Golden, FramewiseAutoencoder]:
@@ -29,7 +28,7 @@ def network(golden) -> tuple[Golden, FramewiseAutoencoder]:
         num_res_blocks=official["num_res_blocks"],
     )
     model = config.build()
-    model.load_state_dict(from_official(case.weights(), config))
+    model.load_state_dict(FRAMEWISE.from_official(case.weights(), config))
     return case, model.eval()
 
 
@@ -64,7 +63,7 @@ def test_the_default_config_is_the_released_one():
     if path is None:
         pytest.skip("the released key list is missing")
     released = {key: tuple(shape) for key, shape in json.loads(path.read_text()).items()}
-    assert official_shapes(FramewiseAutoencoderConfig()) == released
+    assert FRAMEWISE.shapes(FramewiseAutoencoderConfig()) == released
     assert sum(math.prod(shape) for shape in released.values()) == 83_653_863
 
 
@@ -77,7 +76,7 @@ def test_names_go_both_ways():
     state = TINY.build().state_dict()
     official = to_official(state, TINY)
     assert [rename(key, TINY) for key in official] == [*state]
-    back = from_official(official | {"loss.logvar": torch.zeros(())}, TINY)
+    back = FRAMEWISE.from_official(official | {"loss.logvar": torch.zeros(())}, TINY)
     assert all(torch.equal(back[key], state[key]) for key in state)
 
 
@@ -92,7 +91,7 @@ def test_names_go_both_ways():
 )
 def test_levels_of_the_way_up_are_counted_from_the_other_end(official: str, ours: str | None):
     if ours is None:
-        assert official not in official_names(TINY).values()
+        assert official not in FRAMEWISE.names(TINY).values()
     else:
         assert rename(official, TINY).endswith(ours)
 
@@ -101,8 +100,8 @@ def test_weights_that_do_not_fit_are_named():
     official = to_official(TINY.build().state_dict(), TINY)
     less = {key: value for key, value in official.items() if key != "quant_conv.bias"}
     with pytest.raises(ValueError, match=r"lacks weights quant_conv\.bias;"):
-        from_official(less, TINY)
+        FRAMEWISE.from_official(less, TINY)
     with pytest.raises(ValueError, match=r"has the unknown weights quant_conv\.scale;"):
-        from_official(official | {"quant_conv.scale": torch.ones(1)}, TINY)
+        FRAMEWISE.from_official(official | {"quant_conv.scale": torch.ones(1)}, TINY)
     with pytest.raises(ValueError, match=r"does not fit in weights quant_conv\.bias \(3,\), exp"):
-        from_official(official | {"quant_conv.bias": torch.ones(3)}, TINY)
+        FRAMEWISE.from_official(official | {"quant_conv.bias": torch.ones(3)}, TINY)

@@ -13,8 +13,7 @@ from golden_case import FOLDERS, Golden
 from safetensors.torch import load_file
 from torch import Tensor
 
-from longtake.features.i3d import I3D, I3DConfig, cache_path
-from longtake.features.i3d_layers import MaxPool, Mixed, Unit, pad_same
+from longtake.features.i3d import I3D, I3DConfig, MaxPool, Mixed, Unit, cache_path, pad_same
 from longtake.features.treatment import Treatment
 
 PORTS = 1e-5

@@ -12,8 +12,7 @@ from convert import official_layout
 from golden_case import FOLDERS, Golden
 from torch import Tensor
 
-from longtake.convert import lvdm_unet_keys
-from longtake.convert.lvdm_unet_keys import from_official, official_names, official_shapes
+from longtake.convert.unet_keys import LVDM
 from longtake.denoisers import VolumeUNet, VolumeUNetConfig
 from longtake.diffusion.signals import Signals, context_signals, null, text_signal
 from longtake.nn.attention import (
@@ -24,8 +23,8 @@ from longtake.nn.attention import (
 from longtake.nn.embedding import sinusoids
 from longtake.nn.transformer import TransformerConfig
 
-rename = partial(official_layout.rename, lvdm_unet_keys)
-to_official = partial(official_layout.to_official, lvdm_unet_keys)
+rename = partial(official_layout.rename, LVDM)
+to_official = partial(official_layout.to_official, LVDM)
 
 
 def st_attention(official: dict) -> SpaceTimeAttentionConfig:
@@ -67,7 +66,7 @@ def network(golden, case: str, **ours) -> tuple[Golden, VolumeUNet]:
     found = golden(f"lvdm/{case}")
     config = config_of(found.info["config"], **ours)
     unet = config.build()
-    unet.load_state_dict(from_official(found.weights(), config))
+    unet.load_state_dict(LVDM.from_official(found.weights(), config))
     return found, unet.eval()
 
 
@@ -94,7 +93,7 @@ def activations(unet: VolumeUNet, official: set[str]) -> dict[str, Tensor]:
 
 def module_name(official: str, config: VolumeUNetConfig) -> str:
     """Our module whose output is that of an official one: the least that holds its weights."""
-    names = official_names(config).items()
+    names = LVDM.names(config).items()
     ours = [our.split(".")[:-1] for our, their in names if their.startswith(f"{official}.")]
     alike = zip(*ours, strict=False)
     return ".".join(steps[0] for steps in takewhile(lambda steps: len(set(steps)) == 1, alike))
@@ -192,12 +191,12 @@ def test_released_models_have_exactly_our_weights(keys, config, parameters):
     if path is None:
         pytest.skip(f"key list {keys} is missing")
     released = {key: tuple(shape) for key, shape in json.loads(path.read_text()).items()}
-    assert official_shapes(config) == released
+    assert LVDM.shapes(config) == released
     assert sum(math.prod(shape) for shape in released.values()) == parameters
     with torch.device("meta"):
         unet = config.build()
         official = {key: torch.empty(shape) for key, shape in released.items()}
-    unet.load_state_dict(from_official(official, config), assign=True)
+    unet.load_state_dict(LVDM.from_official(official, config), assign=True)
 
 
 TINY = VolumeUNetConfig(
@@ -212,15 +211,15 @@ TINY = VolumeUNetConfig(
 
 def test_weights_come_back_from_the_official_names():
     state = TINY.build().state_dict()
-    again = from_official(to_official(state, TINY), TINY)
+    again = LVDM.from_official(to_official(state, TINY), TINY)
     assert again.keys() == state.keys()
     assert all(torch.equal(again[name], state[name]) for name in state)
-    assert {rename(key, TINY) for key in official_names(TINY).values()} == set(state)
+    assert {rename(key, TINY) for key in LVDM.names(TINY).values()} == set(state)
 
 
 def test_options_that_the_official_network_lacks_are_refused():
     with pytest.raises(ValueError, match=r"attention\.kind=joint"):
-        official_names(TINY.model_copy(update={"attention": JointAttentionConfig()}))
+        LVDM.names(TINY.model_copy(update={"attention": JointAttentionConfig()}))
     with pytest.raises(ValueError, match="one table"):
-        official_names(TINY.model_copy(update={"noise_classes": 5}))
-    assert "out.9.bias" not in official_names(TINY).values()
+        LVDM.names(TINY.model_copy(update={"noise_classes": 5}))
+    assert "out.9.bias" not in LVDM.names(TINY).values()

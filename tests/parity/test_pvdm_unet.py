@@ -12,13 +12,13 @@ from convert import official_layout
 from golden_case import FOLDERS, Golden
 from torch import Tensor, nn
 
-from longtake.convert import pvdm_unet_keys
-from longtake.convert.pvdm_unet_keys import from_official, official_names, official_shapes
+from longtake.convert.layout import OfficialLayout
+from longtake.convert.unet_keys import PVDM, PVDM_NEW_ATTENTION_ORDER
 from longtake.denoisers import TriplaneUNet, TriplaneUNetConfig
 from longtake.diffusion.signals import previous_signal
 from longtake.nn.embedding import sinusoids
 
-to_official = partial(official_layout.to_official, pvdm_unet_keys)
+to_official = partial(official_layout.to_official, PVDM)
 
 WRAPPER = "diffusion_model."
 
@@ -40,11 +40,11 @@ def config_of(official: dict[str, Any]) -> TriplaneUNetConfig:
     )
 
 
-def network(golden, case: str, **options: bool) -> tuple[Golden, TriplaneUNet]:
+def network(golden, case: str, layout: OfficialLayout = PVDM) -> tuple[Golden, TriplaneUNet]:
     found = golden(f"pvdm/{case}")
     config = config_of(found.info["constructor"])
     unet = config.build()
-    unet.load_state_dict(from_official(found.weights(), config, **options))
+    unet.load_state_dict(layout.from_official(found.weights(), config))
     return found, unet.eval()
 
 
@@ -106,7 +106,7 @@ def test_unconditional_unet_with_options_that_no_released_model_uses(golden):
 
 @torch.no_grad()
 def test_heads_of_a_width_and_the_new_order_of_attention(golden):
-    case, unet = network(golden, "unet_headch_neworder", new_attention_order=True)
+    case, unet = network(golden, "unet_headch_neworder", PVDM_NEW_ATTENTION_ORDER)
     signals = previous_signal(case["in.cond"])
     case.close("eps", predict(unet, case["in.x"], table_time(case["in.t"]), signals))
 
@@ -122,7 +122,7 @@ def procedural(case: Golden) -> dict[str, Tensor]:
     config = config_of(case.info["constructor"])
     random = torch.Generator().manual_seed(case.info["seed"])
     weights: dict[str, Tensor] = {}
-    for name, shape in sorted(official_shapes(config).items()):
+    for name, shape in sorted(official_layout.pvdm_shapes(config).items()):
         if name == "zeros":
             continue
         drawn = torch.randn(shape, generator=random)
@@ -131,7 +131,7 @@ def procedural(case: Golden) -> dict[str, Tensor]:
         else:
             drawn = 0.1 * drawn if name.endswith("bias") else 1 + 0.2 * drawn
         weights[name] = drawn
-    return from_official(weights, config)
+    return PVDM.from_official(weights, config)
 
 
 @pytest.mark.slow
@@ -162,7 +162,7 @@ def test_released_models_have_exactly_our_weights(size, config, parameters):
         pytest.skip(f"key list keys_unet_{size} is missing")
     listed = json.loads(path.read_text()).items()
     released = {key.removeprefix(WRAPPER): tuple(shape) for key, shape in listed}
-    assert official_shapes(config) == released
+    assert official_layout.pvdm_shapes(config) == released
     assert sum(math.prod(s) for key, s in released.items() if key != "zeros") == parameters
 
 
@@ -179,7 +179,7 @@ TINY = TriplaneUNetConfig(
 def test_weights_come_back_from_the_official_names(changes):
     config = TINY.model_copy(update=changes)
     state = config.build().state_dict()
-    again = from_official(to_official(state, config), config)
+    again = PVDM.from_official(to_official(state, config), config)
     assert again.keys() == state.keys()
     assert all(torch.equal(again[name], state[name]) for name in state)
 
@@ -187,4 +187,4 @@ def test_weights_come_back_from_the_official_names(changes):
 @pytest.mark.parametrize("changes", [{"num_classes": 3}, {"plane_embed": True}, {"groups": 16}])
 def test_options_that_the_official_network_lacks_are_refused(changes):
     with pytest.raises(ValueError, match="is not in the official UNet"):
-        official_names(TINY.model_copy(update=changes))
+        PVDM.names(TINY.model_copy(update=changes))

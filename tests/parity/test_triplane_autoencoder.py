@@ -11,11 +11,10 @@ from golden_case import FOLDERS, Golden
 from torch import Tensor
 
 from longtake.autoencoders.triplane import TriplaneAutoencoder, TriplaneAutoencoderConfig
-from longtake.convert import pvdm_autoencoder_keys
-from longtake.convert.pvdm_autoencoder_keys import constants, from_official, official_names
+from longtake.convert.autoencoder_keys import TRIPLANE
 
-rename = partial(official_layout.rename, pvdm_autoencoder_keys)
-to_official = partial(official_layout.to_official, pvdm_autoencoder_keys)
+rename = partial(official_layout.rename, TRIPLANE)
+to_official = partial(official_layout.to_official, TRIPLANE)
 
 RELEASED = TriplaneAutoencoderConfig()
 
@@ -33,7 +32,7 @@ def config_of(case: Golden) -> TriplaneAutoencoderConfig:
 
 def loaded(case: Golden) -> TriplaneAutoencoder:
     model = config_of(case).build()
-    model.load_state_dict(from_official(case.weights(), model.config))
+    model.load_state_dict(TRIPLANE.from_official(case.weights(), model.config))
     return model
 
 
@@ -189,9 +188,10 @@ def test_the_released_configuration(golden):
         model = config_of(case).build()
     assert model.config == RELEASED
     official = to_official(model.state_dict(), RELEASED)
-    weights = {name: value for name, value in official.items() if name not in constants(RELEASED)}
+    fixed = official_layout.constants(RELEASED)
+    weights = {name: value for name, value in official.items() if name not in fixed}
     drawn = recipe(weights, case.info["seed"])
-    model.load_state_dict(from_official(drawn, RELEASED), assign=True)
+    model.load_state_dict(TRIPLANE.from_official(drawn, RELEASED), assign=True)
     at_true_size(case, model)
 
 
@@ -208,14 +208,14 @@ def test_the_released_model_has_exactly_our_weights():
     with torch.device("meta"):
         state = RELEASED.build().state_dict()
         there = {key: torch.empty(shape) for key, shape in official.items()}
-    again = to_official(from_official(there, RELEASED), RELEASED)
+    again = to_official(TRIPLANE.from_official(there, RELEASED), RELEASED)
     assert {key: list(value.shape) for key, value in again.items()} == official
     assert sum(value.numel() for value in state.values()) == 62_064_399
 
 
 def test_official_constants_are_computed_anew(golden):
     case = golden("pvdm/ae_t16_r32")
-    for name, value in constants(config_of(case)).items():
+    for name, value in official_layout.constants(config_of(case)).items():
         torch.testing.assert_close(value, case[f"sd.{name}"], atol=0, rtol=1e-6)
 
 
@@ -226,23 +226,23 @@ TINY = TriplaneAutoencoderConfig(
 
 def test_names_survive_the_way_there_and_back():
     state = TINY.build().state_dict()
-    back = from_official(to_official(state, TINY), TINY)
+    back = TRIPLANE.from_official(to_official(state, TINY), TINY)
     assert back.keys() == state.keys()
     assert all(torch.equal(back[name], value) for name, value in state.items())
-    assert len(set(official_names(TINY.build()).values())) == len(state)
+    assert len(set(TRIPLANE.names(TINY).values())) == len(state)
 
 
 def test_weights_saved_under_the_parallel_wrapper_are_read():
     state = TINY.build().state_dict()
     wrapped = {f"module.{key}": value for key, value in to_official(state, TINY).items()}
-    assert from_official(wrapped, TINY).keys() == state.keys()
+    assert TRIPLANE.from_official(wrapped, TINY).keys() == state.keys()
 
 
 def test_weights_that_do_not_fit_are_named():
     state = to_official(TINY.build().state_dict(), TINY)
     with pytest.raises(ValueError, match=r"has the unknown weights pre_xx.weight;"):
-        from_official(state | {"pre_xx.weight": torch.zeros(1)}, TINY)
+        TRIPLANE.from_official(state | {"pre_xx.weight": torch.zeros(1)}, TINY)
     with pytest.raises(ValueError, match=r"lacks weights to_pixel.1.bias;"):
-        from_official({k: v for k, v in state.items() if k != "to_pixel.1.bias"}, TINY)
+        TRIPLANE.from_official({k: v for k, v in state.items() if k != "to_pixel.1.bias"}, TINY)
     with pytest.raises(ValueError, match=r"does not fit in weights .*, expected"):
-        from_official(state, TINY.model_copy(update={"width": 8}))
+        TRIPLANE.from_official(state, TINY.model_copy(update={"width": 8}))

@@ -12,12 +12,11 @@ from golden_case import FOLDERS, Golden
 from torch import Tensor
 
 from longtake.autoencoders import VolumeAutoencoder, VolumeAutoencoderConfig
-from longtake.convert import lvdm_autoencoder_keys
-from longtake.convert.lvdm_autoencoder_keys import from_official, official_names
+from longtake.convert.autoencoder_keys import VOLUME
 from longtake.nn.same_conv import SameConv, SameConvTranspose
 
-rename = partial(official_layout.rename, lvdm_autoencoder_keys)
-to_official = partial(official_layout.to_official, lvdm_autoencoder_keys)
+rename = partial(official_layout.rename, VOLUME)
+to_official = partial(official_layout.to_official, VOLUME)
 
 RELEASED = VolumeAutoencoderConfig()
 
@@ -43,7 +42,7 @@ def half(model: VolumeAutoencoder, case: Golden, modules: tuple[str, ...]) -> No
 
 def activations(model: VolumeAutoencoder, case: Golden) -> dict[str, Tensor]:
     """Outputs of the modules that correspond to official ones, filled in as the network runs."""
-    names = official_names(model)
+    names = VOLUME.names(model.config)
     found: dict[str, Tensor] = {}
 
     def keep(name: str):
@@ -137,7 +136,7 @@ def test_the_released_configuration(golden):
     for name in case.info["names"]:
         shape = shapes[rename(name, RELEASED)]
         state[name] = recipe(name, shape, fan_in(name, shape))
-    model.load_state_dict(from_official(state, RELEASED), assign=True)
+    model.load_state_dict(VOLUME.from_official(state, RELEASED), assign=True)
     posterior = model.encode(case["in.video"])
     case.close("moments", torch.cat([posterior.mean, posterior.log_variance], 1))
     case.close("dec", model.decode(case["in.z"]))
@@ -156,7 +155,7 @@ def test_the_released_model_has_exactly_our_weights():
     with torch.device("meta"):
         state = RELEASED.build().state_dict()
         there = {key: torch.empty(shape) for key, shape in official.items()}
-    again = to_official(from_official(there, RELEASED), RELEASED)
+    again = to_official(VOLUME.from_official(there, RELEASED), RELEASED)
     assert {key: list(value.shape) for key, value in again.items()} == official
     assert sum(value.numel() for value in state.values()) == 19_446_759
 
@@ -166,17 +165,18 @@ TINY = VolumeAutoencoderConfig(clip=(4, 4, 4), factors=(2, 2, 2), hidden=2, grou
 
 def test_names_survive_the_way_there_and_back():
     state = TINY.build().state_dict()
-    back = from_official(to_official(state, TINY), TINY)
+    back = VOLUME.from_official(to_official(state, TINY), TINY)
     assert back.keys() == state.keys()
     assert all(torch.equal(back[name], value) for name, value in state.items())
 
 
 def test_weights_that_do_not_fit_are_named():
     state = to_official(TINY.build().state_dict(), TINY)
-    assert from_official(state | {"loss.logvar": torch.zeros(())}, TINY)
+    assert VOLUME.from_official(state | {"loss.logvar": torch.zeros(())}, TINY)
     with pytest.raises(ValueError, match=r"has the unknown weights quant_conf.weight;"):
-        from_official(state | {"quant_conf.weight": torch.zeros(1)}, TINY)
+        VOLUME.from_official(state | {"quant_conf.weight": torch.zeros(1)}, TINY)
+    less = {k: v for k, v in state.items() if k != "decoder.conv_out.conv.bias"}
     with pytest.raises(ValueError, match=r"lacks weights decoder.conv_out.conv.bias;"):
-        from_official({k: v for k, v in state.items() if k != "decoder.conv_out.conv.bias"}, TINY)
+        VOLUME.from_official(less, TINY)
     with pytest.raises(ValueError, match=r"does not fit in weights .*, expected"):
-        from_official(state, TINY.model_copy(update={"hidden": 4}))
+        VOLUME.from_official(state, TINY.model_copy(update={"hidden": 4}))

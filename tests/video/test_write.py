@@ -16,7 +16,7 @@ from films import film
 
 from longtake.checkpoint import ExistsError
 from longtake.video import VideoError, VideoWriter, concatenate, open_video, probe, read_clip
-from longtake.video.errors import cannot_write
+from longtake.video.files import cannot_write
 
 RATES = [8.0, 12.5, 24, Fraction(30000, 1001)]
 KILLED = """

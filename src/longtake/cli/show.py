@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from longtake.cli.arguments import on_command_line
+
 if TYPE_CHECKING:
     from longtake.model import ModelIndex
 
@@ -59,7 +61,8 @@ def doctor() -> None:
         found = codec in av.codecs_available
         _line(codec, "found" if found else "MISSING: pip install av")
     weights = cache_path()
-    _line("I3D weights", str(weights) if weights.exists() else f"not installed; for FVD, {HOW}")
+    missing = f"not installed; for FVD, {on_command_line(HOW)}"
+    _line("I3D weights", str(weights) if weights.exists() else missing)
     for extra, module in EXTRAS.items():
         installed = importlib.util.find_spec(module) is not None
         _line(f"[{extra}]", "installed" if installed else f"pip install 'longtake[{extra}]'")

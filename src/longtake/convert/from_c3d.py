@@ -1,6 +1,5 @@
 """Converts published weights of C3D to the safetensors file that metrics read."""
 
-import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,19 +9,19 @@ import torch
 from torch import Tensor
 
 from longtake.checkpoint import CheckpointError, check_free, write_tensors
+from longtake.convert.layout import check_weights, replaced
 from longtake.convert.torch_file import read_state_dict
-from longtake.convert.weights import check_weights
 from longtake.features.c3d import C3D, HOW, MEAN, C3DConfig, cache_path
 
-_PARTS = (
-    (re.compile(r"^module\."), ""),
-    (re.compile(r"^(backbone|cls_head)\."), ""),
-    (re.compile(r"^fc_cls\."), "fc8."),
-    (re.compile(r"^(conv[12])\."), r"\1a."),
-    (re.compile(r"\.conv\."), "."),
-    (re.compile(r"/W$"), ".weight"),
-    (re.compile(r"/b$"), ".bias"),
-)
+_PARTS = {
+    r"^module\.": "",
+    r"^(backbone|cls_head)\.": "",
+    r"^fc_cls\.": "fc8.",
+    r"^(conv[12])\.": r"\1a.",
+    r"\.conv\.": ".",
+    r"/W$": ".weight",
+    r"/b$": ".bias",
+}
 """Parts of names in Chainer's TGAN, MMAction2, c3d-pytorch and others, and of ours.
 
 Ours are Caffe's layers: conv1a, conv2a, conv3a, conv3b, ... conv5b, fc6, fc7, fc8.
@@ -58,7 +57,8 @@ def convert_c3d(
         ExistsError: ``out`` exists.
     """
     path = check_free(out or cache_path(), overwrite)
-    weights = rename(_read(source)) | {"mean": _mean(mean)}
+    weights = {replaced(name, _PARTS): value for name, value in _read(source).items()}
+    weights["mean"] = _mean(mean)
     with torch.device("meta"):
         expected = C3D(config).state_dict()
     try:
@@ -70,17 +70,6 @@ def convert_c3d(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_tensors(path, {name: value.float() for name, value in weights.items()})
     return path
-
-
-def rename(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights under our names; unknown names are kept."""
-    return {_rename(name): value for name, value in state.items()}
-
-
-def _rename(name: str) -> str:
-    for theirs, ours in _PARTS:
-        name = theirs.sub(ours, name)
-    return name
 
 
 def _read(source: Path) -> Mapping[str, Tensor]:

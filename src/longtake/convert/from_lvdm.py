@@ -12,11 +12,11 @@ from torch import Tensor
 from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.checkpoint import CheckpointError
-from longtake.convert import lvdm_autoencoder_keys, lvdm_framewise_keys, lvdm_unet_keys
+from longtake.convert.autoencoder_keys import FRAMEWISE, VOLUME
 from longtake.convert.official_config import OfficialModel, read_official
 from longtake.convert.torch_file import read_state_dict
-from longtake.convert.weights import filled
-from longtake.denoisers.volume_unet import VolumeUNet, VolumeUNetConfig
+from longtake.convert.unet_keys import LVDM
+from longtake.denoisers.volume_unet import VolumeUNetConfig
 from longtake.diffusion.process import Diffusion
 from longtake.diffusion.schedule import ScaledLinear
 from longtake.latents import LatentScaling
@@ -28,9 +28,10 @@ LOGGER = logging.getLogger("longtake")
 UNET, EMA, FIRST_STAGE = "model.diffusion_model.", "model_ema.", "first_stage_model."
 TEXT_ENCODER = "cond_stage_model."
 
-AUTOENCODER_KEYS = {
-    VolumeAutoencoderConfig: lvdm_autoencoder_keys,
-    FramewiseAutoencoderConfig: lvdm_framewise_keys,
+LAYOUTS = {
+    VolumeAutoencoderConfig: ("autoencoder", VOLUME),
+    FramewiseAutoencoderConfig: ("autoencoder", FRAMEWISE),
+    VolumeUNetConfig: ("UNet", LVDM),
 }
 
 # Buffers of a checkpoint beside its networks; all but the scale follow from the config.
@@ -44,6 +45,13 @@ BUFFERS = (
 FPS = 8.0  # frame rate of the videos that the official scripts write
 
 OTHER_YAML = "pass the .yaml that it was trained with"
+
+
+WITHOUT_TEXT_ENCODER = (
+    "%s: its text encoder, the %d weights %s*, is left out: the states of a prompt are the 77 "
+    "rows of last_hidden_state of openai/clip-vit-large-patch14 (package transformers); give "
+    "them and those of the empty prompt as text_signal(states, empty)"
+)
 
 
 def convert_lvdm_folder(
@@ -99,22 +107,22 @@ def _model(
 ) -> VideoModel:
     if official.denoiser is None:
         index = ModelIndex(fps=FPS, ema=False, made_by=name)
-        return VideoModel(index=index, autoencoder=_autoencoder(official, state))
+        return VideoModel(index=index, autoencoder=_network(official.autoencoder, state))
     assert official.diffusion is not None
     networks = (UNET, EMA, FIRST_STAGE)
     if official.denoiser.attention.text_width is not None:
         networks += (TEXT_ENCODER,)
-        _leave_out_text_encoder(state, name)
+        found = sum(key.startswith(TEXT_ENCODER) for key in state)
+        LOGGER.warning(WITHOUT_TEXT_ENCODER, name, found, TEXT_ENCODER)
     for key in state:
         if key not in BUFFERS.split() and not key.startswith(networks):
             raise CheckpointError(
                 f"{key!r} is not a weight of an official LVDM model; {OTHER_YAML}"
             )
     _check_schedule(official.diffusion, state)
-    raw = raw or _lacks_ema(official, state)
+    raw = raw or not (official.ema or _has_ema(state))
     weights = _below(UNET, state)
-    unet = _unet(official.denoiser, weights if raw else _ema(weights, state))
-    role: Role = "interpolator" if official.interpolates else "first"
+    unet = _network(official.denoiser, weights if raw else _ema(weights, state))
     index = ModelIndex(
         fps=FPS,
         latent_scaling=_latent_scaling(official, state),
@@ -124,20 +132,9 @@ def _model(
         ema=not raw,
         made_by=name,
     )
-    autoencoder = _autoencoder(official, _below(FIRST_STAGE, state))
+    autoencoder = _network(official.autoencoder, _below(FIRST_STAGE, state))
+    role: Role = "interpolator" if official.interpolates else "first"
     return VideoModel(index=index, autoencoder=autoencoder, denoisers={role: unet})
-
-
-def _leave_out_text_encoder(state: Mapping[str, Tensor], name: str) -> None:
-    found = sum(key.startswith(TEXT_ENCODER) for key in state)
-    LOGGER.warning(
-        "%s: its text encoder, the %d weights %s*, is left out: the states of a prompt are the 77 "
-        "rows of last_hidden_state of openai/clip-vit-large-patch14 (package transformers); give "
-        "them and those of the empty prompt as text_signal(states, empty)",
-        name,
-        found,
-        TEXT_ENCODER,
-    )
 
 
 def _latent_scaling(official: OfficialModel, state: Mapping[str, Tensor]) -> LatentScaling:
@@ -168,36 +165,21 @@ def _merged(keyframes: VideoModel, interpolation: VideoModel) -> VideoModel:
     return replace(keyframes.merge(interpolation), index=index)
 
 
-def _autoencoder(official: OfficialModel, state: Mapping[str, Tensor]) -> Any:
+def _network(config: Any, state: Mapping[str, Tensor]) -> Any:
+    part, layout = LAYOUTS[type(config)]
     try:
-        keys: Any = AUTOENCODER_KEYS[type(official.autoencoder)]
-        weights = keys.from_official(state, official.autoencoder)
+        return layout.network(state, config)
     except ValueError as error:
-        raise CheckpointError(f"autoencoder: {error}") from error
-    return filled(official.autoencoder, weights)
-
-
-def _unet(settings: VolumeUNetConfig, state: Mapping[str, Tensor]) -> VolumeUNet:
-    try:
-        weights = lvdm_unet_keys.from_official(state, settings)
-    except ValueError as error:
-        raise CheckpointError(f"UNet: {error}") from error
-    return filled(settings, weights)
-
-
-def _lacks_ema(official: OfficialModel, state: Mapping[str, Tensor]) -> bool:
-    if any(key.startswith(EMA) for key in state):
-        return False
-    if official.ema:
-        raise CheckpointError(
-            "has no EMA of the weights, though its config does not have use_ema: false; "
-            "set raw=True to convert the raw weights"
-        )
-    return True
+        raise CheckpointError(f"{part}: {error}") from error
 
 
 def _ema(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """EMA weights of the UNet; their official names have no dots."""
+    if not _has_ema(state):
+        raise CheckpointError(
+            "has no EMA of the weights, though its config does not have use_ema: false; "
+            "set raw=True to convert the raw weights"
+        )
     averages = {EMA + f"diffusion_model.{key}".replace(".", ""): key for key in weights}
     counters = {f"{EMA}decay", f"{EMA}num_updates"}
     for key in state:
@@ -205,13 +187,16 @@ def _ema(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str
             raise CheckpointError(
                 f"{key!r} is not the EMA of a weight; set raw=True to convert the raw weights"
             )
-    missing = [key for key in averages if key not in state]
-    if missing:
+    if missing := [key for key in averages if key not in state]:
         raise CheckpointError(
             f"lacks {len(missing)} EMA weights, the first is {missing[0]!r}; set raw=True to "
             "convert the raw weights"
         )
     return {key: state[average] for average, key in averages.items()}
+
+
+def _has_ema(state: Mapping[str, Tensor]) -> bool:
+    return any(key.startswith(EMA) for key in state)
 
 
 def _check_schedule(diffusion: Diffusion, state: Mapping[str, Tensor]) -> None:

@@ -1,5 +1,7 @@
 """Converts official PVDM weights (``torch.save`` of autoencoder and UNet) to models."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,17 +9,19 @@ from torch import Tensor
 
 from longtake.autoencoders.triplane import TriplaneAutoencoder
 from longtake.checkpoint import CheckpointError
-from longtake.convert import pvdm_autoencoder_keys, pvdm_unet_keys
-from longtake.convert.pvdm_autoencoder_keys import WRAPPER
+from longtake.convert.autoencoder_keys import TRIPLANE
+from longtake.convert.layout import OfficialLayout
 from longtake.convert.pvdm_sizes import HEADS, autoencoder_config, unet_config
 from longtake.convert.torch_file import read_pickle, read_state_dict
-from longtake.convert.weights import filled
+from longtake.convert.unet_keys import PVDM, ZEROS
 from longtake.denoisers.triplane_unet import TriplaneUNet
 from longtake.diffusion import DDIM, Diffusion, ScaledLinear
 from longtake.model import ModelIndex, Sampling, VideoModel
 from longtake.rollout import NextClip, OneClip
 
-UNET = "diffusion_model."
+PREFIXES = re.compile(
+    r"(module\.)?(diffusion_model\.)?"
+)  # of weights in a DataParallel, of the UNet
 EMA_PREFIX = "ema_"  # prefix of official file names with averaged weights
 FPS = 25.0  # frame rate of UCF-101
 
@@ -93,7 +97,7 @@ def _autoencoder(
     if path is not None and model is not None:
         raise ValueError(f"{path}: is an autoencoder, and the model has one too; give only one")
     if path is not None:
-        return _network(path, AUTOENCODER, autoencoder_config, pvdm_autoencoder_keys)
+        return _network(path, AUTOENCODER, autoencoder_config, TRIPLANE)
     if denoiser is None:
         raise ValueError("no official file is given; give an autoencoder, a denoiser, or both")
     if model is None:
@@ -114,7 +118,7 @@ def _unet(path: Path, autoencoder: TriplaneAutoencoder, heads: int) -> TriplaneU
 
     def sizes(state: dict[str, Tensor]) -> Any:
         config = unet_config(state, spec, planes, heads)
-        zeros = state.get(pvdm_unet_keys.ZEROS)
+        zeros = state.get(ZEROS)
         trained = (config.latent[0], spec.shape[1] if zeros is None else zeros.shape[-1])
         if trained != spec.shape:
             raise ValueError(
@@ -123,22 +127,16 @@ def _unet(path: Path, autoencoder: TriplaneAutoencoder, heads: int) -> TriplaneU
             )
         return config
 
-    return _network(path, DENOISER, sizes, pvdm_unet_keys)
+    return _network(path, DENOISER, sizes, PVDM)
 
 
-def _network(path: Path, wanted: str, sizes: Any, keys: Any) -> Any:
-    """The network in a file.
-
-    Args:
-        path: official file.
-        wanted: kind of network that is expected.
-        sizes: makes the network's config of its official state dict.
-        keys: module that maps official names to ours.
-    """
+def _network(
+    path: Path, wanted: str, sizes: Callable[[dict[str, Tensor]], Any], layout: OfficialLayout
+) -> Any:
+    """The network in a file; ``sizes`` makes its config of its official state dict."""
     state = _state(path, wanted)
     try:
-        config = sizes(state)
-        return filled(config, keys.from_official(state, config))
+        return layout.network(state, sizes(state))
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
 
@@ -149,10 +147,7 @@ def _state(path: Path, wanted: str) -> dict[str, Tensor]:
     for key, what in _STATES.items():
         if isinstance(tree, dict) and key in tree:
             raise CheckpointError(f"{path}: has {what}, expected {wanted}; give model_*.pth")
-    state = {
-        name.removeprefix(WRAPPER).removeprefix(UNET): value
-        for name, value in read_state_dict(path).items()
-    }
+    state = {PREFIXES.sub("", name, 1): value for name, value in read_state_dict(path).items()}
     known = (what for start, what in _OTHERS.items() if any(n.startswith(start) for n in state))
     unknown = (f"another network, with a weight {next(iter(state))!r}", "give an official file")
     found, advice = next(known, unknown)

@@ -11,6 +11,7 @@ from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.config import ConfigError
 from longtake.convert.official_schema import (
+    Node,
     OfficialAutoencoder,
     OfficialDiffusion,
     OfficialFramewiseAutoencoder,
@@ -27,17 +28,12 @@ AUTOENCODERS: dict[str, Any] = {
     "lvdm.models.autoencoder3d.AutoencoderKL": OfficialAutoencoder,
     "lvdm.models.autoencoder.AutoencoderKL": OfficialFramewiseAutoencoder,
 }
-LATENT_DIFFUSIONS: dict[str, Any] = {
-    "lvdm.models.autoencoder3d.AutoencoderKL": OfficialDiffusion[OfficialAutoencoder],
-    "lvdm.models.autoencoder.AutoencoderKL": OfficialDiffusion[OfficialFramewiseAutoencoder],
-}
-
 DIFFUSION = (
     "lvdm.models.ddpm3d.LatentDiffusion",
     "lvdm.models.ddpm3d.FrameInterpPredLatentDiffusion",
 )
-# Time of the noise on context frames in the official sampling: index 100 of 1000.
-PERTURBATION = 0.101
+PERTURBATION = 0.101  # time of the noise on context frames in the official sampling, index 100
+REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,14 +90,6 @@ def resolve(root: dict[str, Any]) -> dict[str, Any]:
     Official configs leave the paths of data and checkpoints undefined.
     """
 
-    def look_up(path: str, depth: int) -> Any:
-        node: Any = root
-        for key in path.split("."):
-            if not isinstance(node, Mapping) or key not in node:
-                return None
-            node = node[key]
-        return replaced(node, depth + 1)
-
     def replaced(node: Any, depth: int) -> Any:
         if depth > 100:
             raise ConfigError("a ${} reference leads back to itself")
@@ -110,48 +98,54 @@ def resolve(root: dict[str, Any]) -> dict[str, Any]:
                 return {key: replaced(value, depth) for key, value in node.items()}
             case list():
                 return [replaced(value, depth) for value in node]
-            case str() if whole := re.fullmatch(r"\$\{([\w.]+)\}", node):
-                found = look_up(whole[1], depth)
-                return node if found is None else found
+            case str() if whole := REFERENCE.fullmatch(node):
+                return looked_up(whole, depth)
             case str():
-                return re.sub(
-                    r"\$\{([\w.]+)\}",
-                    lambda part: str(found if (found := look_up(part[1], depth)) else part[0]),
-                    node,
-                )
+                return REFERENCE.sub(lambda part: str(looked_up(part, depth)), node)
         return node
+
+    def looked_up(reference: re.Match[str], depth: int) -> Any:
+        node: Any = root
+        for key in reference[1].split("."):
+            node = node.get(key) if isinstance(node, Mapping) else None
+        return reference[0] if node is None else replaced(node, depth + 1)
 
     return replaced(root, 0)
 
 
 def _latent_diffusion(params: dict[str, Any]) -> OfficialModel:
+    place = "model.params"
     stage = params.get("first_stage_config")
     target = str(stage.get("target") if isinstance(stage, dict) else None)
-    if target not in LATENT_DIFFUSIONS:
+    if target not in AUTOENCODERS:
         raise ConfigError(
-            f"model.params.first_stage_config.target: {target!r} cannot be converted; valid are "
-            f"{', '.join(LATENT_DIFFUSIONS)}"
+            f"{place}.first_stage_config.target: {target!r} cannot be converted; valid are "
+            f"{', '.join(AUTOENCODERS)}"
         )
-    found = _parse(LATENT_DIFFUSIONS[target], params, "model.params")
+    first_stage = _parse(Node[AUTOENCODERS[target]], stage, f"{place}.first_stage_config").params
+    found: OfficialDiffusion = _parse(OfficialDiffusion, params, place)
+    if found.encoder_type != first_stage.encoder_type:
+        raise ConfigError(
+            f"{place}.encoder_type: is {found.encoder_type!r}, expected "
+            f"{first_stage.encoder_type!r} with this first stage"
+        )
     _, frames, height, width = found.latent
-    factors = found.first_stage_config.params.factors
     # an interpolation model reads one latent frame more than the autoencoder was trained on
     sizes = (frames - found.interpolates, height, width)
-    t, h, w = (size * factor for size, factor in zip(sizes, factors, strict=True))
-    schedule = {"kind": "scaled_linear", "beta_start": found.linear_start}
-    schedule["beta_end"] = found.linear_end
+    t, h, w = (size * factor for size, factor in zip(sizes, first_stage.factors, strict=True))
+    diffusion = {
+        "schedule": {
+            "kind": "scaled_linear",
+            "beta_start": found.linear_start,
+            "beta_end": found.linear_end,
+        },
+        "prediction": {"eps": "epsilon", "x0": "x0"}[found.parameterization],
+        "loss": found.loss_type,
+    }
     return OfficialModel(
-        autoencoder=found.first_stage_config.params.ours((t, h, w)),
-        denoiser=_unet(found, (frames * factors[0], h, w)),
-        diffusion=_parse(
-            Diffusion,
-            {
-                "schedule": schedule,
-                "prediction": {"eps": "epsilon", "x0": "x0"}[found.parameterization],
-                "loss": found.loss_type,
-            },
-            "model.params",
-        ),
+        autoencoder=first_stage.ours((t, h, w)),
+        denoiser=_unet(found, (frames * first_stage.factors[0], h, w)),
+        diffusion=_parse(Diffusion, diffusion, place),
         latent_scaling=LatentScaling(shift=found.shift_factor, scale=found.scale_factor),
         measured_scale=found.scale_by_std,
         sampling=_sampling(found),
@@ -169,35 +163,28 @@ def _unet(found: OfficialDiffusion, clip: tuple[int, int, int]) -> VolumeUNetCon
             f"unet_config: in_channels={unet.in_channels} and out_channels={unet.out_channels}, "
             f"expected {asked} and {found.channels} with conditioning_key={found.conditioning_key}"
         )
-    return _parse(
-        VolumeUNetConfig,
-        {
-            "latent": found.latent,
-            "clip": clip,
-            "model_channels": unet.model_channels,
-            "channel_mult": unet.channel_mult,
-            "num_res_blocks": unet.num_res_blocks,
-            "attention_resolutions": unet.attention_resolutions,
-            "attention": unet.attention,
-            "scale_shift_norm": unet.use_scale_shift_norm,
-            "resblock_updown": unet.resblock_updown,
-            "mask_channel": found.reads_frames,
-            reads: unet.num_classes,
-        },
-        "model.params.unet_config",
-    )
+    same = "model_channels channel_mult num_res_blocks attention_resolutions resblock_updown"
+    ours = {
+        **unet.model_dump(include=set(same.split())),
+        "latent": found.latent,
+        "clip": clip,
+        "attention": unet.attention,
+        "scale_shift_norm": unet.use_scale_shift_norm,
+        "mask_channel": found.reads_frames,
+        reads: unet.num_classes,
+    }
+    return _parse(VolumeUNetConfig, ours, "model.params.unet_config")
 
 
 def _sampling(found: OfficialDiffusion) -> Sampling:
     """Sampling of the official scripts: DDPM for a clip, guided DDIM for text and long video."""
-    if found.reads_text:
-        return Sampling(
-            sampler=DDIM(steps=50, eta=1.0, grid="leading"), guidance=ClassifierFree(scale=15.0)
-        )
+    ddim = DDIM(steps=50, eta=1.0, grid="leading")
+    if found.conditioning_key == "crossattn":
+        return Sampling(sampler=ddim, guidance=ClassifierFree(scale=15.0))
     if not found.reads_frames:
         return Sampling(sampler=DDPM())
     return Sampling(
-        sampler=DDIM(steps=50, eta=1.0, grid="leading"),
+        sampler=ddim,
         guidance=ClassifierFree(scale=1.1, condition_on_noise_level=False),
         rollout=Autoregressive(overlap_latent_frames=max(found.n_prevs or (1,))),
         context_noise=PERTURBATION if found.noisy_cond else 0.0,
@@ -210,14 +197,11 @@ def _clip_of_data(root: Mapping[str, Any]) -> tuple[int, int, int]:
     for key in ("data", "params", "train", "params"):
         node = node.get(key) if isinstance(node, Mapping) else None
     found = node if isinstance(node, Mapping) else {}
-    frames, height, width = VolumeAutoencoderConfig().clip
-    length, size = found.get("video_length"), found.get("resolution")
-    size = size if isinstance(size, list) else [size, size]
-    return (
-        length if isinstance(length, int) else frames,
-        size[0] if isinstance(size[0], int) else height,
-        size[1] if isinstance(size[1], int) else width,
-    )
+    size = found.get("resolution")
+    given = [found.get("video_length"), *(size if isinstance(size, list) else (size, size))]
+    defaults = VolumeAutoencoderConfig().clip
+    t, h, w = (x if isinstance(x, int) else y for x, y in zip(given, defaults, strict=False))
+    return t, h, w
 
 
 def _parse(kind: Any, data: Any, path: str) -> Any:

@@ -22,10 +22,9 @@ class Settings(Config):
     @model_validator(mode="before")
     @classmethod
     def _drop(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        ignored = cls.ignores.split()
-        return {key: value for key, value in data.items() if key not in ignored}
+        if isinstance(data, dict):
+            return {key: data[key] for key in data if key not in cls.ignores.split()}
+        return data
 
 
 Parameters = TypeVar("Parameters", bound=Settings)
@@ -38,6 +37,9 @@ class Node(Settings, Generic[Parameters]):
     params: Parameters
 
 
+Factors = tuple[int, int, int]  # downsampling of frames, height and width
+
+
 class Coder(Settings):
     n_hiddens: int
     z_channels: int
@@ -46,13 +48,13 @@ class Coder(Settings):
 
 
 class Encoder(Coder):
-    downsample: tuple[int, int, int]
+    downsample: Factors
     double_z: Literal[True]
     padding_type: Literal["replicate"] = "replicate"
 
 
 class Decoder(Coder):
-    upsample: tuple[int, int, int]
+    upsample: Factors
 
 
 class Coders(Settings):
@@ -69,12 +71,12 @@ class OfficialAutoencoder(Settings):
     ddconfig: Coders
 
     @property
-    def factors(self) -> tuple[int, int, int]:
-        """Downsampling factors of frames, height and width."""
+    def factors(self) -> Factors:
+        """Downsampling factors."""
         return self.ddconfig.encoder.params.downsample
 
     def ours(self, clip: tuple[int, int, int]) -> VolumeAutoencoderConfig:
-        """Our config, for clips of this many frames, height and width."""
+        """Our config for clips of a number of frames, height and width."""
         encoder, decoder = self.ddconfig.encoder.params, self.ddconfig.decoder.params
         down = encoder.n_hiddens, encoder.downsample, encoder.z_channels
         up = decoder.n_hiddens, decoder.upsample, decoder.z_channels
@@ -83,16 +85,14 @@ class OfficialAutoencoder(Settings):
                 f"ddconfig: encoder and decoder differ in n_hiddens, factors or z_channels "
                 f"({down} and {up}), expected the same of both"
             )
-        return config.parse(
-            VolumeAutoencoderConfig,
-            {
-                "clip": clip,
-                "factors": encoder.downsample,
-                "hidden": encoder.n_hiddens,
-                "z_channels": encoder.z_channels,
-                "embed_dim": None if self.embed_dim == encoder.z_channels else self.embed_dim,
-            },
-        )
+        ours = {
+            "clip": clip,
+            "factors": self.factors,
+            "hidden": encoder.n_hiddens,
+            "z_channels": encoder.z_channels,
+            "embed_dim": None if self.embed_dim == encoder.z_channels else self.embed_dim,
+        }
+        return config.parse(VolumeAutoencoderConfig, ours)
 
 
 class FramewiseCoders(Settings):
@@ -114,29 +114,27 @@ class OfficialFramewiseAutoencoder(Settings):
     ddconfig: FramewiseCoders
 
     @property
-    def factors(self) -> tuple[int, int, int]:
-        """Downsampling factors of frames, height and width."""
+    def factors(self) -> Factors:
+        """Downsampling factors."""
         factor = 2 ** (len(self.ddconfig.ch_mult) - 1)
         return 1, factor, factor
 
     def ours(self, clip: tuple[int, int, int]) -> FramewiseAutoencoderConfig:
-        """Our config, for clips of this many frames, height and width."""
+        """Our config for clips of a number of frames, height and width."""
         coders = self.ddconfig
         if self.embed_dim != coders.z_channels:
             raise ConfigError(
                 f"embed_dim={self.embed_dim} and ddconfig.z_channels={coders.z_channels}, "
                 "expected the same of both"
             )
-        return config.parse(
-            FramewiseAutoencoderConfig,
-            {
-                "clip": clip,
-                "channels": coders.z_channels,
-                "width": coders.ch,
-                "channel_mult": coders.ch_mult,
-                "num_res_blocks": coders.num_res_blocks,
-            },
-        )
+        ours = {
+            "clip": clip,
+            "channels": coders.z_channels,
+            "width": coders.ch,
+            "channel_mult": coders.ch_mult,
+            "num_res_blocks": coders.num_res_blocks,
+        }
+        return config.parse(FramewiseAutoencoderConfig, ours)
 
 
 class OfficialUNet(Settings):
@@ -179,9 +177,8 @@ class OfficialUNet(Settings):
     def attention(self) -> dict[str, Any]:
         """Our attention config, as parsed data."""
         distance = self.temporal_length if self.use_relative_position else None
-        if self.num_head_channels != -1:
-            heads = {"head_channels": self.num_head_channels}
-        else:
+        heads = {"head_channels": self.num_head_channels}
+        if self.num_head_channels == -1:
             heads = {"num_heads": self.num_heads}
         if self.use_temporal_transformer:
             text = {"depth": self.transformer_depth, "context_dim": self.context_dim}
@@ -190,10 +187,7 @@ class OfficialUNet(Settings):
         return {"kind": "st_attention", "relative_position": position, **heads}
 
 
-FirstStage = TypeVar("FirstStage", OfficialAutoencoder, OfficialFramewiseAutoencoder)
-
-
-class OfficialDiffusion(Settings, Generic[FirstStage]):
+class OfficialDiffusion(Settings):
     ignores = (
         "ckpt_path clip_denoised clip_length concat_mode cond_stage_forward cond_stage_key "
         "cond_stage_trainable cosine_s downfactor_t first_stage_key ignore_keys l_simple_weight "
@@ -202,7 +196,7 @@ class OfficialDiffusion(Settings, Generic[FirstStage]):
         "scheduler_config split_clips uncondnoS v_posterior"
     )
     unet_config: Node[OfficialUNet]
-    first_stage_config: Node[FirstStage]
+    first_stage_config: Any
     cond_stage_config: Any = None
     conditioning_key: Literal["adm", "concat-adm-mask", "crossattn"] | None = None
     channels: int
@@ -243,12 +237,6 @@ class OfficialDiffusion(Settings, Generic[FirstStage]):
                 f"conditioning_key={self.conditioning_key} and context_dim={context} of the UNet: "
                 "a text-to-video model has crossattn and a context_dim, other models have neither"
             )
-        expected = self.first_stage_config.params.encoder_type
-        if self.encoder_type != expected:
-            raise ValueError(
-                f"encoder_type: is {self.encoder_type!r}, expected {expected!r} with this first "
-                "stage"
-            )
         return self
 
     @property
@@ -263,11 +251,6 @@ class OfficialDiffusion(Settings, Generic[FirstStage]):
     def reads_frames(self) -> bool:
         """Whether the model reads context frames."""
         return self.conditioning_key == "concat-adm-mask"
-
-    @property
-    def reads_text(self) -> bool:
-        """Whether the model reads text."""
-        return self.conditioning_key == "crossattn"
 
     @property
     def interpolates(self) -> bool:

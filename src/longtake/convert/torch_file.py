@@ -120,7 +120,6 @@ def _read_zip(path: Path, file: io.BufferedReader) -> Any:
         folder = pickles[0].removesuffix("data.pkl")
         if f"{folder}byteorder" in names and archive.read(f"{folder}byteorder") != b"little":
             raise CheckpointError(f"{path}: was written by a big-endian machine; convert it there")
-        mapping = cache(partial(_map_file, path))
 
         def storage(dtype: torch.dtype, key: str, count: int) -> Storage:
             entry = archive.getinfo(f"{folder}data/{key}")
@@ -128,11 +127,9 @@ def _read_zip(path: Path, file: io.BufferedReader) -> Any:
             if entry.file_size < size:
                 raise EOFError
             start = _data_start(file, entry)
-            if entry.compress_type == zipfile.ZIP_STORED and start % ALIGNMENT == 0:
-                return Storage(
-                    dtype=dtype, count=count, fetch=lambda: mapping()[start : start + size]
-                )
-            return Storage(dtype=dtype, count=count, fetch=partial(_unzip, path, entry.filename))
+            stored = entry.compress_type == zipfile.ZIP_STORED
+            fetch = partial(_map, path, start, size) if stored else partial(_unzip, path, entry)
+            return Storage(dtype=dtype, count=count, fetch=fetch)
 
         return Unpickler(io.BytesIO(archive.read(pickles[0])), cache(storage)).load()
 
@@ -150,7 +147,7 @@ def _read_legacy(path: Path, file: io.BufferedReader) -> Any:
 
     def storage(dtype: torch.dtype, key: str, count: int) -> Storage:
         size = count * dtype.itemsize
-        made = Storage(dtype=dtype, count=count, fetch=lambda: _copy(path, starts[key], size))
+        made = Storage(dtype=dtype, count=count, fetch=lambda: _map(path, starts[key], size))
         return storages.setdefault(key, made)
 
     tree = Unpickler(file, storage).load()
@@ -172,18 +169,13 @@ def _data_start(file: io.BufferedReader, entry: zipfile.ZipInfo) -> int:
     return entry.header_offset + 30 + name + extra
 
 
-def _map_file(path: Path) -> UntypedStorage:
-    whole: Any = UntypedStorage.from_file(str(path), shared=False, nbytes=path.stat().st_size)
-    return whole
+def _map(path: Path, start: int, size: int) -> UntypedStorage:
+    """Bytes of a file, mapped and copied on write; copied at once where numbers are unaligned."""
+    data = np.memmap(path, np.uint8, "c", start, size) if size else np.empty(0, np.uint8)
+    return torch.from_numpy(data.copy() if start % ALIGNMENT else data).untyped_storage()
 
 
-def _unzip(path: Path, name: str) -> UntypedStorage:
+def _unzip(path: Path, entry: zipfile.ZipInfo) -> UntypedStorage:
     with zipfile.ZipFile(path) as archive:
-        data = np.frombuffer(bytearray(archive.read(name)), dtype=np.uint8)
+        data = np.frombuffer(bytearray(archive.read(entry)), dtype=np.uint8)
     return torch.from_numpy(data).untyped_storage()
-
-
-def _copy(path: Path, start: int, size: int) -> UntypedStorage:
-    return torch.from_numpy(
-        np.fromfile(path, dtype=np.uint8, count=size, offset=start)
-    ).untyped_storage()

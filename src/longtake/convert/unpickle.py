@@ -57,14 +57,10 @@ class Foreign(Inert):
 
     def __setitem__(self, key: object, value: object) -> None: ...
 
-    def append(self, item: object) -> None:
-        """Do nothing; called by pickles of lists."""
+    def add(self, items: object) -> None:
+        """Do nothing; called by pickles of sets, and by the other names of lists."""
 
-    def extend(self, items: object) -> None:
-        """Do nothing; called by pickles of lists."""
-
-    def add(self, item: object) -> None:
-        """Do nothing; called by pickles of sets."""
+    append = extend = add
 
     def __repr__(self) -> str:
         return self.origin
@@ -192,43 +188,35 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-def _known() -> dict[str, Any]:
-    kinds = {
-        "Double": torch.float64,
-        "Float": torch.float32,
-        "Half": torch.float16,
-        "BFloat16": torch.bfloat16,
-        "Long": torch.int64,
-        "Int": torch.int32,
-        "Short": torch.int16,
-        "Char": torch.int8,
-        "Byte": torch.uint8,
-        "Bool": torch.bool,
-        "ComplexDouble": torch.complex128,
-        "ComplexFloat": torch.complex64,
-        "Untyped": torch.uint8,
-    }
-    known: dict[str, Any] = {
+_NAMED = ("Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Bool")
+_DTYPES: dict[str, torch.dtype] = {
+    **{kind: getattr(torch, kind.lower()) for kind in _NAMED},
+    **{"Char": torch.int8, "Byte": torch.uint8, "Untyped": torch.uint8},
+    **{"ComplexDouble": torch.complex128, "ComplexFloat": torch.complex64},
+}
+
+KNOWN: dict[str, Any] = {
+    **{
         f"{module}.{kind}Storage": _StorageType(dtype=dtype)
-        for kind, dtype in kinds.items()
+        for kind, dtype in _DTYPES.items()
         for module in ("torch", "torch.cuda", "torch.storage")
-    }
-    for module in ("builtins", "__builtin__"):
-        for build in (set, frozenset, complex):
-            known[f"{module}.{build.__name__}"] = _Known(build)
-    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        known[f"{module}.scalar"] = _Known(lambda kind, data: kind.scalar(data))
-    return known | {
-        "collections.OrderedDict": _Known(_Mapping),
-        "_codecs.encode": _Known(_latin1),
-        "numpy.dtype": _Known(_NumpyType),
-        "torch.Size": _Known(tuple),
-        "torch._utils._rebuild_tensor": _Known(_tensor),
-        "torch._utils._rebuild_tensor_v2": _Known(_tensor),
-        "torch._utils._rebuild_parameter": _Known(lambda tensor, *_: tensor),
-        "torch._utils._rebuild_parameter_with_state": _Known(lambda tensor, *_: tensor),
-    }
-
-
-KNOWN = _known()
+    },
+    **{
+        f"{module}.{build.__name__}": _Known(build)
+        for module in ("builtins", "__builtin__")
+        for build in (set, frozenset, complex)
+    },
+    **dict.fromkeys(
+        ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"),
+        _Known(lambda kind, data: kind.scalar(data)),
+    ),
+    "collections.OrderedDict": _Known(_Mapping),
+    "_codecs.encode": _Known(_latin1),
+    "numpy.dtype": _Known(_NumpyType),
+    "torch.Size": _Known(tuple),
+    "torch._utils._rebuild_tensor": _Known(_tensor),
+    "torch._utils._rebuild_tensor_v2": _Known(_tensor),
+    "torch._utils._rebuild_parameter": _Known(lambda tensor, *_: tensor),
+    "torch._utils._rebuild_parameter_with_state": _Known(lambda tensor, *_: tensor),
+}
 """Replacements of all names that a pickle can use."""

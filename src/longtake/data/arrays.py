@@ -39,14 +39,12 @@ class ArrayVideos(VideoSource):
 
     @property
     def name(self) -> str:
-        """Name of the file."""
         return self._path.name
 
     def __len__(self) -> int:
         return len(self._array)
 
     def info(self, index: int) -> VideoInfo:
-        """Size and length, equal for all videos; an array has no frame rate."""
         frames, height, width = self._array.shape[1:4]
         return VideoInfo(
             path=self._path,
@@ -63,15 +61,12 @@ class ArrayVideos(VideoSource):
         return [self.info(0)] * len(self)
 
     def title(self, index: int) -> str:
-        """The file and the row."""
         return f"{self._path}[{index}]"
 
     def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
-        """A copy of ``count`` frames of a row, ``stride`` apart."""
         return np.array(self._array[index, start_frame:][::stride][:count])
 
     def identity(self) -> Any:
-        """Hash of the file."""
         return self._hash
 
     @cached_property
@@ -89,14 +84,13 @@ def map_array(path: Path) -> UInt8[np.ndarray, "n t h w 3"]:
     if path.suffix not in readers:
         raise ValueError(f"{path}: is not an array file; expected {', '.join(ARRAY_SUFFIXES)}")
     try:
-        array = readers[path.suffix](path)
+        return readers[path.suffix](path)
+    except _OtherArrayError:
+        raise
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file") from error
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        if isinstance(error, _OtherArrayError):
-            raise
         raise ValueError(f"{path}: broken or truncated array file ({error})") from error
-    return array
 
 
 class _OtherArrayError(ValueError):
@@ -110,22 +104,21 @@ def _npy(path: Path) -> np.ndarray:
 
 def _npz(path: Path) -> np.ndarray:
     with zipfile.ZipFile(path) as archive:
-        kinds = {}
+        shapes = {}
         for member in archive.infolist():
             with archive.open(member) as file:
-                kinds[member.filename] = _header(file)
-        name = _only(path, {name: shape for name, (shape, _, _) in kinds.items()})
-        member = archive.getinfo(name)
+                shapes[member.filename] = _header(file)[0]
+        member = archive.getinfo(_only(path, shapes))
         if member.compress_type == zipfile.ZIP_STORED:
             with path.open("rb") as file:
                 file.seek(member.header_offset)
                 lengths = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
                 file.seek(sum(lengths), 1)
-                return _mapped(path, file, name)
+                return _mapped(path, file, member.filename)
         with tempfile.TemporaryFile() as unpacked, archive.open(member) as packed:
             shutil.copyfileobj(packed, unpacked, 1 << 24)
             unpacked.seek(0)
-            return _mapped(path, unpacked, name)
+            return _mapped(path, unpacked, member.filename)
 
 
 def _safetensors(path: Path) -> np.ndarray:
@@ -135,23 +128,22 @@ def _safetensors(path: Path) -> np.ndarray:
             raise ValueError("the header is longer than the file")
         tensors = json.loads(_exactly(file, length))
         tensors.pop("__metadata__", None)
-        name = _only(path, {name: tuple(entry["shape"]) for name, entry in tensors.items()})
-        entry = tensors[name]
-        dtype = "uint8" if entry["dtype"] == "U8" else str(entry["dtype"])
-        _check(path, name, tuple(entry["shape"]), dtype)
-        offset = 8 + length + entry["data_offsets"][0]
-        return np.memmap(file, np.uint8, "r", offset, tuple(entry["shape"]))
+        shapes = {name: tuple(entry["shape"]) for name, entry in tensors.items()}
+        name = _only(path, shapes)
+        dtype = "uint8" if tensors[name]["dtype"] == "U8" else str(tensors[name]["dtype"])
+        _check(path, name, shapes[name], dtype)
+        offset = 8 + length + tensors[name]["data_offsets"][0]
+        return np.memmap(file, np.uint8, "r", offset, shapes[name])
 
 
 def _header(file: Bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether columns are stored first, and type."""
     version = np.lib.format.read_magic(file)
-    read: Any = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(version)
-    if read is None:
-        raise ValueError(f"npy version {version}")
-    return read(file)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(file)
+    if version == (2, 0):
+        return np.lib.format.read_array_header_2_0(file)
+    raise ValueError(f"npy version {version}")
 
 
 def _mapped(path: Path, file: Bytes, name: str) -> np.ndarray:

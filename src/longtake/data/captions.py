@@ -32,7 +32,8 @@ class CaptionBeside(Captions):
     def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
         """Read the text file beside each video."""
         del root
-        texts = {video: _text_path(video) for video in videos}
+        stems = {video: video.name if video.is_dir() else video.stem for video in videos}
+        texts = {video: video.with_name(f"{stem}.txt") for video, stem in stems.items()}
         return {
             video: " ".join(text.read_text(encoding="utf-8").split())
             for video, text in texts.items()
@@ -66,20 +67,15 @@ class CaptionTable(Captions):
                     )
             if row[self.caption_column]:
                 table[Path(row[self.file_column]).as_posix()] = str(row[self.caption_column])
-        found = {}
-        for video in videos:
-            name = video.relative_to(root)
-            caption = table.get(name.as_posix(), table.get(name.with_suffix("").as_posix()))
-            if caption is not None:
-                found[video] = caption
-        return found
+        names = {video: video.relative_to(root) for video in videos}
+        found = {
+            video: table.get(name.as_posix(), table.get(name.with_suffix("").as_posix()))
+            for video, name in names.items()
+        }
+        return {video: caption for video, caption in found.items() if caption is not None}
 
 
 AnyCaptions = Annotated[CaptionBeside | CaptionTable, Field(discriminator="kind")]
-
-
-def _text_path(video: Path) -> Path:
-    return video.with_name(f"{video.name if video.is_dir() else video.stem}.txt")
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -100,10 +96,9 @@ def _csv(path: Path) -> Iterator[dict[str, Any]]:
 def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
             try:
-                yield json.loads(line)
+                if line.strip():
+                    yield json.loads(line)
             except ValueError as error:
                 raise ValueError(f"{path}: line {number} is not valid JSON ({error})") from error
 

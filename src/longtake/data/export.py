@@ -2,9 +2,9 @@
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from longtake.checkpoint import ExistsError, file_hash, write_text
 from longtake.config import differences, parse, to_dict
@@ -60,7 +60,9 @@ def export_world(
     Raises:
         ValueError: the folder holds an export with other settings, or a video of other origin.
     """
-    world = _resized(world, videos, frames, size)
+    sized = {} if size is None else {"height": size, "width": size}
+    plan = {**to_dict(world.plan), "frames": frames, **sized}
+    world = parse(type(world), {**to_dict(world), "videos": videos, "plan": plan})
     out.mkdir(parents=True, exist_ok=True)
     _open(out, world, frames, overwrite)
     listed = {entry.file: entry for entry in read_export(out)}
@@ -80,35 +82,27 @@ def export_world(
 def read_export(out: Path) -> list[Exported]:
     """Entries of ``videos.jsonl``; the later one of a video that is listed twice."""
     path = out / VIDEOS
-    lines = path.read_text().splitlines() if path.exists() else []
-    entries = [entry for line in lines if (entry := _entry(line)) is not None]
-    return list({entry.file: entry for entry in entries}.values())
-
-
-def _resized(world: SyntheticSource, videos: int, frames: int, size: int | None) -> SyntheticSource:
-    """The world with the number of videos and the length and size of clips that are exported."""
-    plan = {**to_dict(world.plan), "frames": frames}
-    if size is not None:
-        plan |= {"height": size, "width": size}
-    return parse(type(world), {**to_dict(world), "videos": videos, "plan": plan})
-
-
-def _settings(world: SyntheticSource, frames: int) -> dict[str, Any]:
-    """Everything that a video depends on, and nothing else, so that exports can grow."""
-    free = ("videos", "video_frames")
-    shown = {key: value for key, value in world.identity().items() if key not in free}
-    return {"world": shown, "frames": frames, "fps": world.fps}
+    entries: dict[str, Exported] = {}
+    for line in path.read_text().splitlines() if path.exists() else ():
+        with suppress(json.JSONDecodeError, TypeError):  # a line that a killed export left
+            entry = Exported(**json.loads(line))
+            entries[entry.file] = entry
+    return list(entries.values())
 
 
 def _open(out: Path, world: SyntheticSource, frames: int, overwrite: bool) -> None:
     """Check that an earlier export in the folder has these settings, or start a new one."""
-    settings = _settings(world, frames)
-    path = out / SETTINGS
+    free = ("videos", "video_frames")  # what no frame depends on, so that exports can grow
+    shown = {key: value for key, value in world.identity().items() if key not in free}
+    settings = {"world": shown, "frames": frames, "fps": world.fps}
+    path, listing = out / SETTINGS, out / VIDEOS
     classes = "".join(f"{name}\n" for name in world.classes)
     if path.exists():
         there = json.loads(path.read_text())
         if there == settings:
-            _end_line(out / VIDEOS)
+            if listing.exists() and not listing.read_bytes().endswith(b"\n"):
+                with listing.open("a") as file:  # ends the line that a killed export left
+                    file.write("\n")
             write_text(out / CLASSES, classes)
             return
         if not overwrite:
@@ -119,7 +113,7 @@ def _open(out: Path, world: SyntheticSource, frames: int, overwrite: bool) -> No
             (out / entry.file).with_suffix(".txt").unlink(missing_ok=True)
     elif not overwrite and (strangers := [n for n in (CLASSES, VIDEOS) if (out / n).exists()]):
         raise ExistsError(out, f"holds {strangers[0]} but no {SETTINGS}, so it is not an export")
-    (out / VIDEOS).unlink(missing_ok=True)
+    listing.unlink(missing_ok=True)
     write_text(path, json.dumps(settings, indent=2) + "\n")
     write_text(out / CLASSES, classes)
 
@@ -146,17 +140,3 @@ def _write(world: SyntheticSource, index: int, path: Path, frames: int) -> Expor
     finally:
         partial.unlink(missing_ok=True)
     return entry
-
-
-def _end_line(path: Path) -> None:
-    """End an incomplete line that a killed export left."""
-    if path.exists() and not path.read_bytes().endswith((b"\n",)):
-        with path.open("a") as listing:
-            listing.write("\n")
-
-
-def _entry(line: str) -> Exported | None:
-    try:
-        return Exported(**json.loads(line))
-    except (json.JSONDecodeError, TypeError):
-        return None

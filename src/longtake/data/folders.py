@@ -11,13 +11,13 @@ from annotated_types import Gt
 
 from longtake.config import Config, to_dict
 from longtake.data.captions import AnyCaptions
-from longtake.data.clips import Clip, ClipPlan, ClipSource
-from longtake.data.cutting import Crop, cut
+from longtake.data.clips import Clip, ClipPlan, ClipSource, Crop, cut
 from longtake.data.index import (
     VIDEO_SUFFIXES,
     Candidate,
     Found,
     Index,
+    Item,
     build_index,
     stamp,
     subfolders,
@@ -49,11 +49,6 @@ class VideosOnDisk(Config, ClipSource):
         """Videos that belong to the source, usable or not."""
 
     @property
-    @abstractmethod
-    def looked_for(self) -> str:
-        """Description of the videos and of their place, for messages."""
-
-    @property
     def root(self) -> Path:
         """Folder to which names in ``identity`` are relative."""
         return self.path
@@ -67,21 +62,17 @@ class VideosOnDisk(Config, ClipSource):
     def classes(self) -> tuple[str, ...]:
         return self._index().classes
 
-    @property
-    def fps(self) -> float:
-        return float(self.info(0).fps / self.plan.stride)
-
     def __len__(self) -> int:
-        return len(self._usable().items)
+        return len(self._items())
 
     def info(self, index: int) -> VideoInfo:
-        return self._usable().items[index].video
+        return self._items()[index].video
 
     def label(self, index: int) -> int | None:
-        return self._usable().items[index].label
+        return self._items()[index].label
 
     def caption(self, index: int) -> str | None:
-        return self._usable().items[index].caption
+        return self._items()[index].caption
 
     def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
         return read_clip(self.info(index).path, start_frame, count, stride)
@@ -95,16 +86,16 @@ class VideosOnDisk(Config, ClipSource):
     def identity(self) -> Any:
         """Settings, and each video's name, length, size, time of change, label and caption."""
         settings = {k: v for k, v in to_dict(self).items() if k != "path"}
-        return {**settings, "videos": stamp(self.root, self._usable().items)}
+        return {**settings, "videos": stamp(self.root, self._items())}
 
     def contents(self) -> Any:
         """Each video's name, length and size."""
-        return [row[:3] for row in stamp(self.root, self._usable().items)]
+        return [row[:3] for row in stamp(self.root, self._items())]
 
-    def _usable(self) -> Index:
+    def _items(self) -> Sequence[Item]:
         index = self._index()
-        index.check(self.looked_for, self.plan)
-        return index
+        index.check(self.plan)
+        return index.items
 
     def _index(self) -> Index:
         return _index(self, id(self))  # pyright: ignore[reportArgumentType]: frozen models have a hash
@@ -126,32 +117,24 @@ class VideoFolder(VideosOnDisk):
     def root(self) -> Path:
         return self.path.parent if self.path.is_file() else self.path
 
-    @property
-    def looked_for(self) -> str:
-        return f"{' '.join(sorted(VIDEO_SUFFIXES))} and folders of frames below {self.path}"
-
     def found(self) -> Found:
         file = self.path.is_file()
         videos = [self.path] if file else videos_below(_existing(self.path))
-        captions = None if self.captions is None else self.captions.read(self.root, videos)
-        classes = self._class_names(videos)
+        captions = {} if self.captions is None else self.captions.read(self.root, videos)
+        paths = {video: video.relative_to(self.root).parts for video in videos}
+        inner = paths.values() if self.labels == "folder" else ()
+        classes = tuple(sorted({parts[0] for parts in inner if len(parts) > 1}))
         candidates = []
-        for video in videos:
-            parts = video.relative_to(self.root).parts
+        for video, parts in paths.items():
             label = classes.index(parts[0]) if classes and len(parts) > 1 else None
-            caption, fault = (captions or {}).get(video), None
-            if captions is not None and caption is None:
+            caption, fault = captions.get(video), None
+            if self.captions is not None and caption is None:
                 fault = "has no caption"
             if self.labels == "folder" and label is None:
                 fault = "lies in no class folder"
             candidates.append(Candidate(path=video, label=label, caption=caption, fault=fault))
-        return Found(candidates=candidates, classes=classes)
-
-    def _class_names(self, videos: Sequence[Path]) -> tuple[str, ...]:
-        if self.labels == "none":
-            return ()
-        paths = [video.relative_to(self.root).parts for video in videos]
-        return tuple(sorted({parts[0] for parts in paths if len(parts) > 1}))
+        suffixes = " ".join(sorted(VIDEO_SUFFIXES))
+        return Found(candidates, f"{suffixes} and folders of frames below {self.path}", classes)
 
 
 class UCF101(VideosOnDisk):
@@ -166,38 +149,27 @@ class UCF101(VideosOnDisk):
     split: Split = "train"
     fold: Literal[1, 2, 3] = 1
 
-    @property
-    def looked_for(self) -> str:
-        return f"CLASS/*.avi in {self._root()}"
-
     def found(self) -> Found:
         """Videos of a split, in the order of its list."""
-        root = self._root()
+        inner = self.path / "UCF-101"
+        root = inner if inner.is_dir() else self.path
         videos = sorted(_existing(root).glob("*/*.avi"))
         classes = tuple(sorted({video.parent.name for video in videos}))
         there = set(videos)
         chosen = videos if self.split == "all" else [root / name for name in self._listed(root)]
+        missing = "is in the official list but not on disk"
         candidates = [
-            Candidate(
-                path=video,
-                label=classes.index(video.parent.name) if video in there else None,
-                fault=None if video in there else "is in the official list but not on disk",
-            )
+            Candidate(path=video, label=classes.index(video.parent.name))
+            if video in there
+            else Candidate(path=video, fault=missing)
             for video in chosen
         ]
-        return Found(candidates=candidates, classes=classes)
-
-    def _root(self) -> Path:
-        inner = self.path / "UCF-101"
-        return inner if inner.is_dir() else self.path
+        return Found(candidates, f"CLASS/*.avi in {root}", classes)
 
     def _listed(self, root: Path) -> list[str]:
         name = f"{self.split}list{self.fold:02d}.txt"
-        folders = [
-            parent / inner
-            for parent in dict.fromkeys((root, self.path, root.parent))
-            for inner in ("ucfTrainTestlist", ".")
-        ]
+        parents = dict.fromkeys((root, self.path, root.parent))
+        folders = [parent / inner for parent in parents for inner in ("ucfTrainTestlist", ".")]
         for folder in folders:
             if (folder / name).is_file():
                 lines = (folder / name).read_text().splitlines()
@@ -218,18 +190,12 @@ class SkyTimelapse(VideosOnDisk):
     kind: Literal["sky_timelapse"] = "sky_timelapse"
     split: Split = "train"
 
-    @property
-    def looked_for(self) -> str:
-        return " and ".join(f"{folder}/VIDEO/CLIP/FRAMES" for folder in self._folders())
-
     def found(self) -> Found:
-        _existing(self.path)
-        videos = [video for folder in self._folders() for video in subfolders(folder)]
-        return Found(candidates=[Candidate(path=c) for video in videos for c in subfolders(video)])
-
-    def _folders(self) -> list[Path]:
         names = {"train": ["train"], "test": ["test", "val"], "all": ["train", "test", "val"]}
-        return [self.path / name for name in names[self.split]]
+        folders = [_existing(self.path) / name for name in names[self.split]]
+        videos = [video for folder in folders for video in subfolders(folder)]
+        candidates = [Candidate(path=clip) for video in videos for clip in subfolders(video)]
+        return Found(candidates, " and ".join(f"{f}/VIDEO/CLIP/FRAMES" for f in folders))
 
 
 class Taichi(VideosOnDisk):
@@ -242,16 +208,10 @@ class Taichi(VideosOnDisk):
     kind: Literal["taichi"] = "taichi"
     split: Split = "train"
 
-    @property
-    def looked_for(self) -> str:
-        return f"{self._root()}/**/*.mp4"
-
     def found(self) -> Found:
-        root = _existing(self._root())
-        return Found(candidates=[Candidate(path=path) for path in sorted(root.rglob("*.mp4"))])
-
-    def _root(self) -> Path:
-        return self.path if self.split == "all" else self.path / self.split
+        root = _existing(self.path if self.split == "all" else self.path / self.split)
+        candidates = [Candidate(path=path) for path in sorted(root.rglob("*.mp4"))]
+        return Found(candidates, f"{root}/**/*.mp4")
 
 
 @lru_cache(maxsize=32)

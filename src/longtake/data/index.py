@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from longtake.data.clips import ClipPlan
 from longtake.data.source import Rejected
@@ -21,12 +22,10 @@ VIDEO_SUFFIXES = frozenset("." + name for name in _NAMES.split())
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A video that may be used.
+    """A file, or a folder of frames, that may be used.
 
     Attributes:
-        path: a file, or a folder of frames.
         label: index into the source's classes.
-        caption: sentence that describes the video.
         fault: why the video cannot be used, if known before it is opened.
     """
 
@@ -36,8 +35,21 @@ class Candidate:
     fault: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Item:
+class Found(NamedTuple):
+    """Contents of a data set's folder.
+
+    Attributes:
+        candidates: videos, in order.
+        looked_for: description of the videos and of their place, for messages.
+        classes: names of the labels.
+    """
+
+    candidates: Sequence[Candidate]
+    looked_for: str
+    classes: tuple[str, ...] = ()
+
+
+class Item(NamedTuple):
     """A video that can be used."""
 
     video: VideoInfo
@@ -45,41 +57,25 @@ class Item:
     caption: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """Contents of a data set's folder.
-
-    Attributes:
-        candidates: videos, in order.
-        classes: names of the labels.
-    """
-
-    candidates: Sequence[Candidate]
-    classes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Index:
+class Index(NamedTuple):
     """The videos of a source, in the order in which they were found.
 
     Attributes:
         items: videos that can be used.
         short: videos with fewer frames than a clip spans.
         rejected: videos that cannot be used, including the short ones.
+        looked_for: description of the videos and of their place, for messages.
         classes: names of the labels.
     """
 
-    items: tuple[Item, ...]
-    short: tuple[VideoInfo, ...]
+    items: Sequence[Item]
+    short: Sequence[VideoInfo]
     rejected: tuple[Rejected, ...]
+    looked_for: str
     classes: tuple[str, ...]
 
-    def check(self, looked_for: str, plan: ClipPlan) -> None:
+    def check(self, plan: ClipPlan) -> None:
         """Check that there is a usable video.
-
-        Args:
-            looked_for: description of the videos and of their place.
-            plan: how clips are cut.
 
         Raises:
             ValueError: there is none; the message says what was looked for and found.
@@ -87,8 +83,7 @@ class Index:
         if self.items:
             return
         if not self.rejected:
-            raise ValueError(f"no videos were found; looked for {looked_for}")
-        path, reason = self.rejected[0]
+            raise ValueError(f"no videos were found; looked for {self.looked_for}")
         if self.short:
             longest = max(self.short, key=lambda video: video.frames)
             others = len(self.rejected) - len(self.short)
@@ -98,8 +93,9 @@ class Index:
                 f"more than every video has; the longest, {longest.path}, has {longest.frames}"
                 f"{also}"
             )
+        path, reason = self.rejected[0]
         raise ValueError(
-            f"none of {len(self.rejected)} videos can be used (looked for {looked_for}); "
+            f"none of {len(self.rejected)} videos can be used (looked for {self.looked_for}); "
             f"the first, {path}: {reason}"
         )
 
@@ -116,20 +112,17 @@ def build_index(found: Found, plan: ClipPlan, frames_fps: float) -> Index:
         probed = list(pool.map(lambda video: _probe(video, frames_fps), found.candidates))
     items, short, rejected = [], [], []
     for candidate, video in zip(found.candidates, probed, strict=True):
-        path = str(candidate.path)
         if isinstance(video, str):
-            rejected.append(Rejected(path, video))
+            fault = video
         elif video.frames < plan.span:
             short.append(video)
-            reason = f"has {video.frames} frames, a clip spans {plan.span}"
-            rejected.append(Rejected(path, reason))
+            fault = f"has {video.frames} frames, a clip spans {plan.span}"
         else:
-            items.append(Item(video=video, label=candidate.label, caption=candidate.caption))
-    for path, reason in rejected:
-        _warn_once(path, reason)
-    return Index(
-        items=tuple(items), short=tuple(short), rejected=tuple(rejected), classes=found.classes
-    )
+            items.append(Item(video, candidate.label, candidate.caption))
+            continue
+        rejected.append(Rejected(str(candidate.path), fault))
+        _warn_once(*rejected[-1])
+    return Index(items, short, tuple(rejected), found.looked_for, found.classes)
 
 
 def videos_below(folder: Path) -> list[Path]:
@@ -147,20 +140,16 @@ def videos_below(folder: Path) -> list[Path]:
 
 def subfolders(folder: Path) -> list[Path]:
     """Visible subfolders, sorted; empty if the folder does not exist."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and _visible(path.name))
+    there = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in there if path.is_dir() and _visible(path.name))
 
 
 def stamp(root: Path, items: Iterable[Item]) -> list[list[object]]:
     """Plain data that identifies videos: name, length, size, time of change, label and caption."""
     rows = []
-    for item in items:
-        path, stat = item.video.path, item.video.path.stat()
-        name = path.relative_to(root).as_posix()
-        rows.append(
-            [name, item.video.frames, stat.st_size, stat.st_mtime_ns, item.label, item.caption]
-        )
+    for video, label, caption in items:
+        name, stat = video.path.relative_to(root).as_posix(), video.path.stat()
+        rows.append([name, video.frames, stat.st_size, stat.st_mtime_ns, label, caption])
     return rows
 
 

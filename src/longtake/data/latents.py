@@ -6,7 +6,7 @@ each time. A cache belongs to one autoencoder, one source and one plan: its key 
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -58,7 +58,7 @@ class CachePlan(Config):
 
 
 class CachedShard(Config):
-    """A file of a cache: its name, its hash, and its number of clips."""
+    """A file of a cache, and its number of clips."""
 
     file: str
     sha256: str
@@ -69,12 +69,10 @@ class CacheIndex(Config):
     """``index.json``: contents of a cache, written when the cache is complete.
 
     Attributes:
-        format: version of the file format.
         key: hash of autoencoder, source and plan.
         classes: names of the labels.
         mean: mean over all elements of all latents.
         std: standard deviation over all elements, including that of the posterior.
-        shards: files in order.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"deviation": "std"}
@@ -99,16 +97,15 @@ def cache_key(
     source: ClipSource, autoencoder: VideoAutoencoder, plan: CachePlan, overlap_frames: int = 0
 ) -> str:
     """Hash of everything that cached latents depend on."""
-    return digest(
-        {
-            "format": FORMAT,
-            "autoencoder": weights_hash(autoencoder),
-            "source": source.identity(),
-            "copies": plan.copies,
-            "seed": plan.seed,
-            **({"overlap": overlap_frames} if overlap_frames else {}),  # older caches stay valid
-        }
-    )
+    parts = {
+        "format": FORMAT,
+        "autoencoder": weights_hash(autoencoder),
+        "source": source.identity(),
+        "copies": plan.copies,
+        "seed": plan.seed,
+    }
+    overlap = {"overlap": overlap_frames} if overlap_frames else {}  # older caches stay valid
+    return digest({**parts, **overlap})
 
 
 def build_cache(
@@ -125,14 +122,13 @@ def build_cache(
     Clips are encoded in windows of the autoencoder's trained length that share ``overlap_frames``.
 
     Args:
-        folder: folder of this cache. Complete shards of an interrupted build are kept.
+        folder: folder of the cache; complete shards of an interrupted build are kept.
         source: source whose clips are a whole number of windows long.
         autoencoder: autoencoder on its device.
         plan: which clips to encode.
         ranks: processes that each encode a part of the shards.
         report: called with the number of clips that are done and their total.
-        overlap_frames: number of frames that neighbouring windows share, as the denoiser to train
-            expects (``LatentSpec.clip_overlap_frames``).
+        overlap_frames: ``clip_overlap_frames`` of the spec of the denoiser to train.
 
     Raises:
         ValueError: latents of this kind cannot overlap, or clips have another length.
@@ -149,7 +145,7 @@ def build_cache(
         path = folder / _shard_name(start // SHARD_ITEMS)
         if not _is_ours(path, key):
             items = range(start, min(start + SHARD_ITEMS, total))
-            _write_shard(path, key, _encode(source, autoencoder, plan, overlap_frames, items))
+            _write_shard(path, key, source, autoencoder, plan, overlap_frames, items)
         report(min(start + SHARD_ITEMS * ranks.size, total), total)
     ranks.barrier()
     if ranks.main:
@@ -160,10 +156,6 @@ def build_cache(
 
 class LatentCache:
     """An open cache: memory-mapped, checked against its index.
-
-    Attributes:
-        folder: folder of the cache.
-        index: contents of the cache.
 
     Args:
         folder: folder of the cache.
@@ -201,9 +193,8 @@ class LatentCache:
             self._shards[number].get_slice(name)[row : row + 1]
             for name in ("mean", "log_variance", "label")
         )
-        return CachedClip(
-            posterior=Posterior(mean=mean, log_variance=log_variance), label=int(label)
-        )
+        posterior = Posterior(mean=mean, log_variance=log_variance)
+        return CachedClip(posterior=posterior, label=int(label))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -229,33 +220,51 @@ class LatentCache:
         return safe_open(path, framework="pt")
 
 
-def _encode(
+def _write_shard(
+    path: Path,
+    key: str,
     source: ClipSource,
     autoencoder: VideoAutoencoder,
     plan: CachePlan,
     overlap_frames: int,
-    items: range,
-) -> Iterator[tuple[CachedClip, str]]:
-    """Clips with their captions."""
-    window = autoencoder.spec.clip[0]
+    items: Sequence[int],
+) -> None:
+    """Encode the clips of some items of a cache, and write them."""
+    means, log_variances, labels, captions = [], [], [], []
     for item in items:
         copy, index = divmod(item, len(source))
         clip = source.clip(index, generator(plan.seed, "cache", copy, index))
-        _check_length(len(clip.frames), window, overlap_frames)
-        windows = to_model(clip.frames).unfold(1, window, window - overlap_frames)
-        windows = rearrange(windows, "c n h w t -> n c t h w")
-        parts = [_posterior(autoencoder, part) for part in windows.split(plan.batch)]
-        posterior = Posterior(
-            mean=_joined([part.mean for part in parts]),
-            log_variance=_joined([part.log_variance for part in parts]),
-        )
-        label = ABSENT if clip.label is None else clip.label
-        yield CachedClip(posterior=posterior, label=label), clip.caption or ""
+        posterior = _encoded(autoencoder, to_model(clip.frames), plan.batch, overlap_frames)
+        means.append(posterior.mean)
+        log_variances.append(posterior.log_variance)
+        labels.append(ABSENT if clip.label is None else clip.label)
+        captions.append(clip.caption or "")
+    tensors = {
+        "mean": torch.cat(means),
+        "log_variance": torch.cat(log_variances),
+        "label": torch.tensor(labels),
+    }
+    write_tensors(path, tensors, {"key": key, "captions": json.dumps(captions)})
 
 
-def _joined(parts: Sequence[Float[Tensor, "_ c *dims"]]) -> Float[Tensor, "1 c *_"]:
-    """Windows joined along the first latent axis: frames of a volume, cells of planes."""
-    return rearrange(torch.cat([*parts]), "n c first ... -> 1 c (n first) ...")
+@torch.no_grad()
+def _encoded(
+    autoencoder: VideoAutoencoder, video: Float[Tensor, "3 t h w"], batch: int, overlap: int
+) -> Posterior:
+    """Posteriors of a clip's windows, joined along the first latent axis.
+
+    That axis is frames of a volume, cells of planes.
+    """
+    window = autoencoder.spec.clip[0]
+    _check_length(video.shape[1], window, overlap)
+    windows = rearrange(video.unfold(1, window, window - overlap), "c n h w t -> n c t h w")
+    weight = next(autoencoder.parameters())
+    parts = [autoencoder.encode(p.to(weight.device, weight.dtype)) for p in windows.split(batch)]
+    mean, log_variance = (
+        rearrange(torch.cat([p.float().cpu() for p in each]), "n c first ... -> 1 c (n first) ...")
+        for each in zip(*((part.mean, part.log_variance) for part in parts), strict=True)
+    )
+    return Posterior(mean=mean, log_variance=log_variance)
 
 
 def _check_length(frames: int, window: int, overlap: int) -> None:
@@ -272,57 +281,27 @@ def _check_length(frames: int, window: int, overlap: int) -> None:
     )
 
 
-@torch.no_grad()
-def _posterior(autoencoder: VideoAutoencoder, video: Float[Tensor, "b 3 t h w"]) -> Posterior:
-    weight = next(autoencoder.parameters())
-    posterior = autoencoder.encode(video.to(weight.device, weight.dtype))
-    return Posterior(
-        mean=posterior.mean.float().cpu(), log_variance=posterior.log_variance.float().cpu()
-    )
-
-
-def _write_shard(path: Path, key: str, items: Iterator[tuple[CachedClip, str]]) -> None:
-    clips, captions = zip(*items, strict=True)
-    write_tensors(
-        path,
-        {
-            "mean": torch.cat([clip.posterior.mean for clip in clips]),
-            "log_variance": torch.cat([clip.posterior.log_variance for clip in clips]),
-            "label": torch.tensor([clip.label for clip in clips]),
-        },
-        {"key": key, "captions": json.dumps(captions)},
-    )
-
-
 def _write_index(folder: Path, key: str, shards: int, classes: tuple[str, ...]) -> None:
-    entries = []
-    count, total, squares = 0, 0.0, 0.0
+    entries, count, total, squares = [], 0, 0.0, 0.0
     for number in range(shards):
         path = folder / _shard_name(number)
         with safe_open(path, framework="pt") as file:
-            mean = file.get_tensor("mean").double()
-            variance = file.get_tensor("log_variance").double().exp()
-        count += mean.numel()
-        total += mean.sum().item()
-        squares += (mean**2 + variance).sum().item()
-        entries.append(CachedShard(file=path.name, sha256=file_hash(path), items=len(mean)))
-    center = total / count
-    index = CacheIndex(
-        key=key,
-        classes=classes,
-        mean=center,
-        std=(squares / count - center**2) ** 0.5,
-        shards=tuple(entries),
-    )
+            means = file.get_tensor("mean").double()
+            variances = file.get_tensor("log_variance").double().exp()
+        count += means.numel()
+        total += means.sum().item()
+        squares += (means**2 + variances).sum().item()
+        entries.append(CachedShard(file=path.name, sha256=file_hash(path), items=len(means)))
+    mean = total / count
+    std = (squares / count - mean**2) ** 0.5
+    index = CacheIndex(key=key, classes=classes, mean=mean, std=std, shards=tuple(entries))
     write_text(folder / INDEX, index.model_dump_json(indent=1) + "\n")
 
 
 def _is_ours(path: Path, key: str) -> bool:
     """Whether a shard of an interrupted build is complete and belongs to this cache."""
-    if not path.exists():
-        return False
     try:
-        return read_metadata(path).get("key") == key
+        return path.exists() and read_metadata(path).get("key") == key
     except CheckpointError:
         return False
 

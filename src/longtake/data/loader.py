@@ -7,7 +7,7 @@ from itertools import count
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from longtake.data.clips import Clip, ClipSource
 from longtake.data.order import Order, rank_rows
@@ -50,10 +50,11 @@ class Loader:
 
     def batches(self, first_step: int = 0) -> Iterator[Batch]:
         """Batches of the steps from ``first_step`` on; endless."""
+        rows = (rank_rows(step, self.batch, self.rank, self.size) for step in count(first_step))
         return iter(
             DataLoader(
                 _Samples(self.source, self.seed),
-                batch_sampler=_Steps(first_step, self.batch, self.rank, self.size),
+                batch_sampler=map(list, rows),
                 collate_fn=_collate,
                 num_workers=self.workers,
             )
@@ -70,17 +71,6 @@ class _Samples(Dataset[tuple[int, Clip]]):
     def __getitem__(self, number: int) -> tuple[int, Clip]:
         epoch, item = self._order(number)
         return number, self._source.clip(item, generator(self._seed, "clip", epoch, item))
-
-
-class _Steps(Sampler[list[int]]):
-    """Sample numbers of each step; endless."""
-
-    def __init__(self, first_step: int, batch: int, rank: int, size: int) -> None:
-        self._first, self._settings = first_step, (batch, rank, size)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in count(self._first):
-            yield list(rank_rows(step, *self._settings))
 
 
 def _collate(samples: Sequence[tuple[int, Clip]]) -> Batch:

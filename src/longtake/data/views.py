@@ -6,20 +6,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
 
 from longtake.config import to_dict
-from longtake.data.clips import Clip, ClipPlan, ClipSource
-from longtake.data.cutting import Crop, cut, fit_frames
+from longtake.data.clips import Clip, ClipPlan, ClipSource, Crop, cut, fit_frames
 from longtake.data.source import ClipPosition, Frames, Rejected, VideoSource
 from longtake.video import VideoInfo
 
 
 class _View(VideoSource):
-    """Passes everything on to another source."""
+    """Passes everything on to another source; its settings are part of its identity."""
 
-    def __init__(self, source: VideoSource) -> None:
-        self.source = source
+    def __init__(self, source: VideoSource, *settings: Any) -> None:
+        self.source, self._settings = source, settings
 
     @property
     def name(self) -> str:
@@ -51,10 +49,10 @@ class _View(VideoSource):
         return self.source.rejected()
 
     def identity(self) -> Any:
-        return self.source.identity()
+        return [self.source.identity(), *self._settings]
 
     def contents(self) -> Any:
-        return self.source.contents()
+        return [self.source.contents(), *self._settings]
 
     def about(self) -> dict[str, Any]:
         return self.source.about()
@@ -64,19 +62,16 @@ class ResizedVideos(_View):
     """Videos whose frames are resized to cover a size and centre-cropped to it."""
 
     def __init__(self, source: VideoSource, height: int, width: int) -> None:
-        super().__init__(source)
-        self._size = height, width
+        super().__init__(source, height, width)
+        self._size = {"height": height, "width": width}
 
     def info(self, index: int) -> VideoInfo:
-        height, width = self._size
-        return replace(self.source.info(index), height=height, width=width)
+        return replace(self.source.info(index), **self._size)
 
     def infos(self) -> Sequence[VideoInfo]:
-        infos, (height, width) = self.source.infos(), self._size
-        resized = {
-            number: replace(info, height=height, width=width)
-            for number, info in {id(info): info for info in infos}.items()
-        }
+        infos = self.source.infos()
+        distinct = {id(info): info for info in infos}
+        resized = {key: replace(info, **self._size) for key, info in distinct.items()}
         return [resized[id(info)] for info in infos]
 
     def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
@@ -87,14 +82,8 @@ class ResizedVideos(_View):
     ) -> Iterator[Frames]:
         return map(self._resized, self.source.read_clips(positions, count, stride))
 
-    def identity(self) -> Any:
-        return [self.source.identity(), *self._size]
-
-    def contents(self) -> Any:
-        return [self.source.contents(), *self._size]
-
-    def _resized(self, frames: Frames) -> UInt8[np.ndarray, "_ _ _ 3"]:
-        return np.ascontiguousarray(fit_frames(frames, *self._size))
+    def _resized(self, frames: Frames) -> Frames:
+        return np.ascontiguousarray(fit_frames(frames, self._size["height"], self._size["width"]))
 
 
 class TrainingClips(_View, ClipSource):
@@ -110,7 +99,7 @@ class TrainingClips(_View, ClipSource):
     """
 
     def __init__(self, source: VideoSource, plan: ClipPlan, crop: Crop = "centre") -> None:
-        super().__init__(source)
+        super().__init__(source, to_dict(plan), crop)
         self.plan = plan
         self._crop: Crop = crop
         shortest = min((info.frames for info in source.infos()), default=0)
@@ -119,15 +108,5 @@ class TrainingClips(_View, ClipSource):
                 f"{source.name}: the shortest video has {shortest} frames, a clip spans {plan.span}"
             )
 
-    @property
-    def fps(self) -> float:
-        return float(self.source.info(0).fps / self.plan.stride)
-
     def clip(self, index: int, generator: torch.Generator) -> Clip:
         return cut(self.source, index, self.plan, self._crop, generator)
-
-    def identity(self) -> Any:
-        return [self.source.identity(), to_dict(self.plan), self._crop]
-
-    def contents(self) -> Any:
-        return [self.source.contents(), to_dict(self.plan), self._crop]

@@ -18,14 +18,7 @@ def evaluate(
     metrics: Sequence[str],
     settings: EvaluationSettings,
 ) -> Result:
-    """Measure generated videos against real ones.
-
-    Args:
-        real: real videos.
-        generated: generated videos.
-        protocol: all settings that the scores depend on.
-        metrics: names in ``SCORES``.
-        settings: how scores are computed.
+    """Measure generated videos against real ones by metrics that ``SCORES`` names.
 
     Raises:
         ValueError: videos do not fit the protocol or each other, or are too few.

@@ -37,24 +37,14 @@ class FeatureNetwork:
     treat: Callable[[UInt8[Tensor, "_ _ _ 3"]], Float[Tensor, "3 _ _ _"]]
     identity: Any
 
-    @property
-    def width(self) -> int:
-        """Number of features of a clip."""
-        width: Any = self.network.width
-        return width
-
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureRequest:
-    """Features of some clips of a source.
+    """Features of some clips of a source, which has a role under the protocol.
 
     Attributes:
-        source: source of the videos.
-        role: role of the source under the protocol.
-        protocol: decides length and stride of clips.
         positions: the clips, in order.
         seed: seed that selected the clips.
-        network: network of the features.
     """
 
     source: VideoSource
@@ -102,30 +92,24 @@ class FeatureCache:
 
     def read(self, key: str, shard: int, rows: int, width: int) -> Float[Tensor, "n d"] | None:
         """A shard; None if it is absent or damaged."""
-        if self.folder is None or not (path := self._path(key, shard)).exists():
+        if self.folder is None:
             return None
         try:
-            found = read_tensors(path).get("features")
+            found = read_tensors(self.folder / key / f"{shard:05d}.safetensors").get("features")
         except CheckpointError:
             return None
         return found if found is not None and found.shape == (rows, width) else None
 
     def write(self, key: str, shard: int, rows: Float[Tensor, "n d"]) -> None:
         """Cache a shard."""
-        if self.folder is None:
-            return
-        path = self._path(key, shard)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_tensors(path, {"features": rows})
+        if self.folder is not None:
+            (self.folder / key).mkdir(parents=True, exist_ok=True)
+            write_tensors(self.folder / key / f"{shard:05d}.safetensors", {"features": rows})
 
     def describe(self, key: str, about: dict[str, Any]) -> None:
         """Write a readable description of a key beside its shards."""
         if self.folder is not None and (self.folder / key).is_dir():
             write_text(self.folder / key / "about.json", json.dumps(about, indent=2) + "\n")
-
-    def _path(self, key: str, shard: int) -> Path:
-        assert self.folder is not None
-        return self.folder / key / f"{shard:05d}.safetensors"
 
 
 def default_cache() -> Path:
@@ -144,38 +128,31 @@ def extract(
 ) -> Float[Tensor, "n d"]:
     """Features in the order of the positions: read from the cache, or computed and cached.
 
-    Each process computes every ``ranks.size``-th shard; all return all features.
-
-    Args:
-        request: clips and network.
-        cache: features on disk.
-        ranks: processes that work together.
-        batch: number of clips in a forward pass; the features do not depend on it.
-        report: called with the number of clips that are done and their total, of this process.
+    Each process computes every ``ranks.size``-th shard, reports its own clips, and returns all
+    features. They do not depend on ``batch``, the number of clips in a forward pass.
     """
-    key, total, width = request.key(), len(request.positions), request.network.width
-    shards = [range(first, min(first + SHARD, total)) for first in range(0, total, SHARD)]
-    mine = ranks.shard(list(enumerate(shards)))
-    features = torch.zeros(total, width)
-    missing = []
-    for number, numbers in mine:
-        rows = cache.read(key, number, len(numbers), width)
+    key, total = request.key(), len(request.positions)
+    width: Any = request.network.network.width
+    mine = ranks.shard([range(n, min(n + SHARD, total)) for n in range(0, total, SHARD)])
+    features, missing = torch.zeros(total, width), []
+    for shard in mine:
+        rows = cache.read(key, shard.start // SHARD, len(shard), width)
         if rows is None:
-            missing.append((number, numbers))
+            missing.append(shard)
         else:
-            features[numbers.start : numbers.stop] = rows
-    own = sum(len(numbers) for _, numbers in mine)
-    done = own - sum(len(numbers) for _, numbers in missing)
+            features[shard.start : shard.stop] = rows
+    own = sum(map(len, mine))
+    done = own - sum(map(len, missing))
     report(done, own)
-    clips = request.clips([n for _, numbers in missing for n in numbers])
-    for number, numbers in missing:
-        parts, shard = [], islice(clips, len(numbers))
-        while chosen := list(islice(shard, batch)):
-            parts.append(request.features(chosen))
+    clips = request.clips([number for shard in missing for number in shard])
+    for shard in missing:
+        rows, unread = features[shard.start : shard.stop], islice(clips, len(shard))
+        for first in range(0, len(shard), batch):
+            chosen = list(islice(unread, batch))
+            rows[first : first + batch] = request.features(chosen)
             done += len(chosen)
             report(done, own)
-        features[numbers.start : numbers.stop] = torch.cat(parts)
-        cache.write(key, number, features[numbers.start : numbers.stop])
+        cache.write(key, shard.start // SHARD, rows)
     if ranks.main:
         about = {"source": request.source.name, "network": request.network.identity}
         cache.describe(key, {**about, "protocol": to_dict(request.protocol)})

@@ -1,9 +1,9 @@
 """The sets of features that metrics ask for, each computed once."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 from jaxtyping import Float
 from torch import Tensor
@@ -51,8 +51,6 @@ class FeatureSets:
     """Features of real and generated clips under a protocol.
 
     Attributes:
-        protocol: protocol of the evaluation.
-        settings: how features are computed.
         seconds: time spent on features so far.
 
     Raises:
@@ -67,12 +65,12 @@ class FeatureSets:
         settings: EvaluationSettings,
     ) -> None:
         self.protocol, self.settings, self.seconds = protocol, settings, 0.0
-        self._sources: dict[Role, VideoSource] = {"real": real, "generated": generated}
         self._usable: dict[Role, UsableVideos] = {
-            role: usable_videos(source, protocol, role) for role, source in self._sources.items()
+            "real": usable_videos(real, protocol, "real"),
+            "generated": usable_videos(generated, protocol, "generated"),
         }
-        _check_comparable(self._sources, self._usable, protocol)
-        for role in self._sources:
+        _check_comparable(**self._usable)
+        for role in self._usable:
             self._positions(role)
         self._features: dict[str, Rows] = {}
 
@@ -92,8 +90,7 @@ class FeatureSets:
         """Features of n real clips of videos that are not in draw 0; None if ``no_floor``."""
         if self.no_floor:
             return None
-        n = self.protocol.n
-        positions = self._positions("real", count=2 * n)[n:]
+        positions = self._positions("real", count=2 * self.protocol.n)[self.protocol.n :]
         return self._extract("real", positions, "real clips for the floor", self._network)
 
     @property
@@ -102,46 +99,39 @@ class FeatureSets:
         if not self.settings.floor:
             return "not asked for"
         videos, n = len(self._usable["real"].videos), self.protocol.n
-        if videos < 2 * n:
-            return f"{videos} real videos, {2 * n} are needed for two sets of {n}"
-        return ""
+        enough = videos >= 2 * n
+        return "" if enough else f"{videos} real videos, {2 * n} are needed for two sets of {n}"
 
     def record(self, role: Role) -> SourceRecord:
         """Description of a source for the result."""
-        source, usable = self._sources[role], self._usable[role]
+        usable = self._usable[role]
         return SourceRecord(
-            name=source.name,
-            contents=digest(source.contents()),
+            name=usable.source.name,
+            contents=digest(usable.source.contents()),
             videos=len(usable.videos),
             skipped=usable.skipped,
             height=usable.height,
             width=usable.width,
             fps=usable.fps,
-            about=source.about(),
+            about=usable.source.about(),
         )
 
     def _positions(self, role: Role, draw: int = 0, count: int | None = None) -> list[ClipPosition]:
-        return choose_clips(
-            self._sources[role],
-            self._usable[role],
-            self.protocol,
-            role,
-            count=count or self.protocol.n,
-            draw=draw,
-            seed=self.settings.seed,
-        )
+        count = count or self.protocol.n
+        return choose_clips(self._usable[role], count=count, draw=draw, seed=self.settings.seed)
 
     def _extract(
         self, role: Role, positions: Sequence[ClipPosition], stage: str, network: FeatureNetwork
     ) -> Rows:
         settings = self.settings
+        network.network.to(settings.ranks.device)
         request = FeatureRequest(
-            source=self._sources[role],
+            source=self._usable[role].source,
             role=role,
             protocol=self.protocol,
             positions=positions,
             seed=settings.seed,
-            network=replace(network, network=network.network.to(settings.ranks.device)),
+            network=network,
         )
         key = request.key()
         if key not in self._features:
@@ -151,7 +141,7 @@ class FeatureSets:
                 cache=settings.cache,
                 ranks=settings.ranks,
                 batch=settings.batch,
-                report=lambda done, total: settings.report(stage, done, total),
+                report=partial(settings.report, stage),
             )
             self.seconds += time.perf_counter() - began
         return self._features[key]
@@ -165,23 +155,17 @@ class FeatureSets:
         )
 
 
-def _check_comparable(
-    sources: Mapping[Role, VideoSource], usable: Mapping[Role, UsableVideos], protocol: Protocol
-) -> None:
-    """Check that both sources have one frame size, and clips of both one frame rate.
-
-    Raises:
-        ValueError: they have not.
-    """
-    names = f"{sources['real'].name} and {sources['generated'].name}"
-    sizes = [(videos.height, videos.width) for videos in usable.values()]
+def _check_comparable(real: UsableVideos, generated: UsableVideos) -> None:
+    """Raise a ValueError unless both have one frame size, and clips of both one frame rate."""
+    protocol, names = real.protocol, f"{real.source.name} and {generated.source.name}"
+    sizes = [(side.height, side.width) for side in (real, generated)]
     if protocol.resolution is None and sizes[0] != sizes[1]:
         shown = " and ".join(f"{height} x {width}" for height, width in sizes)
         raise ValueError(
             f"{names}: frames are {shown}; bring them to one size, or set resolution=..., to "
             "which real ones are then resized"
         )
-    rates = [v.fps and v.fps / protocol.stride(role) for role, v in usable.items()]
+    rates = [side.fps and side.fps / protocol.stride(side.role) for side in (real, generated)]
     if protocol.rates == "one" and not same_rate(*rates):
         raise ValueError(
             f"{names}: clips have {rates[0]:g} and {rates[1]:g} frames/s; set real_stride or "

@@ -60,9 +60,8 @@ class SamplingSettings:
 def open_videos(name: str, size: tuple[int, int] = (64, 64)) -> VideoSource | None:
     """Videos by name; None if the name has none of these forms and so may be a model's.
 
-    Args:
-        name: a path, ``WORLD[:SPLIT][:SIZE]`` or ``LAYOUT[:SPLIT]:FOLDER``.
-        size: height and width of a synthetic world that is named without a size.
+    The forms are a path, ``WORLD[:SPLIT][:SIZE]`` and ``LAYOUT[:SPLIT]:FOLDER``. ``size`` is the
+    height and width of a synthetic world that is named without a size.
 
     Raises:
         ValueError: a world or a data set has an unknown form, or a file is not a video or array.
@@ -70,9 +69,9 @@ def open_videos(name: str, size: tuple[int, int] = (64, 64)) -> VideoSource | No
     kind, *rest = name.split(":")
     path = Path(name)
     if kind in SYNTHETIC and not path.exists():
-        return _synthetic(name, kind, rest, size)
+        return _synthetic(name, size)
     if kind in LAYOUTS and rest:
-        return _layout(name, kind, rest)
+        return _layout(name)
     if path.suffix in ARRAY_SUFFIXES:
         return ArrayVideos(path)
     if path.is_file() and path.suffix.lower() not in VIDEO_SUFFIXES:
@@ -97,13 +96,8 @@ def open_source(
 ) -> VideoSource:
     """Videos or a model by name.
 
-    Args:
-        name: as for ``open_videos``, or a model's.
-        role: role of the source in the evaluation.
-        protocol: decides number and length of a model's videos, and the size of a world's.
-        settings: how a model is sampled.
-        ranks: processes, and the device where a model computes.
-        size: height and width of a synthetic world where neither name nor protocol has one.
+    The protocol decides number and length of a model's videos. ``size`` is the height and width of
+    a synthetic world where neither its name nor the protocol has one.
 
     Raises:
         ValueError: there is no such source.
@@ -130,14 +124,12 @@ def open_sources(
         )
 
     def open_one(name: str, role: Role, beside: VideoSource | None = None) -> VideoSource:
-        size = None
-        if beside is not None and name.split(":")[0] in SYNTHETIC:
-            info = beside.info(0)
-            size = info.height, info.width
+        info = beside.info(0) if beside is not None and _world(name) else None
+        size = info and (info.height, info.width)
         return open_source(name, role, protocol, settings, ranks, size)
 
     fake = names[-1]
-    if len(names) == 2 and fake.split(":")[0] in SYNTHETIC:
+    if len(names) == 2 and _world(fake):
         real = open_one(names[0], "real")
         return real, open_one(fake, "generated", real)
     generated = open_one(fake, "generated")
@@ -153,13 +145,16 @@ def is_model(name: str) -> bool:
 
 def world_of(classes: Sequence[str]) -> str | None:
     """Name of the synthetic world that has these classes; None if there is none."""
-    if not classes:
-        return None
-    matching = (name for name, world in SYNTHETIC.items() if world().classes == tuple(classes))
-    return next(matching, None)
+    worlds = SYNTHETIC.items() if classes else ()
+    return next((name for name, world in worlds if world().classes == tuple(classes)), None)
 
 
-def _synthetic(name: str, kind: str, rest: Sequence[str], size: tuple[int, int]) -> SyntheticSource:
+def _world(name: str) -> bool:
+    return name.split(":")[0] in SYNTHETIC
+
+
+def _synthetic(name: str, size: tuple[int, int]) -> SyntheticSource:
+    kind, *rest = name.split(":")
     split = "train"
     for part in rest:
         if part in ("train", "test"):
@@ -175,7 +170,8 @@ def _synthetic(name: str, kind: str, rest: Sequence[str], size: tuple[int, int])
     return parse(SYNTHETIC[kind], {"split": split, "plan": plan, "videos": SYNTHETIC_VIDEOS})
 
 
-def _layout(name: str, kind: str, rest: Sequence[str]) -> VideosOnDisk:
+def _layout(name: str) -> VideosOnDisk:
+    kind, *rest = name.split(":")
     split, *path = rest if rest[0] in SPLITS else ["train", *rest]
     if not path:
         raise ValueError(f"{name}: names no folder; expected {kind}:{split}:FOLDER")
@@ -213,20 +209,13 @@ def _trained_on(name: str, source: VideoSource) -> str:
             f"{name} alone cannot be measured: name the real source first, then this; a source is "
             f"{FORMS}"
         )
-    found = world_of(source.classes) or _configured_world(name)
-    if found is None:
+    found, config = world_of(source.classes), Path(name) / "config.yaml"
+    if found is None and config.exists():  # that of a run
+        data = read(config).get("data")
+        found = data.get("kind") if isinstance(data, dict) else None
+    if found not in SYNTHETIC:
         raise ValueError(
             f"{name}: is not a model of a synthetic world ({', '.join(SYNTHETIC)}); name the real "
             "videos first, then the model"
         )
     return f"{found}:test"
-
-
-def _configured_world(name: str) -> str | None:
-    """The synthetic world that a run's config names."""
-    path = Path(name) / "config.yaml"
-    if not is_model(name) or not path.exists():
-        return None
-    data = read(path).get("data")
-    kind = data.get("kind") if isinstance(data, dict) else None
-    return kind if kind in SYNTHETIC else None

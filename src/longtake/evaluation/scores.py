@@ -1,5 +1,6 @@
 """Metrics by name: functions from sets of features to a score."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import torch
@@ -8,32 +9,34 @@ from torch import Tensor
 from longtake.checkpoint import file_hash
 from longtake.config import ConfigError, digest, nearest, to_dict
 from longtake.evaluation.extraction import FeatureNetwork
-from longtake.evaluation.feature_sets import FeatureSets, Rows
+from longtake.evaluation.feature_sets import FeatureSets
 from longtake.evaluation.result import Score
 from longtake.features import c3d
 from longtake.metrics.frechet import fvd
 from longtake.metrics.inception import inception_score
 from longtake.metrics.kernel import kvd
-from longtake.metrics.uncertainty import NORMAL_95, fvd_interval, fvd_limit, kvd_interval
-
-Distance = Callable[[Tensor, Tensor], float]
+from longtake.metrics.uncertainty import (
+    NORMAL_95,
+    Interval,
+    fvd_interval,
+    fvd_limit,
+    kvd_interval,
+)
 
 
 def fvd_score(sets: FeatureSets) -> Score:
     """Frechet distance with its interval, its floor and, if asked for, its limit."""
-    error = fvd_interval(sets.real(), sets.generated()).standard_error
-    score = _score(sets, fvd, error, least=0.0)
+    score = _score(sets, fvd, fvd_interval, least=0.0)
     if not sets.settings.limit:
         return score
-    generated = sets.generated()
-    limit = fvd_limit(sets.real(), generated, clips=_counts(generated)).limit
+    real, generated = sets.real(), sets.generated()
+    limit = fvd_limit(real, generated, clips=_counts(generated)).limit
     return score.model_copy(update={"limit": limit})
 
 
 def kvd_score(sets: FeatureSets) -> Score:
     """Kernel distance with its interval and floor; it is unbiased, so it needs no limit."""
-    error = kvd_interval(sets.real(), sets.generated()).standard_error
-    return _score(sets, kvd, error, least=None)
+    return _score(sets, kvd, kvd_interval)
 
 
 def is_score(sets: FeatureSets) -> Score:
@@ -42,18 +45,12 @@ def is_score(sets: FeatureSets) -> Score:
     config = c3d.C3DConfig(sha256=file_hash(path) if path.exists() else None)
     network = FeatureNetwork(network=config.build(), treat=config.treat, identity=to_dict(config))
     found = inception_score(sets.generated(network))
-    return Score(
-        value=found.mean,
-        deviation=found.std,
-        by=f"{config.kind} {digest(config)}, {found.parts} parts",
-    )
+    by = f"{config.kind} {digest(config)}, {found.parts} parts"
+    return Score(value=found.mean, deviation=found.std, by=by)
 
 
-SCORES: Mapping[str, Callable[[FeatureSets], Score]] = {
-    "fvd": fvd_score,
-    "kvd": kvd_score,
-    "is": is_score,
-}
+SCORES: Mapping[str, Callable[[FeatureSets], Score]]
+SCORES = {"fvd": fvd_score, "kvd": kvd_score, "is": is_score}
 
 
 def named(metrics: str) -> list[str]:
@@ -69,17 +66,21 @@ def named(metrics: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _score(sets: FeatureSets, distance: Distance, error: float, least: float | None) -> Score:
+def _score(
+    sets: FeatureSets,
+    distance: Callable[[Tensor, Tensor], float],
+    interval: Callable[[Tensor, Tensor], Interval],
+    least: float = -math.inf,
+) -> Score:
     """Mean over draws of the real clips, with the floor; the interval is that of one draw."""
+    error = interval(sets.real(), sets.generated()).standard_error
     draws = [distance(sets.real(draw), sets.generated()) for draw in range(sets.protocol.draws)]
     values, several = torch.tensor(draws, dtype=torch.float64), len(draws) > 1
-    value = float(values.mean())
-    low = value - NORMAL_95 * error
-    held_out = sets.held_out()
+    value, held_out = float(values.mean()), sets.held_out()
     return Score(
         value=value,
         deviation=float(values.std()) if several else error,
-        low=low if least is None else max(low, least),
+        low=max(value - NORMAL_95 * error, least),
         high=value + NORMAL_95 * error,
         draws=tuple(draws) if several else (),
         floor=None if held_out is None else distance(sets.real(), held_out),
@@ -87,7 +88,7 @@ def _score(sets: FeatureSets, distance: Distance, error: float, least: float | N
     )
 
 
-def _counts(rows: Rows) -> list[int]:
+def _counts(rows: Tensor) -> list[int]:
     """Numbers of clips from a half to all of them, all above the number of features.
 
     Raises:

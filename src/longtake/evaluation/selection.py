@@ -16,7 +16,7 @@ RATE_TOLERANCE = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class UsableVideos:
-    """The videos of a source that a protocol can use.
+    """The videos of a source that a protocol can use in a role.
 
     Attributes:
         videos: indices of the videos.
@@ -26,6 +26,9 @@ class UsableVideos:
         fps: frame rate; None if videos differ or the rate is unknown.
     """
 
+    source: VideoSource
+    protocol: Protocol
+    role: Role
     videos: tuple[int, ...]
     skipped: int
     height: int | None
@@ -42,11 +45,10 @@ def usable_videos(source: VideoSource, protocol: Protocol, role: Role) -> Usable
     infos = source.infos()
     span = protocol.span(role)
     usable = {video: info for video, info in enumerate(infos) if info.frames >= span}
-    unfit = [*source.rejected()]
-    unfit += [
+    short = ((video, info) for video, info in enumerate(infos) if video not in usable)
+    unfit = [*source.rejected()] + [
         Rejected(source.title(video), f"has {info.frames} frames, a clip spans {span}")
-        for video, info in enumerate(infos)
-        if video not in usable
+        for video, info in short
     ]
     if unfit and (protocol.unfit == "refuse" or not usable):
         total = len(source) + len(source.rejected())
@@ -58,6 +60,9 @@ def usable_videos(source: VideoSource, protocol: Protocol, role: Role) -> Usable
     distinct = dict({id(info): (video, info) for video, info in usable.items()}.values())
     height, width = _common_size(source, protocol, role, distinct)
     return UsableVideos(
+        source=source,
+        protocol=protocol,
+        role=role,
         videos=tuple(usable),
         skipped=len(unfit),
         height=height,
@@ -67,14 +72,7 @@ def usable_videos(source: VideoSource, protocol: Protocol, role: Role) -> Usable
 
 
 def choose_clips(
-    source: VideoSource,
-    usable: UsableVideos,
-    protocol: Protocol,
-    role: Role,
-    *,
-    count: int,
-    draw: int = 0,
-    seed: int = 0,
+    usable: UsableVideos, *, count: int, draw: int = 0, seed: int = 0
 ) -> list[ClipPosition]:
     """Clips of a source, in an order that depends on seed and draw alone.
 
@@ -84,7 +82,8 @@ def choose_clips(
     Raises:
         ValueError: there are fewer than ``count`` clips.
     """
-    videos, each = usable.videos, protocol.clips_per_video
+    source, protocol, role, videos = usable.source, usable.protocol, usable.role, usable.videos
+    each, span = protocol.clips_per_video, protocol.span(role)
     if count > len(videos) * each:
         several = "" if each == 1 else f" at {each} a video"
         raise ValueError(
@@ -94,7 +93,6 @@ def choose_clips(
         )
 
     def position(video: int, repeat: int) -> ClipPosition:
-        span = protocol.span(role)
         last_start = source.info(video).frames - span
         if protocol.start(role) == "random":
             random = generator(seed, role, "start", draw, video, repeat)
@@ -107,11 +105,8 @@ def choose_clips(
         return ClipPosition(video, repeat * span)
 
     shuffled = torch.randperm(len(videos), generator=generator(seed, role, "order", draw))
-    order = shuffled[:count].tolist()
-    return [
-        position(videos[order[number % len(videos)]], number // len(videos))
-        for number in range(count)
-    ]
+    order = [videos[n] for n in shuffled[:count].tolist()]
+    return [position(order[n % len(videos)], n // len(videos)) for n in range(count)]
 
 
 def rate(info: VideoInfo) -> float | None:

@@ -31,8 +31,7 @@ MEAN = (3, FRAMES, 128, 171)
 
 URL = "https://github.com/rezoo/tgan2/releases/tag/v1.0"
 HOW = (
-    f"get conv3d_deepnetA_ucf.npz and mean2.npz of TGANv2 ({URL}) and convert them with "
-    "`longtake convert c3d`"
+    f"get conv3d_deepnetA_ucf.npz and mean2.npz of TGANv2 ({URL}) and convert them with convert_c3d"
 )
 
 
@@ -74,8 +73,7 @@ class C3DConfig(Config):
             CheckpointError: weights are missing, or have another hash.
         """
         path = cache_path() if self.weights is None else Path(self.weights).expanduser()
-        needed = "IS needs the weights of C3D"
-        weights = read_weights(path, sha256=self.sha256, needed=needed, how=HOW)
+        weights = read_weights(path, self.sha256, "IS needs the weights of C3D", HOW)
         network = C3D(self)
         fill(network, weights, path)
         return network
@@ -86,14 +84,11 @@ class C3DConfig(Config):
             frames = (rearrange(clip.float(), "c t h w -> t c h w") + 1) * 127.5
         else:
             frames = rearrange(clip, "t h w c -> t c h w").float()
-        size = (self.resize, self.resize)
-        if self.grid == "corners":
-            frames = interpolate(frames, size, mode="bilinear", align_corners=True)
-        else:
-            frames = interpolate(frames, size, mode="bicubic")
-        start = (self.resize - SIZE) // 2
-        middle = frames[:, :, start : start + SIZE, start : start + SIZE]
-        return rearrange(middle, "t c h w -> c t h w")
+        corners = self.grid == "corners"
+        mode, aligned = ("bilinear", True) if corners else ("bicubic", None)
+        frames = interpolate(frames, (self.resize,) * 2, mode=mode, align_corners=aligned)
+        middle = slice(start := (self.resize - SIZE) // 2, start + SIZE)
+        return rearrange(frames[:, :, middle, middle], "t c h w -> c t h w")
 
 
 TGAN = C3DConfig(resize=128, grid="cubic", mean_column=21 + 8)
@@ -106,13 +101,18 @@ def cache_path() -> Path:
 
 
 class C3D(nn.Module):
-    """Built by ``C3DConfig``; frozen, without dropout, equal in training and evaluation mode."""
+    """C3D; frozen, without dropout, equal in training and evaluation mode.
+
+    Attributes:
+        width: number of features of a clip.
+    """
 
     mean: Tensor
 
     def __init__(self, config: C3DConfig) -> None:
         super().__init__()
         self.config = config
+        self.width = config.classes
         width, hidden = config.width, config.hidden
         self.conv1a = nn.Conv3d(3, width, 3, padding=1)
         self.conv2a = nn.Conv3d(width, 2 * width, 3, padding=1)
@@ -127,11 +127,6 @@ class C3D(nn.Module):
         self.fc8 = nn.Linear(hidden, config.classes)
         self.register_buffer("mean", torch.zeros(MEAN))
         self.requires_grad_(False)
-
-    @property
-    def width(self) -> int:
-        """Number of features of a clip."""
-        return self.config.classes
 
     @torch.no_grad()
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b k"]:
@@ -162,8 +157,6 @@ class C3D(nn.Module):
         h = max_pool3d(self.conv3b(self.conv3a(h).relu()).relu(), 2)
         h = max_pool3d(self.conv4b(self.conv4a(h).relu()).relu(), 2)
         h = self.conv5b(self.conv5a(h).relu()).relu()
-        if self.config.last_pool == "beyond":
-            h = max_pool3d(h, 2, ceil_mode=True)
-        else:
-            h = max_pool3d(h, 2, padding=(0, 1, 1))
+        beyond = self.config.last_pool == "beyond"
+        h = max_pool3d(h, 2, ceil_mode=beyond, padding=0 if beyond else (0, 1, 1))
         return self.fc8(self.fc7(self.fc6(h.flatten(1)).relu()).relu())

@@ -33,11 +33,15 @@ class RandomFeaturesConfig(Config):
 
 
 class RandomFeatures(nn.Module):
-    """Built by ``RandomFeaturesConfig``; frozen, equal in training and evaluation mode."""
+    """The untrained network; frozen, equal in training and evaluation mode.
+
+    Attributes:
+        width: number of features of a clip.
+    """
 
     def __init__(self, config: RandomFeaturesConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.width = config, config.width
         self.layers = nn.Sequential(
             nn.Conv3d(3, 16, (3, 7, 7), (2, 4, 4), (1, 3, 3)),
             nn.ReLU(),
@@ -51,11 +55,6 @@ class RandomFeatures(nn.Module):
             drawn = torch.randn(weight.shape, generator=random)
             weight.data.copy_(drawn * (2 / fan_in) ** 0.5 if weight.ndim > 1 else drawn * 0.1)
         self.requires_grad_(False)
-
-    @property
-    def width(self) -> int:
-        """Number of features of a clip."""
-        return self.config.width
 
     @torch.no_grad()
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d"]:

@@ -38,11 +38,12 @@ class Treatment(Config):
         """Prepared frames in [-1, 1], on the clip's device."""
         frames = self._pixels(clip)
         height, width = frames.shape[2:]
-        if self.fit == "crop":
-            target = _shorter_side(height, width, self.size)
-        else:
-            target = (self.size, self.size)
-        frames = self._crop(self._resize(frames, target))
+        shorter = min(height, width)
+        # the longer side is rounded up
+        cropped = -(-height * self.size // shorter), -(-width * self.size // shorter)
+        frames = self._resize(frames, cropped if self.fit == "crop" else (self.size, self.size))
+        top, left = ((side - self.size) // 2 for side in frames.shape[2:])
+        frames = frames[:, :, top : top + self.size, left : left + self.size]
         return rearrange(frames, "t c h w -> c t h w") / 127.5 - 1
 
     def _pixels(self, clip: Frames) -> Float[Tensor, "t 3 h w"]:
@@ -60,16 +61,6 @@ class Treatment(Config):
         if self.grid == "top_left":
             return _resize_rows(_resize_rows(frames, target[0]).mT, target[1]).mT
         return interpolate(frames, target, mode="bilinear", antialias=self.antialias)
-
-    def _crop(self, frames: Float[Tensor, "t c h w"]) -> Float[Tensor, "t c s s"]:
-        top, left = ((side - self.size) // 2 for side in frames.shape[2:])
-        return frames[:, :, top : top + self.size, left : left + self.size]
-
-
-def _shorter_side(height: int, width: int, size: int) -> tuple[int, int]:
-    """Height and width that make the shorter side ``size``; the longer one is rounded up."""
-    shorter = min(height, width)
-    return -(-height * size // shorter), -(-width * size // shorter)
 
 
 def _resize_rows(frames: Float[Tensor, "t c h w"], height: int) -> Float[Tensor, "t c h2 w"]:

@@ -7,14 +7,10 @@ from torch import Tensor
 from longtake.checkpoint import CheckpointError, file_hash, read_tensors
 
 
-def read_weights(path: Path, *, sha256: str | None, needed: str, how: str) -> dict[str, Tensor]:
-    """Read weights from a file with an expected hash.
+def read_weights(path: Path, sha256: str | None, needed: str, how: str) -> dict[str, Tensor]:
+    """Read weights from a safetensors file with an expected hash; None accepts any.
 
-    Args:
-        path: path of a safetensors file.
-        sha256: expected hash; None accepts any.
-        needed: clause that says what needs the file.
-        how: instructions for getting the file.
+    Messages say what needs the file, and how to get it.
 
     Raises:
         CheckpointError: the file is missing, has another hash, or cannot be read.

@@ -30,9 +30,7 @@ def inception_score(logits: Float[Tensor, "n k"], parts: int = 10) -> InceptionS
     Probabilities are used as they are; the official codes add 1e-7 (TGAN) or 1e-20 (TGANv2) to
     them before the logarithm, which the logarithm of a softmax does not need.
 
-    Args:
-        logits: outputs of a classifier.
-        parts: number of parts; the first clips are the first part, and so on. Papers use 10.
+    The first clips are the first part, and so on; papers use 10 parts.
 
     Raises:
         ValueError: there are fewer clips than parts, or logits are infinite or NaN.
@@ -50,9 +48,8 @@ def inception_score(logits: Float[Tensor, "n k"], parts: int = 10) -> InceptionS
     negative_entropy.index_add_(0, part, (values.exp() * values).sum(1))
     entropy = torch.special.entr(total / count[:, None]).sum(1)
     scores = (entropy + negative_entropy / count).exp()
-    return InceptionScore(
-        mean=float(scores.mean()), std=float(scores.std(correction=0)), parts=parts
-    )
+    mean, std = float(scores.mean()), float(scores.std(correction=0))
+    return InceptionScore(mean=mean, std=std, parts=parts)
 
 
 def part_starts(clips: int, parts: int) -> Tensor:

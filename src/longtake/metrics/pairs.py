@@ -17,13 +17,8 @@ def psnr(
     video: Float[Tensor, "b 3 t h w"], reconstruction: Float[Tensor, "b 3 t h w"]
 ) -> Float[Tensor, "b"]:
     """PSNR in dB of each clip's mean squared error over all frames; infinite for an error of 0."""
-    return peak_signal_noise_ratio(
-        reconstruction.float(),
-        video.float(),
-        data_range=LEVELS,
-        reduction="none",
-        dim=(1, 2, 3, 4),
-    )
+    x, y = reconstruction.float(), video.float()
+    return peak_signal_noise_ratio(x, y, LEVELS, reduction="none", dim=(1, 2, 3, 4))
 
 
 def ssim(

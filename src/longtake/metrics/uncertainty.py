@@ -23,12 +23,7 @@ CONCENTRATION = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A distance with its uncertainty.
-
-    Attributes:
-        value: distance of these clips.
-        standard_error: standard error over draws of as many clips.
-    """
+    """A distance of some clips, with its standard error over draws of as many clips."""
 
     value: float
     standard_error: float
@@ -75,21 +70,15 @@ def fvd_interval(
 ) -> Interval:
     """FVD with its standard error over draws of as many clips, by a bootstrap over both sides.
 
-    The bias of FVD at this number of clips remains.
-
-    Args:
-        real: features of real clips.
-        generated: features of generated clips.
-        redraws: number of redraws of both sides.
-        seed: seed of the redraws.
+    The bias of FVD at this number of clips remains. ``seed`` is that of the redraws.
 
     Raises:
         ValueError: a side has fewer than two clips.
     """
-    value, gaussians = fvd(real, generated), []
-    for rows, weights in _weighted(real, generated, redraws, seed):
-        gaussians.append([_gaussian(rows, each) for each in weights])
-    distances = [frechet_distance(x, y) for x, y in zip(*gaussians, strict=True)]
+    value = fvd(real, generated)
+    (x, u), (y, v) = _weighted(real, generated, redraws, seed)
+    pairs = zip(u, v, strict=True)
+    distances = [frechet_distance(_gaussian(x, a), _gaussian(y, b)) for a, b in pairs]
     error = standard_error(torch.tensor(distances, dtype=torch.float64))
     return Interval(value=value, standard_error=error)
 
@@ -101,10 +90,7 @@ def kvd_interval(
     redraws: int = REDRAWS,
     seed: int = 0,
 ) -> Interval:
-    """KVD with its standard error; arguments and errors are those of ``fvd_interval``.
-
-    The kernel is computed once for all redraws.
-    """
+    """KVD with its standard error; arguments and errors are those of ``fvd_interval``."""
     value = kvd(real, generated)
     (x, u), (y, v) = _weighted(real, generated, redraws, seed)
     distances = _kernel_within(x, u) + _kernel_within(y, v) - 2 * _kernel_mean(x, y, u, v)
@@ -118,8 +104,8 @@ class Limit:
     Attributes:
         clips: numbers of clips per side.
         distances: mean FVD at each number.
-        limit: FVD for infinitely many clips: intercept of a straight line through the distances
-            over 1 / clips. Near 0 it can be negative by chance.
+        limit: FVD for infinitely many clips: intercept of a line through the distances over
+            1 / clips. Near 0 it can be negative by chance.
     """
 
     clips: tuple[int, ...]
@@ -137,14 +123,8 @@ def fvd_limit(
 ) -> Limit:
     """FVD without the bias of few clips (Chong and Forsyth 2020, for images and one side).
 
-    Both sides are reduced to the same number of clips, since both add to the bias.
-
-    Args:
-        real: features of real clips.
-        generated: features of generated clips.
-        clips: numbers of clips to measure at, all well above the number of features.
-        draws: number of draws of clips at each number.
-        seed: seed of the draws.
+    Both sides are reduced to each number of ``clips``, since both add to the bias, in several
+    draws. All numbers should be well above the number of features.
 
     Raises:
         ValueError: ``clips`` holds fewer than two numbers, or more clips than there are.
@@ -155,26 +135,19 @@ def fvd_limit(
             f"clips={tuple(clips)} must be at least two numbers from 2 to {least}, "
             "the number of clips of the smaller side"
         )
-    distances = []
-    for count in clips:
-        every = [
-            fvd(
-                _chosen(real, count, seed, "real", draw),
-                _chosen(generated, count, seed, "generated", draw),
-            )
-            for draw in range(draws)
-        ]
-        distances.append(sum(every) / draws)
+
+    def chosen(rows: Tensor, side: str, count: int, draw: int) -> Tensor:
+        random = generator(seed, "fvd limit", side, count, draw)
+        return rows[torch.randperm(len(rows), generator=random)[:count].to(rows.device)]
+
+    def drawn(count: int, draw: int) -> float:
+        return fvd(chosen(real, "real", count, draw), chosen(generated, "generated", count, draw))
+
+    distances = [sum(drawn(count, draw) for draw in range(draws)) / draws for count in clips]
     design = torch.tensor([[1.0, 1 / count] for count in clips], dtype=torch.float64)
     measured = torch.tensor(distances, dtype=torch.float64)
     line = torch.linalg.lstsq(design, measured[:, None]).solution
     return Limit(clips=tuple(clips), distances=tuple(distances), limit=float(line[0, 0]))
-
-
-def _chosen(rows: Tensor, count: int, seed: int, side: str, draw: int) -> Tensor:
-    """Some rows, each at most once."""
-    order = torch.randperm(len(rows), generator=generator(seed, "fvd limit", side, count, draw))
-    return rows[order[:count].to(rows.device)]
 
 
 def _weighted(

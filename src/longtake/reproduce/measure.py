@@ -1,62 +1,115 @@
-"""Measures a table row by row, and finds the trainings that it still needs."""
+"""Measures a table row by row: the paper's numbers and ours, as one JSON file."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
+from longtake.checkpoint import read_config, write_text
+from longtake.config import Config, to_dict
 from longtake.evaluation.feature_sets import EvaluationSettings
 from longtake.evaluation.protocols import Protocol
-from longtake.evaluation.result import Result
-from longtake.reproduce.outcome import Outcome, RowOutcome, read_outcome
-from longtake.reproduce.requirements import (
-    Folders,
-    Missing,
-    lacks_weights,
-    missing,
-    pending,
-    protocol_of,
-)
-from longtake.reproduce.table import Row, Table, Training
+from longtake.evaluation.result import Result, Score
+from longtake.features.i3d import cache_path
+from longtake.reproduce.requirements import Folders, Missing, missing, pending, protocol_of
+from longtake.reproduce.table import Published, Row, Table, Training
+
+FILE = "table.json"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How a table is measured.
+class RowOutcome(Config):
+    """Outcome of a row: scores, or what it lacks.
 
     Attributes:
-        n: number of clips of each source; None is that of each protocol.
-        tiny: whether the table is a tiny trial.
+        remark: notes on the paper's numbers.
+        changed: differences of that protocol from the one of this name, and so from the paper's.
+        lacks: why the row was not measured.
+        key: digest of everything that our numbers depend on.
+        result: name of the file with the whole result, in the same folder.
     """
 
-    n: int | None = None
+    name: str
+    title: str
+    published: dict[str, Published]
+    remark: str = ""
+    protocol: str
+    protocol_hash: str
+    changed: dict[str, Any] = {}  # noqa: RUF012 (pydantic copies it)
+    lacks: Missing = Missing()
+    key: str = ""
+    result: str = ""
+    scores: dict[str, Score] = {}  # noqa: RUF012
+
+
+class Outcome(Config):
+    """Outcome of a table.
+
+    Attributes:
+        about: notes on comparing the numbers.
+        tiny: whether this is a tiny trial, whose numbers are meaningless.
+        untrained: whether features are of a random network, so that numbers are meaningless.
+    """
+
+    format: Literal[1] = 1
+    table: str
+    title: str
+    paper: str
+    about: str = ""
     tiny: bool = False
+    untrained: bool = False
+    rows: tuple[RowOutcome, ...] = ()
+
+    @property
+    def measured(self) -> bool:
+        """Whether any row has scores."""
+        return any(row.scores for row in self.rows)
+
+    def write(self, folder: Path) -> None:
+        """Write as JSON, complete or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / FILE, json.dumps(to_dict(self), indent=2) + "\n")
+
+
+def read_outcome(folder: Path) -> Outcome | None:
+    """Read the outcome in a folder; None if there is none.
+
+    Raises:
+        CheckpointError: the file is damaged or not an outcome.
+    """
+    path = folder / FILE
+    return read_config(path, Outcome) if path.exists() else None
 
 
 def measure_table(
-    table: Table, folders: Folders, settings: Settings, work: EvaluationSettings
+    table: Table,
+    folders: Folders,
+    work: EvaluationSettings,
+    *,
+    n: int | None = None,
+    tiny: bool = False,
 ) -> Outcome:
     """Measure all rows whose data and model exist; results are written after each row.
 
     Rows measured before, with the same model and videos, are not measured again. The outcome of a
-    row that cannot be measured has the reason.
+    row that cannot be measured has the reason. ``n`` replaces each protocol's number of clips.
 
     Raises:
         ValueError: a single model is given for rows of several models.
     """
     folders.check(table)
-    untrained = settings.tiny and lacks_weights(None if not work.weights else Path(work.weights))
+    untrained = tiny and not work.weights and not cache_path().exists()
     outcome = Outcome(
         table=table.name,
         title=table.title,
         paper=table.paper,
         about=table.about,
-        tiny=settings.tiny,
+        tiny=tiny,
         untrained=untrained,
     )
     known = _measured_before(folders, outcome)
     rows: dict[str, RowOutcome] = {}
     for row in table.rows:
-        protocol = protocol_of(row, settings.n, untrained=untrained)
+        protocol = protocol_of(row, n, untrained=untrained)
         rows[row.name] = _measure_row(row, known.get(row.name), folders, protocol, work)
         if work.ranks.main:
             every = tuple({**known, **rows}.values())
@@ -67,12 +120,8 @@ def measure_table(
 def pending_training(table: Table, folders: Folders) -> Sequence[Training]:
     """Trainings still needed by rows whose data exists, in order and without repetition."""
     folders.check(table)
-    needed = [
-        training
-        for row in table.rows
-        if not missing(row, folders).data
-        for training in pending(row, folders)
-    ]
+    ready = [row for row in table.rows if not missing(row, folders).data]
+    needed = [training for row in ready for training in pending(row, folders)]
     return list({training.preset: training for training in needed}.values())
 
 
@@ -105,14 +154,14 @@ def _measure_row(
         return outcome.model_copy(update={"lacks": lacks})
     path = folders.out / f"{row.name}.json"
     try:
-        ready = row.prepare(str(folders.model(row)), folders.real(row), protocol, work)
-        if before is not None and before.key == ready.key and path.exists():
+        key, measure = row.prepare(str(folders.model(row)), folders.real(row), protocol, work)
+        if before is not None and before.key == key and path.exists():
             result = Result.read(path)
         else:
-            result = ready.measure()
+            result = measure()
             if work.ranks.main:
                 result.write(path)
     except ValueError as error:  # concerns this row alone: continue with the others
         return outcome.model_copy(update={"lacks": Missing(fault=str(error))})
-    found = {"key": ready.key, "result": path.name, "scores": dict(result.scores)}
+    found = {"key": key, "result": path.name, "scores": dict(result.scores)}
     return outcome.model_copy(update=found)

@@ -9,7 +9,6 @@ from longtake.config import Config
 from longtake.data.folders import VideosOnDisk
 from longtake.evaluation.opening import SYNTHETIC, is_model, open_videos
 from longtake.evaluation.protocols import Protocol, protocol
-from longtake.features.i3d import cache_path
 from longtake.reproduce.table import Row, Table, Training
 from longtake.runs import AutoencoderRun, DiffusionRun, read_run
 
@@ -24,6 +23,7 @@ class Folders:
     Attributes:
         data: folder with one folder per data set.
         models: folder of runs and models, named as presets; or a single model.
+        out: folder of results.
     """
 
     data: Path
@@ -57,14 +57,7 @@ class Folders:
 
 
 class Missing(Config):
-    """Why a row cannot be measured; empty if it can.
-
-    Attributes:
-        data: missing data set and its expected folder.
-        model: expected path of a missing model.
-        commands: commands that train the model.
-        fault: another reason.
-    """
+    """Why a row cannot be measured, and the commands that train its model; empty if it can."""
 
     data: str = ""
     model: str = ""
@@ -78,12 +71,14 @@ class Missing(Config):
 
 def missing(row: Row, folders: Folders) -> Missing:
     """Find what a row lacks."""
-    model = folders.model(row)
-    absent = not is_model(str(model))
+    model, commands = (
+        str(folders.model(row)),
+        [training_command(t, folders) for t in pending(row, folders)],
+    )
     return Missing(
         data=_missing_data(folders.real(row)),
-        model=str(model) if absent else "",
-        commands=tuple(training_command(t, folders) for t in pending(row, folders)),
+        model="" if is_model(model) else model,
+        commands=tuple(commands),
     )
 
 
@@ -125,21 +120,15 @@ def protocol_of(row: Row, n: int | None = None, *, untrained: bool = False) -> P
     return protocol(row.protocol, [*row.changes, *(UNTRAINED if untrained else ())], n)
 
 
-def lacks_weights(weights: Path | None) -> bool:
-    """Whether I3D's weights are neither given nor in the cache."""
-    return weights is None and not cache_path().exists()
-
-
 def _missing_data(name: str) -> str:
     kind, *rest = name.split(":")
     if kind in SYNTHETIC:
         return ""
     folder = Path(rest[-1])
+    place = f"{kind}, split {rest[0]}: {folder}"
     if not folder.is_dir():
-        return f"{kind}, split {rest[0]}: {folder} is not a folder"
+        return f"{place} is not a folder"
     try:
-        source = open_videos(name)
-        assert source is not None
-        return "" if len(source) else f"{kind}, split {rest[0]}: {folder} has no videos"
+        return "" if open_videos(name) else f"{place} has no videos"
     except ValueError as error:
         return str(error)

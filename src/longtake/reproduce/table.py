@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -20,6 +20,10 @@ from longtake.evaluation.result import Result
 from longtake.model import VideoModel
 
 Changes = tuple[str, ...]
+"""Overrides ``a.b=value``."""
+
+Measurement = tuple[str, Callable[[], Result]]
+"""Digest of everything that a row's numbers depend on, and what measures them."""
 
 
 class Published(Config):
@@ -50,26 +54,10 @@ class Published(Config):
 
 
 class Training(Config):
-    """A training that a row's model needs.
-
-    Attributes:
-        changes: ``a.b=value`` overrides.
-    """
+    """A training that a row's model needs."""
 
     preset: str
     changes: Changes = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
-    """A row that is ready to be measured.
-
-    Attributes:
-        key: digest of everything that its numbers depend on.
-    """
-
-    key: str
-    measure: Callable[[], Result]
 
 
 class Row(Config, ABC):
@@ -103,13 +91,7 @@ class Row(Config, ABC):
     def prepare(
         self, model: str, real: str, protocol: Protocol, work: EvaluationSettings
     ) -> Measurement:
-        """Open videos and model.
-
-        Args:
-            model: folder of the model.
-            real: name of the real videos.
-            protocol: protocol with all changes.
-            work: settings of the evaluation.
+        """Open videos and model by their names, under the protocol with all changes.
 
         Raises:
             ValueError: videos and model do not fit each other.
@@ -124,15 +106,12 @@ class GenerationRow(Row):
     def prepare(
         self, model: str, real: str, protocol: Protocol, work: EvaluationSettings
     ) -> Measurement:
-        """Open the real videos and the model."""
         metrics = list(self.published)
         sampling = SamplingSettings(changes=self.sampling, batch=work.batch, seed=work.seed)
         sources = open_sources([real, model], protocol, sampling, work.ranks)
         contents = [digest(source.contents()) for source in sources]
-        return Measurement(
-            key=digest([protocol.hash, *contents, metrics, work.seed, work.floor]),
-            measure=lambda: evaluate(*sources, protocol, metrics, work),
-        )
+        key = digest([protocol.hash, *contents, metrics, work.seed, work.floor])
+        return key, lambda: evaluate(*sources, protocol, metrics, work)
 
 
 class ReconstructionRow(Row):
@@ -143,18 +122,15 @@ class ReconstructionRow(Row):
     def prepare(
         self, model: str, real: str, protocol: Protocol, work: EvaluationSettings
     ) -> Measurement:
-        """Open the videos and the autoencoder."""
         work = replace(work, ranks=Ranks(device=work.ranks.device))
         opened = VideoModel.from_pretrained(model, device=work.ranks.device)
-        size, sampling = opened.autoencoder.spec.clip[1:], SamplingSettings(seed=work.seed)
+        autoencoder, sampling = opened.autoencoder, SamplingSettings(seed=work.seed)
+        size = autoencoder.spec.clip[1:]
         source = open_source(real, "real", protocol, sampling, work.ranks, size)
         weights = opened.index.weights["autoencoder"]
         key = [protocol.hash, digest(source.contents()), weights, work.seed, work.floor]
-        return Measurement(
-            key=digest(key),
-            measure=lambda: evaluate_reconstruction(
-                model, opened.autoencoder, source, protocol, work
-            ),
+        return digest(key), lambda: evaluate_reconstruction(
+            model, autoencoder, source, protocol, work
         )
 
 
@@ -212,22 +188,14 @@ class Table(Config):
 
     def shrunk(self) -> "Table":
         """The table cut to one row per protocol, with the tiny trial's networks and videos."""
-        first = {row.protocol: row for row in reversed(self.rows)}
-        tiny = self.tiny
-        rows = tuple(
-            row.model_copy(
-                update={
-                    "title": f"tiny trial of {row.title}",
-                    "real": tiny.real,
-                    "trainings": tiny.trainings,
-                    "changes": (*row.changes, *tiny.changes.get(row.protocol, ())),
-                    "sampling": tiny.sampling,
-                }
-            )
-            for row in self.rows
-            if row is first[row.protocol]
-        )
-        return self.model_copy(update={"rows": rows})
+        tiny, rows = self.tiny, []
+        for row in self.rows:
+            if all(row.protocol != other.protocol for other in rows):
+                changes = (*row.changes, *tiny.changes.get(row.protocol, ()))
+                networks = {"trainings": tiny.trainings, "sampling": tiny.sampling}
+                about = {"title": f"tiny trial of {row.title}", "real": tiny.real}
+                rows.append(row.model_copy(update={**about, **networks, "changes": changes}))
+        return self.model_copy(update={"rows": tuple(rows)})
 
 
 def tables() -> Mapping[str, Path]:

@@ -1,14 +1,15 @@
 """A folder of pictures as a video."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from longtake.video.errors import VideoError, reading
+from longtake.video.files import VideoError, reading
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp"))
 
@@ -26,11 +27,8 @@ def files(folder: Path) -> list[Path]:
         VideoError: the folder has no pictures.
     """
     with reading(folder):
-        found = [
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-        ]
+        paths = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
+    found = [path for path in paths if not path.name.startswith(".")]
     if not found:
         raise VideoError(f"{folder}: not a video, the folder has no pictures")
     return sorted(found, key=natural)
@@ -38,11 +36,8 @@ def files(folder: Path) -> list[Path]:
 
 def size(path: Path) -> tuple[int, int]:
     """Height and width of a picture."""
-    try:
-        with Image.open(path) as picture:
-            return picture.height, picture.width
-    except OSError as error:
-        raise VideoError(f"{path}: not a picture, or broken ({error})") from error
+    with _opened(path) as picture:
+        return picture.height, picture.width
 
 
 def read(paths: Sequence[Path]) -> UInt8[np.ndarray, "t h w 3"]:
@@ -51,19 +46,23 @@ def read(paths: Sequence[Path]) -> UInt8[np.ndarray, "t h w 3"]:
     Raises:
         VideoError: a picture is broken, or differs in size from the first.
     """
-    frames = [_pixels(path) for path in paths]
-    for path, frame in zip(paths, frames, strict=True):
-        if frame.shape != frames[0].shape:
+    frames = []
+    for path in paths:
+        with _opened(path) as picture:
+            frames.append(np.asarray(picture.convert("RGB")))
+        (height, width), first = frames[-1].shape[:2], frames[0].shape[:2]
+        if (height, width) != first:
             raise VideoError(
-                f"{path}: is {frame.shape[0]} x {frame.shape[1]} pixels (height x width), "
-                f"{paths[0].name} is {frames[0].shape[0]} x {frames[0].shape[1]}"
+                f"{path}: is {height} x {width} pixels (height x width), "
+                f"{paths[0].name} is {first[0]} x {first[1]}"
             )
     return np.stack(frames)
 
 
-def _pixels(path: Path) -> np.ndarray:
+@contextmanager
+def _opened(path: Path) -> Generator[Image.Image]:
     try:
         with Image.open(path) as picture:
-            return np.asarray(picture.convert("RGB"))
+            yield picture
     except (OSError, SyntaxError) as error:
         raise VideoError(f"{path}: not a picture, or broken ({error})") from error

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from longtake.checkpoint import check_free
-from longtake.video.errors import cannot_write
+from longtake.video.files import cannot_write, partial_path
 
 GAP, BACKGROUND = 2, 255
 
@@ -43,15 +43,15 @@ def contact_sheet(
     """
     if not rows:
         raise ValueError("a contact sheet needs at least one video, got none")
-    strips = [_strip(frames, frames_per_row) for frames in rows]
+    strips = []
+    for frames in rows:
+        shown = min(frames_per_row, len(frames))
+        numbers = np.linspace(0, len(frames) - 1, shown).round().astype(int)
+        spaced = _padded(frames[numbers], (0, 0), (0, GAP), (0, GAP), (0, 0))
+        strips.append(rearrange(spaced, "n h w c -> h (n w) c"))
     width = max(strip.shape[1] for strip in strips)
-    height = sum(strip.shape[0] + GAP for strip in strips) - GAP
-    sheet = np.full((height, width, 3), BACKGROUND, np.uint8)
-    top = 0
-    for strip in strips:
-        sheet[top : top + strip.shape[0], : strip.shape[1]] = strip
-        top += strip.shape[0] + GAP
-    return sheet
+    full = [_padded(strip, (0, 0), (0, width - strip.shape[1]), (0, 0)) for strip in strips]
+    return np.concatenate(full)[:-GAP, :-GAP]
 
 
 def write_image(
@@ -65,7 +65,7 @@ def write_image(
     """
     path = Path(path)
     check_free(path, overwrite)
-    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+    partial = partial_path(path)
     try:
         Image.fromarray(image).save(partial)
         partial.replace(path)
@@ -74,8 +74,5 @@ def write_image(
         raise cannot_write(error, path, partial) from error
 
 
-def _strip(frames: np.ndarray, count: int) -> np.ndarray:
-    numbers = np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)
-    gap = np.full((frames.shape[1], GAP, 3), BACKGROUND, np.uint8)
-    parts = [part for number in numbers for part in (frames[number], gap)]
-    return np.concatenate(parts[:-1], axis=1)
+def _padded(pixels: np.ndarray, *widths: tuple[int, int]) -> np.ndarray:
+    return np.pad(pixels, widths, constant_values=BACKGROUND)

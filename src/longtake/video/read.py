@@ -3,14 +3,14 @@
 A video is a file, or a folder of pictures in natural order of their names.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+import re
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
-import av
 import numpy as np
 from av.container import InputContainer
 from av.error import InvalidDataError
@@ -19,13 +19,13 @@ from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
 from longtake.video import pictures
-from longtake.video.errors import VideoError, reading
-from longtake.video.orientation import upright, written_size
-from longtake.video.timeline import Timeline, timeline, video_stream
+from longtake.video.files import VideoError, open_stream
+from longtake.video.timeline import Timeline, timeline
 
 FOLDER_FPS = Fraction(25)
 KEYS_TRIED = 2  # key frames before a clip from which decoding is tried
 NO_CONCEALMENT = {"err_detect": "explode"}  # FFmpeg must not invent broken frames
+PADDED = "longtake: cut to {width} x {height}"  # comment of a file whose frames are padded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +67,11 @@ def probe(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> 
         seconds = float(frames / fps)
     else:
         line = timeline(path)
-        frames = line.frames
-        with _opened(path, "SLICE") as (container, stream):
-            first = next(_pixels(path, container.decode(stream), container), None)
-            rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
+        first = next(_frames(path, "SLICE"), None)
         if first is None:
             raise VideoError(f"{path}: not a video, none of its frames can be decoded")
-        height, width = first.shape[:2]
-        fps, seconds, variable = _rate(line, [Fraction(rate) for rate in rates if rate])
+        frames, (height, width) = line.frames, first.shape[:2]
+        fps, seconds, variable = _rate(line)
     return VideoInfo(
         path=path,
         frames=frames,
@@ -123,14 +120,21 @@ def read_clip(
             "at least 0, at least one frame and a stride of at least 1"
         )
     wanted = range(start_frame, start_frame + frames * stride, stride)
-    if path.is_dir():
-        files = pictures.files(path)
-        _check_range(path, wanted, len(files))
+    files = pictures.files(path) if path.is_dir() else []
+    line = None if files else timeline(path)
+    there = len(files) if line is None else line.frames
+    if wanted[-1] >= there:
+        raise VideoError(
+            f"{path}: has {there} frames, but frames {wanted[0]} to {wanted[-1]} were requested"
+        )
+    if line is None:
         return pictures.read([files[number] for number in wanted])
-    line = timeline(path)
-    _check_range(path, wanted, line.frames)
     clip = _clip_by_time(path, line, wanted)
-    return _clip_by_number(path, wanted) if clip is None else clip
+    if len(clip) < len(wanted):
+        clip = list(islice(_frames(path, "SLICE"), wanted.start, wanted[-1] + 1, wanted.step))
+    if len(clip) < len(wanted):
+        raise VideoError(f"{path}: ends before frame {wanted[len(clip)]}")
+    return _stacked(path, clip)
 
 
 def open_video(
@@ -142,8 +146,7 @@ def open_video(
         VideoError: as ``probe``.
     """
     fps = probe(path, folder_fps).fps
-    chunks = list(stream_video(path, chunk_frames=64))
-    return _joined(Path(path), chunks), fps
+    return _stacked(Path(path), [frame for chunk in stream_video(path) for frame in chunk]), fps
 
 
 def stream_video(
@@ -161,10 +164,9 @@ def stream_video(
             yield pictures.read(files[first : first + chunk_frames])
         return
     timeline(path)
-    with _opened(path, "AUTO") as (container, stream):
-        frames = _pixels(path, container.decode(stream), container)
-        while chunk := list(islice(frames, chunk_frames)):
-            yield _stacked(path, chunk)
+    frames = _frames(path, "AUTO")
+    while chunk := list(islice(frames, chunk_frames)):
+        yield _stacked(path, chunk)
 
 
 def as_rate(fps: Fraction | float | int) -> Fraction:
@@ -173,67 +175,63 @@ def as_rate(fps: Fraction | float | int) -> Fraction:
 
 
 @contextmanager
-def _opened(path: Path, threads: str) -> Generator[tuple[InputContainer, VideoStream]]:
-    with reading(path), av.open(path) as container:
-        stream = video_stream(container, path)
+def _decoding(path: Path, threads: str) -> Generator[tuple[InputContainer, VideoStream]]:
+    with open_stream(path) as (container, stream):
         stream.thread_type = threads
         stream.codec_context.options = NO_CONCEALMENT
         yield container, stream
 
 
-def _pixels(
-    path: Path, frames: Iterator[VideoFrame], container: InputContainer
-) -> Iterator[np.ndarray]:
-    size, number = written_size(container.metadata), 0
-    while True:
+def _frames(path: Path, threads: str) -> Iterator[np.ndarray]:
+    """Upright frames of a file from its first one on."""
+    number = 0
+    with _decoding(path, threads) as (container, stream):
+        size = _written_size(container.metadata)
         try:
-            frame = next(frames)
-        except StopIteration:
-            return
+            for frame in container.decode(stream):
+                yield _upright(frame, size)
+                number += 1
         except InvalidDataError as error:
             raise VideoError(f"{path}: frame {number} is broken ({error.strerror})") from error
-        yield upright(frame, size)
-        number += 1
 
 
-def _clip_by_time(path: Path, line: Timeline, wanted: range) -> np.ndarray | None:
-    """The clip, or None if frames do not come at the times of the timeline."""
+def _clip_by_time(path: Path, line: Timeline, wanted: range) -> Sequence[np.ndarray]:
+    """The clip; fewer frames if they do not come at the times of the timeline."""
     if line.ticks is None:
-        return None
+        return []
     before = line.keys[line.keys <= line.ticks[wanted.start]][-KEYS_TRIED:]
-    with _opened(path, "SLICE") as (container, stream):
-        size = written_size(container.metadata)
+    with _decoding(path, "SLICE") as (container, stream):
+        size = _written_size(container.metadata)
         for key in reversed(before):
             container.seek(int(key), stream=stream)
             try:
-                clip = _collect(_decode_from_key(container, stream), line, wanted, size)
+                decoded = _decoded_from_key(container, stream)
+                clip = [_upright(frame, size) for frame in _at_times(decoded, line.ticks, wanted)]
             except InvalidDataError:
                 continue
             if len(clip) == len(wanted):
-                return _stacked(path, clip)
-    return None
+                return clip
+    return []
 
 
-def _collect(
-    frames: Iterator[VideoFrame], line: Timeline, wanted: range, size: tuple[int, int] | None
-) -> list[np.ndarray]:
-    """The wanted frames; fewer if one does not come at its time."""
-    assert line.ticks is not None
-    clip, number = [], wanted.start
+def _at_times(
+    frames: Iterator[VideoFrame], ticks: np.ndarray, wanted: range
+) -> Iterator[VideoFrame]:
+    """The wanted frames, until one does not come at its time."""
+    number = wanted.start
     for frame in frames:
-        if frame.pts is None or frame.pts < line.ticks[wanted.start]:
+        if frame.pts is None or frame.pts < ticks[wanted.start]:
             continue
-        if frame.pts != line.ticks[number]:
-            return clip
+        if frame.pts != ticks[number]:
+            return
         if number in wanted:
-            clip.append(upright(frame, size))
+            yield frame
         if number == wanted[-1]:
-            return clip
+            return
         number += 1
-    return clip
 
 
-def _decode_from_key(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+def _decoded_from_key(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     started = False
     for packet in container.demux(stream):
         started = started or packet.is_keyframe
@@ -241,20 +239,26 @@ def _decode_from_key(container: InputContainer, stream: VideoStream) -> Iterator
             yield from packet.decode()
 
 
-def _clip_by_number(path: Path, wanted: range) -> np.ndarray:
-    with _opened(path, "SLICE") as (container, stream):
-        frames = _pixels(path, container.decode(stream), container)
-        clip = list(islice(frames, wanted.start, wanted[-1] + 1, wanted.step))
-    if len(clip) < len(wanted):
-        raise VideoError(f"{path}: ends before frame {wanted[len(clip)]}")
-    return _stacked(path, clip)
+def _written_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
+    """Height and width of a padded file before padding; None for any other file."""
+    pattern = PADDED.format(width=r"(\d+)", height=r"(\d+)")
+    comments = [value for key, value in metadata.items() if key.lower() == "comment"]
+    sizes = [found for comment in comments if (found := re.fullmatch(pattern, comment))]
+    return (int(sizes[0][2]), int(sizes[0][1])) if sizes else None
 
 
-def _check_range(path: Path, wanted: range, frames: int) -> None:
-    if wanted[-1] >= frames:
-        raise VideoError(
-            f"{path}: has {frames} frames, but frames {wanted[0]} to {wanted[-1]} were requested"
-        )
+def _upright(frame: VideoFrame, size: tuple[int, int] | None) -> np.ndarray:
+    """RGB of a frame, uint8 ``(H, W, 3)``: cropped, rotated and mirrored as the file specifies."""
+    pixels = frame.to_ndarray(format="rgb24")
+    if size is not None:
+        pixels = pixels[: size[0], : size[1]]
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return pixels
+    a, b, _, c, d = np.frombuffer(memoryview(matrix), np.int32)[:5]
+    if abs(b) > abs(a):
+        pixels, a, d = pixels.swapaxes(0, 1), c, b
+    return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def _stacked(path: Path, frames: Sequence[np.ndarray]) -> np.ndarray:
@@ -263,24 +267,16 @@ def _stacked(path: Path, frames: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack(frames)
 
 
-def _joined(path: Path, chunks: Sequence[np.ndarray]) -> np.ndarray:
-    if not chunks:
-        raise VideoError(f"{path}: not a video, none of its frames can be decoded")
-    if len({chunk.shape[1:] for chunk in chunks}) > 1:
-        raise VideoError(f"{path}: its frames differ in size")
-    return np.concatenate(chunks)
-
-
-def _rate(line: Timeline, stated: Sequence[Fraction]) -> tuple[Fraction, float, bool]:
+def _rate(line: Timeline) -> tuple[Fraction, float, bool]:
     """Frames a second, length in seconds and whether the rate varies."""
     if line.ticks is None or line.frames == 1:
-        fps = stated[0] if stated else FOLDER_FPS
+        fps = line.rates[0] if line.rates else FOLDER_FPS
         return fps, float(line.frames / fps), False
     steps = np.diff(line.ticks)
     variable = bool(np.ptp(steps) > 1)
     span_seconds = int(line.ticks[-1] - line.ticks[0]) * line.tick_seconds
     mean = (line.frames - 1) / span_seconds
-    rates = [as_rate(mean)] if variable or not stated else stated
+    rates = [as_rate(mean)] if variable or not line.rates else line.rates
     fps = min(rates, key=lambda rate: abs(rate - mean))
     last_seconds = line.last_ticks * line.tick_seconds or 1 / mean
     return fps, float(span_seconds + last_seconds), variable

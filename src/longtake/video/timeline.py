@@ -7,15 +7,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import av
 import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from longtake.video.errors import NO_INDEX, VideoError, reading
+from longtake.video.files import MP4, VideoError, open_stream, reading
 
 FILES_KEPT = 4096  # timelines in memory
-MP4 = "mp4"
 SMALLEST_PICTURE_BYTES = 16  # smaller packets may have no picture
 
 
@@ -29,6 +27,7 @@ class Timeline:
         keys: increasing times of the frames at which decoding can start.
         tick_seconds: length of a tick in seconds.
         last_ticks: duration of the last frame; 0 if the file does not have it.
+        rates: frames a second as the container states them, most trusted first.
     """
 
     frames: int
@@ -36,6 +35,7 @@ class Timeline:
     keys: np.ndarray
     tick_seconds: Fraction
     last_ticks: int
+    rates: Sequence[Fraction]
 
 
 def timeline(path: Path) -> Timeline:
@@ -47,19 +47,6 @@ def timeline(path: Path) -> Timeline:
     with reading(path):
         stat = path.stat()
     return _timeline(path, stat.st_mtime_ns, stat.st_size)
-
-
-def video_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The first video stream.
-
-    Raises:
-        VideoError: the file has no video stream.
-    """
-    for stream in container.streams.video:
-        return stream
-    if MP4 in container.format.name and not container.streams.audio:
-        raise VideoError(f"{path}: {NO_INDEX}")
-    raise VideoError(f"{path}: not a video, it has no video stream")
 
 
 class _Packet(NamedTuple):
@@ -76,35 +63,29 @@ class _Packet(NamedTuple):
 @lru_cache(maxsize=FILES_KEPT)
 def _timeline(path: Path, modified_ns: int, size_bytes: int) -> Timeline:
     del modified_ns, size_bytes
-    with reading(path), av.open(path) as container:
-        stream = video_stream(container, path)
-        packets = [_noted(packet) for packet in container.demux(stream) if packet.size]
+    with open_stream(path) as (container, stream):
+        packets = [
+            _Packet(p.pts, p.duration or 0, p.size, p.is_keyframe, not p.is_discard, p.is_corrupt)
+            for p in container.demux(stream)
+            if p.size
+        ]
         _check_whole(path, container, stream, packets)
         shown = [packet for packet in packets if packet.shown]
         if not shown:
             raise VideoError(f"{path}: not a video, it has no frames")
         tick = stream.time_base or Fraction(1)
+        stated = [stream.average_rate, stream.guessed_rate, stream.base_rate]
+        rates = [Fraction(rate) for rate in stated if rate]
         doubtful = _doubtful(container, stream, shown)
     if doubtful:
-        return _decoded(path, tick)
-    last = max(shown, key=lambda packet: packet.ticks or 0)
+        return _decoded(path, tick, rates)
     return Timeline(
         frames=len(shown),
         ticks=np.sort(np.array([packet.ticks for packet in shown], np.int64)),
         keys=np.sort(np.array([packet.ticks for packet in shown if packet.key], np.int64)),
         tick_seconds=tick,
-        last_ticks=last.duration,
-    )
-
-
-def _noted(packet: av.Packet) -> _Packet:
-    return _Packet(
-        ticks=packet.pts,
-        duration=packet.duration or 0,
-        size_bytes=packet.size,
-        key=packet.is_keyframe,
-        shown=not packet.is_discard,
-        corrupt=packet.is_corrupt,
+        last_ticks=max(shown, key=lambda packet: packet.ticks or 0).duration,
+        rates=rates,
     )
 
 
@@ -136,11 +117,10 @@ def _doubtful(container: InputContainer, stream: VideoStream, shown: Sequence[_P
     )
 
 
-def _decoded(path: Path, tick: Fraction) -> Timeline:
+def _decoded(path: Path, tick: Fraction, rates: Sequence[Fraction]) -> Timeline:
     """The timeline by decoding the whole file: slow, but correct for any file."""
     times, keys, last = [], [], 0
-    with reading(path), av.open(path) as container:
-        stream = video_stream(container, path)
+    with open_stream(path) as (container, stream):
         stream.thread_type = "AUTO"
         for frame in container.decode(stream):
             times.append(frame.pts)
@@ -156,4 +136,5 @@ def _decoded(path: Path, tick: Fraction) -> Timeline:
         keys=np.array(keys, np.int64),
         tick_seconds=tick,
         last_ticks=last,
+        rates=rates,
     )

@@ -1,18 +1,16 @@
-"""Writes videos of any length in chunks, in constant memory.
+"""Writes videos of any length in chunks, in constant memory, and joins files without decoding.
 
 Until it is closed, a file has a partial name, such as ``long.partial.mp4``, and can be played, even
 if the writer was killed.
 """
 
 import logging
-import shutil
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
 import av
 import numpy as np
@@ -27,9 +25,8 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from longtake.checkpoint import check_free
-from longtake.video.errors import VideoError, writing
-from longtake.video.orientation import padding_note
-from longtake.video.read import as_rate
+from longtake.video.files import VideoError, move, open_stream, partial_path, remove, writing
+from longtake.video.read import PADDED, as_rate
 
 LOGGER = logging.getLogger("longtake")
 FRAGMENT_FRAMES = 48  # distance of key frames, and most frames that a killed writer loses
@@ -43,32 +40,31 @@ class Format:
     pixels: str
     codec_options: Mapping[str, str] = field(default_factory=dict)
     container_options: Mapping[str, str] = field(default_factory=dict)
-    even: bool = False
-    palette: bool = False
+
+    @property
+    def halves_chroma(self) -> bool:
+        """Whether colours have half the resolution, so that sizes must be even."""
+        return self.pixels == "yuv420p"
 
 
+FLUSHED = {"flush_packets": "1"}
 H264 = Format(
     codec="libx264",
     pixels="yuv420p",
     codec_options={"preset": "medium", "crf": "17", "g": str(FRAGMENT_FRAMES)},
-    container_options={"movflags": "hybrid_fragmented+frag_keyframe", "flush_packets": "1"},
-    even=True,
+    container_options={"movflags": "hybrid_fragmented+frag_keyframe", **FLUSHED},
+)
+FFV1 = Format(
+    codec="ffv1",
+    pixels="bgr0",
+    codec_options={"level": "3", "slicecrc": "1"},
+    container_options=FLUSHED,
 )
 FORMATS = {
     ".mp4": H264,
     ".mov": H264,
-    ".mkv": Format(
-        codec="ffv1",
-        pixels="bgr0",
-        codec_options={"level": "3", "slicecrc": "1"},
-        container_options={"flush_packets": "1"},
-    ),
-    ".gif": Format(
-        codec="gif",
-        pixels="pal8",
-        container_options={"flush_packets": "1"},
-        palette=True,
-    ),
+    ".mkv": FFV1,
+    ".gif": Format(codec="gif", pixels="pal8", container_options=FLUSHED),
 }
 FOLDERS = ("", ".png")
 
@@ -103,8 +99,15 @@ class VideoWriter:
         check_free(self.path, overwrite)
         if not fps > 0:
             raise VideoError(f"{self.path}: fps={fps} must be above 0")
-        self._sink = _sink(self.path, as_rate(fps))
-        self._shape: tuple[int, ...] | None = None
+        suffix = self.path.suffix.lower()
+        if suffix not in FORMATS and suffix not in FOLDERS:
+            raise VideoError(
+                f"{self.path}: unknown format {suffix!r}; valid are {', '.join(FORMATS)}, "
+                "or no suffix or .png for a folder of frames"
+            )
+        self._form, self._fps = FORMATS.get(suffix), as_rate(fps)
+        self._encoder: _Encoder | _Pictures | None = None
+        self._shape: tuple[int, ...] = ()
 
     def write(self, frames: UInt8[np.ndarray, "t h w 3"]) -> None:
         """Append frames.
@@ -112,19 +115,18 @@ class VideoWriter:
         Raises:
             VideoError: the frames differ in size from earlier ones, or the disk is full.
         """
-        if self._shape is None:
-            self._shape = frames.shape[1:]
-            remove(self.partial)
-            with writing(self.path, self.partial):
-                self._sink.open(self.path, self.partial, *self._shape[:2])
-        if frames.shape[1:] != self._shape:
-            raise VideoError(
-                f"{self.path}: frames of {frames.shape[1]} x {frames.shape[2]} pixels follow "
-                f"frames of {self._shape[0]} x {self._shape[1]}; all must have one size"
-            )
         with writing(self.path, self.partial):
+            if self._encoder is None:
+                remove(self.partial)
+                self._shape = frames.shape[1:]
+                self._encoder = self._opened(*self._shape[:2])
+            if frames.shape[1:] != self._shape:
+                raise VideoError(
+                    f"{self.path}: frames of {frames.shape[1]} x {frames.shape[2]} pixels follow "
+                    f"frames of {self._shape[0]} x {self._shape[1]}; all must have one size"
+                )
             for frame in frames:
-                self._sink.write(frame)
+                self._encoder.write(frame, self.frames)
                 self.frames += 1
 
     def close(self) -> None:
@@ -133,156 +135,130 @@ class VideoWriter:
         Raises:
             VideoError: no frames were written, or the disk is full.
         """
-        if self._shape is None:
+        if self._encoder is None:
             raise VideoError(f"{self.path}: no frames were written")
         with writing(self.path, self.partial):
-            self._sink.close()
+            self._encoder.close()
             move(self.partial, self.path)
 
     def abandon(self) -> None:
         """Finish the file under its partial name, as far as possible; it can be played."""
-        if self._shape is not None:
+        if self._encoder is not None:
             with suppress(OSError, FFmpegError):
-                self._sink.close()
+                self._encoder.close()
 
     def __enter__(self) -> "VideoWriter":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.close()
         else:
             self.abandon()
 
-
-def partial_path(path: Path) -> Path:
-    """Path of a file until it is complete."""
-    return path.with_name(f"{path.stem}.partial{path.suffix}")
-
-
-def remove(path: Path) -> None:
-    """Delete a file or a folder, if it exists."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def move(source: Path, target: Path) -> None:
-    """Rename a finished file or folder, replacing ``target``."""
-    if target.is_dir():
-        shutil.rmtree(target)
-    source.replace(target)
+    def _opened(self, height: int, width: int) -> "_Encoder | _Pictures":
+        if self._form is None:
+            return _Pictures(self.partial)
+        encoder = _Encoder(self._form, self._fps, self.partial, height, width)
+        if encoder.padded:
+            LOGGER.warning(
+                "%s: H.264 needs even sizes; %d x %d pixels (height x width) are padded to "
+                "%d x %d; longtake crops the padding when reading, other players do not",
+                *(self.path, height, width, height + height % 2, width + width % 2),
+            )
+        return encoder
 
 
-class _Sink(ABC):
-    """Encodes frames one at a time."""
+def concatenate(paths: Sequence[Path | str], out: Path | str, *, overwrite: bool = False) -> None:
+    """Concatenate files without decoding, so without loss.
 
-    @abstractmethod
-    def open(self, path: Path, partial: Path, height: int, width: int) -> None: ...
+    Args:
+        paths: files that were written with the same settings.
+        out: file to write, with the same suffix.
+        overwrite: replace ``out`` if it exists.
 
-    @abstractmethod
-    def write(self, frame: UInt8[np.ndarray, "h w 3"]) -> None: ...
-
-    @abstractmethod
-    def close(self) -> None: ...
-
-
-def _sink(path: Path, fps: Fraction) -> _Sink:
-    suffix = path.suffix.lower()
-    if suffix in FOLDERS:
-        return _Pictures()
-    if suffix not in FORMATS:
-        raise VideoError(
-            f"{path}: unknown format {suffix!r}; valid are {', '.join(FORMATS)}, "
-            "or no suffix or .png for a folder of frames"
-        )
-    return _Encoder(FORMATS[suffix], fps)
+    Raises:
+        VideoError: no paths, a broken file, another codec, size or rate, or a full disk.
+        ExistsError: ``out`` exists.
+    """
+    files, out = [Path(path) for path in paths], Path(out)
+    if not files:
+        raise VideoError(f"{out}: no files to join")
+    check_free(out, overwrite)
+    partial = partial_path(out)
+    remove(partial)
+    options = dict(FORMATS[out.suffix.lower()].container_options)
+    with writing(out, partial):
+        with av.open(partial, "w", container_options=options) as container:
+            _append_all(files, container)
+        move(partial, out)
 
 
-class _Pictures(_Sink):
-    def open(self, path: Path, partial: Path, height: int, width: int) -> None:
-        del path, height, width
-        partial.mkdir()
-        self._folder, self._number = partial, 0
+class _Pictures:
+    """A folder of numbered PNG frames."""
 
-    def write(self, frame: UInt8[np.ndarray, "h w 3"]) -> None:
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self._folder = folder
+
+    def write(self, frame: UInt8[np.ndarray, "h w 3"], number: int) -> None:
         unfinished = self._folder / ".unfinished.png"
         Image.fromarray(frame).save(unfinished)
-        unfinished.replace(self._folder / f"{self._number:08d}.png")
-        self._number += 1
+        unfinished.replace(self._folder / f"{number:08d}.png")
 
     def close(self) -> None:
         pass
 
 
-class _Encoder(_Sink):
-    def __init__(self, form: Format, fps: Fraction) -> None:
-        self._form, self._fps, self._number = form, fps, 0
-        self._container: OutputContainer | None = None
-        self._stream: VideoStream | None = None
-        self._graph: Graph | None = None
+class _Encoder:
+    """A video file, encoded one frame at a time."""
 
-    def open(self, path: Path, partial: Path, height: int, width: int) -> None:
-        form = self._form
-        partial.touch()
-        container = av.open(partial, "w", container_options=dict(form.container_options))
-        stream = container.add_stream(form.codec, rate=self._fps, options=dict(form.codec_options))
+    def __init__(self, form: Format, fps: Fraction, path: Path, height: int, width: int) -> None:
+        path.touch()
+        container = av.open(path, "w", container_options=dict(form.container_options))
+        stream = container.add_stream(form.codec, rate=fps, options=dict(form.codec_options))
         assert isinstance(stream, VideoStream)
-        self._pad = (height % 2, width % 2) if form.even else (0, 0)
-        stream.height, stream.width = height + self._pad[0], width + self._pad[1]
-        stream.pix_fmt = form.pixels
-        stream.codec_context.time_base = 1 / self._fps
-        if form.pixels == "yuv420p":
+        pad = (height % 2, width % 2) if form.halves_chroma else (0, 0)
+        stream.height, stream.width, stream.pix_fmt = height + pad[0], width + pad[1], form.pixels
+        stream.codec_context.time_base = 1 / fps
+        if form.halves_chroma:
             stream.codec_context.colorspace = Colorspace.ITU709
             stream.codec_context.color_range = ColorRange.MPEG
-        if any(self._pad):
-            container.metadata["comment"] = padding_note(height, width)
-            LOGGER.warning(
-                "%s: H.264 needs even sizes; %d x %d pixels (height x width) are padded to "
-                "%d x %d; longtake crops the padding when reading, other players do not",
-                *(path, height, width, stream.height, stream.width),
-            )
-        self._container, self._stream = container, stream
-        if form.palette:
-            self._graph = _palette_graph(stream, self._fps)
+        self.padded = any(pad)
+        if self.padded:
+            container.metadata["comment"] = PADDED.format(height=height, width=width)
+        self._container: OutputContainer | None = container
+        self._form, self._fps, self._pad, self._stream = form, fps, pad, stream
+        self._graph = _palette_graph(stream, fps) if form.pixels == "pal8" else None
 
-    def write(self, frame: UInt8[np.ndarray, "h w 3"]) -> None:
-        assert self._stream is not None
-        if any(self._pad):
+    def write(self, frame: UInt8[np.ndarray, "h w 3"], number: int) -> None:
+        if self.padded:
             frame = np.pad(frame, ((0, self._pad[0]), (0, self._pad[1]), (0, 0)), "edge")
         image = VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
         if self._graph is not None:
-            image.pts, image.time_base = self._number, 1 / self._fps
+            image.pts, image.time_base = number, 1 / self._fps
             self._graph.vpush(image)
             image = self._graph.vpull()
-        elif self._form.pixels == "yuv420p":
+        elif self._form.halves_chroma:
             image = image.reformat(
                 format=self._form.pixels,
                 dst_colorspace=Colorspace.ITU709,
                 dst_color_range=ColorRange.MPEG,
             )
-        image.pts, image.time_base = self._number, 1 / self._fps
-        self._number += 1
+        image.pts, image.time_base = number, 1 / self._fps
         self._mux(image)
 
     def close(self) -> None:
-        if self._container is None:
-            return
-        try:
-            self._mux(None)
-        finally:
-            container, self._container = self._container, None
-            container.close()
+        """Write what the codec holds back; a second time does nothing."""
+        if self._container is not None:
+            try:
+                self._mux(None)
+            finally:
+                container, self._container = self._container, None
+                container.close()
 
     def _mux(self, image: VideoFrame | None) -> None:
         assert self._container is not None
-        assert self._stream is not None
         self._container.mux(self._stream.encode(image))
 
 
@@ -301,3 +277,36 @@ def _palette_graph(stream: VideoStream, fps: Fraction) -> Graph:
     use.link_to(graph.add("buffersink"))
     graph.configure()
     return graph
+
+
+def _append_all(files: Sequence[Path], container: OutputContainer) -> None:
+    """Copy the packets of files of one codec, size and rate, to be shown one after another."""
+    target, kind, fps = None, (), Fraction(1)
+    frames, last_dts = 0, -sys.maxsize
+    for path in files:
+        with open_stream(path) as (source, stream):
+            if target is None:
+                container.metadata.update(source.metadata)
+                target, kind = container.add_stream_from_template(stream), _kind(stream)
+                fps = stream.average_rate or fps
+            if _kind(stream) != kind:
+                raise VideoError(
+                    f"{path}: cannot be joined to {files[0]}, it has another codec, size or rate"
+                )
+            start, first = round(frames / fps / (stream.time_base or Fraction(1))), None
+            for packet in source.demux(stream):
+                if packet.pts is None or packet.dts is None:
+                    continue
+                first = packet.pts if first is None else first
+                packet.pts += start - first
+                # Files may have different decoding delays; dts must increase all the same.
+                packet.dts = last_dts = max(packet.dts + start - first, last_dts + 1)
+                packet.stream = target
+                container.mux(packet)
+                frames += 1
+
+
+def _kind(stream: VideoStream) -> tuple[object, ...]:
+    codec = stream.codec_context
+    size = stream.width, stream.height, codec.pix_fmt
+    return codec.name, *size, codec.extradata, stream.time_base, stream.average_rate

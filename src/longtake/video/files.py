@@ -1,14 +1,18 @@
-"""Errors of video files, as one sentence each."""
+"""Video files: opened for reading, under a partial name while written, errors as one sentence."""
 
 import errno
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+import av
+from av.container import InputContainer
 from av.error import FFmpegError, InvalidDataError
+from av.video.stream import VideoStream
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-MP4_HEAD = b"ftyp"
+MP4, MP4_HEAD = "mp4", b"ftyp"
 NO_INDEX = "truncated: an mp4 file without a complete index (moov), which is written last"
 
 
@@ -30,6 +34,22 @@ def reading(path: Path) -> Generator[None]:
 
 
 @contextmanager
+def open_stream(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
+    """Open a file and its first video stream.
+
+    Raises:
+        VideoError: the file cannot be read, or has no video stream.
+    """
+    with reading(path), av.open(path) as container:
+        if container.streams.video:
+            yield container, container.streams.video[0]
+        elif MP4 in container.format.name and not container.streams.audio:
+            raise VideoError(f"{path}: {NO_INDEX}")
+        else:
+            raise VideoError(f"{path}: not a video, it has no video stream")
+
+
+@contextmanager
 def writing(path: Path, partial: Path) -> Generator[None]:
     """Raise errors of FFmpeg and the system while writing a file as ``VideoError``."""
     try:
@@ -47,6 +67,26 @@ def cannot_write(error: Exception, path: Path, partial: Path) -> VideoError:
     return VideoError(f"{path}: cannot be written ({reason}){left}")
 
 
+def partial_path(path: Path) -> Path:
+    """Path of a file until it is complete."""
+    return path.with_name(f"{path.stem}.partial{path.suffix}")
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, if it exists."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a finished file or folder, replacing ``target``."""
+    if target.is_dir():
+        shutil.rmtree(target)
+    source.replace(target)
+
+
 def _fault(error: FFmpegError, path: Path) -> str:
     if not isinstance(error, InvalidDataError):
         return f"cannot be read ({error.strerror})"
@@ -54,6 +94,4 @@ def _fault(error: FFmpegError, path: Path) -> str:
         head = file.read(8)
     if not head:
         return "not a video, the file is empty"
-    if head[4:] == MP4_HEAD:
-        return NO_INDEX
-    return "not a video, or its first bytes are broken"
+    return NO_INDEX if head[4:] == MP4_HEAD else "not a video, or its first bytes are broken"

@@ -1,0 +1,128 @@
+"""Official names and shapes of a network's weights, and networks filled with official weights."""
+
+import re
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from longtake.config import Config
+
+Rules = Mapping[str, str | Callable[[re.Match[str]], str]]
+"""Replacements of parts of a name by regular expression, in the order of their application."""
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfficialLayout:
+    """How the official code of a network names and stores the weights of ours.
+
+    Attributes:
+        names: official names by ours for a config; refuses options that the official code lacks.
+        axes: number of last axes of length 1 that an official kernel has where ours is a matrix,
+            by regular expression of its name.
+        frame_axis: official kernels with two axes in space have an axis of length 1 for frames.
+        spelling: replacements in the names of a file that give ``names``.
+        unread: regular expression of the beginning of names whose weights are not read.
+        rearrange: our weight of its official name, the official weight and the config.
+    """
+
+    names: Callable[[Any], dict[str, str]]
+    axes: Mapping[str, int] = field(default_factory=dict)
+    frame_axis: bool = False
+    spelling: Rules = field(default_factory=dict)
+    unread: str = r"\Z"
+    rearrange: Callable[[str, Tensor, Any], Tensor] = lambda _name, weight, _config: weight
+
+    def shapes(self, config: Config) -> dict[str, tuple[int, ...]]:
+        """Official shape by official name."""
+        ours = shapes_of(config)
+        return {
+            theirs: self._shape(theirs, ours[name]) for name, theirs in self.names(config).items()
+        }
+
+    def from_official(self, state: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
+        """Convert an official state dict to one of our network.
+
+        Raises:
+            ValueError: a weight is missing, unknown or of another shape; the message names it.
+        """
+        spelled = {replaced(name, self.spelling): weight for name, weight in state.items()}
+        given = {name: w for name, w in spelled.items() if not re.match(self.unread, name)}
+        check_weights(given, self.shapes(config))
+        shapes = shapes_of(config)
+        return {
+            ours: self.rearrange(theirs, given[theirs].reshape(shapes[ours]), config)
+            for ours, theirs in self.names(config).items()
+        }
+
+    def network(self, state: Mapping[str, Tensor], config: Config) -> Any:
+        """Our network with official weights in float32; float32 weights are not copied.
+
+        Raises:
+            ValueError: as ``from_official``.
+        """
+        weights = self.from_official(state, config)
+        network = _empty(config)
+        network.load_state_dict({name: w.float() for name, w in weights.items()}, assign=True)
+        return network.eval()
+
+    def _shape(self, theirs: str, ours: tuple[int, ...]) -> tuple[int, ...]:
+        if len(ours) == 4 and self.frame_axis:
+            return (*ours[:2], 1, *ours[2:])
+        axes = sum(number for part, number in self.axes.items() if re.search(part, theirs))
+        return ours + (1,) * axes if len(ours) == 2 else ours
+
+
+def renamed(config: Config, rules: Rules) -> dict[str, str]:
+    """Official name by our name, in our order."""
+    return {name: replaced(name, rules) for name in shapes_of(config)}
+
+
+def replaced(name: str, rules: Rules) -> str:
+    """A name after the replacements of all rules."""
+    for part, replacement in rules.items():
+        name = re.sub(part, replacement, name)
+    return name
+
+
+@lru_cache(maxsize=8)
+def shapes_of(config: Config) -> Shapes:
+    """Shape by our name of the weights of a config's network; allocates no memory."""
+    return {name: tuple(weight.shape) for name, weight in _empty(config).state_dict().items()}
+
+
+def check_weights(state: Mapping[str, Tensor], expected: Shapes) -> None:
+    """Check that a state dict has exactly the expected weights.
+
+    Raises:
+        ValueError: a weight is missing, unknown or of another shape; the message names it.
+    """
+    _refuse("lacks", expected.keys() - state.keys())
+    _refuse("has the unknown", state.keys() - expected.keys())
+    wrong = {
+        f"{name} {tuple(state[name].shape)}, expected {shape}"
+        for name, shape in expected.items()
+        if tuple(state[name].shape) != shape
+    }
+    _refuse("does not fit in", wrong)
+
+
+def _empty(config: Any) -> Any:
+    """The network of a config on the meta device."""
+    with torch.device("meta"):
+        return config.build()
+
+
+def _refuse(fault: str, names: Set[str]) -> None:
+    if names:
+        shown = sorted(names)
+        more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
+        raise ValueError(
+            f"the checkpoint {fault} weights {', '.join(shown[:3])}{more}; check that the "
+            "network is complete and has the sizes of its config"
+        )
