@@ -33,8 +33,7 @@ from longtake.evaluation.extraction import FeatureCache, FeatureNetwork, Feature
 from longtake.evaluation.protocols import Protocol, protocol
 from longtake.evaluation.selection import choose_clips, usable_videos
 from longtake.features.i3d import I3D, I3DConfig
-from longtake.metrics.frechet import frechet_distance
-from longtake.metrics.statistics import gaussian
+from longtake.metrics.frechet import frechet_distance, gaussian
 from longtake.video import VideoWriter
 
 FRAMES, VIDEO_FRAMES = 16, 32

@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from longtake.metrics.frechet import frechet_distance, fvd
-from longtake.metrics.statistics import Gaussian
-from longtake.metrics.statistics import gaussian as gaussian_of
+from longtake.metrics.frechet import Gaussian, frechet_distance, fvd
+from longtake.metrics.frechet import gaussian as gaussian_of
 
 WIDTH = 6
 

@@ -8,10 +8,9 @@ from einops import rearrange
 from golden_case import FOLDERS
 from safetensors.torch import load_file
 
-from longtake.metrics.frechet import fvd
+from longtake.metrics.frechet import fvd, gaussian
 from longtake.metrics.kernel import kvd
 from longtake.metrics.pairs import psnr
-from longtake.metrics.statistics import gaussian
 
 
 def test_covariance_frechet_and_kernel_distance_of_lvdm(golden):

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -22,7 +21,6 @@ from longtake.model_videos import ModelVideos, open_kept
 
 SYNTHETIC = {"sky": SkyWorld, "marbles": MarblesWorld, "doom": DoomWorld}
 LAYOUTS = {"ucf101": UCF101, "sky_timelapse": SkyTimelapse, "taichi": Taichi}
-SPLITS = ("train", "test", "all")
 SYNTHETIC_VIDEOS = 1 << 16
 """Number of videos of a synthetic world that clips are drawn from."""
 
@@ -172,11 +170,10 @@ def _synthetic(name: str, size: tuple[int, int]) -> SyntheticSource:
 
 def _layout(name: str) -> VideosOnDisk:
     kind, *rest = name.split(":")
-    split, *path = rest if rest[0] in SPLITS else ["train", *rest]
+    split, *path = rest if rest[0] in ("train", "test", "all") else ["train", *rest]
     if not path:
         raise ValueError(f"{name}: names no folder; expected {kind}:{split}:FOLDER")
-    settings: dict[str, Any] = {"split": split, "path": Path(":".join(path)), "plan": ANY_LENGTH}
-    return parse(LAYOUTS[kind], settings)
+    return LAYOUTS[kind](split=split, path=Path(":".join(path)), plan=ANY_LENGTH)
 
 
 def _model(

@@ -4,7 +4,8 @@ Numbers of different protocols are different quantities and are never compared.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 from jaxtyping import Float, UInt8
@@ -19,10 +20,11 @@ from longtake.config import (
     nearest,
     override,
     parse,
+    read,
     to_dict,
 )
 from longtake.features.i3d import I3D, PACKAGE_SHA256, I3DConfig
-from longtake.features.random_features import RandomFeatures, RandomFeaturesConfig
+from longtake.features.random_features import RandomFeatures
 from longtake.features.treatment import Treatment
 from longtake.registry import AnyNetwork
 
@@ -42,7 +44,7 @@ class Protocol(Config):
         real_stride: distance of a clip's neighbouring frames in a real video, as
             ``generated_stride`` is in a generated one.
         real_start: first frame of a real clip: ``random``, or ``first``: frame 0, and further
-            clips of the same video one after another. ``generated_start`` likewise.
+            clips of the same video one after another; ``generated_start`` is that of a generated.
         resolution: side of the square to which real frames are resized and that generated frames
             must have; None compares both at their own size, which must be equal.
         resize: how frames become ``resolution`` square: ``crop`` resizes the shorter side and
@@ -144,60 +146,10 @@ def protocol(name: str, changes: Sequence[str] = (), n: int | None = None) -> Pr
     return parse(Protocol, override(Protocol, to_dict(READY[name]), changes))
 
 
-_PORTS = I3DConfig(sha256=PACKAGE_SHA256, epsilon=1e-5)
-_TRAINED_ON = "the split that the model was trained on"
-_STYLEGAN_V = Protocol(
-    name="stylegan-v-fvd16",
-    data=_TRAINED_ON,
-    resolution=256,
-    antialias=True,
-    unfit="skip",
-    rates="any",
-    treatment=Treatment(levels="truncate", fit="crop"),
-    network=_PORTS,
-)
-_LVDM = Protocol(
-    name="lvdm-10x2048",
-    data="SkyTimelapse: train split; UCF-101, TaiChi-HD: all videos",
-    resolution=256,
-    draws=10,
-    unfit="skip",
-    rates="any",
-    treatment=Treatment(levels="truncate", fit="squash"),
-    network=_PORTS,
-)
-_LONGTAKE = Protocol(
-    name="longtake", generated_start="random", treatment=Treatment(levels="round", fit="squash")
-)
+_PREDEFINED: Mapping[str, dict[str, Any]] = read(Path(__file__).with_name("protocols.yaml"))
+
+ABOUT: Mapping[str, str] = {name: data.pop("about") for name, data in _PREDEFINED.items()}
 
 READY: Mapping[str, Protocol] = {
-    ready.name: ready
-    for ready in (
-        _LONGTAKE,
-        _STYLEGAN_V,
-        _STYLEGAN_V.model_copy(update={"name": "stylegan-v-fvd128", "frames": 128}),
-        _LVDM,
-        _STYLEGAN_V.model_copy(update={"name": "latte-2048", "real_stride": 3}),
-        _LVDM.model_copy(
-            update={"name": "tats", "data": _TRAINED_ON, "resolution": None, "draws": 1}
-        ),
-        _LONGTAKE.model_copy(
-            update={
-                "name": "trial",
-                "n": 16,
-                "treatment": Treatment(fit="squash", size=64),
-                "network": RandomFeaturesConfig(),
-            }
-        ),
-    )
-}
-
-ABOUT: Mapping[str, str] = {
-    "longtake": "our own: real and generated clips treated alike",
-    "stylegan-v-fvd16": "StyleGAN-V's, as PVDM uses it: 2048 clips per side, random real clips",
-    "stylegan-v-fvd128": "the same with clips of 128 frames",
-    "lvdm-10x2048": "LVDM's: mean over 10 draws of the real clips (TaiChi-HD: resize=squash)",
-    "latte-2048": "Latte's: every third frame of real videos only (TaiChi-HD: real_stride=6)",
-    "tats": "TATS's: like LVDM's, at the videos' own size; real_stride is the data loader's",
-    "trial": "16 clips and an untrained network: for trying commands, compares with nothing",
+    name: parse(Protocol, {"name": name, **data}) for name, data in _PREDEFINED.items()
 }

@@ -16,7 +16,7 @@ class Score(Config):
     Attributes:
         value: mean over the protocol's draws of real clips.
         deviation: standard deviation over the draws; with one draw, a bootstrap's standard error
-            over draws of as many clips.
+            for as many clips.
         low: lower end of the 95 % interval; ``high`` is the upper end.
         draws: value of each draw, if there are several.
         floor: the metric of real clips against as many other real clips.
@@ -37,14 +37,11 @@ class Score(Config):
 
 
 class SourceRecord(Config):
-    """A source of videos.
+    """A source of videos, of which some could be used; see ``UsableVideos``.
 
     Attributes:
         contents: hash of the videos, equal for copies of them.
         videos: number of videos that could be used.
-        skipped: number of broken and too short videos, if the protocol skips such videos.
-        height: height of frames in pixels; None if videos differ, like ``width``.
-        fps: frame rate; None if videos differ or it is unknown.
         about: a model's weights, whether they are averaged, sampling, seeds.
     """
 

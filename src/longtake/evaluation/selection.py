@@ -21,8 +21,7 @@ class UsableVideos:
     Attributes:
         videos: indices of the videos.
         skipped: number of videos that cannot be used, if the protocol skips such videos.
-        height: height of frames in pixels; None if videos differ.
-        width: width of frames in pixels; None if videos differ.
+        height: height of frames in pixels; None if videos differ, like ``width``.
         fps: frame rate; None if videos differ or the rate is unknown.
     """
 
@@ -109,11 +108,6 @@ def choose_clips(
     return [position(order[n % len(videos)], n // len(videos)) for n in range(count)]
 
 
-def rate(info: VideoInfo) -> float | None:
-    """Frame rate of a video; None if it is unknown."""
-    return float(info.fps) if info.rate_known else None
-
-
 def same_rate(x: float | None, y: float | None) -> bool:
     """Whether two frame rates are equal within 1 %; None equals any rate."""
     return x is None or y is None or abs(x - y) <= RATE_TOLERANCE * max(x, y)
@@ -136,11 +130,11 @@ def _common_size(
         return size
     if role == "real" and wanted is not None:
         return None, None
+    remedy = ", or set resolution=..., which changes the protocol" if role == "real" else ""
     raise ValueError(
         f"{source.name}: frames differ in size: {source.title(first)} has {size[0]} x {size[1]}, "
         f"{source.title(other)} has {infos[other].height} x {infos[other].width}; bring them to "
-        "one size"
-        + (", or set resolution=..., which changes the protocol" if role == "real" else "")
+        f"one size{remedy}"
     )
 
 
@@ -148,19 +142,14 @@ def _common_rate(
     source: VideoSource, protocol: Protocol, infos: Mapping[int, VideoInfo]
 ) -> float | None:
     """Frame rate of all videos; None if they differ or it is unknown."""
-    first = next(iter(infos))
-    fps = rate(infos[first])
-    other = next(
-        (v for v, info in infos.items() if info.variable_rate or not same_rate(rate(info), fps)),
-        None,
-    )
+    rates = {v: float(info.fps) if info.rate_known else None for v, info in infos.items()}
+    variable = {video for video, info in infos.items() if info.variable_rate}
+    first, fps = next(iter(rates.items()))
+    other = next((v for v in infos if v in variable or not same_rate(rates[v], fps)), None)
     if other is None or protocol.rates == "any":
         return fps if other is None else None
-    if infos[other].variable_rate:
-        fault = f"{source.title(other)} has a variable frame rate"
-    else:
-        fault = (
-            f"rates differ: {source.title(first)} has {fps:g} frames/s, {source.title(other)} "
-            f"{rate(infos[other]):g}"
-        )
+    fault = f"{source.title(other)} has a variable frame rate"
+    if other not in variable:
+        theirs = f"{source.title(other)} {rates[other]:g}"
+        fault = f"rates differ: {source.title(first)} has {fps:g} frames/s, {theirs}"
     raise ValueError(f"{source.name}: {fault}; bring them to one rate, or set rates=any")

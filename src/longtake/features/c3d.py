@@ -101,11 +101,7 @@ def cache_path() -> Path:
 
 
 class C3D(nn.Module):
-    """C3D; frozen, without dropout, equal in training and evaluation mode.
-
-    Attributes:
-        width: number of features of a clip.
-    """
+    """C3D; frozen, without dropout, equal in training and evaluation mode."""
 
     mean: Tensor
 

@@ -94,11 +94,7 @@ def check(weights: Mapping[str, Tensor], origin: Path) -> None:
 
 
 class I3D(nn.Module):
-    """I3D with the names of DeepMind's end points; frozen, equal in training and evaluation mode.
-
-    Attributes:
-        width: number of features of a clip.
-    """
+    """I3D; frozen, equal in training and evaluation mode. DeepMind's end points name its layers."""
 
     def __init__(self, config: I3DConfig) -> None:
         super().__init__()

@@ -16,12 +16,7 @@ from longtake.noise import generator
 
 
 class RandomFeaturesConfig(Config):
-    """Three convolutions with random weights.
-
-    Attributes:
-        width: number of features of a clip.
-        seed: seed of the weights.
-    """
+    """Three convolutions with random weights of a seed, for ``width`` features of a clip."""
 
     kind: Literal["random_features"] = "random_features"
     width: Annotated[int, Ge(1)] = 64
@@ -33,11 +28,7 @@ class RandomFeaturesConfig(Config):
 
 
 class RandomFeatures(nn.Module):
-    """The untrained network; frozen, equal in training and evaluation mode.
-
-    Attributes:
-        width: number of features of a clip.
-    """
+    """The untrained network; frozen, equal in training and evaluation mode."""
 
     def __init__(self, config: RandomFeaturesConfig) -> None:
         super().__init__()

@@ -1,10 +1,18 @@
 """The Frechet distance of features of videos (FVD; Unterthiner et al. 2018), in float64."""
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from longtake.metrics.statistics import Gaussian, gaussian
+
+@dataclass(frozen=True, kw_only=True)
+class Gaussian:
+    """A normal distribution."""
+
+    mean: Float64[Tensor, "d"]
+    covariance: Float64[Tensor, "d d"]
 
 
 def frechet_distance(x: Gaussian, y: Gaussian) -> float:
@@ -29,3 +37,34 @@ def _factor(covariance: Float64[Tensor, "d d"]) -> Float64[Tensor, "d d"]:
     variances, axes = torch.linalg.eigh(covariance)
     noise = variances[-1] * len(variances) * torch.finfo(variances.dtype).eps
     return axes * variances.where(variances > noise, 0).sqrt()
+
+
+def gaussian(features: Float[Tensor, "n d"]) -> Gaussian:
+    """Mean and unbiased covariance of features.
+
+    Raises:
+        ValueError: there are fewer than two clips, or features are infinite or NaN.
+    """
+    rows = check_finite(features)
+    count = len(rows)
+    if count < 2:
+        raise ValueError(f"a covariance needs at least 2 clips, got {count}")
+    mean = rows.sum(0) / count
+    scatter = rows.T @ rows - count * torch.outer(mean, mean)
+    return Gaussian(mean=mean, covariance=scatter / (count - 1))
+
+
+def check_finite(features: Float[Tensor, "n d"]) -> Float64[Tensor, "n d"]:
+    """The features in float64 on the CPU.
+
+    Raises:
+        ValueError: features are infinite or NaN.
+    """
+    rows = features.detach().cpu().double()
+    wrong = int((~rows.isfinite().all(1)).sum())
+    if wrong:
+        raise ValueError(
+            f"{wrong} of {len(rows)} clips have features that are infinite or NaN; check the "
+            "videos for NaN"
+        )
+    return rows

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from longtake.metrics.statistics import check_finite
+from longtake.metrics.frechet import check_finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

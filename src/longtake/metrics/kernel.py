@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from longtake.metrics.statistics import check_finite
+from longtake.metrics.frechet import check_finite
 
 ROWS = 1024
 """Number of rows of a kernel matrix that are in memory at once."""

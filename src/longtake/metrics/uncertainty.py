@@ -7,9 +7,8 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from longtake.metrics.frechet import frechet_distance, fvd
+from longtake.metrics.frechet import Gaussian, check_finite, frechet_distance, fvd
 from longtake.metrics.kernel import ROWS, cubic_kernel, kvd
-from longtake.metrics.statistics import Gaussian, check_finite
 from longtake.noise import generator
 
 NORMAL_95 = 1.96

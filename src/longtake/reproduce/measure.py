@@ -21,9 +21,7 @@ class RowOutcome(Config):
     """Outcome of a row: scores, or what it lacks.
 
     Attributes:
-        remark: notes on the paper's numbers.
         changed: differences of that protocol from the one of this name, and so from the paper's.
-        lacks: why the row was not measured.
         key: digest of everything that our numbers depend on.
         result: name of the file with the whole result, in the same folder.
     """
@@ -45,7 +43,6 @@ class Outcome(Config):
     """Outcome of a table.
 
     Attributes:
-        about: notes on comparing the numbers.
         tiny: whether this is a tiny trial, whose numbers are meaningless.
         untrained: whether features are of a random network, so that numbers are meaningless.
     """

@@ -27,13 +27,11 @@ Measurement = tuple[str, Callable[[], Result]]
 
 
 class Published(Config):
-    """A number of a paper, or the reason for its absence.
+    """A number of a paper with its source, or the reason for its absence.
 
     Attributes:
         std: standard deviation as printed.
-        source: where the number was read.
         quoted: whether the source only quotes the paper.
-        absent: text in place of a value.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"deviation": "std", "second_hand": "quoted"}
@@ -144,7 +142,6 @@ class Tiny(Config):
         real: name of the synthetic videos.
         trainings: trainings of every row's model.
         changes: overrides by name of protocol.
-        sampling: overrides of the model's sampling.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"fits": "trainings"}
@@ -156,13 +153,7 @@ class Tiny(Config):
 
 
 class Table(Config):
-    """A paper's table.
-
-    Attributes:
-        paper: reference of the paper.
-        about: notes on comparing the numbers.
-        tiny: settings of the tiny trial.
-    """
+    """A paper's table; ``about`` has notes on comparing the numbers."""
 
     name: str
     title: str
@@ -177,12 +168,10 @@ class Table(Config):
         Raises:
             ConfigError: the table has no row of a name.
         """
-        known = {row.name: row for row in self.rows}
+        known = [row.name for row in self.rows]
         for name in names:
             if name not in known:
-                raise ConfigError(
-                    f"table {self.name} has no row {name!r}; {nearest(name, list(known))}"
-                )
+                raise ConfigError(f"table {self.name} has no row {name!r}; {nearest(name, known)}")
         rows = tuple(row for row in self.rows if not names or row.name in names)
         return self.model_copy(update={"rows": rows})
 
