@@ -7,19 +7,14 @@ from pathlib import Path
 from longtake import config
 from longtake.checkpoint import CheckpointError, ExistsError, write_text
 from longtake.distributed import Ranks
-from longtake.runs import AnyRun, AutoencoderRun, Callbacks, DiffusionRun
+from longtake.runs import AnyRun, Callbacks
 from longtake.training.log import environment
 
 CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
 
 
 def start(
-    run: AutoencoderRun | DiffusionRun,
-    folder: Path,
-    ranks: Ranks,
-    callbacks: Callbacks,
-    *,
-    overwrite: bool = False,
+    run: AnyRun, folder: Path, ranks: Ranks, callbacks: Callbacks, *, overwrite: bool = False
 ) -> None:
     """Carry out a run in its folder, or continue it where it stopped.
 
@@ -40,7 +35,7 @@ def start(
         raise
 
 
-def _claim(run: AutoencoderRun | DiffusionRun, folder: Path, overwrite: bool) -> None:
+def _claim(run: AnyRun, folder: Path, overwrite: bool) -> None:
     """Write the resolved config, or check that the folder already holds it."""
     path = folder / CONFIG
     if folder.exists() and any(folder.iterdir()) and not path.exists():

@@ -272,7 +272,7 @@ def presets() -> dict[str, Path]:
     return {path.stem: path for path in sorted(root.glob("*.yaml"))}
 
 
-def read_run(preset: str, overrides: Sequence[str] = ()) -> AutoencoderRun | DiffusionRun:
+def read_run(preset: str, overrides: Sequence[str] = ()) -> AnyRun:
     """A run from the name of a preset, or from a YAML file.
 
     Raises:

@@ -131,14 +131,10 @@ def reconstruction(  # noqa: PLR0913
     size_of_worlds = height_width or autoencoder.spec.clip[1:]
     videos = open_source(source, "real", chosen, SamplingSettings(), ranks, size_of_worlds)
     with stages() as report:
+        settings = EvaluationSettings(ranks=ranks, report=report)
+        distance = perceptual(lpips or [], ranks.device)
         result = evaluate_reconstruction(
-            model,
-            autoencoder,
-            videos,
-            chosen,
-            EvaluationSettings(ranks=ranks, report=report),
-            size=height_width,
-            perceptual=perceptual(lpips or [], ranks.device),
+            model, autoencoder, videos, chosen, settings, size=height_width, perceptual=distance
         )
     _show(result, json)
 

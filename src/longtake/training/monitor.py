@@ -200,10 +200,7 @@ class TrainingMonitor:
 
     @property
     def last_good_step(self) -> int | None:
-        """The last step known to be good; None before the first discriminator starts.
-
-        If the training fails, the last checkpoint up to this step is its result.
-        """
+        """Last step known to be good, up to which a failed run is kept; None before the start."""
         return self._detector and self._detector.last_good_step
 
     def state(self) -> dict[str, Any]:
