@@ -21,11 +21,11 @@ class DocumentError(ValueError):
 
 def open_regular(path: Path) -> BinaryIO:
     """Open a file for reading; an OSError if it is a pipe, a device or anything but a file."""
-    file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would block
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
         raise OSError(errno.EINVAL, "not a regular file", str(path))
-    return file
+    return os.fdopen(number, "rb")
 
 
 def read_json(path: Path) -> Any:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from longtake.checkpoint import CheckpointError, file_hash, read_tensors
+from longtake.checkpoint import CheckpointError, check_finite, file_hash, read_tensors
 
 
 def read_weights(path: Path, sha256: str | None, needed: str, how: str) -> dict[str, Tensor]:
@@ -13,7 +13,7 @@ def read_weights(path: Path, sha256: str | None, needed: str, how: str) -> dict[
     Messages say what needs the file, and how to get it.
 
     Raises:
-        CheckpointError: the file is missing, has another hash, or cannot be read.
+        CheckpointError: the file is missing, has another hash, is not finite, or cannot be read.
     """
     if not path.exists():
         raise CheckpointError(f"{path}: no such file; {needed}; {how}")
@@ -22,4 +22,6 @@ def read_weights(path: Path, sha256: str | None, needed: str, how: str) -> dict[
             f"{path}: has SHA-256 {found}, expected {sha256}: its scores cannot be compared "
             f"with others; {how}"
         )
-    return read_tensors(path)
+    weights = read_tensors(path)
+    check_finite(weights, path)
+    return weights
