@@ -16,9 +16,8 @@ from annotated_types import Gt
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from longtake.checkpoint import CheckpointError
+from longtake.checkpoint import CheckpointError, file_hash, read_tensors
 from longtake.config import Config
-from longtake.features.weight_file import read_weights
 
 Triple = tuple[int, int, int]
 
@@ -73,6 +72,22 @@ def cache_path() -> Path:
     """Default file of ``convert_i3d`` and ``I3DConfig``."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "longtake" / "i3d-kinetics-400.safetensors"
+
+
+def read_weights(path: Path, sha256: str | None, needed: str, how: str) -> dict[str, Tensor]:
+    """Read weights from a safetensors file; messages say what needs the file and how to get it.
+
+    Raises:
+        CheckpointError: the file is missing, cannot be read, or has not the expected hash.
+    """
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such file; {needed}; {how}")
+    if sha256 is not None and (found := file_hash(path)) != sha256:
+        raise CheckpointError(
+            f"{path}: has SHA-256 {found}, expected {sha256}: its scores cannot be compared "
+            f"with others; {how}"
+        )
+    return read_tensors(path)
 
 
 def check(weights: Mapping[str, Tensor], origin: Path) -> None:

@@ -68,8 +68,6 @@ class Row(Config, ABC):
         remark: notes on the paper's numbers.
     """
 
-    renamed: ClassVar[Mapping[str, str]] = {"fits": "trainings"}
-
     name: str
     title: str
     real: str
@@ -143,8 +141,6 @@ class Tiny(Config):
         trainings: trainings of every row's model.
         changes: overrides by name of protocol.
     """
-
-    renamed: ClassVar[Mapping[str, str]] = {"fits": "trainings"}
 
     real: str
     trainings: tuple[Training, ...]
