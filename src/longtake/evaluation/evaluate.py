@@ -62,8 +62,14 @@ def fvd_score(sets: FeatureSets) -> Score:
     score = _score(sets, fvd, fvd_interval, least=0.0)
     if not sets.settings.limit:
         return score
-    real, generated = sets.real(), sets.generated()
-    limit = fvd_limit(real, generated, clips=_counts(generated)).limit
+    clips, width = sets.generated().shape
+    if clips < 4 * width:
+        raise ValueError(
+            f"the limit is extrapolated from numbers of clips well above the {width} features, so "
+            f"it needs n of at least {4 * width}, got {clips}"
+        )
+    counts = [clips * eighths // 8 for eighths in range(4, 9)]
+    limit = fvd_limit(sets.real(), sets.generated(), clips=counts).limit
     return score.model_copy(update={"limit": limit})
 
 
@@ -87,11 +93,7 @@ SCORES = {"fvd": fvd_score, "kvd": kvd_score, "is": is_score}
 
 
 def named(metrics: str) -> list[str]:
-    """Names of metrics from ``fvd,kvd``.
-
-    Raises:
-        ConfigError: there is no such metric.
-    """
+    """Names of metrics from ``fvd,kvd``; a ConfigError tells of one that does not exist."""
     names = [name.strip() for name in metrics.split(",") if name.strip()]
     for name in names or [""]:
         if name not in SCORES:
@@ -119,14 +121,3 @@ def _score(
         floor=None if held_out is None else distance(sets.real(), held_out),
         no_floor=sets.no_floor,
     )
-
-
-def _counts(rows: Tensor) -> list[int]:
-    """Numbers of clips from a half to all of them, all well above the number of features."""
-    clips, width = rows.shape
-    if clips < 4 * width:
-        raise ValueError(
-            f"the limit is extrapolated from numbers of clips well above the {width} features, so "
-            f"it needs n of at least {4 * width}, got {clips}"
-        )
-    return [clips * eighths // 8 for eighths in range(4, 9)]

@@ -114,9 +114,6 @@ def perceptual(files: Sequence[Path], device: torch.device) -> tuple[str, FrameD
     """A perceptual distance of frames and its name: LPIPS if its files are given.
 
     Otherwise that of the package of ImageNet features, or None if it is not installed.
-
-    Raises:
-        CheckpointError: the files are not those of LPIPS.
     """
     if files:
         return "lpips", LPIPS(files=tuple(map(str, files))).build().to(device)

@@ -64,11 +64,7 @@ class C3DConfig(Config):
     classes: Count = 101
 
     def build(self) -> "C3D":
-        """Build the network with its weights.
-
-        Raises:
-            CheckpointError: weights are missing, or have another hash.
-        """
+        """Build the network; a CheckpointError says if weights are missing or have another hash."""
         path = cache_path() if self.weights is None else Path(self.weights).expanduser()
         weights = i3d.read_weights(path, self.sha256, "IS needs the weights of C3D", HOW)
         network = C3D(self)

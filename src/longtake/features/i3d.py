@@ -54,11 +54,7 @@ class I3DConfig(Config):
     output: Literal["logits", "pooled"] = "logits"
 
     def build(self) -> "I3D":
-        """Build the network with its weights.
-
-        Raises:
-            CheckpointError: weights are missing, or have another hash.
-        """
+        """Build the network; a CheckpointError says if weights are missing or have another hash."""
         path = cache_path() if self.weights is None else Path(self.weights).expanduser()
         expected = self.sha256 or (PACKAGE_SHA256 if self.weights is None else None)
         weights = read_weights(path, expected, "FVD needs the weights of I3D", HOW)
@@ -91,11 +87,7 @@ def read_weights(path: Path, sha256: str | None, needed: str, how: str) -> dict[
 
 
 def check(weights: Mapping[str, Tensor], origin: Path) -> None:
-    """Check that these are exactly I3D's weights.
-
-    Raises:
-        CheckpointError: a weight is missing, unknown, or has another shape.
-    """
+    """Raise a CheckpointError if a weight of I3D is missing, unknown or of another shape."""
     with torch.device("meta"):
         expected = I3D(I3DConfig()).shapes()
     wrong = {name for name in expected.keys() & weights if weights[name].shape != expected[name]}
