@@ -4,17 +4,10 @@ import torch
 
 from longtake.config import ConfigError, parse, to_dict
 from longtake.data.clips import ClipPlan
-from longtake.data.synthetic.marbles import MarblesWorld
+from longtake.data.synthetic.marbles import NUMBERS, SPEEDS, TEMPLATES, TINTS, MarblesWorld
 from longtake.data.synthetic.marbles_measures import describe, permanence, sightings
 from longtake.data.synthetic.marbles_physics import Floor, Trajectory, throw
-from longtake.data.synthetic.marbles_words import (
-    COLOURS,
-    GROUNDS,
-    NUMBERS,
-    SPEEDS,
-    TEMPLATES,
-    TINTS,
-)
+from longtake.data.synthetic.marbles_picture import COLOURS
 
 FLOOR = Floor(width=1.0, radius=0.125)
 
@@ -31,7 +24,7 @@ def check_caption(sentence: str, seen: dict[str, str]) -> dict[str, bool]:
         return "".join(c if c.isalpha() else " " for c in text.lower()).split()
 
     shown = {*split(" ".join(seen.values())), TINTS.get(seen["ground"], "")}
-    known = {*NUMBERS, *GROUNDS, *SPEEDS, *TINTS.values(), *COLOURS}
+    known = {*NUMBERS, *SPEEDS, *TINTS, *TINTS.values(), *COLOURS}
     return {word: word in shown for word in split(sentence) if word in known}
 
 

@@ -9,7 +9,7 @@ import torch
 from longtake.config import ConfigError, parse, to_dict
 from longtake.data.clips import ClipPlan
 from longtake.data.synthetic import SkyWorld, sky_measures
-from longtake.data.synthetic.sky_land import land
+from longtake.data.synthetic.sky_picture import land
 from longtake.noise import generator
 
 SMALL = ClipPlan(frames=4, height=24, width=32)

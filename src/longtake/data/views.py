@@ -83,7 +83,7 @@ class ResizedVideos(_View):
     ) -> Iterator[Frames]:
         return map(self._resized, self.source.read_clips(positions, count, stride))
 
-    def _resized(self, frames: UInt8[np.ndarray, "_ _ _ 3"]) -> Frames:
+    def _resized(self, frames: Frames) -> UInt8[np.ndarray, "_ _ _ 3"]:
         return np.ascontiguousarray(fit_frames(frames, self._size["height"], self._size["width"]))
 
 

@@ -14,11 +14,9 @@ LEAST_CLIPS = 3  # fewest clips on each side; the bootstrap interval of fewer is
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
-    """Distances of one window.
+    """FVD and KVD of one window over all videos against the reference clips.
 
-    Attributes:
-        fvd: FVD of this window over all videos against the reference clips.
-        kvd: KVD of the same clips; unbiased, so close to 0 where the distributions are equal.
+    KVD is unbiased, so close to 0 where the distributions are equal.
     """
 
     start: int
@@ -64,12 +62,12 @@ def feature_curve(
     """
     if (problem := too_few(len(windows), None if real is None else len(real))) is not None:
         raise ValueError(problem)
+    even, odd = windows[::2], windows[1::2]
     points = []
     for k, start in enumerate(starts):
         if real is not None:
             fvd, kvd = fvd_interval(real, windows[:, k]), kvd_interval(real, windows[:, k])
         else:
-            even, odd = windows[::2], windows[1::2]
             pairs = (even[:, 0], odd[:, k]), (odd[:, 0], even[:, k])
             fvd = _mean(*(fvd_interval(*pair) for pair in pairs))
             kvd = _mean(*(kvd_interval(*pair) for pair in pairs))
@@ -77,12 +75,12 @@ def feature_curve(
     return Curve(
         against="first" if real is None else "real",
         videos=len(windows),
-        references=len(windows) if real is None else len(real),
+        references=len(windows if real is None else real),
         points=tuple(points),
     )
 
 
-def too_few(videos: int, real: int | None = None) -> str | None:
+def too_few(videos: int, real: int | None) -> str | None:
     """Why a curve of these numbers of videos and real clips is impossible; None if it is not."""
     least = LEAST_CLIPS if real is not None else 2 * LEAST_CLIPS
     if videos < least:

@@ -9,6 +9,7 @@ from jaxtyping import Float16, Float64, UInt8
 from torch import Tensor
 
 CELLS = 12  # height and width of a thumbnail, in cells
+CHANNELS = ("red", "green", "blue")
 LUMA = (0.299, 0.587, 0.114)  # Weights of red, green and blue in brightness (BT.601)
 EPSILON = 1e-4  # keeps ratios and logarithms finite for flat frames; a fortieth of a level of 255
 
@@ -45,6 +46,11 @@ class Descriptors:
     def motion(self) -> Float64[np.ndarray, "t"]:
         """Change of brightness over its gradient: pixels per frame for a uniform translation."""
         return self.luma_step / (self.gradient + EPSILON)
+
+    def series(self) -> dict[str, Float64[np.ndarray, "t"]]:
+        """Measures that can drift, by name: colours, contrast, sharpness and motion."""
+        rest = {"contrast": self.contrast, "sharpness": self.sharpness, "motion": self.motion}
+        return dict(zip(CHANNELS, self.colour.T, strict=True)) | rest
 
 
 class Describer:

@@ -4,36 +4,25 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Bool
 
-from longtake.drift.descriptors import EPSILON, Descriptors
+from longtake.drift.descriptors import CHANNELS, EPSILON, Descriptors
 from longtake.drift.repeats import Freeze, Loop, freezes, loops
-from longtake.drift.seams import (
-    Seams,
-    borders_every,
-    cuts,
-    find_borders,
-    jumps,
-    seam_score,
-    surprise,
-)
+from longtake.drift.seams import Seams, borders_every, cuts, find_borders, seam_score, surprise
 from longtake.drift.trends import LEAST_POINTS, Trend, trend
 
 Kind = Literal["freeze", "loop", "seams", "cut", "colour", "contrast", "sharpness", "motion"]
 SHARES: tuple[Kind, ...] = ("contrast", "sharpness", "motion")
-CHANNELS = ("red", "green", "blue")
+Name = TypeVar("Name", bound=str)
 
 # Standard errors of a slope: 1 in 500 by chance, for Student's with 8 degrees of freedom.
 SIGNIFICANT = 4.5
 VISIBLE = {
-    "red": 0.04,
-    "green": 0.04,
-    "blue": 0.04,
-    "contrast": math.log(1.25),
-    "sharpness": math.log(1.25),
+    **dict.fromkeys(CHANNELS, 0.04),
+    **dict.fromkeys(("contrast", "sharpness"), math.log(1.25)),
     "motion": math.log(2),
 }
 """Smallest visible change from first to last frame: 10 levels of 255, a quarter, double."""
@@ -95,19 +84,14 @@ def measure(video: Descriptors, chunk: int | None = None, first: int | None = No
     for run in still:
         frozen[run.start : run.start + run.frames] = True
     repeated = loops(video.thumbnails, frozen)
-    rise = surprise(jumps(video.thumbnails))
+    rise = surprise(video.thumbnails)
     ends = {at for run in still for at in (run.start, run.start + run.frames)}
-    ends |= {
-        loop.start + i * loop.period
-        for loop in repeated
-        for i in range(loop.frames // loop.period + 2)
-    }
+    for loop in repeated:
+        ends |= {loop.start + i * loop.period for i in range(loop.frames // loop.period + 2)}
     unexplained = rise.copy()
     unexplained[sorted(at for at in _around(ends) if 0 <= at < len(rise))] = 0
-    if chunk is None:
-        seams = find_borders(unexplained)
-    else:
-        seams = seam_score(rise, borders_every(chunk, len(video), first))
+    given = None if chunk is None else borders_every(chunk, len(video), first)
+    seams = find_borders(unexplained) if given is None else seam_score(rise, given)
     at_border = _around(seams.borders if seams else ())
     jumped = tuple(t for t in cuts(unexplained, video.step) if t not in at_border)
     return Measures(
@@ -131,12 +115,13 @@ def trends(
     frames = np.arange(start, stop)
     if len(frames) < 2 * LEAST_POINTS:
         return {}
-    lines = {name: trend(video.colour[frames, i], frames) for i, name in enumerate(CHANNELS)}
-    for name, values in (("contrast", video.contrast), ("sharpness", video.sharpness)):
-        lines[name] = trend(np.log(values[frames] + EPSILON), frames)
     moving = frames[1:][~frozen[frames[1:]]]
-    if len(moving) >= LEAST_POINTS:
-        lines["motion"] = trend(np.log(video.motion[moving] + EPSILON), moving)
+    lines = {}
+    for name, values in video.series().items():
+        at = moving if name == "motion" else frames
+        if len(at) >= LEAST_POINTS:
+            shown = values[at] if name in CHANNELS else np.log(values[at] + EPSILON)
+            lines[name] = trend(shown, at)
     return lines
 
 
@@ -154,12 +139,10 @@ def judge(measures: Measures) -> tuple[Finding, ...]:
 
 def _freezes(measures: Measures) -> Iterator[Finding]:
     for run in measures.freezes:
+        severity = run.frames / measures.frames + 0.5
+        sentence = f"freezes at frame {run.start} for {run.frames} frames"
         yield Finding(
-            kind="freeze",
-            frame=run.start,
-            frames=run.frames,
-            severity=run.frames / measures.frames + 0.5,
-            sentence=f"freezes at frame {run.start} for {run.frames} frames",
+            kind="freeze", frame=run.start, frames=run.frames, severity=severity, sentence=sentence
         )
 
 
@@ -172,12 +155,9 @@ def _loops(measures: Measures) -> Iterator[Finding]:
                 f"repeats itself: frames {loop.start} to {last} show frames {shown} to "
                 f"{last - loop.period} again"
             )
+        severity = loop.frames / measures.frames + 0.5
         yield Finding(
-            kind="loop",
-            frame=loop.start,
-            frames=loop.frames,
-            severity=loop.frames / measures.frames + 0.5,
-            sentence=sentence,
+            kind="loop", frame=loop.start, frames=loop.frames, severity=severity, sentence=sentence
         )
 
 
@@ -189,70 +169,57 @@ def _seams(measures: Measures) -> Iterator[Finding]:
     if seams.low < least and seams.high > 1 / least:
         return
     every = f"every {seams.period} frames" if seams.period else f"at {len(seams.borders)} borders"
-    yield Finding(
-        kind="seams",
-        frame=seams.borders[0],
-        frames=0,
-        severity=abs(math.log(seams.ratio)),
-        sentence=f"seams {every} from frame {seams.borders[0]}: jumps there are {seams.ratio:.2f} "
-        f"times those between (95 % {seams.low:.2f} to {seams.high:.2f})",
+    first, severity = seams.borders[0], abs(math.log(seams.ratio))
+    sentence = (
+        f"seams {every} from frame {first}: jumps there are {seams.ratio:.2f} times those between "
+        f"(95 % {seams.low:.2f} to {seams.high:.2f})"
     )
+    yield Finding(kind="seams", frame=first, frames=0, severity=severity, sentence=sentence)
 
 
 def _cuts(measures: Measures) -> Iterator[Finding]:
     if not measures.cuts:
         return
-    at = "frame " if len(measures.cuts) == 1 else "frames "
-    at += ", ".join(str(at) for at in measures.cuts[:CUTS_SHOWN])
-    if (more := len(measures.cuts) - CUTS_SHOWN) > 0:
-        at += f" and {more} more"
-    yield Finding(
-        kind="cut",
-        frame=measures.cuts[0],
-        frames=0,
-        severity=0.4 + len(measures.cuts) / measures.frames,
-        sentence=f"jumps at {at}, as at a cut",
-    )
+    first, count = measures.cuts[0], len(measures.cuts)
+    at = ", ".join(str(at) for at in measures.cuts[:CUTS_SHOWN])
+    more = f" and {count - CUTS_SHOWN} more" if count > CUTS_SHOWN else ""
+    sentence = f"jumps at frame{'s' if count > 1 else ''} {at}{more}, as at a cut"
+    severity = 0.4 + count / measures.frames
+    yield Finding(kind="cut", frame=first, frames=0, severity=severity, sentence=sentence)
 
 
 def _colour(measures: Measures) -> Iterator[Finding]:
-    drifting = {name: line for name in CHANNELS if (line := _drifting(measures, name))}
+    drifting = _drifting(measures, CHANNELS)
     if not drifting:
         return
-    slopes = "; ".join(
+    sentence = "colour drifts: " + "; ".join(
         f"{name} {line.slope:+.3f} a hundred frames (95 % {line.low:+.3f} to {line.high:+.3f})"
         for name, line in drifting.items()
     )
-    yield Finding(
-        kind="colour",
-        frame=0,
-        frames=measures.frames,
-        severity=max(abs(line.change) for line in drifting.values()) / FULL_COLOUR,
-        sentence=f"colour drifts: {slopes}",
-    )
+    frames, severity = measures.frames, max(abs(v.change) for v in drifting.values()) / FULL_COLOUR
+    yield Finding(kind="colour", frame=0, frames=frames, severity=severity, sentence=sentence)
 
 
 def _shares(measures: Measures) -> Iterator[Finding]:
-    for name in SHARES:
-        if (line := _drifting(measures, name)) is None:
-            continue
+    for name, line in _drifting(measures, SHARES).items():
         slope, low, high = (100 * math.expm1(part) for part in (line.slope, line.low, line.high))
-        yield Finding(
-            kind=name,
-            frame=0,
-            frames=measures.frames,
-            severity=abs(line.change) / FULL_SHARE,
-            sentence=f"{name} {'rises' if line.change > 0 else 'falls'}: {slope:+.0f} % a hundred "
-            f"frames (95 % {low:+.0f} to {high:+.0f})",
+        sentence = (
+            f"{name} {'rises' if line.change > 0 else 'falls'}: {slope:+.0f} % a hundred "
+            f"frames (95 % {low:+.0f} to {high:+.0f})"
         )
+        frames, severity = measures.frames, abs(line.change) / FULL_SHARE
+        yield Finding(kind=name, frame=0, frames=frames, severity=severity, sentence=sentence)
 
 
-def _drifting(measures: Measures, name: str) -> Trend | None:
-    """The measure's trend if it is significant and visible."""
-    line = measures.trends.get(name)
-    if line is None or abs(line.strength) < SIGNIFICANT or abs(line.change) < VISIBLE[name]:
-        return None
-    return line
+def _drifting(measures: Measures, names: Sequence[Name]) -> dict[Name, Trend]:
+    """Trends of these measures that are significant and visible."""
+    return {
+        name: line
+        for name in names
+        if (line := measures.trends.get(name)) is not None
+        and abs(line.strength) >= SIGNIFICANT
+        and abs(line.change) >= VISIBLE[name]
+    }
 
 
 def _around(frames: Iterable[int]) -> set[int]:

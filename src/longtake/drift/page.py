@@ -9,8 +9,8 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from longtake.checkpoint import write_text
+from longtake.drift.panels import ALARM, BACKGROUND, GRID, INK, MUTED
 from longtake.drift.report import DriftReport
-from longtake.drift.style import ALARM, BACKGROUND, GRID, INK, MUTED
 
 STYLE = f"""
 body {{ font: 15px/1.5 system-ui, sans-serif; color: {INK}; background: {BACKGROUND};

@@ -1,7 +1,7 @@
 """The panels of the report; each is a function that draws on given axes."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -12,26 +12,20 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from longtake.drift.curves import Curve
 from longtake.drift.findings import longest_stretch
 from longtake.drift.report import DriftReport
-from longtake.drift.seams import Seams, jumps, surprise
-from longtake.drift.style import (
-    ALARM,
-    CHANNELS,
-    CONTRAST,
-    FREEZE,
-    INK,
-    LOOP,
-    MOTION,
-    MUTED,
-    NEUTRAL,
-    SHARPNESS,
-    VIDEOS,
-    bare,
-    plain,
-)
+from longtake.drift.seams import Seams, surprise
 from longtake.drift.video_drift import VideoDrift
 from longtake.drift.world_measures import WorldMeasures
 
 Panel = partial[None]
+Values = Float[np.ndarray, "t"]
+
+INK, MUTED, GRID, BACKGROUND = "#1f2430", "#7a8194", "#e7e9ef", "#ffffff"
+ALARM, NEUTRAL = "#c8384a", "#4263c4"
+CHANNELS = {"red": "#d1495b", "green": "#2f9e66", "blue": "#3a66c9"}
+SHARES, MOTION = {"contrast": "#7b52ab", "sharpness": "#d98032"}, {"motion": "#1b8a9e"}
+FREEZE, LOOP = "#8fb8de", "#f2c14e"
+# One colour a video, where a panel shows several; repeated after the sixth.
+VIDEOS = ("#3a66c9", "#d98032", "#2f9e66", "#c8384a", "#7b52ab", "#1b8a9e")
 
 LEVELS = 255
 # Levels of 255 that are always shown, so that invisible changes look small.
@@ -77,32 +71,23 @@ def beside(report: DriftReport) -> list[Panel]:
 
 
 def _colour(axes: Axes, videos: Sequence[VideoDrift]) -> None:
-    alone = len(videos) == 1
-    for i, (name, colour) in enumerate(CHANNELS.items()):
-        for video in videos[:MOST_LINES]:
-            values = video.numbers.colour[:, i]
-            zero = float(values[:FIRST_FRAMES].mean())
-            _line(axes, LEVELS * (values - zero), colour, name, alone=alone)
-            if alone:
-                _trend(axes, video, name, colour, lambda v, zero=zero: LEVELS * (v - zero))
-    plain(
-        axes,
-        "Mean colour since the first frames",
-        "levels of 255; dashed: the trend" if alone else "levels of 255",
-    )
+    def since_first(values: Values) -> Callable[[Values], Values]:
+        zero = float(values[:FIRST_FRAMES].mean())
+        return lambda these: LEVELS * (these - zero)
+
+    _tracks(axes, videos, CHANNELS, since_first)
+    note = "levels of 255; dashed: the trend" if len(videos) == 1 else "levels of 255"
+    plain(axes, "Mean colour since the first frames", note)
     _show_at_least(axes, *COLOUR_RANGE)
     _mark_findings(axes, videos)
 
 
 def _shares(axes: Axes, videos: Sequence[VideoDrift]) -> None:
-    alone = len(videos) == 1
-    for name, colour in (("contrast", CONTRAST), ("sharpness", SHARPNESS)):
-        for video in videos[:MOST_LINES]:
-            values = getattr(video.numbers, name)
-            usual = max(float(np.median(values)), 1e-9)
-            _line(axes, values / usual, colour, name, alone=alone)
-            if alone:
-                _trend(axes, video, name, colour, lambda logs, usual=usual: np.exp(logs) / usual)
+    def over_median(values: Values) -> Callable[[Values], Values]:
+        usual = max(float(np.median(values)), 1e-9)
+        return lambda these: these / usual
+
+    _tracks(axes, videos, SHARES, over_median)
     plain(axes, "Contrast, sharpness", "over their medians")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
     _show_at_least(axes, *SHARE_RANGE)
@@ -122,29 +107,47 @@ def _shares(axes: Axes, videos: Sequence[VideoDrift]) -> None:
 
 
 def _motion(axes: Axes, videos: Sequence[VideoDrift]) -> None:
-    alone = len(videos) == 1
-    for video in videos[:MOST_LINES]:
-        _line(axes, video.numbers.motion[1:], MOTION, "motion", alone=alone, first=1)
-        if alone:
-            _trend(axes, video, "motion", MOTION, np.exp)
+    _tracks(axes, videos, MOTION, lambda _: lambda these: these, first=1)
     plain(axes, "Motion", "change over slope: about pixels a frame")
     axes.set_ylim(bottom=0)
-    if not alone:
+    if len(videos) > 1:
         axes.set_xlabel("frame", fontsize=8.5, color=MUTED)
     _mark_findings(axes, videos)
 
 
+def _tracks(
+    axes: Axes,
+    videos: Sequence[VideoDrift],
+    colours: Mapping[str, str],
+    scale: Callable[[Values], Callable[[Values], Values]],
+    first: int = 0,
+) -> None:
+    """Draw measures of each video, and trends of a single one; ``scale`` gives the panel's unit."""
+    alone = len(videos) == 1
+    for name, colour in colours.items():
+        for video in videos[:MOST_LINES]:
+            values = video.numbers.series()[name][first:]
+            to_panel = scale(values)
+            _line(axes, to_panel(values), colour, name, alone=alone, first=first)
+            line = video.measures.trends.get(name)
+            if alone and line is not None:
+                fit = line.middle + np.linspace(-0.5, 0.5, 50) * line.change
+                fit = to_panel(fit if name in CHANNELS else np.exp(fit))
+                start, stop = longest_stretch(video.measures.cuts, len(video.numbers))
+                at = np.linspace(start, stop - 1, 50)
+                axes.plot(at, fit, "--", color=colour, linewidth=1, alpha=0.8)
+
+
 def _jumps(axes: Axes, video: VideoDrift) -> None:
-    rise = np.exp(surprise(jumps(video.numbers.thumbnails)))
-    _line(axes, rise, INK, "jump", alone=True)
+    rise = np.exp(surprise(video.numbers.thumbnails))
+    _line(axes, rise, INK, "jump")
     axes.set_yscale("log", base=2)
-    seams = video.measures.seams
+    seams, cuts = video.measures.seams, list(video.measures.cuts)
     if seams is not None:
-        at = np.array(seams.borders)
-        axes.plot(at, rise[at], ".", color=ALARM, markersize=4, label="at joints")
-    if video.measures.cuts:
-        at = np.array(video.measures.cuts)
-        axes.plot(at, rise[at], "v", color=ALARM, markersize=6)
+        borders = list(seams.borders)
+        axes.plot(borders, rise[borders], ".", color=ALARM, markersize=4)
+    if cuts:
+        axes.plot(cuts, rise[cuts], "v", color=ALARM, markersize=6)
     plain(axes, "Jumps", "how far a step breaks with those beside it, over the usual")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}"))
     _show_at_least(axes, *JUMP_RANGE)
@@ -166,8 +169,6 @@ def distance_matrix(axes: Axes, video: VideoDrift) -> None:
     axes.grid(visible=False)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-    if len(rows) < 2:
-        bare(axes)
 
 
 def _feature_distances(axes: Axes, video: VideoDrift) -> None:
@@ -179,7 +180,7 @@ def _feature_distances(axes: Axes, video: VideoDrift) -> None:
 
 def _phases(axes: Axes, video: VideoDrift, seams: Seams) -> None:
     """Mean jump at each position within a chunk; the joint is the first."""
-    rise = surprise(jumps(video.numbers.thumbnails))
+    rise = surprise(video.numbers.thumbnails)
     known = np.arange(2, len(rise) - 1)
     position = (known - seams.borders[0]) % seams.period
     mean = np.array([rise[known[position == p]].mean() for p in range(seams.period)])
@@ -212,13 +213,7 @@ def _world(axes: Axes, tracks: Sequence[WorldMeasures], name: str) -> None:
 
 
 def _line(
-    axes: Axes,
-    values: Float[np.ndarray, "t"],
-    colour: str,
-    name: str,
-    *,
-    alone: bool,
-    first: int = 0,
+    axes: Axes, values: Values, colour: str, name: str, *, alone: bool = True, first: int = 0
 ) -> None:
     """Draw values; more frames than points become means, with a band from least to most."""
     every = max(1, math.ceil(len(values) / MOST_POINTS))
@@ -226,25 +221,8 @@ def _line(
     frames = first + every * np.arange(len(rows)) + (every - 1) / 2
     if every > 1 and alone:
         axes.fill_between(frames, rows.min(1), rows.max(1), color=colour, alpha=0.15, linewidth=0)
-    axes.plot(
-        frames, rows.mean(1), color=colour, linewidth=1.3, alpha=1 if alone else 0.45, label=name
-    )
-
-
-def _trend(
-    axes: Axes,
-    video: VideoDrift,
-    name: str,
-    colour: str,
-    to_panel: Callable[[np.ndarray], np.ndarray],
-) -> None:
-    """Draw a measure's trend, if it has one, in the panel's units."""
-    line = video.measures.trends.get(name)
-    if line is None:
-        return
-    start, stop = longest_stretch(video.measures.cuts, len(video.numbers))
-    values = to_panel(line.middle + np.linspace(-0.5, 0.5, 50) * line.change)
-    axes.plot(np.linspace(start, stop - 1, 50), values, "--", color=colour, linewidth=1, alpha=0.8)
+    alpha = 1 if alone else 0.45
+    axes.plot(frames, rows.mean(1), color=colour, linewidth=1.3, alpha=alpha, label=name)
 
 
 def _mark_findings(axes: Axes, videos: Sequence[VideoDrift]) -> None:
@@ -264,3 +242,25 @@ def _show_at_least(axes: Axes, low: float, high: float) -> None:
     """Widen the axis to this range, so that small changes look small."""
     bottom, top = axes.get_ylim()
     axes.set_ylim(min(bottom, low), max(top, high))
+
+
+def plain(axes: Axes, title: str, note: str = "") -> None:
+    """Style a panel: title at the left, note at the right, no box."""
+    axes.set_title(title, loc="left", fontsize=10, color=INK, weight="bold", pad=5)
+    if note:
+        axes.set_title(note, loc="right", fontsize=8.5, color=MUTED, pad=5)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(GRID)
+    axes.tick_params(colors=MUTED, labelsize=8, length=0)
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def bare(axes: Axes) -> None:
+    """Style a panel that is a picture: no ticks, no box."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from longtake.drift.curves import Curve
-from longtake.drift.findings import CHANNELS
 from longtake.drift.video_drift import DriftPlan, VideoDrift
 from longtake.training.log import environment
 
@@ -90,12 +89,10 @@ class DriftReport:
 
 def _video_json(video: VideoDrift, window: int) -> dict[str, Any]:
     numbers = video.numbers
-    names = (*CHANNELS, "contrast", "sharpness", "motion")
-    series = (*numbers.colour.T, numbers.contrast, numbers.sharpness, numbers.motion)
     starts = range(0, len(numbers) - window + 1, window)
     means = {
         name: [round(float(values[start : start + window].mean()), 5) for start in starts]
-        for name, values in zip(names, series, strict=True)
+        for name, values in numbers.series().items()
     }
     return {
         "path": str(video.info.path),

@@ -27,8 +27,7 @@ class Seams:
     Attributes:
         borders: first frame of each chunk but the first.
         ratio: geometric mean of the jump at a border over the median jump near it.
-        low: lower end of the ratio's 95 % interval, from a bootstrap over borders.
-        high: upper end of the ratio's 95 % interval.
+        low, high: 95 % interval of the ratio, from a bootstrap over borders.
         period: frames from border to border; 0 if they are uneven.
         found: True if the borders were found, False if they were given.
     """
@@ -56,12 +55,11 @@ def jumps(thumbnails: Float[np.ndarray, "t d"]) -> Float64[np.ndarray, "t"]:
     return size
 
 
-def surprise(jump: Float64[np.ndarray, "t"]) -> Float64[np.ndarray, "t"]:
+def surprise(thumbnails: Float[np.ndarray, "t d"]) -> Float64[np.ndarray, "t"]:
     """Log of each jump over the median of those near it; 0 at the first two frames and the last."""
-    size = np.log(jump + QUIET)
-    known = size[2:-1]
+    known = np.log(jumps(thumbnails) + QUIET)[2:-1]
     if len(known) < 3:
-        return np.zeros(len(jump))
+        return np.zeros(len(thumbnails))
     near = min(NEAR, len(known) - 1)
     around = np.pad(known, near, mode="reflect")
     usual = np.median(np.lib.stride_tricks.sliding_window_view(around, 2 * near + 1), axis=1)
@@ -76,10 +74,7 @@ def borders_every(chunk: int, frames: int, first: int | None = None) -> tuple[in
 def seam_score(
     rise: Float64[np.ndarray, "t"], borders: Sequence[int], *, found: bool = False
 ) -> Seams | None:
-    """Compare jumps, as ``surprise`` gives them, at borders with those near them.
-
-    None for fewer than two borders that have jumps. ``found`` is passed on to the result.
-    """
+    """Compare ``surprise`` at borders with 0; None for fewer than two borders that have jumps."""
     judged = [border for border in borders if 2 <= border < len(rise) - 1]
     if len(judged) < 2:
         return None
@@ -127,9 +122,8 @@ def find_borders(rise: Float64[np.ndarray, "t"]) -> Seams | None:
 
 def cuts(rise: Float64[np.ndarray, "t"], step: Float64[np.ndarray, "t"]) -> tuple[int, ...]:
     """Frames that jump visibly and at least six times as far as those near them."""
-    high = (rise > math.log(CUT)) & (step > CUT_STEP)
-    top = [t for t in np.flatnonzero(high).tolist() if rise[t] >= rise[max(t - 2, 0) : t + 3].max()]
-    return tuple(top)
+    high = np.flatnonzero((rise > math.log(CUT)) & (step > CUT_STEP)).tolist()
+    return tuple(t for t in high if rise[t] >= rise[max(t - 2, 0) : t + 3].max())
 
 
 def _phases(soft: Float64[np.ndarray, "t"], period: int) -> Float64[np.ndarray, "period"]:

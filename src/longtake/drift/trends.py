@@ -17,8 +17,7 @@ class Trend:
 
     Attributes:
         slope: least-squares slope.
-        low: lower end of the slope's 95 % interval.
-        high: upper end of the slope's 95 % interval.
+        low, high: 95 % interval of the slope.
         change: rise of the line from the first frame to the last.
         strength: slope in standard errors; without drift it follows Student's distribution with 8
             degrees of freedom.

@@ -1,8 +1,8 @@
 """What a video keeps of a synthetic world: the world's own measures, window by window."""
 
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -18,10 +18,8 @@ Frames = UInt8[np.ndarray, "t h w 3"]
 T = TypeVar("T")
 
 FAR_RIDGE = 0.03  # move of the ridge that is reported, as a share of the height
-# Growth of the colours' distance from the palettes that is reported, in levels of 255.
-STRANGER = 2.0
-# Events in a thousand frames that are reported; fewer occur by miscounting real marbles.
-LEAST_EVENTS = 2.0
+STRANGER = 2.0  # growth of the colours' distance from the palettes that is reported, in levels
+LEAST_EVENTS = 2.0  # a thousand frames; fewer occur by miscounting real marbles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,18 +43,19 @@ class WorldMeasures:
 class WorldReader(ABC):
     """Reads windows of frames in order of time and collects a world's measures."""
 
-    def __init__(self, world: WorldName) -> None:
-        self.world = world
+    world: WorldName
+
+    def __init__(self) -> None:
         self.starts: list[int] = []
-        self.numbers: dict[str, list[float]] = {}
-        self.words: dict[str, list[str]] = {}
+        self.numbers: defaultdict[str, list[float]] = defaultdict(list)
+        self.words: defaultdict[str, list[str]] = defaultdict(list)
 
     @abstractmethod
     def read(self, frames: Frames) -> tuple[dict[str, float], dict[str, str]]:
         """Numbers and words of a window."""
 
     @abstractmethod
-    def sentences(self) -> Sequence[str]:
+    def sentences(self) -> Iterator[str]:
         """What has changed from the first third of the windows to the last, beside the words."""
 
     def add(self, start: int, frames: Frames) -> None:
@@ -64,9 +63,9 @@ class WorldReader(ABC):
         self.starts.append(start)
         numbers, words = self.read(frames)
         for name, value in numbers.items():
-            self.numbers.setdefault(name, []).append(value)
+            self.numbers[name].append(value)
         for name, word in words.items():
-            self.words.setdefault(name, []).append(word)
+            self.words[name].append(word)
 
     def done(self) -> WorldMeasures:
         """Measures of all windows."""
@@ -87,10 +86,9 @@ class WorldReader(ABC):
 class SkyReader(WorldReader):
     """Reads time of day, cover, wind, the ridge's move, and the colours' distance from palettes."""
 
-    def __init__(self) -> None:
-        super().__init__("sky")
-        self._ridge: np.ndarray | None = None
-        self._height = 1
+    world = "sky"
+    _ridge: np.ndarray | None = None
+    _height = 1
 
     def read(self, frames: Frames) -> tuple[dict[str, float], dict[str, str]]:
         seen, speed = light(frames), wind(frames)
@@ -104,53 +102,40 @@ class SkyReader(WorldReader):
             "ridge_px": float(np.abs(line - self._ridge).mean()),
             "strangeness": seen.strangeness.mean().item(),
         }
-        words = {
-            "time of day": seen.time_of_day,
-            "cover": seen.cover,
-            "wind": "right" if speed > 0 else "left",
-        }
-        return numbers, words
+        wind_to = "right" if speed > 0 else "left"
+        return numbers, {"time of day": seen.time_of_day, "cover": seen.cover, "wind": wind_to}
 
-    def sentences(self) -> Sequence[str]:
-        changed = []
+    def sentences(self) -> Iterator[str]:
         moved = float(np.median(_thirds(self.numbers["ridge_px"])[1]))
         if moved > FAR_RIDGE * self._height:
-            changed.append(f"the ridge moves by {moved:.1f} pixels")
+            yield f"the ridge moves by {moved:.1f} pixels"
         first, last = (float(np.median(part)) for part in _thirds(self.numbers["strangeness"]))
         if last > first + STRANGER:
-            changed.append(
-                f"colours leave the world's palettes: {first:.1f} to {last:.1f} 255ths off"
-            )
-        return changed
+            yield f"colours leave the world's palettes: {first:.1f} to {last:.1f} 255ths off"
 
 
 class MarblesReader(WorldReader):
     """Counts marbles, and events that no marble can cause."""
 
-    def __init__(self) -> None:
-        super().__init__("marbles")
-        self._last: np.ndarray | None = None
+    world = "marbles"
+    _last: np.ndarray | None = None
 
     def read(self, frames: Frames) -> tuple[dict[str, float], dict[str, str]]:
         joined = frames if self._last is None else np.concatenate([self._last, frames])
         self._last = frames[-1:]
         counts = [len(seen) for seen in sightings(frames)]
-        numbers = {
-            "marbles": float(np.mean(counts)),
-            "events_per_1000_frames": permanence(joined).events_per_1000_frames,
-        }
+        events = permanence(joined).events_per_1000_frames
+        numbers = {"marbles": float(np.mean(counts)), "events_per_1000_frames": events}
         return numbers, {"count": str(Counter(counts).most_common(1)[0][0])}
 
-    def sentences(self) -> Sequence[str]:
+    def sentences(self) -> Iterator[str]:
         events = float(np.mean(self.numbers["events_per_1000_frames"]))
-        if events <= LEAST_EVENTS:
-            return []
-        return [f"marbles do not persist: {events:.1f} in 1,000 frames vanish, appear or teleport"]
+        if events > LEAST_EVENTS:
+            yield f"marbles do not persist: {events:.1f} in 1,000 frames vanish, appear or teleport"
 
 
-READERS: dict[WorldName, type[SkyReader] | type[MarblesReader]] = {
-    "sky": SkyReader,
-    "marbles": MarblesReader,
+READERS: dict[WorldName, type[WorldReader]] = {
+    reader.world: reader for reader in (SkyReader, MarblesReader)
 }
 
 

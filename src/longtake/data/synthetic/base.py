@@ -3,9 +3,8 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge
@@ -30,8 +29,12 @@ class SyntheticSource(Config, ClipSource):
         seed: seed of the whole world.
         video_frames: number of frames of a video in which random clips start; rendering itself has
             no last frame.
+        revision: number that rises whenever the same settings render other frames.
+        rate: frame rate of a video.
     """
 
+    revision: ClassVar[int]
+    rate: ClassVar[float]
     plan: ClipPlan = ClipPlan()
     videos: Annotated[int, Ge(1)] = 1000
     split: Literal["train", "test"] = "train"
@@ -45,26 +48,43 @@ class SyntheticSource(Config, ClipSource):
             raise ValueError("flip=True contradicts labels such as the wind's; set flip=False")
         return plan
 
-    @property
-    @abstractmethod
-    def revision(self) -> int:
-        """Number that rises whenever the same settings render other frames."""
-
     @abstractmethod
     def attributes(self, index: int, frame: int = 0) -> dict[str, str]:
         """Ground truth of video ``index`` at a frame, by name of the attribute."""
 
     @abstractmethod
-    def label(self, index: int) -> int:
-        """Index into ``classes``."""
+    def label(self, index: int, frame: int = 0) -> int:
+        """Index into ``classes`` of a frame of a video."""
 
     @abstractmethod
+    def sentence(self, truth: dict[str, str], wording: int) -> str:
+        """A sentence with these attributes; ``wording``, any number, picks a template."""
+
+    @abstractmethod
+    def render(
+        self, index: int, start_frame: int, count: int, stride: int
+    ) -> tuple[Frames, dict[str, str]]:
+        """``count`` frames, ``stride`` apart, and their attributes."""
+
     def caption(self, index: int, start_frame: int = 0, wording: int = 0) -> str:
         """A sentence about the clip from a frame on; ``wording``, any number, picks a template."""
+        return self.sentence(self.attributes(index, start_frame), wording)
 
-    @abstractmethod
     def video(self, index: int, start_frame: int, frames: int, wording: int = 0) -> Clip:
         """A clip of ``frames`` frames at the plan's stride; ``wording`` as for ``caption``."""
+        shown, truth = self.render(index, start_frame, frames, self.plan.stride)
+        return Clip(
+            frames=shown,
+            path=self.title(index),
+            start_frame=start_frame,
+            fps=self.fps,
+            label=self.label(index, start_frame),
+            caption=self.sentence(truth, wording),
+        )
+
+    @property
+    def fps(self) -> float:
+        return self.rate / self.plan.stride
 
     @property
     def name(self) -> str:
@@ -74,17 +94,24 @@ class SyntheticSource(Config, ClipSource):
         return self.videos
 
     def info(self, index: int) -> VideoInfo:
-        return _info(self)  # pyright: ignore[reportArgumentType]: frozen models have a hash
+        return VideoInfo(
+            path=Path(f"{self.kind}/{self.split}"),
+            frames=self.video_frames,
+            fps=Fraction(self.rate),
+            height=self.plan.height,
+            width=self.plan.width,
+            seconds=self.video_frames / self.rate,
+            variable_rate=False,
+        )
+
+    def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
+        return self.render(index, start_frame, count, stride)[0]
 
     def infos(self) -> Sequence[VideoInfo]:
         return [self.info(0)] * len(self)
 
     def title(self, index: int) -> str:
-        return self.address(index)
-
-    def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
-        world = self if stride == self.plan.stride else _with_stride(self, stride)  # pyright: ignore[reportArgumentType]
-        return world.video(index, start_frame, count).frames
+        return f"{self.kind}/{self.split}/{index}"
 
     def clip(self, index: int, generator: torch.Generator) -> Clip:
         room = max(0, self.video_frames - self.plan.span)
@@ -110,28 +137,3 @@ class SyntheticSource(Config, ClipSource):
     def video_seed(self, index: int) -> int:
         """Seed of everything that a video shows."""
         return derive(self.seed, self.kind, self.number(index))
-
-    def address(self, index: int) -> str:
-        """Path of a clip, such as ``sky/train/12``."""
-        return f"{self.kind}/{self.split}/{index}"
-
-
-@lru_cache(maxsize=32)
-def _info(world: SyntheticSource) -> VideoInfo:
-    """Size, length and rate, equal for all videos of a world."""
-    fps = Fraction(world.fps * world.plan.stride)
-    return VideoInfo(
-        path=Path(f"{world.kind}/{world.split}"),
-        frames=world.video_frames,
-        fps=fps,
-        height=world.plan.height,
-        width=world.plan.width,
-        seconds=float(world.video_frames / fps),
-        variable_rate=False,
-    )
-
-
-@lru_cache(maxsize=32)
-def _with_stride(world: SyntheticSource, stride: int) -> SyntheticSource:
-    plan = world.plan.model_copy(update={"stride": stride})
-    return world.model_copy(update={"plan": plan})

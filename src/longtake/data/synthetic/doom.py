@@ -8,35 +8,30 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from functools import lru_cache, partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 
-from longtake.data.clips import Clip
+from longtake.data.source import Frames
 from longtake.data.synthetic.base import SyntheticSource
 from longtake.data.synthetic.doom_walker import FRAMES_PER_SECOND, DoomMap, Step, walk
 from longtake.noise import generator
 
 MAPS = {
-    "maze": DoomMap("my_way_home.wad", "map01"),
-    "timber court": DoomMap("freedoom1.wad", "E1M1"),
-    "concrete tunnels": DoomMap("freedoom2.wad", "MAP01"),
-    "stone hall": DoomMap("freedoom2.wad", "MAP07"),
-    "overgrown ruins": DoomMap("freedoom2.wad", "MAP11"),
+    "maze": DoomMap("my_way_home.wad", "map01", "a maze of brick and metal rooms"),
+    "timber court": DoomMap("freedoom1.wad", "E1M1", "a timber court with steel rails"),
+    "concrete tunnels": DoomMap("freedoom2.wad", "MAP01", "dark concrete tunnels"),
+    "stone hall": DoomMap(
+        "freedoom2.wad", "MAP07", "a hall of grey stone with red and blue lights"
+    ),
+    "overgrown ruins": DoomMap("freedoom2.wad", "MAP11", "dark ruins overgrown with ivy"),
 }
 PACES = {"slow": (9.0, 13.0), "fast": (20.0, 28.0)}
 TURNINGS = ("turning left", "going straight on", "turning right")
 STRAIGHT_DEGREES_A_FRAME = 1.0  # largest mean turn of a clip that goes straight on
 RING_BYTES = 1 << 26  # frames of a walk that are kept
 
-_VIEWS = {
-    "maze": "a maze of brick and metal rooms",
-    "timber court": "a timber court with steel rails",
-    "concrete tunnels": "dark concrete tunnels",
-    "stone hall": "a hall of grey stone with red and blue lights",
-    "overgrown ruins": "dark ruins overgrown with ivy",
-}
 _TEMPLATES = (
     "a {pace} walk through {view}, {turning}",
     "{view}, {turning} at a {pace} pace",
@@ -52,44 +47,32 @@ class DoomWorld(SyntheticSource):
     videos are slow: export videos once and read the folder.
     """
 
+    revision: ClassVar[int] = 1
+    rate: ClassVar[float] = FRAMES_PER_SECOND
     kind: Literal["doom"] = "doom"
 
     @property
     def classes(self) -> tuple[str, ...]:
         return tuple(MAPS)
 
-    @property
-    def fps(self) -> float:
-        return FRAMES_PER_SECOND / self.plan.stride
-
-    @property
-    def revision(self) -> int:
-        return 1
-
-    def label(self, index: int) -> int:
-        """Index into ``classes``."""
+    def label(self, index: int, frame: int = 0) -> int:
         return self.number(index) % len(MAPS)
 
     def attributes(self, index: int, frame: int = 0) -> dict[str, str]:
         """Map, pace, and the direction of turns from ``frame`` to the end of the plan's clip."""
-        return self._attributes(index, self._walk(index).steps(frame, self.plan.span))
+        return self._truth(index, self._walk(index).steps(frame, self.plan.span))
 
-    def caption(self, index: int, start_frame: int = 0, wording: int = 0) -> str:
-        return _sentence(self.attributes(index, start_frame), wording)
+    def sentence(self, truth: dict[str, str], wording: int) -> str:
+        template = _TEMPLATES[wording % len(_TEMPLATES)]
+        return template.format(view=MAPS[truth["map"]].view, **truth)
 
-    def video(self, index: int, start_frame: int, frames: int, wording: int = 0) -> Clip:
-        stride = self.plan.stride
-        steps = self._walk(index).steps(start_frame, (frames - 1) * stride + 1)
-        return Clip(
-            frames=np.stack([step.frame for step in steps[::stride]]),
-            path=self.address(index),
-            start_frame=start_frame,
-            fps=self.fps,
-            label=self.label(index),
-            caption=_sentence(self._attributes(index, steps), wording),
-        )
+    def render(
+        self, index: int, start_frame: int, count: int, stride: int
+    ) -> tuple[Frames, dict[str, str]]:
+        steps = self._walk(index).steps(start_frame, (count - 1) * stride + 1)
+        return np.stack([step.frame for step in steps[::stride]]), self._truth(index, steps)
 
-    def _attributes(self, index: int, steps: list[Step]) -> dict[str, str]:
+    def _truth(self, index: int, steps: list[Step]) -> dict[str, str]:
         turn = sum(step.turn for step in steps[:-1]) / len(steps)
         way = int(turn > STRAIGHT_DEGREES_A_FRAME) - int(turn < -STRAIGHT_DEGREES_A_FRAME)
         return {
@@ -107,9 +90,8 @@ class DoomWorld(SyntheticSource):
 
     def _walk(self, index: int) -> "Recording":
         doom_map = MAPS[self.classes[self.label(index)]]
-        pace = self._pace(index)[1]
-        size = (self.plan.height, self.plan.width)
-        return _recording(os.getpid(), doom_map, self.video_seed(index), pace, size)
+        walker = (doom_map, self.video_seed(index), self._pace(index)[1])
+        return _recording(os.getpid(), *walker, self.plan.height, self.plan.width)
 
 
 class Recording:
@@ -123,11 +105,7 @@ class Recording:
         self._lock = threading.Lock()
 
     def steps(self, start: int, count: int) -> list[Step]:
-        """Consecutive steps.
-
-        Raises:
-            ValueError: ``start`` is negative.
-        """
+        """Consecutive steps; a negative ``start`` is a ValueError."""
         if start < 0:
             raise ValueError(f"start_frame={start} must be 0 or more")
         with self._lock:
@@ -147,14 +125,7 @@ class Recording:
 
 @lru_cache(maxsize=1)  # there is one game a process, which walks share
 def _recording(
-    process: int, doom_map: DoomMap, seed: int, pace: float, size: tuple[int, int]
+    process: int, doom_map: DoomMap, seed: int, pace: float, height: int, width: int
 ) -> Recording:
-    frame_bytes = 3 * size[0] * size[1]
-    keep = max(64, RING_BYTES // frame_bytes)
-    return Recording(partial(walk, doom_map, seed, pace, *size), keep)
-
-
-def _sentence(kinds: dict[str, str], wording: int) -> str:
-    return _TEMPLATES[wording % len(_TEMPLATES)].format(
-        pace=kinds["pace"], view=_VIEWS[kinds["map"]], turning=kinds["turning"]
-    )
+    keep = max(64, RING_BYTES // (3 * height * width))
+    return Recording(partial(walk, doom_map, seed, pace, height, width), keep)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 
 TICS_A_FRAME = 2
 FRAMES_PER_SECOND = 35 / TICS_A_FRAME
@@ -22,20 +23,16 @@ NEAR, FAR = 14.0, 90.0  # depths at which the walker turns away, and at which it
 HARD_TURN, GENTLE_TURN = 7.0, 3.0  # degrees per tic
 STILL = 1.5  # mean change, in levels of 255, below which a frame is skipped
 LOOKBACK, LEAST_PROGRESS = 40, 40.0  # steps, and map units within them, of a walker that is stuck
-UNSEEN = ("hud", "weapon", "crosshair", "messages", "decals", "particles", "screen_flashes")
+HIDDEN = ("hud", "weapon", "crosshair", "messages", "decals", "particles", "screen_flashes")
 RESOLUTIONS = ((160, 120), (320, 240), (640, 480), (1280, 960))
 
 
 class DoomMap(NamedTuple):
-    """A map.
-
-    Attributes:
-        wad: file of the package with the map.
-        level: name of the map in the file.
-    """
+    """A map: the package's file and its name there, and a description for captions."""
 
     wad: str
     level: str
+    view: str
 
 
 class Step(NamedTuple):
@@ -45,7 +42,7 @@ class Step(NamedTuple):
     turn: float
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Gait:
     """Settings of a walker and its memory from step to step."""
 
@@ -58,17 +55,13 @@ class Gait:
 
 
 def load() -> Any:
-    """Import the package vizdoom.
-
-    Raises:
-        ImportError: the package is not installed; the message has the command.
-    """
+    """Import the package vizdoom; the error, if it is not installed, has the command."""
     try:
         return import_module("vizdoom")
     except ImportError as error:
+        command = "pip install 'longtake[doom]'"
         raise ImportError(
-            "the world doom needs the package vizdoom; install it with: "
-            "pip install 'longtake[doom]'"
+            f"the world doom needs the package vizdoom; install it with: {command}"
         ) from error
 
 
@@ -88,7 +81,7 @@ def walk(doom_map: DoomMap, seed: int, pace: float, height: int, width: int) -> 
     game = _game(os.getpid(), doom_map.wad, _resolution(height, width))
     game.set_doom_map(doom_map.level)
     game.set_seed(seed % (1 << 31))
-    gait = Gait(pace=pace, random=np.random.default_rng(seed))
+    gait = Gait(pace, np.random.default_rng(seed))
     shown: np.ndarray | None = None
     while True:
         game.new_episode()
@@ -97,7 +90,7 @@ def walk(doom_map: DoomMap, seed: int, pace: float, height: int, width: int) -> 
             state = game.get_state()
             frame = _fit(state.screen_buffer, height, width)
             turn, forward, use = _decide(gait, state.depth_buffer, state.game_variables)
-            if shown is None or _moved(frame, shown):
+            if shown is None or np.abs(frame.astype(np.int16) - shown).mean() > STILL:
                 shown = frame
                 yield Step(frame, turn * TICS_A_FRAME)
             game.make_action([turn, forward, use], TICS_A_FRAME)
@@ -134,14 +127,8 @@ def _notice_captivity(gait: Gait, where: tuple[float, float]) -> None:
         gait.track.clear()
 
 
-def _moved(frame: UInt8[np.ndarray, "h w 3"], shown: UInt8[np.ndarray, "h w 3"]) -> bool:
-    return float(np.abs(frame.astype(np.int16) - shown).mean()) > STILL
-
-
 def _fit(screen: UInt8[np.ndarray, "a b 3"], height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
     """Crop the largest centred part with the frame's aspect ratio, and resize it."""
-    from PIL import Image
-
     rows, columns, _ = screen.shape
     scale = min(rows / height, columns / width)
     x, y = (columns - scale * width) / 2, (rows - scale * height) / 2
@@ -175,10 +162,8 @@ def _game(process: int, wad: str, resolution: tuple[int, int]) -> Any:
     game.set_screen_resolution(getattr(vizdoom.ScreenResolution, "RES_{}X{}".format(*resolution)))
     game.set_screen_format(vizdoom.ScreenFormat.RGB24)
     game.set_depth_buffer_enabled(True)
-    game.set_window_visible(False)
-    game.set_sound_enabled(False)
-    for part in UNSEEN:
-        getattr(game, f"set_render_{part}")(False)
+    for part in ("window_visible", "sound_enabled", *(f"render_{part}" for part in HIDDEN)):
+        getattr(game, f"set_{part}")(False)
     button, variable = vizdoom.Button, vizdoom.GameVariable
     game.set_available_buttons(
         [button.TURN_LEFT_RIGHT_DELTA, button.MOVE_FORWARD_BACKWARD_DELTA, button.USE]

@@ -1,24 +1,32 @@
 """The world ``marbles``: up to three marbles that roll, bounce and persist without end."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float32
 from pydantic import model_validator
 
-from longtake.data.clips import Clip
-from longtake.data.synthetic import marbles_words as words
+from longtake.data.source import Frames
 from longtake.data.synthetic.base import SyntheticSource
 from longtake.data.synthetic.marbles_physics import Floor, Trajectory, throw
-from longtake.data.synthetic.marbles_picture import RADIUS, paint_ground, render
+from longtake.data.synthetic.marbles_picture import COLOURS, RADIUS, paint_ground, paint_marbles
 from longtake.noise import generator
 
-FPS = 25.0
+NUMBERS = ("one", "two", "three")
 SPEEDS = {"slowly": (0.009, 0.014), "quickly": (0.028, 0.04)}
-KINDS = tuple(product(words.NUMBERS, words.GROUNDS, words.SPEEDS))
+TINTS = {"wood": "pale", "slate": "grey", "felt": "dark"}
+KINDS = tuple(product(NUMBERS, TINTS, SPEEDS))
+TEMPLATES = (
+    "{number} {marbles}, {colours}, rolling {speed} on {tint} {ground}",
+    "{number} {marbles} {roll} {speed} on {tint} {ground}: {colours}",
+    "{colours} {marbles} rolling {speed} on {ground}",
+    "on {tint} {ground}, {number} {marbles} {roll} {speed}: {colours}",
+    "{number} {colours} {marbles} on {ground}, rolling {speed}",
+)
 
 
 class Scene(NamedTuple):
@@ -41,6 +49,8 @@ class MarblesWorld(SyntheticSource):
     0, about 100,000 frames a second; later ones only to those of 64 frames (see ``Trajectory``).
     """
 
+    revision: ClassVar[int] = 1
+    rate: ClassVar[float] = 25.0
     kind: Literal["marbles"] = "marbles"
 
     @model_validator(mode="after")
@@ -59,37 +69,25 @@ class MarblesWorld(SyntheticSource):
             for number, ground, speed in KINDS
         )
 
-    @property
-    def fps(self) -> float:
-        return FPS / self.plan.stride
-
-    @property
-    def revision(self) -> int:
-        return 1
-
-    def label(self, index: int) -> int:
-        """Index into ``classes``; consecutive videos cycle through them."""
+    def label(self, index: int, frame: int = 0) -> int:
         return self.number(index) % len(KINDS)
 
     def attributes(self, index: int, frame: int = 0) -> dict[str, str]:
         return dict(self._scene(index).attributes)
 
-    def caption(self, index: int, start_frame: int = 0, wording: int = 0) -> str:
-        return words.caption(self._scene(index).attributes, wording)
+    def sentence(self, truth: dict[str, str], wording: int) -> str:
+        one = truth["number"] == "one"
+        words = {"marbles": "marble" if one else "marbles", "roll": "rolls" if one else "roll"}
+        template = TEMPLATES[wording % len(TEMPLATES)]
+        return template.format(tint=TINTS[truth["ground"]], **words, **truth)
 
-    def video(self, index: int, start_frame: int, frames: int, wording: int = 0) -> Clip:
+    def render(
+        self, index: int, start_frame: int, count: int, stride: int
+    ) -> tuple[Frames, dict[str, str]]:
         scene = self._scene(index)
-        stride = self.plan.stride
-        path = scene.trajectory.positions(start_frame, (frames - 1) * stride + 1)[::stride]
+        path = scene.trajectory.positions(start_frame, (count - 1) * stride + 1)[::stride]
         radius = scene.trajectory.floor.radius
-        return Clip(
-            frames=render(scene.ground, path, scene.colours, radius),
-            path=self.address(index),
-            start_frame=start_frame,
-            fps=self.fps,
-            label=self.label(index),
-            caption=self.caption(index, start_frame, wording),
-        )
+        return paint_marbles(scene.ground, path, scene.colours, radius), self.attributes(index)
 
     def trajectory(self, index: int) -> Trajectory:
         """True positions of a video's marbles, in the order of their colours."""
@@ -103,15 +101,22 @@ class MarblesWorld(SyntheticSource):
 def _scene(seed: int, label: int, height: int, width: int) -> Scene:
     draws = generator(seed, "scene")
     number, ground, speed = KINDS[label]
-    count = words.NUMBERS.index(number) + 1
-    chosen = torch.randperm(len(words.COLOURS), generator=draws)[:count].sort().values.tolist()
-    colours = tuple(words.COLOURS[i] for i in chosen)
+    count = NUMBERS.index(number) + 1
+    chosen = torch.randperm(len(COLOURS), generator=draws)[:count].sort().values.tolist()
+    colours = tuple(tuple(COLOURS)[i] for i in chosen)
     slow, quick = SPEEDS[speed]
     drawn = slow + (quick - slow) * torch.rand((), generator=draws, dtype=torch.float64).item()
     floor = Floor(width / height, RADIUS * min(1.0, width / height))
     return Scene(
-        attributes=words.attributes(count, colours, ground, speed),
+        attributes=attributes_of(count, colours, ground, speed),
         colours=colours,
         ground=paint_ground(ground, height, width, generator(seed, "ground")),
         trajectory=Trajectory(throw(count, drawn, floor, generator(seed, "throw")), floor),
     )
+
+
+def attributes_of(number: int, colours: Sequence[str], ground: str, speed: str) -> dict[str, str]:
+    """Attributes by name, true or measured; colours in the order of the rainbow."""
+    listed = " and ".join(part for part in (", ".join(colours[:-1]), *colours[-1:]) if part)
+    counted = NUMBERS[number - 1] if 1 <= number <= len(NUMBERS) else str(number)
+    return {"number": counted, "colours": listed, "ground": ground, "speed": speed}

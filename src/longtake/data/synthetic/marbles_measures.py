@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
-from longtake.data.synthetic.marbles_picture import PAINTS, RADIUS
-from longtake.data.synthetic.marbles_words import COLOURS, attributes
+from longtake.data.synthetic.marbles import attributes_of
+from longtake.data.synthetic.marbles_picture import COLOURS, RADIUS
 
 LEAST_CHROMA, LEAST_SATURATION = 42.0, 0.46  # of a marble's pixel: no ground reaches both
 LEAST_SIZE = 0.3  # of a patch that counts as a marble, as a share of a marble's area
@@ -19,13 +19,9 @@ GROUND_ANCHORS = {"wood": (202, 175, 143), "slate": (116, 119, 127), "felt": (37
 
 
 class Sighting(NamedTuple):
-    """One marble in one frame.
+    """One marble in one frame; x and y, from the upper left corner, are in frame heights.
 
-    Attributes:
-        colour: name of the marble's colour.
-        x: distance of its centre from the left edge, in frame heights.
-        y: distance of its centre from the upper edge, in frame heights.
-        size: visible area, as a share of a whole marble's.
+    Size is the visible area as a share of a whole marble's.
     """
 
     colour: str
@@ -38,11 +34,8 @@ class Sighting(NamedTuple):
 class Permanence:
     """Number of events that marbles of this world never cause.
 
-    Attributes:
-        vanished: marbles that are missing in the next frame.
-        appeared: marbles that are missing in the frame before.
-        recoloured: marbles that kept their place and changed colour.
-        teleported: marbles that moved further than any marble rolls in a frame.
+    Marbles vanish from one frame to the next or appear, change colour in their place, or move
+    further than any marble rolls in a frame.
     """
 
     frames: int
@@ -74,7 +67,7 @@ def sightings(frames: UInt8[np.ndarray, "t h w 3"]) -> list[tuple[Sighting, ...]
     size = area / (np.pi * (RADIUS * shorter) ** 2)
     found: list[list[Sighting]] = [[] for _ in frames]
     for i in np.flatnonzero(size >= LEAST_SIZE):
-        sighting = Sighting(COLOURS[names[firsts[i]]], centre_x[i], centre_y[i], size[i])
+        sighting = Sighting(tuple(COLOURS)[names[firsts[i]]], centre_x[i], centre_y[i], size[i])
         found[t[firsts[i]]].append(sighting)
     return [tuple(sorted(row)) for row in found]
 
@@ -86,7 +79,7 @@ def describe(frames: UInt8[np.ndarray, "t h w 3"]) -> dict[str, str]:
     often = Counter(colour for row in seen for colour in {one.colour for one in row})
     colours = [name for name in COLOURS if often[name] > len(seen) / 2]
     speed = "quickly" if rolling_speed(seen) > QUICK else "slowly"
-    return attributes(number, colours, ground(frames), speed)
+    return attributes_of(number, colours, ground(frames), speed)
 
 
 def ground(frames: UInt8[np.ndarray, "t h w 3"]) -> str:
@@ -102,11 +95,15 @@ def rolling_speed(seen: Sequence[Sequence[Sighting]], gap: int = 2) -> float:
 
     In small pictures the step of a single frame is lost in the width of pixels. One frame gives 0.
     """
+    single = [
+        {one.colour: one for one in row if sum(one.colour == other.colour for other in row) == 1}
+        for row in seen
+    ]
     squares = [
-        (_only(later, one.colour).x - one.x) ** 2 + (_only(later, one.colour).y - one.y) ** 2
-        for earlier, later in zip(seen, seen[gap:], strict=False)
-        for one in earlier
-        if _count(earlier, one.colour) == 1 and _count(later, one.colour) == 1
+        (later[colour].x - one.x) ** 2 + (later[colour].y - one.y) ** 2
+        for earlier, later in zip(single, single[gap:], strict=False)
+        for colour, one in earlier.items()
+        if colour in later
     ]
     return float(np.sqrt(np.mean(squares)) / gap) if squares else 0.0
 
@@ -120,11 +117,10 @@ def permanence(frames: UInt8[np.ndarray, "t h w 3"], longest_step: float = 0.15)
             The quickest marbles roll 0.07; raise it for videos that skip frames.
     """
     seen = sightings(frames)
-    counts: Counter[str] = Counter()
+    counts = Counter(vanished=0, appeared=0, recoloured=0, teleported=0)
     for earlier, later in pairwise(seen):
-        counts += _broken(list(earlier), list(later), longest_step)
-    kinds = ("vanished", "appeared", "recoloured", "teleported")
-    return Permanence(frames=len(frames), **{kind: counts[kind] for kind in kinds})
+        counts.update(_broken(list(earlier), list(later), longest_step))
+    return Permanence(frames=len(frames), **counts)
 
 
 def _broken(earlier: list[Sighting], later: list[Sighting], longest_step: float) -> Counter[str]:
@@ -132,7 +128,7 @@ def _broken(earlier: list[Sighting], later: list[Sighting], longest_step: float)
     counts: Counter[str] = Counter()
     for alike in (True, False):
         pairs = sorted(
-            (_distance(a, b), a, b)
+            (float(np.hypot(a.x - b.x, a.y - b.y)), a, b)
             for a in earlier
             for b in later
             if (a.colour == b.colour) == alike
@@ -148,25 +144,11 @@ def _broken(earlier: list[Sighting], later: list[Sighting], longest_step: float)
     return counts
 
 
-def _distance(a: Sighting, b: Sighting) -> float:
-    return float(np.hypot(a.x - b.x, a.y - b.y))
-
-
-def _count(seen: Sequence[Sighting], colour: str) -> int:
-    return sum(one.colour == colour for one in seen)
-
-
-def _only(seen: Sequence[Sighting], colour: str) -> Sighting:
-    return next(one for one in seen if one.colour == colour)
-
-
 def _colour_of_pixels(frames: UInt8[np.ndarray, "t h w 3"]) -> Int64[np.ndarray, "t h w"]:
     """Index into ``COLOURS`` of the nearest hue; -1 for pixels that are not vivid."""
-    r, g, b = (frames[..., i] for i in range(3))
-    top = np.maximum(np.maximum(r, g), b)
-    chroma = top - np.minimum(np.minimum(r, g), b)
+    top, chroma = _top_and_chroma(*(frames[..., i] for i in range(3)))
     vivid = (chroma >= LEAST_CHROMA) & (chroma >= LEAST_SATURATION * top.astype(np.float32))
-    anchors = _hue(np.array([PAINTS[name] for name in COLOURS], dtype=np.float32))
+    anchors = _hue(np.array([*COLOURS.values()], dtype=np.float32))
     turned = np.abs(_hue(frames[vivid].astype(np.float32))[:, None] - anchors)
     colour = np.full(vivid.shape, -1, dtype=np.int64)
     colour[vivid] = np.minimum(turned, 6 - turned).argmin(1)
@@ -176,10 +158,15 @@ def _colour_of_pixels(frames: UInt8[np.ndarray, "t h w 3"]) -> Int64[np.ndarray,
 def _hue(pixels: Float32[np.ndarray, "n 3"]) -> Float32[np.ndarray, " n"]:
     """Hue of vivid pixels, in sixths of the circle: 0 red, 2 green, 4 blue."""
     r, g, b = pixels.T
-    top = np.maximum(np.maximum(r, g), b)
-    chroma = top - np.minimum(np.minimum(r, g), b)
+    top, chroma = _top_and_chroma(r, g, b)
     turn = np.where(top == r, g - b, np.where(top == g, b - r, r - g)) / chroma
     return (turn + np.where(top == r, 0, np.where(top == g, 2, 4))).astype(np.float32) % 6
+
+
+def _top_and_chroma(r: np.ndarray, g: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Largest of three colours, and its distance from the smallest."""
+    top = np.maximum(np.maximum(r, g), b)
+    return top, top - np.minimum(np.minimum(r, g), b)
 
 
 def _patches(colour: Int64[np.ndarray, "t h w"]) -> Int64[np.ndarray, " n"]:

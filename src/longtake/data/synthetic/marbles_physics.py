@@ -120,17 +120,16 @@ def throw(number: int, speed: float, floor: Floor, generator: torch.Generator) -
 
 def _next_bounce(discs: tuple[Disc, ...], floor: Floor) -> tuple[float, tuple[int, ...]]:
     """Frames until the next bounce, and (disc, axis - 2) at an edge or the two discs of a pair."""
-    best, who = math.inf, (0, -2)
-    for i, disc in enumerate(discs):
-        for axis, extent in ((0, floor.width), (1, 1.0)):
-            waiting = _until_wall(disc[axis], disc[2 + axis], floor.radius, extent)
-            if waiting < best:
-                best, who = waiting, (i, axis - 2)
-    for i, j in combinations(range(len(discs)), 2):
-        waiting = _until_touch(discs[i], discs[j], 2 * floor.radius)
-        if waiting < best:
-            best, who = waiting, (i, j)
-    return best, who
+    walls = [
+        (_until_wall(disc[axis], disc[2 + axis], floor.radius, extent), (i, axis - 2))
+        for i, disc in enumerate(discs)
+        for axis, extent in ((0, floor.width), (1, 1.0))
+    ]
+    pairs = [
+        (_until_touch(discs[i], discs[j], 2 * floor.radius), (i, j))
+        for i, j in combinations(range(len(discs)), 2)
+    ]
+    return min(walls + pairs, key=lambda bounce: bounce[0])
 
 
 def _until_wall(position: float, velocity: float, radius: float, extent: float) -> float:

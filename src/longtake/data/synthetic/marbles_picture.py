@@ -10,7 +10,12 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int64, UInt8
 
-PAINTS: dict[str, tuple[int, int, int]] = {
+Colour = tuple[int, int, int]
+Ground = Float32[np.ndarray, "h w 3"]
+Plane = Float32[np.ndarray, "h w"]
+Lattice = Float32[np.ndarray, "a b"]
+
+COLOURS: dict[str, Colour] = {
     "red": (214, 34, 34),
     "orange": (240, 128, 16),
     "yellow": (236, 212, 30),
@@ -39,8 +44,8 @@ class Squares(NamedTuple):
     dy: Float32[np.ndarray, "t s 1"]
 
 
-def render(
-    ground: Float32[np.ndarray, "h w 3"],
+def paint_marbles(
+    ground: Ground,
     centres: Float64[np.ndarray, "t n 2"],
     colours: tuple[str, ...],
     radius: float,
@@ -58,15 +63,13 @@ def render(
         for centre in tracks:
             _cast_shadow(canvas, centre, radius * height)
         for centre, colour in zip(tracks, colours, strict=True):
-            _paint_marble(canvas, centre, radius * height, PAINTS[colour])
+            _paint_marble(canvas, centre, radius * height, COLOURS[colour])
         inside = canvas[:, margin : margin + height, margin : margin + width]
         frames[start : start + chunk] = np.clip(inside + 0.5, 0, 255)
     return frames
 
 
-def paint_ground(
-    kind: str, height: int, width: int, generator: torch.Generator
-) -> Float32[np.ndarray, "h w 3"]:
+def paint_ground(kind: str, height: int, width: int, generator: torch.Generator) -> Ground:
     """A ground without marbles, the same surface at every resolution."""
     samples = max(1, math.ceil(96 / height))
     ticks = [(np.arange(n * samples, dtype=np.float32) + 0.5) / samples for n in (height, width)]
@@ -106,7 +109,7 @@ def _paint_marble(
     canvas: Float32[np.ndarray, "t h w 3"],
     centre: Float64[np.ndarray, "t 2"],
     radius: float,
-    colour: tuple[int, int, int],
+    colour: Colour,
 ) -> None:
     samples = max(1, math.ceil(SAMPLES_A_RADIUS / radius))
     rows, columns, dx, dy = _squares(centre, radius, samples)
@@ -126,18 +129,11 @@ def _paint_marble(
 
 
 def _pool(values: Float32[np.ndarray, "t hs ws"], samples: int) -> Float32[np.ndarray, "t h w"]:
-    if samples == 1:
-        return values
-    frames, side, _ = values.shape
-    side //= samples
-    return values.reshape(frames, side, samples, side, samples).mean((2, 4))
+    side = values.shape[1] // samples
+    return values.reshape(-1, side, samples, side, samples).mean((2, 4))
 
 
-def _wood(
-    x: Float32[np.ndarray, "h w"],
-    y: Float32[np.ndarray, "h w"],
-    lattice: Float32[np.ndarray, "a b"],
-) -> Float32[np.ndarray, "h w 3"]:
+def _wood(x: Plane, y: Plane, lattice: Lattice) -> Ground:
     """Three planks, each with its own grain."""
     plank = np.floor(y * 3 + lattice[0, 0]).astype(np.int64)
     own = lattice[plank % 64, 7]
@@ -150,11 +146,7 @@ def _wood(
     return _mix((216, 192, 162), (182, 152, 120), tone) * dark[..., None]
 
 
-def _slate(
-    x: Float32[np.ndarray, "h w"],
-    y: Float32[np.ndarray, "h w"],
-    lattice: Float32[np.ndarray, "a b"],
-) -> Float32[np.ndarray, "h w 3"]:
+def _slate(x: Plane, y: Plane, lattice: Lattice) -> Ground:
     """Square tiles with thin joints."""
     u, v = x * 4 + lattice[0, 0], y * 4 + lattice[0, 1]
     tile = lattice[np.floor(v).astype(np.int64) % 64, np.floor(u).astype(np.int64) % 64]
@@ -165,29 +157,19 @@ def _slate(
     return _mix((134, 138, 146), (96, 99, 106), tone) * dark[..., None]
 
 
-def _felt(
-    x: Float32[np.ndarray, "h w"],
-    y: Float32[np.ndarray, "h w"],
-    lattice: Float32[np.ndarray, "a b"],
-) -> Float32[np.ndarray, "h w 3"]:
+def _felt(x: Plane, y: Plane, lattice: Lattice) -> Ground:
     """Dark cloth with a fine nap and brushed, lighter areas."""
     nap = _smooth(lattice, x * 90, y * 90)
     brushed = _smooth(lattice, x * 2.5 + 11, y * 2 + 5)
     return _mix((26, 38, 38), (48, 64, 62), 0.45 * nap + 0.55 * brushed)
 
 
-def _mix(
-    first: tuple[int, int, int], second: tuple[int, int, int], tone: Float32[np.ndarray, "h w"]
-) -> Float32[np.ndarray, "h w 3"]:
+def _mix(first: Colour, second: Colour, tone: Plane) -> Ground:
     start, stop = np.array(first, dtype=np.float32), np.array(second, dtype=np.float32)
     return start + (stop - start) * np.clip(tone, 0, 1)[..., None]
 
 
-def _smooth(
-    lattice: Float32[np.ndarray, "a b"],
-    x: Float32[np.ndarray, "h w"],
-    y: Float32[np.ndarray, "h w"],
-) -> Float32[np.ndarray, "h w"]:
+def _smooth(lattice: Lattice, x: Plane, y: Plane) -> Plane:
     """Value noise: random numbers on a periodic lattice, smoothstep interpolation between them."""
     rows, columns = lattice.shape
     left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)

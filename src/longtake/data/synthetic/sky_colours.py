@@ -20,6 +20,7 @@ _TABLE = {
     "middle_land": ((17, 24, 46), (58, 42, 68), (84, 84, 68), (70, 112, 88), (66, 114, 88)),
     "near": ((7, 10, 20), (22, 18, 30), (36, 42, 28), (36, 74, 36), (36, 80, 36)),
 }
+_GREYED = {"lit": 0.35, "shadow": 0.15, "horizon": 0.45, "glow": 0.5}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +41,16 @@ class Palette:
     @classmethod
     def at(cls, sun: Float[Tensor, "t"], gloom: float) -> "Palette":
         """Colours at elevations of the sun, greyed in proportion to ``gloom`` in [0, 1]."""
-        colours = _between(sun)
-        for name in ("lit", "shadow", "horizon", "glow"):
-            colours[name] = torch.lerp(colours[name], colours["grey"], _GREYED[name] * gloom)
+        known = torch.tensor([NIGHT, DUSK, LOW_SUN, DAY, NOON])
+        sun = sun.float().clamp(NIGHT, NOON)
+        above = torch.searchsorted(known, sun).clamp(1)
+        share = ((sun - known[above - 1]) / (known[above] - known[above - 1]))[:, None]
+        table = torch.tensor([*zip(*_TABLE.values(), strict=True)]) / 255
+        mixed = torch.lerp(table[above - 1], table[above], share[..., None])
+        colours = dict(zip(_TABLE, mixed.unbind(1), strict=True))
+        for name, greyed in _GREYED.items():
+            colours[name] = torch.lerp(colours[name], colours["grey"], greyed * gloom)
         return cls(**colours)
-
-
-_GREYED = {"lit": 0.35, "shadow": 0.15, "horizon": 0.45, "glow": 0.5}
 
 
 def night(sun: Float[Tensor, "t ..."]) -> Float[Tensor, "t ..."]:
@@ -60,13 +64,3 @@ def clear_sky(palette: Palette, elevation: Float[Tensor, "rows"]) -> Float[Tenso
     middle = torch.exp(-((elevation / 0.50) ** 2))[:, None]
     sky = torch.lerp(palette.zenith[:, None], palette.middle[:, None], middle)
     return torch.lerp(sky, palette.horizon[:, None], low)
-
-
-def _between(sun: Float[Tensor, "t"]) -> dict[str, Float[Tensor, "t 3"]]:
-    known = torch.tensor([NIGHT, DUSK, LOW_SUN, DAY, NOON])
-    sun = sun.float().clamp(NIGHT, NOON)
-    above = torch.searchsorted(known, sun).clamp(1)
-    share = ((sun - known[above - 1]) / (known[above] - known[above - 1]))[:, None]
-    table = torch.tensor([*zip(*_TABLE.values(), strict=True)]) / 255
-    colours = torch.lerp(table[above - 1], table[above], share[..., None])
-    return dict(zip(_TABLE, colours.unbind(1), strict=True))

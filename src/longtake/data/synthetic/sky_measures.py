@@ -6,6 +6,7 @@ Every measure is tested on videos of the world itself.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -65,16 +66,16 @@ class Light:
 
 def light(video: Frames) -> Light:
     """Fit each frame by a palette's mix of clear sky and cloud with the smallest residual."""
-    frames = _shrunk(video)
+    pixels = rearrange(torch.from_numpy(video).float() / 255, "t h w c -> t c h w")
+    frames = rearrange(F.adaptive_avg_pool2d(pixels, _CELLS), "t c h w -> t h w c")
     rows = int(_ABOVE_GLOW * _CELLS)
     elevation = HORIZON - (torch.arange(rows) + 0.5) / _CELLS
     sun = torch.linspace(NIGHT, NOON, _CANDIDATES)
-    palettes = [_Mixture.of(Palette.at(sun, gloom), elevation) for gloom in _GLOOMS]
+    palettes = [_mixture(Palette.at(sun, gloom), elevation) for gloom in _GLOOMS]
     found = [_explain(frame[:rows], frame[-1].mean(0), palettes) for frame in frames]
     best, cloud, strangeness = zip(*found, strict=True)
-    return Light(
-        sun=sun[list(best)], cloud=torch.tensor(cloud), strangeness=torch.tensor(strangeness)
-    )
+    cloud, strangeness = torch.tensor(cloud), torch.tensor(strangeness)
+    return Light(sun=sun[list(best)], cloud=cloud, strangeness=strangeness)
 
 
 def wind(video: Frames, lags: Sequence[int] = (1, 2)) -> float:
@@ -143,20 +144,19 @@ def _line(fit: Float[Tensor, "t rows w"], bend: float) -> Int[Tensor, "t w"]:
     return torch.stack(line[::-1], 1)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Mixture:
+class _Mixture(NamedTuple):
     """Colours of clear sky and of clouds of several brightnesses, for each candidate sun."""
 
     clear: Float[Tensor, "s rows 1 1 3"]
     towards: Float[Tensor, "s rows 1 tone 3"]
     near: Float[Tensor, "s 3"]
 
-    @classmethod
-    def of(cls, palette: Palette, elevation: Float[Tensor, "rows"]) -> "_Mixture":
-        clear = clear_sky(palette, elevation)[:, :, None, None]
-        tones = torch.tensor(_TONES)[:, None]
-        cloud = torch.lerp(palette.shadow[:, None], palette.lit[:, None], tones)
-        return cls(clear=clear, towards=cloud[:, None, None] - clear, near=palette.near)
+
+def _mixture(palette: Palette, elevation: Float[Tensor, "rows"]) -> _Mixture:
+    clear = clear_sky(palette, elevation)[:, :, None, None]
+    tones = torch.tensor(_TONES)[:, None]
+    cloud = torch.lerp(palette.shadow[:, None], palette.lit[:, None], tones)
+    return _Mixture(clear, cloud[:, None, None] - clear, palette.near)
 
 
 def _explain(
@@ -179,9 +179,3 @@ def _explain(
             least = float(cost[at])
             best = (at, float(cloud[at]), 255 * float(left[at].sqrt().mean()))
     return best
-
-
-def _shrunk(video: Frames) -> Float[Tensor, "t cells cells 3"]:
-    """Colours in [0, 1], averaged over cells."""
-    pixels = rearrange(torch.from_numpy(video).float() / 255, "t h w c -> t c h w")
-    return rearrange(F.adaptive_avg_pool2d(pixels, _CELLS), "t c h w -> t h w c")

@@ -1,5 +1,6 @@
-"""Paints sky, disc, stars, clouds and land of one video at any times."""
+"""Paints sky, disc, stars, clouds and land of one video at any times; lengths are in heights."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +10,11 @@ from torch import Tensor
 
 from longtake.data.synthetic.sky_colours import Palette, clear_sky, night
 from longtake.data.synthetic.sky_field import HORIZON, CloudPlane, Clouds, cloud_plane
-from longtake.data.synthetic.sky_land import Land, land
 from longtake.noise import generator
 
-_STARS = 90
-_REACH = 1.0  # stars are at most this far from the middle, in picture heights
+_STARS, _STARS_REACH = 90, 1.0  # stars are at most this far from the middle
+_TREES, _TREES_REACH = 150, 2.0
+_FINER = 4  # samples a column, for antialiased edges of land
 SHARPNESS = 3.2  # slope of the cover at the threshold
 
 
@@ -38,41 +39,37 @@ class Sky:
     seed: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Land:
+    """Three layers of land in front of the sky.
+
+    Attributes:
+        cover: share of each pixel that the far, middle or near layer, or a nearer one, covers.
+        mist: depth of each pixel below its layer's edge, in [0, 1].
+        ridge: row, in pixels from the top, at which the sky ends in each column.
+    """
+
+    cover: Float[Tensor, "layer h w"]
+    mist: Float[Tensor, "layer h w"]
+    ridge: Float[Tensor, "w"]
+
+
 def paint(
     sky: Sky, times: Float[Tensor, "t"], sun: Float[Tensor, "s"], height: int, width: int
 ) -> UInt8[np.ndarray, "t h w 3"]:
     """Frames at these times, in frames; ``sun`` is its elevation at each time, or one for all."""
     plane = cloud_plane(height, width)
-    view = _View(plane=plane, height=height, width=width)
+    up, across = plane.elevation[:, None], (torch.arange(width) + 0.5 - width / 2) / height
     palette = Palette.at(sun, sky.gloom)
-    glow, disc = _sun(sky, view, sun)
-    clear = clear_sky(palette, view.plane.elevation).mT[..., None]
+    glow, disc = _sun(sky, up, across, sun, height)
+    clear = clear_sky(palette, plane.elevation).mT[..., None]
     clear = torch.lerp(clear, _over(palette.glow), 0.75 * glow)
-    clear = clear + _stars(sky, view)[:, None] * _over(night(sun)[:, None])
+    clear = clear + _stars(sky.seed, up, across, height)[:, None] * _over(night(sun)[:, None])
     clear = torch.lerp(clear, _over((palette.glow + 1) / 2), disc)
-    above = _clouded(sky, view, palette, times, clear, glow)
+    above = _clouded(sky, plane, palette, times, clear, glow)
     picture = _landed(land(sky.seed, height, width), palette, above, height)
     shown = picture.clamp_(0, 1).mul_(255).add_(0.5).to(torch.uint8)
     return shown.permute(0, 2, 3, 1).contiguous().numpy()
-
-
-@dataclass(frozen=True, kw_only=True)
-class _View:
-    """Position of each pixel of the sky, in picture heights."""
-
-    plane: CloudPlane
-    height: int
-    width: int
-
-    @property
-    def elevation(self) -> Float[Tensor, "rows 1"]:
-        """Elevation of each row above the horizon."""
-        return self.plane.elevation[:, None]
-
-    @property
-    def across(self) -> Float[Tensor, "w"]:
-        """Distance of each column to the right of the middle."""
-        return (torch.arange(self.width) + 0.5 - self.width / 2) / self.height
 
 
 def _over(colour: Float[Tensor, "t c"]) -> Float[Tensor, "t c 1 1"]:
@@ -80,51 +77,53 @@ def _over(colour: Float[Tensor, "t c"]) -> Float[Tensor, "t c 1 1"]:
 
 
 def _sun(
-    sky: Sky, view: _View, sun: Float[Tensor, "s"]
+    sky: Sky,
+    up: Float[Tensor, "rows 1"],
+    across: Float[Tensor, "w"],
+    sun: Float[Tensor, "s"],
+    height: int,
 ) -> tuple[Float[Tensor, "s 1 rows w"], Float[Tensor, "s 1 rows w"]]:
     """Glow and disc of the sun or, at night, of the moon, both in [0, 1]."""
     sun = sun.float()[:, None, None]
     moonlit = night(sun)
-    from_sun = torch.hypot(view.across - sky.disc[0] - sky.disc[1] * sun, view.elevation - sun)
-    from_moon = torch.hypot(view.across - sky.moon[0], view.elevation - sky.moon[1])
+    from_sun = torch.hypot(across - sky.disc[0] - sky.disc[1] * sun, up - sun)
+    from_moon = torch.hypot(across - sky.moon[0], up - sky.moon[1])
     low = torch.exp(-((sun / 0.25) ** 2))
-    reach = 0.12 + 0.13 * low
-    glow = (0.55 + 0.35 * low) * torch.exp(-from_sun / reach) * (1 - moonlit)
+    glow = (0.55 + 0.35 * low) * torch.exp(-from_sun / (0.12 + 0.13 * low)) * (1 - moonlit)
     glow = glow + 0.55 * moonlit * torch.exp(-from_moon / 0.13)
-    soft = max(0.008, 0.6 / view.height)
+    soft = max(0.008, 0.6 / height)
     disc = torch.sigmoid((0.045 - from_sun) / soft) * (1 - moonlit)
     disc = disc + torch.sigmoid((0.040 - from_moon) / soft) * moonlit
     return glow[:, None], disc[:, None]
 
 
-def _stars(sky: Sky, view: _View) -> Float[Tensor, "1 rows w"]:
+def _stars(
+    seed: int, up: Float[Tensor, "rows 1"], across: Float[Tensor, "w"], height: int
+) -> Float[Tensor, "1 rows w"]:
     """Brightness of the stars; no star is smaller than a pixel."""
-    random = generator(sky.seed, "stars")
-    across, up, size = torch.rand((3, _STARS), generator=random)
-    radius = max(0.004, 0.55 / view.height)
-    dim = (0.2 + 0.8 * size**4) * torch.sqrt(up)
-    rows = torch.exp(-(((view.elevation - up * HORIZON) / radius) ** 2))
-    columns = torch.exp(-(((view.across[:, None] - (across - 0.5) * 2 * _REACH) / radius) ** 2))
+    x, y, size = torch.rand((3, _STARS), generator=generator(seed, "stars"))
+    radius = max(0.004, 0.55 / height)
+    dim = (0.2 + 0.8 * size**4) * torch.sqrt(y)
+    rows = torch.exp(-(((up - y * HORIZON) / radius) ** 2))
+    columns = torch.exp(-(((across[:, None] - (x - 0.5) * 2 * _STARS_REACH) / radius) ** 2))
     return ((rows * dim) @ columns.T).clamp(max=1)[None]
 
 
 def _clouded(
     sky: Sky,
-    view: _View,
+    plane: CloudPlane,
     palette: Palette,
     times: Float[Tensor, "t"],
     clear: Float[Tensor, "s 3 rows w"],
     glow: Float[Tensor, "s 1 rows w"],
 ) -> Float[Tensor, "t 3 rows w"]:
     """Clouds in front of the clear sky: bright if thin or lit, hazy if distant."""
-    field = sky.clouds(view.plane, times)
-    blur = torch.sqrt(1 + (SHARPNESS * view.plane.lost[:, None]) ** 2)
-    haze = torch.exp(-((view.elevation / 0.16) ** 2))
-    thick = (field - sky.threshold) * (SHARPNESS / blur)
-    cover = torch.sigmoid(thick) * (1 - 0.7 * haze)
-    light = torch.sigmoid(
-        1.3 + 1.6 * (field - view.plane.behind(field)) - 0.75 * (field - sky.threshold)
-    )
+    field = sky.clouds(plane, times)
+    blur = torch.sqrt(1 + (SHARPNESS * plane.lost[:, None]) ** 2)
+    haze = torch.exp(-((plane.elevation[:, None] / 0.16) ** 2))
+    depth = field - sky.threshold
+    cover = torch.sigmoid(depth * (SHARPNESS / blur)) * (1 - 0.7 * haze)
+    light = torch.sigmoid(1.3 + 1.6 * (field - plane.behind(field)) - 0.75 * depth)
     lit = torch.lerp(_over(palette.lit), _over(palette.glow), 0.8 * glow)
     colour = torch.lerp(_over(palette.shadow), lit, light[:, None])
     colour = torch.lerp(colour, _over(palette.horizon), 0.6 * haze)
@@ -148,3 +147,56 @@ def _landed(
     seam = picture[:, :, first:rows]
     torch.lerp(seam, shown[:, :, : rows - first], cover[0, : rows - first], out=seam)
     return picture
+
+
+def land(seed: int, height: int, width: int) -> Land:
+    """Hills and trees of one seed at one picture size; they never change."""
+    column = (torch.arange(width * _FINER) + 0.5) / _FINER
+    u = (column - width / 2) / height
+    edge = torch.stack([_far(seed, u), _wooded(seed, u), _forest(seed, u)]).clamp(max=0.97)
+    edge[0].clamp_(max=0.79)
+    rows = torch.arange(height).view(-1, 1)
+    cover = (rows + 1 - edge[:, None] * height).clamp(0, 1)
+    cover = cover.unflatten(-1, (width, _FINER)).mean(-1)
+    edge = edge.unflatten(-1, (width, _FINER)).mean(-1)
+    deep = ((rows + 0.5) / height - edge[:, None]).clamp(min=0)
+    return Land(
+        cover=torch.cummax(cover.flip(0), 0).values.flip(0),
+        mist=1 - torch.exp(-deep / 0.08),
+        ridge=edge.amin(0) * height,
+    )
+
+
+def _far(seed: int, u: Float[Tensor, "u"]) -> Float[Tensor, "u"]:
+    """Edge of the mountains: a few waves, folded so that summits are sharper than valleys."""
+    height, start, wave = torch.rand((3, 4), generator=generator(seed, "far land"))
+    waves = torch.tensor([0.5, 1.1, 2.3, 4.7]) * (0.8 + 0.4 * wave)
+    sizes = torch.tensor([0.055, 0.05, 0.02, 0.008]) * (0.5 + height)
+    folded = 1 - (torch.sin(math.pi * (waves[:, None] * u + start[:, None] * 2))).abs()
+    return 0.775 - (sizes[:, None] * folded).sum(0)
+
+
+def _wooded(seed: int, u: Float[Tensor, "u"]) -> Float[Tensor, "u"]:
+    """Edge of rolling hills with crowns of distant trees."""
+    random = generator(seed, "middle land")
+    start = torch.rand(3, generator=random)[:, None] * 2 * math.pi
+    waves = torch.tensor([0.7, 1.6, 3.4])[:, None]
+    sizes = torch.tensor([0.025, 0.018, 0.006])[:, None]
+    hills = (sizes * torch.sin(2 * math.pi * waves * u + start)).sum(0)
+    at, size = torch.rand((2, _TREES * 2), generator=random)
+    at = (at * 2 - 1) * _TREES_REACH
+    crowns = (0.010 + 0.006 * size)[:, None] - 18 * (u - at[:, None]) ** 2
+    return 0.83 - hills - crowns.clamp(min=0).amax(0)
+
+
+def _forest(seed: int, u: Float[Tensor, "u"]) -> Float[Tensor, "u"]:
+    """Edge of conifers in front, tall at one side of the picture and low at the other."""
+    random = generator(seed, "near land")
+    start, lean, thick = torch.rand(3, generator=random).tolist()
+    at, size, slim = torch.rand((3, _TREES), generator=random)
+    at = (at * 2 - 1) * _TREES_REACH
+    stand = 0.5 + 0.5 * torch.sin(2 * math.pi * (0.45 * at + start))
+    tall = (0.02 + 0.09 * size) * (0.3 + 0.9 * stand) * (0.7 + 0.5 * thick)
+    trees = tall[:, None] - (u - at[:, None]).abs() * (2.6 + 1.6 * slim)[:, None]
+    ground = 0.93 + 0.02 * (lean * 2 - 1) * u - 0.012 * torch.sin(2 * math.pi * (0.8 * u + start))
+    return ground - trees.clamp(min=0).amax(0)
