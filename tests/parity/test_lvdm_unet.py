@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from longtake.convert.unet_keys import LVDM
 from longtake.denoisers import VolumeUNet, VolumeUNetConfig
-from longtake.diffusion.signals import Signals, context_signals, text_signal
-from longtake.diffusion.signals.signal import null
+from longtake.diffusion.signals import Signals, context_signals, null, text_signal
 from longtake.nn.attention import (
     JointAttentionConfig,
     RelativePositionConfig,
