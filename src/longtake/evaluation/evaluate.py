@@ -93,7 +93,7 @@ SCORES = {"fvd": fvd_score, "kvd": kvd_score, "is": is_score}
 
 
 def named(metrics: str) -> list[str]:
-    """Names of metrics from ``fvd,kvd``; a ConfigError tells of one that does not exist."""
+    """Names of metrics from ``fvd,kvd``; a ConfigError if one does not exist."""
     names = [name.strip() for name in metrics.split(",") if name.strip()]
     for name in names or [""]:
         if name not in SCORES:

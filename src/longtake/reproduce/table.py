@@ -152,7 +152,7 @@ class Table(Config):
     tiny: Tiny
 
     def chosen(self, names: Sequence[str] = ()) -> "Table":
-        """The table with only the rows of these names; a ConfigError tells of unknown ones."""
+        """The table with only the rows of these names; a ConfigError if one is unknown."""
         known = [row.name for row in self.rows]
         for name in names:
             if name not in known:
@@ -179,7 +179,7 @@ def tables() -> Mapping[str, Path]:
 
 
 def table(name: str) -> Table:
-    """Load a table by name; a ConfigError tells of an unknown one."""
+    """Load a table by name; a ConfigError if it is unknown."""
     known = tables()
     if name not in known:
         raise ConfigError(f"unknown table {name!r}; {nearest(name, list(known))}")
