@@ -9,37 +9,22 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_MODULES = {
-    "Autoregressive": "rollout",
-    "CheckpointError": "checkpoint",
-    "ClassifierFree": "diffusion",
-    "ConfigError": "config",
-    "DDIM": "diffusion",
-    "DDPM": "diffusion",
-    "Denoiser": "diffusion",
-    "Diffusion": "diffusion",
-    "DiffusersSampler": "diffusion",
-    "Hierarchical": "rollout",
-    "Job": "generate",
-    "LatentSpec": "latents",
-    "LongVideo": "generate",
-    "ModelIndex": "model",
-    "NextClip": "rollout",
-    "OneClip": "rollout",
-    "Request": "rollout",
-    "Rollout": "rollout",
-    "Sampler": "diffusion",
-    "Sampling": "model",
-    "VideoAutoencoder": "autoencoders",
-    "VideoModel": "model",
-    "VideoWriter": "video",
-    "open_video": "video",
-    "presets": "runs",
-    "read_run": "runs",
-    "shipped_models": "hub",
-    "write_videos": "generate",
+_NAMES = {
+    "autoencoders": "VideoAutoencoder",
+    "checkpoint": "CheckpointError",
+    "config": "ConfigError",
+    "diffusion": "ClassifierFree DDIM DDPM Denoiser Diffusion DiffusersSampler Sampler",
+    "generate": "Job LongVideo write_videos",
+    "hub": "shipped_models",
+    "latents": "LatentSpec",
+    "model": "ModelIndex Sampling VideoModel",
+    "rollout": "Autoregressive Hierarchical NextClip OneClip Request Rollout",
+    "runs": "presets read_run",
+    "video": "VideoWriter open_video",
 }
-"""Module of each public name; ``__init__.pyi`` says the same to type checkers."""
+"""Public names of each module; ``__init__.pyi`` says the same to type checkers."""
+
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = sorted(_MODULES)  # pyright: ignore[reportUnsupportedDunderAll]
 

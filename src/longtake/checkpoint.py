@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +26,14 @@ class CheckpointError(ValueError):
 
 
 class ExistsError(ValueError):
-    """A path to write to exists already.
-
-    Args:
-        path: the existing file or folder.
-        reason: completes the sentence that starts with the path.
-    """
+    """A path to write to exists already; ``reason`` completes the sentence that it starts."""
 
     def __init__(self, path: Path, reason: str = "exists") -> None:
         super().__init__(f"{path} {reason}; choose another path or set overwrite=True")
 
 
 def check_free(path: Path, overwrite: bool = False) -> Path:
-    """Return a path that can be written to.
-
-    Raises:
-        ExistsError: the path exists and ``overwrite`` is false.
-    """
+    """Return a path to write to; ExistsError if it exists and ``overwrite`` is false."""
     if path.exists() and not overwrite:
         raise ExistsError(path)
     return path
@@ -56,10 +47,8 @@ def whole_folder(path: Path, *, overwrite: bool = False) -> Generator[Path]:
         ExistsError: the path exists; CheckpointError: the disk is full.
     """
     check_free(path, overwrite)
-    partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with _partial(path) as partial:
+        partial.mkdir(parents=True)
         yield partial
         if path.exists():
             retired = path.with_name(f".{path.name}.old")
@@ -69,45 +58,25 @@ def whole_folder(path: Path, *, overwrite: bool = False) -> Generator[Path]:
             shutil.rmtree(retired)
         else:
             partial.replace(path)
-    except OSError as error:
-        raise _explain(error, path) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, complete or not at all.
-
-    Raises:
-        CheckpointError: the disk is full or cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    """Write a text file, complete or not at all; CheckpointError if it cannot be written."""
+    with _partial(path) as partial:
         partial.write_text(text)
         partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise _explain(error, path) from error
 
 
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write a safetensors file, complete or not at all.
-
-    Raises:
-        CheckpointError: the disk is full or cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.partial")
+    """Write a safetensors file, complete or not at all; CheckpointError if it cannot be written."""
     plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    try:
+    with _partial(path) as partial:
         save_file(plain, partial, metadata=dict(metadata or {}))
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
-        raise _explain(error, path) from error
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -116,35 +85,23 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: missing, truncated, or a pickle where safetensors is expected.
     """
-    _check_safetensors(path)
-    try:
+    with _reading(path):
         return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise _broken(path, error) from error
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Read the text metadata of a safetensors file.
-
-    Raises:
-        CheckpointError: missing, truncated, or a pickle where safetensors is expected.
-    """
-    _check_safetensors(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise _broken(path, error) from error
+    """Read the text metadata of a safetensors file; CheckpointError as ``read_tensors``."""
+    with _reading(path), safe_open(path, framework="pt") as file:
+        return file.metadata() or {}
 
 
 def save_component(folder: Path, module: nn.Module, dtype: torch.dtype | None = None) -> str:
     """Write a module that keeps its ``config``; returns the hash of its weights."""
     folder.mkdir(parents=True, exist_ok=True)
     settings: Any = module.config
-    weights = {
-        k: v.to(dtype) if dtype and v.is_floating_point() else v
-        for k, v in module.state_dict().items()
-    }
+    weights = module.state_dict()
+    if dtype:
+        weights = {k: v.to(dtype) if v.is_floating_point() else v for k, v in weights.items()}
     write_text(folder / CONFIG, json.dumps(config.to_dict(settings), indent=2) + "\n")
     write_tensors(folder / WEIGHTS, weights)
     return file_hash(folder / WEIGHTS)
@@ -153,8 +110,7 @@ def save_component(folder: Path, module: nn.Module, dtype: torch.dtype | None = 
 def load_component(folder: Path, settings: Any, expected_hash: str | None = None) -> Any:
     """Build a module of its config and fill it with the weights of its folder.
 
-    Raises:
-        CheckpointError: the weights are missing, broken, of another hash, or do not fit.
+    CheckpointError if the weights are missing, broken, of another hash, or do not fit.
     """
     module = settings.build()
     path = folder / WEIGHTS
@@ -167,12 +123,9 @@ def load_component(folder: Path, settings: Any, expected_hash: str | None = None
 def read_config(
     path: Path, kind: Any, upgrade: Callable[[dict[str, Any]], dict[str, Any]] = dict
 ) -> Any:
-    """Read a JSON config; former names of fields are accepted.
+    """Read a JSON config of a class or union; former names of fields are accepted.
 
-    Args:
-        path: path of the file.
-        kind: the config class, or a union of classes.
-        upgrade: changes the data of an earlier format before it is checked.
+    ``upgrade`` changes the data of an earlier format before it is checked.
 
     Raises:
         CheckpointError: missing or not JSON; ConfigError: does not fit.
@@ -190,26 +143,18 @@ def read_config(
 
 
 def fill(module: nn.Module, weights: Mapping[str, Tensor], origin: Path | str) -> None:
-    """Load weights strictly.
-
-    Raises:
-        CheckpointError: a weight is missing, unknown or of another shape.
-    """
+    """Load weights; CheckpointError if one is missing, unknown or of another shape."""
     own = module.state_dict()
-    missing, extra = own.keys() - weights.keys(), weights.keys() - own.keys()
-    misfits = [k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape]
-    for fault, keys in (("lacks", missing), ("has unknown", extra)):
-        if keys:
-            raise CheckpointError(
-                f"{origin}: does not fit its config: {fault} {len(keys)} weights, "
-                f"first {sorted(keys)[0]!r}"
-            )
-    if misfits:
-        key = sorted(misfits)[0]
-        raise CheckpointError(
-            f"{origin}: does not fit its config: {key!r} has shape {tuple(weights[key].shape)}, "
-            f"the config asks for {tuple(own[key].shape)}"
-        )
+    fault = ""
+    if missing := sorted(own.keys() - weights.keys()):
+        fault = f"lacks {len(missing)} weights, first {missing[0]!r}"
+    elif extra := sorted(weights.keys() - own.keys()):
+        fault = f"has unknown {len(extra)} weights, first {extra[0]!r}"
+    elif misfits := sorted(key for key in own if own[key].shape != weights[key].shape):
+        found, expected = (tuple(held[misfits[0]].shape) for held in (weights, own))
+        fault = f"{misfits[0]!r} has shape {found}, the config asks for {expected}"
+    if fault:
+        raise CheckpointError(f"{origin}: does not fit its config: {fault}")
     module.load_state_dict(dict(weights))
 
 
@@ -229,7 +174,26 @@ def weights_hash(module: nn.Module) -> str:
     return total.hexdigest()[:16]
 
 
-def _check_safetensors(path: Path) -> None:
+@contextmanager
+def _partial(path: Path) -> Generator[Path]:
+    """A place beside ``path`` to write to, removed at the end if it was not moved."""
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        yield partial
+    except (OSError, SafetensorError) as error:
+        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+        reason = "the disk is full; nothing was written" if full else f"cannot be written ({error})"
+        raise CheckpointError(f"{path}: {reason}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        with suppress(OSError):
+            partial.unlink()
+
+
+@contextmanager
+def _reading(path: Path) -> Generator[None]:
+    """Check the first bytes of a safetensors file, and explain errors of reading it."""
     try:
         with path.open("rb") as file:
             head = file.read(9)
@@ -240,16 +204,7 @@ def _check_safetensors(path: Path) -> None:
         raise CheckpointError(
             f"{path}: is a pickle, expected safetensors; convert it with longtake.convert first"
         )
-    if len(head) < 9 or head[8:9] != b"{":
-        raise CheckpointError(f"{path}: broken or truncated safetensors file")
-
-
-def _broken(path: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(f"{path}: broken or truncated safetensors file ({error})")
-
-
-def _explain(error: Exception, path: Path) -> CheckpointError:
-    full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-    if full:
-        return CheckpointError(f"{path}: the disk is full; nothing was written")
-    return CheckpointError(f"{path}: cannot be written ({error})")
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: broken or truncated safetensors file ({error})") from error

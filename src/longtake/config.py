@@ -7,20 +7,12 @@ import copy
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, get_args
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
-
-T = TypeVar("T")
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 
 class ConfigError(ValueError):
@@ -39,8 +31,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
     renamed: ClassVar[Mapping[str, str]] = {}
-
-    renamed_values: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    renamed_values: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -48,8 +39,9 @@ class Config(BaseModel):
         if not isinstance(data, dict):
             return data
         present = {cls.renamed.get(key, key): value for key, value in data.items()}
-        for key in cls.renamed_values.keys() & present.keys():
-            present[key] = cls.renamed_values[key].get(present[key], present[key])
+        for key, values in cls.renamed_values.items():
+            if isinstance(present.get(key), str):
+                present[key] = values.get(present[key], present[key])
         if (info.context and info.context.get("upgrade")) or present == data:
             return present
         if former := cls.renamed.keys() & data.keys():
@@ -60,11 +52,7 @@ class Config(BaseModel):
 
 
 def load(path: Path, kind: Any, overrides: Sequence[str] = ()) -> Any:
-    """Read a YAML file and apply ``a.b=value`` overrides.
-
-    Raises:
-        ConfigError: the file is missing or not valid YAML, or a key or value is not valid.
-    """
+    """Read a YAML file with overrides; ConfigError if it is missing or anything is not valid."""
     return parse(kind, override(kind, read(path), overrides))
 
 
@@ -82,17 +70,10 @@ def read(path: Path) -> Any:
 
 
 def override(kind: Any, data: Any, overrides: Sequence[str]) -> Any:
-    """Plain data with ``a.b=value`` overrides applied.
+    """A copy of plain data for a config class or union, with overrides ``a.b=(YAML)`` applied.
 
-    An override that changes a ``kind`` drops fields that the new kind does not have.
-
-    Args:
-        kind: the config class, or union, that the data is for.
-        data: plain data, which is not modified.
-        overrides: texts of the form ``a.b=value``, with the value in YAML.
-
-    Raises:
-        ConfigError: an override has another form.
+    An override that changes a ``kind`` drops fields that the new kind does not have. One of another
+    form is a ConfigError.
     """
     data = copy.deepcopy(data)
     pairs = [_pair(text) for text in overrides]
@@ -104,12 +85,12 @@ def override(kind: Any, data: Any, overrides: Sequence[str]) -> Any:
             raise ConfigError(
                 f"override of {'.'.join(path)}: {'.'.join(path[:-1])} is not a mapping"
             )
-        changed = path[-1] == "kind" and node.get("kind") != value
-        node[path[-1]] = value
-        if changed:
-            fields = _fields_at(kind, _tagged(data, path[:-1]))
+        if path[-1] == "kind" and node.get("kind") != value:
+            classes = (c for c in _classes_at(kind, path[:-1]) if _tag(c) == value)
+            fields = {name for each in classes for name in each.model_fields}
             for name in node.keys() - fields if fields else ():
                 del node[name]
+        node[path[-1]] = value
     return data
 
 
@@ -125,10 +106,7 @@ def _inner(node: Any, key: str) -> Any:
 def parse(kind: Any, data: Any, *, upgrade: bool = False) -> Any:
     """Build a config class, or a union of them, from plain data.
 
-    Args:
-        kind: the class, or a union of classes.
-        data: plain data.
-        upgrade: accept the former names of fields, for files of an earlier format.
+    ``upgrade`` accepts the former names of fields, for files of an earlier format.
 
     Raises:
         ConfigError: the message names the path, the fault and the nearest valid key.
@@ -187,30 +165,20 @@ def _pair(text: str) -> tuple[list[str], Any]:
         raise ConfigError(f"override {text!r}: {value!r} is not a valid YAML value") from error
 
 
-def _tagged(data: Any, path: Sequence[str]) -> list[str]:
-    """A path through plain data, with the kinds of unions, in the form of pydantic's errors."""
-    parts = [data["kind"]] if "kind" in data else []
-    for key in path:
-        data = data[key]
-        parts.append(key)
-        if isinstance(data, dict) and "kind" in data:
-            parts.append(data["kind"])
-    return parts
-
-
 def _describe(error: Any, kind: Any) -> str:
     place = ".".join(str(part) for part in error["loc"]) or "config"
     match error["type"]:
         case "extra_forbidden":
             *parents, key = error["loc"]
-            fields = sorted(_fields_at(kind, parents))
+            fields = sorted({name for c in _classes_at(kind, parents) for name in c.model_fields})
             return f"{place}: there is no field {key!r}; {nearest(str(key), fields)}"
         case "union_tag_invalid":
             context = error["ctx"]
             tags = [tag.strip().strip("'") for tag in context["expected_tags"].split(",")]
             return f"{place}: there is no kind {context['tag']!r}; {nearest(context['tag'], tags)}"
         case "union_tag_not_found":
-            return f"{place}.kind: is missing; {_kinds_at(kind, error['loc'])}"
+            tags = [tag for c in _classes_at(kind, error["loc"]) if (tag := _tag(c))]
+            return f"{place}.kind: is missing; valid are {', '.join(tags)}"
         case "missing":
             return f"{place}: is missing"
         case "value_error":
@@ -219,42 +187,24 @@ def _describe(error: Any, kind: Any) -> str:
     return f"{place}: {message}, got {error['input']!r}"
 
 
-def _kinds_at(kind: Any, place: Sequence[Any]) -> str:
-    options = [option.get("properties", {}) for option in _options_at(kind, place)]
-    kinds = [option.get("kind", {}).get("const") for option in options]
-    return f"valid are {', '.join(kind for kind in kinds if kind)}"
-
-
-def _fields_at(kind: Any, place: Sequence[Any]) -> set[str]:
-    """Names of the fields that a mapping at an error's path may have."""
-    return {name for option in _options_at(kind, place) for name in option.get("properties", {})}
-
-
-def _options_at(kind: Any, place: Sequence[Any]) -> list[Any]:
-    """Schemas that data at an error's path may follow."""
-    definitions = TypeAdapter(kind).json_schema()
-    nodes = [definitions]
+def _classes_at(kind: Any, place: Sequence[Any]) -> list[type[BaseModel]]:
+    """Config classes that data may have at a path of fields, indices and kinds, as in errors."""
+    found = _classes(kind)
     for part in place:
-        nodes = [child for node in nodes for child in _children(node, part, definitions)]
-    return [option for node in nodes for option in _alternatives(node, definitions)]
+        if isinstance(part, str):
+            fields = [c.model_fields[part].annotation for c in found if part in c.model_fields]
+            tagged = [c for c in found if _tag(c) == part]
+            found = [c for field in fields for c in _classes(field)] + tagged
+    return found
 
 
-def _children(node: Any, part: Any, definitions: Any) -> Iterator[Any]:
-    for alternative in _alternatives(node, definitions):
-        properties = alternative.get("properties", {})
-        if part in properties:
-            yield properties[part]
-        if properties.get("kind", {}).get("const") == part:
-            yield alternative
-        if isinstance(part, int):
-            yield alternative.get("items", {})
+def _classes(kind: Any) -> list[type[BaseModel]]:
+    """Config classes in a type, such as a union or a tuple of them."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return [kind]
+    return [found for part in get_args(kind) for found in _classes(part)]
 
 
-def _alternatives(node: Any, definitions: Any) -> Iterator[Any]:
-    if "$ref" in node:
-        node = definitions["$defs"][node["$ref"].rsplit("/", 1)[1]]
-    options = [*node.get("anyOf", []), *node.get("oneOf", [])]
-    if not options:
-        yield node
-    for option in options:
-        yield from _alternatives(option, definitions)
+def _tag(each: type[BaseModel]) -> str | None:
+    """The ``kind`` of a class, if it has one."""
+    return each.model_fields["kind"].default if "kind" in each.model_fields else None

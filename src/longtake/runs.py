@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -38,12 +39,7 @@ Count = Annotated[int, Ge(1)]
 
 @dataclass(frozen=True, kw_only=True)
 class Callbacks:
-    """What a run calls with plain numbers while it works.
-
-    Attributes:
-        training: called at each logging step.
-        encoding: called with the number of clips encoded so far and their total.
-    """
+    """What a run calls at each logging step, and with the clips encoded so far and their total."""
 
     training: Callable[[TrainingProgress], None] = lambda _: None
     encoding: ProgressCallback = no_progress
@@ -91,45 +87,32 @@ class AutoencoderRun(Config):
             fill(autoencoder, trained.state_dict(), self.init_from)
         loss = AutoencoderLoss(self.loss)
         starts = {term.name: term.config.start for term in loss.terms}
-        method = Reconstruction(
-            autoencoder,
-            loss,
-            TrainingMonitor(starts, self.collapse, self.adversarial_steps, ranks),
-            lambda step: self._clips(step, ranks),
-            self.training,
-            self.discriminator,
-            ranks,
-        )
+        monitor = TrainingMonitor(starts, self.collapse, self.adversarial_steps, ranks)
+        clips, settings = partial(self._clips, ranks), self.training
         Trainer(
-            method,
-            self.training,
+            Reconstruction(autoencoder, loss, monitor, clips, settings, self.discriminator, ranks),
+            settings,
             folder,
             ranks,
             preview=lambda at: previews.reconstructions(
                 autoencoder, self.validation or self.data, self.num_previews, at, ranks
             ),
-            export=lambda at: self._export(autoencoder, at, ranks),
+            export=partial(self._export, autoencoder, ranks),
             report=callbacks.training,
         ).fit()
 
-    def _clips(self, first_step: int, ranks: Ranks) -> Iterator[tuple[Tensor, Sequence[int]]]:
-        loader = Loader(
-            source=self.data,
-            batch=self.training.batch,
-            seed=self.training.seed,
-            rank=ranks.rank,
-            size=ranks.size,
-            workers=self.training.workers,
-        )
+    def _clips(self, ranks: Ranks, first_step: int) -> Iterator[tuple[Tensor, Sequence[int]]]:
+        shared = self.training.model_dump(include={"batch", "seed", "workers"})
+        loader = Loader(source=self.data, rank=ranks.rank, size=ranks.size, **shared)
         for batch in loader.batches(first_step):
             yield self._cropped(batch), batch.number
 
     def _cropped(self, batch: Batch) -> Tensor:
         if self.crop is None:
             return batch.video
-        room = [whole - part for whole, part in zip(batch.video.shape[3:], self.crop, strict=True)]
+        height, width = batch.video.shape[3:]
+        room = height - self.crop[0], width - self.crop[1]
         if min(room) < 0:
-            height, width = batch.video.shape[3:]
             raise ValueError(f"crop={self.crop} must fit in clips of {height}x{width} pixels")
         parts = []
         for video, number in zip(batch.video, batch.number, strict=True):
@@ -138,11 +121,9 @@ class AutoencoderRun(Config):
             parts.append(video[..., top : top + self.crop[0], left : left + self.crop[1]])
         return torch.stack(parts)
 
-    def _export(self, autoencoder: nn.Module, folder: Path, ranks: Ranks) -> None:
-        plain = unsharded(autoencoder, self.autoencoder.build)
-        index = ModelIndex(
-            fps=self.data.fps, classes=self.data.classes, ema=self.training.ema is not None
-        )
+    def _export(self, autoencoder: nn.Module, ranks: Ranks, folder: Path) -> None:
+        plain, averaged = unsharded(autoencoder, self.autoencoder.build), bool(self.training.ema)
+        index = ModelIndex(fps=self.data.fps, classes=self.data.classes, ema=averaged)
         if ranks.main:
             VideoModel(index=index, autoencoder=plain).save_pretrained(folder, overwrite=True)
 
@@ -178,6 +159,10 @@ class DiffusionRun(Config):
         "look_videos": "num_previews",
     }
 
+    renamed_values: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "roles": {"denoiser": ["first"], "between": ["interpolator"]}
+    }
+
     kind: Literal["diffusion"] = "diffusion"
     model: str
     roles: Annotated[tuple[Role, ...], MinLen(1)] = ("first",)
@@ -197,17 +182,14 @@ class DiffusionRun(Config):
     @model_validator(mode="before")
     @classmethod
     def _upgrade(cls, data: Any, info: Any) -> Any:
-        """Upgrade a run of before roles; only where files of an earlier format are accepted."""
-        if not (info.context and info.context.get("upgrade") and isinstance(data, dict)):
+        """Move a cache's overlap to the denoiser, where files of an earlier format are accepted."""
+        former = isinstance(data, dict) and isinstance(data.get("cache"), dict)
+        if not (former and info.context and info.context.get("upgrade")):
             return data
-        data = dict(data)
-        if "component" in data:
-            data["component"] = {"denoiser": ["first"], "between": ["interpolator"]}[
-                data["component"]
-            ]
-        cache = dict(data.get("cache") or {})
+        cache = dict(data["cache"])
         if overlap_frames := cache.pop("overlap", 0):
-            data["denoiser"] = {**data["denoiser"], "clip_overlap_frames": overlap_frames}
+            denoiser = {**data["denoiser"], "clip_overlap_frames": overlap_frames}
+            data = {**data, "denoiser": denoiser}
         return {**data, "cache": cache}
 
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
@@ -218,32 +200,21 @@ class DiffusionRun(Config):
         base.autoencoder.spec.check_drawn(denoiser.spec, self.model)
         self.clip.check(denoiser)
         place = Path(self.cache_folder) if self.cache_folder else folder / "latents"
-        cache = build_cache(
-            place,
-            self.data,
-            base.autoencoder,
-            self.cache,
-            ranks,
-            callbacks.encoding,
-            denoiser.spec.clip_overlap_frames,
-        )
+        spec, encoder, report = denoiser.spec, base.autoencoder, callbacks.encoding
+        overlap_frames = spec.clip_overlap_frames
+        cache = build_cache(place, self.data, encoder, self.cache, ranks, report, overlap_frames)
         base = self._with_settings(base, cache)
+        scaling, seed, reads = base.index.latent_scaling, self.training.seed, denoiser.reads
         batches = LatentBatches(
-            cache,
-            denoiser.spec,
-            self.clip,
-            self.diffusion,
-            base.index.latent_scaling,
-            seed=self.training.seed,
-            reads=denoiser.reads,
+            cache, spec, self.clip, self.diffusion, scaling, seed=seed, reads=reads
         )
         Trainer(
             Denoising(denoiser, self.diffusion, batches, self.training, ranks),
             self.training,
             folder,
             ranks,
-            preview=lambda at: self._preview(base, denoiser, at, ranks),
-            export=lambda at: self._export(base, denoiser, at, ranks),
+            preview=partial(self._preview, base, denoiser, ranks),
+            export=partial(self._export, base, denoiser, ranks),
             report=callbacks.training,
         ).fit()
 
@@ -264,31 +235,26 @@ class DiffusionRun(Config):
         others = base.denoisers.keys() - set(self.roles)
         index = base.index
         if not others:
-            measured = cache.latent_scaling if self.scale_latents else LatentScaling()
-            first = {"latent_scaling": measured, "fps": self.data.fps}
-            index = index.model_copy(update=first)
+            scaling = cache.latent_scaling if self.scale_latents else LatentScaling()
+            index = index.model_copy(update={"latent_scaling": scaling, "fps": self.data.fps})
         elif index.diffusion != self.diffusion:
             raise ConfigError(
                 f"diffusion differs from that of {self.model}, whose networks "
                 f"({', '.join(sorted(others))}) this one joins; expected {index.diffusion}"
             )
-        changes = {
-            "diffusion": self.diffusion,
-            "sampling": self.sampling,
-            "classes": cache.classes,
-            "ema": self.training.ema is not None,
-        }
+        changes = {"diffusion": self.diffusion, "sampling": self.sampling}
+        changes |= {"classes": cache.classes, "ema": self.training.ema is not None}
         return replace(base, index=index.model_copy(update=changes))
 
     def _preview(
-        self, base: VideoModel, denoiser: nn.Module, folder: Path, ranks: Ranks
+        self, base: VideoModel, denoiser: nn.Module, ranks: Ranks, folder: Path
     ) -> Mapping[str, float]:
         model = self._with_network(base, denoiser)
         if "first" in model.denoisers:
             previews.samples(model, self.preview_frames, self.num_previews, folder, ranks)
         return {}
 
-    def _export(self, base: VideoModel, denoiser: nn.Module, folder: Path, ranks: Ranks) -> None:
+    def _export(self, base: VideoModel, denoiser: nn.Module, ranks: Ranks, folder: Path) -> None:
         plain = unsharded(denoiser, self.denoiser.build)
         if ranks.main:
             self._with_network(base, plain).save_pretrained(folder, overwrite=True)
@@ -306,16 +272,14 @@ def presets() -> dict[str, Path]:
     return {path.stem: path for path in sorted(root.glob("*.yaml"))}
 
 
-def read_run(preset: str, overrides: Sequence[str] = ()) -> AutoencoderRun | DiffusionRun:
+def read_run(preset: str, overrides: Sequence[str] = ()) -> AnyRun:
     """A run from the name of a preset, or from a YAML file.
 
     Raises:
         ConfigError: no such preset, or it does not fit; the message names the nearest.
     """
     known = presets()
-    path = Path(preset)
-    if preset in known:
-        path = known[preset]
-    elif not path.exists():
+    path = known.get(preset, Path(preset))
+    if not path.exists():
         raise ConfigError(f"there is no preset {preset!r}; {config.nearest(preset, list(known))}")
     return config.load(path, AnyRun, overrides)

@@ -279,7 +279,7 @@ def test_overwrite_removes_runs_only(refused, preset: Path, tmp_path: Path):
     precious.mkdir()
     (precious / "thesis.txt").write_text("years")
     message = refused("fit", preset, "data.path=x", "-o", precious, "--overwrite")
-    assert message == f"{precious} holds no run and is not removed; choose another folder"
+    assert message == f"{precious} exists and holds no run; choose another folder"
     assert (precious / "thesis.txt").exists()
 
 

@@ -20,7 +20,13 @@ from longtake.losses.discriminators import Plateau
 from longtake.model import VideoModel
 from longtake.runs import AutoencoderRun
 from longtake.training import checkpoint as state
-from longtake.training.monitor import BlockMeans, CollapseRule, Statistics, TrainingMonitor
+from longtake.training.monitor import (
+    BlockMeans,
+    CollapseRule,
+    Statistics,
+    TrainingMonitor,
+    blocks_per_window,
+)
 from longtake.training.trainer import Interrupted, TrainingProgress
 
 NAME = "discriminator"
@@ -76,21 +82,19 @@ def feed(
 
 @pytest.mark.parametrize("steps", [1, 7, 10, 12, 95, 10_000])
 def test_a_window_of_steps_is_a_whole_number_of_blocks(steps):
-    blocks = BlockMeans(steps).per_window
+    blocks = blocks_per_window(steps)
     assert steps % blocks == 0
     assert blocks <= 10
 
 
 def test_means_over_blocks_continue_from_a_stored_state():
     values = torch.rand(60, 2, generator=torch.Generator().manual_seed(0))
-    whole, parts = BlockMeans(49), BlockMeans(49)
+    whole, parts = BlockMeans(), BlockMeans()
     for value in values:
-        stored = parts.state()
-        parts = BlockMeans(49)
-        parts.restore(stored)
-        assert parts.add(value) == whole.add(value)
-    assert parts.state() == whole.state()
-    assert whole.per_window == 7
+        parts = BlockMeans.model_validate_json(parts.model_dump_json())
+        assert parts.add(value, 49) == whole.add(value, 49)
+    assert parts.model_dump() == whole.model_dump()
+    assert blocks_per_window(49) == 7
     torch.testing.assert_close(torch.tensor(list(whole.means)), values[7:56].view(7, 7, 2).mean(1))
 
 

@@ -4,12 +4,21 @@ import sys
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from longtake import __version__
-from longtake.cli import convert, data, drift, evaluate, make, reproduce, show
+from longtake.cli import convert, data, evaluate, make, reproduce, show
 from longtake.cli.arguments import on_command_line
 
 INTERRUPTED = 130
+
+MOVED = {
+    ("evaluate", "--compare"): "longtake compare A.json B.json",
+    ("evaluate", "--protocols"): "longtake protocols",
+    ("evaluate", "--drift"): "longtake drift [REAL] VIDEO",
+    ("reconstruct", "--metrics"): "longtake evaluate reconstruction MODEL SOURCE",
+}
+"""Former options of commands, and the commands that replaced them."""
 
 app = typer.Typer(
     name="longtake",
@@ -19,40 +28,32 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("fit")(make.fit)
-app.command("generate")(make.generate)
-app.command("reconstruct", cls=make.Reconstruct)(make.reconstruct)
 app.add_typer(evaluate.app, name="evaluate")
-app.command("compare")(evaluate.compare)
-app.command("drift")(drift.drift)
-app.command("protocols")(evaluate.protocols)
-app.command("reproduce")(reproduce.reproduce)
 app.add_typer(convert.app, name="convert")
-app.command("inspect")(show.inspect)
 app.add_typer(data.app, name="data")
-app.command("doctor")(show.doctor)
+for command in (
+    *(make.fit, make.generate, make.reconstruct, evaluate.compare, evaluate.drift),
+    *(evaluate.protocols, reproduce.reproduce, show.inspect, show.doctor),
+):
+    app.command()(command)
 
 
-def _print_version(wanted: bool) -> bool:
-    if wanted:
-        print(f"longtake {__version__}")
-        raise typer.Exit
-    return wanted
-
-
-@app.callback()
+@app.callback(invoke_without_command=True)
 def options(
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
-    ] = False,
+    version: Annotated[bool, Option("--version", help="Show the version.")] = False,
 ) -> None:
     """Options of ``longtake`` itself."""
+    if version:
+        print(f"longtake {__version__}")
+        raise typer.Exit
 
 
 def main() -> None:
     """Entry point: a user's mistake is one sentence and exit code 2, an interruption 130."""
     try:
+        for (command, option), replacement in MOVED.items():
+            if command in sys.argv[1:2] and option in sys.argv:
+                raise ValueError(f"{option} is now a command: {replacement}")
         app()
     except (ValueError, FloatingPointError) as error:
         fail(str(error))

@@ -1,11 +1,11 @@
-"""Reading of command-line values that need no heavy import."""
+"""Options that commands share, and reading of values that need no heavy import."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
+from typer import Argument, Option
 
 from longtake.config import nearest
 
@@ -15,7 +15,24 @@ if TYPE_CHECKING:
     from longtake.distributed import Ranks
 
 PrecisionName = Literal["float32", "bfloat16", "float16"]
-Precision = Annotated[PrecisionName, typer.Option(help="number format of a model's weights")]
+Precision = Annotated[PrecisionName, Option(help="number format of a model's weights")]
+Overwrite = Annotated[bool, Option("--overwrite", help="replace an existing output")]
+Device = Annotated[str, Option(help="cpu, cuda, cuda:1, ... or auto")]
+Model = Annotated[str, Argument(help="shipped name, model folder, run or hub id")]
+ModelOut = Annotated[Path, Option("--out", "-o", help="model folder to write")]
+FolderOut = Annotated[Path, Option("--out", "-o", help="folder to write to")]
+Size = Annotated[str | None, Option(help="resize and crop frames to 64 or HEIGHTxWIDTH")]
+Overrides = Annotated[
+    list[str] | None, Argument(help="settings to change, as a.b=value", show_default=False)
+]
+Clips = Annotated[int | None, Option("--n", min=4, help="clips; the protocol's by default")]
+Seed = Annotated[int, Option(min=0, help="seed of clips and samples")]
+Batch = Annotated[int, Option(min=1, help="number of videos computed at once")]
+Weights = Annotated[Path | None, Option(help="weights of the feature network")]
+Cache = Annotated[Path | None, Option(help="folder of cached features")]
+
+FORMATS = {"mp4": ".mp4", "mov": ".mov", "mkv": ".mkv", "gif": ".gif", "png": ""}
+"""File formats and their suffixes; PNG frames go into a folder."""
 
 
 IN_PYTHON = {
@@ -35,11 +52,7 @@ def on_command_line(message: str) -> str:
 
 
 def seeds(text: str) -> list[int]:
-    """Seeds from ``7``, ``0,3,5`` or ``0..3`` (both ends included).
-
-    Raises:
-        ValueError: of another form.
-    """
+    """Seeds from ``7``, ``0,3,5`` or ``0..3`` (both ends included)."""
     found: list[int] = []
     try:
         for part in text.split(","):
@@ -52,16 +65,8 @@ def seeds(text: str) -> list[int]:
     return found
 
 
-FORMATS = {"mp4": ".mp4", "mov": ".mov", "mkv": ".mkv", "gif": ".gif", "png": ""}
-"""File formats and their suffixes; PNG frames go into a folder."""
-
-
 def video_paths(out: Path, seeds: Sequence[int], kind: str) -> list[Path]:
-    """One file per seed: ``out`` itself where it names one file, else files in the folder ``out``.
-
-    Raises:
-        ValueError: there is no such format, or one file is named for several seeds.
-    """
+    """One file per seed: ``out`` itself if it names one file, else files in the folder ``out``."""
     if kind not in FORMATS:
         raise ValueError(f"--format {kind!r}: {nearest(kind, list(FORMATS))}")
     if not out.suffix:
@@ -72,11 +77,7 @@ def video_paths(out: Path, seeds: Sequence[int], kind: str) -> list[Path]:
 
 
 def size(text: str) -> tuple[int, int]:
-    """Height and width from ``64`` or ``48x64``.
-
-    Raises:
-        ValueError: of another form.
-    """
+    """Height and width from ``64`` or ``48x64``."""
     parts = text.split("x")
     if len(parts) > 2 or not all(part.isdecimal() and int(part) for part in parts):
         raise ValueError(f"size {text!r}: expected a number such as 64, or HEIGHTxWIDTH as 48x64")
@@ -84,11 +85,7 @@ def size(text: str) -> tuple[int, int]:
 
 
 def device(name: str) -> "torch.device":
-    """A device by name; ``auto`` is CUDA where there is one.
-
-    Raises:
-        ValueError: there is no such device here.
-    """
+    """A device by name; ``auto`` is CUDA where there is one."""
     import torch
 
     if name == "auto":
@@ -121,13 +118,3 @@ def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
         if equals and all(part.isidentifier() for part in key.split(".")):
             overrides.append(word)
     return [word for word in words if word not in overrides], overrides
-
-
-def refuse_moved(args: Sequence[str], moved: Mapping[str, str]) -> None:
-    """Answer a former option with the command that replaced it.
-
-    Raises:
-        ValueError: one of the options is given.
-    """
-    for flag in moved.keys() & set(args):
-        raise ValueError(f"{flag} is now a command: {moved[flag]}")

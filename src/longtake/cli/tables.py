@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 if TYPE_CHECKING:
     from longtake.evaluation.result import Result, Score, SourceRecord
@@ -20,15 +20,14 @@ def print_result(result: "Result") -> None:
         print(f"           not {protocol.name}'s own: {shown}; compares only with the same changes")
     print(f"real       {_side(result.real)}")
     print(f"generated  {_side(result.generated)}")
-    table = plain_table("metric", "value", "deviation", "95 % interval", "real against real")
     limited = any(score.limit is not None for score in result.scores.values())
-    if limited:
-        table.add_column("limit", justify="right")
+    columns = ["deviation", "95 % interval", "real against real", *["limit"] * limited]
+    table = plain_table("metric", "value", *columns)
     for name, score in result.scores.items():
-        cells = [name.upper(), number(score.value), number(score.deviation), _interval(score)]
-        cells += [number(score.floor), *([number(score.limit)] if limited else [])]
-        table.add_row(*cells)
-    Console(soft_wrap=True).print(table)
+        low_high = f"{number(score.low)} to {number(score.high)}" if score.low is not None else "-"
+        cells = [name.upper(), number(score.value), number(score.deviation), low_high]
+        table.add_row(*cells, number(score.floor), *[number(score.limit)] * limited)
+    print_table(table)
     reasons = dict.fromkeys(s.no_floor for s in result.scores.values() if s.no_floor)
     if reasons:
         print(f"no real against real: {'; '.join(reasons)}")
@@ -44,22 +43,20 @@ def print_comparison(results: Sequence["Result"], names: Sequence[str]) -> None:
     floors = {name: "-" for name in metrics}
     for name, result in zip(names, results, strict=True):
         scores = {metric: result.scores.get(metric) for metric in metrics}
-        cells = [
-            f"{number(s.value)} ± {number(s.deviation)}" if s else "-" for s in scores.values()
-        ]
-        table.add_row(name, result.generated.name, *cells)
+        table.add_row(name, result.generated.name, *map(spread, scores.values()))
         floors |= {m: number(s.floor) for m, s in scores.items() if s and s.floor is not None}
     table.add_row("real against real", first.real.name, *floors.values())
-    Console(soft_wrap=True).print(table)
+    print_table(table)
 
 
 def plain_table(first: str, *others: str) -> Table:
     """A table with horizontal rules; all columns but the first are right-aligned."""
-    table = Table(box=box.SIMPLE)
-    table.add_column(first)
-    for name in others:
-        table.add_column(name, justify="right")
-    return table
+    return Table(first, *(Column(name, justify="right") for name in others), box=box.SIMPLE)
+
+
+def print_table(table: Table) -> None:
+    """Print, in lines as long as they need to be."""
+    Console(soft_wrap=True).print(table)
 
 
 def _side(side: "SourceRecord") -> str:
@@ -78,12 +75,6 @@ def _side(side: "SourceRecord") -> str:
             f"seeds {first} to {last}",
         ]
     return ", ".join(parts)
-
-
-def _interval(score: "Score") -> str:
-    if score.low is None or score.high is None:
-        return "-"
-    return f"{number(score.low)} to {number(score.high)}"
 
 
 def spread(score: "Score | None") -> str:

@@ -1,7 +1,6 @@
 """Converts published weights of C3D to the safetensors file that metrics read."""
 
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -57,25 +56,19 @@ def convert_c3d(
         ExistsError: ``out`` exists.
     """
     path = check_free(out or cache_path(), overwrite)
-    weights = {replaced(name, _PARTS): value for name, value in _read(source).items()}
+    given = _arrays(source) if source.suffix == ".npz" else read_state_dict(source)
+    weights = {replaced(name, _PARTS): torch.as_tensor(value) for name, value in given.items()}
     weights["mean"] = _mean(mean)
     with torch.device("meta"):
         expected = C3D(config).state_dict()
     try:
         check_weights(weights, {name: tuple(value.shape) for name, value in expected.items()})
     except ValueError as error:
-        raise CheckpointError(
-            f"{source}: is not C3D of {config.classes} classes: {error}"
-        ) from error
+        what = f"is not C3D of {config.classes} classes"
+        raise CheckpointError(f"{source}: {what}: {error}") from error
     path.parent.mkdir(parents=True, exist_ok=True)
     write_tensors(path, {name: value.float() for name, value in weights.items()})
     return path
-
-
-def _read(source: Path) -> Mapping[str, Tensor]:
-    if source.suffix == ".npz":
-        return {name: torch.from_numpy(array) for name, array in _arrays(source).items()}
-    return read_state_dict(source)
 
 
 def _mean(path: Path) -> Tensor:

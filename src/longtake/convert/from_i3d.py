@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -59,20 +60,16 @@ def convert_i3d(
     """
     path = check_free(out or cache_path(), overwrite)
     source = source or _installed()
-    weights = _read(source)
+    weights = {name: tensor.float().contiguous() for name, tensor in _read(source).items()}
     check(weights, source)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.fresh")
-    try:
-        write_tensors(fresh, {name: tensor.float() for name, tensor in weights.items()})
-        if out is None and (found := file_hash(fresh)) != PACKAGE_SHA256:
-            raise CheckpointError(
-                f"{source}: its weights, of SHA-256 {found}, are not those that metrics read from "
-                f"{path}; write them to another path, and give metrics that path"
-            )
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    found = hashlib.sha256(safetensors.torch.save(weights, metadata={})).hexdigest()
+    if out is None and found != PACKAGE_SHA256:
+        raise CheckpointError(
+            f"{source}: its weights, of SHA-256 {found}, are not those that metrics read from "
+            f"{path}; write them to another path, and give metrics that path"
+        )
+    write_tensors(path, weights)
     return path
 
 

@@ -19,7 +19,6 @@ from longtake.convert.unet_keys import LVDM
 from longtake.denoisers.volume_unet import VolumeUNetConfig
 from longtake.diffusion.process import Diffusion
 from longtake.diffusion.schedule import ScaledLinear
-from longtake.latents import LatentScaling
 from longtake.model import ModelIndex, VideoModel
 from longtake.rollout import Autoregressive, Hierarchical, Role
 
@@ -45,6 +44,7 @@ BUFFERS = (
 FPS = 8.0  # frame rate of the videos that the official scripts write
 
 OTHER_YAML = "pass the .yaml that it was trained with"
+TAKE_RAW = "set raw=True to convert the raw weights"
 
 
 WITHOUT_TEXT_ENCODER = (
@@ -91,8 +91,7 @@ def read_lvdm(ckpt: Path, config: Path, *, raw: bool = False) -> VideoModel:
     """Read an official model; weights are mapped from the checkpoint and read when used.
 
     Raises:
-        CheckpointError: as ``convert_lvdm_folder``.
-        ConfigError: as ``convert_lvdm_folder``.
+        CheckpointError, ConfigError: as ``convert_lvdm_folder``.
     """
     official = read_official(config)
     state = read_state_dict(ckpt)
@@ -120,12 +119,22 @@ def _model(
                 f"{key!r} is not a weight of an official LVDM model; {OTHER_YAML}"
             )
     _check_schedule(official.diffusion, state)
-    raw = raw or not (official.ema or _has_ema(state))
+    has_ema = any(key.startswith(EMA) for key in state)
+    if official.ema and not (raw or has_ema):
+        raise CheckpointError(
+            f"has no EMA of the weights, though its config does not have use_ema: false; {TAKE_RAW}"
+        )
+    raw = raw or not has_ema
+    scaling = official.latent_scaling
+    if official.measured_scale:
+        if "scale_factor" not in state:
+            raise CheckpointError(f"lacks scale_factor, which its config requires; {OTHER_YAML}")
+        scaling = scaling.model_copy(update={"scale": state["scale_factor"].item()})
     weights = _below(UNET, state)
     unet = _network(official.denoiser, weights if raw else _ema(weights, state))
     index = ModelIndex(
         fps=FPS,
-        latent_scaling=_latent_scaling(official, state),
+        latent_scaling=scaling,
         diffusion=official.diffusion,
         sampling=official.sampling,
         classes=tuple(map(str, range(official.denoiser.num_classes or 0))),
@@ -135,15 +144,6 @@ def _model(
     autoencoder = _network(official.autoencoder, _below(FIRST_STAGE, state))
     role: Role = "interpolator" if official.interpolates else "first"
     return VideoModel(index=index, autoencoder=autoencoder, denoisers={role: unet})
-
-
-def _latent_scaling(official: OfficialModel, state: Mapping[str, Tensor]) -> LatentScaling:
-    if not official.measured_scale:
-        return official.latent_scaling
-    if "scale_factor" not in state:
-        raise CheckpointError(f"lacks scale_factor, which its config requires; {OTHER_YAML}")
-    scale = state["scale_factor"].item()
-    return official.latent_scaling.model_copy(update={"scale": scale})
 
 
 def _merged(keyframes: VideoModel, interpolation: VideoModel) -> VideoModel:
@@ -175,28 +175,16 @@ def _network(config: Any, state: Mapping[str, Tensor]) -> Any:
 
 def _ema(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """EMA weights of the UNet; their official names have no dots."""
-    if not _has_ema(state):
-        raise CheckpointError(
-            "has no EMA of the weights, though its config does not have use_ema: false; "
-            "set raw=True to convert the raw weights"
-        )
     averages = {EMA + f"diffusion_model.{key}".replace(".", ""): key for key in weights}
     counters = {f"{EMA}decay", f"{EMA}num_updates"}
     for key in state:
         if key.startswith(EMA) and key not in averages and key not in counters:
-            raise CheckpointError(
-                f"{key!r} is not the EMA of a weight; set raw=True to convert the raw weights"
-            )
+            raise CheckpointError(f"{key!r} is not the EMA of a weight; {TAKE_RAW}")
     if missing := [key for key in averages if key not in state]:
         raise CheckpointError(
-            f"lacks {len(missing)} EMA weights, the first is {missing[0]!r}; set raw=True to "
-            "convert the raw weights"
+            f"lacks {len(missing)} EMA weights, the first is {missing[0]!r}; {TAKE_RAW}"
         )
     return {key: state[average] for average, key in averages.items()}
-
-
-def _has_ema(state: Mapping[str, Tensor]) -> bool:
-    return any(key.startswith(EMA) for key in state)
 
 
 def _check_schedule(diffusion: Diffusion, state: Mapping[str, Tensor]) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from longtake.convert.autoencoder_keys import TRIPLANE
 from longtake.convert.layout import OfficialLayout
 from longtake.convert.pvdm_sizes import HEADS, autoencoder_config, unet_config
 from longtake.convert.torch_file import read_pickle, read_state_dict
-from longtake.convert.unet_keys import PVDM, ZEROS
+from longtake.convert.unet_keys import PVDM
 from longtake.denoisers.triplane_unet import TriplaneUNet
 from longtake.diffusion import DDIM, Diffusion, ScaledLinear
 from longtake.model import ModelIndex, Sampling, VideoModel
@@ -79,7 +80,8 @@ def read_pvdm(
     if denoiser is None:
         index = ModelIndex(fps=rate, ema=False, made_by=made_by)
         return VideoModel(index=index, autoencoder=found)
-    unet = _unet(denoiser, found, heads)
+    sizes = partial(unet_config, spec=found.spec, planes=found.config.planes, heads=heads)
+    unet: TriplaneUNet = _network(denoiser, DENOISER, sizes, PVDM)
     rollout = NextClip() if unet.config.previous else OneClip()
     index = ModelIndex(
         fps=rate,
@@ -111,23 +113,6 @@ def _autoencoder(
             "does not make; give a model with PVDM's autoencoder"
         )
     return model.autoencoder
-
-
-def _unet(path: Path, autoencoder: TriplaneAutoencoder, heads: int) -> TriplaneUNet:
-    spec, planes = autoencoder.spec, autoencoder.config.planes
-
-    def sizes(state: dict[str, Tensor]) -> Any:
-        config = unet_config(state, spec, planes, heads)
-        zeros = state.get(ZEROS)
-        trained = (config.latent[0], spec.shape[1] if zeros is None else zeros.shape[-1])
-        if trained != spec.shape:
-            raise ValueError(
-                f"works on latents of shape {trained}, the autoencoder's have {spec.shape}; give "
-                "the autoencoder that it was trained with"
-            )
-        return config
-
-    return _network(path, DENOISER, sizes, PVDM)
 
 
 def _network(

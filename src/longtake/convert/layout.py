@@ -1,15 +1,13 @@
 """Official names and shapes of a network's weights, and networks filled with official weights."""
 
 import re
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
-
-from longtake.config import Config
 
 Rules = Mapping[str, str | Callable[[re.Match[str]], str]]
 """Replacements of parts of a name by regular expression, in the order of their application."""
@@ -38,14 +36,14 @@ class OfficialLayout:
     unread: str = r"\Z"
     rearrange: Callable[[str, Tensor, Any], Tensor] = lambda _name, weight, _config: weight
 
-    def shapes(self, config: Config) -> dict[str, tuple[int, ...]]:
+    def shapes(self, config: Any) -> dict[str, tuple[int, ...]]:
         """Official shape by official name."""
         ours = shapes_of(config)
         return {
             theirs: self._shape(theirs, ours[name]) for name, theirs in self.names(config).items()
         }
 
-    def from_official(self, state: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
+    def from_official(self, state: Mapping[str, Tensor], config: Any) -> dict[str, Tensor]:
         """Convert an official state dict to one of our network.
 
         Raises:
@@ -60,7 +58,7 @@ class OfficialLayout:
             for ours, theirs in self.names(config).items()
         }
 
-    def network(self, state: Mapping[str, Tensor], config: Config) -> Any:
+    def network(self, state: Mapping[str, Tensor], config: Any) -> Any:
         """Our network with official weights in float32; float32 weights are not copied.
 
         Raises:
@@ -78,7 +76,7 @@ class OfficialLayout:
         return ours + (1,) * axes if len(ours) == 2 else ours
 
 
-def renamed(config: Config, rules: Rules) -> dict[str, str]:
+def renamed(config: Any, rules: Rules) -> dict[str, str]:
     """Official name by our name, in our order."""
     return {name: replaced(name, rules) for name in shapes_of(config)}
 
@@ -91,7 +89,7 @@ def replaced(name: str, rules: Rules) -> str:
 
 
 @lru_cache(maxsize=8)
-def shapes_of(config: Config) -> Shapes:
+def shapes_of(config: Any) -> Shapes:
     """Shape by our name of the weights of a config's network; allocates no memory."""
     return {name: tuple(weight.shape) for name, weight in _empty(config).state_dict().items()}
 
@@ -102,27 +100,23 @@ def check_weights(state: Mapping[str, Tensor], expected: Shapes) -> None:
     Raises:
         ValueError: a weight is missing, unknown or of another shape; the message names it.
     """
-    _refuse("lacks", expected.keys() - state.keys())
-    _refuse("has the unknown", state.keys() - expected.keys())
     wrong = {
-        f"{name} {tuple(state[name].shape)}, expected {shape}"
-        for name, shape in expected.items()
-        if tuple(state[name].shape) != shape
+        f"{name} {tuple(state[name].shape)}, expected {expected[name]}"
+        for name in expected.keys() & state.keys()
+        if tuple(state[name].shape) != expected[name]
     }
-    _refuse("does not fit in", wrong)
+    lacking, unknown = expected.keys() - state.keys(), state.keys() - expected.keys()
+    faults = {"lacks": lacking, "has the unknown": unknown, "does not fit in": wrong}
+    for fault, names in faults.items():
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise ValueError(
+                f"the checkpoint {fault} weights {', '.join(sorted(names)[:3])}{more}; check that "
+                "the network is complete and has the sizes of its config"
+            )
 
 
 def _empty(config: Any) -> Any:
     """The network of a config on the meta device."""
     with torch.device("meta"):
         return config.build()
-
-
-def _refuse(fault: str, names: Set[str]) -> None:
-    if names:
-        shown = sorted(names)
-        more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
-        raise ValueError(
-            f"the checkpoint {fault} weights {', '.join(shown[:3])}{more}; check that the "
-            "network is complete and has the sizes of its config"
-        )

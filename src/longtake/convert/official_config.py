@@ -133,12 +133,9 @@ def _latent_diffusion(params: dict[str, Any]) -> OfficialModel:
     # an interpolation model reads one latent frame more than the autoencoder was trained on
     sizes = (frames - found.interpolates, height, width)
     t, h, w = (size * factor for size, factor in zip(sizes, first_stage.factors, strict=True))
+    betas = {"beta_start": found.linear_start, "beta_end": found.linear_end}
     diffusion = {
-        "schedule": {
-            "kind": "scaled_linear",
-            "beta_start": found.linear_start,
-            "beta_end": found.linear_end,
-        },
+        "schedule": {"kind": "scaled_linear", **betas},
         "prediction": {"eps": "epsilon", "x0": "x0"}[found.parameterization],
         "loss": found.loss_type,
     }

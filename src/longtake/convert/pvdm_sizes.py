@@ -7,6 +7,7 @@ from torch import Tensor
 
 from longtake.autoencoders.triplane import TriplaneAutoencoderConfig
 from longtake.config import parse
+from longtake.convert.unet_keys import ZEROS
 from longtake.denoisers.triplane_unet import TriplaneUNetConfig
 from longtake.latents import LatentSpec, Triplane
 
@@ -58,11 +59,16 @@ def unet_config(
         heads: number of heads of every attention.
 
     Raises:
-        ValueError: a weight that determines a size is missing or has other axes, or sizes do not
-            fit each other.
+        ValueError: as ``autoencoder_config``, or the weights are for latents of another shape.
     """
     embedding, model_channels = _shape(state, "time_embed.0.weight", 2)
     channels = _shape(state, "out.2.weight", 4)[0]
+    trained = (channels, state[ZEROS].shape[-1] if ZEROS in state else spec.shape[1])
+    if trained != spec.shape:
+        raise ValueError(
+            f"works on latents of shape {trained}, the autoencoder's have {spec.shape}; give "
+            "the autoencoder that it was trained with"
+        )
     steps = _steps(state)
     levels = range(0, _count(state, r"input_blocks\.(\d+)\."), steps + 1)
     first = [f"input_blocks.{1 + start}" for start in levels]

@@ -74,26 +74,31 @@ def read_pickle(path: Path) -> Any:
         with path.open("rb") as file:
             head = file.read(64)
             file.seek(0)
-            return _format(path, head)(path, file)
-    except CheckpointError:
-        raise
-    except RefusedError as error:
-        raise CheckpointError(
-            f"{path}: names {str(error)!r}, which no checkpoint needs; no code of it was run: do "
-            "not trust this file, or ask its owner to save the weights alone with "
-            "torch.save(model.state_dict(), path)"
-        ) from error
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-    except (EOFError, struct.error, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path}: is truncated; download the file again") from error
+            return _format(head)(path, file)
     except Exception as error:  # a damaged or hostile pickle can raise any type
-        truncated = "truncated" in str(error)
-        fault = "is truncated" if truncated else f"is damaged ({' '.join(str(error).split())})"
-        raise CheckpointError(f"{path}: {fault}; download the file again") from error
+        raise CheckpointError(f"{path}: {_fault(error)}") from error
 
 
-def _format(path: Path, head: bytes) -> Callable[[Path, io.BufferedReader], Any]:
+def _fault(error: Exception) -> str:
+    """What is wrong with a file, by the error of reading it."""
+    match error:
+        case CheckpointError():
+            return str(error)
+        case RefusedError():
+            return (
+                f"names {str(error)!r}, which no checkpoint needs; no code of it was run: do not "
+                "trust this file, or ask its owner to save the weights alone with "
+                "torch.save(model.state_dict(), path)"
+            )
+        case OSError():
+            return f"cannot be read ({error.strerror})"
+    truncated = isinstance(error, EOFError | struct.error | zipfile.BadZipFile)
+    truncated = truncated or "truncated" in str(error)
+    fault = "is truncated" if truncated else f"is damaged ({' '.join(str(error).split())})"
+    return f"{fault}; download the file again"
+
+
+def _format(head: bytes) -> Callable[[Path, io.BufferedReader], Any]:
     """The reader for a file that begins with ``head``."""
     if head.startswith(b"PK\x03\x04"):
         return _read_zip
@@ -101,13 +106,13 @@ def _format(path: Path, head: bytes) -> Callable[[Path, io.BufferedReader], Any]
         return _read_legacy
     if head[8:9] == b"{":
         raise CheckpointError(
-            f"{path}: is a safetensors file, expected an official checkpoint (.ckpt or .pt)"
+            "is a safetensors file, expected an official checkpoint (.ckpt or .pt)"
         )
     if head.startswith(b"version https://git-lfs"):
         raise CheckpointError(
-            f"{path}: is a Git LFS pointer, not the weights; download them with `git lfs pull`"
+            "is a Git LFS pointer, not the weights; download them with `git lfs pull`"
         )
-    raise CheckpointError(f"{path}: is not a checkpoint; expected a file of torch.save")
+    raise CheckpointError("is not a checkpoint; expected a file of torch.save")
 
 
 def _read_zip(path: Path, file: io.BufferedReader) -> Any:
@@ -116,17 +121,19 @@ def _read_zip(path: Path, file: io.BufferedReader) -> Any:
         names = archive.namelist()
         pickles = [name for name in names if name.endswith("/data.pkl")]
         if len(pickles) != 1:
-            raise CheckpointError(f"{path}: is a zip file, but not one of torch.save")
+            raise CheckpointError("is a zip file, but not one of torch.save")
         folder = pickles[0].removesuffix("data.pkl")
         if f"{folder}byteorder" in names and archive.read(f"{folder}byteorder") != b"little":
-            raise CheckpointError(f"{path}: was written by a big-endian machine; convert it there")
+            raise CheckpointError("was written by a big-endian machine; convert it there")
 
         def storage(dtype: torch.dtype, key: str, count: int) -> Storage:
             entry = archive.getinfo(f"{folder}data/{key}")
             size = count * dtype.itemsize
             if entry.file_size < size:
                 raise EOFError
-            start = _data_start(file, entry)
+            # data follow a local header of variable length
+            file.seek(entry.header_offset + 26)
+            start = entry.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
             stored = entry.compress_type == zipfile.ZIP_STORED
             fetch = partial(_map, path, start, size) if stored else partial(_unzip, path, entry)
             return Storage(dtype=dtype, count=count, fetch=fetch)
@@ -137,11 +144,11 @@ def _read_zip(path: Path, file: io.BufferedReader) -> Any:
 def _read_legacy(path: Path, file: io.BufferedReader) -> Any:
     """Read successive pickles (magic, version, machine, contents, storage keys), then bytes."""
     if Unpickler(file).load() != LEGACY_MAGIC:
-        raise CheckpointError(f"{path}: is a pickle, but not one of torch.save")
+        raise CheckpointError("is a pickle, but not one of torch.save")
     Unpickler(file).load()
     machine = Unpickler(file).load()
     if not isinstance(machine, dict) or machine.get("little_endian") is not True:
-        raise CheckpointError(f"{path}: was written by a big-endian machine; convert it there")
+        raise CheckpointError("was written by a big-endian machine; convert it there")
     starts: dict[str, int] = {}
     storages: dict[str, Storage] = {}
 
@@ -160,13 +167,6 @@ def _read_legacy(path: Path, file: io.BufferedReader) -> Any:
     if file.tell() > path.stat().st_size or starts.keys() < storages.keys():
         raise EOFError
     return tree
-
-
-def _data_start(file: io.BufferedReader, entry: zipfile.ZipInfo) -> int:
-    """Offset of an entry's data, which follows a local header of variable length."""
-    file.seek(entry.header_offset + 26)
-    name, extra = struct.unpack("<HH", file.read(4))
-    return entry.header_offset + 30 + name + extra
 
 
 def _map(path: Path, start: int, size: int) -> UntypedStorage:

@@ -27,9 +27,14 @@ SURROUNDINGS = (
 
 # Built-in names in pickles of such objects; they are ignored.
 BUILTINS = "bool bytearray bytes dict float int list object slice str tuple type"
-PLAIN = {
-    f"{module}.{name}" for module in ("builtins", "__builtin__") for name in BUILTINS.split()
-} | {"copyreg._reconstructor", "copy_reg._reconstructor"}
+PLAIN = {f"builtins.{name}" for name in BUILTINS.split()} | {"copyreg._reconstructor"}
+
+# Modules with another name in Python 2 or another numpy.
+SAME = {
+    "__builtin__": "builtins",
+    "copy_reg": "copyreg",
+    "numpy._core.multiarray": "numpy.core.multiarray",
+}
 
 
 class RefusedError(pickle.UnpicklingError):
@@ -95,14 +100,13 @@ class StoredTensor(Inert):
         return empty.set_(self.storage.data, self.offset, self.size, self.stride)  # pyright: ignore[reportArgumentType]
 
 
+MakeStorage = Callable[[torch.dtype, str, int], Storage]  # of a type, key in the file, count
+
+
 class Unpickler(pickle.Unpickler):
     """Python's unpickler, restricted to the names in ``KNOWN`` and ignored ones."""
 
-    def __init__(
-        self,
-        file: BufferedIOBase,
-        storage: Callable[[torch.dtype, str, int], Storage] | None = None,
-    ) -> None:
+    def __init__(self, file: BufferedIOBase, storage: MakeStorage | None = None) -> None:
         super().__init__(file, encoding="latin1")
         self._storage = storage
         self._foreign = cache(_foreign)
@@ -113,12 +117,12 @@ class Unpickler(pickle.Unpickler):
         Raises:
             RefusedError: no checkpoint needs this name.
         """
-        full = f"{module}.{name}"
+        full = f"{SAME.get(module, module)}.{name}"
         if full in KNOWN:
             return KNOWN[full]
         if full in PLAIN or module.partition(".")[0] in SURROUNDINGS.split():
             return self._foreign(full)
-        raise RefusedError(full)
+        raise RefusedError(f"{module}.{name}")
 
     def persistent_load(self, pid: Any) -> Storage | type[Foreign]:
         """The storage of a key in the file; any other object is foreign."""
@@ -201,15 +205,8 @@ KNOWN: dict[str, Any] = {
         for kind, dtype in _DTYPES.items()
         for module in ("torch", "torch.cuda", "torch.storage")
     },
-    **{
-        f"{module}.{build.__name__}": _Known(build)
-        for module in ("builtins", "__builtin__")
-        for build in (set, frozenset, complex)
-    },
-    **dict.fromkeys(
-        ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"),
-        _Known(lambda kind, data: kind.scalar(data)),
-    ),
+    **{f"builtins.{build.__name__}": _Known(build) for build in (set, frozenset, complex)},
+    "numpy.core.multiarray.scalar": _Known(lambda kind, data: kind.scalar(data)),
     "collections.OrderedDict": _Known(_Mapping),
     "_codecs.encode": _Known(_latin1),
     "numpy.dtype": _Known(_NumpyType),

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 from jaxtyping import UInt8
+from safetensors import SafetensorError, safe_open
 
 from longtake.checkpoint import file_hash
 from longtake.data.source import Frames, VideoSource
@@ -89,7 +90,7 @@ def map_array(path: Path) -> UInt8[np.ndarray, "n t h w 3"]:
         raise
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file") from error
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, SafetensorError) as error:
         raise ValueError(f"{path}: broken or truncated array file ({error})") from error
 
 
@@ -122,18 +123,15 @@ def _npz(path: Path) -> np.ndarray:
 
 
 def _safetensors(path: Path) -> np.ndarray:
+    with safe_open(path, framework="np") as tensors:  # checks that the header fits the file
+        slices = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118
+        name = _only(path, {name: tuple(each.get_shape()) for name, each in slices.items()})
+        shape, dtype = tuple(slices[name].get_shape()), slices[name].get_dtype()
+    _check(path, name, shape, "uint8" if dtype == "U8" else str(dtype))
     with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", _exactly(file, 8))
-        if length > path.stat().st_size:
-            raise ValueError("the header is longer than the file")
-        tensors = json.loads(_exactly(file, length))
-        tensors.pop("__metadata__", None)
-        shapes = {name: tuple(entry["shape"]) for name, entry in tensors.items()}
-        name = _only(path, shapes)
-        dtype = "uint8" if tensors[name]["dtype"] == "U8" else str(tensors[name]["dtype"])
-        _check(path, name, shapes[name], dtype)
-        offset = 8 + length + tensors[name]["data_offsets"][0]
-        return np.memmap(file, np.uint8, "r", offset, shapes[name])
+        (length,) = struct.unpack("<Q", file.read(8))
+        offset = json.loads(file.read(length))[name]["data_offsets"][0]
+        return np.memmap(file, np.uint8, "r", 8 + length + offset, shape)
 
 
 def _header(file: Bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -171,10 +169,3 @@ def _check(path: Path, name: str, shape: tuple[int, ...], dtype: str) -> None:
         raise _OtherArrayError(
             f"{path}: {name} is {dtype} {shape}, expected uint8 (N, T, H, W, 3); convert it first"
         )
-
-
-def _exactly(file: Bytes, count: int) -> bytes:
-    data = file.read(count)
-    if len(data) < count:
-        raise ValueError("the file is truncated")
-    return data

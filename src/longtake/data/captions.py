@@ -2,7 +2,6 @@
 
 import csv
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,25 +11,13 @@ from pydantic import Field
 from longtake.config import Config, nearest
 
 
-class Captions(Config, ABC):
-    """Where captions are read."""
-
-    @abstractmethod
-    def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
-        """Captions of the videos that have one.
-
-        Raises:
-            ValueError: captions cannot be read.
-        """
-
-
-class CaptionBeside(Captions):
+class CaptionBeside(Config):
     """``sea.txt`` holds the caption of ``sea.mp4``, or of the folder of frames ``sea``."""
 
     kind: Literal["beside"] = "beside"
 
     def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
-        """Read the text file beside each video."""
+        """Captions of the videos that have a text file."""
         del root
         stems = {video: video.name if video.is_dir() else video.stem for video in videos}
         texts = {video: video.with_name(f"{stem}.txt") for video, stem in stems.items()}
@@ -41,7 +28,7 @@ class CaptionBeside(Captions):
         }
 
 
-class CaptionTable(Captions):
+class CaptionTable(Config):
     """A ``.csv``, ``.jsonl`` or ``.parquet`` file with a row per video; Parquet needs pyarrow.
 
     Attributes:
@@ -56,7 +43,11 @@ class CaptionTable(Captions):
     caption_column: str = "caption"
 
     def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
-        """Look up the videos in the table."""
+        """Captions of the videos that the table has.
+
+        Raises:
+            ValueError: the table cannot be read, or lacks a column.
+        """
         path = root / self.path
         table: dict[str, str] = {}
         for row in _rows(path):

@@ -113,12 +113,8 @@ def fit_frames(
 ) -> UInt8[np.ndarray, "t height width 3"]:
     """Resize frames so that they just cover a size, and crop them to it.
 
-    Args:
-        frames: frames of any size.
-        height: height in pixels.
-        width: width in pixels.
-        position: vertical and horizontal position of the crop: 0 is top or left, 0.5 the centre,
-            1 bottom or right.
+    The vertical and horizontal ``position`` of the crop is 0 at the top or left, 0.5 in the
+    centre, 1 at the bottom or right.
     """
     scale = max(height / frames.shape[1], width / frames.shape[2])
     tall = max(height, round(frames.shape[1] * scale))

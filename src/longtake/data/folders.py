@@ -94,7 +94,8 @@ class VideosOnDisk(Config, ClipSource):
 
     def _items(self) -> Sequence[Item]:
         index = self._index()
-        index.check(self.plan)
+        if index.fault is not None:
+            raise ValueError(index.fault)
         return index.items
 
     def _index(self) -> Index:
@@ -155,14 +156,12 @@ class UCF101(VideosOnDisk):
         root = inner if inner.is_dir() else self.path
         videos = sorted(_existing(root).glob("*/*.avi"))
         classes = tuple(sorted({video.parent.name for video in videos}))
-        there = set(videos)
+        labels = {video: classes.index(video.parent.name) for video in videos}
         chosen = videos if self.split == "all" else [root / name for name in self._listed(root)]
         missing = "is in the official list but not on disk"
         candidates = [
-            Candidate(path=video, label=classes.index(video.parent.name))
-            if video in there
-            else Candidate(path=video, fault=missing)
-            for video in chosen
+            Candidate(path=path, label=labels.get(path), fault=None if path in labels else missing)
+            for path in chosen
         ]
         return Found(candidates, f"CLASS/*.avi in {root}", classes)
 

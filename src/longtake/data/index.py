@@ -22,12 +22,7 @@ VIDEO_SUFFIXES = frozenset("." + name for name in _NAMES.split())
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A file, or a folder of frames, that may be used.
-
-    Attributes:
-        label: index into the source's classes.
-        fault: why the video cannot be used, if known before it is opened.
-    """
+    """A file, or a folder of frames; ``fault`` says why it cannot be used, if that is known."""
 
     path: Path
     label: int | None = None
@@ -36,13 +31,7 @@ class Candidate:
 
 
 class Found(NamedTuple):
-    """Contents of a data set's folder.
-
-    Attributes:
-        candidates: videos, in order.
-        looked_for: description of the videos and of their place, for messages.
-        classes: names of the labels.
-    """
+    """Videos of a data set in order; what was looked for, for messages; names of the labels."""
 
     candidates: Sequence[Candidate]
     looked_for: str
@@ -58,56 +47,16 @@ class Item(NamedTuple):
 
 
 class Index(NamedTuple):
-    """The videos of a source, in the order in which they were found.
-
-    Attributes:
-        items: videos that can be used.
-        short: videos with fewer frames than a clip spans.
-        rejected: videos that cannot be used, including the short ones.
-        looked_for: description of the videos and of their place, for messages.
-        classes: names of the labels.
-    """
+    """Videos of a source in the order of the search; ``fault`` says why none can be used."""
 
     items: Sequence[Item]
-    short: Sequence[VideoInfo]
     rejected: tuple[Rejected, ...]
-    looked_for: str
     classes: tuple[str, ...]
-
-    def check(self, plan: ClipPlan) -> None:
-        """Check that there is a usable video.
-
-        Raises:
-            ValueError: there is none; the message says what was looked for and found.
-        """
-        if self.items:
-            return
-        if not self.rejected:
-            raise ValueError(f"no videos were found; looked for {self.looked_for}")
-        if self.short:
-            longest = max(self.short, key=lambda video: video.frames)
-            others = len(self.rejected) - len(self.short)
-            also = f"; {others} videos cannot be used for other reasons" if others else ""
-            raise ValueError(
-                f"plan.frames={plan.frames} at plan.stride={plan.stride} spans {plan.span} frames, "
-                f"more than every video has; the longest, {longest.path}, has {longest.frames}"
-                f"{also}"
-            )
-        path, reason = self.rejected[0]
-        raise ValueError(
-            f"none of {len(self.rejected)} videos can be used (looked for {self.looked_for}); "
-            f"the first, {path}: {reason}"
-        )
+    fault: str | None
 
 
 def build_index(found: Found, plan: ClipPlan, frames_fps: float) -> Index:
-    """Open every video; each that cannot be used is logged once, with its reason.
-
-    Args:
-        found: the videos.
-        plan: how clips are cut.
-        frames_fps: frame rate of folders of frames.
-    """
+    """Open every video; each that cannot be used is logged once, with its reason."""
     with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
         probed = list(pool.map(lambda video: _probe(video, frames_fps), found.candidates))
     items, short, rejected = [], [], []
@@ -122,7 +71,8 @@ def build_index(found: Found, plan: ClipPlan, frames_fps: float) -> Index:
             continue
         rejected.append(Rejected(str(candidate.path), fault))
         _warn_once(*rejected[-1])
-    return Index(items, short, tuple(rejected), found.looked_for, found.classes)
+    fault = None if items else _none_usable(found, plan, short, rejected)
+    return Index(items, tuple(rejected), found.classes, fault)
 
 
 def videos_below(folder: Path) -> list[Path]:
@@ -151,6 +101,27 @@ def stamp(root: Path, items: Iterable[Item]) -> list[list[object]]:
         name, stat = video.path.relative_to(root).as_posix(), video.path.stat()
         rows.append([name, video.frames, stat.st_size, stat.st_mtime_ns, label, caption])
     return rows
+
+
+def _none_usable(
+    found: Found, plan: ClipPlan, short: Sequence[VideoInfo], rejected: Sequence[Rejected]
+) -> str:
+    """What was looked for and found where no video can be used."""
+    if not rejected:
+        return f"no videos were found; looked for {found.looked_for}"
+    if short:
+        longest = max(short, key=lambda video: video.frames)
+        others = len(rejected) - len(short)
+        also = f"; {others} videos cannot be used for other reasons" if others else ""
+        return (
+            f"plan.frames={plan.frames} at plan.stride={plan.stride} spans {plan.span} frames, "
+            f"more than every video has; the longest, {longest.path}, has {longest.frames}{also}"
+        )
+    path, reason = rejected[0]
+    return (
+        f"none of {len(rejected)} videos can be used (looked for {found.looked_for}); "
+        f"the first, {path}: {reason}"
+    )
 
 
 @cache

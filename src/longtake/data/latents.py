@@ -230,15 +230,14 @@ def _write_shard(
     items: Sequence[int],
 ) -> None:
     """Encode the clips of some items of a cache, and write them."""
-    means, log_variances, labels, captions = [], [], [], []
+    rows = []
     for item in items:
         copy, index = divmod(item, len(source))
         clip = source.clip(index, generator(plan.seed, "cache", copy, index))
         posterior = _encoded(autoencoder, to_model(clip.frames), plan.batch, overlap_frames)
-        means.append(posterior.mean)
-        log_variances.append(posterior.log_variance)
-        labels.append(ABSENT if clip.label is None else clip.label)
-        captions.append(clip.caption or "")
+        label = ABSENT if clip.label is None else clip.label
+        rows.append((posterior.mean, posterior.log_variance, label, clip.caption or ""))
+    means, log_variances, labels, captions = zip(*rows, strict=True)
     tensors = {
         "mean": torch.cat(means),
         "log_variance": torch.cat(log_variances),
@@ -269,16 +268,14 @@ def _encoded(
 
 def _check_length(frames: int, window: int, overlap: int) -> None:
     hop = window - overlap
-    rest = (frames - window) % hop
-    if frames >= window and not rest:
-        return
-    below = frames - rest
-    valid = f"{below} and {below + hop}" if below >= window else f"{window} and {window + hop}"
-    sharing = f" that share {overlap}" if overlap else ""
-    raise ValueError(
-        f"clips to cache have {frames} frames, must be a whole number of the autoencoder's clips "
-        f"of {window}{sharing}; the nearest valid lengths are {valid} (data.plan.frames)"
-    )
+    valid = max(window, frames - (frames - window) % hop)
+    if frames != valid:
+        sharing = f" that share {overlap}" if overlap else ""
+        raise ValueError(
+            f"clips to cache have {frames} frames, must be a whole number of the autoencoder's "
+            f"clips of {window}{sharing}; the nearest valid lengths are {valid} and {valid + hop} "
+            "(data.plan.frames)"
+        )
 
 
 def _write_index(folder: Path, key: str, shards: int, classes: tuple[str, ...]) -> None:

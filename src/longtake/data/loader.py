@@ -17,12 +17,7 @@ from longtake.video import to_model
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Clips of one step for one process.
-
-    Attributes:
-        video: pixels in [-1, 1].
-        number: index of each sample since the start of training.
-    """
+    """Clips of one step for one process, in [-1, 1], and their numbers since training began."""
 
     video: Float[Tensor, "b 3 t h w"]
     number: tuple[int, ...]
@@ -32,13 +27,8 @@ class Batch:
 class Loader:
     """Endless batches of a source: sample ``n`` is a function of the seed and ``n`` alone.
 
-    Attributes:
-        source: source of the clips.
-        batch: number of samples of a step, over all processes.
-        seed: seed of order, starts, crops and mirroring.
-        rank: rank of this process.
-        size: number of processes.
-        workers: number of processes that read ahead; 0 reads in this process.
+    A step's ``batch`` samples are shared by ``size`` processes, of which this is number ``rank``.
+    ``workers`` processes of each read ahead; with 0, the process itself reads.
     """
 
     source: ClipSource

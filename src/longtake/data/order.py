@@ -25,12 +25,7 @@ class Order:
 
 
 def micro_batches(rows: int, accumulate: int) -> list[slice]:
-    """Slices of equal size over a process's samples of a step.
-
-    Raises:
-        ValueError: the samples cannot be divided equally, so that the mean over parts would not be
-            the mean over samples.
-    """
+    """Equal slices of a process's samples, so that a mean over them is that over samples."""
     if rows % accumulate:
         raise ValueError(
             f"accumulate={accumulate} must divide the {rows} samples that a process has in a step; "
@@ -41,11 +36,7 @@ def micro_batches(rows: int, accumulate: int) -> list[slice]:
 
 
 def rank_rows(step: int, batch: int, rank: int, size: int) -> range:
-    """Numbers of a process's samples of a step.
-
-    Raises:
-        ValueError: the batch cannot be divided equally among the processes.
-    """
+    """Numbers of a process's samples of a step, as many as any other process has."""
     if batch % size:
         raise ValueError(
             f"a batch of {batch} cannot be divided among {size} processes; "

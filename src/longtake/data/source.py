@@ -13,9 +13,7 @@ from jaxtyping import UInt8
 from longtake.video import VideoInfo
 
 Frames = UInt8[np.ndarray, "t h w 3"]
-
-CLIPS_AHEAD = 4
-"""Clips that each thread of ``read_clips`` reads before they are needed."""
+CLIPS_AHEAD = 4  # clips that each thread of read_clips reads before they are needed
 
 
 class ClipPosition(NamedTuple):
@@ -97,14 +95,13 @@ class VideoSource(ABC):
         """Clips in the order of ``positions``; several threads read ahead."""
         threads = min(8, os.cpu_count() or 1)
         pending: deque[Future[Frames]] = deque()
-        with ThreadPoolExecutor(threads) as pool:
-            try:
-                for video, start in positions:
-                    pending.append(pool.submit(self.read, video, start, count, stride))
-                    if len(pending) > threads * CLIPS_AHEAD:
-                        yield pending.popleft().result()
-                while pending:
+        pool = ThreadPoolExecutor(threads)
+        try:
+            for video, start in positions:
+                pending.append(pool.submit(self.read, video, start, count, stride))
+                if len(pending) > threads * CLIPS_AHEAD:
                     yield pending.popleft().result()
-            finally:
-                for future in pending:
-                    future.cancel()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 
 from longtake.config import to_dict
 from longtake.data.clips import Clip, ClipPlan, ClipSource, Crop, cut, fit_frames
@@ -82,7 +83,7 @@ class ResizedVideos(_View):
     ) -> Iterator[Frames]:
         return map(self._resized, self.source.read_clips(positions, count, stride))
 
-    def _resized(self, frames: Frames) -> Frames:
+    def _resized(self, frames: Frames) -> UInt8[np.ndarray, "_ _ _ 3"]:
         return np.ascontiguousarray(fit_frames(frames, self._size["height"], self._size["width"]))
 
 

@@ -19,8 +19,8 @@ from longtake.evaluation.feature_sets import EvaluationSettings
 from longtake.evaluation.protocols import Protocol
 from longtake.evaluation.result import Result, Score
 from longtake.evaluation.selection import choose_clips, usable_videos
-from longtake.losses.distance import FrameDistance
 from longtake.losses.efficientnet import EfficientNetLite
+from longtake.losses.frames import FrameDistance
 from longtake.losses.lpips import LPIPS
 from longtake.metrics.pairs import WINDOW, psnr, ssim
 from longtake.metrics.uncertainty import NORMAL_95

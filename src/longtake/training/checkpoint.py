@@ -9,13 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
+from torch.distributed.checkpoint import state_dict
 from torch.distributed.tensor import DTensor
 
 from longtake.checkpoint import CheckpointError, read_tensors, whole_folder, write_tensors
@@ -23,19 +17,13 @@ from longtake.distributed import Ranks
 from longtake.training.ema import EMA
 from longtake.training.methods.base import Method
 
+GATHERED = state_dict.StateDictOptions(full_state_dict=True, cpu_offload=True)
 STATE, WEIGHTS, AVERAGE = "state.json", "weights.safetensors", "ema.safetensors"
 
 
 @dataclass(kw_only=True)
 class TrainState:
-    """Contents of a checkpoint.
-
-    Attributes:
-        step: number of steps done.
-        method: trained networks, and the monitor.
-        optimizers: optimizer of each phase, by the phase's name.
-        ema: average of the exported weights; None for none.
-    """
+    """Contents of a checkpoint: the steps done, networks and monitor, optimizers by phase, EMA."""
 
     step: int
     method: Method
@@ -45,19 +33,17 @@ class TrainState:
 
 def save(folder: Path, state: TrainState, ranks: Ranks) -> None:
     """Write a checkpoint. All ranks take part."""
-    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     method, ema = state.method, state.ema
-    weights: dict[str, Any] = dict(get_model_state_dict(method.module, options=options))
+    weights = _gathered(method.module)
     moments: dict[str, Any] = {
-        name: get_optimizer_state_dict(method.module, optimizer, options=options)
+        name: state_dict.get_optimizer_state_dict(method.module, optimizer, options=GATHERED)
         for name, optimizer in state.optimizers.items()
         if optimizer.state  # reading the state of an unused optimizer would initialize it
     }
-    average: dict[str, Any] = {}
+    average: dict[str, Tensor] = {}
     if ema is not None:
-        ema.swap()
-        held: dict[str, Any] = get_model_state_dict(method.exported, options=options)
-        average = {k: v.clone() for k, v in held.items()}  # on a CPU, the parameters' own memory
+        ema.swap()  # on a CPU, gathered weights are the parameters' own memory
+        average = {name: x.clone() for name, x in _gathered(method.exported).items()}
         ema.swap()
     if ranks.main:
         plain = {
@@ -71,7 +57,9 @@ def save(folder: Path, state: TrainState, ranks: Ranks) -> None:
             if average:
                 write_tensors(partial / AVERAGE, average)
             for name, values in moments.items():
-                write_tensors(partial / f"optimizer_{name}.safetensors", _flat(values["state"]))
+                own = values["state"]  # written as parameter.moment, e.g. conv.weight.exp_avg
+                flat = {f"{p}.{moment}": x for p in own for moment, x in own[p].items()}
+                write_tensors(partial / f"optimizer_{name}.safetensors", flat)
             (partial / STATE).write_text(json.dumps(plain))
     ranks.barrier()
 
@@ -83,20 +71,25 @@ def load(folder: Path, state: TrainState) -> None:
         CheckpointError: the checkpoint does not fit the networks.
     """
     stored = json.loads((folder / STATE).read_text())
-    method, options = state.method, StateDictOptions(full_state_dict=True)
-    if state.ema is not None:
-        path = folder / AVERAGE
-        former = folder / "average.safetensors"  # version 0.1
-        _set_weights(method.exported, read_tensors(former if former.exists() else path), options)
-        shadow = [p.detach().clone() for p in method.exported.parameters()]
-        state.ema.load(shadow, stored["updates"])
-    _set_weights(method.module, read_tensors(folder / WEIGHTS), options)
+    method, options = state.method, state_dict.StateDictOptions(full_state_dict=True)
+    former = folder / "average.safetensors"  # version 0.1
+    try:
+        if state.ema is not None:
+            average: Any = read_tensors(former if former.exists() else folder / AVERAGE)
+            state_dict.set_model_state_dict(method.exported, average, options=options)
+            state.ema.load(method.exported.parameters(), stored["updates"])
+        weights: Any = read_tensors(folder / WEIGHTS)
+        state_dict.set_model_state_dict(method.module, weights, options=options)
+    except RuntimeError as error:
+        raise CheckpointError(f"the checkpoint does not fit the run's config: {error}") from error
     for name, groups in stored["settings"].items():
-        tensors = read_tensors(folder / f"optimizer_{name}.safetensors")
-        moments: Any = {"state": _nested(tensors), "param_groups": groups}
-        optimizer = state.optimizers[name]
-        set_optimizer_state_dict(
-            method.module, optimizer, optim_state_dict=moments, options=options
+        moments: dict[str, dict[str, Tensor]] = {}
+        for key, value in read_tensors(folder / f"optimizer_{name}.safetensors").items():
+            parameter, moment = key.rsplit(".", 1)
+            moments.setdefault(parameter, {})[moment] = value
+        optimizer, held = state.optimizers[name], {"state": moments, "param_groups": groups}
+        state_dict.set_optimizer_state_dict(
+            method.module, optimizer, optim_state_dict=held, options=options
         )
         _match_layout(optimizer)
     followed = stored.get("monitor") or stored.get("watch")  # "watch" in version 0.1
@@ -109,15 +102,8 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def unsharded(module: nn.Module, build: Callable[[], M]) -> M:
-    """A copy on the CPU of a module that may be sharded. All ranks take part.
-
-    Args:
-        module: source of the weights.
-        build: makes a module of the same architecture.
-    """
-    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    weights = get_model_state_dict(module, options=options)
-    copy = build()
+    """A copy on the CPU of a module that may be sharded, made by ``build`` on all ranks."""
+    weights, copy = _gathered(module), build()
     if weights:
         copy.load_state_dict(weights)
     return copy.eval()
@@ -130,13 +116,13 @@ def checkpoints(run: Path) -> Sequence[Path]:
 
 def latest(run: Path) -> Path | None:
     """The last complete checkpoint of a run, or None."""
-    return next(iter(reversed(checkpoints(run))), None)
+    return max(checkpoints(run), default=None)
 
 
 def last_up_to(run: Path, step: int | None) -> Path | None:
     """The last complete checkpoint up to a step; None if there is none or ``step`` is None."""
-    found = [p for p in checkpoints(run) if step is not None and _step(p) <= step]
-    return found[-1] if found else None
+    names = {path: int(path.name.removeprefix("step_")) for path in checkpoints(run)}
+    return max((p for p, n in names.items() if step is not None and n <= step), default=None)
 
 
 def prune(run: Path, keep: int, last_good_step: int | None = None) -> None:
@@ -153,22 +139,10 @@ def finite(module: nn.Module) -> bool:
     return all(bool(p.isfinite().all()) for p in own)
 
 
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.removeprefix("step_"))
-
-
-def _flat(moments: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Moments named ``parameter.moment``, e.g. ``conv.weight.exp_avg``."""
-    return {f"{name}.{k}": v for name, own in moments.items() for k, v in own.items()}
-
-
-def _nested(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Inverse of ``_flat``."""
-    nested: dict[str, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        name, moment = key.rsplit(".", 1)
-        nested.setdefault(name, {})[moment] = value
-    return nested
+def _gathered(module: nn.Module) -> dict[str, Tensor]:
+    """Weights on the CPU, whole on the main rank."""
+    weights: Any = state_dict.get_model_state_dict(module, options=GATHERED)
+    return weights
 
 
 def _match_layout(optimizer: torch.optim.Optimizer) -> None:
@@ -177,10 +151,3 @@ def _match_layout(optimizer: torch.optim.Optimizer) -> None:
         for name, value in moments.items():
             if value.shape == parameter.shape and value.stride() != parameter.stride():
                 moments[name] = torch.empty_like(parameter).copy_(value)
-
-
-def _set_weights(module: nn.Module, weights: dict[str, Any], options: Any) -> None:
-    try:
-        set_model_state_dict(module, weights, options=options)
-    except RuntimeError as error:
-        raise CheckpointError(f"the checkpoint does not fit the run's config: {error}") from error

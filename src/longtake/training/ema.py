@@ -12,10 +12,7 @@ class EMA:
     Decay warms up as in LDM's code: d_n = min(decay, (1 + n) / (10 + n)) at update n = 1, 2, ...;
     shadow <- shadow - (1 - d_n) (shadow - w). One fused kernel for all parameters.
 
-    Args:
-        parameters: parameters to average; the average (``shadow``) starts equal to them.
-        decay: final decay; 0.9999 in both papers.
-        warmup: let the decay warm up.
+    ``shadow``, the average, starts equal to the parameters; the final decay is that of both papers.
     """
 
     def __init__(
@@ -29,8 +26,8 @@ class EMA:
     def update(self) -> None:
         """Update the average with the parameters of one step."""
         self.updates += 1
-        n = self.updates
-        decay = min(self.decay, (1 + n) / (10 + n)) if self.warmup else self.decay
+        warm = (1 + self.updates) / (10 + self.updates)
+        decay = min(self.decay, warm) if self.warmup else self.decay
         weights = [p.detach() for p in self._parameters]
         torch._foreach_lerp_(self.shadow, weights, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 
@@ -42,6 +39,7 @@ class EMA:
             parameter.copy_(shadow)
             shadow.copy_(kept)
 
+    @torch.no_grad()
     def load(self, shadow: Iterable[Tensor], updates: int) -> None:
         """Continue from a stored average."""
         for own, stored in zip(self.shadow, shadow, strict=True):

@@ -1,7 +1,7 @@
 """Batches of cached latents for training a denoiser, all that is random about them drawn."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 import torch
@@ -13,12 +13,13 @@ from longtake.config import Config
 from longtake.data.latents import LatentCache
 from longtake.data.order import Order
 from longtake.diffusion import Denoiser, Diffusion
-from longtake.diffusion.signals import Signals, previous_signal
-from longtake.diffusion.signals import signal as batch
-from longtake.diffusion.signals.context import ContextPlan
-from longtake.diffusion.signals.signal import draw_label
+from longtake.diffusion import signals as batch
+from longtake.diffusion.signals import ContextPlan, Signal, Signals, draw_label, previous_signal
 from longtake.latents import LatentScaling, LatentSpec
 from longtake.noise import SampleNoise, derive, generator
+
+Cut = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor | None]]
+"""Cuts a clip, and the one before it where there is one, from scaled latents."""
 
 
 class TrainingClip(Config):
@@ -41,11 +42,7 @@ class TrainingClip(Config):
     previous_share: Annotated[float, Interval(ge=0, le=1)] = 0.0
 
     def check(self, denoiser: Denoiser) -> None:
-        """Make sure that the network reads the signals that are drawn for it.
-
-        Raises:
-            ValueError: it does not read one of them, or needs one that is not drawn.
-        """
+        """ValueError if the network does not read a signal that is drawn, or needs another one."""
         drawn = {"context": self.context is not None, "previous": self.previous_share > 0}
         always = denoiser.reads & {"label", "previous"}
         denoiser.check_signals({*always, *(name for name, given in drawn.items() if given)})
@@ -62,14 +59,11 @@ class TrainingBatch:
 
     def to(self, device: torch.device) -> "TrainingBatch":
         """Move to a device."""
-        return TrainingBatch(
-            z=self.z.to(device),
-            noise=self.noise.to(device),
-            t=self.t.to(device),
-            signals=batch.to(self.signals, device),
-        )
+        z, noise, t = (x.to(device) for x in (self.z, self.noise, self.t))
+        return TrainingBatch(z=z, noise=noise, t=t, signals=batch.to(self.signals, device))
 
 
+@dataclass
 class LatentBatches:
     """Batches of a latent cache: sample ``n`` is a function of the seed and ``n`` alone.
 
@@ -77,93 +71,85 @@ class LatentBatches:
         ValueError: the cached clips are too short for ``clip``, or have no time axis.
     """
 
-    def __init__(
-        self,
-        cache: LatentCache,
-        spec: LatentSpec,
-        clip: TrainingClip,
-        diffusion: Diffusion,
-        scaling: LatentScaling,
-        *,
-        seed: int,
-        reads: frozenset[str],
-    ) -> None:
-        self._cache, self._spec, self._clip = cache, spec, clip
-        self._diffusion, self._scaling = diffusion, scaling
-        self._seed, self._reads = seed, reads
-        self._order = Order(seed, len(cache))
-        kind = _FrameCutter if spec.frame_axis is not None else _ClipCutter
-        self._cut = kind(cache, spec, clip)
+    cache: LatentCache
+    spec: LatentSpec
+    clip: TrainingClip
+    diffusion: Diffusion
+    scaling: LatentScaling
+    seed: int = field(kw_only=True)
+    reads: frozenset[str] = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        self._order = Order(self.seed, len(self.cache))
+        cutter = _clip_cutter if self.spec.frame_axis is None else _frame_cutter
+        self._cut = cutter(self.cache, self.spec, self.clip)
 
     def __call__(self, numbers: Sequence[int]) -> TrainingBatch:
         """The samples of these numbers."""
         rows = [self._sample(number) for number in numbers]
-        noise = SampleNoise([derive(self._seed, "noise", number) for number in numbers])
-        frames = self._spec.frames if self._diffusion.time_per_frame else None
+        noise = SampleNoise([derive(self.seed, "noise", number) for number in numbers])
+        frames = self.spec.frames if self.diffusion.time_per_frame else None
         return TrainingBatch(
             z=torch.cat([z for z, _ in rows]),
-            t=self._diffusion.draw_time(noise, frames),
-            noise=noise.normal(self._spec.shape),
+            t=self.diffusion.draw_time(noise, frames),
+            noise=noise.normal(self.spec.shape),
             signals=batch.cat([signals for _, signals in rows]),
         )
 
     def _sample(self, number: int) -> tuple[Float[Tensor, "1 c ..."], Signals]:
         epoch, item = self._order(number)
-        random = generator(self._seed, "sample", epoch, item)
-        cached = self._cache[item]
+        random = generator(self.seed, "sample", epoch, item)
+        cached = self.cache[item]
         z = cached.posterior.sample(torch.randn(cached.posterior.mean.shape, generator=random))
-        z, before = self._cut(self._scaling.forward(z), random)
-        signals: Signals = {}
-        if before is not None and "previous" in self._reads:
-            signals = previous_signal(before)
-        if self._clip.context is not None:
-            signals = {**signals, **self._clip.context.draw(z[0], random)}
-        if "label" in self._reads:
-            signals = {**signals, **draw_label(cached.label, self._clip.label_dropout, random)}
+        z, before = self._cut(self.scaling.forward(z), random)
+        signals: dict[str, Signal] = {}
+        if before is not None and "previous" in self.reads:
+            signals |= previous_signal(before)
+        if self.clip.context is not None:
+            signals |= self.clip.context.draw(z[0], random)
+        if "label" in self.reads:
+            signals |= draw_label(cached.label, self.clip.label_dropout, random)
         return z, signals
 
 
-class _FrameCutter:
+def _frame_cutter(cache: LatentCache, spec: LatentSpec, clip: TrainingClip) -> Cut:
     """Cuts latent frames from a random first one."""
+    span = (spec.frames - 1) * clip.stride + 1
+    if span > cache.shape[1]:
+        raise ValueError(
+            f"{spec.frames} latent frames with stride {clip.stride} span {span}, but a cached clip "
+            f"has {cache.shape[1]}; cache longer clips or lower the stride"
+        )
 
-    def __init__(self, cache: LatentCache, spec: LatentSpec, clip: TrainingClip) -> None:
-        self._stride = clip.stride
-        self._span = (spec.frames - 1) * clip.stride + 1
-        if self._span > cache.shape[1]:
-            raise ValueError(
-                f"{spec.frames} latent frames with stride {clip.stride} span {self._span}, but a "
-                f"cached clip has {cache.shape[1]}; cache longer clips or lower the stride"
-            )
+    def cut(z: Tensor, random: torch.Generator) -> tuple[Tensor, None]:
+        first = int(torch.randint(z.shape[2] - span + 1, (), generator=random))
+        return z[:, :, first : first + span : clip.stride], None
 
-    def __call__(self, z: Tensor, random: torch.Generator) -> tuple[Tensor, None]:
-        first = int(torch.randint(z.shape[2] - self._span + 1, (), generator=random))
-        return z[:, :, first : first + self._span : self._stride], None
+    return cut
 
 
-class _ClipCutter:
+def _clip_cutter(cache: LatentCache, spec: LatentSpec, clip: TrainingClip) -> Cut:
     """Cuts one of several whole clips laid end to end, and the one before it or zeros (PVDM).
 
     Unlike the official code, which encodes windows that start at any frame at every step, clips
     start where the cache's clips do: a clip's length apart, less the clip overlap.
     """
+    cells, share = spec.shape[-1], clip.previous_share
+    if clip.stride != 1 or clip.context is not None:
+        raise ValueError(
+            "these latents have no time axis, so clip.stride and clip.context cannot be given"
+        )
+    if cache.shape[-1] < cells * (1 + (share > 0)):
+        raise ValueError(
+            f"a cached video has {cache.shape[-1] // cells} clip, but clip.previous_share={share} "
+            f"needs a second one after it; cache videos of {2 * spec.clip[0]} frames or more, less "
+            "denoiser.clip_overlap_frames (data.plan.frames)"
+        )
 
-    def __init__(self, cache: LatentCache, spec: LatentSpec, clip: TrainingClip) -> None:
-        self._cells, self._share = spec.shape[-1], clip.previous_share
-        if clip.stride != 1 or clip.context is not None:
-            raise ValueError(
-                "these latents have no time axis, so clip.stride and clip.context cannot be given"
-            )
-        if cache.shape[-1] < self._cells * (1 + (self._share > 0)):
-            raise ValueError(
-                f"a cached video has {cache.shape[-1] // self._cells} clip, but "
-                f"clip.previous_share={self._share} needs a second one after it; "
-                f"cache videos of {2 * spec.clip[0]} frames or more, less "
-                "denoiser.clip_overlap_frames (data.plan.frames)"
-            )
-
-    def __call__(self, z: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        clips = z.split(self._cells, dim=-1)
-        follows = torch.rand((), generator=random).item() < self._share
+    def cut(z: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        clips = z.split(cells, dim=-1)
+        follows = torch.rand((), generator=random).item() < share
         index = int(torch.randint(int(follows), len(clips), (), generator=random))
-        before = clips[index - 1] if follows else torch.zeros_like(clips[index])
-        return clips[index], before
+        return clips[index], clips[index - 1] if follows else torch.zeros_like(clips[index])
+
+    return cut

@@ -13,40 +13,42 @@ import longtake
 
 
 class Log:
-    """Appends to ``log.jsonl``; lines after ``first_step``, of a run resumed there, are dropped."""
+    """Appends to ``log.jsonl`` of a folder; with None, on ranks that write nothing, to no file.
 
-    def __init__(self, folder: Path, *, first_step: int = 0, tensorboard: bool = False) -> None:
-        self._path = folder / "log.jsonl"
-        self._drop_from(first_step)
-        self._file = self._path.open("a")
-        self._board = _board(folder) if tensorboard else None
+    Lines after ``first_step``, of a run resumed there, are dropped.
+    """
+
+    def __init__(self, folder: Path | None, first_step: int = 0, tensorboard: bool = False) -> None:
+        self._path = folder and folder / "log.jsonl"
+        self._board = _board(folder) if folder and tensorboard else None
+        if self._path and self._path.exists():
+            lines = self._path.read_text().splitlines()
+            self._path.write_text("".join(f"{x}\n" for x in lines if _step(x) <= first_step))
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
-        """Append a line: the step and named values."""
-        self._file.write(json.dumps({"step": step, **_plain(values)}) + "\n")
-        self._file.flush()
-        if self._board is not None:
-            for name, value in values.items():
-                if isinstance(value, int | float):
-                    self._board.add_scalar(name, value, step)
+        """Append a line: the step and named values; infinities and NaN as text."""
+        broken = {
+            k: str(v) for k, v in values.items() if isinstance(v, float) and not math.isfinite(v)
+        }
+        if self._path:
+            with self._path.open("a") as file:
+                file.write(json.dumps({"step": step, **values, **broken}) + "\n")
+        for name, value in values.items():
+            if self._board and isinstance(value, int | float):
+                self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Close the files."""
-        self._file.close()
+        """Close the files of TensorBoard."""
         if self._board is not None:
             self._board.close()
 
-    def _drop_from(self, step: int) -> None:
-        if not self._path.exists():
-            return
-        kept = []
-        for line in self._path.read_text().splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line)
-            except ValueError:
-                continue
-        self._path.write_text("".join(f"{line}\n" for line in kept))
+
+def _step(line: str) -> int | float:
+    """Step of a line; infinite if a kill cut it short."""
+    try:
+        return json.loads(line)["step"]
+    except ValueError:
+        return math.inf
 
 
 def environment() -> dict[str, str]:
@@ -58,12 +60,6 @@ def environment() -> dict[str, str]:
         "machine": platform.machine(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with infinities and NaN as text, which JSON has no numbers for."""
-    broken = {k for k, v in values.items() if isinstance(v, float) and not math.isfinite(v)}
-    return {k: str(v) if k in broken else v for k, v in values.items()}
 
 
 def _board(folder: Path) -> Any:

@@ -1,5 +1,6 @@
 """The trainer: accumulation, EMA, logging, checkpoints, interruption, resume, for any method."""
 
+import math
 import signal
 import threading
 import time
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 
 from longtake.distributed import Ranks, full_tensor
 from longtake.training import checkpoint
-from longtake.training.adamw import AdamW
 from longtake.training.config import TrainingConfig
 from longtake.training.ema import EMA
 from longtake.training.log import Log
@@ -30,10 +30,6 @@ REMEDY = (
 class Interrupted(Exception):  # noqa: N818 (an interruption is not an error)
     """The run was asked to stop, and has written a checkpoint."""
 
-    def __init__(self, step: int, folder: Path) -> None:
-        super().__init__(f"stopped at step {step}; saved in {folder}")
-        self.step, self.folder = step, folder
-
 
 class TrainingProgress(NamedTuple):
     """Progress of a run at a logging step."""
@@ -48,10 +44,6 @@ class Trainer:
     """Trains by a method, from the run's last checkpoint if it has one, and exports the result.
 
     Args:
-        method: networks, losses and data.
-        settings: settings of the training loop.
-        folder: folder of the run.
-        ranks: processes of the job.
         preview: writes previews of the current weights into a folder and returns measures to log.
         export: writes the model folder of the current weights, replacing an old one.
         report: called at each logging step.
@@ -75,13 +67,17 @@ class Trainer:
         for phase in method.phases:
             ranks.parallelize(phase.module, phase.methods)
         ema = settings.ema
+        options = {p.name: p.optimizer.model_dump(exclude={"clip_norm"}) for p in method.phases}
         self._state = checkpoint.TrainState(
             step=0,
             method=method,
-            optimizers={phase.name: _optimizer(phase) for phase in method.phases},
+            optimizers={
+                phase.name: AdamW(phase.module.parameters(), fused=True, **options[phase.name])
+                for phase in method.phases
+            },
             ema=ema and EMA(method.exported.parameters(), decay=ema.decay, warmup=ema.warmup),
         )
-        self._log: Log | None = None
+        self._log = Log(None)
         self._logged_step, self._logged_time = 0, 0.0
 
     @property
@@ -97,7 +93,8 @@ class Trainer:
             FloatingPointError: the loss is not a number, or the monitor has found a collapse; if
                 it knows of a good checkpoint, that has been exported.
         """
-        self.resume()
+        if found := checkpoint.latest(self._folder):
+            checkpoint.load(found, self._state)
         try:
             self._train()
         except FloatingPointError as error:
@@ -106,27 +103,23 @@ class Trainer:
             raise FloatingPointError(f"{error}; {self._rescue()}") from error
         self.export()
 
-    def resume(self) -> None:
-        """Continue from the run's last checkpoint, if there is one."""
-        if found := checkpoint.latest(self._folder):
-            checkpoint.load(found, self._state)
-
     def _train(self) -> None:
-        settings, first = self._settings, self.step
-        with _stop_signals(self._ranks) as stop, self._logging():
-            self._logged_step, self._logged_time = first, time.perf_counter()
-            batches = self._method.batches(first)
+        settings, ranks = self._settings, self._ranks
+        log = Log(self._folder if ranks.main else None, self.step, settings.tensorboard)
+        with _stop_signals(ranks) as stop, closing(log) as self._log:
+            self._logged_step, self._logged_time = self.step, time.perf_counter()
+            batches = self._method.batches(self.step)
             while not self._done:
                 values = self.train_step(next(batches))
                 if self.step % settings.log_every == 0 or self._done:
                     self._log_step(values)
                 if settings.sample_every and (self.step % settings.sample_every == 0 or self._done):
                     self.preview()
-                stopping = self._ranks.any_rank(stop.is_set())
+                stopping = ranks.any_rank(stop.is_set())
                 if self.step % settings.save_every == 0 or self._done or stopping:
                     self.save()
                 if stopping and not self._done:
-                    raise Interrupted(self.step, self._folder)
+                    raise Interrupted(f"stopped at step {self.step}; saved in {self._folder}")
 
     @property
     def _done(self) -> bool:
@@ -158,8 +151,10 @@ class Trainer:
 
     def _backward(self, phase: Phase, micro: Any, parts: int) -> Mapping[str, Tensor]:
         """Add gradients of a phase; returns its loss and parts, nothing while it is inactive."""
-        module = self._method.module
-        with _frozen_except(module, phase.module), _autocast(module, self._settings):
+        device, precision = self._ranks.device.type, self._settings.precision
+        half = precision == "bfloat16" or (precision == "auto" and device == "cuda")
+        cast = torch.autocast(device, torch.bfloat16, enabled=half)
+        with _frozen_except(self._method.module, phase.module), cast:
             loss = phase.loss(micro, self.step)
             if loss is None:
                 return {}
@@ -178,11 +173,7 @@ class Trainer:
         optimizer.zero_grad(set_to_none=True)
 
     def save(self) -> None:
-        """Write a checkpoint and remove old ones.
-
-        Raises:
-            FloatingPointError: a weight is not finite.
-        """
+        """Write a checkpoint and remove old ones; FloatingPointError if weights are not finite."""
         if self._ranks.any_rank(not checkpoint.finite(self._method.module)):
             raise FloatingPointError(f"weights are not finite after step {self.step}; {REMEDY}")
         checkpoint.save(self._folder / f"step_{self.step:08d}", self._state, self._ranks)
@@ -200,8 +191,7 @@ class Trainer:
             self._method.module.eval()
             measures = self._write_preview(self._folder / "samples" / f"step_{self.step:08d}")
             self._method.module.train()
-        if self._log:
-            self._log.write(self.step, measures)
+        self._log.write(self.step, measures)
         self._ranks.barrier()
 
     def _rescue(self) -> str:
@@ -218,61 +208,61 @@ class Trainer:
     def _ema_weights(self) -> Generator[None]:
         """The EMA weights in place of the trained ones."""
         ema = self._state.ema
-        if ema is None:
-            yield
-            return
-        ema.swap()
+        if ema:
+            ema.swap()
         try:
             yield
         finally:
-            self._ranks.reshard(self._method.exported)
-            ema.swap()
+            if ema:
+                self._ranks.reshard(self._method.exported)
+                ema.swap()
 
     def _log_step(self, values: Mapping[str, Tensor]) -> None:
         """Log the means of a step's values over ranks: the only synchronization with the host."""
         settings = self._settings
         plain = {n: float(self._ranks.all_mean(value.float())) for n, value in values.items()}
-        now = time.perf_counter()
-        samples = (self.step - self._logged_step) * settings.batch
+        now, samples = time.perf_counter(), (self.step - self._logged_step) * settings.batch
         rate = samples / max(now - self._logged_time, 1e-9)
         self._logged_step, self._logged_time = self.step, now
-        for key in (phase.log_key for phase in self._method.phases):
-            if key in plain and plain[key] != plain[key]:
-                raise FloatingPointError(f"{key} is not a number at step {self.step}; {REMEDY}")
-        if self._log:
-            lr = settings.learning_rate(self.step - 1)
-            extra = {"lr": lr, "samples_per_second": round(rate, 3)}
-            self._log.write(self.step, {**plain, **extra})
+        for phase in self._method.phases:
+            if math.isnan(plain.get(phase.log_key, 0.0)):
+                name = phase.log_key
+                raise FloatingPointError(f"{name} is not a number at step {self.step}; {REMEDY}")
+        rates = {"lr": settings.learning_rate(self.step - 1), "samples_per_second": round(rate, 3)}
+        self._log.write(self.step, {**plain, **rates})
         self._report(TrainingProgress(self.step, settings.steps, rate, plain))
 
-    @contextmanager
-    def _logging(self) -> Generator[None]:
-        if not self._ranks.main:
-            yield
-            return
-        tensorboard = self._settings.tensorboard
-        log = Log(self._folder, first_step=self.step, tensorboard=tensorboard)
-        with closing(log) as self._log:
-            yield
-        self._log = None
+
+class AdamW(torch.optim.AdamW):
+    """PyTorch's fused AdamW, without the copy it makes of every channels-last gradient.
+
+    The operator requires row-major gradients, although any layout is right if weight, gradient and
+    moments share it, as they always do here. Therefore it gets views of all of them with axes in
+    the order of memory. Values, state and checkpoints are those of ``torch.optim.AdamW``.
+    """
+
+    def _init_group(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, group: dict[str, Any], *lists: Any
+    ) -> bool:
+        has_complex = super()._init_group(group, *lists)
+        for tensors in lists:
+            if isinstance(tensors, list):
+                tensors[:] = map(_in_order_of_memory, tensors)
+        return has_complex
 
 
-def _optimizer(phase: Phase) -> torch.optim.Optimizer:
-    config = phase.optimizer
-    return AdamW(
-        phase.module.parameters(),
-        lr=config.lr,
-        betas=config.betas,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
+def _in_order_of_memory(x: Tensor) -> Tensor:
+    """Row-major view of a channels-last tensor; other tensors unchanged."""
+    plain = type(x) in (Tensor, nn.Parameter)  # DTensors are laid out by torch
+    if plain and x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
+        return x.permute(0, 2, 3, 1)
+    return x
 
 
 @contextmanager
 def _frozen_except(module: nn.Module, part: nn.Module) -> Generator[None]:
     """Gradients for one part of a module only."""
-    own = {id(p) for p in part.parameters()}
-    others = [p for p in module.parameters() if id(p) not in own and p.requires_grad]
+    others = {p for p in module.parameters() if p.requires_grad} - set(part.parameters())
     for parameter in others:
         parameter.requires_grad_(False)
     try:
@@ -280,14 +270,6 @@ def _frozen_except(module: nn.Module, part: nn.Module) -> Generator[None]:
     finally:
         for parameter in others:
             parameter.requires_grad_(True)
-
-
-def _autocast(module: nn.Module, settings: TrainingConfig) -> torch.autocast:
-    device = next(module.parameters()).device.type
-    enabled = settings.precision == "bfloat16" or (
-        settings.precision == "auto" and device == "cuda"
-    )
-    return torch.autocast(device, torch.bfloat16, enabled=enabled)
 
 
 @contextmanager
@@ -304,10 +286,8 @@ def _stop_signals(ranks: Ranks) -> Generator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    main = threading.current_thread() is threading.main_thread()
+    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM) if main}
     try:
         yield stop
     finally:

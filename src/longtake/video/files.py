@@ -35,11 +35,7 @@ def reading(path: Path) -> Generator[None]:
 
 @contextmanager
 def open_stream(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
-    """Open a file and its first video stream.
-
-    Raises:
-        VideoError: the file cannot be read, or has no video stream.
-    """
+    """Open a file and its first video stream."""
     with reading(path), av.open(path) as container:
         if container.streams.video:
             yield container, container.streams.video[0]

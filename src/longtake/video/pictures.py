@@ -1,7 +1,7 @@
 """A folder of pictures as a video."""
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,11 +21,7 @@ def natural(path: Path) -> list[tuple[int, int, str]]:
 
 
 def files(folder: Path) -> list[Path]:
-    """Pictures of a folder, in natural order of their names.
-
-    Raises:
-        VideoError: the folder has no pictures.
-    """
+    """Pictures of a folder, at least one, in natural order of their names."""
     with reading(folder):
         paths = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
     found = [path for path in paths if not path.name.startswith(".")]
@@ -40,23 +36,19 @@ def size(path: Path) -> tuple[int, int]:
         return picture.height, picture.width
 
 
-def read(paths: Sequence[Path]) -> UInt8[np.ndarray, "t h w 3"]:
-    """Read pictures as frames.
-
-    Raises:
-        VideoError: a picture is broken, or differs in size from the first.
-    """
-    frames = []
+def frames(paths: Sequence[Path]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Read pictures as frames, all of the size of the first."""
+    first = None
     for path in paths:
         with _opened(path) as picture:
-            frames.append(np.asarray(picture.convert("RGB")))
-        (height, width), first = frames[-1].shape[:2], frames[0].shape[:2]
-        if (height, width) != first:
+            frame = np.asarray(picture.convert("RGB"))
+        first = frame.shape if first is None else first
+        if frame.shape != first:
             raise VideoError(
-                f"{path}: is {height} x {width} pixels (height x width), "
+                f"{path}: is {frame.shape[0]} x {frame.shape[1]} pixels (height x width), "
                 f"{paths[0].name} is {first[0]} x {first[1]}"
             )
-    return np.stack(frames)
+        yield frame
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
+from itertools import dropwhile, islice
 from pathlib import Path
 
 import numpy as np
@@ -52,9 +52,7 @@ class VideoInfo:
 def probe(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> VideoInfo:
     """Get information about a video by reading its packets and decoding its first frame.
 
-    Args:
-        path: a file, or a folder of pictures.
-        folder_fps: frames a second of a folder of pictures, which has no rate.
+    A folder of pictures has no rate, so is taken to have ``folder_fps`` frames a second.
 
     Raises:
         VideoError: the file does not exist, is not a video, is broken or truncated.
@@ -102,13 +100,7 @@ def frame_seconds(path: Path | str, folder_fps: Fraction | float | int = FOLDER_
 def read_clip(
     path: Path | str, start_frame: int, frames: int, stride: int = 1
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    """Read evenly spaced frames, decoding from the nearest key frame before them.
-
-    Args:
-        path: a file, or a folder of pictures.
-        start_frame: index of the first frame.
-        frames: number of frames to read.
-        stride: distance between consecutive frames of the clip.
+    """Read ``frames`` frames, ``stride`` apart, decoding from the nearest key frame before them.
 
     Raises:
         VideoError: the video does not have these frames, or they are broken.
@@ -128,7 +120,7 @@ def read_clip(
             f"{path}: has {there} frames, but frames {wanted[0]} to {wanted[-1]} were requested"
         )
     if line is None:
-        return pictures.read([files[number] for number in wanted])
+        return _stacked(path, [*pictures.frames([files[number] for number in wanted])])
     clip = _clip_by_time(path, line, wanted)
     if len(clip) < len(wanted):
         clip = list(islice(_frames(path, "SLICE"), wanted.start, wanted[-1] + 1, wanted.step))
@@ -146,7 +138,7 @@ def open_video(
         VideoError: as ``probe``.
     """
     fps = probe(path, folder_fps).fps
-    return _stacked(Path(path), [frame for chunk in stream_video(path) for frame in chunk]), fps
+    return _stacked(path, [frame for chunk in stream_video(path) for frame in chunk]), fps
 
 
 def stream_video(
@@ -157,14 +149,7 @@ def stream_video(
     Raises:
         VideoError: as ``probe``.
     """
-    path = Path(path)
-    if path.is_dir():
-        files = pictures.files(path)
-        for first in range(0, len(files), chunk_frames):
-            yield pictures.read(files[first : first + chunk_frames])
-        return
-    timeline(path)
-    frames = _frames(path, "AUTO")
+    frames = _frames(Path(path), "AUTO")
     while chunk := list(islice(frames, chunk_frames)):
         yield _stacked(path, chunk)
 
@@ -183,7 +168,11 @@ def _decoding(path: Path, threads: str) -> Generator[tuple[InputContainer, Video
 
 
 def _frames(path: Path, threads: str) -> Iterator[np.ndarray]:
-    """Upright frames of a file from its first one on."""
+    """Upright frames of a video from its first one on."""
+    if path.is_dir():
+        yield from pictures.frames(pictures.files(path))
+        return
+    timeline(path)  # the file is whole
     number = 0
     with _decoding(path, threads) as (container, stream):
         size = _written_size(container.metadata)
@@ -205,7 +194,8 @@ def _clip_by_time(path: Path, line: Timeline, wanted: range) -> Sequence[np.ndar
         for key in reversed(before):
             container.seek(int(key), stream=stream)
             try:
-                decoded = _decoded_from_key(container, stream)
+                packets = dropwhile(lambda packet: not packet.is_keyframe, container.demux(stream))
+                decoded = (frame for packet in packets for frame in packet.decode())
                 clip = [_upright(frame, size) for frame in _at_times(decoded, line.ticks, wanted)]
             except InvalidDataError:
                 continue
@@ -231,14 +221,6 @@ def _at_times(
         number += 1
 
 
-def _decoded_from_key(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    started = False
-    for packet in container.demux(stream):
-        started = started or packet.is_keyframe
-        if started:
-            yield from packet.decode()
-
-
 def _written_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
     """Height and width of a padded file before padding; None for any other file."""
     pattern = PADDED.format(width=r"(\d+)", height=r"(\d+)")
@@ -261,7 +243,7 @@ def _upright(frame: VideoFrame, size: tuple[int, int] | None) -> np.ndarray:
     return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
-def _stacked(path: Path, frames: Sequence[np.ndarray]) -> np.ndarray:
+def _stacked(path: Path | str, frames: Sequence[np.ndarray]) -> np.ndarray:
     if len({frame.shape for frame in frames}) > 1:
         raise VideoError(f"{path}: its frames differ in size")
     return np.stack(frames)

@@ -39,11 +39,7 @@ class Timeline:
 
 
 def timeline(path: Path) -> Timeline:
-    """The timeline of a file, cached until the file changes.
-
-    Raises:
-        VideoError: the file does not exist, is not a video, is broken or truncated.
-    """
+    """The timeline of a file that is whole, cached until the file changes."""
     with reading(path):
         stat = path.stat()
     return _timeline(path, stat.st_mtime_ns, stat.st_size)

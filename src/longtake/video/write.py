@@ -29,6 +29,7 @@ from longtake.video.files import VideoError, move, open_stream, partial_path, re
 from longtake.video.read import PADDED, as_rate
 
 LOGGER = logging.getLogger("longtake")
+FLUSHED = {"flush_packets": "1"}
 FRAGMENT_FRAMES = 48  # distance of key frames, and most frames that a killed writer loses
 
 
@@ -39,7 +40,7 @@ class Format:
     codec: str
     pixels: str
     codec_options: Mapping[str, str] = field(default_factory=dict)
-    container_options: Mapping[str, str] = field(default_factory=dict)
+    container_options: Mapping[str, str] = field(default_factory=lambda: FLUSHED)
 
     @property
     def halves_chroma(self) -> bool:
@@ -47,24 +48,17 @@ class Format:
         return self.pixels == "yuv420p"
 
 
-FLUSHED = {"flush_packets": "1"}
 H264 = Format(
     codec="libx264",
     pixels="yuv420p",
     codec_options={"preset": "medium", "crf": "17", "g": str(FRAGMENT_FRAMES)},
     container_options={"movflags": "hybrid_fragmented+frag_keyframe", **FLUSHED},
 )
-FFV1 = Format(
-    codec="ffv1",
-    pixels="bgr0",
-    codec_options={"level": "3", "slicecrc": "1"},
-    container_options=FLUSHED,
-)
 FORMATS = {
     ".mp4": H264,
     ".mov": H264,
-    ".mkv": FFV1,
-    ".gif": Format(codec="gif", pixels="pal8", container_options=FLUSHED),
+    ".mkv": Format(codec="ffv1", pixels="bgr0", codec_options={"level": "3", "slicecrc": "1"}),
+    ".gif": Format(codec="gif", pixels="pal8"),
 }
 FOLDERS = ("", ".png")
 
@@ -105,7 +99,7 @@ class VideoWriter:
                 f"{self.path}: unknown format {suffix!r}; valid are {', '.join(FORMATS)}, "
                 "or no suffix or .png for a folder of frames"
             )
-        self._form, self._fps = FORMATS.get(suffix), as_rate(fps)
+        self._fps = as_rate(fps)
         self._encoder: _Encoder | _Pictures | None = None
         self._shape: tuple[int, ...] = ()
 
@@ -119,7 +113,11 @@ class VideoWriter:
             if self._encoder is None:
                 remove(self.partial)
                 self._shape = frames.shape[1:]
-                self._encoder = self._opened(*self._shape[:2])
+                size = self._shape[:2]
+                form = FORMATS.get(self.path.suffix.lower())
+                self._encoder = (
+                    _Encoder(form, self._fps, self.path, *size) if form else _Pictures(self.partial)
+                )
             if frames.shape[1:] != self._shape:
                 raise VideoError(
                     f"{self.path}: frames of {frames.shape[1]} x {frames.shape[2]} pixels follow "
@@ -156,26 +154,9 @@ class VideoWriter:
         else:
             self.abandon()
 
-    def _opened(self, height: int, width: int) -> "_Encoder | _Pictures":
-        if self._form is None:
-            return _Pictures(self.partial)
-        encoder = _Encoder(self._form, self._fps, self.partial, height, width)
-        if encoder.padded:
-            LOGGER.warning(
-                "%s: H.264 needs even sizes; %d x %d pixels (height x width) are padded to "
-                "%d x %d; longtake crops the padding when reading, other players do not",
-                *(self.path, height, width, height + height % 2, width + width % 2),
-            )
-        return encoder
-
 
 def concatenate(paths: Sequence[Path | str], out: Path | str, *, overwrite: bool = False) -> None:
-    """Concatenate files without decoding, so without loss.
-
-    Args:
-        paths: files that were written with the same settings.
-        out: file to write, with the same suffix.
-        overwrite: replace ``out`` if it exists.
+    """Join files that were written with the same settings, without decoding, so without loss.
 
     Raises:
         VideoError: no paths, a broken file, another codec, size or rate, or a full disk.
@@ -214,8 +195,9 @@ class _Encoder:
     """A video file, encoded one frame at a time."""
 
     def __init__(self, form: Format, fps: Fraction, path: Path, height: int, width: int) -> None:
-        path.touch()
-        container = av.open(path, "w", container_options=dict(form.container_options))
+        partial = partial_path(path)
+        partial.touch()
+        container = av.open(partial, "w", container_options=dict(form.container_options))
         stream = container.add_stream(form.codec, rate=fps, options=dict(form.codec_options))
         assert isinstance(stream, VideoStream)
         pad = (height % 2, width % 2) if form.halves_chroma else (0, 0)
@@ -224,15 +206,19 @@ class _Encoder:
         if form.halves_chroma:
             stream.codec_context.colorspace = Colorspace.ITU709
             stream.codec_context.color_range = ColorRange.MPEG
-        self.padded = any(pad)
-        if self.padded:
+        if any(pad):
             container.metadata["comment"] = PADDED.format(height=height, width=width)
+            LOGGER.warning(
+                "%s: H.264 needs even sizes; %d x %d pixels (height x width) are padded to "
+                "%d x %d; longtake crops the padding when reading, other players do not",
+                *(path, height, width, stream.height, stream.width),
+            )
         self._container: OutputContainer | None = container
         self._form, self._fps, self._pad, self._stream = form, fps, pad, stream
         self._graph = _palette_graph(stream, fps) if form.pixels == "pal8" else None
 
     def write(self, frame: UInt8[np.ndarray, "h w 3"], number: int) -> None:
-        if self.padded:
+        if any(self._pad):
             frame = np.pad(frame, ((0, self._pad[0]), (0, self._pad[1]), (0, 0)), "edge")
         image = VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
         if self._graph is not None:

@@ -1,16 +1,18 @@
 """Reconstruction: trains an autoencoder on clips, later against discriminators (LVDM and PVDM)."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.autoencoders.base import Posterior, VideoAutoencoder
 from longtake.data.order import micro_batches
 from longtake.distributed import Ranks
+from longtake.losses.adversarial import AdversarialTerm
 from longtake.losses.autoencoder import AutoencoderLoss
 from longtake.noise import SampleNoise, derive
 from longtake.training.config import OptimizerConfig, TrainingConfig
-from longtake.training.methods.adversarial import ClipBatch, discriminator_phase
 from longtake.training.methods.base import Loss, Method, Phase
 from longtake.training.monitor import Statistics, TrainingMonitor
 
@@ -18,18 +20,25 @@ Clips = Callable[[int], Iterator[tuple[Tensor, Sequence[int]]]]
 """From a first step, this rank's clips ``(b, 3, t, h, w)`` and sample numbers of each step."""
 
 
-class Reconstruction(Method):
-    """Trains an autoencoder, and the discriminators of its loss.
+@dataclass(kw_only=True)
+class ClipBatch:
+    """A micro-batch of clips, and results of the autoencoder's phase for later phases.
 
-    Args:
-        autoencoder: network to train.
-        loss: loss with its discriminators, if any.
-        monitor: decides when discriminators start.
-        clips: training clips.
-        settings: settings of the training loop.
-        discriminator_optimizer: settings of each discriminator's optimizer.
-        ranks: processes of the job.
+    Attributes:
+        video: clips in [-1, 1].
+        seeds: one seed per clip, for everything random about it.
+        reconstruction: reconstructions, without gradient; None before the autoencoder's phase.
+        statistics: statistics for the monitor; None before the autoencoder's phase.
     """
+
+    video: Float[Tensor, "b 3 t h w"]
+    seeds: Sequence[int]
+    reconstruction: Tensor | None = None
+    statistics: Statistics | None = None
+
+
+class Reconstruction(Method):
+    """Trains an autoencoder and, from the steps that the monitor decides, discriminators."""
 
     def __init__(
         self,
@@ -56,7 +65,7 @@ class Reconstruction(Method):
             loss=self._loss,
             methods=("encode", "decode"),
         )
-        others = [discriminator_phase(t, discriminator_optimizer, monitor) for t in loss.terms]
+        others = [_discriminator_phase(t, discriminator_optimizer, monitor) for t in loss.terms]
         self.phases = (main, *others)
 
     def batches(self, first_step: int) -> Iterator[Sequence[ClipBatch]]:
@@ -65,7 +74,7 @@ class Reconstruction(Method):
             seeds = [derive(self._settings.seed, "posterior", number) for number in numbers]
             parts = micro_batches(len(video), self._settings.accumulate)
             on_device = video.to(self._ranks.device)
-            yield [ClipBatch(on_device[part], seeds[part]) for part in parts]
+            yield [ClipBatch(video=on_device[part], seeds=seeds[part]) for part in parts]
 
     def _loss(self, batch: ClipBatch, step: int) -> Loss:
         posterior: Posterior = self._autoencoder.encode(batch.video)
@@ -84,3 +93,25 @@ class Reconstruction(Method):
         batch.reconstruction = reconstruction.detach()
         batch.statistics = Statistics(reconstruction=found.reconstruction)
         return Loss(found.total, found.parts)
+
+
+def _discriminator_phase(
+    term: AdversarialTerm, optimizer: OptimizerConfig, monitor: TrainingMonitor
+) -> Phase:
+    """Training of one discriminator, from the step at which the monitor starts it.
+
+    Unlike the official codes, which run the autoencoder once for each of their optimizers,
+    discriminators are trained on the reconstructions that the autoencoder was just trained on.
+    """
+
+    def loss(batch: ClipBatch, step: int) -> Loss | None:
+        if term.name not in monitor.active(step):
+            return None
+        assert batch.reconstruction is not None
+        assert batch.statistics is not None
+        found = term.discriminator_loss(batch.video, batch.reconstruction, seeds=batch.seeds)
+        batch.statistics.accuracies[term.name] = found.accuracy
+        return Loss(found.total, found.parts)
+
+    key, network = f"loss_{term.name}", term.network
+    return Phase(name=term.name, log_key=key, module=network, optimizer=optimizer, loss=loss)
