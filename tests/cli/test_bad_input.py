@@ -182,7 +182,7 @@ def test_weights_that_are_not_finite_are_refused(
     }
     message = refused(*arguments[command])
     assert message.startswith(f"{path}: 'decoder.conv_out.weight' has values that are not finite")
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out" / "model").exists()
 
 
 def test_weights_that_were_exchanged_are_named(refused, model: Path):

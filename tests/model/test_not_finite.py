@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from longtake.checkpoint import CheckpointError, file_hash, is_finite
 from longtake.config import ConfigError
 from longtake.data.source import ClipPosition
-from longtake.features.weight_file import read_weights
+from longtake.features.i3d import read_weights
 from longtake.latents import LatentScaling
 from longtake.model import VideoModel
 from longtake.model_videos import ModelVideos
