@@ -5,13 +5,14 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from longtake import __version__
 from longtake.cli import fail
 from longtake.cli.show import EXTRAS
-from longtake.video import probe
+from longtake.video import VideoWriter, probe, write_image
 
 SMALL = ("plan.height=16", "plan.width=16", "plan.frames=4", "videos=4")
 
@@ -96,13 +97,49 @@ def test_doctor_knows_every_extra():
 def test_a_source_is_told(longtake):
     called = longtake("data", "index", "sky", *SMALL)
     assert called.code == 0, called.err
-    assert called.out.startswith("sky: 4 videos, 8 frames/s in a clip\nclass 0: ")
+    assert called.out.startswith(
+        "sky: 4 videos, 0.14 hours\n"
+        "frames/s: 8 (4 videos); 8 in a clip\n"
+        "height x width: 16x16 (4 videos); 16x16 in a clip\n"
+        "clips: 4 of 4 frames in a latent cache by default\n"
+        "class 0: "
+    )
 
 
 def test_a_sound_source_passes_its_check(longtake):
     called = longtake("data", "check", "sky", *SMALL)
     assert (called.code, called.out) == (0, "")
     assert "sky: 4 videos, 0 rejected" in called.err
+
+
+def test_a_check_reads_every_frame_and_names_what_is_passed_over(longtake, tmp_path: Path):
+    for name in ("a", "b"):
+        pixels = np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
+        with VideoWriter(tmp_path / f"{name}.mkv", 10) as writer:
+            writer.write(pixels)
+    (tmp_path / "frames").mkdir()
+    for number in range(30):
+        place = tmp_path / "frames" / f"{number}.png"
+        write_image(place, pixels[number])
+    place.write_bytes(place.read_bytes()[:1000])
+    write_image(tmp_path / "frames" / "cover.png", pixels[0])
+    path = tmp_path / "b.mkv"
+    content = bytearray(path.read_bytes())
+    middle = len(content) * 3 // 4
+    content[middle : middle + 2000] = bytes(2000)
+    path.write_bytes(content)
+    called = longtake("data", "check", tmp_path, "plan.frames=2")
+    assert called.code == 1
+    assert f"{tmp_path}: 3 videos, 2 rejected, 1 files passed over" in called.err
+    assert [line.split(": ")[0] for line in called.out.splitlines()] == [
+        *(str(tmp_path / name) for name in ("frames/cover.png", "b.mkv", "frames/29.png"))
+    ]
+    called = longtake("data", "index", tmp_path, "plan.frames=2")
+    assert called.out.startswith(
+        f"{tmp_path}: 3 videos, 9.2 seconds\nframes/s: 10 (2 videos), 25 (1 "
+    )
+    assert "passed over: 1, such as" in called.out
+    assert "clips: 107 of 2 frames" in called.out
 
 
 def test_a_sheet_has_a_row_a_video(longtake, tmp_path: Path):
