@@ -28,6 +28,7 @@ class Config(BaseModel):
         renamed: former name of a field to its present name. Files of an earlier format are read
             with ``parse(..., upgrade=True)``; anywhere else a former name is an error that gives
             the present one.
+        own_defaults: fields that are not kept when an override changes another kind to this one.
         renamed_values: former name of a value to its present name, by field.
     """
 
@@ -35,6 +36,7 @@ class Config(BaseModel):
         frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
     )
     renamed: ClassVar[Mapping[str, str]] = {}
+    own_defaults: ClassVar[frozenset[str]] = frozenset()
     renamed_values: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     @model_validator(mode="before")
@@ -77,8 +79,8 @@ def read(path: Path) -> Any:
 def override(kind: Any, data: Any, overrides: Sequence[str]) -> Any:
     """A copy of plain data for a config class or union, with overrides ``a.b=(YAML)`` applied.
 
-    An override that changes a ``kind`` drops fields that the new kind does not have. One of another
-    form is a ConfigError.
+    An override that changes a ``kind`` drops fields that the new kind does not have, or that are in
+    its ``own_defaults``. One of another form is a ConfigError.
     """
     data = copy.deepcopy(data)
     pairs = [_pair(text) for text in overrides]
@@ -91,8 +93,12 @@ def override(kind: Any, data: Any, overrides: Sequence[str]) -> Any:
                 f"override of {'.'.join(path)}: {'.'.join(path[:-1])} is not a mapping"
             )
         if path[-1] == "kind" and node.get("kind") != value:
-            classes = (c for c in _classes_at(kind, path[:-1]) if _tag(c) == value)
-            fields = {name for each in classes for name in each.model_fields}
+            classes = [c for c in _classes_at(kind, path[:-1]) if _tag(c) == value]
+            fields = {
+                x
+                for c in classes
+                for x in c.model_fields.keys() - getattr(c, "own_defaults", frozenset())
+            }
             for name in node.keys() - fields if fields else ():
                 del node[name]
         node[path[-1]] = value

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import yaml
 
 MAX_JSON_BYTES, MAX_YAML_BYTES = 1 << 24, 1 << 18  # YAML is read at 100 kB a second
-MAX_VALUES, MAX_DEPTH = 1 << 18, 50
+MAX_VALUES, MAX_DEPTH = 1 << 17, 50
 INTEGERS = range(-(2**63), 2**63)
 
 

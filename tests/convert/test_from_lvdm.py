@@ -93,6 +93,43 @@ def test_prediction_and_interpolation_models_become_one(tmp_path: Path):
     assert model.denoisers["interpolator"].spec.frames == 3
 
 
+def test_keyframes_alone_keep_their_speed(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    (tmp_path / "keys").mkdir()
+    keys = changed("keys", ("params.latent_frame_strde", 4))
+    alone = read_lvdm(*files(tmp_path / "keys", "keys", config=keys))
+    assert alone.index.fps == 2.0
+    assert "samples every 4-th latent frame, so its videos have 2 frames a second" in caplog.text
+    pair = files(tmp_path / "keys", "keys", config=keys), files(tmp_path, "between")
+    convert_lvdm_folder(*pair[0], tmp_path / "ours", interpolator=pair[1])
+    assert VideoModel.from_pretrained(tmp_path / "ours").index.fps == 8.0
+
+
+def test_another_posterior_variance_is_refused(tmp_path: Path):
+    with pytest.raises(ConfigError, match="v_posterior: input should be less than or equal to 0"):
+        read_lvdm(*files(tmp_path, config=changed("short", ("params.v_posterior", 0.5))))
+    read_lvdm(*files(tmp_path, config=changed("short", ("params.v_posterior", 0.0))))
+
+
+@pytest.mark.parametrize("scale", [0.0, float("nan"), float("inf")])
+def test_a_scale_that_cannot_be_inverted_is_refused(tmp_path: Path, scale: float):
+    with pytest.raises(ConfigError, match="scale"):
+        read_lvdm(*files(tmp_path, config=changed("short", ("params.scale_factor", scale))))
+    state = official_lvdm.state() | {"scale_factor": torch.tensor(scale)}
+    config = changed("short", ("params.scale_by_std", True))
+    with pytest.raises(CheckpointError, match="scale"):
+        read_lvdm(*files(tmp_path, state=state, config=config))
+
+
+def test_weights_that_are_not_finite_are_named(tmp_path: Path):
+    state = official_lvdm.state()
+    name = next(key for key in state if key.startswith("model_ema.") and "out2weight" in key)
+    state[name] = torch.full_like(state[name], float("nan"))
+    with pytest.raises(
+        CheckpointError, match=r"UNet: .*'conv_out\.weight' has values that are not"
+    ):
+        read_lvdm(*files(tmp_path, state=state))
+
+
 def test_a_converted_model_makes_a_long_video(tmp_path: Path):
     keys, between = files(tmp_path, "keys"), files(tmp_path, "between")
     convert_lvdm_folder(*keys, tmp_path / "ours", interpolator=between)

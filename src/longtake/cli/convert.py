@@ -36,7 +36,7 @@ def lvdm(
 
 
 @app.command()
-def pvdm(
+def pvdm(  # noqa: PLR0913
     out: ModelOut,
     autoencoder: Annotated[Path | None, Option(help="official .pth, e.g. model_last.pth")] = None,
     denoiser: Annotated[Path | None, Option(help="UNet, e.g. ema_model_850000.pth")] = None,
@@ -45,7 +45,10 @@ def pvdm(
         bool | None, Option("--averaged/--raw", help="default: by file name")
     ] = None,
     heads: Annotated[int, Option(min=1, help="number of heads of the UNet's attention")] = 8,
-    fps: Annotated[float | None, Option(help="default: that of --model, or 25")] = None,
+    new_attention_order: Annotated[
+        bool, Option("--new-attention-order", help="the UNet has use_new_attention_order: true")
+    ] = False,
+    fps: Annotated[float | None, Option(min=0.01, help="default: that of --model, or 25")] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Convert official PVDM weights: autoencoder, UNet, or both."""
@@ -54,7 +57,13 @@ def pvdm(
 
     base = None if model is None else VideoModel.from_pretrained(model)
     converted = read_pvdm(
-        autoencoder=autoencoder, denoiser=denoiser, model=base, ema=averaged, heads=heads, fps=fps
+        autoencoder=autoencoder,
+        denoiser=denoiser,
+        model=base,
+        ema=averaged,
+        heads=heads,
+        new_attention_order=new_attention_order,
+        fps=fps,
     )
     converted.save_pretrained(out, overwrite=overwrite)
     weights = "averaged (EMA)" if converted.index.ema else "raw"

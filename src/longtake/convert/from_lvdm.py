@@ -55,6 +55,11 @@ WITHOUT_TEXT_ENCODER = (
     "them and those of the empty prompt as text_signal(states, empty)"
 )
 
+KEYFRAMES = (
+    "%s: samples every %d-th latent frame, so its videos have %g frames a second; convert it "
+    "with an interpolation model for those between"
+)
+
 
 def convert_lvdm_folder(
     ckpt: Path,
@@ -134,10 +139,13 @@ def _model(
         scale = state["scale_factor"].flatten().tolist()
         data = {"shift": scaling.shift, "scale": scale[0] if len(scale) == 1 else scale}
         scaling = parse(LatentScaling, data)
+    fps = FPS / official.frame_stride
+    if official.frame_stride > 1:
+        LOGGER.warning(KEYFRAMES, name, official.frame_stride, fps)
     weights = _below(UNET, state)
     unet = _network(official.denoiser, weights if raw else _ema(weights, state))
     index = ModelIndex(
-        fps=FPS,
+        fps=fps,
         latent_scaling=scaling,
         diffusion=official.diffusion,
         sampling=official.sampling,
@@ -165,7 +173,7 @@ def _merged(keyframes: VideoModel, interpolation: VideoModel) -> VideoModel:
         )
     sampling = first.sampling.model_copy(update={"rollout": Hierarchical(keyframes=rollout)})
     made_by = f"{first.made_by} + {second.made_by}"
-    index = first.model_copy(update={"sampling": sampling, "made_by": made_by})
+    index = first.model_copy(update={"sampling": sampling, "made_by": made_by, "fps": FPS})
     return replace(keyframes.merge(interpolation), index=index)
 
 

@@ -14,7 +14,7 @@ from longtake.convert.autoencoder_keys import TRIPLANE
 from longtake.convert.layout import OfficialLayout
 from longtake.convert.pvdm_sizes import HEADS, autoencoder_config, unet_config
 from longtake.convert.torch_file import read_pickle, read_state_dict
-from longtake.convert.unet_keys import PVDM
+from longtake.convert.unet_keys import PVDM, PVDM_NEW_ATTENTION_ORDER
 from longtake.denoisers.triplane_unet import TriplaneUNet
 from longtake.diffusion import DDIM, Diffusion, ScaledLinear
 from longtake.model import ModelIndex, Sampling, VideoModel
@@ -53,6 +53,7 @@ def read_pvdm(
     model: VideoModel | None = None,
     ema: bool | None = None,
     heads: int = HEADS,
+    new_attention_order: bool = False,
     fps: float | None = None,
 ) -> VideoModel:
     """Read an official model. No code in a file is run.
@@ -68,6 +69,7 @@ def read_pvdm(
         ema: whether the denoiser's weights are an exponential moving average; None decides
             by the prefix ``ema_`` of the file's name.
         heads: number of heads of the UNet's attention; the weights do not determine it.
+        new_attention_order: the official option ``use_new_attention_order`` of the UNet.
         fps: frame rate of the videos; None is that of ``model``, or 25.
 
     Raises:
@@ -81,7 +83,8 @@ def read_pvdm(
         index = ModelIndex(fps=rate, ema=False, made_by=made_by)
         return VideoModel(index=index, autoencoder=found)
     sizes = partial(unet_config, spec=found.spec, planes=found.config.planes, heads=heads)
-    unet: TriplaneUNet = _network(denoiser, DENOISER, sizes, PVDM)
+    layout = PVDM_NEW_ATTENTION_ORDER if new_attention_order else PVDM
+    unet: TriplaneUNet = _network(denoiser, DENOISER, sizes, layout)
     rollout = NextClip() if unet.config.previous else OneClip()
     index = ModelIndex(
         fps=rate,

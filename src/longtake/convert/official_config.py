@@ -46,6 +46,7 @@ class OfficialModel:
         latent_scaling: scale and shift of the latents.
         measured_scale: whether the scale was measured in training and is in the checkpoint.
         interpolates: whether the denoiser interpolates between keyframes.
+        frame_stride: distance of the latent frames that it samples; 4 between keyframes.
         ema: whether training kept an exponential moving average of the weights.
     """
 
@@ -56,6 +57,7 @@ class OfficialModel:
     measured_scale: bool = False
     sampling: Sampling = Sampling()  # noqa: RUF009
     interpolates: bool = False
+    frame_stride: int = 1
     ema: bool = False
 
 
@@ -148,6 +150,7 @@ def _latent_diffusion(params: dict[str, Any]) -> OfficialModel:
         measured_scale=found.scale_by_std,
         sampling=_sampling(found),
         interpolates=found.interpolates,
+        frame_stride=1 if found.interpolates else found.latent_frame_strde or 1,
         ema=found.use_ema,
     )
 

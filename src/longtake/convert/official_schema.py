@@ -1,7 +1,8 @@
 """Schemas of the settings of official LVDM classes, with the values that can be converted."""
 
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
+from annotated_types import Ge, Interval
 from pydantic import model_validator
 
 from longtake import config
@@ -191,9 +192,9 @@ class OfficialDiffusion(Settings):
     ignores = (
         "ckpt_path clip_denoised clip_length concat_mode cond_stage_forward cond_stage_key "
         "cond_stage_trainable cosine_s downfactor_t first_stage_key ignore_keys l_simple_weight "
-        "latent_frame_strde load_only_unet log_every_t logvar_init max_noise_level monitor "
+        "load_only_unet log_every_t logvar_init max_noise_level monitor "
         "n_classes num_timesteps_cond only_model original_elbo_weight rand_temporal_mask "
-        "scheduler_config split_clips uncondnoS v_posterior"
+        "scheduler_config split_clips uncondnoS"
     )
     unet_config: Node[OfficialUNet]
     first_stage_config: Any
@@ -216,6 +217,8 @@ class OfficialDiffusion(Settings):
     loss_type: Literal["l1", "l2"] = "l2"
     learn_logvar: Literal[False] = False
     noisy_cond: bool = False
+    latent_frame_strde: Annotated[int, Ge(1)] | None = None  # spelled so in the official code
+    v_posterior: Annotated[float, Interval(ge=0, le=0)] = 0.0
     p_interp: float | None = None
     p_pred: float | None = None
     n_prevs: tuple[int, ...] | None = (1,)

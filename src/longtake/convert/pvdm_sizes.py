@@ -105,8 +105,12 @@ def _steps(state: Mapping[str, Tensor]) -> int:
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:
     """Number of parts whose index, from 0, is the pattern's group."""
-    numbers = [int(match[1]) for name in state if (match := re.match(pattern, name))]
-    return max(numbers, default=-1) + 1
+    numbers = {int(match[1]) for name in state if (match := re.match(pattern, name))}
+    count = max(numbers, default=-1) + 1
+    if count > len(numbers):
+        place = pattern.partition("(")[0].replace("\\", "")
+        raise ValueError(f"lacks parts of {place} before {count - 1}; give the official file")
+    return count
 
 
 def _shape(state: Mapping[str, Tensor], name: str, axes: int) -> tuple[int, ...]:

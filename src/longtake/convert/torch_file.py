@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -16,8 +16,10 @@ from torch import Tensor, UntypedStorage
 
 from longtake.checkpoint import CheckpointError
 from longtake.convert.unpickle import Foreign, RefusedError, Storage, StoredTensor, Unpickler
+from longtake.documents import open_regular
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # first value of a file in torch's format before 1.6
+MAX_UNPACKED, SLACK = 8, 1 << 26  # contents of an archive: so many times its size, and bytes more
 ALIGNMENT = 8  # bytes; a storage at another offset is copied from the file instead of mapped
 
 
@@ -71,7 +73,7 @@ def read_pickle(path: Path) -> Any:
         CheckpointError: the file is not a checkpoint, is damaged, or has a forbidden name.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(64)
             file.seek(0)
             return _format(head)(path, file)
@@ -98,7 +100,7 @@ def _fault(error: Exception) -> str:
     return f"{fault}; download the file again"
 
 
-def _format(head: bytes) -> Callable[[Path, io.BufferedReader], Any]:
+def _format(head: bytes) -> Callable[[Path, BinaryIO], Any]:
     """The reader for a file that begins with ``head``."""
     if head.startswith(b"PK\x03\x04"):
         return _read_zip
@@ -115,10 +117,12 @@ def _format(head: bytes) -> Callable[[Path, io.BufferedReader], Any]:
     raise CheckpointError("is not a checkpoint; expected a file of torch.save")
 
 
-def _read_zip(path: Path, file: io.BufferedReader) -> Any:
+def _read_zip(path: Path, file: BinaryIO) -> Any:
     """Read a zip archive: ``NAME/data.pkl`` and an entry, usually uncompressed, a storage."""
     with zipfile.ZipFile(file) as archive:
-        names = archive.namelist()
+        names, told = archive.namelist(), sum(entry.file_size for entry in archive.infolist())
+        if told > MAX_UNPACKED * path.stat().st_size + SLACK:
+            raise CheckpointError(f"tells of {told} bytes, far more than the file can hold")
         pickles = [name for name in names if name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise CheckpointError("is a zip file, but not one of torch.save")
@@ -135,13 +139,15 @@ def _read_zip(path: Path, file: io.BufferedReader) -> Any:
             file.seek(entry.header_offset + 26)
             start = entry.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
             stored = entry.compress_type == zipfile.ZIP_STORED
+            if stored and start + size > path.stat().st_size:
+                raise EOFError
             fetch = partial(_map, path, start, size) if stored else partial(_unzip, path, entry)
             return Storage(dtype=dtype, count=count, fetch=fetch)
 
         return Unpickler(io.BytesIO(archive.read(pickles[0])), cache(storage)).load()
 
 
-def _read_legacy(path: Path, file: io.BufferedReader) -> Any:
+def _read_legacy(path: Path, file: BinaryIO) -> Any:
     """Read successive pickles (magic, version, machine, contents, storage keys), then bytes."""
     if Unpickler(file).load() != LEGACY_MAGIC:
         raise CheckpointError("is a pickle, but not one of torch.save")

@@ -6,13 +6,13 @@ weights (OmegaConf settings, Lightning callbacks, optimizer states): such names 
 ``Foreign`` and are never imported or called. Any other name is refused.
 """
 
+import math
 import pickle
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
-from io import BufferedIOBase
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -106,7 +106,7 @@ MakeStorage = Callable[[torch.dtype, str, int], Storage]  # of a type, key in th
 class Unpickler(pickle.Unpickler):
     """Python's unpickler, restricted to the names in ``KNOWN`` and ignored ones."""
 
-    def __init__(self, file: BufferedIOBase, storage: MakeStorage | None = None) -> None:
+    def __init__(self, file: BinaryIO, storage: MakeStorage | None = None) -> None:
         super().__init__(file, encoding="latin1")
         self._storage = storage
         self._foreign = cache(_foreign)
@@ -182,6 +182,8 @@ def _tensor(storage: Any, offset: int, size: Any, stride: Any, *_: Any) -> Store
     inside = min((offset, *size, *stride)) >= 0 and (0 in size or last < storage.count)
     if not inside:
         raise pickle.UnpicklingError("a tensor exceeds its storage")
+    if math.prod(size) > storage.count:  # one number repeated without end
+        raise pickle.UnpicklingError("a tensor is larger than its storage")
     return StoredTensor(storage=storage, offset=offset, size=size, stride=stride)
 
 

@@ -97,7 +97,7 @@ class Sampling(Config):
                 place = f"{role}.sampler".lstrip(".")
                 raise ValueError(
                     f"{place}.steps={sampler.steps}: DDPM starts in pure noise only with {STEPS} "
-                    f"steps; for fewer choose {place}.kind=ddim"
+                    f"steps; set {place}.steps={STEPS}, or for fewer {place}.kind=ddim"
                 )
             if role and settings and role not in self.rollout.adds:
                 raise ValueError(

@@ -1,0 +1,217 @@
+"""Hundreds of broken inputs, drawn from a seed: each is refused with an error of ours, or is valid.
+
+``LONGTAKE_MUTATIONS`` sets how many are drawn of each kind.
+"""
+
+import copy
+import io
+import json
+import os
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import official_lvdm
+import official_pvdm
+import pytest
+import torch
+import yaml
+from pydantic import ValidationError
+
+from longtake.checkpoint import file_hash
+from longtake.config import to_dict
+from longtake.convert.from_pvdm import read_pvdm
+from longtake.convert.official_config import read_official
+from longtake.convert.torch_file import read_state_dict
+from longtake.model import VideoModel
+from longtake.runs import presets, read_run
+
+ROLES = ["autoencoder", "short", "keys", "between", "text"]
+COUNT = int(os.environ.get("LONGTAKE_MUTATIONS", "40"))
+VALUES: list[Any] = [
+    None, True, False, 0, -1, 1, 2, 3, 1 << 20, 1 << 40, 1 << 62, 10**30, 0.0, 0.5, -1.5, 1e300,
+    float("nan"), float("inf"), "", "x", "nan", "../..", "/etc/passwd", "\u2028", [], {}, [1],
+    [[[]]], {"kind": "x"}, {"kind": 3}, {"kind": []}, {"a": {"a": {}}}, [None] * 5, ["x"] * 3,
+]  # fmt: skip
+TEXTS = [
+    "", "null", "[]", "3", '"x"', "[" * 5000, '{"a":' * 5000, "9" * 5000, "{", "\x00", "\ufeff{}",
+    "a: &a [*a]", "!!python/object:os.system x", "!!int x", "!!timestamp x", "2021-99-99",
+    "- " * 3000,
+    "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 1}]\n" for i in range(12)),
+]  # fmt: skip
+
+
+def places(data: Any) -> list[tuple[Any, Any]]:
+    """Every container of plain data with each of its keys."""
+    found: list[tuple[Any, Any]] = []
+    if isinstance(data, dict | list):
+        for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+            found += [(data, key), *places(value)]
+    return found
+
+
+def changed(data: Any, draw: random.Random) -> Any:
+    """A copy with one to three values replaced, removed, renamed or exchanged."""
+    data = copy.deepcopy(data)
+    for _ in range(draw.randint(1, 3)):
+        if not (options := places(data)):
+            break
+        node, key = draw.choice(options)
+        match draw.randrange(5):
+            case 0:
+                del node[key]
+            case 1 if isinstance(node, dict):
+                node[draw.choice(["x", "kind", "", f"{key}x"])] = node.pop(key)
+            case 2:
+                other, place = draw.choice(options)
+                if isinstance(other, dict) and place in other:
+                    node[key] = copy.deepcopy(other[place])
+            case _:
+                node[key] = copy.deepcopy(draw.choice(VALUES))
+    return data
+
+
+def torn(data: bytes, draw: random.Random) -> bytes:
+    """Bytes cut, overwritten, removed or repeated."""
+    start = draw.randrange(len(data))
+    end = min(len(data), start + draw.choice([1, 2, 8, 100]))
+    match draw.randrange(4):
+        case 0:
+            return data[:start]
+        case 1:
+            return data[:start] + draw.randbytes(end - start) + data[end:]
+        case 2:
+            return data[:start] + data[end:]
+    return data[:end] + data[start:]
+
+
+def opens(read: Callable[[], Any]) -> Any:
+    """What is read; None if it is refused with a sentence of ours. Anything else fails the test."""
+    try:
+        return read()
+    except ValidationError:
+        raise
+    except (ValueError, OSError, FloatingPointError):
+        return None
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("name", ["run.yaml", "model_index.json", "autoencoder/config.json"])
+def test_a_text_that_is_no_config_is_refused(
+    name: str, text: str, tiny_run_folder: Path, tmp_path: Path
+):
+    folder = shutil.copytree(tiny_run_folder / "model", tmp_path / "model")
+    (folder / name).write_text(text)
+    if name == "run.yaml":
+        assert opens(lambda: read_run(str(folder / name))) is None
+        assert opens(lambda: read_official(folder / name)) is None
+    else:
+        assert opens(lambda: VideoModel.from_pretrained(folder)) is None
+
+
+def test_runs_and_overrides_with_broken_values_are_refused(tmp_path: Path):
+    draw, path = random.Random(0), tmp_path / "run.yaml"
+    whole = [(name, yaml.safe_load(path.read_text())) for name, path in presets().items()]
+    for _ in range(COUNT):
+        name, data = draw.choice(whole)
+        path.write_text(yaml.safe_dump(changed(data, draw)))
+        if (run := opens(lambda: read_run(str(path)))) is not None:
+            assert opens(lambda run=run: type(run).model_validate(to_dict(run))) == run
+        keys = [draw.choice(["training", "data", "autoencoder", "denoiser", "sampling", "x", ""])]
+        keys += draw.choices(["kind", "steps", "plan", "sampler", "guidance", "next", ""], k=2)
+        value = draw.choice([*TEXTS, *map(json.dumps, VALUES)])
+        opens(lambda n=name, k=keys, v=value: read_run(n, [f"{'.'.join(k)}={v}"]))
+
+
+def test_model_folders_with_broken_files_are_refused(
+    longtake: Callable[..., Any], tiny_run_folder: Path, tmp_path: Path
+):
+    draw, folder = random.Random(1), tmp_path / "model"
+    for number in range(COUNT):
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(tiny_run_folder / "model", folder)
+        path = draw.choice(sorted(p for p in folder.rglob("*") if p.is_file()))
+        if path.suffix == ".json" and number % 3:
+            path.write_text(json.dumps(changed(json.loads(path.read_text()), draw)))
+        else:
+            path.write_bytes(torn(path.read_bytes(), draw))
+        if path.suffix == ".safetensors" and number % 2:
+            index = json.loads((folder / "model_index.json").read_text())
+            index["weights"][path.parent.name] = file_hash(path)
+            (folder / "model_index.json").write_text(json.dumps(index))
+        shown = longtake("inspect", folder)
+        assert shown.code in (0, 2), shown
+        if (model := opens(lambda: VideoModel.from_pretrained(folder))) is not None:
+            assert shown.code == 0, shown
+            states = [part.state_dict().values() for part in model.components.values()]
+            assert all(bool(tensor.isfinite().all()) for state in states for tensor in state)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_official_files_with_broken_bytes_are_refused(zipped: bool, tmp_path: Path):
+    draw, path, file = random.Random(2), tmp_path / "model_last.pth", io.BytesIO()
+    torch.save(official_pvdm.autoencoder(), file, _use_new_zipfile_serialization=zipped)
+    for _ in range(COUNT):
+        path.write_bytes(torn(file.getvalue(), draw))
+        opens(lambda: read_pvdm(autoencoder=path))
+
+
+def test_official_configs_with_broken_values_are_refused(tmp_path: Path):
+    draw, path = random.Random(3), tmp_path / "model.yaml"
+    for _ in range(COUNT):
+        path.write_text(yaml.safe_dump(changed(official_lvdm.config(draw.choice(ROLES)), draw)))
+        opens(lambda: read_official(path))
+
+
+def test_a_layer_number_without_the_layers_below_ends_at_once(tmp_path: Path):
+    state = official_pvdm.autoencoder()
+    state["encoder.layers.99999999.0.norm.weight"] = torch.ones(1)
+    torch.save(state, tmp_path / "model_last.pth")
+    with pytest.raises(ValueError, match=r"encoder"):
+        read_pvdm(autoencoder=tmp_path / "model_last.pth")
+
+
+def test_a_tensor_larger_than_its_storage_is_refused(tmp_path: Path):
+    torch.save({"x": torch.ones(1).expand(1 << 40)}, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match="larger than its storage"):
+        read_state_dict(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("name", ["model_index.json", "denoiser/config.json"])
+def test_a_pipe_is_not_waited_for(name: str, tiny_run_folder: Path, tmp_path: Path):
+    folder = shutil.copytree(tiny_run_folder / "model", tmp_path / "model")
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(ValueError, match="not a regular file"):
+        VideoModel.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("name", ["../other", "/tmp/other", "a/b", "..", ""])
+def test_a_component_has_a_plain_name(name: str, tiny_run_folder: Path, tmp_path: Path):
+    folder = shutil.copytree(tiny_run_folder / "model", tmp_path / "model")
+    index = json.loads((folder / "model_index.json").read_text())
+    index["weights"][name] = index["weights"].pop("denoiser")
+    index["roles"]["first"] = name
+    (folder / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match="string should match pattern"):
+        VideoModel.from_pretrained(folder)
+
+
+def test_a_link_out_of_the_folder_is_not_followed(tiny_run_folder: Path, tmp_path: Path):
+    folder = shutil.copytree(tiny_run_folder / "model", tmp_path / "model")
+    shutil.move(folder / "denoiser", tmp_path / "elsewhere")
+    (folder / "denoiser").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="leads out of the model's folder"):
+        VideoModel.from_pretrained(folder)
+
+
+def test_sizes_that_do_not_fit_the_weights_take_no_memory(tiny_run_folder: Path, tmp_path: Path):
+    folder = shutil.copytree(tiny_run_folder / "model", tmp_path / "model")
+    path = folder / "denoiser" / "config.json"
+    config = json.loads(path.read_text())
+    for field, value in [("model_channels", 1 << 22), ("num_res_blocks", 1 << 40)]:
+        path.write_text(json.dumps({**config, field: value}))
+        with pytest.raises(ValueError, match=r"does not fit its config|no network has these sizes"):
+            VideoModel.from_pretrained(folder)
