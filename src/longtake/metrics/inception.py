@@ -13,8 +13,8 @@ from longtake.metrics.frechet import check_finite
 class InceptionScore:
     """Mean over parts of the clips, from 1 to the number of classes, and standard deviation.
 
-    The deviation is that of the parts (not the standard error), as papers print it. The fewer clips
-    a part has, the lower its score.
+    The standard deviation over the parts (not the standard error) is what papers print. The fewer
+    clips a part has, the lower its score.
     """
 
     mean: float
