@@ -13,11 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import official_lvdm
-import official_pvdm
 import pytest
 import torch
 import yaml
+from convert import official_lvdm, official_pvdm
 from pydantic import ValidationError
 
 from longtake.checkpoint import file_hash
