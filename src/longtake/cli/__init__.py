@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 from typer import Option
 
-from longtake import __version__
+from longtake import __version__, interruption
 from longtake.cli import convert, data, evaluate, make, reproduce, show
 from longtake.cli.arguments import on_command_line
 
-INTERRUPTED = 130
+INTERRUPTED = (130, 143, 129)  # typer makes the first of a KeyboardInterrupt, whatever the signal
 
 MOVED = {
     ("evaluate", "--compare"): "longtake compare A.json B.json",
@@ -49,7 +49,15 @@ def options(
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one sentence and exit code 2, an interruption 130."""
+    """Entry point: a user's mistake is one sentence and exit code 2.
+
+    An interruption is 128 + the signal's number: 130 of Ctrl-C, 143 of SIGTERM, 129 of SIGHUP.
+    """
+    with interruption.raising() as arrived:
+        _main(arrived)
+
+
+def _main(arrived: interruption.Arrived) -> None:
     try:
         for (command, option), replacement in MOVED.items():
             if command in sys.argv[1:2] and option in sys.argv:
@@ -61,8 +69,10 @@ def main() -> None:
         place = f"{error.filename}: " if error.filename else ""
         fail(f"{place}{error.strerror or error}")
     except SystemExit as stop:
-        if stop.code == INTERRUPTED:
+        if stop.code in INTERRUPTED:
             print("stopped; the same command continues from here", file=sys.stderr)
+        if arrived.number is not None and stop.code == INTERRUPTED[0]:
+            sys.exit(arrived.exit_code)
         raise
 
 
