@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -468,6 +469,7 @@ def test_a_signal_saves_and_exports_the_run(tmp_path: Path, number: signal.Signa
     )
     while not (tmp_path / "run" / "log.jsonl").exists():
         assert process.poll() is None
+        time.sleep(0.05)
     process.send_signal(number)
     _, said = process.communicate()
     assert process.returncode == 128 + number, said
