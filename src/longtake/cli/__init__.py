@@ -11,7 +11,7 @@ from longtake import __version__, interruption
 from longtake.cli import convert, data, evaluate, make, reproduce, show
 from longtake.cli.arguments import on_command_line
 
-INTERRUPTED = (130, 143, 129)  # typer makes the first of a KeyboardInterrupt, whatever the signal
+INTERRUPTED = (130, 143, 129)  # typer gives 130 for any KeyboardInterrupt
 OUT_OF_MEMORY = "out of memory|can't allocate memory|Storage size calculation overflowed"
 
 MOVED = {
@@ -77,11 +77,15 @@ def _main(arrived: interruption.Arrived) -> None:
             raise
         fail(f"not enough memory; use smaller settings or another --device ({error})")
     except SystemExit as stop:
-        if stop.code in INTERRUPTED:
-            print("stopped; the same command continues from here", file=sys.stderr)
-        if arrived.number is not None and stop.code == INTERRUPTED[0]:
-            sys.exit(arrived.exit_code)
-        raise
+        sys.exit(_exit_code(stop.code, arrived))
+
+
+def _exit_code(code: int | str | None, arrived: interruption.Arrived) -> int | str | None:
+    """The exit code of an interruption, which says how to continue; others unchanged."""
+    if code not in INTERRUPTED:
+        return code
+    print("stopped; the same command continues from here", file=sys.stderr)
+    return arrived.exit_code if arrived.number else code
 
 
 def fail(message: str) -> None:
