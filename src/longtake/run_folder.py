@@ -67,8 +67,11 @@ def start(
         ExistsError: the folder holds another run, or another process trains in it;
             CheckpointError: it holds something else.
     """
-    inputs = json.loads(json.dumps(run.inputs))
     place = fork or folder
+    there = {p.name for p in place.iterdir()} if ranks.main and place.exists() else set()
+    if there - {LOCK} and not _is_run(place):
+        raise CheckpointError(f"{place} exists and holds no run; choose another folder")
+    inputs = json.loads(json.dumps(run.inputs))  # what they lack is an error before any change
     with _claimed(place, ranks, overwrite):
         try:
             if ranks.main:
@@ -89,8 +92,6 @@ def _claimed(folder: Path, ranks: Ranks, overwrite: bool) -> Generator[None]:
     if not ranks.main:
         yield
         return
-    if folder.exists() and {p.name for p in folder.iterdir()} - {LOCK} and not _is_run(folder):
-        raise CheckpointError(f"{folder} exists and holds no run; choose another folder")
     new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
