@@ -74,8 +74,8 @@ class DiffusersSampler(Sampler):
         most = int(self.options.get("original_inference_steps", LCM_STEPS))
         if self.scheduler == "LCM" and self.steps > most:
             raise ValueError(
-                f"steps={self.steps} must be at most {most} for the LCM of diffusers, or its option "
-                "original_inference_steps be greater"
+                f"steps={self.steps} must be at most {most} for the LCM of diffusers, or its "
+                "option original_inference_steps be greater"
             )
         return self
 
