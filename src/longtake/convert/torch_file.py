@@ -120,9 +120,9 @@ def _format(head: bytes) -> Callable[[Path, BinaryIO], Any]:
 def _read_zip(path: Path, file: BinaryIO) -> Any:
     """Read a zip archive: ``NAME/data.pkl`` and an entry, usually uncompressed, a storage."""
     with zipfile.ZipFile(file) as archive:
-        names, told = archive.namelist(), sum(entry.file_size for entry in archive.infolist())
-        if told > MAX_UNPACKED * path.stat().st_size + SLACK:
-            raise CheckpointError(f"tells of {told} bytes, far more than the file can hold")
+        names, declared = archive.namelist(), sum(entry.file_size for entry in archive.infolist())
+        if declared > MAX_UNPACKED * path.stat().st_size + SLACK:
+            raise CheckpointError(f"declares {declared} bytes, far more than the file can hold")
         pickles = [name for name in names if name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise CheckpointError("is a zip file, but not one of torch.save")
