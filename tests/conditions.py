@@ -8,8 +8,7 @@ from torch import Tensor
 
 from longtake.diffusion import Denoiser, NoiseSchedule, Sampler, ScaledLinear
 from longtake.diffusion.samplers import Bounds, Denoise
-from longtake.diffusion.signals import Signals, context_signals
-from longtake.diffusion.signals.signal import values
+from longtake.diffusion.signals import Signals, context_signals, values
 from longtake.noise import SampleNoise
 
 NOTHING: Signals = {}

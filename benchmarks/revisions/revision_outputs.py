@@ -231,7 +231,7 @@ def run_kind() -> Any:
 
 def decoded(video: Any, request: Any, frames: int, state: Any = None) -> Iterator[Any]:
     """Pixels and states of a long video, part by part."""
-    return (part[:2] for part in video.decoded(request, frames, state))
+    return (part[:2] for part in getattr(video, "decoded", video)(request, frames, state))
 
 
 def longtake(*arguments: str) -> None:

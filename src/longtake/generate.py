@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +25,7 @@ from longtake.rollout import Change, Request, Rollout, Samplers, State, Steering
 from longtake.video import VideoWriter, concatenate, stream_video, to_pixels
 
 SEGMENT_FRAMES = 256
+STATE = "state.safetensors"
 JOINABLE = (".mp4", ".mkv")
 
 
@@ -30,34 +33,24 @@ class Part(NamedTuple):
     """Frames that are ready, and what is needed to continue after them.
 
     Attributes:
-        frames: pixels of each video.
+        pixels: the decoder's float frames, nominally in [-1, 1].
         state: tensors to store; the stream continues after this part from them.
         changes: changes made since the previous part, by index of the rollout's step.
     """
-
-    frames: UInt8[np.ndarray, "b t h w 3"]
-    state: dict[str, Tensor]
-    changes: Mapping[int, Change] = {}
-
-
-class Decoded(NamedTuple):
-    """A part with the decoder's float frames, nominally in [-1, 1]."""
 
     pixels: Float[Tensor, "b 3 t h w"]
     state: dict[str, Tensor]
     changes: Mapping[int, Change]
 
+    @property
+    def frames(self) -> UInt8[np.ndarray, "b t h w 3"]:
+        """8-bit pixels of each video."""
+        return np.stack([to_pixels(video) for video in self.pixels])
+
 
 @dataclass(frozen=True, kw_only=True)
 class LongVideo:
-    """Networks wired to make videos.
-
-    Attributes:
-        samplers: sampler of each role.
-        rollout: how clips become a long video.
-        autoencoder: decoder of the latents.
-        latent_scaling: scaling of the autoencoder's latents for the denoisers.
-    """
+    """Networks wired to make videos: samplers, a rollout that joins their clips, and a decoder."""
 
     samplers: Samplers
     rollout: Rollout
@@ -69,6 +62,7 @@ class LongVideo:
         """Frames of video between two possible changes."""
         return self.rollout.grain(self.samplers)
 
+    @torch.inference_mode()
     def __call__(
         self,
         request: Request,
@@ -87,18 +81,6 @@ class LongVideo:
         Raises:
             ValueError: a network does not read a signal; Cancelled: ``steering`` asked for it.
         """
-        for pixels, after, changes in self.decoded(request, frames, state, steering):
-            yield Part(np.stack([to_pixels(video) for video in pixels]), after, changes)
-
-    @torch.inference_mode()
-    def decoded(
-        self,
-        request: Request,
-        frames: int,
-        state: Mapping[str, Tensor] | None = None,
-        steering: Steering | None = None,
-    ) -> Iterator[Decoded]:
-        """Like ``__call__``, with the decoder's float frames, nominally in [-1, 1]."""
         spec = self.autoencoder.spec
         overlap_frames = self.samplers["first"].spec.clip_overlap_frames
         decoder = self.autoencoder.stream_decoder(clip_overlap=overlap_frames)
@@ -114,7 +96,7 @@ class LongVideo:
                 pixels.append(decoder.flush())
             ready = [video for video in pixels if video is not None]
             if ready:
-                yield Decoded(torch.cat(ready, 2), _state(chunk.state, decoder, pushed), changes)
+                yield Part(torch.cat(ready, 2), _state(chunk.state, decoder, pushed), changes)
                 changes = {}
             if pushed >= frames:
                 return
@@ -122,11 +104,11 @@ class LongVideo:
 
 def _state(rollout: State, decoder: StreamDecoder, pushed: int) -> dict[str, Tensor]:
     signals, guidance = rollout.change
-    settings = json.dumps(guidance and to_dict(guidance)).encode()
+    settings = list(json.dumps(guidance and to_dict(guidance)).encode())
     return {
         "step": torch.tensor(rollout.step),
         "pushed": torch.tensor(pushed),
-        "guidance": torch.tensor(list(settings), dtype=torch.uint8),
+        "guidance": torch.tensor(settings, dtype=torch.uint8),
         **{f"latents.{k}": v for k, v in rollout.latents.items()},
         **{f"memory.{k}": v for k, v in rollout.memory.items()},
         **{f"value.{k}": signal.value for k, signal in signals.items()},
@@ -138,18 +120,16 @@ def _state(rollout: State, decoder: StreamDecoder, pushed: int) -> dict[str, Ten
 def _restore(state: Mapping[str, Tensor] | None, decoder: StreamDecoder) -> tuple[State, int]:
     if state is None:
         return State(), 0
-    decoder.restore(_below("decoder.", state))
-    nulls = _below("null.", state)
-    change = Change(
-        {k: Signal(value=value, null=nulls[k]) for k, value in _below("value.", state).items()},
-        parse(AnyGuidance | None, json.loads(bytes(state["guidance"].tolist()))),
-    )
-    latents, memory = _below("latents.", state), _below("memory.", state)
-    return State(int(state["step"]), latents, memory, change), int(state["pushed"])
-
-
-def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    parts: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
+    for key, tensor in state.items():
+        part, _, name = key.partition(".")
+        parts[part][name] = tensor
+    decoder.restore(parts["decoder"])
+    signals = {k: Signal(value=v, null=parts["null"][k]) for k, v in parts["value"].items()}
+    guidance = parse(AnyGuidance | None, json.loads(bytes(state["guidance"].tolist())))
+    change = Change(signals, guidance)
+    rollout = State(int(state["step"]), parts["latents"], parts["memory"], change)
+    return rollout, int(state["pushed"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +137,6 @@ class Job:
     """Videos to write to files.
 
     Attributes:
-        request: the videos.
         paths: one file per video; the suffix chooses the format.
         frames: length of each video.
         fps: frame rate in frames per second.
@@ -209,8 +188,9 @@ def write_videos(
         ExistsError: a file exists; VideoError: one cannot be written.
     """
     work = _work_folder(job)
-    done, state = _read_state(work)
-    before, joining = done, done >= job.frames
+    state = read_tensors(work / STATE) if (work / STATE).exists() else {}
+    before = done = int(state.pop("done", 0))  # frames in whole segments
+    joining = done >= job.frames
     for path in job.paths:
         check_free(path, overwrite or joining)
     _keep_whole(work, done)
@@ -231,7 +211,7 @@ def _write_segment(
     job: Job,
     work: Path,
     done: int,
-    state: Mapping[str, Tensor] | None,
+    state: Mapping[str, Tensor],
     report: ProgressCallback,
     steering: Steering | None,
 ) -> tuple[int, Mapping[str, Tensor]]:
@@ -239,34 +219,18 @@ def _write_segment(
     end = min(done + SEGMENT_FRAMES, job.frames)
     suffix = job.paths[0].suffix if job.paths[0].suffix in JOINABLE else ".mkv"
     paths = [work / f"{row:03d}_{done:08d}{suffix}" for row in range(len(job.paths))]
-    writers = [VideoWriter(path, job.fps, overwrite=True) for path in paths]
-    try:
-        for part in video(job.request, job.frames, state, steering):
-            frames = part.frames[:, : job.frames - done]
+    with ExitStack() as stack:
+        writers = [stack.enter_context(VideoWriter(p, job.fps, overwrite=True)) for p in paths]
+        for part in video(job.request, job.frames, state or None, steering):
+            frames, state = part.frames[:, : job.frames - done], part.state
             for writer, own in zip(writers, frames, strict=True):
                 writer.write(own)
-            done, state = done + frames.shape[1], part.state
+            done += frames.shape[1]
             report(done, job.frames)
             if done >= end:
                 break
-    except BaseException:
-        for writer in writers:
-            writer.abandon()
-        raise
-    for writer in writers:
-        writer.close()
-    assert state is not None
-    write_tensors(work / "state.safetensors", {**state, "done": torch.tensor(done)})
+    write_tensors(work / STATE, {**state, "done": torch.tensor(done)})
     return done, state
-
-
-def _read_state(work: Path) -> tuple[int, Mapping[str, Tensor] | None]:
-    """Frames in whole segments, and the state after them."""
-    path = work / "state.safetensors"
-    if not path.exists():
-        return 0, None
-    state = read_tensors(path)
-    return int(state.pop("done")), state
 
 
 def _keep_whole(work: Path, done: int) -> None:
@@ -280,14 +244,9 @@ def _keep_whole(work: Path, done: int) -> None:
 
 
 def _work_folder(job: Job) -> Path:
-    identity = {
-        **job.identity,
-        "seeds": list(job.request.seeds),
-        "frames": job.frames,
-        "fps": job.fps,
-        "suffix": job.paths[0].suffix,
-    }
-    first = job.paths[0]
+    first, seeds = job.paths[0], list(job.request.seeds)
+    own = {"seeds": seeds, "frames": job.frames, "fps": job.fps, "suffix": first.suffix}
+    identity = {**job.identity, **own}
     return first.with_name(f".{first.stem}.{digest(identity)}.partial")
 
 

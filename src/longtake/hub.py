@@ -12,18 +12,13 @@ INDEX = "model_index.json"
 def shipped_models() -> dict[str, Path]:
     """Folders of the models that ship with the package, by name."""
     root = Path(str(resources.files("longtake") / "models"))
-    if not root.is_dir():
-        return {}
-    return {p.name: p for p in sorted(root.iterdir()) if (p / INDEX).exists()}
+    return {path.parent.name: path.parent for path in sorted(root.glob(f"*/{INDEX}"))}
 
 
 def find_model(name: str | Path) -> Path:
-    """Find the folder of a model by a path, a run's path, a shipped name, or a hub id.
+    """Folder of a model by its path, a run's path, a shipped name, or a hub id to download.
 
-    A model of the hub is downloaded.
-
-    Raises:
-        CheckpointError: the model does not exist.
+    Raises a CheckpointError if there is no such model.
     """
     path = Path(name)
     for folder in (path, path / "model"):

@@ -8,6 +8,11 @@ from torch import Tensor
 
 from longtake.config import Config, ConfigError
 
+Latent = Float[Tensor, "b c ..."]
+"""A batch of latents, one per sample."""
+Times = Float[Tensor, "b *f"]
+"""Times in [0, 1], one per sample or one per latent frame: 0 is clean, 1 is noise."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentSpec:
@@ -35,11 +40,7 @@ class LatentSpec:
 
     @property
     def time_axis(self) -> int:
-        """Axis of a batched latent along which time runs.
-
-        Raises:
-            ValueError: the latent has no time axis.
-        """
+        """``frame_axis``; a ValueError where the latent has no time axis."""
         if self.frame_axis is None:
             raise ValueError(
                 f"a latent of shape {self.shape} has no time axis, so no frames of it can be "
@@ -47,13 +48,13 @@ class LatentSpec:
             )
         return self.frame_axis
 
-    def pixel_frames(self, z: Float[Tensor, "b c ..."]) -> int:
+    def pixel_frames(self, z: Latent) -> int:
         """Frames of video that latents stand for."""
         if self.frame_axis is None:
             return self.clip[0]
         return z.shape[self.frame_axis] * self.clip[0] // self.frames
 
-    def cut(self, z: Float[Tensor, "b c ..."], frames: int) -> Float[Tensor, "b c ..."]:
+    def cut(self, z: Latent, frames: int) -> Latent:
         """Trim to the fewest latent frames that cover ``frames`` frames of video."""
         if self.frame_axis is None:
             return z
@@ -61,11 +62,7 @@ class LatentSpec:
         return z.narrow(self.frame_axis, 0, min(fewest, z.shape[self.frame_axis]))
 
     def check_overlap(self, overlap: int) -> None:
-        """Make sure that neighbouring clips can share ``overlap`` frames of video.
-
-        Raises:
-            ValueError: ``overlap`` is not shorter than a clip, or the latent has a time axis.
-        """
+        """Raise a ValueError unless neighbouring clips can share ``overlap`` frames of video."""
         if overlap and self.frame_axis is not None:
             raise ValueError(
                 f"overlap={overlap} must be 0 for latents with a time axis: their "
@@ -78,16 +75,14 @@ class LatentSpec:
             )
 
     def check_drawn(self, drawn: "LatentSpec", model: str) -> None:
-        """Make sure that a denoiser samples an autoencoder's latents, of any number of frames.
+        """Raise a ConfigError unless a denoiser samples these latents, of any number of frames.
 
-        Args:
-            drawn: latents of the denoiser.
-            model: path of the autoencoder of these latents, for messages.
-
-        Raises:
-            ConfigError: the denoiser samples other latents.
+        ``drawn`` is what it samples; ``model`` is the path of the autoencoder, for the message.
         """
-        have, want = self._without_time, drawn._without_time
+        have, want = (
+            tuple(size for axis, size in enumerate(spec.shape, 1) if axis != spec.frame_axis)
+            for spec in (self, drawn)
+        )
         if have != want:
             raise ConfigError(
                 f"the denoiser samples latents of {want}, but those of the autoencoder of {model} "
@@ -95,29 +90,18 @@ class LatentSpec:
                 "fit"
             )
 
-    @property
-    def _without_time(self) -> tuple[int, ...]:
-        sizes = enumerate(self.shape, start=1)
-        return tuple(size for axis, size in sizes if axis != self.frame_axis)
-
-    def expand(self, level: Float[Tensor, "b *f"]) -> Float[Tensor, "b ..."]:
+    def expand(self, level: Times) -> Latent:
         """Shape values, one per sample or per frame, to broadcast over a latent."""
-        view = [1] * (len(self.shape) + 1)
-        view[0] = level.shape[0]
+        view = [len(level), *[1] * len(self.shape)]
         if level.ndim == 2:
-            assert self.frame_axis is not None
             assert level.shape[1] == self.frames
-            view[self.frame_axis] = self.frames
+            view[self.time_axis] = self.frames
         return level.reshape(view)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Triplane:
-    """Three planes laid end to end as one ``(B, C, N)`` latent (PVDM).
-
-    Attributes:
-        frames, height, width: extent of the planes, in latent cells.
-    """
+    """Three planes laid end to end as one ``(B, C, N)`` latent (PVDM); sizes in latent cells."""
 
     frames: int
     height: int
@@ -126,11 +110,7 @@ class Triplane:
     @property
     def cells(self) -> tuple[int, int, int]:
         """Cells of the content plane (H, W) and of the motion planes (T, H) and (T, W)."""
-        return (
-            self.height * self.width,
-            self.frames * self.height,
-            self.frames * self.width,
-        )
+        return self.height * self.width, self.frames * self.height, self.frames * self.width
 
     def split(
         self, z: Float[Tensor, "b c n"]
@@ -163,9 +143,7 @@ class LatentScaling(Config):
     scale: float = 1.0
 
     def forward(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Scale a latent of the autoencoder for the denoiser."""
         return self.scale * (z + self.shift)
 
     def inverse(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Scale a latent of the denoiser for the autoencoder."""
         return z / self.scale - self.shift

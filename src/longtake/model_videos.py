@@ -9,19 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor
 
 from longtake.checkpoint import write_text
 from longtake.config import digest, to_dict
 from longtake.data.source import ClipPosition, Frames, VideoSource
 from longtake.diffusion.signals import ABSENT
-from longtake.generate import LongVideo
 from longtake.model import Sampling, VideoModel
-from longtake.rollout import Request
-from longtake.video import VideoInfo, VideoWriter
-
-Levels = Literal["round", "truncate"]
+from longtake.video import VideoInfo, VideoWriter, to_pixels
 
 KEPT = "kept.json"
 """File in a folder of kept videos: hash of their identity, and when the first was written."""
@@ -33,13 +27,9 @@ class ModelVideos(VideoSource):
 
     Attributes:
         model_name: name of the model for messages and results.
-        model: model on its device.
-        sampling: sampling settings.
-        videos: number of videos.
         frames: number of frames of each video.
         label_words: class of all videos; if None, each seed has its own class.
         levels: how decoded values become 8-bit levels.
-        first_seed: seed of video 0.
         batch: number of videos sampled at once; no video depends on it.
         keep: folder to write the videos to, prepared by ``open_kept``; None keeps none.
     """
@@ -50,7 +40,7 @@ class ModelVideos(VideoSource):
     videos: int
     frames: int
     label_words: str | None = None
-    levels: Levels = "round"
+    levels: Literal["round", "truncate"] = "round"
     first_seed: int = 0
     batch: int = 8
     keep: Path | None = None
@@ -133,26 +123,21 @@ class ModelVideos(VideoSource):
         for first in range(0, len(positions), self.batch):
             chosen = positions[first : first + self.batch]
             seeds = [self.first_seed + position.video for position in chosen]
-            request = self.model.request(seeds, self.label_words)
-            sampled = sample(long_video, request, self.frames)
-            for seed, position, pixels in zip(seeds, chosen, sampled, strict=True):
-                whole = pixel_levels(pixels, self.levels).cpu().numpy()
-                self._write(seed, whole)
+            parts = long_video(self.model.request(seeds, self.label_words), self.frames)
+            sampled = torch.cat([part.pixels for part in parts], 2)[:, :, : self.frames]
+            for seed, position, video in zip(seeds, chosen, sampled, strict=True):
+                whole = to_pixels(video, self.levels)
+                if self.keep is not None:
+                    path = self.keep / f"seed_{seed:05d}.mkv"
+                    with VideoWriter(path, self.model.index.fps, overwrite=True) as writer:
+                        writer.write(whole)
                 yield whole[position.start_frame :: stride][:count]
-
-    def _write(self, seed: int, frames: Frames) -> None:
-        if self.keep is None:
-            return
-        path = self.keep / f"seed_{seed:05d}.mkv"
-        with VideoWriter(path, self.model.index.fps, overwrite=True) as writer:
-            writer.write(frames)
 
 
 def open_kept(source: ModelVideos, folder: Path) -> None:
     """Prepare a folder for a model's videos, or accept one that an earlier call filled.
 
-    Raises:
-        ValueError: the folder holds something else.
+    Raises a ValueError if the folder holds something else.
     """
     path, videos = folder / KEPT, digest(source.contents())
     if path.exists() and json.loads(path.read_text())["videos"] == videos:
@@ -161,16 +146,3 @@ def open_kept(source: ModelVideos, folder: Path) -> None:
         raise ValueError(f"{folder}: holds other files; choose another folder to keep videos in")
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps({"videos": videos, "made": time.time_ns()}) + "\n")
-
-
-def sample(video: LongVideo, request: Request, frames: int) -> Float[Tensor, "b 3 t h w"]:
-    """Whole videos as the decoder returns them, before rounding to 8-bit levels."""
-    parts = [part.pixels for part in video.decoded(request, frames)]
-    return torch.cat(parts, 2)[:, :, :frames]
-
-
-def pixel_levels(video: Float[Tensor, "3 t h w"], levels: Levels) -> UInt8[Tensor, "t h w 3"]:
-    """8-bit pixels of a decoded video in [-1, 1]."""
-    scaled = (video.detach().float() + 1) * 127.5
-    scaled = scaled.round() if levels == "round" else scaled.floor()
-    return scaled.clamp(0, 255).to(torch.uint8).permute(1, 2, 3, 0).contiguous()

@@ -34,9 +34,6 @@ class SampleNoise:
         self.device = torch.device(device)
         self._streams = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
 
-    def __len__(self) -> int:
-        return len(self._streams)
-
     def normal(self, shape: Sequence[int]) -> Float[Tensor, "b ..."]:
         """Standard normal noise, one row per sample. ``shape`` has no batch axis."""
         rows = [torch.randn(tuple(shape), generator=stream) for stream in self._streams]

@@ -1,6 +1,6 @@
 """Previews: reconstructions, sampled videos and contact sheets."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +11,8 @@ from longtake.data.clips import ClipSource
 from longtake.distributed import Ranks
 from longtake.model import VideoModel
 from longtake.noise import generator
-from longtake.video import (
-    VideoWriter,
-    contact_sheet,
-    probe,
-    read_clip,
-    to_model,
-    to_pixels,
-    write_image,
-)
-
-SHEET = "sheet.png"
+from longtake.video import VideoWriter, contact_sheet, probe, read_clip, write_image
+from longtake.video.pixels import to_model, to_pixels
 
 
 @torch.no_grad()
@@ -48,14 +39,11 @@ def samples(model: VideoModel, frames: int, count: int, folder: Path, ranks: Ran
     parts = list(model.long_video()(model.request(range(count)), frames))
     if ranks.main:
         whole = np.concatenate([part.frames for part in parts], axis=1)[:, :frames]
-        _write(folder, list(whole), list(whole), fps=model.index.fps)
+        _write(folder, whole, whole, fps=model.index.fps)
 
 
 def overview(video: Path, image: Path, rows: int = 4, columns: int = 8) -> None:
-    """Write a contact sheet of a whole video: evenly spaced frames from its first to its last.
-
-    An existing image is replaced.
-    """
+    """Write or replace a contact sheet of evenly spaced frames of a whole video."""
     last = probe(video).frames - 1
     shown = rows * columns
     indices = [round(i * last / max(shown - 1, 1)) for i in range(shown)]
@@ -64,9 +52,11 @@ def overview(video: Path, image: Path, rows: int = 4, columns: int = 8) -> None:
     write_image(image, sheet, overwrite=True)
 
 
-def _write(folder: Path, videos: list[np.ndarray], rows: list[np.ndarray], fps: float) -> None:
+def _write(
+    folder: Path, videos: Iterable[np.ndarray], rows: Iterable[np.ndarray], fps: float
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, frames in enumerate(videos):
         with VideoWriter(folder / f"{number:02d}.mp4", fps, overwrite=True) as writer:
             writer.write(frames)
-    write_image(folder / SHEET, contact_sheet(rows, frames_per_row=8), overwrite=True)
+    write_image(folder / "sheet.png", contact_sheet(list(rows), frames_per_row=8), overwrite=True)

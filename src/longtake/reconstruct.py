@@ -6,25 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
 
 from longtake.autoencoders.base import VideoAutoencoder
 from longtake.data.clips import fit_frames
 from longtake.data.index import VIDEO_SUFFIXES, videos_below
+from longtake.data.source import Frames
 from longtake.progress import ProgressCallback, no_progress
 from longtake.video import VideoWriter, probe, read_clip, to_model, to_pixels
-
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruction:
-    """Result of one video.
+    """File with original and reconstruction side by side, its frames, and the PSNR in dB.
 
-    Attributes:
-        path: file with original and reconstruction side by side.
-        frames: number of frames of the video.
-        psnr: PSNR in dB, of the mean squared error over all pixels and frames.
+    The PSNR is of the mean squared error over all pixels and frames.
     """
 
     path: Path
@@ -33,20 +28,15 @@ class Reconstruction:
 
 
 def videos_under(source: Path) -> list[Path]:
-    """List a video file, or all videos of a folder at any depth.
-
-    Raises:
-        ValueError: the folder has no video.
-    """
+    """A video file, or all videos of a folder at any depth; a ValueError if there are none."""
     if source.is_file():
         return [source]
     if not source.is_dir():
         raise ValueError(f"{source}: no such file or folder")
-    found = videos_below(source)
-    if not found:
-        looked = ", ".join(sorted(VIDEO_SUFFIXES))
-        raise ValueError(f"{source}: no video in it; looked for {looked}")
-    return found
+    if found := videos_below(source):
+        return found
+    looked = ", ".join(sorted(VIDEO_SUFFIXES))
+    raise ValueError(f"{source}: no video in it; looked for {looked}")
 
 
 def reconstruct_file(
@@ -54,24 +44,20 @@ def reconstruct_file(
     path: Path,
     out: Path,
     *,
-    size: Size | None = None,
+    size: tuple[int, int] | None = None,
     overwrite: bool = False,
     report: ProgressCallback = no_progress,
 ) -> Reconstruction:
     """Write a video beside its reconstruction: original left, reconstruction right.
 
-    Args:
-        autoencoder: autoencoder on its device.
-        path: video file.
-        out: file to write.
-        size: height and width that frames are resized and cropped to; None keeps theirs.
-        overwrite: replace ``out``.
-        report: called with the number of frames done and of all frames.
+    ``size`` is the height and width that frames are resized and cropped to; None keeps theirs.
     """
-    info = probe(path)
+    info, window = probe(path), autoencoder.spec.clip[0]
+    starts = range(0, info.frames, window)
+    windows = (_frames(path, s, min(window, info.frames - s), size) for s in starts)
     done, errors = 0, []
     with VideoWriter(out, info.fps, overwrite=overwrite) as writer:
-        for again in _reconstructed(autoencoder, path, info.frames, size):
+        for again in _again(autoencoder, windows):
             again = again[: info.frames - done]
             if not len(again):
                 break
@@ -87,15 +73,12 @@ def reconstruct_file(
 
 
 def reconstruct_frames(
-    autoencoder: VideoAutoencoder, frames: UInt8[np.ndarray, "t h w 3"], *, overlap_frames: int = 0
-) -> UInt8[np.ndarray, "t h w 3"]:
-    """Encode and decode a clip of any length.
+    autoencoder: VideoAutoencoder, frames: Frames, *, overlap_frames: int = 0
+) -> Frames:
+    """Encode and decode a clip of any length, of the height and width that the autoencoder takes.
 
-    Args:
-        autoencoder: autoencoder on its device.
-        frames: pixels, of the height and width that the autoencoder takes.
-        overlap_frames: frames that each window shares with the one before, such as the
-            ``clip_overlap_frames`` of a denoiser's latents; only for latents without a time axis.
+    Windows share ``overlap_frames`` with the one before, such as the ``clip_overlap_frames`` of a
+    denoiser's latents; only for latents without a time axis.
     """
     window = autoencoder.spec.clip[0]
     starts = range(0, max(len(frames) - overlap_frames, 1), window - overlap_frames)
@@ -103,24 +86,12 @@ def reconstruct_frames(
     return np.concatenate(list(_again(autoencoder, windows, overlap_frames)))[: len(frames)]
 
 
-def _reconstructed(
-    autoencoder: VideoAutoencoder, path: Path, total: int, size: Size | None
-) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
-    """Reconstructed frames of a video, padded at the end to whole windows."""
-    window = autoencoder.spec.clip[0]
-    starts = range(0, total, window)
-    return _again(autoencoder, (_frames(path, s, min(window, total - s), size) for s in starts))
-
-
 @torch.inference_mode()
 def _again(
-    autoencoder: VideoAutoencoder,
-    windows: Iterable[UInt8[np.ndarray, "_ _ _ 3"]],
-    overlap_frames: int = 0,
-) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
+    autoencoder: VideoAutoencoder, windows: Iterable[Frames], overlap_frames: int = 0
+) -> Iterator[Frames]:
     """Encode and decode windows; the last is padded with its last frame."""
-    weight = next(autoencoder.parameters())
-    window = autoencoder.spec.clip[0]
+    weight, window = next(autoencoder.parameters()), autoencoder.spec.clip[0]
 
     def latents() -> Iterator[torch.Tensor]:
         for frames in windows:
@@ -132,6 +103,6 @@ def _again(
         yield to_pixels(video[0])
 
 
-def _frames(path: Path, start: int, count: int, size: Size | None) -> UInt8[np.ndarray, "t h w 3"]:
+def _frames(path: Path, start: int, count: int, size: tuple[int, int] | None) -> Frames:
     frames = read_clip(path, start, count)
     return frames if size is None else fit_frames(frames, *size)

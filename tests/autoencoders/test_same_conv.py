@@ -3,8 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from longtake.autoencoders.volume import SameConv, SameConvTranspose
 from longtake.nn.kernels.volume import repeat_border
-from longtake.nn.same_conv import SameConv, SameConvTranspose
 
 BORDERS = [(1, 1, 1, 1, 1, 1), (1, 1, 1, 1, 2, 1), (0, 0, 2, 3, 0, 1)]
 

@@ -12,7 +12,7 @@ from longtake.convert.layout import OfficialLayout
 from longtake.convert.unet_keys import PVDM, ZEROS
 from longtake.denoisers.triplane_unet import TriplaneUNetConfig
 from longtake.nn.attention import head_count
-from longtake.nn.rotary import space_scales, time_frequencies
+from longtake.nn.embedding import space_scales, time_frequencies
 
 State = Mapping[str, Tensor]
 

@@ -9,13 +9,12 @@ from torch import Tensor
 
 from longtake.config import ConfigError, parse, to_dict
 from longtake.denoisers import TriplaneUNet, TriplaneUNetConfig
-from longtake.denoisers.triplane_levels import on_planes
+from longtake.denoisers.triplane_unet import on_planes
 from longtake.diffusion import DDIM, ClipSampler, Diffusion
-from longtake.diffusion.signals import ABSENT, label_signal, previous_signal
-from longtake.diffusion.signals.signal import null, rows
+from longtake.diffusion.signals import ABSENT, label_signal, null, previous_signal, rows
 from longtake.latents import Triplane
 from longtake.nn.attention import SelfAttention
-from longtake.nn.norm import GroupNorm
+from longtake.nn.layers import GroupNorm
 from longtake.noise import SampleNoise
 
 OBLONG, SQUARE, CUBE = (2, 4, 6), (2, 4, 4), (4, 4, 4)

@@ -21,8 +21,15 @@ from longtake.diffusion import (
     ScaledLinear,
     Staggered,
 )
-from longtake.diffusion.signals import ABSENT, Signals, context_signals, label_signal, text_signal
-from longtake.diffusion.signals.signal import null, rows
+from longtake.diffusion.signals import (
+    ABSENT,
+    Signals,
+    context_signals,
+    label_signal,
+    null,
+    rows,
+    text_signal,
+)
 from longtake.nn.attention import (
     JointAttentionConfig,
     RelativePositionConfig,

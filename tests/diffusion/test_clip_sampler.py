@@ -15,9 +15,8 @@ from longtake.diffusion import (
     Diffusion,
     Sampler,
 )
-from longtake.diffusion.signals import Signal, Signals, label_signal
-from longtake.diffusion.signals.context import impose
-from longtake.diffusion.signals.signal import rows as select_rows
+from longtake.diffusion.signals import Signal, Signals, impose, label_signal
+from longtake.diffusion.signals import rows as select_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 

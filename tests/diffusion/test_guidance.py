@@ -16,13 +16,17 @@ from longtake.diffusion.samplers import Denoise
 from longtake.diffusion.signals import (
     ABSENT,
     Signals,
+    cat,
     context_signals,
+    impose,
     label_signal,
+    null,
     previous_signal,
+    rows,
     text_signal,
+    to,
+    values,
 )
-from longtake.diffusion.signals.context import impose
-from longtake.diffusion.signals.signal import cat, null, rows, to, values
 from longtake.registry import AnyGuidance
 
 

@@ -15,13 +15,12 @@ from longtake.data.clips import ClipPlan
 from longtake.data.source import VideoSource
 from longtake.data.synthetic import SkyWorld
 from longtake.distributed import Ranks
-from longtake.evaluation.evaluate import evaluate
+from longtake.evaluation.evaluate import evaluate, named
 from longtake.evaluation.extraction import FeatureCache, FeatureNetwork, FeatureRequest, extract
 from longtake.evaluation.feature_sets import EvaluationSettings as Settings
 from longtake.evaluation.feature_sets import FeatureSets
 from longtake.evaluation.protocols import Protocol, protocol
 from longtake.evaluation.result import Result, check_comparable
-from longtake.evaluation.scores import named
 from longtake.evaluation.selection import choose_clips, usable_videos
 from longtake.features.c3d import C3D, C3DConfig
 from longtake.metrics.frechet import fvd

@@ -16,7 +16,7 @@ from longtake.evaluation.extraction import FeatureNetwork, FeatureRequest
 from longtake.evaluation.protocols import ABOUT, READY, Protocol, protocol
 from longtake.features.random_features import RandomFeaturesConfig
 from longtake.features.treatment import Treatment
-from longtake.model_videos import pixel_levels
+from longtake.video import to_pixels
 
 HASHES = {
     "longtake": "112cc88f84f0bc1d",
@@ -161,12 +161,12 @@ def test_real_frames_are_resized_to_the_resolution_then_for_the_network():
     ready = protocol("trial", ["resolution=12", "treatment.size=8", "treatment.levels=truncate"])
     clip = torch.randint(0, 256, (2, 20, 30, 3), dtype=torch.uint8)
     middle = Treatment(size=12, fit="crop")(clip)
-    pixels = pixel_levels(middle, "truncate")
+    pixels = torch.from_numpy(to_pixels(middle, "truncate"))
     assert torch.equal(ready.treat(clip), ready.treatment(pixels))
     assert torch.equal(ready.treat(pixels), ready.treatment(pixels))
 
 
 def test_levels_are_rounded_or_truncated():
     video = ((torch.tensor([0.0, 99.6, 254.9]) / 127.5) - 1).expand(3, 1, 1, 3)
-    assert pixel_levels(video, "round")[0, 0, :, 0].tolist() == [0, 100, 255]
-    assert pixel_levels(video, "truncate")[0, 0, :, 0].tolist() == [0, 99, 254]
+    assert to_pixels(video, "round")[0, 0, :, 0].tolist() == [0, 100, 255]
+    assert to_pixels(video, "truncate")[0, 0, :, 0].tolist() == [0, 99, 254]

@@ -14,7 +14,7 @@ def test_a_shipped_model_generates_in_half_precision(name: str, dtype: torch.dty
     half, full = (VideoModel.from_pretrained(name, dtype=d) for d in (dtype, torch.float32))
     sampling = sampling_with(half.index.sampling, ["sampler.steps=1"])
     request = half.request([0])
-    parts = [next(iter(m.long_video(sampling).decoded(request, 8))) for m in (half, full)]
+    parts = [next(iter(m.long_video(sampling)(request, 8))) for m in (half, full)]
     assert parts[0].pixels.dtype == torch.float32
     assert torch.isfinite(parts[0].pixels).all()
     difference = (parts[0].pixels - parts[1].pixels).abs().mean()

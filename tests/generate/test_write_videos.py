@@ -10,7 +10,7 @@ import torch
 
 from longtake import generate
 from longtake.autoencoders.streaming import crossfade
-from longtake.diffusion.signals.signal import rows as select_rows
+from longtake.diffusion.signals import rows as select_rows
 from longtake.generate import Job, LongVideo, unfinished, write_videos
 from longtake.model import VideoModel
 from longtake.video import read_clip, stream_video
@@ -244,7 +244,7 @@ def test_clips_that_overlap_are_the_same_ones_faded(
 ):
     request = tiny_triplane_model.request([3])
     apart, joined = (
-        torch.cat([part.pixels for part in model.long_video().decoded(request, 13)], 2)
+        torch.cat([part.pixels for part in model.long_video()(request, 13)], 2)
         for model in (tiny_triplane_model, tiny_overlapping_model)
     )
     assert torch.equal(joined[:, :, :5], apart[:, :, :5])

@@ -11,11 +11,10 @@ from longtake import config
 from longtake.autoencoders.base import Posterior
 from longtake.losses import AutoencoderLoss, AutoencoderLossConfig
 from longtake.losses.adversarial import DiscriminatorLoss, sign_accuracy
-from longtake.losses.autoencoder import GeneratorLoss
+from longtake.losses.autoencoder import GeneratorLoss, motion_error, pixel_error
 from longtake.losses.discriminators import AnyDiscriminator, Patch2D, Patch3D, Plateau
 from longtake.losses.efficientnet import EfficientNetLite
 from longtake.losses.frames import choose_frames
-from longtake.losses.reconstruction import motion_error, pixel_error
 
 SEEDS = (5, 6)
 

@@ -8,9 +8,14 @@ from torch.nn import functional as F
 
 from longtake.checkpoint import CheckpointError
 from longtake.losses import efficientnet
-from longtake.losses.distance import FrameDistance, clip_distance, unit_difference
 from longtake.losses.efficientnet import EfficientNetLite
-from longtake.losses.frames import choose_frames, pick_frames
+from longtake.losses.frames import (
+    FrameDistance,
+    choose_frames,
+    clip_distance,
+    pick_frames,
+    unit_difference,
+)
 from longtake.losses.lpips import LPIPS
 
 

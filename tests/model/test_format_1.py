@@ -52,10 +52,11 @@ def test_a_folder_of_format_1_is_written_as_format_2(folder: Path, tmp_path: Pat
 
 
 def test_the_overlap_of_clips_moves_to_the_denoiser():
-    files = read_model_files(FORMAT_1 / "pvdm-sky")
-    assert config.to_dict(files.components["denoiser"])["clip_overlap_frames"] == 4
-    assert files.index.roles == {"first": "denoiser"}
-    assert read_model_files(FORMAT_1 / "lvdm-sky").index.roles["interpolator"] == "between"
+    index, components = read_model_files(FORMAT_1 / "pvdm-sky")
+    assert config.to_dict(components["denoiser"])["clip_overlap_frames"] == 4
+    assert index.roles == {"first": "denoiser"}
+    index, _ = read_model_files(FORMAT_1 / "lvdm-sky")
+    assert index.roles["interpolator"] == "between"
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FORMAT_1.glob("*.yaml")))

@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from longtake.nn.frame_conv import FrameConv
 from longtake.nn.kernels import frame_conv
 from longtake.nn.kernels.frame_conv import neighbours
+from longtake.nn.layers import FrameConv
 
 SIZES = [(4, 4, 1), (3, 5, 1), (1, 1, 1), (6, 4, 2), (5, 3, 2)]
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from longtake.nn.kernels import group_norm
-from longtake.nn.norm import GroupNorm
+from longtake.nn.layers import GroupNorm
 
 
 def drawn(groups: int, *, silu: bool = False) -> GroupNorm:

@@ -14,7 +14,7 @@ from longtake.autoencoders.base import Posterior
 from longtake.losses.adversarial import hinge, vanilla
 from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
 from longtake.losses.discriminators import Patch2D
-from longtake.losses.distance import FrameDistance, Perceptual
+from longtake.losses.frames import FrameDistance, Perceptual
 from longtake.losses.lpips import LPIPSDistance
 
 START = 5

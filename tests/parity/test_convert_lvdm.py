@@ -21,8 +21,7 @@ from longtake.convert.official_config import read_official
 from longtake.convert.unet_keys import LVDM
 from longtake.diffusion.guidance import ClassifierFree, Guidance, Unguided
 from longtake.diffusion.samplers import DDIM, DDPM
-from longtake.diffusion.signals import Signals, context_signals, text_signal
-from longtake.diffusion.signals.context import impose
+from longtake.diffusion.signals import Signals, context_signals, impose, text_signal
 from longtake.latents import LatentScaling
 from longtake.model import VideoModel
 from longtake.noise import SampleNoise

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import pytest
@@ -23,14 +24,13 @@ from longtake.diffusion import (
     ScaledLinear,
     Unguided,
 )
-from longtake.diffusion.clip_sampler import OnEvaluation, Sampled
+from longtake.diffusion.clip_sampler import Sampled
 from longtake.diffusion.samplers import Denoise
-from longtake.diffusion.signals import Signals, context_signals
-from longtake.diffusion.signals.context import ContextPlan, impose
+from longtake.diffusion.signals import ContextPlan, Signals, context_signals, impose
 from longtake.diffusion.timesteps import grid_times
-from longtake.latents import LatentSpec
 from longtake.nn.attention import RelativePositionConfig, SpaceTimeAttentionConfig
 from longtake.noise import SampleNoise
+from longtake.progress import ProgressCallback, no_progress
 from longtake.rollout import Autoregressive, Hierarchical, Request, Samplers, State
 from longtake.training.ema import EMA
 
@@ -281,34 +281,27 @@ def test_guidance_formulas(prediction, name, scale):
     case.close(f"pmv.{name}.x0", denoise(case["in.xT"], torch.full((len(case["in.xT"]),), 0.902)))
 
 
-class RecordedClips:
+@dataclass(frozen=True, kw_only=True)
+class RecordedClips(ClipSampler):
     """A clip sampler whose noise is that of the official run, clip by clip."""
 
-    def __init__(self, sampler: ClipSampler, draws: list[list[Tensor]], given: list[int]) -> None:
-        self._sampler, self._draws, self._given = sampler, draws, given
-
-    @property
-    def spec(self) -> LatentSpec:
-        return self._sampler.spec
-
-    @property
-    def reads(self) -> frozenset[str]:
-        return self._sampler.reads
+    draws: list[list[Tensor]]
+    given: list[int]
 
     def __call__(
         self,
         signals: Signals,
         seeds: Sequence[int],
-        on_evaluation: OnEvaluation | None = None,
+        on_evaluation: ProgressCallback = no_progress,
         guidance: Guidance | None = None,
     ) -> Sampled:
         assert guidance is None
-        rows = [self._draws.pop(0) for _ in seeds]
+        rows = [self.draws.pop(0) for _ in seeds]
         noise = [torch.cat(parts) for parts in zip(*rows, strict=True)]
         start = torch.zeros_like(noise[-1])
         if len(noise) == 2:
-            start[:, :, self._given] = noise[0]
-        return Sampled(self._sampler.sample(signals, Recorded([start, noise[-1]]), on_evaluation))
+            start[:, :, self.given] = noise[0]
+        return Sampled(self.sample(signals, Recorded([start, noise[-1]]), on_evaluation))
 
 
 def long_video(golden) -> tuple[Golden, Samplers]:
@@ -319,11 +312,13 @@ def long_video(golden) -> tuple[Golden, Samplers]:
         clips(unet(golden(f"lvdm/{name}").weights(), tiny(frames, given=True)), sampler, guidance)
         for name, frames in (("unet_pred", 4), ("unet_interp", 5))
     )
-    recorded = RecordedClips(clip, [drawn[:1], drawn[1:3], drawn[3:5]], [0])
+    recorded = RecordedClips(**vars(clip), draws=[drawn[:1], drawn[1:3], drawn[3:5]], given=[0])
     return case, {
         "first": recorded,
         "next": recorded,
-        "interpolator": RecordedClips(between, [drawn[5:7], drawn[7:9], drawn[9:11]], [0, 4]),
+        "interpolator": RecordedClips(
+            **vars(between), draws=[drawn[5:7], drawn[7:9], drawn[9:11]], given=[0, 4]
+        ),
     }
 
 

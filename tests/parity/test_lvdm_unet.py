@@ -10,12 +10,11 @@ import torch
 from conditions import predict, table_time
 from convert import official_layout
 from golden_case import FOLDERS, Golden
-from torch import Tensor
+from torch import Tensor, nn
 
 from longtake.convert.unet_keys import LVDM
 from longtake.denoisers import VolumeUNet, VolumeUNetConfig
-from longtake.diffusion.signals import Signals, context_signals, text_signal
-from longtake.diffusion.signals.signal import null
+from longtake.diffusion.signals import Signals, context_signals, null, text_signal
 from longtake.nn.attention import (
     JointAttentionConfig,
     RelativePositionConfig,
@@ -88,7 +87,10 @@ def activations(unet: VolumeUNet, official: set[str]) -> dict[str, Tensor]:
         return hook
 
     for name in official:
-        unet.get_submodule(module_name(name, unet.config)).register_forward_hook(keep(name))
+        module = unet.get_submodule(module_name(name, unet.config))
+        while type(module).forward is nn.Module.forward:  # its parts are called
+            *_, module = module.children()
+        module.register_forward_hook(keep(name))
     return found
 
 

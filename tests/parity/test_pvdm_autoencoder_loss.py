@@ -11,8 +11,7 @@ from longtake.autoencoders.base import Posterior
 from longtake.losses.adversarial import hinge, vanilla
 from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig, GeneratorLoss
 from longtake.losses.discriminators import Patch2D, Patch3D
-from longtake.losses.distance import FrameDistance, Perceptual
-from longtake.losses.frames import choose_frames
+from longtake.losses.frames import FrameDistance, Perceptual, choose_frames
 from longtake.losses.lpips import SLICES, LPIPSDistance
 
 PAPERS = {"weight": 1.0, "adaptive": False, "feature_weight": 4.0, "base_channels": 8}

@@ -11,7 +11,7 @@ from golden_case import Golden
 from parity.recorded_noise import Recorded
 from torch import Tensor, nn
 
-from longtake.convert.unet_keys import PVDM
+from longtake.convert.unet_keys import PVDM as LAYOUT
 from longtake.denoisers import TriplaneUNet, TriplaneUNetConfig
 from longtake.diffusion import (
     DDIM,
@@ -29,7 +29,7 @@ from longtake.diffusion.signals import Signals, previous_signal
 from longtake.diffusion.timesteps import grid_times
 from longtake.training.ema import EMA
 
-to_official = partial(official_layout.to_official, PVDM)
+to_official = partial(official_layout.to_official, LAYOUT)
 
 PVDM = Diffusion(schedule=ScaledLinear(beta_end=0.0195), loss="l2")
 NETWORK = TriplaneUNetConfig(
@@ -47,7 +47,7 @@ def trained(golden, case: str) -> tuple[Golden, TriplaneUNet]:
     found = golden(f"pvdm/{case}")
     weights = golden("pvdm/ddpm_train").weights(WRAPPER) | found.weights(WRAPPER)
     unet = NETWORK.build()
-    unet.load_state_dict(PVDM.from_official(weights, NETWORK))
+    unet.load_state_dict(LAYOUT.from_official(weights, NETWORK))
     return found, unet
 
 

@@ -12,8 +12,8 @@ from golden_case import FOLDERS, Golden
 from torch import Tensor
 
 from longtake.autoencoders import VolumeAutoencoder, VolumeAutoencoderConfig
+from longtake.autoencoders.volume import SameConv, SameConvTranspose
 from longtake.convert.autoencoder_keys import VOLUME
-from longtake.nn.same_conv import SameConv, SameConvTranspose
 
 rename = partial(official_layout.rename, VOLUME)
 to_official = partial(official_layout.to_official, VOLUME)

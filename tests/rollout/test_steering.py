@@ -9,11 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from longtake.diffusion import ClassifierFree
+from longtake.diffusion import ClassifierFree, ClipSampler
 from longtake.diffusion.clip_sampler import Sampled
 from longtake.diffusion.signals import Signal, Signals, context_frames, label_signal, text_signal
 from longtake.generate import LongVideo, Part
-from longtake.latents import LatentSpec
 from longtake.model import VideoModel
 from longtake.rollout import (
     Autoregressive,
@@ -71,18 +70,15 @@ def test_frames_given_at_the_beginning_are_not_given_again(tiny_model: VideoMode
 def test_a_signal_that_no_network_reads_is_refused_before_anything_is_sampled(
     tiny_model: VideoModel, rollout: Rollout
 ):
-    samplers: Any = {role: Refusing(s) for role, s in tiny_model.long_video().samplers.items()}
+    unused = tiny_model.long_video().samplers
+    samplers: Any = {role: Refusing(**vars(sampler)) for role, sampler in unused.items()}
     text = text_signal(torch.zeros(2, 3, 4))
     with pytest.raises(ValueError, match="'first' does not read the signal 'text'; it reads"):
         rollout(samplers, wanted(text))
 
 
-class Refusing:
+class Refusing(ClipSampler):
     """Fails if it is asked for a clip."""
-
-    def __init__(self, sampler: Any) -> None:
-        self.spec: LatentSpec = sampler.spec
-        self.reads: frozenset[str] = sampler.reads
 
     def __call__(self, *arguments: Any) -> Sampled:
         raise AssertionError(arguments)
@@ -91,9 +87,9 @@ class Refusing:
 class Remembering(Refusing):
     """Counts the clips it has sampled in its memory, and adds the count to the latents."""
 
-    def __init__(self, sampler: Any) -> None:
-        super().__init__(sampler)
-        self.reads |= {"count"}
+    @property
+    def reads(self) -> frozenset[str]:
+        return super().reads | {"count"}
 
     def __call__(self, *arguments: Any) -> Sampled:
         signals, seeds = arguments[:2]
@@ -107,7 +103,9 @@ def test_what_a_sampler_remembers_reaches_the_next_clip(
     tiny_model: VideoModel, tiny_triplane_model: VideoModel, rollout: Rollout
 ):
     model = tiny_triplane_model if isinstance(rollout, NextClip) else tiny_model
-    samplers: Any = {role: Remembering(s) for role, s in model.long_video().samplers.items()}
+    samplers: Any = {
+        role: Remembering(**vars(s)) for role, s in model.long_video().samplers.items()
+    }
     chunks = list(islice(rollout(samplers, wanted()), 3))
     assert [chunk.state.memory["count"].item() for chunk in chunks] == [1, 2, 3]
     resumed = list(islice(rollout(samplers, wanted(), chunks[0].state), 2))

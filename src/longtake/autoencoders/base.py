@@ -101,11 +101,9 @@ class VideoAutoencoder(nn.Module, ABC):
         """Decode latents as they come, in the memory of one clip; see ``stream_decoder``."""
         decoder = self.stream_decoder(clip_overlap=clip_overlap)
         for z in latents:
-            frames = decoder.push(z)
-            if frames is not None:
+            if (frames := decoder.push(z)) is not None:
                 yield frames
-        frames = decoder.flush()
-        if frames is not None:
+        if (frames := decoder.flush()) is not None:
             yield frames
 
 
@@ -120,16 +118,9 @@ def in_precision_of(network: nn.Module, x: Tensor) -> tuple[Tensor, Callable[[Te
 def check_divisible(
     sizes: Mapping[str, int], factors: Iterable[int], name: str = "", note: str = ""
 ) -> None:
-    """Make sure that the size of each axis is a multiple of its factor.
+    """Raise a ValueError if the factor of an axis does not divide its size.
 
-    Args:
-        sizes: size of each axis by the name of the axis.
-        factors: factor of each axis.
-        name: put before a factor in the message.
-        note: put at the end of the message.
-
-    Raises:
-        ValueError: a factor does not divide a size; names the nearest sizes that it does.
+    The message has ``name`` before the factor, the nearest sizes that it divides, and ``note``.
     """
     for (axis, size), factor in zip(sizes.items(), factors, strict=True):
         if size % factor:

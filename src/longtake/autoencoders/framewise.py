@@ -4,27 +4,21 @@ The network is diffusers' own, the only one here that is: its weights are those 
 Diffusion model, with ``coder.`` before each name.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
-from annotated_types import Gt
 from einops import rearrange
 from jaxtyping import Float
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from longtake.autoencoders.base import (
-    Posterior,
-    VideoAutoencoder,
-    check_divisible,
-    in_precision_of,
-)
+from longtake.autoencoders.base import Posterior, VideoAutoencoder, check_divisible, in_precision_of
 from longtake.autoencoders.streaming import FrameDecoder
 from longtake.config import Config
 from longtake.latents import LatentSpec
+from longtake.nn import Count
 from longtake.nn.attention import attend
-
-Count = Annotated[int, Gt(0)]
 
 
 class FramewiseAutoencoderConfig(Config):
@@ -69,11 +63,7 @@ class FramewiseAutoencoderConfig(Config):
         return self.channels, frames, height // self.factor, width // self.factor
 
     def check_size(self, height: int, width: int) -> None:
-        """Make sure that frames of this size can be encoded.
-
-        Raises:
-            ValueError: ``factor`` does not divide the size.
-        """
+        """Raise a ValueError if ``factor`` does not divide the size of frames."""
         check_divisible({"height": height, "width": width}, (self.factor, self.factor))
 
     @model_validator(mode="after")
@@ -110,14 +100,11 @@ class FramewiseAutoencoder(VideoAutoencoder):
             down_block_types=("DownEncoderBlock2D",) * levels,
             up_block_types=("UpDecoderBlock2D",) * levels,
         )
-        self.coder.set_attn_processor(_Attend())
+        self.coder.set_attn_processor(_attend)
 
     @property
     def last_layer(self) -> nn.Parameter:
-        """Weight of the decoder's last convolution."""
-        weight = self.coder.decoder.conv_out.weight
-        assert isinstance(weight, nn.Parameter)
-        return weight
+        return self.get_parameter("coder.decoder.conv_out.weight")
 
     def encode(self, video: Float[Tensor, "b 3 t h w"]) -> Posterior:
         """Posterior of a clip in [-1, 1].
@@ -127,47 +114,35 @@ class FramewiseAutoencoder(VideoAutoencoder):
         """
         self.config.check_size(*video.shape[3:])
         x, back = in_precision_of(self, video)
-        found = [self.coder.encode(part, return_dict=False)[0] for part in self._parts(x)]
-        frames = video.shape[2]
-        return Posterior(
-            mean=back(_clips([part.mean for part in found], frames)),
-            log_variance=back(_clips([part.logvar for part in found], frames)),
-        )
+        mean, log_variance = back(self._each(self._moments, x)).chunk(2, dim=1)
+        return Posterior(mean=mean, log_variance=log_variance)
 
     def decode(self, z: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b 3 f h2 w2"]:
-        """Clip of a latent, in [-1, 1] up to overshoot."""
         x, back = in_precision_of(self, z)
-        found = [self.coder.decode(part, return_dict=False)[0] for part in self._parts(x)]
-        return back(_clips(found, z.shape[2]))
+        return back(self._each(lambda part: self.coder.decode(part, return_dict=False)[0], x))
 
     def stream_decoder(self, *, clip_overlap: int = 0) -> FrameDecoder:
-        """A fresh decoder for a long video, frame after frame.
-
-        Raises:
-            ValueError: ``clip_overlap`` is not 0; these latents need no overlap.
-        """
+        """A fresh decoder for a long video, frame after frame; ``clip_overlap`` must be 0."""
         self.spec.check_overlap(clip_overlap)
         return FrameDecoder(self)
 
-    def _parts(self, clips: Float[Tensor, "b c t h w"]) -> tuple[Float[Tensor, "n c h w"], ...]:
-        """All frames, a few at a time."""
-        frames = rearrange(clips, "b c t h w -> (b t) c h w")
-        return frames.split(self.config.frames_at_once)
+    def _moments(self, frames: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c h2 w2"]:
+        found = self.coder.encode(frames, return_dict=False)[0]
+        return torch.cat([found.mean, found.logvar], dim=1)
+
+    def _each(self, network: Callable[[Tensor], Tensor], clips: Tensor) -> Tensor:
+        """Apply a network to all frames, a few at a time."""
+        frames = rearrange(clips, "b c t h w -> (b t) c h w").split(self.config.frames_at_once)
+        made = torch.cat([network(part) for part in frames])
+        return rearrange(made, "(b t) c h w -> b c t h w", t=clips.shape[2])
 
 
-class _Attend:
+def _attend(
+    layer: Any, x: Float[Tensor, "n c h w"], temb: None = None, **_: object
+) -> Float[Tensor, "n c h w"]:
     """The attention of diffusers' autoencoder, by ours, which has every kind of derivative."""
-
-    def __call__(
-        self, layer: Any, x: Float[Tensor, "n c h w"], temb: None = None, **_: object
-    ) -> Float[Tensor, "n c h w"]:
-        tokens = layer.group_norm(x.flatten(2)).transpose(1, 2)
-        parts = layer.to_q(tokens), layer.to_k(tokens), layer.to_v(tokens)
-        q, k, v = (part.unflatten(-1, (layer.heads, -1)).transpose(1, 2) for part in parts)
-        out = layer.to_out[0](attend(q, k, v).transpose(1, 2).flatten(2))
-        return out.transpose(1, 2).reshape(x.shape) + x
-
-
-def _clips(parts: list[Tensor], frames: int) -> Float[Tensor, "b c t h w"]:
-    """Frames, a few at a time, as clips."""
-    return rearrange(torch.cat(parts), "(b t) c h w -> b c t h w", t=frames)
+    tokens = layer.group_norm(x.flatten(2)).transpose(1, 2)
+    parts = layer.to_q(tokens), layer.to_k(tokens), layer.to_v(tokens)
+    q, k, v = (part.unflatten(-1, (layer.heads, -1)).transpose(1, 2) for part in parts)
+    out = layer.to_out[0](attend(q, k, v).transpose(1, 2).flatten(2))
+    return out.transpose(1, 2).reshape(x.shape) + x

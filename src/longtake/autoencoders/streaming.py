@@ -27,11 +27,7 @@ class WindowDecoder(StreamDecoder):
     """
 
     def __init__(
-        self,
-        autoencoder: VideoAutoencoder,
-        *,
-        overlap: int = 1,
-        mode: str = "blend",
+        self, autoencoder: VideoAutoencoder, *, overlap: int = 1, mode: str = "blend"
     ) -> None:
         spec = autoencoder.spec
         if not 0 <= overlap < spec.frames:
@@ -76,14 +72,11 @@ class WindowDecoder(StreamDecoder):
         return {"latents": self._latents, "fresh": torch.tensor(self._fresh), **held}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Continue from where ``state`` was taken, by a decoder of the same settings."""
-        self._clear()
-        if not state:
-            return
         device = next(self._autoencoder.parameters()).device
-        self._latents = state["latents"].to(device)
-        self._held = state["held"].to(device) if "held" in state else None
-        self._fresh = int(state["fresh"])
+        self._latents, self._held = (
+            state[name].to(device) if name in state else None for name in ("latents", "held")
+        )
+        self._fresh = int(state.get("fresh", 0))
 
     def _clear(self) -> None:
         self._latents: Tensor | None = None  # of the last window, or all there are
@@ -109,8 +102,7 @@ class WindowDecoder(StreamDecoder):
         shared = 0 if self._held is None else self._held.shape[2]
         frames = frames[:, :, -(self._fresh * self._factor + shared) :]
         self._fresh = 0
-        overlap_frames = self._overlap * self._factor
-        final, self._held = _join(self._held, frames, overlap_frames, self._mode)
+        final, self._held = _join(self._held, frames, self._overlap * self._factor, self._mode)
         return final
 
 
@@ -150,7 +142,6 @@ class ClipDecoder(StreamDecoder):
         return {} if self._held is None else {"held": self._held}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Continue from where ``state`` was taken, by a decoder of the same settings."""
         device = next(self._autoencoder.parameters()).device
         self._held = state["held"].to(device) if "held" in state else None
 
@@ -161,11 +152,7 @@ class ClipDecoder(StreamDecoder):
 
 
 class FrameDecoder(StreamDecoder):
-    """Decodes each frame by itself, so that nothing is held back.
-
-    Args:
-        autoencoder: an autoencoder that encodes each frame by itself.
-    """
+    """Decodes each frame by itself, as the autoencoder does, so that nothing is held back."""
 
     def __init__(self, autoencoder: VideoAutoencoder) -> None:
         self._autoencoder = autoencoder
@@ -176,10 +163,9 @@ class FrameDecoder(StreamDecoder):
         return self._autoencoder.decode(z)
 
     def flush(self) -> None:
-        """Return None: no frames are held back."""
+        """Nothing is held back."""
 
     def state(self) -> dict[str, Tensor]:
-        """Return an empty state: frames are independent."""
         return {}
 
     def restore(self, state: dict[str, Tensor]) -> None:

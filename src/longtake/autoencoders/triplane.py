@@ -1,29 +1,24 @@
 """PVDM's autoencoder: a transformer between a clip and three planes of latents."""
 
 import math
+from collections import OrderedDict
 from collections.abc import Mapping
-from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt, Lt, MultipleOf
+from einops import rearrange
 from jaxtyping import Float
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from longtake.autoencoders.base import (
-    Posterior,
-    VideoAutoencoder,
-    check_divisible,
-    in_precision_of,
-)
+from longtake.autoencoders.base import Posterior, VideoAutoencoder, check_divisible, in_precision_of
 from longtake.autoencoders.streaming import ClipDecoder
-from longtake.autoencoders.triplane_blocks import AxisPool, TriplaneDecoder, TriplaneEncoder
 from longtake.config import Config
 from longtake.latents import LatentSpec, Triplane
+from longtake.nn import Count
+from longtake.nn.attention import SelfAttention
 from longtake.nn.transformer import RotaryTransformer
-
-Count = Annotated[int, Gt(0)]
 
 
 class TriplaneAutoencoderConfig(Config):
@@ -77,10 +72,14 @@ class TriplaneAutoencoderConfig(Config):
 
     @model_validator(mode="after")
     def _fits(self) -> "TriplaneAutoencoderConfig":
-        sizes: dict[str, int] = dict(zip(("height", "width"), self.clip[1:], strict=True))
+        sizes = {"height": self.clip[1], "width": self.clip[2]}
         note = ", and any frame count will do"
         check_divisible(sizes, (self.patch, self.patch), "patch=", note)
         return self
+
+    def transformer(self) -> RotaryTransformer:
+        """Build the transformer of all cells, of encoder or decoder."""
+        return RotaryTransformer(self.width, self.depth, self.heads, self.head_channels)
 
     def build(self) -> "TriplaneAutoencoder":
         """Build the network with random weights."""
@@ -101,22 +100,13 @@ class TriplaneAutoencoder(VideoAutoencoder):
         self.spec = LatentSpec(
             shape=config.latent, clip=config.clip, frame_axis=None, bounds=(-1.0, 1.0)
         )
-        patch, width, embed_dim = config.patch, config.width, config.embed_dim
-        transformer = partial(
-            RotaryTransformer, width, config.depth, config.heads, config.head_channels
-        )
-        heads = config.pool_heads, config.pool_head_channels
-        pool = partial(AxisPool, width, embed_dim, config.pool_depth, *heads, config.pool_hidden)
-        self.encoder = TriplaneEncoder(config.planes, patch, width, transformer, pool)
-        self.decoder = TriplaneDecoder(patch, width, embed_dim, transformer)
+        self.encoder = TriplaneEncoder(config)
+        self.decoder = TriplaneDecoder(config)
         self._log_variance = 2 * math.log(max(config.std, math.exp(-15)))
 
     @property
     def last_layer(self) -> nn.Parameter:
-        """Weight of the layer that makes pixels."""
-        weight = self.decoder.to_pixel.weight
-        assert isinstance(weight, nn.Parameter)
-        return weight
+        return self.get_parameter("decoder.to_pixel.weight")
 
     def encode(self, video: Float[Tensor, "b 3 t h w"]) -> Posterior:
         """Latent of a clip in [-1, 1].
@@ -133,8 +123,7 @@ class TriplaneAutoencoder(VideoAutoencoder):
                 f"this autoencoder takes {_size(self.config.clip)} alone, so cut and resize to that"
             )
         x, back = in_precision_of(self, video)
-        content, motion_h, motion_w = self.encoder(x)
-        mean = back(self.config.planes.join(content=content, motion_h=motion_h, motion_w=motion_w))
+        mean = back(self.config.planes.join(*self.encoder(x)))
         return Posterior(mean=mean, log_variance=torch.full_like(mean, self._log_variance))
 
     def decode(self, z: Float[Tensor, "b c n"]) -> Float[Tensor, "b 3 t h w"]:
@@ -152,15 +141,103 @@ class TriplaneAutoencoder(VideoAutoencoder):
         return back(self.decoder(*self.config.planes.split(z)))
 
     def stream_decoder(self, *, clip_overlap: int = 0) -> ClipDecoder:
-        """A fresh decoder for a long video, clip after clip.
-
-        Args:
-            clip_overlap: frames that each clip shares with the clip before.
-
-        Raises:
-            ValueError: ``clip_overlap`` is not shorter than a clip.
-        """
+        """A fresh decoder for a long video, clip after clip."""
         return ClipDecoder(self, clip_overlap)
+
+
+class TriplaneEncoder(nn.Module):
+    """Clip to planes: cells are transformed, then pooled along each of their three axes."""
+
+    def __init__(self, config: TriplaneAutoencoderConfig) -> None:
+        super().__init__()
+        self.patch, planes = config.patch, config.planes
+        self.embed = nn.Linear(3 * config.patch**2, config.width)
+        self.transformer = config.transformer()
+        self.content = AxisPool(config, planes.frames)
+        self.motion_h = AxisPool(config, planes.width)
+        self.motion_w = AxisPool(config, planes.height)
+
+    def forward(
+        self, video: Float[Tensor, "b 3 t h2 w2"]
+    ) -> tuple[Float[Tensor, "b d h w"], Float[Tensor, "b d t h"], Float[Tensor, "b d t w"]]:
+        """Planes of content, of motion along the height and of motion along the width."""
+        patches = rearrange(
+            video, "b c t (h i) (w j) -> b t h w (i j c)", i=self.patch, j=self.patch
+        )
+        x = self.transformer(self.embed(patches))
+        content = self.content(rearrange(x, "b t h w c -> b h w t c"))
+        motion_w = self.motion_w(rearrange(x, "b t h w c -> b t w h c"))
+        return content, self.motion_h(x), motion_w
+
+
+class AxisPool(nn.Module):
+    """A transformer along one axis that reduces each line of ``cells`` cells to one vector.
+
+    As in the official code, a learned token is appended to each line, yet the result is the line's
+    first cell, not the token.
+    """
+
+    def __init__(self, config: TriplaneAutoencoderConfig, cells: int) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.randn(1, 1, config.width))
+        self.position = nn.Parameter(torch.randn(1, cells + 1, config.width))
+        self.layers = nn.ModuleList(PoolLayer(config) for _ in range(config.pool_depth))
+        self.project = nn.Linear(config.width, config.embed_dim)
+
+    def forward(self, x: Float[Tensor, "b i j n c"]) -> Float[Tensor, "b d i j"]:
+        """Pool along the last axis of cells, into (-1, 1)."""
+        lines = x.flatten(0, 2)
+        lines = torch.cat([lines, self.token.to(x.dtype).expand(len(lines), -1, -1)], 1)
+        lines = lines + self.position
+        for layer in self.layers:
+            lines = layer(lines)
+        plane = self.project(lines[:, 0]).unflatten(0, x.shape[:3])
+        return rearrange(plane, "b i j d -> b d i j").tanh()
+
+
+class PoolLayer(nn.Module):
+    """Attention along a line and two linear layers; both residual."""
+
+    def __init__(self, config: TriplaneAutoencoderConfig) -> None:
+        super().__init__()
+        width, hidden, head_channels = config.width, config.pool_hidden, config.pool_head_channels
+        norm, heads = nn.LayerNorm(width), config.pool_heads
+        self.attention = SelfAttention(
+            width, heads, norm, "space", head_channels=head_channels, bias=False
+        )
+        into, out = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.mlp = nn.Sequential(
+            OrderedDict(norm=nn.LayerNorm(width), hidden=into, gelu=nn.GELU(), out=out)
+        )
+
+    def forward(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
+        x = self.attention(x[:, None, None])[:, 0, 0]
+        return x + self.mlp(x)
+
+
+class TriplaneDecoder(nn.Module):
+    """Planes to a clip in (-1, 1): each cell is the sum of its projections on the planes."""
+
+    def __init__(self, config: TriplaneAutoencoderConfig) -> None:
+        super().__init__()
+        self.content, self.motion_h, self.motion_w = (
+            nn.Linear(config.embed_dim, config.width) for _ in range(3)
+        )
+        self.transformer = config.transformer()
+        self.to_pixel = nn.ConvTranspose2d(config.width, 3, config.patch, config.patch)
+
+    def forward(
+        self,
+        content: Float[Tensor, "b d h w"],
+        motion_h: Float[Tensor, "b d t h"],
+        motion_w: Float[Tensor, "b d t w"],
+    ) -> Float[Tensor, "b 3 t h2 w2"]:
+        x = self.content(rearrange(content, "b d h w -> b 1 h w d"))
+        x = x + self.motion_h(rearrange(motion_h, "b d t h -> b t h 1 d"))
+        x = x + self.motion_w(rearrange(motion_w, "b d t w -> b t 1 w d"))
+        x = rearrange(self.transformer(x), "b t h w c -> (b t) c h w")
+        logits = rearrange(self.to_pixel(x), "(b t) c h w -> b c t h w", b=len(content))
+        return 2 * logits.sigmoid() - 1
 
 
 def _size(axes: tuple[int, ...]) -> str:

@@ -1,26 +1,22 @@
 """LVDM's autoencoder: a 3D convolutional network between a clip and a volume of latents."""
 
-import math
-from typing import Annotated, Literal
+from collections import OrderedDict
+from typing import Literal
 
-from annotated_types import Gt
+import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from longtake.autoencoders.base import (
-    Posterior,
-    VideoAutoencoder,
-    check_divisible,
-    in_precision_of,
-)
+from longtake.autoencoders.base import Posterior, VideoAutoencoder, check_divisible, in_precision_of
 from longtake.autoencoders.streaming import WindowDecoder
-from longtake.autoencoders.volume_blocks import Decoder, Encoder
 from longtake.config import Config
 from longtake.latents import LatentSpec
-from longtake.nn.same_conv import SameConv
+from longtake.nn import Count, formulas
+from longtake.nn.kernels import compute
 
-Count = Annotated[int, Gt(0)]
+EPS = 1e-6
+Stride = tuple[int, int, int]
 
 
 class VolumeAutoencoderConfig(Config):
@@ -51,9 +47,9 @@ class VolumeAutoencoderConfig(Config):
         return self.embed_dim or self.z_channels
 
     @property
-    def strides(self) -> tuple[tuple[int, int, int], ...]:
+    def strides(self) -> tuple[Stride, ...]:
         """Strides of each level; an axis that reaches its factor early then has stride 1."""
-        halvings = [int(math.log2(factor)) for factor in self.factors]
+        halvings = [factor.bit_length() - 1 for factor in self.factors]
         t, h, w = ([1 + (level < n) for level in range(max(halvings))] for n in halvings)
         return tuple(zip(t, h, w, strict=True))
 
@@ -64,11 +60,7 @@ class VolumeAutoencoderConfig(Config):
         return self.channels, t, h, w
 
     def check_size(self, frames: int, height: int, width: int) -> None:
-        """Make sure that a video of this size can be encoded.
-
-        Raises:
-            ValueError: a factor does not divide the size.
-        """
+        """Raise a ValueError if a factor does not divide the size."""
         sizes = {"frame count": frames, "height": height, "width": width}
         check_divisible(sizes, self.factors)
 
@@ -99,18 +91,14 @@ class VolumeAutoencoder(VideoAutoencoder):
         super().__init__()
         self.config = config
         self.spec = LatentSpec(shape=config.latent, clip=config.clip, frame_axis=2)
-        sizes = config.hidden, config.z_channels, config.strides, config.groups
-        self.encoder = Encoder(*sizes)
+        self.encoder = encoder(config)
         self.to_moments = SameConv(2 * config.z_channels, 2 * config.channels, 1)
         self.from_latent = SameConv(config.channels, config.z_channels, 1)
-        self.decoder = Decoder(*sizes)
+        self.decoder = decoder(config)
 
     @property
     def last_layer(self) -> nn.Parameter:
-        """Weight of the decoder's last convolution."""
-        weight = self.decoder.conv_out.weight
-        assert isinstance(weight, nn.Parameter)
-        return weight
+        return self.get_parameter("decoder.conv_out.weight")
 
     def encode(self, video: Float[Tensor, "b 3 t h w"]) -> Posterior:
         """Posterior of a clip in [-1, 1].
@@ -118,14 +106,12 @@ class VolumeAutoencoder(VideoAutoencoder):
         Raises:
             ValueError: a factor does not divide the clip's size.
         """
-        frames, height, width = video.shape[2:]
-        self.config.check_size(frames, height, width)
+        self.config.check_size(*video.shape[2:])
         x, back = in_precision_of(self, video)
         mean, log_variance = back(self.to_moments(self.encoder(x))).chunk(2, dim=1)
         return Posterior(mean=mean, log_variance=log_variance.clamp(-30, 20))
 
     def decode(self, z: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b 3 t h2 w2"]:
-        """Clip of a latent, in [-1, 1] up to overshoot."""
         z, back = in_precision_of(self, z)
         return back(self.decoder(self.from_latent(z)))
 
@@ -134,10 +120,8 @@ class VolumeAutoencoder(VideoAutoencoder):
     ) -> WindowDecoder:
         """A fresh decoder for a long video, in windows of the trained length.
 
-        Args:
-            overlap: latent frames that neighbouring windows share.
-            mode: "blend" cross-fades windows over the overlap; "cut" switches in its middle.
-            clip_overlap: must be 0: clips that are pushed follow each other.
+        ``overlap`` and ``mode`` are those of ``WindowDecoder``. ``clip_overlap`` must be 0: clips
+        that are pushed follow each other.
 
         Raises:
             ValueError: the overlap is not shorter than a window, the mode does not exist, or
@@ -145,3 +129,98 @@ class VolumeAutoencoder(VideoAutoencoder):
         """
         self.spec.check_overlap(clip_overlap)
         return WindowDecoder(self, overlap=overlap, mode=mode)
+
+
+def encoder(config: VolumeAutoencoderConfig) -> nn.Sequential:
+    """Video to mean and log-variance, before ``to_moments`` mixes them.
+
+    Every level downsamples and doubles the channels, then has a residual block.
+    """
+
+    def level(channels: int, stride: Stride) -> nn.Sequential:
+        down = SameConv(channels, 2 * channels, 4, stride)
+        return nn.Sequential(OrderedDict(down=down, residual=Residual(2 * channels, groups)))
+
+    hidden, strides, groups = config.hidden, config.strides, config.groups
+    width = hidden * 2 ** len(strides)
+    return nn.Sequential(
+        OrderedDict(
+            conv_in=SameConv(3, hidden, 3),
+            levels=nn.Sequential(*(level(hidden * 2**n, step) for n, step in enumerate(strides))),
+            norm_out=nn.GroupNorm(groups, width, eps=EPS),
+            silu=nn.SiLU(),
+            conv_out=SameConv(width, 2 * config.z_channels, 3),
+        )
+    )
+
+
+def decoder(config: VolumeAutoencoderConfig) -> nn.Sequential:
+    """Latent to video; nothing bounds the output, as in the official code.
+
+    Every level upsamples and changes the number of channels, then has two residual blocks. The
+    strides are in the encoder's order, not its mirror image, so that the first level doubles every
+    axis that is ever doubled.
+    """
+
+    def level(channels: int, out_channels: int, stride: Stride) -> nn.Sequential:
+        up = SameConvTranspose(channels, out_channels, 4, stride)
+        first, second = (Residual(out_channels, config.groups) for _ in range(2))
+        return nn.Sequential(OrderedDict(up=up, first=first, second=second))
+
+    widths = [config.hidden * 2**n for n in range(len(config.strides), 0, -1)]
+    steps = zip([config.z_channels, *widths], widths, config.strides, strict=False)
+    levels = nn.Sequential(*(level(*step) for step in steps))
+    return nn.Sequential(OrderedDict(levels=levels, conv_out=SameConv(widths[-1], 3, 3)))
+
+
+class Residual(nn.Module):
+    """Two normalised convolutions and the identity."""
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        self.norm_in = nn.GroupNorm(groups, channels, eps=EPS)
+        self.conv_in = SameConv(channels, channels, 3)
+        self.norm_out = nn.GroupNorm(groups, channels, eps=EPS)
+        self.conv_out = SameConv(channels, channels, 3)
+
+    def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b c t h w"]:
+        h = self.conv_in(F.silu(self.norm_in(x)))
+        return x + self.conv_out(F.silu(self.norm_out(h)))
+
+
+class SameConv(nn.Conv3d):
+    """A convolution of an input padded with copies of its border.
+
+    The output is as large as the input, divided by the stride, which must divide the input's size.
+    An axis is padded by ``kernel - stride`` cells in all; where that is odd, as with a kernel of 4
+    and a stride of 1, the extra cell comes first.
+    """
+
+    def __init__(
+        self, channels: int, out_channels: int, kernel: int, stride: Stride = (1, 1, 1)
+    ) -> None:
+        super().__init__(channels, out_channels, kernel, stride)
+        self.border = _border(kernel, stride)
+
+    def forward(self, input: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b c2 t2 h2 w2"]:
+        x = compute(formulas.repeat_border, input, self.border)
+        return compute(formulas.volume_conv, x, self.weight, self.bias, self.stride)
+
+
+class SameConvTranspose(nn.ConvTranspose3d):
+    """A transposed convolution that multiplies sizes by its stride; padded as ``SameConv`` is."""
+
+    def __init__(self, channels: int, out_channels: int, kernel: int, stride: Stride) -> None:
+        super().__init__(channels, out_channels, kernel, stride, padding=kernel - 1)
+        self.border = _border(kernel, stride)
+
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, input: Float[Tensor, "b c t h w"]
+    ) -> Float[Tensor, "b c2 t2 h2 w2"]:
+        return super().forward(compute(formulas.repeat_border, input, self.border))
+
+
+def _border(kernel: int, stride: Stride) -> tuple[int, ...]:
+    """Cells before and after, the last axis first."""
+    totals = [kernel - step for step in reversed(stride)]
+    return tuple(cells for total in totals for cells in (total - total // 2, total // 2))

@@ -69,12 +69,11 @@ def videos(  # noqa: PLR0913
     """
     from longtake.cli.progress import stages
     from longtake.distributed import join
-    from longtake.evaluation.evaluate import evaluate
+    from longtake.evaluation.evaluate import evaluate, named
     from longtake.evaluation.extraction import FeatureCache, default_cache
     from longtake.evaluation.feature_sets import EvaluationSettings
     from longtake.evaluation.opening import SamplingSettings, open_sources
     from longtake.evaluation.protocols import protocol as ready
-    from longtake.evaluation.scores import named
 
     _check_free(json, overwrite)
     wanted = named(metrics)

@@ -81,7 +81,7 @@ def _model(name: str) -> None:
     from longtake.model.index import read_model_files
 
     folder = find_model(name)
-    index = read_model_files(folder).index
+    index, _ = read_model_files(folder)
     print(f"{folder}: {_megabytes(folder):.1f} MB")
     for part, digest in index.weights.items():
         _component(folder / part, part, digest)

@@ -1,7 +1,8 @@
 """PVDM's denoiser: a 2D UNet that three planes share, with attention across the planes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Annotated, Literal
 
 import torch
@@ -11,13 +12,14 @@ from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longtake.denoisers.triplane_levels import middle, on_planes, way_down, way_up
-from longtake.denoisers.unet_config import Count, UNetConfig, rows
+from longtake.denoisers.unet_config import UNetConfig
 from longtake.diffusion.process import Denoiser, Embedding
 from longtake.latents import LatentSpec, Triplane
+from longtake.nn import Count
+from longtake.nn.attention import SelfAttention, head_count
 from longtake.nn.embedding import TimeEmbedding
-from longtake.nn.frame_conv import FrameConv
-from longtake.nn.norm import GroupNorm
+from longtake.nn.kernels.differentiation import recompute
+from longtake.nn.layers import FrameConv, GroupNorm
 
 
 class TriplaneUNetConfig(UNetConfig):
@@ -46,7 +48,7 @@ class TriplaneUNetConfig(UNetConfig):
     clip_overlap_frames: Annotated[int, Ge(0)] = 0
     channel_mult: tuple[Count, ...] = (1, 2, 4, 4)
     num_res_blocks: Count = 2
-    attention_resolutions: tuple[Annotated[int, Ge(1)], ...] = (1, 2, 4)
+    attention_resolutions: tuple[Count, ...] = (1, 2, 4)
     num_heads: Count = 8
     head_channels: Count | None = None
     previous: bool = True
@@ -57,6 +59,19 @@ class TriplaneUNetConfig(UNetConfig):
         """Extent of the planes at a level; 0 has full resolution."""
         frames, height, width = (size // 2**level for size in self.latent[1:])
         return Triplane(frames=frames, height=height, width=width)
+
+    def attention(self, width: int) -> SelfAttention:
+        """Build the attention of a number of channels."""
+        norm = GroupNorm(width, self.groups)
+        heads = head_count(width, self.num_heads, self.head_channels)
+        return SelfAttention(width, heads, norm, "space", zero=self.zero_init)
+
+    def step(self, level: int, channels: int) -> list[nn.Module]:
+        """Build a residual block, and attention where the level has it."""
+        width = self.widths[level]
+        layers: list[nn.Module] = [self.residual(channels, width)]
+        attends = 2**level in self.attention_resolutions
+        return [*layers, self.attention(width)] if attends else layers
 
     @model_validator(mode="after")
     def _planes_fit(self) -> "TriplaneUNetConfig":
@@ -97,10 +112,11 @@ class TriplaneUNet(Denoiser):
         self.label_embed = config.table(config.num_classes)
         self.conv_in = FrameConv(channels * (1 + config.previous), widths[0])
         self.plane_embed = nn.Embedding(3, widths[0]) if config.plane_embed else None
-        skips = [widths[0]]
-        self.down = way_down(config, skips)
-        self.middle = middle(config)
-        self.up = way_up(config, skips)
+        self.down = way_down(config)
+        first, second = (config.residual(widths[-1], widths[-1]) for _ in range(2))
+        layers = [first, config.attention(widths[-1]), second]
+        self.middle = Block(config, len(widths) - 1, layers)
+        self.up = way_up(config)
         self.norm_out = GroupNorm(widths[0], config.groups, silu=True)
         self.conv_out = config.output()
 
@@ -149,7 +165,7 @@ class TriplaneUNet(Denoiser):
     def _embed(self, t: Tensor, prepared: "_Prepared") -> Float[Tensor, "b d"]:
         emb = self.time_embed(prepared.embedding(t))
         if self.label_embed is not None and prepared.label is not None:
-            emb = emb + rows(self.label_embed, prepared.label)
+            emb = emb + self.label_embed(prepared.label)
         return emb
 
 
@@ -160,3 +176,79 @@ class _Prepared:
     embedding: Embedding
     previous: Float[Tensor, "b c n"] | None
     label: Int[Tensor, "b"] | None
+
+
+class Block(nn.Module):
+    """Layers on each plane alone, then attention across the planes; all planes share weights.
+
+    ``level`` is that of the planes it is given, 0 at full resolution; a layer may lead to another.
+    """
+
+    def __init__(self, config: TriplaneUNetConfig, level: int, layers: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.planes = config.planes(level)
+        self.checkpoint = config.checkpoint
+        self.layers = nn.ModuleList(layers)
+        self.across = config.attention(config.widths[level])
+
+    def forward(
+        self, x: Float[Tensor, "b n c"], emb: Float[Tensor, "b 1 d"]
+    ) -> Float[Tensor, "b n2 c2"]:
+        """Apply the layers to each plane, then attend over the cells of all of them."""
+        return recompute(self._compute, x, emb) if self.checkpoint else self._compute(x, emb)
+
+    def _compute(self, x: Tensor, emb: Tensor) -> Tensor:
+        def run(stack: Tensor) -> Tensor:
+            rows = emb.repeat_interleave(len(stack) // len(emb), 0)
+            for layer in self.layers:
+                attention = isinstance(layer, SelfAttention)
+                stack = layer(stack) if attention else layer(stack, rows)
+            return stack
+
+        cells = on_planes(run, x, self.planes)
+        return self.across(cells[:, None, :, None])[:, 0, :, 0]
+
+
+def on_planes(
+    layer: Callable[[Tensor], Tensor], x: Float[Tensor, "b n c"], planes: Triplane
+) -> Float[Tensor, "b n2 c2"]:
+    """Apply a layer to each plane.
+
+    It is given ``(rows, 1, h, w, c)`` and must treat every row alone: planes of one shape, as the
+    motion planes of square frames are, go through it as one batch.
+    """
+    t, h, w = planes.frames, planes.height, planes.width
+    stacks = [(shape, len(list(run))) for shape, run in groupby([(h, w), (t, h), (t, w)])]
+    parts = x.split([count * rows * columns for (rows, columns), count in stacks], dim=1)
+    out: list[Tensor] = []
+    for part, ((rows, columns), count) in zip(parts, stacks, strict=True):
+        stack = part.reshape(len(x) * count, 1, rows, columns, -1).contiguous()
+        made = layer(stack)
+        out.append(made.reshape(len(x), -1, made.shape[-1]))
+    return torch.cat(out, dim=1)
+
+
+def way_down(config: TriplaneUNetConfig) -> nn.ModuleList:
+    """Blocks from full resolution to the coarsest."""
+    blocks = nn.ModuleList()
+    for level, width in enumerate(config.widths):
+        for channels in config.inputs(level, up=False):
+            blocks.append(Block(config, level, config.step(level, channels)))
+        if level < len(config.widths) - 1:
+            blocks.append(Block(config, level, [config.resample(width, up=False)]))
+    return blocks
+
+
+def way_up(config: TriplaneUNetConfig) -> nn.ModuleList:
+    """Blocks from the coarsest resolution to the full one, each with a skip connection.
+
+    The last block of a level doubles its planes before it attends across them.
+    """
+    blocks = nn.ModuleList()
+    for level in reversed(range(len(config.widths))):
+        for step, channels in enumerate(config.inputs(level, up=True)):
+            layers = config.step(level, channels)
+            if level and step == config.num_res_blocks:
+                layers.append(config.resample(config.widths[level], up=True))
+            blocks.append(Block(config, level, layers))
+    return blocks

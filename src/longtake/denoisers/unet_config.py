@@ -1,17 +1,15 @@
 """What the UNets of both papers share: ADM's layout and learned tables."""
 
 from abc import ABC
-from typing import Annotated
+from collections.abc import Callable
 
-from annotated_types import Ge, Gt
 from jaxtyping import Float, Int
 from pydantic import model_validator
 from torch import Tensor, nn
 
 from longtake.config import Config
-from longtake.nn.frame_conv import FrameConv
-
-Count = Annotated[int, Gt(0)]
+from longtake.nn import Count
+from longtake.nn.layers import FrameConv, Resample, ResidualBlock, double, halve
 
 
 class UNetConfig(Config, ABC):
@@ -39,7 +37,7 @@ class UNetConfig(Config, ABC):
     model_channels: Count = 256
     channel_mult: tuple[Count, ...]
     num_res_blocks: Count
-    attention_resolutions: tuple[Annotated[int, Ge(1)], ...]
+    attention_resolutions: tuple[Count, ...]
     scale_shift_norm: bool = True
     resblock_updown: bool
     groups: Count = 32
@@ -62,6 +60,15 @@ class UNetConfig(Config, ABC):
         """Factor between the first and the last level, which sizes must be divisible by."""
         return 2 ** (len(self.channel_mult) - 1)
 
+    def inputs(self, level: int, *, up: bool) -> list[int]:
+        """Input channels of a level's residual blocks; on the way up, with skip connections."""
+        width, blocks = self.widths[level], self.num_res_blocks
+        finer = self.widths[max(level - 1, 0)]
+        if not up:
+            return [finer, *[width] * (blocks - 1)]
+        coarser = self.widths[min(level + 1, len(self.widths) - 1)]
+        return [coarser + width, *[2 * width] * (blocks - 1), width + finer]
+
     @model_validator(mode="after")
     def _levels_fit(self) -> "UNetConfig":
         if not self.channel_mult:
@@ -71,20 +78,38 @@ class UNetConfig(Config, ABC):
                 raise ValueError(f"groups={self.groups} must divide a level's {width} channels")
         return self
 
-    def table(self, rows: int | None) -> nn.Embedding | None:
+    def table(self, rows: int | None) -> "Table | None":
         """Build a table of ``rows`` learned vectors to add to the time embedding."""
-        return None if rows is None else nn.Embedding(rows, self.embedding)
+        return None if rows is None else Table(rows, self.embedding)
+
+    def residual(
+        self, channels: int, width: int, resample: Callable[[Tensor], Tensor] | None = None
+    ) -> ResidualBlock:
+        """Build a residual block from a number of channels to another."""
+        return ResidualBlock(
+            channels,
+            width,
+            embedding=self.embedding,
+            groups=self.groups,
+            scale_shift=self.scale_shift_norm,
+            resample=resample,
+            zero=self.zero_init,
+        )
+
+    def resample(self, width: int, *, up: bool) -> ResidualBlock | Resample:
+        """Build a layer that doubles height and width, or halves them."""
+        if self.resblock_updown:
+            return self.residual(width, width, double if up else halve)
+        return Resample(width, up=up)
 
     def output(self) -> FrameConv:
         """Build the last convolution."""
-        conv = FrameConv(self.widths[0], self.latent[0])
-        if self.zero_init:
-            for parameter in conv.parameters():
-                nn.init.zeros_(parameter)
-        return conv
+        return FrameConv(self.widths[0], self.latent[0], zero=self.zero_init)
 
 
-def rows(table: nn.Embedding, index: Int[Tensor, "b"]) -> Float[Tensor, "b d"]:
-    """Rows of a table; zeros where the index is negative."""
-    found = table(index.clamp_min(0))
-    return found * (index >= 0).to(found.dtype)[:, None]
+class Table(nn.Embedding):
+    """Learned vectors by index; a negative index has a vector of zeros."""
+
+    def forward(self, input: Int[Tensor, "b"]) -> Float[Tensor, "b d"]:
+        found = super().forward(input.clamp_min(0))
+        return found * (input >= 0).to(found.dtype)[:, None]

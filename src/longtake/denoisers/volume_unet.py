@@ -2,24 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge
 from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longtake.denoisers.unet_config import Count, UNetConfig, rows
-from longtake.denoisers.volume_levels import Down, Middle, Up
+from longtake.denoisers.unet_config import Table, UNetConfig
 from longtake.diffusion.process import Denoiser, Embedding
 from longtake.diffusion.signals import CONTEXT
 from longtake.latents import LatentSpec
+from longtake.nn import Count, Volume
 from longtake.nn.attention import JointAttentionConfig, SpaceTimeAttentionConfig
 from longtake.nn.embedding import TimeEmbedding
-from longtake.nn.frame_conv import FrameConv
-from longtake.nn.norm import GroupNorm
+from longtake.nn.kernels.differentiation import recompute
+from longtake.nn.layers import FrameConv, FrameEmbedding, GroupNorm
 from longtake.nn.transformer import TransformerConfig
 
 Attention = Annotated[
@@ -47,7 +47,7 @@ class VolumeUNetConfig(UNetConfig):
     latent: tuple[Count, Count, Count, Count] = (4, 4, 32, 32)
     channel_mult: tuple[Count, ...] = (1, 2, 3, 4)
     num_res_blocks: Count = 3
-    attention_resolutions: tuple[Annotated[int, Ge(1)], ...] = (2, 4, 8)
+    attention_resolutions: tuple[Count, ...] = (2, 4, 8)
     attention: Attention = SpaceTimeAttentionConfig()
     resblock_updown: bool = False
     mask_channel: bool = False
@@ -78,8 +78,7 @@ class VolumeUNet(Denoiser):
         self.config = config
         self.spec = LatentSpec(shape=config.latent, clip=config.clip, frame_axis=2)
         reads_context = config.mask_channel or config.noise_classes or config.frame_times
-        reads = {
-            **dict.fromkeys(CONTEXT, reads_context),
+        reads = dict.fromkeys(CONTEXT, reads_context) | {
             "label": config.num_classes is not None,
             "text": config.attention.text_width is not None,
         }
@@ -87,21 +86,17 @@ class VolumeUNet(Denoiser):
         self.needs = self.reads & {"text"}
         self.per_frame = config.frame_times
         channels, widths = config.latent[0], config.widths
-        self.time_embed = TimeEmbedding(config.model_channels, config.embedding)
-        self.known_time_embed = None
-        if config.known_time_embed:
-            self.known_time_embed = TimeEmbedding(config.model_channels, config.embedding)
+        time_embed = partial(TimeEmbedding, config.model_channels, config.embedding)
+        self.time_embed = time_embed()
+        self.known_time_embed = time_embed() if config.known_time_embed else None
         self.label_embed = config.table(config.num_classes)
         self.noise_embed = config.table(config.noise_classes)
         self.conv_in = FrameConv(channels + config.mask_channel, widths[0])
-        self.down = nn.ModuleList()
-        skips = [widths[0]]
-        for level in range(len(widths)):
-            self.down.append(Down(config, level, skips))
-        self.middle = Middle(config)
-        self.up = nn.ModuleList()
-        for level in reversed(range(len(widths))):
-            self.up.append(Up(config, level, skips))
+        levels, last = range(len(widths)), widths[-1]
+        self.down = nn.ModuleList(Level(config, level, up=False) for level in levels)
+        first, second = (Step(config, last, last, attend=attend) for attend in (True, False))
+        self.middle = nn.ModuleDict({"first": first, "second": second})
+        self.up = nn.ModuleList(Level(config, level, up=True) for level in reversed(levels))
         self.norm_out = GroupNorm(widths[0], config.groups, silu=True)
         self.conv_out = config.output()
 
@@ -131,27 +126,40 @@ class VolumeUNet(Denoiser):
     ) -> Float[Tensor, "b c f h w"]:
         """Predict from ``z``, context frames in place, at time ``t``."""
         self.check_times(z, t)
-        self._check(z)
-        emb = F.silu(self._embed(t, prepared))
-        text = prepared.text
         x = self.conv_in(self._input(z, prepared.mask))
-        skips = [x]
+        emb, text, skips = F.silu(self._embed(t, prepared)), prepared.text, [x]
         for level in self.down:
-            x = level(x, emb, text, skips)
-        x = self.middle(x, emb, text)
+            assert isinstance(level, Level)
+            for step in level.steps:
+                x = step(x, emb, text)
+                skips.append(x)
+            if level.resample is not None:
+                x = level.resample(x, emb)
+                skips.append(x)
+        for step in self.middle.values():
+            x = step(x, emb, text)
         for level in self.up:
-            x = level(x, emb, text, skips)
+            assert isinstance(level, Level)
+            for step in level.steps:
+                x = step(torch.cat([x, skips.pop()], dim=-1), emb, text)
+            x = x if level.resample is None else level.resample(x, emb)
         out = self.conv_out(self.norm_out(x))
         return out.permute(0, 4, 1, 2, 3).contiguous()
 
-    def _input(self, z: Tensor, mask: Tensor | None) -> Float[Tensor, "b f h w c"]:
+    def _input(self, z: Tensor, mask: Tensor | None) -> Volume:
+        factor = self.config.reduction
+        if z.shape[-1] % factor or z.shape[-2] % factor:
+            raise ValueError(
+                f"a latent of {z.shape[-2]}x{z.shape[-1]} cells must be divisible by {factor}, "
+                "once for every level but the first; crop or pad it"
+            )
         x = z.permute(0, 2, 3, 4, 1)
         if self.config.mask_channel:
             channel = x.new_zeros((*x.shape[:-1], 1))
             x = torch.cat([x, channel if mask is None else channel + mask], dim=-1)
         return x.contiguous()
 
-    def _embed(self, t: Tensor, prepared: "_Prepared") -> Float[Tensor, "b #f d"]:
+    def _embed(self, t: Tensor, prepared: "_Prepared") -> FrameEmbedding:
         emb = self.time_embed(prepared.embedding(t))
         emb = emb if t.ndim == 2 else emb[:, None]
         if prepared.context_time is not None:
@@ -159,32 +167,55 @@ class VolumeUNet(Denoiser):
             embed = self.known_time_embed or self.time_embed
             emb = torch.where(given[..., None], embed(time)[:, None], emb)
         for table, index in prepared.table_rows:
-            emb = emb + rows(table, index)[:, None]
+            emb = emb + table(index)[:, None]
         return emb
-
-    def _check(self, z: Tensor) -> None:
-        factor = self.config.reduction
-        if z.shape[-1] % factor or z.shape[-2] % factor:
-            raise ValueError(
-                f"a latent of {z.shape[-2]}x{z.shape[-1]} cells must be divisible by {factor}, "
-                "once for every level but the first; crop or pad it"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Prepared:
-    """Signals as the network reads them.
-
-    Attributes:
-        embedding: the noise schedule's.
-        text: token states.
-        mask: 1 where a frame is a context frame.
-        context_time: context frames with a separate time embedding, and that time.
-        table_rows: learned tables and the row of each sample, negative for none.
-    """
+    """Signals as the network reads them, and the embedding of the noise schedule."""
 
     embedding: Embedding
     text: Float[Tensor, "b n d"] | None
-    mask: Float[Tensor, "b f 1 1 1"] | None
-    context_time: tuple[Tensor, Tensor] | None
-    table_rows: Sequence[tuple[nn.Embedding, Tensor]]
+    mask: Float[Tensor, "b f 1 1 1"] | None  # 1 where a frame is a context frame
+    context_time: tuple[Tensor, Tensor] | None  # context frames with their own time, and that time
+    table_rows: Sequence[tuple[Table, Tensor]]  # the row of each sample, negative for none
+
+
+class Step(nn.Module):
+    """A residual block, and attention where the level has it."""
+
+    def __init__(
+        self, config: VolumeUNetConfig, channels: int, out_channels: int, *, attend: bool
+    ) -> None:
+        super().__init__()
+        self.checkpoint = config.checkpoint
+        self.reads_text = config.attention.text_width is not None
+        self.residual = config.residual(channels, out_channels)
+        build = config.attention.build
+        self.attention = build(out_channels, config.groups, config.zero_init) if attend else None
+
+    def forward(
+        self, x: Volume, emb: FrameEmbedding, text: Float[Tensor, "b n e"] | None
+    ) -> Float[Tensor, "b f h w c2"]:
+        inputs = x, emb, text
+        return recompute(self._compute, *inputs) if self.checkpoint else self._compute(*inputs)
+
+    def _compute(self, x: Tensor, emb: Tensor, text: Tensor | None) -> Tensor:
+        x = self.residual(x, emb)
+        if self.attention is None:
+            return x
+        return self.attention(x, text) if self.reads_text else self.attention(x)
+
+
+class Level(nn.Module):
+    """A level of the UNet on one of its ways: steps, then a layer that leads to the next level."""
+
+    def __init__(self, config: VolumeUNetConfig, level: int, *, up: bool) -> None:
+        super().__init__()
+        width, attend = config.widths[level], 2**level in config.attention_resolutions
+        self.steps = nn.ModuleList(
+            Step(config, channels, width, attend=attend) for channels in config.inputs(level, up=up)
+        )
+        ends = level == (0 if up else len(config.widths) - 1)
+        self.resample = None if ends else config.resample(width, up=up)

@@ -1,39 +1,29 @@
 """Samples clips: a denoiser, the process it was trained on, and how it is sampled."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
+from longtake.diffusion import signals as batch
 from longtake.diffusion.guidance import Guidance, Unguided
 from longtake.diffusion.process import Denoiser, Diffusion
-from longtake.diffusion.samplers import Denoise, Sampler
-from longtake.diffusion.signals import signal as batch
-from longtake.diffusion.signals.context import context_signals, frame_times, impose, without_context
-from longtake.diffusion.signals.signal import Signals, check_rows
-from longtake.diffusion.time_patterns import TimePattern, Together
-from longtake.latents import LatentSpec
+from longtake.diffusion.samplers import Denoise, Sampler, TimeTable
+from longtake.diffusion.signals import CONTEXT, Signals, context_signals, frame_times, impose
+from longtake.diffusion.timesteps import TimePattern, Together
+from longtake.latents import Latent, LatentSpec
 from longtake.noise import SampleNoise
-
-OnEvaluation = Callable[[int, int], None]
-"""Called before each evaluation of the network with its number, from 0, and how many a clip takes;
-raising in it cancels the clip."""
+from longtake.progress import ProgressCallback, no_progress
 
 
 class Sampled(NamedTuple):
-    """Sampled clips.
+    """Latents of clips, and tensors for the sampler of the following ones, such as a key cache."""
 
-    Attributes:
-        z: latents ``(B, C, *dims)``.
-        memory: tensors that the sampler of the following clips may read, such as a key-value cache.
-    """
-
-    z: Tensor
+    z: Latent
     memory: Mapping[str, Tensor] = {}
 
 
@@ -44,8 +34,6 @@ class ClipSampler:
     Attributes:
         denoiser: network on its device, in any precision; latents are in float32.
         diffusion: the process that the denoiser was trained on.
-        sampler: rule that steps from noise to a clip.
-        guidance: how conditional and unconditional estimates combine.
         context_noise: time in [0, 1] of the noise put on context frames (LVDM, conditional latent
             perturbation); 0 leaves them clean.
         pattern: time of each frame at each step.
@@ -62,9 +50,8 @@ class ClipSampler:
         for part in (self.sampler, self.denoiser):
             if self.pattern.per_frame and not part.per_frame:
                 raise ValueError(
-                    f"{type(part).__name__} does not support per-frame times, which the "
-                    f"time pattern {type(self.pattern).__name__} has; set pattern="
-                    "Together()"
+                    f"{type(part).__name__} does not support per-frame times, which the time "
+                    f"pattern {type(self.pattern).__name__} has; set pattern=Together()"
                 )
 
     @property
@@ -81,7 +68,7 @@ class ClipSampler:
         self,
         signals: Signals,
         seeds: Sequence[int],
-        on_evaluation: OnEvaluation | None = None,
+        on_evaluation: ProgressCallback = no_progress,
         guidance: Guidance | None = None,
     ) -> Sampled:
         """Sample clips, one per seed; context frames are clean in input and output.
@@ -89,22 +76,28 @@ class ClipSampler:
         Args:
             signals: one row per seed.
             seeds: one per clip.
-            on_evaluation: called before each evaluation of the network.
-            guidance: replaces ``self.guidance``.
+            on_evaluation: called before each evaluation of the network with its number, from 0,
+                and how many a clip takes; raising in it cancels the clip.
+            guidance: replaces that of the sampler.
 
         Raises:
             ValueError: the denoiser does not read a signal, or its rows and seeds differ in number.
         """
         self.denoiser.check_signals(signals)
-        check_rows(signals, len(seeds))
-        sampler = self if guidance is None else replace(self, guidance=guidance)
+        for name, signal in signals.items():
+            if len(signal.value) != len(seeds):
+                raise ValueError(
+                    f"the signal {name!r} has {len(signal.value)} rows for {len(seeds)} seeds; "
+                    "give one row per seed"
+                )
+        sampler = replace(self, guidance=guidance or self.guidance)
         noise = SampleNoise(seeds, self.denoiser.device)
         return Sampled(sampler.sample(signals, noise, on_evaluation))
 
     @torch.no_grad()
     def sample(
-        self, signals: Signals, noise: SampleNoise, on_evaluation: OnEvaluation | None = None
-    ) -> Float[Tensor, "b ..."]:
+        self, signals: Signals, noise: SampleNoise, on_evaluation: ProgressCallback = no_progress
+    ) -> Latent:
         """Sample latents from a source of noise.
 
         Each sample draws, in this order: the noise on its context frames, if any, the initial
@@ -117,12 +110,15 @@ class ClipSampler:
         denoise = self.guidance(partial(self.diffusion.estimator, self.denoiser), noisy)
         if "context" in noisy and not self.pattern.per_frame:
             denoise = partial(_at_clip_time, denoise, noisy)
-        if on_evaluation is not None:
-            denoise = _counted(denoise, on_evaluation, len(times) - 1)
-        schedule, bounds = self.diffusion.schedule, self.spec.bounds
-        return impose(self.spec, signals, self.sampler(denoise, z, times, schedule, noise, bounds))
+        numbers, schedule, bounds = count(), self.diffusion.schedule, self.spec.bounds
 
-    def _times(self, signals: Signals, samples: int) -> Float[Tensor, "s b *f"]:
+        def counted(z: Tensor, t: Tensor) -> Tensor:
+            on_evaluation(next(numbers), len(times) - 1)
+            return denoise(z, t)
+
+        return impose(self.spec, signals, self.sampler(counted, z, times, schedule, noise, bounds))
+
+    def _times(self, signals: Signals, samples: int) -> TimeTable:
         """Table of the sampling times, in float64 on the host."""
         times = self.sampler.times(self.diffusion.schedule)
         if "context" not in signals and not self.pattern.per_frame:
@@ -134,27 +130,16 @@ class ClipSampler:
         """Signals with noise on the context frames; without those signals if no frame is given."""
         if "context" not in signals:
             return signals
-        z, mask = signals["context"].value, signals["context_mask"].value
-        t = signals["context_noise"].value
+        z, mask, t = (signals[name].value for name in CONTEXT)
         if self.context_noise > 0:
             times = torch.full_like(t, self.context_noise)
             z = self.diffusion.add_noise(self.spec, z, noise.normal(self.spec.shape), times)
             t = torch.where(t < 0, t, times)
         if (mask.any(1) | (t >= 0)).any():
             return {**signals, **context_signals(z, mask, t)}
-        return without_context(signals)
+        return {name: signal for name, signal in signals.items() if name not in CONTEXT}
 
 
 def _at_clip_time(denoise: Denoise, signals: Signals, z: Tensor, t: Tensor) -> Tensor:
     """Estimate at one time a clip: that of its frames that are not context frames."""
     return denoise(z, t.masked_fill(signals["context_mask"].value, 0).amax(1))
-
-
-def _counted(denoise: Denoise, on_evaluation: OnEvaluation, total: int) -> Denoise:
-    done = count()
-
-    def counted(z: Tensor, t: Tensor) -> Tensor:
-        on_evaluation(next(done), total)
-        return denoise(z, t)
-
-    return counted

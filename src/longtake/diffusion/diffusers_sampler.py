@@ -1,7 +1,6 @@
 """Samplers of diffusers behind one adapter, so none of them is written again."""
 
 import inspect
-from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -11,8 +10,9 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from longtake.config import nearest
-from longtake.diffusion.samplers import Bounds, Denoise, Sampler, clamp
+from longtake.diffusion.samplers import Bounds, Denoise, Sampler, TimeTable, clamp
 from longtake.diffusion.schedule import STEPS, NoiseSchedule
+from longtake.latents import Latent
 from longtake.noise import SampleNoise
 
 SCHEDULERS = (
@@ -31,8 +31,6 @@ itself, which DEISMultistep, PNDM and TCD do not, and needs no further package."
 EVEN_STEPS = frozenset({"DDIM"})
 """Schedulers that step down by ``STEPS // steps`` in every timestep spacing, so that noise is left
 where ``steps`` does not divide ``STEPS`` (diffusers 0.42: std 0.04 at 7 and 0.17 at 512 steps)."""
-
-Plain = bool | int | float | str
 
 _LARGEST_BETA = 0.999
 """Last beta of a table that ends in pure noise (Nichol and Dhariwal 2021)."""
@@ -57,7 +55,7 @@ class DiffusersSampler(Sampler):
     kind: Literal["diffusers"] = "diffusers"
     scheduler: str = "DPMSolverMultistep"
     steps: Annotated[int, Interval(ge=1, le=STEPS)] = 25
-    options: dict[str, Plain] = Field(default_factory=dict)
+    options: dict[str, bool | int | float | str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _scheduler_exists(self) -> "DiffusersSampler":
@@ -80,20 +78,19 @@ class DiffusersSampler(Sampler):
     def __call__(
         self,
         denoise: Denoise,
-        z: Float[Tensor, "b c ..."],
-        times: Float[Tensor, "s b *f"],
+        z: Latent,
+        times: TimeTable,
         schedule: NoiseSchedule,
         noise: SampleNoise,
         bounds: Bounds | None = None,
-    ) -> Float[Tensor, "b c ..."]:
+    ) -> Latent:
         """Walk the scheduler's times; all of its tables stay on the host.
 
         Raises:
             ValueError: a frame has neither one constant time nor the scheduler's times.
         """
         scheduler, arguments = self._build(schedule)
-        still = times[0] == times[-1]
-        own = self.times(schedule)
+        own, still = self.times(schedule), times[0] == times[-1]
         alphas, sigmas = (x.tolist() for x in schedule(own))
         if not ((times.cpu() == own.reshape(-1, *[1] * still.ndim)) | still.cpu()).all():
             raise ValueError(
@@ -126,15 +123,13 @@ class DiffusersSampler(Sampler):
             "clip_sample": False,
         }
         built, stepped = _parameters(kind.__init__), _parameters(kind.step)
-        free = {name for name in built if name not in ours}
-        defaults: Mapping[str, Plain] = {"timestep_spacing": "trailing"}
+        free = sorted((built - ours.keys()) | stepped)
         for name in self.options:
-            if name not in free and name not in stepped:
+            if name not in free:
                 raise ValueError(
-                    f"{self.scheduler} takes no option {name!r}; "
-                    f"{nearest(name, sorted(free | stepped))}"
+                    f"{self.scheduler} takes no option {name!r}; {nearest(name, free)}"
                 )
-        settings = {**defaults, **self.options, **ours}
+        settings = {"timestep_spacing": "trailing", **self.options, **ours}
         scheduler = kind(**{name: value for name, value in settings.items() if name in built})
         scheduler.set_timesteps(self.steps, device="cpu")
         return scheduler, {k: v for k, v in self.options.items() if k in stepped and k not in built}
@@ -147,11 +142,7 @@ def _parameters(function: Any) -> set[str]:
 
 
 def _betas(schedule: NoiseSchedule) -> list[float]:
-    """DDPM's table of a schedule.
-
-    Raises:
-        ValueError: the path does not preserve variance.
-    """
+    """DDPM's table of a schedule; a ValueError if its path does not preserve variance."""
     times = torch.arange(STEPS + 1, dtype=torch.float64, device="cpu") / STEPS
     alpha, sigma = schedule(times)
     if not torch.allclose(alpha**2 + sigma**2, torch.ones_like(times)):

@@ -1,4 +1,4 @@
-"""Times: those a sampler visits, and those a training step draws.
+"""Times: those a sampler visits, in which pattern of frames, and those a training step draws.
 
 Where a formula speaks of DDPM's index i, its time is (i + 1) / 1000; time 0 is the clean latent.
 """
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from annotated_types import Gt
+from annotated_types import Ge, Gt
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
@@ -24,16 +24,14 @@ PVDM's."""
 
 
 def grid_times(grid: Grid, steps: int) -> tuple[float, ...]:
-    """Times in falling order. Sampling ends at the last one, without a network call there.
+    """Times in falling order; a ValueError where there is no such grid of ``steps`` steps.
 
-    Raises:
-        ValueError: the grid does not exist for this number of steps.
+    Sampling ends at the last time, without a network call there.
     """
     return tuple(place / STEPS for place in _GRIDS[grid](steps))
 
 
 def _trailing(steps: int) -> list[int]:
-    """From t = 1, evenly, to the clean latent."""
     places = torch.arange(steps, 0, -1, dtype=torch.float64) * (STEPS / steps)
     return [*map(int, places.round().tolist()), 0]
 
@@ -65,6 +63,71 @@ _GRIDS: Mapping[Grid, Callable[[int], list[int]]] = {
 }
 
 
+class TimePattern(Config, ABC):
+    """The time of each latent frame at each sampling step.
+
+    A context frame is a column that stays at the time of the noise on it.
+
+    Attributes:
+        per_frame: whether frames have different times, which the network must support.
+    """
+
+    per_frame: ClassVar[bool] = True
+
+    @abstractmethod
+    def __call__(self, times: Float[Tensor, "s"], frames: int) -> Float[Tensor, "s2 f"]:
+        """Table of a clip from the falling times that a sampler visits."""
+
+
+class Together(TimePattern):
+    """All frames at one time, as both papers sample.
+
+    Three steps of a clip of four frames::
+
+        1    1    1    1
+        2/3  2/3  2/3  2/3
+        1/3  1/3  1/3  1/3
+        0    0    0    0
+    """
+
+    per_frame: ClassVar[bool] = False
+
+    kind: Literal["together"] = "together"
+
+    def __call__(self, times: Float[Tensor, "s"], frames: int) -> Float[Tensor, "s f"]:
+        return times[:, None].expand(-1, frames)
+
+
+class Staggered(TimePattern):
+    """Later frames are noisier (Chen et al. 2024, "Diffusion Forcing").
+
+    Three steps of a clip of four frames, with ``delay`` 1::
+
+        1    1    1    1
+        2/3  1    1    1
+        1/3  2/3  1    1
+        0    1/3  2/3  1
+        0    0    1/3  2/3
+        0    0    0    1/3
+        0    0    0    0
+
+    Attributes:
+        delay: steps between the starts of neighbouring frames; as many as the sampler has draw
+            one frame after another.
+    """
+
+    kind: Literal["staggered"] = "staggered"
+    delay: Annotated[int, Ge(1)] = 1
+
+    def __call__(self, times: Float[Tensor, "s"], frames: int) -> Float[Tensor, "s2 f"]:
+        steps = torch.arange(len(times) + self.delay * (frames - 1), device=times.device)
+        begin = self.delay * torch.arange(frames, device=times.device)
+        return times[(steps[:, None] - begin).clamp(0, len(times) - 1)]
+
+
+AnyTimePattern = Annotated[Together | Staggered, Field(discriminator="kind")]
+
+
 class TimestepSampling(Config, ABC):
     """How training draws the time of a sample."""
 
@@ -74,12 +137,11 @@ class TimestepSampling(Config, ABC):
 
 
 class DiscreteTime(TimestepSampling):
-    """Each of DDPM's 1000 steps with equal probability, as both papers have it."""
+    """Each of 0.001, 0.002, ... 1 with equal probability: DDPM's steps, as both papers have it."""
 
     kind: Literal["discrete"] = "discrete"
 
     def __call__(self, noise: SampleNoise) -> Float[Tensor, "b"]:
-        """One of 0.001, 0.002, ... 1 a sample."""
         index = (_uniform(noise) * STEPS).floor().clamp_max(STEPS - 1)
         return (index + 1) / STEPS
 
@@ -90,7 +152,6 @@ class UniformTime(TimestepSampling):
     kind: Literal["uniform"] = "uniform"
 
     def __call__(self, noise: SampleNoise) -> Float[Tensor, "b"]:
-        """A time in (0, 1) a sample."""
         return _uniform(noise)
 
 
@@ -109,7 +170,6 @@ class LogitNormalTime(TimestepSampling):
     std: Annotated[float, Gt(0)] = 1.0
 
     def __call__(self, noise: SampleNoise) -> Float[Tensor, "b"]:
-        """A time in (0, 1) a sample."""
         return torch.sigmoid(self.mean + self.std * noise.normal(()))
 
 

@@ -66,27 +66,24 @@ def _tables(report: DriftReport) -> Iterator[str]:
         yield "<h2>Videos</h2><table><tr><th>video</th><th>frames</th><th>found</th></tr>"
         for video in report.videos:
             wrong = ' class="wrong"' if video.findings else ""
-            yield (
-                f"<tr><td>{escape(video.info.path.name)}</td><td>{video.info.frames:,}</td>"
-                f"<td{wrong}>{escape('; '.join(video.lines()))}</td></tr>"
-            )
+            row = f"<tr><td>{escape(video.info.path.name)}</td><td>{video.info.frames:,}</td>"
+            yield f"{row}<td{wrong}>{escape('; '.join(video.lines()))}</td></tr>"
         yield "</table>"
         return
     video = next(iter(report.videos))
     yield "<h2>Trends per hundred frames</h2><table>"
     yield "<tr><th>measure</th><th>slope</th><th>95 %</th><th>over the video</th></tr>"
     for name, line in video.measures.trends.items():
-        yield (
-            f"<tr><td>{name}</td><td>{line.slope:+.4f}</td>"
-            f"<td>{line.low:+.4f} to {line.high:+.4f}</td><td>{line.change:+.4f}</td></tr>"
-        )
+        interval = f"{line.low:+.4f} to {line.high:+.4f}"
+        yield _row(name, f"{line.slope:+.4f}", interval, f"{line.change:+.4f}")
     yield "</table>"
     if video.findings:
         yield "<h2>Findings</h2><table><tr><th>kind</th><th>from frame</th>"
         yield "<th>frames</th><th>severity</th></tr>"
         for found in video.findings:
-            yield (
-                f"<tr><td>{found.kind}</td><td>{found.frame}</td><td>{found.frames}</td>"
-                f"<td>{found.severity:.2f}</td></tr>"
-            )
+            yield _row(found.kind, found.frame, found.frames, f"{found.severity:.2f}")
         yield "</table>"
+
+
+def _row(*cells: object) -> str:
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -27,6 +28,8 @@ FREEZE, LOOP = "#8fb8de", "#f2c14e"
 # One colour a video, where a panel shows several; repeated after the sixth.
 VIDEOS = ("#3a66c9", "#d98032", "#2f9e66", "#c8384a", "#7b52ab", "#1b8a9e")
 
+LEGEND: dict[str, Any] = {"loc": "upper left", "fontsize": 8, "frameon": False}
+LEGEND |= {"labelcolor": "linecolor", "handlelength": 0, "borderaxespad": 0.2}
 LEVELS = 255
 # Levels of 255 that are always shown, so that invisible changes look small.
 COLOUR_RANGE = (-8.0, 8.0)
@@ -92,17 +95,7 @@ def _shares(axes: Axes, videos: Sequence[VideoDrift]) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
     _show_at_least(axes, *SHARE_RANGE)
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    axes.legend(
-        handles.values(),
-        handles.keys(),
-        loc="upper left",
-        fontsize=8,
-        frameon=False,
-        ncols=len(handles),
-        labelcolor="linecolor",
-        handlelength=0,
-        borderaxespad=0.2,
-    )
+    axes.legend(handles.values(), handles.keys(), ncols=len(handles), **LEGEND)
     _mark_findings(axes, videos)
 
 
@@ -167,8 +160,8 @@ def distance_matrix(axes: Axes, video: VideoDrift) -> None:
     plain(axes, "Distance of frames; dark: far")
     axes.set_anchor("W")
     axes.grid(visible=False)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def _feature_distances(axes: Axes, video: VideoDrift) -> None:
@@ -249,10 +242,8 @@ def plain(axes: Axes, title: str, note: str = "") -> None:
     axes.set_title(title, loc="left", fontsize=10, color=INK, weight="bold", pad=5)
     if note:
         axes.set_title(note, loc="right", fontsize=8.5, color=MUTED, pad=5)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(GRID)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GRID)
     axes.tick_params(colors=MUTED, labelsize=8, length=0)
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
@@ -260,7 +251,5 @@ def plain(axes: Axes, title: str, note: str = "") -> None:
 
 def bare(axes: Axes) -> None:
     """Style a panel that is a picture: no ticks, no box."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -69,14 +69,12 @@ def draw(report: DriftReport) -> Figure:
     _draw_strip(figure.add_subplot(grid[1]), first_strip)
     middle = GridSpecFromSubplotSpec(1, 2, grid[3], width_ratios=[2.1, 1], wspace=0.13)
     left = GridSpecFromSubplotSpec(len(main), 1, middle[0], hspace=0.28)
-    first: Axes | None = None
+    axes = None
     for row, panel in enumerate(main):
-        axes = figure.add_subplot(left[row], sharex=first)
-        first = first or axes
+        axes = figure.add_subplot(left[row], sharex=axes)
         panel(axes)
         axes.tick_params(labelbottom=row == len(main) - 1)
-    if first is not None:
-        first.set_xlim(0, max(len(video.numbers) for video in report.videos) - 1)
+        axes.set_xlim(0, max(len(video.numbers) for video in report.videos) - 1)
     right = GridSpecFromSubplotSpec(len(side), 1, middle[1], hspace=0.45, height_ratios=tall)
     for row, panel in enumerate(side):
         panel(figure.add_subplot(right[row]))
@@ -96,12 +94,11 @@ def _strips(report: DriftReport) -> list[Strip]:
     """An overview of the worst video, and the frames of the most severe findings."""
     worst = report.worst_first()
     several = len(worst) > 1
-    chosen = [overview(worst[0])]
-    if several:
-        chosen = [replace(chosen[0], title=worst[0].info.path.name)]
+    evenly = _even(0, worst[0].info.frames - 1, OVERVIEW)
+    chosen = [_strip(worst[0], worst[0].info.path.name if several else "", evenly)]
     pairs = [(v, f) for v in worst for f in v.findings[: 1 if several else MOST_STRIPS]]
     for video, finding in pairs[:MOST_STRIPS]:
-        for strip in strips(video, finding):
+        for strip in _STRIPS.get(finding.kind, _drift)(video, finding):
             title = f"{video.info.path.name}: {strip.title}"
             chosen.append(replace(strip, title=title) if several and strip.title else strip)
     return chosen
@@ -117,20 +114,13 @@ def _draw_head(axes: Axes, report: DriftReport, lines: Sequence[str]) -> None:
     top = 1 - 0.36 / height
     axes.text(0, top, report.name, fontsize=17, weight="bold", color=INK, transform=axes.transAxes)
     axes.text(1, top, about, fontsize=10, color=MUTED, ha="right", transform=axes.transAxes)
-    alarming = _alarming_lines(report)
+    findings = report.videos[0].lines() if len(report.videos) == 1 else report.findings()[:1]
+    wrong = any(video.findings for video in report.videos)
+    alarming = sum(len(textwrap.wrap(sentence, LINE)) for sentence in findings) if wrong else 0
     for number, line in enumerate(lines):
         y = top - (0.29 + LINE_HEIGHT * number) / height
         colour = ALARM if number < alarming else INK
         axes.text(0, y, line, fontsize=10.5, color=colour, transform=axes.transAxes)
-
-
-def _alarming_lines(report: DriftReport) -> int:
-    """Number of lines of the head that state findings."""
-    if all(not video.findings for video in report.videos):
-        return 0
-    one = len(report.videos) == 1
-    sentences = report.videos[0].lines() if one else report.findings()[:1]
-    return sum(len(textwrap.wrap(sentence, LINE)) for sentence in sentences)
 
 
 def _strip_height(strip: Strip) -> float:
@@ -144,27 +134,19 @@ def _draw_strip(axes: Axes, strip: Strip) -> None:
     """Draw frames in a row; marked ones are outlined."""
     count, height, width = strip.frames.shape[:3]
     gap = max(1, round(width * 0.04))
-    row = np.full((height, max(count, LEAST_STRIP) * (width + gap) - gap, 4), 0, np.uint8)
-    for position, frame in enumerate(strip.frames):
-        left = position * (width + gap)
-        row[:, left : left + width, :3] = frame
-        row[:, left : left + width, 3] = 255
+    row = np.zeros((height, max(count, LEAST_STRIP), width + gap, 4), np.uint8)
+    row[:, :count, :width, :3] = strip.frames.swapaxes(0, 1)
+    row[:, :count, :width, 3] = 255
+    row = row.reshape(height, -1, 4)[:, :-gap]
     axes.imshow(row, interpolation="lanczos" if height < 128 else "antialiased", aspect="equal")
     bare(axes)
     axes.set_anchor("W")
     for position, number in enumerate(strip.numbers):
         left = position * (width + gap)
         marked = position in strip.marked
-        axes.text(
-            left + width / 2,
-            height * 1.02,
-            f"{number}",
-            fontsize=8,
-            ha="center",
-            va="top",
-            color=ALARM if marked else MUTED,
-            weight="bold" if marked else "normal",
-        )
+        colour, weight = (ALARM, "bold") if marked else (MUTED, "normal")
+        at = (left + width / 2, height * 1.02)
+        axes.text(*at, f"{number}", fontsize=8, ha="center", va="top", color=colour, weight=weight)
         if marked:
             x, y = np.array([left, left + width]) - 0.5, np.array([0, height]) - 0.5
             outline = x[[0, 1, 1, 0, 0]], y[[0, 0, 1, 1, 0]]
@@ -174,21 +156,12 @@ def _draw_strip(axes: Axes, strip: Strip) -> None:
         axes.set_title(title, fontsize=10.5, color=INK, loc="left", pad=4)
 
 
-def overview(video: VideoDrift) -> Strip:
-    """Evenly spaced frames from the first to the last."""
-    return _strip(video, "", _even(0, video.info.frames - 1, OVERVIEW))
-
-
-def strips(video: VideoDrift, finding: Finding) -> list[Strip]:
-    """One row that shows a finding; two for a loop: the original frames, then their repeats."""
-    return _STRIPS.get(finding.kind, _drift)(video, finding)
-
-
 def _drift(video: VideoDrift, finding: Finding) -> list[Strip]:
     return [_strip(video, finding.sentence, _even(0, video.info.frames - 1, SHOWN))]
 
 
 def _loop(video: VideoDrift, finding: Finding) -> list[Strip]:
+    """The original frames, then their repeats."""
     loop = next(loop for loop in video.measures.loops if loop.start == finding.frame)
     repeats = _even(loop.start, loop.start + min(loop.frames, loop.period) - 1, SHOWN)
     originals = [number - loop.period for number in repeats]
@@ -223,19 +196,14 @@ def _strip(
     video: VideoDrift, title: str, numbers: Sequence[int], marked: Collection[int] = ()
 ) -> Strip:
     inside = [number for number in numbers if 0 <= number < video.info.frames]
-    frames = [read_clip(video.info.path, run[0], len(run)) for run in _runs(inside)]
+    starts = [0, *(np.flatnonzero(np.diff(inside) != 1) + 1).tolist(), len(inside)]
+    frames = [read_clip(video.info.path, inside[a], b - a) for a, b in pairwise(starts)]
     return Strip(
         title=title,
         frames=np.concatenate(frames),
         numbers=tuple(inside),
         marked=tuple(position for position, number in enumerate(inside) if number in marked),
     )
-
-
-def _runs(numbers: Sequence[int]) -> list[list[int]]:
-    """Consecutive numbers grouped together."""
-    groups = groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])
-    return [[number for _, number in group] for _, group in groups]
 
 
 def _even(first: int, last: int, count: int) -> list[int]:

@@ -1,5 +1,6 @@
 """Freezes (runs of equal frames) and loops (earlier frames shown again)."""
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,6 +13,7 @@ STILL_SHARE = 0.03  # step of a still frame, as a share of the video's upper qua
 LEAST_STILL = 4  # fewest frames of a freeze
 LEAST_AGAIN = 8  # fewest frames of a loop
 SHORTEST = 4  # shortest period of a loop, in frames
+LONGEST_GAP = 2  # most frames within a loop that may differ from their originals
 ANCHORS = 1500  # most frames that are compared with all frames before them
 LAGS = 6  # most periods that are tried on every frame
 CLOSE = 0.7  # distance of a repeated frame to its original, over the median distance of neighbours
@@ -20,12 +22,7 @@ AWAY = 3.0  # distance to which a video must have moved before it can return, ov
 
 @dataclass(frozen=True, kw_only=True)
 class Freeze:
-    """A run of frames that all equal the frame before them.
-
-    Attributes:
-        start: first repeated frame.
-        frames: number of repeated frames.
-    """
+    """A run of frames that all equal the frame before them; ``start`` is the first of these."""
 
     start: int
     frames: int
@@ -33,13 +30,7 @@ class Freeze:
 
 @dataclass(frozen=True, kw_only=True)
 class Loop:
-    """A run of frames that repeat earlier ones in order.
-
-    Attributes:
-        start: first repeated frame.
-        frames: number of repeated frames.
-        period: distance in frames from an original to its repeat.
-    """
+    """A run of frames, from ``start`` on, that repeat those ``period`` frames before in order."""
 
     start: int
     frames: int
@@ -69,18 +60,21 @@ def loops(
     frames = len(thumbnails)
     if frames < 2 * SHORTEST + least:
         return ()
-    moving = _distance(thumbnails, 1)[~frozen[1:]]
+    moving = _rms(thumbnails[1:], thumbnails[:-1])[~frozen[1:]]
     close = CLOSE * float(np.median(moving)) if len(moving) else 0.0
     taken = np.zeros(frames, bool)
     found: list[Loop] = []
     for lag in _candidates(thumbnails, close):
         again = np.zeros(frames, bool)
-        again[lag:] = _distance(thumbnails, lag) <= close
+        again[lag:] = _rms(thumbnails[lag:], thumbnails[:-lag]) <= close
         again &= ~frozen
-        _close_gaps(again, 2)
+        for (_, a), (b, _) in pairwise(_runs(again)):
+            again[a:b] = b - a <= LONGEST_GAP
         for a, b in _runs(again):
-            enough = b - a >= max(least, min(lag, 2 * least) // 2)
-            if enough and not taken[a:b].any() and _moved_away(thumbnails[a - lag : a], close):
+            if b - a < max(least, min(lag, 2 * least) // 2) or taken[a:b].any():
+                continue
+            between = thumbnails[a - lag : a]
+            if _rms(between, between[:1]).max() > AWAY * close:
                 found.append(Loop(start=a, frames=b - a, period=lag))
                 taken[a:b] = True
     return tuple(sorted(found, key=lambda loop: loop.start))
@@ -90,7 +84,7 @@ def _candidates(thumbnails: Float[np.ndarray, "t d"], close: float) -> list[int]
     """Distances in time at which frames repeat, the commonest first."""
     frames = len(thumbnails)
     every = max(1, frames // ANCHORS)
-    votes: dict[int, int] = {}
+    votes: Counter[int] = Counter()
     for anchor in range(SHORTEST, frames, every):
         distance = _rms(thumbnails[:anchor], thumbnails[anchor : anchor + 1])
         lags = np.flatnonzero(distance[::-1] <= close) + 1
@@ -98,15 +92,8 @@ def _candidates(thumbnails: Float[np.ndarray, "t d"], close: float) -> list[int]
         lags = lags[lags > away[0]] if len(away) else lags[:0]
         if len(lags) and lags[0] >= SHORTEST:
             nearest = lags[: int(np.argmax(np.diff(lags, append=frames * 2) > 1)) + 1]
-            lag = int(nearest[np.argmin(distance[anchor - nearest])])
-            votes[lag] = votes.get(lag, 0) + 1
-    common = sorted(votes, key=lambda lag: -votes[lag])
-    return [lag for lag in common if votes[lag] * every >= LEAST_AGAIN // 2][:LAGS]
-
-
-def _distance(thumbnails: Float[np.ndarray, "t d"], lag: int) -> Float32[np.ndarray, "later"]:
-    """Distance of each frame to the one ``lag`` before it."""
-    return _rms(thumbnails[lag:], thumbnails[:-lag])
+            votes[int(nearest[np.argmin(distance[anchor - nearest])])] += 1
+    return [lag for lag, count in votes.most_common(LAGS) if count * every >= LEAST_AGAIN // 2]
 
 
 def _rms(
@@ -121,19 +108,7 @@ def _rms(
     return np.concatenate(parts)
 
 
-def _moved_away(between: Float[np.ndarray, "n d"], close: float) -> bool:
-    """Whether the frames from an original to its repeat move far from the original."""
-    return bool(_rms(between, between[:1]).max() > AWAY * close)
-
-
-def _close_gaps(flags: Bool[np.ndarray, "t"], longest: int) -> None:
-    """Fill short gaps between runs, in place."""
-    for (_, a), (b, _) in pairwise(_runs(flags)):
-        if b - a <= longest:
-            flags[a:b] = True
-
-
 def _runs(flags: Bool[np.ndarray, "t"]) -> list[tuple[int, int]]:
     """Half-open range of frames of each run."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
+    edges = np.flatnonzero(np.diff(flags.astype(np.int8), prepend=0, append=0))
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]

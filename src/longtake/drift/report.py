@@ -34,12 +34,12 @@ class DriftReport:
     @property
     def name(self) -> str:
         """File name of the one video, or the number of videos."""
-        one = len(self.videos) == 1
-        return self.videos[0].info.path.name if one else f"{len(self.videos)} videos"
+        count = len(self.videos)
+        return self.videos[0].info.path.name if count == 1 else f"{count} videos"
 
     def findings(self) -> list[str]:
         """Sentences about the videos and their features, and what could not be measured."""
-        lines = self.videos[0].lines() if len(self.videos) == 1 else list(self._of_many())
+        lines = self.videos[0].lines() if len(self.videos) == 1 else self._of_many()
         return [*lines, *self._of_features(), *self.notes]
 
     def lines(self) -> list[str]:

@@ -105,16 +105,14 @@ def find_borders(rise: Float64[np.ndarray, "t"]) -> Seams | None:
         return None
     soft = np.clip(rise / spread, -SOFT, SOFT)
     spread = float(soft[2:-1].std())
-    best, found, tried = 0.0, (0, 0), 0
-    for period in range(4, min(LONGEST, (len(rise) - 3) // LEAST_FOUND) + 1):
-        score = _phases(soft, period) / spread
-        tried += period
-        phase = int(score.argmax())
-        if score[phase] > best:
-            best, found = float(score[phase]), (period, phase)
-    if not tried or best < math.sqrt(2 * math.log(tried)) + BESIDE_CHANCE:
+    periods = range(4, min(LONGEST, (len(rise) - 3) // LEAST_FOUND) + 1)
+    if not periods:
         return None
-    period, phase = found
+    scores = {period: _phases(soft, period) / spread for period in periods}
+    period = max(periods, key=lambda period: scores[period].max())
+    if scores[period].max() < math.sqrt(2 * math.log(sum(periods))) + BESIDE_CHANCE:
+        return None
+    phase = int(scores[period].argmax())
     shifted = [range((phase + shift) % period, len(rise), period) for shift in (-1, 0, 1)]
     borders = max(shifted, key=lambda at: abs(float(rise[at].mean())))
     return seam_score(rise, borders, found=True)
@@ -128,10 +126,7 @@ def cuts(rise: Float64[np.ndarray, "t"], step: Float64[np.ndarray, "t"]) -> tupl
 
 def _phases(soft: Float64[np.ndarray, "t"], period: int) -> Float64[np.ndarray, "period"]:
     """For each first border, the sum of jumps over its borders in standard errors."""
-    rows = -(-len(soft) // period)
-    padded, known = np.zeros(rows * period), np.zeros(rows * period)
-    padded[: len(soft)] = soft
-    known[2 : len(soft) - 1] = 1
-    count = known.reshape(rows, period).sum(0)
-    total = (padded * known).reshape(rows, period).sum(0)
+    phase = np.arange(2, len(soft) - 1) % period
+    count = np.bincount(phase, minlength=period)
+    total = np.bincount(phase, soft[2:-1], minlength=period)
     return np.where(count >= LEAST_FOUND, total / np.sqrt(np.maximum(count, 1)), 0)

@@ -98,7 +98,7 @@ def measure_video(
         video: file, or folder of pictures.
         plan: how it is measured.
         report: called with frames done and frames in total.
-        network: computes features; None computes none.
+        network: network that computes features, if any.
         feature_starts: first frames of the windows whose features are computed.
 
     Raises:
@@ -134,12 +134,7 @@ def measure_video(
 
 
 def check_length(video: Path, plan: DriftPlan) -> VideoInfo:
-    """Probe a video.
-
-    Raises:
-        ValueError: the video is shorter than two windows.
-        VideoError: the video cannot be read.
-    """
+    """Probe a video; one that is shorter than two windows is a ValueError."""
     info = probe(video)
     if info.frames < 2 * plan.window:
         raise ValueError(

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import numpy as np
-from jaxtyping import UInt8
 
+from longtake.data.source import Frames
 from longtake.data.synthetic.marbles_measures import permanence, sightings
 from longtake.data.synthetic.sky_measures import light, ridge, wind
 
 WorldName = Literal["sky", "marbles"]
-Frames = UInt8[np.ndarray, "t h w 3"]
-
 T = TypeVar("T")
 
 FAR_RIDGE = 0.03  # move of the ridge that is reported, as a share of the height

@@ -102,7 +102,7 @@ def videos_under(source: Path) -> list[Path]:
 
 
 def _network(plan: DriftPlan, device: torch.device | str) -> tuple[I3D | None, list[str]]:
-    """I3D, or a note that says why there is none; all other measures need no weights."""
+    """I3D or a note that says why there is none."""
     if plan.feature_windows < 1:
         return None, []
     try:

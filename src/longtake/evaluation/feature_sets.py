@@ -48,10 +48,7 @@ class EvaluationSettings:
 
 
 class FeatureSets:
-    """Features of real and generated clips under a protocol.
-
-    Attributes:
-        seconds: time spent on features so far.
+    """Features of real and generated clips under a protocol, computed in ``seconds`` so far.
 
     Raises:
         ValueError: videos do not fit the protocol or each other, or are too few.

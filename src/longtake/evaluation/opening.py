@@ -41,10 +41,8 @@ class SamplingSettings:
     Attributes:
         changes: ``a.b=value`` overrides of the model's sampling.
         label: class of all videos; if None, each seed has its own class.
-        batch: number of videos sampled at once.
         seed: videos of different seeds have no random number in common.
         keep: folder to keep the generated videos in.
-        dtype: type of the model's weights.
     """
 
     changes: Sequence[str] = ()
@@ -92,13 +90,9 @@ def open_source(
     ranks: Ranks,
     size: tuple[int, int] | None = None,
 ) -> VideoSource:
-    """Videos or a model by name.
+    """Videos or a model by name; the protocol decides number and length of a model's videos.
 
-    The protocol decides number and length of a model's videos. ``size`` is the height and width of
-    a synthetic world where neither its name nor the protocol has one.
-
-    Raises:
-        ValueError: there is no such source.
+    ``size`` is that of a synthetic world where neither its name nor the protocol has one.
     """
     square = protocol.resolution
     size = (size or (64, 64)) if square is None else (square, square)
@@ -122,12 +116,13 @@ def open_sources(
         )
 
     def open_one(name: str, role: Role, beside: VideoSource | None = None) -> VideoSource:
-        info = beside.info(0) if beside is not None and _world(name) else None
+        world = name.split(":")[0] in SYNTHETIC
+        info = beside.info(0) if beside is not None and world else None
         size = info and (info.height, info.width)
         return open_source(name, role, protocol, settings, ranks, size)
 
     fake = names[-1]
-    if len(names) == 2 and _world(fake):
+    if len(names) == 2 and fake.split(":")[0] in SYNTHETIC:
         real = open_one(names[0], "real")
         return real, open_one(fake, "generated", real)
     generated = open_one(fake, "generated")
@@ -145,10 +140,6 @@ def world_of(classes: Sequence[str]) -> str | None:
     """Name of the synthetic world that has these classes; None if there is none."""
     worlds = SYNTHETIC.items() if classes else ()
     return next((name for name, world in worlds if world().classes == tuple(classes)), None)
-
-
-def _world(name: str) -> bool:
-    return name.split(":")[0] in SYNTHETIC
 
 
 def _synthetic(name: str, size: tuple[int, int]) -> SyntheticSource:

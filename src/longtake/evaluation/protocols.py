@@ -127,10 +127,7 @@ class Protocol(Config):
 
     def changed(self) -> dict[str, object]:
         """Fields, as ``a.b``, that differ from the predefined protocol of this name."""
-        ready = READY.get(self.name)
-        if ready is None:
-            return {}
-        changed = differences(to_dict(self), to_dict(ready))
+        changed = differences(to_dict(self), to_dict(READY.get(self.name, self)))
         return {path: ours for path, (ours, _) in changed.items() if ours != "absent"}
 
 

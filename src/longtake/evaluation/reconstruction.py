@@ -19,8 +19,8 @@ from longtake.evaluation.feature_sets import EvaluationSettings
 from longtake.evaluation.protocols import Protocol
 from longtake.evaluation.result import Result, Score
 from longtake.evaluation.selection import choose_clips, usable_videos
-from longtake.losses.distance import FrameDistance
 from longtake.losses.efficientnet import EfficientNetLite
+from longtake.losses.frames import FrameDistance
 from longtake.losses.lpips import LPIPS
 from longtake.metrics.pairs import WINDOW, psnr, ssim
 from longtake.metrics.uncertainty import NORMAL_95
@@ -55,9 +55,8 @@ class ReconstructedClips(VideoSource):
 
     def info(self, index: int) -> VideoInfo:
         """Info of the original, with length and rate of a clip."""
-        original = self.originals.info(self.positions[index].video)
-        fps = original.fps / self.protocol.real_stride
-        return replace(original, frames=self.protocol.frames, fps=fps)
+        info, protocol = self.originals.info(self.positions[index].video), self.protocol
+        return replace(info, frames=protocol.frames, fps=info.fps / protocol.real_stride)
 
     def title(self, index: int) -> str:
         return self.originals.title(self.positions[index].video)
@@ -79,14 +78,12 @@ class ReconstructedClips(VideoSource):
             yield reconstruction[position.start_frame :: stride][:count]
 
     def identity(self) -> Any:
-        """Identity of the originals and hash of the autoencoder."""
         return self._with_weights(self.originals.identity())
 
     def contents(self) -> Any:
         return self._with_weights(self.originals.contents())
 
     def about(self) -> dict[str, Any]:
-        """Hash of the autoencoder, for results."""
         return {"autoencoder": weights_hash(self.autoencoder)}
 
     def _with_weights(self, originals: Any) -> Any:
@@ -113,15 +110,10 @@ def pair_scores(
     return scores
 
 
-def perceptual(
-    files: Sequence[Path], device: torch.device
-) -> tuple[str, FrameDistance] | tuple[str, None]:
+def perceptual(files: Sequence[Path], device: torch.device) -> tuple[str, FrameDistance | None]:
     """A perceptual distance of frames and its name: LPIPS if its files are given.
 
     Otherwise that of the package of ImageNet features, or None if it is not installed.
-
-    Raises:
-        CheckpointError: the files are not those of LPIPS.
     """
     if files:
         return "lpips", LPIPS(files=tuple(map(str, files))).build().to(device)

@@ -21,7 +21,6 @@ from longtake.checkpoint import fill
 from longtake.config import Config
 from longtake.features import i3d
 from longtake.features.treatment import Frames
-from longtake.features.weight_file import read_weights
 
 Count = Annotated[int, Gt(0)]
 
@@ -50,9 +49,7 @@ class C3DConfig(Config):
         mean_column: first of the mean's 112 columns, of 171; the first row is 8.
         last_pool: ``beyond``: the last cells reach past the end (Caffe, TGAN); ``around``: zeros on
             both sides (the PyTorch ports). Weights fit one of them.
-        width: number of channels of the first layer.
-        hidden: width of the layers before the classes.
-        classes: number of classes.
+        width: number of channels of the first layer; ``hidden`` is that before the classes.
     """
 
     kind: Literal["c3d"] = "c3d"
@@ -67,13 +64,9 @@ class C3DConfig(Config):
     classes: Count = 101
 
     def build(self) -> "C3D":
-        """Build the network with its weights.
-
-        Raises:
-            CheckpointError: weights are missing, or have another hash.
-        """
+        """Build the network; a CheckpointError says if weights are missing or have another hash."""
         path = cache_path() if self.weights is None else Path(self.weights).expanduser()
-        weights = read_weights(path, self.sha256, "IS needs the weights of C3D", HOW)
+        weights = i3d.read_weights(path, self.sha256, "IS needs the weights of C3D", HOW)
         network = C3D(self)
         fill(network, weights, path)
         return network

@@ -16,9 +16,8 @@ from annotated_types import Gt
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from longtake.checkpoint import CheckpointError
+from longtake.checkpoint import CheckpointError, file_hash, read_tensors
 from longtake.config import Config
-from longtake.features.weight_file import read_weights
 
 Triple = tuple[int, int, int]
 
@@ -55,11 +54,7 @@ class I3DConfig(Config):
     output: Literal["logits", "pooled"] = "logits"
 
     def build(self) -> "I3D":
-        """Build the network with its weights.
-
-        Raises:
-            CheckpointError: weights are missing, or have another hash.
-        """
+        """Build the network; a CheckpointError says if weights are missing or have another hash."""
         path = cache_path() if self.weights is None else Path(self.weights).expanduser()
         expected = self.sha256 or (PACKAGE_SHA256 if self.weights is None else None)
         weights = read_weights(path, expected, "FVD needs the weights of I3D", HOW)
@@ -75,12 +70,24 @@ def cache_path() -> Path:
     return Path(root) / "longtake" / "i3d-kinetics-400.safetensors"
 
 
-def check(weights: Mapping[str, Tensor], origin: Path) -> None:
-    """Check that these are exactly I3D's weights.
+def read_weights(path: Path, sha256: str | None, needed: str, how: str) -> dict[str, Tensor]:
+    """Read weights from a safetensors file; messages say what needs the file and how to get it.
 
     Raises:
-        CheckpointError: a weight is missing, unknown, or has another shape.
+        CheckpointError: the file is missing, cannot be read, or has not the expected hash.
     """
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such file; {needed}; {how}")
+    if sha256 is not None and (found := file_hash(path)) != sha256:
+        raise CheckpointError(
+            f"{path}: has SHA-256 {found}, expected {sha256}: its scores cannot be compared "
+            f"with others; {how}"
+        )
+    return read_tensors(path)
+
+
+def check(weights: Mapping[str, Tensor], origin: Path) -> None:
+    """Raise a CheckpointError if a weight of I3D is missing, unknown or of another shape."""
     with torch.device("meta"):
         expected = I3D(I3DConfig()).shapes()
     wrong = {name for name in expected.keys() & weights if weights[name].shape != expected[name]}

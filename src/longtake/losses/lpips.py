@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from longtake.checkpoint import CheckpointError
-from longtake.losses.distance import FrameDistance, Perceptual, freeze, unit_difference
+from longtake.losses.frames import FrameDistance, Frames, Perceptual, freeze, unit_difference
 
 SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)
@@ -44,11 +44,7 @@ class LPIPS(Perceptual):
     files: Annotated[tuple[str, ...], MinLen(1)]
 
     def build(self) -> "LPIPSDistance":
-        """The distance, with the weights in the files.
-
-        Raises:
-            CheckpointError: a file cannot be read, or weights are missing.
-        """
+        """The distance; a CheckpointError if a file cannot be read or weights are missing."""
         weights: dict[str, Tensor] = {}
         for file in self.files:
             weights |= _read(Path(file))
@@ -79,15 +75,13 @@ class LPIPSDistance(FrameDistance):
         self._load(weights)
         freeze(self)
 
-    def forward(
-        self, x: Float[Tensor, "n 3 h w"], y: Float[Tensor, "n 3 h w"]
-    ) -> Float[Tensor, "n"]:
+    def forward(self, x: Frames, y: Frames) -> Float[Tensor, "n"]:
         """Sum over taps of the mean over pixels of the weighted difference of unit features."""
         taps = zip(self.heads, self.features(x), self.features(y), strict=True)
         each = [head(unit_difference(a, b)).float().mean((1, 2, 3)) for head, a, b in taps]
         return torch.stack(each).sum(0)
 
-    def features(self, x: Float[Tensor, "n 3 h w"]) -> list[Tensor]:
+    def features(self, x: Frames) -> list[Tensor]:
         """Outputs of the last ReLU before each pooling: relu1_2, 2_2, 3_3, 4_3, 5_3."""
         h = (x - self.shift) / self.scale
         found: list[Tensor] = []

@@ -11,12 +11,10 @@ from longtake.metrics.frechet import check_finite
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InceptionScore:
-    """The score of some clips.
+    """Mean over parts of the clips, from 1 to the number of classes, and standard deviation.
 
-    Attributes:
-        mean: mean over parts of the clips, from 1 to the number of classes.
-        std: standard deviation over the parts (not the standard error), as papers print it.
-        parts: number of parts; the fewer clips a part has, the lower its score.
+    The standard deviation over the parts (not the standard error) is what papers print. The fewer
+    clips a part has, the lower its score.
     """
 
     mean: float

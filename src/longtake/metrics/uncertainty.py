@@ -101,13 +101,11 @@ class Limit:
     """FVD at several numbers of clips, and its extrapolation.
 
     Attributes:
-        clips: numbers of clips per side.
-        distances: mean FVD at each number.
+        distances: mean FVD at each number of clips per side.
         limit: FVD for infinitely many clips: intercept of a line through the distances over
             1 / clips. Near 0 it can be negative by chance.
     """
 
-    clips: tuple[int, ...]
     distances: tuple[float, ...]
     limit: float
 
@@ -146,7 +144,7 @@ def fvd_limit(
     design = torch.tensor([[1.0, 1 / count] for count in clips], dtype=torch.float64)
     measured = torch.tensor(distances, dtype=torch.float64)
     line = torch.linalg.lstsq(design, measured[:, None]).solution
-    return Limit(clips=tuple(clips), distances=tuple(distances), limit=float(line[0, 0]))
+    return Limit(distances=tuple(distances), limit=float(line[0, 0]))
 
 
 def _weighted(

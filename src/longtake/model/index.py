@@ -1,39 +1,134 @@
 """``model_index.json``: everything about a model that is not a component's own config."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, model_validator
+from annotated_types import Interval
+from pydantic import BaseModel, Field, model_validator
 
 from longtake.checkpoint import CONFIG, CheckpointError, read_config
-from longtake.config import Config
-from longtake.diffusion import Diffusion
+from longtake.config import Config, override, parse, to_dict
+from longtake.diffusion import DDIM, DDPM, Diffusion, Together, Unguided
+from longtake.diffusion.schedule import STEPS
 from longtake.hub import INDEX
 from longtake.latents import LatentScaling
-from longtake.model.sampling import Sampling
-from longtake.registry import AnyAutoencoder, AnyDenoiser
-from longtake.rollout import Role
+from longtake.registry import (
+    AnyAutoencoder,
+    AnyDenoiser,
+    AnyGuidance,
+    AnyRollout,
+    AnySampler,
+    AnyTimePattern,
+)
+from longtake.rollout import OneClip, Role
 
 AUTOENCODER = "autoencoder"
-FOLDERS: Mapping[Role, str] = {
-    "first": "denoiser",
-    "next": "next",
-    "interpolator": "interpolator",
-}
+FOLDERS: Mapping[Role, str] = {"first": "denoiser", "next": "next", "interpolator": "interpolator"}
 """Folder of the network that fills a role and none before it."""
+
+ROLES_WITH_CHANGES = ("next", "interpolator")
+Level = Annotated[float, Interval(ge=0, le=1)]
+
+
+class RoleSampling(Config):
+    """Sampling settings of one role; None takes the setting that all roles share.
+
+    Attributes:
+        sampler: sampler of the role. Without ``kind``, the shared sampler with these fields
+            changed: ``next: {sampler: {steps: 20}}``.
+        guidance: guidance of the role; without ``kind``, the shared one with these fields changed.
+    """
+
+    sampler: AnySampler | None = None
+    guidance: AnyGuidance | None = None
+    context_noise: Level | None = None
+
+
+class Sampling(Config):
+    """Default settings for sampling clips and joining them into a video.
+
+    Attributes:
+        context_noise: time in [0, 1] of the noise put on context frames, in all roles (LVDM,
+            conditional latent perturbation; the official level 100 is 0.101); 0 adds none.
+        pattern: time of each frame at each step, in all roles; the default is not written to files.
+        rollout: how clips become a long video.
+        next: changes for clips that continue a video (PVDM takes 100 steps for the first clip and
+            20 for each next one).
+        interpolator: changes for clips between two keyframes.
+    """
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "perturbation": "context_noise",
+        "later": "next.sampler",
+    }
+
+    sampler: AnySampler = DDIM()
+    guidance: AnyGuidance = Unguided()
+    context_noise: Level = 0.0
+    pattern: AnyTimePattern = Field(default=Together(), exclude_if=lambda p: p == Together())
+    rollout: AnyRollout = OneClip()
+    next: RoleSampling | None = None
+    interpolator: RoleSampling | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_roles(cls, data: Any, info: Any) -> Any:
+        """Complete samplers and guidance without ``kind`` from the shared ones."""
+        if not isinstance(data, dict):
+            return data
+        data = dict(data)
+        if info.context and info.context.get("upgrade") and "later" in data:
+            later = data.pop("later")
+            data |= {"next": {"sampler": later}} if later else {}
+        for role in ROLES_WITH_CHANGES:
+            if isinstance(data.get(role), dict):
+                data[role] = {k: _completed(cls, data, k, v) for k, v in data[role].items()}
+        return data
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Sampling":
+        for role in ("", *ROLES_WITH_CHANGES):
+            settings = getattr(self, role) if role else self
+            sampler = settings and settings.sampler
+            if isinstance(sampler, DDPM) and sampler.steps < STEPS:
+                place = f"{role}.sampler".lstrip(".")
+                raise ValueError(
+                    f"{place}.steps={sampler.steps}: DDPM starts in pure noise only with {STEPS} "
+                    f"steps; for fewer choose {place}.kind=ddim"
+                )
+            if role and settings and role not in self.rollout.adds:
+                raise ValueError(
+                    f"{role} has settings, but rollout.kind={self.rollout.kind} never samples "
+                    f"clips in that role; choose another rollout or set {role}=null"
+                )
+        return self
+
+    def of(self, role: Role) -> "Sampling":
+        """Settings of one role, without changes left to apply."""
+        changes = getattr(self, role) if role in ROLES_WITH_CHANGES else None
+        own = {k: v for k, v in changes or () if v is not None}
+        return self.model_copy(update={**own, "next": None, "interpolator": None})
+
+
+def sampling_with(sampling: Sampling, overrides: Sequence[str]) -> Sampling:
+    """Sampling with ``a.b=value`` overrides, such as ``sampler.steps=50``, or a ConfigError."""
+    return parse(Sampling, override(Sampling, to_dict(sampling), overrides))
+
+
+def _completed(cls: type[Sampling], data: Mapping[str, Any], name: str, value: Any) -> Any:
+    if name not in ("sampler", "guidance") or not isinstance(value, dict) or "kind" in value:
+        return value
+    shared = data.get(name, cls.model_fields[name].default)
+    return {**(to_dict(shared) if isinstance(shared, BaseModel) else shared), **value}
 
 
 class ModelIndex(Config):
     """Settings of a model.
 
     Attributes:
-        format: version of the folder's format.
         fps: frame rate of the model's videos, in frames per second.
-        latent_scaling: scaling of the autoencoder's latents for the denoisers.
         diffusion: schedule and prediction of the denoisers; None without denoisers.
-        sampling: default sampling settings.
         classes: names of the labels.
         ema: whether the denoisers' weights are an exponential moving average over training.
         made_by: the checkpoint that the model was converted from; empty for a trained one.
@@ -42,10 +137,7 @@ class ModelIndex(Config):
         weights: SHA-256 of each component's weight file, by folder.
     """
 
-    renamed: ClassVar[Mapping[str, str]] = {
-        "standardisation": "latent_scaling",
-        "averaged": "ema",
-    }
+    renamed: ClassVar[Mapping[str, str]] = {"standardisation": "latent_scaling", "averaged": "ema"}
 
     format: Literal[2] = 2
     fps: float = 25.0
@@ -68,21 +160,8 @@ class ModelIndex(Config):
         return self
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelFiles:
-    """The configs of a model folder.
-
-    Attributes:
-        index: settings of the model.
-        components: config of each component, by folder.
-    """
-
-    index: ModelIndex
-    components: dict[str, BaseModel]
-
-
-def read_model_files(folder: Path) -> ModelFiles:
-    """Read the configs of a model folder of this format or of format 1.
+def read_model_files(folder: Path) -> tuple[ModelIndex, dict[str, BaseModel]]:
+    """Index and component configs, by their folder, of a model folder of this format or format 1.
 
     Raises:
         CheckpointError: a file is missing or not JSON; ConfigError: it does not fit.
@@ -96,10 +175,9 @@ def read_model_files(folder: Path) -> ModelFiles:
     for name in index.weights:
         kind: Any = AnyAutoencoder if name == AUTOENCODER else AnyDenoiser
         changes = moved if name == index.roles.get("first") else {}
-        components[name] = read_config(
-            folder / name / CONFIG, kind, lambda data, c=changes: data | c
-        )
-    return ModelFiles(index=index, components=components)
+        path = folder / name / CONFIG
+        components[name] = read_config(path, kind, lambda data, c=changes: data | c)
+    return index, components
 
 
 def _format_2(data: dict[str, Any], moved: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import nn
@@ -15,24 +16,16 @@ from longtake.diffusion import ClipSampler, Denoiser
 from longtake.diffusion.signals import ABSENT, label_signal
 from longtake.generate import LongVideo
 from longtake.hub import INDEX, find_model
-from longtake.model.index import AUTOENCODER, FOLDERS, ModelIndex, read_model_files
-from longtake.model.sampling import Sampling
+from longtake.model.index import AUTOENCODER, FOLDERS, ModelIndex, Sampling, read_model_files
 from longtake.noise import derive
-from longtake.rollout import Request, Role, SampleClips
-
-SHARED = ("latent_scaling", "diffusion", "classes")
-"""Settings of a model that all of its denoisers were trained with."""
+from longtake.rollout import Request, Role
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoModel:
     """A model, ready to use.
 
-    Attributes:
-        index: everything that is not a network.
-        autoencoder: encoder and decoder of latents.
-        denoisers: network that fills each role; one network may fill several. Empty for an
-            autoencoder alone.
+    One network may fill several roles; an autoencoder alone has no denoisers.
     """
 
     index: ModelIndex
@@ -58,11 +51,10 @@ class VideoModel:
             CheckpointError: the model is missing or broken; ConfigError: its config does not fit.
         """
         folder = find_model(name)
-        files = read_model_files(folder)
-        index = files.index
+        index, components = read_model_files(folder)
         parts = {
             part: load_component(folder / part, config, index.weights[part]).to(device, dtype)
-            for part, config in files.components.items()
+            for part, config in components.items()
         }
         denoisers: dict[Role, Denoiser] = {role: parts[part] for role, part in index.roles.items()}
         return cls(index=index, autoencoder=parts[AUTOENCODER], denoisers=denoisers)
@@ -87,8 +79,7 @@ class VideoModel:
     ) -> None:
         """Write a model folder, whole or not at all; ``dtype`` float16 halves its size.
 
-        Raises:
-            ExistsError: the folder exists.
+        Raises an ExistsError if the folder exists and ``overwrite`` is false.
         """
         parts = self.components
         roles = {
@@ -96,21 +87,17 @@ class VideoModel:
             for role, network in self.denoisers.items()
         }
         with whole_folder(Path(folder), overwrite=overwrite) as partial:
-            weights = {
-                name: save_component(partial / name, part, dtype) for name, part in parts.items()
-            }
+            weights = {k: save_component(partial / k, part, dtype) for k, part in parts.items()}
             index = self.index.model_copy(update={"roles": roles, "weights": weights})
             (partial / INDEX).write_text(json.dumps(to_dict(index), indent=2) + "\n")
 
     def push_to_hub(self, repository: str, *, private: bool = False) -> str:
         """Upload as a model repository of the Hugging Face hub; returns its address."""
-        import tempfile
-
         from huggingface_hub import HfApi
 
         api = HfApi()
         api.create_repo(repository, private=private, exist_ok=True)
-        with tempfile.TemporaryDirectory() as temporary:
+        with TemporaryDirectory() as temporary:
             folder = Path(temporary) / "model"
             self.save_pretrained(folder)
             return str(api.upload_folder(repo_id=repository, folder_path=folder))
@@ -131,10 +118,7 @@ class VideoModel:
         return merged
 
     def long_video(self, sampling: Sampling | None = None) -> LongVideo:
-        """The model wired to make videos.
-
-        Args:
-            sampling: settings; the model's own by default.
+        """The model wired to make videos, by its own sampling settings if none are given.
 
         Raises:
             ValueError: a role that the rollout needs is not filled, or the network in it cannot do
@@ -146,10 +130,19 @@ class VideoModel:
                 "this model has no network that samples clips, only "
                 f"{' and '.join(self.components)}; merge it with one that has, or train one on it"
             )
+        assert self.index.diffusion is not None
         networks: dict[Role, Denoiser] = {"next": self.denoisers["first"], **self.denoisers}
-        samplers: dict[Role, SampleClips] = {
-            role: self._clip_sampler(networks[role], sampling.of(role)) for role in networks
-        }
+        samplers: dict[Role, ClipSampler] = {}
+        for role, network in networks.items():
+            own = sampling.of(role)
+            samplers[role] = ClipSampler(
+                denoiser=network,
+                diffusion=self.index.diffusion,
+                sampler=own.sampler,
+                guidance=own.guidance,
+                context_noise=own.context_noise,
+                pattern=own.pattern,
+            )
         sampling.rollout.check(samplers)
         return LongVideo(
             samplers=samplers,
@@ -169,7 +162,8 @@ class VideoModel:
             ValueError: no class has that name, or the model reads text.
         """
         seeds = tuple(seeds)
-        reads = self.denoisers["first"].reads if self.denoisers else frozenset()
+        first = self.denoisers.get("first")
+        reads = frozenset() if first is None else first.reads
         if "text" in reads:
             raise ValueError(
                 "this model makes videos of text, and no text encoder comes with it: give the "
@@ -188,41 +182,30 @@ class VideoModel:
     def label(self, name: str) -> int:
         """Class index of a name, of a number, or of words that occur in one class only.
 
-        Raises:
-            ValueError: no class, or more than one, fits.
+        Raises a ValueError if no class, or more than one, fits.
         """
         classes = self.index.classes
+        if not classes:
+            raise ValueError(f"label {name!r}: this model has no classes")
         if name.isdecimal() and int(name) < len(classes):
             return int(name)
         wanted = [word.strip().lower() for word in name.split(",")]
         fits = [i for i, c in enumerate(classes) if all(word in c.lower() for word in wanted)]
-        if len(fits) != 1:
-            if not classes:
-                raise ValueError(f"label {name!r}: this model has no classes")
-            reason = f"fits {len(fits)} classes" if fits else "is not a class"
-            raise ValueError(f"label {name!r} {reason} of this model; {nearest(name, classes)}")
-        return fits[0]
-
-    def _clip_sampler(self, denoiser: Denoiser, sampling: Sampling) -> ClipSampler:
-        assert self.index.diffusion is not None
-        return ClipSampler(
-            denoiser=denoiser,
-            diffusion=self.index.diffusion,
-            sampler=sampling.sampler,
-            guidance=sampling.guidance,
-            context_noise=sampling.context_noise,
-        )
+        if len(fits) == 1:
+            return fits[0]
+        reason = f"fits {len(fits)} classes" if fits else "is not a class"
+        raise ValueError(f"label {name!r} {reason} of this model; {nearest(name, classes)}")
 
 
 def _check_merge(model: VideoModel, other: VideoModel) -> None:
     networks = [*model.denoisers.values(), *other.denoisers.values()]
+    differing: list[str] = []
     if weights_hash(model.autoencoder) != weights_hash(other.autoencoder):
         differing = ["autoencoder"]
-    elif not model.denoisers:
-        return
-    else:
+    elif model.denoisers:
         ours, theirs = dict(model.index), dict(other.index)
-        differing = [name for name in SHARED if ours[name] != theirs[name]]
+        trained_with = ("latent_scaling", "diffusion", "classes")
+        differing = [name for name in trained_with if ours[name] != theirs[name]]
         if len({network.spec.clip_overlap_frames for network in networks}) > 1:
             differing.append("clip_overlap_frames")
     if differing:

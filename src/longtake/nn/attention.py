@@ -1,22 +1,23 @@
 """Attention over a volume: within frames, then across frames (LVDM), or over all cells at once."""
 
+from abc import ABC
+from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from functools import partial
+from typing import ClassVar, Literal
 
 import torch
-from annotated_types import Gt
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.config import Config
-from longtake.nn import formulas
-from longtake.nn.embedding import RelativePosition, sinusoids
+from longtake.nn import Count, Volume, formulas
+from longtake.nn.embedding import RelativePosition, Rotation, sinusoids
+from longtake.nn.formulas import Keys, Queries
 from longtake.nn.kernels import compute
-from longtake.nn.norm import GroupNorm
-from longtake.nn.rotary import Rotation
+from longtake.nn.layers import GroupNorm, set_to_zero
 
-Count = Annotated[int, Gt(0)]
 Axis = Literal["space", "time", "clip"]
 
 AXES: dict[Axis, tuple[str, str]] = {
@@ -28,13 +29,8 @@ AXES: dict[Axis, tuple[str, str]] = {
 
 
 def attend(
-    q: Float[Tensor, "n heads t d"],
-    k: Float[Tensor, "n heads s d"],
-    v: Float[Tensor, "n heads s d"],
-    position: RelativePosition | None = None,
-    *,
-    long: bool = False,
-) -> Float[Tensor, "n heads t d"]:
+    q: Queries, k: Keys, v: Keys, position: RelativePosition | None = None, *, long: bool = False
+) -> Queries:
     """Scaled dot-product attention, with relative positions if given.
 
     ``long`` chooses the kernels for rows of many tokens.
@@ -46,7 +42,7 @@ def attend(
     return compute(formulas.relative_attention, q, k, v, keys, values, position.official_key)
 
 
-def to_tokens(x: Float[Tensor, "b f h w c"], axis: Axis) -> Float[Tensor, "n t c"]:
+def to_tokens(x: Volume, axis: Axis) -> Float[Tensor, "n t c"]:
     """Rows of tokens that attend to each other."""
     rows, tokens = AXES[axis]
     return rearrange(x, f"b f h w c -> {rows} {tokens} c")
@@ -87,46 +83,55 @@ class RelativePositionConfig(Config):
     official_key: bool = True
 
 
-class SpaceTimeAttentionConfig(Config):
-    """Attention within each frame, then across the frames of each cell (LVDM).
+class AttentionConfig(Config, ABC):
+    """An attention block of a UNet's levels.
 
     Attributes:
         num_heads: number of heads at every level.
         head_channels: width of a head; if given, ``num_heads`` is not used.
+    """
+
+    num_heads: Count = 4
+    head_channels: Count | None = None
+
+    def heads(self, channels: int) -> int:
+        """Number of heads for a number of channels."""
+        return head_count(channels, self.num_heads, self.head_channels)
+
+
+class SpaceTimeAttentionConfig(AttentionConfig):
+    """Attention within each frame, then across the frames of each cell (LVDM).
+
+    Attributes:
         relative_position: None leaves attention blind to the order of frames.
     """
 
     text_width: ClassVar[None] = None
 
     kind: Literal["st_attention"] = "st_attention"
-    num_heads: Count = 4
-    head_channels: Count | None = None
     relative_position: RelativePositionConfig | None = RelativePositionConfig()
 
-    def build(self, channels: int, groups: int, zero: bool) -> "SpaceTimeAttention":
+    def build(self, channels: int, groups: int, zero: bool) -> nn.Sequential:
         """The block for a number of channels."""
-        return SpaceTimeAttention(self, channels, groups, zero)
+        heads, norm = self.heads(channels), partial(GroupNorm, channels, groups)
+        spatial = SelfAttention(channels, heads, norm(), "space", zero=zero)
+        temporal = SelfAttention(
+            channels, heads, norm(), "time", zero=zero, position=self.relative_position
+        )
+        return nn.Sequential(OrderedDict(spatial=spatial, temporal=temporal))
 
 
-class JointAttentionConfig(Config):
-    """Attention over all cells of all frames at once: the costly choice that LVDM compares with.
-
-    Attributes:
-        num_heads: number of heads at every level.
-        head_channels: width of a head; if given, ``num_heads`` is not used.
-    """
+class JointAttentionConfig(AttentionConfig):
+    """Attention over all cells of all frames at once: the costly choice that LVDM compares with."""
 
     text_width: ClassVar[None] = None
 
     kind: Literal["joint"] = "joint"
-    num_heads: Count = 4
-    head_channels: Count | None = None
 
     def build(self, channels: int, groups: int, zero: bool) -> "SelfAttention":
         """The block for a number of channels."""
-        heads = head_count(channels, self.num_heads, self.head_channels)
         norm = GroupNorm(channels, groups)
-        return SelfAttention(channels, heads, norm, "clip", zero=zero)
+        return SelfAttention(channels, self.heads(channels), norm, "clip", zero=zero)
 
 
 class SelfAttention(nn.Module):
@@ -160,21 +165,17 @@ class SelfAttention(nn.Module):
         super().__init__()
         width = head_channels or channels // heads
         self.long = axis != "time" and head_channels is None
-        self.heads = heads
         self.axis: Axis = axis
-        self.norm = norm
+        self.heads, self.norm = heads, norm
         self.qkv = nn.Linear(channels, 3 * heads * width, bias=bias)
         self.proj = nn.Linear(heads * width, channels)
         if zero:
-            nn.init.zeros_(self.proj.weight)
-            nn.init.zeros_(self.proj.bias)
+            set_to_zero(self.proj)
         self.position = position and RelativePosition(
             position.max_distance, width, official_key=position.official_key
         )
 
-    def forward(
-        self, x: Float[Tensor, "b f h w c"], rotation: Rotation | None = None
-    ) -> Float[Tensor, "b f h w c"]:
+    def forward(self, x: Volume, rotation: Rotation | None = None) -> Volume:
         """Attend and add; ``rotation`` turns queries and keys by their position."""
         h = self.norm(to_tokens(x, self.axis))
         if self.axis == "clip":
@@ -186,28 +187,3 @@ class SelfAttention(nn.Module):
             q, k = rotation(q), rotation(k)
         out = attend(q, k, v, self.position, long=self.long).transpose(1, 2).flatten(2)
         return x + from_tokens(self.proj(out), self.axis, x)
-
-
-class SpaceTimeAttention(nn.Module):
-    """Attention within each frame, then across frames."""
-
-    def __init__(
-        self, config: SpaceTimeAttentionConfig, channels: int, groups: int, zero: bool
-    ) -> None:
-        super().__init__()
-        heads = head_count(channels, config.num_heads, config.head_channels)
-        self.spatial = SelfAttention(
-            channels, heads, GroupNorm(channels, groups), "space", zero=zero
-        )
-        self.temporal = SelfAttention(
-            channels,
-            heads,
-            GroupNorm(channels, groups),
-            "time",
-            zero=zero,
-            position=config.relative_position,
-        )
-
-    def forward(self, x: Float[Tensor, "b f h w c"]) -> Float[Tensor, "b f h w c"]:
-        """Attend in space, then in time."""
-        return self.temporal(self.spatial(x))

@@ -10,6 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 HALF = (torch.bfloat16, torch.float16)
+Queries = Float[Tensor, "n heads t d"]
+Keys = Float[Tensor, "n heads s d"]
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -58,43 +60,28 @@ def volume_conv(
 def repeat_border(
     x: Float[Tensor, "b c t h w"], border: tuple[int, ...]
 ) -> Float[Tensor, "b c t2 h2 w2"]:
-    """Pad with copies of the outermost cells.
-
-    Args:
-        x: a volume.
-        border: cells before and after, last axis first, as in ``torch.nn.functional.pad``.
-    """
+    """Pad with copies of the outermost cells; ``border`` as in ``torch.nn.functional.pad``."""
     return F.pad(x, border, mode="replicate")
 
 
-def attention(
-    q: Float[Tensor, "n heads t d"],
-    k: Float[Tensor, "n heads s d"],
-    v: Float[Tensor, "n heads s d"],
-    scale: float,
-) -> Float[Tensor, "n heads t d"]:
+def attention(q: Queries, k: Keys, v: Keys, scale: float) -> Queries:
     """``softmax(scale * q k^T) v``, the softmax in float32 at least."""
     return (at_least_float32(q @ k.mT) * scale).softmax(-1).to(v.dtype) @ v
 
 
-def long_attention(
-    q: Float[Tensor, "n heads t d"],
-    k: Float[Tensor, "n heads s d"],
-    v: Float[Tensor, "n heads s d"],
-    scale: float,
-) -> Float[Tensor, "n heads t d"]:
+def long_attention(q: Queries, k: Keys, v: Keys, scale: float) -> Queries:
     """``attention`` over rows of many tokens, for which other kernels are fast."""
     return attention(q, k, v, scale)
 
 
 def relative_attention(
-    q: Float[Tensor, "n heads f d"],
-    k: Float[Tensor, "n heads f d"],
-    v: Float[Tensor, "n heads f d"],
-    keys: Float[Tensor, "f f d"],
-    values: Float[Tensor, "f f d"],
+    q: Queries,
+    k: Queries,
+    v: Queries,
+    keys: Float[Tensor, "t t d"],
+    values: Float[Tensor, "t t d"],
     official_key: bool,
-) -> Float[Tensor, "n heads f d"]:
+) -> Queries:
     """Attention with a vector for each pair of frames added to keys and values (Shaw et al. 2018).
 
     The scores are ``d ** -0.5 * (q k^T + q keys^T)``. With ``official_key`` the second term is

@@ -1,33 +1,30 @@
 """Transformer blocks of LVDM's text-to-video UNet and of PVDM's autoencoder."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from longtake.config import Config
+from longtake.nn import Count, Volume
 from longtake.nn.attention import (
+    AttentionConfig,
     Axis,
-    Count,
     SelfAttention,
     attend,
     from_tokens,
-    head_count,
     to_tokens,
 )
-from longtake.nn.embedding import RelativePosition
-from longtake.nn.norm import GroupNorm
-from longtake.nn.rotary import Rotation, space_rotation, time_rotation
+from longtake.nn.embedding import RelativePosition, Rotation, space_rotation, time_rotation
+from longtake.nn.layers import GroupNorm, set_to_zero
 
 
-class TransformerConfig(Config):
+class TransformerConfig(AttentionConfig):
     """Attention in frames, across frames and to text, then a feed-forward layer (LVDM, text).
 
     Attributes:
-        num_heads: number of heads at every level.
-        head_channels: width of a head; if given, ``num_heads`` is not used.
         depth: number of blocks.
         context_dim: width of the text's token states; None: no text is read, and attention within
             frames stands in its place.
@@ -39,7 +36,6 @@ class TransformerConfig(Config):
 
     kind: Literal["st_transformer"] = "st_transformer"
     num_heads: Count = 8
-    head_channels: Count | None = None
     depth: Count = 1
     context_dim: Count | None = 768
     max_distance: Count | None = 16
@@ -70,13 +66,9 @@ class SpaceTimeTransformer(nn.Module):
         )
         self.proj_out = nn.Linear(channels, channels)
         if zero:
-            nn.init.zeros_(self.proj_out.weight)
-            nn.init.zeros_(self.proj_out.bias)
+            set_to_zero(self.proj_out)
 
-    def forward(
-        self, x: Float[Tensor, "b f h w c"], text: Float[Tensor, "b n d"] | None = None
-    ) -> Float[Tensor, "b f h w c"]:
-        """Attend in space, in time and to ``text``."""
+    def forward(self, x: Volume, text: Float[Tensor, "b n e"] | None = None) -> Volume:
         h = self.proj_in(self.norm(x))
         for block in self.blocks:
             h = block(h, text)
@@ -88,22 +80,15 @@ class TransformerBlock(nn.Module):
 
     def __init__(self, config: TransformerConfig, channels: int, zero: bool) -> None:
         super().__init__()
-        heads = head_count(channels, config.num_heads, config.head_channels)
-        self.spatial = TokenAttention(channels, heads)
-        self.temporal = TokenAttention.across_frames(channels, heads, config.max_distance, zero)
-        self.cross = TokenAttention(channels, heads, context_dim=config.context_dim)
-        self.temporal_again = TokenAttention.across_frames(
-            channels, heads, config.max_distance, zero
-        )
+        made = partial(TokenAttention, channels, config.heads(channels))
+        in_time = partial(made, "time", max_distance=config.max_distance, zero=zero)
+        self.spatial, self.temporal = made(), in_time()
+        self.cross, self.temporal_again = made(context_dim=config.context_dim), in_time()
         self.feed_forward = FeedForward(channels)
 
-    def forward(
-        self, x: Float[Tensor, "b f h w c"], text: Float[Tensor, "b n d"] | None
-    ) -> Float[Tensor, "b f h w c"]:
+    def forward(self, x: Volume, text: Float[Tensor, "b n e"] | None) -> Volume:
         """Apply the layers in the released order."""
-        x = self.spatial(x)
-        x = self.temporal(x)
-        x = self.cross(x, text)
+        x = self.cross(self.temporal(self.spatial(x)), text)
         x = self.temporal_again(x)
         return x + self.feed_forward(x)
 
@@ -117,6 +102,8 @@ class TokenAttention(nn.Module):
         axis: which cells attend to each other.
         context_dim: width of the text's token states; None: text is not read.
         max_distance: see ``TransformerConfig``; positions are in their textbook form.
+        zero: start at zero what does in the official code: all projections with positions, the last
+            without.
     """
 
     def __init__(
@@ -127,6 +114,7 @@ class TokenAttention(nn.Module):
         *,
         context_dim: int | None = None,
         max_distance: int | None = None,
+        zero: bool = False,
     ) -> None:
         super().__init__()
         self.heads = heads
@@ -136,30 +124,13 @@ class TokenAttention(nn.Module):
         self.to_k = nn.Linear(context_dim or channels, channels, bias=False)
         self.to_v = nn.Linear(context_dim or channels, channels, bias=False)
         self.to_out = nn.Linear(channels, channels)
-        self.position = (
-            None if max_distance is None else RelativePosition(max_distance, channels // heads)
-        )
-
-    @classmethod
-    def across_frames(
-        cls, channels: int, heads: int, max_distance: int | None, zero: bool
-    ) -> "TokenAttention":
-        """Attention to the same cell of the other frames.
-
-        With ``zero``, what is zero in the official code is: all projections, or the last alone if
-        there are no positions, whose values else keep the gradients from vanishing.
-        """
-        made = cls(channels, heads, "time", max_distance=max_distance)
+        self.position = RelativePosition(max_distance, channels // heads) if max_distance else None
         if zero:
-            first = [] if made.position is None else [made.to_q, made.to_k, made.to_v]
-            for layer in (*first, made.to_out):
-                for parameter in layer.parameters():
-                    nn.init.zeros_(parameter)
-        return made
+            # the values of positions keep the gradients from vanishing where all else is zero
+            first = [self.to_q, self.to_k, self.to_v] if max_distance else []
+            set_to_zero(*first, self.to_out)
 
-    def forward(
-        self, x: Float[Tensor, "b f h w c"], text: Float[Tensor, "b n d"] | None = None
-    ) -> Float[Tensor, "b f h w c"]:
+    def forward(self, x: Volume, text: Float[Tensor, "b n e"] | None = None) -> Volume:
         """Attend to the cells of ``axis``, or to ``text`` if given."""
         axis = self.axis if text is None else "clip"
         cells = to_tokens(self.norm(x), axis)
@@ -190,23 +161,12 @@ class RotaryLayer(nn.Module):
 
     def __init__(self, channels: int, heads: int, head_channels: int) -> None:
         super().__init__()
-        self.time, self.space = (
-            SelfAttention(
-                channels,
-                heads,
-                nn.LayerNorm(channels),
-                axis,
-                head_channels=head_channels,
-                bias=False,
-            )
-            for axis in ("time", "space")
-        )
+        sizes = {"head_channels": head_channels, "bias": False}
+        self.time = SelfAttention(channels, heads, nn.LayerNorm(channels), "time", **sizes)
+        self.space = SelfAttention(channels, heads, nn.LayerNorm(channels), "space", **sizes)
         self.feed_forward = FeedForward(channels)
 
-    def forward(
-        self, x: Float[Tensor, "b t h w c"], in_time: Rotation, in_space: Rotation
-    ) -> Float[Tensor, "b t h w c"]:
-        """Attend in time, then in space, then transform each cell."""
+    def forward(self, x: Volume, in_time: Rotation, in_space: Rotation) -> Volume:
         x = self.space(self.time(x, in_time), in_space)
         return x + self.feed_forward(x)
 
@@ -221,7 +181,7 @@ class RotaryTransformer(nn.Module):
             RotaryLayer(channels, heads, head_channels) for _ in range(depth)
         )
 
-    def forward(self, x: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t h w c"]:
+    def forward(self, x: Volume) -> Volume:
         """Apply all layers, with the rotations of the clip's size."""
         _, frames, rows, columns, _ = x.shape
         in_time = time_rotation(frames, self.head_channels, x.device)

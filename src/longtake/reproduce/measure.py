@@ -68,11 +68,7 @@ class Outcome(Config):
 
 
 def read_outcome(folder: Path) -> Outcome | None:
-    """Read the outcome in a folder; None if there is none.
-
-    Raises:
-        CheckpointError: the file is damaged or not an outcome.
-    """
+    """The outcome in a folder; None if there is none."""
     path = folder / FILE
     return read_config(path, Outcome) if path.exists() else None
 
@@ -87,8 +83,8 @@ def measure_table(
 ) -> Outcome:
     """Measure all rows whose data and model exist; results are written after each row.
 
-    Rows measured before, with the same model and videos, are not measured again. The outcome of a
-    row that cannot be measured has the reason. ``n`` replaces each protocol's number of clips.
+    Rows measured before, with the same settings, model and videos, are not measured again. The
+    outcome of a row that cannot be measured has the reason. ``n`` replaces each protocol's.
 
     Raises:
         ValueError: a single model is given for rows of several models.
@@ -103,7 +99,9 @@ def measure_table(
         tiny=tiny,
         untrained=untrained,
     )
-    known = _measured_before(folders, outcome)
+    before = read_outcome(folders.out)
+    same = before is not None and before.model_copy(update={"rows": ()}) == outcome
+    known = {row.name: row for row in before.rows} if before and same else {}
     rows: dict[str, RowOutcome] = {}
     for row in table.rows:
         protocol = protocol_of(row, n, untrained=untrained)
@@ -120,14 +118,6 @@ def pending_training(table: Table, folders: Folders) -> Sequence[Training]:
     ready = [row for row in table.rows if not missing(row, folders).data]
     needed = [training for row in ready for training in pending(row, folders)]
     return list({training.preset: training for training in needed}.values())
-
-
-def _measured_before(folders: Folders, outcome: Outcome) -> dict[str, RowOutcome]:
-    """Rows in the output folder; none if they belong to another table or to other settings."""
-    before = read_outcome(folders.out)
-    if before is None or before.model_copy(update={"rows": ()}) != outcome:
-        return {}
-    return {row.name: row for row in before.rows}
 
 
 def _measure_row(

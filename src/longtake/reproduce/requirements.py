@@ -18,13 +18,7 @@ UNTRAINED = ("network.kind=random_features", "treatment.size=32")
 
 @dataclass(frozen=True, kw_only=True)
 class Folders:
-    """Folders of a reproduction.
-
-    Attributes:
-        data: folder with one folder per data set.
-        models: folder of runs and models, named as presets; or a single model.
-        out: folder of results.
-    """
+    """Folders of data sets, of runs and models named as presets (or a single model), of results."""
 
     data: Path
     models: Path
@@ -43,11 +37,7 @@ class Folders:
         return self.models / training.preset
 
     def check(self, table: Table) -> None:
-        """Check that a single model is not given for rows of several models.
-
-        Raises:
-            ValueError: the rows have several models.
-        """
+        """Raise a ValueError if a single model is given for rows of several models."""
         models = dict.fromkeys(row.model for row in table.rows)
         if is_model(str(self.models)) and len(models) > 1:
             raise ValueError(
@@ -71,14 +61,11 @@ class Missing(Config):
 
 def missing(row: Row, folders: Folders) -> Missing:
     """Find what a row lacks."""
-    model, commands = (
-        str(folders.model(row)),
-        [training_command(t, folders) for t in pending(row, folders)],
-    )
+    model = str(folders.model(row))
     return Missing(
         data=_missing_data(folders.real(row)),
         model="" if is_model(model) else model,
-        commands=tuple(commands),
+        commands=tuple(training_command(t, folders) for t in pending(row, folders)),
     )
 
 

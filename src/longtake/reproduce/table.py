@@ -65,10 +65,7 @@ class Row(Config, ABC):
         real: real videos, as an evaluation names them; ``{data}`` is the folder of data.
         trainings: trainings in order; the model of the last one is measured.
         sampling: overrides of the model's sampling.
-        remark: notes on the paper's numbers.
     """
-
-    renamed: ClassVar[Mapping[str, str]] = {"fits": "trainings"}
 
     name: str
     title: str
@@ -89,11 +86,7 @@ class Row(Config, ABC):
     def prepare(
         self, model: str, real: str, protocol: Protocol, work: EvaluationSettings
     ) -> Measurement:
-        """Open videos and model by their names, under the protocol with all changes.
-
-        Raises:
-            ValueError: videos and model do not fit each other.
-        """
+        """Open videos and model by their names; a ValueError says how they do not fit."""
 
 
 class GenerationRow(Row):
@@ -139,12 +132,8 @@ class Tiny(Config):
     """A tiny trial of a table: all of its steps in minutes on a synthetic world.
 
     Attributes:
-        real: name of the synthetic videos.
-        trainings: trainings of every row's model.
         changes: overrides by name of protocol.
     """
-
-    renamed: ClassVar[Mapping[str, str]] = {"fits": "trainings"}
 
     real: str
     trainings: tuple[Training, ...]
@@ -163,11 +152,7 @@ class Table(Config):
     tiny: Tiny
 
     def chosen(self, names: Sequence[str] = ()) -> "Table":
-        """The table with the rows of these names, in the table's order; without names, all rows.
-
-        Raises:
-            ConfigError: the table has no row of a name.
-        """
+        """The table with only the rows of these names; a ConfigError if one is unknown."""
         known = [row.name for row in self.rows]
         for name in names:
             if name not in known:
@@ -194,11 +179,7 @@ def tables() -> Mapping[str, Path]:
 
 
 def table(name: str) -> Table:
-    """Load a table by name.
-
-    Raises:
-        ConfigError: the name is unknown.
-    """
+    """Load a table by name; a ConfigError if it is unknown."""
     known = tables()
     if name not in known:
         raise ConfigError(f"unknown table {name!r}; {nearest(name, list(known))}")

@@ -1,21 +1,20 @@
 """Rollout: clips of a fixed length become a video of any length, one step at a time.
 
-A rollout does not know networks or samplers. It asks for clips under signals and yields latents as
+A rollout does not know how clips are sampled. It asks for clips under signals and yields latents as
 they are ready, so a video of any length needs the memory of a few clips.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor
 
 from longtake.config import Config
-from longtake.diffusion.clip_sampler import OnEvaluation, Sampled
+from longtake.diffusion.clip_sampler import ClipSampler, Sampled
 from longtake.diffusion.guidance import Guidance
-from longtake.diffusion.signals import CONTEXT, Signal, Signals
-from longtake.latents import LatentSpec
+from longtake.diffusion.signals import CONTEXT, Signal, Signals, check_read
 from longtake.noise import derive
 from longtake.progress import ProgressCallback, no_progress
 
@@ -26,27 +25,7 @@ OF_FIRST_CLIP = frozenset({*CONTEXT, "previous"})
 """Signals of a request that hold for its first clip alone; the others hold for the whole video."""
 
 
-@runtime_checkable
-class SampleClips(Protocol):
-    """Samples a batch of clips under signals, row ``i`` from ``seeds[i]`` alone: ``ClipSampler``.
-
-    The latents have context frames as they were given; ``guidance`` replaces the usual one.
-    """
-
-    @property
-    def spec(self) -> LatentSpec: ...
-    @property
-    def reads(self) -> frozenset[str]: ...
-    def __call__(
-        self,
-        signals: Signals,
-        seeds: Sequence[int],
-        on_evaluation: OnEvaluation | None = None,
-        guidance: Guidance | None = None,
-    ) -> Sampled: ...
-
-
-Samplers = Mapping[Role, SampleClips]
+Samplers = Mapping[Role, ClipSampler]
 """Sampler of each role; ``next`` and ``first`` may be the same."""
 
 
@@ -66,7 +45,7 @@ class Request:
     seeds: tuple[int, ...]
     signals: Signals = field(default_factory=dict)
     guidance: Guidance | None = None
-    on_evaluation: OnEvaluation | None = None
+    on_evaluation: ProgressCallback = no_progress
 
 
 class Change(NamedTuple):
@@ -112,7 +91,6 @@ class State(NamedTuple):
     """Position of a rollout, from which it continues bit for bit.
 
     Attributes:
-        step: number of steps made.
         latents: latents that later steps are conditioned on, by name.
         memory: tensors that samplers returned for the following clips, by signal name.
         change: all changes so far, merged.
@@ -125,13 +103,7 @@ class State(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Result of one step.
-
-    Attributes:
-        z: latents that follow those of the chunk before.
-        state: position of the rollout after them.
-        change: the change that was made before this step.
-    """
+    """Latents of one step, the position after them, and the change that was made before it."""
 
     z: Tensor
     state: State
@@ -155,11 +127,7 @@ class Rollout(Config, ABC):
     adds: ClassVar[Mapping[Role, Set[str]]] = {"first": set()}
 
     def check(self, samplers: Samplers, signals: Signals | None = None) -> None:
-        """Make sure that videos of these signals can be rolled out with these samplers.
-
-        Raises:
-            ValueError: a role is not filled, or its network does not read a signal.
-        """
+        """Raise a ValueError unless each role is filled by a network that reads its signals."""
         name = type(self).__name__
         for role, added in self.adds.items():
             if role not in samplers:
@@ -176,12 +144,7 @@ class Rollout(Config, ABC):
                     f"{' or '.join(able or ['one_clip'])}, or a model that was trained for it"
                 )
             given = (signals or {}).keys() - (frozenset() if role == "first" else OF_FIRST_CLIP)
-            if unread := sorted(given - reads):
-                raise ValueError(
-                    f"the network in the role {role!r} does not read the signal {unread[0]!r}; it "
-                    f"reads {', '.join(sorted(reads)) or 'none'}; leave it out or choose a model "
-                    "that was trained with it"
-                )
+            check_read(f"the network in the role {role!r}", reads, given)
 
     @abstractmethod
     def grain(self, samplers: Samplers) -> int:
@@ -200,8 +163,7 @@ class Rollout(Config, ABC):
     ) -> Iterator[Chunk]:
         """Yield chunks in order of time, without end: the caller takes as many as it needs.
 
-        Raises:
-            ValueError: as ``check``, before anything is sampled.
+        Raises as ``check`` does, before anything is sampled.
         """
         self.check(samplers, request.signals)
         return self._chunks(samplers, request, state or State(), steering or Steering())
@@ -227,7 +189,7 @@ class Rollout(Config, ABC):
             yield Chunk(chunk.z, state, change)
 
 
-def sample_clip(sample: SampleClips, signals: Signals, request: Request, step: int) -> Sampled:
+def sample_clip(sample: ClipSampler, signals: Signals, request: Request, step: int) -> Sampled:
     """Sample the clip of a step for each video of a request, under signals."""
     seeds = tuple(derive(seed, "clip", step) for seed in request.seeds)
     return sample(signals, seeds, request.on_evaluation, request.guidance)

@@ -13,10 +13,8 @@ from longtake.config import Config
 from longtake.data.latents import LatentCache
 from longtake.data.order import Order
 from longtake.diffusion import Denoiser, Diffusion
-from longtake.diffusion.signals import Signal, Signals, previous_signal
-from longtake.diffusion.signals import signal as batch
-from longtake.diffusion.signals.context import ContextPlan
-from longtake.diffusion.signals.signal import draw_label
+from longtake.diffusion import signals as batch
+from longtake.diffusion.signals import ContextPlan, Signal, Signals, draw_label, previous_signal
 from longtake.latents import LatentScaling, LatentSpec
 from longtake.noise import SampleNoise, derive, generator
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,9 +23,13 @@ def to_model(frames: UInt8[np.ndarray | Tensor, "t h w 3"]) -> Float[Tensor, "3 
     return rearrange(pixels, "t h w c -> c t h w").float() / 127.5 - 1
 
 
-def to_pixels(video: Float[Tensor, "3 t h w"]) -> UInt8[np.ndarray, "t h w 3"]:
-    """Inverse of ``to_model``: values are clamped to [-1, 1] and rounded, not truncated."""
-    pixels = ((video.detach().float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+def to_pixels(
+    video: Float[Tensor, "3 t h w"], levels: Literal["round", "truncate"] = "round"
+) -> UInt8[np.ndarray, "t h w 3"]:
+    """Inverse of ``to_model``: values are clamped to [-1, 1] and rounded, or truncated."""
+    scaled = (video.detach().float() + 1) * 127.5
+    scaled = scaled.round() if levels == "round" else scaled.floor()
+    pixels = scaled.clamp(0, 255).to(torch.uint8)
     return rearrange(pixels, "c t h w -> t h w c").cpu().contiguous().numpy()
 
 

@@ -7,8 +7,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Int64
 
+from longtake.data.source import Frames
 from longtake.data.synthetic.marbles import attributes_of
 from longtake.data.synthetic.marbles_picture import COLOURS, RADIUS
 
@@ -55,7 +56,7 @@ class Permanence:
         return 1000 * self.events / max(self.frames - 1, 1)
 
 
-def sightings(frames: UInt8[np.ndarray, "t h w 3"]) -> list[tuple[Sighting, ...]]:
+def sightings(frames: Frames) -> list[tuple[Sighting, ...]]:
     """Marbles of every frame: patches of one vivid colour of at least 0.3 of a marble's area."""
     colour = _colour_of_pixels(frames)
     t, y, x = np.nonzero(colour >= 0)
@@ -72,7 +73,7 @@ def sightings(frames: UInt8[np.ndarray, "t h w 3"]) -> list[tuple[Sighting, ...]
     return [tuple(sorted(row)) for row in found]
 
 
-def describe(frames: UInt8[np.ndarray, "t h w 3"]) -> dict[str, str]:
+def describe(frames: Frames) -> dict[str, str]:
     """Number, colours, ground and speed in most frames, as in the world's ``attributes``."""
     seen = sightings(frames)
     number = Counter(len(row) for row in seen).most_common(1)[0][0]
@@ -82,7 +83,7 @@ def describe(frames: UInt8[np.ndarray, "t h w 3"]) -> dict[str, str]:
     return attributes_of(number, colours, ground(frames), speed)
 
 
-def ground(frames: UInt8[np.ndarray, "t h w 3"]) -> str:
+def ground(frames: Frames) -> str:
     """The ground whose colour is nearest to the median of all pixels outside marbles."""
     plain = frames[_colour_of_pixels(frames) < 0]
     middle = np.median(plain, axis=0) if len(plain) else np.zeros(3)
@@ -108,7 +109,7 @@ def rolling_speed(seen: Sequence[Sequence[Sighting]], gap: int = 2) -> float:
     return float(np.sqrt(np.mean(squares)) / gap) if squares else 0.0
 
 
-def permanence(frames: UInt8[np.ndarray, "t h w 3"], longest_step: float = 0.15) -> Permanence:
+def permanence(frames: Frames, longest_step: float = 0.15) -> Permanence:
     """Count events that contradict the persistence of marbles.
 
     Args:
@@ -144,7 +145,7 @@ def _broken(earlier: list[Sighting], later: list[Sighting], longest_step: float)
     return counts
 
 
-def _colour_of_pixels(frames: UInt8[np.ndarray, "t h w 3"]) -> Int64[np.ndarray, "t h w"]:
+def _colour_of_pixels(frames: Frames) -> Int64[np.ndarray, "t h w"]:
     """Index into ``COLOURS`` of the nearest hue; -1 for pixels that are not vivid."""
     top, chroma = _top_and_chroma(*(frames[..., i] for i in range(3)))
     vivid = (chroma >= LEAST_CHROMA) & (chroma >= LEAST_SATURATION * top.astype(np.float32))

@@ -28,13 +28,6 @@ class Floor(NamedTuple):
     radius: float
 
 
-class Segment(NamedTuple):
-    """All discs from one bounce to the next, on straight lines from ``start_frame``."""
-
-    start_frame: float
-    discs: tuple[Disc, ...]
-
-
 class Trajectory:
     """Positions of discs at any frame.
 
@@ -59,41 +52,37 @@ class Trajectory:
             raise ValueError(f"start_frame={start_frame} must be 0 or more")
         stop = start_frame + frames
         blocks = range(start_frame // BLOCK_FRAMES, max(stop - 1, 0) // BLOCK_FRAMES + 1)
-        sampled = [
-            self._block(block, max(start_frame, block * BLOCK_FRAMES), stop) for block in blocks
-        ]
-        return np.concatenate(sampled)
+        return np.concatenate([self._block(block, start_frame, stop) for block in blocks])
 
     def _block(self, block: int, start: int, stop: int) -> Float64[np.ndarray, "t discs 4"]:
-        """Frames of one block from ``start`` up to at most ``stop``."""
-        segments = roll(self._state(block), self.floor)
+        """Frames of one block, none before ``start`` or from ``stop`` on."""
+        starts, discs = map(np.array, roll(self._state(block), self.floor))
         offset = block * BLOCK_FRAMES
-        times = np.arange(start - offset, min(stop - offset, BLOCK_FRAMES), dtype=np.float64)
-        starts = np.array([segment.start_frame for segment in segments])
+        first, last = max(start - offset, 0), min(stop - offset, BLOCK_FRAMES)
+        times = np.arange(first, last, dtype=np.float64)
         which = np.searchsorted(starts, times, side="right") - 1
-        state = np.array([segment.discs for segment in segments])[which]
+        state = discs[which]
         state[..., :2] += state[..., 2:] * (times - starts[which])[:, None, None]
         return state
 
     def _state(self, block: int) -> tuple[Disc, ...]:
         with self._lock:
             while len(self._states) <= block:
-                last = roll(_discs(self._states[-1]), self.floor)[-1]
-                passed = BLOCK_FRAMES - last.start_frame
-                self._states.append(np.array([_moved(disc, passed) for disc in last.discs]))
+                starts, discs = roll(_discs(self._states[-1]), self.floor)
+                passed = BLOCK_FRAMES - starts[-1]
+                self._states.append(np.array([_moved(disc, passed) for disc in discs[-1]]))
             return _discs(self._states[block])
 
 
-def roll(discs: tuple[Disc, ...], floor: Floor) -> list[Segment]:
-    """Segments between the bounces of one block of frames."""
-    now, segments = 0.0, [Segment(0.0, discs)]
+def roll(discs: tuple[Disc, ...], floor: Floor) -> tuple[list[float], list[tuple[Disc, ...]]]:
+    """Frames of the bounces within one block, from 0 on, and the discs just after each."""
+    starts, after = [0.0], [discs]
     while True:
-        waiting, who = _next_bounce(discs, floor)
-        now += waiting
-        if now >= BLOCK_FRAMES:
-            return segments
-        discs = _bounce(tuple(_moved(disc, waiting) for disc in discs), who)
-        segments.append(Segment(now, discs))
+        waiting, who = _next_bounce(after[-1], floor)
+        if starts[-1] + waiting >= BLOCK_FRAMES:
+            return starts, after
+        starts.append(starts[-1] + waiting)
+        after.append(_bounce(tuple(_moved(disc, waiting) for disc in after[-1]), who))
 
 
 def throw(number: int, speed: float, floor: Floor, generator: torch.Generator) -> tuple[Disc, ...]:
@@ -118,7 +107,7 @@ def throw(number: int, speed: float, floor: Floor, generator: torch.Generator) -
     return tuple(Disc(*c, *v) for c, v in zip(centres, velocity.tolist(), strict=True))
 
 
-def _next_bounce(discs: tuple[Disc, ...], floor: Floor) -> tuple[float, tuple[int, ...]]:
+def _next_bounce(discs: tuple[Disc, ...], floor: Floor) -> tuple[float, tuple[int, int]]:
     """Frames until the next bounce, and (disc, axis - 2) at an edge or the two discs of a pair."""
     walls = [
         (_until_wall(disc[axis], disc[2 + axis], floor.radius, extent), (i, axis - 2))
@@ -153,14 +142,13 @@ def _until_touch(a: Disc, b: Disc, distance: float) -> float:
     return max(outside / (math.sqrt(discriminant) - towards), 0.0)
 
 
-def _bounce(discs: tuple[Disc, ...], who: tuple[int, ...]) -> tuple[Disc, ...]:
-    changed = list(discs)
-    i, j = who
+def _bounce(discs: tuple[Disc, ...], who: tuple[int, int]) -> tuple[Disc, ...]:
+    changed, (i, j) = list(discs), who
+    a = discs[i]
     if j < 0:
-        disc = discs[i]
-        changed[i] = disc._replace(vx=-disc.vx) if j == -2 else disc._replace(vy=-disc.vy)
+        changed[i] = a._replace(vx=-a.vx) if j == -2 else a._replace(vy=-a.vy)
         return tuple(changed)
-    a, b = discs[i], discs[j]
+    b = discs[j]
     dx, dy = b.x - a.x, b.y - a.y
     exchanged = ((b.vx - a.vx) * dx + (b.vy - a.vy) * dy) / (dx * dx + dy * dy)
     changed[i] = a._replace(vx=a.vx + exchanged * dx, vy=a.vy + exchanged * dy)

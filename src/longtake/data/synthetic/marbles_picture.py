@@ -4,11 +4,10 @@ Lengths are in picture heights: x is in [0, width / height], y in [0, 1] from th
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int64, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 Colour = tuple[int, int, int]
 Ground = Float32[np.ndarray, "h w 3"]
@@ -35,20 +34,8 @@ HALFWAY = (LIGHT + np.array([0, 0, 1], dtype=np.float32)) / np.linalg.norm(
 SHADOW_OFFSET, SHADOW_REACH, SHADOW_DARKNESS = 0.42, 1.45, 0.55
 
 
-class Squares(NamedTuple):
-    """A square of pixels or samples around one marble in every frame."""
-
-    rows: Int64[np.ndarray, "t s"]
-    columns: Int64[np.ndarray, "t s"]
-    dx: Float32[np.ndarray, "t 1 s"]
-    dy: Float32[np.ndarray, "t s 1"]
-
-
 def paint_marbles(
-    ground: Ground,
-    centres: Float64[np.ndarray, "t n 2"],
-    colours: tuple[str, ...],
-    radius: float,
+    ground: Ground, centres: Float64[np.ndarray, "t n 2"], colours: tuple[str, ...], radius: float
 ) -> UInt8[np.ndarray, "t h w 3"]:
     """Frames with shadows on the ground and marbles above all shadows."""
     height, width, _ = ground.shape
@@ -81,28 +68,30 @@ def paint_ground(kind: str, height: int, width: int, generator: torch.Generator)
 
 def _squares(
     centre: Float64[np.ndarray, "t 2"], reach: float, samples: int, offset: float = 0.0
-) -> Squares:
-    """Squares of ``2 ceil(reach + 1)`` pixels, each cut into ``samples`` squared."""
+) -> tuple[tuple[np.ndarray, ...], Float32[np.ndarray, "t 1 s"], Float32[np.ndarray, "t s 1"]]:
+    """Squares of ``2 ceil(reach + 1)`` pixels, each cut into ``samples`` squared.
+
+    The index of the pixels in the canvas, and each sample's distance from the centre.
+    """
     side = 2 * math.ceil(reach + 1)
     corner = np.floor(centre + offset).astype(np.int64) - side // 2
     ticks = (np.arange(side * samples) + 0.5) / samples
     away = (corner - centre - offset)[:, :, None] + ticks
     pixels = corner[:, :, None] + np.arange(side)
     away = away.astype(np.float32)
-    return Squares(pixels[:, 1], pixels[:, 0], away[:, 0, None, :], away[:, 1, :, None])
+    frames = np.arange(len(centre))[:, None, None]
+    at = (frames, pixels[:, 1, :, None], pixels[:, 0, None, :])
+    return at, away[:, 0, None, :], away[:, 1, :, None]
 
 
 def _cast_shadow(
     canvas: Float32[np.ndarray, "t h w 3"], centre: Float64[np.ndarray, "t 2"], radius: float
 ) -> None:
-    rows, columns, dx, dy = _squares(
-        centre, SHADOW_REACH * radius, samples=1, offset=SHADOW_OFFSET * radius
-    )
+    at, dx, dy = _squares(centre, SHADOW_REACH * radius, 1, SHADOW_OFFSET * radius)
     distance = np.sqrt(dx * dx + dy * dy) / radius
     depth = np.clip((SHADOW_REACH - distance) / (SHADOW_REACH - 0.45), 0, 1)
     light = 1 - SHADOW_DARKNESS * depth * depth * (3 - 2 * depth)
-    frames = np.arange(len(centre))[:, None, None]
-    canvas[frames, rows[:, :, None], columns[:, None, :]] *= light[..., None]
+    canvas[at] *= light[..., None]
 
 
 def _paint_marble(
@@ -112,7 +101,7 @@ def _paint_marble(
     colour: Colour,
 ) -> None:
     samples = max(1, math.ceil(SAMPLES_A_RADIUS / radius))
-    rows, columns, dx, dy = _squares(centre, radius, samples)
+    at, dx, dy = _squares(centre, radius, samples)
     squared = (dx * dx + dy * dy) / radius**2
     cover = np.clip((radius - np.sqrt(squared) * radius) * samples + 0.5, 0, 1)
     nx, ny, nz = dx / radius, dy / radius, np.sqrt(np.maximum(1 - squared, 0))
@@ -124,7 +113,6 @@ def _paint_marble(
     white = 225 * gloss * cover
     shade, white, cover = (_pool(values, samples)[..., None] for values in (shade, white, cover))
     paint = shade * np.array(colour, dtype=np.float32) + white
-    at = (np.arange(len(centre))[:, None, None], rows[:, :, None], columns[:, None, :])
     canvas[at] = canvas[at] * (1 - cover) + paint
 
 

@@ -44,8 +44,7 @@ class CloudPlane:
         across: synthesis along x, one matrix a row.
         lost: standard deviation of the waves that are finer than a row's pixels.
         elevation: elevation of each row above the horizon, in heights.
-        row: row just above the point that shades each row.
-        next_row: row just below that point.
+        row, next_row: rows just above and below the point that shades each row.
         share: position of that point between the two rows, in [0, 1].
     """
 

@@ -8,18 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from longtake.data.source import Frames
 from longtake.data.synthetic.sky import time_of_day
 from longtake.data.synthetic.sky_colours import NIGHT, NOON, Palette, clear_sky
 from longtake.data.synthetic.sky_field import HORIZON, NEARNESS
-
-Frames = UInt8[np.ndarray, "t h w 3"]
 
 _CANDIDATES = 56  # elevations of the sun that are tried
 _CELLS = 24  # rows and columns of the shrunk frames

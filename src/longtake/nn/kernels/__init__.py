@@ -38,10 +38,9 @@ class Kernel:
 
     def serves(self, *args: Any) -> bool:
         """Whether the kernel can compute the formula of these arguments."""
-        device, dtype = args[0].device.type, args[0].dtype
-        if dtype not in self.dtypes or (self.devices and device not in self.devices):
-            return False
-        return self.fits is None or self.fits(*args)
+        here = not self.devices or args[0].device.type in self.devices
+        taken = here and args[0].dtype in self.dtypes
+        return taken and (self.fits is None or self.fits(*args))
 
 
 CPU = frozenset({"cpu"})

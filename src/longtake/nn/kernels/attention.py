@@ -1,7 +1,6 @@
 """Attention by PyTorch's fused operators."""
 
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor
 
 from longtake.nn import formulas
@@ -12,7 +11,7 @@ NARROW = 16
 have 100 tokens or more; in rows of 16, padding costs a quarter."""
 
 
-def fused(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Float[Tensor, "n heads t d"]:
+def fused(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     """Attention that never stores the scores, where PyTorch has such an operator."""
     out = F.scaled_dot_product_attention(q, k, v, scale=scale)
     return differentiable_twice(out, formulas.attention, (q, k, v), (scale,))
@@ -23,7 +22,7 @@ def narrow(q: Tensor, k: Tensor, v: Tensor, scale: float) -> bool:
     return q.shape[-1] < NARROW
 
 
-def padded(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Float[Tensor, "n heads t d"]:
+def padded(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     """Attention of heads padded with zero channels, which leave scores and values as they are."""
     width = q.shape[-1]
     q, k, v = (F.pad(x, (0, NARROW - width)) for x in (q, k, v))

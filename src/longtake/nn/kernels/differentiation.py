@@ -6,7 +6,7 @@ gradients enabled (``create_graph=True``); the backward pass of a kernel then is
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -29,22 +29,16 @@ def formula_gradients(
 ) -> tuple[Tensor | None, ...]:
     """Gradients of ``formula(*inputs, *options)`` that can be differentiated again.
 
-    Args:
-        formula: a function of ``options`` too.
-        inputs: tensors.
-        options: arguments after the tensors.
-        needed: which inputs need a gradient; None is returned for the others and for ``options``.
-        grad: gradient of the result.
+    ``grad`` is the gradient of the result. There is a gradient, or None, for each of ``needed``,
+    which says for the inputs, then for further arguments, whether they need one.
     """
     with torch.enable_grad():
         # views, so that a gradient excludes what one input contributes by way of another
         views = [x.view_as(x) for x in inputs]
         wanted = [view for view, need in zip(views, needed, strict=False) if need]
-        found = iter(
-            torch.autograd.grad(formula(*views, *options), wanted, grad, create_graph=True)
-        )
-    some = [next(found) if need else None for _, need in zip(inputs, needed, strict=False)]
-    return *some, *(None for _ in options)
+        out = formula(*views, *options)
+        found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True))
+    return tuple(next(found) if need else None for need in needed)
 
 
 def differentiable_twice(
@@ -72,19 +66,13 @@ class _FormulaTwice(torch.autograd.Function):
         return out.view_as(out)
 
     @staticmethod
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, *grads: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        inputs = ctx.saved_tensors
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = grad_outputs
+        inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[3:]
         if not torch.is_grad_enabled():
-            return grads[0], None, None, *(None for _ in inputs)
-        needed = ctx.needs_input_grad[3:]
-        return (
-            None,
-            None,
-            None,
-            *formula_gradients(ctx.formula, inputs, ctx.options, needed, grads[0])[: len(inputs)],
-        )
+            return grad, None, None, *(None for _ in needed)
+        found = formula_gradients(ctx.formula, inputs, ctx.options, needed, grad)
+        return None, None, None, *found
 
 
 def recompute(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
@@ -94,6 +82,4 @@ def recompute(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
     """
     if not torch.is_grad_enabled() or transformed():
         return function(*inputs)
-    out = checkpoint(function, *inputs, use_reentrant=False)
-    assert isinstance(out, Tensor)
-    return out
+    return cast(Tensor, checkpoint(function, *inputs, use_reentrant=False))

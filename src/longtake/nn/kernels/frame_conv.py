@@ -16,14 +16,12 @@ faster by a matrix product: PyTorch's convolution first copies the whole kernel 
 at every call."""
 
 
-def product(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Float[Tensor, "n h2 w2 c2"]:
+def product(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
     """Forward and backward as matrix products of the cells' 3x3 neighbourhoods."""
     return _FrameConv.apply(x, weight, bias, stride, True)
 
 
-def convolution(
-    x: Tensor, weight: Tensor, bias: Tensor, stride: int
-) -> Float[Tensor, "n h2 w2 c2"]:
+def convolution(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
     """Forward by PyTorch's convolution; its weight's gradient is a matrix product."""
     return _FrameConv.apply(x, weight, bias, stride, False)
 
@@ -46,12 +44,7 @@ class _FrameConv(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        x: Float[Tensor, "n h w c"],
-        weight: Float[Tensor, "c2 c 3 3"],
-        bias: Float[Tensor, "c2"],
-        stride: int,
-        product: bool,
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: int, product: bool
     ) -> Float[Tensor, "n h2 w2 c2"]:
         ctx.save_for_backward(x, weight, bias)
         ctx.stride = stride
@@ -60,26 +53,16 @@ class _FrameConv(torch.autograd.Function):
         return formulas.frame_conv(x, weight, bias, stride)
 
     @staticmethod
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, *grads: Tensor
-    ) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensors
+        needed = ctx.needs_input_grad
         if torch.is_grad_enabled():
-            return *formula_gradients(
-                formulas.frame_conv,
-                (x, weight, bias),
-                (ctx.stride,),
-                ctx.needs_input_grad,
-                grads[0],
-            ), None
-        dy = grads[0].contiguous()
-        dx = dweight = dbias = None
-        if ctx.needs_input_grad[0]:
-            dx = _input_gradient(dy, x, weight, ctx.stride)
-        if ctx.needs_input_grad[1]:
-            dweight = _weight_gradient(dy, x, ctx.stride)
-        if ctx.needs_input_grad[2]:
-            dbias = dy.sum((0, 1, 2))
+            inputs, options = (x, weight, bias), (ctx.stride,)
+            return formula_gradients(formulas.frame_conv, inputs, options, needed, grad_outputs[0])
+        dy = grad_outputs[0].contiguous()
+        dx = _input_gradient(dy, x, weight, ctx.stride) if needed[0] else None
+        dweight = _weight_gradient(dy, x, ctx.stride) if needed[1] else None
+        dbias = dy.sum((0, 1, 2)) if needed[2] else None
         return dx, dweight, dbias, None, None
 
 

@@ -20,18 +20,14 @@ NATIVE_BACKWARD_CELLS = 1 << 16
 every cell, takes longer than the plain steps."""
 
 
-def native(
-    x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, silu: bool
-) -> Float[Tensor, "rows m n c"]:
+def native(x: Tensor, weight: Tensor, bias: Tensor, *options: Any) -> Tensor:
     """Statistics and normalisation by PyTorch's own operator, which is fast on a CPU."""
-    return _GroupNorm.apply(x, weight, bias, groups, eps, silu, True)
+    return _GroupNorm.apply(x, weight, bias, True, *options)
 
 
-def recomputed(
-    x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, silu: bool
-) -> Float[Tensor, "rows m n c"]:
+def recomputed(x: Tensor, weight: Tensor, bias: Tensor, *options: Any) -> Tensor:
     """Normalisation as one multiply-add of ``x``."""
-    return _GroupNorm.apply(x, weight, bias, groups, eps, silu, False)
+    return _GroupNorm.apply(x, weight, bias, False, *options)
 
 
 class _GroupNorm(torch.autograd.Function):
@@ -51,15 +47,9 @@ class _GroupNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        x: Float[Tensor, "rows m n c"],
-        weight: Float[Tensor, "*rows_m_1 c"],
-        bias: Float[Tensor, "*rows_m_1 c"],
-        groups: int,
-        eps: float,
-        silu: bool,
-        native: bool,
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, native: bool, *options: Any
     ) -> Float[Tensor, "rows m n c"]:
+        groups, eps, silu = options
         if native:
             y, mean, rstd = _native_forward(x, weight, bias, groups, eps)
         else:
@@ -68,25 +58,20 @@ class _GroupNorm(torch.autograd.Function):
             rstd = torch.rsqrt(variance + eps)
             y = _affine(x, weight, bias, _per_channel(mean, x), _per_channel(rstd, x))
         ctx.save_for_backward(x, weight, bias, mean, rstd)
-        ctx.options, ctx.native = (groups, eps, silu), native
+        ctx.options, ctx.native = options, native
         return (F.silu(y, inplace=True) if silu else y).to(x.dtype)
 
     @staticmethod
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, *grads: Tensor
-    ) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, mean, rstd = ctx.saved_tensors
         groups, _, silu = ctx.options
         if torch.is_grad_enabled():
-            inputs = (x, weight, bias)
-            return *formula_gradients(
-                formulas.group_norm, inputs, ctx.options, ctx.needs_input_grad, grads[0]
-            ), None
-        dy, wide_mean, wide_rstd = (
-            at_least_float32(grads[0]),
-            _per_channel(mean, x),
-            _per_channel(rstd, x),
-        )
+            inputs, needed = (x, weight, bias), ctx.needs_input_grad
+            return formula_gradients(
+                formulas.group_norm, inputs, ctx.options, needed, grad_outputs[0]
+            )
+        dy = at_least_float32(grad_outputs[0])
+        wide_mean, wide_rstd = _per_channel(mean, x), _per_channel(rstd, x)
         if silu:
             y = _affine(x, weight, bias, wide_mean, wide_rstd)
             dy = torch.ops.aten.silu_backward(dy, y)
@@ -111,9 +96,8 @@ def _native_forward(
     rows, channels = x.shape[0], x.shape[-1]
     image = x.view(rows, -1, 1, channels).permute(0, 3, 1, 2)
     learned = (weight, bias) if weight.ndim == 1 else (None, None)
-    y, mean, rstd = torch.native_group_norm(
-        image, *learned, rows, channels, image.shape[2], groups, eps
-    )
+    sizes = rows, channels, image.shape[2], groups
+    y, mean, rstd = torch.native_group_norm(image, *learned, *sizes, eps)
     y = y.permute(0, 2, 3, 1).reshape(x.shape)
     if weight.ndim > 1:
         torch.addcmul(bias, weight, y, out=y)
@@ -121,20 +105,16 @@ def _native_forward(
 
 
 def _native_backward(
-    dy: Float[Tensor, "rows m n c"],
-    x: Float[Tensor, "rows m n c"],
-    weight: Float[Tensor, "c"],
-    mean: Float[Tensor, "rows groups"],
-    rstd: Float[Tensor, "rows groups"],
-) -> tuple[Float[Tensor, "rows m n c"], Float[Tensor, "c"], Float[Tensor, "c"]]:
+    dy: Tensor, x: Tensor, weight: Tensor, mean: Float[Tensor, "rows groups"], rstd: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of input, weight and bias."""
     rows, groups = mean.shape
     # the operator reads both as they lie in memory, whatever their strides
     parts = dy.contiguous(), x
     images = [part.view(rows, -1, 1, len(weight)).permute(0, 3, 1, 2) for part in parts]
-    cells = images[0].shape[2]
+    sizes = rows, len(weight), images[0].shape[2], groups
     dx, dweight, dbias = torch.ops.aten.native_group_norm_backward(
-        *images, mean, rstd, weight, rows, len(weight), cells, groups, [True, True, True]
+        *images, mean, rstd, weight, *sizes, [True, True, True]
     )
     return dx.permute(0, 2, 3, 1).reshape(x.shape), dweight, dbias
 
@@ -157,6 +137,5 @@ def _per_channel(
     value: Float[Tensor, "rows groups"], x: Float[Tensor, "rows m n c"]
 ) -> Float[Tensor, "rows 1 1 c"]:
     """A group's value for each of its channels."""
-    rows, groups = value.shape
-    each = value[:, :, None].expand(-1, -1, x.shape[-1] // groups)
-    return each.reshape(rows, 1, 1, -1)
+    each = value[:, :, None].expand(-1, -1, x.shape[-1] // value.shape[1])
+    return each.reshape(len(value), 1, 1, -1)

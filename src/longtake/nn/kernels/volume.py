@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from longtake.nn import formulas
@@ -20,9 +19,7 @@ def lone(x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int, int]) 
     return x.shape[:4].numel() <= UNFUSED and any(size % 2 == 0 for size in x.shape[2:])
 
 
-def conv_halves(
-    x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int, int]
-) -> Float[Tensor, "1 c2 t h w"]:
+def conv_halves(x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int, int]) -> Tensor:
     """Convolve the halves of one volume as a batch of two."""
     axis = next(axis for axis in (2, 3, 4) if x.shape[axis] % 2 == 0)
     size = x.shape[axis] // 2 - 1  # of half the result: the kernel takes two cells more
@@ -30,7 +27,7 @@ def conv_halves(
     return torch.cat(formulas.volume_conv(halves, weight, bias, stride).chunk(2), axis)
 
 
-def repeat_border(x: Tensor, border: tuple[int, ...]) -> Float[Tensor, "b c t2 h2 w2"]:
+def repeat_border(x: Tensor, border: tuple[int, ...]) -> Tensor:
     """Padding whose backward pass adds up slices.
 
     That is four times faster than PyTorch's on a CPU, does not keep ``x`` alive, and is
@@ -48,10 +45,8 @@ class _RepeatBorder(torch.autograd.Function):
         return formulas.repeat_border(x, border)
 
     @staticmethod
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, *grads: Tensor
-    ) -> tuple[Tensor, None]:
-        return _fold(grads[0], ctx.border), None
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        return _fold(grad_outputs[0], ctx.border), None
 
 
 def _fold(grad: Tensor, border: tuple[int, ...]) -> Tensor:

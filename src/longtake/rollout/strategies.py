@@ -1,11 +1,15 @@
-"""Rollouts of one clip per step, each clip sampled under what the clip before it left."""
+"""The rollouts: one clip, clip after clip, and keyframes with the frames between them."""
 
 from collections.abc import Mapping, Set
 from typing import Annotated, ClassVar, Literal
 
+import torch
 from annotated_types import Ge
+from torch import Tensor
 
-from longtake.diffusion.signals import context_frames, no_context, previous_signal
+from longtake.diffusion.clip_sampler import ClipSampler
+from longtake.diffusion.signals import context_frames, no_context, previous_signal, rows
+from longtake.noise import derive
 from longtake.rollout.base import (
     Chunk,
     Request,
@@ -24,11 +28,9 @@ class OneClip(Rollout):
     kind: Literal["one_clip"] = "one_clip"
 
     def grain(self, samplers: Samplers) -> int:
-        """Frames of the clip."""
         return samplers["first"].spec.clip[0]
 
     def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
-        """Sample the clip; a ValueError if this is not the first step."""
         sample = samplers["first"]
         if state.step:
             raise ValueError(
@@ -53,12 +55,10 @@ class Autoregressive(Rollout):
     overlap_latent_frames: Annotated[int, Ge(1)] = 1
 
     def grain(self, samplers: Samplers) -> int:
-        """Frames that a clip adds."""
         spec = samplers["first"].spec
         return (spec.frames - self.overlap_latent_frames) * spec.clip[0] // spec.frames
 
     def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
-        """Sample the first clip, or the next one after the last frames."""
         sample, signals = samplers["first"], request.signals
         spec, overlap = sample.spec, self.overlap_latent_frames
         if overlap >= spec.frames:
@@ -92,15 +92,73 @@ class NextClip(Rollout):
     kind: Literal["next_clip"] = "next_clip"
 
     def grain(self, samplers: Samplers) -> int:
-        """Frames that a clip adds."""
         spec = samplers["first"].spec
         return spec.clip[0] - spec.clip_overlap_frames
 
     def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
-        """Sample the first clip, or the next one."""
         sample, signals = samplers["first"], request.signals
         if state.step:
             before = previous_signal(state.latents["previous"])
             sample, signals = samplers["next"], {**following(signals, state.memory), **before}
         z, memory = sample_clip(sample, signals, request, state.step)
         return Chunk(z, State(state.step + 1, {"previous": z}, memory))
+
+
+class Hierarchical(Rollout):
+    """Keyframes are predicted, and every pair of them is filled (LVDM, hierarchical generation).
+
+    Unlike the official code, which fills a third of the pairs, one by one, every pair is filled,
+    and those of ``clips_per_step`` keyframe clips in one batch. Clean keyframes enter the output.
+
+    Attributes:
+        keyframes: rollout of the keyframes.
+        clips_per_step: keyframe clips that are sampled before their pairs are filled together; more
+            of them take more memory and give the same video.
+    """
+
+    renamed: ClassVar[Mapping[str, str]] = {"keys": "keyframes", "clips_a_step": "clips_per_step"}
+    adds: ClassVar[Mapping[Role, Set[str]]] = {**Autoregressive.adds, "interpolator": {"context"}}
+
+    kind: Literal["hierarchical"] = "hierarchical"
+    keyframes: Autoregressive = Autoregressive()
+    clips_per_step: Annotated[int, Ge(1)] = 1
+
+    def grain(self, samplers: Samplers) -> int:
+        fresh = samplers["first"].spec.frames - self.keyframes.overlap_latent_frames
+        spec = samplers["interpolator"].spec
+        frames_per_pair = (spec.frames - 1) * spec.clip[0] // spec.frames
+        return self.clips_per_step * fresh * frames_per_pair
+
+    def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
+        """Sample some keyframes and fill the pairs they complete.
+
+        The last keyframe is held back: it starts the next chunk.
+        """
+        spec, clips = samplers["first"].spec, state.step * self.clips_per_step
+        inner = State(clips, state.latents, state.memory)
+        keyframes = [state.latents["left"]] if clips else []
+        for _ in range(self.clips_per_step):
+            clip, inner, _ = self.keyframes.step(samplers, request, inner)
+            keyframes.extend(clip.unbind(spec.time_axis))
+        fresh = spec.frames - self.keyframes.overlap_latent_frames
+        first = spec.frames - 1 + (clips - 1) * fresh if clips else 0
+        z = _fill(samplers["interpolator"], request, keyframes, first)
+        latents = {**inner.latents, "left": keyframes[-1].clone()}
+        return Chunk(z, State(state.step + 1, latents, inner.memory))
+
+
+def _fill(sample: ClipSampler, request: Request, keyframes: list[Tensor], first: int) -> Tensor:
+    """Fill the pairs of neighbouring keyframes; ``first`` is the number of the first pair."""
+    spec, pairs = sample.spec, len(keyframes) - 1
+    ends = {0: torch.cat(keyframes[:-1]), spec.frames - 1: torch.cat(keyframes[1:])}
+    samples = torch.arange(len(request.seeds)).repeat(pairs)
+    signals = context_frames(spec, ends, rows(following(request.signals), samples))
+    seeds = [
+        derive(seed, "between", pair)  # a seed path: the word decides the video
+        for pair in range(first, first + pairs)
+        for seed in request.seeds
+    ]
+    z = sample(signals, seeds, request.on_evaluation, request.guidance).z
+    filled = z.narrow(spec.time_axis, 0, spec.frames - 1)
+    filled = filled.unflatten(0, (pairs, len(request.seeds)))
+    return torch.cat(list(filled), dim=spec.time_axis)

@@ -1,0 +1,154 @@
+"""Layers of volumes: group normalisation, convolution and resampling of frames, residual blocks."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from longtake.nn import Volume, formulas
+from longtake.nn.formulas import at_least_float32
+from longtake.nn.kernels import compute
+
+FrameEmbedding = Float[Tensor, "b #f d"]
+"""One row for all frames of a sample, or one for each."""
+
+
+class GroupNorm(nn.Module):
+    """Group normalisation with statistics for each row of the input, scale, shift and SiLU.
+
+    Half precision is computed in float32, as in the official code. ``groups`` must divide
+    ``channels``; with ``silu`` a SiLU is applied last.
+    """
+
+    def __init__(
+        self, channels: int, groups: int, *, eps: float = 1e-5, silu: bool = False
+    ) -> None:
+        super().__init__()
+        if channels % groups:
+            raise ValueError(f"groups={groups} must divide the {channels} channels of a layer")
+        self.groups, self.eps, self.silu = groups, eps, silu
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(
+        self,
+        x: Float[Tensor, "rows *n c"],
+        scale_shift: tuple[Float[Tensor, "rows m c"], Float[Tensor, "rows m c"]] | None = None,
+    ) -> Float[Tensor, "rows *n c"]:
+        """Normalise rows; multiply each of their ``m`` parts by ``1 + scale``, add ``shift``."""
+        weight, bias, parts = at_least_float32(self.weight), at_least_float32(self.bias), 1
+        if scale_shift is not None:
+            scale, shift = (at_least_float32(part).unsqueeze(2) for part in scale_shift)
+            weight = torch.addcmul(weight, weight, scale)
+            bias = torch.addcmul(bias + shift, bias, scale)
+            parts = scale.shape[1]
+        split = x.contiguous().view(len(x), parts, -1, x.shape[-1])
+        y = compute(formulas.group_norm, split, weight, bias, self.groups, self.eps, self.silu)
+        return y.view(x.shape)
+
+
+class FrameConv(nn.Conv2d):
+    """A (1, 3, 3) convolution: 3x3 in every frame, run as a 2D one on ``(b * f)`` frames.
+
+    The kernel is channels last in memory too: on frames of a few cells that doubles the speed.
+    With ``zero`` it starts at zero.
+    """
+
+    def __init__(
+        self, channels: int, out_channels: int, stride: int = 1, *, zero: bool = False
+    ) -> None:
+        super().__init__(channels, out_channels, 3, stride, padding=1)
+        self.weight = nn.Parameter(
+            self.weight.detach().contiguous(memory_format=torch.channels_last)
+        )
+        if zero:
+            set_to_zero(self)
+
+    def forward(self, input: Volume) -> Float[Tensor, "b f h2 w2 c2"]:
+        frames = input.flatten(0, 1)
+        out = compute(formulas.frame_conv, frames, self.weight, self.bias, self.stride[0])
+        return out.unflatten(0, input.shape[:2])
+
+
+def set_to_zero(*layers: nn.Module) -> None:
+    """Set all weights of layers to zero."""
+    for layer in layers:
+        for parameter in layer.parameters():
+            nn.init.zeros_(parameter)
+
+
+def halve(x: Volume) -> Float[Tensor, "b f h2 w2 c"]:
+    """Mean of each 2x2 square of cells."""
+    frames = F.avg_pool2d(x.flatten(0, 1).permute(0, 3, 1, 2), 2)
+    return frames.permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
+
+
+def double(x: Volume) -> Float[Tensor, "b f h2 w2 c"]:
+    """Each cell as a 2x2 square."""
+    frames = F.interpolate(x.flatten(0, 1).permute(0, 3, 1, 2), scale_factor=2.0, mode="nearest")
+    return frames.permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
+
+
+class Resample(nn.Module):
+    """Halve height and width with a strided convolution, or with ``up`` double them and convolve.
+
+    The embedding is not read.
+    """
+
+    def __init__(self, channels: int, *, up: bool) -> None:
+        super().__init__()
+        self.up = up
+        self.conv = FrameConv(channels, channels, stride=1 if up else 2)
+
+    def forward(self, x: Volume, emb: FrameEmbedding) -> Float[Tensor, "b f h2 w2 c"]:
+        return self.conv(double(x) if self.up else x)
+
+
+class ResidualBlock(nn.Module):
+    """Two normalised convolutions and a shortcut (ADM); every frame is convolved alone.
+
+    Args:
+        channels: number of channels of the input.
+        out_channels: number of channels of the output.
+        embedding: width of the embedding.
+        groups: number of groups of the normalisations.
+        scale_shift: the embedding scales and shifts the second norm; else it is added before.
+        resample: halves or doubles the frame, on both paths; None leaves its size.
+        zero: initialise the second convolution to zero, so that the block is its shortcut.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        *,
+        embedding: int,
+        groups: int,
+        scale_shift: bool = True,
+        resample: Callable[[Tensor], Tensor] | None = None,
+        zero: bool = True,
+    ) -> None:
+        super().__init__()
+        self.scale_shift, self.resample = scale_shift, resample
+        self.norm_in = GroupNorm(channels, groups, silu=True)
+        self.conv_in = FrameConv(channels, out_channels)
+        self.embed = nn.Linear(embedding, 2 * out_channels if scale_shift else out_channels)
+        self.norm_out = GroupNorm(out_channels, groups, silu=True)
+        self.conv_out = FrameConv(out_channels, out_channels, zero=zero)
+        same = channels == out_channels
+        self.skip = nn.Identity() if same else nn.Linear(channels, out_channels)
+
+    def forward(self, x: Volume, emb: FrameEmbedding) -> Float[Tensor, "b f h2 w2 c2"]:
+        """Apply the block; ``emb`` is activated."""
+        h = self.norm_in(x)
+        if self.resample is not None:
+            h, x = self.resample(h), self.resample(x)
+        h = self.conv_in(h)
+        modulation = self.embed(emb)
+        if self.scale_shift:
+            h = self.norm_out(h, modulation.chunk(2, dim=-1))
+        else:
+            h = self.norm_out(h + modulation[:, :, None, None])
+        return self.skip(x) + self.conv_out(h)
