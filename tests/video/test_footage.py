@@ -11,11 +11,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.packet import Packet
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from films import encode, film
 from PIL import Image
 
+from longtake.data.clips import ClipPlan
 from longtake.data.folders import VideoFolder
 from longtake.video import (
     VideoError,
@@ -143,6 +146,28 @@ def test_pictures_are_turned_as_their_orientation_says(
     assert np.abs(read.astype(int) - upright).mean() < 3
 
 
+@pytest.mark.parametrize("orientation", [1, *TURNED])
+def test_films_of_jpeg_pictures_are_turned_as_their_orientation_says(
+    tmp_path: Path, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = TURNED.get(orientation, lambda upright: upright)(film(1)[0])
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "0.jpg", exif=exif, quality=95)
+    size = {"height": stored.shape[0], "width": stored.shape[1], "pix_fmt": "yuvj420p"}
+    with av.open(tmp_path / "film.avi", "w") as container:
+        stream = container.add_stream("mjpeg", rate=24, **size)
+        for number in range(3):
+            packet = Packet((tmp_path / "0.jpg").read_bytes())
+            packet.stream, packet.is_keyframe = stream, True
+            packet.pts = packet.dts = number
+            packet.time_base = Fraction(1, 24)
+            container.mux(packet)
+    read = open_video(tmp_path / "film.avi")[0]
+    assert read.shape == (3, *film(1)[0].shape)
+    assert np.abs(read.astype(int) - film(1)).mean() < 3
+
+
 def test_broken_exif_data_do_not_matter(tmp_path: Path) -> None:
     Image.fromarray(film(1)[0]).save(tmp_path / "0.png", exif=b"Exif\0\0neither MM nor II")
     np.testing.assert_array_equal(open_video(tmp_path)[0], film(1))
@@ -170,7 +195,7 @@ def test_any_name_of_a_file_is_written_joined_and_read(
     concatenate([path, path], joined)
     assert numbers(open_video(path)[0]) == [*range(9)]
     assert numbers(read_clip(joined, 7, 4)) == [7, 8, 0, 1]
-    assert len(VideoFolder(path=Path(), plan={"frames": 4})) == 2
+    assert len(VideoFolder(path=Path(), plan=ClipPlan(frames=4))) == 2
 
 
 @pytest.mark.parametrize("name", PLAYLISTS)
@@ -209,7 +234,7 @@ def test_what_cannot_be_a_video_is_skipped_and_named(tmp_path: Path) -> None:
     latin = (tmp_path / "latin.mkv").read_bytes()
     (tmp_path / "latin.mkv").write_bytes(latin.replace(b"caf", b"ca\xe9"))
 
-    source = VideoFolder(path=tmp_path, plan={"frames": 4})
+    source = VideoFolder(path=tmp_path, plan=ClipPlan(frames=4))
     found = {Path(path).name: reason for path, reason in source.rejected()}
     assert [source.info(n).path.name for n in range(len(source))] == ["good.mp4", "latin.mkv"]
     assert found.keys() == {"unknown.mp4", "drawing.mp4", "pipe.mp4", "huge", "pipes"}
@@ -338,7 +363,7 @@ def test_a_cover_picture_is_not_the_film(tmp_path: Path) -> None:
     with av.open(source) as film_, av.open(path, "w") as out:
         cover = out.add_stream("mjpeg", rate=1, width=32, height=32, pix_fmt="yuvj420p")
         assert isinstance(cover, VideoStream)
-        cover.disposition = av.stream.Disposition.attached_pic
+        cover.disposition = Disposition.attached_pic
         to = out.add_stream_from_template(film_.streams.video[0])
         picture = VideoFrame.from_ndarray(film(1, 32, 32)[0], format="rgb24")
         out.mux(cover.encode(picture.reformat(format="yuvj420p")))

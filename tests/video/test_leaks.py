@@ -118,4 +118,3 @@ def test_a_clip_is_read_on_one_thread(tmp_path: Path, suffix: str) -> None:
     frames = read._frames(path)
     next(frames)
     assert held()[0] == before
-    frames.close()

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from av.codec.context import Flags
 from av.container import InputContainer
 from av.error import InvalidDataError
 from av.packet import Packet
-from av.sidedata.sidedata import SideDataContainer
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
@@ -83,11 +83,10 @@ class RGB:
         pixels = self._convert(frame, format="rgb24").to_ndarray()
         if self._size is not None:
             pixels = pixels[: self._size[0], : self._size[1]]
-        # frame.side_data would keep the frame, which it refers to, until a garbage collection.
-        matrix = SideDataContainer(frame).get("DISPLAYMATRIX")
+        matrix = _display_matrix(frame)
         if matrix is None:
             return pixels
-        a, b, _, c, d = np.frombuffer(memoryview(matrix), np.int32)[:5]
+        a, b, _, c, d = matrix[:5]
         if abs(b) > abs(a):
             pixels, a, d = pixels.swapaxes(0, 1), c, b
         return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
@@ -105,6 +104,22 @@ class Converter:
 
     def __call__(self, frame: VideoFrame, **to: Any) -> VideoFrame:
         return self._reformatter.reformat(frame, interpolation=UNBIASED, threads=1, **to)
+
+
+def _display_matrix(frame: VideoFrame) -> np.ndarray | None:
+    """The matrix that turns a frame upright.
+
+    ``frame.side_data`` would refer to the frame and the frame to it, which keeps both until a
+    garbage collection, and PyAV 18 raises ``ValueError`` after kinds that it knows, at EXIF data.
+    """
+    side_data = SideDataContainer.__new__(SideDataContainer)
+    with suppress(ValueError):
+        side_data.__init__(frame)  # pyright: ignore[reportCallIssue]
+    for data in side_data:
+        with suppress(ValueError):
+            if data.type is Type.DISPLAYMATRIX:
+                return np.frombuffer(memoryview(data), np.int32).copy()
+    return None
 
 
 def _before(shown: Packet | VideoFrame, key: int | None) -> bool:

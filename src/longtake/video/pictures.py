@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import ExifTags, Image
+from PIL import Image
 
 from longtake.video.files import VideoError, reading
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp"))
+ORIENTATION = 0x0112  # EXIF tag
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -45,8 +46,8 @@ def files(folder: Path) -> list[Path]:
 def size(path: Path) -> tuple[int, int]:
     """Height and width of a picture that is turned upright."""
     with _opened(path) as picture:
-        sides = picture.height, picture.width
-        return sides[::-1] if _turn(picture) in SIDEWAYS else sides
+        sideways = _turn(picture) in SIDEWAYS
+        return picture.size if sideways else (picture.height, picture.width)
 
 
 def frames(paths: Sequence[Path]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
@@ -67,7 +68,7 @@ def frames(paths: Sequence[Path]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
 
 def _turn(picture: Image.Image) -> Image.Transpose | None:
     with suppress(SyntaxError):  # broken EXIF data
-        return TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
+        return TURNS.get(picture.getexif().get(ORIENTATION, 1))
     return None
 
 

@@ -181,7 +181,7 @@ def _frames(path: Path, threads: int = 1) -> Iterator[np.ndarray]:
 
 def _clip_by_time(path: Path, line: Timeline, wanted: range) -> Sequence[np.ndarray]:
     """The clip; fewer frames if they do not come at the times of the timeline."""
-    if not line.seekable:
+    if line.ticks is None or not line.seekable:
         return []
     before = line.keys[line.keys <= line.ticks[wanted.start]][-KEYS_TRIED:]
     with open_decoder(path) as (container, stream):

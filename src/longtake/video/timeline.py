@@ -82,7 +82,9 @@ def _timeline(path: Path, modified_ns: int, size_bytes: int) -> Timeline:
         if not shown:
             raise VideoError(f"{path}: not a video, it has no frames")
         key, times = packets[start].ticks, [p.ticks for p in shown if p.ticks is not None]
-        early = [p for p in packets[start:] if None not in (p.ticks, key) and p.ticks < key]
+        early = key is not None and any(
+            packet.ticks is not None and packet.ticks < key for packet in packets[start:]
+        )
         stated = [stream.average_rate, stream.guessed_rate, stream.base_rate]
         line = Timeline(
             frames=len(shown),
