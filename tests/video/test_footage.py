@@ -131,7 +131,7 @@ TURNED = {
 
 
 @pytest.mark.parametrize("orientation", TURNED)
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
 def test_pictures_are_turned_as_their_orientation_says(
     tmp_path: Path, orientation: int, suffix: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +13,9 @@ from PIL import Image
 
 from longtake.video.files import VideoError, reading
 
-SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp"))
+_NAMES = "png jpg jpeg webp bmp tif tiff ppm pgm pnm jp2 avif"
+SUFFIXES = frozenset("." + name for name in _NAMES.split())
+STRAY_SHARE = 10  # a kind of name that is this many times rarer than another is not a frame's
 ORIENTATION = 0x0112  # EXIF tag
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -40,7 +43,30 @@ def files(folder: Path) -> list[Path]:
     found = [p for p in paths if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
     if not found:
         raise VideoError(f"{folder}: not a video, the folder has no pictures")
-    return sorted(found, key=natural)
+    return sequence(found)
+
+
+def sequence(paths: Sequence[Path]) -> list[Path]:
+    """Frames among a folder's pictures, in natural order.
+
+    Where most names differ in their numbers alone, a picture with a name of another kind, such as
+    ``cover.jpg``, is not a frame.
+    """
+    kinds = Counter(map(_kind, paths))
+    most = max(kinds.values(), default=0)
+    numbered = most > 1 and most * 2 >= len(paths)
+    strays = {k for k, n in kinds.items() if numbered and (n == 1 or n * STRAY_SHARE <= most)}
+    return sorted((path for path in paths if _kind(path) not in strays), key=natural)
+
+
+def numbered(paths: Sequence[Path]) -> bool:
+    """Whether two pictures have names that differ in their numbers alone."""
+    return len(set(map(_kind, paths))) < len(paths)
+
+
+def _kind(path: Path) -> str:
+    """A picture's name without suffix and numbers."""
+    return re.sub(r"\d+", "#", path.stem.lower())
 
 
 def size(path: Path) -> tuple[int, int]:
@@ -67,6 +93,7 @@ def frames(paths: Sequence[Path]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
 
 
 def _turn(picture: Image.Image) -> Image.Transpose | None:
+    picture.load()  # which turns TIFF pictures
     with suppress(SyntaxError):  # broken EXIF data
         return TURNS.get(picture.getexif().get(ORIENTATION, 1))
     return None
