@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import struct
 import zlib
 from collections.abc import Sequence
@@ -223,6 +224,7 @@ def test_what_cannot_be_a_video_is_skipped_and_named(tmp_path: Path) -> None:
             for chunk in (b"IHDR" + header, b"IDAT" + zlib.compress(bytes(99)))
         )
     )
+    shutil.copy(tmp_path / "huge" / "0.png", tmp_path / "huge" / "1.png")
     os.mkfifo(tmp_path / "pipes" / "0.png")
     Image.fromarray(film(1)[0]).save(tmp_path / "pipes" / "1.png")
     with av.open(tmp_path / "latin.mkv", "w") as container:
