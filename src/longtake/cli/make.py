@@ -78,12 +78,9 @@ def generate(  # noqa: PLR0913
     from longtake.distributed import launched
     from longtake.generate import Job, unfinished, write_videos
     from longtake.model import VideoModel, sampling_with
-    from longtake.video.write import check_format
 
     numbers = arguments.seeds(seed)
     paths = arguments.video_paths(out, numbers, kind)
-    if fps is not None:
-        check_format(paths[0], fps)
     ranks = launched()  # no process waits for another
     place = ranks.device if ranks.size > 1 else arguments.device(device)
     opened = VideoModel.from_pretrained(model, device=place, dtype=arguments.dtype(precision))
