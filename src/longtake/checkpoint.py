@@ -26,7 +26,7 @@ class CheckpointError(ValueError):
 
 
 class ExistsError(ValueError):
-    """A path to write to exists already; ``reason`` completes the sentence that it starts."""
+    """A path to write to exists already; the message is the path, then ``reason``."""
 
     def __init__(self, path: Path, reason: str = "exists") -> None:
         super().__init__(f"{path} {reason}; choose another path or set overwrite=True")
@@ -115,7 +115,9 @@ def load_component(folder: Path, settings: Any, expected_hash: str | None = None
     module = settings.build()
     path = folder / WEIGHTS
     if expected_hash is not None and path.exists() and file_hash(path) != expected_hash:
-        raise CheckpointError(f"{path}: the weights are not those that the model index names")
+        raise CheckpointError(
+            f"{path}: the weights are not those that the model index names; fetch the model again"
+        )
     fill(module, read_tensors(path), path)
     return module.eval()
 

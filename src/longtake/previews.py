@@ -35,7 +35,7 @@ def reconstructions(
 
 
 def samples(model: VideoModel, frames: int, count: int, folder: Path, ranks: Ranks) -> None:
-    """Write sampled videos of ``count`` different seeds; each has its own class."""
+    """Write sampled videos of the seeds 0 to ``count`` - 1, which also draw their classes."""
     parts = list(model.long_video()(model.request(range(count)), frames))
     if ranks.main:
         whole = np.concatenate([part.frames for part in parts], axis=1)[:, :frames]

@@ -1,4 +1,4 @@
-"""The folder of a run: started, continued, or removed."""
+"""The folder of a run: created, continued, or removed."""
 
 import json
 import shutil
@@ -18,8 +18,8 @@ def start(
 ) -> None:
     """Carry out a run in its folder, or continue it where it stopped.
 
-    A run that is refused before it has made anything leaves nothing behind.
-    With ``overwrite``, another run is removed from the folder first.
+    The folder is created if absent; a run that is refused before it has made anything leaves
+    nothing behind. With ``overwrite``, another run is removed from the folder first.
 
     Raises:
         ExistsError: the folder holds another run; CheckpointError: it holds something else.
