@@ -23,6 +23,7 @@ from longtake.progress import ProgressCallback, no_progress
 from longtake.registry import AnyGuidance
 from longtake.rollout import Change, Request, Rollout, Samplers, State, Steering
 from longtake.video import VideoWriter, concatenate, stream_video, to_pixels
+from longtake.video.write import check_format
 
 SEGMENT_FRAMES = 256
 STATE = "state.safetensors"
@@ -50,7 +51,10 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class LongVideo:
-    """Networks wired to make videos: samplers, a rollout that joins their clips, and a decoder."""
+    """Networks wired to make videos: samplers, a rollout that joins their clips, and a decoder.
+
+    ``latent_scaling`` is between the autoencoder's latents and those of the denoisers.
+    """
 
     samplers: Samplers
     rollout: Rollout
@@ -143,7 +147,7 @@ class Job:
     Attributes:
         paths: one file per video; the suffix chooses the format.
         frames: length of each video.
-        fps: frame rate in frames per second.
+        fps: frame rate of the files, in frames per second.
         identity: everything else the videos depend on; a job is resumed only if it is equal.
     """
 
@@ -191,6 +195,8 @@ def write_videos(
     Raises:
         ExistsError: a file exists; VideoError: one cannot be written.
     """
+    for path in job.paths:
+        check_format(path, job.fps)
     work = _work_folder(job)
     state = read_tensors(work / STATE) if (work / STATE).exists() else {}
     before = done = int(state.pop("done", 0))  # frames in whole segments
