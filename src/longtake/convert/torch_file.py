@@ -19,7 +19,7 @@ from longtake.convert.unpickle import Foreign, RefusedError, Storage, StoredTens
 from longtake.documents import open_regular
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # first value of a file in torch's format before 1.6
-MAX_UNPACKED, SLACK = 8, 1 << 26  # contents of an archive: so many times its size, and bytes more
+MAX_UNPACKED, SLACK = 8, 1 << 26  # limit of an archive: a multiple of its size, and bytes more
 ALIGNMENT = 8  # bytes; a storage at another offset is copied from the file instead of mapped
 
 
