@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from longtake.autoencoders.base import VideoAutoencoder
-from longtake.data.clips import ClipSource
+from longtake.data.clips import CLIPS_TRIED, ClipReader, ClipSource
 from longtake.distributed import Ranks
 from longtake.model import VideoModel
 from longtake.noise import generator
@@ -20,7 +20,9 @@ def reconstructions(
     autoencoder: VideoAutoencoder, source: ClipSource, count: int, folder: Path, ranks: Ranks
 ) -> Mapping[str, float]:
     """Write clips beside their reconstructions; returns ``psnr``, in dB, over all of them."""
-    clips = [source.clip(i % len(source), generator(0, "look", i)).frames for i in range(count)]
+    draws = [(i % len(source), generator(0, "look", i), None) for i in range(count + CLIPS_TRIED)]
+    reader = ClipReader(source)  # takes the next clip in place of a damaged one
+    clips = [reader.clip(draws[number:]).frames for number in range(count)]
     weight = next(autoencoder.parameters())
     rows, errors = [], []
     for frames in clips:

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from longtake import config, previews
 from longtake.checkpoint import fill
 from longtake.config import Config, ConfigError
-from longtake.data.latents import CachePlan, LatentCache, build_cache
+from longtake.data.cache_plan import CachePlan, warn_of_few_clips
+from longtake.data.latent_cache import LatentCache
+from longtake.data.latents import build_cache
 from longtake.data.loader import Batch, Loader
 from longtake.diffusion import Denoiser, Diffusion
 from longtake.distributed import Ranks
@@ -203,6 +205,7 @@ class DiffusionRun(Config):
         spec, encoder, report = denoiser.spec, base.autoencoder, callbacks.encoding
         overlap_frames = spec.clip_overlap_frames
         cache = build_cache(place, self.data, encoder, self.cache, ranks, report, overlap_frames)
+        warn_of_few_clips(len(cache), self.training.batch)
         base = self._with_settings(base, cache)
         scaling, seed, reads = base.index.latent_scaling, self.training.seed, denoiser.reads
         batches = LatentBatches(

@@ -43,9 +43,9 @@ def stages(shown: bool = True, unit: str = "") -> Generator[Callable[..., None]]
 
 
 @contextmanager
-def frames(name: str, shown: bool = True) -> Generator[ProgressCallback]:
-    """A bar that counts frames."""
-    with stages(shown, " frames") as report:
+def frames(name: str, shown: bool = True, unit: str = " frames") -> Generator[ProgressCallback]:
+    """A bar that counts frames, or other units."""
+    with stages(shown, unit) as report:
         report(name, 0, None)
         yield partial(report, name)
 
