@@ -18,7 +18,7 @@ from longtake.autoencoders.base import StreamDecoder, VideoAutoencoder
 from longtake.checkpoint import check_free, read_tensors, write_tensors
 from longtake.config import digest, parse, to_dict
 from longtake.diffusion.signals import Signal
-from longtake.latents import LatentScaling
+from longtake.latents import LatentScaling, finite
 from longtake.progress import ProgressCallback, no_progress
 from longtake.registry import AnyGuidance
 from longtake.rollout import Change, Request, Rollout, Samplers, State, Steering
@@ -80,7 +80,9 @@ class LongVideo:
 
         Raises:
             ValueError: a network does not read a signal; Cancelled: ``steering`` asked for it.
+            FloatingPointError: latents or decoded frames are not finite.
         """
+        names = [f"seed {seed}" for seed in request.seeds]
         spec = self.autoencoder.spec
         overlap_frames = self.samplers["first"].spec.clip_overlap_frames
         decoder = self.autoencoder.stream_decoder(clip_overlap=overlap_frames)
@@ -89,14 +91,16 @@ class LongVideo:
         for chunk in self.rollout(self.samplers, request, start, steering):
             if chunk.change is not None:
                 changes[chunk.state.step - 1] = chunk.change
-            z = spec.cut(chunk.z, frames - pushed)
+            first = pushed
+            z = finite(spec.cut(chunk.z, frames - pushed), "sampled latents", names, first)
             pushed += spec.pixel_frames(z) - (overlap_frames if pushed else 0)
             pixels = [decoder.push(self.latent_scaling.inverse(z))]
             if pushed >= frames:
                 pixels.append(decoder.flush())
             ready = [video for video in pixels if video is not None]
             if ready:
-                yield Part(torch.cat(ready, 2), _state(chunk.state, decoder, pushed), changes)
+                decoded = finite(torch.cat(ready, 2), "decoded frames", names, first)
+                yield Part(decoded, _state(chunk.state, decoder, pushed), changes)
                 changes = {}
             if pushed >= frames:
                 return

@@ -1,5 +1,6 @@
 """Previews: reconstructions, sampled videos and contact sheets."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from longtake.model import VideoModel
 from longtake.noise import generator
 from longtake.video import VideoWriter, contact_sheet, probe, read_clip, write_image
 from longtake.video.pixels import to_model, to_pixels
+
+LOGGER = logging.getLogger("longtake")
 
 
 @torch.no_grad()
@@ -37,8 +40,15 @@ def reconstructions(
 
 
 def samples(model: VideoModel, frames: int, count: int, folder: Path, ranks: Ranks) -> None:
-    """Write sampled videos of ``count`` different seeds; each has its own class."""
-    parts = list(model.long_video()(model.request(range(count)), frames))
+    """Write sampled videos of ``count`` different seeds; each has its own class.
+
+    Samples that are not finite, as those of a young network may be, are only logged.
+    """
+    try:
+        parts = list(model.long_video()(model.request(range(count)), frames))
+    except FloatingPointError as error:
+        LOGGER.warning("no preview: %s", error)
+        return
     if ranks.main:
         whole = np.concatenate([part.frames for part in parts], axis=1)[:, :frames]
         _write(folder, whole, whole, fps=model.index.fps)

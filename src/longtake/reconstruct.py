@@ -11,6 +11,7 @@ from longtake.autoencoders.base import VideoAutoencoder
 from longtake.data.clips import fit_frames
 from longtake.data.index import VIDEO_SUFFIXES, videos_below
 from longtake.data.source import Frames
+from longtake.latents import finite
 from longtake.progress import ProgressCallback, no_progress
 from longtake.video import VideoWriter, probe, read_clip, to_model, to_pixels
 
@@ -57,7 +58,7 @@ def reconstruct_file(
     windows = (_frames(path, s, min(window, info.frames - s), size) for s in starts)
     done, errors = 0, []
     with VideoWriter(out, info.fps, overwrite=overwrite) as writer:
-        for again in _again(autoencoder, windows):
+        for again in _again(autoencoder, windows, name=str(path)):
             again = again[: info.frames - done]
             if not len(again):
                 break
@@ -73,34 +74,43 @@ def reconstruct_file(
 
 
 def reconstruct_frames(
-    autoencoder: VideoAutoencoder, frames: Frames, *, overlap_frames: int = 0
+    autoencoder: VideoAutoencoder,
+    frames: Frames,
+    *,
+    overlap_frames: int = 0,
+    name: str = "the clip",
 ) -> Frames:
     """Encode and decode a clip of any length, of the height and width that the autoencoder takes.
 
     Windows share ``overlap_frames`` with the one before, such as the ``clip_overlap_frames`` of a
-    denoiser's latents; only for latents without a time axis.
+    denoiser's latents; only for latents without a time axis. If latents or frames are not finite,
+    a FloatingPointError has ``name``.
     """
     window = autoencoder.spec.clip[0]
     starts = range(0, max(len(frames) - overlap_frames, 1), window - overlap_frames)
     windows = (frames[start : start + window] for start in starts)
-    return np.concatenate(list(_again(autoencoder, windows, overlap_frames)))[: len(frames)]
+    again = _again(autoencoder, windows, overlap_frames, name=name)
+    return np.concatenate(list(again))[: len(frames)]
 
 
 @torch.inference_mode()
 def _again(
-    autoencoder: VideoAutoencoder, windows: Iterable[Frames], overlap_frames: int = 0
+    autoencoder: VideoAutoencoder, windows: Iterable[Frames], overlap_frames: int = 0, *, name: str
 ) -> Iterator[Frames]:
     """Encode and decode windows; the last is padded with its last frame."""
     weight, window = next(autoencoder.parameters()), autoencoder.spec.clip[0]
 
     def latents() -> Iterator[torch.Tensor]:
-        for frames in windows:
+        for number, frames in enumerate(windows):
             filled = np.pad(frames, ((0, window - len(frames)), *3 * ((0, 0),)), "edge")
             video = to_model(filled)[None].to(weight.device, weight.dtype)
-            yield autoencoder.encode(video).mean
+            first = number * (window - overlap_frames)
+            yield finite(autoencoder.encode(video).mean, "encoded latents", [name], first)
 
+    done = 0
     for video in autoencoder.stream_decode(latents(), clip_overlap=overlap_frames):
-        yield to_pixels(video[0])
+        yield to_pixels(finite(video, "decoded frames", [name], done)[0])
+        done += video.shape[2]
 
 
 def _frames(path: Path, start: int, count: int, size: tuple[int, int] | None) -> Frames:

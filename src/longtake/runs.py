@@ -185,7 +185,8 @@ class DiffusionRun(Config):
     @classmethod
     def _upgrade(cls, data: Any, info: Any) -> Any:
         """Move a cache's overlap to the denoiser, where files of an earlier format are accepted."""
-        former = isinstance(data, dict) and isinstance(data.get("cache"), dict)
+        parts = ("cache", "denoiser")
+        former = isinstance(data, dict) and all(isinstance(data.get(x), dict) for x in parts)
         if not (former and info.context and info.context.get("upgrade")):
             return data
         cache = dict(data["cache"])

@@ -169,7 +169,8 @@ def test_the_interval_of_reconstructions_is_that_of_pairs(
     """Originals and reconstructions are redrawn together, so near ones have a narrow interval."""
     from longtake.evaluation import reconstruction
 
-    def nearly(_: object, frames: np.ndarray) -> np.ndarray:
+    def nearly(_: object, frames: np.ndarray, name: str) -> np.ndarray:
+        assert name
         return (frames // 2 * 2).astype(np.uint8)
 
     monkeypatch.setattr(reconstruction, "reconstruct_frames", nearly)

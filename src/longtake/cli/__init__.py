@@ -1,5 +1,6 @@
 """The command line. Nothing heavy is imported before a command runs."""
 
+import re
 import sys
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from longtake.cli import convert, data, evaluate, make, reproduce, show
 from longtake.cli.arguments import on_command_line
 
 INTERRUPTED = 130
+OUT_OF_MEMORY = "out of memory|can't allocate memory|Storage size calculation overflowed"
 
 MOVED = {
     ("evaluate", "--compare"): "longtake compare A.json B.json",
@@ -60,6 +62,12 @@ def main() -> None:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         fail(f"{place}{error.strerror or error}")
+    except RecursionError:
+        fail("the input is nested too deeply")
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not re.search(OUT_OF_MEMORY, str(error)):
+            raise
+        fail(f"not enough memory; use smaller settings or another --device ({error})")
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
             print("stopped; the same command continues from here", file=sys.stderr)

@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -18,6 +19,7 @@ from longtake.video.pictures import SUFFIXES as PICTURES
 
 THREADS = 4
 SAVED_TOGETHER = 256
+CLOCK_TICK_NS = 100_000_000  # coarser than file systems tell times
 WAIT_SECONDS = 10  # for another process that writes
 _TABLE = "CREATE TABLE IF NOT EXISTS facts (kind, path, stamp, value, PRIMARY KEY (kind, path))"
 
@@ -50,20 +52,24 @@ def database() -> Path:
 
 
 def _stamp(path: str) -> str | None:
-    """Changes when a file, or a picture of a folder, is written, replaced or renamed."""
+    """Changes when a file, or a picture of a folder, is written, replaced or renamed.
+
+    None for one that has just changed: it may change again without another time.
+    """
     try:
         there = os.stat(path)  # noqa: PTH116 (a third of the time of Path.stat)
-        if not stat.S_ISDIR(there.st_mode):
-            return _state(there)
-        with os.scandir(path) as entries:
-            pictures = [e for e in entries if Path(e.name).suffix.lower() in PICTURES]
-            return digest(sorted([entry.name, _state(entry.stat())] for entry in pictures))
+        states = {"": there}
+        if stat.S_ISDIR(there.st_mode):
+            with os.scandir(path) as entries:
+                pictures = [e for e in entries if Path(e.name).suffix.lower() in PICTURES]
+                states = {entry.name: entry.stat() for entry in pictures}
     except OSError:
         return None
-
-
-def _state(there: os.stat_result) -> str:
-    return f"{there.st_size} {there.st_mtime_ns} {there.st_ctime_ns}"
+    latest = max((state.st_ctime_ns for state in states.values()), default=0)
+    if time.time_ns() - latest < CLOCK_TICK_NS:
+        return None
+    rows = [[n, s.st_size, s.st_mtime_ns, s.st_ctime_ns] for n, s in sorted(states.items())]
+    return digest(rows) if len(rows) != 1 else " ".join(map(str, rows[0]))
 
 
 def _read(kind: str, stamps: Mapping[str, str | None]) -> dict[str, Any]:

@@ -102,8 +102,9 @@ def evaluate_reconstruction(
     total, rows, pairs = len(request.positions), [], []
     settings.report("clips and reconstructions", 0, total)
     clips = usable.source.read_clips(request.positions, protocol.frames, protocol.real_stride)
-    for original in clips:
-        reconstruction = reconstruct_frames(autoencoder, original)
+    for position, original in zip(request.positions, clips, strict=True):
+        video = usable.source.title(position.video)
+        reconstruction = reconstruct_frames(autoencoder, original, name=video)
         pairs.append(pair_scores(original, reconstruction, device, perceptual))
         rows.append(request.features([original, reconstruction]))
         settings.report("clips and reconstructions", len(rows), total)

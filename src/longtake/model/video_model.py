@@ -10,8 +10,14 @@ import torch
 from torch import nn
 
 from longtake.autoencoders import VideoAutoencoder
-from longtake.checkpoint import load_component, save_component, weights_hash, whole_folder
-from longtake.config import nearest, to_dict
+from longtake.checkpoint import (
+    check_finite,
+    load_component,
+    save_component,
+    weights_hash,
+    whole_folder,
+)
+from longtake.config import nearest, parse, to_dict
 from longtake.diffusion import ClipSampler, Denoiser
 from longtake.diffusion.signals import ABSENT, label_signal
 from longtake.generate import LongVideo
@@ -57,6 +63,8 @@ class VideoModel:
             for part, config in components.items()
         }
         denoisers: dict[Role, Denoiser] = {role: parts[part] for role, part in index.roles.items()}
+        for denoiser in denoisers.values():
+            parts[AUTOENCODER].spec.check_drawn(denoiser.spec, str(folder))
         return cls(index=index, autoencoder=parts[AUTOENCODER], denoisers=denoisers)
 
     def compile(self) -> None:
@@ -89,6 +97,7 @@ class VideoModel:
         with whole_folder(Path(folder), overwrite=overwrite) as partial:
             weights = {k: save_component(partial / k, part, dtype) for k, part in parts.items()}
             index = self.index.model_copy(update={"roles": roles, "weights": weights})
+            parse(ModelIndex, to_dict(index))  # a copy's values were not checked
             (partial / INDEX).write_text(json.dumps(to_dict(index), indent=2) + "\n")
 
     def push_to_hub(self, repository: str, *, private: bool = False) -> str:
@@ -108,7 +117,8 @@ class VideoModel:
         Sampling settings are those of the last model.
 
         Raises:
-            ValueError: autoencoder, latent scaling, diffusion, classes or clip overlap differ.
+            CheckpointError: weights are not finite; ValueError: autoencoder, latent scaling,
+                diffusion, classes or clip overlap differ.
         """
         merged = self
         for other in others:
@@ -199,6 +209,8 @@ class VideoModel:
 
 def _check_merge(model: VideoModel, other: VideoModel) -> None:
     networks = [*model.denoisers.values(), *other.denoisers.values()]
+    for name, part in (*model.components.items(), *other.components.items()):
+        check_finite(part.state_dict(), name)
     differing: list[str] = []
     if weights_hash(model.autoencoder) != weights_hash(other.autoencoder):
         differing = ["autoencoder"]
