@@ -154,7 +154,7 @@ def test_an_autoencoder_that_gives_back_all_has_no_distance(
 ):
     from longtake.evaluation import reconstruction
 
-    monkeypatch.setattr(reconstruction, "reconstruct_frames", lambda _, frames: frames)
+    monkeypatch.setattr(reconstruction, "reconstruct_frames", lambda _, frames, name: frames)
     side = open_videos("sky:test:16")
     assert side is not None
     result = evaluate_reconstruction("tiny", tiny_model.autoencoder, side, PROTOCOL, Settings())
