@@ -31,7 +31,7 @@ class CheckpointError(ValueError):
 
 
 class ExistsError(ValueError):
-    """A path to write to exists already; ``reason`` completes the sentence that it starts."""
+    """A path to write to exists already; the message is the path, then ``reason``."""
 
     def __init__(self, path: Path, reason: str = "exists") -> None:
         super().__init__(f"{path} {reason}; choose another path or set overwrite=True")

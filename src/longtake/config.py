@@ -56,7 +56,7 @@ class Config(BaseModel):
 
 
 def load(path: Path, kind: Any, overrides: Sequence[str] = ()) -> Any:
-    """Read a YAML file with overrides; ConfigError if it is missing or anything is not valid."""
+    """Read a YAML file and apply ``a.b=value`` overrides; ConfigError if any of it is not valid."""
     return parse(kind, override(kind, read(path), overrides))
 
 
@@ -75,10 +75,10 @@ def read(path: Path) -> Any:
 
 
 def override(kind: Any, data: Any, overrides: Sequence[str]) -> Any:
-    """A copy of plain data for a config class or union, with overrides ``a.b=(YAML)`` applied.
+    """A copy of plain data for a config class or union, with ``a.b=value`` overrides applied.
 
-    An override that changes a ``kind`` drops fields that the new kind does not have. One of another
-    form is a ConfigError.
+    Values are YAML. An override that changes a ``kind`` drops fields that the new kind does not
+    have. Raises a ConfigError for text of another form.
     """
     data = copy.deepcopy(data)
     pairs = [_pair(text) for text in overrides]

@@ -50,7 +50,10 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class LongVideo:
-    """Networks wired to make videos: samplers, a rollout that joins their clips, and a decoder."""
+    """Networks wired to make videos: samplers, a rollout that joins their clips, and a decoder.
+
+    ``latent_scaling`` is between the autoencoder's latents and those of the denoisers.
+    """
 
     samplers: Samplers
     rollout: Rollout
@@ -143,7 +146,7 @@ class Job:
     Attributes:
         paths: one file per video; the suffix chooses the format.
         frames: length of each video.
-        fps: frame rate in frames per second.
+        fps: frame rate of the files, in frames per second.
         identity: everything else the videos depend on; a job is resumed only if it is equal.
     """
 

@@ -40,7 +40,7 @@ def reconstructions(
 
 
 def samples(model: VideoModel, frames: int, count: int, folder: Path, ranks: Ranks) -> None:
-    """Write sampled videos of ``count`` different seeds; each has its own class.
+    """Write sampled videos of the seeds 0 to ``count`` - 1, which also draw their classes.
 
     Samples that are not finite, as those of a young network may be, are only logged.
     """

@@ -78,7 +78,7 @@ def video_paths(out: Path, seeds: Sequence[int], kind: str) -> list[Path]:
 
 
 def size(text: str) -> tuple[int, int]:
-    """Height and width from ``64`` or ``48x64``."""
+    """Height and width from ``64``, a square, or ``48x64``, height first."""
     parts = text.split("x")
     if len(parts) > 2 or not all(part.isdecimal() and int(part) for part in parts):
         raise ValueError(f"size {text!r}: expected a number such as 64, or HEIGHTxWIDTH as 48x64")

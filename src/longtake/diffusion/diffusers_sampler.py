@@ -160,8 +160,8 @@ def _betas(schedule: NoiseSchedule) -> list[float]:
     alpha, sigma = schedule(times)
     if not torch.allclose(alpha**2 + sigma**2, torch.ones_like(times)):
         raise ValueError(
-            f"{type(schedule).__name__} does not preserve variance, and the schedulers of "
-            "diffusers that are adapted here do; use the sampler ddim, which is Euler's on a flow"
+            f"{type(schedule).__name__} does not preserve variance, which the schedulers of "
+            "diffusers need; choose the sampler ddim, which is Euler's method on a rectified flow"
         )
     return (1 - (alpha[1:] / alpha[:-1]) ** 2).clamp_max(_LARGEST_BETA).tolist()
 

@@ -130,7 +130,9 @@ class ModelIndex(Config):
     """Settings of a model.
 
     Attributes:
+        format: version of the folder's format.
         fps: frame rate of the model's videos, in frames per second.
+        latent_scaling: from the autoencoder's latents to those of the denoisers.
         diffusion: schedule and prediction of the denoisers; None without denoisers.
         classes: names of the labels.
         ema: whether the denoisers' weights are an exponential moving average over training.
@@ -174,7 +176,7 @@ def read_model_files(folder: Path) -> tuple[ModelIndex, dict[str, BaseModel]]:
     path = folder / INDEX
     index: ModelIndex = read_config(path, ModelIndex, lambda data: _format_2(data, moved))
     if AUTOENCODER not in index.weights:
-        raise CheckpointError(f"{path}: its weights name no {AUTOENCODER}")
+        raise CheckpointError(f"{path}: its weights name no {AUTOENCODER}, which every model has")
     root = Path(os.path.realpath(folder))
     if root.parent.name == "snapshots":  # the hub's cache links to files beside it
         root = root.parents[1]

@@ -31,7 +31,8 @@ from longtake.rollout import Request, Role
 class VideoModel:
     """A model, ready to use.
 
-    One network may fill several roles; an autoencoder alone has no denoisers.
+    ``index`` has everything that is not a network, such as how it is sampled. One network may fill
+    several roles of ``denoisers``; an autoencoder alone has none.
     """
 
     index: ModelIndex
@@ -166,7 +167,7 @@ class VideoModel:
 
         Args:
             seeds: one per video.
-            label: class of all videos, or ``none``. By default each seed has its own class.
+            label: class of all videos, or ``none``. By default each seed draws a class.
 
         Raises:
             ValueError: no class has that name, or the model reads text.
@@ -181,7 +182,7 @@ class VideoModel:
             )
         if not self.index.classes or "label" not in reads:
             if label is not None:
-                raise ValueError(f"label {label!r}: this model was trained without classes")
+                raise ValueError(f"label {label!r}: this model has no classes; give no label")
             return Request(seeds=seeds)
         if label is None:
             rows = [derive(seed, "label") % len(self.index.classes) for seed in seeds]
@@ -196,7 +197,7 @@ class VideoModel:
         """
         classes = self.index.classes
         if not classes:
-            raise ValueError(f"label {name!r}: this model has no classes")
+            raise ValueError(f"label {name!r}: this model has no classes; give no label")
         if name.isdecimal() and int(name) < len(classes):
             return int(name)
         wanted = [word.strip().lower() for word in name.split(",")]

@@ -32,8 +32,9 @@ def context_signals(
 ) -> Signals:
     """Signals of the context frames of a batch; sampling or the loss puts the noise on them.
 
-    A little noise keeps errors from piling up over a long rollout (LVDM, conditional latent
-    perturbation); ``noise_time`` 0 leaves them clean.
+    ``z`` is clean, and ``mask`` is True where a frame is given. A little noise keeps errors from
+    piling up over a long rollout (LVDM, conditional latent perturbation): ``noise_time`` in [0, 1]
+    is its time, 0 leaves the frames clean, and ``ABSENT`` withholds its level from the network.
     """
     return {
         "context": Signal(value=z, null=z),
@@ -121,7 +122,7 @@ class ContextPlan(Config):
     @model_validator(mode="after")
     def _probabilities(self) -> "ContextPlan":
         if (total := self.predict + self.interpolate) > 1:
-            raise ValueError(f"predict + interpolate is {total}, must be at most 1")
+            raise ValueError(f"predict + interpolate is {total}, must be at most 1; lower one")
         return self
 
     def mask(self, frames: int, case: float, pick: float) -> Bool[Tensor, "f"]:

@@ -24,7 +24,7 @@ class Signal:
     def __post_init__(self) -> None:
         if self.value.shape != self.null.shape:
             raise ValueError(
-                f"a null of shape {tuple(self.null.shape)} stands for a value of shape "
+                f"a signal's null of shape {tuple(self.null.shape)} stands for a value of shape "
                 f"{tuple(self.value.shape)}; give both one row per sample, padded to one length"
             )
 
