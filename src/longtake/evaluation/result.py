@@ -27,7 +27,7 @@ class Score(Config):
         floor: the metric of real clips against as many other real clips. For FVD this is the bias
             of equal distributions; generated clips of less variety can be below it.
         no_floor: why there is no floor.
-        detectable: smallest value that an interval of this width tells from 0 in four cases of
+        detectable: smallest value that such an interval separates from 0 in four cases of
             five; of unbiased metrics only.
         limit: the metric extrapolated to infinitely many clips, if asked for.
         limit_low: lower end of the limit's 95 % interval; ``limit_high`` is the upper end.
