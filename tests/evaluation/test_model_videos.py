@@ -166,7 +166,7 @@ def test_an_autoencoder_that_gives_back_all_has_no_distance(
 def test_the_interval_of_reconstructions_is_that_of_pairs(
     tiny_model: VideoModel, monkeypatch: pytest.MonkeyPatch
 ):
-    """Originals and reconstructions are redrawn together, so near ones have a narrow interval."""
+    """Originals and reconstructions are weighed alike, so near ones have a narrow interval."""
     from longtake.evaluation import reconstruction
 
     def nearly(_: object, frames: np.ndarray, name: str) -> np.ndarray:

@@ -35,9 +35,7 @@ def print_result(result: "Result") -> None:
         of.setdefault(score.interval_of, []).append(title(name))
         if score.detectable is not None:
             seen = number(score.detectable)
-            print(
-                f"{title(name)} can be distinguished from 0 in four cases of five if it is {seen} or more"
-            )
+            print(f"{title(name)} stands out from 0 in four cases of five from {seen} on")
     for what, names in of.items():
         if what:
             print(f"95 % interval of {', '.join(names)}: {what}")
