@@ -23,7 +23,7 @@ TRACE, POWER = 286.0, 1.7
 
 
 class Features:
-    """Draws sets of features, real ones with independent directions of falling variance."""
+    """Random sets of features, real ones with independent directions of falling variance."""
 
     def __init__(self, width: int, seed: int) -> None:
         fall = torch.arange(1, width + 1).double() ** -POWER
