@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,17 @@ def _one_thread() -> None:
     """Tiny networks are fastest on one thread, in this process and in those that tests start."""
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_facts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is kept about files stays out of the user's cache folder."""
+    from longtake.data import file_facts
+
+    path = tmp_path_factory.mktemp("facts") / "files.sqlite3"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(file_facts, "database", lambda: path)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -14,11 +15,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from longtake import config
+from longtake.documents import DocumentError, open_regular, read_json
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 PICKLE_PROTOCOLS = range(2, 6)
+MAX_WEIGHTS = 20_000
+"""Most weight tensors of a network that is built of a config before its weights are known."""
 
 
 class CheckpointError(ValueError):
@@ -26,7 +31,7 @@ class CheckpointError(ValueError):
 
 
 class ExistsError(ValueError):
-    """A path to write to exists already; ``reason`` completes the sentence that it starts."""
+    """A path to write to exists already; the message is the path, then ``reason``."""
 
     def __init__(self, path: Path, reason: str = "exists") -> None:
         super().__init__(f"{path} {reason}; choose another path or set overwrite=True")
@@ -54,17 +59,17 @@ def whole_folder(path: Path, *, overwrite: bool = False) -> Generator[Path]:
             retired = path.with_name(f".{path.name}.old")
             shutil.rmtree(retired, ignore_errors=True)
             path.replace(retired)
-            partial.replace(path)
+            _put(partial, path)
             shutil.rmtree(retired)
         else:
-            partial.replace(path)
+            _put(partial, path)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, complete or not at all; CheckpointError if it cannot be written."""
     with _partial(path) as partial:
         partial.write_text(text)
-        partial.replace(path)
+        _put(partial, path)
 
 
 def write_tensors(
@@ -74,9 +79,7 @@ def write_tensors(
     plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     with _partial(path) as partial:
         save_file(plain, partial, metadata=dict(metadata or {}))
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        _put(partial, path)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -95,13 +98,41 @@ def read_metadata(path: Path) -> dict[str, str]:
         return file.metadata() or {}
 
 
+def read_header(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and number format of each tensor of a safetensors file; errors as ``read_tensors``."""
+    with _reading(path), safe_open(path, framework="pt") as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        return {name: (tuple(x.get_shape()), x.get_dtype()) for name, x in slices.items()}
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether no value is NaN or infinite; takes no memory that grows with the tensor."""
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    return bool(torch.stack(tensor.detach().aminmax()).isfinite().all())
+
+
+def check_finite(weights: Mapping[str, Tensor], origin: Path | str) -> None:
+    """Raise a CheckpointError that names the first weight that has NaN or an infinity."""
+    for name, tensor in weights.items():
+        if not is_finite(tensor):
+            raise CheckpointError(
+                f"{origin}: {name!r} has values that are not finite (NaN or infinity), expected "
+                "finite weights; take an earlier checkpoint, or more precise weights"
+            )
+
+
 def save_component(folder: Path, module: nn.Module, dtype: torch.dtype | None = None) -> str:
-    """Write a module that keeps its ``config``; returns the hash of its weights."""
+    """Write a module that keeps its ``config``; returns the hash of its weights.
+
+    CheckpointError if a weight, as it is written, is not finite.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     settings: Any = module.config
     weights = module.state_dict()
     if dtype:
         weights = {k: v.to(dtype) if v.is_floating_point() else v for k, v in weights.items()}
+    check_finite(weights, folder.name)
     write_text(folder / CONFIG, json.dumps(config.to_dict(settings), indent=2) + "\n")
     write_tensors(folder / WEIGHTS, weights)
     return file_hash(folder / WEIGHTS)
@@ -110,14 +141,61 @@ def save_component(folder: Path, module: nn.Module, dtype: torch.dtype | None = 
 def load_component(folder: Path, settings: Any, expected_hash: str | None = None) -> Any:
     """Build a module of its config and fill it with the weights of its folder.
 
-    CheckpointError if the weights are missing, broken, of another hash, or do not fit.
+    No memory is taken before the config fits the weights, and then that of the module alone.
+
+    Raises:
+        CheckpointError: the weights are missing, broken, of another hash, not finite, or do not
+            fit; ConfigError: no network can be built of the config.
     """
-    module = settings.build()
     path = folder / WEIGHTS
-    if expected_hash is not None and path.exists() and file_hash(path) != expected_hash:
+    header = read_header(path)
+    if expected_hash is not None and file_hash(path) != expected_hash:
         raise CheckpointError(f"{path}: the weights are not those that the model index names")
-    fill(module, read_tensors(path), path)
+    try:
+        expected = build_empty(settings, 2 * len(header) + 100).state_dict()
+    except config.ConfigError as error:
+        raise config.ConfigError(f"{folder / CONFIG}: {error}") from error
+    given = {name: shape for name, (shape, _) in header.items()}
+    _check_fit({name: tuple(x.shape) for name, x in expected.items()}, given, path)
+    module = settings.build()
+    for name, own in module.state_dict().items():
+        with _reading(path), safe_open(path, framework="pt") as file:
+            weight = file.get_tensor(name)  # reopened each time, which returns mapped pages
+        if weight.is_floating_point() != own.is_floating_point():
+            raise CheckpointError(f"{path}: {name!r} is of {weight.dtype}, expected {own.dtype}")
+        check_finite({name: weight}, path)
+        own.copy_(weight)
     return module.eval()
+
+
+def build_empty(settings: Any, most: int = MAX_WEIGHTS) -> Any:
+    """The network of a config on the meta device, which allocates no memory.
+
+    Raises:
+        ConfigError: the sizes of the config fit no network, or one of over ``most`` weights.
+    """
+    numbers = itertools.count(1)
+
+    def count(*_: object) -> None:
+        if next(numbers) > most:
+            raise ValueError(f"it would have more than {most} weights")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        with torch.device("meta"):
+            return settings.build()
+    except (
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        MemoryError,
+        RuntimeError,
+        TypeError,
+    ) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise config.ConfigError(f"no network has these sizes: {reason}") from error
+    finally:
+        hook.remove()
 
 
 def read_config(
@@ -131,11 +209,13 @@ def read_config(
         CheckpointError: missing or not JSON; ConfigError: does not fit.
     """
     try:
-        data = json.loads(path.read_text())
-    except OSError as error:
+        data = read_json(path)
+    except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file; expected a model folder") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path}: not valid JSON ({error})") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    except DocumentError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     try:
         return config.parse(kind, upgrade(data) if isinstance(data, dict) else data, upgrade=True)
     except config.ConfigError as error:
@@ -143,24 +223,32 @@ def read_config(
 
 
 def fill(module: nn.Module, weights: Mapping[str, Tensor], origin: Path | str) -> None:
-    """Load weights; CheckpointError if one is missing, unknown or of another shape."""
+    """Load weights; CheckpointError if one is missing, unknown, of another shape or not finite."""
     own = module.state_dict()
+    _check_fit(*({name: tuple(x.shape) for name, x in w.items()} for w in (own, weights)), origin)
+    check_finite(weights, origin)
+    module.load_state_dict(dict(weights))
+
+
+def _check_fit(
+    own: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]], origin: Path | str
+) -> None:
+    """Check that weights have the names and shapes of a module's own."""
     fault = ""
-    if missing := sorted(own.keys() - weights.keys()):
+    if missing := sorted(own.keys() - given.keys()):
         fault = f"lacks {len(missing)} weights, first {missing[0]!r}"
-    elif extra := sorted(weights.keys() - own.keys()):
+    elif extra := sorted(given.keys() - own.keys()):
         fault = f"has unknown {len(extra)} weights, first {extra[0]!r}"
-    elif misfits := sorted(key for key in own if own[key].shape != weights[key].shape):
-        found, expected = (tuple(held[misfits[0]].shape) for held in (weights, own))
-        fault = f"{misfits[0]!r} has shape {found}, the config asks for {expected}"
+    elif misfits := sorted(key for key in own if own[key] != given[key]):
+        name = misfits[0]
+        fault = f"{name!r} has shape {given[name]}, the config asks for {own[name]}"
     if fault:
         raise CheckpointError(f"{origin}: does not fit its config: {fault}")
-    module.load_state_dict(dict(weights))
 
 
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -172,6 +260,25 @@ def weights_hash(module: nn.Module) -> str:
         total.update(f"{name}{tuple(plain.shape)}{plain.dtype}".encode())
         total.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()[:16]
+
+
+def _put(partial: Path, path: Path) -> None:
+    """Move a file or folder to its place, on the disk before anything that is written later."""
+    for written in (*partial.rglob("*"), partial):
+        _sync(written)
+    partial.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError:
+        if not path.is_dir():  # some file systems cannot sync a folder
+            raise
+    finally:
+        os.close(number)
 
 
 @contextmanager
@@ -195,10 +302,12 @@ def _partial(path: Path) -> Generator[Path]:
 def _reading(path: Path) -> Generator[None]:
     """Check the first bytes of a safetensors file, and explain errors of reading it."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(9)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     pickled = head[:2] in (b"PK", *(bytes((0x80, p)) for p in PICKLE_PROTOCOLS))
     if (head[8:9] != b"{" and pickled) or path.suffix in (".ckpt", ".pt", ".pth"):
         raise CheckpointError(

@@ -14,6 +14,8 @@ from typing import Any, ClassVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
+from longtake.documents import MAX_DEPTH, DocumentError, parse_yaml, read_yaml
+
 
 class ConfigError(ValueError):
     """A configuration that does not fit its type; the message names the path of the fault."""
@@ -29,7 +31,9 @@ class Config(BaseModel):
         renamed_values: former name of a value to its present name, by field.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
     renamed: ClassVar[Mapping[str, str]] = {}
     renamed_values: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
@@ -52,28 +56,29 @@ class Config(BaseModel):
 
 
 def load(path: Path, kind: Any, overrides: Sequence[str] = ()) -> Any:
-    """Read a YAML file with overrides; ConfigError if it is missing or anything is not valid."""
+    """Read a YAML file and apply ``a.b=value`` overrides; ConfigError if any of it is not valid."""
     return parse(kind, override(kind, read(path), overrides))
 
 
 def read(path: Path) -> Any:
     """Plain data of a YAML file, without validation."""
     try:
-        data = yaml.safe_load(path.read_text()) or {}
+        data = read_yaml(path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+    except DocumentError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    data = {} if data is None else data
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping, got {type(data).__name__}")
     return data
 
 
 def override(kind: Any, data: Any, overrides: Sequence[str]) -> Any:
-    """A copy of plain data for a config class or union, with overrides ``a.b=(YAML)`` applied.
+    """A copy of plain data for a config class or union, with ``a.b=value`` overrides applied.
 
-    An override that changes a ``kind`` drops fields that the new kind does not have. One of another
-    form is a ConfigError.
+    Values are YAML. An override that changes a ``kind`` drops fields that the new kind does not
+    have. Raises a ConfigError for text of another form.
     """
     data = copy.deepcopy(data)
     pairs = [_pair(text) for text in overrides]
@@ -157,12 +162,14 @@ def nearest(word: str, options: Sequence[str]) -> str:
 
 def _pair(text: str) -> tuple[list[str], Any]:
     dotted, equals, value = text.partition("=")
-    if not equals or not dotted:
-        raise ConfigError(f"override {text!r} must have the form a.b=value")
+    if not equals or not dotted or dotted.count(".") >= MAX_DEPTH:
+        raise ConfigError(f"override {_short(text)} must have the form a.b=value")
     try:
-        return dotted.split("."), yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"override {text!r}: {value!r} is not a valid YAML value") from error
+        return dotted.split("."), parse_yaml(value)
+    except DocumentError as error:
+        raise ConfigError(
+            f"override {_short(text)}: {_short(value)} is not a valid YAML value"
+        ) from error
 
 
 def _describe(error: Any, kind: Any) -> str:
@@ -184,7 +191,12 @@ def _describe(error: Any, kind: Any) -> str:
         case "value_error":
             return f"{place}: {error['ctx']['error']}"
     message = error["msg"][0].lower() + error["msg"][1:]
-    return f"{place}: {message}, got {error['input']!r}"
+    return f"{place}: {message}, got {_short(error['input'])}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _classes_at(kind: Any, place: Sequence[Any]) -> list[type[BaseModel]]:

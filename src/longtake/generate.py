@@ -18,7 +18,7 @@ from longtake.autoencoders.base import StreamDecoder, VideoAutoencoder
 from longtake.checkpoint import check_free, read_tensors, write_tensors
 from longtake.config import digest, parse, to_dict
 from longtake.diffusion.signals import Signal
-from longtake.latents import LatentScaling
+from longtake.latents import LatentScaling, finite
 from longtake.progress import ProgressCallback, no_progress
 from longtake.registry import AnyGuidance
 from longtake.rollout import Change, Request, Rollout, Samplers, State, Steering
@@ -50,7 +50,10 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class LongVideo:
-    """Networks wired to make videos: samplers, a rollout that joins their clips, and a decoder."""
+    """Networks wired to make videos: samplers, a rollout that joins their clips, and a decoder.
+
+    ``latent_scaling`` is between the autoencoder's latents and those of the denoisers.
+    """
 
     samplers: Samplers
     rollout: Rollout
@@ -80,7 +83,9 @@ class LongVideo:
 
         Raises:
             ValueError: a network does not read a signal; Cancelled: ``steering`` asked for it.
+            FloatingPointError: latents or decoded frames are not finite.
         """
+        names = [f"seed {seed}" for seed in request.seeds]
         spec = self.autoencoder.spec
         overlap_frames = self.samplers["first"].spec.clip_overlap_frames
         decoder = self.autoencoder.stream_decoder(clip_overlap=overlap_frames)
@@ -89,14 +94,16 @@ class LongVideo:
         for chunk in self.rollout(self.samplers, request, start, steering):
             if chunk.change is not None:
                 changes[chunk.state.step - 1] = chunk.change
-            z = spec.cut(chunk.z, frames - pushed)
+            first = pushed
+            z = finite(spec.cut(chunk.z, frames - pushed), "sampled latents", names, first)
             pushed += spec.pixel_frames(z) - (overlap_frames if pushed else 0)
             pixels = [decoder.push(self.latent_scaling.inverse(z))]
             if pushed >= frames:
                 pixels.append(decoder.flush())
             ready = [video for video in pixels if video is not None]
             if ready:
-                yield Part(torch.cat(ready, 2), _state(chunk.state, decoder, pushed), changes)
+                decoded = finite(torch.cat(ready, 2), "decoded frames", names, first)
+                yield Part(decoded, _state(chunk.state, decoder, pushed), changes)
                 changes = {}
             if pushed >= frames:
                 return
@@ -139,7 +146,7 @@ class Job:
     Attributes:
         paths: one file per video; the suffix chooses the format.
         frames: length of each video.
-        fps: frame rate in frames per second.
+        fps: frame rate of the files, in frames per second.
         identity: everything else the videos depend on; a job is resumed only if it is equal.
     """
 

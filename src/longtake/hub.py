@@ -24,6 +24,11 @@ def find_model(name: str | Path) -> Path:
     for folder in (path, path / "model"):
         if (folder / INDEX).exists():
             return folder
+    if (path / "config.yaml").exists():
+        raise CheckpointError(
+            f"{path}: this run has not exported its model yet; it does so every "
+            "training.export_every steps, when it is stopped and at its end"
+        )
     if path.exists():
         raise CheckpointError(
             f"{path}: not a model folder, as it has no {INDEX}; expected a folder that "

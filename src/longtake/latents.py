@@ -1,11 +1,15 @@
 """The shape of a latent, and what its axes stand for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Gt
 from jaxtyping import Float
 from torch import Tensor
 
+from longtake.checkpoint import is_finite
 from longtake.config import Config, ConfigError
 
 Latent = Float[Tensor, "b c ..."]
@@ -140,10 +144,31 @@ class LatentScaling(Config):
     """
 
     shift: float = 0.0
-    scale: float = 1.0
+    scale: Annotated[float, Gt(0)] = 1.0
 
     def forward(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return self.scale * (z + self.shift)
 
     def inverse(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return z / self.scale - self.shift
+
+
+def finite(x: Tensor, what: str, rows: Sequence[str], frame: int) -> Tensor:
+    """Return ``x`` if no value of it is NaN or infinite.
+
+    Args:
+        x: latents or pixels of a batch, or features.
+        what: what they are, in the plural.
+        rows: name of each sample of the batch.
+        frame: frame of video near them.
+
+    Raises:
+        FloatingPointError: the first sample that is not finite.
+    """
+    if is_finite(x):
+        return x
+    row = next(name for name, own in zip(rows, x, strict=True) if not is_finite(own))
+    raise FloatingPointError(
+        f"{what} of {row} near frame {frame} are not finite (NaN or infinity); use float32, "
+        "less guidance or another sampler, or another checkpoint if that does not help"
+    )

@@ -28,7 +28,7 @@ class ModelVideos(VideoSource):
     Attributes:
         model_name: name of the model for messages and results.
         frames: number of frames of each video.
-        label_words: class of all videos; if None, each seed has its own class.
+        label_words: class of all videos; if None, each seed draws a class.
         levels: how decoded values become 8-bit levels.
         batch: number of videos sampled at once; no video depends on it.
         keep: folder to write the videos to, prepared by ``open_kept``; None keeps none.

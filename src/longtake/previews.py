@@ -1,5 +1,6 @@
 """Previews: reconstructions, sampled videos and contact sheets."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -7,12 +8,14 @@ import numpy as np
 import torch
 
 from longtake.autoencoders.base import VideoAutoencoder
-from longtake.data.clips import ClipSource
+from longtake.data.clips import CLIPS_TRIED, ClipReader, ClipSource
 from longtake.distributed import Ranks
 from longtake.model import VideoModel
 from longtake.noise import generator
 from longtake.video import VideoWriter, contact_sheet, probe, read_clip, write_image
 from longtake.video.pixels import to_model, to_pixels
+
+LOGGER = logging.getLogger("longtake")
 
 
 @torch.no_grad()
@@ -20,7 +23,9 @@ def reconstructions(
     autoencoder: VideoAutoencoder, source: ClipSource, count: int, folder: Path, ranks: Ranks
 ) -> Mapping[str, float]:
     """Write clips beside their reconstructions; returns ``psnr``, in dB, over all of them."""
-    clips = [source.clip(i % len(source), generator(0, "look", i)).frames for i in range(count)]
+    draws = [(i % len(source), generator(0, "look", i), None) for i in range(count + CLIPS_TRIED)]
+    reader = ClipReader(source)  # takes the next clip in place of a damaged one
+    clips = [reader.clip(draws[number:]).frames for number in range(count)]
     weight = next(autoencoder.parameters())
     rows, errors = [], []
     for frames in clips:
@@ -35,8 +40,15 @@ def reconstructions(
 
 
 def samples(model: VideoModel, frames: int, count: int, folder: Path, ranks: Ranks) -> None:
-    """Write sampled videos of ``count`` different seeds; each has its own class."""
-    parts = list(model.long_video()(model.request(range(count)), frames))
+    """Write sampled videos of the seeds 0 to ``count`` - 1, which also draw their classes.
+
+    Samples that are not finite, as those of a young network may be, are only logged.
+    """
+    try:
+        parts = list(model.long_video()(model.request(range(count)), frames))
+    except FloatingPointError as error:
+        LOGGER.warning("no preview: %s", error)
+        return
     if ranks.main:
         whole = np.concatenate([part.frames for part in parts], axis=1)[:, :frames]
         _write(folder, whole, whole, fps=model.index.fps)

@@ -3,14 +3,18 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from longtake.autoencoders.base import VideoAutoencoder
+from longtake.checkpoint import write_text
+from longtake.config import digest
 from longtake.data.clips import fit_frames
 from longtake.data.index import VIDEO_SUFFIXES, videos_below
 from longtake.data.source import Frames
+from longtake.latents import finite
 from longtake.progress import ProgressCallback, no_progress
 from longtake.video import VideoWriter, probe, read_clip, to_model, to_pixels
 
@@ -25,6 +29,30 @@ class Reconstruction:
     path: Path
     frames: int
     psnr: float
+
+
+class Made:
+    """Files that a command has made, noted in a hidden file so that a stopped one continues.
+
+    ``identity`` is plain data on which the files depend; with another, nothing was made.
+    """
+
+    def __init__(self, folder: Path, identity: Any) -> None:
+        self._folder, self._note = folder, folder / f".{digest(identity)}.made"
+        self._names = self._note.read_text().splitlines() if self._note.exists() else []
+
+    def before(self, path: Path) -> bool:
+        """True if a file was made before this command was stopped, and is still there."""
+        return str(path.relative_to(self._folder)) in self._names and path.exists()
+
+    def add(self, path: Path) -> None:
+        """Note a file."""
+        self._names.append(str(path.relative_to(self._folder)))
+        write_text(self._note, "\n".join(self._names))
+
+    def end(self) -> None:
+        """Forget all: the command is done."""
+        self._note.unlink(missing_ok=True)
 
 
 def videos_under(source: Path) -> list[Path]:
@@ -57,7 +85,7 @@ def reconstruct_file(
     windows = (_frames(path, s, min(window, info.frames - s), size) for s in starts)
     done, errors = 0, []
     with VideoWriter(out, info.fps, overwrite=overwrite) as writer:
-        for again in _again(autoencoder, windows):
+        for again in _again(autoencoder, windows, name=str(path)):
             again = again[: info.frames - done]
             if not len(again):
                 break
@@ -73,34 +101,43 @@ def reconstruct_file(
 
 
 def reconstruct_frames(
-    autoencoder: VideoAutoencoder, frames: Frames, *, overlap_frames: int = 0
+    autoencoder: VideoAutoencoder,
+    frames: Frames,
+    *,
+    overlap_frames: int = 0,
+    name: str = "the clip",
 ) -> Frames:
     """Encode and decode a clip of any length, of the height and width that the autoencoder takes.
 
     Windows share ``overlap_frames`` with the one before, such as the ``clip_overlap_frames`` of a
-    denoiser's latents; only for latents without a time axis.
+    denoiser's latents; only for latents without a time axis. If latents or frames are not finite,
+    a FloatingPointError has ``name``.
     """
     window = autoencoder.spec.clip[0]
     starts = range(0, max(len(frames) - overlap_frames, 1), window - overlap_frames)
     windows = (frames[start : start + window] for start in starts)
-    return np.concatenate(list(_again(autoencoder, windows, overlap_frames)))[: len(frames)]
+    again = _again(autoencoder, windows, overlap_frames, name=name)
+    return np.concatenate(list(again))[: len(frames)]
 
 
 @torch.inference_mode()
 def _again(
-    autoencoder: VideoAutoencoder, windows: Iterable[Frames], overlap_frames: int = 0
+    autoencoder: VideoAutoencoder, windows: Iterable[Frames], overlap_frames: int = 0, *, name: str
 ) -> Iterator[Frames]:
     """Encode and decode windows; the last is padded with its last frame."""
     weight, window = next(autoencoder.parameters()), autoencoder.spec.clip[0]
 
     def latents() -> Iterator[torch.Tensor]:
-        for frames in windows:
+        for number, frames in enumerate(windows):
             filled = np.pad(frames, ((0, window - len(frames)), *3 * ((0, 0),)), "edge")
             video = to_model(filled)[None].to(weight.device, weight.dtype)
-            yield autoencoder.encode(video).mean
+            first = number * (window - overlap_frames)
+            yield finite(autoencoder.encode(video).mean, "encoded latents", [name], first)
 
+    done = 0
     for video in autoencoder.stream_decode(latents(), clip_overlap=overlap_frames):
-        yield to_pixels(video[0])
+        yield to_pixels(finite(video, "decoded frames", [name], done)[0])
+        done += video.shape[2]
 
 
 def _frames(path: Path, start: int, count: int, size: tuple[int, int] | None) -> Frames:

@@ -1,61 +1,247 @@
-"""The folder of a run: started, continued, or removed."""
+"""The folder of a run: started, continued, forked, or removed."""
 
 import json
+import logging
+import os
 import shutil
+import socket
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
+from fcntl import LOCK_EX, LOCK_NB, lockf
 from pathlib import Path
+from typing import Any
 
 from longtake import config
-from longtake.checkpoint import CheckpointError, ExistsError, write_text
+from longtake.checkpoint import CheckpointError, ExistsError, whole_folder, write_text
 from longtake.distributed import Ranks
 from longtake.runs import AnyRun, Callbacks
-from longtake.training.log import environment
+from longtake.training import checkpoint
+from longtake.training.log import LOG, environment
 
-CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
+LOGGER = logging.getLogger("longtake")
+CONFIG, ENVIRONMENT, INPUTS, LOCK = "config.yaml", "environment.json", "inputs.json", ".lock"
+CLAIM = {CONFIG, ENVIRONMENT, INPUTS, LOG, "tensorboard"}
+"""What a run that was refused before it has made anything may leave behind."""
+
+OWN = (".step_*", ".model.*", "models/.step_*", ".config.*", ".environment.*", ".inputs.*")
+"""Patterns of the names under which a run's files are written before they are whole."""
+
+FREE = (
+    *("adversarial_steps", "cache.batch", "cache_folder", "num_previews", "preview_frames"),
+    *("sampling", "validation", "training.accumulate", "training.cooldown_steps"),
+    *("training.export_every", "training.keep", "training.keep_every", "training.log_every"),
+    *("training.sample_every", "training.save_every", "training.steps", "training.tensorboard"),
+    "training.workers",
+)
+"""Settings that may change in the middle of a run: which steps it takes does not depend on them."""
+
+ENCODED = ("data", "model", "cache.", "denoiser.clip_overlap_frames")
+"""Beginnings of settings that cached latents depend on."""
+
+SHOWN = 3
+
+
+class OtherRunError(ExistsError):
+    """The folder holds a run of other settings or data, or one that another process trains."""
+
+    def __init__(self, message: str) -> None:
+        ValueError.__init__(self, message)
 
 
 def start(
-    run: AnyRun, folder: Path, ranks: Ranks, callbacks: Callbacks, *, overwrite: bool = False
+    run: AnyRun,
+    folder: Path,
+    ranks: Ranks,
+    callbacks: Callbacks,
+    *,
+    overwrite: bool = False,
+    fork: Path | None = None,
 ) -> None:
     """Carry out a run in its folder, or continue it where it stopped.
 
-    A run that is refused before it has made anything leaves nothing behind.
-    With ``overwrite``, another run is removed from the folder first.
+    A run that is refused before it has made anything leaves nothing behind. With ``overwrite``,
+    another run is removed from the folder first. With ``fork``, the run is carried out in that
+    folder instead, from the last checkpoint of the run in ``folder``, which stays as it is.
 
     Raises:
-        ExistsError: the folder holds another run; CheckpointError: it holds something else.
+        ExistsError: the folder holds another run, or another process trains in it;
+            CheckpointError: it holds something else.
     """
-    if ranks.main:
-        _claim(run, folder, overwrite)
-    ranks.barrier()
-    try:
-        run.execute(folder, ranks, callbacks)
-    except ValueError:
-        if ranks.main:
-            _withdraw(folder)
-        raise
+    place = fork or folder
+    there = {p.name for p in place.iterdir()} if ranks.main and place.exists() else set()
+    if there - {LOCK} and not _is_run(place):
+        raise CheckpointError(f"{place} exists and holds no run; choose another folder")
+    inputs = json.loads(json.dumps(run.inputs))  # what they lack is an error before any change
+    with _claimed(place, ranks, overwrite):
+        try:
+            if ranks.main:
+                _settle(run, place, inputs)
+                if fork and not checkpoint.checkpoints(fork):
+                    _copy(folder, fork, run, inputs)
+            ranks.barrier()
+            run.execute(place, ranks, callbacks)
+        except ValueError:
+            if ranks.main:
+                _withdraw(place)
+            raise
 
 
-def _claim(run: AnyRun, folder: Path, overwrite: bool) -> None:
-    """Write the resolved config, or check that the folder already holds it."""
-    path = folder / CONFIG
-    if folder.exists() and any(folder.iterdir()) and not path.exists():
-        raise CheckpointError(f"{folder} exists and holds no run; choose another folder")
-    if overwrite and folder.exists():
-        shutil.rmtree(folder)
-    if path.exists():
-        stored = config.parse(AnyRun, config.read(path), upgrade=True)
-        differing = config.differences(config.to_dict(stored), config.to_dict(run))
-        if differing.keys() - {"training.steps", "training.cooldown_steps"}:
-            reason = f"holds another run (they differ in {', '.join(sorted(differing))})"
-            raise ExistsError(folder, reason)
+@contextmanager
+def _claimed(folder: Path, ranks: Ranks, overwrite: bool) -> Generator[None]:
+    """Hold the folder for this job alone; a folder in which nothing was made is removed again."""
+    if not ranks.main:
+        yield
+        return
+    new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(path, config.to_yaml(run))
+    try:
+        with _locked(folder):
+            for path in folder.iterdir() if overwrite else ():
+                if path.name != LOCK:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            yield
+    finally:
+        if new:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+@contextmanager
+def _locked(folder: Path) -> Generator[None]:
+    """A lock that ends with its process, however that ends."""
+    path = folder / LOCK
+    while True:
+        file = path.open("a+")
+        try:
+            lockf(file, LOCK_EX | LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            file.close()
+            raise OtherRunError(
+                f"{folder} is in use: {holder} trains in it; stop it, or choose another folder"
+            ) from error
+        except OSError as error:
+            LOGGER.warning("%s: this file system has no locks (%s)", path, error.strerror)
+        with suppress(FileNotFoundError):
+            if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
+                break
+        file.close()  # of a lock that was given back meanwhile
+    with file:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _settle(run: AnyRun, folder: Path, inputs: Mapping[str, Any]) -> None:
+    """Write what the run is, or check that the folder holds it already; clear what a kill left."""
+    _tidy(folder)
+    if (folder / CONFIG).exists():
+        changes = _changes(run, folder, inputs)
+        if changes and checkpoint.checkpoints(folder):
+            listed = [_told(name, *pair) for name, pair in sorted(changes.items())]
+            more = f", and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+            raise OtherRunError(
+                f"{folder} holds another run: {', '.join(listed[:SHOWN])}{more}; use what it was "
+                "started with, choose another folder, or set fork=NEW to start a run in the "
+                "folder NEW from this one's last checkpoint"
+            )
+        if any(name.startswith(ENCODED) for name in changes):
+            _keep_latents(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / CONFIG, config.to_yaml(run))
+    write_text(folder / INPUTS, json.dumps(inputs, indent=1) + "\n")
     write_text(folder / ENVIRONMENT, json.dumps(environment(), indent=2) + "\n")
 
 
+def _changes(run: AnyRun, folder: Path, inputs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Settings and inputs on which the result depends, that differ from those in the folder."""
+    stored = config.parse(AnyRun, config.read(folder / CONFIG), upgrade=True)
+    found = config.differences(config.to_dict(stored), config.to_dict(run))
+    changes = {name: pair for name, pair in found.items() if not _below(name, FREE)}
+    path = folder / INPUTS
+    before = json.loads(path.read_text()) if path.exists() else {}
+    for name in before.keys() & inputs.keys():  # what a path leads to counts, not its spelling
+        changes = {key: pair for key, pair in changes.items() if not _below(key, (name,))}
+        changes |= config.differences(before[name], inputs[name], name)
+    return changes
+
+
+def _copy(source: Path, fork: Path, run: AnyRun, inputs: Mapping[str, Any]) -> None:
+    """Begin a fork with the last checkpoint of another run, and its latents if they fit."""
+    stored = checkpoint.newest(source, Ranks()) if _is_run(source) else None
+    if stored is None:
+        raise CheckpointError(f"{source}: no run with a checkpoint to fork from")
+    latents, changes = source / "latents", _changes(run, source, inputs)
+    if latents.is_dir() and not any(name.startswith(ENCODED) for name in changes):
+        shutil.copytree(latents, fork / "latents", copy_function=_link, dirs_exist_ok=True)
+    log = source / LOG
+    if log.exists():
+        shutil.copy(log, fork / LOG)
+    with whole_folder(fork / stored.folder.name) as partial:
+        shutil.copytree(stored.folder, partial, dirs_exist_ok=True)
+
+
+def _link(source: str, to: str) -> None:
+    """The same file in a second place without taking room, or a copy where that is impossible."""
+    Path(to).unlink(missing_ok=True)
+    try:
+        os.link(source, to)
+    except OSError:
+        shutil.copy2(source, to)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove parts of files and folders that a kill has left; what they were to replace stays."""
+    for left in [path for pattern in OWN for path in folder.glob(pattern)]:
+        if left.suffix not in (".old", ".partial"):
+            continue
+        place = left.with_name(left.stem[1:])
+        if left.suffix == ".old" and not place.exists():
+            left.replace(place)
+        else:
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _keep_latents(folder: Path) -> None:
+    """Give latents of other settings another name, so that nothing takes them for this run's."""
+    latents = folder / "latents"
+    if latents.is_dir():
+        number = len([*folder.glob("latents_*")])
+        latents.replace(folder / f"latents_{number}")
+        LOGGER.warning("%s: of other settings; kept as latents_%d", latents, number)
+
+
 def _withdraw(folder: Path) -> None:
-    """Remove the config of a run that was refused before it made anything."""
-    claims = {folder / CONFIG, folder / ENVIRONMENT}
-    if claims == set(folder.iterdir()):
-        for claim in claims:
-            claim.unlink()
+    """Remove what describes a run that was refused before it made anything."""
+    log, latents = folder / LOG, folder / "latents"
+    made = {path.name for path in folder.iterdir()} - CLAIM - {LOCK}
+    if latents.is_dir() and not any(latents.iterdir()):
+        made.discard(latents.name)
+    if made or (log.exists() and log.stat().st_size):
+        return
+    for name in (*CLAIM, latents.name):
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / CONFIG).exists()
+
+
+def _below(name: str, settings: tuple[str, ...]) -> bool:
+    return any(name == each or name.startswith(f"{each}.") for each in settings)
+
+
+def _told(name: str, before: Any, now: Any) -> str:
+    """One difference, in words."""
+    if before == "absent":
+        return f"{name} is new"
+    if now == "absent":
+        return f"{name} is gone"
+    short = max(len(str(value)) for value in (before, now)) <= 100
+    return f"{name} was {before} and is {now} now" if short else f"{name} has changed"

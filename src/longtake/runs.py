@@ -13,15 +13,19 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from longtake import config, previews
-from longtake.checkpoint import fill
+from longtake.checkpoint import fill, weights_hash
 from longtake.config import Config, ConfigError
-from longtake.data.latents import CachePlan, LatentCache, build_cache
+from longtake.data.cache_plan import CachePlan, warn_of_few_clips
+from longtake.data.latent_cache import LatentCache
+from longtake.data.latents import build_cache
 from longtake.data.loader import Batch, Loader
 from longtake.diffusion import Denoiser, Diffusion
 from longtake.distributed import Ranks
+from longtake.hub import find_model
 from longtake.latents import LatentScaling
 from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
 from longtake.model import ModelIndex, Sampling, VideoModel
+from longtake.model.index import AUTOENCODER, read_model_files
 from longtake.noise import generator
 from longtake.progress import ProgressCallback, no_progress
 from longtake.registry import AnyAutoencoder, AnyDenoiser, AnySource
@@ -77,6 +81,12 @@ class AutoencoderRun(Config):
     crop: tuple[Count, Count] | None = None
     num_previews: Count = 4
     training: TrainingConfig
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """What the run depends on outside its config, as plain data by the name of a setting."""
+        given = {"init_from": _digest_of(self.init_from, AUTOENCODER)} if self.init_from else {}
+        return {"data": self.data.identity(), **given}
 
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
         """Train, or continue from the last checkpoint in ``folder``."""
@@ -140,8 +150,9 @@ class DiffusionRun(Config):
         cache: how clips are encoded.
         cache_folder: folder of a cache that runs share; None for the run's own folder.
         clip: part of a cached clip to train on, and its signals.
-        scale_latents: shift and scale latents to mean 0 and standard deviation 1, as measured on
-            the cache (LVDM); False leaves them unscaled (PVDM).
+        scale_latents: shift and scale latents to mean 0 and standard deviation 1 (LVDM), as
+            ``init_from`` does if it has the same autoencoder, otherwise as measured on the cache;
+            ``measured`` measures in any case, and False leaves latents unscaled (PVDM).
         denoiser: the network.
         init_from: model whose network in the first of ``roles`` gives the initial weights.
         diffusion: schedule, prediction and loss.
@@ -170,7 +181,7 @@ class DiffusionRun(Config):
     cache: CachePlan = CachePlan()
     cache_folder: str | None = None
     clip: TrainingClip = TrainingClip()
-    scale_latents: bool = True
+    scale_latents: bool | Literal["measured"] = True
     denoiser: AnyDenoiser
     init_from: str | None = None
     diffusion: Diffusion
@@ -183,7 +194,8 @@ class DiffusionRun(Config):
     @classmethod
     def _upgrade(cls, data: Any, info: Any) -> Any:
         """Move a cache's overlap to the denoiser, where files of an earlier format are accepted."""
-        former = isinstance(data, dict) and isinstance(data.get("cache"), dict)
+        parts = ("cache", "denoiser")
+        former = isinstance(data, dict) and all(isinstance(data.get(x), dict) for x in parts)
         if not (former and info.context and info.context.get("upgrade")):
             return data
         cache = dict(data["cache"])
@@ -192,18 +204,31 @@ class DiffusionRun(Config):
             data = {**data, "denoiser": denoiser}
         return {**data, "cache": cache}
 
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """What the run depends on outside its config, as plain data by the name of a setting."""
+        given = {"init_from": _digest_of(self.init_from, self.roles[0])} if self.init_from else {}
+        return {
+            "data": self.data.identity(),
+            "model": _digest_of(self.model, AUTOENCODER),
+            **given,
+        }
+
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
         """Encode clips that the cache lacks, then train, or continue from the last checkpoint."""
         torch.manual_seed(self.training.seed)
+        self._check_classes()
         base = VideoModel.from_pretrained(self.model, device=ranks.device)
-        denoiser = self._built()
+        trained = VideoModel.from_pretrained(self.init_from) if self.init_from else None
+        denoiser = self._built(trained)
         base.autoencoder.spec.check_drawn(denoiser.spec, self.model)
         self.clip.check(denoiser)
         place = Path(self.cache_folder) if self.cache_folder else folder / "latents"
         spec, encoder, report = denoiser.spec, base.autoencoder, callbacks.encoding
         overlap_frames = spec.clip_overlap_frames
         cache = build_cache(place, self.data, encoder, self.cache, ranks, report, overlap_frames)
-        base = self._with_settings(base, cache)
+        warn_of_few_clips(len(cache), self.training.batch)
+        base = self._with_settings(base, self._scaling(cache, base, trained))
         scaling, seed, reads = base.index.latent_scaling, self.training.seed, denoiser.reads
         batches = LatentBatches(
             cache, spec, self.clip, self.diffusion, scaling, seed=seed, reads=reads
@@ -218,24 +243,42 @@ class DiffusionRun(Config):
             report=callbacks.training,
         ).fit()
 
-    def _built(self) -> Denoiser:
+    def _check_classes(self) -> None:
+        """ConfigError if the network has another number of classes than the data."""
+        number, classes = getattr(self.denoiser, "num_classes", None), self.data.classes
+        if number not in (None, len(classes)):
+            fix = f"set it to {len(classes)}" if classes else "set it to null, or label the data"
+            held = f"{len(classes)} classes" if classes else "no classes"
+            raise ConfigError(f"denoiser.num_classes={number}, but the data has {held}; {fix}")
+
+    def _built(self, trained: VideoModel | None) -> Denoiser:
         """Build the denoiser with random weights or those of ``init_from``."""
         denoiser = self.denoiser.build()
-        if self.init_from is not None:
-            trained = VideoModel.from_pretrained(self.init_from).denoisers.get(self.roles[0])
-            if trained is None:
+        if trained is not None:
+            network = trained.denoisers.get(self.roles[0])
+            if network is None:
                 raise ValueError(
                     f"init_from={self.init_from} has no network in the role {self.roles[0]!r}"
                 )
-            fill(denoiser, trained.state_dict(), self.init_from)
+            fill(denoiser, network.state_dict(), str(self.init_from))
         return denoiser
 
-    def _with_settings(self, base: VideoModel, cache: LatentCache) -> VideoModel:
+    def _scaling(
+        self, cache: LatentCache, base: VideoModel, trained: VideoModel | None
+    ) -> LatentScaling:
+        """The scaling of latents, where no other network of the model decides it."""
+        if not self.scale_latents:
+            return LatentScaling()
+        if trained is None or self.scale_latents == "measured":
+            return cache.latent_scaling
+        same = weights_hash(trained.autoencoder) == weights_hash(base.autoencoder)
+        return trained.index.latent_scaling if same else cache.latent_scaling
+
+    def _with_settings(self, base: VideoModel, scaling: LatentScaling) -> VideoModel:
         """The base with the settings of this run, which networks of other roles must share."""
         others = base.denoisers.keys() - set(self.roles)
         index = base.index
         if not others:
-            scaling = cache.latent_scaling if self.scale_latents else LatentScaling()
             index = index.model_copy(update={"latent_scaling": scaling, "fps": self.data.fps})
         elif index.diffusion != self.diffusion:
             raise ConfigError(
@@ -243,7 +286,7 @@ class DiffusionRun(Config):
                 f"({', '.join(sorted(others))}) this one joins; expected {index.diffusion}"
             )
         changes = {"diffusion": self.diffusion, "sampling": self.sampling}
-        changes |= {"classes": cache.classes, "ema": self.training.ema is not None}
+        changes |= {"classes": self.data.classes, "ema": self.training.ema is not None}
         return replace(base, index=index.model_copy(update=changes))
 
     def _preview(
@@ -264,6 +307,12 @@ class DiffusionRun(Config):
 
 
 AnyRun = Annotated[AutoencoderRun | DiffusionRun, Field(discriminator="kind")]
+
+
+def _digest_of(model: str, part: Role | Literal["autoencoder"]) -> str | None:
+    """SHA-256 of the weights of a model's network, of a role or the autoencoder."""
+    index, _ = read_model_files(find_model(model))
+    return index.weights.get(index.roles.get(part, part))
 
 
 def presets() -> dict[str, Path]:

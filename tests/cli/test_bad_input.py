@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
 from longtake.checkpoint import file_hash
 from longtake.video import VideoWriter
@@ -157,6 +158,31 @@ def test_a_pickle_in_place_of_weights_is_told_how_to_bring_in(refused, model: Pa
     assert message == (
         f"{path}: is a pickle, expected safetensors; convert it with longtake.convert first"
     )
+
+
+@pytest.mark.parametrize("command", ["generate", "reconstruct", "evaluate", "join", "fit"])
+def test_weights_that_are_not_finite_are_refused(
+    refused, model: Path, tmp_path: Path, command: str
+):
+    path = model / "autoencoder" / "model.safetensors"
+    weights = load_file(path)
+    weights["decoder.conv_out.weight"].view(-1)[3] = float("nan")
+    save_file(weights, path)
+    index = model / "model_index.json"
+    settings = json.loads(index.read_text())
+    settings["weights"]["autoencoder"] = file_hash(path)
+    index.write_text(json.dumps(settings))
+    out = ("-o", tmp_path / "out")
+    arguments = {
+        "generate": ("generate", model, *out),
+        "reconstruct": ("reconstruct", model, tmp_path, *out),
+        "evaluate": ("evaluate", "videos", "sky", model, "--n", 4),
+        "join": ("convert", "join", model, *out),
+        "fit": ("fit", "lvdm_laptop_short", f"model={model}", *out),
+    }
+    message = refused(*arguments[command])
+    assert message.startswith(f"{path}: 'decoder.conv_out.weight' has values that are not finite")
+    assert not (tmp_path / "out" / "model").exists()
 
 
 def test_weights_that_were_exchanged_are_named(refused, model: Path):

@@ -5,13 +5,14 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from longtake import __version__
 from longtake.cli import fail
 from longtake.cli.show import EXTRAS
-from longtake.video import probe
+from longtake.video import VideoWriter, probe, write_image
 
 SMALL = ("plan.height=16", "plan.width=16", "plan.frames=4", "videos=4")
 
@@ -96,13 +97,45 @@ def test_doctor_knows_every_extra():
 def test_a_source_is_told(longtake):
     called = longtake("data", "index", "sky", *SMALL)
     assert called.code == 0, called.err
-    assert called.out.startswith("sky: 4 videos, 8 frames/s in a clip\nclass 0: ")
+    assert called.out.startswith(
+        "sky: 4 videos, 0.14 hours\n"
+        "frames/s: 8 (4 videos); 8 in a clip\n"
+        "height x width: 16x16 (4 videos); 16x16 in a clip\n"
+        "clips: 4 of 4 frames in a latent cache by default\n"
+        "class 0: "
+    )
 
 
 def test_a_sound_source_passes_its_check(longtake):
     called = longtake("data", "check", "sky", *SMALL)
     assert (called.code, called.out) == (0, "")
     assert "sky: 4 videos, 0 rejected" in called.err
+
+
+def test_a_check_reads_every_frame_and_names_what_is_passed_over(longtake, tmp_path: Path):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
+    with VideoWriter(tmp_path / "a.mkv", 10) as writer:
+        writer.write(pixels)
+    for name in ("cut", "small"):
+        (tmp_path / name).mkdir()
+        for number in range(30):
+            write_image(tmp_path / name / f"{number}.png", pixels[number])
+    cut, small = tmp_path / "cut" / "29.png", tmp_path / "small" / "17.png"
+    cut.write_bytes(cut.read_bytes()[:1000])
+    write_image(small, pixels[0, :32], overwrite=True)
+    write_image(tmp_path / "cut" / "cover.png", pixels[0])
+    called = longtake("data", "check", tmp_path, "plan.frames=2")
+    assert called.code == 1
+    assert f"{tmp_path}: 3 videos, 2 rejected, 1 files passed over" in called.err
+    assert [line.split(": ")[0] for line in called.out.splitlines()] == [
+        *(str(tmp_path / name) for name in ("cut/cover.png", "cut/29.png", "small/17.png"))
+    ]
+    called = longtake("data", "index", tmp_path, "plan.frames=2")
+    first, rates = called.out.splitlines()[:2]
+    assert first == f"{tmp_path}: 3 videos, 6.4 seconds"
+    assert rates.startswith("frames/s: 25 (2 videos), 10 (1 videos); ")
+    assert "passed over: 1, such as" in called.out
+    assert "clips: 97 of 2 frames" in called.out
 
 
 def test_a_sheet_has_a_row_a_video(longtake, tmp_path: Path):

@@ -1,9 +1,11 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from longtake.data import export
 from longtake.data.clips import ClipPlan
 from longtake.data.export import export_world, read_export
 from longtake.data.synthetic.marbles import MarblesWorld
@@ -60,6 +62,24 @@ def test_a_stopped_export_ends_as_an_unstopped_one(tmp_path: Path) -> None:
     assert one == other
     names = [sorted(path.name for path in (tmp_path / folder).iterdir()) for folder in "ab"]
     assert names[0] == names[1]
+
+
+@pytest.mark.parametrize("kill", ["replace", "fsync"])
+def test_a_killed_export_lists_no_video_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill: str
+) -> None:
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*((Path, "replace") if kill == "replace" else (os, "fsync")), killed)
+        patch.setattr(export, "write_text", lambda path, text: path.write_text(text))
+        with pytest.raises(KeyboardInterrupt):
+            export_world(WORLD, tmp_path, videos=2, frames=4)
+    done = export_world(WORLD, tmp_path, videos=2, frames=4)
+    lines = (tmp_path / "videos.jsonl").read_text().splitlines()
+    assert [json.loads(line)["file"] for line in lines] == ["000000.mp4", "000001.mp4"]
+    assert read_export(tmp_path) == done
 
 
 def test_another_export_in_the_same_folder_is_refused_by_what_differs(tmp_path: Path) -> None:

@@ -3,15 +3,20 @@
 import importlib.util
 import json
 import logging
+import re
+import shutil
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from longtake.config import ConfigError, parse, to_dict
 from longtake.data.captions import CaptionBeside, CaptionTable
 from longtake.data.clips import ClipPlan, fit_frames
+from longtake.data.fingerprint import fingerprints
 from longtake.data.folders import UCF101, SkyTimelapse, Taichi, VideoFolder, VideosOnDisk
 from longtake.noise import generator
 from longtake.video import VideoWriter, open_video
@@ -61,6 +66,104 @@ def test_hidden_and_partial_videos_are_left_out(folder: Path) -> None:
         put(folder / name)
     (folder / "a/more").rename(folder / "a/more.partial")
     assert len(VideoFolder(path=folder, plan=PLAN)) == 4
+
+
+def picture(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(film(1)[0]).save(path)
+
+
+def passed_over(source: VideosOnDisk) -> dict[str, str]:
+    return {Path(p).relative_to(source.path).as_posix(): why for p, why in source.passed_over()}
+
+
+def test_frames_stay_beside_previews_and_strays_which_are_named(folder: Path) -> None:
+    put(folder / "a/frames/preview.gif")
+    put(folder / "a/frames/preview.mp4")
+    for name in ("a/frames/cover.jpg", "cover.jpg", "b/deep/poster.png", "b/raw.heic"):
+        picture((folder / name).with_suffix(".png"))
+        (folder / name).with_suffix(".png").rename(folder / name)
+    source = VideoFolder(path=folder, plan=PLAN)
+    assert names(source) == ["a/frames", "a/one.mkv", "b/deep/two.mkv", "top.mkv"]
+    assert source.info(0).frames == 8
+    assert source.rejected() == ()
+    stray, beside = "not one of the frames", "picture beside videos or folders"
+    assert passed_over(source) == {
+        "a/frames/cover.jpg": stray,
+        "a/frames/preview.gif": stray,
+        "a/frames/preview.mp4": stray,
+        "b/deep/poster.png": beside,
+        "b/raw.heic": "format is not read",
+        "cover.jpg": beside,
+    }
+
+
+def test_thumbnails_do_not_hide_videos(tmp_path: Path) -> None:
+    for number in range(3):
+        put(tmp_path / f"{number}.mkv")
+        picture(tmp_path / f"{number}.jpg")
+        picture(tmp_path / f"still_{number}.jpg")
+    source = VideoFolder(path=tmp_path, plan=PLAN)
+    assert names(source) == ["0.mkv", "1.mkv", "2.mkv"]
+    assert len(passed_over(source)) == 6
+
+
+@pytest.mark.parametrize("stems", [("1", "2", "10"), ("a", "b", "c"), ("f1", "f2", "g3", "g4")])
+def test_all_pictures_of_a_folder_of_their_own_are_frames(tmp_path: Path, stems) -> None:
+    for stem in stems:
+        picture(tmp_path / "deep" / f"{stem}.png")
+    source = VideoFolder(path=tmp_path, plan=ClipPlan(frames=1))
+    assert source.info(0).frames == len(stems)
+    assert source.passed_over() == ()
+
+
+@pytest.mark.parametrize("suffix", ["tif", "tiff", "ppm", "pgm", "jp2", "avif", "bmp"])
+def test_frames_of_every_picture_format_are_read(tmp_path: Path, suffix: str) -> None:
+    for number in range(2):
+        grey = Image.fromarray(np.full((16, 16), 40 + 90 * number, np.uint8))
+        grey.convert("L" if suffix == "pgm" else "RGB").save(tmp_path / f"{number}.{suffix}")
+    source = VideoFolder(path=tmp_path, plan=ClipPlan(frames=2, height=16, width=16))
+    frames = source.read(0, 0, 2)
+    assert np.abs(frames.astype(int) - np.array([40, 130]).reshape(2, 1, 1, 1)).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [
+        *((name, "mpeg2video") for name in ("mts", "m2ts", "vob", "mxf")),
+        *(("3gp", "mpeg4"), ("ogv", "libtheora"), ("y4m", "rawvideo")),
+    ],
+)
+def test_videos_of_every_container_are_read(tmp_path: Path, suffix: str, codec: str) -> None:
+    formats = {"mts": "mpegts", "m2ts": "mpegts", "y4m": "yuv4mpegpipe", "ogv": "ogg"}
+    path = tmp_path / f"film.{suffix}"
+    if codec not in av.codecs_available:
+        pytest.skip(f"{codec} cannot be written here")
+    with av.open(path, "w", format=formats.get(suffix, suffix)) as container:
+        stream = container.add_stream(codec, 25, width=64, height=64, pix_fmt="yuv420p")
+        for shade in (40, 90, 140, 190):
+            pixels = shade - 10 + film(1, 64, 64)[0] // 13  # large enough for FFmpeg to probe
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+        container.mux(stream.encode(None))
+    source = VideoFolder(path=tmp_path, plan=ClipPlan(frames=4, height=64, width=64))
+    assert source.info(0).frames == 4
+    assert np.abs(source.read(0, 0, 4).mean((1, 2, 3)) - [40, 90, 140, 190]).max() < 6
+
+
+def test_links_in_a_circle_are_followed_once(folder: Path) -> None:
+    (folder / "a/loop").symlink_to(folder)
+    assert len(VideoFolder(path=folder, plan=PLAN)) == 4
+
+
+def test_a_source_that_is_opened_again_sees_what_changed(folder: Path) -> None:
+    before = VideoFolder(path=folder, plan=PLAN)
+    assert len(before) == 4
+    put(folder / "new.mkv")
+    (folder / "top.mkv").unlink()
+    put(folder / "top.mkv", 3)
+    after = VideoFolder(path=folder, plan=PLAN)
+    assert names(after) == ["a/frames", "a/one.mkv", "b/deep/two.mkv", "new.mkv"]
+    assert len(before) == 4
 
 
 def test_a_folder_of_frames_may_be_the_source_itself(tmp_path: Path) -> None:
@@ -188,6 +291,54 @@ def test_a_wrong_column_is_named_with_the_nearest(folder: Path) -> None:
         len(VideoFolder(path=folder, plan=PLAN, captions=table))
 
 
+def captions(folder: Path, table: str, text: str | bytes) -> list[str | None]:
+    (folder / table).write_bytes(text.encode() if isinstance(text, str) else text)
+    source = VideoFolder(path=folder, plan=PLAN, captions=CaptionTable(path=Path(table)))
+    return [source.caption(number) for number in range(len(source))]
+
+
+@pytest.mark.parametrize(
+    ("table", "text", "fault"),
+    [
+        ("t.csv", "file,caption\n1\n", "line 2: has more or fewer fields than the header's 2"),
+        ("t.csv", "file,caption\n1,a,b\n", "line 2: has more or fewer fields"),
+        ("t.csv", 'file,caption\n1,"a\n', "not valid CSV after line 1"),
+        ("t.csv", "file,caption\n1,a\n,b\n", "line 3: file is empty, but it has a caption"),
+        ("t.csv", "file,caption\n1,na\u00efve\n".encode("latin-1"), "is not UTF-8 text"),
+        ("t.jsonl", '{"file": "1", "caption": ["one", "uno"]}', "line 1: caption is a list"),
+        ("t.jsonl", '{"file": null, "caption": "one"}', "line 1: file is empty"),
+        ("t.jsonl", '{"file": {"a": 1}, "caption": "one"}', "line 1: file is a dict"),
+        ("t.jsonl", '{"file": "1", "caption": true}', "line 1: caption is a bool"),
+        ("t.jsonl", "\n[1, 2]\n", "line 2: is a list, expected an object with columns"),
+        ("t.jsonl", '{"file": "1"}', "line 1: there is no column 'caption'"),
+        ("t.jsonl", "[" * 100_000, "line 1 is not valid JSON"),
+    ],
+)
+def test_a_bad_row_of_a_table_is_named_with_its_file(
+    folder: Path, table: str, text: str | bytes, fault: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"/{re.escape(table)}: {re.escape(fault)}"):
+        captions(folder, table, text)
+
+
+def test_a_missing_table_is_named(folder: Path) -> None:
+    table = CaptionTable(path=Path("none.csv"))
+    with pytest.raises(ValueError, match=r"none\.csv: there is no such file of captions"):
+        len(VideoFolder(path=folder, plan=PLAN, captions=table))
+
+
+def test_numbers_are_names_and_a_byte_order_mark_and_long_fields_are_read(folder: Path) -> None:
+    put(folder / "17.mkv")
+    put(folder / "18.mkv")
+    rows = '{"file": 17, "caption": 5}\n{"file": 18.0, "caption": "b"}\n{"file": "a/one.mkv", '
+    assert captions(folder, "t.jsonl", b"\xef\xbb\xbf" + f'{rows}"caption": null}}'.encode()) == [
+        "5",
+        "b",
+    ]
+    long = "sea " * 50_000
+    assert captions(folder, "t.csv", f"\ufefffile,caption\n17,{long}\n") == [long.strip()]
+
+
 @pytest.mark.skipif(importlib.util.find_spec("pyarrow") is not None, reason="pyarrow is here")
 def test_parquet_without_pyarrow_says_what_to_install(folder: Path) -> None:
     (folder / "t.parquet").touch()
@@ -234,16 +385,59 @@ def test_a_clip_longer_than_every_video_names_the_longest(folder: Path) -> None:
         len(VideoFolder(path=folder, plan=plan))
 
 
-def test_the_identity_is_plain_and_changes_with_videos_plan_and_captions(folder: Path) -> None:
-    def identity(**settings: object) -> str:
-        return json.dumps(VideoFolder(path=folder, **{"plan": PLAN, **settings}).identity())
+def identity(folder: Path, **settings: object) -> str:
+    source = VideoFolder(path=folder, **{"plan": PLAN, **settings})  # pyright: ignore[reportArgumentType]
+    return json.dumps([source.identity(), source.contents()])
 
-    first = identity()
-    assert first == identity()
-    assert first != identity(plan=PLAN.model_copy(update={"stride": 2}))
-    assert first != identity(crop="random")
+
+def test_the_identity_is_plain_and_changes_with_videos_plan_and_labels(folder: Path) -> None:
+    first = identity(folder)
+    assert first == identity(folder)
+    assert first != identity(folder, plan=PLAN.model_copy(update={"stride": 2}))
+    assert first != identity(folder, crop="random")
     put(folder / "new.mkv")
-    assert first != identity(frames_fps=24.0)
+    assert first != identity(folder)
+
+
+def test_the_identity_stays_when_files_are_touched_copied_and_captioned(folder: Path) -> None:
+    for stem in ("a/one", "a/frames", "b/deep/two", "top"):
+        put_text(folder / f"{stem}.txt", "one")
+    settings = {"captions": CaptionBeside()}
+    first = identity(folder, **settings)
+    for path in (folder / "top.mkv", *sorted((folder / "a/frames").iterdir())):
+        path.touch()
+    put_text(folder / "top.txt", "two")
+    assert identity(folder, **settings) == first
+    copy = shutil.copytree(folder, folder.with_name(f"{folder.name}_copy"))
+    assert identity(copy, **settings) == first
+    (folder / "top.txt").unlink()
+    assert identity(folder, **settings) != first
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "png", "tif"])
+def test_frames_that_are_written_over_change_the_identity(tmp_path: Path, suffix: str) -> None:
+    def write(seed: int) -> None:
+        for number, frame in enumerate(film(5, 40, 60, seed)):
+            Image.fromarray(frame).save(tmp_path / f"{number}.{suffix}")
+
+    write(0)
+    first = identity(tmp_path)
+    write(1)
+    assert identity(tmp_path) != first
+    write(0)
+    assert identity(tmp_path) == first
+
+
+def test_a_file_is_recognised_by_what_it_holds_wherever_that_is(tmp_path: Path) -> None:
+    path, content = tmp_path / "x.mp4", bytearray(5_000_000)
+    found = []
+    for place in (None, 0, 4_999_999, 1_000_000):
+        changed = content.copy()
+        if place is not None:
+            changed[place : place + 400_000] = b"x" * len(changed[place : place + 400_000])
+        path.write_bytes(changed)
+        found.extend(fingerprints([path]))
+    assert len(set(found)) == 4
 
 
 def test_a_moved_data_set_keeps_its_identity(folder: Path, tmp_path: Path) -> None:
@@ -280,6 +474,24 @@ def test_ucf101_is_split_by_its_official_lists(ucf: Path) -> None:
     assert train.classes == ("Archery", "Bowling")
     assert len(UCF101(path=ucf, plan=PLAN, fold=2)) == 1
     assert len(UCF101(path=ucf, plan=PLAN, split="all")) == 3
+
+
+def test_ucf101_classes_have_the_official_numbers(tmp_path: Path) -> None:
+    names = ("JumpRope", "JumpingJack", "Hammering", "HammerThrow", "Haircut", "YoYo")
+    for name in names:
+        put((tmp_path / name / "v_1.avi").with_suffix(".mkv")).rename(tmp_path / name / "v_1.avi")
+    source = UCF101(path=tmp_path, plan=PLAN, split="all")
+    official = ("Haircut", "Hammering", "HammerThrow", "JumpingJack", "JumpRope", "YoYo")
+    assert source.classes == official
+    table = "34 Haircut\r\n35 Hammering\r\n36 HammerThrow\r\n47 JumpingJack\r\n48 JumpRope\r\n"
+    put_text(tmp_path / "ucfTrainTestlist/classInd.txt", table + "49 Kayaking\r\n101 YoYo\r\n")
+    listed = UCF101(path=tmp_path, plan=PLAN, split="all")
+    assert listed.classes == (*official[:-1], "Kayaking", "YoYo")
+    found = [(Path(listed.title(n)).parent.name, listed.label(n)) for n in range(len(listed))]
+    assert all(listed.classes[label] == name for name, label in found)
+    put_text(tmp_path / "ucfTrainTestlist/classInd.txt", "1 Haircut\n")
+    with pytest.raises(ValueError, match=r"classInd\.txt: lacks the class of the folder 'Hammer"):
+        len(UCF101(path=tmp_path, plan=PLAN, split="all"))
 
 
 def test_ucf101_may_be_opened_at_its_inner_folder(ucf: Path) -> None:

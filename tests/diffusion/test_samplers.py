@@ -228,3 +228,39 @@ def test_a_sampler_is_read_back_equal(sampler):
 def test_steps_without_a_leading_grid_are_refused():
     with pytest.raises(ConfigError, match="choose another number of steps"):
         parse(AnySampler, {"kind": "ddim", "steps": 333, "grid": "leading"})
+
+
+OF_DIFFUSERS = [name for name in SCHEDULERS if name not in ("DDIM", "LCM")]
+
+
+@pytest.mark.parametrize("name", OF_DIFFUSERS)
+def test_every_number_of_steps_has_falling_times_that_end_in_the_data(name):
+    for steps in range(1, 201):
+        times = DiffusersSampler(scheduler=name, steps=steps).times(ScaledLinear())
+        assert times[-2] > 0, steps
+        assert times[-1] == 0, steps
+        assert (times[1:] <= times[:-1]).all(), steps
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 61, 103, 121, 122])
+@pytest.mark.parametrize("name", OF_DIFFUSERS)
+def test_steps_at_which_the_grid_of_diffusers_is_one_too_long(name, steps):
+    """A constant estimate is reached; in many steps, normal data of std 1 keep it."""
+    schedule, noise = ScaledLinear(), SampleNoise((3, 4))
+    z = noise.normal((1, 1, 48, 48))
+
+    def denoise(z: Tensor, t: Tensor) -> Tensor:
+        alpha = float(schedule(t[:1].double()).alpha)
+        return torch.stack([torch.full_like(z[0], 0.7), alpha * z[1]])
+
+    got = walk(DiffusersSampler(scheduler=name, steps=steps), denoise, z, schedule, noise)
+    torch.testing.assert_close(got[0], torch.full_like(got[0], 0.7), atol=1e-4, rtol=0)
+    if steps > 60:
+        assert abs(float(got[1].std() / z[1].std()) - 1) < 0.06
+    assert got.isfinite().all()
+
+
+def test_more_steps_than_lcm_has_are_refused():
+    assert DiffusersSampler(scheduler="LCM", steps=50).steps == 50
+    with pytest.raises(ConfigError, match="steps=51 must be at most 50 for the LCM"):
+        parse(AnySampler, {"kind": "diffusers", "scheduler": "LCM", "steps": 51})

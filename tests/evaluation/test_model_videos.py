@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from longtake.data.arrays import ArrayVideos
+from longtake.data.cache_plan import CachePlan
 from longtake.data.clips import ClipPlan
 from longtake.data.folders import VideoFolder
-from longtake.data.latents import CachePlan, build_cache
+from longtake.data.latents import build_cache
 from longtake.data.loader import Loader
 from longtake.data.source import ClipPosition
 from longtake.data.synthetic import MarblesWorld, SkyWorld

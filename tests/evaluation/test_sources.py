@@ -1,6 +1,12 @@
 """Sides give the clips that were asked for, and say what is wrong with their videos."""
 
+import json
+import os
+import re
+import shutil
+import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -100,6 +106,84 @@ def test_a_torn_array_file_is_named(tmp_path: Path, name: str):
         map_array(whole)
     with pytest.raises(ValueError, match=r"none\.npy: no such file"):
         map_array(tmp_path / "none.npy")
+
+
+def npy(header: str, data: bytes = bytes(48)) -> bytes:
+    text = header.encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + data
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        npy("{'descr': '|u1', 'fortran_order': False, 'shape': ('a', 1, 1, 1, 3)}"),
+        npy("{'descr': '|u1', 'fortran_order': 0, 'shape': (1, 1, 4, 4, 3)}"),
+        npy("{'descr': 5, 'fortran_order': False, 'shape': (1, 1, 4, 4, 3)}"),
+        npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1, 1, 4, 4, 3)}", bytes(47)),
+        npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1, 1, 4, 4, 3)}", bytes(49)),
+        npy(f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({1 << 70}, 1, 4, 4, 3)}}"),
+        npy("{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 1, 4, -4, 3)}"),
+        npy("(" * 9000),
+        npy("-" * 9000 + "1"),
+        npy("{" + "'a': 1, " * 3000 + "}"),
+        b"\x93NUMPY\x02\x00\xff\xff\xff\xff{}",
+    ],
+)
+def test_a_header_that_is_not_valid_is_refused_in_one_sentence(tmp_path: Path, content: bytes):
+    (tmp_path / "x.npy").write_bytes(content)
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", content)
+    for name in ("x.npy", "x.npz"):
+        with pytest.raises(ValueError, match=rf"^/.*/{re.escape(name)}: ") as refused:
+            map_array(tmp_path / name)
+        assert "\n" not in str(refused.value)
+        assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"x": {"dtype": "U8", "shape": [1, 1, 4, 4, 3], "data_offsets": [-40, 8]}},
+        {"x": {"dtype": "U8", "shape": [1, 1, 4, 4, 3], "data_offsets": [8, 56]}},
+        {"x": {"dtype": "U8", "shape": [1, 1, "4", 4, 3], "data_offsets": [0, 48]}},
+        {"x": 5},
+        [1],
+    ],
+)
+def test_pixels_that_are_not_where_a_header_says_are_refused(tmp_path: Path, header: object):
+    text = json.dumps(header).encode()
+    content = len(text).to_bytes(8, "little") + text + bytes(48)
+    (tmp_path / "x.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.safetensors: broken or truncated array file"):
+        map_array(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("length", [1 << 62, 1 << 25])
+def test_the_length_of_a_header_is_not_believed(tmp_path: Path, length: int):
+    (tmp_path / "x.safetensors").write_bytes(length.to_bytes(8, "little") + b"[" * 100_000)
+    with pytest.raises(ValueError, match=f"broken or truncated array file .a header of {length}"):
+        map_array(tmp_path / "x.safetensors")
+
+
+def test_an_archive_of_thousands_of_files_is_refused(tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        for number in range(1001):
+            archive.writestr(f"{number}.npy", b"")
+    with pytest.raises(ValueError, match=r"holds 1001 files, expected at most 1000"):
+        map_array(tmp_path / "x.npz")
+
+
+def test_what_does_not_fit_on_the_disk_is_not_unpacked(tmp_path: Path, monkeypatch):
+    np.savez_compressed(tmp_path / "x.npz", clips())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    with pytest.raises(ValueError, match=r"arr_0\.npy is .* GB unpacked, .* GB are free"):
+        map_array(tmp_path / "x.npz")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "x.npy")
+    with pytest.raises(ValueError, match=r"x\.npy: is not a regular file"):
+        map_array(tmp_path / "x.npy")
 
 
 def test_two_arrays_of_videos_in_one_file_are_one_too_many(tmp_path: Path):

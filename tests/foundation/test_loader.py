@@ -5,10 +5,11 @@ from itertools import islice
 import pytest
 import torch
 
-from longtake.data.clips import ClipPlan
+from longtake.data.clips import Clip, ClipPlan
 from longtake.data.loader import Batch, Loader
 from longtake.data.order import Order
 from longtake.data.synthetic import SkyWorld
+from longtake.video import VideoError
 
 SKY = SkyWorld(videos=5, plan=ClipPlan(frames=2, height=16, width=16))
 
@@ -56,3 +57,27 @@ def test_pixels_are_from_minus_one_to_one():
     batch = batches(1)[0]
     assert batch.video.shape == (4, 3, 2, 16, 16)
     assert batch.video.abs().max() <= 1
+
+
+class Damaged(SkyWorld):
+    """Video 2 cannot be read."""
+
+    def clip(self, index: int, generator: torch.Generator, start_frame: int | None = None) -> Clip:
+        if index == 2:
+            raise VideoError("2.mp4: frame 7 is broken")
+        return super().clip(index, generator, start_frame)
+
+
+def test_a_damaged_clip_is_replaced_logged_once_and_the_others_stay(
+    caplog: pytest.LogCaptureFixture,
+):
+    order, source = Order(1, len(SKY)), Damaged(videos=SKY.videos, plan=SKY.plan)
+    loader = Loader(source=source, batch=4, seed=1)
+    whole, found, again = batches(5), *(list(islice(loader.batches(), 5)) for _ in range(2))
+    for batch, replaced, twice in zip(whole, found, again, strict=True):
+        assert same(replaced, twice)
+        for row, number in enumerate(batch.number):
+            stays = torch.equal(batch.video[row], replaced.video[row])
+            assert stays == (order(number)[1] != 2)
+    assert caplog.messages[0].startswith("2.mp4: frame 7 is broken; another clip takes its place")
+    assert len(caplog.messages) == 2  # one for each of the two loaders

@@ -67,7 +67,7 @@ class Line(Method):
         return {"weight": self.line.weight.item()}
 
     def export(self, folder: Path) -> None:
-        folder.mkdir()
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "weight").write_text(str(self.line.weight.item()))
 
     def _loss(self, batch: Tensor, step: int) -> Loss:
@@ -272,7 +272,8 @@ def test_a_clipped_gradient_has_its_norm_logged(tmp_path: Path):
 
 def test_a_folder_of_another_run_is_refused_with_what_differs(tmp_path: Path):
     train(autoencoder_run(steps=1), tmp_path)
-    with pytest.raises(ExistsError, match=r"another run \(they differ in training\.seed\)"):
+    said = r"another run: training\.seed was 0 and is 1 now; .* set fork=NEW to start a run"
+    with pytest.raises(ExistsError, match=said):
         train(autoencoder_run(steps=1, seed=1), tmp_path)
 
 

@@ -1,20 +1,12 @@
 """Autoencoders: between a clip and its latent."""
 
-from longtake.autoencoders.base import Posterior, StreamDecoder, VideoAutoencoder
-from longtake.autoencoders.framewise import FramewiseAutoencoder, FramewiseAutoencoderConfig
-from longtake.autoencoders.streaming import WindowDecoder
-from longtake.autoencoders.triplane import TriplaneAutoencoder, TriplaneAutoencoderConfig
-from longtake.autoencoders.volume import VolumeAutoencoder, VolumeAutoencoderConfig
-
-__all__ = [
-    "FramewiseAutoencoder",
-    "FramewiseAutoencoderConfig",
-    "Posterior",
-    "StreamDecoder",
-    "TriplaneAutoencoder",
-    "TriplaneAutoencoderConfig",
-    "VideoAutoencoder",
-    "VolumeAutoencoder",
-    "VolumeAutoencoderConfig",
-    "WindowDecoder",
-]
+from longtake.autoencoders.base import Posterior as Posterior
+from longtake.autoencoders.base import StreamDecoder as StreamDecoder
+from longtake.autoencoders.base import VideoAutoencoder as VideoAutoencoder
+from longtake.autoencoders.framewise import FramewiseAutoencoder as FramewiseAutoencoder
+from longtake.autoencoders.framewise import FramewiseAutoencoderConfig as FramewiseAutoencoderConfig
+from longtake.autoencoders.streaming import WindowDecoder as WindowDecoder
+from longtake.autoencoders.triplane import TriplaneAutoencoder as TriplaneAutoencoder
+from longtake.autoencoders.triplane import TriplaneAutoencoderConfig as TriplaneAutoencoderConfig
+from longtake.autoencoders.volume import VolumeAutoencoder as VolumeAutoencoder
+from longtake.autoencoders.volume import VolumeAutoencoderConfig as VolumeAutoencoderConfig

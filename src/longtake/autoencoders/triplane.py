@@ -141,7 +141,7 @@ class TriplaneAutoencoder(VideoAutoencoder):
         return back(self.decoder(*self.config.planes.split(z)))
 
     def stream_decoder(self, *, clip_overlap: int = 0) -> ClipDecoder:
-        """A fresh decoder for a long video, clip after clip."""
+        """A fresh decoder of clips that each share ``clip_overlap`` frames with the one before."""
         return ClipDecoder(self, clip_overlap)
 
 

@@ -68,7 +68,7 @@ class VolumeAutoencoderConfig(Config):
     def _fits(self) -> "VolumeAutoencoderConfig":
         for factor in self.factors:
             if factor & (factor - 1):
-                raise ValueError(f"factors={self.factors} must be powers of two")
+                raise ValueError(f"factors={self.factors} must be powers of two, such as (4, 8, 8)")
         if max(self.factors) == 1:
             raise ValueError(f"factors={self.factors} leave the clip as it is; one must be over 1")
         if 2 * self.hidden % self.groups:

@@ -1,16 +1,18 @@
 """The command line. Nothing heavy is imported before a command runs."""
 
+import re
 import sys
 from typing import Annotated
 
 import typer
 from typer import Option
 
-from longtake import __version__
+from longtake import __version__, interruption
 from longtake.cli import convert, data, evaluate, make, reproduce, show
 from longtake.cli.arguments import on_command_line
 
-INTERRUPTED = 130
+INTERRUPTED = (130, 143, 129)  # typer gives 130 for any KeyboardInterrupt
+OUT_OF_MEMORY = "out of memory|can't allocate memory|Storage size calculation overflowed"
 
 MOVED = {
     ("evaluate", "--compare"): "longtake compare A.json B.json",
@@ -49,7 +51,15 @@ def options(
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one sentence and exit code 2, an interruption 130."""
+    """Entry point: a user's mistake is one sentence and exit code 2.
+
+    An interruption is 128 + the signal's number: 130 of Ctrl-C, 143 of SIGTERM, 129 of SIGHUP.
+    """
+    with interruption.raising() as arrived:
+        _main(arrived)
+
+
+def _main(arrived: interruption.Arrived) -> None:
     try:
         for (command, option), replacement in MOVED.items():
             if command in sys.argv[1:2] and option in sys.argv:
@@ -60,10 +70,22 @@ def main() -> None:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         fail(f"{place}{error.strerror or error}")
+    except RecursionError:
+        fail("the input is nested too deeply")
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not re.search(OUT_OF_MEMORY, str(error)):
+            raise
+        fail(f"not enough memory; use smaller settings or another --device ({error})")
     except SystemExit as stop:
-        if stop.code == INTERRUPTED:
-            print("stopped; the same command continues from here", file=sys.stderr)
-        raise
+        sys.exit(_exit_code(stop.code, arrived))
+
+
+def _exit_code(code: int | str | None, arrived: interruption.Arrived) -> int | str | None:
+    """The exit code of an interruption, which says how to continue; others unchanged."""
+    if code not in INTERRUPTED:
+        return code
+    print("stopped; the same command continues from here", file=sys.stderr)
+    return arrived.exit_code if arrived.number else code
 
 
 def fail(message: str) -> None:

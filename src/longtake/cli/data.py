@@ -1,6 +1,8 @@
 """Commands about data: index, check, contact sheet, export of synthetic worlds."""
 
+import math
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,29 +25,45 @@ Layout = Annotated[str, Option(help="folder, ucf101, sky_timelapse or taichi")]
 
 @app.command()
 def index(source: Source, overrides: arguments.Overrides = None, layout: Layout = "folder") -> None:
-    """Print number of videos, frame rate and classes of a source."""
+    """Print number, length, rates and sizes of a source's videos, and its clips and classes."""
+    from longtake.data.cache_plan import CachePlan, PlannedClips
+
     opened = _open(source, layout, overrides)
-    print(f"{source}: {len(opened)} videos, {opened.fps:g} frames/s in a clip")
+    infos, plan = opened.infos(), opened.plan
+    seconds = math.fsum(info.seconds for info in infos)
+    rates = Counter(f"{float(info.fps):.5g}" for info in infos)
+    sizes = Counter(f"{info.height}x{info.width}" for info in infos)
+    print(f"{source}: {len(opened)} videos, {_duration(seconds)}")
+    print(f"frames/s: {_most(rates)}; {opened.fps:g} in a clip")
+    print(f"height x width: {_most(sizes)}; {plan.height}x{plan.width} in a clip")
+    cached = len(PlannedClips(opened, CachePlan()))
+    print(f"clips: {cached} of {plan.frames} frames in a latent cache by default")
+    for what, videos in (("rejected", opened.rejected()), ("passed over", opened.passed_over())):
+        if videos:
+            print(f"{what}: {len(videos)}, such as {': '.join(videos[0])}")
     for number, name in enumerate(opened.classes):
         print(f"class {number}: {name}")
 
 
 @app.command()
 def check(source: Source, overrides: arguments.Overrides = None, layout: Layout = "folder") -> None:
-    """Read a clip of every video; lists unusable videos, with exit code 1 if there are any."""
-    from longtake.noise import generator
+    """Read every frame of every video; lists unusable videos, with exit code 1 if there are any."""
+    from longtake.cli.progress import frames as progress
 
     opened = _open(source, layout, overrides)
-    faults = [str(video) for video in opened.rejected()]
-    for fault in faults:
-        print(fault)
-    for number in range(len(opened)):
-        try:
-            opened.clip(number, generator(0, "check", number))
-        except ValueError as error:
-            faults.append(str(error))
-            print(error)
-    print(f"{source}: {len(opened)} videos, {len(faults)} rejected", file=sys.stderr)
+    faults = list(opened.rejected())
+    for path, reason in [*faults, *opened.passed_over()]:
+        print(f"{path}: {reason}")
+    with progress("check", unit=" videos") as report:
+        for number in range(len(opened)):
+            try:
+                _check(opened, number)
+            except ValueError as error:
+                faults.append(error)
+                print(error)
+            report(number + 1, len(opened))
+    passed = f", {n} files passed over" if (n := len(opened.passed_over())) else ""
+    print(f"{source}: {len(opened)} videos, {len(faults)} rejected{passed}", file=sys.stderr)
     raise typer.Exit(1 if faults else 0)
 
 
@@ -98,6 +116,31 @@ def export(
     with progress(world) as report:
         export_world(opened, out, videos=videos, frames=frames, overwrite=overwrite, report=report)
     print(f"{out}: {videos} videos of {frames} frames")
+
+
+def _check(source: "ClipSource", number: int) -> None:
+    """Read all frames of a video; of one that is rendered, a clip."""
+    from longtake.noise import generator
+    from longtake.video import VideoError, stream_video
+
+    if source.rendered:
+        source.clip(number, generator(0, "check", number))
+        return
+    info = source.info(number)
+    there = sum(len(chunk) for chunk in stream_video(info.path))
+    if there != info.frames:
+        raise VideoError(f"{info.path}: has {there} frames, its headers say {info.frames}")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.2f} hours" if seconds >= 360 else f"{seconds:.1f} seconds"
+
+
+def _most(counts: Counter[str]) -> str:
+    """The most frequent values with their numbers of videos."""
+    shown = ", ".join(f"{value} ({videos} videos)" for value, videos in counts.most_common(3))
+    others = len(counts) - 3
+    return f"{shown} and {others} others" if others > 0 else shown
 
 
 def _open(source: str, layout: str, overrides: list[str] | None) -> "ClipSource":

@@ -3,7 +3,7 @@
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -22,6 +22,7 @@ def fit(
     overrides: arguments.Overrides = None,
     out: Annotated[Path | None, Option("--out", "-o", help="default: runs/PRESET")] = None,
     overwrite: arguments.Overwrite = False,
+    fork: Annotated[Path | None, Option(help="new run, from the last checkpoint of -o")] = None,
 ) -> None:
     """Train from a preset. The same command again continues where it stopped.
 
@@ -33,23 +34,24 @@ def fit(
     run = read_run(preset, overrides or [])
     folder = out or Path("runs") / Path(preset).stem
     with join() as ranks:
-        train(run, folder, ranks, overwrite=overwrite)
+        train(run, folder, ranks, overwrite=overwrite, fork=fork)
+    folder = fork or folder
     if ranks.main:
         print(f"{folder / 'model'}: ready; log, checkpoints and samples are in {folder}")
 
 
-def train(run: "AnyRun", folder: Path, ranks: "Ranks", *, overwrite: bool = False) -> None:
-    """Carry out a run with a progress bar; an interruption exits with code 130."""
+def train(run: "AnyRun", folder: Path, ranks: "Ranks", **start: Any) -> None:
+    """Carry out a run with a progress bar; an interruption exits with its signal's code."""
     from longtake import run_folder
     from longtake.cli.progress import training
     from longtake.training.trainer import Interrupted
 
     try:
         with training(ranks.main) as callbacks:
-            run_folder.start(run, folder, ranks, callbacks, overwrite=overwrite)
+            run_folder.start(run, folder, ranks, callbacks, **start)
     except Interrupted as stopped:
         print(stopped, file=sys.stderr)
-        raise typer.Exit(130) from stopped
+        raise typer.Exit(stopped.exit_code) from stopped
 
 
 def generate(  # noqa: PLR0913
@@ -135,15 +137,22 @@ def reconstruct(
     device: arguments.Device = "auto",
     overwrite: arguments.Overwrite = False,
 ) -> None:
-    """Encode and decode videos of any length, side by side with the original; prints PSNR."""
+    """Encode and decode videos of any length, side by side with the original; prints PSNR.
+
+    Interrupted, the same command continues with the video at which it stopped.
+    """
     from longtake.cli.progress import frames as progress
     from longtake.model import VideoModel
-    from longtake.reconstruct import reconstruct_file, videos_under
+    from longtake.reconstruct import Made, reconstruct_file, videos_under
 
     opened = VideoModel.from_pretrained(model, device=arguments.device(device))
+    made = Made(out, [opened.index.weights, str(source.resolve()), size])
     for path in videos_under(source):
         inside = path.relative_to(source if source.is_dir() else source.parent)
         place = (out / inside).with_suffix(".mp4")
+        if made.before(place) and not overwrite:
+            print(f"{place}: made before the interruption")
+            continue
         place.parent.mkdir(parents=True, exist_ok=True)
         with progress(path.name) as report:
             result = reconstruct_file(
@@ -154,4 +163,6 @@ def reconstruct(
                 overwrite=overwrite,
                 report=report,
             )
+        made.add(place)
         print(f"{result.path}: {result.frames} frames, PSNR {result.psnr:.2f} dB")
+    made.end()

@@ -1,7 +1,10 @@
-"""Progress bars on the terminal: units done, rate and time left."""
+"""Progress on the terminal as bars, in a log file as lines: units done, rate and time left."""
 
+import sys
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,11 +17,15 @@ if TYPE_CHECKING:
     from longtake.runs import Callbacks
     from longtake.training.trainer import TrainingProgress
 
+FIRST_SECONDS, SECONDS = 10.0, 60.0
+"""Time before the first line of progress, and between lines, where there is no terminal."""
+
 
 @contextmanager
 def stages(shown: bool = True, unit: str = "") -> Generator[Callable[..., None]]:
     """One bar per stage, added when it begins; yields ``report(stage, done, total)``.
 
+    Without a terminal, long stages print a line a minute, and one at their end.
     The rate, in ``unit`` per second, is measured; ``report`` takes another one as ``rate``, and a
     ``text`` to show after it.
     """
@@ -26,26 +33,45 @@ def stages(shown: bool = True, unit: str = "") -> Generator[Callable[..., None]]
     rates = bars.TextColumn(f"{{task.fields[rate]:.4g}}{unit}/s {{task.fields[text]}}")
     counts = (bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn())
     columns = (*counts, rates, bars.TimeRemainingColumn())
-    hidden = not shown or not console.is_terminal
-    with bars.Progress(*columns, console=console, disable=hidden) as bar:
+    plain = shown and not console.is_terminal
+    with bars.Progress(*columns, console=console, disable=plain or not shown) as bar:
         tasks: dict[str, bars.TaskID] = {}
+        due: dict[str, float] = {}
 
         def report(
             stage: str, done: int, total: int | None, rate: float | None = None, text: str = ""
         ) -> None:
             if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=None, rate=0.0, text="")
+                tasks[stage] = bar.add_task(stage, total=None, rate=0.0, text="", said=False)
             measured = bar.tasks[tasks[stage]].speed or 0.0
             rate = measured if rate is None else rate
             bar.update(tasks[stage], completed=done, total=total, rate=rate, text=text)
+            now = time.monotonic()
+            if stage not in due:
+                due[stage] = now + FIRST_SECONDS
+            ended = done == total and bar.tasks[tasks[stage]].fields["said"]
+            if plain and (ended or now >= due[stage]):
+                due[stage] = now + SECONDS
+                bar.update(tasks[stage], said=not ended)
+                _say(bar.tasks[tasks[stage]], unit)
 
         yield report
 
 
+def _say(task: bars.Task, unit: str) -> None:
+    """Print a line of progress."""
+    total = "" if task.total is None else f" of {task.total:.0f}"
+    left = task.time_remaining
+    ends = "" if not left else f", {timedelta(seconds=round(left))} left"
+    rate, text = task.fields["rate"], task.fields["text"]
+    line = f"{task.description}: {task.completed:.0f}{total}, {rate:.4g}{unit}/s{ends} {text}"
+    print(line.rstrip(), file=sys.stderr, flush=True)
+
+
 @contextmanager
-def frames(name: str, shown: bool = True) -> Generator[ProgressCallback]:
-    """A bar that counts frames."""
-    with stages(shown, " frames") as report:
+def frames(name: str, shown: bool = True, unit: str = " frames") -> Generator[ProgressCallback]:
+    """A bar that counts frames, or other units."""
+    with stages(shown, unit) as report:
         report(name, 0, None)
         yield partial(report, name)
 

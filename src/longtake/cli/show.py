@@ -1,18 +1,17 @@
 """Commands that print information: models, presets, runs, the machine."""
 
 import importlib.util
-import json
 import math
 import os
 import platform
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Argument
 
 from longtake import __version__
 from longtake.cli.arguments import on_command_line
-from longtake.config import to_yaml
+from longtake.config import to_dict, to_yaml
 
 EXTRAS = {
     "doom": "vizdoom",
@@ -81,30 +80,25 @@ def _model(name: str) -> None:
     from longtake.model.index import read_model_files
 
     folder = find_model(name)
-    index, _ = read_model_files(folder)
+    index, components = read_model_files(folder)
     print(f"{folder}: {_megabytes(folder):.1f} MB")
-    for part, digest in index.weights.items():
-        _component(folder / part, part, digest)
+    for part, settings in components.items():
+        _component(folder / part, to_dict(settings), index.weights[part])
     print(to_yaml(index.model_copy(update={"weights": {}, "classes": ()})), end="")
     for number, title in enumerate(index.classes):
         print(f"class {number}: {title}")
 
 
-def _component(folder: Path, part: str, digest: str) -> None:
-    from safetensors import safe_open
+def _component(folder: Path, settings: dict[str, Any], digest: str) -> None:
+    from longtake.checkpoint import WEIGHTS, read_header
 
-    from longtake.checkpoint import CONFIG, WEIGHTS
-
-    settings = json.loads((folder / CONFIG).read_text())
-    with safe_open(folder / WEIGHTS, framework="np") as file:
-        slices = [file.get_slice(key) for key in file.keys()]  # noqa: SIM118
-    shapes = [tensor.get_shape() for tensor in slices]
-    count = sum(math.prod(shape) for shape in shapes)
-    dtypes = ", ".join(sorted({tensor.get_dtype() for tensor in slices}))
-    print(f"{part}: {settings['kind']}, {count / 1e6:.2f} M parameters, {dtypes}, {digest[:12]}")
+    tensors = read_header(folder / WEIGHTS).values()
+    count = sum(math.prod(shape) for shape, _ in tensors)
+    dtypes = ", ".join(sorted({dtype for _, dtype in tensors}))
+    kind = settings.pop("kind")
+    print(f"{folder.name}: {kind}, {count / 1e6:.2f} M parameters, {dtypes}, {digest[:12]}")
     for key, value in settings.items():
-        if key != "kind":
-            print(f"  {key}: {value}")
+        print(f"  {key}: {value}")
 
 
 def _megabytes(folder: Path) -> float:

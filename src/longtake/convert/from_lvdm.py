@@ -12,6 +12,7 @@ from torch import Tensor
 from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.checkpoint import CheckpointError
+from longtake.config import ConfigError, parse
 from longtake.convert.autoencoder_keys import FRAMEWISE, VOLUME
 from longtake.convert.official_config import OfficialModel, read_official
 from longtake.convert.torch_file import read_state_dict
@@ -19,6 +20,7 @@ from longtake.convert.unet_keys import LVDM
 from longtake.denoisers.volume_unet import VolumeUNetConfig
 from longtake.diffusion.process import Diffusion
 from longtake.diffusion.schedule import ScaledLinear
+from longtake.latents import LatentScaling
 from longtake.model import ModelIndex, VideoModel
 from longtake.rollout import Autoregressive, Hierarchical, Role
 
@@ -97,7 +99,7 @@ def read_lvdm(ckpt: Path, config: Path, *, raw: bool = False) -> VideoModel:
     state = read_state_dict(ckpt)
     try:
         return _model(official, state, ckpt.name, raw)
-    except CheckpointError as error:
+    except (CheckpointError, ConfigError) as error:
         raise CheckpointError(f"{ckpt}: {error}") from error
 
 
@@ -129,7 +131,9 @@ def _model(
     if official.measured_scale:
         if "scale_factor" not in state:
             raise CheckpointError(f"lacks scale_factor, which its config requires; {OTHER_YAML}")
-        scaling = scaling.model_copy(update={"scale": state["scale_factor"].item()})
+        scale = state["scale_factor"].flatten().tolist()
+        data = {"shift": scaling.shift, "scale": scale[0] if len(scale) == 1 else scale}
+        scaling = parse(LatentScaling, data)
     weights = _below(UNET, state)
     unet = _network(official.denoiser, weights if raw else _ema(weights, state))
     index = ModelIndex(
@@ -192,10 +196,11 @@ def _check_schedule(diffusion: Diffusion, state: Mapping[str, Tensor]) -> None:
     assert isinstance(schedule, ScaledLinear)
     if "betas" not in state:
         return
-    found, expected = state["betas"].double(), schedule.betas()
+    found, expected = state["betas"].double().flatten(), schedule.betas()
     if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-4):
+        first, last = found[:1].sum(), found[-1:].sum()
         raise CheckpointError(
-            f"its {len(found)} betas range from {found[0]:.6g} to {found[-1]:.6g}, those of the "
+            f"its {len(found)} betas range from {first:.6g} to {last:.6g}, those of the "
             f"config from {schedule.beta_start:.6g} to {schedule.beta_end:.6g}; {OTHER_YAML}"
         )
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-import torch
 from torch import Tensor
+
+from longtake.checkpoint import build_empty, check_finite
 
 Rules = Mapping[str, str | Callable[[re.Match[str]], str]]
 """Replacements of parts of a name by regular expression, in the order of their application."""
@@ -62,10 +63,11 @@ class OfficialLayout:
         """Our network with official weights in float32; float32 weights are not copied.
 
         Raises:
-            ValueError: as ``from_official``.
+            ValueError: as ``from_official``, or a weight is not finite.
         """
         weights = self.from_official(state, config)
-        network = _empty(config)
+        check_finite(weights, "the checkpoint")
+        network = build_empty(config)
         network.load_state_dict({name: w.float() for name, w in weights.items()}, assign=True)
         return network.eval()
 
@@ -91,7 +93,7 @@ def replaced(name: str, rules: Rules) -> str:
 @lru_cache(maxsize=8)
 def shapes_of(config: Any) -> Shapes:
     """Shape by our name of the weights of a config's network; allocates no memory."""
-    return {name: tuple(weight.shape) for name, weight in _empty(config).state_dict().items()}
+    return {name: tuple(weight.shape) for name, weight in build_empty(config).state_dict().items()}
 
 
 def check_weights(state: Mapping[str, Tensor], expected: Shapes) -> None:
@@ -114,9 +116,3 @@ def check_weights(state: Mapping[str, Tensor], expected: Shapes) -> None:
                 f"the checkpoint {fault} weights {', '.join(sorted(names)[:3])}{more}; check that "
                 "the network is complete and has the sizes of its config"
             )
-
-
-def _empty(config: Any) -> Any:
-    """The network of a config on the meta device."""
-    with torch.device("meta"):
-        return config.build()

@@ -139,11 +139,12 @@ def _latent_diffusion(params: dict[str, Any]) -> OfficialModel:
         "prediction": {"eps": "epsilon", "x0": "x0"}[found.parameterization],
         "loss": found.loss_type,
     }
+    scaling = {"shift": found.shift_factor, "scale": found.scale_factor}
     return OfficialModel(
         autoencoder=first_stage.ours((t, h, w)),
         denoiser=_unet(found, (frames * first_stage.factors[0], h, w)),
         diffusion=_parse(Diffusion, diffusion, place),
-        latent_scaling=LatentScaling(shift=found.shift_factor, scale=found.scale_factor),
+        latent_scaling=_parse(LatentScaling, scaling, place),
         measured_scale=found.scale_by_std,
         sampling=_sampling(found),
         interpolates=found.interpolates,

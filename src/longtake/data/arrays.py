@@ -5,10 +5,14 @@ place; compressed ones are unpacked in pieces to a temporary file.
 """
 
 import json
+import lzma
+import math
 import shutil
 import struct
 import tempfile
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cached_property
@@ -27,6 +31,16 @@ from longtake.video import VideoInfo
 ARRAY_SUFFIXES = (".npy", ".npz", ".safetensors")
 AXES = 5
 ASSUMED_FPS = Fraction(25)
+MOST_MEMBERS = 1000  # of an archive
+LONGEST_HEADER_BYTES = 1 << 24  # of a safetensors file
+REASON_CHARACTERS = 200
+BROKEN = (
+    *(OSError, EOFError, LookupError, ValueError, TypeError, OverflowError, SyntaxError),
+    *(RecursionError, MemoryError, RuntimeError, struct.error, zipfile.BadZipFile),
+    *(zlib.error, lzma.LZMAError, tokenize.TokenError, SafetensorError),
+)
+"""What readers of headers and archives raise for files that are not valid."""
+
 Bytes = IO[bytes] | BufferedIOBase
 _LOCAL_HEADER = struct.Struct("<26xHH")
 
@@ -84,14 +98,16 @@ def map_array(path: Path) -> UInt8[np.ndarray, "n t h w 3"]:
     readers = {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors}
     if path.suffix not in readers:
         raise ValueError(f"{path}: is not an array file; expected {', '.join(ARRAY_SUFFIXES)}")
+    if not path.is_file():
+        reason = "is not a regular file" if path.exists() else "no such file"
+        raise ValueError(f"{path}: {reason}")
     try:
         return readers[path.suffix](path)
     except _OtherArrayError:
         raise
-    except FileNotFoundError as error:
-        raise ValueError(f"{path}: no such file") from error
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, SafetensorError) as error:
-        raise ValueError(f"{path}: broken or truncated array file ({error})") from error
+    except BROKEN as error:
+        reason = " ".join(str(error).split())[:REASON_CHARACTERS]
+        raise ValueError(f"{path}: broken or truncated array file ({reason})") from error
 
 
 class _OtherArrayError(ValueError):
@@ -100,13 +116,19 @@ class _OtherArrayError(ValueError):
 
 def _npy(path: Path) -> np.ndarray:
     with path.open("rb") as file:
-        return _mapped(path, file, path.name)
+        return _mapped(path, file, path.name, path.stat().st_size)
 
 
 def _npz(path: Path) -> np.ndarray:
     with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if len(members) > MOST_MEMBERS:
+            raise _OtherArrayError(
+                f"{path}: holds {len(members)} files, expected at most {MOST_MEMBERS}; save the "
+                "videos as one array"
+            )
         shapes = {}
-        for member in archive.infolist():
+        for member in members:
             with archive.open(member) as file:
                 shapes[member.filename] = _header(file)[0]
         member = archive.getinfo(_only(path, shapes))
@@ -115,27 +137,38 @@ def _npz(path: Path) -> np.ndarray:
                 file.seek(member.header_offset)
                 lengths = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
                 file.seek(sum(lengths), 1)
-                return _mapped(path, file, member.filename)
+                return _mapped(path, file, member.filename, file.tell() + member.file_size)
         with tempfile.TemporaryFile() as unpacked, archive.open(member) as packed:
+            free = shutil.disk_usage(tempfile.gettempdir()).free
+            if member.file_size > free:
+                raise _OtherArrayError(
+                    f"{path}: {member.filename} is {member.file_size / 1e9:.1f} GB unpacked, "
+                    f"{free / 1e9:.1f} GB are free in {tempfile.gettempdir()}; save it uncompressed"
+                )
             shutil.copyfileobj(packed, unpacked, 1 << 24)
             unpacked.seek(0)
-            return _mapped(path, unpacked, member.filename)
+            return _mapped(path, unpacked, member.filename, member.file_size)
 
 
 def _safetensors(path: Path) -> np.ndarray:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > min(size, LONGEST_HEADER_BYTES):
+            raise ValueError(f"a header of {length} bytes")
+        header = json.loads(file.read(length))
     with safe_open(path, framework="np") as tensors:  # checks that the header fits the file
         slices = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118
         name = _only(path, {name: tuple(each.get_shape()) for name, each in slices.items()})
         shape, dtype = tuple(slices[name].get_shape()), slices[name].get_dtype()
     _check(path, name, shape, "uint8" if dtype == "U8" else str(dtype))
     with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        offset = json.loads(file.read(length))[name]["data_offsets"][0]
-        return np.memmap(file, np.uint8, "r", 8 + length + offset, shape)
+        first, end = (8 + length + int(offset) for offset in header[name]["data_offsets"])
+        return _map(file, first, end, shape)
 
 
 def _header(file: Bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether columns are stored first, and type."""
+    """Shape, whether columns are stored first, and type; NumPy limits the header's length."""
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         return np.lib.format.read_array_header_1_0(file)
@@ -144,12 +177,19 @@ def _header(file: Bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
     raise ValueError(f"npy version {version}")
 
 
-def _mapped(path: Path, file: Bytes, name: str) -> np.ndarray:
+def _mapped(path: Path, file: Bytes, name: str, end: int) -> np.ndarray:
     shape, columns_first, dtype = _header(file)
     if columns_first:
         raise _OtherArrayError(f"{path}: {name} is stored columns first; save it in C order")
     _check(path, name, shape, str(dtype))
-    return np.memmap(file, np.uint8, "r", file.tell(), shape)  # pyright: ignore[reportCallIssue, reportArgumentType]: takes any open file
+    return _map(file, file.tell(), end, shape)
+
+
+def _map(file: Bytes, first: int, end: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Map the bytes from ``first`` to ``end``, which must be those of the array."""
+    if end - first != math.prod(shape):
+        raise ValueError(f"{end - first} bytes of pixels for an array of {shape}")
+    return np.memmap(file, np.uint8, "r", first, shape)  # pyright: ignore[reportCallIssue, reportArgumentType]: takes any open file
 
 
 def _only(path: Path, shapes: dict[str, tuple[int, ...]]) -> str:
@@ -165,7 +205,7 @@ def _only(path: Path, shapes: dict[str, tuple[int, ...]]) -> str:
 
 
 def _check(path: Path, name: str, shape: tuple[int, ...], dtype: str) -> None:
-    if len(shape) != AXES or shape[-1] != 3 or dtype != "uint8" or 0 in shape:
+    if len(shape) != AXES or shape[-1] != 3 or dtype != "uint8" or min(shape) < 1:
         raise _OtherArrayError(
             f"{path}: {name} is {dtype} {shape}, expected uint8 (N, T, H, W, 3); convert it first"
         )

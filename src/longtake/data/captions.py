@@ -10,9 +10,12 @@ from pydantic import Field
 
 from longtake.config import Config, nearest
 
+EXTRA = "\0"  # stands for fields that a row has too many or too few
+LONGEST_FIELD = 1 << 24  # characters of a field of a .csv
+
 
 class CaptionBeside(Config):
-    """``sea.txt`` holds the caption of ``sea.mp4``, or of the folder of frames ``sea``."""
+    """``sea.txt``, UTF-8, holds the caption of ``sea.mp4``, or of the folder of frames ``sea``."""
 
     kind: Literal["beside"] = "beside"
 
@@ -21,11 +24,7 @@ class CaptionBeside(Config):
         del root
         stems = {video: video.name if video.is_dir() else video.stem for video in videos}
         texts = {video: video.with_name(f"{stem}.txt") for video, stem in stems.items()}
-        return {
-            video: " ".join(text.read_text(encoding="utf-8").split())
-            for video, text in texts.items()
-            if text.is_file()
-        }
+        return {video: _words(text) for video, text in texts.items() if text.is_file()}
 
 
 class CaptionTable(Config):
@@ -43,21 +42,20 @@ class CaptionTable(Config):
     caption_column: str = "caption"
 
     def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
-        """Captions of the videos that the table has.
+        """Captions of the videos that the table has; a later row of a video replaces an earlier.
 
         Raises:
-            ValueError: the table cannot be read, or lacks a column.
+            ValueError: the table cannot be read, or lacks a column; the message names file and row.
         """
         path = root / self.path
         table: dict[str, str] = {}
-        for row in _rows(path):
-            for column in (self.file_column, self.caption_column):
-                if column not in row:
-                    raise ValueError(
-                        f"{path}: there is no column {column!r}; {nearest(column, list(row))}"
-                    )
-            if row[self.caption_column]:
-                table[Path(row[self.file_column]).as_posix()] = str(row[self.caption_column])
+        for place, row in _rows(path):
+            columns = (self.file_column, self.caption_column)
+            name, caption = (_text(row, column, place) for column in columns)
+            if caption and not name:
+                raise ValueError(f"{place}: {self.file_column} is empty, but it has a caption")
+            if caption:
+                table[Path(name).as_posix()] = caption
         names = {video: video.relative_to(root) for video in videos}
         found = {
             video: table.get(name.as_posix(), table.get(name.with_suffix("").as_posix()))
@@ -69,34 +67,85 @@ class CaptionTable(Config):
 AnyCaptions = Annotated[CaptionBeside | CaptionTable, Field(discriminator="kind")]
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    readers = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}
-    if path.suffix not in readers:
-        raise ValueError(f"{path}: captions are read from {', '.join(readers)}")
+def _text(row: Any, column: str, place: str) -> str:
+    """A cell as text with single spaces; empty if it is null."""
+    if not isinstance(row, dict):
+        raise ValueError(f"{place}: is a {type(row).__name__}, expected an object with columns")
+    if column not in row:
+        raise ValueError(f"{place}: there is no column {column!r}; {nearest(column, list(row))}")
+    value = row[column]
+    if value is None or value != value:  # a number that is missing, in Parquet
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"{place}: {column} is a {type(value).__name__}, expected text")
+    whole = isinstance(value, float) and value.is_integer()
+    return " ".join(str(int(value) if whole else value).split())
+
+
+def _words(path: Path) -> str:
     try:
-        yield from readers[path.suffix](path)
+        return " ".join(path.read_text(encoding="utf-8-sig").split())
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not UTF-8 text ({error}); save it as UTF-8") from error
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _csv(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        yield from csv.DictReader(file)
-
-
-def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                if line.strip():
-                    yield json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{path}: line {number} is not valid JSON ({error})") from error
-
-
-def _parquet(path: Path) -> Iterator[dict[str, Any]]:
+def _rows(path: Path) -> Iterator[tuple[str, Any]]:
+    """Rows of a table, each with the file's and its own place for messages."""
+    readers = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}
+    if path.suffix not in readers:
+        raise ValueError(f"{path}: captions are read from {', '.join(readers)}")
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file of captions")
     try:
-        from pyarrow import parquet  # pyright: ignore[reportMissingImports]
+        yield from readers[path.suffix](path)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not UTF-8 text ({error}); save it as UTF-8") from error
+
+
+def _csv(path: Path) -> Iterator[tuple[str, Any]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        csv.field_size_limit(LONGEST_FIELD)
+        rows = csv.DictReader(file, restkey=EXTRA, restval=EXTRA, strict=True)
+        try:
+            for row in rows:
+                place = f"{path}: line {rows.line_num}"
+                if EXTRA in row or EXTRA in row.values():
+                    fields = len(rows.fieldnames or ())
+                    raise ValueError(
+                        f"{place}: has more or fewer fields than the header's {fields}; put a "
+                        "field with commas into quotation marks"
+                    )
+                yield place, row
+        except csv.Error as error:
+            raise ValueError(
+                f"{path}: not valid CSV after line {rows.line_num} ({error})"
+            ) from error
+
+
+def _jsonl(path: Path) -> Iterator[tuple[str, Any]]:
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"{path}: line {number} is not valid JSON ({error})") from error
+            yield f"{path}: line {number}", row
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
+    try:
+        from pyarrow import ArrowException, parquet  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ValueError(f"{path}: Parquet needs `pip install pyarrow`, or use .csv") from error
-    yield from parquet.read_table(path).to_pylist()
+    try:
+        rows = parquet.read_table(path).to_pylist()
+    except ArrowException as error:
+        raise ValueError(f"{path}: not valid Parquet ({error})") from error
+    for number, row in enumerate(rows, 1):
+        yield f"{path}: row {number}", row

@@ -1,7 +1,10 @@
 """Training clips: what one is, how it is cut from a video, and sources of them."""
 
+import logging
 from abc import abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -12,7 +15,10 @@ from torch.nn.functional import interpolate
 
 from longtake.config import Config
 from longtake.data.source import Frames, VideoSource
+from longtake.video import VideoError
 
+LOGGER = logging.getLogger("longtake")
+CLIPS_TRIED = 8  # in a row; with a tenth of the footage damaged, all fail once in 10^8 samples
 Crop = Literal["centre", "random"]
 
 
@@ -74,22 +80,70 @@ class ClipSource(VideoSource):
         """Frame rate of a clip, that is, after the plan's stride."""
         return float(self.info(0).fps / self.plan.stride)
 
+    @property
+    def rendered(self) -> bool:
+        """Whether videos are rendered by number, so that there are as many as one asks for."""
+        return False
+
     @abstractmethod
-    def clip(self, index: int, generator: torch.Generator) -> Clip:
-        """A clip of video ``index``, a function of both arguments alone."""
+    def clip(self, index: int, generator: torch.Generator, start_frame: int | None = None) -> Clip:
+        """A clip of video ``index``, a function of the arguments alone.
+
+        It starts as ``plan.start`` says, or at ``start_frame``.
+        """
+
+
+Draw = tuple[int, torch.Generator, int | None]
+"""Arguments of ``ClipSource.clip``."""
+
+
+class ClipReader:
+    """Reads clips of a source, and others in place of those that are damaged, which are logged."""
+
+    def __init__(self, source: ClipSource) -> None:
+        self._source, self._faults = source, set[str]()
+
+    def clip(self, draws: Iterable[Draw]) -> Clip:
+        """The first clip of ``draws`` that can be read.
+
+        Raises:
+            VideoError: ``CLIPS_TRIED`` in a row cannot be read.
+        """
+        fault = None
+        for draw in islice(draws, CLIPS_TRIED):
+            try:
+                return self._source.clip(*draw)
+            except VideoError as error:
+                fault = str(error)
+                if fault not in self._faults:
+                    self._faults.add(fault)
+                    LOGGER.warning(
+                        "%s; another clip takes its place (damaged clips so far: %d)",
+                        *(fault, len(self._faults)),
+                    )
+        raise VideoError(
+            f"{CLIPS_TRIED} clips in a row cannot be read, the last: {fault}; repair or remove "
+            "the damaged videos"
+        )
 
 
 def cut(
-    source: VideoSource, index: int, plan: ClipPlan, crop: Crop, generator: torch.Generator
+    source: VideoSource,
+    index: int,
+    plan: ClipPlan,
+    crop: Crop,
+    generator: torch.Generator,
+    start_frame: int | None = None,
 ) -> Clip:
-    """A clip of a video: start, crop position and mirroring are drawn.
+    """A clip of a video: crop position, mirroring and a start that is not given are drawn.
 
     Each setting has its own draw, so that changing one leaves the others' results as they are.
     """
     draws = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
     info = source.info(index)
     starts = info.frames - plan.span + 1
-    start = int(draws[0] * starts) if plan.start == "random" else 0
+    drawn = int(draws[0] * starts) if plan.start == "random" else 0
+    start = drawn if start_frame is None else start_frame
     frames = source.read(index, start, plan.frames, plan.stride)
     position = (draws[1], draws[2]) if crop == "random" else (0.5, 0.5)
     frames = fit_frames(frames, plan.height, plan.width, position)

@@ -76,6 +76,7 @@ def export_world(
             entry = _write(world, index, path, frames)
         done.append(entry)
         report(index + 1, videos)
+    _list_once(out)
     return done
 
 
@@ -100,9 +101,7 @@ def _open(out: Path, world: SyntheticSource, frames: int, overwrite: bool) -> No
     if path.exists():
         there = json.loads(path.read_text())
         if there == settings:
-            if listing.exists() and not listing.read_bytes().endswith(b"\n"):
-                with listing.open("a") as file:  # ends the line that a killed export left
-                    file.write("\n")
+            _list_once(out)
             write_text(out / CLASSES, classes)
             return
         if not overwrite:
@@ -133,10 +132,20 @@ def _write(world: SyntheticSource, index: int, path: Path, frames: int) -> Expor
         entry = Exported(file=path.name, caption=caption, label=label, sha256=file_hash(partial))
         write_text(path.with_suffix(".txt"), caption + "\n")
         with (path.parent / VIDEOS).open("a") as listing:
-            listing.write(json.dumps(asdict(entry)) + "\n")
+            listing.write(_line(entry))
             listing.flush()
             os.fsync(listing.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
     return entry
+
+
+def _list_once(out: Path) -> None:
+    """List each video that exists once, whatever a killed export left in the listing."""
+    entries = [entry for entry in read_export(out) if (out / entry.file).exists()]
+    write_text(out / VIDEOS, "".join(map(_line, entries)))
+
+
+def _line(entry: Exported) -> str:
+    return json.dumps(asdict(entry)) + "\n"

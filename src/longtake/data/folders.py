@@ -12,16 +12,18 @@ from annotated_types import Gt
 from longtake.config import Config, to_dict
 from longtake.data.captions import AnyCaptions
 from longtake.data.clips import Clip, ClipPlan, ClipSource, Crop, cut
+from longtake.data.fingerprint import fingerprints
 from longtake.data.index import (
     VIDEO_SUFFIXES,
     Candidate,
     Found,
     Index,
     Item,
+    Searched,
     build_index,
-    stamp,
+    former_stamp,
+    search,
     subfolders,
-    videos_below,
 )
 from longtake.data.source import Frames, Rejected
 from longtake.video import VideoInfo, read_clip
@@ -77,20 +79,33 @@ class VideosOnDisk(Config, ClipSource):
     def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
         return read_clip(self.info(index).path, start_frame, count, stride)
 
-    def clip(self, index: int, generator: torch.Generator) -> Clip:
-        return cut(self, index, self.plan, self.crop, generator)
+    def clip(self, index: int, generator: torch.Generator, start_frame: int | None = None) -> Clip:
+        return cut(self, index, self.plan, self.crop, generator, start_frame)
 
     def rejected(self) -> tuple[Rejected, ...]:
         return self._index().rejected
 
+    def passed_over(self) -> Sequence[Rejected]:
+        return self._index().passed_over
+
     def identity(self) -> Any:
-        """Settings, and each video's name, length, size, time of change, label and caption."""
+        """Settings, and each video's length, fingerprint and label by its name."""
+        settings = {k: v for k, v in to_dict(self).items() if k not in ("path", "captions")}
+        labels = [item.label for item in self._items()]
+        rows = zip(self.contents(), labels, strict=True)
+        return {**settings, "videos": {name: [*row, label] for (name, *row), label in rows}}
+
+    def former_identity(self) -> Any:
         settings = {k: v for k, v in to_dict(self).items() if k != "path"}
-        return {**settings, "videos": stamp(self.root, self._items())}
+        return {**settings, "videos": former_stamp(self.root, self._items())}
 
     def contents(self) -> Any:
-        """Each video's name, length and size."""
-        return [row[:3] for row in stamp(self.root, self._items())]
+        """Each video's name, length and fingerprint."""
+        videos = [item.video for item in self._items()]
+        prints = fingerprints([video.path for video in videos])
+        names = [video.path.relative_to(self.root).as_posix() for video in videos]
+        rows = zip(names, videos, prints, strict=True)
+        return [[name, video.frames, fingerprint] for name, video, fingerprint in rows]
 
     def _items(self) -> Sequence[Item]:
         index = self._index()
@@ -120,7 +135,8 @@ class VideoFolder(VideosOnDisk):
 
     def found(self) -> Found:
         file = self.path.is_file()
-        videos = [self.path] if file else videos_below(_existing(self.path))
+        whole = Searched([self.path], ())
+        videos, passed_over = whole if file else search(_existing(self.path))
         captions = {} if self.captions is None else self.captions.read(self.root, videos)
         paths = {video: video.relative_to(self.root).parts for video in videos}
         inner = paths.values() if self.labels == "folder" else ()
@@ -135,7 +151,8 @@ class VideoFolder(VideosOnDisk):
                 fault = "lies in no class folder"
             candidates.append(Candidate(path=video, label=label, caption=caption, fault=fault))
         suffixes = " ".join(sorted(VIDEO_SUFFIXES))
-        return Found(candidates, f"{suffixes} and folders of frames below {self.path}", classes)
+        looked_for = f"{suffixes} and folders of frames below {self.path}"
+        return Found(candidates, looked_for, classes, passed_over)
 
 
 class UCF101(VideosOnDisk):
@@ -155,7 +172,7 @@ class UCF101(VideosOnDisk):
         inner = self.path / "UCF-101"
         root = inner if inner.is_dir() else self.path
         videos = sorted(_existing(root).glob("*/*.avi"))
-        classes = tuple(sorted({video.parent.name for video in videos}))
+        classes = self._classes(root, {video.parent.name for video in videos})
         labels = {video: classes.index(video.parent.name) for video in videos}
         chosen = videos if self.split == "all" else [root / name for name in self._listed(root)]
         missing = "is in the official list but not on disk"
@@ -165,18 +182,36 @@ class UCF101(VideosOnDisk):
         ]
         return Found(candidates, f"CLASS/*.avi in {root}", classes)
 
+    def _classes(self, root: Path, folders: set[str]) -> tuple[str, ...]:
+        """Names of the classes in the order of the official ``classInd.txt``, read if it is there.
+
+        That order is the alphabetical one without regard to upper case.
+        """
+        path = self._official(root, "classInd.txt")
+        if path is None:
+            return tuple(sorted(folders, key=str.casefold))
+        classes = tuple(line.split()[-1] for line in path.read_text().splitlines() if line.strip())
+        if unlisted := folders - {*classes}:
+            raise ValueError(f"{path}: lacks the class of the folder {min(unlisted)!r}")
+        return classes
+
     def _listed(self, root: Path) -> list[str]:
         name = f"{self.split}list{self.fold:02d}.txt"
-        parents = dict.fromkeys((root, self.path, root.parent))
-        folders = [parent / inner for parent in parents for inner in ("ucfTrainTestlist", ".")]
-        for folder in folders:
-            if (folder / name).is_file():
-                lines = (folder / name).read_text().splitlines()
-                return [line.split()[0] for line in lines if line.strip()]
+        if path := self._official(root, name):
+            return [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
         raise ValueError(
-            f"the official list {name} was not found in {', '.join(map(str, folders))}; put the "
-            "folder ucfTrainTestlist of UCF-101 there, or set split=all"
+            f"the official list {name} was not found in "
+            f"{', '.join(map(str, self._places(root)))}; put the folder ucfTrainTestlist of "
+            "UCF-101 there, or set split=all"
         )
+
+    def _official(self, root: Path, name: str) -> Path | None:
+        paths = (folder / name for folder in self._places(root))
+        return next((path for path in paths if path.is_file()), None)
+
+    def _places(self, root: Path) -> list[Path]:
+        parents = dict.fromkeys((root, self.path, root.parent))
+        return [parent / inner for parent in parents for inner in ("ucfTrainTestlist", ".")]
 
 
 class SkyTimelapse(VideosOnDisk):

@@ -2,22 +2,30 @@
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import av
 
 from longtake.data.clips import ClipPlan
+from longtake.data.file_facts import file_facts
 from longtake.data.source import Rejected
 from longtake.video import VideoError, VideoInfo, probe
 from longtake.video.pictures import SUFFIXES as PICTURES
+from longtake.video.pictures import numbered, sequence
+from longtake.video.read import as_rate
 
 LOGGER = logging.getLogger("longtake")
-THREADS = 8
-_NAMES = "mp4 m4v mov mkv webm avi gif mpg mpeg ts wmv flv"
+PROBED = f"probe 1 {av.__version__}"  # raise the number when the same file is read otherwise
+_NAMES = "mp4 m4v mov mkv webm avi gif mpg mpeg ts wmv flv 3gp mts m2ts ogv vob mxf y4m"
 VIDEO_SUFFIXES = frozenset("." + name for name in _NAMES.split())
+_OTHERS = "3g2 asf f4v rm rmvb swf dv ivf h264 hevc heic heif exr tga dng cr2 nef arw psd svg apng"
+UNREAD = frozenset("." + name for name in _OTHERS.split())
+FRAMES_PER_PREVIEW = 4  # pictures beside videos are frames if there are this many to each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +44,7 @@ class Found(NamedTuple):
     candidates: Sequence[Candidate]
     looked_for: str
     classes: tuple[str, ...] = ()
+    passed_over: Sequence[Rejected] = ()
 
 
 class Item(NamedTuple):
@@ -52,15 +61,17 @@ class Index(NamedTuple):
     items: Sequence[Item]
     rejected: tuple[Rejected, ...]
     classes: tuple[str, ...]
+    passed_over: Sequence[Rejected]
     fault: str | None
 
 
 def build_index(found: Found, plan: ClipPlan, frames_fps: float) -> Index:
     """Open every video; each that cannot be used is logged once, with its reason."""
-    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
-        probed = list(pool.map(lambda video: _probe(video, frames_fps), found.candidates))
+    paths = [candidate.path for candidate in found.candidates if candidate.fault is None]
+    probed = iter(file_facts(PROBED, paths, _probe))
     items, short, rejected = [], [], []
-    for candidate, video in zip(found.candidates, probed, strict=True):
+    for candidate in found.candidates:
+        video = _info(candidate, probed, as_rate(frames_fps))
         if isinstance(video, str):
             fault = video
         elif video.frames < plan.span:
@@ -71,21 +82,64 @@ def build_index(found: Found, plan: ClipPlan, frames_fps: float) -> Index:
             continue
         rejected.append(Rejected(str(candidate.path), fault))
         _warn_once(*rejected[-1])
+    if found.passed_over:
+        path, reason = found.passed_over[0]
+        others = len(found.passed_over) - 1
+        _warn_once(path, f"{reason}; {others} other files are passed over" if others else reason)
     fault = None if items else _none_usable(found, plan, short, rejected)
-    return Index(items, tuple(rejected), found.classes, fault)
+    return Index(items, tuple(rejected), found.classes, tuple(found.passed_over), fault)
+
+
+class Searched(NamedTuple):
+    """Videos below a folder, sorted, and files that look like videos but were passed over."""
+
+    videos: Sequence[Path]
+    passed_over: Sequence[Rejected]
 
 
 def videos_below(folder: Path) -> list[Path]:
     """Video files and folders of frames at any depth, sorted, without hidden and partial ones."""
-    found: list[Path] = []
+    return [*search(folder).videos]
+
+
+def search(folder: Path) -> Searched:
+    """``videos_below``, and what was passed over; a folder with several links is searched once."""
+    videos: list[Path] = []
+    passed_over: list[Rejected] = []
+    seen: set[tuple[int, int]] = set()
     for parent, folders, names in os.walk(folder, followlinks=True):
+        stat = Path(parent).stat()
+        if (stat.st_dev, stat.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((stat.st_dev, stat.st_ino))
         folders[:] = [name for name in folders if _visible(name)]
         files = [Path(parent) / name for name in names if _visible(name)]
-        videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
-        found.extend(videos)
-        if not videos and any(path.suffix.lower() in PICTURES for path in files):
-            found.append(Path(parent))
-    return sorted(found)
+        found, others = _videos_of(Path(parent), sorted(files), bool(folders))
+        videos.extend(found)
+        passed_over.extend(others)
+    return Searched(sorted(videos), sorted(passed_over))
+
+
+def _videos_of(folder: Path, files: Sequence[Path], outer: bool) -> Searched:
+    """Videos among a folder's own files; the folder itself if they are frames.
+
+    Frames have numbered names, unless nothing else is in the folder (``outer``: it has subfolders).
+    Beside videos they are frames only if they are many, otherwise pictures of those videos.
+    """
+    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
+    pictures = [path for path in files if path.suffix.lower() in PICTURES]
+    unread = [Rejected(str(p), "format is not read") for p in files if p.suffix.lower() in UNREAD]
+    titles = {path.stem for path in videos}
+    frames = sequence([path for path in pictures if path.stem not in titles])
+    few = len(frames) < max(2, FRAMES_PER_PREVIEW * len(videos))
+    if few or ((videos or outer) and not numbered(frames)):
+        reason = "picture beside videos or folders" if videos or outer else "single picture"
+        return Searched(videos, [*unread, *(Rejected(str(path), reason) for path in pictures)])
+    strays = sorted({*pictures, *videos} - {*frames})
+    return Searched(
+        [folder], [*unread, *(Rejected(str(p), "not one of the frames") for p in strays)]
+    )
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -94,8 +148,8 @@ def subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in there if path.is_dir() and _visible(path.name))
 
 
-def stamp(root: Path, items: Iterable[Item]) -> list[list[object]]:
-    """Plain data that identifies videos: name, length, size, time of change, label and caption."""
+def former_stamp(root: Path, items: Iterable[Item]) -> list[list[object]]:
+    """Plain data that identified videos in caches of 0.1.0."""
     rows = []
     for video, label, caption in items:
         name, stat = video.path.relative_to(root).as_posix(), video.path.stat()
@@ -133,11 +187,32 @@ def _visible(name: str) -> bool:
     return not name.startswith(".") and ".partial." not in f"{name}."
 
 
-def _probe(candidate: Candidate, frames_fps: float) -> VideoInfo | str:
+def _probe(path: Path) -> list[Any] | VideoError:
+    """Frames, rate, height, width, length and kind of rate of a video."""
+    try:
+        video = probe(path)
+    except VideoError as error:
+        return error
+    size, kind = (video.height, video.width), (video.variable_rate, video.rate_known)
+    return [video.frames, *video.fps.as_integer_ratio(), *size, video.seconds, *kind]
+
+
+def _info(candidate: Candidate, probed: Iterator[Any], frames_fps: Fraction) -> VideoInfo | str:
     """Length, size and rate of a video, or why it cannot be used."""
     if candidate.fault is not None:
         return candidate.fault
-    try:
-        return probe(candidate.path, frames_fps)
-    except VideoError as error:
-        return str(error).removeprefix(f"{candidate.path}: ")
+    found = next(probed)
+    if isinstance(found, VideoError):
+        return str(found).removeprefix(f"{candidate.path}: ")
+    frames, rate, per, height, width, seconds, variable, known = found
+    fps = Fraction(rate, per) if known else frames_fps
+    return VideoInfo(
+        path=candidate.path,
+        frames=frames,
+        fps=fps,
+        height=height,
+        width=width,
+        seconds=seconds if known else float(frames / fps),
+        variable_rate=variable,
+        rate_known=known,
+    )

@@ -5,15 +5,11 @@ each time. A cache belongs to one autoencoder, one source and one plan: its key 
 """
 
 import json
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any
 
 import torch
-from annotated_types import Ge
 from einops import rearrange
 from jaxtyping import Float
 from safetensors import safe_open
@@ -23,89 +19,52 @@ from longtake.autoencoders.base import Posterior, VideoAutoencoder
 from longtake.checkpoint import (
     CheckpointError,
     file_hash,
-    read_config,
     read_metadata,
     weights_hash,
     write_tensors,
     write_text,
 )
-from longtake.config import Config, digest
+from longtake.config import differences, digest
+from longtake.data.cache_plan import CachePlan, PlannedClips
 from longtake.data.clips import ClipSource
+from longtake.data.latent_cache import (
+    FORMAT,
+    INDEX,
+    REMEDY,
+    CachedShard,
+    CacheIndex,
+    LatentCache,
+    read_index,
+)
 from longtake.diffusion.signals import ABSENT
 from longtake.distributed import Ranks
-from longtake.latents import LatentScaling
-from longtake.noise import generator
 from longtake.progress import ProgressCallback, no_progress
 from longtake.video import to_model
 
-FORMAT = 1
-INDEX = "index.json"
+ORIGIN = "origin.json"
 SHARD_ITEMS = 128
-
-
-class CachePlan(Config):
-    """Which clips are encoded, and how; how far they overlap is a setting of the denoiser.
-
-    Attributes:
-        copies: number of clips of each video, each with its own start, crop and mirroring.
-        batch: number of autoencoder clips in a forward pass.
-        seed: seed of the draws.
-    """
-
-    copies: Annotated[int, Ge(1)] = 1
-    batch: Annotated[int, Ge(1)] = 8
-    seed: int = 0
-
-
-class CachedShard(Config):
-    """A file of a cache, and its number of clips."""
-
-    file: str
-    sha256: str
-    items: int
-
-
-class CacheIndex(Config):
-    """``index.json``: contents of a cache, written when the cache is complete.
-
-    Attributes:
-        key: hash of autoencoder, source and plan.
-        classes: names of the labels.
-        mean: mean over all elements of all latents.
-        std: standard deviation over all elements, including that of the posterior.
-    """
-
-    renamed: ClassVar[Mapping[str, str]] = {"deviation": "std"}
-
-    format: Literal[1] = FORMAT
-    key: str
-    classes: tuple[str, ...]
-    mean: float
-    std: float
-    shards: tuple[CachedShard, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CachedClip:
-    """Posterior and label of a clip; the label is ``ABSENT`` for a clip without one."""
-
-    posterior: Posterior
-    label: int
+CAUSES = 3  # differences that the message about a stale cache names
 
 
 def cache_key(
     source: ClipSource, autoencoder: VideoAutoencoder, plan: CachePlan, overlap_frames: int = 0
 ) -> str:
     """Hash of everything that cached latents depend on."""
+    return digest(_origin(source, autoencoder, plan, overlap_frames))
+
+
+def _origin(
+    source: ClipSource, autoencoder: VideoAutoencoder, plan: CachePlan, overlap_frames: int
+) -> dict[str, Any]:
+    """Plain data of which the key is the hash."""
     parts = {
         "format": FORMAT,
         "autoencoder": weights_hash(autoencoder),
         "source": source.identity(),
-        "copies": plan.copies,
+        **plan.chosen(source),
         "seed": plan.seed,
     }
-    overlap = {"overlap": overlap_frames} if overlap_frames else {}  # older caches stay valid
-    return digest({**parts, **overlap})
+    return {**parts, **({"overlap": overlap_frames} if overlap_frames else {})}
 
 
 def build_cache(
@@ -116,7 +75,7 @@ def build_cache(
     ranks: Ranks,
     report: ProgressCallback = no_progress,
     overlap_frames: int = 0,
-) -> "LatentCache":
+) -> LatentCache:
     """Encode a source, or continue an interrupted encoding, and open the cache.
 
     Clips are encoded in windows of the autoencoder's trained length that share ``overlap_frames``.
@@ -135,17 +94,21 @@ def build_cache(
         CheckpointError: the folder holds a cache of something else, or a broken one.
     """
     autoencoder.spec.check_overlap(overlap_frames)
-    key = cache_key(source, autoencoder, plan, overlap_frames)
-    total = len(source) * plan.copies
+    origin = _origin(source, autoencoder, plan, overlap_frames)
+    key = digest(origin)
     if (folder / INDEX).exists():
-        return LatentCache(folder, key)
+        return LatentCache(folder, _accepted(folder, origin, source, plan))
+    clips = PlannedClips(source, plan)
+    total = len(clips)
     folder.mkdir(parents=True, exist_ok=True)
+    if ranks.main:
+        write_text(folder / ORIGIN, json.dumps(origin, indent=1) + "\n")
     starts = range(0, total, SHARD_ITEMS)
     for start in ranks.shard(starts):
         path = folder / _shard_name(start // SHARD_ITEMS)
         if not _is_ours(path, key):
             items = range(start, min(start + SHARD_ITEMS, total))
-            _write_shard(path, key, source, autoencoder, plan, overlap_frames, items)
+            _write_shard(path, key, clips, autoencoder, plan.batch, overlap_frames, items)
         report(min(start + SHARD_ITEMS * ranks.size, total), total)
     ranks.barrier()
     if ranks.main:
@@ -154,87 +117,53 @@ def build_cache(
     return LatentCache(folder, key)
 
 
-class LatentCache:
-    """An open cache: memory-mapped, checked against its index.
-
-    Args:
-        folder: folder of the cache.
-        key: key that the cache must have; None accepts any.
+def _accepted(folder: Path, origin: Mapping[str, Any], source: ClipSource, plan: CachePlan) -> str:
+    """The key that a finished cache may have: that of ``origin``, or an earlier version's for it.
 
     Raises:
-        CheckpointError: the cache is stale, incomplete or broken; the message names the file.
+        CheckpointError: the cache is of another origin; the message says what differs.
     """
-
-    def __init__(self, folder: Path, key: str | None = None) -> None:
-        self.folder = folder
-        try:
-            self.index: CacheIndex = read_config(folder / INDEX, CacheIndex)
-        except ValueError as error:
-            raise CheckpointError(
-                f"{folder}: no latent cache, or an incomplete one ({error})"
-            ) from error
-        if key is not None and self.index.key != key:
-            raise CheckpointError(
-                f"{folder}: stale latent cache: made from another autoencoder, source or plan "
-                f"(key {self.index.key}, expected {key}); remove it or name another folder"
-            )
-        self._shards = [self._open(shard) for shard in self.index.shards]
-        self._ends = list(accumulate(shard.items for shard in self.index.shards))
-
-    def __len__(self) -> int:
-        return self._ends[-1]
-
-    def __getitem__(self, item: int) -> CachedClip:
-        if not 0 <= item < len(self):
-            raise IndexError(f"item {item} of {len(self)}")
-        number = bisect_right(self._ends, item)
-        row = item - self._ends[number] + self.index.shards[number].items
-        mean, log_variance, label = (
-            self._shards[number].get_slice(name)[row : row + 1]
-            for name in ("mean", "log_variance", "label")
-        )
-        posterior = Posterior(mean=mean, log_variance=log_variance)
-        return CachedClip(posterior=posterior, label=int(label))
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the labels."""
-        return self.index.classes
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of a cached clip: ``(C, F, h, w)`` of a volume, ``(C, N)`` of planes."""
-        return tuple(self._shards[0].get_slice("mean").get_shape()[1:])
-
-    @property
-    def latent_scaling(self) -> LatentScaling:
-        """Shift and scale that give all elements together mean 0 and standard deviation 1."""
-        return LatentScaling(shift=-self.index.mean, scale=1 / self.index.std)
-
-    def _open(self, shard: CachedShard) -> Any:
-        path = self.folder / shard.file
-        if not path.exists():
-            raise CheckpointError(f"{path}: shard is missing; remove {self.folder} to encode again")
-        if file_hash(path) != shard.sha256:
-            raise CheckpointError(f"{path}: broken shard; remove {self.folder} to encode again")
-        return safe_open(path, framework="pt")
+    index = read_index(folder)
+    key = digest(origin)
+    if index.key == key:
+        return key
+    if plan.copies is not None or not plan.given():
+        former = {k: v for k, v in origin.items() if k not in plan.chosen(source)}
+        former |= {"source": source.former_identity(), "copies": plan.copies or 1}
+        if index.key == digest(former):
+            return index.key
+    path = folder / ORIGIN
+    there = json.loads(path.read_text()) if path.is_file() else {}
+    causes = [
+        f"{name} {'is new' if a == 'absent' else 'is gone' if b == 'absent' else 'has changed'}"
+        for name, (a, b) in differences(there, json.loads(json.dumps(origin))).items()
+    ]
+    known = "it does not say what it was made from" if digest(there) != index.key else ""
+    more = f" and {len(causes) - CAUSES} more" if len(causes) > CAUSES else ""
+    raise CheckpointError(
+        f"{folder}: stale latent cache: {known or ', '.join(causes[:CAUSES]) + more}; {REMEDY}"
+    )
 
 
 def _write_shard(
     path: Path,
     key: str,
-    source: ClipSource,
+    clips: PlannedClips,
     autoencoder: VideoAutoencoder,
-    plan: CachePlan,
+    batch: int,
     overlap_frames: int,
     items: Sequence[int],
 ) -> None:
     """Encode the clips of some items of a cache, and write them."""
     rows = []
     for item in items:
-        copy, index = divmod(item, len(source))
-        clip = source.clip(index, generator(plan.seed, "cache", copy, index))
-        posterior = _encoded(autoencoder, to_model(clip.frames), plan.batch, overlap_frames)
+        clip = clips[item]
+        posterior = _encoded(autoencoder, to_model(clip.frames), batch, overlap_frames)
+        if not all(bool(x.isfinite().all()) for x in (posterior.mean, posterior.log_variance)):
+            raise ValueError(
+                f"{clip.path}: the autoencoder's latents of the clip from frame {clip.start_frame} "
+                "are not finite; train the autoencoder again from a good checkpoint"
+            )
         label = ABSENT if clip.label is None else clip.label
         rows.append((posterior.mean, posterior.log_variance, label, clip.caption or ""))
     means, log_variances, labels, captions = zip(*rows, strict=True)
@@ -290,7 +219,11 @@ def _write_index(folder: Path, key: str, shards: int, classes: tuple[str, ...]) 
         squares += (means**2 + variances).sum().item()
         entries.append(CachedShard(file=path.name, sha256=file_hash(path), items=len(means)))
     mean = total / count
-    std = (squares / count - mean**2) ** 0.5
+    std = max(0.0, squares / count - mean**2) ** 0.5
+    if std == 0:
+        raise ValueError(
+            f"{folder}: all latents are equal, so they cannot be scaled; train the autoencoder on"
+        )
     index = CacheIndex(key=key, classes=classes, mean=mean, std=std, shards=tuple(entries))
     write_text(folder / INDEX, index.model_dump_json(indent=1) + "\n")
 

@@ -1,4 +1,7 @@
-"""Batches of training clips, equal with any number of worker processes."""
+"""Batches of training clips, equal with any number of worker processes.
+
+A clip that is damaged is replaced by another, drawn by the seed and the sample's number.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from longtake.data.clips import Clip, ClipSource
+from longtake.data.clips import Clip, ClipReader, ClipSource, Draw
 from longtake.data.order import Order, rank_rows
 from longtake.noise import generator
 from longtake.video import to_model
@@ -55,12 +58,18 @@ class _Samples(Dataset[tuple[int, Clip]]):
     """Clips by sample number."""
 
     def __init__(self, source: ClipSource, seed: int) -> None:
-        self._source, self._seed = source, seed
-        self._order = Order(seed, len(source))
+        self._reader, self._seed, self._videos = ClipReader(source), seed, len(source)
+        self._order = Order(seed, self._videos)
 
     def __getitem__(self, number: int) -> tuple[int, Clip]:
+        return number, self._reader.clip(self._draws(number))
+
+    def _draws(self, number: int) -> Iterator[Draw]:
         epoch, item = self._order(number)
-        return number, self._source.clip(item, generator(self._seed, "clip", epoch, item))
+        yield item, generator(self._seed, "clip", epoch, item), None
+        for attempt in count(1):
+            random = generator(self._seed, "instead of clip", number, attempt)
+            yield int(torch.randint(self._videos, (), generator=random)), random, None
 
 
 def _collate(samples: Sequence[tuple[int, Clip]]) -> Batch:

@@ -58,6 +58,10 @@ class VideoSource(ABC):
     def identity(self) -> Any:
         """Plain data that differs where any frame may differ; caches are keyed by it."""
 
+    def former_identity(self) -> Any:
+        """``identity`` as earlier versions gave it, by which their caches are recognised."""
+        return self.identity()
+
     def contents(self) -> Any:
         """Like ``identity``, but equal for copies of the same videos on other machines."""
         return self.identity()
@@ -83,6 +87,10 @@ class VideoSource(ABC):
 
     def rejected(self) -> Sequence[Rejected]:
         """Videos that were found but cannot be used."""
+        return ()
+
+    def passed_over(self) -> Sequence[Rejected]:
+        """Files among the videos that are not taken for videos, though they may look like some."""
         return ()
 
     def about(self) -> dict[str, Any]:

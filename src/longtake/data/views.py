@@ -52,6 +52,9 @@ class _View(VideoSource):
     def identity(self) -> Any:
         return [self.source.identity(), *self._settings]
 
+    def former_identity(self) -> Any:
+        return [self.source.former_identity(), *self._settings]
+
     def contents(self) -> Any:
         return [self.source.contents(), *self._settings]
 
@@ -109,5 +112,5 @@ class TrainingClips(_View, ClipSource):
                 f"{source.name}: the shortest video has {shortest} frames, a clip spans {plan.span}"
             )
 
-    def clip(self, index: int, generator: torch.Generator) -> Clip:
-        return cut(self.source, index, self.plan, self._crop, generator)
+    def clip(self, index: int, generator: torch.Generator, start_frame: int | None = None) -> Clip:
+        return cut(self.source, index, self.plan, self._crop, generator, start_frame)

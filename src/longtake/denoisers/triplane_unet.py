@@ -155,8 +155,8 @@ class TriplaneUNet(Denoiser):
             if latent is not None and latent.shape[1:] != self.spec.shape:
                 raise ValueError(
                     f"a {name} of shape {tuple(latent.shape[1:])} must be {self.spec.shape}: "
-                    f"channels and the cells of planes over {self.config.latent[1:]}; build the "
-                    "network with the latent's extent, which its weights do not depend on"
+                    f"channels and cells of planes over {self.config.latent[1:]} frames, rows and "
+                    "columns; set the config's latent to fit, on which no weight depends"
                 )
         if self.config.previous:
             z = torch.cat([z, torch.zeros_like(z) if previous is None else previous], dim=1)
@@ -181,7 +181,7 @@ class _Prepared:
 class Block(nn.Module):
     """Layers on each plane alone, then attention across the planes; all planes share weights.
 
-    ``level`` is that of the planes it is given, 0 at full resolution; a layer may lead to another.
+    ``level`` is that of the planes it is given, 0 at full resolution; a layer may resample them.
     """
 
     def __init__(self, config: TriplaneUNetConfig, level: int, layers: Iterable[nn.Module]) -> None:

@@ -151,7 +151,7 @@ class VolumeUNet(Denoiser):
         if z.shape[-1] % factor or z.shape[-2] % factor:
             raise ValueError(
                 f"a latent of {z.shape[-2]}x{z.shape[-1]} cells must be divisible by {factor}, "
-                "once for every level but the first; crop or pad it"
+                "once by 2 for every level but the first; crop or pad it"
             )
         x = z.permute(0, 2, 3, 4, 1)
         if self.config.mask_channel:
@@ -209,7 +209,7 @@ class Step(nn.Module):
 
 
 class Level(nn.Module):
-    """A level of the UNet on one of its ways: steps, then a layer that leads to the next level."""
+    """A level of the UNet, on its way down or ``up``: steps, then a layer to the next level."""
 
     def __init__(self, config: VolumeUNetConfig, level: int, *, up: bool) -> None:
         super().__init__()

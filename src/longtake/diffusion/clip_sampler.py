@@ -21,7 +21,7 @@ from longtake.progress import ProgressCallback, no_progress
 
 
 class Sampled(NamedTuple):
-    """Latents of clips, and tensors for the sampler of the following ones, such as a key cache."""
+    """Clips as latents, and tensors for sampling the following ones, such as a key-value cache."""
 
     z: Latent
     memory: Mapping[str, Tensor] = {}
@@ -78,7 +78,7 @@ class ClipSampler:
             seeds: one per clip.
             on_evaluation: called before each evaluation of the network with its number, from 0,
                 and how many a clip takes; raising in it cancels the clip.
-            guidance: replaces that of the sampler.
+            guidance: replaces ``self.guidance``; None keeps it.
 
         Raises:
             ValueError: the denoiser does not read a signal, or its rows and seeds differ in number.
@@ -141,5 +141,5 @@ class ClipSampler:
 
 
 def _at_clip_time(denoise: Denoise, signals: Signals, z: Tensor, t: Tensor) -> Tensor:
-    """Estimate at one time a clip: that of its frames that are not context frames."""
+    """Estimate at one time per clip: that of its frames that are not context frames."""
     return denoise(z, t.masked_fill(signals["context_mask"].value, 0).amax(1))

@@ -32,6 +32,9 @@ EVEN_STEPS = frozenset({"DDIM"})
 """Schedulers that step down by ``STEPS // steps`` in every timestep spacing, so that noise is left
 where ``steps`` does not divide ``STEPS`` (diffusers 0.42: std 0.04 at 7 and 0.17 at 512 steps)."""
 
+LCM_STEPS = 50
+"""Most steps of LCM, unless its option ``original_inference_steps`` says otherwise."""
+
 _LARGEST_BETA = 0.999
 """Last beta of a table that ends in pure noise (Nichol and Dhariwal 2021)."""
 
@@ -67,6 +70,12 @@ class DiffusersSampler(Sampler):
             raise ValueError(
                 f"steps={self.steps} must divide {STEPS} for the {self.scheduler} of diffusers, "
                 "which leaves noise otherwise; choose another number or the sampler ddim"
+            )
+        most = int(self.options.get("original_inference_steps", LCM_STEPS))
+        if self.scheduler == "LCM" and self.steps > most:
+            raise ValueError(
+                f"steps={self.steps} must be at most {most} for the LCM of diffusers, or its "
+                "option original_inference_steps be greater"
             )
         return self
 
@@ -132,6 +141,10 @@ class DiffusersSampler(Sampler):
         settings = {"timestep_spacing": "trailing", **self.options, **ours}
         scheduler = kind(**{name: value for name, value in settings.items() if name in built})
         scheduler.set_timesteps(self.steps, device="cpu")
+        if scheduler.timesteps[-1] < 0:  # rounding gives 61, 103, 121, 122 ... steps one too many
+            kept = scheduler.timesteps  # with the level of index 0, where there are levels
+            leveled = hasattr(scheduler, "sigmas")
+            scheduler.timesteps = kept.clamp_min(0) if leveled else kept[:-1]
         return scheduler, {k: v for k, v in self.options.items() if k in stepped and k not in built}
 
 
@@ -147,8 +160,8 @@ def _betas(schedule: NoiseSchedule) -> list[float]:
     alpha, sigma = schedule(times)
     if not torch.allclose(alpha**2 + sigma**2, torch.ones_like(times)):
         raise ValueError(
-            f"{type(schedule).__name__} does not preserve variance, and the schedulers of "
-            "diffusers that are adapted here do; use the sampler ddim, which is Euler's on a flow"
+            f"{type(schedule).__name__} does not preserve variance, which the schedulers of "
+            "diffusers need; choose the sampler ddim, which is Euler's method on a rectified flow"
         )
     return (1 - (alpha[1:] / alpha[:-1]) ** 2).clamp_max(_LARGEST_BETA).tolist()
 

@@ -1,31 +1,19 @@
 """Drift of long videos: trends, seams, freezes, loops, feature distances, and a report on them."""
 
-from longtake.drift.curves import feature_curve, feature_distances
-from longtake.drift.descriptors import Describer, Descriptors
-from longtake.drift.findings import Finding, Measures, judge, measure
-from longtake.drift.repeats import freezes, loops
-from longtake.drift.report import DriftReport
-from longtake.drift.seams import borders_every, jumps
-from longtake.drift.trends import trend
-from longtake.drift.video_drift import DriftPlan, VideoDrift
-from longtake.drift.write import write_report
-
-__all__ = [
-    "Describer",
-    "Descriptors",
-    "DriftPlan",
-    "DriftReport",
-    "Finding",
-    "Measures",
-    "VideoDrift",
-    "borders_every",
-    "feature_curve",
-    "feature_distances",
-    "freezes",
-    "judge",
-    "jumps",
-    "loops",
-    "measure",
-    "trend",
-    "write_report",
-]
+from longtake.drift.curves import feature_curve as feature_curve
+from longtake.drift.curves import feature_distances as feature_distances
+from longtake.drift.descriptors import Describer as Describer
+from longtake.drift.descriptors import Descriptors as Descriptors
+from longtake.drift.findings import Finding as Finding
+from longtake.drift.findings import Measures as Measures
+from longtake.drift.findings import judge as judge
+from longtake.drift.findings import measure as measure
+from longtake.drift.repeats import freezes as freezes
+from longtake.drift.repeats import loops as loops
+from longtake.drift.report import DriftReport as DriftReport
+from longtake.drift.seams import borders_every as borders_every
+from longtake.drift.seams import jumps as jumps
+from longtake.drift.trends import trend as trend
+from longtake.drift.video_drift import DriftPlan as DriftPlan
+from longtake.drift.video_drift import VideoDrift as VideoDrift
+from longtake.drift.write import write_report as write_report

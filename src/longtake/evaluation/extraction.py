@@ -17,6 +17,7 @@ from longtake.data.source import ClipPosition, Frames, VideoSource
 from longtake.distributed import Ranks
 from longtake.evaluation.protocols import Protocol, Role
 from longtake.features.i3d import cache_path
+from longtake.latents import finite
 from longtake.progress import ProgressCallback, no_progress
 
 SHARD = 64
@@ -77,7 +78,8 @@ class FeatureRequest:
         network = self.network.network
         device = next(chain(network.parameters(), network.buffers())).device
         treated = [self.network.treat(torch.from_numpy(clip).to(device)) for clip in clips]
-        return network(torch.stack(treated)).float().cpu()
+        found = network(torch.stack(treated)).float().cpu()
+        return finite(found, "features", [f"a clip of {self.source.name}"] * len(found), 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,7 +73,8 @@ class ReconstructedClips(VideoSource):
         frames, real_stride = self.protocol.frames, self.protocol.real_stride
         clips = self.originals.read_clips(chosen, frames, real_stride)
         for position, original in zip(positions, clips, strict=True):
-            reconstruction = reconstruct_frames(self.autoencoder, original)
+            name = self.title(position.video)
+            reconstruction = reconstruct_frames(self.autoencoder, original, name=name)
             self.compare(original, reconstruction)
             yield reconstruction[position.start_frame :: stride][:count]
 

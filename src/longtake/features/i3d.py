@@ -16,7 +16,7 @@ from annotated_types import Gt
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from longtake.checkpoint import CheckpointError, file_hash, read_tensors
+from longtake.checkpoint import CheckpointError, check_finite, file_hash, read_tensors
 from longtake.config import Config
 
 Triple = tuple[int, int, int]
@@ -74,7 +74,7 @@ def read_weights(path: Path, sha256: str | None, needed: str, how: str) -> dict[
     """Read weights from a safetensors file; messages say what needs the file and how to get it.
 
     Raises:
-        CheckpointError: the file is missing, cannot be read, or has not the expected hash.
+        CheckpointError: the file is missing, cannot be read, not finite, or has another hash.
     """
     if not path.exists():
         raise CheckpointError(f"{path}: no such file; {needed}; {how}")
@@ -83,7 +83,9 @@ def read_weights(path: Path, sha256: str | None, needed: str, how: str) -> dict[
             f"{path}: has SHA-256 {found}, expected {sha256}: its scores cannot be compared "
             f"with others; {how}"
         )
-    return read_tensors(path)
+    weights = read_tensors(path)
+    check_finite(weights, path)
+    return weights
 
 
 def check(weights: Mapping[str, Tensor], origin: Path) -> None:

@@ -34,7 +34,7 @@ def pick_frames(
 
 
 def choose_frames(total: int, count: int, seed: int) -> list[int]:
-    """Indices of one frame in each of ``count`` equal parts of a clip."""
+    """Indices of one frame in each of ``count`` equal parts of a clip of ``total`` frames."""
     edges = [part * total // count for part in range(count + 1)]
     return [low + derive(seed, "frame", low) % (high - low) for low, high in pairwise(edges)]
 

@@ -8,10 +8,9 @@ from typing import Annotated, Literal
 import torch
 from annotated_types import MinLen
 from jaxtyping import Float
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from longtake.checkpoint import CheckpointError
+from longtake.checkpoint import CheckpointError, check_finite, read_tensors
 from longtake.losses.frames import FrameDistance, Frames, Perceptual, freeze, unit_difference
 
 SHIFT = (-0.030, -0.088, -0.188)
@@ -107,14 +106,17 @@ class LPIPSDistance(FrameDistance):
                 f"LPIPS lacks {len(missing)} of its weights, {missing[0]} first; "
                 f"name the file with {part} too"
             )
+        check_finite(ours, "LPIPS")
         self.load_state_dict(ours)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return read_tensors(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     except Exception as error:  # what a damaged file raises can be of any type

@@ -1,13 +1,14 @@
 """``model_index.json``: everything about a model that is not a component's own config."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Interval
-from pydantic import BaseModel, Field, model_validator
+from annotated_types import Gt, Interval
+from pydantic import BaseModel, Field, StringConstraints, model_validator
 
-from longtake.checkpoint import CONFIG, CheckpointError, read_config
+from longtake.checkpoint import CONFIG, WEIGHTS, CheckpointError, read_config
 from longtake.config import Config, override, parse, to_dict
 from longtake.diffusion import DDIM, DDPM, Diffusion, Together, Unguided
 from longtake.diffusion.schedule import STEPS
@@ -28,6 +29,7 @@ FOLDERS: Mapping[Role, str] = {"first": "denoiser", "next": "next", "interpolato
 """Folder of the network that fills a role and none before it."""
 
 ROLES_WITH_CHANGES = ("next", "interpolator")
+FolderName = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$")]
 Level = Annotated[float, Interval(ge=0, le=1)]
 
 
@@ -120,14 +122,17 @@ def _completed(cls: type[Sampling], data: Mapping[str, Any], name: str, value: A
     if name not in ("sampler", "guidance") or not isinstance(value, dict) or "kind" in value:
         return value
     shared = data.get(name, cls.model_fields[name].default)
-    return {**(to_dict(shared) if isinstance(shared, BaseModel) else shared), **value}
+    shared = to_dict(shared) if isinstance(shared, BaseModel) else shared
+    return {**shared, **value} if isinstance(shared, dict) else value
 
 
 class ModelIndex(Config):
     """Settings of a model.
 
     Attributes:
+        format: version of the folder's format.
         fps: frame rate of the model's videos, in frames per second.
+        latent_scaling: from the autoencoder's latents to those of the denoisers.
         diffusion: schedule and prediction of the denoisers; None without denoisers.
         classes: names of the labels.
         ema: whether the denoisers' weights are an exponential moving average over training.
@@ -140,15 +145,15 @@ class ModelIndex(Config):
     renamed: ClassVar[Mapping[str, str]] = {"standardisation": "latent_scaling", "averaged": "ema"}
 
     format: Literal[2] = 2
-    fps: float = 25.0
+    fps: Annotated[float, Gt(0)] = 25.0
     latent_scaling: LatentScaling = LatentScaling()
     diffusion: Diffusion | None = None
     sampling: Sampling = Sampling()
     classes: tuple[str, ...] = ()
     ema: bool = True
     made_by: str = ""
-    roles: dict[Role, str] = {}  # noqa: RUF012 (pydantic copies it)
-    weights: dict[str, str] = {}  # noqa: RUF012
+    roles: dict[Role, FolderName] = {}  # noqa: RUF012 (pydantic copies it)
+    weights: dict[FolderName, str] = {}  # noqa: RUF012
 
     @model_validator(mode="after")
     def _components_have_a_use(self) -> "ModelIndex":
@@ -164,15 +169,22 @@ def read_model_files(folder: Path) -> tuple[ModelIndex, dict[str, BaseModel]]:
     """Index and component configs, by their folder, of a model folder of this format or format 1.
 
     Raises:
-        CheckpointError: a file is missing or not JSON; ConfigError: it does not fit.
+        CheckpointError: a file is missing, not JSON, or a link that leads out of the folder;
+            ConfigError: it does not fit.
     """
     moved: dict[str, Any] = {}
     path = folder / INDEX
     index: ModelIndex = read_config(path, ModelIndex, lambda data: _format_2(data, moved))
     if AUTOENCODER not in index.weights:
-        raise CheckpointError(f"{path}: its weights name no {AUTOENCODER}")
+        raise CheckpointError(f"{path}: its weights name no {AUTOENCODER}, which every model has")
+    root = Path(os.path.realpath(folder))
+    if root.parent.name == "snapshots":  # the hub's cache links to files beside it
+        root = root.parents[1]
     components = {}
     for name in index.weights:
+        for path in (folder / name / CONFIG, folder / name / WEIGHTS):
+            if not Path(os.path.realpath(path)).is_relative_to(root):
+                raise CheckpointError(f"{path}: leads out of the model's folder; copy it there")
         kind: Any = AnyAutoencoder if name == AUTOENCODER else AnyDenoiser
         changes = moved if name == index.roles.get("first") else {}
         path = folder / name / CONFIG
@@ -185,7 +197,9 @@ def _format_2(data: dict[str, Any], moved: dict[str, Any]) -> dict[str, Any]:
     if data.get("format") != 1:
         return data
     folders: Mapping[Role, str] = {"first": "denoiser", "interpolator": "between"}
-    roles = {role: name for role, name in folders.items() if name in data.get("weights", {})}
+    weights = data.get("weights")
+    found = weights if isinstance(weights, dict) else {}
+    roles = {role: name for role, name in folders.items() if name in found}
     if data.get("overlap"):
         moved["clip_overlap_frames"] = data["overlap"]
     return {k: v for k, v in data.items() if k != "overlap"} | {"format": 2, "roles": roles}

@@ -10,8 +10,14 @@ import torch
 from torch import nn
 
 from longtake.autoencoders import VideoAutoencoder
-from longtake.checkpoint import load_component, save_component, weights_hash, whole_folder
-from longtake.config import nearest, to_dict
+from longtake.checkpoint import (
+    check_finite,
+    load_component,
+    save_component,
+    weights_hash,
+    whole_folder,
+)
+from longtake.config import nearest, parse, to_dict
 from longtake.diffusion import ClipSampler, Denoiser
 from longtake.diffusion.signals import ABSENT, label_signal
 from longtake.generate import LongVideo
@@ -25,7 +31,8 @@ from longtake.rollout import Request, Role
 class VideoModel:
     """A model, ready to use.
 
-    One network may fill several roles; an autoencoder alone has no denoisers.
+    ``index`` has everything that is not a network, such as how it is sampled. One network may fill
+    several roles of ``denoisers``; an autoencoder alone has none.
     """
 
     index: ModelIndex
@@ -57,6 +64,8 @@ class VideoModel:
             for part, config in components.items()
         }
         denoisers: dict[Role, Denoiser] = {role: parts[part] for role, part in index.roles.items()}
+        for denoiser in denoisers.values():
+            parts[AUTOENCODER].spec.check_drawn(denoiser.spec, str(folder))
         return cls(index=index, autoencoder=parts[AUTOENCODER], denoisers=denoisers)
 
     def compile(self) -> None:
@@ -89,6 +98,7 @@ class VideoModel:
         with whole_folder(Path(folder), overwrite=overwrite) as partial:
             weights = {k: save_component(partial / k, part, dtype) for k, part in parts.items()}
             index = self.index.model_copy(update={"roles": roles, "weights": weights})
+            parse(ModelIndex, to_dict(index))  # a copy's values were not checked
             (partial / INDEX).write_text(json.dumps(to_dict(index), indent=2) + "\n")
 
     def push_to_hub(self, repository: str, *, private: bool = False) -> str:
@@ -108,7 +118,8 @@ class VideoModel:
         Sampling settings are those of the last model.
 
         Raises:
-            ValueError: autoencoder, latent scaling, diffusion, classes or clip overlap differ.
+            CheckpointError: weights are not finite; ValueError: autoencoder, latent scaling,
+                diffusion, classes or clip overlap differ.
         """
         merged = self
         for other in others:
@@ -156,7 +167,7 @@ class VideoModel:
 
         Args:
             seeds: one per video.
-            label: class of all videos, or ``none``. By default each seed has its own class.
+            label: class of all videos, or ``none``. By default each seed draws a class.
 
         Raises:
             ValueError: no class has that name, or the model reads text.
@@ -171,7 +182,7 @@ class VideoModel:
             )
         if not self.index.classes or "label" not in reads:
             if label is not None:
-                raise ValueError(f"label {label!r}: this model was trained without classes")
+                raise ValueError(f"label {label!r}: this model has no classes; give no label")
             return Request(seeds=seeds)
         if label is None:
             rows = [derive(seed, "label") % len(self.index.classes) for seed in seeds]
@@ -186,7 +197,7 @@ class VideoModel:
         """
         classes = self.index.classes
         if not classes:
-            raise ValueError(f"label {name!r}: this model has no classes")
+            raise ValueError(f"label {name!r}: this model has no classes; give no label")
         if name.isdecimal() and int(name) < len(classes):
             return int(name)
         wanted = [word.strip().lower() for word in name.split(",")]
@@ -199,6 +210,8 @@ class VideoModel:
 
 def _check_merge(model: VideoModel, other: VideoModel) -> None:
     networks = [*model.denoisers.values(), *other.denoisers.values()]
+    for name, part in (*model.components.items(), *other.components.items()):
+        check_finite(part.state_dict(), name)
     differing: list[str] = []
     if weights_hash(model.autoencoder) != weights_hash(other.autoencoder):
         differing = ["autoencoder"]

@@ -25,7 +25,7 @@ AXES: dict[Axis, tuple[str, str]] = {
     "time": ("(b h w)", "f"),
     "clip": ("b", "(f h w)"),
 }
-"""Cells of a volume as rows of tokens: a row is a frame, a cell's place in all frames or a clip."""
+"""Einops axes of rows and their tokens: a row is a frame, one cell in all frames, or a clip."""
 
 
 def attend(

@@ -58,9 +58,9 @@ class RelativePosition(nn.Module):
 
 
 class Rotation:
-    """Rotates each pair of neighbouring channels of queries and keys by angles of their position.
+    """Rotary embedding: rotates pairs of neighbouring channels by angles of their position (PVDM).
 
-    ``angles`` are those of each position and channel (PVDM).
+    ``angles``, in radians, are those of each position and channel.
     """
 
     def __init__(self, angles: Float[Tensor, "n d"]) -> None:

@@ -37,7 +37,7 @@ class GroupNorm(nn.Module):
         x: Float[Tensor, "rows *n c"],
         scale_shift: tuple[Float[Tensor, "rows m c"], Float[Tensor, "rows m c"]] | None = None,
     ) -> Float[Tensor, "rows *n c"]:
-        """Normalise rows; multiply each of their ``m`` parts by ``1 + scale``, add ``shift``."""
+        """Normalise rows; multiply each of ``m`` equal parts by ``1 + scale`` and add ``shift``."""
         weight, bias, parts = at_least_float32(self.weight), at_least_float32(self.bias), 1
         if scale_shift is not None:
             scale, shift = (at_least_float32(part).unsqueeze(2) for part in scale_shift)
@@ -53,7 +53,7 @@ class FrameConv(nn.Conv2d):
     """A (1, 3, 3) convolution: 3x3 in every frame, run as a 2D one on ``(b * f)`` frames.
 
     The kernel is channels last in memory too: on frames of a few cells that doubles the speed.
-    With ``zero`` it starts at zero.
+    With ``zero`` its weights start at zero.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class ResidualBlock(nn.Module):
         self.skip = nn.Identity() if same else nn.Linear(channels, out_channels)
 
     def forward(self, x: Volume, emb: FrameEmbedding) -> Float[Tensor, "b f h2 w2 c2"]:
-        """Apply the block; ``emb`` is activated."""
+        """Apply the block to an embedding that has been through its activation (SiLU)."""
         h = self.norm_in(x)
         if self.resample is not None:
             h, x = self.resample(h), self.resample(x)

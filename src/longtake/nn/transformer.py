@@ -102,8 +102,8 @@ class TokenAttention(nn.Module):
         axis: which cells attend to each other.
         context_dim: width of the text's token states; None: text is not read.
         max_distance: see ``TransformerConfig``; positions are in their textbook form.
-        zero: start at zero what does in the official code: all projections with positions, the last
-            without.
+        zero: start at zero what does in the official code: all projections if there are positions,
+            else the last one alone.
     """
 
     def __init__(

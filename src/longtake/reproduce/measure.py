@@ -21,7 +21,10 @@ class RowOutcome(Config):
     """Outcome of a row: scores, or what it lacks.
 
     Attributes:
-        changed: differences of that protocol from the one of this name, and so from the paper's.
+        remark: notes on the paper's numbers.
+        protocol: name of the protocol that was used.
+        changed: its differences from the predefined one of that name, and so from the paper's.
+        lacks: why the row was not measured.
         key: digest of everything that our numbers depend on.
         result: name of the file with the whole result, in the same folder.
     """
@@ -43,6 +46,7 @@ class Outcome(Config):
     """Outcome of a table.
 
     Attributes:
+        about: notes on comparing the numbers.
         tiny: whether this is a tiny trial, whose numbers are meaningless.
         untrained: whether features are of a random network, so that numbers are meaningless.
     """
@@ -68,7 +72,7 @@ class Outcome(Config):
 
 
 def read_outcome(folder: Path) -> Outcome | None:
-    """The outcome in a folder; None if there is none."""
+    """The outcome in a folder, None if there is none; a CheckpointError if it is damaged."""
     path = folder / FILE
     return read_config(path, Outcome) if path.exists() else None
 
@@ -84,7 +88,8 @@ def measure_table(
     """Measure all rows whose data and model exist; results are written after each row.
 
     Rows measured before, with the same settings, model and videos, are not measured again. The
-    outcome of a row that cannot be measured has the reason. ``n`` replaces each protocol's.
+    outcome of a row that cannot be measured has the reason. ``n`` clips a side replace the number
+    of each protocol.
 
     Raises:
         ValueError: a single model is given for rows of several models.

@@ -47,7 +47,10 @@ class Folders:
 
 
 class Missing(Config):
-    """Why a row cannot be measured, and the commands that train its model; empty if it can."""
+    """Why a row cannot be measured, and the commands that train its model; empty if it can.
+
+    ``data`` and ``model`` are what is missing and where it should be, ``fault`` any other reason.
+    """
 
     data: str = ""
     model: str = ""
@@ -60,7 +63,7 @@ class Missing(Config):
 
 
 def missing(row: Row, folders: Folders) -> Missing:
-    """Find what a row lacks."""
+    """Find the data, model and trainings that a row lacks."""
     model = str(folders.model(row))
     return Missing(
         data=_missing_data(folders.real(row)),
@@ -96,7 +99,7 @@ def training_changes(training: Training, folders: Folders) -> list[str]:
 
 
 def training_command(training: Training, folders: Folders) -> str:
-    """Command line of a training."""
+    """Command line of a training, quoted for a shell."""
     words = ["longtake", "fit", training.preset, *training_changes(training, folders)]
     folder = folders.run(training)
     return shlex.join(words if folder == RUNS / training.preset else [*words, "-o", str(folder)])

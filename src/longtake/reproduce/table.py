@@ -31,6 +31,7 @@ class Published(Config):
 
     Attributes:
         std: standard deviation as printed.
+        source: where the number was read.
         quoted: whether the source only quotes the paper.
     """
 
@@ -47,12 +48,12 @@ class Published(Config):
         if (self.value is None) != (self.absent is not None):
             raise ValueError("a number has either a value or a reason for its absence, not both")
         if self.value is not None and not self.source:
-            raise ValueError(f"value={self.value} has no source")
+            raise ValueError(f"value={self.value} has no source; say where it was read")
         return self
 
 
 class Training(Config):
-    """A training that a row's model needs."""
+    """A training that a row's model needs: a preset and its overrides."""
 
     preset: str
     changes: Changes = ()
@@ -64,7 +65,9 @@ class Row(Config, ABC):
     Attributes:
         real: real videos, as an evaluation names them; ``{data}`` is the folder of data.
         trainings: trainings in order; the model of the last one is measured.
+        changes: overrides of the protocol.
         sampling: overrides of the model's sampling.
+        remark: notes on the paper's numbers.
     """
 
     name: str
@@ -132,7 +135,9 @@ class Tiny(Config):
     """A tiny trial of a table: all of its steps in minutes on a synthetic world.
 
     Attributes:
-        changes: overrides by name of protocol.
+        real: videos that stand for every row's.
+        trainings: trainings of every row's model.
+        changes: overrides of protocols, by name of protocol.
     """
 
     real: str

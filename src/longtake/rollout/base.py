@@ -1,7 +1,7 @@
 """Rollout: clips of a fixed length become a video of any length, one step at a time.
 
-A rollout does not know how clips are sampled. It asks for clips under signals and yields latents as
-they are ready, so a video of any length needs the memory of a few clips.
+A rollout does not know how clips are sampled. It asks for clips conditioned on signals and yields
+latents as they are ready, so a video of any length needs the memory of a few clips.
 """
 
 from abc import ABC, abstractmethod
@@ -39,7 +39,8 @@ class Request:
             Context frames and ``previous`` condition the first clip (the first keyframes of a
             hierarchical rollout) and continue from there; other signals hold for the whole video.
         guidance: replaces the guidance of every sampler; None keeps it.
-        on_evaluation: called before each evaluation of a network; a rollout sets its steering's.
+        on_evaluation: called before each evaluation of a network; a rollout replaces it by that of
+            its ``Steering``.
     """
 
     seeds: tuple[int, ...]
@@ -91,6 +92,7 @@ class State(NamedTuple):
     """Position of a rollout, from which it continues bit for bit.
 
     Attributes:
+        step: number of steps made.
         latents: latents that later steps are conditioned on, by name.
         memory: tensors that samplers returned for the following clips, by signal name.
         change: all changes so far, merged.
@@ -190,7 +192,7 @@ class Rollout(Config, ABC):
 
 
 def sample_clip(sample: ClipSampler, signals: Signals, request: Request, step: int) -> Sampled:
-    """Sample the clip of a step for each video of a request, under signals."""
+    """Sample the clip of a step for each video of a request, conditioned on signals."""
     seeds = tuple(derive(seed, "clip", step) for seed in request.seeds)
     return sample(signals, seeds, request.on_evaluation, request.guidance)
 

@@ -79,7 +79,7 @@ class Autoregressive(Rollout):
 
 
 class NextClip(Rollout):
-    """Each clip is sampled under the whole latent of the clip before (PVDM, long video generation).
+    """Each clip is conditioned on the whole latent of the one before (PVDM, long video generation).
 
     In paper and official code no frame is in two clips. A denoiser that was trained on overlapping
     clips makes overlapping clips here; the decoder fades from one to the next.

@@ -1,34 +1,87 @@
 """Checkpoints of a run: folders with all that a resume needs, complete or absent."""
 
-import json
+import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 from torch import Tensor, nn
 from torch.distributed.checkpoint import state_dict
 from torch.distributed.tensor import DTensor
 
-from longtake.checkpoint import CheckpointError, read_tensors, whole_folder, write_tensors
+from longtake.checkpoint import (
+    CheckpointError,
+    file_hash,
+    read_tensors,
+    whole_folder,
+    write_tensors,
+)
 from longtake.distributed import Ranks
 from longtake.training.ema import EMA
 from longtake.training.methods.base import Method
 
+LOGGER = logging.getLogger("longtake")
 GATHERED = state_dict.StateDictOptions(full_state_dict=True, cpu_offload=True)
 STATE, WEIGHTS, AVERAGE = "state.json", "weights.safetensors", "ema.safetensors"
+FORMER_AVERAGE = "average.safetensors"  # version 0.1
+MOMENTS = frozenset({"step", "exp_avg", "exp_avg_sq"})
+OF_THE_CONFIG = ("betas", "weight_decay")  # of an optimizer; the trainer sets the rate
+Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+"""Name of a file or a part of one: no path leads out of the checkpoint."""
 
 
 @dataclass(kw_only=True)
 class TrainState:
-    """Contents of a checkpoint: the steps done, networks and monitor, optimizers by phase, EMA."""
+    """What a checkpoint saves: the steps done, networks and monitor, optimizers by phase, EMA."""
 
     step: int
     method: Method
     optimizers: Mapping[str, torch.optim.Optimizer]
     ema: EMA | None
+
+
+class ParameterGroup(BaseModel):
+    """Settings of an optimizer, and the names of its parameters."""
+
+    model_config = ConfigDict(extra="allow")
+    params: tuple[str, ...]
+
+
+class StateFile(BaseModel):
+    """``state.json``.
+
+    Attributes:
+        step: number of steps done.
+        updates: number of updates of the average.
+        settings: settings of each optimizer that has been used, by phase.
+        unused: parameters for which such an optimizer holds no moments yet; None in earlier files.
+        monitor: state of the monitor.
+        files: SHA-256 of the other files; empty in earlier files.
+    """
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+
+    step: NonNegativeInt
+    updates: NonNegativeInt = 0
+    settings: dict[Name, tuple[ParameterGroup, ...]]
+    unused: dict[Name, tuple[str, ...]] | None = None
+    monitor: dict[str, Any] = Field({}, validation_alias=AliasChoices("monitor", "watch"))
+    files: dict[Name, str] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A checkpoint that has been read: it is whole, but may not fit the networks."""
+
+    folder: Path
+    state: StateFile
+    weights: Mapping[str, Tensor]
+    average: Mapping[str, Tensor] | None
+    moments: Mapping[str, Mapping[str, Mapping[str, Tensor]]]
 
 
 def save(folder: Path, state: TrainState, ranks: Ranks) -> None:
@@ -46,12 +99,8 @@ def save(folder: Path, state: TrainState, ranks: Ranks) -> None:
         average = {name: x.clone() for name, x in _gathered(method.exported).items()}
         ema.swap()
     if ranks.main:
-        plain = {
-            "step": state.step,
-            "updates": ema.updates if ema else 0,
-            "settings": {name: values["param_groups"] for name, values in moments.items()},
-            "monitor": method.monitor.state() if method.monitor else {},
-        }
+        settings = {name: values["param_groups"] for name, values in moments.items()}
+        held = {name: values["state"].keys() for name, values in moments.items()}
         with whole_folder(folder, overwrite=True) as partial:
             write_tensors(partial / WEIGHTS, weights)
             if average:
@@ -59,43 +108,168 @@ def save(folder: Path, state: TrainState, ranks: Ranks) -> None:
             for name, values in moments.items():
                 own = values["state"]  # written as parameter.moment, e.g. conv.weight.exp_avg
                 flat = {f"{p}.{moment}": x for p in own for moment, x in own[p].items()}
-                write_tensors(partial / f"optimizer_{name}.safetensors", flat)
-            (partial / STATE).write_text(json.dumps(plain))
+                write_tensors(partial / _moments_file(name), flat)
+            plain = StateFile(
+                step=state.step,
+                updates=ema.updates if ema else 0,
+                settings=settings,
+                unused={n: sorted(_parameters(settings[n]) - held[n]) for n in settings},
+                monitor=method.monitor.state() if method.monitor else {},
+                files={path.name: file_hash(path) for path in sorted(partial.iterdir())},
+            )
+            (partial / STATE).write_text(plain.model_dump_json())
     ranks.barrier()
 
 
-def load(folder: Path, state: TrainState) -> None:
-    """Fill ``state`` from a checkpoint, of this version or of 0.1.
+def newest(run: Path, ranks: Ranks) -> Stored | None:
+    """Read the last whole checkpoint of a run, None if there is none. All ranks take part.
+
+    Torn ones after it are kept under another name.
 
     Raises:
-        CheckpointError: the checkpoint does not fit the networks.
+        CheckpointError: there are checkpoints, but none is whole.
     """
-    stored = json.loads((folder / STATE).read_text())
-    method, options = state.method, state_dict.StateDictOptions(full_state_dict=True)
-    former = folder / "average.safetensors"  # version 0.1
+    torn: list[tuple[Path, str]] = []
+    for folder in reversed(_folders(run)):
+        stored, fault = None, ""
+        try:
+            stored = read(folder)
+        except CheckpointError as error:
+            fault = str(error)
+        if ranks.any_rank(stored is None):
+            torn.append((folder, fault or f"{folder}: broken for another process"))
+            continue
+        if ranks.main:
+            for other, fault in torn:
+                _set_aside(other, f"{fault}; training continues after step {_step(folder)}")
+        return stored
+    if torn:
+        raise CheckpointError(f"{run}: no checkpoint is whole; the last: {torn[0][1]}")
+    return None
+
+
+def read(folder: Path) -> Stored:
+    """Read a checkpoint of this version or of 0.1; CheckpointError if it is not whole."""
+    path = folder / STATE
     try:
-        if state.ema is not None:
-            average: Any = read_tensors(former if former.exists() else folder / AVERAGE)
-            state_dict.set_model_state_dict(method.exported, average, options=options)
-            state.ema.load(method.exported.parameters(), stored["updates"])
-        weights: Any = read_tensors(folder / WEIGHTS)
-        state_dict.set_model_state_dict(method.module, weights, options=options)
-    except RuntimeError as error:
-        raise CheckpointError(f"the checkpoint does not fit the run's config: {error}") from error
-    for name, groups in stored["settings"].items():
-        moments: dict[str, dict[str, Tensor]] = {}
-        for key, value in read_tensors(folder / f"optimizer_{name}.safetensors").items():
-            parameter, moment = key.rsplit(".", 1)
-            moments.setdefault(parameter, {})[moment] = value
+        state = StateFile.model_validate_json(_inside(folder, STATE).read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise CheckpointError(f"{path}: broken: {place}{place and ': '}{first['msg']}") from error
+    if state.step != _step(folder):
+        raise CheckpointError(f"{path}: broken: it is of step {state.step}, not of its folder's")
+    for name, expected in state.files.items():
+        if file_hash(_inside(folder, name)) != expected:
+            raise CheckpointError(f"{folder / name}: broken: it is not the file that was saved")
+    averages = [name for name in (FORMER_AVERAGE, AVERAGE) if (folder / name).exists()]
+    moments: dict[str, dict[str, dict[str, Tensor]]] = {name: {} for name in state.settings}
+    for name, own in moments.items():
+        for key, value in read_tensors(_inside(folder, _moments_file(name))).items():
+            parameter, _, moment = key.rpartition(".")
+            own.setdefault(parameter, {})[moment] = value
+    return Stored(
+        folder=folder,
+        state=state,
+        weights=read_tensors(_inside(folder, WEIGHTS)),
+        average=read_tensors(_inside(folder, averages[0])) if averages else None,
+        moments=moments,
+    )
+
+
+def load(stored: Stored, state: TrainState) -> None:
+    """Fill ``state`` from a checkpoint; nothing is filled by half.
+
+    Raises:
+        CheckpointError: the checkpoint does not fit, or lacks a part; the message names it.
+    """
+    method, folder = state.method, stored.folder
+    options = state_dict.StateDictOptions(full_state_dict=True)
+    _check_fit(stored.weights, method.module, folder / WEIGHTS)
+    if state.ema is not None and stored.average is not None:
+        _check_fit(stored.average, method.exported, folder / AVERAGE)
+    elif state.ema is not None and not stored.state.files:
+        raise CheckpointError(f"{folder}: lacks the average of the weights, {AVERAGE}")
+    if stored.state.step and not stored.moments:
+        raise CheckpointError(f"{folder}: lacks the moments of every optimizer")
+    for name in stored.moments:
+        _check_moments(stored, name, state)
+    if state.ema is not None and stored.average is not None:
+        average: Any = stored.average
+        state_dict.set_model_state_dict(method.exported, average, options=options)
+        state.ema.load(method.exported.parameters(), stored.state.updates)
+    weights: Any = stored.weights
+    state_dict.set_model_state_dict(method.module, weights, options=options)
+    if state.ema is not None and stored.average is None:  # the run that saved it kept no average
+        state.ema.load(method.exported.parameters(), 0)
+    for name, moments in stored.moments.items():
+        groups = [group.model_dump() for group in stored.state.settings[name]]
         optimizer, held = state.optimizers[name], {"state": moments, "param_groups": groups}
+        own = [{key: group[key] for key in OF_THE_CONFIG} for group in optimizer.param_groups]
         state_dict.set_optimizer_state_dict(
             method.module, optimizer, optim_state_dict=held, options=options
         )
+        for group, settings in zip(optimizer.param_groups, own, strict=True):
+            group.update(settings)
         _match_layout(optimizer)
-    followed = stored.get("monitor") or stored.get("watch")  # "watch" in version 0.1
-    if followed and method.monitor is not None:
-        method.monitor.restore(followed)
-    state.step = stored["step"]
+    if stored.state.monitor and method.monitor is not None:
+        method.monitor.restore(stored.state.monitor)
+    state.step = stored.state.step
+
+
+def _check_fit(given: Mapping[str, Tensor], module: nn.Module, origin: Path) -> None:
+    """Check that tensors have the names and shapes of a module's."""
+    own = module.state_dict()
+    fault = ""
+    if missing := sorted(own.keys() - given.keys()):
+        fault = f"lacks {missing[0]!r} (and {len(missing) - 1} more)"
+    elif extra := sorted(given.keys() - own.keys()):
+        fault = f"has an unknown {extra[0]!r} (and {len(extra) - 1} more)"
+    elif misfits := sorted(name for name in own if own[name].shape != given[name].shape):
+        found, expected = (tuple(held[misfits[0]].shape) for held in (given, own))
+        fault = f"{misfits[0]!r} has shape {found}, expected {expected}"
+    if fault:
+        raise CheckpointError(f"the checkpoint does not fit the run's config: {origin}: {fault}")
+
+
+def _check_moments(stored: Stored, name: str, state: TrainState) -> None:
+    """Check that the moments of an optimizer are complete, and of the networks' parameters."""
+    path, moments = stored.folder / _moments_file(name), stored.moments[name]
+    if name not in state.optimizers:
+        raise CheckpointError(f"{path}: there is no optimizer {name!r} in this run")
+    groups, shapes = stored.state.settings[name], dict(state.method.module.named_parameters())
+    required = _parameters(group.model_dump() for group in groups)
+    if stored.state.unused is None:
+        required &= moments.keys()
+    else:
+        required -= {*stored.state.unused.get(name, ())}
+    for parameter in sorted(required | moments.keys()):
+        own = moments.get(parameter, {})
+        if parameter not in shapes:
+            raise CheckpointError(f"{path}: has moments of {parameter!r}, expected parameters")
+        if lacking := MOMENTS - own.keys():
+            raise CheckpointError(f"{path}: lacks {parameter}.{min(lacking)}")
+        shape = shapes[parameter].shape
+        if any(own[moment].shape != shape for moment in MOMENTS - {"step"}):
+            raise CheckpointError(f"{path}: moments of {parameter!r} are not of {tuple(shape)}")
+
+
+def _parameters(groups: Iterable[Mapping[str, Any]]) -> set[str]:
+    return {name for group in groups for name in group["params"]}
+
+
+def _moments_file(name: str) -> str:
+    return f"optimizer_{name}.safetensors"
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A file of a checkpoint; CheckpointError if it is missing, or a link that leads elsewhere."""
+    path = folder / name
+    if not path.is_file():
+        raise CheckpointError(f"{path}: missing")
+    if path.resolve().parent != folder.resolve():
+        raise CheckpointError(f"{path}: leads out of the checkpoint, to {path.resolve()}")
+    return path
 
 
 M = TypeVar("M", bound=nn.Module)
@@ -111,26 +285,48 @@ def unsharded(module: nn.Module, build: Callable[[], M]) -> M:
 
 def checkpoints(run: Path) -> Sequence[Path]:
     """Complete checkpoints of a run, oldest first."""
-    return sorted(p for p in run.glob("step_*") if (p / STATE).exists())
+    return [folder for folder in _folders(run) if (folder / STATE).exists()]
 
 
 def latest(run: Path) -> Path | None:
     """The last complete checkpoint of a run, or None."""
-    return max(checkpoints(run), default=None)
+    return max(checkpoints(run), default=None, key=_step)
 
 
 def last_up_to(run: Path, step: int | None) -> Path | None:
     """The last complete checkpoint up to a step; None if there is none or ``step`` is None."""
-    names = {path: int(path.name.removeprefix("step_")) for path in checkpoints(run)}
-    return max((p for p, n in names.items() if step is not None and n <= step), default=None)
+    up_to = [path for path in checkpoints(run) if step is not None and _step(path) <= step]
+    return up_to[-1] if up_to else None
 
 
-def prune(run: Path, keep: int, last_good_step: int | None = None) -> None:
-    """Remove all but the last ``keep`` checkpoints and the last one up to ``last_good_step``."""
+def prune(run: Path, keep: int, last_good_step: int | None = None, keep_every: int = 0) -> None:
+    """Remove old checkpoints.
+
+    The last ``keep`` stay, the last one up to ``last_good_step``, and each multiple of
+    ``keep_every`` steps.
+    """
     good = last_up_to(run, last_good_step)
     for old in checkpoints(run)[:-keep]:
-        if old != good:
+        if old != good and not (keep_every and _step(old) % keep_every == 0):
             shutil.rmtree(old)
+
+
+def _folders(run: Path) -> list[Path]:
+    """Folders of checkpoints, whole or not, oldest first."""
+    found = (path for path in run.glob("step_*") if path.name[5:].isdecimal() and path.is_dir())
+    return sorted(found, key=_step)
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name.removeprefix("step_"))
+
+
+def _set_aside(folder: Path, fault: str) -> None:
+    """Keep a torn checkpoint under a name by which nothing takes it for one."""
+    aside = folder.with_name(f"torn_{folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.replace(aside)
+    LOGGER.warning("%s; it is kept as %s", fault, aside.name)
 
 
 def finite(module: nn.Module) -> bool:

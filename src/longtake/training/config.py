@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Interval
+from pydantic import model_validator
 
 from longtake.config import Config
 
@@ -52,7 +53,11 @@ class TrainingConfig(Config):
         log_every: steps between lines of ``log.jsonl``.
         save_every: steps between checkpoints.
         sample_every: steps between previews; 0 for none.
-        keep: number of checkpoints kept.
+        export_every: steps between exports of the model; 0 for only at the end. It is also
+            exported when the run is stopped.
+        keep: number of last checkpoints kept.
+        keep_every: steps between checkpoints that are kept for good, with their models in
+            ``models/step_...``; 0 for none. A multiple of ``save_every``.
         tensorboard: also write TensorBoard files.
         workers: number of processes that prefetch videos; 0 reads them in the loop.
     """
@@ -71,9 +76,19 @@ class TrainingConfig(Config):
     log_every: Annotated[int, Ge(1)] = 50
     save_every: Annotated[int, Ge(1)] = 1000
     sample_every: Annotated[int, Ge(0)] = 1000
+    export_every: Annotated[int, Ge(0)] = 1000
     keep: Annotated[int, Ge(1)] = 2
+    keep_every: Annotated[int, Ge(0)] = 0
     tensorboard: bool = False
     workers: Annotated[int, Ge(0)] = 0
+
+    @model_validator(mode="after")
+    def _milestones_are_saved(self) -> "TrainingConfig":
+        if self.keep_every % self.save_every:
+            raise ValueError(
+                f"keep_every={self.keep_every} must be a multiple of save_every={self.save_every}"
+            )
+        return self
 
     def learning_rate(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""

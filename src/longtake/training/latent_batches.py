@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from longtake.config import Config
-from longtake.data.latents import LatentCache
+from longtake.data.latent_cache import LatentCache
 from longtake.data.order import Order
 from longtake.diffusion import Denoiser, Diffusion
 from longtake.diffusion import signals as batch

@@ -11,6 +11,8 @@ import torch
 
 import longtake
 
+LOG = "log.jsonl"
+
 
 class Log:
     """Appends to ``log.jsonl`` of a folder; with None, on ranks that write nothing, to no file.
@@ -19,7 +21,7 @@ class Log:
     """
 
     def __init__(self, folder: Path | None, first_step: int = 0, tensorboard: bool = False) -> None:
-        self._path = folder and folder / "log.jsonl"
+        self._path = folder and folder / LOG
         self._board = _board(folder) if folder and tensorboard else None
         if self._path and self._path.exists():
             lines = self._path.read_text().splitlines()

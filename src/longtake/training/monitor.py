@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 import torch
 from annotated_types import Ge, Gt, Interval
 from jaxtyping import Float
-from pydantic import BaseModel, Field, field_serializer
+from pydantic import BaseModel, Field, TypeAdapter, field_serializer, field_validator
 from torch import Tensor
 
+from longtake import config
 from longtake.config import Config
 from longtake.distributed import Ranks
 from longtake.losses.adversarial import Accuracy
@@ -67,6 +68,13 @@ class BlockMeans(BaseModel):
         self.means = [*self.means, (self.sum / self.count).tolist()][-windows * blocks :]
         self.sum, self.count = (0.0,), 0
         return True
+
+    @field_validator("sum")
+    @classmethod
+    def _numbers(cls, total: Any) -> Any:
+        return (
+            total if isinstance(total, Tensor) else TypeAdapter(list[float]).validate_python(total)
+        )
 
     @field_serializer("sum")
     def _plain(self, total: Any) -> list[float]:
@@ -143,6 +151,13 @@ class DetectorState(BaseModel):
             )
 
 
+class MonitorState(BaseModel):
+    """State of all rules by the name of their discriminator, and of the detector."""
+
+    starts: dict[str, StartState]
+    detector: DetectorState | None = None
+
+
 @dataclass(kw_only=True)
 class Statistics:
     """Reconstruction error of a micro-batch, and accuracies of active discriminators by name."""
@@ -205,20 +220,34 @@ class TrainingMonitor:
 
     def state(self) -> dict[str, Any]:
         """State of all rules and of the detector, as JSON values."""
-        starts = {name: start.model_dump() for name, start in self._starts.items()}
-        return {"starts": starts, "detector": self._detector and self._detector.model_dump()}
+        return MonitorState(starts=self._starts, detector=self._detector).model_dump()
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue from a stored state, of this version or of 0.1."""
+        """Continue from a stored state, of this version or of 0.1.
+
+        Raises:
+            ConfigError: it is broken; ValueError: it is of other discriminators.
+        """
         if "turns" in state:
             state = self._translated(state)
-        self._starts = {name: StartState(**state["starts"][name]) for name in self._starts}
-        self._detector = self._detector and DetectorState(**state["detector"])
+        stored: MonitorState = config.parse(MonitorState, state)
+        series = 1 + len(self._starts)
+        detector = stored.detector if self._detector else None
+        if stored.starts.keys() != self._starts.keys() or (
+            detector and len(detector.blocks_over) != series
+        ):
+            given = ", ".join(stored.starts) or "none"
+            raise ValueError(
+                f"the monitor's state is of the discriminators {given}, expected "
+                f"{', '.join(self._starts) or 'none'}"
+            )
+        self._starts, self._detector = stored.starts, detector or self._detector
 
     def _translated(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
         """The state that version 0.1 stored, whose discriminators had numbers instead of names."""
         names = {"trusted": "last_good_step", "level": "loss_at_start", "streaks": "blocks_over"}
-        detector = state["health"] and {names.get(k, k): v for k, v in state["health"].items()}
+        health = state.get("health")
+        detector = health and {names.get(k, k): v for k, v in health.items()}
         rules = [{"first_step": old["at"], "blocks": old["blocks"]} for old in state["turns"]]
         return {"starts": dict(zip(self._starts, rules, strict=True)), "detector": detector}
 

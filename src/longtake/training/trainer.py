@@ -2,18 +2,17 @@
 
 import math
 import signal
-import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from longtake.distributed import Ranks, full_tensor
+from longtake.interruption import deferred
 from longtake.training import checkpoint
 from longtake.training.config import TrainingConfig
 from longtake.training.ema import EMA
@@ -28,7 +27,12 @@ REMEDY = (
 
 
 class Interrupted(Exception):  # noqa: N818 (an interruption is not an error)
-    """The run was asked to stop, and has written a checkpoint."""
+    """The run was asked to stop, and has written a checkpoint.
+
+    ``exit_code`` is that of the signal which asked, as shells report it.
+    """
+
+    exit_code = 128 + signal.SIGINT
 
 
 class TrainingProgress(NamedTuple):
@@ -89,11 +93,11 @@ class Trainer:
         """Train to the end, and export the model.
 
         Raises:
-            Interrupted: SIGINT or SIGTERM arrived; a checkpoint was written first.
+            Interrupted: SIGINT, SIGTERM or SIGHUP arrived; a checkpoint was written first.
             FloatingPointError: the loss is not a number, or the monitor has found a collapse; if
                 it knows of a good checkpoint, that has been exported.
         """
-        if found := checkpoint.latest(self._folder):
+        if found := checkpoint.newest(self._folder, self._ranks):
             checkpoint.load(found, self._state)
         try:
             self._train()
@@ -106,7 +110,9 @@ class Trainer:
     def _train(self) -> None:
         settings, ranks = self._settings, self._ranks
         log = Log(self._folder if ranks.main else None, self.step, settings.tensorboard)
-        with _stop_signals(ranks) as stop, closing(log) as self._log:
+        # Under torchrun, one Ctrl-C arrives twice, from the terminal and from torchrun, which
+        # itself kills what takes too long: there a second one does not stop at once.
+        with deferred(insist=ranks.size == 1) as asked, closing(log) as self._log:
             self._logged_step, self._logged_time = self.step, time.perf_counter()
             batches = self._method.batches(self.step)
             while not self._done:
@@ -115,11 +121,17 @@ class Trainer:
                     self._log_step(values)
                 if settings.sample_every and (self.step % settings.sample_every == 0 or self._done):
                     self.preview()
-                stopping = ranks.any_rank(stop.is_set())
+                stopping = ranks.any_rank(asked.number is not None)
                 if self.step % settings.save_every == 0 or self._done or stopping:
                     self.save()
-                if stopping and not self._done:
-                    raise Interrupted(f"stopped at step {self.step}; saved in {self._folder}")
+                if self._done:
+                    break
+                if stopping or (settings.export_every and self.step % settings.export_every == 0):
+                    self.export()
+                if stopping:
+                    stopped = Interrupted(f"stopped at step {self.step}; saved in {self._folder}")
+                    stopped.exit_code = asked.exit_code
+                    raise stopped
 
     @property
     def _done(self) -> bool:
@@ -176,14 +188,18 @@ class Trainer:
         """Write a checkpoint and remove old ones; FloatingPointError if weights are not finite."""
         if self._ranks.any_rank(not checkpoint.finite(self._method.module)):
             raise FloatingPointError(f"weights are not finite after step {self.step}; {REMEDY}")
-        checkpoint.save(self._folder / f"step_{self.step:08d}", self._state, self._ranks)
+        name, milestones = f"step_{self.step:08d}", self._settings.keep_every
+        checkpoint.save(self._folder / name, self._state, self._ranks)
         if self._ranks.main:
-            checkpoint.prune(self._folder, self._settings.keep, self._last_good_step)
+            keep, good = self._settings.keep, self._last_good_step
+            checkpoint.prune(self._folder, keep, good, milestones)
+        if milestones and self.step % milestones == 0:
+            self.export(f"models/{name}")
 
-    def export(self) -> None:
+    def export(self, name: str = "model") -> None:
         """Write the model folder, with the EMA weights if there are any."""
         with self._ema_weights():
-            self._write_model(self._folder / "model")
+            self._write_model(self._folder / name)
 
     def preview(self) -> None:
         """Write previews with the EMA weights, and log their measures."""
@@ -200,7 +216,7 @@ class Trainer:
         if good is None:
             return "no checkpoint had been saved before; lower training.save_every"
         self._ranks.reshard(self._method.module)
-        checkpoint.load(good, self._state)
+        checkpoint.load(checkpoint.read(good), self._state)
         self.export()
         return f"{self._folder / 'model'} is the model of the last good checkpoint, {good.name}"
 
@@ -270,26 +286,3 @@ def _frozen_except(module: nn.Module, part: nn.Module) -> Generator[None]:
     finally:
         for parameter in others:
             parameter.requires_grad_(True)
-
-
-@contextmanager
-def _stop_signals(ranks: Ranks) -> Generator[threading.Event]:
-    """SIGINT and SIGTERM ask for a stop after the current step; a second SIGINT stops at once.
-
-    Under torchrun it does not: one Ctrl-C arrives twice, from the terminal and from torchrun,
-    which itself kills what takes too long.
-    """
-    stop = threading.Event()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if stop.is_set() and number == signal.SIGINT and ranks.size == 1:
-            raise KeyboardInterrupt
-        stop.set()
-
-    main = threading.current_thread() is threading.main_thread()
-    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM) if main}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

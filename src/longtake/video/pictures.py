@@ -1,6 +1,7 @@
 """A folder of pictures as a video."""
 
 import re
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,24 @@ from PIL import Image
 
 from longtake.video.files import VideoError, reading
 
-SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp"))
+SUFFIXES = frozenset(
+    f".{name}"
+    for name in [
+        "png",
+        "jpg",
+        "jpeg",
+        "webp",
+        "bmp",
+        "tif",
+        "tiff",
+        "ppm",
+        "pgm",
+        "pnm",
+        "jp2",
+        "avif",
+    ]
+)
+STRAY_SHARE = 10  # a kind of name that is this many times rarer than another is not a frame's
 
 
 def natural(path: Path) -> list[tuple[int, int, str]]:
@@ -27,7 +45,30 @@ def files(folder: Path) -> list[Path]:
     found = [path for path in paths if not path.name.startswith(".")]
     if not found:
         raise VideoError(f"{folder}: not a video, the folder has no pictures")
-    return sorted(found, key=natural)
+    return sequence(found)
+
+
+def sequence(paths: Sequence[Path]) -> list[Path]:
+    """Frames among a folder's pictures, in natural order.
+
+    Where most names differ in their numbers alone, a picture with a name of another kind, such as
+    ``cover.jpg``, is not a frame.
+    """
+    kinds = Counter(map(_kind, paths))
+    most = max(kinds.values(), default=0)
+    numbered = most > 1 and most * 2 >= len(paths)
+    strays = {k for k, n in kinds.items() if numbered and (n == 1 or n * STRAY_SHARE <= most)}
+    return sorted((path for path in paths if _kind(path) not in strays), key=natural)
+
+
+def numbered(paths: Sequence[Path]) -> bool:
+    """Whether two pictures have names that differ in their numbers alone."""
+    return len(set(map(_kind, paths))) < len(paths)
+
+
+def _kind(path: Path) -> str:
+    """A picture's name without suffix and numbers."""
+    return re.sub(r"\d+", "#", path.stem.lower())
 
 
 def size(path: Path) -> tuple[int, int]:

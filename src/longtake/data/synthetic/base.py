@@ -113,12 +113,17 @@ class SyntheticSource(Config, ClipSource):
     def title(self, index: int) -> str:
         return f"{self.kind}/{self.split}/{index}"
 
-    def clip(self, index: int, generator: torch.Generator) -> Clip:
+    @property
+    def rendered(self) -> bool:
+        return True
+
+    def clip(self, index: int, generator: torch.Generator, start_frame: int | None = None) -> Clip:
         room = max(0, self.video_frames - self.plan.span)
         random_start, wording = (
             int(torch.randint(bound, (), generator=generator)) for bound in (room + 1, 1 << 30)
         )
-        start = random_start if self.plan.start == "random" else 0
+        drawn = random_start if self.plan.start == "random" else 0
+        start = drawn if start_frame is None else start_frame
         return self.video(index, start, self.plan.frames, wording)
 
     def identity(self) -> Any:

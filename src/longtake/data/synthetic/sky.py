@@ -9,9 +9,8 @@ from annotated_types import Ge
 
 from longtake.data.source import Frames
 from longtake.data.synthetic.base import SyntheticSource
-from longtake.data.synthetic.sky_colours import DUSK, LOW_SUN, NIGHT
 from longtake.data.synthetic.sky_field import Clouds
-from longtake.data.synthetic.sky_picture import Sky, paint
+from longtake.data.synthetic.sky_picture import DUSK, LOW_SUN, NIGHT, Sky, paint
 from longtake.noise import generator
 
 _SUN = {"night": NIGHT, "dusk": DUSK, "low sun": LOW_SUN, "day": 0.5}

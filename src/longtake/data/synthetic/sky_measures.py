@@ -16,8 +16,8 @@ from torch import Tensor
 
 from longtake.data.source import Frames
 from longtake.data.synthetic.sky import time_of_day
-from longtake.data.synthetic.sky_colours import NIGHT, NOON, Palette, clear_sky
 from longtake.data.synthetic.sky_field import HORIZON, NEARNESS
+from longtake.data.synthetic.sky_picture import NIGHT, NOON, Palette, clear_sky
 
 _CANDIDATES = 56  # elevations of the sun that are tried
 _CELLS = 24  # rows and columns of the shrunk frames

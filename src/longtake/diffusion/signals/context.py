@@ -1,9 +1,7 @@
-"""Signals: what a denoiser is conditioned on, as a map of names, and every batch operation on it.
+"""Context frames: frames of the clip that are given (LVDM, prediction and interpolation).
 
-A network reads some signals by name. Three signals describe context frames, which are frames of the
-clip that are given (LVDM prediction and interpolation). In the null estimate of guidance the frames
-stay in their places in the noisy latent, but the network neither reads which they are nor, by
-default, the noise on them.
+Three signals describe them. In the null estimate of guidance the frames stay in their places in the
+noisy latent, but the network neither reads which they are nor, by default, the noise on them.
 
 =================  ===========================================================  ===============
 ``context``        latent that holds the frames, clean; other values are unused  itself
@@ -12,74 +10,21 @@ default, the noise on them.
 =================  ===========================================================  ===============
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Interval, Le
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from pydantic import model_validator
 from torch import Tensor
 
 from longtake.config import Config
+from longtake.diffusion.signals.signal import ABSENT, Signal, Signals
 from longtake.latents import Latent, LatentSpec
-
-ABSENT = -1
-"""A label, or a noise time, that is not given: it adds nothing to the embedding."""
 
 CONTEXT = ("context", "context_mask", "context_noise")
 """What a network that reads context frames declares."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signal:
-    """A tensor that a network is conditioned on, with one row per sample.
-
-    Its ``null``, of the same shape, replaces its ``value`` in the null estimate of guidance.
-    """
-
-    value: Tensor
-    null: Tensor
-
-    def __post_init__(self) -> None:
-        if self.value.shape != self.null.shape:
-            raise ValueError(
-                f"a null of shape {tuple(self.null.shape)} stands for a value of shape "
-                f"{tuple(self.value.shape)}; give both one row per sample, padded to one length"
-            )
-
-
-Signals = Mapping[str, Signal]
-"""A batch's signals by name; a name that is missing is absent from the whole batch."""
-
-
-def label_signal(labels: Sequence[int] | Tensor) -> Signals:
-    """Class indices, one per sample; ``ABSENT`` for a sample without one."""
-    value = torch.as_tensor(labels)
-    return {"label": Signal(value=value, null=torch.full_like(value, ABSENT))}
-
-
-def draw_label(label: int, dropout: float, generator: torch.Generator) -> Signals:
-    """The label of one training sample, withheld with probability ``dropout``."""
-    withheld = torch.rand((), generator=generator).item() < dropout
-    return label_signal([ABSENT if withheld else label])
-
-
-def text_signal(
-    states: Float[Tensor, "b n d"], empty: Float[Tensor, "b m d"] | None = None
-) -> Signals:
-    """Token states of prompts, padded to one length.
-
-    ``empty`` has the states of the empty prompt, which the official LVDM sampler contrasts with,
-    in the same shape; None: zeros.
-    """
-    return {"text": Signal(value=states, null=torch.zeros_like(states) if empty is None else empty)}
-
-
-def previous_signal(z: Latent) -> Signals:
-    """Whole latents of the previous clips (PVDM); zeros for a sample without one."""
-    return {"previous": Signal(value=z, null=torch.zeros_like(z))}
 
 
 def context_signals(
@@ -87,8 +32,9 @@ def context_signals(
 ) -> Signals:
     """Signals of the context frames of a batch; sampling or the loss puts the noise on them.
 
-    A little noise keeps errors from piling up over a long rollout (LVDM, conditional latent
-    perturbation); ``noise_time`` 0 leaves them clean.
+    ``z`` is clean, and ``mask`` is True where a frame is given. A little noise keeps errors from
+    piling up over a long rollout (LVDM, conditional latent perturbation): ``noise_time`` in [0, 1]
+    is its time, 0 leaves the frames clean, and ``ABSENT`` withholds its level from the network.
     """
     return {
         "context": Signal(value=z, null=z),
@@ -176,7 +122,7 @@ class ContextPlan(Config):
     @model_validator(mode="after")
     def _probabilities(self) -> "ContextPlan":
         if (total := self.predict + self.interpolate) > 1:
-            raise ValueError(f"predict + interpolate is {total}, must be at most 1")
+            raise ValueError(f"predict + interpolate is {total}, must be at most 1; lower one")
         return self
 
     def mask(self, frames: int, case: float, pick: float) -> Bool[Tensor, "f"]:
@@ -200,52 +146,3 @@ class ContextPlan(Config):
         time = (int(level * self.noise_levels) + 1) / 1000 if self.noise_levels else 0.0
         noise_time = torch.tensor([time if embedded else float(ABSENT)])
         return context_signals(z[None], mask[None], noise_time)
-
-
-def check_read(network: str, reads: Collection[str], names: Collection[str]) -> None:
-    """Raise a ValueError unless a network that reads some signals reads all of these."""
-    if unread := sorted({*names} - {*reads}):
-        raise ValueError(
-            f"{network} does not read the signal {unread[0]!r}; it reads "
-            f"{', '.join(sorted(reads)) or 'none'}; leave it out or choose a model that was "
-            "trained with it"
-        )
-
-
-def values(signals: Signals) -> dict[str, Tensor]:
-    """The value of each signal, as a network reads it."""
-    return {name: signal.value for name, signal in signals.items()}
-
-
-def null(signals: Signals, keep: Collection[str] = ()) -> Signals:
-    """The batch with the null value of every signal but those to keep."""
-    return {
-        name: signal if name in keep else Signal(value=signal.null, null=signal.null)
-        for name, signal in signals.items()
-    }
-
-
-def rows(signals: Signals, index: Int[Tensor, "n"]) -> Signals:
-    """The signals of some samples of the batch, in the order of ``index``."""
-    return _map(signals, lambda x: x[index.to(x.device)])
-
-
-def to(signals: Signals, device: torch.device | str) -> Signals:
-    """Move signals to a device, floats in float32; a network casts them to its own precision."""
-    return _map(signals, lambda x: x.to(device, torch.float32 if x.is_floating_point() else None))
-
-
-def cat(parts: Sequence[Signals]) -> Signals:
-    """Several batches of the same signals as one batch."""
-    assert all(part.keys() == parts[0].keys() for part in parts)
-    return {
-        name: Signal(
-            value=torch.cat([part[name].value for part in parts]),
-            null=torch.cat([part[name].null for part in parts]),
-        )
-        for name in parts[0]
-    }
-
-
-def _map(signals: Signals, f: Callable[[Tensor], Tensor]) -> Signals:
-    return {name: Signal(value=f(s.value), null=f(s.null)) for name, s in signals.items()}

@@ -1,0 +1,153 @@
+"""Which clips of a source a latent cache holds."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from annotated_types import Ge
+from jaxtyping import Int64
+from pydantic import model_validator
+
+from longtake.config import Config
+from longtake.data.clips import Clip, ClipReader, ClipSource, Draw
+from longtake.noise import generator
+
+LOGGER = logging.getLogger("longtake")
+DRAWN = -1
+FEW_BATCHES = 4
+Count = Annotated[int, Ge(1)]
+
+
+class CachePlan(Config):
+    """Which clips are encoded, and how; how far they overlap is a setting of the denoiser.
+
+    At most one of ``every``, ``clips`` and ``copies`` is set. If none is, clips of footage start
+    half a clip apart, and a synthetic world gives one clip of each video.
+
+    Attributes:
+        every: number of frames between the starts of a video's clips; one more clip ends with the
+            video's last frame.
+        clips: number of clips, spread evenly over all footage.
+        copies: number of clips of each video, each with its own random start.
+        batch: number of autoencoder clips in a forward pass.
+        seed: seed of everything that is drawn: crop, mirroring and, for ``copies``, the start.
+    """
+
+    every: Count | None = None
+    clips: Count | None = None
+    copies: Count | None = None
+    batch: Count = 8
+    seed: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _upgrade(cls, data: Any, info: Any) -> Any:
+        """A file of an earlier format holds the default of its time, one copy, in any case."""
+        former = info.context and info.context.get("upgrade") and isinstance(data, dict)
+        if former and "every" not in data and data.get("copies") == 1:
+            return {key: value for key, value in data.items() if key != "copies"}
+        return data
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> "CachePlan":
+        if len(given := self.given()) > 1:
+            names = " and ".join(given)
+            raise ValueError(f"{names} are both given; each says which clips to cache, so set one")
+        return self
+
+    def chosen(self, source: ClipSource) -> Mapping[str, int]:
+        """The one choice of clips by name, with the default for this source if none is set."""
+        if given := self.given():
+            return given
+        return {"copies": 1} if source.rendered else {"every": max(1, source.plan.span // 2)}
+
+    def given(self) -> dict[str, int]:
+        """The choice of clips that is set, by name; empty if none is."""
+        choices = {"every": self.every, "clips": self.clips, "copies": self.copies}
+        return {name: value for name, value in choices.items() if value is not None}
+
+
+class PlannedClips(Sequence[Clip]):
+    """The clips that a plan chooses from a source; each is cut when it is asked for.
+
+    One that is damaged is replaced by another of them, drawn by the seed and its number.
+
+    Raises:
+        ValueError: the footage does not have that many clips.
+    """
+
+    def __init__(self, source: ClipSource, plan: CachePlan) -> None:
+        self._source, self._seed, self._reader = source, plan.seed, ClipReader(source)
+        ((choice, count),) = plan.chosen(source).items()
+        self.positions = _CHOICES[choice](source, count)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, item: int) -> Clip:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self._reader.clip(chain([self._draw(item)], self._replacements(item)))
+
+    def _draw(self, item: int) -> Draw:
+        video, start = map(int, self.positions[item])
+        if start == DRAWN:
+            copy = item // len(self._source)
+            return video, generator(self._seed, "cache", copy, video), None
+        return video, generator(self._seed, "cached clip", video, start), start
+
+    def _replacements(self, item: int) -> Iterator[Draw]:
+        random = generator(self._seed, "instead of cached clip", item)
+        while True:
+            yield self._draw(int(torch.randint(len(self), (), generator=random)))
+
+
+def warn_of_few_clips(clips: int, batch: int) -> None:
+    """Log a warning, with the remedy, if a cache has fewer clips than a few batches."""
+    if clips < FEW_BATCHES * batch:
+        LOGGER.warning(
+            "the latent cache has %d clips, fewer than %d batches of %d, so training repeats them "
+            "often; add footage, or set a lower cache.every, or cache.clips",
+            *(clips, FEW_BATCHES, batch),
+        )
+
+
+Positions = Int64[np.ndarray, "n 2"]
+"""Video and first frame of each clip; the frame is ``DRAWN`` where it is random."""
+
+
+def _copies(source: ClipSource, copies: int) -> Positions:
+    videos = np.tile(np.arange(len(source)), copies)
+    return np.stack([videos, np.full_like(videos, DRAWN)], axis=1)
+
+
+def _every(source: ClipSource, every: int) -> Positions:
+    last = _last_starts(source)
+    clips = -(-last // every) + 1
+    videos = np.repeat(np.arange(len(last)), clips)
+    number = np.arange(len(videos)) - np.repeat(np.cumsum(clips) - clips, clips)
+    return np.stack([videos, np.minimum(number * every, last[videos])], axis=1)
+
+
+def _spread(source: ClipSource, clips: int) -> Positions:
+    """Starts at equal distances in all possible starts, laid end to end."""
+    ends = np.cumsum(_last_starts(source) + 1)
+    total = int(ends[-1])
+    if clips > total:
+        raise ValueError(
+            f"cache.clips={clips} must be at most {total}, the number of frames of {source.name} "
+            "at which a clip can start"
+        )
+    places = (2 * np.arange(clips) + 1) * total // (2 * clips)
+    videos = np.searchsorted(ends, places, side="right")
+    return np.stack([videos, places - (ends - np.diff(ends, prepend=0))[videos]], axis=1)
+
+
+def _last_starts(source: ClipSource) -> Int64[np.ndarray, "videos"]:
+    """The last frame of each video at which a clip can start."""
+    frames = np.array([info.frames for info in source.infos()], np.int64)
+    return np.maximum(frames - source.plan.span, 0)
+
+
+_CHOICES = {"every": _every, "clips": _spread, "copies": _copies}

@@ -1,0 +1,98 @@
+"""What was found out about files, kept on disk until they change.
+
+The database saves time only: where it cannot be read or written, everything is computed again.
+"""
+
+import json
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+from longtake.config import digest
+from longtake.video.pictures import SUFFIXES as PICTURES
+
+THREADS = 4
+SAVED_TOGETHER = 256
+CLOCK_TICK_NS = 100_000_000  # coarser than file systems tell times
+WAIT_SECONDS = 10  # for another process that writes
+_TABLE = "CREATE TABLE IF NOT EXISTS facts (kind, path, stamp, value, PRIMARY KEY (kind, path))"
+
+
+def file_facts(kind: str, paths: Sequence[Path], compute: Callable[[Path], Any]) -> list[Any]:
+    """``compute`` of files and folders of pictures, in order; a few threads compute what is new.
+
+    Args:
+        kind: name of the fact, with everything besides the file that its value depends on.
+        paths: files and folders of pictures.
+        compute: returns plain data, which is kept, or an exception, which is not.
+    """
+    names = [str(path.absolute()) for path in paths]
+    stamps = dict(zip(names, map(_stamp, names), strict=True))
+    known = _read(kind, stamps)
+    new = {n: path for n, path in zip(names, paths, strict=True) if n not in known}
+    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(new), SAVED_TOGETHER):
+            some = list(new)[start : start + SAVED_TOGETHER]
+            found = dict(zip(some, pool.map(compute, [new[name] for name in some]), strict=True))
+            known |= found
+            _write(kind, stamps, found)
+    return [known[name] for name in names]
+
+
+def database() -> Path:
+    """Where the facts are kept: the user's cache folder."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "longtake" / "files.sqlite3"
+
+
+def _stamp(path: str) -> str | None:
+    """Changes when a file, or a picture of a folder, is written, replaced or renamed.
+
+    None for one that has just changed: it may change again without another time.
+    """
+    try:
+        there = os.stat(path)  # noqa: PTH116 (a third of the time of Path.stat)
+        states = {"": there}
+        if stat.S_ISDIR(there.st_mode):
+            with os.scandir(path) as entries:
+                pictures = [e for e in entries if Path(e.name).suffix.lower() in PICTURES]
+                states = {entry.name: entry.stat() for entry in pictures}
+    except OSError:
+        return None
+    latest = max((state.st_ctime_ns for state in states.values()), default=0)
+    if time.time_ns() - latest < CLOCK_TICK_NS:
+        return None
+    rows = [[n, s.st_size, s.st_mtime_ns, s.st_ctime_ns] for n, s in sorted(states.items())]
+    return digest(rows) if len(rows) != 1 else " ".join(map(str, rows[0]))
+
+
+def _read(kind: str, stamps: Mapping[str, str | None]) -> dict[str, Any]:
+    known: dict[str, Any] = {}
+    query = "SELECT path, stamp, value FROM facts WHERE kind = ?"
+    with (
+        suppress(sqlite3.Error, OSError, ValueError),
+        closing(sqlite3.connect(database(), timeout=WAIT_SECONDS)) as facts,
+    ):
+        for path, stamp, value in facts.execute(query, (kind,)):
+            if stamp is not None and stamps.get(path) == stamp:
+                known[path] = json.loads(value)
+    return known
+
+
+def _write(kind: str, stamps: Mapping[str, str | None], found: Mapping[str, Any]) -> None:
+    rows = [
+        (kind, path, stamps[path], json.dumps(value))
+        for path, value in found.items()
+        if stamps[path] is not None and not isinstance(value, Exception)
+    ]
+    with suppress(sqlite3.Error, OSError):
+        database().parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(database(), timeout=WAIT_SECONDS)) as facts, facts:
+            facts.execute(_TABLE)
+            facts.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)", rows)

@@ -1,0 +1,185 @@
+"""Reading of latent caches: complete, checked against their index, mapped into memory."""
+
+import os
+import stat
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Gt, MinLen
+from pydantic import FiniteFloat, StringConstraints, model_validator
+from safetensors import SafetensorError, safe_open
+
+from longtake.autoencoders.base import Posterior
+from longtake.checkpoint import CheckpointError, file_hash, read_config
+from longtake.config import Config
+from longtake.data.file_facts import file_facts
+from longtake.diffusion.signals import ABSENT
+from longtake.latents import LatentScaling
+
+FORMAT = 1
+INDEX = "index.json"
+SHARDS_OPEN = 1024  # shards mapped into memory at once
+FACTS = "latent shard 1"  # name of what ``_shard_facts`` finds out
+REMEDY = "remove it to encode again, or name another folder"
+
+
+class CachedShard(Config):
+    """A file of a cache, and its number of clips."""
+
+    file: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+\.safetensors$")]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    items: Annotated[int, Ge(1)]
+
+
+class CacheIndex(Config):
+    """``index.json``: contents of a cache, written when the cache is complete.
+
+    Attributes:
+        key: hash of autoencoder, source and plan.
+        classes: names of the labels.
+        mean: mean over all elements of all latents.
+        std: standard deviation over all elements, including that of the posterior.
+    """
+
+    renamed: ClassVar[Mapping[str, str]] = {"deviation": "std"}
+
+    format: Literal[1] = FORMAT
+    key: str
+    classes: tuple[str, ...]
+    mean: FiniteFloat
+    std: Annotated[FiniteFloat, Gt(0)]
+    shards: Annotated[tuple[CachedShard, ...], MinLen(1)]
+
+    @model_validator(mode="after")
+    def _different_files(self) -> "CacheIndex":
+        name, times = Counter(shard.file for shard in self.shards).most_common(1)[0]
+        if times > 1:
+            raise ValueError(f"lists {name} {times} times; expected each shard once")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachedClip:
+    """Posterior and label of a clip; the label is ``ABSENT`` for a clip without one."""
+
+    posterior: Posterior
+    label: int
+
+
+class LatentCache:
+    """An open cache: memory-mapped, checked against its index.
+
+    Args:
+        folder: folder of the cache.
+        key: key that the cache must have; None accepts any.
+
+    Raises:
+        CheckpointError: the cache is stale, incomplete or broken; the message names the file.
+    """
+
+    def __init__(self, folder: Path, key: str | None = None) -> None:
+        self.folder = folder
+        self.index = read_index(folder)
+        if key is not None and self.index.key != key:
+            raise CheckpointError(
+                f"{folder}: stale latent cache: its key is {self.index.key}, expected {key}; "
+                f"{REMEDY}"
+            )
+        self._shape = self._checked()
+        self._shard = lru_cache(SHARDS_OPEN)(self._open)
+        self._ends = list(accumulate(shard.items for shard in self.index.shards))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, item: int) -> CachedClip:
+        if not 0 <= item < len(self):
+            raise IndexError(f"item {item} of {len(self)}")
+        number = bisect_right(self._ends, item)
+        row = item - self._ends[number] + self.index.shards[number].items
+        mean, log_variance, label = (
+            self._shard(number).get_slice(name)[row : row + 1]
+            for name in ("mean", "log_variance", "label")
+        )
+        posterior = Posterior(mean=mean, log_variance=log_variance)
+        return CachedClip(posterior=posterior, label=int(label))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the labels."""
+        return self.index.classes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a cached clip: ``(C, F, h, w)`` of a volume, ``(C, N)`` of planes."""
+        return self._shape
+
+    @property
+    def latent_scaling(self) -> LatentScaling:
+        """Shift and scale that give all elements together mean 0 and standard deviation 1."""
+        return LatentScaling(shift=-self.index.mean, scale=1 / self.index.std)
+
+    def _open(self, number: int) -> Any:
+        return safe_open(self.folder / self.index.shards[number].file, framework="pt")
+
+    def _checked(self) -> tuple[int, ...]:
+        """Check every shard against the index; returns the shape of a clip."""
+        shards = {self.folder / shard.file: shard for shard in self.index.shards}
+        again = f"remove {self.folder} to encode again"
+        for path in shards:
+            if not os.path.lexists(path):
+                raise CheckpointError(f"{path}: shard is missing; {again}")
+            if not stat.S_ISREG(path.lstat().st_mode):
+                raise CheckpointError(f"{path}: is not a file of this folder; {again}")
+        shape = None
+        for path, facts in zip(shards, file_facts(FACTS, list(shards), _shard_facts), strict=True):
+            items, tensors = shards[path].items, facts["tensors"]
+            shape = tensors.get("mean", ["", [0]])[1][1:] if shape is None else shape
+            clips = ["F32", [items, *shape]]
+            if facts["sha256"] != shards[path].sha256:
+                raise CheckpointError(f"{path}: broken shard; {again}")
+            if tensors != {"mean": clips, "log_variance": clips, "label": ["I64", [items]]}:
+                raise CheckpointError(
+                    f"{path}: the shard holds {tensors}, expected mean and log_variance of "
+                    f"{items} clips of one shape, float32, and their label, int64; {again}"
+                )
+            if not facts["finite"]:
+                raise CheckpointError(f"{path}: the shard has latents that are not finite; {again}")
+            if not ABSENT <= facts["labels"][0] <= facts["labels"][1] < max(1, len(self.classes)):
+                raise CheckpointError(
+                    f"{path}: the shard has labels from {facts['labels'][0]} to "
+                    f"{facts['labels'][1]} for {len(self.classes)} classes; {again}"
+                )
+        return tuple(shape or ())
+
+
+def read_index(folder: Path) -> CacheIndex:
+    """The index of a cache; CheckpointError if there is none, or it is not valid."""
+    try:
+        return read_config(folder / INDEX, CacheIndex)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{folder}: no latent cache, or an incomplete one ({error})"
+        ) from error
+
+
+def _shard_facts(path: Path) -> dict[str, Any]:
+    """Hash of a shard, type and shape of its tensors, and whether their values are in order."""
+    facts: dict[str, Any] = {"sha256": file_hash(path), "tensors": {}}
+    try:
+        with safe_open(path, framework="pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            facts["tensors"] = {n: [s.get_dtype(), s.get_shape()] for n, s in slices.items()}
+            if {"mean", "log_variance", "label"} <= slices.keys():
+                values = [file.get_tensor(name) for name in ("mean", "log_variance", "label")]
+                facts["finite"] = all(bool(x.isfinite().all()) for x in values)
+                facts["labels"] = [int(values[2].min()), int(values[2].max())]
+    except (SafetensorError, RuntimeError):
+        facts["sha256"] = ""
+    return facts

@@ -1,0 +1,14 @@
+"""Signals that a denoiser is conditioned on: one file a kind, and batch operations of all kinds."""
+
+from longtake.diffusion.signals.context import CONTEXT as CONTEXT
+from longtake.diffusion.signals.context import ContextPlan as ContextPlan
+from longtake.diffusion.signals.context import context_frames as context_frames
+from longtake.diffusion.signals.context import context_signals as context_signals
+from longtake.diffusion.signals.context import frame_times as frame_times
+from longtake.diffusion.signals.context import impose as impose
+from longtake.diffusion.signals.context import no_context as no_context
+from longtake.diffusion.signals.label import draw_label as draw_label
+from longtake.diffusion.signals.label import label_signal as label_signal
+from longtake.diffusion.signals.previous import previous_signal as previous_signal
+from longtake.diffusion.signals.signal import *  # noqa: F403
+from longtake.diffusion.signals.text import text_signal as text_signal

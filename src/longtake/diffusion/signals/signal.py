@@ -1,0 +1,82 @@
+"""Signals: what a denoiser is conditioned on, as a map of names, and operations on batches."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+ABSENT = -1
+"""A label, or a noise time, that is not given: it adds nothing to the embedding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """A tensor that a network is conditioned on, with one row per sample.
+
+    Its ``null``, of the same shape, replaces its ``value`` in the null estimate of guidance.
+    """
+
+    value: Tensor
+    null: Tensor
+
+    def __post_init__(self) -> None:
+        if self.value.shape != self.null.shape:
+            raise ValueError(
+                f"a signal's null of shape {tuple(self.null.shape)} stands for a value of shape "
+                f"{tuple(self.value.shape)}; give both one row per sample, padded to one length"
+            )
+
+
+Signals = Mapping[str, Signal]
+"""A batch's signals by name; a name that is missing is absent from the whole batch."""
+
+
+def check_read(network: str, reads: Collection[str], names: Collection[str]) -> None:
+    """Raise a ValueError unless a network that reads some signals reads all of these."""
+    if unread := sorted({*names} - {*reads}):
+        raise ValueError(
+            f"{network} does not read the signal {unread[0]!r}; it reads "
+            f"{', '.join(sorted(reads)) or 'none'}; leave it out or choose a model that was "
+            "trained with it"
+        )
+
+
+def values(signals: Signals) -> dict[str, Tensor]:
+    """The value of each signal, as a network reads it."""
+    return {name: signal.value for name, signal in signals.items()}
+
+
+def null(signals: Signals, keep: Collection[str] = ()) -> Signals:
+    """The batch with the null value of every signal but those to keep."""
+    return {
+        name: signal if name in keep else Signal(value=signal.null, null=signal.null)
+        for name, signal in signals.items()
+    }
+
+
+def rows(signals: Signals, index: Int[Tensor, "n"]) -> Signals:
+    """The signals of some samples of the batch, in the order of ``index``."""
+    return _map(signals, lambda x: x[index.to(x.device)])
+
+
+def to(signals: Signals, device: torch.device | str) -> Signals:
+    """Move signals to a device, floats in float32; a network casts them to its own precision."""
+    return _map(signals, lambda x: x.to(device, torch.float32 if x.is_floating_point() else None))
+
+
+def cat(parts: Sequence[Signals]) -> Signals:
+    """Several batches of the same signals as one batch."""
+    assert all(part.keys() == parts[0].keys() for part in parts)
+    return {
+        name: Signal(
+            value=torch.cat([part[name].value for part in parts]),
+            null=torch.cat([part[name].null for part in parts]),
+        )
+        for name in parts[0]
+    }
+
+
+def _map(signals: Signals, f: Callable[[Tensor], Tensor]) -> Signals:
+    return {name: Signal(value=f(s.value), null=f(s.null)) for name, s in signals.items()}

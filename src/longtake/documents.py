@@ -1,0 +1,136 @@
+"""Reads JSON and YAML of any origin: regular files only, of limited size, depth and values."""
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import yaml
+
+MAX_JSON_BYTES, MAX_YAML_BYTES = 1 << 24, 1 << 18  # YAML is read at 100 kB a second
+MAX_VALUES, MAX_DEPTH = 1 << 18, 50
+INTEGERS = range(-(2**63), 2**63)
+
+
+class DocumentError(ValueError):
+    """A text is not a document within the limits; the message is the reason."""
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading; an OSError if it is a pipe, a device or anything but a file."""
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would block
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(number, "rb")
+
+
+def read_json(path: Path) -> Any:
+    """Plain data of a JSON file.
+
+    Raises:
+        OSError: it cannot be read; DocumentError: it is not JSON, or exceeds the limits.
+    """
+    return parse_json(_text(path, MAX_JSON_BYTES))
+
+
+def read_yaml(path: Path) -> Any:
+    """Plain data of a YAML file; errors as ``read_json``."""
+    return parse_yaml(_text(path, MAX_YAML_BYTES))
+
+
+def parse_json(text: str) -> Any:
+    """Plain data of a JSON text; DocumentError if it is not JSON, or exceeds the limits."""
+    try:
+        data = json.loads(text, object_pairs_hook=_without_duplicates)
+    except RecursionError as error:
+        raise DocumentError(f"is nested deeper than {MAX_DEPTH} levels") from error
+    except ValueError as error:
+        raise DocumentError(f"not valid JSON ({error})") from error
+    return _checked(data)
+
+
+def parse_yaml(text: str) -> Any:
+    """Plain data of a YAML text; errors as ``parse_json``. Aliases count as what they repeat."""
+    try:
+        loader = _Loader(text)
+        if (node := loader.get_single_node()) is None:
+            return None
+        _check_limits(node, lambda n: () if isinstance(n, yaml.ScalarNode) else _flat(n.value))
+        data = loader.construct_document(node)
+    except DocumentError:
+        raise
+    except Exception as error:  # what a value such as !!int x raises can be of any type
+        raise DocumentError(f"not valid YAML ({' '.join(str(error).split())})") from error
+    return _checked(data)
+
+
+class _Loader(yaml.SafeLoader):
+    """Stops at the first node that is too deep, as the parser is slow with many open brackets."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise DocumentError(f"is nested deeper than {MAX_DEPTH} levels")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+def _text(path: Path, limit: int) -> str:
+    with open_regular(path) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise DocumentError(f"is longer than {limit} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise DocumentError(f"is not text in UTF-8 ({error})") from error
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        key = next(key for n, (key, _) in enumerate(pairs) if key in dict(pairs[:n]))
+        raise ValueError(f"the key {key!r} is there twice")
+    return data
+
+
+def _checked(data: Any) -> Any:
+    """The data, within the limits; integers are of 64 bits."""
+    for value in _check_limits(data, _parts):
+        if isinstance(value, int) and value not in INTEGERS:
+            raise DocumentError("has an integer of more than 64 bits")
+    return data
+
+
+def _check_limits(root: Any, parts: Callable[[Any], Collection[Any]]) -> list[Any]:
+    """All values of a tree, level by level; one that is shared counts each time."""
+    found, level = [], [root]
+    for _ in range(MAX_DEPTH):
+        found += level
+        count = len(found)
+        for value in level:
+            count += len(parts(value))
+            if count > MAX_VALUES:
+                raise DocumentError(f"has more than {MAX_VALUES} values")
+        level = [part for value in level for part in parts(value)]
+        if not level:
+            return found
+    raise DocumentError(f"is nested deeper than {MAX_DEPTH} levels")
+
+
+def _parts(value: Any) -> Collection[Any]:
+    if isinstance(value, dict):
+        return [*value, *value.values()]
+    return value if isinstance(value, list | tuple | set) else ()
+
+
+def _flat(children: list[Any]) -> list[Any]:
+    """Nodes of a sequence, or keys and values of a mapping."""
+    return [n for child in children for n in (child if isinstance(child, tuple) else (child,))]

@@ -1,0 +1,113 @@
+"""Every command stops on SIGINT, SIGTERM and SIGHUP, and says how to continue."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from longtake import interruption
+from longtake.checkpoint import check_free
+from longtake.cli import progress
+from longtake.reconstruct import Reconstruction
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interruption_exits_with_the_code_of_its_signal(
+    longtake, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+):
+    monkeypatch.setattr("longtake.hub.find_model", lambda _: signal.raise_signal(number))
+    before = [signal.getsignal(each) for each in interruption.SIGNALS]
+    called = longtake("inspect", "lvdm-sky")
+    assert called.code == 128 + number
+    assert called.err == "stopped; the same command continues from here\n"
+    assert [signal.getsignal(each) for each in interruption.SIGNALS] == before
+
+
+def test_a_second_signal_does_not_disturb_what_saves_itself():
+    with interruption.raising() as arrived:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGHUP)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert arrived.exit_code == 143
+
+
+def test_a_signal_can_wait():
+    with interruption.raising() as outer:
+        with interruption.deferred() as arrived:
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGTERM)
+            assert arrived.exit_code == 129
+        with interruption.deferred(insist=False):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+    assert outer.number is None
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruption.raising() as arrived:
+            signal.raise_signal(signal.SIGHUP)
+        assert arrived.number is None
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_reconstruction_of_a_folder_continues_where_it_was_stopped(
+    longtake, monkeypatch: pytest.MonkeyPatch, tiny_run_folder: Path, tmp_path: Path
+):
+    made, stops = list[str](), ["b"]
+
+    def reconstruct_file(_: object, path: Path, out: Path, **options: object) -> Reconstruction:
+        if path.stem in stops:
+            stops.remove(path.stem)
+            raise KeyboardInterrupt
+        check_free(out, bool(options["overwrite"])).touch()
+        made.append(path.stem)
+        return Reconstruction(path=out, frames=1, psnr=1.0)
+
+    monkeypatch.setattr("longtake.reconstruct.reconstruct_file", reconstruct_file)
+    for name in "abc":
+        (tmp_path / "films" / f"{name}.mp4").parent.mkdir(exist_ok=True)
+        (tmp_path / "films" / f"{name}.mp4").touch()
+    command = ("reconstruct", tiny_run_folder, tmp_path / "films", "-o", tmp_path / "out")
+    assert longtake(*command).code == 130
+    assert longtake(*command, "--size", "8").code == 2  # other settings: a file exists
+    assert longtake(*command).code == 0
+    assert made == ["a", "b", "c"]
+    assert longtake(*command).code == 2  # nothing was stopped: files exist
+    assert longtake(*command, "--overwrite").code == 0
+    assert made == [*"abc", *"abc"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.mp4", "b.mp4", "c.mp4"]
+
+
+def test_progress_is_lines_where_there_is_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with progress.stages(unit=" clips") as report:
+        for done in range(100):
+            now[0] += 1
+            report("encode", done + 1, 100, 2.0, "loss 1")
+            report("quick", done + 1, 100) if done < 5 else None
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in lines] == [
+        "encode: 11 of 100",
+        "encode: 71 of 100",
+        "encode: 100 of 100",
+    ]
+    assert all(", 2 clips/s" in line and line.endswith("loss 1") for line in lines)
+
+
+def test_hidden_progress_prints_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(progress, "FIRST_SECONDS", 0.0)
+    with progress.stages(shown=False) as report:
+        report("encode", 1, 2)
+    assert capsys.readouterr().err == ""
