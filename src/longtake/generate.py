@@ -23,6 +23,7 @@ from longtake.progress import ProgressCallback, no_progress
 from longtake.registry import AnyGuidance
 from longtake.rollout import Change, Request, Rollout, Samplers, State, Steering
 from longtake.video import VideoWriter, concatenate, stream_video, to_pixels
+from longtake.video.write import check_format
 
 SEGMENT_FRAMES = 256
 STATE = "state.safetensors"
@@ -194,6 +195,8 @@ def write_videos(
     Raises:
         ExistsError: a file exists; VideoError: one cannot be written.
     """
+    for path in job.paths:
+        check_format(path, job.fps)
     work = _work_folder(job)
     state = read_tensors(work / STATE) if (work / STATE).exists() else {}
     before = done = int(state.pop("done", 0))  # frames in whole segments

@@ -309,10 +309,11 @@ class DiffusionRun(Config):
 AnyRun = Annotated[AutoencoderRun | DiffusionRun, Field(discriminator="kind")]
 
 
-def _digest_of(model: str, part: Role | Literal["autoencoder"]) -> str | None:
+def _digest_of(model: str, part: str) -> str | None:
     """SHA-256 of the weights of a model's network, of a role or the autoencoder."""
     index, _ = read_model_files(find_model(model))
-    return index.weights.get(index.roles.get(part, part))
+    folders: dict[str, str] = {AUTOENCODER: AUTOENCODER, **index.roles}
+    return index.weights.get(folders.get(part, ""))
 
 
 def presets() -> dict[str, Path]:

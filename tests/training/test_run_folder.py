@@ -413,7 +413,8 @@ def test_a_folder_in_use_is_refused_with_who_uses_it_and_taken_over_after_a_kill
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     who = f"process {holder.pid} on {socket.gethostname()}"
-    for options in ({}, {"overwrite": True}):
+    refused: list[dict[str, Any]] = [{}, {"overwrite": True}]
+    for options in refused:
         with pytest.raises(ExistsError, match=f"in use: {who}"):
             run_folder.start(
                 autoencoder_run(steps=1), tmp_path, Ranks(), runs.Callbacks(), **options

@@ -103,7 +103,7 @@ def generate(  # noqa: PLR0913
             request=opened.request(numbers[first : first + batch], label),
             paths=paths[first : first + batch],
             frames=frames,
-            fps=fps or opened.index.fps,
+            fps=opened.index.fps if fps is None else fps,
             identity=identity,
         )
         for first in range(0, len(numbers), batch)

@@ -20,7 +20,7 @@ from longtake.video.pictures import numbered, sequence
 from longtake.video.read import as_rate
 
 LOGGER = logging.getLogger("longtake")
-PROBED = f"probe 1 {av.__version__}"  # raise the number when the same file is read otherwise
+PROBED = f"probe 2 {av.__version__}"  # raise the number when the same file is read otherwise
 _NAMES = "mp4 m4v mov mkv webm avi gif mpg mpeg ts wmv flv 3gp mts m2ts ogv vob mxf y4m"
 VIDEO_SUFFIXES = frozenset("." + name for name in _NAMES.split())
 _OTHERS = "3g2 asf f4v rm rmvb swf dv ivf h264 hevc heic heif exr tga dng cr2 nef arw psd svg apng"

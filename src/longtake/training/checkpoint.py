@@ -113,7 +113,7 @@ def save(folder: Path, state: TrainState, ranks: Ranks) -> None:
                 step=state.step,
                 updates=ema.updates if ema else 0,
                 settings=settings,
-                unused={n: sorted(_parameters(settings[n]) - held[n]) for n in settings},
+                unused={n: (*sorted(_parameters(settings[n]) - held[n]),) for n in settings},
                 monitor=method.monitor.state() if method.monitor else {},
                 files={path.name: file_hash(path) for path in sorted(partial.iterdir())},
             )

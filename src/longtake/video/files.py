@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,10 +10,20 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 from av.error import FFmpegError, InvalidDataError
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 MP4, MP4_HEAD = "mp4", b"ftyp"
+_CONTAINERS = """
+    mov matroska webm avi gif apng mpeg mpegts asf flv ogg mxf yuv4mpegpipe ivf nut dv rm wtv
+    h264 hevc obu m4v mpegvideo vc1
+"""
+# Other formats of FFmpeg, such as playlists, would open further files or the network.
+ONLY_VIDEO_FILES = {
+    "protocol_whitelist": "file",
+    "format_whitelist": ",".join(_CONTAINERS.split()),
+}
 NO_INDEX = "truncated: an mp4 file without a complete index (moov), which is written last"
 
 
@@ -33,16 +44,32 @@ def reading(path: Path) -> Generator[None]:
         raise VideoError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
+def address(path: Path) -> str:
+    """A path for FFmpeg, for which a plain ``12:30.mp4`` would be a protocol and an address."""
+    return f"file:{path.absolute()}"
+
+
 @contextmanager
 def open_stream(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
-    """Open a file and its first video stream."""
-    with reading(path), av.open(path) as container:
-        if container.streams.video:
-            yield container, container.streams.video[0]
-        elif MP4 in container.format.name and not container.streams.audio:
-            raise VideoError(f"{path}: {NO_INDEX}")
-        else:
-            raise VideoError(f"{path}: not a video, it has no video stream")
+    """Open a file and its first video stream, not counting cover pictures."""
+    with reading(path):
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise VideoError(f"{path}: not a regular file")
+        options = {"container_options": ONLY_VIDEO_FILES, "metadata_errors": "replace"}
+        with av.open(address(path), **options) as container:
+            yield container, _video_stream(path, container)
+
+
+def _video_stream(path: Path, container: InputContainer) -> VideoStream:
+    films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not films:
+        whole = MP4 not in container.format.name or container.streams.audio
+        raise VideoError(
+            f"{path}: " + ("not a video, it has no video stream" if whole else NO_INDEX)
+        )
+    if films[0].codec_context is None:
+        raise VideoError(f"{path}: is in a codec that FFmpeg does not know")
+    return films[0]
 
 
 @contextmanager
@@ -84,7 +111,7 @@ def move(source: Path, target: Path) -> None:
 
 
 def _fault(error: FFmpegError, path: Path) -> str:
-    if not isinstance(error, InvalidDataError):
+    if not isinstance(error, InvalidDataError) and error.errno != errno.EINVAL:
         return f"cannot be read ({error.strerror})"
     with path.open("rb") as file:
         head = file.read(8)

@@ -1,9 +1,10 @@
 """A folder of pictures as a video."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,24 +13,21 @@ from PIL import Image
 
 from longtake.video.files import VideoError, reading
 
-SUFFIXES = frozenset(
-    f".{name}"
-    for name in [
-        "png",
-        "jpg",
-        "jpeg",
-        "webp",
-        "bmp",
-        "tif",
-        "tiff",
-        "ppm",
-        "pgm",
-        "pnm",
-        "jp2",
-        "avif",
-    ]
-)
+_NAMES = "png jpg jpeg webp bmp tif tiff ppm pgm pnm jp2 avif"
+SUFFIXES = frozenset("." + name for name in _NAMES.split())
 STRAY_SHARE = 10  # a kind of name that is this many times rarer than another is not a frame's
+ORIENTATION = 0x0112  # EXIF tag
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture upright, by its EXIF orientation."""
+SIDEWAYS = [TURNS[orientation] for orientation in (5, 6, 7, 8)]
 
 
 def natural(path: Path) -> list[tuple[int, int, str]]:
@@ -40,9 +38,9 @@ def natural(path: Path) -> list[tuple[int, int, str]]:
 
 def files(folder: Path) -> list[Path]:
     """Pictures of a folder, at least one, in natural order of their names."""
-    with reading(folder):
-        paths = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
-    found = [path for path in paths if not path.name.startswith(".")]
+    with reading(folder), os.scandir(folder) as entries:
+        paths = [folder / entry.name for entry in entries if not entry.is_dir()]
+    found = [p for p in paths if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
     if not found:
         raise VideoError(f"{folder}: not a video, the folder has no pictures")
     return sequence(found)
@@ -72,9 +70,10 @@ def _kind(path: Path) -> str:
 
 
 def size(path: Path) -> tuple[int, int]:
-    """Height and width of a picture."""
+    """Height and width of a picture that is turned upright."""
     with _opened(path) as picture:
-        return picture.height, picture.width
+        sideways = _turn(picture) in SIDEWAYS
+        return picture.size if sideways else (picture.height, picture.width)
 
 
 def frames(paths: Sequence[Path]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
@@ -82,7 +81,8 @@ def frames(paths: Sequence[Path]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     first = None
     for path in paths:
         with _opened(path) as picture:
-            frame = np.asarray(picture.convert("RGB"))
+            turn = _turn(picture)
+            frame = _rgb(picture if turn is None else picture.transpose(turn))
         first = frame.shape if first is None else first
         if frame.shape != first:
             raise VideoError(
@@ -92,10 +92,25 @@ def frames(paths: Sequence[Path]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
         yield frame
 
 
+def _turn(picture: Image.Image) -> Image.Transpose | None:
+    picture.load()  # which turns TIFF pictures
+    with suppress(SyntaxError):  # broken EXIF data
+        return TURNS.get(picture.getexif().get(ORIENTATION, 1))
+    return None
+
+
+def _rgb(picture: Image.Image) -> np.ndarray:
+    if picture.mode.startswith("I;16"):  # Pillow would clip 16 bits of grey, not scale them
+        return np.repeat((np.asarray(picture) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    return np.asarray(picture.convert("RGB"))
+
+
 @contextmanager
 def _opened(path: Path) -> Generator[Image.Image]:
+    if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
+        raise VideoError(f"{path}: not a regular file")
     try:
         with Image.open(path) as picture:
             yield picture
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise VideoError(f"{path}: not a picture, or broken ({error})") from error

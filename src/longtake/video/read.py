@@ -3,29 +3,27 @@
 A video is a file, or a folder of pictures in natural order of their names.
 """
 
-import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import dropwhile, islice
 from pathlib import Path
 
 import numpy as np
-from av.container import InputContainer
-from av.error import InvalidDataError
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
 from longtake.video import pictures
-from longtake.video.files import VideoError, open_stream
+from longtake.video.decode import RGB, open_decoder, whole_frames
+from longtake.video.files import VideoError
 from longtake.video.timeline import Timeline, timeline
 
 FOLDER_FPS = Fraction(25)
 KEYS_TRIED = 2  # key frames before a clip from which decoding is tried
-NO_CONCEALMENT = {"err_detect": "explode"}  # FFmpeg must not invent broken frames
-PADDED = "longtake: cut to {width} x {height}"  # comment of a file whose frames are padded
+ALL_THREADS = 0
+HIGHEST_FPS = 1000  # what a file without times may state
+COARSEST = 8  # a step between frames has at least as many ticks of a coarse clock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +59,15 @@ def probe(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> 
     if path.is_dir():
         files = pictures.files(path)
         height, width = pictures.size(files[0])
-        fps, frames, variable = as_rate(folder_fps), len(files), False
+        fps, frames, variable, known = as_rate(folder_fps), len(files), False, False
         seconds = float(frames / fps)
     else:
         line = timeline(path)
-        first = next(_frames(path, "SLICE"), None)
+        first = next(_frames(path), None)
         if first is None:
             raise VideoError(f"{path}: not a video, none of its frames can be decoded")
         frames, (height, width) = line.frames, first.shape[:2]
-        fps, seconds, variable = _rate(line)
+        fps, seconds, variable, known = _rate(line)
     return VideoInfo(
         path=path,
         frames=frames,
@@ -78,7 +76,7 @@ def probe(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> 
         width=width,
         seconds=seconds,
         variable_rate=variable,
-        rate_known=not path.is_dir(),
+        rate_known=known,
     )
 
 
@@ -123,7 +121,7 @@ def read_clip(
         return _stacked(path, [*pictures.frames([files[number] for number in wanted])])
     clip = _clip_by_time(path, line, wanted)
     if len(clip) < len(wanted):
-        clip = list(islice(_frames(path, "SLICE"), wanted.start, wanted[-1] + 1, wanted.step))
+        clip = list(islice(_frames(path), wanted.start, wanted[-1] + 1, wanted.step))
     if len(clip) < len(wanted):
         raise VideoError(f"{path}: ends before frame {wanted[len(clip)]}")
     return _stacked(path, clip)
@@ -149,58 +147,54 @@ def stream_video(
     Raises:
         VideoError: as ``probe``.
     """
-    frames = _frames(Path(path), "AUTO")
+    frames = _frames(Path(path), ALL_THREADS)
     while chunk := list(islice(frames, chunk_frames)):
         yield _stacked(path, chunk)
 
 
 def as_rate(fps: Fraction | float | int) -> Fraction:
     """Frames a second as a fraction that files can store."""
-    return Fraction(fps).limit_denominator(1001)
+    return Fraction(fps).limit_denominator(1001) or Fraction(fps).limit_denominator(10**6)
 
 
-@contextmanager
-def _decoding(path: Path, threads: str) -> Generator[tuple[InputContainer, VideoStream]]:
-    with open_stream(path) as (container, stream):
-        stream.thread_type = threads
-        stream.codec_context.options = NO_CONCEALMENT
-        yield container, stream
-
-
-def _frames(path: Path, threads: str) -> Iterator[np.ndarray]:
+def _frames(path: Path, threads: int = 1) -> Iterator[np.ndarray]:
     """Upright frames of a video from its first one on."""
     if path.is_dir():
         yield from pictures.frames(pictures.files(path))
         return
-    timeline(path)  # the file is whole
-    number = 0
-    with _decoding(path, threads) as (container, stream):
-        size = _written_size(container.metadata)
+    line, number = timeline(path), 0
+    with open_decoder(path, threads=threads) as (container, stream):
+        packets = (packet for packet in container.demux(stream) if packet.size)
+        chosen = islice(packets, line.packets.start, line.packets.stop)
+        rgb = RGB(container.metadata)
         try:
-            for frame in container.decode(stream):
-                yield _upright(frame, size)
+            for frame in whole_frames(path, stream, chosen, line.first_key):
+                yield rgb(frame)
                 number += 1
-        except InvalidDataError as error:
-            raise VideoError(f"{path}: frame {number} is broken ({error.strerror})") from error
+        except VideoError:
+            if threads == 1:
+                raise
+        else:
+            return
+    yield from islice(_frames(path), number, None)  # one thread says which frame is broken
 
 
 def _clip_by_time(path: Path, line: Timeline, wanted: range) -> Sequence[np.ndarray]:
     """The clip; fewer frames if they do not come at the times of the timeline."""
-    if line.ticks is None:
+    if line.ticks is None or not line.seekable:
         return []
     before = line.keys[line.keys <= line.ticks[wanted.start]][-KEYS_TRIED:]
-    with _decoding(path, "SLICE") as (container, stream):
-        size = _written_size(container.metadata)
-        for key in reversed(before):
-            container.seek(int(key), stream=stream)
-            try:
-                packets = dropwhile(lambda packet: not packet.is_keyframe, container.demux(stream))
-                decoded = (frame for packet in packets for frame in packet.decode())
-                clip = [_upright(frame, size) for frame in _at_times(decoded, line.ticks, wanted)]
-            except InvalidDataError:
-                continue
-            if len(clip) == len(wanted):
-                return clip
+    with open_decoder(path) as (container, stream):
+        rgb = RGB(container.metadata)
+        for key in reversed(before.tolist()):
+            container.seek(key, stream=stream)
+            packets = (packet for packet in container.demux(stream) if packet.size)
+            packets = dropwhile(lambda packet: not packet.is_keyframe, packets)
+            frames = whole_frames(path, stream, packets, key)
+            with suppress(VideoError):
+                clip = [rgb(frame) for frame in _at_times(frames, line.ticks, wanted)]
+                if len(clip) == len(wanted):
+                    return clip
     return []
 
 
@@ -221,44 +215,34 @@ def _at_times(
         number += 1
 
 
-def _written_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
-    """Height and width of a padded file before padding; None for any other file."""
-    pattern = PADDED.format(width=r"(\d+)", height=r"(\d+)")
-    comments = [value for key, value in metadata.items() if key.lower() == "comment"]
-    sizes = [found for comment in comments if (found := re.fullmatch(pattern, comment))]
-    return (int(sizes[0][2]), int(sizes[0][1])) if sizes else None
-
-
-def _upright(frame: VideoFrame, size: tuple[int, int] | None) -> np.ndarray:
-    """RGB of a frame, uint8 ``(H, W, 3)``: cropped, rotated and mirrored as the file specifies."""
-    pixels = frame.to_ndarray(format="rgb24")
-    if size is not None:
-        pixels = pixels[: size[0], : size[1]]
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return pixels
-    a, b, _, c, d = np.frombuffer(memoryview(matrix), np.int32)[:5]
-    if abs(b) > abs(a):
-        pixels, a, d = pixels.swapaxes(0, 1), c, b
-    return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
-
-
 def _stacked(path: Path | str, frames: Sequence[np.ndarray]) -> np.ndarray:
     if len({frame.shape for frame in frames}) > 1:
         raise VideoError(f"{path}: its frames differ in size")
     return np.stack(frames)
 
 
-def _rate(line: Timeline) -> tuple[Fraction, float, bool]:
-    """Frames a second, length in seconds and whether the rate varies."""
+def _rate(line: Timeline) -> tuple[Fraction, float, bool, bool]:
+    """Frames a second, length in seconds, whether the rate varies, and whether it is known."""
     if line.ticks is None or line.frames == 1:
-        fps = line.rates[0] if line.rates else FOLDER_FPS
-        return fps, float(line.frames / fps), False
+        stated = [rate for rate in line.rates if rate <= HIGHEST_FPS]
+        fps = stated[0] if stated else FOLDER_FPS
+        return fps, float(line.frames / fps), False, bool(stated)
     steps = np.diff(line.ticks)
-    variable = bool(np.ptp(steps) > 1)
-    span_seconds = int(line.ticks[-1] - line.ticks[0]) * line.tick_seconds
+    coarse = int(np.gcd.reduce(steps))  # ticks of the clock that the footage had first
+    if coarse * COARSEST > steps.min():
+        coarse = 1
+    variable = bool(np.ptp(steps) > coarse)
+    span_seconds = int(steps.sum()) * line.tick_seconds
     mean = (line.frames - 1) / span_seconds
-    rates = [as_rate(mean)] if variable or not line.rates else line.rates
-    fps = min(rates, key=lambda rate: abs(rate - mean))
-    last_seconds = line.last_ticks * line.tick_seconds or 1 / mean
-    return fps, float(span_seconds + last_seconds), variable
+    if variable:
+        last_seconds = line.last_ticks * line.tick_seconds or 1 / mean
+        return as_rate(mean), float(span_seconds + last_seconds), True, True
+    usual = [Fraction(round(mean)), Fraction(round(mean * Fraction(1001, 1000)) * 1000, 1001)]
+    error = coarse * line.tick_seconds
+    simple = [r for r in line.rates if 100 % r.denominator == 0 or r.denominator == 1001]
+    for rates in (simple, usual, line.rates):
+        near = [r for r in rates if r and abs((line.frames - 1) / r - span_seconds) <= error]
+        if near:
+            break
+    fps = min(near or [as_rate(mean)], key=lambda rate: abs(rate - mean))
+    return fps, float(span_seconds + 1 / mean), False, True

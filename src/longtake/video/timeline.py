@@ -1,20 +1,27 @@
-"""Times of a file's frames and its key frames, without decoding it."""
+"""Times of a file's frames and its key frames, without decoding it where its packets say them."""
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from av.container import InputContainer
+from av.error import InvalidDataError
+from av.packet import Packet
 from av.video.stream import VideoStream
 
-from longtake.video.files import MP4, VideoError, open_stream, reading
+from longtake.video.decode import open_decoder, whole_frames
+from longtake.video.files import MP4, VideoError, reading
 
+LOGGER = logging.getLogger("longtake")
 FILES_KEPT = 4096  # timelines in memory
 SMALLEST_PICTURE_BYTES = 16  # smaller packets may have no picture
+BROADCAST = ("mpegts", "mpeg")  # formats that are cut anywhere
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,8 +29,10 @@ class Timeline:
     """The frames of a file in display order.
 
     Attributes:
-        ticks: increasing time of each frame; None if the file has no times and can only be read
-            from its beginning.
+        packets: those to decode, from the first key frame to the last whole packet.
+        first_key: time of the first key frame, if packets of earlier frames follow it.
+        ticks: increasing time of each frame; None if the file has no times.
+        seekable: whether decoded frames have these times, so that clips are found by time.
         keys: increasing times of the frames at which decoding can start.
         tick_seconds: length of a tick in seconds.
         last_ticks: duration of the last frame; 0 if the file does not have it.
@@ -31,7 +40,10 @@ class Timeline:
     """
 
     frames: int
+    packets: range
+    first_key: int | None
     ticks: np.ndarray | None
+    seekable: bool
     keys: np.ndarray
     tick_seconds: Fraction
     last_ticks: int
@@ -49,6 +61,7 @@ class _Packet(NamedTuple):
     """Fields of a packet without its data."""
 
     ticks: int | None
+    decoding_ticks: int | None
     duration: int
     size_bytes: int
     key: bool
@@ -58,79 +71,138 @@ class _Packet(NamedTuple):
 
 @lru_cache(maxsize=FILES_KEPT)
 def _timeline(path: Path, modified_ns: int, size_bytes: int) -> Timeline:
-    del modified_ns, size_bytes
-    with open_stream(path) as (container, stream):
-        packets = [
-            _Packet(p.pts, p.duration or 0, p.size, p.is_keyframe, not p.is_discard, p.is_corrupt)
-            for p in container.demux(stream)
-            if p.size
-        ]
-        _check_whole(path, container, stream, packets)
-        shown = [packet for packet in packets if packet.shown]
+    del modified_ns
+    with open_decoder(path) as (container, stream):
+        packets, last_groups = _demuxed(container, stream)
+        _check_bytes(path, container, stream, size_bytes)
+        _check_packets(path, packets, broadcast=bool(last_groups))
+        start = next((number for number, packet in enumerate(packets) if packet.key), 0)
+        stop = len(packets) - (0 if _ends_whole(stream, last_groups) else 1)
+        shown = [packet for packet in packets[start:stop] if packet.shown]
         if not shown:
             raise VideoError(f"{path}: not a video, it has no frames")
-        tick = stream.time_base or Fraction(1)
+        key, times = packets[start].ticks, [p.ticks for p in shown if p.ticks is not None]
+        early = key is not None and any(
+            packet.ticks is not None and packet.ticks < key for packet in packets[start:]
+        )
         stated = [stream.average_rate, stream.guessed_rate, stream.base_rate]
-        rates = [Fraction(rate) for rate in stated if rate]
-        doubtful = _doubtful(container, stream, shown)
+        line = Timeline(
+            frames=len(shown),
+            packets=range(start, stop),
+            first_key=key if early else None,
+            ticks=np.sort(np.array(times, np.int64)),
+            seekable=True,
+            keys=np.sort(np.array([p.ticks for p in shown if p.key and p.ticks is not None])),
+            tick_seconds=stream.time_base or Fraction(1),
+            last_ticks=max(shown, key=lambda packet: packet.ticks or 0).duration,
+            rates=[Fraction(rate) for rate in stated if rate],
+        )
+        doubtful = early or _doubtful(container, stream, shown)
     if doubtful:
-        return _decoded(path, tick, rates)
-    return Timeline(
-        frames=len(shown),
-        ticks=np.sort(np.array([packet.ticks for packet in shown], np.int64)),
-        keys=np.sort(np.array([packet.ticks for packet in shown if packet.key], np.int64)),
-        tick_seconds=tick,
-        last_ticks=max(shown, key=lambda packet: packet.ticks or 0).duration,
-        rates=rates,
-    )
+        line = _decoded(path, line, shown)
+    cut = early or len(line.packets) < len(packets)
+    if cut and line.frames < sum(packet.shown for packet in packets):
+        found = "%s: cut from longer footage; its %d whole frames are read"
+        LOGGER.warning(found, path, line.frames)
+    return line
 
 
-def _check_whole(
-    path: Path, container: InputContainer, stream: VideoStream, packets: Sequence[_Packet]
+def _demuxed(container: InputContainer, stream: VideoStream) -> tuple[list[_Packet], list[Packet]]:
+    """All packets; in a broadcast, those from the last key frame but one on with their data."""
+    packets, before_last, last = [], [], []
+    for p in container.demux(stream):
+        if p.size:
+            fields = p.pts, p.dts, p.duration or 0, p.size
+            packets.append(_Packet(*fields, p.is_keyframe, not p.is_discard, p.is_corrupt))
+            if p.is_keyframe:
+                before_last, last = last, []
+            if container.format.name in BROADCAST and (p.is_keyframe or last):
+                last.append(p)
+    return packets, [*before_last, *last]
+
+
+def _check_bytes(
+    path: Path, container: InputContainer, stream: VideoStream, size_bytes: int
 ) -> None:
-    promised = stream.frames if MP4 in container.format.name else 0
-    if len(packets) < promised:
-        raise VideoError(f"{path}: truncated: has {len(packets)} of {promised} frames")
-    for number, packet in enumerate(packets):
-        if packet.corrupt:
+    """What an mp4 file indexes lies in it; counts differ where an edit list hides frames."""
+    if MP4 in container.format.name:
+        ends = [entry.pos + entry.size for entry in stream.index_entries]
+        there = sum(end <= size_bytes for end in ends)
+        if there < len(ends):
+            raise VideoError(f"{path}: truncated: has {there} of {len(ends)} frames")
+
+
+def _check_packets(path: Path, packets: Sequence[_Packet], *, broadcast: bool) -> None:
+    """Packets are whole from the first key frame on, in broadcasts to the piece that is cut off."""
+    end = len(packets) - broadcast
+    while broadcast and end and packets[end - 1].corrupt:
+        end -= 1
+    begun = False
+    for number, packet in enumerate(packets[:end]):
+        begun = begun or packet.key
+        if packet.corrupt and begun:
             raise VideoError(f"{path}: broken or truncated near frame {number}")
+
+
+def _ends_whole(stream: VideoStream, last_groups: Sequence[Packet]) -> bool:
+    """Whether the last packet of a stream can be decoded."""
+    if not last_groups:
+        return True
+    last, broken = last_groups[-1].pts, set()
+    for packet in (*last_groups, None):
+        try:
+            decoded = stream.codec_context.decode(packet)
+            broken.update(frame.pts for frame in decoded if frame.is_corrupt)
+        except InvalidDataError:
+            broken.add(packet.pts if packet else last)
+    return last not in broken
 
 
 def _doubtful(container: InputContainer, stream: VideoStream, shown: Sequence[_Packet]) -> bool:
     """Whether packets may differ from frames in number or time.
 
     VP8 has hidden frames; AVI has no times, which H.264 needs to order its frames; MPEG-4 has
-    packets without a picture.
+    packets without a picture; the clock of a broadcast may jump back.
     """
     codec, times = stream.codec_context.name, {packet.ticks for packet in shown}
+    order = [p.decoding_ticks for p in shown if p.decoding_ticks is not None]
     return (
         codec == "vp8"
         or (container.format.name == "avi" and codec in ("h264", "hevc"))
         or None in times
         or len(times) < len(shown)
         or not shown[0].key
+        or any(after < before for before, after in pairwise(order))
         or min(packet.size_bytes for packet in shown) < SMALLEST_PICTURE_BYTES
     )
 
 
-def _decoded(path: Path, tick: Fraction, rates: Sequence[Fraction]) -> Timeline:
+def _decoded(path: Path, line: Timeline, shown: Sequence[_Packet]) -> Timeline:
     """The timeline by decoding the whole file: slow, but correct for any file."""
     times, keys, last = [], [], 0
-    with open_stream(path) as (container, stream):
-        stream.thread_type = "AUTO"
-        for frame in container.decode(stream):
+    with open_decoder(path) as (container, stream):
+        states_times = container.format.name != "mpeg"  # else they differ after seeking
+        packets = (packet for packet in container.demux(stream) if packet.size)
+        packets = islice(packets, line.packets.start, line.packets.stop)
+        for frame in whole_frames(path, stream, packets, line.first_key):
             times.append(frame.pts)
             last = frame.duration or 0
             if frame.key_frame and frame.pts is not None:
                 keys.append(frame.pts)
     if not times:
         raise VideoError(f"{path}: not a video, it has no frames")
-    known = None not in times and bool((np.diff(times) > 0).all())
-    return Timeline(
+    order = sorted(p.decoding_ticks for p in shown if p.decoding_ticks is not None)
+    seekable = states_times and _increase(times)
+    ticks = times if seekable else order if len(order) == len(times) and _increase(order) else None
+    return replace(
+        line,
         frames=len(times),
-        ticks=np.array(times, np.int64) if known else None,
+        ticks=None if ticks is None else np.array(ticks, np.int64),
+        seekable=seekable,
         keys=np.array(keys, np.int64),
-        tick_seconds=tick,
         last_ticks=last,
-        rates=rates,
     )
+
+
+def _increase(ticks: Sequence[int | None]) -> bool:
+    return None not in ticks and bool((np.diff(np.array(ticks, np.int64)) > 0).all())

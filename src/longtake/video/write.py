@@ -25,8 +25,17 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from longtake.checkpoint import check_free
-from longtake.video.files import VideoError, move, open_stream, partial_path, remove, writing
-from longtake.video.read import PADDED, as_rate
+from longtake.video.decode import PADDED, Converter
+from longtake.video.files import (
+    VideoError,
+    address,
+    move,
+    open_stream,
+    partial_path,
+    remove,
+    writing,
+)
+from longtake.video.read import as_rate
 
 LOGGER = logging.getLogger("longtake")
 FLUSHED = {"flush_packets": "1"}
@@ -41,6 +50,7 @@ class Format:
     pixels: str
     codec_options: Mapping[str, str] = field(default_factory=dict)
     container_options: Mapping[str, str] = field(default_factory=lambda: FLUSHED)
+    highest_fps: int = 1000
 
     @property
     def halves_chroma(self) -> bool:
@@ -58,9 +68,10 @@ FORMATS = {
     ".mp4": H264,
     ".mov": H264,
     ".mkv": Format(codec="ffv1", pixels="bgr0", codec_options={"level": "3", "slicecrc": "1"}),
-    ".gif": Format(codec="gif", pixels="pal8"),
+    ".gif": Format(codec="gif", pixels="pal8", highest_fps=50),  # players slow down faster ones
 }
 FOLDERS = ("", ".png")
+LOWEST_FPS = 0.01
 
 
 class VideoWriter:
@@ -85,20 +96,13 @@ class VideoWriter:
         """Check the path; the file is created when the first frames are written.
 
         Raises:
-            VideoError: the suffix has no format, or ``fps`` is not positive.
+            VideoError: the suffix has no format, or the format does not have this rate.
             ExistsError: the path exists.
         """
         self.path, self.frames = Path(path), 0
         self.partial = partial_path(self.path)
         check_free(self.path, overwrite)
-        if not fps > 0:
-            raise VideoError(f"{self.path}: fps={fps} must be above 0")
-        suffix = self.path.suffix.lower()
-        if suffix not in FORMATS and suffix not in FOLDERS:
-            raise VideoError(
-                f"{self.path}: unknown format {suffix!r}; valid are {', '.join(FORMATS)}, "
-                "or no suffix or .png for a folder of frames"
-            )
+        check_format(self.path, fps)
         self._fps = as_rate(fps)
         self._encoder: _Encoder | _Pictures | None = None
         self._shape: tuple[int, ...] = ()
@@ -155,6 +159,20 @@ class VideoWriter:
             self.abandon()
 
 
+def check_format(path: Path, fps: Fraction | float | int) -> None:
+    """Raise a ``VideoError`` if the suffix has no format, or the format does not have this rate."""
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS and suffix not in FOLDERS:
+        raise VideoError(
+            f"{path}: unknown format {suffix!r}; valid are {', '.join(FORMATS)}, "
+            "or no suffix or .png for a folder of frames"
+        )
+    highest = FORMATS.get(suffix, H264).highest_fps
+    if not LOWEST_FPS <= fps <= highest:
+        kind = f" of a {suffix} file" if suffix else ""
+        raise VideoError(f"{path}: fps={fps}{kind} must be from {LOWEST_FPS} to {highest}")
+
+
 def concatenate(paths: Sequence[Path | str], out: Path | str, *, overwrite: bool = False) -> None:
     """Join files that were written with the same settings, without decoding, so without loss.
 
@@ -170,7 +188,7 @@ def concatenate(paths: Sequence[Path | str], out: Path | str, *, overwrite: bool
     remove(partial)
     options = dict(FORMATS[out.suffix.lower()].container_options)
     with writing(out, partial):
-        with av.open(partial, "w", container_options=options) as container:
+        with av.open(address(partial), "w", container_options=options) as container:
             _append_all(files, container)
         move(partial, out)
 
@@ -197,7 +215,7 @@ class _Encoder:
     def __init__(self, form: Format, fps: Fraction, path: Path, height: int, width: int) -> None:
         partial = partial_path(path)
         partial.touch()
-        container = av.open(partial, "w", container_options=dict(form.container_options))
+        container = av.open(address(partial), "w", container_options=dict(form.container_options))
         stream = container.add_stream(form.codec, rate=fps, options=dict(form.codec_options))
         assert isinstance(stream, VideoStream)
         pad = (height % 2, width % 2) if form.halves_chroma else (0, 0)
@@ -214,6 +232,7 @@ class _Encoder:
                 *(path, height, width, stream.height, stream.width),
             )
         self._container: OutputContainer | None = container
+        self._convert = Converter()
         self._form, self._fps, self._pad, self._stream = form, fps, pad, stream
         self._graph = _palette_graph(stream, fps) if form.pixels == "pal8" else None
 
@@ -226,11 +245,10 @@ class _Encoder:
             self._graph.vpush(image)
             image = self._graph.vpull()
         elif self._form.halves_chroma:
-            image = image.reformat(
-                format=self._form.pixels,
-                dst_colorspace=Colorspace.ITU709,
-                dst_color_range=ColorRange.MPEG,
-            )
+            to = {"dst_colorspace": Colorspace.ITU709, "dst_color_range": ColorRange.MPEG}
+            image = self._convert(image, format=self._form.pixels, **to)
+        else:
+            image = self._convert(image, format=self._form.pixels)
         image.pts, image.time_base = number, 1 / self._fps
         self._mux(image)
 
@@ -242,6 +260,7 @@ class _Encoder:
             finally:
                 container, self._container = self._container, None
                 container.close()
+                del self._stream, self._graph  # and with them the threads of the codec
 
     def _mux(self, image: VideoFrame | None) -> None:
         assert self._container is not None

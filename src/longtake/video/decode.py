@@ -1,0 +1,134 @@
+"""Decodes the whole frames of a stream, and turns them to upright RGB."""
+
+import re
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from av.codec.context import Flags
+from av.container import InputContainer
+from av.error import InvalidDataError
+from av.packet import Packet
+from av.sidedata.sidedata import SideDataContainer, Type
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+from jaxtyping import UInt8
+
+from longtake.video.files import VideoError, open_stream
+
+NO_CONCEALMENT = {"err_detect": "explode"}  # FFmpeg must not invent broken frames
+PADDED = "longtake: cut to {width} x {height}"  # comment of a file whose frames are padded
+UNBIASED = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+
+
+@contextmanager
+def open_decoder(path: Path, *, threads: int = 1) -> Generator[tuple[InputContainer, VideoStream]]:
+    """Open a file and its video stream to decode it; 0 threads are one per processor."""
+    with open_stream(path) as (container, stream):
+        codec = stream.codec_context
+        codec.thread_count, codec.thread_type = threads, "AUTO"
+        codec.flags |= Flags.unaligned  # else a crop on the left is rounded to whole blocks
+        codec.options = NO_CONCEALMENT
+        yield container, stream
+
+
+def whole_frames(
+    path: Path, stream: VideoStream, packets: Iterable[Packet], key: int | None
+) -> Iterator[VideoFrame]:
+    """Decode packets that begin with a key frame.
+
+    Frames that are shown before ``key``, the key frame's time, may refer to frames before it, and
+    are left out if they cannot be decoded. H.264 may tell the decoder there to drop frames that it
+    never had; that is an error of a packet whose frame is whole.
+
+    Raises:
+        VideoError: another frame is broken.
+    """
+    number, groups, awaited = 0, 0, []
+    flags_errors = stream.codec_context.name == "h264"
+    for packet in chain(packets, [None]):
+        groups += packet is not None and packet.is_keyframe
+        frames = []
+        try:
+            frames = stream.codec_context.decode(packet)
+        except InvalidDataError as error:
+            if packet is None or (not _before(packet, key) and (groups > 1 or not flags_errors)):
+                raise VideoError(f"{path}: frame {number} is broken ({error.strerror})") from error
+            if not _before(packet, key):
+                awaited.append(packet.pts)
+        for frame in frames:
+            if frame.is_corrupt and _before(frame, key):
+                continue
+            awaited = [ticks for ticks in awaited if ticks != frame.pts]
+            if frame.is_corrupt or any(ticks < frame.pts for ticks in awaited):
+                raise VideoError(f"{path}: frame {number} is broken")
+            yield frame
+            number += 1
+    if awaited:
+        raise VideoError(f"{path}: frame {number} is broken")
+
+
+class RGB:
+    """Converts the frames of a file to upright RGB, uint8 ``(H, W, 3)``."""
+
+    def __init__(self, metadata: Mapping[str, str]) -> None:
+        self._convert, self._size = Converter(), _written_size(metadata)
+
+    def __call__(self, frame: VideoFrame) -> UInt8[np.ndarray, "h w 3"]:
+        """Cropped, rotated and mirrored as the file specifies."""
+        pixels = self._convert(frame, format="rgb24").to_ndarray()
+        if self._size is not None:
+            pixels = pixels[: self._size[0], : self._size[1]]
+        matrix = _display_matrix(frame)
+        if matrix is None:
+            return pixels
+        a, b, _, c, d = matrix[:5]
+        if abs(b) > abs(a):
+            pixels, a, d = pixels.swapaxes(0, 1), c, b
+        return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+
+
+class Converter:
+    """Converts frames to other pixel formats on one thread, rounded to the nearest level.
+
+    FFmpeg's own choice, a table for speed, makes each round through YUV about 1.3 of 255 levels
+    darker, and PyAV starts threads for each frame.
+    """
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: VideoFrame, **to: Any) -> VideoFrame:
+        return self._reformatter.reformat(frame, interpolation=UNBIASED, threads=1, **to)
+
+
+def _display_matrix(frame: VideoFrame) -> np.ndarray | None:
+    """The matrix that turns a frame upright.
+
+    ``frame.side_data`` would refer to the frame and the frame to it, which keeps both until a
+    garbage collection, and PyAV 18 raises ``ValueError`` after kinds that it knows, at EXIF data.
+    """
+    side_data = SideDataContainer.__new__(SideDataContainer)
+    with suppress(ValueError):
+        side_data.__init__(frame)  # pyright: ignore[reportCallIssue]
+    for data in side_data:
+        with suppress(ValueError):
+            if data.type is Type.DISPLAYMATRIX:
+                return np.frombuffer(memoryview(data), np.int32).copy()
+    return None
+
+
+def _before(shown: Packet | VideoFrame, key: int | None) -> bool:
+    return shown.pts is not None and key is not None and shown.pts < key
+
+
+def _written_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
+    """Height and width of a padded file before padding; None for any other file."""
+    pattern = PADDED.format(width=r"(\d+)", height=r"(\d+)")
+    comments = [value for key, value in metadata.items() if key.lower() == "comment"]
+    sizes = [found for comment in comments if (found := re.fullmatch(pattern, comment))]
+    return (int(sizes[0][2]), int(sizes[0][1])) if sizes else None

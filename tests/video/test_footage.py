@@ -1,0 +1,377 @@
+"""Footage as cameras, players and editors leave it: trimmed, turned, cut off, oddly named."""
+
+import logging
+import os
+import shutil
+import struct
+import zlib
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from films import encode, film
+from PIL import Image
+
+from longtake.data.clips import ClipPlan
+from longtake.data.folders import VideoFolder
+from longtake.video import (
+    VideoError,
+    VideoWriter,
+    concatenate,
+    frame_seconds,
+    open_video,
+    probe,
+    read_clip,
+    stream_video,
+)
+
+OPEN_GROUPS = {"x264-params": "keyint=12:min-keyint=12:bframes=3:open-gop=1"}
+PLAYLISTS = {
+    "concat.mp4": "ffconcat version 1.0\nfile 'inner.mp4'\n",
+    "hls.mp4": "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\ninner.ts\n#EXT-X-ENDLIST\n",
+    "drawing.mp4": '<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="9"/>',
+}
+
+
+def distinct(frames: int) -> np.ndarray:
+    """A film whose frame n can be recognised after lossy coding: ``numbers`` reads n."""
+    bits = (np.arange(frames)[:, None] >> np.arange(8)) & 1
+    pixels = np.repeat(bits * 170 + 40, 8, axis=1)[:, None, :, None]
+    return np.broadcast_to(pixels, (frames, 48, 64, 3)).astype(np.uint8)
+
+
+def numbers(frames: np.ndarray) -> list[int]:
+    bits = frames[:, 24, 4::8, 0] > 125
+    return (bits @ (1 << np.arange(8))).tolist()
+
+
+def numbered(path: Path, frames: int = 60, codec: str = "libx264", **how) -> Path:
+    return encode(path, distinct(frames), codec, "yuv420p", **how)
+
+
+def check_clips(path: Path, whole: Sequence[int]) -> None:
+    """A clip is a slice of the whole, wherever it is, and the timeline agrees with both."""
+    assert probe(path).frames == len(frame_seconds(path)) == len(whole)
+    assert numbers(open_video(path)[0]) == whole
+    assert numbers(np.concatenate([*stream_video(path, 7)])) == whole
+    for start in (0, 1, len(whole) // 2, len(whole) - 3):
+        assert numbers(read_clip(path, start, 3)) == whole[start : start + 3]
+
+
+def trim(path: Path, edits: Sequence[tuple[int | None, int]]) -> Path:
+    """Give an mp4 film of 24 frames a second the edit list of these pieces: first frame, frames."""
+    with av.open(path) as container:
+        tick = container.streams.video[0].time_base
+    assert tick is not None
+    step, data = round(1 / (24 * tick)), path.read_bytes()
+    places = [data.index(name) - 4 for name in (b"moov", b"trak", b"edts", b"elst")]
+    second = struct.unpack_from(">I", data, data.index(b"mvhd") + 16)[0]
+    delay = struct.unpack_from(">i", data, places[3] + 20)[0]
+    entries = b"".join(
+        struct.pack(
+            ">IiI", count * second // 24, -1 if first is None else delay + first * step, 1 << 16
+        )
+        for first, count in edits
+    )
+    end = places[3] + struct.unpack_from(">I", data, places[3])[0]
+    head, grown = bytearray(data[: places[3] + 12]), 12 * len(edits) + 16 - (end - places[3])
+    for place in places:
+        size = struct.unpack_from(">I", head, place)[0]
+        struct.pack_into(">I", head, place, size + grown)
+    path.write_bytes(bytes(head) + struct.pack(">I", len(edits)) + entries + data[end:])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("edits", "whole"),
+    [
+        ([(0, 25)], [*range(25)]),
+        ([(25, 35)], [*range(25, 60)]),
+        ([(20, 20)], [*range(20, 40)]),
+        ([(5, 10), (30, 10)], [*range(5, 15), *range(30, 40)]),
+        ([(None, 12), (0, 20)], [*range(20)]),
+    ],
+)
+def test_a_trimmed_film_has_the_frames_that_its_edit_list_shows(
+    tmp_path: Path, edits: list[tuple[int | None, int]], whole: list[int]
+) -> None:
+    path = numbered(tmp_path / "film.mp4", options={"x264-params": "keyint=8:bframes=2"})
+    check_clips(trim(path, edits), whole)
+
+
+@pytest.mark.parametrize("movflags", ["faststart", "frag_keyframe+empty_moov"])
+@pytest.mark.parametrize("share", [0.8, 0.95])
+def test_missing_bytes_are_truncation_whatever_the_edit_list(
+    tmp_path: Path, movflags: str, share: float
+) -> None:
+    path = tmp_path / "film.mp4"
+    numbered(path, options={"g": "8"}, container_options={"movflags": movflags})
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    for read in (probe, open_video):
+        with pytest.raises(VideoError, match=r"film\.mp4: .*truncated"):
+            read(path)
+
+
+TURNED = {
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: lambda upright: np.rot90(upright, 1),
+    7: lambda upright: np.rot90(upright, 2).swapaxes(0, 1),
+    8: lambda upright: np.rot90(upright, -1),
+}
+"""Pixels as they are stored for each EXIF orientation."""
+
+
+@pytest.mark.parametrize("orientation", TURNED)
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+def test_pictures_are_turned_as_their_orientation_says(
+    tmp_path: Path, orientation: int, suffix: str
+) -> None:
+    upright = np.zeros((32, 48, 3), np.uint8)
+    upright[:16, :16], upright[16:, 32:, 1] = (250, 20, 20), 240
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(TURNED[orientation](upright)))
+    stored.save(tmp_path / f"0.{suffix}", exif=exif, quality=95, lossless=True)
+    read = open_video(tmp_path)[0][0]
+    assert (probe(tmp_path).height, probe(tmp_path).width) == read.shape[:2] == (32, 48)
+    assert np.abs(read.astype(int) - upright).mean() < 3
+
+
+@pytest.mark.parametrize("orientation", [1, *TURNED])
+def test_films_of_jpeg_pictures_are_turned_as_their_orientation_says(
+    tmp_path: Path, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = TURNED.get(orientation, lambda upright: upright)(film(1)[0])
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "0.jpg", exif=exif, quality=95)
+    size = {"height": stored.shape[0], "width": stored.shape[1], "pix_fmt": "yuvj420p"}
+    with av.open(tmp_path / "film.avi", "w") as container:
+        stream = container.add_stream("mjpeg", rate=24, **size)
+        for number in range(3):
+            packet = Packet((tmp_path / "0.jpg").read_bytes())
+            packet.stream, packet.is_keyframe = stream, True
+            packet.pts = packet.dts = number
+            packet.time_base = Fraction(1, 24)
+            container.mux(packet)
+    read = open_video(tmp_path / "film.avi")[0]
+    assert read.shape == (3, *film(1)[0].shape)
+    assert np.abs(read.astype(int) - film(1)).mean() < 3
+
+
+def test_broken_exif_data_do_not_matter(tmp_path: Path) -> None:
+    Image.fromarray(film(1)[0]).save(tmp_path / "0.png", exif=b"Exif\0\0neither MM nor II")
+    np.testing.assert_array_equal(open_video(tmp_path)[0], film(1))
+
+
+def test_sixteen_bits_of_grey_are_scaled(tmp_path: Path) -> None:
+    grey = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
+    Image.fromarray(grey).save(tmp_path / "0.png")
+    np.testing.assert_array_equal(open_video(tmp_path)[0][0, :, :, 1], grey // 256)
+
+
+NAMES = ["12:30:05.mp4", "clip:1.mp4", "http:/film.mp4", "sub:dir/film.mkv", "concat:a|b.gif", "%d"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_of_a_file_is_written_joined_and_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path(name if "." in name else f"{name}.mp4")
+    path.parent.mkdir(exist_ok=True)
+    with VideoWriter(path, 24) as writer:
+        writer.write(distinct(9))
+    joined = path.with_name(f"joined:{path.name}")
+    concatenate([path, path], joined)
+    assert numbers(open_video(path)[0]) == [*range(9)]
+    assert numbers(read_clip(joined, 7, 4)) == [7, 8, 0, 1]
+    assert len(VideoFolder(path=Path(), plan=ClipPlan(frames=4))) == 2
+
+
+@pytest.mark.parametrize("name", PLAYLISTS)
+def test_a_file_cannot_make_the_reader_open_another(tmp_path: Path, name: str) -> None:
+    for inner in ("inner.mp4", "inner.ts"):
+        numbered(tmp_path / inner, 9)
+    (tmp_path / name).write_text(PLAYLISTS[name])
+    with pytest.raises(VideoError, match=rf"{name}: not a video"):
+        probe(tmp_path / name)
+
+
+def test_what_cannot_be_a_video_is_skipped_and_named(tmp_path: Path) -> None:
+    numbered(tmp_path / "good.mp4", 9)
+    unknown = numbered(tmp_path / "unknown.mp4", 9)
+    unknown.write_bytes(unknown.read_bytes().replace(b"avc1", b"zzzz"))
+    (tmp_path / "drawing.mp4").write_text(PLAYLISTS["drawing.mp4"])
+    os.mkfifo(tmp_path / "pipe.mp4")
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    for folder in ("huge", "pipes"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "huge" / "0.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+            for chunk in (b"IHDR" + header, b"IDAT" + zlib.compress(bytes(99)))
+        )
+    )
+    shutil.copy(tmp_path / "huge" / "0.png", tmp_path / "huge" / "1.png")
+    os.mkfifo(tmp_path / "pipes" / "0.png")
+    Image.fromarray(film(1)[0]).save(tmp_path / "pipes" / "1.png")
+    with av.open(tmp_path / "latin.mkv", "w") as container:
+        container.metadata["title"] = "caf"
+        stream = container.add_stream("ffv1", rate=24, width=64, height=48, pix_fmt="bgr0")
+        for frame in distinct(5):
+            container.mux(stream.encode(VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    latin = (tmp_path / "latin.mkv").read_bytes()
+    (tmp_path / "latin.mkv").write_bytes(latin.replace(b"caf", b"ca\xe9"))
+
+    source = VideoFolder(path=tmp_path, plan=ClipPlan(frames=4))
+    found = {Path(path).name: reason for path, reason in source.rejected()}
+    assert [source.info(n).path.name for n in range(len(source))] == ["good.mp4", "latin.mkv"]
+    assert found.keys() == {"unknown.mp4", "drawing.mp4", "pipe.mp4", "huge", "pipes"}
+    assert "codec that FFmpeg does not know" in found["unknown.mp4"]
+    assert "not a regular file" in found["pipe.mp4"]
+    assert "not a regular file" in found["pipes"]
+    assert "exceeds limit" in found["huge"]
+
+
+def copy(source: Path, target: Path, first_group: int = 0, clock: Fraction | None = None) -> Path:
+    """Copy packets into another container, from a group of pictures on, on another clock."""
+    with av.open(source) as container, av.open(target, "w") as out:
+        stream = container.streams.video[0]
+        to, group, shift = out.add_stream_from_template(stream), -1, None
+        if clock is not None:
+            to.time_base = clock
+        for packet in container.demux(stream):
+            group += packet.is_keyframe
+            if packet.pts is None or group < first_group:
+                continue
+            if packet.dts is None:  # Matroska has none for the first packets
+                packet.dts = packet.pts - 200
+            shift = packet.dts if shift is None else shift
+            packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+            packet.stream = to
+            out.mux(packet)
+    return target
+
+
+@pytest.mark.parametrize("name", ["cut.mp4", "cut.mkv", "cut.ts"])
+def test_footage_that_begins_mid_stream_is_read_from_its_first_whole_frame(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = numbered(tmp_path / f"source{name[3:]}", options=OPEN_GROUPS)
+    path = copy(source, tmp_path / name, first_group=2)
+    with caplog.at_level(logging.WARNING, "longtake"):
+        first = numbers(open_video(path)[0])[0]
+        assert 23 <= first <= 24
+        check_clips(path, [*range(first, 60)])
+    assert [record for record in caplog.records if str(path) in record.getMessage()] == []
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [("libx264", "ts"), ("mpeg2video", "ts"), ("mpeg2video", "mpg")]
+)
+@pytest.mark.parametrize("ends", [(0.35, 0.8), (0.3, 0.77), (0, 0.66), (0.5, 1)])
+def test_a_broadcast_with_its_ends_cut_off_is_read_between_them(
+    tmp_path: Path,
+    codec: str,
+    suffix: str,
+    ends: tuple[float, float],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    options = OPEN_GROUPS if codec == "libx264" else {"g": "12", "bf": "2"}
+    noise = np.random.default_rng(0).integers(-30, 30, (60, 48, 64, 1))
+    frames = (distinct(60) + noise).astype(np.uint8)
+    data = encode(tmp_path / f"film.{suffix}", frames, codec, "yuv420p", options=options)
+    data = data.read_bytes()
+    path = tmp_path / f"cut.{suffix}"
+    path.write_bytes(data[int(ends[0] * len(data)) : int(ends[1] * len(data))])
+    with caplog.at_level(logging.WARNING, "longtake"):
+        whole = numbers(open_video(path)[0])
+        assert whole[:-3] == [*range(whole[0], whole[-4] + 1)]
+        assert len(whole) >= 10
+        if suffix == "ts":
+            check_clips(path, whole)
+    said = [record for record in caplog.records if "cut from longer footage" in record.getMessage()]
+    assert len(said) <= 1
+
+
+def test_a_broadcast_that_is_broken_in_the_middle_is_refused(tmp_path: Path) -> None:
+    path = numbered(tmp_path / "film.ts", options={"g": "12"})
+    data = path.read_bytes()
+    middle = len(data) // 2 // 188 * 188
+    path.write_bytes(data[:middle] + data[middle + 2 * 188 :])
+    with pytest.raises(VideoError, match="broken"):
+        open_video(path)
+
+
+@pytest.mark.parametrize("clock", [600, 90_000])
+def test_the_rate_of_an_avi_file_is_that_of_its_frames(tmp_path: Path, clock: int) -> None:
+    source = numbered(tmp_path / "film.ts", options={"x264-params": "keyint=12:bframes=2"})
+    path = copy(source, tmp_path / "film.avi", clock=Fraction(1, clock))
+    info = probe(path)
+    assert (info.frames, info.fps, info.rate_known) == (60, 24, True)
+    assert info.seconds == pytest.approx(2.5, abs=1e-3)
+    check_clips(path, [*range(60)])
+
+
+@pytest.mark.parametrize(
+    ("name", "rate"), [("film.flv", Fraction(30000, 1001)), ("film.mkv", 24), ("film.asf", 30)]
+)
+def test_a_clock_of_milliseconds_does_not_change_the_rate(
+    tmp_path: Path, name: str, rate: Fraction
+) -> None:
+    times = [round(1000 * n / rate) for n in range(40)]
+    path = encode(tmp_path / name, distinct(40), "libx264", "yuv420p", times_ms=times)
+    for file in (path, copy(path, tmp_path / "copy.mov") if name == "film.flv" else path):
+        info = probe(file)
+        assert (info.fps, info.variable_rate) == (rate, False)
+        assert info.seconds == pytest.approx(float(40 / rate), abs=2e-3)
+
+
+def test_a_frame_an_hour_has_a_rate(tmp_path: Path) -> None:
+    path = numbered(tmp_path / "film.mp4", 5)
+    slow = encode(
+        path, distinct(5), "libx264", "yuv420p", times_ms=[3_600_000 * n for n in range(5)]
+    )
+    info = probe(slow)
+    assert info.fps == Fraction(1, 3600)
+    assert info.seconds == pytest.approx(5 * 3600)
+
+
+def test_a_crop_on_the_left_is_exact(tmp_path: Path) -> None:
+    pixels = np.zeros((9, 64, 128, 3), np.uint8)
+    pixels[:, :, 40:] = np.linspace(30, 220, 88)[:, None]
+    options = {"x264-params": "crop-rect=40,0,0,0", "crf": "5"}
+    path = encode(tmp_path / "film.mp4", pixels, "libx264", "yuv420p", options=options)
+    read = open_video(path)[0]
+    assert (probe(path).height, probe(path).width) == read.shape[1:3] == (64, 88)
+    assert np.abs(read.astype(int) - pixels[:, :, 40:]).max() < 8
+
+
+def test_a_cover_picture_is_not_the_film(tmp_path: Path) -> None:
+    source, path = numbered(tmp_path / "film.mp4", 9), tmp_path / "cover.mp4"
+    with av.open(source) as film_, av.open(path, "w") as out:
+        cover = out.add_stream("mjpeg", rate=1, width=32, height=32, pix_fmt="yuvj420p")
+        assert isinstance(cover, VideoStream)
+        cover.disposition = Disposition.attached_pic
+        to = out.add_stream_from_template(film_.streams.video[0])
+        picture = VideoFrame.from_ndarray(film(1, 32, 32)[0], format="rgb24")
+        out.mux(cover.encode(picture.reformat(format="yuvj420p")))
+        out.mux(cover.encode())
+        for packet in film_.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = to
+                out.mux(packet)
+    check_clips(path, [*range(9)])
