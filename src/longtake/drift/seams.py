@@ -15,7 +15,7 @@ LEAST_FOUND = 4  # fewest joints that can be found
 # Found joints must be as rare among shuffled frames as exp(-BESIDE_CHANCE), all tries counted.
 BESIDE_CHANCE = 5.0
 # A cut: jump over the usual jump, step over the second largest of the four beside it (a missing
-# frame breaks the motion, and its step is not larger), and visible root mean square step of colours.
+# frame breaks the motion, and its step is not larger), and a visible RMS step of colours.
 CUT, CUT_BESIDE, CUT_STEP = 3.0, 1.4, 0.02
 # Exponents that are tried for Chernoff's bound; the steepest sees the largest jumps alone.
 STEEPEST, TILTS = 6.0, 49
