@@ -27,6 +27,7 @@ from longtake.evaluation.opening import (
 )
 from longtake.evaluation.protocols import protocol
 from longtake.evaluation.reconstruction import evaluate_reconstruction
+from longtake.evaluation.result import Result
 from longtake.model import VideoModel
 from longtake.model_videos import ModelVideos, open_kept
 from longtake.noise import generator
@@ -150,7 +151,7 @@ def test_reconstructions_are_measured_against_their_own_originals(tiny_model: Vi
 
 
 def test_an_autoencoder_that_gives_back_all_has_no_distance(
-    tiny_model: VideoModel, monkeypatch: pytest.MonkeyPatch
+    tiny_model: VideoModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     from longtake.evaluation import reconstruction
 
@@ -161,6 +162,9 @@ def test_an_autoencoder_that_gives_back_all_has_no_distance(
     assert result.scores["random_features_rfd"].value == pytest.approx(0, abs=1e-5)
     assert result.scores["ssim"].value == pytest.approx(1)
     assert torch.tensor(result.scores["psnr"].value).isinf()
+    assert result.scores["psnr"].deviation is None
+    result.write(tmp_path / "a.json")
+    assert Result.read(tmp_path / "a.json") == result
 
 
 def test_the_interval_of_reconstructions_is_that_of_pairs(

@@ -4,7 +4,9 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from longtake.checkpoint import read_config, write_text
 from longtake.config import Config, differences, to_dict
@@ -17,7 +19,7 @@ class Score(Config):
     """One metric.
 
     Attributes:
-        value: mean over the protocol's draws of real clips.
+        value: mean over the protocol's draws of real clips; infinite for the PSNR of equal clips.
         deviation: standard deviation over the draws; with one draw, a bootstrap's standard error
             for as many clips.
         low: lower end of the 95 % interval; ``high`` is the upper end.
@@ -34,7 +36,7 @@ class Score(Config):
         by: network besides the protocol's that the score depends on.
     """
 
-    value: float
+    value: Annotated[float, Field(allow_inf_nan=True)]
     deviation: float | None = None
     low: float | None = None
     high: float | None = None
@@ -51,12 +53,16 @@ class Score(Config):
 
     @classmethod
     def of(cls, found: Interval, *, of: str, unit: str = "", least: float = -math.inf) -> "Score":
-        """A score with its interval, whose lower end is at least ``least``."""
+        """A score with its interval, whose lower end is at least ``least``.
+
+        An infinite value, such as the PSNR of equal clips, has none.
+        """
+        finite = math.isfinite(found.standard_error)
         return cls(
             value=found.value,
-            deviation=found.standard_error,
-            low=max(found.low, least),
-            high=found.high,
+            deviation=found.standard_error if finite else None,
+            low=max(found.low, least) if finite else None,
+            high=found.high if finite else None,
             interval_of=of,
             unit=unit,
         )

@@ -79,7 +79,7 @@ def fvd_interval(
     """
     if paired and len(real) != len(generated):
         raise ValueError(
-            f"pairs need as many clips on both sides, got {len(real)}, {len(generated)}"
+            f"pairs need two sides of one length, got {len(real)} and {len(generated)}"
         )
     value = fvd(real, generated, correction=correction)
     (x, u), (y, v) = _weighted(real, generated, redraws, seed)
