@@ -72,7 +72,7 @@ class Shared:
     """A measure as all parts of the picture share it.
 
     Attributes:
-        values: a cell's deviation from its mean over time, its median over the cells, and the mean
+        values: a cell's difference from its mean over time, its median over the cells, and the mean
             added again. Clouds that gather change some cells, a drift changes all.
         agreement: share of the cells that change by 0.4 to 2.5 times the median change.
     """

@@ -12,7 +12,7 @@ PERIODS = range(2, 9)  # frames; longer ones are joints of chunks
 LEAST_ROWS = 8  # fewest periods in a video
 # Standard errors of the strongest phase; 140 phases of four measures are tried.
 SIGNIFICANT = 6.0
-CLIP = 4.0  # largest deviation from the moving average that counts, in robust deviations
+CLIP = 4.0  # largest distance from the moving average, in robust standard deviations
 SAME = 0.8  # a shorter period explains a longer one if its pattern has this share of the size
 VISIBLE = {
     "brightness": 0.5 / 255,
@@ -66,7 +66,7 @@ def pulse(video: Descriptors, skip: Bool[np.ndarray, "t"]) -> Pulse | None:
 def _pattern(
     measure: str, values: Float64[np.ndarray, "t"], skip: Bool[np.ndarray, "t"], period: int
 ) -> Pulse | None:
-    """Mean deviation from the moving average at each phase, if it is significant at one."""
+    """Mean difference from the moving average at each phase, if it is significant at one."""
     window = np.convolve(np.ones(period), [0.5, 0.5] if period % 2 == 0 else [1]) / period
     half = len(window) // 2
     if len(values) < LEAST_ROWS * period + 2 * half + 1:
