@@ -5,8 +5,9 @@ import json
 import os
 import stat
 from collections.abc import Callable, Collection
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import yaml
 
@@ -19,7 +20,7 @@ class DocumentError(ValueError):
     """A text is not a document within the limits; the message is the reason."""
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a file for reading; an OSError if it is a pipe, a device or anything but a file."""
     number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would block
     if not stat.S_ISREG(os.fstat(number).st_mode):

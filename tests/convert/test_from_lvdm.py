@@ -132,7 +132,8 @@ def test_weights_that_are_not_finite_are_named(tmp_path: Path):
 
 def test_a_converted_model_makes_a_long_video(tmp_path: Path):
     keys, between = files(tmp_path, "keys"), files(tmp_path, "between")
-    convert_lvdm_folder(*keys, tmp_path / "ours", interpolator=between)
+    # the averages, which are the weights plus one, overflow
+    convert_lvdm_folder(*keys, tmp_path / "ours", raw=True, interpolator=between)
     model = VideoModel.from_pretrained(tmp_path / "ours")
     sampling = model.index.sampling.model_copy(update={"sampler": DDIM(steps=1)})
     request = model.request([0])

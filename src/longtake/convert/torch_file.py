@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -100,7 +100,7 @@ def _fault(error: Exception) -> str:
     return f"{fault}; download the file again"
 
 
-def _format(head: bytes) -> Callable[[Path, BinaryIO], Any]:
+def _format(head: bytes) -> Callable[[Path, io.BufferedReader], Any]:
     """The reader for a file that begins with ``head``."""
     if head.startswith(b"PK\x03\x04"):
         return _read_zip
@@ -117,7 +117,7 @@ def _format(head: bytes) -> Callable[[Path, BinaryIO], Any]:
     raise CheckpointError("is not a checkpoint; expected a file of torch.save")
 
 
-def _read_zip(path: Path, file: BinaryIO) -> Any:
+def _read_zip(path: Path, file: io.BufferedReader) -> Any:
     """Read a zip archive: ``NAME/data.pkl`` and an entry, usually uncompressed, a storage."""
     with zipfile.ZipFile(file) as archive:
         names, declared = archive.namelist(), sum(entry.file_size for entry in archive.infolist())
@@ -147,7 +147,7 @@ def _read_zip(path: Path, file: BinaryIO) -> Any:
         return Unpickler(io.BytesIO(archive.read(pickles[0])), cache(storage)).load()
 
 
-def _read_legacy(path: Path, file: BinaryIO) -> Any:
+def _read_legacy(path: Path, file: io.BufferedReader) -> Any:
     """Read successive pickles (magic, version, machine, contents, storage keys), then bytes."""
     if Unpickler(file).load() != LEGACY_MAGIC:
         raise CheckpointError("is a pickle, but not one of torch.save")

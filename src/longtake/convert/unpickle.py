@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, BinaryIO
+from io import BufferedIOBase
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ SURROUNDINGS = (
 # Built-in names in pickles of such objects; they are ignored.
 BUILTINS = "bool bytearray bytes dict float int list object slice str tuple type"
 PLAIN = {f"builtins.{name}" for name in BUILTINS.split()} | {"copyreg._reconstructor"}
+
+MAX_EXPANDED = 1 << 20  # numbers of a tensor that repeats fewer numbers, as ``expand`` makes it
 
 # Modules with another name in Python 2 or another numpy.
 SAME = {
@@ -106,7 +109,7 @@ MakeStorage = Callable[[torch.dtype, str, int], Storage]  # of a type, key in th
 class Unpickler(pickle.Unpickler):
     """Python's unpickler, restricted to the names in ``KNOWN`` and ignored ones."""
 
-    def __init__(self, file: BinaryIO, storage: MakeStorage | None = None) -> None:
+    def __init__(self, file: BufferedIOBase, storage: MakeStorage | None = None) -> None:
         super().__init__(file, encoding="latin1")
         self._storage = storage
         self._foreign = cache(_foreign)
@@ -182,7 +185,7 @@ def _tensor(storage: Any, offset: int, size: Any, stride: Any, *_: Any) -> Store
     inside = min((offset, *size, *stride)) >= 0 and (0 in size or last < storage.count)
     if not inside:
         raise pickle.UnpicklingError("a tensor exceeds its storage")
-    if math.prod(size) > storage.count:  # one number repeated without end
+    if math.prod(size) > max(storage.count, MAX_EXPANDED):
         raise pickle.UnpicklingError("a tensor is larger than its storage")
     return StoredTensor(storage=storage, offset=offset, size=size, stride=stride)
 
