@@ -62,7 +62,8 @@ def test_ssim_and_both_psnr_are_those_of_scikit_image(size: tuple[int, int]):
     frames = [skimage.peak_signal_noise_ratio(*p, data_range=255) for p in zip(*pair, strict=True)]
     assert float(psnr(x, y)) == pytest.approx(whole, abs=1e-4)
     assert float(frame_psnr(x, y)) == pytest.approx(np.mean(frames), abs=1e-4)
-    again = peak_signal_noise_ratio(*map(torch.from_numpy, (pair[0] / 255, pair[1] / 255)), 1.0)
+    first, second = (torch.from_numpy(side / 255) for side in pair)
+    again = peak_signal_noise_ratio(first, second, 1.0)
     assert float(psnr(x, y)) == pytest.approx(float(again), abs=1e-4)
 
 
