@@ -224,8 +224,8 @@ def read_config(
 
 def fill(module: nn.Module, weights: Mapping[str, Tensor], origin: Path | str) -> None:
     """Load weights; CheckpointError if one is missing, unknown, of another shape or not finite."""
-    own = module.state_dict()
-    _check_fit(*({name: tuple(x.shape) for name, x in w.items()} for w in (own, weights)), origin)
+    own = {name: tuple(x.shape) for name, x in module.state_dict().items()}
+    _check_fit(own, {name: tuple(x.shape) for name, x in weights.items()}, origin)
     check_finite(weights, origin)
     module.load_state_dict(dict(weights))
 

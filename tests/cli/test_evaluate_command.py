@@ -10,6 +10,7 @@ from longtake.evaluation.protocols import READY
 from longtake.features.i3d import cache_path
 from longtake.video import VideoWriter
 
+FD = "RANDOM FEATURES FD"
 SMALL = ("frames=8", "treatment.size=16", "network.width=4")
 
 
@@ -44,11 +45,19 @@ def test_two_sides_are_measured_and_the_result_is_kept(longtake, footage: Path, 
     place = tmp_path / "results" / "a.json"
     called = longtake(*trial("sky:test", footage), "--json", place)
     assert called.code == 0, called.err
-    for words in ("not trial's own: frames=8, n=4", "sky:test:16x16", "footage, 4 videos", "FVD"):
+    for words in (
+        "not trial's own: frames=8, n=4",
+        "sky:test:16x16",
+        "footage, 4 videos",
+        "RANDOM FEATURES FD",
+    ):
         assert words in called.out, called.out
     found = json.loads(place.read_text())
-    assert set(found["scores"]) == {"fvd", "kvd"}
-    assert found["scores"]["fvd"]["floor"] > 0
+    assert set(found["scores"]) == {"random_features_fd", "random_features_kd"}
+    assert found["scores"]["random_features_fd"]["floor"] > 0
+    assert "95 % interval of RANDOM FEATURES FD" in called.out
+    assert "FVD at 4 clips, not the lower FVD of many" in called.out
+    assert "these distances are not FVD or KVD" in called.out
     again = longtake(*trial("sky:test", footage), "--json", place)
     assert again.code == 2
     assert "exists; choose another path or pass --overwrite" in again.err
@@ -61,10 +70,12 @@ def test_results_are_set_side_by_side(longtake, footage: Path, tmp_path: Path):
     longtake(*trial("sky:test:16", "sky:train", n=5), "--json", places[2])
     called = longtake("compare", *places[:2])
     assert called.code == 0, called.err
-    assert all(word in called.out for word in ("noise", "train", "real against real", "KVD"))
+    assert all(
+        word in called.out for word in ("noise", "train", "real against real", "RANDOM FEATURES KD")
+    )
     refused = longtake("compare", *places)
     assert refused.code == 2
-    assert "are of different protocols" in refused.err
+    assert "has distances of random features, which compare with nothing" in refused.err
 
 
 def test_a_model_is_sampled_and_its_videos_kept_where_asked(
@@ -113,9 +124,11 @@ def test_reconstructions_are_measured(longtake, tiny_run_folder: Path, tmp_path:
     asked = ("evaluate", "reconstruction", tiny_run_folder, "sky:test", "--protocol", "trial")
     called = longtake(*asked, "--n", 4, "--json", place)
     assert called.code == 0, called.err
-    for words in ("reconstructions by", "RFVD", "PSNR", "SSIM"):
+    for words in ("reconstructions by", "RANDOM FEATURES RFD", "PSNR", "FRAME PSNR", "SSIM", "dB"):
         assert words in called.out
-    assert {"rfvd", "psnr", "ssim"} <= json.loads(place.read_text())["scores"].keys()
+    assert {"random_features_rfd", "psnr", "frame_psnr", "ssim"} <= json.loads(place.read_text())[
+        "scores"
+    ].keys()
 
 
 def test_a_models_videos_are_reconstructed_like_any_others(longtake, tiny_run_folder: Path):

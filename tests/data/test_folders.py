@@ -141,6 +141,7 @@ def test_videos_of_every_container_are_read(tmp_path: Path, suffix: str, codec: 
         pytest.skip(f"{codec} cannot be written here")
     with av.open(path, "w", format=formats.get(suffix, suffix)) as container:
         stream = container.add_stream(codec, 25, width=64, height=64, pix_fmt="yuv420p")
+        assert isinstance(stream, av.VideoStream)
         for shade in (40, 90, 140, 190):
             pixels = shade - 10 + film(1, 64, 64)[0] // 13  # large enough for FFmpeg to probe
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
@@ -488,7 +489,7 @@ def test_ucf101_classes_have_the_official_numbers(tmp_path: Path) -> None:
     listed = UCF101(path=tmp_path, plan=PLAN, split="all")
     assert listed.classes == (*official[:-1], "Kayaking", "YoYo")
     found = [(Path(listed.title(n)).parent.name, listed.label(n)) for n in range(len(listed))]
-    assert all(listed.classes[label] == name for name, label in found)
+    assert all(label is not None and listed.classes[label] == name for name, label in found)
     put_text(tmp_path / "ucfTrainTestlist/classInd.txt", "1 Haircut\n")
     with pytest.raises(ValueError, match=r"classInd\.txt: lacks the class of the folder 'Hammer"):
         len(UCF101(path=tmp_path, plan=PLAN, split="all"))

@@ -5,6 +5,8 @@ import pytest
 from drift import faults
 from drift.sky_film import FRAMES, TIMES_OF_DAY, clean, described, faulty
 
+from longtake.data.clips import ClipPlan
+from longtake.data.synthetic import MarblesWorld
 from longtake.drift import judge, measure
 
 KINDS = ("freeze", "loop", "seams", "colour", "contrast", "cut")
@@ -84,3 +86,60 @@ def test_slowing_down_is_a_fall_of_motion_alone():
 
 def test_blur_is_a_fall_of_sharpness():
     assert "sharpness" in kinds(faults.blur(clean(16), 10))
+
+
+@pytest.mark.parametrize("period", range(2, 9))
+@pytest.mark.parametrize("index", [4, 10])
+def test_a_pulse_of_a_level_is_named_with_its_period(index, period):
+    (finding,) = judge(measure(described(faults.pulse(clean(index), period, 1.0))))
+    assert finding.kind == "pulse"
+    assert f"pulses every {period} frames: brightness changes by " in finding.sentence
+
+
+def test_blur_and_uneven_time_pulse_too():
+    assert "pulse" in kinds(faults.blur_pulse(clean(4), 4))
+    lvdm_sky = (0.80, 0.75, 0.77, 1.19)
+    assert "pulse" in kinds(faults.uneven(clean(4), lvdm_sky))
+
+
+def test_a_loop_of_few_frames_is_no_pulse():
+    assert "pulse" not in kinds(faults.loop(clean(4), 96, 8))
+
+
+def test_calm_borders_are_no_seams():
+    assert "seams" not in kinds(faults.pulse(clean(4), 3, 4.0), chunk=4)
+
+
+def test_marbles_that_collide_are_neither_seams_nor_cuts():
+    plan = ClipPlan(frames=256, height=48, width=48)
+    world = MarblesWorld(plan=plan, split="test", videos=12)
+    assert [kinds(world.video(index, 0, 256).frames) for index in range(4)] == [[]] * 4
+
+
+@pytest.mark.parametrize("index", TIMES_OF_DAY.values())
+@pytest.mark.parametrize("levels", [20, 45])
+def test_a_colour_that_drifts_early_and_stays_is_found(index, levels):
+    video = clean(index)
+    up = video[..., 0].mean() < 128
+    found = judge(measure(described(faults.early_drift(video, levels if up else -levels))))
+    assert any("levels from the first eighth to the last quarter" in f.sentence for f in found)
+
+
+@pytest.mark.parametrize("index", TIMES_OF_DAY.values())
+def test_half_of_a_visible_drift_is_found_where_all_parts_share_it(index):
+    change = 7.5 / 255 if clean(index)[..., 0].mean() < 128 else -7.5 / 255
+    assert "colour" in kinds(faults.drift(clean(index), change))
+
+
+def test_lost_colourfulness_is_named():
+    assert "colourfulness" in kinds(faults.pale(clean(4), 0.5))
+
+
+def test_short_freezes_are_found_and_many_are_one_finding():
+    assert kinds(faults.freeze(clean(4), 90, 2)) == ["freeze"]
+    stuttering = clean(4)[np.arange(FRAMES) // 3]
+    assert kinds(stuttering).count("freeze") == 1
+
+
+def test_a_missing_frame_is_no_cut():
+    assert "cut" not in kinds(np.delete(clean(4), 96, axis=0))

@@ -29,6 +29,7 @@ from longtake.metrics.kernel import kvd
 SMALL = ["frames=4", "treatment.size=16", "network.width=8"]
 TRIAL = protocol("trial", SMALL, n=6)
 BOTH = ["fvd", "kvd"]
+FD, KD = "random_features_fd", "random_features_kd"
 
 
 def world(split: str = "test", size: int = 16) -> SkyWorld:
@@ -64,7 +65,7 @@ def test_scores_are_those_of_the_features(tmp_path: Path):
     real, generated = world(), array(tmp_path / "a.npy")
     result = evaluate(real, generated, TRIAL, BOTH, Settings())
     x, y = rows(real, TRIAL, "real", 12), rows(generated, TRIAL, "generated", 6)
-    for name, distance in (("fvd", fvd), ("kvd", kvd)):
+    for name, distance in ((FD, fvd), (KD, kvd)):
         score = result.scores[name]
         assert score.value == pytest.approx(distance(x[:6], y))
         assert score.floor == pytest.approx(distance(x[:6], x[6:]))
@@ -76,14 +77,14 @@ def test_scores_are_those_of_the_features(tmp_path: Path):
 def test_a_set_against_itself_is_at_distance_0(tmp_path: Path):
     side = array(tmp_path / "a.npy")
     result = evaluate(side, side, TRIAL, BOTH, Settings())
-    assert result.scores["fvd"].value == pytest.approx(0, abs=1e-5)
+    assert result.scores[FD].value == pytest.approx(0, abs=1e-5)
 
 
 def test_noise_is_further_from_the_world_than_the_world_is(tmp_path: Path):
     many = protocol("trial", SMALL, n=32)
     side = array(tmp_path / "a.npy", number=32)
-    noise = evaluate(world(), side, many, ["fvd"], Settings()).scores["fvd"]
-    train = evaluate(world(), world("train"), many, ["fvd"], Settings()).scores["fvd"]
+    noise = evaluate(world(), side, many, ["fvd"], Settings()).scores[FD]
+    train = evaluate(world(), world("train"), many, ["fvd"], Settings()).scores[FD]
     assert noise.floor is not None
     assert noise.value > 3 * noise.floor
     assert train.value < noise.value / 3
@@ -92,7 +93,7 @@ def test_noise_is_further_from_the_world_than_the_world_is(tmp_path: Path):
 def test_several_draws_of_the_real_side_give_mean_and_deviation():
     several = protocol("trial", [*SMALL, "draws=3"], n=6)
     generated = world("train")
-    score = evaluate(world(), generated, several, ["fvd"], Settings()).scores["fvd"]
+    score = evaluate(world(), generated, several, ["fvd"], Settings()).scores[FD]
     y = rows(generated, several, "generated", 6)
     values = [fvd(rows(world(), several, "real", 6, draw), y) for draw in range(3)]
     assert score.draws == pytest.approx(values)
@@ -103,7 +104,7 @@ def test_several_draws_of_the_real_side_give_mean_and_deviation():
 
 def test_without_enough_real_videos_the_missing_floor_is_explained(tmp_path: Path):
     side = array(tmp_path / "a.npy", number=11)
-    score = evaluate(side, side, TRIAL, ["fvd"], Settings()).scores["fvd"]
+    score = evaluate(side, side, TRIAL, ["fvd"], Settings()).scores[FD]
     assert score.floor is None
     assert score.no_floor == "11 real videos, 12 are needed for two sets of 6"
 
@@ -115,7 +116,7 @@ def test_the_seed_alone_decides_and_the_cache_changes_nothing(tmp_path: Path):
         for w in (work, work, Settings(batch=1), Settings(seed=1))
     )
     assert first == second
-    assert first["fvd"].value == pytest.approx(uncached["fvd"].value, rel=1e-4)
+    assert first[FD].value == pytest.approx(uncached[FD].value, rel=1e-4)
     assert first != other
 
 
@@ -140,11 +141,32 @@ def test_too_few_generated_clips_are_refused(tmp_path: Path):
 
 
 def test_a_limit_needs_many_clips():
-    with pytest.raises(ValueError, match="needs n of at least 32, got 6"):
+    with pytest.raises(ValueError, match="set n of at least 64, got 6"):
         evaluate(world(), world("train"), TRIAL, ["fvd"], Settings(limit=True))
-    many = protocol("trial", ["frames=1", "treatment.size=8", "network.width=2"], n=16)
-    score = evaluate(world(), world("train"), many, ["fvd"], Settings(limit=True)).scores["fvd"]
+    many = protocol("trial", ["frames=1", "treatment.size=8", "network.width=2"], n=64)
+    score = evaluate(world(), world("train"), many, ["fvd"], Settings(limit=True)).scores[FD]
     assert score.limit is not None
+    assert score.limit_low is not None
+    assert score.limit_low < score.limit < score.value
+
+
+def test_a_score_says_what_its_interval_is_of(result: Result):
+    score = result.scores[FD]
+    assert score.interval_of == "FVD at 6 clips, not the lower FVD of many"
+    assert score.unit == "(random features)"
+    error = result.scores[KD].deviation
+    assert error is not None
+    assert result.scores[KD].detectable == pytest.approx(2.8 * error)
+
+
+def test_distances_of_random_features_compare_with_nothing_else(result: Result):
+    """Whatever their name says, they are not FVD."""
+    assert not {"fvd", "kvd"} & result.scores.keys()
+    real = protocol("longtake")
+    named_fvd = result.model_copy(update={"protocol": real, "protocol_hash": real.hash})
+    for pair in ([result, named_fvd], [named_fvd, result]):
+        with pytest.raises(ValueError, match="distances of random features, which compare with no"):
+            check_comparable(pair, ["a", "b"])
 
 
 def test_unknown_metrics_are_refused():
@@ -180,8 +202,15 @@ def test_a_result_changed_by_hand_is_refused(result: Result, tmp_path: Path):
 def test_results_of_different_protocols_are_refused_in_one_table(result: Result):
     check_comparable([result, result], ["a", "b"])
     other = evaluate(world(), world("train"), protocol("trial", SMALL, n=7), ["fvd"], Settings())
-    with pytest.raises(ValueError, match=r"a and b are of different protocols .*n \(6 and 7\)"):
+    with pytest.raises(ValueError, match="a has distances of random features"):
         check_comparable([result, other], ["a", "b"])
+    others = [protocol("longtake", n=n) for n in (6, 7)]
+    pair = [
+        r.model_copy(update={"protocol": o, "protocol_hash": o.hash})
+        for r, o in zip((result, other), others, strict=True)
+    ]
+    with pytest.raises(ValueError, match=r"a and b are of different protocols .*n \(6 and 7\)"):
+        check_comparable(pair, ["a", "b"])
     elsewhere = evaluate(world("train"), world("train"), TRIAL, ["fvd"], Settings())
     with pytest.raises(ValueError, match="a and b were measured against different real videos"):
         check_comparable([result, elsewhere], ["a", "b"])
@@ -245,7 +274,7 @@ def test_inception_score_without_weights_names_the_way_to_them(
 
 def test_scores_by_different_networks_are_refused_in_one_table(result: Result):
     def by(network: str) -> Result:
-        score = result.scores["fvd"].model_copy(update={"by": network})
+        score = result.scores[FD].model_copy(update={"by": network})
         return result.model_copy(update={"scores": {"is": score}})
 
     with pytest.raises(ValueError, match=r"is of a uses c3d 1, that of b uses c3d 2, so they"):

@@ -27,6 +27,7 @@ from longtake.evaluation.opening import (
 )
 from longtake.evaluation.protocols import protocol
 from longtake.evaluation.reconstruction import evaluate_reconstruction
+from longtake.evaluation.result import Result
 from longtake.model import VideoModel
 from longtake.model_videos import ModelVideos, open_kept
 from longtake.noise import generator
@@ -139,7 +140,10 @@ def test_reconstructions_are_measured_against_their_own_originals(tiny_model: Vi
     side = open_videos("sky:test:20")
     assert side is not None
     result = evaluate_reconstruction("tiny", tiny_model.autoencoder, side, PROTOCOL, Settings())
-    assert list(result.scores) == ["rfvd", "psnr", "ssim"]
+    assert list(result.scores) == ["random_features_rfd", "psnr", "frame_psnr", "ssim"]
+    rfd = result.scores["random_features_rfd"]
+    assert (rfd.floor, rfd.no_floor) == (None, "perfect reconstructions are at 0")
+    assert rfd.interval_of == "FVD of 4 pairs"
     assert (result.real.height, result.real.width) == (16, 16)
     assert result.scores["ssim"].value < 1
     assert 0 < result.scores["psnr"].value < 40
@@ -147,17 +151,43 @@ def test_reconstructions_are_measured_against_their_own_originals(tiny_model: Vi
 
 
 def test_an_autoencoder_that_gives_back_all_has_no_distance(
-    tiny_model: VideoModel, monkeypatch: pytest.MonkeyPatch
+    tiny_model: VideoModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     from longtake.evaluation import reconstruction
 
-    monkeypatch.setattr(reconstruction, "reconstruct_frames", lambda _, frames: frames)
+    monkeypatch.setattr(reconstruction, "reconstruct_frames", lambda _, frames, name: frames)
     side = open_videos("sky:test:16")
     assert side is not None
     result = evaluate_reconstruction("tiny", tiny_model.autoencoder, side, PROTOCOL, Settings())
-    assert result.scores["rfvd"].value == pytest.approx(0, abs=1e-5)
+    assert result.scores["random_features_rfd"].value == pytest.approx(0, abs=1e-5)
     assert result.scores["ssim"].value == pytest.approx(1)
     assert torch.tensor(result.scores["psnr"].value).isinf()
+    assert result.scores["psnr"].deviation is None
+    result.write(tmp_path / "a.json")
+    assert Result.read(tmp_path / "a.json") == result
+
+
+def test_the_interval_of_reconstructions_is_that_of_pairs(
+    tiny_model: VideoModel, monkeypatch: pytest.MonkeyPatch
+):
+    """Originals and reconstructions are weighed alike, so near ones have a narrow interval."""
+    from longtake.evaluation import reconstruction
+
+    def nearly(_: object, frames: np.ndarray, name: str) -> np.ndarray:
+        assert name
+        return (frames // 2 * 2).astype(np.uint8)
+
+    monkeypatch.setattr(reconstruction, "reconstruct_frames", nearly)
+    side = open_videos("sky:test:16")
+    assert side is not None
+    work = (tiny_model.autoencoder, side, PROTOCOL, Settings())
+    rfd = evaluate_reconstruction("tiny", *work).scores["random_features_rfd"]
+    generated = open_videos("sky:train:16")
+    assert generated is not None
+    apart = evaluate(side, generated, PROTOCOL, ["fvd"], Settings()).scores["random_features_fd"]
+    assert rfd.deviation is not None
+    assert apart.deviation is not None
+    assert rfd.deviation < apart.deviation / 10
 
 
 def test_a_models_videos_are_training_clips(tiny_model: VideoModel, tmp_path: Path):

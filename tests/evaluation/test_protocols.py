@@ -1,12 +1,15 @@
 """A protocol is all its fields: none can change unseen."""
 
+import io
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from longtake.config import ConfigError, parse, to_dict
 from longtake.data.clips import ClipPlan
@@ -20,10 +23,12 @@ from longtake.video import to_pixels
 
 HASHES = {
     "longtake": "112cc88f84f0bc1d",
-    "stylegan-v-fvd16": "b2516e77bcb2a8de",
-    "stylegan-v-fvd128": "62149a5e1d159447",
-    "lvdm-10x2048": "3bb8827c8c8cfb73",
-    "latte-2048": "9aac54d3836bcc42",
+    "pvdm-fvd16": "2b4dfc6f2a61795d",
+    "pvdm-fvd128": "5b19b89a08d649ca",
+    "stylegan-v-fvd16": "6c8917a1085e1e54",
+    "stylegan-v-fvd128": "406a33b57153f2e9",
+    "lvdm-10x2048": "abf827cd8fa4662d",
+    "latte-2048": "8e5039618df0d508",
     "tats": "b02b254d379ab217",
     "trial": "42b4ff25daeb9bcd",
 }
@@ -40,6 +45,12 @@ OTHER = {
     "output": "pooled",
     "resolution": 96,
     "sha256": "0" * 64,
+    "filter": "lanczos",
+    "jpeg": 75,
+    "real_order": "sorted",
+    "fewer": "take",
+    "needs": "strides",
+    "covariance": "n",
 }
 FIXED = {"kind", "weights"}
 WORLD = SkyWorld(plan=ClipPlan(height=8, width=8))
@@ -116,11 +127,12 @@ def test_latte_strides_over_real_videos_only():
     latte = READY["latte-2048"]
     assert (latte.span("real"), latte.span("generated")) == (46, 16)
     assert (latte.stride("real"), latte.stride("generated")) == (3, 1)
+    assert (latte.needed("real"), latte.needed("generated")) == (48, 16)
 
 
 def test_the_protocols_of_papers_are_those_of_the_papers():
     fvd16, fvd128, lvdm, ours = (
-        READY[n] for n in ("stylegan-v-fvd16", "stylegan-v-fvd128", "lvdm-10x2048", "longtake")
+        READY[n] for n in ("pvdm-fvd16", "pvdm-fvd128", "lvdm-10x2048", "longtake")
     )
     assert (fvd16.frames, fvd128.frames, fvd16.n, fvd16.resolution) == (16, 128, 2048, 256)
     assert (lvdm.draws, lvdm.treatment.levels, lvdm.treatment.fit) == (10, "truncate", "squash")
@@ -170,3 +182,37 @@ def test_levels_are_rounded_or_truncated():
     video = ((torch.tensor([0.0, 99.6, 254.9]) / 127.5) - 1).expand(3, 1, 1, 3)
     assert to_pixels(video, "round")[0, 0, :, 0].tolist() == [0, 100, 255]
     assert to_pixels(video, "truncate")[0, 0, :, 0].tolist() == [0, 99, 254]
+
+
+def frame(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_real_frames_are_those_that_stylegan_v_stores():
+    """Pillow's Lanczos to the shorter side, the longer rounded down, the middle, JPEG at 75."""
+    clip = frame(240, 320)[None]
+    image = Image.fromarray(clip[0]).resize((341, 256), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    image.crop((42, 0, 298, 256)).save(file, "JPEG", q=95)  # as their code says: not an option
+    found = READY["stylegan-v-fvd16"].stored(clip)
+    assert np.array_equal(found[0], np.asarray(Image.open(file)))
+    assert READY["pvdm-fvd16"].stored(clip) is clip
+
+
+def test_latte_takes_the_middle_square_before_it_resizes():
+    clip = frame(30, 41)[None]
+    latte = protocol("latte-2048", ["resolution=16", "jpeg=null"])
+    square = Image.fromarray(clip[0]).crop((6, 0, 36, 30))  # torchvision: round(5.5) is 6
+    want = square.resize((16, 16), Image.Resampling.LANCZOS)
+    assert np.array_equal(latte.stored(clip)[0], np.asarray(want))
+
+
+def test_lvdm_rounds_the_longer_side_down():
+    lvdm = READY["lvdm-10x2048"]
+    clip = torch.from_numpy(frame(240, 320))[None]
+    whole = torch.nn.functional.interpolate(
+        clip.permute(0, 3, 1, 2).float(), (256, 341), mode="bilinear"
+    )
+    middle = whole[..., 42:298].permute(1, 0, 2, 3) / 127.5 - 1
+    assert torch.equal(Treatment(size=256, fit=lvdm.resize)(clip), middle)
+    assert READY["tats"].resize == "crop"

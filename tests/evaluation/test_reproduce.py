@@ -13,6 +13,7 @@ from longtake.config import ConfigError, parse
 from longtake.evaluation.opening import LAYOUTS
 from longtake.evaluation.protocols import READY
 from longtake.evaluation.result import Result
+from longtake.model import sampling_with
 from longtake.reproduce.measure import Outcome, read_outcome
 from longtake.reproduce.requirements import (
     Folders,
@@ -90,6 +91,15 @@ def test_nothing_is_trained_unless_it_is_asked_for(no_weights: None):
     row = outcome("reproduced/lvdm").rows[0]
     assert not row.scores
     assert row.lacks.model == "elsewhere/lvdm_sky_short"
+
+
+def test_pvdm_s_takes_fewer_steps_for_next_clips():
+    for row in table("pvdm").chosen(["ucf101-s-fvd16", "sky-s-fvd128"]).rows:
+        preset = training_run(row.trainings[-1], FOLDERS)
+        assert isinstance(preset, runs.DiffusionRun)
+        sampling = sampling_with(preset.sampling, row.sampling)
+        steps = [sampling.of(role).sampler.steps for role in ("first", "next")]
+        assert steps == [100, 20]
 
 
 def test_default_folders_need_no_overrides():

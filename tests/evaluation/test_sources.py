@@ -17,6 +17,7 @@ from longtake.data.clips import ClipPlan
 from longtake.data.folders import VideoFolder
 from longtake.data.source import ClipPosition, VideoSource
 from longtake.data.synthetic import SkyWorld
+from longtake.data.views import MirroredVideos
 from longtake.evaluation.feature_sets import EvaluationSettings, FeatureSets
 from longtake.evaluation.protocols import Protocol, protocol
 from longtake.evaluation.selection import choose_clips, usable_videos
@@ -218,6 +219,37 @@ def test_each_video_gives_a_clip_before_any_gives_a_second(folder: Path):
     assert {pick.start_frame for pick in found[4:]} == {4}
 
 
+def test_real_videos_are_the_first_in_sorted_order_where_the_protocol_says_so(folder: Path):
+    ordered = protocol("trial", ["frames=4", "real_order=sorted"])
+    assert [pick.video for pick in positions(side_of(folder), 3, of=ordered)] == [0, 1, 2]
+    generated = usable_videos(side_of(folder), ordered, "generated")
+    plain = usable_videos(side_of(folder), TRIAL, "generated")
+    assert choose_clips(generated, count=4) == choose_clips(plain, count=4)
+
+
+def test_a_protocol_may_take_fewer_real_clips_and_mirror_images(folder: Path):
+    found = protocol("trial", ["frames=4", "real_order=sorted", "fewer=take", "mirror=true"])
+    mirrored = MirroredVideos(side_of(folder))
+    picks = positions(mirrored, 16, of=found)
+    assert [pick.video for pick in picks] == list(range(8))
+    clips = list(mirrored.read_clips([ClipPosition(1, 2), ClipPosition(5, 2)], 4, 1))
+    assert np.array_equal(clips[0], clips[1][:, :, ::-1])
+    assert mirrored.title(5) == mirrored.title(1)
+    generated = usable_videos(side_of(folder), found, "generated")
+    with pytest.raises(ValueError, match="4 videos give 4 clips, trial asks for 16"):
+        choose_clips(generated, count=16)
+
+
+def test_fewer_real_clips_are_measured(folder: Path):
+    many = SkyWorld(plan=ClipPlan(height=16, width=24), videos=64)
+    changes = ["frames=4", "fewer=take", "mirror=true", "rates=any", "treatment.size=8"]
+    sets = FeatureSets(
+        side_of(folder), many, protocol("trial", changes, n=12), EvaluationSettings()
+    )
+    assert (len(sets.real()), len(sets.generated())) == (8, 12)
+    assert sets.no_floor
+
+
 def test_fewer_clips_than_n_are_an_error(folder: Path):
     with pytest.raises(ValueError, match="videos: 4 videos give 4 clips, trial asks for 16; give"):
         positions(side_of(folder), 16)
@@ -240,6 +272,9 @@ def test_a_short_video_is_told(folder: Path):
     with pytest.raises(ValueError, match=r"short\.mkv: has 5 frames, a clip spans 7; repair or"):
         usable_videos(side_of(folder), strided, "real")
     assert len(usable_videos(side_of(folder), strided, "generated").videos) == 5
+    whole = protocol("trial", ["frames=4", "real_stride=2", "needs=strides"])
+    with pytest.raises(ValueError, match="has 5 frames, a clip of trial needs 8"):
+        usable_videos(side_of(folder), whole, "real")
 
 
 def test_mixed_sizes_are_told_unless_real_ones_are_resized(folder: Path):

@@ -16,7 +16,7 @@ CERTAIN = 1e4
 
 
 def score(rows: Tensor, parts: int = 1) -> InceptionScore:
-    return inception_score(rows, parts)
+    return inception_score(rows, parts, seed=None)
 
 
 @pytest.mark.parametrize("parts", [1, 4])
@@ -63,6 +63,14 @@ def test_the_order_of_clips_within_a_part_makes_no_difference():
     found = score(rows[order], 3)
     assert found.mean == pytest.approx(score(rows, 3).mean, rel=1e-12)
     assert found.std == pytest.approx(score(rows, 3).std, rel=1e-9)
+
+
+def test_clips_sorted_by_class_score_like_mixed_ones():
+    rows = 20 * torch.eye(5).repeat_interleave(40, 0)
+    assert score(rows, 5).mean == pytest.approx(1)
+    mixed = inception_score(rows, 5)
+    assert mixed.mean > 4
+    assert mixed == inception_score(rows, 5, seed=0) != inception_score(rows, 5, seed=1)
 
 
 def test_clips_are_divided_into_parts_of_nearly_equal_size():

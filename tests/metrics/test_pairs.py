@@ -1,10 +1,14 @@
 """Laws of PSNR and SSIM of clips."""
 
+import numpy as np
 import pytest
 import torch
+from skimage import metrics as skimage
 from torch import Tensor
+from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from longtake.metrics.pairs import psnr, ssim
+from longtake.metrics.pairs import frame_psnr, psnr, ssim
+from longtake.video import to_model
 
 
 def clips(batch: int = 2, size: int = 16, seed: int = 0) -> Tensor:
@@ -30,7 +34,53 @@ def test_psnr_is_of_a_clips_squared_error_not_of_its_frames_decibels():
     torch.testing.assert_close(psnr(video, other), torch.tensor([23.0103]))
 
 
-@pytest.mark.parametrize("measure", [psnr, ssim])
+def uint8_pair(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    video = random.integers(0, 256, (4, *size, 3), dtype=np.uint8)
+    spread = np.array([2.0, 8, 20, 60])[:, None, None, None]
+    noisy = video + spread * random.standard_normal(video.shape)
+    return video, np.clip(noisy, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", [(11, 12), (32, 48)])
+def test_ssim_and_both_psnr_are_those_of_scikit_image(size: tuple[int, int]):
+    pair = uint8_pair(size)
+    x, y = (to_model(video)[None] for video in pair)
+    each = [
+        skimage.structural_similarity(
+            *frames,
+            channel_axis=2,
+            data_range=255,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
+        for frames in zip(*pair, strict=True)
+    ]
+    assert float(ssim(x, y)) == pytest.approx(np.mean(each), abs=1e-5)
+    whole = skimage.peak_signal_noise_ratio(*pair, data_range=255)
+    frames = [skimage.peak_signal_noise_ratio(*p, data_range=255) for p in zip(*pair, strict=True)]
+    assert float(psnr(x, y)) == pytest.approx(whole, abs=1e-4)
+    assert float(frame_psnr(x, y)) == pytest.approx(np.mean(frames), abs=1e-4)
+    first, second = (torch.from_numpy(side / 255) for side in pair)
+    again = peak_signal_noise_ratio(first, second, 1.0)
+    assert float(psnr(x, y)) == pytest.approx(float(again), abs=1e-4)
+
+
+def test_ssim_does_not_collapse_near_grey():
+    grey, lighter = (to_model(np.full((1, 32, 32, 3), v, np.uint8))[None] for v in (127, 135))
+    assert float(ssim(grey, lighter)) == pytest.approx(0.9981, abs=1e-4)
+
+
+def test_noise_in_the_rim_counts_only_where_windows_reach():
+    """Centres of windows lie five pixels from the border, as in scikit-image and piq."""
+    video = torch.zeros(1, 3, 1, 32, 32)
+    corner = video.clone()
+    corner[..., 0, 0] = 1
+    assert 0.999 < float(ssim(video, corner)) < 1
+
+
+@pytest.mark.parametrize("measure", [psnr, frame_psnr, ssim])
 def test_a_clip_has_its_measure_in_any_batch(measure):
     video, other = clips(3), clips(3) * 0.9
     together = measure(video, other)
@@ -38,7 +88,7 @@ def test_a_clip_has_its_measure_in_any_batch(measure):
     torch.testing.assert_close(measure(video[1:2], other[1:2]), together[1:2])
 
 
-@pytest.mark.parametrize("measure", [psnr, ssim])
+@pytest.mark.parametrize("measure", [psnr, frame_psnr, ssim])
 def test_more_noise_is_worse(measure):
     video = clips() * 0.5
     noise = clips(seed=1)

@@ -57,11 +57,6 @@ def test_the_spread_of_a_mean_is_the_textbook_standard_error():
     assert standard_error(means) == pytest.approx(float(rows.std()) / 20, rel=0.06)
 
 
-def test_an_interval_is_never_below_zero():
-    x, _ = sides(40, 0)
-    assert fvd_interval(x, x).low == 0
-
-
 def test_an_interval_needs_clips():
     x, y = sides(10, 0)
     with pytest.raises(ValueError, match="at least 2 clips, got 1"):
@@ -100,22 +95,59 @@ def test_the_standard_error_of_kvd_is_the_std_over_draws_of_clips():
     assert errors.mean() == pytest.approx(float(values.std()), rel=0.25)
 
 
+def test_pairs_are_weighed_alike():
+    """The standard error of FVD of reconstructions is that over draws of pairs."""
+    drawn = [
+        torch.randn(2, 64, 6, generator=torch.Generator().manual_seed(seed)) for seed in range(40)
+    ]
+    found = [fvd_interval(x, x + 0.2 * noise, paired=True, redraws=20) for x, noise in drawn]
+    x, noise = drawn[-1]
+    values = torch.tensor([interval.value for interval in found])
+    errors = torch.tensor([interval.standard_error for interval in found])
+    assert 0.8 < float(errors.mean() / values.std()) < 2  # too wide where pairs are near
+    apart = fvd_interval(x, x + 0.2 * noise)
+    assert apart.standard_error > 5 * found[-1].standard_error
+    with pytest.raises(ValueError, match="two sides of one length, got 64 and 60"):
+        fvd_interval(x, noise[:60], paired=True)
+
+
+@pytest.mark.parametrize("width", [3, 90])
+def test_an_interval_and_the_covariance_over_n(width: int):
+    """Fewer clips than features, and more."""
+    x, y = torch.randn(2, 40, width, dtype=torch.float64)
+    a, b = x[:30], y * 2
+    found, over_n = fvd_interval(a, b), fvd_interval(a, b, correction=0)
+    assert over_n.value == pytest.approx(fvd(a, b, correction=0))
+    assert over_n.value != found.value
+    assert over_n.standard_error == pytest.approx(found.standard_error, rel=0.2)
+
+
+def test_covariance_over_n_is_numpys():
+    x, y = torch.randn(2, 9, 1, dtype=torch.float64)
+    want = (x.mean() - y.mean()) ** 2 + (x.std(correction=0) - y.std(correction=0)) ** 2
+    assert fvd(x, y, correction=0) == pytest.approx(float(want))
+
+
+def test_the_limit_is_fvd_without_the_bias_of_few_clips():
+    found = [fvd_limit(*sides(40, seed), redraws=12) for seed in range(40)]
+    values = torch.tensor([interval.value for interval in found])
+    assert abs(float(values.mean()) - TRUE) < 3 * float(values.std()) / 40**0.5
+    assert sum(interval.low < TRUE < interval.high for interval in found) >= 33
+
+
 def test_the_limit_of_one_distribution_is_near_zero_where_its_fvd_is_not():
-    rows = torch.randn(2, 600, 20, generator=torch.Generator().manual_seed(0))
-    found = fvd_limit(rows[0], rows[1], clips=(100, 150, 200, 300, 600), draws=4)
-    assert list(found.distances) == sorted(found.distances, reverse=True)
-    assert found.distances[-1] > 0.4
-    assert abs(found.limit) < 0.15
+    x, y = torch.randn(2, 200, 20, generator=torch.Generator().manual_seed(0))
+    assert fvd(x, y) > 1
+    assert abs(fvd_limit(x, y, redraws=5).value) < 0.5
 
 
 def test_the_limit_depends_on_its_seed_alone():
-    x, y = sides(50, 0)
-    first, again, other = (fvd_limit(x, y, clips=(10, 30), seed=s).limit for s in (1, 1, 2))
+    x, y = sides(30, 0)
+    first, again, other = (fvd_limit(x, y, redraws=4, seed=s).value for s in (1, 1, 2))
     assert first == again != other
 
 
-@pytest.mark.parametrize("clips", [(10,), (10, 10), (1, 10), (10, 51)])
-def test_a_limit_needs_different_numbers_of_clips_that_there_are(clips):
-    x, y = sides(50, 0)
-    with pytest.raises(ValueError, match="at least two numbers from 2 to 50"):
-        fvd_limit(x, y, clips=clips)
+def test_a_limit_needs_clips():
+    x, y = sides(10, 0)
+    with pytest.raises(ValueError, match="at least 4 clips per side, got 3 and 10"):
+        fvd_limit(x[:3], y)

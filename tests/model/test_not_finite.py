@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,7 +122,8 @@ def test_weights_too_large_for_half_precision_are_refused(tiny_model: VideoModel
     weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     name = next(iter(weights))
     weights[name].view(-1)[0] = 1e5
-    large = network.config.build()
+    config: Any = network.config
+    large = config.build()
     large.load_state_dict(weights)
     model = VideoModel(index=tiny_model.index, autoencoder=large)
     with pytest.raises(CheckpointError, match=f"autoencoder: '{name}' has values"):

@@ -51,8 +51,8 @@ def check(source: Source, overrides: arguments.Overrides = None, layout: Layout 
     from longtake.cli.progress import frames as progress
 
     opened = _open(source, layout, overrides)
-    faults = list(opened.rejected())
-    for path, reason in [*faults, *opened.passed_over()]:
+    faults: list[object] = [*opened.rejected()]
+    for path, reason in [*opened.rejected(), *opened.passed_over()]:
         print(f"{path}: {reason}")
     with progress("check", unit=" videos") as report:
         for number in range(len(opened)):

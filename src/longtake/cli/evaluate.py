@@ -23,7 +23,7 @@ Sources = Annotated[
 Protocol = Annotated[str, Option(help="name of a protocol; `longtake protocols` lists them")]
 Json = Annotated[Path | None, Option(help="file to write the result to")]
 Floor = Annotated[bool, Option(help="also measure real clips against other real clips")]
-Limit = Annotated[bool, Option("--limit", help="extrapolate FVD to infinitely many clips")]
+Limit = Annotated[bool, Option("--limit", help="also FVD extrapolated to many clips")]
 
 
 class _Group(TyperGroup):

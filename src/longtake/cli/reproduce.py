@@ -107,7 +107,8 @@ def _train(table: "Table", folders: "Folders", ranks: "Ranks") -> None:
 
 
 def _print(found: "Outcome", out: Path) -> None:
-    from longtake.cli.tables import number, plain_table, print_table, spread
+    from longtake.cli.tables import number, plain_table, print_table, spread, title
+    from longtake.features.random_features import RandomFeaturesConfig
 
     print(f"{found.title}\n{found.paper}")
     ours = "tiny trial" if found.tiny else "ours"
@@ -115,9 +116,11 @@ def _print(found: "Outcome", out: Path) -> None:
     table.columns[0].no_wrap = True
     for row in found.rows:
         for metric, published in row.published.items():
-            score = row.scores.get(metric)
+            random = RandomFeaturesConfig.metrics.get(metric)
+            name = random if random in row.scores else metric
+            score = row.scores.get(name)
             floor = number(score.floor if score else None)
-            table.add_row(row.name, metric.upper(), _paper(published), spread(score), floor)
+            table.add_row(row.name, title(name), _paper(published), spread(score), floor)
     print_table(table)
     warning = UNTRAINED if found.untrained else TINY if found.tiny else ""
     notes = (note for row in found.rows for note in _notes(row))

@@ -21,13 +21,26 @@ def print_result(result: "Result") -> None:
     print(f"real       {_side(result.real)}")
     print(f"generated  {_side(result.generated)}")
     limited = any(score.limit is not None for score in result.scores.values())
-    columns = ["deviation", "95 % interval", "real against real", *["limit"] * limited]
+    columns = ["deviation", "95 % interval", "real against real"]
+    columns += ["limit for many clips", "95 % interval of the limit"] * limited
     table = plain_table("metric", "value", *columns)
     for name, score in result.scores.items():
-        low_high = f"{number(score.low)} to {number(score.high)}" if score.low is not None else "-"
-        cells = [name.upper(), number(score.value), number(score.deviation), low_high]
-        table.add_row(*cells, number(score.floor), *[number(score.limit)] * limited)
+        cells = [title(name), f"{number(score.value)} {score.unit}".strip()]
+        cells += [number(score.deviation), _span(score.low, score.high), number(score.floor)]
+        limit = [number(score.limit), _span(score.limit_low, score.limit_high)]
+        table.add_row(*cells, *limit * limited)
     print_table(table)
+    of: dict[str, list[str]] = {}
+    for name, score in result.scores.items():
+        of.setdefault(score.interval_of, []).append(title(name))
+        if score.detectable is not None:
+            seen = number(score.detectable)
+            print(f"{title(name)} stands out from 0 in four cases of five from {seen} on")
+    for what, names in of.items():
+        if what:
+            print(f"95 % interval of {', '.join(names)}: {what}")
+    if any(score.unit and name.startswith("random") for name, score in result.scores.items()):
+        print("features are random: these distances are not FVD or KVD and compare with none")
     reasons = dict.fromkeys(s.no_floor for s in result.scores.values() if s.no_floor)
     if reasons:
         print(f"no real against real: {'; '.join(reasons)}")
@@ -39,7 +52,7 @@ def print_comparison(results: Sequence["Result"], names: Sequence[str]) -> None:
     print(f"protocol   {first.protocol.name} {first.protocol_hash}, n {first.protocol.n}")
     print(f"real       {_side(first.real)}")
     metrics = list(dict.fromkeys(name for result in results for name in result.scores))
-    table = plain_table("result", "generated", *(name.upper() for name in metrics))
+    table = plain_table("result", "generated", *map(title, metrics))
     floors = {name: "-" for name in metrics}
     for name, result in zip(names, results, strict=True):
         scores = {metric: result.scores.get(metric) for metric in metrics}
@@ -57,6 +70,15 @@ def plain_table(first: str, *others: str) -> Table:
 def print_table(table: Table) -> None:
     """Print, in lines as long as they need to be."""
     Console(soft_wrap=True).print(table)
+
+
+def title(metric: str) -> str:
+    """A metric's name for a table."""
+    return metric.upper().replace("_", " ")
+
+
+def _span(low: float | None, high: float | None) -> str:
+    return "-" if low is None else f"{number(low)} to {number(high)}"
 
 
 def _side(side: "SourceRecord") -> str:

@@ -90,6 +90,39 @@ class ResizedVideos(_View):
         return np.ascontiguousarray(fit_frames(frames, self._size["height"], self._size["width"]))
 
 
+class MirroredVideos(_View):
+    """Videos, then a mirror image of each: left and right are exchanged."""
+
+    def __init__(self, source: VideoSource) -> None:
+        super().__init__(source, "mirrored")
+
+    @property
+    def name(self) -> str:
+        return f"{self.source.name} and mirror images"
+
+    def __len__(self) -> int:
+        return 2 * len(self.source)
+
+    def info(self, index: int) -> VideoInfo:
+        return self.source.info(index % len(self.source))
+
+    def infos(self) -> Sequence[VideoInfo]:
+        return [*self.source.infos()] * 2
+
+    def title(self, index: int) -> str:
+        return self.source.title(index % len(self.source))
+
+    def label(self, index: int) -> int | None:
+        return self.source.label(index % len(self.source))
+
+    def caption(self, index: int) -> str | None:
+        return self.source.caption(index % len(self.source))
+
+    def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
+        frames = self.source.read(index % len(self.source), start_frame, count, stride)
+        return frames if index < len(self.source) else np.ascontiguousarray(frames[:, :, ::-1])
+
+
 class TrainingClips(_View, ClipSource):
     """Training clips cut from any source, such as the videos of another model.
 

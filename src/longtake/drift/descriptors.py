@@ -5,12 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float16, Float64, UInt8
+from jaxtyping import Float16, Float32, Float64, UInt8
 from torch import Tensor
 
 CELLS = 12  # height and width of a thumbnail, in cells
 CHANNELS = ("red", "green", "blue")
+COLOURFUL = "colourfulness"
 LUMA = (0.299, 0.587, 0.114)  # Weights of red, green and blue in brightness (BT.601)
+FAINT = 0.02  # brightness added to that of cells, so that the colour of black does not count
 EPSILON = 1e-4  # keeps ratios and logarithms finite for flat frames; a fortieth of a level of 255
 
 
@@ -47,10 +49,36 @@ class Descriptors:
         """Change of brightness over its gradient: pixels per frame for a uniform translation."""
         return self.luma_step / (self.gradient + EPSILON)
 
+    def shared(self, start: int, stop: int) -> dict[str, "Shared"]:
+        """Colours and the logarithm of colourfulness as all parts of the picture share them.
+
+        Colourfulness is the distance of a cell's colour from grey over its brightness.
+        """
+        cells = self.thumbnails[start:stop].astype(np.float32).reshape(stop - start, 3, -1)
+        grey = np.einsum("tcn,c->tn", cells, np.array(LUMA, np.float32))
+        from_grey = np.sqrt(np.square(cells - grey[:, None]).mean(1))
+        colourful = np.log((from_grey + FAINT) / (grey + FAINT))
+        parts = dict(zip(CHANNELS, cells.swapaxes(0, 1), strict=True))
+        return {name: _shared(part) for name, part in (parts | {COLOURFUL: colourful}).items()}
+
     def series(self) -> dict[str, Float64[np.ndarray, "t"]]:
         """Measures that can drift, by name: colours, contrast, sharpness and motion."""
         rest = {"contrast": self.contrast, "sharpness": self.sharpness, "motion": self.motion}
         return dict(zip(CHANNELS, self.colour.T, strict=True)) | rest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """A measure as all parts of the picture share it.
+
+    Attributes:
+        values: a cell's difference from its mean over time, its median over the cells, and the mean
+            added again. Clouds that gather change some cells, a drift changes all.
+        agreement: share of the cells that change by 0.4 to 2.5 times the median change.
+    """
+
+    values: Float64[np.ndarray, "t"]
+    agreement: float
 
 
 class Describer:
@@ -94,3 +122,12 @@ class Describer:
             luma_step=rows[:, 6],
             thumbnails=np.stack(self._thumbnails),
         )
+
+
+def _shared(cells: Float32[np.ndarray, "t n"]) -> Shared:
+    values = (np.median(cells - cells.mean(0), axis=1) + cells.mean()).astype(np.float64)
+    part = max(1, len(cells) // 8)
+    change = cells[-2 * part :].mean(0) - cells[:part].mean(0)
+    usual = float(np.median(change))
+    like = (change * usual > 0.4 * usual**2) & (change * usual < 2.5 * usual**2)
+    return Shared(values=values, agreement=float(like.mean()))

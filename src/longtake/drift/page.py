@@ -25,10 +25,12 @@ th:first-child, td:first-child {{ text-align: left; padding-left: 0; }}
 METHOD = """
 A trend is a least-squares line within the longest stretch between cuts; its interval counts slow
 waves as noise (equal-weighted cosines, 8 of them, Student's distribution). Contrast, sharpness and
-motion are logarithms, so their slopes are relative changes. A jump is the difference of the step
+motion are logarithms, so their slopes are relative changes. Colours and colourfulness are those
+that all parts of the picture share: medians over 144 cells. A jump is the difference of the step
 into a frame from the mean of the steps before and after it, over the median of the frames near it;
 the interval at joints is a bootstrap over joints. A finding needs a slope beyond 4.5 standard
-errors and a visible change: 10 levels of colour, a quarter of contrast or sharpness, double motion.
+errors and a visible change: 4.5 levels of colour, a quarter of contrast, sharpness or
+colourfulness, double motion; or a colour that changes early and then stays.
 Intervals of FVD and KVD are bootstraps over videos.
 """
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Float32, Float64
 # Step of a still frame: a fortieth of a level, what a codec makes of one frame shown twice.
 STILL = 1e-4
 STILL_SHARE = 0.03  # step of a still frame, as a share of the video's upper quartile of steps
-LEAST_STILL = 4  # fewest frames of a freeze
+LEAST_STILL = 2  # fewest frames of a freeze
 LEAST_AGAIN = 8  # fewest frames of a loop
 SHORTEST = 4  # shortest period of a loop, in frames
 LONGEST_GAP = 2  # most frames within a loop that may differ from their originals

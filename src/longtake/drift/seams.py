@@ -12,10 +12,13 @@ NEAR = 12  # frames on each side whose median is the usual jump
 SOFT = 3.0  # clip of a jump when searching for joints, in robust standard deviations
 LONGEST = 512  # longest distance between joints that is tried, in frames
 LEAST_FOUND = 4  # fewest joints that can be found
-# Standard errors by which found joints must exceed the expected maximum of noise.
-BESIDE_CHANCE = 2.0
-# A cut: jump over the usual jump, and visible root mean square step of colours.
-CUT, CUT_STEP = 6.0, 0.02
+# Found joints must be as rare among shuffled frames as exp(-BESIDE_CHANCE), all tries counted.
+BESIDE_CHANCE = 5.0
+# A cut: jump over the usual jump, step over the second largest of the four beside it (a missing
+# frame breaks the motion, and its step is not larger), and a visible RMS step of colours.
+CUT, CUT_BESIDE, CUT_STEP = 3.0, 1.4, 0.02
+# Exponents that are tried for Chernoff's bound; the steepest sees the largest jumps alone.
+STEEPEST, TILTS = 6.0, 49
 DRAWS = 1000  # bootstrap draws
 QUIET = 3e-4  # noise floor of codecs: a twelfth of a level of 255
 
@@ -96,21 +99,25 @@ def seam_score(
 def find_borders(rise: Float64[np.ndarray, "t"]) -> Seams | None:
     """Find evenly spaced borders at which jumps stand out; None if there are none.
 
-    All periods from 4 to 512 frames and all first borders are tried, so the best must exceed the
-    expected maximum of that many tries in noise, sqrt(2 log n) standard errors. At least four
-    borders are needed.
+    All periods from 4 to 512 frames and all first borders are tried. Jumps are rare and large in
+    some videos (things collide), so chance is not that of Gaussian noise: the probability that
+    shuffled frames give such a mean at that many borders is bounded by Chernoff's inequality, and
+    must be small beside the number of tries. At least four borders are needed.
     """
     spread = 1.4826 * float(np.median(np.abs(rise[2:-1]))) if len(rise) > 3 else 0.0
     if spread == 0:
         return None
     soft = np.clip(rise / spread, -SOFT, SOFT)
-    spread = float(soft[2:-1].std())
+    beside = np.maximum(rise, np.maximum(np.roll(rise, 1), np.roll(rise, -1)))
+    soft[rise < beside] = np.minimum(soft[rise < beside], 0)  # a joint counts once, at its peak
     periods = range(4, min(LONGEST, (len(rise) - 3) // LEAST_FOUND) + 1)
     if not periods:
         return None
-    scores = {period: _phases(soft, period) / spread for period in periods}
+    tilt = np.linspace(0, STEEPEST, TILTS)
+    cumulant = np.log(np.exp(tilt[:, None] * soft[2:-1]).mean(1))
+    scores = {period: _phases(soft, period, tilt, cumulant) for period in periods}
     period = max(periods, key=lambda period: scores[period].max())
-    if scores[period].max() < math.sqrt(2 * math.log(sum(periods))) + BESIDE_CHANCE:
+    if scores[period].max() < math.log(sum(periods)) + BESIDE_CHANCE:
         return None
     phase = int(scores[period].argmax())
     shifted = [range((phase + shift) % period, len(rise), period) for shift in (-1, 0, 1)]
@@ -119,14 +126,26 @@ def find_borders(rise: Float64[np.ndarray, "t"]) -> Seams | None:
 
 
 def cuts(rise: Float64[np.ndarray, "t"], step: Float64[np.ndarray, "t"]) -> tuple[int, ...]:
-    """Frames that jump visibly and at least six times as far as those near them."""
-    high = np.flatnonzero((rise > math.log(CUT)) & (step > CUT_STEP)).tolist()
+    """Frames that jump visibly, three times as far as those near, by a step above theirs."""
+    beside = np.pad(step, 2, mode="edge")
+    second = np.sort([beside[k : k + len(step)] for k in (0, 1, 3, 4)], axis=0)[2]
+    large = step > np.maximum(CUT_STEP, CUT_BESIDE * second)
+    high = np.flatnonzero((rise > math.log(CUT)) & large).tolist()
     return tuple(t for t in high if rise[t] >= rise[max(t - 2, 0) : t + 3].max())
 
 
-def _phases(soft: Float64[np.ndarray, "t"], period: int) -> Float64[np.ndarray, "period"]:
-    """For each first border, the sum of jumps over its borders in standard errors."""
+def _phases(
+    soft: Float64[np.ndarray, "t"],
+    period: int,
+    tilt: Float64[np.ndarray, "k"],
+    cumulant: Float64[np.ndarray, "k"],
+) -> Float64[np.ndarray, "period"]:
+    """For each first border, minus the log of the chance of such a mean jump at its borders.
+
+    Chernoff's bound: n sup_k (k mean - log E exp(k jump)), with E over all frames.
+    """
     phase = np.arange(2, len(soft) - 1) % period
     count = np.bincount(phase, minlength=period)
-    total = np.bincount(phase, soft[2:-1], minlength=period)
-    return np.where(count >= LEAST_FOUND, total / np.sqrt(np.maximum(count, 1)), 0)
+    mean = np.bincount(phase, soft[2:-1], minlength=period) / np.maximum(count, 1)
+    rate = (mean[:, None] * tilt - cumulant).max(1)
+    return np.where(count >= LEAST_FOUND, count * rate, 0)

@@ -3,6 +3,9 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +22,12 @@ from longtake.metrics.frechet import fvd
 from longtake.metrics.inception import inception_score
 from longtake.metrics.kernel import kvd
 from longtake.metrics.uncertainty import NORMAL_95, Interval, fvd_interval, fvd_limit, kvd_interval
-from longtake.training.log import environment
+
+POWER_80 = 0.84
+"""Quantile of the normal distribution below which four of five values lie."""
+
+LIMIT_CLIPS = 64
+"""Least number of clips at which the interval of the limit was checked."""
 
 
 def evaluate(
@@ -40,42 +48,45 @@ def evaluate(
     scores, seconds = {}, {}
     for name in metrics:
         before, extracting = time.perf_counter(), sets.seconds
-        scores[name] = SCORES[name](sets)
+        scores[protocol.metric(name)] = SCORES[name](sets)
         seconds[name] = time.perf_counter() - before - (sets.seconds - extracting)
     seconds["features"] = sets.seconds
     seconds["all"] = time.perf_counter() - began
-    return Result(
-        protocol=protocol,
-        protocol_hash=protocol.hash,
-        changed=protocol.changed(),
-        real=sets.record("real"),
-        generated=sets.record("generated"),
-        scores=scores,
+    return Result.of(
+        protocol,
+        sets.record("real"),
+        sets.record("generated"),
+        scores,
         seed=settings.seed,
-        seconds={name: round(value, 3) for name, value in seconds.items()},
-        environment=environment() | {"processes": str(settings.ranks.size)},
+        seconds=seconds,
+        processes=settings.ranks.size,
     )
 
 
 def fvd_score(sets: FeatureSets) -> Score:
     """Frechet distance with its interval, its floor and, if asked for, its limit."""
-    score = _score(sets, fvd, fvd_interval, least=0.0)
+    how: Any = {"correction": sets.protocol.correction}
+    of = f"FVD at {len(sets.generated())} clips, not the lower FVD of many"
+    score = _score(sets, partial(fvd, **how), partial(fvd_interval, **how), of=of, least=0.0)
     if not sets.settings.limit:
         return score
-    clips, width = sets.generated().shape
-    if clips < 4 * width:
+    if sets.protocol.n < LIMIT_CLIPS:
         raise ValueError(
-            f"the limit is extrapolated from numbers of clips well above the {width} features, so "
-            f"it needs n of at least {4 * width}, got {clips}"
+            f"the limit is extrapolated from FVD of n and n / 2 clips, which was checked from n = "
+            f"{LIMIT_CLIPS} on; set n of at least {LIMIT_CLIPS}, got {sets.protocol.n}"
         )
-    counts = [clips * eighths // 8 for eighths in range(4, 9)]
-    limit = fvd_limit(sets.real(), sets.generated(), clips=counts).limit
-    return score.model_copy(update={"limit": limit})
+    found = fvd_limit(sets.real(), sets.generated(), **how, seed=sets.settings.seed)
+    ends = {"limit_low": found.low, "limit_high": found.high}
+    return score.model_copy(update={"limit": found.value, **ends})
 
 
 def kvd_score(sets: FeatureSets) -> Score:
     """Kernel distance with its interval and floor; it is unbiased, so it needs no limit."""
-    return _score(sets, kvd, kvd_interval)
+    score = _score(sets, kvd, kvd_interval, of="KVD, which few clips do not bias")
+    assert score.low is not None
+    assert score.high is not None
+    detectable = (NORMAL_95 + POWER_80) * (score.high - score.low) / (2 * NORMAL_95)
+    return score.model_copy(update={"detectable": detectable})
 
 
 def is_score(sets: FeatureSets) -> Score:
@@ -83,7 +94,7 @@ def is_score(sets: FeatureSets) -> Score:
     path = c3d.cache_path()
     config = c3d.C3DConfig(sha256=file_hash(path) if path.exists() else None)
     network = FeatureNetwork(network=config.build(), treat=config.treat, identity=to_dict(config))
-    found = inception_score(sets.generated(network))
+    found = inception_score(sets.generated(network), seed=sets.settings.seed)
     by = f"{config.kind} {digest(config)}, {found.parts} parts"
     return Score(value=found.mean, deviation=found.std, by=by)
 
@@ -105,19 +116,25 @@ def _score(
     sets: FeatureSets,
     distance: Callable[[Tensor, Tensor], float],
     interval: Callable[[Tensor, Tensor], Interval],
+    *,
+    of: str,
     least: float = -math.inf,
 ) -> Score:
     """Mean over draws of the real clips, with the floor; the interval is that of one draw."""
-    error = interval(sets.real(), sets.generated()).standard_error
+    found = interval(sets.real(), sets.generated())
     draws = [distance(sets.real(draw), sets.generated()) for draw in range(sets.protocol.draws)]
     values, several = torch.tensor(draws, dtype=torch.float64), len(draws) > 1
     value, held_out = float(values.mean()), sets.held_out()
-    return Score(
-        value=value,
-        deviation=float(values.std()) if several else error,
-        low=max(value - NORMAL_95 * error, least),
-        high=value + NORMAL_95 * error,
-        draws=tuple(draws) if several else (),
-        floor=None if held_out is None else distance(sets.real(), held_out),
-        no_floor=sets.no_floor,
+    score = Score.of(
+        replace(found, value=value),
+        of=of,
+        unit=sets.protocol.unit,
+        least=least,
     )
+    rest: dict[str, Any] = {
+        "floor": None if held_out is None else distance(sets.real(), held_out),
+        "no_floor": sets.no_floor,
+    }
+    if several:
+        rest |= {"draws": tuple(draws), "deviation": float(values.std())}
+    return score.model_copy(update=rest)

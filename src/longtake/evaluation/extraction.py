@@ -39,6 +39,13 @@ class FeatureNetwork:
     identity: Any
 
 
+def network_of(protocol: Protocol, weights: str | None = None) -> FeatureNetwork:
+    """The network of a protocol, from a file of weights or that in the cache."""
+    return FeatureNetwork(
+        network=protocol.build(weights), treat=protocol.treat, identity=to_dict(protocol.network)
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeatureRequest:
     """Features of some clips of a source, which has a role under the protocol.
@@ -60,7 +67,7 @@ class FeatureRequest:
         return digest(
             {
                 "network": self.network.identity,
-                "protocol": to_dict(self.protocol),
+                "protocol": self.protocol.fields(),
                 "source": self.source.identity(),
                 "role": self.role,
                 "seed": self.seed,
@@ -69,9 +76,10 @@ class FeatureRequest:
         )
 
     def clips(self, numbers: Sequence[int]) -> Iterator[Frames]:
-        """Frames of the clips of these indices."""
-        chosen = [self.positions[number] for number in numbers]
-        return self.source.read_clips(chosen, self.protocol.frames, self.protocol.stride(self.role))
+        """Frames of the clips of these indices; real ones as the protocol has them stored."""
+        chosen, protocol = [self.positions[number] for number in numbers], self.protocol
+        clips = self.source.read_clips(chosen, protocol.frames, protocol.stride(self.role))
+        return map(protocol.stored, clips) if self.role == "real" else clips
 
     def features(self, clips: Sequence[Frames]) -> Float[Tensor, "b d"]:
         """Features of a batch of clips, on the CPU."""

@@ -8,10 +8,16 @@ from functools import cached_property, partial
 from jaxtyping import Float
 from torch import Tensor
 
-from longtake.config import digest, to_dict
 from longtake.data.source import ClipPosition, VideoSource
+from longtake.data.views import MirroredVideos
 from longtake.distributed import Ranks
-from longtake.evaluation.extraction import FeatureCache, FeatureNetwork, FeatureRequest, extract
+from longtake.evaluation.extraction import (
+    FeatureCache,
+    FeatureNetwork,
+    FeatureRequest,
+    extract,
+    network_of,
+)
 from longtake.evaluation.protocols import Protocol, Role
 from longtake.evaluation.result import SourceRecord
 from longtake.evaluation.selection import UsableVideos, choose_clips, same_rate, usable_videos
@@ -62,6 +68,7 @@ class FeatureSets:
         settings: EvaluationSettings,
     ) -> None:
         self.protocol, self.settings, self.seconds = protocol, settings, 0.0
+        real = MirroredVideos(real) if protocol.mirror else real
         self._usable: dict[Role, UsableVideos] = {
             "real": usable_videos(real, protocol, "real"),
             "generated": usable_videos(generated, protocol, "generated"),
@@ -101,17 +108,7 @@ class FeatureSets:
 
     def record(self, role: Role) -> SourceRecord:
         """Description of a source for the result."""
-        usable = self._usable[role]
-        return SourceRecord(
-            name=usable.source.name,
-            contents=digest(usable.source.contents()),
-            videos=len(usable.videos),
-            skipped=usable.skipped,
-            height=usable.height,
-            width=usable.width,
-            fps=usable.fps,
-            about=usable.source.about(),
-        )
+        return self._usable[role].record()
 
     def _positions(self, role: Role, draw: int = 0, count: int | None = None) -> list[ClipPosition]:
         count = count or self.protocol.n
@@ -145,11 +142,7 @@ class FeatureSets:
 
     @cached_property
     def _network(self) -> FeatureNetwork:
-        return FeatureNetwork(
-            network=self.protocol.build(self.settings.weights),
-            treat=self.protocol.treat,
-            identity=to_dict(self.protocol.network),
-        )
+        return network_of(self.protocol, self.settings.weights)
 
 
 def _check_comparable(real: UsableVideos, generated: UsableVideos) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge
+import numpy as np
+from annotated_types import Ge, Interval
 from jaxtyping import Float, UInt8
 from pydantic import field_validator
 from torch import Tensor
@@ -25,11 +26,13 @@ from longtake.config import (
 )
 from longtake.features.i3d import I3D, PACKAGE_SHA256, I3DConfig
 from longtake.features.random_features import RandomFeatures
-from longtake.features.treatment import Treatment
+from longtake.features.treatment import Fit, Treatment, stored_frame
 from longtake.registry import AnyNetwork
 
 Role = Literal["real", "generated"]
 Count = Annotated[int, Ge(1)]
+ADDED = ("filter", "jpeg", "real_order", "mirror", "fewer", "needs", "covariance")
+"""Fields that 0.1.0 did not have; at their defaults they leave the hash as it was."""
 
 
 class Protocol(Config):
@@ -47,10 +50,19 @@ class Protocol(Config):
             clips of the same video one after another; ``generated_start`` is that of a generated.
         resolution: side of the square to which real frames are resized and that generated frames
             must have; None compares both at their own size, which must be equal.
-        resize: how frames become ``resolution`` square: ``crop`` resizes the shorter side and
-            crops the centre, ``squash`` changes the aspect ratio.
+        resize: how frames become ``resolution`` square, as ``fit`` of a Treatment.
         antialias: antialiasing of that resize; that of the network's input is in ``treatment``.
+        filter: filter of that resize: ``bilinear``, or Pillow's ``lanczos``, to 8-bit levels.
+        jpeg: quality of Pillow's JPEG in which real frames are stored before they are measured.
         n: number of clips on each side; an interval needs at least 4.
+        real_order: real videos are drawn at ``random``, or are the first n of the source, which
+            sorts them by name (``sorted``).
+        mirror: a mirror image of each real video (left and right exchanged) is a video too; in
+            sorted order all of these follow the videos.
+        fewer: refuse to measure fewer real clips than n, or take those that there are.
+        needs: frames that a real video must have: the ``span`` of a clip, or frames x stride
+            (``strides``).
+        covariance: divisor of the covariance of n features.
         draws: number of draws of n real clips; the score is the mean over draws.
         unfit: refuse broken and too short videos, or skip and count them.
         rates: ``one`` frame rate for all clips, or ``any``.
@@ -68,10 +80,17 @@ class Protocol(Config):
     real_start: Literal["random", "first"] = "random"
     generated_start: Literal["random", "first"] = "first"
     resolution: Count | None = None
-    resize: Literal["crop", "squash"] = "crop"
+    resize: Fit = "crop"
     antialias: bool = False
+    filter: Literal["bilinear", "lanczos"] = "bilinear"
+    jpeg: Annotated[int, Interval(ge=1, le=100)] | None = None
     n: Annotated[int, Ge(4)] = 2048
     draws: Count = 1
+    real_order: Literal["random", "sorted"] = "random"
+    mirror: bool = False
+    fewer: Literal["refuse", "take"] = "refuse"
+    needs: Literal["span", "strides"] = "span"
+    covariance: Literal["n-1", "n"] = "n-1"
     unfit: Literal["refuse", "skip"] = "refuse"
     rates: Literal["one", "any"] = "one"
     treatment: Treatment = Treatment()
@@ -93,7 +112,26 @@ class Protocol(Config):
     @property
     def hash(self) -> str:
         """Hash of all fields; scores compare only if it is equal."""
-        return digest(self)
+        return digest(self.fields())
+
+    def fields(self) -> dict[str, Any]:
+        """Fields as plain data, for hashes; those that are newer than 0.1.0 only where changed."""
+        unchanged = {n for n in ADDED if getattr(self, n) == type(self).model_fields[n].default}
+        return {name: value for name, value in to_dict(self).items() if name not in unchanged}
+
+    def metric(self, name: str) -> str:
+        """Name of a metric under this protocol; distances of random features have their own."""
+        return self.network.metrics.get(name, name)
+
+    @property
+    def unit(self) -> str:
+        """Unit of distances: empty, or that features are random."""
+        return self.network.unit
+
+    @property
+    def correction(self) -> int:
+        """What is subtracted from n in the divisor of the covariance."""
+        return 1 if self.covariance == "n-1" else 0
 
     def stride(self, role: Role) -> int:
         """Frame stride of the clips of a role, ``real`` or ``generated``."""
@@ -106,6 +144,18 @@ class Protocol(Config):
     def span(self, role: Role) -> int:
         """Number of video frames from a clip's first to its last, both included."""
         return (self.frames - 1) * self.stride(role) + 1
+
+    def needed(self, role: Role) -> int:
+        """Number of frames that a video must have."""
+        strides = role == "real" and self.needs == "strides"
+        return self.frames * self.stride(role) if strides else self.span(role)
+
+    def stored(self, clip: UInt8[np.ndarray, "t h w 3"]) -> UInt8[np.ndarray, "t _ _ 3"]:
+        """Frames of a real clip as the protocol's authors store them: resized, then as JPEG."""
+        size = self.resolution if self.filter == "lanczos" else None
+        if size is None and self.jpeg is None:
+            return clip
+        return np.stack([stored_frame(frame, size, self.resize, self.jpeg) for frame in clip])
 
     def treat(self, clip: UInt8[Tensor, "t h w 3"]) -> Float[Tensor, "3 t s s"]:
         """Input of the network from the frames of a clip, on the clip's device."""

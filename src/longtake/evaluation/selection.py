@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import torch
 
+from longtake.config import digest
 from longtake.data.source import ClipPosition, Rejected, VideoSource
 from longtake.evaluation.protocols import Protocol, Role
+from longtake.evaluation.result import SourceRecord
 from longtake.noise import generator
 from longtake.video import VideoInfo
 
@@ -34,6 +36,19 @@ class UsableVideos:
     width: int | None
     fps: float | None
 
+    def record(self) -> SourceRecord:
+        """Description of the source for a result."""
+        return SourceRecord(
+            name=self.source.name,
+            contents=digest(self.source.contents()),
+            videos=len(self.videos),
+            skipped=self.skipped,
+            height=self.height,
+            width=self.width,
+            fps=self.fps,
+            about=self.source.about(),
+        )
+
 
 def usable_videos(source: VideoSource, protocol: Protocol, role: Role) -> UsableVideos:
     """Check every video of a source.
@@ -42,11 +57,12 @@ def usable_videos(source: VideoSource, protocol: Protocol, role: Role) -> Usable
         ValueError: a video is broken, too short, or has a size or rate that the protocol refuses.
     """
     infos = source.infos()
-    span = protocol.span(role)
-    usable = {video: info for video, info in enumerate(infos) if info.frames >= span}
+    needed = protocol.needed(role)
+    usable = {video: info for video, info in enumerate(infos) if info.frames >= needed}
+    needs = "spans" if needed == protocol.span(role) else f"of {protocol.name} needs"
     short = ((video, info) for video, info in enumerate(infos) if video not in usable)
     unfit = [*source.rejected()] + [
-        Rejected(source.title(video), f"has {info.frames} frames, a clip spans {span}")
+        Rejected(source.title(video), f"has {info.frames} frames, a clip {needs} {needed}")
         for video, info in short
     ]
     if unfit and (protocol.unfit == "refuse" or not usable):
@@ -73,16 +89,20 @@ def usable_videos(source: VideoSource, protocol: Protocol, role: Role) -> Usable
 def choose_clips(
     usable: UsableVideos, *, count: int, draw: int = 0, seed: int = 0
 ) -> list[ClipPosition]:
-    """Clips of a source, in an order that depends on seed and draw alone.
+    """Clips of a source, in an order that depends on the protocol, seed and draw alone.
 
     The first clips of a longer list are those of a shorter one. Each video gives one clip before
     any gives a second.
+
+    Real clips are in the source's own order, or fewer than ``count``, if the protocol says so.
 
     Raises:
         ValueError: there are fewer than ``count`` clips.
     """
     source, protocol, role, videos = usable.source, usable.protocol, usable.role, usable.videos
     each, span = protocol.clips_per_video, protocol.span(role)
+    if role == "real" and protocol.fewer == "take":
+        count = min(count, len(videos) * each)
     if count > len(videos) * each:
         several = "" if each == 1 else f" at {each} a video"
         raise ValueError(
@@ -103,8 +123,11 @@ def choose_clips(
             )
         return ClipPosition(video, repeat * span)
 
-    shuffled = torch.randperm(len(videos), generator=generator(seed, role, "order", draw))
-    order = [videos[n] for n in shuffled[:count].tolist()]
+    if role == "real" and protocol.real_order == "sorted":
+        order = list(videos)
+    else:
+        shuffled = torch.randperm(len(videos), generator=generator(seed, role, "order", draw))
+        order = [videos[n] for n in shuffled[:count].tolist()]
     return [position(order[n % len(videos)], n // len(videos)) for n in range(count)]
 
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from functools import reduce
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +46,9 @@ class I3DConfig(Config):
             that LVDM, PVDM, TATS and StyleGAN-V use.
         output: ``logits``, 400 numbers, as FVD is defined, or ``pooled``, the 1024 before them.
     """
+
+    unit: ClassVar[str] = ""
+    metrics: ClassVar[Mapping[str, str]] = {}
 
     kind: Literal["i3d"] = "i3d"
     weights: str | None = None

@@ -4,7 +4,8 @@ A distance of such features falls as sets of videos become more alike, but compa
 of any paper.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge
@@ -17,6 +18,13 @@ from longtake.noise import generator
 
 class RandomFeaturesConfig(Config):
     """Three convolutions with random weights of a seed, for ``width`` features of a clip."""
+
+    unit: ClassVar[str] = "(random features)"
+    metrics: ClassVar[Mapping[str, str]] = {
+        "fvd": "random_features_fd",
+        "kvd": "random_features_kd",
+        "rfvd": "random_features_rfd",
+    }
 
     kind: Literal["random_features"] = "random_features"
     width: Annotated[int, Ge(1)] = 64

@@ -1,15 +1,29 @@
 """Preparation of clips for a network, equal for real and generated ones."""
 
+import io
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 from annotated_types import Ge
 from einops import rearrange
 from jaxtyping import Float, UInt8
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from longtake.config import Config
+
+Fit = Literal["squash", "crop", "crop_down", "square"]
+"""How a frame becomes a square.
+
+- ``squash``: resized to it, whatever its aspect ratio.
+- ``crop``: the shorter side is resized, the longer side rounded up, the centre taken.
+- ``crop_down``: the same with the longer side rounded down, as in torchvision.
+- ``square``: the central square is taken, then resized.
+"""
+
+Size = tuple[int, int]
 
 Frames = UInt8[Tensor, "t h w 3"] | Float[Tensor, "3 t h w"]
 """A clip: 8-bit pixels, or floats in [-1, 1]."""
@@ -21,7 +35,7 @@ class Treatment(Config):
     Attributes:
         levels: conversion of floats to 8-bit levels: ``round``, or ``truncate``, as in the official
             LVDM and PVDM codes.
-        fit: ``squash`` to a square, or ``crop``: resize the shorter side, then take the centre.
+        fit: how frames become a square; see ``Fit``.
         grid: pixel centres of the bilinear resize: at halves (``half_pixel``; PyTorch, TensorFlow
             2), or at whole numbers (``top_left``; TensorFlow 1).
         antialias: antialiasing of the resize.
@@ -29,7 +43,7 @@ class Treatment(Config):
     """
 
     levels: Literal["round", "truncate"] = "round"
-    fit: Literal["squash", "crop"] = "crop"
+    fit: Fit = "crop"
     grid: Literal["half_pixel", "top_left"] = "half_pixel"
     antialias: bool = False
     size: Annotated[int, Ge(1)] = 224
@@ -37,13 +51,8 @@ class Treatment(Config):
     def __call__(self, clip: Frames) -> Float[Tensor, "3 t s s"]:
         """Prepared frames in [-1, 1], on the clip's device."""
         frames = self._pixels(clip)
-        height, width = frames.shape[2:]
-        shorter = min(height, width)
-        # the longer side is rounded up
-        cropped = -(-height * self.size // shorter), -(-width * self.size // shorter)
-        frames = self._resize(frames, cropped if self.fit == "crop" else (self.size, self.size))
-        top, left = ((side - self.size) // 2 for side in frames.shape[2:])
-        frames = frames[:, :, top : top + self.size, left : left + self.size]
+        before, target, after = placing((frames.shape[2], frames.shape[3]), self.size, self.fit)
+        frames = self._resize(frames[:, :, before[0], before[1]], target)[:, :, after[0], after[1]]
         return rearrange(frames, "t c h w -> c t h w") / 127.5 - 1
 
     def _pixels(self, clip: Frames) -> Float[Tensor, "t 3 h w"]:
@@ -61,6 +70,42 @@ class Treatment(Config):
         if self.grid == "top_left":
             return _resize_rows(_resize_rows(frames, target[0]).mT, target[1]).mT
         return interpolate(frames, target, mode="bilinear", antialias=self.antialias)
+
+
+def placing(
+    frame: Size, size: int, fit: Fit
+) -> tuple[tuple[slice, slice], Size, tuple[slice, slice]]:
+    """Rows and columns to take, height and width to resize them to, rows and columns to keep."""
+    whole, square, shorter = (slice(None), slice(None)), (size, size), min(frame)
+    if fit == "squash":
+        return whole, square, whole
+    if fit == "square":
+        return _middle(frame, shorter, nearest=True), square, whole
+    down = fit == "crop_down"
+    height, width = (s * size // shorter if down else -(-s * size // shorter) for s in frame)
+    return whole, (height, width), _middle((height, width), size, nearest=down)
+
+
+def _middle(frame: Size, size: int, *, nearest: bool) -> tuple[slice, slice]:
+    """The central square; an odd rest is divided as torchvision does (``nearest``), or floored."""
+    starts = (round((side - size) / 2) if nearest else (side - size) // 2 for side in frame)
+    top, left = starts
+    return slice(top, top + size), slice(left, left + size)
+
+
+def stored_frame(
+    frame: UInt8[np.ndarray, "h w 3"], size: int | None, fit: Fit, jpeg: int | None
+) -> UInt8[np.ndarray, "_ _ 3"]:
+    """A frame as Pillow stores it: resized by Lanczos to a square, then as JPEG of a quality."""
+    if size is not None:
+        before, (height, width), after = placing((frame.shape[0], frame.shape[1]), size, fit)
+        image = Image.fromarray(np.ascontiguousarray(frame[before]))
+        frame = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))[after]
+    if jpeg is not None:
+        file = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(frame)).save(file, "JPEG", quality=jpeg)
+        frame = np.asarray(Image.open(file))
+    return frame
 
 
 def _resize_rows(frames: Float[Tensor, "t c h w"], height: int) -> Float[Tensor, "t c h2 w"]:

@@ -27,9 +27,11 @@ def frechet_distance(x: Gaussian, y: Gaussian) -> float:
     return max(float(means + traces - 2 * cross), 0.0)
 
 
-def fvd(real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"]) -> float:
-    """Frechet distance of two sets of features."""
-    return frechet_distance(gaussian(real), gaussian(generated))
+def fvd(
+    real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"], *, correction: int = 1
+) -> float:
+    """Frechet distance of two sets of features; see ``gaussian`` for ``correction``."""
+    return frechet_distance(gaussian(real, correction), gaussian(generated, correction))
 
 
 def _factor(covariance: Float64[Tensor, "d d"]) -> Float64[Tensor, "d d"]:
@@ -39,8 +41,8 @@ def _factor(covariance: Float64[Tensor, "d d"]) -> Float64[Tensor, "d d"]:
     return axes * variances.where(variances > noise, 0).sqrt()
 
 
-def gaussian(features: Float[Tensor, "n d"]) -> Gaussian:
-    """Mean and unbiased covariance of features.
+def gaussian(features: Float[Tensor, "n d"], correction: int = 1) -> Gaussian:
+    """Mean and covariance of features: unbiased, or over n with ``correction=0``.
 
     Raises:
         ValueError: there are fewer than two clips, or features are infinite or NaN.
@@ -51,7 +53,7 @@ def gaussian(features: Float[Tensor, "n d"]) -> Gaussian:
         raise ValueError(f"a covariance needs at least 2 clips, got {count}")
     mean = rows.sum(0) / count
     scatter = rows.T @ rows - count * torch.outer(mean, mean)
-    return Gaussian(mean=mean, covariance=scatter / (count - 1))
+    return Gaussian(mean=mean, covariance=scatter / (count - correction))
 
 
 def check_finite(features: Float[Tensor, "n d"]) -> Float64[Tensor, "n d"]:

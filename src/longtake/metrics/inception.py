@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from longtake.metrics.frechet import check_finite
+from longtake.noise import generator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,13 +23,16 @@ class InceptionScore:
     parts: int
 
 
-def inception_score(logits: Float[Tensor, "n k"], parts: int = 10) -> InceptionScore:
+def inception_score(
+    logits: Float[Tensor, "n k"], parts: int = 10, seed: int | None = 0
+) -> InceptionScore:
     """exp(mean over clips of KL(p(class | clip) || p(class))), in each of several parts.
 
     Probabilities are used as they are; the official codes add 1e-7 (TGAN) or 1e-20 (TGANv2) to
     them before the logarithm, which the logarithm of a softmax does not need.
 
-    The first clips are the first part, and so on; papers use 10 parts.
+    Clips are shuffled by ``seed`` before they are divided, since parts of clips that are sorted by
+    class score far too low; None keeps their order. Papers use 10 parts.
 
     Raises:
         ValueError: there are fewer clips than parts, or logits are infinite or NaN.
@@ -37,6 +41,8 @@ def inception_score(logits: Float[Tensor, "n k"], parts: int = 10) -> InceptionS
     if not 1 <= parts <= clips:
         raise ValueError(f"parts={parts} must be from 1 to the number of clips, {clips}")
     values = check_finite(logits).log_softmax(1)
+    if seed is not None:
+        values = values[torch.randperm(clips, generator=generator(seed, "inception score"))]
     part = torch.searchsorted(part_starts(clips, parts), torch.arange(clips), right=True) - 1
     count = part.bincount().double()
     # KL of a part: entropy of the mean distribution minus mean entropy of the clips' distributions

@@ -11,20 +11,38 @@ from torchmetrics.functional.image import (
 LEVELS = (-1.0, 1.0)
 WINDOW = 11
 """Side of the Gaussian window of SSIM in pixels (Wang et al. 2004)."""
+RIM = WINDOW // 2
+"""Width of the border of a frame in pixels, where the window does not fit into the frame."""
 
 
 def psnr(
     video: Float[Tensor, "b 3 t h w"], reconstruction: Float[Tensor, "b 3 t h w"]
 ) -> Float[Tensor, "b"]:
-    """PSNR in dB of each clip's mean squared error over all frames; infinite for an error of 0."""
+    """PSNR in dB of each clip's mean squared error over all frames; infinite for an error of 0.
+
+    The rule of PVDM's code; ``frame_psnr`` is that of most image code.
+    """
     x, y = reconstruction.float(), video.float()
     return peak_signal_noise_ratio(x, y, LEVELS, reduction="none", dim=(1, 2, 3, 4))
+
+
+def frame_psnr(
+    video: Float[Tensor, "b 3 t h w"], reconstruction: Float[Tensor, "b 3 t h w"]
+) -> Float[Tensor, "b"]:
+    """PSNR in dB of each frame, averaged over each clip: never less than ``psnr``."""
+    x, y = (rearrange(v.float(), "b c t h w -> b t c h w") for v in (reconstruction, video))
+    squared = (x - y).square().mean((2, 3, 4))
+    return (10 * (4 / squared).log10()).mean(1)
 
 
 def ssim(
     video: Float[Tensor, "b 3 t h w"], reconstruction: Float[Tensor, "b 3 t h w"]
 ) -> Float[Tensor, "b"]:
     """Structural similarity of frames, averaged over each clip; 1 for equal clips.
+
+    Levels are taken from 0 to 1, where black is 0, as its constants demand. Colours are averaged.
+    The border of five pixels is left out, as in the code of Wang et al. (2004), in scikit-image
+    with a Gaussian window and in piq; neither LVDM's nor PVDM's code measures SSIM.
 
     Raises:
         ValueError: frames are smaller than the window.
@@ -34,9 +52,11 @@ def ssim(
         raise ValueError(
             f"SSIM needs frames of at least {WINDOW} x {WINDOW} pixels, got {size[0]} x {size[1]}"
         )
-    x, y = (rearrange(v.float(), "b c t h w -> (b t) c h w") for v in (reconstruction, video))
-    each = structural_similarity_index_measure(
-        x, y, data_range=LEVELS, reduction="none", kernel_size=WINDOW
+    x, y = (
+        rearrange((v.double() + 1) / 2, "b c t h w -> (b t) c h w") for v in (reconstruction, video)
     )
-    assert isinstance(each, Tensor)
-    return each.unflatten(0, (batch, -1)).mean(1)
+    _, everywhere = structural_similarity_index_measure(
+        x, y, data_range=(0.0, 1.0), return_full_image=True, reduction="none"
+    )
+    inside = everywhere[..., RIM:-RIM, RIM:-RIM].mean((1, 2, 3))
+    return inside.unflatten(0, (batch, -1)).mean(1).float()

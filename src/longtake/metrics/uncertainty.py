@@ -1,6 +1,5 @@
-"""Standard errors of FVD and KVD over draws of clips, and the limit of FVD for many clips."""
+"""Standard errors of FVD and KVD over draws of clips, and FVD without the bias of few clips."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,8 +28,8 @@ class Interval:
 
     @property
     def low(self) -> float:
-        """Lower end of the 95 % interval; not below 0."""
-        return max(self.value - NORMAL_95 * self.standard_error, 0.0)
+        """Lower end of the 95 % interval."""
+        return self.value - NORMAL_95 * self.standard_error
 
     @property
     def high(self) -> float:
@@ -64,22 +63,28 @@ def fvd_interval(
     real: Float[Tensor, "n d"],
     generated: Float[Tensor, "m d"],
     *,
+    paired: bool = False,
+    correction: int = 1,
     redraws: int = REDRAWS,
     seed: int = 0,
 ) -> Interval:
     """FVD with its standard error over draws of as many clips, by a bootstrap over both sides.
 
-    The bias of FVD at this number of clips remains. ``seed`` is that of the redraws.
+    The interval is of FVD at this number of clips, whose bias it does not hold: see ``fvd_limit``.
+    ``paired`` gives both sides the same weights, for clips and their reconstructions. ``seed`` is
+    that of the redraws; see ``gaussian`` for ``correction``.
 
     Raises:
-        ValueError: a side has fewer than two clips.
+        ValueError: a side has fewer than two clips, or pairs are not as many on both sides.
     """
-    value = fvd(real, generated)
+    if paired and len(real) != len(generated):
+        raise ValueError(
+            f"pairs need two sides of one length, got {len(real)} and {len(generated)}"
+        )
+    value = fvd(real, generated, correction=correction)
     (x, u), (y, v) = _weighted(real, generated, redraws, seed)
-    pairs = zip(u, v, strict=True)
-    distances = [frechet_distance(_gaussian(x, a), _gaussian(y, b)) for a, b in pairs]
-    error = standard_error(torch.tensor(distances, dtype=torch.float64))
-    return Interval(value=value, standard_error=error)
+    found = [_distance(x, y, a, a if paired else b, correction) for a, b in zip(u, v, strict=True)]
+    return Interval(value=value, standard_error=standard_error(torch.tensor(found).double()))
 
 
 def kvd_interval(
@@ -96,55 +101,75 @@ def kvd_interval(
     return Interval(value=value, standard_error=standard_error(distances))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limit:
-    """FVD at several numbers of clips, and its extrapolation.
-
-    Attributes:
-        distances: mean FVD at each number of clips per side.
-        limit: FVD for infinitely many clips: intercept of a line through the distances over
-            1 / clips. Near 0 it can be negative by chance.
-    """
-
-    distances: tuple[float, ...]
-    limit: float
+HALVINGS = 4
+"""Number of ways in which the limit of FVD divides both sides into halves."""
 
 
 def fvd_limit(
     real: Float[Tensor, "n d"],
     generated: Float[Tensor, "m d"],
     *,
-    clips: Sequence[int],
-    draws: int = 5,
+    correction: int = 1,
+    redraws: int = REDRAWS,
     seed: int = 0,
-) -> Limit:
-    """FVD without the bias of few clips (Chong and Forsyth 2020, for images and one side).
+) -> Interval:
+    """FVD for infinitely many clips, with its standard error.
 
-    Both sides are reduced to each number of ``clips``, since both add to the bias, in several
-    draws. All numbers should be well above the number of features.
+    The bias of FVD falls nearly as 1 / clips, so a line through FVD of all clips and the mean FVD
+    of halves of both sides, 2 FVD(n) - FVD(n / 2), leaves little of it (Chong and Forsyth 2020
+    extrapolate FID of images so, from more numbers of clips). Near 0 it can be negative. Redraws
+    weigh the same halves. ``benchmarks/coverage.py`` checks its interval.
 
     Raises:
-        ValueError: ``clips`` holds fewer than two numbers, or more clips than there are.
+        ValueError: a side has fewer than four clips.
     """
-    least = min(len(real), len(generated))
-    if len(set(clips)) < 2 or min(clips) < 2 or max(clips) > least:
+    if min(len(real), len(generated)) < 4:
         raise ValueError(
-            f"clips={tuple(clips)} must be at least two numbers from 2 to {least}, "
-            "the number of clips of the smaller side"
+            f"a limit needs at least 4 clips per side, got {len(real)} and {len(generated)}"
         )
+    (x, u), (y, v) = _weighted(real, generated, redraws, seed)
+    halves = [
+        half
+        for way in range(HALVINGS)
+        for half in zip(*(_halves(len(rows), way, seed) for rows in (x, y)), strict=True)
+    ]
 
-    def chosen(rows: Tensor, side: str, count: int, draw: int) -> Tensor:
-        random = generator(seed, "fvd limit", side, count, draw)
-        return rows[torch.randperm(len(rows), generator=random)[:count].to(rows.device)]
+    def limit(a: Tensor, b: Tensor) -> float:
+        parts = [_distance(x[i], y[j], _part(a, i), _part(b, j), correction) for i, j in halves]
+        return 2 * _distance(x, y, a, b, correction) - sum(parts) / len(parts)
 
-    def drawn(count: int, draw: int) -> float:
-        return fvd(chosen(real, "real", count, draw), chosen(generated, "generated", count, draw))
+    even = (torch.full((len(rows),), 1 / len(rows), dtype=torch.float64) for rows in (x, y))
+    found = [limit(a, b) for a, b in zip(u, v, strict=True)]
+    error = standard_error(torch.tensor(found, dtype=torch.float64))
+    return Interval(value=limit(*even), standard_error=error)
 
-    distances = [sum(drawn(count, draw) for draw in range(draws)) / draws for count in clips]
-    design = torch.tensor([[1.0, 1 / count] for count in clips], dtype=torch.float64)
-    measured = torch.tensor(distances, dtype=torch.float64)
-    line = torch.linalg.lstsq(design, measured[:, None]).solution
-    return Limit(distances=tuple(distances), limit=float(line[0, 0]))
+
+def _halves(clips: int, way: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Indices of two disjoint halves of the clips."""
+    order = torch.randperm(clips, generator=generator(seed, "fvd limit", clips, way))
+    return order[: clips // 2], order[clips // 2 :]
+
+
+def _part(weights: Float64[Tensor, "n"], chosen: Tensor) -> Float64[Tensor, "k"]:
+    """Weights of some clips; they sum to 1."""
+    return weights[chosen] / weights[chosen].sum()
+
+
+def _distance(
+    x: Float64[Tensor, "n d"],
+    y: Float64[Tensor, "m d"],
+    u: Float64[Tensor, "n"],
+    v: Float64[Tensor, "m"],
+    correction: int,
+) -> float:
+    """Frechet distance of weighted clips; without covariances where features outnumber clips."""
+    (mean, a), (other, b) = _centred(x, u, correction), _centred(y, v, correction)
+    if max(len(x), len(y)) > x.shape[1]:
+        first = Gaussian(mean=mean, covariance=a.T @ a)
+        return frechet_distance(first, Gaussian(mean=other, covariance=b.T @ b))
+    traces = a.square().sum() + b.square().sum()
+    cross = torch.linalg.svdvals(a @ b.T).sum()
+    return max(float((mean - other).square().sum() + traces - 2 * cross), 0.0)
 
 
 def _weighted(
@@ -155,11 +180,13 @@ def _weighted(
     return [(x, bootstrap_weights(len(x), side, redraws=redraws, seed=seed)) for x, side in rows]
 
 
-def _gaussian(rows: Float64[Tensor, "n d"], weights: Float64[Tensor, "n"]) -> Gaussian:
-    """Mean and unbiased covariance of weighted clips."""
+def _centred(
+    rows: Float64[Tensor, "n d"], weights: Float64[Tensor, "n"], correction: int
+) -> tuple[Float64[Tensor, "d"], Float64[Tensor, "n d"]]:
+    """Mean of weighted clips, and rows A whose A^T A is their covariance."""
     mean = weights @ rows
-    away = (rows - mean) * weights.sqrt()[:, None]
-    return Gaussian(mean=mean, covariance=away.T @ away / (1 - weights.square().sum()))
+    free = 1 - correction * weights.square().sum()
+    return mean, (rows - mean) * (weights / free).sqrt()[:, None]
 
 
 def _kernel_within(x: Float64[Tensor, "n d"], u: Float64[Tensor, "r n"]) -> Float64[Tensor, "r"]:
