@@ -79,7 +79,7 @@ class OfficialLayout:
 
 
 def renamed(config: Any, rules: Rules) -> dict[str, str]:
-    """Official name by our name, in our order."""
+    """Our weights' names, in our order, mapped to the official ones that ``rules`` give."""
     return {name: replaced(name, rules) for name in shapes_of(config)}
 
 

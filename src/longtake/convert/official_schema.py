@@ -73,11 +73,11 @@ class OfficialAutoencoder(Settings):
 
     @property
     def factors(self) -> Factors:
-        """Downsampling factors."""
+        """Downsampling factors of frames, height and width."""
         return self.ddconfig.encoder.params.downsample
 
     def ours(self, clip: tuple[int, int, int]) -> VolumeAutoencoderConfig:
-        """Our config for clips of a number of frames, height and width."""
+        """Our config for clips of ``clip`` frames, height and width."""
         encoder, decoder = self.ddconfig.encoder.params, self.ddconfig.decoder.params
         down = encoder.n_hiddens, encoder.downsample, encoder.z_channels
         up = decoder.n_hiddens, decoder.upsample, decoder.z_channels
@@ -116,12 +116,12 @@ class OfficialFramewiseAutoencoder(Settings):
 
     @property
     def factors(self) -> Factors:
-        """Downsampling factors."""
+        """Downsampling factors of frames, height and width."""
         factor = 2 ** (len(self.ddconfig.ch_mult) - 1)
         return 1, factor, factor
 
     def ours(self, clip: tuple[int, int, int]) -> FramewiseAutoencoderConfig:
-        """Our config for clips of a number of frames, height and width."""
+        """Our config for clips of ``clip`` frames, height and width."""
         coders = self.ddconfig
         if self.embed_dim != coders.z_channels:
             raise ConfigError(

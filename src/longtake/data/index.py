@@ -39,7 +39,10 @@ class Candidate:
 
 
 class Found(NamedTuple):
-    """Videos of a data set in order; what was looked for, for messages; names of the labels."""
+    """Candidate videos of a data set, in order.
+
+    ``looked_for`` describes them for messages, ``classes`` names their labels.
+    """
 
     candidates: Sequence[Candidate]
     looked_for: str

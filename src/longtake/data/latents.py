@@ -87,7 +87,8 @@ def build_cache(
         plan: which clips to encode.
         ranks: processes that each encode a part of the shards.
         report: called with the number of clips that are done and their total.
-        overlap_frames: ``clip_overlap_frames`` of the spec of the denoiser to train.
+        overlap_frames: video frames that neighbouring windows share, ``clip_overlap_frames`` of
+            the spec of the denoiser to train.
 
     Raises:
         ValueError: latents of this kind cannot overlap, or clips have another length.

@@ -31,7 +31,7 @@ class Loader:
     """Endless batches of a source: sample ``n`` is a function of the seed and ``n`` alone.
 
     A step's ``batch`` samples are shared by ``size`` processes, of which this is number ``rank``.
-    ``workers`` processes of each read ahead; with 0, the process itself reads.
+    Each process has ``workers`` subprocesses that read ahead; with 0, it reads itself.
     """
 
     source: ClipSource

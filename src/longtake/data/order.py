@@ -66,7 +66,11 @@ def _mixed(value: int, key: int) -> int:
 
 
 def micro_batches(rows: int, accumulate: int) -> list[slice]:
-    """Equal slices of a process's samples, so that a mean over them is that over samples."""
+    """Equal slices of a process's samples, so that a mean over them is that over samples.
+
+    Raises:
+        ValueError: ``rows`` samples cannot be divided into ``accumulate`` equal slices.
+    """
     if rows % accumulate:
         raise ValueError(
             f"accumulate={accumulate} must divide the {rows} samples that a process has in a step; "
@@ -77,7 +81,11 @@ def micro_batches(rows: int, accumulate: int) -> list[slice]:
 
 
 def rank_rows(step: int, batch: int, rank: int, size: int) -> range:
-    """Numbers of a process's samples of a step, as many as any other process has."""
+    """Numbers of a process's samples of a step, as many as any other process has.
+
+    Raises:
+        ValueError: ``batch`` samples cannot be divided equally among ``size`` processes.
+    """
     if batch % size:
         raise ValueError(
             f"a batch of {batch} cannot be divided among {size} processes; "

@@ -276,7 +276,11 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def unsharded(module: nn.Module, build: Callable[[], M]) -> M:
-    """A copy on the CPU of a module that may be sharded, made by ``build`` on all ranks."""
+    """A copy on the CPU, in evaluation mode, of a module that may be sharded.
+
+    ``build`` makes a module of the same architecture. All ranks take part; only the main rank's
+    copy has the weights.
+    """
     weights, copy = _gathered(module), build()
     if weights:
         copy.load_state_dict(weights)

@@ -12,7 +12,8 @@ class EMA:
     Decay warms up as in LDM's code: d_n = min(decay, (1 + n) / (10 + n)) at update n = 1, 2, ...;
     shadow <- shadow - (1 - d_n) (shadow - w). One fused kernel for all parameters.
 
-    ``shadow``, the average, starts equal to the parameters; the final decay is that of both papers.
+    ``shadow``, the average, starts equal to the parameters; the final decay of both papers is
+    0.9999.
     """
 
     def __init__(

@@ -42,7 +42,7 @@ class TrainingClip(Config):
     previous_share: Annotated[float, Interval(ge=0, le=1)] = 0.0
 
     def check(self, denoiser: Denoiser) -> None:
-        """ValueError if the network does not read a signal that is drawn, or needs another one."""
+        """Raise a ValueError if the network does not read a drawn signal, or needs another one."""
         drawn = {"context": self.context is not None, "previous": self.previous_share > 0}
         always = denoiser.reads & {"label", "previous"}
         denoiser.check_signals({*always, *(name for name, given in drawn.items() if given)})

@@ -215,7 +215,11 @@ class TrainingMonitor:
 
     @property
     def last_good_step(self) -> int | None:
-        """Last step known to be good, up to which a failed run is kept; None before the start."""
+        """Last step at which nothing was over its bound.
+
+        The result of a failed run is its last checkpoint up to this step. None before the first
+        discriminator starts, and without a rule of collapse.
+        """
         return self._detector and self._detector.last_good_step
 
     def state(self) -> dict[str, Any]:

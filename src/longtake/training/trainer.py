@@ -48,7 +48,8 @@ class Trainer:
     """Trains by a method, from the run's last checkpoint if it has one, and exports the result.
 
     Args:
-        preview: writes previews of the current weights into a folder and returns measures to log.
+        preview: writes previews of the current weights into the folder that it is given, the run's
+            ``samples/step_N``, and returns measures to log.
         export: writes the model folder of the current weights, replacing an old one.
         report: called at each logging step.
     """

@@ -26,7 +26,10 @@ def to_model(frames: UInt8[np.ndarray | Tensor, "t h w 3"]) -> Float[Tensor, "3 
 def to_pixels(
     video: Float[Tensor, "3 t h w"], levels: Literal["round", "truncate"] = "round"
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    """Inverse of ``to_model``: values are clamped to [-1, 1] and rounded, or truncated."""
+    """Inverse of ``to_model``: values are clamped to [-1, 1] and rounded to one of 256 levels.
+
+    With ``levels="truncate"`` they are cut to the level below instead.
+    """
     scaled = (video.detach().float() + 1) * 127.5
     scaled = scaled.round() if levels == "round" else scaled.floor()
     pixels = scaled.clamp(0, 255).to(torch.uint8)

@@ -31,7 +31,7 @@ class VideoInfo:
     """Size, length and rate of a video.
 
     Attributes:
-        fps: frames a second; the mean for a variable rate.
+        fps: frames per second; the mean for a variable rate.
         height: height of the upright frames in pixels.
         variable_rate: whether frames are shown for different times.
         rate_known: False if ``fps`` is an assumption, as for a folder of pictures.
@@ -50,7 +50,7 @@ class VideoInfo:
 def probe(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> VideoInfo:
     """Get information about a video by reading its packets and decoding its first frame.
 
-    A folder of pictures has no rate, so is taken to have ``folder_fps`` frames a second.
+    A folder of pictures has no rate, so is taken to have ``folder_fps`` frames per second.
 
     Raises:
         VideoError: the file does not exist, is not a video, is broken or truncated.
@@ -98,7 +98,10 @@ def frame_seconds(path: Path | str, folder_fps: Fraction | float | int = FOLDER_
 def read_clip(
     path: Path | str, start_frame: int, frames: int, stride: int = 1
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    """Read ``frames`` frames, ``stride`` apart, decoding from the nearest key frame before them.
+    """Read ``frames`` frames of a file or a folder of pictures, ``stride`` apart.
+
+    ``start_frame`` is the index of the first one, from 0. A file is decoded from the nearest key
+    frame before it.
 
     Raises:
         VideoError: the video does not have these frames, or they are broken.
@@ -130,7 +133,7 @@ def read_clip(
 def open_video(
     path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS
 ) -> tuple[UInt8[np.ndarray, "t h w 3"], Fraction]:
-    """All frames of a video, and its frames a second.
+    """All frames of a video, and its frames per second.
 
     Raises:
         VideoError: as ``probe``.
@@ -153,7 +156,7 @@ def stream_video(
 
 
 def as_rate(fps: Fraction | float | int) -> Fraction:
-    """Frames a second as a fraction that files can store."""
+    """Frames per second as a fraction that files can store."""
     return Fraction(fps).limit_denominator(1001) or Fraction(fps).limit_denominator(10**6)
 
 
@@ -222,7 +225,7 @@ def _stacked(path: Path | str, frames: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _rate(line: Timeline) -> tuple[Fraction, float, bool, bool]:
-    """Frames a second, length in seconds, whether the rate varies, and whether it is known."""
+    """Frames per second, length in seconds, whether the rate varies, and whether it is known."""
     if line.ticks is None or line.frames == 1:
         stated = [rate for rate in line.rates if rate <= HIGHEST_FPS]
         fps = stated[0] if stated else FOLDER_FPS

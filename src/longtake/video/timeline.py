@@ -36,7 +36,7 @@ class Timeline:
         keys: increasing times of the frames at which decoding can start.
         tick_seconds: length of a tick in seconds.
         last_ticks: duration of the last frame; 0 if the file does not have it.
-        rates: frames a second as the container states them, most trusted first.
+        rates: frames per second as the container states them, most trusted first.
     """
 
     frames: int
@@ -51,7 +51,11 @@ class Timeline:
 
 
 def timeline(path: Path) -> Timeline:
-    """The timeline of a file that is whole, cached until the file changes."""
+    """The timeline of a file that is whole, cached until the file changes.
+
+    Raises:
+        VideoError: the file does not exist, is not a video, is broken or truncated.
+    """
     with reading(path):
         stat = path.stat()
     return _timeline(path, stat.st_mtime_ns, stat.st_size)

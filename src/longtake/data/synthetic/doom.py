@@ -42,7 +42,8 @@ _TEMPLATES = (
 class DoomWorld(SyntheticSource):
     """Walks through five maps, each a class; captions also give pace and direction.
 
-    Unlike in the other worlds, a frame needs all frames before it, at some hundred frames a second.
+    Unlike in the other worlds, a frame needs all frames before it, at some hundred frames per
+    second.
     The newest frames of one video are kept, so continuing it is cheap. Random clips of random
     videos are slow: export videos once and read the folder.
     """

@@ -28,7 +28,10 @@ RESOLUTIONS = ((160, 120), (320, 240), (640, 480), (1280, 960))
 
 
 class DoomMap(NamedTuple):
-    """A map: the package's file and its name there, and a description for captions."""
+    """A map of vizdoom: ``wad`` is the file of that package, ``level`` the map's name in the file.
+
+    ``view`` describes the map in captions.
+    """
 
     wad: str
     level: str

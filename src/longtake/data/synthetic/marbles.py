@@ -46,7 +46,7 @@ class MarblesWorld(SyntheticSource):
     mean square over the marbles in frame heights per frame, which bounces do not change.
 
     The first frame that is rendered of a video takes time in proportion to the bounces since frame
-    0, about 100,000 frames a second; later ones only to those of 64 frames (see ``Trajectory``).
+    0, about 100,000 frames per second; later ones only to those of 64 frames (see ``Trajectory``).
     """
 
     revision: ClassVar[int] = 1

@@ -34,7 +34,7 @@ class Trajectory:
     Between two bounces all discs move on straight lines, so time is stepped from bounce to bounce:
     no step size is needed, and energy is conserved. The state at every 64th frame is kept (32 bytes
     per disc), so a frame costs the bounces since the last of these and, once, those up to it, about
-    100,000 frames a second. The result does not depend on the order of calls.
+    100,000 frames per second. The result does not depend on the order of calls.
     """
 
     def __init__(self, discs: tuple[Disc, ...], floor: Floor) -> None:
@@ -75,7 +75,10 @@ class Trajectory:
 
 
 def roll(discs: tuple[Disc, ...], floor: Floor) -> tuple[list[float], list[tuple[Disc, ...]]]:
-    """Frames of the bounces within one block, from 0 on, and the discs just after each."""
+    """Times of the bounces within one block, and the discs (x, y, vx, vy) just after each.
+
+    Times are in frames from the block's first; the first entries are 0 and ``discs`` themselves.
+    """
     starts, after = [0.0], [discs]
     while True:
         waiting, who = _next_bounce(after[-1], floor)
