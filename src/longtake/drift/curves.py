@@ -16,7 +16,8 @@ LEAST_CLIPS = 3  # fewest clips on each side; the bootstrap interval of fewer is
 class CurvePoint:
     """FVD and KVD of one window over all videos against the reference clips.
 
-    KVD is unbiased, so close to 0 where the distributions are equal.
+    ``start`` is the window's first frame. KVD is unbiased, so close to 0 where the distributions
+    are equal.
     """
 
     start: int

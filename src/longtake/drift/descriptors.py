@@ -41,7 +41,10 @@ class Descriptors:
 
     @property
     def sharpness(self) -> Float64[np.ndarray, "t"]:
-        """Gradient of the brightness over its contrast: blur lowers it, a fade does not."""
+        """Root mean square gradient of the brightness over its standard deviation, per pixel.
+
+        Blur lowers it, a fade does not.
+        """
         return self.gradient / (self.contrast + EPSILON)
 
     @property

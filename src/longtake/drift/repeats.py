@@ -22,7 +22,7 @@ AWAY = 3.0  # distance to which a video must have moved before it can return, ov
 
 @dataclass(frozen=True, kw_only=True)
 class Freeze:
-    """A run of frames that all equal the frame before them; ``start`` is the first of these."""
+    """A run of ``frames`` frames from ``start`` on, each of which repeats the frame before it."""
 
     start: int
     frames: int
@@ -30,7 +30,10 @@ class Freeze:
 
 @dataclass(frozen=True, kw_only=True)
 class Loop:
-    """A run of frames, from ``start`` on, that repeat those ``period`` frames before in order."""
+    """A run of ``frames`` frames from ``start`` on that repeat those ``period`` frames before them.
+
+    Up to two frames in a row within it may differ from theirs.
+    """
 
     start: int
     frames: int

@@ -77,7 +77,10 @@ def borders_every(chunk: int, frames: int, first: int | None = None) -> tuple[in
 def seam_score(
     rise: Float64[np.ndarray, "t"], borders: Sequence[int], *, found: bool = False
 ) -> Seams | None:
-    """Compare ``surprise`` at borders with 0; None for fewer than two borders that have jumps."""
+    """Compare ``rise`` at borders with 0, its usual value; ``surprise`` gives it.
+
+    None for fewer than two borders that have jumps. ``found`` is copied to the result.
+    """
     judged = [border for border in borders if 2 <= border < len(rise) - 1]
     if len(judged) < 2:
         return None

@@ -16,8 +16,10 @@ WorldName = Literal["sky", "marbles"]
 T = TypeVar("T")
 
 FAR_RIDGE = 0.03  # move of the ridge that is reported, as a share of the height
-STRANGER = 2.0  # growth of the colours' distance from the palettes that is reported, in levels
-LEAST_EVENTS = 2.0  # a thousand frames; fewer occur by miscounting real marbles
+STRANGER = 2.0  # growth of the colours' distance from the palettes that is reported, in 255ths
+# Events in a thousand frames above which they are reported; fewer occur by miscounting real
+# marbles.
+LEAST_EVENTS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)

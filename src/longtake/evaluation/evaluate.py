@@ -1,4 +1,4 @@
-"""Evaluations: two sources and metrics by name to a result."""
+"""Evaluates two sources of videos by named metrics."""
 
 import math
 import time

@@ -48,7 +48,9 @@ def network_of(protocol: Protocol, weights: str | None = None) -> FeatureNetwork
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureRequest:
-    """Features of some clips of a source, which has a role under the protocol.
+    """Clips of a source whose features are wanted.
+
+    The protocol's settings for the source's ``role``, real or generated, apply.
 
     Attributes:
         positions: the clips, in order.

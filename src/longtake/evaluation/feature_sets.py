@@ -54,7 +54,9 @@ class EvaluationSettings:
 
 
 class FeatureSets:
-    """Features of real and generated clips under a protocol, computed in ``seconds`` so far.
+    """Features of real and generated clips under a protocol.
+
+    ``seconds`` is the time spent on them so far.
 
     Raises:
         ValueError: videos do not fit the protocol or each other, or are too few.

@@ -40,7 +40,7 @@ class SamplingSettings:
 
     Attributes:
         changes: ``a.b=value`` overrides of the model's sampling.
-        label: class of all videos; if None, each seed has its own class.
+        label: class of all videos; if None, each seed draws a class.
         seed: videos of different seeds have no random number in common.
         keep: folder to keep the generated videos in.
     """
@@ -93,6 +93,9 @@ def open_source(
     """Videos or a model by name; the protocol decides number and length of a model's videos.
 
     ``size`` is that of a synthetic world where neither its name nor the protocol has one.
+
+    Raises:
+        ValueError: there is no such source.
     """
     square = protocol.resolution
     size = (size or (64, 64)) if square is None else (square, square)

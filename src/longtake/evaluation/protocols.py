@@ -44,10 +44,11 @@ class Protocol(Config):
         data: data set and split of the real videos, in words.
         frames: number of frames of a clip.
         clips_per_video: largest number of clips of one video.
-        real_stride: distance of a clip's neighbouring frames in a real video, as
-            ``generated_stride`` is in a generated one.
+        real_stride: distance of a clip's neighbouring frames in a real video, in frames of the
+            video; ``generated_stride`` is the same for a generated video.
         real_start: first frame of a real clip: ``random``, or ``first``: frame 0, and further
-            clips of the same video one after another; ``generated_start`` is that of a generated.
+            clips of the same video one after another; ``generated_start`` is the same for a
+            generated clip.
         resolution: side of the square to which real frames are resized and that generated frames
             must have; None compares both at their own size, which must be equal.
         resize: how frames become ``resolution`` square, as ``fit`` of a Treatment.

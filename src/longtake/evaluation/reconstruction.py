@@ -54,7 +54,7 @@ def pair_scores(
 
 
 def perceptual(files: Sequence[Path], device: torch.device) -> tuple[str, FrameDistance | None]:
-    """A perceptual distance of frames and its name: LPIPS if its files are given.
+    """Name of a perceptual distance of frames, and the distance: LPIPS if its files are given.
 
     Otherwise that of the package of ImageNet features, or None if it is not installed.
     """
@@ -77,11 +77,11 @@ def evaluate_reconstruction(
 ) -> Result:
     """Measure clips against their own reconstructions.
 
-    PSNR, SSIM and perceptual distance are means over clips. FVD (``rfvd``) is of pairs, so its
-    interval is that of pairs, it has no floor, and the protocol's ``draws`` is not used. It runs on
-    one process, and no features are cached, since each pair has to be read. Frames are resized and
-    cropped to ``size``, or to the autoencoder's height and width. ``perceptual`` is a distance and
-    its name.
+    The protocol decides which clips are cut, and how FVD is measured. PSNR, SSIM and perceptual
+    distance are means over clips. FVD (``rfvd``) is of pairs, so its interval is that of pairs, it
+    has no floor, and the protocol's ``draws`` is not used. It runs on one process, and no features
+    are cached, since each pair has to be read. Frames are resized and cropped to ``size``, or to
+    the autoencoder's height and width. ``perceptual`` is a name and the distance.
 
     Raises:
         ValueError: videos do not fit the protocol, or are too few.

@@ -69,11 +69,14 @@ class Score(Config):
 
 
 class SourceRecord(Config):
-    """A source of videos, of which some could be used; see ``UsableVideos``.
+    """A source of videos, as a result describes it.
 
     Attributes:
         contents: hash of the videos, equal for copies of them.
         videos: number of videos that could be used.
+        skipped: number of videos that could not be used, if the protocol skips such videos.
+        height: height of frames in pixels; None if videos differ, like ``width``.
+        fps: frame rate; None if videos differ or the rate is unknown.
         about: a model's weights, whether they are averaged, sampling, seeds.
     """
 
@@ -91,6 +94,8 @@ class Result(Config):
     """An evaluation.
 
     Attributes:
+        protocol_hash: hash of ``protocol`` when the result was written; if the protocol's hash is
+            another one, ``read`` raises an error.
         changed: fields that differ from the predefined protocol of that name, so from the paper's.
         scores: scores by metric.
         seed: seed of the choice of clips, first frames and draws.

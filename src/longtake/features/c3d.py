@@ -49,7 +49,8 @@ class C3DConfig(Config):
         mean_column: first of the mean's 112 columns, of 171; the first row is 8.
         last_pool: ``beyond``: the last cells reach past the end (Caffe, TGAN); ``around``: zeros on
             both sides (the PyTorch ports). Weights fit one of them.
-        width: number of channels of the first layer; ``hidden`` is that before the classes.
+        width: number of channels of the first layer.
+        hidden: width of the two layers before the classes; ``classes`` is the number of classes.
     """
 
     kind: Literal["c3d"] = "c3d"
@@ -64,7 +65,7 @@ class C3DConfig(Config):
     classes: Count = 101
 
     def build(self) -> "C3D":
-        """Build the network; a CheckpointError says if weights are missing or have another hash."""
+        """Build the network; a CheckpointError if its weights are missing or have another hash."""
         path = cache_path() if self.weights is None else Path(self.weights).expanduser()
         weights = i3d.read_weights(path, self.sha256, "IS needs the weights of C3D", HOW)
         network = C3D(self)
@@ -94,7 +95,10 @@ def cache_path() -> Path:
 
 
 class C3D(nn.Module):
-    """C3D; frozen, without dropout, equal in training and evaluation mode."""
+    """The network C3D (Tran et al. 2015), frozen and without dropout.
+
+    It is equal in training and evaluation mode.
+    """
 
     mean: Tensor
 

@@ -57,7 +57,7 @@ class I3DConfig(Config):
     output: Literal["logits", "pooled"] = "logits"
 
     def build(self) -> "I3D":
-        """Build the network; a CheckpointError says if weights are missing or have another hash."""
+        """Build the network; a CheckpointError if its weights are missing or have another hash."""
         path = cache_path() if self.weights is None else Path(self.weights).expanduser()
         expected = self.sha256 or (PACKAGE_SHA256 if self.weights is None else None)
         weights = read_weights(path, expected, "FVD needs the weights of I3D", HOW)
@@ -106,7 +106,10 @@ def check(weights: Mapping[str, Tensor], origin: Path) -> None:
 
 
 class I3D(nn.Module):
-    """I3D; frozen, equal in training and evaluation mode. DeepMind's end points name its layers."""
+    """The network I3D (Carreira and Zisserman 2017), frozen.
+
+    It is equal in training and evaluation mode. Its layers have the names of DeepMind's end points.
+    """
 
     def __init__(self, config: I3DConfig) -> None:
         super().__init__()
@@ -137,9 +140,10 @@ class I3D(nn.Module):
 
     @torch.no_grad()
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d"]:
-        """Features of clips of 224 x 224 pixels in [-1, 1], averaged over time.
+        """Features of clips of at least 9 frames of 224 x 224 pixels in [-1, 1].
 
-        They are computed in float32, not in TF32, which is PyTorch's default on a GPU.
+        They are averaged over time, and computed in float32, not in TF32, which is PyTorch's
+        default on a GPU.
 
         Raises:
             ValueError: clips have another size, or are too short.
@@ -183,7 +187,10 @@ class I3D(nn.Module):
 
 
 def same_border(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Padding before and after an axis; an odd total is larger after it."""
+    """Cells of zeros before and after an axis, as TensorFlow's "SAME" pads.
+
+    An odd total has one more after it.
+    """
     total = max(kernel - (size % stride or stride), 0)
     return total // 2, total - total // 2
 

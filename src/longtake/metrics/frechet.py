@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Gaussian:
-    """A normal distribution."""
+    """A normal distribution of features, between two of which ``frechet_distance`` measures."""
 
     mean: Float64[Tensor, "d"]
     covariance: Float64[Tensor, "d d"]

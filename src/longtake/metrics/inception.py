@@ -12,10 +12,10 @@ from longtake.noise import generator
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InceptionScore:
-    """Mean over parts of the clips, from 1 to the number of classes, and standard deviation.
+    """Inception Score: mean over parts of the clips, in [1, number of classes], and their spread.
 
-    The standard deviation over the parts (not the standard error) is what papers print. The fewer
-    clips a part has, the lower its score.
+    ``std`` is the standard deviation over the parts, which papers print, not the standard error.
+    The fewer clips a part has, the lower its score.
     """
 
     mean: float

@@ -71,8 +71,9 @@ def fvd_interval(
     """FVD with its standard error over draws of as many clips, by a bootstrap over both sides.
 
     The interval is of FVD at this number of clips, whose bias it does not hold: see ``fvd_limit``.
-    ``paired`` gives both sides the same weights, for clips and their reconstructions. ``seed`` is
-    that of the redraws; see ``gaussian`` for ``correction``.
+    ``paired`` gives both sides the same weights, for clips and their reconstructions.
+    ``redraws`` is the number of draws of the bootstrap, ``seed`` their seed; see ``gaussian`` for
+    ``correction``.
 
     Raises:
         ValueError: a side has fewer than two clips, or pairs are not as many on both sides.
