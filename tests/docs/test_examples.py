@@ -47,7 +47,7 @@ def test_an_own_sampler_makes_a_video(monkeypatch, tiny_run_folder: Path, tmp_pa
 def test_two_sources_are_compared(monkeypatch, capsys):
     settings = ("--protocol", "trial", "--changes", "frames=4", "--n", 4)
     run(monkeypatch, "evaluate_folder.py", "sky:test:16", "sky:train:16", *settings)
-    assert "kvd: " in capsys.readouterr().out
+    assert "random_features_kd: " in capsys.readouterr().out
 
 
 def test_a_tiny_model_is_trained_and_sampled(monkeypatch, tmp_path: Path):

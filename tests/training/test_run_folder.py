@@ -54,7 +54,8 @@ def begun(tmp_path_factory: pytest.TempPathFactory, tiny_autoencoder_folder: Pat
     root = tmp_path_factory.mktemp("begun")
     for number in range(2):
         write_video(root / "videos" / f"{number}.mp4", number)
-    shutil.copytree(tiny_autoencoder_folder, root / "model")
+    for name in ("model", "copy"):
+        shutil.copytree(tiny_autoencoder_folder, root / name)
     for name, run in begun_runs(root).items():
         train(run, root / name)
     return root
@@ -114,7 +115,7 @@ def again(
         ("denoiser", "sampling.sampler.steps=9"),
         ("denoiser", "sampling.context_noise=0.5"),
         ("denoiser", "preview_frames=16"),
-        ("denoiser", "model=ROOT/model/model"),
+        ("denoiser", "model=ROOT/copy"),
     ],
 )
 def test_what_does_not_change_the_result_may_change(

@@ -30,7 +30,7 @@ SURROUNDINGS = (
 BUILTINS = "bool bytearray bytes dict float int list object slice str tuple type"
 PLAIN = {f"builtins.{name}" for name in BUILTINS.split()} | {"copyreg._reconstructor"}
 
-MAX_EXPANDED = 1 << 20  # numbers of a tensor that repeats fewer numbers, as ``expand`` makes it
+MAX_EXPANDED = 1 << 22  # numbers of a tensor that repeats fewer numbers, as ``expand`` makes it
 
 # Modules with another name in Python 2 or another numpy.
 SAME = {
