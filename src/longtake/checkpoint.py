@@ -158,13 +158,15 @@ def load_component(folder: Path, settings: Any, expected_hash: str | None = None
     given = {name: shape for name, (shape, _) in header.items()}
     _check_fit({name: tuple(x.shape) for name, x in expected.items()}, given, path)
     module = settings.build()
-    for name, own in module.state_dict().items():
-        with _reading(path), safe_open(path, framework="pt") as file:
-            weight = file.get_tensor(name)  # reopened each time, which returns mapped pages
-        if weight.is_floating_point() != own.is_floating_point():
-            raise CheckpointError(f"{path}: {name!r} is of {weight.dtype}, expected {own.dtype}")
-        check_finite({name: weight}, path)
-        own.copy_(weight)
+    with _reading(path):
+        for name, own in module.state_dict().items():
+            with safe_open(path, framework="pt") as file:
+                weight = file.get_tensor(name)  # reopened each time, which returns mapped pages
+            if weight.is_floating_point() != own.is_floating_point():
+                kinds = f"{weight.dtype}, expected {own.dtype}"
+                raise CheckpointError(f"{path}: {name!r} is of {kinds}")
+            check_finite({name: weight}, path)
+            own.copy_(weight)
     return module.eval()
 
 

@@ -16,7 +16,7 @@ from pydantic import FiniteFloat, StringConstraints, model_validator
 from safetensors import SafetensorError, safe_open
 
 from longtake.autoencoders.base import Posterior
-from longtake.checkpoint import CheckpointError, file_hash, read_config
+from longtake.checkpoint import CheckpointError, file_hash, is_finite, read_config
 from longtake.config import Config
 from longtake.data.file_facts import file_facts
 from longtake.diffusion.signals import ABSENT
@@ -178,7 +178,7 @@ def _shard_facts(path: Path) -> dict[str, Any]:
             facts["tensors"] = {n: [s.get_dtype(), s.get_shape()] for n, s in slices.items()}
             if {"mean", "log_variance", "label"} <= slices.keys():
                 values = [file.get_tensor(name) for name in ("mean", "log_variance", "label")]
-                facts["finite"] = all(bool(x.isfinite().all()) for x in values)
+                facts["finite"] = all(map(is_finite, values))
                 facts["labels"] = [int(values[2].min()), int(values[2].max())]
     except (SafetensorError, RuntimeError):
         facts["sha256"] = ""

@@ -19,6 +19,7 @@ from longtake.autoencoders.base import Posterior, VideoAutoencoder
 from longtake.checkpoint import (
     CheckpointError,
     file_hash,
+    is_finite,
     read_metadata,
     weights_hash,
     write_tensors,
@@ -160,7 +161,7 @@ def _write_shard(
     for item in items:
         clip = clips[item]
         posterior = _encoded(autoencoder, to_model(clip.frames), batch, overlap_frames)
-        if not all(bool(x.isfinite().all()) for x in (posterior.mean, posterior.log_variance)):
+        if not (is_finite(posterior.mean) and is_finite(posterior.log_variance)):
             raise ValueError(
                 f"{clip.path}: the autoencoder's latents of the clip from frame {clip.start_frame} "
                 "are not finite; train the autoencoder again from a good checkpoint"

@@ -43,7 +43,6 @@ MOST_POINTS = 900  # points of a line, about one per pixel of the panel; more fr
 MOST_CELLS = 256  # rows and columns of the matrix of distances, about one per pixel
 MOST_LINES = 12  # videos whose lines are drawn, of a folder
 FIRST_FRAMES = 8  # frames whose mean colour is the zero of the panel of colours
-NORMAL_95 = 1.96
 
 
 def over_time(report: DriftReport) -> list[Panel]:
@@ -187,7 +186,7 @@ def _phases(axes: Axes, video: VideoDrift, seams: Seams) -> None:
 def _curve(axes: Axes, curve: Curve, name: str) -> None:
     starts = [point.start for point in curve.points]
     found = [getattr(point, name) for point in curve.points]
-    low = [part.value - NORMAL_95 * part.standard_error for part in found]
+    low = [part.low for part in found]
     high = [part.high for part in found]
     axes.fill_between(starts, low, high, color=NEUTRAL, alpha=0.15, linewidth=0)
     axes.plot(starts, [part.value for part in found], "-o", color=NEUTRAL, markersize=3)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from longtake.config import Config
+from longtake.video.pixels import as_levels
 
 Fit = Literal["squash", "crop", "crop_down", "square"]
 """How a frame becomes a square.
@@ -58,9 +59,7 @@ class Treatment(Config):
     def _pixels(self, clip: Frames) -> Float[Tensor, "t 3 h w"]:
         if not clip.is_floating_point():
             return rearrange(clip, "t h w c -> t c h w").float()
-        levels = (rearrange(clip.float(), "c t h w -> t c h w") + 1) * 127.5
-        levels = levels.round() if self.levels == "round" else levels.floor()
-        return levels.clamp(0, 255)
+        return as_levels(rearrange(clip, "c t h w -> t c h w"), self.levels)
 
     def _resize(
         self, frames: Float[Tensor, "t c h w"], target: tuple[int, int]

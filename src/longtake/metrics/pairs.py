@@ -30,9 +30,8 @@ def frame_psnr(
     video: Float[Tensor, "b 3 t h w"], reconstruction: Float[Tensor, "b 3 t h w"]
 ) -> Float[Tensor, "b"]:
     """PSNR in dB of each frame, averaged over each clip: never less than ``psnr``."""
-    x, y = (rearrange(v.float(), "b c t h w -> b t c h w") for v in (reconstruction, video))
-    squared = (x - y).square().mean((2, 3, 4))
-    return (10 * (4 / squared).log10()).mean(1)
+    x, y = reconstruction.float(), video.float()
+    return peak_signal_noise_ratio(x, y, LEVELS, reduction="none", dim=(1, 3, 4)).mean(1)
 
 
 def ssim(

@@ -16,6 +16,7 @@ from torch.distributed.tensor import DTensor
 from longtake.checkpoint import (
     CheckpointError,
     file_hash,
+    is_finite,
     read_tensors,
     whole_folder,
     write_tensors,
@@ -336,7 +337,7 @@ def _set_aside(folder: Path, fault: str) -> None:
 def finite(module: nn.Module) -> bool:
     """True if all weights that this rank holds are finite."""
     own = (p.to_local() if isinstance(p, DTensor) else p for p in module.parameters())
-    return all(bool(p.isfinite().all()) for p in own)
+    return all(is_finite(p) for p in own)
 
 
 def _gathered(module: nn.Module) -> dict[str, Tensor]:

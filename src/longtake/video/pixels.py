@@ -30,10 +30,17 @@ def to_pixels(
 
     With ``levels="truncate"`` they are cut to the level below instead.
     """
-    scaled = (video.detach().float() + 1) * 127.5
-    scaled = scaled.round() if levels == "round" else scaled.floor()
-    pixels = scaled.clamp(0, 255).to(torch.uint8)
+    pixels = as_levels(video.detach(), levels).to(torch.uint8)
     return rearrange(pixels, "c t h w -> t h w c").cpu().contiguous().numpy()
+
+
+def as_levels(
+    video: Float[Tensor, "*n"], levels: Literal["round", "truncate"] = "round"
+) -> Float[Tensor, "*n"]:
+    """Whole levels from 0 to 255 of values in [-1, 1], as ``to_pixels`` makes them."""
+    scaled = (video.float() + 1) * 127.5
+    scaled = scaled.round() if levels == "round" else scaled.floor()
+    return scaled.clamp(0, 255)
 
 
 def contact_sheet(
