@@ -39,7 +39,8 @@ def print_result(result: "Result") -> None:
     for what, names in of.items():
         if what:
             print(f"95 % interval of {', '.join(names)}: {what}")
-    if any(score.unit and name.startswith("random") for name, score in result.scores.items()):
+    warning = result.protocol.unit
+    if warning and any(score.unit == warning for score in result.scores.values()):
         print("features are random: these distances are not FVD or KVD and compare with none")
     reasons = dict.fromkeys(s.no_floor for s in result.scores.values() if s.no_floor)
     if reasons:
