@@ -399,9 +399,9 @@ def test_parts_that_a_kill_has_left_are_removed_and_what_they_replaced_comes_bac
 HOLD = """
 import sys, time
 from pathlib import Path
-from longtake.run_folder import _locked
+from longtake.run_folder import locked
 
-with _locked(Path(sys.argv[1])):
+with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
 """
