@@ -22,7 +22,15 @@ from longtake.training.trainer import TrainingProgress
 
 LOGGER = logging.getLogger("longtake")
 SECONDS_BETWEEN, SHARE_OF_TIME = 5.0, 0.03
-FIRST = ("loss", "validation_loss", "psnr", "fvd", "kvd", "random_fvd", "random_kvd")
+FIRST = (
+    "loss",
+    "validation_loss",
+    "psnr",
+    "fvd",
+    "kvd",
+    "random_features_fd",
+    "random_features_kd",
+)
 """Values whose charts come first; the others are folded away."""
 
 TITLES = {
@@ -31,8 +39,8 @@ TITLES = {
     "psnr": "PSNR of reconstructions, dB",
     "fvd": "FVD",
     "kvd": "KVD",
-    "random_fvd": "Fréchet distance of random features (not FVD)",
-    "random_kvd": "kernel distance of random features (not KVD)",
+    "random_features_fd": "Fréchet distance of random features (not FVD)",
+    "random_features_kd": "kernel distance of random features (not KVD)",
     "lr": "learning rate",
     "samples_per_second": "samples per second",
 }

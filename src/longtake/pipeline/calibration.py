@@ -12,7 +12,7 @@ from longtake.distributed import Ranks
 from longtake.runs import AnyRun, Callbacks
 from longtake.training.trainer import TrainingProgress
 
-FIRST_STEPS, LEAST_SECONDS, MOST_STEPS = 5, 3.0, 200
+FIRST_STEPS, LEAST_SECONDS, MOST_STEPS = 5, 3.0, 50
 PREVIEWS, PREVIEW_SHARE = 8, 0.1
 SECONDS_BETWEEN_SAVES = 120
 LEAST_STEPS, LOG_LINES = 10, 200

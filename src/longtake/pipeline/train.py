@@ -19,6 +19,7 @@ from longtake.pipeline.footage import survey
 from longtake.pipeline.page import write_stages_page
 from longtake.pipeline.plan import Clock, Plan, PlannedResults, PlannedStage, SystemName, read_plan
 from longtake.pipeline.results import (
+    CARD,
     MODEL,
     Bar,
     measure_model,
@@ -89,6 +90,8 @@ class Training:
 
     def execute(self) -> None:
         """Carry out what is not done yet."""
+        if (self._out / MODEL / CARD).exists() and not self._overrides:
+            return  # the card is written last
         done = [stage for stage in self.stages if self._run_folder(stage).exists()][:-1]
         try:
             for number, stage in enumerate(self.stages, 1):
