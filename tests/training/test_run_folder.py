@@ -247,7 +247,7 @@ def test_a_refused_start_does_not_block_the_corrected_one(
     run = changed(begun_runs(begun)["denoiser"], f"training.tensorboard={tensorboard}")
     refused = {
         "data={kind: folder, path: nowhere}": "nowhere: no such folder",
-        "clip.stride=9": "lower the stride",
+        "clip.stride=9": "lower clip.stride",
         "denoiser.num_classes=3": "num_classes=3",
         "model=nowhere": "nowhere: no such folder",
     }
