@@ -171,6 +171,10 @@ def _autoencoder(sizes: Sizes, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _lvdm(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage]:
+    return *_volume_autoencoder(sizes, footage), *_volume_denoisers(sizes, out, footage)
+
+
+def _volume_autoencoder(sizes: Sizes, footage: Mapping[str, Any]) -> Sequence[Stage]:
     network = {
         "kind": "volume_autoencoder",
         "factors": [4, sizes.factor, sizes.factor],
@@ -181,12 +185,7 @@ def _lvdm(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage
     whole = _clips(footage, "train", sizes, 16)
     validation = {"validation": _clips(footage, "validation", sizes, 16)}
     shared = {**validation, **_autoencoder(sizes, network)}
-    cached = {
-        "data": _clips(footage, "train", sizes, sizes.span),
-        "cache_folder": str(out / LATENTS),
-        "denoiser.num_classes": None,
-    }
-    size, cells = sizes.size, sizes.cells
+    size = sizes.size
     return (
         Stage(
             name="autoencoder",
@@ -213,6 +212,17 @@ def _lvdm(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage
             follows={"init_from": "autoencoder"},
             same={"autoencoder": "autoencoder"},
         ),
+    )
+
+
+def _volume_denoisers(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage]:
+    cached = {
+        "data": _clips(footage, "train", sizes, sizes.span),
+        "cache_folder": str(out / LATENTS),
+        "denoiser.num_classes": None,
+    }
+    size, cells = sizes.size, sizes.cells
+    return (
         Stage(
             name="prediction",
             title="denoiser that continues keyframes",
