@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,7 +86,7 @@ def generate(  # noqa: PLR0913
     guidance.kind=classifier_free, rollout.kind=autoregressive, next.sampler.steps=20.
     """
     from longtake.distributed import launched
-    from longtake.generate import Job, unfinished
+    from longtake.generate import Job
     from longtake.model import VideoModel, sampling_with
 
     asked = given.GivenOptions(start_image, end_image, continued, between, interpolate, factor)
@@ -108,14 +109,34 @@ def generate(  # noqa: PLR0913
         "precision": precision,
         "compiled": compiled,
     }
-    rate = wired.fps if fps is None else fps
-    parts = [slice(first, first + batch) for first in range(0, len(numbers), batch)]
-    requests = [opened.request(numbers[part], label) for part in parts]
-    about = {"frames": wired.frames, "fps": rate, "identity": identity}
-    jobs = [Job(request=r, paths=paths[p], **about) for r, p in zip(requests, parts, strict=True)]
+    jobs = [
+        Job(
+            request=opened.request(numbers[first : first + batch], label),
+            paths=paths[first : first + batch],
+            frames=wired.frames,
+            fps=wired.fps if fps is None else fps,
+            identity=identity,
+        )
+        for first in range(0, len(numbers), batch)
+    ]
+    _write_all(opened, wired.video, jobs, ranks, overwrite=overwrite, sheet=sheet)
+
+
+def _write_all(
+    model: "VideoModel",
+    video: "VideoStream",
+    jobs: Sequence["Job"],
+    ranks: "Ranks",
+    *,
+    overwrite: bool,
+    sheet: bool,
+) -> None:
+    """Write this process's share of the jobs that are not done, and print a line per video."""
+    from longtake.generate import unfinished
+
     for job in unfinished(ranks.shard(jobs)):
-        speed = _write(wired.video, job, overwrite=overwrite, shown=ranks.main)
-        _print_made(opened, job, speed, sheet)
+        rate = _write(video, job, overwrite=overwrite, shown=ranks.main)
+        _print_made(model, job, rate, sheet)
 
 
 def _write(video: "VideoStream", job: "Job", *, overwrite: bool, shown: bool) -> float:
