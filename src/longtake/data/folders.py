@@ -77,7 +77,8 @@ class VideosOnDisk(Config, ClipSource):
         return self._items()[index].caption
 
     def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
-        return read_clip(self.info(index).path, start_frame, count, stride)
+        item = self._items()[index]
+        return read_clip(item.video.path, start_frame, count, stride, item.timeline)
 
     def clip(self, index: int, generator: torch.Generator, start_frame: int | None = None) -> Clip:
         return cut(self, index, self.plan, self.crop, generator, start_frame)
