@@ -7,6 +7,7 @@ import shutil
 import socket
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from fcntl import LOCK_EX, LOCK_NB, lockf
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,26 @@ from typing import Any
 from longtake import config
 from longtake.checkpoint import CheckpointError, ExistsError, whole_folder, write_text
 from longtake.distributed import Ranks
+from longtake.page.document import PAGE
+from longtake.page.run_page import followed
 from longtake.runs import AnyRun, Callbacks
 from longtake.training import checkpoint
 from longtake.training.log import LOG, environment
 
 LOGGER = logging.getLogger("longtake")
 CONFIG, ENVIRONMENT, INPUTS, LOCK = "config.yaml", "environment.json", "inputs.json", ".lock"
-CLAIM = {CONFIG, ENVIRONMENT, INPUTS, LOG, "tensorboard"}
+CLAIM = {CONFIG, ENVIRONMENT, INPUTS, LOG, PAGE, "tensorboard"}
 """What a run that was refused before it has made anything may leave behind."""
 
-OWN = (".step_*", ".model.*", "models/.step_*", ".config.*", ".environment.*", ".inputs.*")
+OWN = (
+    ".step_*",
+    ".model.*",
+    "models/.step_*",
+    ".config.*",
+    ".environment.*",
+    ".inputs.*",
+    ".index.*",
+)
 """Patterns of the names under which a run's files are written before they are whole."""
 
 FREE = (
@@ -79,7 +90,8 @@ def start(
                 if fork and not checkpoint.checkpoints(fork):
                     _copy(folder, fork, run, inputs)
             ranks.barrier()
-            run.execute(place, ranks, callbacks)
+            with followed(place, callbacks.training, shown=ranks.main) as report:
+                run.execute(place, ranks, replace(callbacks, training=report))
         except ValueError:
             if ranks.main:
                 _withdraw(place)

@@ -461,8 +461,10 @@ def test_milestones_are_checkpoints():
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_saves_and_exports_the_run(tmp_path: Path, number: signal.Signals):
     preset = tmp_path / "tiny.yaml"
-    preset.write_text(config.to_yaml(autoencoder_run(steps=100_000)))
-    code = "from longtake.cli import main; main()"
+    preset.write_text(config.to_yaml(autoencoder_run(steps=2_000)))
+    # Under nohup, and so in a suite run under it, SIGHUP is ignored.
+    handler = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"
+    code = f"{handler}; from longtake.cli import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "fit", str(preset), "-o", str(tmp_path / "run")],
         stderr=subprocess.PIPE,

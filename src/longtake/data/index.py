@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -52,12 +52,27 @@ class Found(NamedTuple):
 
 
 class Item(NamedTuple):
-    """A video that can be used; ``timeline`` is the times of its frames, for ``read_clip``."""
+    """A video that can be used, or a part of one that begins at ``first_frame``.
+
+    ``timeline`` is the times of the whole video's frames, for ``read_clip``.
+    """
 
     video: VideoInfo
     label: int | None
     caption: str | None
+    first_frame: int = 0
     timeline: str | None = None
+
+
+class Part(NamedTuple):
+    """Frames of a video from ``first_frame`` on, as many as ``video.frames``."""
+
+    first_frame: int
+    video: VideoInfo
+
+
+Split = Callable[[Sequence[VideoInfo]], Sequence[Part | None]]
+"""Chooses a part of each video; None leaves a video out."""
 
 
 class Index(NamedTuple):
@@ -70,20 +85,30 @@ class Index(NamedTuple):
     fault: str | None
 
 
-def build_index(found: Found, plan: ClipPlan, frames_fps: float) -> Index:
+def whole(videos: Sequence[VideoInfo]) -> Sequence[Part]:
+    """All frames of every video."""
+    return [Part(0, video) for video in videos]
+
+
+def build_index(found: Found, plan: ClipPlan, frames_fps: float, split: Split = whole) -> Index:
     """Open every video; each that cannot be used is logged once, with its reason."""
     paths = [candidate.path for candidate in found.candidates if candidate.fault is None]
     probed = iter(file_facts(PROBED, paths, _probe))
+    opened = [_info(candidate, probed, as_rate(frames_fps)) for candidate in found.candidates]
+    parts = iter(split([video for video, _ in opened if isinstance(video, VideoInfo)]))
     items, short, rejected = [], [], []
-    for candidate in found.candidates:
-        video, line = _info(candidate, probed, as_rate(frames_fps))
-        if isinstance(video, str):
-            fault = video
-        elif video.frames < plan.span:
-            short.append(video)
-            fault = f"has {video.frames} frames, a clip spans {plan.span}"
+    for candidate, (video, line) in zip(found.candidates, opened, strict=True):
+        part = next(parts) if isinstance(video, VideoInfo) else video
+        if part is None:
+            continue
+        if isinstance(part, str):
+            fault = part
+        elif part.video.frames < plan.span:
+            short.append(part.video)
+            fault = f"has {part.video.frames} frames, a clip spans {plan.span}"
         else:
-            items.append(Item(video, candidate.label, candidate.caption, line))
+            about = candidate.label, candidate.caption, part.first_frame
+            items.append(Item(part.video, *about, line))
             continue
         rejected.append(Rejected(str(candidate.path), fault))
         _warn_once(*rejected[-1])
@@ -156,7 +181,7 @@ def subfolders(folder: Path) -> list[Path]:
 def former_stamp(root: Path, items: Iterable[Item]) -> list[list[object]]:
     """Plain data that identified videos in caches of 0.1.0."""
     rows = []
-    for video, label, caption, _ in items:
+    for video, label, caption, *_ in items:
         name, stat = video.path.relative_to(root).as_posix(), video.path.stat()
         rows.append([name, video.frames, stat.st_size, stat.st_mtime_ns, label, caption])
     return rows
