@@ -109,16 +109,11 @@ def generate(  # noqa: PLR0913
         "precision": precision,
         "compiled": compiled,
     }
-    jobs = [
-        Job(
-            request=opened.request(numbers[first : first + batch], label),
-            paths=paths[first : first + batch],
-            frames=wired.frames,
-            fps=wired.fps if fps is None else fps,
-            identity=identity,
-        )
-        for first in range(0, len(numbers), batch)
-    ]
+    rate = wired.fps if fps is None else fps
+    about = {"frames": wired.frames, "fps": rate, "identity": identity}
+    parts = [slice(first, first + batch) for first in range(0, len(numbers), batch)]
+    requests = [opened.request(numbers[part], label) for part in parts]
+    jobs = [Job(request=r, paths=paths[p], **about) for r, p in zip(requests, parts, strict=True)]
     _write_all(opened, wired.video, jobs, ranks, overwrite=overwrite, sheet=sheet)
 
 
