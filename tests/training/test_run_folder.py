@@ -260,7 +260,7 @@ def test_a_refused_start_does_not_block_the_corrected_one(
 
 def test_latents_of_a_refused_start_are_kept_under_another_name(tmp_path: Path, begun: Path):
     run = begun_runs(begun)["denoiser"]
-    with pytest.raises(ValueError, match="lower the stride"):
+    with pytest.raises(ValueError, match="lower clip.stride"):
         train(changed(run, "clip.stride=9"), tmp_path)
     train(changed(run, "cache.seed=3"), tmp_path)
     assert (tmp_path / "latents_0" / "index.json").exists()

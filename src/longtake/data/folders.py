@@ -91,7 +91,8 @@ class VideosOnDisk(Config, ClipSource):
 
     def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
         item = self._items()[index]
-        return read_clip(item.video.path, item.first_frame + start_frame, count, stride)
+        first = item.first_frame + start_frame
+        return read_clip(item.video.path, first, count, stride, item.timeline)
 
     def clip(self, index: int, generator: torch.Generator, start_frame: int | None = None) -> Clip:
         return cut(self, index, self.plan, self.crop, generator, start_frame)
