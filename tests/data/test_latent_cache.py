@@ -406,7 +406,7 @@ def test_a_cache_of_videos_that_an_earlier_version_made_is_opened(tmp_path: Path
         "format": 1,
         "autoencoder": weights_hash(autoencoder),
         "source": {
-            **{k: v for k, v in to_dict(source).items() if k != "path"},
+            **{k: v for k, v in to_dict(source).items() if k not in {"path", *source.unset}},
             "videos": [
                 [f"{name}.mkv", 20, (stat := (source.path / f"{name}.mkv").stat()).st_size,
                  stat.st_mtime_ns, None, None]
