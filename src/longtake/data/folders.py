@@ -142,8 +142,8 @@ class VideoFolder(VideosOnDisk):
         labels: ``folder``, the folder directly below ``path`` is a video's class, or ``none``.
         captions: where captions are read; videos without one are then left out.
         split: ``train`` leaves out what is held out, ``validation`` is that part alone.
-        held_out: share of the footage that is held out: of 20 videos or more, whole videos; of
-            fewer, the end of each.
+        held_out: share of the footage that is held out: the end of each video or, of 20 videos or
+            more, and of videos whose ends would be shorter than 16 frames, whole videos.
     """
 
     kind: Literal["folder"] = "folder"
