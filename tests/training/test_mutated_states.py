@@ -158,15 +158,14 @@ PLAIN = st.recursive(
     ),
     max_leaves=6,
 )
+SLOW = [HealthCheck.too_slow]  # types are checked in tests
 RUNS = {
     name: to_dict(parse(AnyRun, __import__("yaml").safe_load(p.read_text())))
     for name, p in presets().items()
 }
 
 
-@settings(
-    max_examples=COUNT // 2, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+@settings(max_examples=COUNT // 2, derandomize=True, deadline=None, suppress_health_check=SLOW)
 @given(name=st.sampled_from(sorted(RUNS)), place=st.integers(0, 10**6), value=PLAIN)
 def test_a_run_that_is_accepted_comes_back_equal(name: str, place: int, value: Any):
     data = json.loads(json.dumps(RUNS[name]))
