@@ -1,4 +1,4 @@
-"""Broken inputs, drawn from a seed: changed plain data, torn bytes, texts that are no config.
+"""Broken inputs, drawn from a seed: changed plain data, torn bytes, texts that are not configs.
 
 ``LONGTAKE_MUTATIONS`` sets how many are drawn of each kind.
 """
