@@ -3,7 +3,8 @@
     python benchmarks/prepared.py --json docs/results/prepared.json
 
 Both sides read the same clips of 16 frames in turn, in one process with one thread each, and time
-is CPU time. The footage is written first: noise that moves, 1920 x 1080, one key frame, as where keys are 250 apart.
+is CPU time. The footage is written first: noise that moves, 1920 x 1080, with one key frame, as in
+files whose key frames are 250 apart.
 """
 
 import argparse

@@ -18,7 +18,7 @@ class CutFinder:
     A frame begins a scene if the picture changes by ``RATIO`` times the mean change of the two
     frames before and the two after it, and by at least ``LEAST_CHANGE`` levels. Unlike there, the
     change is the mean over the levels of red, green and blue of small pictures, not of hue,
-    saturation and brightness; fast motion, which raises the neighbours too, is no cut.
+    saturation and brightness; fast motion raises the neighbours too.
 
     Frames are decided two frames late: ``push`` returns those that are ready.
     """
