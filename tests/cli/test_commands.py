@@ -1,5 +1,6 @@
 """The commands do what their help says."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -197,3 +198,15 @@ def test_models_of_one_autoencoder_are_joined(
     shown = longtake("inspect", out).out
     assert "F16" in shown
     assert "interpolator: volume_unet" in shown
+
+
+def test_threads_wait_briefly_unless_the_user_has_said_how(
+    longtake, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    longtake("--version")
+    assert os.environ.pop("GOMP_SPINCOUNT") == "10000"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    longtake("--version")
+    assert "GOMP_SPINCOUNT" not in os.environ
