@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -13,6 +14,10 @@ from longtake.cli.arguments import on_command_line
 
 INTERRUPTED = (130, 143, 129)  # typer gives 130 for any KeyboardInterrupt
 OUT_OF_MEMORY = "out of memory|can't allocate memory|Storage size calculation overflowed"
+
+CONTINUING = ("fit", "generate", "reconstruct", "evaluate", "reproduce", "data export")
+BEGINNING_AGAIN = ("evaluate reconstruction",)
+"""Commands that continue where they stopped if they are repeated, and those that do not."""
 
 MOVED = {
     ("evaluate", "--compare"): "longtake compare A.json B.json",
@@ -84,8 +89,16 @@ def _exit_code(code: int | str | None, arrived: interruption.Arrived) -> int | s
     """The exit code of an interruption, which says how to continue; others unchanged."""
     if code not in INTERRUPTED:
         return code
-    print("stopped; the same command continues from here", file=sys.stderr)
+    how = "continues from here" if _continues(sys.argv[1:]) else "begins again"
+    print(f"stopped; the same command {how}", file=sys.stderr)
     return arrived.exit_code if arrived.number else code
+
+
+def _continues(arguments: Sequence[str]) -> bool:
+    def is_one_of(commands: Sequence[str]) -> bool:
+        return any([*arguments[: len(words)]] == words for words in map(str.split, commands))
+
+    return is_one_of(CONTINUING) and not is_one_of(BEGINNING_AGAIN)
 
 
 def fail(message: str) -> None:

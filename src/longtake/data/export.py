@@ -9,6 +9,7 @@ from pathlib import Path
 from longtake.checkpoint import ExistsError, file_hash, write_text
 from longtake.config import differences, parse, to_dict
 from longtake.data.synthetic.base import SyntheticSource
+from longtake.files import put
 from longtake.progress import ProgressCallback, no_progress
 from longtake.video import VideoWriter
 
@@ -135,7 +136,7 @@ def _write(world: SyntheticSource, index: int, path: Path, frames: int) -> Expor
             listing.write(_line(entry))
             listing.flush()
             os.fsync(listing.fileno())
-        partial.replace(path)
+        put(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     return entry
