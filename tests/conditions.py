@@ -6,7 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from longtake.diffusion import Denoiser, NoiseSchedule, Sampler, ScaledLinear
+from longtake.diffusion import (
+    Denoiser,
+    DiffusersSampler,
+    NoiseSchedule,
+    RectifiedFlow,
+    Sampler,
+    ScaledLinear,
+)
 from longtake.diffusion.samplers import Bounds, Denoise
 from longtake.diffusion.signals import Signals, context_signals, values
 from longtake.noise import SampleNoise
@@ -36,6 +43,14 @@ def walk(
     """Walk all frames together at the sampler's own times."""
     times = sampler.times(schedule)[:, None].expand(-1, len(z))
     return sampler(denoise, z, times, schedule, noise, bounds)
+
+
+def follows(sampler: Sampler, schedule: NoiseSchedule) -> bool:
+    """Whether a sampler can follow a schedule; others are refused, as tests of samplers say."""
+    if not isinstance(sampler, DiffusersSampler):
+        return True
+    heun = sampler.scheduler == "HeunDiscrete" and schedule.ends_in_noise
+    return not (heun or isinstance(schedule, RectifiedFlow))
 
 
 def context(z: Tensor, frames: Sequence[int], t: float = 0.0) -> Signals:

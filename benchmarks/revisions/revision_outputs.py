@@ -193,7 +193,9 @@ def trained(name: str, root: Path) -> dict[str, Tensor]:
         path.write_text(config.to_yaml(parsed(run_kind(), json.loads(json.dumps(settings)))))
         longtake("fit", str(path), "-o", str(folder))
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    keys = sorted({key for line in lines for key in line} - {"step", "samples_per_second"})
+    keys = sorted(
+        {key for line in lines for key in line} - {"step", "samples_per_second", "seconds"}
+    )
     found = {
         key: torch.tensor([line.get(key, 0.0) for line in lines], dtype=torch.float64)
         for key in keys

@@ -2,10 +2,9 @@
 
 import errno
 import hashlib
-import itertools
 import json
 import shutil
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from longtake import config
 from longtake.documents import DocumentError, open_regular, read_json
 from longtake.files import put, remove
+from longtake.meta_device import build_empty
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 PICKLE_PROTOCOLS = range(2, 6)
-MAX_WEIGHTS = 20_000
-"""Most weight tensors of a network that is built of a config before its weights are known."""
+MAPPED_BYTES = 1 << 25  # of weights that are read, before their memory is given back
 
 
 class CheckpointError(ValueError):
@@ -171,10 +169,10 @@ def load_component(folder: Path, settings: Any, expected_hash: str | None = None
     given = {name: shape for name, (shape, _) in header.items()}
     _check_fit({name: tuple(x.shape) for name, x in expected.items()}, given, path)
     module = settings.build()
+    own_weights = module.state_dict()
     with _reading(path):
-        for name, own in module.state_dict().items():
-            with safe_open(path, framework="pt") as file:
-                weight = file.get_tensor(name)  # reopened each time, which returns mapped pages
+        for name, weight in _in_turn(path, own_weights):
+            own = own_weights[name]
             if weight.is_floating_point() != own.is_floating_point():
                 kinds = f"{weight.dtype}, expected {own.dtype}"
                 raise CheckpointError(f"{path}: {name!r} is of {kinds}")
@@ -183,34 +181,17 @@ def load_component(folder: Path, settings: Any, expected_hash: str | None = None
     return module.eval()
 
 
-def build_empty(settings: Any, most: int = MAX_WEIGHTS) -> Any:
-    """The network of a config on the meta device, which allocates no memory.
-
-    Raises:
-        ConfigError: the sizes of the config fit no network, or one of over ``most`` weights.
-    """
-    numbers = itertools.count(1)
-
-    def count(*_: object) -> None:
-        if next(numbers) > most:
-            raise ValueError(f"it would have more than {most} weights")
-
-    hook = register_module_parameter_registration_hook(count)
-    try:
-        with torch.device("meta"):
-            return settings.build()
-    except (
-        ValueError,
-        ArithmeticError,
-        LookupError,
-        MemoryError,
-        RuntimeError,
-        TypeError,
-    ) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise config.ConfigError(f"no network has these sizes: {reason}") from error
-    finally:
-        hook.remove()
+def _in_turn(path: Path, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+    """Tensors of a safetensors file, of which few bytes are in memory at a time."""
+    left = list(names)
+    while left:
+        mapped_bytes = 0
+        with safe_open(path, framework="pt") as file:  # closing it gives back the mapped pages
+            while left and mapped_bytes < MAPPED_BYTES:
+                tensor = file.get_tensor(name := left.pop(0))
+                mapped_bytes += tensor.nbytes
+                yield name, tensor
+                del tensor
 
 
 def read_config(

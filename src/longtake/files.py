@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 LOGGER = logging.getLogger("longtake")
-LOOKS, LOOK_SECONDS = 20, 0.05  # at a lock whose holder has not yet written its name
+ATTEMPTS, WAIT_SECONDS = 20, 0.05  # to read the name of a holder that has not written it yet
 
 
 class InUseError(ValueError):
@@ -103,7 +103,7 @@ def locked(
 
 def _claimed(place: Path, path: Path, group: str) -> tuple[TextIO, bool]:
     """The lock file, and whether this process is the first to hold it, and holds it alone."""
-    looks = 0
+    attempts = 0
     while True:
         file = path.open("a+")
         first = _taken(file)
@@ -112,9 +112,9 @@ def _claimed(place: Path, path: Path, group: str) -> tuple[TextIO, bool]:
             holder, _, others = file.read().partition("\n")
             if not group or others.strip() != group:
                 file.close()
-                looks += 1
-                if group and looks < LOOKS:
-                    time.sleep(LOOK_SECONDS)
+                attempts += 1
+                if group and attempts < ATTEMPTS:
+                    time.sleep(WAIT_SECONDS)
                     continue
                 raise InUseError(
                     f"{place} is in use: {holder or 'another process'} writes to it; "

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -41,6 +41,10 @@ class Part(NamedTuple):
     def frames(self) -> UInt8[np.ndarray, "b t h w 3"]:
         """8-bit pixels of each video."""
         return np.stack([to_pixels(video) for video in self.pixels])
+
+
+VideoStream = Callable[[Request, int, Mapping[str, Tensor] | None, Steering | None], Iterator[Part]]
+"""Makes videos of a request, a length, a state to continue from and callbacks: ``LongVideo``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,18 +110,32 @@ class LongVideo:
 
 
 def _state(rollout: State, decoder: StreamDecoder, pushed: int) -> dict[str, Tensor]:
-    signals, guidance = rollout.change
-    settings = list(json.dumps(guidance and to_dict(guidance)).encode())
     return {
         "step": torch.tensor(rollout.step),
         "pushed": torch.tensor(pushed),
-        "guidance": torch.tensor(settings, dtype=torch.uint8),
         **{f"latents.{k}": v for k, v in rollout.latents.items()},
         **{f"memory.{k}": v for k, v in rollout.memory.items()},
-        **{f"value.{k}": signal.value for k, signal in signals.items()},
-        **{f"null.{k}": signal.null for k, signal in signals.items()},
+        **change_state(rollout.change),
         **{f"decoder.{k}": v for k, v in decoder.state().items()},
     }
+
+
+def change_state(change: Change) -> dict[str, Tensor]:
+    """Tensors from which ``stored_change`` makes an equal change."""
+    signals, guidance = change
+    settings = list(json.dumps(guidance and to_dict(guidance)).encode())
+    return {
+        "guidance": torch.tensor(settings, dtype=torch.uint8),
+        **{f"value.{k}": signal.value for k, signal in signals.items()},
+        **{f"null.{k}": signal.null for k, signal in signals.items()},
+    }
+
+
+def stored_change(state: Mapping[str, Tensor]) -> Change:
+    """The change of a state."""
+    names = [key.removeprefix("value.") for key in state if key.startswith("value.")]
+    signals = {k: Signal(value=state[f"value.{k}"], null=state[f"null.{k}"]) for k in names}
+    return Change(signals, parse(AnyGuidance | None, json.loads(bytes(state["guidance"].tolist()))))
 
 
 def _restore(state: Mapping[str, Tensor] | None, decoder: StreamDecoder) -> tuple[State, int]:
@@ -131,8 +149,5 @@ def _restore(state: Mapping[str, Tensor] | None, decoder: StreamDecoder) -> tupl
         part, _, name = key.partition(".")
         parts[part][name] = tensor
     decoder.restore(parts["decoder"])
-    signals = {k: Signal(value=v, null=parts["null"][k]) for k, v in parts["value"].items()}
-    guidance = parse(AnyGuidance | None, json.loads(bytes(state["guidance"].tolist())))
-    change = Change(signals, guidance)
-    rollout = State(int(state["step"]), parts["latents"], parts["memory"], change)
+    rollout = State(int(state["step"]), parts["latents"], parts["memory"], stored_change(state))
     return rollout, int(state["pushed"])

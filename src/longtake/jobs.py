@@ -28,7 +28,7 @@ from longtake.checkpoint import (
 from longtake.config import Config, ConfigError, parse, to_dict
 from longtake.documents import DocumentError, parse_json
 from longtake.files import remove
-from longtake.generate import LongVideo
+from longtake.generate import VideoStream
 from longtake.outputs import Outputs, open_outputs
 from longtake.progress import ProgressCallback, no_progress
 from longtake.rollout import Request, Steering
@@ -114,7 +114,7 @@ def open_jobs(
 
 
 def write_job(
-    video: LongVideo,
+    video: VideoStream,
     job: Job,
     outputs: Outputs,
     *,
@@ -160,7 +160,7 @@ def write_job(
 
 
 def write_videos(
-    video: LongVideo,
+    video: VideoStream,
     job: Job,
     *,
     overwrite: bool = False,
@@ -177,7 +177,7 @@ def _sheet(path: Path) -> Path:
 
 
 def _write_segment(
-    video: LongVideo,
+    video: VideoStream,
     job: Job,
     folder: Path,
     start: int,

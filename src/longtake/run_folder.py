@@ -5,7 +5,9 @@ import logging
 import os
 import shutil
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,26 @@ from longtake import config
 from longtake.checkpoint import CheckpointError, ExistsError, whole_folder, write_text
 from longtake.distributed import Ranks
 from longtake.files import locked
+from longtake.page.document import PAGE
+from longtake.page.run_page import followed, write_run_page
 from longtake.runs import AnyRun, Callbacks
 from longtake.training import checkpoint
 from longtake.training.log import LOG, environment
 
 LOGGER = logging.getLogger("longtake")
 CONFIG, ENVIRONMENT, INPUTS, LOCK = "config.yaml", "environment.json", "inputs.json", ".lock"
-CLAIM = {CONFIG, ENVIRONMENT, INPUTS, LOG, "tensorboard"}
+CLAIM = {CONFIG, ENVIRONMENT, INPUTS, LOG, PAGE, "tensorboard"}
 """What a run that was refused before it has made anything may leave behind."""
 
-OWN = (".step_*", ".model.*", "models/.step_*", ".config.*", ".environment.*", ".inputs.*")
+OWN = (
+    ".step_*",
+    ".model.*",
+    "models/.step_*",
+    ".config.*",
+    ".environment.*",
+    ".inputs.*",
+    ".index.*",
+)
 """Patterns of the names under which a run's files are written before they are whole."""
 
 FREE = (
@@ -76,7 +88,12 @@ def start(
                 if fork and not checkpoint.checkpoints(fork):
                     _copy(folder, fork, run, inputs)
             ranks.barrier()
-            run.execute(place, ranks, callbacks)
+            with ExitStack() as open_page:
+                if ranks.main:
+                    write = partial(write_run_page, place)
+                    report = open_page.enter_context(followed(write, callbacks.training))
+                    callbacks = replace(callbacks, training=report)
+                run.execute(place, ranks, callbacks)
         except ValueError:
             if ranks.main:
                 _withdraw(place)

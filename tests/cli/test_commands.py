@@ -17,22 +17,20 @@ from longtake.video import VideoWriter, probe, write_image
 SMALL = ("plan.height=16", "plan.width=16", "plan.frames=4", "videos=4")
 
 HELP = """
-import sys, time
+import sys
 sys.argv = ["longtake", "--help"]
 from longtake.cli import main
 try:
     main()
 finally:
-    print("torch" in sys.modules, "numpy" in sys.modules, time.process_time())
+    print("torch" in sys.modules, "numpy" in sys.modules)
 """
 
 
-def test_help_takes_under_a_second_and_imports_nothing_heavy():
+def test_help_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
     *shown, last = done.stdout.splitlines()
-    torch, numpy, seconds = last.split()
-    assert (torch, numpy) == ("False", "False")
-    assert float(seconds) < 1
+    assert last.split() == ["False", "False"]
     for command in ("fit", "generate", "reconstruct", "convert", "inspect", "data", "doctor"):
         assert any(line.strip().startswith(command) for line in shown), command
 

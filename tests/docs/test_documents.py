@@ -12,7 +12,8 @@ from longtake.cli import app
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ADD = sorted((ROOT / "docs" / "add").glob("*.md"))
-PYTHON = (*(ROOT / name for name in ("README.md", "docs/tutorial.md", "docs/evaluate.md")), *ADD)
+PAGES = ("README.md", "docs/tutorial.md", "docs/evaluate.md", "docs/given.md")
+PYTHON = (*(ROOT / name for name in PAGES), *ADD)
 
 TRAINING = "training.steps=2 training.batch=2 training.cooldown_steps=0 training.sample_every=2"
 SMALLER = {
@@ -71,8 +72,8 @@ def test_every_command_of_the_readme_runs(tmp_path, monkeypatch):
             run(command)
 
 
-@pytest.mark.parametrize("page", ["evaluate", "reproduce"])
-def test_every_command_of_a_page_on_measuring_runs(page, tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", ["evaluate", "reproduce", "given"])
+def test_every_command_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = blocks(ROOT / "docs" / f"{page}.md", "bash")
     assert found

@@ -60,7 +60,7 @@ def test_a_folder_is_ranked(tmp_path):
         film(tmp_path / f"{name}.mp4", faulty(4)[name])
     film(tmp_path / "clean.mp4", clean(4))
     lines = write_report(tmp_path, tmp_path / "out", NO_FEATURES).lines()
-    assert lines[0].startswith("1 of 3 videos stay what they are")
+    assert lines[0].startswith("1 of 3 videos have no finding")
     assert lines[1].startswith(("freeze.mp4: freezes", "loop.mp4: loops"))
     assert not any("clean.mp4" in line for line in lines)
 

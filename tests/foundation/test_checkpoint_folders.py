@@ -10,6 +10,7 @@ from typing import Literal
 import pytest
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from longtake.checkpoint import (
     CheckpointError,
@@ -17,6 +18,7 @@ from longtake.checkpoint import (
     file_hash,
     load_component,
     read_config,
+    read_header,
     read_metadata,
     read_tensors,
     save_component,
@@ -26,6 +28,9 @@ from longtake.checkpoint import (
     write_text,
 )
 from longtake.config import Config, ConfigError
+from longtake.hub import shipped_models
+from longtake.meta_device import build_empty
+from longtake.model.index import read_model_files
 
 
 class LineConfig(Config):
@@ -232,3 +237,29 @@ def test_a_full_disk_leaves_the_old_text(tmp_path: Path, monkeypatch):
     with pytest.raises(CheckpointError, match="the disk is full; nothing was written"):
         write_text(path, "new")
     assert path.read_text() == "old"
+
+
+class Called(TorchFunctionMode):
+    """Records the names of functions of torch that are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.names.add(getattr(func, "__name__", ""))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("model", shipped_models())
+def test_an_empty_network_has_its_shapes_without_initial_values(model: str):
+    _, configs = read_model_files(shipped_models()[model])
+    for part, config in configs.items():
+        with Called() as called:
+            empty = build_empty(config)
+        header = read_header(shipped_models()[model] / part / "model.safetensors")
+        shapes = {name: tuple(x.shape) for name, x in empty.state_dict().items()}
+        assert shapes == {name: shape for name, (shape, _) in header.items()}
+        assert all(x.is_meta for x in empty.parameters())
+        drawn = {name for name in called.names if "normal" in name or "uniform" in name}
+        assert not drawn | ({"rand", "randn", "randint"} & called.names)

@@ -16,7 +16,8 @@ LIBRARY = [path for path in FILES if "cli" not in path.relative_to(SOURCE).parts
 MAX_LINES, MAX_ARGUMENTS = 60, 8
 FLAG = re.compile(r"(?<![\w-])--[a-z]")
 COMMAND = re.compile(
-    r"\blongtake (fit|generate|reconstruct|evaluate|compare|drift|reproduce|convert|inspect|data)\b"
+    r"\blongtake (train|fit|generate|reconstruct|evaluate|compare|drift|reproduce|convert|inspect"
+    r"|data)\b"
 )
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from test_processes import on_two_processes
 from tiny_runs import autoencoder_run, last_checkpoint, log, losses, train
 
 from longtake.checkpoint import read_tensors, weights_hash
@@ -171,19 +170,19 @@ def test_what_is_over_a_bound_for_less_than_the_steps_is_not_a_collapse(start):
         (
             lambda s: 2.0 if s >= 200 else 1.0,
             lambda s: 0.6,
-            "the reconstruction loss, 2 now, was over 1.5",
+            "the reconstruction loss stayed over its bound of 1.5",
         ),
         (
             lambda s: 1.0,
             lambda s: 0.95 if s >= 200 else 0.6,
-            "the accuracy of discriminator, 0.95 now, was over",
+            "the accuracy of discriminator stayed over its bound",
         ),
     ],
 )
 def test_a_collapse_stops_the_training_and_earlier_steps_are_trusted(loss, accuracy, message):
     followed = monitor(100, STRICT)
     with pytest.raises(
-        FloatingPointError, match=f"collapsed: {message}.* for 20 steps .*loss was 1 when"
+        FloatingPointError, match=rf"collapsed: {message}.* for 20 steps.*loss was 1\)"
     ):
         feed(followed, loss, accuracy)
     assert followed.last_good_step == 200
@@ -191,7 +190,7 @@ def test_a_collapse_stops_the_training_and_earlier_steps_are_trusted(loss, accur
 
 def test_a_loss_that_is_not_a_number_stops_the_training():
     followed = monitor(100, STRICT)
-    with pytest.raises(FloatingPointError, match="not a number at step 202"):
+    with pytest.raises(FloatingPointError, match="steps up to 202 is NaN"):
         feed(followed, lambda step: math.nan if step == 200 else 1.0)
     assert followed.last_good_step == 200
 
@@ -299,19 +298,6 @@ def test_a_collapsed_run_without_a_good_checkpoint_says_so(tmp_path: Path):
     with pytest.raises(FloatingPointError, match=r"no checkpoint had been saved .*save_every"):
         train(collapsing_run(), tmp_path)
     assert not (tmp_path / "model").exists()
-
-
-@pytest.mark.slow
-def test_two_processes_start_and_end_as_one_does(tmp_path: Path):
-    rule = {"kind": "plateau", "improvement": 0.9, "steps": 2}
-    run = tiny_run(
-        two_adversaries(start=rule), batch=4, steps=30, adversarial_steps=3, collapse=STRICT
-    )
-    train(run, tmp_path / "one")
-    on_two_processes(tmp_path, {"run": run})
-    assert len(losses(tmp_path / "one")) == 7
-    one, two = losses(tmp_path / "one"), losses(tmp_path / "two" / "run")
-    assert two == pytest.approx(one, rel=0.05)  # batch norms see their process's part
 
 
 FORMER = {

@@ -15,7 +15,7 @@ from longtake.cli.arguments import on_command_line
 INTERRUPTED = (130, 143, 129)  # typer gives 130 for any KeyboardInterrupt
 OUT_OF_MEMORY = "out of memory|can't allocate memory|Storage size calculation overflowed"
 
-CONTINUING = ("fit", "generate", "reconstruct", "evaluate", "reproduce", "data export")
+CONTINUING = ("fit", "train", "generate", "reconstruct", "evaluate", "reproduce", "data export")
 BEGINNING_AGAIN = ("evaluate reconstruction",)
 """Commands that continue where they stopped if they are repeated, and those that do not."""
 
@@ -39,7 +39,7 @@ app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(convert.app, name="convert")
 app.add_typer(data.app, name="data")
 for command in (
-    *(make.fit, make.generate, make.reconstruct, evaluate.compare, evaluate.drift),
+    *(make.train, make.fit, make.generate, make.reconstruct, evaluate.compare, evaluate.drift),
     *(evaluate.protocols, reproduce.reproduce, show.inspect, show.doctor),
 ):
     app.command()(command)

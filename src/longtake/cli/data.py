@@ -121,15 +121,15 @@ def export(
 def _check(source: "ClipSource", number: int) -> None:
     """Read all frames of a video; of one that is rendered, a clip."""
     from longtake.noise import generator
-    from longtake.video import VideoError, stream_video
+    from longtake.video import VideoError, probe, stream_video
 
     if source.rendered:
         source.clip(number, generator(0, "check", number))
         return
-    info = source.info(number)
-    there = sum(len(chunk) for chunk in stream_video(info.path))
-    if there != info.frames:
-        raise VideoError(f"{info.path}: has {there} frames, its headers say {info.frames}")
+    path = source.info(number).path
+    there, stated = sum(len(chunk) for chunk in stream_video(path)), probe(path).frames
+    if there != stated:
+        raise VideoError(f"{path}: has {there} frames, its headers say {stated}")
 
 
 def _duration(seconds: float) -> str:

@@ -2,16 +2,18 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
 
-from longtake.cli import arguments
+from longtake.cli import arguments, given
 
 if TYPE_CHECKING:
     from longtake.distributed import Ranks
+    from longtake.generate import VideoStream
     from longtake.jobs import Job
     from longtake.model import VideoModel
     from longtake.runs import AnyRun
@@ -36,30 +38,76 @@ def fit(
     run = read_run(preset, overrides or [])
     folder = out or Path("runs") / Path(preset).stem
     with join() as ranks:
-        train(run, folder, ranks, overwrite=overwrite, fork=fork)
+        carry_out(run, folder, ranks, overwrite=overwrite, fork=fork)
     folder = fork or folder
     if ranks.main:
         print(f"{folder / 'model'}: ready; log, checkpoints and samples are in {folder}")
 
 
-def train(run: "AnyRun", folder: Path, ranks: "Ranks", **start: Any) -> None:
+def carry_out(run: "AnyRun", folder: Path, ranks: "Ranks", **start: Any) -> None:
     """Carry out a run with a progress bar; an interruption exits with its signal's code."""
     from longtake import run_folder
     from longtake.cli.progress import training
     from longtake.training.trainer import Interrupted
 
     try:
-        with training(ranks.main) as callbacks:
+        with training(shown=ranks.main) as callbacks:
             run_folder.start(run, folder, ranks, callbacks, **start)
     except Interrupted as stopped:
         print(stopped, file=sys.stderr)
         raise typer.Exit(stopped.exit_code) from stopped
 
 
+def train(
+    footage: Annotated[Path, Argument(help="a folder of videos, or one video")],
+    overrides: Annotated[
+        list[str] | None,
+        Argument(help="settings to change, as STAGE.a.b=value", show_default=False),
+    ] = None,
+    out: Annotated[Path, Option("--out", "-o", help="folder to write to")] = Path("mymodel"),
+    budget: Annotated[str | None, Option(help="time for everything: 90s, 20m, 2h (2h)")] = None,
+    system: Annotated[str | None, Option(help="lvdm or pvdm (lvdm)")] = None,
+    size: Annotated[int | None, Option(min=8, help="height and width of frames")] = None,
+    init_from: Annotated[
+        str | None, Option("--from", help="model whose autoencoder to start from")
+    ] = None,
+) -> None:
+    """Train a model of a folder of videos within a time; stopped, the same command continues.
+
+    Trains an autoencoder, encodes the footage, trains the denoisers, makes videos and measures the
+    model on held-out footage. OUT/index.html shows all of it while it goes; OUT is then a model.
+    Stages are runs: their configs in OUT/configs are what `longtake fit` reads.
+    """
+    from longtake import config
+    from longtake.cli import progress
+    from longtake.distributed import join
+    from longtake.pipeline.train import Asked, Output
+    from longtake.pipeline.train import train as train_in_stages
+    from longtake.training.trainer import Interrupted
+
+    seconds = None if budget is None else arguments.seconds(budget)
+    given = {"system": system, "size": size, "init_from": init_from, "budget_seconds": seconds}
+    asked = config.parse(Asked, given)
+    output = Output(say=_say, training=progress.training, bar=progress.frames)
+    try:
+        with join() as ranks:
+            made = train_in_stages(
+                footage, out, ranks=ranks, output=output, asked=asked, overrides=overrides or []
+            )
+    except Interrupted as stopped:
+        print(stopped, file=sys.stderr)
+        raise typer.Exit(stopped.exit_code) from stopped
+    print(f"{made}: ready; {out / 'index.html'} shows how it was trained")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
 def generate(  # noqa: PLR0913
     model: arguments.Model,
     overrides: arguments.Overrides = None,
-    frames: Annotated[int, Option(min=1, help="length of each video")] = 64,
+    frames: given.Frames = None,
     seed: Annotated[str, Option(help="7, 0,3,5 or 0..3: a video each")] = "0",
     out: Annotated[Path, Option("--out", "-o", help="folder, or one file")] = Path("out"),
     label: Annotated[str | None, Option(help="class: its number or words of it")] = None,
@@ -68,6 +116,12 @@ def generate(  # noqa: PLR0913
     kind: Annotated[str, Option("--format", help="mp4, mov, mkv, gif or png")] = "mp4",
     batch: arguments.Batch = 1,
     sheet: Annotated[bool, Option("--sheet", help="a contact sheet beside each")] = False,
+    start_image: given.StartImage = None,
+    end_image: given.EndImage = None,
+    continued: given.Continue = None,
+    between: given.Between = None,
+    interpolate: given.Interpolate = None,
+    factor: given.Factor = None,
     device: arguments.Device = "auto",
     precision: arguments.Precision = "float32",
     compiled: Annotated[bool, Option("--compile", help="compile the denoisers")] = False,
@@ -75,14 +129,17 @@ def generate(  # noqa: PLR0913
 ) -> None:
     """Make videos of any length; interrupted, the same command continues where it stopped.
 
+    Given frames come out as they are: --start-image, --continue, --between and --interpolate bring
+    images and videos to the model's size, and videos to its rate, and print that.
     Under torchrun, processes share the videos. Settings are those of sampling, such as
     guidance.kind=classifier_free, rollout.kind=autoregressive, next.sampler.steps=20.
     """
-    from longtake.cli.progress import frames as progress
-    from longtake.distributed import job_name, launched
-    from longtake.jobs import Job, open_jobs, write_job
+    from longtake.distributed import launched
+    from longtake.jobs import Job
     from longtake.model import VideoModel, sampling_with
 
+    asked = given.GivenOptions(start_image, end_image, continued, between, interpolate, factor)
+    asked.check()
     numbers = arguments.seeds(seed)
     paths = arguments.video_paths(out, numbers, kind)
     ranks = launched()  # no process waits for another
@@ -92,32 +149,43 @@ def generate(  # noqa: PLR0913
     sampling = sampling_with(opened.index.sampling, changes)
     if compiled:
         opened.compile()
-    video = opened.long_video(sampling)
+    wired = given.wire(opened.long_video(sampling), asked, frames, opened.index.fps)
     identity = {
+        **wired.identity,
         "weights": opened.index.weights,
         "sampling": sampling.model_dump(mode="json"),
         "label": label,
         "precision": precision,
         "compiled": compiled,
     }
-    jobs = [
-        Job(
-            request=opened.request(numbers[first : first + batch], label),
-            paths=paths[first : first + batch],
-            frames=frames,
-            fps=opened.index.fps if fps is None else fps,
-            identity=identity,
-            sheets=sheet,
-        )
-        for first in range(0, len(numbers), batch)
-    ]
+    rate = wired.fps if fps is None else fps
+    about = {"frames": wired.frames, "fps": rate, "identity": identity, "sheets": sheet}
+    parts = [slice(first, first + batch) for first in range(0, len(numbers), batch)]
+    requests = [opened.request(numbers[part], label) for part in parts]
+    jobs = [Job(request=r, paths=paths[p], **about) for r, p in zip(requests, parts, strict=True)]
+    _write_all(opened, wired.video, jobs, out, ranks, overwrite)
+
+
+def _write_all(
+    model: "VideoModel",
+    video: "VideoStream",
+    jobs: Sequence["Job"],
+    out: Path,
+    ranks: "Ranks",
+    overwrite: bool,
+) -> None:
+    """Write this process's share of the jobs that are not done, and print a line per video."""
+    from longtake.cli.progress import frames as progress
+    from longtake.distributed import job_name
+    from longtake.jobs import open_jobs, write_job
+
     with open_jobs(jobs, out, overwrite=overwrite, group=job_name()) as outputs:
         for job in ranks.shard(jobs):
             began = time.perf_counter()
             with progress(", ".join(path.name for path in job.paths), ranks.main) as report:
                 made = write_job(video, job, outputs, report=report)
             rate = made * len(job.paths) / (time.perf_counter() - began)
-            _print_made(opened, job, f"{rate:.1f} frames/s" if made else BEFORE)
+            _print_made(model, job, f"{rate:.1f} frames/s" if made else BEFORE)
 
 
 def _print_made(model: "VideoModel", job: "Job", how: str) -> None:

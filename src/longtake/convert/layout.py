@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from longtake.checkpoint import build_empty, check_finite
+from longtake.checkpoint import check_finite
+from longtake.meta_device import build_empty
 
 Rules = Mapping[str, str | Callable[[re.Match[str]], str]]
 """Replacements of parts of a name by regular expression, in the order of their application."""

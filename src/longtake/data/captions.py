@@ -95,7 +95,9 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
     """Rows of a table, each with the file's and its own place for messages."""
     readers = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}
     if path.suffix not in readers:
-        raise ValueError(f"{path}: captions are read from {', '.join(readers)}")
+        raise ValueError(
+            f"{path}: is not a table of captions; expected a file that ends in {', '.join(readers)}"
+        )
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file of captions")
     try:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from annotated_types import Gt
+from annotated_types import Gt, Interval
 
 from longtake.config import Config, to_dict
 from longtake.data.captions import AnyCaptions
 from longtake.data.clips import Clip, ClipPlan, ClipSource, Crop, cut
 from longtake.data.fingerprint import fingerprints
+from longtake.data.held_out import Half, HeldOut
 from longtake.data.index import (
     VIDEO_SUFFIXES,
     Candidate,
@@ -20,15 +21,17 @@ from longtake.data.index import (
     Index,
     Item,
     Searched,
+    Split,
     build_index,
     former_stamp,
     search,
     subfolders,
+    whole,
 )
 from longtake.data.source import Frames, Rejected
 from longtake.video import VideoInfo, read_clip
 
-Split = Literal["train", "test", "all"]
+SplitName = Literal["train", "test", "all"]
 
 
 class VideosOnDisk(Config, ClipSource):
@@ -56,6 +59,16 @@ class VideosOnDisk(Config, ClipSource):
         return self.path
 
     @property
+    def parts(self) -> Split:
+        """Which part of each video belongs to the source."""
+        return whole
+
+    @property
+    def unset(self) -> frozenset[str]:
+        """Settings without effect, which ``identity`` leaves out."""
+        return frozenset()
+
+    @property
     def name(self) -> str:
         split = getattr(self, "split", None)
         return f"{self.kind}:{split}" if split else self.path.resolve().name
@@ -77,7 +90,9 @@ class VideosOnDisk(Config, ClipSource):
         return self._items()[index].caption
 
     def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
-        return read_clip(self.info(index).path, start_frame, count, stride)
+        item = self._items()[index]
+        first = item.first_frame + start_frame
+        return read_clip(item.video.path, first, count, stride, item.timeline)
 
     def clip(self, index: int, generator: torch.Generator, start_frame: int | None = None) -> Clip:
         return cut(self, index, self.plan, self.crop, generator, start_frame)
@@ -90,22 +105,24 @@ class VideosOnDisk(Config, ClipSource):
 
     def identity(self) -> Any:
         """Settings, and each video's length, fingerprint and label by its name."""
-        settings = {k: v for k, v in to_dict(self).items() if k not in ("path", "captions")}
+        without = {"path", "captions", *self.unset}
+        settings = {k: v for k, v in to_dict(self).items() if k not in without}
         labels = [item.label for item in self._items()]
         rows = zip(self.contents(), labels, strict=True)
         return {**settings, "videos": {name: [*row, label] for (name, *row), label in rows}}
 
     def former_identity(self) -> Any:
-        settings = {k: v for k, v in to_dict(self).items() if k != "path"}
+        settings = {k: v for k, v in to_dict(self).items() if k not in {"path", *self.unset}}
         return {**settings, "videos": former_stamp(self.root, self._items())}
 
     def contents(self) -> Any:
-        """Each video's name, length and fingerprint."""
-        videos = [item.video for item in self._items()]
-        prints = fingerprints([video.path for video in videos])
-        names = [video.path.relative_to(self.root).as_posix() for video in videos]
-        rows = zip(names, videos, prints, strict=True)
-        return [[name, video.frames, fingerprint] for name, video, fingerprint in rows]
+        """Each video's name, length and fingerprint, and where its part of the file begins."""
+        items = self._items()
+        prints = fingerprints([item.video.path for item in items])
+        names = [item.video.path.relative_to(self.root).as_posix() for item in items]
+        starts = [[item.first_frame] if item.first_frame else [] for item in items]
+        rows = zip(names, items, prints, starts, strict=True)
+        return [[name, item.video.frames, mark, *start] for name, item, mark, start in rows]
 
     def _items(self) -> Sequence[Item]:
         index = self._index()
@@ -123,15 +140,35 @@ class VideoFolder(VideosOnDisk):
     Attributes:
         labels: ``folder``, the folder directly below ``path`` is a video's class, or ``none``.
         captions: where captions are read; videos without one are then left out.
+        split: ``train`` leaves out what is held out, ``validation`` is that part alone.
+        held_out: share of the footage that is held out: the end of each video or, of 20 videos or
+            more, and of videos whose ends would be shorter than 16 frames, whole videos.
     """
 
     kind: Literal["folder"] = "folder"
     labels: Literal["folder", "none"] = "none"
     captions: AnyCaptions | None = None
+    split: Half | Literal["all"] = "all"
+    held_out: Annotated[float, Interval(gt=0, lt=1)] = 0.1
 
     @property
     def root(self) -> Path:
         return self.path.parent if self.path.is_file() else self.path
+
+    @property
+    def name(self) -> str:
+        part = "" if self.split == "all" else f":{self.split}"
+        return f"{self.path.resolve().name}{part}"
+
+    @property
+    def parts(self) -> Split:
+        if self.split == "all":
+            return whole
+        return HeldOut(share=self.held_out, half=self.split, root=self.root)
+
+    @property
+    def unset(self) -> frozenset[str]:
+        return frozenset({"split", "held_out"} if self.split == "all" else ())
 
     def found(self) -> Found:
         file = self.path.is_file()
@@ -164,7 +201,7 @@ class UCF101(VideosOnDisk):
     """
 
     kind: Literal["ucf101"] = "ucf101"
-    split: Split = "train"
+    split: SplitName = "train"
     fold: Literal[1, 2, 3] = 1
 
     def found(self) -> Found:
@@ -222,7 +259,7 @@ class SkyTimelapse(VideosOnDisk):
     """
 
     kind: Literal["sky_timelapse"] = "sky_timelapse"
-    split: Split = "train"
+    split: SplitName = "train"
 
     def found(self) -> Found:
         names = {"train": ["train"], "test": ["test", "val"], "all": ["train", "test", "val"]}
@@ -240,7 +277,7 @@ class Taichi(VideosOnDisk):
     """
 
     kind: Literal["taichi"] = "taichi"
-    split: Split = "train"
+    split: SplitName = "train"
 
     def found(self) -> Found:
         root = _existing(self.path if self.split == "all" else self.path / self.split)
@@ -252,7 +289,7 @@ class Taichi(VideosOnDisk):
 def _index(source: VideosOnDisk, number: int) -> Index:
     """Index of one object: an equal one that is opened later sees changes on disk."""
     del number
-    return build_index(source.found(), source.plan, source.frames_fps)
+    return build_index(source.found(), source.plan, source.frames_fps, source.parts)
 
 
 def _existing(folder: Path) -> Path:

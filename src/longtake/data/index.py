@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -18,9 +18,10 @@ from longtake.video import VideoError, VideoInfo, probe
 from longtake.video.pictures import SUFFIXES as PICTURES
 from longtake.video.pictures import numbered, sequence
 from longtake.video.read import as_rate
+from longtake.video.timeline import packed_timeline
 
 LOGGER = logging.getLogger("longtake")
-PROBED = f"probe 2 {av.__version__}"  # raise the number when the same file is read otherwise
+PROBED = f"probe 3 {av.__version__}"  # raise the number when the same file is read otherwise
 _NAMES = "mp4 m4v mov mkv webm avi gif mpg mpeg ts wmv flv 3gp mts m2ts ogv vob mxf y4m"
 VIDEO_SUFFIXES = frozenset("." + name for name in _NAMES.split())
 _OTHERS = "3g2 asf f4v rm rmvb swf dv ivf h264 hevc heic heif exr tga dng cr2 nef arw psd svg apng"
@@ -51,11 +52,27 @@ class Found(NamedTuple):
 
 
 class Item(NamedTuple):
-    """A video that can be used."""
+    """A video that can be used, or a part of one that begins at ``first_frame``.
+
+    ``timeline`` is the times of the whole video's frames, for ``read_clip``.
+    """
 
     video: VideoInfo
     label: int | None
     caption: str | None
+    first_frame: int = 0
+    timeline: str | None = None
+
+
+class Part(NamedTuple):
+    """Frames of a video from ``first_frame`` on, as many as ``video.frames``."""
+
+    first_frame: int
+    video: VideoInfo
+
+
+Split = Callable[[Sequence[VideoInfo]], Sequence[Part | None]]
+"""Chooses a part of each video; None leaves a video out."""
 
 
 class Index(NamedTuple):
@@ -68,20 +85,30 @@ class Index(NamedTuple):
     fault: str | None
 
 
-def build_index(found: Found, plan: ClipPlan, frames_fps: float) -> Index:
+def whole(videos: Sequence[VideoInfo]) -> Sequence[Part]:
+    """All frames of every video."""
+    return [Part(0, video) for video in videos]
+
+
+def build_index(found: Found, plan: ClipPlan, frames_fps: float, split: Split = whole) -> Index:
     """Open every video; each that cannot be used is logged once, with its reason."""
     paths = [candidate.path for candidate in found.candidates if candidate.fault is None]
     probed = iter(file_facts(PROBED, paths, _probe))
+    opened = [_info(candidate, probed, as_rate(frames_fps)) for candidate in found.candidates]
+    parts = iter(split([video for video, _ in opened if isinstance(video, VideoInfo)]))
     items, short, rejected = [], [], []
-    for candidate in found.candidates:
-        video = _info(candidate, probed, as_rate(frames_fps))
-        if isinstance(video, str):
-            fault = video
-        elif video.frames < plan.span:
-            short.append(video)
-            fault = f"has {video.frames} frames, a clip spans {plan.span}"
+    for candidate, (video, line) in zip(found.candidates, opened, strict=True):
+        part = next(parts) if isinstance(video, VideoInfo) else video
+        if part is None:
+            continue
+        if isinstance(part, str):
+            fault = part
+        elif part.video.frames < plan.span:
+            short.append(part.video)
+            fault = f"has {part.video.frames} frames, a clip spans {plan.span}"
         else:
-            items.append(Item(video, candidate.label, candidate.caption))
+            about = candidate.label, candidate.caption, part.first_frame
+            items.append(Item(part.video, *about, line))
             continue
         rejected.append(Rejected(str(candidate.path), fault))
         _warn_once(*rejected[-1])
@@ -154,7 +181,7 @@ def subfolders(folder: Path) -> list[Path]:
 def former_stamp(root: Path, items: Iterable[Item]) -> list[list[object]]:
     """Plain data that identified videos in caches of 0.1.0."""
     rows = []
-    for video, label, caption in items:
+    for video, label, caption, *_ in items:
         name, stat = video.path.relative_to(root).as_posix(), video.path.stat()
         rows.append([name, video.frames, stat.st_size, stat.st_mtime_ns, label, caption])
     return rows
@@ -191,25 +218,28 @@ def _visible(name: str) -> bool:
 
 
 def _probe(path: Path) -> list[Any] | VideoError:
-    """Frames, rate, height, width, length and kind of rate of a video."""
+    """Frames, rate, height, width, length and kind of rate of a video, and its timeline."""
     try:
         video = probe(path)
+        line = None if path.is_dir() else packed_timeline(path)
     except VideoError as error:
         return error
     size, kind = (video.height, video.width), (video.variable_rate, video.rate_known)
-    return [video.frames, *video.fps.as_integer_ratio(), *size, video.seconds, *kind]
+    return [video.frames, *video.fps.as_integer_ratio(), *size, video.seconds, *kind, line]
 
 
-def _info(candidate: Candidate, probed: Iterator[Any], frames_fps: Fraction) -> VideoInfo | str:
-    """Length, size and rate of a video, or why it cannot be used."""
+def _info(
+    candidate: Candidate, probed: Iterator[Any], frames_fps: Fraction
+) -> tuple[VideoInfo | str, str | None]:
+    """Length, size and rate of a video, or why it cannot be used; and its timeline."""
     if candidate.fault is not None:
-        return candidate.fault
+        return candidate.fault, None
     found = next(probed)
     if isinstance(found, VideoError):
-        return str(found).removeprefix(f"{candidate.path}: ")
-    frames, rate, per, height, width, seconds, variable, known = found
+        return str(found).removeprefix(f"{candidate.path}: "), None
+    frames, rate, per, height, width, seconds, variable, known, line = found
     fps = Fraction(rate, per) if known else frames_fps
-    return VideoInfo(
+    video = VideoInfo(
         path=candidate.path,
         frames=frames,
         fps=fps,
@@ -219,3 +249,4 @@ def _info(candidate: Candidate, probed: Iterator[Any], frames_fps: Fraction) -> 
         variable_rate=variable,
         rate_known=known,
     )
+    return video, line

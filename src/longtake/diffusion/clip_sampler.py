@@ -53,6 +53,7 @@ class ClipSampler:
                     f"{type(part).__name__} does not support per-frame times, which the time "
                     f"pattern {type(self.pattern).__name__} has; set pattern=Together()"
                 )
+        self.sampler.times(self.diffusion.schedule)  # raises where it cannot follow the schedule
 
     @property
     def spec(self) -> LatentSpec:

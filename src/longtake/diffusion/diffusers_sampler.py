@@ -1,6 +1,7 @@
 """Samplers of diffusers behind one adapter, so none of them is written again."""
 
 import inspect
+import math
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -34,6 +35,13 @@ where ``steps`` does not divide ``STEPS`` (diffusers 0.42: std 0.04 at 7 and 0.1
 
 LCM_STEPS = 50
 """Most steps of LCM, unless its option ``original_inference_steps`` says otherwise."""
+
+SIGMA_SPACE = frozenset({"EulerAncestralDiscrete", "EulerDiscrete", "HeunDiscrete"})
+"""Schedulers that step through sigma / alpha, in float32. Where that is infinite at t = 1 (cosine),
+they lose digits: 5e-3 of a constant estimate in one step, NaN where a square root goes below 0."""
+
+LARGEST_SIGMA = 160.0
+"""Greatest sigma / alpha at which these start; DDPM's linear table ends at 157, EDM at 80."""
 
 _LARGEST_BETA = 0.999
 """Last beta of a table that ends in pure noise (Nichol and Dhariwal 2021)."""
@@ -80,9 +88,19 @@ class DiffusersSampler(Sampler):
         return self
 
     def times(self, schedule: NoiseSchedule) -> Float[Tensor, "s"]:
-        """Times of the scheduler, then 0."""
+        """Times of the scheduler, then 0.
+
+        Raises:
+            ValueError: the scheduler cannot follow the schedule, or takes no such option.
+        """
+        if self.scheduler == "HeunDiscrete" and schedule.ends_in_noise:
+            raise ValueError(
+                f"the {self.scheduler} of diffusers leaves far too much noise on the "
+                f"schedule {type(schedule).__name__}, which ends in pure noise; choose "
+                "DPMSolverMultistep or UniPCMultistep, which are of second order too"
+            )
         indices = self._build(schedule)[0].timesteps.double()
-        return torch.cat([(indices + 1) / STEPS, indices.new_zeros(1)])
+        return torch.cat([(indices + 1) / STEPS * self._end(schedule), indices.new_zeros(1)])
 
     def __call__(
         self,
@@ -100,7 +118,8 @@ class DiffusersSampler(Sampler):
         """
         scheduler, arguments = self._build(schedule)
         own, still = self.times(schedule), times[0] == times[-1]
-        alphas, sigmas = (x.tolist() for x in schedule(own))
+        alpha = schedule(own).alpha.clamp_min(_table_end(self._betas(schedule)))
+        alphas, sigmas = alpha.tolist(), (1 - alpha**2).sqrt().tolist()
         if not ((times.cpu() == own.reshape(-1, *[1] * still.ndim)) | still.cpu()).all():
             raise ValueError(
                 f"{self.scheduler} of diffusers has one time for all frames of a clip; choose the "
@@ -127,7 +146,7 @@ class DiffusersSampler(Sampler):
         kind = getattr(diffusers, f"{self.scheduler}Scheduler")
         ours = {
             "num_train_timesteps": STEPS,
-            "trained_betas": _betas(schedule),
+            "trained_betas": self._betas(schedule),
             "prediction_type": "v_prediction",
             "clip_sample": False,
         }
@@ -142,28 +161,39 @@ class DiffusersSampler(Sampler):
         scheduler = kind(**{name: value for name, value in settings.items() if name in built})
         scheduler.set_timesteps(self.steps, device="cpu")
         if scheduler.timesteps[-1] < 0:  # rounding gives 61, 103, 121, 122 ... steps one too many
-            kept = scheduler.timesteps  # with the level of index 0, where there are levels
-            leveled = hasattr(scheduler, "sigmas")
-            scheduler.timesteps = kept.clamp_min(0) if leveled else kept[:-1]
+            scheduler.set_timesteps(self.steps * (1 - 2**-40), device="cpu")
         return scheduler, {k: v for k, v in self.options.items() if k in stepped and k not in built}
+
+    def _end(self, schedule: NoiseSchedule) -> float:
+        """Time at which the scheduler starts: 1, or earlier in sigma space (``SIGMA_SPACE``)."""
+        if self.scheduler not in SIGMA_SPACE or not schedule.ends_in_noise:
+            return 1.0
+        times = torch.linspace(0, 1, 10**5 + 1, dtype=torch.float64, device="cpu")
+        alpha, sigma = schedule(times)
+        return times[sigma <= LARGEST_SIGMA * alpha][-1].item()
+
+    def _betas(self, schedule: NoiseSchedule) -> list[float]:
+        """DDPM's table of a schedule; a ValueError if its path does not preserve variance."""
+        times = torch.arange(STEPS + 1, dtype=torch.float64, device="cpu") / STEPS
+        alpha, sigma = schedule(times * self._end(schedule))
+        if not torch.allclose(alpha**2 + sigma**2, torch.ones_like(times)):
+            raise ValueError(
+                f"{type(schedule).__name__} does not preserve variance, which the schedulers of "
+                "diffusers need; choose the sampler ddim, which is Euler's method on a rectified "
+                "flow"
+            )
+        return (1 - (alpha[1:] / alpha[:-1]) ** 2).clamp_max(_LARGEST_BETA).tolist()
+
+
+def _table_end(betas: list[float]) -> float:
+    """Least alpha of a table, which is more than the schedule's where the last beta is cut."""
+    return math.prod(1 - beta for beta in betas) ** 0.5
 
 
 def _parameters(function: Any) -> set[str]:
     """Names of a function's arguments that an option may set."""
     fixed = {"self", "model_output", "timestep", "sample", "generator", "return_dict"}
     return set(inspect.signature(function).parameters) - fixed
-
-
-def _betas(schedule: NoiseSchedule) -> list[float]:
-    """DDPM's table of a schedule; a ValueError if its path does not preserve variance."""
-    times = torch.arange(STEPS + 1, dtype=torch.float64, device="cpu") / STEPS
-    alpha, sigma = schedule(times)
-    if not torch.allclose(alpha**2 + sigma**2, torch.ones_like(times)):
-        raise ValueError(
-            f"{type(schedule).__name__} does not preserve variance, which the schedulers of "
-            "diffusers need; choose the sampler ddim, which is Euler's method on a rectified flow"
-        )
-    return (1 - (alpha[1:] / alpha[:-1]) ** 2).clamp_max(_LARGEST_BETA).tolist()
 
 
 def _streams(noise: SampleNoise) -> list[torch.Generator]:

@@ -63,7 +63,7 @@ class DriftReport:
     def _of_many(self) -> Iterator[str]:
         kinds = Counter(kind for v in self.videos for kind in {f.kind for f in v.findings})
         clean = sum(not video.findings for video in self.videos)
-        yield f"{clean} of {len(self.videos)} videos stay what they are" + "".join(
+        yield f"{clean} of {len(self.videos)} videos have no finding" + "".join(
             f", {count} with {kind}" for kind, count in kinds.most_common()
         )
         for video in self.worst_first()[:WORST]:
@@ -75,15 +75,16 @@ class DriftReport:
             first, last = self.curve.points[0], self.curve.points[-1]
             against = "real clips" if self.curve.against == "real" else "first windows"
             yield (
-                f"FVD of windows against {against}: {first.fvd.value:.0f} at frame "
-                f"{first.start}, {last.fvd.value:.0f} at frame {last.start} "
-                f"(95 % {last.fvd.low:.0f} to {last.fvd.high:.0f}); "
+                f"FVD of windows against {against}: {first.fvd.value:.0f} for the window at frame "
+                f"{first.start}, {last.fvd.value:.0f} for the one at frame {last.start} "
+                f"(95 % interval {last.fvd.low:.0f} to {last.fvd.high:.0f}); "
                 f"KVD {first.kvd.value:.2f}, then {last.kvd.value:.2f}"
             )
         elif len(self.videos) == 1 and (distances := self.videos[0].distances):
             yield (
-                f"features: the last window is {distances[-1]:.2f} steps from the first (a step: "
-                "the median between neighbours); one video has no FVD"
+                f"distance between the features of the first and the last window: "
+                f"{distances[-1]:.2f} times the median distance between neighbouring windows "
+                "(FVD needs more than one video)"
             )
 
 

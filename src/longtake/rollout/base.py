@@ -60,6 +60,19 @@ class Change(NamedTuple):
     signals: Mapping[str, Signal] = {}
     guidance: Guidance | None = None
 
+    def then(self, change: "Change") -> "Change":
+        """This change and a later one, merged."""
+        return Change({**self.signals, **change.signals}, change.guidance or self.guidance)
+
+    def of(self, request: "Request", steering: "Steering") -> "Request":
+        """The request as changed, with the callbacks of ``steering``."""
+        return replace(
+            request,
+            signals={**request.signals, **self.signals},
+            guidance=self.guidance or request.guidance,
+            on_evaluation=steering.on_evaluation,
+        )
+
 
 class Cancelled(Exception):  # noqa: N818 (nothing failed)
     """Sampling was cancelled; it can continue after the last part."""
@@ -152,6 +165,16 @@ class Rollout(Config, ABC):
     def grain(self, samplers: Samplers) -> int:
         """Frames of video between two possible changes."""
 
+    @property
+    def context_latent_frames(self) -> int:
+        """Latent frames that a clip is given of the one before, where frames can be given."""
+        return 1
+
+    def latent_stride(self, samplers: Samplers) -> int:
+        """Latent frames of the video from one latent frame of a sampled clip to its next."""
+        del samplers
+        return 1
+
     @abstractmethod
     def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
         """Make the next latents. A function of its arguments alone."""
@@ -177,14 +200,8 @@ class Rollout(Config, ABC):
         while True:
             change = steering.change(state.step)
             if change is not None:
-                signals = {**total.signals, **change.signals}
-                total = Change(signals, change.guidance or total.guidance)
-            wanted = replace(
-                request,
-                signals={**request.signals, **total.signals},
-                guidance=total.guidance or request.guidance,
-                on_evaluation=steering.on_evaluation,
-            )
+                total = total.then(change)
+            wanted = total.of(request, steering)
             self.check(samplers, wanted.signals)
             chunk = self.step(samplers, wanted, state)
             state = chunk.state._replace(change=total)

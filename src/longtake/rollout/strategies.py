@@ -54,6 +54,10 @@ class Autoregressive(Rollout):
     kind: Literal["autoregressive"] = "autoregressive"
     overlap_latent_frames: Annotated[int, Ge(1)] = 1
 
+    @property
+    def context_latent_frames(self) -> int:
+        return self.overlap_latent_frames
+
     def grain(self, samplers: Samplers) -> int:
         spec = samplers["first"].spec
         return (spec.frames - self.overlap_latent_frames) * spec.clip[0] // spec.frames
@@ -122,6 +126,13 @@ class Hierarchical(Rollout):
     kind: Literal["hierarchical"] = "hierarchical"
     keyframes: Autoregressive = Autoregressive()
     clips_per_step: Annotated[int, Ge(1)] = 1
+
+    @property
+    def context_latent_frames(self) -> int:
+        return self.keyframes.overlap_latent_frames
+
+    def latent_stride(self, samplers: Samplers) -> int:
+        return samplers["interpolator"].spec.frames - 1
 
     def grain(self, samplers: Samplers) -> int:
         fresh = samplers["first"].spec.frames - self.keyframes.overlap_latent_frames

@@ -117,8 +117,9 @@ def _frame_cutter(cache: LatentCache, spec: LatentSpec, clip: TrainingClip) -> C
     span = (spec.frames - 1) * clip.stride + 1
     if span > cache.shape[1]:
         raise ValueError(
-            f"{spec.frames} latent frames with stride {clip.stride} span {span}, but a cached clip "
-            f"has {cache.shape[1]}; cache longer clips or lower the stride"
+            f"the denoiser's {spec.frames} latent frames at clip.stride={clip.stride} need cached "
+            f"clips of {span} latent frames, but they have {cache.shape[1]}; cache longer clips "
+            "(data.plan.frames) or lower clip.stride"
         )
 
     def cut(z: Tensor, random: torch.Generator) -> tuple[Tensor, None]:
@@ -137,7 +138,8 @@ def _clip_cutter(cache: LatentCache, spec: LatentSpec, clip: TrainingClip) -> Cu
     cells, share = spec.shape[-1], clip.previous_share
     if clip.stride != 1 or clip.context is not None:
         raise ValueError(
-            "these latents have no time axis, so clip.stride and clip.context cannot be given"
+            "the latents of a triplane autoencoder have no time axis, so clip.stride must be 1 "
+            f"and clip.context null, got stride {clip.stride} and context {clip.context}"
         )
     if cache.shape[-1] < cells * (1 + (share > 0)):
         raise ValueError(

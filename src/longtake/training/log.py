@@ -3,6 +3,7 @@
 import json
 import math
 import platform
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,19 @@ LOG = "log.jsonl"
 class Log:
     """Appends to ``log.jsonl`` of a folder; with None, on ranks that write nothing, to no file.
 
-    Lines after ``first_step``, of a run resumed there, are dropped.
+    Lines after ``first_step``, of a run resumed there, are dropped. ``seconds`` of a line is the
+    time that the run has trained, without the time between stop and resume.
     """
 
     def __init__(self, folder: Path | None, first_step: int = 0, tensorboard: bool = False) -> None:
         self._path = folder and folder / LOG
         self._board = _board(folder) if folder and tensorboard else None
+        kept = []
         if self._path and self._path.exists():
-            lines = self._path.read_text().splitlines()
-            self._path.write_text("".join(f"{x}\n" for x in lines if _step(x) <= first_step))
+            kept = [x for x in self._path.read_text().splitlines() if _step(x) <= first_step]
+            self._path.write_text("".join(f"{line}\n" for line in kept))
+        before = max((json.loads(line).get("seconds", 0.0) for line in kept), default=0.0)
+        self._began = time.monotonic() - before
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
         """Append a line: the step and named values; infinities and NaN as text."""
@@ -33,8 +38,9 @@ class Log:
             k: str(v) for k, v in values.items() if isinstance(v, float) and not math.isfinite(v)
         }
         if self._path:
+            at = {"step": step, "seconds": round(time.monotonic() - self._began, 3)}
             with self._path.open("a") as file:
-                file.write(json.dumps({"step": step, **values, **broken}) + "\n")
+                file.write(json.dumps({**at, **values, **broken}) + "\n")
         for name, value in values.items():
             if self._board and isinstance(value, int | float):
                 self._board.add_scalar(name, value, step)

@@ -131,7 +131,10 @@ class DetectorState(BaseModel):
             return
         means = self.blocks.means[-1]
         if not all(math.isfinite(mean) for mean in means):
-            raise FloatingPointError(f"the reconstruction loss is not a number at step {step}")
+            raise FloatingPointError(
+                f"the mean reconstruction loss, or a discriminator's accuracy, of the steps up to "
+                f"{step} is NaN or infinite"
+            )
         if self.loss_at_start is None:
             self.loss_at_start = means[0]
         accuracy = math.inf if rule.accuracy is None else rule.accuracy
@@ -145,9 +148,10 @@ class DetectorState(BaseModel):
             index = self.blocks_over.index(longest)
             name = f"accuracy of {names[index - 1]}" if index else "reconstruction loss"
             raise FloatingPointError(
-                f"the adversarial training collapsed: the {name}, {means[index]:.4g} now, was over "
-                f"{bounds[index]:.4g} for {rule.steps} steps (the reconstruction loss was "
-                f"{self.loss_at_start:.4g} when the first discriminator started)"
+                f"the adversarial training collapsed: the {name} stayed over its bound of "
+                f"{bounds[index]:.4g} for {rule.steps} steps, and is {means[index]:.4g} at step "
+                f"{step} (before the first discriminator started, the mean reconstruction loss was "
+                f"{self.loss_at_start:.4g})"
             )
 
 
@@ -242,8 +246,8 @@ class TrainingMonitor:
         ):
             given = ", ".join(stored.starts) or "none"
             raise ValueError(
-                f"the monitor's state is of the discriminators {given}, expected "
-                f"{', '.join(self._starts) or 'none'}"
+                f"the checkpoint is of a training with the discriminators {given}, but this one "
+                f"has {', '.join(self._starts) or 'none'}"
             )
         self._starts, self._detector = stored.starts, detector or self._detector
 

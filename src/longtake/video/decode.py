@@ -91,6 +91,13 @@ class RGB:
             pixels, a, d = pixels.swapaxes(0, 1), c, b
         return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
+    def size(self, frame: VideoFrame) -> tuple[int, int]:
+        """Height and width of the upright frame, without converting it."""
+        height, width = self._size or (frame.height, frame.width)
+        matrix = _display_matrix(frame)
+        sideways = matrix is not None and abs(matrix[1]) > abs(matrix[0])
+        return (width, height) if sideways else (height, width)
+
 
 class Converter:
     """Converts frames to other pixel formats on one thread, rounded to the nearest level.

@@ -63,10 +63,8 @@ def probe(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> 
         seconds = float(frames / fps)
     else:
         line = timeline(path)
-        first = next(_frames(path), None)
-        if first is None:
-            raise VideoError(f"{path}: not a video, none of its frames can be decoded")
-        frames, (height, width) = line.frames, first.shape[:2]
+        height, width = line.size or _first_size(path)
+        frames = line.frames
         fps, seconds, variable, known = _rate(line)
     return VideoInfo(
         path=path,
@@ -96,12 +94,16 @@ def frame_seconds(path: Path | str, folder_fps: Fraction | float | int = FOLDER_
 
 
 def read_clip(
-    path: Path | str, start_frame: int, frames: int, stride: int = 1
+    path: Path | str,
+    start_frame: int,
+    frames: int,
+    stride: int = 1,
+    timeline_text: str | None = None,
 ) -> UInt8[np.ndarray, "t h w 3"]:
     """Read ``frames`` frames of a file or a folder of pictures, ``stride`` apart.
 
     ``start_frame`` is the index of the first one, from 0. A file is decoded from the nearest key
-    frame before it.
+    frame before it. ``timeline_text``, from ``packed_timeline``, saves reading all its packets.
 
     Raises:
         VideoError: the video does not have these frames, or they are broken.
@@ -114,7 +116,7 @@ def read_clip(
         )
     wanted = range(start_frame, start_frame + frames * stride, stride)
     files = pictures.files(path) if path.is_dir() else []
-    line = None if files else timeline(path)
+    line = None if files else timeline(path, timeline_text)
     there = len(files) if line is None else line.frames
     if wanted[-1] >= there:
         raise VideoError(
@@ -158,6 +160,12 @@ def stream_video(
 def as_rate(fps: Fraction | float | int) -> Fraction:
     """Frames per second as a fraction that files can store."""
     return Fraction(fps).limit_denominator(1001) or Fraction(fps).limit_denominator(10**6)
+
+
+def _first_size(path: Path) -> tuple[int, int]:
+    for frame in _frames(path):
+        return frame.shape[:2]
+    raise VideoError(f"{path}: not a video, none of its frames can be decoded")
 
 
 def _frames(path: Path, threads: int = 1) -> Iterator[np.ndarray]:
@@ -240,9 +248,11 @@ def _rate(line: Timeline) -> tuple[Fraction, float, bool, bool]:
     if variable:
         last_seconds = line.last_ticks * line.tick_seconds or 1 / mean
         return as_rate(mean), float(span_seconds + last_seconds), True, True
+    simple = [r for r in line.rates if 100 % r.denominator == 0 or r.denominator == 1001]
+    if mean in simple:
+        return mean, float(span_seconds + 1 / mean), False, True
     usual = [Fraction(round(mean)), Fraction(round(mean * Fraction(1001, 1000)) * 1000, 1001)]
     error = coarse * line.tick_seconds
-    simple = [r for r in line.rates if 100 % r.denominator == 0 or r.denominator == 1001]
     for rates in (simple, usual, line.rates):
         near = [r for r in rates if r and abs((line.frames - 1) / r - span_seconds) <= error]
         if near:

@@ -1,11 +1,13 @@
 """Times of a file's frames and its key frames, without decoding it where its packets say them."""
 
+import json
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
-from itertools import islice, pairwise
+from itertools import groupby, islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,12 +17,15 @@ from av.error import InvalidDataError
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from longtake.video.decode import open_decoder, whole_frames
+from longtake.video.decode import RGB, open_decoder, whole_frames
 from longtake.video.files import MP4, VideoError, reading
 
 LOGGER = logging.getLogger("longtake")
 FILES_KEPT = 4096  # timelines in memory
+FIRST_PACKETS = 20  # a decoder waits for at most 16 before it gives a frame
 SMALLEST_PICTURE_BYTES = 16  # smaller packets may have no picture
+SMALL_PICTURES = ("h264", "hevc")  # but of these, a picture that repeats another is as small
+MOST_RUNS = 256  # of frames at equal distances, in a timeline that is kept
 BROADCAST = ("mpegts", "mpeg")  # formats that are cut anywhere
 
 
@@ -37,6 +42,7 @@ class Timeline:
         tick_seconds: length of a tick in seconds.
         last_ticks: duration of the last frame; 0 if the file does not have it.
         rates: frames per second as the container states them, most trusted first.
+        size: height and width of the first frame, upright; None if it was not decoded.
     """
 
     frames: int
@@ -48,17 +54,71 @@ class Timeline:
     tick_seconds: Fraction
     last_ticks: int
     rates: Sequence[Fraction]
+    size: tuple[int, int] | None = None
 
 
-def timeline(path: Path) -> Timeline:
+def timeline(path: Path, packed: str | None = None) -> Timeline:
     """The timeline of a file that is whole, cached until the file changes.
+
+    ``packed`` is what ``packed_timeline`` gave; it saves reading the file if it has not changed.
 
     Raises:
         VideoError: the file does not exist, is not a video, is broken or truncated.
     """
     with reading(path):
         stat = path.stat()
-    return _timeline(path, stat.st_mtime_ns, stat.st_size)
+    stamp = (stat.st_mtime_ns, stat.st_size)
+    return (packed and _unpacked(packed, stamp)) or _timeline(path, *stamp)
+
+
+def packed_timeline(path: Path) -> str | None:
+    """A timeline as text, to be kept; None if its frames come at too many different distances.
+
+    Raises:
+        VideoError: as ``timeline``.
+    """
+    with reading(path):
+        stat = path.stat()
+    line = _timeline(path, stat.st_mtime_ns, stat.st_size)
+    times = None if line.ticks is None else _runs(line.ticks)
+    keys = _runs(line.keys)
+    if max(len(keys), len(times or ())) > MOST_RUNS:
+        return None
+    tick, range_ = line.tick_seconds.as_integer_ratio(), (line.packets.start, line.packets.stop)
+    state = [range_, line.first_key, times, line.seekable, keys, tick, line.last_ticks]
+    stamp = (stat.st_mtime_ns, stat.st_size)
+    return json.dumps([stamp, line.frames, *state], separators=(",", ":"))
+
+
+def _unpacked(packed: str, stamp: tuple[int, int]) -> Timeline | None:
+    """The timeline of ``packed_timeline``, without rates and size; None if the file has changed."""
+    before, frames, packets, first_key, times, seekable, keys, tick, last = json.loads(packed)
+    if tuple(before) != stamp:
+        return None
+    return Timeline(
+        frames=frames,
+        packets=range(*packets),
+        first_key=first_key,
+        ticks=None if times is None else _of_runs(times),
+        seekable=seekable,
+        keys=_of_runs(keys),
+        tick_seconds=Fraction(*tick),
+        last_ticks=last,
+        rates=(),
+    )
+
+
+def _runs(values: np.ndarray) -> list[list[int]]:
+    """Differences of neighbouring values, from 0 on, each with how often it comes in a row."""
+    numbers = values.tolist()
+    steps = (after - before for before, after in zip([0, *numbers], numbers, strict=False))
+    return [[step, len([*equal])] for step, equal in groupby(steps)]
+
+
+def _of_runs(runs: Sequence[Sequence[int]]) -> np.ndarray:
+    """The values of ``_runs``."""
+    steps, counts = np.array(runs, np.int64).reshape(-1, 2).T
+    return np.cumsum(np.repeat(steps, counts))
 
 
 class _Packet(NamedTuple):
@@ -77,7 +137,7 @@ class _Packet(NamedTuple):
 def _timeline(path: Path, modified_ns: int, size_bytes: int) -> Timeline:
     del modified_ns
     with open_decoder(path) as (container, stream):
-        packets, last_groups = _demuxed(container, stream)
+        packets, first, last_groups = _demuxed(container, stream)
         _check_bytes(path, container, stream, size_bytes)
         _check_packets(path, packets, broadcast=bool(last_groups))
         start = next((number for number, packet in enumerate(packets) if packet.key), 0)
@@ -100,6 +160,7 @@ def _timeline(path: Path, modified_ns: int, size_bytes: int) -> Timeline:
             tick_seconds=stream.time_base or Fraction(1),
             last_ticks=max(shown, key=lambda packet: packet.ticks or 0).duration,
             rates=[Fraction(rate) for rate in stated if rate],
+            size=None if last_groups else _first_size(path, container, stream, first[start:]),
         )
         doubtful = early or _doubtful(container, stream, shown)
     if doubtful:
@@ -111,18 +172,35 @@ def _timeline(path: Path, modified_ns: int, size_bytes: int) -> Timeline:
     return line
 
 
-def _demuxed(container: InputContainer, stream: VideoStream) -> tuple[list[_Packet], list[Packet]]:
-    """All packets; in a broadcast, those from the last key frame but one on with their data."""
-    packets, before_last, last = [], [], []
+def _demuxed(
+    container: InputContainer, stream: VideoStream
+) -> tuple[list[_Packet], list[Packet], list[Packet]]:
+    """All packets, and the first ones with their data.
+
+    In a broadcast, also those from the last key frame but one on with their data.
+    """
+    packets, first, before_last, last = [], [], [], []
     for p in container.demux(stream):
         if p.size:
+            if len(first) < FIRST_PACKETS:
+                first.append(p)
             fields = p.pts, p.dts, p.duration or 0, p.size
             packets.append(_Packet(*fields, p.is_keyframe, not p.is_discard, p.is_corrupt))
             if p.is_keyframe:
                 before_last, last = last, []
             if container.format.name in BROADCAST and (p.is_keyframe or last):
                 last.append(p)
-    return packets, [*before_last, *last]
+    return packets, first, [*before_last, *last]
+
+
+def _first_size(
+    path: Path, container: InputContainer, stream: VideoStream, packets: Sequence[Packet]
+) -> tuple[int, int] | None:
+    """Upright height and width of the first frame of some packets; None if there is none."""
+    with suppress(VideoError):
+        for frame in whole_frames(path, stream, packets, None):
+            return RGB(container.metadata).size(frame)
+    return None
 
 
 def _check_bytes(
@@ -169,6 +247,7 @@ def _doubtful(container: InputContainer, stream: VideoStream, shown: Sequence[_P
     packets without a picture; the clock of a broadcast may jump back.
     """
     codec, times = stream.codec_context.name, {packet.ticks for packet in shown}
+    smallest_bytes = min(packet.size_bytes for packet in shown)
     order = [p.decoding_ticks for p in shown if p.decoding_ticks is not None]
     return (
         codec == "vp8"
@@ -177,7 +256,7 @@ def _doubtful(container: InputContainer, stream: VideoStream, shown: Sequence[_P
         or len(times) < len(shown)
         or not shown[0].key
         or any(after < before for before, after in pairwise(order))
-        or min(packet.size_bytes for packet in shown) < SMALLEST_PICTURE_BYTES
+        or (codec not in SMALL_PICTURES and smallest_bytes < SMALLEST_PICTURE_BYTES)
     )
 
 

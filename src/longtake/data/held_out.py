@@ -1,0 +1,56 @@
+"""Footage in two parts: one to train on, and one that is held out for validation."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from longtake.data.index import Part
+from longtake.video import VideoInfo
+
+Half = Literal["train", "validation"]
+WHOLE_VIDEOS, SHORTEST_END = 20, 16
+"""Whole videos are held out of this number of videos or more, or where ends would be shorter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """One half of a split of videos; equal for copies of a folder, and for any plan of clips.
+
+    Of few videos, the last frames of each are held out, so that both halves show the same scenes.
+    Of ``WHOLE_VIDEOS`` or more, and of several so short that even the longest would have an end of
+    less than ``SHORTEST_END`` frames, those videos whose names have the lowest hashes.
+
+    Attributes:
+        share: share of the videos, or of the frames of each, that is held out.
+        half: the part that is returned.
+        root: folder to which the names of videos are relative.
+    """
+
+    share: float
+    half: Half
+    root: Path
+
+    def __call__(self, videos: Sequence[VideoInfo]) -> Sequence[Part | None]:
+        """The part of each video, None for those of the other half."""
+        longest = max((video.frames for video in videos), default=0)
+        short = len(videos) > 1 and self.share * longest < SHORTEST_END
+        if len(videos) < WHOLE_VIDEOS and not short:
+            return [self._cut(video) for video in videos]
+        ranked = sorted(range(len(videos)), key=lambda n: self._rank(videos[n]))
+        held = set(ranked[: max(1, round(self.share * len(videos)))])
+        wanted = self.half == "validation"
+        parts = (Part(0, v) if (n in held) == wanted else None for n, v in enumerate(videos))
+        return [*parts]
+
+    def _cut(self, video: VideoInfo) -> Part:
+        held = max(1, round(self.share * video.frames))
+        first = 0 if self.half == "train" else video.frames - held
+        frames = held if self.half == "validation" else video.frames - held
+        seconds = video.seconds * frames / video.frames
+        return Part(first, replace(video, frames=frames, seconds=seconds))
+
+    def _rank(self, video: VideoInfo) -> str:
+        name = video.path.relative_to(self.root).as_posix()
+        return hashlib.sha256(name.encode()).hexdigest()

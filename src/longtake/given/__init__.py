@@ -1,0 +1,7 @@
+"""Videos with frames that the user gives: first frames, frames to fill between, an end to meet."""
+
+from longtake.given.filled import FilledVideo as FilledVideo
+from longtake.given.reading import GivenFrames as GivenFrames
+from longtake.given.reading import read_given_image as read_given_image
+from longtake.given.reading import read_given_video as read_given_video
+from longtake.given.started import StartedVideo as StartedVideo

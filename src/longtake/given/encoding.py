@@ -1,0 +1,106 @@
+"""Latents of given frames, and what a network reads of them."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from longtake.diffusion.signals import Signals, context_frames, previous_signal
+from longtake.generate import LongVideo
+from longtake.latents import Latent, finite
+from longtake.video import to_model
+
+
+class Start(NamedTuple):
+    """Signals of a first clip that continues given frames, and how its video overlaps them.
+
+    Attributes:
+        signals: one row; what the network reads of the given frames.
+        shared: frames at the start of what is made that stand for the last given ones.
+        copy: the autoencoder's copy of the last given frame, ``(1, 3, h, w)``; None where the
+            shared frames contain one.
+    """
+
+    signals: Signals
+    shared: int
+    copy: Tensor | None
+
+
+def check_size(video: LongVideo, frames: np.ndarray) -> None:
+    """Raise a ValueError unless frames ``(t, h, w, 3)`` have the size that the networks make."""
+    size = video.samplers["first"].spec.clip[1:]
+    if frames.shape[1:3] != size:
+        raise ValueError(
+            f"given frames are {frames.shape[1]}x{frames.shape[2]} pixels, expected "
+            f"{size[0]}x{size[1]} (height x width); resize them to that"
+        )
+
+
+def frames_per_latent(video: LongVideo) -> int:
+    """Frames of video that one latent frame stands for."""
+    spec = video.autoencoder.spec
+    return spec.clip[0] // spec.frames
+
+
+def held(video: LongVideo, frame: np.ndarray) -> Latent:
+    """Latent frame ``(1, c, 1, h, w)`` of a still picture ``(h, w, 3)``."""
+    return encoded(video, frame[None], 1)
+
+
+@torch.inference_mode()
+def encoded(video: LongVideo, frames: np.ndarray, latent_frames: int) -> Latent:
+    """Last latent frames of a video, encoded in windows of the trained length.
+
+    A video that is too short is preceded by its first frame.
+    """
+    spec = video.autoencoder.spec
+    window, factor = spec.clip[0], frames_per_latent(video)
+    count = -(-latent_frames * factor // window)
+    windows = _padded(frames, count * window).reshape(count, window, *frames.shape[1:])
+    z = torch.cat([_encode(video, part) for part in windows], spec.time_axis)
+    return z.narrow(spec.time_axis, z.shape[spec.time_axis] - latent_frames, latent_frames)
+
+
+def start(video: LongVideo, frames: np.ndarray) -> Start:
+    """What a video's first clip reads of given frames: context frames, or the clip before.
+
+    Frames of a volume are given as the last of the latent frames that clips share: one of them for
+    a single image, which is held for it, and as many as fit of a video.
+
+    Raises:
+        ValueError: the networks read neither.
+    """
+    network = video.samplers["next"]
+    if "context" in network.reads:
+        factor, stride = frames_per_latent(video), video.rollout.latent_stride(video.samplers)
+        most = 1 + max(len(frames) - factor, 0) // (stride * factor)
+        count = min(video.rollout.context_latent_frames, most)
+        latents = 1 + (count - 1) * stride
+        z = encoded(video, frames, latents)
+        axis = network.spec.time_axis
+        keys = {i: z.select(axis, i * stride) for i in range(count)}
+        return Start(context_frames(network.spec, keys), latents * factor, None)
+    if "previous" in network.reads:
+        z = _encode(video, _padded(frames, video.autoencoder.spec.clip[0]))
+        copy = video.autoencoder.decode(video.latent_scaling.inverse(z))[:, :, -1]
+        overlap = network.spec.clip_overlap_frames
+        return Start(previous_signal(z), overlap, None if overlap else copy)
+    raise ValueError(
+        "this model begins every video from noise: its networks read neither context frames nor "
+        "the clip before, so no first frames can be given; choose a model that continues videos"
+    )
+
+
+def _padded(frames: np.ndarray, count: int) -> np.ndarray:
+    """The last ``count`` frames, preceded by the first one where there are fewer."""
+    missing = max(count - len(frames), 0)
+    return np.pad(frames[-count:], ((missing, 0), *3 * ((0, 0),)), "edge")
+
+
+@torch.inference_mode()
+def _encode(video: LongVideo, frames: np.ndarray) -> Latent:
+    weight = next(video.autoencoder.parameters())
+    pixels = to_model(frames)[None].to(weight.device)
+    z = finite(video.autoencoder.encode(pixels).mean, "latents", ["the given frames"], 0)
+    return video.latent_scaling.forward(z)

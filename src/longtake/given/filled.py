@@ -1,0 +1,116 @@
+"""A video between given frames: every pair of neighbours is filled by the interpolation network."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from longtake.diffusion.signals import context_frames
+from longtake.generate import LongVideo, Part, change_state, stored_change
+from longtake.given.encoding import check_size, frames_per_latent, held
+from longtake.latents import finite
+from longtake.noise import derive
+from longtake.rollout import Change, Request, Steering
+from longtake.rollout.base import following
+from longtake.video import to_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilledVideo:
+    """Fills the gaps between given frames, which come out as they are.
+
+    Each given frame is held for one latent frame; between two of them are those that the
+    interpolation network samples. At both ends of a gap the decoded frames differ from the given
+    pixels; these differences are added to the new frames, fading from one into the other.
+
+    Attributes:
+        video: the wired networks, one of them in the role ``interpolator``.
+        frames: two given frames or more, of the size that the networks make.
+    """
+
+    video: LongVideo
+    frames: UInt8[np.ndarray, "t h w 3"]
+
+    def __post_init__(self) -> None:
+        check_size(self.video, self.frames)
+        if "interpolator" not in self.video.samplers:
+            raise ValueError(
+                "this model has no network that fills in between two given frames (the role "
+                "interpolator); it can begin with an image or continue a video"
+            )
+        if len(self.frames) < 2:
+            raise ValueError("one frame is given, expected two or more to fill in between")
+
+    @property
+    def factor(self) -> int:
+        """Frames of the video from one given frame to the next."""
+        latents = self.video.samplers["interpolator"].spec.frames
+        return (latents - 2) * frames_per_latent(self.video) + 1
+
+    @property
+    def length(self) -> int:
+        """Frames of the video."""
+        return (len(self.frames) - 1) * self.factor + 1
+
+    @property
+    def grain(self) -> int:
+        """Frames of video between two possible changes."""
+        return self.factor
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        request: Request,
+        frames: int,
+        state: Mapping[str, Tensor] | None = None,
+        steering: Steering | None = None,
+    ) -> Iterator[Part]:
+        """Frames of the requested videos, as of ``LongVideo``.
+
+        Raises:
+            ValueError: as ``LongVideo``, or ``frames`` is more than ``length``.
+        """
+        if frames > self.length:
+            raise ValueError(
+                f"frames={frames} must be at most {self.length}: {len(self.frames)} given frames, "
+                f"{self.factor} apart"
+            )
+        steering = steering or Steering()
+        state = state or {}
+        total = stored_change(state) if "guidance" in state else Change()
+        for pair in range(int(state.get("given.pair", 0)), len(self.frames) - 1):
+            if (change := steering.change(pair)) is not None:
+                total = total.then(change)
+            pixels = self._pair(total.of(request, steering), pair)
+            if pair == len(self.frames) - 2:
+                pixels = torch.cat([pixels, self._own(pair + 1, pixels)], 2)
+            position = {"given.pair": torch.tensor(pair + 1), **change_state(total)}
+            yield Part(pixels, position, {} if change is None else {pair: change})
+
+    def _pair(self, request: Request, pair: int) -> Float[Tensor, "b 3 t h w"]:
+        """The first frame of a pair and those after it, without the second."""
+        sample, videos = self.video.samplers["interpolator"], len(request.seeds)
+        z = [held(self.video, self.frames[i]) for i in (pair, pair + 1)]
+        axis, factor = sample.spec.time_axis, frames_per_latent(self.video)
+        ends = dict(zip((0, sample.spec.frames - 1), (x.select(axis, 0) for x in z), strict=True))
+        ends = {i: x.expand(videos, *x.shape[1:]) for i, x in ends.items()}
+        signals = context_frames(sample.spec, ends, following(request.signals))
+        seeds = [derive(seed, "between", pair) for seed in request.seeds]
+        sampled = sample(signals, seeds, request.on_evaluation, request.guidance).z
+        names = [f"seed {seed}" for seed in request.seeds]
+        latents = self.video.latent_scaling.inverse(finite(sampled, "sampled latents", names, pair))
+        decoded = torch.cat(list(self.video.autoencoder.stream_decode([latents])), 2)
+        first, last = factor - 1, (sample.spec.frames - 1) * factor
+        left = self._own(pair, decoded) - decoded[:, :, first : first + 1]
+        right = self._own(pair + 1, decoded) - decoded[:, :, last : last + 1]
+        share = (torch.arange(1, self.factor) / self.factor).to(decoded)[:, None, None]
+        new = decoded[:, :, first + 1 : last] + torch.lerp(left, right, share)
+        return torch.cat([self._own(pair, decoded), new], 2)
+
+    def _own(self, index: int, like: Tensor) -> Float[Tensor, "b 3 1 h w"]:
+        """A given frame for each video."""
+        pixels = to_model(self.frames[index : index + 1])[None].to(like)
+        return pixels.expand(len(like), -1, -1, -1, -1)

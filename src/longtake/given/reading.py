@@ -1,0 +1,111 @@
+"""Reads an image or a video as frames of the size and rate that a model makes."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from longtake.data.clips import fit_frames
+from longtake.video import VideoError, frame_seconds, pictures, probe, stream_video
+
+SAME_RATE = 1e-3
+"""Relative difference under which two frame rates are taken as equal: 24 and 23.976 are not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenFrames:
+    """Frames of a user, as a model takes them.
+
+    Attributes:
+        frames: pixels at the model's size, and for a video at its rate.
+        fps: frames per second.
+        note: one line that says what was read and how it was changed.
+    """
+
+    frames: UInt8[np.ndarray, "t h w 3"]
+    fps: float
+    note: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the frames."""
+        return hashlib.sha256(str(self.frames.shape).encode() + self.frames.tobytes()).hexdigest()
+
+
+def read_given_image(path: Path | str, size: tuple[int, int], fps: float) -> GivenFrames:
+    """Read an image as one frame, resized to cover ``size`` (height, width) and cropped to it.
+
+    Raises:
+        VideoError: the path is not an image.
+    """
+    path = Path(path)
+    if path.is_dir() or path.suffix.lower() not in pictures.SUFFIXES:
+        known = ", ".join(sorted(pictures.SUFFIXES))
+        raise VideoError(f"{path}: not an image; expected a file that ends in {known}")
+    (frame,) = pictures.frames([path])
+    note = f"{path}: {_sizes((frame.shape[0], frame.shape[1]), size)}"
+    return GivenFrames(frames=_fit(frame[None], size), fps=fps, note=note)
+
+
+def read_given_video(path: Path | str, size: tuple[int, int], fps: float | None) -> GivenFrames:
+    """Read a video, or a folder of pictures, as frames of a size and rate.
+
+    At another rate, frames are taken at its times, counted back from the last frame; each is the
+    nearest frame of the video. Of a video of the same size and rate all frames are unchanged. A
+    folder of pictures is taken to have the rate.
+
+    Args:
+        path: the video.
+        size: height and width; frames are resized to cover it and cropped to it.
+        fps: frames per second; None keeps all frames and the video's own rate.
+
+    Raises:
+        VideoError: the path is not a video, or it is broken.
+    """
+    path = Path(path)
+    info = probe(path)
+    own = float(info.fps)
+    target = own if fps is None else fps
+    same = not info.rate_known or (not info.variable_rate and abs(own / target - 1) < SAME_RATE)
+    if fps is None or same:
+        numbers = np.arange(info.frames)
+    else:
+        seconds = frame_seconds(path) if info.variable_rate else np.arange(info.frames) / own
+        steps = np.arange(int(seconds[-1] * target + 1e-6) + 1)[::-1]
+        numbers = _nearest(seconds, seconds[-1] - steps / target)
+    frames = np.concatenate(list(_taken(path, numbers, size)))
+    rates = f"{own:g} fps" + ("" if own == target else f" -> {target:g} fps")
+    sizes = _sizes((info.height, info.width), size)
+    note = f"{path}: {sizes}, {rates}, {info.frames} frames -> {len(frames)}"
+    return GivenFrames(frames=frames, fps=target, note=note)
+
+
+def _nearest(seconds: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Index of the frame nearest to each wanted time; both rise."""
+    after = np.searchsorted(seconds, wanted).clip(1, max(len(seconds) - 1, 1))
+    after = after.clip(max=len(seconds) - 1)
+    before = (after - 1).clip(0)
+    return np.where(wanted - seconds[before] <= seconds[after] - wanted, before, after)
+
+
+def _taken(path: Path, numbers: np.ndarray, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Frames of these rising numbers at a size, read in chunks."""
+    first = 0
+    for chunk in stream_video(path):
+        inside = numbers[(numbers >= first) & (numbers < first + len(chunk))] - first
+        if len(inside):
+            yield _fit(chunk[inside], size)
+        first += len(chunk)
+
+
+def _fit(frames: np.ndarray, size: tuple[int, int]) -> UInt8[np.ndarray, "t h w 3"]:
+    return np.ascontiguousarray(fit_frames(frames, *size))
+
+
+def _sizes(before: tuple[int, int], after: tuple[int, int]) -> str:
+    """A size, and the one it is brought to: ``720x1280 -> 64x64 (height x width)``."""
+    changed = "" if before == after else f" -> {after[0]}x{after[1]}"
+    return f"{before[0]}x{before[1]}{changed} (height x width)"

@@ -1,0 +1,121 @@
+"""A long video that begins with given frames: an image, or a video that is continued."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from longtake.diffusion.signals import Signals, rows
+from longtake.generate import LongVideo, Part
+from longtake.given.encoding import Start, check_size, start
+from longtake.rollout import Request, Steering
+from longtake.video import to_model
+
+OPENING_CHUNK = 64  # given frames that one part has
+FADE = 8
+"""Frames over which a video passes from the look of the given frames to that of the decoder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartedVideo:
+    """Makes videos that begin with given frames and continue from them.
+
+    The given frames come out as they are. What follows is decoded from latents, whose last given
+    frame differs from the given pixels; that difference is added to the next frames and fades over
+    ``FADE`` of them, so that the step at the join is one of the sampled video.
+
+    Attributes:
+        video: the wired networks.
+        frames: first frames of every video, at the size and rate that the networks make.
+    """
+
+    video: LongVideo
+    frames: UInt8[np.ndarray, "t h w 3"]
+
+    def __post_init__(self) -> None:
+        check_size(self.video, self.frames)
+        _ = self._start  # encodes, or raises a ValueError
+
+    @property
+    def grain(self) -> int:
+        """Frames of video between two possible changes."""
+        return self.video.grain
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        request: Request,
+        frames: int,
+        state: Mapping[str, Tensor] | None = None,
+        steering: Steering | None = None,
+    ) -> Iterator[Part]:
+        """Frames of the requested videos, as of ``LongVideo``; ``frames`` counts given ones too.
+
+        Raises:
+            ValueError: as ``LongVideo``, or no frame is left to make.
+        """
+        self.check_length(frames)
+        state = state or {}
+        position = int(state.get("given.opening", 0))
+        yield from self._opening(position, len(request.seeds))
+        yield from self._rest(request, frames - len(self.frames), state, steering)
+
+    def check_length(self, frames: int) -> None:
+        """Raise a ValueError unless videos of that length have a frame that is not given."""
+        if frames <= len(self.frames):
+            raise ValueError(
+                f"frames={frames} must be more than the {len(self.frames)} given frames with which "
+                "the video begins; ask for more"
+            )
+
+    def _opening(self, position: int, videos: int) -> Iterator[Part]:
+        """The given frames that were not yet yielded."""
+        for first in range(position, len(self.frames), OPENING_CHUNK):
+            part = self.frames[first : first + OPENING_CHUNK]
+            pixels = to_model(part)[None].expand(videos, -1, -1, -1, -1)
+            yield Part(pixels, {"given.opening": torch.tensor(first + len(part))}, {})
+
+    def _rest(
+        self, request: Request, frames: int, state: Mapping[str, Tensor], steering: Steering | None
+    ) -> Iterator[Part]:
+        """What follows the given frames."""
+        start = self._start
+        inner = state if "step" in state else None
+        made, rest = int(state.get("given.made", 0)), state.get("given.rest")
+        signals = {**request.signals, **_expanded(start.signals, len(request.seeds))}
+        joined, changes = replace(request, signals=signals), {}
+        for part in self._joined(joined, frames + start.shared, inner, steering):
+            pixels, changes = part.pixels, {**changes, **part.changes}
+            before, made = made, made + pixels.shape[2]
+            if rest is None and made >= start.shared:
+                at = start.shared - before - 1
+                copy = pixels[:, :, at] if start.copy is None else start.copy
+                rest = to_model(self.frames[-1:])[:, 0].to(copy) - copy
+            pixels = pixels[:, :, max(start.shared - before, 0) :]
+            if not pixels.shape[2]:
+                continue
+            assert rest is not None
+            number = torch.arange(made - pixels.shape[2], made) - start.shared + 1
+            share = (1 - number / (FADE + 1)).clamp_min(0).to(pixels)
+            pixels = pixels + share[:, None, None] * rest[:, :, None].to(pixels)
+            known = {"given.opening": torch.tensor(len(self.frames)), "given.rest": rest}
+            yield Part(pixels, {**part.state, **known, "given.made": torch.tensor(made)}, changes)
+            changes = {}
+
+    @cached_property
+    def _start(self) -> Start:
+        return start(self.video, self.frames)
+
+    @cached_property
+    def _joined(self) -> LongVideo:
+        """The wired networks; the one that continues videos samples the first clip too."""
+        samplers = self.video.samplers
+        return replace(self.video, samplers={**samplers, "first": samplers["next"]})
+
+
+def _expanded(signals: Signals, videos: int) -> Signals:
+    return rows(signals, torch.zeros(videos, dtype=torch.long))

@@ -1,0 +1,63 @@
+"""Networks without memory: their names and shapes are checked before anything is allocated."""
+
+import itertools
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
+
+from longtake.config import ConfigError
+
+RANDOM_VALUES = (
+    *(nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_),
+    *(Tensor.normal_, Tensor.uniform_),
+)
+MAX_WEIGHTS = 20_000
+"""Most weight tensors of a network that is built of a config before its weights are known."""
+
+
+def build_empty(settings: Any, most: int = MAX_WEIGHTS) -> Any:
+    """The network of a config on the meta device, which allocates no memory.
+
+    Raises:
+        ConfigError: the sizes of the config fit no network, or one of over ``most`` weights.
+    """
+    numbers = itertools.count(1)
+
+    def count(*_: object) -> None:
+        if next(numbers) > most:
+            raise ValueError(f"it would have more than {most} weights")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        with torch.device("meta"), _NoInitialValues():
+            return settings.build()
+    except (
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        MemoryError,
+        RuntimeError,
+        TypeError,
+    ) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ConfigError(f"no network has these sizes: {reason}") from error
+    finally:
+        hook.remove()
+
+
+class _NoInitialValues(TorchFunctionMode):
+    """Leaves parameters as they were allocated.
+
+    Random values on the meta device import ``torch._dynamo``: a second, for no value at all.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        given = kwargs or {}
+        if func in RANDOM_VALUES:
+            return args[0] if args else given["tensor"]
+        return torch.empty(*args, **given) if func is torch.randn else func(*args, **given)

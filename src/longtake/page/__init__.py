@@ -1,0 +1,1 @@
+"""The page of a run: one static HTML file without scripts, readable while training goes."""

@@ -1,0 +1,229 @@
+"""The page of a training run: progress, charts of its log, previews, settings."""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from longtake import config
+from longtake.checkpoint import CheckpointError
+from longtake.page.charts import line_chart
+from longtake.page.document import PAGE, bar, duration, write_document
+from longtake.training.log import LOG
+from longtake.training.trainer import TrainingProgress
+
+LOGGER = logging.getLogger("longtake")
+SECONDS_BETWEEN, SHARE_OF_TIME = 5.0, 0.03
+FIRST = (
+    "loss",
+    "validation_loss",
+    "psnr",
+    "fvd",
+    "kvd",
+    "random_features_fd",
+    "random_features_kd",
+)
+"""Values whose charts come first; the others are folded away."""
+
+TITLES = {
+    "loss": "training loss",
+    "validation_loss": "validation loss",
+    "psnr": "PSNR of reconstructions, dB",
+    "fvd": "FVD",
+    "kvd": "KVD",
+    "random_features_fd": "Fréchet distance of random features (not FVD)",
+    "random_features_kd": "kernel distance of random features (not KVD)",
+    "lr": "learning rate",
+    "samples_per_second": "samples per second",
+}
+EARLIER_SHOWN = 6
+RATE_LINES = 5  # logging steps over which the rate for the time left is measured
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """What a run's folder says about it; a missing or torn file says nothing."""
+
+    folder: Path
+
+    @cached_property
+    def settings(self) -> Mapping[str, Any]:
+        """The run's settings as plain data."""
+        with suppress(ValueError):
+            return config.read(self.folder / "config.yaml")
+        return {}
+
+    @cached_property
+    def lines(self) -> list[dict[str, Any]]:
+        """Lines of the log."""
+        path, found = self.folder / LOG, []
+        for line in path.read_text().splitlines() if path.exists() else ():
+            with suppress(ValueError):
+                found.append(json.loads(line))
+        return [line for line in found if isinstance(line, dict) and "step" in line]
+
+    @property
+    def steps(self) -> int:
+        """Number of steps of the whole run; 0 if unknown."""
+        return int((self.settings.get("training") or {}).get("steps", 0))
+
+    @property
+    def step(self) -> int:
+        """Last logged step."""
+        return self.lines[-1]["step"] if self.lines else 0
+
+    @property
+    def seconds(self) -> float:
+        """Time the run has trained."""
+        return max((line.get("seconds", 0.0) for line in self.lines), default=0.0)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time to the last step at the rate of the last logging steps; None if unknown."""
+        timed = [line for line in self.lines if "samples_per_second" in line and "seconds" in line]
+        if len(timed) < 2:
+            return None
+        first, last = timed[-min(len(timed), RATE_LINES)], timed[-1]
+        each = (last["seconds"] - first["seconds"]) / max(last["step"] - first["step"], 1)
+        return max(0.0, each * (self.steps - self.step))
+
+    def series(self) -> dict[str, tuple[list[float], list[float]]]:
+        """Times in minutes, or steps of a log without times, and finite values, by name."""
+        found: dict[str, tuple[list[float], list[float]]] = {}
+        for line in self.lines:
+            at = line["seconds"] / 60 if self.seconds else line["step"]
+            for name, value in line.items():
+                number = isinstance(value, int | float) and not isinstance(value, bool)
+                if number and math.isfinite(value) and name not in ("step", "seconds"):
+                    xs, ys = found.setdefault(name, ([], []))
+                    xs.append(float(at))
+                    ys.append(float(value))
+        return found
+
+    def previews(self) -> list[Path]:
+        """Folders of previews, in order of their steps."""
+        return sorted(path.parent for path in self.folder.glob("samples/step_*/sheet.png"))
+
+
+def write_run_page(folder: Path, running: bool) -> None:
+    """Write ``index.html`` of a run's folder from what is in it."""
+    run = RunFiles(folder)
+    name = escape(folder.resolve().name)
+    body = f"<h1>{name}</h1>{progress(run, running=running)}{details(run, '')}"
+    write_document(folder / PAGE, folder.resolve().name, body, running=running)
+
+
+def progress(run: RunFiles, *, running: bool) -> str:
+    """A line with step, rate and time left, and a bar."""
+    steps = run.steps
+    parts = [f"step {run.step:,} of {steps:,}" if steps else f"step {run.step:,}"]
+    rates = [x["samples_per_second"] for x in run.lines if "samples_per_second" in x]
+    if rates:
+        parts.append(f"{rates[-1]:.3g} samples/s")
+    parts.append(f"{duration(run.seconds)} trained")
+    left = run.seconds_left
+    if not running:
+        parts.append("finished" if run.step >= steps else "stopped; the same command continues")
+    elif left is not None:
+        parts.append(f"about {duration(left)} left")
+    share = run.step / steps if steps else 0.0
+    return f"<p>{' · '.join(parts)}</p>{bar(share)}"
+
+
+def details(run: RunFiles, prefix: str) -> str:
+    """Charts, previews and settings; ``prefix`` leads from the page to the run's folder."""
+    return _charts(run) + _previews(run, prefix) + _settings(run)
+
+
+@contextmanager
+def followed(
+    write: Callable[[bool], None], report: Callable[[TrainingProgress], None]
+) -> Generator[Callable[[TrainingProgress], None]]:
+    """Keep a page up to date; yields what to call at each logging step instead of ``report``.
+
+    ``write(running)`` writes the page, which takes at most 3 % of the time.
+    """
+    due = 0.0
+
+    def write_timed(running: bool) -> None:
+        nonlocal due
+        began = time.monotonic()
+        try:
+            write(running)
+        except (OSError, CheckpointError) as error:
+            LOGGER.warning("the page of the run is not written: %s", error)
+        ended = time.monotonic()
+        due = ended + max(SECONDS_BETWEEN, (ended - began) / SHARE_OF_TIME)
+
+    def follow(at: TrainingProgress) -> None:
+        report(at)
+        if time.monotonic() >= due:
+            write_timed(True)
+
+    try:
+        yield follow
+    finally:
+        write_timed(False)
+
+
+def _charts(run: RunFiles) -> str:
+    unit = "minutes" if run.seconds else "steps"
+    series = {name: pair for name, pair in run.series().items() if len(pair[1]) > 1}
+
+    def drawn(names: list[str]) -> str:
+        charts = (line_chart(TITLES.get(name, name), *series[name], unit) for name in names)
+        return f'<div class="charts">{"".join(charts)}</div>' if names else ""
+
+    first = [name for name in FIRST if name in series]
+    others = [name for name in series if name not in first]
+    folded = f"<details><summary>More charts</summary>{drawn(others)}</details>" if others else ""
+    return drawn(first) + folded
+
+
+def _previews(run: RunFiles, prefix: str) -> str:
+    found = run.previews()
+    if not found:
+        return ""
+    *earlier, last = found
+    spread = earlier[:: -(-len(earlier) // EARLIER_SHOWN)] if earlier else []
+    sheets = "".join(f"<figure>{_sheet(run, x, prefix)}</figure>" for x in reversed(spread))
+    older = f'<h3>Earlier</h3><div class="steps">{sheets}</div>' if sheets else ""
+    return f"<h3>Previews</h3>{_videos(run, last, prefix)}{_sheet(run, last, prefix)}{older}"
+
+
+def _videos(run: RunFiles, folder: Path, prefix: str) -> str:
+    names = [link(prefix, path.relative_to(run.folder)) for path in sorted(folder.glob("*.mp4"))]
+    return videos(names[:4])
+
+
+def videos(links: list[str], *, wide: bool = False) -> str:
+    """Videos beside each other, played in a loop."""
+    shown = (f'<video src="{src}" autoplay loop muted controls></video>' for src in links)
+    return f'<div class="videos{" wide" if wide else ""}">{"".join(shown)}</div>'
+
+
+def link(prefix: str, path: Path) -> str:
+    """Relative address of a file below ``prefix``."""
+    return quote(f"{prefix}{path.as_posix()}")
+
+
+def _sheet(run: RunFiles, folder: Path, prefix: str) -> str:
+    step = int(folder.name.removeprefix("step_"))
+    src = link(prefix, folder.relative_to(run.folder) / "sheet.png")
+    return f'<figcaption>step {step:,}</figcaption><img src="{src}" alt="previews, step {step}">'
+
+
+def _settings(run: RunFiles) -> str:
+    path = run.folder / "config.yaml"
+    if not path.exists():
+        return ""
+    text = escape(path.read_text())
+    return f"<details><summary>Settings</summary><pre>{text}</pre></details>"

@@ -1,0 +1,78 @@
+"""Given frames on the command line: what comes out, and one sentence for what cannot."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from longtake.video import VideoWriter, open_video, write_image
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """Images a.png and b.png, a video film.mkv of 6 frames at 8 per second."""
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), np.uint8)
+    for name, frame in zip("ab", pixels, strict=False):
+        write_image(tmp_path / f"{name}.png", frame)
+    with VideoWriter(tmp_path / "film.mkv", 8) as writer:
+        writer.write(pixels)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("option", "names", "frames"),
+    [
+        ("--start-image", ["a.png"], 12),
+        ("--continue", ["film.mkv"], 12),
+        ("--between", ["a.png", "b.png"], 4),
+        ("--interpolate", ["film.mkv"], 16),
+    ],
+)
+def test_given_frames_are_in_the_video(
+    longtake, tiny_run_folder: Path, files: Path, option: str, names: list[str], frames: int
+):
+    given = [files / name for name in names]
+    length = ["--frames", frames] if option in ("--start-image", "--continue") else []
+    out = files / "out.mkv"
+    called = longtake("generate", tiny_run_folder, option, *given, *length, "-o", out)
+    assert called.code == 0, called.err
+    assert all(f"{path}: 16x16 (height x width)" in called.out for path in given)
+    assert called.out.splitlines()[-1].startswith(f"{out}: {frames} frames")
+    made, fps = open_video(out)
+    own = np.concatenate(
+        [open_video(path)[0] for path in given if path.suffix == ".mkv"]
+        or [open_picture(path) for path in given]
+    )
+    expected = made[::3] if option in ("--between", "--interpolate") else made[: len(own)]
+    assert np.array_equal(expected, own)
+    assert fps == (24 if option == "--interpolate" else 8)
+
+
+def open_picture(path: Path) -> np.ndarray:
+    from PIL import Image
+
+    return np.asarray(Image.open(path))[None]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--start-image a.png --continue film.mkv", "--start-image and --continue cannot be comb"),
+        ("--end-image b.png", "a last frame alone cannot be reached; give --start-image too"),
+        ("--factor 3", "--factor 3 is of --interpolate VIDEO; give that too"),
+        ("--interpolate film.mkv --factor 4", "fills 2 frames between two given ones, which is"),
+        ("--between a.png b.png --frames 9", "2 given frames, 3 apart, make a video of 4; leave"),
+        ("--continue film.mkv --frames 6", "frames=6 must be more than the 6 given frames"),
+        ("--start-image film.mkv", "film.mkv: not an image; expected a file that ends in"),
+        ("--continue a.txt", "a.txt: no such file"),
+    ],
+)
+def test_what_cannot_be_made_is_one_sentence(
+    longtake, tiny_run_folder: Path, files: Path, monkeypatch, options: str, message: str
+):
+    monkeypatch.chdir(files)
+    called = longtake("generate", tiny_run_folder, *options.split(), "-o", "out.mp4")
+    assert called.code == 2
+    assert message in called.err
+    assert len(called.err.splitlines()) == 1
+    assert not Path("out.mp4").exists()
