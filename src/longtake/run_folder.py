@@ -14,6 +14,7 @@ from typing import Any
 from longtake import config
 from longtake.checkpoint import CheckpointError, ExistsError, whole_folder, write_text
 from longtake.distributed import Ranks
+from longtake.documents import DocumentError, read_json_like
 from longtake.files import locked
 from longtake.page.document import PAGE
 from longtake.page.run_page import followed, write_run_page
@@ -145,11 +146,24 @@ def _changes(run: AnyRun, folder: Path, inputs: Mapping[str, Any]) -> dict[str, 
     found = config.differences(config.to_dict(stored), config.to_dict(run))
     changes = {name: pair for name, pair in found.items() if not _below(name, FREE)}
     path = folder / INPUTS
-    before = json.loads(path.read_text()) if path.exists() else {}
+    before = _read_inputs(path, inputs) if path.exists() else {}
     for name in before.keys() & inputs.keys():  # what a path leads to counts, not its spelling
         changes = {key: pair for key, pair in changes.items() if not _below(key, (name,))}
         changes |= config.differences(before[name], inputs[name], name)
     return changes
+
+
+def _read_inputs(path: Path, expected: Mapping[str, Any]) -> dict[str, Any]:
+    """``inputs.json`` of a run, to compare with those expected; CheckpointError if it is broken."""
+    try:
+        found = read_json_like(path, expected)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    except DocumentError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path}: is a {type(found).__name__}, expected an object")
+    return found
 
 
 def _copy(source: Path, fork: Path, run: AnyRun, inputs: Mapping[str, Any]) -> None:

@@ -4,7 +4,9 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,15 @@ def test_pre_commit_runs_the_versions_of_the_constraints():
     (ruff,) = re.findall(r"ruff-pre-commit\n\s*rev: v(\S+)", hooks)
     assert ruff == pinned["ruff"]
     assert "entry: .venv/bin/pyright" in hooks
+
+
+def test_everything_that_can_be_installed_is_pinned():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    lines = (ROOT / "constraints.txt").read_text().split()
+    pinned = {line.split("==")[0].lower() for line in lines}
+    names = {re.split(r"[=<>\[]", each)[0].lower() for each in wanted}
+    assert names - pinned == set()
 
 
 @pytest.mark.parametrize(

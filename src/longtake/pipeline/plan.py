@@ -59,7 +59,9 @@ class Plan(Config):
         size: height and width of frames.
         init_from: model that the autoencoder starts from.
         budget_seconds: time for everything.
-        footage: the folder of videos.
+        given: the folder of videos that was given.
+        prepared: whether ``footage`` is a prepared copy; None before that is decided.
+        footage: the folder that is read: the prepared one, or the one that was given.
         stages: decisions about runs, made when each begins.
         results: decisions about what the model is shown and measured by.
     """
@@ -69,6 +71,8 @@ class Plan(Config):
     size: int
     init_from: str | None = None
     budget_seconds: float
+    given: str
+    prepared: bool | None = None
     footage: Footage
     stages: dict[str, PlannedStage] = {}  # noqa: RUF012 (pydantic copies it)
     results: PlannedResults | None = None

@@ -167,7 +167,7 @@ def write_card(out: Path, plan: Plan) -> None:
         size=plan.size,
         fps=f"{index['fps']:g}",
         version=longtake.__version__,
-        footage=plan.footage.path,
+        footage=plan.given,
         videos=plan.footage.videos,
         hours=f"{plan.footage.hours:.2f}",
         held_out=f"{plan.footage.held_out:.0%}",

@@ -1,5 +1,6 @@
 """Carries out the stages of a training, one after another, and continues where it was stopped."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -11,12 +12,13 @@ from annotated_types import Ge, Gt
 from longtake import config, run_folder
 from longtake.checkpoint import CheckpointError, write_text
 from longtake.config import Config, ConfigError
+from longtake.data.prepare import PrepareSettings, prepare, read_manifest
 from longtake.distributed import Ranks
 from longtake.files import locked
 from longtake.page.document import duration
 from longtake.page.run_page import followed
 from longtake.pipeline.calibration import Speed, fitted, measure, scheduled, with_settings
-from longtake.pipeline.footage import survey
+from longtake.pipeline.footage import is_large, survey
 from longtake.pipeline.page import write_stages_page
 from longtake.pipeline.plan import Clock, Plan, PlannedResults, PlannedStage, SystemName, read_plan
 from longtake.pipeline.results import (
@@ -33,10 +35,10 @@ from longtake.pipeline.systems import RUNS, SYSTEMS, WIDTHS, Stage
 from longtake.runs import AnyRun, Callbacks, DiffusionRun, read_run
 from longtake.training.trainer import TrainingProgress
 
-CONFIGS, TRIAL, RESULTS = "configs", ".calibration", "results"
+CONFIGS, TRIAL, RESULTS, FOOTAGE = "configs", ".calibration", "results", "footage"
 CUDA_BATCH = 4
 WIDER_COSTS = 4  # times the time of a step, of a network of twice the width
-RESULTS_SHARE, RESERVE = 0.1, 0.05
+RESULTS_SHARE, RESERVE, PREPARE_SHARE = 0.1, 0.05, 0.15
 ENCODING_SHARE, TRIAL_CLIPS, FEWEST_CACHED = 0.25, 16, 64
 STEPS = "training.steps"
 BUDGET_SECONDS = 7200.0
@@ -93,6 +95,7 @@ class Training:
         """Carry out what is not done yet."""
         if (self._out / MODEL / CARD).exists() and not self._overrides:
             return  # the card is written last
+        self._prepare()
         done = [stage for stage in self.stages if self._run_folder(stage).exists()][:-1]
         try:
             for number, stage in enumerate(self.stages, 1):
@@ -103,6 +106,29 @@ class Training:
         finally:
             self._clock.save(now=True)
             self._write_page(False)
+
+    def _prepare(self) -> None:
+        """Write large footage as small scenes, as far as its share of the time goes."""
+        plan, place = self._plan, self._out / FOOTAGE
+        if plan.prepared is not None:
+            return
+        if read_manifest(Path(plan.given)) or not is_large(Path(plan.given), plan.size):
+            self._keep(prepared=False)
+            return
+        deadline = time.time() + PREPARE_SHARE * plan.budget_seconds
+        with self._output.bar("prepare") as report:
+            settings = PrepareSettings(size=plan.size)
+            prepare(Path(plan.given), place, settings, deadline=deadline, report=report)
+        try:
+            footage = survey(place, SYSTEMS[plan.system])
+        except ValueError as error:
+            self._output.say(f"{error}; the videos are read as they are")
+            self._keep(prepared=False)
+            return
+        self._keep(prepared=True, footage=footage)
+        self.stages = stages_of(self._plan, self._out)
+        for line in footage.lines():
+            self._output.say(line)
 
     def _train(self, stage: Stage, title: str) -> None:
         with self._output.training(title) as shown:
@@ -307,6 +333,7 @@ def _planned(footage: Path, asked: Asked, ranks: Ranks) -> Plan:
         size=size,
         init_from=asked.init_from,
         budget_seconds=asked.budget_seconds or BUDGET_SECONDS,
+        given=str(footage),
         footage=survey(footage, system),
     )
 
@@ -315,7 +342,7 @@ def _continued(before: Plan, footage: Path, asked: Asked, out: Path) -> Plan:
     """The plan that the folder holds, with another budget if one is given."""
     now = {"footage": str(footage), "system": asked.system, "size": asked.size}
     now["init_from"] = asked.init_from
-    then = config.to_dict(before) | {"footage": before.footage.path}
+    then = config.to_dict(before) | {"footage": before.given}
     for name, value in now.items():
         if value is not None and value != then[name]:
             raise run_folder.OtherRunError(
