@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -16,6 +17,10 @@ INTERRUPTED = (130, 143, 129)  # typer gives 130 for any KeyboardInterrupt
 SPIN_COUNT = "10000"  # turns of a loop, some tens of microseconds
 SPIN_SETTINGS = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
 OUT_OF_MEMORY = "out of memory|can't allocate memory|Storage size calculation overflowed"
+
+CONTINUING = ("fit", "train", "generate", "reconstruct", "evaluate", "reproduce", "data export")
+BEGINNING_AGAIN = ("evaluate reconstruction",)
+"""Commands that continue where they stopped if they are repeated, and those that do not."""
 
 MOVED = {
     ("evaluate", "--compare"): "longtake compare A.json B.json",
@@ -99,8 +104,16 @@ def _exit_code(code: int | str | None, arrived: interruption.Arrived) -> int | s
     """The exit code of an interruption, which says how to continue; others unchanged."""
     if code not in INTERRUPTED:
         return code
-    print("stopped; the same command continues from here", file=sys.stderr)
+    how = "continues from here" if _continues(sys.argv[1:]) else "begins again"
+    print(f"stopped; the same command {how}", file=sys.stderr)
     return arrived.exit_code if arrived.number else code
+
+
+def _continues(arguments: Sequence[str]) -> bool:
+    def is_one_of(commands: Sequence[str]) -> bool:
+        return any([*arguments[: len(words)]] == words for words in map(str.split, commands))
+
+    return is_one_of(CONTINUING) and not is_one_of(BEGINNING_AGAIN)
 
 
 def fail(message: str) -> None:
