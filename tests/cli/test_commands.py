@@ -210,3 +210,16 @@ def test_threads_wait_briefly_unless_the_user_has_said_how(
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     longtake("--version")
     assert "GOMP_SPINCOUNT" not in os.environ
+
+
+def test_footage_without_a_scene_to_prepare_is_refused(longtake, tmp_path: Path):
+    (tmp_path / "broken.mp4").write_bytes(b"not a video")
+    called = longtake("data", "prepare", tmp_path / "broken.mp4", "-o", tmp_path / "data")
+    assert called.code == 2
+    assert "no scene was written; expected a readable video with a scene of 16" in called.err
+
+
+def test_a_missing_start_image_is_named(longtake, tmp_path: Path):
+    called = longtake("generate", "lvdm-sky", "--start-image", tmp_path / "a.png")
+    assert called.code == 2
+    assert called.err == f"longtake: {tmp_path}/a.png: no such file\n"
