@@ -14,6 +14,7 @@ from longtake.checkpoint import CheckpointError, write_text
 from longtake.config import Config, ConfigError
 from longtake.data.prepare import PrepareSettings, prepare, read_manifest
 from longtake.distributed import Ranks
+from longtake.files import locked
 from longtake.page.document import duration
 from longtake.page.run_page import followed
 from longtake.pipeline.calibration import Speed, fitted, measure, scheduled, with_settings
@@ -307,7 +308,7 @@ def train(
     stages = stages_of(plan, out)
     grouped = _by_stage(overrides, stages)
     out.mkdir(parents=True, exist_ok=True)
-    with run_folder.locked(out):
+    with locked(out, out / run_folder.LOCK):
         plan.write(out)
         for line in [*plan.footage.lines(), _rule(plan, stages)]:
             output.say(line)
