@@ -15,7 +15,9 @@ from longtake.config import nearest
 if TYPE_CHECKING:
     from longtake.data.clips import ClipSource
 
-app = typer.Typer(help="Inspect, check and prepare data; export synthetic worlds.", no_args_is_help=True)
+app = typer.Typer(
+    help="Inspect, check and prepare data; export synthetic worlds.", no_args_is_help=True
+)
 
 WORLDS = ("sky", "marbles", "doom")
 
