@@ -29,7 +29,7 @@ Factor = Annotated[int | None, Option(min=2, help="frames from one to the next o
 
 @dataclass(frozen=True)
 class GivenOptions:
-    """Values of the options, None where one was not given."""
+    """Values of the options, None where one was not given; a ValueError if they do not fit."""
 
     start_image: Path | None
     end_image: Path | None
@@ -38,8 +38,7 @@ class GivenOptions:
     interpolate: Path | None
     factor: int | None
 
-    def check(self) -> None:
-        """Raise a ValueError unless the options fit together."""
+    def __post_init__(self) -> None:
         ways = {
             "--start-image": self.start_image,
             "--continue": self.continued,

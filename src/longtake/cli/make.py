@@ -3,18 +3,20 @@
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
 
-from longtake.cli import arguments, given
+from longtake.cli import arguments, conditions, given
 
 if TYPE_CHECKING:
     from longtake.distributed import Ranks
     from longtake.generate import Job, VideoStream
     from longtake.model import VideoModel
+    from longtake.rollout import Steering
     from longtake.runs import AnyRun
 
 
@@ -61,7 +63,11 @@ def generate(  # noqa: PLR0913
     frames: given.Frames = None,
     seed: Annotated[str, Option(help="7, 0,3,5 or 0..3: a video each")] = "0",
     out: Annotated[Path, Option("--out", "-o", help="folder, or one file")] = Path("out"),
-    label: Annotated[str | None, Option(help="class: its number or words of it")] = None,
+    label: conditions.Label = None,
+    prompt: conditions.PromptText = None,
+    negative: conditions.Negative = None,
+    prompts: conditions.Prompts = None,
+    text_encoder: conditions.Encoder = None,
     steps: Annotated[int | None, Option(min=1, help="sampler.steps=N")] = None,
     fps: Annotated[float | None, Option(help="frames a second; the model's own")] = None,
     kind: Annotated[str, Option("--format", help="mp4, mov, mkv, gif or png")] = "mp4",
@@ -80,19 +86,18 @@ def generate(  # noqa: PLR0913
 ) -> None:
     """Make videos of any length; interrupted, the same command continues where it stopped.
 
-    Given frames come out as they are: --start-image, --continue, --between and --interpolate bring
-    images and videos to the model's size, and videos to its rate, and print that.
+    Given frames come out as they are, at the model's size and rate, which is printed.
     Under torchrun, processes share the videos. Settings are those of sampling, such as
     guidance.kind=classifier_free, rollout.kind=autoregressive, next.sampler.steps=20.
     """
     from longtake.distributed import launched
-    from longtake.generate import Job
     from longtake.model import VideoModel, sampling_with
 
-    asked = given.GivenOptions(start_image, end_image, continued, between, interpolate, factor)
-    asked.check()
-    numbers = arguments.seeds(seed)
-    paths = arguments.video_paths(out, numbers, kind)
+    frames_given = given.GivenOptions(
+        *(start_image, end_image, continued, between, interpolate, factor)
+    )
+    says = conditions.Conditions(label, prompt, negative, prompts, text_encoder)
+    videos = says.videos(out, arguments.seeds(seed), kind, batch)
     ranks = launched()  # no process waits for another
     place = ranks.device if ranks.size > 1 else arguments.device(device)
     opened = VideoModel.from_pretrained(model, device=place, dtype=arguments.dtype(precision))
@@ -100,48 +105,53 @@ def generate(  # noqa: PLR0913
     sampling = sampling_with(opened.index.sampling, changes)
     if compiled:
         opened.compile()
-    wired = given.wire(opened.long_video(sampling), asked, frames, opened.index.fps)
+    wired = given.wire(opened.long_video(sampling), frames_given, frames, opened.index.fps)
     identity = {
         **wired.identity,
+        **says.identity,
         "weights": opened.index.weights,
         "sampling": sampling.model_dump(mode="json"),
-        "label": label,
         "precision": precision,
         "compiled": compiled,
     }
-    rate = wired.fps if fps is None else fps
-    about = {"frames": wired.frames, "fps": rate, "identity": identity}
-    parts = [slice(first, first + batch) for first in range(0, len(numbers), batch)]
-    requests = [opened.request(numbers[part], label) for part in parts]
-    jobs = [Job(request=r, paths=paths[p], **about) for r, p in zip(requests, parts, strict=True)]
-    _write_all(opened, wired.video, jobs, ranks, overwrite=overwrite, sheet=sheet)
+    wired = wired if fps is None else replace(wired, fps=fps)
+    plans = [conditions.plan(opened, wired, says, part, identity) for part in videos]
+    _write_all(opened, wired.video, plans, ranks, overwrite=overwrite, sheet=sheet)
 
 
 def _write_all(
     model: "VideoModel",
     video: "VideoStream",
-    jobs: Sequence["Job"],
+    plans: Sequence[conditions.Plan],
     ranks: "Ranks",
     *,
     overwrite: bool,
     sheet: bool,
 ) -> None:
-    """Write this process's share of the jobs that are not done, and print a line per video."""
+    """Write this process's share of the videos that are not done, and print a line per video."""
     from longtake.generate import unfinished
 
-    for job in unfinished(ranks.shard(jobs)):
-        rate = _write(video, job, overwrite=overwrite, shown=ranks.main)
+    changes = {plan.job.paths[0]: plan.steering for plan in plans}
+    for job in unfinished(ranks.shard([plan.job for plan in plans])):
+        rate = _write(video, job, changes[job.paths[0]], overwrite=overwrite, shown=ranks.main)
         _print_made(model, job, rate, sheet)
 
 
-def _write(video: "VideoStream", job: "Job", *, overwrite: bool, shown: bool) -> float:
+def _write(
+    video: "VideoStream",
+    job: "Job",
+    steering: "Steering | None",
+    *,
+    overwrite: bool,
+    shown: bool,
+) -> float:
     """Write a job's videos with a progress bar; returns frames per second, of all its videos."""
     from longtake.cli.progress import frames as progress
     from longtake.generate import write_videos
 
     began = time.perf_counter()
     with progress(", ".join(path.name for path in job.paths), shown) as report:
-        made = write_videos(video, job, overwrite=overwrite, report=report)
+        made = write_videos(video, job, overwrite=overwrite, report=report, steering=steering)
     return made * len(job.paths) / (time.perf_counter() - began)
 
 
@@ -152,7 +162,10 @@ def _print_made(model: "VideoModel", job: "Job", rate: float, sheet: bool) -> No
     label = job.request.signals.get("label")
     rows = [-1] * len(job.paths) if label is None else label.value.tolist()
     for path, row in zip(job.paths, rows, strict=True):
-        title = f": {model.index.classes[row]}" if row >= 0 else ""
+        words = [model.index.classes[row]] if row >= 0 else []
+        title = "".join(
+            f": {part}" for part in (*words, *filter(None, [job.identity.get("prompt")]))
+        )
         print(f"{path}: {job.frames} frames, {rate:.1f} frames/s{title}")
         if sheet:
             previews.overview(path, path.with_name(f"{path.stem}_sheet.png"))
