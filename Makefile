@@ -8,20 +8,27 @@ FRAMES := 512
 LAST_lvdm := interp
 LAST_pvdm := clips
 PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile
-# Python 3.12 and newer measure the coverage of all lines at little cost. The tracer of 3.11 makes the
-# suite 26 to 45 % slower, or 14 % if it measures these packages only.
-CORE := diffusion rollout model
-COVERAGE = $(shell $(BIN)/python -c "import sys; print('--cov=longtake' if sys.version_info >= (3, 12) else \
-	' '.join('--cov=longtake.' + name for name in '$(CORE)'.split()))") --cov-report=term:skip-covered
+# Networks, samplers and losses are tested with every annotated shape checked, and the coverage of what
+# everything stands on printed. The checks make these tests three times as slow, so the others, which
+# call the same code, run without.
+CHECKED := autoencoders denoisers diffusion features losses metrics model nn
+CHECKS := --jaxtyping-packages=longtake,beartype.beartype \
+	--cov=longtake.diffusion --cov=longtake.rollout --cov=longtake.model --cov-report=term:skip-covered
 SCRATCH := $(OUT)/$(or $(LAST_$(MODEL)),$(error MODEL=$(MODEL) is unknown; expected lvdm or pvdm))
 
-.PHONY: help setup demo test docs format clean
+PIP_AUDIT := 2.10.1
+TORCH := 2.11.0
+
+.PHONY: help setup demo test docs audit test-torch reliability format clean
 
 help:
 	@echo "make demo    install, write a long video from the shipped model, then train a small model from scratch"
 	@echo "             (make demo MODEL=pvdm: with PVDM instead of LVDM)"
 	@echo "make test    install, then lint, check format, types and layers, run the tests, build the documentation"
 	@echo "make docs    build the documentation into site/"
+	@echo "make audit   look up known vulnerabilities of the pinned packages"
+	@echo "make test-torch TORCH=2.11.0   run the tests with another version of torch, by default the oldest that is supported"
+	@echo "make reliability   measure what docs/reliability.md says, an hour or more"
 	@echo "make format  format the code and apply the linter's fixes"
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -62,15 +69,30 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(if $(findstring .,$(COVERAGE)),,COVERAGE_CORE=sysmon) $(BIN)/python -m pytest $(PARALLEL) $(COVERAGE)
+	$(BIN)/python -m pytest $(PARALLEL) $(CHECKED:%=--ignore=tests/%)
+	$(BIN)/python -m pytest $(PARALLEL) $(CHECKED:%=tests/%) $(CHECKS)
 	$(BIN)/mkdocs build --quiet --strict
 
 docs: setup
 	$(BIN)/mkdocs build --strict
+
+# Known vulnerabilities of the pinned packages; asks PyPI about each. pip-audit has an environment of its own.
+audit:
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install --quiet pip-audit==$(PIP_AUDIT)
+	$(VENV)-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
+
+# The tests with the oldest supported torch, or another: make test-torch TORCH=2.12.1
+test-torch:
+	$(PYTHON) -m venv $(VENV)-torch-$(TORCH)
+	grep -v '^torch==' constraints.txt > $(VENV)-torch-$(TORCH)/constraints.txt
+	$(VENV)-torch-$(TORCH)/bin/python -m pip install --quiet --constraint $(VENV)-torch-$(TORCH)/constraints.txt torch==$(TORCH)
+	$(VENV)-torch-$(TORCH)/bin/python -m pip install --quiet --constraint $(VENV)-torch-$(TORCH)/constraints.txt torch==$(TORCH) --editable '.[dev]'
+	$(VENV)-torch-$(TORCH)/bin/python -m pytest $(PARALLEL)
 
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(OUT) site
+	rm -rf $(VENV) $(VENV)-* $(OUT) site

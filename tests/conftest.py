@@ -4,11 +4,12 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from golden_case import FOLDERS, Golden
+from mutations import Tally
 from safetensors.torch import load_file
 
 if TYPE_CHECKING:
@@ -55,6 +56,14 @@ def _own_facts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def tally(record_property: Callable[[str, Any], None]) -> Iterator[Tally]:
+    """Opens inputs, and reports how many were accepted."""
+    tally = Tally(record_property)
+    yield tally
+    tally.close()
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--most-before", type=int, default=5000)
     parser.add_argument("--json", type=Path, help="write the table to this file")
     chosen = parser.parse_args()
+    about = {name: commit(getattr(chosen, name)) for name in ("before", "after")}
     rows = []
     with (
         checked_out(chosen.before) as before,
@@ -87,7 +88,6 @@ def main() -> None:
                         )
                         print(shown(rows[-1], rows), flush=True)
     if chosen.json:
-        about = {name: commit(getattr(chosen, name)) for name in ("before", "after")}
         chosen.json.write_text(json.dumps(about | {"rows": rows}, indent=1) + "\n")
 
 

@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=600)
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     chosen = parser.parse_args()
+    about = {name: commit(getattr(chosen, name)) for name in ("before", "after")}
     with (
         checked_out(chosen.before) as before,
         checked_out(chosen.after) as after,
@@ -97,7 +98,6 @@ def main() -> None:
     for name, value in grown.items():
         print(f"{name:<13} {value:.0f} MB to open {weights_mb:.0f} MB: {value / weights_mb:.2f}x")
     if chosen.json:
-        about = {name: commit(getattr(chosen, name)) for name in trees}
         memory = {"weights_mb": weights_mb, "peak_growth_mb": grown}
         result = about | {"cpu_seconds": medians, "rounds": seconds, "memory": memory}
         chosen.json.write_text(json.dumps(result, indent=1) + "\n")

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 MAX_JSON_BYTES, MAX_YAML_BYTES = 1 << 24, 1 << 18  # YAML is read at 100 kB a second
+MAX_TEXT_BYTES = 1 << 26
 MAX_VALUES, MAX_DEPTH = 1 << 17, 50
 INTEGERS = range(-(2**63), 2**63)
 
@@ -29,21 +30,47 @@ def open_regular(path: Path) -> BufferedReader:
     return os.fdopen(number, "rb")
 
 
+def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        OSError: it cannot be read; DocumentError: it is not UTF-8, or longer than ``max_bytes``.
+    """
+    with open_regular(path) as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise DocumentError(f"is longer than {max_bytes} bytes")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DocumentError(f"is not text in UTF-8 ({error}); save it as UTF-8") from error
+
+
 def read_json(path: Path) -> Any:
     """Plain data of a JSON file.
 
     Raises:
         OSError: it cannot be read; DocumentError: it is not JSON, or exceeds the limits.
     """
-    return parse_json(_text(path, MAX_JSON_BYTES))
+    return parse_json(read_text(path, MAX_JSON_BYTES))
+
+
+def read_json_like(path: Path, expected: Any) -> Any:
+    """Plain data of a JSON file to compare with ``expected``, whose size sets the limits.
+
+    It may list the videos of a data set, of which there can be millions. Errors as ``read_json``.
+    """
+    text = json.dumps(expected)
+    max_values = max(MAX_VALUES, 4 * (text.count(",") + text.count("{")))
+    return parse_json(read_text(path, max(MAX_JSON_BYTES, 4 * len(text))), max_values)
 
 
 def read_yaml(path: Path) -> Any:
     """Plain data of a YAML file; errors as ``read_json``."""
-    return parse_yaml(_text(path, MAX_YAML_BYTES))
+    return parse_yaml(read_text(path, MAX_YAML_BYTES))
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str, max_values: int = MAX_VALUES) -> Any:
     """Plain data of a JSON text; DocumentError if it is not JSON, or exceeds the limits."""
     try:
         data = json.loads(text, object_pairs_hook=_without_duplicates)
@@ -51,7 +78,7 @@ def parse_json(text: str) -> Any:
         raise DocumentError(f"is nested deeper than {MAX_DEPTH} levels") from error
     except ValueError as error:
         raise DocumentError(f"not valid JSON ({error})") from error
-    return _checked(data)
+    return _checked(data, max_values)
 
 
 def parse_yaml(text: str) -> Any:
@@ -83,17 +110,6 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def _text(path: Path, limit: int) -> str:
-    with open_regular(path) as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise DocumentError(f"is longer than {limit} bytes")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise DocumentError(f"is not text in UTF-8 ({error})") from error
-
-
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data = dict(pairs)
     if len(data) < len(pairs):
@@ -102,15 +118,17 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return data
 
 
-def _checked(data: Any) -> Any:
+def _checked(data: Any, max_values: int = MAX_VALUES) -> Any:
     """The data, within the limits; integers are of 64 bits."""
-    for value in _check_limits(data, _parts):
+    for value in _check_limits(data, _parts, max_values):
         if isinstance(value, int) and value not in INTEGERS:
             raise DocumentError("has an integer of more than 64 bits")
     return data
 
 
-def _check_limits(root: Any, parts: Callable[[Any], Collection[Any]]) -> list[Any]:
+def _check_limits(
+    root: Any, parts: Callable[[Any], Collection[Any]], max_values: int = MAX_VALUES
+) -> list[Any]:
     """All values of a tree, level by level; one that is shared counts each time."""
     found, level = [], [root]
     for _ in range(MAX_DEPTH):
@@ -118,8 +136,8 @@ def _check_limits(root: Any, parts: Callable[[Any], Collection[Any]]) -> list[An
         count = len(found)
         for value in level:
             count += len(parts(value))
-            if count > MAX_VALUES:
-                raise DocumentError(f"has more than {MAX_VALUES} values")
+            if count > max_values:
+                raise DocumentError(f"has more than {max_values} values")
         level = [part for value in level for part in parts(value)]
         if not level:
             return found

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import NonNegativeInt, StringConstraints
 
-from longtake.checkpoint import write_text
-from longtake.config import digest, to_dict
+from longtake.checkpoint import read_config, write_text
+from longtake.config import Config, digest, to_dict
 from longtake.data.source import ClipPosition, Frames, VideoSource
 from longtake.diffusion.signals import ABSENT
 from longtake.model import Sampling, VideoModel
@@ -19,6 +20,13 @@ from longtake.video import VideoInfo, VideoWriter, to_pixels
 
 KEPT = "kept.json"
 """File in a folder of kept videos: hash of their identity, and when the first was written."""
+
+
+class Kept(Config):
+    """``kept.json``: hash of the videos' identity, and the time of the first in nanoseconds."""
+
+    videos: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+    made: NonNegativeInt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +91,7 @@ class ModelVideos(VideoSource):
 
     def identity(self) -> Any:
         """``contents``, and the kept videos, which are not written if features are cached."""
-        kept = None if self.keep is None else json.loads((self.keep / KEPT).read_text())
+        kept = None if self.keep is None else to_dict(_read_kept(self.keep))
         return {"videos": self.contents(), "kept": kept}
 
     def contents(self) -> Any:
@@ -140,9 +148,13 @@ def open_kept(source: ModelVideos, folder: Path) -> None:
     Raises a ValueError if the folder holds something else.
     """
     path, videos = folder / KEPT, digest(source.contents())
-    if path.exists() and json.loads(path.read_text())["videos"] == videos:
+    if path.exists() and _read_kept(folder).videos == videos:
         return
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder}: holds other files; choose another folder to keep videos in")
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps({"videos": videos, "made": time.time_ns()}) + "\n")
+
+
+def _read_kept(folder: Path) -> Kept:
+    return read_config(folder / KEPT, Kept)

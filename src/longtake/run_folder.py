@@ -6,17 +6,19 @@ import os
 import shutil
 import socket
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from fcntl import LOCK_EX, LOCK_NB, lockf
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from longtake import config
 from longtake.checkpoint import CheckpointError, ExistsError, whole_folder, write_text
 from longtake.distributed import Ranks
+from longtake.documents import DocumentError, read_json_like
 from longtake.page.document import PAGE
-from longtake.page.run_page import followed
+from longtake.page.run_page import followed, write_run_page
 from longtake.runs import AnyRun, Callbacks
 from longtake.training import checkpoint
 from longtake.training.log import LOG, environment
@@ -90,8 +92,12 @@ def start(
                 if fork and not checkpoint.checkpoints(fork):
                     _copy(folder, fork, run, inputs)
             ranks.barrier()
-            with followed(place, callbacks.training, shown=ranks.main) as report:
-                run.execute(place, ranks, replace(callbacks, training=report))
+            with ExitStack() as open_page:
+                if ranks.main:
+                    write = partial(write_run_page, place)
+                    report = open_page.enter_context(followed(write, callbacks.training))
+                    callbacks = replace(callbacks, training=report)
+                run.execute(place, ranks, callbacks)
         except ValueError:
             if ranks.main:
                 _withdraw(place)
@@ -107,7 +113,7 @@ def _claimed(folder: Path, ranks: Ranks, overwrite: bool) -> Generator[None]:
     new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with _locked(folder):
+        with locked(folder):
             for path in folder.iterdir() if overwrite else ():
                 if path.name != LOCK:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -119,8 +125,11 @@ def _claimed(folder: Path, ranks: Ranks, overwrite: bool) -> Generator[None]:
 
 
 @contextmanager
-def _locked(folder: Path) -> Generator[None]:
-    """A lock that ends with its process, however that ends."""
+def locked(folder: Path) -> Generator[None]:
+    """Hold a folder's lock, which ends with its process, however that ends.
+
+    Raises an OtherRunError if another process holds it.
+    """
     path = folder / LOCK
     while True:
         file = path.open("a+")
@@ -176,11 +185,24 @@ def _changes(run: AnyRun, folder: Path, inputs: Mapping[str, Any]) -> dict[str, 
     found = config.differences(config.to_dict(stored), config.to_dict(run))
     changes = {name: pair for name, pair in found.items() if not _below(name, FREE)}
     path = folder / INPUTS
-    before = json.loads(path.read_text()) if path.exists() else {}
+    before = _read_inputs(path, inputs) if path.exists() else {}
     for name in before.keys() & inputs.keys():  # what a path leads to counts, not its spelling
         changes = {key: pair for key, pair in changes.items() if not _below(key, (name,))}
         changes |= config.differences(before[name], inputs[name], name)
     return changes
+
+
+def _read_inputs(path: Path, expected: Mapping[str, Any]) -> dict[str, Any]:
+    """``inputs.json`` of a run, to compare with those expected; CheckpointError if it is broken."""
+    try:
+        found = read_json_like(path, expected)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    except DocumentError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path}: is a {type(found).__name__}, expected an object")
+    return found
 
 
 def _copy(source: Path, fork: Path, run: AnyRun, inputs: Mapping[str, Any]) -> None:

@@ -16,7 +16,20 @@ PAGES = ("README.md", "docs/tutorial.md", "docs/evaluate.md", "docs/given.md")
 PYTHON = (*(ROOT / name for name in PAGES), *ADD)
 
 TRAINING = "training.steps=2 training.batch=2 training.cooldown_steps=0 training.sample_every=2"
+STAGES = (
+    "autoencoder.training.steps=2 autoencoder.training.batch=2 autoencoder.num_previews=1 "
+    "autoencoder.loss.perceptual=null results.frames=16 results.clips=4 results.videos=1 "
+)
+DENOISER = (
+    "{0}.training.steps=2 {0}.training.batch=2 {0}.num_previews=1 {0}.preview_frames=4 "
+    "{0}.denoiser.model_channels=16 {0}.sampling.sampler.steps=1 "
+)
 SMALLER = {
+    "train footage -o mymodel": f"--size 16 {STAGES} autoencoder_whole.training.steps=2 "
+    "autoencoder_whole.loss.perceptual=null autoencoder_whole.num_previews=1 "
+    + DENOISER.format("prediction")
+    + DENOISER.format("interpolation"),
+    "train footage -o myplanes": f"--size 16 {STAGES} {DENOISER.format('denoiser')}",
     "fit lvdm_laptop_autoencoder": f"{TRAINING} num_previews=1 loss.perceptual=null",
     "fit lvdm_laptop_pred": f"{TRAINING} denoiser.model_channels=16 "
     "num_previews=1 preview_frames=4 sampling.sampler.steps=1",
@@ -33,6 +46,7 @@ SMALLER = {
     "drift out": "--window 9",
     "evaluate sky:": "frames=4 treatment.size=32 --n 4",
     "data export": "--videos 2 --frames 96",
+    "data prepare": "--processes 1",
 }
 LENGTHS = re.compile(r"--frames \d+")
 
@@ -64,6 +78,7 @@ def test_the_tutorial_goes_from_footage_to_a_long_video(tmp_path, monkeypatch):
         for command in block.strip().splitlines():
             run(command)
     assert len(list((tmp_path / "out").glob("seed_*.mp4"))) == 3
+    assert len(list((tmp_path / "long").glob("seed_*.mp4"))) == 2
 
 
 def test_every_command_of_the_readme_runs(tmp_path, monkeypatch):

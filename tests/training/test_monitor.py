@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from test_processes import on_two_processes
 from tiny_runs import autoencoder_run, last_checkpoint, log, losses, train
 
 from longtake.checkpoint import read_tensors, weights_hash
@@ -299,19 +298,6 @@ def test_a_collapsed_run_without_a_good_checkpoint_says_so(tmp_path: Path):
     with pytest.raises(FloatingPointError, match=r"no checkpoint had been saved .*save_every"):
         train(collapsing_run(), tmp_path)
     assert not (tmp_path / "model").exists()
-
-
-@pytest.mark.slow
-def test_two_processes_start_and_end_as_one_does(tmp_path: Path):
-    rule = {"kind": "plateau", "improvement": 0.9, "steps": 2}
-    run = tiny_run(
-        two_adversaries(start=rule), batch=4, steps=30, adversarial_steps=3, collapse=STRICT
-    )
-    train(run, tmp_path / "one")
-    on_two_processes(tmp_path, {"run": run})
-    assert len(losses(tmp_path / "one")) == 7
-    one, two = losses(tmp_path / "one"), losses(tmp_path / "two" / "run")
-    assert two == pytest.approx(one, rel=0.05)  # batch norms see their process's part
 
 
 FORMER = {

@@ -7,11 +7,24 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_runs import ADVERSARY, autoencoder_run, diffusion_run, last_checkpoint, log, losses, train
+from test_monitor import STRICT, tiny_run, two_adversaries
+from tiny_runs import (
+    ADVERSARY,
+    autoencoder_run,
+    diffusion_run,
+    last_checkpoint,
+    log,
+    losses,
+    train,
+    triplane_autoencoder_run,
+    triplane_run,
+)
 
 from longtake.config import to_yaml
 from longtake.model import VideoModel
 from longtake.runs import AutoencoderRun, DiffusionRun
+
+NEAR = {"adversarial": 1e-3, "monitored": 0.05}  # batch norms see their process's part
 
 SCRIPT = """
 import json, signal, sys
@@ -52,10 +65,13 @@ def on_two_processes(tmp_path: Path, trained: dict[str, AutoencoderRun | Diffusi
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-4000:]
+    assert "FSDPTriplane" not in done.stderr  # as a warning of PyTorch would have it
 
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_does(tmp_path: Path, tiny_autoencoder_folder: Path):
+    train(triplane_autoencoder_run(steps=2), tmp_path / "planes")
+    rule = {"kind": "plateau", "improvement": 0.9, "steps": 2}
     judged = {**ADVERSARY, "start": 2, "adaptive": False}
     trained = {
         "adversarial": autoencoder_run(judged, batch=4),
@@ -63,13 +79,17 @@ def test_two_processes_train_as_one_does(tmp_path: Path, tiny_autoencoder_folder
         "denoiser": diffusion_run(
             tiny_autoencoder_folder, batch=4, accumulate=2, sample_every=4, save_every=3
         ),
+        "planes": triplane_run(tmp_path / "planes"),
+        "monitored": tiny_run(
+            two_adversaries(start=rule), batch=4, steps=30, adversarial_steps=3, collapse=STRICT
+        ),
     }
     on_two_processes(tmp_path, trained)
     for name, run in trained.items():
         one, two = tmp_path / "one" / name, tmp_path / "two" / name
         one.parent.mkdir(exist_ok=True)
         train(run, one)
-        near = 1e-3 if name == "adversarial" else 1e-5  # batch norms see their process's part
+        near = NEAR.get(name, 1e-5)
         assert losses(two) == pytest.approx(losses(one), abs=near)
         norms = [log(folder)[0]["gradient_norm_main"] for folder in (two, one)]
         assert norms[0] == pytest.approx(norms[1], rel=10 * near)
@@ -83,7 +103,10 @@ def test_two_processes_train_as_one_does(tmp_path: Path, tiny_autoencoder_folder
         )
         previews = [sorted(p.name for p in (d / "samples").rglob("*")) for d in (one, two)]
         assert previews[0] == previews[1]
-        train(run.model_copy(update={"training": longer(run)}), two)
+        if name == "monitored":
+            assert len(losses(one)) == 7
+        else:
+            train(run.model_copy(update={"training": longer(run)}), two)
 
 
 def longer(run: AutoencoderRun | DiffusionRun):

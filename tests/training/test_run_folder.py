@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from longtake.checkpoint import (
     weights_hash,
     write_tensors,
 )
+from longtake.cli import main
 from longtake.config import ConfigError
 from longtake.distributed import Ranks
 from longtake.latents import LatentScaling
@@ -247,7 +249,7 @@ def test_a_refused_start_does_not_block_the_corrected_one(
     run = changed(begun_runs(begun)["denoiser"], f"training.tensorboard={tensorboard}")
     refused = {
         "data={kind: folder, path: nowhere}": "nowhere: no such folder",
-        "clip.stride=9": "lower the stride",
+        "clip.stride=9": "lower clip.stride",
         "denoiser.num_classes=3": "num_classes=3",
         "model=nowhere": "nowhere: no such folder",
     }
@@ -260,7 +262,7 @@ def test_a_refused_start_does_not_block_the_corrected_one(
 
 def test_latents_of_a_refused_start_are_kept_under_another_name(tmp_path: Path, begun: Path):
     run = begun_runs(begun)["denoiser"]
-    with pytest.raises(ValueError, match="lower the stride"):
+    with pytest.raises(ValueError, match=r"lower clip\.stride"):
         train(changed(run, "clip.stride=9"), tmp_path)
     train(changed(run, "cache.seed=3"), tmp_path)
     assert (tmp_path / "latents_0" / "index.json").exists()
@@ -382,7 +384,7 @@ def test_a_monitor_of_other_discriminators_is_refused(tmp_path: Path):
     state = json.loads(path.read_text())
     state["monitor"]["starts"] = {"judge": {"first_step": 1}}
     path.write_text(json.dumps(state))
-    with pytest.raises(ValueError, match="state is of the discriminators judge, expected none"):
+    with pytest.raises(ValueError, match="with the discriminators judge, but this one has none"):
         train(changed(run, "training.steps=2"), tmp_path)
 
 
@@ -399,9 +401,9 @@ def test_parts_that_a_kill_has_left_are_removed_and_what_they_replaced_comes_bac
 HOLD = """
 import sys, time
 from pathlib import Path
-from longtake.run_folder import _locked
+from longtake.run_folder import locked
 
-with _locked(Path(sys.argv[1])):
+with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -459,27 +461,34 @@ def test_milestones_are_checkpoints():
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_signal_saves_and_exports_the_run(tmp_path: Path, number: signal.Signals):
-    preset = tmp_path / "tiny.yaml"
+def test_a_signal_saves_and_exports_the_run(
+    tmp_path: Path,
+    number: signal.Signals,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    preset, folder = tmp_path / "tiny.yaml", tmp_path / "run"
     preset.write_text(config.to_yaml(autoencoder_run(steps=2_000)))
-    # Under nohup, and so in a suite run under it, SIGHUP is ignored.
-    handler = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"
-    code = f"{handler}; from longtake.cli import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "fit", str(preset), "-o", str(tmp_path / "run")],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    while not (tmp_path / "run" / "log.jsonl").exists():
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(number)
-    _, said = process.communicate()
-    assert process.returncode == 128 + number, said
-    assert "stopped at step" in said
-    assert checkpoint.latest(tmp_path / "run")
-    assert VideoModel.from_pretrained(tmp_path / "run").autoencoder
+    monkeypatch.setattr(sys, "argv", ["longtake", "fit", str(preset), "-o", str(folder)])
+
+    def send() -> None:
+        while not (folder / "log.jsonl").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            main()
+    finally:
+        sender.join()
+        signal.signal(signal.SIGHUP, before)
+    assert stopped.value.code == 128 + number
+    assert "stopped at step" in capsys.readouterr().err
+    assert checkpoint.latest(folder)
+    assert VideoModel.from_pretrained(folder).autoencoder
 
 
 def test_another_number_of_classes_is_told_before_anything_is_encoded(begun: Path, tmp_path: Path):

@@ -152,15 +152,6 @@ def test_models_of_other_overlaps_are_not_merged(whole_run: Path) -> None:
         model.merge(other)
 
 
-def test_two_processes_train_as_one(whole_run: Path, autoencoder: Path, tmp_path: Path) -> None:
-    write_text(tmp_path / "run.yaml", config.to_yaml(triplane_run(autoencoder)))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    fit = ["-m", "longtake.cli", "fit", str(tmp_path / "run.yaml"), "-o", str(tmp_path / "run")]
-    done = subprocess.run([*torchrun, *fit], check=True, capture_output=True, text=True)
-    assert "Warning" not in done.stderr
-    assert losses(tmp_path / "run") == pytest.approx(losses(whole_run), rel=1e-5)
-
-
 @pytest.mark.parametrize("clip", [(8, 48, 64), (16, 64, 64), (12, 32, 96)])
 def test_any_size_trains_and_comes_back(clip: tuple[int, int, int], tmp_path: Path) -> None:
     first = triplane_autoencoder_run(clip, steps=1)

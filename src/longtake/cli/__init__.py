@@ -34,7 +34,7 @@ app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(convert.app, name="convert")
 app.add_typer(data.app, name="data")
 for command in (
-    *(make.fit, make.generate, make.reconstruct, evaluate.compare, evaluate.drift),
+    *(make.train, make.fit, make.generate, make.reconstruct, evaluate.compare, evaluate.drift),
     *(evaluate.protocols, reproduce.reproduce, show.inspect, show.doctor),
 ):
     app.command()(command)

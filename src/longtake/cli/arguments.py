@@ -1,5 +1,6 @@
 """Options that commands share, and reading of values that need no heavy import."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -75,6 +76,19 @@ def video_paths(out: Path, seeds: Sequence[int], kind: str, prefix: str = "") ->
     if len(seeds) > 1:
         raise ValueError(f"-o {out} names one file for {len(seeds)} seeds; name a folder")
     return [out]
+
+
+def seconds(text: str) -> float:
+    """Seconds from ``90s``, ``20m``, ``1.5h``, or a plain number of seconds."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
+    try:
+        found = float(number) * units[unit]
+    except ValueError:
+        found = math.nan
+    if not 0 < found < math.inf:
+        raise ValueError(f"--budget {text!r}: expected a time such as 90s, 20m or 2h")
+    return found
 
 
 def size(text: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Commands about data: index, check, contact sheet, export of synthetic worlds."""
+"""Commands about data: index, check, contact sheet, preparation, export of synthetic worlds."""
 
 import math
 import sys
@@ -36,6 +36,8 @@ def index(source: Source, overrides: arguments.Overrides = None, layout: Layout 
     print(f"{source}: {len(opened)} videos, {_duration(seconds)}")
     print(f"frames/s: {_most(rates)}; {opened.fps:g} in a clip")
     print(f"height x width: {_most(sizes)}; {plan.height}x{plan.width} in a clip")
+    for line in _cuts(Path(source)):
+        print(line)
     cached = len(PlannedClips(opened, CachePlan()))
     print(f"clips: {cached} of {plan.frames} frames in a latent cache by default")
     for what, videos in (("rejected", opened.rejected()), ("passed over", opened.passed_over())):
@@ -93,6 +95,43 @@ def sheet(
 
 
 @app.command()
+def prepare(
+    footage: Annotated[Path, Argument(help="a folder of videos, or one video")],
+    out: arguments.FolderOut,
+    size: Annotated[int, Option(min=2, help="shorter side of frames in pixels")] = 256,
+    kind: Annotated[str, Option("--format", help="mp4, or lossless mkv")] = "mp4",
+    cuts: Annotated[bool, Option(help="begin a new file where the scene changes")] = True,
+    shortest: Annotated[int, Option(min=1, help="frames of the shortest scene kept")] = 16,
+    processes: Annotated[int | None, Option(min=1, help="videos at once; all cores")] = None,
+    overwrite: arguments.Overwrite = False,
+) -> None:
+    """Write footage as small files, one per scene, whose clips are read fast.
+
+    Interrupted, the same command continues. OUT is footage like any other, with a manifest.
+    """
+    from longtake import config
+    from longtake.cli.progress import frames as progress
+    from longtake.data.prepare import PrepareSettings, prepare
+
+    given = {"size": size, "format": kind, "cuts": cuts, "shortest": shortest}
+    settings = config.parse(PrepareSettings, given)
+    with progress("prepare", unit=" videos") as report:
+        videos = prepare(
+            footage, out, settings, processes=processes, overwrite=overwrite, report=report
+        )
+    for video in videos:
+        if video.fault:
+            print(f"{video.source}: {video.fault}")
+    scenes = [scene for video in videos for scene in video.scenes]
+    damaged = sum(bool(video.fault) for video in videos)
+    dropped = sum(video.dropped for video in videos)
+    print(
+        f"{out}: {len(scenes)} scenes, {sum(scene.frames for scene in scenes)} frames of "
+        f"{len(videos)} videos; {damaged} damaged, {dropped} frames in shorter scenes left out"
+    )
+
+
+@app.command()
 def export(
     world: Annotated[str, Argument(help=f"one of {', '.join(WORLDS)}")],
     out: arguments.FolderOut,
@@ -116,6 +155,15 @@ def export(
     with progress(world) as report:
         export_world(opened, out, videos=videos, frames=frames, overwrite=overwrite, report=report)
     print(f"{out}: {videos} videos of {frames} frames")
+
+
+def _cuts(folder: Path) -> list[str]:
+    """Number of cuts, where footage was prepared so that they are known."""
+    from longtake.data.prepare import read_manifest
+
+    videos = read_manifest(folder) if folder.is_dir() else []
+    scenes = sum(len(video.scenes) for video in videos)
+    return [f"cuts: {scenes} scenes of {len(videos)} videos"] if videos else []
 
 
 def _check(source: "ClipSource", number: int) -> None:

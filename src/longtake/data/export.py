@@ -2,22 +2,26 @@
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, TypeVar
 
-from longtake.checkpoint import ExistsError, file_hash, write_text
-from longtake.config import differences, parse, to_dict
+from pydantic import NonNegativeInt, StringConstraints
+
+from longtake.checkpoint import CheckpointError, ExistsError, file_hash, write_text
+from longtake.config import Config, ConfigError, differences, parse, to_dict
 from longtake.data.synthetic.base import SyntheticSource
+from longtake.documents import DocumentError, parse_json, read_json, read_text
 from longtake.progress import ProgressCallback, no_progress
 from longtake.video import VideoWriter
 
 SETTINGS, CLASSES, VIDEOS = "export.json", "classes.txt", "videos.jsonl"
 CHUNK_FRAMES = 64
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Exported:
+class Exported(Config):
     """One video of an export, as ``videos.jsonl`` lists it.
 
     Attributes:
@@ -27,10 +31,10 @@ class Exported:
         sha256: hash of the file.
     """
 
-    file: str
+    file: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+\.mp4$")]
     caption: str
-    label: int | None
-    sha256: str
+    label: NonNegativeInt | None
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 def export_world(
@@ -84,9 +88,9 @@ def read_export(out: Path) -> list[Exported]:
     """Entries of ``videos.jsonl``; the later one of a video that is listed twice."""
     path = out / VIDEOS
     entries: dict[str, Exported] = {}
-    for line in path.read_text().splitlines() if path.exists() else ():
-        with suppress(json.JSONDecodeError, TypeError):  # a line that a killed export left
-            entry = Exported(**json.loads(line))
+    for line in _there(read_text, path).splitlines() if path.exists() else ():
+        with suppress(DocumentError, ConfigError):  # a line that a killed export left
+            entry: Exported = parse(Exported, parse_json(line))
             entries[entry.file] = entry
     return list(entries.values())
 
@@ -99,7 +103,7 @@ def _open(out: Path, world: SyntheticSource, frames: int, overwrite: bool) -> No
     path, listing = out / SETTINGS, out / VIDEOS
     classes = "".join(f"{name}\n" for name in world.classes)
     if path.exists():
-        there = json.loads(path.read_text())
+        there = _there(read_json, path)
         if there == settings:
             _list_once(out)
             write_text(out / CLASSES, classes)
@@ -115,6 +119,16 @@ def _open(out: Path, world: SyntheticSource, frames: int, overwrite: bool) -> No
     listing.unlink(missing_ok=True)
     write_text(path, json.dumps(settings, indent=2) + "\n")
     write_text(out / CLASSES, classes)
+
+
+def _there(read: Callable[[Path], T], path: Path) -> T:
+    """What a file of an earlier export holds; CheckpointError if it cannot be read."""
+    try:
+        return read(path)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    except DocumentError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def _write(world: SyntheticSource, index: int, path: Path, frames: int) -> Exported:
@@ -148,4 +162,4 @@ def _list_once(out: Path) -> None:
 
 
 def _line(entry: Exported) -> str:
-    return json.dumps(asdict(entry)) + "\n"
+    return json.dumps(to_dict(entry)) + "\n"

@@ -29,6 +29,7 @@ from longtake.data.index import (
     whole,
 )
 from longtake.data.source import Frames, Rejected
+from longtake.documents import DocumentError, read_text
 from longtake.video import VideoInfo, read_clip
 
 SplitName = Literal["train", "test", "all"]
@@ -141,8 +142,8 @@ class VideoFolder(VideosOnDisk):
         labels: ``folder``, the folder directly below ``path`` is a video's class, or ``none``.
         captions: where captions are read; videos without one are then left out.
         split: ``train`` leaves out what is held out, ``validation`` is that part alone.
-        held_out: share of the footage that is held out: of 20 videos or more, whole videos; of
-            fewer, the end of each.
+        held_out: share of the footage that is held out: the end of each video or, of 20 videos or
+            more, and of videos whose ends would be shorter than 16 frames, whole videos.
     """
 
     kind: Literal["folder"] = "folder"
@@ -227,7 +228,7 @@ class UCF101(VideosOnDisk):
         path = self._official(root, "classInd.txt")
         if path is None:
             return tuple(sorted(folders, key=str.casefold))
-        classes = tuple(line.split()[-1] for line in path.read_text().splitlines() if line.strip())
+        classes = tuple(line.split()[-1] for line in _lines(path))
         if unlisted := folders - {*classes}:
             raise ValueError(f"{path}: lacks the class of the folder {min(unlisted)!r}")
         return classes
@@ -235,7 +236,7 @@ class UCF101(VideosOnDisk):
     def _listed(self, root: Path) -> list[str]:
         name = f"{self.split}list{self.fold:02d}.txt"
         if path := self._official(root, name):
-            return [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+            return [line.split()[0] for line in _lines(path)]
         raise ValueError(
             f"the official list {name} was not found in "
             f"{', '.join(map(str, self._places(root)))}; put the folder ucfTrainTestlist of "
@@ -290,6 +291,14 @@ def _index(source: VideosOnDisk, number: int) -> Index:
     """Index of one object: an equal one that is opened later sees changes on disk."""
     del number
     return build_index(source.found(), source.plan, source.frames_fps, source.parts)
+
+
+def _lines(path: Path) -> list[str]:
+    """Lines of an official list that are not blank."""
+    try:
+        return [line for line in read_text(path).splitlines() if line.strip()]
+    except DocumentError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _existing(folder: Path) -> Path:

@@ -10,16 +10,17 @@ from longtake.data.index import Part
 from longtake.video import VideoInfo
 
 Half = Literal["train", "validation"]
-WHOLE_VIDEOS = 20
-"""From this number of videos on, whole videos are held out."""
+WHOLE_VIDEOS, SHORTEST_END = 20, 16
+"""Whole videos are held out of this number of videos or more, or where ends would be shorter."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
     """One half of a split of videos; equal for copies of a folder, and for any plan of clips.
 
-    Of ``WHOLE_VIDEOS`` videos or more, those whose names have the lowest hashes are held out; of
-    fewer, the last frames of each, so that both halves show the same scenes.
+    Of few videos, the last frames of each are held out, so that both halves show the same scenes.
+    Of ``WHOLE_VIDEOS`` or more, and of several so short that even the longest would have an end of
+    less than ``SHORTEST_END`` frames, those videos whose names have the lowest hashes.
 
     Attributes:
         share: share of the videos, or of the frames of each, that is held out.
@@ -33,7 +34,9 @@ class HeldOut:
 
     def __call__(self, videos: Sequence[VideoInfo]) -> Sequence[Part | None]:
         """The part of each video, None for those of the other half."""
-        if len(videos) < WHOLE_VIDEOS:
+        longest = max((video.frames for video in videos), default=0)
+        short = len(videos) > 1 and self.share * longest < SHORTEST_END
+        if len(videos) < WHOLE_VIDEOS and not short:
             return [self._cut(video) for video in videos]
         ranked = sorted(range(len(videos)), key=lambda n: self._rank(videos[n]))
         held = set(ranked[: max(1, round(self.share * len(videos)))])

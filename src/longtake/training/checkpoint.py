@@ -8,20 +8,23 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import torch
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, NonNegativeInt
 from torch import Tensor, nn
 from torch.distributed.checkpoint import state_dict
 from torch.distributed.tensor import DTensor
 
 from longtake.checkpoint import (
     CheckpointError,
+    check_finite,
     file_hash,
     is_finite,
     read_tensors,
     whole_folder,
     write_tensors,
 )
+from longtake.config import ConfigError, parse
 from longtake.distributed import Ranks
+from longtake.documents import DocumentError, read_json
 from longtake.training.ema import EMA
 from longtake.training.methods.base import Method
 
@@ -33,6 +36,8 @@ MOMENTS = frozenset({"step", "exp_avg", "exp_avg_sq"})
 OF_THE_CONFIG = ("betas", "weight_decay")  # of an optimizer; the trainer sets the rate
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
 """Name of a file or a part of one: no path leads out of the checkpoint."""
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 @dataclass(kw_only=True)
@@ -71,7 +76,7 @@ class StateFile(BaseModel):
     settings: dict[Name, tuple[ParameterGroup, ...]]
     unused: dict[Name, tuple[str, ...]] | None = None
     monitor: dict[str, Any] = Field({}, validation_alias=AliasChoices("monitor", "watch"))
-    files: dict[Name, str] = {}
+    files: dict[Name, Sha256] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,11 +158,11 @@ def read(folder: Path) -> Stored:
     """Read a checkpoint of this version or of 0.1; CheckpointError if it is not whole."""
     path = folder / STATE
     try:
-        state = StateFile.model_validate_json(_inside(folder, STATE).read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise CheckpointError(f"{path}: broken: {place}{place and ': '}{first['msg']}") from error
+        state: StateFile = parse(StateFile, read_json(_inside(folder, STATE)))
+    except (ConfigError, DocumentError) as error:
+        raise CheckpointError(f"{path}: broken: {error}") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     if state.step != _step(folder):
         raise CheckpointError(f"{path}: broken: it is of step {state.step}, not of its folder's")
     for name, expected in state.files.items():
@@ -231,6 +236,7 @@ def _check_fit(given: Mapping[str, Tensor], module: nn.Module, origin: Path) -> 
         fault = f"{misfits[0]!r} has shape {found}, expected {expected}"
     if fault:
         raise CheckpointError(f"the checkpoint does not fit the run's config: {origin}: {fault}")
+    check_finite(given, origin)
 
 
 def _check_moments(stored: Stored, name: str, state: TrainState) -> None:
@@ -253,6 +259,9 @@ def _check_moments(stored: Stored, name: str, state: TrainState) -> None:
         shape = shapes[parameter].shape
         if any(own[moment].shape != shape for moment in MOMENTS - {"step"}):
             raise CheckpointError(f"{path}: moments of {parameter!r} are not of {tuple(shape)}")
+        check_finite({f"{parameter}.{moment}": own[moment] for moment in MOMENTS}, path)
+        if own["exp_avg_sq"].min() < 0 or not own["step"].min() >= 0:
+            raise CheckpointError(f"{path}: moments of {parameter!r} are negative")
 
 
 def _parameters(groups: Iterable[Mapping[str, Any]]) -> set[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 import longtake
+from longtake.documents import DocumentError, parse_json
 
 LOG = "log.jsonl"
 
@@ -27,9 +28,10 @@ class Log:
         self._board = _board(folder) if folder and tensorboard else None
         kept = []
         if self._path and self._path.exists():
-            kept = [x for x in self._path.read_text().splitlines() if _step(x) <= first_step]
+            lines = self._path.read_text(errors="replace").splitlines()
+            kept = [line for line in lines if _number(line, "step", math.inf) <= first_step]
             self._path.write_text("".join(f"{line}\n" for line in kept))
-        before = max((json.loads(line).get("seconds", 0.0) for line in kept), default=0.0)
+        before = max((_number(line, "seconds", 0.0) for line in kept), default=0.0)
         self._began = time.monotonic() - before
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
@@ -51,12 +53,13 @@ class Log:
             self._board.close()
 
 
-def _step(line: str) -> int | float:
-    """Step of a line; infinite if a kill cut it short."""
+def _number(line: str, name: str, otherwise: float) -> int | float:
+    """A number of a line; ``otherwise`` if it lacks it, or if a kill cut the line short."""
     try:
-        return json.loads(line)["step"]
-    except ValueError:
-        return math.inf
+        number = parse_json(line)[name]
+    except (DocumentError, LookupError, TypeError):
+        return otherwise
+    return number if isinstance(number, int | float) and math.isfinite(number) else otherwise
 
 
 def environment() -> dict[str, str]:

@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -91,9 +91,16 @@ class VideoWriter:
     """
 
     def __init__(
-        self, path: Path | str, fps: Fraction | float | int, overwrite: bool = False
+        self,
+        path: Path | str,
+        fps: Fraction | float | int,
+        overwrite: bool = False,
+        key_frames: int = FRAGMENT_FRAMES,
     ) -> None:
         """Check the path; the file is created when the first frames are written.
+
+        ``key_frames`` is the distance of key frames of H.264, up to which a reader decodes frames
+        that it does not want, and of the frames that a killed writer loses.
 
         Raises:
             VideoError: the suffix has no format, or the format does not have this rate.
@@ -103,7 +110,7 @@ class VideoWriter:
         self.partial = partial_path(self.path)
         check_free(self.path, overwrite)
         check_format(self.path, fps)
-        self._fps = as_rate(fps)
+        self._fps, self._key_frames = as_rate(fps), key_frames
         self._encoder: _Encoder | _Pictures | None = None
         self._shape: tuple[int, ...] = ()
 
@@ -119,6 +126,9 @@ class VideoWriter:
                 self._shape = frames.shape[1:]
                 size = self._shape[:2]
                 form = FORMATS.get(self.path.suffix.lower())
+                if form is H264:
+                    options = {**form.codec_options, "g": str(self._key_frames)}
+                    form = replace(form, codec_options=options)
                 self._encoder = (
                     _Encoder(form, self._fps, self.path, *size) if form else _Pictures(self.partial)
                 )

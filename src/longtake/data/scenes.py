@@ -1,0 +1,60 @@
+"""Scene cuts, found while frames stream by."""
+
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import UInt8
+
+NEAR = 2
+RATIO = 3.0
+LEAST_CHANGE = 15.0
+GRID = (18, 32)
+
+
+class CutFinder:
+    """Finds cuts as the adaptive detector of PySceneDetect (``AdaptiveDetector``) does.
+
+    A frame begins a scene if the picture changes by ``RATIO`` times the mean change of the two
+    frames before and the two after it, and by at least ``LEAST_CHANGE`` levels. Unlike there, the
+    change is the mean over the levels of red, green and blue of small pictures, not of hue,
+    saturation and brightness; fast motion raises the neighbours too.
+
+    Frames are decided two frames late: ``push`` returns those that are ready.
+    """
+
+    def __init__(self) -> None:
+        self._before: np.ndarray | None = None
+        self._waiting: deque[np.ndarray] = deque()
+        self._changes: deque[float] = deque([0.0] * NEAR, maxlen=2 * NEAR + 1)
+
+    def push(self, frame: UInt8[np.ndarray, "h w 3"]) -> Iterator[tuple[np.ndarray, bool]]:
+        """Add a frame; yields frames whose neighbours are known, and whether a scene begins."""
+        small = _small(frame)
+        change = 0.0 if self._before is None else float(np.abs(small - self._before).mean())
+        self._before = small
+        self._waiting.append(frame)
+        self._changes.append(change)
+        if len(self._changes) == 2 * NEAR + 1:
+            yield self._waiting.popleft(), self._is_cut()
+
+    def flush(self) -> Iterator[tuple[np.ndarray, bool]]:
+        """The last frames, with no change after them."""
+        while self._waiting:
+            self._changes.append(0.0)
+            if len(self._changes) == 2 * NEAR + 1:
+                yield self._waiting.popleft(), self._is_cut()
+
+    def _is_cut(self) -> bool:
+        changes = [*self._changes]
+        change = changes.pop(NEAR)
+        return change >= LEAST_CHANGE and change >= RATIO * (sum(changes) / len(changes))
+
+
+def _small(frame: UInt8[np.ndarray, "h w 3"]) -> np.ndarray:
+    """Means over a grid of cells, of all pixels but those that the grid does not divide."""
+    height, width = frame.shape[:2]
+    rows, columns = min(GRID[0], height), min(GRID[1], width)
+    tall, wide = height // rows, width // columns
+    cells = frame[: rows * tall, : columns * wide].reshape(rows, tall, columns, wide, 3)
+    return cells.mean(axis=(1, 3), dtype=np.float32)

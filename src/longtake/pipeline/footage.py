@@ -1,0 +1,121 @@
+"""What a folder of videos offers for training: hours, clips, and a part to hold out."""
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from longtake.config import Config
+from longtake.data.cache_plan import CachePlan, PlannedClips
+from longtake.data.clips import ClipPlan
+from longtake.data.folders import VideoFolder
+from longtake.pipeline.systems import System
+
+SHARES = (0.1, 0.2, 0.3)
+HELD_OUT_CLIPS = 8
+LONG_ENOUGH = 0.5
+LARGE = 1.5
+
+
+class Footage(Config):
+    """A folder of videos, and how it is used.
+
+    Attributes:
+        path: the folder.
+        held_out: share of it that is held out for validation.
+        span: number of frames of a cached clip.
+        videos: number of videos to train on, and ``hours`` their length.
+        clips: number of cached clips.
+        held_out_clips: number of clips of the held-out part that share no frame.
+        unusable: number of videos that cannot be used.
+    """
+
+    path: str
+    held_out: float
+    span: int
+    videos: int
+    hours: float
+    clips: int
+    held_out_clips: int
+    unusable: int
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """The source in a run's config, without its split and plan."""
+        return {"kind": "folder", "path": self.path, "held_out": self.held_out}
+
+    def lines(self) -> list[str]:
+        """What was found, in sentences."""
+        skipped = f"; {self.unusable} cannot be used" if self.unusable else ""
+        return [
+            f"{self.path}: {self.videos} videos, {self.hours:.2f} hours to train on{skipped}",
+            f"{self.clips} clips of {self.span} frames for the denoisers; "
+            f"{self.held_out:.0%} of the footage is held out ({self.held_out_clips} clips)",
+        ]
+
+
+def survey(path: Path, system: System) -> Footage:
+    """Look at a folder.
+
+    The share that is held out is the smallest of 10, 20 and 30 % with eight clips, and cached clips
+    have the system's best length at which at least half of the footage can be used.
+
+    Raises:
+        ValueError: there are no videos, or all are too short.
+    """
+    whole = _half(path, "all", 1)
+    choices = [_Choice.of(path, share, system) for share in SHARES if len(whole)]
+    fitting = [choice for choice in choices if choice.span and choice.held_out]
+    if not fitting:
+        longest, needed = max(info.frames for info in whole.infos()), min(system.spans)
+        raise ValueError(
+            f"{path}: the longest video has {longest} frames, but a clip to train on has {needed}, "
+            f"and clips of {system.window} frames are held out for validation; add longer videos"
+        )
+    enough = [choice for choice in fitting if choice.held_out >= HELD_OUT_CLIPS]
+    best = enough[0] if enough else max(fitting, key=lambda choice: choice.held_out)
+    train = _half(path, "train", best.span, best.share)
+    infos = train.infos()
+    return Footage(
+        path=str(path),
+        held_out=best.share,
+        span=best.span,
+        videos=len(infos),
+        hours=math.fsum(info.seconds for info in infos) / 3600,
+        clips=len(PlannedClips(train, CachePlan())),
+        held_out_clips=best.held_out,
+        unusable=len(whole.rejected()),
+    )
+
+
+def is_large(path: Path, size: int) -> bool:
+    """Whether a video has frames so much larger than ``size`` that reading them takes long."""
+    return any(min(i.height, i.width) > LARGE * size for i in _half(path, "all", 1).infos())
+
+
+class _Choice(NamedTuple):
+    """A share to hold out, the clips that it has, and the length of clips in the other half.
+
+    The length is 0 if no video of the other half is long enough.
+    """
+
+    share: float
+    held_out: int
+    span: int
+
+    @classmethod
+    def of(cls, path: Path, share: float, system: System) -> "_Choice":
+        held = _half(path, "validation", 1, share).infos()
+        train = _half(path, "train", 1, share).infos()
+        clips = sum(info.frames // system.window for info in held)
+        total, span = sum(info.frames for info in train), 0
+        for frames in system.spans:
+            usable = sum(info.frames for info in train if info.frames >= frames)
+            if usable and (usable >= LONG_ENOUGH * total or frames == min(system.spans)):
+                span = frames
+                break
+        return cls(share, clips, span)
+
+
+def _half(path: Path, split: Any, frames: int, share: float = 0.1) -> VideoFolder:
+    plan = ClipPlan(frames=frames)
+    return VideoFolder(path=path, split=split, held_out=share, plan=plan)

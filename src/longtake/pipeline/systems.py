@@ -1,0 +1,311 @@
+"""The runs of each system: presets, and what of them depends on footage, frame size and device."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from longtake.config import ConfigError, to_dict
+from longtake.hub import find_model
+from longtake.model.index import AUTOENCODER, read_model_files
+
+WIDTHS = (1, 2, 4)
+"""Factors by which a network may be wider than the preset's."""
+
+LARGEST = 4096  # pixels of a side
+LATENTS, RUNS = "latents", "runs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What the settings of all runs of a system depend on.
+
+    Attributes:
+        size: height and width of frames in pixels.
+        factor: number of pixels to a cell of latents along height and width.
+        channels: channels of a latent.
+        span: number of frames of a cached clip.
+        init_from: model that gives the autoencoder its first weights and its settings; None for
+            random weights.
+        autoencoder: settings of that autoencoder; empty without one.
+    """
+
+    size: int
+    factor: int
+    channels: int
+    span: int
+    init_from: str | None = None
+    autoencoder: Mapping[str, Any] | None = None
+
+    @property
+    def cells(self) -> int:
+        """Cells of latents along height and width."""
+        return self.size // self.factor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One training run.
+
+    Attributes:
+        name: name of the run's folder and config, and of its settings on the command line.
+        title: what it trains, in words.
+        preset: run whose settings it starts from.
+        share: share of the time budget.
+        enough: number of samples that the preset's network needs; a wider one is taken only if it
+            sees as many.
+        wide: setting whose value grows with the width of the network; None for a given width.
+        cooldown: share of the steps over which the learning rate falls to 0.
+        settings: further settings, as ``a.b`` to plain data.
+        follows: settings that are the folder of an earlier run, to the name of its stage.
+        same: settings that are equal to those of an earlier run, to the name of its stage.
+        encodes: whether it encodes the footage; later stages share its latents.
+    """
+
+    name: str
+    title: str
+    preset: str
+    share: float
+    enough: int
+    wide: str | None = None
+    cooldown: float = 0.25
+    settings: Mapping[str, Any]
+    follows: Mapping[str, str] = field(default_factory=dict)
+    same: Mapping[str, str] = field(default_factory=dict)
+    encodes: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """A way to train long video.
+
+    Attributes:
+        name: name on the command line.
+        size: frame size by the type of the device.
+        factors: pixels to a cell of latents, by the largest frame size it is for.
+        channels: channels of a latent, by the same.
+        factor_of: pixels to a cell of a given autoencoder.
+        autoencoder: kind of its autoencoder.
+        multiple: frame sizes are multiples of this number of cells.
+        spans: lengths of a cached clip in frames, the best first.
+        window: frames of an autoencoder's clip.
+    """
+
+    name: str
+    size: Mapping[str, int]
+    factors: Mapping[int, int]
+    channels: Mapping[int, int]
+    factor_of: Callable[[Any], int]
+    autoencoder: str
+    multiple: int
+    spans: Sequence[int]
+    window: int = 16
+
+    def sizes(self, size: int, span: int, init_from: str | None = None) -> Sizes:
+        """Sizes for square frames of ``size`` pixels; a ConfigError if nothing fits."""
+        most = next(limit for limit in self.factors if size <= limit)
+        factor, channels, given = self.factors[most], self.channels[most], None
+        if init_from is not None:
+            _, components = read_model_files(find_model(init_from))
+            config: Any = components[AUTOENCODER]
+            given = to_dict(config)
+            if given["kind"] != self.autoencoder or config.clip[0] != self.window:
+                raise ConfigError(
+                    f"init_from={init_from} has a {given['kind']} of {config.clip[0]} frames, but "
+                    f"{self.name} needs a {self.autoencoder} of {self.window} frames"
+                )
+            factor, channels = self.factor_of(config), config.latent[0]
+        step = factor * self.multiple
+        if size % step:
+            near = max(step, round(size / step) * step)
+            raise ConfigError(
+                f"size={size} must be a multiple of {step} for {self.name}; the nearest is {near}"
+            )
+        return Sizes(
+            size=size,
+            factor=factor,
+            channels=channels,
+            span=span,
+            init_from=init_from,
+            autoencoder=given,
+        )
+
+    def stages(self, sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage]:
+        """The runs in their order, for a folder to write to and the source of the footage."""
+        return _STAGES[self.name](sizes, out, footage)
+
+
+SYSTEMS: Mapping[str, System] = {
+    "lvdm": System(
+        name="lvdm",
+        size={"cpu": 64, "cuda": 128},
+        factors={64: 4, LARGEST: 8},
+        channels={64: 6, LARGEST: 8},
+        factor_of=lambda config: config.factors[1],
+        autoencoder="volume_autoencoder",
+        multiple=4,
+        spans=(80, 48),
+    ),
+    "pvdm": System(
+        name="pvdm",
+        size={"cpu": 32, "cuda": 128},
+        factors={64: 4, LARGEST: 8},
+        channels={64: 6, LARGEST: 6},
+        factor_of=lambda config: config.patch,
+        autoencoder="triplane_autoencoder",
+        multiple=2,
+        spans=(64, 28),
+    ),
+}
+
+
+def _clips(footage: Mapping[str, Any], split: str, sizes: Sizes, frames: int) -> dict[str, Any]:
+    plan = {"frames": frames, "height": sizes.size, "width": sizes.size}
+    return {**footage, "split": split, "plan": plan}
+
+
+def _autoencoder(sizes: Sizes, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the autoencoder: those of the model to start from, or else ``given``."""
+    own = sizes.autoencoder if sizes.autoencoder is not None else given
+    return {"autoencoder": {**own, "clip": [16, sizes.size, sizes.size]}}
+
+
+def _lvdm(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage]:
+    return *_volume_autoencoder(sizes, footage), *_volume_denoisers(sizes, out, footage)
+
+
+def _volume_autoencoder(sizes: Sizes, footage: Mapping[str, Any]) -> Sequence[Stage]:
+    network = {
+        "kind": "volume_autoencoder",
+        "factors": [4, sizes.factor, sizes.factor],
+        "hidden": 8,
+        "z_channels": sizes.channels,
+        "groups": 8,
+    }
+    whole = _clips(footage, "train", sizes, 16)
+    validation = {"validation": _clips(footage, "validation", sizes, 16)}
+    shared = {**validation, **_autoencoder(sizes, network)}
+    size = sizes.size
+    return (
+        Stage(
+            name="autoencoder",
+            title="autoencoder, on crops of short clips",
+            preset="lvdm_laptop_autoencoder",
+            share=0.25,
+            enough=20_000,
+            wide=None if sizes.init_from else "autoencoder.hidden",
+            settings={
+                **shared,
+                "data": _clips(footage, "train", sizes, 8),
+                "crop": [size // 2, size // 2],
+                "init_from": sizes.init_from,
+            },
+        ),
+        Stage(
+            name="autoencoder_whole",
+            title="autoencoder, on whole clips",
+            preset="lvdm_laptop_autoencoder_whole",
+            share=0.17,
+            enough=0,
+            cooldown=0.6,
+            settings={**validation, "data": whole},
+            follows={"init_from": "autoencoder"},
+            same={"autoencoder": "autoencoder"},
+        ),
+    )
+
+
+def _volume_denoisers(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage]:
+    cached = {
+        "data": _clips(footage, "train", sizes, sizes.span),
+        "cache_folder": str(out / LATENTS),
+        "denoiser.num_classes": None,
+    }
+    size, cells = sizes.size, sizes.cells
+    return (
+        Stage(
+            name="prediction",
+            title="denoiser that continues keyframes",
+            preset="lvdm_laptop_pred",
+            share=0.28,
+            enough=40_000,
+            follows={"model": "autoencoder_whole"},
+            encodes=True,
+            wide="denoiser.model_channels",
+            settings={
+                **cached,
+                "denoiser.latent": [sizes.channels, 5, cells, cells],
+                "denoiser.clip": [20, size, size],
+            },
+        ),
+        Stage(
+            name="interpolation",
+            title="denoiser between keyframes",
+            preset="lvdm_laptop_interp",
+            share=0.15,
+            enough=40_000,
+            follows={"model": "prediction"},
+            same={"cache": "prediction"},
+            wide="denoiser.model_channels",
+            settings={
+                **cached,
+                "denoiser.latent": [sizes.channels, 3, cells, cells],
+                "denoiser.clip": [12, size, size],
+            },
+        ),
+    )
+
+
+def _pvdm(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage]:
+    size, cells = sizes.size, sizes.cells
+    network = {
+        "kind": "triplane_autoencoder",
+        "patch": sizes.factor,
+        "width": 96,
+        "depth": 2,
+        "heads": 4,
+        "head_channels": 24,
+        "embed_dim": sizes.channels,
+        "pool_depth": 1,
+        "pool_heads": 4,
+        "pool_head_channels": 24,
+        "pool_hidden": 192,
+        "std": 0.1,
+    }
+    return (
+        Stage(
+            name="autoencoder",
+            title="triplane autoencoder",
+            preset="pvdm_laptop_autoencoder",
+            share=0.42,
+            enough=8_000,
+            wide=None if sizes.init_from else "autoencoder.width",
+            settings={
+                **_autoencoder(sizes, network),
+                "data": _clips(footage, "train", sizes, 16),
+                "validation": _clips(footage, "validation", sizes, 16),
+                "init_from": sizes.init_from,
+            },
+        ),
+        Stage(
+            name="denoiser",
+            title="denoiser of clip after clip",
+            preset="pvdm_laptop",
+            share=0.43,
+            enough=30_000,
+            follows={"model": "autoencoder"},
+            encodes=True,
+            wide="denoiser.model_channels",
+            settings={
+                "data": _clips(footage, "train", sizes, sizes.span),
+                "cache_folder": str(out / LATENTS),
+                "denoiser.num_classes": None,
+                "denoiser.latent": [sizes.channels, 16, cells, cells],
+                "denoiser.clip": [16, size, size],
+                "denoiser.bounds": None,
+            },
+        ),
+    )
+
+
+_STAGES = {"lvdm": _lvdm, "pvdm": _pvdm}

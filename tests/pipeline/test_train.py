@@ -1,0 +1,246 @@
+"""One command from a folder of videos to a model: decided by rule, stopped and continued."""
+
+import hashlib
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+from training import tiny_runs
+
+from longtake import config
+from longtake.data.clips import ClipPlan
+from longtake.data.export import export_world
+from longtake.data.synthetic import SkyWorld
+from longtake.distributed import Ranks
+from longtake.model import VideoModel
+from longtake.pipeline.calibration import PREVIEWS, Speed, fitted, measure, with_settings
+from longtake.pipeline.footage import survey
+from longtake.pipeline.plan import read_plan, seconds_spent
+from longtake.pipeline.results import read_results
+from longtake.pipeline.systems import SYSTEMS
+from longtake.pipeline.train import Asked, Output, train
+from longtake.run_folder import OtherRunError
+from longtake.runs import AnyRun, Callbacks, read_run
+
+TINY = (
+    *("autoencoder.training.steps=3", "denoiser.training.steps=4", "denoiser.training.batch=2"),
+    *("autoencoder.autoencoder.width=16", "autoencoder.autoencoder.pool_hidden=16"),
+    *("autoencoder.loss.perceptual=null", "autoencoder.num_previews=1", "denoiser.num_previews=1"),
+    *("denoiser.denoiser.model_channels=16", "denoiser.preview_frames=16"),
+    *("denoiser.sampling.sampler.steps=1", "denoiser.training.log_every=1"),
+    *("results.videos=1", "results.frames=32", "results.clips=4"),
+)
+ASKED = Asked(system="pvdm", size=16, budget_seconds=60)
+
+
+@pytest.fixture(autouse=True)
+def _no_i3d(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("footage") / "sky"
+    world = SkyWorld(plan=ClipPlan(height=16, width=16))
+    export_world(world, folder, videos=3, frames=80)
+    return folder
+
+
+def output(lines: list[str] | None = None, report: Any = lambda title, at: None) -> Output:
+    @contextmanager
+    def training(title: str) -> Generator[Callbacks]:
+        yield Callbacks(training=lambda at: report(title, at))
+
+    say = (lambda line: None) if lines is None else lines.append
+    return Output(
+        say=say, training=training, bar=lambda title: nullcontext(lambda done, total: None)
+    )
+
+
+def start(footage: Path, out: Path, **changes: Any) -> Path:
+    given: dict[str, Any] = {"asked": ASKED, "overrides": TINY, "output": output(), **changes}
+    return train(footage, out, ranks=Ranks(), **given)
+
+
+def weights(folder: Path) -> dict[str, str]:
+    return dict(VideoModel.from_pretrained(folder).index.weights)
+
+
+@pytest.fixture(scope="module")
+def made(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("made") / "mymodel"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(out.parent / "cache"))
+        start(footage, out)
+    return out
+
+
+def test_a_folder_becomes_a_model_with_card_videos_and_scores(made: Path, footage: Path):
+    model = VideoModel.from_pretrained(made)
+    assert "first" in model.denoisers
+    card = (made / "model" / "README.md").read_text()
+    assert str(footage) in card
+    assert "random_features_fd" in card
+    assert (made / "videos" / "seed_0000.mp4").exists()
+    found = read_results(made)
+    assert found["evaluation"].real.name == "sky:validation"
+    assert "psnr" in found["reconstruction"].scores
+
+
+def test_its_page_shows_every_stage(made: Path):
+    text = (made / "index.html").read_text()
+    assert "1. triplane autoencoder" in text
+    assert "2. denoiser of clip after clip" in text
+    assert "finished" in text
+    assert "random_features_fd" in text
+    assert text.count('<span class="done">done</span>') == 2
+
+
+def test_the_configs_are_those_of_the_runs(made: Path):
+    for name in ("autoencoder", "denoiser"):
+        run = read_run(str(made / "configs" / f"{name}.yaml"))
+        assert config.to_dict(run) == config.read(made / "runs" / name / "config.yaml")
+
+
+def test_a_stopped_training_continues_bit_for_bit(made: Path, footage: Path, tmp_path: Path):
+    def stop(title: str, at: Any) -> None:
+        if "denoiser" in title and at.step == 2:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "mymodel"
+    with pytest.raises(KeyboardInterrupt):
+        start(footage, out, output=output(None, stop))
+    assert "stopped; the same command continues" in (out / "index.html").read_text()
+    spent = seconds_spent(out)
+    lines: list[str] = []
+    start(footage, out, output=output(lines))
+    assert not any("stage 1 of 2" in line for line in lines)  # its model is there
+    assert seconds_spent(out) > spent > 0
+    assert weights(out) == weights(made)
+
+
+def test_a_finished_training_makes_nothing_again(made: Path, footage: Path):
+    def state() -> dict[str, str]:
+        files = [*made.glob("*.json"), *made.glob("videos/*"), *made.glob("model/*/*")]
+        skipped = {"time.json"}
+        return {
+            str(p): hashlib.sha256(p.read_bytes()).hexdigest()
+            for p in files
+            if p.name not in skipped
+        }
+
+    before = state()
+    start(footage, made, asked=Asked(), overrides=())
+    assert state() == before
+
+
+def test_other_footage_or_settings_are_refused(made: Path, tmp_path: Path):
+    with pytest.raises(OtherRunError, match="size=16, not 32"):
+        start(Path(read_plan(made).footage.path), made, asked=Asked(size=32))  # pyright: ignore[reportOptionalMemberAccess]
+    with pytest.raises(OtherRunError, match="footage="):
+        start(tmp_path, made, asked=Asked())
+
+
+def test_a_folder_of_other_things_is_left_alone(footage: Path, tmp_path: Path):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(ValueError, match="holds no training in stages"):
+        start(footage, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("autoencoders.training.steps=3", "did you mean 'autoencoder'"),
+        ("training.steps=3", "begins with no stage"),
+        ("denoiser.training.stepps=3", "did you mean 'steps'"),
+        ("results.vidos=3", "did you mean 'videos'"),
+    ],
+)
+def test_a_wrong_setting_is_refused_before_anything_is_made(
+    override: str, message: str, footage: Path, tmp_path: Path
+):
+    out = tmp_path / "mymodel"
+    with pytest.raises(ValueError, match=message):
+        start(footage, out, overrides=[override])
+    assert not out.exists()
+
+
+def test_footage_is_measured(footage: Path):
+    found = survey(footage, SYSTEMS["pvdm"])
+    assert (found.videos, found.span) == (2, 64)
+    assert found.held_out_clips == 5
+    assert found.hours == pytest.approx(2 * 80 / 8 / 3600)
+    with pytest.raises(ValueError, match="80 frames, but a clip to train on has 100"):
+        survey(footage, _with_spans((100,)))
+
+
+def test_shorter_clips_are_cached_where_most_footage_is_short(footage: Path):
+    assert survey(footage, _with_spans((96, 48))).span == 48
+
+
+@pytest.mark.parametrize("seconds", [30.0, 600.0, 36_000.0])
+@pytest.mark.parametrize("step", [0.001, 0.4, 3.0])
+def test_the_steps_fill_the_time(seconds: float, step: float):
+    run, speed = read_run("pvdm_laptop"), Speed(start=2.0, step=step, preview=1.5)
+    settings = fitted(run, speed, seconds, 0.25)
+    fit = with_settings(run, settings).training
+    previews = -(-fit.steps // fit.sample_every)
+    assert 1 <= previews <= PREVIEWS
+    taken = speed.start + fit.steps * step + previews * speed.preview
+    assert fit.steps == 10 or seconds - 2 * step - speed.preview <= taken <= seconds
+    assert fit.cooldown_steps == int(0.25 * fit.steps)
+    assert fit.learning_rate(fit.steps - 1) <= fit.optimizer.lr / 2
+
+
+def test_a_measurement_leaves_nothing_behind(tmp_path: Path):
+    run = tiny_runs.autoencoder_run()
+    speed = measure(run, tmp_path / "trial", Callbacks())
+    assert speed.step > 0
+    assert speed.encode == 0
+    assert not (tmp_path / "trial").exists()
+
+
+@pytest.mark.parametrize("name", [*SYSTEMS])
+@pytest.mark.parametrize("width", [1, 2])
+def test_every_stage_is_a_valid_run_at_every_width(
+    name: str, width: int, footage: Path, tmp_path: Path
+):
+    system = SYSTEMS[name]
+    sizes = system.sizes(128, system.spans[0])
+    for stage in system.stages(sizes, tmp_path, {"kind": "folder", "path": str(footage)}):
+        settings = {**stage.settings, **dict.fromkeys(stage.follows, "model")}
+        run = with_settings(read_run(stage.preset), settings)
+        data: Any = config.to_dict(run)
+        for part in (stage.wide or "training.batch").split("."):
+            data = data[part]
+        if stage.wide:
+            run = with_settings(run, {stage.wide: width * data})
+        assert config.parse(AnyRun, config.to_dict(run)) == run
+
+
+@pytest.mark.parametrize("name", [*SYSTEMS])
+def test_shares_leave_a_reserve(name: str, tmp_path: Path):
+    system = SYSTEMS[name]
+    stages = system.stages(system.sizes(64, system.spans[0]), tmp_path, {})
+    assert sum(stage.share for stage in stages) == pytest.approx(0.85)
+
+
+def test_a_size_that_does_not_fit_names_the_nearest():
+    with pytest.raises(ValueError, match="multiple of 16 for lvdm; the nearest is 48"):
+        SYSTEMS["lvdm"].sizes(50, 80)
+
+
+def test_a_shipped_model_gives_the_autoencoder():
+    sizes = SYSTEMS["lvdm"].sizes(64, 80, "lvdm-sky")
+    assert (sizes.factor, sizes.channels) == (4, 6)
+    with pytest.raises(ValueError, match="needs a volume_autoencoder"):
+        SYSTEMS["lvdm"].sizes(64, 80, "pvdm-sky")
+
+
+def _with_spans(spans: Sequence[int]) -> Any:
+    from dataclasses import replace
+
+    return replace(SYSTEMS["pvdm"], spans=spans)
