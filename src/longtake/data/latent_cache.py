@@ -1,6 +1,5 @@
 """Reading of latent caches: complete, checked against their index, mapped into memory."""
 
-import json
 import os
 import stat
 from bisect import bisect_right
@@ -21,6 +20,7 @@ from longtake.checkpoint import CheckpointError, file_hash, is_finite, read_conf
 from longtake.config import Config
 from longtake.data.file_facts import file_facts
 from longtake.diffusion.signals import ABSENT
+from longtake.documents import parse_json
 from longtake.latents import LatentScaling
 
 FORMAT = 1
@@ -135,7 +135,7 @@ class LatentCache:
 
     def _read_captions(self, number: int) -> list[str]:
         path = self.folder / self.index.shards[number].file
-        return json.loads(read_metadata(path)["captions"])
+        return parse_json(read_metadata(path)["captions"])
 
     def _open(self, number: int) -> Any:
         return safe_open(self.folder / self.index.shards[number].file, framework="pt")

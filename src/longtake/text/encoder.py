@@ -29,7 +29,7 @@ class TextEncoder(Config, ABC):
         """The encoder, ready to use; nothing is downloaded.
 
         Args:
-            folder: where the encoder's files are; None looks where the settings say.
+            folder: where the encoder's files are; None: where the settings say.
 
         Raises:
             ValueError: its files are missing, broken or not those of the settings.

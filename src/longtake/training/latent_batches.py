@@ -36,7 +36,7 @@ class TrainingClip(Config):
     Attributes:
         stride: distance of neighbouring latent frames; LVDM's keyframes have 4.
         label_dropout: share of samples whose label is withheld, for classifier-free guidance.
-        text_dropout: share of samples whose caption is replaced by the empty text, likewise.
+        text_dropout: share of samples whose caption is replaced by the empty text, as well.
         context: which frames are context frames; None for a model that reads none.
         previous_share: share of samples given the clip before; the others are given zeros. PVDM's
             is 0.3 for UCF-101 and 0.2 for SkyTimelapse. Unlike the official code, which draws once
