@@ -43,6 +43,14 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """What tests write need not survive a power cut; to force it to the disk costs milliseconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda number: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _own_facts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What is kept about files stays out of the user's cache folder."""
     from longtake.data import file_facts

@@ -17,12 +17,14 @@ from longtake.diffusion import (
     Sampler as Sampler,
 )
 from longtake.generate import (
-    Job as Job,
     LongVideo as LongVideo,
-    write_videos as write_videos,
 )
 from longtake.hub import (
     shipped_models as shipped_models,
+)
+from longtake.jobs import (
+    Job as Job,
+    write_videos as write_videos,
 )
 from longtake.latents import (
     LatentSpec as LatentSpec,

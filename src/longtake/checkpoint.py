@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from longtake import config
 from longtake.documents import DocumentError, open_regular, read_json
+from longtake.files import put, remove
 from longtake.meta_device import build_empty
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -49,25 +49,26 @@ def whole_folder(path: Path, *, overwrite: bool = False) -> Generator[Path]:
     Raises:
         ExistsError: the path exists; CheckpointError: the disk is full.
     """
+    retired = path.with_name(f".{path.name}.old")
+    if path.exists():
+        remove(retired)
+    elif retired.exists():  # a kill came between the two moves
+        retired.replace(path)
     check_free(path, overwrite)
     with _partial(path) as partial:
         partial.mkdir(parents=True)
         yield partial
         if path.exists():
-            retired = path.with_name(f".{path.name}.old")
-            shutil.rmtree(retired, ignore_errors=True)
             path.replace(retired)
-            _put(partial, path)
-            shutil.rmtree(retired)
-        else:
-            _put(partial, path)
+        put(partial, path)
+        remove(retired)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, complete or not at all; CheckpointError if it cannot be written."""
     with _partial(path) as partial:
         partial.write_text(text)
-        _put(partial, path)
+        put(partial, path)
 
 
 def write_tensors(
@@ -77,7 +78,19 @@ def write_tensors(
     plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     with _partial(path) as partial:
         save_file(plain, partial, metadata=dict(metadata or {}))
-        _put(partial, path)
+        _sort_metadata(partial)
+        put(partial, path)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Give equal safetensors files equal bytes: the library writes metadata in any order."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        file.seek(8)
+        file.write(text.ljust(length))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -243,25 +256,6 @@ def weights_hash(module: nn.Module) -> str:
         total.update(f"{name}{tuple(plain.shape)}{plain.dtype}".encode())
         total.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()[:16]
-
-
-def _put(partial: Path, path: Path) -> None:
-    """Move a file or folder to its place, on the disk before anything that is written later."""
-    for written in (*partial.rglob("*"), partial):
-        _sync(written)
-    partial.replace(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    except OSError:
-        if not path.is_dir():  # some file systems cannot sync a folder
-            raise
-    finally:
-        os.close(number)
 
 
 @contextmanager

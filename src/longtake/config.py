@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_
 
 from longtake.documents import MAX_DEPTH, DocumentError, parse_yaml, read_yaml
 
+SHOWN, SHORT = 3, 100  # differences that a message names, and characters of a value that it shows
+
 
 class ConfigError(ValueError):
     """A configuration that does not fit its type; the message names the path of the fault."""
@@ -156,6 +158,23 @@ def differences(x: Any, y: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
     for key in {**x, **y}:
         found |= differences(x.get(key, "absent"), y.get(key, "absent"), f"{prefix}{key}")
     return found
+
+
+def describe_differences(changes: Mapping[str, tuple[Any, Any]]) -> str:
+    """The first of ``differences`` in words, and the number of others; empty if there are none."""
+    listed = [_told(name, *pair) for name, pair in sorted(changes.items())]
+    more = f", and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+    return f"{', '.join(listed[:SHOWN])}{more}"
+
+
+def _told(name: str, before: Any, now: Any) -> str:
+    """One difference, in words."""
+    if before == "absent":
+        return f"{name} is new"
+    if now == "absent":
+        return f"{name} is gone"
+    short = max(len(str(value)) for value in (before, now)) <= SHORT
+    return f"{name} was {before} and is {now} now" if short else f"{name} has changed"
 
 
 def nearest(word: str, options: Sequence[str]) -> str:

@@ -1,14 +1,11 @@
-"""Video of any length from trained networks: sampled, decoded and written as it comes."""
+"""Video of any length from trained networks: sampled and decoded as it comes."""
 
 import json
-import shutil
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,19 +13,16 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from longtake.autoencoders.base import StreamDecoder, VideoAutoencoder
-from longtake.checkpoint import check_free, read_tensors, write_tensors
-from longtake.config import digest, parse, to_dict
+from longtake.checkpoint import CheckpointError
+from longtake.config import parse, to_dict
 from longtake.diffusion.signals import Signal
 from longtake.latents import LatentScaling, finite
-from longtake.progress import ProgressCallback, no_progress
 from longtake.registry import AnyGuidance
 from longtake.rollout import Change, Request, Rollout, Samplers, State, Steering
-from longtake.video import VideoWriter, concatenate, stream_video, to_pixels
-from longtake.video.write import check_format
+from longtake.video import to_pixels
 
-SEGMENT_FRAMES = 256
-STATE = "state.safetensors"
-JOINABLE = (".mp4", ".mkv")
+POSITION = frozenset({"step", "pushed", "guidance"})
+"""Tensors that every state has."""
 
 
 class Part(NamedTuple):
@@ -116,7 +110,8 @@ class LongVideo(VideoStream):
             steering: callbacks that change, watch or cancel the videos while they are made.
 
         Raises:
-            ValueError: a network does not read a signal; Cancelled: ``steering`` asked for it.
+            ValueError: a network does not read a signal; CheckpointError: ``state`` lacks a tensor;
+            Cancelled: ``steering`` asked for it.
             FloatingPointError: latents or decoded frames are not finite.
         """
         names = [f"seed {seed}" for seed in request.seeds]
@@ -175,6 +170,9 @@ def stored_change(state: Mapping[str, Tensor]) -> Change:
 def _restore(state: Mapping[str, Tensor] | None, decoder: StreamDecoder) -> tuple[State, int]:
     if state is None:
         return State(), 0
+    nulls = {name.replace("value.", "null.", 1) for name in state if name.startswith("value.")}
+    if lacking := sorted((POSITION | nulls) - state.keys()):
+        raise CheckpointError(f"the state of the video lacks {lacking[0]!r}; begin it again")
     parts: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
     for key, tensor in state.items():
         part, _, name = key.partition(".")
@@ -182,133 +180,3 @@ def _restore(state: Mapping[str, Tensor] | None, decoder: StreamDecoder) -> tupl
     decoder.restore(parts["decoder"])
     rollout = State(int(state["step"]), parts["latents"], parts["memory"], stored_change(state))
     return rollout, int(state["pushed"])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """Videos to write to files.
-
-    Attributes:
-        paths: one file per video; the suffix chooses the format.
-        frames: length of each video.
-        fps: frame rate of the files, in frames per second.
-        identity: everything else the videos depend on; a job is resumed only if it is equal.
-    """
-
-    request: Request
-    paths: Sequence[Path]
-    frames: int
-    fps: float
-    identity: Mapping[str, Any]
-
-
-def unfinished(jobs: Sequence[Job]) -> Sequence[Job]:
-    """Jobs of one command that are not done yet.
-
-    If one of them was interrupted, those before it whose files exist are done; otherwise none is.
-    """
-    for number, job in enumerate(jobs):
-        if _work_folder(job).exists():
-            before = [j for j in jobs[:number] if not all(path.exists() for path in j.paths)]
-            return [*before, *jobs[number:]]
-    return jobs
-
-
-def write_videos(
-    video: VideoStream,
-    job: Job,
-    *,
-    overwrite: bool = False,
-    report: ProgressCallback = no_progress,
-    steering: Steering | None = None,
-) -> int:
-    """Write a job's videos, segment by segment; an interrupted job continues at its last segment.
-
-    Memory does not depend on the length. Each segment is a playable file.
-
-    Args:
-        video: the wired networks.
-        job: videos to write.
-        overwrite: replace files that exist.
-        report: called with the number of frames done of each video, and of all frames.
-        steering: callbacks that change, watch or cancel the videos while they are made.
-
-    Returns:
-        Number of frames of each video that were made by this call, not before an interruption.
-
-    Raises:
-        ExistsError: a file exists; VideoError: one cannot be written.
-    """
-    for path in job.paths:
-        check_format(path, job.fps)
-    work = _work_folder(job)
-    state = read_tensors(work / STATE) if (work / STATE).exists() else {}
-    before = done = int(state.pop("done", 0))  # frames in whole segments
-    joining = done >= job.frames
-    for path in job.paths:
-        check_free(path, overwrite or joining)
-    _keep_whole(work, done)
-    while done < job.frames:
-        done, state = _write_segment(video, job, work, done, state, report, steering)
-    for row, path in enumerate(job.paths):
-        if joining and path.exists() and not overwrite:
-            continue  # joined before the interruption
-        _join(sorted(work.glob(f"{row:03d}_*.m??")), path, job.fps, overwrite)
-    joined = work.with_suffix(".joined")  # never half a folder to continue from
-    shutil.rmtree(joined, ignore_errors=True)
-    shutil.rmtree(work.rename(joined))
-    return job.frames - before
-
-
-def _write_segment(
-    video: VideoStream,
-    job: Job,
-    work: Path,
-    done: int,
-    state: Mapping[str, Tensor],
-    report: ProgressCallback,
-    steering: Steering | None,
-) -> tuple[int, Mapping[str, Tensor]]:
-    """One segment of each video; the state of its end is written after the segment is whole."""
-    end = min(done + SEGMENT_FRAMES, job.frames)
-    suffix = job.paths[0].suffix if job.paths[0].suffix in JOINABLE else ".mkv"
-    paths = [work / f"{row:03d}_{done:08d}{suffix}" for row in range(len(job.paths))]
-    with ExitStack() as stack:
-        writers = [stack.enter_context(VideoWriter(p, job.fps, overwrite=True)) for p in paths]
-        for part in video(job.request, job.frames, state or None, steering):
-            frames, state = part.frames[:, : job.frames - done], part.state
-            for writer, own in zip(writers, frames, strict=True):
-                writer.write(own)
-            done += frames.shape[1]
-            report(done, job.frames)
-            if done >= end:
-                break
-    write_tensors(work / STATE, {**state, "done": torch.tensor(done)})
-    return done, state
-
-
-def _keep_whole(work: Path, done: int) -> None:
-    """Remove everything from a work folder but the whole segments and their state."""
-    if not done:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-    for segment in work.glob("*_*.m??"):
-        if segment.stem.endswith(".partial") or int(segment.stem.split("_")[1]) >= done:
-            segment.unlink()
-
-
-def _work_folder(job: Job) -> Path:
-    first, seeds = job.paths[0], list(job.request.seeds)
-    own = {"seeds": seeds, "frames": job.frames, "fps": job.fps, "suffix": first.suffix}
-    identity = {**job.identity, **own}
-    return first.with_name(f".{first.stem}.{digest(identity)}.partial")
-
-
-def _join(segments: Sequence[Path], path: Path, fps: float, overwrite: bool) -> None:
-    if path.suffix in JOINABLE:
-        concatenate(segments, path, overwrite=overwrite)
-        return
-    with VideoWriter(path, fps, overwrite=overwrite) as writer:
-        for segment in segments:
-            for frames in stream_video(segment):
-                writer.write(frames)

@@ -150,7 +150,8 @@ def open_kept(source: ModelVideos, folder: Path) -> None:
     path, videos = folder / KEPT, digest(source.contents())
     if path.exists() and _read_kept(folder).videos == videos:
         return
-    if folder.exists() and any(folder.iterdir()):
+    there = {p.name for p in folder.iterdir()} if folder.exists() else set()
+    if there - {f".{KEPT}.partial"}:  # which a kill may leave
         raise ValueError(f"{folder}: holds other files; choose another folder to keep videos in")
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps({"videos": videos, "made": time.time_ns()}) + "\n")

@@ -1,4 +1,4 @@
-"""Previews: reconstructions, sampled videos and contact sheets."""
+"""Previews: reconstructions and sampled videos, with contact sheets."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from longtake.distributed import Ranks
 from longtake.model import VideoModel
 from longtake.noise import generator
 from longtake.rollout import Request
-from longtake.video import VideoWriter, contact_sheet, probe, read_clip, write_image
+from longtake.video import VideoWriter, contact_sheet, write_image
 from longtake.video.pixels import to_model, to_pixels
 
 LOGGER = logging.getLogger("longtake")
@@ -53,16 +53,6 @@ def samples(model: VideoModel, request: Request, frames: int, folder: Path, rank
     if ranks.main:
         whole = np.concatenate([part.frames for part in parts], axis=1)[:, :frames]
         _write(folder, whole, whole, fps=model.index.fps)
-
-
-def overview(video: Path, image: Path, rows: int = 4, columns: int = 8) -> None:
-    """Write or replace a contact sheet of evenly spaced frames of a whole video."""
-    last = probe(video).frames - 1
-    shown = rows * columns
-    indices = [round(i * last / max(shown - 1, 1)) for i in range(shown)]
-    frames = np.concatenate([read_clip(video, index, 1) for index in indices])
-    sheet = contact_sheet(list(frames.reshape(rows, columns, *frames.shape[1:])), columns)
-    write_image(image, sheet, overwrite=True)
 
 
 def _write(

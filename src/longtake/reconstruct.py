@@ -1,16 +1,13 @@
 """Encode and decode whole videos of any length, in the memory of a clip."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from longtake.autoencoders.base import VideoAutoencoder
-from longtake.checkpoint import write_text
-from longtake.config import digest
 from longtake.data.clips import fit_frames
 from longtake.data.index import VIDEO_SUFFIXES, videos_below
 from longtake.data.source import Frames
@@ -31,30 +28,6 @@ class Reconstruction:
     psnr: float
 
 
-class Made:
-    """Files that a command has made, noted in a hidden file so that a stopped one continues.
-
-    ``identity`` is plain data on which the files depend; with another, nothing was made.
-    """
-
-    def __init__(self, folder: Path, identity: Any) -> None:
-        self._folder, self._note = folder, folder / f".{digest(identity)}.made"
-        self._names = self._note.read_text().splitlines() if self._note.exists() else []
-
-    def before(self, path: Path) -> bool:
-        """True if a file was made before this command was stopped, and is still there."""
-        return str(path.relative_to(self._folder)) in self._names and path.exists()
-
-    def add(self, path: Path) -> None:
-        """Note a file."""
-        self._names.append(str(path.relative_to(self._folder)))
-        write_text(self._note, "\n".join(self._names))
-
-    def end(self) -> None:
-        """Forget all: the command is done."""
-        self._note.unlink(missing_ok=True)
-
-
 def videos_under(source: Path) -> list[Path]:
     """A video file, or all videos of a folder at any depth; a ValueError if there are none."""
     if source.is_file():
@@ -65,6 +38,23 @@ def videos_under(source: Path) -> list[Path]:
         return found
     looked = ", ".join(sorted(VIDEO_SUFFIXES))
     raise ValueError(f"{source}: no video in it; looked for {looked}")
+
+
+def places_for(videos: Sequence[Path], source: Path, out: Path) -> list[Path]:
+    """An mp4 file for each video, at the same place in ``out`` as it has in ``source``.
+
+    Raises a ValueError if two videos would have the same.
+    """
+    root = source if source.is_dir() else source.parent
+    places: dict[Path, Path] = {}
+    for video in videos:
+        place = (out / video.relative_to(root)).with_suffix(".mp4")
+        if place in places:
+            raise ValueError(
+                f"{places[place]} and {video} would both become {place}; rename one of them"
+            )
+        places[place] = video
+    return [*places]
 
 
 def reconstruct_file(

@@ -4,11 +4,9 @@ import json
 import logging
 import os
 import shutil
-import socket
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from fcntl import LOCK_EX, LOCK_NB, lockf
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from longtake import config
 from longtake.checkpoint import CheckpointError, ExistsError, whole_folder, write_text
 from longtake.distributed import Ranks
 from longtake.documents import DocumentError, read_json_like
+from longtake.files import locked
 from longtake.page.document import PAGE
 from longtake.page.run_page import followed, write_run_page
 from longtake.runs import AnyRun, Callbacks
@@ -51,11 +50,9 @@ FREE = (
 ENCODED = ("data", "model", "cache.", "denoiser.clip_overlap_frames")
 """Beginnings of settings that cached latents depend on."""
 
-SHOWN = 3
-
 
 class OtherRunError(ExistsError):
-    """The folder holds a run of other settings or data, or one that another process trains."""
+    """The folder holds a run of other settings or data."""
 
     def __init__(self, message: str) -> None:
         ValueError.__init__(self, message)
@@ -77,10 +74,10 @@ def start(
     folder instead, from the last checkpoint of the run in ``folder``, which stays as it is.
 
     Raises:
-        ExistsError: the folder holds another run, or another process trains in it;
+        ExistsError: the folder holds another run; InUseError: another process trains in it;
             CheckpointError: it holds something else.
     """
-    place = fork or folder
+    place, run = fork or folder, run.settled()
     there = {p.name for p in place.iterdir()} if ranks.main and place.exists() else set()
     if there - {LOCK} and not _is_run(place):
         raise CheckpointError(f"{place} exists and holds no run; choose another folder")
@@ -113,7 +110,7 @@ def _claimed(folder: Path, ranks: Ranks, overwrite: bool) -> Generator[None]:
     new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with locked(folder):
+        with locked(folder, folder / LOCK):
             for path in folder.iterdir() if overwrite else ():
                 if path.name != LOCK:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -124,51 +121,15 @@ def _claimed(folder: Path, ranks: Ranks, overwrite: bool) -> Generator[None]:
                 folder.rmdir()
 
 
-@contextmanager
-def locked(folder: Path) -> Generator[None]:
-    """Hold a folder's lock, which ends with its process, however that ends.
-
-    Raises an OtherRunError if another process holds it.
-    """
-    path = folder / LOCK
-    while True:
-        file = path.open("a+")
-        try:
-            lockf(file, LOCK_EX | LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            file.close()
-            raise OtherRunError(
-                f"{folder} is in use: {holder} trains in it; stop it, or choose another folder"
-            ) from error
-        except OSError as error:
-            LOGGER.warning("%s: this file system has no locks (%s)", path, error.strerror)
-        with suppress(FileNotFoundError):
-            if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
-                break
-        file.close()  # of a lock that was given back meanwhile
-    with file:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-
-
 def _settle(run: AnyRun, folder: Path, inputs: Mapping[str, Any]) -> None:
     """Write what the run is, or check that the folder holds it already; clear what a kill left."""
     _tidy(folder)
     if (folder / CONFIG).exists():
         changes = _changes(run, folder, inputs)
         if changes and checkpoint.checkpoints(folder):
-            listed = [_told(name, *pair) for name, pair in sorted(changes.items())]
-            more = f", and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
             raise OtherRunError(
-                f"{folder} holds another run: {', '.join(listed[:SHOWN])}{more}; use what it was "
-                "started with, choose another folder, or set fork=NEW to start a run in the "
+                f"{folder} holds another run: {config.describe_differences(changes)}; use what it "
+                "was started with, choose another folder, or set fork=NEW to start a run in the "
                 "folder NEW from this one's last checkpoint"
             )
         if any(name.startswith(ENCODED) for name in changes):
@@ -269,13 +230,3 @@ def _is_run(folder: Path) -> bool:
 
 def _below(name: str, settings: tuple[str, ...]) -> bool:
     return any(name == each or name.startswith(f"{each}.") for each in settings)
-
-
-def _told(name: str, before: Any, now: Any) -> str:
-    """One difference, in words."""
-    if before == "absent":
-        return f"{name} is new"
-    if now == "absent":
-        return f"{name} is gone"
-    short = max(len(str(value)) for value in (before, now)) <= 100
-    return f"{name} was {before} and is {now} now" if short else f"{name} has changed"

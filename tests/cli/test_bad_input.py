@@ -322,6 +322,6 @@ def test_an_interruption_says_how_to_go_on(longtake, monkeypatch: pytest.MonkeyP
         raise KeyboardInterrupt
 
     monkeypatch.setattr("longtake.hub.find_model", interrupt)
-    called = longtake("inspect", "lvdm-sky")
+    called = longtake("generate", "lvdm-sky")
     assert called.code == 130
     assert "stopped; the same command continues from here" in called.err

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from longtake import interruption
+from longtake import cli, interruption
 from longtake.checkpoint import check_free
 from longtake.cli import progress
 from longtake.reconstruct import Reconstruction
@@ -19,8 +19,23 @@ def test_an_interruption_exits_with_the_code_of_its_signal(
     before = [signal.getsignal(each) for each in interruption.SIGNALS]
     called = longtake("inspect", "lvdm-sky")
     assert called.code == 128 + number
-    assert called.err == "stopped; the same command continues from here\n"
+    assert called.err == "stopped; the same command begins again\n"
     assert [signal.getsignal(each) for each in interruption.SIGNALS] == before
+
+
+@pytest.mark.parametrize(
+    ("command", "continues"),
+    [
+        ("generate lvdm-sky", True),
+        ("evaluate sky:train lvdm-sky", True),
+        ("evaluate reconstruction lvdm-sky sky", False),
+        ("data export sky -o out", True),
+        ("data check footage", False),
+        ("drift out/film.mp4", False),
+    ],
+)
+def test_a_stopped_command_says_that_it_continues_only_where_it_does(command: str, continues: bool):
+    assert cli._continues(command.split()) == continues
 
 
 def test_a_second_signal_does_not_disturb_what_saves_itself():

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from longtake import generate
+from longtake import jobs
 from longtake.denoisers import VolumeUNet
 from longtake.diffusion.signals import label_signal
-from longtake.generate import Job, VideoStream, write_videos
+from longtake.generate import VideoStream
 from longtake.given import FilledVideo, StartedVideo, read_given_image, read_given_video
 from longtake.given.started import SOFTENED
+from longtake.jobs import Job, write_videos
 from longtake.model import VideoModel
 from longtake.rollout import Change, OneClip, Request, Steering
 from longtake.video import VideoWriter, open_video, write_image
@@ -87,7 +88,7 @@ def test_a_started_video_continues_from_the_state_of_a_part(
 def test_a_stopped_job_with_given_frames_continues(
     model: VideoModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(generate, "SEGMENT_FRAMES", 6)
+    monkeypatch.setattr(jobs, "SEGMENT_FRAMES", 6)
     video = StartedVideo(video=model.long_video(), frames=noise(5))
     request = model.request([3])
     paths = [tmp_path / "a.mkv"]

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from longtake import generate
+from longtake import jobs
 from longtake.autoencoders.streaming import crossfade
+from longtake.checkpoint import CheckpointError, read_metadata, read_tensors, write_tensors
 from longtake.diffusion.signals import rows as select_rows
-from longtake.generate import Job, LongVideo, unfinished, write_videos
+from longtake.generate import LongVideo
+from longtake.jobs import Job, open_jobs, write_job, write_videos
 from longtake.model import VideoModel
+from longtake.progress import no_progress
 from longtake.video import read_clip, stream_video
 
 SEGMENT = 12
@@ -20,7 +23,7 @@ SEGMENT = 12
 
 @pytest.fixture(autouse=True)
 def _short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generate, "SEGMENT_FRAMES", SEGMENT)
+    monkeypatch.setattr(jobs, "SEGMENT_FRAMES", SEGMENT)
 
 
 @pytest.fixture(params=["tiny_model", "tiny_triplane_model", "tiny_overlapping_model"])
@@ -105,11 +108,10 @@ def test_a_stream_goes_on_from_the_state_of_any_part(video: LongVideo, job):
 
 
 @pytest.mark.parametrize("stopped_at", [1, 25, 40])
-@pytest.mark.parametrize("seeds", [(3,), (3, 4)])
 def test_a_stopped_job_goes_on_as_if_it_had_not_been_stopped(
-    video: LongVideo, job, tmp_path: Path, stopped_at: int, seeds: Sequence[int]
+    video: LongVideo, job, tmp_path: Path, stopped_at: int
 ):
-    wanted = job(frames=48, seeds=seeds)
+    wanted = job(frames=48, seeds=(3, 4))
     with pytest.raises(KeyboardInterrupt):
         write_videos(video, wanted, report=stop_at(stopped_at))
     assert not any(path.exists() for path in wanted.paths)
@@ -123,6 +125,7 @@ def test_a_stopped_job_goes_on_as_if_it_had_not_been_stopped(
     assert sorted(tmp_path.iterdir()) == sorted(wanted.paths)
 
 
+@pytest.mark.parametrize("model", ["tiny_model"], indirect=True)
 @pytest.mark.parametrize("stopped_after", [0, 1, 2])
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_job_that_was_stopped_while_joining_goes_on(
@@ -133,56 +136,126 @@ def test_a_job_that_was_stopped_while_joining_goes_on(
         path.write_text("of before")
     joined: list[Path] = []
 
-    def join(segments: Sequence[Path], path: Path, fps: float, replaces: bool) -> None:
+    def join(segments: Sequence[Path], path: Path, own: Job) -> None:
         if stopped_after:
-            whole(segments, path, fps, replaces)
+            whole(segments, path, own)
             joined.append(path)
         if len(joined) == stopped_after:
             raise KeyboardInterrupt
 
-    whole = generate._join
-    monkeypatch.setattr(generate, "_join", join)
+    whole = jobs._join
+    monkeypatch.setattr(jobs, "_join", join)
     with pytest.raises(KeyboardInterrupt):
         write_videos(video, wanted, overwrite=overwrite)
-    monkeypatch.setattr(generate, "_join", whole)
-    (left,) = unfinished([wanted])
-    write_videos(video, left, overwrite=overwrite, report=stop_at(0))
+    monkeypatch.setattr(jobs, "_join", whole)
+    write_videos(video, wanted, overwrite=overwrite, report=stop_at(0))
     for path, own in zip(wanted.paths, streamed(video, wanted), strict=True):
         assert np.array_equal(frames_of(path), own)
     assert sorted(tmp_path.iterdir()) == sorted(wanted.paths)
 
 
+@pytest.mark.parametrize("model", ["tiny_model"], indirect=True)
 def test_what_was_made_before_a_stop_can_be_watched(video: LongVideo, job, tmp_path: Path):
     wanted = job(frames=48)
     with pytest.raises(KeyboardInterrupt):
         write_videos(video, wanted, report=stop_at(25))
-    (work,) = tmp_path.iterdir()
-    whole, partial = sorted(work.glob("*.mkv"))
-    made = np.concatenate([frames_of(whole), frames_of(partial)])
+    made = np.concatenate([frames_of(path) for path in sorted(tmp_path.rglob("*.mkv"))])
     assert np.array_equal(made, streamed(video, wanted)[0][: len(made)])
     assert len(made) > SEGMENT
 
 
-def test_a_job_of_another_identity_does_not_continue_from_it(video: LongVideo, job):
+@pytest.mark.parametrize("model", ["tiny_model"], indirect=True)
+def test_an_unfinished_job_is_continued_by_the_same_alone(video: LongVideo, job, tmp_path: Path):
     with pytest.raises(KeyboardInterrupt):
         write_videos(video, job(frames=48, tag="one"), report=stop_at(25))
+    other = job(frames=48, tag="two")
+    with pytest.raises(
+        ValueError,
+        match=r"unfinished files of a request in which tag was one and is two now; repeat that",
+    ):
+        write_videos(video, other)
     reported: list[int] = []
-    write_videos(video, job(frames=48, tag="two"), report=lambda done, total: reported.append(done))
+    write_videos(video, other, overwrite=True, report=lambda done, _: reported.append(done))
     assert reported[0] < SEGMENT
+    assert list(tmp_path.iterdir()) == other.paths
 
 
-def test_jobs_before_a_stopped_one_are_done(video: LongVideo, job):
-    jobs = [job(f"{name}.mkv") for name in "abc"]
-    write_videos(video, jobs[0])
-    assert unfinished(jobs) == jobs
+@pytest.mark.parametrize("model", ["tiny_model"], indirect=True)
+def test_a_job_that_has_made_nothing_yet_hinders_no_other(video: LongVideo, job, tmp_path: Path):
     with pytest.raises(KeyboardInterrupt):
-        write_videos(video, jobs[1], report=stop_at(0))
-    assert unfinished(jobs) == jobs[1:]
-    for left in jobs[1:]:
-        left.paths[0].write_text("of before, to be overwritten")
-    assert unfinished(jobs) == jobs[1:]
+        write_videos(video, job(tag="one"), report=stop_at(0))
+    assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("model", ["tiny_model"], indirect=True)
+def test_jobs_of_a_stopped_command_that_are_done_are_not_made_again(
+    video: LongVideo, job, tmp_path: Path
+):
+    def make(*, report: Callable[[int, int], None] = no_progress) -> list[int]:
+        with open_jobs(wanted, tmp_path) as outputs:
+            return [write_job(video, each, outputs, report=report) for each in wanted]
+
+    def stop_in_second(done: int, total: int) -> None:
+        if wanted[0].paths[0].exists():
+            raise KeyboardInterrupt
+
+    wanted = [replace(job(f"{seed}.mkv", seeds=(seed,)), sheets=True) for seed in range(3)]
+    with pytest.raises(KeyboardInterrupt):
+        make(report=stop_in_second)
+    made = wanted[0].paths[0].stat().st_mtime_ns
+    assert make() == [0, 16, 16]
+    assert wanted[0].paths[0].stat().st_mtime_ns == made
+    names = [f"{seed}{end}" for seed in range(3) for end in (".mkv", "_sheet.png")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+@pytest.mark.parametrize("model", ["tiny_model"], indirect=True)
+@pytest.mark.parametrize("damage", ["removed", "cut", "state"])
+def test_a_lost_or_damaged_segment_is_made_again(
+    video: LongVideo, job, tmp_path: Path, damage: str
+):
+    wanted = job(frames=48)
+    with pytest.raises(KeyboardInterrupt):
+        write_videos(video, wanted, report=stop_at(40))
+    second = sorted(tmp_path.rglob("*.safetensors" if damage == "state" else "*.mkv"))[1]
+    if damage == "removed":
+        second.unlink()
+    else:
+        second.write_bytes(second.read_bytes()[:-9])
+    reported: list[int] = []
+    write_videos(video, wanted, report=lambda done, _: reported.append(done))
+    assert reported[0] < 30
+    assert np.array_equal(frames_of(wanted.paths[0]), streamed(video, wanted)[0])
+
+
+@pytest.mark.parametrize("model", ["tiny_model"], indirect=True)
+@pytest.mark.parametrize(
+    ("lacking", "message"),
+    [("latents.", r"0\.safetensors: lacks 'latents"), (None, r"0\.safetensors: start: is missing")],
+)
+def test_a_state_that_lacks_something_is_refused_by_name(
+    video: LongVideo, job, tmp_path: Path, lacking: str | None, message: str
+):
+    wanted = job(frames=48)
+    with pytest.raises(KeyboardInterrupt):
+        write_videos(video, wanted, report=stop_at(40))
+    path = sorted(tmp_path.rglob("*.safetensors"))[0]
+    state = {k: v for k, v in read_tensors(path).items() if not (lacking and k.startswith(lacking))}
+    write_tensors(path, state, read_metadata(path) if lacking else None)
+    with pytest.raises(CheckpointError, match=message):
+        write_videos(video, wanted)
+
+
+@pytest.mark.parametrize("model", ["tiny_model"], indirect=True)
+def test_a_stream_does_not_continue_from_half_a_state(video: LongVideo, job):
+    request = job().request
+    state = dict(next(iter(video(request, 40))).state)
+    del state["guidance"]
+    with pytest.raises(CheckpointError, match="the state of the video lacks 'guidance'"):
+        next(video(request, 40, state))
+
+
+@pytest.mark.parametrize("model", ["tiny_model"], indirect=True)
 def test_an_existing_video_is_kept_unless_told_otherwise(video: LongVideo, job):
     write_videos(video, job())
     before = job().paths[0].read_bytes()
@@ -195,6 +268,7 @@ def test_an_existing_video_is_kept_unless_told_otherwise(video: LongVideo, job):
     assert job().paths[0].read_bytes() != before
 
 
+@pytest.mark.parametrize("model", ["tiny_model"], indirect=True)
 def test_an_existing_video_is_refused_before_anything_is_made(video: LongVideo, job):
     wanted = job(seeds=(3, 4))
     wanted.paths[1].write_text("precious")
@@ -203,6 +277,7 @@ def test_an_existing_video_is_refused_before_anything_is_made(video: LongVideo, 
     assert not wanted.paths[0].exists()
 
 
+@pytest.mark.parametrize("model", ["tiny_model"], indirect=True)
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "gif", "png"])
 def test_every_format_holds_the_video(video: LongVideo, job, suffix: str, tmp_path: Path):
     wanted = job(f"a.{suffix}", frames=29)
@@ -215,6 +290,7 @@ def test_every_format_holds_the_video(video: LongVideo, job, suffix: str, tmp_pa
     assert list(tmp_path.iterdir()) == wanted.paths
 
 
+@pytest.mark.parametrize("model", ["tiny_model"], indirect=True)
 def test_an_unknown_format_is_refused(video: LongVideo, job):
     with pytest.raises(ValueError, match=r"unknown format '\.avi'; valid are \.mp4"):
         write_videos(video, job("a.avi"))

@@ -29,6 +29,7 @@ from longtake.checkpoint import (
 from longtake.cli import main
 from longtake.config import ConfigError
 from longtake.distributed import Ranks
+from longtake.files import InUseError
 from longtake.latents import LatentScaling
 from longtake.model import ModelIndex, VideoModel
 from longtake.runs import AnyRun, AutoencoderRun, DiffusionRun
@@ -401,9 +402,10 @@ def test_parts_that_a_kill_has_left_are_removed_and_what_they_replaced_comes_bac
 HOLD = """
 import sys, time
 from pathlib import Path
-from longtake.run_folder import locked
+from longtake.files import locked
 
-with locked(Path(sys.argv[1])):
+folder = Path(sys.argv[1])
+with locked(folder, folder / ".lock"):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -418,7 +420,7 @@ def test_a_folder_in_use_is_refused_with_who_uses_it_and_taken_over_after_a_kill
     who = f"process {holder.pid} on {socket.gethostname()}"
     refused: list[dict[str, Any]] = [{}, {"overwrite": True}]
     for options in refused:
-        with pytest.raises(ExistsError, match=f"in use: {who}"):
+        with pytest.raises(InUseError, match=f"in use: {who}"):
             run_folder.start(
                 autoencoder_run(steps=1), tmp_path, Ranks(), runs.Callbacks(), **options
             )

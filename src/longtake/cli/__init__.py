@@ -1,7 +1,9 @@
 """The command line. Nothing heavy is imported before a command runs."""
 
+import os
 import re
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -12,7 +14,13 @@ from longtake.cli import convert, data, evaluate, make, reproduce, show
 from longtake.cli.arguments import on_command_line
 
 INTERRUPTED = (130, 143, 129)  # typer gives 130 for any KeyboardInterrupt
+SPIN_COUNT = "10000"  # turns of a loop, some tens of microseconds
+SPIN_SETTINGS = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
 OUT_OF_MEMORY = "out of memory|can't allocate memory|Storage size calculation overflowed"
+
+CONTINUING = ("fit", "train", "generate", "reconstruct", "evaluate", "reproduce", "data export")
+BEGINNING_AGAIN = ("evaluate reconstruction",)
+"""Commands that continue where they stopped if they are repeated, and those that do not."""
 
 MOVED = {
     ("evaluate", "--compare"): "longtake compare A.json B.json",
@@ -55,8 +63,20 @@ def main() -> None:
 
     An interruption is 128 + the signal's number: 130 of Ctrl-C, 143 of SIGTERM, 129 of SIGHUP.
     """
+    _wait_briefly()
     with interruption.raising() as arrived:
         _main(arrived)
+
+
+def _wait_briefly() -> None:
+    """Shorten the busy waiting of OpenMP's threads for each other, unless the user has set it.
+
+    GNU OpenMP, which PyTorch uses on Linux, spins 300,000 turns. Where other processes need the
+    cores, a thread that spins keeps those that it waits for from running: a video takes many times
+    as long (``benchmarks/threads.py``). The library reads this when PyTorch is imported.
+    """
+    if not SPIN_SETTINGS & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
 
 
 def _main(arrived: interruption.Arrived) -> None:
@@ -84,8 +104,16 @@ def _exit_code(code: int | str | None, arrived: interruption.Arrived) -> int | s
     """The exit code of an interruption, which says how to continue; others unchanged."""
     if code not in INTERRUPTED:
         return code
-    print("stopped; the same command continues from here", file=sys.stderr)
+    how = "continues from here" if _continues(sys.argv[1:]) else "begins again"
+    print(f"stopped; the same command {how}", file=sys.stderr)
     return arrived.exit_code if arrived.number else code
+
+
+def _continues(arguments: Sequence[str]) -> bool:
+    def is_one_of(commands: Sequence[str]) -> bool:
+        return any([*arguments[: len(words)]] == words for words in map(str.split, commands))
+
+    return is_one_of(CONTINUING) and not is_one_of(BEGINNING_AGAIN)
 
 
 def fail(message: str) -> None:

@@ -14,7 +14,8 @@ from longtake.cli import arguments
 if TYPE_CHECKING:
     from longtake.cli.given import Wired
     from longtake.diffusion.signals import Signals
-    from longtake.generate import Job, VideoStream
+    from longtake.generate import VideoStream
+    from longtake.jobs import Job
     from longtake.model import VideoModel
     from longtake.rollout import Request, Steering
 
@@ -87,8 +88,13 @@ class Conditions:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What videos depend on besides their prompts."""
-        own = {"negative": self.negative, "text_encoder": self.encoder and str(self.encoder)}
+        """What the videos of a command depend on."""
+        prompts = [line for line in self.lines() if line is not None] or None
+        own = {
+            "prompts": prompts,
+            "negative": self.negative,
+            "text_encoder": self.encoder and str(self.encoder),
+        }
         return {"label": self.label} | {k: v for k, v in own.items() if v is not None}
 
 
@@ -101,10 +107,11 @@ class Videos(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Videos as a job, and what changes in them along time."""
+    """Videos as a job, what changes in them along time, and their prompt."""
 
     job: "Job"
     steering: "Steering | None"
+    prompt: str | None
 
 
 def plan(
@@ -119,18 +126,18 @@ def plan(
     Raises:
         ValueError: a label or prompt is not one that the model reads.
     """
-    from longtake.generate import Job
+    from longtake.jobs import Job
 
     request, changes = conditioned(model, conditions, videos)
-    own = {} if videos.prompt is None else {"prompt": videos.prompt}
     job = Job(
         request=request,
         paths=videos.paths,
         frames=wired.frames,
         fps=wired.fps,
-        identity={**identity, **own},
+        identity=identity,
+        sheets=wired.sheets,
     )
-    return Plan(job, steering(wired.video, changes))
+    return Plan(job, steering(wired.video, changes), videos.prompt)
 
 
 def along_time(text: str, option: str) -> Mapping[int, str]:

@@ -66,12 +66,14 @@ class Wired:
         frames: length of each.
         fps: frame rate of the files.
         identity: what the videos depend on besides model, sampling and request.
+        sheets: also write a contact sheet of each video.
     """
 
     video: "VideoStream"
     frames: int
     fps: float
     identity: Mapping[str, Any]
+    sheets: bool = False
 
 
 def wire(video: "LongVideo", options: GivenOptions, frames: int | None, fps: float) -> Wired:

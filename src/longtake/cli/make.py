@@ -14,10 +14,11 @@ from longtake.cli import arguments, conditions, given
 
 if TYPE_CHECKING:
     from longtake.distributed import Ranks
-    from longtake.generate import Job, VideoStream
+    from longtake.generate import VideoStream
     from longtake.model import VideoModel
-    from longtake.rollout import Steering
     from longtake.runs import AnyRun
+
+BEFORE = "made before the interruption"
 
 
 def fit(
@@ -94,7 +95,7 @@ def train(
                 footage, out, ranks=ranks, output=output, asked=asked, overrides=overrides or []
             )
     except Interrupted as stopped:
-        print(f"{stopped}; the same command continues", file=sys.stderr)
+        print(stopped, file=sys.stderr)
         raise typer.Exit(stopped.exit_code) from stopped
     print(f"{made}: ready; {out / 'index.html'} shows how it was trained")
 
@@ -160,61 +161,45 @@ def generate(  # noqa: PLR0913
         "precision": precision,
         "compiled": compiled,
     }
-    wired = wired if fps is None else replace(wired, fps=fps)
+    wired = replace(wired, fps=fps or wired.fps, sheets=sheet)
     plans = [conditions.plan(opened, wired, says, part, identity) for part in videos]
-    _write_all(opened, wired.video, plans, ranks, overwrite=overwrite, sheet=sheet)
+    _write_all(opened, wired.video, plans, out, ranks, overwrite)
 
 
 def _write_all(
     model: "VideoModel",
     video: "VideoStream",
     plans: Sequence[conditions.Plan],
+    out: Path,
     ranks: "Ranks",
-    *,
     overwrite: bool,
-    sheet: bool,
 ) -> None:
     """Write this process's share of the videos that are not done, and print a line per video."""
-    from longtake.generate import unfinished
-
-    changes = {plan.job.paths[0]: plan.steering for plan in plans}
-    for job in unfinished(ranks.shard([plan.job for plan in plans])):
-        rate = _write(video, job, changes[job.paths[0]], overwrite=overwrite, shown=ranks.main)
-        _print_made(model, job, rate, sheet)
-
-
-def _write(
-    video: "VideoStream",
-    job: "Job",
-    steering: "Steering | None",
-    *,
-    overwrite: bool,
-    shown: bool,
-) -> float:
-    """Write a job's videos with a progress bar; returns frames per second, of all its videos."""
     from longtake.cli.progress import frames as progress
-    from longtake.generate import write_videos
+    from longtake.distributed import job_name
+    from longtake.jobs import open_jobs, write_job
 
-    began = time.perf_counter()
-    with progress(", ".join(path.name for path in job.paths), shown) as report:
-        made = write_videos(video, job, overwrite=overwrite, report=report, steering=steering)
-    return made * len(job.paths) / (time.perf_counter() - began)
+    jobs = [plan.job for plan in plans]
+    found = {plan.job.paths[0]: plan for plan in plans}
+    with open_jobs(jobs, out, overwrite=overwrite, group=job_name()) as outputs:
+        for job in ranks.shard(jobs):
+            plan = found[job.paths[0]]
+            began = time.perf_counter()
+            with progress(", ".join(path.name for path in job.paths), ranks.main) as report:
+                made = write_job(video, job, outputs, report=report, steering=plan.steering)
+            rate = made * len(job.paths) / (time.perf_counter() - began)
+            _print_made(model, plan, f"{rate:.1f} frames/s" if made else BEFORE)
 
 
-def _print_made(model: "VideoModel", job: "Job", rate: float, sheet: bool) -> None:
-    """Print a line per video: its length, the speed of its batch, and its class."""
-    from longtake import previews
-
+def _print_made(model: "VideoModel", plan: conditions.Plan, how: str) -> None:
+    """Print a line per video: its length, the speed of its batch, its class and its prompt."""
+    job = plan.job
     label = job.request.signals.get("label")
     rows = [-1] * len(job.paths) if label is None else label.value.tolist()
     for path, row in zip(job.paths, rows, strict=True):
         words = [model.index.classes[row]] if row >= 0 else []
-        title = "".join(
-            f": {part}" for part in (*words, *filter(None, [job.identity.get("prompt")]))
-        )
-        print(f"{path}: {job.frames} frames, {rate:.1f} frames/s{title}")
-        if sheet:
-            previews.overview(path, path.with_name(f"{path.stem}_sheet.png"))
+        words += [] if plan.prompt is None else [plan.prompt]
+        print(f"{path}: {job.frames} frames, {how}{''.join(f': {each}' for each in words)}")
 
 
 def reconstruct(
@@ -231,26 +216,32 @@ def reconstruct(
     """
     from longtake.cli.progress import frames as progress
     from longtake.model import VideoModel
-    from longtake.reconstruct import Made, reconstruct_file, videos_under
+    from longtake.outputs import open_outputs
+    from longtake.reconstruct import places_for, reconstruct_file, videos_under
 
+    height_width = None if size is None else arguments.size(size)
+    videos = videos_under(source)
+    places = places_for(videos, source, out)
     opened = VideoModel.from_pretrained(model, device=arguments.device(device))
-    made = Made(out, [opened.index.weights, str(source.resolve()), size])
-    for path in videos_under(source):
-        inside = path.relative_to(source if source.is_dir() else source.parent)
-        place = (out / inside).with_suffix(".mp4")
-        if made.before(place) and not overwrite:
-            print(f"{place}: made before the interruption")
-            continue
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with progress(path.name) as report:
-            result = reconstruct_file(
-                opened.autoencoder,
-                path,
-                place,
-                size=None if size is None else arguments.size(size),
-                overwrite=overwrite,
-                report=report,
-            )
-        made.add(place)
-        print(f"{result.path}: {result.frames} frames, PSNR {result.psnr:.2f} dB")
-    made.end()
+    request = {
+        "weights": opened.index.weights,
+        "source": str(source.resolve()),
+        "size": height_width,
+    }
+    sets = [[place] for place in places]
+    with open_outputs(out, "reconstruct", request, sets, overwrite=overwrite) as outputs:
+        for path, files in zip(videos, sets, strict=True):
+            if outputs.made(files):
+                print(f"{files[0]}: {BEFORE}")
+                continue
+            with progress(path.name) as report:
+                result = reconstruct_file(
+                    opened.autoencoder,
+                    path,
+                    outputs.folder(files) / files[0].name,
+                    size=height_width,
+                    overwrite=True,
+                    report=report,
+                )
+            outputs.put(files)
+            print(f"{files[0]}: {result.frames} frames, PSNR {result.psnr:.2f} dB")

@@ -13,6 +13,7 @@ from longtake.checkpoint import CheckpointError, ExistsError, file_hash, write_t
 from longtake.config import Config, ConfigError, differences, parse, to_dict
 from longtake.data.synthetic.base import SyntheticSource
 from longtake.documents import DocumentError, parse_json, read_json, read_text
+from longtake.files import put
 from longtake.progress import ProgressCallback, no_progress
 from longtake.video import VideoWriter
 
@@ -149,7 +150,7 @@ def _write(world: SyntheticSource, index: int, path: Path, frames: int) -> Expor
             listing.write(_line(entry))
             listing.flush()
             os.fsync(listing.fileno())
-        partial.replace(path)
+        put(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     return entry

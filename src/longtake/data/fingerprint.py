@@ -27,6 +27,14 @@ def fingerprints(paths: Sequence[Path]) -> list[str]:
     return found
 
 
+def fingerprint(path: Path) -> str:
+    """The hash of one video, or of any other file, as ``fingerprints``; nothing is remembered."""
+    found = _fingerprint(path)
+    if isinstance(found, VideoError):
+        raise found
+    return found
+
+
 def _fingerprint(path: Path) -> str | VideoError:
     try:
         if not path.is_dir():

@@ -19,6 +19,7 @@ from longtake.drift.panels import ALARM, BACKGROUND, INK, MUTED, bare
 from longtake.drift.report import DriftReport
 from longtake.drift.seams import surprise
 from longtake.drift.video_drift import VideoDrift
+from longtake.files import put
 from longtake.video import read_clip
 
 WIDTH = 13.0
@@ -87,7 +88,7 @@ def write_picture(figure: Figure, path: Path) -> None:
     """Write a PNG, complete or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     figure.savefig(partial, dpi=DPI, format="png", facecolor=BACKGROUND)
-    partial.replace(path)
+    put(partial, path)
 
 
 def _strips(report: DriftReport) -> list[Strip]:

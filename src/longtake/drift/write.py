@@ -1,6 +1,7 @@
 """Measures long videos and writes the drift report."""
 
 import json
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from longtake.checkpoint import CheckpointError, check_free, write_text
+from longtake.checkpoint import CheckpointError, write_text
 from longtake.data.index import videos_below
 from longtake.drift.curves import Curve, feature_curve, too_few
 from longtake.drift.report import DriftReport
@@ -20,6 +21,7 @@ from longtake.drift.video_drift import (
     window_features,
 )
 from longtake.features.i3d import I3D, I3DConfig
+from longtake.outputs import open_outputs
 from longtake.progress import ProgressCallback, no_progress
 from longtake.video import read_clip
 
@@ -58,33 +60,52 @@ def write_report(
     """
     if find_spec("matplotlib") is None:
         raise ValueError(MISSING)
-    page = out / f"{NAME}.html"
-    check_free(page, overwrite)
-    from longtake.drift.page import write_page
-    from longtake.drift.picture import draw, write_picture
-
     plan = plan or DriftPlan()
+    paths = [out / f"{NAME}.{suffix}" for suffix in ("html", "png", "json")]
+    reals = None if real is None else str(real.resolve())
+    request = {"video": str(video.resolve()), "real": reals, "plan": asdict(plan)}
+    with open_outputs(out, NAME, request, [paths], overwrite=overwrite) as outputs:
+        videos, curve, notes = _measured(video, plan, device, real, report)
+        page, picture, numbers = paths
+        made = DriftReport(
+            videos=videos,
+            plan=plan,
+            curve=curve,
+            notes=notes,
+            page=page,
+            picture=picture,
+            numbers=numbers,
+        )
+        _write(made, outputs.folder(paths))
+        outputs.put(paths)
+    return made
+
+
+def _measured(
+    video: Path,
+    plan: DriftPlan,
+    device: torch.device | str,
+    real: Path | None,
+    report: ProgressCallback,
+) -> tuple[tuple[VideoDrift, ...], Curve | None, tuple[str, ...]]:
+    """Measures of the videos, their curve, and notes on what could not be measured."""
     files = videos_under(video)
     shortest = min(check_length(file, plan).frames for file in files)
     network, notes = _network(plan, device)
     starts = plan.starts(shortest, plan.feature_windows) if network else []
     videos = tuple(measure_video(file, plan, report, network, starts) for file in files)
     curve, more = _curve(videos, real, plan, network)
-    out.mkdir(parents=True, exist_ok=True)
-    made = DriftReport(
-        videos=videos,
-        plan=plan,
-        curve=curve,
-        notes=(*notes, *more),
-        page=page,
-        picture=out / f"{NAME}.png",
-        numbers=out / f"{NAME}.json",
-    )
-    write_text(made.numbers, json.dumps(made.to_json(), indent=1) + "\n")
+    return videos, curve, (*notes, *more)
+
+
+def _write(made: DriftReport, folder: Path) -> None:
+    from longtake.drift.page import write_page
+    from longtake.drift.picture import draw, write_picture
+
+    write_text(folder / made.numbers.name, json.dumps(made.to_json(), indent=1) + "\n")
     figure = draw(made)
-    write_picture(figure, made.picture)
-    write_page(made, figure, made.page)
-    return made
+    write_picture(figure, folder / made.picture.name)
+    write_page(made, figure, folder / made.page.name)
 
 
 def videos_under(source: Path) -> list[Path]:

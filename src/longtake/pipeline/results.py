@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 import longtake
-from longtake import previews
 from longtake.checkpoint import write_text
 from longtake.data.clips import ClipPlan
 from longtake.data.folders import VideoFolder
@@ -21,7 +20,7 @@ from longtake.evaluation.protocols import Protocol, protocol
 from longtake.evaluation.reconstruction import evaluate_reconstruction, perceptual
 from longtake.evaluation.result import Result
 from longtake.features import i3d
-from longtake.generate import Job, write_videos
+from longtake.jobs import Job, write_videos
 from longtake.model import VideoModel
 from longtake.model_videos import ModelVideos
 from longtake.page.document import duration
@@ -83,13 +82,11 @@ def write_samples(out: Path, planned: PlannedResults, ranks: Ranks, bar: Bar) ->
             frames=planned.frames,
             fps=model.index.fps,
             identity=identity,
+            sheets=True,
         )
-        if not path.exists():
+        if not all(file.exists() for file in job.files):
             with bar(path.name) as report:
-                write_videos(model.long_video(), job, report=report)
-        sheet = path.with_name(f"{path.stem}_sheet.png")
-        if not sheet.exists():
-            previews.overview(path, sheet)
+                write_videos(model.long_video(), job, overwrite=True, report=report)
 
 
 def measure_model(out: Path, plan: Plan, clips: int, ranks: Ranks, bar: Bar) -> None:

@@ -14,6 +14,7 @@ from longtake.checkpoint import CheckpointError, write_text
 from longtake.config import Config, ConfigError
 from longtake.data.prepare import PrepareSettings, prepare, read_manifest
 from longtake.distributed import Ranks
+from longtake.files import locked
 from longtake.page.document import duration
 from longtake.page.run_page import followed
 from longtake.pipeline.calibration import Speed, fitted, measure, scheduled, with_settings
@@ -149,6 +150,7 @@ class Training:
             planned = self._plan.stages[stage.name].model_copy(update=steps)
         else:
             run, planned = self._decided(stage, own, shown)
+        run = run.settled()
         self._keep(stages={**self._plan.stages, stage.name: planned})
         path.parent.mkdir(exist_ok=True)
         write_text(path, config.to_yaml(run))
@@ -306,7 +308,7 @@ def train(
     stages = stages_of(plan, out)
     grouped = _by_stage(overrides, stages)
     out.mkdir(parents=True, exist_ok=True)
-    with run_folder.locked(out):
+    with locked(out, out / run_folder.LOCK):
         plan.write(out)
         for line in [*plan.footage.lines(), _rule(plan, stages)]:
             output.say(line)
@@ -317,7 +319,8 @@ def train(
 def stages_of(plan: Plan, out: Path) -> tuple[Stage, ...]:
     """The runs of a plan in their order."""
     system = SYSTEMS[plan.system]
-    sizes = system.sizes(plan.size, plan.footage.span, plan.init_from)
+    footage = plan.footage
+    sizes = system.sizes(plan.size, footage.span, plan.init_from, footage.validation_span)
     return tuple(system.stages(sizes, out, plan.footage.source))
 
 

@@ -1,5 +1,7 @@
 """Captions of a latent cache as token states, for networks that read text."""
 
+from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from longtake.config import ConfigError
@@ -23,9 +25,11 @@ class Captions(NamedTuple):
 
 
 def encode_captions(
-    cache: LatentCache, denoiser: Denoiser, encoder: TextEncoder | None
+    caches: Sequence[LatentCache], denoiser: Denoiser, encoder: TextEncoder | None
 ) -> Captions:
-    """Encode each distinct caption of a cache once, if the network reads text.
+    """Encode each distinct caption of some caches once, if the network reads text.
+
+    The first cache is that of training: the exported encoder knows the words of its captions.
 
     The states are not part of the cache's key: another encoder uses the same latents.
 
@@ -45,10 +49,10 @@ def encode_captions(
             "text_encoder is set, but the denoiser reads no text; set text_encoder=null, or "
             "denoiser.attention.kind=st_transformer with the width of the states as context_dim"
         )
-    texts = [cache.caption(item) for item in range(len(cache))]
+    texts, *held_out = ([each.caption(i) for i in range(len(each))] for each in caches)
     if not any(texts):
         raise ConfigError("the data has no captions; set data.captions, such as kind: beside")
-    states = CachedStates(encoder.load(), texts)
+    states = CachedStates(encoder.load(), chain(texts, *held_out))
     width = states("").shape[1]
     if width != denoiser.text_width:
         raise ConfigError(

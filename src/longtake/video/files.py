@@ -1,7 +1,6 @@
 """Video files: opened for reading, under a partial name while written, errors as one sentence."""
 
 import errno
-import shutil
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -93,21 +92,6 @@ def cannot_write(error: Exception, path: Path, partial: Path) -> VideoError:
 def partial_path(path: Path) -> Path:
     """Path of a file until it is complete."""
     return path.with_name(f"{path.stem}.partial{path.suffix}")
-
-
-def remove(path: Path) -> None:
-    """Delete a file or a folder, if it exists."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def move(source: Path, target: Path) -> None:
-    """Rename a finished file or folder, replacing ``target``."""
-    if target.is_dir():
-        shutil.rmtree(target)
-    source.replace(target)
 
 
 def _fault(error: FFmpegError, path: Path) -> str:

@@ -25,14 +25,13 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from longtake.checkpoint import check_free
+from longtake.files import put, remove
 from longtake.video.decode import PADDED, Converter
 from longtake.video.files import (
     VideoError,
     address,
-    move,
     open_stream,
     partial_path,
-    remove,
     writing,
 )
 from longtake.video.read import as_rate
@@ -61,13 +60,23 @@ class Format:
 H264 = Format(
     codec="libx264",
     pixels="yuv420p",
-    codec_options={"preset": "medium", "crf": "17", "g": str(FRAGMENT_FRAMES)},
+    codec_options={
+        **{"preset": "medium", "crf": "17", "g": str(FRAGMENT_FRAMES)},
+        # Equal frames give equal files on any machine: the encoder's result depends on its number
+        # of threads, and its vector code for macroblock trees reads what lies behind small frames.
+        **{"threads": "1", "x264-params": "cpu-independent=1"},
+    },
     container_options={"movflags": "hybrid_fragmented+frag_keyframe", **FLUSHED},
 )
 FORMATS = {
     ".mp4": H264,
     ".mov": H264,
-    ".mkv": Format(codec="ffv1", pixels="bgr0", codec_options={"level": "3", "slicecrc": "1"}),
+    ".mkv": Format(
+        codec="ffv1",
+        pixels="bgr0",
+        codec_options={"level": "3", "slicecrc": "1"},
+        container_options={"fflags": "bitexact", **FLUSHED},  # without random identifiers
+    ),
     ".gif": Format(codec="gif", pixels="pal8", highest_fps=50),  # players slow down faster ones
 }
 FOLDERS = ("", ".png")
@@ -151,7 +160,7 @@ class VideoWriter:
             raise VideoError(f"{self.path}: no frames were written")
         with writing(self.path, self.partial):
             self._encoder.close()
-            move(self.partial, self.path)
+            put(self.partial, self.path)
 
     def abandon(self) -> None:
         """Finish the file under its partial name, as far as possible; it can be played."""
@@ -183,8 +192,11 @@ def check_format(path: Path, fps: Fraction | float | int) -> None:
         raise VideoError(f"{path}: fps={fps}{kind} must be from {LOWEST_FPS} to {highest}")
 
 
-def concatenate(paths: Sequence[Path | str], out: Path | str, *, overwrite: bool = False) -> None:
+def concatenate(paths: Sequence[Path | str], out: Path | str, *, overwrite: bool = False) -> int:
     """Join files that were written with the same settings, without decoding, so without loss.
+
+    Returns:
+        Number of frames.
 
     Raises:
         VideoError: no paths, a broken file, another codec, size or rate, or a full disk.
@@ -199,8 +211,9 @@ def concatenate(paths: Sequence[Path | str], out: Path | str, *, overwrite: bool
     options = dict(FORMATS[out.suffix.lower()].container_options)
     with writing(out, partial):
         with av.open(address(partial), "w", container_options=options) as container:
-            _append_all(files, container)
-        move(partial, out)
+            frames = _append_all(files, container)
+        put(partial, out)
+    return frames
 
 
 class _Pictures:
@@ -294,8 +307,8 @@ def _palette_graph(stream: VideoStream, fps: Fraction) -> Graph:
     return graph
 
 
-def _append_all(files: Sequence[Path], container: OutputContainer) -> None:
-    """Copy the packets of files of one codec, size and rate, to be shown one after another."""
+def _append_all(files: Sequence[Path], container: OutputContainer) -> int:
+    """Copy the packets of files of one codec, size and rate, one after another; counts frames."""
     target, kind, fps = None, (), Fraction(1)
     frames, last_dts = 0, -sys.maxsize
     for path in files:
@@ -319,6 +332,7 @@ def _append_all(files: Sequence[Path], container: OutputContainer) -> None:
                 packet.stream = target
                 container.mux(packet)
                 frames += 1
+    return frames
 
 
 def _kind(stream: VideoStream) -> tuple[object, ...]:

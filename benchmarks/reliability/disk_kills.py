@@ -1,0 +1,239 @@
+"""Runs commands that die before any chosen change of the disk, and what they leave behind."""
+
+import builtins
+import io
+import os
+import shutil
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+PATHS = {  # functions that change the disk, and how many of their arguments are paths
+    **dict.fromkeys(("replace", "rename", "link", "symlink"), 2),
+    **dict.fromkeys(("unlink", "remove", "rmdir", "mkdir", "truncate"), 1),
+}
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+
+Tree = dict[str, bytes | None]
+"""Content of every file below a folder, by its path; None for folders."""
+
+
+class Killed(BaseException):
+    """The process is dead: from here on, it changes nothing."""
+
+
+@dataclass
+class Disk:
+    """Changes of the disk below a folder, of which one, and each after it, raises ``Killed``.
+
+    Attributes:
+        last: number of changes that are made; None for all.
+        changes: what was changed, or was about to be.
+        synced: size and time of change of each file when its data was last forced to the disk.
+    """
+
+    root: Path
+    last: int | None = None
+    changes: list[str] = field(default_factory=list)
+    synced: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    def change(self, what: str, *paths: Any, dir_fd: int | None = None) -> None:
+        """Count a change, if it is below the folder."""
+        base = Path(f"/proc/self/fd/{dir_fd}").readlink() if dir_fd is not None else Path.cwd()
+        names = [base / os.fsdecode(path) for path in paths if not isinstance(path, int)]
+        inside = [str(p.relative_to(self.root)) for p in names if p.is_relative_to(self.root)]
+        if inside:
+            self.changes.append(f"{what} {' to '.join(inside)}")
+            if self.last is not None and len(self.changes) > self.last:
+                raise Killed(self.changes[-1])
+
+    def sync(self, number: int) -> None:
+        """Count a file as forced to the disk, which costs milliseconds in earnest."""
+        self.change("sync", Path(f"/proc/self/fd/{number}").readlink())
+        stat = os.fstat(number)
+        self.synced[stat.st_ino] = stat.st_size, stat.st_mtime_ns
+
+    def keep(self) -> None:
+        """Take all files that exist for forced to the disk."""
+        for path in self.root.rglob("*"):
+            stat = path.lstat()
+            self.synced[stat.st_ino] = stat.st_size, stat.st_mtime_ns
+
+    def cut_power(self) -> None:
+        """Cut half of what was written to each file since its data was forced to the disk."""
+        for path in self.root.rglob("*"):
+            stat = path.lstat()
+            size, time = self.synced.get(stat.st_ino, (0, 0))
+            if path.is_file() and (size, time) != (stat.st_size, stat.st_mtime_ns):
+                start = size if size < stat.st_size else 0
+                os.truncate(path, start + (stat.st_size - start) // 2)
+
+
+@contextmanager
+def watched(disk: Disk) -> Generator[Disk]:
+    """Count changes below the disk's folder, and raise ``Killed`` when it is time."""
+
+    def changing(name: str, real: Callable[..., Any], *paths: Any, **options: Any) -> Any:
+        disk.change(name, *paths[: PATHS[name]], dir_fd=options.get("dir_fd"))
+        return real(*paths, **options)
+
+    def opening(
+        real: Callable[..., Any], path: Any, mode: str = "r", *rest: Any, **more: Any
+    ) -> Any:
+        if set(mode) & set("wax+"):
+            disk.change("open", path)
+        return real(path, mode, *rest, **more)
+
+    def opening_number(
+        real: Callable[..., int], path: Any, flags: int, *rest: Any, **more: Any
+    ) -> int:
+        if flags & WRITING:
+            disk.change("open", path, dir_fd=more.get("dir_fd"))
+        return real(path, flags, *rest, **more)
+
+    patches = {(os, name): partial(changing, name, getattr(os, name)) for name in PATHS}
+    patches |= {(module, "open"): partial(opening, io.open) for module in (io, builtins)}
+    patches |= {(os, "open"): partial(opening_number, os.open), (os, "fsync"): disk.sync}
+    started = [mock.patch.object(*place, new) for place, new in patches.items()]
+    for patch in started:
+        patch.start()
+    try:
+        yield disk
+    finally:
+        for patch in started:
+            patch.stop()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a command that was killed ended when it was repeated.
+
+    Attributes:
+        where: the change of the disk before which it was killed, or when.
+        code: exit code of the repeated command.
+        said: what that wrote on its error stream.
+        differs: files and folders that differ from those of an undisturbed command.
+    """
+
+    where: str
+    code: int
+    said: str
+    differs: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        """``equal``, ``complete`` if all was done before the kill, or ``fault``."""
+        if not self.differs and self.code == 0:
+            return "equal"
+        return "complete" if not self.differs and "exists" in self.said else "fault"
+
+
+Run = Callable[[], tuple[int, str]]
+"""Something that is killed and repeated: returns an exit code and what it says of a mistake."""
+
+
+def command(*arguments: object) -> Run:
+    """A command line, called in this process."""
+
+    def run() -> tuple[int, str]:
+        from longtake.cli import main
+
+        err, argv = io.StringIO(), ["longtake", *map(str, arguments)]
+        replaced = mock.patch.object(sys, "argv", argv)
+        with replaced, redirect_stdout(io.StringIO()), redirect_stderr(err):
+            try:
+                main()
+            except SystemExit as stop:
+                return int(stop.code or 0), err.getvalue()
+        return 0, err.getvalue()
+
+    return run
+
+
+def function(work: Callable[[], object]) -> Run:
+    """A function whose mistakes of the user are a ValueError."""
+
+    def run() -> tuple[int, str]:
+        try:
+            work()
+        except ValueError as error:
+            return 2, str(error)
+        return 0, ""
+
+    return run
+
+
+def tree(root: Path, clean: Callable[[str, bytes], bytes] = lambda _, data: data) -> Tree:
+    """Everything below a folder; ``clean`` removes from a file what differs from run to run."""
+    found = {str(path.relative_to(root)): path for path in sorted(root.rglob("*"))}
+    return {
+        name: clean(name, path.read_bytes()) if path.is_file() else None
+        for name, path in found.items()
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """Something that writes below ``root``, which is emptied before it begins.
+
+    Attributes:
+        run: the command.
+        prepare: fills the folder with what the command finds there.
+        clean: removes from a file what differs from run to run, such as times.
+    """
+
+    root: Path
+    run: Run
+    prepare: Callable[[Path], None] = lambda root: None
+    clean: Callable[[str, bytes], bytes] = lambda _, data: data
+
+    def undisturbed(self) -> tuple[Tree, list[str]]:
+        """What the command makes, and its changes of the disk."""
+        self._reset()
+        with watched(Disk(self.root)) as disk:
+            code, said = self.run()
+        assert code == 0, said
+        return tree(self.root, self.clean), disk.changes
+
+    def killed(self, last: int, expected: Tree, *, power_cut: bool = False) -> Outcome:
+        """Kill the command after ``last`` changes of the disk, and repeat it."""
+        self._reset()
+        disk = Disk(self.root, last)
+        disk.keep()
+        with watched(disk), suppress(Killed):
+            self.run()
+        if power_cut:
+            disk.cut_power()
+        return self.repeated(expected, (disk.changes[last:] or ["the end"])[0])
+
+    def repeated(self, expected: Tree, where: str) -> Outcome:
+        """Run the command again after a kill."""
+        with watched(Disk(self.root)):  # without waiting for the disk
+            code, said = self.run()
+        got = tree(self.root, self.clean)
+        differs = sorted(
+            name
+            for name in got.keys() | expected.keys()
+            if got.get(name, 0) != expected.get(name, 0)
+        )
+        return Outcome(where=where, code=code, said=said, differs=tuple(differs))
+
+    def everywhere(self, every: int = 1, *, twice: bool = False) -> list[Outcome]:
+        """Kill it before each change, or one in ``every``: every second time by a power cut.
+
+        With ``twice``, each time both with and without a power cut.
+        """
+        expected, changes = self.undisturbed()
+        kills = range(0, len(changes) + 1, every)
+        cuts = [(n, cut) for k, n in enumerate(kills) for cut in ((0, 1) if twice else (k % 2,))]
+        return [self.killed(n, expected, power_cut=bool(cut)) for n, cut in cuts]
+
+    def _reset(self) -> None:
+        shutil.rmtree(self.root, ignore_errors=True)
+        self.root.mkdir(parents=True)
+        self.prepare(self.root)

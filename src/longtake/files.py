@@ -1,0 +1,153 @@
+"""Moves files to their places when they are complete, and locks places for one writer."""
+
+import logging
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, lockf
+from pathlib import Path
+from typing import TextIO
+
+LOGGER = logging.getLogger("longtake")
+ATTEMPTS, WAIT_SECONDS = 20, 0.05  # to read the name of a holder that has not written it yet
+
+
+class InUseError(ValueError):
+    """Another process writes to the same place."""
+
+
+def put(partial: Path, path: Path) -> None:
+    """Move a complete file or folder to its place, replacing what is there.
+
+    Its data is on the disk before it is moved, and the move is before this returns, so what is
+    written later can rely on it even after a power cut.
+    """
+    for written in (*partial.rglob("*"), partial):
+        _sync(written)
+    if path.is_dir() or partial.is_dir():
+        remove(path)
+    partial.replace(path)
+    _sync(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, if it exists."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def retire(path: Path) -> None:
+    """Delete a file so that what is written later can rely on its absence."""
+    path.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError:
+        if not path.is_dir():  # some file systems cannot sync a folder
+            raise
+    finally:
+        os.close(number)
+
+
+def _nothing() -> None:
+    pass
+
+
+@contextmanager
+def locked(
+    place: Path,
+    path: Path,
+    group: str = "",
+    *,
+    enter: Callable[[], None] = _nothing,
+    leave: Callable[[], None] = _nothing,
+) -> Generator[None]:
+    """Hold a lock file, for this process or together with those of one group.
+
+    However the processes end, the lock ends with them.
+
+    Args:
+        place: what the lock is for, in messages.
+        path: the lock file, in a folder that exists.
+        group: a name that only the processes of one job know; if it is empty, there are no others.
+        enter: called by the first process of the group, before any other is let in.
+        leave: called by the last one, when no other is left.
+
+    Raises:
+        InUseError: a process that is not of the group holds the lock; its number and host.
+    """
+    file, first = _claimed(place, path, group)
+    with file:
+        try:
+            if first:
+                enter()
+                if group:
+                    lockf(file, LOCK_SH)
+            yield
+        finally:
+            if not group or _alone(file, path):
+                try:
+                    leave()
+                finally:
+                    path.unlink(missing_ok=True)
+
+
+def _claimed(place: Path, path: Path, group: str) -> tuple[TextIO, bool]:
+    """The lock file, and whether this process is the first to hold it, and holds it alone."""
+    attempts = 0
+    while True:
+        file = path.open("a+")
+        first = _taken(file)
+        if not first:
+            file.seek(0)
+            holder, _, others = file.read().partition("\n")
+            if not group or others.strip() != group:
+                file.close()
+                attempts += 1
+                if group and attempts < ATTEMPTS:
+                    time.sleep(WAIT_SECONDS)
+                    continue
+                raise InUseError(
+                    f"{place} is in use: {holder or 'another process'} writes to it; "
+                    "stop it, or choose another place"
+                )
+            lockf(file, LOCK_SH)  # waits until the first process has entered
+        if _is_at(file, path):
+            if first:
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on {socket.gethostname()}\n{group}\n")
+                file.flush()
+            return file, first
+        file.close()  # of a lock that was given back meanwhile
+
+
+def _taken(file: TextIO) -> bool:
+    """Whether no other process holds the lock, which this one then holds alone."""
+    try:
+        lockf(file, LOCK_EX | LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError as error:
+        LOGGER.warning("%s: this file system has no locks (%s)", file.name, error.strerror)
+    return True
+
+
+def _alone(file: TextIO, path: Path) -> bool:
+    """Give a shared lock back; true if no other process holds it, and this one does again."""
+    lockf(file, LOCK_UN)
+    return _taken(file) and _is_at(file, path)
+
+
+def _is_at(file: TextIO, path: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return os.fstat(file.fileno()).st_ino == path.stat().st_ino
+    return False
