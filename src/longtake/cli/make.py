@@ -69,7 +69,7 @@ def train(
     system: Annotated[str | None, Option(help="lvdm or pvdm (lvdm)")] = None,
     size: Annotated[int | None, Option(min=8, help="height and width of frames")] = None,
     init_from: Annotated[
-        str | None, Option("--from", help="model whose autoencoder to start from")
+        str | None, Option("--from", help="model whose autoencoder to start from, or none")
     ] = None,
 ) -> None:
     """Train a model of a folder of videos within a time; stopped, the same command continues.
