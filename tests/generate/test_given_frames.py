@@ -19,7 +19,7 @@ from longtake.model import VideoModel
 from longtake.rollout import Change, OneClip, Request, Steering
 from longtake.video import VideoWriter, open_video, write_image
 
-STARTS = [1, 8, 21]
+STARTS = [1, 21]
 SIZE = (16, 16)
 
 
