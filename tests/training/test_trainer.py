@@ -161,6 +161,13 @@ def test_a_run_that_is_stopped_saves_itself_and_continues_bit_for_bit(
     assert hashes[0] == hashes[1]
 
 
+def test_a_signal_in_the_last_step_is_told_after_the_model_is_written(tmp_path: Path):
+    with pytest.raises(Interrupted, match="stopped at step 1; saved in"):
+        train(autoencoder_run(steps=1), tmp_path, training=asks_at(1, signal.SIGTERM))
+    assert VideoModel.from_pretrained(tmp_path).autoencoder
+    train(autoencoder_run(steps=1), tmp_path)
+
+
 def test_a_second_interrupt_stops_at_once(tmp_path: Path):
     stage = Line(settings())
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from longtake.distributed import Ranks, full_tensor
-from longtake.interruption import deferred
+from longtake.interruption import Arrived, deferred
 from longtake.training import checkpoint
 from longtake.training.config import TrainingConfig
 from longtake.training.ema import EMA
@@ -106,7 +106,6 @@ class Trainer:
             if self._last_good_step is None:
                 raise
             raise FloatingPointError(f"{error}; {self._rescue()}") from error
-        self.export()
 
     def _train(self) -> None:
         settings, ranks = self._settings, self._ranks
@@ -130,9 +129,15 @@ class Trainer:
                 if stopping or (settings.export_every and self.step % settings.export_every == 0):
                     self.export()
                 if stopping:
-                    stopped = Interrupted(f"stopped at step {self.step}; saved in {self._folder}")
-                    stopped.exit_code = asked.exit_code
-                    raise stopped
+                    raise self._interrupted(asked)
+            self.export()
+            if ranks.any_rank(asked.number is not None):  # in the last step
+                raise self._interrupted(asked)
+
+    def _interrupted(self, asked: Arrived) -> Interrupted:
+        stopped = Interrupted(f"stopped at step {self.step}; saved in {self._folder}")
+        stopped.exit_code = asked.exit_code
+        return stopped
 
     @property
     def _done(self) -> bool:
