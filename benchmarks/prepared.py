@@ -51,7 +51,8 @@ def main() -> None:
         original = Path(folder) / "footage" / "film.mp4"
         original.parent.mkdir()
         write_footage(original)
-        (video,) = prepare(original, Path(folder) / "data", PrepareSettings(size=SIZE), processes=1)
+        settings = PrepareSettings(size=SIZE, cuts=False)
+        (video,) = prepare(original, Path(folder) / "data", settings, processes=1)
         (scene,) = video.scenes
         prepared = Path(folder) / "data" / scene.file
         starts = np.random.default_rng(1).integers(0, FRAMES - CLIP, given.clips).tolist()

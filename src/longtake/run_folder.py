@@ -77,7 +77,7 @@ def start(
         ExistsError: the folder holds another run; InUseError: another process trains in it;
             CheckpointError: it holds something else.
     """
-    place = fork or folder
+    place, run = fork or folder, run.settled()
     there = {p.name for p in place.iterdir()} if ranks.main and place.exists() else set()
     if there - {LOCK} and not _is_run(place):
         raise CheckpointError(f"{place} exists and holds no run; choose another folder")

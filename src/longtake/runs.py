@@ -13,9 +13,10 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from longtake import config, previews
+from longtake.autoencoders import VideoAutoencoder
 from longtake.checkpoint import fill, weights_hash
 from longtake.config import Config, ConfigError
-from longtake.data.cache_plan import CachePlan, warn_of_few_clips
+from longtake.data.cache_plan import CachePlan, PlannedClips, warn_of_few_clips
 from longtake.data.latent_cache import LatentCache
 from longtake.data.latents import build_cache
 from longtake.data.loader import Batch, Loader
@@ -33,12 +34,13 @@ from longtake.rollout import Role
 from longtake.training.checkpoint import unsharded
 from longtake.training.config import OptimizerConfig, TrainingConfig
 from longtake.training.latent_batches import LatentBatches, TrainingClip
-from longtake.training.methods.denoising import Denoising
+from longtake.training.methods.denoising import Denoising, validation_loss
 from longtake.training.methods.reconstruction import Reconstruction
 from longtake.training.monitor import CollapseRule, TrainingMonitor
 from longtake.training.trainer import Trainer, TrainingProgress
 
 Count = Annotated[int, Ge(1)]
+VALIDATION, VALIDATION_CLIPS = "validation", 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,10 @@ class AutoencoderRun(Config):
         """What the run depends on outside its config, as plain data by the name of a setting."""
         given = {"init_from": _digest_of(self.init_from, AUTOENCODER)} if self.init_from else {}
         return {"data": self.data.identity(), **given}
+
+    def settled(self) -> "AutoencoderRun":
+        """The run itself: nothing about it is left open."""
+        return self
 
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
         """Train, or continue from the last checkpoint in ``folder``."""
@@ -147,6 +153,9 @@ class DiffusionRun(Config):
             ``next``, those that continue them; with ``interpolator``, clips between two keyframes
             (LVDM interpolation). One network may take several roles.
         data: clips to cache, each some autoencoder clips long.
+        validation: held-out clips, as long as those of ``data`` or shorter; the loss on at most 64
+            of them, at fixed noise and timesteps, is logged with each preview. None for no such
+            loss.
         cache: how clips are encoded.
         cache_folder: folder of a cache that runs share; None for the run's own folder.
         clip: part of a cached clip to train on, and its signals.
@@ -178,6 +187,7 @@ class DiffusionRun(Config):
     model: str
     roles: Annotated[tuple[Role, ...], MinLen(1)] = ("first",)
     data: AnySource
+    validation: AnySource | None = None
     cache: CachePlan = CachePlan()
     cache_folder: str | None = None
     clip: TrainingClip = TrainingClip()
@@ -228,20 +238,30 @@ class DiffusionRun(Config):
         overlap_frames = spec.clip_overlap_frames
         cache = build_cache(place, self.data, encoder, self.cache, ranks, report, overlap_frames)
         warn_of_few_clips(len(cache), self.training.batch)
+        held_out = self._held_out(place / VALIDATION, base.autoencoder, ranks, overlap_frames)
         base = self._with_settings(base, self._scaling(cache, base, trained))
         scaling, seed, reads = base.index.latent_scaling, self.training.seed, denoiser.reads
         batches = LatentBatches(
             cache, spec, self.clip, self.diffusion, scaling, seed=seed, reads=reads
         )
+        validation = None if held_out is None else replace(batches, cache=held_out)
         Trainer(
             Denoising(denoiser, self.diffusion, batches, self.training, ranks),
             self.training,
             folder,
             ranks,
-            preview=partial(self._preview, base, denoiser, ranks),
+            preview=partial(self._preview, base, denoiser, ranks, validation),
             export=partial(self._export, base, denoiser, ranks),
             report=callbacks.training,
         ).fit()
+
+    def settled(self) -> "DiffusionRun":
+        """The run with the number of classes of its data where ``auto`` is asked for."""
+        if self.denoiser.num_classes != "auto":
+            return self
+        number = len(self.data.classes) or None
+        denoiser = self.denoiser.model_copy(update={"num_classes": number})
+        return self.model_copy(update={"denoiser": denoiser})
 
     def _check_classes(self) -> None:
         """ConfigError if the network has another number of classes than the data."""
@@ -289,13 +309,33 @@ class DiffusionRun(Config):
         changes |= {"classes": self.data.classes, "ema": self.training.ema is not None}
         return replace(base, index=index.model_copy(update=changes))
 
+    def _held_out(
+        self, place: Path, autoencoder: VideoAutoencoder, ranks: Ranks, overlap_frames: int
+    ) -> LatentCache | None:
+        """Latents of held-out clips, spread over all held-out footage."""
+        if self.validation is None:
+            return None
+        count = min(VALIDATION_CLIPS, len(PlannedClips(self.validation, CachePlan())))
+        plan = CachePlan(clips=count, batch=self.cache.batch)
+        return build_cache(
+            place, self.validation, autoencoder, plan, ranks, overlap_frames=overlap_frames
+        )
+
     def _preview(
-        self, base: VideoModel, denoiser: nn.Module, ranks: Ranks, folder: Path
+        self,
+        base: VideoModel,
+        denoiser: Denoiser,
+        ranks: Ranks,
+        validation: LatentBatches | None,
+        folder: Path,
     ) -> Mapping[str, float]:
         model = self._with_network(base, denoiser)
         if "first" in model.denoisers:
             previews.samples(model, self.preview_frames, self.num_previews, folder, ranks)
-        return {}
+        if validation is None:
+            return {}
+        loss = validation_loss(denoiser, validation, self.training.batch, ranks.device)
+        return {"validation_loss": loss}
 
     def _export(self, base: VideoModel, denoiser: nn.Module, ranks: Ranks, folder: Path) -> None:
         plain = unsharded(denoiser, self.denoiser.build)

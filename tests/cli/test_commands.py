@@ -1,5 +1,6 @@
 """The commands do what their help says."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -197,3 +198,28 @@ def test_models_of_one_autoencoder_are_joined(
     shown = longtake("inspect", out).out
     assert "F16" in shown
     assert "interpolator: volume_unet" in shown
+
+
+def test_threads_wait_briefly_unless_the_user_has_said_how(
+    longtake, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    longtake("--version")
+    assert os.environ.pop("GOMP_SPINCOUNT") == "10000"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    longtake("--version")
+    assert "GOMP_SPINCOUNT" not in os.environ
+
+
+def test_footage_without_a_scene_to_prepare_is_refused(longtake, tmp_path: Path):
+    (tmp_path / "broken.mp4").write_bytes(b"not a video")
+    called = longtake("data", "prepare", tmp_path / "broken.mp4", "-o", tmp_path / "data")
+    assert called.code == 2
+    assert "no scene was written; expected a readable video with a scene of 16" in called.err
+
+
+def test_a_missing_start_image_is_named(longtake, tmp_path: Path):
+    called = longtake("generate", "lvdm-sky", "--start-image", tmp_path / "a.png")
+    assert called.code == 2
+    assert called.err == f"longtake: {tmp_path}/a.png: no such file\n"

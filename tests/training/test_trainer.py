@@ -8,16 +8,25 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import ADVERSARY, autoencoder_run, diffusion_run, last_checkpoint, log, losses, train
+from tiny_runs import (
+    ADVERSARY,
+    SKY,
+    autoencoder_run,
+    diffusion_run,
+    last_checkpoint,
+    log,
+    losses,
+    train,
+)
 from torch import Tensor, nn
 
 from longtake.checkpoint import CheckpointError, ExistsError, weights_hash
-from longtake.config import ConfigError, load
+from longtake.config import ConfigError, load, parse, to_dict
 from longtake.diffusion import Diffusion
 from longtake.distributed import Ranks
 from longtake.model import ModelIndex, VideoModel
 from longtake.noise import generator
-from longtake.runs import AutoencoderRun, DiffusionRun
+from longtake.runs import AutoencoderRun, DiffusionRun, read_run
 from longtake.training import checkpoint as state
 from longtake.training.config import EMAConfig, OptimizerConfig, TrainingConfig
 from longtake.training.ema import EMA
@@ -355,3 +364,30 @@ def test_a_run_folder_with_former_field_names_continues(tmp_path: Path):
 def test_a_former_field_name_gives_the_present_one():
     with pytest.raises(ConfigError, match="the field 'average' is now called 'ema'"):
         autoencoder_run(average=None)
+
+
+def test_the_validation_loss_compares_steps(tmp_path: Path, tiny_autoencoder_folder: Path):
+    run = diffusion_run(tiny_autoencoder_folder, steps=6, sample_every=3, ema=None)
+    held = {**SKY, "split": "test", "plan": {"frames": 16, "height": 16, "width": 16}}
+    run = parse(DiffusionRun, {**to_dict(run), "validation": held})
+    train(run, tmp_path / "run")
+    logged = {
+        x["step"]: x["validation_loss"] for x in log(tmp_path / "run") if "validation_loss" in x
+    }
+    assert [*logged] == [3, 6]
+    stored = {**to_dict(run), "training": {**to_dict(run.training), "optimizer": {"lr": 1e-12}}}
+    train(parse(DiffusionRun, stored), tmp_path / "still")
+    still = [x["validation_loss"] for x in log(tmp_path / "still") if "validation_loss" in x]
+    assert still[0] == pytest.approx(still[1], rel=1e-4)
+    assert logged[6] != pytest.approx(still[1], rel=1e-3)
+
+
+def test_classes_are_counted_where_auto_is_asked_for(tmp_path: Path, tiny_autoencoder_folder: Path):
+    run = to_dict(diffusion_run(tiny_autoencoder_folder, steps=1))
+    run["denoiser"]["num_classes"] = "auto"
+    train(parse(DiffusionRun, run), tmp_path / "run")
+    settled = read_run(str(tmp_path / "run" / "config.yaml"))
+    assert isinstance(settled, DiffusionRun)
+    assert settled.denoiser.num_classes == 24
+    with pytest.raises(ValueError, match="num_classes=auto is for the config of a run"):
+        parse(DiffusionRun, run).denoiser.build()

@@ -1,5 +1,6 @@
 """The command line. Nothing heavy is imported before a command runs."""
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from longtake.cli import convert, data, evaluate, make, reproduce, show
 from longtake.cli.arguments import on_command_line
 
 INTERRUPTED = (130, 143, 129)  # typer gives 130 for any KeyboardInterrupt
+SPIN_COUNT = "10000"  # turns of a loop, some tens of microseconds
+SPIN_SETTINGS = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
 OUT_OF_MEMORY = "out of memory|can't allocate memory|Storage size calculation overflowed"
 
 CONTINUING = ("fit", "train", "generate", "reconstruct", "evaluate", "reproduce", "data export")
@@ -60,8 +63,20 @@ def main() -> None:
 
     An interruption is 128 + the signal's number: 130 of Ctrl-C, 143 of SIGTERM, 129 of SIGHUP.
     """
+    _wait_briefly()
     with interruption.raising() as arrived:
         _main(arrived)
+
+
+def _wait_briefly() -> None:
+    """Shorten the busy waiting of OpenMP's threads for each other, unless the user has set it.
+
+    GNU OpenMP, which PyTorch uses on Linux, spins 300,000 turns. Where other processes need the
+    cores, a thread that spins keeps those that it waits for from running: a video takes many times
+    as long (``benchmarks/threads.py``). The library reads this when PyTorch is imported.
+    """
+    if not SPIN_SETTINGS & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
 
 
 def _main(arrived: interruption.Arrived) -> None:

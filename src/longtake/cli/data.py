@@ -15,7 +15,9 @@ from longtake.config import nearest
 if TYPE_CHECKING:
     from longtake.data.clips import ClipSource
 
-app = typer.Typer(help="Inspect and check data, export synthetic worlds.", no_args_is_help=True)
+app = typer.Typer(
+    help="Inspect, check and prepare data; export synthetic worlds.", no_args_is_help=True
+)
 
 WORLDS = ("sky", "marbles", "doom")
 
@@ -123,6 +125,11 @@ def prepare(
         if video.fault:
             print(f"{video.source}: {video.fault}")
     scenes = [scene for video in videos for scene in video.scenes]
+    if not scenes:
+        raise ValueError(
+            f"{out}: no scene was written; expected a readable video with a scene of {shortest} "
+            "frames or more"
+        )
     damaged = sum(bool(video.fault) for video in videos)
     dropped = sum(video.dropped for video in videos)
     print(

@@ -2,6 +2,7 @@
 
 from abc import ABC
 from collections.abc import Callable
+from typing import Literal
 
 from jaxtyping import Float, Int
 from pydantic import model_validator
@@ -27,7 +28,8 @@ class UNetConfig(Config, ABC):
         scale_shift_norm: the embedding scales and shifts; else it is added.
         resblock_updown: resample in a residual block, not with a convolution.
         groups: groups of every normalisation; must divide every level's width.
-        num_classes: number of labels; None: the network reads no label.
+        num_classes: number of labels; None: the network reads no label; ``auto``, only in the
+            config of a run: as many as its data has.
         zero_init: residual branches and output start at zero, as released.
         checkpoint: do not store a block's activations but compute them again in the backward pass.
     """
@@ -41,7 +43,7 @@ class UNetConfig(Config, ABC):
     scale_shift_norm: bool = True
     resblock_updown: bool
     groups: Count = 32
-    num_classes: Count | None = None
+    num_classes: Count | Literal["auto"] | None = None
     zero_init: bool = True
     checkpoint: bool = False
 
@@ -78,8 +80,10 @@ class UNetConfig(Config, ABC):
                 raise ValueError(f"groups={self.groups} must divide a level's {width} channels")
         return self
 
-    def table(self, rows: int | None) -> "Table | None":
+    def table(self, rows: int | Literal["auto"] | None) -> "Table | None":
         """Build a table of ``rows`` learned vectors to add to the time embedding."""
+        if rows == "auto":
+            raise ValueError("num_classes=auto is for the config of a run; give a number or null")
         return None if rows is None else Table(rows, self.embedding)
 
     def residual(

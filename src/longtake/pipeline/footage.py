@@ -26,6 +26,7 @@ class Footage(Config):
         videos: number of videos to train on, and ``hours`` their length.
         clips: number of cached clips.
         held_out_clips: number of clips of the held-out part that share no frame.
+        validation_span: frames of a held-out clip for the loss of denoisers; None if too short.
         unusable: number of videos that cannot be used.
     """
 
@@ -36,6 +37,7 @@ class Footage(Config):
     hours: float
     clips: int
     held_out_clips: int
+    validation_span: int | None
     unusable: int
 
     @property
@@ -74,7 +76,9 @@ def survey(path: Path, system: System) -> Footage:
     enough = [choice for choice in fitting if choice.held_out >= HELD_OUT_CLIPS]
     best = enough[0] if enough else max(fitting, key=lambda choice: choice.held_out)
     train = _half(path, "train", best.span, best.share)
-    infos = train.infos()
+    infos, shortest = train.infos(), min(system.spans)
+    held = _half(path, "validation", 1, best.share)
+    longest_held = max(info.frames for info in held.infos())
     return Footage(
         path=str(path),
         held_out=best.share,
@@ -83,6 +87,7 @@ def survey(path: Path, system: System) -> Footage:
         hours=math.fsum(info.seconds for info in infos) / 3600,
         clips=len(PlannedClips(train, CachePlan())),
         held_out_clips=best.held_out,
+        validation_span=shortest if longest_held >= shortest else None,
         unusable=len(whole.rejected()),
     )
 

@@ -25,6 +25,7 @@ class Sizes:
         factor: number of pixels to a cell of latents along height and width.
         channels: channels of a latent.
         span: number of frames of a cached clip.
+        validation_span: the same of held-out clips; None where no held-out video is long enough.
         init_from: model that gives the autoencoder its first weights and its settings; None for
             random weights.
         autoencoder: settings of that autoencoder; empty without one.
@@ -34,6 +35,7 @@ class Sizes:
     factor: int
     channels: int
     span: int
+    validation_span: int | None = None
     init_from: str | None = None
     autoencoder: Mapping[str, Any] | None = None
 
@@ -101,7 +103,13 @@ class System:
     spans: Sequence[int]
     window: int = 16
 
-    def sizes(self, size: int, span: int, init_from: str | None = None) -> Sizes:
+    def sizes(
+        self,
+        size: int,
+        span: int,
+        init_from: str | None = None,
+        validation_span: int | None = None,
+    ) -> Sizes:
         """Sizes for square frames of ``size`` pixels; a ConfigError if nothing fits."""
         most = next(limit for limit in self.factors if size <= limit)
         factor, channels, given = self.factors[most], self.channels[most], None
@@ -126,6 +134,7 @@ class System:
             factor=factor,
             channels=channels,
             span=span,
+            validation_span=validation_span,
             init_from=init_from,
             autoencoder=given,
         )
@@ -162,6 +171,12 @@ SYSTEMS: Mapping[str, System] = {
 def _clips(footage: Mapping[str, Any], split: str, sizes: Sizes, frames: int) -> dict[str, Any]:
     plan = {"frames": frames, "height": sizes.size, "width": sizes.size}
     return {**footage, "split": split, "plan": plan}
+
+
+def _held_out(footage: Mapping[str, Any], sizes: Sizes) -> dict[str, Any] | None:
+    """Held-out clips for the loss of a denoiser, if there are any."""
+    frames = sizes.validation_span
+    return None if frames is None else _clips(footage, "validation", sizes, frames)
 
 
 def _autoencoder(sizes: Sizes, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,8 +233,9 @@ def _volume_autoencoder(sizes: Sizes, footage: Mapping[str, Any]) -> Sequence[St
 def _volume_denoisers(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage]:
     cached = {
         "data": _clips(footage, "train", sizes, sizes.span),
+        "validation": _held_out(footage, sizes),
         "cache_folder": str(out / LATENTS),
-        "denoiser.num_classes": None,
+        "denoiser.num_classes": "auto",
     }
     size, cells = sizes.size, sizes.cells
     return (
@@ -298,8 +314,9 @@ def _pvdm(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage
             wide="denoiser.model_channels",
             settings={
                 "data": _clips(footage, "train", sizes, sizes.span),
+                "validation": _held_out(footage, sizes),
                 "cache_folder": str(out / LATENTS),
-                "denoiser.num_classes": None,
+                "denoiser.num_classes": "auto",
                 "denoiser.latent": [sizes.channels, 16, cells, cells],
                 "denoiser.clip": [16, size, size],
                 "denoiser.bounds": None,

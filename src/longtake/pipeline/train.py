@@ -150,6 +150,7 @@ class Training:
             planned = self._plan.stages[stage.name].model_copy(update=steps)
         else:
             run, planned = self._decided(stage, own, shown)
+        run = run.settled()
         self._keep(stages={**self._plan.stages, stage.name: planned})
         path.parent.mkdir(exist_ok=True)
         write_text(path, config.to_yaml(run))
@@ -318,7 +319,8 @@ def train(
 def stages_of(plan: Plan, out: Path) -> tuple[Stage, ...]:
     """The runs of a plan in their order."""
     system = SYSTEMS[plan.system]
-    sizes = system.sizes(plan.size, plan.footage.span, plan.init_from)
+    footage = plan.footage
+    sizes = system.sizes(plan.size, footage.span, plan.init_from, footage.validation_span)
     return tuple(system.stages(sizes, out, plan.footage.source))
 
 

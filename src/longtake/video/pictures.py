@@ -107,7 +107,9 @@ def _rgb(picture: Image.Image) -> np.ndarray:
 
 @contextmanager
 def _opened(path: Path) -> Generator[Image.Image]:
-    if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
+    if not path.exists():
+        raise VideoError(f"{path}: no such file")
+    if not path.is_file():  # opening a pipe would wait for a writer
         raise VideoError(f"{path}: not a regular file")
     try:
         with Image.open(path) as picture:

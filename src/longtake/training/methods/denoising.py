@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
+import torch
+
 from longtake.data.order import micro_batches, rank_rows
 from longtake.diffusion import Denoiser, Diffusion
 from longtake.distributed import Ranks
@@ -39,3 +41,20 @@ class Denoising(Method):
         del step
         drawn = (batch.z, batch.noise, batch.t, batch.signals)
         return Loss(self.diffusion.losses(self.denoiser, *drawn).mean(), {})
+
+
+@torch.no_grad()
+def validation_loss(
+    denoiser: Denoiser, data: LatentBatches, batch: int, device: torch.device
+) -> float:
+    """Mean loss over the cache of ``data``, each clip once.
+
+    Clip, noise, timestep and signals of a sample are functions of the seed and its number, so that
+    the losses of different steps compare.
+    """
+    total, number = 0.0, len(data.cache)
+    for first in range(0, number, batch):
+        drawn = data(range(first, min(first + batch, number))).to(device)
+        inputs = (drawn.z, drawn.noise, drawn.t, drawn.signals)
+        total += float(data.diffusion.losses(denoiser, *inputs).sum())
+    return total / number
