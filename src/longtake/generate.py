@@ -1,8 +1,9 @@
 """Video of any length from trained networks: sampled and decoded as it comes."""
 
 import json
+from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -43,12 +44,36 @@ class Part(NamedTuple):
         return np.stack([to_pixels(video) for video in self.pixels])
 
 
-VideoStream = Callable[[Request, int, Mapping[str, Tensor] | None, Steering | None], Iterator[Part]]
-"""Makes videos of a request, a length, a state to continue from and callbacks: ``LongVideo``."""
+class VideoStream(ABC):
+    """Makes the frames of requested videos, in order of time."""
+
+    @property
+    @abstractmethod
+    def grain(self) -> int:
+        """Frames of video between two possible changes."""
+
+    @property
+    @abstractmethod
+    def sampled_from(self) -> int:
+        """Frame of the video at which its first step begins."""
+
+    @abstractmethod
+    def __call__(
+        self,
+        request: Request,
+        frames: int,
+        state: Mapping[str, Tensor] | None = None,
+        steering: Steering | None = None,
+    ) -> Iterator[Part]:
+        """Frames of the requested videos, as of ``LongVideo``."""
+
+    def step_of(self, frame: int) -> int:
+        """First step that begins at a frame or later, up to what neighbouring clips share."""
+        return -(-max(frame - self.sampled_from, 0) // self.grain)
 
 
 @dataclass(frozen=True, kw_only=True)
-class LongVideo:
+class LongVideo(VideoStream):
     """Networks wired to make videos: samplers, a rollout that joins their clips, and a decoder.
 
     ``latent_scaling`` is between the autoencoder's latents and those of the denoisers.
@@ -63,6 +88,10 @@ class LongVideo:
     def grain(self) -> int:
         """Frames of video between two possible changes."""
         return self.rollout.grain(self.samplers)
+
+    @property
+    def sampled_from(self) -> int:
+        return 0
 
     @torch.inference_mode()
     def __call__(

@@ -12,6 +12,7 @@ from longtake.data.clips import CLIPS_TRIED, ClipReader, ClipSource
 from longtake.distributed import Ranks
 from longtake.model import VideoModel
 from longtake.noise import generator
+from longtake.rollout import Request
 from longtake.video import VideoWriter, contact_sheet, write_image
 from longtake.video.pixels import to_model, to_pixels
 
@@ -39,13 +40,13 @@ def reconstructions(
     return {"psnr": -10 * float(np.log10(np.mean(errors)))}
 
 
-def samples(model: VideoModel, frames: int, count: int, folder: Path, ranks: Ranks) -> None:
-    """Write sampled videos of the seeds 0 to ``count`` - 1, which also draw their classes.
+def samples(model: VideoModel, request: Request, frames: int, folder: Path, ranks: Ranks) -> None:
+    """Write sampled videos of a request.
 
     Samples that are not finite, as those of a young network may be, are only logged.
     """
     try:
-        parts = list(model.long_video()(model.request(range(count)), frames))
+        parts = list(model.long_video()(request, frames))
     except FloatingPointError as error:
         LOGGER.warning("no preview: %s", error)
         return

@@ -28,6 +28,7 @@ from longtake.features.random_features import RandomFeaturesConfig
 from longtake.losses.autoencoder import AnyPerceptual as AnyPerceptual
 from longtake.losses.discriminators import AnyDiscriminator as AnyDiscriminator
 from longtake.rollout import Autoregressive, Hierarchical, NextClip, OneClip
+from longtake.text import AnyTextEncoder as AnyTextEncoder
 
 _Kind = Field(discriminator="kind")
 

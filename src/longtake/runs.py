@@ -29,8 +29,10 @@ from longtake.model import ModelIndex, Sampling, VideoModel
 from longtake.model.index import AUTOENCODER, read_model_files
 from longtake.noise import generator
 from longtake.progress import ProgressCallback, no_progress
-from longtake.registry import AnyAutoencoder, AnyDenoiser, AnySource
+from longtake.registry import AnyAutoencoder, AnyDenoiser, AnySource, AnyTextEncoder
 from longtake.rollout import Role
+from longtake.text import Prompt, TextEncoder
+from longtake.training.captions import encode_captions
 from longtake.training.checkpoint import unsharded
 from longtake.training.config import OptimizerConfig, TrainingConfig
 from longtake.training.latent_batches import LatentBatches, TrainingClip
@@ -163,6 +165,7 @@ class DiffusionRun(Config):
             ``init_from`` does if it has the same autoencoder, otherwise as measured on the cache;
             ``measured`` measures in any case, and False leaves latents unscaled (PVDM).
         denoiser: the network.
+        text_encoder: encoder of captions, for a network that reads text; exported with the model.
         init_from: model whose network in the first of ``roles`` gives the initial weights.
         diffusion: schedule, prediction and loss.
         sampling: default sampling of the model.
@@ -193,6 +196,7 @@ class DiffusionRun(Config):
     clip: TrainingClip = TrainingClip()
     scale_latents: bool | Literal["measured"] = True
     denoiser: AnyDenoiser
+    text_encoder: AnyTextEncoder | None = Field(default=None, exclude_if=lambda e: e is None)
     init_from: str | None = None
     diffusion: Diffusion
     sampling: Sampling = Sampling()
@@ -239,10 +243,15 @@ class DiffusionRun(Config):
         cache = build_cache(place, self.data, encoder, self.cache, ranks, report, overlap_frames)
         warn_of_few_clips(len(cache), self.training.batch)
         held_out = self._held_out(place / VALIDATION, base.autoencoder, ranks, overlap_frames)
-        base = self._with_settings(base, self._scaling(cache, base, trained))
+        caches = [cache, *([] if held_out is None else [held_out])]
+        captions = encode_captions(caches, denoiser, self.text_encoder)
+        base = self._with_settings(base, self._scaling(cache, base, trained), captions.encoder)
         scaling, seed, reads = base.index.latent_scaling, self.training.seed, denoiser.reads
         batches = LatentBatches(
-            cache, spec, self.clip, self.diffusion, scaling, seed=seed, reads=reads
+            *(cache, spec, self.clip, self.diffusion, scaling),
+            seed=seed,
+            reads=reads,
+            captions=captions.states,
         )
         validation = None if held_out is None else replace(batches, cache=held_out)
         Trainer(
@@ -250,7 +259,7 @@ class DiffusionRun(Config):
             self.training,
             folder,
             ranks,
-            preview=partial(self._preview, base, denoiser, ranks, validation),
+            preview=partial(self._preview, base, denoiser, ranks, validation, captions.example),
             export=partial(self._export, base, denoiser, ranks),
             report=callbacks.training,
         ).fit()
@@ -294,7 +303,9 @@ class DiffusionRun(Config):
         same = weights_hash(trained.autoencoder) == weights_hash(base.autoencoder)
         return trained.index.latent_scaling if same else cache.latent_scaling
 
-    def _with_settings(self, base: VideoModel, scaling: LatentScaling) -> VideoModel:
+    def _with_settings(
+        self, base: VideoModel, scaling: LatentScaling, text_encoder: TextEncoder | None
+    ) -> VideoModel:
         """The base with the settings of this run, which networks of other roles must share."""
         others = base.denoisers.keys() - set(self.roles)
         index = base.index
@@ -307,6 +318,7 @@ class DiffusionRun(Config):
             )
         changes = {"diffusion": self.diffusion, "sampling": self.sampling}
         changes |= {"classes": self.data.classes, "ema": self.training.ema is not None}
+        changes |= {"text_encoder": text_encoder}
         return replace(base, index=index.model_copy(update=changes))
 
     def _held_out(
@@ -327,11 +339,13 @@ class DiffusionRun(Config):
         denoiser: Denoiser,
         ranks: Ranks,
         validation: LatentBatches | None,
+        prompt: Prompt | None,
         folder: Path,
     ) -> Mapping[str, float]:
         model = self._with_network(base, denoiser)
         if "first" in model.denoisers:
-            previews.samples(model, self.preview_frames, self.num_previews, folder, ranks)
+            request = model.request(range(self.num_previews), prompt=prompt)
+            previews.samples(model, request, self.preview_frames, folder, ranks)
         if validation is None:
             return {}
         loss = validation_loss(denoiser, validation, self.training.batch, ranks.device)

@@ -200,6 +200,16 @@ def test_models_of_one_autoencoder_are_joined(
     assert "interpolator: volume_unet" in shown
 
 
+def test_a_folder_is_checked_in_a_sandbox(longtake, tmp_path: Path):
+    with VideoWriter(tmp_path / "a.mkv", 8.0) as writer:
+        writer.write(np.zeros((3, 16, 16, 3), np.uint8))
+    (tmp_path / "b.mp4").write_bytes(b"no video")
+    called = longtake("data", "check", tmp_path, "--sandbox", "--damaged", "keep")
+    assert called.code == 1
+    assert "b.mp4: not a video" in called.out
+    assert called.err.endswith("2 videos, 1 rejected, 0 damaged\n")
+
+
 def test_threads_wait_briefly_unless_the_user_has_said_how(
     longtake, monkeypatch: pytest.MonkeyPatch
 ):

@@ -2,6 +2,7 @@ import copy
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import official_lvdm
 import pytest
 import torch
 import yaml
+from tiny_clip import TOKENS, write_tiny_clip
 from torch import Tensor
 
 from longtake.checkpoint import CheckpointError, ExistsError
@@ -18,6 +20,7 @@ from longtake.diffusion.samplers import DDIM
 from longtake.diffusion.signals import Signals, text_signal
 from longtake.model import VideoModel
 from longtake.rollout import Hierarchical, Request
+from longtake.text import PretrainedText, Prompt
 
 State = dict[str, Tensor]
 UNET = "model.diffusion_model."
@@ -195,9 +198,26 @@ def test_a_text_to_video_model_makes_the_video_of_given_states(tmp_path: Path):
     assert (frames != made(text_signal(empty, empty))).any()
 
 
-def test_a_text_to_video_model_without_text_is_refused(tmp_path: Path):
-    with pytest.raises(ValueError, match="makes videos of text, and no text encoder comes with it"):
-        text_model(tmp_path).request([0])
+def test_a_text_to_video_model_makes_the_video_of_a_prompt_with_clip_of_a_folder(tmp_path: Path):
+    """States of 77 tokens in the official model; the tiny CLIP has 12."""
+    model, clip = text_model(tmp_path), write_tiny_clip(tmp_path / "clip")
+    encoder = model.index.text_encoder
+    assert encoder == PretrainedText(name="openai/clip-vit-large-patch14", tokens=77)
+    short = model.index.model_copy(update={"text_encoder": PretrainedText(tokens=TOKENS)})
+    replace(model, index=short).save_pretrained(tmp_path / "short")
+    short_model = VideoModel.from_pretrained(tmp_path / "short")
+    sampling = short.sampling.model_copy(update={"sampler": DDIM(steps=1)})
+    calm, storm = (short_model.request([0], None, Prompt(x, "", clip)) for x in ("calm", "storm"))
+    video = short_model.long_video(sampling)
+    assert (next(video(calm, 2)).frames != next(video(storm, 2)).frames).any()
+
+
+def test_a_text_to_video_model_without_a_prompt_or_clip_is_refused(tmp_path: Path):
+    model = text_model(tmp_path)
+    with pytest.raises(ValueError, match="makes videos of a text, but none is given"):
+        model.request([0])
+    with pytest.raises(ValueError, match="not a text model of transformers on this machine"):
+        model.request([0], None, Prompt("calm", "", tmp_path))
 
 
 def test_a_text_encoder_in_a_model_without_text_is_refused(tmp_path: Path):

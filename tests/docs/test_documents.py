@@ -35,6 +35,8 @@ SMALLER = {
     "num_previews=1 preview_frames=4 sampling.sampler.steps=1",
     "fit lvdm_laptop_interp": f"{TRAINING} denoiser.model_channels=16 "
     "num_previews=1 preview_frames=4 sampling.sampler.steps=1",
+    "fit lvdm_laptop_short": f"{TRAINING} denoiser.model_channels=16 "
+    "num_previews=1 preview_frames=4 sampling.sampler.steps=1",
     "fit pvdm_laptop_autoencoder": f"{TRAINING} num_previews=1 loss.perceptual=null",
     "fit pvdm_laptop ": f"{TRAINING} denoiser.model_channels=16 num_previews=1 preview_frames=16 "
     "sampling.sampler.steps=1",
@@ -87,7 +89,7 @@ def test_every_command_of_the_readme_runs(tmp_path, monkeypatch):
             run(command)
 
 
-@pytest.mark.parametrize("page", ["evaluate", "reproduce", "given"])
+@pytest.mark.parametrize("page", ["evaluate", "reproduce", "given", "text"])
 def test_every_command_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = blocks(ROOT / "docs" / f"{page}.md", "bash")

@@ -122,6 +122,11 @@ def mixed(video: Video, other: Video, at: int, share: float) -> Video:
     return np.concatenate([video[:at], _pixels(late)])
 
 
+def light_step(video: Video, at: int, levels: float) -> Video:
+    """Brighten all frames from ``at`` on by some levels of 255."""
+    return _pixels(video + levels * (np.arange(len(video)) >= at)[:, None, None, None])
+
+
 def random_joints(video: Video, chunk: int, levels: float) -> Video:
     """Make each chunk brighter or darker by some levels of 255, at random."""
     sign = np.random.default_rng(7).choice((-1.0, 1.0), -(-len(video) // chunk))

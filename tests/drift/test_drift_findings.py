@@ -141,5 +141,39 @@ def test_short_freezes_are_found_and_many_are_one_finding():
     assert kinds(stuttering).count("freeze") == 1
 
 
+@pytest.mark.parametrize("index", [4, 16])
+def test_a_part_of_the_picture_that_freezes_is_named(index):
+    found = judge(measure(described(faults.part_freeze(clean(index), 90, 24))))
+    assert " % of the picture freezes at frame 90 for 24 frames" in found[0].sentence
+
+
+@pytest.mark.parametrize("index", [1, 16])
+def test_motion_that_falls_to_three_quarters_is_named(index):
+    assert "motion" in kinds(faults.slow(clean(index), 0.75))
+
+
+def test_joints_of_random_sign_are_named_whether_regular_or_not():
+    found = judge(measure(described(faults.random_joints(clean(4), 16, 2.0))))
+    assert {finding.kind for finding in found} & {"seams", "jump"}
+    (step,) = judge(measure(described(faults.light_step(clean(4), 80, 2.0))))
+    assert step.sentence == "brightness jumps at frame 80"
+
+
+def test_four_frames_shown_again_are_named():
+    assert "loop" in kinds(faults.again(clean(4), 90, 4))
+
+
+def test_steps_of_cross_fades_are_named_with_the_chunk():
+    (finding,) = judge(measure(described(faults.cross_fades(clean(4), 16, 8.0))))
+    assert finding.kind in ("pulse", "seams")
+    assert " every 16 frames" in finding.sentence
+
+
+def test_who_crosses_a_part_of_the_picture_is_no_cut():
+    video = clean(4).copy()
+    video[90:, :, 20:36] = 255 - video[90:, :, 20:36]
+    assert "cut" not in kinds(video)
+
+
 def test_a_missing_frame_is_no_cut():
     assert "cut" not in kinds(np.delete(clean(4), 96, axis=0))

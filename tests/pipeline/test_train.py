@@ -20,7 +20,7 @@ from longtake.pipeline.footage import survey
 from longtake.pipeline.plan import read_plan, seconds_spent
 from longtake.pipeline.results import read_results
 from longtake.pipeline.systems import SYSTEMS
-from longtake.pipeline.train import Asked, Output, train
+from longtake.pipeline.train import Asked, Output, first_plan, train
 from longtake.run_folder import OtherRunError
 from longtake.runs import AnyRun, Callbacks, read_run
 
@@ -244,3 +244,14 @@ def _with_spans(spans: Sequence[int]) -> Any:
     from dataclasses import replace
 
     return replace(SYSTEMS["pvdm"], spans=spans)
+
+
+@pytest.mark.parametrize(
+    ("given", "size", "expected"),
+    [(None, 64, "lvdm-sky"), ("none", 64, None), (None, 128, None), ("lvdm-sky", 128, "lvdm-sky")],
+)
+def test_small_models_start_from_the_shipped_autoencoder(
+    given: str | None, size: int, expected: str | None, footage: Path
+):
+    plan = first_plan(footage, Asked(init_from=given, size=size), Ranks())
+    assert plan.init_from == expected

@@ -67,12 +67,12 @@ def seeds(text: str) -> list[int]:
     return found
 
 
-def video_paths(out: Path, seeds: Sequence[int], kind: str) -> list[Path]:
+def video_paths(out: Path, seeds: Sequence[int], kind: str, prefix: str = "") -> list[Path]:
     """One file per seed: ``out`` itself if it names one file, else files in the folder ``out``."""
     if kind not in FORMATS:
         raise ValueError(f"--format {kind!r}: {nearest(kind, list(FORMATS))}")
     if not out.suffix:
-        return [out / f"seed_{seed:04d}{FORMATS[kind]}" for seed in seeds]
+        return [out / f"{prefix}seed_{seed:04d}{FORMATS[kind]}" for seed in seeds]
     if len(seeds) > 1:
         raise ValueError(f"-o {out} names one file for {len(seeds)} seeds; name a folder")
     return [out]

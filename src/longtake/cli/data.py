@@ -4,7 +4,7 @@ import math
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from typer import Argument, Option
@@ -50,10 +50,25 @@ def index(source: Source, overrides: arguments.Overrides = None, layout: Layout 
 
 
 @app.command()
-def check(source: Source, overrides: arguments.Overrides = None, layout: Layout = "folder") -> None:
-    """Read every frame of every video; lists unusable videos, with exit code 1 if there are any."""
+def check(
+    source: Source,
+    overrides: arguments.Overrides = None,
+    layout: Layout = "folder",
+    sandbox: Annotated[
+        bool, Option("--sandbox", help="decode a folder in child processes with limits")
+    ] = False,
+    damaged: Annotated[
+        Literal["refuse", "keep"], Option(help="with --sandbox: frames that FFmpeg has repaired")
+    ] = "refuse",
+) -> None:
+    """Read every frame of every video; lists unusable videos, with exit code 1 if there are any.
+
+    With --sandbox, no other process opens the videos, and damage that is only logged counts too.
+    """
     from longtake.cli.progress import frames as progress
 
+    if sandbox:
+        _check_isolated(Path(source), keep=damaged == "keep")
     opened = _open(source, layout, overrides)
     faults: list[object] = [*opened.rejected()]
     for path, reason in [*opened.rejected(), *opened.passed_over()]:
@@ -171,6 +186,33 @@ def _cuts(folder: Path) -> list[str]:
     videos = read_manifest(folder) if folder.is_dir() else []
     scenes = sum(len(video.scenes) for video in videos)
     return [f"cuts: {scenes} scenes of {len(videos)} videos"] if videos else []
+
+
+def _check_isolated(folder: Path, *, keep: bool) -> None:
+    """Decode the videos of a folder in a sandbox; ends the command."""
+    from longtake.cli.progress import frames as progress
+    from longtake.data.index import videos_below
+    from longtake.video.sandbox import Sandbox
+
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; --sandbox checks folders of videos")
+    videos, faults, repaired = videos_below(folder), 0, 0
+    with progress("check", unit=" videos") as report, Sandbox() as sandbox:
+        for number, path in enumerate(videos):
+            try:
+                for _ in sandbox.frames(path):
+                    pass
+                fault = f"{path}: damaged ({sandbox.damage[0]})" if sandbox.damage else ""
+            except ValueError as error:
+                fault = str(error)
+                faults += 1
+            else:
+                repaired += bool(fault)
+            if fault:
+                print(fault)
+            report(number + 1, len(videos))
+    print(f"{folder}: {len(videos)} videos, {faults} rejected, {repaired} damaged", file=sys.stderr)
+    raise typer.Exit(1 if faults or (repaired and not keep) else 0)
 
 
 def _check(source: "ClipSource", number: int) -> None:

@@ -29,7 +29,7 @@ Factor = Annotated[int | None, Option(min=2, help="frames from one to the next o
 
 @dataclass(frozen=True)
 class GivenOptions:
-    """Values of the options, None where one was not given."""
+    """Values of the options, None where one was not given; a ValueError if they do not fit."""
 
     start_image: Path | None
     end_image: Path | None
@@ -38,8 +38,7 @@ class GivenOptions:
     interpolate: Path | None
     factor: int | None
 
-    def check(self) -> None:
-        """Raise a ValueError unless the options fit together."""
+    def __post_init__(self) -> None:
         ways = {
             "--start-image": self.start_image,
             "--continue": self.continued,
@@ -67,12 +66,14 @@ class Wired:
         frames: length of each.
         fps: frame rate of the files.
         identity: what the videos depend on besides model, sampling and request.
+        sheets: also write a contact sheet of each video.
     """
 
     video: "VideoStream"
     frames: int
     fps: float
     identity: Mapping[str, Any]
+    sheets: bool = False
 
 
 def wire(video: "LongVideo", options: GivenOptions, frames: int | None, fps: float) -> Wired:

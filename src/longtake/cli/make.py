@@ -3,18 +3,18 @@
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
 
-from longtake.cli import arguments, given
+from longtake.cli import arguments, conditions, given
 
 if TYPE_CHECKING:
     from longtake.distributed import Ranks
     from longtake.generate import VideoStream
-    from longtake.jobs import Job
     from longtake.model import VideoModel
     from longtake.runs import AnyRun
 
@@ -69,7 +69,7 @@ def train(
     system: Annotated[str | None, Option(help="lvdm or pvdm (lvdm)")] = None,
     size: Annotated[int | None, Option(min=8, help="height and width of frames")] = None,
     init_from: Annotated[
-        str | None, Option("--from", help="model whose autoencoder to start from")
+        str | None, Option("--from", help="model whose autoencoder to start from, or none")
     ] = None,
 ) -> None:
     """Train a model of a folder of videos within a time; stopped, the same command continues.
@@ -110,7 +110,11 @@ def generate(  # noqa: PLR0913
     frames: given.Frames = None,
     seed: Annotated[str, Option(help="7, 0,3,5 or 0..3: a video each")] = "0",
     out: Annotated[Path, Option("--out", "-o", help="folder, or one file")] = Path("out"),
-    label: Annotated[str | None, Option(help="class: its number or words of it")] = None,
+    label: conditions.Label = None,
+    prompt: conditions.PromptText = None,
+    negative: conditions.Negative = None,
+    prompts: conditions.Prompts = None,
+    text_encoder: conditions.Encoder = None,
     steps: Annotated[int | None, Option(min=1, help="sampler.steps=N")] = None,
     fps: Annotated[float | None, Option(help="frames a second; the model's own")] = None,
     kind: Annotated[str, Option("--format", help="mp4, mov, mkv, gif or png")] = "mp4",
@@ -129,19 +133,18 @@ def generate(  # noqa: PLR0913
 ) -> None:
     """Make videos of any length; interrupted, the same command continues where it stopped.
 
-    Given frames come out as they are: --start-image, --continue, --between and --interpolate bring
-    images and videos to the model's size, and videos to its rate, and print that.
+    Given frames come out as they are, at the model's size and rate, which is printed.
     Under torchrun, processes share the videos. Settings are those of sampling, such as
     guidance.kind=classifier_free, rollout.kind=autoregressive, next.sampler.steps=20.
     """
     from longtake.distributed import launched
-    from longtake.jobs import Job
     from longtake.model import VideoModel, sampling_with
 
-    asked = given.GivenOptions(start_image, end_image, continued, between, interpolate, factor)
-    asked.check()
-    numbers = arguments.seeds(seed)
-    paths = arguments.video_paths(out, numbers, kind)
+    frames_given = given.GivenOptions(
+        *(start_image, end_image, continued, between, interpolate, factor)
+    )
+    says = conditions.Conditions(label, prompt, negative, prompts, text_encoder)
+    videos = says.videos(out, arguments.seeds(seed), kind, batch)
     ranks = launched()  # no process waits for another
     place = ranks.device if ranks.size > 1 else arguments.device(device)
     opened = VideoModel.from_pretrained(model, device=place, dtype=arguments.dtype(precision))
@@ -149,52 +152,54 @@ def generate(  # noqa: PLR0913
     sampling = sampling_with(opened.index.sampling, changes)
     if compiled:
         opened.compile()
-    wired = given.wire(opened.long_video(sampling), asked, frames, opened.index.fps)
+    wired = given.wire(opened.long_video(sampling), frames_given, frames, opened.index.fps)
     identity = {
         **wired.identity,
+        **says.identity,
         "weights": opened.index.weights,
         "sampling": sampling.model_dump(mode="json"),
-        "label": label,
         "precision": precision,
         "compiled": compiled,
     }
-    rate = wired.fps if fps is None else fps
-    about = {"frames": wired.frames, "fps": rate, "identity": identity, "sheets": sheet}
-    parts = [slice(first, first + batch) for first in range(0, len(numbers), batch)]
-    requests = [opened.request(numbers[part], label) for part in parts]
-    jobs = [Job(request=r, paths=paths[p], **about) for r, p in zip(requests, parts, strict=True)]
-    _write_all(opened, wired.video, jobs, out, ranks, overwrite)
+    wired = replace(wired, fps=fps or wired.fps, sheets=sheet)
+    plans = [conditions.plan(opened, wired, says, part, identity) for part in videos]
+    _write_all(opened, wired.video, plans, out, ranks, overwrite)
 
 
 def _write_all(
     model: "VideoModel",
     video: "VideoStream",
-    jobs: Sequence["Job"],
+    plans: Sequence[conditions.Plan],
     out: Path,
     ranks: "Ranks",
     overwrite: bool,
 ) -> None:
-    """Write this process's share of the jobs that are not done, and print a line per video."""
+    """Write this process's share of the videos that are not done, and print a line per video."""
     from longtake.cli.progress import frames as progress
     from longtake.distributed import job_name
     from longtake.jobs import open_jobs, write_job
 
+    jobs = [plan.job for plan in plans]
+    found = {plan.job.paths[0]: plan for plan in plans}
     with open_jobs(jobs, out, overwrite=overwrite, group=job_name()) as outputs:
         for job in ranks.shard(jobs):
+            plan = found[job.paths[0]]
             began = time.perf_counter()
             with progress(", ".join(path.name for path in job.paths), ranks.main) as report:
-                made = write_job(video, job, outputs, report=report)
+                made = write_job(video, job, outputs, report=report, steering=plan.steering)
             rate = made * len(job.paths) / (time.perf_counter() - began)
-            _print_made(model, job, f"{rate:.1f} frames/s" if made else BEFORE)
+            _print_made(model, plan, f"{rate:.1f} frames/s" if made else BEFORE)
 
 
-def _print_made(model: "VideoModel", job: "Job", how: str) -> None:
-    """Print a line per video: its length, the speed of its batch, and its class."""
+def _print_made(model: "VideoModel", plan: conditions.Plan, how: str) -> None:
+    """Print a line per video: its length, the speed of its batch, its class and its prompt."""
+    job = plan.job
     label = job.request.signals.get("label")
     rows = [-1] * len(job.paths) if label is None else label.value.tolist()
     for path, row in zip(job.paths, rows, strict=True):
-        title = f": {model.index.classes[row]}" if row >= 0 else ""
-        print(f"{path}: {job.frames} frames, {how}{title}")
+        words = [model.index.classes[row]] if row >= 0 else []
+        words += [] if plan.prompt is None else [plan.prompt]
+        print(f"{path}: {job.frames} frames, {how}{''.join(f': {each}' for each in words)}")
 
 
 def reconstruct(

@@ -23,6 +23,7 @@ from longtake.diffusion.schedule import ScaledLinear
 from longtake.latents import LatentScaling
 from longtake.model import ModelIndex, VideoModel
 from longtake.rollout import Autoregressive, Hierarchical, Role
+from longtake.text import PretrainedText
 
 LOGGER = logging.getLogger("longtake")
 
@@ -50,9 +51,8 @@ TAKE_RAW = "set raw=True to convert the raw weights"
 
 
 WITHOUT_TEXT_ENCODER = (
-    "%s: its text encoder, the %d weights %s*, is left out: the states of a prompt are the 77 "
-    "rows of last_hidden_state of openai/clip-vit-large-patch14 (package transformers); give "
-    "them and those of the empty prompt as text_signal(states, empty)"
+    "%s: its text encoder, the %d weights %s*, is left out: it is openai/clip-vit-large-patch14, "
+    "unchanged, which prompts need; `hf download openai/clip-vit-large-patch14`, or give its folder"
 )
 
 KEYFRAMES = (
@@ -115,11 +115,12 @@ def _model(
         index = ModelIndex(fps=FPS, ema=False, made_by=name)
         return VideoModel(index=index, autoencoder=_network(official.autoencoder, state))
     assert official.diffusion is not None
-    networks = (UNET, EMA, FIRST_STAGE)
+    networks, text_encoder = (UNET, EMA, FIRST_STAGE), None
     if official.denoiser.attention.text_width is not None:
         networks += (TEXT_ENCODER,)
         found = sum(key.startswith(TEXT_ENCODER) for key in state)
         LOGGER.warning(WITHOUT_TEXT_ENCODER, name, found, TEXT_ENCODER)
+        text_encoder = PretrainedText()
     for key in state:
         if key not in BUFFERS.split() and not key.startswith(networks):
             raise CheckpointError(
@@ -151,6 +152,7 @@ def _model(
         sampling=official.sampling,
         classes=tuple(map(str, range(official.denoiser.num_classes or 0))),
         ema=not raw,
+        text_encoder=text_encoder,
         made_by=name,
     )
     autoencoder = _network(official.autoencoder, _below(FIRST_STAGE, state))

@@ -16,10 +16,11 @@ from pydantic import FiniteFloat, StringConstraints, model_validator
 from safetensors import SafetensorError, safe_open
 
 from longtake.autoencoders.base import Posterior
-from longtake.checkpoint import CheckpointError, file_hash, is_finite, read_config
+from longtake.checkpoint import CheckpointError, file_hash, is_finite, read_config, read_metadata
 from longtake.config import Config
 from longtake.data.file_facts import file_facts
 from longtake.diffusion.signals import ABSENT
+from longtake.documents import parse_json
 from longtake.latents import LatentScaling
 
 FORMAT = 1
@@ -93,6 +94,7 @@ class LatentCache:
             )
         self._shape = self._checked()
         self._shard = lru_cache(SHARDS_OPEN)(self._open)
+        self._captions = lru_cache(SHARDS_OPEN)(self._read_captions)
         self._ends = list(accumulate(shard.items for shard in self.index.shards))
 
     def __len__(self) -> int:
@@ -110,6 +112,12 @@ class LatentCache:
         posterior = Posterior(mean=mean, log_variance=log_variance)
         return CachedClip(posterior=posterior, label=int(label))
 
+    def caption(self, item: int) -> str:
+        """Caption of a clip; empty if it has none."""
+        number = bisect_right(self._ends, item)
+        row = item - self._ends[number] + self.index.shards[number].items
+        return self._captions(number)[row]
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the labels."""
@@ -124,6 +132,10 @@ class LatentCache:
     def latent_scaling(self) -> LatentScaling:
         """Shift and scale that give all elements together mean 0 and standard deviation 1."""
         return LatentScaling(shift=-self.index.mean, scale=1 / self.index.std)
+
+    def _read_captions(self, number: int) -> list[str]:
+        path = self.folder / self.index.shards[number].file
+        return parse_json(read_metadata(path)["captions"])
 
     def _open(self, number: int) -> Any:
         return safe_open(self.folder / self.index.shards[number].file, framework="pt")

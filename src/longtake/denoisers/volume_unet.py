@@ -84,6 +84,7 @@ class VolumeUNet(Denoiser):
         }
         self.reads = frozenset(name for name, read in reads.items() if read)
         self.needs = self.reads & {"text"}
+        self.text_width = config.attention.text_width
         self.per_frame = config.frame_times
         channels, widths = config.latent[0], config.widths
         time_embed = partial(TimeEmbedding, config.model_channels, config.embedding)

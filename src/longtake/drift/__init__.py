@@ -5,9 +5,9 @@ from longtake.drift.curves import feature_distances as feature_distances
 from longtake.drift.descriptors import Describer as Describer
 from longtake.drift.descriptors import Descriptors as Descriptors
 from longtake.drift.findings import Finding as Finding
-from longtake.drift.findings import Measures as Measures
 from longtake.drift.findings import judge as judge
-from longtake.drift.findings import measure as measure
+from longtake.drift.measures import Measures as Measures
+from longtake.drift.measures import measure as measure
 from longtake.drift.repeats import freezes as freezes
 from longtake.drift.repeats import loops as loops
 from longtake.drift.report import DriftReport as DriftReport

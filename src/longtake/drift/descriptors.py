@@ -6,13 +6,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float16, Float32, Float64, UInt8
-from torch import Tensor
 
 CELLS = 12  # height and width of a thumbnail, in cells
+PIXELS = 1 << 16  # of the frames that are described at once, for the cache of the processor
 CHANNELS = ("red", "green", "blue")
-COLOURFUL = "colourfulness"
 LUMA = (0.299, 0.587, 0.114)  # Weights of red, green and blue in brightness (BT.601)
-FAINT = 0.02  # brightness added to that of cells, so that the colour of black does not count
 EPSILON = 1e-4  # keeps ratios and logarithms finite for flat frames; a fortieth of a level of 255
 
 
@@ -27,6 +25,7 @@ class Descriptors:
         step: root mean square difference of colours to the previous frame; 0 for the first.
         luma_step: root mean square difference of brightness to the previous frame.
         thumbnails: mean colours of 12 x 12 cells in half precision, 864 bytes per frame.
+        cells: contrast, gradient and luma_step within each of these cells, as much again.
     """
 
     colour: Float64[np.ndarray, "t 3"]
@@ -35,6 +34,7 @@ class Descriptors:
     step: Float64[np.ndarray, "t"]
     luma_step: Float64[np.ndarray, "t"]
     thumbnails: Float16[np.ndarray, "t d"]
+    cells: Float16[np.ndarray, "t d"]
 
     def __len__(self) -> int:
         return len(self.step)
@@ -52,61 +52,48 @@ class Descriptors:
         """Change of brightness over its gradient: pixels per frame for a uniform translation."""
         return self.luma_step / (self.gradient + EPSILON)
 
-    def shared(self, start: int, stop: int) -> dict[str, "Shared"]:
-        """Colours and the logarithm of colourfulness as all parts of the picture share them.
-
-        Colourfulness is the distance of a cell's colour from grey over its brightness.
-        """
-        cells = self.thumbnails[start:stop].astype(np.float32).reshape(stop - start, 3, -1)
-        grey = np.einsum("tcn,c->tn", cells, np.array(LUMA, np.float32))
-        from_grey = np.sqrt(np.square(cells - grey[:, None]).mean(1))
-        colourful = np.log((from_grey + FAINT) / (grey + FAINT))
-        parts = dict(zip(CHANNELS, cells.swapaxes(0, 1), strict=True))
-        return {name: _shared(part) for name, part in (parts | {COLOURFUL: colourful}).items()}
-
     def series(self) -> dict[str, Float64[np.ndarray, "t"]]:
-        """Measures that can drift, by name: colours, contrast, sharpness and motion."""
+        """Measures of whole frames by name: colours, contrast, sharpness and motion."""
         rest = {"contrast": self.contrast, "sharpness": self.sharpness, "motion": self.motion}
         return dict(zip(CHANNELS, self.colour.T, strict=True)) | rest
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shared:
-    """A measure as all parts of the picture share it.
-
-    Attributes:
-        values: a cell's difference from its mean over time, its median over the cells, and the mean
-            added again. Clouds that gather change some cells, a drift changes all.
-        agreement: share of the cells that change by 0.4 to 2.5 times the median change.
-    """
-
-    values: Float64[np.ndarray, "t"]
-    agreement: float
 
 
 class Describer:
     """Computes descriptors of consecutive frames, in batches of any size."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[float, ...]] = []
-        self._thumbnails: list[np.ndarray] = []
-        self._previous: Tensor | None = None
+        self._rows: list[np.ndarray] = []
+        self._cells: list[np.ndarray] = []
+        self._previous: np.ndarray | None = None
 
     def add(self, frames: UInt8[np.ndarray, "t h w 3"]) -> None:
         """Describe the next frames."""
-        luma = torch.tensor(LUMA)
-        for frame in torch.from_numpy(frames):
-            pixels = frame.float() / 255
-            bright = pixels @ luma
-            across, down = bright.diff(dim=1), bright.diff(dim=0)
-            gradient = (across.square().mean() + down.square().mean()).sqrt()
-            moved = pixels - (pixels if self._previous is None else self._previous)
-            step, luma_step = moved.square().mean().sqrt(), (moved @ luma).square().mean().sqrt()
-            numbers = torch.stack([bright.std(correction=0), gradient, step, luma_step])
-            self._rows.append((*pixels.mean((0, 1)).tolist(), *numbers.tolist()))
-            cells = F.adaptive_avg_pool2d(pixels.permute(2, 0, 1), CELLS)
-            self._thumbnails.append(cells.flatten().half().numpy())
-            self._previous = pixels
+        at_once = max(1, PIXELS // frames[0, ..., 0].size) if len(frames) else 1
+        for start in range(0, len(frames), at_once):
+            self._describe(frames[start : start + at_once])
+
+    def _describe(self, frames: UInt8[np.ndarray, "t h w 3"]) -> None:
+        pixels = frames.transpose(3, 0, 1, 2).astype(np.float32) / 255
+        before = pixels[:, :1] if self._previous is None else self._previous
+        self._previous = pixels[:, -1:]
+        moved = np.diff(np.concatenate([before, pixels], 1), axis=1)
+        bright, change = _luma(pixels), _luma(moved)
+        grey = bright - _mean(bright)[:, None, None]
+        across, down = np.square(np.diff(bright, axis=2)), np.square(np.diff(bright, axis=1))
+        slope = np.zeros_like(bright)
+        slope[:, :, :-1] += across
+        slope[:, :-1] += down
+        square, squares = np.square(change), np.square(grey)
+        step = np.sqrt(_mean(np.square(moved)).mean(0))
+        gradient = np.sqrt(_mean(across) + _mean(down))
+        numbers = np.sqrt(_mean(squares)), gradient, step, np.sqrt(_mean(square))
+        self._rows.append(np.stack([*_mean(pixels), *numbers], 1))
+        maps = torch.from_numpy(np.stack([*pixels, grey, squares, slope, square], 1))
+        cells = F.adaptive_avg_pool2d(maps, CELLS).numpy()
+        cells[:, 4] -= np.square(cells[:, 3])  # the variance within a cell
+        cells[:, 4:] = np.sqrt(np.maximum(cells[:, 4:], 0))
+        kept = np.delete(cells, 3, axis=1)
+        self._cells.append(kept.reshape(len(kept), -1).astype(np.float16))
 
     def done(self) -> Descriptors:
         """Descriptors of all frames so far.
@@ -116,21 +103,24 @@ class Describer:
         """
         if not self._rows:
             raise ValueError("a video needs at least 1 frame, got none")
-        rows = np.array(self._rows, np.float64)
+        rows = np.concatenate(self._rows).astype(np.float64)
+        thumbnails, cells = np.hsplit(np.concatenate(self._cells), 2)
         return Descriptors(
             colour=rows[:, :3],
             contrast=rows[:, 3],
             gradient=rows[:, 4],
             step=rows[:, 5],
             luma_step=rows[:, 6],
-            thumbnails=np.stack(self._thumbnails),
+            thumbnails=thumbnails,
+            cells=cells,
         )
 
 
-def _shared(cells: Float32[np.ndarray, "t n"]) -> Shared:
-    values = (np.median(cells - cells.mean(0), axis=1) + cells.mean()).astype(np.float64)
-    part = max(1, len(cells) // 8)
-    change = cells[-2 * part :].mean(0) - cells[:part].mean(0)
-    usual = float(np.median(change))
-    like = (change * usual > 0.4 * usual**2) & (change * usual < 2.5 * usual**2)
-    return Shared(values=values, agreement=float(like.mean()))
+def _mean(maps: Float32[np.ndarray, "*n h w"]) -> Float32[np.ndarray, "*n"]:
+    """Mean of each map; the sum over contiguous rows does not depend on the number of maps."""
+    return np.ascontiguousarray(maps).reshape(*maps.shape[:-2], -1).mean(-1)
+
+
+def _luma(colours: Float32[np.ndarray, "3 t h w"]) -> Float32[np.ndarray, "t h w"]:
+    red, green, blue = (np.float32(weight) for weight in LUMA)
+    return red * colours[0] + green * colours[1] + blue * colours[2]

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from longtake.drift.curves import Curve
-from longtake.drift.findings import longest_stretch
+from longtake.drift.measures import longest_stretch
 from longtake.drift.report import DriftReport
-from longtake.drift.seams import Seams, surprise
+from longtake.drift.seams import Seams, jumps, surprise
 from longtake.drift.video_drift import VideoDrift
 from longtake.drift.world_measures import WorldMeasures
 
@@ -131,7 +131,7 @@ def _tracks(
 
 
 def _jumps(axes: Axes, video: VideoDrift) -> None:
-    rise = np.exp(surprise(video.numbers.thumbnails))
+    rise = np.exp(surprise(jumps(video.numbers.thumbnails)))
     _line(axes, rise, INK, "jump")
     axes.set_yscale("log", base=2)
     seams, cuts = video.measures.seams, list(video.measures.cuts)
@@ -172,7 +172,7 @@ def _feature_distances(axes: Axes, video: VideoDrift) -> None:
 
 def _phases(axes: Axes, video: VideoDrift, seams: Seams) -> None:
     """Mean jump at each position within a chunk; the joint is the first."""
-    rise = surprise(video.numbers.thumbnails)
+    rise = surprise(jumps(video.numbers.thumbnails))
     known = np.arange(2, len(rise) - 1)
     position = (known - seams.borders[0]) % seams.period
     mean = np.array([rise[known[position == p]].mean() for p in range(seams.period)])

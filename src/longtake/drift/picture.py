@@ -17,7 +17,7 @@ from longtake.drift import panels
 from longtake.drift.findings import Finding
 from longtake.drift.panels import ALARM, BACKGROUND, INK, MUTED, bare
 from longtake.drift.report import DriftReport
-from longtake.drift.seams import surprise
+from longtake.drift.seams import jumps, surprise
 from longtake.drift.video_drift import VideoDrift
 from longtake.files import put
 from longtake.video import read_clip
@@ -179,7 +179,7 @@ def _freeze(video: VideoDrift, finding: Finding) -> list[Strip]:
 def _seams(video: VideoDrift, finding: Finding) -> list[Strip]:
     """Frames around the border with the largest jump."""
     assert video.measures.seams is not None
-    rise = surprise(video.numbers.thumbnails)
+    rise = surprise(jumps(video.numbers.thumbnails))
     largest = max(video.measures.seams.borders, key=lambda border: rise[border])
     return _cut(video, replace(finding, frame=largest))
 

@@ -1,19 +1,22 @@
-"""Pulses: a measure that repeats a pattern every few frames, as the frames of a latent frame do."""
+"""Pulses: a measure that repeats a pattern, as the frames of a latent frame or of a chunk do."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int64
 
 from longtake.drift.descriptors import EPSILON, LUMA, Descriptors
 
-PERIODS = range(2, 9)  # frames; longer ones are joints of chunks
+# Frames; longer ones than those of a latent frame, the first 7, count in motion alone: whatever
+# passes at its own rhythm changes the rest.
+PERIODS, SHORT = range(2, 65), 7
 LEAST_ROWS = 8  # fewest periods in a video
-# Standard errors of the strongest phase; 140 phases of four measures are tried.
-SIGNIFICANT = 6.0
+# Standard errors of the strongest phase; 8,000 phases of four measures are tried.
+SIGNIFICANT = 5.0
+WIDE = 1.2  # size of a long pattern over that of its means of three frames, at most
 CLIP = 4.0  # largest distance from the moving average, in robust standard deviations
-SAME = 0.8  # a shorter period explains a longer one if its pattern has this share of the size
+SAME = 0.6  # a shorter period explains a longer one if its pattern has this share of the size
 VISIBLE = {
     "brightness": 0.5 / 255,
     "contrast": math.log(1.05),
@@ -47,7 +50,7 @@ class Pulse:
 
 
 def pulse(video: Descriptors, skip: Bool[np.ndarray, "t"]) -> Pulse | None:
-    """The most visible pattern of 2 to 8 frames outside the frames ``skip``; None if none is."""
+    """The most visible pattern of 2 to 64 frames outside the frames ``skip``; None if none is."""
     series = {
         "brightness": video.colour @ np.array(LUMA),
         "contrast": np.log(video.contrast + EPSILON),
@@ -56,7 +59,8 @@ def pulse(video: Descriptors, skip: Bool[np.ndarray, "t"]) -> Pulse | None:
     }
     found = []
     for measure, values in series.items():
-        tried = [_pattern(measure, values, skip, period) for period in PERIODS]
+        periods = PERIODS if measure == "motion" else PERIODS[:SHORT]
+        tried = [_pattern(measure, values, skip, period) for period in periods]
         real = [part for part in tried if part is not None and part.visible >= 1]
         largest = max((part.size for part in real), default=0)
         found += [part for part in real if part.size >= SAME * largest][:1]
@@ -79,11 +83,24 @@ def _pattern(
     if len(rest) < LEAST_ROWS * period:
         return None
     spread = 1.4826 * float(np.median(np.abs(rest))) + 1e-9
-    rest = np.clip(rest, -CLIP * spread, CLIP * spread)
-    phases = [rest[frames % period == phase] for phase in range(period)]
-    mean = np.array([part.mean() for part in phases])
-    error = np.array([part.std() / math.sqrt(len(part)) for part in phases]) + 1e-9
-    if np.abs(mean / error).max() < SIGNIFICANT:
+    rest, phase = np.clip(rest, -CLIP * spread, CLIP * spread), frames % period
+    count = np.bincount(phase, minlength=period)
+    if count.min() < LEAST_ROWS // 2:
         return None
-    frame = int(np.abs(mean).argmax()) or period
-    return Pulse(measure=measure, period=period, frame=frame, size=float(np.ptp(mean)))
+    mean = np.bincount(phase, rest, minlength=period) / count
+    variance = np.bincount(phase, np.square(rest - mean[phase]), minlength=period) / (count - 1)
+    t = np.abs(mean) / (np.sqrt(variance / count) + 1e-9)
+    if _normal(t, count - 1).max() < SIGNIFICANT:
+        return None
+    frame, size = int(np.abs(mean).argmax()) or period, float(np.ptp(mean))
+    if period not in PERIODS[:SHORT]:  # a single frame of a long period is a codec's key frame
+        size = min(size, WIDE * float(np.ptp(mean + np.roll(mean, 1) + np.roll(mean, 2))) / 3)
+    return Pulse(measure=measure, period=period, frame=frame, size=size)
+
+
+def _normal(
+    t: Float64[np.ndarray, "n"], degrees: Int64[np.ndarray, "n"]
+) -> Float64[np.ndarray, "n"]:
+    """Normal deviates as rare as these of Student's distribution (Wallace 1959)."""
+    factor = (8 * degrees + 1) / (8 * degrees + 3)
+    return factor * np.sqrt(degrees * np.log1p(np.square(t) / degrees))

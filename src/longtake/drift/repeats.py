@@ -5,16 +5,31 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64
+from jaxtyping import Bool, Float, Float32, Float64, Int64
+
+from longtake.drift.descriptors import CELLS
 
 # Step of a still frame: a fortieth of a level, what a codec makes of one frame shown twice.
 STILL = 1e-4
-STILL_SHARE = 0.03  # step of a still frame, as a share of the video's upper quartile of steps
+STILL_SHARE = 0.012  # step of a still frame, as a share of the video's upper quartile of steps
+# Steps of a frame held by a codec, and of the frames around it, as shares of the same; fewest cells
+# that move around it; most such runs: more are a pulse.
+HELD_SHARE, MOVING_SHARE, LEAST_CELLS, MOST_HELD = 0.22, 0.5, 18, 3
+MOST_KEYS = 3  # frames between two still runs that may be those of a codec
+NEAR = 16  # frames around, whose median step is the usual one there
 LEAST_STILL = 2  # fewest frames of a freeze
+# Parts: frames before and within a freeze that are looked at; the step of cells that move (0.4
+# levels of 255), and that of cells that are held over the least before it.
+BEFORE, LEAST_PART, PART_MOVES, PART_STILL = 3, 6, 0.0015, 0.35
+# Share of frames in which a cell may be still, fewest cells that move, and of these the fewest
+# cells and the share that must stop; share of them that must move on together.
+RARELY_STILL, LEAST_MOVING, LEAST_PARTS, PART_SHARE, TOGETHER = 0.4, 48, 6, 0.15, 0.75
 LEAST_AGAIN = 8  # fewest frames of a loop
+LEAST_EQUAL, EQUAL = 4, 0.3  # the same of frames that repeat almost exactly, and their distance
 SHORTEST = 4  # shortest period of a loop, in frames
 LONGEST_GAP = 2  # most frames within a loop that may differ from their originals
 ANCHORS = 1500  # most frames that are compared with all frames before them
+BLOCK, ROWS = 1 << 23, 8192  # distances, and frames as float32, that are in memory at once
 LAGS = 6  # most periods that are tried on every frame
 CLOSE = 0.7  # distance of a repeated frame to its original, over the median distance of neighbours
 AWAY = 3.0  # distance to which a video must have moved before it can return, over that of repeats
@@ -22,10 +37,14 @@ AWAY = 3.0  # distance to which a video must have moved before it can return, ov
 
 @dataclass(frozen=True, kw_only=True)
 class Freeze:
-    """A run of ``frames`` frames from ``start`` on, each of which repeats the frame before it."""
+    """A run of ``frames`` frames from ``start`` on, each of which repeats the frame before it.
+
+    ``share`` is the share of the picture that does.
+    """
 
     start: int
     frames: int
+    share: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,15 +59,76 @@ class Loop:
     period: int
 
 
-def freezes(step: Float64[np.ndarray, "t"], least: int = LEAST_STILL) -> tuple[Freeze, ...]:
-    """Runs of at least ``least`` frames that hardly differ from their predecessors."""
+def freezes(
+    step: Float64[np.ndarray, "t"],
+    moving: Int64[np.ndarray, "t"] | None = None,
+    least: int = LEAST_STILL,
+) -> tuple[Freeze, ...]:
+    """Runs of at least ``least`` frames that hardly differ from their predecessors.
+
+    Codecs refine a held frame, by less and less. Such frames count where a good part of the picture
+    stops and moves on at once; ``moving`` is the number of cells that move, of ``moving_cells``.
+    """
     usual = float(np.quantile(step[1:], 0.75)) if len(step) > 1 else 0.0
     still = step <= max(STILL, STILL_SHARE * usual)
     still[0] = False
-    for t in range(2, len(step) - 2):  # a key frame within a still run is encoded independently
-        if step[t] <= usual and still[t - 2 : t].all() and still[t + 1 : t + 3].all():
-            still[t] = True
+    held = [
+        (a, b)
+        for a, b in _runs(step <= HELD_SHARE * usual)
+        if moving is not None and 0 < a < b < len(step)
+        if min(moving[a - 1], moving[b]) >= LEAST_CELLS
+        if min(step[a - 1], step[b]) >= MOVING_SHARE * usual
+        if step[a:b].max() <= HELD_SHARE * np.median(step[max(a - NEAR, 0) : b + NEAR])
+    ]
+    for a, b in held if len(held) <= MOST_HELD else ():
+        still[a:b] = True
+    for a, b in _runs(~still):  # a key frame within a still run is encoded independently
+        around = still[max(a - 2, 0) : a].all() and still[b : b + 2].all()
+        if 0 < a < b < len(step) - 1 and b - a <= MOST_KEYS and around:
+            still[a:b] = step[a:b].max() <= (1.0 if b - a == 1 else MOVING_SHARE) * usual
     return tuple(Freeze(start=a, frames=b - a) for a, b in _runs(still) if b - a >= least)
+
+
+def moving_cells(cells: Float[np.ndarray, "t d"]) -> Int64[np.ndarray, "t"]:
+    """Number of cells that move in each frame, from ``Descriptors.cells``."""
+    return (np.split(cells, 3, axis=1)[2] > PART_MOVES).sum(1)
+
+
+def part_freezes(
+    cells: Float[np.ndarray, "t d"], frozen: Bool[np.ndarray, "t"]
+) -> tuple[Freeze, ...]:
+    """Runs in which cells that usually move stop at one frame and move on at another.
+
+    A person who stops does so little by little. Where less than a third of the picture moves most
+    of the time, nothing is found: a thing that leaves a cell stops it as well.
+
+    Args:
+        cells: ``Descriptors.cells``, whose last third are the steps of cells.
+        frozen: frames that freeze as a whole.
+    """
+    step = np.split(cells, 3, axis=1)[2].astype(np.float32)
+    step = step[:, np.quantile(step, RARELY_STILL, axis=0) > PART_MOVES]
+    if len(step) < BEFORE + LEAST_PART + 2 or step.shape[1] < LEAST_MOVING:
+        return ()
+    windows = np.lib.stride_tricks.sliding_window_view
+    before = windows(step[:-1], BEFORE, axis=0).min(2)  # row k: of frames k to k + BEFORE - 1
+    after = windows(step, LEAST_PART, axis=0).max(2)
+    onsets = np.arange(BEFORE, len(step) - LEAST_PART)
+    moved = before[onsets - BEFORE]
+    stops = (moved > PART_MOVES) & (after[onsets + 1] < PART_STILL * moved)
+    least, found, end = max(LEAST_PARTS, PART_SHARE * step.shape[1]), [], 0
+    for onset in onsets[stops.sum(1) >= least].tolist():
+        if onset < end or frozen[onset : onset + 1 + LEAST_PART].any():
+            continue
+        held = stops[onset - BEFORE]
+        moves = step[onset + 1 :, held] >= PART_STILL * moved[onset - BEFORE, held]
+        resumes = np.where(moves.any(0), moves.argmax(0), len(moves))
+        length = int(np.median(resumes))
+        end = onset + 1 + length
+        if (np.abs(resumes - length) <= 1).mean() >= TOGETHER and end < len(step):
+            share = float(held.sum() / CELLS**2)
+            found.append(Freeze(start=onset + 1, frames=length, share=share))
+    return tuple(found)
 
 
 def loops(
@@ -68,13 +148,16 @@ def loops(
     taken = np.zeros(frames, bool)
     found: list[Loop] = []
     for lag in _candidates(thumbnails, close):
-        again = np.zeros(frames, bool)
-        again[lag:] = _rms(thumbnails[lag:], thumbnails[:-lag]) <= close
-        again &= ~frozen
+        distance = np.full(frames, np.inf)
+        distance[lag:] = _rms(thumbnails[lag:], thumbnails[:-lag])
+        distance[frozen] = np.inf
+        again = distance <= close
         for (_, a), (b, _) in pairwise(_runs(again)):
             again[a:b] = b - a <= LONGEST_GAP
         for a, b in _runs(again):
-            if b - a < max(least, min(lag, 2 * least) // 2) or taken[a:b].any():
+            equal = bool((distance[a:b] <= EQUAL * close).mean() > 0.5)
+            shortest = LEAST_EQUAL if equal else max(least, min(lag, 2 * least) // 2)
+            if b - a < shortest or taken[a:b].any():
                 continue
             between = thumbnails[a - lag : a]
             if _rms(between, between[:1]).max() > AWAY * close:
@@ -88,15 +171,42 @@ def _candidates(thumbnails: Float[np.ndarray, "t d"], close: float) -> list[int]
     frames = len(thumbnails)
     every = max(1, frames // ANCHORS)
     votes: Counter[int] = Counter()
-    for anchor in range(SHORTEST, frames, every):
-        distance = _rms(thumbnails[:anchor], thumbnails[anchor : anchor + 1])
-        lags = np.flatnonzero(distance[::-1] <= close) + 1
-        away = np.flatnonzero(distance[::-1] > AWAY * max(close, 1e-6)) + 1
-        lags = lags[lags > away[0]] if len(away) else lags[:0]
-        if len(lags) and lags[0] >= SHORTEST:
-            nearest = lags[: int(np.argmax(np.diff(lags, append=frames * 2) > 1)) + 1]
-            votes[int(nearest[np.argmin(distance[anchor - nearest])])] += 1
-    return [lag for lag, count in votes.most_common(LAGS) if count * every >= LEAST_AGAIN // 2]
+    anchors = np.arange(SHORTEST, frames, every)
+    for block in np.array_split(anchors, len(anchors) * frames // BLOCK + 1):
+        for anchor, distance in zip(block.tolist(), _distances(thumbnails, block), strict=True):
+            if lag := _lag(distance[:anchor][::-1], close):
+                votes[lag] += 1
+    return [lag for lag, count in votes.most_common(LAGS) if count * every >= LEAST_EQUAL // 2]
+
+
+def _distances(
+    thumbnails: Float[np.ndarray, "t d"], chosen: Int64[np.ndarray, "n"]
+) -> Float32[np.ndarray, "n t"]:
+    """Root mean square difference of the chosen rows to all, by matrix products."""
+    centre = thumbnails[chosen].astype(np.float32).mean(0)  # for the precision of the products
+    rows = thumbnails[chosen].astype(np.float32) - centre
+    found = np.empty((len(chosen), len(thumbnails)), np.float32)
+    for start in range(0, len(thumbnails), ROWS):
+        others = thumbnails[start : start + ROWS].astype(np.float32) - centre
+        sizes = np.square(rows).sum(1)[:, None] + np.square(others).sum(1)
+        squares = np.maximum(sizes - 2 * rows @ others.T, 0) / rows.shape[1]
+        found[:, start : start + ROWS] = np.sqrt(squares)
+    return found
+
+
+def _lag(distance: Float32[np.ndarray, "n"], close: float) -> int:
+    """Least lag at which a frame returns after the video was away from it; 0 if it does not.
+
+    ``distance`` is that of the frame to those before it, the nearest in time first.
+    """
+    away = np.flatnonzero(distance > AWAY * max(close, 1e-6))
+    if not len(away):
+        return 0
+    lags = np.flatnonzero(distance[away[0] :] <= close) + away[0] + 1
+    if not len(lags) or lags[0] < SHORTEST:
+        return 0
+    nearest = lags[: int(np.argmax(np.diff(lags, append=2 * len(distance) + 2) > 1)) + 1]
+    return int(nearest[np.argmin(distance[nearest - 1])])
 
 
 def _rms(
@@ -104,9 +214,9 @@ def _rms(
 ) -> Float32[np.ndarray, "n"]:
     """Root mean square difference of rows, in blocks that bound the float32 copies."""
     parts = []
-    for start in range(0, len(a), 8192):
-        rows = a[start : start + 8192].astype(np.float32)
-        others = (b if len(b) == 1 else b[start : start + 8192]).astype(np.float32)
+    for start in range(0, len(a), ROWS):
+        rows = a[start : start + ROWS].astype(np.float32)
+        others = (b if len(b) == 1 else b[start : start + ROWS]).astype(np.float32)
         parts.append(np.sqrt(np.square(rows - others).mean(1)))
     return np.concatenate(parts)
 

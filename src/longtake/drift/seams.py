@@ -8,19 +8,32 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float, Float64
 
+from longtake.drift.descriptors import LUMA, Descriptors
+
+# Smallest ratio of jumps at given and at found joints; codecs have patterns of their own, to 1.68.
+SEAM, FOUND_SEAM = 1.15, 1.7
 NEAR = 12  # frames on each side whose median is the usual jump
 SOFT = 3.0  # clip of a jump when searching for joints, in robust standard deviations
 LONGEST = 512  # longest distance between joints that is tried, in frames
 LEAST_FOUND = 4  # fewest joints that can be found
-# Found joints must be as rare among shuffled frames as exp(-BESIDE_CHANCE), all tries counted.
-BESIDE_CHANCE = 5.0
+# Found joints must be as rare among shuffled frames as exp(-BESIDE_CHANCE), all tries counted: in
+# the picture, where things collide at their own rhythm, and in the brightness.
+BESIDE_CHANCE, LIGHT_CHANCE = 8.0, 6.0
 # A cut: jump over the usual jump, step over the second largest of the four beside it (a missing
 # frame breaks the motion, and its step is not larger), and a visible RMS step of colours.
 CUT, CUT_BESIDE, CUT_STEP = 3.0, 1.4, 0.02
+# Share of the cells that must jump at a cut, in brightness by a level above the frames near.
+CUT_PARTS, CUT_CELL, CUT_NEAR = 0.4, 1 / 255, 4
 # Exponents that are tried for Chernoff's bound; the steepest sees the largest jumps alone.
 STEEPEST, TILTS = 6.0, 49
 DRAWS = 1000  # bootstrap draws
 QUIET = 3e-4  # noise floor of codecs: a twelfth of a level of 255
+LIGHT_QUIET = 4e-4  # the same of brightness, a tenth of a level
+LEAST_LIGHT = 0.25 / 255  # least mean jump of brightness at joints that are found in it
+# A single jump of brightness: its size, and over the usual jump of brightness.
+LIGHT_JUMP, LIGHT_RISE = 1.2 / 255, 6.0
+# Share of the cells that must jump alike, and how: over the mean of the cells in the middle.
+LIGHT_PARTS, LIGHT_LIKE = 0.5, (0.4, 2.5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +55,11 @@ class Seams:
     period: int
     found: bool
 
+    @property
+    def jumps(self) -> bool:
+        """Whether the jumps are surely larger than those between; calmer joints are not a fault."""
+        return self.low >= (FOUND_SEAM if self.found else SEAM)
+
 
 def jumps(thumbnails: Float[np.ndarray, "t d"]) -> Float64[np.ndarray, "t"]:
     """Difference of the step into each frame from the mean of the steps before and after it.
@@ -58,11 +76,33 @@ def jumps(thumbnails: Float[np.ndarray, "t d"]) -> Float64[np.ndarray, "t"]:
     return size
 
 
-def surprise(thumbnails: Float[np.ndarray, "t d"]) -> Float64[np.ndarray, "t"]:
+def light_jumps(thumbnails: Float[np.ndarray, "t d"]) -> Float64[np.ndarray, "t"]:
+    """Jumps of the brightness that the cells share: mean over the half in the middle.
+
+    What moves within the picture changes some cells only: at most a quarter of a level counts where
+    less than half of the cells jump alike.
+    """
+    size = np.zeros(len(thumbnails))
+    luma = np.array(LUMA, np.float32)
+    for start in range(2, len(thumbnails) - 1, 4096):
+        part = thumbnails[start - 2 : start + 4097].astype(np.float32)
+        grey = np.einsum("tcn,c->tn", part.reshape(len(part), 3, -1), luma)
+        steps = np.diff(grey, axis=0)
+        broken = np.sort(steps[1:-1] - (steps[:-2] + steps[2:]) / 2, axis=1)
+        rest = broken.shape[1] // 4
+        middle = broken[:, rest : broken.shape[1] - rest].mean(1)
+        share = broken / (middle[:, None] + 1e-9)
+        alike = ((share > LIGHT_LIKE[0]) & (share < LIGHT_LIKE[1])).mean(1) >= LIGHT_PARTS
+        jumped = np.where(alike | (np.abs(middle) < LEAST_LIGHT), np.abs(middle), LEAST_LIGHT)
+        size[start : start + len(broken)] = jumped
+    return size
+
+
+def surprise(sizes: Float64[np.ndarray, "t"], quiet: float = QUIET) -> Float64[np.ndarray, "t"]:
     """Log of each jump over the median of those near it; 0 at the first two frames and the last."""
-    known = np.log(jumps(thumbnails) + QUIET)[2:-1]
+    known = np.log(sizes + quiet)[2:-1]
     if len(known) < 3:
-        return np.zeros(len(thumbnails))
+        return np.zeros(len(sizes))
     near = min(NEAR, len(known) - 1)
     around = np.pad(known, near, mode="reflect")
     usual = np.median(np.lib.stride_tricks.sliding_window_view(around, 2 * near + 1), axis=1)
@@ -99,13 +139,15 @@ def seam_score(
     )
 
 
-def find_borders(rise: Float64[np.ndarray, "t"]) -> Seams | None:
+def find_borders(
+    rise: Float64[np.ndarray, "t"], beside_chance: float = BESIDE_CHANCE
+) -> Seams | None:
     """Find evenly spaced borders at which jumps stand out; None if there are none.
 
-    All periods from 4 to 512 frames and all first borders are tried. Jumps are rare and large in
-    some videos (things collide), so chance is not that of Gaussian noise: the probability that
-    shuffled frames give such a mean at that many borders is bounded by Chernoff's inequality, and
-    must be small beside the number of tries. At least four borders are needed.
+    All periods from 4 to 512 frames and all first borders are tried. Jumps are rare and
+    large in some videos (things collide), so chance is not that of Gaussian noise: the probability
+    that shuffled frames give such a mean at that many borders is bounded by Chernoff's inequality,
+    and must be small beside the number of tries. At least four borders are needed.
     """
     spread = 1.4826 * float(np.median(np.abs(rise[2:-1]))) if len(rise) > 3 else 0.0
     if spread == 0:
@@ -120,7 +162,7 @@ def find_borders(rise: Float64[np.ndarray, "t"]) -> Seams | None:
     cumulant = np.log(np.exp(tilt[:, None] * soft[2:-1]).mean(1))
     scores = {period: _phases(soft, period, tilt, cumulant) for period in periods}
     period = max(periods, key=lambda period: scores[period].max())
-    if scores[period].max() < math.log(sum(periods)) + BESIDE_CHANCE:
+    if scores[period].max() < math.log(sum(periods)) + beside_chance:
         return None
     phase = int(scores[period].argmax())
     shifted = [range((phase + shift) % period, len(rise), period) for shift in (-1, 0, 1)]
@@ -128,13 +170,31 @@ def find_borders(rise: Float64[np.ndarray, "t"]) -> Seams | None:
     return seam_score(rise, borders, found=True)
 
 
-def cuts(rise: Float64[np.ndarray, "t"], step: Float64[np.ndarray, "t"]) -> tuple[int, ...]:
-    """Frames that jump visibly, three times as far as those near, by a step above theirs."""
+def cuts(rise: Float64[np.ndarray, "t"], video: Descriptors) -> tuple[int, ...]:
+    """Frames that jump visibly in most parts of the picture, by a step above those near."""
+    step = video.step
     beside = np.pad(step, 2, mode="edge")
     second = np.sort([beside[k : k + len(step)] for k in (0, 1, 3, 4)], axis=0)[2]
     large = step > np.maximum(CUT_STEP, CUT_BESIDE * second)
     high = np.flatnonzero((rise > math.log(CUT)) & large).tolist()
-    return tuple(t for t in high if rise[t] >= rise[max(t - 2, 0) : t + 3].max())
+    highest = [t for t in high if rise[t] >= rise[max(t - 2, 0) : t + 3].max()]
+    return tuple(t for t in highest if _parts_that_jump(video.cells, t) >= CUT_PARTS)
+
+
+def _parts_that_jump(cells: Float[np.ndarray, "t d"], at: int) -> float:
+    """Share of the cells whose step is above all steps near it."""
+    step = np.split(cells[max(at - CUT_NEAR, 1) : at + CUT_NEAR + 1], 3, axis=1)[2]
+    near = np.delete(step, at - max(at - CUT_NEAR, 1), axis=0).astype(np.float32)
+    jump = cells[at, 2 * step.shape[1] :].astype(np.float32)
+    return float((jump > np.maximum(CUT_BESIDE * near.max(0), CUT_CELL)).mean())
+
+
+def sudden_light(
+    rise: Float64[np.ndarray, "t"], sizes: Float64[np.ndarray, "t"]
+) -> tuple[int, ...]:
+    """Frames at which the brightness jumps visibly, far more than near them."""
+    high = np.flatnonzero((rise > math.log(LIGHT_RISE)) & (sizes > LIGHT_JUMP)).tolist()
+    return tuple(t for t in high if sizes[t] >= sizes[max(t - 2, 0) : t + 3].max())
 
 
 def _phases(

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from longtake.drift.curves import feature_distances
 from longtake.drift.descriptors import Describer, Descriptors
-from longtake.drift.findings import Finding, Measures, judge, measure
+from longtake.drift.findings import Finding, judge
+from longtake.drift.measures import Measures, measure
 from longtake.drift.world_measures import READERS, WorldMeasures, WorldName
 from longtake.features.i3d import I3D
 from longtake.features.treatment import Treatment

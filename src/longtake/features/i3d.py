@@ -143,7 +143,8 @@ class I3D(nn.Module):
         """Features of clips of at least 9 frames of 224 x 224 pixels in [-1, 1].
 
         They are averaged over time, and computed in float32, not in TF32, which is PyTorch's
-        default on a GPU.
+        default on a GPU. On a CPU clips go through one by one, which takes a fifth less time than
+        batches of 8 and a clip's memory; a clip's features are equal in any batch, to the last bit.
 
         Raises:
             ValueError: clips have another size, or are too short.
@@ -154,6 +155,8 @@ class I3D(nn.Module):
                 f"I3D takes clips of at least {MIN_FRAMES} frames of {SIZE} x {SIZE} pixels, got "
                 f"{frames} of {size[0]} x {size[1]}; give longer clips, resized by a Treatment"
             )
+        if video.is_cpu and len(video) > 1:
+            return torch.cat([self(clip[None]) for clip in video])
         with (
             torch.autocast(video.device.type, enabled=False),
             torch.backends.cudnn.flags(enabled=True, allow_tf32=False),

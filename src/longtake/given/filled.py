@@ -9,8 +9,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from longtake.diffusion.signals import context_frames
-from longtake.generate import LongVideo, Part, change_state, stored_change
+from longtake.generate import LongVideo, Part, VideoStream, change_state, stored_change
 from longtake.given.encoding import check_size, frames_per_latent, held
+from longtake.given.started import SOFTENED
 from longtake.latents import finite
 from longtake.noise import derive
 from longtake.rollout import Change, Request, Steering
@@ -19,12 +20,13 @@ from longtake.video import to_model
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilledVideo:
+class FilledVideo(VideoStream):
     """Fills the gaps between given frames, which come out as they are.
 
     Each given frame is held for one latent frame; between two of them are those that the
     interpolation network samples. At both ends of a gap the decoded frames differ from the given
-    pixels; these differences are added to the new frames, fading from one into the other.
+    pixels; these differences, less a part of the decoded steps there as in ``StartedVideo``, are
+    added to the new frames, fading from one into the other.
 
     Attributes:
         video: the wired networks, one of them in the role ``interpolator``.
@@ -59,6 +61,10 @@ class FilledVideo:
     def grain(self) -> int:
         """Frames of video between two possible changes."""
         return self.factor
+
+    @property
+    def sampled_from(self) -> int:
+        return 0
 
     @torch.inference_mode()
     def __call__(
@@ -106,6 +112,9 @@ class FilledVideo:
         first, last = factor - 1, (sample.spec.frames - 1) * factor
         left = self._own(pair, decoded) - decoded[:, :, first : first + 1]
         right = self._own(pair + 1, decoded) - decoded[:, :, last : last + 1]
+        step = decoded.diff(dim=2)
+        left = left - SOFTENED * step[:, :, first : first + 1]
+        right = right + SOFTENED * step[:, :, last - 1 : last]
         share = (torch.arange(1, self.factor) / self.factor).to(decoded)[:, None, None]
         new = decoded[:, :, first + 1 : last] + torch.lerp(left, right, share)
         return torch.cat([self._own(pair, decoded), new], 2)

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from longtake.diffusion.signals import Signals, rows
-from longtake.generate import LongVideo, Part
+from longtake.generate import LongVideo, Part, VideoStream
 from longtake.given.encoding import Start, check_size, start
 from longtake.rollout import Request, Steering
 from longtake.video import to_model
@@ -18,15 +18,18 @@ from longtake.video import to_model
 OPENING_CHUNK = 64  # given frames that one part has
 FADE = 8
 """Frames over which a video passes from the look of the given frames to that of the decoder."""
+SOFTENED = 0.5
+"""Share of the decoded step at the join that is put off to the frames of the fade: steps between
+latent frames are greater than those of true videos (docs/results/given_frames.json)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class StartedVideo:
+class StartedVideo(VideoStream):
     """Makes videos that begin with given frames and continue from them.
 
     The given frames come out as they are. What follows is decoded from latents, whose last given
-    frame differs from the given pixels; that difference is added to the next frames and fades over
-    ``FADE`` of them, so that the step at the join is one of the sampled video.
+    frame differs from the given pixels; that difference, less ``SOFTENED`` of the decoded step at
+    the join, is added to the next frames and fades over ``FADE`` of them.
 
     Attributes:
         video: the wired networks.
@@ -44,6 +47,10 @@ class StartedVideo:
     def grain(self) -> int:
         """Frames of video between two possible changes."""
         return self.video.grain
+
+    @property
+    def sampled_from(self) -> int:
+        return len(self.frames) - self._start.shared
 
     @torch.inference_mode()
     def __call__(
@@ -87,18 +94,20 @@ class StartedVideo:
         inner = state if "step" in state else None
         made, rest = int(state.get("given.made", 0)), state.get("given.rest")
         signals = {**request.signals, **_expanded(start.signals, len(request.seeds))}
-        joined, changes = replace(request, signals=signals), {}
+        joined, changes, copy = replace(request, signals=signals), {}, start.copy
         for part in self._joined(joined, frames + start.shared, inner, steering):
             pixels, changes = part.pixels, {**changes, **part.changes}
-            before, made = made, made + pixels.shape[2]
-            if rest is None and made >= start.shared:
-                at = start.shared - before - 1
-                copy = pixels[:, :, at] if start.copy is None else start.copy
-                rest = to_model(self.frames[-1:])[:, 0].to(copy) - copy
-            pixels = pixels[:, :, max(start.shared - before, 0) :]
+            last = start.shared - made - 1  # place of the last given frame's copy in this part
+            if 0 <= last < pixels.shape[2]:
+                copy = pixels[:, :, last]
+            made += pixels.shape[2]
+            pixels = pixels[:, :, max(last + 1, 0) :]
             if not pixels.shape[2]:
                 continue
-            assert rest is not None
+            if rest is None:
+                assert copy is not None
+                rest = to_model(self.frames[-1:])[:, 0].to(copy) - copy
+                rest = rest - SOFTENED * (pixels[:, :, 0] - copy)
             number = torch.arange(made - pixels.shape[2], made) - start.shared + 1
             share = (1 - number / (FADE + 1)).clamp_min(0).to(pixels)
             pixels = pixels + share[:, None, None] * rest[:, :, None].to(pixels)

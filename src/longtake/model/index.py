@@ -23,6 +23,7 @@ from longtake.registry import (
     AnyTimePattern,
 )
 from longtake.rollout import OneClip, Role
+from longtake.text import AnyTextEncoder
 
 AUTOENCODER = "autoencoder"
 FOLDERS: Mapping[Role, str] = {"first": "denoiser", "next": "next", "interpolator": "interpolator"}
@@ -136,6 +137,7 @@ class ModelIndex(Config):
         diffusion: schedule and prediction of the denoisers; None without denoisers.
         classes: names of the labels.
         ema: whether the denoisers' weights are an exponential moving average over training.
+        text_encoder: encoder of the prompts that the denoisers read; None if they read no text.
         made_by: the checkpoint that the model was converted from; empty for a trained one.
         roles: folder of the network that fills each role. One network may fill several; without
             ``next``, the network of ``first`` continues videos too.
@@ -151,6 +153,7 @@ class ModelIndex(Config):
     sampling: Sampling = Sampling()
     classes: tuple[str, ...] = ()
     ema: bool = True
+    text_encoder: AnyTextEncoder | None = Field(default=None, exclude_if=lambda e: e is None)
     made_by: str = ""
     roles: dict[Role, FolderName] = {}  # noqa: RUF012 (pydantic copies it)
     weights: dict[FolderName, str] = {}  # noqa: RUF012

@@ -1,7 +1,7 @@
 """A model as one object: networks, and how they are sampled."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,12 +19,13 @@ from longtake.checkpoint import (
 )
 from longtake.config import nearest, parse, to_dict
 from longtake.diffusion import ClipSampler, Denoiser
-from longtake.diffusion.signals import ABSENT, label_signal
+from longtake.diffusion.signals import ABSENT, Signals, label_signal, rows
 from longtake.generate import LongVideo
 from longtake.hub import INDEX, find_model
 from longtake.model.index import AUTOENCODER, FOLDERS, ModelIndex, Sampling, read_model_files
 from longtake.noise import derive
 from longtake.rollout import Request, Role
+from longtake.text import Prompt, prompt_signal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,33 +163,63 @@ class VideoModel:
             latent_scaling=self.index.latent_scaling,
         )
 
-    def request(self, seeds: Iterable[int], label: str | None = None) -> Request:
+    def request(
+        self, seeds: Iterable[int], label: str | None = None, prompt: Prompt | None = None
+    ) -> Request:
         """Describe the videos to make.
 
         Args:
             seeds: one per video.
             label: class of all videos, or ``none``. By default each seed draws a class.
+            prompt: text of all videos, for a model that reads text.
 
         Raises:
-            ValueError: no class has that name, or the model reads text.
+            ValueError: no class has that name; a prompt is missing, or not read by the model.
         """
         seeds = tuple(seeds)
-        first = self.denoisers.get("first")
-        reads = frozenset() if first is None else first.reads
-        if "text" in reads:
-            raise ValueError(
-                "this model makes videos of text, and no text encoder comes with it: give the "
-                "states of prompts as text_signal(...) to a Request of your own, in Python"
-            )
-        if not self.index.classes or "label" not in reads:
+        signals = self.label_signals(seeds, label)
+        if prompt is not None or "text" in self._reads:
+            signals = {**signals, **self.prompt_signals(len(seeds), prompt)}
+        return Request(seeds=seeds, signals=signals)
+
+    def label_signals(self, seeds: Sequence[int], label: str | None) -> Signals:
+        """The signal of a label, as of ``request``; none for a model without classes."""
+        if not self.index.classes or "label" not in self._reads:
             if label is not None:
                 raise ValueError(f"label {label!r}: this model has no classes; give no label")
-            return Request(seeds=seeds)
+            return {}
         if label is None:
             rows = [derive(seed, "label") % len(self.index.classes) for seed in seeds]
         else:
             rows = [ABSENT if label == "none" else self.label(label)] * len(seeds)
-        return Request(seeds=seeds, signals=label_signal(rows))
+        return label_signal(rows)
+
+    def prompt_signals(self, videos: int, prompt: Prompt | None) -> Signals:
+        """The signal of a prompt for a number of videos, as of ``request``."""
+        encoder, first = self.index.text_encoder, self.denoisers.get("first")
+        if first is None or "text" not in self._reads:
+            asked = "" if prompt is None else f" {prompt.text!r}"
+            raise ValueError(f"prompt{asked}: this model reads no text; give no prompt")
+        if prompt is None:
+            raise ValueError("this model makes videos of a text, but none is given; give a prompt")
+        if encoder is None:
+            raise ValueError(
+                f"prompt {prompt.text!r}: this model names no text encoder; set text_encoder in "
+                "its model_index.json, or give states as text_signal(...) to a Request, in Python"
+            )
+        signals = prompt_signal(encoder.load(prompt.encoder), [prompt.text], prompt.negative)
+        width = signals["text"].value.shape[-1]
+        if width != first.text_width:
+            raise ValueError(
+                f"the text encoder's states are {width} wide, but the network reads "
+                f"{first.text_width}; give the encoder that the model was trained with"
+            )
+        return rows(signals, torch.zeros(videos, dtype=torch.long))
+
+    @property
+    def _reads(self) -> frozenset[str]:
+        first = self.denoisers.get("first")
+        return frozenset() if first is None else first.reads
 
     def label(self, name: str) -> int:
         """Class index of a name, of a number, or of words that occur in one class only.
@@ -217,7 +248,7 @@ def _check_merge(model: VideoModel, other: VideoModel) -> None:
         differing = ["autoencoder"]
     elif model.denoisers:
         ours, theirs = dict(model.index), dict(other.index)
-        trained_with = ("latent_scaling", "diffusion", "classes")
+        trained_with = ("latent_scaling", "diffusion", "classes", "text_encoder")
         differing = [name for name in trained_with if ours[name] != theirs[name]]
         if len({network.spec.clip_overlap_frames for network in networks}) > 1:
             differing.append("clip_overlap_frames")

@@ -205,9 +205,10 @@ def _videos(run: RunFiles, folder: Path, prefix: str) -> str:
 
 
 def videos(links: list[str], *, wide: bool = False) -> str:
-    """Videos beside each other, played in a loop."""
-    shown = (f'<video src="{src}" autoplay loop muted controls></video>' for src in links)
-    return f'<div class="videos{" wide" if wide else ""}">{"".join(shown)}</div>'
+    """Videos beside each other, played in a loop; wide ones can be paused."""
+    controls, style = (" controls", " wide") if wide else ("", "")
+    shown = (f'<video src="{src}" autoplay loop muted{controls}></video>' for src in links)
+    return f'<div class="videos{style}">{"".join(shown)}</div>'
 
 
 def link(prefix: str, path: Path) -> str:

@@ -12,7 +12,7 @@ from longtake.model.index import AUTOENCODER, read_model_files
 WIDTHS = (1, 2, 4)
 """Factors by which a network may be wider than the preset's."""
 
-LARGEST = 4096  # pixels of a side
+LARGEST, START_SIZE = 4096, 64  # pixels of a side
 LATENTS, RUNS = "latents", "runs"
 
 
@@ -89,6 +89,8 @@ class System:
         factor_of: pixels to a cell of a given autoencoder.
         autoencoder: kind of its autoencoder.
         multiple: frame sizes are multiples of this number of cells.
+        start: shipped model whose autoencoder training starts from, by the type of the device; for
+            frames up to ``START_SIZE``. An hour on a CPU is too short to learn as much.
         spans: lengths of a cached clip in frames, the best first.
         window: frames of an autoencoder's clip.
     """
@@ -102,6 +104,7 @@ class System:
     multiple: int
     spans: Sequence[int]
     window: int = 16
+    start: Mapping[str, str] = field(default_factory=dict)
 
     def sizes(
         self,
@@ -154,6 +157,7 @@ SYSTEMS: Mapping[str, System] = {
         autoencoder="volume_autoencoder",
         multiple=4,
         spans=(80, 48),
+        start={"cpu": "lvdm-sky"},
     ),
     "pvdm": System(
         name="pvdm",

@@ -31,7 +31,7 @@ from longtake.pipeline.results import (
     write_model,
     write_samples,
 )
-from longtake.pipeline.systems import RUNS, SYSTEMS, WIDTHS, Stage
+from longtake.pipeline.systems import RUNS, START_SIZE, SYSTEMS, WIDTHS, Stage
 from longtake.runs import AnyRun, Callbacks, DiffusionRun, read_run
 from longtake.training.trainer import TrainingProgress
 
@@ -42,6 +42,7 @@ RESULTS_SHARE, RESERVE, PREPARE_SHARE = 0.1, 0.05, 0.15
 ENCODING_SHARE, TRIAL_CLIPS, FEWEST_CACHED = 0.25, 16, 64
 STEPS = "training.steps"
 BUDGET_SECONDS = 7200.0
+NONE = "none"
 
 
 class Asked(Config):
@@ -51,7 +52,8 @@ class Asked(Config):
         system: lvdm, which is the default, or pvdm.
         budget_seconds: time for everything; two hours by default.
         size: height and width of frames; by default the system's for the type of the device.
-        init_from: model whose autoencoder gives the first weights.
+        init_from: model whose autoencoder gives the first weights, or ``none`` for random ones; by
+            default the system's for the type of the device.
     """
 
     system: SystemName | None = None
@@ -301,7 +303,7 @@ def train(
             f"{out} exists and holds no training in stages; choose another folder"
         )
     plan = (
-        _planned(footage, asked, ranks)
+        first_plan(footage, asked, ranks)
         if before is None
         else _continued(before, footage, asked, out)
     )
@@ -324,16 +326,18 @@ def stages_of(plan: Plan, out: Path) -> tuple[Stage, ...]:
     return tuple(system.stages(sizes, out, plan.footage.source))
 
 
-def _planned(footage: Path, asked: Asked, ranks: Ranks) -> Plan:
+def first_plan(footage: Path, asked: Asked, ranks: Ranks) -> Plan:
     """The plan of a new training."""
     name: SystemName = asked.system or "lvdm"
     system = SYSTEMS[name]
     size = asked.size or system.size[ranks.device.type]
-    system.sizes(size, system.spans[0], asked.init_from)  # refuses a size that does not fit
+    start = system.start.get(ranks.device.type) if size <= START_SIZE else None
+    init_from = {None: start, NONE: None}.get(asked.init_from, asked.init_from)
+    system.sizes(size, system.spans[0], init_from)  # refuses a size that does not fit
     return Plan(
         system=name,
         size=size,
-        init_from=asked.init_from,
+        init_from=init_from,
         budget_seconds=asked.budget_seconds or BUDGET_SECONDS,
         given=str(footage),
         footage=survey(footage, system),
@@ -345,6 +349,7 @@ def _continued(before: Plan, footage: Path, asked: Asked, out: Path) -> Plan:
     now = {"footage": str(footage), "system": asked.system, "size": asked.size}
     now["init_from"] = asked.init_from
     then = config.to_dict(before) | {"footage": before.given}
+    then["init_from"] = before.init_from or NONE
     for name, value in now.items():
         if value is not None and value != then[name]:
             raise run_folder.OtherRunError(

@@ -14,9 +14,17 @@ from longtake.data.latent_cache import LatentCache
 from longtake.data.order import Order
 from longtake.diffusion import Denoiser, Diffusion
 from longtake.diffusion import signals as batch
-from longtake.diffusion.signals import ContextPlan, Signal, Signals, draw_label, previous_signal
+from longtake.diffusion.signals import (
+    ContextPlan,
+    Signal,
+    Signals,
+    draw_label,
+    draw_text,
+    previous_signal,
+)
 from longtake.latents import LatentScaling, LatentSpec
 from longtake.noise import SampleNoise, derive, generator
+from longtake.text.encoder import CachedStates
 
 Cut = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor | None]]
 """Cuts a clip, and the one before it where there is one, from scaled latents."""
@@ -28,6 +36,7 @@ class TrainingClip(Config):
     Attributes:
         stride: distance of neighbouring latent frames; LVDM's keyframes have 4.
         label_dropout: share of samples whose label is withheld, for classifier-free guidance.
+        text_dropout: share of samples whose caption is replaced by the empty text, as well.
         context: which frames are context frames; None for a model that reads none.
         previous_share: share of samples given the clip before; the others are given zeros. PVDM's
             is 0.3 for UCF-101 and 0.2 for SkyTimelapse. Unlike the official code, which draws once
@@ -38,13 +47,14 @@ class TrainingClip(Config):
 
     stride: Annotated[int, Ge(1)] = 1
     label_dropout: Annotated[float, Interval(ge=0, le=1)] = 0.1
+    text_dropout: Annotated[float, Interval(ge=0, le=1)] = 0.1
     context: ContextPlan | None = None
     previous_share: Annotated[float, Interval(ge=0, le=1)] = 0.0
 
     def check(self, denoiser: Denoiser) -> None:
         """Raise a ValueError if the network does not read a drawn signal, or needs another one."""
         drawn = {"context": self.context is not None, "previous": self.previous_share > 0}
-        always = denoiser.reads & {"label", "previous"}
+        always = denoiser.reads & {"label", "previous", "text"}
         denoiser.check_signals({*always, *(name for name, given in drawn.items() if given)})
 
 
@@ -78,6 +88,7 @@ class LatentBatches:
     scaling: LatentScaling
     seed: int = field(kw_only=True)
     reads: frozenset[str] = field(kw_only=True)
+    captions: CachedStates | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         self._order = Order(self.seed, len(self.cache))
@@ -109,6 +120,9 @@ class LatentBatches:
             signals |= self.clip.context.draw(z[0], random)
         if "label" in self.reads:
             signals |= draw_label(cached.label, self.clip.label_dropout, random)
+        if self.captions is not None:
+            states, empty = self.captions(self.cache.caption(item)), self.captions("")
+            signals |= draw_text(states, empty, self.clip.text_dropout, random)
         return z, signals
 
 

@@ -18,6 +18,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
+from longtake.video import ffv1
 from longtake.video.files import VideoError, open_stream
 
 NO_CONCEALMENT = {"err_detect": "explode"}  # FFmpeg must not invent broken frames
@@ -49,8 +50,12 @@ def whole_frames(
         VideoError: another frame is broken.
     """
     number, groups, awaited = 0, 0, []
-    flags_errors = stream.codec_context.name == "h264"
+    codec = stream.codec_context.name
+    flags_errors = codec == "h264"
+    has_checksums = codec == "ffv1" and stream.codec_context.extradata
     for packet in chain(packets, [None]):
+        if packet is not None and has_checksums and ffv1.is_damaged(bytes(packet)):
+            raise VideoError(f"{path}: frame {number} is broken (its checksum is wrong)")
         groups += packet is not None and packet.is_keyframe
         frames = []
         try:

@@ -145,14 +145,16 @@ def open_video(
 
 
 def stream_video(
-    path: Path | str, chunk_frames: int = 16
+    path: Path | str, chunk_frames: int = 16, threads: int = ALL_THREADS
 ) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
     """Read all frames in chunks, in memory that does not depend on the video's length.
+
+    ``threads`` decode; 0 are one per processor.
 
     Raises:
         VideoError: as ``probe``.
     """
-    frames = _frames(Path(path), ALL_THREADS)
+    frames = _frames(Path(path), threads)
     while chunk := list(islice(frames, chunk_frames)):
         yield _stacked(path, chunk)
 

@@ -11,4 +11,5 @@ from longtake.diffusion.signals.label import draw_label as draw_label
 from longtake.diffusion.signals.label import label_signal as label_signal
 from longtake.diffusion.signals.previous import previous_signal as previous_signal
 from longtake.diffusion.signals.signal import *  # noqa: F403
+from longtake.diffusion.signals.text import draw_text as draw_text
 from longtake.diffusion.signals.text import text_signal as text_signal

@@ -16,3 +16,14 @@ def text_signal(
     in the same shape; None: zeros.
     """
     return {"text": Signal(value=states, null=torch.zeros_like(states) if empty is None else empty)}
+
+
+def draw_text(
+    states: Float[Tensor, "n d"],
+    empty: Float[Tensor, "n d"],
+    dropout: float,
+    generator: torch.Generator,
+) -> Signals:
+    """Token states of one training sample's caption, or with probability ``dropout`` of none."""
+    withheld = torch.rand((), generator=generator).item() < dropout
+    return text_signal((empty if withheld else states)[None], empty[None])

@@ -1,0 +1,182 @@
+"""Measures of one video without a network, of which the findings are made."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from longtake.drift.descriptors import CHANNELS, EPSILON, Descriptors
+from longtake.drift.pulses import Pulse, pulse
+from longtake.drift.repeats import Freeze, Loop, freezes, loops, moving_cells, part_freezes
+from longtake.drift.seams import (
+    LEAST_LIGHT,
+    LIGHT_CHANCE,
+    LIGHT_QUIET,
+    Seams,
+    borders_every,
+    cuts,
+    find_borders,
+    jumps,
+    light_jumps,
+    seam_score,
+    sudden_light,
+    surprise,
+)
+from longtake.drift.shared import Shared, shared
+from longtake.drift.trends import LEAST_POINTS, Trend, trend
+
+NEAR = 2  # frames around a freeze, a loop's joint, a cut or a border whose jumps it explains
+
+
+LEAST_CHUNK = 9
+"""Fewest frames of a chunk: patterns of fewer are pulses, longer ones with joints are seams."""
+
+BRIGHTER = 0.6
+"""Share of a jump that is one of brightness, not a cut."""
+
+LEAST_TRENDS = 4 * LEAST_POINTS
+"""Fewest frames with trends: within 2 seconds a gesture resembles a drift."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """All measures of one video that need no network.
+
+    Attributes:
+        trends: trend of ``red``, ``green`` and ``blue`` in [0, 1], and of ``contrast``,
+            ``sharpness``, ``motion`` and ``colourfulness`` as natural logarithms, whose slope is
+            a relative change, as all parts of the picture share them.
+        freezes: runs of frames that are held, wholly or in a part of the picture.
+        seams: jumps at borders that were given or found; None without borders.
+        pulse: the pattern of 2 to 64 frames that repeats; None without one.
+        cuts: frames at which the picture jumps, away from borders.
+        light_jumps: frames at which the brightness jumps, away from borders and cuts.
+    """
+
+    frames: int
+    trends: Mapping[str, Trend]
+    freezes: tuple[Freeze, ...]
+    loops: tuple[Loop, ...]
+    seams: Seams | None
+    pulse: Pulse | None
+    cuts: tuple[int, ...]
+    light_jumps: tuple[int, ...]
+
+
+def measure(video: Descriptors, chunk: int | None = None, first: int | None = None) -> Measures:
+    """Trends, freezes, loops, seams, pulses, cuts and jumps of brightness.
+
+    Args:
+        video: descriptors of the video's frames.
+        chunk: frames from border to border; None searches for borders.
+        first: frames before the first border; None is ``chunk``.
+    """
+    still = freezes(video.step, moving_cells(video.cells))
+    frozen = np.zeros(len(video), bool)
+    for run in still:
+        frozen[run.start : run.start + run.frames] = True
+    repeated, skip = loops(video.thumbnails, frozen), frozen.copy()
+    for loop in repeated:
+        skip[loop.start - loop.period : loop.start + loop.frames] = True
+    sizes, light = jumps(video.thumbnails), light_jumps(video.thumbnails)
+    rises = surprise(sizes), surprise(light, LIGHT_QUIET)
+    explained = sorted(at for at in _around(_ends(still, repeated)) if 0 <= at < len(video))
+    unexplained = tuple(rise.copy() for rise in rises)
+    for rise in unexplained:
+        rise[explained] = 0
+    if chunk is None:
+        seams, pulsing = _seams_or_pulse(video, skip, _found_seams(unexplained, light))
+    else:
+        seams = seam_score(rises[0], borders_every(chunk, len(video), first))
+        pulsing = pulse(video, skip)
+    at_border = _around(seams.borders if seams else ())
+    jumped = [t for t in cuts(unexplained[0], video) if t not in at_border]
+    cut = tuple(t for t in jumped if light[t] < BRIGHTER * sizes[t])
+    known = at_border | _around(cut)
+    sudden = () if pulsing else sudden_light(unexplained[1], light)
+    return Measures(
+        frames=len(video),
+        trends=trends(video, frozen, cut),
+        freezes=(*still, *part_freezes(video.cells, frozen)),
+        loops=repeated,
+        seams=seams,
+        pulse=pulsing,
+        cuts=cut,
+        light_jumps=tuple(sorted(t for t in {*sudden, *jumped} if t not in known)),
+    )
+
+
+def trends(
+    video: Descriptors, frozen: Bool[np.ndarray, "t"], cut: Sequence[int] = ()
+) -> dict[str, Trend]:
+    """Trend of each measure within the longest stretch between cuts.
+
+    Frozen frames do not count for motion. A stretch under 64 frames has no trends.
+    """
+    start, stop = longest_stretch(cut, len(video))
+    frames = np.arange(start, stop)
+    if len(frames) < LEAST_TRENDS:
+        return {}
+    moving = frames[1:][~frozen[frames[1:]]]
+    lines: dict[str, Shared] = {}
+    for name, values in video.series().items():
+        if name not in CHANNELS:
+            lines[name] = Shared(values=np.log(values[start:stop] + EPSILON), agreement=0.0)
+    lines |= shared(video, start, stop)
+    return {
+        name: replace(trend(part.values[at - start], at), agreement=part.agreement)
+        for name, part in lines.items()
+        if len(at := moving if name == "motion" else frames) >= LEAST_POINTS
+    }
+
+
+def longest_stretch(cut: Sequence[int], frames: int) -> tuple[int, int]:
+    """Half-open range of the frames between the two cuts that are farthest apart."""
+    return max(pairwise([0, *cut, frames]), key=lambda pair: pair[1] - pair[0])
+
+
+def _ends(still: Iterable[Freeze], repeated: Iterable[Loop]) -> set[int]:
+    """First frames of freezes and repeats, and those after them, which jump."""
+    ends = {at for run in still for at in (run.start, run.start + run.frames)}
+    for loop in repeated:
+        ends |= {loop.start + i * loop.period for i in range(loop.frames // loop.period + 2)}
+    return ends
+
+
+def _found_seams(
+    rises: Sequence[Float64[np.ndarray, "t"]], light: Float64[np.ndarray, "t"]
+) -> Seams | None:
+    """The clearer of the joints found in the picture and in its brightness; None if none jump."""
+    picture, brightness = find_borders(rises[0]), find_borders(rises[1], LIGHT_CHANCE)
+    if brightness and (
+        brightness.period < LEAST_CHUNK or light[list(brightness.borders)].mean() < LEAST_LIGHT
+    ):
+        brightness = None
+    found = [seams for seams in (picture, brightness) if seams and seams.jumps]
+    return max(found, key=lambda seams: seams.low, default=None)
+
+
+def _seams_or_pulse(
+    video: Descriptors, skip: Bool[np.ndarray, "t"], seams: Seams | None
+) -> tuple[Seams | None, Pulse | None]:
+    """Each shows as the other: a pulse in all frames remains without those near joints."""
+    found = pulse(video, skip)
+    if not (seams and found):
+        return seams, found
+    if found.period >= LEAST_CHUNK:
+        return seams, None if found.period % seams.period == 0 else found
+    if seams.period % found.period:
+        return seams, found
+    if seams.period >= LEAST_CHUNK:
+        near = skip.copy()
+        near[sorted(at for at in _around(seams.borders) if 0 <= at < len(video))] = True
+        if not pulse(video, near):
+            return seams, None
+    return None, found
+
+
+def _around(frames: Iterable[int]) -> set[int]:
+    """All frames at most NEAR from one of these."""
+    return {at + near for at in frames for near in range(-NEAR, NEAR + 1)}

@@ -1,0 +1,69 @@
+"""What the parts of a picture share over time: a drift changes all, a passer-by only some."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from longtake.drift.descriptors import CHANNELS, EPSILON, LUMA, Descriptors
+
+COLOURFUL = "colourfulness"
+FAINT = 0.02  # brightness added to that of cells, so that the colour of black does not count
+TEXTURED = 0.006  # least contrast of a cell whose contrast and sharpness count, 1.5 levels of 255
+MOVING = 0.0015  # least step of a cell whose motion counts, 0.4 levels of 255
+LEAST_CELLS = 18  # fewest cells that stand for a picture, an eighth of it
+LIKE = 0.4, 2.5  # bounds of a cell's change over the median change, of cells that change alike
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """A measure as the parts of the picture share it.
+
+    Attributes:
+        values: a cell's difference from its mean over time, its median over the cells, and the mean
+            added again. Clouds that gather change some cells, a drift changes all.
+        agreement: share of the cells that change by 0.4 to 2.5 times the median change.
+    """
+
+    values: Float64[np.ndarray, "t"]
+    agreement: float
+
+
+def shared(video: Descriptors, start: int, stop: int) -> dict[str, Shared]:
+    """Measures of frames ``start`` to ``stop`` by name; logarithms except of colours.
+
+    Colourfulness is the distance of a cell's colour from grey over its brightness. Contrast,
+    sharpness and motion are missing where too few cells have texture or move.
+    """
+    return {name: _shared(cells) for name, cells in _measures(video, start, stop)}
+
+
+def _measures(
+    video: Descriptors, start: int, stop: int
+) -> Iterator[tuple[str, Float32[np.ndarray, "t n"]]]:
+    colours = video.thumbnails[start:stop].astype(np.float32).reshape(stop - start, 3, -1)
+    yield from zip(CHANNELS, colours.swapaxes(0, 1), strict=True)
+    grey = np.einsum("tcn,c->tn", colours, np.array(LUMA, np.float32))
+    from_grey = np.sqrt(np.square(colours - grey[:, None]).mean(1))
+    yield COLOURFUL, np.log((from_grey + FAINT) / (grey + FAINT))
+    contrast, gradient, step = (
+        video.cells[start:stop].astype(np.float32).reshape(stop - start, 3, -1).swapaxes(0, 1)
+    )
+    textured, moving = np.median(contrast, axis=0) > TEXTURED, np.median(step, axis=0) > MOVING
+    if textured.sum() >= LEAST_CELLS:
+        yield "contrast", np.log(contrast + EPSILON)[:, textured]
+        whole = video.contrast[start:stop, None].astype(np.float32)
+        yield "sharpness", np.log((gradient + EPSILON) / (whole + EPSILON))[:, textured]
+    if moving.sum() >= LEAST_CELLS:
+        yield "motion", np.log((step + EPSILON) / (gradient + EPSILON))[:, moving]
+
+
+def _shared(cells: Float32[np.ndarray, "t n"]) -> Shared:
+    values = (np.median(cells - cells.mean(0), axis=1) + cells.mean()).astype(np.float64)
+    part = max(1, len(cells) // 8)
+    change = cells[-2 * part :].mean(0) - cells[:part].mean(0)
+    usual = float(np.median(change))
+    low, high = (bound * usual**2 for bound in LIKE)
+    like = (change * usual > low) & (change * usual < high)
+    return Shared(values=values, agreement=float(like.mean()))

@@ -1,0 +1,94 @@
+"""Text encoders of transformers: CLIP, T5, and sentence encoders such as MiniLM."""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from longtake.checkpoint import weights_hash
+from longtake.nn import Count
+from longtake.text.encoder import EncodeText, TextEncoder
+
+TEXT_PARTS = {"clip": "CLIPTextModel", "clip_text_model": "CLIPTextModel", "t5": "T5EncoderModel"}
+"""Class of the text part of models that have more; by their ``model_type``."""
+
+
+class PretrainedText(TextEncoder):
+    """The last hidden states of a text model, loaded by transformers from files on this machine.
+
+    The defaults are those of LVDM's text-to-video model and of Stable Diffusion 1: CLIP ViT-L/14,
+    all texts padded to 77 tokens, the states of the padding read too.
+
+    Attributes:
+        name: id in the Hugging Face hub, which must have been downloaded, or a folder.
+        tokens: number of tokens; longer texts are cut, shorter ones padded.
+        keep_padding: whether the states of padding are kept, as CLIP's are; else they are 0.
+        weights: SHA-256 of the weights that a model was trained with; empty: not known.
+    """
+
+    kind: Literal["pretrained"] = "pretrained"
+    name: str = "openai/clip-vit-large-patch14"
+    tokens: Count = 77
+    keep_padding: bool = True
+    weights: str = ""
+
+    @property
+    def width(self) -> None:
+        return None
+
+    def load(self, folder: Path | None = None) -> EncodeText:
+        tokenizer, network = _loaded(self.name if folder is None else str(folder), self.name)
+        if self.weights and weights_hash(network) != self.weights:
+            raise ValueError(
+                f"text encoder {folder or self.name}: its weights are not those that the model was "
+                f"trained with (SHA-256 {self.weights[:12]}...); give the folder of {self.name}"
+            )
+
+        @torch.no_grad()
+        def encode(texts: Sequence[str]) -> Float[Tensor, "b n d"]:
+            batch = tokenizer(
+                list(texts),
+                padding="max_length",
+                max_length=self.tokens,
+                truncation=True,
+                return_tensors="pt",
+            )
+            mask = batch["attention_mask"]
+            shown = {} if self.keep_padding else {"attention_mask": mask}
+            states = network(input_ids=batch["input_ids"], **shown).last_hidden_state.float()
+            return states if self.keep_padding else states * mask[..., None]
+
+        return encode
+
+    def trained_on(self, captions: Iterable[str]) -> "PretrainedText":
+        del captions
+        return self.model_copy(update={"weights": weights_hash(_loaded(self.name, self.name)[1])})
+
+
+@lru_cache(maxsize=2)
+def _loaded(place: str, name: str) -> tuple[Any, Any]:
+    """Tokenizer and text network of a folder or a downloaded model, in evaluation mode."""
+    try:
+        import transformers
+    except ImportError as error:
+        raise ValueError(
+            f"text encoder {name}: needs transformers; pip install 'longtake[text]'"
+        ) from error
+    transformers.utils.logging.disable_progress_bar()
+    local: dict[str, Any] = {"local_files_only": True}
+    try:
+        config = transformers.AutoConfig.from_pretrained(place, **local)
+        kind = getattr(transformers, TEXT_PARTS.get(config.model_type, "AutoModel"))
+        network = kind.from_pretrained(place, use_safetensors=True, **local)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place, **local)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise ValueError(
+            f"text encoder {place}: not a text model of transformers on this machine ({reason}); "
+            f"give its folder, or download it with: hf download {name}"
+        ) from error
+    return tokenizer, network.eval().requires_grad_(False)

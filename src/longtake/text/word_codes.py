@@ -1,0 +1,82 @@
+"""The text encoder that needs no weights: every word has a fixed random code."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from longtake.config import nearest
+from longtake.nn import Count
+from longtake.noise import generator
+from longtake.text.encoder import EncodeText, TextEncoder
+
+_WORD = re.compile(r"[^\W_]+")
+_POSITION = 0.5  # standard deviation of a position's code; a word's is 1
+
+
+class WordCodes(TextEncoder):
+    """Each word, and each position in a text, has a fixed random vector.
+
+    A token state is the sum of both. The keys and values of a denoiser's attention to text are
+    linear in the states, so they are the learned embedding of the words. That is enough for the
+    captions of synthetic worlds, and for the words of one's own captions; unlike a pretrained
+    encoder it knows nothing of words that no caption had, so these are refused.
+
+    Attributes:
+        states_width: width of the token states.
+        tokens: greatest number of words of a text.
+        words: words of the captions that a model was trained on; empty: any word is accepted.
+    """
+
+    own_defaults: ClassVar[frozenset[str]] = frozenset({"words"})
+
+    kind: Literal["word_codes"] = "word_codes"
+    states_width: Count = 128
+    tokens: Count = 32
+    words: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        return self.states_width
+
+    def load(self, folder: Path | None = None) -> EncodeText:
+        if folder is not None:
+            raise ValueError(
+                f"text encoder {folder}: this model's encoder, word_codes, has no files; leave it "
+                "out"
+            )
+        return self._encode
+
+    def trained_on(self, captions: Iterable[str]) -> "WordCodes":
+        known = sorted({word for caption in captions for word in split_words(caption)})
+        return self.model_copy(update={"words": tuple(known)})
+
+    def _encode(self, texts: Sequence[str]) -> Float[Tensor, "b n d"]:
+        states = torch.zeros(len(texts), self.tokens, self.states_width)
+        for row, text in zip(states, texts, strict=True):
+            words = split_words(text)
+            if len(words) > self.tokens:
+                raise ValueError(
+                    f"text {text!r} has {len(words)} words, this encoder takes at most "
+                    f"{self.tokens}; shorten it"
+                )
+            for place, word in enumerate(words):
+                if self.words and word not in self.words:
+                    raise ValueError(
+                        f"text {text!r}: no caption that the model was trained on has the word "
+                        f"{word!r}; {nearest(word, self.words)}"
+                    )
+                row[place] = self._code("word", word) + _POSITION * self._code("position", place)
+        return states
+
+    def _code(self, *name: str | int) -> Float[Tensor, "d"]:
+        return torch.randn(self.states_width, generator=generator(0, "text", *name))
+
+
+def split_words(text: str) -> list[str]:
+    """Words of a text in small letters, without punctuation."""
+    return _WORD.findall(text.lower())

@@ -1,0 +1,62 @@
+"""Captions of a latent cache as token states, for networks that read text."""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
+
+from longtake.config import ConfigError
+from longtake.data.latent_cache import LatentCache
+from longtake.diffusion import Denoiser
+from longtake.text.encoder import CachedStates, Prompt, TextEncoder
+
+
+class Captions(NamedTuple):
+    """Captions of a run.
+
+    Attributes:
+        states: token states of each distinct caption; None if the network reads no text.
+        encoder: settings of the text encoder that the exported model has.
+        example: caption of the first clip that has one, as a prompt.
+    """
+
+    states: CachedStates | None = None
+    encoder: TextEncoder | None = None
+    example: Prompt | None = None
+
+
+def encode_captions(
+    caches: Sequence[LatentCache], denoiser: Denoiser, encoder: TextEncoder | None
+) -> Captions:
+    """Encode each distinct caption of some caches once, if the network reads text.
+
+    The first cache is that of training: the exported encoder knows the words of its captions.
+
+    The states are not part of the cache's key: another encoder uses the same latents.
+
+    Raises:
+        ConfigError: network, encoder and captions do not fit.
+    """
+    reads = "text" in denoiser.reads
+    if encoder is None:
+        if reads:
+            raise ConfigError(
+                "the denoiser reads text, but text_encoder is not set; set "
+                "text_encoder.kind=word_codes, or pretrained"
+            )
+        return Captions()
+    if not reads:
+        raise ConfigError(
+            "text_encoder is set, but the denoiser reads no text; set text_encoder=null, or "
+            "denoiser.attention.kind=st_transformer with the width of the states as context_dim"
+        )
+    texts, *held_out = ([each.caption(i) for i in range(len(each))] for each in caches)
+    if not any(texts):
+        raise ConfigError("the data has no captions; set data.captions, such as kind: beside")
+    states = CachedStates(encoder.load(), chain(texts, *held_out))
+    width = states("").shape[1]
+    if width != denoiser.text_width:
+        raise ConfigError(
+            f"the text encoder's states are {width} wide, but the denoiser reads "
+            f"{denoiser.text_width}; set denoiser.attention.context_dim={width}"
+        )
+    return Captions(states, encoder.trained_on(texts), Prompt(next(filter(None, texts))))

@@ -1,0 +1,37 @@
+"""Checksums of FFV1, the lossless codec of `.mkv` files (RFC 9043, 4.8 and 4.9).
+
+FFmpeg takes a slice whose checksum is wrong from the frame before, and only logs that.
+"""
+
+import zlib
+from collections.abc import Sequence
+
+CHECKED, PLAIN = 8, 3
+"""Bytes at the end of a slice: its size, and a status and checksum if it has them."""
+
+_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def is_damaged(packet: bytes) -> bool:
+    """Whether a slice of a frame fails its checksum, or slices do not fill the frame's bytes."""
+    slices = _slices(packet, CHECKED)
+    if slices:
+        return any(_remainder(packet[part]) for part in slices)
+    return not _slices(packet, PLAIN)  # from an encoder without checksums
+
+
+def _slices(packet: bytes, trailer: int) -> Sequence[slice]:
+    """Places of the slices, found from the end; empty if their sizes do not add up."""
+    found, end = [], len(packet)
+    while end:
+        size = int.from_bytes(packet[max(0, end - trailer) :][:3], "big") + trailer
+        if size > end:
+            return []
+        found.append(slice(end - size, end))
+        end -= size
+    return found
+
+
+def _remainder(data: bytes) -> int:
+    """CRC-32 with the highest bit first, of data with their checksum: 0 if they are whole."""
+    return zlib.crc32(data.translate(_MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF

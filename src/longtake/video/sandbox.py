@@ -1,0 +1,202 @@
+"""Decoding of footage from people one does not trust, in child processes with limits.
+
+A child may read the one file, take limited memory and open few files; what it sends is checked,
+and never unpickled. Damage that FFmpeg conceals is seen in its log, which the child captures. It
+has no network of its own to be kept from: FFmpeg opens files alone, as everywhere.
+"""
+
+import json
+import os
+import resource
+import select
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import av
+import av.logging
+import numpy as np
+from jaxtyping import UInt8
+
+from longtake.video.files import VideoError
+from longtake.video.read import stream_video
+
+CHUNK_FRAMES = 16
+MAX_CHUNK_BYTES = 1 << 30
+MAX_MESSAGE_BYTES = 1 << 12
+FRAMES, DAMAGE, FAULT, END = b"F", b"D", b"E", b"Z"
+_HEADER = struct.Struct("<cIII")  # kind, then frames, height and width, or a length in bytes
+_SERVE = "from longtake.video.sandbox import serve; serve()"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What decoding one video may take.
+
+    Attributes:
+        memory_bytes: memory of the child beyond that of an empty one.
+        seconds: time for each chunk of frames.
+        files: files that are open at once.
+    """
+
+    memory_bytes: int = 1 << 30
+    seconds: float = 20.0
+    files: int = 16
+
+
+class Sandbox:
+    """Decodes videos one after another, each in a child process of its own; a context manager.
+
+    Attributes:
+        damage: what FFmpeg logged of damage in the last video, so far.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.damage: list[str] = []
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Sandbox":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def frames(self, path: Path | str) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
+        """Chunks of a video's frames; damage that was concealed is added to ``damage``.
+
+        Raises:
+            VideoError: it is not a video, is broken, or its decoding exceeds the limits.
+        """
+        path, self.damage, fault, ended = Path(path), [], "", False
+        server = self._served()
+        request = {"path": str(path.absolute()), **vars(self.limits)}
+        assert server.stdin is not None
+        try:
+            server.stdin.write(json.dumps(request).encode() + b"\n")
+            server.stdin.flush()
+            while not ended:
+                kind, *size = _HEADER.unpack(self._received(path, _HEADER.size))
+                if kind == FRAMES and 0 < size[0] * size[1] * size[2] * 3 <= MAX_CHUNK_BYTES:
+                    data = self._received(path, size[0] * size[1] * size[2] * 3)
+                    yield np.frombuffer(data, np.uint8).reshape(*size, 3)
+                elif kind in (DAMAGE, FAULT) and size[0] <= MAX_MESSAGE_BYTES:
+                    text = self._received(path, size[0]).decode(errors="replace")
+                    if kind == FAULT:
+                        fault = text
+                    else:
+                        self.damage.append(text)
+                elif kind == END and size[0] == 0:
+                    ended = True
+                elif kind == END:
+                    raise VideoError(f"{path}: its decoder crashed (signal {size[0]})")
+                else:
+                    raise VideoError(f"{path}: its decoder sends what is not video")
+            if fault:
+                raise VideoError(fault)
+        finally:
+            if not ended:
+                self.close()
+
+    def close(self) -> None:
+        """End the child processes."""
+        server, self._server = self._server, None
+        if server is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)
+            server.communicate()
+
+    def _served(self) -> "subprocess.Popen[bytes]":
+        """The process from which children are forked; it decodes nothing."""
+        if self._server is None or self._server.poll() is not None:
+            names = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG")
+            self._server = subprocess.Popen(
+                [sys.executable, "-c", _SERVE],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={name: os.environ[name] for name in names if name in os.environ},
+                start_new_session=True,
+            )
+        return self._server
+
+    def _received(self, path: Path, count: int) -> bytes:
+        """Bytes of the child; VideoError if they do not come in time."""
+        assert self._server is not None
+        assert self._server.stdout is not None
+        data, pipe = bytearray(), self._server.stdout.fileno()
+        until = time.monotonic() + self.limits.seconds
+        while len(data) < count:
+            left = until - time.monotonic()
+            if left <= 0 or not select.select([pipe], [], [], left)[0]:
+                limit = f"{self.limits.seconds:g} s for {CHUNK_FRAMES} frames"
+                raise VideoError(f"{path}: its decoding takes more than {limit}")
+            part = os.read(pipe, min(1 << 20, count - len(data)))
+            if not part:
+                raise VideoError(f"{path}: its decoder ended early")
+            data += part
+        return bytes(data)
+
+
+def serve() -> None:
+    """Decode the videos that lines of JSON on the standard input name, a child process each."""
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            _decode(sys.stdout.buffer, **request)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        code = os.waitstatus_to_exitcode(status)
+        sys.stdout.buffer.write(_HEADER.pack(END, abs(code), 0, 0))
+        sys.stdout.buffer.flush()
+
+
+def _decode(out: IO[bytes], path: str, memory_bytes: int, seconds: float, files: int) -> None:
+    """Send the frames of a video, then what its decoder logged."""
+    del seconds
+    _limit(memory_bytes, files)
+    av.logging.set_level(av.logging.ERROR)
+    with av.logging.Capture(local=False) as logged:
+        try:
+            for chunk in stream_video(path, CHUNK_FRAMES, threads=1):
+                out.write(_HEADER.pack(FRAMES, *chunk.shape[:3]))
+                out.write(np.ascontiguousarray(chunk).data)
+        except VideoError as error:
+            _say(out, FAULT, str(error))
+        except MemoryError:
+            _say(out, FAULT, f"{path}: its decoding takes more than {memory_bytes >> 20} MiB")
+    for text in _different(logged):
+        _say(out, DAMAGE, text)
+    out.flush()
+
+
+def _limit(memory_bytes: int, files: int) -> None:
+    """Limit memory and open files; files cannot be written, and no core is dumped."""
+    with suppress(OSError):  # only Linux says how much there is
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + memory_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    for kind, most in (
+        (resource.RLIMIT_NOFILE, files),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(kind, (most, most))
+
+
+def _different(logged: Sequence[tuple[int, str, str]]) -> list[str]:
+    """Messages of errors, each once."""
+    texts = [f"{name}: {text.strip()}" for level, name, text in logged if level <= av.logging.ERROR]
+    return [*dict.fromkeys(texts)][:100]
+
+
+def _say(out: IO[bytes], kind: bytes, text: str) -> None:
+    data = text.encode(errors="replace")[:MAX_MESSAGE_BYTES]
+    out.write(_HEADER.pack(kind, len(data), 0, 0) + data)

@@ -1,0 +1,112 @@
+"""Prompts and labels on the command line, of whole videos and along time."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from longtake.cli.conditions import along_time
+from longtake.denoisers.volume_unet import VolumeUNet
+from longtake.model import VideoModel
+from longtake.nn.transformer import TransformerConfig
+from longtake.rollout import Autoregressive
+from longtake.text import WordCodes
+from longtake.video import open_video
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_model: VideoModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with attention to text, after captions of four words."""
+    import torch
+
+    network = tiny_model.denoisers["first"]
+    assert isinstance(network, VolumeUNet)
+    attention = TransformerConfig(num_heads=2, context_dim=16, max_distance=2)
+    torch.manual_seed(0)
+    reads = network.config.model_copy(update={"attention": attention}).build().eval()
+    encoder = WordCodes(states_width=16, tokens=4).trained_on(["calm sea", "storm, rain"])
+    sampling = tiny_model.index.sampling.model_copy(update={"rollout": Autoregressive()})
+    index = tiny_model.index.model_copy(update={"text_encoder": encoder, "sampling": sampling})
+    path = tmp_path_factory.mktemp("text") / "model"
+    replace(tiny_model, index=index, denoisers={"first": reads}).save_pretrained(path)
+    return path
+
+
+def video(longtake, folder: Path, out: Path, *options: object) -> np.ndarray:
+    length = () if "--frames" in options else ("--frames", 8)
+    common = ("generate", folder, *length, "--label", "calm", "-o", out)
+    called = longtake(*common, *options)
+    assert called.code == 0, called.err
+    return open_video(out)[0]
+
+
+def test_videos_follow_their_prompts(longtake, folder: Path, tmp_path: Path):
+    guided = ("guidance.kind=classifier_free", "guidance.scale=4")
+    calm = video(longtake, folder, tmp_path / "a.mkv", "--prompt", "calm sea", *guided)
+    assert np.array_equal(
+        video(longtake, folder, tmp_path / "b.mkv", "--prompt", "Calm sea!", *guided), calm
+    )
+    storm = video(longtake, folder, tmp_path / "c.mkv", "--prompt", "storm", *guided)
+    negative = ("--prompt", "calm sea", "--negative", "rain", *guided)
+    assert not np.array_equal(storm, calm)
+    assert not np.array_equal(video(longtake, folder, tmp_path / "d.mkv", *negative), calm)
+
+
+@pytest.mark.parametrize("option", ["--prompt", "--label"])
+def test_a_video_changes_along_time(longtake, folder: Path, tmp_path: Path, option: str):
+    one, two = ("calm sea", "storm") if option == "--prompt" else ("calm", "left")
+    fixed = ("--prompt", "calm sea") if option == "--label" else ()
+    long = (*fixed, "--frames", 26)
+    before = video(longtake, folder, tmp_path / "a.mkv", *long, option, one)
+    both = video(longtake, folder, tmp_path / "b.mkv", *long, option, f"0: {one}; 12: {two}")
+    same = (before == both).all((1, 2, 3))
+    assert same[:8].all()
+    assert not same[-6:].any()
+
+
+def test_each_line_of_a_file_is_a_prompt(longtake, folder: Path, tmp_path: Path):
+    (tmp_path / "prompts.txt").write_text("calm sea\n\nstorm\n")
+    asked = ("--prompts", tmp_path / "prompts.txt", "--frames", 4, "--seed", "0..1")
+    called = longtake("generate", folder, *asked, "-o", tmp_path / "out")
+    assert called.code == 0, called.err
+    names = [f"prompt_{line:04d}_seed_{seed:04d}.mp4" for line in (0, 1) for seed in (0, 1)]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    assert called.out.splitlines()[-1].endswith(": storm")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "makes videos of a text, but none is given; give a prompt"),
+        (("--prompt", "calm see"), "has the word 'see'; did you mean 'sea'?"),
+        (("--prompt", "  "), '--prompt "": expected some words'),
+        (("--prompt", "sea", "--prompts", "p.txt"), "--prompt and --prompts cannot be combined"),
+        (("--prompts", "p.txt"), "p.txt: has no prompt; expected one per line"),
+        (("--prompts", "q.txt"), "q.txt: No such file"),
+        (("--negative", "rain"), "--negative rain: is of a prompt; give --prompt too"),
+        (("--prompt", "0: sea; 0: storm"), "frames must begin with 0 and rise, found [0, 0]"),
+        (("--prompt", "0: sea; storm"), "expected FRAME: WORDS, found 'storm'"),
+        (("--prompt", "sea", "--text-encoder", "clip"), "word_codes, has no files; leave it out"),
+    ],
+)
+def test_a_wrong_prompt_is_one_sentence(
+    longtake, folder: Path, tmp_path: Path, monkeypatch, options: tuple[str, ...], message: str
+):
+    monkeypatch.chdir(tmp_path)
+    Path("p.txt").write_text("\n")
+    called = longtake("generate", folder, "--frames", 4, *options)
+    assert called.code == 2
+    assert message in called.err
+    assert not Path("out").exists()
+
+
+def test_a_model_without_text_refuses_a_prompt(longtake, tiny_run_folder: Path):
+    called = longtake("generate", tiny_run_folder, "--prompt", "sea")
+    assert called.code == 2
+    assert "prompt 'sea': this model reads no text; give no prompt" in called.err
+
+
+def test_a_text_without_frames_is_of_the_whole_video():
+    assert along_time("a sea; at 9: calm", "--prompt") == {0: "a sea; at 9: calm"}
+    assert along_time("0: calm sea;  128 : storm ", "--prompt") == {0: "calm sea", 128: "storm"}

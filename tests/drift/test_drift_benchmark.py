@@ -1,0 +1,55 @@
+"""The fast part of benchmarks/drift.py: faults are counted, and a stopped run continues."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> ModuleType:
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        spec = importlib.util.spec_from_file_location("drift_benchmark", BENCHMARKS / "drift.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    return module
+
+
+def test_clean_video_is_not_accused_and_faults_are_named(benchmark):
+    table = benchmark.Table({}, None)
+    films = [benchmark.film_of("sky", 96, number, 5) for number in (0, 1)]
+    table.add(("sky", 96, "raw", "none", 0), iter(films), "raw", ())
+    for title in ("freeze, frames", "red drifts, levels", "one bright frame in 2, levels"):
+        fault = benchmark.FAULTS[title]
+        faulty = benchmark.with_fault(fault, films[:1], films, fault.sizes[-1])
+        table.add(("sky", 96, "raw", title, fault.sizes[-1]), faulty, "raw", fault.kinds)
+    assert [(row["found"], row["of"]) for row in table.rows.values()] == [(0, 2)] + 3 * [(1, 1)]
+
+
+def test_rows_are_kept_and_not_computed_again(benchmark, tmp_path):
+    path, key = tmp_path / "drift.json", ("sky", 48, "raw", "none", 0)
+    films = [benchmark.film_of("marbles", 48, 0, 5)]
+    benchmark.Table({"seed": 5}, path).add(key, iter(films), "raw", ())
+    again = benchmark.Table({"seed": 5}, path)
+    again.add(key, iter(()), "raw", ())
+    (row,) = again.rows.values()
+    assert row["of"] == 1
+    with pytest.raises(ValueError, match="other settings"):
+        benchmark.Table({"seed": 6}, path)
+
+
+def test_committed_counts_are_of_seeds_that_chose_no_threshold(benchmark):
+    stored = json.loads((BENCHMARKS.parent / "docs" / "results" / "drift.json").read_text())
+    assert stored["seed"] == benchmark.SEED != 101
+    faults = {row["fault"] for row in stored["rows"]}
+    assert faults == {"none", "edits", *benchmark.FAULTS}

@@ -1,0 +1,83 @@
+"""Token states of prompts: from fixed word codes, and from text models of transformers."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_clip import TOKENS, WIDTH, write_tiny_clip
+
+from longtake.checkpoint import weights_hash
+from longtake.text import PretrainedText, WordCodes, prompt_signal
+from longtake.text.encoder import CachedStates
+from longtake.text.pretrained import _loaded
+
+CODES = WordCodes(states_width=16, tokens=4)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_clip(tmp_path_factory.mktemp("clip"))
+
+
+def test_a_word_has_one_code_whatever_its_case_and_the_texts_beside_it():
+    encode = CODES.load()
+    together, alone = encode(["Calm sea.", "storm"]), encode(["calm SEA"])
+    assert together.shape == (2, 4, 16)
+    assert torch.equal(together[:1], alone)
+    assert not torch.equal(encode(["sea calm"]), alone)
+    assert torch.equal(encode([""]), torch.zeros(1, 4, 16))
+
+
+def test_a_word_that_no_caption_had_is_refused_with_the_nearest():
+    encoder = CODES.trained_on(["Scattered clouds", "a storm"])
+    assert encoder.words == ("a", "clouds", "scattered", "storm")
+    encoder.load()(["a storm"])
+    with pytest.raises(ValueError, match=r"has the word 'cloudz'; did you mean 'clouds'"):
+        encoder.load()(["a cloudz"])
+    with pytest.raises(ValueError, match="has 5 words, this encoder takes at most 4"):
+        encoder.load()(["a a a a a"])
+    with pytest.raises(ValueError, match="word_codes, has no files"):
+        encoder.load(Path("clip"))
+
+
+def test_states_of_clip_are_its_last_hidden_states_with_padding(clip: Path):
+    encode = PretrainedText(tokens=TOKENS).load(clip)
+    tokenizer, network = _loaded(str(clip), "x")
+    ids = tokenizer(["calm sea"], padding="max_length", max_length=TOKENS, return_tensors="pt")
+    expected = network(ids["input_ids"]).last_hidden_state
+    assert expected.shape == (1, TOKENS, WIDTH)
+    torch.testing.assert_close(encode(["storm", "calm sea"])[1:], expected)
+
+
+def test_states_of_padding_can_be_left_out(clip: Path):
+    states = PretrainedText(tokens=TOKENS, keep_padding=False).load(clip)(["sea"])
+    assert (states[0, 5:] == 0).all()
+    assert (states[0, :5] != 0).any()
+
+
+def test_an_encoder_of_other_weights_or_none_is_refused(clip: Path, tmp_path: Path):
+    named = PretrainedText(name=str(clip), tokens=TOKENS).trained_on(["sea"])
+    assert named.weights == weights_hash(_loaded(str(clip), "x")[1])
+    named.load()
+    with pytest.raises(ValueError, match="are not those that the model was trained with"):
+        named.model_copy(update={"weights": "0" * 64}).load(clip)
+    with pytest.raises(ValueError, match="not a text model of transformers on this machine"):
+        PretrainedText().load(tmp_path)
+
+
+def test_each_text_is_encoded_once_in_few_calls():
+    calls: list[int] = []
+
+    def encode(texts):
+        calls.append(len(texts))
+        return CODES.load()(texts)
+
+    states = CachedStates(encode, ["sea", "storm", "sea"], at_once=2)
+    assert calls == [2, 1]
+    assert torch.equal(states("storm"), CODES.load()(["storm"])[0])
+    assert torch.equal(states(""), torch.zeros(4, 16))
+
+
+def test_guidance_contrasts_a_prompt_with_the_negative_one():
+    signal = prompt_signal(CODES.load(), ["sea", "storm"], "rain")["text"]
+    assert torch.equal(signal.null, CODES.load()(["rain", "rain"]))
