@@ -60,8 +60,8 @@ def write_outputs(place: Path, overwrite: bool = False, text: str = "new") -> No
     sets = [[place / "a", place / "b"], [place / "under" / "frames"]]
     with open_outputs(place, "made", {"text": text}, sets, overwrite=overwrite) as outputs:
         for files in sets:
-            if outputs.made(files):
-                continue
+            if overwrite and outputs.made(files):
+                continue  # otherwise all are made again
             for path in files:
                 made = outputs.folder(files) / path.name
                 if path.name == "frames":
