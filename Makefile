@@ -90,6 +90,14 @@ test-torch:
 	$(VENV)-torch-$(TORCH)/bin/python -m pip install --quiet --constraint $(VENV)-torch-$(TORCH)/constraints.txt torch==$(TORCH) --editable '.[dev]'
 	$(VENV)-torch-$(TORCH)/bin/python -m pytest $(PARALLEL)
 
+# Numbers of docs/reliability.md and of the section on many short videos in docs/results.md.
+reliability: setup
+	$(BIN)/python benchmarks/reliability/inputs.py --json docs/results/inputs.json
+	$(BIN)/python benchmarks/reliability/soak.py --minutes 60 --json docs/results/soak.json
+	$(BIN)/python benchmarks/reliability/index.py cf41d99 HEAD --json docs/results/index.json
+	$(BIN)/python benchmarks/reliability/start.py cf41d99 HEAD --json docs/results/start.json
+	$(BIN)/python benchmarks/reliability/report.py
+
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .

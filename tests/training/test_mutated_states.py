@@ -16,7 +16,7 @@ from tiny_runs import autoencoder_run, diffusion_run, train
 
 from longtake.autoencoders import VolumeAutoencoderConfig
 from longtake.checkpoint import file_hash, is_finite, read_tensors
-from longtake.config import ConfigError, parse, to_dict
+from longtake.config import ConfigError, parse, read, to_dict
 from longtake.data.cache_plan import CachePlan
 from longtake.data.captions import CaptionTable
 from longtake.data.clips import ClipPlan
@@ -159,10 +159,7 @@ PLAIN = st.recursive(
     max_leaves=6,
 )
 SLOW = [HealthCheck.too_slow]  # types are checked in tests
-RUNS = {
-    name: to_dict(parse(AnyRun, __import__("yaml").safe_load(p.read_text())))
-    for name, p in presets().items()
-}
+RUNS = {name: to_dict(parse(AnyRun, read(path))) for name, path in presets().items()}
 
 
 @settings(max_examples=COUNT // 2, derandomize=True, deadline=None, suppress_health_check=SLOW)

@@ -1,0 +1,55 @@
+"""Writes the tables of docs/reliability.md from the files of docs/results.
+
+    python benchmarks/reliability/report.py
+
+`make reliability` measures first, and then calls this. A table stands between the lines
+`<!-- NAME -->` and `<!-- end -->`; everything else on the page stays.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+PAGE, RESULTS = ROOT / "docs" / "reliability.md", ROOT / "docs" / "results"
+
+
+def main() -> None:
+    """Replace the tables."""
+    page = PAGE.read_text()
+    for name, rows in {"inputs": inputs(), "soak": soak()}.items():
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
+        page = re.sub(pattern, lambda m, r=rows: f"{m[1]}{r}{m[2]}", page, flags=re.DOTALL)
+    PAGE.write_text(page)
+
+
+def inputs() -> str:
+    """Broken inputs by kind."""
+    found = read("inputs")
+    rows = [[row["of"], row["tried"], row["accepted"], row["wrong"]] for row in found["rows"]]
+    total = ["all", found["tried"], sum(row["accepted"] for row in found["rows"]), found["wrong"]]
+    return table(["kind", "tried", "accepted", "wrong"], [*rows, total])
+
+
+def soak() -> str:
+    """Odd videos by the first stage that differs."""
+    found = read("soak")
+    odd = found["odd"]
+    about = [found["videos"], f"{found['minutes']:g}", *odd.values()]
+    return table(["videos", "minutes", *odd], [about])
+
+
+def read(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table in Markdown; the first column is text."""
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    main()
