@@ -176,7 +176,7 @@ def show(rows: Sequence[dict]) -> None:
     """Found of all, by fault and size, film and number of frames, raw / H.264."""
     columns = list(dict.fromkeys((r["film"], r["frames"]) for r in rows if r["fault"] != "edits"))
     cells: dict = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row["coding"] != "raw"):
         if row["fault"] == "edits":
             print(f"{row['film']}: {row['found']} of {row['of']} edits; found {row['as']}")
             continue

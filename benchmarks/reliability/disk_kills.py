@@ -141,7 +141,7 @@ def command(*arguments: object) -> Run:
     """A command line, called in this process."""
 
     def run() -> tuple[int, str]:
-        from longtake.cli import main
+        from longtake.cli import INTERRUPTED, main
 
         err, argv = io.StringIO(), ["longtake", *map(str, arguments)]
         replaced = mock.patch.object(sys, "argv", argv)
@@ -149,6 +149,8 @@ def command(*arguments: object) -> Run:
             try:
                 main()
             except SystemExit as stop:
+                if stop.code in INTERRUPTED:  # from outside
+                    raise KeyboardInterrupt from stop
                 return int(stop.code or 0), err.getvalue()
         return 0, err.getvalue()
 
@@ -189,12 +191,12 @@ class Trial:
 
     root: Path
     run: Run
-    prepare: Callable[[Path], None] = lambda root: None
+    prepare: Callable[[Path], object] = lambda root: None
     clean: Callable[[str, bytes], bytes] = lambda _, data: data
 
     def undisturbed(self) -> tuple[Tree, list[str]]:
         """What the command makes, and its changes of the disk."""
-        self._reset()
+        self.reset()
         with watched(Disk(self.root)) as disk:
             code, said = self.run()
         assert code == 0, said
@@ -202,7 +204,7 @@ class Trial:
 
     def killed(self, last: int, expected: Tree, *, power_cut: bool = False) -> Outcome:
         """Kill the command after ``last`` changes of the disk, and repeat it."""
-        self._reset()
+        self.reset()
         disk = Disk(self.root, last)
         disk.keep()
         with watched(disk), suppress(Killed):
@@ -233,7 +235,8 @@ class Trial:
         cuts = [(n, cut) for k, n in enumerate(kills) for cut in ((0, 1) if twice else (k % 2,))]
         return [self.killed(n, expected, power_cut=bool(cut)) for n, cut in cuts]
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
+        """Empty the folder, and put into it what the command finds there."""
         shutil.rmtree(self.root, ignore_errors=True)
         self.root.mkdir(parents=True)
         self.prepare(self.root)

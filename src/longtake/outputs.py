@@ -67,7 +67,7 @@ class Outputs:
             return False
         noted = _read(note)
         for path in files:
-            if _is(folder / path.name, noted):
+            if _is(folder / path.name, noted) and not _is(path, noted):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 put(folder / path.name, check_free(path, self._overwrite))
             elif not _is(path, noted):

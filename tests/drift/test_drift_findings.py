@@ -169,6 +169,10 @@ def test_steps_of_cross_fades_are_named_with_the_chunk():
     assert " every 16 frames" in finding.sentence
 
 
+def test_a_cut_to_a_brighter_scene_is_a_cut_alone():
+    assert kinds(faults.cut(clean(4), clean(10), 100)) == ["cut"]
+
+
 def test_who_crosses_a_part_of_the_picture_is_no_cut():
     video = clean(4).copy()
     video[90:, :, 20:36] = 255 - video[90:, :, 20:36]

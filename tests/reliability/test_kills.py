@@ -1,5 +1,6 @@
 """What is killed before any change of the disk, and repeated, ends as if it had not been."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -9,6 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 import torch
 from disk_kills import Outcome, Trial, function
+from kills import line
 
 from longtake import jobs
 from longtake.checkpoint import whole_folder, write_tensors, write_text
@@ -58,8 +60,8 @@ def write_outputs(place: Path, overwrite: bool = False, text: str = "new") -> No
     sets = [[place / "a", place / "b"], [place / "under" / "frames"]]
     with open_outputs(place, "made", {"text": text}, sets, overwrite=overwrite) as outputs:
         for files in sets:
-            if outputs.made(files):
-                continue
+            if overwrite and outputs.made(files):
+                continue  # otherwise all are made again
             for path in files:
                 made = outputs.folder(files) / path.name
                 if path.name == "frames":
@@ -140,3 +142,11 @@ def test_a_latent_cache_is_whole(root: Path, tiny_model: VideoModel, monkeypatch
     place, autoencoder = root / "disk" / "cache", tiny_model.autoencoder
     build = partial(build_cache, place, source, autoencoder, CachePlan(copies=1), Ranks())
     assert faults(trial(root, build).everywhere()) == []
+
+
+def test_the_table_of_the_page_is_that_of_the_measurement():
+    docs = Path(__file__).parents[2] / "docs"
+    rows = json.loads((docs / "results" / "kills.json").read_text())["rows"]
+    page = (docs / "reliability.md").read_text()
+    assert [row["command"] for row in rows if line(row) not in page] == []
+    assert page.count("\n| `") >= len(rows) > 10

@@ -33,8 +33,8 @@ NEAR = 2  # frames around a freeze, a loop's joint, a cut or a border whose jump
 LEAST_CHUNK = 9
 """Fewest frames of a chunk: patterns of fewer are pulses, longer ones with joints are seams."""
 
-BRIGHTER = 0.6
-"""Share of a jump that is one of brightness, not a cut."""
+BRIGHTER, BRIGHTEST = 0.85, 12 / 255
+"""Share of a jump that is one of brightness, not a cut, and the largest such jump."""
 
 LEAST_TRENDS = 4 * LEAST_POINTS
 """Fewest frames with trends: within 2 seconds a gesture resembles a drift."""
@@ -93,7 +93,7 @@ def measure(video: Descriptors, chunk: int | None = None, first: int | None = No
         pulsing = pulse(video, skip)
     at_border = _around(seams.borders if seams else ())
     jumped = [t for t in cuts(unexplained[0], video) if t not in at_border]
-    cut = tuple(t for t in jumped if light[t] < BRIGHTER * sizes[t])
+    cut = tuple(t for t in jumped if light[t] < BRIGHTER * sizes[t] or light[t] > BRIGHTEST)
     known = at_border | _around(cut)
     sudden = () if pulsing else sudden_light(unexplained[1], light)
     return Measures(

@@ -135,7 +135,7 @@ class VideoWriter:
                 self._shape = frames.shape[1:]
                 size = self._shape[:2]
                 form = FORMATS.get(self.path.suffix.lower())
-                if form is H264:
+                if form is not None and form is H264:
                     options = {**form.codec_options, "g": str(self._key_frames)}
                     form = replace(form, codec_options=options)
                 self._encoder = (
