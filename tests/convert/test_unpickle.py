@@ -348,3 +348,15 @@ def test_a_bare_state_dict_is_read(tmp_path: Path):
     read = read_state_dict(save(module.state_dict(), tmp_path / "a.pt"))
     module.load_state_dict(dict(read))
     assert isinstance(read_pickle(tmp_path / "a.pt")["weight"], StoredTensor)
+
+
+def test_a_memo_index_that_a_pickle_does_not_need_is_refused(tmp_path: Path):
+    dumped = pickle.dumps(["a", "b"], protocol=2)
+    at = dumped.index(b"q\x01")
+    path = tmp_path / "memo"
+    path.write_bytes(dumped[:at] + b"r" + struct.pack("<I", 5000) + dumped[at + 2 :])
+    with (
+        path.open("rb") as file,
+        pytest.raises(pickle.UnpicklingError, match="memo index 5000 after 5 operations"),
+    ):
+        Unpickler(file).load()

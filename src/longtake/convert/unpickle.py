@@ -8,12 +8,12 @@ weights (OmegaConf settings, Lightning callbacks, optimizer states): such names 
 
 import math
 import pickle
+import pickletools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
-from io import BufferedIOBase
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -109,10 +109,21 @@ MakeStorage = Callable[[torch.dtype, str, int], Storage]  # of a type, key in th
 class Unpickler(pickle.Unpickler):
     """Python's unpickler, restricted to the names in ``KNOWN`` and ignored ones."""
 
-    def __init__(self, file: BufferedIOBase, storage: MakeStorage | None = None) -> None:
+    def __init__(self, file: IO[bytes], storage: MakeStorage | None = None) -> None:
         super().__init__(file, encoding="latin1")
-        self._storage = storage
+        self._file, self._storage = file, storage
         self._foreign = cache(_foreign)
+
+    def load(self) -> Any:
+        """The object of the pickle at the file's position.
+
+        Raises:
+            UnpicklingError: it is torn, or asks for more memory than its size accounts for.
+        """
+        start = self._file.tell()
+        _check_memo(self._file)
+        self._file.seek(start)
+        return super().load()
 
     def find_class(self, module: str, name: str) -> Any:
         """The replacement of a name; nothing is imported.
@@ -135,6 +146,17 @@ class Unpickler(pickle.Unpickler):
                     raise pickle.UnpicklingError("a storage with an unknown location")
                 return self._storage(dtype, key, count)
         return Foreign
+
+
+def _check_memo(file: IO[bytes]) -> None:
+    """Refuse lengths and memo indices beyond the pickle: CPython makes room for them first."""
+    try:
+        for number, (operation, argument, _) in enumerate(pickletools.genops(file)):
+            if operation.name.endswith("PUT") and int(argument or 0) > number:
+                raise pickle.UnpicklingError(f"memo index {argument} after {number} operations")
+    except ValueError as error:
+        ends = re.search("remain$|exhausted|not enough data|no newline", str(error))
+        raise (EOFError if ends else pickle.UnpicklingError)(str(error)) from error
 
 
 def _foreign(origin: str) -> type[Foreign]:
