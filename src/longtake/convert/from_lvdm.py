@@ -150,7 +150,7 @@ def _model(
         latent_scaling=scaling,
         diffusion=official.diffusion,
         sampling=official.sampling,
-        classes=tuple(map(str, range(official.denoiser.num_classes or 0))),
+        classes=tuple(map(str, range(int(official.denoiser.num_classes or 0)))),
         ema=not raw,
         text_encoder=text_encoder,
         made_by=name,
