@@ -162,7 +162,7 @@ def test_a_pickle_in_place_of_weights_is_told_how_to_bring_in(refused, model: Pa
 
 @pytest.mark.parametrize("command", ["generate", "reconstruct", "evaluate", "join", "fit"])
 def test_weights_that_are_not_finite_are_refused(
-    refused, model: Path, tmp_path: Path, command: str
+    refused, model: Path, videos: Path, tmp_path: Path, command: str
 ):
     path = model / "autoencoder" / "model.safetensors"
     weights = load_file(path)
@@ -175,7 +175,7 @@ def test_weights_that_are_not_finite_are_refused(
     out = ("-o", tmp_path / "out")
     arguments = {
         "generate": ("generate", model, *out),
-        "reconstruct": ("reconstruct", model, tmp_path, *out),
+        "reconstruct": ("reconstruct", model, videos, *out),
         "evaluate": ("evaluate", "videos", "sky", model, "--n", 4),
         "join": ("convert", "join", model, *out),
         "fit": ("fit", "lvdm_laptop_short", f"model={model}", *out),
@@ -317,11 +317,13 @@ def test_a_mistyped_folder_is_not_looked_for_on_the_hub(
     assert refused("generate", "runs/typo").startswith("runs/typo: no such folder")
 
 
-def test_an_interruption_says_how_to_go_on(longtake, monkeypatch: pytest.MonkeyPatch):
+def test_an_interruption_says_how_to_go_on(
+    longtake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     def interrupt(name: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("longtake.hub.find_model", interrupt)
-    called = longtake("generate", "lvdm-sky")
+    monkeypatch.setattr("longtake.model.video_model.find_model", interrupt)
+    called = longtake("generate", "lvdm-sky", "-o", tmp_path / "out")
     assert called.code == 130
     assert "stopped; the same command continues from here" in called.err

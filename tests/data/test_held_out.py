@@ -26,7 +26,7 @@ def half(path: Path, split: str, frames: int = 1) -> VideoFolder:
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return footage(tmp_path_factory.mktemp("few") / "videos", 2, 20)
+    return footage(tmp_path_factory.mktemp("few") / "videos", 2, 200)
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +36,19 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_of_few_videos_the_end_of_each_is_held_out(few: Path):
     train, validation = half(few, "train"), half(few, "validation")
-    assert [info.frames for info in train.infos()] == [18, 18]
-    assert [info.frames for info in validation.infos()] == [2, 2]
-    assert train.read(1, 0, 18)[:, 0, 0, 0].tolist() == [*range(1, 19)]
-    assert validation.read(1, 0, 2)[:, 0, 0, 0].tolist() == [19, 20]
-    clip = half(few, "validation", 2).clip(0, generator(0))
-    assert clip.frames[:, 0, 0, 0].tolist() == [18, 19]
+    assert [info.frames for info in train.infos()] == [180, 180]
+    assert [info.frames for info in validation.infos()] == [20, 20]
+    assert train.read(1, 0, 180)[:, 0, 0, 0].tolist() == [*range(1, 181)]
+    assert validation.read(1, 0, 2)[:, 0, 0, 0].tolist() == [181, 182]
+    clip = half(few, "validation", 20).clip(0, generator(0))
+    assert clip.frames[:, 0, 0, 0].tolist() == [*range(180, 200)]
+
+
+def test_of_few_short_videos_whole_ones_are_held_out(tmp_path: Path):
+    path = footage(tmp_path / "videos", 2, 20)
+    train, validation = half(path, "train"), half(path, "validation")
+    assert [info.frames for info in train.infos()] == [20]
+    assert [info.frames for info in validation.infos()] == [20]
 
 
 def test_of_many_videos_whole_ones_are_held_out(many: Path):
@@ -52,10 +59,10 @@ def test_of_many_videos_whole_ones_are_held_out(many: Path):
 
 
 def test_the_split_does_not_depend_on_the_plan(few: Path):
-    long = half(few, "train", 18)
-    assert [info.frames for info in long.infos()] == [18, 18]
-    with pytest.raises(ValueError, match="spans 3 frames"):
-        len(half(few, "validation", 3))
+    long = half(few, "train", 180)
+    assert [info.frames for info in long.infos()] == [180, 180]
+    with pytest.raises(ValueError, match="spans 21 frames"):
+        len(half(few, "validation", 21))
 
 
 def test_each_half_has_its_own_identity_and_all_keeps_the_former_one(few: Path):
