@@ -13,7 +13,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import IO, Any
+from io import BufferedIOBase
+from typing import IO, Any, cast
 
 import numpy as np
 import torch
@@ -109,7 +110,7 @@ MakeStorage = Callable[[torch.dtype, str, int], Storage]  # of a type, key in th
 class Unpickler(pickle.Unpickler):
     """Python's unpickler, restricted to the names in ``KNOWN`` and ignored ones."""
 
-    def __init__(self, file: IO[bytes], storage: MakeStorage | None = None) -> None:
+    def __init__(self, file: BufferedIOBase, storage: MakeStorage | None = None) -> None:
         super().__init__(file, encoding="latin1")
         self._file, self._storage = file, storage
         self._foreign = cache(_foreign)
@@ -148,10 +149,12 @@ class Unpickler(pickle.Unpickler):
         return Foreign
 
 
-def _check_memo(file: IO[bytes]) -> None:
+def _check_memo(file: BufferedIOBase) -> None:
     """Refuse lengths and memo indices beyond the pickle: CPython makes room for them first."""
     try:
-        for number, (operation, argument, _) in enumerate(pickletools.genops(file)):
+        for number, (operation, argument, _) in enumerate(
+            pickletools.genops(cast("IO[bytes]", file))
+        ):
             if operation.name.endswith("PUT") and int(argument or 0) > number:
                 raise pickle.UnpicklingError(f"memo index {argument} after {number} operations")
     except ValueError as error:
