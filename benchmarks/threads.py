@@ -1,10 +1,11 @@
 """How long two threads wait for each other: a video's time on idle cores and beside other work.
 
-    python benchmarks/threads.py [--rounds 3] [--busy 4] [--json out.json]
+    python benchmarks/threads.py [--rounds 3] [--busy 3] [--json out.json]
 
 Each setting makes the same video in processes of its own, in turn: with the default of GNU OpenMP
 (300,000 turns of a loop before a thread sleeps), with the setting of the command line, without any
-spinning, and on one thread; alone, and beside processes that compute without a pause.
+spinning, and on one thread; alone, and beside processes that compute without a pause, each in a
+session of its own, as the work of other users and terminals is (Linux shares cores by session).
 """
 
 import argparse
@@ -93,7 +94,7 @@ def lines(result: dict[str, Any]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure how OpenMP's threads should wait.")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--busy", type=int, default=4, help="processes that compute beside")
+    parser.add_argument("--busy", type=int, default=3, help="processes that compute beside")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     result = measure(arguments.rounds, arguments.busy)
