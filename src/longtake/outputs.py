@@ -26,7 +26,7 @@ Files = Sequence[Path]
 
 
 class OtherRequestError(ExistsError):
-    """The place holds the unfinished files of another request."""
+    """The output folder holds the unfinished files of another request."""
 
     def __init__(self, message: str) -> None:
         ValueError.__init__(self, message)
