@@ -4,7 +4,8 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,16 @@ def read_json(path: Path) -> Any:
         OSError: it cannot be read; DocumentError: it is not JSON, or exceeds the limits.
     """
     return parse_json(read_text(path, MAX_JSON_BYTES))
+
+
+def read_json_lines(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> Iterator[Any]:
+    """Plain data of each line of a file, without lines that a kill cut short or that are broken.
+
+    Errors of the whole file as ``read_text``; a file that does not exist has no lines.
+    """
+    for line in read_text(path, max_bytes).splitlines() if path.exists() else ():
+        with suppress(DocumentError):
+            yield parse_json(line)
 
 
 def read_json_like(path: Path, expected: Any) -> Any:

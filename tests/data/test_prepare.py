@@ -206,3 +206,17 @@ def test_the_manifest_survives_a_torn_line(footage: Path, tmp_path: Path):
     path = tmp_path / "data" / "manifest.jsonl"
     path.write_text(path.read_text() + json.dumps({"source": "x"})[:-3])
     assert len(read_manifest(tmp_path / "data")) == 2
+
+
+@pytest.mark.parametrize("place", ["../mine.mkv", "day/../../mine.mkv", "{root}/mine.mkv"])
+def test_a_manifest_cannot_name_files_outside_its_folder(footage: Path, tmp_path: Path, place: str):
+    out, mine = tmp_path / "data", tmp_path / "mine.mkv"
+    run(footage, out)
+    mine.write_bytes(b"precious")
+    manifest = out / "manifest.jsonl"
+    line = json.loads(manifest.read_text().splitlines()[0])
+    line["scenes"][0]["file"] = place.format(root=tmp_path)
+    manifest.write_text(json.dumps(line) + "\n")
+    assert read_manifest(out) == []
+    prepare(footage, out, SETTINGS.model_copy(update={"size": 4}), processes=1, overwrite=True)
+    assert mine.read_bytes() == b"precious"

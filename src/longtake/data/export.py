@@ -12,7 +12,7 @@ from pydantic import NonNegativeInt, StringConstraints
 from longtake.checkpoint import CheckpointError, ExistsError, file_hash, write_text
 from longtake.config import Config, ConfigError, differences, parse, to_dict
 from longtake.data.synthetic.base import SyntheticSource
-from longtake.documents import DocumentError, parse_json, read_json, read_text
+from longtake.documents import DocumentError, read_json, read_json_lines
 from longtake.files import put
 from longtake.progress import ProgressCallback, no_progress
 from longtake.video import VideoWriter
@@ -87,11 +87,10 @@ def export_world(
 
 def read_export(out: Path) -> list[Exported]:
     """Entries of ``videos.jsonl``; the later one of a video that is listed twice."""
-    path = out / VIDEOS
     entries: dict[str, Exported] = {}
-    for line in _there(read_text, path).splitlines() if path.exists() else ():
-        with suppress(DocumentError, ConfigError):  # a line that a killed export left
-            entry: Exported = parse(Exported, parse_json(line))
+    for line in _there(lambda path: [*read_json_lines(path)], out / VIDEOS):
+        with suppress(ConfigError):  # a line that a killed export left
+            entry: Exported = parse(Exported, line)
             entries[entry.file] = entry
     return list(entries.values())
 

@@ -23,6 +23,7 @@ from longtake.data.index import (
     Searched,
     Split,
     build_index,
+    existing,
     former_stamp,
     search,
     subfolders,
@@ -174,7 +175,7 @@ class VideoFolder(VideosOnDisk):
     def found(self) -> Found:
         file = self.path.is_file()
         whole = Searched([self.path], ())
-        videos, passed_over = whole if file else search(_existing(self.path))
+        videos, passed_over = whole if file else search(existing(self.path))
         captions = {} if self.captions is None else self.captions.read(self.root, videos)
         paths = {video: video.relative_to(self.root).parts for video in videos}
         inner = paths.values() if self.labels == "folder" else ()
@@ -209,7 +210,7 @@ class UCF101(VideosOnDisk):
         """Videos of a split, in the order of its list."""
         inner = self.path / "UCF-101"
         root = inner if inner.is_dir() else self.path
-        videos = sorted(_existing(root).glob("*/*.avi"))
+        videos = sorted(existing(root).glob("*/*.avi"))
         classes = self._classes(root, {video.parent.name for video in videos})
         labels = {video: classes.index(video.parent.name) for video in videos}
         chosen = videos if self.split == "all" else [root / name for name in self._listed(root)]
@@ -264,7 +265,7 @@ class SkyTimelapse(VideosOnDisk):
 
     def found(self) -> Found:
         names = {"train": ["train"], "test": ["test", "val"], "all": ["train", "test", "val"]}
-        folders = [_existing(self.path) / name for name in names[self.split]]
+        folders = [existing(self.path) / name for name in names[self.split]]
         videos = [video for folder in folders for video in subfolders(folder)]
         candidates = [Candidate(path=clip) for video in videos for clip in subfolders(video)]
         return Found(candidates, " and ".join(f"{f}/VIDEO/CLIP/FRAMES" for f in folders))
@@ -281,7 +282,7 @@ class Taichi(VideosOnDisk):
     split: SplitName = "train"
 
     def found(self) -> Found:
-        root = _existing(self.path if self.split == "all" else self.path / self.split)
+        root = existing(self.path if self.split == "all" else self.path / self.split)
         candidates = [Candidate(path=path) for path in sorted(root.rglob("*.mp4"))]
         return Found(candidates, f"{root}/**/*.mp4")
 
@@ -299,9 +300,3 @@ def _lines(path: Path) -> list[str]:
         return [line for line in read_text(path).splitlines() if line.strip()]
     except DocumentError as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def _existing(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder")
-    return folder

@@ -127,6 +127,13 @@ class Searched(NamedTuple):
     passed_over: Sequence[Rejected]
 
 
+def existing(folder: Path) -> Path:
+    """The folder itself; a ValueError if there is none."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder")
+    return folder
+
+
 def videos_below(folder: Path) -> list[Path]:
     """Video files and folders of frames at any depth, sorted, without hidden and partial ones."""
     return [*search(folder).videos]

@@ -9,24 +9,27 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge
 from jaxtyping import UInt8
+from pydantic import AfterValidator
 
-from longtake.checkpoint import ExistsError, file_hash, write_text
-from longtake.config import Config, differences, parse, to_dict
+from longtake.checkpoint import ExistsError, file_hash, read_config, write_text
+from longtake.config import Config, ConfigError, differences, parse, to_dict
 from longtake.data.clips import fit_frames
 from longtake.data.fingerprint import fingerprints
-from longtake.data.index import videos_below
+from longtake.data.index import existing, videos_below
 from longtake.data.scenes import CutFinder
+from longtake.documents import read_json_lines
 from longtake.progress import ProgressCallback, no_progress
 from longtake.video import VideoError, VideoInfo, VideoWriter, probe, stream_video
 
 SETTINGS, MANIFEST, DONE = "prepared.json", "manifest.jsonl", ".prepared.jsonl"
 KEY_FRAMES = 16
+MAX_MANIFEST_BYTES = 1 << 30
 CAPTION = ".txt"
 
 
@@ -47,10 +50,18 @@ class PrepareSettings(Config):
     shortest: Annotated[int, Ge(1)] = 16
 
 
+def _below(file: str) -> str:
+    """A path that does not lead out of the folder that it is relative to, or a ValueError."""
+    path = PurePosixPath(file)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError("leads out of the folder")
+    return file
+
+
 class Scene(Config):
     """A prepared file: its name, the frames of its source that it holds, and its hash."""
 
-    file: str
+    file: Annotated[str, AfterValidator(_below)]
     first_frame: int
     frames: int
     sha256: str
@@ -105,7 +116,7 @@ def prepare(
     Raises:
         ExistsError: the folder holds something else, or other settings; ValueError: no videos.
     """
-    paths = [footage] if footage.is_file() else videos_below(_existing(footage))
+    paths = [footage] if footage.is_file() else videos_below(existing(footage))
     if not paths:
         raise ValueError(f"{footage}: no videos were found")
     root = footage.parent if footage.is_file() else footage
@@ -251,7 +262,7 @@ def _opened(out: Path, settings: PrepareSettings, overwrite: bool) -> dict[str, 
     """What an earlier call with these settings did, by source; the folder is ready to write to."""
     path, given = out / SETTINGS, to_dict(settings)
     if path.exists():
-        there = json.loads(path.read_text())
+        there = to_dict(read_config(path, PrepareSettings))
         if changed := differences(there, given):
             if not overwrite:
                 keys = ", ".join(f"{key}={was}" for key, (was, _) in sorted(changed.items()))
@@ -287,9 +298,9 @@ def _kept(root: Path, out: Path, video: PreparedVideo) -> bool:
 
 def _lines(path: Path) -> list[PreparedVideo]:
     found: list[PreparedVideo] = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        with suppress(ValueError):  # a line that a kill cut short
-            found.append(parse(PreparedVideo, json.loads(line)))
+    for line in read_json_lines(path, MAX_MANIFEST_BYTES):
+        with suppress(ConfigError):
+            found.append(parse(PreparedVideo, line))
     return found
 
 
@@ -299,9 +310,3 @@ def _line(video: PreparedVideo) -> str:
 
 def _reason(error: VideoError, path: Path) -> str:
     return str(error).removeprefix(f"{path}: ")
-
-
-def _existing(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder")
-    return folder
