@@ -15,9 +15,9 @@ from longtake.reconstruct import Reconstruction
 def test_an_interruption_exits_with_the_code_of_its_signal(
     longtake, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ):
-    monkeypatch.setattr("longtake.hub.find_model", lambda _: signal.raise_signal(number))
+    monkeypatch.setattr("longtake.cli.show._line", lambda *_: signal.raise_signal(number))
     before = [signal.getsignal(each) for each in interruption.SIGNALS]
-    called = longtake("inspect", "lvdm-sky")
+    called = longtake("doctor")
     assert called.code == 128 + number
     assert called.err == "stopped; the same command begins again\n"
     assert [signal.getsignal(each) for each in interruption.SIGNALS] == before
@@ -36,6 +36,22 @@ def test_an_interruption_exits_with_the_code_of_its_signal(
 )
 def test_a_stopped_command_says_that_it_continues_only_where_it_does(command: str, continues: bool):
     assert cli._continues(command.split()) == continues
+
+
+@pytest.mark.parametrize(
+    ("command", "function"),
+    [("prepare", "prepare.prepare"), ("export", "export.export_world")],
+)
+def test_data_that_is_written_continues(
+    longtake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, function: str
+):
+    def interrupt(*_: object, **__: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(f"longtake.data.{function}", interrupt)
+    called = longtake("data", command, "sky", "-o", tmp_path / "out")
+    assert called.code == 130
+    assert called.err.endswith("stopped; the same command continues from here\n")
 
 
 def test_a_second_signal_does_not_disturb_what_saves_itself():

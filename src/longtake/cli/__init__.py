@@ -18,7 +18,16 @@ SPIN_COUNT = "10000"  # turns of a loop, some tens of microseconds
 SPIN_SETTINGS = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
 OUT_OF_MEMORY = "out of memory|can't allocate memory|Storage size calculation overflowed"
 
-CONTINUING = ("fit", "train", "generate", "reconstruct", "evaluate", "reproduce", "data export")
+CONTINUING = (
+    "fit",
+    "train",
+    "generate",
+    "reconstruct",
+    "evaluate",
+    "reproduce",
+    "data export",
+    "data prepare",
+)
 BEGINNING_AGAIN = ("evaluate reconstruction",)
 """Commands that continue where they stopped if they are repeated, and those that do not."""
 
