@@ -116,6 +116,11 @@ def _inner(node: Any, key: str) -> Any:
     return node[key]
 
 
+def changed(kind: Any, settings: Any, overrides: Sequence[str]) -> Any:
+    """Settings of a config class or union, with ``a.b=value`` overrides; ConfigError if invalid."""
+    return parse(kind, override(kind, to_dict(settings), overrides))
+
+
 def parse(kind: Any, data: Any, *, upgrade: bool = False) -> Any:
     """Build a config class, or a union of them, from plain data.
 

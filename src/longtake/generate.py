@@ -53,9 +53,9 @@ class VideoStream(ABC):
         """Frames of video between two possible changes."""
 
     @property
-    @abstractmethod
     def sampled_from(self) -> int:
         """Frame of the video at which its first step begins."""
+        return 0
 
     @abstractmethod
     def __call__(
@@ -88,10 +88,6 @@ class LongVideo(VideoStream):
     def grain(self) -> int:
         """Frames of video between two possible changes."""
         return self.rollout.grain(self.samplers)
-
-    @property
-    def sampled_from(self) -> int:
-        return 0
 
     @torch.inference_mode()
     def __call__(

@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,11 +49,18 @@ def carry_out(run: "AnyRun", folder: Path, ranks: "Ranks", **start: Any) -> None
     """Carry out a run with a progress bar; an interruption exits with its signal's code."""
     from longtake import run_folder
     from longtake.cli.progress import training
+
+    with _told_when_interrupted(), training(shown=ranks.main) as callbacks:
+        run_folder.start(run, folder, ranks, callbacks, **start)
+
+
+@contextmanager
+def _told_when_interrupted() -> Generator[None]:
+    """Print where an interrupted training stopped, and exit with its signal's code."""
     from longtake.training.trainer import Interrupted
 
     try:
-        with training(shown=ranks.main) as callbacks:
-            run_folder.start(run, folder, ranks, callbacks, **start)
+        yield
     except Interrupted as stopped:
         print(stopped, file=sys.stderr)
         raise typer.Exit(stopped.exit_code) from stopped
@@ -83,20 +91,15 @@ def train(
     from longtake.distributed import join
     from longtake.pipeline.train import Asked, Output
     from longtake.pipeline.train import train as train_in_stages
-    from longtake.training.trainer import Interrupted
 
     seconds = None if budget is None else arguments.seconds(budget)
     given = {"system": system, "size": size, "init_from": init_from, "budget_seconds": seconds}
     asked = config.parse(Asked, given)
     output = Output(say=_say, training=progress.training, bar=progress.frames)
-    try:
-        with join() as ranks:
-            made = train_in_stages(
-                footage, out, ranks=ranks, output=output, asked=asked, overrides=overrides or []
-            )
-    except Interrupted as stopped:
-        print(stopped, file=sys.stderr)
-        raise typer.Exit(stopped.exit_code) from stopped
+    with _told_when_interrupted(), join() as ranks:
+        made = train_in_stages(
+            footage, out, ranks=ranks, output=output, asked=asked, overrides=overrides or []
+        )
     print(f"{made}: ready; {out / 'index.html'} shows how it was trained")
 
 

@@ -133,21 +133,25 @@ def _pulse(measures: Measures) -> Iterator[Finding]:
 
 
 def _cuts(measures: Measures) -> Iterator[Finding]:
-    if not measures.cuts:
-        return
-    first, count = measures.cuts[0], len(measures.cuts)
-    sentence = f"jumps at {_listed(measures.cuts)}, as at a cut"
-    severity = 0.4 + count / measures.frames
-    yield Finding(kind="cut", frame=first, frames=0, severity=severity, sentence=sentence)
+    return _at(measures.cuts, measures, "cut", "jumps at {}, as at a cut", 0.4)
 
 
 def _light_jumps(measures: Measures) -> Iterator[Finding]:
-    if not measures.light_jumps:
-        return
-    first, count = measures.light_jumps[0], len(measures.light_jumps)
-    sentence = f"brightness jumps at {_listed(measures.light_jumps)}"
-    severity = 0.2 + count / measures.frames
-    yield Finding(kind="jump", frame=first, frames=0, severity=severity, sentence=sentence)
+    return _at(measures.light_jumps, measures, "jump", "brightness jumps at {}", 0.2)
+
+
+def _at(
+    frames: Sequence[int], measures: Measures, kind: Kind, sentence: str, least: float
+) -> Iterator[Finding]:
+    """One finding about single frames, of at least a severity, if there are any."""
+    if frames:
+        yield Finding(
+            kind=kind,
+            frame=frames[0],
+            frames=0,
+            severity=least + len(frames) / measures.frames,
+            sentence=sentence.format(_listed(frames)),
+        )
 
 
 def _listed(frames: Sequence[int]) -> str:

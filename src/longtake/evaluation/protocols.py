@@ -16,10 +16,10 @@ from torch import Tensor
 from longtake.config import (
     Config,
     ConfigError,
+    changed,
     differences,
     digest,
     nearest,
-    override,
     parse,
     read,
     to_dict,
@@ -191,7 +191,7 @@ def protocol(name: str, changes: Sequence[str] = (), n: int | None = None) -> Pr
     if name not in READY:
         raise ConfigError(f"there is no protocol {name!r}; {nearest(name, list(READY))}")
     changes = [*changes, *([] if n is None else [f"n={n}"])]
-    return parse(Protocol, override(Protocol, to_dict(READY[name]), changes))
+    return changed(Protocol, READY[name], changes)
 
 
 _PREDEFINED: Mapping[str, dict[str, Any]] = read(Path(__file__).with_name("protocols.yaml"))

@@ -62,10 +62,6 @@ class FilledVideo(VideoStream):
         """Frames of video between two possible changes."""
         return self.factor
 
-    @property
-    def sampled_from(self) -> int:
-        return 0
-
     @torch.inference_mode()
     def __call__(
         self,

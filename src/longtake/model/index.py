@@ -9,7 +9,7 @@ from annotated_types import Gt, Interval
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from longtake.checkpoint import CONFIG, WEIGHTS, CheckpointError, read_config
-from longtake.config import Config, override, parse, to_dict
+from longtake.config import Config, changed, to_dict
 from longtake.diffusion import DDIM, DDPM, Diffusion, Together, Unguided
 from longtake.diffusion.schedule import STEPS
 from longtake.hub import INDEX
@@ -116,7 +116,7 @@ class Sampling(Config):
 
 def sampling_with(sampling: Sampling, overrides: Sequence[str]) -> Sampling:
     """Sampling with ``a.b=value`` overrides, such as ``sampler.steps=50``, or a ConfigError."""
-    return parse(Sampling, override(Sampling, to_dict(sampling), overrides))
+    return changed(Sampling, sampling, overrides)
 
 
 def _completed(cls: type[Sampling], data: Mapping[str, Any], name: str, value: Any) -> Any:

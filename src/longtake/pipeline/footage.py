@@ -64,7 +64,7 @@ def survey(path: Path, system: System) -> Footage:
     Raises:
         ValueError: there are no videos, or all are too short.
     """
-    whole = _half(path, "all", 1)
+    whole = half(path, "all", 1)
     choices = [_Choice.of(path, share, system) for share in SHARES if len(whole)]
     fitting = [choice for choice in choices if choice.span and choice.held_out]
     if not fitting:
@@ -75,9 +75,9 @@ def survey(path: Path, system: System) -> Footage:
         )
     enough = [choice for choice in fitting if choice.held_out >= HELD_OUT_CLIPS]
     best = enough[0] if enough else max(fitting, key=lambda choice: choice.held_out)
-    train = _half(path, "train", best.span, best.share)
+    train = half(path, "train", best.span, best.share)
     infos, shortest = train.infos(), min(system.spans)
-    held = _half(path, "validation", 1, best.share)
+    held = half(path, "validation", 1, best.share)
     longest_held = max(info.frames for info in held.infos())
     return Footage(
         path=str(path),
@@ -94,7 +94,7 @@ def survey(path: Path, system: System) -> Footage:
 
 def is_large(path: Path, size: int) -> bool:
     """Whether a video has frames so much larger than ``size`` that reading them takes long."""
-    return any(min(i.height, i.width) > LARGE * size for i in _half(path, "all", 1).infos())
+    return any(min(i.height, i.width) > LARGE * size for i in half(path, "all", 1).infos())
 
 
 class _Choice(NamedTuple):
@@ -109,8 +109,8 @@ class _Choice(NamedTuple):
 
     @classmethod
     def of(cls, path: Path, share: float, system: System) -> "_Choice":
-        held = _half(path, "validation", 1, share).infos()
-        train = _half(path, "train", 1, share).infos()
+        held = half(path, "validation", 1, share).infos()
+        train = half(path, "train", 1, share).infos()
         clips = sum(info.frames // system.window for info in held)
         total, span = sum(info.frames for info in train), 0
         for frames in system.spans:
@@ -121,6 +121,7 @@ class _Choice(NamedTuple):
         return cls(share, clips, span)
 
 
-def _half(path: Path, split: Any, frames: int, share: float = 0.1) -> VideoFolder:
+def half(path: Path, split: Any, frames: int, share: float = 0.1) -> VideoFolder:
+    """One part of a folder, as clips of ``frames`` frames; ``share`` of it is held out."""
     plan = ClipPlan(frames=frames)
     return VideoFolder(path=path, split=split, held_out=share, plan=plan)

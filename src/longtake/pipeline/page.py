@@ -7,7 +7,7 @@ from pathlib import Path
 from longtake.page.document import PAGE, bar, duration, write_document
 from longtake.page.run_page import RunFiles, details, link, progress, videos
 from longtake.pipeline.plan import Plan, PlannedStage, read_plan, seconds_spent
-from longtake.pipeline.results import CARD, MODEL, VIDEOS, read_results
+from longtake.pipeline.results import CARD, MODEL, VIDEOS, scores
 from longtake.pipeline.systems import RUNS, Stage
 
 
@@ -74,12 +74,8 @@ def _results(out: Path) -> str:
         f'<figure><img src="{link("", x.relative_to(out))}"></figure>' for x in sheets
     )
     rows = []
-    for name, result in read_results(out).items():
-        for metric, score in result.scores.items():
-            floor = "" if score.floor is None else f"{score.floor:.4g}"
-            value = f"{score.value:.4g} {score.unit}".strip()
-            cells = (name, metric, value, floor, result.protocol.n)
-            rows.append("<tr>" + "".join(f"<td>{escape(str(c))}</td>" for c in cells) + "</tr>")
+    for score in scores(out):
+        rows.append("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in score) + "</tr>")
     head = (
         "<tr><th>of</th><th>score</th><th>value</th><th>real against real</th><th>clips</th></tr>"
     )

@@ -5,8 +5,10 @@ import time
 from pathlib import Path
 from typing import Literal
 
+from pydantic import NonNegativeFloat
+
 from longtake import config
-from longtake.checkpoint import write_text
+from longtake.checkpoint import read_config, write_text
 from longtake.config import Config
 from longtake.pipeline.footage import Footage
 
@@ -108,7 +110,13 @@ class Clock:
             self._saved = time.monotonic()
 
 
+class TimeSpent(Config):
+    """``time.json``: seconds spent on a folder."""
+
+    seconds: NonNegativeFloat
+
+
 def seconds_spent(out: Path) -> float:
     """Seconds spent on a folder before."""
     path = out / TIME
-    return float(json.loads(path.read_text())["seconds"]) if path.exists() else 0.0
+    return read_config(path, TimeSpent).seconds if path.exists() else 0.0

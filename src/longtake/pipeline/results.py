@@ -1,17 +1,15 @@
 """What a finished model is shown and measured by: long videos, an evaluation, a card."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import NamedTuple
 
 import torch
 
 import longtake
 from longtake.checkpoint import write_text
-from longtake.data.clips import ClipPlan
 from longtake.data.folders import VideoFolder
 from longtake.distributed import Ranks
 from longtake.evaluation.evaluate import evaluate
@@ -20,11 +18,14 @@ from longtake.evaluation.protocols import Protocol, protocol
 from longtake.evaluation.reconstruction import evaluate_reconstruction, perceptual
 from longtake.evaluation.result import Result
 from longtake.features import i3d
+from longtake.hub import INDEX
 from longtake.jobs import Job, write_videos
 from longtake.model import VideoModel
+from longtake.model.index import read_model_files
 from longtake.model_videos import ModelVideos
 from longtake.page.document import duration
 from longtake.page.run_page import RunFiles
+from longtake.pipeline.footage import half
 from longtake.pipeline.plan import Plan, PlannedResults, PlannedStage, seconds_spent
 from longtake.pipeline.systems import RUNS
 from longtake.progress import ProgressCallback
@@ -60,18 +61,17 @@ def planned_results(
     )
 
 
-def write_model(run: Path, out: Path) -> None:
-    """The last run's model as the folder ``model``, kept if it is already there."""
+def write_model(run: Path, out: Path, device: torch.device) -> VideoModel:
+    """The last run's model as the folder ``model``, kept if it is already there; opens it."""
     found = VideoModel.from_pretrained(run)
-    index = out / MODEL / "model_index.json"
-    if index.exists() and json.loads(index.read_text())["weights"] == found.index.weights:
-        return
-    found.save_pretrained(out / MODEL, overwrite=True)
+    index = out / MODEL / INDEX
+    if not index.exists() or read_model_files(out / MODEL)[0].weights != found.index.weights:
+        found.save_pretrained(out / MODEL, overwrite=True)
+    return VideoModel.from_pretrained(out / MODEL, device=device)
 
 
-def write_samples(out: Path, planned: PlannedResults, ranks: Ranks, bar: Bar) -> None:
+def write_samples(model: VideoModel, out: Path, planned: PlannedResults, bar: Bar) -> None:
     """Long videos of the model, each with a contact sheet; those that exist are kept."""
-    model = VideoModel.from_pretrained(out / MODEL, device=ranks.device)
     for seed in range(planned.videos):
         path = out / VIDEOS / f"seed_{seed:04d}.mp4"
         path.parent.mkdir(exist_ok=True)
@@ -89,15 +89,11 @@ def write_samples(out: Path, planned: PlannedResults, ranks: Ranks, bar: Bar) ->
                 write_videos(model.long_video(), job, overwrite=True, report=report)
 
 
-def measure_model(out: Path, plan: Plan, clips: int, ranks: Ranks, bar: Bar) -> None:
+def measure_model(
+    model: VideoModel, out: Path, plan: Plan, clips: int, ranks: Ranks, bar: Bar
+) -> None:
     """Write the evaluations on held-out footage, those that are not there yet."""
-    model = VideoModel.from_pretrained(out / MODEL, device=ranks.device)
-    held = VideoFolder(
-        path=Path(plan.footage.path),
-        split="validation",
-        held_out=plan.footage.held_out,
-        plan=ClipPlan(frames=1),
-    )
+    held = half(Path(plan.footage.path), "validation", 1, plan.footage.held_out)
     ready = held_out_protocol(plan, held, clips)
     with bar("clips to measure") as report:
         settings = EvaluationSettings(ranks=ranks, report=lambda _, done, all_: report(done, all_))
@@ -121,16 +117,12 @@ def measure_model(out: Path, plan: Plan, clips: int, ranks: Ranks, bar: Bar) -> 
 
 def held_out_protocol(plan: Plan, held: VideoFolder, clips: int) -> Protocol:
     """The protocol for held-out footage: with I3D if its weights are there, or random features."""
-    long_enough = sum(info.frames >= plan_frames() for info in held.infos())
+    frames = Protocol.model_fields["frames"].default  # of both protocols
+    long_enough = sum(info.frames >= frames for info in held.infos())
     each = -(-2 * clips // max(long_enough, 1))  # as many again for real against real
     changes = [f"resolution={plan.size}", "unfit=skip", "rates=any", f"clips_per_video={each}"]
     name = "longtake" if i3d.cache_path().exists() else "trial"
     return protocol(name, changes, clips)
-
-
-def plan_frames() -> int:
-    """Frames of a clip under both protocols."""
-    return Protocol.model_fields["frames"].default
 
 
 def read_results(out: Path) -> dict[str, Result]:
@@ -139,18 +131,36 @@ def read_results(out: Path) -> dict[str, Result]:
     return {name: Result.read(path) for name, path in paths.items() if path.exists()}
 
 
-def scores(out: Path) -> list[tuple[str, str, str]]:
-    """Name, value and remark of each score; those of random features are named so."""
+class ShownScore(NamedTuple):
+    """A score as text; one of random features is named so.
+
+    Attributes:
+        of: name of the evaluation.
+        metric: name of the score.
+        value: its value and unit.
+        floor: value of real against real clips; empty without one.
+        clips: number of clips.
+    """
+
+    of: str
+    metric: str
+    value: str
+    floor: str
+    clips: int
+
+
+def scores(out: Path) -> list[ShownScore]:
+    """All scores of the evaluations that are there."""
     rows = []
-    for result in read_results(out).values():
-        for name, score in result.scores.items():
-            floor = "" if score.floor is None else f"real against real {score.floor:.4g}; "
-            clips = f"{floor}{result.protocol.n} clips"
-            rows.append((name, f"{score.value:.4g} {score.unit}".strip(), clips))
+    for name, result in read_results(out).items():
+        for metric, score in result.scores.items():
+            value = f"{score.value:.4g} {score.unit}".strip()
+            floor = "" if score.floor is None else f"{score.floor:.4g}"
+            rows.append(ShownScore(name, metric, value, floor, result.protocol.n))
     return rows
 
 
-def write_card(out: Path, plan: Plan) -> None:
+def write_card(model: VideoModel, out: Path, plan: Plan) -> None:
     """Write the card of the model: footage, runs, scores, how to use it."""
     rows = []
     for name, stage in plan.stages.items():
@@ -158,14 +168,16 @@ def write_card(out: Path, plan: Plan) -> None:
         batch = run.settings["training"]["batch"]
         values = ", ".join(f"{k} {v:.4g}" for k, v in last_values(run).items())
         rows.append(f"| {name} | {stage.steps:,} | {stage.steps * batch:,} | {values} |")
-    measured = [f"- {name}: {value} ({remark})" for name, value, remark in scores(out)]
-    index: Mapping[str, Any] = json.loads((out / MODEL / "model_index.json").read_text())
+    measured = []
+    for score in scores(out):
+        floor = f"real against real {score.floor}; " if score.floor else ""
+        measured.append(f"- {score.metric}: {score.value} ({floor}{score.clips} clips)")
     text = Template(Path(__file__).with_name("card.md").read_text()).substitute(
         name=out.resolve().name,
         folder=out,
         system=plan.system.upper(),
         size=plan.size,
-        fps=f"{index['fps']:g}",
+        fps=f"{model.index.fps:g}",
         version=longtake.__version__,
         footage=plan.given,
         videos=plan.footage.videos,

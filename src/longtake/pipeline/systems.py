@@ -183,10 +183,23 @@ def _held_out(footage: Mapping[str, Any], sizes: Sizes) -> dict[str, Any] | None
     return None if frames is None else _clips(footage, "validation", sizes, frames)
 
 
+def _cached(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of every denoiser: what it reads, and where the latents are."""
+    return {
+        "data": _clips(footage, "train", sizes, sizes.span),
+        "validation": _held_out(footage, sizes),
+        "cache_folder": str(out / LATENTS),
+        "denoiser.num_classes": "auto",
+    }
+
+
 def _autoencoder(sizes: Sizes, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of the autoencoder: those of the model to start from, or else ``given``."""
+    """Settings and first weights of the autoencoder: of a model to start from, or ``given``."""
     own = sizes.autoencoder if sizes.autoencoder is not None else given
-    return {"autoencoder": {**own, "clip": [16, sizes.size, sizes.size]}}
+    return {
+        "autoencoder": {**own, "clip": [16, sizes.size, sizes.size]},
+        "init_from": sizes.init_from,
+    }
 
 
 def _lvdm(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage]:
@@ -217,7 +230,6 @@ def _volume_autoencoder(sizes: Sizes, footage: Mapping[str, Any]) -> Sequence[St
                 **shared,
                 "data": _clips(footage, "train", sizes, 8),
                 "crop": [size // 2, size // 2],
-                "init_from": sizes.init_from,
             },
         ),
         Stage(
@@ -235,12 +247,7 @@ def _volume_autoencoder(sizes: Sizes, footage: Mapping[str, Any]) -> Sequence[St
 
 
 def _volume_denoisers(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage]:
-    cached = {
-        "data": _clips(footage, "train", sizes, sizes.span),
-        "validation": _held_out(footage, sizes),
-        "cache_folder": str(out / LATENTS),
-        "denoiser.num_classes": "auto",
-    }
+    cached = _cached(sizes, out, footage)
     size, cells = sizes.size, sizes.cells
     return (
         Stage(
@@ -304,7 +311,6 @@ def _pvdm(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage
                 **_autoencoder(sizes, network),
                 "data": _clips(footage, "train", sizes, 16),
                 "validation": _clips(footage, "validation", sizes, 16),
-                "init_from": sizes.init_from,
             },
         ),
         Stage(
@@ -317,10 +323,7 @@ def _pvdm(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage
             encodes=True,
             wide="denoiser.model_channels",
             settings={
-                "data": _clips(footage, "train", sizes, sizes.span),
-                "validation": _held_out(footage, sizes),
-                "cache_folder": str(out / LATENTS),
-                "denoiser.num_classes": "auto",
+                **_cached(sizes, out, footage),
                 "denoiser.latent": [sizes.channels, 16, cells, cells],
                 "denoiser.clip": [16, size, size],
                 "denoiser.bounds": None,

@@ -164,14 +164,16 @@ class Training:
         """The widest network that sees enough samples in its share of the time that is left."""
         begun, seconds = self._clock.seconds, self._seconds_for(stage)
         if any(override.startswith(f"{STEPS}=") for override in own):
-            base = _changed(self._base(stage, 1), own)
+            base = config.changed(AnyRun, self._base(stage, 1), own)
             steps = base.training.steps
             run = with_settings(base, scheduled(base, steps, stage.cooldown))
-            return _changed(run, own), PlannedStage(width=1, seconds=seconds, steps=steps)
+            return config.changed(AnyRun, run, own), PlannedStage(
+                width=1, seconds=seconds, steps=steps
+            )
         clips = min(TRIAL_CLIPS, self._plan.footage.clips) if stage.encodes else 0
         chosen = None
         for width in WIDTHS if stage.wide else WIDTHS[:1]:
-            base = _changed(self._base(stage, width), own)
+            base = config.changed(AnyRun, self._base(stage, width), own)
             speed = measure(base, self._out / TRIAL, shown, clips)
             samples = seconds / speed.step * base.training.batch
             if chosen is not None and samples < stage.enough:
@@ -184,7 +186,7 @@ class Training:
         left = max(seconds - (self._clock.seconds - begun), 1.0)
         cached, encoding = self._clips_to_encode(speed, left)
         settings = {**fitted(base, speed, left - encoding, stage.cooldown), **cached}
-        run = _changed(with_settings(base, settings), own)
+        run = config.changed(AnyRun, with_settings(base, settings), own)
         steps = run.training.steps
         return run, PlannedStage(width=width, seconds=seconds, steps=steps, **vars(speed))
 
@@ -226,18 +228,17 @@ class Training:
     def _finish(self) -> None:
         """Model folder, long videos, evaluation, card."""
         out, last = self._out, self.stages[-1]
-        write_model(self._run_folder(last), out)
+        model = write_model(self._run_folder(last), out, self._ranks.device)
         results = self._plan.results or self._results(last)
         own = self._overrides.get(RESULTS, ())
-        changed = config.override(PlannedResults, config.to_dict(results), own)
-        self._keep(results=config.parse(PlannedResults, changed))
-        assert self._plan.results is not None
-        write_samples(out, self._plan.results, self._ranks, self._output.bar)
+        results = config.changed(PlannedResults, results, own)
+        self._keep(results=results)
+        write_samples(model, out, results, self._output.bar)
         self._tick()
         self._write_page(True)
-        measure_model(out, self._plan, self._plan.results.clips, self._ranks, self._output.bar)
+        measure_model(model, out, self._plan, results.clips, self._ranks, self._output.bar)
         self._clock.save(now=True)
-        write_card(out, self._plan)
+        write_card(model, out, self._plan)
 
     def _results(self, last: Stage) -> PlannedResults:
         run = config.load(self._out / CONFIGS / f"{last.name}.yaml", DiffusionRun)
@@ -372,13 +373,9 @@ def _by_stage(overrides: Sequence[str], stages: Sequence[Stage]) -> dict[str, li
             )
         grouped.setdefault(name, []).append(rest)
     for stage in stages:
-        _changed(read_run(stage.preset), grouped.get(stage.name, ()))
-    config.parse(PlannedResults, config.override(PlannedResults, {}, grouped.get(RESULTS, ())))
+        config.changed(AnyRun, read_run(stage.preset), grouped.get(stage.name, ()))
+    config.changed(PlannedResults, PlannedResults(), grouped.get(RESULTS, ()))
     return grouped
-
-
-def _changed(run: AnyRun, overrides: Sequence[str]) -> AnyRun:
-    return config.parse(AnyRun, config.override(AnyRun, config.to_dict(run), overrides))
 
 
 def _rule(plan: Plan, stages: Sequence[Stage]) -> str:

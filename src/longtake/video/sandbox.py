@@ -77,7 +77,8 @@ class Sandbox:
         """
         path, self.damage, fault, ended = Path(path), [], "", False
         server = self._served()
-        request = {"path": str(path.absolute()), **vars(self.limits)}
+        limits = {"memory_bytes": self.limits.memory_bytes, "files": self.limits.files}
+        request = {"path": str(path.absolute()), **limits}
         assert server.stdin is not None
         try:
             server.stdin.write(json.dumps(request).encode() + b"\n")
@@ -158,9 +159,8 @@ def serve() -> None:
         sys.stdout.buffer.flush()
 
 
-def _decode(out: IO[bytes], path: str, memory_bytes: int, seconds: float, files: int) -> None:
+def _decode(out: IO[bytes], path: str, memory_bytes: int, files: int) -> None:
     """Send the frames of a video, then what its decoder logged."""
-    del seconds
     _limit(memory_bytes, files)
     av.logging.set_level(av.logging.ERROR)
     with av.logging.Capture(local=False) as logged:
