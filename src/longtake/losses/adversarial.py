@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from longtake.distributed import Ranks
 from longtake.losses.discriminators import AdversarialLoss, DiscriminatorConfig
 from longtake.losses.frames import Clips, Scalar
 
@@ -35,14 +36,20 @@ class AdversarialTerm:
     Args:
         config: settings of the term and of its discriminator.
         number: position in the loss, from 1; later terms carry it in their names.
+        ranks: processes that share a batch.
 
     Attributes:
         name: ``discriminator``, ``discriminator_2``, ...
         network: the discriminator, trained by ``discriminator_loss``.
     """
 
-    def __init__(self, config: DiscriminatorConfig, number: int) -> None:
-        self.config = config
+    def __init__(
+        self,
+        config: DiscriminatorConfig,
+        number: int,
+        ranks: Ranks = Ranks(),  # noqa: B008
+    ) -> None:
+        self.config, self._ranks = config, ranks
         self.network = config.build()
         self._suffix = "" if number == 1 else f"_{number}"
         self.name = f"discriminator{self._suffix}"
@@ -69,7 +76,7 @@ class AdversarialTerm:
         adversarial = -logits.float().mean()
         weight = torch.full_like(adversarial, self.config.weight)
         if self.config.adaptive:
-            weight = weight * gradient_ratio(likelihood, adversarial, last_layer)
+            weight = weight * gradient_ratio(likelihood, adversarial, last_layer, self._ranks)
         total = weight * adversarial
         parts = {"adversarial": adversarial, "adversarial_weight": weight}
         if self.config.feature_weight:
@@ -119,15 +126,24 @@ def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Scalar:
     return torch.stack(each).sum()
 
 
-def gradient_norms(losses: Sequence[Scalar], at: Tensor) -> list[Scalar]:
-    """Norms of the gradients of losses at a tensor, in float32 and without gradient."""
+def gradients(losses: Sequence[Scalar], at: Tensor) -> list[Tensor]:
+    """Gradients of losses at a tensor, in float32 and without gradient."""
     found = (torch.autograd.grad(loss, at, retain_graph=True)[0] for loss in losses)
-    return [gradient.float().norm().detach() for gradient in found]
+    return [gradient.float().detach() for gradient in found]
 
 
-def gradient_ratio(reconstruction: Scalar, adversarial: Scalar, last_layer: Tensor) -> Scalar:
-    """Adaptive weight of VQGAN: ratio of the losses' gradient norms at a layer, at most 10,000."""
-    wanted, given = gradient_norms((reconstruction, adversarial), last_layer)
+def gradient_ratio(
+    reconstruction: Scalar,
+    adversarial: Scalar,
+    last_layer: Tensor,
+    ranks: Ranks = Ranks(),  # noqa: B008
+) -> Scalar:
+    """Adaptive weight of VQGAN: ratio of the losses' gradient norms at a layer, at most 10,000.
+
+    Losses are means over the samples of each rank; the weight is that of the mean over all.
+    """
+    found = gradients((reconstruction, adversarial), last_layer)
+    wanted, given = (ranks.all_mean(gradient).norm() for gradient in found)
     return (wanted / (given + 1e-4)).clamp(0, 1e4)
 
 
