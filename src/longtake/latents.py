@@ -48,8 +48,8 @@ class LatentSpec:
         """``frame_axis``, never None; a ValueError if the latent has no time axis."""
         if self.frame_axis is None:
             raise ValueError(
-                f"a latent of shape {self.shape} has no time axis, so no frames of it can be "
-                "given; use a rollout that conditions on whole clips"
+                f"a latent of shape {self.shape} has no time axis, so single frames of it "
+                "cannot condition the next clip; set rollout.kind=next_clip"
             )
         return self.frame_axis
 

@@ -94,16 +94,21 @@ class ClipSampler:
         Raises:
             ValueError: the denoiser does not read a signal, or its rows and seeds differ in number.
         """
-        self.denoiser.check_signals(signals)
-        for name, signal in signals.items():
-            if len(signal.value) != len(seeds):
-                raise ValueError(
-                    f"the signal {name!r} has {len(signal.value)} rows for {len(seeds)} seeds; "
-                    "give one row per seed"
-                )
+        self._check(signals, len(seeds))
         sampler = replace(self, guidance=guidance or self.guidance)
         noise = SampleNoise(seeds, self.denoiser.device)
         return Sampled(sampler.sample(signals, noise, on_evaluation))
+
+    def estimator(
+        self, signals: Signals, samples: int, guidance: Guidance | None = None
+    ) -> Denoise:
+        """The guided estimate of clean latents under some signals, prepared once.
+
+        Raises as ``__call__`` does, before the network is called.
+        """
+        self._check(signals, samples)
+        moved = batch.to(signals, self.denoiser.device)
+        return (guidance or self.guidance)(partial(self.diffusion.estimator, self.denoiser), moved)
 
     @torch.no_grad()
     def sample(
@@ -134,6 +139,16 @@ class ClipSampler:
             return denoise(z, t)
 
         return impose(self.spec, signals, self.sampler(counted, z, times, schedule, noise, bounds))
+
+    def _check(self, signals: Signals, samples: int) -> None:
+        """Raise a ValueError unless the network reads the signals, and each has a row a sample."""
+        self.denoiser.check_signals(signals)
+        for name, signal in signals.items():
+            if len(signal.value) != samples:
+                raise ValueError(
+                    f"the signal {name!r} has {len(signal.value)} rows for {samples} seeds; "
+                    "give one row per seed"
+                )
 
     def _times(self, signals: Signals, samples: int) -> TimeTable:
         """Table of the sampling times, in float64 on the host."""

@@ -146,9 +146,12 @@ class Rollout(Config, ABC):
     Attributes:
         adds: names of the signals that the rollout adds to a request's, by role; the network in
             each role must read them.
+        frame_times: whether latent frames of a clip have different times, which the network must
+            have been trained with (``diffusion.time_per_frame``).
     """
 
     adds: ClassVar[Mapping[Role, Set[str]]] = {"first": set()}
+    frame_times: ClassVar[bool] = False
 
     def check(self, samplers: Samplers, signals: Signals | None = None) -> None:
         """Raise a ValueError unless every role's network exists and reads all its signals.
@@ -172,6 +175,8 @@ class Rollout(Config, ABC):
                     "which this model's does not read; choose rollout.kind="
                     f"{' or '.join(able or ['one_clip'])}, or a model that was trained for it"
                 )
+            if self.frame_times:
+                _check_frame_times(name, samplers[role])
             given = (signals or {}).keys() - (frozenset() if role == "first" else OF_FIRST_CLIP)
             check_read(f"the network in the role {role!r}", reads, given)
 
@@ -226,6 +231,31 @@ class Rollout(Config, ABC):
             chunk = self.step(samplers, wanted, state)
             state = chunk.state._replace(change=total)
             yield Chunk(chunk.z, state, change)
+
+
+def _check_frame_times(rollout: str, sample: ClipSampler) -> None:
+    """Raise a ValueError unless a sampler can give each frame the time that a rollout gives it."""
+    each = f"the rollout {rollout} gives each latent frame of a clip its own time"
+    if sample.spec.frame_axis is None:
+        raise ValueError(
+            f"{each}, but this model's latents have no time axis; choose rollout.kind=next_clip or "
+            "one_clip"
+        )
+    if not (sample.denoiser.per_frame and sample.diffusion.time_per_frame):
+        raise ValueError(
+            f"{each}, and this model's network was not trained so (diffusion.time_per_frame=true); "
+            "choose another rollout.kind, or a model that was"
+        )
+    if not sample.sampler.per_frame:
+        raise ValueError(
+            f"{each}, which {type(sample.sampler).__name__} does not support; choose "
+            "sampler.kind=ddim"
+        )
+    if sample.pattern.per_frame:
+        raise ValueError(
+            f"{each}, as the time pattern {type(sample.pattern).__name__} does; choose one of "
+            "them: set pattern.kind=together"
+        )
 
 
 def sample_clip(sample: ClipSampler, signals: Signals, request: Request, step: int) -> Sampled:
