@@ -39,8 +39,8 @@ Values = Mapping[str, float | str]
 class EvaluationPlan(Config):
     """How a run measures its model every ``training.evaluate_every`` steps.
 
-    FVD and KVD compare steps of one run. At so few clips they are no result: FVD is far from 0
-    between equal distributions.
+    FVD and KVD compare steps of one run. At so few clips, FVD is far from 0
+    between equal distributions and is not a result.
 
     Attributes:
         clips: number of real and of sampled or reconstructed clips.
