@@ -113,7 +113,7 @@ def test_any_number_of_processes_trains_as_one_does(tmp_path: Path, tiny_autoenc
         train(of_steps(run, HALF), two / name)
         shutil.rmtree(two / name / "model")
     on_two_processes(tmp_path, {**trained, **joined, "killed": judged})
-    for name, run in {**trained, **joined}.items():
+    for name in {**trained, **joined}:
         check_equal(one / name.removeprefix("joined_"), two / name)
     assert len(losses(one / "monitored")) == STEPS
     same_bits(two / "killed", two / "adversarial")
