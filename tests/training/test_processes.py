@@ -130,8 +130,9 @@ def of_steps(run: Run, steps: int) -> Run:
 def check_equal(one: Path, two: Path) -> None:
     assert losses(two) == pytest.approx(losses(one), abs=NEAR)
     for expected, got in zip(log(one), log(two), strict=True):
+        near = 1e-5 if "loss" in expected else 1e-3  # measures of previews see rounded pixels
         for key in expected.keys() - {"seconds", "samples_per_second"}:
-            assert got[key] == pytest.approx(expected[key], rel=1e-5, abs=NEAR), key
+            assert got[key] == pytest.approx(expected[key], rel=near, abs=NEAR), key
     expected, got = last_checkpoint(one), last_checkpoint(two)
     assert expected.keys() == got.keys()
     for key in expected:
