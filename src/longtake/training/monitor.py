@@ -127,7 +127,7 @@ class DetectorState(BaseModel):
         last_good_step: last step at which reconstruction loss and accuracies were all within their
             bounds; None before the first discriminator starts.
         loss_at_start: mean reconstruction loss over the steps before the first discriminator
-            started (as many steps as its start rule looks at); if it started at the first step,
+            started (as many steps as its start rule covers); if it started at the first step,
             over the first block after it.
         blocks_over: for the loss, then for each accuracy: number of consecutive blocks of steps
             whose mean was over the bound.
