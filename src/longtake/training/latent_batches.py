@@ -85,7 +85,7 @@ class TrainingBatch:
 
 @dataclass
 class LatentBatches:
-    """Draws training batches from a latent cache; sample ``n`` depends on ``seed`` and ``n`` alone.
+    """Makes training batches from a latent cache; sample ``n`` depends on ``seed`` and ``n`` alone.
 
     Attributes:
         cache: latents of the training clips.
