@@ -25,6 +25,7 @@ from longtake.checkpoint import (
 from longtake.config import ConfigError, parse
 from longtake.distributed import Ranks
 from longtake.documents import DocumentError, read_json
+from longtake.training import shards
 from longtake.training.ema import EMA
 from longtake.training.methods.base import Method
 
@@ -32,6 +33,7 @@ LOGGER = logging.getLogger("longtake")
 GATHERED = state_dict.StateDictOptions(full_state_dict=True, cpu_offload=True)
 STATE, WEIGHTS, AVERAGE = "state.json", "weights.safetensors", "ema.safetensors"
 FORMER_AVERAGE = "average.safetensors"  # version 0.1
+AVERAGES = ("average", "ema")
 MOMENTS = frozenset({"step", "exp_avg", "exp_avg_sq"})
 OF_THE_CONFIG = ("betas", "weight_decay")  # of an optimizer; the trainer sets the rate
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
@@ -85,6 +87,7 @@ class StateFile(BaseModel):
     unused: dict[Name, tuple[str, ...]] | None = None
     monitor: dict[str, Any] = Field({}, validation_alias=AliasChoices("monitor", "watch"))
     files: dict[Name, Sha256] = {}
+    shapes: dict[str, shards.Shape] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,40 +110,76 @@ class Stored:
 
 
 def save(folder: Path, state: TrainState, ranks: Ranks) -> None:
-    """Write a checkpoint to ``folder``. All ranks must call it."""
+    """Write a checkpoint of whole tensors. All ranks take part."""
+    contents = whole(state)
+    if ranks.main:
+        write(folder, *contents)
+    ranks.barrier()
+
+
+def write(folder: Path, settings: StateFile, tensors: Mapping[str, Tensor]) -> None:
+    """Write a checkpoint of whole tensors, in memory of which nothing else is changed."""
+    with whole_folder(folder, overwrite=True) as partial:
+        for stem, own in _by_file(tensors).items():
+            write_tensors(partial / f"{stem}.safetensors", own)
+        settings.files = {path.name: file_hash(path) for path in sorted(partial.iterdir())}
+        (partial / STATE).write_text(settings.model_dump_json())
+
+
+def whole(state: TrainState) -> tuple[StateFile, dict[str, Tensor]]:
+    """What a checkpoint has: ``state.json`` without files, and tensors, whole on the main rank."""
+    return _contents(state, GATHERED)
+
+
+def sharded(state: TrainState) -> tuple[StateFile, dict[str, Tensor]]:
+    """What a checkpoint has: ``state.json`` without files, and tensors as ranks hold them."""
+    settings, tensors = _contents(state, state_dict.StateDictOptions())
+    return settings, {name: x.contiguous() for name, x in tensors.items()}
+
+
+def _contents(
+    state: TrainState, options: state_dict.StateDictOptions
+) -> tuple[StateFile, dict[str, Tensor]]:
+    """``state.json`` without files; tensors by the stem of their file, a slash and their name."""
     method, ema = state.method, state.ema
-    weights = _gathered(method.module)
+    tensors = _named(WEIGHTS, _weights(method.module, options))
     moments: dict[str, Any] = {
-        name: state_dict.get_optimizer_state_dict(method.module, optimizer, options=GATHERED)
+        name: state_dict.get_optimizer_state_dict(method.module, optimizer, options=options)
         for name, optimizer in state.optimizers.items()
         if optimizer.state  # reading the state of an unused optimizer would initialize it
     }
-    average: dict[str, Tensor] = {}
+    for name, values in moments.items():  # parameter.moment, e.g. conv.weight.exp_avg
+        own = values["state"]
+        flat = {f"{p}.{moment}": x for p in own for moment, x in own[p].items()}
+        tensors |= _named(_moments_file(name), flat)
     if ema is not None:
         ema.swap()  # on a CPU, gathered weights are the parameters' own memory
-        average = {name: x.clone() for name, x in _gathered(method.exported).items()}
+        average = {name: x.clone() for name, x in _weights(method.exported, options).items()}
+        tensors |= _named(AVERAGE, average)
         ema.swap()
-    if ranks.main:
-        settings = {name: values["param_groups"] for name, values in moments.items()}
-        held = {name: values["state"].keys() for name, values in moments.items()}
-        with whole_folder(folder, overwrite=True) as partial:
-            write_tensors(partial / WEIGHTS, weights)
-            if average:
-                write_tensors(partial / AVERAGE, average)
-            for name, values in moments.items():
-                own = values["state"]  # written as parameter.moment, e.g. conv.weight.exp_avg
-                flat = {f"{p}.{moment}": x for p in own for moment, x in own[p].items()}
-                write_tensors(partial / _moments_file(name), flat)
-            plain = StateFile(
-                step=state.step,
-                updates=ema.updates if ema else 0,
-                settings=settings,
-                unused={n: (*sorted(_parameters(settings[n]) - held[n]),) for n in settings},
-                monitor=method.monitor.state() if method.monitor else {},
-                files={path.name: file_hash(path) for path in sorted(partial.iterdir())},
-            )
-            (partial / STATE).write_text(plain.model_dump_json())
-    ranks.barrier()
+    groups = {name: values["param_groups"] for name, values in moments.items()}
+    held = {name: values["state"].keys() for name, values in moments.items()}
+    settings = StateFile(
+        step=state.step,
+        updates=ema.updates if ema else 0,
+        settings=groups,
+        unused={n: (*sorted(_parameters(groups[n]) - held[n]),) for n in groups},
+        monitor=method.monitor.state() if method.monitor else {},
+    )
+    return settings, tensors
+
+
+def _named(file: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{Path(file).stem}/{name}": x for name, x in tensors.items()}
+
+
+def _by_file(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Tensors by the stem of their file and their name in it."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        stem, _, name = key.partition("/")
+        found.setdefault(stem, {})[name] = tensor
+    return found
 
 
 def newest(run: Path, ranks: Ranks) -> Stored | None:
@@ -184,19 +223,36 @@ def read(folder: Path) -> Stored:
     for name, expected in state.files.items():
         if file_hash(_inside(folder, name)) != expected:
             raise CheckpointError(f"{folder / name}: broken: it is not the file that was saved")
-    averages = [name for name in (FORMER_AVERAGE, AVERAGE) if (folder / name).exists()]
+    files = _tensors(folder, state)
     moments: dict[str, dict[str, dict[str, Tensor]]] = {name: {} for name in state.settings}
     for name, own in moments.items():
-        for key, value in read_tensors(_inside(folder, _moments_file(name))).items():
+        for key, value in files[Path(_moments_file(name)).stem].items():
             parameter, _, moment = key.rpartition(".")
             own.setdefault(parameter, {})[moment] = value
+    averages = [files[stem] for stem in AVERAGES if stem in files]
     return Stored(
         folder=folder,
         state=state,
-        weights=read_tensors(_inside(folder, WEIGHTS)),
-        average=read_tensors(_inside(folder, averages[0])) if averages else None,
+        weights=files[Path(WEIGHTS).stem],
+        average=averages[0] if averages else None,
         moments=moments,
     )
+
+
+def _tensors(folder: Path, state: StateFile) -> dict[str, dict[str, Tensor]]:
+    """Tensors of a checkpoint, by the stem of their file; those that it must have are there."""
+    required = [WEIGHTS, *map(_moments_file, state.settings)]
+    if state.shapes is None:
+        there = [name for name in (FORMER_AVERAGE, AVERAGE) if (folder / name).exists()]
+        return {Path(n).stem: read_tensors(_inside(folder, n)) for n in (*required, *there)}
+    paths = [_inside(folder, name) for name in state.files]
+    try:
+        found = _by_file(shards.assembled(paths, state.shapes))
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
+    if lacking := [name for name in required if Path(name).stem not in found]:
+        raise CheckpointError(f"{folder}: has no shards of {lacking[0]}")
+    return found
 
 
 def load(stored: Stored, state: TrainState) -> None:
@@ -306,7 +362,7 @@ def unsharded(module: nn.Module, build: Callable[[], M]) -> M:
 
     ``build`` makes a module of the same architecture. Only the main rank's copy gets the weights.
     """
-    weights, copy = _gathered(module), build()
+    weights, copy = _weights(module, GATHERED), build()
     if weights:
         copy.load_state_dict(weights)
     return copy.eval()
@@ -370,9 +426,9 @@ def finite(module: nn.Module) -> bool:
     return all(is_finite(p) for p in own)
 
 
-def _gathered(module: nn.Module) -> dict[str, Tensor]:
-    """Weights on the CPU, whole on the main rank."""
-    weights: Any = state_dict.get_model_state_dict(module, options=GATHERED)
+def _weights(module: nn.Module, options: state_dict.StateDictOptions) -> dict[str, Tensor]:
+    """Weights, with ``GATHERED`` on the CPU and whole on the main rank."""
+    weights: Any = state_dict.get_model_state_dict(module, options=options)
     return weights
 
 

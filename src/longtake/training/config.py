@@ -83,6 +83,7 @@ class TrainingConfig(Config):
     sample_every: Annotated[int, Ge(0)] = 1000
     evaluate_every: Annotated[int, Ge(0)] = 0
     export_every: Annotated[int, Ge(0)] = 1000
+    background_gb: Annotated[float, Ge(0)] = 2.0
     keep: Annotated[int, Ge(1)] = 2
     keep_every: Annotated[int, Ge(0)] = 0
     tensorboard: bool = False

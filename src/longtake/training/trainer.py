@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from longtake.training.config import TrainingConfig
 from longtake.training.ema import EMA
 from longtake.training.log import Log
 from longtake.training.methods.base import Method, Phase
+from longtake.training.writer import Writer
 
 REMEDY = (
     "start a new run with a lower training.optimizer.lr or with training.optimizer.clip_norm; to "
@@ -96,6 +98,7 @@ class Trainer:
             },
             ema=ema and EMA(method.exported.parameters(), decay=ema.decay, warmup=ema.warmup),
         )
+        self._writer = Writer(ranks, settings.background_gb)
         self._log = Log(None)
         self._logged_step, self._logged_time = 0, 0.0
 
@@ -120,6 +123,8 @@ class Trainer:
             if self._last_good_step is None:
                 raise
             raise FloatingPointError(f"{error}; {self._rescue()}") from error
+        finally:
+            self._writer.close()
 
     def _train(self) -> None:
         settings, ranks = self._settings, self._ranks
@@ -145,7 +150,9 @@ class Trainer:
                 if stopping or (settings.export_every and self.step % settings.export_every == 0):
                     self.export()
                 if stopping:
+                    self._writer.wait()
                     raise self._interrupted(asked)
+            self._writer.wait()
             self.export()
             if ranks.any_rank(asked.number is not None):  # in the last step
                 raise self._interrupted(asked)
@@ -214,11 +221,10 @@ class Trainer:
         """Write a checkpoint and remove old ones; FloatingPointError if weights are not finite."""
         if self._ranks.any_rank(not checkpoint.finite(self._method.module)):
             raise FloatingPointError(f"weights are not finite after step {self.step}; {REMEDY}")
-        name, milestones = f"step_{self.step:08d}", self._settings.keep_every
-        checkpoint.save(self._folder / name, self._state, self._ranks)
-        if self._ranks.main:
-            keep, good = self._settings.keep, self._last_good_step
-            checkpoint.prune(self._folder, keep, good, milestones)
+        name, settings = f"step_{self.step:08d}", self._settings
+        keep, milestones, good = settings.keep, settings.keep_every, self._last_good_step
+        prune = partial(checkpoint.prune, self._folder, keep, good, milestones)
+        self._writer.save(self._folder / name, self._state, then=prune)
         if milestones and self.step % milestones == 0:
             self.export(f"models/{name}")
 
@@ -247,6 +253,7 @@ class Trainer:
 
     def _rescue(self) -> str:
         """Export the last good checkpoint; returns a sentence about it."""
+        self._writer.wait()
         good = checkpoint.last_up_to(self._folder, self._last_good_step)
         if good is None:
             return "no checkpoint had been saved before; lower training.save_every"
