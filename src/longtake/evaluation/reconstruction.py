@@ -22,7 +22,7 @@ from longtake.losses.efficientnet import EfficientNetLite
 from longtake.losses.frames import FrameDistance
 from longtake.losses.lpips import LPIPS
 from longtake.metrics.pairs import WINDOW, frame_psnr, psnr, ssim
-from longtake.metrics.uncertainty import Interval, fvd_interval
+from longtake.metrics.uncertainty import fvd_interval
 from longtake.reconstruct import reconstruct_frames
 from longtake.video import to_model
 
@@ -113,7 +113,9 @@ def evaluate_reconstruction(
     )
     rfvd = Score.of(found, of=f"FVD of {total} pairs", unit=protocol.unit, least=0.0)
     scores = {protocol.metric("rfvd"): rfvd.model_copy(update={"no_floor": NO_FLOOR})}
-    scores |= {metric: _mean(metric, [pair[metric] for pair in pairs]) for metric in pairs[0]}
+    for metric in pairs[0]:
+        values = [pair[metric] for pair in pairs]
+        scores[metric] = Score.mean(values, unit=UNITS.get(metric, ""))
     weights, real = weights_hash(autoencoder), usable.record()
     contents = [real.contents, [list(position) for position in request.positions], weights]
     made = {"name": f"reconstructions by {name}", "contents": digest(contents), "videos": total}
@@ -125,10 +127,3 @@ def evaluate_reconstruction(
         seed=settings.seed,
         seconds={"all": time.perf_counter() - began},
     )
-
-
-def _mean(metric: str, rows: Sequence[float]) -> Score:
-    values = torch.tensor(rows, dtype=torch.float64)
-    error = float(values.std()) / len(rows) ** 0.5
-    found = Interval(value=float(values.mean()), standard_error=error)
-    return Score.of(found, of=f"mean over {len(rows)} clips", unit=UNITS.get(metric, ""))
