@@ -88,7 +88,7 @@ def test_each_line_of_a_file_is_a_prompt(longtake, folder: Path, tmp_path: Path)
         (("--prompt", "sea", "--prompts", "p.txt"), "--prompt and --prompts cannot be combined"),
         (("--prompts", "p.txt"), "p.txt: has no prompt; expected one per line"),
         (("--prompts", "q.txt"), "q.txt: No such file"),
-        (("--negative", "rain"), "--negative rain: is of a prompt; give --prompt too"),
+        (("--negative", "rain"), "--negative rain: belongs to a prompt; give --prompt too"),
         (("--prompt", "0: sea; 0: storm"), "frames must begin with 0 and rise, found [0, 0]"),
         (("--prompt", "0: sea; storm"), "expected FRAME: WORDS, found 'storm'"),
         (("--prompt", "sea", "--text-encoder", "clip"), "word_codes, has no files; leave it out"),

@@ -317,7 +317,7 @@ def test_a_run_without_a_whole_checkpoint_is_not_begun_again(tmp_path: Path):
         ("ema", "encoder.", "lacks 'encoder."),
         ("optimizer_main", ".exp_avg_sq", ".exp_avg_sq"),
         ("optimizer_main", "autoencoder.", "lacks autoencoder."),
-        ("ema", None, "lacks the average of the weights"),
+        ("ema", None, "lacks the EMA of the weights"),
     ],
 )
 def test_a_state_that_lacks_a_part_is_refused_by_its_name(

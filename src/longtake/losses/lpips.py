@@ -75,7 +75,7 @@ class LPIPSDistance(FrameDistance):
         freeze(self)
 
     def forward(self, x: Frames, y: Frames) -> Float[Tensor, "n"]:
-        """Sum over taps of the mean over pixels of the weighted difference of unit features."""
+        """Weighted squared difference of normalized features: mean over pixels, sum over layers."""
         taps = zip(self.heads, self.features(x), self.features(y), strict=True)
         each = [head(unit_difference(a, b)).float().mean((1, 2, 3)) for head, a, b in taps]
         return torch.stack(each).sum(0)

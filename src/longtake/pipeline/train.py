@@ -291,8 +291,8 @@ def train(
     """
     if ranks.size > 1:
         raise ValueError(
-            "a training in stages runs on one process; on several, carry out the runs of its "
-            "configs one by one"
+            "training in stages runs in one process; on several, train from the config of one "
+            "stage after the other"
         )
     before = read_plan(out)
     if (

@@ -195,7 +195,7 @@ def load(stored: Stored, state: TrainState) -> None:
     if state.ema is not None and stored.average is not None:
         _check_fit(stored.average, method.exported, folder / AVERAGE)
     elif state.ema is not None and not stored.state.files:
-        raise CheckpointError(f"{folder}: lacks the average of the weights, {AVERAGE}")
+        raise CheckpointError(f"{folder}: lacks the EMA of the weights, {AVERAGE}")
     if stored.state.step and not stored.moments:
         raise CheckpointError(f"{folder}: lacks the moments of every optimizer")
     for name in stored.moments:

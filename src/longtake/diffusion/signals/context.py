@@ -30,11 +30,15 @@ CONTEXT = ("context", "context_mask", "context_noise")
 def context_signals(
     z: Latent, mask: Bool[Tensor, "b f"], noise_time: Float[Tensor, "b"]
 ) -> Signals:
-    """Signals of the context frames of a batch; sampling or the loss puts the noise on them.
+    """Signals for the context frames of a batch of latents.
 
-    ``z`` is clean, and ``mask`` is True where a frame is given. A little noise keeps errors from
-    piling up over a long rollout (LVDM, conditional latent perturbation): ``noise_time`` in [0, 1]
-    is its time, 0 leaves the frames clean, and ``ABSENT`` withholds its level from the network.
+    Args:
+        z: latents whose context frames are clean; values of other frames are not used.
+        mask: True where a latent frame is a context frame.
+        noise_time: time in [0, 1] of the noise that sampling and the loss put on context frames, so
+            that errors do not accumulate over a long rollout (LVDM, conditional latent
+            perturbation); 0 leaves them clean, and ``ABSENT`` hides the noise level from the
+            network.
     """
     return {
         "context": Signal(value=z, null=z),
@@ -46,9 +50,12 @@ def context_signals(
 def context_frames(
     spec: LatentSpec, frames: Mapping[int, Latent], signals: Signals | None = None
 ) -> Signals:
-    """Context frames from a map of latent frame index to clean latent frame, of at least one.
+    """Add context frames to signals, and return all of them.
 
-    They are added to ``signals``; where both give a frame, that of ``frames`` holds.
+    Args:
+        spec: shape of the latents.
+        frames: clean latent frames by their index in the clip; at least one.
+        signals: signals to add to; a context frame in them is replaced by one of the same index.
     """
     first = next(iter(frames.values()))
     before = {**no_context(spec, len(first)), **(signals or {})}
@@ -61,7 +68,7 @@ def context_frames(
 
 
 def no_context(spec: LatentSpec, batch: int) -> Signals:
-    """No context frame, and no noise level embedded (LVDM, unconditional)."""
+    """Signals of a batch that has no context frames and embeds no noise level of them."""
     return context_signals(
         torch.zeros(batch, *spec.shape),
         torch.zeros(batch, spec.frames, dtype=torch.bool),
@@ -70,7 +77,7 @@ def no_context(spec: LatentSpec, batch: int) -> Signals:
 
 
 def impose(spec: LatentSpec, signals: Signals, z: Latent) -> Latent:
-    """Replace the frames of a latent by the context frames, if there are any."""
+    """Overwrite frames of ``z`` with the context frames in ``signals``, if there are any."""
     if "context" not in signals:
         return z
     given = spec.expand(signals["context_mask"].value.to(z.dtype)).bool()
@@ -78,7 +85,7 @@ def impose(spec: LatentSpec, signals: Signals, z: Latent) -> Latent:
 
 
 def frame_times(signals: Signals, t: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Time of each frame: its own where it is a context frame, ``t`` where it is not.
+    """Time of each latent frame: that of its noise if it is a context frame, ``t`` if it is not.
 
     ``t`` is ``(b)``, ``(b, f)`` or a table of these, ``(steps, b, f)``.
     """
@@ -89,22 +96,24 @@ def frame_times(signals: Signals, t: Float[Tensor, "..."]) -> Float[Tensor, "...
 
 
 class ContextPlan(Config):
-    """How training draws context frames, one draw per sample (LVDM, prediction and interpolation).
+    """How training chooses context frames, independently for each sample (LVDM).
 
-    With probability ``interpolate`` the two ends of the clip are given (or every ``every``-th
-    frame), with probability ``predict`` its first frames, else nothing: the unconditional case,
-    which unconditional guidance needs.
+    With probability ``interpolate`` the first and the last latent frame of the clip are context
+    frames (or every ``every``-th), with probability ``predict`` its first frames; otherwise there
+    are none, the unconditional case, which classifier-free guidance needs.
 
     Attributes:
-        predict: probability of prediction; the paper's prediction model has 0.5.
-        interpolate: probability of interpolation; the paper's interpolation model has 0.9.
-        first_frames: in prediction, the possible counts of first frames.
-        every: distance of context frames in interpolation; None gives the two ends.
-        noise_levels: conditional latent perturbation: the noise on context frames is that of a
-            uniform step in 0..noise_levels-1 of 1000; 0 leaves them clean. The paper's is 250.
-        embed_noise_level: ``always`` gives the network a noise level for samples without context
-            frames too, as the official training does (its sampler does not); ``context`` gives it
-            only with context frames, so that training and sampling agree.
+        predict: probability of prediction; 0.5 in the paper's prediction model.
+        interpolate: probability of interpolation; 0.9 in the paper's interpolation model.
+        first_frames: numbers of first frames that prediction chooses from with equal probability.
+        every: distance between context frames in interpolation, in latent frames; None: only the
+            first and the last frame.
+        noise_levels: the noise on context frames is that of a timestep of 1000, uniform in
+            0..noise_levels-1 (LVDM, conditional latent perturbation; 250 in the paper); 0 leaves
+            them clean.
+        embed_noise_level: ``always`` embeds a noise level for samples without context frames too,
+            as the official training does (but not its sampler); ``context`` embeds it only for
+            samples with context frames, so that training and sampling agree.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"previous": "first_frames", "tell": "embed_noise_level"}
@@ -126,10 +135,12 @@ class ContextPlan(Config):
         return self
 
     def mask(self, frames: int, case: float, pick: float) -> Bool[Tensor, "f"]:
-        """Mask of one clip of that many latent frames, True where a frame is given.
+        """Choose the context frames of one clip of ``frames`` latent frames; True marks one.
 
-        ``case`` selects interpolation, prediction or neither, and ``pick`` one of ``first_frames``;
-        both are uniform in [0, 1).
+        Args:
+            frames: number of latent frames.
+            case: number in [0, 1) that decides between interpolation, prediction and no context.
+            pick: number in [0, 1) that selects one of ``first_frames`` in prediction.
         """
         mask = torch.zeros(frames, dtype=torch.bool)
         if case < self.interpolate:
@@ -139,7 +150,10 @@ class ContextPlan(Config):
         return mask
 
     def draw(self, z: Float[Tensor, "c f ..."], generator: torch.Generator) -> Signals:
-        """Context frames of one training sample, as a batch of one; ``z`` is its clean latent."""
+        """Draw the context frames of one training sample whose clean latent is ``z``.
+
+        Returns signals for a batch of one.
+        """
         case, pick, level = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
         mask = self.mask(z.shape[1], case, pick)
         embedded = bool(mask.any()) or self.embed_noise_level == "always"
