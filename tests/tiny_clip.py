@@ -41,7 +41,7 @@ def write_tiny_text_and_image_clip(folder: Path) -> Path:
     vision = {**sizes, "hidden_size": WIDTH, "image_size": 8, "patch_size": 4}
     config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=6)
     CLIPModel(config).save_pretrained(folder)
-    size = {"size": {"shortest_edge": 8}, "crop_size": {"height": 8, "width": 8}}
+    size: dict[str, Any] = {"size": {"shortest_edge": 8}, "crop_size": {"height": 8, "width": 8}}
     CLIPImageProcessorPil(**size).save_pretrained(folder)
     _tokenizer().save_pretrained(folder)
     return folder
