@@ -103,6 +103,7 @@ def again(
         ("autoencoder", "training.save_every=3"),
         ("autoencoder", "training.log_every=7"),
         ("autoencoder", "training.sample_every=9"),
+        ("autoencoder", "training.evaluate_every=4"),
         ("autoencoder", "training.export_every=0"),
         ("autoencoder", "training.tensorboard=true"),
         ("autoencoder", "training.accumulate=2"),
@@ -118,6 +119,7 @@ def again(
         ("denoiser", "sampling.sampler.steps=9"),
         ("denoiser", "sampling.context_noise=0.5"),
         ("denoiser", "preview_frames=16"),
+        ("denoiser", "evaluation.clips=9"),
         ("denoiser", "model=ROOT/copy"),
     ],
 )

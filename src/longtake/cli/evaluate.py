@@ -137,7 +137,8 @@ def reconstruction(  # noqa: PLR0913
     from longtake.evaluation.feature_sets import EvaluationSettings
     from longtake.evaluation.opening import SamplingSettings, open_source
     from longtake.evaluation.protocols import protocol as ready
-    from longtake.evaluation.reconstruction import evaluate_reconstruction, perceptual
+    from longtake.evaluation.reconstruction import evaluate_reconstruction
+    from longtake.metrics.pairs import perceptual
     from longtake.model import VideoModel
 
     _check_free(json, overwrite)

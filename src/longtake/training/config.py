@@ -53,6 +53,7 @@ class TrainingConfig(Config):
         log_every: steps between lines of ``log.jsonl``.
         save_every: steps between checkpoints.
         sample_every: steps between previews; 0 for none.
+        evaluate_every: steps between evaluations of the model by FVD and KVD; 0 for none.
         export_every: steps between exports of the model; 0 for only at the end. It is also
             exported when the run is stopped.
         keep: number of last checkpoints kept.
@@ -76,6 +77,7 @@ class TrainingConfig(Config):
     log_every: Annotated[int, Ge(1)] = 50
     save_every: Annotated[int, Ge(1)] = 1000
     sample_every: Annotated[int, Ge(0)] = 1000
+    evaluate_every: Annotated[int, Ge(0)] = 0
     export_every: Annotated[int, Ge(0)] = 1000
     keep: Annotated[int, Ge(1)] = 2
     keep_every: Annotated[int, Ge(0)] = 0

@@ -50,6 +50,7 @@ class Trainer:
     Args:
         preview: writes previews of the current weights into the folder that it is given, the run's
             ``samples/step_N``, and returns measures to log.
+        evaluate: measures the current weights; returns values to log.
         export: writes the model folder of the current weights, replacing an old one.
         report: called at each logging step.
     """
@@ -63,8 +64,10 @@ class Trainer:
         *,
         preview: Callable[[Path], Mapping[str, float]],
         export: Callable[[Path], None],
+        evaluate: Callable[[], Mapping[str, float | str]] = dict,
         report: Callable[[TrainingProgress], None] = lambda _: None,
     ) -> None:
+        self._evaluate = evaluate
         self._method, self._settings, self._folder, self._ranks = method, settings, folder, ranks
         self._write_preview, self._write_model, self._report = preview, export, report
         for module in (method.module, *method.frozen):
@@ -119,8 +122,10 @@ class Trainer:
                 values = self.train_step(next(batches))
                 if self.step % settings.log_every == 0 or self._done:
                     self._log_step(values)
-                if settings.sample_every and (self.step % settings.sample_every == 0 or self._done):
+                if self._due(settings.sample_every):
                     self.preview()
+                if self._due(settings.evaluate_every):
+                    self.evaluate()
                 stopping = ranks.any_rank(asked.number is not None)
                 if self.step % settings.save_every == 0 or self._done or stopping:
                     self.save()
@@ -143,6 +148,10 @@ class Trainer:
     def _done(self) -> bool:
         monitor = self._method.monitor
         return self.step >= self._settings.steps or bool(monitor and monitor.done(self.step))
+
+    def _due(self, every: int) -> bool:
+        """Whether it is the turn of what is done so often, and after the last step."""
+        return every > 0 and (self.step % every == 0 or self._done)
 
     @property
     def _last_good_step(self) -> int | None:
@@ -209,11 +218,20 @@ class Trainer:
 
     def preview(self) -> None:
         """Write previews with the EMA weights, and log their measures."""
+        folder = self._folder / "samples" / f"step_{self.step:08d}"
+        self._log_measures(lambda: self._write_preview(folder))
+
+    def evaluate(self) -> None:
+        """Measure the EMA weights, and log the result."""
+        self._log_measures(self._evaluate)
+
+    def _log_measures(self, measure: Callable[[], Mapping[str, float | str]]) -> None:
         with self._ema_weights():
             self._method.module.eval()
-            measures = self._write_preview(self._folder / "samples" / f"step_{self.step:08d}")
+            measures = measure()
             self._method.module.train()
-        self._log.write(self.step, measures)
+        if measures:
+            self._log.write(self.step, measures)
         self._ranks.barrier()
 
     def _rescue(self) -> str:
