@@ -119,15 +119,16 @@ class Captions:
         if self.encoder is not None and self.prompts is None:
             raise ValueError(f"--text-encoder {self.encoder}: is of prompts; give --prompts too")
 
-    def lines(self) -> tuple[str, ...]:
-        """Prompts of a model's videos.
+    def of_model(self) -> Mapping[str, Any]:
+        """Prompts of a model's videos, and its text encoder, as ``SamplingSettings`` has them.
 
         Raises:
             ValueError: the file of prompts cannot be read.
         """
         from longtake.data.captions import read_prompts
 
-        return () if self.prompts is None else tuple(read_prompts(self.prompts))
+        prompts = () if self.prompts is None else tuple(read_prompts(self.prompts))
+        return {"prompts": prompts, "text_encoder": self.encoder}
 
     def of_folder(self) -> "AnyCaptions | None":
         """Captions of the videos of a folder."""

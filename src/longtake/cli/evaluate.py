@@ -69,8 +69,7 @@ def videos(  # noqa: PLR0913
 
     A source is a folder of videos or of folders of frames, an array file (.npy, .npz,
     .safetensors), a data set (ucf101:train:FOLDER), a synthetic world (sky:test:64) or a model. A
-    model of a synthetic world needs no REAL, nor do is and clipsim. Features are cached, so a
-    stopped command continues.
+    model of a synthetic world needs no REAL, nor do is and clipsim; features are cached.
     """
     from longtake.cli.progress import stages
     from longtake.distributed import join
@@ -84,35 +83,18 @@ def videos(  # noqa: PLR0913
     wanted = named(metrics)
     names, of_protocol, of_sampling = _routed(sources)
     chosen = ready(protocol, of_protocol, n)
-    dtype = arguments.dtype(precision)
+    common: Any = {"batch": batch, "seed": seed}
     said = conditions.Captions(prompts, captions, text_encoder)
-    sampling = SamplingSettings(
-        changes=of_sampling,
-        label=label,
-        prompts=said.lines(),
-        text_encoder=text_encoder,
-        batch=batch,
-        seed=seed,
-        keep=keep,
-        dtype=dtype,
-    )
+    made: Any = {"label": label, "dtype": arguments.dtype(precision), **said.of_model(), **common}
+    sampling = SamplingSettings(changes=of_sampling, keep=keep, **made)
     with join() as ranks, stages(ranks.main) as report:
         placed = arguments.placed(ranks, device)
-        alone = not compares(wanted)
-        of_folder = said.of_folder()
-        real, generated = open_sources(
-            names, chosen, sampling, placed, captions=of_folder, alone=alone
-        )
+        shown: Any = {"captions": said.of_folder(), "alone": not compares(wanted)}
+        real, generated = open_sources(names, chosen, sampling, placed, **shown)
+        files: Any = {"weights": weights and str(weights), "clip": clip}
+        files["cache"] = FeatureCache(folder=cache or default_cache())
         settings = EvaluationSettings(
-            ranks=placed,
-            cache=FeatureCache(folder=cache or default_cache()),
-            batch=batch,
-            weights=weights and str(weights),
-            clip=clip,
-            floor=floor,
-            limit=limit,
-            seed=seed,
-            report=report,
+            ranks=placed, floor=floor, limit=limit, report=report, **files, **common
         )
         result = evaluate(real, generated, chosen, wanted, settings)
     if ranks.main:

@@ -67,7 +67,7 @@ class CaptionTable(Config):
 
 
 class CaptionPrompts(Config):
-    """The text file of prompts, one per line, that ``longtake generate --prompts`` made videos of.
+    """A text file of prompts, one per line, of which videos were generated.
 
     ``prompt_0003_seed_0000.mp4`` is of line 3, counted from 0; blank lines do not count.
 

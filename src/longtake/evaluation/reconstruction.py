@@ -71,9 +71,7 @@ def evaluate_reconstruction(
     )
     rfvd = Score.of(found, of=f"FVD of {total} pairs", unit=protocol.unit, least=0.0)
     scores = {protocol.metric("rfvd"): rfvd.model_copy(update={"no_floor": NO_FLOOR})}
-    for metric in pairs[0]:
-        values = [pair[metric] for pair in pairs]
-        scores[metric] = Score.mean(values, unit=UNITS.get(metric, ""))
+    scores |= {m: Score.mean([p[m] for p in pairs], unit=UNITS.get(m, "")) for m in pairs[0]}
     weights, real = weights_hash(autoencoder), usable.record()
     contents = [real.contents, [list(position) for position in request.positions], weights]
     made = {"name": f"reconstructions by {name}", "contents": digest(contents), "videos": total}
