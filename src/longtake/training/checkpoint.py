@@ -148,6 +148,7 @@ def _contents(
         for name, optimizer in state.optimizers.items()
         if optimizer.state  # reading the state of an unused optimizer would initialize it
     }
+    moments = {name: values for name, values in moments.items() if values}  # of the main rank
     for name, values in moments.items():  # parameter.moment, e.g. conv.weight.exp_avg
         own = values["state"]
         flat = {f"{p}.{moment}": x for p in own for moment, x in own[p].items()}
