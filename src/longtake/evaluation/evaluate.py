@@ -37,11 +37,18 @@ def evaluate(
     metrics: Sequence[str],
     settings: EvaluationSettings,
 ) -> Result:
-    """Measure generated videos against real ones by metrics that ``SCORES`` names.
+    """Measure generated videos against real ones.
+
+    Args:
+        real: real videos.
+        generated: generated videos, or a model that samples them.
+        protocol: how videos become clips and features.
+        metrics: names of metrics, such as ``fvd``; ``SCORES`` lists them.
+        settings: seed, cache, device and progress.
 
     Raises:
         ValueError: videos do not fit the protocol or each other, or are too few.
-        CheckpointError: weights of the feature network are missing, or not those of the protocol.
+        CheckpointError: weights of the feature network are missing, or not the protocol's.
     """
     began = time.perf_counter()
     sets = FeatureSets(real, generated, protocol, settings)
@@ -64,7 +71,7 @@ def evaluate(
 
 
 def fvd_score(sets: FeatureSets) -> Score:
-    """Frechet distance with its interval, its floor and, if asked for, its limit."""
+    """FVD with its interval, its floor (FVD of real against real clips) and, if set, its limit."""
     how: Any = {"correction": sets.protocol.correction}
     of = f"FVD at {len(sets.generated())} clips, not the lower FVD of many"
     score = _score(sets, partial(fvd, **how), partial(fvd_interval, **how), of=of, least=0.0)
@@ -81,7 +88,7 @@ def fvd_score(sets: FeatureSets) -> Score:
 
 
 def kvd_score(sets: FeatureSets) -> Score:
-    """Kernel distance with its interval and floor; it is unbiased, so it needs no limit."""
+    """KVD with its interval and floor (KVD of real against real clips); unbiased, so no limit."""
     score = _score(sets, kvd, kvd_interval, of="KVD, which few clips do not bias")
     assert score.low is not None
     assert score.high is not None
@@ -90,7 +97,7 @@ def kvd_score(sets: FeatureSets) -> Score:
 
 
 def is_score(sets: FeatureSets) -> Score:
-    """Inception Score of the generated clips; it does not depend on the real ones."""
+    """Inception Score of the generated clips; the real clips do not enter it."""
     path = c3d.cache_path()
     config = c3d.C3DConfig(sha256=file_hash(path) if path.exists() else None)
     network = FeatureNetwork(network=config.build(), treat=config.treat, identity=to_dict(config))
@@ -104,7 +111,7 @@ SCORES = {"fvd": fvd_score, "kvd": kvd_score, "is": is_score}
 
 
 def named(metrics: str) -> list[str]:
-    """Names of metrics from ``fvd,kvd``; a ConfigError if one does not exist."""
+    """Split a list of metrics such as ``fvd,kvd``; a ConfigError if a name is unknown."""
     names = [name.strip() for name in metrics.split(",") if name.strip()]
     for name in names or [""]:
         if name not in SCORES:
