@@ -45,9 +45,8 @@ def bootstrap_weights(
     The weights of a resampling sum to 1. In the classical bootstrap they are 0, 1, 2, ... times 1 /
     clips; here they are drawn from a Dirichlet distribution of concentration 16, so that no clip is
     left out (bootstrap of fractional random weights; Rubin 1981, Xu et al. 2020). Otherwise
-    repeated clips would count as fewer clips, and FVD grows with fewer clips. The standard
-    deviation of the weights is a quarter of the classical bootstrap's, so ``standard_error``
-    multiplies by 4.
+    repeated clips would count as fewer clips, and FVD grows with fewer clips. Such weights vary a
+    quarter as much as the classical ones, so ``standard_error`` multiplies by 4.
 
     ``side`` names the set of clips, such as ``real``: each has its own random numbers.
     """
