@@ -23,7 +23,12 @@ KEPT = "kept.json"
 
 
 class Kept(Config):
-    """``kept.json``: hash of the videos' identity, and the time of the first in nanoseconds."""
+    """Contents of ``kept.json`` in a folder of a model's videos.
+
+    Attributes:
+        videos: hash of everything that the videos depend on.
+        made: time at which the first video was made, in nanoseconds.
+    """
 
     videos: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
     made: NonNegativeInt
@@ -31,15 +36,19 @@ class Kept(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelVideos(VideoSource):
-    """Videos of a model; number ``i`` is sampled from seed ``first_seed + i``.
+    """A model's samples as a source of videos; video ``i`` has the seed ``first_seed + i``.
 
     Attributes:
         model_name: name of the model for messages and results.
+        model: the model.
+        sampling: sampling settings.
+        videos: number of videos.
         frames: number of frames of each video.
-        label_words: class of all videos; if None, each seed draws a class.
-        levels: how decoded values become 8-bit levels.
-        batch: number of videos sampled at once; no video depends on it.
-        keep: folder to write the videos to, prepared by ``open_kept``; None keeps none.
+        label_words: class of all videos; None: each seed draws a class.
+        levels: how decoded pixels become 8-bit levels.
+        first_seed: seed of the first video.
+        batch: number of videos that are sampled together; no video depends on it.
+        keep: folder to write the videos to, prepared by ``open_kept``; None: they are not written.
     """
 
     model_name: str
@@ -65,7 +74,7 @@ class ModelVideos(VideoSource):
         return self.videos
 
     def info(self, index: int) -> VideoInfo:
-        """Size, length and rate, equal for all videos."""
+        """Size, length and frame rate, which are equal for all videos."""
         _, height, width = self.model.autoencoder.spec.clip
         fps = Fraction(self.model.index.fps)
         return VideoInfo(
@@ -90,7 +99,7 @@ class ModelVideos(VideoSource):
         return f"{self.name}, seed {self.first_seed + index}"
 
     def identity(self) -> Any:
-        """``contents``, and the kept videos, which are not written if features are cached."""
+        """``contents``, and ``keep``: with cached features no video would be sampled or written."""
         kept = None if self.keep is None else to_dict(_read_kept(self.keep))
         return {"videos": self.contents(), "kept": kept}
 
@@ -119,14 +128,14 @@ class ModelVideos(VideoSource):
         }
 
     def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
-        """Sample one video and cut it; ``read_clips`` samples several at once."""
+        """Sample one video and cut ``count`` frames; ``read_clips`` samples several at once."""
         (clip,) = self.read_clips([ClipPosition(index, start_frame)], count, stride)
         return clip
 
     def read_clips(
         self, positions: Sequence[ClipPosition], count: int, stride: int
     ) -> Iterator[Frames]:
-        """Sample the videos, ``batch`` at a time, and cut their clips."""
+        """Sample the videos at ``positions``, ``batch`` at a time, and yield a clip of each."""
         long_video = self.model.long_video(self.sampling)
         for first in range(0, len(positions), self.batch):
             chosen = positions[first : first + self.batch]
