@@ -60,7 +60,7 @@ class Seams:
 
     @property
     def jumps(self) -> bool:
-        """Whether jumps at borders are surely larger than elsewhere; smaller ones are no fault."""
+        """Whether jumps at borders are surely larger than those elsewhere."""
         return self.low >= (FOUND_SEAM if self.found else SEAM)
 
 

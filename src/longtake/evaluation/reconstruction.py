@@ -34,20 +34,13 @@ def evaluate_reconstruction(
     size: tuple[int, int] | None = None,
     perceptual: tuple[str, FrameDistance | None] = ("", None),
 ) -> Result:
-    """Measure clips against their own reconstructions by an autoencoder.
+    """Measure clips of ``source`` against their reconstructions by an autoencoder.
 
     PSNR, SSIM and perceptual distance are means over clips. FVD (``rfvd``) is of pairs, so that its
     interval is that of pairs, it has no floor (real against real), and the protocol's ``draws`` is
-    not used. It runs on one process, and no features are cached.
-
-    Args:
-        name: name of the autoencoder, for the result.
-        autoencoder: the autoencoder.
-        source: the videos.
-        protocol: which clips are cut, and how FVD is measured.
-        settings: seed, batch, device and progress.
-        size: height and width to which frames are resized and cropped; None: the autoencoder's.
-        perceptual: name of a perceptual distance, and the distance; None for none.
+    not used. It runs on one process, and no features are cached. Frames are resized and cropped to
+    ``size`` (height, width; None: the autoencoder's). ``name`` is that of the autoencoder,
+    ``perceptual`` the name of a perceptual distance, and the distance.
 
     Raises:
         ValueError: videos do not fit the protocol, or are too few.
