@@ -99,7 +99,10 @@ class ModelVideos(VideoSource):
         return f"{self.name}, seed {self.first_seed + index}"
 
     def identity(self) -> Any:
-        """``contents``, and ``keep``: with cached features no video would be sampled or written."""
+        """``contents``, and which videos ``keep`` holds.
+
+        The latter is there so that cached features are not used before these videos are written.
+        """
         kept = None if self.keep is None else to_dict(_read_kept(self.keep))
         return {"videos": self.contents(), "kept": kept}
 

@@ -34,7 +34,7 @@ class Pulse:
         measure: the measure that shows it best: ``brightness``, ``contrast``, ``sharpness`` or
             ``motion`` (the change from frame to frame).
         period: number of frames from one pulse to the next.
-        frame: first frame of the video that is a peak of the pattern.
+        frame: first frame of the video at which the pattern differs most from its mean.
         size: greatest minus least value within a period; in [0, 1] for brightness, a difference of
             natural logarithms for the other measures.
     """

@@ -167,7 +167,8 @@ def find_borders(
 
     Args:
         rise: for each frame, logarithm of its jump divided by the median near it (``surprise``).
-        beside_chance: greatest expected number of equally good borders by chance.
+        beside_chance: by how much the logarithm of this improbability must exceed that of the
+            number of tries.
     """
     spread = 1.4826 * float(np.median(np.abs(rise[2:-1]))) if len(rise) > 3 else 0.0
     if spread == 0:

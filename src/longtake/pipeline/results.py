@@ -74,10 +74,10 @@ def planned_results(
 def planned_evaluations(
     run: DiffusionRun, preview: float, seconds: float, device: torch.device
 ) -> tuple[int, float]:
-    """How often a run measures its model while it trains, and how many seconds that takes.
+    """Number of times a run measures its model while it trains, and the seconds they take.
 
-    Each time it measures ``FEWEST_CLIPS`` clips. That takes at most a tenth of ``seconds``; if that
-    is not enough for two times, it is not done.
+    Each time it measures ``FEWEST_CLIPS`` clips. Together that takes at most a tenth of
+    ``seconds``; if that is not enough for two times, the number is 0.
 
     Args:
         run: the run.
@@ -166,7 +166,7 @@ class ShownScore(NamedTuple):
 
     Attributes:
         of: name of the evaluation.
-        metric: name of the metric; says so if features are random.
+        metric: name of the metric, which is another one for random features.
         value: value and unit.
         floor: the metric between real clips and other real clips; empty without one.
         clips: number of clips.
