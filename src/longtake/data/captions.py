@@ -1,6 +1,7 @@
-"""Captions of videos, read from files beside the videos or from a table."""
+"""Captions of videos: from files beside them, a table, or the prompts that they were made of."""
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -68,7 +69,46 @@ class CaptionTable(Config):
         return {video: caption for video, caption in found.items() if caption is not None}
 
 
-AnyCaptions = Annotated[CaptionBeside | CaptionTable, Field(discriminator="kind")]
+class CaptionPrompts(Config):
+    """A text file of prompts, one per line, of which videos were generated.
+
+    ``prompt_0003_seed_0000.mp4`` is of line 3, counted from 0; blank lines do not count.
+
+    Attributes:
+        path: path of the file; a relative one is relative to the folder of the videos.
+    """
+
+    kind: Literal["prompts"] = "prompts"
+    path: Path
+
+    def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
+        """Captions of the videos whose names have the number of a line.
+
+        Raises:
+            ValueError: the file cannot be read, or has no prompt.
+        """
+        lines = read_prompts(root / self.path)
+        named = {video: re.match(r"prompt_(\d+)_", video.name) for video in videos}
+        numbers = {video: int(found[1]) for video, found in named.items() if found}
+        return {video: lines[line] for video, line in numbers.items() if line < len(lines)}
+
+
+AnyCaptions = Annotated[CaptionBeside | CaptionTable | CaptionPrompts, Field(discriminator="kind")]
+
+
+def read_prompts(path: Path) -> list[str]:
+    """Prompts of a text file, one per line; blank lines do not count.
+
+    Raises:
+        ValueError: the file is not UTF-8 text, or has no prompt; OSError: it cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not UTF-8 text ({error})") from error
+    if lines := [line.strip() for line in text.splitlines() if line.strip()]:
+        return lines
+    raise ValueError(f"{path}: has no prompt; expected one per line")
 
 
 def _text(row: Any, column: str, place: str) -> str:

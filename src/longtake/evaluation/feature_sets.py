@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from pathlib import Path
 
 from jaxtyping import Float
 from torch import Tensor
@@ -21,6 +22,7 @@ from longtake.evaluation.extraction import (
 from longtake.evaluation.protocols import Protocol, Role
 from longtake.evaluation.result import SourceRecord
 from longtake.evaluation.selection import UsableVideos, choose_clips, same_rate, usable_videos
+from longtake.features.clip import Clip, read_clip
 
 Rows = Float[Tensor, "n d"]
 
@@ -37,6 +39,7 @@ class EvaluationSettings:
         cache: cache of features.
         batch: number of clips in a forward pass of the feature network.
         weights: file of the feature network's weights; None: the file in the user's cache folder.
+        clip: folder of a CLIP model of transformers, for CLIPSIM.
         floor: also measure real clips against other real clips.
         limit: also extrapolate FVD to infinitely many clips.
         seed: seed of the choice of clips and of their first frames.
@@ -47,6 +50,7 @@ class EvaluationSettings:
     cache: FeatureCache = field(default_factory=lambda: FeatureCache(folder=None))
     batch: int = 16
     weights: str | None = None
+    clip: Path | None = None
     floor: bool = True
     limit: bool = False
     seed: int = 0
@@ -57,7 +61,7 @@ class FeatureSets:
     """The features of real and generated clips that metrics compare, extracted when first needed.
 
     Args:
-        real: real videos.
+        real: real videos; None if no metric compares with real videos.
         generated: generated videos.
         protocol: how videos become clips and features.
         settings: how they are computed.
@@ -71,18 +75,19 @@ class FeatureSets:
 
     def __init__(
         self,
-        real: VideoSource,
+        real: VideoSource | None,
         generated: VideoSource,
         protocol: Protocol,
         settings: EvaluationSettings,
     ) -> None:
         self.protocol, self.settings, self.seconds = protocol, settings, 0.0
-        real = MirroredVideos(real) if protocol.mirror else real
-        self._usable: dict[Role, UsableVideos] = {
-            "real": usable_videos(real, protocol, "real"),
-            "generated": usable_videos(generated, protocol, "generated"),
-        }
-        _check_comparable(**self._usable)
+        self._usable: dict[Role, UsableVideos] = {}
+        if real is not None:
+            real = MirroredVideos(real) if protocol.mirror else real
+            self._usable["real"] = usable_videos(real, protocol, "real")
+        self._usable["generated"] = usable_videos(generated, protocol, "generated")
+        if real is not None:
+            _check_comparable(**self._usable)
         for role in self._usable:
             self._positions(role)
         self._features: dict[str, Rows] = {}
@@ -115,9 +120,40 @@ class FeatureSets:
         enough = videos >= 2 * n
         return "" if enough else f"{videos} real videos, {2 * n} are needed for two sets of {n}"
 
-    def record(self, role: Role) -> SourceRecord:
-        """Description of the real or generated videos (``role``) for the result."""
-        return self._usable[role].record()
+    def captions(self) -> list[str]:
+        """Captions of the generated clips, in the order of their features.
+
+        Raises:
+            ValueError: a video has none.
+        """
+        source = self._usable["generated"].source
+        videos = [position.video for position in self._positions("generated")]
+        found = [source.caption(video) for video in videos]
+        if lacking := [video for video, text in zip(videos, found, strict=True) if not text]:
+            raise ValueError(
+                f"{source.title(lacking[0])}: has no caption to compare the video with; give the "
+                "prompts that the videos were made of, or captions"
+            )
+        return [text for text in found if text]
+
+    @cached_property
+    def clip(self) -> Clip:
+        """The CLIP model of the settings.
+
+        Raises:
+            ValueError: none is given, or its folder is not that of a CLIP model.
+        """
+        if self.settings.clip is None:
+            raise ValueError(
+                "CLIPSIM needs the weights of CLIP, but none are given; give the folder of a CLIP "
+                "model of transformers, such as openai/clip-vit-base-patch32"
+            )
+        return read_clip(self.settings.clip)
+
+    def records(self) -> tuple[SourceRecord | None, SourceRecord]:
+        """Descriptions of the real and the generated source for the result."""
+        real = self._usable.get("real")
+        return real and real.record(), self._usable["generated"].record()
 
     def _positions(self, role: Role, draw: int = 0, count: int | None = None) -> list[ClipPosition]:
         count = count or self.protocol.n

@@ -44,13 +44,13 @@ class Prompt(NamedTuple):
     """A prompt, and how it is encoded.
 
     Attributes:
-        text: the prompt.
+        text: the prompt of all videos, or a list of one per video.
         negative: negative prompt, for the unconditional estimate of guidance; by default the empty
             prompt, as in LVDM.
         encoder: folder of the text encoder's files; None: they are found by the encoder's name.
     """
 
-    text: str
+    text: str | Sequence[str]
     negative: str = ""
     encoder: Path | None = None
 
