@@ -47,8 +47,8 @@ class ModelVideos(VideoSource):
         videos: number of videos.
         frames: number of frames of each video.
         label_words: class of all videos; None: each seed draws a class.
-        prompts: prompts of a model that reads text; seed i has prompt i, from the first again when
-            there are no more.
+        prompts: prompts of a model that reads text; the video of seed i has prompt i, from the
+            first again when there are no more.
         text_encoder: folder of the text encoder's files; None: they are found by the encoder's
             name.
         levels: how decoded pixels become 8-bit levels.
@@ -109,7 +109,7 @@ class ModelVideos(VideoSource):
     def check(self) -> None:
         """Raise a ValueError if the model has no such class, or cannot make videos of the prompts.
 
-        Every prompt is encoded.
+        It encodes every prompt.
         """
         self._request(range(max(1, len(self.prompts))))
 

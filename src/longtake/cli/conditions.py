@@ -113,10 +113,10 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Captions:
-    """What generated videos that are measured show: options of ``longtake evaluate``.
+    """Values of the options that state the prompts or captions of generated videos to measure.
 
     Raises:
-        ValueError: they do not fit each other.
+        ValueError: options contradict each other.
     """
 
     prompts: Path | None
@@ -130,7 +130,7 @@ class Captions:
             raise ValueError(f"--text-encoder {self.encoder}: is of prompts; give --prompts too")
 
     def of_model(self) -> Mapping[str, Any]:
-        """Prompts of a model's videos, and its text encoder, as ``SamplingSettings`` has them.
+        """Prompts for a model's videos, and its text encoder, by the names in ``SamplingSettings``.
 
         Raises:
             ValueError: the file of prompts cannot be read.
@@ -141,7 +141,7 @@ class Captions:
         return {"prompts": prompts, "text_encoder": self.encoder}
 
     def of_folder(self) -> "AnyCaptions | None":
-        """Captions of the videos of a folder."""
+        """Where captions of a folder of videos are read from; None if options name nothing."""
         from longtake.data.captions import CaptionBeside, CaptionPrompts, CaptionTable
 
         if self.prompts is not None:

@@ -37,12 +37,13 @@ def _nothing(sets: FeatureSets) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A metric of two sources, or of the generated one alone.
+    """How a metric is computed.
 
     Attributes:
-        score: the metric from the features of an evaluation.
-        check: raises an error if the metric lacks something, before any feature is computed.
-        real: whether it compares with real videos.
+        score: computes it from the features of an evaluation.
+        check: raises an error if something that the metric needs is missing, before features are
+            extracted.
+        real: whether it compares generated videos with real ones.
     """
 
     score: Callable[[FeatureSets], Score]
@@ -129,7 +130,7 @@ def is_score(sets: FeatureSets) -> Score:
 
 
 def clipsim_score(sets: FeatureSets) -> Score:
-    """CLIPSIM of the generated clips and their captions, of a CLIP model that the user gives."""
+    """CLIPSIM of the generated clips and their captions, by the CLIP model of the settings."""
     model = sets.clip
     identity = {"clip": weights_hash(model.network)}
     videos = sets.generated(FeatureNetwork(network=model, treat=model.treat, identity=identity))
@@ -152,7 +153,7 @@ METRICS: Mapping[str, Metric] = {
 
 
 def compares(metrics: Sequence[str]) -> bool:
-    """Whether any of the metrics compares with real videos."""
+    """Whether any of the metrics compares generated videos with real ones."""
     return any(METRICS[name].real for name in metrics)
 
 

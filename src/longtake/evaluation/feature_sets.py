@@ -121,10 +121,10 @@ class FeatureSets:
         return "" if enough else f"{videos} real videos, {2 * n} are needed for two sets of {n}"
 
     def captions(self) -> list[str]:
-        """Captions of the generated clips, in the order of their features.
+        """Caption of each generated clip, in the order of ``generated()``.
 
         Raises:
-            ValueError: a video has none.
+            ValueError: a video has no caption.
         """
         source = self._usable["generated"].source
         videos = [position.video for position in self._positions("generated")]
@@ -138,10 +138,10 @@ class FeatureSets:
 
     @cached_property
     def clip(self) -> Clip:
-        """The CLIP model of the settings.
+        """The CLIP model whose folder the settings name.
 
         Raises:
-            ValueError: none is given, or its folder is not that of a CLIP model.
+            ValueError: they name none, or its folder is not that of a CLIP model.
         """
         if self.settings.clip is None:
             raise ValueError(
@@ -151,7 +151,7 @@ class FeatureSets:
         return read_clip(self.settings.clip)
 
     def records(self) -> tuple[SourceRecord | None, SourceRecord]:
-        """Descriptions of the real and the generated source for the result."""
+        """Descriptions of the real and the generated videos, for the result."""
         real = self._usable.get("real")
         return real and real.record(), self._usable["generated"].record()
 

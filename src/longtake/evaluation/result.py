@@ -79,7 +79,10 @@ class Score(Config):
 
     @classmethod
     def mean(cls, values: Sequence[float], *, what: str = "clips", unit: str = "") -> "Score":
-        """The mean of a metric that each clip has, with its interval over clips."""
+        """Build a score from a metric's value for each clip: their mean, with its interval.
+
+        ``what`` names what was measured, in the plural; ``unit`` is that of the values.
+        """
         rows = torch.tensor(values, dtype=torch.float64)
         error = float(rows.std()) / len(rows) ** 0.5
         found = Interval(value=float(rows.mean()), standard_error=error)
