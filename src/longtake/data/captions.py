@@ -114,7 +114,7 @@ def read_prompts(path: Path) -> list[str]:
 
 
 def _text(row: Any, column: str, place: str) -> str:
-    """A cell as text with single spaces; empty if it is null."""
+    """A table's cell as text with single spaces; empty if it is null."""
     if not isinstance(row, dict):
         raise ValueError(f"{place}: is a {type(row).__name__}, expected an object with columns")
     if column not in row:
