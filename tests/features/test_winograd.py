@@ -3,23 +3,27 @@
 import pytest
 import torch
 
-from longtake.features.i3d import Unit
+from longtake.features.i3d import Unit, pad_same
 from longtake.features.winograd import TimeConv
 
 
-def clip(frames: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+def clip(
+    frames: int, dtype: torch.dtype = torch.float64, height: int = 5, width: int = 4
+) -> torch.Tensor:
     torch.manual_seed(frames)
-    return torch.randn(1, 3, frames, 5, 4, dtype=dtype)
+    return torch.randn(1, 3, frames, height, width, dtype=dtype)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 4, 5, 8, 9])
-def test_it_is_the_direct_convolution_at_any_length(frames: int):
-    conv = torch.nn.Conv3d(3, 7, 3, padding=1, dtype=torch.float64).requires_grad_(False)
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (7, 2), (6, 2)])
+def test_it_is_the_direct_convolution_at_any_length(frames: int, kernel: int, stride: int):
+    conv = torch.nn.Conv3d(3, 7, kernel, stride, dtype=torch.float64).requires_grad_(False)
     assert conv.bias is not None
-    x = clip(frames)
-    fast = TimeConv(conv.weight, conv.bias, frames)
+    x = clip(frames * stride, height=5 * stride, width=4 * stride)
+    fast = TimeConv(conv.weight, conv.bias, stride, frames)
     got = fast(x[0].movedim(0, -1)).movedim(-1, 0)[None]
-    torch.testing.assert_close(got, conv(x), rtol=1e-12, atol=1e-12)
+    want = conv(pad_same(x, (kernel,) * 3, (stride,) * 3))
+    torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
 
 
 @torch.no_grad()

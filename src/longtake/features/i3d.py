@@ -251,12 +251,13 @@ class Unit(nn.Module):
         weight, bias = self.conv.weight, self.conv.bias
         if self.kernel == (1, 1, 1):
             return F.linear(x.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
-        if self.stride != (1, 1, 1):
-            return self.conv(pad_same(x, self.kernel, self.stride))
-        if x.is_cpu and x.dtype is torch.float32 and len(x) == 1:
+        whole = not any(size % self.stride[0] for size in x.shape[2:])
+        if x.is_cpu and x.dtype is torch.float32 and len(x) == 1 and whole:
             frames = self._time_conv(x.shape[2])(x.movedim(1, -1).flatten(0, 1))
             return frames.unflatten(0, (1, -1)).movedim(-1, 1)
-        return F.conv3d(x, weight, bias, padding="same")
+        if self.stride == (1, 1, 1):
+            return F.conv3d(x, weight, bias, padding="same")
+        return self.conv(pad_same(x, self.kernel, self.stride))
 
     def _time_conv(self, frames: int) -> TimeConv:
         """The convolution of clips of a length, made anew where the weights have changed."""
@@ -264,7 +265,8 @@ class Unit(nn.Module):
         assert bias is not None
         key = frames, weight.data_ptr(), weight._version, bias._version
         if self._fast is None or self._fast[0] != key:
-            self._fast = key, TimeConv(weight, bias, frames)
+            stride = self.stride[0]
+            self._fast = key, TimeConv(weight, bias, stride, frames // stride)
         return self._fast[1]
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
