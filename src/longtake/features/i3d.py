@@ -24,7 +24,7 @@ Triple = tuple[int, int, int]
 
 SIZE = 224
 MIN_FRAMES = 9
-"""With fewer frames, fewer than two cells along time reach the last pool."""
+"""With fewer frames, fewer than two positions along time reach the last pool."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -213,8 +213,8 @@ def pad_same(
 ) -> Float[Tensor, "b c t2 h2 w2"]:
     """Pad a volume with zeros so that the output's size is the input's divided by the stride."""
     borders = map(same_border, x.shape[2:], kernel, stride)
-    cells = [count for border in reversed([*borders]) for count in border]
-    return F.pad(x, cells) if any(cells) else x
+    padding = [count for border in reversed([*borders]) for count in border]
+    return F.pad(x, padding) if any(padding) else x
 
 
 class MaxPool(nn.Module):
