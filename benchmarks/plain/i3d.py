@@ -39,9 +39,14 @@ class Unit3D(nn.Module):
         return F.relu(self.bn(x)) if self.norm else x
 
 
-class MaxPool3dSame(nn.MaxPool3d):
+class MaxPool3dSame(nn.Module):
+    def __init__(self, kernel: Sequence[int], stride: Sequence[int]):
+        super().__init__()
+        self.kernel, self.stride = kernel, stride
+        self.pool = nn.MaxPool3d(tuple(kernel), tuple(stride))
+
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(padded(x, self.kernel_size, self.stride))
+        return self.pool(padded(x, self.kernel, self.stride))
 
 
 class InceptionModule(nn.Module):

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from longtake.config import to_dict
 from longtake.data.arrays import ArrayVideos
-from longtake.data.source import ClipPosition
+from longtake.data.source import ClipPosition, Preparation, unchanged
 from longtake.distributed import Ranks
 from longtake.evaluation.extraction import (
     SHARD,
@@ -82,9 +82,13 @@ class Stopped(ArrayVideos):
     """An array whose reading is interrupted."""
 
     def read_clips(
-        self, positions: Sequence[ClipPosition], count: int, stride: int, *rest: Any
+        self,
+        positions: Sequence[ClipPosition],
+        count: int,
+        stride: int,
+        prepare: Preparation = unchanged,
     ) -> Iterator[np.ndarray]:
-        for number, clip in enumerate(super().read_clips(positions, count, stride, *rest)):
+        for number, clip in enumerate(super().read_clips(positions, count, stride, prepare)):
             if number == SHARD + 1:
                 raise KeyboardInterrupt
             yield clip
@@ -109,7 +113,7 @@ import threading
 from pathlib import Path
 from safetensors.torch import save_file
 from longtake.data.arrays import ArrayVideos
-from longtake.data.source import ClipPosition
+from longtake.data.source import ClipPosition, Preparation, unchanged
 from longtake.distributed import join
 from longtake.evaluation.extraction import FeatureCache, FeatureNetwork, FeatureRequest, extract
 from longtake.evaluation.protocols import protocol

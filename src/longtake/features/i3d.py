@@ -260,7 +260,7 @@ class Unit(nn.Module):
         return self.conv(pad_same(x, self.kernel, self.stride))
 
     def _time_conv(self, frames: int) -> TimeConv:
-        """The convolution of clips of a length, made anew where the weights have changed."""
+        """The convolution of clips of a length, made again where the weights have changed."""
         weight, bias = self.conv.weight, self.conv.bias
         assert bias is not None
         key = frames, weight.data_ptr(), weight._version, bias._version
