@@ -33,6 +33,8 @@ class Config(BaseModel):
         own_defaults: fields that get their default again when an override changes another kind of
             config to this one.
         renamed_values: present name of each value that had another name, by field.
+        added: fields that ``identity`` leaves out if they have their default, since hashes were
+            made before these fields existed.
     """
 
     model_config = ConfigDict(
@@ -41,6 +43,7 @@ class Config(BaseModel):
     renamed: ClassVar[Mapping[str, str]] = {}
     own_defaults: ClassVar[frozenset[str]] = frozenset()
     renamed_values: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    added: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="before")
     @classmethod
@@ -149,6 +152,18 @@ def parse(kind: Any, data: Any, *, upgrade: bool = False) -> Any:
 def to_dict(config: BaseModel) -> dict[str, Any]:
     """JSON data that ``parse`` reads back to an equal config."""
     return config.model_dump(mode="json")
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """JSON data of a config for hashes: ``to_dict`` without ``added`` fields at their defaults."""
+    data = to_dict(config)
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if name in config.added and value == field.default:
+            del data[name]
+        elif isinstance(value, Config):
+            data[name] = identity(value)
+    return data
 
 
 def to_yaml(config: BaseModel) -> str:
