@@ -19,7 +19,7 @@ PAGE, RESULTS = ROOT / "docs" / "reliability.md", ROOT / "docs" / "results"
 def main() -> None:
     """Replace the tables."""
     page = PAGE.read_text()
-    for name, rows in {"inputs": inputs(), "soak": soak()}.items():
+    for name, rows in {"inputs": inputs(), "soak": soak(), "processes": processes()}.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
         page = re.sub(pattern, lambda m, r=rows: f"{m[1]}{r}{m[2]}", page, flags=re.DOTALL)
     PAGE.write_text(page)
@@ -39,6 +39,23 @@ def soak() -> str:
     odd = found["odd"]
     about = [found["videos"], f"{found['minutes']:g}", *odd.values()]
     return table(["videos", "minutes", *odd], [about])
+
+
+def processes() -> str:
+    """Greatest differences of losses from those of one process, by run."""
+    ways = ("two", "one_then_two", "two_then_one")
+    rows = [
+        [f"`{run['run']}`", *(f"{run[way]:.1e}" for way in ways), equal(run)]
+        for run in read("processes")["runs"]
+    ]
+    return table(["run", "2 processes", "1, then 2", "2, then 1", "equal after kills"], rows)
+
+
+def equal(run: Any) -> str:
+    """How many kills a run survived, if it was killed."""
+    if "kills" not in run:
+        return ""
+    return f"{run['kills']} of {run['kills']}" if run["equal"] else "no"
 
 
 def read(name: str) -> Any:
