@@ -32,6 +32,8 @@ from longtake.data.index import (
 from longtake.data.source import Frames, Rejected
 from longtake.documents import DocumentError, read_text
 from longtake.video import VideoInfo, read_clip
+from longtake.video.archive import SUFFIX as TAR
+from longtake.video.archive import is_archive
 
 SplitName = Literal["train", "test", "all"]
 
@@ -139,6 +141,8 @@ class VideosOnDisk(Config, ClipSource):
 class VideoFolder(VideosOnDisk):
     """Video files and folders of frames at any depth below a folder, or one video file.
 
+    Tar files are folders: a folder of webdataset shards, or one shard, is read in place.
+
     Attributes:
         labels: ``folder``, the folder directly below ``path`` is a video's class, or ``none``.
         captions: where captions are read; videos without one are then left out.
@@ -173,11 +177,11 @@ class VideoFolder(VideosOnDisk):
         return frozenset({"split", "held_out"} if self.split == "all" else ())
 
     def found(self) -> Found:
-        file = self.path.is_file()
+        file = self.path.is_file() and not is_archive(self.path)
         whole = Searched([self.path], ())
         videos, passed_over = whole if file else search(existing(self.path))
         captions = {} if self.captions is None else self.captions.read(self.root, videos)
-        paths = {video: video.relative_to(self.root).parts for video in videos}
+        paths = {video: _folders(video.relative_to(self.root)) for video in videos}
         inner = paths.values() if self.labels == "folder" else ()
         classes = tuple(sorted({parts[0] for parts in inner if len(parts) > 1}))
         candidates = []
@@ -190,7 +194,7 @@ class VideoFolder(VideosOnDisk):
                 fault = "lies in no class folder"
             candidates.append(Candidate(path=video, label=label, caption=caption, fault=fault))
         suffixes = " ".join(sorted(VIDEO_SUFFIXES))
-        looked_for = f"{suffixes} and folders of frames below {self.path}"
+        looked_for = f"{suffixes}, folders of frames and .tar below {self.path}"
         return Found(candidates, looked_for, classes, passed_over)
 
 
@@ -285,6 +289,12 @@ class Taichi(VideosOnDisk):
         root = existing(self.path if self.split == "all" else self.path / self.split)
         candidates = [Candidate(path=path) for path in sorted(root.rglob("*.mp4"))]
         return Found(candidates, f"{root}/**/*.mp4")
+
+
+def _folders(path: Path) -> tuple[str, ...]:
+    """Parts of a path, without tar files on the way."""
+    *folders, name = path.parts
+    return *(part for part in folders if not part.lower().endswith(TAR)), name
 
 
 @lru_cache(maxsize=32)

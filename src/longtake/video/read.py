@@ -15,6 +15,7 @@ from av.video.frame import VideoFrame
 from jaxtyping import UInt8
 
 from longtake.video import pictures
+from longtake.video.archive import is_folder
 from longtake.video.decode import RGB, open_decoder, whole_frames
 from longtake.video.files import VideoError
 from longtake.video.timeline import Timeline, timeline
@@ -56,7 +57,7 @@ def probe(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> 
         VideoError: the file does not exist, is not a video, is broken or truncated.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         files = pictures.files(path)
         height, width = pictures.size(files[0])
         fps, frames, variable, known = as_rate(folder_fps), len(files), False, False
@@ -85,7 +86,7 @@ def frame_seconds(path: Path | str, folder_fps: Fraction | float | int = FOLDER_
         VideoError: as ``probe``, or the file has no times.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         return np.arange(len(pictures.files(path))) / float(folder_fps)
     line = timeline(path)
     if line.ticks is None:
@@ -115,7 +116,7 @@ def read_clip(
             "at least 0, at least one frame and a stride of at least 1"
         )
     wanted = range(start_frame, start_frame + frames * stride, stride)
-    files = pictures.files(path) if path.is_dir() else []
+    files = pictures.files(path) if is_folder(path) else []
     line = None if files else timeline(path, timeline_text)
     there = len(files) if line is None else line.frames
     if wanted[-1] >= there:
@@ -172,7 +173,7 @@ def _first_size(path: Path) -> tuple[int, int]:
 
 def _frames(path: Path, threads: int = 1) -> Iterator[np.ndarray]:
     """Upright frames of a video from its first one on."""
-    if path.is_dir():
+    if is_folder(path):
         yield from pictures.frames(pictures.files(path))
         return
     line, number = timeline(path), 0

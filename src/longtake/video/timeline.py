@@ -17,6 +17,7 @@ from av.error import InvalidDataError
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from longtake.video.archive import place
 from longtake.video.decode import RGB, open_decoder, whole_frames
 from longtake.video.files import MP4, VideoError, reading
 
@@ -65,9 +66,7 @@ def timeline(path: Path, packed: str | None = None) -> Timeline:
     Raises:
         VideoError: the file does not exist, is not a video, is broken or truncated.
     """
-    with reading(path):
-        stat = path.stat()
-    stamp = (stat.st_mtime_ns, stat.st_size)
+    stamp = _stamp(path)
     return (packed and _unpacked(packed, stamp)) or _timeline(path, *stamp)
 
 
@@ -77,17 +76,22 @@ def packed_timeline(path: Path) -> str | None:
     Raises:
         VideoError: as ``timeline``.
     """
-    with reading(path):
-        stat = path.stat()
-    line = _timeline(path, stat.st_mtime_ns, stat.st_size)
+    stamp = _stamp(path)
+    line = _timeline(path, *stamp)
     times = None if line.ticks is None else _runs(line.ticks)
     keys = _runs(line.keys)
     if max(len(keys), len(times or ())) > MOST_RUNS:
         return None
     tick, range_ = line.tick_seconds.as_integer_ratio(), (line.packets.start, line.packets.stop)
     state = [range_, line.first_key, times, line.seekable, keys, tick, line.last_ticks]
-    stamp = (stat.st_mtime_ns, stat.st_size)
     return json.dumps([stamp, line.frames, *state], separators=(",", ":"))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Time of the last change in nanoseconds, and size in bytes."""
+    with reading(path):
+        there = place(path)
+    return there.modified_ns, there.size
 
 
 def _unpacked(packed: str, stamp: tuple[int, int]) -> Timeline | None:
