@@ -21,6 +21,7 @@ from longtake.diffusion.diffusers_sampler import DiffusersSampler
 from longtake.diffusion.guidance import ClassifierFree, Unguided
 from longtake.diffusion.samplers import DDIM, DDPM
 from longtake.diffusion.schedule import AnySchedule as AnySchedule
+from longtake.diffusion.signals.context_cases import AnyContextCase as AnyContextCase
 from longtake.diffusion.timesteps import AnyTimePattern as AnyTimePattern
 from longtake.diffusion.timesteps import AnyTimestepSampling as AnyTimestepSampling
 from longtake.features.i3d import I3DConfig

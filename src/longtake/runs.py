@@ -228,6 +228,22 @@ class DiffusionRun(Config):
             data = {**data, "denoiser": denoiser}
         return {**data, "cache": cache}
 
+    @model_validator(mode="after")
+    def _frame_times_are_stated(self) -> "DiffusionRun":
+        cases = self.clip.context.cases if self.clip.context else ()
+        drawn, stated = any(case.frame_times for case in cases), self.diffusion.time_per_frame
+        if drawn and not stated:
+            raise ValueError(
+                "clip.context.cases has frame_times, but diffusion.time_per_frame is false; set it "
+                "to true, by which the model states that it was trained so"
+            )
+        if stated and cases and not drawn:
+            raise ValueError(
+                "diffusion.time_per_frame is true, but clip.context.cases has no case frame_times; "
+                "add one or set time_per_frame to false"
+            )
+        return self
+
     @property
     def inputs(self) -> Mapping[str, Any]:
         """What the run depends on outside its config, as plain data by the name of a setting."""
@@ -247,6 +263,11 @@ class DiffusionRun(Config):
         denoiser = self._built(trained)
         base.autoencoder.spec.check_drawn(denoiser.spec, self.model)
         self.clip.check(denoiser)
+        if self.diffusion.time_per_frame and not denoiser.per_frame:
+            raise ConfigError(
+                "diffusion.time_per_frame=true: this network has one time for all frames; set "
+                "denoiser.frame_times=true, or time_per_frame to false"
+            )
         place = Path(self.cache_folder) if self.cache_folder else folder / "latents"
         spec, encoder, report = denoiser.spec, base.autoencoder, callbacks.encoding
         overlap_frames = spec.clip_overlap_frames

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 from annotated_types import Ge, Interval
@@ -56,6 +56,8 @@ class TrainingClip(Config):
         drawn = {"context": self.context is not None, "previous": self.previous_share > 0}
         always = denoiser.reads & {"label", "previous", "text"}
         denoiser.check_signals({*always, *(name for name, given in drawn.items() if given)})
+        if self.context is not None:
+            self.context.check(denoiser.spec.frames)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,30 +102,46 @@ class LatentBatches:
         rows = [self._sample(number) for number in numbers]
         noise = SampleNoise([derive(self.seed, "noise", number) for number in numbers])
         frames = self.spec.frames if self.diffusion.time_per_frame else None
+        t = self.diffusion.draw_time(noise, frames)
+        if frames is not None:
+            own = torch.tensor([row.frame_times for row in rows])
+            t = torch.where(own[:, None], t, t[:, :1])
         return TrainingBatch(
-            z=torch.cat([z for z, _ in rows]),
-            t=self.diffusion.draw_time(noise, frames),
+            z=torch.cat([row.z for row in rows]),
+            t=t,
             noise=noise.normal(self.spec.shape),
-            signals=batch.cat([signals for _, signals in rows]),
+            signals=batch.cat([row.signals for row in rows]),
         )
 
-    def _sample(self, number: int) -> tuple[Float[Tensor, "1 c ..."], Signals]:
+    def _sample(self, number: int) -> "_Sample":
         epoch, item = self._order(number)
         random = generator(self.seed, "sample", epoch, item)
         cached = self.cache[item]
         z = cached.posterior.sample(torch.randn(cached.posterior.mean.shape, generator=random))
         z, before = self._cut(self.scaling.forward(z), random)
         signals: dict[str, Signal] = {}
+        frame_times = self.diffusion.time_per_frame
         if before is not None and "previous" in self.reads:
             signals |= previous_signal(before)
         if self.clip.context is not None:
-            signals |= self.clip.context.draw(z[0], random)
+            context = self.clip.context.draw(z[0], random)
+            signals |= context.signals
+            if self.clip.context.cases:
+                frame_times = context.frame_times
         if "label" in self.reads:
             signals |= draw_label(cached.label, self.clip.label_dropout, random)
         if self.captions is not None:
             states, empty = self.captions(self.cache.caption(item)), self.captions("")
             signals |= draw_text(states, empty, self.clip.text_dropout, random)
-        return z, signals
+        return _Sample(z, signals, frame_times)
+
+
+class _Sample(NamedTuple):
+    """One training sample as a batch of one, and whether its frames have times of their own."""
+
+    z: Float[Tensor, "1 c ..."]
+    signals: Signals
+    frame_times: bool
 
 
 def _frame_cutter(cache: LatentCache, spec: LatentSpec, clip: TrainingClip) -> Cut:

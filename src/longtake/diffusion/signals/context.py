@@ -10,16 +10,25 @@ noisy latent, but the network neither reads which they are nor, by default, the 
 =================  ===========================================================  ===============
 """
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
 from annotated_types import Ge, Interval, Le
 from jaxtyping import Bool, Float
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from longtake.config import Config
+from longtake.diffusion.signals.context_cases import (
+    AnyContextCase,
+    ContextCase,
+    Ends,
+    Every,
+    First,
+    Nothing,
+    chosen,
+)
 from longtake.diffusion.signals.signal import ABSENT, Signal, Signals
 from longtake.latents import Latent, LatentSpec
 
@@ -100,7 +109,8 @@ class ContextPlan(Config):
 
     With probability ``interpolate`` the first and the last latent frame of the clip are context
     frames (or every ``every``-th), with probability ``predict`` its first frames; otherwise there
-    are none, the unconditional case, which classifier-free guidance needs.
+    are none, the unconditional case, which classifier-free guidance needs. ``cases`` states any
+    other mixture.
 
     Attributes:
         predict: probability of prediction; 0.5 in the paper's prediction model.
@@ -108,6 +118,7 @@ class ContextPlan(Config):
         first_frames: numbers of first frames that prediction chooses from with equal probability.
         every: distance between context frames in interpolation, in latent frames; None: only the
             first and the last frame.
+        cases: weighted cases to draw from, instead of the four settings above.
         noise_levels: the noise on context frames is that of a timestep of 1000, uniform in
             0..noise_levels-1 (LVDM, conditional latent perturbation; 250 in the paper); 0 leaves
             them clean.
@@ -125,6 +136,7 @@ class ContextPlan(Config):
     interpolate: Annotated[float, Interval(ge=0, le=1)] = 0.0
     first_frames: tuple[Annotated[int, Ge(1)], ...] = (1,)
     every: Annotated[int, Ge(2)] | None = None
+    cases: tuple[AnyContextCase, ...] = Field(default=(), exclude_if=lambda cases: not cases)
     noise_levels: Annotated[int, Ge(0), Le(1000)] = 250
     embed_noise_level: Literal["context", "always"] = "context"
 
@@ -132,31 +144,52 @@ class ContextPlan(Config):
     def _probabilities(self) -> "ContextPlan":
         if (total := self.predict + self.interpolate) > 1:
             raise ValueError(f"predict + interpolate is {total}, must be at most 1; lower one")
+        own = type(self).model_fields
+        both = [name for name in PAPERS if getattr(self, name) != own[name].default]
+        if self.cases and both:
+            raise ValueError(f"cases stand instead of {both[0]}; give one of them")
         return self
 
-    def mask(self, frames: int, case: float, pick: float) -> Bool[Tensor, "f"]:
-        """Choose the context frames of one clip of ``frames`` latent frames; True marks one.
+    @property
+    def mixture(self) -> Sequence[ContextCase]:
+        """The cases that are drawn from, with their weights."""
+        if self.cases:
+            return self.cases
+        between = Ends() if self.every is None else Every(distance=self.every)
+        papers = (
+            (between, self.interpolate),
+            (First(counts=self.first_frames), self.predict),
+            (Nothing(), 1 - self.interpolate - self.predict),
+        )
+        return [case.model_copy(update={"weight": share}) for case, share in papers if share > 0]
 
-        Args:
-            frames: number of latent frames.
-            case: number in [0, 1) that decides between interpolation, prediction and no context.
-            pick: number in [0, 1) that selects one of ``first_frames`` in prediction.
-        """
-        mask = torch.zeros(frames, dtype=torch.bool)
-        if case < self.interpolate:
-            mask[[0, -1] if self.every is None else slice(None, None, self.every)] = True
-        elif case < self.interpolate + self.predict:
-            mask[: self.first_frames[int(pick * len(self.first_frames))]] = True
-        return mask
+    def check(self, frames: int) -> None:
+        """Raise a ValueError unless each case leaves one of that many frames to generate."""
+        for case in self.mixture:
+            if frames < case.least_frames:
+                raise ValueError(
+                    f"the context frames of {type(case).__name__} leave none of the clip's "
+                    f"{frames} latent frames to generate; clips must have {case.least_frames} or "
+                    "more: give fewer frames, or lengthen denoiser.latent"
+                )
 
-    def draw(self, z: Float[Tensor, "c f ..."], generator: torch.Generator) -> Signals:
-        """Draw the context frames of one training sample whose clean latent is ``z``.
-
-        Returns signals for a batch of one.
-        """
-        case, pick, level = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
-        mask = self.mask(z.shape[1], case, pick)
+    def draw(self, z: Float[Tensor, "c f ..."], generator: torch.Generator) -> "DrawnContext":
+        """Context frames of one training sample; ``z`` is its clean latent."""
+        place, pick, level = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
+        case = chosen(self.mixture, place)
+        mask = case.mask(z.shape[1], pick, generator)
         embedded = bool(mask.any()) or self.embed_noise_level == "always"
         time = (int(level * self.noise_levels) + 1) / 1000 if self.noise_levels else 0.0
         noise_time = torch.tensor([time if embedded else float(ABSENT)])
-        return context_signals(z[None], mask[None], noise_time)
+        return DrawnContext(context_signals(z[None], mask[None], noise_time), case.frame_times)
+
+
+PAPERS = ("predict", "interpolate", "first_frames", "every")
+"""Settings of a ``ContextPlan`` for the papers' two models."""
+
+
+class DrawnContext(NamedTuple):
+    """Context of one training sample: signals, as a batch of one, and whether frames have times."""
+
+    signals: Signals
+    frame_times: bool
