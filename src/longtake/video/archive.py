@@ -164,10 +164,11 @@ def _entries(file: IO[bytes], size: int) -> Iterator[tuple[str, tarfile.TarInfo,
     position, entries, longer = 0, 0, ""
     while position + BLOCK_BYTES <= size:
         file.seek(position)
+        header = file.read(BLOCK_BYTES)
+        if not header.strip(b"\0"):  # the end
+            break
         try:
-            info = tarfile.TarInfo.frombuf(file.read(BLOCK_BYTES), "utf-8", "surrogateescape")
-        except tarfile.EOFHeaderError:
-            return
+            info = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
         except tarfile.HeaderError as error:
             raise ArchiveError(
                 f"not a tar file, or a compressed one; unpack it ({error})"
