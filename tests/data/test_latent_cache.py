@@ -355,7 +355,7 @@ def footage(folder: Path, **settings: object) -> VideoFolder:
 def test_footage_is_cached_whole_by_default(tmp_path: Path, autoencoder):
     source = footage(film_folder(tmp_path / "films"))
     cache = build(tmp_path / "cache", autoencoder, source=source, plan=CachePlan())
-    assert len(cache) == 8  # from frames 0, 4, 8 and 12 of two videos of 20
+    assert len(cache) == 14  # from frames 0, 2, ... 12 of two videos of 20
 
 
 def test_a_cache_stays_for_videos_that_only_moved(tmp_path: Path, autoencoder):

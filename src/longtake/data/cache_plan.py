@@ -24,8 +24,8 @@ Count = Annotated[int, Ge(1)]
 class CachePlan(Config):
     """Which clips are encoded, and how; how far they overlap is a setting of the denoiser.
 
-    At most one of ``every``, ``clips`` and ``copies`` is set. If none is, clips of footage start
-    half a clip apart, and a synthetic world gives one clip of each video.
+    At most one of ``every``, ``clips`` and ``copies`` is set. If none is, clips of footage start a
+    third of a clip apart, and a synthetic world gives one clip of each video.
 
     Attributes:
         every: number of frames between the starts of a video's clips; one more clip ends with the
@@ -62,7 +62,7 @@ class CachePlan(Config):
         """The one choice of clips by name, with the default for this source if none is set."""
         if given := self.given():
             return given
-        return {"copies": 1} if source.rendered else {"every": max(1, source.plan.span // 2)}
+        return {"copies": 1} if source.rendered else {"every": max(1, source.plan.span // 3)}
 
     def given(self) -> dict[str, int]:
         """The choice of clips that is set, by name; empty if none is."""
