@@ -71,7 +71,7 @@ class CachePlan(Config):
 
 
 class PlannedClips(Sequence[Clip]):
-    """The clips that a plan chooses from a source; each is cut when it is asked for.
+    """The clips that a plan chooses from a source; each is cut when it is asked for, by one thread.
 
     One that is damaged is replaced by another of them, drawn by the seed and its number.
 
@@ -80,7 +80,7 @@ class PlannedClips(Sequence[Clip]):
     """
 
     def __init__(self, source: ClipSource, plan: CachePlan) -> None:
-        self._source, self._seed, self._reader = source, plan.seed, ClipReader(source)
+        self._source, self._seed, self._reader = source, plan.seed, ClipReader(source.forward())
         ((choice, count),) = plan.chosen(source).items()
         self.positions = _CHOICES[choice](source, count)
 

@@ -1,11 +1,13 @@
 """Videos on disk: folders of any shape, single files, and the layouts of known data sets."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 from annotated_types import Gt, Interval
 
@@ -13,6 +15,7 @@ from longtake.config import Config, to_dict
 from longtake.data.captions import AnyCaptions
 from longtake.data.clips import Clip, ClipPlan, ClipSource, Crop, cut
 from longtake.data.fingerprint import fingerprints
+from longtake.data.forward import ForwardVideos
 from longtake.data.held_out import Half, HeldOut
 from longtake.data.index import (
     VIDEO_SUFFIXES,
@@ -30,8 +33,9 @@ from longtake.data.index import (
     whole,
 )
 from longtake.data.source import Frames, Rejected
+from longtake.data.views import TrainingClips
 from longtake.documents import DocumentError, read_text
-from longtake.video import VideoInfo, read_clip
+from longtake.video import VideoInfo, frames_from, read_clip
 from longtake.video.archive import SUFFIX as TAR
 from longtake.video.archive import is_archive
 
@@ -97,6 +101,14 @@ class VideosOnDisk(Config, ClipSource):
         item = self._items()[index]
         first = item.first_frame + start_frame
         return read_clip(item.video.path, first, count, stride, item.timeline)
+
+    def frames_from(self, index: int, start_frame: int) -> Iterator[np.ndarray]:
+        item = self._items()[index]
+        frames = frames_from(item.video.path, item.first_frame + start_frame, item.timeline)
+        return islice(frames, item.video.frames - start_frame)
+
+    def forward(self) -> ClipSource:
+        return TrainingClips(ForwardVideos(self, self.plan), self.plan, self.crop)
 
     def clip(self, index: int, generator: torch.Generator, start_frame: int | None = None) -> Clip:
         return cut(self, index, self.plan, self.crop, generator, start_frame)

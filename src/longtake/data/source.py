@@ -54,6 +54,14 @@ class VideoSource(ABC):
     def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
         """``count`` frames of a video, ``stride`` apart; frame-exact."""
 
+    def frames_from(self, index: int, start_frame: int) -> Iterator[np.ndarray]:
+        """Frames of a video from one on; it may end before the video does, or raise a VideoError.
+
+        Then ``read`` has the frames, or says what is wrong with them.
+        """
+        for start in range(start_frame, self.info(index).frames):
+            yield self.read(index, start, 1)[0]
+
     @abstractmethod
     def identity(self) -> Any:
         """Plain data that differs where any frame may differ; caches are keyed by it."""

@@ -14,7 +14,7 @@ from longtake.data.source import ClipPosition, Frames, Rejected, VideoSource
 from longtake.video import VideoInfo
 
 
-class _View(VideoSource):
+class View(VideoSource):
     """Passes everything on to another source; its settings are part of its identity."""
 
     def __init__(self, source: VideoSource, *settings: Any) -> None:
@@ -62,7 +62,7 @@ class _View(VideoSource):
         return self.source.about()
 
 
-class ResizedVideos(_View):
+class ResizedVideos(View):
     """Videos whose frames are resized to cover a size and centre-cropped to it."""
 
     def __init__(self, source: VideoSource, height: int, width: int) -> None:
@@ -90,7 +90,7 @@ class ResizedVideos(_View):
         return np.ascontiguousarray(fit_frames(frames, self._size["height"], self._size["width"]))
 
 
-class MirroredVideos(_View):
+class MirroredVideos(View):
     """Videos, then a mirror image of each: left and right are exchanged."""
 
     def __init__(self, source: VideoSource) -> None:
@@ -123,7 +123,7 @@ class MirroredVideos(_View):
         return frames if index < len(self.source) else np.ascontiguousarray(frames[:, :, ::-1])
 
 
-class TrainingClips(_View, ClipSource):
+class TrainingClips(View, ClipSource):
     """Training clips cut from any source, such as the videos of another model.
 
     Args:

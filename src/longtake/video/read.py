@@ -133,6 +133,27 @@ def read_clip(
     return _stacked(path, clip)
 
 
+def frames_from(
+    path: Path | str, start_frame: int, timeline_text: str | None = None
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Frames from one on, decoded in one pass; ends where they do not come at their times.
+
+    Then, and after an error, ``read_clip`` may still have the frames.
+
+    Raises:
+        VideoError: as ``probe``, or a frame is broken.
+    """
+    path = Path(path)
+    if is_folder(path):
+        yield from pictures.frames(pictures.files(path)[start_frame:])
+        return
+    line = timeline(path, timeline_text)
+    if line.ticks is None or not line.seekable or start_frame >= line.frames:
+        return
+    for key in line.keys[line.keys <= line.ticks[start_frame]][-1:].tolist():
+        yield from _from_key(path, line, key, range(start_frame, line.frames))
+
+
 def open_video(
     path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS
 ) -> tuple[UInt8[np.ndarray, "t h w 3"], Fraction]:
@@ -198,18 +219,25 @@ def _clip_by_time(path: Path, line: Timeline, wanted: range) -> Sequence[np.ndar
     if line.ticks is None or not line.seekable:
         return []
     before = line.keys[line.keys <= line.ticks[wanted.start]][-KEYS_TRIED:]
+    for key in reversed(before.tolist()):
+        with suppress(VideoError):
+            clip = [*_from_key(path, line, key, wanted)]
+            if len(clip) == len(wanted):
+                return clip
+    return []
+
+
+def _from_key(path: Path, line: Timeline, key: int, wanted: range) -> Iterator[np.ndarray]:
+    """The wanted frames, decoded from the key frame of a time, until one is not at its time."""
+    assert line.ticks is not None
     with open_decoder(path) as (container, stream):
         rgb = RGB(container.metadata)
-        for key in reversed(before.tolist()):
-            container.seek(key, stream=stream)
-            packets = (packet for packet in container.demux(stream) if packet.size)
-            packets = dropwhile(lambda packet: not packet.is_keyframe, packets)
-            frames = whole_frames(path, stream, packets, key)
-            with suppress(VideoError):
-                clip = [rgb(frame) for frame in _at_times(frames, line.ticks, wanted)]
-                if len(clip) == len(wanted):
-                    return clip
-    return []
+        container.seek(key, stream=stream)
+        packets = (packet for packet in container.demux(stream) if packet.size)
+        packets = dropwhile(lambda packet: not packet.is_keyframe, packets)
+        frames = whole_frames(path, stream, packets, key)
+        for frame in _at_times(frames, line.ticks, wanted):
+            yield rgb(frame)
 
 
 def _at_times(
