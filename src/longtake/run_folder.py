@@ -80,6 +80,7 @@ def start(
     """
     place, run = fork or folder, run.settled()
     check_tracker(run.training.tracker)
+    run.training.check_processes(ranks.size)
     there = {p.name for p in place.iterdir()} if ranks.main and place.exists() else set()
     if there - {LOCK} and not _is_run(place):
         raise CheckpointError(f"{place} exists and holds no run; choose another folder")
