@@ -2,11 +2,11 @@
 
     python benchmarks/encoding.py cf41d99 --json docs/results/encoding.json
 
-Both encode as many clips of 80 frames of the same 720p film, H.264 with a key frame every 250 frames,
-with the shipped autoencoder lvdm-sky at 64 x 64 pixels: the other revision clips with random starts,
-which it had alone, this one clips a third of a clip apart, from the film as it comes and from its
-prepared copy. Each measurement is a process of its own, they take turns, and the first clip is not
-counted, in whose time the headers are read.
+Both encode as many clips of 80 frames of the same 720p film, H.264 with a key frame every 250
+frames, with the shipped autoencoder lvdm-sky at 64 x 64 pixels: the other revision clips with
+random starts, which it had alone, this one clips a third of a clip apart, from the film as it comes
+and from its prepared copy. Each measurement is a process of its own, they take turns, and the first
+clip is not counted, in whose time the headers are read.
 """
 
 import argparse
@@ -53,7 +53,8 @@ source = VideoFolder(path=Path(footage), plan=ClipPlan(frames=80, height=64, wid
 times = []
 with tempfile.TemporaryDirectory() as folder:
     report = lambda done, total: times.append(time.perf_counter())
-    cache = latents.build_cache(Path(folder) / "cache", source, autoencoder, plan, Processes(), report)
+    place, ranks = Path(folder) / "cache", Processes()
+    cache = latents.build_cache(place, source, autoencoder, plan, ranks, report)
 print((len(times) - 1) / (times[-1] - times[0]))
 """
 
