@@ -1,7 +1,7 @@
 """Clips in order, of which frames that neighbours share are decoded and resized once."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
@@ -21,7 +21,7 @@ _END = object()
 class ForwardVideos(View):
     """Videos read forward, with frames that just cover the size of a plan.
 
-    Reading goes on where the last clip was read, if the next one begins at most a clip later;
+    Reading continues where the last clip was read, if the next one begins at most a clip later;
     otherwise, and where a frame is damaged, the source reads the clip. One thread may read.
     """
 
@@ -58,7 +58,7 @@ class ForwardVideos(View):
             self._frames.append(cover(frame[None], self._plan.height, self._plan.width)[0])
 
 
-def read_ahead(items: Iterable[T], most: int) -> Iterator[T]:
+def read_ahead(items: Iterable[T], most: int) -> Generator[T]:
     """Items of an iterable; another thread makes up to ``most`` of them before they are needed."""
     iterator = iter(items)
     with ThreadPoolExecutor(1) as pool:

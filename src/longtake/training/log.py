@@ -57,8 +57,9 @@ class Log:
 
     def videos(self, step: int, folder: Path) -> None:
         """Give the videos of a folder of previews to the tracker."""
-        for path in sorted(folder.glob("*.mp4")) if self._tracker else ():
-            self._tracker.video(step, f"previews/{path.stem}", path)
+        if self._tracker:
+            for path in sorted(folder.glob("*.mp4")):
+                self._tracker.video(step, f"previews/{path.stem}", path)
 
     def close(self) -> None:
         """Close the tracker."""
