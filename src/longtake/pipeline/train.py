@@ -48,7 +48,9 @@ NONE = "none"
 
 
 class Asked(Config):
-    """What a user asks of a training in stages; None: the default, or as chosen at the first start.
+    """What a user asks of a training in stages (autoencoder, then denoisers).
+
+    None is the default, or what was chosen when the training first started.
 
     Attributes:
         system: ``lvdm``, the default, or ``pvdm``.
@@ -80,7 +82,7 @@ class Output:
 
 
 class Training:
-    """Carries out a training in stages in a folder.
+    """Carries out a training in stages (autoencoder, then denoisers) in a folder.
 
     Args:
         plan: what was asked for and found.
