@@ -75,6 +75,8 @@ class StateFile(BaseModel):
             in files of earlier versions.
         monitor: state of the training monitor.
         files: SHA-256 of the checkpoint's other files; empty in files of earlier versions.
+        shapes: shapes of all tensors if the files hold shards of them, by the stem of the file that
+            would hold them whole, a slash and their name there; None if the files hold them whole.
     """
 
     model_config = ConfigDict(ser_json_inf_nan="constants")
@@ -271,6 +273,7 @@ def _check_moments(stored: Stored, name: str, state: TrainState) -> None:
 
 
 def parameters_of(groups: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Names of the parameters of an optimizer's groups."""
     return {name for group in groups for name in group["params"]}
 
 
