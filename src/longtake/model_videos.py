@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import NonNegativeInt, StringConstraints
 
+from longtake.backends import Backend
 from longtake.checkpoint import read_config, write_text
 from longtake.config import Config, digest, to_dict
 from longtake.data.source import ClipPosition, Frames, VideoSource
@@ -40,6 +41,7 @@ class ModelVideos(VideoSource):
         levels: how decoded values become 8-bit levels.
         batch: number of videos sampled at once; no video depends on it.
         keep: folder to write the videos to, prepared by ``open_kept``; None keeps none.
+        backend: what runs the networks; None is torch.
     """
 
     model_name: str
@@ -52,6 +54,7 @@ class ModelVideos(VideoSource):
     first_seed: int = 0
     batch: int = 8
     keep: Path | None = None
+    backend: Backend | None = None
 
     @property
     def name(self) -> str:
@@ -104,6 +107,7 @@ class ModelVideos(VideoSource):
             "first_seed": self.first_seed,
             "frames": self.frames,
             "dtype": str(next(self.model.autoencoder.parameters()).dtype),
+            **self._run_by,
         }
 
     def about(self) -> dict[str, Any]:
@@ -116,7 +120,12 @@ class ModelVideos(VideoSource):
             "sampling": to_dict(self.sampling),
             "label": self.label_words or "a class a seed" if index.classes else self.label_words,
             "seeds": [self.first_seed, self.first_seed + self.videos - 1],
+            **self._run_by,
         }
+
+    @property
+    def _run_by(self) -> dict[str, Any]:
+        return {} if self.backend is None else {"backend": dict(self.backend.identity)}
 
     def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
         """Sample one video and cut it; ``read_clips`` samples several at once."""
@@ -127,7 +136,7 @@ class ModelVideos(VideoSource):
         self, positions: Sequence[ClipPosition], count: int, stride: int
     ) -> Iterator[Frames]:
         """Sample the videos, ``batch`` at a time, and cut their clips."""
-        long_video = self.model.long_video(self.sampling)
+        long_video = self.model.long_video(self.sampling, self.backend)
         for first in range(0, len(positions), self.batch):
             chosen = positions[first : first + self.batch]
             seeds = [self.first_seed + position.video for position in chosen]

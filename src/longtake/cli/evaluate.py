@@ -55,6 +55,7 @@ def videos(  # noqa: PLR0913
     keep: Annotated[Path | None, Option(help="folder to keep a model's videos in")] = None,
     label: Annotated[str | None, Option(help="class of a model's videos")] = None,
     precision: arguments.Precision = "float32",
+    backend: arguments.RunBy = "torch",
     batch: arguments.Batch = 8,
     weights: arguments.Weights = None,
     cache: arguments.Cache = None,
@@ -79,9 +80,15 @@ def videos(  # noqa: PLR0913
     wanted = named(metrics)
     names, of_protocol, of_sampling = _routed(sources)
     chosen = ready(protocol, of_protocol, n)
-    dtype = arguments.dtype(precision)
+    run_by = arguments.backend(backend, precision)
     sampling = SamplingSettings(
-        changes=of_sampling, label=label, batch=batch, seed=seed, keep=keep, dtype=dtype
+        changes=of_sampling,
+        label=label,
+        batch=batch,
+        seed=seed,
+        keep=keep,
+        dtype=arguments.dtype("float32" if run_by else precision),
+        backend=run_by,
     )
     with join() as ranks, stages(ranks.main) as report:
         placed = arguments.placed(ranks, device)

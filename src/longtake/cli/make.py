@@ -131,6 +131,7 @@ def generate(  # noqa: PLR0913
     factor: given.Factor = None,
     device: arguments.Device = "auto",
     precision: arguments.Precision = "float32",
+    backend: arguments.RunBy = "torch",
     compiled: Annotated[bool, Option("--compile", help="compile the denoisers")] = False,
     overwrite: arguments.Overwrite = False,
 ) -> None:
@@ -149,13 +150,19 @@ def generate(  # noqa: PLR0913
     says = conditions.Conditions(label, prompt, negative, prompts, text_encoder)
     videos = says.videos(out, arguments.seeds(seed), kind, batch)
     ranks = launched()  # no process waits for another
-    place = ranks.device if ranks.size > 1 else arguments.device(device)
-    opened = VideoModel.from_pretrained(model, device=place, dtype=arguments.dtype(precision))
+    run_by = arguments.backend(backend, precision, compiled)
+    place = (
+        ranks.device
+        if ranks.size > 1
+        else arguments.device("cpu" if run_by and device == "auto" else device)
+    )
+    dtype = arguments.dtype("float32" if run_by else precision)
+    opened = VideoModel.from_pretrained(model, device=place, dtype=dtype)
     changes = [*(overrides or []), *([f"sampler.steps={steps}"] if steps else [])]
     sampling = sampling_with(opened.index.sampling, changes)
     if compiled:
         opened.compile()
-    wired = given.wire(opened.long_video(sampling), frames_given, frames, opened.index.fps)
+    wired = given.wire(opened.long_video(sampling, run_by), frames_given, frames, opened.index.fps)
     identity = {
         **wired.identity,
         **says.identity,
@@ -163,6 +170,7 @@ def generate(  # noqa: PLR0913
         "sampling": sampling.model_dump(mode="json"),
         "precision": precision,
         "compiled": compiled,
+        **({} if run_by is None else {"backend": dict(run_by.identity)}),
     }
     wired = replace(wired, fps=fps or wired.fps, sheets=sheet)
     plans = [conditions.plan(opened, wired, says, part, identity) for part in videos]

