@@ -151,27 +151,21 @@ def generate(  # noqa: PLR0913
     videos = says.videos(out, arguments.seeds(seed), kind, batch)
     ranks = launched()  # no process waits for another
     run_by = arguments.backend(backend, precision, compiled)
-    place = (
-        ranks.device
-        if ranks.size > 1
-        else arguments.device("cpu" if run_by and device == "auto" else device)
+    place = "cpu" if run_by and device == "auto" else device
+    opened = VideoModel.from_pretrained(
+        model,
+        device=ranks.device if ranks.size > 1 else arguments.device(place),
+        dtype=arguments.dtype("float32" if run_by else precision),
     )
-    dtype = arguments.dtype("float32" if run_by else precision)
-    opened = VideoModel.from_pretrained(model, device=place, dtype=dtype)
     changes = [*(overrides or []), *([f"sampler.steps={steps}"] if steps else [])]
     sampling = sampling_with(opened.index.sampling, changes)
     if compiled:
         opened.compile()
     wired = given.wire(opened.long_video(sampling, run_by), frames_given, frames, opened.index.fps)
-    identity = {
-        **wired.identity,
-        **says.identity,
-        "weights": opened.index.weights,
-        "sampling": sampling.model_dump(mode="json"),
-        "precision": precision,
-        "compiled": compiled,
-        **({} if run_by is None else {"backend": dict(run_by.identity)}),
-    }
+    ways = {"precision": precision, "compiled": compiled}
+    ways |= {} if run_by is None else {"backend": dict(run_by.identity)}
+    settings = {"weights": opened.index.weights, "sampling": sampling.model_dump(mode="json")}
+    identity = {**wired.identity, **says.identity, **settings, **ways}
     wired = replace(wired, fps=fps or wired.fps, sheets=sheet)
     plans = [conditions.plan(opened, wired, says, part, identity) for part in videos]
     _write_all(opened, wired.video, plans, out, ranks, overwrite)
