@@ -20,7 +20,7 @@ Preparation = Callable[[Frames], Frames]
 
 
 def unchanged(clip: Frames) -> Frames:
-    """The clip itself: no preparation."""
+    """Return ``clip``: the default of ``prepare`` in ``VideoSource.read_clips``."""
     return clip
 
 
@@ -115,9 +115,10 @@ class VideoSource(ABC):
         stride: int,
         prepare: Preparation = unchanged,
     ) -> Iterator[Frames]:
-        """Yield a clip for each of ``positions``; several threads read and prepare ahead.
+        """Yield a clip for each of ``positions``; several threads read ahead.
 
-        A clip has ``count`` frames, every ``stride``-th of the video from its start on.
+        A clip has ``count`` frames, every ``stride``-th of the video from its start on, to which
+        ``prepare`` is applied.
         """
 
         def prepared(position: ClipPosition) -> Frames:
