@@ -146,9 +146,9 @@ def backend(name: BackendName, precision: PrecisionName) -> "Backend | None":
     return OpenVINO(precision=precision, say=lambda line: print(line, file=sys.stderr))
 
 
-def check_compiled(name: BackendName) -> None:
-    """Raise a ValueError unless networks that are compiled by torch are run by it."""
-    if name != "torch":
+def check_compiled(compiled: bool, name: BackendName) -> None:
+    """Raise a ValueError if networks are compiled by torch, but not run by it."""
+    if compiled and name != "torch":
         raise ValueError("--compile compiles by torch; leave it out, or use --backend torch")
 
 

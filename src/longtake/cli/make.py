@@ -151,11 +151,11 @@ def generate(  # noqa: PLR0913
     says = conditions.Conditions(label, prompt, negative, prompts, text_encoder)
     videos = says.videos(out, arguments.seeds(seed), kind, batch)
     ranks = launched()  # no process waits for another
+    arguments.check_compiled(compiled, backend)
     opened, run_by = _opened(model, ranks, device, backend, precision)
     changes = [*(overrides or []), *([f"sampler.steps={steps}"] if steps else [])]
     sampling = sampling_with(opened.index.sampling, changes)
     if compiled:
-        arguments.check_compiled(backend)
         opened.compile()
     wired = given.wire(opened.long_video(sampling, run_by), frames_given, frames, opened.index.fps)
     ways = {"precision": precision, "compiled": compiled}
