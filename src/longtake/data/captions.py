@@ -17,12 +17,12 @@ LONGEST_CAPTION_BYTES = 1 << 20
 
 
 class CaptionBeside(Config):
-    """``sea.txt``, UTF-8, holds the caption of ``sea.mp4``, or of the folder of frames ``sea``."""
+    """Reads the caption of ``sea.mp4``, or of the folder of frames ``sea``, from ``sea.txt``."""
 
     kind: Literal["beside"] = "beside"
 
     def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
-        """Captions of the videos that have a text file."""
+        """Caption of each of ``videos`` that has a text file; ``root`` is not used."""
         del root
         stems = {video: video.name if video.is_dir() else video.stem for video in videos}
         texts = {video: video.with_name(f"{stem}.txt") for video, stem in stems.items()}
@@ -30,12 +30,13 @@ class CaptionBeside(Config):
 
 
 class CaptionTable(Config):
-    """A ``.csv``, ``.jsonl`` or ``.parquet`` file with a row per video; Parquet needs pyarrow.
+    """Reads captions from a ``.csv``, ``.jsonl`` or ``.parquet`` file; Parquet needs pyarrow.
 
     Attributes:
-        path: path of the table; a relative one is relative to the folder of the videos.
-        file_column: column of the video's path in that folder, with or without suffix.
-        caption_column: column of the caption.
+        path: path of the table; if relative, then to the folder of the videos.
+        file_column: name of the column with each video's path relative to the folder of the videos,
+            with or without suffix.
+        caption_column: name of the column with the captions.
     """
 
     kind: Literal["table"] = "table"
@@ -44,7 +45,9 @@ class CaptionTable(Config):
     caption_column: str = "caption"
 
     def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
-        """Captions of the videos that the table has; a later row of a video replaces an earlier.
+        """Caption of each of ``videos``, in folder ``root``, that the table lists.
+
+        If it lists a video more than once, its last row counts.
 
         Raises:
             ValueError: the table cannot be read, or lacks a column; the message names file and row.
