@@ -62,7 +62,7 @@ def write_tiny_t5(folder: Path) -> Path:
     from transformers import T5Config, T5EncoderModel
 
     torch.manual_seed(0)
-    sizes = {"vocab_size": 64, "d_model": WIDTH, "d_kv": 8, "d_ff": 32}
+    sizes: dict[str, Any] = {"vocab_size": 64, "d_model": WIDTH, "d_kv": 8, "d_ff": 32}
     T5EncoderModel(T5Config(**sizes, num_layers=1, num_heads=2)).save_pretrained(folder)
     _words().save_pretrained(folder)
     return folder
@@ -73,7 +73,7 @@ def write_tiny_sentence_encoder(folder: Path) -> Path:
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(0)
-    sizes = {"vocab_size": 64, "hidden_size": WIDTH, "intermediate_size": 32}
+    sizes: dict[str, Any] = {"vocab_size": 64, "hidden_size": WIDTH, "intermediate_size": 32}
     config = BertConfig(**sizes, num_hidden_layers=1, num_attention_heads=2)
     BertModel(config).save_pretrained(folder)
     _words().save_pretrained(folder)

@@ -72,7 +72,7 @@ class Score(Config):
     def mean(cls, values: Sequence[float], *, what: str = "clips", unit: str = "") -> "Score":
         """The mean of a metric that each clip has, with its interval over clips."""
         rows = torch.tensor(values, dtype=torch.float64)
-        error = float(rows.std()) / len(rows) ** 0.5
+        error = float(rows.std()) / len(rows) ** 0.5 if len(rows) > 1 else math.inf
         found = Interval(value=float(rows.mean()), standard_error=error)
         return cls.of(found, of=f"mean over {len(rows)} {what}", unit=unit)
 
