@@ -32,6 +32,8 @@ class Config(BaseModel):
             the present one.
         own_defaults: fields that are not kept when an override changes another kind to this one.
         renamed_values: former name of a value to its present name, by field.
+        added: fields that ``identity`` leaves out at their defaults, as hashes were made before
+            they existed.
     """
 
     model_config = ConfigDict(
@@ -40,6 +42,7 @@ class Config(BaseModel):
     renamed: ClassVar[Mapping[str, str]] = {}
     own_defaults: ClassVar[frozenset[str]] = frozenset()
     renamed_values: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    added: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="before")
     @classmethod
@@ -138,6 +141,18 @@ def parse(kind: Any, data: Any, *, upgrade: bool = False) -> Any:
 def to_dict(config: BaseModel) -> dict[str, Any]:
     """Plain data that ``parse`` reads back to an equal object."""
     return config.model_dump(mode="json")
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """Plain data for hashes: ``to_dict`` without ``added`` fields that have their defaults."""
+    data = to_dict(config)
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if name in config.added and value == field.default:
+            del data[name]
+        elif isinstance(value, Config):
+            data[name] = identity(value)
+    return data
 
 
 def to_yaml(config: BaseModel) -> str:

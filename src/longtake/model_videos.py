@@ -13,7 +13,7 @@ from pydantic import NonNegativeInt, StringConstraints
 
 from longtake.checkpoint import read_config, write_text
 from longtake.config import Config, digest, to_dict
-from longtake.data.source import ClipPosition, Frames, VideoSource
+from longtake.data.source import ClipPosition, Frames, Preparation, VideoSource, unchanged
 from longtake.diffusion.signals import ABSENT
 from longtake.model import Sampling, VideoModel
 from longtake.rollout import Request
@@ -143,7 +143,11 @@ class ModelVideos(VideoSource):
         return clip
 
     def read_clips(
-        self, positions: Sequence[ClipPosition], count: int, stride: int
+        self,
+        positions: Sequence[ClipPosition],
+        count: int,
+        stride: int,
+        prepare: Preparation = unchanged,
     ) -> Iterator[Frames]:
         """Sample the videos, ``batch`` at a time, and cut their clips."""
         long_video = self.model.long_video(self.sampling)
@@ -158,7 +162,7 @@ class ModelVideos(VideoSource):
                     path = self.keep / f"seed_{seed:05d}.mkv"
                     with VideoWriter(path, self.model.index.fps, overwrite=True) as writer:
                         writer.write(whole)
-                yield whole[position.start_frame :: stride][:count]
+                yield prepare(whole[position.start_frame :: stride][:count])
 
     def _prompt(self, seed: int) -> str:
         return self.prompts[seed % len(self.prompts)]

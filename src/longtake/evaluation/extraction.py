@@ -18,8 +18,8 @@ from longtake.checkpoint import (
     write_tensors,
     write_text,
 )
-from longtake.config import digest, to_dict
-from longtake.data.source import ClipPosition, Frames, VideoSource
+from longtake.config import digest, identity, to_dict
+from longtake.data.source import ClipPosition, Frames, VideoSource, unchanged
 from longtake.distributed import Ranks
 from longtake.evaluation.protocols import Protocol, Role
 from longtake.features.i3d import cache_path
@@ -48,7 +48,7 @@ class FeatureNetwork:
 def network_of(protocol: Protocol, weights: str | None = None) -> FeatureNetwork:
     """The network of a protocol, from a file of weights or that in the cache."""
     return FeatureNetwork(
-        network=protocol.build(weights), treat=protocol.treat, identity=to_dict(protocol.network)
+        network=protocol.build(weights), treat=protocol.treat, identity=identity(protocol.network)
     )
 
 
@@ -75,7 +75,7 @@ class FeatureRequest:
         return digest(
             {
                 "network": self.network.identity,
-                "protocol": self.protocol.fields(),
+                "protocol": identity(self.protocol),
                 "source": self.source.identity(),
                 "role": self.role,
                 "seed": self.seed,
@@ -86,8 +86,9 @@ class FeatureRequest:
     def clips(self, numbers: Sequence[int]) -> Iterator[Frames]:
         """Frames of the clips of these indices; real ones as the protocol has them stored."""
         chosen, protocol = [self.positions[number] for number in numbers], self.protocol
-        clips = self.source.read_clips(chosen, protocol.frames, protocol.stride(self.role))
-        return map(protocol.stored, clips) if self.role == "real" else clips
+        stored = protocol.stored if self.role == "real" else unchanged
+        stride = protocol.stride(self.role)
+        return self.source.read_clips(chosen, protocol.frames, stride, stored)
 
     def features(self, clips: Sequence[Frames]) -> Float[Tensor, "b d"]:
         """Features of a batch of clips, on the CPU."""

@@ -5,7 +5,7 @@ Numbers of different protocols are different quantities and are never compared.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Interval
@@ -19,6 +19,7 @@ from longtake.config import (
     changed,
     differences,
     digest,
+    identity,
     nearest,
     parse,
     read,
@@ -31,8 +32,6 @@ from longtake.registry import AnyNetwork
 
 Role = Literal["real", "generated"]
 Count = Annotated[int, Ge(1)]
-ADDED = ("filter", "jpeg", "real_order", "mirror", "fewer", "needs", "covariance")
-"""Fields that 0.1.0 did not have; at their defaults they leave the hash as it was."""
 
 
 class Protocol(Config):
@@ -70,6 +69,10 @@ class Protocol(Config):
         treatment: preparation of clips for the network.
         network: network of the features, with the hash of its weights.
     """
+
+    added: ClassVar[frozenset[str]] = frozenset(
+        {"filter", "jpeg", "real_order", "mirror", "fewer", "needs", "covariance"}
+    )
 
     name: str
     version: Count = 1
@@ -113,12 +116,7 @@ class Protocol(Config):
     @property
     def hash(self) -> str:
         """Hash of all fields; scores compare only if it is equal."""
-        return digest(self.fields())
-
-    def fields(self) -> dict[str, Any]:
-        """Fields as plain data, for hashes; those that are newer than 0.1.0 only where changed."""
-        unchanged = {n for n in ADDED if getattr(self, n) == type(self).model_fields[n].default}
-        return {name: value for name, value in to_dict(self).items() if name not in unchanged}
+        return digest(identity(self))
 
     def metric(self, name: str) -> str:
         """Name of a metric under this protocol; distances of random features have their own."""

@@ -54,7 +54,7 @@ class Treatment(Config):
         frames = self._pixels(clip)
         before, target, after = placing((frames.shape[2], frames.shape[3]), self.size, self.fit)
         frames = self._resize(frames[:, :, before[0], before[1]], target)[:, :, after[0], after[1]]
-        return rearrange(frames, "t c h w -> c t h w") / 127.5 - 1
+        return rearrange(frames, "t c h w -> c t h w").div_(127.5).sub_(1)
 
     def _pixels(self, clip: Frames) -> Float[Tensor, "t 3 h w"]:
         if not clip.is_floating_point():
