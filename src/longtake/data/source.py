@@ -20,7 +20,7 @@ Preparation = Callable[[Frames], Frames]
 
 
 def unchanged(clip: Frames) -> Frames:
-    """The clip itself: no preparation."""
+    """Return ``clip``: the default of ``prepare`` in ``VideoSource.read_clips``."""
     return clip
 
 
@@ -64,6 +64,14 @@ class VideoSource(ABC):
 
         Decoding is exact: a frame does not depend on where reading starts.
         """
+
+    def frames_from(self, index: int, start_frame: int) -> Iterator[np.ndarray]:
+        """Frames of a video from one on; it may end before the video does, or raise a VideoError.
+
+        Then ``read`` has the frames, or says what is wrong with them.
+        """
+        for start in range(start_frame, self.info(index).frames):
+            yield self.read(index, start, 1)[0]
 
     @abstractmethod
     def identity(self) -> Any:
@@ -115,9 +123,10 @@ class VideoSource(ABC):
         stride: int,
         prepare: Preparation = unchanged,
     ) -> Iterator[Frames]:
-        """Yield a clip for each of ``positions``; several threads read and prepare ahead.
+        """Yield a clip for each of ``positions``; several threads read ahead.
 
-        A clip has ``count`` frames, every ``stride``-th of the video from its start on.
+        A clip has ``count`` frames, every ``stride``-th of the video from its start on, to which
+        ``prepare`` is applied.
         """
 
         def prepared(position: ClipPosition) -> Frames:

@@ -21,7 +21,13 @@ FEW = 2
 
 
 class Transforms(NamedTuple):
-    """Of a tile's frames, of the taps, and of their products to the result's frames."""
+    """The three matrices of Winograd's minimal filtering, here along time.
+
+    Attributes:
+        frames: transforms the frames of a tile.
+        taps: transforms the taps of the kernel.
+        result: transforms the products of both to frames of the result.
+    """
 
     frames: tuple[tuple[float, ...], ...]
     taps: tuple[tuple[float, ...], ...]
@@ -55,16 +61,17 @@ F4 = Transforms(
 
 
 class TimeConv:
-    """A convolution whose output is its input's size over the stride, with zeros beyond the border.
+    """A zero-padded 3D convolution by Winograd's minimal filtering along time.
 
-    Frames that a stride takes together are channels of one frame, so it has a stride in space only.
-    The first three taps along time are computed by fewer products, the others directly.
+    The output's size is the input's divided by the stride. Frames within a stride become channels
+    of one frame, so that the convolution has a stride in space only. The first three taps along
+    time are computed by minimal filtering, the others directly.
 
     Args:
-        weight: taps of the convolution, as many along each axis.
-        bias: added to the result.
-        stride: along each axis; sizes of clips must be multiples of it, and so must be the frames
-            of zeros before a clip, as for kernels of 3 with stride 1 and of 7 with stride 2.
+        weight: weights of a kernel of equal size along each axis.
+        bias: bias of the convolution.
+        stride: stride along each axis. It must divide the size of clips, and the number of zero
+            frames before a clip, as for kernels of 3 with stride 1 and of 7 with stride 2.
         frames: number of frames of the result, which decides how it is computed.
     """
 
@@ -98,7 +105,7 @@ class TimeConv:
         self._result = torch.cat([result, *(one for _ in self._others)], 1)
 
     def __call__(self, clip: Float[Tensor, "t h w c"]) -> Float[Tensor, "t2 h2 w2 c2"]:
-        """The convolution of a clip whose channels are last."""
+        """Convolve a channels-last clip."""
         clip = rearrange(clip, "(t s) h w c -> t h w (s c)", s=self._stride)
         frames, height, width, channels = clip.shape
         step, wide = len(self._result), len(self._frames)

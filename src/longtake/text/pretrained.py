@@ -22,18 +22,18 @@ CAUSAL = ("clip", "clip_text_model")
 
 
 class PretrainedText(TextEncoder):
-    """The last hidden states of a text model, loaded by transformers from files on this machine.
+    """The last hidden states of a text model of transformers, loaded from local files.
 
     The defaults are those of LVDM's text-to-video model and of Stable Diffusion 1: CLIP ViT-L/14,
-    all texts padded to 77 tokens, the states of the padding read too.
+    texts padded to 77 tokens, hidden states of the padding included.
 
     Attributes:
-        name: id in the Hugging Face hub, which must have been downloaded, or a folder.
+        name: id in the Hugging Face hub of a model that has been downloaded, or a folder.
         tokens: number of tokens; longer texts are cut, shorter ones padded.
-        keep_padding: whether the states of padding are kept, and no attention is masked, as Stable
-            Diffusion does; else no token attends to padding, whose states are 0. None: kept for
-            CLIP, whose tokens attend to those before them only, and not for others.
-        weights: SHA-256 of the weights that a model was trained with; empty: not known.
+        keep_padding: leave the hidden states of padding as they are, as Stable Diffusion does; if
+            false, no token attends to padding, whose states are 0. None: true for CLIP, whose
+            tokens attend to those before them only, and false for others.
+        weights: SHA-256 of the weights with which a video model was trained; empty: not known.
     """
 
     kind: Literal["pretrained"] = "pretrained"
