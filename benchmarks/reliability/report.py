@@ -43,19 +43,13 @@ def soak() -> str:
 
 def processes() -> str:
     """Greatest differences of losses from those of one process, by run."""
-    ways = ("two", "one_then_two", "two_then_one")
-    rows = [
-        [f"`{run['run']}`", *(f"{run[way]:.1e}" for way in ways), equal(run)]
-        for run in read("processes")["runs"]
-    ]
-    return table(["run", "2 processes", "1, then 2", "2, then 1", "equal after kills"], rows)
-
-
-def equal(run: Any) -> str:
-    """How many kills a run survived, if it was killed."""
-    if "kills" not in run:
-        return ""
-    return f"{run['kills']} of {run['kills']}" if run["equal"] else "no"
+    ways, found = ("two", "one_then_two", "two_then_one"), read("processes")
+    rows = []
+    for run in found["trainings"]:
+        killed = found["kills"].get(run["run"])
+        equal = "" if killed is None else f"{killed['kills']} kills" if killed["equal"] else "no"
+        rows.append([f"`{run['run']}`", *(f"{run[way]:.1e}" for way in ways), equal])
+    return table(["run", "2 processes", "1, then 2", "2, then 1", "equal after"], rows)
 
 
 def read(name: str) -> Any:
