@@ -94,6 +94,7 @@ test-torch:
 reliability: setup
 	$(BIN)/python benchmarks/reliability/inputs.py --json docs/results/inputs.json
 	$(BIN)/python benchmarks/reliability/soak.py --minutes 60 --json docs/results/soak.json
+	$(BIN)/python benchmarks/reliability/processes.py --json docs/results/processes.json
 	$(BIN)/python benchmarks/reliability/index.py cf41d99 HEAD --json docs/results/index.json
 	$(BIN)/python benchmarks/reliability/start.py cf41d99 HEAD --json docs/results/start.json
 	$(BIN)/python benchmarks/reliability/report.py

@@ -1,6 +1,6 @@
 """Compares two gloo processes with one: losses, restarts with another number, kills, samples.
 
-    python benchmarks/reliability/processes.py [--steps 20] [--json docs/results/processes.json]
+    python benchmarks/reliability/processes.py [--parts kills] [--json docs/results/processes.json]
 
 Toy runs are trained by one process, by two, by one and then two, and by two and then one; the
 greatest difference of a logged loss from that of one process is reported. Then torchrun restarts
@@ -15,7 +15,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,7 +32,7 @@ MEASURED = ("adversarial.volume", "adversarial.planes", "denoising.volume", "den
 BASES = ("reconstruction.volume", "reconstruction.planes")
 KILLED = ("adversarial.volume", "denoising.volume")
 KILLS_EACH = 3
-VIDEOS = ("lvdm-sky", "pvdm-sky")
+MODELS = ("lvdm-sky", "pvdm-sky")
 
 Job = tuple[str, str]
 """The file of a run, and its folder."""
@@ -44,22 +44,21 @@ Kill = tuple[str, int, int]
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n")[0])
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--parts", nargs="*", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--json", type=Path, help="other parts that the file has already stay")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
         work(**json.loads(args.work))
         return
+    found = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
     with TemporaryDirectory() as name:
-        root = Path(name)
-        rows = trainings(root, args.steps)
-        rows = [{**row, **kills(root, row["run"], args.steps)} for row in rows]
-        shared = {"videos": equal_videos(root), "metrics": equal_metrics(root)}
-    for row in [*rows, shared]:
-        print(json.dumps(row))
-    if args.json:
-        found = {"steps": args.steps, "runs": rows, **shared, "environment": environment()}
-        args.json.write_text(json.dumps(found, indent=1) + "\n")
+        for part in args.parts:
+            found[part] = PARTS[part](Path(name), args.steps)
+            found |= {"steps": args.steps, "environment": environment()}
+            print(json.dumps({part: found[part]}), flush=True)
+            if args.json:
+                args.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def trainings(root: Path, steps: int) -> list[dict[str, Any]]:
@@ -77,25 +76,28 @@ def trainings(root: Path, steps: int) -> list[dict[str, Any]]:
         assert len(expected) == steps
         found = {way: difference(expected, losses(root / way / name)) for way in (two, forth, back)}
         rows.append({"run": name, **found})
-        print(json.dumps(rows[-1]), flush=True)
     return rows
 
 
-def kills(root: Path, name: str, steps: int) -> dict[str, Any]:
-    """How often a process was killed, and whether the run ended as without kills."""
-    if name not in KILLED:
-        return {}
-    job = written(root, name, f"killed/{name}", steps)
-    at = [steps * (2 * n + 1) // (2 * KILLS_EACH) for n in range(KILLS_EACH)]
-    start(2, [job], [(job[1], n % 2, step) for n, step in enumerate(at)])
-    undisturbed = root / "two" / name
-    return {"kills": KILLS_EACH, "equal": contents(Path(job[1])) == contents(undisturbed)}
-
-
-def equal_videos(root: Path) -> dict[str, bool]:
-    """Whether two processes make the same bytes as one, of four seeds of each model."""
+def kills(root: Path, steps: int) -> dict[str, Any]:
+    """How often a process was killed, and whether the run ended as without kills, by run."""
     found = {}
-    for model in VIDEOS:
+    start(1, [written(root, name, name, steps) for name in BASES])
+    for name in KILLED:
+        plain, job = (written(root, name, f"{way}/{name}", steps) for way in ("plain", "killed"))
+        at = [steps * (2 * n + 1) // (2 * KILLS_EACH) for n in range(KILLS_EACH)]
+        start(2, [plain])
+        start(2, [job], [(job[1], n % 2, step) for n, step in enumerate(at)])
+        equal = contents(Path(job[1])) == contents(Path(plain[1]))
+        found[name] = {"kills": KILLS_EACH, "equal": equal}
+    return found
+
+
+def videos(root: Path, steps: int) -> dict[str, bool]:
+    """Whether two processes make the same bytes as one, of four seeds of each model."""
+    del steps
+    found = {}
+    for model in MODELS:
         made = [root / "videos" / f"{model}_{processes}" for processes in (1, 2)]
         for processes, folder in enumerate(made, 1):
             options = ["--seed", "0..3", "--frames", "20", "--format", "mkv", "--device", "cpu"]
@@ -107,8 +109,9 @@ def equal_videos(root: Path) -> dict[str, bool]:
     return found
 
 
-def equal_metrics(root: Path) -> bool:
+def metrics(root: Path, steps: int) -> bool:
     """Whether two processes measure what one does, with a network of random weights."""
+    del steps
     made = [root / f"metrics_{processes}.json" for processes in (1, 2)]
     small = ["frames=4", "treatment.size=16", "network.width=4", "--protocol", "trial"]
     for processes, path in enumerate(made, 1):
@@ -198,6 +201,14 @@ def contents(folder: Path) -> Mapping[str, bytes]:
     files = [path for part in parts for path in part.rglob("*") if path.is_file()]
     assert files
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+PARTS: Mapping[str, Callable[[Path, int], Any]] = {
+    "trainings": trainings,
+    "kills": kills,
+    "videos": videos,
+    "metrics": metrics,
+}
 
 
 if __name__ == "__main__":

@@ -19,8 +19,6 @@ from longtake.checkpoint import (
     file_hash,
     is_finite,
     read_tensors,
-    whole_folder,
-    write_tensors,
 )
 from longtake.config import ConfigError, parse
 from longtake.distributed import Ranks
@@ -77,6 +75,8 @@ class StateFile(BaseModel):
             in files of earlier versions.
         monitor: state of the training monitor.
         files: SHA-256 of the checkpoint's other files; empty in files of earlier versions.
+        shapes: shapes of all tensors if the files hold shards of them, by the stem of the file that
+            would hold them whole, a slash and their name there; None if the files hold them whole.
     """
 
     model_config = ConfigDict(ser_json_inf_nan="constants")
@@ -109,72 +109,7 @@ class Stored:
     moments: Mapping[str, Mapping[str, Mapping[str, Tensor]]]
 
 
-def save(folder: Path, state: TrainState, ranks: Ranks) -> None:
-    """Write a checkpoint of whole tensors. All ranks take part."""
-    contents = whole(state)
-    if ranks.main:
-        write(folder, *contents)
-    ranks.barrier()
-
-
-def write(folder: Path, settings: StateFile, tensors: Mapping[str, Tensor]) -> None:
-    """Write a checkpoint of whole tensors, in memory of which nothing else is changed."""
-    with whole_folder(folder, overwrite=True) as partial:
-        for stem, own in _by_file(tensors).items():
-            write_tensors(partial / f"{stem}.safetensors", own)
-        settings.files = {path.name: file_hash(path) for path in sorted(partial.iterdir())}
-        (partial / STATE).write_text(settings.model_dump_json())
-
-
-def whole(state: TrainState) -> tuple[StateFile, dict[str, Tensor]]:
-    """What a checkpoint has: ``state.json`` without files, and tensors, whole on the main rank."""
-    return _contents(state, GATHERED)
-
-
-def sharded(state: TrainState) -> tuple[StateFile, dict[str, Tensor]]:
-    """What a checkpoint has: ``state.json`` without files, and tensors as ranks hold them."""
-    settings, tensors = _contents(state, state_dict.StateDictOptions())
-    return settings, {name: x.contiguous() for name, x in tensors.items()}
-
-
-def _contents(
-    state: TrainState, options: state_dict.StateDictOptions
-) -> tuple[StateFile, dict[str, Tensor]]:
-    """``state.json`` without files; tensors by the stem of their file, a slash and their name."""
-    method, ema = state.method, state.ema
-    tensors = _named(WEIGHTS, _weights(method.module, options))
-    moments: dict[str, Any] = {
-        name: state_dict.get_optimizer_state_dict(method.module, optimizer, options=options)
-        for name, optimizer in state.optimizers.items()
-        if optimizer.state  # reading the state of an unused optimizer would initialize it
-    }
-    moments = {name: values for name, values in moments.items() if values}  # of the main rank
-    for name, values in moments.items():  # parameter.moment, e.g. conv.weight.exp_avg
-        own = values["state"]
-        flat = {f"{p}.{moment}": x for p in own for moment, x in own[p].items()}
-        tensors |= _named(_moments_file(name), flat)
-    if ema is not None:
-        ema.swap()  # on a CPU, gathered weights are the parameters' own memory
-        average = {name: x.clone() for name, x in _weights(method.exported, options).items()}
-        tensors |= _named(AVERAGE, average)
-        ema.swap()
-    groups = {name: values["param_groups"] for name, values in moments.items()}
-    held = {name: values["state"].keys() for name, values in moments.items()}
-    settings = StateFile(
-        step=state.step,
-        updates=ema.updates if ema else 0,
-        settings=groups,
-        unused={n: (*sorted(_parameters(groups[n]) - held[n]),) for n in groups},
-        monitor=method.monitor.state() if method.monitor else {},
-    )
-    return settings, tensors
-
-
-def _named(file: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{Path(file).stem}/{name}": x for name, x in tensors.items()}
-
-
-def _by_file(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+def by_file(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """Tensors by the stem of their file and their name in it."""
     found: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
@@ -227,7 +162,7 @@ def read(folder: Path) -> Stored:
     files = _tensors(folder, state)
     moments: dict[str, dict[str, dict[str, Tensor]]] = {name: {} for name in state.settings}
     for name, own in moments.items():
-        for key, value in files[Path(_moments_file(name)).stem].items():
+        for key, value in files[Path(moments_file(name)).stem].items():
             parameter, _, moment = key.rpartition(".")
             own.setdefault(parameter, {})[moment] = value
     averages = [files[stem] for stem in AVERAGES if stem in files]
@@ -242,13 +177,13 @@ def read(folder: Path) -> Stored:
 
 def _tensors(folder: Path, state: StateFile) -> dict[str, dict[str, Tensor]]:
     """Tensors of a checkpoint, by the stem of their file; those that it must have are there."""
-    required = [WEIGHTS, *map(_moments_file, state.settings)]
+    required = [WEIGHTS, *map(moments_file, state.settings)]
     if state.shapes is None:
         there = [name for name in (FORMER_AVERAGE, AVERAGE) if (folder / name).exists()]
         return {Path(n).stem: read_tensors(_inside(folder, n)) for n in (*required, *there)}
     paths = [_inside(folder, name) for name in state.files]
     try:
-        found = _by_file(shards.assembled(paths, state.shapes))
+        found = by_file(shards.assembled(paths, state.shapes))
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: {error}") from error
     if lacking := [name for name in required if Path(name).stem not in found]:
@@ -314,11 +249,11 @@ def _check_fit(given: Mapping[str, Tensor], module: nn.Module, origin: Path) -> 
 
 def _check_moments(stored: Stored, name: str, state: TrainState) -> None:
     """Check that the moments of an optimizer are complete, and of the networks' parameters."""
-    path, moments = stored.folder / _moments_file(name), stored.moments[name]
+    path, moments = stored.folder / moments_file(name), stored.moments[name]
     if name not in state.optimizers:
         raise CheckpointError(f"{path}: there is no optimizer {name!r} in this run")
     groups, shapes = stored.state.settings[name], dict(state.method.module.named_parameters())
-    required = _parameters(group.model_dump() for group in groups)
+    required = parameters_of(group.model_dump() for group in groups)
     if stored.state.unused is None:
         required &= moments.keys()
     else:
@@ -337,11 +272,13 @@ def _check_moments(stored: Stored, name: str, state: TrainState) -> None:
             raise CheckpointError(f"{path}: moments of {parameter!r} are negative")
 
 
-def _parameters(groups: Iterable[Mapping[str, Any]]) -> set[str]:
+def parameters_of(groups: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Names of the parameters of an optimizer's groups."""
     return {name for group in groups for name in group["params"]}
 
 
-def _moments_file(name: str) -> str:
+def moments_file(name: str) -> str:
+    """Name of the file with the moments of an optimizer."""
     return f"optimizer_{name}.safetensors"
 
 
@@ -363,7 +300,7 @@ def unsharded(module: nn.Module, build: Callable[[], M]) -> M:
 
     ``build`` makes a module of the same architecture. Only the main rank's copy gets the weights.
     """
-    weights, copy = _weights(module, GATHERED), build()
+    weights, copy = weights_of(module, GATHERED), build()
     if weights:
         copy.load_state_dict(weights)
     return copy.eval()
@@ -427,7 +364,7 @@ def finite(module: nn.Module) -> bool:
     return all(is_finite(p) for p in own)
 
 
-def _weights(module: nn.Module, options: state_dict.StateDictOptions) -> dict[str, Tensor]:
+def weights_of(module: nn.Module, options: state_dict.StateDictOptions) -> dict[str, Tensor]:
     """Weights, with ``GATHERED`` on the CPU and whole on the main rank."""
     weights: Any = state_dict.get_model_state_dict(module, options=options)
     return weights

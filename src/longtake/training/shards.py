@@ -43,7 +43,9 @@ def assembled(files: Iterable[Path], shapes: Mapping[str, Sequence[int]]) -> dic
             first = offsets[0] if offsets else 0
             length = part.shape[0] if part.ndim else 1
             if (len(offsets), part.shape[1:], any(offsets[1:])) != (len(shape), shape[1:], False):
-                raise CheckpointError(f"{path}: {name!r} is no part of a tensor of shape {shape}")
+                raise CheckpointError(
+                    f"{path}: {name!r} does not belong to a tensor of shape {shape}"
+                )
             own = found.setdefault(name, torch.empty(shape, dtype=part.dtype))
             if own.dtype != part.dtype or first + length > (shape[0] if shape else 1):
                 raise CheckpointError(f"{path}: {name!r} does not fit the other shards")
