@@ -1,7 +1,8 @@
-"""A CLIP text model of a few thousand random weights, as a folder that transformers reads."""
+"""Text and image models of a few thousand random weights, as folders that transformers reads."""
 
 from pathlib import Path
 from string import ascii_lowercase
+from typing import Any
 
 import torch
 
@@ -9,8 +10,8 @@ WIDTH, TOKENS = 16, 12
 
 
 def write_tiny_clip(folder: Path) -> Path:
-    """Its words are spelled letter by letter."""
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    """A CLIP text model."""
+    from transformers import CLIPTextConfig, CLIPTextModel
 
     torch.manual_seed(0)
     config = CLIPTextConfig(
@@ -25,8 +26,69 @@ def write_tiny_clip(folder: Path) -> Path:
         pad_token_id=1,
     )
     CLIPTextModel(config).save_pretrained(folder)
+    _tokenizer().save_pretrained(folder)
+    return folder
+
+
+def write_tiny_text_and_image_clip(folder: Path) -> Path:
+    """A whole CLIP model, of frames of 8 x 8 pixels, with its tokenizer and image processor."""
+    from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
+
+    torch.manual_seed(0)
+    sizes = {"intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = {**sizes, "hidden_size": WIDTH, "vocab_size": 64, "max_position_embeddings": TOKENS}
+    text |= {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    vision = {**sizes, "hidden_size": WIDTH, "image_size": 8, "patch_size": 4}
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=6)
+    CLIPModel(config).save_pretrained(folder)
+    size: dict[str, Any] = {"size": {"shortest_edge": 8}, "crop_size": {"height": 8, "width": 8}}
+    CLIPImageProcessorPil(**size).save_pretrained(folder)
+    _tokenizer().save_pretrained(folder)
+    return folder
+
+
+def _tokenizer() -> Any:
+    """Words are spelled letter by letter."""
+    from transformers import CLIPTokenizer
+
     pieces = ["<|startoftext|>", "<|endoftext|>", *ascii_lowercase]
     pieces += [letter + "</w>" for letter in ascii_lowercase]
     vocabulary = {piece: number for number, piece in enumerate(pieces)}
-    CLIPTokenizer(vocab=vocabulary, merges=[]).save_pretrained(folder)
+    return CLIPTokenizer(vocab=vocabulary, merges=[])
+
+
+def write_tiny_t5(folder: Path) -> Path:
+    """The encoder of T5."""
+    from transformers import T5Config, T5EncoderModel
+
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"vocab_size": 64, "d_model": WIDTH, "d_kv": 8, "d_ff": 32}
+    T5EncoderModel(T5Config(**sizes, num_layers=1, num_heads=2)).save_pretrained(folder)
+    _words().save_pretrained(folder)
     return folder
+
+
+def write_tiny_sentence_encoder(folder: Path) -> Path:
+    """A BERT model, as MiniLM and other sentence encoders are."""
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"vocab_size": 64, "hidden_size": WIDTH, "intermediate_size": 32}
+    config = BertConfig(**sizes, num_hidden_layers=1, num_attention_heads=2)
+    BertModel(config).save_pretrained(folder)
+    _words().save_pretrained(folder)
+    return folder
+
+
+def _words() -> Any:
+    """A tokenizer of a few words."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<pad>", "<unk>", "calm", "sea", "storm", "over", "hills"]
+    model: Any = WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>")
+    tokenizer: Any = Tokenizer(model)
+    tokenizer.pre_tokenizer = Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>")

@@ -22,6 +22,7 @@ from longtake.data.latents import build_cache
 from longtake.data.loader import Batch, Loader
 from longtake.diffusion import Denoiser, Diffusion
 from longtake.distributed import Ranks
+from longtake.evaluation.during_training import EvaluationPlan, open_evaluation
 from longtake.hub import find_model
 from longtake.latents import LatentScaling
 from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
@@ -47,27 +48,34 @@ VALIDATION, VALIDATION_CLIPS = "validation", 64
 
 @dataclass(frozen=True, kw_only=True)
 class Callbacks:
-    """What a run calls at each logging step, and with the clips encoded so far and their total."""
+    """Functions that a run calls as it proceeds.
+
+    Attributes:
+        training: called at each logging step.
+        encoding: called with the number of clips encoded and their total.
+    """
 
     training: Callable[[TrainingProgress], None] = lambda _: None
     encoding: ProgressCallback = no_progress
 
 
 class AutoencoderRun(Config):
-    """Train an autoencoder.
+    """Config of a run that trains an autoencoder.
 
     Attributes:
-        data: clips of the autoencoder's trained size.
-        validation: clips of the previews; None takes those of ``data``.
-        autoencoder: the network.
+        data: source of the training clips, which have the size of the autoencoder's ``clip``.
+        validation: source of the clips that previews reconstruct; None: ``data``.
+        autoencoder: config of the network.
         loss: loss of the autoencoder, with its discriminators.
         discriminator: optimizer of each discriminator.
-        collapse: when adversarial training ends with an error; None never ends it.
+        collapse: when adversarial training counts as collapsed and the run ends with an error;
+            None: never.
         adversarial_steps: number of steps from the first discriminator's start to the end of the
-            run; None leaves the end to ``training.steps``.
+            run; None: the run ends after ``training.steps`` steps.
         init_from: model folder whose autoencoder gives the initial weights.
         crop: height and width of the random crop of each clip to train on; None for whole frames.
         num_previews: number of clips that are reconstructed for each preview.
+        evaluation: how reconstructions are measured every ``training.evaluate_every`` steps.
         training: settings of the training loop.
     """
 
@@ -84,37 +92,43 @@ class AutoencoderRun(Config):
     init_from: str | None = None
     crop: tuple[Count, Count] | None = None
     num_previews: Count = 4
+    evaluation: EvaluationPlan = EvaluationPlan()
     training: TrainingConfig
 
     @property
     def inputs(self) -> Mapping[str, Any]:
-        """What the run depends on outside its config, as plain data by the name of a setting."""
+        """What the run depends on besides its config, as JSON data by the name of a setting."""
         given = {"init_from": _digest_of(self.init_from, AUTOENCODER)} if self.init_from else {}
         return {"data": self.data.identity(), **given}
 
     def settled(self) -> "AutoencoderRun":
-        """The run itself: nothing about it is left open."""
+        """The run itself, as its config leaves nothing to its data."""
         return self
 
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
-        """Train, or continue from the last checkpoint in ``folder``."""
+        """Train from the start, or from the last checkpoint in ``folder``."""
         torch.manual_seed(self.training.seed)
         autoencoder = self.autoencoder.build()
         if self.init_from is not None:
             trained = VideoModel.from_pretrained(self.init_from).autoencoder
             fill(autoencoder, trained.state_dict(), self.init_from)
-        loss = AutoencoderLoss(self.loss)
+        loss = AutoencoderLoss(self.loss, ranks)
         starts = {term.name: term.config.start for term in loss.terms}
         monitor = TrainingMonitor(starts, self.collapse, self.adversarial_steps, ranks)
         clips, settings = partial(self._clips, ranks), self.training
+        held_out, size = self.validation or self.data, autoencoder.spec.clip[1:]
+        evaluation = settings.evaluate_every and open_evaluation(
+            held_out, size, self.evaluation, ranks.device
+        )
         Trainer(
             Reconstruction(autoencoder, loss, monitor, clips, settings, self.discriminator, ranks),
             settings,
             folder,
             ranks,
             preview=lambda at: previews.reconstructions(
-                autoencoder, self.validation or self.data, self.num_previews, at, ranks
+                autoencoder, held_out, self.num_previews, at, ranks
             ),
+            evaluate=lambda: evaluation.reconstructions(autoencoder) if evaluation else {},
             export=partial(self._export, autoencoder, ranks),
             report=callbacks.training,
         ).fit()
@@ -147,30 +161,34 @@ class AutoencoderRun(Config):
 
 
 class DiffusionRun(Config):
-    """Train a denoiser on an autoencoder's latents.
+    """Config of a run that trains a denoiser on an autoencoder's latents.
 
     Attributes:
-        model: the run or model folder that has the autoencoder, and the networks of other roles.
-        roles: what the network samples: ``first`` clips and, where no other network has the role
-            ``next``, those that continue them; with ``interpolator``, clips between two keyframes
-            (LVDM interpolation). One network may take several roles.
-        data: clips to cache, each some autoencoder clips long.
-        validation: held-out clips, as long as those of ``data`` or shorter; the loss on at most 64
-            of them, at fixed noise and timesteps, is logged with each preview. None for no such
-            loss.
-        cache: how clips are encoded.
-        cache_folder: folder of a cache that runs share; None for the run's own folder.
-        clip: part of a cached clip to train on, and its signals.
-        scale_latents: shift and scale latents to mean 0 and standard deviation 1 (LVDM), as
-            ``init_from`` does if it has the same autoencoder, otherwise as measured on the cache;
-            ``measured`` measures in any case, and False leaves latents unscaled (PVDM).
-        denoiser: the network.
+        model: folder of the run or model whose autoencoder is used; its networks of other roles are
+            exported with the denoiser.
+        roles: what the denoiser samples: ``first``: first clips and, unless another network has the
+            role ``next``, the clips that continue them; ``interpolator``: clips between two
+            keyframes (LVDM). One network may have several roles.
+        data: source of the clips that are encoded to the latent cache; each has a whole number of
+            autoencoder clips.
+        validation: source of held-out clips, at most as long as those of ``data``; the loss on at
+            most 64 of them, at fixed noise and timesteps, is logged with each preview. None: no
+            such loss.
+        cache: which clips are encoded.
+        cache_folder: folder of a latent cache that runs share; None: a folder of this run.
+        clip: how training cuts clips from cached ones, and draws their signals.
+        scale_latents: whether latents are shifted and scaled to mean 0 and standard deviation 1
+            (LVDM). True: with shift and scale of ``init_from`` if it has the same autoencoder,
+            otherwise as measured on the cache; ``measured``: as measured in any case; False: not
+            scaled (PVDM).
+        denoiser: config of the network.
         text_encoder: encoder of captions, for a network that reads text; exported with the model.
         init_from: model whose network in the first of ``roles`` gives the initial weights.
         diffusion: schedule, prediction and loss.
         sampling: default sampling of the model.
         preview_frames: number of frames of each sampled preview.
         num_previews: number of videos that are sampled for each preview.
+        evaluation: how the model is measured every ``training.evaluate_every`` steps.
         training: settings of the training loop.
     """
 
@@ -202,6 +220,7 @@ class DiffusionRun(Config):
     sampling: Sampling = Sampling()
     preview_frames: Count = 64
     num_previews: Count = 4
+    evaluation: EvaluationPlan = EvaluationPlan()
     training: TrainingConfig
 
     @model_validator(mode="before")
@@ -218,9 +237,25 @@ class DiffusionRun(Config):
             data = {**data, "denoiser": denoiser}
         return {**data, "cache": cache}
 
+    @model_validator(mode="after")
+    def _frame_times_are_stated(self) -> "DiffusionRun":
+        cases = self.clip.context.cases if self.clip.context else ()
+        drawn, stated = any(case.frame_times for case in cases), self.diffusion.time_per_frame
+        if drawn and not stated:
+            raise ValueError(
+                "clip.context.cases has frame_times, but diffusion.time_per_frame is false; set it "
+                "to true, by which the model states that it was trained so"
+            )
+        if stated and cases and not drawn:
+            raise ValueError(
+                "diffusion.time_per_frame is true, but clip.context.cases has no case frame_times; "
+                "add one or set time_per_frame to false"
+            )
+        return self
+
     @property
     def inputs(self) -> Mapping[str, Any]:
-        """What the run depends on outside its config, as plain data by the name of a setting."""
+        """What the run depends on besides its config, as JSON data by the name of a setting."""
         given = {"init_from": _digest_of(self.init_from, self.roles[0])} if self.init_from else {}
         return {
             "data": self.data.identity(),
@@ -229,7 +264,7 @@ class DiffusionRun(Config):
         }
 
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
-        """Encode clips that the cache lacks, then train, or continue from the last checkpoint."""
+        """Encode clips that the latent cache lacks, then train, from the last checkpoint if any."""
         torch.manual_seed(self.training.seed)
         self._check_classes()
         base = VideoModel.from_pretrained(self.model, device=ranks.device)
@@ -237,6 +272,16 @@ class DiffusionRun(Config):
         denoiser = self._built(trained)
         base.autoencoder.spec.check_drawn(denoiser.spec, self.model)
         self.clip.check(denoiser)
+        if self.clip.stills and ranks.size > 1:
+            raise ConfigError(
+                f"clip.stills={self.clip.stills}: batches of clips and stills are for one process, "
+                f"but there are {ranks.size}; set it to 0, or start one"
+            )
+        if self.diffusion.time_per_frame and not denoiser.per_frame:
+            raise ConfigError(
+                "diffusion.time_per_frame=true: this network has one time for all frames; set "
+                "denoiser.frame_times=true, or time_per_frame to false"
+            )
         place = Path(self.cache_folder) if self.cache_folder else folder / "latents"
         spec, encoder, report = denoiser.spec, base.autoencoder, callbacks.encoding
         overlap_frames = spec.clip_overlap_frames
@@ -254,18 +299,27 @@ class DiffusionRun(Config):
             captions=captions.states,
         )
         validation = None if held_out is None else replace(batches, cache=held_out)
+        model = self._with_network(base, denoiser)
+        evaluation = self.training.evaluate_every and open_evaluation(
+            self.validation or self.data,
+            encoder.spec.clip[1:],
+            self.evaluation.at_most(self.preview_frames),
+            ranks.device,
+            model,
+        )
         Trainer(
             Denoising(denoiser, self.diffusion, batches, self.training, ranks),
             self.training,
             folder,
             ranks,
-            preview=partial(self._preview, base, denoiser, ranks, validation, captions.example),
+            preview=partial(self._preview, model, denoiser, ranks, validation, captions.example),
+            evaluate=lambda: evaluation.samples(model) if evaluation else {},
             export=partial(self._export, base, denoiser, ranks),
             report=callbacks.training,
         ).fit()
 
     def settled(self) -> "DiffusionRun":
-        """The run with the number of classes of its data where ``auto`` is asked for."""
+        """The run with the number of classes of its data in place of ``auto``."""
         if self.denoiser.num_classes != "auto":
             return self
         number = len(self.data.classes) or None
@@ -335,14 +389,13 @@ class DiffusionRun(Config):
 
     def _preview(
         self,
-        base: VideoModel,
+        model: VideoModel,
         denoiser: Denoiser,
         ranks: Ranks,
         validation: LatentBatches | None,
         prompt: Prompt | None,
         folder: Path,
     ) -> Mapping[str, float]:
-        model = self._with_network(base, denoiser)
         if "first" in model.denoisers:
             request = model.request(range(self.num_previews), prompt=prompt)
             previews.samples(model, request, self.preview_frames, folder, ranks)
@@ -371,16 +424,18 @@ def _digest_of(model: str, part: str) -> str | None:
 
 
 def presets() -> dict[str, Path]:
-    """Presets that come with the package, by name."""
+    """YAML file of each preset that comes with longtake, by the preset's name."""
     root = Path(str(resources.files("longtake") / "presets"))
     return {path.stem: path for path in sorted(root.glob("*.yaml"))}
 
 
 def read_run(preset: str, overrides: Sequence[str] = ()) -> AnyRun:
-    """A run from the name of a preset, or from a YAML file.
+    """Read a run's config from a YAML file, or from the preset of this name.
+
+    ``overrides`` are changes as ``a.b=value``.
 
     Raises:
-        ConfigError: no such preset, or it does not fit; the message names the nearest.
+        ConfigError: there is no such preset, or the config is not valid.
     """
     known = presets()
     path = known.get(preset, Path(preset))

@@ -103,8 +103,9 @@ def again(
         ("autoencoder", "training.save_every=3"),
         ("autoencoder", "training.log_every=7"),
         ("autoencoder", "training.sample_every=9"),
+        ("autoencoder", "training.evaluate_every=4"),
         ("autoencoder", "training.export_every=0"),
-        ("autoencoder", "training.tensorboard=true"),
+        ("autoencoder", "training.tracker=tensorboard"),
         ("autoencoder", "training.accumulate=2"),
         ("autoencoder", "training.steps=99"),
         ("autoencoder", "training.cooldown_steps=1"),
@@ -118,6 +119,7 @@ def again(
         ("denoiser", "sampling.sampler.steps=9"),
         ("denoiser", "sampling.context_noise=0.5"),
         ("denoiser", "preview_frames=16"),
+        ("denoiser", "evaluation.clips=9"),
         ("denoiser", "model=ROOT/copy"),
     ],
 )
@@ -241,13 +243,13 @@ def test_a_fork_of_no_run_is_refused_and_leaves_nothing(tmp_path: Path):
     assert [*tmp_path.iterdir()] == []
 
 
-@pytest.mark.parametrize("tensorboard", [False, True])
+@pytest.mark.parametrize("tracker", ["none", "tensorboard"])
 def test_a_refused_start_does_not_block_the_corrected_one(
-    tmp_path: Path, begun: Path, tensorboard: bool
+    tmp_path: Path, begun: Path, tracker: str
 ):
-    if tensorboard:
-        pytest.importorskip("tensorboard")
-    run = changed(begun_runs(begun)["denoiser"], f"training.tensorboard={tensorboard}")
+    if tracker != "none":
+        pytest.importorskip(tracker)
+    run = changed(begun_runs(begun)["denoiser"], f"training.tracker={tracker}")
     refused = {
         "data={kind: folder, path: nowhere}": "nowhere: no such folder",
         "clip.stride=9": "lower clip.stride",
@@ -317,7 +319,7 @@ def test_a_run_without_a_whole_checkpoint_is_not_begun_again(tmp_path: Path):
         ("ema", "encoder.", "lacks 'encoder."),
         ("optimizer_main", ".exp_avg_sq", ".exp_avg_sq"),
         ("optimizer_main", "autoencoder.", "lacks autoencoder."),
-        ("ema", None, "lacks the average of the weights"),
+        ("ema", None, "lacks the EMA of the weights"),
     ],
 )
 def test_a_state_that_lacks_a_part_is_refused_by_its_name(

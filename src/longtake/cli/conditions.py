@@ -13,6 +13,7 @@ from longtake.cli import arguments
 
 if TYPE_CHECKING:
     from longtake.cli.given import Wired
+    from longtake.data.captions import AnyCaptions
     from longtake.diffusion.signals import Signals
     from longtake.generate import VideoStream
     from longtake.jobs import Job
@@ -29,6 +30,14 @@ Negative = Annotated[str | None, Option(help="text that guidance contrasts promp
 Prompts = Annotated[
     Path | None, Option("--prompts", help="text file with a prompt per line: a video each")
 ]
+PromptsOf = Annotated[
+    Path | None,
+    Option("--prompts", help="prompts, one per line: a model's, or those that FAKE was made of"),
+]
+CaptionsOf = Annotated[
+    str | None,
+    Option("--captions", help="of FAKE: beside (.txt files), or a .csv, .jsonl, .parquet"),
+]
 Encoder = Annotated[Path | None, Option("--text-encoder", help="folder of the text encoder")]
 
 _FROM = re.compile(r"\s*(\d+)\s*:\s*(.*?)\s*", re.DOTALL)
@@ -36,7 +45,10 @@ _FROM = re.compile(r"\s*(\d+)\s*:\s*(.*?)\s*", re.DOTALL)
 
 @dataclass(frozen=True)
 class Conditions:
-    """Values of the options, None where one was not given; a ValueError if they do not fit."""
+    """Values of the options for labels and prompts; None for an option that was not given.
+
+    A ValueError if options contradict each other.
+    """
 
     label: str | None
     prompt: str | None
@@ -51,13 +63,20 @@ class Conditions:
             raise ValueError('--prompt "": expected some words')
         for option, value in (("--negative", self.negative), ("--text-encoder", self.encoder)):
             if value is not None and self.prompt is None and self.prompts is None:
-                raise ValueError(f"{option} {value}: is of a prompt; give --prompt too")
+                raise ValueError(f"{option} {value}: belongs to a prompt; give --prompt too")
 
     def videos(self, out: Path, seeds: Sequence[int], kind: str, batch: int) -> "list[Videos]":
-        """The videos to make, some at once: a seed each, and of a file of prompts a line each.
+        """Group the videos to make into batches: one video per seed and prompt.
+
+        Args:
+            out: folder of the files, or the only file.
+            seeds: the seeds.
+            kind: suffix of the files.
+            batch: greatest number of videos of a batch.
 
         Raises:
-            ValueError: the file of prompts cannot be read, or ``out`` names one file of several.
+            ValueError: the file of prompts cannot be read, or ``out`` names one file for several
+                videos.
         """
         lines, found = self.lines(), []
         for number, line in enumerate(lines):
@@ -71,24 +90,18 @@ class Conditions:
         return found
 
     def lines(self) -> Sequence[str | None]:
-        """Prompts, each of a video of every seed; one None without any.
+        """Prompts, each for a video of every seed; a single None without prompts.
 
         Raises:
             ValueError: the file of prompts cannot be read, or has none.
         """
-        if self.prompts is None:
-            return [self.prompt]
-        try:
-            text = self.prompts.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{self.prompts}: is not UTF-8 text ({error})") from error
-        if lines := [line.strip() for line in text.splitlines() if line.strip()]:
-            return lines
-        raise ValueError(f"{self.prompts}: has no prompt; expected one per line")
+        from longtake.data.captions import read_prompts
+
+        return [self.prompt] if self.prompts is None else read_prompts(self.prompts)
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What the videos of a command depend on."""
+        """The options on which the videos depend, as JSON data."""
         prompts = [line for line in self.lines() if line is not None] or None
         own = {
             "prompts": prompts,
@@ -98,8 +111,50 @@ class Conditions:
         return {"label": self.label} | {k: v for k, v in own.items() if v is not None}
 
 
+@dataclass(frozen=True)
+class Captions:
+    """Values of the options that state the prompts or captions of generated videos to measure.
+
+    Raises:
+        ValueError: options contradict each other.
+    """
+
+    prompts: Path | None
+    captions: str | None
+    encoder: Path | None
+
+    def __post_init__(self) -> None:
+        if self.prompts is not None and self.captions is not None:
+            raise ValueError("--prompts and --captions cannot be combined; choose one")
+        if self.encoder is not None and self.prompts is None:
+            raise ValueError(f"--text-encoder {self.encoder}: is of prompts; give --prompts too")
+
+    def of_model(self) -> Mapping[str, Any]:
+        """Prompts for a model's videos, and its text encoder, by the names in ``SamplingSettings``.
+
+        Raises:
+            ValueError: the file of prompts cannot be read.
+        """
+        from longtake.data.captions import read_prompts
+
+        prompts = () if self.prompts is None else tuple(read_prompts(self.prompts))
+        return {"prompts": prompts, "text_encoder": self.encoder}
+
+    def of_folder(self) -> "AnyCaptions | None":
+        """Where captions of a folder of videos are read from; None if options name nothing."""
+        from longtake.data.captions import CaptionBeside, CaptionPrompts, CaptionTable
+
+        if self.prompts is not None:
+            return CaptionPrompts(path=self.prompts.resolve())
+        if self.captions is None:
+            return None
+        if self.captions == "beside":
+            return CaptionBeside()
+        return CaptionTable(path=Path(self.captions).resolve())
+
+
 class Videos(NamedTuple):
-    """Videos that are computed at once: their prompt, their seeds and a file each."""
+    """Videos that are made as one batch: their prompt, and the seed and file of each."""
 
     prompt: str | None
     seeds: Sequence[int]
@@ -107,7 +162,7 @@ class Videos(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Videos as a job, what changes in them along time, and their prompt."""
+    """A batch of videos as a job, its changes along time, and its prompt."""
 
     job: "Job"
     steering: "Steering | None"
@@ -121,7 +176,14 @@ def plan(
     videos: Videos,
     identity: Mapping[str, Any],
 ) -> Plan:
-    """Plan some videos.
+    """Plan a batch of videos.
+
+    Args:
+        model: the model.
+        wired: what makes the videos.
+        conditions: options for labels and prompts.
+        videos: seeds, prompt and files.
+        identity: what the videos depend on besides the conditions.
 
     Raises:
         ValueError: a label or prompt is not one that the model reads.
@@ -141,7 +203,9 @@ def plan(
 
 
 def along_time(text: str, option: str) -> Mapping[int, str]:
-    """Parts of ``0: calm sea; 128: storm`` by their first frame; any other text is of frame 0.
+    """Parse ``0: calm sea; 128: storm``: text by the frame of the video from which it applies.
+
+    A text of any other form applies from frame 0. ``option`` is the option's name, for messages.
 
     Raises:
         ValueError: the first part is not of frame 0, frames do not rise, or a part is empty.
@@ -162,7 +226,7 @@ def along_time(text: str, option: str) -> Mapping[int, str]:
 def conditioned(
     model: "VideoModel", conditions: Conditions, videos: Videos
 ) -> "tuple[Request, Mapping[int, Signals]]":
-    """The request of some videos, and the signals that change in them, by frame.
+    """The request of a batch of videos, and signals that change along time by their first frame.
 
     Raises:
         ValueError: a label or prompt is not one that the model reads.
@@ -186,7 +250,7 @@ def conditioned(
 
 
 def steering(video: "VideoStream", changes: "Mapping[int, Signals]") -> "Steering | None":
-    """Callbacks that change signals at the steps of a video that make these frames.
+    """Callbacks that apply ``changes``: signals by the frame of the video from which they apply.
 
     A change takes effect with the first clip that begins at its frame or later.
     """

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from longtake.data.file_facts import file_facts
 from longtake.video import VideoError, pictures
+from longtake.video.archive import is_folder, place
 
 BLOCK_BYTES = 1 << 16
 BLOCKS = 16
@@ -13,9 +14,10 @@ PICTURE_BLOCK_BYTES = 1 << 12
 
 
 def fingerprints(paths: Sequence[Path]) -> list[str]:
-    """A hash of each video: of its size and of sixteen blocks of 64 KiB that span the file.
+    """A hash of each video file: of its size and of 16 blocks of 64 KiB spread over the file.
 
-    Of a folder of pictures it is the hash of those of its files in order, with blocks of 4 KiB.
+    For a folder of image files it is a hash of the hashes of its files in order, with blocks of
+    4 KiB.
 
     Raises:
         VideoError: a video cannot be read.
@@ -28,7 +30,7 @@ def fingerprints(paths: Sequence[Path]) -> list[str]:
 
 
 def fingerprint(path: Path) -> str:
-    """The hash of one video, or of any other file, as ``fingerprints``; nothing is remembered."""
+    """A hash of one file's size and of 16 blocks spread over it; not cached on disk."""
     found = _fingerprint(path)
     if isinstance(found, VideoError):
         raise found
@@ -37,7 +39,7 @@ def fingerprint(path: Path) -> str:
 
 def _fingerprint(path: Path) -> str | VideoError:
     try:
-        if not path.is_dir():
+        if not is_folder(path):
             return _blocks(path, BLOCK_BYTES)
         files = pictures.files(path)
         total = "".join(_blocks(file, PICTURE_BLOCK_BYTES) for file in files)
@@ -49,14 +51,15 @@ def _fingerprint(path: Path) -> str | VideoError:
 
 
 def _blocks(path: Path, block_bytes: int) -> str:
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
+    there = place(path)
+    with there.file.open("rb") as file:
+        size = there.size
         total = hashlib.sha256(str(size).encode())
         if size <= BLOCKS * block_bytes:
             starts, block_bytes = [0], size
         else:
             starts = [(size - block_bytes) * number // (BLOCKS - 1) for number in range(BLOCKS)]
         for start in starts:
-            file.seek(start)
+            file.seek(there.start + start)
             total.update(file.read(block_bytes))
     return total.hexdigest()[:16]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import av
@@ -15,6 +15,7 @@ from longtake.data.clips import ClipPlan
 from longtake.data.file_facts import file_facts
 from longtake.data.source import Rejected
 from longtake.video import VideoError, VideoInfo, probe
+from longtake.video.archive import contents, is_archive, is_folder
 from longtake.video.pictures import SUFFIXES as PICTURES
 from longtake.video.pictures import numbered, sequence
 from longtake.video.read import as_rate
@@ -24,14 +25,23 @@ LOGGER = logging.getLogger("longtake")
 PROBED = f"probe 3 {av.__version__}"  # raise the number when the same file is read otherwise
 _NAMES = "mp4 m4v mov mkv webm avi gif mpg mpeg ts wmv flv 3gp mts m2ts ogv vob mxf y4m"
 VIDEO_SUFFIXES = frozenset("." + name for name in _NAMES.split())
-_OTHERS = "3g2 asf f4v rm rmvb swf dv ivf h264 hevc heic heif exr tga dng cr2 nef arw psd svg apng"
+_OTHERS = """
+    3g2 asf f4v rm rmvb swf dv ivf h264 hevc heic heif exr tga dng cr2 nef arw psd svg apng zip tgz
+"""
 UNREAD = frozenset("." + name for name in _OTHERS.split())
 FRAMES_PER_PREVIEW = 4  # pictures beside videos are frames if there are this many to each
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A file, or a folder of frames; ``fault`` says why it cannot be used, if that is known."""
+    """A file, or a folder of image files, that may be a video of a data set.
+
+    Attributes:
+        path: path of the file or folder.
+        label: class of the video; None without classes.
+        caption: caption of the video; None without one.
+        fault: why it cannot be used; None if no reason is known yet.
+    """
 
     path: Path
     label: int | None = None
@@ -40,9 +50,13 @@ class Candidate:
 
 
 class Found(NamedTuple):
-    """Candidate videos of a data set, in order.
+    """Result of searching a data set for videos.
 
-    ``looked_for`` describes them for messages, ``classes`` names their labels.
+    Attributes:
+        candidates: files and folders that may be videos, in order.
+        looked_for: what was searched for, for error messages.
+        classes: name of each class.
+        passed_over: files that look like videos but are not taken for one, with the reason.
     """
 
     candidates: Sequence[Candidate]
@@ -52,9 +66,14 @@ class Found(NamedTuple):
 
 
 class Item(NamedTuple):
-    """A video that can be used, or a part of one that begins at ``first_frame``.
+    """A readable video of a source, or the part of one that belongs to the source.
 
-    ``timeline`` is the times of the whole video's frames, for ``read_clip``.
+    Attributes:
+        video: length, size and frame rate of the part.
+        label: class of the video; None without classes.
+        caption: caption of the video; None without one.
+        first_frame: index in the file of the part's first frame.
+        timeline: times of all frames of the file, as ``read_clip`` reads them.
     """
 
     video: VideoInfo
@@ -65,7 +84,7 @@ class Item(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Frames of a video from ``first_frame`` on, as many as ``video.frames``."""
+    """A part of a video: ``video.frames`` frames of a file from ``first_frame`` on."""
 
     first_frame: int
     video: VideoInfo
@@ -76,7 +95,15 @@ Split = Callable[[Sequence[VideoInfo]], Sequence[Part | None]]
 
 
 class Index(NamedTuple):
-    """Videos of a source in the order of the search; ``fault`` says why none can be used."""
+    """The videos of a source in files, opened and checked.
+
+    Attributes:
+        items: readable videos, in the order in which they were found.
+        rejected: videos that cannot be used, with the reason.
+        classes: name of each class.
+        passed_over: files that look like videos but are not taken for one, with the reason.
+        fault: why ``items`` is empty; None if it is not.
+    """
 
     items: Sequence[Item]
     rejected: tuple[Rejected, ...]
@@ -86,12 +113,21 @@ class Index(NamedTuple):
 
 
 def whole(videos: Sequence[VideoInfo]) -> Sequence[Part]:
-    """All frames of every video."""
+    """A ``Split`` that selects all frames of every video."""
     return [Part(0, video) for video in videos]
 
 
 def build_index(found: Found, plan: ClipPlan, frames_fps: float, split: Split = whole) -> Index:
-    """Open every video; each that cannot be used is logged once, with its reason."""
+    """Open every video that was found and keep those that can be used.
+
+    A video that cannot be used is logged once, with the reason.
+
+    Args:
+        found: result of the search.
+        plan: clips to cut; a video must have at least one clip's frames.
+        frames_fps: frame rate of folders of image files, which do not store one.
+        split: selects a part of each video.
+    """
     paths = [candidate.path for candidate in found.candidates if candidate.fault is None]
     probed = iter(file_facts(PROBED, paths, _probe))
     opened = [_info(candidate, probed, as_rate(frames_fps)) for candidate in found.candidates]
@@ -121,26 +157,36 @@ def build_index(found: Found, plan: ClipPlan, frames_fps: float, split: Split = 
 
 
 class Searched(NamedTuple):
-    """Videos below a folder, sorted, and files that look like videos but were passed over."""
+    """Result of searching a folder.
+
+    Attributes:
+        videos: video files and folders of image files, sorted.
+        passed_over: files that look like videos but are not taken for one, with the reason.
+    """
 
     videos: Sequence[Path]
     passed_over: Sequence[Rejected]
 
 
 def existing(folder: Path) -> Path:
-    """The folder itself; a ValueError if there is none."""
-    if not folder.is_dir():
+    """Return ``folder``, a folder or tar file; a ValueError if it does not exist."""
+    if not (folder.is_dir() or is_archive(folder)):
         raise ValueError(f"{folder}: no such folder")
     return folder
 
 
 def videos_below(folder: Path) -> list[Path]:
-    """Video files and folders of frames at any depth, sorted, without hidden and partial ones."""
+    """Video files and folders of image files at any depth, sorted; hidden files are left out."""
     return [*search(folder).videos]
 
 
 def search(folder: Path) -> Searched:
-    """``videos_below``, and what was passed over; a folder with several links is searched once."""
+    """Search a folder for videos at any depth; follows links, but searches no folder twice.
+
+    Tar files are searched like folders.
+    """
+    if is_archive(folder):
+        return _in_archive(folder)
     videos: list[Path] = []
     passed_over: list[Rejected] = []
     seen: set[tuple[int, int]] = set()
@@ -153,8 +199,28 @@ def search(folder: Path) -> Searched:
         folders[:] = [name for name in folders if _visible(name)]
         files = [Path(parent) / name for name in names if _visible(name)]
         found, others = _videos_of(Path(parent), sorted(files), bool(folders))
-        videos.extend(found)
-        passed_over.extend(others)
+        parts = [Searched(found, others), *map(_in_archive, filter(is_archive, files))]
+        for part in parts:
+            videos.extend(part.videos)
+            passed_over.extend(part.passed_over)
+    return Searched(sorted(videos), sorted(passed_over))
+
+
+def _in_archive(archive: Path) -> Searched:
+    """Videos among the members of a tar file; its folders are searched like those on the disk."""
+    try:
+        inside = contents(archive)
+    except OSError as error:
+        return Searched([], [Rejected(str(archive), error.strerror or str(error))])
+    videos: list[Path] = []
+    passed_over = [Rejected(f"{archive}/{name}", why) for name, why in inside.refused.items()]
+    outer = {parent for name in inside.folders for parent in PurePosixPath(name).parents}
+    for name, files in inside.folders.items():
+        if all(map(_visible, PurePosixPath(name).parts)):
+            paths = sorted(archive / name / file for file in files if _visible(file))
+            found = _videos_of(archive / name, paths, PurePosixPath(name) in outer)
+            videos.extend(found.videos)
+            passed_over.extend(found.passed_over)
     return Searched(sorted(videos), sorted(passed_over))
 
 
@@ -180,17 +246,20 @@ def _videos_of(folder: Path, files: Sequence[Path], outer: bool) -> Searched:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Visible subfolders, sorted; empty if the folder does not exist."""
+    """Subfolders that are not hidden, sorted; empty if ``folder`` does not exist."""
     there = folder.iterdir() if folder.is_dir() else ()
     return sorted(path for path in there if path.is_dir() and _visible(path.name))
 
 
 def former_stamp(root: Path, items: Iterable[Item]) -> list[list[object]]:
-    """Plain data that identified videos in caches of 0.1.0."""
+    """The data by which version 0.1.0 identified videos in the keys of its caches."""
     rows = []
     for video, label, caption, *_ in items:
-        name, stat = video.path.relative_to(root).as_posix(), video.path.stat()
-        rows.append([name, video.frames, stat.st_size, stat.st_mtime_ns, label, caption])
+        name, path = video.path.relative_to(root).as_posix(), video.path
+        stat = path.stat() if path.exists() else None  # 0.1.0 knew no members of tar files
+        rows.append(
+            [name, video.frames, stat and stat.st_size, stat and stat.st_mtime_ns, label, caption]
+        )
     return rows
 
 
@@ -228,7 +297,7 @@ def _probe(path: Path) -> list[Any] | VideoError:
     """Frames, rate, height, width, length and kind of rate of a video, and its timeline."""
     try:
         video = probe(path)
-        line = None if path.is_dir() else packed_timeline(path)
+        line = None if is_folder(path) else packed_timeline(path)
     except VideoError as error:
         return error
     size, kind = (video.height, video.width), (video.variable_rate, video.rate_known)

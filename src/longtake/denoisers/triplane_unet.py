@@ -1,4 +1,7 @@
-"""PVDM's denoiser: a 2D UNet that three planes share, with attention across the planes."""
+"""PVDM's denoiser: a 2D UNet that three planes share, with attention across the planes.
+
+It can read text too, which PVDM's paper and code do not.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,27 +22,31 @@ from longtake.nn import Count
 from longtake.nn.attention import SelfAttention, head_count
 from longtake.nn.embedding import TimeEmbedding
 from longtake.nn.kernels.differentiation import recompute
-from longtake.nn.layers import FrameConv, GroupNorm
+from longtake.nn.layers import FrameConv, GroupNorm, set_to_zero
+from longtake.nn.transformer import TokenAttention
 
 
 class TriplaneUNetConfig(UNetConfig):
-    """The defaults are the paper's PVDM-L, 528 million parameters.
+    """Settings of a ``TriplaneUNet``; the defaults are PVDM-L, 528 million parameters.
 
-    PVDM-S, 132 million, is ``model_channels=128``. Weights do not depend on the extent of the
-    planes, which ``latent`` gives. Attention across the planes follows every block.
+    PVDM-S, 132 million, is ``model_channels=128``. Weights do not depend on the sizes of the
+    planes, which follow from ``latent``. Attention across the planes follows every layer group.
 
     Attributes:
-        bounds: least and greatest value of a latent, to which estimates are clamped in sampling;
-            PVDM's autoencoder ends in a tanh. None: no bound.
-        clip_overlap_frames: frames of video that each clip shares with the clip before it. Neither
-            PVDM's paper nor its code has any, and their clips join with a jump, as each has
-            its own decoding error.
-        num_heads: heads of every attention.
-        head_channels: width of a head; where given, ``num_heads`` is not used.
-        previous: the network reads the latent of the clip before.
-        plane_embed: add a learned vector per plane to its features. The released networks have
-            none and cannot distinguish the two motion planes of square frames: from
-            pure noise they swap them about half of the time.
+        bounds: least and greatest value of a latent, to which the sampler clamps its estimates of
+            the clean latent; PVDM's autoencoder ends in a tanh. None: no bound.
+        clip_overlap_frames: number of frames of video that each clip shares with the clip before
+            it, over which the two cross-fade. In PVDM's paper and code clips share none and join
+            with a jump, as each has its own decoding error.
+        num_heads: number of heads of every attention layer.
+        head_channels: width of a head; if set, ``num_heads`` is not used.
+        previous: whether the network reads the latent of the previous clip.
+        plane_embed: add a learned vector per plane to the plane's features. The released networks
+            do not, and so cannot distinguish the two motion planes of square frames: from pure
+            noise they swap them about half of the time.
+        text_width: width of the token states of a text that the network reads; None: it reads none.
+            PVDM has no text: here, unlike in its paper, the mean of the token states is added to
+            the time embedding, and attention to them follows every attention across the planes.
     """
 
     kind: Literal["triplane_unet"] = "triplane_unet"
@@ -54,20 +61,31 @@ class TriplaneUNetConfig(UNetConfig):
     previous: bool = True
     plane_embed: bool = False
     resblock_updown: bool = True
+    text_width: Count | None = None
 
     def planes(self, level: int) -> Triplane:
-        """Extent of the planes at a level; 0 has full resolution."""
+        """Sizes of the three planes at a level of the UNet; level 0 has full resolution."""
         frames, height, width = (size // 2**level for size in self.latent[1:])
         return Triplane(frames=frames, height=height, width=width)
 
     def attention(self, width: int) -> SelfAttention:
-        """Build the attention of a number of channels."""
+        """Build a self-attention layer for features of ``width`` channels."""
         norm = GroupNorm(width, self.groups)
         heads = head_count(width, self.num_heads, self.head_channels)
         return SelfAttention(width, heads, norm, "space", zero=self.zero_init)
 
+    def text_attention(self, width: int) -> TokenAttention | None:
+        """Build attention of features of ``width`` channels to text; None if it reads none."""
+        if self.text_width is None:
+            return None
+        heads = head_count(width, self.num_heads, self.head_channels)
+        return TokenAttention(width, heads, context_dim=self.text_width, zero=self.zero_init)
+
     def step(self, level: int, channels: int) -> list[nn.Module]:
-        """Build a residual block, and attention where the level has it."""
+        """Build a residual block, followed by attention at ``attention_resolutions``.
+
+        ``channels`` is the number of input channels.
+        """
         width = self.widths[level]
         layers: list[nn.Module] = [self.residual(channels, width)]
         attends = 2**level in self.attention_resolutions
@@ -78,7 +96,7 @@ class TriplaneUNetConfig(UNetConfig):
         if any(size % self.reduction for size in self.latent[1:]):
             frames, height, width = self.latent[1:]
             raise ValueError(
-                f"planes over {frames} frames of {height}x{width} cells must be divisible by "
+                f"planes over {frames} frames of {height}x{width} positions must be divisible by "
                 f"{self.reduction} on every axis, once by two for every level but the first; "
                 "change the clip's size or shorten channel_mult"
             )
@@ -92,24 +110,29 @@ class TriplaneUNetConfig(UNetConfig):
 
 
 class TriplaneUNet(Denoiser):
-    """2D UNet (PVDM): ADM's layout, shared by three planes, which see each other."""
+    """2D UNet in ADM's layout (PVDM); three planes share its weights and attend to each other."""
 
     def __init__(self, config: TriplaneUNetConfig) -> None:
         super().__init__()
         self.config = config
         channels, widths = config.latent[0], config.widths
-        cells = sum(config.planes(0).cells)
+        positions = sum(config.planes(0).sizes)
         self.spec = LatentSpec(
-            shape=(channels, cells),
+            shape=(channels, positions),
             clip=config.clip,
             frame_axis=None,
             bounds=config.bounds,
             clip_overlap_frames=config.clip_overlap_frames,
         )
         reads = {"previous": config.previous, "label": config.num_classes is not None}
+        reads["text"] = config.text_width is not None
         self.reads = frozenset(name for name, read in reads.items() if read)
+        self.needs, self.text_width = self.reads & {"text"}, config.text_width
         self.time_embed = TimeEmbedding(config.model_channels, config.embedding)
         self.label_embed = config.table(config.num_classes)
+        self.text_embed = None
+        if config.text_width is not None:
+            self.text_embed = PooledText(config.text_width, config.embedding, zero=config.zero_init)
         self.conv_in = FrameConv(channels * (1 + config.previous), widths[0])
         self.plane_embed = nn.Embedding(3, widths[0]) if config.plane_embed else None
         self.down = way_down(config)
@@ -121,32 +144,33 @@ class TriplaneUNet(Denoiser):
         self.conv_out = config.output()
 
     def prepare(self, signals: Mapping[str, Tensor], embedding: Embedding) -> "_Prepared":
-        """Signals in the precision of the weights."""
-        previous, label = signals.get("previous"), signals.get("label")
+        """Convert signals, once per clip, to what ``forward`` reads, in the weights' dtype."""
+        previous, label, text = (signals.get(name) for name in ("previous", "label", "text"))
         return _Prepared(
             embedding=embedding,
             previous=None if previous is None else previous.to(self.dtype),
             label=None if label is None else label.long(),
+            text=None if text is None else text.to(self.dtype),
         )
 
     def forward(
         self, z: Float[Tensor, "b c n"], t: Float[Tensor, "..."], prepared: "_Prepared"
     ) -> Float[Tensor, "b c n"]:
-        """Predict from ``z`` at time ``t``."""
+        """Predict noise, clean latent, velocity or flow, as trained, from ``z`` at time ``t``."""
         self.check_times(z, t)
         emb = F.silu(self._embed(t, prepared))[:, None]
         planes = self.config.planes(0)
         x = on_planes(self.conv_in, self._input(z, prepared.previous), planes)
         if self.plane_embed is not None:
-            parts = zip(self.plane_embed.weight, planes.cells, strict=True)
-            x = x + torch.cat([row.expand(cells, -1) for row, cells in parts])
-        skips = [x]
+            parts = zip(self.plane_embed.weight, planes.sizes, strict=True)
+            x = x + torch.cat([row.expand(size, -1) for row, size in parts])
+        skips, text = [x], prepared.text
         for block in self.down:
-            x = block(x, emb)
+            x = block(x, emb, text)
             skips.append(x)
-        x = self.middle(x, emb)
+        x = self.middle(x, emb, text)
         for block in self.up:
-            x = block(torch.cat([x, skips.pop()], dim=-1), emb)
+            x = block(torch.cat([x, skips.pop()], dim=-1), emb, text)
         out = on_planes(lambda stack: self.conv_out(self.norm_out(stack)), x, planes)
         return out.transpose(1, 2).contiguous()
 
@@ -155,8 +179,8 @@ class TriplaneUNet(Denoiser):
             if latent is not None and latent.shape[1:] != self.spec.shape:
                 raise ValueError(
                     f"a {name} of shape {tuple(latent.shape[1:])} must be {self.spec.shape}: "
-                    f"channels and cells of planes over {self.config.latent[1:]} frames, rows and "
-                    "columns; set the config's latent to fit, on which no weight depends"
+                    f"channels and positions of planes over {self.config.latent[1:]} frames, rows "
+                    "and columns; set the config's latent to fit, on which no weight depends"
                 )
         if self.config.previous:
             z = torch.cat([z, torch.zeros_like(z) if previous is None else previous], dim=1)
@@ -166,6 +190,8 @@ class TriplaneUNet(Denoiser):
         emb = self.time_embed(prepared.embedding(t))
         if self.label_embed is not None and prepared.label is not None:
             emb = emb + self.label_embed(prepared.label)
+        if self.text_embed is not None and prepared.text is not None:
+            emb = emb + self.text_embed(prepared.text)
         return emb
 
 
@@ -176,12 +202,28 @@ class _Prepared:
     embedding: Embedding
     previous: Float[Tensor, "b c n"] | None
     label: Int[Tensor, "b"] | None
+    text: Float[Tensor, "b n d"] | None
+
+
+class PooledText(nn.Module):
+    """The mean of token states, without padding of zeros, through two linear layers."""
+
+    def __init__(self, width: int, out: int, *, zero: bool) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(width, out), nn.Linear(out, out)
+        if zero:
+            set_to_zero(self.last)
+
+    def forward(self, text: Float[Tensor, "b n d"]) -> Float[Tensor, "b e"]:
+        tokens = (text != 0).any(-1).sum(1, keepdim=True).clamp_min(1)
+        return self.last(F.silu(self.first(text.sum(1) / tokens)))
 
 
 class Block(nn.Module):
-    """Layers on each plane alone, then attention across the planes; all planes share weights.
+    """Applies layers to each plane alone, then attention across the three planes, then to text.
 
-    ``level`` is that of the planes it is given, 0 at full resolution; a layer may resample them.
+    All planes share weights. ``level`` is the UNet level of the input planes, 0 at full resolution;
+    a layer may resample them.
     """
 
     def __init__(self, config: TriplaneUNetConfig, level: int, layers: Iterable[nn.Module]) -> None:
@@ -190,14 +232,19 @@ class Block(nn.Module):
         self.checkpoint = config.checkpoint
         self.layers = nn.ModuleList(layers)
         self.across = config.attention(config.widths[level])
+        self.to_text = config.text_attention(config.widths[level])
 
     def forward(
-        self, x: Float[Tensor, "b n c"], emb: Float[Tensor, "b 1 d"]
+        self,
+        x: Float[Tensor, "b n c"],
+        emb: Float[Tensor, "b 1 d"],
+        text: Float[Tensor, "b n3 e"] | None = None,
     ) -> Float[Tensor, "b n2 c2"]:
-        """Apply the layers to each plane, then attend over the cells of all of them."""
-        return recompute(self._compute, x, emb) if self.checkpoint else self._compute(x, emb)
+        """Apply the layers to each plane, then attention over the positions of all planes."""
+        inputs = x, emb, text
+        return recompute(self._compute, *inputs) if self.checkpoint else self._compute(*inputs)
 
-    def _compute(self, x: Tensor, emb: Tensor) -> Tensor:
+    def _compute(self, x: Tensor, emb: Tensor, text: Tensor | None) -> Tensor:
         def run(stack: Tensor) -> Tensor:
             rows = emb.repeat_interleave(len(stack) // len(emb), 0)
             for layer in self.layers:
@@ -205,17 +252,20 @@ class Block(nn.Module):
                 stack = layer(stack) if attention else layer(stack, rows)
             return stack
 
-        cells = on_planes(run, x, self.planes)
-        return self.across(cells[:, None, :, None])[:, 0, :, 0]
+        x = on_planes(run, x, self.planes)
+        x = self.across(x[:, None, :, None])
+        if self.to_text is not None and text is not None:
+            x = self.to_text(x, text)
+        return x[:, 0, :, 0]
 
 
 def on_planes(
     layer: Callable[[Tensor], Tensor], x: Float[Tensor, "b n c"], planes: Triplane
 ) -> Float[Tensor, "b n2 c2"]:
-    """Apply a layer to each plane.
+    """Apply a layer to each of three concatenated planes and concatenate the results.
 
-    It is given ``(rows, 1, h, w, c)`` and must treat every row alone: planes of one shape, as the
-    motion planes of square frames are, go through it as one batch.
+    The layer gets tensors ``(n, 1, h, w, c)`` and must treat the ``n`` planes independently: planes
+    of equal size, such as both motion planes of square frames, are one batch.
     """
     t, h, w = planes.frames, planes.height, planes.width
     stacks = [(shape, len(list(run))) for shape, run in groupby([(h, w), (t, h), (t, w)])]
@@ -229,7 +279,7 @@ def on_planes(
 
 
 def way_down(config: TriplaneUNetConfig) -> nn.ModuleList:
-    """Blocks from full resolution to the coarsest."""
+    """Build the blocks of the UNet's encoder half, from full resolution to the coarsest."""
     blocks = nn.ModuleList()
     for level, width in enumerate(config.widths):
         for channels in config.inputs(level, up=False):
@@ -240,9 +290,10 @@ def way_down(config: TriplaneUNetConfig) -> nn.ModuleList:
 
 
 def way_up(config: TriplaneUNetConfig) -> nn.ModuleList:
-    """Blocks from the coarsest resolution to the full one, each with a skip connection.
+    """Build the blocks of the UNet's decoder half; each takes a skip connection.
 
-    The last block of a level doubles its planes before it attends across them.
+    They run from the coarsest resolution to full resolution. The last block of a level doubles the
+    size of its planes before attention across them.
     """
     blocks = nn.ModuleList()
     for level in reversed(range(len(config.widths))):

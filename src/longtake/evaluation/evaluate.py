@@ -3,21 +3,24 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from longtake.checkpoint import file_hash
+from longtake.checkpoint import file_hash, weights_hash
 from longtake.config import ConfigError, digest, nearest, to_dict
 from longtake.data.source import VideoSource
+from longtake.data.synthetic.attributes import world_of_captions
 from longtake.evaluation.extraction import FeatureNetwork
 from longtake.evaluation.feature_sets import EvaluationSettings, FeatureSets
 from longtake.evaluation.protocols import Protocol
 from longtake.evaluation.result import Result, Score
 from longtake.features import c3d
+from longtake.features.attributes import AttributeReader
+from longtake.metrics.clipsim import clipsim
 from longtake.metrics.frechet import fvd
 from longtake.metrics.inception import inception_score
 from longtake.metrics.kernel import kvd
@@ -30,32 +33,62 @@ LIMIT_CLIPS = 64
 """Least number of clips at which the interval of the limit was checked."""
 
 
+def _nothing(sets: FeatureSets) -> None:
+    del sets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """How a metric is computed.
+
+    Attributes:
+        score: computes it from the features of an evaluation; some are several scores by name.
+        check: raises an error if something that the metric needs is missing, before features are
+            extracted.
+        real: whether it compares generated videos with real ones.
+    """
+
+    score: Callable[[FeatureSets], Score | Mapping[str, Score]]
+    check: Callable[[FeatureSets], None] = _nothing
+    real: bool = True
+
+
 def evaluate(
-    real: VideoSource,
+    real: VideoSource | None,
     generated: VideoSource,
     protocol: Protocol,
     metrics: Sequence[str],
     settings: EvaluationSettings,
 ) -> Result:
-    """Measure generated videos against real ones by metrics that ``SCORES`` names.
+    """Measure generated videos, against real ones if a metric compares with these.
+
+    Args:
+        real: real videos; may be None if ``compares(metrics)`` is false.
+        generated: generated videos, or a model that samples them.
+        protocol: how videos become clips and features.
+        metrics: names of metrics, such as ``fvd``; ``METRICS`` lists them.
+        settings: seed, cache, device and progress.
 
     Raises:
-        ValueError: videos do not fit the protocol or each other, or are too few.
-        CheckpointError: weights of the feature network are missing, or not those of the protocol.
+        ValueError: videos do not fit the protocol or each other, are too few, or lack captions.
+        CheckpointError: weights of the feature network are missing, or not the protocol's.
     """
     began = time.perf_counter()
     sets = FeatureSets(real, generated, protocol, settings)
     scores, seconds = {}, {}
-    for name in metrics:
+    chosen = {name: METRICS[name] for name in metrics}
+    for metric in chosen.values():
+        metric.check(sets)
+    for name, metric in chosen.items():
         before, extracting = time.perf_counter(), sets.seconds
-        scores[protocol.metric(name)] = SCORES[name](sets)
+        found = metric.score(sets)
+        scores |= {protocol.metric(name): found} if isinstance(found, Score) else found
         seconds[name] = time.perf_counter() - before - (sets.seconds - extracting)
     seconds["features"] = sets.seconds
     seconds["all"] = time.perf_counter() - began
     return Result.of(
         protocol,
-        sets.record("real"),
-        sets.record("generated"),
+        *sets.records(),
         scores,
         seed=settings.seed,
         seconds=seconds,
@@ -64,7 +97,7 @@ def evaluate(
 
 
 def fvd_score(sets: FeatureSets) -> Score:
-    """Frechet distance with its interval, its floor and, if asked for, its limit."""
+    """FVD with its interval, its floor (FVD of real against real clips) and, if set, its limit."""
     how: Any = {"correction": sets.protocol.correction}
     of = f"FVD at {len(sets.generated())} clips, not the lower FVD of many"
     score = _score(sets, partial(fvd, **how), partial(fvd_interval, **how), of=of, least=0.0)
@@ -81,7 +114,7 @@ def fvd_score(sets: FeatureSets) -> Score:
 
 
 def kvd_score(sets: FeatureSets) -> Score:
-    """Kernel distance with its interval and floor; it is unbiased, so it needs no limit."""
+    """KVD with its interval and floor (KVD of real against real clips); unbiased, so no limit."""
     score = _score(sets, kvd, kvd_interval, of="KVD, which few clips do not bias")
     assert score.low is not None
     assert score.high is not None
@@ -90,7 +123,7 @@ def kvd_score(sets: FeatureSets) -> Score:
 
 
 def is_score(sets: FeatureSets) -> Score:
-    """Inception Score of the generated clips; it does not depend on the real ones."""
+    """Inception Score of the generated clips; the real clips do not enter it."""
     path = c3d.cache_path()
     config = c3d.C3DConfig(sha256=file_hash(path) if path.exists() else None)
     network = FeatureNetwork(network=config.build(), treat=config.treat, identity=to_dict(config))
@@ -99,16 +132,71 @@ def is_score(sets: FeatureSets) -> Score:
     return Score(value=found.mean, deviation=found.std, by=by)
 
 
-SCORES: Mapping[str, Callable[[FeatureSets], Score]]
-SCORES = {"fvd": fvd_score, "kvd": kvd_score, "is": is_score}
+def clipsim_score(sets: FeatureSets) -> Score:
+    """CLIPSIM of the generated clips and their captions, by the CLIP model of the settings."""
+    model = sets.clip
+    identity = {"clip": weights_hash(model.network)}
+    videos = sets.generated(FeatureNetwork(network=model, treat=model.treat, identity=identity))
+    values = clipsim(videos, model.texts(sets.captions()))
+    score = Score.mean(values.tolist())
+    return score.model_copy(update={"by": f"clip {identity['clip'][:16]}"})
+
+
+def _clipsim_lacks_nothing(sets: FeatureSets) -> None:
+    sets.captions()
+    _ = sets.clip
+
+
+def attribute_scores(sets: FeatureSets) -> Mapping[str, Score]:
+    """Percentages of what captions say of a synthetic world that the generated clips show.
+
+    ``attributes`` is the mean over everything that is said; ``wind right`` and the like are of one
+    attribute, over the clips whose captions say it.
+    """
+    captions = sets.captions()
+    world = world_of_captions(captions)
+    reader = AttributeReader(world)
+    treat, identity = reader.treat, reader.identity
+    clips = sets.generated(FeatureNetwork(network=reader, treat=treat, identity=identity))
+    right: dict[str, list[float]] = {name: [] for name in reader.reader.values}
+    for row, caption in zip(clips, captions, strict=True):
+        said = reader.reader.said(caption)
+        for name in said:
+            right[name].append(100.0 * reader.agree(name, row, said))
+    asked = {name: rows for name, rows in right.items() if rows}
+    scores = {f"{name} right": Score.mean(rows, unit="%") for name, rows in asked.items()}
+    everything = [value for rows in asked.values() for value in rows]
+    whole = Score.mean(everything, what="words and colours that captions say", unit="%")
+    by = f"the measures of {world}"
+    return {
+        name: s.model_copy(update={"by": by}) for name, s in {"attributes": whole, **scores}.items()
+    }
+
+
+def _captions_say_something(sets: FeatureSets) -> None:
+    world_of_captions(sets.captions())
+
+
+METRICS: Mapping[str, Metric] = {
+    "fvd": Metric(score=fvd_score),
+    "kvd": Metric(score=kvd_score),
+    "is": Metric(score=is_score, real=False),
+    "clipsim": Metric(score=clipsim_score, check=_clipsim_lacks_nothing, real=False),
+    "attributes": Metric(score=attribute_scores, check=_captions_say_something, real=False),
+}
+
+
+def compares(metrics: Sequence[str]) -> bool:
+    """Whether any of the metrics compares generated videos with real ones."""
+    return any(METRICS[name].real for name in metrics)
 
 
 def named(metrics: str) -> list[str]:
-    """Names of metrics from ``fvd,kvd``; a ConfigError if one does not exist."""
+    """Split a list of metrics such as ``fvd,kvd``; a ConfigError if a name is unknown."""
     names = [name.strip() for name in metrics.split(",") if name.strip()]
     for name in names or [""]:
-        if name not in SCORES:
-            raise ConfigError(f"there is no metric {name!r}; {nearest(name, list(SCORES))}")
+        if name not in METRICS:
+            raise ConfigError(f"there is no metric {name!r}; {nearest(name, list(METRICS))}")
     return list(dict.fromkeys(names))
 
 

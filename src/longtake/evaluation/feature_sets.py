@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from pathlib import Path
 
 from jaxtyping import Float
 from torch import Tensor
@@ -21,6 +22,7 @@ from longtake.evaluation.extraction import (
 from longtake.evaluation.protocols import Protocol, Role
 from longtake.evaluation.result import SourceRecord
 from longtake.evaluation.selection import UsableVideos, choose_clips, same_rate, usable_videos
+from longtake.features.clip import Clip, read_clip
 
 Rows = Float[Tensor, "n d"]
 
@@ -30,15 +32,16 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """How an evaluation is computed; of these settings, only the seed changes its numbers.
+    """How an evaluation is computed; only ``seed`` changes its numbers.
 
     Attributes:
         ranks: processes that share the clips, and the device of this process.
         cache: cache of features.
-        batch: number of clips in a forward pass of the network.
-        weights: file of the network's weights; None is the default file.
+        batch: number of clips in a forward pass of the feature network.
+        weights: file of the feature network's weights; None: the file in the user's cache folder.
+        clip: folder of a CLIP model of transformers, for CLIPSIM.
         floor: also measure real clips against other real clips.
-        limit: also extrapolate to infinitely many clips.
+        limit: also extrapolate FVD to infinitely many clips.
         seed: seed of the choice of clips and of their first frames.
         report: called as work proceeds.
     """
@@ -47,6 +50,7 @@ class EvaluationSettings:
     cache: FeatureCache = field(default_factory=lambda: FeatureCache(folder=None))
     batch: int = 16
     weights: str | None = None
+    clip: Path | None = None
     floor: bool = True
     limit: bool = False
     seed: int = 0
@@ -54,9 +58,16 @@ class EvaluationSettings:
 
 
 class FeatureSets:
-    """Features of real and generated clips under a protocol.
+    """The features of real and generated clips that metrics compare, extracted when first needed.
 
-    ``seconds`` is the time spent on them so far.
+    Args:
+        real: real videos; None if no metric compares with real videos.
+        generated: generated videos.
+        protocol: how videos become clips and features.
+        settings: how they are computed.
+
+    Attributes:
+        seconds: time spent on extraction so far.
 
     Raises:
         ValueError: videos do not fit the protocol or each other, or are too few.
@@ -64,36 +75,37 @@ class FeatureSets:
 
     def __init__(
         self,
-        real: VideoSource,
+        real: VideoSource | None,
         generated: VideoSource,
         protocol: Protocol,
         settings: EvaluationSettings,
     ) -> None:
         self.protocol, self.settings, self.seconds = protocol, settings, 0.0
-        real = MirroredVideos(real) if protocol.mirror else real
-        self._usable: dict[Role, UsableVideos] = {
-            "real": usable_videos(real, protocol, "real"),
-            "generated": usable_videos(generated, protocol, "generated"),
-        }
-        _check_comparable(**self._usable)
+        self._usable: dict[Role, UsableVideos] = {}
+        if real is not None:
+            real = MirroredVideos(real) if protocol.mirror else real
+            self._usable["real"] = usable_videos(real, protocol, "real")
+        self._usable["generated"] = usable_videos(generated, protocol, "generated")
+        if real is not None:
+            _check_comparable(**self._usable)
         for role in self._usable:
             self._positions(role)
         self._features: dict[str, Rows] = {}
 
     def real(self, draw: int = 0) -> Rows:
-        """Features of n real clips: one of the protocol's draws."""
+        """Features of the protocol's n real clips; ``draw`` numbers its random choices of them."""
         draws = self.protocol.draws
         stage = "real clips" if draws == 1 else f"real clips, draw {draw + 1}/{draws}"
         return self._extract("real", self._positions("real", draw), stage, self._network)
 
     def generated(self, network: FeatureNetwork | None = None) -> Rows:
-        """Features of the n generated clips, from the protocol's network or another."""
+        """Features of the n generated clips, by ``network`` or, if None, the protocol's network."""
         stage = "generated clips" if network is None else "generated clips, second network"
         positions = self._positions("generated")
         return self._extract("generated", positions, stage, network or self._network)
 
     def held_out(self) -> Rows | None:
-        """Features of n real clips of videos that are not in draw 0; None if ``no_floor``."""
+        """Features of as many real clips of other videos than ``real(0)``; None if ``no_floor``."""
         if self.no_floor:
             return None
         positions = self._positions("real", count=2 * self.protocol.n)[self.protocol.n :]
@@ -101,16 +113,47 @@ class FeatureSets:
 
     @property
     def no_floor(self) -> str:
-        """Why there are no held-out clips; empty if there are."""
+        """Why there are no further real clips to measure a floor; empty if there are."""
         if not self.settings.floor:
             return "not asked for"
         videos, n = len(self._usable["real"].videos), self.protocol.n
         enough = videos >= 2 * n
         return "" if enough else f"{videos} real videos, {2 * n} are needed for two sets of {n}"
 
-    def record(self, role: Role) -> SourceRecord:
-        """Description of a source for the result."""
-        return self._usable[role].record()
+    def captions(self) -> list[str]:
+        """Caption of each generated clip, in the order of ``generated()``.
+
+        Raises:
+            ValueError: a video has no caption.
+        """
+        source = self._usable["generated"].source
+        videos = [position.video for position in self._positions("generated")]
+        found = [source.caption(video) for video in videos]
+        if lacking := [video for video, text in zip(videos, found, strict=True) if not text]:
+            raise ValueError(
+                f"{source.title(lacking[0])}: has no caption to compare the video with; give the "
+                "prompts that the videos were made of, or captions"
+            )
+        return [text for text in found if text]
+
+    @cached_property
+    def clip(self) -> Clip:
+        """The CLIP model whose folder the settings name.
+
+        Raises:
+            ValueError: they name none, or its folder is not that of a CLIP model.
+        """
+        if self.settings.clip is None:
+            raise ValueError(
+                "CLIPSIM needs the weights of CLIP, but none are given; give the folder of a CLIP "
+                "model of transformers, such as openai/clip-vit-base-patch32"
+            )
+        return read_clip(self.settings.clip)
+
+    def records(self) -> tuple[SourceRecord | None, SourceRecord]:
+        """Descriptions of the real and the generated videos, for the result."""
+        real = self._usable.get("real")
+        return real and real.record(), self._usable["generated"].record()
 
     def _positions(self, role: Role, draw: int = 0, count: int | None = None) -> list[ClipPosition]:
         count = count or self.protocol.n

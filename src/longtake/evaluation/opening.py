@@ -8,6 +8,7 @@ import torch
 
 from longtake.config import nearest, parse, read
 from longtake.data.arrays import ARRAY_SUFFIXES, ArrayVideos
+from longtake.data.captions import AnyCaptions
 from longtake.data.clips import ClipPlan
 from longtake.data.folders import UCF101, SkyTimelapse, Taichi, VideoFolder, VideosOnDisk
 from longtake.data.index import VIDEO_SUFFIXES
@@ -18,6 +19,7 @@ from longtake.evaluation.protocols import Protocol, Role
 from longtake.hub import INDEX, shipped_models
 from longtake.model import VideoModel, sampling_with
 from longtake.model_videos import ModelVideos, open_kept
+from longtake.video.archive import SUFFIX as TAR
 
 SYNTHETIC = {"sky": SkyWorld, "marbles": MarblesWorld, "doom": DoomWorld}
 LAYOUTS = {"ucf101": UCF101, "sky_timelapse": SkyTimelapse, "taichi": Taichi}
@@ -36,31 +38,44 @@ FORMS = (
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingSettings:
-    """How the videos of a model are sampled.
+    """How the videos of a model are sampled for an evaluation.
 
     Attributes:
-        changes: ``a.b=value`` overrides of the model's sampling.
-        label: class of all videos; if None, each seed draws a class.
-        seed: videos of different seeds have no random number in common.
-        keep: folder to keep the generated videos in.
+        changes: ``a.b=value`` overrides of the model's sampling settings.
+        label: class of all videos; None: each seed draws a class.
+        prompts: prompts of a model that reads text; the video of seed i has prompt i, from the
+            first again when there are no more.
+        text_encoder: folder of the text encoder's files; None: they are found by the encoder's
+            name.
+        batch: number of videos that are sampled together.
+        seed: seed of the videos; two seeds have no random number in common.
+        keep: folder in which the sampled videos are stored; None: they are not stored.
+        dtype: dtype of the networks' weights.
     """
 
     changes: Sequence[str] = ()
     label: str | None = None
+    prompts: tuple[str, ...] = ()
+    text_encoder: Path | None = None
     batch: int = 8
     seed: int = 0
     keep: Path | None = None
     dtype: torch.dtype = torch.float32
 
 
-def open_videos(name: str, size: tuple[int, int] = (64, 64)) -> VideoSource | None:
-    """Videos by name; None if the name has none of these forms and so may be a model's.
+def open_videos(
+    name: str, size: tuple[int, int] = (64, 64), captions: AnyCaptions | None = None
+) -> VideoSource | None:
+    """Open videos by a name; None if the name may be that of a model.
 
-    The forms are a path, ``WORLD[:SPLIT][:SIZE]`` and ``LAYOUT[:SPLIT]:FOLDER``. ``size`` is the
-    height and width of a synthetic world that is named without a size.
+    Args:
+        name: a path, a synthetic world as ``WORLD[:SPLIT][:SIZE]``, such as ``sky:test:64``, or a
+            data set as ``LAYOUT[:SPLIT]:FOLDER``, such as ``ucf101:train:FOLDER``.
+        size: height and width of a synthetic world whose name has no size.
+        captions: where captions of a folder of videos are read from; None: no captions.
 
     Raises:
-        ValueError: a world or a data set has an unknown form, or a file is not a video or array.
+        ValueError: the name of a world or data set is not valid, or a file is not a video or array.
     """
     kind, *rest = name.split(":")
     path = Path(name)
@@ -70,10 +85,10 @@ def open_videos(name: str, size: tuple[int, int] = (64, 64)) -> VideoSource | No
         return _layout(name)
     if path.suffix in ARRAY_SUFFIXES:
         return ArrayVideos(path)
-    if path.is_file() and path.suffix.lower() not in VIDEO_SUFFIXES:
+    if path.is_file() and path.suffix.lower() not in {*VIDEO_SUFFIXES, TAR}:
         raise ValueError(f"{path}: is not a source of videos; expected {FORMS}")
     if path.is_file() or (path.is_dir() and not is_model(name)):
-        return VideoFolder(path=path, plan=ANY_LENGTH)
+        return VideoFolder(path=path, plan=ANY_LENGTH, captions=captions)
     if path.exists() or is_model(name) or name.count("/") == 1:
         return None
     raise ValueError(
@@ -89,25 +104,42 @@ def open_source(
     settings: SamplingSettings,
     ranks: Ranks,
     size: tuple[int, int] | None = None,
+    captions: AnyCaptions | None = None,
 ) -> VideoSource:
-    """Videos or a model by name; the protocol decides number and length of a model's videos.
+    """Open videos or a model by name.
 
-    ``size`` is that of a synthetic world where neither its name nor the protocol has one.
+    Args:
+        name: a name as ``open_videos`` takes, or that of a model.
+        role: ``real`` or ``generated``.
+        protocol: decides number and length of a model's videos.
+        settings: how a model is sampled.
+        ranks: processes that share the sampling.
+        size: height and width of a synthetic world if neither its name nor the protocol has one.
+        captions: where captions of a folder of videos are read from; None: no captions.
 
     Raises:
         ValueError: there is no such source.
     """
     square = protocol.resolution
     size = (size or (64, 64)) if square is None else (square, square)
-    return open_videos(name, size) or _model(name, role, protocol, settings, ranks)
+    return open_videos(name, size, captions) or _model(name, role, protocol, settings, ranks)
 
 
 def open_sources(
-    names: Sequence[str], protocol: Protocol, settings: SamplingSettings, ranks: Ranks
-) -> tuple[VideoSource, VideoSource]:
-    """Real and generated source; a model alone is compared with the world it was trained on.
+    names: Sequence[str],
+    protocol: Protocol,
+    settings: SamplingSettings,
+    ranks: Ranks,
+    *,
+    captions: AnyCaptions | None = None,
+    alone: bool = False,
+) -> tuple[VideoSource | None, VideoSource]:
+    """Open real and generated videos by their names.
 
-    A synthetic world that is named without a size has the other source's frame size.
+    A single name is that of a model that was trained on a synthetic world, and the real videos are
+    the world's; or with ``alone`` it is that of the generated videos, and None is returned for the
+    real ones. A synthetic world whose name has no size gets the frame size of the other source.
+    ``captions`` says where captions of a folder of generated videos are read from.
 
     Raises:
         ValueError: a name is not a source, or one name alone is not a model of a synthetic world.
@@ -122,13 +154,19 @@ def open_sources(
         world = name.split(":")[0] in SYNTHETIC
         info = beside.info(0) if beside is not None and world else None
         size = info and (info.height, info.width)
-        return open_source(name, role, protocol, settings, ranks, size)
+        of_folder = captions if role == "generated" else None
+        return open_source(name, role, protocol, settings, ranks, size, of_folder)
 
     fake = names[-1]
     if len(names) == 2 and fake.split(":")[0] in SYNTHETIC:
         real = open_one(names[0], "real")
-        return real, open_one(fake, "generated", real)
+        generated = open_one(fake, "generated", real)
+        _check_takes_captions(captions, generated, settings)
+        return real, generated
     generated = open_one(fake, "generated")
+    _check_takes_captions(captions, generated, settings)
+    if len(names) == 1 and alone:
+        return None, generated
     name = names[0] if len(names) == 2 else _trained_on(fake, generated)
     return open_one(name, "real", generated), generated
 
@@ -181,16 +219,30 @@ def _model(
         videos=protocol.n,
         frames=protocol.span(role),
         label_words=settings.label,
+        prompts=settings.prompts,
+        text_encoder=settings.text_encoder,
         levels=protocol.treatment.levels,
         first_seed=settings.seed * protocol.n,
         batch=settings.batch,
     )
+    source.check()
     if settings.keep is None or role == "real":
         return source
     if ranks.main:
         open_kept(source, settings.keep)
     ranks.barrier()
     return replace(source, keep=settings.keep)
+
+
+def _check_takes_captions(
+    captions: AnyCaptions | None, generated: VideoSource, settings: SamplingSettings
+) -> None:
+    prompted = isinstance(generated, ModelVideos) and settings.prompts
+    if captions is not None and not prompted and not isinstance(generated, VideoFolder):
+        raise ValueError(
+            f"{generated.name}: captions are of the videos of a folder, and prompts of a folder's "
+            "or a model's; leave them out, or name a folder"
+        )
 
 
 def _trained_on(name: str, source: VideoSource) -> str:

@@ -12,28 +12,34 @@ from torch import Tensor
 from longtake.checkpoint import weights_hash
 from longtake.nn import Count
 from longtake.text.encoder import EncodeText, TextEncoder
+from longtake.text.transformers_files import LOCAL, opened_by_transformers
 
 TEXT_PARTS = {"clip": "CLIPTextModel", "clip_text_model": "CLIPTextModel", "t5": "T5EncoderModel"}
 """Class of the text part of models that have more; by their ``model_type``."""
 
+CAUSAL = ("clip", "clip_text_model")
+"""``model_type`` of models whose tokens attend to those before them only."""
+
 
 class PretrainedText(TextEncoder):
-    """The last hidden states of a text model, loaded by transformers from files on this machine.
+    """The last hidden states of a text model of transformers, loaded from local files.
 
     The defaults are those of LVDM's text-to-video model and of Stable Diffusion 1: CLIP ViT-L/14,
-    all texts padded to 77 tokens, the states of the padding read too.
+    texts padded to 77 tokens, hidden states of the padding included.
 
     Attributes:
-        name: id in the Hugging Face hub, which must have been downloaded, or a folder.
+        name: id in the Hugging Face hub of a model that has been downloaded, or a folder.
         tokens: number of tokens; longer texts are cut, shorter ones padded.
-        keep_padding: whether the states of padding are kept, as CLIP's are; else they are 0.
-        weights: SHA-256 of the weights that a model was trained with; empty: not known.
+        keep_padding: leave the hidden states of padding as they are, as Stable Diffusion does; if
+            false, no token attends to padding, whose states are 0. None: true for CLIP, whose
+            tokens attend to those before them only, and false for others.
+        weights: SHA-256 of the weights with which a video model was trained; empty: not known.
     """
 
     kind: Literal["pretrained"] = "pretrained"
     name: str = "openai/clip-vit-large-patch14"
     tokens: Count = 77
-    keep_padding: bool = True
+    keep_padding: bool | None = None
     weights: str = ""
 
     @property
@@ -47,6 +53,13 @@ class PretrainedText(TextEncoder):
                 f"text encoder {folder or self.name}: its weights are not those that the model was "
                 f"trained with (SHA-256 {self.weights[:12]}...); give the folder of {self.name}"
             )
+        if tokenizer.pad_token is None:
+            raise ValueError(
+                f"text encoder {folder or self.name}: its tokenizer has no padding token, so texts "
+                "cannot have one length; set pad_token in its tokenizer_config.json"
+            )
+        causal = network.config.model_type in CAUSAL
+        keep = causal if self.keep_padding is None else self.keep_padding
 
         @torch.no_grad()
         def encode(texts: Sequence[str]) -> Float[Tensor, "b n d"]:
@@ -58,9 +71,9 @@ class PretrainedText(TextEncoder):
                 return_tensors="pt",
             )
             mask = batch["attention_mask"]
-            shown = {} if self.keep_padding else {"attention_mask": mask}
+            shown = {} if keep else {"attention_mask": mask}
             states = network(input_ids=batch["input_ids"], **shown).last_hidden_state.float()
-            return states if self.keep_padding else states * mask[..., None]
+            return states if keep else states.masked_fill(mask[..., None] == 0, 0.0)
 
         return encode
 
@@ -72,23 +85,13 @@ class PretrainedText(TextEncoder):
 @lru_cache(maxsize=2)
 def _loaded(place: str, name: str) -> tuple[Any, Any]:
     """Tokenizer and text network of a folder or a downloaded model, in evaluation mode."""
-    try:
-        import transformers
-    except ImportError as error:
-        raise ValueError(
-            f"text encoder {name}: needs transformers; pip install 'longtake[text]'"
-        ) from error
-    transformers.utils.logging.disable_progress_bar()
-    local: dict[str, Any] = {"local_files_only": True}
-    try:
-        config = transformers.AutoConfig.from_pretrained(place, **local)
+    remedy = (
+        "not a text model of transformers on this machine ({reason}); give its folder, or "
+        f"download it with: hf download {name}"
+    )
+    with opened_by_transformers(f"text encoder {place}", remedy) as transformers:
+        config = transformers.AutoConfig.from_pretrained(place, **LOCAL)
         kind = getattr(transformers, TEXT_PARTS.get(config.model_type, "AutoModel"))
-        network = kind.from_pretrained(place, use_safetensors=True, **local)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place, **local)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).split("\n", maxsplit=1)[0]
-        raise ValueError(
-            f"text encoder {place}: not a text model of transformers on this machine ({reason}); "
-            f"give its folder, or download it with: hf download {name}"
-        ) from error
+        network = kind.from_pretrained(place, use_safetensors=True, **LOCAL)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place, **LOCAL)
     return tokenizer, network.eval().requires_grad_(False)

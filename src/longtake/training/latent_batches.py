@@ -1,8 +1,8 @@
 """Batches of cached latents for training a denoiser, all that is random about them drawn."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 from annotated_types import Ge, Interval
@@ -15,9 +15,11 @@ from longtake.data.order import Order
 from longtake.diffusion import Denoiser, Diffusion
 from longtake.diffusion import signals as batch
 from longtake.diffusion.signals import (
+    ABSENT,
     ContextPlan,
     Signal,
     Signals,
+    context_signals,
     draw_label,
     draw_text,
     previous_signal,
@@ -31,16 +33,20 @@ Cut = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor | None]]
 
 
 class TrainingClip(Config):
-    """Which part of a cached clip a denoiser is trained on, and which signals it is given.
+    """How training cuts a denoiser's clip from a cached one, and which signals it draws for it.
 
     Attributes:
-        stride: distance of neighbouring latent frames; LVDM's keyframes have 4.
-        label_dropout: share of samples whose label is withheld, for classifier-free guidance.
-        text_dropout: share of samples whose caption is replaced by the empty text, as well.
-        context: which frames are context frames; None for a model that reads none.
-        previous_share: share of samples given the clip before; the others are given zeros. PVDM's
-            is 0.3 for UCF-101 and 0.2 for SkyTimelapse. Unlike the official code, which draws once
-            a batch, each sample has its own draw.
+        stride: distance between neighbouring frames of the clip, in latent frames of the cache; 4
+            for LVDM's keyframes.
+        label_dropout: probability that a sample's label is dropped, for classifier-free guidance.
+        text_dropout: probability that a sample's caption is replaced by the empty prompt.
+        context: how context frames are chosen; None for a network that reads none.
+        stills: probability that a sample is a still: one latent frame of the clip, a clip of one
+            frame to the network (Ho et al. 2022, joint training on images and videos). With Stable
+            Diffusion's autoencoder a latent frame is an image.
+        previous_share: probability that a sample is conditioned on its previous clip; otherwise on
+            zeros. 0.3 for UCF-101 and 0.2 for SkyTimelapse in PVDM. The official code draws once
+            per batch, we once per sample.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"known": "context", "previous": "previous_share"}
@@ -50,32 +56,77 @@ class TrainingClip(Config):
     text_dropout: Annotated[float, Interval(ge=0, le=1)] = 0.1
     context: ContextPlan | None = None
     previous_share: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    stills: Annotated[float, Interval(ge=0, lt=1)] = 0.0
 
     def check(self, denoiser: Denoiser) -> None:
-        """Raise a ValueError if the network does not read a drawn signal, or needs another one."""
+        """Raise a ValueError unless the network reads all signals drawn and needs no others."""
         drawn = {"context": self.context is not None, "previous": self.previous_share > 0}
         always = denoiser.reads & {"label", "previous", "text"}
         denoiser.check_signals({*always, *(name for name, given in drawn.items() if given)})
+        if self.stills and denoiser.spec.frame_axis is None:
+            raise ValueError(
+                f"clip.stills={self.stills}: latents of planes have no frames to be stills; set "
+                "it to 0"
+            )
+        if self.context is not None:
+            self.context.check(denoiser.spec.frames)
+
+    def is_still(self, seed: int, number: int) -> bool:
+        """Whether a sample is a still: a function of the seed and its number alone."""
+        if not self.stills:
+            return False
+        drawn = torch.rand((), generator=generator(seed, "still", number), dtype=torch.float64)
+        return drawn.item() < self.stills
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingBatch:
-    """Everything random about a batch, drawn: the loss is a function of it and the weights."""
+    """A batch with everything random drawn: the loss depends on it and the weights alone.
+
+    Attributes:
+        z: clean latents, scaled.
+        noise: standard normal noise of the same shape.
+        t: diffusion times in [0, 1], one per sample or per latent frame.
+        signals: what the network is conditioned on, by name.
+        stills: samples of one latent frame, as a batch of their own; None without any.
+    """
 
     z: Float[Tensor, "b ..."]
     noise: Float[Tensor, "b ..."]
     t: Float[Tensor, "b *f"]
     signals: Signals
+    stills: "TrainingBatch | None" = None
 
     def to(self, device: torch.device) -> "TrainingBatch":
-        """Move to a device."""
+        """Copy all tensors to a device."""
         z, noise, t = (x.to(device) for x in (self.z, self.noise, self.t))
-        return TrainingBatch(z=z, noise=noise, t=t, signals=batch.to(self.signals, device))
+        stills = self.stills and self.stills.to(device)
+        signals = batch.to(self.signals, device)
+        return TrainingBatch(z=z, noise=noise, t=t, signals=signals, stills=stills)
+
+    def losses(self, diffusion: Diffusion, denoiser: Denoiser) -> Float[Tensor, "b"]:
+        """Loss of each sample, those of stills last."""
+        own = diffusion.losses(denoiser, self.z, self.noise, self.t, self.signals)
+        return (
+            own
+            if self.stills is None
+            else torch.cat([own, self.stills.losses(diffusion, denoiser)])
+        )
 
 
 @dataclass
 class LatentBatches:
-    """Batches of a latent cache: sample ``n`` is a function of the seed and ``n`` alone.
+    """Makes training batches from a latent cache; sample ``n`` depends on ``seed`` and ``n`` alone.
+
+    Attributes:
+        cache: latents of the training clips.
+        spec: shape of the latents that the denoiser is trained on.
+        clip: how a clip is cut from a cached one, and its signals drawn.
+        diffusion: draws the times.
+        scaling: maps the autoencoder's latents to the denoiser's.
+        seed: seed of everything random.
+        reads: names of the signals that the denoiser reads.
+        captions: hidden states of the captions; None for training without text.
 
     Raises:
         ValueError: the cached clips are too short for ``clip``, or have no time axis.
@@ -96,34 +147,68 @@ class LatentBatches:
         self._cut = cutter(self.cache, self.spec, self.clip)
 
     def __call__(self, numbers: Sequence[int]) -> TrainingBatch:
-        """The samples of these numbers."""
+        """The batch of samples with these numbers, counted since training began."""
+        still = [number for number in numbers if self.clip.is_still(self.seed, number)]
+        clips = [number for number in numbers if number not in still]
+        if not (still and clips):
+            return self._batch(numbers)
+        return replace(self._batch(clips), stills=self._batch(still))
+
+    def _batch(self, numbers: Sequence[int]) -> TrainingBatch:
+        """Samples of one length."""
         rows = [self._sample(number) for number in numbers]
         noise = SampleNoise([derive(self.seed, "noise", number) for number in numbers])
-        frames = self.spec.frames if self.diffusion.time_per_frame else None
+        z = torch.cat([row.z for row in rows])
+        frames = z.shape[2] if self.diffusion.time_per_frame else None
+        t = self.diffusion.draw_time(noise, frames)
+        if frames is not None:
+            own = torch.tensor([row.frame_times for row in rows])
+            t = torch.where(own[:, None], t, t[:, :1])
         return TrainingBatch(
-            z=torch.cat([z for z, _ in rows]),
-            t=self.diffusion.draw_time(noise, frames),
-            noise=noise.normal(self.spec.shape),
-            signals=batch.cat([signals for _, signals in rows]),
+            z=z,
+            t=t,
+            noise=noise.normal(z.shape[1:]),
+            signals=batch.cat([row.signals for row in rows]),
         )
 
-    def _sample(self, number: int) -> tuple[Float[Tensor, "1 c ..."], Signals]:
+    def _sample(self, number: int) -> "_Sample":
         epoch, item = self._order(number)
         random = generator(self.seed, "sample", epoch, item)
         cached = self.cache[item]
         z = cached.posterior.sample(torch.randn(cached.posterior.mean.shape, generator=random))
         z, before = self._cut(self.scaling.forward(z), random)
         signals: dict[str, Signal] = {}
+        frame_times = self.diffusion.time_per_frame
         if before is not None and "previous" in self.reads:
             signals |= previous_signal(before)
         if self.clip.context is not None:
-            signals |= self.clip.context.draw(z[0], random)
+            context = self.clip.context.draw(z[0], random)
+            signals |= context.signals
+            if self.clip.context.cases:
+                frame_times = context.frame_times
+        if self.clip.is_still(self.seed, number):
+            frame = int(torch.randint(z.shape[2], (), generator=random))
+            z = z[:, :, frame : frame + 1]
+            signals |= _nothing_given(z) if self.clip.context is not None else {}
         if "label" in self.reads:
             signals |= draw_label(cached.label, self.clip.label_dropout, random)
         if self.captions is not None:
             states, empty = self.captions(self.cache.caption(item)), self.captions("")
             signals |= draw_text(states, empty, self.clip.text_dropout, random)
-        return z, signals
+        return _Sample(z, signals, frame_times)
+
+
+def _nothing_given(z: Float[Tensor, "1 c 1 h w"]) -> Signals:
+    """The context signals of a still."""
+    return context_signals(z, torch.zeros(1, 1, dtype=torch.bool), torch.tensor([float(ABSENT)]))
+
+
+class _Sample(NamedTuple):
+    """One training sample as a batch of one, and whether its frames have times of their own."""
+
+    z: Float[Tensor, "1 c ..."]
+    signals: Signals
+    frame_times: bool
 
 
 def _frame_cutter(cache: LatentCache, spec: LatentSpec, clip: TrainingClip) -> Cut:
@@ -149,21 +234,21 @@ def _clip_cutter(cache: LatentCache, spec: LatentSpec, clip: TrainingClip) -> Cu
     Unlike the official code, which encodes windows that start at any frame at every step, clips
     start where the cache's clips do: a clip's length apart, less the clip overlap.
     """
-    cells, share = spec.shape[-1], clip.previous_share
+    size, share = spec.shape[-1], clip.previous_share
     if clip.stride != 1 or clip.context is not None:
         raise ValueError(
             "the latents of a triplane autoencoder have no time axis, so clip.stride must be 1 "
             f"and clip.context null, got stride {clip.stride} and context {clip.context}"
         )
-    if cache.shape[-1] < cells * (1 + (share > 0)):
+    if cache.shape[-1] < size * (1 + (share > 0)):
         raise ValueError(
-            f"a cached video has {cache.shape[-1] // cells} clip, but clip.previous_share={share} "
+            f"a cached video has {cache.shape[-1] // size} clip, but clip.previous_share={share} "
             f"needs a second one after it; cache videos of {2 * spec.clip[0]} frames or more, less "
             "denoiser.clip_overlap_frames (data.plan.frames)"
         )
 
     def cut(z: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        clips = z.split(cells, dim=-1)
+        clips = z.split(size, dim=-1)
         follows = torch.rand((), generator=random).item() < share
         index = int(torch.randint(int(follows), len(clips), (), generator=random))
         return clips[index], clips[index - 1] if follows else torch.zeros_like(clips[index])

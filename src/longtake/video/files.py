@@ -12,6 +12,8 @@ from av.error import FFmpegError, InvalidDataError
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from longtake.video.archive import Place, place
+
 FULL = (errno.ENOSPC, errno.EDQUOT)
 MP4, MP4_HEAD = "mp4", b"ftyp"
 _CONTAINERS = """
@@ -20,19 +22,19 @@ _CONTAINERS = """
 """
 # Other formats of FFmpeg, such as playlists, would open further files or the network.
 ONLY_VIDEO_FILES = {
-    "protocol_whitelist": "file",
+    "protocol_whitelist": "file,subfile",
     "format_whitelist": ",".join(_CONTAINERS.split()),
 }
 NO_INDEX = "truncated: an mp4 file without a complete index (moov), which is written last"
 
 
 class VideoError(ValueError):
-    """A file is not a video, is broken, or cannot be written; the message names it."""
+    """A file is not a video, is broken, or cannot be written; the message names the file."""
 
 
 @contextmanager
 def reading(path: Path) -> Generator[None]:
-    """Raise errors of FFmpeg and the system while reading a file as ``VideoError``."""
+    """Context manager that raises errors of FFmpeg and the system as ``VideoError``, on reading."""
     try:
         yield
     except FileNotFoundError as error:
@@ -44,18 +46,25 @@ def reading(path: Path) -> Generator[None]:
 
 
 def address(path: Path) -> str:
-    """A path for FFmpeg, for which a plain ``12:30.mp4`` would be a protocol and an address."""
+    """A path in a form that FFmpeg opens as a file; ``12:30.mp4`` would be a URL otherwise."""
     return f"file:{path.absolute()}"
+
+
+def _part(there: Place) -> str:
+    """A part of a file for FFmpeg."""
+    return f"subfile,,start,{there.start},end,{there.end},,:{address(there.file)}"
 
 
 @contextmanager
 def open_stream(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
-    """Open a file and its first video stream, not counting cover pictures."""
+    """Open a file and its first video stream; cover pictures do not count as one."""
     with reading(path):
-        if not stat.S_ISREG(path.stat().st_mode):
+        there = place(path)
+        if not stat.S_ISREG(there.file.stat().st_mode):
             raise VideoError(f"{path}: not a regular file")
         options = {"container_options": ONLY_VIDEO_FILES, "metadata_errors": "replace"}
-        with av.open(address(path), **options) as container:
+        opened = address(path) if there.file == path else _part(there)
+        with av.open(opened, **options) as container:
             yield container, _video_stream(path, container)
 
 
@@ -73,7 +82,10 @@ def _video_stream(path: Path, container: InputContainer) -> VideoStream:
 
 @contextmanager
 def writing(path: Path, partial: Path) -> Generator[None]:
-    """Raise errors of FFmpeg and the system while writing a file as ``VideoError``."""
+    """Context manager that raises errors of FFmpeg and the system as ``VideoError``, on writing.
+
+    ``partial`` is the path that is written to until ``path`` is complete.
+    """
     try:
         yield
     except (OSError, FFmpegError) as error:
@@ -81,7 +93,7 @@ def writing(path: Path, partial: Path) -> Generator[None]:
 
 
 def cannot_write(error: Exception, path: Path, partial: Path) -> VideoError:
-    """The error for a file that cannot be written; names its partial file."""
+    """The ``VideoError`` for a file that cannot be written; its message names the partial file."""
     left = f"; the frames written so far are in {partial}" if partial.exists() else ""
     if getattr(error, "errno", None) in FULL:
         return VideoError(f"{path}: the disk is full{left}")
@@ -90,15 +102,17 @@ def cannot_write(error: Exception, path: Path, partial: Path) -> VideoError:
 
 
 def partial_path(path: Path) -> Path:
-    """Path of a file until it is complete."""
+    """Path that a file has while it is written; it is renamed to ``path`` when complete."""
     return path.with_name(f"{path.stem}.partial{path.suffix}")
 
 
 def _fault(error: FFmpegError, path: Path) -> str:
     if not isinstance(error, InvalidDataError) and error.errno != errno.EINVAL:
         return f"cannot be read ({error.strerror})"
-    with path.open("rb") as file:
-        head = file.read(8)
+    there = place(path)
+    with there.file.open("rb") as file:
+        file.seek(there.start)
+        head = file.read(min(8, there.size))
     if not head:
         return "not a video, the file is empty"
     return NO_INDEX if head[4:] == MP4_HEAD else "not a video, or its first bytes are broken"

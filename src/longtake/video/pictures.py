@@ -5,17 +5,20 @@ import re
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from longtake.video import archive
 from longtake.video.files import VideoError, reading
 
 _NAMES = "png jpg jpeg webp bmp tif tiff ppm pgm pnm jp2 avif"
 SUFFIXES = frozenset("." + name for name in _NAMES.split())
 STRAY_SHARE = 10  # a kind of name that is this many times rarer than another is not a frame's
+LARGEST = 1 << 28  # bytes of a picture in a tar file
 ORIENTATION = 0x0112  # EXIF tag
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -37,9 +40,12 @@ def natural(path: Path) -> list[tuple[int, int, str]]:
 
 
 def files(folder: Path) -> list[Path]:
-    """Pictures of a folder, at least one, in natural order of their names."""
-    with reading(folder), os.scandir(folder) as entries:
-        paths = [folder / entry.name for entry in entries if not entry.is_dir()]
+    """Image files of a folder, in natural order of their names; a VideoError if there are none."""
+    with reading(folder):
+        paths = archive.files_in(folder)
+        if paths is None:
+            with os.scandir(folder) as entries:
+                paths = [folder / entry.name for entry in entries if not entry.is_dir()]
     found = [p for p in paths if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
     if not found:
         raise VideoError(f"{folder}: not a video, the folder has no pictures")
@@ -47,10 +53,10 @@ def files(folder: Path) -> list[Path]:
 
 
 def sequence(paths: Sequence[Path]) -> list[Path]:
-    """Frames among a folder's pictures, in natural order.
+    """Those image files of a folder that are frames of a video, in natural order.
 
-    Where most names differ in their numbers alone, a picture with a name of another kind, such as
-    ``cover.jpg``, is not a frame.
+    If most names differ in their numbers alone, an image of another name, such as ``cover.jpg``, is
+    not a frame.
     """
     kinds = Counter(map(_kind, paths))
     most = max(kinds.values(), default=0)
@@ -60,7 +66,7 @@ def sequence(paths: Sequence[Path]) -> list[Path]:
 
 
 def numbered(paths: Sequence[Path]) -> bool:
-    """Whether two pictures have names that differ in their numbers alone."""
+    """Whether two image files have names that differ in their numbers alone."""
     return len(set(map(_kind, paths))) < len(paths)
 
 
@@ -70,14 +76,14 @@ def _kind(path: Path) -> str:
 
 
 def size(path: Path) -> tuple[int, int]:
-    """Height and width of a picture that is turned upright."""
+    """Height and width of an image file, turned upright."""
     with _opened(path) as picture:
         sideways = _turn(picture) in SIDEWAYS
         return picture.size if sideways else (picture.height, picture.width)
 
 
 def frames(paths: Sequence[Path]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """Read pictures as frames, all of the size of the first."""
+    """Read image files as frames, all resized to the size of the first."""
     first = None
     for path in paths:
         with _opened(path) as picture:
@@ -107,12 +113,13 @@ def _rgb(picture: Image.Image) -> np.ndarray:
 
 @contextmanager
 def _opened(path: Path) -> Generator[Image.Image]:
-    if not path.exists():
-        raise VideoError(f"{path}: no such file")
-    if not path.is_file():  # opening a pipe would wait for a writer
+    with reading(path):
+        there = archive.place(path)
+    if not there.file.is_file():  # opening a pipe would wait for a writer
         raise VideoError(f"{path}: not a regular file")
     try:
-        with Image.open(path) as picture:
+        whole = there.file == path
+        with Image.open(path if whole else BytesIO(archive.read_bytes(path, LARGEST))) as picture:
             yield picture
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise VideoError(f"{path}: not a picture, or broken ({error})") from error

@@ -15,6 +15,7 @@ from av.video.frame import VideoFrame
 from jaxtyping import UInt8
 
 from longtake.video import pictures
+from longtake.video.archive import is_folder
 from longtake.video.decode import RGB, open_decoder, whole_frames
 from longtake.video.files import VideoError
 from longtake.video.timeline import Timeline, timeline
@@ -28,13 +29,17 @@ COARSEST = 8  # a step between frames has at least as many ticks of a coarse clo
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:
-    """Size, length and rate of a video.
+    """Size, length and frame rate of a video.
 
     Attributes:
-        fps: frames per second; the mean for a variable rate.
+        path: path of the file or of the folder of image files.
+        frames: number of frames.
+        fps: frames per second; the mean if the rate is variable.
         height: height of the upright frames in pixels.
+        width: width of the upright frames in pixels.
+        seconds: duration.
         variable_rate: whether frames are shown for different times.
-        rate_known: False if ``fps`` is an assumption, as for a folder of pictures.
+        rate_known: False if ``fps`` is an assumption, as for a folder of image files.
     """
 
     path: Path
@@ -48,15 +53,15 @@ class VideoInfo:
 
 
 def probe(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> VideoInfo:
-    """Get information about a video by reading its packets and decoding its first frame.
+    """Size, length and frame rate of a video; reads its packets and decodes its first frame.
 
-    A folder of pictures has no rate, so is taken to have ``folder_fps`` frames per second.
+    ``folder_fps`` is the frame rate assumed for a folder of image files, which does not store one.
 
     Raises:
         VideoError: the file does not exist, is not a video, is broken or truncated.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         files = pictures.files(path)
         height, width = pictures.size(files[0])
         fps, frames, variable, known = as_rate(folder_fps), len(files), False, False
@@ -79,13 +84,16 @@ def probe(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> 
 
 
 def frame_seconds(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> np.ndarray:
-    """Time at which each frame is shown, in seconds since the first.
+    """Time at which each frame is shown, in seconds since the first frame.
+
+    ``folder_fps`` is the frame rate assumed for a folder of image files.
 
     Raises:
-        VideoError: as ``probe``, or the file has no times.
+        VideoError: the file does not exist, is not a video, is broken or truncated, or does not
+            store times.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         return np.arange(len(pictures.files(path))) / float(folder_fps)
     line = timeline(path)
     if line.ticks is None:
@@ -100,10 +108,15 @@ def read_clip(
     stride: int = 1,
     timeline_text: str | None = None,
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    """Read ``frames`` frames of a file or a folder of pictures, ``stride`` apart.
+    """Read frames of a video file or of a folder of image files.
 
-    ``start_frame`` is the index of the first one, from 0. A file is decoded from the nearest key
-    frame before it. ``timeline_text``, from ``packed_timeline``, saves reading all its packets.
+    Args:
+        path: path of the file or folder.
+        start_frame: index of the first frame to read, from 0. Decoding starts at the nearest key
+            frame before it.
+        frames: number of frames to read.
+        stride: distance between the frames to read, in frames of the video.
+        timeline_text: result of ``packed_timeline`` for this file; it saves reading all packets.
 
     Raises:
         VideoError: the video does not have these frames, or they are broken.
@@ -115,7 +128,7 @@ def read_clip(
             "at least 0, at least one frame and a stride of at least 1"
         )
     wanted = range(start_frame, start_frame + frames * stride, stride)
-    files = pictures.files(path) if path.is_dir() else []
+    files = pictures.files(path) if is_folder(path) else []
     line = None if files else timeline(path, timeline_text)
     there = len(files) if line is None else line.frames
     if wanted[-1] >= there:
@@ -132,13 +145,36 @@ def read_clip(
     return _stacked(path, clip)
 
 
+def frames_from(
+    path: Path | str, start_frame: int, timeline_text: str | None = None
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Frames from one on, decoded in one pass; ends where they do not come at their times.
+
+    Then, and after an error, ``read_clip`` may still have the frames.
+
+    Raises:
+        VideoError: as ``probe``, or a frame is broken.
+    """
+    path = Path(path)
+    if is_folder(path):
+        yield from pictures.frames(pictures.files(path)[start_frame:])
+        return
+    line = timeline(path, timeline_text)
+    if line.ticks is None or not line.seekable or start_frame >= line.frames:
+        return
+    for key in line.keys[line.keys <= line.ticks[start_frame]][-1:].tolist():
+        yield from _from_key(path, line, key, range(start_frame, line.frames))
+
+
 def open_video(
     path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS
 ) -> tuple[UInt8[np.ndarray, "t h w 3"], Fraction]:
-    """All frames of a video, and its frames per second.
+    """Read all frames of a video; return them and the number of frames per second.
+
+    ``folder_fps`` is the frame rate assumed for a folder of image files.
 
     Raises:
-        VideoError: as ``probe``.
+        VideoError: the file does not exist, is not a video, is broken or truncated.
     """
     fps = probe(path, folder_fps).fps
     return _stacked(path, [frame for chunk in stream_video(path) for frame in chunk]), fps
@@ -147,12 +183,12 @@ def open_video(
 def stream_video(
     path: Path | str, chunk_frames: int = 16, threads: int = ALL_THREADS
 ) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
-    """Read all frames in chunks, in memory that does not depend on the video's length.
+    """Yield all frames of a video, ``chunk_frames`` at a time, in constant memory.
 
-    ``threads`` decode; 0 are one per processor.
+    ``threads`` is the number of decoding threads; 0: one per processor.
 
     Raises:
-        VideoError: as ``probe``.
+        VideoError: the file does not exist, is not a video, is broken or truncated.
     """
     frames = _frames(Path(path), threads)
     while chunk := list(islice(frames, chunk_frames)):
@@ -160,7 +196,7 @@ def stream_video(
 
 
 def as_rate(fps: Fraction | float | int) -> Fraction:
-    """Frames per second as a fraction that files can store."""
+    """Convert frames per second to a fraction that video files can store."""
     return Fraction(fps).limit_denominator(1001) or Fraction(fps).limit_denominator(10**6)
 
 
@@ -172,7 +208,7 @@ def _first_size(path: Path) -> tuple[int, int]:
 
 def _frames(path: Path, threads: int = 1) -> Iterator[np.ndarray]:
     """Upright frames of a video from its first one on."""
-    if path.is_dir():
+    if is_folder(path):
         yield from pictures.frames(pictures.files(path))
         return
     line, number = timeline(path), 0
@@ -197,18 +233,25 @@ def _clip_by_time(path: Path, line: Timeline, wanted: range) -> Sequence[np.ndar
     if line.ticks is None or not line.seekable:
         return []
     before = line.keys[line.keys <= line.ticks[wanted.start]][-KEYS_TRIED:]
+    for key in reversed(before.tolist()):
+        with suppress(VideoError):
+            clip = [*_from_key(path, line, key, wanted)]
+            if len(clip) == len(wanted):
+                return clip
+    return []
+
+
+def _from_key(path: Path, line: Timeline, key: int, wanted: range) -> Iterator[np.ndarray]:
+    """The wanted frames, decoded from the key frame of a time, until one is not at its time."""
+    assert line.ticks is not None
     with open_decoder(path) as (container, stream):
         rgb = RGB(container.metadata)
-        for key in reversed(before.tolist()):
-            container.seek(key, stream=stream)
-            packets = (packet for packet in container.demux(stream) if packet.size)
-            packets = dropwhile(lambda packet: not packet.is_keyframe, packets)
-            frames = whole_frames(path, stream, packets, key)
-            with suppress(VideoError):
-                clip = [rgb(frame) for frame in _at_times(frames, line.ticks, wanted)]
-                if len(clip) == len(wanted):
-                    return clip
-    return []
+        container.seek(key, stream=stream)
+        packets = (packet for packet in container.demux(stream) if packet.size)
+        packets = dropwhile(lambda packet: not packet.is_keyframe, packets)
+        frames = whole_frames(path, stream, packets, key)
+        for frame in _at_times(frames, line.ticks, wanted):
+            yield rgb(frame)
 
 
 def _at_times(
