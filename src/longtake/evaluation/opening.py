@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from longtake.backends import Backend
 from longtake.config import nearest, parse, read
 from longtake.data.arrays import ARRAY_SUFFIXES, ArrayVideos
 from longtake.data.captions import AnyCaptions
@@ -19,6 +20,7 @@ from longtake.evaluation.protocols import Protocol, Role
 from longtake.hub import INDEX, shipped_models
 from longtake.model import VideoModel, sampling_with
 from longtake.model_videos import ModelVideos, open_kept
+from longtake.video.archive import SUFFIX as TAR
 
 SYNTHETIC = {"sky": SkyWorld, "marbles": MarblesWorld, "doom": DoomWorld}
 LAYOUTS = {"ucf101": UCF101, "sky_timelapse": SkyTimelapse, "taichi": Taichi}
@@ -50,6 +52,7 @@ class SamplingSettings:
         seed: seed of the videos; two seeds have no random number in common.
         keep: folder in which the sampled videos are stored; None: they are not stored.
         dtype: dtype of the networks' weights.
+        backend: what runs the networks; None: torch.
     """
 
     changes: Sequence[str] = ()
@@ -60,6 +63,7 @@ class SamplingSettings:
     seed: int = 0
     keep: Path | None = None
     dtype: torch.dtype = torch.float32
+    backend: Backend | None = None
 
 
 def open_videos(
@@ -84,7 +88,7 @@ def open_videos(
         return _layout(name)
     if path.suffix in ARRAY_SUFFIXES:
         return ArrayVideos(path)
-    if path.is_file() and path.suffix.lower() not in VIDEO_SUFFIXES:
+    if path.is_file() and path.suffix.lower() not in {*VIDEO_SUFFIXES, TAR}:
         raise ValueError(f"{path}: is not a source of videos; expected {FORMS}")
     if path.is_file() or (path.is_dir() and not is_model(name)):
         return VideoFolder(path=path, plan=ANY_LENGTH, captions=captions)
@@ -223,6 +227,7 @@ def _model(
         levels=protocol.treatment.levels,
         first_seed=settings.seed * protocol.n,
         batch=settings.batch,
+        backend=settings.backend,
     )
     source.check()
     if settings.keep is None or role == "real":

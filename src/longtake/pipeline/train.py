@@ -210,7 +210,7 @@ class Training:
     def _clips_to_encode(self, speed: Speed, seconds: float) -> tuple[Mapping[str, Any], float]:
         """Settings of the latent cache, and the seconds it takes: at most a quarter of ``seconds``.
 
-        With less footage than that, clips are half a clip apart, as without a setting.
+        With less footage than that, clips are a third of a clip apart, as without a setting.
         """
         if not speed.encode:
             return {}, 0.0
