@@ -134,7 +134,7 @@ def dtype(precision: PrecisionName) -> "torch.dtype":
 
 
 def backend(name: BackendName, precision: PrecisionName) -> "Backend | None":
-    """What runs the networks; None is torch."""
+    """The backend of this name; None for PyTorch."""
     if name == "torch":
         return None
     from longtake.backends import OpenVINO
@@ -147,7 +147,7 @@ def backend(name: BackendName, precision: PrecisionName) -> "Backend | None":
 
 
 def check_compiled(compiled: bool, name: BackendName) -> None:
-    """Raise a ValueError if networks are compiled by torch, but not run by it."""
+    """Raise a ValueError if networks are to be compiled by PyTorch but run by a backend."""
     if compiled and name != "torch":
         raise ValueError("--compile compiles by torch; leave it out, or use --backend torch")
 
