@@ -56,13 +56,13 @@ class Log:
             self._tracker.values(step, numbers)
 
     def videos(self, step: int, folder: Path) -> None:
-        """Give the videos of a folder of previews to the tracker."""
+        """Send the videos in a folder of previews to the experiment tracker."""
         if self._tracker:
             for path in sorted(folder.glob("*.mp4")):
                 self._tracker.video(step, f"previews/{path.stem}", path)
 
     def close(self) -> None:
-        """Close the tracker."""
+        """Close the experiment tracker."""
         if self._tracker is not None:
             self._tracker.close()
 
