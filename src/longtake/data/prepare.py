@@ -3,12 +3,13 @@
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
@@ -24,10 +25,15 @@ from longtake.data.fingerprint import fingerprints
 from longtake.data.index import existing, videos_below
 from longtake.data.scenes import CutFinder
 from longtake.documents import read_json_lines
+from longtake.files import locked, put, remove
 from longtake.progress import ProgressCallback, no_progress
 from longtake.video import VideoError, VideoInfo, VideoWriter, probe, stream_video
+from longtake.video.files import partial_path
 
-SETTINGS, MANIFEST, DONE = "prepared.json", "manifest.jsonl", ".prepared.jsonl"
+SETTINGS, MANIFEST, DONE, LOCK = "prepared.json", "manifest.jsonl", ".prepared.jsonl", ".lock"
+BEGUN = {f".{SETTINGS}.partial", LOCK}
+"""What a call that was killed at its very beginning leaves behind."""
+
 KEY_FRAMES = 16
 MAX_MANIFEST_BYTES = 1 << 30
 CAPTION = ".txt"
@@ -114,26 +120,31 @@ def prepare(
         report: called with the number of videos done and their total.
 
     Raises:
-        ExistsError: the folder holds something else, or other settings; ValueError: no videos.
+        ExistsError: the folder holds something else, or other settings; ValueError: no videos;
+            InUseError: another process writes to the folder.
     """
     paths = [footage] if footage.is_file() else videos_below(existing(footage))
     if not paths:
         raise ValueError(f"{footage}: no videos were found")
     root = footage.parent if footage.is_file() else footage
-    known = _opened(out, settings, overwrite)
     names = [path.relative_to(root).as_posix() for path in paths]
-    found = {name: known[name] for name in names if name in known and _kept(root, out, known[name])}
-    todo = [name for name in names if name not in found]
-    report(len(found), len(names))
     work = partial(prepare_video, root=root, out=out, settings=settings, deadline=deadline)
-    for video in _results(work, todo, processes or os.cpu_count() or 1):
-        found[video.source] = video
-        with (out / DONE).open("a") as file:
-            file.write(_line(video))
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out, out / LOCK):
+        known = _opened(out, settings, overwrite)
+        kept = [name for name in names if name in known and _kept(root, out, known[name])]
+        found, todo = {name: known[name] for name in kept}, [n for n in names if n not in kept]
+        for name in known.keys() & todo:
+            _remove_scenes(out, known[name])
         report(len(found), len(names))
-    videos = [found[name] for name in names]
-    write_text(out / MANIFEST, "".join(map(_line, videos)))
-    (out / DONE).unlink(missing_ok=True)
+        for video in _results(work, todo, processes or os.cpu_count() or 1):
+            found[video.source] = video
+            with (out / DONE).open("a") as file:
+                file.write(_line(video))
+            report(len(found), len(names))
+        videos = [found[name] for name in names]
+        write_text(out / MANIFEST, "".join(map(_line, videos)))
+        (out / DONE).unlink(missing_ok=True)
     return videos
 
 
@@ -166,7 +177,9 @@ def prepare_video(
     scenes.close()
     caption = path.with_suffix(CAPTION)
     for scene in scenes.written if caption.is_file() else ():
-        shutil.copy(caption, (out / scene.file).with_suffix(CAPTION))
+        copy = _caption(out, scene)
+        shutil.copy(caption, partial_path(copy))
+        put(partial_path(copy), copy)
     return PreparedVideo(
         source=name,
         fingerprint=fingerprint,
@@ -249,13 +262,26 @@ def _results(
         yield from map(work, names)
         return
     context = get_context("spawn")  # a fork would copy locks of threads that it does not have
-    with ProcessPoolExecutor(min(processes, len(names)), mp_context=context) as pool:
+    size = min(processes, len(names))
+    with ProcessPoolExecutor(size, mp_context=context, initializer=_end_with_parent) as pool:
         try:
             for future in as_completed([pool.submit(work, name) for name in names]):
                 yield future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is killed, instead of waiting for ever."""
+
+    def end() -> None:
+        parent = parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
 
 
 def _opened(out: Path, settings: PrepareSettings, overwrite: bool) -> dict[str, PreparedVideo]:
@@ -268,9 +294,8 @@ def _opened(out: Path, settings: PrepareSettings, overwrite: bool) -> dict[str, 
                 keys = ", ".join(f"{key}={was}" for key, (was, _) in sorted(changed.items()))
                 raise ExistsError(out, f"holds footage that was prepared with {keys}")
             _remove(out)
-    elif out.exists() and any(out.iterdir()) and not overwrite:
+    elif {path.name for path in out.iterdir()} - BEGUN and not overwrite:
         raise ExistsError(out, f"holds other files, and no {SETTINGS}")
-    out.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(given, indent=2) + "\n")
     return {video.source: video for name in (MANIFEST, DONE) for video in _lines(out / name)}
 
@@ -279,17 +304,33 @@ def _remove(out: Path) -> None:
     """Remove the files that a folder's manifest lists, and the manifest."""
     for name in (MANIFEST, DONE):
         for video in _lines(out / name):
-            for scene in video.scenes:
-                (out / scene.file).unlink(missing_ok=True)
-                (out / scene.file).with_suffix(CAPTION).unlink(missing_ok=True)
+            _remove_scenes(out, video)
         (out / name).unlink(missing_ok=True)
+
+
+def _remove_scenes(out: Path, video: PreparedVideo) -> None:
+    for scene in video.scenes:
+        remove(out / scene.file)
+        remove(_caption(out, scene))
+
+
+def _caption(out: Path, scene: Scene) -> Path:
+    return (out / scene.file).with_suffix(CAPTION)
+
+
+def _text(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
 
 
 def _kept(root: Path, out: Path, video: PreparedVideo) -> bool:
     """Whether a source and the files made of it are as they were."""
-    files = [(out / scene.file, scene.sha256) for scene in video.scenes]
-    if not all(path.is_file() and file_hash(path) == sha256 for path, sha256 in files):
-        return False
+    caption = _text((root / video.source).with_suffix(CAPTION))
+    for scene in video.scenes:
+        path = out / scene.file
+        if not path.is_file() or file_hash(path) != scene.sha256:
+            return False
+        if _text(_caption(out, scene)) != caption:
+            return False
     try:
         return fingerprints([root / video.source]) == [video.fingerprint]
     except VideoError:
