@@ -150,6 +150,12 @@ def test_a_folder_of_other_things_is_left_alone(footage: Path, tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
+def test_a_folder_that_a_kill_left_empty_is_begun(footage: Path, tmp_path: Path):
+    (tmp_path / ".plan.yaml.partial").touch()
+    with pytest.raises(ValueError, match="begins with no stage"):  # what is looked at next
+        start(footage, tmp_path, overrides=["training.steps=3"])
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -1,5 +1,6 @@
 """What is killed before any change of the disk, and repeated, ends as if it had not been."""
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 import torch
 from disk_kills import Outcome, Trial, function
-from killed_commands import write_film
+from killed_commands import without_times, write_film
 from kills import line
+from training.tiny_runs import autoencoder_run, train
 
 from longtake import jobs
 from longtake.checkpoint import whole_folder, write_tensors, write_text
@@ -161,6 +163,13 @@ def test_prepared_footage_is_whole(root: Path, overwrite: bool):
 
     before = (lambda _: work("mp4")) if overwrite else nothing
     assert faults(trial(root, work, before).everywhere(twice=not overwrite)) == []
+
+
+def test_a_training_is_whole_with_its_log(root: Path):
+    run = autoencoder_run(steps=2, save_every=1, keep=1, workers=0)
+    one = trial(root, lambda: train(run, root / "disk" / "run"))
+    killed = dataclasses.replace(one, clean=without_times)
+    assert faults(killed.everywhere(40, twice=True)) == []
 
 
 def test_the_table_of_the_page_is_that_of_the_measurement():

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 import longtake
+from longtake.checkpoint import write_text
 from longtake.documents import DocumentError, parse_json
+from longtake.files import sync
 
 LOG = "log.jsonl"
 
@@ -30,7 +32,7 @@ class Log:
         if self._path and self._path.exists():
             lines = self._path.read_text(errors="replace").splitlines()
             kept = [line for line in lines if _number(line, "step", math.inf) <= first_step]
-            self._path.write_text("".join(f"{line}\n" for line in kept))
+            write_text(self._path, "".join(f"{line}\n" for line in kept))
         before = max((_number(line, "seconds", 0.0) for line in kept), default=0.0)
         self._began = time.monotonic() - before
 
@@ -46,6 +48,11 @@ class Log:
         for name, value in values.items():
             if self._board and isinstance(value, int | float):
                 self._board.add_scalar(name, value, step)
+
+    def sync(self) -> None:
+        """Force the lines to the disk, so that what is saved next can rely on them."""
+        if self._path and self._path.exists():
+            sync(self._path)
 
     def close(self) -> None:
         """Close the files of TensorBoard."""
