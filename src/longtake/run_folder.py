@@ -81,6 +81,7 @@ def start(
             CheckpointError: it holds something else.
     """
     place, run = fork or folder, run.settled()
+    run.training.check_processes(ranks.size)
     there = {p.name for p in place.iterdir()} if ranks.main and place.exists() else set()
     if there - BEGUN and not _is_run(place):
         raise CheckpointError(f"{place} exists and holds no run; choose another folder")

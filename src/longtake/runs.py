@@ -106,7 +106,7 @@ class AutoencoderRun(Config):
         if self.init_from is not None:
             trained = VideoModel.from_pretrained(self.init_from).autoencoder
             fill(autoencoder, trained.state_dict(), self.init_from)
-        loss = AutoencoderLoss(self.loss)
+        loss = AutoencoderLoss(self.loss, ranks)
         starts = {term.name: term.config.start for term in loss.terms}
         monitor = TrainingMonitor(starts, self.collapse, self.adversarial_steps, ranks)
         clips, settings = partial(self._clips, ranks), self.training
