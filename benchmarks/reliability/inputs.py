@@ -29,7 +29,7 @@ HANG_SECONDS = "20"  # of a processor
 
 def main() -> None:
     """Print a line per kind of input, and the sum."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--draws", type=int, default=240, help="inputs of most kinds")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()

@@ -19,7 +19,7 @@ _NAMES = {
     "jobs": "Job write_videos",
     "latents": "LatentSpec",
     "model": "ModelIndex Sampling VideoModel",
-    "rollout": "Autoregressive Hierarchical NextClip OneClip Request Rollout",
+    "rollout": "Autoregressive DiffusionForcing Fifo Hierarchical NextClip OneClip Request Rollout",
     "runs": "presets read_run",
     "video": "VideoWriter open_video",
 }

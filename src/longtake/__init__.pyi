@@ -36,6 +36,8 @@ from longtake.model import (
 )
 from longtake.rollout import (
     Autoregressive as Autoregressive,
+    DiffusionForcing as DiffusionForcing,
+    Fifo as Fifo,
     Hierarchical as Hierarchical,
     NextClip as NextClip,
     OneClip as OneClip,

@@ -161,7 +161,10 @@ def load_component(folder: Path, settings: Any, expected_hash: str | None = None
     path = folder / WEIGHTS
     header = read_header(path)
     if expected_hash is not None and file_hash(path) != expected_hash:
-        raise CheckpointError(f"{path}: the weights are not those that the model index names")
+        raise CheckpointError(
+            f"{path}: has another SHA-256 than its model_index.json records; copy "
+            "or download the model again"
+        )
     try:
         expected = build_empty(settings, 2 * len(header) + 100).state_dict()
     except config.ConfigError as error:

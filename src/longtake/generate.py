@@ -26,12 +26,14 @@ POSITION = frozenset({"step", "pushed", "guidance"})
 
 
 class Part(NamedTuple):
-    """Frames that are ready, and what is needed to continue after them.
+    """Frames of some videos that are ready, and the state from which the videos continue.
 
     Attributes:
-        pixels: the decoder's float frames, nominally in [-1, 1].
-        state: tensors to store; the stream continues after this part from them.
-        changes: changes made since the previous part, by index of the rollout's step.
+        pixels: the decoder's frames, about in [-1, 1], not clamped.
+        state: tensors to store; passed to a ``VideoStream`` they continue the videos after
+            ``pixels``.
+        changes: changes of signals or guidance since the previous part, by number of the rollout's
+            step.
     """
 
     pixels: Float[Tensor, "b 3 t h w"]
@@ -40,7 +42,7 @@ class Part(NamedTuple):
 
     @property
     def frames(self) -> UInt8[np.ndarray, "b t h w 3"]:
-        """8-bit pixels of each video."""
+        """``pixels`` as 8-bit frames."""
         return np.stack([to_pixels(video) for video in self.pixels])
 
 
@@ -50,11 +52,11 @@ class VideoStream(ABC):
     @property
     @abstractmethod
     def grain(self) -> int:
-        """Frames of video between two possible changes."""
+        """Frames of video that a rollout step adds: changes apply at multiples of this number."""
 
     @property
     def sampled_from(self) -> int:
-        """Frame of the video at which its first step begins."""
+        """Index of the frame of the video at which the first rollout step begins."""
         return 0
 
     @abstractmethod
@@ -68,15 +70,22 @@ class VideoStream(ABC):
         """Frames of the requested videos, as of ``LongVideo``."""
 
     def step_of(self, frame: int) -> int:
-        """First step that begins at a frame or later, up to what neighbouring clips share."""
+        """Number of the first rollout step that begins at ``frame`` of the video or later.
+
+        Frames that neighbouring clips share are not counted.
+        """
         return -(-max(frame - self.sampled_from, 0) // self.grain)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LongVideo(VideoStream):
-    """Networks wired to make videos: samplers, a rollout that joins their clips, and a decoder.
+    """Makes videos of any length: samples clips, joins them by a rollout and decodes them.
 
-    ``latent_scaling`` is between the autoencoder's latents and those of the denoisers.
+    Attributes:
+        samplers: clip sampler of each role.
+        rollout: strategy that conditions each clip on earlier ones.
+        autoencoder: decodes the latents.
+        latent_scaling: maps the autoencoder's latents to the denoisers' and back.
     """
 
     samplers: Samplers
@@ -86,7 +95,7 @@ class LongVideo(VideoStream):
 
     @property
     def grain(self) -> int:
-        """Frames of video between two possible changes."""
+        """Frames of video that a rollout step adds: changes apply at multiples of this number."""
         return self.rollout.grain(self.samplers)
 
     @torch.inference_mode()
@@ -146,7 +155,7 @@ def _state(rollout: State, decoder: StreamDecoder, pushed: int) -> dict[str, Ten
 
 
 def change_state(change: Change) -> dict[str, Tensor]:
-    """Tensors from which ``stored_change`` makes an equal change."""
+    """Serialise a change to tensors, which ``stored_change`` reads."""
     signals, guidance = change
     settings = list(json.dumps(guidance and to_dict(guidance)).encode())
     return {
@@ -157,7 +166,7 @@ def change_state(change: Change) -> dict[str, Tensor]:
 
 
 def stored_change(state: Mapping[str, Tensor]) -> Change:
-    """The change of a state."""
+    """Read the change that ``change_state`` serialised among the tensors of a state."""
     names = [key.removeprefix("value.") for key in state if key.startswith("value.")]
     signals = {k: Signal(value=state[f"value.{k}"], null=state[f"null.{k}"]) for k in names}
     return Change(signals, parse(AnyGuidance | None, json.loads(bytes(state["guidance"].tolist()))))

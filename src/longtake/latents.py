@@ -20,15 +20,16 @@ Times = Float[Tensor, "b *f"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentSpec:
-    """Shape and bounds of a latent: all that the diffusion core reads of an autoencoder.
+    """Shape and bounds of an autoencoder's latents: all that samplers and rollouts know of it.
 
     Attributes:
         shape: ``(C, *dims)`` of one clip's latent, without the batch axis.
-        clip: frames, height and width of the clip it stands for, in pixels.
-        frame_axis: axis of a batched latent along which time runs; None where no axis does.
-        bounds: least and greatest value a latent can hold; None where it has no bound.
-        clip_overlap_frames: frames of video that each clip of a long video shares with the clip
-            before it; only for latents without a time axis.
+        clip: frames, height and width, in pixels, of the clip that one such latent encodes.
+        frame_axis: axis of a batched latent along which time runs; None if the latent has no time
+            axis.
+        bounds: least and greatest value that a latent can hold; None if latents are unbounded.
+        clip_overlap_frames: number of frames of video that each clip of a long video shares with
+            the clip before it; only for latents without a time axis.
     """
 
     shape: tuple[int, ...]
@@ -39,27 +40,30 @@ class LatentSpec:
 
     @property
     def frames(self) -> int:
-        """Latent frames of one clip; a ValueError where the latent has no time axis."""
+        """Number of latent frames of one clip; a ValueError if the latent has no time axis."""
         return self.shape[self.time_axis - 1]
 
     @property
     def time_axis(self) -> int:
-        """``frame_axis``; a ValueError where the latent has no time axis."""
+        """``frame_axis``, never None; a ValueError if the latent has no time axis."""
         if self.frame_axis is None:
             raise ValueError(
-                f"a latent of shape {self.shape} has no time axis, so no frames of it can be "
-                "given; use a rollout that conditions on whole clips"
+                f"a latent of shape {self.shape} has no time axis, so single frames of it "
+                "cannot condition the next clip; set rollout.kind=next_clip"
             )
         return self.frame_axis
 
     def pixel_frames(self, z: Latent) -> int:
-        """Frames of video that latents stand for."""
+        """Number of frames of video that ``z``, a batch of latents, decodes to."""
         if self.frame_axis is None:
             return self.clip[0]
         return z.shape[self.frame_axis] * self.clip[0] // self.frames
 
     def cut(self, z: Latent, frames: int) -> Latent:
-        """Trim to the fewest latent frames that cover ``frames`` frames of video."""
+        """Trim ``z`` to the fewest latent frames that cover ``frames`` frames of video.
+
+        A latent without a time axis is returned whole.
+        """
         if self.frame_axis is None:
             return z
         fewest = -(-frames * self.frames // self.clip[0])
@@ -79,9 +83,11 @@ class LatentSpec:
             )
 
     def check_drawn(self, drawn: "LatentSpec", model: str) -> None:
-        """Raise a ConfigError unless a denoiser samples these latents, of any number of frames.
+        """Raise a ConfigError unless a denoiser samples latents of this shape, time axis aside.
 
-        ``drawn`` is what it samples; ``model`` is the path of the autoencoder, for the message.
+        Args:
+            drawn: spec of the latents that the denoiser samples.
+            model: path of the autoencoder's folder, for the error message.
         """
         have, want = (
             tuple(size for axis, size in enumerate(spec.shape, 1) if axis != spec.frame_axis)
@@ -90,12 +96,12 @@ class LatentSpec:
         if have != want:
             raise ConfigError(
                 f"the denoiser samples latents of {want}, but those of the autoencoder of {model} "
-                f"are of {have} (channels, then cells); set denoiser.latent and denoiser.clip to "
-                "fit"
+                f"are of {have} (channels, then every axis but time); set denoiser.latent and "
+                "denoiser.clip to fit"
             )
 
     def expand(self, level: Times) -> Latent:
-        """Shape values, one per sample or per frame, to broadcast over a latent."""
+        """Reshape a value per sample, or per latent frame, so that it broadcasts over a latent."""
         view = [len(level), *[1] * len(self.shape)]
         if level.ndim == 2:
             assert level.shape[1] == self.frames
@@ -105,22 +111,28 @@ class LatentSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Triplane:
-    """Three planes laid end to end as one ``(B, C, N)`` latent (PVDM); sizes in latent cells."""
+    """Sizes of PVDM's three planes, which one latent ``(B, C, N)`` holds end to end.
+
+    Attributes:
+        frames: rows of the two motion planes, one per frame of the clip.
+        height: rows of the content plane, columns of the first motion plane.
+        width: columns of the content plane and of the second motion plane.
+    """
 
     frames: int
     height: int
     width: int
 
     @property
-    def cells(self) -> tuple[int, int, int]:
-        """Cells of the content plane (H, W) and of the motion planes (T, H) and (T, W)."""
+    def sizes(self) -> tuple[int, int, int]:
+        """Number of positions of the content plane (H, W) and motion planes (T, H), (T, W)."""
         return self.height * self.width, self.frames * self.height, self.frames * self.width
 
     def split(
         self, z: Float[Tensor, "b c n"]
     ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c t h"], Float[Tensor, "b c t w"]]:
-        """Cut a latent into its planes. No copy is made."""
-        content, motion_h, motion_w = z.split(self.cells, dim=2)
+        """Split a latent into content plane and two motion planes, views of the same memory."""
+        content, motion_h, motion_w = z.split(self.sizes, dim=2)
         return (
             content.unflatten(2, (self.height, self.width)),
             motion_h.unflatten(2, (self.frames, self.height)),
@@ -133,7 +145,7 @@ class Triplane:
         motion_h: Float[Tensor, "b c t h"],
         motion_w: Float[Tensor, "b c t w"],
     ) -> Float[Tensor, "b c n"]:
-        """Lay the planes end to end: the inverse of ``split``."""
+        """Flatten three planes and concatenate them into one latent: the inverse of ``split``."""
         return torch.cat([p.flatten(2) for p in (content, motion_h, motion_w)], dim=2)
 
 
@@ -154,16 +166,16 @@ class LatentScaling(Config):
 
 
 def finite(x: Tensor, what: str, rows: Sequence[str], frame: int) -> Tensor:
-    """Return ``x`` if no value of it is NaN or infinite.
+    """Return ``x`` unchanged if all its values are finite.
 
     Args:
-        x: latents or pixels of a batch, or features.
-        what: what they are, in the plural.
-        rows: name of each sample of the batch.
-        frame: frame of video near them.
+        x: a batch of latents, pixels or features.
+        what: what ``x`` holds, in the plural, for the error message.
+        rows: name of each sample of the batch, for the error message.
+        frame: index of a frame of video near these values, for the error message.
 
     Raises:
-        FloatingPointError: the first sample that is not finite.
+        FloatingPointError: a value is NaN or infinite; names the first such sample.
     """
     if is_finite(x):
         return x

@@ -89,7 +89,7 @@ class Outputs:
         if path.exists() and (changes := self._changes(request)):
             if not self._overwrite:
                 raise OtherRequestError(
-                    f"{self._work.parent} holds unfinished files of a request in which "
+                    f"{self._work.parent} holds unfinished files of another request, in which "
                     f"{changes}; repeat that one, choose another path or set overwrite=True"
                 )
             retire(path)

@@ -10,6 +10,7 @@ import torch
 from longtake.autoencoders.base import VideoAutoencoder
 from longtake.data.clips import CLIPS_TRIED, ClipReader, ClipSource
 from longtake.distributed import Ranks
+from longtake.metrics.pairs import pair_scores, perceptual
 from longtake.model import VideoModel
 from longtake.noise import generator
 from longtake.rollout import Request
@@ -23,21 +24,30 @@ LOGGER = logging.getLogger("longtake")
 def reconstructions(
     autoencoder: VideoAutoencoder, source: ClipSource, count: int, folder: Path, ranks: Ranks
 ) -> Mapping[str, float]:
-    """Write clips beside their reconstructions; returns ``psnr``, in dB, over all of them."""
+    """Write clips beside their reconstructions; returns measures of all of them.
+
+    They are ``psnr`` in dB, ``ssim`` if frames are large enough for it, and a perceptual distance
+    if its package is installed.
+    """
     draws = [(i % len(source), generator(0, "look", i), None) for i in range(count + CLIPS_TRIED)]
     reader = ClipReader(source)  # takes the next clip in place of a damaged one
     clips = [reader.clip(draws[number:]).frames for number in range(count)]
     weight = next(autoencoder.parameters())
-    rows, errors = [], []
+    rows, errors, scores = [], [], []
+    distance = perceptual([], weight.device)
     for frames in clips:
         video = to_model(frames)[None].to(weight.device)
         again = autoencoder.decode(autoencoder.encode(video).mean)
         errors.append(((again.clamp(-1, 1) - video) / 2).square().mean().item())
-        rows.extend([frames, to_pixels(again[0])])
+        decoded = to_pixels(again[0])
+        rows.extend([frames, decoded])
+        scores.append(pair_scores(frames, decoded, weight.device, distance))
     if ranks.main:
         pairs = [np.concatenate(rows[i : i + 2], axis=2) for i in range(0, len(rows), 2)]
         _write(folder, pairs, rows, fps=8.0)
-    return {"psnr": -10 * float(np.log10(np.mean(errors)))}
+    psnr = -10 * float(np.log10(np.mean(errors)))
+    others = scores[0].keys() - {"psnr", "frame_psnr"}
+    return {"psnr": psnr, **{n: float(np.mean([s[n] for s in scores])) for n in sorted(others)}}
 
 
 def samples(model: VideoModel, request: Request, frames: int, folder: Path, ranks: Ranks) -> None:

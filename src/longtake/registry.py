@@ -21,13 +21,21 @@ from longtake.diffusion.diffusers_sampler import DiffusersSampler
 from longtake.diffusion.guidance import ClassifierFree, Unguided
 from longtake.diffusion.samplers import DDIM, DDPM
 from longtake.diffusion.schedule import AnySchedule as AnySchedule
+from longtake.diffusion.signals.context_cases import AnyContextCase as AnyContextCase
 from longtake.diffusion.timesteps import AnyTimePattern as AnyTimePattern
 from longtake.diffusion.timesteps import AnyTimestepSampling as AnyTimestepSampling
 from longtake.features.i3d import I3DConfig
 from longtake.features.random_features import RandomFeaturesConfig
 from longtake.losses.autoencoder import AnyPerceptual as AnyPerceptual
 from longtake.losses.discriminators import AnyDiscriminator as AnyDiscriminator
-from longtake.rollout import Autoregressive, Hierarchical, NextClip, OneClip
+from longtake.rollout import (
+    Autoregressive,
+    DiffusionForcing,
+    Fifo,
+    Hierarchical,
+    NextClip,
+    OneClip,
+)
 from longtake.text import AnyTextEncoder as AnyTextEncoder
 
 _Kind = Field(discriminator="kind")
@@ -38,7 +46,9 @@ AnyAutoencoder = Annotated[
 AnyDenoiser = Annotated[VolumeUNetConfig | TriplaneUNetConfig, _Kind]
 AnySampler = Annotated[DDPM | DDIM | DiffusersSampler, _Kind]
 AnyGuidance = Annotated[Unguided | ClassifierFree, _Kind]
-AnyRollout = Annotated[OneClip | Autoregressive | Hierarchical | NextClip, _Kind]
+AnyRollout = Annotated[
+    OneClip | Autoregressive | Hierarchical | NextClip | DiffusionForcing | Fifo, _Kind
+]
 AnySource = Annotated[
     SkyWorld | MarblesWorld | DoomWorld | VideoFolder | UCF101 | SkyTimelapse | Taichi, _Kind
 ]

@@ -43,10 +43,10 @@ OWN = (
 
 FREE = (
     *("adversarial_steps", "cache.batch", "cache_folder", "num_previews", "preview_frames"),
-    *("sampling", "validation", "training.accumulate", "training.cooldown_steps"),
-    *("training.export_every", "training.keep", "training.keep_every", "training.log_every"),
-    *("training.sample_every", "training.save_every", "training.steps", "training.tensorboard"),
-    "training.workers",
+    *("evaluation", "sampling", "validation", "training.accumulate", "training.cooldown_steps"),
+    *("training.evaluate_every", "training.export_every", "training.keep", "training.keep_every"),
+    *("training.log_every", "training.sample_every", "training.save_every", "training.steps"),
+    *("training.tensorboard", "training.workers"),
 )
 """Settings that may change in the middle of a run: which steps it takes does not depend on them."""
 

@@ -22,6 +22,7 @@ from longtake.data.latents import build_cache
 from longtake.data.loader import Batch, Loader
 from longtake.diffusion import Denoiser, Diffusion
 from longtake.distributed import Ranks
+from longtake.evaluation.during_training import EvaluationPlan, open_evaluation
 from longtake.hub import find_model
 from longtake.latents import LatentScaling
 from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
@@ -68,6 +69,7 @@ class AutoencoderRun(Config):
         init_from: model folder whose autoencoder gives the initial weights.
         crop: height and width of the random crop of each clip to train on; None for whole frames.
         num_previews: number of clips that are reconstructed for each preview.
+        evaluation: how reconstructions are measured every ``training.evaluate_every`` steps.
         training: settings of the training loop.
     """
 
@@ -84,6 +86,7 @@ class AutoencoderRun(Config):
     init_from: str | None = None
     crop: tuple[Count, Count] | None = None
     num_previews: Count = 4
+    evaluation: EvaluationPlan = EvaluationPlan()
     training: TrainingConfig
 
     @property
@@ -107,14 +110,19 @@ class AutoencoderRun(Config):
         starts = {term.name: term.config.start for term in loss.terms}
         monitor = TrainingMonitor(starts, self.collapse, self.adversarial_steps, ranks)
         clips, settings = partial(self._clips, ranks), self.training
+        held_out, size = self.validation or self.data, autoencoder.spec.clip[1:]
+        evaluation = settings.evaluate_every and open_evaluation(
+            held_out, size, self.evaluation, ranks.device
+        )
         Trainer(
             Reconstruction(autoencoder, loss, monitor, clips, settings, self.discriminator, ranks),
             settings,
             folder,
             ranks,
             preview=lambda at: previews.reconstructions(
-                autoencoder, self.validation or self.data, self.num_previews, at, ranks
+                autoencoder, held_out, self.num_previews, at, ranks
             ),
+            evaluate=lambda: evaluation.reconstructions(autoencoder) if evaluation else {},
             export=partial(self._export, autoencoder, ranks),
             report=callbacks.training,
         ).fit()
@@ -171,6 +179,7 @@ class DiffusionRun(Config):
         sampling: default sampling of the model.
         preview_frames: number of frames of each sampled preview.
         num_previews: number of videos that are sampled for each preview.
+        evaluation: how the model is measured every ``training.evaluate_every`` steps.
         training: settings of the training loop.
     """
 
@@ -202,6 +211,7 @@ class DiffusionRun(Config):
     sampling: Sampling = Sampling()
     preview_frames: Count = 64
     num_previews: Count = 4
+    evaluation: EvaluationPlan = EvaluationPlan()
     training: TrainingConfig
 
     @model_validator(mode="before")
@@ -217,6 +227,22 @@ class DiffusionRun(Config):
             denoiser = {**data["denoiser"], "clip_overlap_frames": overlap_frames}
             data = {**data, "denoiser": denoiser}
         return {**data, "cache": cache}
+
+    @model_validator(mode="after")
+    def _frame_times_are_stated(self) -> "DiffusionRun":
+        cases = self.clip.context.cases if self.clip.context else ()
+        drawn, stated = any(case.frame_times for case in cases), self.diffusion.time_per_frame
+        if drawn and not stated:
+            raise ValueError(
+                "clip.context.cases has frame_times, but diffusion.time_per_frame is false; set it "
+                "to true, by which the model states that it was trained so"
+            )
+        if stated and cases and not drawn:
+            raise ValueError(
+                "diffusion.time_per_frame is true, but clip.context.cases has no case frame_times; "
+                "add one or set time_per_frame to false"
+            )
+        return self
 
     @property
     def inputs(self) -> Mapping[str, Any]:
@@ -237,6 +263,11 @@ class DiffusionRun(Config):
         denoiser = self._built(trained)
         base.autoencoder.spec.check_drawn(denoiser.spec, self.model)
         self.clip.check(denoiser)
+        if self.diffusion.time_per_frame and not denoiser.per_frame:
+            raise ConfigError(
+                "diffusion.time_per_frame=true: this network has one time for all frames; set "
+                "denoiser.frame_times=true, or time_per_frame to false"
+            )
         place = Path(self.cache_folder) if self.cache_folder else folder / "latents"
         spec, encoder, report = denoiser.spec, base.autoencoder, callbacks.encoding
         overlap_frames = spec.clip_overlap_frames
@@ -254,12 +285,21 @@ class DiffusionRun(Config):
             captions=captions.states,
         )
         validation = None if held_out is None else replace(batches, cache=held_out)
+        model = self._with_network(base, denoiser)
+        evaluation = self.training.evaluate_every and open_evaluation(
+            self.validation or self.data,
+            encoder.spec.clip[1:],
+            self.evaluation.at_most(self.preview_frames),
+            ranks.device,
+            model,
+        )
         Trainer(
             Denoising(denoiser, self.diffusion, batches, self.training, ranks),
             self.training,
             folder,
             ranks,
-            preview=partial(self._preview, base, denoiser, ranks, validation, captions.example),
+            preview=partial(self._preview, model, denoiser, ranks, validation, captions.example),
+            evaluate=lambda: evaluation.samples(model) if evaluation else {},
             export=partial(self._export, base, denoiser, ranks),
             report=callbacks.training,
         ).fit()
@@ -335,14 +375,13 @@ class DiffusionRun(Config):
 
     def _preview(
         self,
-        base: VideoModel,
+        model: VideoModel,
         denoiser: Denoiser,
         ranks: Ranks,
         validation: LatentBatches | None,
         prompt: Prompt | None,
         folder: Path,
     ) -> Mapping[str, float]:
-        model = self._with_network(base, denoiser)
         if "first" in model.denoisers:
             request = model.request(range(self.num_previews), prompt=prompt)
             previews.samples(model, request, self.preview_frames, folder, ranks)

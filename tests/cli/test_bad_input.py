@@ -189,7 +189,7 @@ def test_weights_that_were_exchanged_are_named(refused, model: Path):
     shutil.copy(
         model / "interpolator" / "model.safetensors", model / "denoiser" / "model.safetensors"
     )
-    assert "are not those that the model index names" in refused("generate", model)
+    assert "has another SHA-256 than its model_index.json records" in refused("generate", model)
 
 
 @pytest.mark.parametrize(

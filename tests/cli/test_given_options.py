@@ -58,8 +58,11 @@ def open_picture(path: Path) -> np.ndarray:
     ("options", "message"),
     [
         ("--start-image a.png --continue film.mkv", "--start-image and --continue cannot be comb"),
-        ("--end-image b.png", "a last frame alone cannot be reached; give --start-image too"),
-        ("--factor 3", "--factor 3 is of --interpolate VIDEO; give that too"),
+        (
+            "--end-image b.png",
+            "no video can be made towards a last frame alone; give --start-image too",
+        ),
+        ("--factor 3", "--factor 3 belongs to --interpolate VIDEO; give that too"),
         ("--interpolate film.mkv --factor 4", "fills 2 frames between two given ones, which is"),
         ("--between a.png b.png --frames 9", "2 given frames, 3 apart, make a video of 4; leave"),
         ("--continue film.mkv --frames 6", "frames=6 must be more than the 6 given frames"),

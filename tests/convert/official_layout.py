@@ -58,5 +58,5 @@ def constants(config: TriplaneAutoencoderConfig) -> dict[str, Tensor]:
 
 def pvdm_shapes(config: TriplaneUNetConfig) -> dict[str, tuple[int, ...]]:
     """Shapes of PVDM's UNet, the buffer of zeros included."""
-    zeros = {ZEROS: (1, config.latent[0], sum(config.planes(0).cells))} if config.previous else {}
+    zeros = {ZEROS: (1, config.latent[0], sum(config.planes(0).sizes))} if config.previous else {}
     return {**zeros, **PVDM.shapes(config)}

@@ -44,7 +44,7 @@ def extent(planes: tuple[int, int, int]) -> Triplane:
 
 
 def drawn(batch: int = 2, planes: tuple[int, int, int] = SQUARE) -> tuple[Tensor, Tensor]:
-    return torch.randn(batch, 3, sum(extent(planes).cells)), torch.rand(batch)
+    return torch.randn(batch, 3, sum(extent(planes).sizes)), torch.rand(batch)
 
 
 @pytest.mark.parametrize("planes", [OBLONG, SQUARE, CUBE])
@@ -189,7 +189,7 @@ def test_a_latent_of_another_extent_is_refused():
     [
         ({"groups": 3}, "groups=3 must divide"),
         ({"channel_mult": ()}, "channel_mult is empty"),
-        ({"latent": (3, 3, 4, 4)}, "3 frames of 4x4 cells must be divisible by 2"),
+        ({"latent": (3, 3, 4, 4)}, "3 frames of 4x4 positions must be divisible by 2"),
         ({"bounds": (1.0, -1.0)}, "must rise"),
         ({"channels": 8}, "channels"),
     ],

@@ -224,7 +224,7 @@ def test_clips_of_other_sizes_work(shape):
 
 def test_a_size_that_cannot_be_halved_is_refused():
     z, t = drawn(1, (3, 4, 5, 4))
-    with pytest.raises(ValueError, match="5x4 cells must be divisible by 2"):
+    with pytest.raises(ValueError, match="5x4 positions must be divisible by 2"):
         predict(unet(), z, t)
 
 

@@ -10,9 +10,18 @@ from test_everything_combines import NETWORKS, SEEDS, SUBSETS, signals
 from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
 from longtake.autoencoders.triplane import TriplaneAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
-from longtake.diffusion import DDIM, Denoiser, DiffusersSampler, Diffusion, Signals
+from longtake.diffusion import DDIM, Denoiser, DiffusersSampler, Diffusion, Sampler, Signals
 from longtake.model import ModelIndex, Sampling, VideoModel
-from longtake.rollout import Autoregressive, Hierarchical, NextClip, OneClip, Request, Rollout
+from longtake.rollout import (
+    Autoregressive,
+    DiffusionForcing,
+    Fifo,
+    Hierarchical,
+    NextClip,
+    OneClip,
+    Request,
+    Rollout,
+)
 
 AUTOENCODERS = {
     "framewise": FramewiseAutoencoderConfig(
@@ -29,7 +38,14 @@ SAMPLERS: dict[str, Any] = {
     "ddim": DDIM(steps=1),
     "diffusers": DiffusersSampler(scheduler="EulerAncestralDiscrete", steps=1),
 }
-ROLLOUTS: tuple[Any, ...] = (OneClip(), Autoregressive(), Hierarchical(), NextClip())
+ROLLOUTS: tuple[Any, ...] = (
+    OneClip(),
+    Autoregressive(),
+    Hierarchical(),
+    NextClip(),
+    DiffusionForcing(),
+    Fifo(),
+)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -44,7 +60,7 @@ def test_a_video_is_made_or_refused_before_the_network_is_called(
     denoiser, calls = NETWORKS[network].build().eval(), []
     denoiser.register_forward_pre_hook(lambda *_: calls.append(1))
     model = VideoModel(
-        index=ModelIndex(diffusion=Diffusion(prediction="v")),
+        index=ModelIndex(diffusion=Diffusion(prediction="v", time_per_frame=True)),
         autoencoder=AUTOENCODERS[autoencoder].build().eval(),
         denoisers={"first": denoiser, "interpolator": denoiser},
     )
@@ -59,7 +75,7 @@ def test_a_video_is_made_or_refused_before_the_network_is_called(
             parts = model.long_video(sampling)(Request(seeds=SEEDS, signals=given), frames)
             return np.concatenate([part.frames for part in parts], 1)
 
-        reason = refusal(denoiser, rollout, given)
+        reason = refusal(denoiser, SAMPLERS[sampler], rollout, given)
         if reason is None:
             assert make().shape[:2] >= (2, frames)
         else:
@@ -68,8 +84,14 @@ def test_a_video_is_made_or_refused_before_the_network_is_called(
             assert not calls
 
 
-def refusal(denoiser: Denoiser, rollout: Rollout, given: Signals) -> str | None:
+def refusal(denoiser: Denoiser, sampler: Sampler, rollout: Rollout, given: Signals) -> str | None:
     """What the types of the parts say of their combination."""
+    if rollout.frame_times and denoiser.spec.frame_axis is None:
+        return "latents have no time axis"
+    if rollout.frame_times and not denoiser.per_frame:
+        return "was not trained so"
+    if rollout.frame_times and not sampler.per_frame:
+        return "which DiffusersSampler does not support"
     if any(added - denoiser.reads for added in rollout.adds.values()):
         return "gives the network"
     if given.keys() - denoiser.reads:

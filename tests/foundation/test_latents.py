@@ -36,7 +36,7 @@ def test_a_latent_without_time_is_never_cut_and_has_no_frames():
 
 def test_planes_that_are_split_join_to_the_same_latent():
     planes = Triplane(frames=2, height=3, width=4)
-    z = torch.rand(1, 2, sum(planes.cells))
+    z = torch.rand(1, 2, sum(planes.sizes))
     content, motion_h, motion_w = planes.split(z)
     assert content.shape == (1, 2, 3, 4)
     assert motion_h.shape == (1, 2, 2, 3)

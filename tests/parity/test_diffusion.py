@@ -26,7 +26,7 @@ from longtake.diffusion import (
 )
 from longtake.diffusion.clip_sampler import Sampled
 from longtake.diffusion.samplers import Denoise
-from longtake.diffusion.signals import ContextPlan, Signals, context_signals, impose
+from longtake.diffusion.signals import ContextPlan, Signals, chosen, context_signals, impose
 from longtake.diffusion.timesteps import grid_times
 from longtake.nn.attention import RelativePositionConfig, SpaceTimeAttentionConfig
 from longtake.noise import SampleNoise
@@ -356,7 +356,7 @@ def test_masks_of_given_frames(golden, name):
         draw, pick = official.random(), 0.0
         if plan.interpolate <= draw < plan.interpolate + plan.predict:
             pick = official.choice(range(len(plan.first_frames))) / len(plan.first_frames)
-        masks.append(plan.mask(frames, draw, pick))
+        masks.append(chosen(plan.mixture, draw).mask(frames, pick, torch.Generator()))
     case.close(f"mask.{name}", torch.stack(masks).float())
 
 

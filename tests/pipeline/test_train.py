@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from training import tiny_runs
 
 from longtake import config
@@ -14,15 +15,16 @@ from longtake.data.clips import ClipPlan
 from longtake.data.export import export_world
 from longtake.data.synthetic import SkyWorld
 from longtake.distributed import Ranks
+from longtake.features.i3d import cache_path
 from longtake.model import VideoModel
 from longtake.pipeline.calibration import PREVIEWS, Speed, fitted, measure, with_settings
 from longtake.pipeline.footage import survey
-from longtake.pipeline.plan import read_plan, seconds_spent
-from longtake.pipeline.results import read_results
+from longtake.pipeline.plan import PlannedResults, read_plan, seconds_spent
+from longtake.pipeline.results import planned_evaluations, read_results, write_samples
 from longtake.pipeline.systems import SYSTEMS
 from longtake.pipeline.train import Asked, Output, first_plan, train
 from longtake.run_folder import OtherRunError
-from longtake.runs import AnyRun, Callbacks, read_run
+from longtake.runs import AnyRun, Callbacks, DiffusionRun, read_run
 
 TINY = (
     *("autoencoder.training.steps=3", "denoiser.training.steps=4", "denoiser.training.batch=2"),
@@ -85,7 +87,9 @@ def test_a_folder_becomes_a_model_with_card_videos_and_scores(made: Path, footag
     assert "random_features_fd" in card
     assert (made / "videos" / "seed_0000.mp4").exists()
     found = read_results(made)
-    assert found["evaluation"].real.name == "sky:validation"
+    real = found["evaluation"].real
+    assert real is not None
+    assert real.name == "sky:validation"
     assert "psnr" in found["reconstruction"].scores
 
 
@@ -134,6 +138,15 @@ def test_a_finished_training_makes_nothing_again(made: Path, footage: Path):
     before = state()
     start(footage, made, asked=Asked(), overrides=())
     assert state() == before
+
+
+def test_what_a_kill_has_left_beside_finished_videos_is_removed(made: Path):
+    left = made / "videos" / ".seed_0000.mp4.generate"
+    (left / "segments").mkdir(parents=True)
+    before = {p: p.stat().st_mtime_ns for p in (made / "videos").glob("seed*")}
+    planned = PlannedResults(videos=1, frames=32)
+    write_samples(VideoModel.from_pretrained(made), made, planned, output().bar)
+    assert {p: p.stat().st_mtime_ns for p in (made / "videos").iterdir()} == before
 
 
 def test_other_footage_or_settings_are_refused(made: Path, tmp_path: Path):
@@ -199,6 +212,23 @@ def test_the_steps_fill_the_time(seconds: float, step: float):
     assert fit.steps == 10 or seconds - 2 * step - speed.preview <= taken <= seconds
     assert fit.cooldown_steps == int(0.25 * fit.steps)
     assert fit.learning_rate(fit.steps - 1) <= fit.optimizer.lr / 2
+
+
+@pytest.mark.parametrize("seconds", [1.0, 60.0, 600.0, 36_000.0])
+@pytest.mark.parametrize("preview", [0.1, 3.0, 100.0])
+@pytest.mark.parametrize("i3d", [False, True])
+def test_measuring_a_model_in_training_takes_a_tenth_of_the_time_at_most(
+    seconds: float, preview: float, i3d: bool
+):
+    if i3d:
+        cache_path().parent.mkdir(parents=True)
+        cache_path().touch()
+    run = read_run("pvdm_laptop")
+    assert isinstance(run, DiffusionRun)
+    times, taken = planned_evaluations(run, preview, seconds, torch.device("cpu"))
+    assert taken <= seconds / 10
+    assert times in (0, *range(2, 9))
+    assert (times == 0) == (taken == 0)
 
 
 def test_a_measurement_leaves_nothing_behind(tmp_path: Path):

@@ -103,6 +103,7 @@ def again(
         ("autoencoder", "training.save_every=3"),
         ("autoencoder", "training.log_every=7"),
         ("autoencoder", "training.sample_every=9"),
+        ("autoencoder", "training.evaluate_every=4"),
         ("autoencoder", "training.export_every=0"),
         ("autoencoder", "training.tensorboard=true"),
         ("autoencoder", "training.accumulate=2"),
@@ -118,6 +119,7 @@ def again(
         ("denoiser", "sampling.sampler.steps=9"),
         ("denoiser", "sampling.context_noise=0.5"),
         ("denoiser", "preview_frames=16"),
+        ("denoiser", "evaluation.clips=9"),
         ("denoiser", "model=ROOT/copy"),
     ],
 )
@@ -336,7 +338,7 @@ def test_a_run_without_a_whole_checkpoint_is_not_begun_again(tmp_path: Path):
         ("ema", "encoder.", "lacks 'encoder."),
         ("optimizer_main", ".exp_avg_sq", ".exp_avg_sq"),
         ("optimizer_main", "autoencoder.", "lacks autoencoder."),
-        ("ema", None, "lacks the average of the weights"),
+        ("ema", None, "lacks the EMA of the weights"),
     ],
 )
 def test_a_state_that_lacks_a_part_is_refused_by_its_name(

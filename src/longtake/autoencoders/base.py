@@ -13,10 +13,10 @@ from longtake.latents import LatentSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posterior:
-    """A diagonal Gaussian over latents.
+    """The diagonal Gaussian over latents that an autoencoder's encoder predicts.
 
     Attributes:
-        mean: mean and mode.
+        mean: mean, which is also the mode.
         log_variance: logarithm of the variance, clamped to [-30, 20].
     """
 
@@ -24,47 +24,47 @@ class Posterior:
     log_variance: Float[Tensor, "b ..."]
 
     def sample(self, noise: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
-        """Draw with given standard normal noise."""
+        """Return the latent ``mean + std * noise``, where ``noise`` is standard normal."""
         return self.mean + (0.5 * self.log_variance).exp() * noise
 
     def kl(self) -> Float[Tensor, "b"]:
         """KL divergence to the standard normal, summed over every axis but the batch.
 
-        Unlike the official LVDM code, which sums three of a volume's four axes first; its loss
-        sums the rest, so the totals agree.
+        The official LVDM code sums in two places, over three of four axes here and over the rest in
+        its loss; the totals agree.
         """
         each = self.mean**2 + self.log_variance.exp() - 1 - self.log_variance
         return 0.5 * each.flatten(1).sum(1)
 
 
 class StreamDecoder(ABC):
-    """Decodes latents as they come, in constant memory, and can be stopped and resumed."""
+    """Decodes the latents of a long video piece by piece, in constant memory; can be resumed."""
 
     @abstractmethod
     def push(self, z: Float[Tensor, "b c ..."]) -> Float[Tensor, "b 3 t h w"] | None:
-        """Take latents; return the frames that are final, None if there are none."""
+        """Take the next latents; return the frames that are now final, None if there are none."""
 
     @abstractmethod
     def flush(self) -> Float[Tensor, "b 3 t h w"] | None:
-        """Return the frames held back, None if there are none, and end the stream."""
+        """Return the frames still held back, None if there are none, and end the stream."""
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
-        """Tensors, of constant size, from which ``restore`` continues bit for bit."""
+        """Tensors of constant size; after ``restore(state)`` decoding continues bit for bit."""
 
     @abstractmethod
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Continue from where ``state`` was taken, by a decoder of the same settings."""
+        """Continue from the ``state()`` of a decoder that was built with the same arguments."""
 
 
 class VideoAutoencoder(nn.Module, ABC):
-    """Encodes clips to latents and decodes them.
+    """Encodes clips to latents and decodes latents to clips.
 
-    Weights may be in any precision: inputs are converted to it, and results back to the precision
-    of the input, so that posteriors and cross-fades of a half-precision network are float32.
+    Weights may be in any precision: an input is converted to the weights' precision, and the result
+    back to the input's, so that posteriors and cross-fades of a half-precision network are float32.
 
     Attributes:
-        spec: latent of a clip of the trained size.
+        spec: shape and bounds of the latent of a clip of the trained size.
     """
 
     spec: LatentSpec
@@ -72,23 +72,26 @@ class VideoAutoencoder(nn.Module, ABC):
     @property
     @abstractmethod
     def last_layer(self) -> nn.Parameter:
-        """Weight of the decoder's last layer, whose gradients balance the adversarial loss."""
+        """Weight of the decoder's last layer.
+
+        The adversarial loss's weight is a ratio of gradients at it (VQGAN, eq. 7).
+        """
 
     @abstractmethod
     def encode(self, video: Float[Tensor, "b 3 t h w"]) -> Posterior:
-        """Posterior of a clip in [-1, 1]."""
+        """Posterior over the latent of a clip whose pixels are in [-1, 1]."""
 
     @abstractmethod
     def decode(self, z: Float[Tensor, "b c ..."]) -> Float[Tensor, "b 3 t h w"]:
-        """Clip of a latent, in [-1, 1] up to overshoot."""
+        """Pixels of the clip that a latent encodes, about in [-1, 1]; not clamped."""
 
     @abstractmethod
     def stream_decoder(self, *, clip_overlap: int = 0) -> StreamDecoder:
-        """A fresh decoder for a long video.
+        """A new decoder for one long video.
 
         Args:
-            clip_overlap: frames that each clip pushed shares with the clip before, across which
-                the video fades from one to the other; 0 for latents with a time axis.
+            clip_overlap: number of frames of video that each clip shares with the clip before it,
+                over which the two cross-fade; must be 0 for latents with a time axis.
 
         Raises:
             ValueError: clips cannot share that number of frames.
@@ -98,7 +101,7 @@ class VideoAutoencoder(nn.Module, ABC):
     def stream_decode(
         self, latents: Iterable[Tensor], *, clip_overlap: int = 0
     ) -> Iterator[Float[Tensor, "b 3 t h w"]]:
-        """Decode latents as they come, in the memory of one clip; see ``stream_decoder``."""
+        """Decode an iterable of latents in the memory of one clip, by a new ``stream_decoder``."""
         decoder = self.stream_decoder(clip_overlap=clip_overlap)
         for z in latents:
             if (frames := decoder.push(z)) is not None:
@@ -108,7 +111,11 @@ class VideoAutoencoder(nn.Module, ABC):
 
 
 def in_precision_of(network: nn.Module, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """``x`` in the precision of a network's weights, and a function that converts a result back."""
+    """Convert ``x`` to the dtype of a network's weights.
+
+    Returns:
+        the converted tensor, and a function that converts a tensor to the dtype ``x`` had.
+    """
     dtype = next(network.parameters()).dtype
     if x.dtype == dtype:
         return x, lambda result: result
@@ -118,9 +125,13 @@ def in_precision_of(network: nn.Module, x: Tensor) -> tuple[Tensor, Callable[[Te
 def check_divisible(
     sizes: Mapping[str, int], factors: Iterable[int], name: str = "", note: str = ""
 ) -> None:
-    """Raise a ValueError if the factor of an axis does not divide its size.
+    """Raise a ValueError if an axis is not a multiple of its factor.
 
-    The message has ``name`` before the factor, the nearest sizes that it divides, and ``note``.
+    Args:
+        sizes: size of each axis, by the axis's name.
+        factors: factor of each axis, in the order of ``sizes``.
+        name: text before the factor in the message, such as ``patch=``.
+        note: text at the end of the message.
     """
     for (axis, size), factor in zip(sizes.items(), factors, strict=True):
         if size % factor:

@@ -22,19 +22,19 @@ from longtake.nn.attention import attend
 
 
 class FramewiseAutoencoderConfig(Config):
-    """The defaults are Stable Diffusion 1's, 84 million parameters.
+    """Settings of a ``FramewiseAutoencoder``; the defaults are Stable Diffusion 1's, 84 M weights.
 
     Attributes:
-        clip: frames, height and width of a denoiser's clips, in pixels. Any number of frames, and
-            any size that ``factor`` divides, can be encoded too.
+        clip: frames, height and width of a denoiser's clips, in pixels. Clips of any number of
+            frames, and of any height and width that ``factor`` divides, can be encoded too.
         channels: number of channels of the latent.
         width: number of channels of the first level.
         channel_mult: width of each level as a multiple of the first; every level but the first
             halves height and width.
-        num_res_blocks: residual blocks of a level on the way down; one more on the way up.
-        groups: number of groups of every normalisation; must divide every level's width.
+        num_res_blocks: residual blocks of each encoder level; a decoder level has one more.
+        groups: number of groups of every GroupNorm; must divide every level's width.
         frames_at_once: number of frames that are encoded or decoded together. It bounds the memory;
-            with 1, a frame's bits do not depend on other frames.
+            with 1, a frame's result does not depend on other frames to the last bit.
     """
 
     kind: Literal["framewise_autoencoder"] = "framewise_autoencoder"
@@ -48,22 +48,22 @@ class FramewiseAutoencoderConfig(Config):
 
     @property
     def factor(self) -> int:
-        """Factor by which height and width shrink."""
+        """Factor by which the encoder shrinks height and width."""
         return 2 ** (len(self.channel_mult) - 1)
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Channels of each level."""
+        """Number of channels of each level, from full resolution down."""
         return tuple(self.width * multiple for multiple in self.channel_mult)
 
     @property
     def latent(self) -> tuple[int, int, int, int]:
-        """Channels, frames, height and width of a clip's latent."""
+        """Channels, frames, height and width of the latent of a clip of size ``clip``."""
         frames, height, width = self.clip
         return self.channels, frames, height // self.factor, width // self.factor
 
     def check_size(self, height: int, width: int) -> None:
-        """Raise a ValueError if ``factor`` does not divide the size of frames."""
+        """Raise a ValueError if ``factor`` does not divide the height and width of frames."""
         check_divisible({"height": height, "width": width}, (self.factor, self.factor))
 
     @model_validator(mode="after")
@@ -107,7 +107,7 @@ class FramewiseAutoencoder(VideoAutoencoder):
         return self.get_parameter("coder.decoder.conv_out.weight")
 
     def encode(self, video: Float[Tensor, "b 3 t h w"]) -> Posterior:
-        """Posterior of a clip in [-1, 1].
+        """Posterior over the latent of a clip whose pixels are in [-1, 1].
 
         Raises:
             ValueError: ``factor`` does not divide the clip's height or width.
@@ -122,7 +122,7 @@ class FramewiseAutoencoder(VideoAutoencoder):
         return back(self._each(lambda part: self.coder.decode(part, return_dict=False)[0], x))
 
     def stream_decoder(self, *, clip_overlap: int = 0) -> FrameDecoder:
-        """A fresh decoder for a long video, frame after frame; ``clip_overlap`` must be 0."""
+        """A new decoder of a long video, frame by frame; ``clip_overlap`` must be 0."""
         self.spec.check_overlap(clip_overlap)
         return FrameDecoder(self)
 

@@ -11,19 +11,21 @@ MODES = ("blend", "cut")
 
 
 class WindowDecoder(StreamDecoder):
-    """Decodes windows that overlap and joins their pixels.
+    """Decodes a long latent in overlapping windows and joins their pixels.
 
-    Every window has the latent frames of a trained clip, the last one too: it begins earlier, so
-    that it ends with the stream. Only a stream that is shorter than a window is decoded at its own
-    length. How the latents are cut up when they are pushed makes no difference.
+    Every window has as many latent frames as a clip in training. The last window has too: it
+    begins earlier, so that it ends where the video ends. Only a video shorter than a window is
+    decoded at its own length. The result does not depend on how many latent frames each ``push``
+    brings.
 
-    The official code decodes a long latent whole instead, beyond the length it was trained on;
-    its ``overlapped_decode`` cannot be called.
+    The official code decodes a long latent whole instead, beyond the length it was trained on; its
+    ``overlapped_decode`` cannot be called.
 
     Args:
         autoencoder: an autoencoder whose latent has a time axis, the first after the channels.
-        overlap: latent frames that neighbouring windows share.
-        mode: "blend" cross-fades windows over the overlap; "cut" switches in its middle.
+        overlap: number of latent frames that neighbouring windows share.
+        mode: "blend" cross-fades two windows over their overlap; "cut" switches from one to the
+            other in its middle.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class WindowDecoder(StreamDecoder):
 
     @torch.no_grad()
     def push(self, z: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b 3 t h2 w2"] | None:
-        """Take any number of latent frames; return the frames that are final."""
+        """Take any number of latent frames; return the frames now final, or None."""
         ready = []
         while z.shape[2]:
             room = self._room()
@@ -57,7 +59,7 @@ class WindowDecoder(StreamDecoder):
 
     @torch.no_grad()
     def flush(self) -> Float[Tensor, "b 3 t h w"] | None:
-        """Return the frames held back and end the stream."""
+        """Return the frames still held back, None if there are none, and end the stream."""
         ready = [self._decode()] if self._fresh else []
         if self._held is not None:
             ready.append(self._held)
@@ -65,7 +67,7 @@ class WindowDecoder(StreamDecoder):
         return torch.cat(ready, 2) if ready else None
 
     def state(self) -> dict[str, Tensor]:
-        """The last window's latents and the frames held back; empty before the first push."""
+        """Latents of the last window and the frames held back; empty before the first ``push``."""
         if self._latents is None:
             return {}
         held = {} if self._held is None else {"held": self._held}
@@ -107,14 +109,14 @@ class WindowDecoder(StreamDecoder):
 
 
 class ClipDecoder(StreamDecoder):
-    """Decodes each clip by itself (PVDM), and fades from clip to clip where they overlap.
+    """Decodes each clip of a long video by itself (PVDM) and cross-fades the frames that two share.
 
-    Paper and official code have no overlap. But each clip is decoded with its own error,
-    whose sudden change at a boundary is seen as a jump; so clips can share frames, which are faded.
+    In the paper and the official code clips share no frames. But each clip is decoded with its own
+    error, so that a clip boundary is seen as a jump; sharing frames hides it.
 
     Args:
         autoencoder: an autoencoder whose latent has no time axis.
-        overlap: frames that each clip shares with the clip before; with 0 nothing is held back.
+        overlap: number of frames of video that each clip shares with the clip before it.
 
     Raises:
         ValueError: the overlap is not shorter than a clip, or the latent has a time axis.
@@ -123,22 +125,22 @@ class ClipDecoder(StreamDecoder):
     def __init__(self, autoencoder: VideoAutoencoder, overlap: int = 0) -> None:
         autoencoder.spec.check_overlap(overlap)
         self._autoencoder = autoencoder
-        self._cells = autoencoder.spec.shape[-1]
+        self._positions = autoencoder.spec.shape[-1]
         self._overlap = overlap
         self._held: Tensor | None = None  # the last clip's frames that the next one shares
 
     @torch.no_grad()
     def push(self, z: Float[Tensor, "b c n"]) -> Float[Tensor, "b 3 t h w"]:
-        """Take the latent of a clip, or of some laid end to end; return the frames now final."""
-        return torch.cat([self._decode(part) for part in z.split(self._cells, 2)], 2)
+        """Take the concatenated latents of one or more clips; return the frames now final."""
+        return torch.cat([self._decode(part) for part in z.split(self._positions, 2)], 2)
 
     def flush(self) -> Float[Tensor, "b 3 t h w"] | None:
-        """Return the frames held back of the last clip and end the stream."""
+        """Return the last clip's frames that are held back for a cross-fade, and end the stream."""
         held, self._held = self._held, None
         return held
 
     def state(self) -> dict[str, Tensor]:
-        """Frames held back; empty if clips do not overlap, or before the first."""
+        """Frames held back for the next cross-fade; empty if there are none."""
         return {} if self._held is None else {"held": self._held}
 
     def restore(self, state: dict[str, Tensor]) -> None:
@@ -152,35 +154,35 @@ class ClipDecoder(StreamDecoder):
 
 
 class FrameDecoder(StreamDecoder):
-    """Decodes each frame by itself, as the autoencoder does, so that nothing is held back."""
+    """Decodes each frame of a long video by itself; no frame is held back."""
 
     def __init__(self, autoencoder: VideoAutoencoder) -> None:
         self._autoencoder = autoencoder
 
     @torch.no_grad()
     def push(self, z: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b 3 f h2 w2"]:
-        """Take any number of latent frames; return their frames."""
+        """Take any number of latent frames; return the frame of video of each."""
         return self._autoencoder.decode(z)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Return None, since no frame is held back."""
 
     def state(self) -> dict[str, Tensor]:
         return {}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Continue; the next frame does not depend on earlier ones."""
+        """Read nothing from ``state``, since no frame depends on earlier frames."""
 
 
 def crossfade(
     old: Float[Tensor, "b 3 t h w"], new: Float[Tensor, "b 3 t h w"], mode: str = "blend"
 ) -> Float[Tensor, "b 3 t h w"]:
-    """Fade between two decodings of the same frames.
+    """Fade from one decoding of some frames to another decoding of the same frames.
 
     Args:
-        old: decoding by the earlier window or clip.
-        new: decoding by the later one.
-        mode: "blend" fades evenly; "cut" switches in the middle.
+        old: the frames as the earlier window or clip decodes them.
+        new: the frames as the later window or clip decodes them.
+        mode: "blend" fades linearly; "cut" switches from ``old`` to ``new`` in the middle.
     """
     count = old.shape[2]
     position = (torch.arange(count, device=old.device) + 0.5) / count

@@ -22,25 +22,27 @@ from longtake.nn.transformer import RotaryTransformer
 
 
 class TriplaneAutoencoderConfig(Config):
-    """The defaults are the released models', 62 million parameters.
+    """Settings of a ``TriplaneAutoencoder``; defaults: the released models', 62 million parameters.
 
     Attributes:
-        clip: frames, height and width of clips, in pixels. Unlike the official code, which takes
-            squares of one size, any size is possible that the patch divides; but one autoencoder
-            has one size, since planes laid end to end do not contain theirs.
-        patch: side of the square of pixels that makes a cell; each frame has its own cells.
-        width: number of channels of a cell.
+        clip: frames, height and width of clips, in pixels. Height and width may be any multiples of
+            ``patch`` (the official code takes squares of one size), but one autoencoder takes one
+            size only, since concatenated planes do not tell their sizes.
+        patch: height and width, in pixels, of the square of one frame that becomes one token.
+        width: number of channels of a token.
         depth: number of layers of the encoder's and of the decoder's transformer.
-        heads: number of heads of these transformers.
-        head_channels: width of these heads; need not divide ``width``.
+        heads: number of heads of the encoder's and of the decoder's transformer.
+        head_channels: width of each of these heads; need not divide ``width``.
         embed_dim: number of channels of the latent.
-        pool_depth: number of layers of the three transformers that pool the cells along an axis.
+        pool_depth: number of layers of the three transformers that pool the tokens, one along each
+            axis of the clip.
         pool_heads: number of heads of the pooling transformers.
-        pool_head_channels: width of these heads; an eighth of ``width`` in the official code.
+        pool_head_channels: width of each of these heads; an eighth of ``width`` in the official
+            code.
         pool_hidden: width of the feed-forward layers of the pooling transformers.
-        std: standard deviation of the posterior, the same everywhere. The paper has no
-            posterior, which is 0; more than 0, with a ``kl_weight`` in the loss, keeps ``tanh``
-            from saturating into latents of nearly two values, which are hard to diffuse.
+        std: standard deviation of the posterior, the same for every value. 0 is the paper, which
+            has no posterior; more than 0, with a ``kl_weight`` in the loss, keeps ``tanh`` from
+            saturating into latents of nearly two values, which are hard to diffuse.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"deviation": "std"}
@@ -61,14 +63,14 @@ class TriplaneAutoencoderConfig(Config):
 
     @property
     def planes(self) -> Triplane:
-        """Extent of a clip's planes."""
+        """Sizes of the three planes of a clip."""
         frames, height, width = self.clip
         return Triplane(frames=frames, height=height // self.patch, width=width // self.patch)
 
     @property
     def latent(self) -> tuple[int, int]:
-        """Channels and cells of a clip's latent."""
-        return self.embed_dim, sum(self.planes.cells)
+        """Shape of a clip's latent: its channels and the positions of all three planes."""
+        return self.embed_dim, sum(self.planes.sizes)
 
     @model_validator(mode="after")
     def _fits(self) -> "TriplaneAutoencoderConfig":
@@ -78,7 +80,7 @@ class TriplaneAutoencoderConfig(Config):
         return self
 
     def transformer(self) -> RotaryTransformer:
-        """Build the transformer of all cells, of encoder or decoder."""
+        """Build the transformer over all tokens of a clip, of the encoder or of the decoder."""
         return RotaryTransformer(self.width, self.depth, self.heads, self.head_channels)
 
     def build(self) -> "TriplaneAutoencoder":
@@ -89,9 +91,9 @@ class TriplaneAutoencoderConfig(Config):
 class TriplaneAutoencoder(VideoAutoencoder):
     """Transformer autoencoder whose latent is three planes, laid end to end (PVDM).
 
-    The plane of content has the clip's rows and columns, that of motion along the height its frames
-    and rows, that of motion along the width its frames and columns. The official code calls them
-    ``xy``, ``xt`` and ``yt``, and lays the third before the second.
+    The content plane has the clip's rows and columns, the plane of motion along the height its
+    frames and rows, the plane of motion along the width its frames and columns. The official code
+    calls them ``xy``, ``xt`` and ``yt``, and lays the third before the second.
     """
 
     def __init__(self, config: TriplaneAutoencoderConfig) -> None:
@@ -109,13 +111,13 @@ class TriplaneAutoencoder(VideoAutoencoder):
         return self.get_parameter("decoder.to_pixel.weight")
 
     def encode(self, video: Float[Tensor, "b 3 t h w"]) -> Posterior:
-        """Latent of a clip in [-1, 1].
+        """Posterior over the latent of a clip whose pixels are in [-1, 1].
 
         PVDM has no posterior: unless the config sets ``std``, the log-variance is at its minimum,
         and a sample is the mean to the precision of float32.
 
         Raises:
-            ValueError: the clip has another size than the config's.
+            ValueError: the clip's size is not the config's ``clip``.
         """
         if video.shape[2:] != self.config.clip:
             raise ValueError(
@@ -127,10 +129,10 @@ class TriplaneAutoencoder(VideoAutoencoder):
         return Posterior(mean=mean, log_variance=torch.full_like(mean, self._log_variance))
 
     def decode(self, z: Float[Tensor, "b c n"]) -> Float[Tensor, "b 3 t h w"]:
-        """Clip of a latent, in (-1, 1).
+        """Pixels, in (-1, 1), of the clip that a latent encodes.
 
         Raises:
-            ValueError: the latent has another shape than ``spec`` says.
+            ValueError: the latent's shape is not that of ``spec``.
         """
         if z.shape[1:] != self.spec.shape:
             raise ValueError(
@@ -141,12 +143,12 @@ class TriplaneAutoencoder(VideoAutoencoder):
         return back(self.decoder(*self.config.planes.split(z)))
 
     def stream_decoder(self, *, clip_overlap: int = 0) -> ClipDecoder:
-        """A fresh decoder of clips that each share ``clip_overlap`` frames with the one before."""
+        """A new decoder of clips that each share ``clip_overlap`` frames with the clip before."""
         return ClipDecoder(self, clip_overlap)
 
 
 class TriplaneEncoder(nn.Module):
-    """Clip to planes: cells are transformed, then pooled along each of their three axes."""
+    """Maps a clip to three planes: a transformer over its patches, then pooling along each axis."""
 
     def __init__(self, config: TriplaneAutoencoderConfig) -> None:
         super().__init__()
@@ -160,7 +162,7 @@ class TriplaneEncoder(nn.Module):
     def forward(
         self, video: Float[Tensor, "b 3 t h2 w2"]
     ) -> tuple[Float[Tensor, "b d h w"], Float[Tensor, "b d t h"], Float[Tensor, "b d t w"]]:
-        """Planes of content, of motion along the height and of motion along the width."""
+        """Return the content plane and the planes of motion along height and width."""
         patches = rearrange(
             video, "b c t (h i) (w j) -> b t h w (i j c)", i=self.patch, j=self.patch
         )
@@ -171,21 +173,21 @@ class TriplaneEncoder(nn.Module):
 
 
 class AxisPool(nn.Module):
-    """A transformer along one axis that reduces each line of ``cells`` cells to one vector.
+    """A transformer along one axis of a clip's tokens that reduces each line to one vector.
 
-    As in the official code, a learned token is appended to each line, yet the result is the line's
-    first cell, not the token.
+    As in the official code, a learned token is appended to each line of ``length`` tokens, yet the
+    result is the output at the line's first token, not at the learned one.
     """
 
-    def __init__(self, config: TriplaneAutoencoderConfig, cells: int) -> None:
+    def __init__(self, config: TriplaneAutoencoderConfig, length: int) -> None:
         super().__init__()
         self.token = nn.Parameter(torch.randn(1, 1, config.width))
-        self.position = nn.Parameter(torch.randn(1, cells + 1, config.width))
+        self.position = nn.Parameter(torch.randn(1, length + 1, config.width))
         self.layers = nn.ModuleList(PoolLayer(config) for _ in range(config.pool_depth))
         self.project = nn.Linear(config.width, config.embed_dim)
 
     def forward(self, x: Float[Tensor, "b i j n c"]) -> Float[Tensor, "b d i j"]:
-        """Pool along the last axis of cells, into (-1, 1)."""
+        """Pool tokens along axis ``n`` into vectors in (-1, 1)."""
         lines = x.flatten(0, 2)
         lines = torch.cat([lines, self.token.to(x.dtype).expand(len(lines), -1, -1)], 1)
         lines = lines + self.position
@@ -196,7 +198,7 @@ class AxisPool(nn.Module):
 
 
 class PoolLayer(nn.Module):
-    """Attention along a line and two linear layers; both residual."""
+    """A pre-norm transformer layer: self-attention and a two-layer MLP, both residual."""
 
     def __init__(self, config: TriplaneAutoencoderConfig) -> None:
         super().__init__()
@@ -216,7 +218,10 @@ class PoolLayer(nn.Module):
 
 
 class TriplaneDecoder(nn.Module):
-    """Planes to a clip in (-1, 1): each cell is the sum of its projections on the planes."""
+    """Maps three planes to a clip in (-1, 1) by a transformer over the clip's patches.
+
+    A patch's token is the sum of linear projections of its three positions, one on each plane.
+    """
 
     def __init__(self, config: TriplaneAutoencoderConfig) -> None:
         super().__init__()

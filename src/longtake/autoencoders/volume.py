@@ -20,17 +20,19 @@ Stride = tuple[int, int, int]
 
 
 class VolumeAutoencoderConfig(Config):
-    """The defaults are the released model's, 19 million parameters.
+    """Settings of a ``VolumeAutoencoder``; the defaults are LVDM's released model, 19 M parameters.
 
     Attributes:
-        clip: frames, height and width of training clips, in pixels. Any other size that the
-            factors divide can be encoded too; as the normalisation takes its statistics over the
-            clip, results are best at the trained length.
-        factors: powers of two by which frames, height and width shrink.
-        hidden: number of channels at full resolution; every level doubles them.
-        z_channels: number of channels of the latent inside encoder and decoder.
-        embed_dim: number of channels of the latent outside; None: ``z_channels``.
-        groups: number of groups of every normalisation; must divide ``2 * hidden``.
+        clip: frames, height and width of training clips, in pixels. Clips of any other size that
+            ``factors`` divide can be encoded too; but GroupNorm takes its statistics over all
+            frames of a clip, so results are best at the trained number of frames.
+        factors: powers of two by which the encoder shrinks frames, height and width.
+        hidden: number of channels at full resolution; every level of the encoder doubles them.
+        z_channels: number of channels of the decoder's input; the encoder's output has twice as
+            many.
+        embed_dim: number of channels of the latent, which 1x1x1 convolutions map from and to
+            ``z_channels``; None: ``z_channels``.
+        groups: number of groups of every GroupNorm; must divide ``2 * hidden``.
     """
 
     kind: Literal["volume_autoencoder"] = "volume_autoencoder"
@@ -43,24 +45,24 @@ class VolumeAutoencoderConfig(Config):
 
     @property
     def channels(self) -> int:
-        """Channels of the latent outside the network."""
+        """Number of channels of the latent: ``embed_dim``, or ``z_channels`` if that is None."""
         return self.embed_dim or self.z_channels
 
     @property
     def strides(self) -> tuple[Stride, ...]:
-        """Strides of each level; an axis that reaches its factor early then has stride 1."""
+        """Strides of each level (t, h, w): 2 until an axis has reached its factor, then 1."""
         halvings = [factor.bit_length() - 1 for factor in self.factors]
         t, h, w = ([1 + (level < n) for level in range(max(halvings))] for n in halvings)
         return tuple(zip(t, h, w, strict=True))
 
     @property
     def latent(self) -> tuple[int, int, int, int]:
-        """Channels, frames, height and width of a clip's latent."""
+        """Channels, frames, height and width of the latent of a clip of size ``clip``."""
         t, h, w = (size // factor for size, factor in zip(self.clip, self.factors, strict=True))
         return self.channels, t, h, w
 
     def check_size(self, frames: int, height: int, width: int) -> None:
-        """Raise a ValueError if a factor does not divide the size."""
+        """Raise a ValueError if ``factors`` do not divide frames, height and width of a clip."""
         sizes = {"frame count": frames, "height": height, "width": width}
         check_divisible(sizes, self.factors)
 
@@ -101,10 +103,10 @@ class VolumeAutoencoder(VideoAutoencoder):
         return self.get_parameter("decoder.conv_out.weight")
 
     def encode(self, video: Float[Tensor, "b 3 t h w"]) -> Posterior:
-        """Posterior of a clip in [-1, 1].
+        """Posterior over the latent of a clip whose pixels are in [-1, 1].
 
         Raises:
-            ValueError: a factor does not divide the clip's size.
+            ValueError: the config's ``factors`` do not divide the clip's size.
         """
         self.config.check_size(*video.shape[2:])
         x, back = in_precision_of(self, video)
@@ -118,10 +120,12 @@ class VolumeAutoencoder(VideoAutoencoder):
     def stream_decoder(
         self, overlap: int = 1, mode: str = "blend", *, clip_overlap: int = 0
     ) -> WindowDecoder:
-        """A fresh decoder for a long video, in windows of the trained length.
+        """A new decoder for one long video, in windows of the trained number of frames.
 
-        ``overlap`` and ``mode`` are those of ``WindowDecoder``. ``clip_overlap`` must be 0: clips
-        that are pushed follow each other.
+        Args:
+            overlap: number of latent frames that neighbouring windows share.
+            mode: "blend" cross-fades two windows over their overlap; "cut" switches in its middle.
+            clip_overlap: must be 0: clips of a long video share no frames, only windows overlap.
 
         Raises:
             ValueError: the overlap is not shorter than a window, the mode does not exist, or
@@ -132,9 +136,10 @@ class VolumeAutoencoder(VideoAutoencoder):
 
 
 def encoder(config: VolumeAutoencoderConfig) -> nn.Sequential:
-    """Video to mean and log-variance, before ``to_moments`` mixes them.
+    """Build the layers from a video to mean and log-variance of its latent, concatenated.
 
-    Every level downsamples and doubles the channels, then has a residual block.
+    Every level downsamples and doubles the channels, then has a residual block. The autoencoder
+    applies a 1x1x1 convolution, ``to_moments``, to the result.
     """
 
     def level(channels: int, stride: Stride) -> nn.Sequential:
@@ -155,11 +160,11 @@ def encoder(config: VolumeAutoencoderConfig) -> nn.Sequential:
 
 
 def decoder(config: VolumeAutoencoderConfig) -> nn.Sequential:
-    """Latent to video; nothing bounds the output, as in the official code.
+    """Build the layers from a latent to pixels; the output is unbounded, as in the official code.
 
-    Every level upsamples and changes the number of channels, then has two residual blocks. The
-    strides are in the encoder's order, not its mirror image, so that the first level doubles every
-    axis that is ever doubled.
+    Every level upsamples and changes the number of channels, then has two residual blocks. Levels
+    upsample along the axes of the encoder's strides in the encoder's order, not reversed, so that
+    the first level doubles every axis that is doubled at all.
     """
 
     def level(channels: int, out_channels: int, stride: Stride) -> nn.Sequential:
@@ -174,7 +179,7 @@ def decoder(config: VolumeAutoencoderConfig) -> nn.Sequential:
 
 
 class Residual(nn.Module):
-    """Two normalised convolutions and the identity."""
+    """A pre-activation residual block: ``x`` plus two times GroupNorm, SiLU, 3x3x3 convolution."""
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
@@ -189,11 +194,11 @@ class Residual(nn.Module):
 
 
 class SameConv(nn.Conv3d):
-    """A convolution of an input padded with copies of its border.
+    """A 3D convolution whose input is padded by replicating its border.
 
-    The output is as large as the input, divided by the stride, which must divide the input's size.
-    An axis is padded by ``kernel - stride`` cells in all; where that is odd, as with a kernel of 4
-    and a stride of 1, the extra cell comes first.
+    The output's size is the input's divided by ``stride``, which must divide it. An axis is padded
+    by ``kernel - stride`` values in all; where that number is odd, as with a kernel of 4 and a
+    stride of 1, the additional value comes first.
     """
 
     def __init__(
@@ -208,7 +213,7 @@ class SameConv(nn.Conv3d):
 
 
 class SameConvTranspose(nn.ConvTranspose3d):
-    """A transposed convolution that multiplies sizes by its stride; padded as ``SameConv`` is."""
+    """A transposed 3D convolution that multiplies sizes by ``stride``; replicates the border."""
 
     def __init__(self, channels: int, out_channels: int, kernel: int, stride: Stride) -> None:
         super().__init__(channels, out_channels, kernel, stride, padding=kernel - 1)
@@ -221,6 +226,6 @@ class SameConvTranspose(nn.ConvTranspose3d):
 
 
 def _border(kernel: int, stride: Stride) -> tuple[int, ...]:
-    """Cells before and after, the last axis first."""
+    """Positions added before and after each axis, the last axis first."""
     totals = [kernel - step for step in reversed(stride)]
-    return tuple(cells for total in totals for cells in (total - total // 2, total // 2))
+    return tuple(added for total in totals for added in (total - total // 2, total // 2))

@@ -24,7 +24,8 @@ WORLDS = ("sky", "marbles", "doom")
 Source = Annotated[str, Argument(help=f"a folder, or a synthetic world: {', '.join(WORLDS)}")]
 Isolated = Annotated[bool, Option("--sandbox", help="decode in child processes with limits")]
 Damaged = Annotated[
-    Literal["refuse", "keep"], Option(help="with --sandbox: videos that FFmpeg has repaired")
+    Literal["refuse", "keep"],
+    Option(help="with --sandbox: damage that FFmpeg conceals"),
 ]
 Layout = Annotated[str, Option(help="folder, ucf101, sky_timelapse or taichi")]
 

@@ -50,11 +50,13 @@ class GivenOptions:
             raise ValueError(f"{' and '.join(chosen)} cannot be combined; choose one")
         if self.end_image is not None and self.start_image is None:
             raise ValueError(
-                f"--end-image {self.end_image}: a last frame alone cannot be reached; give "
-                "--start-image too"
+                f"--end-image {self.end_image}: no video can be made towards a last frame "
+                "alone; give --start-image too"
             )
         if self.factor is not None and self.interpolate is None:
-            raise ValueError(f"--factor {self.factor} is of --interpolate VIDEO; give that too")
+            raise ValueError(
+                f"--factor {self.factor} belongs to --interpolate VIDEO; give that too"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

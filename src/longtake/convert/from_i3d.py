@@ -99,7 +99,10 @@ def _member(archive: Path) -> bytes:
         with tarfile.open(archive) as tar:
             for entry in tar:
                 if entry.size > MAX_MEMBER:
-                    raise CheckpointError(f"{archive}: has a file of {entry.size} bytes; {HOW}")
+                    raise CheckpointError(
+                        f"{archive}: holds a file of {entry.size} bytes, more than I3D's "
+                        f"weights take; {HOW}"
+                    )
                 if entry.name.partition("/")[2] == MEMBER and (file := tar.extractfile(entry)):
                     return file.read()
     except (tarfile.TarError, EOFError) as error:

@@ -73,9 +73,9 @@ def convert_lvdm_folder(
     """Convert an official model to a folder that ``VideoModel.from_pretrained`` opens.
 
     Args:
-        ckpt: official checkpoint of an autoencoder, or of a short, prediction, interpolation or
-            text-to-video model. No code in it is run. A text encoder is left out: it is the
-            public CLIP ViT-L/14, unchanged.
+        ckpt: official checkpoint of an autoencoder, or of a denoiser: of short videos (one clip,
+            nothing given), for prediction, for interpolation, or for text. No code in it is run.
+            A text encoder is left out: it is the public CLIP ViT-L/14, unchanged.
         config: official YAML of ``ckpt``.
         out: model folder to write.
         raw: take the raw weights, not their average over training (EMA).

@@ -16,7 +16,7 @@ from longtake.checkpoint import ExistsError, file_hash, read_config, write_text
 from longtake.config import Config, ConfigError, differences, parse, to_dict
 from longtake.data.fingerprint import fingerprints
 from longtake.data.index import existing, videos_below
-from longtake.data.scene_files import PrepareSettings, RepairedError, Scene, SceneFiles, decoded
+from longtake.data.scene_files import ConcealedError, PrepareSettings, Scene, SceneFiles, decoded
 from longtake.documents import read_json_lines
 from longtake.files import locked, put, remove
 from longtake.progress import ProgressCallback, no_progress
@@ -32,15 +32,15 @@ CAPTION = ".txt"
 
 
 class PreparedVideo(Config):
-    """What became of a source.
+    """What ``prepare`` did with one source video: a line of ``manifest.jsonl``.
 
     Attributes:
-        source: its path below the folder.
-        fingerprint: hash of its content; empty if it cannot be read.
+        source: path of the source video, relative to the folder of footage.
+        fingerprint: hash of the source video; empty if it cannot be read.
         frames: number of frames that were read.
         dropped: number of frames in scenes that were too short.
-        fault: why it was not read, or not to its end; empty if it was.
-        scenes: files that were written.
+        fault: why it was not read, or not to its end; empty if it was read completely.
+        scenes: the files that were written.
     """
 
     source: str
@@ -61,25 +61,29 @@ def prepare(
     overwrite: bool = False,
     report: ProgressCallback = no_progress,
 ) -> list[PreparedVideo]:
-    """Write a folder of prepared footage with ``manifest.jsonl``, a line for each source.
+    """Convert videos to small files, one per scene, and list them in ``manifest.jsonl``.
 
-    Videos that an earlier call wrote are kept if their source has not changed and their hashes are
-    right: a stopped call continues, and footage can be added. A damaged video is used up to its
-    damage.
+    Files that an earlier call wrote are kept if their source video has not changed and their hashes
+    are right: an interrupted call continues, and footage can be added. A damaged video is used up
+    to its damage.
 
     Args:
         footage: a folder of videos, or one video.
         out: folder to write to.
-        settings: size, format and cuts.
-        processes: number of processes that each prepare a video; all cores if None, and with 1 this
-            process does it.
-        deadline: time of ``time.time`` after which no more frames are read; None for no end.
-        overwrite: replace an earlier preparation of other settings, and files of other origin.
-        report: called with the number of videos done and their total.
+        settings: size, format and whether to split at cuts.
+        processes: number of processes, each of which converts one video at a time; None: one per
+            core; 1: this process does it.
+        deadline: time, as ``time.time()``, after which no more frames are read; None for no limit.
+        overwrite: replace files made with other settings, and files of other origin.
+        report: called with the number of videos that are done and their total.
+
+    Returns:
+        an entry for each source video.
 
     Raises:
-        ExistsError: the folder holds something else, or other settings; ValueError: no videos;
-            InUseError: another process writes to the folder.
+        ExistsError: the folder holds other files, or files made with other settings.
+        ValueError: there are no videos.
+        InUseError: another process writes to the folder.
     """
     paths = [footage] if footage.is_file() else videos_below(existing(footage))
     if not paths:
@@ -107,14 +111,24 @@ def prepare(
 
 
 def read_manifest(out: Path) -> list[PreparedVideo]:
-    """Lines of a folder's manifest; empty for a folder that was not prepared."""
+    """Entries of ``manifest.jsonl`` in a folder; empty if it has none."""
     return _lines(out / MANIFEST)
 
 
 def prepare_video(
     name: str, root: Path, out: Path, settings: PrepareSettings, deadline: float | None = None
 ) -> PreparedVideo:
-    """Write the scenes of one video, and copy its caption to each; damage is not raised."""
+    """Convert one video: write a file per scene, and copy the video's caption beside each.
+
+    A damaged video raises nothing; the result's ``fault`` describes the damage.
+
+    Args:
+        name: path of the video, relative to ``root``.
+        root: folder of footage.
+        out: folder to write to.
+        settings: size, format and whether to split at cuts.
+        deadline: time, as ``time.time()``, after which no more frames are read; None for no limit.
+    """
     path, fault = root / name, ""
     try:
         (fingerprint,) = fingerprints([path])
@@ -122,19 +136,17 @@ def prepare_video(
         return PreparedVideo(source=name, fingerprint="", fault=_reason(error, path))
     scenes = SceneFiles(out, name, settings)
     try:
-        for frames, fps in decoded(path, settings):
+        for chunk, fps, frames in decoded(path, settings):
             if deadline is not None and time.time() > deadline:
-                fault = f"the time was over after {scenes.read} frames"
+                fault = f"the time was over after {scenes.read} of {frames} frames"
                 break
-            scenes.add(frames, fps)
-    except RepairedError as error:
-        fault = f"repaired by the decoder ({_reason(error, path)})"
+            scenes.add(chunk, fps)
+    except ConcealedError as error:
+        fault = f"damaged ({_reason(error, path)})"
         if settings.damaged == "refuse":
             scenes.discard()
     except VideoError as error:
-        fault = _reason(error, path)
-        if scenes.read:
-            fault = f"after {scenes.read} frames: {fault}"
+        fault = f"after {scenes.read} frames: {_reason(error, path)}"
     scenes.close()
     caption = path.with_suffix(CAPTION)
     for scene in scenes.written if caption.is_file() else ():

@@ -18,23 +18,23 @@ from longtake.files import remove
 from longtake.video import VideoError, VideoWriter, probe, stream_video
 from longtake.video.sandbox import Sandbox
 
-NEEDS_SANDBOX = "damaged=keep needs sandbox=True: repaired frames are seen there alone"
+NEEDS_SANDBOX = "damaged=keep needs sandbox=True: concealed damage is noticed only there"
 KEY_FRAMES = 16
 
 
 class PrepareSettings(Config):
-    """What prepared files are like.
+    """How ``prepare`` writes video files.
 
     Attributes:
-        size: shorter side of frames in pixels; smaller videos keep theirs.
-        format: ``mp4``, H.264 with a key frame every 16 frames, or ``mkv``, lossless FFV1 in which
+        size: shorter side of the frames in pixels; smaller videos are not enlarged.
+        format: ``mp4``: H.264 with a key frame every 16 frames; ``mkv``: lossless FFV1 in which
             every frame is a key frame.
-        cuts: begin a new file where the scene changes.
-        shortest: frames of the shortest scene that is kept.
-        sandbox: decode each video in a child process with limits, which also sees damage that
-            FFmpeg repairs; folders of pictures are then not read.
-        damaged: with ``sandbox``, ``refuse`` videos that FFmpeg has repaired, or ``keep`` them,
-            counted as damaged.
+        cuts: write a new file for each scene.
+        shortest: least number of frames of a scene; shorter scenes are dropped.
+        sandbox: decode each video in a child process with limits, which also notices damage that
+            FFmpeg conceals; folders of pictures are not read then.
+        damaged: with ``sandbox``, what happens to videos with concealed damage: ``refuse`` writes
+            nothing of them; ``keep`` writes them and counts them as damaged.
     """
 
     size: Annotated[int, Ge(2)] = 256
@@ -60,7 +60,14 @@ def _below(file: str) -> str:
 
 
 class Scene(Config):
-    """A prepared file: its name, the frames of its source that it holds, and its hash."""
+    """One file that ``prepare`` wrote: a scene of a source video.
+
+    Attributes:
+        file: name of the file in the output folder.
+        first_frame: index of the scene's first frame in the source video.
+        frames: number of frames of the scene.
+        sha256: hash of the file.
+    """
 
     file: Annotated[str, AfterValidator(_below)]
     first_frame: int
@@ -68,21 +75,27 @@ class Scene(Config):
     sha256: str
 
 
-class RepairedError(VideoError):
-    """FFmpeg has decoded a video to its end, but replaced what was damaged."""
+class ConcealedError(VideoError):
+    """FFmpeg decoded a video to its end, but concealed damage in it."""
 
 
-def decoded(path: Path, settings: PrepareSettings) -> Iterator[tuple[np.ndarray, Fraction]]:
-    """Chunks of a video's frames, and its frames per second."""
+def decoded(
+    path: Path, settings: PrepareSettings
+) -> Iterator[tuple[UInt8[np.ndarray, "t h w 3"], Fraction, int]]:
+    """Chunks of a video's frames, each with the video's rate and number of frames.
+
+    Raises:
+        VideoError: it cannot be decoded, or not to its end; ConcealedError: at its end.
+    """
     if not settings.sandbox:
-        fps = probe(path).fps
-        yield from ((frames, fps) for frames in stream_video(path))
+        info = probe(path)
+        yield from ((chunk, info.fps, info.frames) for chunk in stream_video(path))
         return
     with Sandbox() as sandbox:
-        for frames in sandbox.frames(path):
-            yield frames, sandbox.fps
+        for chunk in sandbox.frames(path):
+            yield chunk, sandbox.fps, sandbox.stated_frames
         if sandbox.damage:
-            raise RepairedError(sandbox.damage[0])
+            raise ConcealedError(sandbox.damage[0])
 
 
 class SceneFiles:

@@ -23,23 +23,23 @@ from longtake.nn.layers import FrameConv, GroupNorm
 
 
 class TriplaneUNetConfig(UNetConfig):
-    """The defaults are the paper's PVDM-L, 528 million parameters.
+    """Settings of a ``TriplaneUNet``; the defaults are PVDM-L, 528 million parameters.
 
-    PVDM-S, 132 million, is ``model_channels=128``. Weights do not depend on the extent of the
-    planes, which ``latent`` gives. Attention across the planes follows every block.
+    PVDM-S, 132 million, is ``model_channels=128``. Weights do not depend on the sizes of the
+    planes, which follow from ``latent``. Attention across the planes follows every layer group.
 
     Attributes:
-        bounds: least and greatest value of a latent, to which estimates are clamped in sampling;
-            PVDM's autoencoder ends in a tanh. None: no bound.
-        clip_overlap_frames: frames of video that each clip shares with the clip before it. Neither
-            PVDM's paper nor its code has any, and their clips join with a jump, as each has
-            its own decoding error.
-        num_heads: heads of every attention.
-        head_channels: width of a head; where given, ``num_heads`` is not used.
-        previous: the network reads the latent of the clip before.
-        plane_embed: add a learned vector per plane to its features. The released networks have
-            none and cannot distinguish the two motion planes of square frames: from
-            pure noise they swap them about half of the time.
+        bounds: least and greatest value of a latent, to which the sampler clamps its estimates of
+            the clean latent; PVDM's autoencoder ends in a tanh. None: no bound.
+        clip_overlap_frames: number of frames of video that each clip shares with the clip before
+            it, over which the two cross-fade. In PVDM's paper and code clips share none and join
+            with a jump, as each has its own decoding error.
+        num_heads: number of heads of every attention layer.
+        head_channels: width of a head; if set, ``num_heads`` is not used.
+        previous: whether the network reads the latent of the previous clip.
+        plane_embed: add a learned vector per plane to the plane's features. The released networks
+            do not, and so cannot distinguish the two motion planes of square frames: from pure
+            noise they swap them about half of the time.
     """
 
     kind: Literal["triplane_unet"] = "triplane_unet"
@@ -56,18 +56,21 @@ class TriplaneUNetConfig(UNetConfig):
     resblock_updown: bool = True
 
     def planes(self, level: int) -> Triplane:
-        """Extent of the planes at a level; 0 has full resolution."""
+        """Sizes of the three planes at a level of the UNet; level 0 has full resolution."""
         frames, height, width = (size // 2**level for size in self.latent[1:])
         return Triplane(frames=frames, height=height, width=width)
 
     def attention(self, width: int) -> SelfAttention:
-        """Build the attention of a number of channels."""
+        """Build a self-attention layer for features of ``width`` channels."""
         norm = GroupNorm(width, self.groups)
         heads = head_count(width, self.num_heads, self.head_channels)
         return SelfAttention(width, heads, norm, "space", zero=self.zero_init)
 
     def step(self, level: int, channels: int) -> list[nn.Module]:
-        """Build a residual block, and attention where the level has it."""
+        """Build a residual block, followed by attention at ``attention_resolutions``.
+
+        ``channels`` is the number of input channels.
+        """
         width = self.widths[level]
         layers: list[nn.Module] = [self.residual(channels, width)]
         attends = 2**level in self.attention_resolutions
@@ -78,7 +81,7 @@ class TriplaneUNetConfig(UNetConfig):
         if any(size % self.reduction for size in self.latent[1:]):
             frames, height, width = self.latent[1:]
             raise ValueError(
-                f"planes over {frames} frames of {height}x{width} cells must be divisible by "
+                f"planes over {frames} frames of {height}x{width} positions must be divisible by "
                 f"{self.reduction} on every axis, once by two for every level but the first; "
                 "change the clip's size or shorten channel_mult"
             )
@@ -92,15 +95,15 @@ class TriplaneUNetConfig(UNetConfig):
 
 
 class TriplaneUNet(Denoiser):
-    """2D UNet (PVDM): ADM's layout, shared by three planes, which see each other."""
+    """2D UNet in ADM's layout (PVDM); three planes share its weights and attend to each other."""
 
     def __init__(self, config: TriplaneUNetConfig) -> None:
         super().__init__()
         self.config = config
         channels, widths = config.latent[0], config.widths
-        cells = sum(config.planes(0).cells)
+        positions = sum(config.planes(0).sizes)
         self.spec = LatentSpec(
-            shape=(channels, cells),
+            shape=(channels, positions),
             clip=config.clip,
             frame_axis=None,
             bounds=config.bounds,
@@ -121,7 +124,7 @@ class TriplaneUNet(Denoiser):
         self.conv_out = config.output()
 
     def prepare(self, signals: Mapping[str, Tensor], embedding: Embedding) -> "_Prepared":
-        """Signals in the precision of the weights."""
+        """Convert signals, once per clip, to what ``forward`` reads, in the weights' dtype."""
         previous, label = signals.get("previous"), signals.get("label")
         return _Prepared(
             embedding=embedding,
@@ -132,14 +135,14 @@ class TriplaneUNet(Denoiser):
     def forward(
         self, z: Float[Tensor, "b c n"], t: Float[Tensor, "..."], prepared: "_Prepared"
     ) -> Float[Tensor, "b c n"]:
-        """Predict from ``z`` at time ``t``."""
+        """Predict noise, clean latent, velocity or flow, as trained, from ``z`` at time ``t``."""
         self.check_times(z, t)
         emb = F.silu(self._embed(t, prepared))[:, None]
         planes = self.config.planes(0)
         x = on_planes(self.conv_in, self._input(z, prepared.previous), planes)
         if self.plane_embed is not None:
-            parts = zip(self.plane_embed.weight, planes.cells, strict=True)
-            x = x + torch.cat([row.expand(cells, -1) for row, cells in parts])
+            parts = zip(self.plane_embed.weight, planes.sizes, strict=True)
+            x = x + torch.cat([row.expand(size, -1) for row, size in parts])
         skips = [x]
         for block in self.down:
             x = block(x, emb)
@@ -155,8 +158,8 @@ class TriplaneUNet(Denoiser):
             if latent is not None and latent.shape[1:] != self.spec.shape:
                 raise ValueError(
                     f"a {name} of shape {tuple(latent.shape[1:])} must be {self.spec.shape}: "
-                    f"channels and cells of planes over {self.config.latent[1:]} frames, rows and "
-                    "columns; set the config's latent to fit, on which no weight depends"
+                    f"channels and positions of planes over {self.config.latent[1:]} frames, rows "
+                    "and columns; set the config's latent to fit, on which no weight depends"
                 )
         if self.config.previous:
             z = torch.cat([z, torch.zeros_like(z) if previous is None else previous], dim=1)
@@ -179,9 +182,10 @@ class _Prepared:
 
 
 class Block(nn.Module):
-    """Layers on each plane alone, then attention across the planes; all planes share weights.
+    """Applies layers to each plane alone, then attention across the three planes.
 
-    ``level`` is that of the planes it is given, 0 at full resolution; a layer may resample them.
+    All planes share weights. ``level`` is the UNet level of the input planes, 0 at full resolution;
+    a layer may resample them.
     """
 
     def __init__(self, config: TriplaneUNetConfig, level: int, layers: Iterable[nn.Module]) -> None:
@@ -194,7 +198,7 @@ class Block(nn.Module):
     def forward(
         self, x: Float[Tensor, "b n c"], emb: Float[Tensor, "b 1 d"]
     ) -> Float[Tensor, "b n2 c2"]:
-        """Apply the layers to each plane, then attend over the cells of all of them."""
+        """Apply the layers to each plane, then attention over the positions of all planes."""
         return recompute(self._compute, x, emb) if self.checkpoint else self._compute(x, emb)
 
     def _compute(self, x: Tensor, emb: Tensor) -> Tensor:
@@ -205,17 +209,17 @@ class Block(nn.Module):
                 stack = layer(stack) if attention else layer(stack, rows)
             return stack
 
-        cells = on_planes(run, x, self.planes)
-        return self.across(cells[:, None, :, None])[:, 0, :, 0]
+        x = on_planes(run, x, self.planes)
+        return self.across(x[:, None, :, None])[:, 0, :, 0]
 
 
 def on_planes(
     layer: Callable[[Tensor], Tensor], x: Float[Tensor, "b n c"], planes: Triplane
 ) -> Float[Tensor, "b n2 c2"]:
-    """Apply a layer to each plane.
+    """Apply a layer to each of three concatenated planes and concatenate the results.
 
-    It is given ``(rows, 1, h, w, c)`` and must treat every row alone: planes of one shape, as the
-    motion planes of square frames are, go through it as one batch.
+    The layer gets tensors ``(n, 1, h, w, c)`` and must treat the ``n`` planes independently: planes
+    of equal size, such as both motion planes of square frames, are one batch.
     """
     t, h, w = planes.frames, planes.height, planes.width
     stacks = [(shape, len(list(run))) for shape, run in groupby([(h, w), (t, h), (t, w)])]
@@ -229,7 +233,7 @@ def on_planes(
 
 
 def way_down(config: TriplaneUNetConfig) -> nn.ModuleList:
-    """Blocks from full resolution to the coarsest."""
+    """Build the blocks of the UNet's encoder half, from full resolution to the coarsest."""
     blocks = nn.ModuleList()
     for level, width in enumerate(config.widths):
         for channels in config.inputs(level, up=False):
@@ -240,9 +244,10 @@ def way_down(config: TriplaneUNetConfig) -> nn.ModuleList:
 
 
 def way_up(config: TriplaneUNetConfig) -> nn.ModuleList:
-    """Blocks from the coarsest resolution to the full one, each with a skip connection.
+    """Build the blocks of the UNet's decoder half; each takes a skip connection.
 
-    The last block of a level doubles its planes before it attends across them.
+    They run from the coarsest resolution to full resolution. The last block of a level doubles the
+    size of its planes before attention across them.
     """
     blocks = nn.ModuleList()
     for level in reversed(range(len(config.widths))):

@@ -14,24 +14,27 @@ from longtake.nn.layers import FrameConv, Resample, ResidualBlock, double, halve
 
 
 class UNetConfig(Config, ABC):
-    """Options of both UNets; the defaults are those of the papers' large models.
+    """Options of ``VolumeUNet`` and ``TriplaneUNet``; defaults: the papers' large models.
 
     Attributes:
         latent: channels, frames, height and width of a clip's latent.
         clip: frames, height and width of the clip in pixels.
-        model_channels: width of the first level.
+        model_channels: number of channels of the first level.
         channel_mult: width of each level as a multiple of the first; each level but the first
             halves the resolution.
-        num_res_blocks: residual blocks of a level on the way down; one more on the way up.
-        attention_resolutions: factors of reduction at which residual blocks are followed by
-            attention; the middle always has it.
-        scale_shift_norm: the embedding scales and shifts; else it is added.
+        num_res_blocks: residual blocks of each level of the encoder half; the decoder half has one
+            more.
+        attention_resolutions: factors of downsampling at which attention follows residual blocks;
+            the middle of the UNet always has attention.
+        scale_shift_norm: whether the time embedding scales and shifts normalised features; if not,
+            it is added to them.
         resblock_updown: resample in a residual block, not with a convolution.
-        groups: groups of every normalisation; must divide every level's width.
+        groups: number of groups of every GroupNorm; must divide every level's width.
         num_classes: number of labels; None: the network reads no label; ``auto``, only in the
-            config of a run: as many as its data has.
-        zero_init: residual branches and output start at zero, as released.
-        checkpoint: do not store a block's activations but compute them again in the backward pass.
+            config of a run: the number of classes of the run's data.
+        zero_init: residual branches and output start at zero, as in the released code.
+        checkpoint: gradient checkpointing of every block: activations are not stored but computed
+            again in the backward pass.
     """
 
     latent: tuple[Count, Count, Count, Count]
@@ -49,21 +52,26 @@ class UNetConfig(Config, ABC):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Channels of each level."""
+        """Number of channels of each level, from full resolution down."""
         return tuple(self.model_channels * factor for factor in self.channel_mult)
 
     @property
     def embedding(self) -> int:
-        """Width of the time embedding."""
+        """Number of channels of the time embedding."""
         return 4 * self.model_channels
 
     @property
     def reduction(self) -> int:
-        """Factor between the first and the last level, which sizes must be divisible by."""
+        """Downsampling from first to last level; must divide a latent's height and width."""
         return 2 ** (len(self.channel_mult) - 1)
 
     def inputs(self, level: int, *, up: bool) -> list[int]:
-        """Input channels of a level's residual blocks; on the way up, with skip connections."""
+        """Input channels of each residual block of a level, in order.
+
+        Args:
+            level: index of the level, 0 at full resolution.
+            up: whether in the decoder half, where skip connections are concatenated to inputs.
+        """
         width, blocks = self.widths[level], self.num_res_blocks
         finer = self.widths[max(level - 1, 0)]
         if not up:
@@ -81,7 +89,7 @@ class UNetConfig(Config, ABC):
         return self
 
     def table(self, rows: int | Literal["auto"] | None) -> "Table | None":
-        """Build a table of ``rows`` learned vectors to add to the time embedding."""
+        """Build a table of ``rows`` learned vectors to add to the time embedding; None for None."""
         if rows == "auto":
             raise ValueError("num_classes=auto is for the config of a run; give a number or null")
         return None if rows is None else Table(rows, self.embedding)
@@ -89,7 +97,10 @@ class UNetConfig(Config, ABC):
     def residual(
         self, channels: int, width: int, resample: Callable[[Tensor], Tensor] | None = None
     ) -> ResidualBlock:
-        """Build a residual block from a number of channels to another."""
+        """Build a residual block from ``channels`` to ``width`` channels.
+
+        ``resample``, if not None, doubles or halves height and width inside the block.
+        """
         return ResidualBlock(
             channels,
             width,
@@ -101,18 +112,18 @@ class UNetConfig(Config, ABC):
         )
 
     def resample(self, width: int, *, up: bool) -> ResidualBlock | Resample:
-        """Build a layer that doubles height and width, or halves them."""
+        """Build a layer that doubles height and width (``up``) or halves them."""
         if self.resblock_updown:
             return self.residual(width, width, double if up else halve)
         return Resample(width, up=up)
 
     def output(self) -> FrameConv:
-        """Build the last convolution."""
+        """Build the last convolution, from the first level's width to the latent's channels."""
         return FrameConv(self.widths[0], self.latent[0], zero=self.zero_init)
 
 
 class Table(nn.Embedding):
-    """Learned vectors by index; a negative index has a vector of zeros."""
+    """An embedding table for labels or noise steps; index -1 (or below) gives a vector of zeros."""
 
     def forward(self, input: Int[Tensor, "b"]) -> Float[Tensor, "b d"]:
         found = super().forward(input.clamp_min(0))

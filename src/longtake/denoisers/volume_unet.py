@@ -28,18 +28,19 @@ Attention = Annotated[
 
 
 class VolumeUNetConfig(UNetConfig):
-    """The defaults are the paper's unconditional 256x256 model, 549 million parameters.
+    """Settings of a ``VolumeUNet``; defaults: LVDM's unconditional 256x256 model, 549 M weights.
 
-    Other frames, heights and widths than ``latent`` can be given to a trained network.
+    A trained network also takes latents of other frame counts, heights and widths than ``latent``.
 
     Attributes:
-        attention: the attention block.
-        mask_channel: a last input channel is 1 on context frames.
-        noise_classes: rows of the table that embeds the noise on context frames, in steps of 1000;
-            the released models have 251. None: no table.
-        frame_times: each frame is embedded with its own time: that of the noise on it if it is a
-            context frame, the diffusion time if not.
-        known_time_embed: context frames have a separate time embedding, as in the official
+        attention: kind and options of the attention layers.
+        mask_channel: add an input channel that is 1 on context frames and 0 elsewhere.
+        noise_classes: number of entries of the embedding table for the noise level of context
+            frames, an integer in thousandths of the diffusion time; the released models have 251.
+            None: no table.
+        frame_times: embed a time per frame: for a context frame the time of its noise level, for
+            the others the diffusion time.
+        known_time_embed: a separate time embedding for context frames, as in the official
             "time_embed" mode; needs ``frame_times``.
     """
 
@@ -71,7 +72,7 @@ class VolumeUNetConfig(UNetConfig):
 
 
 class VolumeUNet(Denoiser):
-    """Factorised 3D UNet (LVDM): ADM's layout, (1, 3, 3) convolutions, space-time attention."""
+    """3D UNet in ADM's layout (LVDM), with (1, 3, 3) convolutions and space-time attention."""
 
     def __init__(self, config: VolumeUNetConfig) -> None:
         super().__init__()
@@ -102,7 +103,10 @@ class VolumeUNet(Denoiser):
         self.conv_out = config.output()
 
     def prepare(self, signals: Mapping[str, Tensor], embedding: Embedding) -> "_Prepared":
-        """Signals in the precision of the weights, noise times in embedding units."""
+        """Convert signals, once per clip, to what ``forward`` reads, in the weights' dtype.
+
+        ``embedding`` maps a diffusion time in [0, 1] to the value that is embedded.
+        """
         config, text = self.config, signals.get("text")
         mask, context_time, table_rows = None, None, []
         if "context_mask" in signals:
@@ -125,7 +129,10 @@ class VolumeUNet(Denoiser):
     def forward(
         self, z: Float[Tensor, "b c f h w"], t: Float[Tensor, "..."], prepared: "_Prepared"
     ) -> Float[Tensor, "b c f h w"]:
-        """Predict from ``z``, context frames in place, at time ``t``."""
+        """Predict noise, clean latent, velocity or flow, as trained, from ``z`` at time ``t``.
+
+        Context frames are in their places in ``z`` already.
+        """
         self.check_times(z, t)
         x = self.conv_in(self._input(z, prepared.mask))
         emb, text, skips = F.silu(self._embed(t, prepared)), prepared.text, [x]
@@ -151,7 +158,7 @@ class VolumeUNet(Denoiser):
         factor = self.config.reduction
         if z.shape[-1] % factor or z.shape[-2] % factor:
             raise ValueError(
-                f"a latent of {z.shape[-2]}x{z.shape[-1]} cells must be divisible by {factor}, "
+                f"a latent of {z.shape[-2]}x{z.shape[-1]} positions must be divisible by {factor}, "
                 "once by 2 for every level but the first; crop or pad it"
             )
         x = z.permute(0, 2, 3, 4, 1)
@@ -184,7 +191,7 @@ class _Prepared:
 
 
 class Step(nn.Module):
-    """A residual block, and attention where the level has it."""
+    """A residual block, followed by attention if ``attend``."""
 
     def __init__(
         self, config: VolumeUNetConfig, channels: int, out_channels: int, *, attend: bool
@@ -210,7 +217,10 @@ class Step(nn.Module):
 
 
 class Level(nn.Module):
-    """A level of the UNet, on its way down or ``up``: steps, then a layer to the next level."""
+    """One resolution of the UNet's encoder half or (``up``) decoder half.
+
+    It holds the level's ``Step`` modules and the layer that resamples to the next level.
+    """
 
     def __init__(self, config: VolumeUNetConfig, level: int, *, up: bool) -> None:
         super().__init__()

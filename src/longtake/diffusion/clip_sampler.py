@@ -21,7 +21,13 @@ from longtake.progress import ProgressCallback, no_progress
 
 
 class Sampled(NamedTuple):
-    """Clips as latents, and tensors for sampling the following ones, such as a key-value cache."""
+    """What a clip sampler returns.
+
+    Attributes:
+        z: latents of a batch of clips, clean.
+        memory: tensors to keep for sampling the clips that follow, such as a key-value cache, by
+            the name of the signal that passes each of them to the network.
+    """
 
     z: Latent
     memory: Mapping[str, Tensor] = {}
@@ -29,14 +35,18 @@ class Sampled(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ClipSampler:
-    """Samples clips, row ``i`` from ``seeds[i]`` and row ``i`` of the signals alone.
+    """Samples latents of clips by a denoiser and a sampler.
+
+    Sample ``i`` of a batch depends on ``seeds[i]`` and the signals of sample ``i`` alone.
 
     Attributes:
         denoiser: network on its device, in any precision; latents are in float32.
         diffusion: the process that the denoiser was trained on.
+        sampler: the rule that steps from noise to a clean latent.
+        guidance: the rule that combines conditional and unconditional estimates.
         context_noise: time in [0, 1] of the noise put on context frames (LVDM, conditional latent
             perturbation); 0 leaves them clean.
-        pattern: time of each frame at each step.
+        pattern: which time each latent frame has at each sampling step.
     """
 
     denoiser: Denoiser
@@ -57,12 +67,12 @@ class ClipSampler:
 
     @property
     def spec(self) -> LatentSpec:
-        """The latents that are sampled."""
+        """Shape and bounds of the latents that are sampled."""
         return self.denoiser.spec
 
     @property
     def reads(self) -> frozenset[str]:
-        """Names of the signals that the network reads."""
+        """Names of the signals that the denoiser reads."""
         return self.denoiser.reads
 
     def __call__(
@@ -84,25 +94,36 @@ class ClipSampler:
         Raises:
             ValueError: the denoiser does not read a signal, or its rows and seeds differ in number.
         """
-        self.denoiser.check_signals(signals)
-        for name, signal in signals.items():
-            if len(signal.value) != len(seeds):
-                raise ValueError(
-                    f"the signal {name!r} has {len(signal.value)} rows for {len(seeds)} seeds; "
-                    "give one row per seed"
-                )
+        self._check(signals, len(seeds))
         sampler = replace(self, guidance=guidance or self.guidance)
         noise = SampleNoise(seeds, self.denoiser.device)
         return Sampled(sampler.sample(signals, noise, on_evaluation))
+
+    def estimator(
+        self, signals: Signals, samples: int, guidance: Guidance | None = None
+    ) -> Denoise:
+        """The guided estimate of clean latents under some signals, prepared once.
+
+        Raises as ``__call__`` does, before the network is called.
+        """
+        self._check(signals, samples)
+        moved = batch.to(signals, self.denoiser.device)
+        return (guidance or self.guidance)(partial(self.diffusion.estimator, self.denoiser), moved)
 
     @torch.no_grad()
     def sample(
         self, signals: Signals, noise: SampleNoise, on_evaluation: ProgressCallback = no_progress
     ) -> Latent:
-        """Sample latents from a source of noise.
+        """Sample latents from the random streams of ``noise``, one stream per sample.
 
-        Each sample draws, in this order: the noise on its context frames, if any, the initial
-        noise, the noise that the sampler adds.
+        Each sample draws, in this order: the noise on its context frames, if it has any, the
+        initial noise, the noise that the sampler adds at its steps.
+
+        Args:
+            signals: what the network is conditioned on, by name.
+            noise: one random stream per sample.
+            on_evaluation: called before each evaluation of the network with the number of
+                evaluations done and the total number for this clip.
         """
         signals = batch.to(signals, self.denoiser.device)
         noisy = self._noisy(signals, noise)
@@ -118,6 +139,16 @@ class ClipSampler:
             return denoise(z, t)
 
         return impose(self.spec, signals, self.sampler(counted, z, times, schedule, noise, bounds))
+
+    def _check(self, signals: Signals, samples: int) -> None:
+        """Raise a ValueError unless the network reads the signals, and each has a row a sample."""
+        self.denoiser.check_signals(signals)
+        for name, signal in signals.items():
+            if len(signal.value) != samples:
+                raise ValueError(
+                    f"the signal {name!r} has {len(signal.value)} rows for {samples} seeds; "
+                    "give one row per seed"
+                )
 
     def _times(self, signals: Signals, samples: int) -> TimeTable:
         """Table of the sampling times, in float64 on the host."""

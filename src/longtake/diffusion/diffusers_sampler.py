@@ -48,15 +48,17 @@ _LARGEST_BETA = 0.999
 
 
 class DiffusersSampler(Sampler):
-    """Any variance-preserving scheduler of diffusers.
+    """Samples with any variance-preserving scheduler of diffusers.
 
-    The scheduler is given the noise levels as a table of betas and estimates as v, which all of
-    them read and which, unlike epsilon, is well defined where no signal is left. Where it draws
-    noise, each sample draws from its own stream.
+    The scheduler gets the noise schedule as a table of betas, and estimates in v-prediction, which
+    all schedulers support and which, unlike epsilon, is well defined at zero SNR. Where a scheduler
+    draws noise, each sample draws from its own random stream.
 
     Attributes:
-        scheduler: name in diffusers without its ending, such as ``DPMSolverMultistep``.
-        steps: number of steps, as the scheduler counts: HeunDiscrete evaluates each one twice.
+        scheduler: the scheduler's class name in diffusers without ``Scheduler``, such as
+            ``DPMSolverMultistep``.
+        steps: number of steps as the scheduler counts them; HeunDiscrete evaluates the network
+            twice per step.
         options: further arguments of the scheduler's constructor or of its ``step``, such as
             ``{"use_karras_sigmas": true}`` or ``{"eta": 1.0}``.
     """
@@ -88,10 +90,11 @@ class DiffusersSampler(Sampler):
         return self
 
     def times(self, schedule: NoiseSchedule) -> Float[Tensor, "s"]:
-        """Times of the scheduler, then 0.
+        """Times in [0, 1] that the scheduler visits, falling, then 0.
 
         Raises:
-            ValueError: the scheduler cannot follow the schedule, or takes no such option.
+            ValueError: the scheduler cannot use this noise schedule, or does not have an option
+                that ``options`` names.
         """
         if self.scheduler == "HeunDiscrete" and schedule.ends_in_noise:
             raise ValueError(

@@ -24,9 +24,9 @@ PVDM's."""
 
 
 def grid_times(grid: Grid, steps: int) -> tuple[float, ...]:
-    """Times in falling order; a ValueError where there is no such grid of ``steps`` steps.
+    """Times in [0, 1], falling, of a grid of ``steps`` steps; the last needs no network call.
 
-    Sampling ends at the last time, without a network call there.
+    A ValueError if the grid has no such number of steps.
     """
     return tuple(place / STEPS for place in _GRIDS[grid](steps))
 
@@ -64,12 +64,12 @@ _GRIDS: Mapping[Grid, Callable[[int], list[int]]] = {
 
 
 class TimePattern(Config, ABC):
-    """The time of each latent frame at each sampling step.
+    """Which time each latent frame has at each sampling step.
 
-    A context frame is a column that stays at the time of the noise on it.
+    A context frame always has the time of the noise on it instead.
 
     Attributes:
-        per_frame: whether frames have different times, which the network must support.
+        per_frame: whether frames of a clip have different times, which the network must support.
     """
 
     per_frame: ClassVar[bool] = True
@@ -80,9 +80,9 @@ class TimePattern(Config, ABC):
 
 
 class Together(TimePattern):
-    """All frames at one time, as both papers sample.
+    """All frames of a clip have the same time, as both papers sample.
 
-    Three steps of a clip of four frames::
+    Times of a clip of four frames, sampled in three steps; a row is a step, a column a frame::
 
         1    1    1    1
         2/3  2/3  2/3  2/3
@@ -99,9 +99,10 @@ class Together(TimePattern):
 
 
 class Staggered(TimePattern):
-    """Later frames are noisier (Chen et al. 2024, "Diffusion Forcing").
+    """Later frames of a clip are noisier (Chen et al. 2024, "Diffusion Forcing").
 
-    Three steps of a clip of four frames, with ``delay`` 1::
+    Times of a clip of four frames, three steps per frame and ``delay`` 1; a row is a step, a column
+    a frame::
 
         1    1    1    1
         2/3  1    1    1
@@ -112,8 +113,8 @@ class Staggered(TimePattern):
         0    0    0    0
 
     Attributes:
-        delay: steps between the starts of neighbouring frames; as many as the sampler has draw
-            one frame after another.
+        delay: number of steps by which each frame starts after the frame before it; with the
+            sampler's number of steps, frames are sampled one after another.
     """
 
     kind: Literal["staggered"] = "staggered"
@@ -129,7 +130,7 @@ AnyTimePattern = Annotated[Together | Staggered, Field(discriminator="kind")]
 
 
 class TimestepSampling(Config, ABC):
-    """How training draws the time of a sample."""
+    """A distribution of times in [0, 1], from which training draws."""
 
     @abstractmethod
     def __call__(self, noise: SampleNoise) -> Float[Tensor, "b"]:
@@ -137,7 +138,7 @@ class TimestepSampling(Config, ABC):
 
 
 class DiscreteTime(TimestepSampling):
-    """Each of 0.001, 0.002, ... 1 with equal probability: DDPM's steps, as both papers have it."""
+    """Uniform over 0.001, 0.002, ..., 1: DDPM's 1000 timesteps, as in both papers."""
 
     kind: Literal["discrete"] = "discrete"
 
@@ -147,7 +148,7 @@ class DiscreteTime(TimestepSampling):
 
 
 class UniformTime(TimestepSampling):
-    """Any time in (0, 1) with equal density."""
+    """Uniform over the interval (0, 1)."""
 
     kind: Literal["uniform"] = "uniform"
 
@@ -156,10 +157,10 @@ class UniformTime(TimestepSampling):
 
 
 class LogitNormalTime(TimestepSampling):
-    """Times whose logit is normal: more of the middle (Esser et al. 2024, rectified flow).
+    """Logit-normal: middle times are more frequent (Esser et al. 2024, rectified flow).
 
     Attributes:
-        mean: mean of the logit; above 0 there are more noisy times.
+        mean: mean of the logit; above 0, noisy times are more frequent.
         std: standard deviation of the logit.
     """
 

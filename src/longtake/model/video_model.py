@@ -30,10 +30,13 @@ from longtake.text import Prompt, prompt_signal
 
 @dataclass(frozen=True, kw_only=True)
 class VideoModel:
-    """A model, ready to use.
+    """A video model with loaded weights: an autoencoder and denoisers by role.
 
-    ``index`` has everything that is not a network, such as how it is sampled. One network may fill
-    several roles of ``denoisers``; an autoencoder alone has none.
+    Attributes:
+        index: settings, such as how the model is sampled.
+        autoencoder: encodes clips to latents and decodes them.
+        denoisers: network of each role; one network may fill several. Empty for an autoencoder
+            alone.
     """
 
     index: ModelIndex
@@ -48,15 +51,17 @@ class VideoModel:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> "VideoModel":
-        """Open a model.
+        """Load a model from a folder or the Hugging Face hub.
 
         Args:
-            name: a folder, a run's folder, the name of a shipped model, or a hub id.
+            name: a model folder, a run's folder, the name of a model that comes with longtake, or a
+                hub id.
             device: device of the networks.
-            dtype: dtype of the networks' weights; latents are in float32.
+            dtype: dtype of the networks' weights; latents are float32 in any case.
 
         Raises:
-            CheckpointError: the model is missing or broken; ConfigError: its config does not fit.
+            CheckpointError: the model is missing or broken.
+            ConfigError: a config in it is not valid.
         """
         folder = find_model(name)
         index, components = read_model_files(folder)
@@ -70,13 +75,13 @@ class VideoModel:
         return cls(index=index, autoencoder=parts[AUTOENCODER], denoisers=denoisers)
 
     def compile(self) -> None:
-        """Compile the denoisers with ``torch.compile``, in place, at their first evaluation."""
+        """Compile the denoisers with ``torch.compile``, in place, when they are first called."""
         for network in set(self.denoisers.values()):
             network.compile()
 
     @property
     def components(self) -> Mapping[str, nn.Module]:
-        """Networks by the name of their folder, each once."""
+        """Each network once, by the name of its folder."""
         parts: dict[str, nn.Module] = {AUTOENCODER: self.autoencoder}
         for role, folder in FOLDERS.items():
             network = self.denoisers.get(role)
@@ -87,9 +92,13 @@ class VideoModel:
     def save_pretrained(
         self, folder: str | Path, *, overwrite: bool = False, dtype: torch.dtype | None = None
     ) -> None:
-        """Write a model folder, whole or not at all; ``dtype`` float16 halves its size.
+        """Write a model folder, completely or not at all.
 
-        Raises an ExistsError if the folder exists and ``overwrite`` is false.
+        Args:
+            folder: the folder to write.
+            overwrite: replace an existing folder; otherwise it is an ExistsError.
+            dtype: dtype of the written weights, such as float16 to halve the folder's size; None:
+                as loaded.
         """
         parts = self.components
         roles = {
@@ -103,7 +112,7 @@ class VideoModel:
             (partial / INDEX).write_text(json.dumps(to_dict(index), indent=2) + "\n")
 
     def push_to_hub(self, repository: str, *, private: bool = False) -> str:
-        """Upload as a model repository of the Hugging Face hub; returns its address."""
+        """Upload as a model repository of the Hugging Face hub; return the repository's URL."""
         from huggingface_hub import HfApi
 
         api = HfApi()
@@ -114,13 +123,13 @@ class VideoModel:
             return str(api.upload_folder(repo_id=repository, folder_path=folder))
 
     def merge(self, *others: "VideoModel") -> "VideoModel":
-        """Fill the roles that this model lacks with networks of others of the same autoencoder.
+        """Fill roles without a network by networks of other models with the same autoencoder.
 
-        Sampling settings are those of the last model.
+        Returns a model with the sampling settings of the last of ``others``.
 
         Raises:
-            CheckpointError: weights are not finite; ValueError: autoencoder, latent scaling,
-                diffusion, classes or clip overlap differ.
+            CheckpointError: weights are not finite.
+            ValueError: autoencoder, latent scaling, diffusion, classes or clip overlap differ.
         """
         merged = self
         for other in others:
@@ -130,11 +139,14 @@ class VideoModel:
         return merged
 
     def long_video(self, sampling: Sampling | None = None) -> LongVideo:
-        """The model wired to make videos, by its own sampling settings if none are given.
+        """Return an object that makes videos of any length with this model.
+
+        Args:
+            sampling: how to sample; None: the model's own settings.
 
         Raises:
-            ValueError: a role that the rollout needs is not filled, or the network in it cannot do
-                what the rollout asks of it.
+            ValueError: a role that the rollout needs has no network, or its network does not read
+                the signals that the rollout adds.
         """
         sampling = sampling or self.index.sampling
         if "first" not in self.denoisers:
@@ -166,12 +178,12 @@ class VideoModel:
     def request(
         self, seeds: Iterable[int], label: str | None = None, prompt: Prompt | None = None
     ) -> Request:
-        """Describe the videos to make.
+        """Build a ``Request``, the input of ``long_video()``.
 
         Args:
             seeds: one per video.
-            label: class of all videos, or ``none``. By default each seed draws a class.
-            prompt: text of all videos, for a model that reads text.
+            label: class of all videos, or ``none``; None: each seed draws a class.
+            prompt: text of all videos or of each, for a model that reads text.
 
         Raises:
             ValueError: no class has that name; a prompt is missing, or not read by the model.
@@ -183,7 +195,10 @@ class VideoModel:
         return Request(seeds=seeds, signals=signals)
 
     def label_signals(self, seeds: Sequence[int], label: str | None) -> Signals:
-        """The signal of a label, as of ``request``; none for a model without classes."""
+        """The signal ``label`` for videos of these seeds; empty for a model without classes.
+
+        ``label`` is the class of all videos, or ``none``; None: each seed draws a class.
+        """
         if not self.index.classes or "label" not in self._reads:
             if label is not None:
                 raise ValueError(f"label {label!r}: this model has no classes; give no label")
@@ -195,7 +210,10 @@ class VideoModel:
         return label_signal(rows)
 
     def prompt_signals(self, videos: int, prompt: Prompt | None) -> Signals:
-        """The signal of a prompt for a number of videos, as of ``request``."""
+        """The signal ``text`` for ``videos`` videos of one prompt.
+
+        Raises a ValueError if the model reads no text, or if it does and there is no prompt.
+        """
         encoder, first = self.index.text_encoder, self.denoisers.get("first")
         if first is None or "text" not in self._reads:
             asked = "" if prompt is None else f" {prompt.text!r}"
@@ -207,14 +225,19 @@ class VideoModel:
                 f"prompt {prompt.text!r}: this model names no text encoder; set text_encoder in "
                 "its model_index.json, or give states as text_signal(...) to a Request, in Python"
             )
-        signals = prompt_signal(encoder.load(prompt.encoder), [prompt.text], prompt.negative)
+        texts = [prompt.text] if isinstance(prompt.text, str) else prompt.text
+        if len(texts) not in (1, videos):
+            raise ValueError(
+                f"{len(texts)} prompts for {videos} videos; give one, or one per video"
+            )
+        signals = prompt_signal(encoder.load(prompt.encoder), texts, prompt.negative)
         width = signals["text"].value.shape[-1]
         if width != first.text_width:
             raise ValueError(
                 f"the text encoder's states are {width} wide, but the network reads "
                 f"{first.text_width}; give the encoder that the model was trained with"
             )
-        return rows(signals, torch.zeros(videos, dtype=torch.long))
+        return rows(signals, torch.arange(videos) % len(texts))
 
     @property
     def _reads(self) -> frozenset[str]:
@@ -222,9 +245,10 @@ class VideoModel:
         return frozenset() if first is None else first.reads
 
     def label(self, name: str) -> int:
-        """Class index of a name, of a number, or of words that occur in one class only.
+        """Index of the class with this name or number.
 
-        Raises a ValueError if no class, or more than one, fits.
+        ``name`` may also be words, separated by commas, that only one class's name contains. Raises
+        a ValueError if no class, or more than one, fits.
         """
         classes = self.index.classes
         if not classes:

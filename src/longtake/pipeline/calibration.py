@@ -54,7 +54,13 @@ def measure(run: AnyRun, folder: Path, callbacks: Callbacks, clips: int = 0) -> 
 
 def _trial(run: AnyRun, folder: Path, callbacks: Callbacks, steps: int, clips: int) -> Speed:
     loop = {"steps": steps, "log_every": 1, "save_every": steps, "sample_every": steps}
-    loop |= {"warmup_steps": 0, "cooldown_steps": 0, "export_every": 0, "keep_every": 0}
+    loop |= {
+        "evaluate_every": 0,
+        "warmup_steps": 0,
+        "cooldown_steps": 0,
+        "export_every": 0,
+        "keep_every": 0,
+    }
     training = run.training.model_copy(update=loop)
     began = encoded = time.monotonic()
     times: list[float] = []

@@ -12,14 +12,16 @@ import longtake
 from longtake.checkpoint import write_text
 from longtake.data.folders import VideoFolder
 from longtake.distributed import Ranks
+from longtake.evaluation.during_training import small_protocol
 from longtake.evaluation.evaluate import evaluate
 from longtake.evaluation.feature_sets import EvaluationSettings
-from longtake.evaluation.protocols import Protocol, protocol
-from longtake.evaluation.reconstruction import evaluate_reconstruction, perceptual
+from longtake.evaluation.protocols import Protocol
+from longtake.evaluation.reconstruction import evaluate_reconstruction
 from longtake.evaluation.result import Result
 from longtake.features import i3d
 from longtake.hub import INDEX
-from longtake.jobs import Job, write_videos
+from longtake.jobs import Job, open_jobs, write_videos
+from longtake.metrics.pairs import perceptual
 from longtake.model import VideoModel
 from longtake.model.index import read_model_files
 from longtake.model_videos import ModelVideos
@@ -29,13 +31,15 @@ from longtake.pipeline.footage import half
 from longtake.pipeline.plan import Plan, PlannedResults, PlannedStage, seconds_spent
 from longtake.pipeline.systems import RUNS
 from longtake.progress import ProgressCallback
+from longtake.runs import DiffusionRun
 from longtake.training.log import environment
 
 MODEL, VIDEOS, EVALUATION, RECONSTRUCTION = "model", "videos", "evaluation", "reconstruction"
 CARD = "README.md"
 MOST_FRAMES, FEWEST_FRAMES, MOST_CLIPS, FEWEST_CLIPS = 512, 64, 256, 16
 FRAMES_TO_A_CLIP = 48  # that a hierarchical rollout samples to make one of 16
-I3D_SECONDS = 6.0  # of three clips on a CPU core
+I3D_SECONDS = 2.0  # of a clip on a CPU core
+EVALUATION_SHARE, MOST_EVALUATIONS, FEWEST_EVALUATIONS = 0.1, 8, 2  # of a run, while it trains
 Bar = Callable[[str], AbstractContextManager[ProgressCallback]]
 
 
@@ -52,13 +56,30 @@ def planned_results(
     rate = frames / max(last.preview, 1e-3)
     videos = PlannedResults().videos
     length = int(rate * seconds / 2 / videos) // 16 * 16
-    features = I3D_SECONDS if device.type == "cpu" and i3d.cache_path().exists() else 0.0
-    clips = int(seconds / 2 / (FRAMES_TO_A_CLIP / rate + features))
+    clips = int(seconds / 2 / (FRAMES_TO_A_CLIP / rate + 3 * _feature_seconds(device)))
     most = max(FEWEST_CLIPS, min(MOST_CLIPS, plan.footage.held_out_clips))
     return PlannedResults(
         frames=min(max(length, FEWEST_FRAMES), MOST_FRAMES),
         clips=min(max(clips, FEWEST_CLIPS), most),
     )
+
+
+def planned_evaluations(
+    run: DiffusionRun, preview: float, seconds: float, device: torch.device
+) -> tuple[int, float]:
+    """How often a run measures its model by ``FEWEST_CLIPS`` clips, and the seconds it takes.
+
+    It takes at most a tenth of ``seconds``; where that is enough for one time only, it is not done.
+    """
+    rate = run.preview_frames * run.num_previews / max(preview, 1e-3)
+    each = FEWEST_CLIPS * (FRAMES_TO_A_CLIP / rate + _feature_seconds(device))
+    real = FEWEST_CLIPS * _feature_seconds(device)
+    times = min(int((EVALUATION_SHARE * seconds - real) / each), MOST_EVALUATIONS)
+    return (times, real + times * each) if times >= FEWEST_EVALUATIONS else (0, 0.0)
+
+
+def _feature_seconds(device: torch.device) -> float:
+    return I3D_SECONDS if device.type == "cpu" and i3d.cache_path().exists() else 0.0
 
 
 def write_model(run: Path, out: Path, device: torch.device) -> VideoModel:
@@ -84,9 +105,11 @@ def write_samples(model: VideoModel, out: Path, planned: PlannedResults, bar: Ba
             identity=identity,
             sheets=True,
         )
-        if not all(file.exists() for file in job.files):
-            with bar(path.name) as report:
-                write_videos(model.long_video(), job, overwrite=True, report=report)
+        if all(file.exists() for file in job.files):
+            with open_jobs([job], path, overwrite=True):
+                continue  # of which a kill may have left the hidden folder, that goes here
+        with bar(path.name) as report:
+            write_videos(model.long_video(), job, overwrite=True, report=report)
 
 
 def measure_model(
@@ -117,12 +140,7 @@ def measure_model(
 
 def held_out_protocol(plan: Plan, held: VideoFolder, clips: int) -> Protocol:
     """The protocol for held-out footage: with I3D if its weights are there, or random features."""
-    frames = Protocol.model_fields["frames"].default  # of both protocols
-    long_enough = sum(info.frames >= frames for info in held.infos())
-    each = -(-2 * clips // max(long_enough, 1))  # as many again for real against real
-    changes = [f"resolution={plan.size}", "unfit=skip", "rates=any", f"clips_per_video={each}"]
-    name = "longtake" if i3d.cache_path().exists() else "trial"
-    return protocol(name, changes, clips)
+    return small_protocol(held, clips, [f"resolution={plan.size}"])
 
 
 def read_results(out: Path) -> dict[str, Result]:

@@ -62,6 +62,7 @@ class Stage:
         follows: settings that are the folder of an earlier run, to the name of its stage.
         same: settings that are equal to those of an earlier run, to the name of its stage.
         encodes: whether it encodes the footage; later stages share its latents.
+        samples: whether its model makes videos, which are measured while it trains.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Stage:
     follows: Mapping[str, str] = field(default_factory=dict)
     same: Mapping[str, str] = field(default_factory=dict)
     encodes: bool = False
+    samples: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,6 +260,7 @@ def _volume_denoisers(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Se
             enough=40_000,
             follows={"model": "autoencoder_whole"},
             encodes=True,
+            samples=True,
             wide="denoiser.model_channels",
             settings={
                 **cached,
@@ -273,6 +276,7 @@ def _volume_denoisers(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Se
             enough=40_000,
             follows={"model": "prediction"},
             same={"cache": "prediction"},
+            samples=True,
             wide="denoiser.model_channels",
             settings={
                 **cached,
@@ -321,6 +325,7 @@ def _pvdm(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage
             enough=30_000,
             follows={"model": "autoencoder"},
             encodes=True,
+            samples=True,
             wide="denoiser.model_channels",
             settings={
                 **_cached(sizes, out, footage),

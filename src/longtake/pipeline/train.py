@@ -31,9 +31,11 @@ from longtake.pipeline.plan import (
 )
 from longtake.pipeline.results import (
     CARD,
+    FEWEST_CLIPS,
     MODEL,
     Bar,
     measure_model,
+    planned_evaluations,
     planned_results,
     write_card,
     write_model,
@@ -193,7 +195,11 @@ class Training:
         base, width, speed = chosen
         left = max(seconds - (self._clock.seconds - begun), 1.0)
         cached, encoding = self._clips_to_encode(speed, left)
-        settings = {**fitted(base, speed, left - encoding, stage.cooldown), **cached}
+        times, measuring = self._evaluations(stage, base, speed, left - encoding)
+        settings = {**fitted(base, speed, left - encoding - measuring, stage.cooldown), **cached}
+        if times:
+            every = -(-settings[STEPS] // times)
+            settings |= {"training.evaluate_every": every, "evaluation.clips": FEWEST_CLIPS}
         run = config.changed(AnyRun, with_settings(base, settings), own)
         steps = run.training.steps
         return run, PlannedStage(width=width, seconds=seconds, steps=steps, **vars(speed))
@@ -210,6 +216,15 @@ class Training:
             return {}, clips * speed.encode
         clips = max(min(FEWEST_CACHED, clips), most)
         return {"cache.clips": clips}, clips * speed.encode
+
+    def _evaluations(
+        self, stage: Stage, run: AnyRun, speed: Speed, seconds: float
+    ) -> tuple[int, float]:
+        """How often the model is measured while it trains, and the seconds that takes."""
+        if not stage.samples:
+            return 0, 0.0
+        assert isinstance(run, DiffusionRun)
+        return planned_evaluations(run, speed.preview, seconds, self._ranks.device)
 
     def _base(self, stage: Stage, width: int) -> AnyRun:
         """The preset with the stage's settings, at a width."""
@@ -299,8 +314,8 @@ def train(
     """
     if ranks.size > 1:
         raise ValueError(
-            "a training in stages runs on one process; on several, carry out the runs of its "
-            "configs one by one"
+            "training in stages runs in one process; on several, train from the config of one "
+            "stage after the other"
         )
     before = read_plan(out)
     if (

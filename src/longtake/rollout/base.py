@@ -31,16 +31,17 @@ Samplers = Mapping[Role, ClipSampler]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Videos to make.
+    """The videos to sample, as a batch.
 
     Attributes:
         seeds: one per video; all randomness of a video follows from its seed.
-        signals: what the videos are conditioned on, such as their labels; one row per video.
-            Context frames and ``previous`` condition the first clip (the first keyframes of a
-            hierarchical rollout) and continue from there; other signals hold for the whole video.
-        guidance: replaces the guidance of every sampler; None keeps it.
-        on_evaluation: called before each evaluation of a network; a rollout replaces it by that of
-            its ``Steering``.
+        signals: what the videos are conditioned on, such as labels, by name; one sample per video.
+            Context frames and ``previous`` condition the first clip only (in a hierarchical rollout
+            the first keyframes); other signals condition every clip.
+        guidance: replaces the guidance of every clip sampler; None does not.
+        on_evaluation: called before each evaluation of a network with the number of evaluations
+            done and the total number for the clip; a rollout replaces it by that of its
+            ``Steering``.
     """
 
     seeds: tuple[int, ...]
@@ -50,22 +51,22 @@ class Request:
 
 
 class Change(NamedTuple):
-    """What changes in a running video, from one step on until the next change.
+    """What changes in a video while it is sampled, from one rollout step until the next change.
 
     Attributes:
-        signals: added to the signals of the request; same names are replaced.
-        guidance: replaces the guidance of the request; None keeps it.
+        signals: added to the signals of the request; those of the same name are replaced.
+        guidance: replaces the guidance of the request; None does not.
     """
 
     signals: Mapping[str, Signal] = {}
     guidance: Guidance | None = None
 
     def then(self, change: "Change") -> "Change":
-        """This change and a later one, merged."""
+        """Merge with a later change, which takes precedence."""
         return Change({**self.signals, **change.signals}, change.guidance or self.guidance)
 
     def of(self, request: "Request", steering: "Steering") -> "Request":
-        """The request as changed, with the callbacks of ``steering``."""
+        """Return ``request`` with this change applied and the callbacks of ``steering``."""
         return replace(
             request,
             signals={**request.signals, **self.signals},
@@ -75,19 +76,19 @@ class Change(NamedTuple):
 
 
 class Cancelled(Exception):  # noqa: N818 (nothing failed)
-    """Sampling was cancelled; it can continue after the last part."""
+    """Raised when a callback cancels sampling; the video can resume after its last ``Part``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Steering:
-    """Callbacks by which a running video is changed, watched and cancelled.
+    """Callbacks that change, watch or cancel a video while it is sampled.
 
     Attributes:
-        change: called once before each step with its number; returns what changes from there on,
-            or None. A change takes effect at the rollout's ``grain``.
-        cancel: called before each evaluation of a network; True raises ``Cancelled``.
-        progress: called before each evaluation of a network with its number in the clip and the
-            number of evaluations of a clip.
+        change: called once before each rollout step with the step's number; returns what changes
+            from this step on, or None. One step makes ``grain`` frames of video.
+        cancel: called before each evaluation of a network; returning True raises ``Cancelled``.
+        progress: called before each evaluation of a network with the number of evaluations done
+            and the total number for the clip.
     """
 
     change: Callable[[int], Change | None] = lambda step: None
@@ -95,20 +96,21 @@ class Steering:
     progress: ProgressCallback = no_progress
 
     def on_evaluation(self, done: int, total: int) -> None:
-        """Report progress within a clip, or cancel it."""
+        """Call ``progress``; raise ``Cancelled`` first if ``cancel`` says so."""
         if self.cancel():
             raise Cancelled
         self.progress(done, total)
 
 
 class State(NamedTuple):
-    """Position of a rollout, from which it continues bit for bit.
+    """State of a rollout between two steps, from which it continues bit for bit.
 
     Attributes:
         step: number of steps made.
         latents: latents that later steps are conditioned on, by name.
-        memory: tensors that samplers returned for the following clips, by signal name.
-        change: all changes so far, merged.
+        memory: tensors that clip samplers returned for the clips that follow, such as a key-value
+            cache, by signal name.
+        change: all changes of signals and guidance so far, merged.
     """
 
     step: int = 0
@@ -118,7 +120,13 @@ class State(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Latents of one step, the position after them, and the change that was made before it."""
+    """What one step of a rollout yields.
+
+    Attributes:
+        z: latents of the frames that this step adds to the video.
+        state: the rollout's state after the step.
+        change: the change made before the step; None if there was none.
+    """
 
     z: Tensor
     state: State
@@ -133,16 +141,25 @@ _JOINS = {
 
 
 class Rollout(Config, ABC):
-    """A strategy for long video.
+    """A strategy that samples a long video clip by clip.
 
     Attributes:
-        adds: signals that the rollout adds, by role; the network in that role must read them.
+        adds: names of the signals that the rollout adds to a request's, by role; the network in
+            each role must read them.
+        frame_times: whether latent frames of a clip have different times, which the network must
+            have been trained with (``diffusion.time_per_frame``).
     """
 
     adds: ClassVar[Mapping[Role, Set[str]]] = {"first": set()}
+    frame_times: ClassVar[bool] = False
 
     def check(self, samplers: Samplers, signals: Signals | None = None) -> None:
-        """Raise a ValueError unless each role is filled by a network that reads its signals."""
+        """Raise a ValueError unless every role's network exists and reads all its signals.
+
+        Args:
+            samplers: clip sampler of each role of the model.
+            signals: those of the request; the rollout adds its own.
+        """
         name = type(self).__name__
         for role, added in self.adds.items():
             if role not in samplers:
@@ -158,26 +175,34 @@ class Rollout(Config, ABC):
                     "which this model's does not read; choose rollout.kind="
                     f"{' or '.join(able or ['one_clip'])}, or a model that was trained for it"
                 )
+            if self.frame_times:
+                _check_frame_times(name, samplers[role])
             given = (signals or {}).keys() - (frozenset() if role == "first" else OF_FIRST_CLIP)
             check_read(f"the network in the role {role!r}", reads, given)
 
     @abstractmethod
     def grain(self, samplers: Samplers) -> int:
-        """Frames of video between two possible changes."""
+        """Frames of video that one step adds: changes apply at multiples of this number."""
 
     @property
     def context_latent_frames(self) -> int:
-        """Latent frames that a clip is given of the one before, where frames can be given."""
+        """Number of latent frames of the clip before that condition the next clip.
+
+        1 for a rollout that has no such setting.
+        """
         return 1
 
     def latent_stride(self, samplers: Samplers) -> int:
-        """Latent frames of the video from one latent frame of a sampled clip to its next."""
+        """Distance in the video, in latent frames, between neighbours of a clip of role ``first``.
+
+        1, unless that clip has keyframes, between which others are filled in.
+        """
         del samplers
         return 1
 
     @abstractmethod
     def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
-        """Make the next latents. A function of its arguments alone."""
+        """Sample the latents of one step; a function of the arguments alone."""
 
     def __call__(
         self,
@@ -208,13 +233,42 @@ class Rollout(Config, ABC):
             yield Chunk(chunk.z, state, change)
 
 
+def _check_frame_times(rollout: str, sample: ClipSampler) -> None:
+    """Raise a ValueError unless a sampler can give each frame the time that a rollout gives it."""
+    each = f"the rollout {rollout} gives each latent frame of a clip its own time"
+    if sample.spec.frame_axis is None:
+        raise ValueError(
+            f"{each}, but this model's latents have no time axis; choose rollout.kind=next_clip or "
+            "one_clip"
+        )
+    if not (sample.denoiser.per_frame and sample.diffusion.time_per_frame):
+        raise ValueError(
+            f"{each}, and this model's network was not trained so (diffusion.time_per_frame=true); "
+            "choose another rollout.kind, or a model that was"
+        )
+    if not sample.sampler.per_frame:
+        raise ValueError(
+            f"{each}, which {type(sample.sampler).__name__} does not support; choose "
+            "sampler.kind=ddim"
+        )
+    if sample.pattern.per_frame:
+        raise ValueError(
+            f"{each}, as the time pattern {type(sample.pattern).__name__} does; choose one of "
+            "them: set pattern.kind=together"
+        )
+
+
 def sample_clip(sample: ClipSampler, signals: Signals, request: Request, step: int) -> Sampled:
-    """Sample the clip of a step for each video of a request, conditioned on signals."""
+    """Sample one clip for each video of a request, with seeds of the rollout's step ``step``."""
     seeds = tuple(derive(seed, "clip", step) for seed in request.seeds)
     return sample(signals, seeds, request.on_evaluation, request.guidance)
 
 
 def following(signals: Signals, memory: Mapping[str, Tensor] | None = None) -> Signals:
-    """Signals of a clip after the first: those of the whole video, and what samplers remember."""
+    """Signals for a clip after the first, from the request's and from what samplers returned.
+
+    Signals of the first clip only (context frames, ``previous``) are dropped; each tensor of
+    ``memory`` becomes a signal of its name.
+    """
     kept = {name: signal for name, signal in signals.items() if name not in OF_FIRST_CLIP}
     return kept | {name: Signal(value=x, null=x) for name, x in (memory or {}).items()}

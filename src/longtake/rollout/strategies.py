@@ -23,7 +23,7 @@ from longtake.rollout.base import (
 
 
 class OneClip(Rollout):
-    """A single clip; a longer video is an error."""
+    """Samples a single clip; asking for a longer video is an error."""
 
     kind: Literal["one_clip"] = "one_clip"
 
@@ -45,7 +45,8 @@ class Autoregressive(Rollout):
     """Each clip starts with the last frames of the clip before (LVDM, autoregressive prediction).
 
     Attributes:
-        overlap_latent_frames: latent frames that neighbouring clips share; 1 in the paper.
+        overlap_latent_frames: number of latent frames that neighbouring clips share; 1 in the
+            paper.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"overlap": "overlap_latent_frames"}
@@ -83,10 +84,10 @@ class Autoregressive(Rollout):
 
 
 class NextClip(Rollout):
-    """Each clip is conditioned on the whole latent of the one before (PVDM, long video generation).
+    """Each clip is conditioned on the whole latent of the previous clip (PVDM).
 
-    In paper and official code no frame is in two clips. A denoiser that was trained on overlapping
-    clips makes overlapping clips here; the decoder fades from one to the next.
+    In the paper and the official code clips share no frames. If the denoiser was trained on
+    overlapping clips, the clips overlap here too, and the decoder cross-fades the shared frames.
 
     The first clip has no previous clip unless the request has the signal ``previous``.
     """
@@ -109,15 +110,16 @@ class NextClip(Rollout):
 
 
 class Hierarchical(Rollout):
-    """Keyframes are predicted, and every pair of them is filled (LVDM, hierarchical generation).
+    """Keyframes are predicted and the frames between them interpolated (LVDM).
 
-    Unlike the official code, which fills a third of the pairs, one by one, every pair is filled,
-    and those of ``clips_per_step`` keyframe clips in one batch. Clean keyframes enter the output.
+    Every pair of neighbouring keyframes is filled, the pairs of ``clips_per_step`` clips of
+    keyframes in one batch; the official code fills a third of the pairs, one by one. Keyframes
+    enter the video as they were predicted.
 
     Attributes:
-        keyframes: rollout of the keyframes.
-        clips_per_step: keyframe clips that are sampled before their pairs are filled together; more
-            of them take more memory and give the same video.
+        keyframes: rollout that predicts the keyframes.
+        clips_per_step: number of clips of keyframes that are predicted before their pairs are
+            filled; more take more memory and give the same video.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"keys": "keyframes", "clips_a_step": "clips_per_step"}
@@ -141,9 +143,9 @@ class Hierarchical(Rollout):
         return self.clips_per_step * fresh * frames_per_pair
 
     def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
-        """Sample some keyframes and fill the pairs they complete.
+        """Predict some keyframes and fill the pairs that they complete.
 
-        The last keyframe is held back: it starts the next chunk.
+        The last keyframe is held back: it starts the next step's latents.
         """
         spec, clips = samplers["first"].spec, state.step * self.clips_per_step
         inner = State(clips, state.latents, state.memory)

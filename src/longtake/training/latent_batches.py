@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 from annotated_types import Ge, Interval
@@ -31,16 +31,17 @@ Cut = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor | None]]
 
 
 class TrainingClip(Config):
-    """Which part of a cached clip a denoiser is trained on, and which signals it is given.
+    """How training cuts a denoiser's clip from a cached one, and which signals it draws for it.
 
     Attributes:
-        stride: distance of neighbouring latent frames; LVDM's keyframes have 4.
-        label_dropout: share of samples whose label is withheld, for classifier-free guidance.
-        text_dropout: share of samples whose caption is replaced by the empty text, as well.
-        context: which frames are context frames; None for a model that reads none.
-        previous_share: share of samples given the clip before; the others are given zeros. PVDM's
-            is 0.3 for UCF-101 and 0.2 for SkyTimelapse. Unlike the official code, which draws once
-            a batch, each sample has its own draw.
+        stride: distance between neighbouring frames of the clip, in latent frames of the cache; 4
+            for LVDM's keyframes.
+        label_dropout: probability that a sample's label is dropped, for classifier-free guidance.
+        text_dropout: probability that a sample's caption is replaced by the empty prompt.
+        context: how context frames are chosen; None for a network that reads none.
+        previous_share: probability that a sample is conditioned on its previous clip; otherwise on
+            zeros. 0.3 for UCF-101 and 0.2 for SkyTimelapse in PVDM. The official code draws once
+            per batch, we once per sample.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"known": "context", "previous": "previous_share"}
@@ -52,15 +53,24 @@ class TrainingClip(Config):
     previous_share: Annotated[float, Interval(ge=0, le=1)] = 0.0
 
     def check(self, denoiser: Denoiser) -> None:
-        """Raise a ValueError if the network does not read a drawn signal, or needs another one."""
+        """Raise a ValueError unless the network reads all signals drawn and needs no others."""
         drawn = {"context": self.context is not None, "previous": self.previous_share > 0}
         always = denoiser.reads & {"label", "previous", "text"}
         denoiser.check_signals({*always, *(name for name, given in drawn.items() if given)})
+        if self.context is not None:
+            self.context.check(denoiser.spec.frames)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingBatch:
-    """Everything random about a batch, drawn: the loss is a function of it and the weights."""
+    """A batch with everything random drawn: the loss depends on it and the weights alone.
+
+    Attributes:
+        z: clean latents, scaled.
+        noise: standard normal noise of the same shape.
+        t: diffusion times in [0, 1], one per sample or per latent frame.
+        signals: what the network is conditioned on, by name.
+    """
 
     z: Float[Tensor, "b ..."]
     noise: Float[Tensor, "b ..."]
@@ -68,14 +78,24 @@ class TrainingBatch:
     signals: Signals
 
     def to(self, device: torch.device) -> "TrainingBatch":
-        """Move to a device."""
+        """Copy all tensors to a device."""
         z, noise, t = (x.to(device) for x in (self.z, self.noise, self.t))
         return TrainingBatch(z=z, noise=noise, t=t, signals=batch.to(self.signals, device))
 
 
 @dataclass
 class LatentBatches:
-    """Batches of a latent cache: sample ``n`` is a function of the seed and ``n`` alone.
+    """Makes training batches from a latent cache; sample ``n`` depends on ``seed`` and ``n`` alone.
+
+    Attributes:
+        cache: latents of the training clips.
+        spec: shape of the latents that the denoiser is trained on.
+        clip: how a clip is cut from a cached one, and its signals drawn.
+        diffusion: draws the times.
+        scaling: maps the autoencoder's latents to the denoiser's.
+        seed: seed of everything random.
+        reads: names of the signals that the denoiser reads.
+        captions: hidden states of the captions; None for training without text.
 
     Raises:
         ValueError: the cached clips are too short for ``clip``, or have no time axis.
@@ -100,30 +120,46 @@ class LatentBatches:
         rows = [self._sample(number) for number in numbers]
         noise = SampleNoise([derive(self.seed, "noise", number) for number in numbers])
         frames = self.spec.frames if self.diffusion.time_per_frame else None
+        t = self.diffusion.draw_time(noise, frames)
+        if frames is not None:
+            own = torch.tensor([row.frame_times for row in rows])
+            t = torch.where(own[:, None], t, t[:, :1])
         return TrainingBatch(
-            z=torch.cat([z for z, _ in rows]),
-            t=self.diffusion.draw_time(noise, frames),
+            z=torch.cat([row.z for row in rows]),
+            t=t,
             noise=noise.normal(self.spec.shape),
-            signals=batch.cat([signals for _, signals in rows]),
+            signals=batch.cat([row.signals for row in rows]),
         )
 
-    def _sample(self, number: int) -> tuple[Float[Tensor, "1 c ..."], Signals]:
+    def _sample(self, number: int) -> "_Sample":
         epoch, item = self._order(number)
         random = generator(self.seed, "sample", epoch, item)
         cached = self.cache[item]
         z = cached.posterior.sample(torch.randn(cached.posterior.mean.shape, generator=random))
         z, before = self._cut(self.scaling.forward(z), random)
         signals: dict[str, Signal] = {}
+        frame_times = self.diffusion.time_per_frame
         if before is not None and "previous" in self.reads:
             signals |= previous_signal(before)
         if self.clip.context is not None:
-            signals |= self.clip.context.draw(z[0], random)
+            context = self.clip.context.draw(z[0], random)
+            signals |= context.signals
+            if self.clip.context.cases:
+                frame_times = context.frame_times
         if "label" in self.reads:
             signals |= draw_label(cached.label, self.clip.label_dropout, random)
         if self.captions is not None:
             states, empty = self.captions(self.cache.caption(item)), self.captions("")
             signals |= draw_text(states, empty, self.clip.text_dropout, random)
-        return z, signals
+        return _Sample(z, signals, frame_times)
+
+
+class _Sample(NamedTuple):
+    """One training sample as a batch of one, and whether its frames have times of their own."""
+
+    z: Float[Tensor, "1 c ..."]
+    signals: Signals
+    frame_times: bool
 
 
 def _frame_cutter(cache: LatentCache, spec: LatentSpec, clip: TrainingClip) -> Cut:

@@ -32,21 +32,21 @@ from longtake.video.read import FOLDER_FPS, probe, stream_video
 CHUNK_FRAMES = 16
 MAX_CHUNK_BYTES = 1 << 30
 MAX_MESSAGE_BYTES = 1 << 12
-RATE, FRAMES, DAMAGE, FAULT, END = b"R", b"F", b"D", b"E", b"Z"
+INFO, FRAMES, DAMAGE, FAULT, END = b"I", b"F", b"D", b"E", b"Z"
 _HEADER = struct.Struct(
     "<cIII"
-)  # kind; then frames, height and width, or a rate, or a length in bytes
+)  # kind; then frames, height and width, or rate and frames, or bytes
 _SERVE = "from longtake.video.sandbox import serve; serve()"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What decoding one video may take.
+    """Limits of decoding one video in a ``Sandbox``.
 
     Attributes:
-        memory_bytes: memory of the child beyond that of an empty one.
-        seconds: time for each chunk of frames.
-        files: files that are open at once.
+        memory_bytes: memory of the decoding process, beyond that of an idle one.
+        seconds: time to decode each group of frames.
+        files: number of files that may be open at once.
     """
 
     memory_bytes: int = 1 << 30
@@ -55,17 +55,18 @@ class Limits:
 
 
 class Sandbox:
-    """Decodes videos one after another, each in a child process of its own; a context manager.
+    """Decodes untrusted videos, each in a child process with limits; a context manager.
 
     Attributes:
-        damage: what FFmpeg logged of damage in the last video, so far.
-        fps: its frames per second, once its first frames have come.
+        damage: messages of FFmpeg about damage in the last video.
+        fps: frames per second of the last video, once its first frames have been read.
+        stated_frames: number of frames that the last video's headers state, likewise.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self.damage: list[str] = []
-        self.fps = FOLDER_FPS
+        self.fps, self.stated_frames = FOLDER_FPS, 0
         self._server: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Sandbox":
@@ -75,10 +76,10 @@ class Sandbox:
         self.close()
 
     def frames(self, path: Path | str) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
-        """Chunks of a video's frames; damage that was concealed is added to ``damage``.
+        """Yield a video's frames, some at a time; messages about damage are added to ``damage``.
 
         Raises:
-            VideoError: it is not a video, is broken, or its decoding exceeds the limits.
+            VideoError: the file is not a video, is broken, or decoding it exceeds the limits.
         """
         path, self.damage, fault, ended = Path(path), [], "", False
         server = self._served()
@@ -90,8 +91,8 @@ class Sandbox:
             server.stdin.flush()
             while not ended:
                 kind, *size = _HEADER.unpack(self._received(path, _HEADER.size))
-                if kind == RATE and size[0] and size[1]:
-                    self.fps = Fraction(size[0], size[1])
+                if kind == INFO and size[0] and size[1]:
+                    self.fps, self.stated_frames = Fraction(size[0], size[1]), size[2]
                 elif kind == FRAMES and 0 < size[0] * size[1] * size[2] * 3 <= MAX_CHUNK_BYTES:
                     data = self._received(path, size[0] * size[1] * size[2] * 3)
                     yield np.frombuffer(data, np.uint8).reshape(*size, 3)
@@ -153,7 +154,10 @@ class Sandbox:
 
 
 def serve() -> None:
-    """Decode the videos that lines of JSON on the standard input name, a child process each."""
+    """Main loop of the sandbox's server process.
+
+    Decodes the videos that JSON lines on the standard input name, each in a child process.
+    """
     for line in sys.stdin.buffer:
         request = json.loads(line)
         child = os.fork()
@@ -172,8 +176,8 @@ def _decode(out: IO[bytes], path: str, memory_bytes: int, files: int) -> None:
     av.logging.set_level(av.logging.ERROR)
     with av.logging.Capture(local=False) as logged:
         try:
-            fps = probe(Path(path)).fps
-            out.write(_HEADER.pack(RATE, fps.numerator, fps.denominator, 0))
+            info = probe(Path(path))
+            out.write(_HEADER.pack(INFO, *info.fps.as_integer_ratio(), info.frames))
             for chunk in stream_video(path, CHUNK_FRAMES, threads=1):
                 out.write(_HEADER.pack(FRAMES, *chunk.shape[:3]))
                 out.write(np.ascontiguousarray(chunk).data)

@@ -10,16 +10,25 @@ noisy latent, but the network neither reads which they are nor, by default, the 
 =================  ===========================================================  ===============
 """
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
 from annotated_types import Ge, Interval, Le
 from jaxtyping import Bool, Float
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from longtake.config import Config
+from longtake.diffusion.signals.context_cases import (
+    AnyContextCase,
+    ContextCase,
+    Ends,
+    Every,
+    First,
+    Nothing,
+    chosen,
+)
 from longtake.diffusion.signals.signal import ABSENT, Signal, Signals
 from longtake.latents import Latent, LatentSpec
 
@@ -30,11 +39,15 @@ CONTEXT = ("context", "context_mask", "context_noise")
 def context_signals(
     z: Latent, mask: Bool[Tensor, "b f"], noise_time: Float[Tensor, "b"]
 ) -> Signals:
-    """Signals of the context frames of a batch; sampling or the loss puts the noise on them.
+    """Signals for the context frames of a batch of latents.
 
-    ``z`` is clean, and ``mask`` is True where a frame is given. A little noise keeps errors from
-    piling up over a long rollout (LVDM, conditional latent perturbation): ``noise_time`` in [0, 1]
-    is its time, 0 leaves the frames clean, and ``ABSENT`` withholds its level from the network.
+    Args:
+        z: latents whose context frames are clean; values of other frames are not used.
+        mask: True where a latent frame is a context frame.
+        noise_time: time in [0, 1] of the noise that sampling and the loss put on context frames, so
+            that errors do not accumulate over a long rollout (LVDM, conditional latent
+            perturbation); 0 leaves them clean, and ``ABSENT`` hides the noise level from the
+            network.
     """
     return {
         "context": Signal(value=z, null=z),
@@ -46,9 +59,12 @@ def context_signals(
 def context_frames(
     spec: LatentSpec, frames: Mapping[int, Latent], signals: Signals | None = None
 ) -> Signals:
-    """Context frames from a map of latent frame index to clean latent frame, of at least one.
+    """Add context frames to signals, and return all of them.
 
-    They are added to ``signals``; where both give a frame, that of ``frames`` holds.
+    Args:
+        spec: shape of the latents.
+        frames: clean latent frames by their index in the clip; at least one.
+        signals: signals to add to; a context frame in them is replaced by one of the same index.
     """
     first = next(iter(frames.values()))
     before = {**no_context(spec, len(first)), **(signals or {})}
@@ -61,7 +77,7 @@ def context_frames(
 
 
 def no_context(spec: LatentSpec, batch: int) -> Signals:
-    """No context frame, and no noise level embedded (LVDM, unconditional)."""
+    """Signals of a batch that has no context frames and embeds no noise level of them."""
     return context_signals(
         torch.zeros(batch, *spec.shape),
         torch.zeros(batch, spec.frames, dtype=torch.bool),
@@ -70,7 +86,7 @@ def no_context(spec: LatentSpec, batch: int) -> Signals:
 
 
 def impose(spec: LatentSpec, signals: Signals, z: Latent) -> Latent:
-    """Replace the frames of a latent by the context frames, if there are any."""
+    """Overwrite frames of ``z`` with the context frames in ``signals``, if there are any."""
     if "context" not in signals:
         return z
     given = spec.expand(signals["context_mask"].value.to(z.dtype)).bool()
@@ -78,7 +94,7 @@ def impose(spec: LatentSpec, signals: Signals, z: Latent) -> Latent:
 
 
 def frame_times(signals: Signals, t: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Time of each frame: its own where it is a context frame, ``t`` where it is not.
+    """Time of each latent frame: that of its noise if it is a context frame, ``t`` if it is not.
 
     ``t`` is ``(b)``, ``(b, f)`` or a table of these, ``(steps, b, f)``.
     """
@@ -89,22 +105,26 @@ def frame_times(signals: Signals, t: Float[Tensor, "..."]) -> Float[Tensor, "...
 
 
 class ContextPlan(Config):
-    """How training draws context frames, one draw per sample (LVDM, prediction and interpolation).
+    """How training chooses context frames, independently for each sample (LVDM).
 
-    With probability ``interpolate`` the two ends of the clip are given (or every ``every``-th
-    frame), with probability ``predict`` its first frames, else nothing: the unconditional case,
-    which unconditional guidance needs.
+    With probability ``interpolate`` the first and the last latent frame of the clip are context
+    frames (or every ``every``-th), with probability ``predict`` its first frames; otherwise there
+    are none, the unconditional case, which classifier-free guidance needs. ``cases`` states any
+    other mixture.
 
     Attributes:
-        predict: probability of prediction; the paper's prediction model has 0.5.
-        interpolate: probability of interpolation; the paper's interpolation model has 0.9.
-        first_frames: in prediction, the possible counts of first frames.
-        every: distance of context frames in interpolation; None gives the two ends.
-        noise_levels: conditional latent perturbation: the noise on context frames is that of a
-            uniform step in 0..noise_levels-1 of 1000; 0 leaves them clean. The paper's is 250.
-        embed_noise_level: ``always`` gives the network a noise level for samples without context
-            frames too, as the official training does (its sampler does not); ``context`` gives it
-            only with context frames, so that training and sampling agree.
+        predict: probability of prediction; 0.5 in the paper's prediction model.
+        interpolate: probability of interpolation; 0.9 in the paper's interpolation model.
+        first_frames: numbers of first frames that prediction chooses from with equal probability.
+        every: distance between context frames in interpolation, in latent frames; None: only the
+            first and the last frame.
+        cases: weighted cases to draw from, instead of the four settings above.
+        noise_levels: the noise on context frames is that of a timestep of 1000, uniform in
+            0..noise_levels-1 (LVDM, conditional latent perturbation; 250 in the paper); 0 leaves
+            them clean.
+        embed_noise_level: ``always`` embeds a noise level for samples without context frames too,
+            as the official training does (but not its sampler); ``context`` embeds it only for
+            samples with context frames, so that training and sampling agree.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"previous": "first_frames", "tell": "embed_noise_level"}
@@ -116,6 +136,7 @@ class ContextPlan(Config):
     interpolate: Annotated[float, Interval(ge=0, le=1)] = 0.0
     first_frames: tuple[Annotated[int, Ge(1)], ...] = (1,)
     every: Annotated[int, Ge(2)] | None = None
+    cases: tuple[AnyContextCase, ...] = Field(default=(), exclude_if=lambda cases: not cases)
     noise_levels: Annotated[int, Ge(0), Le(1000)] = 250
     embed_noise_level: Literal["context", "always"] = "context"
 
@@ -123,26 +144,52 @@ class ContextPlan(Config):
     def _probabilities(self) -> "ContextPlan":
         if (total := self.predict + self.interpolate) > 1:
             raise ValueError(f"predict + interpolate is {total}, must be at most 1; lower one")
+        own = type(self).model_fields
+        both = [name for name in PAPERS if getattr(self, name) != own[name].default]
+        if self.cases and both:
+            raise ValueError(f"cases stand instead of {both[0]}; give one of them")
         return self
 
-    def mask(self, frames: int, case: float, pick: float) -> Bool[Tensor, "f"]:
-        """Mask of one clip of that many latent frames, True where a frame is given.
+    @property
+    def mixture(self) -> Sequence[ContextCase]:
+        """The cases that are drawn from, with their weights."""
+        if self.cases:
+            return self.cases
+        between = Ends() if self.every is None else Every(distance=self.every)
+        papers = (
+            (between, self.interpolate),
+            (First(counts=self.first_frames), self.predict),
+            (Nothing(), 1 - self.interpolate - self.predict),
+        )
+        return [case.model_copy(update={"weight": share}) for case, share in papers if share > 0]
 
-        ``case`` selects interpolation, prediction or neither, and ``pick`` one of ``first_frames``;
-        both are uniform in [0, 1).
-        """
-        mask = torch.zeros(frames, dtype=torch.bool)
-        if case < self.interpolate:
-            mask[[0, -1] if self.every is None else slice(None, None, self.every)] = True
-        elif case < self.interpolate + self.predict:
-            mask[: self.first_frames[int(pick * len(self.first_frames))]] = True
-        return mask
+    def check(self, frames: int) -> None:
+        """Raise a ValueError unless each case leaves one of that many frames to generate."""
+        for case in self.mixture:
+            if frames < case.least_frames:
+                raise ValueError(
+                    f"the context frames of {type(case).__name__} leave none of the clip's "
+                    f"{frames} latent frames to generate; clips must have {case.least_frames} or "
+                    "more: give fewer frames, or lengthen denoiser.latent"
+                )
 
-    def draw(self, z: Float[Tensor, "c f ..."], generator: torch.Generator) -> Signals:
-        """Context frames of one training sample, as a batch of one; ``z`` is its clean latent."""
-        case, pick, level = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
-        mask = self.mask(z.shape[1], case, pick)
+    def draw(self, z: Float[Tensor, "c f ..."], generator: torch.Generator) -> "DrawnContext":
+        """Context frames of one training sample; ``z`` is its clean latent."""
+        place, pick, level = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
+        case = chosen(self.mixture, place)
+        mask = case.mask(z.shape[1], pick, generator)
         embedded = bool(mask.any()) or self.embed_noise_level == "always"
         time = (int(level * self.noise_levels) + 1) / 1000 if self.noise_levels else 0.0
         noise_time = torch.tensor([time if embedded else float(ABSENT)])
-        return context_signals(z[None], mask[None], noise_time)
+        return DrawnContext(context_signals(z[None], mask[None], noise_time), case.frame_times)
+
+
+PAPERS = ("predict", "interpolate", "first_frames", "every")
+"""Settings of a ``ContextPlan`` for the papers' two models."""
+
+
+class DrawnContext(NamedTuple):
+    """Context of one training sample: signals, as a batch of one, and whether frames have times."""
+
+    signals: Signals
+    frame_times: bool

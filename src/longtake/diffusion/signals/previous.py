@@ -7,5 +7,8 @@ from longtake.latents import Latent
 
 
 def previous_signal(z: Latent) -> Signals:
-    """Whole latents of the previous clips (PVDM); zeros for a sample without one."""
+    """The signal ``previous``: whole latents of the previous clips (PVDM).
+
+    A sample that starts a video has zeros.
+    """
     return {"previous": Signal(value=z, null=torch.zeros_like(z))}

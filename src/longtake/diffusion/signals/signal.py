@@ -13,9 +13,11 @@ ABSENT = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signal:
-    """A tensor that a network is conditioned on, with one row per sample.
+    """A tensor that a network is conditioned on; its first axis is the batch.
 
-    Its ``null``, of the same shape, replaces its ``value`` in the null estimate of guidance.
+    Attributes:
+        value: the condition of each sample.
+        null: what replaces ``value`` in the unconditional estimate of guidance, of the same shape.
     """
 
     value: Tensor
@@ -34,7 +36,13 @@ Signals = Mapping[str, Signal]
 
 
 def check_read(network: str, reads: Collection[str], names: Collection[str]) -> None:
-    """Raise a ValueError unless a network that reads some signals reads all of these."""
+    """Raise a ValueError if ``names`` has a signal that a network does not read.
+
+    Args:
+        network: the network's name, for the error message.
+        reads: names of the signals that it reads.
+        names: names of the signals that it is to be given.
+    """
     if unread := sorted({*names} - {*reads}):
         raise ValueError(
             f"{network} does not read the signal {unread[0]!r}; it reads "
@@ -44,12 +52,12 @@ def check_read(network: str, reads: Collection[str], names: Collection[str]) -> 
 
 
 def values(signals: Signals) -> dict[str, Tensor]:
-    """The value of each signal, as a network reads it."""
+    """The ``value`` tensor of each signal, by name."""
     return {name: signal.value for name, signal in signals.items()}
 
 
 def null(signals: Signals, keep: Collection[str] = ()) -> Signals:
-    """The batch with the null value of every signal but those to keep."""
+    """Signals with ``value`` replaced by ``null``, except those whose names are in ``keep``."""
     return {
         name: signal if name in keep else Signal(value=signal.null, null=signal.null)
         for name, signal in signals.items()
@@ -57,17 +65,17 @@ def null(signals: Signals, keep: Collection[str] = ()) -> Signals:
 
 
 def rows(signals: Signals, index: Int[Tensor, "n"]) -> Signals:
-    """The signals of some samples of the batch, in the order of ``index``."""
+    """Signals of the samples ``index`` of a batch, in that order."""
     return _map(signals, lambda x: x[index.to(x.device)])
 
 
 def to(signals: Signals, device: torch.device | str) -> Signals:
-    """Move signals to a device, floats in float32; a network casts them to its own precision."""
+    """Move signals to a device, floating-point tensors as float32."""
     return _map(signals, lambda x: x.to(device, torch.float32 if x.is_floating_point() else None))
 
 
 def cat(parts: Sequence[Signals]) -> Signals:
-    """Several batches of the same signals as one batch."""
+    """Concatenate batches that have the same signals along the batch axis."""
     assert all(part.keys() == parts[0].keys() for part in parts)
     return {
         name: Signal(

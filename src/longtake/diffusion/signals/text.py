@@ -10,10 +10,12 @@ from longtake.diffusion.signals.signal import Signal, Signals
 def text_signal(
     states: Float[Tensor, "b n d"], empty: Float[Tensor, "b m d"] | None = None
 ) -> Signals:
-    """Token states of prompts, padded to one length.
+    """The signal ``text``: hidden states of a text encoder for a batch of prompts, padded.
 
-    ``empty`` has the states of the empty prompt, which the official LVDM sampler contrasts with,
-    in the same shape; None: zeros.
+    Args:
+        states: hidden states of each prompt's tokens.
+        empty: hidden states of the empty prompt, of the same shape, for the unconditional estimate
+            of guidance, as in the official LVDM sampler; None: zeros.
     """
     return {"text": Signal(value=states, null=torch.zeros_like(states) if empty is None else empty)}
 
@@ -24,6 +26,10 @@ def draw_text(
     dropout: float,
     generator: torch.Generator,
 ) -> Signals:
-    """Token states of one training sample's caption, or with probability ``dropout`` of none."""
+    """The signal ``text`` of one training sample, a batch of one.
+
+    With probability ``dropout`` the caption's hidden states, ``states``, are replaced by ``empty``,
+    those of the empty prompt.
+    """
     withheld = torch.rand((), generator=generator).item() < dropout
     return text_signal((empty if withheld else states)[None], empty[None])

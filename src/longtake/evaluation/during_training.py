@@ -1,0 +1,180 @@
+"""FVD and KVD of a model that still trains, under a small protocol."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Annotated
+
+import torch
+from annotated_types import Ge
+from jaxtyping import Float
+from torch import Tensor
+
+from longtake.autoencoders import VideoAutoencoder
+from longtake.config import Config, digest
+from longtake.data.source import VideoSource
+from longtake.data.views import ResizedVideos
+from longtake.distributed import Ranks
+from longtake.evaluation.extraction import (
+    FeatureCache,
+    FeatureRequest,
+    extract,
+    network_of,
+)
+from longtake.evaluation.protocols import Protocol, Role, protocol
+from longtake.evaluation.selection import choose_clips, usable_videos
+from longtake.features import i3d
+from longtake.metrics.frechet import fvd
+from longtake.metrics.kernel import kvd
+from longtake.model import VideoModel
+from longtake.model_videos import ModelVideos
+from longtake.reconstruct import reconstruct_frames
+
+LOGGER = logging.getLogger("longtake")
+BATCH = 8
+FRAMES = Protocol.model_fields["frames"].default  # of a clip of both protocols
+Values = Mapping[str, float | str]
+
+
+class EvaluationPlan(Config):
+    """How a run measures its model every ``training.evaluate_every`` steps.
+
+    FVD and KVD compare steps of one run. At so few clips, FVD is far from 0
+    between equal distributions and is not a result.
+
+    Attributes:
+        clips: number of real and of sampled or reconstructed clips.
+        frames: number of frames of a clip; a run's ``preview_frames``, if these are fewer.
+    """
+
+    clips: Annotated[int, Ge(2)] = 64
+    frames: Annotated[int, Ge(1)] = FRAMES
+
+    def at_most(self, frames: int) -> "EvaluationPlan":
+        """The plan with clips of at most this number of frames."""
+        return self.model_copy(update={"frames": min(self.frames, frames)})
+
+
+class TrainingEvaluation:
+    """Measures a model against the same real clips each time, with the same seeds.
+
+    The protocol is ``longtake`` or, where the weights of I3D are missing, ``trial``, whose random
+    features rank nothing. Each process computes all of it, because sharded networks run on all
+    processes at once.
+
+    Args:
+        real: videos; their frames are resized to ``size``, a height and width.
+        plan: number and length of clips.
+        device: device of the networks.
+
+    Raises:
+        ValueError: no video is as long as the clips, or they are too short for I3D;
+            CheckpointError: its weights are damaged.
+    """
+
+    def __init__(
+        self, real: VideoSource, size: Sequence[int], plan: EvaluationPlan, device: torch.device
+    ) -> None:
+        height, width = size
+        own = [] if plan.frames == FRAMES else [f"frames={plan.frames}"]
+        self.protocol, self._device = small_protocol(real, plan.clips, own), device
+        self._network = network_of(self.protocol)
+        self._network.network.to(device)
+        self._real = self._request(ResizedVideos(real, height, width), "real")
+        self._real.features([*self._real.clips([0])])  # a fault is found before the first step
+
+    def samples(self, model: VideoModel) -> Values:
+        """FVD and KVD of sampled clips, by the protocol's names of these metrics."""
+        videos = ModelVideos(
+            model_name="the model in training",
+            model=model,
+            sampling=model.index.sampling,
+            videos=self.protocol.n,
+            frames=self.protocol.span("generated"),
+            batch=BATCH,
+        )
+        try:
+            found = self._features(self._request(videos, "generated"))
+        except FloatingPointError as error:  # as samples of a young network may be
+            LOGGER.warning("no evaluation: %s", error)
+            return {}
+        scores = {"fvd": fvd(self._real_features, found), "kvd": kvd(self._real_features, found)}
+        return self._named(scores)
+
+    def reconstructions(self, autoencoder: VideoAutoencoder) -> Values:
+        """FVD of the reconstructions of the real clips against these clips."""
+        rows = [
+            self._real.features([reconstruct_frames(autoencoder, clip, name="a clip")])
+            for clip in self._real.clips(range(self.protocol.n))
+        ]
+        return self._named({"rfvd": fvd(self._real_features, torch.cat(rows))})
+
+    def _named(self, scores: Mapping[str, float]) -> Values:
+        used = f"{self.protocol.name}, {self.protocol.n} clips, {digest(self.protocol.fields())}"
+        return {**{self.protocol.metric(k): v for k, v in scores.items()}, "protocol": used}
+
+    def _request(self, source: VideoSource, role: Role) -> FeatureRequest:
+        usable = usable_videos(source, self.protocol, role)
+        return FeatureRequest(
+            source=usable.source,
+            role=role,
+            protocol=self.protocol,
+            positions=choose_clips(usable, count=self.protocol.n),
+            seed=0,
+            network=self._network,
+        )
+
+    def _features(self, request: FeatureRequest) -> Float[Tensor, "n d"]:
+        none = FeatureCache(folder=None)
+        return extract(request, cache=none, ranks=Ranks(device=self._device), batch=BATCH)
+
+    @cached_property
+    def _real_features(self) -> Float[Tensor, "n d"]:
+        return self._features(self._real)
+
+
+def open_evaluation(
+    real: VideoSource,
+    size: Sequence[int],
+    plan: EvaluationPlan,
+    device: torch.device,
+    model: VideoModel | None = None,
+) -> TrainingEvaluation | None:
+    """A ``TrainingEvaluation``; None, after a warning that says why, where there can be none.
+
+    ``model`` is the one whose samples are to be measured.
+    """
+    try:
+        if model is not None:
+            model.long_video()
+            model.request([0])
+        opened = TrainingEvaluation(real, size, plan, device)
+    except ValueError as error:
+        LOGGER.warning("the model is not evaluated during training: %s", error)
+        return None
+    if opened.protocol.unit:
+        LOGGER.warning(
+            "FVD is not measured during training, because the weights of I3D are missing (%s); "
+            "distances of random features, which rank nothing, are logged instead",
+            i3d.HOW,
+        )
+    return opened
+
+
+def small_protocol(real: VideoSource, clips: int, changes: Sequence[str] = ()) -> Protocol:
+    """The protocol for a few clips of footage: with I3D if its weights are there.
+
+    Otherwise it is ``trial``, of random features. Videos that are too short are left out, and the
+    others give as many clips as are needed, and as many again.
+
+    Raises:
+        ValueError: all videos are too short.
+    """
+    name = "longtake" if i3d.cache_path().exists() else "trial"
+    found = protocol(name, changes, clips)
+    long_enough = sum(info.frames >= found.needed("real") for info in real.infos())
+    if not long_enough:
+        raise ValueError(f"{real.name}: no video has {found.needed('real')} frames")
+    each = -(-2 * clips // long_enough)
+    own = ["unfit=skip", "rates=any", f"clips_per_video={each}"]
+    return protocol(name, [*changes, *own], clips)
