@@ -229,6 +229,13 @@ def test_a_folder_is_checked_in_a_sandbox(longtake, tmp_path: Path):
     assert called.err.endswith("2 videos, 1 rejected, 0 damaged\n")
 
 
+def test_to_keep_concealed_damage_needs_a_sandbox(longtake, tmp_path: Path):
+    for command in (("prepare", tmp_path, "-o", tmp_path / "data"), ("check", tmp_path)):
+        called = longtake("data", *command, "--damaged", "keep")
+        assert called.code == 2
+        assert "--damaged keep needs --sandbox" in called.err
+
+
 def test_threads_wait_briefly_unless_the_user_has_said_how(
     longtake, monkeypatch: pytest.MonkeyPatch
 ):

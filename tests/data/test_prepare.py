@@ -146,6 +146,20 @@ def test_a_changed_source_or_file_is_made_again(footage: Path, tmp_path: Path):
     assert content(out)["b.mkv.0000.mkv"] != before["b.mkv.0000.mkv"]
 
 
+@pytest.mark.parametrize("damaged", ["refuse", "keep"])
+def test_damage_that_the_decoder_conceals_is_noticed_in_a_sandbox(tmp_path: Path, damaged: str):
+    path = write(tmp_path / "footage" / "a.mkv", scene(10, 12))
+    path.write_bytes(path.read_bytes()[:-20])
+    out = tmp_path / "data"
+    (video,) = run(path, out, sandbox=True, damaged=damaged)
+    kept = damaged == "keep"
+    assert video.fault.startswith("damaged (")
+    assert [found.frames for found in video.scenes] == ([12] if kept else [])
+    assert video.dropped == (0 if kept else 12)
+    assert any(out.glob("*.mkv")) == kept
+    assert not kept or open_video(out / video.scenes[0].file)[1] == 10
+
+
 def test_a_changed_caption_is_copied_again(footage: Path, tmp_path: Path):
     run(footage, tmp_path / "data")
     (footage / "b.txt").write_text("a valley\n")
@@ -167,8 +181,7 @@ def test_two_processes_do_not_prepare_one_folder(footage: Path, tmp_path: Path):
     other = "import sys; from pathlib import Path; from longtake.files import locked\n"
     other += "with locked(Path('x'), Path(sys.argv[1])): print(flush=True), sys.stdin.read()"
     command = [sys.executable, "-c", other, str(out / module.LOCK)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes) as process:  # pyright: ignore[reportCallIssue]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
         with pytest.raises(InUseError, match="is in use"):

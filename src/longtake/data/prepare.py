@@ -10,74 +10,25 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context, parent_process
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
-
-import numpy as np
-from annotated_types import Ge
-from jaxtyping import UInt8
-from pydantic import AfterValidator
+from pathlib import Path
 
 from longtake.checkpoint import ExistsError, file_hash, read_config, write_text
 from longtake.config import Config, ConfigError, differences, parse, to_dict
-from longtake.data.clips import fit_frames
 from longtake.data.fingerprint import fingerprints
 from longtake.data.index import existing, videos_below
-from longtake.data.scenes import CutFinder
+from longtake.data.scene_files import ConcealedError, PrepareSettings, Scene, SceneFiles, decoded
 from longtake.documents import read_json_lines
 from longtake.files import locked, put, remove
 from longtake.progress import ProgressCallback, no_progress
-from longtake.video import VideoError, VideoInfo, VideoWriter, probe, stream_video
+from longtake.video import VideoError
 from longtake.video.files import partial_path
 
 SETTINGS, MANIFEST, DONE, LOCK = "prepared.json", "manifest.jsonl", ".prepared.jsonl", ".lock"
 BEGUN = {f".{SETTINGS}.partial", LOCK}
 """What a call that was killed at its very beginning leaves behind."""
 
-KEY_FRAMES = 16
 MAX_MANIFEST_BYTES = 1 << 30
 CAPTION = ".txt"
-
-
-class PrepareSettings(Config):
-    """How ``prepare`` writes video files.
-
-    Attributes:
-        size: shorter side of the frames in pixels; smaller videos are not enlarged.
-        format: ``mp4``: H.264 with a key frame every 16 frames; ``mkv``: lossless FFV1 in which
-            every frame is a key frame.
-        cuts: write a new file for each scene.
-        shortest: least number of frames of a scene; shorter scenes are dropped.
-    """
-
-    size: Annotated[int, Ge(2)] = 256
-    format: Literal["mp4", "mkv"] = "mp4"
-    cuts: bool = True
-    shortest: Annotated[int, Ge(1)] = 16
-
-
-def _below(file: str) -> str:
-    """A path that does not lead out of the folder that it is relative to, or a ValueError."""
-    path = PurePosixPath(file)
-    if path.is_absolute() or ".." in path.parts:
-        raise ValueError("leads out of the folder")
-    return file
-
-
-class Scene(Config):
-    """One file that ``prepare`` wrote: a scene of a source video.
-
-    Attributes:
-        file: name of the file in the output folder.
-        first_frame: index of the scene's first frame in the source video.
-        frames: number of frames of the scene.
-        sha256: hash of the file.
-    """
-
-    file: Annotated[str, AfterValidator(_below)]
-    first_frame: int
-    frames: int
-    sha256: str
 
 
 class PreparedVideo(Config):
@@ -178,23 +129,24 @@ def prepare_video(
         settings: size, format and whether to split at cuts.
         deadline: time, as ``time.time()``, after which no more frames are read; None for no limit.
     """
-    path, fault, read = root / name, "", 0
+    path, fault = root / name, ""
     try:
         (fingerprint,) = fingerprints([path])
-        info = probe(path)
     except VideoError as error:
         return PreparedVideo(source=name, fingerprint="", fault=_reason(error, path))
-    scenes = _Scenes(out, name, info, settings)
-    size = _size(info, settings.size)
+    scenes = SceneFiles(out, name, settings)
     try:
-        for chunk in stream_video(path):
+        for chunk, fps, frames in decoded(path, settings):
             if deadline is not None and time.time() > deadline:
-                fault = f"the time was over after {read} of {info.frames} frames"
+                fault = f"the time was over after {scenes.read} of {frames} frames"
                 break
-            scenes.add(fit_frames(chunk, *size))
-            read += len(chunk)
+            scenes.add(chunk, fps)
+    except ConcealedError as error:
+        fault = f"damaged ({_reason(error, path)})"
+        if settings.damaged == "refuse":
+            scenes.discard()
     except VideoError as error:
-        fault = f"after {read} frames: {_reason(error, path)}"
+        fault = f"after {scenes.read} frames: {_reason(error, path)}"
     scenes.close()
     caption = path.with_suffix(CAPTION)
     for scene in scenes.written if caption.is_file() else ():
@@ -204,75 +156,11 @@ def prepare_video(
     return PreparedVideo(
         source=name,
         fingerprint=fingerprint,
-        frames=read,
+        frames=scenes.read,
         dropped=scenes.dropped,
         fault=fault,
         scenes=tuple(scenes.written),
     )
-
-
-class _Scenes:
-    """Writes the scenes of a video as its frames come."""
-
-    def __init__(self, out: Path, name: str, info: VideoInfo, settings: PrepareSettings) -> None:
-        self._out, self._name, self._info, self._settings = out, name, info, settings
-        self._finder = CutFinder() if settings.cuts else None
-        self._writer: VideoWriter | None = None
-        self._begun: list[np.ndarray] = []  # first frames of a scene that may be too short
-        self._first = self._frames = 0
-        self.written: list[Scene] = []
-        self.dropped = 0
-
-    def add(self, chunk: UInt8[np.ndarray, "t h w 3"]) -> None:
-        """Add frames, the last of which may be written later."""
-        for frame in chunk:
-            if self._finder is None:
-                self._append(frame)
-                continue
-            for ready, cut in self._finder.push(frame):
-                self._append(ready, cut)
-
-    def close(self) -> None:
-        """Write what is left."""
-        for frame, cut in self._finder.flush() if self._finder else ():
-            self._append(frame, cut)
-        self._end_scene()
-
-    def _append(self, frame: np.ndarray, cut: bool = False) -> None:
-        if cut:
-            self._end_scene()
-        self._frames += 1
-        self._begun.append(frame)
-        if self._writer is None and len(self._begun) >= self._settings.shortest:
-            path = self._out / self._file()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            fps = self._info.fps
-            self._writer = VideoWriter(path, fps, overwrite=True, key_frames=KEY_FRAMES)
-        if self._writer is not None:
-            self._writer.write(np.stack(self._begun))
-            self._begun.clear()
-
-    def _end_scene(self) -> None:
-        if self._writer is None:
-            self.dropped += self._frames
-        else:
-            self._writer.close()
-            file = self._file()
-            sha256 = file_hash(self._out / file)
-            scene = Scene(file=file, first_frame=self._first, frames=self._frames, sha256=sha256)
-            self.written.append(scene)
-        self._writer, self._first = None, self._first + self._frames
-        self._frames = 0
-        self._begun.clear()
-
-    def _file(self) -> str:
-        return f"{self._name}.{len(self.written):04d}.{self._settings.format}"
-
-
-def _size(info: VideoInfo, shorter: int) -> tuple[int, int]:
-    """Even height and width with the aspect ratio of a video, never larger than it is."""
-    scale = min(1.0, shorter / min(info.height, info.width))
-    return tuple(max(2, 2 * round(side * scale / 2)) for side in (info.height, info.width))  # pyright: ignore[reportReturnType]
 
 
 def _results(
