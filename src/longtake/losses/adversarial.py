@@ -153,7 +153,7 @@ def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Scalar:
 
 
 def gradients(losses: Sequence[Scalar], at: Tensor) -> list[Tensor]:
-    """Gradient of each loss with respect to ``at``, in float32, without gradient."""
+    """Gradient of each loss with respect to ``at``, in float32, detached."""
     found = (torch.autograd.grad(loss, at, retain_graph=True)[0] for loss in losses)
     return [gradient.float().detach() for gradient in found]
 
@@ -167,8 +167,8 @@ def gradient_ratio(
     """Adaptive weight of an adversarial loss (VQGAN), at most 10,000.
 
     It is the norm of the reconstruction loss's gradient at ``last_layer``, the decoder's last
-    weight, divided by the norm of the adversarial loss's gradient there. Losses are means over the
-    samples of each of ``ranks``; the weight is that of the means over all samples.
+    weight, divided by the norm of the adversarial loss's gradient there. The losses are means over
+    this process's samples; the weight is that of the means over the samples of all ``ranks``.
     """
     found = gradients((reconstruction, adversarial), last_layer)
     wanted, given = (ranks.all_mean(gradient).norm() for gradient in found)

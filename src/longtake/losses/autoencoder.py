@@ -88,11 +88,13 @@ class GeneratorLoss:
 class AutoencoderLoss:
     """The loss that trains an autoencoder, with perceptual network and discriminators.
 
+    Args:
+        config: settings of the loss.
+        ranks: processes that share each batch.
+
     Attributes:
         perceptual: frozen perceptual distance; None for none.
         terms: adversarial terms, each with its discriminator.
-
-    ``ranks`` are the processes that share each batch.
     """
 
     def __init__(self, config: AutoencoderLossConfig, ranks: Ranks = Ranks()) -> None:  # noqa: B008

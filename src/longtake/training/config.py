@@ -97,7 +97,7 @@ class TrainingConfig(Config):
         return self
 
     def check_processes(self, number: int) -> None:
-        """ValueError if processes cannot have equal parts of a batch and of its micro-batches."""
+        """Raise a ValueError unless ``number`` processes can share each batch equally."""
         micro_batches(len(rank_rows(0, self.batch, 0, number)), self.accumulate)
 
     def learning_rate(self, step: int) -> float:
