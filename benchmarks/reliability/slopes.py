@@ -8,7 +8,6 @@ command runs in a process of its own, of a small and of a large amount of work.
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,14 @@ from training.tiny_runs import autoencoder_run, diffusion_run, train
 from longtake.config import to_yaml
 
 AMOUNTS = 200, 2200
+MEASURE = """
+import resource, subprocess, sys
+done = subprocess.run(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(done.returncode)
+"""
+"""A small process: a child begins with the peak of the one that it is forked from."""
+
 Job = Callable[[int, Path], Sequence[object]]
 """Arguments of a command that does an amount of work in a folder."""
 
@@ -82,13 +89,10 @@ def jobs(folder: Path) -> dict[str, tuple[str, Job]]:
 def peak_mb(arguments: Sequence[object]) -> float:
     """Peak resident memory of one command."""
     program = [sys.executable, "-c", "from longtake.cli import main; main()", *map(str, arguments)]
-    process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    said = process.stderr.read().decode()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"longtake {' '.join(map(str, arguments))} failed: {said}")
-    return usage.ru_maxrss / 1024
+    done = subprocess.run([sys.executable, "-c", MEASURE, *program], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"longtake {' '.join(map(str, arguments))} failed: {done.stderr}")
+    return int(done.stdout.splitlines()[-1]) / 1024
 
 
 if __name__ == "__main__":
