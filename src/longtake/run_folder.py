@@ -21,13 +21,14 @@ from longtake.page.run_page import followed, write_run_page
 from longtake.runs import AnyRun, Callbacks
 from longtake.training import checkpoint
 from longtake.training.log import LOG, environment
+from longtake.training.tracker import check_tracker
 
 LOGGER = logging.getLogger("longtake")
 CONFIG, ENVIRONMENT, INPUTS, LOCK = "config.yaml", "environment.json", "inputs.json", ".lock"
 BEGUN = {LOCK, f".{CONFIG}.partial"}
 """What a run that was killed at its very beginning leaves behind."""
 
-CLAIM = {CONFIG, ENVIRONMENT, INPUTS, LOG, PAGE, "tensorboard"}
+CLAIM = {CONFIG, ENVIRONMENT, INPUTS, LOG, PAGE, "tensorboard", "wandb"}
 """What a run that was refused before it has made anything may leave behind."""
 
 OWN = (
@@ -46,7 +47,7 @@ FREE = (
     *("evaluation", "sampling", "validation", "training.accumulate", "training.cooldown_steps"),
     *("training.evaluate_every", "training.export_every", "training.keep", "training.keep_every"),
     *("training.log_every", "training.sample_every", "training.save_every", "training.steps"),
-    *("training.tensorboard", "training.workers"),
+    *("training.tracker", "training.workers"),
 )
 """Settings that may change in the middle of a run: which steps it takes does not depend on them."""
 
@@ -55,7 +56,7 @@ ENCODED = ("data", "model", "cache.", "denoiser.clip_overlap_frames")
 
 
 class OtherRunError(ExistsError):
-    """The folder holds a run of other settings or data."""
+    """The folder holds a run with other settings or data."""
 
     def __init__(self, message: str) -> None:
         ValueError.__init__(self, message)
@@ -70,17 +71,27 @@ def start(
     overwrite: bool = False,
     fork: Path | None = None,
 ) -> None:
-    """Carry out a run in its folder, or continue it where it stopped.
+    """Carry out a run in a folder, or continue it where it stopped.
 
-    A run that is refused before it has made anything leaves nothing behind. With ``overwrite``,
-    another run is removed from the folder first. With ``fork``, the run is carried out in that
-    folder instead, from the last checkpoint of the run in ``folder``, which stays as it is.
+    A run that is refused before it has made anything leaves nothing behind.
+
+    Args:
+        run: config of the run.
+        folder: the run's folder.
+        ranks: the processes of the run.
+        callbacks: report progress.
+        overwrite: remove another run from the folder first.
+        fork: carry out the run in this folder instead, from the last checkpoint of the run in
+            ``folder``, which stays as it is.
 
     Raises:
-        ExistsError: the folder holds another run; InUseError: another process trains in it;
-            CheckpointError: it holds something else.
+        ExistsError: the folder holds another run.
+        InUseError: another process trains in it.
+        CheckpointError: it holds something else.
     """
     place, run = fork or folder, run.settled()
+    check_tracker(run.training.tracker)
+    run.training.check_processes(ranks.size)
     there = {p.name for p in place.iterdir()} if ranks.main and place.exists() else set()
     if there - BEGUN and not _is_run(place):
         raise CheckpointError(f"{place} exists and holds no run; choose another folder")

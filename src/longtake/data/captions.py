@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from longtake.config import Config, nearest
-from longtake.documents import DocumentError, parse_json, read_text
+from longtake.documents import DocumentError, decoded, parse_json, read_text
+from longtake.video.archive import is_file, is_folder, read_bytes
 
 EXTRA = "\0"  # stands for fields that a row has too many or too few
 LONGEST_FIELD = 1 << 24  # characters of a field of a .csv, or of a line of a .jsonl
@@ -17,16 +18,23 @@ LONGEST_CAPTION_BYTES = 1 << 20
 
 
 class CaptionBeside(Config):
-    """Reads the caption of ``sea.mp4``, or of the folder of frames ``sea``, from ``sea.txt``."""
+    """Reads the caption of ``sea.mp4``, or of the folder of frames ``sea``, from ``sea.txt``.
+
+    Without that file, from ``sea.json``, an object with the key ``caption``. In tar files both are
+    members, as in shards of webdataset.
+    """
 
     kind: Literal["beside"] = "beside"
 
     def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
-        """Caption of each of ``videos`` that has a text file; ``root`` is not used."""
+        """Caption of each of ``videos`` that has such a file; ``root`` is not used."""
         del root
-        stems = {video: video.name if video.is_dir() else video.stem for video in videos}
-        texts = {video: video.with_name(f"{stem}.txt") for video, stem in stems.items()}
-        return {video: _words(text) for video, text in texts.items() if text.is_file()}
+        stems = {video: video.name if is_folder(video) else video.stem for video in videos}
+        found = {}
+        for suffix, read in ((".json", _caption), (".txt", _words)):
+            files = {video: video.with_name(f"{stem}{suffix}") for video, stem in stems.items()}
+            found |= {video: read(path) for video, path in files.items() if is_file(path)}
+        return {video: caption for video, caption in found.items() if caption is not None}
 
 
 class CaptionTable(Config):
@@ -70,19 +78,20 @@ class CaptionTable(Config):
 
 
 class CaptionPrompts(Config):
-    """A text file of prompts, one per line, of which videos were generated.
+    """Reads captions from the text file of prompts, one per line, of which videos were generated.
 
-    ``prompt_0003_seed_0000.mp4`` is of line 3, counted from 0; blank lines do not count.
+    The caption of ``prompt_0003_seed_0000.mp4`` is line 3, counted from 0; blank lines do not
+    count.
 
     Attributes:
-        path: path of the file; a relative one is relative to the folder of the videos.
+        path: path of the file; if relative, then to the folder of the videos.
     """
 
     kind: Literal["prompts"] = "prompts"
     path: Path
 
     def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
-        """Captions of the videos whose names have the number of a line.
+        """Caption of each of ``videos``, in folder ``root``, whose name has the number of a line.
 
         Raises:
             ValueError: the file cannot be read, or has no prompt.
@@ -97,10 +106,11 @@ AnyCaptions = Annotated[CaptionBeside | CaptionTable | CaptionPrompts, Field(dis
 
 
 def read_prompts(path: Path) -> list[str]:
-    """Prompts of a text file, one per line; blank lines do not count.
+    """Read prompts from a text file, one per line; blank lines do not count.
 
     Raises:
-        ValueError: the file is not UTF-8 text, or has no prompt; OSError: it cannot be read.
+        ValueError: the file is not UTF-8 text, or has no prompt.
+        OSError: the file cannot be read.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -112,7 +122,7 @@ def read_prompts(path: Path) -> list[str]:
 
 
 def _text(row: Any, column: str, place: str) -> str:
-    """A cell as text with single spaces; empty if it is null."""
+    """A table's cell as text with single spaces; empty if it is null."""
     if not isinstance(row, dict):
         raise ValueError(f"{place}: is a {type(row).__name__}, expected an object with columns")
     if column not in row:
@@ -127,8 +137,22 @@ def _text(row: Any, column: str, place: str) -> str:
 
 
 def _words(path: Path) -> str:
+    return " ".join(_content(path).split())
+
+
+def _caption(path: Path) -> str | None:
     try:
-        return " ".join(read_text(path, LONGEST_CAPTION_BYTES).split())
+        row = parse_json(_content(path))
+    except DocumentError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return _text(row, "caption", str(path)) if isinstance(row, dict) and "caption" in row else None
+
+
+def _content(path: Path) -> str:
+    try:
+        if path.is_file():
+            return read_text(path, LONGEST_CAPTION_BYTES)
+        return decoded(read_bytes(path, LONGEST_CAPTION_BYTES))
     except DocumentError as error:
         raise ValueError(f"{path}: {error}") from error
     except OSError as error:

@@ -10,11 +10,11 @@ from jaxtyping import UInt8
 
 from longtake.config import to_dict
 from longtake.data.clips import Clip, ClipPlan, ClipSource, Crop, cut, fit_frames
-from longtake.data.source import ClipPosition, Frames, Rejected, VideoSource
+from longtake.data.source import ClipPosition, Frames, Preparation, Rejected, VideoSource, unchanged
 from longtake.video import VideoInfo
 
 
-class _View(VideoSource):
+class View(VideoSource):
     """Passes everything on to another source; its settings are part of its identity."""
 
     def __init__(self, source: VideoSource, *settings: Any) -> None:
@@ -62,7 +62,7 @@ class _View(VideoSource):
         return self.source.about()
 
 
-class ResizedVideos(_View):
+class ResizedVideos(View):
     """The videos of a source, resized to cover ``height`` x ``width`` and centre-cropped to it."""
 
     def __init__(self, source: VideoSource, height: int, width: int) -> None:
@@ -82,15 +82,22 @@ class ResizedVideos(_View):
         return self._resized(self.source.read(index, start_frame, count, stride))
 
     def read_clips(
-        self, positions: Sequence[ClipPosition], count: int, stride: int
+        self,
+        positions: Sequence[ClipPosition],
+        count: int,
+        stride: int,
+        prepare: Preparation = unchanged,
     ) -> Iterator[Frames]:
-        return map(self._resized, self.source.read_clips(positions, count, stride))
+        def resized(clip: Frames) -> Frames:
+            return prepare(self._resized(clip))
+
+        return self.source.read_clips(positions, count, stride, resized)
 
     def _resized(self, frames: Frames) -> UInt8[np.ndarray, "_ _ _ 3"]:
         return np.ascontiguousarray(fit_frames(frames, self._size["height"], self._size["width"]))
 
 
-class MirroredVideos(_View):
+class MirroredVideos(View):
     """The videos of a source, then the mirror image (left to right) of each."""
 
     def __init__(self, source: VideoSource) -> None:
@@ -123,7 +130,7 @@ class MirroredVideos(_View):
         return frames if index < len(self.source) else np.ascontiguousarray(frames[:, :, ::-1])
 
 
-class TrainingClips(_View, ClipSource):
+class TrainingClips(View, ClipSource):
     """Training clips cut from any source, such as a model's samples.
 
     Args:

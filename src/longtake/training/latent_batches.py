@@ -116,7 +116,7 @@ class LatentBatches:
         self._cut = cutter(self.cache, self.spec, self.clip)
 
     def __call__(self, numbers: Sequence[int]) -> TrainingBatch:
-        """The samples of these numbers."""
+        """The batch of samples with these numbers, counted since training began."""
         rows = [self._sample(number) for number in numbers]
         noise = SampleNoise([derive(self.seed, "noise", number) for number in numbers])
         frames = self.spec.frames if self.diffusion.time_per_frame else None
@@ -185,21 +185,21 @@ def _clip_cutter(cache: LatentCache, spec: LatentSpec, clip: TrainingClip) -> Cu
     Unlike the official code, which encodes windows that start at any frame at every step, clips
     start where the cache's clips do: a clip's length apart, less the clip overlap.
     """
-    cells, share = spec.shape[-1], clip.previous_share
+    size, share = spec.shape[-1], clip.previous_share
     if clip.stride != 1 or clip.context is not None:
         raise ValueError(
             "the latents of a triplane autoencoder have no time axis, so clip.stride must be 1 "
             f"and clip.context null, got stride {clip.stride} and context {clip.context}"
         )
-    if cache.shape[-1] < cells * (1 + (share > 0)):
+    if cache.shape[-1] < size * (1 + (share > 0)):
         raise ValueError(
-            f"a cached video has {cache.shape[-1] // cells} clip, but clip.previous_share={share} "
+            f"a cached video has {cache.shape[-1] // size} clip, but clip.previous_share={share} "
             f"needs a second one after it; cache videos of {2 * spec.clip[0]} frames or more, less "
             "denoiser.clip_overlap_frames (data.plan.frames)"
         )
 
     def cut(z: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        clips = z.split(cells, dim=-1)
+        clips = z.split(size, dim=-1)
         follows = torch.rand((), generator=random).item() < share
         index = int(torch.randint(int(follows), len(clips), (), generator=random))
         return clips[index], clips[index - 1] if follows else torch.zeros_like(clips[index])
