@@ -21,7 +21,7 @@ from training.tiny_runs import autoencoder_run, diffusion_run, train
 
 from longtake.config import to_yaml
 
-AMOUNTS = 200, 2200
+AMOUNTS = 200, 1200
 MEASURE = """
 import resource, subprocess, sys
 done = subprocess.run(sys.argv[1:])
