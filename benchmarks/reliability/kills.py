@@ -2,10 +2,11 @@
 
     python benchmarks/reliability/kills.py [--json docs/results/kills.json] [--only generate drift]
 
-Each command of toy size is killed before each change of the disk (or as many of them as stated), in
-its own process and with every second kill a power cut that halves what was not forced to the disk;
-then by SIGKILL at random times in a process that is forked from this one. After each kill the same
-command runs again, and every file below its folder must be equal, byte for byte.
+Each command of toy size is killed before each change of the disk, or before one in several, of at
+most a hundred, every second time by a power cut that halves what was not forced to the disk; then
+by SIGKILL at random times in a process that is forked from this one. After each kill the same
+command runs again, and every file below its folder must be equal, byte for byte. With ``--json``,
+rows are written as they come: after a stop, ``--only`` makes those that are missing.
 """
 
 import argparse
@@ -16,7 +17,6 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from disk_kills import Outcome, Run, Tree, Trial
 from killed_commands import commands, make_inputs, opened_once
+from report import line
 
 from longtake.training.log import environment
 
@@ -81,13 +82,6 @@ def write(path: Path, row: dict[str, Any]) -> None:
     known = {each["command"]: each for each in (*rows, row)}
     about = {"environment": environment(), "rows": [*known.values()]}
     path.write_text(json.dumps(about, indent=1) + "\n")
-
-
-def line(row: Mapping[str, Any]) -> str:
-    """A row of the table in docs/reliability.md."""
-    kills = row["kills_before_changes"], row["kills_at_random"]
-    counts = row["changes"], *kills, row["equal"], row["complete"], len(row["faults"])
-    return f"| `{row['command']}` | {' | '.join(map(str, counts))} |"
 
 
 def killed_at_random(trial: Trial, expected: Tree, kills: int) -> list[Outcome]:

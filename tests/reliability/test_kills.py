@@ -13,7 +13,7 @@ import pytest
 import torch
 from disk_kills import Outcome, Trial, function
 from killed_commands import without_times, write_film
-from kills import line
+from report import line
 from training.tiny_runs import autoencoder_run, train
 
 from longtake import jobs

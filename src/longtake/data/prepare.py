@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,14 +13,15 @@ from pathlib import Path
 
 from longtake.checkpoint import ExistsError, file_hash, read_config, write_text
 from longtake.config import Config, ConfigError, differences, parse, to_dict
+from longtake.data.captions import CaptionBeside
 from longtake.data.fingerprint import fingerprints
 from longtake.data.index import existing, videos_below
 from longtake.data.scene_files import ConcealedError, PrepareSettings, Scene, SceneFiles, decoded
 from longtake.documents import read_json_lines
-from longtake.files import locked, put, remove
+from longtake.files import locked, remove
 from longtake.progress import ProgressCallback, no_progress
 from longtake.video import VideoError
-from longtake.video.files import partial_path
+from longtake.video.archive import is_archive
 
 SETTINGS, MANIFEST, DONE, LOCK = "prepared.json", "manifest.jsonl", ".prepared.jsonl", ".lock"
 BEGUN = {f".{SETTINGS}.partial", LOCK}
@@ -85,7 +85,8 @@ def prepare(
         ValueError: there are no videos.
         InUseError: another process writes to the folder.
     """
-    paths = [footage] if footage.is_file() else videos_below(existing(footage))
+    one = footage.is_file() and not is_archive(footage)
+    paths = [footage] if one else videos_below(existing(footage))
     if not paths:
         raise ValueError(f"{footage}: no videos were found")
     root = footage.parent if footage.is_file() else footage
@@ -148,11 +149,14 @@ def prepare_video(
     except VideoError as error:
         fault = f"after {scenes.read} frames: {_reason(error, path)}"
     scenes.close()
-    caption = path.with_suffix(CAPTION)
-    for scene in scenes.written if caption.is_file() else ():
-        copy = _caption(out, scene)
-        shutil.copy(caption, partial_path(copy))
-        put(partial_path(copy), copy)
+    caption = None
+    try:
+        caption = _caption_of(root, path)
+    except ValueError as error:
+        fault = fault or f"its caption cannot be read: {error}"
+    for scene in scenes.written:
+        if caption is not None:
+            write_text(_caption(out, scene), caption)
     return PreparedVideo(
         source=name,
         fingerprint=fingerprint,
@@ -227,13 +231,22 @@ def _caption(out: Path, scene: Scene) -> Path:
     return (out / scene.file).with_suffix(CAPTION)
 
 
-def _text(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None
+def _caption_of(root: Path, video: Path) -> str | None:
+    """Content of the caption's file beside a prepared scene of a video; None without a caption."""
+    found = CaptionBeside().read(root, [video])
+    return f"{found[video]}\n" if video in found else None
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text(errors="replace") if path.is_file() else None
 
 
 def _kept(root: Path, out: Path, video: PreparedVideo) -> bool:
     """Whether a source and the files made of it are as they were."""
-    caption = _text((root / video.source).with_suffix(CAPTION))
+    try:
+        caption = _caption_of(root, root / video.source)
+    except ValueError:
+        caption = None
     for scene in video.scenes:
         path = out / scene.file
         if not path.is_file() or file_hash(path) != scene.sha256:
