@@ -5,7 +5,6 @@ import signal
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,7 +103,7 @@ class Trainer:
 
     @property
     def step(self) -> int:
-        """Number of steps done."""
+        """Number of training steps done."""
         return self._state.step
 
     def fit(self) -> None:
@@ -117,6 +116,7 @@ class Trainer:
         """
         if found := checkpoint.newest(self._folder, self._ranks):
             checkpoint.load(found, self._state)
+            self._prune()  # a kill may have come before it
         try:
             self._train()
         except FloatingPointError as error:
@@ -221,12 +221,16 @@ class Trainer:
         """Write a checkpoint and remove old ones; FloatingPointError if weights are not finite."""
         if self._ranks.any_rank(not checkpoint.finite(self._method.module)):
             raise FloatingPointError(f"weights are not finite after step {self.step}; {REMEDY}")
-        name, settings = f"step_{self.step:08d}", self._settings
-        keep, milestones, good = settings.keep, settings.keep_every, self._last_good_step
-        prune = partial(checkpoint.prune, self._folder, keep, good, milestones)
-        self._writer.save(self._folder / name, self._state, then=prune)
+        name, milestones = f"step_{self.step:08d}", self._settings.keep_every
+        self._log.sync()
+        self._writer.save(self._folder / name, self._state, then=self._prune)
         if milestones and self.step % milestones == 0:
             self.export(f"models/{name}")
+
+    def _prune(self) -> None:
+        if self._ranks.main:
+            settings, good = self._settings, self._last_good_step
+            checkpoint.prune(self._folder, settings.keep, good, settings.keep_every)
 
     def export(self, name: str = "model") -> None:
         """Write the model folder ``name`` of the run, with EMA weights if there is an EMA."""
