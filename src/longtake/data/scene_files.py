@@ -87,7 +87,7 @@ def decoded(
 
     Raises:
         VideoError: the video cannot be decoded, or not to its end.
-        ConcealedError: at the end, if damage was concealed that ``settings`` refuse.
+        ConcealedError: at the end, if FFmpeg concealed damage, which only a sandbox notices.
     """
     if not settings.sandbox:
         info = probe(path)
