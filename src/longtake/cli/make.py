@@ -129,6 +129,7 @@ def generate(  # noqa: PLR0913
     between: given.Between = None,
     interpolate: given.Interpolate = None,
     factor: given.Factor = None,
+    loop: given.Loop = False,
     device: arguments.Device = "auto",
     precision: arguments.Precision = "float32",
     compiled: Annotated[bool, Option("--compile", help="compile the denoisers")] = False,
@@ -144,7 +145,7 @@ def generate(  # noqa: PLR0913
     from longtake.model import VideoModel, sampling_with
 
     frames_given = given.GivenOptions(
-        *(start_image, end_image, continued, between, interpolate, factor)
+        *(start_image, end_image, continued, between, interpolate, factor, loop)
     )
     says = conditions.Conditions(label, prompt, negative, prompts, text_encoder)
     videos = says.videos(out, arguments.seeds(seed), kind, batch)
