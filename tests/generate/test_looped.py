@@ -51,7 +51,7 @@ def test_a_stopped_loop_continues_from_any_part(looped: LoopedVideo, tiny_model:
     steering = Steering(change={1: Change(tiny_model.label_signals([3], "wind, left"))}.get)
     parts = list(looped(request, LONGER, steering=steering))
     assert len(parts) > 2
-    for number in range(len(parts)):
+    for number in (0, len(parts) - 2, len(parts) - 1):
         rest = looped(request, LONGER, parts[number].state, steering)
         for part, expected in zip(rest, parts[number + 1 :], strict=True):
             assert torch.equal(part.pixels, expected.pixels)
