@@ -83,7 +83,7 @@ class ModelVideos(VideoSource):
 
     def label(self, index: int) -> int | None:
         signals = self.model.request([self.first_seed + index], self.label_words).signals
-        label = int(signals["label"].value) if "label" in signals else ABSENT
+        (label,) = self.model.labels.classes_of(signals, 1)
         return None if label == ABSENT else label
 
     def title(self, index: int) -> str:

@@ -19,8 +19,11 @@ from longtake.diffusion.signals import (
     Signal,
     Signals,
     draw_label,
+    draw_named_labels,
     draw_text,
+    named_label,
     previous_signal,
+    split_class,
 )
 from longtake.latents import LatentScaling, LatentSpec
 from longtake.noise import SampleNoise, derive, generator
@@ -35,7 +38,8 @@ class TrainingClip(Config):
 
     Attributes:
         stride: distance of neighbouring latent frames; LVDM's keyframes have 4.
-        label_dropout: share of samples whose label is withheld, for classifier-free guidance.
+        label_dropout: share of samples whose label is withheld, for classifier-free guidance; of
+            each named label by itself.
         text_dropout: share of samples whose caption is replaced by the empty text, as well.
         context: which frames are context frames; None for a model that reads none.
         previous_share: share of samples given the clip before; the others are given zeros. PVDM's
@@ -54,7 +58,8 @@ class TrainingClip(Config):
     def check(self, denoiser: Denoiser) -> None:
         """Raise a ValueError if the network does not read a drawn signal, or needs another one."""
         drawn = {"context": self.context is not None, "previous": self.previous_share > 0}
-        always = denoiser.reads & {"label", "previous", "text"}
+        named = set(map(named_label, denoiser.labels))
+        always = denoiser.reads & {"label", "previous", "text", *named}
         denoiser.check_signals({*always, *(name for name, given in drawn.items() if given)})
         if self.context is not None:
             self.context.check(denoiser.spec.frames)
@@ -91,6 +96,7 @@ class LatentBatches:
     seed: int = field(kw_only=True)
     reads: frozenset[str] = field(kw_only=True)
     captions: CachedStates | None = field(default=None, kw_only=True)
+    labels: Mapping[str, int] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
         self._order = Order(self.seed, len(self.cache))
@@ -130,6 +136,9 @@ class LatentBatches:
                 frame_times = context.frame_times
         if "label" in self.reads:
             signals |= draw_label(cached.label, self.clip.label_dropout, random)
+        named = split_class(cached.label, self.labels)
+        named = {name: value for name, value in named.items() if named_label(name) in self.reads}
+        signals |= draw_named_labels(named, self.clip.label_dropout, random)
         if self.captions is not None:
             states, empty = self.captions(self.cache.caption(item)), self.captions("")
             signals |= draw_text(states, empty, self.clip.text_dropout, random)
