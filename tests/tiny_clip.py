@@ -1,7 +1,8 @@
-"""A CLIP text model of a few thousand random weights, as a folder that transformers reads."""
+"""Text and image models of a few thousand random weights, as folders that transformers reads."""
 
 from pathlib import Path
 from string import ascii_lowercase
+from typing import Any
 
 import torch
 
@@ -9,8 +10,8 @@ WIDTH, TOKENS = 16, 12
 
 
 def write_tiny_clip(folder: Path) -> Path:
-    """Its words are spelled letter by letter."""
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    """A CLIP text model."""
+    from transformers import CLIPTextConfig, CLIPTextModel
 
     torch.manual_seed(0)
     config = CLIPTextConfig(
@@ -25,8 +26,32 @@ def write_tiny_clip(folder: Path) -> Path:
         pad_token_id=1,
     )
     CLIPTextModel(config).save_pretrained(folder)
+    _tokenizer().save_pretrained(folder)
+    return folder
+
+
+def write_tiny_text_and_image_clip(folder: Path) -> Path:
+    """A whole CLIP model, of frames of 8 x 8 pixels, with its tokenizer and image processor."""
+    from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
+
+    torch.manual_seed(0)
+    sizes = {"intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = {**sizes, "hidden_size": WIDTH, "vocab_size": 64, "max_position_embeddings": TOKENS}
+    text |= {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    vision = {**sizes, "hidden_size": WIDTH, "image_size": 8, "patch_size": 4}
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=6)
+    CLIPModel(config).save_pretrained(folder)
+    size: dict[str, Any] = {"size": {"shortest_edge": 8}, "crop_size": {"height": 8, "width": 8}}
+    CLIPImageProcessorPil(**size).save_pretrained(folder)
+    _tokenizer().save_pretrained(folder)
+    return folder
+
+
+def _tokenizer() -> Any:
+    """Words are spelled letter by letter."""
+    from transformers import CLIPTokenizer
+
     pieces = ["<|startoftext|>", "<|endoftext|>", *ascii_lowercase]
     pieces += [letter + "</w>" for letter in ascii_lowercase]
     vocabulary = {piece: number for number, piece in enumerate(pieces)}
-    CLIPTokenizer(vocab=vocabulary, merges=[]).save_pretrained(folder)
-    return folder
+    return CLIPTokenizer(vocab=vocabulary, merges=[])

@@ -16,6 +16,8 @@ from longtake.config import Config, digest, to_dict
 from longtake.data.source import ClipPosition, Frames, VideoSource
 from longtake.diffusion.signals import ABSENT
 from longtake.model import Sampling, VideoModel
+from longtake.rollout import Request
+from longtake.text import Prompt
 from longtake.video import VideoInfo, VideoWriter, to_pixels
 
 KEPT = "kept.json"
@@ -37,6 +39,8 @@ class ModelVideos(VideoSource):
         model_name: name of the model for messages and results.
         frames: number of frames of each video.
         label_words: class of all videos; if None, each seed draws a class.
+        prompts: prompts of a model that reads text; seed i has that of number i, and around again.
+        text_encoder: folder of the text encoder, where it is not found by its name.
         levels: how decoded values become 8-bit levels.
         batch: number of videos sampled at once; no video depends on it.
         keep: folder to write the videos to, prepared by ``open_kept``; None keeps none.
@@ -48,6 +52,8 @@ class ModelVideos(VideoSource):
     videos: int
     frames: int
     label_words: str | None = None
+    prompts: tuple[str, ...] = ()
+    text_encoder: Path | None = None
     levels: Literal["round", "truncate"] = "round"
     first_seed: int = 0
     batch: int = 8
@@ -82,9 +88,19 @@ class ModelVideos(VideoSource):
         return [self.info(0)] * len(self)
 
     def label(self, index: int) -> int | None:
-        signals = self.model.request([self.first_seed + index], self.label_words).signals
+        signals = self._request([self.first_seed + index]).signals
         (label,) = self.model.labels.classes_of(signals, 1)
         return None if label == ABSENT else label
+
+    def caption(self, index: int) -> str | None:
+        return self._prompt(self.first_seed + index) if self.prompts else None
+
+    def check(self) -> None:
+        """Raise a ValueError if the model has no such class, or cannot make videos of the prompts.
+
+        Every prompt is encoded.
+        """
+        self._request(range(max(1, len(self.prompts))))
 
     def title(self, index: int) -> str:
         return f"{self.name}, seed {self.first_seed + index}"
@@ -96,7 +112,9 @@ class ModelVideos(VideoSource):
 
     def contents(self) -> Any:
         """Weights, settings, sampling, first seed, length and levels, for cache keys."""
+        text = {"prompts": self.prompts} if self.prompts else {}
         return {
+            **text,
             "index": to_dict(self.model.index),
             "sampling": to_dict(self.sampling),
             "label": self.label_words,
@@ -116,6 +134,7 @@ class ModelVideos(VideoSource):
             "sampling": to_dict(self.sampling),
             "label": self.label_words or "a class a seed" if index.classes else self.label_words,
             "seeds": [self.first_seed, self.first_seed + self.videos - 1],
+            **({"prompts": len(self.prompts)} if self.prompts else {}),
         }
 
     def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
@@ -131,7 +150,7 @@ class ModelVideos(VideoSource):
         for first in range(0, len(positions), self.batch):
             chosen = positions[first : first + self.batch]
             seeds = [self.first_seed + position.video for position in chosen]
-            parts = long_video(self.model.request(seeds, self.label_words), self.frames)
+            parts = long_video(self._request(seeds), self.frames)
             sampled = torch.cat([part.pixels for part in parts], 2)[:, :, : self.frames]
             for seed, position, video in zip(seeds, chosen, sampled, strict=True):
                 whole = to_pixels(video, self.levels)
@@ -140,6 +159,15 @@ class ModelVideos(VideoSource):
                     with VideoWriter(path, self.model.index.fps, overwrite=True) as writer:
                         writer.write(whole)
                 yield whole[position.start_frame :: stride][:count]
+
+    def _prompt(self, seed: int) -> str:
+        return self.prompts[seed % len(self.prompts)]
+
+    def _request(self, seeds: Sequence[int]) -> Request:
+        prompt = None
+        if self.prompts:
+            prompt = Prompt([self._prompt(seed) for seed in seeds], encoder=self.text_encoder)
+        return self.model.request(seeds, self.label_words, prompt)
 
 
 def open_kept(source: ModelVideos, folder: Path) -> None:

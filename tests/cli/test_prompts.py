@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 
 from longtake.cli.conditions import along_time
+from longtake.data.source import ClipPosition
 from longtake.denoisers.volume_unet import VolumeUNet
+from longtake.distributed import Ranks
+from longtake.evaluation.opening import SamplingSettings, open_source
+from longtake.evaluation.protocols import protocol
 from longtake.model import VideoModel
 from longtake.nn.transformer import TransformerConfig
 from longtake.rollout import Autoregressive
@@ -110,3 +114,25 @@ def test_a_model_without_text_refuses_a_prompt(longtake, tiny_run_folder: Path):
 def test_a_text_without_frames_is_of_the_whole_video():
     assert along_time("a sea; at 9: calm", "--prompt") == {0: "a sea; at 9: calm"}
     assert along_time("0: calm sea;  128 : storm ", "--prompt") == {0: "calm sea", 128: "storm"}
+
+
+def test_a_model_is_measured_by_the_videos_of_its_prompts(longtake, folder: Path, tmp_path: Path):
+    settings = SamplingSettings(label="calm", prompts=("calm sea", "storm"), batch=3)
+    source = open_source(
+        str(folder), "generated", protocol("trial", ["frames=4"], n=4), settings, Ranks()
+    )
+    assert [source.caption(video) for video in range(3)] == ["calm sea", "storm", "calm sea"]
+    clips = source.read_clips([ClipPosition(video, 0) for video in range(3)], 4, 1)
+    (tmp_path / "prompts.txt").write_text("calm sea\nstorm\n")
+    asked = ("--prompts", tmp_path / "prompts.txt", "--frames", 4, "--seed", "0..2")
+    called = longtake(
+        "generate", folder, *asked, "--label", "calm", "--format", "mkv", "-o", tmp_path / "out"
+    )
+    assert called.code == 0, called.err
+    for seed, clip in enumerate(clips):
+        path = tmp_path / "out" / f"prompt_{seed % 2:04d}_seed_{seed:04d}.mkv"
+        assert np.abs(open_video(path)[0].astype(int) - clip).max() <= 1
+    (tmp_path / "prompts.txt").write_text("calm see\n")
+    called = longtake("evaluate", "sky", folder, *asked[:2], "--protocol", "trial", "--n", 4)
+    assert called.code == 2
+    assert "did you mean 'sea'?" in called.err

@@ -20,7 +20,7 @@ def plain(conv: FrameConv, x):
 @pytest.fixture(params=[False, True], ids=["convolution", "product"])
 def way(request, monkeypatch):
     """Either way forward, whatever the size."""
-    monkeypatch.setattr(frame_conv, "WEIGHTS_PER_CELL", 0 if request.param else 1 << 60)
+    monkeypatch.setattr(frame_conv, "WEIGHTS_PER_POSITION", 0 if request.param else 1 << 60)
 
 
 @pytest.mark.parametrize(("height", "width", "stride"), SIZES)

@@ -47,9 +47,9 @@ def test_the_gradient_is_that_of_the_value():
 
 
 @pytest.mark.parametrize("silu", [False, True])
-@pytest.mark.parametrize("cells", [0, 1 << 60], ids=["steps", "operator"])
-def test_values_and_gradients_without_modulation(silu, cells, monkeypatch):
-    monkeypatch.setattr(group_norm, "NATIVE_BACKWARD_CELLS", cells)
+@pytest.mark.parametrize("positions", [0, 1 << 60], ids=["steps", "operator"])
+def test_values_and_gradients_without_modulation(silu, positions, monkeypatch):
+    monkeypatch.setattr(group_norm, "NATIVE_BACKWARD_POSITIONS", positions)
     norm = drawn(2, silu=silu)
     x, none = torch.randn(2, 3, 8).double().requires_grad_(), torch.zeros(2, 1, 8).double()
     leaves = [x, *norm.parameters()]

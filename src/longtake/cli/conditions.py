@@ -13,6 +13,7 @@ from longtake.cli import arguments
 
 if TYPE_CHECKING:
     from longtake.cli.given import Wired
+    from longtake.data.captions import AnyCaptions
     from longtake.diffusion.signals import Signals
     from longtake.generate import VideoStream
     from longtake.jobs import Job
@@ -29,6 +30,14 @@ PromptText = Annotated[
 Negative = Annotated[str | None, Option(help="text that guidance contrasts prompts with")]
 Prompts = Annotated[
     Path | None, Option("--prompts", help="text file with a prompt per line: a video each")
+]
+PromptsOf = Annotated[
+    Path | None,
+    Option("--prompts", help="prompts, one per line: a model's, or those that FAKE was made of"),
+]
+CaptionsOf = Annotated[
+    str | None,
+    Option("--captions", help="of FAKE: beside (.txt files), or a .csv, .jsonl, .parquet"),
 ]
 Encoder = Annotated[Path | None, Option("--text-encoder", help="folder of the text encoder")]
 
@@ -77,15 +86,9 @@ class Conditions:
         Raises:
             ValueError: the file of prompts cannot be read, or has none.
         """
-        if self.prompts is None:
-            return [self.prompt]
-        try:
-            text = self.prompts.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{self.prompts}: is not UTF-8 text ({error})") from error
-        if lines := [line.strip() for line in text.splitlines() if line.strip()]:
-            return lines
-        raise ValueError(f"{self.prompts}: has no prompt; expected one per line")
+        from longtake.data.captions import read_prompts
+
+        return [self.prompt] if self.prompts is None else read_prompts(self.prompts)
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -97,6 +100,48 @@ class Conditions:
             "text_encoder": self.encoder and str(self.encoder),
         }
         return {"label": self.label} | {k: v for k, v in own.items() if v is not None}
+
+
+@dataclass(frozen=True)
+class Captions:
+    """What generated videos that are measured show: options of ``longtake evaluate``.
+
+    Raises:
+        ValueError: they do not fit each other.
+    """
+
+    prompts: Path | None
+    captions: str | None
+    encoder: Path | None
+
+    def __post_init__(self) -> None:
+        if self.prompts is not None and self.captions is not None:
+            raise ValueError("--prompts and --captions cannot be combined; choose one")
+        if self.encoder is not None and self.prompts is None:
+            raise ValueError(f"--text-encoder {self.encoder}: is of prompts; give --prompts too")
+
+    def of_model(self) -> Mapping[str, Any]:
+        """Prompts of a model's videos, and its text encoder, as ``SamplingSettings`` has them.
+
+        Raises:
+            ValueError: the file of prompts cannot be read.
+        """
+        from longtake.data.captions import read_prompts
+
+        prompts = () if self.prompts is None else tuple(read_prompts(self.prompts))
+        return {"prompts": prompts, "text_encoder": self.encoder}
+
+    def of_folder(self) -> "AnyCaptions | None":
+        """Captions of the videos of a folder."""
+        from longtake.data.captions import CaptionBeside, CaptionPrompts, CaptionTable
+
+        if self.prompts is not None:
+            return CaptionPrompts(path=self.prompts.resolve())
+        if self.captions is None:
+            return None
+        if self.captions == "beside":
+            return CaptionBeside()
+        return CaptionTable(path=Path(self.captions).resolve())
 
 
 class Videos(NamedTuple):

@@ -8,7 +8,7 @@ import typer
 from typer import Argument, Option
 from typer.core import TyperGroup
 
-from longtake.cli import arguments
+from longtake.cli import arguments, conditions
 
 if TYPE_CHECKING:
     from longtake.evaluation.result import Result
@@ -47,13 +47,17 @@ def videos(  # noqa: PLR0913
     sources: Sources,
     protocol: Protocol = "longtake",
     n: arguments.Clips = None,
-    metrics: Annotated[str, Option(help="comma-separated: fvd, kvd, is")] = "fvd,kvd",
+    metrics: Annotated[str, Option(help="comma-separated: fvd, kvd, is, clipsim")] = "fvd,kvd",
     json: Json = None,
     seed: arguments.Seed = 0,
     floor: Floor = True,
     limit: Limit = False,
     keep: Annotated[Path | None, Option(help="folder to keep a model's videos in")] = None,
     label: Annotated[str | None, Option(help="class of a model's videos")] = None,
+    prompts: conditions.PromptsOf = None,
+    text_encoder: conditions.Encoder = None,
+    captions: conditions.CaptionsOf = None,
+    clip: Annotated[Path | None, Option(help="folder of a CLIP model, for clipsim")] = None,
     precision: arguments.Precision = "float32",
     batch: arguments.Batch = 8,
     weights: arguments.Weights = None,
@@ -65,11 +69,11 @@ def videos(  # noqa: PLR0913
 
     A source is a folder of videos or of folders of frames, an array file (.npy, .npz,
     .safetensors), a data set (ucf101:train:FOLDER), a synthetic world (sky:test:64) or a model. A
-    model of a synthetic world needs no REAL. Features are cached, so a stopped command continues.
+    model of a synthetic world needs no REAL, nor do is and clipsim; features are cached.
     """
     from longtake.cli.progress import stages
     from longtake.distributed import join
-    from longtake.evaluation.evaluate import evaluate, named
+    from longtake.evaluation.evaluate import compares, evaluate, named
     from longtake.evaluation.extraction import FeatureCache, default_cache
     from longtake.evaluation.feature_sets import EvaluationSettings
     from longtake.evaluation.opening import SamplingSettings, open_sources
@@ -79,22 +83,18 @@ def videos(  # noqa: PLR0913
     wanted = named(metrics)
     names, of_protocol, of_sampling = _routed(sources)
     chosen = ready(protocol, of_protocol, n)
-    dtype = arguments.dtype(precision)
-    sampling = SamplingSettings(
-        changes=of_sampling, label=label, batch=batch, seed=seed, keep=keep, dtype=dtype
-    )
+    common: Any = {"batch": batch, "seed": seed}
+    said = conditions.Captions(prompts, captions, text_encoder)
+    made: Any = {"label": label, "dtype": arguments.dtype(precision), **said.of_model(), **common}
+    sampling = SamplingSettings(changes=of_sampling, keep=keep, **made)
     with join() as ranks, stages(ranks.main) as report:
         placed = arguments.placed(ranks, device)
-        real, generated = open_sources(names, chosen, sampling, placed)
+        shown: Any = {"captions": said.of_folder(), "alone": not compares(wanted)}
+        real, generated = open_sources(names, chosen, sampling, placed, **shown)
+        files: Any = {"weights": weights and str(weights), "clip": clip}
+        files["cache"] = FeatureCache(folder=cache or default_cache())
         settings = EvaluationSettings(
-            ranks=placed,
-            cache=FeatureCache(folder=cache or default_cache()),
-            batch=batch,
-            weights=weights and str(weights),
-            floor=floor,
-            limit=limit,
-            seed=seed,
-            report=report,
+            ranks=placed, floor=floor, limit=limit, report=report, **files, **common
         )
         result = evaluate(real, generated, chosen, wanted, settings)
     if ranks.main:

@@ -152,8 +152,8 @@ def generate(  # noqa: PLR0913
     ranks = launched()  # no process waits for another
     place = ranks.device if ranks.size > 1 else arguments.device(device)
     opened = VideoModel.from_pretrained(model, device=place, dtype=arguments.dtype(precision))
-    changes = [*(overrides or []), *([f"sampler.steps={steps}"] if steps else [])]
-    sampling = sampling_with(opened.index.sampling, changes)
+    changed_steps = [] if steps is None else [f"sampler.steps={steps}"]
+    sampling = sampling_with(opened.index.sampling, [*(overrides or []), *changed_steps])
     if compiled:
         opened.compile()
     wired = given.wire(opened.long_video(sampling), frames_given, frames, opened.index.fps)
@@ -162,8 +162,7 @@ def generate(  # noqa: PLR0913
         **says.identity,
         "weights": opened.index.weights,
         "sampling": sampling.model_dump(mode="json"),
-        "precision": precision,
-        "compiled": compiled,
+        **{"precision": precision, "compiled": compiled},
     }
     wired = replace(wired, fps=fps or wired.fps, sheets=sheet)
     plans = [conditions.plan(opened, wired, says, part, identity) for part in videos]

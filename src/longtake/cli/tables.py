@@ -18,7 +18,8 @@ def print_result(result: "Result") -> None:
     if result.changed:
         shown = ", ".join(f"{key}={value}" for key, value in result.changed.items())
         print(f"           not {protocol.name}'s own: {shown}; compares only with the same changes")
-    print(f"real       {_side(result.real)}")
+    if result.real is not None:
+        print(f"real       {_side(result.real)}")
     print(f"generated  {_side(result.generated)}")
     limited = any(score.limit is not None for score in result.scores.values())
     columns = ["deviation", "95 % interval", "real against real"]
@@ -51,7 +52,8 @@ def print_comparison(results: Sequence["Result"], names: Sequence[str]) -> None:
     """Print results of one protocol, a row each."""
     first = results[0]
     print(f"protocol   {first.protocol.name} {first.protocol_hash}, n {first.protocol.n}")
-    print(f"real       {_side(first.real)}")
+    if first.real is not None:
+        print(f"real       {_side(first.real)}")
     metrics = list(dict.fromkeys(name for result in results for name in result.scores))
     table = plain_table("result", "generated", *map(title, metrics))
     floors = {name: "-" for name in metrics}
@@ -59,7 +61,8 @@ def print_comparison(results: Sequence["Result"], names: Sequence[str]) -> None:
         scores = {metric: result.scores.get(metric) for metric in metrics}
         table.add_row(name, result.generated.name, *map(spread, scores.values()))
         floors |= {m: number(s.floor) for m, s in scores.items() if s and s.floor is not None}
-    table.add_row("real against real", first.real.name, *floors.values())
+    if first.real is not None:
+        table.add_row("real against real", first.real.name, *floors.values())
     print_table(table)
 
 

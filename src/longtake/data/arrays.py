@@ -46,7 +46,7 @@ _LOCAL_HEADER = struct.Struct("<26xHH")
 
 
 class ArrayVideos(VideoSource):
-    """Videos of one length and size in an array file, (N, T, H, W, 3) of uint8."""
+    """Videos of equal length and size from an array file: uint8 of shape (N, T, H, W, 3)."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -90,10 +90,10 @@ class ArrayVideos(VideoSource):
 
 
 def map_array(path: Path) -> UInt8[np.ndarray, "n t h w 3"]:
-    """The videos of an array file; only the elements that are used are read.
+    """Memory-map the videos of an array file, so that only elements that are used are read.
 
     Raises:
-        ValueError: the file is broken, or does not hold exactly one array of this shape and type.
+        ValueError: the file is broken, or does not hold exactly one uint8 array of this shape.
     """
     readers = {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors}
     if path.suffix not in readers:

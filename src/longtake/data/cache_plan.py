@@ -22,18 +22,19 @@ Count = Annotated[int, Ge(1)]
 
 
 class CachePlan(Config):
-    """Which clips are encoded, and how; how far they overlap is a setting of the denoiser.
+    """Which clips of a source are encoded to a latent cache.
 
-    At most one of ``every``, ``clips`` and ``copies`` is set. If none is, clips of footage start
-    half a clip apart, and a synthetic world gives one clip of each video.
+    At most one of ``every``, ``clips`` and ``copies`` may be set. If none is, clips of video files
+    start half a clip apart, and of each video of a synthetic world one clip is taken. How much the
+    clips that a denoiser reads overlap is a setting of the denoiser.
 
     Attributes:
-        every: number of frames between the starts of a video's clips; one more clip ends with the
-            video's last frame.
-        clips: number of clips, spread evenly over all footage.
-        copies: number of clips of each video, each with its own random start.
-        batch: number of autoencoder clips in a forward pass.
-        seed: seed of everything that is drawn: crop, mirroring and, for ``copies``, the start.
+        every: distance between the starts of a video's clips, in frames of the video; one more clip
+            ends with the video's last frame.
+        clips: number of clips of the whole source, spread evenly over its videos.
+        copies: number of clips of each video, each with a random start.
+        batch: number of clips that the autoencoder encodes at once.
+        seed: seed of everything that is random: crop, mirroring and, with ``copies``, the start.
     """
 
     every: Count | None = None
@@ -59,24 +60,28 @@ class CachePlan(Config):
         return self
 
     def chosen(self, source: ClipSource) -> Mapping[str, int]:
-        """The one choice of clips by name, with the default for this source if none is set."""
+        """Name and value of the choice in effect: ``every``, ``clips`` or ``copies``.
+
+        If none is set it is the default for this source.
+        """
         if given := self.given():
             return given
         return {"copies": 1} if source.rendered else {"every": max(1, source.plan.span // 2)}
 
     def given(self) -> dict[str, int]:
-        """The choice of clips that is set, by name; empty if none is."""
+        """Name and value of what is set: ``every``, ``clips`` or ``copies``; empty if none is."""
         choices = {"every": self.every, "clips": self.clips, "copies": self.copies}
         return {name: value for name, value in choices.items() if value is not None}
 
 
 class PlannedClips(Sequence[Clip]):
-    """The clips that a plan chooses from a source; each is cut when it is asked for.
+    """The clips of a source that a cache plan chooses; each is read when it is indexed.
 
-    One that is damaged is replaced by another of them, drawn by the seed and its number.
+    A clip that cannot be decoded is replaced by another of these clips, which depends on the seed
+    and the clip's number alone.
 
     Raises:
-        ValueError: the footage does not have that many clips.
+        ValueError: the source does not have as many clips as the plan asks for.
     """
 
     def __init__(self, source: ClipSource, plan: CachePlan) -> None:
@@ -104,7 +109,10 @@ class PlannedClips(Sequence[Clip]):
 
 
 def warn_of_few_clips(clips: int, batch: int) -> None:
-    """Log a warning, with the remedy, if a cache has fewer clips than a few batches."""
+    """Log a warning if a latent cache has fewer clips than four training batches.
+
+    ``clips`` is the number of clips, ``batch`` the number of samples per batch.
+    """
     if clips < FEW_BATCHES * batch:
         LOGGER.warning(
             "the latent cache has %d clips, fewer than %d batches of %d, so training repeats them "

@@ -1,6 +1,7 @@
-"""Captions of videos, read from files beside the videos or from a table."""
+"""Captions of videos: from files beside them, a table, or the prompts that they were made of."""
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,12 +17,12 @@ LONGEST_CAPTION_BYTES = 1 << 20
 
 
 class CaptionBeside(Config):
-    """``sea.txt``, UTF-8, holds the caption of ``sea.mp4``, or of the folder of frames ``sea``."""
+    """Reads the caption of ``sea.mp4``, or of the folder of frames ``sea``, from ``sea.txt``."""
 
     kind: Literal["beside"] = "beside"
 
     def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
-        """Captions of the videos that have a text file."""
+        """Caption of each of ``videos`` that has a text file; ``root`` is not used."""
         del root
         stems = {video: video.name if video.is_dir() else video.stem for video in videos}
         texts = {video: video.with_name(f"{stem}.txt") for video, stem in stems.items()}
@@ -29,12 +30,13 @@ class CaptionBeside(Config):
 
 
 class CaptionTable(Config):
-    """A ``.csv``, ``.jsonl`` or ``.parquet`` file with a row per video; Parquet needs pyarrow.
+    """Reads captions from a ``.csv``, ``.jsonl`` or ``.parquet`` file; Parquet needs pyarrow.
 
     Attributes:
-        path: path of the table; a relative one is relative to the folder of the videos.
-        file_column: column of the video's path in that folder, with or without suffix.
-        caption_column: column of the caption.
+        path: path of the table; if relative, then to the folder of the videos.
+        file_column: name of the column with each video's path relative to the folder of the videos,
+            with or without suffix.
+        caption_column: name of the column with the captions.
     """
 
     kind: Literal["table"] = "table"
@@ -43,7 +45,9 @@ class CaptionTable(Config):
     caption_column: str = "caption"
 
     def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
-        """Captions of the videos that the table has; a later row of a video replaces an earlier.
+        """Caption of each of ``videos``, in folder ``root``, that the table lists.
+
+        If it lists a video more than once, its last row counts.
 
         Raises:
             ValueError: the table cannot be read, or lacks a column; the message names file and row.
@@ -65,7 +69,46 @@ class CaptionTable(Config):
         return {video: caption for video, caption in found.items() if caption is not None}
 
 
-AnyCaptions = Annotated[CaptionBeside | CaptionTable, Field(discriminator="kind")]
+class CaptionPrompts(Config):
+    """A text file of prompts, one per line, of which videos were generated.
+
+    ``prompt_0003_seed_0000.mp4`` is of line 3, counted from 0; blank lines do not count.
+
+    Attributes:
+        path: path of the file; a relative one is relative to the folder of the videos.
+    """
+
+    kind: Literal["prompts"] = "prompts"
+    path: Path
+
+    def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
+        """Captions of the videos whose names have the number of a line.
+
+        Raises:
+            ValueError: the file cannot be read, or has no prompt.
+        """
+        lines = read_prompts(root / self.path)
+        named = {video: re.match(r"prompt_(\d+)_", video.name) for video in videos}
+        numbers = {video: int(found[1]) for video, found in named.items() if found}
+        return {video: lines[line] for video, line in numbers.items() if line < len(lines)}
+
+
+AnyCaptions = Annotated[CaptionBeside | CaptionTable | CaptionPrompts, Field(discriminator="kind")]
+
+
+def read_prompts(path: Path) -> list[str]:
+    """Prompts of a text file, one per line; blank lines do not count.
+
+    Raises:
+        ValueError: the file is not UTF-8 text, or has no prompt; OSError: it cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not UTF-8 text ({error})") from error
+    if lines := [line.strip() for line in text.splitlines() if line.strip()]:
+        return lines
+    raise ValueError(f"{path}: has no prompt; expected one per line")
 
 
 def _text(row: Any, column: str, place: str) -> str:

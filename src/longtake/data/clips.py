@@ -24,15 +24,15 @@ Crop = Literal["centre", "random"]
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """Some frames of one video.
+    """Consecutive frames, or every ``stride``-th, of one video.
 
     Attributes:
         frames: RGB pixels.
-        path: path of the video, or the address of a generated one, such as ``sky/train/12``.
+        path: path of the video file, or a name such as ``sky/train/12`` of a synthetic video.
         start_frame: index of the clip's first frame in the video.
         fps: frame rate of the clip: the video's divided by the stride.
-        label: index into the source's ``classes``.
-        caption: sentence that describes the video.
+        label: class, an index into the source's ``classes``; None without classes.
+        caption: sentence that describes the video; None without captions.
     """
 
     frames: Frames
@@ -44,14 +44,14 @@ class Clip:
 
 
 class ClipPlan(Config):
-    """How a clip is cut from a video.
+    """How a training clip is cut from a video.
 
     Attributes:
         frames: number of frames of a clip.
-        stride: distance of neighbouring frames of a clip in the video.
+        stride: distance between neighbouring frames of a clip, in frames of the video.
         height: height of a clip in pixels.
         width: width of a clip in pixels.
-        start: ``random``, drawn for each clip, or ``fixed``, the video's first frame.
+        start: ``random``: each clip starts at a random frame; ``fixed``: at the video's first.
         flip: mirror a clip left to right with probability 0.5.
     """
 
@@ -64,12 +64,12 @@ class ClipPlan(Config):
 
     @property
     def span(self) -> int:
-        """Number of video frames from a clip's first to its last, both included."""
+        """Number of video frames from a clip's first frame to its last, both included."""
         return (self.frames - 1) * self.stride + 1
 
 
 class ClipSource(VideoSource):
-    """Videos from which training clips are cut, as ``plan`` says."""
+    """Videos from which training clips are cut as the attribute ``plan``, a ``ClipPlan``, says."""
 
     if TYPE_CHECKING:  # fields of the config classes, whose order they decide
         plan: ClipPlan
@@ -77,19 +77,20 @@ class ClipSource(VideoSource):
 
     @property
     def fps(self) -> float:
-        """Frame rate of a clip, that is, after the plan's stride."""
+        """Frame rate of a clip: the videos' frame rate divided by the plan's stride."""
         return float(self.info(0).fps / self.plan.stride)
 
     @property
     def rendered(self) -> bool:
-        """Whether videos are rendered by number, so that there are as many as one asks for."""
+        """Whether videos are rendered when they are read, so that any number is available."""
         return False
 
     @abstractmethod
     def clip(self, index: int, generator: torch.Generator, start_frame: int | None = None) -> Clip:
-        """A clip of video ``index``, a function of the arguments alone.
+        """Cut a clip from video ``index``; the result depends on the arguments alone.
 
-        It starts as ``plan.start`` says, or at ``start_frame``.
+        ``generator`` draws what the plan leaves to chance. The clip starts at ``start_frame`` of
+        the video or, if that is None, where the plan says.
         """
 
 
@@ -98,16 +99,16 @@ Draw = tuple[int, torch.Generator, int | None]
 
 
 class ClipReader:
-    """Reads clips of a source, and others in place of those that are damaged, which are logged."""
+    """Reads clips of a source; skips and logs clips that cannot be decoded."""
 
     def __init__(self, source: ClipSource) -> None:
         self._source, self._faults = source, set[str]()
 
     def clip(self, draws: Iterable[Draw]) -> Clip:
-        """The first clip of ``draws`` that can be read.
+        """The first clip of ``draws`` that can be decoded.
 
         Raises:
-            VideoError: ``CLIPS_TRIED`` in a row cannot be read.
+            VideoError: ``CLIPS_TRIED`` clips in a row cannot be decoded.
         """
         fault = None
         for draw in islice(draws, CLIPS_TRIED):
@@ -135,9 +136,16 @@ def cut(
     generator: torch.Generator,
     start_frame: int | None = None,
 ) -> Clip:
-    """A clip of a video: crop position, mirroring and a start that is not given are drawn.
+    """Read a clip of a video, cropped and mirrored.
 
-    Each setting has its own draw, so that changing one leaves the others' results as they are.
+    Args:
+        source: the videos.
+        index: index of the video.
+        plan: length, size and randomness of the clip.
+        crop: where frames are cropped.
+        generator: source of crop position, mirroring and start. Each is drawn independently, so
+            that changing one setting leaves the other results unchanged.
+        start_frame: index of the clip's first frame in the video; None: as the plan says.
     """
     draws = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
     info = source.info(index)
@@ -165,10 +173,10 @@ def fit_frames(
     width: int,
     position: tuple[float, float] = (0.5, 0.5),
 ) -> UInt8[np.ndarray, "t height width 3"]:
-    """Resize frames so that they just cover a size, and crop them to it.
+    """Resize frames so that they just cover ``height`` x ``width`` pixels, then crop them to it.
 
-    The vertical and horizontal ``position`` of the crop is 0 at the top or left, 0.5 in the
-    centre, 1 at the bottom or right.
+    ``position`` of the crop is (vertical, horizontal): 0 is the top or left edge, 0.5 the centre,
+    1 the bottom or right edge.
     """
     scale = max(height / frames.shape[1], width / frames.shape[2])
     tall = max(height, round(frames.shape[1] * scale))

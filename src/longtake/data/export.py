@@ -23,13 +23,13 @@ T = TypeVar("T")
 
 
 class Exported(Config):
-    """One video of an export, as ``videos.jsonl`` lists it.
+    """One video of an exported synthetic world, as ``videos.jsonl`` lists it.
 
     Attributes:
         file: name of the file in the folder.
         caption: sentence that the ``.txt`` file beside the video holds.
-        label: line of ``classes.txt``, counted from 0.
-        sha256: hash of the file.
+        label: class of the video: a line of ``classes.txt``, counted from 0.
+        sha256: hash of the video file.
     """
 
     file: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+\.mp4$")]
@@ -48,18 +48,19 @@ def export_world(
     overwrite: bool = False,
     report: ProgressCallback = no_progress,
 ) -> list[Exported]:
-    """Write videos 0, 1, ... of a world as mp4 with captions beside them.
+    """Write the first videos of a synthetic world to mp4 files with captions beside them.
 
-    A video of an earlier export with these settings is kept if ``videos.jsonl`` lists it with its
-    hash: a stopped export continues, and a larger number of videos adds to a smaller.
+    Videos that ``videos.jsonl`` lists with the hash of their file, from an earlier export with the
+    same settings, are kept: an interrupted export continues, and a larger number of videos adds to
+    a smaller.
 
     Args:
-        world: world whose split, seed and stride are used.
+        world: the world; its split, seed and stride are used.
         out: folder to write to.
         videos: number of videos.
         frames: number of frames of each video.
-        size: height and width in pixels; the plan's if None.
-        overwrite: replace an export with other settings, and other files.
+        size: height and width in pixels; None: those of the world's plan.
+        overwrite: replace an export with other settings, and files of other origin.
         report: called with the number of videos that are done and their total.
 
     Raises:
@@ -86,7 +87,7 @@ def export_world(
 
 
 def read_export(out: Path) -> list[Exported]:
-    """Entries of ``videos.jsonl``; the later one of a video that is listed twice."""
+    """Entries of ``videos.jsonl`` in an export's folder; of two for one video the later."""
     entries: dict[str, Exported] = {}
     for line in _there(lambda path: [*read_json_lines(path)], out / VIDEOS):
         with suppress(ConfigError):  # a line that a killed export left

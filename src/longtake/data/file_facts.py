@@ -27,12 +27,15 @@ _KNOWN = "SELECT path, value FROM wanted CROSS JOIN facts USING (path, stamp) WH
 
 
 def file_facts(kind: str, paths: Sequence[Path], compute: Callable[[Path], Any]) -> list[Any]:
-    """``compute`` of files and folders of pictures, in order; a few threads compute what is new.
+    """Return ``compute(path)`` for every path, from a cache on disk where it is known.
+
+    What is not known is computed by a few threads and stored.
 
     Args:
-        kind: name of the fact, with everything besides the file that its value depends on.
-        paths: files and folders of pictures.
-        compute: returns plain data, which is kept, or an exception, which is not.
+        kind: name of what is computed, with everything besides the file that it depends on.
+        paths: files, and folders of image files.
+        compute: returns JSON data, which is stored, or an exception, which is returned but not
+            stored.
     """
     names = [str(path.absolute()) for path in paths]
     stamps = dict(zip(names, map(_stamp, names), strict=True))
@@ -48,7 +51,7 @@ def file_facts(kind: str, paths: Sequence[Path], compute: Callable[[Path], Any])
 
 
 def database() -> Path:
-    """Where the facts are kept: the user's cache folder."""
+    """Path of the cache of ``file_facts``, in the user's cache folder."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "longtake" / "files.sqlite3"
 

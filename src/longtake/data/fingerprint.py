@@ -13,9 +13,10 @@ PICTURE_BLOCK_BYTES = 1 << 12
 
 
 def fingerprints(paths: Sequence[Path]) -> list[str]:
-    """A hash of each video: of its size and of sixteen blocks of 64 KiB that span the file.
+    """A hash of each video file: of its size and of 16 blocks of 64 KiB spread over the file.
 
-    Of a folder of pictures it is the hash of those of its files in order, with blocks of 4 KiB.
+    For a folder of image files it is a hash of the hashes of its files in order, with blocks of
+    4 KiB.
 
     Raises:
         VideoError: a video cannot be read.
@@ -28,7 +29,7 @@ def fingerprints(paths: Sequence[Path]) -> list[str]:
 
 
 def fingerprint(path: Path) -> str:
-    """The hash of one video, or of any other file, as ``fingerprints``; nothing is remembered."""
+    """A hash of one file's size and of 16 blocks spread over it; not cached on disk."""
     found = _fingerprint(path)
     if isinstance(found, VideoError):
         raise found

@@ -37,13 +37,15 @@ SplitName = Literal["train", "test", "all"]
 
 
 class VideosOnDisk(Config, ClipSource):
-    """Videos in files. An object indexes them once in each process, at first use.
+    """A source of videos that are files, or folders of image files.
+
+    The files are indexed once per process, when they are first used.
 
     Attributes:
         path: folder of the data set.
-        plan: how a training clip is cut from a video; shorter videos are left out.
-        crop: position of the crop in frames that were resized to cover the clip's size.
-        frames_fps: frame rate of folders of frames, which do not hold one.
+        plan: how a training clip is cut from a video; videos shorter than a clip are left out.
+        crop: where frames are cropped after they were resized to cover the clip's size.
+        frames_fps: frame rate assumed for folders of image files, which do not store one.
     """
 
     path: Path
@@ -53,21 +55,21 @@ class VideosOnDisk(Config, ClipSource):
 
     @abstractmethod
     def found(self) -> Found:
-        """Videos that belong to the source, usable or not."""
+        """Search the folder for videos that belong to the source, readable or not."""
 
     @property
     def root(self) -> Path:
-        """Folder to which names in ``identity`` are relative."""
+        """Folder to which the videos' names in ``identity`` are relative."""
         return self.path
 
     @property
     def parts(self) -> Split:
-        """Which part of each video belongs to the source."""
+        """Function that chooses which frames of each video belong to the source."""
         return whole
 
     @property
     def unset(self) -> frozenset[str]:
-        """Settings without effect, which ``identity`` leaves out."""
+        """Names of settings that have no effect; ``identity`` omits them."""
         return frozenset()
 
     @property
@@ -106,7 +108,7 @@ class VideosOnDisk(Config, ClipSource):
         return self._index().passed_over
 
     def identity(self) -> Any:
-        """Settings, and each video's length, fingerprint and label by its name."""
+        """Settings, and the length, fingerprint and label of each video by its name."""
         without = {"path", "captions", *self.unset}
         settings = {k: v for k, v in to_dict(self).items() if k not in without}
         labels = [item.label for item in self._items()]
@@ -118,7 +120,10 @@ class VideosOnDisk(Config, ClipSource):
         return {**settings, "videos": former_stamp(self.root, self._items())}
 
     def contents(self) -> Any:
-        """Each video's name, length and fingerprint, and where its part of the file begins."""
+        """Name, length and fingerprint of each video.
+
+        A video of which only the frames from some index on belong to the source has that index too.
+        """
         items = self._items()
         prints = fingerprints([item.video.path for item in items])
         names = [item.video.path.relative_to(self.root).as_posix() for item in items]
@@ -137,14 +142,18 @@ class VideosOnDisk(Config, ClipSource):
 
 
 class VideoFolder(VideosOnDisk):
-    """Video files and folders of frames at any depth below a folder, or one video file.
+    """Video files and folders of image files at any depth below a folder, or one video file.
 
     Attributes:
-        labels: ``folder``, the folder directly below ``path`` is a video's class, or ``none``.
-        captions: where captions are read; videos without one are then left out.
-        split: ``train`` leaves out what is held out, ``validation`` is that part alone.
-        held_out: share of the footage that is held out: the end of each video or, of 20 videos or
-            more, and of videos whose ends would be shorter than 16 frames, whole videos.
+        labels: ``folder``: a video's class is the name of the folder directly below ``path`` that
+            holds it; ``none``: no classes.
+        captions: where captions are read from; videos without a caption are then left out. None: no
+            captions.
+        split: ``train``: all footage but what is held out; ``validation``: what is held out;
+            ``all``.
+        held_out: share of the footage that is held out: the last frames of each video. Whole videos
+            are held out instead if there are 20 or more, or if these ends would be shorter than
+            16 frames.
     """
 
     kind: Literal["folder"] = "folder"
@@ -198,8 +207,8 @@ class UCF101(VideosOnDisk):
     """UCF-101: ``CLASS/*.avi`` and the official lists ``ucfTrainTestlist/trainlist01.txt``, ...
 
     Attributes:
-        split: videos of one of the official lists, or all videos.
-        fold: number of the official list.
+        split: ``train`` or ``test``: videos of that official list; ``all``: all videos.
+        fold: which of the three official train and test lists is used.
     """
 
     kind: Literal["ucf101"] = "ucf101"
@@ -207,7 +216,7 @@ class UCF101(VideosOnDisk):
     fold: Literal[1, 2, 3] = 1
 
     def found(self) -> Found:
-        """Videos of a split, in the order of its list."""
+        """Videos of the split, in the order of its official list."""
         inner = self.path / "UCF-101"
         root = inner if inner.is_dir() else self.path
         videos = sorted(existing(root).glob("*/*.avi"))
@@ -254,10 +263,11 @@ class UCF101(VideosOnDisk):
 
 
 class SkyTimelapse(VideosOnDisk):
-    """SkyTimelapse: ``{train,test}/VIDEO/CLIP/`` holds the frames of one clip.
+    """SkyTimelapse: ``{train,test}/VIDEO/CLIP/`` holds the frames of one clip as image files.
 
     Attributes:
-        split: ``test`` reads the folders ``test`` and ``val``.
+        split: ``train``: the folder of that name; ``test``: the folders ``test`` and ``val``;
+            ``all``: every folder.
     """
 
     kind: Literal["sky_timelapse"] = "sky_timelapse"
@@ -272,10 +282,10 @@ class SkyTimelapse(VideosOnDisk):
 
 
 class Taichi(VideosOnDisk):
-    """TaiChi-HD: ``**/*.mp4``.
+    """TaiChi-HD: all ``.mp4`` files below the folder.
 
     Attributes:
-        split: the folder ``train`` or ``test``, or all videos.
+        split: ``train`` or ``test``: videos in the folder of that name; ``all``: all videos.
     """
 
     kind: Literal["taichi"] = "taichi"

@@ -16,16 +16,17 @@ WHOLE_VIDEOS, SHORTEST_END = 20, 16
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """One half of a split of videos; equal for copies of a folder, and for any plan of clips.
+    """Splits videos into training and validation footage; does not depend on how clips are cut.
 
-    Of few videos, the last frames of each are held out, so that both halves show the same scenes.
-    Of ``WHOLE_VIDEOS`` or more, and of several so short that even the longest would have an end of
-    less than ``SHORTEST_END`` frames, those videos whose names have the lowest hashes.
+    Of few videos, the last frames of each are held out, so that both parts show the same scenes. Of
+    ``WHOLE_VIDEOS`` videos or more, whole videos are held out: those whose names have the lowest
+    hashes; so too of fewer videos, if even the longest would have fewer than ``SHORTEST_END``
+    frames held out.
 
     Attributes:
-        share: share of the videos, or of the frames of each, that is held out.
-        half: the part that is returned.
-        root: folder to which the names of videos are relative.
+        share: share of the videos, or of each video's frames, that is held out.
+        half: which part is selected, ``train`` or ``validation``.
+        root: folder to which the names that are hashed are relative.
     """
 
     share: float

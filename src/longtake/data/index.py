@@ -31,7 +31,14 @@ FRAMES_PER_PREVIEW = 4  # pictures beside videos are frames if there are this ma
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A file, or a folder of frames; ``fault`` says why it cannot be used, if that is known."""
+    """A file, or a folder of image files, that may be a video of a data set.
+
+    Attributes:
+        path: path of the file or folder.
+        label: class of the video; None without classes.
+        caption: caption of the video; None without one.
+        fault: why it cannot be used; None if no reason is known yet.
+    """
 
     path: Path
     label: int | None = None
@@ -40,9 +47,13 @@ class Candidate:
 
 
 class Found(NamedTuple):
-    """Candidate videos of a data set, in order.
+    """Result of searching a data set for videos.
 
-    ``looked_for`` describes them for messages, ``classes`` names their labels.
+    Attributes:
+        candidates: files and folders that may be videos, in order.
+        looked_for: what was searched for, for error messages.
+        classes: name of each class.
+        passed_over: files that look like videos but are not taken for one, with the reason.
     """
 
     candidates: Sequence[Candidate]
@@ -52,9 +63,14 @@ class Found(NamedTuple):
 
 
 class Item(NamedTuple):
-    """A video that can be used, or a part of one that begins at ``first_frame``.
+    """A readable video of a source, or the part of one that belongs to the source.
 
-    ``timeline`` is the times of the whole video's frames, for ``read_clip``.
+    Attributes:
+        video: length, size and frame rate of the part.
+        label: class of the video; None without classes.
+        caption: caption of the video; None without one.
+        first_frame: index in the file of the part's first frame.
+        timeline: times of all frames of the file, as ``read_clip`` reads them.
     """
 
     video: VideoInfo
@@ -65,7 +81,7 @@ class Item(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Frames of a video from ``first_frame`` on, as many as ``video.frames``."""
+    """A part of a video: ``video.frames`` frames of a file from ``first_frame`` on."""
 
     first_frame: int
     video: VideoInfo
@@ -76,7 +92,15 @@ Split = Callable[[Sequence[VideoInfo]], Sequence[Part | None]]
 
 
 class Index(NamedTuple):
-    """Videos of a source in the order of the search; ``fault`` says why none can be used."""
+    """The videos of a source in files, opened and checked.
+
+    Attributes:
+        items: readable videos, in the order in which they were found.
+        rejected: videos that cannot be used, with the reason.
+        classes: name of each class.
+        passed_over: files that look like videos but are not taken for one, with the reason.
+        fault: why ``items`` is empty; None if it is not.
+    """
 
     items: Sequence[Item]
     rejected: tuple[Rejected, ...]
@@ -86,12 +110,21 @@ class Index(NamedTuple):
 
 
 def whole(videos: Sequence[VideoInfo]) -> Sequence[Part]:
-    """All frames of every video."""
+    """A ``Split`` that selects all frames of every video."""
     return [Part(0, video) for video in videos]
 
 
 def build_index(found: Found, plan: ClipPlan, frames_fps: float, split: Split = whole) -> Index:
-    """Open every video; each that cannot be used is logged once, with its reason."""
+    """Open every video that was found and keep those that can be used.
+
+    A video that cannot be used is logged once, with the reason.
+
+    Args:
+        found: result of the search.
+        plan: clips to cut; a video must have at least one clip's frames.
+        frames_fps: frame rate of folders of image files, which do not store one.
+        split: selects a part of each video.
+    """
     paths = [candidate.path for candidate in found.candidates if candidate.fault is None]
     probed = iter(file_facts(PROBED, paths, _probe))
     opened = [_info(candidate, probed, as_rate(frames_fps)) for candidate in found.candidates]
@@ -121,26 +154,31 @@ def build_index(found: Found, plan: ClipPlan, frames_fps: float, split: Split = 
 
 
 class Searched(NamedTuple):
-    """Videos below a folder, sorted, and files that look like videos but were passed over."""
+    """Result of searching a folder.
+
+    Attributes:
+        videos: video files and folders of image files, sorted.
+        passed_over: files that look like videos but are not taken for one, with the reason.
+    """
 
     videos: Sequence[Path]
     passed_over: Sequence[Rejected]
 
 
 def existing(folder: Path) -> Path:
-    """The folder itself; a ValueError if there is none."""
+    """Return ``folder``; a ValueError if it does not exist."""
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
     return folder
 
 
 def videos_below(folder: Path) -> list[Path]:
-    """Video files and folders of frames at any depth, sorted, without hidden and partial ones."""
+    """Video files and folders of image files at any depth, sorted; hidden files are left out."""
     return [*search(folder).videos]
 
 
 def search(folder: Path) -> Searched:
-    """``videos_below``, and what was passed over; a folder with several links is searched once."""
+    """Search a folder for videos at any depth; follows links, but searches no folder twice."""
     videos: list[Path] = []
     passed_over: list[Rejected] = []
     seen: set[tuple[int, int]] = set()
@@ -180,13 +218,13 @@ def _videos_of(folder: Path, files: Sequence[Path], outer: bool) -> Searched:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Visible subfolders, sorted; empty if the folder does not exist."""
+    """Subfolders that are not hidden, sorted; empty if ``folder`` does not exist."""
     there = folder.iterdir() if folder.is_dir() else ()
     return sorted(path for path in there if path.is_dir() and _visible(path.name))
 
 
 def former_stamp(root: Path, items: Iterable[Item]) -> list[list[object]]:
-    """Plain data that identified videos in caches of 0.1.0."""
+    """The data by which version 0.1.0 identified videos in the keys of its caches."""
     rows = []
     for video, label, caption, *_ in items:
         name, stat = video.path.relative_to(root).as_posix(), video.path.stat()

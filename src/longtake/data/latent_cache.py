@@ -31,7 +31,13 @@ REMEDY = "remove it to encode again, or name another folder"
 
 
 class CachedShard(Config):
-    """A file of a cache, and its number of clips."""
+    """One weight file of a latent cache, as ``index.json`` lists it.
+
+    Attributes:
+        file: name of the file in the cache's folder.
+        sha256: hash of the file.
+        items: number of clips in it.
+    """
 
     file: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+\.safetensors$")]
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -39,13 +45,15 @@ class CachedShard(Config):
 
 
 class CacheIndex(Config):
-    """``index.json``: contents of a cache, written when the cache is complete.
+    """Contents of ``index.json`` of a latent cache; written when the cache is complete.
 
     Attributes:
-        key: hash of autoencoder, source and plan.
-        classes: names of the labels.
+        format: version of the cache's format.
+        key: hash of everything that the latents depend on: autoencoder, source and plan.
+        classes: name of each class.
         mean: mean over all elements of all latents.
-        std: standard deviation over all elements, including that of the posterior.
+        std: standard deviation over all elements, including the variance of the posterior.
+        shards: the files that hold the latents, in order.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"deviation": "std"}
@@ -67,21 +75,22 @@ class CacheIndex(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class CachedClip:
-    """Posterior and label of a clip; the label is ``ABSENT`` for a clip without one."""
+    """Posterior and class of a clip in a latent cache; ``label`` is ``ABSENT`` without a class."""
 
     posterior: Posterior
     label: int
 
 
 class LatentCache:
-    """An open cache: memory-mapped, checked against its index.
+    """Read access to a latent cache: memory-mapped, and checked against its index.
 
     Args:
         folder: folder of the cache.
-        key: key that the cache must have; None accepts any.
+        key: hash that the cache must have been built with; None accepts any.
 
     Raises:
-        CheckpointError: the cache is stale, incomplete or broken; the message names the file.
+        CheckpointError: the cache has another key, is incomplete or broken; the message names the
+            file.
     """
 
     def __init__(self, folder: Path, key: str | None = None) -> None:
@@ -113,24 +122,24 @@ class LatentCache:
         return CachedClip(posterior=posterior, label=int(label))
 
     def caption(self, item: int) -> str:
-        """Caption of a clip; empty if it has none."""
+        """Caption of clip ``item``; empty if it has none."""
         number = bisect_right(self._ends, item)
         row = item - self._ends[number] + self.index.shards[number].items
         return self._captions(number)[row]
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the labels."""
+        """Name of each class; empty without classes."""
         return self.index.classes
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of a cached clip: ``(C, F, h, w)`` of a volume, ``(C, N)`` of planes."""
+        """Shape of each cached latent: ``(C, F, h, w)`` of a volume, ``(C, N)`` of planes."""
         return self._shape
 
     @property
     def latent_scaling(self) -> LatentScaling:
-        """Shift and scale that give all elements together mean 0 and standard deviation 1."""
+        """Shift and scale that give all elements of all latents mean 0 and standard deviation 1."""
         return LatentScaling(shift=-self.index.mean, scale=1 / self.index.std)
 
     def _read_captions(self, number: int) -> list[str]:
@@ -172,7 +181,7 @@ class LatentCache:
 
 
 def read_index(folder: Path) -> CacheIndex:
-    """The index of a cache; CheckpointError if there is none, or it is not valid."""
+    """Read ``index.json`` of a latent cache; a CheckpointError if it is missing or not valid."""
     try:
         return read_config(folder / INDEX, CacheIndex)
     except ValueError as error:

@@ -51,7 +51,7 @@ CAUSES = 3  # differences that the message about a stale cache names
 def cache_key(
     source: ClipSource, autoencoder: VideoAutoencoder, plan: CachePlan, overlap_frames: int = 0
 ) -> str:
-    """Hash of everything that cached latents depend on."""
+    """Hash of everything that cached latents depend on: source, autoencoder, plan and overlap."""
     return digest(_origin(source, autoencoder, plan, overlap_frames))
 
 
@@ -78,21 +78,21 @@ def build_cache(
     report: ProgressCallback = no_progress,
     overlap_frames: int = 0,
 ) -> LatentCache:
-    """Encode a source, or continue an interrupted encoding, and open the cache.
+    """Encode the clips of a source to a latent cache, and open it; continues an interrupted build.
 
-    Each clip is encoded in windows of the autoencoder's trained length. The next window begins
-    ``overlap_frames`` before the end of the one before: at 0 they lie side by side.
+    Each clip is encoded in windows of as many frames as the autoencoder's clips. A window begins
+    ``overlap_frames`` frames before the end of the window before it.
 
     Args:
         folder: folder of the cache; complete shards of an interrupted build are kept.
-        source: source whose clips are filled by such windows exactly: n windows of w frames have
-            n * w - (n - 1) * overlap_frames.
+        source: source of the clips; their length must be that of a whole number of windows: n
+            windows of w frames have n * w - (n - 1) * overlap_frames.
         autoencoder: autoencoder on its device.
         plan: which clips to encode.
-        ranks: processes that each encode a part of the shards.
+        ranks: processes, each of which encodes a part of the shards.
         report: called with the number of clips that are done and their total.
-        overlap_frames: video frames that neighbouring windows share, ``clip_overlap_frames`` of
-            the spec of the denoiser to train.
+        overlap_frames: number of frames of video that neighbouring windows share:
+            ``clip_overlap_frames`` of the denoiser that is to be trained.
 
     Raises:
         ValueError: latents of this kind cannot overlap, or clips have another length.

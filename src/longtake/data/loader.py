@@ -20,7 +20,12 @@ from longtake.video import to_model
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Clips of one step for one process, in [-1, 1], and their numbers since training began."""
+    """The clips that one process gets in one training step.
+
+    Attributes:
+        video: clips in [-1, 1].
+        number: number of each clip among all clips since training began.
+    """
 
     video: Float[Tensor, "b 3 t h w"]
     number: tuple[int, ...]
@@ -28,10 +33,15 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Loader:
-    """Endless batches of a source: sample ``n`` is a function of the seed and ``n`` alone.
+    """Endless training batches of a source; sample ``n`` depends on ``seed`` and ``n`` alone.
 
-    A step's ``batch`` samples are shared by ``size`` processes, of which this is number ``rank``.
-    Each process has ``workers`` subprocesses that read ahead; with 0, it reads itself.
+    Attributes:
+        source: source of the clips.
+        batch: number of clips per step, over all processes.
+        seed: seed of everything random.
+        rank: number of this process.
+        size: number of processes, which share the clips of a step.
+        workers: number of subprocesses of this process that read ahead; 0: none.
     """
 
     source: ClipSource
@@ -42,7 +52,7 @@ class Loader:
     workers: int = 0
 
     def batches(self, first_step: int = 0) -> Iterator[Batch]:
-        """Batches of the steps from ``first_step`` on; endless."""
+        """Yield this process's batch of each step from ``first_step`` on, forever."""
         rows = (rank_rows(step, self.batch, self.rank, self.size) for step in count(first_step))
         return iter(
             DataLoader(

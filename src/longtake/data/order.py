@@ -10,10 +10,11 @@ ROUNDS = 6
 
 
 class Order:
-    """An endless order over ``length`` items, shuffled in each epoch.
+    """An endless random order of ``length`` items; every epoch is another permutation of them.
 
-    Any position can be computed directly, so a resumed run, any rank and any worker see the same.
-    Above ``LONGEST_TABLE`` items no table is kept: positions are computed by a Feistel network.
+    Any position of the order can be computed directly, so that a resumed run and every rank and
+    worker agree. For more than ``LONGEST_TABLE`` items a Feistel network computes positions, and no
+    table is stored.
     """
 
     def __init__(self, seed: int, length: int) -> None:
@@ -40,11 +41,11 @@ class Order:
 
 
 def permuted(position: int, length: int, keys: list[int]) -> int:
-    """The place of a position in the permutation of ``range(length)`` that the keys name.
+    """Element ``position`` of a pseudo-random permutation of ``range(length)`` chosen by ``keys``.
 
-    A Feistel network permutes the numbers of an even number of bits; one that it takes out of the
-    range is taken on until it is back (cycle walking: Black and Rogaway 2002), after fewer than
-    four passes on average.
+    A Feistel network permutes the numbers of an even number of bits; a result outside the range is
+    permuted again until it is inside (cycle walking: Black and Rogaway 2002), after fewer than four
+    passes on average.
     """
     half = max(1, ((length - 1).bit_length() + 1) // 2)
     mask = (1 << half) - 1
@@ -66,10 +67,16 @@ def _mixed(value: int, key: int) -> int:
 
 
 def micro_batches(rows: int, accumulate: int) -> list[slice]:
-    """Equal slices of a process's samples, so that a mean over them is that over samples.
+    """Slices of one process's samples of a step, one per micro-batch, all equally long.
+
+    Equal lengths make the mean over micro-batches the mean over samples.
+
+    Args:
+        rows: number of samples that the process has in a step.
+        accumulate: number of micro-batches.
 
     Raises:
-        ValueError: ``rows`` samples cannot be divided into ``accumulate`` equal slices.
+        ValueError: ``accumulate`` does not divide ``rows``.
     """
     if rows % accumulate:
         raise ValueError(
@@ -81,10 +88,12 @@ def micro_batches(rows: int, accumulate: int) -> list[slice]:
 
 
 def rank_rows(step: int, batch: int, rank: int, size: int) -> range:
-    """Numbers of a process's samples of a step, as many as any other process has.
+    """Numbers, since training began, of the samples of process ``rank`` in step ``step``.
+
+    ``batch`` samples per step are divided equally among ``size`` processes.
 
     Raises:
-        ValueError: ``batch`` samples cannot be divided equally among ``size`` processes.
+        ValueError: ``size`` does not divide ``batch``.
     """
     if batch % size:
         raise ValueError(

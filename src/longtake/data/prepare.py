@@ -34,14 +34,14 @@ CAPTION = ".txt"
 
 
 class PrepareSettings(Config):
-    """What prepared files are like.
+    """How ``prepare`` writes video files.
 
     Attributes:
-        size: shorter side of frames in pixels; smaller videos keep theirs.
-        format: ``mp4``, H.264 with a key frame every 16 frames, or ``mkv``, lossless FFV1 in which
+        size: shorter side of the frames in pixels; smaller videos are not enlarged.
+        format: ``mp4``: H.264 with a key frame every 16 frames; ``mkv``: lossless FFV1 in which
             every frame is a key frame.
-        cuts: begin a new file where the scene changes.
-        shortest: frames of the shortest scene that is kept.
+        cuts: write a new file for each scene.
+        shortest: least number of frames of a scene; shorter scenes are dropped.
     """
 
     size: Annotated[int, Ge(2)] = 256
@@ -59,7 +59,14 @@ def _below(file: str) -> str:
 
 
 class Scene(Config):
-    """A prepared file: its name, the frames of its source that it holds, and its hash."""
+    """One file that ``prepare`` wrote: a scene of a source video.
+
+    Attributes:
+        file: name of the file in the output folder.
+        first_frame: index of the scene's first frame in the source video.
+        frames: number of frames of the scene.
+        sha256: hash of the file.
+    """
 
     file: Annotated[str, AfterValidator(_below)]
     first_frame: int
@@ -68,15 +75,15 @@ class Scene(Config):
 
 
 class PreparedVideo(Config):
-    """What became of a source.
+    """What ``prepare`` did with one source video: a line of ``manifest.jsonl``.
 
     Attributes:
-        source: its path below the folder.
-        fingerprint: hash of its content; empty if it cannot be read.
+        source: path of the source video, relative to the folder of footage.
+        fingerprint: hash of the source video; empty if it cannot be read.
         frames: number of frames that were read.
         dropped: number of frames in scenes that were too short.
-        fault: why it was not read, or not to its end; empty if it was.
-        scenes: files that were written.
+        fault: why it was not read, or not to its end; empty if it was read completely.
+        scenes: the files that were written.
     """
 
     source: str
@@ -97,24 +104,28 @@ def prepare(
     overwrite: bool = False,
     report: ProgressCallback = no_progress,
 ) -> list[PreparedVideo]:
-    """Write a folder of prepared footage with ``manifest.jsonl``, a line for each source.
+    """Convert videos to small files, one per scene, and list them in ``manifest.jsonl``.
 
-    Videos that an earlier call wrote are kept if their source has not changed and their hashes are
-    right: a stopped call continues, and footage can be added. A damaged video is used up to its
-    damage.
+    Files that an earlier call wrote are kept if their source video has not changed and their hashes
+    are right: an interrupted call continues, and footage can be added. A damaged video is used up
+    to its damage.
 
     Args:
         footage: a folder of videos, or one video.
         out: folder to write to.
-        settings: size, format and cuts.
-        processes: number of processes that each prepare a video; all cores if None, and with 1 this
-            process does it.
-        deadline: time of ``time.time`` after which no more frames are read; None for no end.
-        overwrite: replace an earlier preparation of other settings, and files of other origin.
-        report: called with the number of videos done and their total.
+        settings: size, format and whether to split at cuts.
+        processes: number of processes, each of which converts one video at a time; None: one per
+            core; 1: this process does it.
+        deadline: time, as ``time.time()``, after which no more frames are read; None for no limit.
+        overwrite: replace files made with other settings, and files of other origin.
+        report: called with the number of videos that are done and their total.
+
+    Returns:
+        an entry for each source video.
 
     Raises:
-        ExistsError: the folder holds something else, or other settings; ValueError: no videos.
+        ExistsError: the folder holds other files, or files made with other settings.
+        ValueError: there are no videos.
     """
     paths = [footage] if footage.is_file() else videos_below(existing(footage))
     if not paths:
@@ -138,14 +149,24 @@ def prepare(
 
 
 def read_manifest(out: Path) -> list[PreparedVideo]:
-    """Lines of a folder's manifest; empty for a folder that was not prepared."""
+    """Entries of ``manifest.jsonl`` in a folder; empty if it has none."""
     return _lines(out / MANIFEST)
 
 
 def prepare_video(
     name: str, root: Path, out: Path, settings: PrepareSettings, deadline: float | None = None
 ) -> PreparedVideo:
-    """Write the scenes of one video, and copy its caption to each; damage is not raised."""
+    """Convert one video: write a file per scene, and copy the video's caption beside each.
+
+    A damaged video raises nothing; the result's ``fault`` describes the damage.
+
+    Args:
+        name: path of the video, relative to ``root``.
+        root: folder of footage.
+        out: folder to write to.
+        settings: size, format and whether to split at cuts.
+        deadline: time, as ``time.time()``, after which no more frames are read; None for no limit.
+    """
     path, fault, read = root / name, "", 0
     try:
         (fingerprint,) = fingerprints([path])

@@ -13,14 +13,15 @@ GRID = (18, 32)
 
 
 class CutFinder:
-    """Finds cuts as the adaptive detector of PySceneDetect (``AdaptiveDetector``) does.
+    """Finds cuts between scenes, like ``AdaptiveDetector`` of PySceneDetect.
 
-    A frame begins a scene if the picture changes by ``RATIO`` times the mean change of the two
-    frames before and the two after it, and by at least ``LEAST_CHANGE`` levels. Unlike there, the
-    change is the mean over the levels of red, green and blue of small pictures, not of hue,
-    saturation and brightness; fast motion raises the neighbours too.
+    A frame begins a scene if it differs from the frame before by ``RATIO`` times the mean change at
+    the two frames before and the two after it, and by at least ``LEAST_CHANGE`` levels of 255.
+    Unlike PySceneDetect's, the change is a mean over red, green and blue of small images, not over
+    hue, saturation and brightness; fast motion raises the change at neighbouring frames too, so it
+    is not taken for a cut.
 
-    Frames are decided two frames late: ``push`` returns those that are ready.
+    The decision about a frame needs the two frames after it, so ``push`` returns frames late.
     """
 
     def __init__(self) -> None:
@@ -29,7 +30,7 @@ class CutFinder:
         self._changes: deque[float] = deque([0.0] * NEAR, maxlen=2 * NEAR + 1)
 
     def push(self, frame: UInt8[np.ndarray, "h w 3"]) -> Iterator[tuple[np.ndarray, bool]]:
-        """Add a frame; yields frames whose neighbours are known, and whether a scene begins."""
+        """Add a frame; yield frames that are decided, each with whether it begins a scene."""
         small = _small(frame)
         change = 0.0 if self._before is None else float(np.abs(small - self._before).mean())
         self._before = small
@@ -39,7 +40,7 @@ class CutFinder:
             yield self._waiting.popleft(), self._is_cut()
 
     def flush(self) -> Iterator[tuple[np.ndarray, bool]]:
-        """The last frames, with no change after them."""
+        """Yield the last frames, decided as if nothing changed after them."""
         while self._waiting:
             self._changes.append(0.0)
             if len(self._changes) == 2 * NEAR + 1:

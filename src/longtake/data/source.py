@@ -17,26 +17,26 @@ CLIPS_AHEAD = 4  # clips that each thread of read_clips reads before they are ne
 
 
 class ClipPosition(NamedTuple):
-    """Where a clip starts: the index of the video, and its first frame in that video."""
+    """Where a clip starts: index of the video in its source, index of the frame in the video."""
 
     video: int
     start_frame: int
 
 
 class Rejected(NamedTuple):
-    """A video that cannot be used, and why."""
+    """A file that cannot be used as a video, and the reason."""
 
     path: str
     reason: str
 
 
 class VideoSource(ABC):
-    """Videos by index; any of their frames can be read."""
+    """A collection of videos, accessed by index, of which any frames can be read."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """Short name for messages and results, such as ``sky:test:64x64``."""
+        """Short name of the source for messages and results, such as ``sky:test:64x64``."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -44,22 +44,25 @@ class VideoSource(ABC):
 
     @abstractmethod
     def info(self, index: int) -> VideoInfo:
-        """Length, size and frame rate of a video."""
+        """Length, size and frame rate of video ``index``."""
 
     def infos(self) -> Sequence[VideoInfo]:
-        """``info`` of every video; one object repeated if all videos are alike."""
+        """``info`` of every video; the same object for all if videos are alike."""
         return [self.info(index) for index in range(len(self))]
 
     @abstractmethod
     def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
-        """``count`` frames of a video, ``stride`` apart; frame-exact."""
+        """Read ``count`` frames of video ``index``, every ``stride``-th from ``start_frame`` on.
+
+        Decoding is exact: a frame does not depend on where reading starts.
+        """
 
     @abstractmethod
     def identity(self) -> Any:
-        """Plain data that differs where any frame may differ; caches are keyed by it."""
+        """JSON data that differs if any frame may differ; a part of the keys of caches."""
 
     def former_identity(self) -> Any:
-        """``identity`` as earlier versions gave it, by which their caches are recognised."""
+        """What ``identity`` was in earlier versions, to recognise their caches."""
         return self.identity()
 
     def contents(self) -> Any:
@@ -68,7 +71,7 @@ class VideoSource(ABC):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Readable names of the labels; empty for videos without labels."""
+        """Readable name of each class; empty for videos without classes."""
         return ()
 
     @property
@@ -80,35 +83,38 @@ class VideoSource(ABC):
         return {}
 
     def label(self, index: int) -> int | None:
-        """Index into ``classes``."""
+        """Class of video ``index``, an index into ``classes``; None without classes."""
         del index
         return None
 
     def caption(self, index: int) -> str | None:
-        """A sentence that describes a video."""
+        """Sentence that describes video ``index``; None without captions."""
         del index
         return None
 
     def title(self, index: int) -> str:
-        """Path of a video, or the address of a generated one, for messages."""
+        """Name of video ``index`` for messages: its path, or ``sky/train/12`` if synthetic."""
         return str(self.info(index).path)
 
     def rejected(self) -> Sequence[Rejected]:
-        """Videos that were found but cannot be used."""
+        """Videos of the source that cannot be used, with the reason."""
         return ()
 
     def passed_over(self) -> Sequence[Rejected]:
-        """Files among the videos that are not taken for videos, though they may look like some."""
+        """Files that look like videos but are not taken for one, with the reason."""
         return ()
 
     def about(self) -> dict[str, Any]:
-        """Plain data that an evaluation's result records about the source."""
+        """JSON data about the source that an evaluation stores in its result."""
         return {}
 
     def read_clips(
         self, positions: Sequence[ClipPosition], count: int, stride: int
     ) -> Iterator[Frames]:
-        """Clips in the order of ``positions``; several threads read ahead."""
+        """Yield a clip for each of ``positions``; several threads read ahead.
+
+        A clip has ``count`` frames, every ``stride``-th of the video from its start on.
+        """
         threads = min(8, os.cpu_count() or 1)
         pending: deque[Future[Frames]] = deque()
         pool = ThreadPoolExecutor(threads)

@@ -63,7 +63,7 @@ class _View(VideoSource):
 
 
 class ResizedVideos(_View):
-    """Videos whose frames are resized to cover a size and centre-cropped to it."""
+    """The videos of a source, resized to cover ``height`` x ``width`` and centre-cropped to it."""
 
     def __init__(self, source: VideoSource, height: int, width: int) -> None:
         super().__init__(source, height, width)
@@ -91,7 +91,7 @@ class ResizedVideos(_View):
 
 
 class MirroredVideos(_View):
-    """Videos, then a mirror image of each: left and right are exchanged."""
+    """The videos of a source, then the mirror image (left to right) of each."""
 
     def __init__(self, source: VideoSource) -> None:
         super().__init__(source, "mirrored")
@@ -124,12 +124,12 @@ class MirroredVideos(_View):
 
 
 class TrainingClips(_View, ClipSource):
-    """Training clips cut from any source, such as the videos of another model.
+    """Training clips cut from any source, such as a model's samples.
 
     Args:
-        source: must have no video shorter than the plan's clips.
+        source: the videos; none may be shorter than the plan's clips.
         plan: how a clip is cut.
-        crop: position of the crop in resized frames.
+        crop: where frames are cropped after they were resized to cover the clip's size.
 
     Raises:
         ValueError: a video is too short, or there are none.

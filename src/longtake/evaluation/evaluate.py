@@ -3,14 +3,14 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from longtake.checkpoint import file_hash
+from longtake.checkpoint import file_hash, weights_hash
 from longtake.config import ConfigError, digest, nearest, to_dict
 from longtake.data.source import VideoSource
 from longtake.evaluation.extraction import FeatureNetwork
@@ -18,6 +18,7 @@ from longtake.evaluation.feature_sets import EvaluationSettings, FeatureSets
 from longtake.evaluation.protocols import Protocol
 from longtake.evaluation.result import Result, Score
 from longtake.features import c3d
+from longtake.metrics.clipsim import clipsim
 from longtake.metrics.frechet import fvd
 from longtake.metrics.inception import inception_score
 from longtake.metrics.kernel import kvd
@@ -30,32 +31,55 @@ LIMIT_CLIPS = 64
 """Least number of clips at which the interval of the limit was checked."""
 
 
+def _nothing(sets: FeatureSets) -> None:
+    del sets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A metric of two sources, or of the generated one alone.
+
+    Attributes:
+        score: the metric from the features of an evaluation.
+        check: raises an error if the metric lacks something, before any feature is computed.
+        real: whether it compares with real videos.
+    """
+
+    score: Callable[[FeatureSets], Score]
+    check: Callable[[FeatureSets], None] = _nothing
+    real: bool = True
+
+
 def evaluate(
-    real: VideoSource,
+    real: VideoSource | None,
     generated: VideoSource,
     protocol: Protocol,
     metrics: Sequence[str],
     settings: EvaluationSettings,
 ) -> Result:
-    """Measure generated videos against real ones by metrics that ``SCORES`` names.
+    """Measure generated videos against real ones by metrics that ``METRICS`` names.
+
+    ``real`` may be None if ``compares(metrics)`` is false.
 
     Raises:
-        ValueError: videos do not fit the protocol or each other, or are too few.
+        ValueError: videos do not fit the protocol or each other, are too few, or lack captions.
         CheckpointError: weights of the feature network are missing, or not those of the protocol.
     """
     began = time.perf_counter()
     sets = FeatureSets(real, generated, protocol, settings)
     scores, seconds = {}, {}
-    for name in metrics:
+    chosen = {name: METRICS[name] for name in metrics}
+    for metric in chosen.values():
+        metric.check(sets)
+    for name, metric in chosen.items():
         before, extracting = time.perf_counter(), sets.seconds
-        scores[protocol.metric(name)] = SCORES[name](sets)
+        scores[protocol.metric(name)] = metric.score(sets)
         seconds[name] = time.perf_counter() - before - (sets.seconds - extracting)
     seconds["features"] = sets.seconds
     seconds["all"] = time.perf_counter() - began
     return Result.of(
         protocol,
-        sets.record("real"),
-        sets.record("generated"),
+        *sets.records(),
         scores,
         seed=settings.seed,
         seconds=seconds,
@@ -99,16 +123,40 @@ def is_score(sets: FeatureSets) -> Score:
     return Score(value=found.mean, deviation=found.std, by=by)
 
 
-SCORES: Mapping[str, Callable[[FeatureSets], Score]]
-SCORES = {"fvd": fvd_score, "kvd": kvd_score, "is": is_score}
+def clipsim_score(sets: FeatureSets) -> Score:
+    """CLIPSIM of the generated clips and their captions, of a CLIP model that the user gives."""
+    model = sets.clip
+    identity = {"clip": weights_hash(model.network)}
+    videos = sets.generated(FeatureNetwork(network=model, treat=model.treat, identity=identity))
+    values = clipsim(videos, model.texts(sets.captions()))
+    score = Score.mean(values.tolist())
+    return score.model_copy(update={"by": f"clip {identity['clip'][:16]}"})
+
+
+def _clipsim_lacks_nothing(sets: FeatureSets) -> None:
+    sets.captions()
+    _ = sets.clip
+
+
+METRICS: Mapping[str, Metric] = {
+    "fvd": Metric(score=fvd_score),
+    "kvd": Metric(score=kvd_score),
+    "is": Metric(score=is_score, real=False),
+    "clipsim": Metric(score=clipsim_score, check=_clipsim_lacks_nothing, real=False),
+}
+
+
+def compares(metrics: Sequence[str]) -> bool:
+    """Whether any of the metrics compares with real videos."""
+    return any(METRICS[name].real for name in metrics)
 
 
 def named(metrics: str) -> list[str]:
     """Names of metrics from ``fvd,kvd``; a ConfigError if one does not exist."""
     names = [name.strip() for name in metrics.split(",") if name.strip()]
     for name in names or [""]:
-        if name not in SCORES:
-            raise ConfigError(f"there is no metric {name!r}; {nearest(name, list(SCORES))}")
+        if name not in METRICS:
+            raise ConfigError(f"there is no metric {name!r}; {nearest(name, list(METRICS))}")
     return list(dict.fromkeys(names))
 
 

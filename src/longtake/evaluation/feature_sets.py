@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from pathlib import Path
 
 from jaxtyping import Float
 from torch import Tensor
@@ -21,6 +22,7 @@ from longtake.evaluation.extraction import (
 from longtake.evaluation.protocols import Protocol, Role
 from longtake.evaluation.result import SourceRecord
 from longtake.evaluation.selection import UsableVideos, choose_clips, same_rate, usable_videos
+from longtake.features.clip import Clip, read_clip
 
 Rows = Float[Tensor, "n d"]
 
@@ -37,6 +39,7 @@ class EvaluationSettings:
         cache: cache of features.
         batch: number of clips in a forward pass of the network.
         weights: file of the network's weights; None is the default file.
+        clip: folder of a CLIP model of transformers, for CLIPSIM.
         floor: also measure real clips against other real clips.
         limit: also extrapolate to infinitely many clips.
         seed: seed of the choice of clips and of their first frames.
@@ -47,6 +50,7 @@ class EvaluationSettings:
     cache: FeatureCache = field(default_factory=lambda: FeatureCache(folder=None))
     batch: int = 16
     weights: str | None = None
+    clip: Path | None = None
     floor: bool = True
     limit: bool = False
     seed: int = 0
@@ -56,7 +60,8 @@ class EvaluationSettings:
 class FeatureSets:
     """Features of real and generated clips under a protocol.
 
-    ``seconds`` is the time spent on them so far.
+    ``real`` is None where no metric compares with real videos. ``seconds`` is the time spent on
+    features so far.
 
     Raises:
         ValueError: videos do not fit the protocol or each other, or are too few.
@@ -64,18 +69,19 @@ class FeatureSets:
 
     def __init__(
         self,
-        real: VideoSource,
+        real: VideoSource | None,
         generated: VideoSource,
         protocol: Protocol,
         settings: EvaluationSettings,
     ) -> None:
         self.protocol, self.settings, self.seconds = protocol, settings, 0.0
-        real = MirroredVideos(real) if protocol.mirror else real
-        self._usable: dict[Role, UsableVideos] = {
-            "real": usable_videos(real, protocol, "real"),
-            "generated": usable_videos(generated, protocol, "generated"),
-        }
-        _check_comparable(**self._usable)
+        self._usable: dict[Role, UsableVideos] = {}
+        if real is not None:
+            real = MirroredVideos(real) if protocol.mirror else real
+            self._usable["real"] = usable_videos(real, protocol, "real")
+        self._usable["generated"] = usable_videos(generated, protocol, "generated")
+        if real is not None:
+            _check_comparable(**self._usable)
         for role in self._usable:
             self._positions(role)
         self._features: dict[str, Rows] = {}
@@ -108,9 +114,40 @@ class FeatureSets:
         enough = videos >= 2 * n
         return "" if enough else f"{videos} real videos, {2 * n} are needed for two sets of {n}"
 
-    def record(self, role: Role) -> SourceRecord:
-        """Description of a source for the result."""
-        return self._usable[role].record()
+    def captions(self) -> list[str]:
+        """Captions of the generated clips, in the order of their features.
+
+        Raises:
+            ValueError: a video has none.
+        """
+        source = self._usable["generated"].source
+        videos = [position.video for position in self._positions("generated")]
+        found = [source.caption(video) for video in videos]
+        if lacking := [video for video, text in zip(videos, found, strict=True) if not text]:
+            raise ValueError(
+                f"{source.title(lacking[0])}: has no caption to compare the video with; give the "
+                "prompts that the videos were made of, or captions"
+            )
+        return [text for text in found if text]
+
+    @cached_property
+    def clip(self) -> Clip:
+        """The CLIP model of the settings.
+
+        Raises:
+            ValueError: none is given, or its folder is not that of a CLIP model.
+        """
+        if self.settings.clip is None:
+            raise ValueError(
+                "CLIPSIM needs the weights of CLIP, but none are given; give the folder of a CLIP "
+                "model of transformers, such as openai/clip-vit-base-patch32"
+            )
+        return read_clip(self.settings.clip)
+
+    def records(self) -> tuple[SourceRecord | None, SourceRecord]:
+        """Descriptions of the real and the generated source for the result."""
+        real = self._usable.get("real")
+        return real and real.record(), self._usable["generated"].record()
 
     def _positions(self, role: Role, draw: int = 0, count: int | None = None) -> list[ClipPosition]:
         count = count or self.protocol.n

@@ -8,6 +8,7 @@ import torch
 
 from longtake.config import nearest, parse, read
 from longtake.data.arrays import ARRAY_SUFFIXES, ArrayVideos
+from longtake.data.captions import AnyCaptions
 from longtake.data.clips import ClipPlan
 from longtake.data.folders import UCF101, SkyTimelapse, Taichi, VideoFolder, VideosOnDisk
 from longtake.data.index import VIDEO_SUFFIXES
@@ -41,23 +42,30 @@ class SamplingSettings:
     Attributes:
         changes: ``a.b=value`` overrides of the model's sampling.
         label: class of all videos; if None, each seed draws a class.
+        prompts: prompts of a model that reads text; seed i has that of number i, and around again.
+        text_encoder: folder of the text encoder, where it is not found by its name.
         seed: videos of different seeds have no random number in common.
         keep: folder to keep the generated videos in.
     """
 
     changes: Sequence[str] = ()
     label: str | None = None
+    prompts: tuple[str, ...] = ()
+    text_encoder: Path | None = None
     batch: int = 8
     seed: int = 0
     keep: Path | None = None
     dtype: torch.dtype = torch.float32
 
 
-def open_videos(name: str, size: tuple[int, int] = (64, 64)) -> VideoSource | None:
+def open_videos(
+    name: str, size: tuple[int, int] = (64, 64), captions: AnyCaptions | None = None
+) -> VideoSource | None:
     """Videos by name; None if the name has none of these forms and so may be a model's.
 
     The forms are a path, ``WORLD[:SPLIT][:SIZE]`` and ``LAYOUT[:SPLIT]:FOLDER``. ``size`` is the
-    height and width of a synthetic world that is named without a size.
+    height and width of a synthetic world that is named without a size, ``captions`` says where a
+    folder's are.
 
     Raises:
         ValueError: a world or a data set has an unknown form, or a file is not a video or array.
@@ -73,7 +81,7 @@ def open_videos(name: str, size: tuple[int, int] = (64, 64)) -> VideoSource | No
     if path.is_file() and path.suffix.lower() not in VIDEO_SUFFIXES:
         raise ValueError(f"{path}: is not a source of videos; expected {FORMS}")
     if path.is_file() or (path.is_dir() and not is_model(name)):
-        return VideoFolder(path=path, plan=ANY_LENGTH)
+        return VideoFolder(path=path, plan=ANY_LENGTH, captions=captions)
     if path.exists() or is_model(name) or name.count("/") == 1:
         return None
     raise ValueError(
@@ -89,25 +97,35 @@ def open_source(
     settings: SamplingSettings,
     ranks: Ranks,
     size: tuple[int, int] | None = None,
+    captions: AnyCaptions | None = None,
 ) -> VideoSource:
     """Videos or a model by name; the protocol decides number and length of a model's videos.
 
-    ``size`` is that of a synthetic world where neither its name nor the protocol has one.
+    ``size`` is that of a synthetic world where neither its name nor the protocol has one;
+    ``captions`` says where a folder's are.
 
     Raises:
         ValueError: there is no such source.
     """
     square = protocol.resolution
     size = (size or (64, 64)) if square is None else (square, square)
-    return open_videos(name, size) or _model(name, role, protocol, settings, ranks)
+    return open_videos(name, size, captions) or _model(name, role, protocol, settings, ranks)
 
 
 def open_sources(
-    names: Sequence[str], protocol: Protocol, settings: SamplingSettings, ranks: Ranks
-) -> tuple[VideoSource, VideoSource]:
+    names: Sequence[str],
+    protocol: Protocol,
+    settings: SamplingSettings,
+    ranks: Ranks,
+    *,
+    captions: AnyCaptions | None = None,
+    alone: bool = False,
+) -> tuple[VideoSource | None, VideoSource]:
     """Real and generated source; a model alone is compared with the world it was trained on.
 
-    A synthetic world that is named without a size has the other source's frame size.
+    A synthetic world that is named without a size has the other source's frame size. ``captions``
+    says where those of a generated folder are. With ``alone``, one name is of the generated videos,
+    and None stands for the real ones.
 
     Raises:
         ValueError: a name is not a source, or one name alone is not a model of a synthetic world.
@@ -122,13 +140,19 @@ def open_sources(
         world = name.split(":")[0] in SYNTHETIC
         info = beside.info(0) if beside is not None and world else None
         size = info and (info.height, info.width)
-        return open_source(name, role, protocol, settings, ranks, size)
+        of_folder = captions if role == "generated" else None
+        return open_source(name, role, protocol, settings, ranks, size, of_folder)
 
     fake = names[-1]
     if len(names) == 2 and fake.split(":")[0] in SYNTHETIC:
         real = open_one(names[0], "real")
-        return real, open_one(fake, "generated", real)
+        generated = open_one(fake, "generated", real)
+        _check_takes_captions(captions, generated, settings)
+        return real, generated
     generated = open_one(fake, "generated")
+    _check_takes_captions(captions, generated, settings)
+    if len(names) == 1 and alone:
+        return None, generated
     name = names[0] if len(names) == 2 else _trained_on(fake, generated)
     return open_one(name, "real", generated), generated
 
@@ -181,16 +205,30 @@ def _model(
         videos=protocol.n,
         frames=protocol.span(role),
         label_words=settings.label,
+        prompts=settings.prompts,
+        text_encoder=settings.text_encoder,
         levels=protocol.treatment.levels,
         first_seed=settings.seed * protocol.n,
         batch=settings.batch,
     )
+    source.check()
     if settings.keep is None or role == "real":
         return source
     if ranks.main:
         open_kept(source, settings.keep)
     ranks.barrier()
     return replace(source, keep=settings.keep)
+
+
+def _check_takes_captions(
+    captions: AnyCaptions | None, generated: VideoSource, settings: SamplingSettings
+) -> None:
+    prompted = isinstance(generated, ModelVideos) and settings.prompts
+    if captions is not None and not prompted and not isinstance(generated, VideoFolder):
+        raise ValueError(
+            f"{generated.name}: captions are of the videos of a folder, and prompts of a folder's "
+            "or a model's; leave them out, or name a folder"
+        )
 
 
 def _trained_on(name: str, source: VideoSource) -> str:

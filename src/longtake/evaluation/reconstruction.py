@@ -1,7 +1,6 @@
 """Quality of an autoencoder's reconstructions: PSNR, SSIM, perceptual distance, FVD."""
 
 import time
-from collections.abc import Sequence
 
 import torch
 
@@ -17,7 +16,7 @@ from longtake.evaluation.result import Result, Score
 from longtake.evaluation.selection import choose_clips, usable_videos
 from longtake.losses.frames import FrameDistance
 from longtake.metrics.pairs import pair_scores
-from longtake.metrics.uncertainty import Interval, fvd_interval
+from longtake.metrics.uncertainty import fvd_interval
 from longtake.reconstruct import reconstruct_frames
 
 NO_FLOOR = "perfect reconstructions are at 0"
@@ -72,7 +71,7 @@ def evaluate_reconstruction(
     )
     rfvd = Score.of(found, of=f"FVD of {total} pairs", unit=protocol.unit, least=0.0)
     scores = {protocol.metric("rfvd"): rfvd.model_copy(update={"no_floor": NO_FLOOR})}
-    scores |= {metric: _mean(metric, [pair[metric] for pair in pairs]) for metric in pairs[0]}
+    scores |= {m: Score.mean([p[m] for p in pairs], unit=UNITS.get(m, "")) for m in pairs[0]}
     weights, real = weights_hash(autoencoder), usable.record()
     contents = [real.contents, [list(position) for position in request.positions], weights]
     made = {"name": f"reconstructions by {name}", "contents": digest(contents), "videos": total}
@@ -84,10 +83,3 @@ def evaluate_reconstruction(
         seed=settings.seed,
         seconds={"all": time.perf_counter() - began},
     )
-
-
-def _mean(metric: str, rows: Sequence[float]) -> Score:
-    values = torch.tensor(rows, dtype=torch.float64)
-    error = float(values.std()) / len(rows) ** 0.5
-    found = Interval(value=float(values.mean()), standard_error=error)
-    return Score.of(found, of=f"mean over {len(rows)} clips", unit=UNITS.get(metric, ""))

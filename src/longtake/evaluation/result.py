@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import Field
 
 from longtake.checkpoint import read_config, write_text
@@ -67,6 +68,14 @@ class Score(Config):
             unit=unit,
         )
 
+    @classmethod
+    def mean(cls, values: Sequence[float], *, what: str = "clips", unit: str = "") -> "Score":
+        """The mean of a metric that each clip has, with its interval over clips."""
+        rows = torch.tensor(values, dtype=torch.float64)
+        error = float(rows.std()) / len(rows) ** 0.5
+        found = Interval(value=float(rows.mean()), standard_error=error)
+        return cls.of(found, of=f"mean over {len(rows)} {what}", unit=unit)
+
 
 class SourceRecord(Config):
     """A source of videos, as a result describes it.
@@ -96,6 +105,7 @@ class Result(Config):
     Attributes:
         protocol_hash: hash of ``protocol`` when the result was written; if the protocol's hash is
             another one, ``read`` raises an error.
+        real: real videos; None if all metrics are of the generated ones alone.
         changed: fields that differ from the predefined protocol of that name, so from the paper's.
         scores: scores by metric.
         seed: seed of the choice of clips, first frames and draws.
@@ -107,7 +117,7 @@ class Result(Config):
     protocol: Protocol
     protocol_hash: str
     changed: dict[str, Any] = {}  # noqa: RUF012 (pydantic copies it)
-    real: SourceRecord
+    real: SourceRecord | None
     generated: SourceRecord
     scores: dict[str, Score]
     seed: int
@@ -118,7 +128,7 @@ class Result(Config):
     def of(
         cls,
         protocol: Protocol,
-        real: SourceRecord,
+        real: SourceRecord | None,
         generated: SourceRecord,
         scores: dict[str, Score],
         *,
@@ -184,10 +194,11 @@ def check_comparable(results: Sequence[Result], names: Sequence[str]) -> None:
                 f"{other.protocol_hash}; they differ in {fields}), so they cannot be "
                 "compared; evaluate both under one protocol"
             )
-        if other.real.contents != first.real.contents:
+        real, theirs = first.real, other.real
+        if real is not None and theirs is not None and real.contents != theirs.contents:
             raise ValueError(
                 f"{names[0]} and {name} were measured against different real videos "
-                f"({first.real.name} and {other.real.name}), so they cannot be compared; "
+                f"({real.name} and {theirs.name}), so they cannot be compared; "
                 "evaluate both against the same videos"
             )
         for metric in first.scores.keys() & other.scores.keys():

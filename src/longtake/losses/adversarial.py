@@ -14,7 +14,12 @@ from longtake.losses.frames import Clips, Scalar
 
 
 class Accuracy(NamedTuple):
-    """Shares of a discriminator's logits above 0 on videos and below 0 on reconstructions."""
+    """A discriminator's accuracy on patches.
+
+    Attributes:
+        real: share of patches of videos whose logit is above 0.
+        fake: share of patches of reconstructions whose logit is below 0.
+    """
 
     real: Scalar
     fake: Scalar
@@ -22,7 +27,13 @@ class Accuracy(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscriminatorLoss:
-    """Loss of a discriminator: a scalar to differentiate, and scalars without gradient to log."""
+    """Loss of a discriminator on a batch.
+
+    Attributes:
+        total: scalar to differentiate.
+        accuracy: share of patches that it classifies correctly.
+        parts: named scalars to log, without gradient.
+    """
 
     total: Tensor
     accuracy: Accuracy
@@ -30,15 +41,15 @@ class DiscriminatorLoss:
 
 
 class AdversarialTerm:
-    """One discriminator in the loss of an autoencoder.
+    """One adversarial term of an autoencoder's loss: a discriminator with its weight.
 
     Args:
         config: settings of the term and of its discriminator.
-        number: position in the loss, from 1; later terms carry it in their names.
+        number: position of the term in the loss, from 1; later terms carry it in their names.
 
     Attributes:
         name: ``discriminator``, ``discriminator_2``, ...
-        network: the discriminator, trained by ``discriminator_loss``.
+        network: the discriminator, trained on ``discriminator_loss``.
     """
 
     def __init__(self, config: DiscriminatorConfig, number: int) -> None:
@@ -56,10 +67,18 @@ class AdversarialTerm:
         *,
         seeds: Sequence[int],
     ) -> tuple[Scalar, dict[str, Tensor]]:
-        """The term of the autoencoder's loss, and named scalars to log.
+        """Adversarial loss of the autoencoder.
 
-        Arguments are those of ``AutoencoderLoss.generator_loss``; ``likelihood`` is the
-        reconstruction loss, which an adaptive weight is relative to.
+        Args:
+            video: clips in [-1, 1].
+            reconstruction: their reconstructions.
+            likelihood: reconstruction loss, to which an adaptive weight is relative.
+            last_layer: weight of the decoder's last layer, at which an adaptive weight compares
+                gradients.
+            seeds: one seed per clip, which selects the frames that the discriminator sees.
+
+        Returns:
+            the weighted scalar, and named scalars to log.
         """
         real = []
         if self.config.feature_weight:
@@ -80,7 +99,10 @@ class AdversarialTerm:
     def discriminator_loss(
         self, video: Clips, reconstruction: Clips, *, seeds: Sequence[int]
     ) -> DiscriminatorLoss:
-        """Loss of the discriminator; the reconstruction gets no gradient."""
+        """Loss of the discriminator on clips and their reconstructions, which get no gradient.
+
+        ``seeds``, one per clip, select the frames that the discriminator sees.
+        """
         real = self.network(self.config.judged(video.detach(), seeds))[-1].float()
         fake = self.network(self.config.judged(reconstruction.detach(), seeds))[-1].float()
         accuracy = sign_accuracy(real, fake)
@@ -98,12 +120,12 @@ class AdversarialTerm:
 
 
 def hinge(real: Float[Tensor, "..."], fake: Float[Tensor, "..."]) -> Scalar:
-    """Hinge loss: 0 where logits are above 1 on videos and below -1 on reconstructions."""
+    """Hinge loss of a discriminator: 0 if logits are > 1 on videos, < -1 on reconstructions."""
     return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
 
 
 def vanilla(real: Float[Tensor, "..."], fake: Float[Tensor, "..."]) -> Scalar:
-    """Binary cross-entropy with targets 1 for videos and 0 for reconstructions."""
+    """Binary cross-entropy of a discriminator: target 1 for videos and 0 for reconstructions."""
     return 0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())
 
 
@@ -114,23 +136,31 @@ DISCRIMINATOR_LOSSES: Mapping[AdversarialLoss, Callable[[Tensor, Tensor], Tensor
 
 
 def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Scalar:
-    """Sum over layers of the mean absolute difference of features; real ones get no gradient."""
+    """Mean absolute difference of a discriminator's features, summed over its layers.
+
+    ``real`` and ``fake`` hold the features of videos and of reconstructions in each layer; those of
+    videos get no gradient.
+    """
     each = [F.l1_loss(f.float(), r.detach().float()) for r, f in zip(real, fake, strict=True)]
     return torch.stack(each).sum()
 
 
 def gradient_norms(losses: Sequence[Scalar], at: Tensor) -> list[Scalar]:
-    """Norms of the gradients of losses at a tensor, in float32 and without gradient."""
+    """Norm of the gradient of each loss with respect to ``at``, in float32, without gradient."""
     found = (torch.autograd.grad(loss, at, retain_graph=True)[0] for loss in losses)
     return [gradient.float().norm().detach() for gradient in found]
 
 
 def gradient_ratio(reconstruction: Scalar, adversarial: Scalar, last_layer: Tensor) -> Scalar:
-    """Adaptive weight of VQGAN: ratio of the losses' gradient norms at a layer, at most 10,000."""
+    """Adaptive weight of an adversarial loss (VQGAN), at most 10,000.
+
+    It is the norm of the reconstruction loss's gradient at ``last_layer``, the decoder's last
+    weight, divided by the norm of the adversarial loss's gradient there.
+    """
     wanted, given = gradient_norms((reconstruction, adversarial), last_layer)
     return (wanted / (given + 1e-4)).clamp(0, 1e4)
 
 
 def sign_accuracy(real: Float[Tensor, "..."], fake: Float[Tensor, "..."]) -> Accuracy:
-    """Accuracy of logits on videos and on reconstructions."""
+    """A discriminator's accuracy from its logits on videos and on reconstructions."""
     return Accuracy((real > 0).float().mean(), (fake < 0).float().mean())

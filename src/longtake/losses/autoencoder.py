@@ -35,26 +35,26 @@ def _as_tuple(value: Any) -> Any:
 
 
 class AutoencoderLossConfig(Config):
-    """Settings of an autoencoder's loss.
+    """Settings of the loss that trains an autoencoder.
 
     LVDM's has a perceptual loss and a ``patch2d`` discriminator; PVDM's has a ``patch2d`` and a
-    ``patch3d`` one, pixel and perceptual weights of 4, and ``reduction="mean"``.
+    ``patch3d`` discriminator, pixel and perceptual weights of 4, and ``reduction="mean"``.
 
     Attributes:
-        pixel: mean absolute or squared error; both official codes have ``l1``.
+        pixel: ``l1``: mean absolute error, as in both official codes; ``l2``: mean squared error.
         pixel_weight: weight of the pixel error.
-        motion_weight: weight of the pixel error of clips without their mean over time; neither
-            official code has it. Where little moves, a triplane autoencoder without it may encode
-            no motion at all.
+        motion_weight: weight of a second pixel error, of clips minus their mean over time; in
+            neither official code. On videos where little moves, a triplane autoencoder without it
+            may encode no motion at all.
         perceptual: perceptual loss with its weight; None for none.
         kl_weight: weight of the KL divergence of the posterior from N(0, 1); LVDM has 0.
-        adversary: adversarial terms: discriminators, each with its weight and start.
+        adversary: discriminators, each with its weight and the step at which it starts.
         log_variance: log-variance of the reconstruction's likelihood; a constant, as in the
             official LVDM code.
-        reduction: ``official`` is LVDM's: it sums the reconstruction error over a frame's pixels
-            and the KL divergence over a clip's latent; ``mean`` takes their means, as PVDM does.
-            Adversarial losses are means in both; with an adaptive weight they have the same
-            proportion to either.
+        reduction: ``official``: sum the reconstruction error over a frame's pixels and the KL
+            divergence over a clip's latent, as LVDM does; ``mean``: take means, as PVDM does.
+            Adversarial losses are means in both cases; adaptive weights make their share of the
+            loss the same.
     """
 
     kind: Literal["autoencoder_loss"] = "autoencoder_loss"
@@ -70,12 +70,12 @@ class AutoencoderLossConfig(Config):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorLoss:
-    """Loss of the autoencoder.
+    """Loss of the autoencoder on a batch.
 
     Attributes:
         total: scalar to differentiate.
-        reconstruction: weighted reconstruction error per pixel, without gradient.
-        parts: named scalars to log, without gradient and before their weights; those of the
+        reconstruction: weighted pixel and perceptual errors per pixel, without gradient.
+        parts: named scalars to log, without gradient and before their weights; the names of a
             second adversarial term end in ``_2``.
     """
 
@@ -85,11 +85,11 @@ class GeneratorLoss:
 
 
 class AutoencoderLoss:
-    """The loss of an ``AutoencoderLossConfig``.
+    """The loss that trains an autoencoder, with perceptual network and discriminators.
 
     Attributes:
         perceptual: frozen perceptual distance; None for none.
-        terms: adversarial terms, whose discriminators are trained on ``discriminator_loss``.
+        terms: adversarial terms, each with its discriminator.
     """
 
     def __init__(self, config: AutoencoderLossConfig) -> None:
@@ -108,17 +108,18 @@ class AutoencoderLoss:
         active: Sequence[AdversarialTerm] = (),
         log_gradients: bool = False,
     ) -> GeneratorLoss:
-        """Loss of the autoencoder.
+        """Loss of the autoencoder on a batch of clips.
 
         Args:
             video: clips in [-1, 1].
             reconstruction: their reconstructions.
-            posterior: distribution that the reconstructions' latents were sampled from.
-            last_layer: weight of the decoder's last convolution.
-            seeds: one seed per clip, by which losses draw frames.
+            posterior: distribution from which the reconstructions' latents were sampled.
+            last_layer: weight of the decoder's last layer.
+            seeds: one seed per clip, which selects the frames that losses compare.
             active: adversarial terms that have started.
-            log_gradients: add ``adversarial_pull`` to the parts: gradient norm of the active
-                terms at the pixels, over that of the reconstruction loss.
+            log_gradients: add ``adversarial_pull`` to the scalars to log: norm of the gradient of
+                the active adversarial terms with respect to the pixels, divided by that of the
+                reconstruction loss.
         """
         error, parts = self._error(video, reconstruction, seeds)
         likelihood = self._likelihood(error, video)
@@ -169,11 +170,11 @@ class AutoencoderLoss:
 
 
 def pixel_error(kind: PixelError, video: Clips, reconstruction: Clips) -> Scalar:
-    """Mean absolute (``l1``) or squared (``l2``) difference, in float32."""
+    """Mean absolute (``l1``) or squared (``l2``) difference of clips, in float32."""
     return PIXEL_ERRORS[kind](reconstruction.float(), video.float())
 
 
 def motion_error(kind: PixelError, video: Clips, reconstruction: Clips) -> Scalar:
-    """Pixel error of clips without their means over time; 0 if only still content differs."""
+    """Pixel error of clips minus their mean over time; 0 if only still content differs."""
     x, y = (clip.float() - clip.float().mean(2, keepdim=True) for clip in (video, reconstruction))
     return pixel_error(kind, x, y)

@@ -19,17 +19,18 @@ AdversarialLoss = Literal["hinge", "vanilla"]
 
 
 class Plateau(Config):
-    """Start rule: start a discriminator when the reconstruction loss hardly improves any more.
+    """Start rule: a discriminator starts when the reconstruction loss hardly improves any more.
 
-    PVDM's authors train without discriminators until the loss rests, save, and start a second
+    PVDM's authors train without discriminators until the loss stagnates, save, and start a second
     training from there; this rule finds that step within one run.
 
     Attributes:
-        improvement: the rule is met when the mean loss over the last ``steps`` steps is not below
-            the mean over the ``steps`` before by more than this share of it.
-        steps: length of each of the two windows; they are compared ten times a window.
-        earliest: first step that the discriminator may have.
-        latest: step at which it starts even without a plateau; None for no limit.
+        improvement: the discriminator starts when the mean loss over the last ``steps`` steps is
+            less than this share below the mean over the ``steps`` steps before them.
+        steps: number of steps of each of the two means; they are compared about ten times in that
+            number of steps.
+        earliest: first step at which the discriminator may start.
+        latest: step at which it starts in any case; None for no limit.
     """
 
     kind: Literal["plateau"] = "plateau"
@@ -48,19 +49,21 @@ class Plateau(Config):
 
 
 class DiscriminatorConfig(Config, ABC):
-    """A discriminator, its weight in the autoencoder's loss, and when it starts.
+    """Settings of a discriminator: its weight in the autoencoder's loss, its start, its network.
 
     Attributes:
         weight: weight of the adversarial loss.
-        adaptive: multiply ``weight`` by the ratio of the gradient norms of the reconstruction
-            loss and of the adversarial loss at the decoder's last layer (VQGAN).
+        adaptive: multiply ``weight`` by the norm of the reconstruction loss's gradient at the
+            decoder's last layer, divided by that of the adversarial loss (VQGAN).
         feature_weight: weight of feature matching, the mean absolute difference between the
-            features of a video and of its reconstruction, summed over all layers but the last;
-            independent of ``weight`` and ``adaptive``. LVDM has 0, PVDM 4.
-        start: first step with the discriminator, or the rule that finds it. Before, it is neither
-            trained nor evaluated; PVDM's official code runs it from the first step, times 0.
+            discriminator's features of a video and of its reconstruction, summed over all layers
+            but the last; independent of ``weight`` and ``adaptive``. LVDM has 0, PVDM 4.
+        start: first step at which it takes part, or the rule that finds this step. Before, it is
+            neither trained nor evaluated; PVDM's official code trains it from the first step, with
+            weight 0 in the autoencoder's loss.
         loss: loss of the discriminator.
-        base_channels: channels of the first layer; each layer doubles them, up to eightfold.
+        base_channels: number of channels of the first layer; each layer doubles it, up to
+            eightfold.
         layers: number of layers that halve the resolution.
     """
 
@@ -74,23 +77,23 @@ class DiscriminatorConfig(Config, ABC):
 
     @abstractmethod
     def build(self) -> "PatchDiscriminator":
-        """The network, with convolution weights drawn from N(0, 0.02)."""
+        """Build the discriminator, with convolution weights drawn from N(0, 0.02)."""
 
     @abstractmethod
     def judged(self, video: Clips, seeds: Sequence[int]) -> Float[Tensor, "b 3 n h w"]:
-        """The input frames of the network, drawn by one seed per clip."""
+        """Frames of each clip that the discriminator sees, selected by one seed per clip."""
 
 
 class Patch2D(DiscriminatorConfig):
-    """Judges patches of single frames, as in VQGAN and the official LVDM code.
+    """Settings of a discriminator of patches of single frames, as in VQGAN and the LVDM code.
 
     PVDM's has ``padding=2``, ``bias=True`` and ``frames=1``.
 
     Attributes:
-        frames: number of frames of a clip that are judged, drawn like those of the perceptual
-            loss; None for all.
+        frames: number of frames of each clip that it sees, one from each of as many equal parts of
+            the clip, drawn at random; None for all.
         padding: padding of each convolution.
-        bias: give a bias to convolutions before a normalization, where it has no effect.
+        bias: give a bias to convolutions before a normalisation, where it has no effect.
     """
 
     kind: Literal["patch2d"] = "patch2d"
@@ -99,25 +102,25 @@ class Patch2D(DiscriminatorConfig):
     bias: bool = False
 
     def build(self) -> "PatchDiscriminator":
-        """The network; its batch statistics are over all frames of the batch."""
+        """Build the discriminator; its batch norm takes statistics over all frames of the batch."""
         return PatchDiscriminator(self, dims=2, padding=self.padding, bias=self.bias)
 
     def judged(self, video: Clips, seeds: Sequence[int]) -> Float[Tensor, "b 3 n h w"]:
-        """``frames`` frames of each clip."""
+        """``frames`` frames of each clip, selected by one seed per clip."""
         return pick_frames(video, self.frames, seeds)
 
 
 class Patch3D(DiscriminatorConfig):
-    """Judges patches in space and time, as in TATS and PVDM."""
+    """Settings of a discriminator of patches in space and time, as in TATS and PVDM."""
 
     kind: Literal["patch3d"] = "patch3d"
 
     def build(self) -> "PatchDiscriminator":
-        """The network."""
+        """Build the discriminator."""
         return PatchDiscriminator(self, dims=3, padding=2, bias=True)
 
     def judged(self, video: Clips, seeds: Sequence[int]) -> Float[Tensor, "b 3 n h w"]:
-        """All frames."""
+        """All frames of each clip."""
         return video
 
 
@@ -125,13 +128,13 @@ AnyDiscriminator = Annotated[Patch2D | Patch3D, Field(discriminator="kind")]
 
 
 class PatchDiscriminator(nn.Module):
-    """Convolutional network from clips in [-1, 1] to one logit per patch.
+    """Convolutional network that maps clips in [-1, 1] to one logit per patch.
 
     Args:
         config: number and width of the layers.
         dims: 2 for patches of single frames, 3 for patches in space and time.
         padding: padding of each convolution.
-        bias: give a bias to convolutions before a batch normalization.
+        bias: give a bias to convolutions before a batch normalisation.
     """
 
     def __init__(self, config: DiscriminatorConfig, *, dims: int, padding: int, bias: bool) -> None:
@@ -156,7 +159,7 @@ class PatchDiscriminator(nn.Module):
         self.apply(_initialize)
 
     def forward(self, video: Clips) -> list[Tensor]:
-        """Output of each layer; the last are the logits."""
+        """Output of each layer; that of the last layer is the logits."""
         height, width = video.shape[-2:]
         if min(height, width) < self._smallest:
             raise ValueError(

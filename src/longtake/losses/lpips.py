@@ -31,19 +31,20 @@ _HEAD = re.compile(r"(?:^|\.)lin(\d)\.model\.1\.weight$")
 
 
 class LPIPS(Perceptual):
-    """Settings of LPIPS, the perceptual loss of both papers; its weights are not distributed here.
+    """Settings of LPIPS, the perceptual loss of both papers; its weights do not come with longtake.
 
     Attributes:
-        files: one file with all weights, or VGG16 (torchvision's ``vgg16-397923af.pth``) and the
-            heads (``vgg.pth``): safetensors, or files of ``torch.save``, which torch's restricted
-            unpickler reads. Names are those of taming-transformers, lpips or torchvision.
+        files: one file with all weights, or VGG16 (torchvision's ``vgg16-397923af.pth``) and
+            LPIPS's linear layers (``vgg.pth``): safetensors, or files of ``torch.save``, which
+            torch's restricted unpickler reads. Names of the weights may be those of
+            taming-transformers, lpips or torchvision.
     """
 
     kind: Literal["lpips"] = "lpips"
     files: Annotated[tuple[str, ...], MinLen(1)]
 
     def build(self) -> "LPIPSDistance":
-        """The distance; a CheckpointError if a file cannot be read or weights are missing."""
+        """Build the distance; a CheckpointError if a file cannot be read or weights are missing."""
         weights: dict[str, Tensor] = {}
         for file in self.files:
             weights |= _read(Path(file))
@@ -51,10 +52,10 @@ class LPIPS(Perceptual):
 
 
 class LPIPSDistance(FrameDistance):
-    """Built by ``LPIPS``.
+    """The perceptual distance LPIPS with VGG16.
 
-    Unlike in the official code, no dropout precedes the heads: there it is active by mistake
-    whenever the model trains.
+    Unlike in the official code, no dropout precedes the linear layers: there it is active by
+    mistake whenever the model trains.
     """
 
     shift: Tensor
@@ -75,13 +76,13 @@ class LPIPSDistance(FrameDistance):
         freeze(self)
 
     def forward(self, x: Frames, y: Frames) -> Float[Tensor, "n"]:
-        """Weighted squared difference of normalized features: mean over pixels, sum over layers."""
+        """Weighted squared difference of normalised features: mean over pixels, sum over layers."""
         taps = zip(self.heads, self.features(x), self.features(y), strict=True)
         each = [head(unit_difference(a, b)).float().mean((1, 2, 3)) for head, a, b in taps]
         return torch.stack(each).sum(0)
 
     def features(self, x: Frames) -> list[Tensor]:
-        """Outputs of the last ReLU before each pooling: relu1_2, 2_2, 3_3, 4_3, 5_3."""
+        """Outputs of VGG16's last ReLU before each pooling: relu1_2, 2_2, 3_3, 4_3, 5_3."""
         h = (x - self.shift) / self.scale
         found: list[Tensor] = []
         for _, positions in SLICES:

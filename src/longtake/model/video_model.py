@@ -184,7 +184,7 @@ class VideoModel:
             seeds: one per video.
             label: class of all videos, ``none``, or named labels such as ``time=dusk, wind=left``;
                 None: each seed draws a class.
-            prompt: text of all videos, for a model that reads text.
+            prompt: text of all videos or of each, for a model that reads text.
 
         Raises:
             ValueError: no class has that name; a prompt is missing, or not read by the model.
@@ -220,14 +220,19 @@ class VideoModel:
                 f"prompt {prompt.text!r}: this model names no text encoder; set text_encoder in "
                 "its model_index.json, or give states as text_signal(...) to a Request, in Python"
             )
-        signals = prompt_signal(encoder.load(prompt.encoder), [prompt.text], prompt.negative)
+        texts = [prompt.text] if isinstance(prompt.text, str) else prompt.text
+        if len(texts) not in (1, videos):
+            raise ValueError(
+                f"{len(texts)} prompts for {videos} videos; give one, or one per video"
+            )
+        signals = prompt_signal(encoder.load(prompt.encoder), texts, prompt.negative)
         width = signals["text"].value.shape[-1]
         if width != first.text_width:
             raise ValueError(
                 f"the text encoder's states are {width} wide, but the network reads "
                 f"{first.text_width}; give the encoder that the model was trained with"
             )
-        return rows(signals, torch.zeros(videos, dtype=torch.long))
+        return rows(signals, torch.arange(videos) % len(texts))
 
     @property
     def _reads(self) -> frozenset[str]:

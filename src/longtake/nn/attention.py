@@ -1,4 +1,4 @@
-"""Attention over a volume: within frames, then across frames (LVDM), or over all cells at once."""
+"""Attention over a volume: within frames, then across frames (LVDM), or over a whole clip."""
 
 from abc import ABC
 from collections import OrderedDict
@@ -25,15 +25,21 @@ AXES: dict[Axis, tuple[str, str]] = {
     "time": ("(b h w)", "f"),
     "clip": ("b", "(f h w)"),
 }
-"""Einops axes of rows and their tokens: a row is a frame, one cell in all frames, or a clip."""
+"""Einops axes of sequences and their tokens: a sequence is a frame, one position in all frames, or
+a clip."""
 
 
 def attend(
     q: Queries, k: Keys, v: Keys, position: RelativePosition | None = None, *, long: bool = False
 ) -> Queries:
-    """Scaled dot-product attention, with relative positions if given.
+    """Scaled dot-product attention of each sequence of tokens.
 
-    ``long`` chooses the kernels for rows of many tokens.
+    Args:
+        q: queries, one set per head.
+        k: keys.
+        v: values.
+        position: learned relative positions, added to keys and values; None for none.
+        long: use the kernels that are fast on sequences of many tokens; the result is the same.
     """
     if position is None:
         formula = formulas.long_attention if long else formulas.attention
@@ -43,7 +49,13 @@ def attend(
 
 
 def to_tokens(x: Volume, axis: Axis) -> Float[Tensor, "n t c"]:
-    """Rows of tokens that attend to each other."""
+    """Reshape a volume to ``n`` sequences of ``t`` tokens that attend to each other.
+
+    Args:
+        x: volume.
+        axis: ``space``: a sequence is a frame; ``time``: it is one position in all frames;
+            ``clip``: it is a whole clip.
+    """
     rows, tokens = AXES[axis]
     return rearrange(x, f"b f h w c -> {rows} {tokens} c")
 
@@ -51,14 +63,17 @@ def to_tokens(x: Volume, axis: Axis) -> Float[Tensor, "n t c"]:
 def from_tokens(
     x: Float[Tensor, "n t *c"], axis: Axis, like: Float[Tensor, "b f h w _"]
 ) -> Float[Tensor, "b f h w *c"]:
-    """The inverse of ``to_tokens``: a volume of the size of ``like``."""
+    """Reshape sequences of tokens to a volume of the size of ``like``; inverse of ``to_tokens``."""
     rows, tokens = AXES[axis]
     b, f, h, w, _ = like.shape
     return rearrange(x, f"{rows} {tokens} ... -> b f h w ...", b=b, f=f, h=h, w=w)
 
 
 def head_count(channels: int, num_heads: int, head_channels: int | None) -> int:
-    """Heads at a width; ``head_channels`` fixes the width of a head instead of their number."""
+    """Number of attention heads of a layer: ``num_heads``, or ``channels / head_channels`` if set.
+
+    A ValueError if that number or ``head_channels`` does not divide ``channels``.
+    """
     heads = num_heads if head_channels is None else channels // head_channels
     if heads == 0 or channels % heads or (head_channels and heads * head_channels != channels):
         raise ValueError(
@@ -69,12 +84,13 @@ def head_count(channels: int, num_heads: int, head_channels: int | None) -> int:
 
 
 class RelativePositionConfig(Config):
-    """Learned relative positions of attention across frames.
+    """Settings of learned relative positions in attention across frames.
 
     Attributes:
-        max_distance: greatest distance with its own vector; the official ``temporal_length``.
-        official_key: compute the key term as the official code does, transposed and scaled by the
-            fourth root of a head's width only. Official weights need it.
+        max_distance: greatest distance between frames that has its own vector; greater distances
+            share the last; the official ``temporal_length``.
+        official_key: compute the key term as the official LVDM code does, transposed and scaled by
+            the fourth root of a head's width only. Official weights need it.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"reach": "max_distance"}
@@ -84,26 +100,27 @@ class RelativePositionConfig(Config):
 
 
 class AttentionConfig(Config, ABC):
-    """An attention block of a UNet's levels.
+    """Settings of the attention at a UNet's levels.
 
     Attributes:
         num_heads: number of heads at every level.
-        head_channels: width of a head; if given, ``num_heads`` is not used.
+        head_channels: width of a head; if set, ``num_heads`` is not used.
     """
 
     num_heads: Count = 4
     head_channels: Count | None = None
 
     def heads(self, channels: int) -> int:
-        """Number of heads for a number of channels."""
+        """Number of heads of a layer of ``channels`` channels."""
         return head_count(channels, self.num_heads, self.head_channels)
 
 
 class SpaceTimeAttentionConfig(AttentionConfig):
-    """Attention within each frame, then across the frames of each cell (LVDM).
+    """Attention within each frame, then across frames at each position (LVDM).
 
     Attributes:
-        relative_position: None leaves attention blind to the order of frames.
+        relative_position: learned relative positions of frames; with None, attention across frames
+            does not depend on their order.
     """
 
     text_width: ClassVar[None] = None
@@ -112,7 +129,11 @@ class SpaceTimeAttentionConfig(AttentionConfig):
     relative_position: RelativePositionConfig | None = RelativePositionConfig()
 
     def build(self, channels: int, groups: int, zero: bool) -> nn.Sequential:
-        """The block for a number of channels."""
+        """Build the attention of a level that has ``channels`` channels.
+
+        ``groups`` is the number of groups of its GroupNorms; with ``zero`` its output starts at
+        zero.
+        """
         heads, norm = self.heads(channels), partial(GroupNorm, channels, groups)
         spatial = SelfAttention(channels, heads, norm(), "space", zero=zero)
         temporal = SelfAttention(
@@ -122,32 +143,37 @@ class SpaceTimeAttentionConfig(AttentionConfig):
 
 
 class JointAttentionConfig(AttentionConfig):
-    """Attention over all cells of all frames at once: the costly choice that LVDM compares with."""
+    """Attention over all positions of all frames at once, a costlier variant that LVDM compares."""
 
     text_width: ClassVar[None] = None
 
     kind: Literal["joint"] = "joint"
 
     def build(self, channels: int, groups: int, zero: bool) -> "SelfAttention":
-        """The block for a number of channels."""
+        """Build the attention of a level that has ``channels`` channels.
+
+        ``groups`` is the number of groups of its GroupNorm; with ``zero`` its output starts at
+        zero.
+        """
         norm = GroupNorm(channels, groups)
         return SelfAttention(channels, self.heads(channels), norm, "clip", zero=zero)
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention of a volume's tokens to each other, added to the volume.
+    """Residual multi-head self-attention over the tokens of a volume.
 
     Args:
         channels: number of channels of the volume.
         heads: number of heads.
         norm: normalisation of the tokens.
-        axis: which cells make a row of tokens. Over a clip, sinusoids of the frame's index are
-            added to the tokens: with convolutions that see one frame only, the network could not
-            tell the order of frames otherwise.
+        axis: which positions attend to each other: those of a frame (``space``), one position in
+            all frames (``time``), or all of a clip (``clip``). With ``clip``, sinusoids of the
+            frame's index are added to the tokens; otherwise the network could not tell the order of
+            frames, as its convolutions see one frame only.
         head_channels: width of a head; None: ``channels / heads``, which may be small.
         bias: add biases to queries, keys and values.
-        zero: initialise the last layer to zero, so that nothing is added.
-        position: learned relative positions of frames.
+        zero: initialise the last layer to zero, so that the module starts as the identity.
+        position: learned relative positions of frames; None for none.
     """
 
     def __init__(
@@ -176,7 +202,7 @@ class SelfAttention(nn.Module):
         )
 
     def forward(self, x: Volume, rotation: Rotation | None = None) -> Volume:
-        """Attend and add; ``rotation`` turns queries and keys by their position."""
+        """Return ``x`` plus its attention; ``rotation`` rotates queries and keys (RoPE)."""
         h = self.norm(to_tokens(x, self.axis))
         if self.axis == "clip":
             frame = torch.arange(x.shape[1], device=x.device, dtype=torch.float32)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 def sinusoids(
     x: Float[Tensor, "*b"], width: int, period: float = 10_000.0
 ) -> Float[Tensor, "*b {width}"]:
-    """Cosines, then sines, of ``width // 2`` frequencies from 1 to 1 / period; odd: a zero last.
+    """Cosines, then sines, of ``x`` times ``width // 2`` frequencies from 1 to 1 / period.
 
-    They are computed in float32, or in float64 if ``x`` is.
+    An odd ``width`` has a zero last. Computed in float32, or in float64 if ``x`` is float64.
     """
     x = x if x.dtype == torch.float64 else x.float()
     half = width // 2
@@ -23,25 +23,25 @@ def sinusoids(
 
 
 class TimeEmbedding(nn.Sequential):
-    """Sinusoids of a timestep through two linear layers."""
+    """Timestep embedding: sinusoids, then linear layer, SiLU, linear layer."""
 
     def __init__(self, width: int, out: int) -> None:
         super().__init__(nn.Linear(width, out), nn.SiLU(), nn.Linear(out, out))
         self.width = width
 
     def forward(self, input: Float[Tensor, "*b"]) -> Float[Tensor, "*b d"]:
-        """Embed timesteps, in the units that the schedule gives to networks."""
+        """Embed timesteps, such as 0 to 999, that ``NoiseSchedule.embedding`` returns."""
         dtype = next(self.parameters()).dtype
         input = input.to(torch.promote_types(dtype, torch.float32))
         return super().forward(sinusoids(input, self.width).to(dtype))
 
 
 class RelativePosition(nn.Module):
-    """Learned vectors of the distance between frames, for attention (Shaw et al. 2018).
+    """Learned vectors for the distance between two frames, for attention (Shaw et al. 2018).
 
     Two tables, for keys and for values, hold a vector for every distance from ``-max_distance`` to
-    ``max_distance``; greater distances share the last. All heads, of ``width`` channels, share the
-    tables. For ``official_key`` see ``longtake.nn.formulas.relative_attention``.
+    ``max_distance``; greater distances share the last. All heads, each of ``width`` channels, share
+    the tables. For ``official_key`` see ``longtake.nn.formulas.relative_attention``.
     """
 
     def __init__(self, max_distance: int, width: int, *, official_key: bool = False) -> None:
@@ -51,16 +51,16 @@ class RelativePosition(nn.Module):
         self.key, self.value = (nn.Parameter(nn.init.xavier_uniform_(table)) for table in tables)
 
     def forward(self, frames: int) -> tuple[Float[Tensor, "f f d"], Float[Tensor, "f f d"]]:
-        """Key and value vectors of each pair (from, to) of frames."""
+        """Vectors to add to keys and to values, for each pair (from, to) of frames."""
         at = torch.arange(frames, device=self.key.device)
         distance = (at[None, :] - at[:, None]).clamp(-self.max_distance, self.max_distance)
         return self.key[distance + self.max_distance], self.value[distance + self.max_distance]
 
 
 class Rotation:
-    """Rotary embedding: rotates pairs of neighbouring channels by angles of their position (PVDM).
+    """Rotary position embedding: rotates each pair of neighbouring channels of a token (PVDM).
 
-    ``angles``, in radians, are those of each position and channel.
+    ``angles``, in radians, holds an angle for each token of a sequence and each channel.
     """
 
     def __init__(self, angles: Float[Tensor, "n d"]) -> None:
@@ -74,10 +74,11 @@ class Rotation:
 
 
 def time_rotation(frames: int, width: int, device: torch.device | None = None) -> Rotation:
-    """Rotation by the index of a frame, for heads of ``width`` channels.
+    """Rotary embedding of the index of a frame, for heads of ``width`` channels (PVDM).
 
-    Released weights need a quirk of the official code: the two channels of a pair are rotated by
-    different angles, for the frequencies lie end to end, not each twice side by side.
+    As in the official code, and needed by released weights, the two channels of a pair are rotated
+    by different angles: the list of frequencies is repeated end to end, not each frequency twice
+    side by side.
     """
     index = torch.arange(frames, device=device, dtype=torch.float32)
     angles = index[:, None] * time_frequencies(width, device)
@@ -87,9 +88,9 @@ def time_rotation(frames: int, width: int, device: torch.device | None = None) -
 def space_rotation(
     rows: int, columns: int, width: int, device: torch.device | None = None
 ) -> Rotation:
-    """Rotation by a cell's row, in one half of a head's channels, and column, in the other.
+    """Rotary embedding of a token's row, in half of a head's channels, and column in the others.
 
-    The cells of a frame are in order, row after row.
+    The tokens of a frame are in order, row after row.
     """
     frequencies = math.pi * space_scales(width, device)
     across, down = (
@@ -102,11 +103,14 @@ def space_rotation(
 
 
 def time_frequencies(width: int, device: torch.device | None = None) -> Float[Tensor, "d"]:
-    """Radians per frame of the channel pairs."""
+    """Rotary frequency of each channel pair over time, in radians per frame."""
     exponents = torch.arange(0, width, 2, device=device, dtype=torch.float32) / width
     return 1 / 10000**exponents
 
 
 def space_scales(width: int, device: torch.device | None = None) -> Float[Tensor, "d"]:
-    """Half turns from a frame's middle to its edge, 1 to 5, of the channel pairs of one axis."""
+    """Rotary frequency of each channel pair over height or width: 1 to 5 half turns.
+
+    A half turn is the rotation from the middle of a frame to its edge.
+    """
     return torch.logspace(0, math.log2(5), width // 4, base=2, device=device)

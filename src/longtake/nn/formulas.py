@@ -27,9 +27,10 @@ def group_norm(
     eps: float,
     silu: bool,
 ) -> Float[Tensor, "rows m n c"]:
-    """Normalise each row's groups of channels; ``weight`` and ``bias`` may differ by row and part.
+    """Group normalisation with separate statistics for each entry of the first axis, ``rows``.
 
     The result is ``weight * (x - mean) / sqrt(variance + eps) + bias``, then its SiLU if ``silu``.
+    ``weight`` and ``bias`` may differ along ``rows`` and ``m``.
     """
     grouped = at_least_float32(x).unflatten(-1, (groups, -1))
     variance, mean = torch.var_mean(grouped, (1, 2, 4), correction=0, keepdim=True)
@@ -43,7 +44,7 @@ def frame_conv(
     bias: Float[Tensor, "c2"],
     stride: int,
 ) -> Float[Tensor, "n h2 w2 c2"]:
-    """A 3x3 convolution of channels-last frames, padded by one cell of zeros."""
+    """A 3x3 convolution of channels-last frames, zero-padded by 1."""
     return F.conv2d(x.permute(0, 3, 1, 2), weight, bias, stride, padding=1).permute(0, 2, 3, 1)
 
 
@@ -53,14 +54,14 @@ def volume_conv(
     bias: Float[Tensor, "c2"],
     stride: tuple[int, int, int],
 ) -> Float[Tensor, "b c2 t2 h2 w2"]:
-    """A 3D convolution without padding."""
+    """A 3D convolution of channels-first volumes without padding."""
     return F.conv3d(x, weight, bias, stride)
 
 
 def repeat_border(
     x: Float[Tensor, "b c t h w"], border: tuple[int, ...]
 ) -> Float[Tensor, "b c t2 h2 w2"]:
-    """Pad with copies of the outermost cells; ``border`` as in ``torch.nn.functional.pad``."""
+    """Replication padding; ``border`` is as in ``torch.nn.functional.pad``."""
     return F.pad(x, border, mode="replicate")
 
 
@@ -70,7 +71,7 @@ def attention(q: Queries, k: Keys, v: Keys, scale: float) -> Queries:
 
 
 def long_attention(q: Queries, k: Keys, v: Keys, scale: float) -> Queries:
-    """``attention`` over rows of many tokens, for which other kernels are fast."""
+    """``attention`` of sequences of many tokens, for which other kernels are fast."""
     return attention(q, k, v, scale)
 
 
@@ -82,10 +83,11 @@ def relative_attention(
     values: Float[Tensor, "t t d"],
     official_key: bool,
 ) -> Queries:
-    """Attention with a vector for each pair of frames added to keys and values (Shaw et al. 2018).
+    """Attention with a learned vector for each pair of frames (Shaw et al. 2018).
 
-    The scores are ``d ** -0.5 * (q k^T + q keys^T)``. With ``official_key`` the second term is
-    transposed and scaled by ``d ** -0.25`` alone, as in the code of the released LVDM models.
+    ``keys`` and ``values`` hold the vectors that are added to ``k`` and ``v``. The scores are
+    ``d ** -0.5 * (q k^T + q keys^T)``. With ``official_key`` the second term is transposed and
+    scaled by ``d ** -0.25`` alone, as in the code of the released LVDM models.
     """
     scale = q.shape[-1] ** -0.5
     relative = torch.einsum("nhid,ijd->nhij", q, keys)

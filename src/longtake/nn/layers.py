@@ -12,11 +12,11 @@ from longtake.nn.formulas import at_least_float32
 from longtake.nn.kernels import compute
 
 FrameEmbedding = Float[Tensor, "b #f d"]
-"""One row for all frames of a sample, or one for each."""
+"""One embedding for all frames of a sample, or one for each."""
 
 
 class GroupNorm(nn.Module):
-    """Group normalisation with statistics for each row of the input, scale, shift and SiLU.
+    """Group normalisation of channels-last tensors, with optional modulation and SiLU.
 
     Half precision is computed in float32, as in the official code. ``groups`` must divide
     ``channels``; with ``silu`` a SiLU is applied last.
@@ -37,7 +37,11 @@ class GroupNorm(nn.Module):
         x: Float[Tensor, "rows *n c"],
         scale_shift: tuple[Float[Tensor, "rows m c"], Float[Tensor, "rows m c"]] | None = None,
     ) -> Float[Tensor, "rows *n c"]:
-        """Normalise rows; multiply each of ``m`` equal parts by ``1 + scale`` and add ``shift``."""
+        """Normalise each entry of the first axis, then modulate it by ``scale_shift``.
+
+        Positions are split into ``m`` equal parts, such as frames; each is multiplied by its
+        ``1 + scale``, and its ``shift`` is added.
+        """
         weight, bias, parts = at_least_float32(self.weight), at_least_float32(self.bias), 1
         if scale_shift is not None:
             scale, shift = (at_least_float32(part).unsqueeze(2) for part in scale_shift)
@@ -50,10 +54,10 @@ class GroupNorm(nn.Module):
 
 
 class FrameConv(nn.Conv2d):
-    """A (1, 3, 3) convolution: 3x3 in every frame, run as a 2D one on ``(b * f)`` frames.
+    """A (1, 3, 3) convolution: 3x3 in every frame, run in 2D on a batch of ``b * f`` frames.
 
-    The kernel is channels last in memory too: on frames of a few cells that doubles the speed.
-    With ``zero`` its weights start at zero.
+    The kernel is stored channels last: on small frames that doubles the speed. With ``zero`` its
+    weights start at zero.
     """
 
     def __init__(
@@ -73,28 +77,28 @@ class FrameConv(nn.Conv2d):
 
 
 def set_to_zero(*layers: nn.Module) -> None:
-    """Set all weights of layers to zero."""
+    """Set all weights and biases of layers to zero."""
     for layer in layers:
         for parameter in layer.parameters():
             nn.init.zeros_(parameter)
 
 
 def halve(x: Volume) -> Float[Tensor, "b f h2 w2 c"]:
-    """Mean of each 2x2 square of cells."""
+    """Halve height and width by the mean of each 2x2 square."""
     frames = F.avg_pool2d(x.flatten(0, 1).permute(0, 3, 1, 2), 2)
     return frames.permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
 
 
 def double(x: Volume) -> Float[Tensor, "b f h2 w2 c"]:
-    """Each cell as a 2x2 square."""
+    """Double height and width by repeating each value in a 2x2 square."""
     frames = F.interpolate(x.flatten(0, 1).permute(0, 3, 1, 2), scale_factor=2.0, mode="nearest")
     return frames.permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
 
 
 class Resample(nn.Module):
-    """Halve height and width with a strided convolution, or with ``up`` double them and convolve.
+    """Halves height and width by a strided convolution, or doubles them before one (``up``).
 
-    The embedding is not read.
+    ``forward`` takes a time embedding, as ``ResidualBlock`` does, but does not read it.
     """
 
     def __init__(self, channels: int, *, up: bool) -> None:
@@ -107,16 +111,18 @@ class Resample(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two normalised convolutions and a shortcut (ADM); every frame is convolved alone.
+    """ADM's residual block on each frame: two normalised convolutions, modulated by an embedding.
 
     Args:
         channels: number of channels of the input.
         out_channels: number of channels of the output.
-        embedding: width of the embedding.
-        groups: number of groups of the normalisations.
-        scale_shift: the embedding scales and shifts the second norm; else it is added before.
-        resample: halves or doubles the frame, on both paths; None leaves its size.
-        zero: initialise the second convolution to zero, so that the block is its shortcut.
+        embedding: number of channels of the time embedding.
+        groups: number of groups of the GroupNorms.
+        scale_shift: the embedding scales and shifts the result of the second GroupNorm; if false,
+            it is added before this norm.
+        resample: function that halves or doubles height and width, applied to both branches; None
+            leaves them.
+        zero: initialise the second convolution to zero, so that the block starts as its shortcut.
     """
 
     def __init__(
@@ -141,7 +147,7 @@ class ResidualBlock(nn.Module):
         self.skip = nn.Identity() if same else nn.Linear(channels, out_channels)
 
     def forward(self, x: Volume, emb: FrameEmbedding) -> Float[Tensor, "b f h2 w2 c2"]:
-        """Apply the block to an embedding that has been through its activation (SiLU)."""
+        """Apply the block; ``emb`` is the time embedding after its activation (SiLU)."""
         h = self.norm_in(x)
         if self.resample is not None:
             h, x = self.resample(h), self.resample(x)

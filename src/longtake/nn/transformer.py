@@ -25,11 +25,12 @@ class TransformerConfig(AttentionConfig):
     """Attention in frames, across frames and to text, then a feed-forward layer (LVDM, text).
 
     Attributes:
-        depth: number of blocks.
-        context_dim: width of the text's token states; None: no text is read, and attention within
-            frames stands in its place.
-        max_distance: greatest distance of frames with its own position; None leaves attention
-            blind to their order.
+        num_heads: number of heads at every level.
+        depth: number of such transformer blocks per level.
+        context_dim: width of the text encoder's hidden states; None: no text is read, and the
+            attention to text becomes attention within frames.
+        max_distance: greatest distance between frames that has its own learned relative position;
+            None: attention across frames does not depend on their order.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"reach": "max_distance"}
@@ -42,19 +43,23 @@ class TransformerConfig(AttentionConfig):
 
     @property
     def text_width(self) -> int | None:
-        """Width of the token states that the block reads."""
+        """Width of the text encoder's hidden states that are read; None if no text is read."""
         return self.context_dim
 
     def build(self, channels: int, groups: int, zero: bool) -> "SpaceTimeTransformer":
-        """The block for a number of channels."""
+        """Build the transformer of a level that has ``channels`` channels.
+
+        ``groups`` is the number of groups of its GroupNorm; with ``zero`` its output starts at
+        zero.
+        """
         return SpaceTimeTransformer(self, channels, groups, zero)
 
 
 class SpaceTimeTransformer(nn.Module):
-    """Transformer blocks between two projections, added to the input.
+    """Transformer blocks between two projections, with a residual connection over all of them.
 
-    With ``zero``, temporal attention and the last projection start at zero: with Stable Diffusion's
-    weights in the rest, the block starts as Stable Diffusion's on each frame.
+    With ``zero``, temporal attention and the last projection start at zero: if all other weights
+    are Stable Diffusion's, the module starts as Stable Diffusion's on each frame.
     """
 
     def __init__(self, config: TransformerConfig, channels: int, groups: int, zero: bool) -> None:
@@ -87,23 +92,25 @@ class TransformerBlock(nn.Module):
         self.feed_forward = FeedForward(channels)
 
     def forward(self, x: Volume, text: Float[Tensor, "b n e"] | None) -> Volume:
-        """Apply the layers in the released order."""
+        """Apply the layers, each with a residual connection, in the order of the released model."""
         x = self.cross(self.temporal(self.spatial(x)), text)
         x = self.temporal_again(x)
         return x + self.feed_forward(x)
 
 
 class TokenAttention(nn.Module):
-    """Attention of cells to each other, or to text, added to the volume.
+    """Residual attention of a volume's tokens to each other, or to text.
 
     Args:
         channels: number of channels of the volume.
         heads: number of heads.
-        axis: which cells attend to each other.
-        context_dim: width of the text's token states; None: text is not read.
-        max_distance: see ``TransformerConfig``; positions are in their textbook form.
-        zero: start at zero what does in the official code: all projections if there are positions,
-            else the last one alone.
+        axis: which positions attend to each other: those of a frame (``space``), one position in
+            all frames (``time``), or all of a clip (``clip``).
+        context_dim: width of the text encoder's hidden states; None: text is not read.
+        max_distance: greatest distance between frames that has its own learned relative position;
+            None for no relative positions.
+        zero: start at zero what does in the official code: all projections if there are relative
+            positions, else only the last projection.
     """
 
     def __init__(
@@ -131,18 +138,18 @@ class TokenAttention(nn.Module):
             set_to_zero(*first, self.to_out)
 
     def forward(self, x: Volume, text: Float[Tensor, "b n e"] | None = None) -> Volume:
-        """Attend to the cells of ``axis``, or to ``text`` if given."""
+        """Attend to the tokens along ``axis``, or to ``text`` if it is not None."""
         axis = self.axis if text is None else "clip"
-        cells = to_tokens(self.norm(x), axis)
-        source = cells if text is None else text
-        parts = self.to_q(cells), self.to_k(source), self.to_v(source)
+        tokens = to_tokens(self.norm(x), axis)
+        source = tokens if text is None else text
+        parts = self.to_q(tokens), self.to_k(source), self.to_v(source)
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
         out = from_tokens(attend(q, k, v, self.position).transpose(1, 2), axis, x)
         return x + self.to_out(out.flatten(-2))
 
 
 class FeedForward(nn.Module):
-    """GEGLU feed-forward."""
+    """A feed-forward layer with GEGLU, after a LayerNorm."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -151,13 +158,13 @@ class FeedForward(nn.Module):
         self.out = nn.Linear(4 * channels, channels)
 
     def forward(self, x: Float[Tensor, "*n c"]) -> Float[Tensor, "*n c"]:
-        """Residual to add to ``x``."""
+        """Return what the caller adds to ``x``."""
         value, gate = self.gated(self.norm(x)).chunk(2, dim=-1)
         return self.out(value * F.gelu(gate))
 
 
 class RotaryLayer(nn.Module):
-    """Attention across frames, attention within frames, and a feed-forward layer (PVDM)."""
+    """Attention across frames, then within frames, then feed-forward; rotary positions (PVDM)."""
 
     def __init__(self, channels: int, heads: int, head_channels: int) -> None:
         super().__init__()
@@ -172,7 +179,7 @@ class RotaryLayer(nn.Module):
 
 
 class RotaryTransformer(nn.Module):
-    """Rotary layers over clips of any size."""
+    """A stack of ``RotaryLayer``; takes clips of any number and size of frames."""
 
     def __init__(self, channels: int, depth: int, heads: int, head_channels: int) -> None:
         super().__init__()
@@ -182,7 +189,7 @@ class RotaryTransformer(nn.Module):
         )
 
     def forward(self, x: Volume) -> Volume:
-        """Apply all layers, with the rotations of the clip's size."""
+        """Apply all layers to the tokens of clips."""
         _, frames, rows, columns, _ = x.shape
         in_time = time_rotation(frames, self.head_channels, x.device)
         in_space = space_rotation(rows, columns, self.head_channels, x.device)

@@ -24,12 +24,13 @@ from longtake.rollout.base import Chunk, Request, Rollout, Samplers, State
 
 
 class DiffusionForcing(Rollout):
-    """Frames of a moving window are denoised one after another (Chen et al. 2024).
+    """Latent frames of a moving window are denoised one after another (Chen et al. 2024).
 
-    Each step of the rollout moves the window past one latent frame. The frames before it that stay
-    in the window are context: frames at a low time, not a signal, so the network needs nothing but
-    a time for each frame. Times in thirds of a window of four frames, with ``delay`` 1,
-    ``overlap_latent_frames`` 1 and a sampler of three steps::
+    A window is one clip of the network. Each step of the rollout moves it past one latent frame.
+    The earlier frames that stay in the window are its context: frames at a low time, not a signal,
+    so that the network needs nothing but a time for each frame. Below are the times, in thirds, of
+    a window of four frames, with ``delay`` 1, ``overlap_latent_frames`` 1 and a sampler of three
+    steps; a row is a step of the sampler, and ``-> 0`` says that frame 0 is done::
 
         frame   0  1  2  3  4  5  6
                 3  3  3  3            step 0
@@ -43,14 +44,14 @@ class DiffusionForcing(Rollout):
                       0  1  2  3      step 3
                       0  0  1  2      -> 3
 
-    Noise on the context, which hides errors of the frames before, is ``context_noise`` of the
-    sampling ("stabilization" in the paper). Unlike the official code, whose chunks are denoised to
-    their ends before the window moves, frames stay partly denoised from step to step.
+    Noise on the context, which hides errors of earlier frames, is the ``context_noise`` of the
+    model's ``Sampling`` ("stabilization" in the paper). Unlike the official code, whose windows are
+    fully denoised before they move, frames stay partly denoised from step to step.
 
     Attributes:
-        delay: sampler steps that a frame is behind the one before it, at least; 0 denoises all new
-            frames of the window together, and the window moves past all of them.
-        overlap_latent_frames: clean frames that stay in the window as context.
+        delay: least number of sampler steps that a frame is behind the frame before it; 0 denoises
+            all new frames of the window together, and the window moves past all of them.
+        overlap_latent_frames: number of clean latent frames that stay in the window as context.
     """
 
     frame_times: ClassVar[bool] = True
@@ -82,11 +83,13 @@ class DiffusionForcing(Rollout):
 
 
 class Fifo(Rollout):
-    """Diagonal denoising: each sampler step finishes a frame and takes in one of pure noise.
+    """Diagonal denoising: each sampler step finishes a latent frame and adds one of pure noise.
 
-    The queue has a frame at each step of the sampler (Kim et al. 2024, "FIFO-Diffusion"). It is as
-    many windows long as that takes, each a clip of the network (latent partitioning). Times in
-    quarters of two windows of two frames, with a sampler of four steps::
+    The frames being denoised are a queue, one at each step of the sampler (Kim et al. 2024,
+    "FIFO-Diffusion"). The network denoises the queue in windows, each of the length of its clip
+    (latent partitioning). Below are the times, in quarters, of a queue of two windows of two
+    frames, with a sampler of four steps; a row is a step of the sampler, and ``-> 0`` says that
+    frame 0 is done::
 
         frame   0  1  2  3  4  5
                 4  4  4  4            step 0
@@ -99,12 +102,12 @@ class Fifo(Rollout):
                       1  2  3  4      step 2
                       0  1  2  3      -> 2
 
-    Unlike the paper's, whose queue begins with noised copies of a clip, the queue begins as noise,
-    and nothing is thrown away; windows are evaluated one after another, in the memory of one clip.
+    Unlike the paper's, whose queue begins with noised copies of a clip, this queue begins as noise,
+    and no frame is thrown away; windows are evaluated one after another, in the memory of one clip.
 
     Attributes:
-        lookahead: windows overlap by half, and only the later half of each is taken, so that each
-            frame is denoised beside cleaner ones; takes twice the evaluations.
+        lookahead: windows overlap by half, and only the later half of each is used, so that each
+            frame is denoised beside cleaner ones; takes twice the network evaluations.
     """
 
     frame_times: ClassVar[bool] = True
@@ -128,14 +131,14 @@ class Fifo(Rollout):
 
 @dataclass(frozen=True, kw_only=True)
 class Queue:
-    """Latent frames that are denoised at once.
+    """Sizes of the queue of latent frames that are denoised at once, and of its windows.
 
     Attributes:
-        frames: latent frames of a window, the clip of the network.
-        stride: latent frames from one window to the next; of each but the first, the last
-            ``stride`` frames are taken.
-        kept: clean frames that stay at the front as context.
-        delay: sampler steps that a frame is behind the one before it.
+        frames: number of latent frames of a window, the clip of the network.
+        stride: number of latent frames from one window to the next; the last ``stride`` frames of
+            each window but the first are the ones that its evaluation updates.
+        kept: number of clean frames at the front of the queue that stay as context.
+        delay: number of sampler steps that a frame is behind the frame before it.
         windows: number of windows.
     """
 
@@ -147,19 +150,21 @@ class Queue:
 
     @property
     def length(self) -> int:
-        """Latent frames of the queue."""
+        """Number of latent frames of the queue."""
         return self.frames + (self.windows - 1) * self.stride
 
     def parts(self) -> Iterator[tuple[slice, int]]:
-        """Frames of each window, and how many of its first frames are not taken."""
+        """Frames of each window, and how many of its first frames its evaluation leaves alone."""
         for first in range(0, self.windows * self.stride, self.stride):
             yield slice(first, first + self.frames), self.frames - self.stride if first else 0
 
 
 def progress_table(progress: Sequence[int], steps: int, delay: int) -> list[list[int]]:
-    """Progress of each frame, row by row, until the first frame that is not clean is.
+    """Number of steps that each frame has been denoised, at each step of the sampler.
 
-    ``progress`` is the first row, and a frame is clean after ``steps`` steps.
+    The table starts with the row ``progress`` and ends when the first frame that was not clean is
+    clean. A frame is clean after ``steps`` steps, and starts ``delay`` steps after the frame before
+    it.
     """
     table = [list(progress)]
     begun = [place for place, made in enumerate(progress) if made < steps]

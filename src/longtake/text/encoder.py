@@ -41,15 +41,15 @@ class TextEncoder(Config, ABC):
 
 
 class Prompt(NamedTuple):
-    """What a video is made of, in words.
+    """What videos are made of, in words.
 
     Attributes:
-        text: the prompt.
+        text: the prompt of all videos, or a list of one per video.
         negative: text that guidance contrasts it with; the empty one, as LVDM does, by default.
         encoder: folder of the text encoder's files, where they are not found by its name.
     """
 
-    text: str
+    text: str | Sequence[str]
     negative: str = ""
     encoder: Path | None = None
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from longtake.checkpoint import weights_hash
 from longtake.nn import Count
 from longtake.text.encoder import EncodeText, TextEncoder
+from longtake.text.transformers_files import LOCAL, opened_by_transformers
 
 TEXT_PARTS = {"clip": "CLIPTextModel", "clip_text_model": "CLIPTextModel", "t5": "T5EncoderModel"}
 """Class of the text part of models that have more; by their ``model_type``."""
@@ -72,23 +73,13 @@ class PretrainedText(TextEncoder):
 @lru_cache(maxsize=2)
 def _loaded(place: str, name: str) -> tuple[Any, Any]:
     """Tokenizer and text network of a folder or a downloaded model, in evaluation mode."""
-    try:
-        import transformers
-    except ImportError as error:
-        raise ValueError(
-            f"text encoder {name}: needs transformers; pip install 'longtake[text]'"
-        ) from error
-    transformers.utils.logging.disable_progress_bar()
-    local: dict[str, Any] = {"local_files_only": True}
-    try:
-        config = transformers.AutoConfig.from_pretrained(place, **local)
+    remedy = (
+        "not a text model of transformers on this machine ({reason}); give its folder, or "
+        f"download it with: hf download {name}"
+    )
+    with opened_by_transformers(f"text encoder {place}", remedy) as transformers:
+        config = transformers.AutoConfig.from_pretrained(place, **LOCAL)
         kind = getattr(transformers, TEXT_PARTS.get(config.model_type, "AutoModel"))
-        network = kind.from_pretrained(place, use_safetensors=True, **local)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place, **local)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).split("\n", maxsplit=1)[0]
-        raise ValueError(
-            f"text encoder {place}: not a text model of transformers on this machine ({reason}); "
-            f"give its folder, or download it with: hf download {name}"
-        ) from error
+        network = kind.from_pretrained(place, use_safetensors=True, **LOCAL)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place, **LOCAL)
     return tokenizer, network.eval().requires_grad_(False)

@@ -11,12 +11,13 @@ from longtake.text.encoder import CachedStates, Prompt, TextEncoder
 
 
 class Captions(NamedTuple):
-    """Captions of a run.
+    """The captions of a run's training data.
 
     Attributes:
-        states: token states of each distinct caption; None if the network reads no text.
-        encoder: settings of the text encoder that the exported model has.
-        example: caption of the first clip that has one, as a prompt.
+        states: the text encoder's hidden states of each distinct caption; None if the network reads
+            no text.
+        encoder: settings of the text encoder to export with the model.
+        example: caption of the first clip that has one, as a prompt for previews; None if none has.
     """
 
     states: CachedStates | None = None
@@ -27,14 +28,19 @@ class Captions(NamedTuple):
 def encode_captions(
     caches: Sequence[LatentCache], denoiser: Denoiser, encoder: TextEncoder | None
 ) -> Captions:
-    """Encode each distinct caption of some caches once, if the network reads text.
+    """Encode each distinct caption of latent caches once, if the denoiser reads text.
 
-    The first cache is that of training: the exported encoder knows the words of its captions.
+    Args:
+        caches: latent caches; the first is the training data's, from which the exported settings of
+            the encoder and the example are taken.
+        denoiser: the network to train.
+        encoder: the text encoder; None for training without text.
 
-    The states are not part of the cache's key: another encoder uses the same latents.
+    The hidden states are not part of a cache's key: another text encoder uses the same latents.
 
     Raises:
-        ConfigError: network, encoder and captions do not fit.
+        ConfigError: the denoiser reads text but encoder or captions are missing, or their widths
+            differ.
     """
     reads = "text" in denoiser.reads
     if encoder is None:

@@ -42,7 +42,14 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 @dataclass(kw_only=True)
 class TrainState:
-    """What a checkpoint saves: the steps done, networks and monitor, optimizers by phase, EMA."""
+    """What a checkpoint saves.
+
+    Attributes:
+        step: number of steps done.
+        method: its ``module`` has the weights, its ``monitor`` the state of early stopping.
+        optimizers: optimizer of each phase of a step, by the phase's name.
+        ema: moving average of the exported weights; None for none.
+    """
 
     step: int
     method: Method
@@ -51,22 +58,23 @@ class TrainState:
 
 
 class ParameterGroup(BaseModel):
-    """Settings of an optimizer, and the names of its parameters."""
+    """One entry of an optimizer's ``param_groups``: names of parameters and settings such as lr."""
 
     model_config = ConfigDict(extra="allow")
     params: tuple[str, ...]
 
 
 class StateFile(BaseModel):
-    """``state.json``.
+    """Contents of a checkpoint's ``state.json``.
 
     Attributes:
-        step: number of steps done.
-        updates: number of updates of the average.
-        settings: settings of each optimizer that has been used, by phase.
-        unused: parameters for which such an optimizer holds no moments yet; None in earlier files.
-        monitor: state of the monitor.
-        files: SHA-256 of the other files; empty in earlier files.
+        step: number of training steps done.
+        updates: number of updates of the EMA.
+        settings: ``param_groups`` of each optimizer that has taken a step, by its phase's name.
+        unused: names of the parameters for which each of these optimizers has no moments yet; None
+            in files of earlier versions.
+        monitor: state of the training monitor.
+        files: SHA-256 of the checkpoint's other files; empty in files of earlier versions.
     """
 
     model_config = ConfigDict(ser_json_inf_nan="constants")
@@ -81,7 +89,15 @@ class StateFile(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """A checkpoint that has been read: it is whole, but may not fit the networks."""
+    """A checkpoint read from disk: complete, but not yet compared with the networks.
+
+    Attributes:
+        folder: the checkpoint's folder.
+        state: contents of ``state.json``.
+        weights: trained weights by name.
+        average: EMA weights by name; None if the checkpoint has none.
+        moments: optimizer state, by phase, parameter and name of the moment.
+    """
 
     folder: Path
     state: StateFile
@@ -91,7 +107,7 @@ class Stored:
 
 
 def save(folder: Path, state: TrainState, ranks: Ranks) -> None:
-    """Write a checkpoint. All ranks take part."""
+    """Write a checkpoint to ``folder``. All ranks must call it."""
     method, ema = state.method, state.ema
     weights = _gathered(method.module)
     moments: dict[str, Any] = {
@@ -128,12 +144,12 @@ def save(folder: Path, state: TrainState, ranks: Ranks) -> None:
 
 
 def newest(run: Path, ranks: Ranks) -> Stored | None:
-    """Read the last whole checkpoint of a run, None if there is none. All ranks take part.
+    """Read the last complete checkpoint of a run; None if it has none. All ranks must call it.
 
-    Torn ones after it are kept under another name.
+    Incomplete checkpoints after it are renamed, not deleted.
 
     Raises:
-        CheckpointError: there are checkpoints, but none is whole.
+        CheckpointError: there are checkpoints, but none is complete.
     """
     torn: list[tuple[Path, str]] = []
     for folder in reversed(_folders(run)):
@@ -155,7 +171,7 @@ def newest(run: Path, ranks: Ranks) -> Stored | None:
 
 
 def read(folder: Path) -> Stored:
-    """Read a checkpoint of this version or of 0.1; CheckpointError if it is not whole."""
+    """Read a checkpoint of this version or of 0.1; a CheckpointError if it is not complete."""
     path = folder / STATE
     try:
         state: StateFile = parse(StateFile, read_json(_inside(folder, STATE)))
@@ -184,10 +200,10 @@ def read(folder: Path) -> Stored:
 
 
 def load(stored: Stored, state: TrainState) -> None:
-    """Fill ``state`` from a checkpoint; nothing is filled by half.
+    """Copy a stored checkpoint into networks, optimizers and EMA of ``state``, all or nothing.
 
     Raises:
-        CheckpointError: the checkpoint does not fit, or lacks a part; the message names it.
+        CheckpointError: a tensor is missing or has another shape; the message names it.
     """
     method, folder = state.method, stored.folder
     options = state_dict.StateDictOptions(full_state_dict=True)
@@ -286,10 +302,9 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def unsharded(module: nn.Module, build: Callable[[], M]) -> M:
-    """A copy on the CPU, in evaluation mode, of a module that may be sharded.
+    """Copy a module that may be sharded to the CPU, in evaluation mode. All ranks must call it.
 
-    ``build`` makes a module of the same architecture. All ranks take part; only the main rank's
-    copy has the weights.
+    ``build`` makes a module of the same architecture. Only the main rank's copy gets the weights.
     """
     weights, copy = _gathered(module), build()
     if weights:
@@ -308,16 +323,22 @@ def latest(run: Path) -> Path | None:
 
 
 def last_up_to(run: Path, step: int | None) -> Path | None:
-    """The last complete checkpoint up to a step; None if there is none or ``step`` is None."""
+    """The last complete checkpoint of a run whose step is at most ``step``.
+
+    None if there is none or ``step`` is None.
+    """
     up_to = [path for path in checkpoints(run) if step is not None and _step(path) <= step]
     return up_to[-1] if up_to else None
 
 
 def prune(run: Path, keep: int, last_good_step: int | None = None, keep_every: int = 0) -> None:
-    """Remove old checkpoints.
+    """Remove a run's old checkpoints.
 
-    The last ``keep`` stay, the last one up to ``last_good_step``, and each multiple of
-    ``keep_every`` steps.
+    Args:
+        run: the run's folder.
+        keep: number of last checkpoints to keep.
+        last_good_step: keep the last checkpoint up to this step too.
+        keep_every: keep checkpoints whose step is a multiple of this number; 0: none.
     """
     good = last_up_to(run, last_good_step)
     for old in checkpoints(run)[:-keep]:
@@ -344,7 +365,7 @@ def _set_aside(folder: Path, fault: str) -> None:
 
 
 def finite(module: nn.Module) -> bool:
-    """True if all weights that this rank holds are finite."""
+    """Whether all weights of the module that this rank holds are finite."""
     own = (p.to_local() if isinstance(p, DTensor) else p for p in module.parameters())
     return all(is_finite(p) for p in own)
 

@@ -10,13 +10,14 @@ from longtake.config import Config
 
 
 class OptimizerConfig(Config):
-    """Settings of AdamW, which without weight decay is Adam.
+    """Settings of AdamW; without weight decay it is Adam.
 
     Attributes:
         lr: learning rate after warm-up.
-        betas: decay of the first and second moment.
+        betas: exponential decay rates of the first and second moment.
         weight_decay: decoupled weight decay.
-        clip_norm: largest norm of the gradient; None for no clipping, as in both papers.
+        clip_norm: greatest norm of the gradient, to which it is scaled down; None for no clipping,
+            as in both papers.
     """
 
     lr: Annotated[float, Gt(0)] = 1e-4
@@ -29,8 +30,8 @@ class EMAConfig(Config):
     """Settings of the exponential moving average (EMA) of the weights.
 
     Attributes:
-        decay: final decay.
-        warmup: let the decay of update n rise as (1 + n) / (10 + n), as in LDM's code.
+        decay: decay per step after warm-up.
+        warmup: at update n use a decay of at most (1 + n) / (10 + n), as LDM's code does.
     """
 
     decay: Annotated[float, Interval(gt=0, lt=1)] = 0.9999
@@ -45,20 +46,22 @@ class TrainingConfig(Config):
         batch: number of samples per step, over all ranks and micro-batches.
         accumulate: number of micro-batches per step on each rank.
         optimizer: settings of the optimizer of the trained network.
-        warmup_steps: steps over which the learning rate rises linearly from 0.
-        cooldown_steps: last steps over which it falls linearly to 0.
-        ema: moving average of the weights, which is what the run exports; None for no average.
-        precision: arithmetic of the networks; ``auto`` is bfloat16 on CUDA and float32 elsewhere.
+        warmup_steps: number of first steps over which the learning rate rises linearly from 0.
+        cooldown_steps: number of last steps over which the learning rate falls linearly to 0.
+        ema: settings of the moving average of the weights, which the run then exports; None: it
+            exports the weights themselves.
+        precision: precision of the networks' computation; ``auto`` is bfloat16 on CUDA and float32
+            elsewhere.
         seed: seed of everything random in the run.
         log_every: steps between lines of ``log.jsonl``.
         save_every: steps between checkpoints.
         sample_every: steps between previews; 0 for none.
         evaluate_every: steps between evaluations of the model by FVD and KVD; 0 for none.
-        export_every: steps between exports of the model; 0 for only at the end. It is also
+        export_every: steps between exports of the model; 0: only at the end. The model is also
             exported when the run is stopped.
-        keep: number of last checkpoints kept.
-        keep_every: steps between checkpoints that are kept for good, with their models in
-            ``models/step_...``; 0 for none. A multiple of ``save_every``.
+        keep: number of last checkpoints to keep; older ones are removed.
+        keep_every: steps between checkpoints that are never removed, with the model of each in
+            ``models/step_...``; 0 for none. Must be a multiple of ``save_every``.
         tensorboard: also write TensorBoard files.
         workers: number of processes that prefetch videos; 0 reads them in the loop.
     """
@@ -93,7 +96,7 @@ class TrainingConfig(Config):
         return self
 
     def learning_rate(self, step: int) -> float:
-        """Learning rate of a step, counted from 0."""
+        """Learning rate of step ``step``, counted from 0."""
         rise = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
         left = self.steps - step
         fall = min(1.0, left / self.cooldown_steps) if self.cooldown_steps else 1.0

@@ -10,10 +10,10 @@ class EMA:
     """Exponential moving average of parameters.
 
     Decay warms up as in LDM's code: d_n = min(decay, (1 + n) / (10 + n)) at update n = 1, 2, ...;
-    shadow <- shadow - (1 - d_n) (shadow - w). One fused kernel for all parameters.
+    shadow <- shadow - (1 - d_n) (shadow - w), where w are the parameters. One fused kernel updates
+    all of them.
 
-    ``shadow``, the average, starts equal to the parameters; the final decay of both papers is
-    0.9999.
+    ``shadow``, the average, starts equal to the parameters. Both papers have a ``decay`` of 0.9999.
     """
 
     def __init__(
@@ -25,7 +25,7 @@ class EMA:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Update the average with the parameters of one step."""
+        """Update the average with the current values of the parameters."""
         self.updates += 1
         warm = (1 + self.updates) / (10 + self.updates)
         decay = min(self.decay, warm) if self.warmup else self.decay
@@ -34,7 +34,7 @@ class EMA:
 
     @torch.no_grad()
     def swap(self) -> None:
-        """Exchange average and parameters; a second call undoes it."""
+        """Exchange the values of average and parameters; a second call undoes it."""
         for shadow, parameter in zip(self.shadow, self._parameters, strict=True):
             kept = parameter.detach().clone()
             parameter.copy_(shadow)
@@ -42,7 +42,7 @@ class EMA:
 
     @torch.no_grad()
     def load(self, shadow: Iterable[Tensor], updates: int) -> None:
-        """Continue from a stored average."""
+        """Continue from a stored average and the number of updates that it has had."""
         for own, stored in zip(self.shadow, shadow, strict=True):
             own.copy_(stored)
         self.updates = updates

@@ -34,17 +34,18 @@ Cut = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor | None]]
 
 
 class TrainingClip(Config):
-    """Which part of a cached clip a denoiser is trained on, and which signals it is given.
+    """How training cuts a denoiser's clip from a cached one, and which signals it draws for it.
 
     Attributes:
-        stride: distance of neighbouring latent frames; LVDM's keyframes have 4.
-        label_dropout: share of samples whose label is withheld, for classifier-free guidance; of
+        stride: distance between neighbouring frames of the clip, in latent frames of the cache; 4
+            for LVDM's keyframes.
+        label_dropout: probability that a sample's label is dropped, for classifier-free guidance; of
             each named label by itself.
-        text_dropout: share of samples whose caption is replaced by the empty text, as well.
-        context: which frames are context frames; None for a model that reads none.
-        previous_share: share of samples given the clip before; the others are given zeros. PVDM's
-            is 0.3 for UCF-101 and 0.2 for SkyTimelapse. Unlike the official code, which draws once
-            a batch, each sample has its own draw.
+        text_dropout: probability that a sample's caption is replaced by the empty prompt.
+        context: how context frames are chosen; None for a network that reads none.
+        previous_share: probability that a sample is conditioned on its previous clip; otherwise on
+            zeros. 0.3 for UCF-101 and 0.2 for SkyTimelapse in PVDM. The official code draws once
+            per batch, we once per sample.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"known": "context", "previous": "previous_share"}
@@ -56,7 +57,7 @@ class TrainingClip(Config):
     previous_share: Annotated[float, Interval(ge=0, le=1)] = 0.0
 
     def check(self, denoiser: Denoiser) -> None:
-        """Raise a ValueError if the network does not read a drawn signal, or needs another one."""
+        """Raise a ValueError unless the network reads all signals drawn and needs no others."""
         drawn = {"context": self.context is not None, "previous": self.previous_share > 0}
         named = set(map(named_label, denoiser.labels))
         always = denoiser.reads & {"label", "previous", "text", *named}
@@ -67,7 +68,14 @@ class TrainingClip(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingBatch:
-    """Everything random about a batch, drawn: the loss is a function of it and the weights."""
+    """A batch with everything random drawn: the loss depends on it and the weights alone.
+
+    Attributes:
+        z: clean latents, scaled.
+        noise: standard normal noise of the same shape.
+        t: diffusion times in [0, 1], one per sample or per latent frame.
+        signals: what the network is conditioned on, by name.
+    """
 
     z: Float[Tensor, "b ..."]
     noise: Float[Tensor, "b ..."]
@@ -75,14 +83,24 @@ class TrainingBatch:
     signals: Signals
 
     def to(self, device: torch.device) -> "TrainingBatch":
-        """Move to a device."""
+        """Copy all tensors to a device."""
         z, noise, t = (x.to(device) for x in (self.z, self.noise, self.t))
         return TrainingBatch(z=z, noise=noise, t=t, signals=batch.to(self.signals, device))
 
 
 @dataclass
 class LatentBatches:
-    """Batches of a latent cache: sample ``n`` is a function of the seed and ``n`` alone.
+    """Makes training batches from a latent cache; sample ``n`` depends on ``seed`` and ``n`` alone.
+
+    Attributes:
+        cache: latents of the training clips.
+        spec: shape of the latents that the denoiser is trained on.
+        clip: how a clip is cut from a cached one, and its signals drawn.
+        diffusion: draws the times.
+        scaling: maps the autoencoder's latents to the denoiser's.
+        seed: seed of everything random.
+        reads: names of the signals that the denoiser reads.
+        captions: hidden states of the captions; None for training without text.
 
     Raises:
         ValueError: the cached clips are too short for ``clip``, or have no time axis.

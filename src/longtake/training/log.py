@@ -17,10 +17,15 @@ LOG = "log.jsonl"
 
 
 class Log:
-    """Appends to ``log.jsonl`` of a folder; with None, on ranks that write nothing, to no file.
+    """Appends lines to ``log.jsonl`` of a run.
 
-    Lines after ``first_step``, of a run resumed there, are dropped. ``seconds`` of a line is the
+    Lines after ``first_step``, at which the run resumes, are dropped. ``seconds`` of a line is the
     time that the run has trained, without the time between stop and resume.
+
+    Args:
+        folder: the run's folder; None on ranks that do not write.
+        first_step: number of steps done when the run starts or resumes.
+        tensorboard: also write TensorBoard files.
     """
 
     def __init__(self, folder: Path | None, first_step: int = 0, tensorboard: bool = False) -> None:
@@ -35,7 +40,7 @@ class Log:
         self._began = time.monotonic() - before
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
-        """Append a line: the step and named values; infinities and NaN as text."""
+        """Append a line with the step and named values; infinities and NaN are written as text."""
         broken = {
             k: str(v) for k, v in values.items() if isinstance(v, float) and not math.isfinite(v)
         }
@@ -63,7 +68,7 @@ def _number(line: str, name: str, otherwise: float) -> int | float:
 
 
 def environment() -> dict[str, str]:
-    """Versions and hardware, to store with a run."""
+    """Versions of packages and names of hardware, to store with a run."""
     return {
         "longtake": longtake.__version__,
         "torch": torch.__version__,

@@ -22,15 +22,18 @@ MAX_BLOCKS = 10
 
 
 class CollapseRule(Config):
-    """When adversarial training has collapsed; PVDM's authors warn that theirs may do so suddenly.
+    """When adversarial training counts as collapsed, so that the run ends.
 
-    Series are averaged over tenths of ``steps``, and all of these averages must be over a bound.
+    PVDM's authors warn that theirs may collapse suddenly. It has collapsed if the reconstruction
+    loss or a discriminator's accuracy is over its bound for ``steps`` consecutive steps; to be
+    robust to noise, means over each tenth of these steps are compared.
 
     Attributes:
         rise: bound of the reconstruction loss, as a multiple of its mean before the first
             discriminator started.
-        accuracy: bound of a discriminator's accuracy, the share of patches it classifies correctly;
-            above it the autoencoder has nothing to learn from the discriminator. None for no bound.
+        accuracy: bound of a discriminator's accuracy, the share of patches that it classifies
+            correctly; above it the autoencoder has nothing to learn from the discriminator. None
+            for no bound.
         steps: number of consecutive steps over a bound.
     """
 
@@ -41,17 +44,21 @@ class CollapseRule(Config):
 
 
 def blocks_per_window(window: int) -> int:
-    """Number of equal blocks, at most ten, in a window of steps.
+    """Number of blocks, at most ten, into which ``window`` steps are divided equally.
 
-    Means are compared after each block, so a rule about windows is checked ten times a window.
+    The mean of a series over each block is compared with a bound, so that a rule about ``window``
+    steps is checked about ten times in that number of steps.
     """
     return next(n for n in range(MAX_BLOCKS, 0, -1) if window % n == 0)
 
 
 class BlockMeans(BaseModel):
-    """Means of series over consecutive blocks of steps, and the sum of the block begun.
+    """Means of some series, such as losses, over consecutive blocks of training steps.
 
-    The sum stays on its device and is read once a block. JSON holds its float32 exactly.
+    Attributes:
+        sum: sum of each series over the current block; it stays on its device until the block ends.
+        count: number of steps in the current block.
+        means: means of each series over the finished blocks, oldest first.
     """
 
     sum: Any = (0.0,)
@@ -59,7 +66,11 @@ class BlockMeans(BaseModel):
     means: list[list[float]] = []
 
     def add(self, values: Float[Tensor, "series"], window: int, windows: int = 1) -> bool:
-        """Add a step's values and keep means of the last windows; True if they complete a block."""
+        """Add a step's value of each series; return whether this completes a block.
+
+        A block has about a tenth of ``window`` steps; means of the last ``windows * window`` steps
+        stay.
+        """
         self.sum = torch.as_tensor(self.sum, dtype=values.dtype, device=values.device) + values
         self.count += 1
         blocks = blocks_per_window(window)
@@ -82,13 +93,21 @@ class BlockMeans(BaseModel):
 
 
 class StartState(BaseModel):
-    """First step of a discriminator, None until it is decided, and means of the loss until then."""
+    """Progress of the decision when one discriminator starts.
+
+    Attributes:
+        first_step: first step at which it takes part; None until that is decided.
+        blocks: means of the reconstruction loss until then.
+    """
 
     first_step: int | None = None
     blocks: BlockMeans = Field(default_factory=BlockMeans)
 
     def observe(self, step: int, loss: Float[Tensor, "1"], rule: int | Plateau) -> None:
-        """Follow the reconstruction loss; ``step`` is the number of steps done."""
+        """Take a step's reconstruction loss and decide whether the discriminator starts.
+
+        ``step`` is the number of steps done. A ``rule`` that is a number was decided beforehand.
+        """
         if self.first_step is not None or isinstance(rule, int):
             return
         start = rule.latest is not None and step >= rule.latest
@@ -102,14 +121,17 @@ class StartState(BaseModel):
 
 
 class DetectorState(BaseModel):
-    """State of the comparison of reconstruction loss and accuracies with their bounds.
+    """State of the detector of collapse, which compares means of losses with their bounds.
 
     Attributes:
-        last_good_step: last step up to which nothing was over its bound; None before the start.
-        loss_at_start: mean reconstruction loss over the window of steps before the first
-            discriminator started or, if that was at the first step, over a tenth of the window
-            after it.
-        blocks_over: number of consecutive blocks over its bound, of the loss and each accuracy.
+        last_good_step: last step at which reconstruction loss and accuracies were all within their
+            bounds; None before the first discriminator starts.
+        loss_at_start: mean reconstruction loss over the steps before the first discriminator
+            started (as many steps as its start rule covers); if it started at the first step,
+            over the first block after it.
+        blocks_over: for the loss, then for each accuracy: number of consecutive blocks of steps
+            whose mean was over the bound.
+        blocks: means over blocks of steps.
     """
 
     last_good_step: int | None = None
@@ -118,7 +140,7 @@ class DetectorState(BaseModel):
     blocks: BlockMeans = Field(default_factory=BlockMeans)
 
     def start(self, step: int) -> None:
-        """Begin to compare: the first discriminator starts after ``step`` steps."""
+        """Begin comparing, as the first discriminator starts after ``step`` steps."""
         if self.blocks.means:
             self.loss_at_start = fmean(mean[0] for mean in self.blocks.means)
         self.blocks, self.last_good_step = BlockMeans(), step
@@ -126,7 +148,7 @@ class DetectorState(BaseModel):
     def observe(
         self, step: int, series: Float[Tensor, "series"], rule: CollapseRule, names: Sequence[str]
     ) -> None:
-        """Follow the reconstruction loss and the accuracies; FloatingPointError on a collapse."""
+        """Take a step's reconstruction loss and accuracies; FloatingPointError on a collapse."""
         if not self.blocks.add(series, rule.steps) or self.last_good_step is None:
             return
         means = self.blocks.means[-1]
@@ -156,7 +178,12 @@ class DetectorState(BaseModel):
 
 
 class MonitorState(BaseModel):
-    """State of all rules by the name of their discriminator, and of the detector."""
+    """State of a training monitor, as checkpoints store it.
+
+    Attributes:
+        starts: state of each discriminator's start, by its name.
+        detector: state of the detector of collapse; None without one.
+    """
 
     starts: dict[str, StartState]
     detector: DetectorState | None = None
@@ -164,18 +191,28 @@ class MonitorState(BaseModel):
 
 @dataclass(kw_only=True)
 class Statistics:
-    """Reconstruction error of a micro-batch, and accuracies of active discriminators by name."""
+    """What the training monitor reads of a micro-batch.
+
+    Attributes:
+        reconstruction: reconstruction loss, a scalar.
+        accuracies: accuracy of each active discriminator, by its name.
+    """
 
     reconstruction: Tensor
     accuracies: dict[str, Accuracy] = field(default_factory=dict)
 
 
 class TrainingMonitor:
-    """Starts discriminators, can end the run early and marks its last good step.
+    """Decides when discriminators start, ends a run early, and knows its last good step.
 
-    Decisions follow from means over all ranks, so all ranks start and stop at the same step. A
-    ``collapse`` of None never stops the run. ``steps`` counts from the first discriminator's start
-    to the end of the run; None leaves the end to ``training.steps``.
+    Decisions depend on means over all ranks, so that all ranks start and stop at the same step.
+
+    Args:
+        starts: first step of each discriminator, or the rule that decides it, by its name.
+        collapse: when adversarial training counts as collapsed; None: never.
+        steps: number of steps from the first discriminator's start to the end of the run; None: the
+            run ends after ``training.steps`` steps.
+        ranks: the processes of the run.
     """
 
     def __init__(
@@ -191,12 +228,14 @@ class TrainingMonitor:
         self._detector = DetectorState(blocks_over=[0] * (1 + len(starts))) if collapse else None
 
     def active(self, step: int) -> frozenset[str]:
-        """Names of the discriminators that take part in a step, counted from 0."""
+        """Names of the discriminators that take part in step ``step``, counted from 0."""
         firsts = {name: start.first_step for name, start in self._starts.items()}
         return frozenset(n for n, first in firsts.items() if first is not None and first <= step)
 
     def observe(self, step: int, found: Sequence[Statistics]) -> None:
-        """Follow a finished step, counted in ``step``, by its micro-batches on this rank.
+        """Take the statistics of a finished step's micro-batches on this rank.
+
+        ``step`` is the number of steps done.
 
         Raises:
             FloatingPointError: the training has collapsed. All ranks raise it at the same step.
@@ -214,27 +253,28 @@ class TrainingMonitor:
                 self._detector.start(step)
 
     def done(self, step: int) -> bool:
-        """True if the discriminators have had their steps."""
+        """Whether discriminators have been active for ``steps`` steps, which ends the run."""
         return self._steps is not None and bool(self.active(step - self._steps))
 
     @property
     def last_good_step(self) -> int | None:
-        """Last step at which nothing was over its bound.
+        """Last step at which reconstruction loss and accuracies were all within their bounds.
 
-        The result of a failed run is its last checkpoint up to this step. None before the first
-        discriminator starts, and without a rule of collapse.
+        The result of a run that fails is its last checkpoint up to this step. None before the first
+        discriminator starts, and if no rule of collapse is set.
         """
         return self._detector and self._detector.last_good_step
 
     def state(self) -> dict[str, Any]:
-        """State of all rules and of the detector, as JSON values."""
+        """State to store in a checkpoint, as JSON values."""
         return MonitorState(starts=self._starts, detector=self._detector).model_dump()
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue from a stored state, of this version or of 0.1.
+        """Continue from a state that a checkpoint of this version or of 0.1 stored.
 
         Raises:
-            ConfigError: it is broken; ValueError: it is of other discriminators.
+            ConfigError: the state is broken.
+            ValueError: the state is of other discriminators.
         """
         if "turns" in state:
             state = self._translated(state)

@@ -29,14 +29,21 @@ REMEDY = (
 class Interrupted(Exception):  # noqa: N818 (an interruption is not an error)
     """The run was asked to stop, and has written a checkpoint.
 
-    ``exit_code`` is that of the signal which asked, as shells report it.
+    ``exit_code`` is 128 plus the number of the signal that asked, as shells report it.
     """
 
     exit_code = 128 + signal.SIGINT
 
 
 class TrainingProgress(NamedTuple):
-    """Progress of a run at a logging step."""
+    """Progress of a run, reported at each logging step.
+
+    Attributes:
+        step: number of steps done.
+        steps: number of steps of the whole run.
+        samples_per_second: training samples per second since the last logging step, over all ranks.
+        values: losses and other logged values by name.
+    """
 
     step: int
     steps: int
@@ -45,13 +52,17 @@ class TrainingProgress(NamedTuple):
 
 
 class Trainer:
-    """Trains by a method, from the run's last checkpoint if it has one, and exports the result.
+    """Trains a ``Method`` from the run's last checkpoint, if there is one, and exports the model.
 
     Args:
-        preview: writes previews of the current weights into the folder that it is given, the run's
-            ``samples/step_N``, and returns measures to log.
-        evaluate: measures the current weights; returns values to log.
-        export: writes the model folder of the current weights, replacing an old one.
+        method: networks, losses and data.
+        settings: settings of the training loop.
+        folder: the run's folder.
+        ranks: the processes of the run.
+        preview: writes previews made with the networks' current weights into the folder that it
+            gets, ``samples/step_N`` of the run, and returns measures to log.
+        evaluate: measures the networks' current weights and returns values to log.
+        export: writes a model folder with the networks' current weights, replacing an old one.
         report: called at each logging step.
     """
 
@@ -94,12 +105,12 @@ class Trainer:
         return self._state.step
 
     def fit(self) -> None:
-        """Train to the end, and export the model.
+        """Train to the end and export the model.
 
         Raises:
             Interrupted: SIGINT, SIGTERM or SIGHUP arrived; a checkpoint was written first.
-            FloatingPointError: the loss is not a number, or the monitor has found a collapse; if
-                it knows of a good checkpoint, that has been exported.
+            FloatingPointError: the loss is not finite, or the monitor found a collapse; if there is
+                a checkpoint from before it, its model has been exported.
         """
         if found := checkpoint.newest(self._folder, self._ranks):
             checkpoint.load(found, self._state)
@@ -158,7 +169,7 @@ class Trainer:
         return self._method.monitor and self._method.monitor.last_good_step
 
     def train_step(self, batch: Sequence[Any]) -> dict[str, Tensor]:
-        """Train on the micro-batches of a step; returns values to log, of this rank."""
+        """Train on this rank's micro-batches of one step; return this rank's values to log."""
         values: dict[str, Tensor] = {}
         active = set()
         for micro in batch:
@@ -212,17 +223,17 @@ class Trainer:
             self.export(f"models/{name}")
 
     def export(self, name: str = "model") -> None:
-        """Write the model folder, with the EMA weights if there are any."""
+        """Write the model folder ``name`` of the run, with EMA weights if there is an EMA."""
         with self._ema_weights():
             self._write_model(self._folder / name)
 
     def preview(self) -> None:
-        """Write previews with the EMA weights, and log their measures."""
+        """Write previews, made with EMA weights if there is an EMA, and log their measures."""
         folder = self._folder / "samples" / f"step_{self.step:08d}"
         self._log_measures(lambda: self._write_preview(folder))
 
     def evaluate(self) -> None:
-        """Measure the EMA weights, and log the result."""
+        """Measure the model, with EMA weights if there is an EMA, and log the result."""
         self._log_measures(self._evaluate)
 
     def _log_measures(self, measure: Callable[[], Mapping[str, float | str]]) -> None:
@@ -274,11 +285,12 @@ class Trainer:
 
 
 class AdamW(torch.optim.AdamW):
-    """PyTorch's fused AdamW, without the copy it makes of every channels-last gradient.
+    """PyTorch's fused AdamW, without the copy that it makes of every channels-last gradient.
 
-    The operator requires row-major gradients, although any layout is right if weight, gradient and
-    moments share it, as they always do here. Therefore it gets views of all of them with axes in
-    the order of memory. Values, state and checkpoints are those of ``torch.optim.AdamW``.
+    PyTorch's operator requires row-major gradients, although any layout is right if weight,
+    gradient and moments share it, as they always do here. Therefore it gets views of these tensors
+    whose axes are in the order of memory. Values, state and checkpoints are those of
+    ``torch.optim.AdamW``.
     """
 
     def _init_group(  # pyright: ignore[reportIncompatibleMethodOverride]

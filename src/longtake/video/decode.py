@@ -28,7 +28,7 @@ UNBIASED = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FU
 
 @contextmanager
 def open_decoder(path: Path, *, threads: int = 1) -> Generator[tuple[InputContainer, VideoStream]]:
-    """Open a file and its video stream to decode it; 0 threads are one per processor."""
+    """Open a video file and its video stream for decoding; ``threads=0``: one per processor."""
     with open_stream(path) as (container, stream):
         codec = stream.codec_context
         codec.thread_count, codec.thread_type = threads, "AUTO"
@@ -40,14 +40,18 @@ def open_decoder(path: Path, *, threads: int = 1) -> Generator[tuple[InputContai
 def whole_frames(
     path: Path, stream: VideoStream, packets: Iterable[Packet], key: int | None
 ) -> Iterator[VideoFrame]:
-    """Decode packets that begin with a key frame.
+    """Decode packets of a video stream, the first of which is a key frame.
 
-    Frames that are shown before ``key``, the key frame's time, may refer to frames before it, and
-    are left out if they cannot be decoded. H.264 may tell the decoder there to drop frames that it
-    never had; that is an error of a packet whose frame is whole.
+    Args:
+        path: path of the file, for error messages.
+        stream: the video stream.
+        packets: packets to decode.
+        key: time of the key frame, if it is not the first of the file. Frames that are shown before
+            it may refer to frames before the key frame; those that cannot be decoded are left out.
+            H.264 may then report an error for a packet whose frame is intact; it is ignored.
 
     Raises:
-        VideoError: another frame is broken.
+        VideoError: any other frame is broken.
     """
     number, groups, awaited = 0, 0, []
     codec = stream.codec_context.name
@@ -78,7 +82,7 @@ def whole_frames(
 
 
 class RGB:
-    """Converts the frames of a file to upright RGB, uint8 ``(H, W, 3)``."""
+    """Converts the decoded frames of a file to upright RGB, uint8 of shape ``(H, W, 3)``."""
 
     def __init__(self, metadata: Mapping[str, str]) -> None:
         self._convert, self._size = Converter(), _written_size(metadata)
@@ -107,7 +111,7 @@ class RGB:
 class Converter:
     """Converts frames to other pixel formats on one thread, rounded to the nearest level.
 
-    FFmpeg's own choice, a table for speed, makes each round through YUV about 1.3 of 255 levels
+    FFmpeg's default, a lookup table, makes every conversion to YUV and back about 1.3 of 255 levels
     darker, and PyAV starts threads for each frame.
     """
 

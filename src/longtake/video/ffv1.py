@@ -13,7 +13,10 @@ _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def is_damaged(packet: bytes) -> bool:
-    """Whether a slice of a frame fails its checksum, or slices do not fill the frame's bytes."""
+    """Whether an FFV1 packet is damaged.
+
+    It is if the checksum of a slice is wrong, or the slices do not fill the packet's bytes.
+    """
     slices = _slices(packet, CHECKED)
     if slices:
         return any(_remainder(packet[part]) for part in slices)

@@ -27,12 +27,12 @@ NO_INDEX = "truncated: an mp4 file without a complete index (moov), which is wri
 
 
 class VideoError(ValueError):
-    """A file is not a video, is broken, or cannot be written; the message names it."""
+    """A file is not a video, is broken, or cannot be written; the message names the file."""
 
 
 @contextmanager
 def reading(path: Path) -> Generator[None]:
-    """Raise errors of FFmpeg and the system while reading a file as ``VideoError``."""
+    """Context manager that raises errors of FFmpeg and the system as ``VideoError``, on reading."""
     try:
         yield
     except FileNotFoundError as error:
@@ -44,13 +44,13 @@ def reading(path: Path) -> Generator[None]:
 
 
 def address(path: Path) -> str:
-    """A path for FFmpeg, for which a plain ``12:30.mp4`` would be a protocol and an address."""
+    """A path in a form that FFmpeg opens as a file; ``12:30.mp4`` would be a URL otherwise."""
     return f"file:{path.absolute()}"
 
 
 @contextmanager
 def open_stream(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
-    """Open a file and its first video stream, not counting cover pictures."""
+    """Open a file and its first video stream; cover pictures do not count as one."""
     with reading(path):
         if not stat.S_ISREG(path.stat().st_mode):
             raise VideoError(f"{path}: not a regular file")
@@ -73,7 +73,10 @@ def _video_stream(path: Path, container: InputContainer) -> VideoStream:
 
 @contextmanager
 def writing(path: Path, partial: Path) -> Generator[None]:
-    """Raise errors of FFmpeg and the system while writing a file as ``VideoError``."""
+    """Context manager that raises errors of FFmpeg and the system as ``VideoError``, on writing.
+
+    ``partial`` is the path that is written to until ``path`` is complete.
+    """
     try:
         yield
     except (OSError, FFmpegError) as error:
@@ -81,7 +84,7 @@ def writing(path: Path, partial: Path) -> Generator[None]:
 
 
 def cannot_write(error: Exception, path: Path, partial: Path) -> VideoError:
-    """The error for a file that cannot be written; names its partial file."""
+    """The ``VideoError`` for a file that cannot be written; its message names the partial file."""
     left = f"; the frames written so far are in {partial}" if partial.exists() else ""
     if getattr(error, "errno", None) in FULL:
         return VideoError(f"{path}: the disk is full{left}")
@@ -90,7 +93,7 @@ def cannot_write(error: Exception, path: Path, partial: Path) -> VideoError:
 
 
 def partial_path(path: Path) -> Path:
-    """Path of a file until it is complete."""
+    """Path that a file has while it is written; it is renamed to ``path`` when complete."""
     return path.with_name(f"{path.stem}.partial{path.suffix}")
 
 

@@ -37,7 +37,7 @@ def natural(path: Path) -> list[tuple[int, int, str]]:
 
 
 def files(folder: Path) -> list[Path]:
-    """Pictures of a folder, at least one, in natural order of their names."""
+    """Image files of a folder, in natural order of their names; a VideoError if there are none."""
     with reading(folder), os.scandir(folder) as entries:
         paths = [folder / entry.name for entry in entries if not entry.is_dir()]
     found = [p for p in paths if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
@@ -47,10 +47,10 @@ def files(folder: Path) -> list[Path]:
 
 
 def sequence(paths: Sequence[Path]) -> list[Path]:
-    """Frames among a folder's pictures, in natural order.
+    """Those image files of a folder that are frames of a video, in natural order.
 
-    Where most names differ in their numbers alone, a picture with a name of another kind, such as
-    ``cover.jpg``, is not a frame.
+    If most names differ in their numbers alone, an image of another name, such as ``cover.jpg``, is
+    not a frame.
     """
     kinds = Counter(map(_kind, paths))
     most = max(kinds.values(), default=0)
@@ -60,7 +60,7 @@ def sequence(paths: Sequence[Path]) -> list[Path]:
 
 
 def numbered(paths: Sequence[Path]) -> bool:
-    """Whether two pictures have names that differ in their numbers alone."""
+    """Whether two image files have names that differ in their numbers alone."""
     return len(set(map(_kind, paths))) < len(paths)
 
 
@@ -70,14 +70,14 @@ def _kind(path: Path) -> str:
 
 
 def size(path: Path) -> tuple[int, int]:
-    """Height and width of a picture that is turned upright."""
+    """Height and width of an image file, turned upright."""
     with _opened(path) as picture:
         sideways = _turn(picture) in SIDEWAYS
         return picture.size if sideways else (picture.height, picture.width)
 
 
 def frames(paths: Sequence[Path]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """Read pictures as frames, all of the size of the first."""
+    """Read image files as frames, all resized to the size of the first."""
     first = None
     for path in paths:
         with _opened(path) as picture:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def to_model(frames: UInt8[np.ndarray | Tensor, "t h w 3"]) -> Float[Tensor, "3 t h w"]:
-    """Pixels for a network, on the device of ``frames`` if it is a tensor."""
+    """Convert 8-bit frames to floats in [-1, 1], on the device of ``frames`` if it is a tensor."""
     pixels = frames if isinstance(frames, Tensor) else torch.from_numpy(np.array(frames))
     return rearrange(pixels, "t h w c -> c t h w").float() / 127.5 - 1
 
@@ -18,9 +18,10 @@ def to_model(frames: UInt8[np.ndarray | Tensor, "t h w 3"]) -> Float[Tensor, "3 
 def to_pixels(
     video: Float[Tensor, "3 t h w"], levels: Literal["round", "truncate"] = "round"
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    """Inverse of ``to_model``: values are clamped to [-1, 1] and rounded to one of 256 levels.
+    """Convert floats in [-1, 1] to 8-bit frames; the inverse of ``to_model``.
 
-    With ``levels="truncate"`` they are cut to the level below instead.
+    Values are clamped to [-1, 1] and rounded to one of 256 levels, or with ``levels="truncate"``
+    rounded down.
     """
     pixels = as_levels(video.detach(), levels).to(torch.uint8)
     return rearrange(pixels, "c t h w -> t h w c").cpu().contiguous().numpy()
@@ -29,7 +30,10 @@ def to_pixels(
 def as_levels(
     video: Float[Tensor, "*n"], levels: Literal["round", "truncate"] = "round"
 ) -> Float[Tensor, "*n"]:
-    """Whole levels from 0 to 255 of values in [-1, 1], as ``to_pixels`` makes them."""
+    """Convert values in [-1, 1] to whole levels from 0 to 255, as floats.
+
+    Values are clamped to [-1, 1] and rounded, or with ``levels="truncate"`` rounded down.
+    """
     scaled = (video.float() + 1) * 127.5
     scaled = scaled.round() if levels == "round" else scaled.floor()
     return scaled.clamp(0, 255)

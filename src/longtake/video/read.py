@@ -28,13 +28,17 @@ COARSEST = 8  # a step between frames has at least as many ticks of a coarse clo
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:
-    """Size, length and rate of a video.
+    """Size, length and frame rate of a video.
 
     Attributes:
-        fps: frames per second; the mean for a variable rate.
+        path: path of the file or of the folder of image files.
+        frames: number of frames.
+        fps: frames per second; the mean if the rate is variable.
         height: height of the upright frames in pixels.
+        width: width of the upright frames in pixels.
+        seconds: duration.
         variable_rate: whether frames are shown for different times.
-        rate_known: False if ``fps`` is an assumption, as for a folder of pictures.
+        rate_known: False if ``fps`` is an assumption, as for a folder of image files.
     """
 
     path: Path
@@ -48,9 +52,9 @@ class VideoInfo:
 
 
 def probe(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> VideoInfo:
-    """Get information about a video by reading its packets and decoding its first frame.
+    """Size, length and frame rate of a video; reads its packets and decodes its first frame.
 
-    A folder of pictures has no rate, so is taken to have ``folder_fps`` frames per second.
+    ``folder_fps`` is the frame rate assumed for a folder of image files, which does not store one.
 
     Raises:
         VideoError: the file does not exist, is not a video, is broken or truncated.
@@ -79,10 +83,13 @@ def probe(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> 
 
 
 def frame_seconds(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> np.ndarray:
-    """Time at which each frame is shown, in seconds since the first.
+    """Time at which each frame is shown, in seconds since the first frame.
+
+    ``folder_fps`` is the frame rate assumed for a folder of image files.
 
     Raises:
-        VideoError: as ``probe``, or the file has no times.
+        VideoError: the file does not exist, is not a video, is broken or truncated, or does not
+            store times.
     """
     path = Path(path)
     if path.is_dir():
@@ -100,10 +107,15 @@ def read_clip(
     stride: int = 1,
     timeline_text: str | None = None,
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    """Read ``frames`` frames of a file or a folder of pictures, ``stride`` apart.
+    """Read frames of a video file or of a folder of image files.
 
-    ``start_frame`` is the index of the first one, from 0. A file is decoded from the nearest key
-    frame before it. ``timeline_text``, from ``packed_timeline``, saves reading all its packets.
+    Args:
+        path: path of the file or folder.
+        start_frame: index of the first frame to read, from 0. Decoding starts at the nearest key
+            frame before it.
+        frames: number of frames to read.
+        stride: distance between the frames to read, in frames of the video.
+        timeline_text: result of ``packed_timeline`` for this file; it saves reading all packets.
 
     Raises:
         VideoError: the video does not have these frames, or they are broken.
@@ -135,10 +147,12 @@ def read_clip(
 def open_video(
     path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS
 ) -> tuple[UInt8[np.ndarray, "t h w 3"], Fraction]:
-    """All frames of a video, and its frames per second.
+    """Read all frames of a video; return them and the number of frames per second.
+
+    ``folder_fps`` is the frame rate assumed for a folder of image files.
 
     Raises:
-        VideoError: as ``probe``.
+        VideoError: the file does not exist, is not a video, is broken or truncated.
     """
     fps = probe(path, folder_fps).fps
     return _stacked(path, [frame for chunk in stream_video(path) for frame in chunk]), fps
@@ -147,12 +161,12 @@ def open_video(
 def stream_video(
     path: Path | str, chunk_frames: int = 16, threads: int = ALL_THREADS
 ) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
-    """Read all frames in chunks, in memory that does not depend on the video's length.
+    """Yield all frames of a video, ``chunk_frames`` at a time, in constant memory.
 
-    ``threads`` decode; 0 are one per processor.
+    ``threads`` is the number of decoding threads; 0: one per processor.
 
     Raises:
-        VideoError: as ``probe``.
+        VideoError: the file does not exist, is not a video, is broken or truncated.
     """
     frames = _frames(Path(path), threads)
     while chunk := list(islice(frames, chunk_frames)):
@@ -160,7 +174,7 @@ def stream_video(
 
 
 def as_rate(fps: Fraction | float | int) -> Fraction:
-    """Frames per second as a fraction that files can store."""
+    """Convert frames per second to a fraction that video files can store."""
     return Fraction(fps).limit_denominator(1001) or Fraction(fps).limit_denominator(10**6)
 
 

@@ -38,12 +38,12 @@ _SERVE = "from longtake.video.sandbox import serve; serve()"
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What decoding one video may take.
+    """Limits of decoding one video in a ``Sandbox``.
 
     Attributes:
-        memory_bytes: memory of the child beyond that of an empty one.
-        seconds: time for each chunk of frames.
-        files: files that are open at once.
+        memory_bytes: memory of the decoding process, beyond that of an idle one.
+        seconds: time to decode each group of frames.
+        files: number of files that may be open at once.
     """
 
     memory_bytes: int = 1 << 30
@@ -52,10 +52,10 @@ class Limits:
 
 
 class Sandbox:
-    """Decodes videos one after another, each in a child process of its own; a context manager.
+    """Decodes untrusted videos, each in a child process with limits; a context manager.
 
     Attributes:
-        damage: what FFmpeg logged of damage in the last video, so far.
+        damage: messages of FFmpeg about damage in the last video.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -70,10 +70,10 @@ class Sandbox:
         self.close()
 
     def frames(self, path: Path | str) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
-        """Chunks of a video's frames; damage that was concealed is added to ``damage``.
+        """Yield a video's frames, some at a time; messages about damage are added to ``damage``.
 
         Raises:
-            VideoError: it is not a video, is broken, or its decoding exceeds the limits.
+            VideoError: the file is not a video, is broken, or decoding it exceeds the limits.
         """
         path, self.damage, fault, ended = Path(path), [], "", False
         server = self._served()
@@ -146,7 +146,10 @@ class Sandbox:
 
 
 def serve() -> None:
-    """Decode the videos that lines of JSON on the standard input name, a child process each."""
+    """Main loop of the sandbox's server process.
+
+    Decodes the videos that JSON lines on the standard input name, each in a child process.
+    """
     for line in sys.stdin.buffer:
         request = json.loads(line)
         child = os.fork()

@@ -19,7 +19,7 @@ GAP, BACKGROUND = 2, 255
 def contact_sheet(
     rows: Sequence[UInt8[np.ndarray, "_ _ _ 3"]], frames_per_row: int = 8
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """One row per video, of evenly spaced frames from its first to its last.
+    """One image with a row of evenly spaced frames, first to last, of each video in ``rows``.
 
     Raises:
         ValueError: ``rows`` is empty.
@@ -38,7 +38,7 @@ def contact_sheet(
 
 
 def overview(video: Path, image: Path, rows: int = 4, columns: int = 8) -> None:
-    """Write or replace a contact sheet of evenly spaced frames of a whole video."""
+    """Write an image of ``rows * columns`` evenly spaced frames of a video; replaces ``image``."""
     last = probe(video).frames - 1
     shown = rows * columns
     indices = [round(i * last / max(shown - 1, 1)) for i in range(shown)]
@@ -50,11 +50,11 @@ def overview(video: Path, image: Path, rows: int = 4, columns: int = 8) -> None:
 def write_image(
     path: Path | str, image: UInt8[np.ndarray, "h w 3"], *, overwrite: bool = False
 ) -> None:
-    """Write a picture, complete or not at all; the suffix chooses the format.
+    """Write an image file, completely or not at all; the suffix of ``path`` selects the format.
 
     Raises:
         VideoError: the image cannot be written.
-        ExistsError: the path exists.
+        ExistsError: ``path`` exists and ``overwrite`` is false.
     """
     path = Path(path)
     check_free(path, overwrite)

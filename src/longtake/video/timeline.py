@@ -31,17 +31,21 @@ BROADCAST = ("mpegts", "mpeg")  # formats that are cut anywhere
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Timeline:
-    """The frames of a file in display order.
+    """Times of the frames of a video file, in display order, and where decoding can start.
+
+    A tick is the unit of time of the file.
 
     Attributes:
-        packets: those to decode, from the first key frame to the last whole packet.
+        frames: number of frames.
+        packets: indices of the packets to decode, from the first key frame to the last whole
+            packet.
         first_key: time of the first key frame, if packets of earlier frames follow it.
-        ticks: increasing time of each frame; None if the file has no times.
-        seekable: whether decoded frames have these times, so that clips are found by time.
-        keys: increasing times of the frames at which decoding can start.
+        ticks: time of each frame, increasing; None if the file does not store times.
+        seekable: whether decoded frames have these times, so that a frame can be found by its time.
+        keys: times, increasing, of the frames at which decoding can start.
         tick_seconds: length of a tick in seconds.
-        last_ticks: duration of the last frame; 0 if the file does not have it.
-        rates: frames per second as the container states them, most trusted first.
+        last_ticks: duration of the last frame; 0 if the file does not store it.
+        rates: frame rates that the container states, most trusted first.
         size: height and width of the first frame, upright; None if it was not decoded.
     """
 
@@ -58,9 +62,9 @@ class Timeline:
 
 
 def timeline(path: Path, packed: str | None = None) -> Timeline:
-    """The timeline of a file that is whole, cached until the file changes.
+    """Read the times of all frames of an intact video file; cached until the file changes.
 
-    ``packed`` is what ``packed_timeline`` gave; it saves reading the file if it has not changed.
+    ``packed``, a result of ``packed_timeline``, saves reading the file if it has not changed.
 
     Raises:
         VideoError: the file does not exist, is not a video, is broken or truncated.
@@ -72,10 +76,10 @@ def timeline(path: Path, packed: str | None = None) -> Timeline:
 
 
 def packed_timeline(path: Path) -> str | None:
-    """A timeline as text, to be kept; None if its frames come at too many different distances.
+    """The timeline of a file as a short text to store; None if its frame rate varies too much.
 
     Raises:
-        VideoError: as ``timeline``.
+        VideoError: the file does not exist, is not a video, is broken or truncated.
     """
     with reading(path):
         stat = path.stat()

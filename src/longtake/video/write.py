@@ -43,7 +43,15 @@ FRAGMENT_FRAMES = 48  # distance of key frames, and most frames that a killed wr
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """Codec and container of a kind of file."""
+    """Codec and container of a file format.
+
+    Attributes:
+        codec: FFmpeg's name of the codec.
+        pixels: FFmpeg's name of the pixel format.
+        codec_options: options of the codec.
+        container_options: options of the container.
+        highest_fps: greatest frame rate.
+    """
 
     codec: str
     pixels: str
@@ -53,7 +61,7 @@ class Format:
 
     @property
     def halves_chroma(self) -> bool:
-        """Whether colours have half the resolution, so that sizes must be even."""
+        """Whether colours are stored at half resolution, so that sizes must be even."""
         return self.pixels == "yuv420p"
 
 
@@ -84,18 +92,19 @@ LOWEST_FPS = 0.01
 
 
 class VideoWriter:
-    """Writes one video; closed by ``with`` or ``close``.
+    """Writes one video file; a context manager, or call ``close`` at the end.
 
     The suffix selects the format: ``.mp4`` and ``.mov`` are H.264, ``.mkv`` is lossless FFV1,
-    ``.gif`` has one palette per frame, none or ``.png`` is a folder of PNG frames.
+    ``.gif`` has one palette per frame, ``.png`` or no suffix is a folder of PNG frames.
 
     H.264 needs even sizes: frames of odd sizes are padded by repeating their last row or column,
     which this package crops when it reads the file; other players show it.
 
-    A partial file of an earlier writer of the same path is replaced.
+    Frames are written to a partial file, which is renamed when complete; one that an earlier writer
+    of this path left behind is replaced.
 
     Attributes:
-        partial: path of the file until it is closed.
+        partial: path of the partial file.
         frames: number of frames written so far.
     """
 
@@ -163,7 +172,7 @@ class VideoWriter:
             put(self.partial, self.path)
 
     def abandon(self) -> None:
-        """Finish the file under its partial name, as far as possible; it can be played."""
+        """Finish the file under its partial name, so that it can be played if possible."""
         if self._encoder is not None:
             with suppress(OSError, FFmpegError):
                 self._encoder.close()
@@ -179,7 +188,7 @@ class VideoWriter:
 
 
 def check_format(path: Path, fps: Fraction | float | int) -> None:
-    """Raise a ``VideoError`` if the suffix has no format, or the format does not have this rate."""
+    """Raise a VideoError if no format has the suffix of ``path``, or it cannot store ``fps``."""
     suffix = path.suffix.lower()
     if suffix not in FORMATS and suffix not in FOLDERS:
         raise VideoError(
@@ -193,14 +202,15 @@ def check_format(path: Path, fps: Fraction | float | int) -> None:
 
 
 def concatenate(paths: Sequence[Path | str], out: Path | str, *, overwrite: bool = False) -> int:
-    """Join files that were written with the same settings, without decoding, so without loss.
+    """Join video files that were written with the same settings, without decoding them.
 
     Returns:
-        Number of frames.
+        the number of frames of the result.
 
     Raises:
-        VideoError: no paths, a broken file, another codec, size or rate, or a full disk.
-        ExistsError: ``out`` exists.
+        VideoError: there are no paths, a file is broken, codecs, sizes or rates differ, or the disk
+            is full.
+        ExistsError: ``out`` exists and ``overwrite`` is false.
     """
     files, out = [Path(path) for path in paths], Path(out)
     if not files:

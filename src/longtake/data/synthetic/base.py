@@ -20,17 +20,19 @@ _FIRST_NUMBER = {"train": 0, "test": 1 << 32}
 
 
 class SyntheticSource(Config, ClipSource):
-    """Videos that are a function of their number; any frame can be rendered directly.
+    """A synthetic world: videos rendered on the fly, each a function of its number.
+
+    Any frame can be rendered without the frames before it, unless the class says otherwise.
 
     Attributes:
-        plan: how a clip is cut from a video; frames are rendered at the plan's size.
+        plan: how a training clip is cut from a video; frames are rendered at the plan's size.
         videos: number of videos.
-        split: ``train`` and ``test`` number their videos from distant offsets, so share none.
-        seed: seed of the whole world.
-        video_frames: number of frames of a video in which random clips start; rendering itself has
-            no last frame.
-        revision: number that rises whenever the same settings render other frames.
-        rate: frame rate of a video.
+        split: ``train`` and ``test`` have no video in common.
+        seed: seed of all videos.
+        video_frames: number of frames of a video from which random clips are cut; rendering itself
+            has no last frame.
+        revision: version of the renderer; it rises whenever the same settings give other frames.
+        rate: frame rate of a video, in frames per second.
     """
 
     revision: ClassVar[int]
@@ -50,28 +52,40 @@ class SyntheticSource(Config, ClipSource):
 
     @abstractmethod
     def attributes(self, index: int, frame: int = 0) -> dict[str, str]:
-        """Ground truth of video ``index`` at a frame, by name of the attribute."""
+        """Ground truth of video ``index`` at a frame: what it shows, by name of the attribute."""
 
     @abstractmethod
     def label(self, index: int, frame: int = 0) -> int:
-        """Index into ``classes`` of a frame of a video."""
+        """Class of video ``index`` at a frame, an index into ``classes``."""
 
     @abstractmethod
     def sentence(self, truth: dict[str, str], wording: int) -> str:
-        """A sentence with these attributes; ``wording``, any number, picks a template."""
+        """A sentence that states the attributes ``truth``.
+
+        ``wording``, any non-negative integer, selects one of several templates.
+        """
 
     @abstractmethod
     def render(
         self, index: int, start_frame: int, count: int, stride: int
     ) -> tuple[Frames, dict[str, str]]:
-        """``count`` frames, ``stride`` apart, and their attributes."""
+        """Render ``count`` frames of video ``index``, every ``stride``-th from ``start_frame`` on.
+
+        Returns the frames and their ground truth, as ``attributes`` does.
+        """
 
     def caption(self, index: int, start_frame: int = 0, wording: int = 0) -> str:
-        """A sentence about the clip from a frame on; ``wording``, any number, picks a template."""
+        """A sentence that describes video ``index`` from ``start_frame`` on.
+
+        ``wording``, any non-negative integer, selects one of several templates.
+        """
         return self.sentence(self.attributes(index, start_frame), wording)
 
     def video(self, index: int, start_frame: int, frames: int, wording: int = 0) -> Clip:
-        """A clip of ``frames`` frames at the plan's stride; ``wording`` as for ``caption``."""
+        """Render a clip of ``frames`` frames at the plan's stride, with label and caption.
+
+        ``wording``, any non-negative integer, selects the caption's template.
+        """
         shown, truth = self.render(index, start_frame, frames, self.plan.stride)
         return Clip(
             frames=shown,
@@ -130,7 +144,7 @@ class SyntheticSource(Config, ClipSource):
         return {**to_dict(self), "revision": self.revision}
 
     def number(self, index: int) -> int:
-        """Number of video ``index`` among the world's videos of both splits.
+        """Number of video ``index`` among the videos of both splits.
 
         Raises:
             IndexError: the index is out of range.
@@ -140,5 +154,5 @@ class SyntheticSource(Config, ClipSource):
         return _FIRST_NUMBER[self.split] + index
 
     def video_seed(self, index: int) -> int:
-        """Seed of everything that a video shows."""
+        """Seed of everything that video ``index`` shows."""
         return derive(self.seed, self.kind, self.number(index))

@@ -40,12 +40,13 @@ _TEMPLATES = (
 
 
 class DoomWorld(SyntheticSource):
-    """Walks through five maps, each a class; captions also give pace and direction.
+    """Synthetic world: walks through five maps of Doom, each a class; needs the package vizdoom.
 
-    Unlike in the other worlds, a frame needs all frames before it, at some hundred frames per
-    second.
-    The newest frames of one video are kept, so continuing it is cheap. Random clips of random
-    videos are slow: export videos once and read the folder.
+    Captions also state the pace and the direction of turns.
+
+    Unlike in other synthetic worlds, rendering a frame requires all frames before it, at some
+    hundred frames per second. The last frames of one video stay in memory, so that continuing it is
+    fast. Random clips of random videos are slow: export videos once and train from the folder.
     """
 
     revision: ClassVar[int] = 1
@@ -64,7 +65,10 @@ class DoomWorld(SyntheticSource):
         return self.number(index) % len(MAPS)
 
     def attributes(self, index: int, frame: int = 0) -> dict[str, str]:
-        """Map, pace, and the direction of turns from ``frame`` to the end of the plan's clip."""
+        """Ground truth of video ``index``: map, pace, and direction of turns.
+
+        The direction is that between ``frame`` and the end of a clip that starts there.
+        """
         return self._truth(index, self._walk(index).steps(frame, self.plan.span))
 
     def sentence(self, truth: dict[str, str], wording: int) -> str:
@@ -100,7 +104,7 @@ class DoomWorld(SyntheticSource):
 
 
 class Recording:
-    """The newest steps of one walk; older ones need a walk from the start."""
+    """The last frames of one walk, in memory; earlier frames need a walk from its start."""
 
     def __init__(self, begin: "partial[Iterator[Step]]", keep: int) -> None:
         self._begin = begin
@@ -110,7 +114,7 @@ class Recording:
         self._lock = threading.Lock()
 
     def steps(self, start: int, count: int) -> list[Step]:
-        """Consecutive steps; a negative ``start`` is a ValueError."""
+        """``count`` consecutive steps from number ``start``; a ValueError if it is negative."""
         if start < 0:
             raise ValueError(f"start_frame={start} must be 0 or more")
         with self._lock:

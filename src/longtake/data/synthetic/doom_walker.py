@@ -28,9 +28,12 @@ RESOLUTIONS = ((160, 120), (320, 240), (640, 480), (1280, 960))
 
 
 class DoomMap(NamedTuple):
-    """A map of vizdoom: ``wad`` is the file of that package, ``level`` the map's name in the file.
+    """A map of the package vizdoom.
 
-    ``view`` describes the map in captions.
+    Attributes:
+        wad: name of the WAD file in the package.
+        level: name of the map in this file.
+        view: description of the map for captions.
     """
 
     wad: str
@@ -39,7 +42,7 @@ class DoomMap(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One frame of a walk, and the turn to the next in degrees to the right."""
+    """One frame of a walk, and the turn from it to the next frame, in degrees to the right."""
 
     frame: UInt8[np.ndarray, "h w 3"]
     turn: float
@@ -47,7 +50,16 @@ class Step(NamedTuple):
 
 @dataclass
 class Gait:
-    """Settings of a walker and its memory from step to step."""
+    """State of a walker that chooses its moves at random.
+
+    Attributes:
+        pace: distance per game tic, in map units.
+        random: source of the random turns.
+        side: direction of turns away from obstacles: 1 is right, -1 is left.
+        turn: degrees to the right per game tic.
+        escape: number of frames for which it still turns away from an obstacle.
+        track: latest positions, by which it notices that it is stuck.
+    """
 
     pace: float
     random: np.random.Generator
@@ -58,7 +70,7 @@ class Gait:
 
 
 def load() -> Any:
-    """Import the package vizdoom; the error, if it is not installed, has the command."""
+    """Import the package vizdoom; if it is missing, an ImportError that says how to install it."""
     try:
         return import_module("vizdoom")
     except ImportError as error:
@@ -69,15 +81,16 @@ def load() -> Any:
 
 
 def walk(doom_map: DoomMap, seed: int, pace: float, height: int, width: int) -> Iterator[Step]:
-    """An endless walk; equal arguments and releases of vizdoom give equal frames.
+    """Yield the frames of an endless walk; equal arguments and vizdoom versions give equal frames.
 
-    Frames in which almost nothing moves are skipped, so a walker that is stuck shows no still. If
-    the episode ends, by the map's exit or an accident, the walk restarts at the map's start.
+    Frames in which almost nothing moves are skipped, so that a walker that is stuck makes no still
+    video. If the game's episode ends, by the map's exit or an accident, the walk restarts at the
+    map's start.
 
     Args:
         doom_map: map to walk through.
         seed: seed of the game and of the walker's random turns.
-        pace: map units per tic; a player runs at 50.
+        pace: distance per game tic, in map units; a player runs at 50.
         height: height of the frames in pixels.
         width: width of the frames in pixels.
     """

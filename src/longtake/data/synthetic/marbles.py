@@ -31,7 +31,14 @@ TEMPLATES = (
 
 
 class Scene(NamedTuple):
-    """Contents of one video at one size."""
+    """What one video of marbles shows, prepared for one frame size.
+
+    Attributes:
+        attributes: ground truth by name.
+        colours: colour of each marble.
+        ground: picture of the ground without marbles.
+        trajectory: positions of the marbles over time.
+    """
 
     attributes: dict[str, str]
     colours: tuple[str, ...]
@@ -40,14 +47,15 @@ class Scene(NamedTuple):
 
 
 class MarblesWorld(SyntheticSource):
-    """Marbles of different colours on wood, slate or felt, seen from above.
+    """Synthetic world: coloured marbles roll on wood, slate or felt, seen from above.
 
-    The label is number x ground x speed; colours are only in the captions. A marble's radius is an
-    eighth of the frame's shorter side, so every resolution shows the same motion. Speed is the root
-    mean square over the marbles in frame heights per frame, which bounces do not change.
+    A class is a combination of number of marbles, ground and speed; colours are only in captions. A
+    marble's radius is an eighth of the frame's shorter side, so that the motion is the same at
+    every resolution. Speed is a root mean square over the marbles, in frame heights per frame,
+    which bounces do not change.
 
-    The first frame that is rendered of a video takes time in proportion to the bounces since frame
-    0, about 100,000 frames per second; later ones only to those of 64 frames (see ``Trajectory``).
+    Rendering frame n of a new video first computes all bounces before it, at about 100,000 frames
+    per second; after that any frame needs the bounces of at most 64 frames (see ``Trajectory``).
     """
 
     revision: ClassVar[int] = 1
@@ -95,7 +103,7 @@ class MarblesWorld(SyntheticSource):
         return paint_marbles(scene.ground, path, scene.colours, radius), self.attributes(index)
 
     def trajectory(self, index: int) -> Trajectory:
-        """True positions of a video's marbles, in the order of their colours."""
+        """True positions of the marbles of video ``index``, in the order of their colours."""
         return self._scene(index).trajectory
 
     def _scene(self, index: int) -> Scene:
@@ -121,7 +129,10 @@ def _scene(seed: int, label: int, height: int, width: int) -> Scene:
 
 
 def attributes_of(number: int, colours: Sequence[str], ground: str, speed: str) -> dict[str, str]:
-    """Attributes by name, true or measured; colours in the order of the rainbow."""
+    """Combine what a video of marbles shows, true or measured, to attributes by name.
+
+    ``colours`` are in the order of the rainbow.
+    """
     listed = " and ".join(part for part in (", ".join(colours[:-1]), *colours[-1:]) if part)
     counted = NUMBERS[number - 1] if 1 <= number <= len(NUMBERS) else str(number)
     return {"number": counted, "colours": listed, "ground": ground, "speed": speed}

@@ -20,9 +20,13 @@ GROUND_ANCHORS = {"wood": (202, 175, 143), "slate": (116, 119, 127), "felt": (37
 
 
 class Sighting(NamedTuple):
-    """One marble in one frame; x and y, from the upper left corner, are in frame heights.
+    """One marble found in one frame.
 
-    Size is the visible area as a share of a whole marble's.
+    Attributes:
+        colour: name of its colour.
+        x: distance of its centre from the left edge, in frame heights.
+        y: distance of its centre from the upper edge, in frame heights.
+        size: its visible area as a share of a whole marble's area.
     """
 
     colour: str
@@ -33,10 +37,14 @@ class Sighting(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Permanence:
-    """Number of events that marbles of this world never cause.
+    """Counts of events that are impossible in videos of the marbles world.
 
-    Marbles vanish from one frame to the next or appear, change colour in their place, or move
-    further than any marble rolls in a frame.
+    Attributes:
+        frames: number of frames that were searched.
+        vanished: marbles that are missing in the next frame.
+        appeared: marbles that were not in the frame before.
+        recoloured: marbles that change colour from one frame to the next, in about the same place.
+        teleported: marbles that move further between two frames than any marble rolls.
     """
 
     frames: int
@@ -47,17 +55,20 @@ class Permanence:
 
     @property
     def events(self) -> int:
-        """Number of all events."""
+        """Total number of impossible events."""
         return self.vanished + self.appeared + self.recoloured + self.teleported
 
     @property
     def events_per_1000_frames(self) -> float:
-        """Rate of all events."""
+        """Number of impossible events per 1000 frames."""
         return 1000 * self.events / max(self.frames - 1, 1)
 
 
 def sightings(frames: Frames) -> list[tuple[Sighting, ...]]:
-    """Marbles of every frame: patches of one vivid colour of at least 0.3 of a marble's area."""
+    """Find the marbles in each frame of a video.
+
+    A marble is a connected patch of one vivid colour with at least 0.3 of a marble's area.
+    """
     colour = _colour_of_pixels(frames)
     t, y, x = np.nonzero(colour >= 0)
     names = colour[t, y, x]
@@ -74,7 +85,11 @@ def sightings(frames: Frames) -> list[tuple[Sighting, ...]]:
 
 
 def describe(frames: Frames) -> dict[str, str]:
-    """Number, colours, ground and speed in most frames, as in the world's ``attributes``."""
+    """Measure number, colours, ground and speed of the marbles in a video.
+
+    Returns values by name, comparable with the ground truth, ``MarblesWorld.attributes``. Number
+    and colours are those seen in most frames.
+    """
     seen = sightings(frames)
     number = Counter(len(row) for row in seen).most_common(1)[0][0]
     often = Counter(colour for row in seen for colour in {one.colour for one in row})
@@ -84,7 +99,10 @@ def describe(frames: Frames) -> dict[str, str]:
 
 
 def ground(frames: Frames) -> str:
-    """The ground whose colour is nearest to the median of all pixels outside marbles."""
+    """Name of the ground (wood, slate, felt) whose colour is nearest to that of a video.
+
+    The video's colour is the median over all pixels that do not belong to a marble.
+    """
     plain = frames[_colour_of_pixels(frames) < 0]
     middle = np.median(plain, axis=0) if len(plain) else np.zeros(3)
     far = {name: np.abs(middle - anchor).sum() for name, anchor in GROUND_ANCHORS.items()}
@@ -92,9 +110,14 @@ def ground(frames: Frames) -> str:
 
 
 def rolling_speed(seen: Sequence[Sequence[Sighting]], gap: int = 2) -> float:
-    """Root mean square speed in frame heights per frame, from positions ``gap`` frames apart.
+    """Root mean square speed of marbles, in frame heights per frame.
 
-    In small pictures the step of a single frame is lost in the width of pixels. One frame gives 0.
+    Positions ``gap`` frames apart are compared, since at low resolution the motion of a single
+    frame is less than a pixel. A video of one frame has speed 0.
+
+    Args:
+        seen: marbles of each frame, as ``sightings`` returns them.
+        gap: number of frames between compared positions.
     """
     single = [
         {one.colour: one for one in row if sum(one.colour == other.colour for other in row) == 1}
@@ -110,12 +133,13 @@ def rolling_speed(seen: Sequence[Sequence[Sighting]], gap: int = 2) -> float:
 
 
 def permanence(frames: Frames, longest_step: float = 0.15) -> Permanence:
-    """Count events that contradict the persistence of marbles.
+    """Count impossible events in a video of marbles.
 
     Args:
         frames: frames of one video.
-        longest_step: longest step from frame to frame, in frame heights, that is not a teleport.
-            The quickest marbles roll 0.07; raise it for videos that skip frames.
+        longest_step: greatest motion between neighbouring frames, in frame heights, that does not
+            count as teleported. The fastest marbles roll 0.07; raise it for videos that skip
+            frames.
     """
     seen = sightings(frames)
     counts = Counter(vanished=0, appeared=0, recoloured=0, teleported=0)

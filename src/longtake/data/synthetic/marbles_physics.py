@@ -13,7 +13,7 @@ BLOCK_FRAMES = 64  # distance of the frames whose state is kept
 
 
 class Disc(NamedTuple):
-    """Position and velocity of a disc; lengths are in floor heights, times in frames."""
+    """Position and velocity of a disc; lengths are in heights of the floor, times in frames."""
 
     x: float
     y: float
@@ -22,19 +22,20 @@ class Disc(NamedTuple):
 
 
 class Floor(NamedTuple):
-    """A rectangle of height 1, and the radius of the discs on it."""
+    """A rectangular floor of height 1 and the given width, and the radius of the discs on it."""
 
     width: float
     radius: float
 
 
 class Trajectory:
-    """Positions of discs at any frame.
+    """Positions of bouncing discs at any frame.
 
-    Between two bounces all discs move on straight lines, so time is stepped from bounce to bounce:
-    no step size is needed, and energy is conserved. The state at every 64th frame is kept (32 bytes
-    per disc), so a frame costs the bounces since the last of these and, once, those up to it, about
-    100,000 frames per second. The result does not depend on the order of calls.
+    Between two bounces all discs move in straight lines, so time advances from bounce to bounce:
+    there is no step size, and energy is conserved. The state at every 64th frame is stored (32
+    bytes per disc): a frame costs the bounces since the last stored state, and once, at about
+    100,000 frames per second, all bounces before that state. The result does not depend on the
+    order of calls.
     """
 
     def __init__(self, discs: tuple[Disc, ...], floor: Floor) -> None:
@@ -43,11 +44,11 @@ class Trajectory:
         self._lock = threading.Lock()
 
     def positions(self, start_frame: int, frames: int) -> Float64[np.ndarray, "t discs 2"]:
-        """Centres (x, y) at consecutive frames, in floor heights."""
+        """Centres (x, y) in ``frames`` frames from ``start_frame`` on, in floor heights."""
         return self.states(start_frame, frames)[..., :2]
 
     def states(self, start_frame: int, frames: int) -> Float64[np.ndarray, "t discs 4"]:
-        """Centres and velocities (x, y, vx, vy) at consecutive frames."""
+        """Centres and velocities (x, y, vx, vy) in ``frames`` frames from ``start_frame`` on."""
         if start_frame < 0:
             raise ValueError(f"start_frame={start_frame} must be 0 or more")
         stop = start_frame + frames
@@ -75,9 +76,10 @@ class Trajectory:
 
 
 def roll(discs: tuple[Disc, ...], floor: Floor) -> tuple[list[float], list[tuple[Disc, ...]]]:
-    """Times of the bounces within one block, and the discs (x, y, vx, vy) just after each.
+    """Compute all bounces of discs within 64 frames.
 
-    Times are in frames from the block's first; the first entries are 0 and ``discs`` themselves.
+    Returns the times of the bounces, in frames from now, and the discs just after each. The first
+    entries are time 0 and ``discs`` themselves.
     """
     starts, after = [0.0], [discs]
     while True:
@@ -93,8 +95,8 @@ def throw(number: int, speed: float, floor: Floor, generator: torch.Generator) -
 
     Args:
         number: number of discs; the floor must have ample space for them.
-        speed: root mean square over the discs, which bounces do not change.
-        floor: extent of the floor.
+        speed: root mean square of the discs' speeds, in floor heights per frame.
+        floor: size of the floor.
         generator: source of positions and directions.
     """
     gap = 2.2 * floor.radius

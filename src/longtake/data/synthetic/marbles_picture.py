@@ -37,7 +37,14 @@ SHADOW_OFFSET, SHADOW_REACH, SHADOW_DARKNESS = 0.42, 1.45, 0.55
 def paint_marbles(
     ground: Ground, centres: Float64[np.ndarray, "t n 2"], colours: tuple[str, ...], radius: float
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    """Frames with shadows on the ground and marbles above all shadows."""
+    """Render marbles and their shadows on a ground.
+
+    Args:
+        ground: picture of the ground without marbles.
+        centres: centres (x, y) of the marbles in each frame, in frame heights.
+        colours: name of each marble's colour.
+        radius: radius of the marbles, in frame heights.
+    """
     height, width, _ = ground.shape
     margin = math.ceil((SHADOW_OFFSET + SHADOW_REACH) * radius * height) + 2
     padded = np.pad(ground, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
@@ -57,7 +64,10 @@ def paint_marbles(
 
 
 def paint_ground(kind: str, height: int, width: int, generator: torch.Generator) -> Ground:
-    """A ground without marbles, the same surface at every resolution."""
+    """Picture of a ground without marbles; the surface is the same at every resolution.
+
+    ``kind`` is ``wood``, ``slate`` or ``felt``.
+    """
     samples = max(1, math.ceil(96 / height))
     ticks = [(np.arange(n * samples, dtype=np.float32) + 0.5) / samples for n in (height, width)]
     y, x = np.meshgrid(ticks[0] / height, ticks[1] / height, indexing="ij")

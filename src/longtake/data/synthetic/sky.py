@@ -38,11 +38,12 @@ _TEMPLATES = (
 
 
 class SkyWorld(SyntheticSource):
-    """Clouds that drift and boil over hills and trees, in 24 classes, without repetition.
+    """Synthetic world: clouds drift and change above hills and trees, in 24 classes, without end.
 
     Attributes:
-        passing_time: the sun rises and sets; the class of a clip is that of its first frame.
-        day_frames: frames of a day, with ``passing_time``.
+        passing_time: the sun rises and sets during a video, and the class of a clip is that of its
+            first frame; otherwise the time of day is constant.
+        day_frames: number of frames of a day, with ``passing_time``.
     """
 
     revision: ClassVar[int] = 2
@@ -75,7 +76,10 @@ class SkyWorld(SyntheticSource):
         return template.format(time=time, light=_LIGHT[time], sky=_SKY[cover], wind=wind)
 
     def speed(self, index: int) -> float:
-        """Speed of the top row of clouds, in picture heights per frame; rightwards is positive."""
+        """Speed of the clouds in the top row of video ``index``, in frame heights per frame.
+
+        Positive is to the right.
+        """
         random = generator(self.video_seed(index), "wind")
         size = 0.0045 + 0.005 * torch.rand((), generator=random).item()
         return size if self._kinds(index)[2] == "right" else -size
@@ -119,5 +123,5 @@ class SkyWorld(SyntheticSource):
 
 
 def time_of_day(sun: float) -> str:
-    """The class whose elevation of the sun is nearest."""
+    """Name of the time of day whose elevation of the sun is nearest to ``sun``."""
     return min(_SUN, key=lambda time: abs(_SUN[time] - sun))

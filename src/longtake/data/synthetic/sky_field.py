@@ -36,16 +36,20 @@ DTYPE = torch.float64  # exact enough that bytes depend on neither batch size no
 
 @dataclass(frozen=True, kw_only=True)
 class CloudPlane:
-    """Matrices that compute the field for one picture size; shared by all videos.
+    """Matrices that turn waves into the field of clouds, for one frame size.
+
+    The field is a sum of waves on a plane with axes x (across the view) and z (along it), seen in
+    perspective. The matrices are the same for all videos.
 
     Attributes:
         amplitude: amplitude of each wave.
-        along: synthesis along z at each row, real and imaginary parts stacked.
-        across: synthesis along x, one matrix a row.
-        lost: standard deviation of the waves that are finer than a row's pixels.
-        elevation: elevation of each row above the horizon, in heights.
-        row, next_row: rows just above and below the point that shades each row.
-        share: position of that point between the two rows, in [0, 1].
+        along: sum of waves along z for each row of the frame, real and imaginary parts stacked.
+        across: sum of waves along x, one matrix per row.
+        lost: standard deviation of the waves that are finer than a row's pixels and left out.
+        elevation: elevation of each row above the horizon, in frame heights.
+        row: for each row, the row just above the point that shades it.
+        next_row: for each row, the row just below the point that shades it.
+        share: position of that point between ``row`` and ``next_row``, in [0, 1].
     """
 
     amplitude: Float[Tensor, "x z"]
@@ -58,17 +62,17 @@ class CloudPlane:
     share: Float[Tensor, "rows"]
 
     def behind(self, field: Float[Tensor, "t rows w"]) -> Float[Tensor, "t rows w"]:
-        """The field slightly further towards the horizon, where the light comes from."""
+        """The field at the point that shades each point: slightly further towards the horizon."""
         return torch.lerp(field[:, self.row], field[:, self.next_row], self.share[:, None])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clouds:
-    """The waves of one video.
+    """The waves whose sum is the field of clouds of one video.
 
     Attributes:
         phase: phase of each wave at time zero, in turns.
-        rate: change of the phase by boiling and wind, in turns per frame.
+        rate: change of the phase of each wave, in turns per frame.
     """
 
     phase: Float[Tensor, "x z"]
@@ -76,7 +80,14 @@ class Clouds:
 
     @classmethod
     def draw(cls, seed: int, wind: tuple[float, float], boil: float) -> "Clouds":
-        """Draw clouds; per frame, ``wind`` (x, z) is in units, ``boil`` in turns at one cycle."""
+        """Draw random waves.
+
+        Args:
+            seed: seed of the phases.
+            wind: speed (x, z) of all waves, in lengths of the plane per frame.
+            boil: standard deviation of the random part of the rates, in turns per frame for a wave
+                of one cycle per unit length.
+        """
         x, z = _wave_numbers()
         random = generator(seed, "waves")
         shape = (len(x), len(z))
@@ -98,7 +109,7 @@ class Clouds:
 
 @lru_cache(maxsize=8)
 def cloud_plane(height: int, width: int) -> CloudPlane:
-    """The plane for one picture size; the module's docstring has the projection.
+    """Compute the matrices for one frame size; the module's docstring has the projection.
 
     The field at row r and column w is Re sum_x across[r, x, w] sum_z along[z, r] A e^(i angle),
     each wave attenuated by a Gaussian of its pixel's size. Real and imaginary parts are stacked

@@ -36,12 +36,12 @@ _HIGHEST_LAND, _LOWEST_RIDGE = 0.54, 0.82
 
 @dataclass(frozen=True, kw_only=True)
 class Light:
-    """Fit of the world's palette to each frame.
+    """Light in each frame of a video, by fitting the colours of the sky world.
 
     Attributes:
-        sun: elevation of the sun whose colours fit best, in picture heights.
-        cloud: share of the upper sky that is cloud.
-        strangeness: mean distance of the sky's colours from the palette, in levels of 255.
+        sun: elevation of the sun whose colours fit best, in frame heights.
+        cloud: share of the upper sky that is cloud, in [0, 1].
+        strangeness: mean distance of the sky's colours from the best fit, in levels of 255.
     """
 
     sun: Float[Tensor, "t"]
@@ -50,12 +50,12 @@ class Light:
 
     @property
     def time_of_day(self) -> str:
-        """Time of day of the whole video."""
+        """Name of the time of day of the whole video."""
         return time_of_day(self.sun.median().item())
 
     @property
     def cover(self) -> str:
-        """Cover of the whole video."""
+        """Name of the amount of cloud of the whole video."""
         cloud = self.cloud.mean().item()
         if cloud < _CLEAR_BELOW:
             return "clear"
@@ -63,7 +63,7 @@ class Light:
 
 
 def light(video: Frames) -> Light:
-    """Fit each frame by a palette's mix of clear sky and cloud with the smallest residual."""
+    """Fit each frame's sky by a mix of clear sky and cloud in the sky world's colours."""
     pixels = rearrange(torch.from_numpy(video).float() / 255, "t h w c -> t c h w")
     frames = rearrange(F.adaptive_avg_pool2d(pixels, _CELLS), "t c h w -> t h w c")
     rows = int(_ABOVE_GLOW * _CELLS)
@@ -77,15 +77,16 @@ def light(video: Frames) -> Light:
 
 
 def wind(video: Frames, lags: Sequence[int] = (1, 2)) -> float:
-    """Speed of the clouds in the top row, in picture heights per frame; positive is to the right.
+    """Speed of the clouds in the top row, in frame heights per frame; positive is to the right.
 
-    Phase correlation of each row with itself some frames later. Clouds lie in a plane seen in
-    perspective, so one speed determines the shift of every row, and all rows are fitted jointly.
+    Each row is compared by phase correlation with the same row some frames later. Clouds lie in a
+    plane seen in perspective, so one speed determines the shift of every row, and all rows are
+    fitted jointly.
 
     Args:
-        video: at least 2 frames.
-        lags: distances in frames of compared frames; those too long for the video are ignored.
-            Long lags measure the direction, short ones also the smoothness of the motion.
+        video: frames of a video; at least 2.
+        lags: distances between compared frames, in frames; those too long for the video are
+            ignored. Long lags measure the direction, short ones also the smoothness of the motion.
     """
     height, width = video.shape[1:3]
     rows = int(_UPPER_SKY * height)
@@ -108,7 +109,7 @@ def wind(video: Frames, lags: Sequence[int] = (1, 2)) -> float:
 
 
 def ridge(video: Frames) -> Float[Tensor, "t w"]:
-    """Row, in pixels from the top, at which land begins in each column.
+    """Row at which land begins in each column of each frame, in pixels from the top.
 
     The sky is brightest at the horizon, and each layer of land is darker than the one behind it, so
     the ridge is the topmost line with all brighter rows above it and all darker ones below.

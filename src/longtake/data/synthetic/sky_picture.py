@@ -34,7 +34,10 @@ SHARPNESS = 3.2  # slope of the cover at the threshold
 
 @dataclass(frozen=True, kw_only=True)
 class Palette:
-    """Colours in [0, 1], one per time; ``grey`` mixes into others, ``glow`` surrounds the disc."""
+    """Colours of the sky world in [0, 1], for each frame or each elevation of the sun.
+
+    ``grey`` is mixed into the others under clouds; ``glow`` surrounds the sun.
+    """
 
     zenith: Float[Tensor, "t 3"]
     middle: Float[Tensor, "t 3"]
@@ -49,7 +52,7 @@ class Palette:
 
     @classmethod
     def at(cls, sun: Float[Tensor, "t"], gloom: float) -> "Palette":
-        """Colours at elevations of the sun, greyed in proportion to ``gloom`` in [0, 1]."""
+        """Colours for elevations of the sun, made greyer in proportion to ``gloom`` in [0, 1]."""
         known = torch.tensor([NIGHT, DUSK, LOW_SUN, DAY, NOON])
         sun = sun.float().clamp(NIGHT, NOON)
         above = torch.searchsorted(known, sun).clamp(1)
@@ -63,12 +66,12 @@ class Palette:
 
 
 def night(sun: Float[Tensor, "t ..."]) -> Float[Tensor, "t ..."]:
-    """Visibility of stars and moon, in [0, 1]."""
+    """Visibility of stars and moon, in [0, 1], at elevations of the sun in frame heights."""
     return ((DUSK - 0.06 - sun) / 0.12).clamp(0, 1)
 
 
 def clear_sky(palette: Palette, elevation: Float[Tensor, "rows"]) -> Float[Tensor, "t rows 3"]:
-    """Sky without clouds and disc, at elevations in picture heights."""
+    """Colour of the sky without clouds and sun at each elevation, in frame heights."""
     low = torch.exp(-((elevation / 0.20) ** 2))[:, None]
     middle = torch.exp(-((elevation / 0.50) ** 2))[:, None]
     sky = torch.lerp(palette.zenith[:, None], palette.middle[:, None], middle)
@@ -77,11 +80,11 @@ def clear_sky(palette: Palette, elevation: Float[Tensor, "rows"]) -> Float[Tenso
 
 @dataclass(frozen=True, kw_only=True)
 class Sky:
-    """Contents of one video; lengths are in picture heights.
+    """What one video of the sky world shows; lengths are in frame heights.
 
     Attributes:
         clouds: waves of the clouds.
-        threshold: value of the field, in standard deviations, above which there is cloud.
+        threshold: value of the waves' sum, in standard deviations, above which there is cloud.
         gloom: how much the clouds grey the light, in [0, 1].
         disc: the sun's distance from the middle column at the horizon, and its slope in elevation.
         moon: the moon's distance from the middle column, and its elevation.
@@ -98,10 +101,10 @@ class Sky:
 
 @dataclass(frozen=True, kw_only=True)
 class Land:
-    """Three layers of land in front of the sky.
+    """Three layers of land, far, middle and near, in front of the sky, as masks.
 
     Attributes:
-        cover: share of each pixel that the far, middle or near layer, or a nearer one, covers.
+        cover: share of each pixel that a layer or a nearer one covers.
         mist: depth of each pixel below its layer's edge, in [0, 1].
         ridge: row, in pixels from the top, at which the sky ends in each column.
     """
@@ -114,7 +117,15 @@ class Land:
 def paint(
     sky: Sky, times: Float[Tensor, "t"], sun: Float[Tensor, "s"], height: int, width: int
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    """Frames at these times, in frames; ``sun`` is its elevation at each time, or one for all."""
+    """Render frames of the sky.
+
+    Args:
+        sky: what the video shows.
+        times: time of each frame, in frames.
+        sun: elevation of the sun at each time, or one for all, in frame heights.
+        height: height of the frames in pixels.
+        width: width of the frames in pixels.
+    """
     plane = cloud_plane(height, width)
     up, across = plane.elevation[:, None], (torch.arange(width) + 0.5 - width / 2) / height
     palette = Palette.at(sun, sky.gloom)
@@ -207,7 +218,7 @@ def _landed(
 
 
 def land(seed: int, height: int, width: int) -> Land:
-    """Hills and trees of one seed at one picture size; they never change."""
+    """Render the hills and trees of one seed at one frame size; they never change."""
     column = (torch.arange(width * _FINER) + 0.5) / _FINER
     u = (column - width / 2) / height
     edge = torch.stack([_far(seed, u), _wooded(seed, u), _forest(seed, u)]).clamp(max=0.97)

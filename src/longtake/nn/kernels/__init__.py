@@ -22,13 +22,13 @@ ANY = SINGLE | set(formulas.HALF)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:
-    """A fast path of a formula.
+    """A fast implementation of one function of ``longtake.nn.formulas``.
 
     Attributes:
-        run: takes the arguments of the formula.
-        devices: types of device that it runs on; empty: all.
-        dtypes: dtypes of the first argument that it takes.
-        fits: whether it serves for these arguments, by their shapes; None: always.
+        run: the implementation; takes the formula's arguments.
+        devices: types of device that it runs on, such as ``cpu``; empty: all.
+        dtypes: dtypes that the first argument may have.
+        fits: whether it can be used for some arguments, by their shapes; None: always.
     """
 
     run: Callable[..., Tensor]
@@ -37,7 +37,7 @@ class Kernel:
     fits: Callable[..., bool] | None = None
 
     def serves(self, *args: Any) -> bool:
-        """Whether the kernel can compute the formula of these arguments."""
+        """Whether the kernel can be used for these arguments of its formula."""
         here = not self.devices or args[0].device.type in self.devices
         taken = here and args[0].dtype in self.dtypes
         return taken and (self.fits is None or self.fits(*args))
@@ -51,7 +51,7 @@ KERNELS: dict[Callable[..., Tensor], tuple[Kernel, ...]] = {
         Kernel(run=group_norm.recomputed),
     ),
     formulas.frame_conv: (
-        Kernel(run=frame_conv.product, devices=CPU, dtypes=SINGLE, fits=frame_conv.few_cells),
+        Kernel(run=frame_conv.product, devices=CPU, dtypes=SINGLE, fits=frame_conv.few_positions),
         Kernel(run=frame_conv.convolution, devices=CPU, dtypes=SINGLE, fits=frame_conv.not_cast),
     ),
     formulas.volume_conv: (Kernel(run=volume.conv_halves, devices=CPU, fits=volume.lone),),
@@ -67,7 +67,7 @@ KERNELS: dict[Callable[..., Tensor], tuple[Kernel, ...]] = {
 
 
 def compute(formula: Callable[..., Tensor], *args: Any) -> Tensor:
-    """``formula(*args)`` by the first kernel that serves, or by the formula if none does."""
+    """Compute ``formula(*args)`` by the first kernel that can be used, or else by the formula."""
     if not transformed():
         for kernel in KERNELS[formula]:
             if kernel.serves(*args):

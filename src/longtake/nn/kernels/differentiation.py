@@ -27,10 +27,17 @@ def formula_gradients(
     needed: Sequence[bool],
     grad: Tensor,
 ) -> tuple[Tensor | None, ...]:
-    """Gradients of ``formula(*inputs, *options)`` that can be differentiated again.
+    """Gradients of ``formula(*inputs, *options)``, themselves differentiable.
 
-    ``grad`` is the gradient of the result. There is a gradient, or None, for each of ``needed``,
-    which says for the inputs, then for further arguments, whether they need one.
+    Args:
+        formula: the function.
+        inputs: its tensor arguments.
+        options: its further arguments.
+        needed: whether each argument, first ``inputs`` then ``options``, needs a gradient.
+        grad: gradient with respect to the result.
+
+    Returns:
+        a gradient for each entry of ``needed``, or None where it is false.
     """
     with torch.enable_grad():
         # views, so that a gradient excludes what one input contributes by way of another
@@ -44,10 +51,10 @@ def formula_gradients(
 def differentiable_twice(
     out: Tensor, formula: Callable[..., Tensor], inputs: Sequence[Tensor], options: Sequence[Any]
 ) -> Tensor:
-    """``out``, whose second derivatives are those of the formula that it is the value of.
+    """Give ``out``, the value of ``formula(*inputs, *options)``, second derivatives.
 
-    First derivatives stay those of the operation that made ``out``: PyTorch's fused attention has
-    no second ones.
+    Its first derivatives stay those of the operation that computed ``out``; the second are the
+    formula's. PyTorch's fused attention, for one, has no second derivatives.
     """
     if not out.requires_grad or torch.compiler.is_compiling():
         return out
@@ -76,9 +83,10 @@ class _FormulaTwice(torch.autograd.Function):
 
 
 def recompute(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
-    """``function(*inputs)``; its activations are not stored but computed again in backward.
+    """Gradient checkpointing: ``function(*inputs)``, computed again in the backward pass.
 
-    They are stored under a transform: PyTorch's checkpoints cannot run in one.
+    Under a ``torch.func`` transform activations are stored instead, as PyTorch's checkpointing
+    does not support transforms.
     """
     if not torch.is_grad_enabled() or transformed():
         return function(*inputs)

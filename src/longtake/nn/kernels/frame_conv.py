@@ -10,31 +10,31 @@ from torch import Tensor
 from longtake.nn import formulas
 from longtake.nn.kernels.differentiation import formula_gradients
 
-MAX_CELLS, WEIGHTS_PER_CELL = 256, 9 << 10
-"""Up to this number of cells, a kernel of at least this number of weights per cell is applied
-faster by a matrix product: PyTorch's convolution first copies the whole kernel to another layout,
-at every call."""
+MAX_POSITIONS, WEIGHTS_PER_POSITION = 256, 9 << 10
+"""Up to this number of positions, a kernel of at least this number of weights per position is
+applied faster by a matrix product: PyTorch's convolution first copies the whole kernel to another
+layout, at every call."""
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
-    """Forward and backward as matrix products of the cells' 3x3 neighbourhoods."""
+    """3x3 convolution by a matrix product with ``neighbours(x)``, forward and backward."""
     return _FrameConv.apply(x, weight, bias, stride, True)
 
 
 def convolution(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
-    """Forward by PyTorch's convolution; its weight's gradient is a matrix product."""
+    """3x3 convolution by PyTorch, but with the weight's gradient as a matrix product."""
     return _FrameConv.apply(x, weight, bias, stride, False)
 
 
 def not_cast(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> bool:
-    """Whether autocast leaves the dtype alone."""
+    """Whether autocast is off on the CPU, so that the dtype stays that of ``x``."""
     return not torch.is_autocast_enabled("cpu")
 
 
-def few_cells(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> bool:
-    """Whether few enough cells meet a large enough kernel for ``product`` to be faster."""
-    cells = x[..., 0].numel() // stride**2
-    fits = cells <= MAX_CELLS and weight.numel() >= WEIGHTS_PER_CELL * cells
+def few_positions(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> bool:
+    """Whether ``product`` is faster: few enough positions for a large enough kernel."""
+    positions = x[..., 0].numel() // stride**2
+    fits = positions <= MAX_POSITIONS and weight.numel() >= WEIGHTS_PER_POSITION * positions
     return fits and not_cast(x, weight, bias, stride)
 
 
@@ -67,13 +67,13 @@ class _FrameConv(torch.autograd.Function):
 
 
 def neighbours(x: Float[Tensor, "n h w c"], stride: int = 1) -> Float[Tensor, "n h2 w2 9*c"]:
-    """The 3x3 neighbourhood of every ``stride``-th cell, row after row; zeros beyond the border."""
+    """The 3x3 neighbourhood of every ``stride``-th position, in row-major order, zero-padded."""
     n, h, w, c = x.shape
     padded = x.new_zeros(n, h + 2, w + 2, c)
     padded[:, 1:-1, 1:-1] = x
-    frame, row, cell, _ = padded.stride()
+    frame, row, column, _ = padded.stride()
     shape = (n, (h - 1) // stride + 1, (w - 1) // stride + 1, 3, 3 * c)
-    strides = (frame, stride * row, stride * cell, row, 1)
+    strides = (frame, stride * row, stride * column, row, 1)
     return padded.as_strided(shape, strides).flatten(3)
 
 
@@ -87,7 +87,7 @@ def _input_gradient(dy: Tensor, x: Tensor, weight: Tensor, stride: int) -> Float
 
 
 def _weight_gradient(dy: Tensor, x: Tensor, stride: int) -> Float[Tensor, "c2 c 3 3"]:
-    # dweight[o, c, i, j] = sum over cells p of dy[p, o] * x[p + (i, j) - 1, c]
+    # dweight[o, c, i, j] = sum over positions p of dy[p, o] * x[p + (i, j) - 1, c]
     if stride > 1 or x.shape[-1] < dy.shape[-1]:
         product = dy.flatten(0, 2).mT @ neighbours(x, stride).flatten(0, 2)
         return product.unflatten(1, (3, 3, -1)).permute(0, 3, 1, 2)

@@ -15,18 +15,18 @@ from longtake.nn import formulas
 from longtake.nn.formulas import at_least_float32
 from longtake.nn.kernels.differentiation import formula_gradients
 
-NATIVE_BACKWARD_CELLS = 1 << 16
-"""Cells times groups beyond which PyTorch's backward pass on a CPU, which visits every group of
-every cell, takes longer than the plain steps."""
+NATIVE_BACKWARD_POSITIONS = 1 << 16
+"""Positions times groups beyond which PyTorch's backward pass on a CPU, which visits every group of
+every position, takes longer than the plain steps."""
 
 
 def native(x: Tensor, weight: Tensor, bias: Tensor, *options: Any) -> Tensor:
-    """Statistics and normalisation by PyTorch's own operator, which is fast on a CPU."""
+    """Group normalisation by PyTorch's own operator, which is fast on a CPU."""
     return _GroupNorm.apply(x, weight, bias, True, *options)
 
 
 def recomputed(x: Tensor, weight: Tensor, bias: Tensor, *options: Any) -> Tensor:
-    """Normalisation as one multiply-add of ``x``."""
+    """Group normalisation as one multiply-add of ``x``, which alone is stored for backward."""
     return _GroupNorm.apply(x, weight, bias, False, *options)
 
 
@@ -43,7 +43,7 @@ class _GroupNorm(torch.autograd.Function):
     #       E[weight * dy * xhat] = sum over channels of weight * d weight / N,
     #       a = -rstd^2 * E[weight * dy * xhat],  b = -rstd * E[weight * dy] - a * mean.
     #
-    # So beside two sums over the cells nothing but one multiply-add of x and dy is needed.
+    # So beside two sums over positions nothing but one multiply-add of x and dy is needed.
 
     @staticmethod
     def forward(
@@ -75,7 +75,11 @@ class _GroupNorm(torch.autograd.Function):
         if silu:
             y = _affine(x, weight, bias, wide_mean, wide_rstd)
             dy = torch.ops.aten.silu_backward(dy, y)
-        if ctx.native and weight.ndim == 1 and x[..., 0].numel() * groups <= NATIVE_BACKWARD_CELLS:
+        if (
+            ctx.native
+            and weight.ndim == 1
+            and x[..., 0].numel() * groups <= NATIVE_BACKWARD_POSITIONS
+        ):
             return *_native_backward(dy, x, weight, mean, rstd), None, None, None, None
         dbias = dy.sum(2, keepdim=True)
         dweight = ((dy * x).sum(2, keepdim=True) - wide_mean * dbias) * wide_rstd
@@ -127,10 +131,10 @@ def _affine(x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, rstd: Tensor)
 def _group_means(
     sums: Float[Tensor, "rows m 1 c"], x: Float[Tensor, "rows m n c"], groups: int
 ) -> Float[Tensor, "rows 1 1 c"]:
-    """Means over the groups of ``x`` from sums over the cells of each part."""
-    _, parts, cells, channels = x.shape
+    """Means over the groups of ``x`` from sums over the positions of each part."""
+    _, parts, positions, channels = x.shape
     total = sums.sum((1, 2)).unflatten(-1, (groups, -1)).sum(-1)
-    return _per_channel(total / (parts * cells * channels // groups), x)
+    return _per_channel(total / (parts * positions * channels // groups), x)
 
 
 def _per_channel(

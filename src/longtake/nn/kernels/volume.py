@@ -13,25 +13,25 @@ CPU, convolved by a PyTorch kernel that is six times slower than the one for a b
 
 
 def lone(x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int, int]) -> bool:
-    """Whether ``x`` is a batch of one that is better convolved in halves."""
+    """Whether ``conv_halves`` is faster: a batch of one that PyTorch convolves by a slow kernel."""
     if x.shape[0] != 1 or weight.shape[2:] != (3, 3, 3) or stride != (1, 1, 1):
         return False
     return x.shape[:4].numel() <= UNFUSED and any(size % 2 == 0 for size in x.shape[2:])
 
 
 def conv_halves(x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int, int]) -> Tensor:
-    """Convolve the halves of one volume as a batch of two."""
+    """3D convolution of one volume, done on its two halves as a batch of two."""
     axis = next(axis for axis in (2, 3, 4) if x.shape[axis] % 2 == 0)
-    size = x.shape[axis] // 2 - 1  # of half the result: the kernel takes two cells more
+    size = x.shape[axis] // 2 - 1  # of half the result: the kernel takes two positions more
     halves = torch.cat([x.narrow(axis, start, size + 2) for start in (0, size)])
     return torch.cat(formulas.volume_conv(halves, weight, bias, stride).chunk(2), axis)
 
 
 def repeat_border(x: Tensor, border: tuple[int, ...]) -> Tensor:
-    """Padding whose backward pass adds up slices.
+    """Replication padding whose backward pass sums slices of the gradient.
 
-    That is four times faster than PyTorch's on a CPU, does not keep ``x`` alive, and is
-    deterministic on a GPU too.
+    This is four times as fast as PyTorch's backward pass on a CPU, does not keep ``x`` alive, and
+    is deterministic on a GPU too.
     """
     return _RepeatBorder.apply(x, border) if any(border) else x
 
@@ -50,15 +50,15 @@ class _RepeatBorder(torch.autograd.Function):
 
 
 def _fold(grad: Tensor, border: tuple[int, ...]) -> Tensor:
-    """Add a border's gradient to that of the cells it repeats."""
+    """Add a border's gradient to that of the values it repeats."""
     if not border:
         return grad.clone()
     axis = grad.ndim - len(border) // 2
     *rest, before, after = border
     inner = grad.shape[axis] - before - after
     out = _fold(grad.narrow(axis, before, inner), tuple(rest))
-    for cells, start, cell in ((before, 0, 0), (after, before + inner, inner - 1)):
-        if cells:
-            edge = grad.narrow(axis, start, cells).sum(axis, keepdim=True)
-            out.narrow(axis, cell, 1).add_(_fold(edge, tuple(rest)))
+    for count, start, to in ((before, 0, 0), (after, before + inner, inner - 1)):
+        if count:
+            edge = grad.narrow(axis, start, count).sum(axis, keepdim=True)
+            out.narrow(axis, to, 1).add_(_fold(edge, tuple(rest)))
     return out

@@ -12,7 +12,7 @@ from longtake.training.monitor import TrainingMonitor
 
 
 class Loss(NamedTuple):
-    """Loss of a micro-batch.
+    """Loss of one micro-batch.
 
     Attributes:
         total: scalar to differentiate.
@@ -25,16 +25,18 @@ class Loss(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """One optimizer and the loss it minimizes. The phases of a step follow each other.
+    """One part of a training step: an optimizer and the loss that it minimises.
+
+    The phases of a step run one after another, such as autoencoder, then discriminator.
 
     Attributes:
         name: identifies the optimizer in checkpoints and its gradient norm in the log.
         log_key: name of the loss in the log.
         module: network to train; all others are frozen during its backward pass.
         optimizer: settings of the optimizer.
-        loss: loss of a micro-batch at a step, or None while the phase is inactive; phases that
-            alternate return None at each other's steps.
-        methods: methods of ``module``, besides ``forward``, that compute with its weights.
+        loss: takes a micro-batch and the number of steps done; returns None while the phase is
+            inactive. Phases that alternate return None in each other's steps.
+        methods: names of methods of ``module``, besides ``forward``, that use its weights.
     """
 
     name: str
@@ -46,16 +48,18 @@ class Phase:
 
 
 class Method(ABC):
-    """Networks, losses and data of a training; the trainer runs it.
+    """What a ``Trainer`` trains: networks, their losses and their data.
 
     Attributes:
         module: everything that is trained, in one module; checkpoints hold its weights.
-        exported: the part of ``module`` that the run exports; the EMA follows its weights.
-        frozen: networks that losses use but nothing trains or saves, such as a perceptual
-            distance or the teacher of a distillation; the trainer moves them to its device.
-        phases: optimizers with their losses, in the order of a step.
-        monitor: follows the statistics of micro-batches (``micro.statistics``) and can end the run
-            early; None for none.
+        exported: the submodule of ``module`` that is exported as a model; the EMA follows its
+            weights.
+        phases: optimizers with their losses, in the order in which a step runs them.
+        frozen: networks that losses use but that are neither trained nor saved, such as a
+            perceptual distance or the teacher of a distillation; the trainer moves them to its
+            device.
+        monitor: follows ``statistics`` of the micro-batches and can end the run early; None for
+            none.
     """
 
     module: nn.Module
@@ -66,4 +70,7 @@ class Method(ABC):
 
     @abstractmethod
     def batches(self, first_step: int) -> Iterator[Sequence[Any]]:
-        """Endless micro-batches of each step from ``first_step``, on the device of this rank."""
+        """Yield the micro-batches of each step from ``first_step`` on; endless.
+
+        They are this rank's, on its device.
+        """

@@ -16,7 +16,7 @@ from longtake.training.methods.base import Loss, Method, Phase
 
 @dataclass(eq=False)
 class Denoising(Method):
-    """Trains one denoiser by the diffusion loss; ``data`` draws samples by their numbers."""
+    """Trains one denoiser by the diffusion loss on batches of a latent cache."""
 
     denoiser: Denoiser
     diffusion: Diffusion
@@ -31,7 +31,7 @@ class Denoising(Method):
         self.phases = (main,)
 
     def batches(self, first_step: int) -> Iterator[Sequence[TrainingBatch]]:
-        """Micro-batches of each step."""
+        """Yield this rank's micro-batches of each step from ``first_step`` on, forever."""
         for step in count(first_step):
             rows = rank_rows(step, self.settings.batch, self.ranks.rank, self.ranks.size)
             parts = micro_batches(len(rows), self.settings.accumulate)
@@ -47,10 +47,11 @@ class Denoising(Method):
 def validation_loss(
     denoiser: Denoiser, data: LatentBatches, batch: int, device: torch.device
 ) -> float:
-    """Mean loss over the cache of ``data``, each clip once.
+    """Mean diffusion loss over all clips of a latent cache.
 
-    Clip, noise, timestep and signals of a sample are functions of the seed and its number, so that
-    the losses of different steps compare.
+    Clip, noise, timestep and signals of each sample depend on the seed of ``data`` and the sample's
+    number alone, so that losses at different training steps can be compared. ``batch`` is the
+    number of samples that are evaluated together.
     """
     total, number = 0.0, len(data.cache)
     for first in range(0, number, batch):

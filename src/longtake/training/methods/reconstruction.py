@@ -22,13 +22,13 @@ Clips = Callable[[int], Iterator[tuple[Tensor, Sequence[int]]]]
 
 @dataclass(kw_only=True)
 class ClipBatch:
-    """A micro-batch of clips, and results of the autoencoder's phase for later phases.
+    """A micro-batch of clips, and what the autoencoder's phase computes for later phases.
 
     Attributes:
         video: clips in [-1, 1].
-        seeds: one seed per clip, for everything random about it.
-        reconstruction: reconstructions, without gradient; None before the autoencoder's phase.
-        statistics: statistics for the monitor; None before the autoencoder's phase.
+        seeds: one seed per clip, of everything random about it.
+        reconstruction: reconstructed clips, without gradient; None before the autoencoder's phase.
+        statistics: values for the training monitor; None before the autoencoder's phase.
     """
 
     video: Float[Tensor, "b 3 t h w"]
@@ -38,7 +38,7 @@ class ClipBatch:
 
 
 class Reconstruction(Method):
-    """Trains an autoencoder and, from the steps that the monitor decides, discriminators."""
+    """Trains an autoencoder and, from the steps that the monitor decides, its discriminators."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Reconstruction(Method):
         self.phases = (main, *others)
 
     def batches(self, first_step: int) -> Iterator[Sequence[ClipBatch]]:
-        """Micro-batches of each step."""
+        """Yield this rank's micro-batches of each step from ``first_step`` on, forever."""
         for video, numbers in self._clips(first_step):
             seeds = [derive(self._settings.seed, "posterior", number) for number in numbers]
             parts = micro_batches(len(video), self._settings.accumulate)

@@ -1,0 +1,83 @@
+"""CLIP (Radford et al., 2021): features of frames and of texts that can be compared."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from longtake.text.transformers_files import LOCAL, opened_by_transformers
+
+REMEDY = "is not a folder of a CLIP model of transformers ({reason}); give one"
+
+
+class Clip(nn.Module):
+    """A CLIP model of transformers; its features of a video are the mean over frames.
+
+    Features of each frame and of each text have length 1, so the product of a video's and a text's
+    features is the mean cosine of its frames.
+    """
+
+    def __init__(self, network: nn.Module, tokenizer: Any, processor: Any) -> None:
+        super().__init__()
+        self.network: Any = network
+        self._tokenizer, self._processor = tokenizer, processor
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return self.network.config.projection_dim
+
+    def treat(self, clip: UInt8[Tensor, "t h w 3"]) -> Float[Tensor, "3 t s s"]:
+        """Frames as the model's own image processor prepares them: resized, cropped, scaled."""
+        frames = list(clip.cpu().numpy())
+        pixels = self._processor(images=frames, return_tensors="pt")["pixel_values"]
+        return rearrange(pixels, "t c h w -> c t h w").to(clip.device)
+
+    def forward(self, video: Float[Tensor, "b 3 t s s"]) -> Float[Tensor, "b d"]:
+        """Features of videos."""
+        frames = rearrange(video, "b c t h w -> (b t) c h w")
+        found = self.network.visual_projection(self.network.vision_model(frames).pooler_output)
+        return normalize(found, dim=-1).unflatten(0, (len(video), -1)).mean(1)
+
+    @torch.no_grad()
+    def texts(self, texts: Sequence[str], at_once: int = 64) -> Float[Tensor, "n d"]:
+        """Features of texts, on the CPU; longer texts than the model reads are cut."""
+        device, parts = next(self.network.parameters()).device, []
+        for first in range(0, len(texts), at_once):
+            batch = self._tokenizer(
+                list(texts[first : first + at_once]),
+                padding=True,
+                truncation=True,
+                max_length=self.network.config.text_config.max_position_embeddings,
+                return_tensors="pt",
+            ).to(device)
+            states = self.network.text_model(**batch).pooler_output
+            parts.append(normalize(self.network.text_projection(states), dim=-1).cpu())
+        return torch.cat(parts)
+
+
+def read_clip(folder: Path) -> Clip:
+    """A CLIP model from a folder of transformers.
+
+    Raises:
+        ValueError: transformers is not installed, or the folder is not that of a CLIP model.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: there is no such folder; give that of a CLIP model")
+    with opened_by_transformers(str(folder), REMEDY) as transformers:
+        kind = transformers.AutoConfig.from_pretrained(folder, **LOCAL).model_type
+        if kind != "clip":
+            raise ValueError(f"its config.json is of a {kind} model")
+        read = partial(transformers.CLIPModel.from_pretrained, use_safetensors=True, **LOCAL)
+        network = read(folder)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **LOCAL)
+        # the one of Pillow needs no torchvision
+        processor = getattr(transformers, "CLIPImageProcessorPil", None)
+        processor = (processor or transformers.CLIPImageProcessor).from_pretrained(folder, **LOCAL)
+    return Clip(network.eval().requires_grad_(False), tokenizer, processor)

@@ -1,0 +1,28 @@
+"""Models of transformers, opened from files on this machine; nothing is downloaded."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import ModuleType
+
+LOCAL = {"local_files_only": True}
+"""What each ``from_pretrained`` is called with."""
+
+
+@contextmanager
+def opened_by_transformers(what: str, remedy: str) -> Generator[ModuleType]:
+    """The package transformers, whose errors about missing or broken files become a sentence.
+
+    Raises:
+        ValueError: the package is not installed, or it cannot read the files; the message begins
+            with ``what``, and ends with ``remedy`` in the second case.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise ValueError(f"{what}: needs transformers; pip install 'longtake[text]'") from error
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        yield transformers
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).strip().split("\n", maxsplit=1)[0]
+        raise ValueError(f"{what}: {remedy.format(reason=reason)}") from error
