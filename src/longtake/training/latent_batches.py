@@ -39,8 +39,8 @@ class TrainingClip(Config):
     Attributes:
         stride: distance between neighbouring frames of the clip, in latent frames of the cache; 4
             for LVDM's keyframes.
-        label_dropout: probability that a sample's label is dropped, for classifier-free guidance; of
-            each named label by itself.
+        label_dropout: probability that a sample's label is dropped, for classifier-free guidance;
+            each named label is dropped by itself.
         text_dropout: probability that a sample's caption is replaced by the empty prompt.
         context: how context frames are chosen; None for a network that reads none.
         previous_share: probability that a sample is conditioned on its previous clip; otherwise on
