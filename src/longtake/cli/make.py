@@ -152,8 +152,8 @@ def generate(  # noqa: PLR0913
     ranks = launched()  # no process waits for another
     place = ranks.device if ranks.size > 1 else arguments.device(device)
     opened = VideoModel.from_pretrained(model, device=place, dtype=arguments.dtype(precision))
-    changes = [*(overrides or []), *([f"sampler.steps={steps}"] if steps else [])]
-    sampling = sampling_with(opened.index.sampling, changes)
+    changed_steps = [] if steps is None else [f"sampler.steps={steps}"]
+    sampling = sampling_with(opened.index.sampling, [*(overrides or []), *changed_steps])
     if compiled:
         opened.compile()
     wired = given.wire(opened.long_video(sampling), frames_given, frames, opened.index.fps)
@@ -162,8 +162,7 @@ def generate(  # noqa: PLR0913
         **says.identity,
         "weights": opened.index.weights,
         "sampling": sampling.model_dump(mode="json"),
-        "precision": precision,
-        "compiled": compiled,
+        **{"precision": precision, "compiled": compiled},
     }
     wired = replace(wired, fps=fps or wired.fps, sheets=sheet)
     plans = [conditions.plan(opened, wired, says, part, identity) for part in videos]
@@ -198,10 +197,8 @@ def _write_all(
 def _print_made(model: "VideoModel", plan: conditions.Plan, how: str) -> None:
     """Print a line per video: its length, the speed of its batch, its class and its prompt."""
     job = plan.job
-    label = job.request.signals.get("label")
-    rows = [-1] * len(job.paths) if label is None else label.value.tolist()
-    for path, row in zip(job.paths, rows, strict=True):
-        words = [model.index.classes[row]] if row >= 0 else []
+    for row, path in enumerate(job.paths):
+        words = model.labels.words(job.request.signals, row)
         words += [] if plan.prompt is None else [plan.prompt]
         print(f"{path}: {job.frames} frames, {how}{''.join(f': {each}' for each in words)}")
 

@@ -1,6 +1,6 @@
 """PVDM's denoiser: a 2D UNet that three planes share, with attention across the planes."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Annotated, Literal
@@ -12,8 +12,9 @@ from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longtake.denoisers.unet_config import UNetConfig
+from longtake.denoisers.unet_config import UNetConfig, named_rows
 from longtake.diffusion.process import Denoiser, Embedding
+from longtake.diffusion.signals import named_label
 from longtake.latents import LatentSpec, Triplane
 from longtake.nn import Count
 from longtake.nn.attention import SelfAttention, head_count
@@ -110,9 +111,12 @@ class TriplaneUNet(Denoiser):
             clip_overlap_frames=config.clip_overlap_frames,
         )
         reads = {"previous": config.previous, "label": config.num_classes is not None}
+        reads |= dict.fromkeys(map(named_label, config.labels), True)
         self.reads = frozenset(name for name, read in reads.items() if read)
         self.time_embed = TimeEmbedding(config.model_channels, config.embedding)
+        self.labels = config.labels
         self.label_embed = config.table(config.num_classes)
+        self.label_embeds = config.label_tables()
         self.conv_in = FrameConv(channels * (1 + config.previous), widths[0])
         self.plane_embed = nn.Embedding(3, widths[0]) if config.plane_embed else None
         self.down = way_down(config)
@@ -125,11 +129,13 @@ class TriplaneUNet(Denoiser):
 
     def prepare(self, signals: Mapping[str, Tensor], embedding: Embedding) -> "_Prepared":
         """Convert signals, once per clip, to what ``forward`` reads, in the weights' dtype."""
-        previous, label = signals.get("previous"), signals.get("label")
+        previous, rows = signals.get("previous"), named_rows(self.label_embeds, signals)
+        if self.label_embed is not None and "label" in signals:
+            rows = [(self.label_embed, signals["label"].long()), *rows]
         return _Prepared(
             embedding=embedding,
             previous=None if previous is None else previous.to(self.dtype),
-            label=None if label is None else label.long(),
+            label_rows=rows,
         )
 
     def forward(
@@ -167,8 +173,8 @@ class TriplaneUNet(Denoiser):
 
     def _embed(self, t: Tensor, prepared: "_Prepared") -> Float[Tensor, "b d"]:
         emb = self.time_embed(prepared.embedding(t))
-        if self.label_embed is not None and prepared.label is not None:
-            emb = emb + self.label_embed(prepared.label)
+        for table, rows in prepared.label_rows:
+            emb = emb + table(rows)
         return emb
 
 
@@ -178,7 +184,7 @@ class _Prepared:
 
     embedding: Embedding
     previous: Float[Tensor, "b c n"] | None
-    label: Int[Tensor, "b"] | None
+    label_rows: Sequence[tuple[nn.Module, Int[Tensor, "b"]]]  # of each label; negative for none
 
 
 class Block(nn.Module):

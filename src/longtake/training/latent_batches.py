@@ -19,8 +19,11 @@ from longtake.diffusion.signals import (
     Signal,
     Signals,
     draw_label,
+    draw_named_labels,
     draw_text,
+    named_label,
     previous_signal,
+    split_class,
 )
 from longtake.latents import LatentScaling, LatentSpec
 from longtake.noise import SampleNoise, derive, generator
@@ -36,7 +39,8 @@ class TrainingClip(Config):
     Attributes:
         stride: distance between neighbouring frames of the clip, in latent frames of the cache; 4
             for LVDM's keyframes.
-        label_dropout: probability that a sample's label is dropped, for classifier-free guidance.
+        label_dropout: probability that a sample's label is dropped, for classifier-free guidance;
+            each named label is dropped by itself.
         text_dropout: probability that a sample's caption is replaced by the empty prompt.
         context: how context frames are chosen; None for a network that reads none.
         previous_share: probability that a sample is conditioned on its previous clip; otherwise on
@@ -55,7 +59,8 @@ class TrainingClip(Config):
     def check(self, denoiser: Denoiser) -> None:
         """Raise a ValueError unless the network reads all signals drawn and needs no others."""
         drawn = {"context": self.context is not None, "previous": self.previous_share > 0}
-        always = denoiser.reads & {"label", "previous", "text"}
+        named = set(map(named_label, denoiser.labels))
+        always = denoiser.reads & {"label", "previous", "text", *named}
         denoiser.check_signals({*always, *(name for name, given in drawn.items() if given)})
         if self.context is not None:
             self.context.check(denoiser.spec.frames)
@@ -109,6 +114,7 @@ class LatentBatches:
     seed: int = field(kw_only=True)
     reads: frozenset[str] = field(kw_only=True)
     captions: CachedStates | None = field(default=None, kw_only=True)
+    labels: Mapping[str, int] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
         self._order = Order(self.seed, len(self.cache))
@@ -148,6 +154,9 @@ class LatentBatches:
                 frame_times = context.frame_times
         if "label" in self.reads:
             signals |= draw_label(cached.label, self.clip.label_dropout, random)
+        named = split_class(cached.label, self.labels)
+        named = {name: value for name, value in named.items() if named_label(name) in self.reads}
+        signals |= draw_named_labels(named, self.clip.label_dropout, random)
         if self.captions is not None:
             states, empty = self.captions(self.cache.caption(item)), self.captions("")
             signals |= draw_text(states, empty, self.clip.text_dropout, random)
