@@ -114,7 +114,6 @@ class TriplaneUNet(Denoiser):
         reads |= dict.fromkeys(map(named_label, config.labels), True)
         self.reads = frozenset(name for name, read in reads.items() if read)
         self.time_embed = TimeEmbedding(config.model_channels, config.embedding)
-        self.labels = config.labels
         self.label_embed = config.table(config.num_classes)
         self.label_embeds = config.label_tables()
         self.conv_in = FrameConv(channels * (1 + config.previous), widths[0])

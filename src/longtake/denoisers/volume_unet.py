@@ -92,7 +92,6 @@ class VolumeUNet(Denoiser):
         time_embed = partial(TimeEmbedding, config.model_channels, config.embedding)
         self.time_embed = time_embed()
         self.known_time_embed = time_embed() if config.known_time_embed else None
-        self.labels = config.labels
         self.label_embed = config.table(config.num_classes)
         self.noise_embed = config.table(config.noise_classes)
         self.label_embeds = config.label_tables()

@@ -166,6 +166,7 @@ class VideoModel:
                 guidance=own.guidance,
                 context_noise=own.context_noise,
                 pattern=own.pattern,
+                guides=self._guides(own.guidance.guide, role),
             )
         sampling.rollout.check(samplers)
         return LongVideo(
@@ -174,6 +175,29 @@ class VideoModel:
             autoencoder=self.autoencoder,
             latent_scaling=self.index.latent_scaling,
         )
+
+    def _guides(self, name: str | None, role: Role) -> Mapping[str, Denoiser]:
+        """The network that guides a role, by the name of its model, if one does."""
+        if name is None:
+            return {}
+        own = self.denoisers.get(role, self.denoisers["first"])
+        other = VideoModel.from_pretrained(name, device=own.device, dtype=own.dtype)
+        network = other.denoisers.get(role, other.denoisers.get("first"))
+        differ = [
+            k
+            for k in ("diffusion", "latent_scaling")
+            if dict(self.index)[k] != dict(other.index)[k]
+        ]
+        if weights_hash(other.autoencoder) != weights_hash(self.autoencoder):
+            differ.append("autoencoder")
+        if network is None or network.spec != own.spec or network.reads != own.reads:
+            differ.append("what their networks sample or read")
+        if differ or network is None:
+            raise ValueError(
+                f"{name} cannot guide this model: they differ in {differ[0]}; choose a smaller "
+                "network or an earlier checkpoint that was trained with the same settings"
+            )
+        return {name: network}
 
     def request(
         self, seeds: Iterable[int], label: str | None = None, prompt: Prompt | None = None

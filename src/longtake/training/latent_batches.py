@@ -59,7 +59,7 @@ class TrainingClip(Config):
     def check(self, denoiser: Denoiser) -> None:
         """Raise a ValueError unless the network reads all signals drawn and needs no others."""
         drawn = {"context": self.context is not None, "previous": self.previous_share > 0}
-        named = set(map(named_label, denoiser.labels))
+        named = {name for name in denoiser.reads if name.startswith(named_label(""))}
         always = denoiser.reads & {"label", "previous", "text", *named}
         denoiser.check_signals({*always, *(name for name, given in drawn.items() if given)})
         if self.context is not None:
