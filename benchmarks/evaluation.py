@@ -1,28 +1,33 @@
 """Clips a second that `longtake evaluate` takes in, from mp4 files to sums, stage by stage.
 
-    python benchmarks/evaluation.py --json docs/results/evaluation.json        # this CPU
+    python benchmarks/evaluation.py --threads 1 --clock cpu --json docs/results/evaluation.json
     python benchmarks/evaluation.py --device cuda --clips 512 --batch 8 32 64  # a GPU
 
 Videos of the sky world are written as mp4 files, and clips of 16 frames cut from them at random.
 Each stage is timed alone: reading on one thread, treatment (resize to 224), I3D, the sums and the
-distance. "all" is what users get: several threads read ahead of the network. I3D's weights are
-drawn, since times do not depend on them.
+distance. "all" is what users get: several threads read ahead of the network. "plain" is the same
+written as in the PyTorch ports that papers used (``plain.i3d``), its network's features compared
+with ours before it is timed; both sides take turns. I3D's weights are drawn, since times do not
+depend on them. ``--memory 16 128`` prints the process's peak memory after as many clips instead.
 """
 
 import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from plain import i3d as plain
+from torch import Tensor, nn
 
 from longtake.data.clips import ClipPlan
 from longtake.data.folders import VideoFolder
@@ -47,13 +52,16 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     device = torch.device(args.device)
-    network = I3D(I3DConfig()).to(device)
-    bench = Bench(network, device, CLOCKS[args.clock], args.rounds)
+    networks = Networks(device)
+    bench = Bench(networks, device, CLOCKS[args.clock], args.rounds)
     rows = []
     for size in args.size:
         with tempfile.TemporaryDirectory() as folder:
             write_videos(Path(folder), size, args.videos)
-            rows += list(bench.rows(Path(folder), size, args.clips, args.batch))
+            if args.memory:
+                rows += [bench.memory(Path(folder), size, clips) for clips in args.memory]
+            else:
+                rows += list(bench.rows(Path(folder), size, args.clips, args.batch))
     about = {
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu(),
@@ -75,6 +83,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--clips", type=int, default=32, help="of each measurement")
     parser.add_argument("--videos", type=int, default=8, help="files that clips are cut from")
     parser.add_argument("--rounds", type=int, default=3, help="the median counts")
+    parser.add_argument("--memory", type=int, nargs="+", help="peak memory after these clips")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its own number")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: of a busy machine")
@@ -91,25 +100,59 @@ def write_videos(folder: Path, size: int, videos: int) -> None:
             writer.write(world.video(video, 0, VIDEO_FRAMES).frames)
 
 
+class Networks:
+    """I3D of ours, in both precisions, and the plain one, which have the same weights."""
+
+    def __init__(self, device: torch.device) -> None:
+        ours = {"": I3DConfig(epsilon=1e-5), "bfloat16": I3DConfig(precision="bfloat16")}
+        self.ours = {name: I3D(config) for name, config in ours.items()}
+        weights = drawn_weights(self.ours[""].shapes())
+        for network in self.ours.values():
+            network.load(weights)
+            network.to(device)
+        self.plain = plain.InceptionI3d().eval().requires_grad_(False)
+        self.plain.load_state_dict(weights, strict=False)
+        self.plain.to(device)
+
+    @torch.no_grad()
+    def check(self, clip: np.ndarray, treated: Tensor) -> None:
+        """Refuse networks that do not compute the same."""
+        device = treated.device
+        want = self.plain(plain.prepared(clip[None]).to(device))
+        error = float((self.ours[""](treated[None]) - want).norm() / want.norm())
+        assert error < 2e-5, f"features differ by {error:.1e}; times would mean nothing"
+
+
+def drawn_weights(shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Random weights that keep the size of values from layer to layer."""
+    weights = {}
+    for name, shape in shapes.items():
+        if name.endswith(("bn.weight", "running_var")):
+            weights[name] = torch.ones(shape)
+        elif len(shape) == 1:
+            weights[name] = torch.zeros(shape)
+        else:
+            weights[name] = torch.randn(shape) * (2 / np.prod(shape[1:])) ** 0.5
+    return weights
+
+
 class Bench:
     """Times stages; every number is the median of some rounds."""
 
     def __init__(
-        self, network: I3D, device: torch.device, clock: Callable[[], float], rounds: int
+        self, networks: Networks, device: torch.device, clock: Callable[[], float], rounds: int
     ) -> None:
-        self.network, self.device, self.clock, self.rounds = network, device, clock, rounds
+        self.networks, self.device, self.clock, self.rounds = networks, device, clock, rounds
 
     def rows(
         self, folder: Path, size: int, clips: int, batches: Sequence[int]
-    ) -> Iterator[dict[str, float | int | str]]:
-        """Milliseconds a clip of each stage, and clips a second."""
-        source = VideoFolder(path=folder, plan=ClipPlan(frames=1))
-        chosen = protocol("longtake", [f"clips_per_video={clips}"], n=clips)
-        usable = usable_videos(source, chosen, "real")
-        positions = choose_clips(usable, count=clips)
+    ) -> Iterator[dict[str, Any]]:
+        """Milliseconds a clip of each stage, clips a second, and how often plain takes as long."""
+        source, chosen, positions = clips_of(folder, clips)
         read = [source.read(*position, FRAMES) for position in positions]
         treated = chosen.treat(torch.from_numpy(read[0]).to(self.device))
-        rows = torch.randn(clips, self.network.width)
+        self.networks.check(read[0], treated)
+        rows = torch.randn(clips, 400)
         alone: dict[str, Callable[[], object]] = {
             "read, one thread": lambda: [source.read(*each, FRAMES) for each in positions],
             "treatment": lambda: self._treat(read, chosen),
@@ -120,74 +163,127 @@ class Bench:
         both = [gaussian(rows * scale) for scale in (1, 2)]
         whole = self._seconds(lambda: frechet_distance(*both))
         yield {"size": size, "stage": "distance, once", "ms": round(1000 * whole, 2)}
+        files = [(source.info(video).path, start) for video, start in positions]
         for batch in batches:
-            count = max(batch, clips // batch * batch)
             video = treated.expand(batch, -1, -1, -1, -1).contiguous()
-            for stage, call, of in (
-                ("I3D", partial(self._features, video, count), count),
-                ("all", partial(self._all, source, chosen, positions, batch), clips),
-            ):
-                yield {"size": size, "stage": stage, "batch": batch} | self._rate(call, of)
+            networks = {**self.networks.ours, "plain": self.networks.plain}
+            stages: dict[str, dict[str, Callable[[], object]]] = {"I3D": {}, "all": {}}
+            for kind, network in networks.items():
+                stages["I3D"][kind] = partial(self._features, network, video, clips)
+            for kind, network in self.networks.ours.items():
+                stages["all"][kind] = partial(self._all, network, source, chosen, positions, batch)
+            stages["all"]["plain"] = lambda batch=batch: gaussian(
+                plain.features(self.networks.plain, files, FRAMES, batch)
+            )
+            for stage, calls in stages.items():
+                for row in self._in_turns(calls, clips):
+                    yield {"size": size, "stage": stage, "batch": batch} | row
+
+    def memory(self, folder: Path, size: int, clips: int) -> dict[str, Any]:
+        """The process's peak memory after the features of some clips."""
+        source, chosen, positions = clips_of(folder, clips)
+        self._all(self.networks.ours[""], source, chosen, positions, 1)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return {"size": size, "stage": "all", "clips": clips, "peak_mb": round(peak)}
 
     def _treat(self, clips: Iterable[np.ndarray], chosen: Protocol) -> None:
         for clip in clips:
             chosen.treat(torch.from_numpy(clip).to(self.device))
 
-    def _features(self, video: Tensor, count: int) -> None:
-        for _ in range(count // len(video)):
-            self.network(video).cpu()
+    @torch.no_grad()
+    def _features(self, network: nn.Module, video: Tensor, clips: int) -> None:
+        for _ in range(0, clips, len(video)):
+            network(video).cpu()
 
     def _all(
-        self, source: VideoSource, chosen: Protocol, positions: Sequence[ClipPosition], batch: int
+        self,
+        network: I3D,
+        source: VideoSource,
+        chosen: Protocol,
+        positions: Sequence[ClipPosition],
+        batch: int,
     ) -> None:
-        network = FeatureNetwork(network=self.network, treat=chosen.treat, identity="drawn")
-        found = extract(
-            FeatureRequest(
-                source=source,
-                role="real",
-                protocol=chosen,
-                positions=positions,
-                seed=0,
-                network=network,
-            ),
-            cache=FeatureCache(folder=None),
-            ranks=Ranks(device=self.device),
-            batch=batch,
+        asked = FeatureRequest(
+            source=source,
+            role="real",
+            protocol=chosen,
+            positions=positions,
+            seed=0,
+            network=FeatureNetwork(network=network, treat=chosen.treat, identity="drawn"),
         )
-        gaussian(found)
+        cache, ranks = FeatureCache(folder=None), Ranks(device=self.device)
+        gaussian(extract(asked, cache=cache, ranks=ranks, batch=batch))
+
+    def _in_turns(
+        self, calls: Mapping[str, Callable[[], object]], clips: int
+    ) -> Iterator[dict[str, Any]]:
+        """Rows of calls that take turns, each with plain's time over its own in every round."""
+        taken: dict[str, list[float]] = {kind: [] for kind in calls}
+        for _ in range(self.rounds):
+            for kind, call in calls.items():
+                taken[kind].append(self._once(call))
+        for kind, seconds in taken.items():
+            ratios = sorted(p / own for p, own in zip(taken["plain"], seconds, strict=True))
+            yield {
+                "kind": kind,
+                **rates(statistics.median(seconds), clips),
+                "plain_over_this": round(statistics.median(ratios), 2),
+                "of_rounds": [round(ratios[0], 2), round(ratios[-1], 2)],
+            }
 
     def _rate(self, call: Callable[[], object], clips: int) -> dict[str, float]:
-        seconds = self._seconds(call)
-        return {
-            "ms": round(1000 * seconds / clips, 3),
-            "clips_per_second": round(clips / seconds, 2),
-        }
+        return rates(self._seconds(call), clips)
 
     def _seconds(self, call: Callable[[], object]) -> float:
         """Of one call, after one that is not counted where kernels have to be chosen."""
         if self.device.type == "cuda":
             call()
-        taken = []
-        for _ in range(self.rounds):
-            self._wait()
-            began = self.clock()
-            call()
-            self._wait()
-            taken.append(self.clock() - began)
-        return statistics.median(taken)
+        return statistics.median(self._once(call) for _ in range(self.rounds))
+
+    def _once(self, call: Callable[[], object]) -> float:
+        self._wait()
+        began = self.clock()
+        call()
+        self._wait()
+        return self.clock() - began
 
     def _wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
 
+def clips_of(folder: Path, clips: int) -> tuple[VideoFolder, Protocol, Sequence[ClipPosition]]:
+    """Clips of a folder of videos, chosen as ``longtake evaluate`` does."""
+    source = VideoFolder(path=folder, plan=ClipPlan(frames=1))
+    chosen = protocol("longtake", [f"clips_per_video={clips}"], n=clips)
+    return source, chosen, choose_clips(usable_videos(source, chosen, "real"), count=clips)
+
+
+def rates(seconds: float, clips: int) -> dict[str, float]:
+    """Milliseconds a clip, and clips a second."""
+    return {
+        "ms": round(1000 * seconds / clips, 3),
+        "clips_per_second": round(clips / seconds, 2),
+    }
+
+
 def show(about: dict, rows: Sequence[dict]) -> None:
     """The table of docs/results.md."""
     print(", ".join(f"{key} {value}" for key, value in about.items()))
-    print("\n| pixels | stage | batch | ms a clip | clips/s |\n| ---: | --- | ---: | ---: | ---: |")
+    if "peak_mb" in rows[0]:
+        print("\n| pixels | clips | peak memory, MB |\n| ---: | ---: | ---: |")
+        print("\n".join(f"| {r['size']} | {r['clips']} | {r['peak_mb']} |" for r in rows))
+        return
+    print("\n| pixels | stage | batch | ms a clip | clips/s | plain over this |")
+    print("| ---: | --- | ---: | ---: | ---: | ---: |")
     for row in rows:
+        stage = ", ".join(filter(None, (row["stage"], row.get("kind"))))
+        low, high = row.get("of_rounds", ("", ""))
+        ratio = f"{row['plain_over_this']} ({low} to {high})" if "plain_over_this" in row else ""
         rate = row.get("clips_per_second", "")
-        print(f"| {row['size']} | {row['stage']} | {row.get('batch', '')} | {row['ms']} | {rate} |")
+        print(
+            f"| {row['size']} | {stage} | {row.get('batch', '')} | {row['ms']} | {rate} | {ratio} |"
+        )
 
 
 def cpu() -> str:

@@ -56,7 +56,7 @@ class ResBlock(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Over all cells after the first two axes; computed again on the way back, as official."""
+    """Over all positions after the first two axes; computed again on the way back, as official."""
 
     def __init__(self, channels: int, heads: int):
         super().__init__()
@@ -177,7 +177,7 @@ class PlainTriplaneUNet(nn.Module):
 
 
 def _together(attention: nn.Module, planes: Planes) -> Planes:
-    """Attention over the cells of all planes."""
+    """Attention over the positions of all planes."""
     cells = attention(torch.cat([plane.flatten(2) for plane in planes], dim=-1))
     parts = cells.split([plane[0, 0].numel() for plane in planes], dim=-1)
     return [part.reshape(plane.shape) for part, plane in zip(parts, planes, strict=True)]

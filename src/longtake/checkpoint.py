@@ -29,14 +29,14 @@ class CheckpointError(ValueError):
 
 
 class ExistsError(ValueError):
-    """A path to write to exists already; the message is the path, then ``reason``."""
+    """A path that is to be written exists already; the message is the path, then ``reason``."""
 
     def __init__(self, path: Path, reason: str = "exists") -> None:
         super().__init__(f"{path} {reason}; choose another path or set overwrite=True")
 
 
 def check_free(path: Path, overwrite: bool = False) -> Path:
-    """Return a path to write to; ExistsError if it exists and ``overwrite`` is false."""
+    """Return ``path``; an ExistsError if it exists and ``overwrite`` is false."""
     if path.exists() and not overwrite:
         raise ExistsError(path)
     return path
@@ -44,10 +44,11 @@ def check_free(path: Path, overwrite: bool = False) -> Path:
 
 @contextmanager
 def whole_folder(path: Path, *, overwrite: bool = False) -> Generator[Path]:
-    """Write to a temporary folder beside ``path`` and move it there when it is complete.
+    """Context manager that yields a temporary folder and moves it to ``path`` at the end.
 
     Raises:
-        ExistsError: the path exists; CheckpointError: the disk is full.
+        ExistsError: ``path`` exists and ``overwrite`` is false.
+        CheckpointError: the disk is full.
     """
     retired = path.with_name(f".{path.name}.old")
     if path.exists():
@@ -65,7 +66,7 @@ def whole_folder(path: Path, *, overwrite: bool = False) -> Generator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, complete or not at all; CheckpointError if it cannot be written."""
+    """Write a text file, completely or not at all; a CheckpointError if that is impossible."""
     with _partial(path) as partial:
         partial.write_text(text)
         put(partial, path)
@@ -74,7 +75,7 @@ def write_text(path: Path, text: str) -> None:
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write a safetensors file, complete or not at all; CheckpointError if it cannot be written."""
+    """Write a safetensors file, completely or not at all; CheckpointError if that is impossible."""
     plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     with _partial(path) as partial:
         save_file(plain, partial, metadata=dict(metadata or {}))
@@ -97,34 +98,45 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file.
 
     Raises:
-        CheckpointError: missing, truncated, or a pickle where safetensors is expected.
+        CheckpointError: the file is missing, truncated, or a pickle.
     """
     with _reading(path):
         return load_file(path)
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Read the text metadata of a safetensors file; CheckpointError as ``read_tensors``."""
+    """Read the metadata of a safetensors file, names to texts.
+
+    Raises:
+        CheckpointError: the file is missing, truncated, or a pickle.
+    """
     with _reading(path), safe_open(path, framework="pt") as file:
         return file.metadata() or {}
 
 
 def read_header(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shape and number format of each tensor of a safetensors file; errors as ``read_tensors``."""
+    """Shape and name of the dtype of each tensor of a safetensors file, without reading tensors.
+
+    Raises:
+        CheckpointError: the file is missing, truncated, or a pickle.
+    """
     with _reading(path), safe_open(path, framework="pt") as file:
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
         return {name: (tuple(x.get_shape()), x.get_dtype()) for name, x in slices.items()}
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether no value is NaN or infinite; takes no memory that grows with the tensor."""
+    """Whether no value is NaN or infinite; needs little memory, whatever the tensor's size."""
     if not tensor.is_floating_point() or not tensor.numel():
         return True
     return bool(torch.stack(tensor.detach().aminmax()).isfinite().all())
 
 
 def check_finite(weights: Mapping[str, Tensor], origin: Path | str) -> None:
-    """Raise a CheckpointError that names the first weight that has NaN or an infinity."""
+    """Raise a CheckpointError that names the first weight with a NaN or infinite value.
+
+    ``origin`` says where the weights come from, for the message.
+    """
     for name, tensor in weights.items():
         if not is_finite(tensor):
             raise CheckpointError(
@@ -134,9 +146,10 @@ def check_finite(weights: Mapping[str, Tensor], origin: Path | str) -> None:
 
 
 def save_component(folder: Path, module: nn.Module, dtype: torch.dtype | None = None) -> str:
-    """Write a module that keeps its ``config``; returns the hash of its weights.
+    """Write the weights and config of a module to a folder; return the SHA-256 of the weights.
 
-    CheckpointError if a weight, as it is written, is not finite.
+    ``dtype`` is that of the written weights; None: as they are. A CheckpointError if a weight, as
+    it is written, is not finite.
     """
     folder.mkdir(parents=True, exist_ok=True)
     settings: Any = module.config
@@ -150,13 +163,19 @@ def save_component(folder: Path, module: nn.Module, dtype: torch.dtype | None = 
 
 
 def load_component(folder: Path, settings: Any, expected_hash: str | None = None) -> Any:
-    """Build a module of its config and fill it with the weights of its folder.
+    """Build a module and load the weights in ``folder``.
 
-    No memory is taken before the config fits the weights, and then that of the module alone.
+    Memory is allocated only if the config fits the weights, and for the module once.
+
+    Args:
+        folder: folder that ``save_component`` wrote.
+        settings: config that builds the module.
+        expected_hash: SHA-256 that the weights must have; None accepts any.
 
     Raises:
         CheckpointError: the weights are missing, broken, of another hash, not finite, or do not
-            fit; ConfigError: no network can be built of the config.
+            fit.
+        ConfigError: no network can be built of the config.
     """
     path = folder / WEIGHTS
     header = read_header(path)
@@ -200,12 +219,16 @@ def _in_turn(path: Path, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
 def read_config(
     path: Path, kind: Any, upgrade: Callable[[dict[str, Any]], dict[str, Any]] = dict
 ) -> Any:
-    """Read a JSON config of a class or union; former names of fields are accepted.
+    """Read a config from a JSON file; former names of fields are accepted.
 
-    ``upgrade`` changes the data of an earlier format before it is checked.
+    Args:
+        path: the file.
+        kind: config class, or a union of them.
+        upgrade: changes the data of an earlier format before it is checked.
 
     Raises:
-        CheckpointError: missing or not JSON; ConfigError: does not fit.
+        CheckpointError: the file is missing or not JSON.
+        ConfigError: the data is not a valid config.
     """
     try:
         data = read_json(path)
@@ -222,7 +245,11 @@ def read_config(
 
 
 def fill(module: nn.Module, weights: Mapping[str, Tensor], origin: Path | str) -> None:
-    """Load weights; CheckpointError if one is missing, unknown, of another shape or not finite."""
+    """Load weights into a module; a CheckpointError if they do not fit.
+
+    They do not if one is missing, unknown, of another shape or not finite. ``origin`` says where
+    they come from, for the message.
+    """
     own = {name: tuple(x.shape) for name, x in module.state_dict().items()}
     _check_fit(own, {name: tuple(x.shape) for name, x in weights.items()}, origin)
     check_finite(weights, origin)
@@ -246,13 +273,13 @@ def _check_fit(
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
+    """SHA-256 of a file, in hexadecimal."""
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def weights_hash(module: nn.Module) -> str:
-    """First 16 hex digits of the SHA-256 over names, shapes and values of all weights."""
+    """First 16 hexadecimal digits of the SHA-256 over names, shapes and values of all weights."""
     total = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         plain = tensor.detach().cpu().contiguous()

@@ -20,18 +20,21 @@ SHOWN, SHORT = 3, 100  # differences that a message names, and characters of a v
 
 
 class ConfigError(ValueError):
-    """A configuration that does not fit its type; the message names the path of the fault."""
+    """A configuration is not valid; the message names the path of the field at fault."""
 
 
 class Config(BaseModel):
-    """A frozen value that can be written to YAML or JSON and read back equal.
+    """A frozen pydantic model that can be written to YAML or JSON and read back equal.
 
     Attributes:
-        renamed: former name of a field to its present name. Files of an earlier format are read
-            with ``parse(..., upgrade=True)``; anywhere else a former name is an error that gives
+        renamed: present name of each field that had another name. Files of an earlier format are
+            read with ``parse(..., upgrade=True)``; elsewhere a former name is an error that states
             the present one.
-        own_defaults: fields that are not kept when an override changes another kind to this one.
-        renamed_values: former name of a value to its present name, by field.
+        own_defaults: fields that get their default again when an override changes another kind of
+            config to this one.
+        renamed_values: present name of each value that had another name, by field.
+        added: fields that ``identity`` leaves out if they have their default, since hashes were
+            made before these fields existed.
     """
 
     model_config = ConfigDict(
@@ -40,6 +43,7 @@ class Config(BaseModel):
     renamed: ClassVar[Mapping[str, str]] = {}
     own_defaults: ClassVar[frozenset[str]] = frozenset()
     renamed_values: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    added: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="before")
     @classmethod
@@ -60,12 +64,15 @@ class Config(BaseModel):
 
 
 def load(path: Path, kind: Any, overrides: Sequence[str] = ()) -> Any:
-    """Read a YAML file and apply ``a.b=value`` overrides; ConfigError if any of it is not valid."""
+    """Read a config from a YAML file and apply ``a.b=value`` overrides.
+
+    ``kind`` is the config class, or a union of them. Raises a ConfigError if anything is not valid.
+    """
     return parse(kind, override(kind, read(path), overrides))
 
 
 def read(path: Path) -> Any:
-    """Plain data of a YAML file, without validation."""
+    """Read the data of a YAML file, without validation."""
     try:
         data = read_yaml(path)
     except OSError as error:
@@ -79,10 +86,11 @@ def read(path: Path) -> Any:
 
 
 def override(kind: Any, data: Any, overrides: Sequence[str]) -> Any:
-    """A copy of plain data for a config class or union, with ``a.b=value`` overrides applied.
+    """Copy a config's data with ``a.b=value`` overrides applied; values are YAML.
 
-    Values are YAML. An override that changes a ``kind`` drops fields that the new kind does not
-    have, or that are in its ``own_defaults``. Raises a ConfigError for text of another form.
+    An override that changes a ``kind`` drops fields that the new kind does not have, or that are in
+    its ``own_defaults``. ``kind`` is the config class, or a union of them. Raises a ConfigError for
+    an override of another form.
     """
     data = copy.deepcopy(data)
     pairs = [_pair(text) for text in overrides]
@@ -117,17 +125,23 @@ def _inner(node: Any, key: str) -> Any:
 
 
 def changed(kind: Any, settings: Any, overrides: Sequence[str]) -> Any:
-    """Settings of a config class or union, with ``a.b=value`` overrides; ConfigError if invalid."""
+    """Return a config with ``a.b=value`` overrides applied; a ConfigError if it is not valid.
+
+    ``kind`` is the config class, or a union of them.
+    """
     return parse(kind, override(kind, to_dict(settings), overrides))
 
 
 def parse(kind: Any, data: Any, *, upgrade: bool = False) -> Any:
-    """Build a config class, or a union of them, from plain data.
+    """Build a config from JSON data.
 
-    ``upgrade`` accepts the former names of fields, for files of an earlier format.
+    Args:
+        kind: config class, or a union of them.
+        data: the data.
+        upgrade: accept the former names of fields, for files of an earlier format.
 
     Raises:
-        ConfigError: the message names the path, the fault and the nearest valid key.
+        ConfigError: the message names the path, the fault and the nearest valid name.
     """
     try:
         return TypeAdapter(kind).validate_python(data, context={"upgrade": upgrade})
@@ -136,25 +150,37 @@ def parse(kind: Any, data: Any, *, upgrade: bool = False) -> Any:
 
 
 def to_dict(config: BaseModel) -> dict[str, Any]:
-    """Plain data that ``parse`` reads back to an equal object."""
+    """JSON data that ``parse`` reads back to an equal config."""
     return config.model_dump(mode="json")
 
 
+def identity(config: Config) -> dict[str, Any]:
+    """JSON data of a config for hashes: ``to_dict`` without ``added`` fields at their defaults."""
+    data = to_dict(config)
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if name in config.added and value == field.default:
+            del data[name]
+        elif isinstance(value, Config):
+            data[name] = identity(value)
+    return data
+
+
 def to_yaml(config: BaseModel) -> str:
-    """YAML that ``load`` reads back to an equal object."""
+    """YAML that ``load`` reads back to an equal config."""
     return yaml.safe_dump(to_dict(config), sort_keys=False)
 
 
 def digest(value: Any) -> str:
-    """First 16 hex digits of the SHA-256 of a config or of plain data."""
+    """First 16 hexadecimal digits of the SHA-256 of a config or of JSON data."""
     data = to_dict(value) if isinstance(value, BaseModel) else value
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def differences(x: Any, y: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
-    """Both values of each differing leaf of nested plain data, by its path ``a.b``.
+    """Compare nested JSON data: both values, by path ``a.b``, of each leaf that differs.
 
-    A key that one side lacks has the value ``absent`` there.
+    If only one of the two has a key, the other's value is ``absent``.
     """
     if not (isinstance(x, dict) and isinstance(y, dict)):
         return {} if x == y else {path: (x, y)}
@@ -166,7 +192,7 @@ def differences(x: Any, y: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
 
 
 def describe_differences(changes: Mapping[str, tuple[Any, Any]]) -> str:
-    """The first of ``differences`` in words, and the number of others; empty if there are none."""
+    """Put the first of ``differences`` and the number of others into words; empty for none."""
     listed = [_told(name, *pair) for name, pair in sorted(changes.items())]
     more = f", and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
     return f"{', '.join(listed[:SHOWN])}{more}"
@@ -183,7 +209,7 @@ def _told(name: str, before: Any, now: Any) -> str:
 
 
 def nearest(word: str, options: Sequence[str]) -> str:
-    """``did you mean 'x'?``, or all options if none is similar."""
+    """The text ``did you mean 'x'?``, or a list of all options if none is similar to ``word``."""
     if not options:
         return "there are none"
     near = difflib.get_close_matches(word, options, n=1)

@@ -19,7 +19,7 @@ INTEGERS = range(-(2**63), 2**63)
 
 
 class DocumentError(ValueError):
-    """A text is not a document within the limits; the message is the reason."""
+    """A text is not JSON or YAML, or exceeds the limits of size; the message is the reason."""
 
 
 def open_regular(path: Path) -> BufferedReader:
@@ -32,10 +32,11 @@ def open_regular(path: Path) -> BufferedReader:
 
 
 def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
-    """The text of a file in UTF-8, with or without a byte order mark.
+    """Read a UTF-8 text file, with or without a byte order mark.
 
     Raises:
-        OSError: it cannot be read; DocumentError: it is not UTF-8, or longer than ``max_bytes``.
+        OSError: the file cannot be read.
+        DocumentError: it is not UTF-8, or longer than ``max_bytes``.
     """
     with open_regular(path) as file:
         data = file.read(max_bytes + 1)
@@ -48,18 +49,23 @@ def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Plain data of a JSON file.
+    """Read the data of a JSON file.
 
     Raises:
-        OSError: it cannot be read; DocumentError: it is not JSON, or exceeds the limits.
+        OSError: the file cannot be read.
+        DocumentError: it is not JSON, or exceeds the limits of size.
     """
     return parse_json(read_text(path, MAX_JSON_BYTES))
 
 
 def read_json_lines(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> Iterator[Any]:
-    """Plain data of each line of a file, without lines that a kill cut short or that are broken.
+    """Yield the data of each line of a JSON lines file; broken and truncated lines are skipped.
 
-    Errors of the whole file as ``read_text``; a file that does not exist has no lines.
+    A file that does not exist has no lines.
+
+    Raises:
+        OSError: the file cannot be read.
+        DocumentError: it is not UTF-8, or longer than ``max_bytes``.
     """
     for line in read_text(path, max_bytes).splitlines() if path.exists() else ():
         with suppress(DocumentError):
@@ -67,9 +73,13 @@ def read_json_lines(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> Iterator[Any
 
 
 def read_json_like(path: Path, expected: Any) -> Any:
-    """Plain data of a JSON file to compare with ``expected``, whose size sets the limits.
+    """Read a JSON file that is to be compared with ``expected``, whose size sets the limits.
 
-    It may list the videos of a data set, of which there can be millions. Errors as ``read_json``.
+    The file may list the videos of a data set, of which there can be millions.
+
+    Raises:
+        OSError: the file cannot be read.
+        DocumentError: it is not JSON, or exceeds the limits.
     """
     text = json.dumps(expected)
     max_values = max(MAX_VALUES, 4 * (text.count(",") + text.count("{")))
@@ -77,12 +87,20 @@ def read_json_like(path: Path, expected: Any) -> Any:
 
 
 def read_yaml(path: Path) -> Any:
-    """Plain data of a YAML file; errors as ``read_json``."""
+    """Read the data of a YAML file.
+
+    Raises:
+        OSError: the file cannot be read.
+        DocumentError: it is not YAML, or exceeds the limits of size.
+    """
     return parse_yaml(read_text(path, MAX_YAML_BYTES))
 
 
 def parse_json(text: str, max_values: int = MAX_VALUES) -> Any:
-    """Plain data of a JSON text; DocumentError if it is not JSON, or exceeds the limits."""
+    """Parse a JSON text.
+
+    A DocumentError if it is not JSON, or has more than ``max_values`` values.
+    """
     try:
         data = json.loads(text, object_pairs_hook=_without_duplicates)
     except RecursionError as error:
@@ -93,7 +111,10 @@ def parse_json(text: str, max_values: int = MAX_VALUES) -> Any:
 
 
 def parse_yaml(text: str) -> Any:
-    """Plain data of a YAML text; errors as ``parse_json``. Aliases count as what they repeat."""
+    """Parse a YAML text; a DocumentError if it is not YAML, or exceeds the limits of size.
+
+    An alias counts as much as what it repeats.
+    """
     try:
         loader = _Loader(text)
         if (node := loader.get_single_node()) is None:

@@ -20,10 +20,10 @@ class InUseError(ValueError):
 
 
 def put(partial: Path, path: Path) -> None:
-    """Move a complete file or folder to its place, replacing what is there.
+    """Move a complete file or folder to ``path``, replacing what is there.
 
-    Its data is on the disk before it is moved, and the move is before this returns, so what is
-    written later can rely on it even after a power cut.
+    Its data is forced to the disk before it is moved, and the move before this returns, so that
+    later writes can rely on it even after a power cut.
     """
     for written in (*partial.rglob("*"), partial):
         _sync(written)
@@ -42,7 +42,7 @@ def remove(path: Path) -> None:
 
 
 def retire(path: Path) -> None:
-    """Delete a file so that what is written later can rely on its absence."""
+    """Delete a file durably: later writes can rely on its absence even after a power cut."""
     path.unlink(missing_ok=True)
     _sync(path.parent)
 
@@ -71,19 +71,19 @@ def locked(
     enter: Callable[[], None] = _nothing,
     leave: Callable[[], None] = _nothing,
 ) -> Generator[None]:
-    """Hold a lock file, for this process or together with those of one group.
+    """Context manager that holds a lock file, alone or together with the processes of one group.
 
-    However the processes end, the lock ends with them.
+    The lock is released when the processes end, however they end.
 
     Args:
         place: what the lock is for, in messages.
         path: the lock file, in a folder that exists.
-        group: a name that only the processes of one job know; if it is empty, there are no others.
+        group: a name that only the processes of one job know; empty: this process alone.
         enter: called by the first process of the group, before any other is let in.
         leave: called by the last one, when no other is left.
 
     Raises:
-        InUseError: a process that is not of the group holds the lock; its number and host.
+        InUseError: a process outside the group holds the lock; the message has its number and host.
     """
     file, first = _claimed(place, path, group)
     with file:

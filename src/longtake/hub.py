@@ -10,15 +10,17 @@ INDEX = "model_index.json"
 
 
 def shipped_models() -> dict[str, Path]:
-    """Folders of the models that ship with the package, by name."""
+    """Folder of each model that comes with longtake, by its name."""
     root = Path(str(resources.files("longtake") / "models"))
     return {path.parent.name: path.parent for path in sorted(root.glob(f"*/{INDEX}"))}
 
 
 def find_model(name: str | Path) -> Path:
-    """Folder of a model by its path, a run's path, a shipped name, or a hub id to download.
+    """Find a model; return its folder.
 
-    Raises a CheckpointError if there is no such model.
+    ``name`` is the path of a model or of a run, the name of a model that comes with longtake, or an
+    id in the Hugging Face hub, from which it is downloaded. Raises a CheckpointError if there is
+    none.
     """
     path = Path(name)
     for folder in (path, path / "model"):

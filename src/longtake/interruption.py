@@ -14,19 +14,22 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass
 class Arrived:
-    """The first signal that arrived, or None."""
+    """The first signal to stop that arrived; ``number`` is None before."""
 
     number: int | None = None
 
     @property
     def exit_code(self) -> int:
-        """128 + the signal's number, as shells report it: 130, 143 or 129."""
+        """128 plus the signal's number, as shells report it: 130, 143 or 129."""
         return 128 + (self.number or signal.SIGINT)
 
 
 @contextmanager
 def raising() -> Generator[Arrived]:
-    """The first signal raises a KeyboardInterrupt in the main thread, and so does each SIGINT."""
+    """Context manager in which the first signal to stop raises a KeyboardInterrupt.
+
+    Each further SIGINT does so too. The signals are SIGINT, SIGTERM and SIGHUP.
+    """
     arrived = Arrived()
 
     def interrupt(number: int) -> None:
@@ -41,7 +44,10 @@ def raising() -> Generator[Arrived]:
 
 @contextmanager
 def deferred(*, insist: bool = True) -> Generator[Arrived]:
-    """Signals are recorded; with ``insist``, a second one that is a SIGINT interrupts at once."""
+    """Context manager in which signals to stop are only recorded, in the ``Arrived`` it yields.
+
+    With ``insist``, a second signal that is a SIGINT raises a KeyboardInterrupt at once.
+    """
     arrived = Arrived()
 
     def record(number: int) -> None:

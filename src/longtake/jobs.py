@@ -44,13 +44,14 @@ LOSSLESS = ".mkv"
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Videos to sample together and to write to files of one folder.
+    """Videos to sample as one batch and to write to files of one folder.
 
     Attributes:
-        paths: one file per video; the suffix chooses the format.
-        frames: length of each video.
+        request: seeds and signals of the videos.
+        paths: one file per video; the suffix selects the format.
+        frames: number of frames of each video.
         fps: frame rate of the files, in frames per second.
-        identity: everything else that the videos depend on, as plain data.
+        identity: everything else that the videos depend on, as JSON data.
         sheets: also write a contact sheet of each video beside it.
     """
 
@@ -63,17 +64,17 @@ class Job:
 
     @property
     def files(self) -> list[Path]:
-        """Files to write: the videos, then their contact sheets."""
+        """Paths of all files to write: the videos, then their contact sheets."""
         return [*self.paths, *(map(_sheet, self.paths) if self.sheets else ())]
 
 
 class Segment(Config):
-    """Frames of each video of a job, up to a state from which it continues.
+    """Consecutive frames of a job's videos that are on disk, and the state that continues them.
 
     Attributes:
-        start: the first frame.
-        end: the first frame after it.
-        files: SHA-256 of the file of each video, by name.
+        start: index of the first frame.
+        end: index of the last frame plus one.
+        files: SHA-256 of each video's file, by the file's name.
         tensors: names of the tensors of the state.
     """
 
@@ -86,16 +87,20 @@ class Segment(Config):
 def open_jobs(
     jobs: Sequence[Job], place: Path, *, overwrite: bool = False, group: str = ""
 ) -> AbstractContextManager[Outputs]:
-    """Hold a place for the videos of jobs that differ in their seeds, and continue stopped ones.
+    """Reserve the files of one or more jobs, and find what interrupted ones have written.
 
     Args:
-        jobs: the jobs of a command, all of them in each process of ``group``.
-        place: folder of the videos, or the only one's path.
+        jobs: all jobs of a command, which differ in their seeds.
+        place: folder of the videos, or the path of the only one.
         overwrite: replace files that exist, and drop unfinished ones of another request.
-        group: name that processes share which write the videos together; see ``locked``.
+        group: name shared by processes that write the videos together; see ``locked``.
 
     Raises:
-        VideoError: a format or its rate is unknown; and as ``open_outputs``.
+        VideoError: a format is unknown, or cannot store the frame rate.
+        InUseError: another process makes files there.
+        ExistsError: a file exists that was not made for this request, or the folder holds
+            unfinished files of another request.
+        CheckpointError: what the folder holds is broken.
     """
     for job in jobs:
         for path in job.paths:
@@ -121,23 +126,24 @@ def write_job(
     report: ProgressCallback = no_progress,
     steering: Steering | None = None,
 ) -> int:
-    """Write a job's videos; a stopped job continues after its last whole segment.
+    """Sample a job's videos and write them; continues an interrupted job after its last segment.
 
     Memory does not depend on the length. Each segment is a playable file.
 
     Args:
-        video: the wired networks.
-        job: videos to write.
-        outputs: the place that ``open_jobs`` holds.
-        report: called with the number of frames done of each video, and of all frames.
-        steering: callbacks that change, watch or cancel the videos while they are made.
+        video: makes the videos.
+        job: seeds, signals and files.
+        outputs: what ``open_jobs`` yields.
+        report: called with the number of frames done of each video, and its total.
+        steering: callbacks that change, watch or cancel the videos while they are sampled.
 
     Returns:
-        Number of frames of each video that were made by this call, not before an interruption.
+        the number of frames of each video that this call has made, without those of earlier calls.
 
     Raises:
-        ExistsError: a file was put in the place of one to write; VideoError: one cannot be
-            written; CheckpointError: the state of a stopped job lacks something.
+        ExistsError: a file was put in the place of one to write.
+        VideoError: a file cannot be written.
+        CheckpointError: the state of the interrupted job lacks something.
     """
     if outputs.made(job.files):
         return 0
@@ -167,7 +173,10 @@ def write_videos(
     report: ProgressCallback = no_progress,
     steering: Steering | None = None,
 ) -> int:
-    """Write one job's videos by ``write_job``; raises as it and ``open_jobs`` do."""
+    """Sample and write the videos of one job: ``open_jobs``, then ``write_job``.
+
+    Returns the number of frames of each video that this call has made.
+    """
     with open_jobs([job], job.paths[0], overwrite=overwrite) as outputs:
         return write_job(video, job, outputs, report=report, steering=steering)
 

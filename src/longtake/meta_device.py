@@ -19,10 +19,10 @@ MAX_WEIGHTS = 20_000
 
 
 def build_empty(settings: Any, most: int = MAX_WEIGHTS) -> Any:
-    """The network of a config on the meta device, which allocates no memory.
+    """Build the network of a config on the meta device, which allocates no memory.
 
     Raises:
-        ConfigError: the sizes of the config fit no network, or one of over ``most`` weights.
+        ConfigError: the sizes of the config fit no network, or one of more than ``most`` weights.
     """
     numbers = itertools.count(1)
 

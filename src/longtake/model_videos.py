@@ -13,7 +13,7 @@ from pydantic import NonNegativeInt, StringConstraints
 
 from longtake.checkpoint import read_config, write_text
 from longtake.config import Config, digest, to_dict
-from longtake.data.source import ClipPosition, Frames, VideoSource
+from longtake.data.source import ClipPosition, Frames, Preparation, VideoSource, unchanged
 from longtake.diffusion.signals import ABSENT
 from longtake.model import Sampling, VideoModel
 from longtake.rollout import Request
@@ -25,7 +25,12 @@ KEPT = "kept.json"
 
 
 class Kept(Config):
-    """``kept.json``: hash of the videos' identity, and the time of the first in nanoseconds."""
+    """Contents of ``kept.json`` in a folder of a model's videos.
+
+    Attributes:
+        videos: hash of everything that the videos depend on.
+        made: time at which the first video was made, in nanoseconds.
+    """
 
     videos: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
     made: NonNegativeInt
@@ -33,17 +38,23 @@ class Kept(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelVideos(VideoSource):
-    """Videos of a model; number ``i`` is sampled from seed ``first_seed + i``.
+    """A model's samples as a source of videos; video ``i`` has the seed ``first_seed + i``.
 
     Attributes:
         model_name: name of the model for messages and results.
+        model: the model.
+        sampling: sampling settings.
+        videos: number of videos.
         frames: number of frames of each video.
-        label_words: class of all videos; if None, each seed draws a class.
-        prompts: prompts of a model that reads text; seed i has that of number i, and around again.
-        text_encoder: folder of the text encoder, where it is not found by its name.
-        levels: how decoded values become 8-bit levels.
-        batch: number of videos sampled at once; no video depends on it.
-        keep: folder to write the videos to, prepared by ``open_kept``; None keeps none.
+        label_words: class of all videos; None: each seed draws a class.
+        prompts: prompts of a model that reads text; the video of seed i has prompt i, from the
+            first again when there are no more.
+        text_encoder: folder of the text encoder's files; None: they are found by the encoder's
+            name.
+        levels: how decoded pixels become 8-bit levels.
+        first_seed: seed of the first video.
+        batch: number of videos that are sampled together; no video depends on it.
+        keep: folder to write the videos to, prepared by ``open_kept``; None: they are not written.
     """
 
     model_name: str
@@ -71,7 +82,7 @@ class ModelVideos(VideoSource):
         return self.videos
 
     def info(self, index: int) -> VideoInfo:
-        """Size, length and rate, equal for all videos."""
+        """Size, length and frame rate, which are equal for all videos."""
         _, height, width = self.model.autoencoder.spec.clip
         fps = Fraction(self.model.index.fps)
         return VideoInfo(
@@ -98,7 +109,7 @@ class ModelVideos(VideoSource):
     def check(self) -> None:
         """Raise a ValueError if the model has no such class, or cannot make videos of the prompts.
 
-        Every prompt is encoded.
+        It encodes every prompt.
         """
         self._request(range(max(1, len(self.prompts))))
 
@@ -106,7 +117,10 @@ class ModelVideos(VideoSource):
         return f"{self.name}, seed {self.first_seed + index}"
 
     def identity(self) -> Any:
-        """``contents``, and the kept videos, which are not written if features are cached."""
+        """``contents``, and which videos ``keep`` holds.
+
+        The latter is there so that cached features are not used before these videos are written.
+        """
         kept = None if self.keep is None else to_dict(_read_kept(self.keep))
         return {"videos": self.contents(), "kept": kept}
 
@@ -138,14 +152,18 @@ class ModelVideos(VideoSource):
         }
 
     def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
-        """Sample one video and cut it; ``read_clips`` samples several at once."""
+        """Sample one video and cut ``count`` frames; ``read_clips`` samples several at once."""
         (clip,) = self.read_clips([ClipPosition(index, start_frame)], count, stride)
         return clip
 
     def read_clips(
-        self, positions: Sequence[ClipPosition], count: int, stride: int
+        self,
+        positions: Sequence[ClipPosition],
+        count: int,
+        stride: int,
+        prepare: Preparation = unchanged,
     ) -> Iterator[Frames]:
-        """Sample the videos, ``batch`` at a time, and cut their clips."""
+        """Sample the videos at ``positions``, ``batch`` at a time, and yield a clip of each."""
         long_video = self.model.long_video(self.sampling)
         for first in range(0, len(positions), self.batch):
             chosen = positions[first : first + self.batch]
@@ -158,7 +176,7 @@ class ModelVideos(VideoSource):
                     path = self.keep / f"seed_{seed:05d}.mkv"
                     with VideoWriter(path, self.model.index.fps, overwrite=True) as writer:
                         writer.write(whole)
-                yield whole[position.start_frame :: stride][:count]
+                yield prepare(whole[position.start_frame :: stride][:count])
 
     def _prompt(self, seed: int) -> str:
         return self.prompts[seed % len(self.prompts)]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def derive(seed: int, *path: int | str) -> int:
-    """A seed for one purpose, named by ``path``: 63 bits of BLAKE2b of ``seed`` and ``path``.
+    """Derive a seed for the purpose that ``path`` names: 63 bits of BLAKE2b of seed and path.
 
     ``derive(7, "clip", 12)`` is the same number in any process, order or run, so an interrupted
     job draws what an uninterrupted one would have drawn.
@@ -19,12 +19,12 @@ def derive(seed: int, *path: int | str) -> int:
 
 
 def generator(seed: int, *path: int | str) -> torch.Generator:
-    """A CPU generator for one purpose: seeded by ``derive(seed, *path)``."""
+    """A CPU generator for one purpose, named by ``path``: seeded by ``derive(seed, *path)``."""
     return torch.Generator("cpu").manual_seed(derive(seed, *path))
 
 
 class SampleNoise:
-    """One random stream per sample: row ``i`` draws from ``seeds[i]`` alone.
+    """One random stream per sample: sample ``i`` of a batch draws from ``seeds[i]`` alone.
 
     So sample 7 is the same video whether it is drawn alone, in a batch of 64, or on rank 3 of 8.
     After ``StackedRandomGenerator`` of EDM (Karras et al. 2022).
@@ -35,6 +35,6 @@ class SampleNoise:
         self._streams = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
 
     def normal(self, shape: Sequence[int]) -> Float[Tensor, "b ..."]:
-        """Standard normal noise, one row per sample. ``shape`` has no batch axis."""
+        """Standard normal noise for every sample; ``shape`` is without the batch axis."""
         rows = [torch.randn(tuple(shape), generator=stream) for stream in self._streams]
         return torch.stack(rows).to(self.device)

@@ -26,18 +26,21 @@ Files = Sequence[Path]
 
 
 class OtherRequestError(ExistsError):
-    """The output folder holds the unfinished files of another request."""
+    """The output folder holds unfinished files of another request."""
 
     def __init__(self, message: str) -> None:
         ValueError.__init__(self, message)
 
 
 class Outputs:
-    """The files of a request; ``open_outputs`` makes one.
+    """The files that a command makes, which an interrupted command continues.
+
+    Made by ``open_outputs``. Files are made in a hidden folder and moved when complete. A set of
+    files (``Files``) is moved together.
 
     Args:
-        work: hidden folder of what is not finished.
-        overwrite: replace other files.
+        work: the hidden folder.
+        overwrite: replace files that were there before.
     """
 
     def __init__(self, work: Path, overwrite: bool) -> None:
@@ -46,20 +49,23 @@ class Outputs:
         self.begun = False
 
     def folder(self, files: Files) -> Path:
-        """Hidden folder to make files in, under their names; whatever else is in it is removed."""
+        """Hidden folder in which to make a set of files, under their names.
+
+        Anything else in it is removed when the set is moved.
+        """
         folder = self._work / self._name(files)
         folder.mkdir(exist_ok=True)
         return folder
 
     def put(self, files: Files) -> None:
-        """Move files from their hidden folder to their places; ExistsError if one is taken."""
+        """Move a set of files from its hidden folder; ExistsError if another file is in the way."""
         folder = self.folder(files)
         noted = {path.name: fingerprint(folder / path.name) for path in files}
         write_text(self._note(files), json.dumps(noted, indent=1) + "\n")
         self.made(files)
 
     def made(self, files: Files) -> bool:
-        """Whether files are made and unchanged; those that were only noted are moved first."""
+        """Whether a set of files is complete and unchanged; finishes an interrupted move first."""
         if self._made.issuperset(files):
             return True
         note, folder = self._note(files), self._work / self._name(files)
@@ -78,10 +84,15 @@ class Outputs:
         return True
 
     def begin(self, request: Mapping[str, Any], sets: Sequence[Files]) -> None:
-        """Begin a request, or continue it if the folder holds the same.
+        """Begin a request, or continue it if the hidden folder holds the same request.
+
+        Args:
+            request: JSON data on which the files depend.
+            sets: all sets of files of the request.
 
         Raises:
-            ExistsError: a file exists that was not made for it, or the folder is of another one.
+            ExistsError: a file exists that was not made for this request, or the hidden folder is
+                of another request.
         """
         path = self._work / REQUEST
         if path.exists() and not self._any():
@@ -105,7 +116,7 @@ class Outputs:
             write_text(path, json.dumps(request, indent=1) + "\n")
 
     def end(self, sets: Sequence[Files]) -> None:
-        """Remove the hidden folder if all files are made, or nothing at all."""
+        """Remove the hidden folder if all sets of files are made, or if nothing is."""
         path = self._work / REQUEST
         if not (self.begun and path.exists()):
             return
@@ -144,20 +155,24 @@ def open_outputs(
     overwrite: bool = False,
     group: str = "",
 ) -> Generator[Outputs]:
-    """Hold a place for the files of a request, and continue what was begun there.
+    """Context manager that reserves the files of a request; yields ``Outputs``.
+
+    What an interrupted process made for the same request is kept.
 
     Args:
-        place: folder of the files, which is created if need be, or one of them.
-        kind: what makes the files, a word.
-        request: plain data on which the files depend.
-        sets: all files of the request, as they are moved to their places.
-        overwrite: replace other files, and drop unfinished ones of another request.
-        group: name of the processes that make them together; see ``locked``.
+        place: folder of the files, which is created if missing, or the path of one of them.
+        kind: one word for what makes the files.
+        request: JSON data on which the files depend.
+        sets: all files of the request, in sets that are moved together.
+        overwrite: replace files that were there before, and drop unfinished ones of another
+            request.
+        group: name shared by processes that make the files together; see ``locked``.
 
     Raises:
         InUseError: another process makes files there.
         ExistsError: a file exists that was not made for this request, or the place holds
-            unfinished files of another request; CheckpointError: what it holds is broken.
+            unfinished files of another request.
+        CheckpointError: what the place holds is broken.
     """
     single = any(place in files for files in sets)
     root, stem = (place.parent, f".{place.name}") if single else (place, "")

@@ -24,10 +24,17 @@ LOGGER = logging.getLogger("longtake")
 def reconstructions(
     autoencoder: VideoAutoencoder, source: ClipSource, count: int, folder: Path, ranks: Ranks
 ) -> Mapping[str, float]:
-    """Write clips beside their reconstructions; returns measures of all of them.
+    """Write some clips side by side with their reconstructions; return measures of them.
 
-    They are ``psnr`` in dB, ``ssim`` if frames are large enough for it, and a perceptual distance
-    if its package is installed.
+    The measures are ``psnr`` in dB, ``ssim`` if frames are large enough for it, and a perceptual
+    distance if its package is installed.
+
+    Args:
+        autoencoder: the autoencoder.
+        source: source of the clips.
+        count: number of clips.
+        folder: folder to write to.
+        ranks: processes that share the clips.
     """
     draws = [(i % len(source), generator(0, "look", i), None) for i in range(count + CLIPS_TRIED)]
     reader = ClipReader(source)  # takes the next clip in place of a damaged one
@@ -51,9 +58,9 @@ def reconstructions(
 
 
 def samples(model: VideoModel, request: Request, frames: int, folder: Path, ranks: Ranks) -> None:
-    """Write sampled videos of a request.
+    """Sample the videos of a request, ``frames`` frames each, and write them to a folder.
 
-    Samples that are not finite, as those of a young network may be, are only logged.
+    Samples that are not finite, as those of a network early in training may be, are only logged.
     """
     try:
         parts = list(model.long_video()(request, frames))

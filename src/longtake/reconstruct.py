@@ -18,9 +18,12 @@ from longtake.video import VideoWriter, probe, read_clip, to_model, to_pixels
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruction:
-    """File with original and reconstruction side by side, its frames, and the PSNR in dB.
+    """A file that shows a video beside its reconstruction.
 
-    The PSNR is of the mean squared error over all pixels and frames.
+    Attributes:
+        path: path of the file.
+        frames: number of frames.
+        psnr: PSNR in dB of the mean squared error over all pixels and frames.
     """
 
     path: Path
@@ -29,7 +32,7 @@ class Reconstruction:
 
 
 def videos_under(source: Path) -> list[Path]:
-    """A video file, or all videos of a folder at any depth; a ValueError if there are none."""
+    """Return ``source`` if it is a video, or all videos in this folder; ValueError if none."""
     if source.is_file():
         return [source]
     if not source.is_dir():
@@ -41,9 +44,9 @@ def videos_under(source: Path) -> list[Path]:
 
 
 def places_for(videos: Sequence[Path], source: Path, out: Path) -> list[Path]:
-    """An mp4 file for each video, at the same place in ``out`` as it has in ``source``.
+    """Path of an mp4 file for each video: in ``out`` at the same place as in ``source``.
 
-    Raises a ValueError if two videos would have the same.
+    Raises a ValueError if two videos would have the same path.
     """
     root = source if source.is_dir() else source.parent
     places: dict[Path, Path] = {}
@@ -66,9 +69,15 @@ def reconstruct_file(
     overwrite: bool = False,
     report: ProgressCallback = no_progress,
 ) -> Reconstruction:
-    """Write a video beside its reconstruction: original left, reconstruction right.
+    """Write a video side by side with its reconstruction: original left, reconstruction right.
 
-    ``size`` is the height and width that frames are resized and cropped to; None keeps theirs.
+    Args:
+        autoencoder: the autoencoder.
+        path: the video.
+        out: file to write.
+        size: height and width that frames are resized and cropped to; None: their own.
+        overwrite: replace ``out`` if it exists.
+        report: called with the number of frames done and their total.
     """
     info, window = probe(path), autoencoder.spec.clip[0]
     starts = range(0, info.frames, window)
@@ -97,11 +106,14 @@ def reconstruct_frames(
     overlap_frames: int = 0,
     name: str = "the clip",
 ) -> Frames:
-    """Encode and decode a clip of any length, of the height and width that the autoencoder takes.
+    """Encode and decode a clip of any number of frames, of the autoencoder's frame size.
 
-    Windows share ``overlap_frames`` with the one before, such as the ``clip_overlap_frames`` of a
-    denoiser's latents; only for latents without a time axis. If latents or frames are not finite,
-    a FloatingPointError has ``name``.
+    Args:
+        autoencoder: the autoencoder.
+        frames: the clip.
+        overlap_frames: number of frames that each window shares with the window before it, such as
+            ``clip_overlap_frames`` of a denoiser; only for latents without a time axis.
+        name: name of the clip, for the FloatingPointError if latents or frames are not finite.
     """
     window = autoencoder.spec.clip[0]
     starts = range(0, max(len(frames) - overlap_frames, 1), window - overlap_frames)

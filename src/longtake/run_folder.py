@@ -52,7 +52,7 @@ ENCODED = ("data", "model", "cache.", "denoiser.clip_overlap_frames")
 
 
 class OtherRunError(ExistsError):
-    """The folder holds a run of other settings or data."""
+    """The folder holds a run with other settings or data."""
 
     def __init__(self, message: str) -> None:
         ValueError.__init__(self, message)
@@ -67,17 +67,26 @@ def start(
     overwrite: bool = False,
     fork: Path | None = None,
 ) -> None:
-    """Carry out a run in its folder, or continue it where it stopped.
+    """Carry out a run in a folder, or continue it where it stopped.
 
-    A run that is refused before it has made anything leaves nothing behind. With ``overwrite``,
-    another run is removed from the folder first. With ``fork``, the run is carried out in that
-    folder instead, from the last checkpoint of the run in ``folder``, which stays as it is.
+    A run that is refused before it has made anything leaves nothing behind.
+
+    Args:
+        run: config of the run.
+        folder: the run's folder.
+        ranks: the processes of the run.
+        callbacks: report progress.
+        overwrite: remove another run from the folder first.
+        fork: carry out the run in this folder instead, from the last checkpoint of the run in
+            ``folder``, which stays as it is.
 
     Raises:
-        ExistsError: the folder holds another run; InUseError: another process trains in it;
-            CheckpointError: it holds something else.
+        ExistsError: the folder holds another run.
+        InUseError: another process trains in it.
+        CheckpointError: it holds something else.
     """
     place, run = fork or folder, run.settled()
+    run.training.check_processes(ranks.size)
     there = {p.name for p in place.iterdir()} if ranks.main and place.exists() else set()
     if there - {LOCK} and not _is_run(place):
         raise CheckpointError(f"{place} exists and holds no run; choose another folder")

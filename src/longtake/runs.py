@@ -48,24 +48,30 @@ VALIDATION, VALIDATION_CLIPS = "validation", 64
 
 @dataclass(frozen=True, kw_only=True)
 class Callbacks:
-    """What a run calls at each logging step, and with the clips encoded so far and their total."""
+    """Functions that a run calls as it proceeds.
+
+    Attributes:
+        training: called at each logging step.
+        encoding: called with the number of clips encoded and their total.
+    """
 
     training: Callable[[TrainingProgress], None] = lambda _: None
     encoding: ProgressCallback = no_progress
 
 
 class AutoencoderRun(Config):
-    """Train an autoencoder.
+    """Config of a run that trains an autoencoder.
 
     Attributes:
-        data: clips of the autoencoder's trained size.
-        validation: clips of the previews; None takes those of ``data``.
-        autoencoder: the network.
+        data: source of the training clips, which have the size of the autoencoder's ``clip``.
+        validation: source of the clips that previews reconstruct; None: ``data``.
+        autoencoder: config of the network.
         loss: loss of the autoencoder, with its discriminators.
         discriminator: optimizer of each discriminator.
-        collapse: when adversarial training ends with an error; None never ends it.
+        collapse: when adversarial training counts as collapsed and the run ends with an error;
+            None: never.
         adversarial_steps: number of steps from the first discriminator's start to the end of the
-            run; None leaves the end to ``training.steps``.
+            run; None: the run ends after ``training.steps`` steps.
         init_from: model folder whose autoencoder gives the initial weights.
         crop: height and width of the random crop of each clip to train on; None for whole frames.
         num_previews: number of clips that are reconstructed for each preview.
@@ -91,22 +97,22 @@ class AutoencoderRun(Config):
 
     @property
     def inputs(self) -> Mapping[str, Any]:
-        """What the run depends on outside its config, as plain data by the name of a setting."""
+        """What the run depends on besides its config, as JSON data by the name of a setting."""
         given = {"init_from": _digest_of(self.init_from, AUTOENCODER)} if self.init_from else {}
         return {"data": self.data.identity(), **given}
 
     def settled(self) -> "AutoencoderRun":
-        """The run itself: nothing about it is left open."""
+        """The run itself, as its config leaves nothing to its data."""
         return self
 
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
-        """Train, or continue from the last checkpoint in ``folder``."""
+        """Train from the start, or from the last checkpoint in ``folder``."""
         torch.manual_seed(self.training.seed)
         autoencoder = self.autoencoder.build()
         if self.init_from is not None:
             trained = VideoModel.from_pretrained(self.init_from).autoencoder
             fill(autoencoder, trained.state_dict(), self.init_from)
-        loss = AutoencoderLoss(self.loss)
+        loss = AutoencoderLoss(self.loss, ranks)
         starts = {term.name: term.config.start for term in loss.terms}
         monitor = TrainingMonitor(starts, self.collapse, self.adversarial_steps, ranks)
         clips, settings = partial(self._clips, ranks), self.training
@@ -155,24 +161,27 @@ class AutoencoderRun(Config):
 
 
 class DiffusionRun(Config):
-    """Train a denoiser on an autoencoder's latents.
+    """Config of a run that trains a denoiser on an autoencoder's latents.
 
     Attributes:
-        model: the run or model folder that has the autoencoder, and the networks of other roles.
-        roles: what the network samples: ``first`` clips and, where no other network has the role
-            ``next``, those that continue them; with ``interpolator``, clips between two keyframes
-            (LVDM interpolation). One network may take several roles.
-        data: clips to cache, each some autoencoder clips long.
-        validation: held-out clips, as long as those of ``data`` or shorter; the loss on at most 64
-            of them, at fixed noise and timesteps, is logged with each preview. None for no such
-            loss.
-        cache: how clips are encoded.
-        cache_folder: folder of a cache that runs share; None for the run's own folder.
-        clip: part of a cached clip to train on, and its signals.
-        scale_latents: shift and scale latents to mean 0 and standard deviation 1 (LVDM), as
-            ``init_from`` does if it has the same autoencoder, otherwise as measured on the cache;
-            ``measured`` measures in any case, and False leaves latents unscaled (PVDM).
-        denoiser: the network.
+        model: folder of the run or model whose autoencoder is used; its networks of other roles are
+            exported with the denoiser.
+        roles: what the denoiser samples: ``first``: first clips and, unless another network has the
+            role ``next``, the clips that continue them; ``interpolator``: clips between two
+            keyframes (LVDM). One network may have several roles.
+        data: source of the clips that are encoded to the latent cache; each has a whole number of
+            autoencoder clips.
+        validation: source of held-out clips, at most as long as those of ``data``; the loss on at
+            most 64 of them, at fixed noise and timesteps, is logged with each preview. None: no
+            such loss.
+        cache: which clips are encoded.
+        cache_folder: folder of a latent cache that runs share; None: a folder of this run.
+        clip: how training cuts clips from cached ones, and draws their signals.
+        scale_latents: whether latents are shifted and scaled to mean 0 and standard deviation 1
+            (LVDM). True: with shift and scale of ``init_from`` if it has the same autoencoder,
+            otherwise as measured on the cache; ``measured``: as measured in any case; False: not
+            scaled (PVDM).
+        denoiser: config of the network.
         text_encoder: encoder of captions, for a network that reads text; exported with the model.
         init_from: model whose network in the first of ``roles`` gives the initial weights.
         diffusion: schedule, prediction and loss.
@@ -246,7 +255,7 @@ class DiffusionRun(Config):
 
     @property
     def inputs(self) -> Mapping[str, Any]:
-        """What the run depends on outside its config, as plain data by the name of a setting."""
+        """What the run depends on besides its config, as JSON data by the name of a setting."""
         given = {"init_from": _digest_of(self.init_from, self.roles[0])} if self.init_from else {}
         return {
             "data": self.data.identity(),
@@ -255,7 +264,7 @@ class DiffusionRun(Config):
         }
 
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
-        """Encode clips that the cache lacks, then train, or continue from the last checkpoint."""
+        """Encode clips that the latent cache lacks, then train, from the last checkpoint if any."""
         torch.manual_seed(self.training.seed)
         self._check_classes()
         base = VideoModel.from_pretrained(self.model, device=ranks.device)
@@ -306,7 +315,7 @@ class DiffusionRun(Config):
         ).fit()
 
     def settled(self) -> "DiffusionRun":
-        """The run with the number of classes of its data where ``auto`` is asked for."""
+        """The run with the number of classes of its data in place of ``auto``."""
         if self.denoiser.num_classes != "auto":
             return self
         number = len(self.data.classes) or None
@@ -426,16 +435,18 @@ def _digest_of(model: str, part: str) -> str | None:
 
 
 def presets() -> dict[str, Path]:
-    """Presets that come with the package, by name."""
+    """YAML file of each preset that comes with longtake, by the preset's name."""
     root = Path(str(resources.files("longtake") / "presets"))
     return {path.stem: path for path in sorted(root.glob("*.yaml"))}
 
 
 def read_run(preset: str, overrides: Sequence[str] = ()) -> AnyRun:
-    """A run from the name of a preset, or from a YAML file.
+    """Read a run's config from a YAML file, or from the preset of this name.
+
+    ``overrides`` are changes as ``a.b=value``.
 
     Raises:
-        ConfigError: no such preset, or it does not fit; the message names the nearest.
+        ConfigError: there is no such preset, or the config is not valid.
     """
     known = presets()
     path = known.get(preset, Path(preset))

@@ -31,14 +31,14 @@ def model() -> TriplaneAutoencoder:
 
 
 @pytest.mark.parametrize(
-    ("clip", "cells"),
+    ("clip", "positions"),
     [((8, 48, 64), 160), ((16, 64, 64), 320), ((12, 32, 96), 240), ((1, 8, 8), 3)],
 )
 @torch.no_grad()
-def test_any_size_that_the_patch_divides_goes(clip, cells):
+def test_any_size_that_the_patch_divides_goes(clip, positions):
     model = TINY.model_copy(update={"clip": clip, "patch": 8}).build()
     z = model.encode(torch.rand(1, 3, *clip) * 2 - 1).mean
-    assert z.shape[1:] == model.spec.shape == (2, cells)
+    assert z.shape[1:] == model.spec.shape == (2, positions)
     assert model.decode(z).shape == (1, 3, *clip)
 
 
@@ -53,7 +53,7 @@ def test_latent_and_pixels_keep_their_bounds(model):
 
 
 def without_attention(*layers: nn.Module) -> None:
-    """Leave every cell by itself."""
+    """Leave every token by itself."""
     for layer in layers:
         for module in layer.modules():
             if isinstance(module, SelfAttention):
@@ -62,15 +62,15 @@ def without_attention(*layers: nn.Module) -> None:
 
 @torch.no_grad()
 def test_each_plane_keeps_the_axes_that_it_is_named_for(model):
-    """Without attention a pooled line is its first cell, so the planes are faces of the clip."""
+    """Without attention a pooled line is its first token, so the planes are faces of the clip."""
     without_attention(model.encoder)
 
     def changed(video: Tensor) -> list[list[list[int]]]:
-        """Cells of content, motion along the height and motion along the width."""
+        """Positions that change: of content, motion along the height and motion along the width."""
         z = model.encode(torch.cat([video, torch.zeros_like(video)])).mean
         planes = TINY.planes.split(z)
         apart = [(now - before).abs().amax(0) > 1e-5 for now, before in planes]
-        return [cells.nonzero().tolist() for cells in apart]
+        return [plane.nonzero().tolist() for plane in apart]
 
     video = torch.zeros(1, 3, 3, 8, 16)
     video[:, :, 2, :4, 12:] = 1

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from longtake.config import to_dict
 from longtake.data.arrays import ArrayVideos
-from longtake.data.source import ClipPosition
+from longtake.data.source import ClipPosition, Preparation, unchanged
 from longtake.distributed import Ranks
 from longtake.evaluation.extraction import (
     SHARD,
@@ -81,9 +82,13 @@ class Stopped(ArrayVideos):
     """An array whose reading is interrupted."""
 
     def read_clips(
-        self, positions: Sequence[ClipPosition], count: int, stride: int
+        self,
+        positions: Sequence[ClipPosition],
+        count: int,
+        stride: int,
+        prepare: Preparation = unchanged,
     ) -> Iterator[np.ndarray]:
-        for number, clip in enumerate(super().read_clips(positions, count, stride)):
+        for number, clip in enumerate(super().read_clips(positions, count, stride, prepare)):
             if number == SHARD + 1:
                 raise KeyboardInterrupt
             yield clip
@@ -104,10 +109,11 @@ def test_an_interruption_loses_one_shard_at_most(file: Path, tmp_path: Path):
 
 SCRIPT = """
 import sys
+import threading
 from pathlib import Path
 from safetensors.torch import save_file
 from longtake.data.arrays import ArrayVideos
-from longtake.data.source import ClipPosition
+from longtake.data.source import ClipPosition, Preparation, unchanged
 from longtake.distributed import join
 from longtake.evaluation.extraction import FeatureCache, FeatureNetwork, FeatureRequest, extract
 from longtake.evaluation.protocols import protocol
@@ -143,3 +149,32 @@ def test_two_processes_have_the_features_of_one(file: Path, tmp_path: Path):
     alone = extract(wanted(file), cache=FeatureCache(folder=None), ranks=ALONE)
     for rank in ("0", "1"):
         torch.testing.assert_close(load_file(tmp_path / rank)["features"], alone)
+
+
+def test_clips_are_read_and_prepared_while_the_network_runs(file: Path):
+    """The first forward pass ends only when the clips of the next one are prepared."""
+    second = threading.Event()
+
+    class Watched(ArrayVideos):
+        def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> np.ndarray:
+            clip = super().read(index, start_frame, count, stride)
+            if index == 1:
+                second.set()
+            return clip
+
+    class Waiting(torch.nn.Module):
+        width = 4
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = NETWORK.network
+
+        def forward(self, video: torch.Tensor) -> torch.Tensor:
+            assert second.wait(timeout=60)
+            return self.inner(video)
+
+    network = replace(NETWORK, network=Waiting())
+    asked = replace(wanted(file, range(3)), source=Watched(file), network=network)
+    got = extract(asked, cache=FeatureCache(folder=None), ranks=ALONE, batch=1)
+    want = extract(wanted(file, range(3)), cache=FeatureCache(folder=None), ranks=ALONE)
+    torch.testing.assert_close(got, want)

@@ -53,7 +53,7 @@ def result(halves: tuple[Path, Path], cache: FeatureCache) -> Result:
 
 def test_fvd_of_two_files_is_the_golden_one(result: Result):
     want = json.loads((FOLDER / "fvd_values.json").read_text())["A[:32] vs A[32:]"]["jax_stable"]
-    assert result.scores["fvd"].value == pytest.approx(want, rel=1e-3)
+    assert result.scores["fvd"].value == pytest.approx(want, rel=1e-5)
 
 
 def test_kvd_of_two_files_is_that_of_the_golden_features(result: Result):
@@ -70,7 +70,7 @@ def test_fvd_against_sets_of_which_only_the_features_are_stored(result: Result, 
     assert rows.shape == (64, 400)
     for other in "BC":
         want = values[f"A_vs_{other} halfpixel"]["jax_stable"]
-        assert fvd(rows, _logits(f"{other}_halfpixel")) == pytest.approx(want, rel=1e-3)
+        assert fvd(rows, _logits(f"{other}_halfpixel")) == pytest.approx(want, rel=1e-5)
         golden = kvd(_logits("A_halfpixel"), _logits(f"{other}_halfpixel"))
         assert kvd(rows, _logits(f"{other}_halfpixel")) == pytest.approx(golden, rel=1e-3)
 

@@ -51,6 +51,7 @@ OTHER = {
     "fewer": "take",
     "needs": "strides",
     "covariance": "n",
+    "precision": "bfloat16",
 }
 FIXED = {"kind", "weights"}
 WORLD = SkyWorld(plan=ClipPlan(height=8, width=8))

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import math
 import pickle
 import tarfile
 from pathlib import Path
@@ -28,12 +29,16 @@ def weights() -> State:
     with torch.device("meta"):
         shapes = I3D(I3DConfig()).shapes()
     generator = torch.Generator().manual_seed(0)
-    return {
-        name: torch.ones(shape)
-        if name.endswith("bn.weight")
-        else torch.rand(shape, generator=generator) * 0.1
-        for name, shape in shapes.items()
-    }
+    return {name: drawn(name, shape, generator) for name, shape in shapes.items()}
+
+
+def drawn(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Values that neither grow nor vanish from layer to layer."""
+    if name.endswith("bn.weight"):
+        return torch.ones(shape)
+    if len(shape) == 1:
+        return torch.rand(shape, generator=generator) * 0.1
+    return torch.randn(shape, generator=generator) * (0.2 / math.prod(shape[1:])) ** 0.5
 
 
 @pytest.fixture(scope="module")

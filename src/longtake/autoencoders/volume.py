@@ -111,7 +111,8 @@ class VolumeAutoencoder(VideoAutoencoder):
         self.config.check_size(*video.shape[2:])
         x, back = in_precision_of(self, video)
         mean, log_variance = back(self.to_moments(self.encoder(x))).chunk(2, dim=1)
-        return Posterior(mean=mean, log_variance=log_variance.clamp(-30, 20))
+        # FSDP warns of a view, here of both halves, on which an in-place operation would be wrong
+        return Posterior(mean=mean.clone(), log_variance=log_variance.clamp(-30, 20))
 
     def decode(self, z: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b 3 t h2 w2"]:
         z, back = in_precision_of(self, z)

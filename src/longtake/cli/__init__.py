@@ -68,9 +68,10 @@ def options(
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one sentence and exit code 2.
+    """Entry point of the command line: a user's mistake is one sentence and exit code 2.
 
-    An interruption is 128 + the signal's number: 130 of Ctrl-C, 143 of SIGTERM, 129 of SIGHUP.
+    The exit code of an interruption is 128 + the signal's number: 130 for Ctrl-C, 143 for SIGTERM,
+    129 for SIGHUP.
     """
     _wait_briefly()
     with interruption.raising() as arrived:
@@ -126,6 +127,6 @@ def _continues(arguments: Sequence[str]) -> bool:
 
 
 def fail(message: str) -> None:
-    """Print a library's error as one line, naming options instead of arguments, and exit."""
+    """Print a library's error as one line, with options instead of arguments, and exit."""
     print(f"longtake: {on_command_line(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(2)

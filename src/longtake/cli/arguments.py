@@ -47,14 +47,14 @@ IN_PYTHON = {
 
 
 def on_command_line(message: str) -> str:
-    """A library's message with options and commands instead of arguments and functions."""
+    """A library's message, with its arguments and functions replaced by options and commands."""
     for python, command in IN_PYTHON.items():
         message = message.replace(python, command)
     return message
 
 
 def seeds(text: str) -> list[int]:
-    """Seeds from ``7``, ``0,3,5`` or ``0..3`` (both ends included)."""
+    """Parse seeds from ``7``, ``0,3,5`` or ``0..3`` (both ends included)."""
     found: list[int] = []
     try:
         for part in text.split(","):
@@ -68,7 +68,10 @@ def seeds(text: str) -> list[int]:
 
 
 def video_paths(out: Path, seeds: Sequence[int], kind: str, prefix: str = "") -> list[Path]:
-    """One file per seed: ``out`` itself if it names one file, else files in the folder ``out``."""
+    """One path per seed: ``out`` itself if it names one file, else files in the folder ``out``.
+
+    ``kind`` is the suffix of the files, ``prefix`` the beginning of their names.
+    """
     if kind not in FORMATS:
         raise ValueError(f"--format {kind!r}: {nearest(kind, list(FORMATS))}")
     if not out.suffix:
@@ -79,7 +82,7 @@ def video_paths(out: Path, seeds: Sequence[int], kind: str, prefix: str = "") ->
 
 
 def seconds(text: str) -> float:
-    """Seconds from ``90s``, ``20m``, ``1.5h``, or a plain number of seconds."""
+    """Parse a time such as ``90s``, ``20m``, ``1.5h`` or a number of seconds; returns seconds."""
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
     number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
     try:
@@ -92,7 +95,7 @@ def seconds(text: str) -> float:
 
 
 def size(text: str) -> tuple[int, int]:
-    """Height and width from ``64``, a square, or ``48x64``, height first."""
+    """Parse height and width from ``64``, a square, or ``48x64``, height first."""
     parts = text.split("x")
     if len(parts) > 2 or not all(part.isdecimal() and int(part) for part in parts):
         raise ValueError(f"size {text!r}: expected a number such as 64, or HEIGHTxWIDTH as 48x64")
@@ -100,7 +103,7 @@ def size(text: str) -> tuple[int, int]:
 
 
 def device(name: str) -> "torch.device":
-    """A device by name; ``auto`` is CUDA where there is one."""
+    """A device by its name; ``auto`` is CUDA if it is available, otherwise the CPU."""
     import torch
 
     if name == "auto":
@@ -114,19 +117,19 @@ def device(name: str) -> "torch.device":
 
 
 def placed(ranks: "Ranks", name: str) -> "Ranks":
-    """Processes on the device of a name; ``auto`` keeps the device that each has."""
+    """Processes on the device of this name; ``auto`` keeps the device that each process has."""
     return ranks if name == "auto" else replace(ranks, device=device(name))
 
 
 def dtype(precision: PrecisionName) -> "torch.dtype":
-    """The torch type of a number format."""
+    """The torch dtype of a precision's name."""
     import torch
 
     return getattr(torch, precision)
 
 
 def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Names, and overrides of the form ``a.b=value``."""
+    """Split words into names and overrides of the form ``a.b=value``."""
     overrides = []
     for word in words:
         key, equals, _ = word.partition("=")

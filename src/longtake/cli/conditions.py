@@ -46,7 +46,10 @@ _FROM = re.compile(r"\s*(\d+)\s*:\s*(.*?)\s*", re.DOTALL)
 
 @dataclass(frozen=True)
 class Conditions:
-    """Values of the options, None where one was not given; a ValueError if they do not fit."""
+    """Values of the options for labels and prompts; None for an option that was not given.
+
+    A ValueError if options contradict each other.
+    """
 
     label: str | None
     prompt: str | None
@@ -64,10 +67,17 @@ class Conditions:
                 raise ValueError(f"{option} {value}: belongs to a prompt; give --prompt too")
 
     def videos(self, out: Path, seeds: Sequence[int], kind: str, batch: int) -> "list[Videos]":
-        """The videos to make, some at once: a seed each, and of a file of prompts a line each.
+        """Group the videos to make into batches: one video per seed and prompt.
+
+        Args:
+            out: folder of the files, or the only file.
+            seeds: the seeds.
+            kind: suffix of the files.
+            batch: greatest number of videos of a batch.
 
         Raises:
-            ValueError: the file of prompts cannot be read, or ``out`` names one file of several.
+            ValueError: the file of prompts cannot be read, or ``out`` names one file for several
+                videos.
         """
         lines, found = self.lines(), []
         for number, line in enumerate(lines):
@@ -81,7 +91,7 @@ class Conditions:
         return found
 
     def lines(self) -> Sequence[str | None]:
-        """Prompts, each of a video of every seed; one None without any.
+        """Prompts, each for a video of every seed; a single None without prompts.
 
         Raises:
             ValueError: the file of prompts cannot be read, or has none.
@@ -92,7 +102,7 @@ class Conditions:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What the videos of a command depend on."""
+        """The options on which the videos depend, as JSON data."""
         prompts = [line for line in self.lines() if line is not None] or None
         own = {
             "prompts": prompts,
@@ -104,10 +114,10 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Captions:
-    """What generated videos that are measured show: options of ``longtake evaluate``.
+    """Values of the options that state the prompts or captions of generated videos to measure.
 
     Raises:
-        ValueError: they do not fit each other.
+        ValueError: options contradict each other.
     """
 
     prompts: Path | None
@@ -121,7 +131,7 @@ class Captions:
             raise ValueError(f"--text-encoder {self.encoder}: is of prompts; give --prompts too")
 
     def of_model(self) -> Mapping[str, Any]:
-        """Prompts of a model's videos, and its text encoder, as ``SamplingSettings`` has them.
+        """Prompts for a model's videos, and its text encoder, by the names in ``SamplingSettings``.
 
         Raises:
             ValueError: the file of prompts cannot be read.
@@ -132,7 +142,7 @@ class Captions:
         return {"prompts": prompts, "text_encoder": self.encoder}
 
     def of_folder(self) -> "AnyCaptions | None":
-        """Captions of the videos of a folder."""
+        """Where captions of a folder of videos are read from; None if options name nothing."""
         from longtake.data.captions import CaptionBeside, CaptionPrompts, CaptionTable
 
         if self.prompts is not None:
@@ -145,7 +155,7 @@ class Captions:
 
 
 class Videos(NamedTuple):
-    """Videos that are computed at once: their prompt, their seeds and a file each."""
+    """Videos that are made as one batch: their prompt, and the seed and file of each."""
 
     prompt: str | None
     seeds: Sequence[int]
@@ -153,7 +163,7 @@ class Videos(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Videos as a job, what changes in them along time, and their prompt."""
+    """A batch of videos as a job, its changes along time, and its prompt."""
 
     job: "Job"
     steering: "Steering | None"
@@ -167,7 +177,14 @@ def plan(
     videos: Videos,
     identity: Mapping[str, Any],
 ) -> Plan:
-    """Plan some videos.
+    """Plan a batch of videos.
+
+    Args:
+        model: the model.
+        wired: what makes the videos.
+        conditions: options for labels and prompts.
+        videos: seeds, prompt and files.
+        identity: what the videos depend on besides the conditions.
 
     Raises:
         ValueError: a label or prompt is not one that the model reads.
@@ -187,7 +204,9 @@ def plan(
 
 
 def along_time(text: str, option: str) -> Mapping[int, str]:
-    """Parts of ``0: calm sea; 128: storm`` by their first frame; any other text is of frame 0.
+    """Parse ``0: calm sea; 128: storm``: text by the frame of the video from which it applies.
+
+    A text of any other form applies from frame 0. ``option`` is the option's name, for messages.
 
     Raises:
         ValueError: the first part is not of frame 0, frames do not rise, or a part is empty.
@@ -208,7 +227,7 @@ def along_time(text: str, option: str) -> Mapping[int, str]:
 def conditioned(
     model: "VideoModel", conditions: Conditions, videos: Videos
 ) -> "tuple[Request, Mapping[int, Signals]]":
-    """The request of some videos, and the signals that change in them, by frame.
+    """The request of a batch of videos, and signals that change along time by their first frame.
 
     Raises:
         ValueError: a label or prompt is not one that the model reads.
@@ -232,7 +251,7 @@ def conditioned(
 
 
 def steering(video: "VideoStream", changes: "Mapping[int, Signals]") -> "Steering | None":
-    """Callbacks that change signals at the steps of a video that make these frames.
+    """Callbacks that apply ``changes``: signals by the frame of the video from which they apply.
 
     A change takes effect with the first clip that begins at its frame or later.
     """

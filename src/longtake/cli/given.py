@@ -30,7 +30,10 @@ Loop = Annotated[bool, Option("--loop", help="lead the end of each video back to
 
 @dataclass(frozen=True)
 class GivenOptions:
-    """Values of the options, None where one was not given; a ValueError if they do not fit."""
+    """Values of the options for given frames; None for an option that was not given.
+
+    A ValueError if options contradict each other.
+    """
 
     start_image: Path | None
     end_image: Path | None
@@ -70,13 +73,13 @@ class GivenOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Wired:
-    """A model wired for given frames.
+    """What makes videos with frames that the user gives.
 
     Attributes:
         video: makes the videos.
-        frames: length of each.
+        frames: number of frames of each video.
         fps: frame rate of the files.
-        identity: what the videos depend on besides model, sampling and request.
+        identity: what the videos depend on besides model, sampling and request, as JSON data.
         sheets: also write a contact sheet of each video.
     """
 
@@ -88,10 +91,16 @@ class Wired:
 
 
 def wire(video: "LongVideo", options: GivenOptions, frames: int | None, fps: float) -> Wired:
-    """Read the given files, print what was read, and wire a model of ``fps`` for them.
+    """Read the given frames, print what was read, and combine them with a model.
+
+    Args:
+        video: the model.
+        options: options for given frames.
+        frames: number of frames of each video; None: the default.
+        fps: frame rate of the model's videos.
 
     Raises:
-        ValueError: the model cannot use them, or ``frames`` does not fit.
+        ValueError: the model cannot use the given frames, or ``frames`` does not fit.
     """
     from longtake.given import LoopedVideo, StartedVideo, read_given_image, read_given_video
 

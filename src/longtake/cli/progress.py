@@ -23,11 +23,11 @@ FIRST_SECONDS, SECONDS = 10.0, 60.0
 
 @contextmanager
 def stages(shown: bool = True, unit: str = "") -> Generator[Callable[..., None]]:
-    """One bar per stage, added when it begins; yields ``report(stage, done, total)``.
+    """One progress bar per stage, added when the stage begins; yields ``report``.
 
-    Without a terminal, long stages print a line a minute, and one at their end.
-    The rate, in ``unit`` per second, is measured; ``report`` takes another one as ``rate``, and a
-    ``text`` to show after it.
+    ``report(stage, done, total)`` shows progress. The speed, in ``unit`` per second, is measured,
+    or passed to ``report`` as ``rate``; a ``text`` is shown after it. Without a terminal, stages of
+    more than a minute print a line every minute, and one at their end.
     """
     console = Console(stderr=True)
     rates = bars.TextColumn(f"{{task.fields[rate]:.4g}}{unit}/s {{task.fields[text]}}")
@@ -70,7 +70,10 @@ def _say(task: bars.Task, unit: str) -> None:
 
 @contextmanager
 def frames(name: str, shown: bool = True, unit: str = " frames") -> Generator[ProgressCallback]:
-    """A bar that counts frames, or other units."""
+    """A progress bar; yields a callback that takes the number of frames done and their total.
+
+    ``unit`` names what is counted, if not frames.
+    """
     with stages(shown, unit) as report:
         report(name, 0, None)
         yield partial(report, name)
@@ -78,9 +81,9 @@ def frames(name: str, shown: bool = True, unit: str = " frames") -> Generator[Pr
 
 @contextmanager
 def training(title: str = "", shown: bool = True) -> Generator["Callbacks"]:
-    """A bar that counts a run's steps, and before it one that counts encoded clips.
+    """Progress bars of a run: one of encoded clips, then one of training steps; yields callbacks.
 
-    A ``title``, such as the number of a stage, stands before both.
+    ``title``, such as the number of a stage, is shown before both.
     """
     from longtake.runs import Callbacks
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def print_result(result: "Result") -> None:
-    """Print a result: protocol, sources, scores and remarks."""
+    """Print the result of an evaluation: protocol, sources, scores and remarks."""
     protocol = result.protocol
     print(f"protocol   {protocol.name} {result.protocol_hash}, n {protocol.n}, seed {result.seed}")
     if result.changed:
@@ -49,7 +49,7 @@ def print_result(result: "Result") -> None:
 
 
 def print_comparison(results: Sequence["Result"], names: Sequence[str]) -> None:
-    """Print results of one protocol, a row each."""
+    """Print results of one protocol as a table, a row each."""
     first = results[0]
     print(f"protocol   {first.protocol.name} {first.protocol_hash}, n {first.protocol.n}")
     if first.real is not None:
@@ -67,17 +67,17 @@ def print_comparison(results: Sequence["Result"], names: Sequence[str]) -> None:
 
 
 def plain_table(first: str, *others: str) -> Table:
-    """A table with horizontal rules; all columns but the first are right-aligned."""
+    """A table with horizontal lines; all columns but the first are right-aligned."""
     return Table(first, *(Column(name, justify="right") for name in others), box=box.SIMPLE)
 
 
 def print_table(table: Table) -> None:
-    """Print, in lines as long as they need to be."""
+    """Print a table, in lines as long as it needs."""
     Console(soft_wrap=True).print(table)
 
 
 def title(metric: str) -> str:
-    """A metric's name for a table."""
+    """A metric's name as a table shows it."""
     return metric.upper().replace("_", " ")
 
 
@@ -104,10 +104,10 @@ def _side(side: "SourceRecord") -> str:
 
 
 def spread(score: "Score | None") -> str:
-    """A score with its standard deviation."""
+    """Format a score with its standard deviation."""
     return "-" if score is None else f"{number(score.value)} ± {number(score.deviation)}"
 
 
 def number(value: float | None) -> str:
-    """Format with enough digits to distinguish scores."""
+    """Format a number with enough digits to distinguish scores."""
     return "-" if value is None else f"{value:.4g}" if abs(value) < 1000 else f"{value:.1f}"

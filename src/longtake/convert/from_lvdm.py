@@ -70,17 +70,17 @@ def convert_lvdm_folder(
     interpolator: tuple[Path, Path] | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Convert an official model to a folder that ``VideoModel.from_pretrained`` opens.
+    """Convert an official LVDM checkpoint to a folder that ``VideoModel.from_pretrained`` opens.
 
     Args:
-        ckpt: official checkpoint of an autoencoder, or of a denoiser: of short videos (one clip,
-            nothing given), for prediction, for interpolation, or for text. No code in it is run.
-            A text encoder is left out: it is the public CLIP ViT-L/14, unchanged.
-        config: official YAML of ``ckpt``.
+        ckpt: official checkpoint of an autoencoder or of a denoiser: for single clips without
+            context frames, for prediction, for interpolation, or for text. No code in it is run. A
+            text encoder in it is left out: it is the public CLIP ViT-L/14, unchanged.
+        config: official YAML config of ``ckpt``.
         out: model folder to write.
-        raw: take the raw weights, not their average over training (EMA).
-        interpolator: checkpoint and YAML of an interpolation model that fills in the frames between
-            the keyframes of ``ckpt``, a prediction model.
+        raw: take the weights themselves, not their EMA.
+        interpolator: checkpoint and YAML config of an interpolation model that fills in the frames
+            between keyframes; ``ckpt`` is then a prediction model for keyframes.
         overwrite: replace ``out`` if it exists.
 
     Raises:
@@ -95,10 +95,17 @@ def convert_lvdm_folder(
 
 
 def read_lvdm(ckpt: Path, config: Path, *, raw: bool = False) -> VideoModel:
-    """Read an official model; weights are mapped from the checkpoint and read when used.
+    """Load an official LVDM checkpoint as a ``VideoModel``; weights are memory-mapped.
+
+    Args:
+        ckpt: official checkpoint.
+        config: its official YAML config.
+        raw: take the weights themselves, not their EMA.
 
     Raises:
-        CheckpointError, ConfigError: as ``convert_lvdm_folder``.
+        CheckpointError: the file is not a checkpoint, is damaged, contains an object that
+            checkpoints do not need, or does not fit its config.
+        ConfigError: the config cannot be converted.
     """
     official = read_official(config)
     state = read_state_dict(ckpt)

@@ -56,21 +56,21 @@ def read_pvdm(
     new_attention_order: bool = False,
     fps: float | None = None,
 ) -> VideoModel:
-    """Read an official model. No code in a file is run.
+    """Load official PVDM files as a ``VideoModel``. No code in a file is run.
 
     The sizes of the networks follow from the shapes of their weights, so no config is needed.
-    Weights are mapped from their files and read when used.
+    Weights are memory-mapped.
 
     Args:
         autoencoder: official file of the autoencoder, such as ``model_last.pth``; alone it makes
             a model without denoiser.
         denoiser: official file of the UNet, such as ``ema_model_850000.pth``.
         model: model whose autoencoder the denoiser uses; excludes ``autoencoder``.
-        ema: whether the denoiser's weights are an exponential moving average; None decides
-            by the prefix ``ema_`` of the file's name.
+        ema: whether the denoiser's weights are an exponential moving average; None: they are if the
+            file's name begins with ``ema_``.
         heads: number of heads of the UNet's attention; the weights do not determine it.
         new_attention_order: the official option ``use_new_attention_order`` of the UNet.
-        fps: frame rate of the videos; None is that of ``model``, or 25.
+        fps: frame rate of the videos; None: that of ``model``, or 25.
 
     Raises:
         CheckpointError: a file is not a checkpoint, is damaged, or has another network's weights.

@@ -19,16 +19,18 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class OfficialLayout:
-    """How the official code of a network names and stores the weights of ours.
+    """How an official network's state dict differs from that of our network.
 
     Attributes:
-        names: official names by ours for a config; refuses options that the official code lacks.
-        axes: number of last axes of length 1 that an official kernel has where ours is a matrix,
-            by regular expression of its name.
-        frame_axis: official kernels with two axes in space have an axis of length 1 for frames.
-        spelling: replacements in the names of a file that give ``names``.
-        unread: regular expression of the beginning of names whose weights are not read.
-        rearrange: our weight of its official name, the official weight and the config.
+        names: takes our config and returns the official name of each weight by our name; raises a
+            ValueError for an option that the official code lacks.
+        axes: official kernels that have axes of length 1 where our weight is a matrix: number of
+            such last axes, by a regular expression of the official name.
+        frame_axis: whether official 2D kernels have an axis of length 1 for frames.
+        spelling: replacements by which names in a file become the names of ``names``.
+        unread: regular expression that matches the beginning of names whose weights are ignored.
+        rearrange: takes the official name, the official weight and our config, and returns our
+            weight.
     """
 
     names: Callable[[Any], dict[str, str]]
@@ -39,14 +41,14 @@ class OfficialLayout:
     rearrange: Callable[[str, Tensor, Any], Tensor] = lambda _name, weight, _config: weight
 
     def shapes(self, config: Any) -> dict[str, tuple[int, ...]]:
-        """Official shape by official name."""
+        """Shape of each official weight by its official name, for a config of ours."""
         ours = shapes_of(config)
         return {
             theirs: self._shape(theirs, ours[name]) for name, theirs in self.names(config).items()
         }
 
     def from_official(self, state: Mapping[str, Tensor], config: Any) -> dict[str, Tensor]:
-        """Convert an official state dict to one of our network.
+        """Convert an official state dict to a state dict of our network with this config.
 
         Raises:
             ValueError: a weight is missing, unknown or of another shape; the message names it.
@@ -61,10 +63,10 @@ class OfficialLayout:
         }
 
     def network(self, state: Mapping[str, Tensor], config: Any) -> Any:
-        """Our network with official weights in float32; float32 weights are not copied.
+        """Build our network with official weights, in float32; float32 weights are not copied.
 
         Raises:
-            ValueError: as ``from_official``, or a weight is not finite.
+            ValueError: a weight is missing, unknown, of another shape or not finite.
         """
         weights = self.from_official(state, config)
         check_finite(weights, "the checkpoint")
@@ -80,12 +82,12 @@ class OfficialLayout:
 
 
 def renamed(config: Any, rules: Rules) -> dict[str, str]:
-    """Our weights' names, in our order, mapped to the official ones that ``rules`` give."""
+    """Official name, made by ``rules``, of each weight by our name, in our network's order."""
     return {name: replaced(name, rules) for name in shapes_of(config)}
 
 
 def replaced(name: str, rules: Rules) -> str:
-    """A name after the replacements of all rules."""
+    """Apply replacements by regular expression to a name, one after another."""
     for part, replacement in rules.items():
         name = re.sub(part, replacement, name)
     return name
@@ -93,7 +95,10 @@ def replaced(name: str, rules: Rules) -> str:
 
 @lru_cache(maxsize=8)
 def shapes_of(config: Any) -> Shapes:
-    """Shape by our name of the weights of a config's network; allocates no memory."""
+    """Shape of each weight, by name, of the network that a config of ours builds.
+
+    Allocates no memory.
+    """
     return {name: tuple(weight.shape) for name, weight in build_empty(config).state_dict().items()}
 
 

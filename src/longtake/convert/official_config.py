@@ -38,15 +38,18 @@ REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 @dataclass(frozen=True, kw_only=True)
 class OfficialModel:
-    """An official config in our terms.
+    """An official LVDM config, converted to our configs.
 
     Attributes:
-        denoiser: config of the UNet; None for the config of an autoencoder.
+        autoencoder: config of the autoencoder.
+        denoiser: config of the UNet; None if the config is of an autoencoder alone.
         diffusion: schedule, prediction and loss of the denoiser's training.
         latent_scaling: scale and shift of the latents.
-        measured_scale: whether the scale was measured in training and is in the checkpoint.
+        measured_scale: whether the scale was measured in training, so that the checkpoint holds it.
+        sampling: sampling settings.
         interpolates: whether the denoiser interpolates between keyframes.
-        frame_stride: distance of the latent frames that it samples; 4 between keyframes.
+        frame_stride: distance in the video between the latent frames that it samples; 4 for
+            keyframes.
         ema: whether training kept an exponential moving average of the weights.
     """
 
@@ -62,7 +65,7 @@ class OfficialModel:
 
 
 def read_official(path: Path) -> OfficialModel:
-    """Read an official config.
+    """Read an official LVDM config from a YAML file.
 
     Raises:
         ConfigError: the file is not an official config, has an unknown setting, or describes a
@@ -87,9 +90,10 @@ def read_official(path: Path) -> OfficialModel:
 
 
 def resolve(root: dict[str, Any]) -> dict[str, Any]:
-    """Replace ``${a.b}`` by the value at ``a.b``; a reference without a value stays as it is.
+    """Replace each ``${a.b}`` in a config by the config's value at ``a.b``.
 
-    Official configs leave the paths of data and checkpoints undefined.
+    A reference without a value is left as it is: official configs do not define the paths of data
+    and checkpoints.
     """
 
     def replaced(node: Any, depth: int) -> Any:

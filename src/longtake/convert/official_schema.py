@@ -12,10 +12,10 @@ from longtake.config import Config, ConfigError
 
 
 class Settings(Config):
-    """Settings of an official class.
+    """Settings of a class of the official LVDM code, as its YAML config has them.
 
     Attributes:
-        ignores: names of settings, separated by spaces, that do not change what it computes.
+        ignores: names of settings, separated by spaces, that do not change what the class computes.
     """
 
     ignores: ClassVar[str] = ""
@@ -32,7 +32,7 @@ Parameters = TypeVar("Parameters", bound=Settings)
 
 
 class Node(Settings, Generic[Parameters]):
-    """A class by its import path, checked elsewhere, and its settings."""
+    """A part of an official config that builds a class: its settings, ``params``."""
 
     ignores = "target"
     params: Parameters
@@ -77,7 +77,7 @@ class OfficialAutoencoder(Settings):
         return self.ddconfig.encoder.params.downsample
 
     def ours(self, clip: tuple[int, int, int]) -> VolumeAutoencoderConfig:
-        """Our config for clips of ``clip`` frames, height and width."""
+        """Our config of this autoencoder, for clips of size ``clip``: frames, height and width."""
         encoder, decoder = self.ddconfig.encoder.params, self.ddconfig.decoder.params
         down = encoder.n_hiddens, encoder.downsample, encoder.z_channels
         up = decoder.n_hiddens, decoder.upsample, decoder.z_channels
@@ -121,7 +121,7 @@ class OfficialFramewiseAutoencoder(Settings):
         return 1, factor, factor
 
     def ours(self, clip: tuple[int, int, int]) -> FramewiseAutoencoderConfig:
-        """Our config for clips of ``clip`` frames, height and width."""
+        """Our config of this autoencoder, for clips of size ``clip``: frames, height and width."""
         coders = self.ddconfig
         if self.embed_dim != coders.z_channels:
             raise ConfigError(
@@ -176,7 +176,7 @@ class OfficialUNet(Settings):
 
     @property
     def attention(self) -> dict[str, Any]:
-        """Our attention config, as parsed data."""
+        """Our config of the UNet's attention, as parsed JSON data."""
         distance = self.temporal_length if self.use_relative_position else None
         heads = {"head_channels": self.num_head_channels}
         if self.num_head_channels == -1:
@@ -252,10 +252,10 @@ class OfficialDiffusion(Settings):
 
     @property
     def reads_frames(self) -> bool:
-        """Whether the model reads context frames."""
+        """Whether the denoiser reads context frames."""
         return self.conditioning_key == "concat-adm-mask"
 
     @property
     def interpolates(self) -> bool:
-        """Whether training gave the first and last frame, never the first alone."""
+        """Whether training gave the first and last frame as context, never the first alone."""
         return self.reads_frames and bool(self.p_interp) and not self.p_pred

@@ -15,9 +15,10 @@ HEADS = 8  # of every attention in the released UNets; the weights do not determ
 
 
 def autoencoder_config(state: Mapping[str, Tensor]) -> TriplaneAutoencoderConfig:
-    """Config of an official autoencoder; its clip follows from the position tables.
+    """Derive our config of an official PVDM autoencoder from the shapes of its weights.
 
-    An official model with clips of several groups (``splits``) gets clips of one group.
+    The clip's size follows from the position embeddings. An official model whose clips consist of
+    several groups of frames (``splits``) gets clips of one group.
 
     Raises:
         ValueError: a weight that determines a size is missing or has other axes, or sizes do not
@@ -50,16 +51,17 @@ def autoencoder_config(state: Mapping[str, Tensor]) -> TriplaneAutoencoderConfig
 def unet_config(
     state: Mapping[str, Tensor], spec: LatentSpec, planes: Triplane, heads: int = HEADS
 ) -> TriplaneUNetConfig:
-    """Config of an official UNet.
+    """Derive our config of an official PVDM UNet from the shapes of its weights.
 
     Args:
-        state: weights by official name without ``diffusion_model.``.
-        spec: latents of the autoencoder; the weights do not determine their extent.
-        planes: extents of the latents' planes.
-        heads: number of heads of every attention.
+        state: weights by official name without the prefix ``diffusion_model.``.
+        spec: shape and bounds of the autoencoder's latents, which the weights do not determine.
+        planes: sizes of the latents' three planes.
+        heads: number of heads of every attention layer.
 
     Raises:
-        ValueError: as ``autoencoder_config``, or the weights are for latents of another shape.
+        ValueError: a weight that determines a size is missing or has other axes, sizes do not fit
+            each other, or the weights are for latents of another shape.
     """
     embedding, model_channels = _shape(state, "time_embed.0.weight", 2)
     channels = _shape(state, "out.2.weight", 4)[0]

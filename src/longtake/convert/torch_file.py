@@ -24,7 +24,7 @@ ALIGNMENT = 8  # bytes; a storage at another offset is copied from the file inst
 
 
 class StateDict(Mapping[str, Tensor]):
-    """Weights by name, each read on access."""
+    """The weights of a checkpoint file by name; each is read when it is accessed."""
 
     def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
         self._tensors = tensors
@@ -40,9 +40,9 @@ class StateDict(Mapping[str, Tensor]):
 
 
 def read_state_dict(path: Path) -> StateDict:
-    """Weights of a checkpoint: a bare state dict, or one under ``state_dict`` as in Lightning.
+    """Read a checkpoint that is a state dict, or has one under ``state_dict`` as in Lightning.
 
-    The file must not change while the weights are in use, because they are mapped from it.
+    The weights are memory-mapped, so the file must not change while they are in use.
 
     Raises:
         CheckpointError: the file is not a checkpoint, is truncated or damaged, or has no weights.
@@ -67,10 +67,14 @@ def read_state_dict(path: Path) -> StateDict:
 
 
 def read_pickle(path: Path) -> Any:
-    """All of a checkpoint, as plain containers and values, ``StoredTensor`` and ``Foreign``.
+    """Read everything in a checkpoint file.
+
+    Returns plain containers and values, ``StoredTensor`` for tensors that are not read yet, and
+    ``Foreign`` for objects that are ignored.
 
     Raises:
-        CheckpointError: the file is not a checkpoint, is damaged, or has a forbidden name.
+        CheckpointError: the file is not a checkpoint, is damaged, or names an object that
+            checkpoints do not need.
     """
     try:
         with open_regular(path) as file:

@@ -42,17 +42,17 @@ SAME = {
 
 
 class RefusedError(pickle.UnpicklingError):
-    """A pickle names an object that no checkpoint needs; the message is the name."""
+    """A pickle names an object that no checkpoint needs; the message is the object's name."""
 
 
 class Inert:
-    """An object whose state a pickle cannot set."""
+    """Base of objects that a pickle may create but whose state it cannot set."""
 
     def __setstate__(self, state: object) -> None: ...
 
 
 class Foreign(Inert):
-    """Replaces an ignored object; every operation on it has no effect."""
+    """Stands for an object in a pickle that is ignored; every operation on it has no effect."""
 
     origin = "an unknown object"
 
@@ -67,7 +67,7 @@ class Foreign(Inert):
     def __setitem__(self, key: object, value: object) -> None: ...
 
     def add(self, items: object) -> None:
-        """Do nothing; called by pickles of sets, and by the other names of lists."""
+        """Do nothing; pickles of sets call it, and those of lists its aliases."""
 
     append = extend = add
 
@@ -77,7 +77,13 @@ class Foreign(Inert):
 
 @dataclass(frozen=True, kw_only=True)
 class Storage(Inert):
-    """Consecutive numbers of a file, read once on first access."""
+    """The memory of one or more tensors in a file, read when first needed.
+
+    Attributes:
+        dtype: type of the numbers.
+        count: number of numbers.
+        fetch: function that reads the bytes.
+    """
 
     dtype: torch.dtype
     count: int
@@ -85,13 +91,20 @@ class Storage(Inert):
 
     @cached_property
     def data(self) -> UntypedStorage:
-        """Bytes of the storage."""
+        """The bytes, read at the first access."""
         return self.fetch()
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTensor(Inert):
-    """A tensor that has not been read from its file yet."""
+    """A tensor in a file that has not been read yet.
+
+    Attributes:
+        storage: memory that it is a view of.
+        offset: index in ``storage`` of its first number.
+        size: its shape.
+        stride: its strides, in numbers.
+    """
 
     storage: Storage
     offset: int
@@ -108,7 +121,7 @@ MakeStorage = Callable[[torch.dtype, str, int], Storage]  # of a type, key in th
 
 
 class Unpickler(pickle.Unpickler):
-    """Python's unpickler, restricted to the names in ``KNOWN`` and ignored ones."""
+    """Python's unpickler, restricted to objects that checkpoints need; imports nothing."""
 
     def __init__(self, file: BufferedIOBase, storage: MakeStorage | None = None) -> None:
         super().__init__(file, encoding="latin1")
@@ -116,10 +129,11 @@ class Unpickler(pickle.Unpickler):
         self._foreign = cache(_foreign)
 
     def load(self) -> Any:
-        """The object of the pickle at the file's position.
+        """Unpickle the object at the file's current position.
 
         Raises:
-            UnpicklingError: it is torn, or asks for more memory than its size accounts for.
+            UnpicklingError: the pickle is truncated, or asks for more memory than its size accounts
+                for.
         """
         start = self._file.tell()
         _check_memo(self._file)
@@ -127,10 +141,10 @@ class Unpickler(pickle.Unpickler):
         return super().load()
 
     def find_class(self, module: str, name: str) -> Any:
-        """The replacement of a name; nothing is imported.
+        """What stands for the object of this name; nothing is imported.
 
         Raises:
-            RefusedError: no checkpoint needs this name.
+            RefusedError: no checkpoint needs this object.
         """
         full = f"{SAME.get(module, module)}.{name}"
         if full in KNOWN:
@@ -140,7 +154,7 @@ class Unpickler(pickle.Unpickler):
         raise RefusedError(f"{module}.{name}")
 
     def persistent_load(self, pid: Any) -> Storage | type[Foreign]:
-        """The storage of a key in the file; any other object is foreign."""
+        """The ``Storage`` that a pickle refers to; ``Foreign`` for any other reference."""
         match pid:
             case ("storage", _StorageType(dtype=dtype), str(key), _, int(count), *view):
                 if self._storage is None or count < 0 or any(view):

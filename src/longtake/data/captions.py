@@ -70,19 +70,20 @@ class CaptionTable(Config):
 
 
 class CaptionPrompts(Config):
-    """A text file of prompts, one per line, of which videos were generated.
+    """Reads captions from the text file of prompts, one per line, of which videos were generated.
 
-    ``prompt_0003_seed_0000.mp4`` is of line 3, counted from 0; blank lines do not count.
+    The caption of ``prompt_0003_seed_0000.mp4`` is line 3, counted from 0; blank lines do not
+    count.
 
     Attributes:
-        path: path of the file; a relative one is relative to the folder of the videos.
+        path: path of the file; if relative, then to the folder of the videos.
     """
 
     kind: Literal["prompts"] = "prompts"
     path: Path
 
     def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
-        """Captions of the videos whose names have the number of a line.
+        """Caption of each of ``videos``, in folder ``root``, whose name has the number of a line.
 
         Raises:
             ValueError: the file cannot be read, or has no prompt.
@@ -97,10 +98,11 @@ AnyCaptions = Annotated[CaptionBeside | CaptionTable | CaptionPrompts, Field(dis
 
 
 def read_prompts(path: Path) -> list[str]:
-    """Prompts of a text file, one per line; blank lines do not count.
+    """Read prompts from a text file, one per line; blank lines do not count.
 
     Raises:
-        ValueError: the file is not UTF-8 text, or has no prompt; OSError: it cannot be read.
+        ValueError: the file is not UTF-8 text, or has no prompt.
+        OSError: the file cannot be read.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -112,7 +114,7 @@ def read_prompts(path: Path) -> list[str]:
 
 
 def _text(row: Any, column: str, place: str) -> str:
-    """A cell as text with single spaces; empty if it is null."""
+    """A table's cell as text with single spaces; empty if it is null."""
     if not isinstance(row, dict):
         raise ValueError(f"{place}: is a {type(row).__name__}, expected an object with columns")
     if column not in row:

@@ -194,7 +194,7 @@ def _encoded(
 ) -> Posterior:
     """Posteriors of a clip's windows, joined along the first latent axis.
 
-    That axis is frames of a volume, cells of planes.
+    That axis is frames of a volume, positions of planes.
     """
     window = autoencoder.spec.clip[0]
     _check_length(video.shape[1], window, overlap)

@@ -3,7 +3,7 @@
 import os
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -14,6 +14,14 @@ from longtake.video import VideoInfo
 
 Frames = UInt8[np.ndarray, "t h w 3"]
 CLIPS_AHEAD = 4  # clips that each thread of read_clips reads before they are needed
+
+Preparation = Callable[[Frames], Frames]
+"""What is done to the frames of a clip, in the thread that read them."""
+
+
+def unchanged(clip: Frames) -> Frames:
+    """Return ``clip``: the default of ``prepare`` in ``VideoSource.read_clips``."""
+    return clip
 
 
 class ClipPosition(NamedTuple):
@@ -109,18 +117,27 @@ class VideoSource(ABC):
         return {}
 
     def read_clips(
-        self, positions: Sequence[ClipPosition], count: int, stride: int
+        self,
+        positions: Sequence[ClipPosition],
+        count: int,
+        stride: int,
+        prepare: Preparation = unchanged,
     ) -> Iterator[Frames]:
         """Yield a clip for each of ``positions``; several threads read ahead.
 
-        A clip has ``count`` frames, every ``stride``-th of the video from its start on.
+        A clip has ``count`` frames, every ``stride``-th of the video from its start on, to which
+        ``prepare`` is applied.
         """
+
+        def prepared(position: ClipPosition) -> Frames:
+            return prepare(self.read(*position, count, stride))
+
         threads = min(8, os.cpu_count() or 1)
         pending: deque[Future[Frames]] = deque()
         pool = ThreadPoolExecutor(threads)
         try:
-            for video, start in positions:
-                pending.append(pool.submit(self.read, video, start, count, stride))
+            for position in positions:
+                pending.append(pool.submit(prepared, position))
                 if len(pending) > threads * CLIPS_AHEAD:
                     yield pending.popleft().result()
             while pending:

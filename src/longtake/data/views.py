@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from longtake.config import to_dict
 from longtake.data.clips import Clip, ClipPlan, ClipSource, Crop, cut, fit_frames
-from longtake.data.source import ClipPosition, Frames, Rejected, VideoSource
+from longtake.data.source import ClipPosition, Frames, Preparation, Rejected, VideoSource, unchanged
 from longtake.video import VideoInfo
 
 
@@ -82,9 +82,16 @@ class ResizedVideos(_View):
         return self._resized(self.source.read(index, start_frame, count, stride))
 
     def read_clips(
-        self, positions: Sequence[ClipPosition], count: int, stride: int
+        self,
+        positions: Sequence[ClipPosition],
+        count: int,
+        stride: int,
+        prepare: Preparation = unchanged,
     ) -> Iterator[Frames]:
-        return map(self._resized, self.source.read_clips(positions, count, stride))
+        def resized(clip: Frames) -> Frames:
+            return prepare(self._resized(clip))
+
+        return self.source.read_clips(positions, count, stride, resized)
 
     def _resized(self, frames: Frames) -> UInt8[np.ndarray, "_ _ _ 3"]:
         return np.ascontiguousarray(fit_frames(frames, self._size["height"], self._size["width"]))

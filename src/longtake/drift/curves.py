@@ -14,10 +14,12 @@ LEAST_CLIPS = 3  # fewest clips on each side; the bootstrap interval of fewer is
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
-    """FVD and KVD of one window over all videos against the reference clips.
+    """FVD and KVD of one window of frames, taken over all videos, against reference clips.
 
-    ``start`` is the window's first frame. KVD is unbiased, so close to 0 where the distributions
-    are equal.
+    Attributes:
+        start: index of the window's first frame.
+        fvd: FVD with its interval.
+        kvd: KVD with its interval; unbiased, so close to 0 between equal distributions.
     """
 
     start: int
@@ -30,9 +32,11 @@ class Curve:
     """FVD and KVD of successive windows of long videos, as LVDM plots them.
 
     Attributes:
-        against: the reference: ``real`` videos, or the ``first`` windows of the same videos.
-        videos: number of videos; a small one biases FVD upwards, equally for all windows.
+        against: what windows are compared with: clips of ``real`` videos, or the ``first`` windows
+            of the same videos.
+        videos: number of videos; a small number biases FVD upwards, equally for all windows.
         references: number of reference clips.
+        points: the curve, in order of time.
     """
 
     against: Literal["real", "first"]
@@ -46,20 +50,20 @@ def feature_curve(
     starts: Sequence[int],
     real: Float[Tensor, "m d"] | None = None,
 ) -> Curve:
-    """FVD and KVD of window k over all videos, against real clips or the videos' first windows.
+    """FVD and KVD of each window of frames over all videos, against reference clips.
 
-    Against the first windows, the videos are split into two halves: the windows of one half are
-    compared with the first windows of the other, both ways round. Window k and window 0 of one
-    video always resemble each other, and that must not count as quality. The first point is then
-    the distance between the two halves, a floor for the rest of the curve.
+    Without real clips the reference is the videos' first windows. The videos are then split into
+    two halves: windows of one half are compared with the first windows of the other half, and the
+    other way round, since two windows of one video always resemble each other. The first point is
+    the distance between the two halves, to which the rest of the curve compares.
 
     Args:
         windows: features of k windows of n videos.
-        starts: first frame of each window.
-        real: features of clips of real videos; None compares with the first windows.
+        starts: index of each window's first frame.
+        real: features of clips of real videos; None: compare with the first windows.
 
     Raises:
-        ValueError: too few videos or real clips.
+        ValueError: there are too few videos or real clips.
     """
     if (problem := too_few(len(windows), None if real is None else len(real))) is not None:
         raise ValueError(problem)
@@ -82,7 +86,10 @@ def feature_curve(
 
 
 def too_few(videos: int, real: int | None) -> str | None:
-    """Why a curve of these numbers of videos and real clips is impossible; None if it is not."""
+    """Why a curve over ``videos`` videos is impossible; None if it is possible.
+
+    ``real`` is the number of real clips; None for a curve against first windows.
+    """
     least = LEAST_CLIPS if real is not None else 2 * LEAST_CLIPS
     if videos < least:
         against = "their own first windows" if real is None else "real ones"
@@ -93,10 +100,11 @@ def too_few(videos: int, real: int | None) -> str | None:
 
 
 def feature_distances(windows: Float[Tensor, "k d"]) -> tuple[float, ...]:
-    """Distance of each window of one video from the first, in median steps between neighbours.
+    """Distance of the features of each window of one video from those of its first window.
 
-    A stable video stays within a few steps; the distances of a drifting one rise. One video has no
-    distribution, so this is not an FVD.
+    The unit is the median distance between neighbouring windows. The distances of a stable video
+    stay within a few units, those of a drifting one rise. It is not an FVD: one video has no
+    distribution.
     """
     step = (windows[1:] - windows[:-1]).norm(dim=1).median().clamp(min=1e-9)
     return tuple(((windows - windows[0]).norm(dim=1) / step).tolist())

@@ -16,16 +16,17 @@ EPSILON = 1e-4  # keeps ratios and logarithms finite for flat frames; a fortieth
 
 @dataclass(frozen=True, kw_only=True)
 class Descriptors:
-    """Measures of each frame, from colours in [0, 1].
+    """Measures of each frame of a video, from colours in [0, 1].
 
     Attributes:
         colour: mean red, green and blue.
         contrast: standard deviation of the brightness within the frame.
         gradient: root mean square gradient of the brightness, per pixel.
-        step: root mean square difference of colours to the previous frame; 0 for the first.
-        luma_step: root mean square difference of brightness to the previous frame.
-        thumbnails: mean colours of 12 x 12 cells in half precision, 864 bytes per frame.
-        cells: contrast, gradient and luma_step within each of these cells, as much again.
+        step: root mean square difference of colours to the frame before; 0 for the first frame.
+        luma_step: root mean square difference of brightness to the frame before.
+        thumbnails: mean colours of the cells of a 12 x 12 grid over the frame, in half precision:
+            864 bytes per frame.
+        cells: contrast, gradient and luma_step within each cell of that grid, of the same size.
     """
 
     colour: Float64[np.ndarray, "t 3"]
@@ -41,15 +42,18 @@ class Descriptors:
 
     @property
     def sharpness(self) -> Float64[np.ndarray, "t"]:
-        """Root mean square gradient of the brightness over its standard deviation, per pixel.
+        """Root mean square gradient of the brightness divided by its standard deviation.
 
-        Blur lowers it, a fade does not.
+        Blur lowers it, a fade does not. The unit is 1 / pixel.
         """
         return self.gradient / (self.contrast + EPSILON)
 
     @property
     def motion(self) -> Float64[np.ndarray, "t"]:
-        """Change of brightness over its gradient: pixels per frame for a uniform translation."""
+        """Change of brightness per frame divided by its gradient.
+
+        For a uniform translation this is its speed in pixels per frame.
+        """
         return self.luma_step / (self.gradient + EPSILON)
 
     def series(self) -> dict[str, Float64[np.ndarray, "t"]]:
@@ -59,7 +63,7 @@ class Descriptors:
 
 
 class Describer:
-    """Computes descriptors of consecutive frames, in batches of any size."""
+    """Computes the ``Descriptors`` of a video, whose frames are added in batches of any size."""
 
     def __init__(self) -> None:
         self._rows: list[np.ndarray] = []
@@ -67,7 +71,7 @@ class Describer:
         self._previous: np.ndarray | None = None
 
     def add(self, frames: UInt8[np.ndarray, "t h w 3"]) -> None:
-        """Describe the next frames."""
+        """Add the next frames of the video."""
         at_once = max(1, PIXELS // frames[0, ..., 0].size) if len(frames) else 1
         for start in range(0, len(frames), at_once):
             self._describe(frames[start : start + at_once])
@@ -96,7 +100,7 @@ class Describer:
         self._cells.append(kept.reshape(len(kept), -1).astype(np.float16))
 
     def done(self) -> Descriptors:
-        """Descriptors of all frames so far.
+        """Descriptors of all frames that were added.
 
         Raises:
             ValueError: no frame was added.

@@ -50,12 +50,14 @@ SHOWN = 4  # most cuts or freezes that are listed one by one
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One fault of a video.
+    """One fault of a video, such as a drift, a freeze or a seam.
 
     Attributes:
-        frame: first frame that shows the fault.
+        kind: kind of the fault.
+        frame: index of the first frame that shows it.
         frames: number of frames that show it; 0 for a single moment.
-        severity: above 0; about 1 for a fault that spoils the whole video.
+        severity: greater than 0; about 1 for a fault that spoils the whole video.
+        sentence: the fault in words.
     """
 
     kind: Kind
@@ -66,7 +68,7 @@ class Finding:
 
 
 def judge(measures: Measures) -> tuple[Finding, ...]:
-    """Findings, the most severe first; none for a stable video."""
+    """Faults that measures of a video show, the most severe first; empty for a stable video."""
     judges = (_freezes, _loops, _seams, _pulse, _cuts, _light_jumps, _colour, _shares)
     findings = [finding for findings_of in judges for finding in findings_of(measures)]
     return tuple(sorted(findings, key=lambda finding: -finding.severity))

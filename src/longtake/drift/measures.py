@@ -42,17 +42,20 @@ LEAST_TRENDS = 4 * LEAST_POINTS
 
 @dataclass(frozen=True, kw_only=True)
 class Measures:
-    """All measures of one video that need no network.
+    """All measures of one video's stability that need no network.
 
     Attributes:
-        trends: trend of ``red``, ``green`` and ``blue`` in [0, 1], and of ``contrast``,
-            ``sharpness``, ``motion`` and ``colourfulness`` as natural logarithms, whose slope is
-            a relative change, as all parts of the picture share them.
-        freezes: runs of frames that are held, wholly or in a part of the picture.
-        seams: jumps at borders that were given or found; None without borders.
-        pulse: the pattern of 2 to 64 frames that repeats; None without one.
-        cuts: frames at which the picture jumps, away from borders.
-        light_jumps: frames at which the brightness jumps, away from borders and cuts.
+        frames: number of frames.
+        trends: linear trend over time of ``red``, ``green`` and ``blue`` in [0, 1], and of
+            ``contrast``, ``sharpness``, ``motion`` and ``colourfulness`` as natural logarithms,
+            whose slope is a relative change. Only changes that all parts of the frame share count.
+        freezes: runs of frames in which the whole frame or a part of it stands still.
+        loops: runs of frames that repeat earlier ones.
+        seams: jumps at the borders between clips of a rollout, given or found; None without
+            borders.
+        pulse: a pattern that repeats every 2 to 64 frames; None without one.
+        cuts: frames at which the whole picture jumps, other than at borders.
+        light_jumps: frames at which the brightness jumps, other than at borders and cuts.
     """
 
     frames: int
@@ -66,12 +69,13 @@ class Measures:
 
 
 def measure(video: Descriptors, chunk: int | None = None, first: int | None = None) -> Measures:
-    """Trends, freezes, loops, seams, pulses, cuts and jumps of brightness.
+    """Measure the stability of a video: trends, freezes, loops, seams, pulses, cuts, light.
 
     Args:
         video: descriptors of the video's frames.
-        chunk: frames from border to border; None searches for borders.
-        first: frames before the first border; None is ``chunk``.
+        chunk: number of frames from one border between clips of a rollout to the next; None: search
+            for evenly spaced borders.
+        first: number of frames before the first border; None: ``chunk``.
     """
     still = freezes(video.step, moving_cells(video.cells))
     frozen = np.zeros(len(video), bool)
@@ -111,9 +115,9 @@ def measure(video: Descriptors, chunk: int | None = None, first: int | None = No
 def trends(
     video: Descriptors, frozen: Bool[np.ndarray, "t"], cut: Sequence[int] = ()
 ) -> dict[str, Trend]:
-    """Trend of each measure within the longest stretch between cuts.
+    """Linear trend of each measure within the longest stretch of frames between two cuts.
 
-    Frozen frames do not count for motion. A stretch under 64 frames has no trends.
+    Frames in ``frozen`` do not count for motion. A stretch of fewer than 64 frames has no trends.
     """
     start, stop = longest_stretch(cut, len(video))
     frames = np.arange(start, stop)
@@ -133,7 +137,10 @@ def trends(
 
 
 def longest_stretch(cut: Sequence[int], frames: int) -> tuple[int, int]:
-    """Half-open range of the frames between the two cuts that are farthest apart."""
+    """First frame of the longest stretch between two cuts, and the first frame after it.
+
+    ``frames`` is the number of frames of the video.
+    """
     return max(pairwise([0, *cut, frames]), key=lambda pair: pair[1] - pair[0])
 
 

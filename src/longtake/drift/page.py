@@ -36,7 +36,7 @@ Intervals of FVD and KVD are bootstraps over videos.
 
 
 def write_page(report: DriftReport, figure: Figure, path: Path) -> None:
-    """Write sentences, the figure, tables and the method."""
+    """Write the report as a page of HTML: findings, figure, tables and method."""
     title = escape(report.name)
     parts = [
         f"<h1>{title}</h1>",

@@ -46,7 +46,7 @@ FIRST_FRAMES = 8  # frames whose mean colour is the zero of the panel of colours
 
 
 def over_time(report: DriftReport) -> list[Panel]:
-    """Panels that share the axis of frames."""
+    """Functions that draw the panels of the report whose axis is the video's frames."""
     panels = [partial(panel, videos=report.videos) for panel in (_colour, _shares, _motion)]
     if len(report.videos) == 1:
         panels.append(partial(_jumps, video=report.videos[0]))
@@ -54,7 +54,7 @@ def over_time(report: DriftReport) -> list[Panel]:
 
 
 def beside(report: DriftReport) -> list[Panel]:
-    """Panels with their own axes."""
+    """Functions that draw the other panels of the report, each with its own axes."""
     panels: list[Panel] = []
     if report.curve is not None:
         panels += [partial(_curve, curve=report.curve, name=name) for name in ("fvd", "kvd")]
@@ -148,7 +148,7 @@ def _jumps(axes: Axes, video: VideoDrift) -> None:
 
 
 def distance_matrix(axes: Axes, video: VideoDrift) -> None:
-    """Distance of every two frames: a loop is a stripe beside the diagonal, a freeze a square."""
+    """Draw the distance of every two frames: a loop is a diagonal stripe, a freeze a square."""
     every = max(1, math.ceil(len(video.numbers) / MOST_CELLS))
     rows = video.numbers.thumbnails[::every].astype(np.float32)
     rows = rows - rows.mean(0)
@@ -237,7 +237,7 @@ def _show_at_least(axes: Axes, low: float, high: float) -> None:
 
 
 def plain(axes: Axes, title: str, note: str = "") -> None:
-    """Style a panel: title at the left, note at the right, no box."""
+    """Style a panel of a figure: title at the left, note at the right, no box."""
     axes.set_title(title, loc="left", fontsize=10, color=INK, weight="bold", pad=5)
     if note:
         axes.set_title(note, loc="right", fontsize=8.5, color=MUTED, pad=5)
@@ -249,6 +249,6 @@ def plain(axes: Axes, title: str, note: str = "") -> None:
 
 
 def bare(axes: Axes) -> None:
-    """Style a panel that is a picture: no ticks, no box."""
+    """Style a panel that shows an image: no ticks, no box."""
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)

@@ -37,12 +37,13 @@ LEAST_STRIP = 8  # frames whose width a strip has at least, so that a short one 
 
 @dataclass(frozen=True, kw_only=True)
 class Strip:
-    """A row of frames.
+    """A row of frames in the figure, which shows one fault of a video.
 
     Attributes:
-        title: the finding as a sentence; may be empty.
+        title: the fault in words; may be empty.
+        frames: the frames.
         numbers: index of each frame in the video.
-        marked: positions in the row at which the fault shows.
+        marked: positions in the row of the frames that show the fault.
     """
 
     title: str
@@ -52,7 +53,7 @@ class Strip:
 
 
 def draw(report: DriftReport) -> Figure:
-    """Draw the whole report."""
+    """Draw a drift report as one matplotlib figure."""
     first_strip, *more_strips = _strips(report)
     side = panels.beside(report)
     main = panels.over_time(report)
@@ -85,7 +86,7 @@ def draw(report: DriftReport) -> Figure:
 
 
 def write_picture(figure: Figure, path: Path) -> None:
-    """Write a PNG, complete or not at all."""
+    """Write a figure as a PNG file, completely or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     figure.savefig(partial, dpi=DPI, format="png", facecolor=BACKGROUND)
     put(partial, path)

@@ -28,14 +28,15 @@ VISIBLE = {
 
 @dataclass(frozen=True, kw_only=True)
 class Pulse:
-    """A pattern that repeats.
+    """A pattern over time that repeats.
 
     Attributes:
-        measure: the measure that shows it most: ``brightness``, ``contrast``, ``sharpness`` or
-            ``motion`` (the step from frame to frame).
-        period: frames from one pulse to the next.
-        frame: first frame of the strongest phase.
-        size: range of the pattern, in [0, 1] for brightness, a logarithm for the others.
+        measure: the measure that shows it best: ``brightness``, ``contrast``, ``sharpness`` or
+            ``motion`` (the change from frame to frame).
+        period: number of frames from one pulse to the next.
+        frame: first frame of the video at which the pattern differs most from its mean.
+        size: greatest minus least value within a period; in [0, 1] for brightness, a difference of
+            natural logarithms for the other measures.
     """
 
     measure: str
@@ -45,12 +46,15 @@ class Pulse:
 
     @property
     def visible(self) -> float:
-        """Size over the smallest visible one."""
+        """Size as a multiple of the smallest visible size of a pulse in this measure."""
         return self.size / VISIBLE[self.measure]
 
 
 def pulse(video: Descriptors, skip: Bool[np.ndarray, "t"]) -> Pulse | None:
-    """The most visible pattern of 2 to 64 frames outside the frames ``skip``; None if none is."""
+    """Find the most visible pattern that repeats every 2 to 64 frames; None if none is visible.
+
+    Frames for which ``skip`` is True are left out.
+    """
     series = {
         "brightness": video.colour @ np.array(LUMA),
         "contrast": np.log(video.contrast + EPSILON),

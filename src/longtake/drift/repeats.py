@@ -39,7 +39,7 @@ AWAY = 3.0  # distance to which a video must have moved before it can return, ov
 class Freeze:
     """A run of ``frames`` frames from ``start`` on, each of which repeats the frame before it.
 
-    ``share`` is the share of the picture that does.
+    ``share`` is the share of the frame's area that does; 1 for whole frames.
     """
 
     start: int
@@ -49,9 +49,9 @@ class Freeze:
 
 @dataclass(frozen=True, kw_only=True)
 class Loop:
-    """A run of ``frames`` frames from ``start`` on that repeat those ``period`` frames before them.
+    """A run of ``frames`` frames from ``start`` on that repeat those ``period`` frames earlier.
 
-    Up to two frames in a row within it may differ from theirs.
+    Up to two frames in a row within the run may be exceptions.
     """
 
     start: int
@@ -64,10 +64,15 @@ def freezes(
     moving: Int64[np.ndarray, "t"] | None = None,
     least: int = LEAST_STILL,
 ) -> tuple[Freeze, ...]:
-    """Runs of at least ``least`` frames that hardly differ from their predecessors.
+    """Find runs of frames that hardly differ from the frame before.
 
-    Codecs refine a held frame, by less and less. Such frames count where a good part of the picture
-    stops and moves on at once; ``moving`` is the number of cells that move, of ``moving_cells``.
+    Codecs refine a frame that is shown again, by less and less. Such frames count as frozen only
+    where a good part of the frame stops and resumes at once.
+
+    Args:
+        step: root mean square difference of each frame to the frame before.
+        moving: number of cells of the frame that move, from ``moving_cells``; None: not used.
+        least: least number of frames of a run.
     """
     usual = float(np.quantile(step[1:], 0.75)) if len(step) > 1 else 0.0
     still = step <= max(STILL, STILL_SHARE * usual)
@@ -90,21 +95,25 @@ def freezes(
 
 
 def moving_cells(cells: Float[np.ndarray, "t d"]) -> Int64[np.ndarray, "t"]:
-    """Number of cells that move in each frame, from ``Descriptors.cells``."""
+    """Number of cells, of a 12 x 12 grid over the frame, that move in each frame.
+
+    ``cells`` is ``Descriptors.cells``.
+    """
     return (np.split(cells, 3, axis=1)[2] > PART_MOVES).sum(1)
 
 
 def part_freezes(
     cells: Float[np.ndarray, "t d"], frozen: Bool[np.ndarray, "t"]
 ) -> tuple[Freeze, ...]:
-    """Runs in which cells that usually move stop at one frame and move on at another.
+    """Find runs of frames in which a part of the frame that usually moves stands still.
 
-    A person who stops does so little by little. Where less than a third of the picture moves most
-    of the time, nothing is found: a thing that leaves a cell stops it as well.
+    The cells of this part, of a 12 x 12 grid over the frame, must stop at one frame and resume at
+    another: a person who stops does so little by little. Where less than a third of the grid moves
+    most of the time, nothing is found, since an object that leaves a cell stops its motion too.
 
     Args:
-        cells: ``Descriptors.cells``, whose last third are the steps of cells.
-        frozen: frames that freeze as a whole.
+        cells: ``Descriptors.cells``.
+        frozen: whether each frame is frozen as a whole.
     """
     step = np.split(cells, 3, axis=1)[2].astype(np.float32)
     step = step[:, np.quantile(step, RARELY_STILL, axis=0) > PART_MOVES]
@@ -134,11 +143,16 @@ def part_freezes(
 def loops(
     thumbnails: Float[np.ndarray, "t d"], frozen: Bool[np.ndarray, "t"], least: int = LEAST_AGAIN
 ) -> tuple[Loop, ...]:
-    """Runs of frames that are closer to earlier frames than neighbouring frames are to each other.
+    """Find runs of frames that are closer to earlier frames than neighbouring frames are.
 
-    Up to 1500 evenly spaced frames are compared with all frames before them; the commonest
-    distances in time between a frame and its repeat are then tried on every frame. The video must
-    have moved away in between, so slow motion is not a loop.
+    Up to 1500 evenly spaced frames are compared with all frames before them; the most frequent time
+    differences between a frame and its repeat are then tried on every frame. The video must have
+    differed in between, so slow motion is not a loop.
+
+    Args:
+        thumbnails: mean colours of the cells of a grid over each frame.
+        frozen: whether each frame is frozen.
+        least: least number of frames of a run.
     """
     frames = len(thumbnails)
     if frames < 2 * SHORTEST + least:

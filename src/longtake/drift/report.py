@@ -15,12 +15,17 @@ WORST = 8  # most videos of a folder that have a sentence of their own
 
 @dataclass(frozen=True, kw_only=True)
 class DriftReport:
-    """Measures of one or more videos, and the files that show them.
+    """Measures of one or more long videos, and the paths of the files that show them.
 
     Attributes:
-        curve: FVD and KVD of windows against time, over all videos; None for too few videos or
-            without I3D's weights.
+        videos: measures and findings of each video.
+        plan: how videos were measured.
+        curve: FVD and KVD over time, over all videos; None if there are too few videos or I3D's
+            weights are missing.
         notes: what could not be measured, and why.
+        page: path of the HTML page.
+        picture: path of the figure.
+        numbers: path of the JSON file.
     """
 
     videos: tuple[VideoDrift, ...]
@@ -33,25 +38,25 @@ class DriftReport:
 
     @property
     def name(self) -> str:
-        """File name of the one video, or the number of videos."""
+        """File name of the video if there is one, otherwise the number of videos, for titles."""
         count = len(self.videos)
         return self.videos[0].info.path.name if count == 1 else f"{count} videos"
 
     def findings(self) -> list[str]:
-        """Sentences about the videos and their features, and what could not be measured."""
+        """Sentences about faults of the videos, and about what could not be measured."""
         lines = self.videos[0].lines() if len(self.videos) == 1 else self._of_many()
         return [*lines, *self._of_features(), *self.notes]
 
     def lines(self) -> list[str]:
-        """The findings, and where the report is."""
+        """The findings as lines of text, and the path of the report."""
         return [*self.findings(), f"report: {self.page}"]
 
     def worst_first(self) -> list[VideoDrift]:
-        """The videos, the most severe findings first."""
+        """The videos, in order of the severity of their findings."""
         return sorted(self.videos, key=lambda video: -video.severity)
 
     def to_json(self) -> dict[str, Any]:
-        """All measures in JSON types; descriptors of frames as means of windows."""
+        """All measures as JSON data; measures of frames are averaged over windows."""
         return {
             "plan": asdict(self.plan),
             "notes": list(self.notes),

@@ -38,14 +38,17 @@ LIGHT_PARTS, LIGHT_LIKE = 0.5, (0.4, 2.5)
 
 @dataclass(frozen=True, kw_only=True)
 class Seams:
-    """Jumps at the joints of chunks, compared with jumps elsewhere.
+    """Jumps at the borders between clips of a rollout, compared with jumps elsewhere.
+
+    A jump is how far the change into a frame differs from the changes before and after it.
 
     Attributes:
-        borders: first frame of each chunk but the first.
-        ratio: geometric mean of the jump at a border over the median jump near it.
-        low, high: 95 % interval of the ratio, from a bootstrap over borders.
-        period: frames from border to border; 0 if they are uneven.
-        found: True if the borders were found, False if they were given.
+        borders: first frame of each clip but the first.
+        ratio: geometric mean, over borders, of the jump divided by the median jump near it.
+        low: lower end of the ratio's 95 % interval, from a bootstrap over borders.
+        high: upper end of the ratio's 95 % interval.
+        period: number of frames from border to border; 0 if it varies.
+        found: True if the borders were searched for, False if they were given.
     """
 
     borders: tuple[int, ...]
@@ -57,15 +60,16 @@ class Seams:
 
     @property
     def jumps(self) -> bool:
-        """Whether the jumps are surely larger than those between; calmer joints are not a fault."""
+        """Whether jumps at borders are surely larger than those elsewhere."""
         return self.low >= (FOUND_SEAM if self.found else SEAM)
 
 
 def jumps(thumbnails: Float[np.ndarray, "t d"]) -> Float64[np.ndarray, "t"]:
-    """Difference of the step into each frame from the mean of the steps before and after it.
+    """How far the change into each frame differs from the mean of the changes before and after.
 
-    Steady motion and steady change of light give 0; a joint that breaks either does not. The first
-    two frames and the last have no such steps and get 0.
+    Steady motion and a steady change of light give 0; a seam that breaks either does not. It is a
+    root mean square over ``thumbnails``, mean colours of the cells of a grid. The first two frames
+    and the last have no such changes and get 0.
     """
     size = np.zeros(len(thumbnails))
     for start in range(2, len(thumbnails) - 1, 4096):
@@ -77,10 +81,11 @@ def jumps(thumbnails: Float[np.ndarray, "t d"]) -> Float64[np.ndarray, "t"]:
 
 
 def light_jumps(thumbnails: Float[np.ndarray, "t d"]) -> Float64[np.ndarray, "t"]:
-    """Jumps of the brightness that the cells share: mean over the half in the middle.
+    """Jump of the brightness in each frame, as far as the whole frame shares it.
 
-    What moves within the picture changes some cells only: at most a quarter of a level counts where
-    less than half of the cells jump alike.
+    It is the mean over the middle half of the cells of a grid, sorted by their jump. Something that
+    moves within the frame changes some cells only: where less than half of the cells jump alike, at
+    most a quarter of a level of 255 counts.
     """
     size = np.zeros(len(thumbnails))
     luma = np.array(LUMA, np.float32)
@@ -99,7 +104,11 @@ def light_jumps(thumbnails: Float[np.ndarray, "t d"]) -> Float64[np.ndarray, "t"
 
 
 def surprise(sizes: Float64[np.ndarray, "t"], quiet: float = QUIET) -> Float64[np.ndarray, "t"]:
-    """Log of each jump over the median of those near it; 0 at the first two frames and the last."""
+    """Logarithm of each frame's jump divided by the median jump near it.
+
+    ``sizes`` are the jumps, as ``jumps`` or ``light_jumps`` returns them, and ``quiet`` is added to
+    each. The first two frames and the last get 0.
+    """
     known = np.log(sizes + quiet)[2:-1]
     if len(known) < 3:
         return np.zeros(len(sizes))
@@ -110,16 +119,23 @@ def surprise(sizes: Float64[np.ndarray, "t"], quiet: float = QUIET) -> Float64[n
 
 
 def borders_every(chunk: int, frames: int, first: int | None = None) -> tuple[int, ...]:
-    """First frames of all chunks but the first, which has ``first`` frames or ``chunk``."""
+    """First frame of each clip but the first, if clips add ``chunk`` frames each.
+
+    ``frames`` is the number of frames of the video; the first clip has ``first`` frames, or
+    ``chunk`` if that is None.
+    """
     return tuple(range(chunk if first is None else first, frames, chunk))
 
 
 def seam_score(
     rise: Float64[np.ndarray, "t"], borders: Sequence[int], *, found: bool = False
 ) -> Seams | None:
-    """Compare ``rise`` at borders with 0, its usual value; ``surprise`` gives it.
+    """Measure jumps at borders; None if fewer than two borders have jumps.
 
-    None for fewer than two borders that have jumps. ``found`` is copied to the result.
+    Args:
+        rise: for each frame, logarithm of its jump divided by the median near it (``surprise``).
+        borders: first frame of each clip but the first.
+        found: whether the borders were searched for; copied to the result.
     """
     judged = [border for border in borders if 2 <= border < len(rise) - 1]
     if len(judged) < 2:
@@ -144,10 +160,15 @@ def find_borders(
 ) -> Seams | None:
     """Find evenly spaced borders at which jumps stand out; None if there are none.
 
-    All periods from 4 to 512 frames and all first borders are tried. Jumps are rare and
-    large in some videos (things collide), so chance is not that of Gaussian noise: the probability
-    that shuffled frames give such a mean at that many borders is bounded by Chernoff's inequality,
-    and must be small beside the number of tries. At least four borders are needed.
+    All periods from 4 to 512 frames and all first borders are tried; at least four borders are
+    needed. Jumps are rare and large in some videos (objects collide), so they are not compared with
+    Gaussian noise: the probability that frames in random order have such a mean at as many borders
+    is bounded by Chernoff's inequality, and must be small compared with the number of tries.
+
+    Args:
+        rise: for each frame, logarithm of its jump divided by the median near it (``surprise``).
+        beside_chance: by how much the logarithm of this improbability must exceed that of the
+            number of tries.
     """
     spread = 1.4826 * float(np.median(np.abs(rise[2:-1]))) if len(rise) > 3 else 0.0
     if spread == 0:
@@ -171,7 +192,10 @@ def find_borders(
 
 
 def cuts(rise: Float64[np.ndarray, "t"], video: Descriptors) -> tuple[int, ...]:
-    """Frames that jump visibly in most parts of the picture, by a step above those near."""
+    """Frames at which most cells of a 12 x 12 grid jump visibly, more than at the frames near.
+
+    ``rise`` is the logarithm of each frame's jump divided by the median near it (``surprise``).
+    """
     step = video.step
     beside = np.pad(step, 2, mode="edge")
     second = np.sort([beside[k : k + len(step)] for k in (0, 1, 3, 4)], axis=0)[2]
@@ -192,7 +216,11 @@ def _parts_that_jump(cells: Float[np.ndarray, "t d"], at: int) -> float:
 def sudden_light(
     rise: Float64[np.ndarray, "t"], sizes: Float64[np.ndarray, "t"]
 ) -> tuple[int, ...]:
-    """Frames at which the brightness jumps visibly, far more than near them."""
+    """Frames at which the brightness jumps visibly, far more than at the frames near.
+
+    ``sizes`` are the jumps (``light_jumps``), ``rise`` the logarithm of each divided by the median
+    near it (``surprise``).
+    """
     high = np.flatnonzero((rise > math.log(LIGHT_RISE)) & (sizes > LIGHT_JUMP)).tolist()
     return tuple(t for t in high if sizes[t] >= sizes[max(t - 2, 0) : t + 3].max())
 

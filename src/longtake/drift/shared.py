@@ -18,12 +18,15 @@ LIKE = 0.4, 2.5  # bounds of a cell's change over the median change, of cells th
 
 @dataclass(frozen=True, kw_only=True)
 class Shared:
-    """A measure as the parts of the picture share it.
+    """A measure over time, as far as all parts of the frame share its changes.
+
+    The frame is divided into the cells of a 12 x 12 grid. Clouds that gather change some cells, a
+    drift changes all.
 
     Attributes:
-        values: a cell's difference from its mean over time, its median over the cells, and the mean
-            added again. Clouds that gather change some cells, a drift changes all.
-        agreement: share of the cells that change by 0.4 to 2.5 times the median change.
+        values: per frame, the median over cells of a cell's difference from its own mean over time,
+            plus the mean over all cells and frames.
+        agreement: share of the cells whose change is 0.4 to 2.5 times the median change.
     """
 
     values: Float64[np.ndarray, "t"]
@@ -31,10 +34,11 @@ class Shared:
 
 
 def shared(video: Descriptors, start: int, stop: int) -> dict[str, Shared]:
-    """Measures of frames ``start`` to ``stop`` by name; logarithms except of colours.
+    """Measures of frames ``start`` to ``stop``, as far as all parts of the frame share them.
 
-    Colourfulness is the distance of a cell's colour from grey over its brightness. Contrast,
-    sharpness and motion are missing where too few cells have texture or move.
+    They are by name, and natural logarithms except for colours. Colourfulness is the distance of a
+    cell's colour from grey divided by its brightness; a cell is a square of a 12 x 12 grid over the
+    frame. Contrast, sharpness and motion are missing if too few cells have texture or move.
     """
     return {name: _shared(cells) for name, cells in _measures(video, start, stop)}
 

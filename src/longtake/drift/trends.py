@@ -15,19 +15,20 @@ LEAST_SPREAD = 1e-3  # of the later eighths; a quarter of a level of 255
 
 @dataclass(frozen=True, kw_only=True)
 class Trend:
-    """A linear trend; slopes are per hundred frames.
+    """A linear trend of a measure over time; slopes are per hundred frames.
 
     Attributes:
         slope: least-squares slope.
-        low, high: 95 % interval of the slope.
+        low: lower end of the slope's 95 % interval.
+        high: upper end of the slope's 95 % interval.
         change: rise of the line from the first frame to the last.
-        strength: slope in standard errors; without drift it follows Student's distribution with 8
-            degrees of freedom.
+        strength: slope divided by its standard error; without drift it follows Student's
+            distribution with 8 degrees of freedom.
         middle: value of the line halfway.
-        early: change from the first eighth to the last quarter.
-        early_strength: ``early`` in standard deviations of the eighths from the third on. A line
-            has 3.5; a change that ends early has more.
-        agreement: share of the picture that changes alike; 1 for measures of whole frames.
+        early: mean of the last quarter of the values minus mean of the first eighth.
+        early_strength: ``early`` divided by the standard deviation of the means of the eighths from
+            the third on. A line has 3.5; a change that ends early has more.
+        agreement: share of the frame's area that changes alike; 1 for measures of whole frames.
     """
 
     slope: float
@@ -42,7 +43,7 @@ class Trend:
 
 
 def trend(values: Float64[np.ndarray, "n"], frames: Int64[np.ndarray, "n"]) -> Trend:
-    """Fit a line to values at these frames.
+    """Fit a line to ``values`` at the frames ``frames``.
 
     Neighbouring frames are alike, so the usual interval of least squares is far too narrow. Here
     the noise is the mean square of the 8 slowest cosines, made orthogonal to the line
@@ -51,7 +52,7 @@ def trend(values: Float64[np.ndarray, "n"], frames: Int64[np.ndarray, "n"]) -> T
     as noise, not as drift.
 
     Raises:
-        ValueError: fewer than 16 values.
+        ValueError: there are fewer than 16 values.
     """
     if len(values) < LEAST_POINTS:
         raise ValueError(f"a trend needs at least {LEAST_POINTS} values, got {len(values)}")

@@ -25,12 +25,16 @@ WORLD_WINDOWS = 128  # most windows at which a world's measures are taken
 
 @dataclass(frozen=True, kw_only=True)
 class DriftPlan:
-    """How videos are measured.
+    """How long videos are measured.
 
     Attributes:
-        chunk: frames from one joint of the rollout to the next; None searches for joints.
-        world: ``sky`` or ``marbles`` takes this synthetic world's own measures too.
-        feature_windows: most windows of a video whose I3D features are computed; 0 for none.
+        window: number of frames of a window.
+        chunk: number of frames that each clip of the rollout adds; seams are measured where clips
+            join. None: search for evenly spaced joins.
+        world: name of the synthetic world, ``sky`` or ``marbles``, that the videos imitate, to
+            measure what it alone has; None for other videos.
+        feature_windows: greatest number of windows per video whose I3D features are computed; 0:
+            none.
     """
 
     window: int = 16
@@ -47,7 +51,7 @@ class DriftPlan:
             raise ValueError(f"chunk={self.chunk} must be at least 2 frames, or None to search")
 
     def starts(self, frames: int, most: int) -> list[int]:
-        """First frames of at most ``most`` evenly spaced windows, the first and last included."""
+        """First frame of each of at most ``most`` windows, spaced evenly over ``frames`` frames."""
         whole = frames // self.window
         chosen = np.unique(np.linspace(0, whole - 1, min(most, whole)).round().astype(int))
         return [int(number) * self.window for number in chosen]
@@ -58,10 +62,15 @@ class VideoDrift:
     """Measures and findings of one video.
 
     Attributes:
+        info: size, length and frame rate.
+        numbers: measures of each frame.
+        measures: measures of the whole video.
+        findings: faults, the most severe first.
         starts: first frame of each window that has features.
-        features: features of these windows; None without I3D's weights.
-        distances: distance of each window's features from the first's; empty without features.
-        world: measures of the synthetic world; None if the plan names none.
+        features: I3D features of these windows; None without I3D's weights.
+        distances: distance of each window's features from those of the first; empty without
+            features.
+        world: measures of the synthetic world that the plan names; None if it names none.
     """
 
     info: VideoInfo
@@ -82,7 +91,7 @@ class VideoDrift:
 
     @property
     def severity(self) -> float:
-        """Severity of the worst finding; 0 without findings."""
+        """Severity of the most severe finding; 0 without findings."""
         return max((finding.severity for finding in self.findings), default=0.0)
 
 
@@ -93,14 +102,14 @@ def measure_video(
     network: I3D | None = None,
     feature_starts: Sequence[int] = (),
 ) -> VideoDrift:
-    """Measure a video, holding one window of frames and 0.9 kB for each frame seen.
+    """Measure one video, in the memory of one window and 0.9 kB per frame.
 
     Args:
-        video: file, or folder of pictures.
+        video: video file, or folder of image files.
         plan: how it is measured.
-        report: called with frames done and frames in total.
-        network: network that computes features, if any.
-        feature_starts: first frames of the windows whose features are computed.
+        report: called with the number of frames done and their total.
+        network: I3D, to compute features; None: no features.
+        feature_starts: first frame of each window whose features are computed.
 
     Raises:
         ValueError: the video is shorter than two windows.
@@ -135,7 +144,7 @@ def measure_video(
 
 
 def check_length(video: Path, plan: DriftPlan) -> VideoInfo:
-    """Probe a video; one that is shorter than two windows is a ValueError."""
+    """Read a video's length; a ValueError if it is shorter than two windows."""
     info = probe(video)
     if info.frames < 2 * plan.window:
         raise ValueError(
@@ -146,6 +155,6 @@ def check_length(video: Path, plan: DriftPlan) -> VideoInfo:
 
 
 def window_features(network: I3D, frames: np.ndarray) -> Float[Tensor, "1 d"]:
-    """Features of uint8 frames ``(T, H, W, 3)``, preprocessed as in the protocol ``longtake``."""
+    """I3D features of uint8 frames ``(T, H, W, 3)``, prepared as in the protocol ``longtake``."""
     device = network.logits.weight.device
     return network(Treatment()(torch.from_numpy(frames).to(device))[None]).float().cpu()

@@ -24,13 +24,14 @@ LEAST_EVENTS = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class WorldMeasures:
-    """A synthetic world's measures over time.
+    """Measures over time that only videos of one synthetic world have.
 
     Attributes:
+        world: name of the world.
         starts: first frame of each window.
-        numbers: measures by name, one value per window.
-        words: labels read from the frames by name, one word per window.
-        sentences: changes as sentences; empty for a stable video.
+        numbers: numerical measures by name, one value per window.
+        words: ground truth as read from the frames, such as the time of day, one word per window.
+        sentences: changes over the video in words; empty for a stable video.
     """
 
     world: str
@@ -41,7 +42,7 @@ class WorldMeasures:
 
 
 class WorldReader(ABC):
-    """Reads windows of frames in order of time and collects a world's measures."""
+    """Computes the measures of one synthetic world, window by window in order of time."""
 
     world: WorldName
 
@@ -52,11 +53,11 @@ class WorldReader(ABC):
 
     @abstractmethod
     def read(self, frames: Frames) -> tuple[dict[str, float], dict[str, str]]:
-        """Numbers and words of a window."""
+        """Numerical measures, and ground truth as words, of the frames of one window."""
 
     @abstractmethod
     def sentences(self) -> Iterator[str]:
-        """What has changed from the first third of the windows to the last, beside the words."""
+        """Changes of the numbers from the first third of the windows to the last, in words."""
 
     def add(self, start: int, frames: Frames) -> None:
         """Measure the window that starts at frame ``start``."""
@@ -68,7 +69,7 @@ class WorldReader(ABC):
             self.words[name].append(word)
 
     def done(self) -> WorldMeasures:
-        """Measures of all windows."""
+        """Measures of all windows that were added."""
         changed = []
         for name, words in self.words.items():
             first, last = (Counter(part).most_common(1)[0][0] for part in _thirds(words))
@@ -84,7 +85,11 @@ class WorldReader(ABC):
 
 
 class SkyReader(WorldReader):
-    """Reads time of day, cover, wind, the ridge's move, and the colours' distance from palettes."""
+    """Measures videos of the sky world.
+
+    They are time of day, amount of cloud, wind, how far the ridge has moved, and how far colours
+    are from the world's.
+    """
 
     world = "sky"
     _ridge: np.ndarray | None = None
@@ -115,7 +120,7 @@ class SkyReader(WorldReader):
 
 
 class MarblesReader(WorldReader):
-    """Counts marbles, and events that no marble can cause."""
+    """Measures videos of the marbles world: number of marbles, and events that are impossible."""
 
     world = "marbles"
     _last: np.ndarray | None = None

@@ -41,17 +41,17 @@ def write_report(
     overwrite: bool = True,
     report: ProgressCallback = no_progress,
 ) -> DriftReport:
-    """Measure one long video or several, and write ``drift.html``, ``.png`` and ``.json``.
+    """Measure one or more long videos; write ``drift.html``, ``drift.png`` and ``drift.json``.
 
     Args:
-        video: a video file, a folder of one video's pictures, or a folder of videos.
+        video: a video file, a folder of one video's image files, or a folder of videos.
         out: folder to write to.
-        plan: how videos are measured; None is ``DriftPlan()``.
+        plan: how videos are measured; None: ``DriftPlan()``.
         device: device on which features are computed.
-        real: folder of real videos to compare windows with; None compares with the videos' own
-            first windows.
+        real: folder of real videos that windows are compared with; None: they are compared with the
+            videos' own first windows.
         overwrite: replace an existing report.
-        report: called with frames done and frames in total, video by video.
+        report: called with the number of frames done and their total, video by video.
 
     Raises:
         ValueError: a video is shorter than two windows, a folder has no videos, matplotlib is
@@ -109,7 +109,7 @@ def _write(made: DriftReport, folder: Path) -> None:
 
 
 def videos_under(source: Path) -> list[Path]:
-    """The video itself, or the videos in a folder by name.
+    """Return ``source`` itself if it is a video, or the videos in this folder, sorted by name.
 
     Raises:
         ValueError: the folder has no videos.

@@ -39,37 +39,38 @@ Values = Mapping[str, float | str]
 class EvaluationPlan(Config):
     """How a run measures its model every ``training.evaluate_every`` steps.
 
-    FVD and KVD compare steps of one run. At so few clips, FVD is far from 0
-    between equal distributions and is not a result.
+    The numbers of one run, FVD and KVD, can be compared from step to step. With so few clips FVD is
+    far from 0 even between equal distributions, so that it is not a result to publish.
 
     Attributes:
-        clips: number of real and of sampled or reconstructed clips.
-        frames: number of frames of a clip; a run's ``preview_frames``, if these are fewer.
+        clips: number of real clips, and of sampled or reconstructed clips.
+        frames: number of frames of a clip; if a run's ``preview_frames`` is less, that number.
     """
 
     clips: Annotated[int, Ge(2)] = 64
     frames: Annotated[int, Ge(1)] = FRAMES
 
     def at_most(self, frames: int) -> "EvaluationPlan":
-        """The plan with clips of at most this number of frames."""
+        """This plan, with clips of at most ``frames`` frames."""
         return self.model_copy(update={"frames": min(self.frames, frames)})
 
 
 class TrainingEvaluation:
-    """Measures a model against the same real clips each time, with the same seeds.
+    """Measures a model in training: every time on the same real clips, with the same seeds.
 
-    The protocol is ``longtake`` or, where the weights of I3D are missing, ``trial``, whose random
-    features rank nothing. Each process computes all of it, because sharded networks run on all
+    The protocol is ``longtake`` or, if the weights of I3D are missing, ``trial``, whose random
+    features rank nothing. Each process computes everything, because sharded networks run on all
     processes at once.
 
     Args:
-        real: videos; their frames are resized to ``size``, a height and width.
+        real: real videos.
+        size: height and width to which their frames are resized.
         plan: number and length of clips.
         device: device of the networks.
 
     Raises:
-        ValueError: no video is as long as the clips, or they are too short for I3D;
-            CheckpointError: its weights are damaged.
+        ValueError: no video is as long as the clips, or they are too short for I3D.
+        CheckpointError: the weights of I3D are damaged.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class TrainingEvaluation:
         self._real.features([*self._real.clips([0])])  # a fault is found before the first step
 
     def samples(self, model: VideoModel) -> Values:
-        """FVD and KVD of sampled clips, by the protocol's names of these metrics."""
+        """FVD and KVD of clips that ``model`` samples, by the protocol's names of these metrics."""
         videos = ModelVideos(
             model_name="the model in training",
             model=model,
@@ -102,7 +103,7 @@ class TrainingEvaluation:
         return self._named(scores)
 
     def reconstructions(self, autoencoder: VideoAutoencoder) -> Values:
-        """FVD of the reconstructions of the real clips against these clips."""
+        """FVD between real clips and their reconstructions, by the protocol's name of it."""
         rows = [
             self._real.features([reconstruct_frames(autoencoder, clip, name="a clip")])
             for clip in self._real.clips(range(self.protocol.n))
@@ -140,9 +141,14 @@ def open_evaluation(
     device: torch.device,
     model: VideoModel | None = None,
 ) -> TrainingEvaluation | None:
-    """A ``TrainingEvaluation``; None, after a warning that says why, where there can be none.
+    """Open a ``TrainingEvaluation``; None if that is impossible, after a warning that says why.
 
-    ``model`` is the one whose samples are to be measured.
+    Args:
+        real: real videos.
+        size: height and width to which their frames are resized.
+        plan: number and length of clips.
+        device: device of the networks.
+        model: the model whose samples are to be measured; None if reconstructions are.
     """
     try:
         if model is not None:
@@ -162,10 +168,14 @@ def open_evaluation(
 
 
 def small_protocol(real: VideoSource, clips: int, changes: Sequence[str] = ()) -> Protocol:
-    """The protocol for a few clips of footage: with I3D if its weights are there.
+    """A protocol for few clips: with I3D's features if its weights are there, else random features.
 
-    Otherwise it is ``trial``, of random features. Videos that are too short are left out, and the
-    others give as many clips as are needed, and as many again.
+    Videos that are too short are left out; the other videos give several clips each if needed.
+
+    Args:
+        real: real videos.
+        clips: number of clips.
+        changes: ``a.b=value`` changes of the protocol.
 
     Raises:
         ValueError: all videos are too short.

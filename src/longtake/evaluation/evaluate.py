@@ -37,12 +37,13 @@ def _nothing(sets: FeatureSets) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A metric of two sources, or of the generated one alone.
+    """How a metric is computed.
 
     Attributes:
-        score: the metric from the features of an evaluation.
-        check: raises an error if the metric lacks something, before any feature is computed.
-        real: whether it compares with real videos.
+        score: computes it from the features of an evaluation.
+        check: raises an error if something that the metric needs is missing, before features are
+            extracted.
+        real: whether it compares generated videos with real ones.
     """
 
     score: Callable[[FeatureSets], Score]
@@ -57,13 +58,18 @@ def evaluate(
     metrics: Sequence[str],
     settings: EvaluationSettings,
 ) -> Result:
-    """Measure generated videos against real ones by metrics that ``METRICS`` names.
+    """Measure generated videos, against real ones if a metric compares with these.
 
-    ``real`` may be None if ``compares(metrics)`` is false.
+    Args:
+        real: real videos; may be None if ``compares(metrics)`` is false.
+        generated: generated videos, or a model that samples them.
+        protocol: how videos become clips and features.
+        metrics: names of metrics, such as ``fvd``; ``METRICS`` lists them.
+        settings: seed, cache, device and progress.
 
     Raises:
         ValueError: videos do not fit the protocol or each other, are too few, or lack captions.
-        CheckpointError: weights of the feature network are missing, or not those of the protocol.
+        CheckpointError: weights of the feature network are missing, or not the protocol's.
     """
     began = time.perf_counter()
     sets = FeatureSets(real, generated, protocol, settings)
@@ -88,7 +94,7 @@ def evaluate(
 
 
 def fvd_score(sets: FeatureSets) -> Score:
-    """Frechet distance with its interval, its floor and, if asked for, its limit."""
+    """FVD with its interval, its floor (FVD of real against real clips) and, if set, its limit."""
     how: Any = {"correction": sets.protocol.correction}
     of = f"FVD at {len(sets.generated())} clips, not the lower FVD of many"
     score = _score(sets, partial(fvd, **how), partial(fvd_interval, **how), of=of, least=0.0)
@@ -105,7 +111,7 @@ def fvd_score(sets: FeatureSets) -> Score:
 
 
 def kvd_score(sets: FeatureSets) -> Score:
-    """Kernel distance with its interval and floor; it is unbiased, so it needs no limit."""
+    """KVD with its interval and floor (KVD of real against real clips); unbiased, so no limit."""
     score = _score(sets, kvd, kvd_interval, of="KVD, which few clips do not bias")
     assert score.low is not None
     assert score.high is not None
@@ -114,7 +120,7 @@ def kvd_score(sets: FeatureSets) -> Score:
 
 
 def is_score(sets: FeatureSets) -> Score:
-    """Inception Score of the generated clips; it does not depend on the real ones."""
+    """Inception Score of the generated clips; the real clips do not enter it."""
     path = c3d.cache_path()
     config = c3d.C3DConfig(sha256=file_hash(path) if path.exists() else None)
     network = FeatureNetwork(network=config.build(), treat=config.treat, identity=to_dict(config))
@@ -124,7 +130,7 @@ def is_score(sets: FeatureSets) -> Score:
 
 
 def clipsim_score(sets: FeatureSets) -> Score:
-    """CLIPSIM of the generated clips and their captions, of a CLIP model that the user gives."""
+    """CLIPSIM of the generated clips and their captions, by the CLIP model of the settings."""
     model = sets.clip
     identity = {"clip": weights_hash(model.network)}
     videos = sets.generated(FeatureNetwork(network=model, treat=model.treat, identity=identity))
@@ -147,12 +153,12 @@ METRICS: Mapping[str, Metric] = {
 
 
 def compares(metrics: Sequence[str]) -> bool:
-    """Whether any of the metrics compares with real videos."""
+    """Whether any of the metrics compares generated videos with real ones."""
     return any(METRICS[name].real for name in metrics)
 
 
 def named(metrics: str) -> list[str]:
-    """Names of metrics from ``fvd,kvd``; a ConfigError if one does not exist."""
+    """Split a list of metrics such as ``fvd,kvd``; a ConfigError if a name is unknown."""
     names = [name.strip() for name in metrics.split(",") if name.strip()]
     for name in names or [""]:
         if name not in METRICS:

@@ -18,8 +18,8 @@ from longtake.checkpoint import (
     write_tensors,
     write_text,
 )
-from longtake.config import digest, to_dict
-from longtake.data.source import ClipPosition, Frames, VideoSource
+from longtake.config import digest, identity, to_dict
+from longtake.data.source import ClipPosition, Frames, VideoSource, unchanged
 from longtake.distributed import Ranks
 from longtake.evaluation.protocols import Protocol, Role
 from longtake.features.i3d import cache_path
@@ -32,12 +32,12 @@ SHARD = 64
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureNetwork:
-    """A feature network and its preprocessing.
+    """A network that turns clips into features, with its preprocessing.
 
     Attributes:
         network: module on its device; its ``width`` is the number of features.
         treat: converts the frames of a clip to the network's input.
-        identity: plain data that differs wherever features may: settings and hash of the weights.
+        identity: JSON data that differs whenever features may: settings and hash of the weights.
     """
 
     network: nn.Module
@@ -46,21 +46,26 @@ class FeatureNetwork:
 
 
 def network_of(protocol: Protocol, weights: str | None = None) -> FeatureNetwork:
-    """The network of a protocol, from a file of weights or that in the cache."""
+    """Load the feature network of a protocol.
+
+    ``weights`` is the file of its weights; None: the file in the user's cache folder.
+    """
     return FeatureNetwork(
-        network=protocol.build(weights), treat=protocol.treat, identity=to_dict(protocol.network)
+        network=protocol.build(weights), treat=protocol.treat, identity=identity(protocol.network)
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureRequest:
-    """Clips of a source whose features are wanted.
-
-    The protocol's settings for the source's ``role``, real or generated, apply.
+    """Clips of a source whose features are to be extracted.
 
     Attributes:
-        positions: the clips, in order.
-        seed: seed that selected the clips.
+        source: the videos.
+        role: ``real`` or ``generated``; selects among the protocol's settings.
+        protocol: how videos become clips and features.
+        positions: where each clip starts, in order.
+        seed: seed with which the clips were chosen.
+        network: the network and its preprocessing.
     """
 
     source: VideoSource
@@ -75,7 +80,7 @@ class FeatureRequest:
         return digest(
             {
                 "network": self.network.identity,
-                "protocol": self.protocol.fields(),
+                "protocol": identity(self.protocol),
                 "source": self.source.identity(),
                 "role": self.role,
                 "seed": self.seed,
@@ -84,10 +89,14 @@ class FeatureRequest:
         )
 
     def clips(self, numbers: Sequence[int]) -> Iterator[Frames]:
-        """Frames of the clips of these indices; real ones as the protocol has them stored."""
+        """Yield the frames of the clips ``numbers``, indices into ``positions``.
+
+        Real frames are first resized and compressed as the protocol's authors stored theirs.
+        """
         chosen, protocol = [self.positions[number] for number in numbers], self.protocol
-        clips = self.source.read_clips(chosen, protocol.frames, protocol.stride(self.role))
-        return map(protocol.stored, clips) if self.role == "real" else clips
+        stored = protocol.stored if self.role == "real" else unchanged
+        stride = protocol.stride(self.role)
+        return self.source.read_clips(chosen, protocol.frames, stride, stored)
 
     def features(self, clips: Sequence[Frames]) -> Float[Tensor, "b d"]:
         """Features of a batch of clips, on the CPU."""
@@ -100,16 +109,19 @@ class FeatureRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureCache:
-    """Features on disk: a folder for each key, a file for each shard, each complete or absent.
+    """A cache of features on disk: a folder for each key, in it a file for each shard of clips.
 
     Attributes:
-        folder: folder of all keys; None caches nothing.
+        folder: folder that holds the folders of all keys; None: nothing is cached.
     """
 
     folder: Path | None
 
     def read(self, key: str, shard: int, rows: int, width: int) -> Float[Tensor, "n d"] | None:
-        """A shard; None if it is absent or damaged."""
+        """Features of shard number ``shard``; None if they are missing or damaged.
+
+        They must be of ``rows`` clips and ``width`` features.
+        """
         if self.folder is None:
             return None
         try:
@@ -120,19 +132,19 @@ class FeatureCache:
         return found if fits else None
 
     def write(self, key: str, shard: int, rows: Float[Tensor, "n d"]) -> None:
-        """Cache a shard."""
+        """Store the features ``rows`` of shard number ``shard``."""
         if self.folder is not None:
             (self.folder / key).mkdir(parents=True, exist_ok=True)
             write_tensors(self.folder / key / f"{shard:05d}.safetensors", {"features": rows})
 
     def describe(self, key: str, about: dict[str, Any]) -> None:
-        """Write a readable description of a key beside its shards."""
+        """Store ``about``, a readable description of what ``key`` stands for, beside its shards."""
         if self.folder is not None and (self.folder / key).is_dir():
             write_text(self.folder / key / "about.json", json.dumps(about, indent=2) + "\n")
 
 
 def default_cache() -> Path:
-    """Folder of cached features unless the user names another."""
+    """Default folder of the feature cache, in the user's cache folder."""
     return cache_path().parent / "features"
 
 
@@ -145,10 +157,16 @@ def extract(
     batch: int = 16,
     report: ProgressCallback = no_progress,
 ) -> Float[Tensor, "n d"]:
-    """Features in the order of the positions: read from the cache, or computed and cached.
+    """Features of all clips of a request, in order; read from the cache, or computed and cached.
 
-    Each process computes every ``ranks.size``-th shard, reports its own clips, and returns all
-    features. They do not depend on ``batch``, the number of clips in a forward pass.
+    Each process computes every ``ranks.size``-th shard and returns the features of all clips.
+
+    Args:
+        request: the clips.
+        cache: where features are stored.
+        ranks: processes that share the work.
+        batch: number of clips in a forward pass; does not change the features.
+        report: called with the number of clips that this process has done and their total.
     """
     key, total = request.key(), len(request.positions)
     width: Any = request.network.network.width

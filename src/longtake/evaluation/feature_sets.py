@@ -32,16 +32,16 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """How an evaluation is computed; of these settings, only the seed changes its numbers.
+    """How an evaluation is computed; only ``seed`` changes its numbers.
 
     Attributes:
         ranks: processes that share the clips, and the device of this process.
         cache: cache of features.
-        batch: number of clips in a forward pass of the network.
-        weights: file of the network's weights; None is the default file.
+        batch: number of clips in a forward pass of the feature network.
+        weights: file of the feature network's weights; None: the file in the user's cache folder.
         clip: folder of a CLIP model of transformers, for CLIPSIM.
         floor: also measure real clips against other real clips.
-        limit: also extrapolate to infinitely many clips.
+        limit: also extrapolate FVD to infinitely many clips.
         seed: seed of the choice of clips and of their first frames.
         report: called as work proceeds.
     """
@@ -58,10 +58,16 @@ class EvaluationSettings:
 
 
 class FeatureSets:
-    """Features of real and generated clips under a protocol.
+    """The features of real and generated clips that metrics compare, extracted when first needed.
 
-    ``real`` is None where no metric compares with real videos. ``seconds`` is the time spent on
-    features so far.
+    Args:
+        real: real videos; None if no metric compares with real videos.
+        generated: generated videos.
+        protocol: how videos become clips and features.
+        settings: how they are computed.
+
+    Attributes:
+        seconds: time spent on extraction so far.
 
     Raises:
         ValueError: videos do not fit the protocol or each other, or are too few.
@@ -87,19 +93,19 @@ class FeatureSets:
         self._features: dict[str, Rows] = {}
 
     def real(self, draw: int = 0) -> Rows:
-        """Features of n real clips: one of the protocol's draws."""
+        """Features of the protocol's n real clips; ``draw`` numbers its random choices of them."""
         draws = self.protocol.draws
         stage = "real clips" if draws == 1 else f"real clips, draw {draw + 1}/{draws}"
         return self._extract("real", self._positions("real", draw), stage, self._network)
 
     def generated(self, network: FeatureNetwork | None = None) -> Rows:
-        """Features of the n generated clips, from the protocol's network or another."""
+        """Features of the n generated clips, by ``network`` or, if None, the protocol's network."""
         stage = "generated clips" if network is None else "generated clips, second network"
         positions = self._positions("generated")
         return self._extract("generated", positions, stage, network or self._network)
 
     def held_out(self) -> Rows | None:
-        """Features of n real clips of videos that are not in draw 0; None if ``no_floor``."""
+        """Features of as many real clips of other videos than ``real(0)``; None if ``no_floor``."""
         if self.no_floor:
             return None
         positions = self._positions("real", count=2 * self.protocol.n)[self.protocol.n :]
@@ -107,7 +113,7 @@ class FeatureSets:
 
     @property
     def no_floor(self) -> str:
-        """Why there are no held-out clips; empty if there are."""
+        """Why there are no further real clips to measure a floor; empty if there are."""
         if not self.settings.floor:
             return "not asked for"
         videos, n = len(self._usable["real"].videos), self.protocol.n
@@ -115,10 +121,10 @@ class FeatureSets:
         return "" if enough else f"{videos} real videos, {2 * n} are needed for two sets of {n}"
 
     def captions(self) -> list[str]:
-        """Captions of the generated clips, in the order of their features.
+        """Caption of each generated clip, in the order of ``generated()``.
 
         Raises:
-            ValueError: a video has none.
+            ValueError: a video has no caption.
         """
         source = self._usable["generated"].source
         videos = [position.video for position in self._positions("generated")]
@@ -132,10 +138,10 @@ class FeatureSets:
 
     @cached_property
     def clip(self) -> Clip:
-        """The CLIP model of the settings.
+        """The CLIP model whose folder the settings name.
 
         Raises:
-            ValueError: none is given, or its folder is not that of a CLIP model.
+            ValueError: they name none, or its folder is not that of a CLIP model.
         """
         if self.settings.clip is None:
             raise ValueError(
@@ -145,7 +151,7 @@ class FeatureSets:
         return read_clip(self.settings.clip)
 
     def records(self) -> tuple[SourceRecord | None, SourceRecord]:
-        """Descriptions of the real and the generated source for the result."""
+        """Descriptions of the real and the generated videos, for the result."""
         real = self._usable.get("real")
         return real and real.record(), self._usable["generated"].record()
 

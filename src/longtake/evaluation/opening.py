@@ -37,15 +37,19 @@ FORMS = (
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingSettings:
-    """How the videos of a model are sampled.
+    """How the videos of a model are sampled for an evaluation.
 
     Attributes:
-        changes: ``a.b=value`` overrides of the model's sampling.
-        label: class of all videos; if None, each seed draws a class.
-        prompts: prompts of a model that reads text; seed i has that of number i, and around again.
-        text_encoder: folder of the text encoder, where it is not found by its name.
-        seed: videos of different seeds have no random number in common.
-        keep: folder to keep the generated videos in.
+        changes: ``a.b=value`` overrides of the model's sampling settings.
+        label: class of all videos; None: each seed draws a class.
+        prompts: prompts of a model that reads text; the video of seed i has prompt i, from the
+            first again when there are no more.
+        text_encoder: folder of the text encoder's files; None: they are found by the encoder's
+            name.
+        batch: number of videos that are sampled together.
+        seed: seed of the videos; two seeds have no random number in common.
+        keep: folder in which the sampled videos are stored; None: they are not stored.
+        dtype: dtype of the networks' weights.
     """
 
     changes: Sequence[str] = ()
@@ -61,14 +65,16 @@ class SamplingSettings:
 def open_videos(
     name: str, size: tuple[int, int] = (64, 64), captions: AnyCaptions | None = None
 ) -> VideoSource | None:
-    """Videos by name; None if the name has none of these forms and so may be a model's.
+    """Open videos by a name; None if the name may be that of a model.
 
-    The forms are a path, ``WORLD[:SPLIT][:SIZE]`` and ``LAYOUT[:SPLIT]:FOLDER``. ``size`` is the
-    height and width of a synthetic world that is named without a size, ``captions`` says where a
-    folder's are.
+    Args:
+        name: a path, a synthetic world as ``WORLD[:SPLIT][:SIZE]``, such as ``sky:test:64``, or a
+            data set as ``LAYOUT[:SPLIT]:FOLDER``, such as ``ucf101:train:FOLDER``.
+        size: height and width of a synthetic world whose name has no size.
+        captions: where captions of a folder of videos are read from; None: no captions.
 
     Raises:
-        ValueError: a world or a data set has an unknown form, or a file is not a video or array.
+        ValueError: the name of a world or data set is not valid, or a file is not a video or array.
     """
     kind, *rest = name.split(":")
     path = Path(name)
@@ -99,10 +105,16 @@ def open_source(
     size: tuple[int, int] | None = None,
     captions: AnyCaptions | None = None,
 ) -> VideoSource:
-    """Videos or a model by name; the protocol decides number and length of a model's videos.
+    """Open videos or a model by name.
 
-    ``size`` is that of a synthetic world where neither its name nor the protocol has one;
-    ``captions`` says where a folder's are.
+    Args:
+        name: a name as ``open_videos`` takes, or that of a model.
+        role: ``real`` or ``generated``.
+        protocol: decides number and length of a model's videos.
+        settings: how a model is sampled.
+        ranks: processes that share the sampling.
+        size: height and width of a synthetic world if neither its name nor the protocol has one.
+        captions: where captions of a folder of videos are read from; None: no captions.
 
     Raises:
         ValueError: there is no such source.
@@ -121,11 +133,12 @@ def open_sources(
     captions: AnyCaptions | None = None,
     alone: bool = False,
 ) -> tuple[VideoSource | None, VideoSource]:
-    """Real and generated source; a model alone is compared with the world it was trained on.
+    """Open real and generated videos by their names.
 
-    A synthetic world that is named without a size has the other source's frame size. ``captions``
-    says where those of a generated folder are. With ``alone``, one name is of the generated videos,
-    and None stands for the real ones.
+    A single name is that of a model that was trained on a synthetic world, and the real videos are
+    the world's; or with ``alone`` it is that of the generated videos, and None is returned for the
+    real ones. A synthetic world whose name has no size gets the frame size of the other source.
+    ``captions`` says where captions of a folder of generated videos are read from.
 
     Raises:
         ValueError: a name is not a source, or one name alone is not a model of a synthetic world.

@@ -5,7 +5,7 @@ Numbers of different protocols are different quantities and are never compared.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Interval
@@ -19,6 +19,7 @@ from longtake.config import (
     changed,
     differences,
     digest,
+    identity,
     nearest,
     parse,
     read,
@@ -31,45 +32,49 @@ from longtake.registry import AnyNetwork
 
 Role = Literal["real", "generated"]
 Count = Annotated[int, Ge(1)]
-ADDED = ("filter", "jpeg", "real_order", "mirror", "fewer", "needs", "covariance")
-"""Fields that 0.1.0 did not have; at their defaults they leave the hash as it was."""
 
 
 class Protocol(Config):
-    """How real and generated videos become features.
+    """Everything that decides how real and generated videos become features.
 
     Attributes:
         name: name of the protocol.
         version: number that rises whenever the same settings measure something else.
         data: data set and split of the real videos, in words.
         frames: number of frames of a clip.
-        clips_per_video: largest number of clips of one video.
-        real_stride: distance of a clip's neighbouring frames in a real video, in frames of the
-            video; ``generated_stride`` is the same for a generated video.
-        real_start: first frame of a real clip: ``random``, or ``first``: frame 0, and further
-            clips of the same video one after another; ``generated_start`` is the same for a
-            generated clip.
-        resolution: side of the square to which real frames are resized and that generated frames
-            must have; None compares both at their own size, which must be equal.
-        resize: how frames become ``resolution`` square, as ``fit`` of a Treatment.
-        antialias: antialiasing of that resize; that of the network's input is in ``treatment``.
+        clips_per_video: greatest number of clips of one video.
+        real_stride: distance between neighbouring frames of a real clip, in frames of its video.
+        generated_stride: the same for a generated clip.
+        real_start: where a real clip starts in its video: ``random``; or ``first``: at frame 0, and
+            further clips of the same video one after another.
+        generated_start: the same for a generated clip.
+        resolution: height and width in pixels to which real frames are resized and that generated
+            frames must have; None: both are compared at their own size, which must be equal.
+        resize: how frames become a square of that size; values as in ``Treatment.fit``.
+        antialias: antialiasing of that resize; for the network's input see ``treatment``.
         filter: filter of that resize: ``bilinear``, or Pillow's ``lanczos``, to 8-bit levels.
-        jpeg: quality of Pillow's JPEG in which real frames are stored before they are measured.
-        n: number of clips on each side; an interval needs at least 4.
-        real_order: real videos are drawn at ``random``, or are the first n of the source, which
-            sorts them by name (``sorted``).
-        mirror: a mirror image of each real video (left and right exchanged) is a video too; in
-            sorted order all of these follow the videos.
-        fewer: refuse to measure fewer real clips than n, or take those that there are.
-        needs: frames that a real video must have: the ``span`` of a clip, or frames x stride
-            (``strides``).
+        jpeg: quality of Pillow's JPEG by which real frames are compressed before they are measured;
+            None: they are not.
+        n: number of real and of generated clips; an interval needs at least 4.
+        draws: number of random choices of n real clips; the score is the mean over them.
+        real_order: which real videos are used: ``random`` ones, or the first n by name
+            (``sorted``).
+        mirror: the mirror image (left to right) of each real video counts as a video too; in sorted
+            order mirror images come after all videos.
+        fewer: if there are fewer real clips than n: ``refuse`` to measure, or ``take`` those.
+        needs: number of frames that a real video must have: the ``span`` of a clip from first to
+            last frame, or frames x stride (``strides``).
         covariance: divisor of the covariance of n features.
-        draws: number of draws of n real clips; the score is the mean over draws.
-        unfit: refuse broken and too short videos, or skip and count them.
-        rates: ``one`` frame rate for all clips, or ``any``.
+        unfit: what to do about broken and too short videos: ``refuse`` to measure, or ``skip`` and
+            count them.
+        rates: whether all videos must have ``one`` frame rate, or may have ``any``.
         treatment: preparation of clips for the network.
-        network: network of the features, with the hash of its weights.
+        network: feature network, with the hash of its weights.
     """
+
+    added: ClassVar[frozenset[str]] = frozenset(
+        {"filter", "jpeg", "real_order", "mirror", "fewer", "needs", "covariance"}
+    )
 
     name: str
     version: Count = 1
@@ -112,42 +117,37 @@ class Protocol(Config):
 
     @property
     def hash(self) -> str:
-        """Hash of all fields; scores compare only if it is equal."""
-        return digest(self.fields())
-
-    def fields(self) -> dict[str, Any]:
-        """Fields as plain data, for hashes; those that are newer than 0.1.0 only where changed."""
-        unchanged = {n for n in ADDED if getattr(self, n) == type(self).model_fields[n].default}
-        return {name: value for name, value in to_dict(self).items() if name not in unchanged}
+        """Hash of all fields; scores are comparable only if it is equal."""
+        return digest(identity(self))
 
     def metric(self, name: str) -> str:
-        """Name of a metric under this protocol; distances of random features have their own."""
+        """Name of a metric under this protocol; distances of random features have other names."""
         return self.network.metrics.get(name, name)
 
     @property
     def unit(self) -> str:
-        """Unit of distances: empty, or that features are random."""
+        """Unit of distances: empty, or a remark that features are random."""
         return self.network.unit
 
     @property
     def correction(self) -> int:
-        """What is subtracted from n in the divisor of the covariance."""
+        """Number that is subtracted from n in the divisor of the covariance: 1 or 0."""
         return 1 if self.covariance == "n-1" else 0
 
     def stride(self, role: Role) -> int:
-        """Frame stride of the clips of a role, ``real`` or ``generated``."""
+        """Distance between neighbouring frames of a clip, for ``real`` or ``generated`` videos."""
         return self.real_stride if role == "real" else self.generated_stride
 
     def start(self, role: Role) -> Literal["random", "first"]:
-        """Rule for the first frame of the clips of a role."""
+        """Where clips start in their video, for ``real`` or ``generated`` videos."""
         return self.real_start if role == "real" else self.generated_start
 
     def span(self, role: Role) -> int:
-        """Number of video frames from a clip's first to its last, both included."""
+        """Number of video frames from a clip's first to its last, for real or generated videos."""
         return (self.frames - 1) * self.stride(role) + 1
 
     def needed(self, role: Role) -> int:
-        """Number of frames that a video must have."""
+        """Number of frames that a ``real`` or ``generated`` video must have."""
         strides = role == "real" and self.needs == "strides"
         return self.frames * self.stride(role) if strides else self.span(role)
 
@@ -159,7 +159,7 @@ class Protocol(Config):
         return np.stack([stored_frame(frame, size, self.resize, self.jpeg) for frame in clip])
 
     def treat(self, clip: UInt8[Tensor, "t h w 3"]) -> Float[Tensor, "3 t s s"]:
-        """Input of the network from the frames of a clip, on the clip's device."""
+        """Convert the frames of a clip to the feature network's input, on the clip's device."""
         side = self.resolution
         if side is None or clip.shape[1:3] == (side, side):
             return self.treatment(clip)
@@ -167,7 +167,9 @@ class Protocol(Config):
         return self.treatment(scaled)
 
     def build(self, weights: str | None = None) -> I3D | RandomFeatures:
-        """Build the network of features, from a file of weights or that in the cache.
+        """Build the feature network.
+
+        ``weights`` is the file of its weights; None: the file in the user's cache folder.
 
         Raises:
             CheckpointError: weights are missing, or are not those that the protocol names.
@@ -177,13 +179,18 @@ class Protocol(Config):
         return parse(AnyNetwork, {**to_dict(self.network), "weights": weights}).build()
 
     def changed(self) -> dict[str, object]:
-        """Fields, as ``a.b``, that differ from the predefined protocol of this name."""
+        """Fields, as ``a.b``, that differ from the predefined protocol of this name; and values."""
         changed = differences(to_dict(self), to_dict(READY.get(self.name, self)))
         return {path: ours for path, (ours, _) in changed.items() if ours != "absent"}
 
 
 def protocol(name: str, changes: Sequence[str] = (), n: int | None = None) -> Protocol:
-    """A predefined protocol with ``a.b=value`` changes, each of which changes its hash.
+    """A predefined protocol by name.
+
+    Args:
+        name: name of the protocol.
+        changes: changes as ``a.b=value``; each changes the protocol's hash.
+        n: number of clips; None: the protocol's.
 
     Raises:
         ConfigError: there is no protocol of that name, or no such field.

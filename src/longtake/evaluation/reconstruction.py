@@ -33,13 +33,13 @@ def evaluate_reconstruction(
     size: tuple[int, int] | None = None,
     perceptual: tuple[str, FrameDistance | None] = ("", None),
 ) -> Result:
-    """Measure clips against their own reconstructions.
+    """Measure clips of ``source`` against their reconstructions by an autoencoder.
 
-    The protocol decides which clips are cut, and how FVD is measured. PSNR, SSIM and perceptual
-    distance are means over clips. FVD (``rfvd``) is of pairs, so its interval is that of pairs, it
-    has no floor, and the protocol's ``draws`` is not used. It runs on one process, and no features
-    are cached, since each pair has to be read. Frames are resized and cropped to ``size``, or to
-    the autoencoder's height and width. ``perceptual`` is a name and the distance.
+    PSNR, SSIM and perceptual distance are means over clips. FVD (``rfvd``) is of pairs, so that its
+    interval is that of pairs, it has no floor (real against real), and the protocol's ``draws`` is
+    not used. It runs on one process, and no features are cached. Frames are resized and cropped to
+    ``size`` (height, width; None: the autoencoder's). ``name`` is that of the autoencoder,
+    ``perceptual`` the name of a perceptual distance, and the distance.
 
     Raises:
         ValueError: videos do not fit the protocol, or are too few.

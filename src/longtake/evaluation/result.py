@@ -17,24 +17,27 @@ from longtake.training.log import environment
 
 
 class Score(Config):
-    """One metric.
+    """The value of one metric in a result, with its uncertainty.
 
     Attributes:
-        value: mean over the protocol's draws of real clips; infinite for the PSNR of equal clips.
-        deviation: standard deviation over the draws; with one draw, a bootstrap's standard error
-            for as many clips.
-        low: lower end of the 95 % interval; ``high`` is the upper end.
-        interval_of: what the interval is of: the metric at this number of clips.
+        value: mean over the protocol's random choices of real clips; infinite for the PSNR of equal
+            clips.
+        deviation: standard deviation over these choices; with a single one, the standard error by a
+            bootstrap.
+        low: lower end of the 95 % interval.
+        high: upper end of the 95 % interval.
+        interval_of: what the interval covers: the metric at this number of clips.
         unit: unit of the value, or a warning that it is of random features.
-        draws: value of each draw, if there are several.
-        floor: the metric of real clips against as many other real clips. For FVD this is the bias
-            of equal distributions; generated clips of less variety can be below it.
-        no_floor: why there is no floor.
-        detectable: smallest value that such an interval separates from 0 in four cases of
-            five; of unbiased metrics only.
-        limit: the metric extrapolated to infinitely many clips, if asked for.
-        limit_low: lower end of the limit's 95 % interval; ``limit_high`` is the upper end.
-        by: network besides the protocol's that the score depends on.
+        draws: value for each random choice of real clips, if there are several.
+        floor: the metric between real clips and the same number of other real clips. For FVD this
+            is its bias for equal distributions; generated clips of less variety can be below it.
+        no_floor: why there is no floor; empty if there is one.
+        detectable: smallest true value that such an interval separates from 0 in four of five
+            evaluations; of unbiased metrics only.
+        limit: the metric extrapolated to infinitely many clips; None if that was not asked for.
+        limit_low: lower end of the limit's 95 % interval.
+        limit_high: upper end of the limit's 95 % interval.
+        by: network, other than the protocol's, on which the score depends; empty for none.
     """
 
     value: Annotated[float, Field(allow_inf_nan=True)]
@@ -54,9 +57,15 @@ class Score(Config):
 
     @classmethod
     def of(cls, found: Interval, *, of: str, unit: str = "", least: float = -math.inf) -> "Score":
-        """A score with its interval, whose lower end is at least ``least``.
+        """Build a score from a metric's value and standard error.
 
-        An infinite value, such as the PSNR of equal clips, has none.
+        Args:
+            found: value and standard error.
+            of: what the interval covers, such as the number of clips.
+            unit: unit of the value.
+            least: lower bound of the interval, such as 0 for FVD.
+
+        An infinite value, such as the PSNR of equal clips, has no interval.
         """
         finite = math.isfinite(found.standard_error)
         return cls(
@@ -70,7 +79,10 @@ class Score(Config):
 
     @classmethod
     def mean(cls, values: Sequence[float], *, what: str = "clips", unit: str = "") -> "Score":
-        """The mean of a metric that each clip has, with its interval over clips."""
+        """Build a score from a metric's value for each clip: their mean, with its interval.
+
+        ``what`` names what was measured, in the plural; ``unit`` is that of the values.
+        """
         rows = torch.tensor(values, dtype=torch.float64)
         error = float(rows.std()) / len(rows) ** 0.5
         found = Interval(value=float(rows.mean()), standard_error=error)
@@ -78,15 +90,17 @@ class Score(Config):
 
 
 class SourceRecord(Config):
-    """A source of videos, as a result describes it.
+    """Description of the real or the generated videos in a result.
 
     Attributes:
+        name: name of the source.
         contents: hash of the videos, equal for copies of them.
         videos: number of videos that could be used.
         skipped: number of videos that could not be used, if the protocol skips such videos.
-        height: height of frames in pixels; None if videos differ, like ``width``.
+        height: height of frames in pixels; None if videos differ.
+        width: width of frames in pixels; None if videos differ.
         fps: frame rate; None if videos differ or the rate is unknown.
-        about: a model's weights, whether they are averaged, sampling, seeds.
+        about: of a model: its weights, whether they are an EMA, sampling settings, seeds.
     """
 
     name: str
@@ -100,17 +114,20 @@ class SourceRecord(Config):
 
 
 class Result(Config):
-    """An evaluation.
+    """The result of an evaluation, as a JSON file stores it.
 
     Attributes:
-        protocol_hash: hash of ``protocol`` when the result was written; if the protocol's hash is
-            another one, ``read`` raises an error.
-        real: real videos; None if all metrics are of the generated ones alone.
+        format: version of the file's format.
+        protocol: the protocol, with all fields.
+        protocol_hash: hash of ``protocol`` when the result was written; ``read`` raises an error if
+            it is not the hash of what the file holds.
         changed: fields that differ from the predefined protocol of that name, so from the paper's.
-        scores: scores by metric.
-        seed: seed of the choice of clips, first frames and draws.
+        real: description of the real videos; None if all metrics are of the generated ones alone.
+        generated: description of the generated videos.
+        scores: score of each metric by its name.
+        seed: seed of the choice of clips and of their first frames.
         seconds: duration of each stage.
-        environment: versions and hardware.
+        environment: versions of packages and hardware.
     """
 
     format: Literal[1] = 1
@@ -136,7 +153,10 @@ class Result(Config):
         seconds: Mapping[str, float],
         processes: int = 1,
     ) -> "Result":
-        """A result of this environment."""
+        """Build a result; records versions and hardware of this process.
+
+        ``seconds`` is the duration of each stage, ``processes`` their number.
+        """
         return cls(
             protocol=protocol,
             protocol_hash=protocol.hash,
@@ -150,7 +170,7 @@ class Result(Config):
         )
 
     def write(self, path: Path) -> None:
-        """Write JSON, complete or not at all."""
+        """Write the result as JSON, completely or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(to_dict(self), indent=2) + "\n")
 
@@ -173,10 +193,10 @@ class Result(Config):
 
 
 def check_comparable(results: Sequence[Result], names: Sequence[str]) -> None:
-    """Check that results may be compared in one table.
+    """Raise a ValueError if results may not be compared in one table.
 
-    Raises:
-        ValueError: they have different protocols, or were measured against different videos.
+    They may if they have equal protocols and were measured against the same real videos. ``names``
+    are the names of the results, for the message.
     """
     first = results[0]
     for other, name in zip(results[1:], names[1:], strict=True):

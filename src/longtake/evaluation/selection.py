@@ -18,12 +18,16 @@ RATE_TOLERANCE = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class UsableVideos:
-    """The videos of a source that a protocol can use in a role.
+    """The videos of a source that a protocol can use.
 
     Attributes:
-        videos: indices of the videos.
+        source: the source.
+        protocol: the protocol.
+        role: ``real`` or ``generated``; selects among the protocol's settings.
+        videos: index of each usable video.
         skipped: number of videos that cannot be used, if the protocol skips such videos.
-        height: height of frames in pixels; None if videos differ, like ``width``.
+        height: height of frames in pixels; None if videos differ.
+        width: width of frames in pixels; None if videos differ.
         fps: frame rate; None if videos differ or the rate is unknown.
     """
 
@@ -37,7 +41,7 @@ class UsableVideos:
     fps: float | None
 
     def record(self) -> SourceRecord:
-        """Description of the source for a result."""
+        """Description of the videos for a result."""
         return SourceRecord(
             name=self.source.name,
             contents=digest(self.source.contents()),
@@ -51,7 +55,7 @@ class UsableVideos:
 
 
 def usable_videos(source: VideoSource, protocol: Protocol, role: Role) -> UsableVideos:
-    """Check every video of a source.
+    """Check every video of a source, and select those that a protocol can use.
 
     Raises:
         ValueError: a video is broken, too short, or has a size or rate that the protocol refuses.
@@ -89,15 +93,14 @@ def usable_videos(source: VideoSource, protocol: Protocol, role: Role) -> Usable
 def choose_clips(
     usable: UsableVideos, *, count: int, draw: int = 0, seed: int = 0
 ) -> list[ClipPosition]:
-    """Clips of a source, in an order that depends on the protocol, seed and draw alone.
+    """Choose ``count`` clips, in an order that depends on protocol, seed and ``draw`` alone.
 
-    The first clips of a longer list are those of a shorter one. Each video gives one clip before
-    any gives a second.
-
-    Real clips are in the source's own order, or fewer than ``count``, if the protocol says so.
+    A smaller ``count`` gives the first of the clips of a greater one. Each video gives one clip
+    before any video gives a second. If the protocol says so, real clips are in the source's order,
+    or fewer than ``count``.
 
     Raises:
-        ValueError: there are fewer than ``count`` clips.
+        ValueError: there are fewer than ``count`` clips, and the protocol refuses that.
     """
     source, protocol, role, videos = usable.source, usable.protocol, usable.role, usable.videos
     each, span = protocol.clips_per_video, protocol.span(role)
@@ -132,7 +135,7 @@ def choose_clips(
 
 
 def same_rate(x: float | None, y: float | None) -> bool:
-    """Whether two frame rates are equal within 1 %; None equals any rate."""
+    """Whether two frame rates are equal within 1 %; None, unknown, equals any rate."""
     return x is None or y is None or abs(x - y) <= RATE_TOLERANCE * max(x, y)
 
 

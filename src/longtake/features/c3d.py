@@ -35,22 +35,25 @@ HOW = (
 
 
 class C3DConfig(Config):
-    """Weights of C3D and preparation of clips. The defaults are TGANv2's.
+    """Weights of the network C3D and preparation of its clips; the defaults are TGANv2's.
 
-    ``TGAN`` is the first paper's preparation, which gives other scores. Clips have levels from 0 to
-    255 that are not rounded.
+    ``TGAN`` is the preparation of the TGAN paper, which gives other scores. Pixels are from 0 to
+    255 and not rounded after the resize.
 
     Attributes:
-        weights: file that ``convert_c3d`` wrote; None is the file at ``cache_path()``.
+        weights: file that ``convert_c3d`` wrote; None: the file at ``cache_path()``.
         sha256: hash that the file must have; None accepts any.
-        resize: side in pixels to which frames are squashed before the central 112 are taken.
-        grid: interpolation of that resize: ``corners`` is bilinear with corners aligned (TGANv2),
-            ``cubic`` is OpenCV's (TGAN).
-        mean_column: first of the mean's 112 columns, of 171; the first row is 8.
-        last_pool: ``beyond``: the last cells reach past the end (Caffe, TGAN); ``around``: zeros on
-            both sides (the PyTorch ports). Weights fit one of them.
+        resize: height and width in pixels to which frames are squashed before their central 112 x
+            112 pixels are taken.
+        grid: interpolation of the resize: ``corners`` is bilinear with corners aligned (TGANv2),
+            ``cubic`` is OpenCV's bicubic (TGAN).
+        mean_column: first of the 112 columns taken from the mean image of 171 columns, which is
+            subtracted; the first row is 8.
+        last_pool: padding of the last pooling: ``beyond``: past the end only (Caffe, TGAN);
+            ``around``: zeros at both ends (the PyTorch ports). Weights fit one of the two.
         width: number of channels of the first layer.
-        hidden: width of the two layers before the classes; ``classes`` is the number of classes.
+        hidden: width of the two hidden linear layers.
+        classes: number of classes.
     """
 
     kind: Literal["c3d"] = "c3d"
@@ -73,7 +76,7 @@ class C3DConfig(Config):
         return network
 
     def treat(self, clip: Frames) -> Float[Tensor, "3 t 112 112"]:
-        """Input of the network from the frames of a clip: levels from 0 to 255, not rounded."""
+        """Resize and crop a clip's frames to the network's input, with levels from 0 to 255."""
         if clip.is_floating_point():
             frames = (rearrange(clip.float(), "c t h w -> t c h w") + 1) * 127.5
         else:
@@ -90,12 +93,12 @@ TGAN = C3DConfig(resize=128, grid="cubic", mean_column=21 + 8)
 
 
 def cache_path() -> Path:
-    """Default file of ``convert_c3d`` and ``C3DConfig``."""
+    """Path of the weights of C3D in the user's cache folder."""
     return i3d.cache_path().with_name("c3d-ucf-101.safetensors")
 
 
 class C3D(nn.Module):
-    """The network C3D (Tran et al. 2015), frozen and without dropout.
+    """The classifier C3D (Tran et al. 2015) of the Inception Score, frozen and without dropout.
 
     It is equal in training and evaluation mode.
     """
@@ -123,12 +126,12 @@ class C3D(nn.Module):
 
     @torch.no_grad()
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b k"]:
-        """Logits of the classes for clips from ``C3DConfig.treat``.
+        """Class logits of clips that ``C3DConfig.treat`` has prepared.
 
-        They are computed in float32, not in TF32, which is PyTorch's default on a GPU.
+        They are computed in float32, without TF32, which PyTorch uses by default on a GPU.
 
         Raises:
-            ValueError: clips have another length or size.
+            ValueError: clips have another number or size of frames.
         """
         frames, *size = video.shape[2:]
         if frames != FRAMES or size != [SIZE, SIZE]:

@@ -17,10 +17,10 @@ REMEDY = "is not a folder of a CLIP model of transformers ({reason}); give one"
 
 
 class Clip(nn.Module):
-    """A CLIP model of transformers; its features of a video are the mean over frames.
+    """A CLIP model of transformers; the features of a video are means over its frames.
 
-    Features of each frame and of each text have length 1, so the product of a video's and a text's
-    features is the mean cosine of its frames.
+    Features of each frame and of each text have length 1, so that the scalar product of the
+    features of a video and a text is the mean, over frames, of their cosine.
     """
 
     def __init__(self, network: nn.Module, tokenizer: Any, processor: Any) -> None:
@@ -30,24 +30,27 @@ class Clip(nn.Module):
 
     @property
     def width(self) -> int:
-        """Number of features."""
+        """Number of features of a video or text."""
         return self.network.config.projection_dim
 
     def treat(self, clip: UInt8[Tensor, "t h w 3"]) -> Float[Tensor, "3 t s s"]:
-        """Frames as the model's own image processor prepares them: resized, cropped, scaled."""
+        """Resize, crop and normalise the frames of a clip by the model's own image processor."""
         frames = list(clip.cpu().numpy())
         pixels = self._processor(images=frames, return_tensors="pt")["pixel_values"]
         return rearrange(pixels, "t c h w -> c t h w").to(clip.device)
 
     def forward(self, video: Float[Tensor, "b 3 t s s"]) -> Float[Tensor, "b d"]:
-        """Features of videos."""
+        """Features of videos, averaged over frames."""
         frames = rearrange(video, "b c t h w -> (b t) c h w")
         found = self.network.visual_projection(self.network.vision_model(frames).pooler_output)
         return normalize(found, dim=-1).unflatten(0, (len(video), -1)).mean(1)
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str], at_once: int = 64) -> Float[Tensor, "n d"]:
-        """Features of texts, on the CPU; longer texts than the model reads are cut."""
+        """Features of texts, on the CPU; texts that are too long for the model are cut.
+
+        ``at_once`` is the number of texts in a forward pass.
+        """
         device, parts = next(self.network.parameters()).device, []
         for first in range(0, len(texts), at_once):
             batch = self._tokenizer(
@@ -63,7 +66,7 @@ class Clip(nn.Module):
 
 
 def read_clip(folder: Path) -> Clip:
-    """A CLIP model from a folder of transformers.
+    """Load a CLIP model from a folder that transformers reads.
 
     Raises:
         ValueError: transformers is not installed, or the folder is not that of a CLIP model.

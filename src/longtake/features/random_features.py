@@ -17,7 +17,12 @@ from longtake.noise import generator
 
 
 class RandomFeaturesConfig(Config):
-    """Three convolutions with random weights of a seed, for ``width`` features of a clip."""
+    """Features of an untrained network, three convolutions with random weights; only for trials.
+
+    Attributes:
+        width: number of features per clip.
+        seed: seed of the weights.
+    """
 
     unit: ClassVar[str] = "(random features)"
     metrics: ClassVar[Mapping[str, str]] = {
@@ -36,7 +41,7 @@ class RandomFeaturesConfig(Config):
 
 
 class RandomFeatures(nn.Module):
-    """The untrained network; frozen, equal in training and evaluation mode."""
+    """An untrained convolutional network; frozen, and equal in training and evaluation mode."""
 
     def __init__(self, config: RandomFeaturesConfig) -> None:
         super().__init__()

@@ -31,16 +31,18 @@ Frames = UInt8[Tensor, "t h w 3"] | Float[Tensor, "3 t h w"]
 
 
 class Treatment(Config):
-    """How clips become input of I3D. Each field changes scores, so a protocol states them all.
+    """How clips become the input of I3D; every field changes scores.
 
     Attributes:
-        levels: conversion of floats to 8-bit levels: ``round``, or ``truncate``, as in the official
-            LVDM and PVDM codes.
-        fit: how frames become a square; see ``Fit``.
+        levels: conversion of float pixels to 8-bit levels: ``round``, or ``truncate``, as in the
+            official LVDM and PVDM codes.
+        fit: how a frame becomes a square: ``squash`` changes its proportions; ``crop`` resizes the
+            shorter side and takes the middle, ``crop_down`` too, with sizes rounded down;
+            ``square`` takes the middle square and resizes it.
         grid: pixel centres of the bilinear resize: at halves (``half_pixel``; PyTorch, TensorFlow
             2), or at whole numbers (``top_left``; TensorFlow 1).
         antialias: antialiasing of the resize.
-        size: height and width of the result.
+        size: height and width of the result in pixels.
     """
 
     levels: Literal["round", "truncate"] = "round"
@@ -54,7 +56,7 @@ class Treatment(Config):
         frames = self._pixels(clip)
         before, target, after = placing((frames.shape[2], frames.shape[3]), self.size, self.fit)
         frames = self._resize(frames[:, :, before[0], before[1]], target)[:, :, after[0], after[1]]
-        return rearrange(frames, "t c h w -> c t h w") / 127.5 - 1
+        return rearrange(frames, "t c h w -> c t h w").div_(127.5).sub_(1)
 
     def _pixels(self, clip: Frames) -> Float[Tensor, "t 3 h w"]:
         if not clip.is_floating_point():
@@ -74,7 +76,11 @@ class Treatment(Config):
 def placing(
     frame: Size, size: int, fit: Fit
 ) -> tuple[tuple[slice, slice], Size, tuple[slice, slice]]:
-    """Rows and columns to take, height and width to resize them to, rows and columns to keep."""
+    """How a frame of size ``frame`` becomes a square of ``size`` pixels.
+
+    Returns the rows and columns to crop first, the height and width to resize to, and the rows and
+    columns to crop last.
+    """
     whole, square, shorter = (slice(None), slice(None)), (size, size), min(frame)
     if fit == "squash":
         return whole, square, whole
@@ -95,7 +101,14 @@ def _middle(frame: Size, size: int, *, nearest: bool) -> tuple[slice, slice]:
 def stored_frame(
     frame: UInt8[np.ndarray, "h w 3"], size: int | None, fit: Fit, jpeg: int | None
 ) -> UInt8[np.ndarray, "_ _ 3"]:
-    """A frame as Pillow stores it: resized by Lanczos to a square, then as JPEG of a quality."""
+    """A frame as it is read back from an image file that Pillow wrote.
+
+    Args:
+        frame: the frame.
+        size: height and width to which it is resized by Lanczos; None: not resized.
+        fit: how it becomes a square.
+        jpeg: quality of the JPEG file; None: the file is lossless.
+    """
     if size is not None:
         before, (height, width), after = placing((frame.shape[0], frame.shape[1]), size, fit)
         image = Image.fromarray(np.ascontiguousarray(frame[before]))

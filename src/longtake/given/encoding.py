@@ -14,13 +14,13 @@ from longtake.video import to_model
 
 
 class Start(NamedTuple):
-    """Signals of a first clip that continues given frames, and how its video overlaps them.
+    """How a model continues frames that the user gives.
 
     Attributes:
-        signals: one row; what the network reads of the given frames.
-        shared: frames at the start of what is made that stand for the last given ones.
-        copy: the autoencoder's copy of the last given frame, ``(1, 3, h, w)``; None where the
-            shared frames contain one.
+        signals: what the first clip's network is conditioned on; a batch of one.
+        shared: number of first frames of the decoded video that stand for the last given frames.
+        copy: reconstruction of the last given frame by the autoencoder, ``(1, 3, h, w)``; None if
+            the decoded video contains it.
     """
 
     signals: Signals
@@ -29,7 +29,7 @@ class Start(NamedTuple):
 
 
 def check_size(video: LongVideo, frames: np.ndarray) -> None:
-    """Raise a ValueError unless frames ``(t, h, w, 3)`` have the size that the networks make."""
+    """Raise a ValueError unless ``frames``, of shape (t, h, w, 3), have the model's frame size."""
     size = video.samplers["first"].spec.clip[1:]
     if frames.shape[1:3] != size:
         raise ValueError(
@@ -39,14 +39,14 @@ def check_size(video: LongVideo, frames: np.ndarray) -> None:
 
 
 def frames_per_latent(video: LongVideo) -> int:
-    """Frames of video that one latent frame stands for."""
+    """Number of frames of video per latent frame."""
     spec = video.autoencoder.spec
     return spec.clip[0] // spec.frames
 
 
 @torch.inference_mode()
 def held(video: LongVideo, frame: Float[Tensor, "b 3 1 h w"]) -> Latent:
-    """Latent frame ``(b, c, 1, h, w)`` of a still picture, which is shown for a clip."""
+    """Encode images, each as a still video, to one latent frame ``(b, c, 1, h, w)``."""
     spec = video.autoencoder.spec
     z = _encode(video, frame.expand(-1, -1, spec.clip[0], -1, -1))
     return z.narrow(spec.time_axis, spec.frames - 1, 1)
@@ -54,9 +54,10 @@ def held(video: LongVideo, frame: Float[Tensor, "b 3 1 h w"]) -> Latent:
 
 @torch.inference_mode()
 def encoded(video: LongVideo, frames: np.ndarray, latent_frames: int) -> Latent:
-    """Last latent frames of a video, encoded in windows of the trained length.
+    """Encode the end of a video to ``latent_frames`` latent frames.
 
-    A video that is too short is preceded by its first frame.
+    It is encoded in windows of the trained number of frames. A video that is too short is preceded
+    by copies of its first frame.
     """
     spec = video.autoencoder.spec
     window, factor = spec.clip[0], frames_per_latent(video)
@@ -68,13 +69,14 @@ def encoded(video: LongVideo, frames: np.ndarray, latent_frames: int) -> Latent:
 
 
 def start(video: LongVideo, frames: np.ndarray) -> Start:
-    """What a video's first clip reads of given frames: context frames, or the clip before.
+    """Encode given frames as the condition of the first clip that continues them.
 
-    Frames of a volume are given as the last of the latent frames that clips share: one of them for
-    a single image, which is held for it, and as many as fit of a video.
+    That is the signal ``previous`` of a network that reads the previous clip. A network that reads
+    context frames gets as many as the rollout's clips share, or fewer if the video is short; an
+    image is one context frame, encoded as a still video.
 
     Raises:
-        ValueError: the networks read neither.
+        ValueError: the network reads neither.
     """
     network = video.samplers["next"]
     if "context" in network.reads:

@@ -21,16 +21,16 @@ from longtake.video import to_model
 
 @dataclass(frozen=True, kw_only=True)
 class FilledVideo(VideoStream):
-    """Fills the gaps between given frames, which come out as they are.
+    """Fills the gaps between frames that the user gives; these themselves appear unchanged.
 
-    Each given frame is held for one latent frame; between two of them are those that the
-    interpolation network samples. At both ends of a gap the decoded frames differ from the given
-    pixels; these differences, less a part of the decoded steps there as in ``StartedVideo``, are
-    added to the new frames, fading from one into the other.
+    Each given frame is encoded as a still video to one latent frame; the interpolation network
+    samples the latent frames between two of them. At both ends of a gap the decoded frames differ
+    from the given pixels; these differences, less a part of the decoded steps there as in
+    ``StartedVideo``, are added to the new frames, fading from one into the other.
 
     Attributes:
-        video: the wired networks, one of them in the role ``interpolator``.
-        frames: two given frames or more, of the size that the networks make.
+        video: the model, with a network in the role ``interpolator``.
+        frames: two given frames or more, of the model's frame size.
     """
 
     video: LongVideo
@@ -48,17 +48,17 @@ class FilledVideo(VideoStream):
 
     @property
     def factor(self) -> int:
-        """Frames of the video from one given frame to the next."""
+        """Distance between two given frames in the video, in frames."""
         return fill_factor(self.video)
 
     @property
     def length(self) -> int:
-        """Frames of the video."""
+        """Number of frames of the video."""
         return (len(self.frames) - 1) * self.factor + 1
 
     @property
     def grain(self) -> int:
-        """Frames of video between two possible changes."""
+        """Frames of video that one rollout step adds: changes apply at multiples of this number."""
         return self.factor
 
     @torch.inference_mode()

@@ -17,12 +17,12 @@ SAME_RATE = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class GivenFrames:
-    """Frames of a user, as a model takes them.
+    """Frames that the user gives, converted for a model.
 
     Attributes:
-        frames: pixels at the model's size, and for a video at its rate.
+        frames: pixels at the model's frame size and, for a video, at its frame rate.
         fps: frames per second.
-        note: one line that says what was read and how it was changed.
+        note: one line of text that says what was read and how it was changed.
     """
 
     frames: UInt8[np.ndarray, "t h w 3"]
@@ -31,12 +31,14 @@ class GivenFrames:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the frames."""
+        """SHA-256 of the pixels."""
         return hashlib.sha256(str(self.frames.shape).encode() + self.frames.tobytes()).hexdigest()
 
 
 def read_given_image(path: Path | str, size: tuple[int, int], fps: float) -> GivenFrames:
-    """Read an image as one frame, resized to cover ``size`` (height, width) and cropped to it.
+    """Read an image file as one frame, resized to cover ``size`` and cropped to it.
+
+    ``size`` is (height, width); ``fps`` is the frame rate that the result states.
 
     Raises:
         VideoError: the path is not an image.
@@ -51,16 +53,16 @@ def read_given_image(path: Path | str, size: tuple[int, int], fps: float) -> Giv
 
 
 def read_given_video(path: Path | str, size: tuple[int, int], fps: float | None) -> GivenFrames:
-    """Read a video, or a folder of pictures, as frames of a size and rate.
+    """Read a video file, or a folder of image files, at a frame size and rate.
 
-    At another rate, frames are taken at its times, counted back from the last frame; each is the
-    nearest frame of the video. Of a video of the same size and rate all frames are unchanged. A
-    folder of pictures is taken to have the rate.
+    If the video has another frame rate, times at the new rate are counted back from the last frame,
+    and each gets the video's nearest frame. A video of the same size and rate is unchanged. A
+    folder of image files is assumed to have the rate ``fps``.
 
     Args:
         path: the video.
         size: height and width; frames are resized to cover it and cropped to it.
-        fps: frames per second; None keeps all frames and the video's own rate.
+        fps: frames per second; None: all frames, at the video's own rate.
 
     Raises:
         VideoError: the path is not a video, or it is broken.

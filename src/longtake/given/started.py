@@ -25,15 +25,16 @@ latent frames are greater than those of true videos (docs/results/given_frames.j
 
 @dataclass(frozen=True, kw_only=True)
 class StartedVideo(VideoStream):
-    """Makes videos that begin with given frames and continue from them.
+    """Makes videos that begin with frames that the user gives and continue them.
 
-    The given frames come out as they are. What follows is decoded from latents, whose last given
-    frame differs from the given pixels; that difference, less ``SOFTENED`` of the decoded step at
-    the join, is added to the next frames and fades over ``FADE`` of them.
+    The given frames appear unchanged. The frames after them are decoded from latents; the
+    reconstruction of the last given frame differs from its pixels. That difference, less
+    ``SOFTENED`` of the decoded change at the join, is added to the following frames and fades over
+    ``FADE`` of them.
 
     Attributes:
-        video: the wired networks.
-        frames: first frames of every video, at the size and rate that the networks make.
+        video: the model.
+        frames: first frames of every video, at the model's frame size and rate.
     """
 
     video: LongVideo
@@ -45,7 +46,7 @@ class StartedVideo(VideoStream):
 
     @property
     def grain(self) -> int:
-        """Frames of video between two possible changes."""
+        """Frames of video that one rollout step adds: changes apply at multiples of this number."""
         return self.video.grain
 
     @property
@@ -72,7 +73,7 @@ class StartedVideo(VideoStream):
         yield from self._rest(request, frames - len(self.frames), state, steering)
 
     def check_length(self, frames: int) -> None:
-        """Raise a ValueError unless videos of that length have a frame that is not given."""
+        """Raise a ValueError unless ``frames`` is more than the number of given frames."""
         if frames <= len(self.frames):
             raise ValueError(
                 f"frames={frames} must be more than the {len(self.frames)} given frames with which "

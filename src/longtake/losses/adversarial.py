@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from longtake.distributed import Ranks
 from longtake.losses.discriminators import AdversarialLoss, DiscriminatorConfig
 from longtake.losses.frames import Clips, Scalar
 
@@ -46,14 +47,20 @@ class AdversarialTerm:
     Args:
         config: settings of the term and of its discriminator.
         number: position of the term in the loss, from 1; later terms carry it in their names.
+        ranks: processes that share each batch.
 
     Attributes:
         name: ``discriminator``, ``discriminator_2``, ...
         network: the discriminator, trained on ``discriminator_loss``.
     """
 
-    def __init__(self, config: DiscriminatorConfig, number: int) -> None:
-        self.config = config
+    def __init__(
+        self,
+        config: DiscriminatorConfig,
+        number: int,
+        ranks: Ranks = Ranks(),  # noqa: B008
+    ) -> None:
+        self.config, self._ranks = config, ranks
         self.network = config.build()
         self._suffix = "" if number == 1 else f"_{number}"
         self.name = f"discriminator{self._suffix}"
@@ -88,7 +95,7 @@ class AdversarialTerm:
         adversarial = -logits.float().mean()
         weight = torch.full_like(adversarial, self.config.weight)
         if self.config.adaptive:
-            weight = weight * gradient_ratio(likelihood, adversarial, last_layer)
+            weight = weight * gradient_ratio(likelihood, adversarial, last_layer, self._ranks)
         total = weight * adversarial
         parts = {"adversarial": adversarial, "adversarial_weight": weight}
         if self.config.feature_weight:
@@ -145,19 +152,26 @@ def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Scalar:
     return torch.stack(each).sum()
 
 
-def gradient_norms(losses: Sequence[Scalar], at: Tensor) -> list[Scalar]:
-    """Norm of the gradient of each loss with respect to ``at``, in float32, without gradient."""
+def gradients(losses: Sequence[Scalar], at: Tensor) -> list[Tensor]:
+    """Gradient of each loss with respect to ``at``, in float32, detached."""
     found = (torch.autograd.grad(loss, at, retain_graph=True)[0] for loss in losses)
-    return [gradient.float().norm().detach() for gradient in found]
+    return [gradient.float().detach() for gradient in found]
 
 
-def gradient_ratio(reconstruction: Scalar, adversarial: Scalar, last_layer: Tensor) -> Scalar:
+def gradient_ratio(
+    reconstruction: Scalar,
+    adversarial: Scalar,
+    last_layer: Tensor,
+    ranks: Ranks = Ranks(),  # noqa: B008
+) -> Scalar:
     """Adaptive weight of an adversarial loss (VQGAN), at most 10,000.
 
     It is the norm of the reconstruction loss's gradient at ``last_layer``, the decoder's last
-    weight, divided by the norm of the adversarial loss's gradient there.
+    weight, divided by the norm of the adversarial loss's gradient there. The losses are means over
+    this process's samples; the weight is that of the means over the samples of all ``ranks``.
     """
-    wanted, given = gradient_norms((reconstruction, adversarial), last_layer)
+    found = gradients((reconstruction, adversarial), last_layer)
+    wanted, given = (ranks.all_mean(gradient).norm() for gradient in found)
     return (wanted / (given + 1e-4)).clamp(0, 1e4)
 
 

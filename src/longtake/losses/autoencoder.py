@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from longtake.autoencoders.base import Posterior
 from longtake.config import Config
-from longtake.losses.adversarial import AdversarialTerm, gradient_norms
+from longtake.distributed import Ranks
+from longtake.losses.adversarial import AdversarialTerm, gradients
 from longtake.losses.discriminators import AnyDiscriminator
 from longtake.losses.efficientnet import EfficientNetLite
 from longtake.losses.frames import Clips, Scalar, clip_distance, pick_frames
@@ -87,15 +88,19 @@ class GeneratorLoss:
 class AutoencoderLoss:
     """The loss that trains an autoencoder, with perceptual network and discriminators.
 
+    Args:
+        config: settings of the loss.
+        ranks: processes that share each batch.
+
     Attributes:
         perceptual: frozen perceptual distance; None for none.
         terms: adversarial terms, each with its discriminator.
     """
 
-    def __init__(self, config: AutoencoderLossConfig) -> None:
-        self.config = config
+    def __init__(self, config: AutoencoderLossConfig, ranks: Ranks = Ranks()) -> None:  # noqa: B008
+        self.config, self._ranks = config, ranks
         self.perceptual = config.perceptual.build() if config.perceptual else None
-        self.terms = tuple(AdversarialTerm(c, n) for n, c in enumerate(config.adversary, 1))
+        self.terms = tuple(AdversarialTerm(c, n, ranks) for n, c in enumerate(config.adversary, 1))
 
     def generator_loss(
         self,
@@ -136,7 +141,8 @@ class AutoencoderLoss:
             parts |= named
         if log_gradients and added:
             together = torch.stack(added).sum()
-            game, task = gradient_norms((together, likelihood), reconstruction)
+            found = gradients((together, likelihood), reconstruction)
+            game, task = (self._ranks.norm(gradient) for gradient in found)
             parts["adversarial_pull"] = game / task
         detached = {name: value.detach() for name, value in parts.items()}
         return GeneratorLoss(total=total, reconstruction=error.detach(), parts=detached)

@@ -9,17 +9,22 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Gaussian:
-    """A normal distribution of features, between two of which ``frechet_distance`` measures."""
+    """A normal distribution fitted to the features of clips, for ``frechet_distance``.
+
+    Attributes:
+        mean: mean of each of ``d`` features.
+        covariance: covariance matrix of the features.
+    """
 
     mean: Float64[Tensor, "d"]
     covariance: Float64[Tensor, "d d"]
 
 
 def frechet_distance(x: Gaussian, y: Gaussian) -> float:
-    """|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)).
+    """Squared Frechet distance: |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)).
 
-    The last trace is the nuclear norm of A^T B, where S1 = A A^T and S2 = B B^T; unlike the
-    square root of S1 S2 it stays exact for fewer clips than features.
+    The trace of the square root is computed as the nuclear norm of A^T B, where S1 = A A^T and
+    S2 = B B^T: unlike a matrix square root of S1 S2 it is exact also for fewer clips than features.
     """
     means = (x.mean - y.mean).square().sum()
     traces = x.covariance.trace() + y.covariance.trace()
@@ -30,7 +35,10 @@ def frechet_distance(x: Gaussian, y: Gaussian) -> float:
 def fvd(
     real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"], *, correction: int = 1
 ) -> float:
-    """Frechet distance of two sets of features; see ``gaussian`` for ``correction``."""
+    """Frechet distance of the features of real and of generated clips.
+
+    ``correction`` is subtracted from the number of clips in the divisor of covariances: 1 or 0.
+    """
     return frechet_distance(gaussian(real, correction), gaussian(generated, correction))
 
 
@@ -42,7 +50,9 @@ def _factor(covariance: Float64[Tensor, "d d"]) -> Float64[Tensor, "d d"]:
 
 
 def gaussian(features: Float[Tensor, "n d"], correction: int = 1) -> Gaussian:
-    """Mean and covariance of features: unbiased, or over n with ``correction=0``.
+    """Fit a normal distribution to the features of ``n`` clips.
+
+    The divisor of the covariance is ``n - correction``: 1 is unbiased.
 
     Raises:
         ValueError: there are fewer than two clips, or features are infinite or NaN.
@@ -57,7 +67,7 @@ def gaussian(features: Float[Tensor, "n d"], correction: int = 1) -> Gaussian:
 
 
 def check_finite(features: Float[Tensor, "n d"]) -> Float64[Tensor, "n d"]:
-    """The features in float64 on the CPU.
+    """Return the features of clips in float64 on the CPU.
 
     Raises:
         ValueError: features are infinite or NaN.

@@ -12,10 +12,13 @@ from longtake.noise import generator
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InceptionScore:
-    """Inception Score: mean over parts of the clips, in [1, number of classes], and their spread.
+    """Inception Score of a set of clips, computed on several equal parts of the set.
 
-    ``std`` is the standard deviation over the parts, which papers print, not the standard error.
-    The fewer clips a part has, the lower its score.
+    Attributes:
+        mean: mean of the parts' scores, from 1 to the number of classes. The fewer clips a part
+            has, the lower its score.
+        std: standard deviation of the parts' scores, which papers print; not the standard error.
+        parts: number of parts.
     """
 
     mean: float
@@ -26,13 +29,14 @@ class InceptionScore:
 def inception_score(
     logits: Float[Tensor, "n k"], parts: int = 10, seed: int | None = 0
 ) -> InceptionScore:
-    """exp(mean over clips of KL(p(class | clip) || p(class))), in each of several parts.
+    """Inception Score of clips: exp(mean over clips of KL(p(class | clip) || p(class))).
 
-    Probabilities are used as they are; the official codes add 1e-7 (TGAN) or 1e-20 (TGANv2) to
-    them before the logarithm, which the logarithm of a softmax does not need.
+    It is computed on each of ``parts`` equal parts of the clips; papers use 10. Clips are shuffled
+    by ``seed`` before they are divided, since parts of clips that are sorted by class score far too
+    low; None keeps their order.
 
-    Clips are shuffled by ``seed`` before they are divided, since parts of clips that are sorted by
-    class score far too low; None keeps their order. Papers use 10 parts.
+    The official codes add 1e-7 (TGAN) or 1e-20 (TGANv2) to probabilities before the logarithm; the
+    logarithm of a softmax does not need it.
 
     Raises:
         ValueError: there are fewer clips than parts, or logits are infinite or NaN.
@@ -57,5 +61,5 @@ def inception_score(
 
 
 def part_starts(clips: int, parts: int) -> Tensor:
-    """Number of the first clip of each part; sizes of parts differ by one at most."""
+    """Index of the first clip of each of ``parts`` parts, whose sizes differ by one at most."""
     return torch.tensor([part * clips // parts for part in range(parts)])

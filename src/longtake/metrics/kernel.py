@@ -11,9 +11,9 @@ ROWS = 1024
 
 
 def kvd(real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"]) -> float:
-    """Unbiased squared maximum mean discrepancy, with the kernel (x.y / d + 1)^3.
+    """Kernel distance of features: unbiased squared MMD with the kernel (x.y / d + 1)^3.
 
-    Its mean over draws of both sets from one distribution is 0, so it can be negative.
+    Its expectation for two sets of clips from one distribution is 0, so it can be negative.
 
     Raises:
         ValueError: a set has fewer than two clips, or features are infinite or NaN.
@@ -36,5 +36,5 @@ def _sum(x: Float64[Tensor, "n d"], y: Float64[Tensor, "m d"]) -> float:
 
 
 def cubic_kernel(products: Float64[Tensor, "..."], width: int) -> Float64[Tensor, "..."]:
-    """Kernel of clips with these scalar products of their ``width`` features."""
+    """Kernel (x.y / d + 1)^3 from the products x.y; ``width`` is the number d of features."""
     return (products / width + 1) ** 3

@@ -30,9 +30,9 @@ RIM = WINDOW // 2
 def psnr(
     video: Float[Tensor, "b 3 t h w"], reconstruction: Float[Tensor, "b 3 t h w"]
 ) -> Float[Tensor, "b"]:
-    """PSNR in dB of each clip's mean squared error over all frames; infinite for an error of 0.
+    """PSNR in dB of each clip's mean squared error over all frames; infinite for equal clips.
 
-    The rule of PVDM's code; ``frame_psnr`` is that of most image code.
+    This is the rule of PVDM's code; most image code averages the PSNR of frames, as ``frame_psnr``.
     """
     x, y = reconstruction.float(), video.float()
     return peak_signal_noise_ratio(x, y, LEVELS, reduction="none", dim=(1, 2, 3, 4))
@@ -41,7 +41,7 @@ def psnr(
 def frame_psnr(
     video: Float[Tensor, "b 3 t h w"], reconstruction: Float[Tensor, "b 3 t h w"]
 ) -> Float[Tensor, "b"]:
-    """PSNR in dB of each frame, averaged over each clip: never less than ``psnr``."""
+    """PSNR in dB of each frame, averaged over each clip's frames; never less than ``psnr``."""
     x, y = reconstruction.float(), video.float()
     return peak_signal_noise_ratio(x, y, LEVELS, reduction="none", dim=(1, 3, 4)).mean(1)
 
@@ -49,14 +49,14 @@ def frame_psnr(
 def ssim(
     video: Float[Tensor, "b 3 t h w"], reconstruction: Float[Tensor, "b 3 t h w"]
 ) -> Float[Tensor, "b"]:
-    """Structural similarity of frames, averaged over each clip; 1 for equal clips.
+    """Structural similarity (SSIM) of frames, averaged over each clip; 1 for equal clips.
 
-    Levels are taken from 0 to 1, where black is 0, as its constants demand. Colours are averaged.
-    The border of five pixels is left out, as in the code of Wang et al. (2004), in scikit-image
-    with a Gaussian window and in piq; neither LVDM's nor PVDM's code measures SSIM.
+    Pixels are scaled to [0, 1], as the constants of SSIM demand. Colours are averaged. A border of
+    five pixels is left out, as in the code of Wang et al. (2004), in scikit-image with a Gaussian
+    window and in piq; neither LVDM's nor PVDM's code measures SSIM.
 
     Raises:
-        ValueError: frames are smaller than the window.
+        ValueError: frames are smaller than SSIM's window.
     """
     batch, _, _, *size = video.shape
     if min(size) < WINDOW:
@@ -80,9 +80,16 @@ def pair_scores(
     device: torch.device,
     perceptual: tuple[str, FrameDistance | None] = ("", None),
 ) -> dict[str, float]:
-    """PSNR of the clip and of its frames, SSIM if frames are large enough, and perceptual distance.
+    """PSNR, SSIM and perceptual distance of a clip and its reconstruction, by name.
 
-    Names are ``psnr``, ``frame_psnr``, ``ssim``, and that of the perceptual distance.
+    The names are ``psnr``, ``frame_psnr``, ``ssim`` (if frames are at least as large as its
+    window), and that of the perceptual distance.
+
+    Args:
+        original: frames of the clip.
+        reconstruction: frames of its reconstruction.
+        device: where to compute.
+        perceptual: name of the perceptual distance, and the distance; None for none.
     """
     x, y = (to_model(v)[None].to(device) for v in (original, reconstruction))
     scores = {"psnr": float(psnr(x, y)), "frame_psnr": float(frame_psnr(x, y))}
@@ -96,9 +103,10 @@ def pair_scores(
 
 
 def perceptual(files: Sequence[Path], device: torch.device) -> tuple[str, FrameDistance | None]:
-    """Name of a perceptual distance of frames, and the distance: LPIPS if its files are given.
+    """Build a perceptual distance of frames; return its name and the distance.
 
-    Otherwise that of the package of ImageNet features, or None if it is not installed.
+    It is LPIPS if ``files`` of its weights are given; otherwise that of EfficientNet's features, or
+    None if the package with EfficientNet is not installed.
     """
     if files:
         return "lpips", LPIPS(files=tuple(map(str, files))).build().to(device)

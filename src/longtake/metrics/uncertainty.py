@@ -21,32 +21,34 @@ CONCENTRATION = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A distance of some clips, with its standard error over draws of as many clips."""
+    """A metric with its standard error over samples of the same number of clips."""
 
     value: float
     standard_error: float
 
     @property
     def low(self) -> float:
-        """Lower end of the 95 % interval."""
+        """Lower end of the metric's 95 % interval."""
         return self.value - NORMAL_95 * self.standard_error
 
     @property
     def high(self) -> float:
-        """Upper end of the 95 % interval."""
+        """Upper end of the metric's 95 % interval."""
         return self.value + NORMAL_95 * self.standard_error
 
 
 def bootstrap_weights(
     clips: int, side: str, *, redraws: int = REDRAWS, seed: int = 0
 ) -> Float64[Tensor, "r n"]:
-    """Weights of the clips in each redraw of a bootstrap; they sum to 1.
+    """Weight of each of ``clips`` clips in each of ``redraws`` resamplings of a bootstrap.
 
-    The classical bootstrap gives a clip the weight 0, 1, 2, ...; here weights are drawn from a
-    Dirichlet distribution of concentration 16, so each clip keeps a part (a bootstrap of fractional
-    random weights; Rubin 1981, Xu et al. 2020). Repeated clips would count as fewer clips, and FVD
-    grows with fewer clips. The weights' standard deviation is a quarter of the classical one, so
-    ``standard_error`` multiplies by 4.
+    The weights of a resampling sum to 1. In the classical bootstrap they are 0, 1, 2, ... times 1 /
+    clips; here they are drawn from a Dirichlet distribution of concentration 16, so that no clip is
+    left out (bootstrap of fractional random weights; Rubin 1981, Xu et al. 2020). Otherwise
+    repeated clips would count as fewer clips, and FVD grows with fewer clips. Such weights vary a
+    quarter as much as the classical ones, so ``standard_error`` multiplies by 4.
+
+    ``side`` names the set of clips, such as ``real``: each has its own random numbers.
     """
     random = generator(seed, "bootstrap", side, clips)
     shape = (CONCENTRATION, redraws, clips)
@@ -55,7 +57,7 @@ def bootstrap_weights(
 
 
 def standard_error(values: Float64[Tensor, "r"]) -> float:
-    """Standard error of a value from its values in the redraws of a bootstrap."""
+    """Standard error of a metric from its values under the weights of ``bootstrap_weights``."""
     return float(values.std()) * CONCENTRATION**0.5
 
 
@@ -68,15 +70,21 @@ def fvd_interval(
     redraws: int = REDRAWS,
     seed: int = 0,
 ) -> Interval:
-    """FVD with its standard error over draws of as many clips, by a bootstrap over both sides.
+    """FVD with its standard error, by a bootstrap over both sets of clips.
 
-    The interval is of FVD at this number of clips, whose bias it does not hold: see ``fvd_limit``.
-    ``paired`` gives both sides the same weights, for clips and their reconstructions.
-    ``redraws`` is the number of draws of the bootstrap, ``seed`` their seed; see ``gaussian`` for
-    ``correction``.
+    The interval covers FVD at this number of clips, including its bias, which ``fvd_limit``
+    removes.
+
+    Args:
+        real: features of real clips.
+        generated: features of generated clips.
+        paired: resample both sets with the same weights, for clips and their reconstructions.
+        correction: subtracted from the number of clips in the divisor of covariances.
+        redraws: number of resamplings of the bootstrap.
+        seed: seed of the bootstrap.
 
     Raises:
-        ValueError: a side has fewer than two clips, or pairs are not as many on both sides.
+        ValueError: a set has fewer than two clips, or paired sets differ in number.
     """
     if paired and len(real) != len(generated):
         raise ValueError(
@@ -95,7 +103,13 @@ def kvd_interval(
     redraws: int = REDRAWS,
     seed: int = 0,
 ) -> Interval:
-    """KVD with its standard error; arguments and errors are those of ``fvd_interval``."""
+    """KVD with its standard error, by a bootstrap over both sets of clips.
+
+    ``redraws`` is the number of resamplings, ``seed`` their seed.
+
+    Raises:
+        ValueError: a set has fewer than two clips.
+    """
     value = kvd(real, generated)
     (x, u), (y, v) = _weighted(real, generated, redraws, seed)
     distances = _kernel_within(x, u) + _kernel_within(y, v) - 2 * _kernel_mean(x, y, u, v)
@@ -114,15 +128,15 @@ def fvd_limit(
     redraws: int = REDRAWS,
     seed: int = 0,
 ) -> Interval:
-    """FVD for infinitely many clips, with its standard error.
+    """FVD extrapolated to infinitely many clips, with its standard error.
 
     The bias of FVD falls nearly as 1 / clips, so a line through FVD of all clips and the mean FVD
-    of halves of both sides, 2 FVD(n) - FVD(n / 2), leaves little of it (Chong and Forsyth 2020
-    extrapolate FID of images so, from more numbers of clips). Near 0 it can be negative. Redraws
-    weigh the same halves. ``benchmarks/coverage.py`` checks its interval.
+    of random halves of both sets, 2 FVD(n) - FVD(n / 2), leaves little of it (Chong and Forsyth
+    2020 extrapolate FID of images so, from more numbers of clips). Near 0 it can be negative. The
+    bootstrap weighs clips of the same halves. ``benchmarks/coverage.py`` checks the interval.
 
     Raises:
-        ValueError: a side has fewer than four clips.
+        ValueError: a set has fewer than four clips.
     """
     if min(len(real), len(generated)) < 4:
         raise ValueError(

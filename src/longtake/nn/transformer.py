@@ -138,7 +138,7 @@ class TokenAttention(nn.Module):
             set_to_zero(*first, self.to_out)
 
     def forward(self, x: Volume, text: Float[Tensor, "b n e"] | None = None) -> Volume:
-        """Attend to the tokens along ``axis``, or to ``text`` if it is not None."""
+        """Return ``x`` plus its attention to tokens along ``axis`` or, if not None, to ``text``."""
         axis = self.axis if text is None else "clip"
         tokens = to_tokens(self.norm(x), axis)
         source = tokens if text is None else text

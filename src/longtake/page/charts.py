@@ -14,10 +14,14 @@ TICKS = 4
 
 
 def line_chart(title: str, xs: Sequence[float], ys: Sequence[float], unit: str) -> str:
-    """A chart of finite values with its last value in the caption; ``unit`` is that of ``xs``.
+    """A line chart as SVG, with the last value in its caption.
 
-    The axis of values is logarithmic if they are positive and the largest is over 20 times the
-    smallest.
+    Args:
+        title: title of the chart.
+        xs: positions along the horizontal axis.
+        ys: finite values; their axis is logarithmic if they are positive and the largest is more
+            than 20 times the smallest.
+        unit: unit of ``xs``.
     """
     last = f"{ys[-1]:.4g}"
     x, y = _averaged(np.asarray(xs, float)), _averaged(np.asarray(ys, float))

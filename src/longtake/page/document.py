@@ -12,7 +12,7 @@ STYLE = Path(__file__).with_name("style.css")
 
 
 def write_document(path: Path, title: str, body: str, *, running: bool) -> None:
-    """Write a page, complete or not at all; while ``running``, browsers load it again."""
+    """Write an HTML page, completely or not at all; while ``running``, browsers reload it."""
     refresh = f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">' if running else ""
     written = time.strftime("%Y-%m-%d %H:%M:%S")
     write_text(
@@ -25,12 +25,12 @@ def write_document(path: Path, title: str, body: str, *, running: bool) -> None:
 
 
 def bar(share: float) -> str:
-    """A bar that is filled to a share from 0 to 1."""
+    """A progress bar as HTML, filled to ``share``, from 0 to 1."""
     return f'<div class="bar"><div style="width:{100 * min(max(share, 0), 1):.1f}%"></div></div>'
 
 
 def duration(seconds: float) -> str:
-    """Time in the largest fitting units, such as ``2 h 05 min``."""
+    """Format seconds in the largest fitting units, such as ``2 h 05 min``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

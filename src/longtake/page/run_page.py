@@ -60,20 +60,20 @@ RATE_LINES = 5  # logging steps over which the rate for the time left is measure
 
 @dataclass(frozen=True)
 class RunFiles:
-    """What a run's folder says about it; a missing or torn file says nothing."""
+    """What the files of a run's folder say; a missing or damaged file says nothing."""
 
     folder: Path
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
-        """The run's settings as plain data."""
+        """The run's config, as JSON data."""
         with suppress(ValueError):
             return config.read(self.folder / "config.yaml")
         return {}
 
     @cached_property
     def lines(self) -> list[dict[str, Any]]:
-        """Lines of the log."""
+        """Lines of the run's log."""
         path, found = self.folder / LOG, []
         for line in path.read_text().splitlines() if path.exists() else ():
             with suppress(ValueError):
@@ -82,22 +82,22 @@ class RunFiles:
 
     @property
     def steps(self) -> int:
-        """Number of steps of the whole run; 0 if unknown."""
+        """Number of training steps of the whole run; 0 if unknown."""
         return int((self.settings.get("training") or {}).get("steps", 0))
 
     @property
     def step(self) -> int:
-        """Last logged step."""
+        """Last logged training step."""
         return self.lines[-1]["step"] if self.lines else 0
 
     @property
     def seconds(self) -> float:
-        """Time the run has trained."""
+        """Time that the run has trained, in seconds."""
         return max((line.get("seconds", 0.0) for line in self.lines), default=0.0)
 
     @property
     def seconds_left(self) -> float | None:
-        """Time to the last step at the rate of the last logging steps; None if unknown."""
+        """Time to the last step, in seconds, at the latest logged speed; None if unknown."""
         timed = [line for line in self.lines if "samples_per_second" in line and "seconds" in line]
         if len(timed) < 2:
             return None
@@ -106,7 +106,10 @@ class RunFiles:
         return max(0.0, each * (self.steps - self.step))
 
     def series(self) -> dict[str, tuple[list[float], list[float]]]:
-        """Times in minutes, or steps of a log without times, and finite values, by name."""
+        """Logged values over time, by name: positions, then finite values.
+
+        Positions are times in minutes; if the log has no times, they are steps.
+        """
         found: dict[str, tuple[list[float], list[float]]] = {}
         for line in self.lines:
             at = line["seconds"] / 60 if self.seconds else line["step"]
@@ -119,12 +122,12 @@ class RunFiles:
         return found
 
     def previews(self) -> list[Path]:
-        """Folders of previews, in order of their steps."""
+        """Folders of previews, in order of their training steps."""
         return sorted(path.parent for path in self.folder.glob("samples/step_*/sheet.png"))
 
 
 def write_run_page(folder: Path, running: bool) -> None:
-    """Write ``index.html`` of a run's folder from what is in it."""
+    """Write ``index.html`` of a run's folder from the files in it."""
     run = RunFiles(folder)
     name = escape(folder.resolve().name)
     body = f"<h1>{name}</h1>{progress(run, running=running)}{details(run, '')}"
@@ -132,7 +135,7 @@ def write_run_page(folder: Path, running: bool) -> None:
 
 
 def progress(run: RunFiles, *, running: bool) -> str:
-    """A line with step, rate and time left, and a bar."""
+    """A line of HTML with the run's step, speed and time left, and a progress bar."""
     steps = run.steps
     parts = [f"step {run.step:,} of {steps:,}" if steps else f"step {run.step:,}"]
     rates = [x["samples_per_second"] for x in run.lines if "samples_per_second" in x]
@@ -149,7 +152,7 @@ def progress(run: RunFiles, *, running: bool) -> str:
 
 
 def details(run: RunFiles, prefix: str) -> str:
-    """Charts, previews and settings; ``prefix`` leads from the page to the run's folder."""
+    """Charts, previews and settings of a run as HTML; ``prefix`` links to the run's folder."""
     return _charts(run) + _previews(run, prefix) + _settings(run)
 
 
@@ -157,9 +160,10 @@ def details(run: RunFiles, prefix: str) -> str:
 def followed(
     write: Callable[[bool], None], report: Callable[[TrainingProgress], None]
 ) -> Generator[Callable[[TrainingProgress], None]]:
-    """Keep a page up to date; yields what to call at each logging step instead of ``report``.
+    """Keep a run's HTML page up to date while it trains.
 
-    ``write(running)`` writes the page, which takes at most 3 % of the time.
+    Yields a callback for each logging step, which calls ``report`` and rewrites the page.
+    ``write(running)`` writes the page, in at most 3 % of the time.
     """
     due = 0.0
 
@@ -215,14 +219,14 @@ def _videos(run: RunFiles, folder: Path, prefix: str) -> str:
 
 
 def videos(links: list[str], *, wide: bool = False) -> str:
-    """Videos beside each other, played in a loop; wide ones can be paused."""
+    """Videos side by side as HTML, played in a loop; ``wide`` ones can be paused."""
     controls, style = (" controls", " wide") if wide else ("", "")
     shown = (f'<video src="{src}" autoplay loop muted{controls}></video>' for src in links)
     return f'<div class="videos{style}">{"".join(shown)}</div>'
 
 
 def link(prefix: str, path: Path) -> str:
-    """Relative address of a file below ``prefix``."""
+    """URL of a file relative to a page; ``prefix`` leads from the page to the run's folder."""
     return quote(f"{prefix}{path.as_posix()}")
 
 

@@ -20,9 +20,13 @@ LEAST_STEPS, LOG_LINES = 10, 200
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """Seconds before the first step, of a step, of a preview with checkpoint, of encoding a clip.
+    """Measured times of a run, in seconds.
 
-    Encoding is not part of ``start``; it is 0 for a run that encodes nothing.
+    Attributes:
+        start: time before the first training step, without encoding.
+        step: time of a training step.
+        preview: time of a preview with checkpoint and export.
+        encode: time to encode a clip; 0 for a run that encodes nothing.
     """
 
     start: float
@@ -32,10 +36,16 @@ class Speed:
 
 
 def measure(run: AnyRun, folder: Path, callbacks: Callbacks, clips: int = 0) -> Speed:
-    """Measure a run by a short one of the same settings in a folder that is removed at the end.
+    """Measure the speed of a run by a short run with the same settings.
 
-    The first step, which is slower than others, is not counted. With ``clips``, the short run
-    encodes that number of clips, which are removed too.
+    Args:
+        run: the run.
+        folder: folder of the short run, which is removed at the end.
+        callbacks: report progress of the short run.
+        clips: number of clips that the short run encodes, to measure that too; their latents are
+            removed.
+
+    The first step, which is slower than others, is not counted.
     """
     if clips:
         own = {"cache_folder": None, "cache.every": None, "cache.clips": clips}
@@ -87,7 +97,11 @@ def _trial(run: AnyRun, folder: Path, callbacks: Callbacks, steps: int, clips: i
 
 
 def fitted(run: AnyRun, speed: Speed, seconds: float, cooldown: float) -> Mapping[str, Any]:
-    """Settings of the loop, as ``a.b`` to values, with which a run takes about ``seconds``."""
+    """Settings with which a run takes about ``seconds``: number of steps and intervals.
+
+    They are values by name, as ``a.b``. ``cooldown`` is the share of the steps over which the
+    learning rate falls to 0.
+    """
     most = int(PREVIEW_SHARE * seconds / max(speed.preview, 1e-3))
     previews = min(max(most, 1), PREVIEWS)
     left = seconds - speed.start - previews * speed.preview
@@ -101,7 +115,11 @@ def fitted(run: AnyRun, speed: Speed, seconds: float, cooldown: float) -> Mappin
 
 
 def scheduled(run: AnyRun, steps: int, cooldown: float) -> dict[str, Any]:
-    """Settings that follow from a number of steps: learning rate, averaging and logging."""
+    """Settings of a run of ``steps`` steps: learning rate schedule, EMA and logging.
+
+    They are values by name, as ``a.b``. ``cooldown`` is the share of the steps over which the
+    learning rate falls to 0.
+    """
     loop = run.training
     settings: dict[str, Any] = {
         "training.steps": steps,
@@ -117,7 +135,7 @@ def scheduled(run: AnyRun, steps: int, cooldown: float) -> dict[str, Any]:
 
 
 def with_settings(run: AnyRun, settings: Mapping[str, Any]) -> AnyRun:
-    """A run with ``a.b`` settings changed to plain data."""
+    """Return a run with the settings ``a.b`` replaced by the given JSON data."""
     data = config.to_dict(run)
     for name, value in settings.items():
         *parents, last = name.split(".")

@@ -17,16 +17,18 @@ LARGE = 1.5
 
 
 class Footage(Config):
-    """A folder of videos, and how it is used.
+    """A folder of videos to train on, and how it is used.
 
     Attributes:
         path: the folder.
-        held_out: share of it that is held out for validation.
+        held_out: share of the footage that is held out for validation.
         span: number of frames of a cached clip.
-        videos: number of videos to train on, and ``hours`` their length.
+        videos: number of videos to train on.
+        hours: length of these videos together.
         clips: number of cached clips.
-        held_out_clips: number of clips of the held-out part that share no frame.
-        validation_span: frames of a held-out clip for the loss of denoisers; None if too short.
+        held_out_clips: number of held-out clips that have no frame in common.
+        validation_span: number of frames of a held-out clip for the validation loss of denoisers;
+            None if no held-out video is long enough.
         unusable: number of videos that cannot be used.
     """
 
@@ -42,11 +44,11 @@ class Footage(Config):
 
     @property
     def source(self) -> dict[str, Any]:
-        """The source in a run's config, without its split and plan."""
+        """Settings of the source in a run's config, without its split and clip plan."""
         return {"kind": "folder", "path": self.path, "held_out": self.held_out}
 
     def lines(self) -> list[str]:
-        """What was found, in sentences."""
+        """What was found in the folder, as sentences."""
         skipped = f"; {self.unusable} cannot be used" if self.unusable else ""
         return [
             f"{self.path}: {self.videos} videos, {self.hours:.2f} hours to train on{skipped}",
@@ -56,10 +58,10 @@ class Footage(Config):
 
 
 def survey(path: Path, system: System) -> Footage:
-    """Look at a folder.
+    """Read a folder of videos and decide how it is used.
 
-    The share that is held out is the smallest of 10, 20 and 30 % with eight clips, and cached clips
-    have the system's best length at which at least half of the footage can be used.
+    The share that is held out is the smallest of 10, 20 and 30 % that has eight clips. Cached clips
+    have the best length of the system at which at least half of the footage can be used.
 
     Raises:
         ValueError: there are no videos, or all are too short.
@@ -93,7 +95,7 @@ def survey(path: Path, system: System) -> Footage:
 
 
 def is_large(path: Path, size: int) -> bool:
-    """Whether a video has frames so much larger than ``size`` that reading them takes long."""
+    """Whether a video's frames are so much larger than ``size`` pixels that reading takes long."""
     return any(min(i.height, i.width) > LARGE * size for i in half(path, "all", 1).infos())
 
 
@@ -122,6 +124,9 @@ class _Choice(NamedTuple):
 
 
 def half(path: Path, split: Any, frames: int, share: float = 0.1) -> VideoFolder:
-    """One part of a folder, as clips of ``frames`` frames; ``share`` of it is held out."""
+    """Open one split of a folder: ``train``, ``validation`` or ``all``.
+
+    ``frames`` is the number of frames of a clip, ``share`` the share of the footage held out.
+    """
     plan = ClipPlan(frames=frames)
     return VideoFolder(path=path, split=split, held_out=share, plan=plan)

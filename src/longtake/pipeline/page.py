@@ -12,7 +12,7 @@ from longtake.pipeline.systems import RUNS, Stage
 
 
 def write_stages_page(out: Path, stages: tuple[Stage, ...], running: bool) -> None:
-    """Write ``index.html`` of a folder from its plan and its runs."""
+    """Write ``index.html`` of a training in stages, from its plan and the files of its runs."""
     plan = read_plan(out)
     assert plan is not None
     begun = [stage for stage in stages if stage.name in plan.stages]

@@ -18,15 +18,15 @@ SystemName = Literal["lvdm", "pvdm"]
 
 
 class PlannedStage(Config):
-    """Decisions about one run.
+    """What was decided about one run of a training in stages.
 
     Attributes:
-        width: factor of the preset's width.
-        seconds: time it was given.
-        start: measured seconds before the first step.
-        step: measured seconds of a step; None where the number of steps was given.
-        preview: measured seconds of a preview, checkpoint and export.
-        encode: measured seconds of encoding a clip.
+        width: factor on the width of the preset's network.
+        seconds: time that the run may take.
+        start: measured time before the first step, in seconds.
+        step: measured time of a step in seconds; None if the number of steps was given.
+        preview: measured time of a preview, checkpoint and export, in seconds.
+        encode: measured time to encode a clip, in seconds.
         steps: number of steps.
     """
 
@@ -40,11 +40,11 @@ class PlannedStage(Config):
 
 
 class PlannedResults(Config):
-    """Videos to make with the finished model, and clips to measure it by.
+    """What is made with the finished model of a training in stages.
 
     Attributes:
-        videos: number of videos.
-        frames: length of each.
+        videos: number of videos to sample.
+        frames: number of frames of each video.
         clips: number of real and of generated clips of the evaluation.
     """
 
@@ -54,18 +54,19 @@ class PlannedResults(Config):
 
 
 class Plan(Config):
-    """Everything that was asked for, found and decided.
+    """What was asked of a training in stages, what was found, and what was decided.
 
     Attributes:
-        system: lvdm or pvdm.
-        size: height and width of frames.
-        init_from: model that the autoencoder starts from.
+        format: version of the file's format.
+        system: ``lvdm`` or ``pvdm``.
+        size: height and width of frames in pixels.
+        init_from: model whose autoencoder gives the initial weights; None for random weights.
         budget_seconds: time for everything.
-        given: the folder of videos that was given.
-        prepared: whether ``footage`` is a prepared copy; None before that is decided.
-        footage: the folder that is read: the prepared one, or the one that was given.
-        stages: decisions about runs, made when each begins.
-        results: decisions about what the model is shown and measured by.
+        given: the folder of videos that the user gave.
+        prepared: whether ``footage`` is a prepared copy of that folder; None before it is decided.
+        footage: the folder that is read: the prepared copy, or the one that the user gave.
+        stages: decisions about each run, made when it begins.
+        results: number of videos to sample and of clips to measure; None before it is decided.
     """
 
     format: Literal[1] = 1
@@ -80,7 +81,7 @@ class Plan(Config):
     results: PlannedResults | None = None
 
     def write(self, out: Path) -> None:
-        """Write ``plan.yaml``, complete or not at all."""
+        """Write ``plan.yaml``, completely or not at all."""
         write_text(out / PLAN, config.to_yaml(self))
 
 
@@ -91,7 +92,7 @@ def read_plan(out: Path) -> Plan | None:
 
 
 class Clock:
-    """Time spent on a folder, over all starts, kept in ``time.json``."""
+    """Time spent on a training in stages over all its starts; stored in ``time.json``."""
 
     def __init__(self, out: Path) -> None:
         self._path = out / TIME
@@ -100,23 +101,23 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """Seconds spent so far."""
+        """Time spent so far, in seconds."""
         return self._before + time.monotonic() - self._began
 
     def save(self, *, now: bool = False) -> None:
-        """Write the time, at most every two seconds, or ``now``."""
+        """Write the time, if the last write was two seconds ago, or in any case with ``now``."""
         if now or time.monotonic() - self._saved >= SECONDS_BETWEEN:
             write_text(self._path, json.dumps({"seconds": round(self.seconds, 1)}) + "\n")
             self._saved = time.monotonic()
 
 
 class TimeSpent(Config):
-    """``time.json``: seconds spent on a folder."""
+    """Contents of ``time.json``: seconds spent on a training in stages."""
 
     seconds: NonNegativeFloat
 
 
 def seconds_spent(out: Path) -> float:
-    """Seconds spent on a folder before."""
+    """Seconds spent on the training in this folder before this start."""
     path = out / TIME
     return read_config(path, TimeSpent).seconds if path.exists() else 0.0

@@ -46,10 +46,17 @@ Bar = Callable[[str], AbstractContextManager[ProgressCallback]]
 def planned_results(
     plan: Plan, last: PlannedStage, seconds: float, frames: int, device: torch.device
 ) -> PlannedResults:
-    """Videos and clips that take about ``seconds``, half of it each.
+    """Choose how many videos to sample and clips to measure in about ``seconds``.
 
-    ``frames`` is the number of frames of the last run's preview, by whose time the rate of sampling
-    is known; if that was not measured, the least of everything is planned.
+    Half of the time is for each.
+
+    Args:
+        plan: the training's plan.
+        last: the last run, whose measured time of a preview gives the speed of sampling; if it was
+            not measured, the smallest numbers are chosen.
+        seconds: time for both.
+        frames: number of frames in a preview of the last run.
+        device: device of the networks.
     """
     if last.preview is None:
         return PlannedResults(frames=FEWEST_FRAMES, clips=FEWEST_CLIPS)
@@ -67,9 +74,16 @@ def planned_results(
 def planned_evaluations(
     run: DiffusionRun, preview: float, seconds: float, device: torch.device
 ) -> tuple[int, float]:
-    """How often a run measures its model by ``FEWEST_CLIPS`` clips, and the seconds it takes.
+    """Number of times a run measures its model while it trains, and the seconds they take.
 
-    It takes at most a tenth of ``seconds``; where that is enough for one time only, it is not done.
+    Each time it measures ``FEWEST_CLIPS`` clips. Together that takes at most a tenth of
+    ``seconds``; if that is not enough for two times, the number is 0.
+
+    Args:
+        run: the run.
+        preview: measured time of a preview, in seconds.
+        seconds: time that the run may take.
+        device: device of the networks.
     """
     rate = run.preview_frames * run.num_previews / max(preview, 1e-3)
     each = FEWEST_CLIPS * (FRAMES_TO_A_CLIP / rate + _feature_seconds(device))
@@ -83,7 +97,7 @@ def _feature_seconds(device: torch.device) -> float:
 
 
 def write_model(run: Path, out: Path, device: torch.device) -> VideoModel:
-    """The last run's model as the folder ``model``, kept if it is already there; opens it."""
+    """Copy the last run's model to the folder ``model``, if it is not there, and load it."""
     found = VideoModel.from_pretrained(run)
     index = out / MODEL / INDEX
     if not index.exists() or read_model_files(out / MODEL)[0].weights != found.index.weights:
@@ -92,7 +106,7 @@ def write_model(run: Path, out: Path, device: torch.device) -> VideoModel:
 
 
 def write_samples(model: VideoModel, out: Path, planned: PlannedResults, bar: Bar) -> None:
-    """Long videos of the model, each with a contact sheet; those that exist are kept."""
+    """Sample long videos, each with a contact sheet; those that exist are kept."""
     for seed in range(planned.videos):
         path = out / VIDEOS / f"seed_{seed:04d}.mp4"
         path.parent.mkdir(exist_ok=True)
@@ -113,7 +127,7 @@ def write_samples(model: VideoModel, out: Path, planned: PlannedResults, bar: Ba
 def measure_model(
     model: VideoModel, out: Path, plan: Plan, clips: int, ranks: Ranks, bar: Bar
 ) -> None:
-    """Write the evaluations on held-out footage, those that are not there yet."""
+    """Evaluate the model on held-out footage; writes results, except those that exist."""
     held = half(Path(plan.footage.path), "validation", 1, plan.footage.held_out)
     ready = held_out_protocol(plan, held, clips)
     with bar("clips to measure") as report:
@@ -137,24 +151,24 @@ def measure_model(
 
 
 def held_out_protocol(plan: Plan, held: VideoFolder, clips: int) -> Protocol:
-    """The protocol for held-out footage: with I3D if its weights are there, or random features."""
+    """Protocol for held-out footage: with I3D if its weights are there, else random features."""
     return small_protocol(held, clips, [f"resolution={plan.size}"])
 
 
 def read_results(out: Path) -> dict[str, Result]:
-    """The evaluations that are there, by name."""
+    """Read the results in a folder, by the name of the evaluation."""
     paths = {name: out / f"{name}.json" for name in (RECONSTRUCTION, EVALUATION)}
     return {name: Result.read(path) for name, path in paths.items() if path.exists()}
 
 
 class ShownScore(NamedTuple):
-    """A score as text; one of random features is named so.
+    """A score as text, for a page.
 
     Attributes:
         of: name of the evaluation.
-        metric: name of the score.
-        value: its value and unit.
-        floor: value of real against real clips; empty without one.
+        metric: name of the metric, which is another one for random features.
+        value: value and unit.
+        floor: the metric between real clips and other real clips; empty without one.
         clips: number of clips.
     """
 
@@ -166,7 +180,7 @@ class ShownScore(NamedTuple):
 
 
 def scores(out: Path) -> list[ShownScore]:
-    """All scores of the evaluations that are there."""
+    """All scores of the results in a folder."""
     rows = []
     for name, result in read_results(out).items():
         for metric, score in result.scores.items():
@@ -177,7 +191,7 @@ def scores(out: Path) -> list[ShownScore]:
 
 
 def write_card(model: VideoModel, out: Path, plan: Plan) -> None:
-    """Write the card of the model: footage, runs, scores, how to use it."""
+    """Write the model card: footage, runs, scores, how to use the model."""
     rows = []
     for name, stage in plan.stages.items():
         run = RunFiles(out / RUNS / name)
@@ -209,6 +223,6 @@ def write_card(model: VideoModel, out: Path, plan: Plan) -> None:
 
 
 def last_values(run: RunFiles) -> dict[str, float]:
-    """Last loss and quality in a run's log."""
+    """Last logged losses and preview measures of a run."""
     wanted = ("loss", "validation_loss", "psnr")
     return {name: ys[-1] for name, (_, ys) in run.series().items() if name in wanted}

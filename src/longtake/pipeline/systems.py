@@ -18,17 +18,18 @@ LATENTS, RUNS = "latents", "runs"
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """What the settings of all runs of a system depend on.
+    """Sizes on which the settings of all runs of a system depend.
 
     Attributes:
         size: height and width of frames in pixels.
-        factor: number of pixels to a cell of latents along height and width.
-        channels: channels of a latent.
+        factor: downsampling factor of the autoencoder along height and width.
+        channels: number of channels of a latent.
         span: number of frames of a cached clip.
-        validation_span: the same of held-out clips; None where no held-out video is long enough.
-        init_from: model that gives the autoencoder its first weights and its settings; None for
+        validation_span: number of frames of a held-out clip; None if no held-out video is that
+            long.
+        init_from: model whose autoencoder gives the initial weights and the settings; None for
             random weights.
-        autoencoder: settings of that autoencoder; empty without one.
+        autoencoder: settings of that autoencoder; None without one.
     """
 
     size: int
@@ -40,29 +41,31 @@ class Sizes:
     autoencoder: Mapping[str, Any] | None = None
 
     @property
-    def cells(self) -> int:
-        """Cells of latents along height and width."""
+    def latent_size(self) -> int:
+        """Height and width of a latent."""
         return self.size // self.factor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One training run.
+    """One run of a training in stages.
 
     Attributes:
         name: name of the run's folder and config, and of its settings on the command line.
         title: what it trains, in words.
-        preset: run whose settings it starts from.
+        preset: name of the preset whose settings it starts from.
         share: share of the time budget.
-        enough: number of samples that the preset's network needs; a wider one is taken only if it
-            sees as many.
-        wide: setting whose value grows with the width of the network; None for a given width.
+        enough: number of training samples that the preset's network needs; a wider network is
+            chosen only if there is time for as many.
+        wide: setting that holds the width of the network; None if the width is fixed.
         cooldown: share of the steps over which the learning rate falls to 0.
-        settings: further settings, as ``a.b`` to plain data.
-        follows: settings that are the folder of an earlier run, to the name of its stage.
-        same: settings that are equal to those of an earlier run, to the name of its stage.
+        settings: further settings, as values by name ``a.b``.
+        follows: settings that hold the folder of an earlier run: name of its stage, by name of the
+            setting.
+        same: settings that are copied from an earlier run: name of its stage, by name of the
+            setting.
         encodes: whether it encodes the footage; later stages share its latents.
-        samples: whether its model makes videos, which are measured while it trains.
+        samples: whether its model samples videos, which are measured while it trains.
     """
 
     name: str
@@ -81,20 +84,21 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """A way to train long video.
+    """A way to train a model for long video in stages: LVDM's or PVDM's.
 
     Attributes:
         name: name on the command line.
-        size: frame size by the type of the device.
-        factors: pixels to a cell of latents, by the largest frame size it is for.
-        channels: channels of a latent, by the same.
-        factor_of: pixels to a cell of a given autoencoder.
-        autoencoder: kind of its autoencoder.
-        multiple: frame sizes are multiples of this number of cells.
-        start: shipped model whose autoencoder training starts from, by the type of the device; for
-            frames up to ``START_SIZE``. An hour on a CPU is too short to learn as much.
-        spans: lengths of a cached clip in frames, the best first.
-        window: frames of an autoencoder's clip.
+        size: default height and width of frames in pixels, by the type of the device.
+        factors: downsampling factor along height and width, by the greatest frame size it is for.
+        channels: number of channels of a latent, by the greatest frame size it is for.
+        factor_of: takes the config of an autoencoder and returns its downsampling factor.
+        autoencoder: kind of the autoencoder.
+        multiple: height and width of a latent are multiples of this number.
+        spans: possible numbers of frames of a cached clip, the best first.
+        window: number of frames of an autoencoder's clip.
+        start: model that comes with longtake whose autoencoder training starts from, by the type of
+            the device; for frames of at most ``START_SIZE`` pixels. An hour on a CPU is too short
+            to train one as good.
     """
 
     name: str
@@ -115,7 +119,14 @@ class System:
         init_from: str | None = None,
         validation_span: int | None = None,
     ) -> Sizes:
-        """Sizes for square frames of ``size`` pixels; a ConfigError if nothing fits."""
+        """Sizes for square frames of ``size`` pixels; a ConfigError if that is not possible.
+
+        Args:
+            size: height and width of frames.
+            span: number of frames of a cached clip.
+            init_from: model whose autoencoder gives the initial weights; None for random weights.
+            validation_span: number of frames of a held-out clip; None for no validation loss.
+        """
         most = next(limit for limit in self.factors if size <= limit)
         factor, channels, given = self.factors[most], self.channels[most], None
         if init_from is not None:
@@ -145,7 +156,13 @@ class System:
         )
 
     def stages(self, sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage]:
-        """The runs in their order, for a folder to write to and the source of the footage."""
+        """The runs in order.
+
+        Args:
+            sizes: sizes of frames, latents and clips.
+            out: folder that holds the runs.
+            footage: settings of the source of the footage.
+        """
         return _STAGES[self.name](sizes, out, footage)
 
 
@@ -250,7 +267,7 @@ def _volume_autoencoder(sizes: Sizes, footage: Mapping[str, Any]) -> Sequence[St
 
 def _volume_denoisers(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage]:
     cached = _cached(sizes, out, footage)
-    size, cells = sizes.size, sizes.cells
+    size, latent = sizes.size, sizes.latent_size
     return (
         Stage(
             name="prediction",
@@ -264,7 +281,7 @@ def _volume_denoisers(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Se
             wide="denoiser.model_channels",
             settings={
                 **cached,
-                "denoiser.latent": [sizes.channels, 5, cells, cells],
+                "denoiser.latent": [sizes.channels, 5, latent, latent],
                 "denoiser.clip": [20, size, size],
             },
         ),
@@ -280,7 +297,7 @@ def _volume_denoisers(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Se
             wide="denoiser.model_channels",
             settings={
                 **cached,
-                "denoiser.latent": [sizes.channels, 3, cells, cells],
+                "denoiser.latent": [sizes.channels, 3, latent, latent],
                 "denoiser.clip": [12, size, size],
             },
         ),
@@ -288,7 +305,7 @@ def _volume_denoisers(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Se
 
 
 def _pvdm(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage]:
-    size, cells = sizes.size, sizes.cells
+    size, latent = sizes.size, sizes.latent_size
     network = {
         "kind": "triplane_autoencoder",
         "patch": sizes.factor,
@@ -329,7 +346,7 @@ def _pvdm(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage
             wide="denoiser.model_channels",
             settings={
                 **_cached(sizes, out, footage),
-                "denoiser.latent": [sizes.channels, 16, cells, cells],
+                "denoiser.latent": [sizes.channels, 16, latent, latent],
                 "denoiser.clip": [16, size, size],
                 "denoiser.bounds": None,
             },

@@ -48,14 +48,14 @@ NONE = "none"
 
 
 class Asked(Config):
-    """What a user asks for; None leaves the choice to the rule, or to what was chosen before.
+    """What a user asks of a training in stages; None: the default, or as chosen at the first start.
 
     Attributes:
-        system: lvdm, which is the default, or pvdm.
-        budget_seconds: time for everything; two hours by default.
+        system: ``lvdm``, the default, or ``pvdm``.
+        budget_seconds: time for everything; by default two hours.
         size: height and width of frames; by default the system's for the type of the device.
-        init_from: model whose autoencoder gives the first weights, or ``none`` for random ones; by
-            default the system's for the type of the device.
+        init_from: model whose autoencoder gives the initial weights, or ``none`` for random ones;
+            by default the system's for the type of the device.
     """
 
     system: SystemName | None = None
@@ -66,7 +66,13 @@ class Asked(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """How progress is shown: a line, callbacks of a run by a title, a bar by a title."""
+    """How a training in stages shows its progress.
+
+    Attributes:
+        say: shows a line of text.
+        training: takes the title of a run, and returns a context manager of the run's callbacks.
+        bar: takes a title, and returns a context manager of a progress callback.
+    """
 
     say: Callable[[str], None]
     training: Callable[[str], AbstractContextManager[Callbacks]]
@@ -74,12 +80,15 @@ class Output:
 
 
 class Training:
-    """A training in stages in a folder.
+    """Carries out a training in stages in a folder.
 
     Args:
         plan: what was asked for and found.
         out: folder that holds everything.
-        overrides: ``a.b=value`` changes of runs by the name of their stage, and of ``results``.
+        ranks: the processes of the training.
+        output: shows progress.
+        overrides: ``a.b=value`` changes of a run's settings by the name of its stage, and of the
+            planned results by ``results``.
     """
 
     def __init__(
@@ -96,7 +105,7 @@ class Training:
         self._clock = Clock(out)
 
     def execute(self) -> None:
-        """Carry out what is not done yet."""
+        """Do everything that is not done yet."""
         if (self._out / MODEL / CARD).exists() and not self._overrides:
             return  # the card is written last
         self._prepare()
@@ -294,15 +303,26 @@ def train(
     asked: Asked,
     overrides: Sequence[str] = (),
 ) -> Path:
-    """Train a model of a folder of videos within a time, or continue; returns the model's folder.
+    """Train a model on a folder of videos within a given time; continues an interrupted training.
 
-    Each stage is a run whose config is written to ``configs`` when it begins, with as many steps as
-    fit its share of the time by a measurement of a few steps.
+    Each stage is a run whose config is written to ``configs`` when it begins. Its number of steps
+    fits its share of the time, as measured on a few steps.
+
+    Args:
+        footage: a folder of videos, or one video.
+        out: folder to write to.
+        ranks: the processes of the training.
+        output: shows progress.
+        asked: what the user asks for.
+        overrides: changes as ``STAGE.a.b=value``.
+
+    Returns:
+        the model's folder.
 
     Raises:
-        ConfigError: an override names no stage, or a setting that it does not have.
-        CheckpointError: the folder holds something else; OtherRunError: a training of other footage
-            or settings.
+        ConfigError: an override names no stage, or a setting that the stage does not have.
+        CheckpointError: the folder holds something else.
+        OtherRunError: the folder holds a training on other footage or with other settings.
     """
     if ranks.size > 1:
         raise ValueError(
@@ -335,7 +355,7 @@ def train(
 
 
 def stages_of(plan: Plan, out: Path) -> tuple[Stage, ...]:
-    """The runs of a plan in their order."""
+    """The runs of a plan, in order."""
     system = SYSTEMS[plan.system]
     footage = plan.footage
     sizes = system.sizes(plan.size, footage.span, plan.init_from, footage.validation_span)
@@ -343,7 +363,7 @@ def stages_of(plan: Plan, out: Path) -> tuple[Stage, ...]:
 
 
 def first_plan(footage: Path, asked: Asked, ranks: Ranks) -> Plan:
-    """The plan of a new training."""
+    """Plan a new training from what the user asks for and what the folder of videos holds."""
     name: SystemName = asked.system or "lvdm"
     system = SYSTEMS[name]
     size = asked.size or system.size[ranks.device.type]

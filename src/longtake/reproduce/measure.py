@@ -18,15 +18,20 @@ FILE = "table.json"
 
 
 class RowOutcome(Config):
-    """Outcome of a row: scores, or what it lacks.
+    """Outcome of reproducing one row of a paper's table: scores, or why there are none.
 
     Attributes:
+        name: name of the row.
+        title: title of the row.
+        published: the paper's numbers, by metric.
         remark: notes on the paper's numbers.
-        protocol: name of the protocol that was used.
-        changed: its differences from the predefined one of that name, and so from the paper's.
-        lacks: why the row was not measured.
-        key: digest of everything that our numbers depend on.
-        result: name of the file with the whole result, in the same folder.
+        protocol: name of the evaluation protocol.
+        protocol_hash: hash of the protocol.
+        changed: fields that differ from the predefined protocol of that name, so from the paper's.
+        lacks: why the row was not measured; empty if it was.
+        key: hash of everything that our numbers depend on.
+        result: name, in the same folder, of the file with the whole result; empty without scores.
+        scores: our score of each metric.
     """
 
     name: str
@@ -43,12 +48,17 @@ class RowOutcome(Config):
 
 
 class Outcome(Config):
-    """Outcome of a table.
+    """Outcome of reproducing a paper's table, as a JSON file stores it.
 
     Attributes:
+        format: version of the file's format.
+        table: name of the table.
+        title: title of the table.
+        paper: the paper.
         about: notes on comparing the numbers.
-        tiny: whether this is a tiny trial, whose numbers are meaningless.
-        untrained: whether features are of a random network, so that numbers are meaningless.
+        tiny: whether this is a tiny trial, whose numbers mean nothing.
+        untrained: whether features are of a random network, so that numbers mean nothing.
+        rows: outcome of each row.
     """
 
     format: Literal[1] = 1
@@ -66,13 +76,13 @@ class Outcome(Config):
         return any(row.scores for row in self.rows)
 
     def write(self, folder: Path) -> None:
-        """Write as JSON, complete or not at all."""
+        """Write the outcome to ``folder`` as JSON, completely or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / FILE, json.dumps(to_dict(self), indent=2) + "\n")
 
 
 def read_outcome(folder: Path) -> Outcome | None:
-    """The outcome in a folder, None if there is none; a CheckpointError if it is damaged."""
+    """Read the outcome in a folder; None if it has none, a CheckpointError if it is damaged."""
     path = folder / FILE
     return read_config(path, Outcome) if path.exists() else None
 
@@ -85,11 +95,17 @@ def measure_table(
     n: int | None = None,
     tiny: bool = False,
 ) -> Outcome:
-    """Measure all rows whose data and model exist; results are written after each row.
+    """Measure all rows of a table whose data and model exist; writes results after each row.
 
-    Rows measured before, with the same settings, model and videos, are not measured again. The
-    outcome of a row that cannot be measured has the reason. ``n`` clips a side replace the number
-    of each protocol.
+    A row that was measured before with the same settings, model and videos is not measured again.
+    The outcome of a row that cannot be measured has the reason.
+
+    Args:
+        table: the table.
+        folders: where data, models and results are.
+        work: seed, cache, device and progress.
+        n: number of real and of generated clips; None: each protocol's.
+        tiny: whether this is a tiny trial.
 
     Raises:
         ValueError: a single model is given for rows of several models.
@@ -118,7 +134,7 @@ def measure_table(
 
 
 def pending_training(table: Table, folders: Folders) -> Sequence[Training]:
-    """Trainings still needed by rows whose data exists, in order and without repetition."""
+    """Trainings still needed for rows whose data exists, in order and without repetition."""
     folders.check(table)
     ready = [row for row in table.rows if not missing(row, folders).data]
     needed = [training for row in ready for training in pending(row, folders)]

@@ -18,14 +18,20 @@ UNTRAINED = ("network.kind=random_features", "treatment.size=32")
 
 @dataclass(frozen=True, kw_only=True)
 class Folders:
-    """Folders of data sets, of runs and models named as presets (or a single model), of results."""
+    """Where the inputs and outputs of reproducing a table are.
+
+    Attributes:
+        data: folder that holds the data sets.
+        models: folder that holds runs and models, named as presets; or a single model.
+        out: folder of the results.
+    """
 
     data: Path
     models: Path
     out: Path
 
     def real(self, row: Row) -> str:
-        """Name of a row's real videos."""
+        """Name of a row's real videos, as an evaluation takes it."""
         return row.real.format(data=self.data)
 
     def model(self, row: Row) -> Path:
@@ -33,7 +39,7 @@ class Folders:
         return self.models if is_model(str(self.models)) else self.models / row.model
 
     def run(self, training: Training) -> Path:
-        """Run folder of a training."""
+        """Path of the run folder of a training."""
         return self.models / training.preset
 
     def check(self, table: Table) -> None:
@@ -47,9 +53,13 @@ class Folders:
 
 
 class Missing(Config):
-    """Why a row cannot be measured, and the commands that train its model; empty if it can.
+    """Why a row cannot be measured; all fields are empty if it can.
 
-    ``data`` and ``model`` are what is missing and where it should be, ``fault`` any other reason.
+    Attributes:
+        data: data that is missing, and where it should be.
+        model: model that is missing, and where it should be.
+        commands: commands that train the model.
+        fault: any other reason.
     """
 
     data: str = ""
@@ -63,7 +73,7 @@ class Missing(Config):
 
 
 def missing(row: Row, folders: Folders) -> Missing:
-    """Find the data, model and trainings that a row lacks."""
+    """Find which data, model and trainings a row still needs."""
     model = str(folders.model(row))
     return Missing(
         data=_missing_data(folders.real(row)),
@@ -80,12 +90,12 @@ def pending(row: Row, folders: Folders) -> Sequence[Training]:
 
 
 def training_run(training: Training, folders: Folders) -> AutoencoderRun | DiffusionRun:
-    """Config of a training, with paths in these folders."""
+    """Config of a training, with the paths of ``folders``."""
     return read_run(training.preset, training_changes(training, folders))
 
 
 def training_changes(training: Training, folders: Folders) -> list[str]:
-    """Overrides of a training's preset: its own and paths in these folders."""
+    """Overrides of a training's preset: those of the table, and the paths of ``folders``."""
     run, changes = read_run(training.preset, training.changes), list(training.changes)
     for field in ("data", "validation"):
         source = getattr(run, field, None)
@@ -106,7 +116,13 @@ def training_command(training: Training, folders: Folders) -> str:
 
 
 def protocol_of(row: Row, n: int | None = None, *, untrained: bool = False) -> Protocol:
-    """A row's protocol; ``untrained`` takes random features, which need no weights."""
+    """A row's evaluation protocol.
+
+    Args:
+        row: the row.
+        n: number of real and of generated clips; None: the protocol's.
+        untrained: use features of a random network, which need no weights.
+    """
     return protocol(row.protocol, [*row.changes, *(UNTRAINED if untrained else ())], n)
 
 

@@ -27,12 +27,14 @@ Measurement = tuple[str, Callable[[], Result]]
 
 
 class Published(Config):
-    """A number of a paper with its source, or the reason for its absence.
+    """A number of a paper with its source, or the reason why there is none.
 
     Attributes:
-        std: standard deviation as printed.
+        value: the number; None if there is none.
+        std: standard deviation as printed; None if none is.
         source: where the number was read.
-        quoted: whether the source only quotes the paper.
+        quoted: whether the source is another paper that quotes the number.
+        absent: why there is no number.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"deviation": "std", "second_hand": "quoted"}
@@ -53,20 +55,30 @@ class Published(Config):
 
 
 class Training(Config):
-    """A training that a row's model needs: a preset and its overrides."""
+    """A training that a row's model needs.
+
+    Attributes:
+        preset: name of the preset.
+        changes: overrides of the preset, as ``a.b=value``.
+    """
 
     preset: str
     changes: Changes = ()
 
 
 class Row(Config, ABC):
-    """One model under one protocol.
+    """A row of a paper's table: one model, measured under one protocol.
 
     Attributes:
-        real: real videos, as an evaluation names them; ``{data}`` is the folder of data.
+        name: name of the row.
+        title: title of the row.
+        real: name of the real videos, as an evaluation takes it; ``{data}`` stands for the folder
+            that holds the data sets.
         trainings: trainings in order; the model of the last one is measured.
-        changes: overrides of the protocol.
-        sampling: overrides of the model's sampling.
+        protocol: name of the evaluation protocol.
+        changes: overrides of the protocol, as ``a.b=value``.
+        sampling: overrides of the model's sampling settings, as ``a.b=value``.
+        published: the paper's numbers, by metric.
         remark: notes on the paper's numbers.
     """
 
@@ -89,11 +101,20 @@ class Row(Config, ABC):
     def prepare(
         self, model: str, real: str, protocol: Protocol, work: EvaluationSettings
     ) -> Measurement:
-        """Open videos and model by their names; a ValueError says how they do not fit."""
+        """Open the row's videos and model; a ValueError if they do not fit each other.
+
+        Returns what then measures the row.
+
+        Args:
+            model: path of the model.
+            real: name of the real videos.
+            protocol: the evaluation protocol.
+            work: seed, cache, device and progress.
+        """
 
 
 class GenerationRow(Row):
-    """Generated videos compared with real ones."""
+    """A row of a paper's table that compares generated videos with real ones."""
 
     kind: Literal["generation"] = "generation"
 
@@ -109,7 +130,7 @@ class GenerationRow(Row):
 
 
 class ReconstructionRow(Row):
-    """Reconstructed videos compared with their originals."""
+    """A row of a paper's table that compares reconstructions with their original videos."""
 
     kind: Literal["reconstruction"] = "reconstruction"
 
@@ -132,12 +153,13 @@ AnyRow = Annotated[GenerationRow | ReconstructionRow, Field(discriminator="kind"
 
 
 class Tiny(Config):
-    """A tiny trial of a table: all of its steps in minutes on a synthetic world.
+    """Settings of a tiny trial of a table: all its steps in minutes, on a synthetic world.
 
     Attributes:
-        real: videos that stand for every row's.
-        trainings: trainings of every row's model.
-        changes: overrides of protocols, by name of protocol.
+        real: name of the videos that replace every row's real videos.
+        trainings: trainings that replace those of every row's model.
+        changes: overrides of protocols, by the protocol's name.
+        sampling: overrides of the model's sampling settings.
         every_row: measure every row with its own sampling, not one row of each protocol.
     """
 
@@ -149,7 +171,16 @@ class Tiny(Config):
 
 
 class Table(Config):
-    """A paper's table; ``about`` has notes on comparing the numbers."""
+    """A table of a paper that can be reproduced.
+
+    Attributes:
+        name: name of the table.
+        title: title of the table.
+        paper: the paper.
+        about: notes on comparing the numbers.
+        rows: rows of the table.
+        tiny: settings of a tiny trial.
+    """
 
     name: str
     title: str
@@ -159,7 +190,7 @@ class Table(Config):
     tiny: Tiny
 
     def chosen(self, names: Sequence[str] = ()) -> "Table":
-        """The table with only the rows of these names; a ConfigError if one is unknown."""
+        """The table with the rows ``names`` only, or all if empty; ConfigError for other names."""
         known = [row.name for row in self.rows]
         for name in names:
             if name not in known:
@@ -168,7 +199,7 @@ class Table(Config):
         return self.model_copy(update={"rows": rows})
 
     def shrunk(self) -> "Table":
-        """The table with the tiny trial's networks and videos, cut to one row per protocol.
+        """A tiny trial of the table: one row per protocol, small networks, a synthetic world.
 
         With ``tiny.every_row`` all rows stay, each with its own sampling.
         """
@@ -184,7 +215,7 @@ class Table(Config):
 
 
 def tables() -> Mapping[str, Path]:
-    """Files of all tables, by name."""
+    """File of each table, by the table's name."""
     root = Path(str(resources.files("longtake") / "tables"))
     return {path.stem: path for path in sorted(root.glob("*.yaml"))}
 

@@ -186,7 +186,7 @@ class Rollout(Config, ABC):
 
     @property
     def context_latent_frames(self) -> int:
-        """Number of latent frames of the clip before that condition the next clip.
+        """Number of latent frames at the end of a clip that condition the next clip.
 
         1 for a rollout that has no such setting.
         """

@@ -17,36 +17,37 @@ EncodeText = Callable[[Sequence[str]], Float[Tensor, "b n d"]]
 
 
 class TextEncoder(Config, ABC):
-    """Settings of a text encoder, as they are stored in a model folder."""
+    """Settings of a text encoder, as a model folder stores them."""
 
     @property
     @abstractmethod
     def width(self) -> int | None:
-        """Width of the token states; None where the encoder's own files say it."""
+        """Width of the encoder's hidden states; None if only the encoder's own files state it."""
 
     @abstractmethod
     def load(self, folder: Path | None = None) -> EncodeText:
-        """The encoder, ready to use; nothing is downloaded.
+        """Load the encoder from local files; return a function from texts to hidden states.
 
         Args:
-            folder: where the encoder's files are; None: where the settings say.
+            folder: folder of the encoder's files; None: where the settings say.
 
         Raises:
-            ValueError: its files are missing, broken or not those of the settings.
+            ValueError: files are missing, broken or not those of the settings.
         """
 
     @abstractmethod
     def trained_on(self, captions: Iterable[str]) -> "TextEncoder":
-        """The settings that a model trained on these captions stores."""
+        """The settings to store in a model that was trained on these captions."""
 
 
 class Prompt(NamedTuple):
-    """What videos are made of, in words.
+    """A prompt, and how it is encoded.
 
     Attributes:
         text: the prompt of all videos, or a list of one per video.
-        negative: text that guidance contrasts it with; the empty one, as LVDM does, by default.
-        encoder: folder of the text encoder's files, where they are not found by its name.
+        negative: negative prompt, for the unconditional estimate of guidance; by default the empty
+            prompt, as in LVDM.
+        encoder: folder of the text encoder's files; None: they are found by the encoder's name.
     """
 
     text: str | Sequence[str]
@@ -55,16 +56,23 @@ class Prompt(NamedTuple):
 
 
 def prompt_signal(encode: EncodeText, prompts: Sequence[str], negative: str = "") -> Signals:
-    """The signal of prompts, one per video.
+    """The signal ``text`` for prompts, one per video.
 
-    Guidance contrasts them with ``negative``; by default the empty prompt, as LVDM does.
+    ``negative`` is the negative prompt, for the unconditional estimate of guidance; by default the
+    empty prompt, as in LVDM.
     """
     states, null = encode(prompts), encode([negative])
     return text_signal(states, null.expand_as(states).clone())
 
 
 class CachedStates:
-    """States of texts, each computed once and kept on the CPU."""
+    """Hidden states of texts, each text encoded once and stored on the CPU.
+
+    Args:
+        encode: function from texts to hidden states.
+        texts: the texts; repeated ones are encoded once.
+        at_once: number of texts that are encoded together.
+    """
 
     def __init__(self, encode: EncodeText, texts: Iterable[str], at_once: int = 32) -> None:
         rest = sorted({*texts, ""})

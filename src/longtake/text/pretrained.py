@@ -19,16 +19,17 @@ TEXT_PARTS = {"clip": "CLIPTextModel", "clip_text_model": "CLIPTextModel", "t5":
 
 
 class PretrainedText(TextEncoder):
-    """The last hidden states of a text model, loaded by transformers from files on this machine.
+    """The last hidden states of a text model of transformers, loaded from local files.
 
     The defaults are those of LVDM's text-to-video model and of Stable Diffusion 1: CLIP ViT-L/14,
-    all texts padded to 77 tokens, the states of the padding read too.
+    texts padded to 77 tokens, hidden states of the padding included.
 
     Attributes:
-        name: id in the Hugging Face hub, which must have been downloaded, or a folder.
+        name: id in the Hugging Face hub of a model that has been downloaded, or a folder.
         tokens: number of tokens; longer texts are cut, shorter ones padded.
-        keep_padding: whether the states of padding are kept, as CLIP's are; else they are 0.
-        weights: SHA-256 of the weights that a model was trained with; empty: not known.
+        keep_padding: leave the hidden states of padding as they are, as Stable Diffusion does; if
+            false, they are set to 0.
+        weights: SHA-256 of the weights with which a video model was trained; empty: not known.
     """
 
     kind: Literal["pretrained"] = "pretrained"

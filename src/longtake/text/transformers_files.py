@@ -10,11 +10,11 @@ LOCAL = {"local_files_only": True}
 
 @contextmanager
 def opened_by_transformers(what: str, remedy: str) -> Generator[ModuleType]:
-    """The package transformers, whose errors about missing or broken files become a sentence.
+    """Context manager that yields the package transformers, to open files of a model.
 
     Raises:
-        ValueError: the package is not installed, or it cannot read the files; the message begins
-            with ``what``, and ends with ``remedy`` in the second case.
+        ValueError: the package is not installed; or it cannot read the files: the message begins
+            with ``what`` and ends with ``remedy``.
     """
     try:
         import transformers

@@ -19,15 +19,16 @@ _POSITION = 0.5  # standard deviation of a position's code; a word's is 1
 
 
 class WordCodes(TextEncoder):
-    """Each word, and each position in a text, has a fixed random vector.
+    """A text encoder without training: a fixed random vector for each word and each position.
 
-    A token state is the sum of both. The keys and values of a denoiser's attention to text are
-    linear in the states, so they are the learned embedding of the words. That is enough for the
-    captions of synthetic worlds, and for the words of one's own captions; unlike a pretrained
-    encoder it knows nothing of words that no caption had, so these are refused.
+    The hidden state of a word is the sum of its vector and its position's. Keys and values of a
+    denoiser's attention to text are linear in the hidden states, so that the denoiser learns the
+    meaning of each word. That is enough for captions of synthetic worlds, and for the words of a
+    small data set's captions. A word that no training caption has is refused, as nothing is known
+    of it.
 
     Attributes:
-        states_width: width of the token states.
+        states_width: width of the hidden states.
         tokens: greatest number of words of a text.
         words: words of the captions that a model was trained on; empty: any word is accepted.
     """
@@ -78,5 +79,5 @@ class WordCodes(TextEncoder):
 
 
 def split_words(text: str) -> list[str]:
-    """Words of a text in small letters, without punctuation."""
+    """Split a text into lowercase words without punctuation."""
     return _WORD.findall(text.lower())

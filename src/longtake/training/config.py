@@ -7,6 +7,7 @@ from annotated_types import Ge, Gt, Interval
 from pydantic import model_validator
 
 from longtake.config import Config
+from longtake.data.order import micro_batches, rank_rows
 
 
 class OptimizerConfig(Config):
@@ -94,6 +95,10 @@ class TrainingConfig(Config):
                 f"keep_every={self.keep_every} must be a multiple of save_every={self.save_every}"
             )
         return self
+
+    def check_processes(self, number: int) -> None:
+        """Raise a ValueError unless ``number`` processes can share each batch equally."""
+        micro_batches(len(rank_rows(0, self.batch, 0, number)), self.accumulate)
 
     def learning_rate(self, step: int) -> float:
         """Learning rate of step ``step``, counted from 0."""

@@ -194,21 +194,21 @@ def _clip_cutter(cache: LatentCache, spec: LatentSpec, clip: TrainingClip) -> Cu
     Unlike the official code, which encodes windows that start at any frame at every step, clips
     start where the cache's clips do: a clip's length apart, less the clip overlap.
     """
-    cells, share = spec.shape[-1], clip.previous_share
+    size, share = spec.shape[-1], clip.previous_share
     if clip.stride != 1 or clip.context is not None:
         raise ValueError(
             "the latents of a triplane autoencoder have no time axis, so clip.stride must be 1 "
             f"and clip.context null, got stride {clip.stride} and context {clip.context}"
         )
-    if cache.shape[-1] < cells * (1 + (share > 0)):
+    if cache.shape[-1] < size * (1 + (share > 0)):
         raise ValueError(
-            f"a cached video has {cache.shape[-1] // cells} clip, but clip.previous_share={share} "
+            f"a cached video has {cache.shape[-1] // size} clip, but clip.previous_share={share} "
             f"needs a second one after it; cache videos of {2 * spec.clip[0]} frames or more, less "
             "denoiser.clip_overlap_frames (data.plan.frames)"
         )
 
     def cut(z: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        clips = z.split(cells, dim=-1)
+        clips = z.split(size, dim=-1)
         follows = torch.rand((), generator=random).item() < share
         index = int(torch.randint(int(follows), len(clips), (), generator=random))
         return clips[index], clips[index - 1] if follows else torch.zeros_like(clips[index])

@@ -20,7 +20,7 @@ def lone(x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int, int]) 
 
 
 def conv_halves(x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int, int]) -> Tensor:
-    """3D convolution of one volume, done on its two halves as a batch of two."""
+    """3D convolution of one volume, as a batch of its two halves; the result is the same."""
     axis = next(axis for axis in (2, 3, 4) if x.shape[axis] % 2 == 0)
     size = x.shape[axis] // 2 - 1  # of half the result: the kernel takes two positions more
     halves = torch.cat([x.narrow(axis, start, size + 2) for start in (0, size)])
