@@ -42,6 +42,11 @@ def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
         raise DocumentError(f"is longer than {max_bytes} bytes")
+    return decoded(data)
+
+
+def decoded(data: bytes) -> str:
+    """Text from UTF-8, with or without a byte order mark; a DocumentError if it is not UTF-8."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

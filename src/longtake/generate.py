@@ -67,7 +67,14 @@ class VideoStream(ABC):
         state: Mapping[str, Tensor] | None = None,
         steering: Steering | None = None,
     ) -> Iterator[Part]:
-        """Frames of the requested videos, as of ``LongVideo``."""
+        """Yield the frames of the requested videos, in order of time, in constant memory.
+
+        Args:
+            request: seeds and signals of the videos.
+            frames: number of frames of each video.
+            state: ``state`` of a part, after which to continue; None: from the start.
+            steering: callbacks that change, watch or cancel the videos.
+        """
 
     def step_of(self, frame: int) -> int:
         """Number of the first rollout step that begins at ``frame`` of the video or later.
@@ -106,13 +113,14 @@ class LongVideo(VideoStream):
         state: Mapping[str, Tensor] | None = None,
         steering: Steering | None = None,
     ) -> Iterator[Part]:
-        """Frames of the requested videos, in order of time, in memory that does not grow.
+        """Yield the frames of the requested videos, in order of time, in constant memory.
 
         Args:
-            request: the videos.
-            frames: length of each; at least as many come.
-            state: state of a part; the stream continues after it, bit for bit on the same machine.
-            steering: callbacks that change, watch or cancel the videos while they are made.
+            request: seeds and signals of the videos.
+            frames: number of frames of each video; up to a few more are made.
+            state: ``state`` of a part, after which to continue, bit for bit on the same machine;
+                None: from the start.
+            steering: callbacks that change, watch or cancel the videos.
 
         Raises:
             ValueError: a network does not read a signal; CheckpointError: ``state`` lacks a tensor;

@@ -14,6 +14,7 @@ from longtake.data.source import Frames
 from longtake.latents import finite
 from longtake.progress import ProgressCallback, no_progress
 from longtake.video import VideoWriter, probe, read_clip, to_model, to_pixels
+from longtake.video.archive import is_archive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +33,10 @@ class Reconstruction:
 
 
 def videos_under(source: Path) -> list[Path]:
-    """Return ``source`` if it is a video, or all videos in this folder; ValueError if none."""
-    if source.is_file():
+    """Return ``source`` if it is a video, or all videos in it if a folder; ValueError if none."""
+    if source.is_file() and not is_archive(source):
         return [source]
-    if not source.is_dir():
+    if not source.exists():
         raise ValueError(f"{source}: no such file or folder")
     if found := videos_below(source):
         return found

@@ -21,10 +21,11 @@ from longtake.page.run_page import followed, write_run_page
 from longtake.runs import AnyRun, Callbacks
 from longtake.training import checkpoint
 from longtake.training.log import LOG, environment
+from longtake.training.tracker import check_tracker
 
 LOGGER = logging.getLogger("longtake")
 CONFIG, ENVIRONMENT, INPUTS, LOCK = "config.yaml", "environment.json", "inputs.json", ".lock"
-CLAIM = {CONFIG, ENVIRONMENT, INPUTS, LOG, PAGE, "tensorboard"}
+CLAIM = {CONFIG, ENVIRONMENT, INPUTS, LOG, PAGE, "tensorboard", "wandb"}
 """What a run that was refused before it has made anything may leave behind."""
 
 OWN = (
@@ -43,7 +44,7 @@ FREE = (
     *("evaluation", "sampling", "validation", "training.accumulate", "training.cooldown_steps"),
     *("training.evaluate_every", "training.export_every", "training.keep", "training.keep_every"),
     *("training.log_every", "training.sample_every", "training.save_every", "training.steps"),
-    *("training.tensorboard", "training.workers"),
+    *("training.tracker", "training.workers"),
 )
 """Settings that may change in the middle of a run: which steps it takes does not depend on them."""
 
@@ -86,6 +87,7 @@ def start(
         CheckpointError: it holds something else.
     """
     place, run = fork or folder, run.settled()
+    check_tracker(run.training.tracker)
     run.training.check_processes(ranks.size)
     there = {p.name for p in place.iterdir()} if ranks.main and place.exists() else set()
     if there - {LOCK} and not _is_run(place):

@@ -66,10 +66,15 @@ def starts(source: ClipSource, **plan: int) -> list[tuple[int, ...]]:
 
 def test_one_long_file_gives_many_clips_that_hold_each_of_its_frames():
     found = starts(Footage([2000]))
-    assert len(found) == 49
-    assert found[:2] == [(0, 0), (0, 40)]
+    assert len(found) == 75
+    assert found[:2] == [(0, 0), (0, 26)]
     shown = {frame for _, start in found for frame in range(start, start + 80)}
     assert shown == set(range(2000))
+
+
+@pytest.mark.parametrize("fps", [24, 25, 30])
+def test_two_hours_in_one_file_give_5000_clips_of_what_is_not_held_out(fps: int):
+    assert len(set(starts(Footage([2 * 3600 * fps * 9 // 10])))) >= 5000
 
 
 @pytest.mark.parametrize(
@@ -86,7 +91,7 @@ def test_clips_every_so_many_frames_include_the_last(lengths, every, expected):
 
 
 def test_a_stride_widens_the_default_distance():
-    assert starts(Footage([29], frames=8, stride=2)) == [(0, 0), (0, 7), (0, 14)]
+    assert starts(Footage([29], frames=8, stride=2)) == [(0, 0), (0, 5), (0, 10), (0, 14)]
 
 
 def test_a_number_of_clips_is_spread_by_the_length_of_the_videos():

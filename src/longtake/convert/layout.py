@@ -19,18 +19,18 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class OfficialLayout:
-    """How an official network's state dict differs from that of our network.
+    """How an official network's state dict differs from that of the same network in longtake.
 
     Attributes:
-        names: takes our config and returns the official name of each weight by our name; raises a
-            ValueError for an option that the official code lacks.
-        axes: official kernels that have axes of length 1 where our weight is a matrix: number of
-            such last axes, by a regular expression of the official name.
+        names: takes longtake's config and returns the official name of each weight by longtake's
+            name; raises a ValueError for an option that the official code lacks.
+        axes: official kernels that have axes of length 1 where longtake's weight is a matrix:
+            number of such last axes, by a regular expression of the official name.
         frame_axis: whether official 2D kernels have an axis of length 1 for frames.
         spelling: replacements by which names in a file become the names of ``names``.
         unread: regular expression that matches the beginning of names whose weights are ignored.
-        rearrange: takes the official name, the official weight and our config, and returns our
-            weight.
+        rearrange: takes the official name, the official weight and longtake's config, and returns
+            longtake's weight.
     """
 
     names: Callable[[Any], dict[str, str]]
@@ -41,14 +41,14 @@ class OfficialLayout:
     rearrange: Callable[[str, Tensor, Any], Tensor] = lambda _name, weight, _config: weight
 
     def shapes(self, config: Any) -> dict[str, tuple[int, ...]]:
-        """Shape of each official weight by its official name, for a config of ours."""
+        """Shape of each official weight by its official name; ``config`` is longtake's."""
         ours = shapes_of(config)
         return {
             theirs: self._shape(theirs, ours[name]) for name, theirs in self.names(config).items()
         }
 
     def from_official(self, state: Mapping[str, Tensor], config: Any) -> dict[str, Tensor]:
-        """Convert an official state dict to a state dict of our network with this config.
+        """Convert an official state dict to a state dict of longtake's network with this config.
 
         Raises:
             ValueError: a weight is missing, unknown or of another shape; the message names it.
@@ -63,7 +63,9 @@ class OfficialLayout:
         }
 
     def network(self, state: Mapping[str, Tensor], config: Any) -> Any:
-        """Build our network with official weights, in float32; float32 weights are not copied.
+        """Build longtake's network with official weights in float32.
+
+        Weights that are float32 already are not copied.
 
         Raises:
             ValueError: a weight is missing, unknown, of another shape or not finite.
@@ -82,7 +84,7 @@ class OfficialLayout:
 
 
 def renamed(config: Any, rules: Rules) -> dict[str, str]:
-    """Official name, made by ``rules``, of each weight by our name, in our network's order."""
+    """Official name, made by ``rules``, of each weight of longtake's network by its name there."""
     return {name: replaced(name, rules) for name in shapes_of(config)}
 
 
@@ -95,7 +97,7 @@ def replaced(name: str, rules: Rules) -> str:
 
 @lru_cache(maxsize=8)
 def shapes_of(config: Any) -> Shapes:
-    """Shape of each weight, by name, of the network that a config of ours builds.
+    """Shape of each weight, by name, of the network that a config of longtake builds.
 
     Allocates no memory.
     """

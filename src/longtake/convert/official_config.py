@@ -38,7 +38,7 @@ REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 @dataclass(frozen=True, kw_only=True)
 class OfficialModel:
-    """An official LVDM config, converted to our configs.
+    """An official LVDM config, converted to configs of longtake.
 
     Attributes:
         autoencoder: config of the autoencoder.

@@ -77,7 +77,7 @@ class OfficialAutoencoder(Settings):
         return self.ddconfig.encoder.params.downsample
 
     def ours(self, clip: tuple[int, int, int]) -> VolumeAutoencoderConfig:
-        """Our config of this autoencoder, for clips of size ``clip``: frames, height and width."""
+        """Longtake's config of this autoencoder, for clips of ``clip`` frames, height and width."""
         encoder, decoder = self.ddconfig.encoder.params, self.ddconfig.decoder.params
         down = encoder.n_hiddens, encoder.downsample, encoder.z_channels
         up = decoder.n_hiddens, decoder.upsample, decoder.z_channels
@@ -121,7 +121,7 @@ class OfficialFramewiseAutoencoder(Settings):
         return 1, factor, factor
 
     def ours(self, clip: tuple[int, int, int]) -> FramewiseAutoencoderConfig:
-        """Our config of this autoencoder, for clips of size ``clip``: frames, height and width."""
+        """Longtake's config of this autoencoder, for clips of ``clip`` frames, height and width."""
         coders = self.ddconfig
         if self.embed_dim != coders.z_channels:
             raise ConfigError(
@@ -176,7 +176,7 @@ class OfficialUNet(Settings):
 
     @property
     def attention(self) -> dict[str, Any]:
-        """Our config of the UNet's attention, as parsed JSON data."""
+        """Longtake's config of the UNet's attention, as JSON data."""
         distance = self.temporal_length if self.use_relative_position else None
         heads = {"head_channels": self.num_head_channels}
         if self.num_head_channels == -1:

@@ -15,7 +15,7 @@ HEADS = 8  # of every attention in the released UNets; the weights do not determ
 
 
 def autoencoder_config(state: Mapping[str, Tensor]) -> TriplaneAutoencoderConfig:
-    """Derive our config of an official PVDM autoencoder from the shapes of its weights.
+    """Derive longtake's config of an official PVDM autoencoder from its weights' shapes.
 
     The clip's size follows from the position embeddings. An official model whose clips consist of
     several groups of frames (``splits``) gets clips of one group.
@@ -51,7 +51,7 @@ def autoencoder_config(state: Mapping[str, Tensor]) -> TriplaneAutoencoderConfig
 def unet_config(
     state: Mapping[str, Tensor], spec: LatentSpec, planes: Triplane, heads: int = HEADS
 ) -> TriplaneUNetConfig:
-    """Derive our config of an official PVDM UNet from the shapes of its weights.
+    """Derive longtake's config of an official PVDM UNet from its weights' shapes.
 
     Args:
         state: weights by official name without the prefix ``diffusion_model.``.

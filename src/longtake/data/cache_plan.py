@@ -25,8 +25,8 @@ class CachePlan(Config):
     """Which clips of a source are encoded to a latent cache.
 
     At most one of ``every``, ``clips`` and ``copies`` may be set. If none is, clips of video files
-    start half a clip apart, and of each video of a synthetic world one clip is taken. How much the
-    clips that a denoiser reads overlap is a setting of the denoiser.
+    start a third of a clip apart, and of each video of a synthetic world one clip is taken. How
+    much the clips that a denoiser reads overlap is a setting of the denoiser.
 
     Attributes:
         every: distance between the starts of a video's clips, in frames of the video; one more clip
@@ -66,7 +66,7 @@ class CachePlan(Config):
         """
         if given := self.given():
             return given
-        return {"copies": 1} if source.rendered else {"every": max(1, source.plan.span // 2)}
+        return {"copies": 1} if source.rendered else {"every": max(1, source.plan.span // 3)}
 
     def given(self) -> dict[str, int]:
         """Name and value of what is set: ``every``, ``clips`` or ``copies``; empty if none is."""
@@ -75,7 +75,7 @@ class CachePlan(Config):
 
 
 class PlannedClips(Sequence[Clip]):
-    """The clips of a source that a cache plan chooses; each is read when it is indexed.
+    """The clips of a source that a cache plan chooses; read one by one, in one thread.
 
     A clip that cannot be decoded is replaced by another of these clips, which depends on the seed
     and the clip's number alone.
@@ -85,7 +85,7 @@ class PlannedClips(Sequence[Clip]):
     """
 
     def __init__(self, source: ClipSource, plan: CachePlan) -> None:
-        self._source, self._seed, self._reader = source, plan.seed, ClipReader(source)
+        self._source, self._seed, self._reader = source, plan.seed, ClipReader(source.forward())
         ((choice, count),) = plan.chosen(source).items()
         self.positions = _CHOICES[choice](source, count)
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from longtake.config import Config, nearest
-from longtake.documents import DocumentError, parse_json, read_text
+from longtake.documents import DocumentError, decoded, parse_json, read_text
+from longtake.video.archive import is_file, is_folder, read_bytes
 
 EXTRA = "\0"  # stands for fields that a row has too many or too few
 LONGEST_FIELD = 1 << 24  # characters of a field of a .csv, or of a line of a .jsonl
@@ -17,16 +18,23 @@ LONGEST_CAPTION_BYTES = 1 << 20
 
 
 class CaptionBeside(Config):
-    """Reads the caption of ``sea.mp4``, or of the folder of frames ``sea``, from ``sea.txt``."""
+    """Reads the caption of ``sea.mp4``, or of the folder of frames ``sea``, from ``sea.txt``.
+
+    Without that file, from ``sea.json``, an object with the key ``caption``. In tar files both are
+    members, as in shards of webdataset.
+    """
 
     kind: Literal["beside"] = "beside"
 
     def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
-        """Caption of each of ``videos`` that has a text file; ``root`` is not used."""
+        """Caption of each of ``videos`` that has such a file; ``root`` is not used."""
         del root
-        stems = {video: video.name if video.is_dir() else video.stem for video in videos}
-        texts = {video: video.with_name(f"{stem}.txt") for video, stem in stems.items()}
-        return {video: _words(text) for video, text in texts.items() if text.is_file()}
+        stems = {video: video.name if is_folder(video) else video.stem for video in videos}
+        found = {}
+        for suffix, read in ((".json", _caption), (".txt", _words)):
+            files = {video: video.with_name(f"{stem}{suffix}") for video, stem in stems.items()}
+            found |= {video: read(path) for video, path in files.items() if is_file(path)}
+        return {video: caption for video, caption in found.items() if caption is not None}
 
 
 class CaptionTable(Config):
@@ -129,8 +137,22 @@ def _text(row: Any, column: str, place: str) -> str:
 
 
 def _words(path: Path) -> str:
+    return " ".join(_content(path).split())
+
+
+def _caption(path: Path) -> str | None:
     try:
-        return " ".join(read_text(path, LONGEST_CAPTION_BYTES).split())
+        row = parse_json(_content(path))
+    except DocumentError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return _text(row, "caption", str(path)) if isinstance(row, dict) and "caption" in row else None
+
+
+def _content(path: Path) -> str:
+    try:
+        if path.is_file():
+            return read_text(path, LONGEST_CAPTION_BYTES)
+        return decoded(read_bytes(path, LONGEST_CAPTION_BYTES))
     except DocumentError as error:
         raise ValueError(f"{path}: {error}") from error
     except OSError as error:

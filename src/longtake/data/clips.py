@@ -93,6 +93,10 @@ class ClipSource(VideoSource):
         the video or, if that is None, where the plan says.
         """
 
+    def forward(self) -> "ClipSource":
+        """The same clips from one thread, fast where they are asked for in order."""
+        return self
+
 
 Draw = tuple[int, torch.Generator, int | None]
 """Arguments of ``ClipSource.clip``."""
@@ -178,13 +182,19 @@ def fit_frames(
     ``position`` of the crop is (vertical, horizontal): 0 is the top or left edge, 0.5 the centre,
     1 the bottom or right edge.
     """
+    frames = cover(frames, height, width)
+    top = round(position[0] * (frames.shape[1] - height))
+    left = round(position[1] * (frames.shape[2] - width))
+    return frames[:, top : top + height, left : left + width]
+
+
+def cover(frames: UInt8[np.ndarray, "t h w 3"], height: int, width: int) -> Frames:
+    """Resize frames so that they just cover a size; frames that do are returned as they are."""
     scale = max(height / frames.shape[1], width / frames.shape[2])
     tall = max(height, round(frames.shape[1] * scale))
     wide = max(width, round(frames.shape[2] * scale))
-    if (tall, wide) != frames.shape[1:3]:
-        pixels = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2)
-        resized = interpolate(pixels, (tall, wide), mode="bilinear", antialias=True)
-        frames = resized.permute(0, 2, 3, 1).numpy()
-    top = round(position[0] * (tall - height))
-    left = round(position[1] * (wide - width))
-    return frames[:, top : top + height, left : left + width]
+    if (tall, wide) == frames.shape[1:3]:
+        return frames
+    pixels = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2)
+    resized = interpolate(pixels, (tall, wide), mode="bilinear", antialias=True)
+    return resized.permute(0, 2, 3, 1).numpy()

@@ -68,6 +68,8 @@ def _stamp(path: str) -> str | None:
             with os.scandir(path) as entries:
                 pictures = [e for e in entries if Path(e.name).suffix.lower() in PICTURES]
                 states = {entry.name: entry.stat() for entry in pictures}
+    except NotADirectoryError:  # a member of a tar file changes when that does
+        return _stamp(str(Path(path).parent))
     except OSError:
         return None
     latest = max((state.st_ctime_ns for state in states.values()), default=0)

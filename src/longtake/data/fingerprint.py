@@ -6,6 +6,7 @@ from pathlib import Path
 
 from longtake.data.file_facts import file_facts
 from longtake.video import VideoError, pictures
+from longtake.video.archive import is_folder, place
 
 BLOCK_BYTES = 1 << 16
 BLOCKS = 16
@@ -38,7 +39,7 @@ def fingerprint(path: Path) -> str:
 
 def _fingerprint(path: Path) -> str | VideoError:
     try:
-        if not path.is_dir():
+        if not is_folder(path):
             return _blocks(path, BLOCK_BYTES)
         files = pictures.files(path)
         total = "".join(_blocks(file, PICTURE_BLOCK_BYTES) for file in files)
@@ -50,14 +51,15 @@ def _fingerprint(path: Path) -> str | VideoError:
 
 
 def _blocks(path: Path, block_bytes: int) -> str:
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
+    there = place(path)
+    with there.file.open("rb") as file:
+        size = there.size
         total = hashlib.sha256(str(size).encode())
         if size <= BLOCKS * block_bytes:
             starts, block_bytes = [0], size
         else:
             starts = [(size - block_bytes) * number // (BLOCKS - 1) for number in range(BLOCKS)]
         for start in starts:
-            file.seek(start)
+            file.seek(there.start + start)
             total.update(file.read(block_bytes))
     return total.hexdigest()[:16]

@@ -1,11 +1,13 @@
 """Videos on disk: folders of any shape, single files, and the layouts of known data sets."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 from annotated_types import Gt, Interval
 
@@ -13,6 +15,7 @@ from longtake.config import Config, to_dict
 from longtake.data.captions import AnyCaptions
 from longtake.data.clips import Clip, ClipPlan, ClipSource, Crop, cut
 from longtake.data.fingerprint import fingerprints
+from longtake.data.forward import ForwardVideos
 from longtake.data.held_out import Half, HeldOut
 from longtake.data.index import (
     VIDEO_SUFFIXES,
@@ -30,8 +33,11 @@ from longtake.data.index import (
     whole,
 )
 from longtake.data.source import Frames, Rejected
+from longtake.data.views import TrainingClips
 from longtake.documents import DocumentError, read_text
-from longtake.video import VideoInfo, read_clip
+from longtake.video import VideoInfo, frames_from, read_clip
+from longtake.video.archive import SUFFIX as TAR
+from longtake.video.archive import is_archive
 
 SplitName = Literal["train", "test", "all"]
 
@@ -98,6 +104,14 @@ class VideosOnDisk(Config, ClipSource):
         first = item.first_frame + start_frame
         return read_clip(item.video.path, first, count, stride, item.timeline)
 
+    def frames_from(self, index: int, start_frame: int) -> Iterator[np.ndarray]:
+        item = self._items()[index]
+        frames = frames_from(item.video.path, item.first_frame + start_frame, item.timeline)
+        return islice(frames, item.video.frames - start_frame)
+
+    def forward(self) -> ClipSource:
+        return TrainingClips(ForwardVideos(self, self.plan), self.plan, self.crop)
+
     def clip(self, index: int, generator: torch.Generator, start_frame: int | None = None) -> Clip:
         return cut(self, index, self.plan, self.crop, generator, start_frame)
 
@@ -144,6 +158,8 @@ class VideosOnDisk(Config, ClipSource):
 class VideoFolder(VideosOnDisk):
     """Video files and folders of image files at any depth below a folder, or one video file.
 
+    Tar files are folders: a folder of webdataset shards, or one shard, is read in place.
+
     Attributes:
         labels: ``folder``: a video's class is the name of the folder directly below ``path`` that
             holds it; ``none``: no classes.
@@ -182,11 +198,11 @@ class VideoFolder(VideosOnDisk):
         return frozenset({"split", "held_out"} if self.split == "all" else ())
 
     def found(self) -> Found:
-        file = self.path.is_file()
+        file = self.path.is_file() and not is_archive(self.path)
         whole = Searched([self.path], ())
         videos, passed_over = whole if file else search(existing(self.path))
         captions = {} if self.captions is None else self.captions.read(self.root, videos)
-        paths = {video: video.relative_to(self.root).parts for video in videos}
+        paths = {video: _folders(video.relative_to(self.root)) for video in videos}
         inner = paths.values() if self.labels == "folder" else ()
         classes = tuple(sorted({parts[0] for parts in inner if len(parts) > 1}))
         candidates = []
@@ -199,7 +215,7 @@ class VideoFolder(VideosOnDisk):
                 fault = "lies in no class folder"
             candidates.append(Candidate(path=video, label=label, caption=caption, fault=fault))
         suffixes = " ".join(sorted(VIDEO_SUFFIXES))
-        looked_for = f"{suffixes} and folders of frames below {self.path}"
+        looked_for = f"{suffixes}, folders of frames and .tar below {self.path}"
         return Found(candidates, looked_for, classes, passed_over)
 
 
@@ -295,6 +311,12 @@ class Taichi(VideosOnDisk):
         root = existing(self.path if self.split == "all" else self.path / self.split)
         candidates = [Candidate(path=path) for path in sorted(root.rglob("*.mp4"))]
         return Found(candidates, f"{root}/**/*.mp4")
+
+
+def _folders(path: Path) -> tuple[str, ...]:
+    """Parts of a path, without tar files on the way."""
+    *folders, name = path.parts
+    return *(part for part in folders if not part.lower().endswith(TAR)), name
 
 
 @lru_cache(maxsize=32)

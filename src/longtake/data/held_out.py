@@ -34,7 +34,7 @@ class HeldOut:
     root: Path
 
     def __call__(self, videos: Sequence[VideoInfo]) -> Sequence[Part | None]:
-        """The part of each video, None for those of the other half."""
+        """The selected part of each video; None for videos that belong to the other part whole."""
         longest = max((video.frames for video in videos), default=0)
         short = len(videos) > 1 and self.share * longest < SHORTEST_END
         if len(videos) < WHOLE_VIDEOS and not short:

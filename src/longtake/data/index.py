@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import av
@@ -15,6 +15,7 @@ from longtake.data.clips import ClipPlan
 from longtake.data.file_facts import file_facts
 from longtake.data.source import Rejected
 from longtake.video import VideoError, VideoInfo, probe
+from longtake.video.archive import contents, is_archive, is_folder
 from longtake.video.pictures import SUFFIXES as PICTURES
 from longtake.video.pictures import numbered, sequence
 from longtake.video.read import as_rate
@@ -24,7 +25,9 @@ LOGGER = logging.getLogger("longtake")
 PROBED = f"probe 3 {av.__version__}"  # raise the number when the same file is read otherwise
 _NAMES = "mp4 m4v mov mkv webm avi gif mpg mpeg ts wmv flv 3gp mts m2ts ogv vob mxf y4m"
 VIDEO_SUFFIXES = frozenset("." + name for name in _NAMES.split())
-_OTHERS = "3g2 asf f4v rm rmvb swf dv ivf h264 hevc heic heif exr tga dng cr2 nef arw psd svg apng"
+_OTHERS = """
+    3g2 asf f4v rm rmvb swf dv ivf h264 hevc heic heif exr tga dng cr2 nef arw psd svg apng zip tgz
+"""
 UNREAD = frozenset("." + name for name in _OTHERS.split())
 FRAMES_PER_PREVIEW = 4  # pictures beside videos are frames if there are this many to each
 
@@ -166,8 +169,8 @@ class Searched(NamedTuple):
 
 
 def existing(folder: Path) -> Path:
-    """Return ``folder``; a ValueError if it does not exist."""
-    if not folder.is_dir():
+    """Return ``folder``, a folder or tar file; a ValueError if it does not exist."""
+    if not (folder.is_dir() or is_archive(folder)):
         raise ValueError(f"{folder}: no such folder")
     return folder
 
@@ -178,7 +181,12 @@ def videos_below(folder: Path) -> list[Path]:
 
 
 def search(folder: Path) -> Searched:
-    """Search a folder for videos at any depth; follows links, but searches no folder twice."""
+    """Search a folder for videos at any depth; follows links, but searches no folder twice.
+
+    Tar files are searched like folders.
+    """
+    if is_archive(folder):
+        return _in_archive(folder)
     videos: list[Path] = []
     passed_over: list[Rejected] = []
     seen: set[tuple[int, int]] = set()
@@ -191,8 +199,28 @@ def search(folder: Path) -> Searched:
         folders[:] = [name for name in folders if _visible(name)]
         files = [Path(parent) / name for name in names if _visible(name)]
         found, others = _videos_of(Path(parent), sorted(files), bool(folders))
-        videos.extend(found)
-        passed_over.extend(others)
+        parts = [Searched(found, others), *map(_in_archive, filter(is_archive, files))]
+        for part in parts:
+            videos.extend(part.videos)
+            passed_over.extend(part.passed_over)
+    return Searched(sorted(videos), sorted(passed_over))
+
+
+def _in_archive(archive: Path) -> Searched:
+    """Videos among the members of a tar file; its folders are searched like those on the disk."""
+    try:
+        inside = contents(archive)
+    except OSError as error:
+        return Searched([], [Rejected(str(archive), error.strerror or str(error))])
+    videos: list[Path] = []
+    passed_over = [Rejected(f"{archive}/{name}", why) for name, why in inside.refused.items()]
+    outer = {parent for name in inside.folders for parent in PurePosixPath(name).parents}
+    for name, files in inside.folders.items():
+        if all(map(_visible, PurePosixPath(name).parts)):
+            paths = sorted(archive / name / file for file in files if _visible(file))
+            found = _videos_of(archive / name, paths, PurePosixPath(name) in outer)
+            videos.extend(found.videos)
+            passed_over.extend(found.passed_over)
     return Searched(sorted(videos), sorted(passed_over))
 
 
@@ -227,8 +255,11 @@ def former_stamp(root: Path, items: Iterable[Item]) -> list[list[object]]:
     """The data by which version 0.1.0 identified videos in the keys of its caches."""
     rows = []
     for video, label, caption, *_ in items:
-        name, stat = video.path.relative_to(root).as_posix(), video.path.stat()
-        rows.append([name, video.frames, stat.st_size, stat.st_mtime_ns, label, caption])
+        name, path = video.path.relative_to(root).as_posix(), video.path
+        stat = path.stat() if path.exists() else None  # 0.1.0 knew no members of tar files
+        rows.append(
+            [name, video.frames, stat and stat.st_size, stat and stat.st_mtime_ns, label, caption]
+        )
     return rows
 
 
@@ -266,7 +297,7 @@ def _probe(path: Path) -> list[Any] | VideoError:
     """Frames, rate, height, width, length and kind of rate of a video, and its timeline."""
     try:
         video = probe(path)
-        line = None if path.is_dir() else packed_timeline(path)
+        line = None if is_folder(path) else packed_timeline(path)
     except VideoError as error:
         return error
     size, kind = (video.height, video.width), (video.variable_rate, video.rate_known)

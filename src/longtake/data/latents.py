@@ -5,7 +5,9 @@ each time. A cache belongs to one autoencoder, one source and one plan: its key 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,8 @@ from longtake.checkpoint import (
 )
 from longtake.config import differences, digest
 from longtake.data.cache_plan import CachePlan, PlannedClips
-from longtake.data.clips import ClipSource
+from longtake.data.clips import Clip, ClipSource
+from longtake.data.forward import read_ahead
 from longtake.data.latent_cache import (
     FORMAT,
     INDEX,
@@ -45,6 +48,7 @@ from longtake.video import to_model
 
 ORIGIN = "origin.json"
 SHARD_ITEMS = 128
+CLIPS_AHEAD = 4  # that are read while others are encoded
 CAUSES = 3  # differences that the message about a stale cache names
 
 
@@ -109,12 +113,15 @@ def build_cache(
     if ranks.main:
         write_text(folder / ORIGIN, json.dumps(origin, indent=1) + "\n")
     starts = range(0, total, SHARD_ITEMS)
-    for start in ranks.shard(starts):
-        path = folder / _shard_name(start // SHARD_ITEMS)
-        if not _is_ours(path, key):
-            items = range(start, min(start + SHARD_ITEMS, total))
-            _write_shard(path, key, clips, autoencoder, plan.batch, overlap_frames, items)
-        report(min(start + SHARD_ITEMS * ranks.size, total), total)
+    shards = {start: folder / _shard_name(start // SHARD_ITEMS) for start in ranks.shard(starts)}
+    todo = {start for start, path in shards.items() if not _is_ours(path, key)}
+    items = chain(*(range(start, min(start + SHARD_ITEMS, total)) for start in sorted(todo)))
+    with closing(read_ahead((clips[item] for item in items), CLIPS_AHEAD)) as read:
+        for start, path in shards.items():
+            if start in todo:
+                some = islice(read, SHARD_ITEMS)
+                _write_shard(path, key, some, autoencoder, plan.batch, overlap_frames)
+            report(min(start + SHARD_ITEMS * ranks.size, total), total)
     ranks.barrier()
     if ranks.main:
         _write_index(folder, key, len(starts), source.classes)
@@ -161,16 +168,14 @@ def _origin_there(path: Path, expected: Mapping[str, Any]) -> Any:
 def _write_shard(
     path: Path,
     key: str,
-    clips: PlannedClips,
+    clips: Iterable[Clip],
     autoencoder: VideoAutoencoder,
     batch: int,
     overlap_frames: int,
-    items: Sequence[int],
 ) -> None:
-    """Encode the clips of some items of a cache, and write them."""
+    """Encode some clips, and write them."""
     rows = []
-    for item in items:
-        clip = clips[item]
+    for clip in clips:
         posterior = _encoded(autoencoder, to_model(clip.frames), batch, overlap_frames)
         if not (is_finite(posterior.mean) and is_finite(posterior.log_variance)):
             raise ValueError(

@@ -23,7 +23,7 @@ class Order:
         self._keys: list[int] = []
 
     def __call__(self, number: int) -> tuple[int, int]:
-        """Epoch and item of sample ``number``, counted from 0 since the start of training."""
+        """Epoch and item of sample number ``number``, counted from 0 since training began."""
         epoch, position = divmod(number, self._length)
         if epoch != self._epoch:
             self._epoch = epoch

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -19,6 +18,7 @@ from pydantic import AfterValidator
 
 from longtake.checkpoint import ExistsError, file_hash, read_config, write_text
 from longtake.config import Config, ConfigError, differences, parse, to_dict
+from longtake.data.captions import CaptionBeside
 from longtake.data.clips import fit_frames
 from longtake.data.fingerprint import fingerprints
 from longtake.data.index import existing, videos_below
@@ -26,6 +26,7 @@ from longtake.data.scenes import CutFinder
 from longtake.documents import read_json_lines
 from longtake.progress import ProgressCallback, no_progress
 from longtake.video import VideoError, VideoInfo, VideoWriter, probe, stream_video
+from longtake.video.archive import is_archive
 
 SETTINGS, MANIFEST, DONE = "prepared.json", "manifest.jsonl", ".prepared.jsonl"
 KEY_FRAMES = 16
@@ -127,7 +128,8 @@ def prepare(
         ExistsError: the folder holds other files, or files made with other settings.
         ValueError: there are no videos.
     """
-    paths = [footage] if footage.is_file() else videos_below(existing(footage))
+    one = footage.is_file() and not is_archive(footage)
+    paths = [footage] if one else videos_below(existing(footage))
     if not paths:
         raise ValueError(f"{footage}: no videos were found")
     root = footage.parent if footage.is_file() else footage
@@ -185,9 +187,12 @@ def prepare_video(
     except VideoError as error:
         fault = f"after {read} frames: {_reason(error, path)}"
     scenes.close()
-    caption = path.with_suffix(CAPTION)
-    for scene in scenes.written if caption.is_file() else ():
-        shutil.copy(caption, (out / scene.file).with_suffix(CAPTION))
+    try:
+        for caption in CaptionBeside().read(root, [path]).values():
+            for scene in scenes.written:
+                write_text((out / scene.file).with_suffix(CAPTION), f"{caption}\n")
+    except ValueError as error:
+        fault = fault or f"its caption cannot be read: {error}"
     return PreparedVideo(
         source=name,
         fingerprint=fingerprint,

@@ -65,6 +65,14 @@ class VideoSource(ABC):
         Decoding is exact: a frame does not depend on where reading starts.
         """
 
+    def frames_from(self, index: int, start_frame: int) -> Iterator[np.ndarray]:
+        """Frames of a video from one on; it may end before the video does, or raise a VideoError.
+
+        Then ``read`` has the frames, or says what is wrong with them.
+        """
+        for start in range(start_frame, self.info(index).frames):
+            yield self.read(index, start, 1)[0]
+
     @abstractmethod
     def identity(self) -> Any:
         """JSON data that differs if any frame may differ; a part of the keys of caches."""

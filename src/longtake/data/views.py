@@ -14,7 +14,7 @@ from longtake.data.source import ClipPosition, Frames, Preparation, Rejected, Vi
 from longtake.video import VideoInfo
 
 
-class _View(VideoSource):
+class View(VideoSource):
     """Passes everything on to another source; its settings are part of its identity."""
 
     def __init__(self, source: VideoSource, *settings: Any) -> None:
@@ -62,7 +62,7 @@ class _View(VideoSource):
         return self.source.about()
 
 
-class ResizedVideos(_View):
+class ResizedVideos(View):
     """The videos of a source, resized to cover ``height`` x ``width`` and centre-cropped to it."""
 
     def __init__(self, source: VideoSource, height: int, width: int) -> None:
@@ -97,7 +97,7 @@ class ResizedVideos(_View):
         return np.ascontiguousarray(fit_frames(frames, self._size["height"], self._size["width"]))
 
 
-class MirroredVideos(_View):
+class MirroredVideos(View):
     """The videos of a source, then the mirror image (left to right) of each."""
 
     def __init__(self, source: VideoSource) -> None:
@@ -130,7 +130,7 @@ class MirroredVideos(_View):
         return frames if index < len(self.source) else np.ascontiguousarray(frames[:, :, ::-1])
 
 
-class TrainingClips(_View, ClipSource):
+class TrainingClips(View, ClipSource):
     """Training clips cut from any source, such as a model's samples.
 
     Args:

@@ -88,14 +88,16 @@ class ClipSampler:
         """Sample clips, one per seed; context frames are clean in input and output.
 
         Args:
-            signals: one row per seed.
-            seeds: one per clip.
-            on_evaluation: called before each evaluation of the network with its number, from 0,
-                and how many a clip takes; raising in it cancels the clip.
-            guidance: replaces ``self.guidance``; None keeps it.
+            signals: what the network is conditioned on, by name; one sample per seed.
+            seeds: one per clip; all randomness of a clip follows from its seed.
+            on_evaluation: called before each evaluation of the network with the number of
+                evaluations done and the total number for this clip; an exception in it cancels the
+                clip.
+            guidance: replaces ``self.guidance``; None does not.
 
         Raises:
-            ValueError: the denoiser does not read a signal, or its rows and seeds differ in number.
+            ValueError: the denoiser does not read a signal, or a signal has not one sample per
+                seed.
         """
         self._check(signals, len(seeds))
         sampler = replace(self, guidance=guidance or self.guidance)

@@ -114,10 +114,10 @@ class DiffusersSampler(Sampler):
         noise: SampleNoise,
         bounds: Bounds | None = None,
     ) -> Latent:
-        """Walk the scheduler's times; all of its tables stay on the host.
+        """Step ``z`` through the scheduler's times; its tables stay on the host.
 
         Raises:
-            ValueError: a frame has neither one constant time nor the scheduler's times.
+            ValueError: a latent frame has neither one constant time nor the scheduler's times.
         """
         scheduler, arguments = self._build(schedule)
         own, still = self.times(schedule), times[0] == times[-1]

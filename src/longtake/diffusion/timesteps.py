@@ -76,7 +76,7 @@ class TimePattern(Config, ABC):
 
     @abstractmethod
     def __call__(self, times: Float[Tensor, "s"], frames: int) -> Float[Tensor, "s2 f"]:
-        """Table of a clip from the falling times that a sampler visits."""
+        """Time of each latent frame at each step, from the falling times of a sampler."""
 
 
 class Together(TimePattern):
@@ -134,7 +134,7 @@ class TimestepSampling(Config, ABC):
 
     @abstractmethod
     def __call__(self, noise: SampleNoise) -> Float[Tensor, "b"]:
-        """One time a sample, from the sample's own stream."""
+        """Draw one time per sample, from the sample's own random stream."""
 
 
 class DiscreteTime(TimestepSampling):

@@ -19,6 +19,7 @@ from longtake.evaluation.protocols import Protocol, Role
 from longtake.hub import INDEX, shipped_models
 from longtake.model import VideoModel, sampling_with
 from longtake.model_videos import ModelVideos, open_kept
+from longtake.video.archive import SUFFIX as TAR
 
 SYNTHETIC = {"sky": SkyWorld, "marbles": MarblesWorld, "doom": DoomWorld}
 LAYOUTS = {"ucf101": UCF101, "sky_timelapse": SkyTimelapse, "taichi": Taichi}
@@ -84,7 +85,7 @@ def open_videos(
         return _layout(name)
     if path.suffix in ARRAY_SUFFIXES:
         return ArrayVideos(path)
-    if path.is_file() and path.suffix.lower() not in VIDEO_SUFFIXES:
+    if path.is_file() and path.suffix.lower() not in {*VIDEO_SUFFIXES, TAR}:
         raise ValueError(f"{path}: is not a source of videos; expected {FORMS}")
     if path.is_file() or (path.is_dir() and not is_model(name)):
         return VideoFolder(path=path, plan=ANY_LENGTH, captions=captions)

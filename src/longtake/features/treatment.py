@@ -52,7 +52,7 @@ class Treatment(Config):
     size: Annotated[int, Ge(1)] = 224
 
     def __call__(self, clip: Frames) -> Float[Tensor, "3 t s s"]:
-        """Prepared frames in [-1, 1], on the clip's device."""
+        """Convert a clip to the input of I3D, in [-1, 1], on the clip's device."""
         frames = self._pixels(clip)
         before, target, after = placing((frames.shape[2], frames.shape[3]), self.size, self.fit)
         frames = self._resize(frames[:, :, before[0], before[1]], target)[:, :, after[0], after[1]]

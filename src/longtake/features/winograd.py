@@ -105,7 +105,7 @@ class TimeConv:
         self._result = torch.cat([result, *(one for _ in self._others)], 1)
 
     def __call__(self, clip: Float[Tensor, "t h w c"]) -> Float[Tensor, "t2 h2 w2 c2"]:
-        """The convolution of a clip whose channels are last."""
+        """Convolve a channels-last clip."""
         clip = rearrange(clip, "(t s) h w c -> t h w (s c)", s=self._stride)
         frames, height, width, channels = clip.shape
         step, wide = len(self._result), len(self._frames)

@@ -69,10 +69,10 @@ class FilledVideo(VideoStream):
         state: Mapping[str, Tensor] | None = None,
         steering: Steering | None = None,
     ) -> Iterator[Part]:
-        """Frames of the requested videos, as of ``LongVideo``.
+        """Yield the frames of the requested videos, given frames included, in order of time.
 
         Raises:
-            ValueError: as ``LongVideo``, or ``frames`` is more than ``length``.
+            ValueError: ``frames`` is more than ``length``, or a network does not read a signal.
         """
         if frames > self.length:
             raise ValueError(

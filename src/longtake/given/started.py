@@ -61,10 +61,11 @@ class StartedVideo(VideoStream):
         state: Mapping[str, Tensor] | None = None,
         steering: Steering | None = None,
     ) -> Iterator[Part]:
-        """Frames of the requested videos, as of ``LongVideo``; ``frames`` counts given ones too.
+        """Yield ``frames`` frames of each requested video, given frames included, in order of time.
 
         Raises:
-            ValueError: as ``LongVideo``, or no frame is left to make.
+            ValueError: ``frames`` is not more than the number of given frames, or a network does
+                not read a signal.
         """
         self.check_length(frames)
         state = state or {}

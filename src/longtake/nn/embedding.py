@@ -67,7 +67,7 @@ class Rotation:
         self.cos, self.sin = angles.cos(), angles.sin()
 
     def __call__(self, x: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b n d"]:
-        """Rotate ``x``, computed in float32 at least."""
+        """Rotate queries or keys ``x``, computed in float32 at least."""
         even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
         turned = torch.stack([-odd, even], -1).flatten(-2)
         return (x * self.cos + turned * self.sin).to(x.dtype)

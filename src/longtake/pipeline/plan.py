@@ -18,7 +18,7 @@ SystemName = Literal["lvdm", "pvdm"]
 
 
 class PlannedStage(Config):
-    """What was decided about one run of a training in stages.
+    """What was decided about one run of a training in stages (autoencoder, then denoisers).
 
     Attributes:
         width: factor on the width of the preset's network.
@@ -40,7 +40,7 @@ class PlannedStage(Config):
 
 
 class PlannedResults(Config):
-    """What is made with the finished model of a training in stages.
+    """What is made with the finished model of a training in stages (autoencoder, denoisers).
 
     Attributes:
         videos: number of videos to sample.
@@ -54,7 +54,7 @@ class PlannedResults(Config):
 
 
 class Plan(Config):
-    """What was asked of a training in stages, what was found, and what was decided.
+    """Plan of a training in stages, autoencoder then denoisers: what was asked and decided.
 
     Attributes:
         format: version of the file's format.
@@ -92,7 +92,10 @@ def read_plan(out: Path) -> Plan | None:
 
 
 class Clock:
-    """Time spent on a training in stages over all its starts; stored in ``time.json``."""
+    """Time spent on a training in stages over all its starts; stored in ``time.json``.
+
+    The stages are runs: autoencoder, then denoisers.
+    """
 
     def __init__(self, out: Path) -> None:
         self._path = out / TIME

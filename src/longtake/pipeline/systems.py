@@ -48,7 +48,7 @@ class Sizes:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One run of a training in stages.
+    """One run of a training in stages (autoencoder, then denoisers).
 
     Attributes:
         name: name of the run's folder and config, and of its settings on the command line.

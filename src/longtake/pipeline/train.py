@@ -48,7 +48,9 @@ NONE = "none"
 
 
 class Asked(Config):
-    """What a user asks of a training in stages; None: the default, or as chosen at the first start.
+    """What a user asks of a training in stages (autoencoder, then denoisers).
+
+    None is the default, or what was chosen when the training first started.
 
     Attributes:
         system: ``lvdm``, the default, or ``pvdm``.
@@ -80,7 +82,7 @@ class Output:
 
 
 class Training:
-    """Carries out a training in stages in a folder.
+    """Carries out a training in stages (autoencoder, then denoisers) in a folder.
 
     Args:
         plan: what was asked for and found.
@@ -208,7 +210,7 @@ class Training:
     def _clips_to_encode(self, speed: Speed, seconds: float) -> tuple[Mapping[str, Any], float]:
         """Settings of the latent cache, and the seconds it takes: at most a quarter of ``seconds``.
 
-        With less footage than that, clips are half a clip apart, as without a setting.
+        With less footage than that, clips are a third of a clip apart, as without a setting.
         """
         if not speed.encode:
             return {}, 0.0

@@ -95,7 +95,7 @@ def measure_table(
     n: int | None = None,
     tiny: bool = False,
 ) -> Outcome:
-    """Measure all rows of a table whose data and model exist; writes results after each row.
+    """Measure all rows of a paper's table whose data and model exist; writes results after each.
 
     A row that was measured before with the same settings, model and videos is not measured again.
     The outcome of a row that cannot be measured has the reason.
@@ -108,7 +108,7 @@ def measure_table(
         tiny: whether this is a tiny trial.
 
     Raises:
-        ValueError: a single model is given for rows of several models.
+        ValueError: ``folders`` has one model only, but the table's rows need several.
     """
     folders.check(table)
     untrained = tiny and not work.weights and not cache_path().exists()
@@ -134,7 +134,7 @@ def measure_table(
 
 
 def pending_training(table: Table, folders: Folders) -> Sequence[Training]:
-    """Trainings still needed for rows whose data exists, in order and without repetition."""
+    """Trainings that rows of a table still need, if their data exists; in order, each once."""
     folders.check(table)
     ready = [row for row in table.rows if not missing(row, folders).data]
     needed = [training for row in ready for training in pending(row, folders)]

@@ -31,11 +31,11 @@ class Folders:
     out: Path
 
     def real(self, row: Row) -> str:
-        """Name of a row's real videos, as an evaluation takes it."""
+        """Name of the real videos of a table's row, as an evaluation takes it."""
         return row.real.format(data=self.data)
 
     def model(self, row: Row) -> Path:
-        """Path of a row's model."""
+        """Path of the model of a table's row."""
         return self.models if is_model(str(self.models)) else self.models / row.model
 
     def run(self, training: Training) -> Path:
@@ -43,7 +43,7 @@ class Folders:
         return self.models / training.preset
 
     def check(self, table: Table) -> None:
-        """Raise a ValueError if a single model is given for rows of several models."""
+        """Raise a ValueError if ``models`` is one model, but the table's rows need several."""
         models = dict.fromkeys(row.model for row in table.rows)
         if is_model(str(self.models)) and len(models) > 1:
             raise ValueError(
@@ -53,7 +53,7 @@ class Folders:
 
 
 class Missing(Config):
-    """Why a row cannot be measured; all fields are empty if it can.
+    """Why a row of a paper's table cannot be measured; all fields are empty if it can.
 
     Attributes:
         data: data that is missing, and where it should be.
@@ -73,7 +73,7 @@ class Missing(Config):
 
 
 def missing(row: Row, folders: Folders) -> Missing:
-    """Find which data, model and trainings a row still needs."""
+    """Find which data, model and trainings a row of a paper's table still needs."""
     model = str(folders.model(row))
     return Missing(
         data=_missing_data(folders.real(row)),
@@ -83,7 +83,7 @@ def missing(row: Row, folders: Folders) -> Missing:
 
 
 def pending(row: Row, folders: Folders) -> Sequence[Training]:
-    """Trainings that a row's model still needs, in order; none if the model exists."""
+    """Trainings that the model of a table's row still needs, in order; none if it exists."""
     if is_model(str(folders.model(row))):
         return ()
     return [training for training in row.trainings if not is_model(str(folders.run(training)))]
@@ -116,7 +116,7 @@ def training_command(training: Training, folders: Folders) -> str:
 
 
 def protocol_of(row: Row, n: int | None = None, *, untrained: bool = False) -> Protocol:
-    """A row's evaluation protocol.
+    """The evaluation protocol of a row of a paper's table.
 
     Args:
         row: the row.

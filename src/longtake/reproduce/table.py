@@ -55,7 +55,7 @@ class Published(Config):
 
 
 class Training(Config):
-    """A training that a row's model needs.
+    """A training that the model of a table's row needs.
 
     Attributes:
         preset: name of the preset.
@@ -101,7 +101,7 @@ class Row(Config, ABC):
     def prepare(
         self, model: str, real: str, protocol: Protocol, work: EvaluationSettings
     ) -> Measurement:
-        """Open the row's videos and model; a ValueError if they do not fit each other.
+        """Open videos and model of this row; a ValueError if they do not fit each other.
 
         Returns what then measures the row.
 
@@ -190,7 +190,7 @@ class Table(Config):
     tiny: Tiny
 
     def chosen(self, names: Sequence[str] = ()) -> "Table":
-        """The table with the rows ``names`` only, or all if empty; ConfigError for other names."""
+        """This table with the rows ``names`` only (empty: all); ConfigError for other names."""
         known = [row.name for row in self.rows]
         for name in names:
             if name not in known:

@@ -211,9 +211,9 @@ class Rollout(Config, ABC):
         state: State | None = None,
         steering: Steering | None = None,
     ) -> Iterator[Chunk]:
-        """Yield chunks in order of time, without end: the caller takes as many as it needs.
+        """Yield the latents of each step in order of time, without end; stop when there are enough.
 
-        Raises as ``check`` does, before anything is sampled.
+        Raises a ValueError as ``check`` does, before anything is sampled.
         """
         self.check(samplers, request.signals)
         return self._chunks(samplers, request, state or State(), steering or Steering())

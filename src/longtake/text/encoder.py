@@ -81,5 +81,5 @@ class CachedStates:
         self._states = torch.cat(parts)
 
     def __call__(self, text: str) -> Float[Tensor, "n d"]:
-        """States of one of the texts, or of the empty one."""
+        """Hidden states of ``text``: one of the texts, or the empty one."""
         return self._states[self._row[text]]

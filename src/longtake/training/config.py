@@ -1,13 +1,14 @@
 """Settings of the training loop and of optimizers."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Interval
-from pydantic import model_validator
+from pydantic import ValidationInfo, field_validator, model_validator
 
 from longtake.config import Config
 from longtake.data.order import micro_batches, rank_rows
+from longtake.training.tracker import TrackerName
 
 
 class OptimizerConfig(Config):
@@ -63,11 +64,12 @@ class TrainingConfig(Config):
         keep: number of last checkpoints to keep; older ones are removed.
         keep_every: steps between checkpoints that are never removed, with the model of each in
             ``models/step_...``; 0 for none. Must be a multiple of ``save_every``.
-        tensorboard: also write TensorBoard files.
+        tracker: program that values and previews are given to, beside the run's log and page:
+            ``tensorboard``, ``wandb``, ``trackio``, or ``none``.
         workers: number of processes that prefetch videos; 0 reads them in the loop.
     """
 
-    renamed: ClassVar[Mapping[str, str]] = {"average": "ema"}
+    renamed: ClassVar[Mapping[str, str]] = {"average": "ema", "tensorboard": "tracker"}
 
     steps: Annotated[int, Ge(1)]
     batch: Annotated[int, Ge(1)]
@@ -85,8 +87,15 @@ class TrainingConfig(Config):
     export_every: Annotated[int, Ge(0)] = 1000
     keep: Annotated[int, Ge(1)] = 2
     keep_every: Annotated[int, Ge(0)] = 0
-    tensorboard: bool = False
+    tracker: TrackerName = "none"
     workers: Annotated[int, Ge(0)] = 0
+
+    @field_validator("tracker", mode="before")
+    @classmethod
+    def _former_tracker(cls, value: Any, info: ValidationInfo) -> Any:
+        """A file of an earlier format says whether TensorBoard is used."""
+        former = info.context and info.context.get("upgrade") and isinstance(value, bool)
+        return {True: "tensorboard", False: "none"}[value] if former else value
 
     @model_validator(mode="after")
     def _milestones_are_saved(self) -> "TrainingConfig":

@@ -122,7 +122,7 @@ class LatentBatches:
         self._cut = cutter(self.cache, self.spec, self.clip)
 
     def __call__(self, numbers: Sequence[int]) -> TrainingBatch:
-        """The samples of these numbers."""
+        """The batch of samples with these numbers, counted since training began."""
         rows = [self._sample(number) for number in numbers]
         noise = SampleNoise([derive(self.seed, "noise", number) for number in numbers])
         frames = self.spec.frames if self.diffusion.time_per_frame else None

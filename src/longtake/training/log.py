@@ -1,4 +1,4 @@
-"""Log of a run: one JSON line a logging step, and TensorBoard files on request."""
+"""Log of a run: one JSON line a logging step, which a tracker gets too."""
 
 import json
 import math
@@ -12,6 +12,7 @@ import torch
 
 import longtake
 from longtake.documents import DocumentError, parse_json
+from longtake.training.tracker import TrackerName, open_tracker
 
 LOG = "log.jsonl"
 
@@ -28,9 +29,11 @@ class Log:
         tensorboard: also write TensorBoard files.
     """
 
-    def __init__(self, folder: Path | None, first_step: int = 0, tensorboard: bool = False) -> None:
+    def __init__(
+        self, folder: Path | None, first_step: int = 0, tracker: TrackerName = "none"
+    ) -> None:
         self._path = folder and folder / LOG
-        self._board = _board(folder) if folder and tensorboard else None
+        self._tracker = open_tracker(tracker, folder) if folder else None
         kept = []
         if self._path and self._path.exists():
             lines = self._path.read_text(errors="replace").splitlines()
@@ -48,14 +51,20 @@ class Log:
             at = {"step": step, "seconds": round(time.monotonic() - self._began, 3)}
             with self._path.open("a") as file:
                 file.write(json.dumps({**at, **values, **broken}) + "\n")
-        for name, value in values.items():
-            if self._board and isinstance(value, int | float):
-                self._board.add_scalar(name, value, step)
+        if self._tracker:
+            numbers = {k: v for k, v in values.items() if isinstance(v, int | float)}
+            self._tracker.values(step, numbers)
+
+    def videos(self, step: int, folder: Path) -> None:
+        """Give the videos of a folder of previews to the tracker."""
+        if self._tracker:
+            for path in sorted(folder.glob("*.mp4")):
+                self._tracker.video(step, f"previews/{path.stem}", path)
 
     def close(self) -> None:
-        """Close the files of TensorBoard."""
-        if self._board is not None:
-            self._board.close()
+        """Close the tracker."""
+        if self._tracker is not None:
+            self._tracker.close()
 
 
 def _number(line: str, name: str, otherwise: float) -> int | float:
@@ -76,13 +85,3 @@ def environment() -> dict[str, str]:
         "machine": platform.machine(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
-
-
-def _board(folder: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ValueError(
-            "tensorboard: true needs the package: pip install 'longtake[tensorboard]'"
-        ) from error
-    return SummaryWriter(str(folder / "tensorboard"))

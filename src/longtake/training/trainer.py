@@ -123,7 +123,7 @@ class Trainer:
 
     def _train(self) -> None:
         settings, ranks = self._settings, self._ranks
-        log = Log(self._folder if ranks.main else None, self.step, settings.tensorboard)
+        log = Log(self._folder if ranks.main else None, self.step, settings.tracker)
         # Under torchrun, one Ctrl-C arrives twice, from the terminal and from torchrun, which
         # itself kills what takes too long: there a second one does not stop at once.
         with deferred(insist=ranks.size == 1) as asked, closing(log) as self._log:
@@ -231,6 +231,7 @@ class Trainer:
         """Write previews, made with EMA weights if there is an EMA, and log their measures."""
         folder = self._folder / "samples" / f"step_{self.step:08d}"
         self._log_measures(lambda: self._write_preview(folder))
+        self._log.videos(self.step, folder)
 
     def evaluate(self) -> None:
         """Measure the model, with EMA weights if there is an EMA, and log the result."""

@@ -5,6 +5,7 @@ from longtake.video.pixels import to_model as to_model
 from longtake.video.pixels import to_pixels as to_pixels
 from longtake.video.read import VideoInfo as VideoInfo
 from longtake.video.read import frame_seconds as frame_seconds
+from longtake.video.read import frames_from as frames_from
 from longtake.video.read import open_video as open_video
 from longtake.video.read import probe as probe
 from longtake.video.read import read_clip as read_clip

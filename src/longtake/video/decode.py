@@ -88,7 +88,7 @@ class RGB:
         self._convert, self._size = Converter(), _written_size(metadata)
 
     def __call__(self, frame: VideoFrame) -> UInt8[np.ndarray, "h w 3"]:
-        """Cropped, rotated and mirrored as the file specifies."""
+        """Convert a frame to RGB, cropped, rotated and mirrored as the file specifies."""
         pixels = self._convert(frame, format="rgb24").to_ndarray()
         if self._size is not None:
             pixels = pixels[: self._size[0], : self._size[1]]

@@ -12,6 +12,8 @@ from av.error import FFmpegError, InvalidDataError
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from longtake.video.archive import Place, place
+
 FULL = (errno.ENOSPC, errno.EDQUOT)
 MP4, MP4_HEAD = "mp4", b"ftyp"
 _CONTAINERS = """
@@ -20,7 +22,7 @@ _CONTAINERS = """
 """
 # Other formats of FFmpeg, such as playlists, would open further files or the network.
 ONLY_VIDEO_FILES = {
-    "protocol_whitelist": "file",
+    "protocol_whitelist": "file,subfile",
     "format_whitelist": ",".join(_CONTAINERS.split()),
 }
 NO_INDEX = "truncated: an mp4 file without a complete index (moov), which is written last"
@@ -48,14 +50,21 @@ def address(path: Path) -> str:
     return f"file:{path.absolute()}"
 
 
+def _part(there: Place) -> str:
+    """A part of a file for FFmpeg."""
+    return f"subfile,,start,{there.start},end,{there.end},,:{address(there.file)}"
+
+
 @contextmanager
 def open_stream(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
     """Open a file and its first video stream; cover pictures do not count as one."""
     with reading(path):
-        if not stat.S_ISREG(path.stat().st_mode):
+        there = place(path)
+        if not stat.S_ISREG(there.file.stat().st_mode):
             raise VideoError(f"{path}: not a regular file")
         options = {"container_options": ONLY_VIDEO_FILES, "metadata_errors": "replace"}
-        with av.open(address(path), **options) as container:
+        opened = address(path) if there.file == path else _part(there)
+        with av.open(opened, **options) as container:
             yield container, _video_stream(path, container)
 
 
@@ -100,8 +109,10 @@ def partial_path(path: Path) -> Path:
 def _fault(error: FFmpegError, path: Path) -> str:
     if not isinstance(error, InvalidDataError) and error.errno != errno.EINVAL:
         return f"cannot be read ({error.strerror})"
-    with path.open("rb") as file:
-        head = file.read(8)
+    there = place(path)
+    with there.file.open("rb") as file:
+        file.seek(there.start)
+        head = file.read(min(8, there.size))
     if not head:
         return "not a video, the file is empty"
     return NO_INDEX if head[4:] == MP4_HEAD else "not a video, or its first bytes are broken"

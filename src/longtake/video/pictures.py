@@ -5,17 +5,20 @@ import re
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from longtake.video import archive
 from longtake.video.files import VideoError, reading
 
 _NAMES = "png jpg jpeg webp bmp tif tiff ppm pgm pnm jp2 avif"
 SUFFIXES = frozenset("." + name for name in _NAMES.split())
 STRAY_SHARE = 10  # a kind of name that is this many times rarer than another is not a frame's
+LARGEST = 1 << 28  # bytes of a picture in a tar file
 ORIENTATION = 0x0112  # EXIF tag
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -38,8 +41,11 @@ def natural(path: Path) -> list[tuple[int, int, str]]:
 
 def files(folder: Path) -> list[Path]:
     """Image files of a folder, in natural order of their names; a VideoError if there are none."""
-    with reading(folder), os.scandir(folder) as entries:
-        paths = [folder / entry.name for entry in entries if not entry.is_dir()]
+    with reading(folder):
+        paths = archive.files_in(folder)
+        if paths is None:
+            with os.scandir(folder) as entries:
+                paths = [folder / entry.name for entry in entries if not entry.is_dir()]
     found = [p for p in paths if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
     if not found:
         raise VideoError(f"{folder}: not a video, the folder has no pictures")
@@ -107,12 +113,13 @@ def _rgb(picture: Image.Image) -> np.ndarray:
 
 @contextmanager
 def _opened(path: Path) -> Generator[Image.Image]:
-    if not path.exists():
-        raise VideoError(f"{path}: no such file")
-    if not path.is_file():  # opening a pipe would wait for a writer
+    with reading(path):
+        there = archive.place(path)
+    if not there.file.is_file():  # opening a pipe would wait for a writer
         raise VideoError(f"{path}: not a regular file")
     try:
-        with Image.open(path) as picture:
+        whole = there.file == path
+        with Image.open(path if whole else BytesIO(archive.read_bytes(path, LARGEST))) as picture:
             yield picture
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise VideoError(f"{path}: not a picture, or broken ({error})") from error

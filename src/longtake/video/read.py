@@ -15,6 +15,7 @@ from av.video.frame import VideoFrame
 from jaxtyping import UInt8
 
 from longtake.video import pictures
+from longtake.video.archive import is_folder
 from longtake.video.decode import RGB, open_decoder, whole_frames
 from longtake.video.files import VideoError
 from longtake.video.timeline import Timeline, timeline
@@ -60,7 +61,7 @@ def probe(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> 
         VideoError: the file does not exist, is not a video, is broken or truncated.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         files = pictures.files(path)
         height, width = pictures.size(files[0])
         fps, frames, variable, known = as_rate(folder_fps), len(files), False, False
@@ -92,7 +93,7 @@ def frame_seconds(path: Path | str, folder_fps: Fraction | float | int = FOLDER_
             store times.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         return np.arange(len(pictures.files(path))) / float(folder_fps)
     line = timeline(path)
     if line.ticks is None:
@@ -127,7 +128,7 @@ def read_clip(
             "at least 0, at least one frame and a stride of at least 1"
         )
     wanted = range(start_frame, start_frame + frames * stride, stride)
-    files = pictures.files(path) if path.is_dir() else []
+    files = pictures.files(path) if is_folder(path) else []
     line = None if files else timeline(path, timeline_text)
     there = len(files) if line is None else line.frames
     if wanted[-1] >= there:
@@ -142,6 +143,27 @@ def read_clip(
     if len(clip) < len(wanted):
         raise VideoError(f"{path}: ends before frame {wanted[len(clip)]}")
     return _stacked(path, clip)
+
+
+def frames_from(
+    path: Path | str, start_frame: int, timeline_text: str | None = None
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Frames from one on, decoded in one pass; ends where they do not come at their times.
+
+    Then, and after an error, ``read_clip`` may still have the frames.
+
+    Raises:
+        VideoError: as ``probe``, or a frame is broken.
+    """
+    path = Path(path)
+    if is_folder(path):
+        yield from pictures.frames(pictures.files(path)[start_frame:])
+        return
+    line = timeline(path, timeline_text)
+    if line.ticks is None or not line.seekable or start_frame >= line.frames:
+        return
+    for key in line.keys[line.keys <= line.ticks[start_frame]][-1:].tolist():
+        yield from _from_key(path, line, key, range(start_frame, line.frames))
 
 
 def open_video(
@@ -186,7 +208,7 @@ def _first_size(path: Path) -> tuple[int, int]:
 
 def _frames(path: Path, threads: int = 1) -> Iterator[np.ndarray]:
     """Upright frames of a video from its first one on."""
-    if path.is_dir():
+    if is_folder(path):
         yield from pictures.frames(pictures.files(path))
         return
     line, number = timeline(path), 0
@@ -211,18 +233,25 @@ def _clip_by_time(path: Path, line: Timeline, wanted: range) -> Sequence[np.ndar
     if line.ticks is None or not line.seekable:
         return []
     before = line.keys[line.keys <= line.ticks[wanted.start]][-KEYS_TRIED:]
+    for key in reversed(before.tolist()):
+        with suppress(VideoError):
+            clip = [*_from_key(path, line, key, wanted)]
+            if len(clip) == len(wanted):
+                return clip
+    return []
+
+
+def _from_key(path: Path, line: Timeline, key: int, wanted: range) -> Iterator[np.ndarray]:
+    """The wanted frames, decoded from the key frame of a time, until one is not at its time."""
+    assert line.ticks is not None
     with open_decoder(path) as (container, stream):
         rgb = RGB(container.metadata)
-        for key in reversed(before.tolist()):
-            container.seek(key, stream=stream)
-            packets = (packet for packet in container.demux(stream) if packet.size)
-            packets = dropwhile(lambda packet: not packet.is_keyframe, packets)
-            frames = whole_frames(path, stream, packets, key)
-            with suppress(VideoError):
-                clip = [rgb(frame) for frame in _at_times(frames, line.ticks, wanted)]
-                if len(clip) == len(wanted):
-                    return clip
-    return []
+        container.seek(key, stream=stream)
+        packets = (packet for packet in container.demux(stream) if packet.size)
+        packets = dropwhile(lambda packet: not packet.is_keyframe, packets)
+        frames = whole_frames(path, stream, packets, key)
+        for frame in _at_times(frames, line.ticks, wanted):
+            yield rgb(frame)
 
 
 def _at_times(

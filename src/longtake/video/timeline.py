@@ -2,12 +2,13 @@
 
 import json
 import logging
+from array import array
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
-from itertools import groupby, islice, pairwise
+from itertools import groupby, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from av.error import InvalidDataError
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from longtake.video.archive import place
 from longtake.video.decode import RGB, open_decoder, whole_frames
 from longtake.video.files import MP4, VideoError, reading
 
@@ -26,6 +28,7 @@ FIRST_PACKETS = 20  # a decoder waits for at most 16 before it gives a frame
 SMALLEST_PICTURE_BYTES = 16  # smaller packets may have no picture
 SMALL_PICTURES = ("h264", "hevc")  # but of these, a picture that repeats another is as small
 MOST_RUNS = 256  # of frames at equal distances, in a timeline that is kept
+NONE = np.iinfo(np.int64).min  # stands for no time
 BROADCAST = ("mpegts", "mpeg")  # formats that are cut anywhere
 
 
@@ -69,9 +72,7 @@ def timeline(path: Path, packed: str | None = None) -> Timeline:
     Raises:
         VideoError: the file does not exist, is not a video, is broken or truncated.
     """
-    with reading(path):
-        stat = path.stat()
-    stamp = (stat.st_mtime_ns, stat.st_size)
+    stamp = _stamp(path)
     return (packed and _unpacked(packed, stamp)) or _timeline(path, *stamp)
 
 
@@ -81,17 +82,22 @@ def packed_timeline(path: Path) -> str | None:
     Raises:
         VideoError: the file does not exist, is not a video, is broken or truncated.
     """
-    with reading(path):
-        stat = path.stat()
-    line = _timeline(path, stat.st_mtime_ns, stat.st_size)
+    stamp = _stamp(path)
+    line = _timeline(path, *stamp)
     times = None if line.ticks is None else _runs(line.ticks)
     keys = _runs(line.keys)
     if max(len(keys), len(times or ())) > MOST_RUNS:
         return None
     tick, range_ = line.tick_seconds.as_integer_ratio(), (line.packets.start, line.packets.stop)
     state = [range_, line.first_key, times, line.seekable, keys, tick, line.last_ticks]
-    stamp = (stat.st_mtime_ns, stat.st_size)
     return json.dumps([stamp, line.frames, *state], separators=(",", ":"))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Time of the last change in nanoseconds, and size in bytes."""
+    with reading(path):
+        there = place(path)
+    return there.modified_ns, there.size
 
 
 def _unpacked(packed: str, stamp: tuple[int, int]) -> Timeline | None:
@@ -125,16 +131,23 @@ def _of_runs(runs: Sequence[Sequence[int]]) -> np.ndarray:
     return np.cumsum(np.repeat(steps, counts))
 
 
-class _Packet(NamedTuple):
-    """Fields of a packet without its data."""
+class _Packets(NamedTuple):
+    """Fields of packets without their data, in columns: two hours are a million bytes each.
 
-    ticks: int | None
-    decoding_ticks: int | None
-    duration: int
-    size_bytes: int
-    key: bool
-    shown: bool
-    corrupt: bool
+    Times are ``NONE`` where a packet has none.
+    """
+
+    ticks: np.ndarray
+    decoding_ticks: np.ndarray
+    duration: np.ndarray
+    size_bytes: np.ndarray
+    key: np.ndarray
+    shown: np.ndarray
+    corrupt: np.ndarray
+
+    def of(self, rows: slice | np.ndarray) -> "_Packets":
+        """Some of the packets."""
+        return _Packets(*(column[rows] for column in self))
 
 
 @lru_cache(maxsize=FILES_KEPT)
@@ -144,33 +157,33 @@ def _timeline(path: Path, modified_ns: int, size_bytes: int) -> Timeline:
         packets, first, last_groups = _demuxed(container, stream)
         _check_bytes(path, container, stream, size_bytes)
         _check_packets(path, packets, broadcast=bool(last_groups))
-        start = next((number for number, packet in enumerate(packets) if packet.key), 0)
-        stop = len(packets) - (0 if _ends_whole(stream, last_groups) else 1)
-        shown = [packet for packet in packets[start:stop] if packet.shown]
-        if not shown:
+        start = int(np.argmax(packets.key)) if len(packets.key) else 0
+        stop = len(packets.key) - (0 if _ends_whole(stream, last_groups) else 1)
+        part = packets.of(slice(start, stop))
+        shown = part.of(part.shown)
+        if not len(shown.key):
             raise VideoError(f"{path}: not a video, it has no frames")
-        key, times = packets[start].ticks, [p.ticks for p in shown if p.ticks is not None]
-        early = key is not None and any(
-            packet.ticks is not None and packet.ticks < key for packet in packets[start:]
-        )
+        timed, key = shown.ticks != NONE, int(packets.ticks[start])
+        after = packets.ticks[start:]
+        early = key != NONE and bool(((after != NONE) & (after < key)).any())
         stated = [stream.average_rate, stream.guessed_rate, stream.base_rate]
         line = Timeline(
-            frames=len(shown),
+            frames=len(shown.key),
             packets=range(start, stop),
             first_key=key if early else None,
-            ticks=np.sort(np.array(times, np.int64)),
+            ticks=np.sort(shown.ticks[timed]),
             seekable=True,
-            keys=np.sort(np.array([p.ticks for p in shown if p.key and p.ticks is not None])),
+            keys=np.sort(shown.ticks[timed & shown.key]),
             tick_seconds=stream.time_base or Fraction(1),
-            last_ticks=max(shown, key=lambda packet: packet.ticks or 0).duration,
+            last_ticks=int(shown.duration[np.argmax(np.where(timed, shown.ticks, 0))]),
             rates=[Fraction(rate) for rate in stated if rate],
             size=None if last_groups else _first_size(path, container, stream, first[start:]),
         )
         doubtful = early or _doubtful(container, stream, shown)
     if doubtful:
         line = _decoded(path, line, shown)
-    cut = early or len(line.packets) < len(packets)
-    if cut and line.frames < sum(packet.shown for packet in packets):
+    cut = early or len(line.packets) < len(packets.key)
+    if cut and line.frames < packets.shown.sum():
         found = "%s: cut from longer footage; its %d whole frames are read"
         LOGGER.warning(found, path, line.frames)
     return line
@@ -178,22 +191,30 @@ def _timeline(path: Path, modified_ns: int, size_bytes: int) -> Timeline:
 
 def _demuxed(
     container: InputContainer, stream: VideoStream
-) -> tuple[list[_Packet], list[Packet], list[Packet]]:
+) -> tuple[_Packets, list[Packet], list[Packet]]:
     """All packets, and the first ones with their data.
 
     In a broadcast, also those from the last key frame but one on with their data.
     """
-    packets, first, before_last, last = [], [], [], []
+    numbers, flags = [array("q") for _ in range(4)], [bytearray() for _ in range(3)]
+    first, before_last, last = [], [], []
     for p in container.demux(stream):
         if p.size:
             if len(first) < FIRST_PACKETS:
                 first.append(p)
-            fields = p.pts, p.dts, p.duration or 0, p.size
-            packets.append(_Packet(*fields, p.is_keyframe, not p.is_discard, p.is_corrupt))
+            times = (NONE if ticks is None else ticks for ticks in (p.pts, p.dts))
+            for column, number in zip(numbers, (*times, p.duration or 0, p.size), strict=True):
+                column.append(number)
+            for column, flag in zip(
+                flags, (p.is_keyframe, not p.is_discard, p.is_corrupt), strict=True
+            ):
+                column.append(flag)
             if p.is_keyframe:
                 before_last, last = last, []
             if container.format.name in BROADCAST and (p.is_keyframe or last):
                 last.append(p)
+    columns = [np.frombuffer(column, np.int64) for column in numbers]
+    packets = _Packets(*columns, *(np.frombuffer(column, bool) for column in flags))
     return packets, first, [*before_last, *last]
 
 
@@ -218,16 +239,14 @@ def _check_bytes(
             raise VideoError(f"{path}: truncated: has {there} of {len(ends)} frames")
 
 
-def _check_packets(path: Path, packets: Sequence[_Packet], *, broadcast: bool) -> None:
+def _check_packets(path: Path, packets: _Packets, *, broadcast: bool) -> None:
     """Packets are whole from the first key frame on, in broadcasts to the piece that is cut off."""
-    end = len(packets) - broadcast
-    while broadcast and end and packets[end - 1].corrupt:
+    end = len(packets.key) - broadcast
+    while broadcast and end and packets.corrupt[end - 1]:
         end -= 1
-    begun = False
-    for number, packet in enumerate(packets[:end]):
-        begun = begun or packet.key
-        if packet.corrupt and begun:
-            raise VideoError(f"{path}: broken or truncated near frame {number}")
+    broken = np.flatnonzero(packets.corrupt[:end] & np.logical_or.accumulate(packets.key[:end]))
+    if len(broken):
+        raise VideoError(f"{path}: broken or truncated near frame {broken[0]}")
 
 
 def _ends_whole(stream: VideoStream, last_groups: Sequence[Packet]) -> bool:
@@ -244,27 +263,26 @@ def _ends_whole(stream: VideoStream, last_groups: Sequence[Packet]) -> bool:
     return last not in broken
 
 
-def _doubtful(container: InputContainer, stream: VideoStream, shown: Sequence[_Packet]) -> bool:
+def _doubtful(container: InputContainer, stream: VideoStream, shown: _Packets) -> bool:
     """Whether packets may differ from frames in number or time.
 
     VP8 has hidden frames; AVI has no times, which H.264 needs to order its frames; MPEG-4 has
     packets without a picture; the clock of a broadcast may jump back.
     """
-    codec, times = stream.codec_context.name, {packet.ticks for packet in shown}
-    smallest_bytes = min(packet.size_bytes for packet in shown)
-    order = [p.decoding_ticks for p in shown if p.decoding_ticks is not None]
+    codec, smallest_bytes = stream.codec_context.name, shown.size_bytes.min()
+    order = shown.decoding_ticks[shown.decoding_ticks != NONE]
     return (
         codec == "vp8"
         or (container.format.name == "avi" and codec in ("h264", "hevc"))
-        or None in times
-        or len(times) < len(shown)
-        or not shown[0].key
-        or any(after < before for before, after in pairwise(order))
+        or bool((shown.ticks == NONE).any())
+        or len(np.unique(shown.ticks)) < len(shown.ticks)
+        or not shown.key[0]
+        or bool((np.diff(order) < 0).any())
         or (codec not in SMALL_PICTURES and smallest_bytes < SMALLEST_PICTURE_BYTES)
     )
 
 
-def _decoded(path: Path, line: Timeline, shown: Sequence[_Packet]) -> Timeline:
+def _decoded(path: Path, line: Timeline, shown: _Packets) -> Timeline:
     """The timeline by decoding the whole file: slow, but correct for any file."""
     times, keys, last = [], [], 0
     with open_decoder(path) as (container, stream):
@@ -278,7 +296,7 @@ def _decoded(path: Path, line: Timeline, shown: Sequence[_Packet]) -> Timeline:
                 keys.append(frame.pts)
     if not times:
         raise VideoError(f"{path}: not a video, it has no frames")
-    order = sorted(p.decoding_ticks for p in shown if p.decoding_ticks is not None)
+    order = sorted(shown.decoding_ticks[shown.decoding_ticks != NONE].tolist())
     seekable = states_times and _increase(times)
     ticks = times if seekable else order if len(order) == len(times) and _increase(order) else None
     return replace(

@@ -117,11 +117,12 @@ class VideoWriter:
     ) -> None:
         """Check the path; the file is created when the first frames are written.
 
-        ``key_frames`` is the distance of key frames of H.264, up to which a reader decodes frames
-        that it does not want, and of the frames that a killed writer loses.
+        ``key_frames`` is the number of frames from one key frame of H.264 to the next. A reader
+        decodes up to this number of frames before the one that it wants, and a killed writer loses
+        as many.
 
         Raises:
-            VideoError: the suffix has no format, or the format does not have this rate.
+            VideoError: no format has the suffix, or it cannot store the frame rate.
             ExistsError: the path exists.
         """
         self.path, self.frames = Path(path), 0

@@ -97,7 +97,7 @@ class Clouds:
         return cls(phase=phase, rate=boiling.double() - drift)
 
     def __call__(self, plane: CloudPlane, times: Float[Tensor, "t"]) -> Float[Tensor, "t rows w"]:
-        """The field at these times, in frames; its variance is 1 - lost^2."""
+        """Field of clouds at ``times`` (in frames) for one frame size; variance 1 - lost^2."""
         n, m = plane.amplitude.shape
         turns = self.phase[:n, :m] + times[:, None, None] * self.rate[:n, :m]
         angle = (turns - turns.floor()).float() * (2 * math.pi)

@@ -67,7 +67,10 @@ KERNELS: dict[Callable[..., Tensor], tuple[Kernel, ...]] = {
 
 
 def compute(formula: Callable[..., Tensor], *args: Any) -> Tensor:
-    """Compute ``formula(*args)`` by the first kernel that can be used, or else by the formula."""
+    """Compute ``formula(*args)`` by the first kernel that can be used, or else directly.
+
+    ``formula`` is a function of ``longtake.nn.formulas``.
+    """
     if not transformed():
         for kernel in KERNELS[formula]:
             if kernel.serves(*args):

@@ -1,0 +1,111 @@
+"""Trackers: programs that show the values and previews of many runs, beside each run's own page."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from longtake import config
+from longtake.config import digest
+from longtake.video import VideoWriter, open_video
+
+TrackerName = Literal["none", "tensorboard", "wandb", "trackio"]
+PROJECT = "longtake"
+
+
+class Tracker(ABC):
+    """Shows a run elsewhere; what it is given is in the run's folder anyway."""
+
+    @abstractmethod
+    def values(self, step: int, values: Mapping[str, float]) -> None:
+        """Add values of a step."""
+
+    @abstractmethod
+    def video(self, step: int, name: str, path: Path) -> None:
+        """Add a video file of a step."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Write what is not written yet."""
+
+
+class TensorBoard(Tracker):
+    """Event files in the folder ``tensorboard`` of a run; videos are GIF images."""
+
+    def __init__(self, folder: Path) -> None:
+        board: Any = import_module("torch.utils.tensorboard")
+        self._writer = board.SummaryWriter(str(folder / "tensorboard"))
+
+    def values(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def video(self, step: int, name: str, path: Path) -> None:
+        proto: Any = import_module("tensorboard.compat.proto.summary_pb2")
+        frames, fps = open_video(path)
+        with TemporaryDirectory() as folder:
+            moving = Path(folder) / "video.gif"
+            with VideoWriter(moving, fps) as writer:
+                writer.write(frames)
+            encoded = moving.read_bytes()
+        _, height, width, channels = frames.shape
+        image = proto.Summary.Image(
+            height=height, width=width, colorspace=channels, encoded_image_string=encoded
+        )
+        summary = proto.Summary(value=[proto.Summary.Value(tag=name, image=image)])
+        self._writer.file_writer.add_summary(summary, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class Dashboard(Tracker):
+    """Weights & Biases, or trackio, which has the same interface.
+
+    The run has the name of its folder and is continued there after a stop.
+    """
+
+    def __init__(self, module: Any, folder: Path, **settings: Any) -> None:
+        self._module = module
+        path = folder / "config.yaml"
+        settings |= {"config": config.read(path) if path.exists() else {}, "resume": "allow"}
+        self._run = module.init(project=PROJECT, name=folder.resolve().name, **settings)
+
+    def values(self, step: int, values: Mapping[str, float]) -> None:
+        self._module.log(dict(values), step=step)
+
+    def video(self, step: int, name: str, path: Path) -> None:
+        self._module.log({name: self._module.Video(str(path), format="mp4")}, step=step)
+
+    def close(self) -> None:
+        self._module.finish()
+
+
+def _wandb(folder: Path) -> Tracker:
+    own = {"dir": str(folder), "id": digest(str(folder.resolve()))}
+    return Dashboard(import_module("wandb"), folder, **own)
+
+
+def _trackio(folder: Path) -> Tracker:
+    return Dashboard(import_module("trackio"), folder)
+
+
+_TRACKERS: Mapping[str, Callable[[Path], Tracker]] = {
+    "tensorboard": TensorBoard,
+    "wandb": _wandb,
+    "trackio": _trackio,
+}
+
+
+def open_tracker(name: TrackerName, folder: Path) -> Tracker | None:
+    """The tracker of a run's folder; None for ``none``."""
+    return _TRACKERS[name](folder) if name in _TRACKERS else None
+
+
+def check_tracker(name: TrackerName) -> None:
+    """Raise a ValueError if the tracker's package is not installed."""
+    if name in _TRACKERS and find_spec(name) is None:
+        raise ValueError(f"tracker: {name} needs the package: pip install 'longtake[{name}]'")

@@ -1,0 +1,237 @@
+"""Tar files as folders: ``shard.tar/sea.mp4`` is the path of a member, which is read in place.
+
+Only regular files are members. Links, devices and names that lead out of the tar file are not
+followed, and nothing is unpacked to the disk. Frames of one sample of a webdataset shard,
+``sea.0001.png``, are the folder ``sea``.
+"""
+
+import tarfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
+
+SUFFIX = ".tar"
+BLOCK_BYTES = tarfile.BLOCKSIZE
+MOST_MEMBERS = 1 << 20
+LONGEST_HEADER_BYTES = 1 << 16  # of the header of a long name
+ARCHIVES_KEPT = 4096  # whose lists of members are in memory
+FRAMES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+class ArchiveError(OSError):
+    """A file is not a tar file, or broken; ``strerror`` says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(0, reason)
+
+
+class Place(NamedTuple):
+    """Where the bytes of a file or a member lie; ``modified_ns`` is the time of the real file."""
+
+    file: Path
+    start: int
+    size: int
+    modified_ns: int
+
+    @property
+    def end(self) -> int:
+        """Position after the last byte."""
+        return self.start + self.size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """Members of a tar file.
+
+    Attributes:
+        files: first byte and number of bytes, by name.
+        folders: names of the files directly in each folder; the outermost is ``.``.
+        refused: entries that are not taken for members, and why.
+    """
+
+    files: Mapping[str, tuple[int, int]]
+    folders: Mapping[str, Sequence[str]]
+    refused: Mapping[str, str]
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a path is a tar file by its name."""
+    return path.suffix.lower() == SUFFIX and path.is_file()
+
+
+def place(path: Path) -> Place:
+    """Where a file or a member lies.
+
+    Raises:
+        OSError: there is none, or the tar file is broken.
+    """
+    archive, name = _inside(path)
+    if archive is None:
+        stat = path.stat()
+        return Place(path, 0, stat.st_size, stat.st_mtime_ns)
+    found = contents(archive).files.get(name)
+    if found is None:
+        raise FileNotFoundError(2, "there is no such member", str(path))
+    return Place(archive, *found, archive.stat().st_mtime_ns)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder on the disk or in a tar file."""
+    archive, name = _inside(path)
+    return path.is_dir() if archive is None else name in _folders(archive)
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path is a regular file, or a member of a tar file."""
+    archive, name = _inside(path)
+    return path.is_file() if archive is None else name in contents(archive).files
+
+
+def files_in(folder: Path) -> list[Path] | None:
+    """Files directly in a folder of a tar file; None for a folder on the disk."""
+    archive, name = _inside(folder)
+    if archive is None:
+        return None
+    return [archive / _joined(name, each) for each in _folders(archive).get(name, ())]
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """A file's content.
+
+    Raises:
+        OSError: it is missing, cannot be read, or has more than ``most`` bytes.
+    """
+    there = place(path)
+    if there.size > most:
+        raise OSError(0, f"has {there.size} bytes, more than {most}")
+    with there.file.open("rb") as file:
+        file.seek(there.start)
+        return file.read(there.size)
+
+
+def contents(archive: Path) -> Contents:
+    """Members of a tar file, read from its headers once until it changes.
+
+    Raises:
+        OSError: it cannot be read, or is not a tar file.
+    """
+    stat = archive.stat()
+    return _contents(archive, stat.st_mtime_ns, stat.st_size)
+
+
+def _inside(path: Path) -> tuple[Path | None, str]:
+    """The tar file that a path leads into, and the name in it; None for any other path."""
+    for parent in path.parents:
+        if is_archive(parent):
+            return parent, path.relative_to(parent).as_posix()
+    return (path, ".") if is_archive(path) else (None, "")
+
+
+def _folders(archive: Path) -> Mapping[str, Sequence[str]]:
+    try:
+        return contents(archive).folders
+    except OSError:
+        return {}
+
+
+def _joined(folder: str, name: str) -> str:
+    return name if folder == "." else f"{folder}/{name}"
+
+
+@lru_cache(maxsize=ARCHIVES_KEPT)
+def _contents(archive: Path, modified_ns: int, size: int) -> Contents:
+    del modified_ns
+    files: dict[str, tuple[int, int]] = {}
+    refused: dict[str, str] = {}
+    with archive.open("rb") as file:
+        for name, info, start in _entries(file, size):
+            if fault := _fault(name, info, start, size):
+                refused[name] = fault
+            elif not info.isdir():
+                files[_placed(PurePosixPath(name))] = (start, info.size)
+    folders: defaultdict[str, list[str]] = defaultdict(list)
+    for name in files:
+        inner = PurePosixPath(name)
+        folders[inner.parent.as_posix()].append(inner.name)
+    return Contents(files=files, folders=dict(folders), refused=refused)
+
+
+def _entries(file: IO[bytes], size: int) -> Iterator[tuple[str, tarfile.TarInfo, int]]:
+    """Name, header and first byte of each entry; names longer than a header are read too."""
+    position, entries, longer = 0, 0, ""
+    while position + BLOCK_BYTES <= size:
+        file.seek(position)
+        header = file.read(BLOCK_BYTES)
+        if not header.strip(b"\0"):  # the end
+            break
+        try:
+            info = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+        except tarfile.HeaderError as error:
+            raise ArchiveError(
+                f"not a tar file, or a compressed one; unpack it ({error})"
+                if not position
+                else f"broken after {entries} entries ({error})"
+            ) from error
+        start, position = position + BLOCK_BYTES, position + BLOCK_BYTES + _padded(info.size)
+        if info.size < 0 or entries > MOST_MEMBERS:
+            raise ArchiveError(f"has an entry of {info.size} bytes, or over {MOST_MEMBERS} entries")
+        if info.type in (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE):
+            longer = _long_name(file, info) or longer
+            continue
+        if info.type in (tarfile.XGLTYPE, tarfile.GNUTYPE_LONGLINK):
+            continue
+        entries += 1
+        yield longer or info.name, info, start
+        longer = ""
+    if not entries:
+        raise ArchiveError("not a tar file, it has no entries")
+
+
+def _padded(size: int) -> int:
+    return -(-max(size, 0) // BLOCK_BYTES) * BLOCK_BYTES
+
+
+def _long_name(file: IO[bytes], info: tarfile.TarInfo) -> str:
+    """Name of the entry that follows; empty if the header says nothing about it."""
+    if info.size > LONGEST_HEADER_BYTES:
+        raise ArchiveError(f"has a header of {info.size} bytes")
+    data = file.read(info.size)
+    if info.type == tarfile.GNUTYPE_LONGNAME:
+        return data.rstrip(b"\0").decode("utf-8", "surrogateescape")
+    records = dict(_records(data))
+    if b"size" in records:
+        raise ArchiveError("has a member of over 8 GB; write shards of 1 GB")
+    return records.get(b"path", b"").decode("utf-8", "surrogateescape")
+
+
+def _records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Records ``LENGTH KEY=VALUE`` of an extended header."""
+    while data.strip(b"\0"):
+        length, _, _ = data.partition(b" ")
+        if not length.isdigit() or not 0 < int(length) <= len(data):
+            raise ArchiveError("has an extended header that is broken")
+        key, _, value = data[len(length) + 1 : int(length) - 1].partition(b"=")
+        yield key, value
+        data = data[int(length) :]
+
+
+def _fault(name: str, info: tarfile.TarInfo, start: int, size: int) -> str:
+    """Why an entry is not taken for a member; empty if it is."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name or "\\" in name:
+        return "its name leads out of the tar file"
+    if not (info.isreg() or info.isdir()):
+        return "not a regular file"
+    return "cut off" if start + info.size > size else ""
+
+
+def _placed(path: PurePosixPath) -> str:
+    """The name of a member, of a sample's frame that in the folder of the sample."""
+    key, _, rest = path.name.partition(".")
+    frame = PurePosixPath(rest)
+    if key and frame.suffix.lower() in FRAMES and any(c.isdigit() for c in frame.stem):
+        return (path.parent / key / rest).as_posix()
+    return path.as_posix()
