@@ -55,3 +55,40 @@ def _tokenizer() -> Any:
     pieces += [letter + "</w>" for letter in ascii_lowercase]
     vocabulary = {piece: number for number, piece in enumerate(pieces)}
     return CLIPTokenizer(vocab=vocabulary, merges=[])
+
+
+def write_tiny_t5(folder: Path) -> Path:
+    """The encoder of T5."""
+    from transformers import T5Config, T5EncoderModel
+
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"vocab_size": 64, "d_model": WIDTH, "d_kv": 8, "d_ff": 32}
+    T5EncoderModel(T5Config(**sizes, num_layers=1, num_heads=2)).save_pretrained(folder)
+    _words().save_pretrained(folder)
+    return folder
+
+
+def write_tiny_sentence_encoder(folder: Path) -> Path:
+    """A BERT model, as MiniLM and other sentence encoders are."""
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"vocab_size": 64, "hidden_size": WIDTH, "intermediate_size": 32}
+    config = BertConfig(**sizes, num_hidden_layers=1, num_attention_heads=2)
+    BertModel(config).save_pretrained(folder)
+    _words().save_pretrained(folder)
+    return folder
+
+
+def _words() -> Any:
+    """A tokenizer of a few words."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<pad>", "<unk>", "calm", "sea", "storm", "over", "hills"]
+    model: Any = WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>")
+    tokenizer: Any = Tokenizer(model)
+    tokenizer.pre_tokenizer = Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>")

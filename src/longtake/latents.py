@@ -104,8 +104,8 @@ class LatentSpec:
         """Reshape a value per sample, or per latent frame, so that it broadcasts over a latent."""
         view = [len(level), *[1] * len(self.shape)]
         if level.ndim == 2:
-            assert level.shape[1] == self.frames
-            view[self.time_axis] = self.frames
+            assert level.shape[1] in (1, self.frames)  # a still has one frame
+            view[self.time_axis] = level.shape[1]
         return level.reshape(view)
 
 

@@ -272,6 +272,11 @@ class DiffusionRun(Config):
         denoiser = self._built(trained)
         base.autoencoder.spec.check_drawn(denoiser.spec, self.model)
         self.clip.check(denoiser)
+        if self.clip.stills and ranks.size > 1:
+            raise ConfigError(
+                f"clip.stills={self.clip.stills}: batches of clips and stills are for one process, "
+                f"but there are {ranks.size}; set it to 0, or start one"
+            )
         if self.diffusion.time_per_frame and not denoiser.per_frame:
             raise ConfigError(
                 "diffusion.time_per_frame=true: this network has one time for all frames; set "

@@ -11,7 +11,14 @@ from longtake.config import ConfigError, parse, to_dict
 from longtake.denoisers import TriplaneUNet, TriplaneUNetConfig
 from longtake.denoisers.triplane_unet import on_planes
 from longtake.diffusion import DDIM, ClipSampler, Diffusion
-from longtake.diffusion.signals import ABSENT, label_signal, null, previous_signal, rows
+from longtake.diffusion.signals import (
+    ABSENT,
+    label_signal,
+    null,
+    previous_signal,
+    rows,
+    text_signal,
+)
 from longtake.latents import Triplane
 from longtake.nn.attention import SelfAttention
 from longtake.nn.layers import GroupNorm
@@ -218,3 +225,43 @@ def test_a_network_in_bfloat16_samples_in_single_precision():
     z = clips({**label_signal([0, ABSENT]), **previous_signal(previous)}, (1, 2)).z
     assert z.dtype == torch.float32
     assert z.isfinite().all()
+
+
+@torch.no_grad()
+def test_any_text_is_without_effect_at_first_and_has_one_later():
+    plain, reads = unet(), unet(text_width=6, zero_init=True)
+    own = reads.load_state_dict(plain.state_dict(), strict=False)
+    assert not own.unexpected_keys
+    z, t = drawn()
+    texts = torch.randn(2, 5, 6)
+    for text in (texts, torch.zeros_like(texts)):
+        signals = text_signal(text)
+        assert torch.equal(predict(reads, z, t, signals), predict(plain, z, t, {}))
+    assert reads.needs == {"text"}
+    mixed = unet(text_width=6)
+    found = predict(mixed, z, t, text_signal(texts))
+    swapped = predict(mixed, z, t, text_signal(texts.flip(0)))
+    assert not torch.allclose(found, swapped)
+
+
+def test_pooled_and_token_states_both_get_a_gradient():
+    network = unet(text_width=6, checkpoint=True)
+    z, t = drawn()
+    text = torch.randn(2, 5, 6, requires_grad=True)
+    predict(network, z, t, text_signal(text)).square().sum().backward()
+    assert text.grad is not None
+    assert (text.grad != 0).all()
+    assert network.text_embed is not None
+    assert network.middle.to_text is not None
+    for layer in (network.text_embed.first, network.middle.to_text.to_k):
+        assert layer.weight.grad is not None
+        assert layer.weight.grad.abs().max() > 0
+
+
+@torch.no_grad()
+def test_padding_of_zeros_does_not_change_the_pooled_text():
+    network = unet(text_width=6)
+    assert network.text_embed is not None
+    text = torch.randn(2, 5, 6)
+    padded = torch.cat([text, torch.zeros(2, 3, 6)], 1)
+    torch.testing.assert_close(network.text_embed(padded), network.text_embed(text))

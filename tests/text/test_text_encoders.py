@@ -1,10 +1,17 @@
 """Token states of prompts: from fixed word codes, and from text models of transformers."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
-from tiny_clip import TOKENS, WIDTH, write_tiny_clip
+from tiny_clip import (
+    TOKENS,
+    WIDTH,
+    write_tiny_clip,
+    write_tiny_sentence_encoder,
+    write_tiny_t5,
+)
 
 from longtake.checkpoint import weights_hash
 from longtake.text import PretrainedText, WordCodes, prompt_signal
@@ -81,3 +88,34 @@ def test_each_text_is_encoded_once_in_few_calls():
 def test_guidance_contrasts_a_prompt_with_the_negative_one():
     signal = prompt_signal(CODES.load(), ["sea", "storm"], "rain")["text"]
     assert torch.equal(signal.null, CODES.load()(["rain", "rain"]))
+
+
+@pytest.mark.parametrize("write", [write_tiny_clip, write_tiny_t5, write_tiny_sentence_encoder])
+@torch.no_grad()
+def test_a_padded_batch_has_the_states_of_each_text_alone(tmp_path: Path, write):
+    folder, texts = write(tmp_path / "encoder"), ["sea", "calm sea"]
+    encoder = PretrainedText(name=str(folder), tokens=TOKENS).trained_on(texts)
+    assert encoder.weights
+    encode = encoder.load()
+    tokenizer, network = _loaded(str(folder), str(folder))
+    together = encode(texts)
+    assert together.shape == (2, TOKENS, WIDTH)
+    for text, found in zip(texts, together, strict=True):
+        torch.testing.assert_close(found, encode([text])[0])
+        ids = tokenizer([text], return_tensors="pt", truncation=True, max_length=TOKENS)[
+            "input_ids"
+        ]
+        alone = network(input_ids=ids).last_hidden_state[0]  # without any padding
+        torch.testing.assert_close(found[: len(alone)], alone)
+        assert (found[len(alone) :] == 0).all() == (write is not write_tiny_clip)
+    empty = encode([""])
+    assert empty.isfinite().all()
+
+
+def test_a_tokenizer_without_padding_is_refused(tmp_path: Path):
+    folder = write_tiny_t5(tmp_path)
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in settings.items() if k != "pad_token"}))
+    with pytest.raises(ValueError, match="its tokenizer has no padding token"):
+        PretrainedText(name=str(folder), tokens=TOKENS).load()

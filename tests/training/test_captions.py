@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import diffusion_run
+from tiny_runs import diffusion_run, triplane_autoencoder_run, triplane_run
 
 from longtake import run_folder
 from longtake.config import ConfigError
@@ -82,3 +82,33 @@ def test_an_encoder_that_does_not_fit_is_refused(
     run = text_run(tiny_autoencoder_folder, **changes)
     with pytest.raises(ConfigError, match=message):
         run.execute(tmp_path / "run", Ranks(), Callbacks())
+
+
+@pytest.fixture(scope="module")
+def planes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """PVDM with text, which its paper has not, trained for a step."""
+    folder = tmp_path_factory.mktemp("planes")
+    run_folder.start(triplane_autoencoder_run(), folder / "autoencoder", Ranks(), Callbacks())
+    run = triplane_run(folder / "autoencoder")
+    denoiser = run.denoiser.model_copy(update={"text_width": 16})
+    run = run.model_copy(update={"denoiser": denoiser, "text_encoder": ENCODER})
+    run_folder.start(run, folder / "text", Ranks(), Callbacks())
+    return folder / "text"
+
+
+def test_planes_follow_prompts_clip_after_clip(planes: Path):
+    model = VideoModel.from_pretrained(planes)
+    words = model.index.text_encoder
+    assert isinstance(words, WordCodes)
+    network = model.denoisers["first"]
+    torch.nn.init.normal_(network.get_parameter("text_embed.last.weight"), std=3.0)
+    one, two = (model.request([0], "none", Prompt(word)) for word in words.words[:2])
+    frames = 2 * network.spec.clip[0]
+    first, second = (
+        torch.cat([part.pixels for part in model.long_video()(request, frames)], 2)
+        for request in (one, two)
+    )
+    assert first.shape[2] == frames
+    assert not torch.allclose(first, second)
+    with pytest.raises(ValueError, match="makes videos of a text, but none is given"):
+        model.request([0], "none")

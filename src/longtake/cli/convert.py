@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
+from longtake.cli import arguments
 from longtake.cli.arguments import ModelOut, Overwrite
 
 WeightsOut = Annotated[
@@ -70,6 +71,32 @@ def pvdm(  # noqa: PLR0913
     reason = "file name" if averaged is None else "option"
     note = f"; its denoiser's weights are {weights}, according to the {reason}" if denoiser else ""
     print(f"{out}: ready{note}")
+
+
+@app.command()
+def image(
+    folder: Annotated[Path, Argument(help="Stable Diffusion 1 or 2 of diffusers, or its unet")],
+    out: ModelOut,
+    model: Annotated[str | None, Option(help="has the autoencoder, for a unet alone")] = None,
+    frames: Annotated[int, Option(min=1, help="frames of a clip")] = 16,
+    size: Annotated[str, Option(help="of frames, 256 or HEIGHTxWIDTH")] = "256",
+    fps: Annotated[float, Option(min=0.01, help="frames a second")] = 8.0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a video model of an image model: what works across frames starts at zero."""
+    from longtake.checkpoint import check_free
+    from longtake.convert.from_image_model import Clips, read_image_model
+    from longtake.model import VideoModel
+
+    height, width = arguments.size(size)
+    check_free(out, overwrite)
+    made = read_image_model(
+        folder,
+        model=None if model is None else VideoModel.from_pretrained(model),
+        clips=Clips(frames=frames, height=height, width=width, fps=fps),
+    )
+    made.save_pretrained(out, overwrite=overwrite)
+    print(f"{out}: ready; train it on videos with init_from={out} model={out}")
 
 
 @app.command()

@@ -47,7 +47,9 @@ def videos(  # noqa: PLR0913
     sources: Sources,
     protocol: Protocol = "longtake",
     n: arguments.Clips = None,
-    metrics: Annotated[str, Option(help="comma-separated: fvd, kvd, is, clipsim")] = "fvd,kvd",
+    metrics: Annotated[
+        str, Option(help="comma-separated: fvd, kvd, is, clipsim, attributes")
+    ] = "fvd,kvd",
     json: Json = None,
     seed: arguments.Seed = 0,
     floor: Floor = True,

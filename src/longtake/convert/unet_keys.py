@@ -104,7 +104,8 @@ _PVDM: Rules = {
 
 
 def _pvdm_names(config: TriplaneUNetConfig) -> dict[str, str]:
-    for option, official in {"num_classes": None, "plane_embed": False, "groups": 32}.items():
+    ours = {"num_classes": None, "plane_embed": False, "groups": 32, "text_width": None}
+    for option, official in ours.items():
         if (value := getattr(config, option)) != official:
             raise ValueError(
                 f"{option}={value} is not in the official UNet, which equals ours with "

@@ -1,4 +1,7 @@
-"""PVDM's denoiser: a 2D UNet that three planes share, with attention across the planes."""
+"""PVDM's denoiser: a 2D UNet that three planes share, with attention across the planes.
+
+It can read text too, which PVDM's paper and code do not.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +23,8 @@ from longtake.nn import Count
 from longtake.nn.attention import SelfAttention, head_count
 from longtake.nn.embedding import TimeEmbedding
 from longtake.nn.kernels.differentiation import recompute
-from longtake.nn.layers import FrameConv, GroupNorm
+from longtake.nn.layers import FrameConv, GroupNorm, set_to_zero
+from longtake.nn.transformer import TokenAttention
 
 
 class TriplaneUNetConfig(UNetConfig):
@@ -41,6 +45,9 @@ class TriplaneUNetConfig(UNetConfig):
         plane_embed: add a learned vector per plane to the plane's features. The released networks
             do not, and so cannot distinguish the two motion planes of square frames: from pure
             noise they swap them about half of the time.
+        text_width: width of the token states of a text that the network reads; None: it reads none.
+            PVDM has no text: here, unlike in its paper, the mean of the token states is added to
+            the time embedding, and attention to them follows every attention across the planes.
     """
 
     kind: Literal["triplane_unet"] = "triplane_unet"
@@ -55,6 +62,7 @@ class TriplaneUNetConfig(UNetConfig):
     previous: bool = True
     plane_embed: bool = False
     resblock_updown: bool = True
+    text_width: Count | None = None
 
     def planes(self, level: int) -> Triplane:
         """Sizes of the three planes at a level of the UNet; level 0 has full resolution."""
@@ -66,6 +74,13 @@ class TriplaneUNetConfig(UNetConfig):
         norm = GroupNorm(width, self.groups)
         heads = head_count(width, self.num_heads, self.head_channels)
         return SelfAttention(width, heads, norm, "space", zero=self.zero_init)
+
+    def text_attention(self, width: int) -> TokenAttention | None:
+        """Build attention of features of ``width`` channels to text; None if it reads none."""
+        if self.text_width is None:
+            return None
+        heads = head_count(width, self.num_heads, self.head_channels)
+        return TokenAttention(width, heads, context_dim=self.text_width, zero=self.zero_init)
 
     def step(self, level: int, channels: int) -> list[nn.Module]:
         """Build a residual block, followed by attention at ``attention_resolutions``.
@@ -112,10 +127,15 @@ class TriplaneUNet(Denoiser):
         )
         reads = {"previous": config.previous, "label": config.num_classes is not None}
         reads |= dict.fromkeys(map(named_label, config.labels), True)
+        reads["text"] = config.text_width is not None
         self.reads = frozenset(name for name, read in reads.items() if read)
+        self.needs, self.text_width = self.reads & {"text"}, config.text_width
         self.time_embed = TimeEmbedding(config.model_channels, config.embedding)
         self.label_embed = config.table(config.num_classes)
         self.label_embeds = config.label_tables()
+        self.text_embed = None
+        if config.text_width is not None:
+            self.text_embed = PooledText(config.text_width, config.embedding, zero=config.zero_init)
         self.conv_in = FrameConv(channels * (1 + config.previous), widths[0])
         self.plane_embed = nn.Embedding(3, widths[0]) if config.plane_embed else None
         self.down = way_down(config)
@@ -128,13 +148,15 @@ class TriplaneUNet(Denoiser):
 
     def prepare(self, signals: Mapping[str, Tensor], embedding: Embedding) -> "_Prepared":
         """Convert signals, once per clip, to what ``forward`` reads, in the weights' dtype."""
-        previous, rows = signals.get("previous"), named_rows(self.label_embeds, signals)
+        previous, text = signals.get("previous"), signals.get("text")
+        rows = named_rows(self.label_embeds, signals)
         if self.label_embed is not None and "label" in signals:
             rows = [(self.label_embed, signals["label"].long()), *rows]
         return _Prepared(
             embedding=embedding,
             previous=None if previous is None else previous.to(self.dtype),
             label_rows=rows,
+            text=None if text is None else text.to(self.dtype),
         )
 
     def forward(
@@ -148,13 +170,13 @@ class TriplaneUNet(Denoiser):
         if self.plane_embed is not None:
             parts = zip(self.plane_embed.weight, planes.sizes, strict=True)
             x = x + torch.cat([row.expand(size, -1) for row, size in parts])
-        skips = [x]
+        skips, text = [x], prepared.text
         for block in self.down:
-            x = block(x, emb)
+            x = block(x, emb, text)
             skips.append(x)
-        x = self.middle(x, emb)
+        x = self.middle(x, emb, text)
         for block in self.up:
-            x = block(torch.cat([x, skips.pop()], dim=-1), emb)
+            x = block(torch.cat([x, skips.pop()], dim=-1), emb, text)
         out = on_planes(lambda stack: self.conv_out(self.norm_out(stack)), x, planes)
         return out.transpose(1, 2).contiguous()
 
@@ -174,6 +196,8 @@ class TriplaneUNet(Denoiser):
         emb = self.time_embed(prepared.embedding(t))
         for table, rows in prepared.label_rows:
             emb = emb + table(rows)
+        if self.text_embed is not None and prepared.text is not None:
+            emb = emb + self.text_embed(prepared.text)
         return emb
 
 
@@ -184,10 +208,25 @@ class _Prepared:
     embedding: Embedding
     previous: Float[Tensor, "b c n"] | None
     label_rows: Sequence[tuple[nn.Module, Int[Tensor, "b"]]]  # of each label; negative for none
+    text: Float[Tensor, "b n d"] | None
+
+
+class PooledText(nn.Module):
+    """The mean of token states, without padding of zeros, through two linear layers."""
+
+    def __init__(self, width: int, out: int, *, zero: bool) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(width, out), nn.Linear(out, out)
+        if zero:
+            set_to_zero(self.last)
+
+    def forward(self, text: Float[Tensor, "b n d"]) -> Float[Tensor, "b e"]:
+        tokens = (text != 0).any(-1).sum(1, keepdim=True).clamp_min(1)
+        return self.last(F.silu(self.first(text.sum(1) / tokens)))
 
 
 class Block(nn.Module):
-    """Applies layers to each plane alone, then attention across the three planes.
+    """Applies layers to each plane alone, then attention across the three planes, then to text.
 
     All planes share weights. ``level`` is the UNet level of the input planes, 0 at full resolution;
     a layer may resample them.
@@ -199,14 +238,19 @@ class Block(nn.Module):
         self.checkpoint = config.checkpoint
         self.layers = nn.ModuleList(layers)
         self.across = config.attention(config.widths[level])
+        self.to_text = config.text_attention(config.widths[level])
 
     def forward(
-        self, x: Float[Tensor, "b n c"], emb: Float[Tensor, "b 1 d"]
+        self,
+        x: Float[Tensor, "b n c"],
+        emb: Float[Tensor, "b 1 d"],
+        text: Float[Tensor, "b n3 e"] | None = None,
     ) -> Float[Tensor, "b n2 c2"]:
         """Apply the layers to each plane, then attention over the positions of all planes."""
-        return recompute(self._compute, x, emb) if self.checkpoint else self._compute(x, emb)
+        inputs = x, emb, text
+        return recompute(self._compute, *inputs) if self.checkpoint else self._compute(*inputs)
 
-    def _compute(self, x: Tensor, emb: Tensor) -> Tensor:
+    def _compute(self, x: Tensor, emb: Tensor, text: Tensor | None) -> Tensor:
         def run(stack: Tensor) -> Tensor:
             rows = emb.repeat_interleave(len(stack) // len(emb), 0)
             for layer in self.layers:
@@ -215,7 +259,10 @@ class Block(nn.Module):
             return stack
 
         x = on_planes(run, x, self.planes)
-        return self.across(x[:, None, :, None])[:, 0, :, 0]
+        x = self.across(x[:, None, :, None])
+        if self.to_text is not None and text is not None:
+            x = self.to_text(x, text)
+        return x[:, 0, :, 0]
 
 
 def on_planes(

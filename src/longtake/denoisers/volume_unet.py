@@ -34,6 +34,8 @@ class VolumeUNetConfig(UNetConfig):
 
     Attributes:
         attention: kind and options of the attention layers.
+        norm_each_frame: normalise groups in each frame alone; the official code does so over all
+            frames of a clip. A network that starts from an image model then equals it at first.
         mask_channel: add an input channel that is 1 on context frames and 0 elsewhere.
         noise_classes: number of entries of the embedding table for the noise level of context
             frames, an integer in thousandths of the diffusion time; the released models have 251.
@@ -51,6 +53,7 @@ class VolumeUNetConfig(UNetConfig):
     attention_resolutions: tuple[Count, ...] = (2, 4, 8)
     attention: Attention = SpaceTimeAttentionConfig()
     resblock_updown: bool = False
+    norm_each_frame: bool = False
     mask_channel: bool = False
     noise_classes: Count | None = None
     frame_times: bool = False
@@ -103,6 +106,9 @@ class VolumeUNet(Denoiser):
         self.up = nn.ModuleList(Level(config, level, up=True) for level in reversed(levels))
         self.norm_out = GroupNorm(widths[0], config.groups, silu=True)
         self.conv_out = config.output()
+        for module in self.modules():
+            if isinstance(module, GroupNorm):
+                module.each_frame = config.norm_each_frame
 
     def prepare(self, signals: Mapping[str, Tensor], embedding: Embedding) -> "_Prepared":
         """Convert signals, once per clip, to what ``forward`` reads, in the weights' dtype.

@@ -13,11 +13,13 @@ from torch import Tensor
 from longtake.checkpoint import file_hash, weights_hash
 from longtake.config import ConfigError, digest, nearest, to_dict
 from longtake.data.source import VideoSource
+from longtake.data.synthetic.attributes import world_of_captions
 from longtake.evaluation.extraction import FeatureNetwork
 from longtake.evaluation.feature_sets import EvaluationSettings, FeatureSets
 from longtake.evaluation.protocols import Protocol
 from longtake.evaluation.result import Result, Score
 from longtake.features import c3d
+from longtake.features.attributes import AttributeReader
 from longtake.metrics.clipsim import clipsim
 from longtake.metrics.frechet import fvd
 from longtake.metrics.inception import inception_score
@@ -40,13 +42,13 @@ class Metric:
     """How a metric is computed.
 
     Attributes:
-        score: computes it from the features of an evaluation.
+        score: computes it from the features of an evaluation; some are several scores by name.
         check: raises an error if something that the metric needs is missing, before features are
             extracted.
         real: whether it compares generated videos with real ones.
     """
 
-    score: Callable[[FeatureSets], Score]
+    score: Callable[[FeatureSets], Score | Mapping[str, Score]]
     check: Callable[[FeatureSets], None] = _nothing
     real: bool = True
 
@@ -79,7 +81,8 @@ def evaluate(
         metric.check(sets)
     for name, metric in chosen.items():
         before, extracting = time.perf_counter(), sets.seconds
-        scores[protocol.metric(name)] = metric.score(sets)
+        found = metric.score(sets)
+        scores |= {protocol.metric(name): found} if isinstance(found, Score) else found
         seconds[name] = time.perf_counter() - before - (sets.seconds - extracting)
     seconds["features"] = sets.seconds
     seconds["all"] = time.perf_counter() - began
@@ -144,11 +147,42 @@ def _clipsim_lacks_nothing(sets: FeatureSets) -> None:
     _ = sets.clip
 
 
+def attribute_scores(sets: FeatureSets) -> Mapping[str, Score]:
+    """Percentages of what captions say of a synthetic world that the generated clips show.
+
+    ``attributes`` is the mean over everything that is said; ``wind right`` and the like are of one
+    attribute, over the clips whose captions say it.
+    """
+    captions = sets.captions()
+    world = world_of_captions(captions)
+    reader = AttributeReader(world)
+    treat, identity = reader.treat, reader.identity
+    clips = sets.generated(FeatureNetwork(network=reader, treat=treat, identity=identity))
+    right: dict[str, list[float]] = {name: [] for name in reader.reader.values}
+    for row, caption in zip(clips, captions, strict=True):
+        said = reader.reader.said(caption)
+        for name in said:
+            right[name].append(100.0 * reader.agree(name, row, said))
+    asked = {name: rows for name, rows in right.items() if rows}
+    scores = {f"{name} right": Score.mean(rows, unit="%") for name, rows in asked.items()}
+    everything = [value for rows in asked.values() for value in rows]
+    whole = Score.mean(everything, what="words and colours that captions say", unit="%")
+    by = f"the measures of {world}"
+    return {
+        name: s.model_copy(update={"by": by}) for name, s in {"attributes": whole, **scores}.items()
+    }
+
+
+def _captions_say_something(sets: FeatureSets) -> None:
+    world_of_captions(sets.captions())
+
+
 METRICS: Mapping[str, Metric] = {
     "fvd": Metric(score=fvd_score),
     "kvd": Metric(score=kvd_score),
     "is": Metric(score=is_score, real=False),
     "clipsim": Metric(score=clipsim_score, check=_clipsim_lacks_nothing, real=False),
+    "attributes": Metric(score=attribute_scores, check=_captions_say_something, real=False),
 }
 
 

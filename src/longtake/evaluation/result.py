@@ -84,7 +84,7 @@ class Score(Config):
         ``what`` names what was measured, in the plural; ``unit`` is that of the values.
         """
         rows = torch.tensor(values, dtype=torch.float64)
-        error = float(rows.std()) / len(rows) ** 0.5
+        error = float(rows.std()) / len(rows) ** 0.5 if len(rows) > 1 else math.inf
         found = Interval(value=float(rows.mean()), standard_error=error)
         return cls.of(found, of=f"mean over {len(rows)} {what}", unit=unit)
 

@@ -258,19 +258,16 @@ class Unit(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b c2 t2 h2 w2"]:
         """Pad, convolve, apply ReLU."""
-        return F.relu_(self._convolved(x))
-
-    def _convolved(self, x: Tensor) -> Tensor:
         weight, bias = self.conv.weight, self.conv.bias
         if self.kernel == (1, 1, 1):
-            return F.linear(x.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
+            return F.linear(x.movedim(1, -1), weight.flatten(1), bias).relu_().movedim(-1, 1)
         whole = not any(size % self.stride[0] for size in x.shape[2:])
         if x.is_cpu and x.dtype is torch.float32 and len(x) == 1 and whole:
             frames = self._time_conv(x.shape[2])(x.movedim(1, -1).flatten(0, 1))
             return frames.unflatten(0, (1, -1)).movedim(-1, 1)
         if self.stride == (1, 1, 1):
-            return F.conv3d(x, weight, bias, padding="same")
-        return self.conv(pad_same(x, self.kernel, self.stride))
+            return F.conv3d(x, weight, bias, padding="same").relu_()
+        return self.conv(pad_same(x, self.kernel, self.stride)).relu_()
 
     def _time_conv(self, frames: int) -> TimeConv:
         """The convolution of clips of a length, made again where the weights have changed."""

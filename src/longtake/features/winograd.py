@@ -61,7 +61,7 @@ F4 = Transforms(
 
 
 class TimeConv:
-    """A zero-padded 3D convolution by Winograd's minimal filtering along time.
+    """A zero-padded 3D convolution and its ReLU, by Winograd's minimal filtering along time.
 
     The output's size is the input's divided by the stride. Frames within a stride become channels
     of one frame, so that the convolution has a stride in space only. The first three taps along
@@ -105,7 +105,7 @@ class TimeConv:
         self._result = torch.cat([result, *(one for _ in self._others)], 1)
 
     def __call__(self, clip: Float[Tensor, "t h w c"]) -> Float[Tensor, "t2 h2 w2 c2"]:
-        """Convolve a channels-last clip."""
+        """Convolve a channels-last clip and apply ReLU."""
         clip = rearrange(clip, "(t s) h w c -> t h w (s c)", s=self._stride)
         frames, height, width, channels = clip.shape
         step, wide = len(self._result), len(self._frames)
@@ -123,6 +123,7 @@ class TimeConv:
             turned = self._frames @ rows[:wide].flatten(1)
             self._multiply(turned.view(rows[:wide].shape), rows[TAPS:], products)
             torch.mm(self._result, products, out=result)
+            result.relu_()  # while it is in the cache
         return found.flatten(0, 1)[:frames]
 
     def _multiply(
@@ -130,11 +131,12 @@ class TimeConv:
     ) -> None:
         step, stride = len(self._result), self._stride
         rows = zip(turned[:, None].movedim(-1, 2), self._weights, self._biases, strict=True)
-        found = [F.conv2d(x, weight, bias, stride) for x, weight, bias in rows]
-        for first, weight in enumerate(self._others):
-            x = others[first : first + step, ..., : weight.shape[1]].contiguous()
-            found.append(F.conv2d(x.movedim(-1, 1), weight, None, stride))
-        torch.cat([product.movedim(1, -1).flatten(1) for product in found], out=out)
+        for row, (x, weight, bias) in enumerate(rows):
+            out[row] = F.conv2d(x, weight, bias, stride).movedim(1, -1).flatten()
+        further = out[len(turned) :].unflatten(0, (-1, step)) if self._others else ()
+        for first, (weight, place) in enumerate(zip(self._others, further, strict=True)):
+            x = others[first : first + step, ..., : weight.shape[1]].contiguous().movedim(-1, 1)
+            place[:] = F.conv2d(x, weight, None, stride).movedim(1, -1).flatten(1)
 
 
 def _channels_last(weight: Tensor) -> Tensor:

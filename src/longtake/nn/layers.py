@@ -11,6 +11,8 @@ from longtake.nn import Volume, formulas
 from longtake.nn.formulas import at_least_float32
 from longtake.nn.kernels import compute
 
+VOLUME_AXES = 5  # b f h w c
+
 FrameEmbedding = Float[Tensor, "b #f d"]
 """One embedding for all frames of a sample, or one for each."""
 
@@ -19,8 +21,11 @@ class GroupNorm(nn.Module):
     """Group normalisation of channels-last tensors, with optional modulation and SiLU.
 
     Half precision is computed in float32, as in the official code. ``groups`` must divide
-    ``channels``; with ``silu`` a SiLU is applied last.
+    ``channels``; with ``silu`` a SiLU is applied last. With ``each_frame`` a row of a volume is a
+    frame, not a clip.
     """
+
+    each_frame = False
 
     def __init__(
         self, channels: int, groups: int, *, eps: float = 1e-5, silu: bool = False
@@ -42,6 +47,8 @@ class GroupNorm(nn.Module):
         Positions are split into ``m`` equal parts, such as frames; each is multiplied by its
         ``1 + scale``, and its ``shift`` is added.
         """
+        if self.each_frame and x.ndim == VOLUME_AXES:
+            return self._each_frame(x, scale_shift)
         weight, bias, parts = at_least_float32(self.weight), at_least_float32(self.bias), 1
         if scale_shift is not None:
             scale, shift = (at_least_float32(part).unsqueeze(2) for part in scale_shift)
@@ -51,6 +58,17 @@ class GroupNorm(nn.Module):
         split = x.contiguous().view(len(x), parts, -1, x.shape[-1])
         y = compute(formulas.group_norm, split, weight, bias, self.groups, self.eps, self.silu)
         return y.view(x.shape)
+
+    def _each_frame(self, x: Volume, scale_shift: tuple[Tensor, Tensor] | None) -> Volume:
+        """The same with frames as rows, in a volume of one frame each."""
+        clips, frames = x.shape[:2]
+        rows = None
+        if scale_shift is not None:
+            scale, shift = (
+                part.expand(clips, frames, -1).flatten(0, 1)[:, None] for part in scale_shift
+            )
+            rows = scale, shift
+        return self.forward(x.flatten(0, 1), rows).unflatten(0, (clips, frames))
 
 
 class FrameConv(nn.Conv2d):

@@ -17,6 +17,9 @@ from longtake.text.transformers_files import LOCAL, opened_by_transformers
 TEXT_PARTS = {"clip": "CLIPTextModel", "clip_text_model": "CLIPTextModel", "t5": "T5EncoderModel"}
 """Class of the text part of models that have more; by their ``model_type``."""
 
+CAUSAL = ("clip", "clip_text_model")
+"""``model_type`` of models whose tokens attend to those before them only."""
+
 
 class PretrainedText(TextEncoder):
     """The last hidden states of a text model of transformers, loaded from local files.
@@ -28,14 +31,15 @@ class PretrainedText(TextEncoder):
         name: id in the Hugging Face hub of a model that has been downloaded, or a folder.
         tokens: number of tokens; longer texts are cut, shorter ones padded.
         keep_padding: leave the hidden states of padding as they are, as Stable Diffusion does; if
-            false, they are set to 0.
+            false, no token attends to padding, whose states are 0. None: true for CLIP, whose
+            tokens attend to those before them only, and false for others.
         weights: SHA-256 of the weights with which a video model was trained; empty: not known.
     """
 
     kind: Literal["pretrained"] = "pretrained"
     name: str = "openai/clip-vit-large-patch14"
     tokens: Count = 77
-    keep_padding: bool = True
+    keep_padding: bool | None = None
     weights: str = ""
 
     @property
@@ -49,6 +53,13 @@ class PretrainedText(TextEncoder):
                 f"text encoder {folder or self.name}: its weights are not those that the model was "
                 f"trained with (SHA-256 {self.weights[:12]}...); give the folder of {self.name}"
             )
+        if tokenizer.pad_token is None:
+            raise ValueError(
+                f"text encoder {folder or self.name}: its tokenizer has no padding token, so texts "
+                "cannot have one length; set pad_token in its tokenizer_config.json"
+            )
+        causal = network.config.model_type in CAUSAL
+        keep = causal if self.keep_padding is None else self.keep_padding
 
         @torch.no_grad()
         def encode(texts: Sequence[str]) -> Float[Tensor, "b n d"]:
@@ -60,9 +71,9 @@ class PretrainedText(TextEncoder):
                 return_tensors="pt",
             )
             mask = batch["attention_mask"]
-            shown = {} if self.keep_padding else {"attention_mask": mask}
+            shown = {} if keep else {"attention_mask": mask}
             states = network(input_ids=batch["input_ids"], **shown).last_hidden_state.float()
-            return states if self.keep_padding else states * mask[..., None]
+            return states if keep else states.masked_fill(mask[..., None] == 0, 0.0)
 
         return encode
 

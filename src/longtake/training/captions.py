@@ -53,7 +53,8 @@ def encode_captions(
     if not reads:
         raise ConfigError(
             "text_encoder is set, but the denoiser reads no text; set text_encoder=null, or "
-            "denoiser.attention.kind=st_transformer with the width of the states as context_dim"
+            "denoiser.attention.kind=st_transformer with the width of the states as context_dim "
+            "(PVDM: denoiser.text_width)"
         )
     texts, *held_out = ([each.caption(i) for i in range(len(each))] for each in caches)
     if not any(texts):
@@ -63,6 +64,7 @@ def encode_captions(
     if width != denoiser.text_width:
         raise ConfigError(
             f"the text encoder's states are {width} wide, but the denoiser reads "
-            f"{denoiser.text_width}; set denoiser.attention.context_dim={width}"
+            f"{denoiser.text_width}; set denoiser.attention.context_dim={width} (PVDM: "
+            f"denoiser.text_width={width})"
         )
     return Captions(states, encoder.trained_on(texts), Prompt(next(filter(None, texts))))

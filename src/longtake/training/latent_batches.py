@@ -1,7 +1,7 @@
 """Batches of cached latents for training a denoiser, all that is random about them drawn."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, NamedTuple
 
 import torch
@@ -15,9 +15,11 @@ from longtake.data.order import Order
 from longtake.diffusion import Denoiser, Diffusion
 from longtake.diffusion import signals as batch
 from longtake.diffusion.signals import (
+    ABSENT,
     ContextPlan,
     Signal,
     Signals,
+    context_signals,
     draw_label,
     draw_named_labels,
     draw_text,
@@ -43,6 +45,9 @@ class TrainingClip(Config):
             each named label is dropped by itself.
         text_dropout: probability that a sample's caption is replaced by the empty prompt.
         context: how context frames are chosen; None for a network that reads none.
+        stills: probability that a sample is a still: one latent frame of the clip, a clip of one
+            frame to the network (Ho et al. 2022, joint training on images and videos). With Stable
+            Diffusion's autoencoder a latent frame is an image.
         previous_share: probability that a sample is conditioned on its previous clip; otherwise on
             zeros. 0.3 for UCF-101 and 0.2 for SkyTimelapse in PVDM. The official code draws once
             per batch, we once per sample.
@@ -55,6 +60,7 @@ class TrainingClip(Config):
     text_dropout: Annotated[float, Interval(ge=0, le=1)] = 0.1
     context: ContextPlan | None = None
     previous_share: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    stills: Annotated[float, Interval(ge=0, lt=1)] = 0.0
 
     def check(self, denoiser: Denoiser) -> None:
         """Raise a ValueError unless the network reads all signals drawn and needs no others."""
@@ -62,8 +68,20 @@ class TrainingClip(Config):
         named = {name for name in denoiser.reads if name.startswith(named_label(""))}
         always = denoiser.reads & {"label", "previous", "text", *named}
         denoiser.check_signals({*always, *(name for name, given in drawn.items() if given)})
+        if self.stills and denoiser.spec.frame_axis is None:
+            raise ValueError(
+                f"clip.stills={self.stills}: latents of planes have no frames to be stills; set "
+                "it to 0"
+            )
         if self.context is not None:
             self.context.check(denoiser.spec.frames)
+
+    def is_still(self, seed: int, number: int) -> bool:
+        """Whether a sample is a still: a function of the seed and its number alone."""
+        if not self.stills:
+            return False
+        drawn = torch.rand((), generator=generator(seed, "still", number), dtype=torch.float64)
+        return drawn.item() < self.stills
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,17 +93,30 @@ class TrainingBatch:
         noise: standard normal noise of the same shape.
         t: diffusion times in [0, 1], one per sample or per latent frame.
         signals: what the network is conditioned on, by name.
+        stills: samples of one latent frame, as a batch of their own; None without any.
     """
 
     z: Float[Tensor, "b ..."]
     noise: Float[Tensor, "b ..."]
     t: Float[Tensor, "b *f"]
     signals: Signals
+    stills: "TrainingBatch | None" = None
 
     def to(self, device: torch.device) -> "TrainingBatch":
         """Copy all tensors to a device."""
         z, noise, t = (x.to(device) for x in (self.z, self.noise, self.t))
-        return TrainingBatch(z=z, noise=noise, t=t, signals=batch.to(self.signals, device))
+        stills = self.stills and self.stills.to(device)
+        signals = batch.to(self.signals, device)
+        return TrainingBatch(z=z, noise=noise, t=t, signals=signals, stills=stills)
+
+    def losses(self, diffusion: Diffusion, denoiser: Denoiser) -> Float[Tensor, "b"]:
+        """Loss of each sample, those of stills last."""
+        own = diffusion.losses(denoiser, self.z, self.noise, self.t, self.signals)
+        return (
+            own
+            if self.stills is None
+            else torch.cat([own, self.stills.losses(diffusion, denoiser)])
+        )
 
 
 @dataclass
@@ -123,17 +154,26 @@ class LatentBatches:
 
     def __call__(self, numbers: Sequence[int]) -> TrainingBatch:
         """The batch of samples with these numbers, counted since training began."""
+        still = [number for number in numbers if self.clip.is_still(self.seed, number)]
+        clips = [number for number in numbers if number not in still]
+        if not (still and clips):
+            return self._batch(numbers)
+        return replace(self._batch(clips), stills=self._batch(still))
+
+    def _batch(self, numbers: Sequence[int]) -> TrainingBatch:
+        """Samples of one length."""
         rows = [self._sample(number) for number in numbers]
         noise = SampleNoise([derive(self.seed, "noise", number) for number in numbers])
-        frames = self.spec.frames if self.diffusion.time_per_frame else None
+        z = torch.cat([row.z for row in rows])
+        frames = z.shape[2] if self.diffusion.time_per_frame else None
         t = self.diffusion.draw_time(noise, frames)
         if frames is not None:
             own = torch.tensor([row.frame_times for row in rows])
             t = torch.where(own[:, None], t, t[:, :1])
         return TrainingBatch(
-            z=torch.cat([row.z for row in rows]),
+            z=z,
             t=t,
-            noise=noise.normal(self.spec.shape),
+            noise=noise.normal(z.shape[1:]),
             signals=batch.cat([row.signals for row in rows]),
         )
 
@@ -152,6 +192,10 @@ class LatentBatches:
             signals |= context.signals
             if self.clip.context.cases:
                 frame_times = context.frame_times
+        if self.clip.is_still(self.seed, number):
+            frame = int(torch.randint(z.shape[2], (), generator=random))
+            z = z[:, :, frame : frame + 1]
+            signals |= _nothing_given(z) if self.clip.context is not None else {}
         if "label" in self.reads:
             signals |= draw_label(cached.label, self.clip.label_dropout, random)
         named = split_class(cached.label, self.labels)
@@ -161,6 +205,11 @@ class LatentBatches:
             states, empty = self.captions(self.cache.caption(item)), self.captions("")
             signals |= draw_text(states, empty, self.clip.text_dropout, random)
         return _Sample(z, signals, frame_times)
+
+
+def _nothing_given(z: Float[Tensor, "1 c 1 h w"]) -> Signals:
+    """The context signals of a still."""
+    return context_signals(z, torch.zeros(1, 1, dtype=torch.bool), torch.tensor([float(ABSENT)]))
 
 
 class _Sample(NamedTuple):

@@ -39,8 +39,7 @@ class Denoising(Method):
 
     def _loss(self, batch: TrainingBatch, step: int) -> Loss:
         del step
-        drawn = (batch.z, batch.noise, batch.t, batch.signals)
-        return Loss(self.diffusion.losses(self.denoiser, *drawn).mean(), {})
+        return Loss(batch.losses(self.diffusion, self.denoiser).mean(), {})
 
 
 @torch.no_grad()
@@ -56,6 +55,5 @@ def validation_loss(
     total, number = 0.0, len(data.cache)
     for first in range(0, number, batch):
         drawn = data(range(first, min(first + batch, number))).to(device)
-        inputs = (drawn.z, drawn.noise, drawn.t, drawn.signals)
-        total += float(data.diffusion.losses(denoiser, *inputs).sum())
+        total += float(drawn.losses(data.diffusion, denoiser).sum())
     return total / number

@@ -1,0 +1,106 @@
+"""What captions of a synthetic world say, and what its videos show, in the same words.
+
+Both are read without a network: captions by their words, videos by the world's own measures.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from longtake.data.source import Frames
+from longtake.data.synthetic import sky_measures
+from longtake.data.synthetic.marbles import NUMBERS, SPEEDS, TINTS
+from longtake.data.synthetic.marbles_measures import describe
+from longtake.data.synthetic.marbles_picture import COLOURS
+from longtake.data.synthetic.sky import KINDS
+
+Said = Mapping[str, frozenset[str]]
+"""Words by the attribute that they are of, such as ``cover``; without attributes that are not said.
+
+Only colours can be several words.
+"""
+
+
+class Attributes(ABC):
+    """Reads the attributes of one synthetic world.
+
+    Attributes:
+        values: the words of each attribute.
+        synonyms: other words for some of them.
+    """
+
+    values: ClassVar[Mapping[str, Sequence[str]]]
+    synonyms: ClassVar[Mapping[str, str]] = {}
+
+    @abstractmethod
+    def shown(self, frames: Frames) -> Mapping[str, Sequence[str]]:
+        """What a video shows of each attribute."""
+
+    def said(self, caption: str) -> Said:
+        """What a caption says; attributes that it leaves open are missing."""
+        text = caption.lower()
+        for word, meant in self.synonyms.items():
+            text = re.sub(rf"\b{word}\b", meant, text)
+        found = {
+            name: frozenset(word for word in words if re.search(rf"\b{word}\b", text))
+            for name, words in self.values.items()
+        }
+        return {name: words for name, words in found.items() if words}
+
+
+class SkyAttributes(Attributes):
+    """Time of day, cover and wind."""
+
+    values: ClassVar[Mapping[str, Sequence[str]]] = {
+        name: tuple(dict.fromkeys(kind[place] for kind in KINDS))
+        for place, name in enumerate(("time of day", "cover", "wind"))
+    }
+
+    def shown(self, frames: Frames) -> Mapping[str, Sequence[str]]:
+        light = sky_measures.light(frames[::4])  # which change little from frame to frame
+        wind = "right" if sky_measures.wind(frames) > 0 else "left"
+        return {"time of day": (light.time_of_day,), "cover": (light.cover,), "wind": (wind,)}
+
+
+class MarblesAttributes(Attributes):
+    """Number, colours, ground and speed."""
+
+    values: ClassVar[Mapping[str, Sequence[str]]] = {
+        "number": NUMBERS,
+        "colours": tuple(COLOURS),
+        "ground": tuple(TINTS),
+        "speed": tuple(SPEEDS),
+    }
+    synonyms: ClassVar[Mapping[str, str]] = {tint: ground for ground, tint in TINTS.items()}
+
+    def shown(self, frames: Frames) -> Mapping[str, Sequence[str]]:
+        seen = describe(frames)
+        colours = tuple(re.findall(r"\w+", seen["colours"].replace(" and ", " ")))
+        return {**{name: (word,) for name, word in seen.items()}, "colours": colours}
+
+
+WORLDS: Mapping[str, Attributes] = {"sky": SkyAttributes(), "marbles": MarblesAttributes()}
+
+
+def world_of_captions(captions: Sequence[str]) -> str:
+    """Name of the synthetic world whose attributes captions say.
+
+    Raises:
+        ValueError: they say none of any world.
+    """
+    counts = {
+        name: sum(len(world.said(caption)) for caption in captions)
+        for name, world in WORLDS.items()
+    }
+    best = max(counts, key=counts.__getitem__)
+    if not counts[best]:
+        words = "; ".join(
+            f"of {name}: {', '.join(word for each in world.values.values() for word in each)}"
+            for name, world in WORLDS.items()
+        )
+        raise ValueError(
+            f"captions such as {captions[0]!r} say nothing that can be read off videos; expected "
+            f"words of a synthetic world ({words})"
+        )
+    return best

@@ -1,0 +1,47 @@
+"""Attributes of a synthetic world as features of a clip, so that they are cached like any."""
+
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor, nn
+
+from longtake.data.synthetic.attributes import WORLDS, Said
+
+
+class AttributeReader(nn.Module):
+    """1 for each word of a world's attributes that a clip shows, 0 for the others."""
+
+    def __init__(self, world: str) -> None:
+        super().__init__()
+        self.reader = WORLDS[world]
+        self.words = [(name, word) for name, each in self.reader.values.items() for word in each]
+        self.identity: Any = {"attributes of": world, "words": self.words, "version": 1}
+        self.register_buffer("place", torch.zeros(()))
+
+    @property
+    def width(self) -> int:
+        """Number of words."""
+        return len(self.words)
+
+    def treat(self, clip: UInt8[Tensor, "t h w 3"]) -> Float[Tensor, "3 t h w"]:
+        """A clip as floats, its levels unchanged."""
+        return rearrange(clip.float(), "t h w c -> c t h w")
+
+    def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d"]:
+        """Words that clips show."""
+        clips = rearrange(video, "b c t h w -> b t h w c").cpu().byte().numpy()
+        shown = [self.reader.shown(clip) for clip in clips]
+        return torch.tensor(
+            [[word in row[name] for name, word in self.words] for row in shown]
+        ).float()
+
+    def agree(self, name: str, shown: Float[Tensor, "d"], said: Said) -> bool:
+        """Whether a clip's words of an attribute are those that its caption says."""
+        own: list[tuple[str, Bool[Tensor, ""]]] = [
+            (word, flag > 0)
+            for (attribute, word), flag in zip(self.words, shown, strict=True)
+            if attribute == name
+        ]
+        return {word for word, flag in own if flag} == said[name]
