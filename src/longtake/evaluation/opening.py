@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from longtake.backends import Backend
 from longtake.config import nearest, parse, read
 from longtake.data.arrays import ARRAY_SUFFIXES, ArrayVideos
 from longtake.data.captions import AnyCaptions
@@ -51,6 +52,7 @@ class SamplingSettings:
         seed: seed of the videos; two seeds have no random number in common.
         keep: folder in which the sampled videos are stored; None: they are not stored.
         dtype: dtype of the networks' weights.
+        backend: what runs the networks; None: torch.
     """
 
     changes: Sequence[str] = ()
@@ -61,6 +63,7 @@ class SamplingSettings:
     seed: int = 0
     keep: Path | None = None
     dtype: torch.dtype = torch.float32
+    backend: Backend | None = None
 
 
 def open_videos(
@@ -224,6 +227,7 @@ def _model(
         levels=protocol.treatment.levels,
         first_seed=settings.seed * protocol.n,
         batch=settings.batch,
+        backend=settings.backend,
     )
     source.check()
     if settings.keep is None or role == "real":

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from longtake.autoencoders import VideoAutoencoder
+from longtake.backends import Backend
 from longtake.checkpoint import (
     check_finite,
     load_component,
@@ -138,15 +139,19 @@ class VideoModel:
             merged = replace(merged, index=other.index, denoisers=denoisers)
         return merged
 
-    def long_video(self, sampling: Sampling | None = None) -> LongVideo:
+    def long_video(
+        self, sampling: Sampling | None = None, backend: Backend | None = None
+    ) -> LongVideo:
         """Return an object that makes videos of any length with this model.
 
         Args:
             sampling: how to sample; None: the model's own settings.
+            backend: what runs the networks; None: torch.
 
         Raises:
             ValueError: a role that the rollout needs has no network, or its network does not read
                 the signals that the rollout adds.
+            BackendError: the backend cannot run a network.
         """
         sampling = sampling or self.index.sampling
         if "first" not in self.denoisers:
@@ -160,7 +165,7 @@ class VideoModel:
         for role, network in networks.items():
             own = sampling.of(role)
             samplers[role] = ClipSampler(
-                denoiser=network,
+                denoiser=network if backend is None else backend.denoiser(network),
                 diffusion=self.index.diffusion,
                 sampler=own.sampler,
                 guidance=own.guidance,
@@ -169,10 +174,11 @@ class VideoModel:
                 guides=self._guides(own.guidance.guide, role),
             )
         sampling.rollout.check(samplers)
+        decoder = self.autoencoder if backend is None else backend.autoencoder(self.autoencoder)
         return LongVideo(
             samplers=samplers,
             rollout=sampling.rollout,
-            autoencoder=self.autoencoder,
+            autoencoder=decoder,
             latent_scaling=self.index.latent_scaling,
         )
 

@@ -1,0 +1,264 @@
+"""Networks as OpenVINO programs: exported once for each shape, checked against torch, cached."""
+
+import copy
+import importlib.util
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from longtake.autoencoders.base import VideoAutoencoder
+from longtake.backends.base import BackendError
+from longtake.checkpoint import weights_hash
+from longtake.config import digest
+from longtake.diffusion.process import Denoiser, Embedding
+from longtake.files import put
+
+LOGGER = logging.getLogger("longtake")
+TOLERANCE = 2e-6
+"""Largest difference of a float32 program from torch, over the largest output and at least 1."""
+PROGRAM = "program.xml"
+ARGUMENT = "tensors_"  # what torch.export names the positional arguments of ``*tensors``
+FORMAT = 1
+HALF = {"float32": "f32", "bfloat16": "bf16"}
+PROBES = 33  # times whose embeddings tell one schedule's from another's
+
+Inputs = Mapping[str, Tensor]
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenVINO:
+    """Runs denoisers and decoders on a CPU by Intel's OpenVINO (extra ``fast``).
+
+    A program is for the shapes of its inputs. Exporting it takes 10 to 20 seconds for a network of
+    the shipped models; it is kept in ``folder``, under a hash of weights, shapes and versions, if
+    its output equals that of torch.
+
+    Attributes:
+        precision: what it computes in. ``bfloat16`` is float32 on CPUs without such instructions,
+            which is logged once. Weights and results are in float32.
+        threads: number of threads; None is torch's.
+        folder: cache of programs.
+        say: called with a line before a program is exported.
+
+    Raises:
+        BackendError: openvino is not installed.
+    """
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    threads: int | None = None
+    folder: Path = field(default_factory=lambda: cache_folder())
+    say: Callable[[str], None] = LOGGER.info
+
+    def __post_init__(self) -> None:
+        if importlib.util.find_spec("openvino") is None:
+            raise BackendError("openvino is not installed: pip install 'longtake[fast]'")
+        if self.precision == "bfloat16" and not has_bfloat16():
+            LOGGER.warning("this CPU has no bfloat16 instructions: OpenVINO computes in float32")
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Name, precision and version."""
+        version = _openvino().__version__
+        return {"name": "openvino", "precision": self.precision, "version": version}
+
+    def denoiser(self, network: Denoiser) -> Denoiser:
+        """A denoiser whose predictions are those of ``network``, by programs.
+
+        Raises:
+            BackendError: the network is not in float32 on a CPU.
+        """
+        _check_place(network)
+        run = Programs(self, _Denoise, network)
+
+        def prepare(signals: Inputs, embedding: Embedding) -> tuple[Inputs, Embedding]:
+            return signals, embedding
+
+        def forward(z: Tensor, t: Tensor, prepared: tuple[Inputs, Embedding]) -> Tensor:
+            network.check_times(z, t)
+            signals, embedding = prepared
+            return run({"z": z, "t": t.to(z.dtype), **signals}, embedding)
+
+        return _with(network, prepare=prepare, forward=forward)
+
+    def autoencoder(self, network: VideoAutoencoder) -> VideoAutoencoder:
+        """An autoencoder that decodes by programs and encodes as ``network`` does.
+
+        Raises:
+            BackendError: the network is not in float32 on a CPU.
+        """
+        _check_place(network)
+        run = Programs(self, _Decode, network)
+        return _with(network, decode=lambda z: run({"z": z}))
+
+
+def cache_folder() -> Path:
+    """Folder in which programs are kept unless another is named."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "longtake" / "openvino"
+
+
+def has_bfloat16() -> bool:
+    """Whether OpenVINO computes in bfloat16 on this CPU."""
+    return "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+class Programs:
+    """One function of named tensors as programs, one for each set of their shapes.
+
+    Args:
+        backend: how they are compiled and where they are kept.
+        function: makes a module that takes the tensors in the order of their names, of a network,
+            the names and an embedding.
+        network: the network that the function calls.
+    """
+
+    def __init__(
+        self, backend: OpenVINO, function: Callable[..., nn.Module], network: nn.Module
+    ) -> None:
+        self._backend, self._function, self._network = backend, function, network
+        self._weights: str | None = None
+        self._compiled: dict[Any, _Program] = {}
+
+    def __call__(self, inputs: Inputs, embedding: Embedding | None = None) -> Tensor:
+        """The function's value; its program is compiled, and exported if need be, at first."""
+        shapes = tuple((name, x.dtype, x.shape) for name, x in sorted(inputs.items()))
+        if (shapes, embedding) not in self._compiled:
+            self._compiled[shapes, embedding] = self._open(inputs, embedding)
+        return self._compiled[shapes, embedding]([x for _, x in sorted(inputs.items())])
+
+    def _key(self, inputs: Inputs, embedding: Embedding | None) -> str:
+        """Hash of all that a program depends on; an embedding is known by its values."""
+        if self._weights is None:
+            self._weights = weights_hash(self._network)
+        times = torch.linspace(0, 1, PROBES)
+        return digest(
+            {
+                "format": FORMAT,
+                "function": self._function.__name__,
+                "network": repr(getattr(self._network, "config", self._network)),
+                "weights": self._weights,
+                "inputs": {k: [str(v.dtype), *v.shape] for k, v in sorted(inputs.items())},
+                "embedding": None if embedding is None else embedding(times).tolist(),
+                "versions": [torch.__version__, _openvino().__version__],
+            }
+        )
+
+    def _open(self, inputs: Inputs, embedding: Embedding | None) -> "_Program":
+        path = self._backend.folder / self._key(inputs, embedding) / PROGRAM
+        if not path.exists():
+            self._export(path, inputs, embedding)
+        return _Program(path, self._backend.precision, self._backend.threads)
+
+    def _export(self, path: Path, inputs: Inputs, embedding: Embedding | None) -> None:
+        """Write a program that was found to compute what torch does."""
+        name, names = type(self._network).__name__, sorted(inputs)
+        self._backend.say(f"exporting {name} to OpenVINO, once, into {self._backend.folder}")
+        function = self._function(self._network, names, embedding).eval()
+        openvino, folder = _openvino(), self._backend.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        with torch.inference_mode(False), torch.no_grad(), TemporaryDirectory(dir=folder) as place:
+            tensors = tuple(inputs[name].clone() for name in names)
+            expected = function(*tensors)
+            model = _converted(function, tensors)
+            sizes = {f"{ARGUMENT}{number}": list(x.shape) for number, x in enumerate(tensors)}
+            read = [name for each in model.inputs for name in each.get_names()]
+            model.reshape({name: sizes[name] for name in read})  # fixed shapes are faster
+            partial = Path(place) / path.parent.name
+            openvino.save_model(model, partial / PROGRAM, compress_to_fp16=False)
+            program = _Program(partial / PROGRAM, "float32", self._backend.threads)
+            self._check(program(tensors), expected)
+            put(partial, path.parent)
+
+    def _check(self, found: Tensor, expected: Tensor) -> None:
+        far = float((found - expected).abs().max() / expected.abs().max().clamp_min(1))
+        if not far <= TOLERANCE:
+            raise BackendError(
+                f"OpenVINO's program of {type(self._network).__name__} differs from torch by "
+                f"{far:.1e} of its largest output, more than {TOLERANCE:.0e}; use backend=torch"
+            )
+
+
+def _converted(function: nn.Module, tensors: tuple[Tensor, ...]) -> Any:
+    """An OpenVINO model of a function of tensors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch, about its own classes
+        exported = torch.export.export(function, tensors, strict=False)
+        return _openvino().convert_model(exported)
+
+
+class _Program:
+    """A compiled program of tensors, of which it may read some only."""
+
+    def __init__(self, path: Path, precision: str, threads: int | None) -> None:
+        settings = {
+            "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
+            "NUM_STREAMS": 1,
+            "INFERENCE_PRECISION_HINT": HALF[precision],
+        }
+        self._compiled = _openvino().Core().compile_model(path, "CPU", settings)
+        names = [name for each in self._compiled.inputs for name in each.get_names()]
+        self._read = [int(name.removeprefix(ARGUMENT)) for name in names]
+
+    def __call__(self, tensors: Sequence[Tensor]) -> Tensor:
+        arrays = [tensors[number].contiguous().numpy() for number in self._read]
+        return torch.from_numpy(self._compiled(arrays)[0].copy())
+
+
+class _Denoise(nn.Module):
+    """A denoiser of tensors alone, its signals prepared inside."""
+
+    def __init__(self, network: Denoiser, names: list[str], embedding: Embedding) -> None:
+        super().__init__()
+        self.network, self._names, self._embedding = network, names, embedding
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        given = dict(zip(self._names, tensors, strict=True))
+        z, t = given.pop("z"), given.pop("t")
+        return self.network(z, t, self.network.prepare(given, self._embedding))
+
+
+class _Decode(nn.Module):
+    """The decoder of an autoencoder."""
+
+    def __init__(self, network: VideoAutoencoder, names: list[str], embedding: None) -> None:
+        super().__init__()
+        del names, embedding
+        self.network = network
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return self.network.decode(*tensors)
+
+
+def _with(network: Network, **methods: Callable[..., Any]) -> Network:
+    """A copy of a network, of the same weights, with other methods."""
+    changed = copy.copy(network)
+    vars(changed).update(methods)
+    return changed
+
+
+def _check_place(network: nn.Module) -> None:
+    weight = next(network.parameters())
+    if weight.device.type != "cpu" or weight.dtype != torch.float32:
+        raise BackendError(
+            f"OpenVINO runs networks whose weights are float32 on the cpu, these are "
+            f"{str(weight.dtype).removeprefix('torch.')} on {weight.device}; open the model so, "
+            "or use backend=torch"
+        )
+
+
+def _openvino() -> Any:
+    """The package, without its telemetry: importing it would send an event over the network."""
+    sys.modules.setdefault("openvino_telemetry", cast(Any, None))
+    import openvino
+
+    return openvino

@@ -1,0 +1,138 @@
+"""OpenVINO's programs compute what torch does, are kept, and are refused where they differ."""
+
+import importlib
+import logging
+import math
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from longtake.backends import BackendError, OpenVINO
+from longtake.backends import openvino as module
+from longtake.denoisers import TriplaneUNetConfig, VolumeUNetConfig
+from longtake.diffusion import Denoiser
+from longtake.diffusion.schedule import ScaledLinear
+from longtake.model import VideoModel
+
+CLIP = {"clip": (8, 16, 16), "model_channels": 8, "channel_mult": (1,), "num_res_blocks": 1}
+SMALL = {**CLIP, "groups": 4, "num_classes": 3, "zero_init": False}
+NETWORKS = {
+    "volume": VolumeUNetConfig(
+        **SMALL,
+        latent=(2, 4, 4, 4),
+        attention_resolutions=(1,),
+        mask_channel=True,
+        noise_classes=16,
+    ),
+    "triplane": TriplaneUNetConfig(**SMALL, latent=(2, 8, 4, 4), num_heads=2),
+}
+SIGNALS = {
+    "volume": {
+        "context": torch.ones(2, 2, 4, 4, 4),
+        "context_mask": torch.eye(2, 4).bool(),
+        "context_noise": torch.tensor([0.01, -1.0]),
+    },
+    "triplane": {"previous": torch.linspace(-1, 1, 2 * 2 * 80).reshape(2, 2, 80)},
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_traces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records of torch's exporter, which pytest would collect, are most of its time."""
+    monkeypatch.setattr(logging.getLogger("torch.__trace"), "propagate", False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("programs")
+
+
+def prediction(network: Denoiser, signals: dict[str, torch.Tensor]) -> torch.Tensor:
+    z = torch.linspace(-2, 2, 2 * math.prod(network.spec.shape)).reshape(2, *network.spec.shape)
+    t = torch.tensor([0.3, 0.9], dtype=torch.float64)  # as samplers give it
+    given = {"label": torch.tensor([2, -1]), **signals}
+    with torch.inference_mode():  # as videos are made
+        return network(z, t, network.prepare(given, ScaledLinear().embedding))
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_a_denoiser_predicts_as_torch_does_and_its_program_is_kept(kind: str, folder: Path):
+    network = NETWORKS[kind].build().eval()
+    said: list[str] = []
+    made = prediction(OpenVINO(folder=folder, say=said.append).denoiser(network), SIGNALS[kind])
+    assert torch.allclose(made, prediction(network, SIGNALS[kind]), rtol=0, atol=5e-6)
+    assert len(said) == 1
+    again = OpenVINO(folder=folder, say=pytest.fail).denoiser(network)
+    assert torch.equal(prediction(again, SIGNALS[kind]), made)
+
+
+def test_videos_are_decoded_as_torch_does(
+    folder: Path, tiny_model: VideoModel, tiny_triplane_model: VideoModel
+):
+    backend = OpenVINO(folder=folder)
+    for model, z in (
+        (tiny_model, torch.randn(1, 2, 7, 4, 4)),
+        (tiny_triplane_model, torch.randn(1, 2, 160)),
+    ):
+        network = model.autoencoder
+        made, expected = (
+            torch.cat([*each.stream_decode([z])], 2)
+            for each in (backend.autoencoder(network), network)
+        )
+        assert torch.allclose(made, expected, rtol=0, atol=5e-6)
+
+
+def test_a_program_that_differs_from_torch_is_refused_and_not_kept(
+    tmp_path: Path, tiny_triplane_model: VideoModel, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "TOLERANCE", 0.0)
+    decoder = OpenVINO(folder=tmp_path).autoencoder(tiny_triplane_model.autoencoder)
+    z = torch.randn(1, *decoder.spec.shape).tanh()
+    with pytest.raises(BackendError, match=r"differs from torch by .* use backend=torch"):
+        decoder.decode(z)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_network_of_a_backend_is_the_same_network_otherwise(folder: Path, tiny_model: VideoModel):
+    network = tiny_model.denoisers["first"]
+    run = OpenVINO(folder=folder).denoiser(network)
+    assert type(run) is type(network)
+    assert run.reads == network.reads
+    assert run.state_dict().keys() == network.state_dict().keys()
+    with pytest.raises(ValueError, match="times of shape"):
+        run(torch.zeros(1, *run.spec.shape), torch.zeros(2), ({}, lambda t: t))
+
+
+def test_only_float32_on_the_cpu_is_run(folder: Path, tiny_model: VideoModel):
+    with pytest.raises(BackendError, match="these are bfloat16 on cpu; open the model so"):
+        OpenVINO(folder=folder).autoencoder(
+            type(tiny_model.autoencoder)(tiny_model.autoencoder.config).bfloat16()  # pyright: ignore
+        )
+
+
+def test_bfloat16_is_near_and_says_where_the_cpu_has_none(
+    folder: Path,
+    tiny_triplane_model: VideoModel,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    network = tiny_triplane_model.autoencoder
+    z = torch.randn(2, *network.spec.shape).tanh()
+    near = OpenVINO(precision="bfloat16", folder=folder).autoencoder(network).decode(z)
+    assert (near - network.decode(z)).abs().max() < 0.05
+    monkeypatch.setattr(module, "has_bfloat16", lambda: False)
+    OpenVINO(precision="bfloat16", folder=folder)
+    assert "this CPU has no bfloat16 instructions" in caplog.text
+
+
+def test_the_package_is_imported_without_its_telemetry():
+    assert importlib.import_module("longtake.backends.openvino")._openvino()
+    assert not sys.modules.get("openvino_telemetry")
+
+
+def test_it_is_asked_for_where_it_is_missing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BackendError, match=r"pip install 'longtake\[fast\]'"):
+        OpenVINO()
