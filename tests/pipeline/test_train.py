@@ -253,8 +253,10 @@ def test_a_size_that_does_not_fit_names_the_nearest():
 
 
 def test_a_shipped_model_gives_the_autoencoder():
-    sizes = SYSTEMS["lvdm"].sizes(64, 80, "lvdm-sky")
+    sizes = SYSTEMS["lvdm"].sizes(64, 80, "lvdm-general")
     assert (sizes.factor, sizes.channels) == (4, 6)
+    with pytest.raises(ValueError, match="multiple of 16 for lvdm; the nearest is 48"):
+        SYSTEMS["lvdm"].sizes(50, 80, "lvdm-general")
     with pytest.raises(ValueError, match="needs a volume_autoencoder"):
         SYSTEMS["lvdm"].sizes(64, 80, "pvdm-sky")
 
@@ -267,7 +269,10 @@ def _with_spans(spans: Sequence[int]) -> Any:
 
 @pytest.mark.parametrize(
     ("given", "size", "expected"),
-    [(None, 64, "lvdm-sky"), ("none", 64, None), (None, 128, None), ("lvdm-sky", 128, "lvdm-sky")],
+    [
+        *((None, 64, "lvdm-general"), ("none", 64, None), (None, 128, None)),
+        *(("lvdm-general", 128, "lvdm-general"), ("lvdm-sky", 64, "lvdm-sky")),
+    ],
 )
 def test_small_models_start_from_the_shipped_autoencoder(
     given: str | None, size: int, expected: str | None, footage: Path

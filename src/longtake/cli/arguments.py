@@ -133,17 +133,18 @@ def dtype(precision: PrecisionName) -> "torch.dtype":
     return getattr(torch, precision)
 
 
-def backend(name: BackendName, precision: PrecisionName) -> "Backend | None":
-    """What runs the networks; None is torch."""
+def run_by(name: BackendName, precision: PrecisionName) -> "tuple[Backend | None, torch.dtype]":
+    """What runs the networks (None is torch), and the torch type of their weights."""
     if name == "torch":
-        return None
+        return None, dtype(precision)
     from longtake.backends import OpenVINO
 
     if precision == "float16":
         raise ValueError(
             "--precision float16: OpenVINO computes in float32 or bfloat16 on a CPU; choose one"
         )
-    return OpenVINO(precision=precision, say=lambda line: print(line, file=sys.stderr))
+    backend = OpenVINO(precision=precision, say=lambda line: print(line, file=sys.stderr))
+    return backend, dtype("float32")
 
 
 def check_compiled(compiled: bool, name: BackendName) -> None:

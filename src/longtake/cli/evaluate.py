@@ -88,20 +88,18 @@ def videos(  # noqa: PLR0913
     names, of_protocol, of_sampling = _routed(sources)
     chosen = ready(protocol, of_protocol, n)
     said = conditions.Captions(prompts, captions, text_encoder)
-    run_by = arguments.backend(backend, precision)
-    dtype = arguments.dtype("float32" if run_by else precision)
+    run_by, dtype = arguments.run_by(backend, precision)
     sampling = SamplingSettings(changes=of_sampling, label=label, batch=batch, seed=seed, keep=keep)
     sampling = replace(sampling, dtype=dtype, backend=run_by, **said.of_model())
     with join() as ranks, stages(ranks.main) as report:
         placed = arguments.placed(ranks, device)
         shown, alone = said.of_folder(), not compares(wanted)
         real, generated = open_sources(names, chosen, sampling, placed, captions=shown, alone=alone)
-        settings = EvaluationSettings(
-            ranks=placed, batch=batch, seed=seed, floor=floor, limit=limit
-        )
+        settings = EvaluationSettings(ranks=placed, batch=batch, seed=seed, floor=floor)
         features = FeatureCache(folder=cache or default_cache())
         path = None if weights is None else str(weights)
-        settings = replace(settings, report=report, weights=path, clip=clip, cache=features)
+        settings = replace(settings, cache=features, limit=limit, weights=path, clip=clip)
+        settings = replace(settings, report=report)
         result = evaluate(real, generated, chosen, wanted, settings)
     if ranks.main:
         _show(result, json)

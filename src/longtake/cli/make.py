@@ -178,12 +178,12 @@ def _opened(
     """A model on this process's device, and what runs its networks; None is torch."""
     from longtake.model import VideoModel
 
-    run_by = arguments.backend(backend, precision)
+    run_by, dtype = arguments.run_by(backend, precision)
     place = "cpu" if run_by and device == "auto" else device
     model = VideoModel.from_pretrained(
         name,
         device=ranks.device if ranks.size > 1 else arguments.device(place),
-        dtype=arguments.dtype("float32" if run_by else precision),
+        dtype=dtype,
     )
     return model, run_by
 

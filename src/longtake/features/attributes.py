@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from longtake.data.synthetic.attributes import WORLDS, Said
@@ -39,9 +39,6 @@ class AttributeReader(nn.Module):
 
     def agree(self, name: str, shown: Float[Tensor, "d"], said: Said) -> bool:
         """Whether a clip's words of an attribute are those that its caption says."""
-        own: list[tuple[str, Bool[Tensor, ""]]] = [
-            (word, flag > 0)
-            for (attribute, word), flag in zip(self.words, shown, strict=True)
-            if attribute == name
-        ]
-        return {word for word, flag in own if flag} == said[name]
+        rows = zip(self.words, shown.tolist(), strict=True)
+        own = {word for (attribute, word), flag in rows if attribute == name and flag}
+        return own == said[name]

@@ -124,7 +124,7 @@ class GenerationRow(Row):
         metrics = list(self.published)
         sampling = SamplingSettings(changes=self.sampling, batch=work.batch, seed=work.seed)
         sources = open_sources([real, model], protocol, sampling, work.ranks)
-        contents = [digest(source.contents()) for source in sources]
+        contents = [digest(source.contents()) for source in sources if source is not None]
         key = digest([protocol.hash, *contents, metrics, work.seed, work.floor])
         return key, lambda: evaluate(*sources, protocol, metrics, work)
 
