@@ -66,9 +66,10 @@ class VideoSource(ABC):
         """
 
     def frames_from(self, index: int, start_frame: int) -> Iterator[np.ndarray]:
-        """Frames of a video from one on; it may end before the video does, or raise a VideoError.
+        """Yield the frames of video ``index`` from ``start_frame`` on.
 
-        Then ``read`` has the frames, or says what is wrong with them.
+        It may stop before the video ends, or raise a VideoError; ``read`` then has the frames, or
+        says what is wrong with them.
         """
         for start in range(start_frame, self.info(index).frames):
             yield self.read(index, start, 1)[0]

@@ -45,9 +45,9 @@ class TriplaneUNetConfig(UNetConfig):
         plane_embed: add a learned vector per plane to the plane's features. The released networks
             do not, and so cannot distinguish the two motion planes of square frames: from pure
             noise they swap them about half of the time.
-        text_width: width of the token states of a text that the network reads; None: it reads none.
-            PVDM has no text: here, unlike in its paper, the mean of the token states is added to
-            the time embedding, and attention to them follows every attention across the planes.
+        text_width: width of the text encoder's hidden states that are read; None: no text is read.
+            PVDM's paper has no text; here the mean of the hidden states is added to the time
+            embedding, and attention to them follows every attention across the planes.
     """
 
     kind: Literal["triplane_unet"] = "triplane_unet"
@@ -76,7 +76,7 @@ class TriplaneUNetConfig(UNetConfig):
         return SelfAttention(width, heads, norm, "space", zero=self.zero_init)
 
     def text_attention(self, width: int) -> TokenAttention | None:
-        """Build attention of features of ``width`` channels to text; None if it reads none."""
+        """Build attention to text for features of ``width`` channels; None if no text is read."""
         if self.text_width is None:
             return None
         heads = head_count(width, self.num_heads, self.head_channels)
@@ -212,7 +212,7 @@ class _Prepared:
 
 
 class PooledText(nn.Module):
-    """The mean of token states, without padding of zeros, through two linear layers."""
+    """Two linear layers on the mean of a text encoder's hidden states, zero padding left out."""
 
     def __init__(self, width: int, out: int, *, zero: bool) -> None:
         super().__init__()

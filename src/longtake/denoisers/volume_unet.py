@@ -34,8 +34,9 @@ class VolumeUNetConfig(UNetConfig):
 
     Attributes:
         attention: kind and options of the attention layers.
-        norm_each_frame: normalise groups in each frame alone; the official code does so over all
-            frames of a clip. A network that starts from an image model then equals it at first.
+        norm_each_frame: GroupNorm takes its statistics over each frame alone; the official code
+            takes them over all frames of a clip. A network that starts from an image model's
+            weights then computes the same at first.
         mask_channel: add an input channel that is 1 on context frames and 0 elsewhere.
         noise_classes: number of entries of the embedding table for the noise level of context
             frames, an integer in thousandths of the diffusion time; the released models have 251.

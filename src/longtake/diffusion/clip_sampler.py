@@ -107,9 +107,13 @@ class ClipSampler:
     def estimator(
         self, signals: Signals, samples: int, guidance: Guidance | None = None
     ) -> Denoise:
-        """The guided estimate of clean latents under some signals, prepared once.
+        """Return the function that estimates the clean latent, guided, for a batch of ``samples``.
 
-        Raises as ``__call__`` does, before the network is called.
+        It is conditioned on ``signals``. ``guidance`` replaces ``self.guidance``; None does not.
+
+        Raises:
+            ValueError: the denoiser does not read a signal, or a signal has not one entry per
+                sample.
         """
         self._check(signals, samples)
         guided = replace(self, guidance=guidance or self.guidance)

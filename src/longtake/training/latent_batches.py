@@ -45,9 +45,9 @@ class TrainingClip(Config):
             each named label is dropped by itself.
         text_dropout: probability that a sample's caption is replaced by the empty prompt.
         context: how context frames are chosen; None for a network that reads none.
-        stills: probability that a sample is a still: one latent frame of the clip, a clip of one
-            frame to the network (Ho et al. 2022, joint training on images and videos). With Stable
-            Diffusion's autoencoder a latent frame is an image.
+        stills: probability that a sample is a still: a clip of one latent frame (Ho et al. 2022,
+            joint training on images and videos). With Stable Diffusion's autoencoder a latent frame
+            is an image.
         previous_share: probability that a sample is conditioned on its previous clip; otherwise on
             zeros. 0.3 for UCF-101 and 0.2 for SkyTimelapse in PVDM. The official code draws once
             per batch, we once per sample.
@@ -77,7 +77,7 @@ class TrainingClip(Config):
             self.context.check(denoiser.spec.frames)
 
     def is_still(self, seed: int, number: int) -> bool:
-        """Whether a sample is a still: a function of the seed and its number alone."""
+        """Whether sample ``number`` is a still; depends on ``seed`` and ``number`` alone."""
         if not self.stills:
             return False
         drawn = torch.rand((), generator=generator(seed, "still", number), dtype=torch.float64)
@@ -93,7 +93,8 @@ class TrainingBatch:
         noise: standard normal noise of the same shape.
         t: diffusion times in [0, 1], one per sample or per latent frame.
         signals: what the network is conditioned on, by name.
-        stills: samples of one latent frame, as a batch of their own; None without any.
+        stills: the samples that are stills, clips of one latent frame, as a separate batch; None if
+            there are none.
     """
 
     z: Float[Tensor, "b ..."]
@@ -110,7 +111,7 @@ class TrainingBatch:
         return TrainingBatch(z=z, noise=noise, t=t, signals=signals, stills=stills)
 
     def losses(self, diffusion: Diffusion, denoiser: Denoiser) -> Float[Tensor, "b"]:
-        """Loss of each sample, those of stills last."""
+        """Diffusion loss of each sample, stills last."""
         own = diffusion.losses(denoiser, self.z, self.noise, self.t, self.signals)
         return (
             own
