@@ -28,7 +28,7 @@ help:
 	@echo "make docs    build the documentation into site/"
 	@echo "make audit   look up known vulnerabilities of the pinned packages"
 	@echo "make test-torch TORCH=2.11.0   run the tests with another version of torch, by default the oldest that is supported"
-	@echo "make reliability   measure what docs/reliability.md says, an hour or more"
+	@echo "make reliability   measure what docs/reliability.md says, several hours"
 	@echo "make format  format the code and apply the linter's fixes"
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -93,6 +93,8 @@ test-torch:
 # Numbers of docs/reliability.md and of the section on many short videos in docs/results.md.
 reliability: setup
 	$(BIN)/python benchmarks/reliability/inputs.py --json docs/results/inputs.json
+	$(BIN)/python benchmarks/reliability/kills.py --json docs/results/kills.json
+	$(BIN)/python benchmarks/reliability/slopes.py --json docs/results/slopes.json
 	$(BIN)/python benchmarks/reliability/soak.py --minutes 60 --json docs/results/soak.json
 	$(BIN)/python benchmarks/reliability/index.py cf41d99 HEAD --json docs/results/index.json
 	$(BIN)/python benchmarks/reliability/start.py cf41d99 HEAD --json docs/results/start.json

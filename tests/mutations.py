@@ -1,17 +1,21 @@
 """Broken inputs, drawn from a seed: changed plain data, torn bytes, texts that are not configs.
 
-``LONGTAKE_MUTATIONS`` sets how many are drawn of each kind.
+``LONGTAKE_MUTATIONS`` sets how many are drawn of each kind; ``LONGTAKE_HANG``, after how many
+seconds of a processor one of them fails as a hang, by default never.
 """
 
 import copy
 import os
 import random
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import ValidationError
 
 COUNT = int(os.environ.get("LONGTAKE_MUTATIONS", "40"))
+HANG_SECONDS = float(os.environ.get("LONGTAKE_HANG", "0"))
 VALUES: list[Any] = [
     None, True, False, 0, -1, 1, 2, 3, 1 << 20, 1 << 40, 1 << 62, 10**30, 0.0, 0.5, -1.5, 1e300,
     float("nan"), float("inf"), "", "x", "nan", "../..", "/etc/passwd", "\u2028", [], {}, [1],
@@ -79,6 +83,22 @@ def opens(read: Callable[[], Any]) -> Any:
         return None
 
 
+@contextmanager
+def no_hang() -> Generator[None]:
+    """Fail the test when the processor has worked for too long."""
+
+    def hangs(*_: object) -> None:
+        raise AssertionError(f"an input takes more than {HANG_SECONDS:g} seconds")
+
+    before = signal.signal(signal.SIGPROF, hangs)
+    signal.setitimer(signal.ITIMER_PROF, HANG_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
 class Tally:
     """How many inputs were tried and accepted, for a report of pytest (``--junitxml``)."""
 
@@ -87,7 +107,8 @@ class Tally:
 
     def __call__(self, read: Callable[[], Any]) -> Any:
         """What is read, or None, as ``opens``."""
-        found = opens(read)
+        with no_hang():
+            found = opens(read)
         self._tried += 1
         self._accepted += found is not None
         return found

@@ -1,15 +1,21 @@
-"""Runs commands that die before any chosen change of the disk, and what they leave behind."""
+"""Commands that are killed before any chosen change of the disk, and what they leave behind.
+
+A command runs once, and its folder is copied before each of its changes: that is what a process
+leaves that is killed there, as nothing of it runs any more. From each copy the command is repeated.
+"""
 
 import builtins
 import io
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
@@ -23,22 +29,18 @@ Tree = dict[str, bytes | None]
 """Content of every file below a folder, by its path; None for folders."""
 
 
-class Killed(BaseException):
-    """The process is dead: from here on, it changes nothing."""
-
-
 @dataclass
 class Disk:
-    """Changes of the disk below a folder, of which one, and each after it, raises ``Killed``.
+    """Changes of the disk below a folder.
 
     Attributes:
-        last: number of changes that are made; None for all.
-        changes: what was changed, or was about to be.
+        before: called before each change with the number of those that were made.
+        changes: what was changed.
         synced: size and time of change of each file when its data was last forced to the disk.
     """
 
     root: Path
-    last: int | None = None
+    before: Callable[[int], None] = lambda _: None
     changes: list[str] = field(default_factory=list)
     synced: dict[int, tuple[int, int]] = field(default_factory=dict)
 
@@ -48,9 +50,8 @@ class Disk:
         names = [base / os.fsdecode(path) for path in paths if not isinstance(path, int)]
         inside = [str(p.relative_to(self.root)) for p in names if p.is_relative_to(self.root)]
         if inside:
+            self.before(len(self.changes))
             self.changes.append(f"{what} {' to '.join(inside)}")
-            if self.last is not None and len(self.changes) > self.last:
-                raise Killed(self.changes[-1])
 
     def sync(self, number: int) -> None:
         """Count a file as forced to the disk, which costs milliseconds in earnest."""
@@ -64,19 +65,21 @@ class Disk:
             stat = path.lstat()
             self.synced[stat.st_ino] = stat.st_size, stat.st_mtime_ns
 
-    def cut_power(self) -> None:
-        """Cut half of what was written to each file since its data was forced to the disk."""
+    def after_power_cut(self) -> dict[str, int]:
+        """Bytes that are left of files: half of what was written since its last sync."""
+        left = {}
         for path in self.root.rglob("*"):
             stat = path.lstat()
             size, time = self.synced.get(stat.st_ino, (0, 0))
             if path.is_file() and (size, time) != (stat.st_size, stat.st_mtime_ns):
                 start = size if size < stat.st_size else 0
-                os.truncate(path, start + (stat.st_size - start) // 2)
+                left[str(path.relative_to(self.root))] = start + (stat.st_size - start) // 2
+        return left
 
 
 @contextmanager
 def watched(disk: Disk) -> Generator[Disk]:
-    """Count changes below the disk's folder, and raise ``Killed`` when it is time."""
+    """Count changes below the disk's folder."""
 
     def changing(name: str, real: Callable[..., Any], *paths: Any, **options: Any) -> Any:
         disk.change(name, *paths[: PATHS[name]], dir_fd=options.get("dir_fd"))
@@ -202,17 +205,6 @@ class Trial:
         assert code == 0, said
         return tree(self.root, self.clean), disk.changes
 
-    def killed(self, last: int, expected: Tree, *, power_cut: bool = False) -> Outcome:
-        """Kill the command after ``last`` changes of the disk, and repeat it."""
-        self.reset()
-        disk = Disk(self.root, last)
-        disk.keep()
-        with watched(disk), suppress(Killed):
-            self.run()
-        if power_cut:
-            disk.cut_power()
-        return self.repeated(expected, (disk.changes[last:] or ["the end"])[0])
-
     def repeated(self, expected: Tree, where: str) -> Outcome:
         """Run the command again after a kill."""
         with watched(Disk(self.root)):  # without waiting for the disk
@@ -231,12 +223,46 @@ class Trial:
         With ``twice``, each time both with and without a power cut.
         """
         expected, changes = self.undisturbed()
-        kills = range(0, len(changes) + 1, every)
-        cuts = [(n, cut) for k, n in enumerate(kills) for cut in ((0, 1) if twice else (k % 2,))]
-        return [self.killed(n, expected, power_cut=bool(cut)) for n, cut in cuts]
+        outcomes = []
+        with TemporaryDirectory(dir=self.root.parent) as folder:
+            left = self._left_behind(Path(folder), every)
+            for k, (number, cut_sizes) in enumerate(left.items()):
+                for cut in (False, True) if twice else (k % 2 == 1,):
+                    shutil.rmtree(self.root)
+                    _copy(Path(folder) / str(number), self.root)
+                    for name, size in cut_sizes.items() if cut else ():
+                        os.truncate(self.root / name, size)
+                    where = "the end" if number == len(changes) else changes[number]
+                    outcomes.append(self.repeated(expected, where))
+        return outcomes
+
+    def _left_behind(self, folder: Path, every: int) -> dict[int, dict[str, int]]:
+        """Copy what the command leaves when it is killed before a change, by the change's number.
+
+        Returns what a power cut leaves of each file.
+        """
+        left: dict[int, dict[str, int]] = {}
+        self.reset()
+        disk = Disk(self.root)
+        disk.keep()
+
+        def keep(number: int) -> None:
+            _copy(self.root, folder / str(number))
+            left[number] = disk.after_power_cut()
+
+        disk.before = lambda number: None if number % every else keep(number)
+        with watched(disk):
+            self.run()
+        keep(len(disk.changes))
+        return left
 
     def reset(self) -> None:
         """Empty the folder, and put into it what the command finds there."""
         shutil.rmtree(self.root, ignore_errors=True)
         self.root.mkdir(parents=True)
         self.prepare(self.root)
+
+
+def _copy(folder: Path, place: Path) -> None:
+    """Copy a folder with times of change and links, past those who watch for changes."""
+    subprocess.run(["cp", "--archive", str(folder), str(place)], check=True)

@@ -8,7 +8,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,34 @@ PAGE, RESULTS = ROOT / "docs" / "reliability.md", ROOT / "docs" / "results"
 def main() -> None:
     """Replace the tables."""
     page = PAGE.read_text()
-    for name, rows in {"inputs": inputs(), "soak": soak()}.items():
+    tables = {"kills": kills(), "inputs": inputs(), "soak": soak(), "slopes": slopes()}
+    for name, rows in tables.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
         page = re.sub(pattern, lambda m, r=rows: f"{m[1]}{r}{m[2]}", page, flags=re.DOTALL)
     PAGE.write_text(page)
+
+
+def kills() -> str:
+    """Kills by command."""
+    heads = ["command", "changes of the disk", "kills before them", "at random"]
+    rows = "".join(f"{line(row)}\n" for row in read("kills")["rows"])
+    return table([*heads, "equal", "complete", "faults"], []) + rows
+
+
+def slopes() -> str:
+    """Growth of peak memory by command."""
+    found = read("slopes")
+    heads = [f"peak MB at {amount:,}" for amount in found["amounts"]]
+    rows = [
+        [
+            f"`{row['command']}`",
+            row["unit"],
+            *map(round, row["peak_mb"]),
+            f"{row['mb_per_1000']:.1f}",
+        ]
+        for row in found["rows"]
+    ]
+    return table(["command", "of", *heads, "MB per 1,000"], rows)
 
 
 def inputs() -> str:
@@ -39,6 +63,13 @@ def soak() -> str:
     odd = found["odd"]
     about = [found["videos"], f"{found['minutes']:g}", *odd.values()]
     return table(["videos", "minutes", *odd], [about])
+
+
+def line(row: Mapping[str, Any]) -> str:
+    """A row of the table of kills."""
+    kills = row["kills_before_changes"], row["kills_at_random"]
+    counts = row["changes"], *kills, row["equal"], row["complete"], len(row["faults"])
+    return f"| `{row['command']}` | {' | '.join(map(str, counts))} |"
 
 
 def read(name: str) -> Any:

@@ -26,11 +26,11 @@ def put(partial: Path, path: Path) -> None:
     later writes can rely on it even after a power cut.
     """
     for written in (*partial.rglob("*"), partial):
-        _sync(written)
+        sync(written)
     if path.is_dir() or partial.is_dir():
         remove(path)
     partial.replace(path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def remove(path: Path) -> None:
@@ -44,10 +44,11 @@ def remove(path: Path) -> None:
 def retire(path: Path) -> None:
     """Delete a file durably: later writes can rely on its absence even after a power cut."""
     path.unlink(missing_ok=True)
-    _sync(path.parent)
+    sync(path.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Force a file's data, or a folder's list of files, to the disk."""
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)

@@ -25,6 +25,9 @@ from longtake.training.tracker import check_tracker
 
 LOGGER = logging.getLogger("longtake")
 CONFIG, ENVIRONMENT, INPUTS, LOCK = "config.yaml", "environment.json", "inputs.json", ".lock"
+BEGUN = {LOCK, f".{CONFIG}.partial"}
+"""What a run that was killed at its very beginning leaves behind."""
+
 CLAIM = {CONFIG, ENVIRONMENT, INPUTS, LOG, PAGE, "tensorboard", "wandb"}
 """What a run that was refused before it has made anything may leave behind."""
 
@@ -90,7 +93,7 @@ def start(
     check_tracker(run.training.tracker)
     run.training.check_processes(ranks.size)
     there = {p.name for p in place.iterdir()} if ranks.main and place.exists() else set()
-    if there - {LOCK} and not _is_run(place):
+    if there - BEGUN and not _is_run(place):
         raise CheckpointError(f"{place} exists and holds no run; choose another folder")
     inputs = json.loads(json.dumps(run.inputs))  # what they lack is an error before any change
     with _claimed(place, ranks, overwrite):
@@ -187,7 +190,7 @@ def _copy(source: Path, fork: Path, run: AnyRun, inputs: Mapping[str, Any]) -> N
         shutil.copytree(latents, fork / "latents", copy_function=_link, dirs_exist_ok=True)
     log = source / LOG
     if log.exists():
-        shutil.copy(log, fork / LOG)
+        write_text(fork / LOG, log.read_text(errors="replace"))
     with whole_folder(fork / stored.folder.name) as partial:
         shutil.copytree(stored.folder, partial, dirs_exist_ok=True)
 

@@ -36,6 +36,25 @@ def test_help_imports_nothing_heavy():
         assert any(line.strip().startswith(command) for line in shown), command
 
 
+GARBAGE = """
+import gc, sys
+usual, callbacks = gc.get_threshold(), [*gc.callbacks]
+sys.argv = ["longtake", "--version"]
+from longtake.cli import IMPORTED_OBJECTS, main
+try:
+    main()
+except SystemExit:
+    later = gc.get_threshold()
+made = [[] for _ in range(IMPORTED_OBJECTS)]
+print(usual == later, usual == gc.get_threshold(), callbacks == gc.callbacks, gc.isenabled())
+"""
+
+
+def test_garbage_is_collected_as_usual_after_the_imports():
+    done = subprocess.run([sys.executable, "-c", GARBAGE], capture_output=True, text=True)
+    assert done.stdout.split()[-4:] == ["False", "True", "True", "True"], done
+
+
 def test_the_version_is_printed(longtake):
     called = longtake("--version")
     assert (called.code, called.out) == (0, f"longtake {__version__}\n")
@@ -208,6 +227,13 @@ def test_a_folder_is_checked_in_a_sandbox(longtake, tmp_path: Path):
     assert called.code == 1
     assert "b.mp4: not a video" in called.out
     assert called.err.endswith("2 videos, 1 rejected, 0 damaged\n")
+
+
+def test_to_keep_concealed_damage_needs_a_sandbox(longtake, tmp_path: Path):
+    for command in (("prepare", tmp_path, "-o", tmp_path / "data"), ("check", tmp_path)):
+        called = longtake("data", *command, "--damaged", "keep")
+        assert called.code == 2
+        assert "--damaged keep needs --sandbox" in called.err
 
 
 def test_threads_wait_briefly_unless_the_user_has_said_how(

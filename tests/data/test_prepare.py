@@ -1,7 +1,12 @@
 """Prepared footage: one file a scene, the same frames smaller, continued after a kill."""
 
 import json
+import os
 import re
+import subprocess
+import sys
+import time
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +18,7 @@ from longtake.data.clips import ClipPlan
 from longtake.data.folders import VideoFolder
 from longtake.data.prepare import PrepareSettings, prepare, read_manifest
 from longtake.data.scenes import CutFinder
+from longtake.files import InUseError
 from longtake.video import VideoWriter, open_video, probe
 from longtake.video.timeline import timeline
 
@@ -138,6 +144,75 @@ def test_a_changed_source_or_file_is_made_again(footage: Path, tmp_path: Path):
     write(footage / "b.mkv", scene(200, 10))
     run(footage, out)
     assert content(out)["b.mkv.0000.mkv"] != before["b.mkv.0000.mkv"]
+
+
+@pytest.mark.parametrize("damaged", ["refuse", "keep"])
+def test_damage_that_the_decoder_conceals_is_noticed_in_a_sandbox(tmp_path: Path, damaged: str):
+    path = write(tmp_path / "footage" / "a.mkv", scene(10, 12))
+    path.write_bytes(path.read_bytes()[:-20])
+    out = tmp_path / "data"
+    (video,) = run(path, out, sandbox=True, damaged=damaged)
+    kept = damaged == "keep"
+    assert video.fault.startswith("damaged (")
+    assert [found.frames for found in video.scenes] == ([12] if kept else [])
+    assert video.dropped == (0 if kept else 12)
+    assert any(out.glob("*.mkv")) == kept
+    assert not kept or open_video(out / video.scenes[0].file)[1] == 10
+
+
+def test_a_changed_caption_is_copied_again(footage: Path, tmp_path: Path):
+    run(footage, tmp_path / "data")
+    (footage / "b.txt").write_text("a valley\n")
+    run(footage, tmp_path / "data")
+    assert (tmp_path / "data" / "b.mkv.0000.txt").read_text() == "a valley\n"
+
+
+def test_no_scene_is_left_of_a_source_that_has_fewer(footage: Path, tmp_path: Path):
+    run(footage, tmp_path / "data")
+    (footage / "day" / "a.mkv").unlink()
+    write(footage / "day" / "a.mkv", scene(10, 12))
+    run(footage, tmp_path / "data")
+    assert [path.name for path in (tmp_path / "data" / "day").iterdir()] == ["a.mkv.0000.mkv"]
+
+
+def test_two_processes_do_not_prepare_one_folder(footage: Path, tmp_path: Path):
+    out = tmp_path / "data"
+    run(footage, out)
+    other = "import sys; from pathlib import Path; from longtake.files import locked\n"
+    other += "with locked(Path('x'), Path(sys.argv[1])): print(flush=True), sys.stdin.read()"
+    command = [sys.executable, "-c", other, str(out / module.LOCK)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(InUseError, match="is in use"):
+            run(footage, out)
+        process.communicate()
+    run(footage, out)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_processes_end_with_the_one_that_started_them():
+    context = get_context("fork")
+    here, there = context.Pipe()
+
+    def work() -> None:
+        module._end_with_parent()
+        here.close()
+        there.send(os.getpid())
+        time.sleep(600)
+
+    def killed() -> None:
+        context.Process(target=work).start()
+        time.sleep(600)
+
+    starter = context.Process(target=killed)
+    starter.start()
+    there.close()
+    assert here.recv() != starter.pid
+    starter.kill()
+    with pytest.raises(EOFError):  # the last holder of the other end is gone
+        here.recv()
+    starter.join()
 
 
 def test_damaged_files_are_counted_and_used_up_to_the_damage(footage: Path, tmp_path: Path):

@@ -208,3 +208,9 @@ def test_a_models_videos_are_training_clips(tiny_model: VideoModel, tmp_path: Pa
     cache = build_cache(tmp_path, long, tiny_model.autoencoder, CachePlan(), ALONE)
     assert len(cache) == len(videos)
     assert cache.classes == tiny_model.index.classes
+
+
+def test_without_prompts_a_video_is_captioned_by_its_class(tiny_model: VideoModel):
+    side = side_of(tiny_model, label_words="left")
+    assert side.caption(2) == "wind, left"
+    assert side_of(tiny_model, label_words="none").caption(2) is None

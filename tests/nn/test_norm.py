@@ -93,3 +93,16 @@ def test_half_precision_is_computed_in_single():
 def test_groups_that_do_not_divide_are_refused():
     with pytest.raises(ValueError, match="groups=3 must divide the 8 channels"):
         GroupNorm(8, 3)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_each_frame_is_normalised_as_a_clip_of_its_own(parts):
+    norm = drawn(2, silu=True)
+    x = torch.randn(2, 3, 2, 2, 8).double()
+    scale, shift = (torch.randn(2, parts, 8).double() for _ in range(2))
+    alone = [
+        norm(x[:, t : t + 1], tuple(part.expand(2, 3, 8)[:, t : t + 1] for part in (scale, shift)))
+        for t in range(3)
+    ]
+    norm.each_frame = True
+    torch.testing.assert_close(norm(x, (scale, shift)), torch.cat(alone, 1))

@@ -19,8 +19,8 @@ from longtake.features.i3d import cache_path
 from longtake.model import VideoModel
 from longtake.pipeline.calibration import PREVIEWS, Speed, fitted, measure, with_settings
 from longtake.pipeline.footage import survey
-from longtake.pipeline.plan import read_plan, seconds_spent
-from longtake.pipeline.results import planned_evaluations, read_results
+from longtake.pipeline.plan import PlannedResults, read_plan, seconds_spent
+from longtake.pipeline.results import planned_evaluations, read_results, write_samples
 from longtake.pipeline.systems import SYSTEMS
 from longtake.pipeline.train import Asked, Output, first_plan, train
 from longtake.run_folder import OtherRunError
@@ -87,7 +87,9 @@ def test_a_folder_becomes_a_model_with_card_videos_and_scores(made: Path, footag
     assert "random_features_fd" in card
     assert (made / "videos" / "seed_0000.mp4").exists()
     found = read_results(made)
-    assert found["evaluation"].real.name == "sky:validation"
+    real = found["evaluation"].real
+    assert real is not None
+    assert real.name == "sky:validation"
     assert "psnr" in found["reconstruction"].scores
 
 
@@ -138,6 +140,15 @@ def test_a_finished_training_makes_nothing_again(made: Path, footage: Path):
     assert state() == before
 
 
+def test_what_a_kill_has_left_beside_finished_videos_is_removed(made: Path):
+    left = made / "videos" / ".seed_0000.mp4.generate"
+    (left / "segments").mkdir(parents=True)
+    before = {p: p.stat().st_mtime_ns for p in (made / "videos").glob("seed*")}
+    planned = PlannedResults(videos=1, frames=32)
+    write_samples(VideoModel.from_pretrained(made), made, planned, output().bar)
+    assert {p: p.stat().st_mtime_ns for p in (made / "videos").iterdir()} == before
+
+
 def test_other_footage_or_settings_are_refused(made: Path, tmp_path: Path):
     with pytest.raises(OtherRunError, match="size=16, not 32"):
         start(Path(read_plan(made).footage.path), made, asked=Asked(size=32))  # pyright: ignore[reportOptionalMemberAccess]
@@ -150,6 +161,12 @@ def test_a_folder_of_other_things_is_left_alone(footage: Path, tmp_path: Path):
     with pytest.raises(ValueError, match="holds no training in stages"):
         start(footage, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_a_folder_that_a_kill_left_empty_is_begun(footage: Path, tmp_path: Path):
+    (tmp_path / ".plan.yaml.partial").touch()
+    with pytest.raises(ValueError, match="begins with no stage"):  # what is looked at next
+        start(footage, tmp_path, overrides=["training.steps=3"])
 
 
 @pytest.mark.parametrize(
@@ -253,8 +270,10 @@ def test_a_size_that_does_not_fit_names_the_nearest():
 
 
 def test_a_shipped_model_gives_the_autoencoder():
-    sizes = SYSTEMS["lvdm"].sizes(64, 80, "lvdm-sky")
+    sizes = SYSTEMS["lvdm"].sizes(64, 80, "lvdm-general")
     assert (sizes.factor, sizes.channels) == (4, 6)
+    with pytest.raises(ValueError, match="multiple of 16 for lvdm; the nearest is 48"):
+        SYSTEMS["lvdm"].sizes(50, 80, "lvdm-general")
     with pytest.raises(ValueError, match="needs a volume_autoencoder"):
         SYSTEMS["lvdm"].sizes(64, 80, "pvdm-sky")
 
@@ -267,7 +286,10 @@ def _with_spans(spans: Sequence[int]) -> Any:
 
 @pytest.mark.parametrize(
     ("given", "size", "expected"),
-    [(None, 64, "lvdm-sky"), ("none", 64, None), (None, 128, None), ("lvdm-sky", 128, "lvdm-sky")],
+    [
+        *((None, 64, "lvdm-general"), ("none", 64, None), (None, 128, None)),
+        *(("lvdm-general", 128, "lvdm-general"), ("lvdm-sky", 64, "lvdm-sky")),
+    ],
 )
 def test_small_models_start_from_the_shipped_autoencoder(
     given: str | None, size: int, expected: str | None, footage: Path

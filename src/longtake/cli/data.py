@@ -22,6 +22,11 @@ app = typer.Typer(
 WORLDS = ("sky", "marbles", "doom")
 
 Source = Annotated[str, Argument(help=f"a folder, or a synthetic world: {', '.join(WORLDS)}")]
+Isolated = Annotated[bool, Option("--sandbox", help="decode in child processes with limits")]
+Damaged = Annotated[
+    Literal["refuse", "keep"],
+    Option(help="with --sandbox: damage that FFmpeg conceals"),
+]
 Layout = Annotated[str, Option(help="folder, ucf101, sky_timelapse or taichi")]
 
 
@@ -54,19 +59,18 @@ def check(
     source: Source,
     overrides: arguments.Overrides = None,
     layout: Layout = "folder",
-    sandbox: Annotated[
-        bool, Option("--sandbox", help="decode a folder in child processes with limits")
-    ] = False,
-    damaged: Annotated[
-        Literal["refuse", "keep"], Option(help="with --sandbox: frames that FFmpeg has repaired")
-    ] = "refuse",
+    sandbox: Isolated = False,
+    damaged: Damaged = "refuse",
 ) -> None:
     """Read every frame of every video; lists unusable videos, with exit code 1 if there are any.
 
     With --sandbox, no other process opens the videos, and damage that is only logged counts too.
     """
     from longtake.cli.progress import frames as progress
+    from longtake.data.scene_files import NEEDS_SANDBOX
 
+    if damaged == "keep" and not sandbox:
+        raise ValueError(NEEDS_SANDBOX)
     if sandbox:
         _check_isolated(Path(source), keep=damaged == "keep")
     opened = _open(source, layout, overrides)
@@ -112,7 +116,7 @@ def sheet(
 
 
 @app.command()
-def prepare(
+def prepare(  # noqa: PLR0913
     footage: Annotated[Path, Argument(help="a folder of videos, or one video")],
     out: arguments.FolderOut,
     size: Annotated[int, Option(min=2, help="shorter side of frames in pixels")] = 256,
@@ -120,6 +124,8 @@ def prepare(
     cuts: Annotated[bool, Option(help="begin a new file where the scene changes")] = True,
     shortest: Annotated[int, Option(min=1, help="frames of the shortest scene kept")] = 16,
     processes: Annotated[int | None, Option(min=1, help="videos at once; all cores")] = None,
+    sandbox: Isolated = False,
+    damaged: Damaged = "refuse",
     overwrite: arguments.Overwrite = False,
 ) -> None:
     """Write footage as small files, one per scene, whose clips are read fast.
@@ -131,6 +137,7 @@ def prepare(
     from longtake.data.prepare import PrepareSettings, prepare
 
     given = {"size": size, "format": kind, "cuts": cuts, "shortest": shortest}
+    given |= {"sandbox": sandbox, "damaged": damaged}
     settings = config.parse(PrepareSettings, given)
     with progress("prepare", unit=" videos") as report:
         videos = prepare(
@@ -145,11 +152,11 @@ def prepare(
             f"{out}: no scene was written; expected a readable video with a scene of {shortest} "
             "frames or more"
         )
-    damaged = sum(bool(video.fault) for video in videos)
+    faulty = sum(bool(video.fault) for video in videos)
     dropped = sum(video.dropped for video in videos)
     print(
         f"{out}: {len(scenes)} scenes, {sum(scene.frames for scene in scenes)} frames of "
-        f"{len(videos)} videos; {damaged} damaged, {dropped} frames in shorter scenes left out"
+        f"{len(videos)} videos; {faulty} damaged, {dropped} frames in shorter scenes left out"
     )
 
 

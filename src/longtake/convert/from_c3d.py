@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from longtake.checkpoint import CheckpointError, check_free, write_tensors
+from longtake.checkpoint import CheckpointError, check_finite, check_free, write_tensors
 from longtake.convert.layout import check_weights, replaced
 from longtake.convert.torch_file import read_state_dict
 from longtake.features.c3d import C3D, HOW, MEAN, C3DConfig, cache_path
@@ -66,8 +66,10 @@ def convert_c3d(
     except ValueError as error:
         what = f"is not C3D of {config.classes} classes"
         raise CheckpointError(f"{source}: {what}: {error}") from error
+    weights = {name: value.float() for name, value in weights.items()}
+    check_finite(weights, source)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_tensors(path, {name: value.float() for name, value in weights.items()})
+    write_tensors(path, weights)
     return path
 
 

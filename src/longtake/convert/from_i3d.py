@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from longtake.checkpoint import CheckpointError, check_free, file_hash, write_tensors
+from longtake.checkpoint import CheckpointError, check_finite, check_free, file_hash, write_tensors
 from longtake.convert.layout import replaced
 from longtake.convert.torch_file import read_state_dict
 from longtake.convert.unpickle import RefusedError
@@ -63,6 +63,7 @@ def convert_i3d(
     source = source or _installed()
     weights = {name: tensor.float().contiguous() for name, tensor in _read(source).items()}
     check(weights, source)
+    check_finite(weights, source)
     path.parent.mkdir(parents=True, exist_ok=True)
     found = hashlib.sha256(safetensors.torch.save(weights, metadata={})).hexdigest()
     if out is None and found != PACKAGE_SHA256:

@@ -20,7 +20,7 @@ from longtake.evaluation.reconstruction import evaluate_reconstruction
 from longtake.evaluation.result import Result
 from longtake.features import i3d
 from longtake.hub import INDEX
-from longtake.jobs import Job, write_videos
+from longtake.jobs import Job, open_jobs, write_videos
 from longtake.metrics.pairs import perceptual
 from longtake.model import VideoModel
 from longtake.model.index import read_model_files
@@ -119,9 +119,11 @@ def write_samples(model: VideoModel, out: Path, planned: PlannedResults, bar: Ba
             identity=identity,
             sheets=True,
         )
-        if not all(file.exists() for file in job.files):
-            with bar(path.name) as report:
-                write_videos(model.long_video(), job, overwrite=True, report=report)
+        if all(file.exists() for file in job.files):
+            with open_jobs([job], path, overwrite=True):
+                continue  # of which a kill may have left the hidden folder, that goes here
+        with bar(path.name) as report:
+            write_videos(model.long_video(), job, overwrite=True, report=report)
 
 
 def measure_model(

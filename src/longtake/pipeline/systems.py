@@ -176,7 +176,7 @@ SYSTEMS: Mapping[str, System] = {
         autoencoder="volume_autoencoder",
         multiple=4,
         spans=(80, 48),
-        start={"cpu": "lvdm-sky"},
+        start={"cpu": "lvdm-general"},
     ),
     "pvdm": System(
         name="pvdm",

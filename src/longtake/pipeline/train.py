@@ -20,7 +20,15 @@ from longtake.page.run_page import followed
 from longtake.pipeline.calibration import Speed, fitted, measure, scheduled, with_settings
 from longtake.pipeline.footage import is_large, survey
 from longtake.pipeline.page import write_stages_page
-from longtake.pipeline.plan import Clock, Plan, PlannedResults, PlannedStage, SystemName, read_plan
+from longtake.pipeline.plan import (
+    PLAN,
+    Clock,
+    Plan,
+    PlannedResults,
+    PlannedStage,
+    SystemName,
+    read_plan,
+)
 from longtake.pipeline.results import (
     CARD,
     FEWEST_CLIPS,
@@ -335,7 +343,7 @@ def train(
     if (
         before is None
         and out.exists()
-        and any(path.name != run_folder.LOCK for path in out.iterdir())
+        and {path.name for path in out.iterdir()} - {run_folder.LOCK, f".{PLAN}.partial"}
     ):
         raise CheckpointError(
             f"{out} exists and holds no training in stages; choose another folder"

@@ -25,6 +25,7 @@ from longtake.checkpoint import (
 from longtake.config import ConfigError, parse
 from longtake.distributed import Ranks
 from longtake.documents import DocumentError, read_json
+from longtake.files import remove
 from longtake.training.ema import EMA
 from longtake.training.methods.base import Method
 
@@ -318,7 +319,7 @@ def checkpoints(run: Path) -> Sequence[Path]:
 
 
 def latest(run: Path) -> Path | None:
-    """The last complete checkpoint of a run, or None."""
+    """The last complete checkpoint of a run; None if it has none."""
     return max(checkpoints(run), default=None, key=_step)
 
 
@@ -343,7 +344,10 @@ def prune(run: Path, keep: int, last_good_step: int | None = None, keep_every: i
     good = last_up_to(run, last_good_step)
     for old in checkpoints(run)[:-keep]:
         if old != good and not (keep_every and _step(old) % keep_every == 0):
-            shutil.rmtree(old)
+            hidden = old.with_name(f".{old.name}.partial")  # a kill leaves no half of it in place
+            remove(hidden)
+            old.replace(hidden)
+            remove(hidden)
 
 
 def _folders(run: Path) -> list[Path]:

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 import longtake
+from longtake.checkpoint import write_text
 from longtake.documents import DocumentError, parse_json
+from longtake.files import sync
 from longtake.training.tracker import TrackerName, open_tracker
 
 LOG = "log.jsonl"
@@ -38,7 +40,7 @@ class Log:
         if self._path and self._path.exists():
             lines = self._path.read_text(errors="replace").splitlines()
             kept = [line for line in lines if _number(line, "step", math.inf) <= first_step]
-            self._path.write_text("".join(f"{line}\n" for line in kept))
+            write_text(self._path, "".join(f"{line}\n" for line in kept))
         before = max((_number(line, "seconds", 0.0) for line in kept), default=0.0)
         self._began = time.monotonic() - before
 
@@ -56,13 +58,18 @@ class Log:
             self._tracker.values(step, numbers)
 
     def videos(self, step: int, folder: Path) -> None:
-        """Give the videos of a folder of previews to the tracker."""
+        """Send the videos in a folder of previews to the experiment tracker."""
         if self._tracker:
             for path in sorted(folder.glob("*.mp4")):
                 self._tracker.video(step, f"previews/{path.stem}", path)
 
+    def sync(self) -> None:
+        """Force the lines to the disk, so that what is saved next can rely on them."""
+        if self._path and self._path.exists():
+            sync(self._path)
+
     def close(self) -> None:
-        """Close the tracker."""
+        """Close the experiment tracker."""
         if self._tracker is not None:
             self._tracker.close()
 

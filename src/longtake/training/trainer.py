@@ -101,7 +101,7 @@ class Trainer:
 
     @property
     def step(self) -> int:
-        """Number of steps done."""
+        """Number of training steps done."""
         return self._state.step
 
     def fit(self) -> None:
@@ -114,6 +114,7 @@ class Trainer:
         """
         if found := checkpoint.newest(self._folder, self._ranks):
             checkpoint.load(found, self._state)
+            self._prune()  # a kill may have come before it
         try:
             self._train()
         except FloatingPointError as error:
@@ -215,12 +216,16 @@ class Trainer:
         if self._ranks.any_rank(not checkpoint.finite(self._method.module)):
             raise FloatingPointError(f"weights are not finite after step {self.step}; {REMEDY}")
         name, milestones = f"step_{self.step:08d}", self._settings.keep_every
+        self._log.sync()
         checkpoint.save(self._folder / name, self._state, self._ranks)
-        if self._ranks.main:
-            keep, good = self._settings.keep, self._last_good_step
-            checkpoint.prune(self._folder, keep, good, milestones)
+        self._prune()
         if milestones and self.step % milestones == 0:
             self.export(f"models/{name}")
+
+    def _prune(self) -> None:
+        if self._ranks.main:
+            settings, good = self._settings, self._last_good_step
+            checkpoint.prune(self._folder, settings.keep, good, settings.keep_every)
 
     def export(self, name: str = "model") -> None:
         """Write the model folder ``name`` of the run, with EMA weights if there is an EMA."""

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import IO
 
@@ -26,13 +27,15 @@ import numpy as np
 from jaxtyping import UInt8
 
 from longtake.video.files import VideoError
-from longtake.video.read import stream_video
+from longtake.video.read import FOLDER_FPS, probe, stream_video
 
 CHUNK_FRAMES = 16
 MAX_CHUNK_BYTES = 1 << 30
 MAX_MESSAGE_BYTES = 1 << 12
-FRAMES, DAMAGE, FAULT, END = b"F", b"D", b"E", b"Z"
-_HEADER = struct.Struct("<cIII")  # kind, then frames, height and width, or a length in bytes
+INFO, FRAMES, DAMAGE, FAULT, END = b"I", b"F", b"D", b"E", b"Z"
+_HEADER = struct.Struct(
+    "<cIII"
+)  # kind; then frames, height and width, or rate and frames, or bytes
 _SERVE = "from longtake.video.sandbox import serve; serve()"
 
 
@@ -56,11 +59,14 @@ class Sandbox:
 
     Attributes:
         damage: messages of FFmpeg about damage in the last video.
+        fps: frames per second of the last video, once its first frames have been read.
+        stated_frames: number of frames that its headers state, known at the same time.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self.damage: list[str] = []
+        self.fps, self.stated_frames = FOLDER_FPS, 0
         self._server: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Sandbox":
@@ -85,7 +91,9 @@ class Sandbox:
             server.stdin.flush()
             while not ended:
                 kind, *size = _HEADER.unpack(self._received(path, _HEADER.size))
-                if kind == FRAMES and 0 < size[0] * size[1] * size[2] * 3 <= MAX_CHUNK_BYTES:
+                if kind == INFO and size[0] and size[1]:
+                    self.fps, self.stated_frames = Fraction(size[0], size[1]), size[2]
+                elif kind == FRAMES and 0 < size[0] * size[1] * size[2] * 3 <= MAX_CHUNK_BYTES:
                     data = self._received(path, size[0] * size[1] * size[2] * 3)
                     yield np.frombuffer(data, np.uint8).reshape(*size, 3)
                 elif kind in (DAMAGE, FAULT) and size[0] <= MAX_MESSAGE_BYTES:
@@ -168,6 +176,8 @@ def _decode(out: IO[bytes], path: str, memory_bytes: int, files: int) -> None:
     av.logging.set_level(av.logging.ERROR)
     with av.logging.Capture(local=False) as logged:
         try:
+            info = probe(Path(path))
+            out.write(_HEADER.pack(INFO, *info.fps.as_integer_ratio(), info.frames))
             for chunk in stream_video(path, CHUNK_FRAMES, threads=1):
                 out.write(_HEADER.pack(FRAMES, *chunk.shape[:3]))
                 out.write(np.ascontiguousarray(chunk).data)
