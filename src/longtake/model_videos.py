@@ -103,7 +103,7 @@ class ModelVideos(VideoSource):
 
     def label(self, index: int) -> int | None:
         signals = self._request([self.first_seed + index]).signals
-        label = int(signals["label"].value) if "label" in signals else ABSENT
+        (label,) = self.model.labels.classes_of(signals, 1)
         return None if label == ABSENT else label
 
     def caption(self, index: int) -> str | None:
