@@ -3,7 +3,7 @@
 import os
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -90,6 +90,14 @@ class VideoSource(ABC):
     def classes(self) -> tuple[str, ...]:
         """Readable name of each class; empty for videos without classes."""
         return ()
+
+    @property
+    def label_parts(self) -> Mapping[str, tuple[str, ...]]:
+        """Values of the named labels that make up the classes; empty if classes have no parts.
+
+        Classes count through them, the last label fastest.
+        """
+        return {}
 
     def label(self, index: int) -> int | None:
         """Class of video ``index``, an index into ``classes``; None without classes."""

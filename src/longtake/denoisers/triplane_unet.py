@@ -3,7 +3,7 @@
 It can read text too, which PVDM's paper and code do not.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Annotated, Literal
@@ -15,8 +15,9 @@ from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longtake.denoisers.unet_config import UNetConfig
+from longtake.denoisers.unet_config import UNetConfig, named_rows
 from longtake.diffusion.process import Denoiser, Embedding
+from longtake.diffusion.signals import named_label
 from longtake.latents import LatentSpec, Triplane
 from longtake.nn import Count
 from longtake.nn.attention import SelfAttention, head_count
@@ -125,11 +126,13 @@ class TriplaneUNet(Denoiser):
             clip_overlap_frames=config.clip_overlap_frames,
         )
         reads = {"previous": config.previous, "label": config.num_classes is not None}
+        reads |= dict.fromkeys(map(named_label, config.labels), True)
         reads["text"] = config.text_width is not None
         self.reads = frozenset(name for name, read in reads.items() if read)
         self.needs, self.text_width = self.reads & {"text"}, config.text_width
         self.time_embed = TimeEmbedding(config.model_channels, config.embedding)
         self.label_embed = config.table(config.num_classes)
+        self.label_embeds = config.label_tables()
         self.text_embed = None
         if config.text_width is not None:
             self.text_embed = PooledText(config.text_width, config.embedding, zero=config.zero_init)
@@ -145,11 +148,14 @@ class TriplaneUNet(Denoiser):
 
     def prepare(self, signals: Mapping[str, Tensor], embedding: Embedding) -> "_Prepared":
         """Convert signals, once per clip, to what ``forward`` reads, in the weights' dtype."""
-        previous, label, text = (signals.get(name) for name in ("previous", "label", "text"))
+        previous, text = signals.get("previous"), signals.get("text")
+        rows = named_rows(self.label_embeds, signals)
+        if self.label_embed is not None and "label" in signals:
+            rows = [(self.label_embed, signals["label"].long()), *rows]
         return _Prepared(
             embedding=embedding,
             previous=None if previous is None else previous.to(self.dtype),
-            label=None if label is None else label.long(),
+            label_rows=rows,
             text=None if text is None else text.to(self.dtype),
         )
 
@@ -188,8 +194,8 @@ class TriplaneUNet(Denoiser):
 
     def _embed(self, t: Tensor, prepared: "_Prepared") -> Float[Tensor, "b d"]:
         emb = self.time_embed(prepared.embedding(t))
-        if self.label_embed is not None and prepared.label is not None:
-            emb = emb + self.label_embed(prepared.label)
+        for table, rows in prepared.label_rows:
+            emb = emb + table(rows)
         if self.text_embed is not None and prepared.text is not None:
             emb = emb + self.text_embed(prepared.text)
         return emb
@@ -201,7 +207,7 @@ class _Prepared:
 
     embedding: Embedding
     previous: Float[Tensor, "b c n"] | None
-    label: Int[Tensor, "b"] | None
+    label_rows: Sequence[tuple[nn.Module, Int[Tensor, "b"]]]  # of each label; negative for none
     text: Float[Tensor, "b n d"] | None
 
 
