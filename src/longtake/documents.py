@@ -46,7 +46,7 @@ def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
 
 
 def decoded(data: bytes) -> str:
-    """Text from UTF-8, with or without a byte order mark; a DocumentError if it is not UTF-8."""
+    """Decode UTF-8, with or without a byte order mark; a DocumentError if it is not UTF-8."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -103,11 +103,11 @@ class ModelVideos(VideoSource):
 
     def label(self, index: int) -> int | None:
         signals = self._request([self.first_seed + index]).signals
-        label = int(signals["label"].value) if "label" in signals else ABSENT
+        (label,) = self.model.labels.classes_of(signals, 1)
         return None if label == ABSENT else label
 
     def caption(self, index: int) -> str | None:
-        """The prompt of a video, or without prompts the name of its class."""
+        """The prompt of video ``index`` or, without prompts, the name of its class."""
         if self.prompts:
             return self._prompt(self.first_seed + index)
         label = self.label(index)

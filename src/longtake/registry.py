@@ -18,7 +18,7 @@ from longtake.denoisers.triplane_unet import TriplaneUNetConfig
 from longtake.denoisers.volume_unet import Attention as Attention
 from longtake.denoisers.volume_unet import VolumeUNetConfig
 from longtake.diffusion.diffusers_sampler import DiffusersSampler
-from longtake.diffusion.guidance import ClassifierFree, Unguided
+from longtake.diffusion.guidance import Autoguidance, ClassifierFree, Unguided
 from longtake.diffusion.samplers import DDIM, DDPM
 from longtake.diffusion.schedule import AnySchedule as AnySchedule
 from longtake.diffusion.signals.context_cases import AnyContextCase as AnyContextCase
@@ -45,7 +45,7 @@ AnyAutoencoder = Annotated[
 ]
 AnyDenoiser = Annotated[VolumeUNetConfig | TriplaneUNetConfig, _Kind]
 AnySampler = Annotated[DDPM | DDIM | DiffusersSampler, _Kind]
-AnyGuidance = Annotated[Unguided | ClassifierFree, _Kind]
+AnyGuidance = Annotated[Unguided | ClassifierFree | Autoguidance, _Kind]
 AnyRollout = Annotated[
     OneClip | Autoregressive | Hierarchical | NextClip | DiffusionForcing | Fifo, _Kind
 ]

@@ -297,6 +297,7 @@ class DiffusionRun(Config):
             seed=seed,
             reads=reads,
             captions=captions.states,
+            labels={name: len(values) for name, values in self.data.label_parts.items()},
         )
         validation = None if held_out is None else replace(batches, cache=held_out)
         model = self._with_network(base, denoiser)
@@ -333,6 +334,19 @@ class DiffusionRun(Config):
             fix = f"set it to {len(classes)}" if classes else "set it to null, or label the data"
             held = f"{len(classes)} classes" if classes else "no classes"
             raise ConfigError(f"denoiser.num_classes={number}, but the data has {held}; {fix}")
+        labels = {name: len(values) for name, values in self.data.label_parts.items()}
+        for name, size in self._labels.items():
+            if size != labels.get(name):
+                held = ", ".join(f"{k}: {n}" for k, n in labels.items()) or "none"
+                raise ConfigError(
+                    f"denoiser.labels={{{name}: {size}}}, but the labels of the data are {held}; "
+                    "set those of them that the network is to read"
+                )
+
+    @property
+    def _labels(self) -> Mapping[str, int]:
+        """Number of values of each named label that the network reads."""
+        return getattr(self.denoiser, "labels", {})
 
     def _built(self, trained: VideoModel | None) -> Denoiser:
         """Build the denoiser with random weights or those of ``init_from``."""
@@ -373,6 +387,8 @@ class DiffusionRun(Config):
         changes = {"diffusion": self.diffusion, "sampling": self.sampling}
         changes |= {"classes": self.data.classes, "ema": self.training.ema is not None}
         changes |= {"text_encoder": text_encoder}
+        labels = {name: self.data.label_parts[name] for name in self._labels}
+        changes |= {"labels": {**(index.labels if others else {}), **labels}}
         return replace(base, index=index.model_copy(update=changes))
 
     def _held_out(

@@ -48,6 +48,18 @@ def test_given_frames_are_in_the_video(
     assert fps == (24 if option == "--interpolate" else 8)
 
 
+def test_a_loop_begins_with_the_given_frames_and_has_the_length_asked_for(
+    longtake, tiny_run_folder: Path, files: Path
+):
+    out, film = files / "out.mkv", files / "film.mkv"
+    options = ["--continue", film, "--loop", "--frames", 17, "-o", out]
+    called = longtake("generate", tiny_run_folder, *options)
+    assert called.code == 0, called.err
+    made, _ = open_video(out)
+    assert len(made) == 17
+    assert np.array_equal(made[:6], open_video(film)[0])
+
+
 def open_picture(path: Path) -> np.ndarray:
     from PIL import Image
 
@@ -66,6 +78,9 @@ def open_picture(path: Path) -> np.ndarray:
         ("--interpolate film.mkv --factor 4", "fills 2 frames between two given ones, which is"),
         ("--between a.png b.png --frames 9", "2 given frames, 3 apart, make a video of 4; leave"),
         ("--continue film.mkv --frames 6", "frames=6 must be more than the 6 given frames"),
+        ("--loop --between a.png b.png", "--loop and --between cannot be combined: that video"),
+        ("--loop --frames 9", "frames=9 must be at least 10: 8 frames lead from the end back to"),
+        ("--loop --continue film.mkv --frames 14", "frames=6 must be more than the 6 given"),
         ("--start-image film.mkv", "film.mkv: not an image; expected a file that ends in"),
         ("--continue a.txt", "a.txt: no such file"),
     ],

@@ -162,7 +162,7 @@ def test_labels_are_numbers(tmp_path: Path):
         ("params.unet_config.params.num_classes", 5),
     )
     model = read_lvdm(*files(tmp_path, state=state, config=config))
-    assert model.label("4") == 4
+    assert model.labels.class_of("4") == 4
 
 
 def text_model(folder: Path) -> VideoModel:

@@ -5,9 +5,12 @@ import torch
 from tiny_denoiser import SPEC, Tiny, latent
 from torch import Tensor
 
-from longtake.config import ConfigError, parse
+from longtake.config import ConfigError, parse, to_dict
 from longtake.diffusion import (
+    DDIM,
+    Autoguidance,
     ClassifierFree,
+    ClipSampler,
     Diffusion,
     Guidance,
     Unguided,
@@ -44,10 +47,11 @@ class Counted:
     """Estimates of a tiny network, and the rows of each call."""
 
     def __init__(self) -> None:
-        self.denoiser, self.rows = Tiny(), []
+        self.denoiser, self.worse, self.rows = Tiny(), Tiny(), []
 
-    def __call__(self, signals: Signals) -> Denoise:
-        estimate = Diffusion().estimator(self.denoiser, signals)
+    def __call__(self, signals: Signals, guide: str | None = None) -> Denoise:
+        denoiser = self.denoiser if guide is None else self.worse
+        estimate = Diffusion().estimator(denoiser, signals)
 
         def counted(z: Tensor, t: Tensor) -> Tensor:
             self.rows.append(len(z))
@@ -84,6 +88,98 @@ def test_the_estimate_is_affine_in_the_scale():
     z, given = latent(), condition()
     null, one, three = (guide(ClassifierFree(scale=w), z, given)[0] for w in (0.0, 1.0, 3.0))
     torch.testing.assert_close(three, null + 3 * (one - null))
+
+
+SCALES = {"text": 3.0, "label": 2.0}
+
+
+def test_scales_of_one_are_the_conditional_estimate_at_the_cost_of_one():
+    z, given = latent(), condition()
+    got, rows = guide(ClassifierFree(scale=1, scales=dict.fromkeys(SCALES, 1.0)), z, given)
+    assert torch.equal(got, guide(Unguided(), z, given)[0])
+    assert rows == [2]
+
+
+@pytest.mark.parametrize("scales", [{"text": 2.5}, {"label": 2.5, "context": 2.5, "previous": 2.5}])
+def test_equal_scales_are_one_scale_bit_for_bit(scales: dict[str, float]):
+    z, given = latent(), condition()
+    got, rows = guide(ClassifierFree(scale=2.5, scales=scales), z, given)
+    plain, _ = guide(ClassifierFree(scale=2.5), z, given)
+    assert torch.equal(got, plain)
+    assert rows == [4]
+
+
+def test_each_signal_is_scaled_on_its_own_in_one_batch():
+    """The step that adds a signal to those before it is scaled by that signal's scale."""
+    z, given = latent(), condition()
+    names = set(given) - SCALES.keys()
+    nothing, others, text, whole = (
+        guide(Unguided(), z, null(given, keep))[0]
+        for keep in ((), names, names | {"text"}, set(given))
+    )
+    got, rows = guide(ClassifierFree(scale=1.5, scales=SCALES), z, given)
+    expected = nothing + 1.5 * (others - nothing) + 3 * (text - others) + 2 * (whole - text)
+    torch.testing.assert_close(got, expected)
+    assert rows == [8]
+
+
+def test_a_scale_of_zero_is_the_absence_of_its_signal():
+    z, given = latent(), condition()
+    rest = {name: signal for name, signal in given.items() if name != "label"}
+    got, rows = guide(ClassifierFree(scales={"label": 0.0}), z, given)
+    torch.testing.assert_close(got, guide(Unguided(), z, null(given, rest))[0])
+    assert rows == [2]
+
+
+def test_a_signal_that_is_not_given_has_no_effect():
+    z, given = latent(), dict(label_signal([1, 3]))
+    got, _ = guide(ClassifierFree(scale=2, scales={"text": 9.0}), z, given)
+    assert torch.equal(got, guide(ClassifierFree(scale=2), z, given)[0])
+
+
+def test_rescaling_brings_back_the_spread_of_the_conditional_estimate():
+    z, given = latent(), condition()
+    whole, plain, half = (
+        guide(ClassifierFree(scale=4, rescale=share), z, given)[0] for share in (1.0, 0.0, 0.5)
+    )
+    spread = guide(Unguided(), z, given)[0].flatten(1).std(1)
+    torch.testing.assert_close(whole.flatten(1).std(1), spread)
+    torch.testing.assert_close(half, (whole + plain) / 2)
+    assert torch.equal(
+        guide(ClassifierFree(rescale=0.7), z, given)[0], guide(Unguided(), z, given)[0]
+    )
+
+
+def test_a_worse_network_guides_under_the_same_signals():
+    z, given = latent(), condition()
+    denoise = Counted()
+    t = torch.full((2,), 0.5)
+    own, worse = (denoise(given, name)(z, t) for name in (None, "worse"))
+    got = Autoguidance(model="worse", scale=3)(denoise, given)(z, t)
+    torch.testing.assert_close(got, worse + 3 * (own - worse))
+    denoise.rows.clear()
+    assert torch.equal(Autoguidance(model="worse", scale=1)(denoise, given)(z, t), own)
+    outside = Autoguidance(model="worse", scale=3, interval=(0.6, 1.0))
+    assert torch.equal(outside(denoise, given)(z, t), own)
+    assert denoise.rows == [2, 2]
+
+
+def test_a_guidance_that_a_network_cannot_follow_is_refused_before_it_is_called():
+    for guidance, message in (
+        (ClassifierFree(scales={"txt": 2}), "does not read the signal 'txt'; it reads"),
+        (Autoguidance(model="runs/other"), "guiding network of runs/other is not loaded"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ClipSampler(denoiser=Tiny(), diffusion=Diffusion(), sampler=DDIM(), guidance=guidance)
+
+
+@pytest.mark.parametrize(
+    "guidance",
+    [ClassifierFree(scale=2, scales=SCALES, rescale=0.7), Autoguidance(model="runs/other")],
+)
+def test_a_guidance_is_read_back_equal(guidance: Guidance):
+    assert parse(AnyGuidance, to_dict(guidance)) == guidance
+    assert "scales" not in to_dict(ClassifierFree())
 
 
 def test_both_estimates_are_made_in_one_call():

@@ -128,6 +128,18 @@ def test_a_name_that_is_near_is_named():
         table("lvdm").chosen(["skyy"])
 
 
+@pytest.mark.parametrize("name", ["lvdm-long", "ablations"])
+def test_a_tiny_trial_of_an_ablation_keeps_how_each_row_is_sampled(name: str):
+    rows, tiny = table(name).rows, table(name).shrunk().rows
+    assert [row.name for row in tiny] == [row.name for row in rows]
+    for row, small in zip(rows, tiny, strict=True):
+        assert small.sampling[: len(row.sampling)] == row.sampling
+        assert len({small.sampling for small in tiny}) == len(tiny)
+        run = training_run(row.trainings[-1], FOLDERS)
+        assert isinstance(run, runs.DiffusionRun)
+        sampling_with(run.sampling, row.sampling)
+
+
 def test_tables_are_listed_with_their_rows():
     code, output = reproduce()
     assert code == 0

@@ -12,17 +12,17 @@ class BackendError(ValueError):
 
 
 class Backend(Protocol):
-    """Runs networks in another way than torch does, with the same weights."""
+    """Runs a model's networks by other software than PyTorch, with the same weights."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Plain data: name and settings that change what is computed."""
+        """Name and settings that change results, as JSON data."""
         ...
 
     def denoiser(self, network: Denoiser) -> Denoiser:
-        """A denoiser of the same weights that predicts by this backend."""
+        """Return a denoiser with the weights of ``network`` that this backend runs."""
         ...
 
     def autoencoder(self, network: VideoAutoencoder) -> VideoAutoencoder:
-        """An autoencoder of the same weights that decodes by this backend."""
+        """Return an autoencoder with the weights of ``network`` whose decoder this backend runs."""
         ...

@@ -39,16 +39,16 @@ Network = TypeVar("Network", bound=nn.Module)
 class OpenVINO:
     """Runs denoisers and decoders on a CPU by Intel's OpenVINO (extra ``fast``).
 
-    A program is for the shapes of its inputs. Exporting it takes 10 to 20 seconds for a network of
-    the shipped models; it is kept in ``folder``, under a hash of weights, shapes and versions, if
-    its output equals that of torch.
+    A network is compiled to a program for each shape of its inputs. Exporting one takes 10 to 20
+    seconds for a network of the models that come with longtake; the program is stored in
+    ``folder``, under a hash of weights, shapes and versions, if its output equals PyTorch's.
 
     Attributes:
-        precision: what it computes in. ``bfloat16`` is float32 on CPUs without such instructions,
-            which is logged once. Weights and results are in float32.
-        threads: number of threads; None is torch's.
-        folder: cache of programs.
-        say: called with a line before a program is exported.
+        precision: precision of the computation. ``bfloat16`` is float32 on CPUs without bfloat16
+            instructions, which is logged once. Weights and results are in float32.
+        threads: number of threads; None: as many as PyTorch has.
+        folder: folder of the programs.
+        say: called with a line of text before a program is exported.
 
     Raises:
         BackendError: openvino is not installed.
@@ -67,12 +67,12 @@ class OpenVINO:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Name, precision and version."""
+        """Name, precision and version of OpenVINO, as JSON data."""
         version = _openvino().__version__
         return {"name": "openvino", "precision": self.precision, "version": version}
 
     def denoiser(self, network: Denoiser) -> Denoiser:
-        """A denoiser whose predictions are those of ``network``, by programs.
+        """Return a denoiser with the predictions of ``network``, which OpenVINO runs.
 
         Raises:
             BackendError: the network is not in float32 on a CPU.
@@ -91,7 +91,7 @@ class OpenVINO:
         return _with(network, prepare=prepare, forward=forward)
 
     def autoencoder(self, network: VideoAutoencoder) -> VideoAutoencoder:
-        """An autoencoder that decodes by programs and encodes as ``network`` does.
+        """Return an autoencoder that decodes by OpenVINO and encodes as ``network`` does.
 
         Raises:
             BackendError: the network is not in float32 on a CPU.
@@ -102,7 +102,7 @@ class OpenVINO:
 
 
 def cache_folder() -> Path:
-    """Folder in which programs are kept unless another is named."""
+    """Default folder of compiled programs, in the user's cache folder."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "longtake" / "openvino"
 
@@ -113,12 +113,12 @@ def has_bfloat16() -> bool:
 
 
 class Programs:
-    """One function of named tensors as programs, one for each set of their shapes.
+    """One function of a network, compiled to a program for each set of input shapes.
 
     Args:
-        backend: how they are compiled and where they are kept.
-        function: makes a module that takes the tensors in the order of their names, of a network,
-            the names and an embedding.
+        backend: how programs are compiled and where they are stored.
+        function: takes the network, the names of its inputs and an embedding, and makes a module
+            whose inputs are in the order of these names.
         network: the network that the function calls.
     """
 

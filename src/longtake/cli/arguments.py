@@ -149,7 +149,7 @@ def run_by(name: BackendName, precision: PrecisionName) -> "tuple[Backend | None
 
 
 def check_compiled(compiled: bool, name: BackendName) -> None:
-    """Raise a ValueError if networks are compiled by torch, but not run by it."""
+    """Raise a ValueError if networks are to be compiled by PyTorch but run by a backend."""
     if compiled and name != "torch":
         raise ValueError("--compile compiles by torch; leave it out, or use --backend torch")
 

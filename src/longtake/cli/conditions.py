@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from longtake.rollout import Request, Steering
 
 Label = Annotated[
-    str | None, Option(help='class: its number or words of it; "0: day; 64: night" along time')
+    str | None,
+    Option(help='class: its number, words of it, or time=dusk; "0: day; 64: night" along time'),
 ]
 PromptText = Annotated[
     str | None, Option("--prompt", help='what to show; "0: calm sea; 128: storm" along time')

@@ -26,7 +26,7 @@ def lvdm(
     interpolator_config: Annotated[Path | None, Option(help="its official .yaml")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Convert official LVDM checkpoints: autoencoder, short, prediction, interpolation, text."""
+    """Convert official LVDM checkpoints of autoencoders and denoisers of every kind."""
     from longtake.convert.from_lvdm import convert_lvdm_folder
 
     if (interpolator is None) != (interpolator_config is None):

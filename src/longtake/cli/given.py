@@ -25,6 +25,7 @@ Between = Annotated[
 ]
 Interpolate = Annotated[Path | None, Option(help="video to fill in between whose frames")]
 Factor = Annotated[int | None, Option(min=2, help="frames from one to the next of --interpolate")]
+Loop = Annotated[bool, Option("--loop", help="lead the end of each video back to its beginning")]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class GivenOptions:
     between: tuple[Path, Path] | None
     interpolate: Path | None
     factor: int | None
+    loop: bool
 
     def __post_init__(self) -> None:
         ways = {
@@ -51,6 +53,13 @@ class GivenOptions:
         chosen = [option for option, value in ways.items() if value is not None]
         if len(chosen) > 1:
             raise ValueError(f"{' and '.join(chosen)} cannot be combined; choose one")
+        filled = [option for option in ("--between", "--interpolate") if ways[option] is not None]
+        filled += [] if self.end_image is None else ["--end-image"]
+        if self.loop and filled:
+            raise ValueError(
+                f"--loop and {filled[0]} cannot be combined: that video ends with a given frame; "
+                "choose one"
+            )
         if self.end_image is not None and self.start_image is None:
             raise ValueError(
                 f"--end-image {self.end_image}: no video can be made towards a last frame "
@@ -93,7 +102,7 @@ def wire(video: "LongVideo", options: GivenOptions, frames: int | None, fps: flo
     Raises:
         ValueError: the model cannot use the given frames, or ``frames`` does not fit.
     """
-    from longtake.given import StartedVideo, read_given_image, read_given_video
+    from longtake.given import LoopedVideo, StartedVideo, read_given_image, read_given_video
 
     size = video.samplers["first"].spec.clip[1:]
     images = options.between
@@ -105,17 +114,23 @@ def wire(video: "LongVideo", options: GivenOptions, frames: int | None, fps: flo
     if options.interpolate is not None:
         given = read_given_video(options.interpolate, size, None)
         return _filled(video, [given], options, frames, given.fps)
-    length = frames or DEFAULT_FRAMES
+    given, opening, identity = None, video, {}
     if options.start_image is not None:
         given = read_given_image(options.start_image, size, fps)
     elif options.continued is not None:
         given = read_given_video(options.continued, size, fps)
-    else:
-        return Wired(video=video, frames=length, fps=fps, identity={})
-    print(given.note)
-    started = StartedVideo(video=video, frames=given.frames)
-    started.check_length(length)
-    return Wired(video=started, frames=length, fps=fps, identity={"given": given.digest})
+    length = sampled = frames or DEFAULT_FRAMES
+    if options.loop:
+        looped = LoopedVideo(video=video, opening=opening)
+        looped.check_length(length)
+        sampled, identity = length - looped.closing, {"loop": True}
+    if given is not None:
+        print(given.note)
+        opening = StartedVideo(video=video, frames=given.frames)
+        opening.check_length(sampled)
+        identity = {**identity, "given": given.digest}
+    stream = LoopedVideo(video=video, opening=opening) if options.loop else opening
+    return Wired(video=stream, frames=length, fps=fps, identity=identity)
 
 
 def _filled(

@@ -130,6 +130,7 @@ def generate(  # noqa: PLR0913
     between: given.Between = None,
     interpolate: given.Interpolate = None,
     factor: given.Factor = None,
+    loop: given.Loop = False,
     device: arguments.Device = "auto",
     precision: arguments.Precision = "float32",
     backend: arguments.RunBy = "torch",
@@ -146,7 +147,7 @@ def generate(  # noqa: PLR0913
     from longtake.model import sampling_with
 
     frames_given = given.GivenOptions(
-        *(start_image, end_image, continued, between, interpolate, factor)
+        *(start_image, end_image, continued, between, interpolate, factor, loop)
     )
     says = conditions.Conditions(label, prompt, negative, prompts, text_encoder)
     videos = says.videos(out, arguments.seeds(seed), kind, batch)
@@ -215,10 +216,8 @@ def _write_all(
 def _print_made(model: "VideoModel", plan: conditions.Plan, how: str) -> None:
     """Print a line per video: its length, the speed of its batch, its class and its prompt."""
     job = plan.job
-    label = job.request.signals.get("label")
-    rows = [-1] * len(job.paths) if label is None else label.value.tolist()
-    for path, row in zip(job.paths, rows, strict=True):
-        words = [model.index.classes[row]] if row >= 0 else []
+    for row, path in enumerate(job.paths):
+        words = model.labels.words(job.request.signals, row)
         words += [] if plan.prompt is None else [plan.prompt]
         print(f"{path}: {job.frames} frames, {how}{''.join(f': {each}' for each in words)}")
 

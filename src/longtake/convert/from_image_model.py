@@ -88,7 +88,7 @@ SPATIAL = OfficialLayout(names=_spatial_names, axes={r"\.(conv_shortcut|proj_in|
 
 @dataclass(frozen=True, kw_only=True)
 class Clips:
-    """Clips that the video model is to sample: their frames, height and width, and frame rate."""
+    """Number, height and width of the frames, and frame rate, of a video model's clips."""
 
     frames: int = 16
     height: int = 256
@@ -99,16 +99,17 @@ class Clips:
 def read_image_model(
     folder: Path, *, model: VideoModel | None = None, clips: Clips | None = None
 ) -> VideoModel:
-    """A video model of an image model, ready to be trained on videos.
+    """Make a video model from Stable Diffusion, to be trained on videos.
 
     Args:
-        folder: folder of a Stable Diffusion model with ``unet`` and ``vae``, or of its UNet alone.
-        model: model that has the autoencoder, where ``folder`` is of a UNet alone.
+        folder: folder, in the layout of diffusers, of a Stable Diffusion model with ``unet`` and
+            ``vae``, or of its UNet alone.
+        model: model that has the autoencoder, if ``folder`` is of a UNet alone.
         clips: clips of the video model; None: 16 frames of 256 x 256 pixels.
 
     Raises:
-        CheckpointError: a folder is not that of such a network, or is broken.
-        ConfigError: the UNet has a setting that LVDM's has not.
+        CheckpointError: a folder does not hold such a network, or is broken.
+        ConfigError: the UNet has a setting that LVDM's does not have.
     """
     clips, place = clips or Clips(), folder / "unet" if (folder / "unet").is_dir() else folder
     settings = _settings(place, UNET)
@@ -134,10 +135,10 @@ def read_image_model(
 
 
 def unet_config(settings: Mapping[str, Any], latent: tuple[int, ...], clips: Clips) -> Any:
-    """The video UNet of an image UNet's settings, as diffusers stores them.
+    """Config of a video UNet from the config of an image UNet of diffusers.
 
     Raises:
-        ConfigError: a setting is one that LVDM's UNet has not.
+        ConfigError: the image UNet has a setting that LVDM's UNet does not have.
     """
     found = {**_defaults(UNET), **{k: v for k, v in settings.items() if not k.startswith("_")}}
     for name, default in _defaults(UNET).items():

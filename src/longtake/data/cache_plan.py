@@ -75,10 +75,10 @@ class CachePlan(Config):
 
 
 class PlannedClips(Sequence[Clip]):
-    """The clips of a source that a cache plan chooses; read one by one, in one thread.
+    """The clips of a source that a cache plan chooses; each is read when it is indexed.
 
-    A clip that cannot be decoded is replaced by another of these clips, which depends on the seed
-    and the clip's number alone.
+    They are to be read by one thread. A clip that cannot be decoded is replaced by another of these
+    clips, which depends on the seed and the clip's number alone.
 
     Raises:
         ValueError: the source does not have as many clips as the plan asks for.

@@ -20,14 +20,14 @@ LONGEST_CAPTION_BYTES = 1 << 20
 class CaptionBeside(Config):
     """Reads the caption of ``sea.mp4``, or of the folder of frames ``sea``, from ``sea.txt``.
 
-    Without that file, from ``sea.json``, an object with the key ``caption``. In tar files both are
-    members, as in shards of webdataset.
+    If that file does not exist, from ``sea.json``, a JSON object with the key ``caption``. In a tar
+    file, such as a shard of webdataset, the caption's file is a member like the video.
     """
 
     kind: Literal["beside"] = "beside"
 
     def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
-        """Caption of each of ``videos`` that has such a file; ``root`` is not used."""
+        """Caption of each of ``videos`` that has such a file beside it; ``root`` is not used."""
         del root
         stems = {video: video.name if is_folder(video) else video.stem for video in videos}
         found = {}

@@ -94,7 +94,7 @@ class ClipSource(VideoSource):
         """
 
     def forward(self) -> "ClipSource":
-        """The same clips from one thread, fast where they are asked for in order."""
+        """A source of the same clips that one thread reads faster if clips are read in order."""
         return self
 
 
@@ -189,7 +189,7 @@ def fit_frames(
 
 
 def cover(frames: UInt8[np.ndarray, "t h w 3"], height: int, width: int) -> Frames:
-    """Resize frames so that they just cover a size; frames that do are returned as they are."""
+    """Resize frames so that they just cover ``height`` x ``width`` pixels."""
     scale = max(height / frames.shape[1], width / frames.shape[2])
     tall = max(height, round(frames.shape[1] * scale))
     wide = max(width, round(frames.shape[2] * scale))

@@ -158,7 +158,7 @@ class VideosOnDisk(Config, ClipSource):
 class VideoFolder(VideosOnDisk):
     """Video files and folders of image files at any depth below a folder, or one video file.
 
-    Tar files are folders: a folder of webdataset shards, or one shard, is read in place.
+    A tar file counts as a folder: webdataset shards, or a folder of them, are read in place.
 
     Attributes:
         labels: ``folder``: a video's class is the name of the folder directly below ``path`` that

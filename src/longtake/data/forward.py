@@ -19,10 +19,11 @@ _END = object()
 
 
 class ForwardVideos(View):
-    """Videos read forward, with frames that just cover the size of a plan.
+    """Videos of a source whose frames just cover a plan's size, read without going back.
 
-    Reading continues where the last clip was read, if the next one begins at most a clip later;
-    otherwise, and where a frame is damaged, the source reads the clip. One thread may read.
+    Reading continues where the last clip was read, if the next clip begins at most a clip's length
+    later; otherwise, and if a frame is damaged, ``source`` reads the clip. Only one thread may
+    read.
     """
 
     def __init__(self, source: VideoSource, plan: ClipPlan) -> None:
@@ -59,7 +60,7 @@ class ForwardVideos(View):
 
 
 def read_ahead(items: Iterable[T], most: int) -> Generator[T]:
-    """Items of an iterable; another thread makes up to ``most`` of them before they are needed."""
+    """Yield the items of an iterable; another thread makes up to ``most`` of them in advance."""
     iterator = iter(items)
     with ThreadPoolExecutor(1) as pool:
         pending = deque(pool.submit(next, iterator, _END) for _ in range(most))

@@ -169,7 +169,7 @@ class Searched(NamedTuple):
 
 
 def existing(folder: Path) -> Path:
-    """Return ``folder``, a folder or tar file; a ValueError if it does not exist."""
+    """Return ``folder``, a folder or a tar file; a ValueError if it does not exist."""
     if not (folder.is_dir() or is_archive(folder)):
         raise ValueError(f"{folder}: no such folder")
     return folder

@@ -3,7 +3,7 @@
 import os
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -66,9 +66,10 @@ class VideoSource(ABC):
         """
 
     def frames_from(self, index: int, start_frame: int) -> Iterator[np.ndarray]:
-        """Frames of a video from one on; it may end before the video does, or raise a VideoError.
+        """Yield the frames of video ``index`` from ``start_frame`` on.
 
-        Then ``read`` has the frames, or says what is wrong with them.
+        It may stop before the video ends, or raise a VideoError; ``read`` then has the frames, or
+        says what is wrong with them.
         """
         for start in range(start_frame, self.info(index).frames):
             yield self.read(index, start, 1)[0]
@@ -89,6 +90,14 @@ class VideoSource(ABC):
     def classes(self) -> tuple[str, ...]:
         """Readable name of each class; empty for videos without classes."""
         return ()
+
+    @property
+    def label_parts(self) -> Mapping[str, tuple[str, ...]]:
+        """Values of the named labels that make up the classes; empty if classes have no parts.
+
+        Classes count through them, the last label fastest.
+        """
+        return {}
 
     def label(self, index: int) -> int | None:
         """Class of video ``index``, an index into ``classes``; None without classes."""

@@ -3,7 +3,7 @@
 It can read text too, which PVDM's paper and code do not.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Annotated, Literal
@@ -15,8 +15,9 @@ from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longtake.denoisers.unet_config import UNetConfig
+from longtake.denoisers.unet_config import UNetConfig, named_rows
 from longtake.diffusion.process import Denoiser, Embedding
+from longtake.diffusion.signals import named_label
 from longtake.latents import LatentSpec, Triplane
 from longtake.nn import Count
 from longtake.nn.attention import SelfAttention, head_count
@@ -44,9 +45,9 @@ class TriplaneUNetConfig(UNetConfig):
         plane_embed: add a learned vector per plane to the plane's features. The released networks
             do not, and so cannot distinguish the two motion planes of square frames: from pure
             noise they swap them about half of the time.
-        text_width: width of the token states of a text that the network reads; None: it reads none.
-            PVDM has no text: here, unlike in its paper, the mean of the token states is added to
-            the time embedding, and attention to them follows every attention across the planes.
+        text_width: width of the text encoder's hidden states that are read; None: no text is read.
+            PVDM's paper has no text; here the mean of the hidden states is added to the time
+            embedding, and attention to them follows every attention across the planes.
     """
 
     kind: Literal["triplane_unet"] = "triplane_unet"
@@ -75,7 +76,7 @@ class TriplaneUNetConfig(UNetConfig):
         return SelfAttention(width, heads, norm, "space", zero=self.zero_init)
 
     def text_attention(self, width: int) -> TokenAttention | None:
-        """Build attention of features of ``width`` channels to text; None if it reads none."""
+        """Build attention to text for features of ``width`` channels; None if no text is read."""
         if self.text_width is None:
             return None
         heads = head_count(width, self.num_heads, self.head_channels)
@@ -125,11 +126,13 @@ class TriplaneUNet(Denoiser):
             clip_overlap_frames=config.clip_overlap_frames,
         )
         reads = {"previous": config.previous, "label": config.num_classes is not None}
+        reads |= dict.fromkeys(map(named_label, config.labels), True)
         reads["text"] = config.text_width is not None
         self.reads = frozenset(name for name, read in reads.items() if read)
         self.needs, self.text_width = self.reads & {"text"}, config.text_width
         self.time_embed = TimeEmbedding(config.model_channels, config.embedding)
         self.label_embed = config.table(config.num_classes)
+        self.label_embeds = config.label_tables()
         self.text_embed = None
         if config.text_width is not None:
             self.text_embed = PooledText(config.text_width, config.embedding, zero=config.zero_init)
@@ -145,11 +148,14 @@ class TriplaneUNet(Denoiser):
 
     def prepare(self, signals: Mapping[str, Tensor], embedding: Embedding) -> "_Prepared":
         """Convert signals, once per clip, to what ``forward`` reads, in the weights' dtype."""
-        previous, label, text = (signals.get(name) for name in ("previous", "label", "text"))
+        previous, text = signals.get("previous"), signals.get("text")
+        rows = named_rows(self.label_embeds, signals)
+        if self.label_embed is not None and "label" in signals:
+            rows = [(self.label_embed, signals["label"].long()), *rows]
         return _Prepared(
             embedding=embedding,
             previous=None if previous is None else previous.to(self.dtype),
-            label=None if label is None else label.long(),
+            label_rows=rows,
             text=None if text is None else text.to(self.dtype),
         )
 
@@ -188,8 +194,8 @@ class TriplaneUNet(Denoiser):
 
     def _embed(self, t: Tensor, prepared: "_Prepared") -> Float[Tensor, "b d"]:
         emb = self.time_embed(prepared.embedding(t))
-        if self.label_embed is not None and prepared.label is not None:
-            emb = emb + self.label_embed(prepared.label)
+        for table, rows in prepared.label_rows:
+            emb = emb + table(rows)
         if self.text_embed is not None and prepared.text is not None:
             emb = emb + self.text_embed(prepared.text)
         return emb
@@ -201,12 +207,12 @@ class _Prepared:
 
     embedding: Embedding
     previous: Float[Tensor, "b c n"] | None
-    label: Int[Tensor, "b"] | None
+    label_rows: Sequence[tuple[nn.Module, Int[Tensor, "b"]]]  # of each label; negative for none
     text: Float[Tensor, "b n d"] | None
 
 
 class PooledText(nn.Module):
-    """The mean of token states, without padding of zeros, through two linear layers."""
+    """Two linear layers on the mean of a text encoder's hidden states, zero padding left out."""
 
     def __init__(self, width: int, out: int, *, zero: bool) -> None:
         super().__init__()

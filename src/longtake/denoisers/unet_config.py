@@ -1,16 +1,19 @@
 """What the UNets of both papers share: ADM's layout and learned tables."""
 
 from abc import ABC
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal
 
 from jaxtyping import Float, Int
-from pydantic import model_validator
+from pydantic import Field, StringConstraints, model_validator
 from torch import Tensor, nn
 
 from longtake.config import Config
+from longtake.diffusion.signals import named_label
 from longtake.nn import Count
 from longtake.nn.layers import FrameConv, Resample, ResidualBlock, double, halve
+
+LabelName = Annotated[str, StringConstraints(pattern=r"^[a-z]\w*$")]
 
 
 class UNetConfig(Config, ABC):
@@ -32,6 +35,8 @@ class UNetConfig(Config, ABC):
         groups: number of groups of every GroupNorm; must divide every level's width.
         num_classes: number of labels; None: the network reads no label; ``auto``, only in the
             config of a run: the number of classes of the run's data.
+        labels: number of values of each named label that the network reads, each of which can be
+            set alone, such as ``{time: 4, cover: 3, wind: 2}``.
         zero_init: residual branches and output start at zero, as in the released code.
         checkpoint: gradient checkpointing of every block: activations are not stored but computed
             again in the backward pass.
@@ -47,6 +52,7 @@ class UNetConfig(Config, ABC):
     resblock_updown: bool
     groups: Count = 32
     num_classes: Count | Literal["auto"] | None = None
+    labels: dict[LabelName, Count] = Field(default={}, exclude_if=lambda labels: not labels)
     zero_init: bool = True
     checkpoint: bool = False
 
@@ -94,6 +100,12 @@ class UNetConfig(Config, ABC):
             raise ValueError("num_classes=auto is for the config of a run; give a number or null")
         return None if rows is None else Table(rows, self.embedding)
 
+    def label_tables(self) -> nn.ModuleDict:
+        """Build a table of vectors for each named label."""
+        return nn.ModuleDict(
+            {name: Table(rows, self.embedding) for name, rows in self.labels.items()}
+        )
+
     def residual(
         self, channels: int, width: int, resample: Callable[[Tensor], Tensor] | None = None
     ) -> ResidualBlock:
@@ -128,3 +140,12 @@ class Table(nn.Embedding):
     def forward(self, input: Int[Tensor, "b"]) -> Float[Tensor, "b d"]:
         found = super().forward(input.clamp_min(0))
         return found * (input >= 0).to(found.dtype)[:, None]
+
+
+def named_rows(
+    tables: nn.ModuleDict, signals: Mapping[str, Tensor]
+) -> list[tuple[nn.Module, Int[Tensor, "b"]]]:
+    """Table and rows of each named label that is given."""
+    names = {name: named_label(name) for name in tables}
+    given = {name: signal for name, signal in names.items() if signal in signals}
+    return [(tables[name], signals[signal].long()) for name, signal in given.items()]

@@ -11,9 +11,9 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longtake.denoisers.unet_config import Table, UNetConfig
+from longtake.denoisers.unet_config import UNetConfig, named_rows
 from longtake.diffusion.process import Denoiser, Embedding
-from longtake.diffusion.signals import CONTEXT
+from longtake.diffusion.signals import CONTEXT, named_label
 from longtake.latents import LatentSpec
 from longtake.nn import Count, Volume
 from longtake.nn.attention import JointAttentionConfig, SpaceTimeAttentionConfig
@@ -34,8 +34,9 @@ class VolumeUNetConfig(UNetConfig):
 
     Attributes:
         attention: kind and options of the attention layers.
-        norm_each_frame: normalise groups in each frame alone; the official code does so over all
-            frames of a clip. A network that starts from an image model then equals it at first.
+        norm_each_frame: GroupNorm takes its statistics over each frame alone; the official code
+            takes them over all frames of a clip. A network that starts from an image model's
+            weights then computes the same at first.
         mask_channel: add an input channel that is 1 on context frames and 0 elsewhere.
         noise_classes: number of entries of the embedding table for the noise level of context
             frames, an integer in thousandths of the diffusion time; the released models have 251.
@@ -85,6 +86,7 @@ class VolumeUNet(Denoiser):
         reads = dict.fromkeys(CONTEXT, reads_context) | {
             "label": config.num_classes is not None,
             "text": config.attention.text_width is not None,
+            **dict.fromkeys(map(named_label, config.labels), True),
         }
         self.reads = frozenset(name for name, read in reads.items() if read)
         self.needs = self.reads & {"text"}
@@ -96,6 +98,7 @@ class VolumeUNet(Denoiser):
         self.known_time_embed = time_embed() if config.known_time_embed else None
         self.label_embed = config.table(config.num_classes)
         self.noise_embed = config.table(config.noise_classes)
+        self.label_embeds = config.label_tables()
         self.conv_in = FrameConv(channels + config.mask_channel, widths[0])
         levels, last = range(len(widths)), widths[-1]
         self.down = nn.ModuleList(Level(config, level, up=False) for level in levels)
@@ -114,7 +117,8 @@ class VolumeUNet(Denoiser):
         ``embedding`` maps a diffusion time in [0, 1] to the value that is embedded.
         """
         config, text = self.config, signals.get("text")
-        mask, context_time, table_rows = None, None, []
+        mask, context_time = None, None
+        table_rows: list[tuple[nn.Module, Tensor]] = []
         if "context_mask" in signals:
             mask, noise_time = signals["context_mask"], signals["context_noise"]
             absent, steps = noise_time < 0, embedding(noise_time.clamp_min(0))
@@ -124,6 +128,7 @@ class VolumeUNet(Denoiser):
                 table_rows.append((self.noise_embed, steps.round().masked_fill(absent, -1).long()))
         if self.label_embed is not None and "label" in signals:
             table_rows.append((self.label_embed, signals["label"].long()))
+        table_rows += named_rows(self.label_embeds, signals)
         return _Prepared(
             embedding=embedding,
             text=None if text is None else text.to(self.dtype),
@@ -193,7 +198,7 @@ class _Prepared:
     text: Float[Tensor, "b n d"] | None
     mask: Float[Tensor, "b f 1 1 1"] | None  # 1 where a frame is a context frame
     context_time: tuple[Tensor, Tensor] | None  # context frames with their own time, and that time
-    table_rows: Sequence[tuple[Table, Tensor]]  # the row of each sample, negative for none
+    table_rows: Sequence[tuple[nn.Module, Tensor]]  # the row of each sample, negative for none
 
 
 class Step(nn.Module):

@@ -1,7 +1,7 @@
 """Samples clips: a denoiser, the process it was trained on, and how it is sampled."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from typing import NamedTuple
@@ -47,6 +47,7 @@ class ClipSampler:
         context_noise: time in [0, 1] of the noise put on context frames (LVDM, conditional latent
             perturbation); 0 leaves them clean.
         pattern: which time each latent frame has at each sampling step.
+        guides: networks that guide, by the name of their model, for ``Autoguidance``.
     """
 
     denoiser: Denoiser
@@ -55,6 +56,7 @@ class ClipSampler:
     guidance: Guidance = Unguided()  # noqa: RUF009
     context_noise: float = 0.0
     pattern: TimePattern = Together()  # noqa: RUF009
+    guides: Mapping[str, Denoiser] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for part in (self.sampler, self.denoiser):
@@ -63,6 +65,7 @@ class ClipSampler:
                     f"{type(part).__name__} does not support per-frame times, which the time "
                     f"pattern {type(self.pattern).__name__} has; set pattern=Together()"
                 )
+        self.guidance.check(self.denoiser.reads, self.guides)
         self.sampler.times(self.diffusion.schedule)  # raises where it cannot follow the schedule
 
     @property
@@ -104,13 +107,17 @@ class ClipSampler:
     def estimator(
         self, signals: Signals, samples: int, guidance: Guidance | None = None
     ) -> Denoise:
-        """The guided estimate of clean latents under some signals, prepared once.
+        """Return the function that estimates the clean latent, guided, for a batch of ``samples``.
 
-        Raises as ``__call__`` does, before the network is called.
+        It is conditioned on ``signals``. ``guidance`` replaces ``self.guidance``; None does not.
+
+        Raises:
+            ValueError: the denoiser does not read a signal, or a signal has not one entry per
+                sample.
         """
         self._check(signals, samples)
-        moved = batch.to(signals, self.denoiser.device)
-        return (guidance or self.guidance)(partial(self.diffusion.estimator, self.denoiser), moved)
+        guided = replace(self, guidance=guidance or self.guidance)
+        return guided.guidance(guided._estimator, batch.to(signals, self.denoiser.device))
 
     @torch.no_grad()
     def sample(
@@ -131,7 +138,7 @@ class ClipSampler:
         noisy = self._noisy(signals, noise)
         z = impose(self.spec, noisy, noise.normal(self.spec.shape))
         times = self._times(noisy, len(z))
-        denoise = self.guidance(partial(self.diffusion.estimator, self.denoiser), noisy)
+        denoise = self.guidance(self._estimator, noisy)
         if "context" in noisy and not self.pattern.per_frame:
             denoise = partial(_at_clip_time, denoise, noisy)
         numbers, schedule, bounds = count(), self.diffusion.schedule, self.spec.bounds
@@ -141,6 +148,11 @@ class ClipSampler:
             return denoise(z, t)
 
         return impose(self.spec, signals, self.sampler(counted, z, times, schedule, noise, bounds))
+
+    def _estimator(self, signals: Signals, guide: str | None = None) -> Denoise:
+        """Estimate of the network, or of a guiding one."""
+        network = self.denoiser if guide is None else self.guides[guide]
+        return self.diffusion.estimator(network, signals)
 
     def _check(self, signals: Signals, samples: int) -> None:
         """Raise a ValueError unless the network reads the signals, and each has a row a sample."""

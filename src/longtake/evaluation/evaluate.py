@@ -42,7 +42,7 @@ class Metric:
     """How a metric is computed.
 
     Attributes:
-        score: computes it from the features of an evaluation; some are several scores by name.
+        score: computes it from the features of an evaluation: a score, or several scores by name.
         check: raises an error if something that the metric needs is missing, before features are
             extracted.
         real: whether it compares generated videos with real ones.
@@ -148,10 +148,10 @@ def _clipsim_lacks_nothing(sets: FeatureSets) -> None:
 
 
 def attribute_scores(sets: FeatureSets) -> Mapping[str, Score]:
-    """Percentages of what captions say of a synthetic world that the generated clips show.
+    """How often generated clips show what their captions state of a synthetic world, in percent.
 
-    ``attributes`` is the mean over everything that is said; ``wind right`` and the like are of one
-    attribute, over the clips whose captions say it.
+    The score ``attributes`` is a mean over all that captions state; scores such as ``wind right``
+    are of one attribute, over the clips whose captions state it.
     """
     captions = sets.captions()
     world = world_of_captions(captions)

@@ -11,7 +11,10 @@ from longtake.data.synthetic.attributes import WORLDS, Said
 
 
 class AttributeReader(nn.Module):
-    """1 for each word of a world's attributes that a clip shows, 0 for the others."""
+    """Feature network that measures the attributes of a synthetic world, such as its wind.
+
+    A feature is 1 if a clip shows the word of an attribute that it stands for, 0 if not.
+    """
 
     def __init__(self, world: str) -> None:
         super().__init__()
@@ -22,15 +25,15 @@ class AttributeReader(nn.Module):
 
     @property
     def width(self) -> int:
-        """Number of words."""
+        """Number of features: words of all attributes."""
         return len(self.words)
 
     def treat(self, clip: UInt8[Tensor, "t h w 3"]) -> Float[Tensor, "3 t h w"]:
-        """A clip as floats, its levels unchanged."""
+        """Convert the frames of a clip to floats, levels unchanged."""
         return rearrange(clip.float(), "t h w c -> c t h w")
 
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d"]:
-        """Words that clips show."""
+        """Features of clips: 1 for each word of an attribute that a clip shows, else 0."""
         clips = rearrange(video, "b c t h w -> b t h w c").cpu().byte().numpy()
         shown = [self.reader.shown(clip) for clip in clips]
         return torch.tensor(
@@ -38,7 +41,10 @@ class AttributeReader(nn.Module):
         ).float()
 
     def agree(self, name: str, shown: Float[Tensor, "d"], said: Said) -> bool:
-        """Whether a clip's words of an attribute are those that its caption says."""
+        """Whether a clip shows, of the attribute ``name``, what its caption states.
+
+        ``shown`` are the clip's features, ``said`` the words of the caption.
+        """
         rows = zip(self.words, shown.tolist(), strict=True)
         own = {word for (attribute, word), flag in rows if attribute == name and flag}
         return own == said[name]

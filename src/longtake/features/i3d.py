@@ -259,7 +259,7 @@ class Unit(nn.Module):
     def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b c2 t2 h2 w2"]:
         """Pad, convolve, apply ReLU."""
         weight, bias = self.conv.weight, self.conv.bias
-        if self.kernel == (1, 1, 1):
+        if x.is_cpu and self.kernel == (1, 1, 1):
             return F.linear(x.movedim(1, -1), weight.flatten(1), bias).relu_().movedim(-1, 1)
         whole = not any(size % self.stride[0] for size in x.shape[2:])
         if x.is_cpu and x.dtype is torch.float32 and len(x) == 1 and whole:

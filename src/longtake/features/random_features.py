@@ -62,5 +62,5 @@ class RandomFeatures(nn.Module):
 
     @torch.no_grad()
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d"]:
-        """Features of clips in [-1, 1], averaged over time and space."""
+        """Features of clips whose pixels are in [-1, 1], averaged over time and space."""
         return self.layers(video.float()).mean((2, 3, 4))

@@ -1,6 +1,7 @@
 """Videos with frames that the user gives: first frames, frames to fill between, an end to meet."""
 
 from longtake.given.filled import FilledVideo as FilledVideo
+from longtake.given.looped import LoopedVideo as LoopedVideo
 from longtake.given.reading import GivenFrames as GivenFrames
 from longtake.given.reading import read_given_image as read_given_image
 from longtake.given.reading import read_given_video as read_given_video

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from longtake.diffusion.signals import Signals, context_frames, previous_signal
@@ -43,9 +44,12 @@ def frames_per_latent(video: LongVideo) -> int:
     return spec.clip[0] // spec.frames
 
 
-def held(video: LongVideo, frame: np.ndarray) -> Latent:
-    """Encode an image ``(h, w, 3)``, as a still video, to one latent frame ``(1, c, 1, h, w)``."""
-    return encoded(video, frame[None], 1)
+@torch.inference_mode()
+def held(video: LongVideo, frame: Float[Tensor, "b 3 1 h w"]) -> Latent:
+    """Encode images, each as a still video, to one latent frame ``(b, c, 1, h, w)``."""
+    spec = video.autoencoder.spec
+    z = _encode(video, frame.expand(-1, -1, spec.clip[0], -1, -1))
+    return z.narrow(spec.time_axis, spec.frames - 1, 1)
 
 
 @torch.inference_mode()
@@ -59,7 +63,8 @@ def encoded(video: LongVideo, frames: np.ndarray, latent_frames: int) -> Latent:
     window, factor = spec.clip[0], frames_per_latent(video)
     count = -(-latent_frames * factor // window)
     windows = _padded(frames, count * window).reshape(count, window, *frames.shape[1:])
-    z = torch.cat([_encode(video, part) for part in windows], spec.time_axis)
+    z = [_encode(video, to_model(part)[None]) for part in windows]
+    z = torch.cat(z, spec.time_axis)
     return z.narrow(spec.time_axis, z.shape[spec.time_axis] - latent_frames, latent_frames)
 
 
@@ -84,7 +89,8 @@ def start(video: LongVideo, frames: np.ndarray) -> Start:
         keys = {i: z.select(axis, i * stride) for i in range(count)}
         return Start(context_frames(network.spec, keys), latents * factor, None)
     if "previous" in network.reads:
-        z = _encode(video, _padded(frames, video.autoencoder.spec.clip[0]))
+        pixels = to_model(_padded(frames, video.autoencoder.spec.clip[0]))[None]
+        z = _encode(video, pixels)
         copy = video.autoencoder.decode(video.latent_scaling.inverse(z))[:, :, -1]
         overlap = network.spec.clip_overlap_frames
         return Start(previous_signal(z), overlap, None if overlap else copy)
@@ -101,8 +107,8 @@ def _padded(frames: np.ndarray, count: int) -> np.ndarray:
 
 
 @torch.inference_mode()
-def _encode(video: LongVideo, frames: np.ndarray) -> Latent:
+def _encode(video: LongVideo, pixels: Float[Tensor, "b 3 t h w"]) -> Latent:
     weight = next(video.autoencoder.parameters())
-    pixels = to_model(frames)[None].to(weight.device)
-    z = finite(video.autoencoder.encode(pixels).mean, "latents", ["the given frames"], 0)
-    return video.latent_scaling.forward(z)
+    rows = [f"the given frames of row {row}" for row in range(len(pixels))]
+    z = video.autoencoder.encode(pixels.to(weight.device)).mean
+    return video.latent_scaling.forward(finite(z, "latents", rows, 0))

@@ -1,6 +1,6 @@
 """A video between given frames: every pair of neighbours is filled by the interpolation network."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,8 +49,7 @@ class FilledVideo(VideoStream):
     @property
     def factor(self) -> int:
         """Distance between two given frames in the video, in frames."""
-        latents = self.video.samplers["interpolator"].spec.frames
-        return (latents - 2) * frames_per_latent(self.video) + 1
+        return fill_factor(self.video)
 
     @property
     def length(self) -> int:
@@ -94,28 +93,58 @@ class FilledVideo(VideoStream):
 
     def _pair(self, request: Request, pair: int) -> Float[Tensor, "b 3 t h w"]:
         """The first frame of a pair and those after it, without the second."""
-        sample, videos = self.video.samplers["interpolator"], len(request.seeds)
-        z = [held(self.video, self.frames[i]) for i in (pair, pair + 1)]
-        axis, factor = sample.spec.time_axis, frames_per_latent(self.video)
-        ends = dict(zip((0, sample.spec.frames - 1), (x.select(axis, 0) for x in z), strict=True))
-        ends = {i: x.expand(videos, *x.shape[1:]) for i, x in ends.items()}
-        signals = context_frames(sample.spec, ends, following(request.signals))
         seeds = [derive(seed, "between", pair) for seed in request.seeds]
-        sampled = sample(signals, seeds, request.on_evaluation, request.guidance).z
-        names = [f"seed {seed}" for seed in request.seeds]
-        latents = self.video.latent_scaling.inverse(finite(sampled, "sampled latents", names, pair))
-        decoded = torch.cat(list(self.video.autoencoder.stream_decode([latents])), 2)
-        first, last = factor - 1, (sample.spec.frames - 1) * factor
-        left = self._own(pair, decoded) - decoded[:, :, first : first + 1]
-        right = self._own(pair + 1, decoded) - decoded[:, :, last : last + 1]
-        step = decoded.diff(dim=2)
-        left = left - SOFTENED * step[:, :, first : first + 1]
-        right = right + SOFTENED * step[:, :, last - 1 : last]
-        share = (torch.arange(1, self.factor) / self.factor).to(decoded)[:, None, None]
-        new = decoded[:, :, first + 1 : last] + torch.lerp(left, right, share)
-        return torch.cat([self._own(pair, decoded), new], 2)
+        left, right = (to_model(self.frames[i : i + 1])[None] for i in (pair, pair + 1))
+        new = fill_gap(self.video, request, seeds, left, right, place=pair)
+        return torch.cat([self._own(pair, new), new], 2)
 
     def _own(self, index: int, like: Tensor) -> Float[Tensor, "b 3 1 h w"]:
         """A given frame for each video."""
         pixels = to_model(self.frames[index : index + 1])[None].to(like)
         return pixels.expand(len(like), -1, -1, -1, -1)
+
+
+def fill_factor(video: LongVideo) -> int:
+    """Frames from one end of a filled gap to the other."""
+    latents = video.samplers["interpolator"].spec.frames
+    return (latents - 2) * frames_per_latent(video) + 1
+
+
+def fill_gap(
+    video: LongVideo,
+    request: Request,
+    seeds: Sequence[int],
+    left: Float[Tensor, "n 3 1 h w"],
+    right: Float[Tensor, "n 3 1 h w"],
+    *,
+    place: int = 0,
+) -> Float[Tensor, "b 3 t h w"]:
+    """Frames between two, each of which is held for a latent frame.
+
+    Args:
+        video: the wired networks, one of them in the role ``interpolator``.
+        request: the videos; signals of the first clip alone are left out.
+        seeds: one per video.
+        left: frame before the gap, of each video or of all.
+        right: frame after it.
+        place: number of the gap, for messages.
+    """
+    sample, videos = video.samplers["interpolator"], len(seeds)
+    axis, factor = sample.spec.time_axis, frames_per_latent(video)
+    z = [held(video, frame).select(axis, 0) for frame in (left, right)]
+    ends = dict(zip((0, sample.spec.frames - 1), z, strict=True))
+    ends = {i: x.expand(videos, *x.shape[1:]) for i, x in ends.items()}
+    signals = context_frames(sample.spec, ends, following(request.signals))
+    sampled = sample(signals, seeds, request.on_evaluation, request.guidance).z
+    names = [f"seed {seed}" for seed in request.seeds]
+    latents = video.latent_scaling.inverse(finite(sampled, "sampled latents", names, place))
+    decoded = torch.cat(list(video.autoencoder.stream_decode([latents])), 2)
+    first, last = factor - 1, (sample.spec.frames - 1) * factor
+    before = left.to(decoded) - decoded[:, :, first : first + 1]
+    after = right.to(decoded) - decoded[:, :, last : last + 1]
+    step = decoded.diff(dim=2)
+    before = before - SOFTENED * step[:, :, first : first + 1]
+    after = after + SOFTENED * step[:, :, last - 1 : last]
+    apart = fill_factor(video)
+    share = (torch.arange(1, apart) / apart).to(decoded)[:, None, None]
+    return decoded[:, :, first + 1 : last] + torch.lerp(before, after, share)

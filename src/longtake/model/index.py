@@ -145,6 +145,8 @@ class ModelIndex(Config):
         diffusion: noise schedule and prediction of the denoisers; None without denoisers.
         sampling: default settings for sampling.
         classes: name of each class, in the order of labels; empty for a model without classes.
+        labels: values of each named label that the networks read, such as
+            ``time: [night, dusk, day]``; each can be given alone.
         ema: whether the denoisers' weights are an exponential moving average over training.
         text_encoder: encoder of the prompts that the denoisers read; None if they read no text.
         made_by: the checkpoint that the model was converted from; empty for a trained one.
@@ -161,6 +163,7 @@ class ModelIndex(Config):
     diffusion: Diffusion | None = None
     sampling: Sampling = Sampling()
     classes: tuple[str, ...] = ()
+    labels: dict[str, tuple[str, ...]] = Field(default={}, exclude_if=lambda labels: not labels)
     ema: bool = True
     text_encoder: AnyTextEncoder | None = Field(default=None, exclude_if=lambda e: e is None)
     made_by: str = ""

@@ -18,13 +18,13 @@ from longtake.checkpoint import (
     weights_hash,
     whole_folder,
 )
-from longtake.config import nearest, parse, to_dict
+from longtake.config import parse, to_dict
 from longtake.diffusion import ClipSampler, Denoiser
-from longtake.diffusion.signals import ABSENT, Signals, label_signal, rows
+from longtake.diffusion.signals import Signals, rows
 from longtake.generate import LongVideo
 from longtake.hub import INDEX, find_model
 from longtake.model.index import AUTOENCODER, FOLDERS, ModelIndex, Sampling, read_model_files
-from longtake.noise import derive
+from longtake.model.labels import Labels
 from longtake.rollout import Request, Role
 from longtake.text import Prompt, prompt_signal
 
@@ -171,6 +171,7 @@ class VideoModel:
                 guidance=own.guidance,
                 context_noise=own.context_noise,
                 pattern=own.pattern,
+                guides=self._guides(own.guidance.guide, role),
             )
         sampling.rollout.check(samplers)
         decoder = self.autoencoder if backend is None else backend.autoencoder(self.autoencoder)
@@ -181,6 +182,29 @@ class VideoModel:
             latent_scaling=self.index.latent_scaling,
         )
 
+    def _guides(self, name: str | None, role: Role) -> Mapping[str, Denoiser]:
+        """The network that guides a role, by the name of its model, if one does."""
+        if name is None:
+            return {}
+        own = self.denoisers.get(role, self.denoisers["first"])
+        other = VideoModel.from_pretrained(name, device=own.device, dtype=own.dtype)
+        network = other.denoisers.get(role, other.denoisers.get("first"))
+        differ = [
+            k
+            for k in ("diffusion", "latent_scaling")
+            if dict(self.index)[k] != dict(other.index)[k]
+        ]
+        if weights_hash(other.autoencoder) != weights_hash(self.autoencoder):
+            differ.append("autoencoder")
+        if network is None or network.spec != own.spec or network.reads != own.reads:
+            differ.append("what their networks sample or read")
+        if differ or network is None:
+            raise ValueError(
+                f"{name} cannot guide this model: they differ in {differ[0]}; choose a smaller "
+                "network or an earlier checkpoint that was trained with the same settings"
+            )
+        return {name: network}
+
     def request(
         self, seeds: Iterable[int], label: str | None = None, prompt: Prompt | None = None
     ) -> Request:
@@ -188,7 +212,8 @@ class VideoModel:
 
         Args:
             seeds: one per video.
-            label: class of all videos, or ``none``; None: each seed draws a class.
+            label: class of all videos, ``none``, or named labels such as ``time=dusk, wind=left``;
+                None: each seed draws a class.
             prompt: text of all videos or of each, for a model that reads text.
 
         Raises:
@@ -200,20 +225,14 @@ class VideoModel:
             signals = {**signals, **self.prompt_signals(len(seeds), prompt)}
         return Request(seeds=seeds, signals=signals)
 
-    def label_signals(self, seeds: Sequence[int], label: str | None) -> Signals:
-        """The signal ``label`` for videos of these seeds; empty for a model without classes.
+    @property
+    def labels(self) -> Labels:
+        """Classes and named labels of the videos that the network of ``first`` makes."""
+        return Labels(self.index, self._reads)
 
-        ``label`` is the class of all videos, or ``none``; None: each seed draws a class.
-        """
-        if not self.index.classes or "label" not in self._reads:
-            if label is not None:
-                raise ValueError(f"label {label!r}: this model has no classes; give no label")
-            return {}
-        if label is None:
-            rows = [derive(seed, "label") % len(self.index.classes) for seed in seeds]
-        else:
-            rows = [ABSENT if label == "none" else self.label(label)] * len(seeds)
-        return label_signal(rows)
+    def label_signals(self, seeds: Sequence[int], label: str | None) -> Signals:
+        """Signals of the labels of videos of these seeds; see ``Labels.signals``."""
+        return self.labels.signals(seeds, label)
 
     def prompt_signals(self, videos: int, prompt: Prompt | None) -> Signals:
         """The signal ``text`` for ``videos`` videos of one prompt.
@@ -250,24 +269,6 @@ class VideoModel:
         first = self.denoisers.get("first")
         return frozenset() if first is None else first.reads
 
-    def label(self, name: str) -> int:
-        """Index of the class with this name or number.
-
-        ``name`` may also be words, separated by commas, that only one class's name contains. Raises
-        a ValueError if no class, or more than one, fits.
-        """
-        classes = self.index.classes
-        if not classes:
-            raise ValueError(f"label {name!r}: this model has no classes; give no label")
-        if name.isdecimal() and int(name) < len(classes):
-            return int(name)
-        wanted = [word.strip().lower() for word in name.split(",")]
-        fits = [i for i, c in enumerate(classes) if all(word in c.lower() for word in wanted)]
-        if len(fits) == 1:
-            return fits[0]
-        reason = f"fits {len(fits)} classes" if fits else "is not a class"
-        raise ValueError(f"label {name!r} {reason} of this model; {nearest(name, classes)}")
-
 
 def _check_merge(model: VideoModel, other: VideoModel) -> None:
     networks = [*model.denoisers.values(), *other.denoisers.values()]
@@ -278,7 +279,7 @@ def _check_merge(model: VideoModel, other: VideoModel) -> None:
         differing = ["autoencoder"]
     elif model.denoisers:
         ours, theirs = dict(model.index), dict(other.index)
-        trained_with = ("latent_scaling", "diffusion", "classes", "text_encoder")
+        trained_with = ("latent_scaling", "diffusion", "classes", "labels", "text_encoder")
         differing = [name for name in trained_with if ours[name] != theirs[name]]
         if len({network.spec.clip_overlap_frames for network in networks}) > 1:
             differing.append("clip_overlap_frames")

@@ -86,7 +86,7 @@ class Plan(Config):
 
 
 def read_plan(out: Path) -> Plan | None:
-    """The plan of a folder; None if it has none."""
+    """Read ``plan.yaml`` in a folder; None if it has none."""
     path = out / PLAN
     return config.load(path, Plan) if path.exists() else None
 

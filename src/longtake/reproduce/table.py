@@ -160,12 +160,14 @@ class Tiny(Config):
         trainings: trainings that replace those of every row's model.
         changes: overrides of protocols, by the protocol's name.
         sampling: overrides of the model's sampling settings.
+        every_row: measure every row with its own sampling, not one row of each protocol.
     """
 
     real: str
     trainings: tuple[Training, ...]
     changes: dict[str, Changes]
     sampling: Changes = ()
+    every_row: bool = False
 
 
 class Table(Config):
@@ -197,12 +199,16 @@ class Table(Config):
         return self.model_copy(update={"rows": rows})
 
     def shrunk(self) -> "Table":
-        """A tiny trial of the table: one row per protocol, small networks, a synthetic world."""
+        """A tiny trial of the table: one row per protocol, small networks, a synthetic world.
+
+        With ``tiny.every_row`` all rows stay, each with its own sampling.
+        """
         tiny, rows = self.tiny, []
         for row in self.rows:
-            if all(row.protocol != other.protocol for other in rows):
+            if tiny.every_row or all(row.protocol != other.protocol for other in rows):
                 changes = (*row.changes, *tiny.changes.get(row.protocol, ()))
-                networks = {"trainings": tiny.trainings, "sampling": tiny.sampling}
+                own = row.sampling if tiny.every_row else ()
+                networks = {"trainings": tiny.trainings, "sampling": (*own, *tiny.sampling)}
                 about = {"title": f"tiny trial of {row.title}", "real": tiny.real}
                 rows.append(row.model_copy(update={**about, **networks, "changes": changes}))
         return self.model_copy(update={"rows": tuple(rows)})

@@ -319,7 +319,7 @@ def checkpoints(run: Path) -> Sequence[Path]:
 
 
 def latest(run: Path) -> Path | None:
-    """The last complete checkpoint of a run, or None."""
+    """The last complete checkpoint of a run; None if it has none."""
     return max(checkpoints(run), default=None, key=_step)
 
 

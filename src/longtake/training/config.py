@@ -64,7 +64,7 @@ class TrainingConfig(Config):
         keep: number of last checkpoints to keep; older ones are removed.
         keep_every: steps between checkpoints that are never removed, with the model of each in
             ``models/step_...``; 0 for none. Must be a multiple of ``save_every``.
-        tracker: program that values and previews are given to, beside the run's log and page:
+        tracker: experiment tracker that logged values and previews are also sent to:
             ``tensorboard``, ``wandb``, ``trackio``, or ``none``.
         workers: number of processes that prefetch videos; 0 reads them in the loop.
     """

@@ -21,8 +21,11 @@ from longtake.diffusion.signals import (
     Signals,
     context_signals,
     draw_label,
+    draw_named_labels,
     draw_text,
+    named_label,
     previous_signal,
+    split_class,
 )
 from longtake.latents import LatentScaling, LatentSpec
 from longtake.noise import SampleNoise, derive, generator
@@ -38,12 +41,13 @@ class TrainingClip(Config):
     Attributes:
         stride: distance between neighbouring frames of the clip, in latent frames of the cache; 4
             for LVDM's keyframes.
-        label_dropout: probability that a sample's label is dropped, for classifier-free guidance.
+        label_dropout: probability that a sample's label is dropped, for classifier-free guidance;
+            each named label is dropped by itself.
         text_dropout: probability that a sample's caption is replaced by the empty prompt.
         context: how context frames are chosen; None for a network that reads none.
-        stills: probability that a sample is a still: one latent frame of the clip, a clip of one
-            frame to the network (Ho et al. 2022, joint training on images and videos). With Stable
-            Diffusion's autoencoder a latent frame is an image.
+        stills: probability that a sample is a still: a clip of one latent frame (Ho et al. 2022,
+            joint training on images and videos). With Stable Diffusion's autoencoder a latent frame
+            is an image.
         previous_share: probability that a sample is conditioned on its previous clip; otherwise on
             zeros. 0.3 for UCF-101 and 0.2 for SkyTimelapse in PVDM. The official code draws once
             per batch, we once per sample.
@@ -61,7 +65,8 @@ class TrainingClip(Config):
     def check(self, denoiser: Denoiser) -> None:
         """Raise a ValueError unless the network reads all signals drawn and needs no others."""
         drawn = {"context": self.context is not None, "previous": self.previous_share > 0}
-        always = denoiser.reads & {"label", "previous", "text"}
+        named = {name for name in denoiser.reads if name.startswith(named_label(""))}
+        always = denoiser.reads & {"label", "previous", "text", *named}
         denoiser.check_signals({*always, *(name for name, given in drawn.items() if given)})
         if self.stills and denoiser.spec.frame_axis is None:
             raise ValueError(
@@ -72,7 +77,7 @@ class TrainingClip(Config):
             self.context.check(denoiser.spec.frames)
 
     def is_still(self, seed: int, number: int) -> bool:
-        """Whether a sample is a still: a function of the seed and its number alone."""
+        """Whether sample ``number`` is a still; depends on ``seed`` and ``number`` alone."""
         if not self.stills:
             return False
         drawn = torch.rand((), generator=generator(seed, "still", number), dtype=torch.float64)
@@ -88,7 +93,8 @@ class TrainingBatch:
         noise: standard normal noise of the same shape.
         t: diffusion times in [0, 1], one per sample or per latent frame.
         signals: what the network is conditioned on, by name.
-        stills: samples of one latent frame, as a batch of their own; None without any.
+        stills: the samples that are stills, clips of one latent frame, as a separate batch; None if
+            there are none.
     """
 
     z: Float[Tensor, "b ..."]
@@ -105,7 +111,7 @@ class TrainingBatch:
         return TrainingBatch(z=z, noise=noise, t=t, signals=signals, stills=stills)
 
     def losses(self, diffusion: Diffusion, denoiser: Denoiser) -> Float[Tensor, "b"]:
-        """Loss of each sample, those of stills last."""
+        """Diffusion loss of each sample, stills last."""
         own = diffusion.losses(denoiser, self.z, self.noise, self.t, self.signals)
         return (
             own
@@ -140,6 +146,7 @@ class LatentBatches:
     seed: int = field(kw_only=True)
     reads: frozenset[str] = field(kw_only=True)
     captions: CachedStates | None = field(default=None, kw_only=True)
+    labels: Mapping[str, int] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
         self._order = Order(self.seed, len(self.cache))
@@ -192,6 +199,9 @@ class LatentBatches:
             signals |= _nothing_given(z) if self.clip.context is not None else {}
         if "label" in self.reads:
             signals |= draw_label(cached.label, self.clip.label_dropout, random)
+        named = split_class(cached.label, self.labels)
+        named = {name: value for name, value in named.items() if named_label(name) in self.reads}
+        signals |= draw_named_labels(named, self.clip.label_dropout, random)
         if self.captions is not None:
             states, empty = self.captions(self.cache.caption(item)), self.captions("")
             signals |= draw_text(states, empty, self.clip.text_dropout, random)

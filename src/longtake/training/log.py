@@ -58,18 +58,18 @@ class Log:
             self._tracker.values(step, numbers)
 
     def videos(self, step: int, folder: Path) -> None:
-        """Give the videos of a folder of previews to the tracker."""
+        """Send the videos in a folder of previews to the experiment tracker."""
         if self._tracker:
             for path in sorted(folder.glob("*.mp4")):
                 self._tracker.video(step, f"previews/{path.stem}", path)
 
     def sync(self) -> None:
-        """Force the lines to the disk, so that what is saved next can rely on them."""
+        """Force the log's lines to the disk, so that a checkpoint saved next can rely on them."""
         if self._path and self._path.exists():
             sync(self._path)
 
     def close(self) -> None:
-        """Close the tracker."""
+        """Close the experiment tracker."""
         if self._tracker is not None:
             self._tracker.close()
 

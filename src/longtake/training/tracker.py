@@ -17,23 +17,23 @@ PROJECT = "longtake"
 
 
 class Tracker(ABC):
-    """Shows a run elsewhere; what it is given is in the run's folder anyway."""
+    """An experiment tracker, which shows a run's logged values and previews."""
 
     @abstractmethod
     def values(self, step: int, values: Mapping[str, float]) -> None:
-        """Add values of a step."""
+        """Send the values of one training step."""
 
     @abstractmethod
     def video(self, step: int, name: str, path: Path) -> None:
-        """Add a video file of a step."""
+        """Send a video file of one training step."""
 
     @abstractmethod
     def close(self) -> None:
-        """Write what is not written yet."""
+        """Finish: write what is not written yet."""
 
 
 class TensorBoard(Tracker):
-    """Event files in the folder ``tensorboard`` of a run; videos are GIF images."""
+    """Writes TensorBoard's event files to the folder ``tensorboard`` of a run; videos are GIFs."""
 
     def __init__(self, folder: Path) -> None:
         board: Any = import_module("torch.utils.tensorboard")
@@ -63,9 +63,9 @@ class TensorBoard(Tracker):
 
 
 class Dashboard(Tracker):
-    """Weights & Biases, or trackio, which has the same interface.
+    """Sends to Weights & Biases, or to trackio, which has the same interface.
 
-    The run has the name of its folder and is continued there after a stop.
+    The run has the name of its folder there, and is continued after a stop.
     """
 
     def __init__(self, module: Any, folder: Path, **settings: Any) -> None:
@@ -101,11 +101,11 @@ _TRACKERS: Mapping[str, Callable[[Path], Tracker]] = {
 
 
 def open_tracker(name: TrackerName, folder: Path) -> Tracker | None:
-    """The tracker of a run's folder; None for ``none``."""
+    """Open the experiment tracker ``name`` for the run in a folder; None for ``none``."""
     return _TRACKERS[name](folder) if name in _TRACKERS else None
 
 
 def check_tracker(name: TrackerName) -> None:
-    """Raise a ValueError if the tracker's package is not installed."""
+    """Raise a ValueError if the package of this experiment tracker is not installed."""
     if name in _TRACKERS and find_spec(name) is None:
         raise ValueError(f"tracker: {name} needs the package: pip install 'longtake[{name}]'")

@@ -101,7 +101,7 @@ class Trainer:
 
     @property
     def step(self) -> int:
-        """Number of steps done."""
+        """Number of training steps done."""
         return self._state.step
 
     def fit(self) -> None:

@@ -22,14 +22,21 @@ FRAMES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 class ArchiveError(OSError):
-    """A file is not a tar file, or broken; ``strerror`` says why."""
+    """A file is not a tar file, or is broken; ``strerror`` says why."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(0, reason)
 
 
 class Place(NamedTuple):
-    """Where the bytes of a file or a member lie; ``modified_ns`` is the time of the real file."""
+    """Where the bytes of a file, or of a member of a tar file, are on disk.
+
+    Attributes:
+        file: the file, or the tar file.
+        start: position of the first byte in it.
+        size: number of bytes.
+        modified_ns: modification time of ``file``, in nanoseconds.
+    """
 
     file: Path
     start: int
@@ -47,9 +54,9 @@ class Contents:
     """Members of a tar file.
 
     Attributes:
-        files: first byte and number of bytes, by name.
-        folders: names of the files directly in each folder; the outermost is ``.``.
-        refused: entries that are not taken for members, and why.
+        files: position of the first byte, and number of bytes, of each file by its name.
+        folders: names of the files directly in each folder; the outermost folder is ``.``.
+        refused: entries that are not accepted as members, and why.
     """
 
     files: Mapping[str, tuple[int, int]]
@@ -58,15 +65,15 @@ class Contents:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a path is a tar file by its name."""
+    """Whether a path is that of a tar file, by its name."""
     return path.suffix.lower() == SUFFIX and path.is_file()
 
 
 def place(path: Path) -> Place:
-    """Where a file or a member lies.
+    """Where a file, or a member of a tar file, is on disk.
 
     Raises:
-        OSError: there is none, or the tar file is broken.
+        OSError: there is no such file or member, or the tar file is broken.
     """
     archive, name = _inside(path)
     if archive is None:
@@ -79,13 +86,13 @@ def place(path: Path) -> Place:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a path is a folder on the disk or in a tar file."""
+    """Whether a path is a folder, on the disk or in a tar file."""
     archive, name = _inside(path)
     return path.is_dir() if archive is None else name in _folders(archive)
 
 
 def is_file(path: Path) -> bool:
-    """Whether a path is a regular file, or a member of a tar file."""
+    """Whether a path is a regular file, or a file in a tar file."""
     archive, name = _inside(path)
     return path.is_file() if archive is None else name in contents(archive).files
 
@@ -99,7 +106,7 @@ def files_in(folder: Path) -> list[Path] | None:
 
 
 def read_bytes(path: Path, most: int) -> bytes:
-    """A file's content.
+    """Read a file, or a file in a tar file.
 
     Raises:
         OSError: it is missing, cannot be read, or has more than ``most`` bytes.
@@ -113,10 +120,10 @@ def read_bytes(path: Path, most: int) -> bytes:
 
 
 def contents(archive: Path) -> Contents:
-    """Members of a tar file, read from its headers once until it changes.
+    """List the members of a tar file from its headers; cached until the file changes.
 
     Raises:
-        OSError: it cannot be read, or is not a tar file.
+        OSError: the file cannot be read, or is not a tar file.
     """
     stat = archive.stat()
     return _contents(archive, stat.st_mtime_ns, stat.st_size)

@@ -148,12 +148,14 @@ def read_clip(
 def frames_from(
     path: Path | str, start_frame: int, timeline_text: str | None = None
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """Frames from one on, decoded in one pass; ends where they do not come at their times.
+    """Yield the frames of a video from ``start_frame`` on, decoded in one pass.
 
-    Then, and after an error, ``read_clip`` may still have the frames.
+    It stops where frames do not come at the times that the file states. ``read_clip`` may still
+    have the frames then, and after an error. ``timeline_text`` is the result of
+    ``packed_timeline``.
 
     Raises:
-        VideoError: as ``probe``, or a frame is broken.
+        VideoError: the file does not exist, is not a video, is broken or truncated, or a frame is.
     """
     path = Path(path)
     if is_folder(path):

@@ -134,7 +134,7 @@ class VideoWriter:
         self._shape: tuple[int, ...] = ()
 
     def write(self, frames: UInt8[np.ndarray, "t h w 3"]) -> None:
-        """Append frames.
+        """Append frames to the video.
 
         Raises:
             VideoError: the frames differ in size from earlier ones, or the disk is full.

@@ -23,11 +23,11 @@ Only colours can be several words.
 
 
 class Attributes(ABC):
-    """Reads the attributes of one synthetic world.
+    """Reads what videos show, and what captions state, of one synthetic world's attributes.
 
     Attributes:
-        values: the words of each attribute.
-        synonyms: other words for some of them.
+        values: possible words of each attribute, by its name.
+        synonyms: word of ``values`` for each other word that captions may use.
     """
 
     values: ClassVar[Mapping[str, Sequence[str]]]
@@ -35,10 +35,10 @@ class Attributes(ABC):
 
     @abstractmethod
     def shown(self, frames: Frames) -> Mapping[str, Sequence[str]]:
-        """What a video shows of each attribute."""
+        """Measure the attributes of a video: the words that apply, by the attribute's name."""
 
     def said(self, caption: str) -> Said:
-        """What a caption says; attributes that it leaves open are missing."""
+        """Words of each attribute that a caption states; other attributes are missing."""
         text = caption.lower()
         for word, meant in self.synonyms.items():
             text = re.sub(rf"\b{word}\b", meant, text)
@@ -50,7 +50,7 @@ class Attributes(ABC):
 
 
 class SkyAttributes(Attributes):
-    """Time of day, cover and wind."""
+    """Reads time of day, amount of cloud and wind in the sky world."""
 
     values: ClassVar[Mapping[str, Sequence[str]]] = {
         name: tuple(dict.fromkeys(kind[place] for kind in KINDS))
@@ -64,7 +64,7 @@ class SkyAttributes(Attributes):
 
 
 class MarblesAttributes(Attributes):
-    """Number, colours, ground and speed."""
+    """Reads number, colours, ground and speed of marbles in the marbles world."""
 
     values: ClassVar[Mapping[str, Sequence[str]]] = {
         "number": NUMBERS,
@@ -84,10 +84,10 @@ WORLDS: Mapping[str, Attributes] = {"sky": SkyAttributes(), "marbles": MarblesAt
 
 
 def world_of_captions(captions: Sequence[str]) -> str:
-    """Name of the synthetic world whose attributes captions say.
+    """Name of the synthetic world whose attributes captions state.
 
     Raises:
-        ValueError: they say none of any world.
+        ValueError: captions state no attribute of any world.
     """
     counts = {
         name: sum(len(world.said(caption)) for caption in captions)

@@ -6,7 +6,7 @@ It needs ``pip install 'longtake[doom]'``.
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache, partial
 from typing import ClassVar, Literal
 
@@ -56,6 +56,10 @@ class DoomWorld(SyntheticSource):
     @property
     def classes(self) -> tuple[str, ...]:
         return tuple(MAPS)
+
+    @property
+    def label_parts(self) -> Mapping[str, tuple[str, ...]]:
+        return {"map": self.classes}
 
     def label(self, index: int, frame: int = 0) -> int:
         return self.number(index) % len(MAPS)

@@ -1,6 +1,6 @@
 """The world ``marbles``: up to three marbles that roll, bounce and persist without end."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import product
 from typing import ClassVar, Literal, NamedTuple
@@ -19,7 +19,8 @@ from longtake.noise import generator
 NUMBERS = ("one", "two", "three")
 SPEEDS = {"slowly": (0.009, 0.014), "quickly": (0.028, 0.04)}
 TINTS = {"wood": "pale", "slate": "grey", "felt": "dark"}
-KINDS = tuple(product(NUMBERS, TINTS, SPEEDS))
+LABELS = {"number": NUMBERS, "ground": tuple(TINTS), "speed": tuple(SPEEDS)}
+KINDS = tuple(product(*LABELS.values()))
 TEMPLATES = (
     "{number} {marbles}, {colours}, rolling {speed} on {tint} {ground}",
     "{number} {marbles} {roll} {speed} on {tint} {ground}: {colours}",
@@ -76,6 +77,10 @@ class MarblesWorld(SyntheticSource):
             f"{number} {'marble' if number == 'one' else 'marbles'} rolling {speed} on {ground}"
             for number, ground, speed in KINDS
         )
+
+    @property
+    def label_parts(self) -> Mapping[str, tuple[str, ...]]:
+        return LABELS
 
     def label(self, index: int, frame: int = 0) -> int:
         return self.number(index) % len(KINDS)

@@ -1,6 +1,7 @@
 """The default synthetic world: time-lapse clouds over hills, as in SkyTimelapse, with captions."""
 
 import math
+from collections.abc import Mapping
 from itertools import product
 from typing import Annotated, ClassVar, Literal
 
@@ -18,7 +19,8 @@ _SUN_SPREAD = {"night": 0.0, "dusk": 0.015, "low sun": 0.03, "day": 0.12}
 _THRESHOLD = {"clear": 1.9, "scattered": 0.1, "overcast": -1.6}
 _GLOOM = {"clear": 0.0, "scattered": 0.15, "overcast": 1.0}
 _BOIL = 0.0016
-KINDS = tuple(product(_SUN, _THRESHOLD, ("left", "right")))
+LABELS = {"time": tuple(_SUN), "cover": tuple(_THRESHOLD), "wind": ("left", "right")}
+KINDS = tuple(product(*LABELS.values()))
 
 _LIGHT = {"night": "at night", "dusk": "at dusk", "low sun": "under a low sun", "day": "by day"}
 _SKY = {
@@ -53,6 +55,10 @@ class SkyWorld(SyntheticSource):
     @property
     def classes(self) -> tuple[str, ...]:
         return tuple(f"{time}, {cover}, wind to the {wind}" for time, cover, wind in KINDS)
+
+    @property
+    def label_parts(self) -> Mapping[str, tuple[str, ...]]:
+        return LABELS
 
     def attributes(self, index: int, frame: int = 0) -> dict[str, str]:
         time, cover, wind = self._kinds(index)

@@ -152,7 +152,7 @@ class ContextPlan(Config):
 
     @property
     def mixture(self) -> Sequence[ContextCase]:
-        """The cases that are drawn from, with their weights."""
+        """The weighted cases from which training draws context frames."""
         if self.cases:
             return self.cases
         between = Ends() if self.every is None else Every(distance=self.every)
@@ -164,7 +164,7 @@ class ContextPlan(Config):
         return [case.model_copy(update={"weight": share}) for case, share in papers if share > 0]
 
     def check(self, frames: int) -> None:
-        """Raise a ValueError unless each case leaves one of that many frames to generate."""
+        """Raise a ValueError unless each case leaves one of ``frames`` frames to generate."""
         for case in self.mixture:
             if frames < case.least_frames:
                 raise ValueError(
@@ -189,7 +189,10 @@ PAPERS = ("predict", "interpolate", "first_frames", "every")
 
 
 class DrawnContext(NamedTuple):
-    """Context of one training sample: signals, as a batch of one, and whether frames have times."""
+    """Context frames drawn for one training sample.
+
+    They are given as signals for a batch of one, with whether each latent frame has its own time.
+    """
 
     signals: Signals
     frame_times: bool

@@ -16,11 +16,11 @@ Counts = Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)]
 
 
 class ContextCase(Config, ABC):
-    """Which latent frames of a clip are given, or which times they have.
+    """A way to choose context frames in training, or to give each latent frame its own time.
 
     Attributes:
-        weight: share of the samples, relative to the weights of the other cases.
-        frame_times: whether each frame has a time of its own, drawn by ``diffusion``.
+        weight: probability of this case, relative to the weights of the other cases.
+        frame_times: whether each latent frame has its own diffusion time.
     """
 
     frame_times: ClassVar[bool] = False
@@ -29,16 +29,19 @@ class ContextCase(Config, ABC):
 
     @property
     def least_frames(self) -> int:
-        """Fewest latent frames of a clip of which this case leaves one to generate."""
+        """Least number of latent frames of a clip in which this case leaves one to generate."""
         return 1
 
     @abstractmethod
     def mask(self, frames: int, pick: float, generator: torch.Generator) -> Bool[Tensor, "f"]:
-        """Mask of one clip, True where a frame is given; ``pick`` is uniform in [0, 1)."""
+        """Choose the context frames of one clip of ``frames`` latent frames; True marks one.
+
+        ``pick``, a number in [0, 1), and ``generator`` decide what the case leaves to chance.
+        """
 
 
 class Nothing(ContextCase):
-    """No frame is given: the unconditional case, which unconditional guidance needs."""
+    """No context frames: the unconditional case, which classifier-free guidance needs."""
 
     kind: Literal["nothing"] = "nothing"
 
@@ -47,7 +50,10 @@ class Nothing(ContextCase):
 
 
 class First(ContextCase):
-    """The first frames are given, one of ``counts`` of them: continuing a video."""
+    """The first latent frames are context frames, to learn to continue a video.
+
+    ``counts`` are the numbers of frames to choose from.
+    """
 
     kind: Literal["first"] = "first"
     counts: Counts = (1,)
@@ -61,7 +67,10 @@ class First(ContextCase):
 
 
 class Last(ContextCase):
-    """The last frames are given, one of ``counts`` of them: leading up to a video."""
+    """The last latent frames are context frames, to learn to lead up to a video.
+
+    ``counts`` are the numbers of frames to choose from.
+    """
 
     kind: Literal["last"] = "last"
     counts: Counts = (1,)
@@ -75,7 +84,7 @@ class Last(ContextCase):
 
 
 class Ends(ContextCase):
-    """The first and the last frame are given: filling in between."""
+    """The first and the last latent frame are context frames, to learn to fill in between."""
 
     kind: Literal["ends"] = "ends"
 
@@ -89,7 +98,7 @@ class Ends(ContextCase):
 
 
 class Every(ContextCase):
-    """The first frame and every ``distance``-th after it are given: interpolation."""
+    """The first latent frame and every ``distance``-th after it are context (interpolation)."""
 
     kind: Literal["every"] = "every"
     distance: Annotated[int, Ge(2)] = 2
@@ -103,7 +112,10 @@ class Every(ContextCase):
 
 
 class AnyFrames(ContextCase):
-    """Any frames are given: a number of them, from one to all but one, and then which ones."""
+    """Random latent frames are context frames: first their number is drawn, then which they are.
+
+    The number is from one to all frames but one.
+    """
 
     kind: Literal["any"] = "any"
 
@@ -117,7 +129,7 @@ class AnyFrames(ContextCase):
 
 
 class FrameTimes(ContextCase):
-    """No frame is given, and each has a time of its own (Chen et al. 2024, "Diffusion Forcing")."""
+    """No context frames, but a diffusion time per latent frame (Chen et al. 2024)."""
 
     frame_times: ClassVar[bool] = True
 
@@ -133,7 +145,10 @@ AnyContextCase = Annotated[
 
 
 def chosen(cases: Sequence[ContextCase], place: float) -> ContextCase:
-    """The case at a place in [0, 1) of their weights, laid end to end."""
+    """Choose a case with probability in proportion to its weight.
+
+    ``place`` is a uniform random number in [0, 1).
+    """
     place *= sum(case.weight for case in cases)
     reached = 0.0
     for case in cases:

@@ -1,6 +1,6 @@
-"""Class labels."""
+"""Labels: a class, and the named parts of one, such as its time of day."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -18,3 +18,43 @@ def draw_label(label: int, dropout: float, generator: torch.Generator) -> Signal
     """The signal ``label`` of one training sample; no class with probability ``dropout``."""
     withheld = torch.rand((), generator=generator).item() < dropout
     return label_signal([ABSENT if withheld else label])
+
+
+def named_label(name: str) -> str:
+    """Name of the signal of a named label."""
+    return f"label_{name}"
+
+
+def named_label_signals(values: Mapping[str, Sequence[int] | Tensor]) -> Signals:
+    """A signal ``label_NAME`` for each named label, with one value per sample; as ``label``."""
+    return {named_label(name): label_signal(rows)["label"] for name, rows in values.items()}
+
+
+def split_class(index: int, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Values of the named labels of a class, which counts through them, the last one fastest.
+
+    Those of ``ABSENT`` are ``ABSENT``.
+    """
+    values: dict[str, int] = {}
+    for name, size in reversed(list(sizes.items())):
+        values[name] = ABSENT if index == ABSENT else index % size
+        index = index if index == ABSENT else index // size
+    return {name: values[name] for name in sizes}
+
+
+def join_class(values: Mapping[str, int], sizes: Mapping[str, int]) -> int:
+    """Class of the values of all named labels; ``ABSENT`` if one is: inverse of ``split_class``."""
+    index = 0
+    for name, size in sizes.items():
+        if values.get(name, ABSENT) == ABSENT:
+            return ABSENT
+        index = index * size + values[name]
+    return index
+
+
+def draw_named_labels(
+    values: Mapping[str, int], dropout: float, generator: torch.Generator
+) -> Signals:
+    """Named labels of one training sample, each withheld with probability ``dropout``."""
+    drawn = {name: draw_label(value, dropout, generator) for name, value in values.items()}
+    return {named_label(name): signals["label"] for name, signals in drawn.items()}

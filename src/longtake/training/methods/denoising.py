@@ -6,12 +6,15 @@ from itertools import count
 
 import torch
 
+from longtake.data.forward import read_ahead
 from longtake.data.order import micro_batches, rank_rows
 from longtake.diffusion import Denoiser, Diffusion
 from longtake.distributed import Ranks
 from longtake.training.config import TrainingConfig
 from longtake.training.latent_batches import LatentBatches, TrainingBatch
 from longtake.training.methods.base import Loss, Method, Phase
+
+STEPS_AHEAD = 2  # whose batches another thread draws while a step is computed
 
 
 @dataclass(eq=False)
@@ -32,10 +35,14 @@ class Denoising(Method):
 
     def batches(self, first_step: int) -> Iterator[Sequence[TrainingBatch]]:
         """Yield this rank's micro-batches of each step from ``first_step`` on, forever."""
+        for parts in read_ahead(self._drawn(first_step), STEPS_AHEAD):
+            yield [part.to(self.ranks.device) for part in parts]
+
+    def _drawn(self, first_step: int) -> Iterator[Sequence[TrainingBatch]]:
         for step in count(first_step):
             rows = rank_rows(step, self.settings.batch, self.ranks.rank, self.ranks.size)
             parts = micro_batches(len(rows), self.settings.accumulate)
-            yield [self.data(rows[part]).to(self.ranks.device) for part in parts]
+            yield [self.data(rows[part]) for part in parts]
 
     def _loss(self, batch: TrainingBatch, step: int) -> Loss:
         del step

@@ -1,0 +1,108 @@
+"""A video whose end meets its beginning: the gap from the last frame to the first is filled."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from longtake.generate import LongVideo, Part, VideoStream, change_state, stored_change
+from longtake.given.filled import fill_factor, fill_gap
+from longtake.noise import derive
+from longtake.rollout import Change, Request, Steering
+
+DEPTH = 2
+"""Times that the gap is filled, each time between all neighbours: with a factor of 5, 24 frames.
+Once makes steps two to three times those of true videos (docs/log.md)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopedVideo(VideoStream):
+    """Makes a video and closes it: the frame after its last one is its first one.
+
+    The interpolation network fills between the last and the first frame, as in ``FilledVideo``,
+    then between all neighbours of what it made, ``DEPTH`` times in all.
+
+    Attributes:
+        video: the wired networks, one of them in the role ``interpolator``.
+        opening: makes the frames before the gap: ``video`` itself, or a ``StartedVideo`` of it.
+    """
+
+    video: LongVideo
+    opening: VideoStream
+
+    def __post_init__(self) -> None:
+        if "interpolator" not in self.video.samplers:
+            raise ValueError(
+                "this model has no network that fills in between two frames (the role "
+                "interpolator), so no end can be led back to the beginning; choose a model that "
+                "has one"
+            )
+
+    @property
+    def grain(self) -> int:
+        """Frames of video between two possible changes."""
+        return self.opening.grain
+
+    @property
+    def sampled_from(self) -> int:
+        return self.opening.sampled_from
+
+    @property
+    def closing(self) -> int:
+        """Frames that fill the gap."""
+        return fill_factor(self.video) ** DEPTH - 1
+
+    def check_length(self, frames: int) -> None:
+        """Raise a ValueError unless videos of that length have frames to close the loop from."""
+        if frames < self.closing + 2:
+            raise ValueError(
+                f"frames={frames} must be at least {self.closing + 2}: {self.closing} frames lead "
+                "from the end back to the beginning; ask for more"
+            )
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        request: Request,
+        frames: int,
+        state: Mapping[str, Tensor] | None = None,
+        steering: Steering | None = None,
+    ) -> Iterator[Part]:
+        """Frames of the requested videos, as of ``LongVideo``; exactly ``frames`` come.
+
+        Raises:
+            ValueError: as the opening does, or ``frames`` are too few.
+        """
+        self.check_length(frames)
+        rest, state = frames - self.closing, dict(state or {})
+        made = int(state.get("loop.made", 0))
+        if made < rest:
+            for part in self.opening(request, rest, state or None, steering):
+                pixels = part.pixels[:, :, : rest - made]
+                made += pixels.shape[2]
+                state = {
+                    **part.state,
+                    "loop.made": torch.tensor(made),
+                    "loop.first": state.get("loop.first", pixels[:, :, :1].clone()),
+                    "loop.last": pixels[:, :, -1:].clone(),
+                }
+                yield Part(pixels, state, part.changes)
+        if made < frames:
+            change = stored_change(state) if "guidance" in state else Change()
+            wanted = change.of(request, steering or Steering())
+            pixels = self._closing(wanted, state["loop.last"], state["loop.first"])
+            yield Part(pixels, {"loop.made": torch.tensor(frames), **change_state(change)}, {})
+
+    def _closing(self, request: Request, last: Tensor, first: Tensor) -> Float[Tensor, "b 3 t h w"]:
+        """Frames between the last and the first one."""
+        frames = [last, first]
+        for depth in range(DEPTH):
+            found = []
+            for pair in range(len(frames) - 1):
+                seeds = [derive(seed, "loop", depth, pair) for seed in request.seeds]
+                new = fill_gap(self.video, request, seeds, frames[pair], frames[pair + 1])
+                found += [frames[pair], *new.split(1, 2)]
+            frames = [*found, first]
+        return torch.cat(frames[1:-1], 2)
