@@ -70,7 +70,7 @@ def processes() -> str:
     ways, found = ("two", "one_then_two", "two_then_one"), read("processes")
     rows = []
     for run in found["trainings"]:
-        killed = found["kills"].get(run["run"])
+        killed = found.get("kills", {}).get(run["run"])
         equal = "" if killed is None else f"{killed['kills']} kills" if killed["equal"] else "no"
         rows.append([f"`{run['run']}`", *(f"{run[way]:.1e}" for way in ways), equal])
     return table(["run", "2 processes", "1, then 2", "2, then 1", "equal after"], rows)
