@@ -20,7 +20,7 @@ def main() -> None:
     """Replace the tables."""
     page = PAGE.read_text()
     tables = {"kills": kills(), "inputs": inputs(), "soak": soak(), "slopes": slopes()}
-    for name, rows in tables.items():
+    for name, rows in {**tables, "processes": processes()}.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
         page = re.sub(pattern, lambda m, r=rows: f"{m[1]}{r}{m[2]}", page, flags=re.DOTALL)
     PAGE.write_text(page)
@@ -63,6 +63,17 @@ def soak() -> str:
     odd = found["odd"]
     about = [found["videos"], f"{found['minutes']:g}", *odd.values()]
     return table(["videos", "minutes", *odd], [about])
+
+
+def processes() -> str:
+    """Greatest differences of losses from those of one process, by run."""
+    ways, found = ("two", "one_then_two", "two_then_one"), read("processes")
+    rows = []
+    for run in found["trainings"]:
+        killed = found["kills"].get(run["run"])
+        equal = "" if killed is None else f"{killed['kills']} kills" if killed["equal"] else "no"
+        rows.append([f"`{run['run']}`", *(f"{run[way]:.1e}" for way in ways), equal])
+    return table(["run", "2 processes", "1, then 2", "2, then 1", "equal after"], rows)
 
 
 def line(row: Mapping[str, Any]) -> str:

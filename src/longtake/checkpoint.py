@@ -79,11 +79,11 @@ def write_tensors(
     plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     with _partial(path) as partial:
         save_file(plain, partial, metadata=dict(metadata or {}))
-        _sort_metadata(partial)
+        sort_metadata(partial)
         put(partial, path)
 
 
-def _sort_metadata(path: Path) -> None:
+def sort_metadata(path: Path) -> None:
     """Give equal safetensors files equal bytes: the library writes metadata in any order."""
     with path.open("r+b") as file:
         length = int.from_bytes(file.read(8), "little")

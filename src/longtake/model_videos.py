@@ -107,7 +107,7 @@ class ModelVideos(VideoSource):
         return None if label == ABSENT else label
 
     def caption(self, index: int) -> str | None:
-        """The prompt of a video, or without prompts the name of its class."""
+        """The prompt of video ``index`` or, without prompts, the name of its class."""
         if self.prompts:
             return self._prompt(self.first_seed + index)
         label = self.label(index)

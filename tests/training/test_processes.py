@@ -9,8 +9,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from test_monitor import STRICT, tiny_run, two_adversaries
 from tiny_runs import (
     ADVERSARY,
@@ -23,16 +25,17 @@ from tiny_runs import (
     triplane_autoencoder_run,
     triplane_run,
 )
+from torch import Tensor
 
 from longtake import run_folder
 from longtake.config import to_yaml
 from longtake.distributed import Ranks
 from longtake.model import VideoModel
 from longtake.runs import AutoencoderRun, Callbacks, DiffusionRun
+from longtake.training import checkpoint
 
 NEAR = 1e-6
 STEPS, HALF = 7, 4
-DISK = ("step_00000007", "model")
 
 SCRIPT = """
 import json, os, signal, sys
@@ -110,21 +113,26 @@ def test_any_number_of_processes_trains_as_one_does(tmp_path: Path, tiny_autoenc
         train(run, one / name)
     joined = {f"joined_{name}": trained[name] for name in ("adversarial", "denoiser")}
     for name, run in joined.items():
-        train(of_steps(run, HALF), two / name)
+        train(of(run, steps=HALF), two / name)
         shutil.rmtree(two / name / "model")
-    on_two_processes(tmp_path, {**trained, **joined, "killed": judged})
+    killed = of(judged, background_gb=0.0)  # so that its checkpoints are shards
+    on_two_processes(tmp_path, {**trained, **joined, "killed": killed})
     for name in {**trained, **joined}:
         check_equal(one / name.removeprefix("joined_"), two / name)
     assert len(losses(one / "monitored")) == STEPS
     same_bits(two / "killed", two / "adversarial")
-    for name in ("adversarial", "denoiser"):  # left by two processes, continued by one
+    longer = {"adversarial": trained["adversarial"], "denoiser": trained["denoiser"]}
+    for name, run in {**longer, "killed": killed}.items():  # left by two, continued by one
         for folder in (one / name, two / name):
-            train(of_steps(trained[name], STEPS + 2), folder)
+            if folder.exists():
+                train(of(run, steps=STEPS + 2), folder)
+    for name in longer:
         assert losses(two / name) == pytest.approx(losses(one / name), abs=NEAR)
+    same_bits(two / "killed", two / "adversarial")
 
 
-def of_steps(run: Run, steps: int) -> Run:
-    return run.model_copy(update={"training": run.training.model_copy(update={"steps": steps})})
+def of(run: Run, **training: Any) -> Run:
+    return run.model_copy(update={"training": run.training.model_copy(update=training)})
 
 
 def check_equal(one: Path, two: Path) -> None:
@@ -146,11 +154,23 @@ def check_equal(one: Path, two: Path) -> None:
 
 
 def same_bits(one: Path, two: Path) -> None:
-    for folder in DISK:
-        files = sorted(p.relative_to(one) for p in (one / folder).rglob("*") if p.is_file())
-        assert files
-        for file in files:
-            assert (one / file).read_bytes() == (two / file).read_bytes(), file
+    """The same checkpoint, whether it is whole or of shards, and the same model."""
+    a, b = (checkpoint.newest(folder, Ranks()) for folder in (one, two))
+    assert a
+    assert b
+    flat = [flattened({"w": x.weights, "e": x.average, **x.moments}) for x in (a, b)]
+    assert flat[0].keys() == flat[1].keys()
+    for name, tensor in flat[0].items():
+        assert torch.equal(tensor, flat[1][name]), name
+    assert a.state.monitor == b.state.monitor
+    for file in (one / "model").rglob("*.safetensors"):
+        assert file.read_bytes() == (two / file.relative_to(one)).read_bytes(), file
+
+
+def flattened(tree: Any, at: str = "") -> dict[str, Tensor]:
+    if isinstance(tree, Tensor):
+        return {at: tree}
+    return {k: x for name, part in tree.items() for k, x in flattened(part, f"{at}/{name}").items()}
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,10 @@ class PrepareSettings(Config):
         cuts: write a new file for each scene.
         shortest: least number of frames of a scene; shorter scenes are dropped.
         sandbox: decode each video in a child process with limits, which also notices damage that
-            FFmpeg conceals; folders of pictures are not read then.
-        damaged: with ``sandbox``, what happens to videos with concealed damage: ``refuse`` writes
-            nothing of them; ``keep`` writes them and counts them as damaged.
+            FFmpeg conceals; folders of image files are not read then.
+        damaged: with ``sandbox``, what is done with videos whose damage FFmpeg conceals:
+            ``refuse``: nothing of them is written; ``keep``: they are written and counted as
+            damaged.
     """
 
     size: Annotated[int, Ge(2)] = 256
@@ -82,10 +83,11 @@ class ConcealedError(VideoError):
 def decoded(
     path: Path, settings: PrepareSettings
 ) -> Iterator[tuple[UInt8[np.ndarray, "t h w 3"], Fraction, int]]:
-    """Chunks of a video's frames, each with the video's rate and number of frames.
+    """Yield the frames of a video, some at a time, with its frame rate and number of frames.
 
     Raises:
-        VideoError: it cannot be decoded, or not to its end; ConcealedError: at its end.
+        VideoError: the video cannot be decoded, or not to its end.
+        ConcealedError: at the end, if FFmpeg concealed damage, which only a sandbox notices.
     """
     if not settings.sandbox:
         info = probe(path)
@@ -99,11 +101,11 @@ def decoded(
 
 
 class SceneFiles:
-    """Writes the scenes of a video as its frames come.
+    """Writes the frames of a video to one file per scene.
 
     Attributes:
-        read: number of frames so far.
-        written: files so far.
+        read: number of frames that were added so far.
+        written: files that were written so far.
         dropped: number of frames in scenes that were too short.
     """
 
@@ -118,7 +120,7 @@ class SceneFiles:
         self.dropped = 0
 
     def add(self, chunk: UInt8[np.ndarray, "t h w 3"], fps: Fraction) -> None:
-        """Add frames, the last of which may be written later."""
+        """Add the next frames of the video; the last of them may be written later."""
         self._fps = fps
         self.read += len(chunk)
         height, width = chunk.shape[1:3]
@@ -130,14 +132,14 @@ class SceneFiles:
                 self._append(ready, cut)
 
     def discard(self) -> None:
-        """Remove what was written; all frames are dropped."""
+        """Remove all files of this video; all its frames count as dropped."""
         self.close()
         for scene in self.written:
             remove(self._out / scene.file)
         self.written, self.dropped = [], self.read
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the frames that are not written yet."""
         for frame, cut in self._finder.flush() if self._finder else ():
             self._append(frame, cut)
         self._end_scene()

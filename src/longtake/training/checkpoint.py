@@ -19,13 +19,12 @@ from longtake.checkpoint import (
     file_hash,
     is_finite,
     read_tensors,
-    whole_folder,
-    write_tensors,
 )
 from longtake.config import ConfigError, parse
 from longtake.distributed import Ranks
 from longtake.documents import DocumentError, read_json
 from longtake.files import remove
+from longtake.training import shards
 from longtake.training.ema import EMA
 from longtake.training.methods.base import Method
 
@@ -33,6 +32,7 @@ LOGGER = logging.getLogger("longtake")
 GATHERED = state_dict.StateDictOptions(full_state_dict=True, cpu_offload=True)
 STATE, WEIGHTS, AVERAGE = "state.json", "weights.safetensors", "ema.safetensors"
 FORMER_AVERAGE = "average.safetensors"  # version 0.1
+AVERAGES = ("average", "ema")
 MOMENTS = frozenset({"step", "exp_avg", "exp_avg_sq"})
 OF_THE_CONFIG = ("betas", "weight_decay")  # of an optimizer; the trainer sets the rate
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
@@ -76,6 +76,8 @@ class StateFile(BaseModel):
             in files of earlier versions.
         monitor: state of the training monitor.
         files: SHA-256 of the checkpoint's other files; empty in files of earlier versions.
+        shapes: shapes of all tensors if the files hold shards of them, by the stem of the file that
+            would hold them whole, a slash and their name there; None if the files hold them whole.
     """
 
     model_config = ConfigDict(ser_json_inf_nan="constants")
@@ -86,6 +88,7 @@ class StateFile(BaseModel):
     unused: dict[Name, tuple[str, ...]] | None = None
     monitor: dict[str, Any] = Field({}, validation_alias=AliasChoices("monitor", "watch"))
     files: dict[Name, Sha256] = {}
+    shapes: dict[str, shards.Shape] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,41 +110,13 @@ class Stored:
     moments: Mapping[str, Mapping[str, Mapping[str, Tensor]]]
 
 
-def save(folder: Path, state: TrainState, ranks: Ranks) -> None:
-    """Write a checkpoint to ``folder``. All ranks must call it."""
-    method, ema = state.method, state.ema
-    weights = _gathered(method.module)
-    moments: dict[str, Any] = {
-        name: state_dict.get_optimizer_state_dict(method.module, optimizer, options=GATHERED)
-        for name, optimizer in state.optimizers.items()
-        if optimizer.state  # reading the state of an unused optimizer would initialize it
-    }
-    average: dict[str, Tensor] = {}
-    if ema is not None:
-        ema.swap()  # on a CPU, gathered weights are the parameters' own memory
-        average = {name: x.clone() for name, x in _gathered(method.exported).items()}
-        ema.swap()
-    if ranks.main:
-        settings = {name: values["param_groups"] for name, values in moments.items()}
-        held = {name: values["state"].keys() for name, values in moments.items()}
-        with whole_folder(folder, overwrite=True) as partial:
-            write_tensors(partial / WEIGHTS, weights)
-            if average:
-                write_tensors(partial / AVERAGE, average)
-            for name, values in moments.items():
-                own = values["state"]  # written as parameter.moment, e.g. conv.weight.exp_avg
-                flat = {f"{p}.{moment}": x for p in own for moment, x in own[p].items()}
-                write_tensors(partial / _moments_file(name), flat)
-            plain = StateFile(
-                step=state.step,
-                updates=ema.updates if ema else 0,
-                settings=settings,
-                unused={n: (*sorted(_parameters(settings[n]) - held[n]),) for n in settings},
-                monitor=method.monitor.state() if method.monitor else {},
-                files={path.name: file_hash(path) for path in sorted(partial.iterdir())},
-            )
-            (partial / STATE).write_text(plain.model_dump_json())
-    ranks.barrier()
+def by_file(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Tensors by the stem of their file and their name in it."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        stem, _, name = key.partition("/")
+        found.setdefault(stem, {})[name] = tensor
+    return found
 
 
 def newest(run: Path, ranks: Ranks) -> Stored | None:
@@ -185,19 +160,36 @@ def read(folder: Path) -> Stored:
     for name, expected in state.files.items():
         if file_hash(_inside(folder, name)) != expected:
             raise CheckpointError(f"{folder / name}: broken: it is not the file that was saved")
-    averages = [name for name in (FORMER_AVERAGE, AVERAGE) if (folder / name).exists()]
+    files = _tensors(folder, state)
     moments: dict[str, dict[str, dict[str, Tensor]]] = {name: {} for name in state.settings}
     for name, own in moments.items():
-        for key, value in read_tensors(_inside(folder, _moments_file(name))).items():
+        for key, value in files[Path(moments_file(name)).stem].items():
             parameter, _, moment = key.rpartition(".")
             own.setdefault(parameter, {})[moment] = value
+    averages = [files[stem] for stem in AVERAGES if stem in files]
     return Stored(
         folder=folder,
         state=state,
-        weights=read_tensors(_inside(folder, WEIGHTS)),
-        average=read_tensors(_inside(folder, averages[0])) if averages else None,
+        weights=files[Path(WEIGHTS).stem],
+        average=averages[0] if averages else None,
         moments=moments,
     )
+
+
+def _tensors(folder: Path, state: StateFile) -> dict[str, dict[str, Tensor]]:
+    """Tensors of a checkpoint, by the stem of their file; those that it must have are there."""
+    required = [WEIGHTS, *map(moments_file, state.settings)]
+    if state.shapes is None:
+        there = [name for name in (FORMER_AVERAGE, AVERAGE) if (folder / name).exists()]
+        return {Path(n).stem: read_tensors(_inside(folder, n)) for n in (*required, *there)}
+    paths = [_inside(folder, name) for name in state.files]
+    try:
+        found = by_file(shards.assembled(paths, state.shapes))
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
+    if lacking := [name for name in required if Path(name).stem not in found]:
+        raise CheckpointError(f"{folder}: has no shards of {lacking[0]}")
+    return found
 
 
 def load(stored: Stored, state: TrainState) -> None:
@@ -258,11 +250,11 @@ def _check_fit(given: Mapping[str, Tensor], module: nn.Module, origin: Path) -> 
 
 def _check_moments(stored: Stored, name: str, state: TrainState) -> None:
     """Check that the moments of an optimizer are complete, and of the networks' parameters."""
-    path, moments = stored.folder / _moments_file(name), stored.moments[name]
+    path, moments = stored.folder / moments_file(name), stored.moments[name]
     if name not in state.optimizers:
         raise CheckpointError(f"{path}: there is no optimizer {name!r} in this run")
     groups, shapes = stored.state.settings[name], dict(state.method.module.named_parameters())
-    required = _parameters(group.model_dump() for group in groups)
+    required = parameters_of(group.model_dump() for group in groups)
     if stored.state.unused is None:
         required &= moments.keys()
     else:
@@ -281,11 +273,13 @@ def _check_moments(stored: Stored, name: str, state: TrainState) -> None:
             raise CheckpointError(f"{path}: moments of {parameter!r} are negative")
 
 
-def _parameters(groups: Iterable[Mapping[str, Any]]) -> set[str]:
+def parameters_of(groups: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Names of the parameters of an optimizer's groups."""
     return {name for group in groups for name in group["params"]}
 
 
-def _moments_file(name: str) -> str:
+def moments_file(name: str) -> str:
+    """Name of the file with the moments of an optimizer."""
     return f"optimizer_{name}.safetensors"
 
 
@@ -307,7 +301,7 @@ def unsharded(module: nn.Module, build: Callable[[], M]) -> M:
 
     ``build`` makes a module of the same architecture. Only the main rank's copy gets the weights.
     """
-    weights, copy = _gathered(module), build()
+    weights, copy = weights_of(module, GATHERED), build()
     if weights:
         copy.load_state_dict(weights)
     return copy.eval()
@@ -374,9 +368,9 @@ def finite(module: nn.Module) -> bool:
     return all(is_finite(p) for p in own)
 
 
-def _gathered(module: nn.Module) -> dict[str, Tensor]:
-    """Weights on the CPU, whole on the main rank."""
-    weights: Any = state_dict.get_model_state_dict(module, options=GATHERED)
+def weights_of(module: nn.Module, options: state_dict.StateDictOptions) -> dict[str, Tensor]:
+    """Weights, with ``GATHERED`` on the CPU and whole on the main rank."""
+    weights: Any = state_dict.get_model_state_dict(module, options=options)
     return weights
 
 

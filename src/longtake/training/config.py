@@ -61,6 +61,9 @@ class TrainingConfig(Config):
         evaluate_every: steps between evaluations of the model by FVD and KVD; 0 for none.
         export_every: steps between exports of the model; 0: only at the end. The model is also
             exported when the run is stopped.
+        background_gb: size of weights, average and moments, in GB, above which checkpoints are
+            written while training continues, by all processes, from a copy in CPU memory; a kill
+            meanwhile costs the steps since the checkpoint before.
         keep: number of last checkpoints to keep; older ones are removed.
         keep_every: steps between checkpoints that are never removed, with the model of each in
             ``models/step_...``; 0 for none. Must be a multiple of ``save_every``.
@@ -85,6 +88,7 @@ class TrainingConfig(Config):
     sample_every: Annotated[int, Ge(0)] = 1000
     evaluate_every: Annotated[int, Ge(0)] = 0
     export_every: Annotated[int, Ge(0)] = 1000
+    background_gb: Annotated[float, Ge(0)] = 2.0
     keep: Annotated[int, Ge(1)] = 2
     keep_every: Annotated[int, Ge(0)] = 0
     tracker: TrackerName = "none"

@@ -64,7 +64,7 @@ class Log:
                 self._tracker.video(step, f"previews/{path.stem}", path)
 
     def sync(self) -> None:
-        """Force the lines to the disk, so that what is saved next can rely on them."""
+        """Force the log's lines to the disk, so that a checkpoint saved next can rely on them."""
         if self._path and self._path.exists():
             sync(self._path)
 

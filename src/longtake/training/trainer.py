@@ -18,6 +18,7 @@ from longtake.training.config import TrainingConfig
 from longtake.training.ema import EMA
 from longtake.training.log import Log
 from longtake.training.methods.base import Method, Phase
+from longtake.training.writer import Writer
 
 REMEDY = (
     "start a new run with a lower training.optimizer.lr or with training.optimizer.clip_norm; to "
@@ -96,6 +97,7 @@ class Trainer:
             },
             ema=ema and EMA(method.exported.parameters(), decay=ema.decay, warmup=ema.warmup),
         )
+        self._writer = Writer(ranks, settings.background_gb)
         self._log = Log(None)
         self._logged_step, self._logged_time = 0, 0.0
 
@@ -121,6 +123,8 @@ class Trainer:
             if self._last_good_step is None:
                 raise
             raise FloatingPointError(f"{error}; {self._rescue()}") from error
+        finally:
+            self._writer.close()
 
     def _train(self) -> None:
         settings, ranks = self._settings, self._ranks
@@ -146,7 +150,9 @@ class Trainer:
                 if stopping or (settings.export_every and self.step % settings.export_every == 0):
                     self.export()
                 if stopping:
+                    self._writer.wait()
                     raise self._interrupted(asked)
+            self._writer.wait()
             self.export()
             if ranks.any_rank(asked.number is not None):  # in the last step
                 raise self._interrupted(asked)
@@ -217,8 +223,7 @@ class Trainer:
             raise FloatingPointError(f"weights are not finite after step {self.step}; {REMEDY}")
         name, milestones = f"step_{self.step:08d}", self._settings.keep_every
         self._log.sync()
-        checkpoint.save(self._folder / name, self._state, self._ranks)
-        self._prune()
+        self._writer.save(self._folder / name, self._state, then=self._prune)
         if milestones and self.step % milestones == 0:
             self.export(f"models/{name}")
 
@@ -253,6 +258,7 @@ class Trainer:
 
     def _rescue(self) -> str:
         """Export the last good checkpoint; returns a sentence about it."""
+        self._writer.wait()
         good = checkpoint.last_up_to(self._folder, self._last_good_step)
         if good is None:
             return "no checkpoint had been saved before; lower training.save_every"

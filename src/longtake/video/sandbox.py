@@ -59,8 +59,9 @@ class Sandbox:
 
     Attributes:
         damage: messages of FFmpeg about damage in the last video.
-        fps: frames per second of the last video, once its first frames have been read.
-        stated_frames: number of frames that its headers state, known at the same time.
+        fps: frame rate of the last video, once its first frames have been read.
+        stated_frames: number of frames that its headers state, once its first frames have been
+            read.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
