@@ -80,6 +80,13 @@ def test_each_scene_is_a_file_with_its_source_and_frames(footage: Path, tmp_path
     assert [*read_manifest(tmp_path / "data")][1] == day
 
 
+@pytest.mark.slow
+def test_two_processes_prepare_what_one_does(footage: Path, tmp_path: Path):
+    run(footage, tmp_path / "one")
+    prepare(footage, tmp_path / "two", SETTINGS, processes=2)
+    assert content(tmp_path / "two") == content(tmp_path / "one")
+
+
 def test_prepared_frames_are_those_of_the_source_made_smaller(footage: Path, tmp_path: Path):
     run(footage, tmp_path / "data")
     frames, fps = open_video(tmp_path / "data" / "day" / "a.mkv.0001.mkv")

@@ -93,9 +93,9 @@ class VideoSource(ABC):
 
     @property
     def label_parts(self) -> Mapping[str, tuple[str, ...]]:
-        """Values of the named labels that make up the classes; empty if classes have no parts.
+        """Values of each named label, whose combinations are the classes; empty if there are none.
 
-        Classes count through them, the last label fastest.
+        Classes count through the combinations, the last label fastest.
         """
         return {}
 

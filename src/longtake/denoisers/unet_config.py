@@ -101,7 +101,7 @@ class UNetConfig(Config, ABC):
         return None if rows is None else Table(rows, self.embedding)
 
     def label_tables(self) -> nn.ModuleDict:
-        """Build a table of vectors for each named label."""
+        """Build an embedding table for each named label."""
         return nn.ModuleDict(
             {name: Table(rows, self.embedding) for name, rows in self.labels.items()}
         )
@@ -145,7 +145,7 @@ class Table(nn.Embedding):
 def named_rows(
     tables: nn.ModuleDict, signals: Mapping[str, Tensor]
 ) -> list[tuple[nn.Module, Int[Tensor, "b"]]]:
-    """Table and rows of each named label that is given."""
+    """Embedding table, and index of each sample in it, for each named label among the signals."""
     names = {name: named_label(name) for name in tables}
     given = {name: signal for name, signal in names.items() if signal in signals}
     return [(tables[name], signals[signal].long()) for name, signal in given.items()]

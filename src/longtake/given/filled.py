@@ -105,7 +105,7 @@ class FilledVideo(VideoStream):
 
 
 def fill_factor(video: LongVideo) -> int:
-    """Frames from one end of a filled gap to the other."""
+    """Number of frames from one end of a filled gap to the other."""
     latents = video.samplers["interpolator"].spec.frames
     return (latents - 2) * frames_per_latent(video) + 1
 
@@ -119,14 +119,14 @@ def fill_gap(
     *,
     place: int = 0,
 ) -> Float[Tensor, "b 3 t h w"]:
-    """Frames between two, each of which is held for a latent frame.
+    """Sample the frames between two frames, each encoded as a still video to a latent frame.
 
     Args:
-        video: the wired networks, one of them in the role ``interpolator``.
+        video: the model, with a network in the role ``interpolator``.
         request: the videos; signals of the first clip alone are left out.
         seeds: one per video.
         left: frame before the gap, of each video or of all.
-        right: frame after it.
+        right: frame after the gap.
         place: number of the gap, for messages.
     """
     sample, videos = video.samplers["interpolator"], len(seeds)

@@ -25,7 +25,7 @@ class LoopedVideo(VideoStream):
     then between all neighbours of what it made, ``DEPTH`` times in all.
 
     Attributes:
-        video: the wired networks, one of them in the role ``interpolator``.
+        video: the model, with a network in the role ``interpolator``.
         opening: makes the frames before the gap: ``video`` itself, or a ``StartedVideo`` of it.
     """
 
@@ -42,7 +42,7 @@ class LoopedVideo(VideoStream):
 
     @property
     def grain(self) -> int:
-        """Frames of video between two possible changes."""
+        """Frames of video that one rollout step adds: changes apply at multiples of this number."""
         return self.opening.grain
 
     @property
@@ -51,11 +51,11 @@ class LoopedVideo(VideoStream):
 
     @property
     def closing(self) -> int:
-        """Frames that fill the gap."""
+        """Number of frames that fill the gap between the last and the first frame."""
         return fill_factor(self.video) ** DEPTH - 1
 
     def check_length(self, frames: int) -> None:
-        """Raise a ValueError unless videos of that length have frames to close the loop from."""
+        """Raise a ValueError unless ``frames`` is enough for a loop with its closing frames."""
         if frames < self.closing + 2:
             raise ValueError(
                 f"frames={frames} must be at least {self.closing + 2}: {self.closing} frames lead "

@@ -20,7 +20,7 @@ from longtake.noise import derive
 
 @dataclass(frozen=True)
 class Labels:
-    """Classes and named labels of a model whose network reads some signals."""
+    """Classes and named labels of a model, and their signals."""
 
     index: ModelIndex
     reads: Collection[str]
@@ -81,7 +81,7 @@ class Labels:
         raise ValueError(f"label {name!r} {reason} of this model; {nearest(name, classes)}")
 
     def classes_of(self, signals: Signals, videos: int) -> list[int]:
-        """Class of each video; ``ABSENT`` where signals give no class, or not all of its labels."""
+        """Class of each of ``videos`` videos; ``ABSENT`` if a label of it is missing."""
         if "label" in signals:
             return signals["label"].value.tolist()
         values = {
@@ -95,7 +95,7 @@ class Labels:
         return [join_class(row, self._sizes) for row in rows]
 
     def words(self, signals: Signals, row: int) -> list[str]:
-        """The labels of a video, in words: its class, or ``time=dusk`` for each named label."""
+        """Labels of video ``row`` in words: its class, or ``time=dusk`` for each named label."""
         found = []
         if "label" in signals and (index := int(signals["label"].value[row])) != ABSENT:
             found = [self.index.classes[index]]

@@ -21,12 +21,12 @@ def draw_label(label: int, dropout: float, generator: torch.Generator) -> Signal
 
 
 def named_label(name: str) -> str:
-    """Name of the signal of a named label."""
+    """Name of the signal, ``label_NAME``, of the named label ``name``."""
     return f"label_{name}"
 
 
 def named_label_signals(values: Mapping[str, Sequence[int] | Tensor]) -> Signals:
-    """A signal ``label_NAME`` for each named label, with one value per sample; as ``label``."""
+    """A signal ``label_NAME`` for each named label: an index per sample, or ``ABSENT``."""
     return {named_label(name): label_signal(rows)["label"] for name, rows in values.items()}
 
 
@@ -55,6 +55,6 @@ def join_class(values: Mapping[str, int], sizes: Mapping[str, int]) -> int:
 def draw_named_labels(
     values: Mapping[str, int], dropout: float, generator: torch.Generator
 ) -> Signals:
-    """Named labels of one training sample, each withheld with probability ``dropout``."""
+    """Signals of one training sample's named labels, each dropped with probability ``dropout``."""
     drawn = {name: draw_label(value, dropout, generator) for name, value in values.items()}
     return {named_label(name): signals["label"] for name, signals in drawn.items()}
