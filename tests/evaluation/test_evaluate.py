@@ -185,6 +185,7 @@ def test_a_result_says_all_that_it_depends_on_and_reads_back(result: Result, tmp
     assert Result.read(tmp_path / "a.json") == result
     assert result.protocol_hash == TRIAL.hash
     assert result.changed["n"] == 6
+    assert result.real is not None
     assert result.real.name == "sky:test:16x16"
     assert result.seed == 3
     assert result.seconds["all"] >= result.seconds["features"] > 0

@@ -95,6 +95,7 @@ def test_a_model_is_measured_and_named_in_the_result(tiny_run_folder: Path):
     use = SamplingSettings(changes=["sampler.steps=1"], seed=2, batch=3)
     real, generated = open_sources(["sky:test", str(tiny_run_folder)], PROTOCOL, use, ALONE)
     result = evaluate(real, generated, PROTOCOL, ["fvd"], Settings())
+    assert result.real is not None
     assert result.real.name == "sky:test:16x16"
     about = result.generated.about
     assert about["sampling"]["sampler"]["steps"] == 1
@@ -112,6 +113,7 @@ def test_a_model_of_a_world_is_measured_against_that_world(tiny_model: VideoMode
         open_sources([str(tmp_path / "run")], PROTOCOL, SamplingSettings(), ALONE)
     (tmp_path / "run" / "config.yaml").write_text("data: {kind: marbles}\n")
     real, _ = open_sources([str(tmp_path / "run")], PROTOCOL, SamplingSettings(), ALONE)
+    assert real is not None
     assert real.name == "marbles:test:16x16"
 
 
@@ -144,6 +146,7 @@ def test_reconstructions_are_measured_against_their_own_originals(tiny_model: Vi
     rfd = result.scores["random_features_rfd"]
     assert (rfd.floor, rfd.no_floor) == (None, "perfect reconstructions are at 0")
     assert rfd.interval_of == "FVD of 4 pairs"
+    assert result.real is not None
     assert (result.real.height, result.real.width) == (16, 16)
     assert result.scores["ssim"].value < 1
     assert 0 < result.scores["psnr"].value < 40

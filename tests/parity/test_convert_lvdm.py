@@ -3,7 +3,6 @@
 import argparse
 import copy
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +72,7 @@ def trajectory(
     assert diffusion is not None
     estimates: list[Tensor] = []
 
-    guided = guidance(partial(diffusion.estimator, denoiser), signals)
+    guided = guidance(lambda given, guide=None: diffusion.estimator(denoiser, given), signals)
 
     def denoise(z: Tensor, t: Tensor) -> Tensor:
         x0 = guided(impose(denoiser.spec, signals, z), t)

@@ -249,7 +249,7 @@ def noisy_given(case: Golden) -> Signals:
 
 
 def guided(denoiser: VolumeUNet, guidance: Guidance, signals: Signals) -> Denoise:
-    estimate = guidance(partial(Diffusion().estimator, denoiser), signals)
+    estimate = guidance(lambda given, guide=None: Diffusion().estimator(denoiser, given), signals)
     return lambda z, t: estimate(impose(denoiser.spec, signals, z), t)
 
 

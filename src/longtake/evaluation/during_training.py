@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from longtake.autoencoders import VideoAutoencoder
-from longtake.config import Config, digest
+from longtake.config import Config
 from longtake.data.source import VideoSource
 from longtake.data.views import ResizedVideos
 from longtake.distributed import Ranks
@@ -111,7 +111,7 @@ class TrainingEvaluation:
         return self._named({"rfvd": fvd(self._real_features, torch.cat(rows))})
 
     def _named(self, scores: Mapping[str, float]) -> Values:
-        used = f"{self.protocol.name}, {self.protocol.n} clips, {digest(self.protocol.fields())}"
+        used = f"{self.protocol.name}, {self.protocol.n} clips, {self.protocol.hash}"
         return {**{self.protocol.metric(k): v for k, v in scores.items()}, "protocol": used}
 
     def _request(self, source: VideoSource, role: Role) -> FeatureRequest:
