@@ -72,7 +72,7 @@ def trajectory(
     assert diffusion is not None
     estimates: list[Tensor] = []
 
-    guided = guidance(lambda given, guide=None: diffusion.estimator(denoiser, given), signals)
+    guided = guidance(lambda signals, guide=None: diffusion.estimator(denoiser, signals), signals)
 
     def denoise(z: Tensor, t: Tensor) -> Tensor:
         x0 = guided(impose(denoiser.spec, signals, z), t)

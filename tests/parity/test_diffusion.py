@@ -249,7 +249,9 @@ def noisy_given(case: Golden) -> Signals:
 
 
 def guided(denoiser: VolumeUNet, guidance: Guidance, signals: Signals) -> Denoise:
-    estimate = guidance(lambda given, guide=None: Diffusion().estimator(denoiser, given), signals)
+    estimate = guidance(
+        lambda signals, guide=None: Diffusion().estimator(denoiser, signals), signals
+    )
     return lambda z, t: estimate(impose(denoiser.spec, signals, z), t)
 
 
