@@ -207,7 +207,7 @@ class Bench:
     ) -> None:
         asked = FeatureRequest(
             source=source,
-            role="real",
+            side="real",
             protocol=chosen,
             positions=positions,
             seed=0,

@@ -83,7 +83,7 @@ class Measured:
         ports = self.networks.setdefault("ports", network_of(chosen))
         request = FeatureRequest(
             source=self.source,
-            role="real",
+            side="real",
             protocol=chosen,
             positions=choose_clips(usable, count=self.clips),
             seed=0,

@@ -77,9 +77,9 @@ class VideoStream(ABC):
         """
 
     def step_of(self, frame: int) -> int:
-        """Number of the first rollout step that begins at ``frame`` of the video or later.
+        """Number, from 0, of the first rollout step whose new frames begin at ``frame`` or later.
 
-        Frames that neighbouring clips share are not counted.
+        ``frame`` is a frame of the video, in which frames that two clips share occur once.
         """
         return -(-max(frame - self.sampled_from, 0) // self.grain)
 

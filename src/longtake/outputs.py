@@ -35,12 +35,12 @@ class OtherRequestError(ExistsError):
 class Outputs:
     """The files that a command makes, which an interrupted command continues.
 
-    Made by ``open_outputs``. Files are made in a hidden folder and moved when complete. A set of
-    files (``Files``) is moved together.
+    Made by ``open_outputs``. Files are made in a hidden folder and moved to their own paths when
+    they are complete; those of a set (``Files``) together.
 
     Args:
         work: the hidden folder.
-        overwrite: replace files that were there before.
+        overwrite: replace files that another command made at those paths.
     """
 
     def __init__(self, work: Path, overwrite: bool) -> None:

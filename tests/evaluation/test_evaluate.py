@@ -48,7 +48,7 @@ def rows(source: VideoSource, of: Protocol, role: str, count: int, draw: int = 0
     usable = usable_videos(source, of, role)
     request = FeatureRequest(
         source=source,
-        role=role,
+        side=role,
         protocol=of,
         positions=choose_clips(usable, count=count, draw=draw),
         seed=0,
@@ -233,7 +233,7 @@ def test_another_network_sees_the_same_generated_clips(tmp_path: Path):
     other = FeatureNetwork(network=network, treat=config.treat, identity={"c3d": 1})
     keys = {
         FeatureRequest(
-            source=side, role="real", protocol=whole, positions=positions, seed=0, network=each
+            source=side, side="real", protocol=whole, positions=positions, seed=0, network=each
         ).key()
         for each in (network_of(whole), second, other)
     }

@@ -46,7 +46,7 @@ def wanted(path: Path, numbers: Sequence[int] | None = None) -> FeatureRequest:
     source = ArrayVideos(path)
     positions = [ClipPosition(number, 0) for number in numbers or range(len(source))]
     return FeatureRequest(
-        source=source, role="real", protocol=PROTOCOL, positions=positions, seed=0, network=NETWORK
+        source=source, side="real", protocol=PROTOCOL, positions=positions, seed=0, network=NETWORK
     )
 
 
@@ -122,7 +122,7 @@ chosen = protocol("trial", ["treatment.size=8", "frames=2", "network.width=4"])
 source = ArrayVideos(Path(sys.argv[1]))
 wanted = FeatureRequest(
     source=source,
-    role="real",
+    side="real",
     protocol=chosen,
     positions=[ClipPosition(number, 0) for number in range(len(source))],
     seed=0,

@@ -87,7 +87,7 @@ def key(
 ) -> str:
     network = FeatureNetwork(network=NETWORK, treat=of.treat, identity=identity)
     return FeatureRequest(
-        source=source, role="real", protocol=of, positions=positions, seed=seed, network=network
+        source=source, side="real", protocol=of, positions=positions, seed=seed, network=network
     ).key()
 
 

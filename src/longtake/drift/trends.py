@@ -28,7 +28,8 @@ class Trend:
         early: mean of the last quarter of the values minus mean of the first eighth.
         early_strength: ``early`` divided by the standard deviation of the means of the eighths from
             the third on. A line has 3.5; a change that ends early has more.
-        agreement: share of the frame's area that changes alike; 1 for measures of whole frames.
+        agreement: share of the cells of a 12 x 12 grid over the frame whose change is like the
+            median cell's; 1 for measures of whole frames.
     """
 
     slope: float

@@ -21,7 +21,7 @@ from longtake.evaluation.extraction import (
     extract,
     network_of,
 )
-from longtake.evaluation.protocols import Protocol, Role, protocol
+from longtake.evaluation.protocols import Protocol, Side, protocol
 from longtake.evaluation.selection import choose_clips, usable_videos
 from longtake.features import i3d
 from longtake.metrics.frechet import fvd
@@ -114,11 +114,11 @@ class TrainingEvaluation:
         used = f"{self.protocol.name}, {self.protocol.n} clips, {self.protocol.hash}"
         return {**{self.protocol.metric(k): v for k, v in scores.items()}, "protocol": used}
 
-    def _request(self, source: VideoSource, role: Role) -> FeatureRequest:
-        usable = usable_videos(source, self.protocol, role)
+    def _request(self, source: VideoSource, side: Side) -> FeatureRequest:
+        usable = usable_videos(source, self.protocol, side)
         return FeatureRequest(
             source=usable.source,
-            role=role,
+            side=side,
             protocol=self.protocol,
             positions=choose_clips(usable, count=self.protocol.n),
             seed=0,

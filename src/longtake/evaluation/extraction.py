@@ -21,7 +21,7 @@ from longtake.checkpoint import (
 from longtake.config import digest, identity, to_dict
 from longtake.data.source import ClipPosition, Frames, VideoSource, unchanged
 from longtake.distributed import Ranks
-from longtake.evaluation.protocols import Protocol, Role
+from longtake.evaluation.protocols import Protocol, Side
 from longtake.features.i3d import cache_path
 from longtake.latents import finite
 from longtake.progress import ProgressCallback, no_progress
@@ -61,7 +61,7 @@ class FeatureRequest:
 
     Attributes:
         source: the videos.
-        role: ``real`` or ``generated``; selects among the protocol's settings.
+        side: ``real`` or ``generated``; selects among the protocol's settings.
         protocol: how videos become clips and features.
         positions: where each clip starts, in order.
         seed: seed with which the clips were chosen.
@@ -69,7 +69,7 @@ class FeatureRequest:
     """
 
     source: VideoSource
-    role: Role
+    side: Side
     protocol: Protocol
     positions: Sequence[ClipPosition]
     seed: int
@@ -82,7 +82,7 @@ class FeatureRequest:
                 "network": self.network.identity,
                 "protocol": identity(self.protocol),
                 "source": self.source.identity(),
-                "role": self.role,
+                "role": self.side,
                 "seed": self.seed,
                 "positions": [list(position) for position in self.positions],
             }
@@ -94,8 +94,8 @@ class FeatureRequest:
         Real frames are first resized and compressed as the protocol's authors stored theirs.
         """
         chosen, protocol = [self.positions[number] for number in numbers], self.protocol
-        stored = protocol.stored if self.role == "real" else unchanged
-        stride = protocol.stride(self.role)
+        stored = protocol.stored if self.side == "real" else unchanged
+        stride = protocol.stride(self.side)
         return self.source.read_clips(chosen, protocol.frames, stride, stored)
 
     def features(self, clips: Sequence[Frames]) -> Float[Tensor, "b d"]:

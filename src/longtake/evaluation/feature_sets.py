@@ -19,7 +19,7 @@ from longtake.evaluation.extraction import (
     extract,
     network_of,
 )
-from longtake.evaluation.protocols import Protocol, Role
+from longtake.evaluation.protocols import Protocol, Side
 from longtake.evaluation.result import SourceRecord
 from longtake.evaluation.selection import UsableVideos, choose_clips, same_rate, usable_videos
 from longtake.features.clip import Clip, read_clip
@@ -81,15 +81,15 @@ class FeatureSets:
         settings: EvaluationSettings,
     ) -> None:
         self.protocol, self.settings, self.seconds = protocol, settings, 0.0
-        self._usable: dict[Role, UsableVideos] = {}
+        self._usable: dict[Side, UsableVideos] = {}
         if real is not None:
             real = MirroredVideos(real) if protocol.mirror else real
             self._usable["real"] = usable_videos(real, protocol, "real")
         self._usable["generated"] = usable_videos(generated, protocol, "generated")
         if real is not None:
             _check_comparable(**self._usable)
-        for role in self._usable:
-            self._positions(role)
+        for side in self._usable:
+            self._positions(side)
         self._features: dict[str, Rows] = {}
 
     def real(self, draw: int = 0) -> Rows:
@@ -155,18 +155,18 @@ class FeatureSets:
         real = self._usable.get("real")
         return real and real.record(), self._usable["generated"].record()
 
-    def _positions(self, role: Role, draw: int = 0, count: int | None = None) -> list[ClipPosition]:
+    def _positions(self, side: Side, draw: int = 0, count: int | None = None) -> list[ClipPosition]:
         count = count or self.protocol.n
-        return choose_clips(self._usable[role], count=count, draw=draw, seed=self.settings.seed)
+        return choose_clips(self._usable[side], count=count, draw=draw, seed=self.settings.seed)
 
     def _extract(
-        self, role: Role, positions: Sequence[ClipPosition], stage: str, network: FeatureNetwork
+        self, side: Side, positions: Sequence[ClipPosition], stage: str, network: FeatureNetwork
     ) -> Rows:
         settings = self.settings
         network.network.to(settings.ranks.device)
         request = FeatureRequest(
-            source=self._usable[role].source,
-            role=role,
+            source=self._usable[side].source,
+            side=side,
             protocol=self.protocol,
             positions=positions,
             seed=settings.seed,
@@ -193,14 +193,14 @@ class FeatureSets:
 def _check_comparable(real: UsableVideos, generated: UsableVideos) -> None:
     """Raise a ValueError unless both have one frame size, and clips of both one frame rate."""
     protocol, names = real.protocol, f"{real.source.name} and {generated.source.name}"
-    sizes = [(side.height, side.width) for side in (real, generated)]
+    sizes = [(used.height, used.width) for used in (real, generated)]
     if protocol.resolution is None and sizes[0] != sizes[1]:
         shown = " and ".join(f"{height} x {width}" for height, width in sizes)
         raise ValueError(
             f"{names}: frames are {shown}; bring them to one size, or set resolution=..., to "
             "which real ones are then resized"
         )
-    rates = [side.fps and side.fps / protocol.stride(side.role) for side in (real, generated)]
+    rates = [used.fps and used.fps / protocol.stride(used.side) for used in (real, generated)]
     if protocol.rates == "one" and not same_rate(*rates):
         raise ValueError(
             f"{names}: clips have {rates[0]:g} and {rates[1]:g} frames/s; set real_stride or "

@@ -16,7 +16,7 @@ from longtake.data.index import VIDEO_SUFFIXES
 from longtake.data.source import VideoSource
 from longtake.data.synthetic import DoomWorld, MarblesWorld, SkyWorld, SyntheticSource
 from longtake.distributed import Ranks
-from longtake.evaluation.protocols import Protocol, Role
+from longtake.evaluation.protocols import Protocol, Side
 from longtake.hub import INDEX, shipped_models
 from longtake.model import VideoModel, sampling_with
 from longtake.model_videos import ModelVideos, open_kept
@@ -102,7 +102,7 @@ def open_videos(
 
 def open_source(
     name: str,
-    role: Role,
+    side: Side,
     protocol: Protocol,
     settings: SamplingSettings,
     ranks: Ranks,
@@ -113,7 +113,7 @@ def open_source(
 
     Args:
         name: a name as ``open_videos`` takes, or that of a model.
-        role: ``real`` or ``generated``.
+        side: ``real`` or ``generated``.
         protocol: decides number and length of a model's videos.
         settings: how a model is sampled.
         ranks: processes that share the sampling.
@@ -125,7 +125,7 @@ def open_source(
     """
     square = protocol.resolution
     size = (size or (64, 64)) if square is None else (square, square)
-    return open_videos(name, size, captions) or _model(name, role, protocol, settings, ranks)
+    return open_videos(name, size, captions) or _model(name, side, protocol, settings, ranks)
 
 
 def open_sources(
@@ -153,12 +153,12 @@ def open_sources(
             f"{len(names)} names"
         )
 
-    def open_one(name: str, role: Role, beside: VideoSource | None = None) -> VideoSource:
+    def open_one(name: str, side: Side, beside: VideoSource | None = None) -> VideoSource:
         world = name.split(":")[0] in SYNTHETIC
         info = beside.info(0) if beside is not None and world else None
         size = info and (info.height, info.width)
-        of_folder = captions if role == "generated" else None
-        return open_source(name, role, protocol, settings, ranks, size, of_folder)
+        of_folder = captions if side == "generated" else None
+        return open_source(name, side, protocol, settings, ranks, size, of_folder)
 
     fake = names[-1]
     if len(names) == 2 and fake.split(":")[0] in SYNTHETIC:
@@ -212,7 +212,7 @@ def _layout(name: str) -> VideosOnDisk:
 
 
 def _model(
-    name: str, role: Role, protocol: Protocol, settings: SamplingSettings, ranks: Ranks
+    name: str, side: Side, protocol: Protocol, settings: SamplingSettings, ranks: Ranks
 ) -> ModelVideos:
     model = VideoModel.from_pretrained(name, device=ranks.device, dtype=settings.dtype)
     source = ModelVideos(
@@ -220,7 +220,7 @@ def _model(
         model=model,
         sampling=sampling_with(model.index.sampling, settings.changes),
         videos=protocol.n,
-        frames=protocol.span(role),
+        frames=protocol.span(side),
         label_words=settings.label,
         prompts=settings.prompts,
         text_encoder=settings.text_encoder,
@@ -230,7 +230,7 @@ def _model(
         backend=settings.backend,
     )
     source.check()
-    if settings.keep is None or role == "real":
+    if settings.keep is None or side == "real":
         return source
     if ranks.main:
         open_kept(source, settings.keep)

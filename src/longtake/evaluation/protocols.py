@@ -30,7 +30,8 @@ from longtake.features.random_features import RandomFeatures
 from longtake.features.treatment import Fit, Treatment, stored_frame
 from longtake.registry import AnyNetwork
 
-Role = Literal["real", "generated"]
+Side = Literal["real", "generated"]
+"""Side of a comparison that a source of videos is on."""
 Count = Annotated[int, Ge(1)]
 
 
@@ -134,22 +135,22 @@ class Protocol(Config):
         """Number that is subtracted from n in the divisor of the covariance: 1 or 0."""
         return 1 if self.covariance == "n-1" else 0
 
-    def stride(self, role: Role) -> int:
+    def stride(self, side: Side) -> int:
         """Distance between neighbouring frames of a clip, for ``real`` or ``generated`` videos."""
-        return self.real_stride if role == "real" else self.generated_stride
+        return self.real_stride if side == "real" else self.generated_stride
 
-    def start(self, role: Role) -> Literal["random", "first"]:
+    def start(self, side: Side) -> Literal["random", "first"]:
         """Where clips start in their video, for ``real`` or ``generated`` videos."""
-        return self.real_start if role == "real" else self.generated_start
+        return self.real_start if side == "real" else self.generated_start
 
-    def span(self, role: Role) -> int:
+    def span(self, side: Side) -> int:
         """Number of video frames from a clip's first to its last, for real or generated videos."""
-        return (self.frames - 1) * self.stride(role) + 1
+        return (self.frames - 1) * self.stride(side) + 1
 
-    def needed(self, role: Role) -> int:
+    def needed(self, side: Side) -> int:
         """Number of frames that a ``real`` or ``generated`` video must have."""
-        strides = role == "real" and self.needs == "strides"
-        return self.frames * self.stride(role) if strides else self.span(role)
+        strides = side == "real" and self.needs == "strides"
+        return self.frames * self.stride(side) if strides else self.span(side)
 
     def stored(self, clip: UInt8[np.ndarray, "t h w 3"]) -> UInt8[np.ndarray, "t _ _ 3"]:
         """Frames of a real clip as the protocol's authors store them: resized, then as JPEG."""

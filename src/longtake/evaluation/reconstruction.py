@@ -51,7 +51,7 @@ def evaluate_reconstruction(
     network.network.to(device)
     request = FeatureRequest(
         source=usable.source,
-        role="real",
+        side="real",
         protocol=protocol,
         positions=choose_clips(usable, count=protocol.n, seed=settings.seed),
         seed=settings.seed,

@@ -7,7 +7,7 @@ import torch
 
 from longtake.config import digest
 from longtake.data.source import ClipPosition, Rejected, VideoSource
-from longtake.evaluation.protocols import Protocol, Role
+from longtake.evaluation.protocols import Protocol, Side
 from longtake.evaluation.result import SourceRecord
 from longtake.noise import generator
 from longtake.video import VideoInfo
@@ -23,7 +23,7 @@ class UsableVideos:
     Attributes:
         source: the source.
         protocol: the protocol.
-        role: ``real`` or ``generated``; selects among the protocol's settings.
+        side: ``real`` or ``generated``; selects among the protocol's settings.
         videos: index of each usable video.
         skipped: number of videos that cannot be used, if the protocol skips such videos.
         height: height of frames in pixels; None if videos differ.
@@ -33,7 +33,7 @@ class UsableVideos:
 
     source: VideoSource
     protocol: Protocol
-    role: Role
+    side: Side
     videos: tuple[int, ...]
     skipped: int
     height: int | None
@@ -54,16 +54,16 @@ class UsableVideos:
         )
 
 
-def usable_videos(source: VideoSource, protocol: Protocol, role: Role) -> UsableVideos:
+def usable_videos(source: VideoSource, protocol: Protocol, side: Side) -> UsableVideos:
     """Check every video of a source, and select those that a protocol can use.
 
     Raises:
         ValueError: a video is broken, too short, or has a size or rate that the protocol refuses.
     """
     infos = source.infos()
-    needed = protocol.needed(role)
+    needed = protocol.needed(side)
     usable = {video: info for video, info in enumerate(infos) if info.frames >= needed}
-    needs = "spans" if needed == protocol.span(role) else f"of {protocol.name} needs"
+    needs = "spans" if needed == protocol.span(side) else f"of {protocol.name} needs"
     short = ((video, info) for video, info in enumerate(infos) if video not in usable)
     unfit = [*source.rejected()] + [
         Rejected(source.title(video), f"has {info.frames} frames, a clip {needs} {needed}")
@@ -77,11 +77,11 @@ def usable_videos(source: VideoSource, protocol: Protocol, role: Role) -> Usable
             f"{reason}; repair or remove them, or set unfit=skip"
         )
     distinct = dict({id(info): (video, info) for video, info in usable.items()}.values())
-    height, width = _common_size(source, protocol, role, distinct)
+    height, width = _common_size(source, protocol, side, distinct)
     return UsableVideos(
         source=source,
         protocol=protocol,
-        role=role,
+        side=side,
         videos=tuple(usable),
         skipped=len(unfit),
         height=height,
@@ -102,9 +102,9 @@ def choose_clips(
     Raises:
         ValueError: there are fewer than ``count`` clips, and the protocol refuses that.
     """
-    source, protocol, role, videos = usable.source, usable.protocol, usable.role, usable.videos
-    each, span = protocol.clips_per_video, protocol.span(role)
-    if role == "real" and protocol.fewer == "take":
+    source, protocol, side, videos = usable.source, usable.protocol, usable.side, usable.videos
+    each, span = protocol.clips_per_video, protocol.span(side)
+    if side == "real" and protocol.fewer == "take":
         count = min(count, len(videos) * each)
     if count > len(videos) * each:
         several = "" if each == 1 else f" at {each} a video"
@@ -116,8 +116,8 @@ def choose_clips(
 
     def position(video: int, repeat: int) -> ClipPosition:
         last_start = source.info(video).frames - span
-        if protocol.start(role) == "random":
-            random = generator(seed, role, "start", draw, video, repeat)
+        if protocol.start(side) == "random":
+            random = generator(seed, side, "start", draw, video, repeat)
             return ClipPosition(video, int(torch.randint(last_start + 1, (), generator=random)))
         if repeat * span > last_start:
             raise ValueError(
@@ -126,10 +126,10 @@ def choose_clips(
             )
         return ClipPosition(video, repeat * span)
 
-    if role == "real" and protocol.real_order == "sorted":
+    if side == "real" and protocol.real_order == "sorted":
         order = list(videos)
     else:
-        shuffled = torch.randperm(len(videos), generator=generator(seed, role, "order", draw))
+        shuffled = torch.randperm(len(videos), generator=generator(seed, side, "order", draw))
         order = [videos[n] for n in shuffled[:count].tolist()]
     return [position(order[n % len(videos)], n // len(videos)) for n in range(count)]
 
@@ -140,7 +140,7 @@ def same_rate(x: float | None, y: float | None) -> bool:
 
 
 def _common_size(
-    source: VideoSource, protocol: Protocol, role: Role, infos: Mapping[int, VideoInfo]
+    source: VideoSource, protocol: Protocol, side: Side, infos: Mapping[int, VideoInfo]
 ) -> tuple[int, int] | tuple[None, None]:
     """Height and width of all videos, None if they differ."""
     first = next(iter(infos))
@@ -148,15 +148,15 @@ def _common_size(
     other = next((v for v, info in infos.items() if (info.height, info.width) != size), None)
     wanted = protocol.resolution
     if other is None:
-        if role == "generated" and wanted is not None and size != (wanted, wanted):
+        if side == "generated" and wanted is not None and size != (wanted, wanted):
             raise ValueError(
                 f"{source.name}: generated frames are {size[0]} x {size[1]}, {protocol.name} asks "
                 f"for {wanted} x {wanted}; set resolution=..., which changes the protocol"
             )
         return size
-    if role == "real" and wanted is not None:
+    if side == "real" and wanted is not None:
         return None, None
-    remedy = ", or set resolution=..., which changes the protocol" if role == "real" else ""
+    remedy = ", or set resolution=..., which changes the protocol" if side == "real" else ""
     raise ValueError(
         f"{source.name}: frames differ in size: {source.title(first)} has {size[0]} x {size[1]}, "
         f"{source.title(other)} has {infos[other].height} x {infos[other].width}; bring them to "

@@ -221,9 +221,10 @@ def same_border(size: int, kernel: int, stride: int) -> tuple[int, int]:
 def pad_same(
     x: Float[Tensor, "b c t h w"], kernel: Triple, stride: Triple
 ) -> Float[Tensor, "b c t2 h2 w2"]:
-    """Zero-pad a volume so that the output's size is the input's divided by ``stride``.
+    """Pad a volume with zeros as TensorFlow's "SAME" does, and return it.
 
-    It is rounded up: TensorFlow's "SAME" padding.
+    A convolution or pooling with this kernel and stride and no padding of its own then gives the
+    size of ``x`` divided by the stride, rounded up.
     """
     borders = map(same_border, x.shape[2:], kernel, stride)
     padding = [count for border in reversed([*borders]) for count in border]

@@ -32,6 +32,8 @@ def psnr(
 ) -> Float[Tensor, "b"]:
     """PSNR in dB of each clip's mean squared error over all frames; infinite for equal clips.
 
+    Pixels are in [-1, 1].
+
     This is the rule of PVDM's code; most image code averages the PSNR of frames, as ``frame_psnr``.
     """
     x, y = reconstruction.float(), video.float()

@@ -149,15 +149,16 @@ class VideoModel:
             backend: what runs the networks; None: torch.
 
         Raises:
-            ValueError: a role that the rollout needs has no network, or its network does not read
-                the signals that the rollout adds.
+            ValueError: the model has no network for a role that the rollout needs (first clips,
+                next clips, interpolation), or that network does not read what the rollout gives
+                it, such as context frames or the previous clip.
             BackendError: the backend cannot run a network.
         """
         sampling = sampling or self.index.sampling
         if "first" not in self.denoisers:
             raise ValueError(
                 "this model has no network that samples clips, only "
-                f"{' and '.join(self.components)}; merge it with one that has, or train one on it"
+                f"{' and '.join(self.components)}; join it with a model that has one, or train one"
             )
         assert self.index.diffusion is not None
         networks: dict[Role, Denoiser] = {"next": self.denoisers["first"], **self.denoisers}

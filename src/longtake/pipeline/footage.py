@@ -72,8 +72,9 @@ def survey(path: Path, system: System) -> Footage:
     if not fitting:
         longest, needed = max(info.frames for info in whole.infos()), min(system.spans)
         raise ValueError(
-            f"{path}: the longest video has {longest} frames, but a clip to train on has {needed}, "
-            f"and clips of {system.window} frames are held out for validation; add longer videos"
+            f"{path}: of no video are {needed} frames, a clip to train on, left after "
+            f"{min(SHARES):.0%} or more are held out for validation, clips of {system.window} "
+            f"frames; the longest has {longest}; add longer videos"
         )
     enough = [choice for choice in fitting if choice.held_out >= HELD_OUT_CLIPS]
     best = enough[0] if enough else max(fitting, key=lambda choice: choice.held_out)

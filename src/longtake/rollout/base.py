@@ -182,7 +182,10 @@ class Rollout(Config, ABC):
 
     @abstractmethod
     def grain(self, samplers: Samplers) -> int:
-        """Frames of video that one step adds: changes apply at multiples of this number."""
+        """Frames of video that one step adds.
+
+        A change of signals or guidance (``Steering``) takes effect at multiples of this number.
+        """
 
     @property
     def context_latent_frames(self) -> int:

@@ -253,7 +253,10 @@ class TrainingMonitor:
                 self._detector.start(step)
 
     def done(self, step: int) -> bool:
-        """Whether discriminators have been active for ``steps`` steps, which ends the run."""
+        """Whether the run ends at ``step``: a discriminator was active long enough before.
+
+        That is the number of steps with which the monitor was made; None never ends a run.
+        """
         return self._steps is not None and bool(self.active(step - self._steps))
 
     @property
