@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from longtake.checkpoint import check_finite
+from longtake.config import Config
 from longtake.meta_device import build_empty
 
 Rules = Mapping[str, str | Callable[[re.Match[str]], str]]
@@ -95,13 +96,19 @@ def replaced(name: str, rules: Rules) -> str:
     return name
 
 
-@lru_cache(maxsize=8)
 def shapes_of(config: Any) -> Shapes:
     """Shape of each weight, by name, of the network that a config of longtake builds.
 
     Allocates no memory.
     """
-    return {name: tuple(weight.shape) for name, weight in build_empty(config).state_dict().items()}
+    return _shapes(type(config), config.model_dump_json())
+
+
+@lru_cache(maxsize=8)
+def _shapes(kind: type[Config], settings: str) -> Shapes:
+    """Shapes for a config as JSON; a config with named labels has no hash."""
+    network = build_empty(kind.model_validate_json(settings))
+    return {name: tuple(weight.shape) for name, weight in network.state_dict().items()}
 
 
 def check_weights(state: Mapping[str, Tensor], expected: Shapes) -> None:

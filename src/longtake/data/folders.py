@@ -314,9 +314,9 @@ class Taichi(VideosOnDisk):
 
 
 def _folders(path: Path) -> tuple[str, ...]:
-    """Parts of a path, without tar files on the way."""
-    *folders, name = path.parts
-    return *(part for part in folders if not part.lower().endswith(TAR)), name
+    """Parts of a path, without tar files on the way; none if it is the whole source."""
+    folders = (part for part in path.parts[:-1] if not part.lower().endswith(TAR))
+    return *folders, *path.parts[-1:]
 
 
 @lru_cache(maxsize=32)
