@@ -126,7 +126,7 @@ def test_the_command_takes_prompts_captions_beside_and_a_world(longtake, clip: P
         (("--captions", "x.csv"), "x.csv: there is no such file of captions"),
         (("--captions", "besides"), "besides: is not a table of captions; expected"),
         (("--captions", "beside", "--prompts", "one.txt"), "cannot be combined; choose one"),
-        (("--text-encoder", "x"), "--text-encoder x: is of prompts; give --prompts too"),
+        (("--text-encoder", "x"), "--text-encoder x: belongs to prompts; give --prompts too"),
     ],
 )
 def test_what_clipsim_lacks_is_one_sentence(

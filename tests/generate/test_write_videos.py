@@ -171,7 +171,7 @@ def test_an_unfinished_job_is_continued_by_the_same_alone(video: LongVideo, job,
     other = job(frames=48, tag="two")
     with pytest.raises(
         ValueError,
-        match=r"unfinished files of another request, in which tag was one and is two now; repeat that",
+        match=r"files of another request, in which tag was one and is two now; repeat that",
     ):
         write_videos(video, other)
     reported: list[int] = []

@@ -128,10 +128,12 @@ class Captions:
         if self.prompts is not None and self.captions is not None:
             raise ValueError("--prompts and --captions cannot be combined; choose one")
         if self.encoder is not None and self.prompts is None:
-            raise ValueError(f"--text-encoder {self.encoder}: is of prompts; give --prompts too")
+            raise ValueError(
+                f"--text-encoder {self.encoder}: belongs to prompts; give --prompts too"
+            )
 
     def of_model(self) -> Mapping[str, Any]:
-        """Prompts for a model's videos, and its text encoder, by the names in ``SamplingSettings``.
+        """Fields of ``SamplingSettings``: the prompts, and the folder of the text encoder.
 
         Raises:
             ValueError: the file of prompts cannot be read.

@@ -49,7 +49,8 @@ class CacheIndex(Config):
 
     Attributes:
         format: version of the cache's format.
-        key: hash of everything that the latents depend on: autoencoder, source and plan.
+        key: hash of everything that the latents depend on: the autoencoder, the videos, and which
+            clips of them are encoded.
         classes: name of each class.
         mean: mean over all elements of all latents.
         std: standard deviation over all elements, including the variance of the posterior.
