@@ -141,7 +141,7 @@ def check_finite(weights: Mapping[str, Tensor], origin: Path | str) -> None:
         if not is_finite(tensor):
             raise CheckpointError(
                 f"{origin}: {name!r} has values that are not finite (NaN or infinity), expected "
-                "finite weights; take an earlier checkpoint, or more precise weights"
+                "finite weights; take an earlier checkpoint, or weights that were saved in float32"
             )
 
 

@@ -192,7 +192,9 @@ def test_footage_is_measured(footage: Path):
     assert (found.videos, found.span) == (2, 64)
     assert found.held_out_clips == 5
     assert found.hours == pytest.approx(2 * 80 / 8 / 3600)
-    with pytest.raises(ValueError, match="80 frames, but a clip to train on has 100"):
+    with pytest.raises(
+        ValueError, match=r"of no video are 100 frames, a clip to train on, left .* has 80"
+    ):
         survey(footage, _with_spans((100,)))
 
 

@@ -89,8 +89,8 @@ class ClipSource(VideoSource):
     def clip(self, index: int, generator: torch.Generator, start_frame: int | None = None) -> Clip:
         """Cut a clip from video ``index``; the result depends on the arguments alone.
 
-        ``generator`` draws what the plan leaves to chance. The clip starts at ``start_frame`` of
-        the video or, if that is None, where the plan says.
+        ``generator`` draws what the clip plan (``plan``) leaves to chance, such as start and flip.
+        The clip starts at ``start_frame`` of the video or, if None, where the clip plan says.
         """
 
     def forward(self) -> "ClipSource":

@@ -120,7 +120,7 @@ class SkyReader(WorldReader):
 
 
 class MarblesReader(WorldReader):
-    """Measures videos of the marbles world: number of marbles, and events that are impossible."""
+    """Measures videos of the world ``marbles``: how many there are, vanish, appear or teleport."""
 
     world = "marbles"
     _last: np.ndarray | None = None

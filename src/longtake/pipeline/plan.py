@@ -81,7 +81,7 @@ class Plan(Config):
     results: PlannedResults | None = None
 
     def write(self, out: Path) -> None:
-        """Write ``plan.yaml``, completely or not at all."""
+        """Write ``plan.yaml`` into the folder ``out``, completely or not at all."""
         write_text(out / PLAN, config.to_yaml(self))
 
 

@@ -55,7 +55,7 @@ class Light:
 
     @property
     def cover(self) -> str:
-        """Name of the amount of cloud of the whole video."""
+        """Cloud cover of the whole video: ``clear``, ``scattered`` or ``overcast``."""
         cloud = self.cloud.mean().item()
         if cloud < _CLEAR_BELOW:
             return "clear"
