@@ -1,7 +1,7 @@
 """What runs the networks of a model while videos are made, where that is not torch."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from longtake.autoencoders.base import VideoAutoencoder
 from longtake.diffusion.process import Denoiser
@@ -11,6 +11,7 @@ class BackendError(ValueError):
     """A backend is not installed, or cannot run a network."""
 
 
+@runtime_checkable
 class Backend(Protocol):
     """Runs a model's networks by other software than PyTorch, with the same weights."""
 
