@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Interval
-from pydantic import ValidationInfo, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from longtake.config import Config
 from longtake.data.order import micro_batches, rank_rows
@@ -96,7 +96,7 @@ class TrainingConfig(Config):
 
     @field_validator("tracker", mode="before")
     @classmethod
-    def _former_tracker(cls, value: Any, info: ValidationInfo) -> Any:
+    def _former_tracker(cls, value: Any, info: Any) -> Any:
         """A file of an earlier format says whether TensorBoard is used."""
         former = info.context and info.context.get("upgrade") and isinstance(value, bool)
         return {True: "tensorboard", False: "none"}[value] if former else value
