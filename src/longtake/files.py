@@ -15,6 +15,11 @@ LOGGER = logging.getLogger("longtake")
 ATTEMPTS, WAIT_SECONDS = 20, 0.05  # to read the name of a holder that has not written it yet
 
 
+def user_cache() -> Path:
+    """Folder of longtake in the user's cache folder, below ``$XDG_CACHE_HOME`` if that is set."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "longtake"
+
+
 class InUseError(ValueError):
     """Another process writes to the same place."""
 

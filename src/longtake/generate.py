@@ -174,7 +174,9 @@ def change_state(change: Change) -> dict[str, Tensor]:
 
 
 def stored_change(state: Mapping[str, Tensor]) -> Change:
-    """Read the change that ``change_state`` serialised among the tensors of a state."""
+    """Read the change that ``change_state`` serialised among a state's tensors; none if none is."""
+    if "guidance" not in state:
+        return Change()
     names = [key.removeprefix("value.") for key in state if key.startswith("value.")]
     signals = {k: Signal(value=state[f"value.{k}"], null=state[f"null.{k}"]) for k in names}
     return Change(signals, parse(AnyGuidance | None, json.loads(bytes(state["guidance"].tolist()))))

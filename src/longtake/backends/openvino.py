@@ -3,7 +3,6 @@
 import copy
 import importlib.util
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +19,7 @@ from longtake.backends.base import BackendError
 from longtake.checkpoint import weights_hash
 from longtake.config import digest
 from longtake.diffusion.process import Denoiser, Embedding
-from longtake.files import put
+from longtake.files import put, user_cache
 
 LOGGER = logging.getLogger("longtake")
 TOLERANCE = 2e-6
@@ -28,7 +27,7 @@ TOLERANCE = 2e-6
 PROGRAM = "program.xml"
 ARGUMENT = "tensors_"  # what torch.export names the positional arguments of ``*tensors``
 FORMAT = 1
-HALF = {"float32": "f32", "bfloat16": "bf16"}
+HINTS = {"float32": "f32", "bfloat16": "bf16"}
 PROBES = 33  # times whose embeddings tell one schedule's from another's
 
 Inputs = Mapping[str, Tensor]
@@ -103,8 +102,7 @@ class OpenVINO:
 
 def cache_folder() -> Path:
     """Default folder of compiled programs, in the user's cache folder."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "longtake" / "openvino"
+    return user_cache() / "openvino"
 
 
 def has_bfloat16() -> bool:
@@ -122,9 +120,7 @@ class Programs:
         network: the network that the function calls.
     """
 
-    def __init__(
-        self, backend: OpenVINO, function: Callable[..., nn.Module], network: nn.Module
-    ) -> None:
+    def __init__(self, backend: OpenVINO, function: "type[_Function]", network: nn.Module) -> None:
         self._backend, self._function, self._network = backend, function, network
         self._weights: str | None = None
         self._compiled: dict[Any, _Program] = {}
@@ -203,7 +199,7 @@ class _Program:
         settings = {
             "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
             "NUM_STREAMS": 1,
-            "INFERENCE_PRECISION_HINT": HALF[precision],
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
         }
         self._compiled = _openvino().Core().compile_model(path, "CPU", settings)
         names = [name for each in self._compiled.inputs for name in each.get_names()]
@@ -214,12 +210,16 @@ class _Program:
         return torch.from_numpy(self._compiled(arrays)[0].copy())
 
 
-class _Denoise(nn.Module):
-    """A denoiser of tensors alone, its signals prepared inside."""
+class _Function(nn.Module):
+    """A function of a network and of tensors alone, which have these names."""
 
-    def __init__(self, network: Denoiser, names: list[str], embedding: Embedding) -> None:
+    def __init__(self, network: Any, names: Sequence[str], embedding: Any) -> None:
         super().__init__()
         self.network, self._names, self._embedding = network, names, embedding
+
+
+class _Denoise(_Function):
+    """A denoiser, its signals prepared inside."""
 
     def forward(self, *tensors: Tensor) -> Tensor:
         given = dict(zip(self._names, tensors, strict=True))
@@ -227,13 +227,8 @@ class _Denoise(nn.Module):
         return self.network(z, t, self.network.prepare(given, self._embedding))
 
 
-class _Decode(nn.Module):
+class _Decode(_Function):
     """The decoder of an autoencoder."""
-
-    def __init__(self, network: VideoAutoencoder, names: list[str], embedding: None) -> None:
-        super().__init__()
-        del names, embedding
-        self.network = network
 
     def forward(self, *tensors: Tensor) -> Tensor:
         return self.network.decode(*tensors)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from longtake.config import digest
+from longtake.files import user_cache
 from longtake.video.pictures import SUFFIXES as PICTURES
 
 THREADS = 4
@@ -52,8 +53,7 @@ def file_facts(kind: str, paths: Sequence[Path], compute: Callable[[Path], Any])
 
 def database() -> Path:
     """Path of the cache of ``file_facts``, in the user's cache folder."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "longtake" / "files.sqlite3"
+    return user_cache() / "files.sqlite3"
 
 
 def _stamp(path: str) -> str | None:

@@ -141,13 +141,9 @@ class ClipSampler:
         denoise = self.guidance(self._estimator, noisy)
         if "context" in noisy and not self.pattern.per_frame:
             denoise = partial(_at_clip_time, denoise, noisy)
-        numbers, schedule, bounds = count(), self.diffusion.schedule, self.spec.bounds
-
-        def counted(z: Tensor, t: Tensor) -> Tensor:
-            on_evaluation(next(numbers), len(times) - 1)
-            return denoise(z, t)
-
-        return impose(self.spec, signals, self.sampler(counted, z, times, schedule, noise, bounds))
+        denoise = counted(denoise, on_evaluation, len(times) - 1)
+        schedule, bounds = self.diffusion.schedule, self.spec.bounds
+        return impose(self.spec, signals, self.sampler(denoise, z, times, schedule, noise, bounds))
 
     def _estimator(self, signals: Signals, guide: str | None = None) -> Denoise:
         """Estimate of the network, or of a guiding one."""
@@ -184,6 +180,17 @@ class ClipSampler:
         if (mask.any(1) | (t >= 0)).any():
             return {**signals, **context_signals(z, mask, t)}
         return {name: signal for name, signal in signals.items() if name not in CONTEXT}
+
+
+def counted(denoise: Denoise, on_evaluation: ProgressCallback, total: int) -> Denoise:
+    """``denoise``, with ``on_evaluation(done, total)`` called before each evaluation."""
+    numbers = count()
+
+    def estimate(z: Tensor, t: Tensor) -> Tensor:
+        on_evaluation(next(numbers), total)
+        return denoise(z, t)
+
+    return estimate
 
 
 def _at_clip_time(denoise: Denoise, signals: Signals, z: Tensor, t: Tensor) -> Tensor:

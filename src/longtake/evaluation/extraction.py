@@ -22,7 +22,7 @@ from longtake.config import digest, identity, to_dict
 from longtake.data.source import ClipPosition, Frames, VideoSource, unchanged
 from longtake.distributed import Ranks
 from longtake.evaluation.protocols import Protocol, Side
-from longtake.features.i3d import cache_path
+from longtake.files import user_cache
 from longtake.latents import finite
 from longtake.progress import ProgressCallback, no_progress
 
@@ -145,7 +145,7 @@ class FeatureCache:
 
 def default_cache() -> Path:
     """Default folder of the feature cache, in the user's cache folder."""
-    return cache_path().parent / "features"
+    return user_cache() / "features"
 
 
 @torch.no_grad()

@@ -21,6 +21,7 @@ from longtake.checkpoint import fill
 from longtake.config import Config
 from longtake.features import i3d
 from longtake.features.treatment import Frames
+from longtake.files import user_cache
 
 Count = Annotated[int, Gt(0)]
 
@@ -94,7 +95,7 @@ TGAN = C3DConfig(resize=128, grid="cubic", mean_column=21 + 8)
 
 def cache_path() -> Path:
     """Path of the weights of C3D in the user's cache folder."""
-    return i3d.cache_path().with_name("c3d-ucf-101.safetensors")
+    return user_cache() / "c3d-ucf-101.safetensors"
 
 
 class C3D(nn.Module):

@@ -4,7 +4,6 @@ The weights may not be distributed: ``convert_i3d`` writes the file that is read
 with zeros like TensorFlow's "SAME".
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from functools import reduce
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from longtake.checkpoint import CheckpointError, check_finite, file_hash, read_tensors
 from longtake.config import Config
 from longtake.features.winograd import TimeConv
+from longtake.files import user_cache
 
 Triple = tuple[int, int, int]
 
@@ -77,8 +77,7 @@ class I3DConfig(Config):
 
 def cache_path() -> Path:
     """Path of the weights of I3D in the user's cache folder."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "longtake" / "i3d-kinetics-400.safetensors"
+    return user_cache() / "i3d-kinetics-400.safetensors"
 
 
 def read_weights(path: Path, sha256: str | None, needed: str, how: str) -> dict[str, Tensor]:

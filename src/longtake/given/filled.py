@@ -14,7 +14,7 @@ from longtake.given.encoding import check_size, frames_per_latent, held
 from longtake.given.started import SOFTENED
 from longtake.latents import finite
 from longtake.noise import derive
-from longtake.rollout import Change, Request, Steering
+from longtake.rollout import Request, Steering
 from longtake.rollout.base import following
 from longtake.video import to_model
 
@@ -81,7 +81,7 @@ class FilledVideo(VideoStream):
             )
         steering = steering or Steering()
         state = state or {}
-        total = stored_change(state) if "guidance" in state else Change()
+        total = stored_change(state)
         for pair in range(int(state.get("given.pair", 0)), len(self.frames) - 1):
             if (change := steering.change(pair)) is not None:
                 total = total.then(change)

@@ -10,7 +10,7 @@ from torch import Tensor
 from longtake.generate import LongVideo, Part, VideoStream, change_state, stored_change
 from longtake.given.filled import fill_factor, fill_gap
 from longtake.noise import derive
-from longtake.rollout import Change, Request, Steering
+from longtake.rollout import Request, Steering
 
 DEPTH = 2
 """Times that the gap is filled, each time between all neighbours: with a factor of 5, 24 frames.
@@ -90,7 +90,7 @@ class LoopedVideo(VideoStream):
                 }
                 yield Part(pixels, state, part.changes)
         if made < frames:
-            change = stored_change(state) if "guidance" in state else Change()
+            change = stored_change(state)
             wanted = change.of(request, steering or Steering())
             pixels = self._closing(wanted, state["loop.last"], state["loop.first"])
             yield Part(pixels, {"loop.made": torch.tensor(frames), **change_state(change)}, {})

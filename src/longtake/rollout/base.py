@@ -236,6 +236,14 @@ class Rollout(Config, ABC):
             yield Chunk(chunk.z, state, change)
 
 
+def check_overlap(overlap: int, frames: int) -> None:
+    """Raise a ValueError unless clips share fewer latent frames than the ``frames`` of a clip."""
+    if overlap >= frames:
+        raise ValueError(
+            f"overlap_latent_frames={overlap} must be under the clip's {frames} latent frames"
+        )
+
+
 def _check_frame_times(rollout: str, sample: ClipSampler) -> None:
     """Raise a ValueError unless a sampler can give each frame the time that a rollout gives it."""
     each = f"the rollout {rollout} gives each latent frame of a clip its own time"

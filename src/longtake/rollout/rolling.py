@@ -14,13 +14,12 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from longtake.diffusion.clip_sampler import ClipSampler
+from longtake.diffusion.clip_sampler import ClipSampler, counted
 from longtake.diffusion.samplers import Denoise, TimeTable
 from longtake.diffusion.signals import CONTEXT, Signals
 from longtake.latents import Latent
 from longtake.noise import SampleNoise, derive
-from longtake.progress import ProgressCallback
-from longtake.rollout.base import Chunk, Request, Rollout, Samplers, State
+from longtake.rollout.base import Chunk, Request, Rollout, Samplers, State, check_overlap
 
 
 class DiffusionForcing(Rollout):
@@ -71,11 +70,7 @@ class DiffusionForcing(Rollout):
 
     def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
         frames = samplers["first"].spec.frames
-        if self.overlap_latent_frames >= frames:
-            raise ValueError(
-                f"overlap_latent_frames={self.overlap_latent_frames} must be under the clip's "
-                f"{frames} latent frames"
-            )
+        check_overlap(self.overlap_latent_frames, frames)
         queue = Queue(
             frames=frames, stride=frames, kept=self.overlap_latent_frames, delay=self.delay
         )
@@ -194,8 +189,8 @@ def _advance(sample: ClipSampler, queue: Queue, request: Request, state: State) 
     table = times[rows]
     if sample.context_noise > 0 and given.any():
         table[:, given] = sample.context_noise
-        levels = sample.diffusion.schedule(torch.tensor(sample.context_noise))
-        noisy = levels.alpha * z + levels.sigma * noise.normal(z.shape[1:])
+        at = torch.full((len(z),), sample.context_noise, device=z.device)
+        noisy = sample.diffusion.add_noise(sample.spec, z, noise.normal(z.shape[1:]), at)
         walked = torch.where(_over(given, z), noisy, z)
     if len(rows) > 1:
         denoise = _windowed(sample, queue, signals, request, table)
@@ -260,11 +255,11 @@ def _windowed(
     """Estimate a queue window by window; a window of which no taken frame moves is left out."""
     estimate = sample.estimator(signals, len(request.seeds), request.guidance)
     if queue.windows == 1:
-        return _counted(estimate, request.on_evaluation, len(table) - 1)
+        return counted(estimate, request.on_evaluation, len(table) - 1)
     axis, moves = sample.spec.time_axis, table[1:] < table[:-1]
     parts = list(queue.parts())
     moving = [[bool(row[part][skip:].any()) for part, skip in parts] for row in moves]
-    counted = _counted(estimate, request.on_evaluation, sum(map(sum, moving)))
+    estimate = counted(estimate, request.on_evaluation, sum(map(sum, moving)))
     numbers = count()
 
     def denoise(z: Tensor, t: Tensor) -> Tensor:
@@ -272,18 +267,8 @@ def _windowed(
         for (part, skip), moved in zip(parts, moving[next(numbers)], strict=True):
             if moved:
                 window = z.narrow(axis, part.start, queue.frames)
-                found = counted(window, t[:, part]).narrow(axis, skip, queue.frames - skip)
+                found = estimate(window, t[:, part]).narrow(axis, skip, queue.frames - skip)
                 x0.narrow(axis, part.start + skip, queue.frames - skip).copy_(found)
         return x0
 
     return denoise
-
-
-def _counted(denoise: Denoise, on_evaluation: ProgressCallback, total: int) -> Denoise:
-    numbers = count()
-
-    def counted(z: Tensor, t: Tensor) -> Tensor:
-        on_evaluation(next(numbers), total)
-        return denoise(z, t)
-
-    return counted

@@ -17,6 +17,7 @@ from longtake.rollout.base import (
     Rollout,
     Samplers,
     State,
+    check_overlap,
     following,
     sample_clip,
 )
@@ -66,11 +67,7 @@ class Autoregressive(Rollout):
     def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
         sample, signals = samplers["first"], request.signals
         spec, overlap = sample.spec, self.overlap_latent_frames
-        if overlap >= spec.frames:
-            raise ValueError(
-                f"overlap_latent_frames={overlap} must be under the clip's {spec.frames} latent "
-                "frames"
-            )
+        check_overlap(overlap, spec.frames)
         if state.step:
             sample = samplers["next"]
             tail = dict(enumerate(state.latents["tail"].unbind(spec.time_axis)))
