@@ -6,6 +6,7 @@ All trainings on two processes share one start of torchrun, which takes longer t
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,17 @@ with join() as ranks:
         except Interrupted:
             run_folder.start(run, Path(folder), ranks, runs.Callbacks())
 """
+LEFT_ALONE = """
+import os
+
+from longtake.distributed import join
+
+with join() as ranks:
+    ranks.barrier()  # both are connected
+    if ranks.rank:
+        os._exit(9)
+    ranks.barrier()
+"""
 Run = AutoencoderRun | DiffusionRun
 
 
@@ -87,7 +99,21 @@ def on_two_processes(tmp_path: Path, trained: dict[str, Run]) -> None:
     )
     assert done.returncode == 0, done.stderr[-4000:]
     assert "UserWarning" not in done.stderr  # of FSDP, for example
-    assert "because another one has ended" in done.stderr
+
+
+def test_a_process_says_that_another_has_ended():
+    """Without torchrun, which may end the process before it has said so."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    job = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    own = [{**os.environ, **job, "OMP_NUM_THREADS": "1", "RANK": rank} for rank in "01"]
+    command = [sys.executable, "-c", LEFT_ALONE]
+    left, dead = (
+        subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) for env in own
+    )
+    said, _ = (process.communicate()[1] for process in (left, dead))
+    assert (left.returncode, dead.returncode) == (1, 9)
+    assert "process 0 of 2 ends because another one has ended" in said
 
 
 @pytest.mark.slow
