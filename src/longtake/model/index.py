@@ -12,7 +12,7 @@ from longtake.checkpoint import CONFIG, WEIGHTS, CheckpointError, read_config
 from longtake.config import Config, changed, to_dict
 from longtake.diffusion import DDIM, DDPM, Diffusion, Together, Unguided
 from longtake.diffusion.schedule import STEPS
-from longtake.hub import INDEX
+from longtake.hub import INDEX, find_model
 from longtake.latents import LatentScaling
 from longtake.registry import (
     AnyAutoencoder,
@@ -207,6 +207,16 @@ def read_model_files(folder: Path) -> tuple[ModelIndex, dict[str, BaseModel]]:
         path = folder / name / CONFIG
         components[name] = read_config(path, kind, lambda data, c=changes: data | c)
     return index, components
+
+
+def component_hash(model: str, part: str) -> str | None:
+    """SHA-256 of the weights of a model's network in the role ``part``, or of its autoencoder.
+
+    None if the model has no such network.
+    """
+    index, _ = read_model_files(find_model(model))
+    folders: dict[str, str] = {AUTOENCODER: AUTOENCODER, **index.roles}
+    return index.weights.get(folders.get(part, ""))
 
 
 def _format_2(data: dict[str, Any], moved: dict[str, Any]) -> dict[str, Any]:

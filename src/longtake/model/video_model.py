@@ -160,20 +160,8 @@ class VideoModel:
                 "this model has no network that samples clips, only "
                 f"{' and '.join(self.components)}; join it with a model that has one, or train one"
             )
-        assert self.index.diffusion is not None
         networks: dict[Role, Denoiser] = {"next": self.denoisers["first"], **self.denoisers}
-        samplers: dict[Role, ClipSampler] = {}
-        for role, network in networks.items():
-            own = sampling.of(role)
-            samplers[role] = ClipSampler(
-                denoiser=network if backend is None else backend.denoiser(network),
-                diffusion=self.index.diffusion,
-                sampler=own.sampler,
-                guidance=own.guidance,
-                context_noise=own.context_noise,
-                pattern=own.pattern,
-                guides=self._guides(own.guidance.guide, role),
-            )
+        samplers = {role: self.clip_sampler(role, sampling, backend) for role in networks}
         sampling.rollout.check(samplers)
         decoder = self.autoencoder if backend is None else backend.autoencoder(self.autoencoder)
         return LongVideo(
@@ -181,6 +169,29 @@ class VideoModel:
             rollout=sampling.rollout,
             autoencoder=decoder,
             latent_scaling=self.index.latent_scaling,
+        )
+
+    def clip_sampler(
+        self, role: Role, sampling: Sampling | None = None, backend: Backend | None = None
+    ) -> ClipSampler:
+        """Return what samples clips in a role; its network is that of ``first`` if it has no own.
+
+        Args:
+            role: the role.
+            sampling: how to sample; None: the model's own settings.
+            backend: what runs the network; None: torch.
+        """
+        assert self.index.diffusion is not None
+        network = self.denoisers.get(role) or self.denoisers["first"]
+        own = (sampling or self.index.sampling).of(role)
+        return ClipSampler(
+            denoiser=network if backend is None else backend.denoiser(network),
+            diffusion=self.index.diffusion,
+            sampler=own.sampler,
+            guidance=own.guidance,
+            context_noise=own.context_noise,
+            pattern=own.pattern,
+            guides=self._guides(own.guidance.guide, role),
         )
 
     def _guides(self, name: str | None, role: Role) -> Mapping[str, Denoiser]:
