@@ -15,7 +15,6 @@ import json
 import shutil
 import signal
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from longtake.diffusion.signals import Signals
 from longtake.distillation import DistillationRun
 from longtake.distributed import Ranks
 from longtake.model import VideoModel
+from longtake.rollout import Role
 from longtake.runs import Callbacks, read_run
 from longtake.training.latent_batches import LatentBatches
 from longtake.training.trainer import Interrupted
@@ -41,7 +41,7 @@ WAYS = ("progressive", "consistency", "regression")
 
 def main() -> None:
     """Train, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("preset")
     parser.add_argument("changes", nargs="*", metavar="a.b=value")
     parser.add_argument("--seconds", type=float, default=0.0, help="CPU seconds of each training")
@@ -101,7 +101,7 @@ class Distances:
     """Distances to the clips that the teacher samples of held-out footage."""
 
     def __init__(self, run: DistillationRun, place: Path) -> None:
-        self._role = run.roles[0]
+        self._role: Role = run.roles[0]
         self._model = model = VideoModel.from_pretrained(run.teacher)
         held_out = run.data.model_copy(update={"split": "test"})
         self._sampler = sampler = model.clip_sampler(self._role)
@@ -120,18 +120,18 @@ class Distances:
         self._sampler = replace(sampler, sampler=ode(sampler.sampler))
         self._fine = sampled(self._sampler, self._signals)
 
-    def teacher(self, steps: int) -> Mapping[str, Any]:
+    def teacher(self, steps: int) -> dict[str, Any]:
         """The teacher at fewer steps."""
         few = replace(self._sampler, sampler=DDIM(steps=steps))
         return self._row("teacher", steps, sampled(few, self._signals))
 
-    def student(self, name: str, folder: Path) -> Mapping[str, Any]:
+    def student(self, name: str, folder: Path) -> dict[str, Any]:
         """The student of a run's folder."""
         model = VideoModel.from_pretrained(folder)
         sampler = model.clip_sampler(self._role)
-        return self._row(name, sampler.sampler.steps, sampled(sampler, self._signals))
+        return self._row(name, ode(sampler.sampler).steps, sampled(sampler, self._signals))
 
-    def _row(self, name: str, steps: int, z: Tensor) -> Mapping[str, Any]:
+    def _row(self, name: str, steps: int, z: Tensor) -> dict[str, Any]:
         error, spec = z - self._fine, self._sampler.spec
         free = torch.ones_like(error)
         if "context_mask" in self._signals:

@@ -1,7 +1,7 @@
 """The run that distils a trained denoiser to a student of few evaluations."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,13 +11,14 @@ import torch
 from annotated_types import Ge, MinLen
 
 from longtake import previews
+from longtake.backends import Backend, OpenVINO
 from longtake.config import Config, ConfigError
 from longtake.data.cache_plan import CachePlan, warn_of_few_clips
 from longtake.data.latents import build_cache
 from longtake.diffusion import Denoiser, Unguided
 from longtake.distributed import Ranks
 from longtake.model import RoleSampling, Sampling, VideoModel
-from longtake.model.index import ROLES_WITH_CHANGES, component_hash
+from longtake.model.index import component_hash
 from longtake.registry import AnyGuidance, AnySource
 from longtake.rollout import Role
 from longtake.text import Prompt
@@ -29,6 +30,7 @@ from longtake.training.latent_batches import LatentBatches, TrainingClip
 from longtake.training.methods.distillation import AnyDistilled, Distillation, Progressive
 from longtake.training.trainer import Trainer
 
+BACKENDS: Mapping[str, Callable[[], Backend | None]] = {"torch": lambda: None, "openvino": OpenVINO}
 Count = Annotated[int, Ge(1)]
 
 
@@ -49,6 +51,8 @@ class DistillationRun(Config):
         guidance: guidance of the teacher, which the student learns and is sampled without; None:
             the teacher's own in the first of ``roles``.
         variant: how the student learns, and its number of evaluations.
+        teacher_backend: what runs the teacher; ``openvino`` is for CPUs and needs the extra
+            ``fast``.
         preview_frames: number of frames of each sampled preview.
         num_previews: number of videos that are sampled for each preview.
         training: settings of the training loop.
@@ -63,6 +67,7 @@ class DistillationRun(Config):
     clip: TrainingClip = TrainingClip()
     guidance: AnyGuidance | None = None
     variant: AnyDistilled = Progressive()
+    teacher_backend: Literal["torch", "openvino"] = "torch"
     preview_frames: Count = 64
     num_previews: Count = 4
     training: TrainingConfig
@@ -82,7 +87,7 @@ class DistillationRun(Config):
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
         """Encode clips that the latent cache lacks, then train, from the last checkpoint if any."""
         torch.manual_seed(self.training.seed)
-        model = VideoModel.from_pretrained(self.teacher, device=ranks.device)
+        model = VideoModel.from_pretrained(self.teacher, device=ranks.device, students=False)
         self._check(model)
         teacher = self._network(model)
         student, spec = copy.deepcopy(teacher).train(), teacher.spec
@@ -107,7 +112,9 @@ class DistillationRun(Config):
             index=model.index.model_copy(update=settings),
             denoisers={**model.denoisers, **dict.fromkeys(self.roles, student)},
         )
-        walk = model.clip_sampler(self.roles[0], self._guided(model.index.sampling))
+        walk = model.clip_sampler(
+            *(self.roles[0], self._guided(model.index.sampling), BACKENDS[self.teacher_backend]())
+        )
         Trainer(
             Distillation(student, walk, self.variant, batches, self.training, ranks),
             self.training,
@@ -155,16 +162,14 @@ class DistillationRun(Config):
 
     def _sampling(self, model: VideoModel) -> Sampling:
         """The teacher's sampling, with the student's sampler, unguided, in the student's roles."""
-        before, roles = model.index.sampling, set(self.roles)
+        sampling, roles = model.index.sampling, set(self.roles)
+        own = RoleSampling(sampler=self.variant.sampler, guidance=Unguided())
         if "first" in roles and "next" not in model.denoisers:
             roles.add("next")
-        own: dict[str, Any] = {"sampler": self.variant.sampler, "guidance": Unguided()}
-        changes: dict[str, Any] = dict(own) if "first" in roles else {}
-        for role in ROLES_WITH_CHANGES:
-            if role in before.rollout.adds:
-                settled = {k: getattr(before.of(role), k) for k in RoleSampling.model_fields}
-                changes[role] = RoleSampling(**(settled | (own if role in roles else {})))
-        return before.model_copy(update=changes)
+        for role in sorted(roles):
+            if role in sampling.rollout.adds:
+                sampling = sampling.in_role(role, own)
+        return sampling
 
     def _preview(
         self, model: VideoModel, ranks: Ranks, prompt: Prompt | None, folder: Path

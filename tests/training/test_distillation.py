@@ -221,6 +221,14 @@ def test_a_distillation_that_is_stopped_continues_bit_for_bit(
     assert losses(tmp_path / "whole") == losses(tmp_path / "stopped")
 
 
+def test_a_teacher_that_openvino_runs_teaches_the_same(tmp_path: Path, teacher: Path):
+    pytest.importorskip("openvino")
+    train(run(teacher, steps=1), tmp_path / "torch")
+    train(run(teacher, steps=1, changes={"teacher_backend": "openvino"}), tmp_path / "openvino")
+    expected, found = losses(tmp_path / "torch"), losses(tmp_path / "openvino")
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
 def test_the_model_has_the_student_in_its_role_and_the_teacher_elsewhere(
     tmp_path: Path, teacher: Path
 ):

@@ -63,6 +63,7 @@ def videos(  # noqa: PLR0913
     clip: Annotated[Path | None, Option(help="folder of a CLIP model, for clipsim")] = None,
     precision: arguments.Precision = "float32",
     backend: arguments.RunBy = "torch",
+    teacher: arguments.Teacher = False,
     batch: arguments.Batch = 8,
     weights: arguments.Weights = None,
     cache: arguments.Cache = None,
@@ -91,6 +92,7 @@ def videos(  # noqa: PLR0913
     run_by, dtype = arguments.run_by(backend, precision)
     sampling = SamplingSettings(changes=of_sampling, label=label, batch=batch, seed=seed, keep=keep)
     sampling = replace(sampling, dtype=dtype, backend=run_by, **said.of_model())
+    sampling = replace(sampling, students=not teacher)
     with join() as ranks, stages(ranks.main) as report:
         placed = arguments.placed(ranks, device)
         shown, alone = said.of_folder(), not compares(wanted)
