@@ -1,4 +1,4 @@
-"""How near students come to their teacher, and which way of distillation brings them nearest.
+"""Distances of students to their teacher, by the way of distillation.
 
     python benchmarks/students.py lvdm_sky_student_interp --seconds 120 --json students.json
 
@@ -82,7 +82,7 @@ def with_variant(run: DistillationRun, way: str) -> DistillationRun:
 
 
 def trained(run: DistillationRun, folder: Path, seconds: float) -> int:
-    """Train for so many CPU seconds, from the first step on; returns the number of steps."""
+    """Train for a number of CPU seconds from the first step on; returns the number of steps."""
     began, steps = None, 0
 
     def stop(progress: Any) -> None:
