@@ -12,17 +12,26 @@ if TYPE_CHECKING:
 
 Frames = Annotated[
     int | None,
-    Option(min=1, help="length of each video; 64, or what --between and --interpolate make"),
+    Option(
+        min=1, help="length of each video [default: 64, or what --between and --interpolate make]"
+    ),
 ]
-StartImage = Annotated[Path | None, Option("--start-image", help="first frame of each video")]
-EndImage = Annotated[Path | None, Option("--end-image", help="last frame, after --start-image")]
+StartImage = Annotated[
+    Path | None, Option("--start-image", help="image that each video begins with")
+]
+EndImage = Annotated[
+    Path | None, Option("--end-image", help="image that it ends with, with --start-image")
+]
 Continue = Annotated[Path | None, Option("--continue", help="video that each video continues")]
 Between = Annotated[
-    tuple[Path, Path] | None, Option("--between", help="first and last image of each video")
+    tuple[Path, Path] | None,
+    Option("--between", help="first and last frame of each video, two images"),
 ]
-Interpolate = Annotated[Path | None, Option(help="video to fill in between whose frames")]
-Factor = Annotated[int | None, Option(min=2, help="frames from one to the next of --interpolate")]
-Loop = Annotated[bool, Option("--loop", help="lead the end of each video back to its beginning")]
+Interpolate = Annotated[Path | None, Option(help="video between whose frames new ones are made")]
+Factor = Annotated[
+    int | None, Option(min=2, help="check that --interpolate multiplies frames by this")
+]
+Loop = Annotated[bool, Option("--loop", help="lead the end of each video back to its first frame")]
 
 
 @dataclass(frozen=True)
