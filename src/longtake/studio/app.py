@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from longtake.studio.web import body_of, http_error, mistake, studio_of
 
 PAGE = Path(__file__).with_name("page")
 BODY_BYTES = 1 << 20
+FILTERS = ("kind", "status", "origin")
 JOBS_SHOWN, ROWS_SHOWN = 200, 5000
 
 
@@ -109,10 +111,10 @@ async def _estimate(request: Request) -> Response:
 async def _jobs(request: Request) -> Response:
     studio, asked = studio_of(request), request.query_params
     limit = min(int(asked.get("limit") or JOBS_SHOWN), JOBS_SHOWN)
-    found = [job for job in reversed([*studio.jobs.values()]) if job.origin == "studio"]
-    if (kind := asked.get("kind")) is not None:
-        found = [job for job in found if job.kind == kind]
-    return JSONResponse([studio.shown(job) for job in found[:limit]])
+    wanted = {name: asked[name] for name in FILTERS if name in asked}
+    newest = (studio.shown(job) for job in reversed([*studio.jobs.values()]))
+    found = (job for job in newest if wanted.items() <= job.items())
+    return JSONResponse([*islice(found, limit)])
 
 
 async def _submit(request: Request) -> Response:

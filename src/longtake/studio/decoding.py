@@ -66,7 +66,7 @@ def _rewrite(
     sandbox: Sandbox, source: Path, folder: Path, image: bool, limits: Limits
 ) -> tuple[int, int, int]:
     """Write the frames that the sandbox decodes; returns their number, height and width."""
-    chunks = sandbox.frames(source)
+    chunks = iter(sandbox.frames(source))
     first = next(chunks, None)
     if first is None:
         raise VideoError("the upload has no frames")
@@ -74,7 +74,6 @@ def _rewrite(
     _check(height, width, len(first), limits)
     if image:
         write_image(folder / "given.png", np.ascontiguousarray(first[0]))
-        chunks.close()
         return 1, height, width
     _check(height, width, sandbox.stated_frames, limits)
     done = len(first)

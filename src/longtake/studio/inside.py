@@ -9,7 +9,6 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from longtake.data.clips import fit_frames
 from longtake.diffusion.signals import no_context
 from longtake.given import read_given_image, read_given_video
 from longtake.latents import Latent
@@ -56,7 +55,7 @@ def _frames(
         image = read_given_image(path, (size[0], size[1]), model.index.fps).frames
         return image.repeat(length, axis=0)
     video = read_given_video(path, (size[0], size[1]), model.index.fps)
-    return fit_frames(video.frames[:MOST_FRAMES], *size)
+    return video.frames[:MOST_FRAMES]
 
 
 @torch.inference_mode()

@@ -62,7 +62,7 @@ class Loaded:
         """A model, wired for some settings.
 
         Raises:
-            ValueError: the settings do not fit the model; ConfigError, BackendError likewise.
+            ValueError: the settings do not fit the model (also ConfigError, BackendError).
         """
         model = self.model(settings.model)
         sampling = sampling_with(model.index.sampling, settings.overrides)

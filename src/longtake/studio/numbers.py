@@ -1,4 +1,4 @@
-"""Health, numbers for Prometheus, and the logs of trainings."""
+"""State and numbers of the server, for monitors, and the logs of trainings."""
 
 import os
 from collections import Counter

@@ -1,4 +1,4 @@
-"""A video as fragmented MP4 while it is made: its parts, copied as they come to the disk."""
+"""A video as fragmented MP4 while it is made: its parts, copied when they are on the disk."""
 
 import asyncio
 import sys

@@ -223,6 +223,7 @@ class Studio:
         return {
             "id": job.id,
             "kind": job.kind,
+            "origin": job.origin,
             "status": job.status,
             "place": waiting.index(job.id) + 1 if job.id in waiting else 0,
             "settings": job.settings["settings"],
