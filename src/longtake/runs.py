@@ -89,7 +89,7 @@ class AutoencoderRun(Config):
         return {"data": self.data.identity(), **given}
 
     def settled(self) -> "AutoencoderRun":
-        """The run itself, as its config leaves nothing to its data."""
+        """The run itself, as none of its settings is taken from the data."""
         return self
 
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:

@@ -138,7 +138,7 @@ def dtype(precision: PrecisionName) -> "torch.dtype":
 
 
 def run_by(name: BackendName, precision: PrecisionName) -> "tuple[Backend | None, torch.dtype]":
-    """What runs the networks (None is torch), and the torch type of their weights."""
+    """The backend that runs the networks (None: PyTorch), and the dtype of their weights."""
     if name == "torch":
         return None, dtype(precision)
     from longtake.backends import OpenVINO

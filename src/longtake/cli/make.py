@@ -140,8 +140,8 @@ def generate(  # noqa: PLR0913
 ) -> None:
     """Make videos of any length; interrupted, the same command continues where it stopped.
 
-    Given frames come out as they are, at the model's size and rate, which is printed.
-    Under torchrun, processes share the videos. Settings are those of sampling, such as
+    Frames that you give appear unchanged, at the model's size and rate, which are printed. Under
+    torchrun, processes share the videos. Settings are those of sampling, such as
     guidance.kind=classifier_free, rollout.kind=autoregressive, next.sampler.steps=20.
     """
     from longtake.distributed import launched

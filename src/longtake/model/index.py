@@ -27,7 +27,7 @@ from longtake.text import AnyTextEncoder
 
 AUTOENCODER = "autoencoder"
 FOLDERS: Mapping[Role, str] = {"first": "denoiser", "next": "next", "interpolator": "interpolator"}
-"""Folder of the network that fills a role and none before it."""
+"""Folder of the network of each role, if no earlier role has the same network."""
 
 ROLES_WITH_CHANGES: Sequence[Role] = ("next", "interpolator")
 FolderName = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$")]
