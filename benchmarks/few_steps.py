@@ -52,11 +52,11 @@ def main() -> None:
         model = VideoModel.from_pretrained(chosen.model, students=side == "students")
         changes = chosen.changes if side == "students" else []
         videos = made(model, changes, chosen, side)
-        features[side] = clip_features(videos)
+        features[side] = kept(chosen, model, side, videos, CLIPS_PER_VIDEO)
         sampling = to_dict(sampling_with(model.index.sampling, changes))
         rows[side] = {"weights": model.index.weights, "sampling": sampling, **smoothness(videos)}
     world = world_videos(model, chosen)
-    real = clip_features(world, per_video=1)
+    real = kept(chosen, model, "world", world, 1)
     rows["world"] = smoothness(world[: chosen.videos])
     for side, found in features.items():
         rows[side] |= {"fvd": stated(fvd_interval(real, found))}
@@ -98,15 +98,29 @@ def world_videos(model: VideoModel, chosen: argparse.Namespace) -> np.ndarray:
     return np.stack([world.video(i, 0, chosen.frames).frames for i in range(number)])
 
 
-@torch.inference_mode()
-def clip_features(videos: np.ndarray, per_video: int = CLIPS_PER_VIDEO) -> Tensor:
+def kept(
+    chosen: argparse.Namespace, model: VideoModel, side: str, videos: np.ndarray, per_video: int
+) -> Tensor:
+    """I3D features of one side, kept beside its videos."""
+    size = model.autoencoder.spec.clip[1]
+    name = f"world_{size}" if side == "world" else f"{Path(chosen.model).name}_{side}"
+    path = chosen.work / f"{name}_features.npy"
+    if not path.exists():
+        np.save(path, clip_features(videos, per_video).numpy())
+    return torch.from_numpy(np.load(path))
+
+
+@torch.no_grad()
+def clip_features(videos: np.ndarray, per_video: int) -> Tensor:
     """I3D features of the last clips of each video."""
     network = network_of(protocol("longtake", [], None))
     first = videos.shape[1] - per_video * CLIP
     clips = videos[:, first:].reshape(-1, CLIP, *videos.shape[2:])
-    return torch.cat(
-        [network.network(network.treat(part)) for part in np.split(clips, len(clips) // 8)]
-    )
+    found = []
+    for part in torch.from_numpy(clips).split(4):
+        treated = torch.stack([network.treat(clip) for clip in part])
+        found.append(network.network(treated).float())
+    return torch.cat(found)
 
 
 def stated(interval: Any) -> Mapping[str, float]:
