@@ -37,6 +37,11 @@ export function facts(model) {
   return `${width} × ${height} pixels, ${model.fps} frames a second, ${model.steps} steps a clip of ${model.clip_frames} frames`;
 }
 
+// The vocabulary of a model that knows some words alone.
+export function words(model) {
+  return model.words?.length ? ` It knows these words: ${model.words.join(", ")}.` : "";
+}
+
 // Segmented control: radio buttons that look like one bar, with arrow keys for free.
 export function segments(legend, values, chosen, onchange) {
   const name = newId("segment");
