@@ -150,3 +150,21 @@ def join(
     dtype = torch.float16 if half else None
     opened[0].merge(*opened[1:]).save_pretrained(out, overwrite=overwrite, dtype=dtype)
     print(f"{out}: ready")
+
+
+@app.command()
+def students(
+    teacher: Annotated[str, Argument(help="the model that was distilled")],
+    distilled: Annotated[list[str], Argument(help="runs of its distillations")],
+    out: ModelOut,
+    half: Annotated[bool, Option("--half", help="store float16 weights")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Put students beside their teachers in one model, which samples with the students."""
+    import torch
+
+    from longtake.model.students import save_with_students
+
+    dtype = torch.float16 if half else None
+    save_with_students(teacher, distilled, out, overwrite=overwrite, dtype=dtype)
+    print(f"{out}: ready")
