@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 VIEWS = ("live", "make", "compare", "inside", "train", "gallery")
-FRAMES = "() => Number(document.querySelector('#panel-live canvas.frames').dataset.shown ?? 0)"
+CANVAS = "document.querySelector('#panel-live canvas.frames')"
+FRAMES = f"() => Number({CANVAS}.dataset.shown ?? 0)"
 FOOTAGE = "clouds"
 
 
@@ -97,7 +98,6 @@ def test_live_plays_says_where_a_change_begins_is_kept_and_continues(tab: Tab):
     page = tab.open()
     page.select_option("#panel-live select", "planes")
     play(page, tab)
-    page.locator("#panel-live fieldset, #panel-live .labels select").first.wait_for()
     page.locator("#panel-live .labels label", has_text="calm").click()
     page.wait_for_selector("#panel-live .effect.pending, #panel-live .effect.now")
     page.wait_for_selector("#panel-live .effect.now")
@@ -108,9 +108,13 @@ def test_live_plays_says_where_a_change_begins_is_kept_and_continues(tab: Tab):
     with page.expect_download() as download:
         file.click()
     assert download.value.suggested_filename.endswith(".mp4")
-    last = page.evaluate("Number(document.querySelector('#panel-live canvas').dataset.index)")
+    last = page.evaluate(
+        "Number(document.querySelector('#panel-live canvas.frames').dataset.index)"
+    )
     page.get_by_role("button", name="Continue").click()
-    tab.until(f"() => document.querySelector('#panel-live canvas').dataset.index > {last} + 8")
+    tab.until(
+        f"() => document.querySelector('#panel-live canvas.frames').dataset.index > {last} + 8"
+    )
     page.reload()  # the video that is being made is found again
     tab.until(f"() => ({FRAMES})() > 8")
     stop(page)

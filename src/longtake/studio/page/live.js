@@ -1,7 +1,7 @@
 // Live: a video plays while it is made, and is steered while it plays.
 import { api } from "./api.js";
 import { el, fill, icon, number, toast } from "./dom.js";
-import { facts, field, labelControls, modelSelect, seedField, slider, words } from "./forms.js";
+import { backends, facts, field, labelControls, modelSelect, seedField, slider, words } from "./forms.js";
 import { FramePlayer, FrameStream } from "./player.js";
 import { coverText, driftChart, keptFile, readings } from "./stage.js";
 import { active, store } from "./store.js";
@@ -36,7 +36,8 @@ function mount(panel) {
   });
   const select = modelSelect(choose, "live");
   const seed = seedField(started);
-  Object.assign(parts, { labels, guidance, prompt, select, seed: seed.input });
+  const backend = el("select", { onchange: started });
+  Object.assign(parts, { labels, guidance, prompt, select, seed: seed.input, backend });
   parts.facts = el("p.hint");
   parts.promptField = field("Prompt", prompt, "Press Enter to send it.");
   parts.words = parts.promptField.querySelector(".hint");
@@ -45,7 +46,7 @@ function mount(panel) {
     "form.card.controls",
     { "aria-label": "Controls of the live video", onsubmit: (event) => event.preventDefault() },
     el("div.stack.close", {}, field("Model", select), parts.facts),
-    seed.node,
+    el("div.pair", {}, seed.node, (parts.backendField = field("Backend", backend))),
     parts.again,
     el("hr"),
     el("h2.small", {}, "Steer it"),
@@ -60,7 +61,7 @@ function mount(panel) {
     el("div.live-grid", {}, stage(), el("div.side-column", {}, controls, parts.drift)),
   );
   player = new FramePlayer(parts.canvas, parts.glow);
-  player.addEventListener("frame", ({ detail }) => shown(detail));
+  parts.canvas.addEventListener("frameshown", ({ detail }) => shown(detail));
   setInterval(tick, 500);
   store.onChange(update);
 }
@@ -97,6 +98,8 @@ function choose() {
   parts.promptField.hidden = !next.prompt;
   parts.words.textContent = `Press Enter to send it.${words(next)}`;
   parts.guidance.node.hidden = !canGuide(next);
+  backends(parts.backend, next);
+  parts.backendField.hidden = parts.backend.length < 2;
   guided = false;
   parts.guidance.set(next.guidance_scale ?? 1);
   if (!job || !active(job)) {
@@ -109,7 +112,13 @@ function choose() {
 const canGuide = (each) => each.prompt || each.classes?.length || Object.keys(each.labels ?? {}).length;
 
 function settings() {
-  return { model: parts.select.value, frames: null, seed: Number(parts.seed.value) || 0, ...steering() };
+  return {
+    model: parts.select.value,
+    frames: null,
+    seed: Number(parts.seed.value) || 0,
+    backend: parts.backend.value || "torch",
+    ...steering(),
+  };
 }
 
 function steering() {
@@ -120,7 +129,7 @@ function steering() {
 }
 
 const differs = () =>
-  job && (job.settings.model !== parts.select.value || job.settings.seed !== settings().seed);
+  job && ["model", "seed", "backend"].some((name) => (job.settings[name] ?? "torch") !== settings()[name]);
 
 function started() {
   if (job && active(job)) update();
@@ -264,6 +273,7 @@ function adopt(running) {
   parts.select.value = running.settings.model;
   choose();
   parts.seed.value = running.settings.seed ?? 0;
+  parts.backend.value = running.settings.backend ?? "torch";
   const now = { ...running.settings, ...Object.assign({}, ...(running.changes ?? [])) };
   parts.labels.set(now.label);
   if (now.prompt) parts.prompt.value = now.prompt;

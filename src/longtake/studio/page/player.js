@@ -9,7 +9,8 @@ const RATE_WINDOW_MS = 3000;
 const MAX_WAIT_MS = 5000;
 const REFUSED = new Set([1008, 1013, 4404]); // there is no such job, or there are too many viewers
 
-export class FramePlayer extends EventTarget {
+// The canvas gets an event "frameshown" for each frame, with what the server said of it.
+export class FramePlayer {
   index = null; // of the frame on the canvas
   #canvas;
   #context;
@@ -25,7 +26,6 @@ export class FramePlayer extends EventTarget {
   #newest = -1;
 
   constructor(canvas, glow) {
-    super();
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d", { alpha: false });
     this.#glow = glow?.getContext("2d", { alpha: false });
@@ -91,7 +91,7 @@ export class FramePlayer extends EventTarget {
     this.#times.push(now);
     if (this.#times.length > 400) this.#times.splice(0, 200);
     Object.assign(this.#canvas.dataset, { index: info.index, shown: this.#shown, dropped: this.#dropped });
-    this.dispatchEvent(new CustomEvent("frame", { detail: { ...info, shown: Date.now() / 1000 } }));
+    this.#canvas.dispatchEvent(new CustomEvent("frameshown", { detail: info }));
   }
 
   #draw(picture) {

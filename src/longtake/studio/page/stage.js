@@ -25,8 +25,11 @@ export function coverText({ job, model, player, lost, busy, failed }) {
       statusText(job),
       "It starts when the job before it has ended. You can stop that one in the Gallery.",
     ];
-  if (job.status === "running")
-    return ["Making the first clip …", "The first one takes longest: the model is loaded."];
+  if (job.status === "running") {
+    const compiled =
+      job.settings.backend === "openvino" && "OpenVINO compiles the networks first: minutes, but once.";
+    return ["Making the first clip …", compiled || "The first one takes longest: the model is loaded."];
+  }
   return ["Stopped", video(job) ? "The file is below." : "Stopped before the first clip was whole."];
 }
 
