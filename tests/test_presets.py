@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from longtake.decoder_run import DecoderRun
 from longtake.runs import AutoencoderRun, DiffusionRun, presets, read_run
 
 NAMES = sorted(presets())
@@ -31,6 +32,8 @@ def test_the_networks_of_a_preset_can_be_built(name: str):
             run.autoencoder.build()
             for adversary in run.loss.adversary:
                 adversary.build()
+        elif isinstance(run, DecoderRun):
+            run.decoder.build()
         else:
             run.denoiser.build()
 

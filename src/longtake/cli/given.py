@@ -104,7 +104,7 @@ def wire(video: "LongVideo", options: GivenOptions, frames: int | None, fps: flo
     """
     from longtake.given import LoopedVideo, StartedVideo, read_given_image, read_given_video
 
-    size = video.samplers["first"].spec.clip[1:]
+    size = video.autoencoder.spec.clip[1:]
     images = options.between
     if options.start_image is not None and options.end_image is not None:
         images = (options.start_image, options.end_image)
