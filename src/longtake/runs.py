@@ -22,6 +22,7 @@ from longtake.data.latents import build_cache
 from longtake.data.loader import Batch, Loader
 from longtake.decoder_run import DecoderRun
 from longtake.diffusion import Denoiser, Diffusion
+from longtake.distillation import DistillationRun
 from longtake.distributed import Ranks
 from longtake.evaluation.during_training import EvaluationPlan, open_evaluation
 from longtake.latents import LatentScaling
@@ -32,7 +33,7 @@ from longtake.noise import generator
 from longtake.registry import AnyAutoencoder, AnyDenoiser, AnySource, AnyTextEncoder
 from longtake.rollout import Role
 from longtake.text import Prompt, TextEncoder
-from longtake.training.callbacks import Callbacks as Callbacks
+from longtake.training.callbacks import Callbacks
 from longtake.training.captions import encode_captions
 from longtake.training.checkpoint import unsharded
 from longtake.training.config import OptimizerConfig, TrainingConfig
@@ -89,7 +90,7 @@ class AutoencoderRun(Config):
         return {"data": self.data.identity(), **given}
 
     def settled(self) -> "AutoencoderRun":
-        """The run itself, as its config leaves nothing to its data."""
+        """The run itself, as none of its settings is taken from the data."""
         return self
 
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
@@ -256,8 +257,9 @@ class DiffusionRun(Config):
         """Encode clips that the latent cache lacks, then train, from the last checkpoint if any."""
         torch.manual_seed(self.training.seed)
         self._check_classes()
-        base = VideoModel.from_pretrained(self.model, device=ranks.device)
-        trained = VideoModel.from_pretrained(self.init_from) if self.init_from else None
+        base = VideoModel.from_pretrained(self.model, device=ranks.device, students=False)
+        start = self.init_from
+        trained = VideoModel.from_pretrained(start, students=False) if start else None
         denoiser = self._built(trained)
         base.autoencoder.spec.check_drawn(denoiser.spec, self.model)
         self.clip.check(denoiser)
@@ -418,7 +420,9 @@ class DiffusionRun(Config):
         return replace(base, denoisers={**base.denoisers, **dict.fromkeys(self.roles, denoiser)})
 
 
-AnyRun = Annotated[AutoencoderRun | DiffusionRun | DecoderRun, Field(discriminator="kind")]
+AnyRun = Annotated[
+    AutoencoderRun | DiffusionRun | DistillationRun | DecoderRun, Field(discriminator="kind")
+]
 
 
 def presets() -> dict[str, Path]:

@@ -13,10 +13,10 @@ MODES = ("blend", "cut")
 class WindowDecoder(StreamDecoder):
     """Decodes a long latent in overlapping windows and joins their pixels.
 
-    Every window has as many latent frames as a clip in training, or ``window``. The last window has
-    too: it begins earlier, so that it ends where the video ends. Only a video shorter than a window
-    is decoded at its own length. The result does not depend on how many latent frames each ``push``
-    brings.
+    Every window has as many latent frames as a clip in training, or ``window`` of them. So has the
+    last one, which begins earlier, so that it ends where the video ends. Only a video shorter than
+    a window is decoded at its own length. The result does not depend on how many latent frames each
+    ``push`` brings.
 
     The official code decodes a long latent whole instead, beyond the length it was trained on; its
     ``overlapped_decode`` cannot be called.
