@@ -26,6 +26,11 @@ def group_norm() -> list[Case]:
     ]
 
 
+def modulated_group_norm() -> list[Case]:
+    inputs = drawn(2, 3, 4, 8) + 3, drawn(8), drawn(8), drawn(2, 3, 1, 8), drawn(2, 3, 1, 8)
+    return [(inputs, (groups, 1e-5, silu)) for groups, silu in ((1, True), (2, False))]
+
+
 def frame_conv() -> list[Case]:
     sizes = [(3, 5, 4, 4, 1), (5, 3, 3, 5, 1), (3, 5, 6, 4, 2), (3, 3, 5, 3, 2), (32, 300, 1, 1, 1)]
     return [
@@ -65,6 +70,7 @@ def relative_attention() -> list[Case]:
 
 CASES: dict[Callable[..., Tensor], Callable[[], list[Case]]] = {
     formulas.group_norm: group_norm,
+    formulas.modulated_group_norm: modulated_group_norm,
     formulas.frame_conv: frame_conv,
     formulas.volume_conv: volume_conv,
     formulas.repeat_border: repeat_border,
