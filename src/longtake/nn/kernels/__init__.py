@@ -75,7 +75,7 @@ KERNELS: dict[Callable[..., Tensor], tuple[Kernel, ...]] = {
         Kernel(run=attention.padded, devices=CPU, fits=attention.narrow),
         Kernel(run=attention.fused),
     ),
-    formulas.relative_attention: (),
+    formulas.relative_attention: (Kernel(run=attention.relative, devices=CUDA),),
 }
 """The kernels of each formula, in the order in which they are tried."""
 

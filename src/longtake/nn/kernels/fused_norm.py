@@ -38,7 +38,7 @@ def group_norm(
     """Normalise ``x``; see ``longtake.nn.formulas``. Has no derivatives.
 
     Returns:
-        the result, and mean and reciprocal standard deviation of each group, in float32.
+        the result, and mean and reciprocal std of each group, in float32.
     """
     return torch.ops.longtake.group_norm(x, weight, bias, scale, shift, groups, eps, silu)
 
@@ -70,7 +70,7 @@ def works(device: torch.device) -> bool:
         return True
 
 
-def _on_cuda(x: Tensor, *args):  # noqa: ANN002, ANN202
+def _on_cuda(x: Tensor, *args):
     from longtake.nn.kernels import triton_norm
 
     with torch.cuda.device(x.device):
@@ -95,7 +95,7 @@ def _on_cpu(
     return y, mean, torch.rsqrt(variance + eps)
 
 
-def _on_meta(x: Tensor, weight: Tensor, bias: Tensor, scale, shift, groups: int, *_):  # noqa: ANN001, ANN002, ANN202
+def _on_meta(x: Tensor, weight: Tensor, bias: Tensor, scale, shift, groups: int, *_):
     moments = (x.new_empty(len(x), groups, dtype=torch.float32) for _ in range(2))
     return torch.empty_like(x), *moments
 

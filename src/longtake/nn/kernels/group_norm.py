@@ -24,7 +24,7 @@ every position, takes longer than the plain steps."""
 Moments = tuple[
     Float[Tensor, "rows m n c"], Float[Tensor, "rows groups"], Float[Tensor, "rows groups"]
 ]
-"""The result, and mean and reciprocal standard deviation of each group."""
+"""The result, and mean and reciprocal std of each group."""
 Way = Callable[..., Moments]
 """Computes ``formulas.group_norm``."""
 

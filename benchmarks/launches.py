@@ -1,13 +1,17 @@
 """Operations that one evaluation of a UNet starts on a CUDA device, counted without one.
 
-    python benchmarks/kernels.py                                    # LVDM and PVDM-L, whole
-    python benchmarks/kernels.py --json docs/results/kernels.json
+    python benchmarks/launches.py                                   # LVDM and PVDM-L, whole
+    python benchmarks/launches.py --json docs/results/launches.json
 
-Networks and inputs are fake tensors: they have shapes, dtypes and the device ``cuda``, but no
-memory. A dispatch mode counts every operation that is not a view and not an allocation, and the
-bytes that it reads and writes; fused attention counts as one, as it is on a GPU. An operation is at
-least one kernel. At batch 1 a GPU waits for the host to start them, so that their number is the
-time of a step; "plain" is the network as the official code is written.
+Networks and inputs are meta tensors: they have shapes and dtypes, but no memory, and take the fast
+paths of CUDA. A dispatch mode counts every operation that is neither a view nor an allocation, and
+the bytes that it reads and writes. An operation is one kernel or a few. At batch 1 a GPU waits for
+the host to start them, so that their number decides the time of a step. "plain" is the network
+written as the official code is (benchmarks/plain), in float32 and with its weights in bfloat16.
+
+Where meta tensors differ from a GPU: fused attention counts as one operation, its result lies in
+memory as fused attention leaves it, and a convolution of a channels-last picture gives one. Our
+group norm is two kernels (Triton) and counts as two; PyTorch's counts as one, though it is three.
 """
 
 import argparse
@@ -17,22 +21,25 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pairs import plain_triplane_unet, plain_volume_unet
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
 from longtake.denoisers import TriplaneUNetConfig, VolumeUNetConfig
 from longtake.diffusion import Denoiser, ScaledLinear
 from longtake.meta_device import build_empty
+from longtake.nn.kernels import fused_norm
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 NO_KERNEL = {"aten::empty", "aten::empty_like", "aten::new_empty", "aten::_unsafe_view"}
+WITHOUT_TRITON = "ours, without Triton"
+KERNELS = {"longtake::group_norm": 2}
 
 
 @dataclass
@@ -43,7 +50,7 @@ class Operations:
     moved: int = 0
 
     def add(self, name: str, *values: Any) -> None:
-        self.names[name] += 1
+        self.names[name] += KERNELS.get(name, 1)
         leaves = [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
         self.moved += sum(leaf.numel() * leaf.element_size() for leaf in leaves)
 
@@ -59,7 +66,15 @@ class _Dispatched(TorchDispatchMode):
         counts = not (func.is_view or name in NO_KERNEL or name.startswith("prim::"))
         if counts and not self.inside:
             self.found.add(name, args, kwargs, out)
+        if name == "aten::convolution" and any(_channels_last(x) for x in args[:2]):
+            with _disable_current_modes():
+                out = out.contiguous(memory_format=torch.channels_last)  # as cuDNN leaves it
         return out
+
+
+def _channels_last(x: Tensor) -> bool:
+    channels_last = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    return channels_last and not x.is_contiguous()
 
 
 class _FusedAttention(TorchFunctionMode):
@@ -74,6 +89,7 @@ class _FusedAttention(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         self.dispatched.inside += 1
         out = func(*args, **(kwargs or {}))
+        out = out.transpose(1, 2).contiguous().transpose(1, 2)  # as fused attention leaves it
         self.dispatched.inside -= 1
         self.dispatched.found.add("attention", args, kwargs, out)
         return out
@@ -88,8 +104,11 @@ def counted() -> Iterator[Operations]:
         yield found
 
 
-def operations(network: nn.Module, shape: tuple[int, ...], batch: int, dtype: torch.dtype):
-    """Operations of one evaluation of a fake network."""
+def operations(
+    network: nn.Module, shape: tuple[int, ...], batch: int, dtype: torch.dtype
+) -> Operations:
+    """Operations of one evaluation of a network on the meta device."""
+    network = network.to(dtype)
     z = torch.empty(batch, *shape, device="meta", dtype=dtype)
     t = torch.empty(batch, device="meta")
     with torch.no_grad():
@@ -101,6 +120,17 @@ def operations(network: nn.Module, shape: tuple[int, ...], batch: int, dtype: to
             with counted() as found:
                 network(z, t)
     return found
+
+
+@contextlib.contextmanager
+def without_triton() -> Iterator[None]:
+    """The fast paths of a CUDA device on which Triton is not installed."""
+    usable = fused_norm.usable
+    fused_norm.usable = lambda x: False
+    try:
+        yield
+    finally:
+        fused_norm.usable = usable
 
 
 def volume(width: int) -> tuple[nn.Module, nn.Module]:
@@ -126,14 +156,29 @@ def rows(width: int = 256, batch: int = 1) -> Iterator[dict[str, Any]]:
     for name, build in NETWORKS.items():
         for precision, dtype in DTYPES.items():
             ours, plain = build(width)
-            for side, network in (("ours", ours), ("plain", plain)):
-                found = operations(network.to(dtype), ours.spec.shape, batch, dtype)
+            shape = cast(Denoiser, ours).spec.shape
+            sides = ("ours", ours), ("plain", plain), (WITHOUT_TRITON, ours)
+            for side, network in sides:
+                with without_triton() if side == WITHOUT_TRITON else contextlib.nullcontext():
+                    found = operations(network, shape, batch, dtype)
                 about = {"network": name, "dtype": precision, "side": side}
                 yield about | {
                     "operations": found.names.total(),
                     "gigabytes": round(found.moved / 1e9, 2),
                     "by_name": dict(found.names.most_common()),
                 }
+
+
+def show(rows: list[dict[str, Any]], *, names: bool) -> None:
+    """Print a table, and every operation's count if asked for ``names``."""
+    print("| network | precision | side | operations | GB read and written |")
+    print("| --- | --- | --- | ---: | ---: |")
+    for row in rows:
+        about = " | ".join(row[key] for key in ("network", "dtype", "side"))
+        print(f"| {about} | {row['operations']:,} | {row['gigabytes']:.2f} |")
+    for row in rows if names else ():
+        print(f"\n{row['network']}, {row['dtype']}, {row['side']}:")
+        print(", ".join(f"{count} {name}" for name, count in row["by_name"].items()))
 
 
 def main() -> None:
@@ -146,10 +191,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the table here too")
     args = parser.parse_args()
     found = list(rows(args.width, args.batch))
-    for row in found:
-        print(*(f"{row[key]}" for key in ("network", "dtype", "side", "operations", "gigabytes")))
-        if args.names:
-            print("   ", ", ".join(f"{n} {k}" for k, n in row["by_name"].items()))
+    show(found, names=args.names)
     if args.json:
         about = {"torch": torch.__version__, "width": args.width, "batch": args.batch}
         args.json.write_text(json.dumps(about | {"rows": found}, indent=1) + "\n")
