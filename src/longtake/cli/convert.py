@@ -83,7 +83,7 @@ def image(
     fps: Annotated[float, Option(min=0.01, help="frames a second")] = 8.0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make a video model of an image model: what works across frames starts at zero."""
+    """Make a text-to-video model of Stable Diffusion; attention across frames starts at zero."""
     from longtake.checkpoint import check_free
     from longtake.convert.from_image_model import Clips, read_image_model
     from longtake.model import VideoModel

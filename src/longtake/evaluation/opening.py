@@ -28,7 +28,7 @@ SYNTHETIC_VIDEOS = 1 << 16
 """Number of videos of a synthetic world that clips are drawn from."""
 
 ANY_LENGTH = ClipPlan(frames=1)
-"""Plan of videos on disk: whether a video is long enough is decided by the protocol."""
+"""Clip plan with which folders are opened; the protocol decides whether a video is long enough."""
 
 FORMS = (
     "a folder of videos or of folders of frames, an array file "

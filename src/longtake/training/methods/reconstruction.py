@@ -17,7 +17,8 @@ from longtake.training.methods.base import Loss, Method, Phase
 from longtake.training.monitor import Statistics, TrainingMonitor
 
 Clips = Callable[[int], Iterator[tuple[Tensor, Sequence[int]]]]
-"""From a first step, this rank's clips ``(b, 3, t, h, w)`` and sample numbers of each step."""
+"""Function of a first step; yields this rank's clips ``(b, 3, t, h, w)`` of each step from it on,
+and the number of each clip among all training samples."""
 
 
 @dataclass(kw_only=True)
@@ -53,17 +54,20 @@ class Reconstruction(Method):
         self._autoencoder, self._criterion, self._clips = autoencoder, loss, clips
         self._settings, self._ranks = settings, ranks
         self.monitor = self._starts = monitor
-        self.module = nn.ModuleDict({"autoencoder": autoencoder})
+        trained = autoencoder.trained
+        self.module = nn.ModuleDict({"autoencoder": trained})
         self.module.update({term.name: term.network for term in loss.terms})
-        self.exported = autoencoder
+        self.exported = trained
+        whole = trained is autoencoder
         self.frozen = () if loss.perceptual is None else (loss.perceptual,)
+        self.frozen += () if whole else (autoencoder,)
         main = Phase(
             name="main",
             log_key="loss",
-            module=autoencoder,
+            module=trained,
             optimizer=settings.optimizer,
             loss=self._loss,
-            methods=("encode", "decode"),
+            methods=("encode", "decode") if whole else (),
         )
         others = [_discriminator_phase(t, discriminator_optimizer, monitor) for t in loss.terms]
         self.phases = (main, *others)
