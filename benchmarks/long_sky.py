@@ -39,11 +39,11 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=12)
     parser.add_argument("--frames", type=int, default=512)
     parser.add_argument("--windows", type=int, default=4)
-    parser.add_argument("--teacher", action="store_true", help="sample with the teachers")
+    parser.add_argument("--students", action="store_true", help="sample with the students")
     parser.add_argument("--openvino", action="store_true", help="run the networks by OpenVINO")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
-    model = VideoModel.from_pretrained(chosen.model, students=not chosen.teacher)
+    model = VideoModel.from_pretrained(chosen.model, students=chosen.students)
     backend = OpenVINO() if chosen.openvino else None
     size = model.autoencoder.spec.clip[1]
     world = SkyWorld(

@@ -30,8 +30,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_a_folder_of_format_1_is_the_model_that_ships_today(folder: Path):
-    old = VideoModel.from_pretrained(folder)
-    new = VideoModel.from_pretrained(folder.name, students=False)
+    old, new = VideoModel.from_pretrained(folder), VideoModel.from_pretrained(folder.name)
     assert old.denoisers.keys() == new.denoisers.keys()
     assert old.index.sampling == new.index.sampling
     assert old.index.diffusion == new.index.diffusion
