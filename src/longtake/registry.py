@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from longtake.autoencoders.enlarger import EnlargerConfig
 from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
 from longtake.autoencoders.light import LightTriplaneDecoderConfig, LightVolumeDecoderConfig
 from longtake.autoencoders.triplane import TriplaneAutoencoderConfig
@@ -44,7 +45,9 @@ _Kind = Field(discriminator="kind")
 AnyAutoencoder = Annotated[
     VolumeAutoencoderConfig | TriplaneAutoencoderConfig | FramewiseAutoencoderConfig, _Kind
 ]
-AnyDecoder = Annotated[LightVolumeDecoderConfig | LightTriplaneDecoderConfig, _Kind]
+AnyDecoder = Annotated[
+    LightVolumeDecoderConfig | LightTriplaneDecoderConfig | EnlargerConfig, _Kind
+]
 AnyDenoiser = Annotated[VolumeUNetConfig | TriplaneUNetConfig, _Kind]
 AnySampler = Annotated[DDPM | DDIM | DiffusersSampler, _Kind]
 AnyGuidance = Annotated[Unguided | ClassifierFree | Autoguidance, _Kind]
