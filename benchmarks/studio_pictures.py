@@ -3,8 +3,8 @@
     python benchmarks/studio_pictures.py lvdm-sky pvdm-sky -o docs/pictures
 
 ``studio_live.webp`` is Live while it plays and is steered, a screenshot a frame, shown at the
-video's rate; the page's clock is stopped between screenshots and frames are handed to it one by
-one, so that a slow machine gives the same picture. The others are single screenshots.
+video's rate; frames are handed to the page one by one, so that none is missed on a slow machine.
+The others are single screenshots.
 """
 
 import argparse
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "studio"))
 from chromium import Tab, launched
 
-FRAMES, STEER_AT = 84, {14: "dusk", 50: "night"}
+FRAMES, STEER_AT = 72, {6: "dusk", 34: "night"}
+CLIP: Any = {"x": 0, "y": 0, "width": 1060, "height": 585}
 LIVE = {"viewport": {"width": 1060, "height": 690}, "color_scheme": "dark"}
 DESK = {"viewport": {"width": 1280, "height": 860}, "color_scheme": "light"}
 COLOURS = 160
@@ -74,7 +75,6 @@ class Feed:
     def hand_over(self, page: "Page") -> None:
         """Hand the next frame to the page, once there is one."""
         while not self._waiting:
-            page.clock.run_for(20)  # the page asks for its jobs meanwhile
             page.wait_for_timeout(20)
         socket, message = self._waiting.popleft()
         socket.send(message)
@@ -88,20 +88,18 @@ def live(browser: "Browser", address: str, path: Path) -> None:
     tab.open("live")
     fps = page.evaluate("async () => (await (await fetch('/api/models')).json())[0].fps")
     page.locator(".big-play").click()
-    page.clock.install()
     pictures = []
     for number in range(FRAMES):
         feed.hand_over(page)
-        while page.evaluate(SHOWN) <= number:
-            page.clock.run_for(20)
-        pictures.append(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
+        tab.until(f"() => ({SHOWN})() > {number}")
+        pictures.append(Image.open(io.BytesIO(page.screenshot(clip=CLIP))).convert("RGB"))
         if number in STEER_AT:
             label = page.locator("#panel-live .labels label", has_text=STEER_AT[number])
             label.first.click()
-    context.close()
     settings = {"duration": round(1000 / fps), "loop": 0, "quality": 68, "method": 6}
     pictures[0].save(path, save_all=True, append_images=pictures[1:], **settings)
-    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB", flush=True)
+    context.close()
 
 
 def desk(browser: "Browser", address: str, model: str, out: Path) -> None:
