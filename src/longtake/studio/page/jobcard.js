@@ -41,7 +41,7 @@ export function badge(job) {
 }
 
 export function progress(job) {
-  const share = job.frames ? job.frames_done / job.frames : null;
+  const share = job.progress ?? (job.frames ? job.frames_done / job.frames : null);
   const bar = el("progress", { max: 1, "aria-label": `Progress of ${titleOf(job)}` });
   if (job.status === "queued") bar.value = 0;
   else if (share !== null) bar.value = share;
