@@ -96,7 +96,7 @@ def live(browser: "Browser", address: str, path: Path) -> None:
         if number in STEER_AT:
             label = page.locator("#panel-live .labels label", has_text=STEER_AT[number])
             label.first.click()
-    settings = {"duration": round(1000 / fps), "loop": 0, "quality": 68, "method": 6}
+    settings = {"duration": round(1000 / fps), "loop": 0, "quality": 68, "method": 3}
     pictures[0].save(path, save_all=True, append_images=pictures[1:], **settings)
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB", flush=True)
     context.close()
