@@ -85,7 +85,9 @@ class Trainer:
         for module in (method.module, *method.frozen):
             module.to(ranks.device)
         for phase in method.phases:
-            ranks.parallelize(phase.module, phase.methods)
+            parameters = sum(p.numel() for p in phase.module.parameters())
+            shards = settings.shards_of(parameters, ranks)
+            ranks.parallelize(phase.module, shards, phase.methods)
         ema = settings.ema
         options = {p.name: p.optimizer.model_dump(exclude={"clip_norm"}) for p in method.phases}
         self._state = checkpoint.TrainState(
