@@ -1,13 +1,19 @@
 """Every preset can be read, says what it is, and its networks fit together."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from longtake.distillation import DistillationRun
+from longtake.hub import shipped_models
+from longtake.model import VideoModel
 from longtake.runs import AutoencoderRun, DiffusionRun, presets, read_run
 
 NAMES = sorted(presets())
+STUDENTS = [name for name in NAMES if isinstance(read_run(name), DistillationRun)]
+TRAINED = [name for name in NAMES if name not in STUDENTS]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -23,7 +29,7 @@ def test_a_preset_says_what_it_is_what_it_needs_and_what_to_expect(name: str):
         assert sum(line.startswith(f"# {word}: ") for line in header) == 1, word
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_the_networks_of_a_preset_can_be_built(name: str):
     run = read_run(name)
     with torch.device("meta"):
@@ -31,13 +37,14 @@ def test_the_networks_of_a_preset_can_be_built(name: str):
             run.autoencoder.build()
             for adversary in run.loss.adversary:
                 adversary.build()
-        else:
+        elif isinstance(run, DiffusionRun):
             run.denoiser.build()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_what_a_preset_goes_on_from_is_a_preset_too(name: str):
     run = read_run(name)
+    assert not isinstance(run, DistillationRun)
     origin = run.model if isinstance(run, DiffusionRun) else run.init_from
     if origin is not None and origin.startswith("runs/"):
         assert origin.removeprefix("runs/") in NAMES
@@ -68,7 +75,7 @@ def test_a_denoiser_fits_the_autoencoder_and_the_clips_it_is_trained_on(name: st
     assert run.denoiser.clip[0] * latent_frames == run.denoiser.latent[1] * window
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n.endswith("_interp")])
+@pytest.mark.parametrize("name", [n for n in TRAINED if n.endswith("_interp")])
 def test_what_fills_between_keyframes_spans_one_of_their_steps(name: str):
     keys, between = read_run(name.replace("_interp", "_pred")), read_run(name)
     assert isinstance(keys, DiffusionRun)
@@ -78,14 +85,31 @@ def test_what_fills_between_keyframes_spans_one_of_their_steps(name: str):
     assert between.diffusion == keys.diffusion
 
 
-def autoencoder_of(run: AutoencoderRun | DiffusionRun):
+def autoencoder_of(run: AutoencoderRun | DiffusionRun) -> Any:
     """Follow a preset to the autoencoder under it."""
     while isinstance(run, DiffusionRun):
         name = run.model.removeprefix("runs/")
         if name not in NAMES:
             return None
-        run = read_run(name)
+        found = read_run(name)
+        assert isinstance(found, AutoencoderRun | DiffusionRun)
+        run = found
     return run.autoencoder
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_student_is_distilled_from_a_shipped_model_on_clips_that_fit_it(name: str):
+    run = read_run(name)
+    assert isinstance(run, DistillationRun)
+    assert run.teacher in shipped_models()
+    model = VideoModel.from_pretrained(run.teacher, students=False)
+    spec = model.clip_sampler(run.roles[0]).spec
+    run.clip.check(model.clip_sampler(run.roles[0]).denoiser)
+    plan, (window, *size) = run.data.plan, model.autoencoder.spec.clip
+    overlap = spec.clip_overlap_frames
+    assert (plan.frames - window) % (window - overlap) == 0
+    assert [plan.height, plan.width] == size
+    assert run.data.classes == model.index.classes
 
 
 def test_a_preset_in_a_file_is_read_as_the_shipped_one(tmp_path: Path):

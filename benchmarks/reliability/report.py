@@ -13,6 +13,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+CASES = {
+    "[True]": "[zip]",
+    "[False]": "[torch's former format]",
+    "-False": "",
+    "-True": ", compressed",
+}
 PAGE, RESULTS = ROOT / "docs" / "reliability.md", ROOT / "docs" / "results"
 
 
@@ -28,9 +34,9 @@ def main() -> None:
 
 def kills() -> str:
     """Kills by command."""
-    heads = ["command", "changes of the disk", "kills before them", "at random"]
+    heads = ["command", "disk operations", "kills before one", "kills at random times"]
     rows = "".join(f"{line(row)}\n" for row in read("kills")["rows"])
-    return table([*heads, "equal", "complete", "faults"], []) + rows
+    return table([*heads, "ended equal", "already complete", "faults"], []) + rows
 
 
 def slopes() -> str:
@@ -46,15 +52,26 @@ def slopes() -> str:
         ]
         for row in found["rows"]
     ]
-    return table(["command", "of", *heads, "MB per 1,000"], rows)
+    return table(["command", "amount of", *heads, "MB per 1,000"], rows)
 
 
 def inputs() -> str:
     """Broken inputs by kind."""
     found = read("inputs")
-    rows = [[row["of"], row["tried"], row["accepted"], row["wrong"]] for row in found["rows"]]
+    rows = [
+        [_kind(row["of"]), *(row[k] for k in ("tried", "accepted", "wrong"))]
+        for row in found["rows"]
+    ]
     total = ["all", found["tried"], sum(row["accepted"] for row in found["rows"]), found["wrong"]]
     return table(["kind", "tried", "accepted", "wrong"], [*rows, total])
+
+
+def _kind(test: str) -> str:
+    """What a test breaks, by its name and parameters, such as ``... are refused[.npz-True]``."""
+    name, _, parameters = test.partition(" are refused")
+    for former, new in CASES.items():
+        parameters = parameters.replace(former, new)
+    return name + parameters.replace("[", " (").replace("]", ")")
 
 
 def soak() -> str:
@@ -62,7 +79,8 @@ def soak() -> str:
     found = read("soak")
     odd = found["odd"]
     about = [found["videos"], f"{found['minutes']:g}", *odd.values()]
-    return table(["videos", "minutes", *odd], [about])
+    stages = ["latents", "decoded frames", "8-bit pixels", "YUV frames", "mp4 files", "mkv files"]
+    return table(["videos", "minutes", *stages], [about])
 
 
 def processes() -> str:
@@ -73,7 +91,7 @@ def processes() -> str:
         killed = found.get("kills", {}).get(run["run"])
         equal = "" if killed is None else f"{killed['kills']} kills" if killed["equal"] else "no"
         rows.append([f"`{run['run']}`", *(f"{run[way]:.1e}" for way in ways), equal])
-    return table(["run", "2 processes", "1, then 2", "2, then 1", "equal after"], rows)
+    return table(["run", "2 processes", "1, then 2", "2, then 1", "byte for byte after"], rows)
 
 
 def line(row: Mapping[str, Any]) -> str:

@@ -84,7 +84,7 @@ def write_tensors(
 
 
 def sort_metadata(path: Path) -> None:
-    """Give equal safetensors files equal bytes: the library writes metadata in any order."""
+    """Sort a safetensors file's metadata, so that equal files have equal bytes."""
     with path.open("r+b") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))

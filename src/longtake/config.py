@@ -1,6 +1,6 @@
 """Typed configuration: frozen pydantic models, read strictly, with errors that name a path.
 
-A discriminated union on ``kind`` is a registry; ``registry`` holds the unions.
+Choices are unions of config classes that differ in their ``kind``; ``registry`` defines them.
 """
 
 import copy

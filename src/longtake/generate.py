@@ -22,7 +22,7 @@ from longtake.rollout import Change, Request, Rollout, Samplers, State, Steering
 from longtake.video import to_pixels
 
 POSITION = frozenset({"step", "pushed", "guidance"})
-"""Tensors that every state has."""
+"""Names of tensors that the state of every ``Part`` has."""
 
 
 class Part(NamedTuple):
@@ -52,7 +52,7 @@ class VideoStream(ABC):
     @property
     @abstractmethod
     def grain(self) -> int:
-        """Frames of video that a rollout step adds: changes apply at multiples of this number."""
+        """Number of frames that a rollout step adds; steering takes effect at multiples of it."""
 
     @property
     def sampled_from(self) -> int:
@@ -102,7 +102,7 @@ class LongVideo(VideoStream):
 
     @property
     def grain(self) -> int:
-        """Frames of video that a rollout step adds: changes apply at multiples of this number."""
+        """Number of frames that a rollout step adds; steering takes effect at multiples of it."""
         return self.rollout.grain(self.samplers)
 
     @torch.inference_mode()

@@ -5,37 +5,23 @@ long videos have the format of the video and are joined without loss; those of s
 are many to a second, are lossless and encoded again, so that no format shows where they met.
 """
 
-import json
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from annotated_types import Ge
-from pydantic import StringConstraints
 from torch import Tensor
 
-from longtake.checkpoint import (
-    CheckpointError,
-    file_hash,
-    read_header,
-    read_metadata,
-    read_tensors,
-    write_tensors,
-)
-from longtake.config import Config, ConfigError, parse, to_dict
-from longtake.documents import DocumentError, parse_json
-from longtake.files import remove
+from longtake.checkpoint import read_tensors
 from longtake.generate import VideoStream
 from longtake.outputs import Outputs, open_outputs
 from longtake.progress import ProgressCallback, no_progress
 from longtake.rollout import Request, Steering
+from longtake.segments import Segment, keep_whole, record_of, write_record
 from longtake.video import VideoError, VideoWriter, concatenate, overview, stream_video
 from longtake.video.write import check_format
 
-LOGGER = logging.getLogger("longtake")
 SEGMENT_FRAMES = 256  # most frames of a segment
 SEGMENTS = 8  # least number of segments
 JOINABLE = (".mp4", ".mkv")
@@ -66,22 +52,6 @@ class Job:
     def files(self) -> list[Path]:
         """Paths of all files to write: the videos, then their contact sheets."""
         return [*self.paths, *(map(_sheet, self.paths) if self.sheets else ())]
-
-
-class Segment(Config):
-    """Consecutive frames of a job's videos that are on disk, and the state that continues them.
-
-    Attributes:
-        start: index of the first frame.
-        end: index of the last frame plus one.
-        files: SHA-256 of each video's file, by the file's name.
-        tensors: names of the tensors of the state.
-    """
-
-    start: Annotated[int, Ge(0)]
-    end: Annotated[int, Ge(1)]
-    files: dict[Annotated[str, StringConstraints(pattern=r"^\d+_\d+\.\w+$")], str]
-    tensors: tuple[str, ...]
 
 
 def open_jobs(
@@ -150,10 +120,10 @@ def write_job(
     folder = outputs.folder(job.files)
     segments = folder / "segments"
     segments.mkdir(exist_ok=True)
-    found = _keep_whole(segments)
+    found = keep_whole(segments)
     before = done = found[-1].end if found else 0
     while done < job.frames:
-        state = read_tensors(_record(segments, found[-1].start)) if found else None
+        state = read_tensors(record_of(segments, found[-1].start)) if found else None
         found.append(_write_segment(video, job, segments, done, state, report, steering))
         done = found[-1].end
     for row, path in enumerate(job.paths):
@@ -209,10 +179,7 @@ def _write_segment(
             if done >= end:
                 break
     assert state is not None
-    files = {path.name: file_hash(path) for path in paths}
-    segment = Segment(start=start, end=done, files=files, tensors=(*state,))
-    write_tensors(_record(folder, start), state, {"segment": json.dumps(to_dict(segment))})
-    return segment
+    return write_record(folder, start, done, paths, state)
 
 
 def _segment_suffix(job: Job) -> str:
@@ -220,50 +187,6 @@ def _segment_suffix(job: Job) -> str:
     own = job.paths[0].suffix
     long = job.frames >= SEGMENTS * SEGMENT_FRAMES
     return own if own in JOINABLE and long else LOSSLESS
-
-
-def _keep_whole(folder: Path) -> list[Segment]:
-    """Whole segments from the first frame on; everything else is removed from the folder."""
-    found: list[Segment] = []
-    kept: set[str] = set()
-    while (segment := _whole(folder, found[-1].end if found else 0)) is not None:
-        kept |= {_record(folder, segment.start).name, *segment.files}
-        found.append(segment)
-    for path in folder.iterdir():
-        if path.name not in kept:
-            remove(path)
-    return found
-
-
-def _whole(folder: Path, start: int) -> Segment | None:
-    """The segment from a frame on, or None if there is none, or it is damaged."""
-    record = _record(folder, start)
-    if not record.exists():
-        return None
-    try:
-        names, metadata = read_header(record), read_metadata(record)
-    except CheckpointError as error:
-        LOGGER.warning("%s; frames from %d on are made again", error, start)
-        return None
-    try:
-        segment: Segment = parse(Segment, parse_json(metadata.get("segment", "{}")))
-    except (ConfigError, DocumentError) as error:
-        again = f"remove {folder} to make the video again"
-        raise CheckpointError(f"{record}: {error}; {again}") from error
-    if lacking := sorted({*segment.tensors} - names.keys()):
-        raise CheckpointError(
-            f"{record}: lacks {lacking[0]!r}; remove {folder} to make the video again"
-        )
-    for name, expected in segment.files.items():
-        path = folder / name
-        if not path.is_file() or file_hash(path) != expected:
-            LOGGER.warning("%s: missing or damaged; frames from %d on are made again", path, start)
-            return None
-    return segment
-
-
-def _record(folder: Path, start: int) -> Path:
-    return folder / f"{start:08d}.safetensors"
 
 
 def _join(segments: Sequence[Path], path: Path, job: Job) -> None:

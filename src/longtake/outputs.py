@@ -1,4 +1,4 @@
-"""Files that a command makes, so that one that was stopped or killed continues, and ends as if not.
+"""Output files of a command that continues after a stop or kill and ends with equal files.
 
 Files are made in a hidden folder and moved to their places when they are complete. Before that, a
 note with their fingerprints is written. So a repeated command knows which of the files that exist

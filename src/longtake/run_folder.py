@@ -29,7 +29,7 @@ BEGUN = {LOCK, f".{CONFIG}.partial"}
 """What a run that was killed at its very beginning leaves behind."""
 
 CLAIM = {CONFIG, ENVIRONMENT, INPUTS, LOG, PAGE, "tensorboard", "wandb"}
-"""What a run that was refused before it has made anything may leave behind."""
+"""Files that a run may have written before it is refused."""
 
 OWN = (
     ".step_*",
@@ -49,7 +49,7 @@ FREE = (
     *("training.log_every", "training.sample_every", "training.save_every", "training.steps"),
     *("training.background_gb", "training.tracker", "training.workers", "training.shards"),
 )
-"""Settings that may change in the middle of a run: which steps it takes does not depend on them."""
+"""Settings that may change in the middle of a run, as its training steps do not depend on them."""
 
 ENCODED = ("data", "model", "cache.", "denoiser.clip_overlap_frames")
 """Beginnings of settings that cached latents depend on."""

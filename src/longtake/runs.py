@@ -1,7 +1,7 @@
 """Training runs as frozen configs, and how they are carried out."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -21,18 +21,18 @@ from longtake.data.latent_cache import LatentCache
 from longtake.data.latents import build_cache
 from longtake.data.loader import Batch, Loader
 from longtake.diffusion import Denoiser, Diffusion
+from longtake.distillation import DistillationRun
 from longtake.distributed import Ranks
 from longtake.evaluation.during_training import EvaluationPlan, open_evaluation
-from longtake.hub import find_model
 from longtake.latents import LatentScaling
 from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
 from longtake.model import ModelIndex, Sampling, VideoModel
-from longtake.model.index import AUTOENCODER, read_model_files
+from longtake.model.index import AUTOENCODER, component_hash
 from longtake.noise import generator
-from longtake.progress import ProgressCallback, no_progress
 from longtake.registry import AnyAutoencoder, AnyDenoiser, AnySource, AnyTextEncoder
 from longtake.rollout import Role
 from longtake.text import Prompt, TextEncoder
+from longtake.training.callbacks import Callbacks
 from longtake.training.captions import encode_captions
 from longtake.training.checkpoint import unsharded
 from longtake.training.config import OptimizerConfig, TrainingConfig
@@ -40,23 +40,10 @@ from longtake.training.latent_batches import LatentBatches, TrainingClip
 from longtake.training.methods.denoising import Denoising, validation_loss
 from longtake.training.methods.reconstruction import Reconstruction
 from longtake.training.monitor import CollapseRule, TrainingMonitor
-from longtake.training.trainer import Trainer, TrainingProgress
+from longtake.training.trainer import Trainer
 
 Count = Annotated[int, Ge(1)]
 VALIDATION, VALIDATION_CLIPS = "validation", 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class Callbacks:
-    """Functions that a run calls as it proceeds.
-
-    Attributes:
-        training: called at each logging step.
-        encoding: called with the number of clips encoded and their total.
-    """
-
-    training: Callable[[TrainingProgress], None] = lambda _: None
-    encoding: ProgressCallback = no_progress
 
 
 class AutoencoderRun(Config):
@@ -98,11 +85,11 @@ class AutoencoderRun(Config):
     @property
     def inputs(self) -> Mapping[str, Any]:
         """What the run depends on besides its config, as JSON data by the name of a setting."""
-        given = {"init_from": _digest_of(self.init_from, AUTOENCODER)} if self.init_from else {}
+        given = {"init_from": component_hash(self.init_from, AUTOENCODER)} if self.init_from else {}
         return {"data": self.data.identity(), **given}
 
     def settled(self) -> "AutoencoderRun":
-        """The run itself, as its config leaves nothing to its data."""
+        """The run itself, as none of its settings is taken from the data."""
         return self
 
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
@@ -256,10 +243,12 @@ class DiffusionRun(Config):
     @property
     def inputs(self) -> Mapping[str, Any]:
         """What the run depends on besides its config, as JSON data by the name of a setting."""
-        given = {"init_from": _digest_of(self.init_from, self.roles[0])} if self.init_from else {}
+        given = (
+            {"init_from": component_hash(self.init_from, self.roles[0])} if self.init_from else {}
+        )
         return {
             "data": self.data.identity(),
-            "model": _digest_of(self.model, AUTOENCODER),
+            "model": component_hash(self.model, AUTOENCODER),
             **given,
         }
 
@@ -267,8 +256,9 @@ class DiffusionRun(Config):
         """Encode clips that the latent cache lacks, then train, from the last checkpoint if any."""
         torch.manual_seed(self.training.seed)
         self._check_classes()
-        base = VideoModel.from_pretrained(self.model, device=ranks.device)
-        trained = VideoModel.from_pretrained(self.init_from) if self.init_from else None
+        base = VideoModel.from_pretrained(self.model, device=ranks.device, students=False)
+        start = self.init_from
+        trained = VideoModel.from_pretrained(start, students=False) if start else None
         denoiser = self._built(trained)
         base.autoencoder.spec.check_drawn(denoiser.spec, self.model)
         self.clip.check(denoiser)
@@ -429,14 +419,7 @@ class DiffusionRun(Config):
         return replace(base, denoisers={**base.denoisers, **dict.fromkeys(self.roles, denoiser)})
 
 
-AnyRun = Annotated[AutoencoderRun | DiffusionRun, Field(discriminator="kind")]
-
-
-def _digest_of(model: str, part: str) -> str | None:
-    """SHA-256 of the weights of a model's network, of a role or the autoencoder."""
-    index, _ = read_model_files(find_model(model))
-    folders: dict[str, str] = {AUTOENCODER: AUTOENCODER, **index.roles}
-    return index.weights.get(folders.get(part, ""))
+AnyRun = Annotated[AutoencoderRun | DiffusionRun | DistillationRun, Field(discriminator="kind")]
 
 
 def presets() -> dict[str, Path]:

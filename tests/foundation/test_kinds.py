@@ -13,8 +13,9 @@ from longtake.config import Config
 
 SOURCE = Path(longtake.__file__).parent
 CONVERTERS = "convert"  # each reads the files of one system, so it may
-LISTS = ("registry", "runs", "reproduce.table")
-"""Modules whose unions list kinds; the last two are made of those that the registry lists."""
+LISTS = ("registry", "training.methods.distillation", "runs", "reproduce.table", "studio.kinds")
+"""Modules whose unions list kinds: runs and tables are made of those before them, the last is of
+jobs."""
 ALONE = {"C3DConfig", "CollapseRule", "AutoencoderLossConfig", "Plateau"}
 """Configs that nothing chooses between: their ``kind`` only names them in files."""
 

@@ -173,6 +173,15 @@ def test_a_video_of_the_models_size_and_rate_is_read_as_it_is(film: Path):
     assert given.note == f"{film}: 32x48 (height x width), 24 fps, 24 frames -> 24"
 
 
+def test_a_folder_of_images_is_taken_at_the_models_rate_and_the_note_says_so(tmp_path: Path):
+    (tmp_path / "images").mkdir()
+    for number in range(3):
+        write_image(tmp_path / "images" / f"{number}.png", noise(1)[0])
+    given = read_given_video(tmp_path / "images", SIZE, 8.0)
+    assert (len(given.frames), given.fps) == (3, 8.0)
+    assert given.note.endswith("(height x width), no frame rate, taken as 8 fps, 3 frames -> 3")
+
+
 @pytest.mark.parametrize("fps", [8.0, 12.0, 48.0])
 def test_a_video_is_brought_to_a_rate_and_a_size_and_keeps_its_last_frame(film: Path, fps: float):
     given = read_given_video(film, SIZE, fps)

@@ -1,4 +1,4 @@
-"""Autoencoders: between a clip and its latent."""
+"""Autoencoders, which encode clips of video to latents and decode latents to clips."""
 
 from longtake.autoencoders.base import Posterior as Posterior
 from longtake.autoencoders.base import StreamDecoder as StreamDecoder

@@ -1,4 +1,4 @@
-"""Autoencoders: between a clip and its latent."""
+"""Interfaces of autoencoders, which encode clips of video to latents and decode latents."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,8 +30,8 @@ class Posterior:
     def kl(self) -> Float[Tensor, "b"]:
         """KL divergence to the standard normal, summed over every axis but the batch.
 
-        The official LVDM code sums in two places, over three of four axes here and over the rest in
-        its loss; the totals agree.
+        The official LVDM code sums over three of the four axes in this function and over the fourth
+        in its loss; the totals agree.
         """
         each = self.mean**2 + self.log_variance.exp() - 1 - self.log_variance
         return 0.5 * each.flatten(1).sum(1)

@@ -13,7 +13,7 @@ MODES = ("blend", "cut")
 class WindowDecoder(StreamDecoder):
     """Decodes a long latent in overlapping windows and joins their pixels.
 
-    Every window has as many latent frames as a clip in training. The last window has too: it
+    Every window has as many latent frames as a clip in training. So has the last window, which
     begins earlier, so that it ends where the video ends. Only a video shorter than a window is
     decoded at its own length. The result does not depend on how many latent frames each ``push``
     brings.

@@ -27,7 +27,8 @@ class TriplaneAutoencoderConfig(Config):
     Attributes:
         clip: frames, height and width of clips, in pixels. Height and width may be any multiples of
             ``patch`` (the official code takes squares of one size), but one autoencoder takes one
-            size only, since concatenated planes do not tell their sizes.
+            size only, since the sizes of concatenated planes cannot be recovered from their total
+            length.
         patch: height and width, in pixels, of the square of one frame that becomes one token.
         width: number of channels of a token.
         depth: number of layers of the encoder's and of the decoder's transformer.
@@ -40,7 +41,7 @@ class TriplaneAutoencoderConfig(Config):
         pool_head_channels: width of each of these heads; an eighth of ``width`` in the official
             code.
         pool_hidden: width of the feed-forward layers of the pooling transformers.
-        std: standard deviation of the posterior, the same for every value. 0 is the paper, which
+        std: standard deviation of the posterior, the same for every value. 0 as in the paper, which
             has no posterior; more than 0, with a ``kl_weight`` in the loss, keeps ``tanh`` from
             saturating into latents of nearly two values, which are hard to diffuse.
     """

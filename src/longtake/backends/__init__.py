@@ -1,4 +1,4 @@
-"""Backends: what runs the networks of a model while videos are made, where that is not torch."""
+"""Backends: software other than PyTorch that runs a model's networks while videos are made."""
 
 from longtake.backends.base import Backend, BackendError
 from longtake.backends.openvino import OpenVINO

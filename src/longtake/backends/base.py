@@ -1,4 +1,4 @@
-"""What runs the networks of a model while videos are made, where that is not torch."""
+"""Interface of a backend: software other than PyTorch that runs a model's networks."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -17,7 +17,7 @@ class Backend(Protocol):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Name and settings that change results, as JSON data."""
+        """Name of the backend, and those of its settings that change results, as JSON data."""
         ...
 
     def denoiser(self, network: Denoiser) -> Denoiser:

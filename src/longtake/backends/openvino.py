@@ -1,4 +1,4 @@
-"""Networks as OpenVINO programs: exported once for each shape, checked against torch, cached."""
+"""Networks as OpenVINO programs: exported for each input shape, checked against PyTorch, cached."""
 
 import copy
 import importlib.util
@@ -23,7 +23,8 @@ from longtake.files import put, user_cache
 
 LOGGER = logging.getLogger("longtake")
 TOLERANCE = 2e-6
-"""Largest difference of a float32 program from torch, over the largest output and at least 1."""
+"""Largest accepted difference of a float32 program's outputs from PyTorch's, divided by the largest
+output or by 1."""
 PROGRAM = "program.xml"
 ARGUMENT = "tensors_"  # what torch.export names the positional arguments of ``*tensors``
 FORMAT = 1

@@ -21,6 +21,9 @@ PrecisionName = Literal["float32", "bfloat16", "float16"]
 Precision = Annotated[PrecisionName, Option(help="number format of a model's weights")]
 BackendName = Literal["torch", "openvino"]
 RunBy = Annotated[BackendName, Option("--backend", help="what runs the networks on a CPU")]
+Teacher = Annotated[
+    bool, Option("--teacher", help="sample with the networks that students learnt from")
+]
 Overwrite = Annotated[bool, Option("--overwrite", help="replace an existing output")]
 Device = Annotated[str, Option(help="cpu, cuda, cuda:1, ... or auto")]
 Model = Annotated[str, Argument(help="shipped name, model folder, run or hub id")]
@@ -135,7 +138,7 @@ def dtype(precision: PrecisionName) -> "torch.dtype":
 
 
 def run_by(name: BackendName, precision: PrecisionName) -> "tuple[Backend | None, torch.dtype]":
-    """What runs the networks (None is torch), and the torch type of their weights."""
+    """The backend that runs the networks (None: PyTorch), and the dtype of their weights."""
     if name == "torch":
         return None, dtype(precision)
     from longtake.backends import OpenVINO

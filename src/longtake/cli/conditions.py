@@ -12,10 +12,10 @@ from typer import Option
 from longtake.cli import arguments
 
 if TYPE_CHECKING:
-    from longtake.cli.given import Wired
     from longtake.data.captions import AnyCaptions
     from longtake.diffusion.signals import Signals
     from longtake.generate import VideoStream
+    from longtake.given import Wired
     from longtake.jobs import Job
     from longtake.model import VideoModel
     from longtake.rollout import Request, Steering

@@ -83,7 +83,7 @@ def image(
     fps: Annotated[float, Option(min=0.01, help="frames a second")] = 8.0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make a video model of an image model: what works across frames starts at zero."""
+    """Make a text-to-video model of Stable Diffusion; attention across frames starts at zero."""
     from longtake.checkpoint import check_free
     from longtake.convert.from_image_model import Clips, read_image_model
     from longtake.model import VideoModel
@@ -149,4 +149,22 @@ def join(
     opened: list[Any] = [VideoModel.from_pretrained(model) for model in models]
     dtype = torch.float16 if half else None
     opened[0].merge(*opened[1:]).save_pretrained(out, overwrite=overwrite, dtype=dtype)
+    print(f"{out}: ready")
+
+
+@app.command()
+def students(
+    teacher: Annotated[str, Argument(help="the model that was distilled")],
+    distilled: Annotated[list[str], Argument(help="runs of its distillations")],
+    out: ModelOut,
+    half: Annotated[bool, Option("--half", help="store float16 weights")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Put students beside their teachers in one model, which samples with the students."""
+    import torch
+
+    from longtake.model.students import save_with_students
+
+    dtype = torch.float16 if half else None
+    save_with_students(teacher, distilled, out, overwrite=overwrite, dtype=dtype)
     print(f"{out}: ready")

@@ -63,6 +63,7 @@ def videos(  # noqa: PLR0913
     clip: Annotated[Path | None, Option(help="folder of a CLIP model, for clipsim")] = None,
     precision: arguments.Precision = "float32",
     backend: arguments.RunBy = "torch",
+    teacher: arguments.Teacher = False,
     batch: arguments.Batch = 8,
     weights: arguments.Weights = None,
     cache: arguments.Cache = None,
@@ -90,16 +91,16 @@ def videos(  # noqa: PLR0913
     said = conditions.Captions(prompts, captions, text_encoder)
     run_by, dtype = arguments.run_by(backend, precision)
     sampling = SamplingSettings(changes=of_sampling, label=label, batch=batch, seed=seed, keep=keep)
-    sampling = replace(sampling, dtype=dtype, backend=run_by, **said.of_model())
+    sampling = replace(sampling, dtype=dtype, backend=run_by, students=not teacher)
+    sampling = replace(sampling, **said.of_model())
     with join() as ranks, stages(ranks.main) as report:
         placed = arguments.placed(ranks, device)
         shown, alone = said.of_folder(), not compares(wanted)
         real, generated = open_sources(names, chosen, sampling, placed, captions=shown, alone=alone)
-        settings = EvaluationSettings(ranks=placed, batch=batch, seed=seed, floor=floor)
+        settings = EvaluationSettings(ranks=placed, batch=batch, seed=seed, floor=floor, clip=clip)
         features = FeatureCache(folder=cache or default_cache())
         path = None if weights is None else str(weights)
-        settings = replace(settings, cache=features, limit=limit, weights=path, clip=clip)
-        settings = replace(settings, report=report)
+        settings = replace(settings, cache=features, limit=limit, weights=path, report=report)
         result = evaluate(real, generated, chosen, wanted, settings)
     if ranks.main:
         _show(result, json)

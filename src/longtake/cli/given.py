@@ -1,31 +1,37 @@
 """Options of ``longtake generate`` by which a user gives frames, and what they make of a model."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
 if TYPE_CHECKING:
-    from longtake.generate import LongVideo, VideoStream
-    from longtake.given import GivenFrames
-
-DEFAULT_FRAMES = 64
+    from longtake.generate import LongVideo
+    from longtake.given import Wired
 
 Frames = Annotated[
     int | None,
-    Option(min=1, help="length of each video; 64, or what --between and --interpolate make"),
+    Option(
+        min=1, help="length of each video [default: 64, or what --between and --interpolate make]"
+    ),
 ]
-StartImage = Annotated[Path | None, Option("--start-image", help="first frame of each video")]
-EndImage = Annotated[Path | None, Option("--end-image", help="last frame, after --start-image")]
+StartImage = Annotated[
+    Path | None, Option("--start-image", help="image that each video begins with")
+]
+EndImage = Annotated[
+    Path | None, Option("--end-image", help="image that it ends with, with --start-image")
+]
 Continue = Annotated[Path | None, Option("--continue", help="video that each video continues")]
 Between = Annotated[
-    tuple[Path, Path] | None, Option("--between", help="first and last image of each video")
+    tuple[Path, Path] | None,
+    Option("--between", help="first and last frame of each video, two images"),
 ]
-Interpolate = Annotated[Path | None, Option(help="video to fill in between whose frames")]
-Factor = Annotated[int | None, Option(min=2, help="frames from one to the next of --interpolate")]
-Loop = Annotated[bool, Option("--loop", help="lead the end of each video back to its beginning")]
+Interpolate = Annotated[Path | None, Option(help="video between whose frames new ones are made")]
+Factor = Annotated[
+    int | None, Option(min=2, help="check that --interpolate multiplies frames by this")
+]
+Loop = Annotated[bool, Option("--loop", help="lead the end of each video back to its first frame")]
 
 
 @dataclass(frozen=True)
@@ -71,26 +77,7 @@ class GivenOptions:
             )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wired:
-    """What makes videos with frames that the user gives.
-
-    Attributes:
-        video: makes the videos.
-        frames: number of frames of each video.
-        fps: frame rate of the files.
-        identity: what the videos depend on besides model, sampling and request, as JSON data.
-        sheets: also write a contact sheet of each video.
-    """
-
-    video: "VideoStream"
-    frames: int
-    fps: float
-    identity: Mapping[str, Any]
-    sheets: bool = False
-
-
-def wire(video: "LongVideo", options: GivenOptions, frames: int | None, fps: float) -> Wired:
+def wire(video: "LongVideo", options: GivenOptions, frames: int | None, fps: float) -> "Wired":
     """Read the given frames, print what was read, and combine them with a model.
 
     Args:
@@ -102,62 +89,20 @@ def wire(video: "LongVideo", options: GivenOptions, frames: int | None, fps: flo
     Raises:
         ValueError: the model cannot use the given frames, or ``frames`` does not fit.
     """
-    from longtake.given import LoopedVideo, StartedVideo, read_given_image, read_given_video
+    from longtake.given import Given, wired
 
-    size = video.samplers["first"].spec.clip[1:]
-    images = options.between
+    between = options.between
     if options.start_image is not None and options.end_image is not None:
-        images = (options.start_image, options.end_image)
-    if images is not None:
-        pair = [read_given_image(path, size, fps) for path in images]
-        return _filled(video, pair, options, frames, fps)
-    if options.interpolate is not None:
-        given = read_given_video(options.interpolate, size, None)
-        return _filled(video, [given], options, frames, given.fps)
-    given, opening, identity = None, video, {}
-    if options.start_image is not None:
-        given = read_given_image(options.start_image, size, fps)
-    elif options.continued is not None:
-        given = read_given_video(options.continued, size, fps)
-    length = sampled = frames or DEFAULT_FRAMES
-    if options.loop:
-        looped = LoopedVideo(video=video, opening=opening)
-        looped.check_length(length)
-        sampled, identity = length - looped.closing, {"loop": True}
-    if given is not None:
-        print(given.note)
-        opening = StartedVideo(video=video, frames=given.frames)
-        opening.check_length(sampled)
-        identity = {**identity, "given": given.digest}
-    stream = LoopedVideo(video=video, opening=opening) if options.loop else opening
-    return Wired(video=stream, frames=length, fps=fps, identity=identity)
-
-
-def _filled(
-    video: "LongVideo",
-    parts: "list[GivenFrames]",
-    options: GivenOptions,
-    frames: int | None,
-    fps: float,
-) -> Wired:
-    """Wire a model to fill in between given frames."""
-    import numpy as np
-
-    from longtake.given import FilledVideo
-
-    filled = FilledVideo(video=video, frames=np.concatenate([part.frames for part in parts]))
-    if options.factor not in (None, filled.factor):
-        raise ValueError(
-            f"--factor {options.factor}: this model fills {filled.factor - 1} frames between two "
-            f"given ones, which is --factor {filled.factor}"
-        )
-    if frames not in (None, filled.length):
-        raise ValueError(
-            f"--frames {frames}: {len(filled.frames)} given frames, {filled.factor} apart, make a "
-            f"video of {filled.length}; leave --frames out"
-        )
-    for part in parts:
-        print(part.note)
-    rate = fps if options.interpolate is None else fps * filled.factor
-    digests = [part.digest for part in parts]
-    return Wired(video=filled, frames=filled.length, fps=rate, identity={"between": digests})
+        between = (options.start_image, options.end_image)
+    given = Given(
+        start_image=None if between else options.start_image,
+        continued=options.continued,
+        between=between,
+        interpolate=options.interpolate,
+        factor=options.factor,
+        loop=options.loop,
+    )
+    found = wired(video, given, frames, fps)
+    for note in found.notes:
+        print(note)
+    return found

@@ -134,13 +134,14 @@ def generate(  # noqa: PLR0913
     device: arguments.Device = "auto",
     precision: arguments.Precision = "float32",
     backend: arguments.RunBy = "torch",
+    teacher: arguments.Teacher = False,
     compiled: Annotated[bool, Option("--compile", help="compile the denoisers")] = False,
     overwrite: arguments.Overwrite = False,
 ) -> None:
     """Make videos of any length; interrupted, the same command continues where it stopped.
 
-    Given frames come out as they are, at the model's size and rate, which is printed.
-    Under torchrun, processes share the videos. Settings are those of sampling, such as
+    Frames that you give appear unchanged, at the model's size and rate, which are printed. Under
+    torchrun, processes share the videos. Settings are those of sampling, such as
     guidance.kind=classifier_free, rollout.kind=autoregressive, next.sampler.steps=20.
     """
     from longtake.distributed import launched
@@ -153,7 +154,7 @@ def generate(  # noqa: PLR0913
     videos = says.videos(out, arguments.seeds(seed), kind, batch)
     ranks = launched()  # no process waits for another
     arguments.check_compiled(compiled, backend)
-    opened, run_by = _opened(model, ranks, device, backend, precision)
+    opened, run_by = _opened(model, ranks, device, backend, precision, not teacher)
     changes = [*(overrides or []), *([f"sampler.steps={steps}"] if steps else [])]
     sampling = sampling_with(opened.index.sampling, changes)
     if compiled:
@@ -174,6 +175,7 @@ def _opened(
     device: str,
     backend: arguments.BackendName,
     precision: arguments.PrecisionName,
+    students: bool,
 ) -> "tuple[VideoModel, Backend | None]":
     """A model on this process's device, and what runs its networks; None is torch."""
     from longtake.model import VideoModel
@@ -184,6 +186,7 @@ def _opened(
         name,
         device=ranks.device if ranks.size > 1 else arguments.device(place),
         dtype=dtype,
+        students=students,
     )
     return model, run_by
 

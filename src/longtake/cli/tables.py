@@ -17,7 +17,7 @@ def print_result(result: "Result") -> None:
     print(f"protocol   {protocol.name} {result.protocol_hash}, n {protocol.n}, seed {result.seed}")
     if result.changed:
         shown = ", ".join(f"{key}={value}" for key, value in result.changed.items())
-        print(f"           not {protocol.name}'s own: {shown}; compares only with the same changes")
+        print(f"           not {protocol.name}'s own: {shown}; compare only with the same changes")
     if result.real is not None:
         print(f"real       {_side(result.real)}")
     print(f"generated  {_side(result.generated)}")
@@ -36,13 +36,15 @@ def print_result(result: "Result") -> None:
         of.setdefault(score.interval_of, []).append(title(name))
         if score.detectable is not None:
             seen = number(score.detectable)
-            print(f"{title(name)} stands out from 0 in four cases of five from {seen} on")
+            print(
+                f"smallest {title(name)} that n clips distinguish from 0 in 80 % of cases: {seen}"
+            )
     for what, names in of.items():
         if what:
             print(f"95 % interval of {', '.join(names)}: {what}")
     warning = result.protocol.unit
     if warning and any(score.unit == warning for score in result.scores.values()):
-        print("features are random: these distances are not FVD or KVD and compare with none")
+        print("features are random: these distances are not FVD or KVD; compare them with nothing")
     reasons = dict.fromkeys(s.no_floor for s in result.scores.values() if s.no_floor)
     if reasons:
         print(f"no real against real: {'; '.join(reasons)}")

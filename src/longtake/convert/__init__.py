@@ -1,1 +1,1 @@
-"""Weights from official code in, and out to others' formats."""
+"""Converters of official weights to model folders and weight files of longtake."""

@@ -1,9 +1,9 @@
 """Makes video models of image models: Stable Diffusion's UNet, in diffusers' layout (LVDM, text).
 
-Weights that work in space are the image model's. Attention across frames starts at zero, and groups
-are normalised in each frame alone, so that the first video of the model is the image model's image
-in every frame. (The official code normalises over all frames of a clip, so that its model differs
-from Stable Diffusion where frames differ.)
+Weights of layers that work within a frame are copied from the image model. Attention across frames
+starts at zero, and groups are normalised in each frame alone, so that the first video of the model
+is the image model's image in every frame. (The official code normalises over all frames of a clip,
+so that its model differs from Stable Diffusion where frames differ.)
 """
 
 import inspect

@@ -1,4 +1,4 @@
-"""Clips in order, of which frames that neighbours share are decoded and resized once."""
+"""Reads clips in order; decodes and resizes frames that neighbouring clips share only once."""
 
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator

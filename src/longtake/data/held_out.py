@@ -11,7 +11,8 @@ from longtake.video import VideoInfo
 
 Half = Literal["train", "validation"]
 WHOLE_VIDEOS, SHORTEST_END = 20, 16
-"""Whole videos are held out of this number of videos or more, or where ends would be shorter."""
+"""From this number of videos on, whole videos are held out; of fewer, the ends of all, unless each
+end would have fewer frames than the second number."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What the UNets of both papers share: ADM's layout and learned tables."""
+"""What the UNets of both papers share: the layout of ADM (Dhariwal and Nichol 2021) and tables."""
 
 from abc import ABC
 from collections.abc import Callable, Mapping

@@ -7,6 +7,7 @@ from itertools import count
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from longtake.diffusion import signals as batch
@@ -138,12 +139,36 @@ class ClipSampler:
         noisy = self._noisy(signals, noise)
         z = impose(self.spec, noisy, noise.normal(self.spec.shape))
         times = self._times(noisy, len(z))
-        denoise = self.guidance(self._estimator, noisy)
-        if "context" in noisy and not self.pattern.per_frame:
-            denoise = partial(_at_clip_time, denoise, noisy)
-        denoise = counted(denoise, on_evaluation, len(times) - 1)
+        denoise = counted(self._denoise(noisy), on_evaluation, len(times) - 1)
         schedule, bounds = self.diffusion.schedule, self.spec.bounds
         return impose(self.spec, signals, self.sampler(denoise, z, times, schedule, noise, bounds))
+
+    @torch.no_grad()
+    def walk(self, signals: Signals, z: Latent, times: Float[Tensor, "s b"]) -> Latent:
+        """Step noisy latents through given times, by the sampler and guidance of this object.
+
+        Args:
+            signals: what the network is conditioned on, by name; the signal ``context_noise`` has
+                the time of the noise that is on context frames in ``z``. These frames are returned
+                as they are.
+            z: noisy latents at the first of ``times``.
+            times: falling times of each sample, in float64; a sample whose time is constant is not
+                changed.
+        """
+        table = times.to("cpu")
+        if "context" in signals:
+            table = table[..., None].expand(-1, -1, z.shape[self.spec.time_axis])
+            table = frame_times(batch.to(signals, "cpu"), table)
+        noise, schedule = SampleNoise(range(len(z)), z.device), self.diffusion.schedule
+        bounds = self.spec.bounds
+        return self.sampler(self._denoise(signals), z, table, schedule, noise, bounds)
+
+    def _denoise(self, signals: Signals) -> Denoise:
+        """The guided estimate, at the time of the frames that are sampled."""
+        denoise = self.guidance(self._estimator, signals)
+        if "context" in signals and not self.pattern.per_frame:
+            return partial(_at_clip_time, denoise, signals)
+        return denoise
 
     def _estimator(self, signals: Signals, guide: str | None = None) -> Denoise:
         """Estimate of the network, or of a guiding one."""

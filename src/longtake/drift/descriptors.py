@@ -1,4 +1,4 @@
-"""A few numbers a frame, computed while frames stream by; no frame is kept."""
+"""Measures of each frame of a video, computed while frames stream by; no frame is kept."""
 
 from dataclasses import dataclass
 

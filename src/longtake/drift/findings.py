@@ -37,7 +37,8 @@ VISIBLE = {
     "colourfulness": math.log(1.2),
     "motion": math.log(1.2),
 }
-"""Smallest change from first to last frame that is reported; clean video stays below."""
+"""Smallest change from first to last frame that is reported: of colours in [0, 1], of other
+measures as natural logarithms. Clean video stays below."""
 EARLY = 6.0  # least ``Trend.early_strength`` of a change that ends early
 # Least ``Trend.agreement`` of a drift and of one that ends early: people who cross have less.
 # Motion that dies is reported without: cells at different speeds do not slow down alike.

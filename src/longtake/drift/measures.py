@@ -34,13 +34,14 @@ NEAR = 2  # frames around a freeze, a loop's joint, a cut or a border whose jump
 
 
 LEAST_CHUNK = 9
-"""Fewest frames of a chunk: patterns of fewer are pulses, longer ones with joints are seams."""
+"""Least number of frames of a chunk whose joints are seams; shorter patterns are pulses."""
 
 BRIGHTER, BRIGHTEST = 0.85, 12 / 255
-"""Share of a jump that is one of brightness, not a cut, and the largest such jump."""
+"""A jump is one of brightness, not a cut, if at least the first share of it is a change of
+brightness, and that change, of colours in [0, 1], is at most the second number."""
 
 LEAST_TRENDS = 4 * LEAST_POINTS
-"""Fewest frames with trends: within 2 seconds a gesture resembles a drift."""
+"""Least number of frames that have trends: within 2 seconds a gesture resembles a drift."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a video keeps of a synthetic world: the world's own measures, window by window."""
+"""Measures of videos that imitate a synthetic world, such as its wind, window by window."""
 
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict

@@ -1,1 +1,1 @@
-"""Real videos against generated ones: numbers that say how they came about."""
+"""Evaluation of generated against real videos; results name all that they depend on."""

@@ -30,7 +30,8 @@ POWER_80 = 0.84
 """Quantile of the normal distribution below which four of five values lie."""
 
 LIMIT_CLIPS = 64
-"""Least number of clips at which the interval of the limit was checked."""
+"""Least number of clips for which FVD is extrapolated to infinitely many
+(``benchmarks/coverage.py``)."""
 
 
 def _nothing(sets: FeatureSets) -> None:
@@ -97,7 +98,7 @@ def evaluate(
 
 
 def fvd_score(sets: FeatureSets) -> Score:
-    """FVD with its interval, its floor (FVD of real against real clips) and, if set, its limit."""
+    """FVD, its interval, its floor (FVD of real clips) and, if set, the limit of many clips."""
     how: Any = {"correction": sets.protocol.correction}
     of = f"FVD at {len(sets.generated())} clips, not the lower FVD of many"
     score = _score(sets, partial(fvd, **how), partial(fvd_interval, **how), of=of, least=0.0)
@@ -114,7 +115,7 @@ def fvd_score(sets: FeatureSets) -> Score:
 
 
 def kvd_score(sets: FeatureSets) -> Score:
-    """KVD with its interval and floor (KVD of real against real clips); unbiased, so no limit."""
+    """KVD, its interval and its floor (KVD between real clips); it is unbiased, so has no limit."""
     score = _score(sets, kvd, kvd_interval, of="KVD, which few clips do not bias")
     assert score.low is not None
     assert score.high is not None

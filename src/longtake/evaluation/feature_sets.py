@@ -105,7 +105,7 @@ class FeatureSets:
         return self._extract("generated", positions, stage, network or self._network)
 
     def held_out(self) -> Rows | None:
-        """Features of as many real clips of other videos than ``real(0)``; None if ``no_floor``."""
+        """Features of n real clips of other videos than ``real(0)`` has; None if ``no_floor``."""
         if self.no_floor:
             return None
         positions = self._positions("real", count=2 * self.protocol.n)[self.protocol.n :]

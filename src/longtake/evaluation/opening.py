@@ -28,7 +28,7 @@ SYNTHETIC_VIDEOS = 1 << 16
 """Number of videos of a synthetic world that clips are drawn from."""
 
 ANY_LENGTH = ClipPlan(frames=1)
-"""Plan of videos on disk: whether a video is long enough is decided by the protocol."""
+"""Clip plan with which folders are opened; the protocol decides whether a video is long enough."""
 
 FORMS = (
     "a folder of videos or of folders of frames, an array file "
@@ -53,6 +53,7 @@ class SamplingSettings:
         keep: folder in which the sampled videos are stored; None: they are not stored.
         dtype: dtype of the networks' weights.
         backend: what runs the networks; None: torch.
+        students: whether students of few evaluations sample, where the model has them.
     """
 
     changes: Sequence[str] = ()
@@ -64,6 +65,7 @@ class SamplingSettings:
     keep: Path | None = None
     dtype: torch.dtype = torch.float32
     backend: Backend | None = None
+    students: bool = True
 
 
 def open_videos(
@@ -214,7 +216,9 @@ def _layout(name: str) -> VideosOnDisk:
 def _model(
     name: str, side: Side, protocol: Protocol, settings: SamplingSettings, ranks: Ranks
 ) -> ModelVideos:
-    model = VideoModel.from_pretrained(name, device=ranks.device, dtype=settings.dtype)
+    model = VideoModel.from_pretrained(
+        name, device=ranks.device, dtype=settings.dtype, students=settings.students
+    )
     source = ModelVideos(
         model_name=name,
         model=model,

@@ -1,4 +1,4 @@
-"""Attributes of a synthetic world as features of a clip, so that they are cached like any."""
+"""Attributes of a synthetic world as features of a clip, which are cached like other features."""
 
 from typing import Any
 

@@ -90,7 +90,7 @@ class C3DConfig(Config):
 
 
 TGAN = C3DConfig(resize=128, grid="cubic", mean_column=21 + 8)
-"""The first paper's preparation; its mean is cropped to columns 21 to 148, then like the frames."""
+"""Preparation of clips as in TGAN: the mean is cropped to columns 21 to 148, then to its centre."""
 
 
 def cache_path() -> Path:
@@ -101,7 +101,7 @@ def cache_path() -> Path:
 class C3D(nn.Module):
     """The classifier C3D (Tran et al. 2015) of the Inception Score, frozen and without dropout.
 
-    It is equal in training and evaluation mode.
+    Training mode changes no result.
     """
 
     mean: Tensor

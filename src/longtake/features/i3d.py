@@ -124,7 +124,7 @@ def check(weights: Mapping[str, Tensor], origin: Path) -> None:
 class I3D(nn.Module):
     """The network I3D (Carreira and Zisserman 2017), frozen.
 
-    It is equal in training and evaluation mode. Its layers are named as DeepMind's end points.
+    Training mode changes no result. Its layers are named as DeepMind's end points.
     """
 
     def __init__(self, config: I3DConfig) -> None:

@@ -41,7 +41,7 @@ class RandomFeaturesConfig(Config):
 
 
 class RandomFeatures(nn.Module):
-    """An untrained convolutional network; frozen, and equal in training and evaluation mode."""
+    """An untrained, frozen convolutional network; training mode changes no result."""
 
     def __init__(self, config: RandomFeaturesConfig) -> None:
         super().__init__()

@@ -1,9 +1,9 @@
 """Convolutions of float32 clips on a CPU, with half the products (Winograd 1980).
 
 Along time, 4 frames of a convolution of 3 taps need 6 products of transformed frames and taps
-instead of 12, and 2 frames 4 instead of 6 (Lavin and Gray 2016: F(4, 3) and F(2, 3)). Frames are
-transformed whole, so convolutions of frames are left. Results differ from those of a direct
-convolution by rounding only: their error is 7e-7 of the result instead of 2e-7.
+instead of 12, and 2 frames 4 instead of 6 (Lavin and Gray 2016: F(4, 3) and F(2, 3)). Whole frames
+are transformed, and 2D convolutions of the transformed frames remain. Results differ from those of
+a direct convolution by rounding only: their error is 7e-7 of the result instead of 2e-7.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from torch import Tensor
 TAPS = 3
 
 FEW = 2
-"""Clips of up to this number of frames are computed by F(2, 3)."""
+"""Clips of up to this number of frames are computed by F(2, 3), longer ones by F(4, 3)."""
 
 
 class Transforms(NamedTuple):

@@ -6,3 +6,6 @@ from longtake.given.reading import GivenFrames as GivenFrames
 from longtake.given.reading import read_given_image as read_given_image
 from longtake.given.reading import read_given_video as read_given_video
 from longtake.given.started import StartedVideo as StartedVideo
+from longtake.given.wiring import Given as Given
+from longtake.given.wiring import Wired as Wired
+from longtake.given.wiring import wired as wired

@@ -58,7 +58,7 @@ class FilledVideo(VideoStream):
 
     @property
     def grain(self) -> int:
-        """Frames of video that one rollout step adds: changes apply at multiples of this number."""
+        """Number of frames that a rollout step adds; steering takes effect at multiples of it."""
         return self.factor
 
     @torch.inference_mode()

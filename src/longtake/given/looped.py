@@ -13,8 +13,9 @@ from longtake.noise import derive
 from longtake.rollout import Request, Steering
 
 DEPTH = 2
-"""Times that the gap is filled, each time between all neighbours: with a factor of 5, 24 frames.
-Once makes steps two to three times those of true videos (docs/log.md)."""
+"""Number of rounds, in each of which the gaps between all neighbours are filled: 24 frames with a
+factor of 5. After one round, frames change two to three times as much as in real videos
+(docs/log.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class LoopedVideo(VideoStream):
 
     @property
     def grain(self) -> int:
-        """Frames of video that one rollout step adds: changes apply at multiples of this number."""
+        """Number of frames that a rollout step adds; steering takes effect at multiples of it."""
         return self.opening.grain
 
     @property

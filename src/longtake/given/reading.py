@@ -79,7 +79,10 @@ def read_given_video(path: Path | str, size: tuple[int, int], fps: float | None)
         steps = np.arange(int(seconds[-1] * target + 1e-6) + 1)[::-1]
         numbers = _nearest(seconds, seconds[-1] - steps / target)
     frames = np.concatenate(list(_taken(path, numbers, size)))
-    rates = f"{own:g} fps" + ("" if own == target else f" -> {target:g} fps")
+    if info.rate_known:
+        rates = f"{own:g} fps" + ("" if own == target else f" -> {target:g} fps")
+    else:
+        rates = f"no frame rate, taken as {target:g} fps"
     sizes = _sizes((info.height, info.width), size)
     note = f"{path}: {sizes}, {rates}, {info.frames} frames -> {len(frames)}"
     return GivenFrames(frames=frames, fps=target, note=note)

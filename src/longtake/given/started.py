@@ -17,10 +17,10 @@ from longtake.video import to_model
 
 OPENING_CHUNK = 64  # given frames that one part has
 FADE = 8
-"""Frames over which a video passes from the look of the given frames to that of the decoder."""
+"""Number of frames over which the difference between given and decoded pixels fades."""
 SOFTENED = 0.5
-"""Share of the decoded step at the join that is put off to the frames of the fade: steps between
-latent frames are greater than those of true videos (docs/results/given_frames.json)."""
+"""Share of the decoded change at the join that is spread over the frames of the fade: decoded
+frames change more between latent frames than real videos do (docs/results/given_frames.json)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class StartedVideo(VideoStream):
 
     @property
     def grain(self) -> int:
-        """Frames of video that one rollout step adds: changes apply at multiples of this number."""
+        """Number of frames that a rollout step adds; steering takes effect at multiples of it."""
         return self.video.grain
 
     @property

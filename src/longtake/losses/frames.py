@@ -40,7 +40,7 @@ def choose_frames(total: int, count: int, seed: int) -> list[int]:
 
 
 class FrameDistance(nn.Module, ABC):
-    """A perceptual distance between pairs of frames; frozen, and equal in training mode."""
+    """A perceptual distance between pairs of frames, frozen; training mode changes no result."""
 
     @abstractmethod
     def forward(self, x: Frames, y: Frames) -> Float[Tensor, "n"]:

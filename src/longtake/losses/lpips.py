@@ -24,7 +24,8 @@ SLICES = (
     (512, (17, 19, 21)),
     (512, (24, 26, 28)),
 )
-"""Channels up to each tap, and positions of the convolutions in torchvision's VGG16."""
+"""For each layer that is compared: its channels, and the positions in torchvision's VGG16 of the
+convolutions that lead to it."""
 
 _CONVOLUTION = re.compile(r"(?:^|\.)(?:net\.slice\d|features)\.(\d+)\.(weight|bias)$")
 _HEAD = re.compile(r"(?:^|\.)lin(\d)\.model\.1\.weight$")

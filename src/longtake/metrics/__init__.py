@@ -1,1 +1,1 @@
-"""Numbers from vectors: distances and scores as pure functions of features."""
+"""Metrics: distances and scores as functions of features."""

@@ -117,7 +117,7 @@ def kvd_interval(
 
 
 HALVINGS = 4
-"""Number of ways in which the limit of FVD divides both sides into halves."""
+"""Number of random divisions of both sets into halves over which ``fvd_limit`` averages."""
 
 
 def fvd_limit(

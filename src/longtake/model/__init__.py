@@ -1,4 +1,4 @@
-"""A model folder: autoencoder, role -> denoiser, and how each role is sampled."""
+"""A model as one object: autoencoder, a denoiser for each role, and settings of sampling."""
 
 from longtake.model.index import ModelIndex, RoleSampling, Sampling, sampling_with
 from longtake.model.video_model import VideoModel

@@ -1,7 +1,7 @@
 """``model_index.json``: everything about a model that is not a component's own config."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -12,7 +12,7 @@ from longtake.checkpoint import CONFIG, WEIGHTS, CheckpointError, read_config
 from longtake.config import Config, changed, to_dict
 from longtake.diffusion import DDIM, DDPM, Diffusion, Together, Unguided
 from longtake.diffusion.schedule import STEPS
-from longtake.hub import INDEX
+from longtake.hub import INDEX, find_model
 from longtake.latents import LatentScaling
 from longtake.registry import (
     AnyAutoencoder,
@@ -27,9 +27,9 @@ from longtake.text import AnyTextEncoder
 
 AUTOENCODER = "autoencoder"
 FOLDERS: Mapping[Role, str] = {"first": "denoiser", "next": "next", "interpolator": "interpolator"}
-"""Folder of the network that fills a role and none before it."""
+"""Folder of the network of each role, if no earlier role has the same network."""
 
-ROLES_WITH_CHANGES = ("next", "interpolator")
+ROLES_WITH_CHANGES: Sequence[Role] = ("next", "interpolator")
 FolderName = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$")]
 Level = Annotated[float, Interval(ge=0, le=1)]
 
@@ -118,13 +118,45 @@ class Sampling(Config):
         own = {k: v for k, v in changes or () if v is not None}
         return self.model_copy(update={**own, "next": None, "interpolator": None})
 
+    def in_role(self, role: Role, changes: RoleSampling) -> "Sampling":
+        """Settings in which those of one role are changed; None of ``changes`` changes nothing.
+
+        A change of ``first`` is not one of other roles.
+        """
+        own = {k: v for k, v in changes if v is not None}
+        if role in ROLES_WITH_CHANGES:
+            before = getattr(self, role) or RoleSampling()
+            return self.model_copy(update={role: before.model_copy(update=own)})
+        others = [name for name in ROLES_WITH_CHANGES if name in self.rollout.adds]
+        kept = {name: _settled(self.of(name), own) for name in others}
+        return self.model_copy(update={**kept, **own})
+
+
+def _settled(sampling: Sampling, names: Collection[str]) -> RoleSampling:
+    """The settings of these names as a role's own."""
+    return RoleSampling(**{name: getattr(sampling, name) for name in names})
+
 
 def sampling_with(sampling: Sampling, overrides: Sequence[str]) -> Sampling:
     """Apply overrides of the form ``a.b=value``, such as ``sampler.steps=50``.
 
+    Settings of a role that no override names are left out if the rollout that the overrides choose
+    does not sample it.
+
     Raises a ConfigError if a name or a value does not fit.
     """
+    named = {text.partition("=")[0].partition(".")[0] for text in overrides}
+    if "rollout" in named:
+        rollout = changed(Sampling, _shared(sampling), [x for x in overrides if x[:7] == "rollout"])
+        unused = {role for role in ROLES_WITH_CHANGES if role not in rollout.rollout.adds}
+        sampling = sampling.model_copy(update=dict.fromkeys(unused - named))
     return changed(Sampling, sampling, overrides)
+
+
+def _shared(sampling: Sampling) -> Sampling:
+    """The settings that all roles share."""
+    none: dict[str, Any] = dict.fromkeys(ROLES_WITH_CHANGES)
+    return sampling.model_copy(update=none)
 
 
 def _completed(cls: type[Sampling], data: Mapping[str, Any], name: str, value: Any) -> Any:
@@ -133,6 +165,18 @@ def _completed(cls: type[Sampling], data: Mapping[str, Any], name: str, value: A
     shared = data.get(name, cls.model_fields[name].default)
     shared = to_dict(shared) if isinstance(shared, BaseModel) else shared
     return {**shared, **value} if isinstance(shared, dict) else value
+
+
+class Student(Config):
+    """A network that samples a role in few evaluations, beside the network that it learnt from.
+
+    Attributes:
+        network: folder of the network.
+        sampling: its settings in the role.
+    """
+
+    network: FolderName
+    sampling: RoleSampling
 
 
 class ModelIndex(Config):
@@ -152,6 +196,8 @@ class ModelIndex(Config):
         made_by: the checkpoint that the model was converted from; empty for a trained one.
         roles: folder of the network that fills each role. One network may fill several roles;
             without ``next``, the network of ``first`` continues videos too.
+        students: students of the networks of roles, which a loaded model has in these roles unless
+            the teachers are asked for.
         weights: SHA-256 of each component's weight file, by folder.
     """
 
@@ -168,16 +214,37 @@ class ModelIndex(Config):
     text_encoder: AnyTextEncoder | None = Field(default=None, exclude_if=lambda e: e is None)
     made_by: str = ""
     roles: dict[Role, FolderName] = {}  # noqa: RUF012 (pydantic copies it)
+    students: dict[Role, Student] = Field(default={}, exclude_if=lambda students: not students)
     weights: dict[FolderName, str] = {}  # noqa: RUF012
 
     @model_validator(mode="after")
     def _components_have_a_use(self) -> "ModelIndex":
-        if self.weights and self.weights.keys() != {AUTOENCODER, *self.roles.values()}:
+        networks = {*self.roles.values(), *(each.network for each in self.students.values())}
+        if self.weights and self.weights.keys() != {AUTOENCODER, *networks}:
             raise ValueError(
                 f"weights are of {', '.join(sorted(self.weights))}, expected {AUTOENCODER} and the "
-                f"networks of roles: {', '.join(sorted(set(self.roles.values()))) or 'none'}"
+                f"networks of roles: {', '.join(sorted(networks)) or 'none'}"
             )
         return self
+
+    def with_students(self) -> "ModelIndex":
+        """Settings of the model in which students have the roles that they learnt."""
+        sampling = self.sampling
+        for role, student in self.students.items():
+            sampling = sampling.in_role(role, student.sampling)
+        return self._of(
+            {**self.roles, **{k: v.network for k, v in self.students.items()}}, sampling
+        )
+
+    def without_students(self) -> "ModelIndex":
+        """Settings of the teachers alone."""
+        return self._of(self.roles, self.sampling)
+
+    def _of(self, roles: Mapping[Role, str], sampling: Sampling) -> "ModelIndex":
+        used = {AUTOENCODER, *roles.values()}
+        weights = {name: value for name, value in self.weights.items() if name in used}
+        changes = {"roles": dict(roles), "sampling": sampling, "students": {}, "weights": weights}
+        return self.model_copy(update=changes)
 
 
 def read_model_files(folder: Path) -> tuple[ModelIndex, dict[str, BaseModel]]:
@@ -207,6 +274,16 @@ def read_model_files(folder: Path) -> tuple[ModelIndex, dict[str, BaseModel]]:
         path = folder / name / CONFIG
         components[name] = read_config(path, kind, lambda data, c=changes: data | c)
     return index, components
+
+
+def component_hash(model: str, part: str) -> str | None:
+    """SHA-256 of the weights of a model's network in the role ``part``, or of its autoencoder.
+
+    None if the model has no such network.
+    """
+    index, _ = read_model_files(find_model(model))
+    folders: dict[str, str] = {AUTOENCODER: AUTOENCODER, **index.roles}
+    return index.weights.get(folders.get(part, ""))
 
 
 def _format_2(data: dict[str, Any], moved: dict[str, Any]) -> dict[str, Any]:

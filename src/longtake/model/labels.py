@@ -36,7 +36,7 @@ class Labels:
         Raises:
             ValueError: the model has no such class, label or value.
         """
-        if not self.index.classes or not (self._reads_class or self._named):
+        if not self.index.classes or not (self._reads_class or self.named):
             if label is not None:
                 raise ValueError(f"label {label!r}: this model has no classes; give no label")
             return {}
@@ -52,7 +52,7 @@ class Labels:
         else:
             found = [self._class(label)] * len(seeds)
         rows = [split_class(index, self._sizes) for index in found]
-        named = self._named if self._whole or not self._reads_class else {}
+        named = self.named if self._whole or not self._reads_class else {}
         values = {name: [row[name] for row in rows] for name in named}
         of_class = label_signal(found) if self._reads_class else {}
         return {**of_class, **named_label_signals(values)}
@@ -73,7 +73,7 @@ class Labels:
         if len(fits) == 1:
             return fits[0]
         reason = f"fits {len(fits)} classes" if fits else "is not a class"
-        alone = [f"{k}={v}" for k, values in self._named.items() for v in values if v == name]
+        alone = [f"{k}={v}" for k, values in self.named.items() for v in values if v == name]
         if alone:
             raise ValueError(
                 f"label {name!r} {reason} of this model; to set it alone give {alone[0]}"
@@ -86,7 +86,7 @@ class Labels:
             return signals["label"].value.tolist()
         values = {
             name: signals[named_label(name)].value.tolist()
-            for name in self._named
+            for name in self.named
             if named_label(name) in signals
         }
         if not self._whole or not values:
@@ -99,7 +99,7 @@ class Labels:
         found = []
         if "label" in signals and (index := int(signals["label"].value[row])) != ABSENT:
             found = [self.index.classes[index]]
-        for name, values in self._named.items():
+        for name, values in self.named.items():
             signal = signals.get(named_label(name))
             if signal is not None and (value := int(signal.value[row])) != ABSENT:
                 found.append(f"{name}={values[value]}")
@@ -110,13 +110,13 @@ class Labels:
         return "label" in self.reads
 
     @property
-    def _named(self) -> Mapping[str, tuple[str, ...]]:
+    def named(self) -> Mapping[str, tuple[str, ...]]:
         """Values of the named labels that the network reads."""
         return {k: v for k, v in self.index.labels.items() if named_label(k) in self.reads}
 
     @property
     def _sizes(self) -> Mapping[str, int]:
-        return {name: len(values) for name, values in self._named.items()}
+        return {name: len(values) for name, values in self.named.items()}
 
     @property
     def _whole(self) -> bool:
@@ -127,7 +127,7 @@ class Labels:
         """A class that the network can be given, by its name."""
         index = self.class_of(label)
         if not self._reads_class and not self._whole:
-            names = ", ".join(f"{name}=..." for name in self._named)
+            names = ", ".join(f"{name}=..." for name in self.named)
             raise ValueError(
                 f"label {label!r}: classes have parts that this model's network does not read; "
                 f"give {names}"
@@ -139,11 +139,11 @@ class Labels:
         found: dict[str, int] = {}
         for part in label.split(","):
             name, _, value = (text.strip() for text in part.partition("="))
-            if name not in self._named:
-                known = list(self._named)
+            if name not in self.named:
+                known = list(self.named)
                 how = nearest(name, known) if known else "give the name of a class"
                 raise ValueError(f"label {part.strip()!r}: this model has no label {name!r}; {how}")
-            values = self._named[name]
+            values = self.named[name]
             if value != "none" and value not in values:
                 raise ValueError(
                     f"label {part.strip()!r}: {value!r} is not a value of {name}; "

@@ -51,6 +51,7 @@ class VideoModel:
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        students: bool = True,
     ) -> "VideoModel":
         """Load a model from a folder or the Hugging Face hub.
 
@@ -59,6 +60,8 @@ class VideoModel:
                 hub id.
             device: device of the networks.
             dtype: dtype of the networks' weights; latents are float32 in any case.
+            students: whether students of few evaluations, where the model has them, sample instead
+                of the networks that they learnt from.
 
         Raises:
             CheckpointError: the model is missing or broken.
@@ -66,9 +69,10 @@ class VideoModel:
         """
         folder = find_model(name)
         index, components = read_model_files(folder)
+        index = index.with_students() if students else index.without_students()
         parts = {
-            part: load_component(folder / part, config, index.weights[part]).to(device, dtype)
-            for part, config in components.items()
+            part: load_component(folder / part, components[part], expected).to(device, dtype)
+            for part, expected in index.weights.items()
         }
         denoisers: dict[Role, Denoiser] = {role: parts[part] for role, part in index.roles.items()}
         for denoiser in denoisers.values():
@@ -160,20 +164,10 @@ class VideoModel:
                 "this model has no network that samples clips, only "
                 f"{' and '.join(self.components)}; join it with a model that has one, or train one"
             )
-        assert self.index.diffusion is not None
         networks: dict[Role, Denoiser] = {"next": self.denoisers["first"], **self.denoisers}
-        samplers: dict[Role, ClipSampler] = {}
-        for role, network in networks.items():
-            own = sampling.of(role)
-            samplers[role] = ClipSampler(
-                denoiser=network if backend is None else backend.denoiser(network),
-                diffusion=self.index.diffusion,
-                sampler=own.sampler,
-                guidance=own.guidance,
-                context_noise=own.context_noise,
-                pattern=own.pattern,
-                guides=self._guides(own.guidance.guide, role),
-            )
+        samplers: dict[Role, ClipSampler] = {
+            role: self.clip_sampler(role, sampling, backend) for role in networks
+        }
         sampling.rollout.check(samplers)
         decoder = self.autoencoder if backend is None else backend.autoencoder(self.autoencoder)
         return LongVideo(
@@ -183,12 +177,35 @@ class VideoModel:
             latent_scaling=self.index.latent_scaling,
         )
 
+    def clip_sampler(
+        self, role: Role, sampling: Sampling | None = None, backend: Backend | None = None
+    ) -> ClipSampler:
+        """Return what samples clips in a role; its network is that of ``first`` if it has no own.
+
+        Args:
+            role: the role.
+            sampling: how to sample; None: the model's own settings.
+            backend: what runs the network; None: torch.
+        """
+        assert self.index.diffusion is not None
+        network = self.denoisers.get(role) or self.denoisers["first"]
+        own = (sampling or self.index.sampling).of(role)
+        return ClipSampler(
+            denoiser=network if backend is None else backend.denoiser(network),
+            diffusion=self.index.diffusion,
+            sampler=own.sampler,
+            guidance=own.guidance,
+            context_noise=own.context_noise,
+            pattern=own.pattern,
+            guides=self._guides(own.guidance.guide, role),
+        )
+
     def _guides(self, name: str | None, role: Role) -> Mapping[str, Denoiser]:
         """The network that guides a role, by the name of its model, if one does."""
         if name is None:
             return {}
         own = self.denoisers.get(role, self.denoisers["first"])
-        other = VideoModel.from_pretrained(name, device=own.device, dtype=own.dtype)
+        other = VideoModel.from_pretrained(name, device=own.device, dtype=own.dtype, students=False)
         network = other.denoisers.get(role, other.denoisers.get("first"))
         differ = [
             k

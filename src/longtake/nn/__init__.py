@@ -1,4 +1,4 @@
-"""Layers. Inside the networks a volume is channels last, ``(b, f, h, w, c)``.
+"""Layers of networks; inside these a volume is channels last, ``(b, f, h, w, c)``.
 
 That is the layout in which a (1, 3, 3) convolution is a 2D one without a copy, a 1x1 convolution is
 a matrix product, and attention reads its tokens in place.

@@ -158,7 +158,7 @@ class FeedForward(nn.Module):
         self.out = nn.Linear(4 * channels, channels)
 
     def forward(self, x: Float[Tensor, "*n c"]) -> Float[Tensor, "*n c"]:
-        """Return what the caller adds to ``x``."""
+        """Return the layer's output for ``x``, without a residual connection."""
         value, gate = self.gated(self.norm(x)).chunk(2, dim=-1)
         return self.out(value * F.gelu(gate))
 

@@ -1,4 +1,4 @@
-"""What a training in stages is, as a file; and the time it has taken."""
+"""The plan of a training in stages as a file, and the time that the training has taken."""
 
 import json
 import time

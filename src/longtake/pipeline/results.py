@@ -1,4 +1,4 @@
-"""What a finished model is shown and measured by: long videos, an evaluation, a card."""
+"""Results of a training in stages: long videos, evaluations and a model card."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager

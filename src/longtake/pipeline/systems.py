@@ -1,4 +1,4 @@
-"""The runs of each system: presets, and what of them depends on footage, frame size and device."""
+"""Training runs of LVDM and PVDM: presets, adapted to footage, frame size and device."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -10,7 +10,7 @@ from longtake.data.folders import VideosOnDisk
 from longtake.evaluation.opening import SYNTHETIC, is_model, open_videos
 from longtake.evaluation.protocols import Protocol, protocol
 from longtake.reproduce.table import Row, Table, Training
-from longtake.runs import AutoencoderRun, DiffusionRun, read_run
+from longtake.runs import AnyRun, DiffusionRun, read_run
 
 RUNS = Path("runs")
 UNTRAINED = ("network.kind=random_features", "treatment.size=32")
@@ -89,7 +89,7 @@ def pending(row: Row, folders: Folders) -> Sequence[Training]:
     return [training for training in row.trainings if not is_model(str(folders.run(training)))]
 
 
-def training_run(training: Training, folders: Folders) -> AutoencoderRun | DiffusionRun:
+def training_run(training: Training, folders: Folders) -> AnyRun:
     """Config of a training, with the paths of ``folders``."""
     return read_run(training.preset, training_changes(training, folders))
 

@@ -149,7 +149,7 @@ class Queue:
         return self.frames + (self.windows - 1) * self.stride
 
     def parts(self) -> Iterator[tuple[slice, int]]:
-        """Frames of each window, and how many of its first frames its evaluation leaves alone."""
+        """Slice of each window, and the number of its first frames that are not updated by it."""
         for first in range(0, self.windows * self.stride, self.stride):
             yield slice(first, first + self.frames), self.frames - self.stride if first else 0
 

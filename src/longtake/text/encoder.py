@@ -13,7 +13,7 @@ from longtake.config import Config
 from longtake.diffusion.signals import Signals, text_signal
 
 EncodeText = Callable[[Sequence[str]], Float[Tensor, "b n d"]]
-"""Token states of texts in float32, padded to one length whatever the texts."""
+"""Function from texts to hidden states in float32, all padded to the same number of tokens."""
 
 
 class TextEncoder(Config, ABC):

@@ -369,7 +369,7 @@ def finite(module: nn.Module) -> bool:
 
 
 def weights_of(module: nn.Module, options: state_dict.StateDictOptions) -> dict[str, Tensor]:
-    """Weights, with ``GATHERED`` on the CPU and whole on the main rank."""
+    """Weights by name; with the options ``GATHERED``, whole and on the CPU of the main rank."""
     weights: Any = state_dict.get_model_state_dict(module, options=options)
     return weights
 

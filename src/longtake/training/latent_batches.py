@@ -133,6 +133,7 @@ class LatentBatches:
         seed: seed of everything random.
         reads: names of the signals that the denoiser reads.
         captions: hidden states of the captions; None for training without text.
+        labels: number of values of each named label that the denoiser reads; empty for none.
 
     Raises:
         ValueError: the cached clips are too short for ``clip``, or have no time axis.

@@ -28,7 +28,7 @@ class Log:
     Args:
         folder: the run's folder; None on ranks that do not write.
         first_step: number of steps done when the run starts or resumes.
-        tensorboard: also write TensorBoard files.
+        tracker: experiment tracker that also gets the values and previews.
     """
 
     def __init__(

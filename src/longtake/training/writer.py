@@ -43,7 +43,8 @@ class Writer:
     """Writes checkpoints of one run; all ranks take part.
 
     Args:
-        above_gb: size of the state above which it is written in the background.
+        above_gb: size of the state, in GB, above which it is written in the background.
+        ranks: processes of the run, each of which writes its shards.
     """
 
     def __init__(self, ranks: Ranks, above_gb: float) -> None:

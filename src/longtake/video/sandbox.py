@@ -1,8 +1,8 @@
 """Decoding of footage from people one does not trust, in child processes with limits.
 
-A child may read the one file, take limited memory and open few files; what it sends is checked,
-and never unpickled. Damage that FFmpeg conceals is seen in its log, which the child captures. It
-has no network of its own to be kept from: FFmpeg opens files alone, as everywhere.
+A child may read the one file, take limited memory and open few files; what it sends is checked, and
+never unpickled. Damage that FFmpeg conceals is seen in its log, which the child captures. The child
+is not cut off from the network; but FFmpeg may open only files, as everywhere in longtake.
 """
 
 import json

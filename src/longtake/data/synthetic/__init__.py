@@ -1,4 +1,4 @@
-"""Worlds that longtake carries: endless labelled video, made by seed."""
+"""Synthetic worlds: data sets of endless labelled video that longtake renders from a seed."""
 
 from longtake.data.synthetic.base import SyntheticSource
 from longtake.data.synthetic.doom import DoomWorld

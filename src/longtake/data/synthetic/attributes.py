@@ -16,7 +16,8 @@ from longtake.data.synthetic.marbles_picture import COLOURS
 from longtake.data.synthetic.sky import KINDS
 
 Said = Mapping[str, frozenset[str]]
-"""Words by the attribute that they are of, such as ``cover``; without attributes that are not said.
+"""Words that a caption states, by attribute, such as ``{"cover": {"clear"}}``; attributes that it
+does not state are missing.
 
 Only colours can be several words.
 """

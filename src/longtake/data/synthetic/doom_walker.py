@@ -90,7 +90,7 @@ def walk(doom_map: DoomMap, seed: int, pace: float, height: int, width: int) -> 
     Args:
         doom_map: map to walk through.
         seed: seed of the game and of the walker's random turns.
-        pace: distance per game tic, in map units; a player runs at 50.
+        pace: distance per game tic (1/35 s), in map units; a player runs at 50.
         height: height of the frames in pixels.
         width: width of the frames in pixels.
     """

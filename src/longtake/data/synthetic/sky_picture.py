@@ -1,4 +1,4 @@
-"""Paints sky, disc, stars, clouds and land of one video at any times; lengths are in heights."""
+"""Paints sky, sun, stars, clouds and land of one video; lengths are in frame heights."""
 
 import math
 from dataclasses import dataclass

@@ -33,7 +33,7 @@ from longtake.diffusion.signals.signal import ABSENT, Signal, Signals
 from longtake.latents import Latent, LatentSpec
 
 CONTEXT = ("context", "context_mask", "context_noise")
-"""What a network that reads context frames declares."""
+"""Names of the signals that a network which reads context frames declares in ``reads``."""
 
 
 def context_signals(

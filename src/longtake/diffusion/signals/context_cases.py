@@ -1,4 +1,4 @@
-"""What training gives a network of a clip: cases, of which a mixture draws one per sample."""
+"""Cases that choose which frames of a training clip are given; each sample draws one."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -31,7 +31,7 @@ def named_label_signals(values: Mapping[str, Sequence[int] | Tensor]) -> Signals
 
 
 def split_class(index: int, sizes: Mapping[str, int]) -> dict[str, int]:
-    """Values of the named labels of a class, which counts through them, the last one fastest.
+    """Split a class index into values of named labels; classes count the last label fastest.
 
     Those of ``ABSENT`` are ``ABSENT``.
     """
@@ -43,7 +43,10 @@ def split_class(index: int, sizes: Mapping[str, int]) -> dict[str, int]:
 
 
 def join_class(values: Mapping[str, int], sizes: Mapping[str, int]) -> int:
-    """Class of the values of all named labels; ``ABSENT`` if one is: inverse of ``split_class``."""
+    """Class of the values of all named labels; inverse of ``split_class``.
+
+    It is ``ABSENT`` if a value is.
+    """
     index = 0
     for name, size in sizes.items():
         if values.get(name, ABSENT) == ABSENT:

@@ -1,4 +1,4 @@
-"""The clip before (PVDM)."""
+"""The signal ``previous``: the latent of the clip before (PVDM)."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Token states of prompts."""
+"""The signal ``text``: a text encoder's hidden states for prompts."""
 
 import torch
 from jaxtyping import Float

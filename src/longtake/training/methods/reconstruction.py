@@ -17,7 +17,8 @@ from longtake.training.methods.base import Loss, Method, Phase
 from longtake.training.monitor import Statistics, TrainingMonitor
 
 Clips = Callable[[int], Iterator[tuple[Tensor, Sequence[int]]]]
-"""From a first step, this rank's clips ``(b, 3, t, h, w)`` and sample numbers of each step."""
+"""Function of a first step; yields this rank's clips ``(b, 3, t, h, w)`` of each step from it on,
+and the number of each clip among all training samples."""
 
 
 @dataclass(kw_only=True)

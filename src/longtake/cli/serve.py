@@ -1,0 +1,184 @@
+"""Commands that serve: the studio's page, and the API for programs."""
+
+import importlib.util
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option
+
+from longtake.config import nearest
+
+if TYPE_CHECKING:
+    from longtake.studio.kinds import JobKind
+    from longtake.studio.settings import VideoSettings
+
+NEEDED = ("starlette", "uvicorn", "websockets", "python_multipart")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+TOKEN = "LONGTAKE_TOKEN"
+
+Host = Annotated[str, Option(help="address to listen at")]
+Port = Annotated[int, Option(min=0, max=65535, help="port to listen at; 0: a free one")]
+Folder = Annotated[Path, Option(help="folder of jobs, uploads and footage")]
+Queue = Annotated[int, Option(min=1, help="most jobs that wait")]
+
+
+def studio(
+    models: Annotated[list[str] | None, Argument(help="models; the shipped ones")] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8642,
+    folder: Folder = Path("studio_data"),
+    queue: Queue = 20,
+) -> None:
+    """Open a local web page to make, watch, steer and compare videos, and to train on footage.
+
+    Jobs and videos are kept in the folder; the same command finds them again.
+    """
+    _serve(models or [], host, port, folder, queue, token="", page=True)
+
+
+def serve(
+    models: Annotated[list[str], Argument(help="models to serve")],
+    host: Host = "127.0.0.1",
+    port: Port = 8643,
+    folder: Folder = Path("serve_data"),
+    queue: Queue = 100,
+    token_file: Annotated[
+        Path | None, Option("--token-file", help=f"file with the bearer token; else ${TOKEN}")
+    ] = None,
+) -> None:
+    """Serve models to programs at /v1/videos, in the shape of OpenAI's video API.
+
+    Requests must have the bearer token of --token-file or of the variable LONGTAKE_TOKEN; without
+    one, only this machine can connect.
+    """
+    token = os.environ.get(TOKEN, "")
+    if token_file is not None:
+        token = token_file.read_text().strip()
+        if not token:
+            raise ValueError(f"--token-file {token_file}: the file is empty")
+    if not token and host not in LOOPBACK:
+        raise ValueError(f"--host {host}: others can connect, so give --token-file or set {TOKEN}")
+    _serve(models, host, port, folder, queue, token=token, page=False)
+
+
+def _serve(
+    models: Sequence[str],
+    host: str,
+    port: int,
+    folder: Path,
+    queue: int,
+    *,
+    token: str,
+    page: bool,
+) -> None:
+    """Run a server until it is stopped."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(f"{missing[0]} is not installed: pip install 'longtake[studio]'")
+    from longtake.studio.app import create_app
+    from longtake.studio.running import run
+    from longtake.studio.settings import Limits
+    from longtake.studio.studio import Commands, Studio
+
+    limits, commands = Limits(jobs=queue), Commands(repeat=repeat, train=training)
+    places = model_places(models)
+    hosts = ["*"] if host not in LOOPBACK else [*LOOPBACK, "[::1]"]
+    app = create_app(
+        lambda: Studio(folder, places, limits, commands), hosts=hosts, token=token, page=page
+    )
+    if not token and host not in LOOPBACK:
+        print(f"anyone who can reach {host} can use this studio", file=sys.stderr)
+    what = "studio" if page else "server"
+    run(app, host, port, lambda address: print(f"{what}: {address}", flush=True))
+
+
+def model_places(names: Sequence[str]) -> dict[str, str]:
+    """Place of each model by a name without folders; without names, the shipped models.
+
+    Raises:
+        ValueError: two models have one name, or there is no such model.
+    """
+    from longtake.hub import INDEX, shipped_models
+
+    shipped = {name: str(folder) for name, folder in shipped_models().items()}
+    if not names:
+        return shipped
+    places: dict[str, str] = {}
+    for given in names:
+        path = Path(given)
+        local = [str(p.resolve()) for p in (path, path / "model") if (p / INDEX).exists()]
+        name = path.resolve().name if local else given
+        if not local and given not in shipped and (path.exists() or given.count("/") != 1):
+            raise ValueError(
+                f"{given}: no model folder or shipped model; {nearest(given, list(shipped))}"
+            )
+        if name in places:
+            raise ValueError(f"two models are called {name}; rename one of the folders")
+        places[name] = (local or [shipped.get(given, given)])[0]
+    return places
+
+
+def repeat(job: "JobKind", changes: Sequence[Mapping[str, Any]], folder: Path) -> str:
+    """The command that makes the video of a job again; empty if there is none."""
+    from longtake.studio.settings import VideoSettings
+
+    settings = getattr(job, "settings", None)
+    if not isinstance(settings, VideoSettings):
+        return ""
+    words = ["longtake", "generate", settings.model, *settings.overrides]
+    words += ["--seed", str(settings.seed)]
+    if settings.frames is not None:
+        words += ["--frames", str(settings.frames)]
+    words += _said(settings, changes)
+    for option, upload in (
+        ("--start-image", settings.start_image),
+        ("--end-image", settings.end_image),
+        ("--continue", settings.continue_video),
+    ):
+        if upload is not None:
+            suffix = "mkv" if option == "--continue" else "png"
+            words += [option, str(folder / "uploads" / upload / f"given.{suffix}")]
+    words += ["--loop"] if settings.loop else []
+    words += ["--sheet"] if settings.sheet else []
+    words += [] if settings.backend == "torch" else ["--backend", settings.backend]
+    return shlex.join(words)
+
+
+def _said(settings: "VideoSettings", changes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Options for label and prompt, along time where they were changed."""
+    words = []
+    for name in ("label", "prompt"):
+        first = getattr(settings, name)
+        later = [(each["from_frame"], each[name]) for each in changes if each.get(name)]
+        if first is not None and later:
+            parts = [f"0: {first}", *(f"{frame}: {text}" for frame, text in later)]
+            words += [f"--{name}", "; ".join(parts)]
+        elif first is not None:
+            words += [f"--{name}", first]
+    return words + ([] if settings.negative is None else ["--negative", settings.negative])
+
+
+def training(
+    job: "JobKind", job_folder: Path, folder: Path, places: Mapping[str, str]
+) -> list[str]:
+    """Arguments of the process that trains for a job; empty for a job that trains nothing."""
+    from longtake.studio.settings import TrainSettings
+    from longtake.studio.work import FOOTAGE, TRAINED, UPLOADS
+
+    settings: TrainSettings | None = getattr(job, "settings", None)
+    if not isinstance(settings, TrainSettings):
+        return []
+    footage = folder / FOOTAGE / (settings.folder_name or "")
+    if settings.upload is not None:
+        footage = folder / UPLOADS / settings.upload / "given.mkv"
+    words = [sys.executable, "-m", "longtake.cli", "train", str(footage)]
+    words += ["-o", str(job_folder / TRAINED), "--system", settings.system]
+    words += ["--budget", f"{settings.budget_minutes:g}m"]
+    words += [] if settings.size is None else ["--size", str(settings.size)]
+    if settings.init_from is not None:
+        words += ["--from", places[settings.init_from]]
+    return words

@@ -1,0 +1,190 @@
+"""The run that distils a trained denoiser to a student of few evaluations."""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Ge, MinLen
+
+from longtake import previews
+from longtake.backends import Backend, OpenVINO
+from longtake.config import Config, ConfigError
+from longtake.data.cache_plan import CachePlan, warn_of_few_clips
+from longtake.data.latents import build_cache
+from longtake.diffusion import Denoiser, Unguided
+from longtake.distributed import Ranks
+from longtake.model import RoleSampling, Sampling, VideoModel
+from longtake.model.index import component_hash
+from longtake.registry import AnyGuidance, AnySource
+from longtake.rollout import Role
+from longtake.text import Prompt
+from longtake.training.callbacks import Callbacks
+from longtake.training.captions import encode_captions
+from longtake.training.checkpoint import unsharded
+from longtake.training.config import TrainingConfig
+from longtake.training.latent_batches import LatentBatches, TrainingClip
+from longtake.training.methods.distillation import AnyDistilled, Distillation, Progressive
+from longtake.training.trainer import Trainer
+
+BACKENDS: Mapping[str, Callable[[], Backend | None]] = {"torch": lambda: None, "openvino": OpenVINO}
+Count = Annotated[int, Ge(1)]
+
+
+class DistillationRun(Config):
+    """Config of a run that distils a model's denoiser to a student of 1 to 4 evaluations.
+
+    The student is a network like the teacher's and begins with its weights. The exported model is
+    the teacher with the student in ``roles``, sampled by DDIM with as many steps as the student has
+    evaluations.
+
+    Attributes:
+        teacher: folder of the run or model, or name of the shipped model, that is distilled.
+        roles: what the student samples; it learns from the teacher's network in the first of them.
+        data: source of the clips that are encoded to the latent cache, as in the teacher's run.
+        cache: which clips are encoded.
+        cache_folder: folder of a latent cache that runs share; None: a folder of this run.
+        clip: how training cuts clips from cached ones, and draws their signals.
+        guidance: guidance of the teacher, which the student learns and is sampled without; None:
+            the teacher's own in the first of ``roles``.
+        variant: how the student learns, and its number of evaluations.
+        teacher_backend: what runs the teacher; ``openvino`` is for CPUs and needs the extra
+            ``fast``.
+        preview_frames: number of frames of each sampled preview.
+        num_previews: number of videos that are sampled for each preview.
+        training: settings of the training loop.
+    """
+
+    kind: Literal["distillation"] = "distillation"
+    teacher: str
+    roles: Annotated[tuple[Role, ...], MinLen(1)]
+    data: AnySource
+    cache: CachePlan = CachePlan()
+    cache_folder: str | None = None
+    clip: TrainingClip = TrainingClip()
+    guidance: AnyGuidance | None = None
+    variant: AnyDistilled = Progressive()
+    teacher_backend: Literal["torch", "openvino"] = "torch"
+    preview_frames: Count = 64
+    num_previews: Count = 4
+    training: TrainingConfig
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """What the run depends on besides its config, as JSON data by the name of a setting."""
+        return {
+            "data": self.data.identity(),
+            "teacher": component_hash(self.teacher, self.roles[0]),
+        }
+
+    def settled(self) -> "DistillationRun":
+        """The run itself, as its config leaves nothing to its data."""
+        return self
+
+    def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
+        """Encode clips that the latent cache lacks, then train, from the last checkpoint if any."""
+        torch.manual_seed(self.training.seed)
+        model = VideoModel.from_pretrained(self.teacher, device=ranks.device, students=False)
+        self._check(model)
+        teacher = self._network(model)
+        student, spec = copy.deepcopy(teacher).train(), teacher.spec
+        place = Path(self.cache_folder) if self.cache_folder else folder / "latents"
+        cache = build_cache(
+            *(place, self.data, model.autoencoder, self.cache, ranks, callbacks.encoding),
+            overlap_frames=spec.clip_overlap_frames,
+        )
+        warn_of_few_clips(len(cache), self.training.batch)
+        captions = encode_captions([cache], teacher, model.index.text_encoder)
+        assert model.index.diffusion is not None
+        batches = LatentBatches(
+            *(cache, spec, self.clip, model.index.diffusion, model.index.latent_scaling),
+            seed=self.training.seed,
+            reads=teacher.reads,
+            captions=captions.states,
+            labels={name: len(values) for name, values in self.data.label_parts.items()},
+        )
+        settings = {"sampling": self._sampling(model)}
+        with_student = replace(
+            model,
+            index=model.index.model_copy(update=settings),
+            denoisers={**model.denoisers, **dict.fromkeys(self.roles, student)},
+        )
+        walk = model.clip_sampler(
+            *(self.roles[0], self._guided(model.index.sampling), BACKENDS[self.teacher_backend]())
+        )
+        Trainer(
+            Distillation(student, walk, self.variant, batches, self.training, ranks),
+            self.training,
+            folder,
+            ranks,
+            preview=partial(self._preview, with_student, ranks, captions.example),
+            export=partial(self._export, with_student, student, teacher, ranks),
+            report=callbacks.training,
+        ).fit()
+
+    def _check(self, model: VideoModel) -> None:
+        """Raise an error unless the model's network can be distilled on the data."""
+        if self.roles[0] not in self._filled(model):
+            raise ConfigError(
+                f"roles: {self.teacher} has no network in the role {self.roles[0]!r}, only in "
+                f"{', '.join(sorted(model.denoisers)) or 'none'}"
+            )
+        network, parts = self._network(model), self.data.label_parts
+        classes = "label" not in network.reads or model.index.classes == self.data.classes
+        if not classes or any(parts.get(k) != v for k, v in model.index.labels.items()):
+            raise ConfigError(
+                f"data: its classes are not those of {self.teacher}; give the data that the model "
+                "was trained on"
+            )
+        if model.index.sampling.pattern.per_frame:
+            raise ConfigError(
+                f"{self.teacher} is sampled with a time per frame, which a student cannot be; set "
+                "sampling.pattern.kind=together in its model_index.json"
+            )
+        self.clip.check(network)
+
+    @staticmethod
+    def _filled(model: VideoModel) -> set[Role]:
+        """Roles that the model has a network for; that of ``first`` samples next clips too."""
+        return set(model.denoisers) | ({"next"} if "first" in model.denoisers else set())
+
+    def _network(self, model: VideoModel) -> Denoiser:
+        role = self.roles[0]
+        return model.denoisers[role if role in model.denoisers else "first"]
+
+    def _guided(self, sampling: Sampling) -> Sampling:
+        """The teacher's sampling, with the guidance that the student learns."""
+        alone = sampling.of(self.roles[0])
+        return alone.model_copy(update={"guidance": self.guidance}) if self.guidance else alone
+
+    def _sampling(self, model: VideoModel) -> Sampling:
+        """The teacher's sampling, with the student's sampler, unguided, in the student's roles."""
+        sampling, roles = model.index.sampling, set(self.roles)
+        own = RoleSampling(sampler=self.variant.sampler, guidance=Unguided())
+        if "first" in roles and "next" not in model.denoisers:
+            roles.add("next")
+        for role in sorted(roles):
+            if role in sampling.rollout.adds:
+                sampling = sampling.in_role(role, own)
+        return sampling
+
+    def _preview(
+        self, model: VideoModel, ranks: Ranks, prompt: Prompt | None, folder: Path
+    ) -> Mapping[str, float]:
+        if "first" in model.denoisers:
+            request = model.request(range(self.num_previews), prompt=prompt)
+            previews.samples(model, request, self.preview_frames, folder, ranks)
+        return {}
+
+    def _export(
+        self, model: VideoModel, student: Denoiser, teacher: Denoiser, ranks: Ranks, folder: Path
+    ) -> None:
+        plain = unsharded(student, lambda: copy.deepcopy(teacher).cpu())
+        networks = {role: plain if x is student else x for role, x in model.denoisers.items()}
+        if ranks.main:
+            index = model.index.model_copy(update={"ema": self.training.ema is not None})
+            whole = replace(model, index=index, denoisers=networks)
+            whole.save_pretrained(folder, overwrite=True)

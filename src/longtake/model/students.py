@@ -1,0 +1,77 @@
+"""Students beside their teachers in one model folder."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from longtake.checkpoint import save_component, weights_hash, whole_folder
+from longtake.config import parse, to_dict
+from longtake.diffusion import Denoiser
+from longtake.hub import INDEX
+from longtake.model.index import ModelIndex, RoleSampling, Student
+from longtake.model.video_model import VideoModel
+from longtake.rollout import Role
+
+ROLES: Sequence[Role] = ("first", "next", "interpolator")
+
+
+def save_with_students(
+    teacher: str | Path,
+    distilled: Sequence[str | Path],
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a model folder with a teacher's networks and, beside them, those distilled from them.
+
+    Args:
+        teacher: the model that was distilled.
+        distilled: models or runs of distillations; each gives its networks that are not the
+            teacher's, in their roles.
+        folder: the folder to write.
+        overwrite: replace an existing folder; otherwise it is an ExistsError.
+        dtype: dtype of the written weights; None: as loaded.
+
+    Raises:
+        ValueError: a model has no network that is not the teacher's, or another autoencoder.
+    """
+    base = VideoModel.from_pretrained(teacher, students=False)
+    found: dict[Role, tuple[Denoiser, RoleSampling]] = {}
+    for name in distilled:
+        found |= _students(base, VideoModel.from_pretrained(name), str(name))
+    with whole_folder(folder, overwrite=overwrite) as partial:
+        base.save_pretrained(partial, overwrite=True, dtype=dtype)
+        index = ModelIndex.model_validate(json.loads((partial / INDEX).read_text()))
+        weights, students = dict(index.weights), {}
+        names = {network: f"student_{role}" for role, (network, _) in reversed(found.items())}
+        for network, part in names.items():
+            weights[part] = save_component(partial / part, network, dtype)
+        for role, (network, sampling) in found.items():
+            students[role] = Student(network=names[network], sampling=sampling)
+        index = index.model_copy(update={"weights": weights, "students": students})
+        parse(ModelIndex, to_dict(index))  # a copy's values were not checked
+        (partial / INDEX).write_text(json.dumps(to_dict(index), indent=2) + "\n")
+
+
+def _students(
+    base: VideoModel, model: VideoModel, name: str
+) -> dict[Role, tuple[Denoiser, RoleSampling]]:
+    """The model's networks that are not those of the teacher, with their sampling."""
+    if weights_hash(model.autoencoder) != weights_hash(base.autoencoder):
+        raise ValueError(f"{name} has another autoencoder than its teacher; name its own teacher")
+    found: dict[Role, tuple[Denoiser, RoleSampling]] = {}
+    for role in ROLES:
+        network = model.denoisers.get(role)
+        own = base.denoisers.get(role, base.denoisers["first"])
+        if network is not None and weights_hash(network) != weights_hash(own):
+            settings = model.index.sampling.of(role)
+            sampling = RoleSampling(sampler=settings.sampler, guidance=settings.guidance)
+            found[role] = network, sampling
+    if not found:
+        raise ValueError(f"{name} has no network that is not its teacher's; name a distillation")
+    if "first" in found and "next" in model.index.sampling.rollout.adds:
+        found.setdefault("next", found["first"])
+    return found

@@ -1,0 +1,172 @@
+"""The web application: routes of the studio's page and of its data. Nothing heavy is imported."""
+
+import contextlib
+import json
+from collections.abc import AsyncGenerator, Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+
+from longtake.studio import uploads, videos, watching
+from longtake.studio.numbers import health, log_rows, metrics
+from longtake.studio.security import Guard
+from longtake.studio.studio import MissingError, Studio
+from longtake.studio.web import body_of, http_error, mistake, studio_of
+
+PAGE = Path(__file__).with_name("page")
+BODY_BYTES = 1 << 20
+FILTERS = ("kind", "status", "origin")
+JOBS_SHOWN, ROWS_SHOWN = 200, 5000
+
+
+def create_app(
+    make: Callable[[], Studio], *, hosts: Sequence[str], token: str = "", page: bool = True
+) -> Starlette:
+    """The application of a studio.
+
+    Args:
+        make: makes the studio, in the event loop of the server.
+        hosts: names and addresses by which the server may be addressed.
+        token: bearer token that every request must have; empty: none.
+        page: serve the page and its data; else the API for programs alone.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
+        async with make() as studio:
+            app.state.studio = studio
+            app.state.most = studio.limits.upload_bytes
+            yield
+
+    largest = {"/api/uploads": 1 << 32, "/v1/videos": 1 << 32, "": BODY_BYTES}
+    return Starlette(
+        routes=[*(_page_routes() if page else ()), *videos.ROUTES, *_common()],
+        lifespan=lifespan,
+        middleware=[
+            Middleware(TrustedHostMiddleware, allowed_hosts=[*hosts], www_redirect=False),
+            Middleware(Guard, token=token, most_bytes=largest),
+        ],
+        exception_handlers={ValueError: mistake, 404: http_error, 405: http_error},
+    )
+
+
+def _common() -> list[BaseRoute]:
+    return [Route("/health", health), Route("/metrics", metrics)]
+
+
+def _page_routes() -> list[BaseRoute]:
+    return [
+        Route("/", _index),
+        Route("/page/{name}", _page_file),
+        Route("/api/models", _models),
+        Route("/api/estimate", _estimate, methods=["POST"]),
+        Route("/api/jobs", _jobs),
+        Route("/api/jobs", _submit, methods=["POST"]),
+        Route("/api/compare", _compare, methods=["POST"]),
+        Route("/api/jobs/{id}", _job),
+        Route("/api/jobs/{id}", _delete, methods=["DELETE"]),
+        Route("/api/jobs/{id}/change", _change, methods=["POST"]),
+        Route("/api/jobs/{id}/stop", _stop, methods=["POST"]),
+        Route("/api/jobs/{id}/continue", _continue, methods=["POST"]),
+        Route("/api/jobs/{id}/files/{name}", _file),
+        Route("/api/jobs/{id}/log", _log),
+        WebSocketRoute("/api/jobs/{id}/frames", watching.frames),
+        Route("/api/uploads", uploads.receive, methods=["POST"]),
+        Route("/api/uploads/{id}/preview", uploads.preview),
+        Route("/api/footage", uploads.footage),
+    ]
+
+
+async def _index(request: Request) -> Response:
+    del request
+    if not (PAGE / "index.html").exists():
+        raise MissingError("this installation has no page")
+    return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
+
+
+async def _page_file(request: Request) -> Response:
+    name = request.path_params["name"]
+    if not PAGE.is_dir() or name not in [p.name for p in PAGE.iterdir() if p.is_file()]:
+        raise MissingError(f"the page has no file {name!r}")
+    return FileResponse(PAGE / name, headers={"cache-control": "no-cache"})
+
+
+async def _models(request: Request) -> Response:
+    studio = studio_of(request)
+    await studio.described.wait()
+    return JSONResponse([dict(model) for model in studio.models.values()])
+
+
+async def _estimate(request: Request) -> Response:
+    return JSONResponse(studio_of(request).estimate(await body_of(request)))
+
+
+async def _jobs(request: Request) -> Response:
+    studio, asked = studio_of(request), request.query_params
+    limit = min(int(asked.get("limit") or JOBS_SHOWN), JOBS_SHOWN)
+    wanted = {name: asked[name] for name in FILTERS if name in asked}
+    newest = (studio.shown(job) for job in reversed([*studio.jobs.values()]))
+    found = (job for job in newest if wanted.items() <= job.items())
+    return JSONResponse([*islice(found, limit)])
+
+
+async def _submit(request: Request) -> Response:
+    return _accepted(studio_of(request), await body_of(request))
+
+
+async def _compare(request: Request) -> Response:
+    return _accepted(studio_of(request), {"kind": "compare", "settings": await body_of(request)})
+
+
+def _accepted(studio: Studio, data: dict[str, Any]) -> Response:
+    job = studio.submit(data)
+    return JSONResponse(studio.shown(job), 202)
+
+
+async def _job(request: Request) -> Response:
+    studio = studio_of(request)
+    return JSONResponse(studio.shown(studio.job(request.path_params["id"])))
+
+
+async def _delete(request: Request) -> Response:
+    await studio_of(request).delete(request.path_params["id"])
+    return Response(status_code=204)
+
+
+async def _change(request: Request) -> Response:
+    change = await studio_of(request).change(request.path_params["id"], await body_of(request))
+    return JSONResponse(change)
+
+
+async def _stop(request: Request) -> Response:
+    studio = studio_of(request)
+    return JSONResponse(studio.shown(await studio.stop(request.path_params["id"])))
+
+
+async def _continue(request: Request) -> Response:
+    studio, data = studio_of(request), await body_of(request)
+    frames = data.get("frames")
+    if frames is not None and not isinstance(frames, int):
+        raise ValueError(f"frames={json.dumps(frames)}: expected a number")
+    return JSONResponse(studio.shown(studio.resume(request.path_params["id"], frames)))
+
+
+async def _file(request: Request) -> Response:
+    studio = studio_of(request)
+    path = studio.file(studio.job(request.path_params["id"]), request.path_params["name"])
+    return FileResponse(path, headers={"cache-control": "no-cache"})
+
+
+async def _log(request: Request) -> Response:
+    studio = studio_of(request)
+    job = studio.job(request.path_params["id"])
+    after = int(request.query_params.get("after") or 0)
+    rows = list(log_rows(studio.job_folder(job)))
+    return JSONResponse(rows[after : after + ROWS_SHOWN])

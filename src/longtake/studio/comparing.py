@@ -1,0 +1,83 @@
+"""Compares the videos of two jobs, frame by frame, and each with itself over time."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from longtake.drift.descriptors import Describer
+from longtake.metrics.pairs import pair_scores
+from longtake.studio.settings import CompareSettings
+from longtake.studio.work import FILES, JOBS, Work
+from longtake.video import VideoError, VideoWriter, probe, stream_video
+
+PROTOCOL = "paired frames: PSNR and SSIM between two videos, frame by frame; at most 512 frames"
+MOST_FRAMES = 512
+DIFFERENCE = "difference.mp4"
+
+
+def run_compare(settings: CompareSettings, work: Work) -> dict[str, Any]:
+    """Compare the videos of two jobs; writes their difference as a video.
+
+    Raises:
+        ValueError: a job has no video, or the frames differ in size.
+    """
+    paths = [video_of(work.root, job) for job in (settings.a, settings.b)]
+    a, b = map(_frames, paths)
+    if a.shape[1:] != b.shape[1:]:
+        sizes = [f"{x.shape[1]} x {x.shape[2]}" for x in (a, b)]
+        raise ValueError(
+            f"the videos have frames of {' and '.join(sizes)} pixels; compare videos of one size"
+        )
+    work.check()
+    count = min(len(a), len(b))
+    scores = pair_scores(a[:count], b[:count], torch.device("cpu"))
+    difference = np.abs(a[:count].astype(np.int16) - b[:count]).astype(np.uint8)
+    with VideoWriter(work.files / DIFFERENCE, probe(paths[0]).fps, overwrite=True) as writer:
+        writer.write(difference)
+    return {
+        "protocol": PROTOCOL,
+        "frames": count,
+        "between": {k: _finite(v) for k, v in scores.items()},
+        "a": {"job": settings.a, "file": paths[0].name, **_means(a[:count])},
+        "b": {"job": settings.b, "file": paths[1].name, **_means(b[:count])},
+    }
+
+
+def video_of(root: Path, job: str) -> Path:
+    """The first video among the files of a job.
+
+    Raises:
+        ValueError: it has none.
+    """
+    found = sorted((root / JOBS / job / FILES).glob("*.mp4"))
+    if not found:
+        raise ValueError(f"job {job} has no video; choose one that is done or stopped")
+    return found[0]
+
+
+def _frames(path: Path) -> UInt8[np.ndarray, "t h w 3"]:
+    """The first frames of a video."""
+    chunks: list[np.ndarray] = []
+    for chunk in stream_video(path):
+        chunks.append(chunk)
+        if sum(map(len, chunks)) >= MOST_FRAMES:
+            break
+    if not chunks:
+        raise VideoError(f"{path}: no frames")
+    return np.concatenate(chunks)[:MOST_FRAMES]
+
+
+def _means(frames: UInt8[np.ndarray, "t h w 3"]) -> dict[str, float]:
+    """Median contrast, sharpness and motion over a video."""
+    describer = Describer()
+    describer.add(frames)
+    series = describer.done().series()
+    return {k: float(np.median(series[k])) for k in ("contrast", "sharpness", "motion")}
+
+
+def _finite(value: float) -> float | None:
+    """A number that JSON has; None for the infinite PSNR of equal videos."""
+    return value if np.isfinite(value) else None

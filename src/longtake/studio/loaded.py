@@ -1,0 +1,168 @@
+"""Models in the worker: the last one stays loaded; what a model is, in words and numbers."""
+
+import resource
+import time
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+from longtake.backends import Backend, OpenVINO
+from longtake.config import ConfigError
+from longtake.diffusion.signals import CONTEXT
+from longtake.generate import LongVideo
+from longtake.model import Sampling, VideoModel, sampling_with
+from longtake.rollout import Request, Steering
+from longtake.studio.settings import VideoSettings
+from longtake.text import Prompt
+
+MEASURED_STEPS = 2
+BACKENDS = ("torch", "openvino")
+MEGABYTE = 1 << 20
+
+
+class Opened(NamedTuple):
+    """A model that is wired for some settings.
+
+    Attributes:
+        model: the model.
+        sampling: its sampling settings, with those of the video.
+        video: makes its videos.
+        backend: what runs the networks; None is torch.
+    """
+
+    model: VideoModel
+    sampling: Sampling
+    video: LongVideo
+    backend: Backend | None
+
+
+class Loaded:
+    """Opens models by their names in ``places``, and keeps the last one and its programs."""
+
+    def __init__(self) -> None:
+        self.places: Mapping[str, str] = {}
+        self._name, self._model = "", None
+        self._backends: dict[str, Backend] = {}
+
+    def model(self, name: str) -> VideoModel:
+        """The model of a name.
+
+        Raises:
+            CheckpointError: it is missing or broken.
+        """
+        if name not in self.places:
+            raise ValueError(f"there is no model {name!r}")
+        place = self.places[name]
+        if self._model is None or self._name != place:
+            self._model, self._backends = None, {}  # two models may not fit into memory
+            self._model, self._name = VideoModel.from_pretrained(place), place
+        return self._model
+
+    def open(self, settings: VideoSettings) -> Opened:
+        """A model, wired for some settings.
+
+        Raises:
+            ValueError: the settings do not fit the model (also ConfigError, BackendError).
+        """
+        model = self.model(settings.model)
+        sampling = sampling_with(model.index.sampling, settings.overrides)
+        backend = self._backend(settings.backend)
+        return Opened(model, sampling, model.long_video(sampling, backend), backend)
+
+    def _backend(self, name: str) -> Backend | None:
+        """What runs the networks, with the programs that it has compiled; None is torch."""
+        if name == BACKENDS[0]:
+            return None
+        if name not in self._backends:
+            self._backends[name] = OpenVINO()
+        return self._backends[name]
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """What a model is and can do; its speed is measured on one step of its rollout."""
+        model = self.model(name)
+        index, spec = model.index, model.autoencoder.spec
+        named = model.labels.named
+        found: dict[str, Any] = {
+            "name": name,
+            "title": name,
+            "kind": "pvdm" if spec.frame_axis is None else "lvdm",
+            "size": list(spec.clip[1:]),
+            "fps": index.fps,
+            "clip_frames": spec.clip[0],
+            "grain": spec.clip[0],
+            "classes": list(index.classes),
+            "labels": {k: list(v) for k, v in named.items()},
+            "prompt": False,
+            "words": None,
+            "guidance_scale": 1.0,
+            "steps": 1,
+            "can": ["reconstruct"],
+            "backends": [BACKENDS[0], *(["openvino"] if find_spec("openvino") else [])],
+            "seconds_per_frame_step": None,
+            "memory_mb": _peak_memory(),
+        }
+        return found if "first" not in model.denoisers else found | _of_sampling(model)
+
+
+def prompt_of(settings: Any) -> Prompt | None:
+    """The prompt of settings with ``prompt`` and ``negative``; None without one."""
+    if settings.prompt is None:
+        return None
+    return Prompt(settings.prompt, settings.negative or "")
+
+
+def request_of(model: VideoModel, settings: VideoSettings) -> Request:
+    """The request of one video."""
+    return model.request([settings.seed], settings.label, prompt_of(settings))
+
+
+def _of_sampling(model: VideoModel) -> dict[str, Any]:
+    """Facts of a model that makes videos."""
+    index, video = model.index, model.long_video()
+    reads = model.denoisers["first"].reads
+    sampling = index.sampling
+    words = getattr(index.text_encoder, "words", ()) if "text" in reads else ()
+    seconds = _measured(model)
+    return {
+        "grain": video.grain,
+        "prompt": "text" in reads,
+        "words": sorted(words) or None,
+        "guidance_scale": getattr(sampling.guidance, "scale", 1.0),
+        "steps": len(sampling.sampler.times(video.samplers["first"].diffusion.schedule)) - 1,
+        "rollout": type(sampling.rollout).model_fields["kind"].default,
+        "can": ["reconstruct", *_can(video)],
+        "seconds_per_frame_step": seconds,
+        "memory_mb": _peak_memory(),
+    }
+
+
+def _can(video: LongVideo) -> list[str]:
+    """What a model can do with frames that are given, as the settings are named."""
+    reads = video.samplers["next"].reads
+    found = ["make", "live"]
+    if CONTEXT[0] in reads or "previous" in reads:
+        found += ["start_image", "continue"]
+    return found + (["end_image", "loop"] if "interpolator" in video.samplers else [])
+
+
+def _measured(model: VideoModel) -> float | None:
+    """Seconds for one frame and one sampling step, decoding included; None if it is unknown."""
+    try:
+        sampling = sampling_with(model.index.sampling, [f"sampler.steps={MEASURED_STEPS}"])
+        video = model.long_video(sampling)
+        text = Prompt("") if "text" in model.denoisers["first"].reads else None
+        request = model.request([0], None, text)
+    except (ConfigError, ValueError):
+        return None  # a sampler with a fixed number of steps, or a text encoder without files
+    frames, seconds = video.grain, 0.0
+    for _ in range(2):  # the first time finds the fastest code of its operations
+        began = time.perf_counter()
+        for _ in video(request, frames, None, Steering()):
+            pass
+        seconds = time.perf_counter() - began
+    return seconds / (frames * MEASURED_STEPS)
+
+
+def _peak_memory() -> int:
+    """Greatest resident memory of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // MEGABYTE

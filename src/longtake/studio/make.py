@@ -1,0 +1,107 @@
+"""A finished video, made by the code of the command line, and shown while it is made."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from longtake.generate import Part, VideoStream
+from longtake.given import Given, wired
+from longtake.jobs import Job, open_jobs, write_job
+from longtake.rollout import Cancelled, Request, Steering
+from longtake.segments import keep_whole
+from longtake.studio.loaded import request_of
+from longtake.studio.measuring import RunningDrift
+from longtake.studio.settings import VideoSettings
+from longtake.studio.work import DRIFT, StoppedError, Work
+from longtake.video import VideoWriter, stream_video
+
+STOPPED, SEGMENTS = "so_far.mp4", "segments"
+
+
+class Watched(VideoStream):
+    """A stream of videos whose first one is shown while it is made.
+
+    Args:
+        video: makes the videos.
+        work: the job.
+        done: number of frames that an earlier run has made.
+    """
+
+    def __init__(self, video: VideoStream, work: Work, done: int) -> None:
+        self._video, self._work, self._done = video, work, done
+        self._drift = RunningDrift(work.folder / DRIFT)
+
+    @property
+    def grain(self) -> int:
+        return self._video.grain
+
+    @property
+    def sampled_from(self) -> int:
+        return self._video.sampled_from
+
+    def __call__(
+        self,
+        request: Request,
+        frames: int,
+        state: Mapping[str, Tensor] | None = None,
+        steering: Steering | None = None,
+    ) -> Iterator[Part]:
+        """Yield the parts of the video after they are shown."""
+        for part in self._video(request, frames, state, steering):
+            shown = part.frames[0][: frames - self._done]
+            start, self._done = self._done, self._done + len(shown)
+            drift = self._drift.add(shown) if len(shown) else {}
+            self._work.emit("part", shown, start=start, end=self._done, drift=drift)
+            yield part
+
+
+def run_make(settings: VideoSettings, work: Work) -> dict[str, Any]:
+    """Make a video and write it; an interrupted one continues.
+
+    Raises:
+        StoppedError: it was stopped; what is whole is in a file of its own.
+    """
+    opened = work.loaded.open(settings)
+    start = work.given(settings.start_image)
+    end = work.given(settings.end_image)
+    given = Given(
+        start_image=None if end else start,
+        continued=work.given(settings.continue_video),
+        between=(start, end) if start and end else None,
+        loop=settings.loop,
+    )
+    found = wired(opened.video, given, settings.frames, opened.model.index.fps)
+    job = Job(
+        request=request_of(opened.model, settings),
+        paths=[work.files / f"seed_{settings.seed:04d}.mp4"],
+        frames=found.frames,
+        fps=found.fps,
+        identity={**found.identity, "settings": settings.model_dump(mode="json")},
+        sheets=settings.sheet,
+    )
+    (work.files / STOPPED).unlink(missing_ok=True)
+    steering = Steering(cancel=lambda: work.poll(), progress=work.progress)
+    with open_jobs([job], work.files) as outputs:
+        folder = outputs.folder(job.files) / SEGMENTS
+        folder.mkdir(exist_ok=True)
+        segments = keep_whole(folder)
+        done = segments[-1].end if segments else 0
+        work.emit("begun", frames_done=done, fps=found.fps, frames=found.frames)
+        try:
+            write_job(Watched(found.video, work, done), job, outputs, steering=steering)
+        except Cancelled as stop:
+            _keep([folder / name for each in keep_whole(folder) for name in each.files], job)
+            raise StoppedError from stop
+    return {"frames": found.frames, "notes": list(found.notes)}
+
+
+def _keep(segments: list[Path], job: Job) -> None:
+    """Write the segments of a stopped video as one file."""
+    if not segments:
+        return
+    with VideoWriter(job.paths[0].with_name(STOPPED), job.fps, overwrite=True) as writer:
+        for each in segments:
+            for frames in stream_video(each):
+                writer.write(frames)

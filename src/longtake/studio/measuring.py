@@ -1,0 +1,49 @@
+"""A light measure of how far a live video has drifted from its first clip."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from longtake.checkpoint import write_text
+from longtake.documents import read_json
+from longtake.drift.descriptors import EPSILON, Describer
+
+LOGS = ("contrast", "sharpness", "motion")
+COLOURS = ("red", "green", "blue")
+
+
+class RunningDrift:
+    """Compares each clip of a video with its first one.
+
+    Args:
+        path: file that keeps the measures of the first clip.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._first: Mapping[str, float] | None = read_json(path) if path.exists() else None
+
+    def add(self, frames: UInt8[np.ndarray, "t h w 3"]) -> dict[str, float]:
+        """How far a clip is from the first one, by measure.
+
+        ``colour`` is the root mean square difference of the mean red, green and blue, from 0 to 1;
+        ``contrast``, ``sharpness`` and ``motion`` are natural logarithms of a ratio; ``drift`` is
+        the root mean square of the four.
+        """
+        describer = Describer()
+        describer.add(frames)
+        means = {k: float(np.median(v)) for k, v in describer.done().series().items()}
+        if self._first is None:
+            self._first = means
+            write_text(self._path, json.dumps(means) + "\n")
+        first = self._first
+        squares = [(means[name] - first[name]) ** 2 for name in COLOURS]
+        found = {"colour": math.sqrt(sum(squares) / len(squares))}
+        for name in LOGS:
+            found[name] = math.log((means[name] + EPSILON) / (first[name] + EPSILON))
+        total = math.sqrt(sum(x * x for x in found.values()) / len(found))
+        return {k: round(v, 5) for k, v in {**found, "drift": total}.items()}

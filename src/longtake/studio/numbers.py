@@ -1,0 +1,70 @@
+"""State and numbers of the server, for monitors, and the logs of trainings."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from longtake.documents import read_json_lines
+from longtake.studio.studio import Studio
+from longtake.studio.web import studio_of
+from longtake.studio.work import TRAINED
+
+STATUSES = ("queued", "running", "stopped", "done", "failed")
+
+
+async def health(request: Request) -> Response:
+    """Whether models are described and jobs can start: 200, else 503."""
+    ready = studio_of(request).described.is_set()
+    return JSONResponse({"status": "ok" if ready else "starting"}, 200 if ready else 503)
+
+
+async def metrics(request: Request) -> Response:
+    """Numbers in the text format of Prometheus."""
+    lines = list(_lines(studio_of(request)))
+    return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+
+
+def _lines(studio: Studio) -> Iterator[str]:
+    counts = Counter(job.status for job in studio.jobs.values())
+    yield from _head("longtake_jobs", "gauge", "Jobs by status.")
+    for status in STATUSES:
+        yield f'longtake_jobs{{status="{status}"}} {counts[status]}'
+    yield from _head("longtake_frames_total", "counter", "Frames made since the server started.")
+    yield f"longtake_frames_total {studio.frames_made}"
+    yield from _head("longtake_viewers", "gauge", "Viewers of all jobs.")
+    yield f"longtake_viewers {studio.viewers}"
+    yield from _head("longtake_resident_bytes", "gauge", "Resident memory by process.")
+    processes = {"server": os.getpid()} | {k: lane.pid for k, lane in studio.lanes.items()}
+    for name, number in processes.items():
+        if number is not None and (resident := resident_bytes(number)) is not None:
+            yield f'longtake_resident_bytes{{process="{name}"}} {resident}'
+
+
+def _head(name: str, kind: str, text: str) -> tuple[str, str]:
+    return f"# HELP {name} {text}", f"# TYPE {name} {kind}"
+
+
+def resident_bytes(number: int) -> int | None:
+    """Resident memory of a process; None where the system does not say."""
+    try:
+        pages = int(Path(f"/proc/{number}/statm").read_text().split()[1])
+    except OSError:
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def log_rows(folder: Path) -> Iterator[dict[str, Any]]:
+    """Rows of the logs of all stages of a training, with the name of the stage.
+
+    ``folder`` is that of the job.
+    """
+    found = sorted(folder.glob(f"{TRAINED}/*/log.jsonl"), key=lambda path: path.stat().st_ctime)
+    for path in found:
+        for row in read_json_lines(path):
+            if isinstance(row, dict):
+                yield {"stage": path.parent.name, **row}

@@ -1,0 +1,59 @@
+// The server's HTTP interface: every call answers with data or throws one sentence.
+
+export class ApiError extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+const AWAY =
+  "The studio's server does not answer. If it was stopped, start it again with “longtake studio”; this page reconnects by itself.";
+
+async function call(method, path, body, signal) {
+  const headers = { "X-Longtake": "1" };
+  if (body !== undefined && !(body instanceof FormData)) {
+    headers["Content-Type"] = "application/json";
+    body = JSON.stringify(body);
+  }
+  let response;
+  try {
+    response = await fetch(path, { method, headers, body, signal });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(AWAY, 0);
+  }
+  const text = await response.text();
+  let data = null;
+  try {
+    data = text ? JSON.parse(text) : null;
+  } catch {
+    throw new ApiError(`The server answered ${path} with something that is not JSON.`, response.status);
+  }
+  if (!response.ok)
+    throw new ApiError(data?.error ?? `The server answered ${response.status} to ${path}.`, response.status);
+  return data;
+}
+
+export const api = {
+  models: () => call("GET", "/api/models"),
+  estimate: (settings, signal) => call("POST", "/api/estimate", settings, signal),
+  create: (kind, settings) => call("POST", "/api/jobs", { kind, settings }),
+  jobs: () => call("GET", "/api/jobs?limit=200"),
+  job: (id) => call("GET", `/api/jobs/${id}`),
+  change: (id, changed) => call("POST", `/api/jobs/${id}/change`, changed),
+  stop: (id) => call("POST", `/api/jobs/${id}/stop`, {}),
+  goOn: (id, frames) => call("POST", `/api/jobs/${id}/continue`, frames ? { frames } : {}),
+  remove: (id) => call("DELETE", `/api/jobs/${id}`),
+  compare: (a, b) => call("POST", "/api/compare", { a, b }),
+  footage: () => call("GET", "/api/footage"),
+  log: (id, after) => call("GET", `/api/jobs/${id}/log?after=${after}`),
+  upload: (file) => {
+    const form = new FormData();
+    form.append("file", file);
+    return call("POST", "/api/uploads", form);
+  },
+  file: (job, name) => `/api/jobs/${job.id}/files/${encodeURIComponent(name)}`,
+  frames: (id, after) =>
+    `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/jobs/${id}/frames${after === null ? "" : `?after=${after}`}`,
+};

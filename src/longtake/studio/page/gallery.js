@@ -1,0 +1,161 @@
+// Gallery: everything that was made, with its exact settings.
+import { api } from "./api.js";
+import { ago, command, el, fill, icon, note, number } from "./dom.js";
+import { segments } from "./forms.js";
+import {
+  attempt,
+  badge,
+  cards,
+  downloads,
+  goTo,
+  player,
+  progress,
+  remove,
+  settingsTable,
+} from "./jobcard.js";
+import { active, file, store, titleOf, video } from "./store.js";
+
+const KINDS = {
+  all: "All",
+  live: "Live",
+  make: "Made",
+  reconstruct: "Inside",
+  compare: "Compared",
+  train: "Trained",
+};
+const parts = {};
+let kind = "all";
+
+function mount(panel) {
+  parts.list = el("div.tiles");
+  parts.empty = el("div");
+  const kinds = Object.entries(KINDS).map(([value, text]) => ({ value, text }));
+  panel.append(
+    el("h2.sr", {}, "Gallery"),
+    segments("Show", kinds, kind, (value) => ((kind = value), draw())),
+    parts.empty,
+    parts.list,
+  );
+  panel.querySelector("fieldset").classList.add("filter");
+  store.onChange(draw);
+}
+
+const matches = (job) => kind === "all" || job.kind === kind || (kind === "make" && job.kind === "video");
+
+function draw() {
+  const jobs = (store.jobs ?? []).filter(matches);
+  fill(parts.empty, [!store.jobs, jobs.length === 0, kind], () => {
+    if (!store.jobs) return el("p.hint", {}, "Loading …");
+    if (jobs.length) return null;
+    if (kind !== "all")
+      return note(`Nothing under “${KINDS[kind]}”`, "Choose “All” to see everything that was made.");
+    return note(
+      "Nothing here yet",
+      "Every video, training and comparison is kept here with the settings that repeat it.",
+      el(
+        "button.primary",
+        { type: "button", onclick: () => goTo("live", {}) },
+        icon("play"),
+        "Play something",
+      ),
+    );
+  });
+  cards(parts.list, jobs, tile);
+}
+
+function tile(job) {
+  const { seed, label, prompt } = job.settings ?? {};
+  const words = [
+    seed !== undefined && `seed ${seed}`,
+    prompt || label,
+    job.frames_done && `${number(job.frames_done)} frames`,
+  ]
+    .filter(Boolean)
+    .join(" · ");
+  const open = el("button.tile-open", { type: "button", onclick: () => details(job) }, titleOf(job));
+  return el(
+    "article.tile",
+    {},
+    poster(job),
+    el(
+      "div.tile-text",
+      {},
+      el("h3", {}, open),
+      badge(job),
+      el("p.hint", {}, words || KINDS[job.kind] || job.kind),
+      active(job) ? progress(job) : el("p.hint", {}, ago(job.created)),
+    ),
+  );
+}
+
+// The first frame of the video, which plays while the pointer is on it.
+function poster(job) {
+  const found = file(job, /^reconstruction\.mp4$/) ?? video(job);
+  if (!found || active(job)) {
+    const picture = active(job) ? null : file(job, /\.png$/);
+    return el(
+      "div.poster",
+      {},
+      picture
+        ? el("img.frames", { src: api.file(job, picture.name), alt: "", loading: "lazy" })
+        : icon("film"),
+    );
+  }
+  const shown = el("video.frames", {
+    src: `${api.file(job, found.name)}#t=0.01`,
+    muted: true,
+    loop: true,
+    playsInline: true,
+    preload: "metadata",
+    tabIndex: -1,
+    "aria-hidden": "true",
+  });
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const box = el("div.poster", {}, shown);
+  box.addEventListener("pointerenter", () => still.matches || shown.play().catch(() => {}));
+  box.addEventListener("pointerleave", () => shown.pause());
+  return box;
+}
+
+function details(job) {
+  const dialog = document.getElementById("dialog");
+  const close = el("button", { type: "button", onclick: () => dialog.close() }, "Close");
+  const button = (name, text, work) =>
+    el(`button${name}`, { type: "button", onclick: () => (dialog.close(), work()) }, text);
+  const goes =
+    job.status === "stopped" && button(".primary", "Continue", () => attempt(() => api.goOn(job.id)));
+  const stops = active(job) && button("", "Stop", () => attempt(() => api.stop(job.id)));
+  const again =
+    ["make", "live"].includes(job.kind) &&
+    button("", "Use these settings", () => goTo("make", { settings: job.settings }));
+  const shown = active(job) ? null : player(job);
+  dialog.className = "large";
+  dialog.onclose = null;
+  dialog.replaceChildren(
+    el("div.row.spread", {}, el("h2", { id: "dialog-title" }, titleOf(job)), badge(job)),
+    el(
+      "div.detail",
+      {},
+      shown ? el("div.screen", {}, shown) : "",
+      el(
+        "div.stack",
+        {},
+        job.error ? el("div.problem", {}, el("p", {}, job.error)) : "",
+        settingsTable(job),
+        downloads(job) ?? "",
+      ),
+    ),
+    job.command ? command(job.command) : "",
+    el(
+      "div.row.wrap.end",
+      {},
+      ...[button(".quiet.danger-text", "Delete …", () => remove(job)), again, stops, goes, close].filter(
+        Boolean,
+      ),
+    ),
+  );
+  dialog.showModal();
+  close.focus();
+}
+
+export const gallery = { mount };

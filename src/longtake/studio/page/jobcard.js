@@ -1,0 +1,231 @@
+// A job as a card: status and progress, result with player, sheet, downloads, and what can be done.
+import { api } from "./api.js";
+import { about, ago, bytes, command, confirm, el, fill, icon, number, plural, toast } from "./dom.js";
+import { active, file, statusText, store, titleOf, video } from "./store.js";
+
+export const goTo = (name, options) =>
+  document.dispatchEvent(new CustomEvent("open-view", { detail: { name, options } }));
+
+// Runs a request of a job; says in words what went wrong.
+export async function attempt(work) {
+  try {
+    await work();
+  } catch (error) {
+    toast(error.message, "bad");
+  }
+  await store.refresh();
+}
+
+export async function remove(job) {
+  const text = `The video and all files of this job are deleted from the disk. This cannot be undone.`;
+  if (await confirm("Delete this job?", text, "Delete")) await attempt(() => api.remove(job.id));
+}
+
+export function badge(job) {
+  return el(`span.badge.${job.status}`, {}, statusText(job));
+}
+
+export function progress(job) {
+  const share = job.frames ? job.frames_done / job.frames : null;
+  const bar = el("progress", { max: 1, "aria-label": `Progress of ${titleOf(job)}` });
+  if (job.status === "queued") bar.value = 0;
+  else if (share !== null) bar.value = share;
+  const left = job.seconds_left
+    ? `${about(job.seconds_left)} left`
+    : job.status === "queued"
+      ? "waiting for its turn"
+      : "measuring the time …";
+  const frames = job.frames
+    ? `${number(job.frames_done)} of ${plural(job.frames, "frame")}`
+    : job.frames_done
+      ? plural(job.frames_done, "frame")
+      : "";
+  return el("div.progress", {}, bar, el("p.hint", {}, [frames, left].filter(Boolean).join(", ")));
+}
+
+export function player(job, name = null) {
+  const found = name ?? video(job)?.name;
+  if (!found) return null;
+  const options = {
+    src: api.file(job, found),
+    controls: true,
+    loop: true,
+    muted: true,
+    playsInline: true,
+    preload: "metadata",
+  };
+  return el("video.frames", { ...options, "aria-label": `Video ${found}` });
+}
+
+export function downloads(job) {
+  const links = (job.files ?? []).map((each) =>
+    el(
+      "li",
+      {},
+      el("a", { href: api.file(job, each.name), download: each.name }, each.name),
+      el("span.hint", {}, ` ${bytes(each.bytes)}`),
+    ),
+  );
+  return links.length
+    ? el("details", {}, el("summary", {}, `Files (${links.length})`), el("ul.plain", {}, ...links))
+    : null;
+}
+
+export function described(job) {
+  const { label, prompt, steps, guidance_scale: scale, frames } = job.settings ?? {};
+  const words = [
+    job.frames_done && plural(job.frames_done, "frame"),
+    !job.frames_done && frames && plural(frames, "frame"),
+    prompt || label,
+    steps && `${steps} steps`,
+    scale && `guidance ${scale}`,
+  ];
+  return words.filter(Boolean).join(" · ");
+}
+
+const NAMES = {
+  model: "Model",
+  frames: "Frames",
+  seed: "Seed",
+  label: "Label",
+  prompt: "Prompt",
+  negative: "Negative prompt",
+  guidance_scale: "Guidance scale",
+  steps: "Steps",
+  rollout: "Rollout",
+  backend: "Backend",
+  start_image: "Start image",
+  end_image: "End image",
+  continue_video: "Continues",
+  sheet: "Contact sheet",
+  loop: "Loop",
+  system: "System",
+  size: "Size",
+  budget_minutes: "Minutes",
+  folder_name: "Folder",
+  upload: "Upload",
+};
+
+export function settingsTable(job) {
+  const rows = Object.entries(job.settings ?? {}).filter(
+    ([, value]) => value !== null && value !== false && value !== "",
+  );
+  const cells = rows.map(([key, value]) =>
+    el(
+      "tr",
+      {},
+      el("th", { scope: "row" }, NAMES[key] ?? key.replaceAll("_", " ")),
+      el("td", {}, value === true ? "yes" : String(value)),
+    ),
+  );
+  const changes = (job.changes ?? []).map((each) =>
+    el(
+      "tr",
+      {},
+      el("th", { scope: "row" }, `From frame ${number(each.from_frame ?? 0)}`),
+      el("td", {}, changeText(each)),
+    ),
+  );
+  return el("table.settings", {}, el("tbody", {}, ...cells, ...changes));
+}
+
+export function changeText(change) {
+  const values = Object.entries(change.changed ?? change).filter(
+    ([key, value]) => value !== null && !["from_frame", "step", "clip", "frame"].includes(key),
+  );
+  return values
+    .map(
+      ([key, value]) =>
+        `${(NAMES[key] ?? key).toLowerCase()} ${typeof value === "object" ? JSON.stringify(value) : value}`,
+    )
+    .join(", ");
+}
+
+// The card in the tab Make: everything about one video.
+export function videoCard(job, { onSettings }) {
+  const sheet = file(job, /sheet.*\.png$/);
+  const title = el("h3", {}, titleOf(job), el("span.hint", {}, ` seed ${job.settings?.seed ?? 0}`));
+  const head = el("div.row.spread", {}, title, badge(job));
+  const parts = [head, el("p.hint", {}, described(job))];
+  if (active(job)) parts.push(progress(job));
+  if (job.error) parts.push(el("div.problem", {}, el("p", {}, job.error)));
+  const shown = active(job) ? null : player(job);
+  if (job.status === "stopped" && !shown)
+    parts.push(el("p.hint", {}, "Stopped before the first clip was whole."));
+  parts.push(actions(job, onSettings));
+  if (sheet && !active(job)) {
+    const img = el("img.sheet", {
+      src: api.file(job, sheet.name),
+      alt: "Contact sheet: frames from first to last",
+      loading: "lazy",
+    });
+    parts.push(el("details", {}, el("summary", {}, "Contact sheet"), img));
+  }
+  if (job.command)
+    parts.push(el("details", {}, el("summary", {}, "The command that repeats it"), command(job.command)));
+  if (!active(job)) parts.push(downloads(job));
+  const text = el("div.stack", {}, ...parts.filter(Boolean));
+  return el(
+    `article.card.job${shown ? ".beside" : ""}`,
+    { "data-job": job.id },
+    shown ? el("div.screen", {}, shown) : "",
+    text,
+  );
+}
+
+function actions(job, onSettings) {
+  const button = (name, text, work, glyph) =>
+    el(`button${name}`, { type: "button", onclick: work }, glyph ? icon(glyph) : null, text);
+  if (active(job)) {
+    return el(
+      "div.row.wrap",
+      {},
+      button(
+        "",
+        job.status === "queued" ? "Take out of the queue" : "Stop and keep",
+        () => attempt(() => api.stop(job.id)),
+        "stop",
+      ),
+    );
+  }
+  const found = video(job);
+  const more =
+    job.status === "stopped" && button(".primary", "Continue", () => attempt(() => api.goOn(job.id)), "play");
+  const extend =
+    job.status === "done" &&
+    found &&
+    button(
+      "",
+      "Extend by 64 frames",
+      () => attempt(() => api.goOn(job.id, (job.frames ?? job.frames_done) + 64)),
+      "plus",
+    );
+  const load =
+    found &&
+    el("a.button", { href: api.file(job, found.name), download: found.name }, icon("download"), "Download");
+  const again = onSettings && button(".quiet", "Use these settings", () => onSettings(job.settings));
+  const erase = button(".quiet.icon-only", "", () => remove(job), "trash");
+  erase.setAttribute("aria-label", "Delete");
+  erase.title = "Delete";
+  return el("div.row.wrap", {}, ...[more, extend, load, again, erase].filter(Boolean));
+}
+
+// Draws a list of cards and keeps those that did not change, so that their players play on.
+export function cards(node, jobs, make) {
+  const before = new Map([...node.children].map((child) => [child.jobId, child]));
+  const now = jobs.map((job) => {
+    const slot = before.get(job.id) ?? Object.assign(el("div.slot"), { jobId: job.id });
+    fill(slot, [job, store.models?.length], () => make(job));
+    return slot;
+  });
+  if (now.some((slot, i) => node.children[i] !== slot) || now.length !== node.children.length)
+    keepFocus(node, now);
+}
+
+// Moves only what is out of place: a moved element would lose the focus and its video its place.
+function keepFocus(node, now) {
+  for (const child of [...node.children]) if (!now.includes(child)) child.remove();
+  now.forEach((slot, i) => node.children[i] !== slot && node.insertBefore(slot, node.children[i] ?? null));
+}
+
+export { ago };

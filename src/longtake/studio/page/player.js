@@ -1,0 +1,156 @@
+// Plays frames that arrive over a WebSocket on a canvas, at the video's rate.
+//
+// Frames come a clip at a time, so they wait in a queue and are drawn when due. A queue of more than
+// two clips means that the page was in the background (browsers then draw once a second): all but
+// the newest clip is dropped, as a viewer who returns wants to see what is being made.
+import { api } from "./api.js";
+
+const RATE_WINDOW_MS = 3000;
+const MAX_WAIT_MS = 5000;
+
+export class FramePlayer extends EventTarget {
+  index = null; // of the frame on the canvas
+  #canvas;
+  #context;
+  #glow;
+  #queue = [];
+  #decoding = Promise.resolve();
+  #due = 0;
+  #fps = 8;
+  #clip = 16;
+  #times = [];
+  #shown = 0;
+  #dropped = 0;
+
+  constructor(canvas, glow) {
+    super();
+    this.#canvas = canvas;
+    this.#context = canvas.getContext("2d", { alpha: false });
+    this.#glow = glow?.getContext("2d", { alpha: false });
+    const step = (now) => {
+      this.#step(now);
+      requestAnimationFrame(step);
+    };
+    requestAnimationFrame(step);
+  }
+
+  // fps of the video; clip: number of frames that arrive at once.
+  pace(fps, clip) {
+    this.#fps = fps;
+    this.#clip = clip;
+  }
+
+  reset() {
+    this.#queue.splice(0).forEach((frame) => frame.picture.close());
+    this.index = null;
+    this.#times = [];
+  }
+
+  get waiting() {
+    return this.#queue.length;
+  }
+
+  // Frames drawn per second over the last three seconds.
+  rate(now = performance.now()) {
+    const recent = this.#times.filter((time) => now - time < RATE_WINDOW_MS);
+    return recent.length < 2 ? 0 : ((recent.length - 1) * 1000) / (recent.at(-1) - recent[0]);
+  }
+
+  // Decoding is chained: promises of createImageBitmap end in any order, and frames would swap.
+  push(info, data) {
+    const picture = createImageBitmap(new Blob([data], { type: "image/jpeg" }));
+    this.#decoding = this.#decoding
+      .then(async () => {
+        this.#queue.push({ info, picture: await picture });
+        if (this.#queue.length > 2 * this.#clip + 2) this.#dropOld();
+      })
+      .catch(() => {}); // a frame that cannot be decoded is left out
+  }
+
+  #dropOld() {
+    const old = this.#queue.splice(0, this.#queue.length - this.#clip);
+    this.#dropped += old.length;
+    old.forEach((frame) => frame.picture.close());
+  }
+
+  #step(now) {
+    if (!this.#queue.length || now < this.#due) return;
+    // A little faster while more than one and a half clips wait; after a pause, not in a burst.
+    const period = (this.#queue.length > 1.5 * this.#clip ? 900 : 1000) / this.#fps;
+    this.#due = now - this.#due > period ? now + period : this.#due + period;
+    const { info, picture } = this.#queue.shift();
+    this.#draw(picture);
+    picture.close();
+    this.index = info.index;
+    this.#shown += 1;
+    this.#times.push(now);
+    if (this.#times.length > 400) this.#times.splice(0, 200);
+    Object.assign(this.#canvas.dataset, { index: info.index, shown: this.#shown, dropped: this.#dropped });
+    this.dispatchEvent(new CustomEvent("frame", { detail: { ...info, shown: Date.now() / 1000 } }));
+  }
+
+  #draw(picture) {
+    const canvas = this.#canvas;
+    if (canvas.width !== picture.width || canvas.height !== picture.height) {
+      canvas.width = picture.width;
+      canvas.height = picture.height;
+      canvas.style.aspectRatio = `${picture.width} / ${picture.height}`;
+    }
+    this.#context.drawImage(picture, 0, 0);
+    this.#glow?.drawImage(picture, 0, 0, this.#glow.canvas.width, this.#glow.canvas.height);
+  }
+}
+
+// Keeps a connection to the frames of a job, and connects again after the last frame received.
+// Events: "frame" {info, data}, "message" {event, ...}, "lost", "open", "end".
+export class FrameStream extends EventTarget {
+  #socket = null;
+  #last = null;
+  #wait = 400;
+  #timer = 0;
+  #closed = false;
+
+  constructor(id) {
+    super();
+    this.id = id;
+    this.#connect();
+  }
+
+  close() {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#socket?.close();
+  }
+
+  #connect() {
+    const socket = new WebSocket(api.frames(this.id, this.#last));
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => {
+      this.#wait = 400;
+      this.dispatchEvent(new Event("open"));
+    };
+    socket.onmessage = ({ data }) => this.#received(data);
+    socket.onclose = () => {
+      if (this.#closed) return;
+      this.dispatchEvent(new Event("lost"));
+      this.#timer = setTimeout(() => this.#connect(), this.#wait);
+      this.#wait = Math.min(2 * this.#wait, MAX_WAIT_MS);
+    };
+    this.#socket = socket;
+  }
+
+  #received(data) {
+    if (typeof data === "string") {
+      const detail = JSON.parse(data);
+      if (detail.event === "end") this.close();
+      this.dispatchEvent(new CustomEvent(detail.event === "end" ? "end" : "message", { detail }));
+      return;
+    }
+    const length = new DataView(data).getUint32(0);
+    const info = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
+    this.#last = info.index;
+    this.dispatchEvent(
+      new CustomEvent("frame", { detail: { info, data: new Uint8Array(data, 4 + length) } }),
+    );
+  }
+}

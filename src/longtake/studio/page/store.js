@@ -1,0 +1,82 @@
+// What all views share: the list of models and the list of jobs, which is asked for again and again.
+import { api } from "./api.js";
+
+const ACTIVE = new Set(["queued", "running"]);
+const BUSY_MS = 1000;
+const IDLE_MS = 5000;
+
+class Store extends EventTarget {
+  models = null;
+  jobs = null;
+  error = null;
+  #timer = 0;
+  #asking = null;
+
+  start() {
+    document.addEventListener("visibilitychange", () => document.hidden || this.refresh());
+    return this.refresh();
+  }
+
+  // Asks for jobs (and models, until they are known) now; one question at a time.
+  refresh() {
+    this.#asking ??= this.#ask().finally(() => (this.#asking = null));
+    return this.#asking;
+  }
+
+  async #ask() {
+    clearTimeout(this.#timer);
+    try {
+      this.models ??= await api.models();
+      this.jobs = await api.jobs();
+      this.error = null;
+    } catch (error) {
+      this.error = error;
+    }
+    this.dispatchEvent(new Event("change"));
+    const busy = this.error || this.jobs?.some(active);
+    this.#timer = setTimeout(() => this.refresh(), busy ? BUSY_MS : IDLE_MS);
+  }
+
+  async reloadModels() {
+    this.models = null;
+    await this.refresh();
+  }
+
+  job(id) {
+    return this.jobs?.find((job) => job.id === id) ?? null;
+  }
+
+  model(name) {
+    return this.models?.find((model) => model.name === name) ?? null;
+  }
+
+  onChange(listener) {
+    this.addEventListener("change", listener);
+    if (this.jobs || this.error) listener();
+  }
+}
+
+export const store = new Store();
+
+export function active(job) {
+  return ACTIVE.has(job.status);
+}
+
+export function statusText(job) {
+  if (job.status === "queued")
+    return job.place > 1 ? `In the queue, place ${job.place}` : "Next in the queue";
+  return { running: "Running", stopped: "Stopped", done: "Done", failed: "Failed" }[job.status] ?? job.status;
+}
+
+export function titleOf(job) {
+  const { model, system, folder_name: folder } = job.settings ?? {};
+  if (system) return `${system.toUpperCase()}${folder ? ` on ${folder}` : ""}`;
+  if (job.kind === "compare") return "Comparison";
+  return store.model(model)?.title || model || job.kind;
+}
+
+export function file(job, test) {
+  return job.files?.find((each) => test.test(each.name)) ?? null;
+}
+
+export const video = (job) => file(job, /^(?!difference).*\.(mp4|webm|mov)$/);

@@ -1,0 +1,214 @@
+// Train: start a training, watch its losses and samples, stop it, continue it, use its model.
+import { api } from "./api.js";
+import { lineChart } from "./charts.js";
+import { about, ago, el, fill, icon, note, number } from "./dom.js";
+import { field, fileField, segments } from "./forms.js";
+import { attempt, badge, downloads, goTo, remove } from "./jobcard.js";
+import { active, store, titleOf } from "./store.js";
+
+const LOG_MS = 3000;
+const NEWEST_SAMPLES = 8;
+const HIDDEN =
+  /^(step|samples|seen|time|seconds|epoch|wall|elapsed|process|rank|memory)|_seconds$|per_second|budget/;
+const parts = {};
+const logs = new Map(); // id of a job -> {rows, asked}
+let folders = null;
+let system = "pvdm";
+
+function mount(panel) {
+  parts.folder = el("select");
+  parts.folderName = el("input", { type: "text", placeholder: "name of a folder", autocomplete: "off" });
+  parts.folderField = field("Folder of videos", parts.folder, "Folders in “footage” of the studio's folder.");
+  parts.nameField = field(
+    "Folder of videos",
+    parts.folderName,
+    "A folder in “footage” of the studio's folder.",
+  );
+  parts.nameField.hidden = true;
+  parts.clip = fileField("Or upload one video", "video/*", "A long one: a model needs minutes of footage.");
+  parts.size = el(
+    "select",
+    {},
+    ...["", 32, 64, 128].map((size) =>
+      el("option", { value: size }, size ? `${size} × ${size}` : "the system's own"),
+    ),
+  );
+  parts.minutes = el("input", { type: "number", min: 1, step: 1, value: 60 });
+  parts.runs = el("section.results", { "aria-label": "Trainings" });
+  const kinds = [
+    ["pvdm", "PVDM: planes"],
+    ["lvdm", "LVDM: volume"],
+  ].map(([value, text]) => ({ value, text }));
+  const form = el(
+    "form.card.controls",
+    { "aria-label": "A new training", onsubmit: submit },
+    el("h2.small", {}, "Train on your own footage"),
+    parts.folderField,
+    parts.nameField,
+    parts.clip.node,
+    segments("System", kinds, system, (value) => (system = value)),
+    el("div.pair", {}, field("Size", parts.size), field("Minutes", parts.minutes, "For everything.")),
+    el("p.hint", {}, "You can stop at any time and continue later: nothing is lost."),
+    el("button.primary", { type: "submit" }, "Start the training"),
+  );
+  panel.append(el("h2.sr", {}, "Train"), el("div.two", {}, form, parts.runs));
+  store.onChange(draw);
+}
+
+async function look() {
+  try {
+    folders = await api.footage();
+  } catch {
+    folders = null; // the field for a name is shown instead
+  }
+  const known = Array.isArray(folders);
+  parts.folderField.hidden = !known;
+  parts.nameField.hidden = known;
+  if (!known) return;
+  fill(parts.folder, folders, () => [
+    el("option", { value: "" }, folders.length ? "choose …" : "there is none yet"),
+    ...folders.map((each) =>
+      el(
+        "option",
+        { value: each.name },
+        each.videos === undefined ? each.name : `${each.name} (${each.videos} videos)`,
+      ),
+    ),
+  ]);
+}
+
+async function submit(event) {
+  event.preventDefault();
+  const settings = { system, budget_minutes: Number(parts.minutes.value) || 60 };
+  const folder = folders ? parts.folder.value : parts.folderName.value.trim();
+  if (folder) settings.folder_name = folder;
+  if (parts.clip.value()) settings.upload = parts.clip.value();
+  if (parts.size.value) settings.size = Number(parts.size.value);
+  await attempt(() => api.create("train", settings));
+}
+
+function draw() {
+  const jobs = (store.jobs ?? []).filter((job) => job.kind === "train");
+  if (!jobs.length) {
+    fill(parts.runs, [Boolean(store.jobs)], () => (store.jobs ? nothing() : el("p.hint", {}, "Loading …")));
+    return;
+  }
+  if (!parts.runs.closest("[hidden]")) jobs.forEach(readLog);
+  const key = jobs.map((job) => [
+    job.id,
+    job.status,
+    job.files?.length,
+    job.error,
+    job.result,
+    Math.round((job.seconds_left ?? 0) / 5),
+    logs.get(job.id)?.rows.length,
+  ]);
+  fill(parts.runs, key, () => jobs.map(run));
+}
+
+const nothing = () =>
+  note(
+    "No training yet",
+    "Put a folder of videos into “footage” in the studio's folder, choose it here and start. Losses and samples appear while it trains.",
+  );
+
+async function readLog(job) {
+  const log = logs.get(job.id) ?? { rows: [], asked: 0, whole: false };
+  logs.set(job.id, log);
+  if (log.whole || Date.now() - log.asked < LOG_MS) return;
+  log.asked = Date.now();
+  try {
+    const rows = await api.log(job.id, log.rows.length);
+    log.rows.push(...rows);
+    log.whole = !active(job);
+    if (rows.length) draw();
+  } catch {
+    // There is no log before the first step.
+  }
+}
+
+function run(job) {
+  const result = job.result ?? {};
+  const trained = result.model && store.model(result.model);
+  const button = (name, text, work, glyph) =>
+    el(`button${name}`, { type: "button", onclick: work }, icon(glyph), text);
+  const actions = [
+    active(job) && button("", "Stop and keep", () => attempt(() => api.stop(job.id)), "stop"),
+    ["stopped", "failed"].includes(job.status) &&
+      button(".primary", "Continue", () => attempt(() => api.goOn(job.id)), "play"),
+    trained &&
+      button(".primary", "Play its model", () => goTo("live", { settings: { model: trained.name } }), "play"),
+    !active(job) && button(".quiet", "Delete", () => remove(job), "trash"),
+  ];
+  const left = job.seconds_left ? `${about(job.seconds_left)} left` : "";
+  const doing = [result.stage, left].filter(Boolean).join(", ");
+  return el(
+    "article.card.job",
+    {},
+    el(
+      "div.row.spread",
+      {},
+      el("h3", {}, name(job), el("span.hint", {}, ` ${ago(job.created)}`)),
+      badge(job),
+    ),
+    active(job) ? el("p.hint", {}, doing || "Preparing the footage …") : "",
+    job.error ? el("div.problem", {}, el("p", {}, job.error)) : "",
+    el("div.row.wrap", {}, ...actions.filter(Boolean)),
+    charts(logs.get(job.id)?.rows ?? []),
+    samples(job),
+    downloads(job) ?? "",
+  );
+}
+
+function name(job) {
+  const { size } = job.settings;
+  return size ? `${titleOf(job)}, ${size} × ${size}` : titleOf(job);
+}
+
+// One chart for each quantity of the log, by stage where several networks are trained.
+function charts(rows) {
+  const series = new Map();
+  rows.forEach((row, i) => {
+    const stage = row.stage ?? row.run ?? row.network ?? "";
+    for (const [key, value] of Object.entries(row)) {
+      if (typeof value !== "number" || HIDDEN.test(key)) continue;
+      const title = stage ? `${stage}: ${key.replaceAll("_", " ")}` : key.replaceAll("_", " ");
+      if (!series.has(title)) series.set(title, []);
+      series.get(title).push([row.step ?? i, value]);
+    }
+  });
+  const most = [...series].filter(([, points]) => points.length > 1).slice(0, 12);
+  if (!most.length) return "";
+  return el(
+    "div.charts",
+    {},
+    ...most.map(([title, points]) => lineChart({ title, lines: [{ name: title, points }], unit: "step" })),
+  );
+}
+
+function samples(job) {
+  const found = (job.files ?? []).filter((each) => /\.(mp4|png|gif)$/.test(each.name)).slice(-NEWEST_SAMPLES);
+  if (!found.length) return "";
+  const pictures = found.map((each) => {
+    const src = api.file(job, each.name);
+    const shown = each.name.endsWith(".mp4")
+      ? el("video.frames", {
+          src,
+          muted: true,
+          loop: true,
+          controls: true,
+          playsInline: true,
+          "aria-label": each.name,
+        })
+      : el("img.frames", { src, alt: each.name, loading: "lazy" });
+    return el("figure", {}, el("div.screen", {}, shown), el("figcaption", {}, each.name));
+  });
+  return el(
+    "div",
+    {},
+    el("h3", {}, `Samples (newest ${number(found.length)})`),
+    el("div.latents", {}, ...pictures),
+  );
+}
+
+export const train = { mount, shown: () => (look(), draw()) };

@@ -1,0 +1,126 @@
+"""The job store: an SQLite file that survives a kill at any time."""
+
+import json
+import secrets
+import sqlite3
+import string
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+LETTERS = string.ascii_lowercase + string.digits
+WAITING, RUNNING = "queued", "running"
+ACTIVE = (WAITING, RUNNING)
+COLUMNS = {
+    "id": "TEXT PRIMARY KEY",
+    "kind": "TEXT NOT NULL",
+    "settings": "TEXT NOT NULL",
+    "origin": "TEXT NOT NULL",
+    "status": "TEXT NOT NULL",
+    "created": "REAL NOT NULL",
+    "queued": "REAL NOT NULL",
+    "ended": "REAL",
+    "frames": "INTEGER",
+    "frames_done": "INTEGER NOT NULL",
+    "seconds_left": "REAL",
+    "changes": "TEXT NOT NULL",
+    "result": "TEXT NOT NULL",
+    "error": "TEXT NOT NULL",
+}
+IN_JSON = ("settings", "changes", "result")
+
+
+def new_id() -> str:
+    """A random name of 12 letters and digits."""
+    return "".join(secrets.choice(LETTERS) for _ in range(12))
+
+
+@dataclass(kw_only=True)
+class Job:
+    """A job of the store.
+
+    Attributes:
+        id: random name.
+        kind: what it does.
+        settings: its settings, as JSON data.
+        origin: ``studio`` or ``videos``: which face of the server it came by.
+        status: queued, running, stopped, done or failed.
+        created: time in seconds since 1970.
+        queued: time by which the queue is ordered.
+        ended: time at which it last stopped; None while it waits or runs.
+        frames: number of frames that are asked for; None: without end, or unknown.
+        frames_done: number of frames that are on disk.
+        seconds_left: estimated time to its end.
+        changes: log of changes of a live video: step, first frame and what changed.
+        result: numbers that it found.
+        error: why it failed, or what kept it from going further; one sentence.
+    """
+
+    id: str = field(default_factory=new_id)
+    kind: str
+    settings: dict[str, Any]
+    origin: str = "studio"
+    status: str = WAITING
+    created: float = field(default_factory=time.time)
+    queued: float = field(default_factory=time.time)
+    ended: float | None = None
+    frames: int | None = None
+    frames_done: int = 0
+    seconds_left: float | None = None
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    result: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+
+
+class JobStore:
+    """Jobs in an SQLite file, written through at every change.
+
+    Args:
+        path: the file; it is created if it is missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._database.row_factory = sqlite3.Row
+        self._database.execute("PRAGMA journal_mode=WAL")
+        columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+        self._database.execute(f"CREATE TABLE IF NOT EXISTS jobs ({columns})")
+        self._database.execute(
+            "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, data TEXT)"
+        )
+
+    def save(self, job: Job) -> None:
+        """Write a job, new or changed."""
+        values = {name: getattr(job, name) for name in COLUMNS}
+        values |= {name: json.dumps(values[name]) for name in IN_JSON}
+        marks = ", ".join("?" * len(values))
+        self._database.execute(f"INSERT OR REPLACE INTO jobs VALUES ({marks})", [*values.values()])
+
+    def jobs(self) -> list[Job]:
+        """All jobs, oldest first."""
+        rows = self._database.execute("SELECT * FROM jobs ORDER BY created, rowid").fetchall()
+        return [
+            Job(**{k: json.loads(row[k]) if k in IN_JSON else row[k] for k in row.keys()})  # noqa: SIM118
+            for row in rows
+        ]
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Forget jobs; their files stay."""
+        self._database.executemany("DELETE FROM jobs WHERE id = ?", [(each,) for each in ids])
+
+    def fact(self, name: str) -> Any:
+        """JSON data that was stored under a name; None if nothing was."""
+        row = self._database.execute("SELECT data FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else json.loads(row["data"])
+
+    def set_fact(self, name: str, data: Any) -> None:
+        """Store JSON data under a name."""
+        self._database.execute(
+            "INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(data))
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()

@@ -1,0 +1,58 @@
+"""A training as a process of its own, which the worker watches."""
+
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from longtake.checkpoint import write_text
+from longtake.studio.settings import TrainSettings
+from longtake.studio.work import TRAINED, StoppedError, Work
+
+OUTPUT = "output.txt"
+LOOK_SECONDS = 1.0
+SAMPLES = 24
+LAST_LINES = 3
+
+
+def run_training(settings: TrainSettings, work: Work) -> dict[str, Any]:
+    """Train until the end, or until it is stopped; stopped, the same job continues.
+
+    Raises:
+        StoppedError: it was stopped.
+        ValueError: the training failed; the message is its last line.
+    """
+    out, output = work.folder / TRAINED, work.folder / OUTPUT
+    work.emit("begun", frames_done=0, fps=0)
+    with output.open("ab") as log:
+        process = subprocess.Popen(
+            work.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        while process.poll() is None:
+            if work.poll(LOOK_SECONDS):
+                process.send_signal(signal.SIGTERM)
+                process.wait()
+            _show_samples(out, work.files)
+    finally:
+        if process.poll() is None:  # the server has ended
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+    if work.stopping:
+        raise StoppedError
+    if process.returncode:
+        lines = output.read_text(errors="replace").strip().splitlines()[-LAST_LINES:]
+        raise ValueError(" ".join(lines) or f"the training ended with code {process.returncode}")
+    write_text(work.files / "settings.json", settings.model_dump_json(indent=1) + "\n")
+    return {"model": work.id}
+
+
+def _show_samples(out: Path, files: Path) -> None:
+    """Copy the newest samples of a training to the files of its job."""
+    found = sorted(out.glob("**/samples/step_*/*.mp4"), key=lambda path: path.stat().st_mtime)
+    for path in found[-SAMPLES:]:
+        stage = path.relative_to(out).parts[0]
+        copy = files / f"{stage}_{path.parent.name}_{path.name}"
+        if not copy.exists():
+            shutil.copyfile(path, copy)

@@ -1,0 +1,78 @@
+"""Uploads: stored as they come, then decoded by a process that has nothing else to do."""
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import IO
+
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+
+from longtake.files import remove
+from longtake.studio.settings import UPLOAD_ID
+from longtake.studio.store import new_id
+from longtake.studio.studio import MissingError, Studio
+from longtake.studio.web import studio_of
+from longtake.studio.work import FOOTAGE, UPLOADS
+
+PREVIEWS = ("preview.png", "given.png")
+
+
+async def receive(request: Request) -> Response:
+    """Store and decode the file of a form; answers with what it is."""
+    studio = studio_of(request)
+    try:
+        async with request.form(max_files=1, max_fields=4) as form:
+            file = form.get("file")
+            if not isinstance(file, UploadFile):
+                raise ValueError("the form has no file; send it as the field file")
+            found = await store(studio, file)
+    except HTTPException as error:
+        raise ValueError(f"the body is not a form with a file: {error.detail}") from error
+    return JSONResponse(found, 201)
+
+
+async def store(studio: Studio, file: UploadFile) -> dict[str, object]:
+    """Store an uploaded file and decode it; returns what it is, with its id.
+
+    Raises:
+        ValueError: it is too large, or not a video or image that can be decoded.
+    """
+    most = studio.limits.upload_bytes
+    if (file.size or 0) > most:
+        raise ValueError(f"the file is larger than the limit of {most >> 20} MiB; make it smaller")
+    name = new_id()
+    folder = studio.folder / UPLOADS / name
+    folder.mkdir()
+    try:
+        await asyncio.to_thread(_copy, file.file, folder / "original")
+        found = await studio.decode(name)
+    except BaseException:
+        await asyncio.to_thread(remove, folder)
+        raise
+    return {"id": name, **found, "preview": f"/api/uploads/{name}/preview"}
+
+
+def _copy(source: IO[bytes], path: Path) -> None:
+    with path.open("wb") as out:
+        shutil.copyfileobj(source, out)
+
+
+async def preview(request: Request) -> Response:
+    """The first frame of an upload."""
+    name = request.path_params["id"]
+    if UPLOAD_ID.fullmatch(name):
+        for each in PREVIEWS:
+            path = studio_of(request).folder / UPLOADS / name / each
+            if path.exists():
+                return FileResponse(path)
+    raise MissingError(f"there is no upload {name!r}")
+
+
+async def footage(request: Request) -> Response:
+    """Names of the folders of footage that can be trained on, and where they are."""
+    folder = studio_of(request).folder / FOOTAGE
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    return JSONResponse({"folder": str(folder), "names": names})

@@ -1,0 +1,203 @@
+"""The API for programs, in the shape of OpenAI's: create, poll, download, delete, list videos."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt
+from pydantic import StringConstraints
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from longtake.config import Config, parse
+from longtake.studio import uploads
+from longtake.studio.kinds import described
+from longtake.studio.settings import Text
+from longtake.studio.store import Job
+from longtake.studio.stream import fragments
+from longtake.studio.studio import MissingError, StateError, Studio
+from longtake.studio.web import body_of, studio_of
+from longtake.studio.work import SHEET, VIDEO
+
+ORIGIN, PREFIX, DEFAULT_SECONDS = "videos", "video_", 4.0
+STATUSES = {
+    "queued": "queued",
+    "running": "in_progress",
+    "done": "completed",
+    "stopped": "failed",
+    "failed": "failed",
+}
+VARIANTS = {"video": VIDEO, "spritesheet": SHEET}
+LISTED = 100
+
+
+class VideoRequest(Config):
+    """Body of a request for a video; the last fields are ours.
+
+    Attributes:
+        model: name of the model; None: the server's first.
+        prompt: text or, for a model of classes, words of a class; empty: the seed draws one.
+        seconds: duration; OpenAI's clients send it as text.
+        size: ``WIDTHxHEIGHT``, which must be the model's; None: the model's.
+        seed: seed of the video.
+        steps: number of sampling steps; None: the model's own.
+        guidance_scale: scale of guidance; None: the model's own.
+        frames: number of frames, instead of ``seconds``.
+    """
+
+    model: Text | None = None
+    prompt: Text = ""
+    seconds: Annotated[float, Gt(0)] | None = None
+    size: Annotated[str, StringConstraints(pattern=r"^\d{1,5}x\d{1,5}$")] | None = None
+    seed: Annotated[int, Ge(0)] = 0
+    steps: Annotated[int, Ge(1)] | None = None
+    guidance_scale: float | None = None
+    frames: Annotated[int, Ge(1)] | None = None
+
+
+async def create(request: Request) -> Response:
+    """Put a video into the queue."""
+    studio = studio_of(request)
+    await studio.described.wait()
+    fields, reference = await _fields(request, studio)
+    asked: VideoRequest = parse(VideoRequest, fields)
+    settings = _settings(asked, studio)
+    if reference is not None:
+        settings["start_image"] = reference
+    job = studio.submit({"kind": "video", "settings": settings}, ORIGIN)
+    return JSONResponse(_shown(studio, job))
+
+
+async def _fields(request: Request, studio: Studio) -> tuple[dict[str, Any], str | None]:
+    """Fields of a JSON body or of a form, and the upload that is its ``input_reference``."""
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        return await body_of(request), None
+    try:
+        async with request.form(max_files=1, max_fields=20) as form:
+            file = form.get("input_reference")
+            given = {k: v for k, v in form.items() if isinstance(v, str)}
+            upload = await uploads.store(studio, file) if isinstance(file, UploadFile) else None
+    except HTTPException as error:
+        raise ValueError(f"the body is not a form: {error.detail}") from error
+    return given, None if upload is None else str(upload["id"])
+
+
+def _settings(asked: VideoRequest, studio: Studio) -> dict[str, Any]:
+    """Settings of a video as the studio has them."""
+    name = asked.model or next(iter(studio.models), "")
+    model = described(name, studio.models)
+    height, width = model["size"]
+    if asked.size not in (None, f"{width}x{height}"):
+        raise ValueError(f"size={asked.size}: {name} makes videos of {width}x{height}")
+    words = "prompt" if model["prompt"] else "label"
+    text = asked.prompt.strip() or None
+    return {
+        "model": name,
+        "frames": asked.frames or max(round((asked.seconds or DEFAULT_SECONDS) * model["fps"]), 1),
+        "seed": asked.seed,
+        "steps": asked.steps,
+        "guidance_scale": asked.guidance_scale,
+        words: text if words == "prompt" or model["classes"] else None,
+    }
+
+
+def _shown(studio: Studio, job: Job) -> dict[str, Any]:
+    """A job as a video object."""
+    settings: Mapping[str, Any] = job.settings["settings"]
+    model = studio.models.get(settings["model"], {"size": [0, 0], "fps": 1.0})
+    height, width = model["size"]
+    done, status = job.frames_done / (job.frames or 1), STATUSES[job.status]
+    error = None
+    if status == "failed":
+        error = {"code": job.status, "message": job.error or "the video was stopped"}
+    return {
+        "id": PREFIX + job.id,
+        "object": "video",
+        "model": settings["model"],
+        "status": status,
+        "progress": 100 if status == "completed" else min(int(100 * done), 99),
+        "created_at": int(job.created),
+        "completed_at": int(job.ended) if job.ended and status == "completed" else None,
+        "expires_at": None,
+        "prompt": settings.get("prompt") or settings.get("label") or "",
+        "seconds": f"{(job.frames or 0) / model['fps']:g}",
+        "size": f"{width}x{height}",
+        "remixed_from_video_id": None,
+        "error": error,
+    }
+
+
+def _job(request: Request) -> tuple[Studio, Job]:
+    """The job of a video's id."""
+    studio, name = studio_of(request), request.path_params["id"]
+    job = studio.jobs.get(name.removeprefix(PREFIX))
+    if job is None or job.origin != ORIGIN or not name.startswith(PREFIX):
+        raise MissingError(f"there is no video {name!r}")
+    return studio, job
+
+
+async def retrieve(request: Request) -> Response:
+    """State of a video."""
+    return JSONResponse(_shown(*_job(request)))
+
+
+async def listed(request: Request) -> Response:
+    """Videos, newest first: ``limit``, ``after`` an id, ``order`` asc or desc."""
+    studio, asked = studio_of(request), request.query_params
+    found = [job for job in studio.jobs.values() if job.origin == ORIGIN]
+    if asked.get("order", "desc") != "asc":
+        found.reverse()
+    names = [PREFIX + job.id for job in found]
+    if (after := asked.get("after")) is not None:
+        if after not in names:
+            raise MissingError(f"there is no video {after!r}")
+        found = found[names.index(after) + 1 :]
+    limit = min(max(int(asked.get("limit") or 20), 1), LISTED)
+    data = [_shown(studio, job) for job in found[:limit]]
+    ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
+    return JSONResponse({"object": "list", "data": data, **ends, "has_more": len(found) > limit})
+
+
+async def content(request: Request) -> Response:
+    """The file of a video; with ``stream=true`` fragmented MP4 while it is made."""
+    studio, job = _job(request)
+    variant = request.query_params.get("variant", "video")
+    if variant not in VARIANTS:
+        raise ValueError(f"variant={variant}: choose one of {', '.join(VARIANTS)}")
+    if request.query_params.get("stream") == "true":
+        return StreamingResponse(fragments(studio, job), media_type="video/mp4")
+    if job.status != "done":
+        raise StateError(f"the video is {STATUSES[job.status]}; poll it until it is completed")
+    return FileResponse(studio.file(job, VARIANTS[variant]))
+
+
+async def delete(request: Request) -> Response:
+    """Remove a video; one that is being made is stopped."""
+    studio, job = _job(request)
+    await studio.delete(job.id)
+    found = {"id": PREFIX + job.id, "object": "video.deleted", "deleted": True}
+    return JSONResponse(found)
+
+
+async def models(request: Request) -> Response:
+    """Models that make videos."""
+    studio = studio_of(request)
+    await studio.described.wait()
+    data = [
+        {"id": name, "object": "model", "created": 0, "owned_by": "longtake"}
+        for name, model in studio.models.items()
+        if "make" in model["can"]
+    ]
+    return JSONResponse({"object": "list", "data": data})
+
+
+ROUTES: list[BaseRoute] = [
+    Route("/v1/videos", create, methods=["POST"]),
+    Route("/v1/videos", listed),
+    Route("/v1/videos/{id}", retrieve),
+    Route("/v1/videos/{id}", delete, methods=["DELETE"]),
+    Route("/v1/videos/{id}/content", content),
+    Route("/v1/models", models),
+]

@@ -1,0 +1,73 @@
+"""Frames and events of a job over a WebSocket."""
+
+import asyncio
+import json
+from contextlib import suppress
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from longtake.studio.frames import Clip, Viewer
+from longtake.studio.store import ACTIVE
+from longtake.studio.studio import MissingError
+from longtake.studio.web import studio_of
+
+POLICY, BUSY, MISSING = 1008, 1013, 4404
+
+
+async def frames(socket: WebSocket) -> None:
+    """Send frames and events of a job until it ends or the viewer leaves."""
+    studio = studio_of(socket)
+    try:
+        job = studio.job(socket.path_params["id"])
+        after = socket.query_params.get("after")
+        number = None if after is None else int(after)
+    except MissingError as error:
+        await socket.close(MISSING, str(error))
+        return
+    except ValueError:
+        await socket.close(POLICY, "after must be the index of a frame")
+        return
+    if studio.viewers >= studio.limits.viewers:
+        await socket.close(BUSY, f"{studio.viewers} viewers watch already, the limit")
+        return
+    await socket.accept()
+    broadcast = studio.broadcast(job)
+    viewer = broadcast.join(number)
+    viewer.add_event(studio.status(job))
+    if job.status not in ACTIVE:
+        viewer.add_event({"event": "end", "status": job.status, "error": job.error or None})
+    leaving = asyncio.create_task(_until_left(socket))
+    try:
+        while (item := await _next(viewer, leaving)) is not None:
+            await _send(socket, item)
+    except (WebSocketDisconnect, RuntimeError):
+        pass  # it left while something was sent
+    finally:
+        leaving.cancel()
+        broadcast.viewers.discard(viewer)
+        studio.forget(job)
+
+
+async def _until_left(socket: WebSocket) -> None:
+    """Wait until the viewer closes the connection; without this a closed page is seen late."""
+    with suppress(WebSocketDisconnect, RuntimeError):
+        while True:
+            await socket.receive_bytes()
+
+
+async def _next(viewer: Viewer, leaving: asyncio.Task[None]) -> Clip | dict[str, object] | None:
+    """The next item to send; None when the viewer has left."""
+    waiting = asyncio.create_task(viewer.next())
+    await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    if leaving.done():
+        waiting.cancel()
+        return None
+    return await waiting
+
+
+async def _send(socket: WebSocket, item: Clip | dict[str, object]) -> None:
+    if isinstance(item, Clip):
+        for message in item.messages:
+            await socket.send_bytes(message)
+    else:
+        await socket.send_text(json.dumps(item))

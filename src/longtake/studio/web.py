@@ -1,0 +1,43 @@
+"""What routes share: the studio of a request, its JSON body, and errors as one sentence."""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from longtake.documents import DocumentError, parse_json
+from longtake.files import InUseError
+from longtake.studio.security import error_body
+from longtake.studio.studio import BusyError, MissingError, StateError, Studio
+
+STATUSES = {MissingError: 404, StateError: 409, InUseError: 409, BusyError: 429, ValueError: 422}
+
+
+def studio_of(request: Any) -> Studio:
+    """The studio of a request or a WebSocket."""
+    return request.app.state.studio
+
+
+async def body_of(request: Request) -> dict[str, Any]:
+    """The JSON object of a request; empty without a body. A ValueError if it is anything else."""
+    data = await request.body()
+    try:
+        found = parse_json(data.decode()) if data else {}
+    except (DocumentError, UnicodeDecodeError) as error:
+        raise ValueError(f"the body is not valid JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError("the body must be a JSON object")
+    return found
+
+
+async def mistake(request: Request, error: Exception) -> Response:
+    """A user's mistake as one sentence."""
+    status = next(code for kind, code in STATUSES.items() if isinstance(error, kind))
+    sentence = " ".join(str(error).split())
+    return JSONResponse(error_body(request.url.path, status, sentence), status)
+
+
+async def http_error(request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 404)
+    sentence = "there is nothing at this address" if status == 404 else "this method is not allowed"
+    return JSONResponse(error_body(request.url.path, status, sentence), status)

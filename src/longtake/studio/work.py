@@ -1,0 +1,119 @@
+"""What a job sees of the server while it runs in the worker: its folder, messages, the stop."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from longtake.studio.child import Header, receive, send
+
+if TYPE_CHECKING:
+    from longtake.studio.loaded import Loaded
+
+PROGRESS_SECONDS = 0.2
+FILES, UPLOADS, FOOTAGE, JOBS = "files", "uploads", "footage", "jobs"
+PARTS, VIDEO, SHEET = "parts", "video.mp4", "video_sheet.png"
+SINGLE, JOINED = "000_{:08d}.mp4", "001_{:08d}.mp4"
+"""Names of a video's parts, by their first frame: one part, and several that were joined."""
+CHANGES, DRIFT, TRAINED = "changes.json", "drift.json", "training"
+
+
+class StoppedError(Exception):
+    """The job was stopped; what is whole is on disk."""
+
+
+@dataclass(kw_only=True)
+class Work:
+    """A job that runs in the worker.
+
+    Attributes:
+        id: the job's name.
+        root: the studio's folder.
+        connection: to the server.
+        loaded: models that are loaded.
+        arguments: command line of the process that the job starts, if it starts one.
+        stopping: whether the job is to stop.
+        on_change: called with a change's JSON data when one is asked for; a ValueError in it is
+            the answer.
+    """
+
+    id: str
+    root: Path
+    connection: Connection
+    loaded: "Loaded"
+    arguments: Sequence[str] = ()
+    stopping: bool = False
+    on_change: Callable[[Header], None] | None = None
+    _shown: float = 0.0
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the job."""
+        return self.root / JOBS / self.id
+
+    @property
+    def files(self) -> Path:
+        """Folder of the files that the job shows."""
+        found = self.folder / FILES
+        found.mkdir(parents=True, exist_ok=True)
+        return found
+
+    def upload(self, name: str) -> Path:
+        """File of an upload; a ValueError if there is none."""
+        for path in sorted((self.root / UPLOADS / name).glob("given.*")):
+            return path
+        raise ValueError(f"there is no upload {name}; upload the file again")
+
+    def given(self, name: str | None) -> Path | None:
+        """File of an upload, or None without one."""
+        return None if name is None else self.upload(name)
+
+    def emit(
+        self, event: str, pixels: UInt8[np.ndarray, "t h w 3"] | None = None, /, **more: Any
+    ) -> None:
+        """Send an event to the server, with frames if there are any."""
+        header = {"event": event, "job": self.id, **more}
+        if pixels is None:
+            send(self.connection, header)
+        else:
+            pixels = np.ascontiguousarray(pixels)
+            send(self.connection, header | {"shape": list(pixels.shape)}, pixels.data.cast("B"))
+
+    def progress(self, done: int, total: int) -> None:
+        """Send progress within a clip, a few times a second."""
+        now = time.monotonic()
+        if now - self._shown > PROGRESS_SECONDS:
+            self._shown = now
+            self.emit("progress", done=done, total=total)
+
+    def poll(self, seconds: float = 0.0) -> bool:
+        """Handle messages that have arrived, or arrive in time; returns whether to stop."""
+        while self.connection.poll(seconds):
+            seconds = 0.0
+            self._handle(receive(self.connection)[0])
+        return self.stopping
+
+    def check(self) -> None:
+        """Raise StoppedError if the job is to stop."""
+        if self.poll():
+            raise StoppedError
+
+    def answer(self, message: Mapping[str, Any], **found: Any) -> None:
+        """Answer a question of the server."""
+        self.emit("answer", number=message["number"], **found)
+
+    def _handle(self, message: Header) -> None:
+        if message["do"] in ("stop", "end"):
+            self.stopping = True
+        elif message["do"] == "change":
+            try:
+                if self.on_change is None:
+                    raise ValueError("this video is not being made now; continue it first")
+                self.on_change(message)
+            except ValueError as error:
+                self.answer(message, error=str(error))

@@ -1,0 +1,20 @@
+"""Functions that a run calls as it proceeds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from longtake.progress import ProgressCallback, no_progress
+from longtake.training.trainer import TrainingProgress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Callbacks:
+    """Functions that a run calls as it proceeds.
+
+    Attributes:
+        training: called at each logging step.
+        encoding: called with the number of clips encoded and their total.
+    """
+
+    training: Callable[[TrainingProgress], None] = lambda _: None
+    encoding: ProgressCallback = no_progress
