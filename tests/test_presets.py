@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from longtake.decoder_run import DecoderRun
 from longtake.distillation import DistillationRun
 from longtake.hub import shipped_models
 from longtake.model import VideoModel
@@ -37,6 +38,8 @@ def test_the_networks_of_a_preset_can_be_built(name: str):
             run.autoencoder.build()
             for adversary in run.loss.adversary:
                 adversary.build()
+        elif isinstance(run, DecoderRun):
+            run.decoder.build()
         elif isinstance(run, DiffusionRun):
             run.denoiser.build()
 

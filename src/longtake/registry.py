@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
+from longtake.autoencoders.light import LightTriplaneDecoderConfig, LightVolumeDecoderConfig
 from longtake.autoencoders.triplane import TriplaneAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.data.captions import AnyCaptions as AnyCaptions
@@ -43,6 +44,7 @@ _Kind = Field(discriminator="kind")
 AnyAutoencoder = Annotated[
     VolumeAutoencoderConfig | TriplaneAutoencoderConfig | FramewiseAutoencoderConfig, _Kind
 ]
+AnyDecoder = Annotated[LightVolumeDecoderConfig | LightTriplaneDecoderConfig, _Kind]
 AnyDenoiser = Annotated[VolumeUNetConfig | TriplaneUNetConfig, _Kind]
 AnySampler = Annotated[DDPM | DDIM | DiffusersSampler, _Kind]
 AnyGuidance = Annotated[Unguided | ClassifierFree | Autoguidance, _Kind]

@@ -20,6 +20,7 @@ from longtake.data.cache_plan import CachePlan, PlannedClips, warn_of_few_clips
 from longtake.data.latent_cache import LatentCache
 from longtake.data.latents import build_cache
 from longtake.data.loader import Batch, Loader
+from longtake.decoder_run import DecoderRun
 from longtake.diffusion import Denoiser, Diffusion
 from longtake.distillation import DistillationRun
 from longtake.distributed import Ranks
@@ -419,7 +420,9 @@ class DiffusionRun(Config):
         return replace(base, denoisers={**base.denoisers, **dict.fromkeys(self.roles, denoiser)})
 
 
-AnyRun = Annotated[AutoencoderRun | DiffusionRun | DistillationRun, Field(discriminator="kind")]
+AnyRun = Annotated[
+    AutoencoderRun | DiffusionRun | DistillationRun | DecoderRun, Field(discriminator="kind")
+]
 
 
 def presets() -> dict[str, Path]:

@@ -7,10 +7,12 @@ from typing import Any
 from torch import Tensor
 
 from longtake import run_folder, runs
+from longtake.autoencoders.light import LightVolumeDecoderConfig
 from longtake.autoencoders.triplane import TriplaneAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.checkpoint import read_tensors
 from longtake.config import parse
+from longtake.decoder_run import DecoderRun
 from longtake.denoisers.triplane_unet import TriplaneUNetConfig
 from longtake.denoisers.volume_unet import VolumeUNetConfig
 from longtake.distributed import Ranks
@@ -35,6 +37,29 @@ def autoencoder_run(adversary: Any = None, data: Any = None, **training: Any) ->
                 clip=(4, 16, 16), factors=(2, 4, 4), hidden=4, groups=4, z_channels=2
             ),
             "loss": {"reduction": "mean", "kl_weight": 1e-6, "adversary": adversary},
+            "num_previews": 1,
+            "training": _loop(training),
+        },
+    )
+
+
+def decoder_run(model: Path, **training: Any) -> DecoderRun:
+    """On the tiny autoencoder, to frames of twice its size; clips are two of its clips long."""
+    return parse(
+        DecoderRun,
+        {
+            "model": str(model),
+            "name": "large",
+            "data": {**SKY, "plan": {"frames": 8, "height": 32, "width": 32}},
+            "decoder": LightVolumeDecoderConfig(
+                clip=(4, 32, 32),
+                volume=(2, 2, 4, 4),
+                latent_width=8,
+                latent_blocks=0,
+                frame_width=4,
+                fine_width=4,
+            ),
+            "loss": {"reduction": "mean", "flicker_weight": 1.0, "edge_weight": 1.0},
             "num_previews": 1,
             "training": _loop(training),
         },
@@ -136,7 +161,7 @@ def triplane_run(
     )
 
 
-def train(run: AutoencoderRun | DiffusionRun, folder: Path, **callbacks: Any) -> None:
+def train(run: AutoencoderRun | DiffusionRun | DecoderRun, folder: Path, **callbacks: Any) -> None:
     run_folder.start(run, folder, Ranks(), runs.Callbacks(**callbacks))
 
 

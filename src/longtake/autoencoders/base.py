@@ -70,6 +70,11 @@ class VideoAutoencoder(nn.Module, ABC):
     spec: LatentSpec
 
     @property
+    def trained(self) -> nn.Module:
+        """The part whose weights training changes: all of it, if not only the decoder."""
+        return self
+
+    @property
     @abstractmethod
     def last_layer(self) -> nn.Parameter:
         """Weight of the decoder's last layer.

@@ -13,10 +13,10 @@ MODES = ("blend", "cut")
 class WindowDecoder(StreamDecoder):
     """Decodes a long latent in overlapping windows and joins their pixels.
 
-    Every window has as many latent frames as a clip in training. So has the last window, which
-    begins earlier, so that it ends where the video ends. Only a video shorter than a window is
-    decoded at its own length. The result does not depend on how many latent frames each ``push``
-    brings.
+    Every window has as many latent frames as a clip in training, or ``window`` of them. So has the
+    last one, which begins earlier, so that it ends where the video ends. Only a video shorter than
+    a window is decoded at its own length. The result does not depend on how many latent frames each
+    ``push`` brings.
 
     The official code decodes a long latent whole instead, beyond the length it was trained on; its
     ``overlapped_decode`` cannot be called.
@@ -26,21 +26,28 @@ class WindowDecoder(StreamDecoder):
         overlap: number of latent frames that neighbouring windows share.
         mode: "blend" cross-fades two windows over their overlap; "cut" switches from one to the
             other in its middle.
+        window: number of latent frames of a window; None: of a clip in training.
     """
 
     def __init__(
-        self, autoencoder: VideoAutoencoder, *, overlap: int = 1, mode: str = "blend"
+        self,
+        autoencoder: VideoAutoencoder,
+        *,
+        overlap: int = 1,
+        mode: str = "blend",
+        window: int | None = None,
     ) -> None:
         spec = autoencoder.spec
-        if not 0 <= overlap < spec.frames:
+        size = window or spec.frames
+        if not 0 <= overlap < size:
             raise ValueError(
-                f"overlap={overlap} must be from 0 to {spec.frames - 1}, "
-                f"under the clip's {spec.frames} latent frames"
+                f"overlap={overlap} must be from 0 to {size - 1}, "
+                f"under the {'clip' if window is None else 'window'}'s {size} latent frames"
             )
         if mode not in MODES:
             raise ValueError(f"there is no mode {mode!r}; {nearest(mode, MODES)}")
         self._autoencoder = autoencoder
-        self._window, self._overlap = spec.frames, overlap
+        self._window, self._overlap = size, overlap
         self._factor = spec.clip[0] // spec.frames
         self._mode = mode
         self._clear()

@@ -21,6 +21,7 @@ PrecisionName = Literal["float32", "bfloat16", "float16"]
 Precision = Annotated[PrecisionName, Option(help="number format of a model's weights")]
 BackendName = Literal["torch", "openvino"]
 RunBy = Annotated[BackendName, Option("--backend", help="what runs the networks on a CPU")]
+Decoder = Annotated[str, Option(help="full, or another decoder that the model has")]
 Teacher = Annotated[
     bool, Option("--teacher", help="sample with the networks that students learnt from")
 ]

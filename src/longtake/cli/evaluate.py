@@ -114,6 +114,7 @@ def reconstruction(  # noqa: PLR0913
     protocol: Protocol = "longtake",
     n: arguments.Clips = None,
     lpips: Annotated[list[Path] | None, Option(help="weights of VGG16 and of LPIPS")] = None,
+    decoder: arguments.Decoder = "full",
     json: Json = None,
     overwrite: arguments.Overwrite = False,
     device: arguments.Device = "auto",
@@ -132,7 +133,8 @@ def reconstruction(  # noqa: PLR0913
     chosen = ready(protocol, n=n)
     height_width = None if size is None else arguments.size(size)
     ranks = Ranks(device=arguments.device(device))
-    autoencoder = VideoModel.from_pretrained(model, device=ranks.device).autoencoder
+    opened = VideoModel.from_pretrained(model, device=ranks.device)
+    autoencoder = opened.autoencoder_with(decoder)
     size_of_worlds = height_width or autoencoder.spec.clip[1:]
     videos = open_source(source, "real", chosen, SamplingSettings(), ranks, size_of_worlds)
     with stages() as report:

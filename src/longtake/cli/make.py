@@ -135,6 +135,7 @@ def generate(  # noqa: PLR0913
     precision: arguments.Precision = "float32",
     backend: arguments.RunBy = "torch",
     teacher: arguments.Teacher = False,
+    decoder: arguments.Decoder = "full",
     compiled: Annotated[bool, Option("--compile", help="compile the denoisers")] = False,
     overwrite: arguments.Overwrite = False,
 ) -> None:
@@ -159,14 +160,20 @@ def generate(  # noqa: PLR0913
     sampling = sampling_with(opened.index.sampling, changes)
     if compiled:
         opened.compile()
-    wired = given.wire(opened.long_video(sampling, run_by), frames_given, frames, opened.index.fps)
-    ways = {"precision": precision, "compiled": compiled}
-    ways |= {} if run_by is None else {"backend": dict(run_by.identity)}
+    video = opened.long_video(sampling, run_by, decoder)
+    wired = given.wire(video, frames_given, frames, opened.index.fps)
+    ways = {"precision": precision, "compiled": compiled, **_run_by(run_by, decoder)}
     settings = {"weights": opened.index.weights, "sampling": sampling.model_dump(mode="json")}
     identity = {**wired.identity, **says.identity, **settings, **ways}
     wired = replace(wired, fps=fps or wired.fps, sheets=sheet)
     plans = [conditions.plan(opened, wired, says, part, identity) for part in videos]
     _write_all(opened, wired.video, plans, out, ranks, overwrite)
+
+
+def _run_by(backend: "Backend | None", decoder: str) -> dict[str, Any]:
+    """What videos depend on besides torch and the autoencoder's own decoder, as JSON data."""
+    own = {} if backend is None else {"backend": dict(backend.identity)}
+    return own if decoder == "full" else {**own, "decoder": decoder}
 
 
 def _opened(
@@ -230,6 +237,7 @@ def reconstruct(
     source: Annotated[Path, Argument(help="a video, or a folder of videos")],
     out: arguments.FolderOut = Path("out"),
     size: arguments.Size = None,
+    decoder: arguments.Decoder = "full",
     device: arguments.Device = "auto",
     overwrite: arguments.Overwrite = False,
 ) -> None:
@@ -246,10 +254,12 @@ def reconstruct(
     videos = videos_under(source)
     places = places_for(videos, source, out)
     opened = VideoModel.from_pretrained(model, device=arguments.device(device))
+    autoencoder = opened.autoencoder_with(decoder)
     request = {
         "weights": opened.index.weights,
         "source": str(source.resolve()),
         "size": height_width,
+        **({} if decoder == "full" else {"decoder": decoder}),
     }
     sets = [[place] for place in places]
     with open_outputs(out, "reconstruct", request, sets, overwrite=overwrite) as outputs:
@@ -259,7 +269,7 @@ def reconstruct(
                 continue
             with progress(path.name) as report:
                 result = reconstruct_file(
-                    opened.autoencoder,
+                    autoencoder,
                     path,
                     outputs.folder(files) / files[0].name,
                     size=height_width,

@@ -30,7 +30,7 @@ class Start(NamedTuple):
 
 def check_size(video: LongVideo, frames: np.ndarray) -> None:
     """Raise a ValueError unless ``frames``, of shape (t, h, w, 3), have the model's frame size."""
-    size = video.samplers["first"].spec.clip[1:]
+    size = video.autoencoder.spec.clip[1:]
     if frames.shape[1:3] != size:
         raise ValueError(
             f"given frames are {frames.shape[1]}x{frames.shape[2]} pixels, expected "

@@ -70,7 +70,7 @@ def wired(video: LongVideo, given: Given, frames: int | None, fps: float) -> Wir
     Raises:
         ValueError: the model cannot use the given frames, or ``frames`` does not fit.
     """
-    size = video.samplers["first"].spec.clip[1:]
+    size = video.autoencoder.spec.clip[1:]
     if given.between is not None:
         pair = [read_given_image(path, size, fps) for path in given.between]
         return _filled(video, pair, given, frames, fps)

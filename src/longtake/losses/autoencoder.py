@@ -47,6 +47,10 @@ class AutoencoderLossConfig(Config):
         motion_weight: weight of a second pixel error, of clips minus their mean over time; in
             neither official code. On videos where little moves, a triplane autoencoder without it
             may encode no motion at all.
+        flicker_weight: weight of the mean absolute error of second differences in time, of which
+            flicker has much and true motion little; in neither official code.
+        edge_weight: weight of the mean absolute error of differences between neighbouring pixels,
+            which keeps edges sharp; in neither official code.
         perceptual: perceptual loss with its weight; None for none.
         kl_weight: weight of the KL divergence of the posterior from N(0, 1); LVDM has 0.
         adversary: discriminators, each with its weight and the step at which it starts.
@@ -62,6 +66,8 @@ class AutoencoderLossConfig(Config):
     pixel: PixelError = "l1"
     pixel_weight: Annotated[float, Ge(0)] = 1.0
     motion_weight: Annotated[float, Ge(0)] = 0.0
+    flicker_weight: Annotated[float, Ge(0)] = Field(default=0.0, exclude_if=lambda w: not w)
+    edge_weight: Annotated[float, Ge(0)] = Field(default=0.0, exclude_if=lambda w: not w)
     perceptual: AnyPerceptual | None = None
     kl_weight: Annotated[float, Ge(0)] = 0.0
     adversary: Annotated[tuple[AnyDiscriminator, ...], BeforeValidator(_as_tuple)] = ()
@@ -156,6 +162,12 @@ class AutoencoderLoss:
         if weight := self.config.motion_weight:
             parts["motion"] = motion_error(self.config.pixel, video, reconstruction)
             error = error + weight * parts["motion"]
+        if weight := self.config.flicker_weight:
+            parts["flicker"] = flicker_error(video, reconstruction)
+            error = error + weight * parts["flicker"]
+        if weight := self.config.edge_weight:
+            parts["edges"] = edge_error(video, reconstruction)
+            error = error + weight * parts["edges"]
         settings = self.config.perceptual
         if self.perceptual is not None and settings is not None:
             seen = (pick_frames(v, settings.frames, seeds) for v in (video, reconstruction))
@@ -184,3 +196,14 @@ def motion_error(kind: PixelError, video: Clips, reconstruction: Clips) -> Scala
     """Pixel error of clips minus their mean over time; 0 if only still content differs."""
     x, y = (clip.float() - clip.float().mean(2, keepdim=True) for clip in (video, reconstruction))
     return pixel_error(kind, x, y)
+
+
+def flicker_error(video: Clips, reconstruction: Clips) -> Scalar:
+    """Mean absolute error of second differences in time; clips have three frames or more."""
+    return (reconstruction.float() - video.float()).diff(n=2, dim=2).abs().mean()
+
+
+def edge_error(video: Clips, reconstruction: Clips) -> Scalar:
+    """Mean absolute error of differences between neighbouring pixels, of rows and of columns."""
+    error = reconstruction.float() - video.float()
+    return (error.diff(dim=3).abs().mean() + error.diff(dim=4).abs().mean()) / 2

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Gt, Interval
-from pydantic import BaseModel, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
 
 from longtake.checkpoint import CONFIG, WEIGHTS, CheckpointError, read_config
 from longtake.config import Config, changed, to_dict
@@ -16,6 +16,7 @@ from longtake.hub import INDEX, find_model
 from longtake.latents import LatentScaling
 from longtake.registry import (
     AnyAutoencoder,
+    AnyDecoder,
     AnyDenoiser,
     AnyGuidance,
     AnyRollout,
@@ -26,11 +27,16 @@ from longtake.rollout import OneClip, Role
 from longtake.text import AnyTextEncoder
 
 AUTOENCODER = "autoencoder"
+FULL = "full"
+"""Name of the autoencoder's own decoder."""
 FOLDERS: Mapping[Role, str] = {"first": "denoiser", "next": "next", "interpolator": "interpolator"}
 """Folder of the network of each role, if no earlier role has the same network."""
 
 ROLES_WITH_CHANGES: Sequence[Role] = ("next", "interpolator")
 FolderName = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$")]
+DecoderName = Annotated[
+    str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(lambda name: _other(name))
+]
 Level = Annotated[float, Interval(ge=0, le=1)]
 
 
@@ -198,6 +204,8 @@ class ModelIndex(Config):
             without ``next``, the network of ``first`` continues videos too.
         students: students of the networks of roles, which a loaded model has in these roles unless
             the teachers are asked for.
+        decoders: folder of each other decoder of the autoencoder's latents, by its name, such as
+            ``light``.
         weights: SHA-256 of each component's weight file, by folder.
     """
 
@@ -215,15 +223,17 @@ class ModelIndex(Config):
     made_by: str = ""
     roles: dict[Role, FolderName] = {}  # noqa: RUF012 (pydantic copies it)
     students: dict[Role, Student] = Field(default={}, exclude_if=lambda students: not students)
+    decoders: dict[DecoderName, FolderName] = Field(default={}, exclude_if=lambda found: not found)
     weights: dict[FolderName, str] = {}  # noqa: RUF012
 
     @model_validator(mode="after")
     def _components_have_a_use(self) -> "ModelIndex":
-        networks = {*self.roles.values(), *(each.network for each in self.students.values())}
+        students = (each.network for each in self.students.values())
+        networks = {*self.roles.values(), *students, *self.decoders.values()}
         if self.weights and self.weights.keys() != {AUTOENCODER, *networks}:
             raise ValueError(
                 f"weights are of {', '.join(sorted(self.weights))}, expected {AUTOENCODER} and the "
-                f"networks of roles: {', '.join(sorted(networks)) or 'none'}"
+                f"networks of roles and decoders: {', '.join(sorted(networks)) or 'none'}"
             )
         return self
 
@@ -241,10 +251,28 @@ class ModelIndex(Config):
         return self._of(self.roles, self.sampling)
 
     def _of(self, roles: Mapping[Role, str], sampling: Sampling) -> "ModelIndex":
-        used = {AUTOENCODER, *roles.values()}
+        used = {AUTOENCODER, *roles.values(), *self.decoders.values()}
         weights = {name: value for name, value in self.weights.items() if name in used}
         changes = {"roles": dict(roles), "sampling": sampling, "students": {}, "weights": weights}
         return self.model_copy(update=changes)
+
+    def kind_of(self, folder: str) -> Any:
+        """Union of the configs of which the component in this folder has one."""
+        if folder == AUTOENCODER:
+            return AnyAutoencoder
+        return AnyDecoder if folder in self.decoders.values() else AnyDenoiser
+
+
+def _other(name: str) -> str:
+    """The name of a decoder; a ValueError if it is that of the autoencoder's own."""
+    if name == FULL:
+        raise ValueError(f"{FULL!r} is the autoencoder's own decoder; choose another name")
+    return name
+
+
+def decoder_folder(name: str) -> str:
+    """Folder in a model of the decoder of this name."""
+    return f"{name}_decoder"
 
 
 def read_model_files(folder: Path) -> tuple[ModelIndex, dict[str, BaseModel]]:
@@ -269,21 +297,20 @@ def read_model_files(folder: Path) -> tuple[ModelIndex, dict[str, BaseModel]]:
         for path in (folder / name / CONFIG, folder / name / WEIGHTS):
             if not Path(os.path.realpath(path)).is_relative_to(root):
                 raise CheckpointError(f"{path}: leads out of the model's folder; copy it there")
-        kind: Any = AnyAutoencoder if name == AUTOENCODER else AnyDenoiser
         changes = moved if name == index.roles.get("first") else {}
         path = folder / name / CONFIG
-        components[name] = read_config(path, kind, lambda data, c=changes: data | c)
+        components[name] = read_config(path, index.kind_of(name), lambda data, c=changes: data | c)
     return index, components
 
 
 def component_hash(model: str, part: str) -> str | None:
-    """SHA-256 of the weights of a model's network in the role ``part``, or of its autoencoder.
+    """SHA-256 of the weights of a model's network in the role ``part``, or in the folder ``part``.
 
     None if the model has no such network.
     """
     index, _ = read_model_files(find_model(model))
-    folders: dict[str, str] = {AUTOENCODER: AUTOENCODER, **index.roles}
-    return index.weights.get(folders.get(part, ""))
+    folders: dict[str, str] = {**index.roles}
+    return index.weights.get(folders.get(part, part))
 
 
 def _format_2(data: dict[str, Any], moved: dict[str, Any]) -> dict[str, Any]:

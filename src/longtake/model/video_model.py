@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import nn
 
-from longtake.autoencoders import VideoAutoencoder
+from longtake.autoencoders import LightDecoder, Redecoded, VideoAutoencoder
 from longtake.backends import Backend
 from longtake.checkpoint import (
     check_finite,
@@ -18,12 +18,20 @@ from longtake.checkpoint import (
     weights_hash,
     whole_folder,
 )
-from longtake.config import parse, to_dict
+from longtake.config import nearest, parse, to_dict
 from longtake.diffusion import ClipSampler, Denoiser
 from longtake.diffusion.signals import Signals, rows
 from longtake.generate import LongVideo
 from longtake.hub import INDEX, find_model
-from longtake.model.index import AUTOENCODER, FOLDERS, ModelIndex, Sampling, read_model_files
+from longtake.model.index import (
+    AUTOENCODER,
+    FOLDERS,
+    FULL,
+    ModelIndex,
+    Sampling,
+    decoder_folder,
+    read_model_files,
+)
 from longtake.model.labels import Labels
 from longtake.rollout import Request, Role
 from longtake.text import Prompt, prompt_signal
@@ -38,11 +46,13 @@ class VideoModel:
         autoencoder: encodes clips to latents and decodes them.
         denoisers: network of each role; one network may fill several. Empty for an autoencoder
             alone.
+        decoders: other decoders of the autoencoder's latents by name; see ``autoencoder_with``.
     """
 
     index: ModelIndex
     autoencoder: VideoAutoencoder
     denoisers: Mapping[Role, Denoiser] = field(default_factory=dict)
+    decoders: Mapping[str, LightDecoder] = field(default_factory=dict)
 
     @classmethod
     def from_pretrained(
@@ -77,7 +87,12 @@ class VideoModel:
         denoisers: dict[Role, Denoiser] = {role: parts[part] for role, part in index.roles.items()}
         for denoiser in denoisers.values():
             parts[AUTOENCODER].spec.check_drawn(denoiser.spec, str(folder))
-        return cls(index=index, autoencoder=parts[AUTOENCODER], denoisers=denoisers)
+        return cls(
+            index=index,
+            autoencoder=parts[AUTOENCODER],
+            denoisers=denoisers,
+            decoders={decoder: parts[part] for decoder, part in index.decoders.items()},
+        )
 
     def compile(self) -> None:
         """Compile the denoisers with ``torch.compile``, in place, when they are first called."""
@@ -92,7 +107,29 @@ class VideoModel:
             network = self.denoisers.get(role)
             if network is not None and all(network is not part for part in parts.values()):
                 parts[folder] = network
-        return parts
+        return parts | {decoder_folder(name): each for name, each in self.decoders.items()}
+
+    def decoder(self, name: str) -> LightDecoder:
+        """The other decoder of this name; a ValueError that names those that there are."""
+        if name not in self.decoders:
+            known = [FULL, *self.decoders]
+            raise ValueError(
+                f"decoder {name!r}: this model has no such decoder; {nearest(name, known)}"
+            )
+        return self.decoders[name]
+
+    def autoencoder_with(self, decoder: str) -> VideoAutoencoder:
+        """The autoencoder, decoding by the decoder of this name.
+
+        Args:
+            decoder: ``full``, the autoencoder's own decoder, or a name in ``decoders``.
+
+        Raises:
+            ValueError: the model has no such decoder.
+        """
+        if decoder == FULL:
+            return self.autoencoder
+        return Redecoded(self.autoencoder, self.decoder(decoder)).eval()
 
     def save_pretrained(
         self, folder: str | Path, *, overwrite: bool = False, dtype: torch.dtype | None = None
@@ -112,7 +149,10 @@ class VideoModel:
         }
         with whole_folder(Path(folder), overwrite=overwrite) as partial:
             weights = {k: save_component(partial / k, part, dtype) for k, part in parts.items()}
-            index = self.index.model_copy(update={"roles": roles, "weights": weights})
+            decoders = {name: decoder_folder(name) for name in self.decoders}
+            index = self.index.model_copy(
+                update={"roles": roles, "decoders": decoders, "weights": weights}
+            )
             parse(ModelIndex, to_dict(index))  # a copy's values were not checked
             (partial / INDEX).write_text(json.dumps(to_dict(index), indent=2) + "\n")
 
@@ -140,17 +180,22 @@ class VideoModel:
         for other in others:
             _check_merge(merged, other)
             denoisers = {**other.denoisers, **merged.denoisers}
-            merged = replace(merged, index=other.index, denoisers=denoisers)
+            decoders = {**other.decoders, **merged.decoders}
+            merged = replace(merged, index=other.index, denoisers=denoisers, decoders=decoders)
         return merged
 
     def long_video(
-        self, sampling: Sampling | None = None, backend: Backend | None = None
+        self,
+        sampling: Sampling | None = None,
+        backend: Backend | None = None,
+        decoder: str = FULL,
     ) -> LongVideo:
         """Return an object that makes videos of any length with this model.
 
         Args:
             sampling: how to sample; None: the model's own settings.
             backend: what runs the networks; None: torch.
+            decoder: ``full``, or the name of another decoder of the model, such as ``light``.
 
         Raises:
             ValueError: the model has no network for a role that the rollout needs (first clips,
@@ -169,11 +214,11 @@ class VideoModel:
             role: self.clip_sampler(role, sampling, backend) for role in networks
         }
         sampling.rollout.check(samplers)
-        decoder = self.autoencoder if backend is None else backend.autoencoder(self.autoencoder)
+        autoencoder = self.autoencoder_with(decoder)
         return LongVideo(
             samplers=samplers,
             rollout=sampling.rollout,
-            autoencoder=decoder,
+            autoencoder=autoencoder if backend is None else backend.autoencoder(autoencoder),
             latent_scaling=self.index.latent_scaling,
         )
 

@@ -54,17 +54,20 @@ class Reconstruction(Method):
         self._autoencoder, self._criterion, self._clips = autoencoder, loss, clips
         self._settings, self._ranks = settings, ranks
         self.monitor = self._starts = monitor
-        self.module = nn.ModuleDict({"autoencoder": autoencoder})
+        trained = autoencoder.trained
+        self.module = nn.ModuleDict({"autoencoder": trained})
         self.module.update({term.name: term.network for term in loss.terms})
-        self.exported = autoencoder
+        self.exported = trained
+        whole = trained is autoencoder
         self.frozen = () if loss.perceptual is None else (loss.perceptual,)
+        self.frozen += () if whole else (autoencoder,)
         main = Phase(
             name="main",
             log_key="loss",
-            module=autoencoder,
+            module=trained,
             optimizer=settings.optimizer,
             loss=self._loss,
-            methods=("encode", "decode"),
+            methods=("encode", "decode") if whole else (),
         )
         others = [_discriminator_phase(t, discriminator_optimizer, monitor) for t in loss.terms]
         self.phases = (main, *others)

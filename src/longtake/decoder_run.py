@@ -1,0 +1,143 @@
+"""The run that trains another decoder of a model's latents."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Ge
+from pydantic import model_validator
+from torch import Tensor, nn
+
+from longtake import previews
+from longtake.autoencoders import Redecoded
+from longtake.checkpoint import fill
+from longtake.config import Config
+from longtake.data.loader import Loader
+from longtake.distributed import Ranks
+from longtake.evaluation.during_training import EvaluationPlan, open_evaluation
+from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
+from longtake.model import VideoModel
+from longtake.model.index import AUTOENCODER, DecoderName, component_hash, decoder_folder
+from longtake.registry import AnyDecoder, AnySource
+from longtake.training.callbacks import Callbacks
+from longtake.training.checkpoint import unsharded
+from longtake.training.config import OptimizerConfig, TrainingConfig
+from longtake.training.methods.reconstruction import Reconstruction
+from longtake.training.monitor import CollapseRule, TrainingMonitor
+from longtake.training.trainer import Trainer
+
+
+class DecoderRun(Config):
+    """Config of a run that trains another decoder of the latents of a trained autoencoder.
+
+    The autoencoder stays as it is, and so do all networks that sample its latents.
+
+    Attributes:
+        model: folder or name of the model whose autoencoder encodes the clips; it is exported with
+            the decoder added.
+        name: name by which the model's users choose the decoder.
+        data: source of the training clips, which have the height and width of the decoder's
+            ``clip`` and, for latents with a time axis, as many frames or a multiple of them.
+        validation: source of the clips that previews reconstruct; None: ``data``.
+        decoder: config of the network.
+        loss: loss of the reconstructions, with its discriminators.
+        discriminator: optimizer of each discriminator.
+        collapse: when adversarial training counts as collapsed and the run ends with an error;
+            None: never.
+        adversarial_steps: number of steps from the first discriminator's start to the end of the
+            run; None: the run ends after ``training.steps`` steps.
+        init_from: model whose decoder of this name gives the initial weights.
+        num_previews: number of clips that are reconstructed for each preview.
+        evaluation: how reconstructions are measured every ``training.evaluate_every`` steps.
+        training: settings of the training loop.
+    """
+
+    kind: Literal["decoder"] = "decoder"
+    model: str
+    name: DecoderName = "light"
+    data: AnySource
+    validation: AnySource | None = None
+    decoder: AnyDecoder
+    loss: AutoencoderLossConfig = AutoencoderLossConfig(reduction="mean")
+    discriminator: OptimizerConfig = OptimizerConfig(betas=(0.5, 0.9))
+    collapse: CollapseRule | None = CollapseRule()
+    adversarial_steps: Annotated[int, Ge(1)] | None = None
+    init_from: str | None = None
+    num_previews: Annotated[int, Ge(1)] = 4
+    evaluation: EvaluationPlan = EvaluationPlan()
+    training: TrainingConfig
+
+    @model_validator(mode="after")
+    def _clips_have_the_size(self) -> "DecoderRun":
+        for name in ("data", "validation"):
+            source = getattr(self, name)
+            if source is None:
+                continue
+            (frames, *size), plan = self.decoder.clip, source.plan
+            if [plan.height, plan.width] != size or plan.frames % frames:
+                raise ValueError(
+                    f"{name}.plan has clips of {plan.frames}x{plan.height}x{plan.width} (frames, "
+                    f"height, width), but the decoder makes {frames}x{size[0]}x{size[1]}; set "
+                    f"{name}.plan to that"
+                )
+        return self
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """What the run depends on besides its config, as JSON data by the name of a setting."""
+        folder = decoder_folder(self.name)
+        given = {"init_from": component_hash(self.init_from, folder)} if self.init_from else {}
+        hashed = component_hash(self.model, AUTOENCODER)
+        return {"data": self.data.identity(), "model": hashed, **given}
+
+    def settled(self) -> "DecoderRun":
+        """The run itself, as its config leaves nothing to its data."""
+        return self
+
+    def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
+        """Train from the start, or from the last checkpoint in ``folder``."""
+        torch.manual_seed(self.training.seed)
+        base = VideoModel.from_pretrained(self.model, device=ranks.device)
+        both, settings = Redecoded(base.autoencoder, self._built()), self.training
+        loss = AutoencoderLoss(self.loss, ranks)
+        starts = {term.name: term.config.start for term in loss.terms}
+        monitor = TrainingMonitor(starts, self.collapse, self.adversarial_steps, ranks)
+        clips, held_out = partial(self._clips, ranks), self.validation or self.data
+        evaluation = settings.evaluate_every and open_evaluation(
+            held_out, both.spec.clip[1:], self.evaluation, ranks.device
+        )
+        Trainer(
+            Reconstruction(both, loss, monitor, clips, settings, self.discriminator, ranks),
+            settings,
+            folder,
+            ranks,
+            preview=lambda at: previews.reconstructions(
+                both, held_out, self.num_previews, at, ranks
+            ),
+            evaluate=lambda: evaluation.reconstructions(both) if evaluation else {},
+            export=partial(self._export, base, both.decoder, ranks),
+            report=callbacks.training,
+        ).fit()
+
+    def _built(self) -> Any:
+        """Build the decoder with random weights or those of ``init_from``."""
+        decoder = self.decoder.build()
+        if self.init_from is not None:
+            trained = VideoModel.from_pretrained(self.init_from).decoder(self.name)
+            fill(decoder, trained.state_dict(), self.init_from)
+        return decoder
+
+    def _clips(self, ranks: Ranks, first_step: int) -> Iterator[tuple[Tensor, Sequence[int]]]:
+        shared = self.training.model_dump(include={"batch", "seed", "workers"})
+        loader = Loader(source=self.data, rank=ranks.rank, size=ranks.size, **shared)
+        for batch in loader.batches(first_step):
+            yield batch.video, batch.number
+
+    def _export(self, base: VideoModel, decoder: nn.Module, ranks: Ranks, folder: Path) -> None:
+        plain: Any = unsharded(decoder, self.decoder.build)
+        if ranks.main:
+            model = replace(base, decoders={**base.decoders, self.name: plain})
+            model.save_pretrained(folder, overwrite=True)

@@ -1,0 +1,67 @@
+"""Other decoders of a model's latents: saved with it and chosen by name."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from longtake.autoencoders import LightVolumeDecoderConfig
+from longtake.config import ConfigError, parse
+from longtake.model import ModelIndex, VideoModel
+
+
+@pytest.fixture
+def model(tiny_model: VideoModel) -> VideoModel:
+    config = LightVolumeDecoderConfig(
+        clip=(8, 32, 32),
+        volume=(2, 4, 4, 4),
+        latent_width=8,
+        latent_blocks=0,
+        frame_width=4,
+        fine_width=4,
+    )
+    return replace(tiny_model, decoders={"large": config.build()})
+
+
+def frames(model: VideoModel, decoder: str) -> torch.Tensor:
+    request = model.request([0])
+    return torch.cat([part.pixels for part in model.long_video(decoder=decoder)(request, 24)], 2)
+
+
+def test_a_saved_model_has_its_decoders_again(model: VideoModel, tmp_path: Path):
+    model.save_pretrained(tmp_path / "model")
+    again = VideoModel.from_pretrained(tmp_path / "model")
+    assert (tmp_path / "model" / "large_decoder" / "model.safetensors").exists()
+    assert again.index.decoders == {"large": "large_decoder"}
+    assert torch.equal(frames(again, "large"), frames(model, "large"))
+
+
+def test_a_decoder_may_make_larger_frames_of_the_same_latents(model: VideoModel):
+    assert frames(model, "full").shape[2:] == (24, 16, 16)
+    assert frames(model, "large").shape[2:] == (24, 32, 32)
+
+
+def test_a_model_without_decoders_is_written_as_before(tiny_model: VideoModel, tmp_path: Path):
+    tiny_model.save_pretrained(tmp_path / "model")
+    assert "decoders" not in (tmp_path / "model" / "model_index.json").read_text()
+
+
+def test_a_decoder_that_there_is_not_is_refused_by_those_that_there_are(
+    model: VideoModel, tiny_model: VideoModel
+):
+    with pytest.raises(ValueError, match=r"'lage': .* no such decoder; did you mean 'large'\?"):
+        model.long_video(decoder="lage")
+    with pytest.raises(ValueError, match=r"'light': .* no such decoder; valid are full"):
+        tiny_model.long_video(decoder="light")
+
+
+def test_a_merged_model_keeps_the_decoders_of_both(model: VideoModel, tiny_model: VideoModel):
+    alone = replace(tiny_model, denoisers={})
+    assert model.merge(alone).decoders.keys() == {"large"}
+    assert alone.merge(model).decoders.keys() == {"large"}
+
+
+def test_full_is_the_autoencoders_own_name():
+    with pytest.raises(ConfigError, match="'full' is the autoencoder's own decoder"):
+        parse(ModelIndex, {"decoders": {"full": "other"}})
