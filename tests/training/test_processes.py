@@ -142,7 +142,7 @@ def test_any_number_of_processes_trains_as_one_does(tmp_path: Path, tiny_autoenc
         train(of(run, steps=HALF), two / name)
         shutil.rmtree(two / name / "model")
     killed = of(judged, background_gb=0.0, shards=2)  # so that its checkpoints are shards
-    split = {name: of(trained[name], shards=2) for name in ("planes", "monitored")}
+    split = {name: of(trained[name], shards=2) for name in ("adversarial", "planes")}
     split |= {name: of(run, shards=2) for name, run in joined.items()}
     on_two_processes(tmp_path, {**trained, **split, "killed": killed})
     for name in {**trained, **joined}:

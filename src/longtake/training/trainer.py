@@ -20,9 +20,9 @@ from longtake.training.log import Log
 from longtake.training.methods.base import Method, Phase
 from longtake.training.writer import Writer
 
-REMEDY = (
-    "start a new run with a lower training.optimizer.lr or with training.optimizer.clip_norm; to "
-    "begin it from good weights, run this one again with training.steps=(its last checkpoint) and "
+REMEDY = "start a new run with a lower training.optimizer.lr or with training.optimizer.clip_norm"
+GOOD_WEIGHTS = (
+    "to begin it from good weights, run this one again with training.steps=(its last checkpoint) and "
     "name its folder as init_from"
 )
 
@@ -122,9 +122,8 @@ class Trainer:
         try:
             self._train()
         except FloatingPointError as error:
-            if self._last_good_step is None:
-                raise
-            raise FloatingPointError(f"{error}; {self._rescue()}") from error
+            rescued = GOOD_WEIGHTS if self._last_good_step is None else self._rescue()
+            raise FloatingPointError(f"{error}; {rescued}") from error
         finally:
             self._writer.close()
 
@@ -267,7 +266,10 @@ class Trainer:
         self._ranks.reshard(self._method.module)
         checkpoint.load(checkpoint.read(good), self._state)
         self.export()
-        return f"{self._folder / 'model'} is the model of the last good checkpoint, {good.name}"
+        return (
+            f"{self._folder / 'model'} is the model of the last good checkpoint, {good.name}; name "
+            "it as init_from to begin with its weights"
+        )
 
     @contextmanager
     def _ema_weights(self) -> Generator[None]:
