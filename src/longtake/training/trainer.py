@@ -22,8 +22,8 @@ from longtake.training.writer import Writer
 
 REMEDY = "start a new run with a lower training.optimizer.lr or with training.optimizer.clip_norm"
 GOOD_WEIGHTS = (
-    "to begin it from good weights, run this one again with training.steps=(its last checkpoint) and "
-    "name its folder as init_from"
+    "to begin it from good weights, run this one again with training.steps=(its last checkpoint) "
+    "and name its folder as init_from"
 )
 
 
