@@ -54,7 +54,8 @@ def volume_pair(config: VolumeUNetConfig, batch: int) -> Pair:
     ours = config.build()
     plain: dict[str, nn.Module] = {}
     for name, checkpointed in {"": False, ", recomputed": True}.items():
-        plain[name] = plain_volume_unet(config, checkpointed)
+        with torch.device("meta"):
+            plain[name] = plain_volume_unet(config, checkpointed)
         _load(plain[name], to_official(LVDM, ours.state_dict(), config))
     return _pair(ours, plain, batch)
 
@@ -63,34 +64,38 @@ def triplane_pair(config: TriplaneUNetConfig, batch: int) -> Pair:
     """PVDM's."""
     ours = config.build()
     with torch.device("meta"):
-        plain = PlainTriplaneUNet(
-            config.latent,
-            config.model_channels,
-            config.channel_mult,
-            blocks=config.num_res_blocks,
-            attend=config.attention_resolutions,
-            heads=config.num_heads,
-        )
+        plain = plain_triplane_unet(config)
     _load(plain, to_official(PVDM, ours.state_dict(), config))
     return _pair(ours, {"": plain}, batch)
 
 
 def plain_volume_unet(config: VolumeUNetConfig, checkpointed: bool) -> PlainVolumeUNet:
-    """LVDM's network without weights."""
+    """LVDM's network, without the weights of ours."""
     attention = config.attention
     assert attention.kind == "st_attention"
     assert attention.relative_position is not None
-    with torch.device("meta"):
-        return PlainVolumeUNet(
-            config.latent[0],
-            config.model_channels,
-            config.channel_mult,
-            blocks=config.num_res_blocks,
-            attend=config.attention_resolutions,
-            heads=attention.num_heads,
-            reach=attention.relative_position.max_distance,
-            checkpointed=checkpointed,
-        )
+    return PlainVolumeUNet(
+        config.latent[0],
+        config.model_channels,
+        config.channel_mult,
+        blocks=config.num_res_blocks,
+        attend=config.attention_resolutions,
+        heads=attention.num_heads,
+        reach=attention.relative_position.max_distance,
+        checkpointed=checkpointed,
+    )
+
+
+def plain_triplane_unet(config: TriplaneUNetConfig) -> PlainTriplaneUNet:
+    """PVDM's network, without the weights of ours."""
+    return PlainTriplaneUNet(
+        config.latent,
+        config.model_channels,
+        config.channel_mult,
+        blocks=config.num_res_blocks,
+        attend=config.attention_resolutions,
+        heads=config.num_heads,
+    )
 
 
 def _load(plain: nn.Module, state: dict[str, Tensor]) -> None:

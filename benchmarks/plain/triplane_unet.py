@@ -155,7 +155,7 @@ class PlainTriplaneUNet(nn.Module):
         half = self.width // 2
         rates = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32) / half)
         angles = t[:, None].float() * rates.to(t.device)[None]
-        emb = self.time_embed(torch.cat([angles.cos(), angles.sin()], dim=-1))
+        emb = self.time_embed(torch.cat([angles.cos(), angles.sin()], dim=-1).type(x.dtype))
         x = torch.cat([x, self.zeros.expand_as(x) if previous is None else previous], dim=1)
         planes = self._planes(x)
         skips: list[Planes] = []

@@ -75,14 +75,15 @@ class STAttentionBlock(nn.Module):
         y = x.permute(0, 2, 1, 3, 4).reshape(b * t, c, h * w)
         q, k, v = self._heads(self.qkv_s(self.norm_s(y)))
         scale = 1 / math.sqrt(math.sqrt(q.shape[1]))
-        weight = torch.einsum("bct,bcs->bts", q * scale, k * scale).float().softmax(-1)
+        weight = torch.einsum("bct,bcs->bts", q * scale, k * scale)
+        weight = weight.float().softmax(-1).type(weight.dtype)
         out = torch.einsum("bts,bcs->bct", weight, v).reshape(b * t, c, h * w)
         y = (y + self.proj_out_s(out)).reshape(b, t, c, h, w)
         y = y.permute(0, 3, 4, 2, 1).reshape(b * h * w, c, t)
         q, k, v = self._heads(self.qkv_t(self.norm_t(y)))
         weight = torch.einsum("bct,bcs->bts", q * scale, k * scale)
         key = torch.einsum("bct,tsc->bst", q * scale, self.relative_position_k(t))
-        weight = (weight + key).float().softmax(-1)
+        weight = (weight + key).float().softmax(-1).type(weight.dtype)
         out = torch.einsum("bts,bcs->bct", weight, v)
         out = out + torch.einsum("bts,tsc->bct", weight, self.relative_position_v(t))
         y = y + self.proj_out_t(out.reshape(b * h * w, c, t))
@@ -182,7 +183,7 @@ class PlainVolumeUNet(nn.Module):
         half = self.width // 2
         rates = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32) / half)
         angles = t[:, None].float() * rates.to(t.device)[None]
-        emb = self.time_embed(torch.cat([angles.cos(), angles.sin()], dim=-1))
+        emb = self.time_embed(torch.cat([angles.cos(), angles.sin()], dim=-1).type(x.dtype))
         skips = []
         for block in self.input_blocks:
             x = block(x, emb)

@@ -3,7 +3,6 @@
 from importlib import resources
 from pathlib import Path
 
-from longtake.checkpoint import CheckpointError
 from longtake.config import nearest
 
 INDEX = "model_index.json"
@@ -22,6 +21,8 @@ def find_model(name: str | Path) -> Path:
     id in the Hugging Face hub, from which it is downloaded. Raises a CheckpointError if there is
     none.
     """
+    from longtake.checkpoint import CheckpointError  # which loads torch
+
     path = Path(name)
     for folder in (path, path / "model"):
         if (folder / INDEX).exists():
@@ -49,6 +50,8 @@ def find_model(name: str | Path) -> Path:
 def _download(repository: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    from longtake.checkpoint import CheckpointError
 
     try:
         return Path(snapshot_download(repository, allow_patterns=["*.json", "*.safetensors"]))

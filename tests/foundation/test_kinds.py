@@ -23,7 +23,7 @@ ALONE = {"C3DConfig", "CollapseRule", "AutoencoderLossConfig", "Plateau"}
 def kinds() -> set[type[Config]]:
     """Every config class of the package that has a ``kind``."""
     for module in pkgutil.walk_packages(longtake.__path__, "longtake."):
-        if not module.name.startswith("longtake.cli"):
+        if not module.name.startswith(("longtake.cli", "longtake.nn.kernels.triton")):
             importlib.import_module(module.name)
     found, left = set(), [Config]
     while left:

@@ -26,6 +26,11 @@ def group_norm() -> list[Case]:
     ]
 
 
+def modulated_group_norm() -> list[Case]:
+    inputs = drawn(2, 3, 4, 8) + 3, drawn(8), drawn(8), drawn(2, 3, 1, 8), drawn(2, 3, 1, 8)
+    return [(inputs, (groups, 1e-5, silu)) for groups, silu in ((1, True), (2, False))]
+
+
 def frame_conv() -> list[Case]:
     sizes = [(3, 5, 4, 4, 1), (5, 3, 3, 5, 1), (3, 5, 6, 4, 2), (3, 3, 5, 3, 2), (32, 300, 1, 1, 1)]
     return [
@@ -65,6 +70,7 @@ def relative_attention() -> list[Case]:
 
 CASES: dict[Callable[..., Tensor], Callable[[], list[Case]]] = {
     formulas.group_norm: group_norm,
+    formulas.modulated_group_norm: modulated_group_norm,
     formulas.frame_conv: frame_conv,
     formulas.volume_conv: volume_conv,
     formulas.repeat_border: repeat_border,
@@ -79,7 +85,10 @@ def drawn(*shape: int) -> Tensor:
 
 
 def pairs() -> list[Any]:
-    """Every kernel with its formula, on every kind of device that is here."""
+    """Every kernel with its formula, on every kind of device that is here.
+
+    All of them run on a CPU, those for CUDA too.
+    """
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     return [
         pytest.param(
@@ -88,7 +97,7 @@ def pairs() -> list[Any]:
         for formula, kernels in KERNELS.items()
         for kernel in kernels
         for device in devices
-        if not kernel.devices or device in kernel.devices
+        if device == "cpu" or not kernel.devices or device in kernel.devices
     ]
 
 
@@ -99,9 +108,13 @@ def served(
         (tuple(x.to(device, dtype).requires_grad_() for x in inputs), options)
         for inputs, options in CASES[formula]()
     ]
-    found = [case for case in cases if kernel.serves(*case[0], *case[1])]
+    found = [case for case in cases if dtype in kernel.dtypes and fits(kernel, *case)]
     assert found or dtype not in kernel.dtypes
     return found
+
+
+def fits(kernel: Kernel, inputs: tuple[Tensor, ...], options: tuple[Any, ...]) -> bool:
+    return kernel.fits is None or kernel.fits(*inputs, *options)
 
 
 def direction_of(out: Tensor) -> Tensor:

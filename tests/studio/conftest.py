@@ -1,14 +1,19 @@
 """A studio of tiny models, with a worker process of its own."""
 
+import io
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import av
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from longtake.cli import serve
+from longtake.studio import studio
 from longtake.studio.app import create_app
 from longtake.studio.settings import Limits
 from longtake.studio.studio import Commands, Studio
@@ -20,6 +25,7 @@ COMMANDS = Commands(repeat=serve.repeat, train=serve.training)
 HEADERS = {"X-Longtake": "1"}
 ADDRESS = "http://127.0.0.1:8642"
 PATIENCE_SECONDS = 60.0
+FPS = 120.0  # so that live videos, which keep their pace, take no time
 
 
 class Page:
@@ -27,6 +33,9 @@ class Page:
 
     def __init__(self, client: TestClient) -> None:
         self.client = client
+        app: Any = client.app
+        self.studio: Studio = app.state.studio
+        self.folder = self.studio.folder
 
     def get(self, path: str) -> Any:
         """JSON data at an address."""
@@ -56,11 +65,28 @@ class Page:
             time.sleep(0.02)
         return found
 
+    def watch(self, job: str, **headers: str) -> Any:
+        """A WebSocket with the frames of a job."""
+        address = f"ws{ADDRESS.removeprefix('http')}/api/jobs/{job}/frames"
+        return self.client.websocket_connect(address, headers=headers)
+
     def file(self, job: str, name: str) -> bytes:
         """Contents of a job's file."""
         answer = self.client.get(f"/api/jobs/{job}/files/{name}")
         assert answer.status_code == 200, answer.text
         return answer.content
+
+    def frames(self, job: str, name: str = "video.mp4") -> np.ndarray:
+        """Frames of a job's video."""
+        with av.open(io.BytesIO(self.file(job, name))) as video:
+            return np.stack([frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)])
+
+    def upload(self, name: str, data: bytes, status: int = 201) -> Any:
+        """Answer to an uploaded file."""
+        files = {"file": (name, data)}
+        answer = self.client.post("/api/uploads", files=files, headers=HEADERS)
+        assert answer.status_code == status, answer.text
+        return answer.json()
 
 
 def opened(folder: Path, places: dict[str, str], token: str = "", **limits: Any) -> TestClient:
@@ -81,13 +107,25 @@ def places(
 ) -> dict[str, str]:
     """Folders of two tiny models by their names."""
     folder = tmp_path_factory.mktemp("models")
-    tiny_model.save_pretrained(folder / "volume")
-    tiny_triplane_model.save_pretrained(folder / "planes")
+    for name, model in (("volume", tiny_model), ("planes", tiny_triplane_model)):
+        fast = model.index.model_copy(update={"fps": FPS})
+        replace(model, index=fast).save_pretrained(folder / name)
     return {name: str(folder / name) for name in ("volume", "planes")}
 
 
 @pytest.fixture(scope="session")
 def page(tmp_path_factory: pytest.TempPathFactory, places: dict[str, str]) -> Iterator[Page]:
     """A studio that all tests share."""
-    with opened(tmp_path_factory.mktemp("studio"), places) as client:
-        yield Page(client)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(studio, "LOOK_SECONDS", 0.1)
+        with opened(tmp_path_factory.mktemp("studio"), places) as client:
+            yield Page(client)
+
+
+Limit = Callable[..., None]
+
+
+@pytest.fixture
+def limits(page: Page, monkeypatch: pytest.MonkeyPatch) -> Limit:
+    """Set limits of the shared studio during a test."""
+    return lambda **changes: monkeypatch.setattr(page.studio, "limits", Limits(**changes))

@@ -1,9 +1,227 @@
 """Jobs of a studio: made, changed, stopped, continued, repeated."""
 
-from studio.conftest import Page
+import os
+import shlex
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from studio.conftest import HEADERS, Limit, Page
+
+from longtake import cli
+from longtake.checkpoint import read_tensors
+from longtake.segments import keep_whole, record_of, write_record
+from longtake.studio.live import merged
+from longtake.studio.work import JOINED, SINGLE
+from longtake.video import VideoWriter, open_video
+
+MODELS = ("volume", "planes")
 
 
-def test_a_video_is_made_with_its_contact_sheet(page: Page):
-    job = page.ended(page.submit("make", model="volume", frames=24, seed=3, sheet=True))
+def grown(frames: int) -> Any:
+    """Whether a video has at least this number of frames."""
+    return lambda job: job["frames_done"] >= frames or job["status"] == "failed"
+
+
+def watched(page: Page, changes: list[Any] | None = None, frames: int = 40, **settings: Any) -> str:
+    """A live video without end that was stopped when it had some frames."""
+    data = {"kind": "live", "settings": settings, "changes": changes or []}
+    job = page.post("jobs", data, 202)["id"]
+    page.until(job, grown(frames))
+    assert page.post(f"jobs/{job}/stop")["status"] == "stopped"
+    return job
+
+
+def test_a_made_video_is_that_of_the_command_to_the_last_byte(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = {"model": "volume", "frames": 24, "seed": 3, "label": "wind, left", "steps": 3}
+    job = page.ended(page.submit("make", **settings, guidance_scale=2, sheet=True))
     assert (job["status"], job["frames_done"]) == ("done", 24)
     assert [each["name"] for each in job["files"]] == ["seed_0003.mp4", "seed_0003_sheet.png"]
+    command = shlex.split(job["command"])
+    assert command[:2] == ["longtake", "generate"]
+    monkeypatch.setattr("sys.argv", [*command, "-o", str(tmp_path)])
+    with pytest.raises(SystemExit, match="0"):
+        cli.app()
+    for each in job["files"]:
+        assert (tmp_path / each["name"]).read_bytes() == page.file(job["id"], each["name"])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_change_takes_effect_at_the_frame_that_is_answered(page: Page, model: str):
+    job = page.submit("live", model=model, seed=1, label="calm")
+    page.until(job, grown(1))
+    answer = page.post(f"jobs/{job}/change", {"label": "wind, left", "guidance_scale": 3.0})
+    first = answer["from_frame"]
+    page.until(job, grown(first + 30))
+    page.post(f"jobs/{job}/stop")
+    plain = page.frames(watched(page, frames=first + 30, model=model, seed=1, label="calm"))
+    changed = page.frames(job)
+    count = min(len(plain), len(changed))
+    differs = (plain[:count] != changed[:count]).reshape(count, -1).any(1)
+    assert not differs[:first].any()
+    assert differs[first : first + 12].any()
+    found = page.get(f"jobs/{job}")
+    assert found["changes"] == [answer]
+    assert f"0: calm; {first}: wind, left" in found["command"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_settings_and_log_of_changes_repeat_a_live_video_exactly(page: Page, model: str):
+    job = page.submit("live", model=model, seed=2, label="calm")
+    for label in ("wind, left", "wind, right"):
+        page.until(job, grown(page.get(f"jobs/{job}")["frames_done"] + 1))
+        page.post(f"jobs/{job}/change", {"label": label})
+    page.until(job, grown(page.get(f"jobs/{job}")["frames_done"] + 30))
+    page.post(f"jobs/{job}/stop")
+    frames, log = page.frames(job), page.get(f"jobs/{job}")["changes"]
+    again = watched(page, log, len(frames), model=model, seed=2, label="calm")
+    assert np.array_equal(page.frames(again)[: len(frames)], frames)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_stopped_video_continues_as_if_it_had_not_been_stopped(page: Page, model: str):
+    job = watched(page, frames=20, model=model, seed=4)
+    before = page.frames(job)
+    page.post(f"jobs/{job}/continue")
+    page.until(job, grown(len(before) + 30))
+    page.post(f"jobs/{job}/stop")
+    after = page.frames(job)
+    assert len(after) >= len(before) + 30
+    whole = page.frames(watched(page, frames=len(after), model=model, seed=4))
+    assert np.array_equal(after, whole[: len(after)])
+
+
+def test_parts_are_joined_to_one_that_has_the_state_of_the_last(tmp_path: Path):
+    segments, frames = [], np.random.default_rng(0).integers(0, 255, (12, 16, 16, 3), np.uint8)
+    for start in range(0, 12, 3):
+        path = tmp_path / SINGLE.format(start)
+        with VideoWriter(path, 8) as writer:
+            writer.write(frames[start : start + 3])
+        state = {"step": torch.tensor(start)}
+        segments.append(write_record(tmp_path, start, start + 3, [path], state))
+    before = np.concatenate([open_video(tmp_path / SINGLE.format(i))[0] for i in range(0, 12, 3)])
+    merged(tmp_path, segments, 3)
+    first, rest = keep_whole(tmp_path)
+    assert ((first.start, first.end), (rest.start, rest.end)) == ((0, 3), (3, 12))
+    assert read_tensors(record_of(tmp_path, 3))["step"] == 9
+    assert np.array_equal(open_video(tmp_path / JOINED.format(3))[0], before[3:])
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_video_that_is_made_stops_and_continues(page: Page):
+    settings = {"model": "volume", "frames": 120, "seed": 5}
+    job = page.submit("make", **settings)
+    page.until(job, grown(20))
+    stopped = page.post(f"jobs/{job}/stop")
+    assert stopped["status"] == "stopped"
+    assert [each["name"] for each in stopped["files"]] == ["so_far.mp4"]
+    page.post(f"jobs/{job}/continue")
+    done = page.ended(job)
+    assert (done["status"], [each["name"] for each in done["files"]]) == ("done", ["seed_0005.mp4"])
+    other = page.ended(page.submit("make", **settings))
+    assert page.file(job, "seed_0005.mp4") == page.file(other["id"], "seed_0005.mp4")
+
+
+def test_a_crash_costs_the_job_and_not_the_server(page: Page):
+    job = page.submit("live", model="planes", seed=6)
+    page.until(job, grown(16))
+    worker = page.studio.lanes["worker"].pid
+    assert worker is not None
+    os.kill(worker, signal.SIGKILL)
+    found = page.ended(job)
+    assert found["status"] == "failed"
+    assert "signal 9" in found["error"]
+    assert page.ended(page.submit("make", model="planes", frames=8))["status"] == "done"
+    page.until(job, lambda found: found["files"])
+    kept = page.frames(job)
+    page.post(f"jobs/{job}/continue")
+    page.until(job, grown(len(kept) + 16))
+    page.post(f"jobs/{job}/stop")
+    whole = page.frames(job)
+    assert np.array_equal(
+        whole, page.frames(watched(page, frames=len(whole), model="planes", seed=6))[: len(whole)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "expected"),
+    [
+        ("make", {"model": "volum"}, "there is no model 'volum'; did you mean 'volume'?"),
+        ("make", {"model": "volume", "frame": 3}, "did you mean 'frames'?"),
+        ("mak", {"model": "volume"}, "there is no kind 'mak'; did you mean 'make'?"),
+        ("make", {"model": "volume", "prompt": "sea"}, "reads no prompt"),
+        ("make", {"model": "planes", "loop": True}, "planes cannot use loop"),
+        ("make", {"model": "volume", "frames": 10**7}, "more than the limit of"),
+        ("make", {"model": "volume", "frames": 10**6, "steps": 1000}, "over the limit of"),
+        ("make", {"model": "volume", "end_image": "a" * 12}, "needs a start_image"),
+        ("make", {"model": "volume", "start_image": "../../etc"}, "start_image"),
+        ("live", {"model": "volume", "sheet": True}, "belongs to a finished video"),
+        ("compare", {"a": "a" * 12, "b": "a" * 12}, "choose two"),
+        ("train", {}, "give folder_name or upload"),
+        ("train", {"folder_name": "../data"}, "folder_name"),
+    ],
+)
+def test_a_mistake_is_answered_in_a_sentence(
+    page: Page, limits: Limit, kind: str, settings: dict[str, Any], expected: str
+):
+    limits(pixel_steps=1e10)
+    found = page.post("jobs", {"kind": kind, "settings": settings}, 422)
+    assert expected in found["error"]
+
+
+def test_a_label_that_the_model_does_not_have_fails_in_a_sentence(page: Page):
+    found = page.ended(page.submit("make", model="volume", label="storm"))
+    assert "label 'storm' is not a class" in found["error"]
+    job = page.submit("live", model="volume")
+    page.until(job, grown(1))
+    refused = page.post(f"jobs/{job}/change", {"label": "storm"}, 422)
+    assert "label 'storm' is not a class" in refused["error"]
+    assert "nothing is changed" in page.post(f"jobs/{job}/change", {}, 422)["error"]
+    page.post(f"jobs/{job}/stop")
+    assert "only a live video" in page.post(f"jobs/{job}/change", {"label": "calm"}, 409)["error"]
+
+
+def test_a_full_queue_refuses_in_words_and_says_places(page: Page, limits: Limit):
+    limits(jobs=2)
+    jobs = [page.submit("live", model="planes") for _ in range(3)]
+    assert [page.get(f"jobs/{job}")["place"] for job in jobs] == [0, 1, 2]
+    refused = page.post("jobs", {"kind": "live", "settings": {"model": "planes"}}, 429)
+    assert "2 jobs wait already" in refused["error"]
+    assert page.post(f"jobs/{jobs[1]}/stop")["status"] == "stopped"
+    assert page.get(f"jobs/{jobs[2]}")["place"] == 1
+    assert page.client.delete(f"/api/jobs/{jobs[0]}", headers=HEADERS).status_code == 204
+    assert not (page.folder / "jobs" / jobs[0]).exists()
+    page.until(jobs[2], grown(8))
+    assert [job["id"] for job in page.get("jobs?kind=live&limit=2")] == [jobs[2], jobs[1]]
+    page.post(f"jobs/{jobs[2]}/stop")
+
+
+def test_an_endless_video_that_nobody_watches_is_stopped(page: Page, limits: Limit):
+    limits(idle_seconds=0.2)
+    job = page.ended(page.submit("live", model="planes"))
+    assert job["status"] == "stopped"
+    page.until(job["id"], lambda found: "nobody watched it" in (found["error"] or ""))
+
+
+def test_a_folder_that_is_too_large_stops_work(page: Page, limits: Limit):
+    job = page.submit("live", model="planes")
+    page.until(job, grown(8))
+    limits(disk_bytes=1)
+    page.until(job, lambda found: "over its limit" in (found["error"] or ""))
+    refused = page.post(f"jobs/{job}/continue", status=429)
+    assert "delete jobs" in refused["error"]
+
+
+def test_what_a_video_takes_is_estimated(page: Page):
+    found = page.post("estimate", {"model": "planes", "frames": 240, "steps": 4})
+    assert found["seconds"] > 0
+    assert found["memory_mb"] > 50
+    assert (found["frames"], found["duration_seconds"]) == (240, 2.0)
+    assert "sampler.steps=4" in found["command"]
+    refused = page.post("estimate", {"model": "planes", "frames": 10**9}, 422)
+    assert "limit" in refused["error"]

@@ -122,14 +122,22 @@ def model_places(names: Sequence[str]) -> dict[str, str]:
     return places
 
 
-def repeat(job: "JobKind", changes: Sequence[Mapping[str, Any]], folder: Path) -> str:
+def repeat(
+    job: "JobKind",
+    changes: Sequence[Mapping[str, Any]],
+    folder: Path,
+    places: Mapping[str, str],
+) -> str:
     """The command that makes the video of a job again; empty if there is none."""
+    from longtake.hub import shipped_models
     from longtake.studio.settings import VideoSettings
 
     settings = getattr(job, "settings", None)
     if not isinstance(settings, VideoSettings):
         return ""
-    words = ["longtake", "generate", settings.model, *settings.overrides]
+    own = settings.model in shipped_models()
+    model = settings.model if own else places.get(settings.model, settings.model)
+    words = ["longtake", "generate", model, *settings.overrides]
     words += ["--seed", str(settings.seed)]
     if settings.frames is not None:
         words += ["--frames", str(settings.frames)]

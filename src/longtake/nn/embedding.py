@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 
@@ -52,9 +52,24 @@ class RelativePosition(nn.Module):
 
     def forward(self, frames: int) -> tuple[Float[Tensor, "f f d"], Float[Tensor, "f f d"]]:
         """Vectors to add to keys and to values, for each pair (from, to) of frames."""
-        at = torch.arange(frames, device=self.key.device)
-        distance = (at[None, :] - at[:, None]).clamp(-self.max_distance, self.max_distance)
-        return self.key[distance + self.max_distance], self.value[distance + self.max_distance]
+        rows = _rows_of_distances(frames, self.max_distance, self.key.device)
+        return self.key[rows], self.value[rows]
+
+
+_ROWS: dict[tuple[int, int, torch.device], Tensor] = {}
+
+
+def _rows_of_distances(frames: int, max_distance: int, device: torch.device) -> Int[Tensor, "f f"]:
+    """Row of a table for each pair (from, to) of frames; kept, as every layer asks at each step."""
+    key = frames, max_distance, device
+    if (found := _ROWS.get(key)) is not None and not torch.compiler.is_compiling():
+        return found
+    with torch.inference_mode(False):
+        at = torch.arange(frames, device=device)
+        rows = (at[None, :] - at[:, None]).clamp(-max_distance, max_distance) + max_distance
+    if type(rows) is Tensor and not torch.compiler.is_compiling():
+        _ROWS[key] = rows  # not the tensors of a tracer
+    return rows
 
 
 class Rotation:

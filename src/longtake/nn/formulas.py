@@ -38,6 +38,34 @@ def group_norm(
     return (F.silu(y) if silu else y).to(x.dtype)
 
 
+def modulation(
+    weight: Float[Tensor, "c"],
+    bias: Float[Tensor, "c"],
+    scale: Float[Tensor, "rows m 1 c"],
+    shift: Float[Tensor, "rows m 1 c"],
+) -> tuple[Float[Tensor, "rows m 1 c"], Float[Tensor, "rows m 1 c"]]:
+    """Weight and bias of a normalisation whose result is multiplied by ``1 + scale`` and shifted.
+
+    Computed in float32 at least.
+    """
+    weight, bias, scale, shift = map(at_least_float32, (weight, bias, scale, shift))
+    return torch.addcmul(weight, weight, scale), torch.addcmul(bias + shift, bias, scale)
+
+
+def modulated_group_norm(
+    x: Float[Tensor, "rows m n c"],
+    weight: Float[Tensor, "c"],
+    bias: Float[Tensor, "c"],
+    scale: Float[Tensor, "rows m 1 c"],
+    shift: Float[Tensor, "rows m 1 c"],
+    groups: int,
+    eps: float,
+    silu: bool,
+) -> Float[Tensor, "rows m n c"]:
+    """``group_norm``, times ``1 + scale``, plus ``shift``; then its SiLU if ``silu``."""
+    return group_norm(x, *modulation(weight, bias, scale, shift), groups, eps, silu)
+
+
 def frame_conv(
     x: Float[Tensor, "n h w c"],
     weight: Float[Tensor, "c2 c 3 3"],

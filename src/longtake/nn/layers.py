@@ -8,7 +8,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.nn import Volume, formulas
-from longtake.nn.formulas import at_least_float32
 from longtake.nn.kernels import compute
 
 VOLUME_AXES = 5  # b f h w c
@@ -49,14 +48,14 @@ class GroupNorm(nn.Module):
         """
         if self.each_frame and x.ndim == VOLUME_AXES:
             return self._each_frame(x, scale_shift)
-        weight, bias, parts = at_least_float32(self.weight), at_least_float32(self.bias), 1
-        if scale_shift is not None:
-            scale, shift = (at_least_float32(part).unsqueeze(2) for part in scale_shift)
-            weight = torch.addcmul(weight, weight, scale)
-            bias = torch.addcmul(bias + shift, bias, scale)
-            parts = scale.shape[1]
-        split = x.contiguous().view(len(x), parts, -1, x.shape[-1])
-        y = compute(formulas.group_norm, split, weight, bias, self.groups, self.eps, self.silu)
+        options = self.groups, self.eps, self.silu
+        learned, x4 = (self.weight, self.bias), x.contiguous()
+        if scale_shift is None:
+            x4 = x4.view(len(x), 1, -1, x.shape[-1])
+            return compute(formulas.group_norm, x4, *learned, *options).view(x.shape)
+        scale, shift = (part.unsqueeze(2) for part in scale_shift)
+        x4 = x4.view(len(x), scale.shape[1], -1, x.shape[-1])
+        y = compute(formulas.modulated_group_norm, x4, *learned, scale, shift, *options)
         return y.view(x.shape)
 
     def _each_frame(self, x: Volume, scale_shift: tuple[Tensor, Tensor] | None) -> Volume:

@@ -100,12 +100,14 @@ async def _page_file(request: Request) -> Response:
 
 async def _models(request: Request) -> Response:
     studio = studio_of(request)
-    await studio.described.wait()
-    return JSONResponse([dict(model) for model in studio.models.values()])
+    await studio.catalogue.ready.wait()
+    return JSONResponse([dict(model) for model in studio.catalogue.models.values()])
 
 
 async def _estimate(request: Request) -> Response:
-    return JSONResponse(studio_of(request).estimate(await body_of(request)))
+    studio = studio_of(request)
+    await studio.catalogue.ready.wait()
+    return JSONResponse(studio.estimate(await body_of(request)))
 
 
 async def _jobs(request: Request) -> Response:
@@ -118,14 +120,17 @@ async def _jobs(request: Request) -> Response:
 
 
 async def _submit(request: Request) -> Response:
-    return _accepted(studio_of(request), await body_of(request))
+    return await _accepted(studio_of(request), await body_of(request))
 
 
 async def _compare(request: Request) -> Response:
-    return _accepted(studio_of(request), {"kind": "compare", "settings": await body_of(request)})
+    data = {"kind": "compare", "settings": await body_of(request)}
+    return await _accepted(studio_of(request), data)
 
 
-def _accepted(studio: Studio, data: dict[str, Any]) -> Response:
+async def _accepted(studio: Studio, data: dict[str, Any]) -> Response:
+    """Put a job into the queue, once it is known what the models can do."""
+    await studio.catalogue.ready.wait()
     job = studio.submit(data)
     return JSONResponse(studio.shown(job), 202)
 

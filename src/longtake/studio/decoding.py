@@ -1,5 +1,7 @@
 """Uploaded files, decoded in a sandbox and written again: nothing else reads what was uploaded."""
 
+import atexit
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +51,9 @@ def decode_upload(folder: Path, limits: Limits) -> dict[str, Any]:
     original.replace(named)
     image = suffix in IMAGES
     try:
-        with Sandbox() as sandbox:
-            shape = _rewrite(sandbox, named.parent if image else named, folder, image, limits)
-            fps = float(sandbox.fps)
+        sandbox = _sandbox()
+        shape = _rewrite(sandbox, named.parent if image else named, folder, image, limits)
+        fps = float(sandbox.fps)
     except VideoError as error:
         raise VideoError(str(error).replace(f"{folder}/original.d/", "")) from error
     finally:
@@ -60,6 +62,14 @@ def decode_upload(folder: Path, limits: Limits) -> dict[str, Any]:
     kind = "image" if image else "video"
     size = {"width": width, "height": height, "frames": frames}
     return {"kind": kind, **size, "fps": None if image else fps}
+
+
+@cache
+def _sandbox() -> Sandbox:
+    """The sandbox of this process, which ends with it; a new one takes seconds to start."""
+    sandbox = Sandbox()
+    atexit.register(sandbox.close)
+    return sandbox
 
 
 def _rewrite(
@@ -74,6 +84,8 @@ def _rewrite(
     _check(height, width, len(first), limits)
     if image:
         write_image(folder / "given.png", np.ascontiguousarray(first[0]))
+        for _ in chunks:  # to its end, after which the sandbox takes the next file
+            pass
         return 1, height, width
     _check(height, width, sandbox.stated_frames, limits)
     done = len(first)

@@ -18,6 +18,7 @@ from longtake.studio.settings import (
 )
 
 if TYPE_CHECKING:
+    from longtake.studio.catalogue import Catalogue
     from longtake.studio.work import Work
 
 Description = Mapping[str, Any]
@@ -40,6 +41,9 @@ class JobKind(Config, ABC):
     def check(self, models: Mapping[str, Description], limits: Limits) -> None:
         """Raise a ValueError if the job cannot be done, or goes beyond the limits."""
 
+    def learn(self, catalogue: "Catalogue", seconds_per_frame: float) -> None:
+        """Take note of how fast a job was; jobs that are not as fast as possible say nothing."""
+
     @abstractmethod
     def run(self, work: "Work") -> dict[str, Any]:
         """Carry out the job in a worker process; returns its result as JSON data.
@@ -47,6 +51,16 @@ class JobKind(Config, ABC):
         Raises:
             Cancelled: the job was stopped.
         """
+
+    def keep(self, work: "Work") -> int:
+        """Make a file of what a killed worker left of the job; returns the number of frames."""
+        del work
+        return 0
+
+    @property
+    def title(self) -> str:
+        """What it is called where its result is chosen."""
+        return ""
 
     @property
     def frames(self) -> int | None:
@@ -88,6 +102,11 @@ class LiveJob(JobKind):
 
         return run_live(self.settings, work, self.changes, paced=self.paced)
 
+    def keep(self, work: "Work") -> int:
+        from longtake.studio.live import keep_live
+
+        return keep_live(work)
+
 
 class VideoJob(LiveJob):
     """A video of a given length that is made as fast as possible, and can be read meanwhile."""
@@ -97,6 +116,9 @@ class VideoJob(LiveJob):
     @property
     def paced(self) -> bool:
         return False
+
+    def learn(self, catalogue: "Catalogue", seconds_per_frame: float) -> None:
+        catalogue.learn(self.settings, seconds_per_frame)
 
 
 class MakeJob(JobKind):
@@ -113,10 +135,18 @@ class MakeJob(JobKind):
     def check(self, models: Mapping[str, Description], limits: Limits) -> None:
         check_video(self.settings, models, limits)
 
+    def learn(self, catalogue: "Catalogue", seconds_per_frame: float) -> None:
+        catalogue.learn(self.settings, seconds_per_frame)
+
     def run(self, work: "Work") -> dict[str, Any]:
         from longtake.studio.make import run_make
 
         return run_make(self.settings, work)
+
+    def keep(self, work: "Work") -> int:
+        from longtake.studio.make import keep_made
+
+        return keep_made(work)
 
 
 class ReconstructJob(JobKind):
@@ -159,6 +189,10 @@ class TrainJob(JobKind):
 
     kind: Literal["train"] = "train"
     settings: TrainSettings
+
+    @property
+    def title(self) -> str:
+        return f"{self.settings.folder_name or 'upload'}, {self.settings.system}"
 
     def check(self, models: Mapping[str, Description], limits: Limits) -> None:
         del limits

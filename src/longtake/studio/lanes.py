@@ -40,8 +40,10 @@ class Lane:
         """Send a message to the process, which is started if none runs."""
         self._child.send(message)
 
-    async def ask(self, message: Mapping[str, Any]) -> Header:
-        """Send a question and wait for the answer.
+    async def ask(
+        self, message: Mapping[str, Any], seconds: float | None = ANSWER_SECONDS
+    ) -> Header:
+        """Send a question and wait for the answer, at most for some time.
 
         Raises:
             ValueError: the answer is an error, or the process has ended or does not answer.
@@ -50,7 +52,7 @@ class Lane:
         future = self._answers[number] = self._loop.create_future()
         self._child.send({**message, "number": number})
         try:
-            found = await asyncio.wait_for(future, ANSWER_SECONDS)
+            found = await asyncio.wait_for(future, seconds)
         except TimeoutError as late:
             raise ValueError("the worker is busy and does not answer; try again later") from late
         finally:

@@ -118,11 +118,7 @@ class _Live:
 
     def join(self) -> None:
         """Write all parts as one file, and a contact sheet; nothing if there are none."""
-        if not self._segments:
-            return
-        paths = [self._parts / name for segment in self._segments for name in segment.files]
-        concatenate(paths, self._work.files / VIDEO, overwrite=True)
-        overview(self._work.files / VIDEO, self._work.files / SHEET)
+        join_parts(self._work, self._segments)
 
     def _keep(self, part: Part) -> None:
         """Write a part and the state after it, then show it."""
@@ -137,8 +133,7 @@ class _Live:
         self._segments.append(write_record(self._parts, start, end, [path], part.state))
         made = {"start": start, "end": end, "drift": drift, "made": time.time(), **self._words}
         self._work.emit("part", frames, **made, state=record_of(self._parts, start).name)
-        single = [each for each in self._segments if SINGLE.format(each.start) in each.files]
-        if len(single) == MERGED:
+        if sum(SINGLE.format(each.start) in each.files for each in self._segments) == MERGED:
             self._segments = merged(self._parts, self._segments, MERGED)
 
     def _changes_at(self, step: int) -> RolloutChange | None:
@@ -173,6 +168,21 @@ class _Live:
         """A change as signals and guidance; a ValueError if the model does not read it."""
         model, sampling = self._opened.model, self._opened.sampling
         return rollout_change(model, sampling, self._request.seeds, change)
+
+
+def keep_live(work: Work) -> int:
+    """Write the parts that a killed worker left as one file; returns the number of frames."""
+    segments = keep_whole(work.folder / PARTS) if (work.folder / PARTS).is_dir() else []
+    join_parts(work, segments)
+    return segments[-1].end if segments else 0
+
+
+def join_parts(work: Work, segments: Sequence[Segment]) -> None:
+    """Write all parts of a job as one file, and a contact sheet; nothing if there are none."""
+    if segments:
+        paths = [work.folder / PARTS / name for segment in segments for name in segment.files]
+        concatenate(paths, work.files / VIDEO, overwrite=True)
+        overview(work.files / VIDEO, work.files / SHEET)
 
 
 def rollout_change(

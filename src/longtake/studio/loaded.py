@@ -3,15 +3,19 @@
 import resource
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.util import find_spec
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
 
 from longtake.backends import Backend, OpenVINO
 from longtake.config import ConfigError
 from longtake.diffusion.signals import CONTEXT
 from longtake.generate import LongVideo
+from longtake.hub import INDEX
 from longtake.model import Sampling, VideoModel, sampling_with
-from longtake.rollout import Request, Steering
+from longtake.registry import AnyRollout
+from longtake.rollout import Request, Rollout, Steering
 from longtake.studio.settings import VideoSettings
 from longtake.text import Prompt
 
@@ -41,7 +45,8 @@ class Loaded:
 
     def __init__(self) -> None:
         self.places: Mapping[str, str] = {}
-        self._name, self._model = "", None
+        self._version: tuple[str, int] | None = None
+        self._model: VideoModel | None = None
         self._backends: dict[str, Backend] = {}
 
     def model(self, name: str) -> VideoModel:
@@ -53,9 +58,11 @@ class Loaded:
         if name not in self.places:
             raise ValueError(f"there is no model {name!r}")
         place = self.places[name]
-        if self._model is None or self._name != place:
+        index = Path(place) / INDEX
+        version = place, index.stat().st_mtime_ns if index.exists() else 0
+        if self._model is None or self._version != version:
             self._model, self._backends = None, {}  # two models may not fit into memory
-            self._model, self._name = VideoModel.from_pretrained(place), place
+            self._model, self._version = VideoModel.from_pretrained(place), version
         return self._model
 
     def open(self, settings: VideoSettings) -> Opened:
@@ -129,11 +136,28 @@ def _of_sampling(model: VideoModel) -> dict[str, Any]:
         "words": sorted(words) or None,
         "guidance_scale": getattr(sampling.guidance, "scale", 1.0),
         "steps": len(sampling.sampler.times(video.samplers["first"].diffusion.schedule)) - 1,
-        "rollout": type(sampling.rollout).model_fields["kind"].default,
+        "rollout": kind_of(sampling.rollout),
+        "rollouts": _rollouts(model),
         "can": ["reconstruct", *_can(video)],
         "seconds_per_frame_step": seconds,
         "memory_mb": _peak_memory(),
     }
+
+
+def kind_of(rollout: Rollout) -> str:
+    """Name of a rollout in configs."""
+    return type(rollout).model_fields["kind"].default
+
+
+def _rollouts(model: VideoModel) -> list[str]:
+    """Rollouts that a model's networks were trained for."""
+    found = []
+    for each in get_args(get_args(AnyRollout)[0]):
+        with suppress(ValueError):
+            sampling_with(model.index.sampling, [f"rollout.kind={kind_of(each())}"])
+            each().check(model.long_video().samplers)
+            found.append(kind_of(each()))
+    return found
 
 
 def _can(video: LongVideo) -> list[str]:

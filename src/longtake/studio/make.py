@@ -1,6 +1,6 @@
 """A finished video, made by the code of the command line, and shown while it is made."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,12 @@ from longtake.generate import Part, VideoStream
 from longtake.given import Given, wired
 from longtake.jobs import Job, open_jobs, write_job
 from longtake.rollout import Cancelled, Request, Steering
-from longtake.segments import keep_whole
+from longtake.segments import Segment, keep_whole
 from longtake.studio.loaded import request_of
 from longtake.studio.measuring import RunningDrift
 from longtake.studio.settings import VideoSettings
 from longtake.studio.work import DRIFT, StoppedError, Work
-from longtake.video import VideoWriter, stream_video
+from longtake.video import VideoWriter, probe, stream_video
 
 STOPPED, SEGMENTS = "so_far.mp4", "segments"
 
@@ -92,16 +92,26 @@ def run_make(settings: VideoSettings, work: Work) -> dict[str, Any]:
         try:
             write_job(Watched(found.video, work, done), job, outputs, steering=steering)
         except Cancelled as stop:
-            _keep([folder / name for each in keep_whole(folder) for name in each.files], job)
+            _keep(folder, keep_whole(folder), work.files / STOPPED)
             raise StoppedError from stop
     return {"frames": found.frames, "notes": list(found.notes)}
 
 
-def _keep(segments: list[Path], job: Job) -> None:
+def keep_made(work: Work) -> int:
+    """Write the segments that a killed worker left as one file; returns the number of frames."""
+    for folder in work.files.glob(f".generate/*/{SEGMENTS}"):
+        if segments := keep_whole(folder):
+            _keep(folder, segments, work.files / STOPPED)
+            return segments[-1].end
+    return 0
+
+
+def _keep(folder: Path, segments: Sequence[Segment], path: Path) -> None:
     """Write the segments of a stopped video as one file."""
-    if not segments:
+    paths = [folder / name for segment in segments for name in segment.files]
+    if not paths:
         return
-    with VideoWriter(job.paths[0].with_name(STOPPED), job.fps, overwrite=True) as writer:
-        for each in segments:
+    with VideoWriter(path, probe(paths[0]).fps, overwrite=True) as writer:
+        for each in paths:
             for frames in stream_video(each):
                 writer.write(frames)

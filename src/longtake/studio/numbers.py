@@ -19,7 +19,7 @@ STATUSES = ("queued", "running", "stopped", "done", "failed")
 
 async def health(request: Request) -> Response:
     """Whether models are described and jobs can start: 200, else 503."""
-    ready = studio_of(request).described.is_set()
+    ready = studio_of(request).catalogue.ready.is_set()
     return JSONResponse({"status": "ok" if ready else "starting"}, 200 if ready else 503)
 
 
@@ -63,7 +63,9 @@ def log_rows(folder: Path) -> Iterator[dict[str, Any]]:
 
     ``folder`` is that of the job.
     """
-    found = sorted(folder.glob(f"{TRAINED}/*/log.jsonl"), key=lambda path: path.stat().st_ctime)
+    found = sorted(
+        folder.glob(f"{TRAINED}/runs/*/log.jsonl"), key=lambda path: path.stat().st_ctime
+    )
     for path in found:
         for row in read_json_lines(path):
             if isinstance(row, dict):

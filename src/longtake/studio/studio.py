@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -13,21 +13,20 @@ from typing import Any, NamedTuple
 from longtake.config import parse, to_dict
 from longtake.documents import DocumentError, read_json
 from longtake.files import locked, remove
+from longtake.hub import INDEX
+from longtake.studio.catalogue import Catalogue
 from longtake.studio.child import Header
 from longtake.studio.frames import Broadcast, Clip
 from longtake.studio.kinds import (
     TRAINING,
     WORKER,
     AnyJob,
-    Description,
     JobKind,
-    check_video,
-    steps_of,
 )
 from longtake.studio.lanes import Lane
 from longtake.studio.settings import Change, Limits, VideoSettings
 from longtake.studio.store import ACTIVE, RUNNING, WAITING, Job, JobStore
-from longtake.studio.work import CHANGES, FILES, FOOTAGE, JOBS, UPLOADS
+from longtake.studio.work import CHANGES, FILES, FOOTAGE, JOBS, TRAINED, UPLOADS
 
 STOP_SECONDS = 20.0
 SMOOTHING = 0.3  # share of the newest clip in the speed that is shown
@@ -52,11 +51,12 @@ class Commands(NamedTuple):
 
     Attributes:
         repeat: the command that repeats a job; empty if none does. Takes the job, the log of its
-            changes, and the folder of the studio.
-        train: arguments of the process that trains for a job, in a folder.
+            changes, the folder of the studio and the places of models.
+        train: arguments of the process that trains for a job, if it trains. Takes the job, its
+            folder, the folder of the studio and the places of models.
     """
 
-    repeat: Callable[[JobKind, list[dict[str, Any]], Path], str]
+    repeat: Callable[[JobKind, list[dict[str, Any]], Path, Mapping[str, str]], str]
     train: Callable[[JobKind, Path, Path, Mapping[str, str]], list[str]]
 
 
@@ -84,17 +84,17 @@ class Studio:
         self, folder: Path, models: Mapping[str, str], limits: Limits, commands: Commands
     ) -> None:
         self.folder, self.limits = folder.absolute(), limits
-        self.places = dict(models)
-        self.models: dict[str, Description] = {}
         self.jobs: dict[str, Job] = {}
-        self.described = asyncio.Event()
         self.frames_made = 0
-        self._commands = commands
+        self._places, self._commands = models, commands
         self._broadcasts: dict[str, Broadcast] = {}
         self._ended: dict[str, asyncio.Event] = {}
         self._paces: dict[str, Pace] = {}
         self._seen: dict[str, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._interrupted: list[Job] = []
+        self._trained: dict[str, str] = {}
+        self._bytes = 0
         self._open = contextlib.ExitStack()
 
     async def __aenter__(self) -> "Studio":
@@ -106,10 +106,12 @@ class Studio:
         log = self.folder / "worker.log"
         names = (WORKER, TRAINING, UPLOADS)
         self.lanes = {name: Lane(log, self._on_event) for name in names}
-        for job in self.store.jobs():
+        self.catalogue = Catalogue(self._places, self.store, self.lanes[WORKER])
+        for job in sorted(self.store.jobs(), key=lambda job: job.queued):
             self._recover(job)
+        self.jobs = dict(sorted(self.jobs.items(), key=lambda pair: pair[1].created))
         self._tasks = [
-            asyncio.create_task(self._describe_all()),
+            asyncio.create_task(self._begin()),
             asyncio.create_task(self._look_after()),
         ]
         return self
@@ -143,7 +145,7 @@ class Studio:
             BusyError: too many jobs wait.
         """
         kind: JobKind = parse(AnyJob, data)
-        kind.check(self.models, self.limits)
+        kind.check(self.catalogue.models, self.limits)
         self._check_room()
         settings = {k: v for k, v in to_dict(kind).items() if k != "kind"}
         job = Job(kind=str(data["kind"]), settings=settings, frames=kind.frames, origin=origin)
@@ -196,7 +198,7 @@ class Studio:
                 )
             settings = {**job.settings, "settings": {**job.settings["settings"], "frames": frames}}
             kind: JobKind = parse(AnyJob, {"kind": job.kind, **settings})
-            kind.check(self.models, self.limits)
+            kind.check(self.catalogue.models, self.limits)
             job.settings, job.frames = settings, kind.frames
         self._check_room()
         job.queued, job.error, job.ended = time.time(), "", None
@@ -234,9 +236,11 @@ class Studio:
             "seconds_left": job.seconds_left,
             "error": job.error or None,
             "files": self.files(job),
-            "command": self._commands.repeat(kind, job.changes, self.folder),
+            "command": self._command(kind, job.changes),
             "changes": job.changes,
             "result": job.result,
+            "stage": job.result.get("stage"),
+            "progress": progress_of(job),
             "steerable": kind.steerable,
         }
 
@@ -280,18 +284,15 @@ class Studio:
         kind: JobKind = parse(AnyJob, {"kind": "make", "settings": data})
         settings = kind.settings  # pyright: ignore[reportAttributeAccessIssue]
         assert isinstance(settings, VideoSettings)
-        check_video(settings, self.models, self.limits)
-        model, frames = self.models[settings.model], kind.frames
-        speed = self._speed(settings)
-        seconds = None
-        if speed is not None and frames is not None:
-            seconds = round(frames * steps_of(settings, model) * speed, 1)
+        kind.check(self.catalogue.models, self.limits)
+        model, frames = self.catalogue.models[settings.model], kind.frames
+        seconds = None if frames is None else self.catalogue.seconds(settings, frames)
         return {
-            "seconds": seconds,
+            "seconds": None if seconds is None else round(seconds, 1),
             "memory_mb": model["memory_mb"],
             "frames": frames,
             "duration_seconds": None if frames is None else frames / model["fps"],
-            "command": self._commands.repeat(kind, [], self.folder),
+            "command": self._command(kind, []),
         }
 
     async def decode(self, upload: str) -> dict[str, Any]:
@@ -306,10 +307,15 @@ class Studio:
 
     # Inside
 
+    def _command(self, kind: JobKind, changes: list[dict[str, Any]]) -> str:
+        return self._commands.repeat(kind, changes, self.folder, self.catalogue.places)
+
     def _lane(self, job: Job) -> Lane:
         return self.lanes[self.kind(job).lane]
 
     def _check_room(self) -> None:
+        if self._bytes > self.limits.disk_bytes:
+            raise BusyError(self._full())
         waiting = sum(len(lane.waiting) for lane in self.lanes.values())
         if waiting >= self.limits.jobs:
             raise BusyError(f"{waiting} jobs wait already, the limit; try again when some are done")
@@ -326,29 +332,30 @@ class Studio:
 
     def _start_next(self, lane: Lane) -> None:
         """Let a free lane begin its next job."""
-        if lane.running is not None or not lane.waiting or not self.described.is_set():
+        if lane.running is not None or not lane.waiting or not self.catalogue.ready.is_set():
             return
         job = self.jobs[lane.waiting.pop(0)]
         job.status, job.error, lane.running = RUNNING, "", job.id
         self.store.save(job)
-        kind, folder = self.kind(job), self.folder / JOBS / job.id
-        lane.send(
-            {
-                "do": "job",
-                "id": job.id,
-                "job": {"kind": job.kind, **job.settings},
-                "root": str(self.folder),
-                "models": self.places,
-                "arguments": self._commands.train(kind, folder, self.folder, self.places),
-            }
-        )
+        lane.send(self._message("job", job))
         self._tell(job)
+
+    def _message(self, what: str, job: Job) -> dict[str, Any]:
+        """A message to a worker about a job."""
+        places, folder = self.catalogue.places, self.job_folder(job)
+        return {
+            "do": what,
+            "id": job.id,
+            "job": {"kind": job.kind, **job.settings},
+            "root": str(self.folder),
+            "models": places,
+            "arguments": self._commands.train(self.kind(job), folder, self.folder, places),
+        }
 
     def _on_event(self, lane: Lane, header: Header, clip: Clip | None) -> None:
         """Take note of what a worker says."""
-        name = header.get("job") or lane.running
-        job = self.jobs.get(name or "")
-        if job is None or job.status not in ACTIVE:
+        job = self.jobs.get(header.get("job") or lane.running or "")
+        if job is None:
             return
         getattr(self, f"_on_{header['event']}")(job, header)
         if clip is not None:
@@ -385,16 +392,33 @@ class Studio:
         self.broadcast_event(job, {"event": "change", **header["change"]})
 
     def _on_end(self, job: Job, header: Header) -> None:
-        job.result = header.get("result", job.result)
+        job.result |= header.get("result", {})
         self._leave(job)
-        self._learn(job)
+        self._add_trained(job)
+        pace, kind = self._paces.get(job.id), self.kind(job)
+        if pace is not None and pace.seconds_per_frame is not None:
+            kind.learn(self.catalogue, pace.seconds_per_frame)
         self._finish(job, header["status"], header.get("error", ""))
 
     def _on_died(self, job: Job, header: Header) -> None:
+        lane, code = self._lane(job), header["code"]
         self._leave(job)
-        code = header["code"]
         how = f"signal {-code}, perhaps for lack of memory" if code < 0 else f"exit code {code}"
         self._finish(job, "failed", f"the worker ended unexpectedly ({how}); it can continue")
+        lane.send(self._message("keep", job))
+
+    def _on_kept(self, job: Job, header: Header) -> None:
+        if job.status not in ACTIVE:
+            job.frames_done = header["frames_done"]
+            self.store.save(job)
+            self._tell(job)
+
+    def _on_stage(self, job: Job, header: Header) -> None:
+        job.result = {**job.result, **header["result"]}
+        job.seconds_left = header["seconds_left"]
+        self.store.save(job)
+        self._add_trained(job)
+        self._tell(job)
 
     def _leave(self, job: Job) -> None:
         """Free the lane of a job that has ended."""
@@ -444,61 +468,61 @@ class Studio:
         elif job.status == RUNNING:
             job.status, job.error = "stopped", "the server was ended while it ran; it can continue"
             job.ended, job.seconds_left = time.time(), None
+            self._interrupted.append(job)
         if job.status == WAITING:
             self._lane(job).waiting.append(job.id)
         else:
             self._ended[job.id].set()
         self.store.save(job)
 
-    # Models
-
-    async def _describe_all(self) -> None:
-        """Learn what each model is; what was learnt of the same files before is kept."""
-        for name, place in self.places.items():
-            key = f"model {name} {_stamp(place)}"
-            found = self.store.fact(key)
-            if found is None:
-                message = {"do": "describe", "name": name, "models": self.places}
-                try:
-                    found = (await self.lanes[WORKER].ask(message))["model"]
-                except ValueError as error:
-                    print_to(self.folder / "worker.log", f"{name}: {error}")
-                    continue
-                self.store.set_fact(key, found)
-            self.models[name] = found
-        self.described.set()
+    async def _begin(self) -> None:
+        """Describe the models, then start the jobs that wait."""
+        await self.catalogue.describe_all()
+        for job in self.jobs.values():
+            self._add_trained(job)
+        for job in self._interrupted:
+            self._lane(job).send(self._message("keep", job))
         for lane in self.lanes.values():
             self._start_next(lane)
 
-    def _speed(self, settings: VideoSettings) -> float | None:
-        """Seconds for a frame and a step: of the last video, else as measured at the start."""
-        learnt = self.store.fact(f"speed {settings.model} {settings.backend}")
-        return learnt or self.models[settings.model]["seconds_per_frame_step"]
-
-    def _learn(self, job: Job) -> None:
-        """Keep the speed of a video that was made as fast as possible."""
-        pace, kind = self._paces.get(job.id), self.kind(job)
-        settings = getattr(kind, "settings", None)
-        paced = getattr(kind, "paced", False)
-        if pace is None or pace.seconds_per_frame is None or paced:
+    def _add_trained(self, job: Job) -> None:
+        """Let the model of a training be used, at its newest step."""
+        found = trained_model(self.job_folder(job) / TRAINED)
+        if found is None or self._trained.get(job.id) == found.stamp:
             return
-        if isinstance(settings, VideoSettings):
-            steps = steps_of(settings, self.models[settings.model])
-            name = f"speed {settings.model} {settings.backend}"
-            self.store.set_fact(name, pace.seconds_per_frame / steps)
+        name, self._trained[job.id] = f"train-{job.id}", found.stamp
+        job.result["model"] = name
+        self.store.save(job)
+        adding = self.catalogue.add(name, str(found.folder), self.kind(job).title)
+        self._tasks.append(asyncio.create_task(adding))
 
     async def _look_after(self) -> None:
         """Stop endless videos that nobody watches, and all work when the folder is too large."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
+            self._tasks = [task for task in self._tasks if not task.done()]
+            self._bytes = await asyncio.to_thread(size_of, self.folder)
             for job in [j for j in self.jobs.values() if j.status == RUNNING]:
                 if self.broadcast(job).viewers or job.frames or not self.kind(job).steerable:
                     self._seen[job.id] = time.monotonic()
+                if self._bytes > self.limits.disk_bytes:
+                    await self._halt(job, self._full())
+                    continue
                 idle = time.monotonic() - self._seen.setdefault(job.id, time.monotonic())
                 if idle > self.limits.idle_seconds:
-                    await self.stop(job.id)
-                    job.error = f"nobody watched it for {idle:.0f} s; it can continue"
-                    self.store.save(job)
+                    await self._halt(job, f"nobody watched it for {idle:.0f} s; it can continue")
+
+    async def _halt(self, job: Job, reason: str) -> None:
+        """Stop a job for a reason that is not a user's."""
+        await self.stop(job.id)
+        job.error = reason
+        self.store.save(job)
+
+    def _full(self) -> str:
+        return (
+            f"the studio's folder holds {self._bytes / 1e9:.1f} GB, over its limit of "
+            f"{self.limits.disk_bytes / 1e9:.1f} GB; delete jobs"
+        )
 
 
 TYPES = {
@@ -510,13 +534,35 @@ TYPES = {
 }
 
 
-def _stamp(place: str) -> str:
-    """Name and time of a model's index, by which a changed model is known."""
-    path = Path(place) / "model_index.json"
-    return f"{place} {path.stat().st_mtime_ns}" if path.exists() else place
+class Trained(NamedTuple):
+    """The newest model of a training: its folder, and what changes with each export."""
+
+    folder: Path
+    stamp: str
 
 
-def print_to(path: Path, line: str) -> None:
-    """Add a line to a log file."""
-    with path.open("a") as file:
-        file.write(json.dumps(line) + "\n")
+def trained_model(out: Path) -> Trained | None:
+    """The finished model of a training, or else the newest of its runs that makes videos."""
+    found = [*out.glob(f"model/{INDEX}"), *out.glob(f"runs/*/model/{INDEX}")]
+    for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        with suppress(OSError, DocumentError):
+            if read_json(path).get("roles"):
+                return Trained(path.parent, f"{path} {path.stat().st_mtime_ns}")
+    return None
+
+
+def progress_of(job: Job) -> float | None:
+    """Share of a job that is done, from 0 to 1; None if it is unknown."""
+    if job.status == "done":
+        return 1.0
+    return job.frames_done / job.frames if job.frames else job.result.get("progress")
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files of a folder."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118 (ten times faster)
+    return total

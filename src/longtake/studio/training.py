@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from longtake.checkpoint import write_text
+from longtake.pipeline.plan import read_plan, seconds_spent
 from longtake.studio.settings import TrainSettings
 from longtake.studio.work import TRAINED, StoppedError, Work
 
@@ -34,7 +35,7 @@ def run_training(settings: TrainSettings, work: Work) -> dict[str, Any]:
             if work.poll(LOOK_SECONDS):
                 process.send_signal(signal.SIGTERM)
                 process.wait()
-            _show_samples(out, work.files)
+            _show(out, work)
     finally:
         if process.poll() is None:  # the server has ended
             process.send_signal(signal.SIGTERM)
@@ -45,14 +46,25 @@ def run_training(settings: TrainSettings, work: Work) -> dict[str, Any]:
         lines = output.read_text(errors="replace").strip().splitlines()[-LAST_LINES:]
         raise ValueError(" ".join(lines) or f"the training ended with code {process.returncode}")
     write_text(work.files / "settings.json", settings.model_dump_json(indent=1) + "\n")
-    return {"model": work.id}
+    return {"stage": "done", "progress": 1.0}
+
+
+def _show(out: Path, work: Work) -> None:
+    """Send the stage and the share of the time that is spent, and show the newest samples."""
+    plan = read_plan(out) if out.is_dir() else None
+    if plan is not None:
+        spent, stages = seconds_spent(out), list(plan.stages)
+        stage = stages[-1] if stages else "looking at the footage"
+        result = {"stage": stage, "progress": min(spent / plan.budget_seconds, 0.99)}
+        work.emit("stage", result=result, seconds_left=max(plan.budget_seconds - spent, 0.0))
+    _show_samples(out, work.files)
 
 
 def _show_samples(out: Path, files: Path) -> None:
     """Copy the newest samples of a training to the files of its job."""
     found = sorted(out.glob("**/samples/step_*/*.mp4"), key=lambda path: path.stat().st_mtime)
     for path in found[-SAMPLES:]:
-        stage = path.relative_to(out).parts[0]
+        stage = path.parents[2].name
         copy = files / f"{stage}_{path.parent.name}_{path.name}"
         if not copy.exists():
             shutil.copyfile(path, copy)

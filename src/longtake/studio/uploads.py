@@ -72,7 +72,9 @@ async def preview(request: Request) -> Response:
 
 
 async def footage(request: Request) -> Response:
-    """Names of the folders of footage that can be trained on, and where they are."""
+    """Folders of footage that can be trained on: name, number of files, and where they are."""
     folder = studio_of(request).folder / FOOTAGE
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    return JSONResponse({"folder": str(folder), "names": names})
+    found = sorted(path for path in folder.iterdir() if path.is_dir())
+    return JSONResponse(
+        [{"name": p.name, "videos": len([*p.iterdir()]), "folder": str(folder)} for p in found]
+    )

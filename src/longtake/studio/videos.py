@@ -60,7 +60,7 @@ class VideoRequest(Config):
 async def create(request: Request) -> Response:
     """Put a video into the queue."""
     studio = studio_of(request)
-    await studio.described.wait()
+    await studio.catalogue.ready.wait()
     fields, reference = await _fields(request, studio)
     asked: VideoRequest = parse(VideoRequest, fields)
     settings = _settings(asked, studio)
@@ -86,8 +86,8 @@ async def _fields(request: Request, studio: Studio) -> tuple[dict[str, Any], str
 
 def _settings(asked: VideoRequest, studio: Studio) -> dict[str, Any]:
     """Settings of a video as the studio has them."""
-    name = asked.model or next(iter(studio.models), "")
-    model = described(name, studio.models)
+    name = asked.model or next(iter(studio.catalogue.models), "")
+    model = described(name, studio.catalogue.models)
     height, width = model["size"]
     if asked.size not in (None, f"{width}x{height}"):
         raise ValueError(f"size={asked.size}: {name} makes videos of {width}x{height}")
@@ -106,7 +106,7 @@ def _settings(asked: VideoRequest, studio: Studio) -> dict[str, Any]:
 def _shown(studio: Studio, job: Job) -> dict[str, Any]:
     """A job as a video object."""
     settings: Mapping[str, Any] = job.settings["settings"]
-    model = studio.models.get(settings["model"], {"size": [0, 0], "fps": 1.0})
+    model = studio.catalogue.models.get(settings["model"], {"size": [0, 0], "fps": 1.0})
     height, width = model["size"]
     done, status = job.frames_done / (job.frames or 1), STATUSES[job.status]
     error = None
@@ -184,10 +184,10 @@ async def delete(request: Request) -> Response:
 async def models(request: Request) -> Response:
     """Models that make videos."""
     studio = studio_of(request)
-    await studio.described.wait()
+    await studio.catalogue.ready.wait()
     data = [
         {"id": name, "object": "model", "created": 0, "owned_by": "longtake"}
-        for name, model in studio.models.items()
+        for name, model in studio.catalogue.models.items()
         if "make" in model["can"]
     ]
     return JSONResponse({"object": "list", "data": data})

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ class Work:
         loaded: models that are loaded.
         arguments: command line of the process that the job starts, if it starts one.
         stopping: whether the job is to stop.
+        later: messages that do not concern the job, for the worker to handle after it.
         on_change: called with a change's JSON data when one is asked for; a ValueError in it is
             the answer.
     """
@@ -48,6 +49,7 @@ class Work:
     loaded: "Loaded"
     arguments: Sequence[str] = ()
     stopping: bool = False
+    later: list[Header] = field(default_factory=list)
     on_change: Callable[[Header], None] | None = None
     _shown: float = 0.0
 
@@ -110,7 +112,9 @@ class Work:
     def _handle(self, message: Header) -> None:
         if message["do"] in ("stop", "end"):
             self.stopping = True
-        elif message["do"] == "change":
+        elif message["do"] != "change":
+            self.later.append(message)
+        else:
             try:
                 if self.on_change is None:
                     raise ValueError("this video is not being made now; continue it first")

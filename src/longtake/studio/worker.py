@@ -4,11 +4,20 @@ import os
 import re
 import signal
 import traceback
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from longtake.studio.child import Header, receive, send
+
+if TYPE_CHECKING:
+    from longtake.studio.kinds import JobKind
+    from longtake.studio.loaded import Loaded
+    from longtake.studio.work import Work
 
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory")
 SPIN = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}
@@ -21,46 +30,36 @@ def main(number: int) -> None:
     if not SPIN & os.environ.keys():
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before torch is imported
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server says when to end
-    connection = Connection(number)
-    loaded: Any = None
-    try:
-        while (message := receive(connection)[0])["do"] != "end":
-            if loaded is None and message["do"] in ("job", "describe"):
-                from longtake.studio.loaded import Loaded
-
-                loaded = Loaded()
-            _do(message, connection, loaded)
-    except (EOFError, OSError):
-        pass  # the server has ended
+    connection, later = Connection(number), deque[Header]()
+    with suppress(EOFError, ConnectionError, OSError):  # the server has ended
+        while (message := later.popleft() if later else receive(connection)[0])["do"] != "end":
+            later += TASKS[message["do"]](message, connection) or ()
 
 
-def _do(message: Header, connection: Connection, loaded: Any) -> None:
-    """Carry out one message."""
-    if message["do"] == "job":
-        _job(message, connection, loaded)
-    elif message["do"] == "describe":
-        _describe(message, connection, loaded)
-    elif message["do"] == "upload":
-        _upload(message, connection)
-    elif message["do"] == "change":
-        late = "this video is not being made now; continue it first"
-        send(connection, {"event": "answer", "number": message["number"], "error": late})
+@cache
+def _loaded() -> "Loaded":
+    """The models of this process; importing them takes seconds."""
+    from longtake.studio.loaded import Loaded
+
+    return Loaded()
 
 
-def _job(message: Header, connection: Connection, loaded: Any) -> None:
-    from longtake.config import parse
-    from longtake.studio.kinds import AnyJob
-    from longtake.studio.work import StoppedError, Work
+def _late(message: Header, connection: Connection) -> None:
+    """Answer a change that arrives after its job has ended."""
+    late = "this video is not being made now; continue it first"
+    send(connection, {"event": "answer", "number": message["number"], "error": late})
 
-    loaded.places = message["models"]
-    job = parse(AnyJob, message["job"])
-    work = Work(
-        id=message["id"],
-        root=Path(message["root"]),
-        connection=connection,
-        loaded=loaded,
-        arguments=message["arguments"],
-    )
+
+def _nothing(message: Header, connection: Connection) -> None:
+    """Ignore a stop that arrives after its job has ended."""
+    del message, connection
+
+
+def _job(message: Header, connection: Connection) -> list[Header]:
+    """Carry out a job; returns the messages that arrived meanwhile and do not concern it."""
+    from longtake.studio.work import StoppedError
+
+    job, work = _opened(message, connection)
     try:
         result = job.run(work)
         work.emit("end", status="done", result=result)
@@ -71,6 +70,7 @@ def _job(message: Header, connection: Connection, loaded: Any) -> None:
     except Exception as error:
         traceback.print_exc()  # to the worker's log
         work.emit("end", status="failed", error=sentence(error))
+    return work.later
 
 
 def sentence(error: Exception) -> str:
@@ -85,8 +85,37 @@ def sentence(error: Exception) -> str:
     return f"{type(error).__name__}: {text[:300]}"
 
 
-def _describe(message: Header, connection: Connection, loaded: Any) -> None:
+def _opened(message: Header, connection: Connection) -> "tuple[JobKind, Work]":
+    """A job's kind and settings, and what it sees of the server."""
+    from longtake.config import parse
+    from longtake.studio.kinds import AnyJob
+    from longtake.studio.work import Work
+
+    loaded = _loaded()
+    loaded.places = message["models"]
+    work = Work(
+        id=message["id"],
+        root=Path(message["root"]),
+        connection=connection,
+        loaded=loaded,
+        arguments=message["arguments"],
+    )
+    return parse(AnyJob, message["job"]), work
+
+
+def _keep(message: Header, connection: Connection) -> list[Header]:
+    """Make a file of what a killed worker left of a job."""
+    job, work = _opened(message, connection)
+    try:
+        work.emit("kept", frames_done=job.keep(work))
+    except (ValueError, OSError):
+        traceback.print_exc()
+    return work.later
+
+
+def _describe(message: Header, connection: Connection) -> None:
     """Answer with the description of one model, or why there is none."""
+    loaded = _loaded()
     loaded.places = message["models"]
     header: Header = {"event": "answer", "number": message["number"]}
     try:
@@ -110,3 +139,13 @@ def _upload(message: Header, connection: Connection) -> None:
     except Exception as error:
         header["error"] = sentence(error)
     send(connection, header)
+
+
+TASKS: dict[str, Callable[[Header, Connection], list[Header] | None]] = {
+    "job": _job,
+    "keep": _keep,
+    "describe": _describe,
+    "upload": _upload,
+    "change": _late,
+    "stop": _nothing,
+}

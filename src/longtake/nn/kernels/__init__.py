@@ -18,6 +18,7 @@ from longtake.nn.kernels.differentiation import transformed
 
 SINGLE = frozenset({torch.float32, torch.float64})
 ANY = SINGLE | set(formulas.HALF)
+UP_TO_SINGLE = ANY - {torch.float64}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +45,24 @@ class Kernel:
 
 
 CPU = frozenset({"cpu"})
+CUDA = frozenset({"cuda", "meta"})
+"""Meta tensors take the kernels of a CUDA device, which can be counted so without one."""
 
 KERNELS: dict[Callable[..., Tensor], tuple[Kernel, ...]] = {
     formulas.group_norm: (
         Kernel(run=group_norm.native, devices=CPU, dtypes=SINGLE),
+        Kernel(run=group_norm.fused, devices=CUDA, dtypes=UP_TO_SINGLE, fits=group_norm.fits),
         Kernel(run=group_norm.recomputed),
+    ),
+    formulas.modulated_group_norm: (
+        Kernel(run=group_norm.native_modulated, devices=CPU, dtypes=SINGLE),
+        Kernel(
+            run=group_norm.fused_modulated,
+            devices=CUDA,
+            dtypes=UP_TO_SINGLE,
+            fits=group_norm.fits,
+        ),
+        Kernel(run=group_norm.recomputed_modulated),
     ),
     formulas.frame_conv: (
         Kernel(run=frame_conv.product, devices=CPU, dtypes=SINGLE, fits=frame_conv.few_positions),
@@ -61,7 +75,7 @@ KERNELS: dict[Callable[..., Tensor], tuple[Kernel, ...]] = {
         Kernel(run=attention.padded, devices=CPU, fits=attention.narrow),
         Kernel(run=attention.fused),
     ),
-    formulas.relative_attention: (),
+    formulas.relative_attention: (Kernel(run=attention.relative, devices=CUDA),),
 }
 """The kernels of each formula, in the order in which they are tried."""
 

@@ -4,6 +4,7 @@ Autograd keeps every intermediate of the formula and walks each of them: this ha
 a network's activations and takes a quarter of the time.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,21 +14,56 @@ from torch import Tensor
 
 from longtake.nn import formulas
 from longtake.nn.formulas import at_least_float32
+from longtake.nn.kernels import fused_norm
 from longtake.nn.kernels.differentiation import formula_gradients
 
 NATIVE_BACKWARD_POSITIONS = 1 << 16
 """Positions times groups beyond which PyTorch's backward pass on a CPU, which visits every group of
 every position, takes longer than the plain steps."""
 
+Moments = tuple[
+    Float[Tensor, "rows m n c"], Float[Tensor, "rows groups"], Float[Tensor, "rows groups"]
+]
+"""The result, and mean and reciprocal std of each group."""
+Way = Callable[..., Moments]
+"""Computes ``formulas.group_norm``."""
+
 
 def native(x: Tensor, weight: Tensor, bias: Tensor, *options: Any) -> Tensor:
     """Group normalisation by PyTorch's own operator, which is fast on a CPU."""
-    return _GroupNorm.apply(x, weight, bias, True, *options)
+    return _GroupNorm.apply(x, weight, bias, _native_forward, *options)
 
 
 def recomputed(x: Tensor, weight: Tensor, bias: Tensor, *options: Any) -> Tensor:
     """Group normalisation as one multiply-add of ``x``, which alone is stored for backward."""
-    return _GroupNorm.apply(x, weight, bias, False, *options)
+    return _GroupNorm.apply(x, weight, bias, _affine_forward, *options)
+
+
+def fused(x: Tensor, weight: Tensor, bias: Tensor, *options: Any) -> Tensor:
+    """Group normalisation by the operator of ``fused_norm``."""
+    return _GroupNorm.apply(x, weight, bias, _fused_forward, *options)
+
+
+def native_modulated(x: Tensor, *inputs: Any) -> Tensor:
+    """``native`` with modulated weight and bias."""
+    return native(x, *formulas.modulation(*inputs[:4]), *inputs[4:])
+
+
+def recomputed_modulated(x: Tensor, *inputs: Any) -> Tensor:
+    """``recomputed`` with modulated weight and bias."""
+    return recomputed(x, *formulas.modulation(*inputs[:4]), *inputs[4:])
+
+
+def fused_modulated(x: Tensor, *inputs: Any) -> Tensor:
+    """``fused`` with modulated weight and bias; without a gradient they are never in memory."""
+    if torch.is_grad_enabled() and any(part.requires_grad for part in (x, *inputs[:4])):
+        return fused(x, *formulas.modulation(*inputs[:4]), *inputs[4:])
+    return fused_norm.group_norm(x, *inputs)[0]
+
+
+def fits(x: Tensor, *_: Any) -> bool:
+    """Whether ``fused`` can be used, and is fast, for ``x``."""
+    return fused_norm.usable(x)
 
 
 class _GroupNorm(torch.autograd.Function):
@@ -47,19 +83,12 @@ class _GroupNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, native: bool, *options: Any
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, way: Way, *options: Any
     ) -> Float[Tensor, "rows m n c"]:
-        groups, eps, silu = options
-        if native:
-            y, mean, rstd = _native_forward(x, weight, bias, groups, eps)
-        else:
-            grouped = at_least_float32(x).view(len(x), -1, groups, x.shape[-1] // groups)
-            variance, mean = torch.var_mean(grouped, (1, 3), correction=0)
-            rstd = torch.rsqrt(variance + eps)
-            y = _affine(x, weight, bias, _per_channel(mean, x), _per_channel(rstd, x))
+        out, mean, rstd = way(x, weight, bias, *options)
         ctx.save_for_backward(x, weight, bias, mean, rstd)
-        ctx.options, ctx.native = options, native
-        return (F.silu(y, inplace=True) if silu else y).to(x.dtype)
+        ctx.options, ctx.native = options, way is _native_forward
+        return out
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
@@ -94,18 +123,46 @@ class _GroupNorm(torch.autograd.Function):
 
 
 def _native_forward(
-    x: Float[Tensor, "rows m n c"], weight: Tensor, bias: Tensor, groups: int, eps: float
-) -> tuple[Float[Tensor, "rows m n c"], Float[Tensor, "rows groups"], Float[Tensor, "rows groups"]]:
-    """The result before its SiLU, mean and reciprocal standard deviation."""
+    x: Float[Tensor, "rows m n c"],
+    weight: Tensor,
+    bias: Tensor,
+    groups: int,
+    eps: float,
+    silu: bool,
+) -> Moments:
     rows, channels = x.shape[0], x.shape[-1]
     image = x.view(rows, -1, 1, channels).permute(0, 3, 1, 2)
+    weight, bias = at_least_float32(weight), at_least_float32(bias)
     learned = (weight, bias) if weight.ndim == 1 else (None, None)
     sizes = rows, channels, image.shape[2], groups
     y, mean, rstd = torch.native_group_norm(image, *learned, *sizes, eps)
     y = y.permute(0, 2, 3, 1).reshape(x.shape)
     if weight.ndim > 1:
         torch.addcmul(bias, weight, y, out=y)
-    return y, mean, rstd
+    return F.silu(y, inplace=True) if silu else y, mean, rstd
+
+
+def _affine_forward(
+    x: Float[Tensor, "rows m n c"],
+    weight: Tensor,
+    bias: Tensor,
+    groups: int,
+    eps: float,
+    silu: bool,
+) -> Moments:
+    single = at_least_float32(x)
+    grouped = single.view(len(x), -1, groups, x.shape[-1] // groups)
+    variance, mean = torch.var_mean(grouped, (1, 3), correction=0)
+    rstd = torch.rsqrt(variance + eps)
+    weight, bias = (part.unflatten(-1, (groups, -1)) for part in (weight, bias))
+    factor = rstd[:, None, None, :, None] * weight
+    shift = bias - mean[:, None, None, :, None] * factor
+    y = torch.addcmul(shift.flatten(-2), factor.flatten(-2), single)
+    return (F.silu(y, inplace=True) if silu else y).to(x.dtype), mean, rstd
+
+
+def _fused_forward(x: Tensor, weight: Tensor, bias: Tensor, *options: Any) -> Moments:
+    return fused_norm.group_norm(x, weight, bias, None, None, *options)
 
 
 def _native_backward(

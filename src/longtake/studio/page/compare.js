@@ -1,18 +1,15 @@
 // Compare: two videos of the same seed, frame by frame, with a slider, as a difference, in numbers.
 import { api } from "./api.js";
-import { el, fill, icon, note, number, problem, toast } from "./dom.js";
-import { field, labelControls, modelSelect, seedField, segments } from "./forms.js";
+import { Board } from "./board.js";
+import { el, fill, note, number, problem, toast } from "./dom.js";
+import { field, labelControls, modelSelect, seedField } from "./forms.js";
 import { progress } from "./jobcard.js";
 import { readFrames } from "./videoframes.js";
 import { active, statusText, store, titleOf, video } from "./store.js";
 
 const parts = {};
-let pair = null; // {a, b, job, frames: [[...], [...]], fps}
+let pair = null; // {a, b, job}: two jobs, and the id of the one that compares them
 let pending = null; // ids of two jobs that are being made
-let index = 0;
-let playing = false;
-let due = 0;
-let view = "slider";
 
 function mount(panel) {
   parts.a = el("select");
@@ -24,9 +21,10 @@ function mount(panel) {
   );
   parts.result = el("section.results", { "aria-label": "Comparison" });
   parts.status = el("div", { role: "status" });
-  parts.board = el("div", { hidden: true });
+  parts.board = new Board();
+  parts.names = el("p.hint");
   parts.table = el("div");
-  parts.result.append(parts.status, parts.board, parts.table);
+  parts.result.append(parts.status, parts.board.node, parts.names, parts.table);
   const chosen = el(
     "form.card.controls",
     { "aria-label": "Two videos that exist", onsubmit: (event) => event.preventDefault() },
@@ -40,8 +38,6 @@ function mount(panel) {
     el("h2.sr", {}, "Compare"),
     el("div.two", {}, el("div.stack", {}, chosen, both()), parts.result),
   );
-  board();
-  requestAnimationFrame(step);
   store.onChange(draw);
 }
 
@@ -177,9 +173,10 @@ function waiting() {
 async function begin(a, b) {
   const jobs = [store.job(a), store.job(b)];
   if (jobs.some((job) => !job || !video(job))) return;
-  pair = { a: jobs[0], b: jobs[1], job: null, frames: null };
+  pair = { a: jobs[0], b: jobs[1], job: null };
   const mine = pair;
-  parts.board.hidden = true;
+  parts.board.close();
+  parts.names.textContent = "";
   fill(parts.status, ["reading", a, b, Date.now()], () => el("p.hint", {}, "Reading the frames …"));
   try {
     const read = await Promise.all(
@@ -188,11 +185,9 @@ async function begin(a, b) {
       ),
     );
     if (pair !== mine) return read.flat().forEach((frame) => frame.close());
-    pair.frames = read;
-    pair.fps = store.model(jobs[0].settings.model)?.fps ?? 8;
-    index = 0;
-    playing = true;
-    opened();
+    parts.board.open(read, store.model(jobs[0].settings.model)?.fps ?? 8);
+    parts.names.textContent = `A: ${described(pair.a)}. B: ${described(pair.b)}.`;
+    fill(parts.status, "shown", () => null);
   } catch (error) {
     fill(parts.status, ["unread", a, b, error.message], () => problem(error.message));
   }
@@ -203,112 +198,6 @@ async function begin(a, b) {
   } catch (error) {
     toast(error.message, "bad");
   }
-}
-
-function board() {
-  parts.canvasA = el("canvas.frames", { role: "img", "aria-label": "Video A" });
-  parts.canvasB = el("canvas.frames", { role: "img", "aria-label": "Video B" });
-  parts.difference = el("canvas.frames.difference", {
-    role: "img",
-    "aria-label": "Difference of A and B, four times as bright",
-  });
-  parts.cut = el("input.cut", {
-    type: "range",
-    min: 0,
-    max: 100,
-    value: 50,
-    "aria-label": "Where A ends and B begins",
-    oninput: cut,
-  });
-  parts.seek = el("input", {
-    type: "range",
-    min: 0,
-    value: 0,
-    "aria-label": "Frame",
-    oninput: () => ((playing = false), show(Number(parts.seek.value))),
-  });
-  parts.play = el("button.icon", { type: "button", onclick: () => ((playing = !playing), show(index)) });
-  parts.at = el("output");
-  parts.names = el("p.hint.pair-names");
-  const modes = [
-    ["slider", "Slider"],
-    ["side", "Side by side"],
-    ["difference", "Difference"],
-  ].map(([value, text]) => ({ value, text }));
-  parts.screen = el(
-    "div.screen.compare.slider",
-    {},
-    parts.canvasA,
-    parts.canvasB,
-    parts.difference,
-    el("span.knife", { "aria-hidden": "true" }),
-  );
-  parts.board.append(
-    segments("View", modes, view, (value) => {
-      view = value;
-      parts.screen.className = `screen compare ${value}`;
-      parts.cut.hidden = value !== "slider";
-    }),
-    parts.screen,
-    parts.cut,
-    el("div.row", {}, parts.play, parts.seek, parts.at),
-    parts.names,
-  );
-  cut();
-}
-
-function cut() {
-  parts.screen.style.setProperty("--cut", `${parts.cut.value}%`);
-}
-
-function opened() {
-  const [a, b] = pair.frames;
-  const [width, height] = [a[0].width, a[0].height];
-  for (const canvas of [parts.canvasA, parts.canvasB, parts.difference])
-    Object.assign(canvas, { width, height });
-  parts.screen.style.setProperty("--ratio", `${width} / ${height}`);
-  parts.seek.max = Math.min(a.length, b.length) - 1;
-  parts.names.textContent = `A: ${described(pair.a)}. B: ${described(pair.b)}.`;
-  parts.board.hidden = false;
-  fill(parts.status, "shown", () => null);
-  show(0);
-}
-
-function show(at) {
-  if (!pair?.frames) return;
-  index = at;
-  const [a, b] = pair.frames.map((frames) => frames[index]);
-  const { width, height } = parts.canvasA;
-  const draws = [
-    [parts.canvasA, [[a, "source-over"]]],
-    [parts.canvasB, [[b, "source-over"]]],
-    [
-      parts.difference,
-      [
-        [a, "source-over"],
-        [b, "difference"],
-      ],
-    ],
-  ];
-  for (const [canvas, layers] of draws) {
-    const context = canvas.getContext("2d");
-    for (const [frame, mode] of layers) {
-      context.globalCompositeOperation = mode;
-      context.drawImage(frame, 0, 0, width, height);
-    }
-  }
-  parts.screen.dataset.index = index;
-  parts.seek.value = index;
-  parts.at.textContent = `${index + 1} / ${Number(parts.seek.max) + 1}`;
-  fill(parts.play, playing, () => icon(playing ? "pause" : "play"));
-  parts.play.setAttribute("aria-label", playing ? "Pause" : "Play");
-}
-
-function step(now) {
-  requestAnimationFrame(step);
-  if (!playing || !pair?.frames || now < due || parts.board.closest("[hidden]")) return;
-  due = Math.max(due + 1000 / pair.fps, now - 1000 / pair.fps);
-  show((index + 1) % (Number(parts.seek.max) + 1));
 }
 
 function metrics() {

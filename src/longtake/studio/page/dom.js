@@ -102,24 +102,24 @@ export function problem(text, ...actions) {
   );
 }
 
-// Asks in a modal dialog; resolves to true if confirmed.
+// Asks in a modal dialog; resolves to true if confirmed. The dialog's "close" event is not used: it
+// comes late, and may be that of what the dialog showed before.
 export function confirm(title, text, yes) {
   const dialog = document.getElementById("dialog");
   return new Promise((resolve) => {
-    const cancel = el("button", { type: "button", onclick: () => dialog.close("") }, "Cancel");
+    const answer = (value) => {
+      dialog.close();
+      resolve(value);
+    };
+    const cancel = el("button", { type: "button", onclick: () => answer(false) }, "Cancel");
+    const confirmed = el("button.danger", { type: "button", onclick: () => answer(true) }, yes);
     dialog.replaceChildren(
       el("h2", { id: "dialog-title" }, title),
       el("p", {}, text),
-      el(
-        "div.row.end",
-        {},
-        cancel,
-        el("button.danger", { type: "button", onclick: () => dialog.close("yes") }, yes),
-      ),
+      el("div.row.end", {}, cancel, confirmed),
     );
     dialog.className = "small";
-    dialog.returnValue = "";
-    dialog.onclose = () => resolve(dialog.returnValue === "yes");
+    dialog.oncancel = () => resolve(false); // the Escape key, which closes it too
     dialog.showModal();
     cancel.focus();
   });

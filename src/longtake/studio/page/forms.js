@@ -37,6 +37,19 @@ export function facts(model) {
   return `${width} × ${height} pixels, ${model.fps} frames a second, ${model.steps} steps a clip of ${model.clip_frames} frames`;
 }
 
+const BACKENDS = { torch: "PyTorch", openvino: "OpenVINO" };
+
+// Fills a choice with what can run a model's networks.
+export function backends(select, model) {
+  const names = model.backends ?? ["torch"];
+  select.replaceChildren(...names.map((name) => el("option", { value: name }, BACKENDS[name] ?? name)));
+}
+
+// The vocabulary of a model that knows some words alone.
+export function words(model) {
+  return model.words?.length ? ` It knows these words: ${model.words.join(", ")}.` : "";
+}
+
 // Segmented control: radio buttons that look like one bar, with arrow keys for free.
 export function segments(legend, values, chosen, onchange) {
   const name = newId("segment");

@@ -130,7 +130,7 @@ function details(job) {
     button("", "Use these settings", () => goTo("make", { settings: job.settings }));
   const shown = active(job) ? null : player(job);
   dialog.className = "large";
-  dialog.onclose = null;
+  dialog.oncancel = null;
   dialog.replaceChildren(
     el("div.row.spread", {}, el("h2", { id: "dialog-title" }, titleOf(job)), badge(job)),
     el(

@@ -115,17 +115,12 @@ function pairOf(job) {
 function scores(result) {
   const rows = Object.entries(result).filter(([, value]) => typeof value === "number");
   if (!rows.length) return null;
-  const units = { psnr: " dB" };
+  const names = { psnr: "PSNR in dB", frame_psnr: "PSNR, mean of frames", ssim: "SSIM", frames: "Frames" };
   return el(
     "dl.meters",
     {},
     ...rows.map(([name, value]) =>
-      el(
-        "div",
-        {},
-        el("dt", {}, name.length < 5 ? name.toUpperCase() : name.replaceAll("_", " ")),
-        el("dd", {}, number(value), units[name] ?? ""),
-      ),
+      el("div", {}, el("dt", {}, names[name] ?? name.replaceAll("_", " ")), el("dd", {}, number(value))),
     ),
   );
 }

@@ -104,6 +104,10 @@ const NAMES = {
   budget_minutes: "Minutes",
   folder_name: "Folder",
   upload: "Upload",
+  times: "Noise times",
+  init_from: "Begins with",
+  a: "A",
+  b: "B",
 };
 
 export function settingsTable(job) {

@@ -1,10 +1,10 @@
 // Live: a video plays while it is made, and is steered while it plays.
 import { api } from "./api.js";
-import { lineChart } from "./charts.js";
-import { about, el, fill, icon, number, toast } from "./dom.js";
-import { facts, field, labelControls, modelSelect, seedField, slider } from "./forms.js";
+import { el, fill, icon, number, toast } from "./dom.js";
+import { backends, facts, field, labelControls, modelSelect, seedField, slider, words } from "./forms.js";
 import { FramePlayer, FrameStream } from "./player.js";
-import { active, statusText, store, video } from "./store.js";
+import { coverText, driftChart, keptFile, readings } from "./stage.js";
+import { active, store } from "./store.js";
 
 const CHANGE_DELAY_MS = 250;
 const MOST_DRIFT = 2000;
@@ -19,6 +19,7 @@ let drift = [];
 let changeTimer = 0;
 let sent = 0;
 let guided = false; // the slider was moved: else the model's own guidance holds
+let failed = null; // why the last start or stop did not work
 let busy = false; // a start, stop or continue is on its way
 
 function mount(panel) {
@@ -35,16 +36,17 @@ function mount(panel) {
   });
   const select = modelSelect(choose, "live");
   const seed = seedField(started);
-  Object.assign(parts, { labels, guidance, prompt, select, seed: seed.input });
+  const backend = el("select", { onchange: started });
+  Object.assign(parts, { labels, guidance, prompt, select, seed: seed.input, backend });
   parts.facts = el("p.hint");
-  parts.prompt = prompt;
   parts.promptField = field("Prompt", prompt, "Press Enter to send it.");
+  parts.words = parts.promptField.querySelector(".hint");
   parts.again = el("div.again");
   const controls = el(
     "form.card.controls",
     { "aria-label": "Controls of the live video", onsubmit: (event) => event.preventDefault() },
     el("div.stack.close", {}, field("Model", select), parts.facts),
-    seed.node,
+    el("div.pair", {}, seed.node, (parts.backendField = field("Backend", backend))),
     parts.again,
     el("hr"),
     el("h2.small", {}, "Steer it"),
@@ -59,8 +61,8 @@ function mount(panel) {
     el("div.live-grid", {}, stage(), el("div.side-column", {}, controls, parts.drift)),
   );
   player = new FramePlayer(parts.canvas, parts.glow);
-  player.addEventListener("frame", ({ detail }) => shown(detail));
-  setInterval(readings, 500);
+  parts.canvas.addEventListener("frameshown", ({ detail }) => shown(detail));
+  setInterval(tick, 500);
   store.onChange(update);
 }
 
@@ -94,7 +96,10 @@ function choose() {
   parts.facts.textContent = facts(next);
   parts.labels.show(next);
   parts.promptField.hidden = !next.prompt;
+  parts.words.textContent = `Press Enter to send it.${words(next)}`;
   parts.guidance.node.hidden = !canGuide(next);
+  backends(parts.backend, next);
+  parts.backendField.hidden = parts.backend.length < 2;
   guided = false;
   parts.guidance.set(next.guidance_scale ?? 1);
   if (!job || !active(job)) {
@@ -107,7 +112,13 @@ function choose() {
 const canGuide = (each) => each.prompt || each.classes?.length || Object.keys(each.labels ?? {}).length;
 
 function settings() {
-  return { model: parts.select.value, frames: null, seed: Number(parts.seed.value) || 0, ...steering() };
+  return {
+    model: parts.select.value,
+    frames: null,
+    seed: Number(parts.seed.value) || 0,
+    backend: parts.backend.value || "torch",
+    ...steering(),
+  };
 }
 
 function steering() {
@@ -118,7 +129,7 @@ function steering() {
 }
 
 const differs = () =>
-  job && (job.settings.model !== parts.select.value || job.settings.seed !== settings().seed);
+  job && ["model", "seed", "backend"].some((name) => (job.settings[name] ?? "torch") !== settings()[name]);
 
 function started() {
   if (job && active(job)) update();
@@ -160,7 +171,7 @@ async function act(work) {
     await store.refresh();
   } catch (error) {
     toast(error.message, "bad");
-    parts.failed = error.message;
+    failed = error.message;
   }
   busy = false;
   update();
@@ -168,7 +179,7 @@ async function act(work) {
 
 const play = () =>
   act(async () => {
-    parts.failed = null;
+    failed = null;
     if (job && active(job)) await api.stop(job.id);
     const { id } = await api.create("live", settings());
     attach(await api.job(id));
@@ -178,7 +189,7 @@ const stop = () => act(async () => attach(await api.stop(job.id)));
 
 const goOn = () =>
   act(async () => {
-    parts.failed = null;
+    failed = null;
     const next = await api.goOn(job.id);
     attach(next.id ? next : await api.job(job.id), true);
   });
@@ -210,6 +221,10 @@ function connect() {
   listen("message", message);
   listen("open", () => ((lost = false), draw()));
   listen("lost", () => ((lost = true), store.refresh(), draw()));
+  listen("refused", (reason) => {
+    failed = reason;
+    draw();
+  });
   listen("end", () => ((stream = null), store.refresh()));
 }
 
@@ -221,9 +236,9 @@ function message(detail) {
 }
 
 function shown(info) {
-  parts.cover.hidden = true;
+  if (!failed) parts.cover.hidden = true;
   const moved = info.drift?.drift ?? info.drift;
-  if (Number.isFinite(moved)) drift.push([info.index, moved]);
+  if (Number.isFinite(moved) && moved !== drift.at(-1)?.[1]) drift.push([info.index, moved]);
   if (drift.length > MOST_DRIFT) drift = drift.filter((_, i) => i % 2 === 1);
   const from = Number(parts.effect.dataset.from);
   if (parts.effect.classList.contains("pending") && info.index >= from) {
@@ -258,6 +273,7 @@ function adopt(running) {
   parts.select.value = running.settings.model;
   choose();
   parts.seed.value = running.settings.seed ?? 0;
+  parts.backend.value = running.settings.backend ?? "torch";
   const now = { ...running.settings, ...Object.assign({}, ...(running.changes ?? [])) };
   parts.labels.set(now.label);
   if (now.prompt) parts.prompt.value = now.prompt;
@@ -279,8 +295,8 @@ function draw() {
       : null,
   );
   cover();
-  kept();
-  readings();
+  fill(parts.file, job && !active(job) ? [job.id, job.files] : null, () => keptFile(job));
+  tick();
 }
 
 function buttons() {
@@ -305,13 +321,12 @@ function buttons() {
 
 // What stands on the stage while there is no picture.
 function cover() {
-  const empty = player.index === null;
-  const say = coverText(empty);
+  const say = coverText(state());
   parts.cover.hidden = !say;
-  parts.cover.classList.toggle("over", !empty);
-  fill(parts.cover, [say, busy, parts.failed, !job && model?.name], () => {
+  parts.cover.classList.toggle("over", player.index !== null);
+  fill(parts.cover, [say, busy, failed, !job && model?.name], () => {
     if (!say) return null;
-    const start = !job && model && !parts.failed;
+    const start = !job && model && !failed;
     return [
       start
         ? el(
@@ -326,100 +341,16 @@ function cover() {
   });
 }
 
-function coverText(empty) {
-  if (parts.failed && (!job || !active(job))) return ["That did not work", parts.failed];
-  if (lost && job && active(job)) return ["Connecting again …", "The video goes on where it was."];
-  if (!store.models)
-    return store.error ? ["No connection", store.error.message] : ["One moment …", "Looking for models."];
-  if (!model)
-    return ["There is no model yet", "Train one in the tab Train, or start the studio with a model folder."];
-  if (busy && !job) return ["Starting …", ""];
-  if (!job) return [model.title || model.name, "An endless video, made while it plays. Steer it as it goes."];
-  if (job.status === "failed") return ["It failed", job.error ?? "The log of the server says more."];
-  if (!empty) return null;
-  if (job.status === "queued")
-    return [
-      statusText(job),
-      "It starts when the job before it has ended. You can stop that one in the Gallery.",
-    ];
-  if (job.status === "running")
-    return ["Making the first clip …", "The first one takes longest: the model is loaded."];
-  return ["Stopped", video(job) ? "The file is below." : "Stopped before the first clip was whole."];
-}
-
-function kept() {
-  const file = job && !active(job) ? video(job) : null;
-  fill(parts.file, [file?.name, file?.bytes, job?.id], () => {
-    if (!file) return null;
-    const link = el(
-      "a.button",
-      { href: api.file(job, file.name), download: file.name },
-      icon("download"),
-      `Download ${file.name}`,
-    );
-    return el(
-      "div.row.wrap",
-      {},
-      link,
-      el("span.hint", {}, `${number(job.frames_done)} frames, kept in the Gallery, too.`),
-    );
-  });
-}
-
-function readings() {
-  const frame = player.index;
-  const running = job && active(job);
-  const made = Math.max(job?.frames_done ?? 0, (frame ?? -1) + 1);
-  const rate = running ? player.rate() : 0;
-  const ahead = Math.max(made - (frame ?? 0) - 1, player.waiting);
-  const rows = [
-    ["Frame", frame === null ? "–" : number(frame)],
-    ["Shown", rate ? `${rate.toFixed(1)} a second` : "–"],
-    ["Ahead", frame === null || !running ? "–" : `${ahead} frames`],
-    ["State", lost && running ? "connecting" : stateWord(running, frame)],
-  ];
-  fill(parts.meters, rows, () =>
-    rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))),
+function tick() {
+  fill(parts.meters, readings(state()), () =>
+    readings(state()).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))),
   );
   const changes = (job?.changes ?? []).filter((each) => each.from_frame > 0);
-  const done = drift.at(-1)?.[0] ?? null;
-  fill(parts.drift, [done === null ? null : Math.floor(done / 4), changes.length], () => driftChart(changes));
-  parts.step.hidden = !running;
+  fill(parts.drift, [drift.length, drift.at(-1), changes.length], () => driftChart(drift, changes));
+  parts.step.hidden = !(job && active(job));
 }
 
-function stateWord(running, frame) {
-  if (!job) return "ready";
-  if (!running) return statusText(job).toLowerCase();
-  if (job.status === "queued") return "waiting";
-  if (frame === null) return "starting";
-  return player.waiting
-    ? "playing"
-    : job.seconds_left
-      ? `next clip ${about(job.seconds_left)}`
-      : "making the next clip";
-}
-
-function driftChart(changes) {
-  if (drift.length < 2) return null;
-  const first = drift[0][0];
-  const marks = changes
-    .filter((each) => each.from_frame >= first)
-    .map((each) => ({ x: each.from_frame, text: `change from frame ${each.from_frame}` }));
-  return [
-    lineChart({
-      title: "Drift",
-      lines: [{ name: "drift", points: drift }],
-      unit: "frame",
-      marks,
-      zero: true,
-    }),
-    el(
-      "p.hint",
-      {},
-      "How far the colours and sharpness of the frames have moved from those of the first clip. A flat line is a stable video.",
-    ),
-  ];
-}
+const state = () => ({ job, model, player, lost, busy, failed });
 
 function open({ settings: from }) {
   if (!from?.model) return;

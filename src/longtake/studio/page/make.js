@@ -1,7 +1,17 @@
 // Make: all settings of a video, an estimate before it starts, the queue, and results.
 import { api } from "./api.js";
 import { about, command, el, fill, note, problem } from "./dom.js";
-import { facts, field, fileField, labelControls, modelSelect, seedField, slider } from "./forms.js";
+import {
+  backends,
+  facts,
+  field,
+  fileField,
+  labelControls,
+  modelSelect,
+  seedField,
+  slider,
+  words,
+} from "./forms.js";
 import { attempt, cards, videoCard } from "./jobcard.js";
 import { active, store } from "./store.js";
 
@@ -83,7 +93,7 @@ function settingsForm() {
     { "aria-label": "Settings of the video", onsubmit: submit },
     el("div.stack.close", {}, field("Model", form.model), form.facts),
     el("div.pair", {}, field("Length in frames", form.frames), form.seed.node),
-    (form.promptField = field("Prompt", form.prompt)),
+    (form.promptField = field("Prompt", form.prompt, "What the video shows.")),
     form.labels.node,
     form.guidance.node,
     form.given,
@@ -107,6 +117,7 @@ function choose() {
   form.facts.textContent = facts(model);
   form.labels.show(model);
   form.promptField.hidden = form.negativeField.hidden = !model.prompt;
+  form.promptField.querySelector(".hint").textContent = `What the video shows.${words(model)}`;
   form.guided = false;
   form.guidance.set(model.guidance_scale ?? 1);
   form.guidance.node.hidden = !(
@@ -118,9 +129,7 @@ function choose() {
   const known = { start_image: "start_image", end_image: "end_image", continue_video: "continue" };
   for (const [name, each] of Object.entries(files)) each.node.hidden = !can.includes(known[name]);
   form.given.hidden = Object.values(files).every((each) => each.node.hidden);
-  form.backend.replaceChildren(
-    ...(model.backends ?? ["torch"]).map((name) => el("option", { value: name }, name)),
-  );
+  backends(form.backend, model);
   form.rollout.replaceChildren(
     el("option", { value: "" }, "the model's own"),
     ...(model.rollouts ?? []).map((name) => el("option", { value: name }, name.replaceAll("_", " "))),

@@ -7,8 +7,10 @@ import { api } from "./api.js";
 
 const RATE_WINDOW_MS = 3000;
 const MAX_WAIT_MS = 5000;
+const REFUSED = new Set([1008, 1013, 4404]); // there is no such job, or there are too many viewers
 
-export class FramePlayer extends EventTarget {
+// The canvas gets an event "frameshown" for each frame, with what the server said of it.
+export class FramePlayer {
   index = null; // of the frame on the canvas
   #canvas;
   #context;
@@ -21,9 +23,9 @@ export class FramePlayer extends EventTarget {
   #times = [];
   #shown = 0;
   #dropped = 0;
+  #newest = -1;
 
   constructor(canvas, glow) {
-    super();
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d", { alpha: false });
     this.#glow = glow?.getContext("2d", { alpha: false });
@@ -43,6 +45,7 @@ export class FramePlayer extends EventTarget {
   reset() {
     this.#queue.splice(0).forEach((frame) => frame.picture.close());
     this.index = null;
+    this.#newest = -1;
     this.#times = [];
   }
 
@@ -58,6 +61,8 @@ export class FramePlayer extends EventTarget {
 
   // Decoding is chained: promises of createImageBitmap end in any order, and frames would swap.
   push(info, data) {
+    if (info.index <= this.#newest) return; // seen before a new connection
+    this.#newest = info.index;
     const picture = createImageBitmap(new Blob([data], { type: "image/jpeg" }));
     this.#decoding = this.#decoding
       .then(async () => {
@@ -86,7 +91,7 @@ export class FramePlayer extends EventTarget {
     this.#times.push(now);
     if (this.#times.length > 400) this.#times.splice(0, 200);
     Object.assign(this.#canvas.dataset, { index: info.index, shown: this.#shown, dropped: this.#dropped });
-    this.dispatchEvent(new CustomEvent("frame", { detail: { ...info, shown: Date.now() / 1000 } }));
+    this.#canvas.dispatchEvent(new CustomEvent("frameshown", { detail: info }));
   }
 
   #draw(picture) {
@@ -102,7 +107,7 @@ export class FramePlayer extends EventTarget {
 }
 
 // Keeps a connection to the frames of a job, and connects again after the last frame received.
-// Events: "frame" {info, data}, "message" {event, ...}, "lost", "open", "end".
+// Events: "frame" {info, data}, "message" {event, ...}, "lost", "open", "end", "refused" with the reason.
 export class FrameStream extends EventTarget {
   #socket = null;
   #last = null;
@@ -130,8 +135,12 @@ export class FrameStream extends EventTarget {
       this.dispatchEvent(new Event("open"));
     };
     socket.onmessage = ({ data }) => this.#received(data);
-    socket.onclose = () => {
+    socket.onclose = ({ code, reason }) => {
       if (this.#closed) return;
+      if (REFUSED.has(code)) {
+        this.dispatchEvent(new CustomEvent("refused", { detail: reason }));
+        return;
+      }
       this.dispatchEvent(new Event("lost"));
       this.#timer = setTimeout(() => this.#connect(), this.#wait);
       this.#wait = Math.min(2 * this.#wait, MAX_WAIT_MS);

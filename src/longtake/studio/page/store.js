@@ -11,6 +11,7 @@ class Store extends EventTarget {
   error = null;
   #timer = 0;
   #asking = null;
+  #loading = false;
 
   start() {
     document.addEventListener("visibilitychange", () => document.hidden || this.refresh());
@@ -26,7 +27,7 @@ class Store extends EventTarget {
   async #ask() {
     clearTimeout(this.#timer);
     try {
-      this.models ??= await api.models();
+      if (!this.models) this.#askModels();
       this.jobs = await api.jobs();
       this.error = null;
     } catch (error) {
@@ -37,9 +38,17 @@ class Store extends EventTarget {
     this.#timer = setTimeout(() => this.refresh(), busy ? BUSY_MS : IDLE_MS);
   }
 
-  async reloadModels() {
-    this.models = null;
-    await this.refresh();
+  // Takes a while after the server has started: each model is loaded once and measured.
+  async #askModels() {
+    if (this.#loading) return;
+    this.#loading = true;
+    try {
+      this.models = await api.models();
+      this.dispatchEvent(new Event("change"));
+    } catch {
+      // The question for jobs, which follows, says what is wrong.
+    }
+    this.#loading = false;
   }
 
   job(id) {

@@ -12,19 +12,12 @@ const HIDDEN =
   /^(step|samples|seen|time|seconds|epoch|wall|elapsed|process|rank|memory)|_seconds$|per_second|budget/;
 const parts = {};
 const logs = new Map(); // id of a job -> {rows, asked}
-let folders = null;
 let system = "pvdm";
 
 function mount(panel) {
   parts.folder = el("select");
-  parts.folderName = el("input", { type: "text", placeholder: "name of a folder", autocomplete: "off" });
-  parts.folderField = field("Folder of videos", parts.folder, "Folders in “footage” of the studio's folder.");
-  parts.nameField = field(
-    "Folder of videos",
-    parts.folderName,
-    "A folder in “footage” of the studio's folder.",
-  );
-  parts.nameField.hidden = true;
+  parts.where = el("p.hint", { id: "footage" });
+  parts.folder.setAttribute("aria-describedby", "footage");
   parts.clip = fileField("Or upload one video", "video/*", "A long one: a model needs minutes of footage.");
   parts.size = el(
     "select",
@@ -43,8 +36,7 @@ function mount(panel) {
     "form.card.controls",
     { "aria-label": "A new training", onsubmit: submit },
     el("h2.small", {}, "Train on your own footage"),
-    parts.folderField,
-    parts.nameField,
+    el("div.stack.close", {}, field("Folder of videos", parts.folder), parts.where),
     parts.clip.node,
     segments("System", kinds, system, (value) => (system = value)),
     el("div.pair", {}, field("Size", parts.size), field("Minutes", parts.minutes, "For everything.")),
@@ -55,33 +47,24 @@ function mount(panel) {
   store.onChange(draw);
 }
 
+// Asks which folders of footage there are.
 async function look() {
   try {
-    folders = await api.footage();
-  } catch {
-    folders = null; // the field for a name is shown instead
+    const { folder, names } = await api.footage();
+    fill(parts.folder, names, () => [
+      el("option", { value: "" }, names.length ? "choose …" : "there is none yet"),
+      ...names.map((each) => el("option", { value: each }, each)),
+    ]);
+    parts.where.textContent = `Each folder in ${folder} can be trained on.`;
+  } catch (error) {
+    parts.where.textContent = error.message;
   }
-  const known = Array.isArray(folders);
-  parts.folderField.hidden = !known;
-  parts.nameField.hidden = known;
-  if (!known) return;
-  fill(parts.folder, folders, () => [
-    el("option", { value: "" }, folders.length ? "choose …" : "there is none yet"),
-    ...folders.map((each) =>
-      el(
-        "option",
-        { value: each.name },
-        each.videos === undefined ? each.name : `${each.name} (${each.videos} videos)`,
-      ),
-    ),
-  ]);
 }
 
 async function submit(event) {
   event.preventDefault();
   const settings = { system, budget_minutes: Number(parts.minutes.value) || 60 };
-  const folder = folders ? parts.folder.value : parts.folderName.value.trim();
-  if (folder) settings.folder_name = folder;
+  if (parts.folder.value) settings.folder_name = parts.folder.value;
   if (parts.clip.value()) settings.upload = parts.clip.value();
   if (parts.size.value) settings.size = Number(parts.size.value);
   await attempt(() => api.create("train", settings));
@@ -129,7 +112,7 @@ async function readLog(job) {
 
 function run(job) {
   const result = job.result ?? {};
-  const trained = result.model && store.model(result.model);
+  const trained = store.model(result.model);
   const button = (name, text, work, glyph) =>
     el(`button${name}`, { type: "button", onclick: work }, icon(glyph), text);
   const actions = [

@@ -1,0 +1,76 @@
+"""What is known of the models: where they are, what they can do, how fast they are."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from longtake.hub import INDEX
+from longtake.studio.kinds import Description, steps_of
+from longtake.studio.lanes import Lane
+from longtake.studio.settings import VideoSettings
+from longtake.studio.store import JobStore
+
+LOGGER = logging.getLogger("longtake")
+
+
+class Catalogue:
+    """Models by name. A worker describes each once; descriptions and speeds are kept in the store.
+
+    Args:
+        places: folder or hub id of each model.
+        store: keeps what was learnt.
+        lane: whose process describes models.
+    """
+
+    def __init__(self, places: Mapping[str, str], store: JobStore, lane: Lane) -> None:
+        self.places, self._store, self._lane = dict(places), store, lane
+        self.models: dict[str, Description] = {}
+        self.ready = asyncio.Event()
+
+    async def describe_all(self) -> None:
+        """Describe all models, then set ``ready``; one that cannot be opened is left out."""
+        for name, place in [*self.places.items()]:
+            await self.add(name, place)
+        self.ready.set()
+
+    async def add(self, name: str, place: str, title: str = "") -> None:
+        """Describe a model, new or changed; it is left out, and logged, if it cannot be opened."""
+        key = f"model {name} {_stamp(place)}"
+        self.places[name] = place
+        found = self._store.fact(key)
+        if found is None:
+            message = {"do": "describe", "name": name, "models": self.places}
+            try:
+                found = (await self._lane.ask(message, seconds=None))["model"]
+            except ValueError as error:
+                LOGGER.warning("%s: left out: %s", name, error)
+                return
+            self._store.set_fact(key, found)
+        self.models[name] = {**found, "title": title or name}
+
+    def remove(self, name: str) -> None:
+        """Forget a model."""
+        self.places.pop(name, None)
+        self.models.pop(name, None)
+
+    def seconds(self, settings: VideoSettings, frames: int) -> float | None:
+        """Estimated time to make a video: of the last one, else as measured at the start."""
+        model = self.models[settings.model]
+        speed = self._store.fact(_speed_key(settings)) or model["seconds_per_frame_step"]
+        return None if speed is None else frames * steps_of(settings, model) * speed
+
+    def learn(self, settings: VideoSettings, seconds_per_frame: float) -> None:
+        """Keep the speed of a video that was made as fast as possible."""
+        steps = steps_of(settings, self.models[settings.model])
+        self._store.set_fact(_speed_key(settings), seconds_per_frame / steps)
+
+
+def _speed_key(settings: VideoSettings) -> str:
+    return f"speed {settings.model} {settings.backend}"
+
+
+def _stamp(place: str) -> str:
+    """Place of a model and time of its index, by which a changed model is known."""
+    path = Path(place) / INDEX
+    return f"{place} {path.stat().st_mtime_ns}" if path.exists() else place

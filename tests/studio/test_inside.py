@@ -1,0 +1,56 @@
+"""Reconstructions, latents as pictures, comparisons."""
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from studio.conftest import Page
+from studio.test_uploads import film
+
+
+@pytest.mark.parametrize(
+    ("model", "pictures"),
+    [
+        ("volume", ["channel_0", "channel_1"]),
+        ("planes", ["content", "motion_height", "motion_width"]),
+    ],
+)
+def test_a_clip_is_reconstructed_and_its_latents_are_shown(
+    page: Page, tmp_path: Path, model: str, pictures: list[str]
+):
+    upload = page.upload("film.mkv", film(tmp_path, 12, ".mkv"))["id"]
+    settings = {"model": model, "upload": upload, "times": [0.2, 0.9]}
+    job = page.ended(page.submit("reconstruct", **settings))
+    assert job["status"] == "done", job
+    result, names = job["result"], [each["name"] for each in job["files"]]
+    assert result["latents"] == pictures
+    assert [each["time"] for each in result["noise"]] == [0.2, 0.9]
+    expected = ["original.mp4", "reconstruction.mp4", *(f"latents_{p}.png" for p in pictures)]
+    expected += [row[k] for row in result["noise"] for k in ("noisy", "estimate")]
+    assert sorted(names) == sorted(expected)
+    assert len(page.frames(job["id"], "original.mp4")) == result["frames"]
+    assert 0 < result["psnr"] < 60
+    for name in names:
+        if name.endswith(".png"):
+            assert np.asarray(Image.open(io.BytesIO(page.file(job["id"], name)))).ndim == 3
+
+
+def test_two_videos_are_compared(page: Page):
+    a, b = (page.ended(page.submit("make", model="planes", frames=9, seed=s))["id"] for s in (1, 2))
+    same = page.ended(page.submit("make", model="planes", frames=12, seed=1))["id"]
+    different = page.ended(page.post("compare", {"a": a, "b": b}, 202)["id"])
+    assert different["status"] == "done", different
+    result = different["result"]
+    assert result["frames"] == 9
+    assert 0 < result["between"]["psnr"] < 40
+    assert result["between"]["ssim"] < 1
+    assert result["a"]["motion"] != result["b"]["motion"]
+    assert len(page.frames(different["id"], "difference.mp4")) == 9
+    equal = page.ended(page.post("compare", {"a": a, "b": same}, 202)["id"])["result"]["between"]
+    assert equal["psnr"] is None or equal["psnr"] > 25  # the last clip is encoded otherwise
+    assert math.isclose(equal["ssim"], 1, abs_tol=0.1)
+    refused = page.ended(page.post("compare", {"a": a, "b": "b" * 12}, 202)["id"])
+    assert "has no video" in refused["error"]

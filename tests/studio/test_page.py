@@ -1,0 +1,256 @@
+"""The studio's page in a real browser, with a real server and tiny models."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from chromium import SIZES, Tab, launched
+
+from longtake.video import VideoWriter
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+VIEWS = ("live", "make", "compare", "inside", "train", "gallery")
+CANVAS = "document.querySelector('#panel-live canvas.frames')"
+FRAMES = f"() => Number({CANVAS}.dataset.shown ?? 0)"
+FOOTAGE = "clouds"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    with launched() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def address(
+    browser: "Browser", places: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Address of a studio; its process is started by the command."""
+    del browser  # without one there is nothing to start
+    folder = tmp_path_factory.mktemp("studio")
+    (folder / "footage" / FOOTAGE).mkdir(parents=True)
+    command = [sys.executable, "-m", "longtake.cli", "studio", *places.values()]
+    command += ["--port", "0", "--folder", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        yield line.split()[-1]
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def desk(browser: "Browser", address: str) -> Iterator[Tab]:
+    """One tab in which all tests work that do not need a certain size or theme."""
+    context = browser.new_context()
+    yield Tab(context.new_page(), address)
+    context.close()
+
+
+@pytest.fixture
+def tab(desk: Tab) -> Iterator[Tab]:
+    """The tab; afterwards nothing was complained of, and no other server was asked."""
+    desk.complaints.clear()
+    yield desk
+    assert desk.complaints == []
+    assert desk.foreign == []
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of 12 frames."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    rows = np.arange(16, dtype=np.uint8)[:, None, None]
+    with VideoWriter(path, 8.0) as writer:
+        for shift in range(12):
+            writer.write(np.broadcast_to(rows * 12 + shift * 4, (1, 16, 16, 3)).astype(np.uint8))
+    return path
+
+
+def made(tab: Tab, **settings: object) -> str:
+    """Id of a finished video of 8 frames."""
+    data = {"kind": "make", "settings": {"model": "planes", "frames": 8, **settings}}
+    job = tab.post("jobs", data)["id"]
+    tab.until(
+        f"async () => (await (await fetch('/api/jobs/{job}')).json()).status === 'done'",
+    )
+    return job
+
+
+def play(page: "Page", tab: Tab) -> None:
+    page.get_by_role("button", name="Play planes").click()
+    tab.until(f"() => ({FRAMES})() > 8")
+
+
+def stop(page: "Page") -> None:
+    page.locator("#panel-live").get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Continue").wait_for()
+
+
+def test_live_plays_says_where_a_change_begins_is_kept_and_continues(tab: Tab):
+    page = tab.open()
+    page.select_option("#panel-live select", "planes")
+    play(page, tab)
+    page.locator("#panel-live .labels label", has_text="calm").click()
+    page.wait_for_selector("#panel-live .effect.pending, #panel-live .effect.now")
+    page.wait_for_selector("#panel-live .effect.now")
+    assert "since frame" in page.inner_text("#panel-live .effect")
+    page.locator("#panel-live .drift svg").wait_for()
+    stop(page)
+    file = page.locator("#panel-live .kept a")
+    with page.expect_download() as download:
+        file.click()
+    assert download.value.suggested_filename.endswith(".mp4")
+    last = page.evaluate(
+        "Number(document.querySelector('#panel-live canvas.frames').dataset.index)"
+    )
+    page.get_by_role("button", name="Continue").click()
+    tab.until(
+        f"() => document.querySelector('#panel-live canvas.frames').dataset.index > {last} + 8"
+    )
+    page.reload()  # the video that is being made is found again
+    tab.until(f"() => ({FRAMES})() > 8")
+    stop(page)
+
+
+def test_a_video_is_estimated_made_and_shown_with_its_command(tab: Tab):
+    page = tab.open("make")
+    page.select_option("#panel-make select >> nth=0", "planes")
+    page.get_by_role("spinbutton", name="Length in frames").fill("8")
+    page.locator(".estimate b").wait_for()
+    page.get_by_role("button", name="Make the video").click()
+    job = page.locator("#panel-make article", has=page.locator("video")).first
+    job.wait_for()
+    job.get_by_text("The command that repeats it").click()
+    assert "longtake generate" in job.locator("code").inner_text()
+    job.get_by_role("button", name="Use these settings").click()
+    assert page.get_by_role("spinbutton", name="Length in frames").input_value() == "8"
+
+
+def test_what_is_beyond_the_limits_is_said_and_cannot_be_started(tab: Tab):
+    page = tab.open("make")
+    page.get_by_role("spinbutton", name="Length in frames").fill("20000000")
+    page.locator(".estimate .problem").wait_for()
+    assert "frames" in page.inner_text(".estimate .problem")
+    assert page.get_by_role("button", name="Make the video").is_disabled()
+    tab.complaints.clear()  # the browser logs each answer 422
+
+
+def test_two_videos_are_compared_frame_by_frame_and_in_numbers(tab: Tab):
+    tab.open("compare")
+    made(tab, seed=1)
+    made(tab, seed=2)
+    page = tab.open("compare")
+    page.get_by_role("button", name="Compare", exact=True).click()
+    tab.until("() => document.querySelector('.compare.screen').dataset.index > 0")
+    page.locator("#panel-compare table").wait_for()
+    assert "PSNR" in page.inner_text("#panel-compare .meters")
+    cut = page.get_by_role("slider", name="Where A ends and B begins")
+    cut.focus()
+    cut.press("ArrowRight")
+    cut.press("ArrowRight")
+    assert "52%" in (page.get_attribute(".compare.screen", "style") or "")
+    page.locator("#panel-compare label", has_text="Difference").click()
+    assert page.locator("canvas.difference").is_visible()
+
+
+def test_a_clip_is_seen_from_inside(tab: Tab, clip: Path):
+    page = tab.open("inside")
+    page.select_option("#panel-inside select", "planes")
+    page.set_input_files("#panel-inside input[type=file]", clip)
+    page.locator("#panel-inside .preview img").wait_for()
+    page.get_by_role("button", name="Look inside").click()
+    slider = page.get_by_role("slider", name="Time")
+    slider.wait_for()
+    assert "PSNR" in page.inner_text("#panel-inside .meters")
+    before = page.locator("#panel-inside img[alt^=Noisy]").get_attribute("src")
+    slider.press("End")
+    assert page.locator("#panel-inside img[alt^=Noisy]").get_attribute("src") != before
+    assert page.locator("#panel-inside img[alt^=Latent]").count() == 3
+
+
+def test_an_upload_that_is_no_video_is_refused_in_words(tab: Tab):
+    page = tab.open("inside")
+    page.set_input_files("#panel-inside input[type=file]", Path(__file__))
+    page.locator("#panel-inside .hint.bad").wait_for()
+    assert "expected" in page.inner_text("#panel-inside .hint.bad")
+    tab.complaints.clear()  # the browser logs each answer 422
+
+
+def test_a_training_that_cannot_begin_says_why(tab: Tab):
+    page = tab.open("train")
+    page.locator(f"#panel-train option[value={FOOTAGE}]").wait_for(state="attached")
+    page.select_option("#panel-train select >> nth=0", FOOTAGE)  # a folder without videos
+    page.get_by_role("button", name="Start the training").click()
+    page.locator("#panel-train .badge.failed").wait_for()
+    assert page.inner_text("#panel-train .problem") != ""
+
+
+def test_the_gallery_shows_settings_and_deletes_after_a_question(tab: Tab):
+    tab.open("gallery")
+    job = made(tab, seed=77)
+    page = tab.open("gallery")
+    tile = page.locator(".tile", has_text="seed 77")
+    tile.get_by_role("button").click()
+    dialog = page.get_by_role("dialog")
+    assert "77" in dialog.locator("table").inner_text()
+    dialog.get_by_role("button", name="Delete").click()
+    dialog.get_by_role("button", name="Cancel").click()
+    assert tile.is_visible()
+    tile.get_by_role("button").click()
+    dialog.get_by_role("button", name="Delete").click()
+    dialog.get_by_role("button", name="Delete", exact=True).click()
+    tile.wait_for(state="detached")
+    assert page.evaluate(f"async () => (await fetch('/api/jobs/{job}')).status") == 404
+    tab.complaints.clear()  # the browser logs the answer 404
+
+
+def test_every_tab_is_reached_by_the_keyboard_alone(tab: Tab):
+    page = tab.open("live")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Tab")
+    for view in (*VIEWS[1:], VIEWS[0]):
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate("document.activeElement.id") == f"tab-{view}"
+        assert page.locator(f"#panel-{view}").is_visible()
+    page.keyboard.press("Tab")
+    theme = page.evaluate("document.activeElement.getAttribute('aria-label')")
+    assert theme.startswith("Theme")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+
+
+def test_a_server_that_is_away_is_said_and_found_again(tab: Tab):
+    page = tab.open("gallery")
+    page.context.set_offline(True)
+    page.locator("#offline:not([hidden])").wait_for()
+    assert "does not answer" in page.inner_text("#offline")
+    page.context.set_offline(False)
+    page.locator("#offline").wait_for(state="hidden")
+    tab.complaints.clear()  # the browser logs each request that fails
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_no_tab_violates_a_rule_of_axe_or_is_wider_than_the_window(
+    size: str, browser: "Browser", address: str
+):
+    context = browser.new_context(**SIZES[size])
+    tab = Tab(context.new_page(), address)
+    tab.open("live")
+    found = {}
+    for view in VIEWS:
+        tab.page.get_by_role("tab", name=view.capitalize()).click()
+        wide = tab.page.evaluate("document.documentElement.scrollWidth > innerWidth")
+        found[view] = [*tab.violations(), *(["wider than the window"] if wide else [])]
+    context.close()
+    assert found == {view: [] for view in VIEWS}
+    assert tab.complaints == []
+    assert tab.foreign == []

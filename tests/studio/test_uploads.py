@@ -1,0 +1,78 @@
+"""Uploads: decoded in a sandbox with limits, and used as given frames."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from studio.conftest import Limit, Page
+
+from longtake.video import VideoWriter
+
+PICTURE = np.stack(np.broadcast_arrays(*np.ogrid[0:200:20j, 0:250:30j], 90), -1).astype(np.uint8)
+
+
+def image(kind: str = "PNG", pixels: np.ndarray = PICTURE) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def film(folder: Path, frames: int, suffix: str = ".mp4") -> bytes:
+    path = folder / f"film{suffix}"
+    with VideoWriter(path, 8, overwrite=True) as writer:
+        writer.write(np.random.default_rng(1).integers(0, 255, (frames, 20, 30, 3), np.uint8))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_an_image_is_taken_by_its_contents(page: Page, kind: str):
+    found = page.upload("../../name.txt", image(kind))
+    assert (found["kind"], found["width"], found["height"]) == ("image", 30, 20)
+    preview = page.client.get(found["preview"])
+    assert np.asarray(Image.open(io.BytesIO(preview.content))).shape == (20, 30, 3)
+
+
+def test_a_video_begins_with_the_frames_of_an_upload(page: Page, tmp_path: Path):
+    found = page.upload("film.mp4", film(tmp_path, 10))
+    assert (found["kind"], found["frames"], found["fps"]) == ("video", 10, 8.0)
+    given = page.upload("first.png", image(pixels=PICTURE[:16, :16]))
+    job = page.ended(page.submit("make", model="planes", frames=16, start_image=given["id"]))
+    assert job["status"] == "done", job
+    first = page.frames(job["id"], "seed_0000.mp4")[0].astype(int)
+    assert abs(first - PICTURE[:16, :16]).mean() < 8  # H.264
+    assert f"--start-image {page.folder}/uploads/{given['id']}/given.png" in job["command"]
+    job = page.ended(page.submit("live", model="planes", frames=170, continue_video=found["id"]))
+    assert (job["status"], job["frames_done"]) == ("done", 170), job
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", "not a video or an image"),
+        (b"MZ" + bytes(100), "not a video or an image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a video or an image"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "not a picture, or broken"),
+        (bytes(4) + b"ftypisom" + bytes(100), ""),
+        (image()[:-60], ""),
+    ],
+)
+def test_what_is_neither_video_nor_image_is_refused_in_words(
+    page: Page, data: bytes, expected: str
+):
+    before = set((page.folder / "uploads").iterdir())
+    refused = page.upload("film.mp4", data, 422)
+    assert expected in refused["error"]
+    assert str(page.folder) not in refused["error"]
+    assert set((page.folder / "uploads").iterdir()) == before
+
+
+def test_an_upload_has_limits(page: Page, limits: Limit, tmp_path: Path):
+    limits(upload_bytes=1000, upload_frames=8, upload_pixels=700)
+    assert "larger than the limit" in page.upload("a.png", bytes(2000), 422)["error"]
+    limits(upload_frames=8, upload_pixels=700)
+    assert "over 8 frames" in page.upload("a.mp4", film(tmp_path, 9), 422)["error"]
+    large = image(pixels=np.zeros((30, 30, 3), np.uint8))
+    assert "30 x 30 pixels are over the limit" in page.upload("a.png", large, 422)["error"]
+    assert page.client.post("/api/uploads", headers={"X-Longtake": "1"}).status_code == 422
