@@ -174,7 +174,7 @@ def drift(
         Argument(
             metavar="[REAL] VIDEO",
             help="a long video or a folder of them; before it, a folder of real videos, whose "
-            "findings are no faults, or a synthetic world",
+            "findings do not count as faults, or a synthetic world",
         ),
     ],
     out: arguments.FolderOut = Path("drift"),

@@ -43,12 +43,16 @@ class Reference:
     @classmethod
     def of(cls, frames: int, videos: Sequence[Sequence[Finding]]) -> "Reference":
         """Summarise the findings of real videos, which all have this number of frames."""
-        ranked = {kind: _two_most(kind, videos) for kind in get_args(Kind)}
+        of_videos = [_strengths(findings) for findings in videos]
+        ranked = {
+            kind: sorted([1.0, 1.0, *(found.get(kind, 1.0) for found in of_videos)], reverse=True)
+            for kind in get_args(Kind)
+        }
         return cls(
             videos=len(videos),
             frames=frames,
-            strengths={kind: first for kind, (first, _) in ranked.items()},
-            margin=max(first / second for first, second in ranked.values()),
+            strengths={kind: strengths[0] for kind, strengths in ranked.items()},
+            margin=max(first / second for first, second, *_ in ranked.values()),
         )
 
     @property
@@ -61,11 +65,12 @@ class Reference:
         return tuple(f for f in findings if f.strength > self.margin * self.strengths[f.kind])
 
 
-def _two_most(kind: Kind, videos: Sequence[Sequence[Finding]]) -> tuple[float, float]:
-    """The largest and second largest strength of a kind, at least 1; a video counts once."""
-    of_videos = (max((f.strength for f in found if f.kind == kind), default=1) for found in videos)
-    first, second, *_ = sorted((*of_videos, 1.0, 1.0), reverse=True)
-    return first, second
+def _strengths(findings: Sequence[Finding]) -> dict[Kind, float]:
+    """Strength of a video's strongest finding of each kind."""
+    found: dict[Kind, float] = {}
+    for finding in findings:
+        found[finding.kind] = max(finding.strength, found.get(finding.kind, 1.0))
+    return found
 
 
 def real_findings(
