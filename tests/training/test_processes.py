@@ -171,7 +171,7 @@ def test_any_number_of_processes_trains_as_one_does(tmp_path: Path, tiny_autoenc
     ],
 )
 def test_large_networks_are_split_within_a_machine(shards, parameters, size, per_node, expected):
-    settings = autoencoder_run(batch=16, shards=shards).training
+    settings = autoencoder_run(batch=48, shards=shards).training
     ranks = Ranks(size=size, per_node=per_node)
     settings.check_processes(size)
     assert settings.shards_of(parameters, ranks) == expected
