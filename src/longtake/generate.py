@@ -19,7 +19,7 @@ from longtake.diffusion.signals import Signal
 from longtake.latents import LatentScaling, finite
 from longtake.registry import AnyGuidance
 from longtake.rollout import Change, Request, Rollout, Samplers, State, Steering
-from longtake.video import to_pixels
+from longtake.video.pixels import to_bytes
 
 POSITION = frozenset({"step", "pushed", "guidance"})
 """Names of tensors that the state of every ``Part`` has."""
@@ -43,7 +43,12 @@ class Part(NamedTuple):
     @property
     def frames(self) -> UInt8[np.ndarray, "b t h w 3"]:
         """``pixels`` as 8-bit frames."""
-        return np.stack([to_pixels(video) for video in self.pixels])
+        return self.bytes.cpu().numpy()
+
+    @property
+    def bytes(self) -> UInt8[Tensor, "b t h w 3"]:
+        """``pixels`` as 8-bit frames on their device."""
+        return to_bytes(self.pixels)
 
 
 class VideoStream(ABC):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import UInt8
 from torch import Tensor
 
 from longtake.checkpoint import read_tensors
@@ -20,6 +21,7 @@ from longtake.progress import ProgressCallback, no_progress
 from longtake.rollout import Request, Steering
 from longtake.segments import Segment, keep_whole, record_of, write_record
 from longtake.video import VideoError, VideoWriter, concatenate, overview, stream_video
+from longtake.video.background import Background
 from longtake.video.write import check_format
 
 SEGMENT_FRAMES = 256  # most frames of a segment
@@ -170,16 +172,21 @@ def _write_segment(
     paths = [folder / f"{row:03d}_{start:08d}{suffix}" for row in range(len(job.paths))]
     with ExitStack() as stack:
         writers = [stack.enter_context(VideoWriter(p, job.fps, overwrite=True)) for p in paths]
+        encoding = stack.enter_context(Background())  # beside the networks; ends before writers do
         for part in video(job.request, job.frames, state, steering):
-            frames, state = part.frames[:, : job.frames - done], part.state
-            for writer, own in zip(writers, frames, strict=True):
-                writer.write(own)
+            frames, state = part.bytes[:, : job.frames - done], part.state
+            encoding.submit(_write, writers, frames)
             done += frames.shape[1]
             report(done, job.frames)
             if done >= end:
                 break
     assert state is not None
     return write_record(folder, start, done, paths, state)
+
+
+def _write(writers: Sequence[VideoWriter], frames: UInt8[Tensor, "b t h w 3"]) -> None:
+    for writer, own in zip(writers, frames.cpu().numpy(), strict=True):
+        writer.write(own)
 
 
 def _segment_suffix(job: Job) -> str:

@@ -1,11 +1,14 @@
 """Randomness that belongs to a sample, whatever batch, process or order it is drawn in."""
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+AHEAD_VALUES = 1 << 24  # drawn at a time for a GPU: 64 MB
 
 
 def derive(seed: int, *path: int | str) -> int:
@@ -36,5 +39,26 @@ class SampleNoise:
 
     def normal(self, shape: Sequence[int]) -> Float[Tensor, "b ..."]:
         """Standard normal noise for every sample; ``shape`` is without the batch axis."""
+        return self._drawn(shape).to(self.device)
+
+    def ahead(self, shape: Sequence[int], count: int) -> Iterator[Float[Tensor, "b ..."]]:
+        """Yield what ``count`` calls of ``normal(shape)`` return, one after another.
+
+        For a GPU they are drawn many at a time and copied from pinned memory, so that it never
+        waits for the host between two of them.
+        """
+        if self.device.type == "cpu":
+            for _ in range(count):
+                yield self.normal(shape)
+            return
+        values = max(len(self._streams) * math.prod(shape), 1)
+        block = max(AHEAD_VALUES // values, 1)
+        for first in range(0, count, block):
+            drawn = torch.stack([self._drawn(shape) for _ in range(min(block, count - first))])
+            if self.device.type == "cuda":
+                drawn = drawn.pin_memory()
+            yield from drawn.to(self.device, non_blocking=True)
+
+    def _drawn(self, shape: Sequence[int]) -> Tensor:
         rows = [torch.randn(tuple(shape), generator=stream) for stream in self._streams]
-        return torch.stack(rows).to(self.device)
+        return torch.stack(rows)

@@ -1,4 +1,5 @@
 import torch
+from torch import Tensor
 
 from longtake.noise import SampleNoise, derive, generator
 
@@ -6,6 +7,22 @@ from longtake.noise import SampleNoise, derive, generator
 def test_a_row_depends_on_its_seed_alone():
     together = SampleNoise([3, 4, 5]).normal((2, 3))
     assert torch.equal(together[1:2], SampleNoise([4]).normal((2, 3)))
+
+
+def test_noise_drawn_ahead_is_that_of_one_draw_after_another(monkeypatch):
+    one, many = SampleNoise([3, 4]), SampleNoise([3, 4])
+    want = [one.normal((2, 3)) for _ in range(5)]
+    assert all(map(torch.equal, many.ahead((2, 3), 5), want))
+    monkeypatch.setattr("longtake.noise.AHEAD_VALUES", 24)
+    device = SampleNoise([3, 4], "meta")
+    drawn: list[Tensor] = []
+    normal = device._drawn
+    monkeypatch.setattr(device, "_drawn", lambda shape: drawn.append(normal(shape)) or drawn[-1])
+    steps = device.ahead((2, 3), 5)
+    assert next(steps).device.type == "meta"
+    assert len(drawn) == 2
+    assert len([*steps]) == 4
+    assert all(map(torch.equal, drawn, want))
 
 
 def test_a_derived_seed_depends_on_every_part_of_its_path():

@@ -23,8 +23,15 @@ def to_pixels(
     Values are clamped to [-1, 1] and rounded to one of 256 levels, or with ``levels="truncate"``
     rounded down.
     """
+    return to_bytes(video, levels).cpu().numpy()
+
+
+def to_bytes(
+    video: Float[Tensor, "*b 3 t h w"], levels: Literal["round", "truncate"] = "round"
+) -> UInt8[Tensor, "*b t h w 3"]:
+    """``to_pixels`` of one video or of several, on the device that they are on."""
     pixels = as_levels(video.detach(), levels).to(torch.uint8)
-    return rearrange(pixels, "c t h w -> t h w c").cpu().contiguous().numpy()
+    return pixels.movedim(-4, -1).contiguous()
 
 
 def as_levels(
