@@ -1,4 +1,4 @@
-"""The studio: what may be asked of it, and what it looks after by itself."""
+"""The studio: what may be asked of it, and what it does by itself."""
 
 import asyncio
 import contextlib
