@@ -202,7 +202,7 @@ def drift(
             report=report,
         )
     for line in found.lines():
-        print(line)
+        print(arguments.on_command_line(line))
 
 
 def _routed(sources: Sequence[str]) -> tuple[list[str], list[str], list[str]]:

@@ -45,8 +45,8 @@ class TrainingConfig(Config):
 
     Attributes:
         steps: number of optimizer steps of the whole run.
-        batch: number of samples per step, over all ranks and micro-batches.
-        accumulate: number of micro-batches per step on each rank.
+        batch: number of samples per step, over all processes and micro-batches.
+        accumulate: number of micro-batches per step on each process.
         optimizer: settings of the optimizer of the trained network.
         warmup_steps: number of first steps over which the learning rate rises linearly from 0.
         cooldown_steps: number of last steps over which the learning rate falls linearly to 0.
@@ -65,8 +65,8 @@ class TrainingConfig(Config):
             written while training continues, by all processes, from a copy in CPU memory; a kill
             meanwhile costs the steps since the checkpoint before.
         keep: number of last checkpoints to keep; older ones are removed.
-        keep_every: steps between checkpoints that are never removed, with the model of each in
-            ``models/step_...``; 0 for none. Must be a multiple of ``save_every``.
+        keep_every: steps between checkpoints that are never removed, with the model of each in the
+            run's folder ``models/step_...``; 0 for none. Must be a multiple of ``save_every``.
         tracker: experiment tracker that logged values and previews are also sent to:
             ``tensorboard``, ``wandb``, ``trackio``, or ``none``.
         workers: number of processes that prefetch videos; 0 reads them in the loop.

@@ -163,6 +163,7 @@ class Regression(Distilled):
 
 
 AnyDistilled = Annotated[Progressive | Consistency | Regression, Field(discriminator="kind")]
+"""Settings of a variant of distillation."""
 
 
 @dataclass(eq=False)
