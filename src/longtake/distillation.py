@@ -42,7 +42,8 @@ class DistillationRun(Config):
     evaluations.
 
     Attributes:
-        teacher: folder of the run or model, or name of the shipped model, that is distilled.
+        teacher: model that is distilled: a model folder, a run's folder or the name of a model that
+            comes with longtake.
         roles: what the student samples; it learns from the teacher's network in the first of them.
         data: source of the clips that are encoded to the latent cache, as in the teacher's run.
         cache: which clips are encoded.

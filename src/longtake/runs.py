@@ -60,7 +60,8 @@ class AutoencoderRun(Config):
             None: never.
         adversarial_steps: number of steps from the first discriminator's start to the end of the
             run; None: the run ends after ``training.steps`` steps.
-        init_from: model folder whose autoencoder gives the initial weights.
+        init_from: model whose autoencoder gives the initial weights: a model folder, a run's folder
+            or the name of a model that comes with longtake.
         crop: height and width of the random crop of each clip to train on; None for whole frames.
         num_previews: number of clips that are reconstructed for each preview.
         evaluation: how reconstructions are measured every ``training.evaluate_every`` steps.
@@ -152,8 +153,8 @@ class DiffusionRun(Config):
     """Config of a run that trains a denoiser on an autoencoder's latents.
 
     Attributes:
-        model: folder of the run or model whose autoencoder is used; its networks of other roles are
-            exported with the denoiser.
+        model: model whose autoencoder is used, by a name as for ``init_from`` of
+            ``AutoencoderRun``; its networks of other roles are exported with the denoiser.
         roles: what the denoiser samples: ``first``: first clips and, unless another network has the
             role ``next``, the clips that continue them; ``interpolator``: clips between two
             keyframes (LVDM). One network may have several roles.
@@ -423,6 +424,7 @@ class DiffusionRun(Config):
 AnyRun = Annotated[
     AutoencoderRun | DiffusionRun | DistillationRun | DecoderRun, Field(discriminator="kind")
 ]
+"""Config of a run, as a preset or another YAML file holds it."""
 
 
 def presets() -> dict[str, Path]:

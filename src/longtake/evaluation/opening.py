@@ -43,7 +43,8 @@ class SamplingSettings:
 
     Attributes:
         changes: ``a.b=value`` overrides of the model's sampling settings.
-        label: class of all videos; None: each seed draws a class.
+        label: class of all videos, as ``VideoModel.request`` takes it; None: each seed draws a
+            class.
         prompts: prompts of a model that reads text; the video of seed i has prompt i, from the
             first again when there are no more.
         text_encoder: folder of the text encoder's files; None: they are found by the encoder's

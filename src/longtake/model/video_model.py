@@ -170,7 +170,7 @@ class VideoModel:
     def merge(self, *others: "VideoModel") -> "VideoModel":
         """Fill roles without a network by networks of other models with the same autoencoder.
 
-        Returns a model with the sampling settings of the last of ``others``.
+        Returns a model with frame rate and sampling settings of the last of ``others``.
 
         Raises:
             CheckpointError: weights are not finite.
@@ -275,8 +275,9 @@ class VideoModel:
 
         Args:
             seeds: one per video.
-            label: class of all videos, ``none``, or named labels such as ``time=dusk, wind=left``;
-                None: each seed draws a class.
+            label: class of all videos: its number, as text, or words, separated by commas, that
+                only its name contains; ``none`` for no class; or named labels such as ``time=dusk,
+                wind=left``. None: each seed draws a class.
             prompt: text of all videos or of each, for a model that reads text.
 
         Raises:
