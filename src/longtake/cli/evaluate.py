@@ -173,7 +173,8 @@ def drift(
         list[str],
         Argument(
             metavar="[REAL] VIDEO",
-            help="a long video or a folder of them; before it, real videos or a synthetic world",
+            help="a long video or a folder of them; before it, a folder of real videos, whose "
+            "findings do not count as faults, or a synthetic world",
         ),
     ],
     out: arguments.FolderOut = Path("drift"),

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import nn
 
-from longtake.autoencoders import LightDecoder, Redecoded, VideoAutoencoder
+from longtake.autoencoders import OtherDecoder, VideoAutoencoder
 from longtake.backends import Backend
 from longtake.checkpoint import (
     check_finite,
@@ -52,7 +52,7 @@ class VideoModel:
     index: ModelIndex
     autoencoder: VideoAutoencoder
     denoisers: Mapping[Role, Denoiser] = field(default_factory=dict)
-    decoders: Mapping[str, LightDecoder] = field(default_factory=dict)
+    decoders: Mapping[str, OtherDecoder] = field(default_factory=dict)
 
     @classmethod
     def from_pretrained(
@@ -112,7 +112,7 @@ class VideoModel:
                 parts[folder] = network
         return parts | {decoder_folder(name): each for name, each in self.decoders.items()}
 
-    def decoder(self, name: str) -> LightDecoder:
+    def decoder(self, name: str) -> OtherDecoder:
         """The other decoder of this name; a ValueError that names those that there are."""
         if name not in self.decoders:
             known = [FULL, *self.decoders]
@@ -132,7 +132,7 @@ class VideoModel:
         """
         if decoder == FULL:
             return self.autoencoder
-        return Redecoded(self.autoencoder, self.decoder(decoder)).eval()
+        return self.decoder(decoder).beside(self.autoencoder).eval()
 
     def save_pretrained(
         self, folder: str | Path, *, overwrite: bool = False, dtype: torch.dtype | None = None
