@@ -116,6 +116,8 @@ def live(browser: "Browser", address: str, server: int, path: Path) -> None:
             label = page.locator("#panel-live .labels label", has_text=STEER_AT[number])
             label.first.click()
     feed.close()
+    page.get_by_role("button", name="Stop").click()  # else other jobs wait for it
+    page.get_by_role("button", name="Continue").wait_for()
     settings = {"duration": round(1000 / fps), "loop": 0, "quality": 68, "method": 3}
     pictures[0].save(path, save_all=True, append_images=pictures[1:], **settings)
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB", flush=True)
@@ -141,7 +143,9 @@ def desk(browser: "Browser", address: str, model: str, out: Path) -> None:
     page.locator("#panel-compare table").wait_for()
     save(page, out / "studio_compare.png")
     page = tab.open("inside")
-    video = page.request.get(f"{address}/api/jobs/{job['id']}/files/video.mp4").body()
+    finished = page.request.get(f"{address}/api/jobs/{job['id']}").json()
+    name = next(each["name"] for each in finished["files"] if each["name"].endswith(".mp4"))
+    video = page.request.get(f"{address}/api/jobs/{job['id']}/files/{name}").body()
     file: Any = {"name": "clip.mp4", "mimeType": "video/mp4", "buffer": video}
     page.set_input_files("#panel-inside input[type=file]", file)
     page.locator("#panel-inside .preview img").wait_for()
