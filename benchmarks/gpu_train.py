@@ -1,4 +1,4 @@
-"""Train the shipped models of the sky world anew within twelve minutes of one GPU.
+"""Train the shipped models of the sky world again within twelve minutes of one GPU.
 
     python benchmarks/gpu_train.py --out trained          # on an H100 or H200
     python benchmarks/gpu_train.py --dry-run --out toy    # two toy steps of each stage, on a CPU
