@@ -71,7 +71,7 @@ test: setup
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest $(PARALLEL) $(CHECKED:%=--ignore=tests/%)
 	$(BIN)/python -m pytest $(PARALLEL) $(CHECKED:%=tests/%) $(CHECKS)
-	$(BIN)/mkdocs build --quiet --strict
+	$(BIN)/mkdocs build --strict
 
 docs: setup
 	$(BIN)/mkdocs build --strict

@@ -42,7 +42,8 @@ class DistillationRun(Config):
     evaluations.
 
     Attributes:
-        teacher: folder of the run or model, or name of the shipped model, that is distilled.
+        teacher: model that is distilled: a model folder, a run's folder or the name of a model that
+            comes with longtake.
         roles: what the student samples; it learns from the teacher's network in the first of them.
         data: source of the clips that are encoded to the latent cache, as in the teacher's run.
         cache: which clips are encoded.
@@ -87,7 +88,7 @@ class DistillationRun(Config):
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
         """Encode clips that the latent cache lacks, then train, from the last checkpoint if any."""
         torch.manual_seed(self.training.seed)
-        model = VideoModel.from_pretrained(self.teacher, device=ranks.device, students=False)
+        model = VideoModel.from_pretrained(self.teacher, device=ranks.device)
         self._check(model)
         teacher = self._network(model)
         student, spec = copy.deepcopy(teacher).train(), teacher.spec

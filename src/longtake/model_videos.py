@@ -47,7 +47,8 @@ class ModelVideos(VideoSource):
         sampling: sampling settings.
         videos: number of videos.
         frames: number of frames of each video.
-        label_words: class of all videos; None: each seed draws a class.
+        label_words: class of all videos, as ``VideoModel.request`` takes it; None: each seed draws
+            a class.
         prompts: prompts of a model that reads text; the video of seed i has prompt i, from the
             first again when there are no more.
         text_encoder: folder of the text encoder's files; None: they are found by the encoder's

@@ -29,7 +29,7 @@ def generator(seed: int, *path: int | str) -> torch.Generator:
 class SampleNoise:
     """One random stream per sample: sample ``i`` of a batch draws from ``seeds[i]`` alone.
 
-    So sample 7 is the same video whether it is drawn alone, in a batch of 64, or on rank 3 of 8.
+    So sample 7 has the same noise whether it is drawn alone, in a batch of 64, or on rank 3 of 8.
     After ``StackedRandomGenerator`` of EDM (Karras et al. 2022).
     """
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from longtake.autoencoders.enlarger import EnlargerConfig
 from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
 from longtake.autoencoders.light import LightTriplaneDecoderConfig, LightVolumeDecoderConfig
 from longtake.autoencoders.triplane import TriplaneAutoencoderConfig
@@ -44,14 +45,31 @@ _Kind = Field(discriminator="kind")
 AnyAutoencoder = Annotated[
     VolumeAutoencoderConfig | TriplaneAutoencoderConfig | FramewiseAutoencoderConfig, _Kind
 ]
-AnyDecoder = Annotated[LightVolumeDecoderConfig | LightTriplaneDecoderConfig, _Kind]
+"""Config of an autoencoder."""
+
+AnyDecoder = Annotated[
+    LightVolumeDecoderConfig | LightTriplaneDecoderConfig | EnlargerConfig, _Kind
+]
+"""Config of another decoder of an autoencoder's latents."""
+
 AnyDenoiser = Annotated[VolumeUNetConfig | TriplaneUNetConfig, _Kind]
+"""Config of a denoiser."""
+
 AnySampler = Annotated[DDPM | DDIM | DiffusersSampler, _Kind]
+"""Settings of a sampler."""
+
 AnyGuidance = Annotated[Unguided | ClassifierFree | Autoguidance, _Kind]
+"""Settings of guidance."""
+
 AnyRollout = Annotated[
     OneClip | Autoregressive | Hierarchical | NextClip | DiffusionForcing | Fifo, _Kind
 ]
+"""Settings of a rollout, by which clips become a long video."""
+
 AnySource = Annotated[
     SkyWorld | MarblesWorld | DoomWorld | VideoFolder | UCF101 | SkyTimelapse | Taichi, _Kind
 ]
+"""Config of a source of videos for training."""
+
 AnyNetwork = Annotated[I3DConfig | RandomFeaturesConfig, _Kind]
+"""Config of the feature network of an evaluation protocol."""

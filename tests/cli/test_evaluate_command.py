@@ -178,3 +178,11 @@ def test_a_model_is_measured_in_half_precision(longtake, tiny_run_folder: Path, 
     full, half = (json.loads(path.read_text()) for path in results)
     assert full["generated"]["contents"] != half["generated"]["contents"]
     assert full["real"]["contents"] == half["real"]["contents"]
+
+
+def test_a_report_without_weights_names_the_command_that_gets_them(longtake, tmp_path: Path):
+    with VideoWriter(tmp_path / "a.mkv", 8) as writer:
+        writer.write(np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), np.uint8))
+    called = longtake("drift", tmp_path / "a.mkv", "--window", 9, "-o", tmp_path / "report")
+    assert "longtake convert i3d" in called.out
+    assert "convert_i3d" not in called.out

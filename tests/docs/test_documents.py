@@ -12,7 +12,7 @@ from longtake.cli import app
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ADD = sorted((ROOT / "docs" / "add").glob("*.md"))
-PAGES = ("README.md", "docs/tutorial.md", "docs/evaluate.md", "docs/given.md")
+PAGES = ("README.md", *(f"docs/{page}.md" for page in ("tutorial", "evaluate", "given", "recipes")))
 PYTHON = (*(ROOT / name for name in PAGES), *ADD)
 
 TRAINING = "training.steps=2 training.batch=2 training.cooldown_steps=0 training.sample_every=2"
@@ -89,7 +89,7 @@ def test_every_command_of_the_readme_runs(tmp_path, monkeypatch):
             run(command)
 
 
-@pytest.mark.parametrize("page", ["evaluate", "reproduce", "given", "text"])
+@pytest.mark.parametrize("page", ["evaluate", "reproduce", "given", "text", "recipes"])
 def test_every_command_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = blocks(ROOT / "docs" / f"{page}.md", "bash")
@@ -106,7 +106,8 @@ def test_the_sampler_page_runs(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=lambda path: path.stem)
-def test_python_of_the_documents_runs(path):
+def test_python_of_the_documents_runs(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     exec(compile("\n".join(blocks(path, "python")), path.name, "exec"), {"__name__": "document"})
 
 

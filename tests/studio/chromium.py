@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,6 +91,15 @@ class Tab:
                }""",
             [f"{self.address}/api/{path}", data],
         )
+
+    def done(self, job: str, seconds: float = SECONDS) -> None:
+        """Wait until a job is done."""
+        end = time.monotonic() + seconds
+        address = f"{self.address}/api/jobs/{job}"
+        while (found := self.page.request.get(address).json())["status"] != "done":
+            assert found["status"] in ("queued", "running"), found
+            assert time.monotonic() < end, found
+            self.page.wait_for_timeout(50)
 
     def violations(self) -> list[str]:
         """What axe-core finds in the page as it is, with the elements."""

@@ -15,8 +15,9 @@ from starlette.testclient import TestClient
 from longtake.cli import serve
 from longtake.studio import studio
 from longtake.studio.app import create_app
+from longtake.studio.queueing import Commands
 from longtake.studio.settings import Limits
-from longtake.studio.studio import Commands, Studio
+from longtake.studio.studio import Studio
 
 if TYPE_CHECKING:
     from longtake.model import VideoModel
@@ -78,7 +79,7 @@ class Page:
 
     def frames(self, job: str, name: str = "video.mp4") -> np.ndarray:
         """Frames of a job's video."""
-        with av.open(io.BytesIO(self.file(job, name))) as video:
+        with av.open(io.BytesIO(self.file(job, name)), "r") as video:
             return np.stack([frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)])
 
     def upload(self, name: str, data: bytes, status: int = 201) -> Any:

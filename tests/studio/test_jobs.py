@@ -130,7 +130,7 @@ def test_a_video_that_is_made_stops_and_continues(page: Page):
 def test_a_crash_costs_the_job_and_not_the_server(page: Page):
     job = page.submit("live", model="planes", seed=6)
     page.until(job, grown(16))
-    worker = page.studio.lanes["worker"].pid
+    worker = page.studio.queue.lanes["worker"].pid
     assert worker is not None
     os.kill(worker, signal.SIGKILL)
     found = page.ended(job)

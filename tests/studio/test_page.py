@@ -78,9 +78,7 @@ def made(tab: Tab, **settings: object) -> str:
     """Id of a finished video of 8 frames."""
     data = {"kind": "make", "settings": {"model": "planes", "frames": 8, **settings}}
     job = tab.post("jobs", data)["id"]
-    tab.until(
-        f"async () => (await (await fetch('/api/jobs/{job}')).json()).status === 'done'",
-    )
+    tab.done(job)
     return job
 
 

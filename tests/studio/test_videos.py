@@ -32,7 +32,7 @@ def completed(client: TestClient, video: str) -> Any:
 
 
 def decoded(data: bytes) -> np.ndarray:
-    with av.open(io.BytesIO(data)) as video:
+    with av.open(io.BytesIO(data), "r") as video:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)])
 
 

@@ -47,10 +47,10 @@ def test_several_viewers_see_the_frames_of_a_job_in_order(page: Page):
             assert frames[0]["drift"] == 0 or frames[0]["index"] > 0
             assert set(frames[-1]["measures"]) > {"colour", "contrast", "sharpness", "motion"}
             assert "status" in {event["event"] for event in events}
-        assert page.studio.viewers == 2
+        assert page.studio.queue.viewers == 2
         page.post(f"jobs/{job}/stop")
-        ends = [m for m in iter(one.receive, None) if '"end"' in (m.get("text") or "")]
-        assert json.loads(ends[0]["text"])["status"] == "stopped"
+        end = next(m for m in iter(one.receive, None) if '"end"' in (m.get("text") or ""))
+        assert json.loads(end["text"])["status"] == "stopped"
 
 
 def test_a_late_viewer_gets_the_last_clip_alone_or_what_it_has_not_seen():

@@ -29,6 +29,8 @@ CONTINUING = (
     "reproduce",
     "data export",
     "data prepare",
+    "studio",
+    "serve",
 )
 BEGINNING_AGAIN = ("evaluate reconstruction",)
 """Commands that continue where they stopped if they are repeated, and those that do not."""

@@ -80,9 +80,10 @@ def _serve(
     if missing:
         raise ValueError(f"{missing[0]} is not installed: pip install 'longtake[studio]'")
     from longtake.studio.app import create_app
+    from longtake.studio.queueing import Commands
     from longtake.studio.running import run
     from longtake.studio.settings import Limits
-    from longtake.studio.studio import Commands, Studio
+    from longtake.studio.studio import Studio
 
     limits, commands = Limits(jobs=queue), Commands(repeat=repeat, train=training)
     places = model_places(models)

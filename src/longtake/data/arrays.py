@@ -46,7 +46,10 @@ _LOCAL_HEADER = struct.Struct("<26xHH")
 
 
 class ArrayVideos(VideoSource):
-    """Videos of equal length and size from an array file: uint8 of shape (N, T, H, W, 3)."""
+    """Videos of equal length and size from an array file: uint8 of shape (N, T, H, W, 3).
+
+    Their frame rate is not known: ``info`` states 25 frames per second and ``rate_known=False``.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path

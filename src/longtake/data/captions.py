@@ -103,6 +103,7 @@ class CaptionPrompts(Config):
 
 
 AnyCaptions = Annotated[CaptionBeside | CaptionTable | CaptionPrompts, Field(discriminator="kind")]
+"""Where the captions of videos are read from."""
 
 
 def read_prompts(path: Path) -> list[str]:

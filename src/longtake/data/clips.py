@@ -77,7 +77,7 @@ class ClipSource(VideoSource):
 
     @property
     def fps(self) -> float:
-        """Frame rate of a clip: the videos' frame rate divided by the plan's stride."""
+        """Frame rate of a clip: that of the first video, divided by the plan's stride."""
         return float(self.info(0).fps / self.plan.stride)
 
     @property

@@ -48,10 +48,12 @@ class VideosOnDisk(Config, ClipSource):
     The files are indexed once per process, when they are first used.
 
     Attributes:
-        path: folder of the data set.
+        path: folder of the data set; if relative, then to the working directory.
         plan: how a training clip is cut from a video; videos shorter than a clip are left out.
-        crop: where frames are cropped after they were resized to cover the clip's size.
-        frames_fps: frame rate assumed for folders of image files, which do not store one.
+        crop: where frames are cropped after they were resized to cover the clip's size: ``centre``,
+            or ``random`` for each clip.
+        frames_fps: frame rate, in frames per second, assumed for folders of image files, which do
+            not store one.
     """
 
     path: Path
@@ -162,7 +164,7 @@ class VideoFolder(VideosOnDisk):
 
     Attributes:
         labels: ``folder``: a video's class is the name of the folder directly below ``path`` that
-            holds it; ``none``: no classes.
+            holds it, and videos that lie in no such folder are left out; ``none``: no classes.
         captions: where captions are read from; videos without a caption are then left out. None: no
             captions.
         split: ``train``: all footage but what is held out; ``validation``: what is held out;
@@ -221,6 +223,9 @@ class VideoFolder(VideosOnDisk):
 
 class UCF101(VideosOnDisk):
     """UCF-101: ``CLASS/*.avi`` and the official lists ``ucfTrainTestlist/trainlist01.txt``, ...
+
+    The class folders are in ``path``, or in ``UCF-101`` in it; the folder of lists is in one of
+    these or beside them.
 
     Attributes:
         split: ``train`` or ``test``: videos of that official list; ``all``: all videos.

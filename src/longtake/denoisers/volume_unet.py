@@ -25,6 +25,7 @@ from longtake.nn.transformer import TransformerConfig
 Attention = Annotated[
     SpaceTimeAttentionConfig | JointAttentionConfig | TransformerConfig, Field(discriminator="kind")
 ]
+"""Settings of the attention of a ``VolumeUNet``."""
 
 
 class VolumeUNetConfig(UNetConfig):

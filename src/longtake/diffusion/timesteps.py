@@ -127,6 +127,7 @@ class Staggered(TimePattern):
 
 
 AnyTimePattern = Annotated[Together | Staggered, Field(discriminator="kind")]
+"""Settings of a time pattern."""
 
 
 class TimestepSampling(Config, ABC):
@@ -177,6 +178,7 @@ class LogitNormalTime(TimestepSampling):
 AnyTimestepSampling = Annotated[
     DiscreteTime | UniformTime | LogitNormalTime, Field(discriminator="kind")
 ]
+"""Settings of the distribution of training times."""
 
 
 def _uniform(noise: SampleNoise) -> Float[Tensor, "b"]:

@@ -32,18 +32,19 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """How an evaluation is computed; only ``seed`` changes its numbers.
+    """How an evaluation is computed. Of one protocol, only ``seed`` and ``clip`` change numbers.
 
     Attributes:
         ranks: processes that share the clips, and the device of this process.
-        cache: cache of features.
+        cache: cache of features; by default nothing is cached.
         batch: number of clips in a forward pass of the feature network.
         weights: file of the feature network's weights; None: the file in the user's cache folder.
         clip: folder of a CLIP model of transformers, for CLIPSIM.
         floor: also measure real clips against other real clips.
         limit: also extrapolate FVD to infinitely many clips.
         seed: seed of the choice of clips and of their first frames.
-        report: called as work proceeds.
+        report: called, as work proceeds, with what is done, and the numbers of its finished clips
+            and of all.
     """
 
     ranks: Ranks = field(default_factory=Ranks)

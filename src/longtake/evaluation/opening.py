@@ -43,7 +43,8 @@ class SamplingSettings:
 
     Attributes:
         changes: ``a.b=value`` overrides of the model's sampling settings.
-        label: class of all videos; None: each seed draws a class.
+        label: class of all videos, as ``VideoModel.request`` takes it; None: each seed draws a
+            class.
         prompts: prompts of a model that reads text; the video of seed i has prompt i, from the
             first again when there are no more.
         text_encoder: folder of the text encoder's files; None: they are found by the encoder's
@@ -53,7 +54,7 @@ class SamplingSettings:
         keep: folder in which the sampled videos are stored; None: they are not stored.
         dtype: dtype of the networks' weights.
         backend: what runs the networks; None: torch.
-        students: whether students of few evaluations sample, where the model has them.
+        students: sample with the model's students of few evaluations.
     """
 
     changes: Sequence[str] = ()
@@ -65,7 +66,7 @@ class SamplingSettings:
     keep: Path | None = None
     dtype: torch.dtype = torch.float32
     backend: Backend | None = None
-    students: bool = True
+    students: bool = False
 
 
 def open_videos(

@@ -57,7 +57,7 @@ def read_given_video(path: Path | str, size: tuple[int, int], fps: float | None)
 
     If the video has another frame rate, times at the new rate are counted back from the last frame,
     and each gets the video's nearest frame. A video of the same size and rate is unchanged. A
-    folder of image files is assumed to have the rate ``fps``.
+    folder of image files is assumed to have the rate ``fps``, or 25 if that is None.
 
     Args:
         path: the video.

@@ -21,6 +21,8 @@ from longtake.losses.frames import Clips, Scalar, clip_distance, pick_frames
 from longtake.losses.lpips import LPIPS
 
 AnyPerceptual = Annotated[EfficientNetLite | LPIPS, Field(discriminator="kind")]
+"""Settings of a perceptual loss."""
+
 PixelError = Literal["l1", "l2"]
 PIXEL_ERRORS: Mapping[PixelError, Callable[[Tensor, Tensor], Tensor]] = {
     "l1": F.l1_loss,

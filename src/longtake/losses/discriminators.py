@@ -125,6 +125,7 @@ class Patch3D(DiscriminatorConfig):
 
 
 AnyDiscriminator = Annotated[Patch2D | Patch3D, Field(discriminator="kind")]
+"""Settings of a discriminator."""
 
 
 class PatchDiscriminator(nn.Module):

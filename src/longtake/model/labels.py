@@ -30,8 +30,9 @@ class Labels:
 
         Args:
             seeds: one per video.
-            label: the class of all videos, ``none``, or some named labels, as ``time=dusk,
-                wind=left``, which leave the others as they are; None: each seed draws all labels.
+            label: the class of all videos, as ``class_of`` takes it; ``none`` for no class; or some
+                named labels, as ``time=dusk, wind=left``, which leave the others as they are.
+                None: each seed draws all labels.
 
         Raises:
             ValueError: the model has no such class, label or value.

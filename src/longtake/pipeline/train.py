@@ -63,9 +63,11 @@ class Asked(Config):
     Attributes:
         system: ``lvdm``, the default, or ``pvdm``.
         budget_seconds: time for everything; by default two hours.
-        size: height and width of frames; by default the system's for the type of the device.
+        size: height and width of frames in pixels; by default 64 for LVDM and 32 for PVDM on a
+            CPU, 128 on a GPU.
         init_from: model whose autoencoder gives the initial weights, or ``none`` for random ones;
-            by default the system's for the type of the device.
+            by default ``lvdm-general`` for LVDM on a CPU with frames of at most 64 pixels, else
+            ``none``.
     """
 
     system: SystemName | None = None

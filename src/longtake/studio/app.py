@@ -15,9 +15,11 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from longtake.studio import uploads, videos, watching
+from longtake.studio.errors import MissingError
 from longtake.studio.numbers import health, log_rows, metrics
 from longtake.studio.security import Guard
-from longtake.studio.studio import MissingError, Studio
+from longtake.studio.showing import file
+from longtake.studio.studio import Studio
 from longtake.studio.web import body_of, http_error, mistake, studio_of
 
 PAGE = Path(__file__).with_name("page")
@@ -114,7 +116,7 @@ async def _jobs(request: Request) -> Response:
     studio, asked = studio_of(request), request.query_params
     limit = min(int(asked.get("limit") or JOBS_SHOWN), JOBS_SHOWN)
     wanted = {name: asked[name] for name in FILTERS if name in asked}
-    newest = (studio.shown(job) for job in reversed([*studio.jobs.values()]))
+    newest = (studio.shown(job) for job in reversed([*studio.queue.jobs.values()]))
     found = (job for job in newest if wanted.items() <= job.items())
     return JSONResponse([*islice(found, limit)])
 
@@ -137,7 +139,7 @@ async def _accepted(studio: Studio, data: dict[str, Any]) -> Response:
 
 async def _job(request: Request) -> Response:
     studio = studio_of(request)
-    return JSONResponse(studio.shown(studio.job(request.path_params["id"])))
+    return JSONResponse(studio.shown(studio.queue.job(request.path_params["id"])))
 
 
 async def _delete(request: Request) -> Response:
@@ -165,13 +167,14 @@ async def _continue(request: Request) -> Response:
 
 async def _file(request: Request) -> Response:
     studio = studio_of(request)
-    path = studio.file(studio.job(request.path_params["id"]), request.path_params["name"])
+    folder = studio.queue.job_folder(studio.queue.job(request.path_params["id"]))
+    path = file(folder, request.path_params["name"])
     return FileResponse(path, headers={"cache-control": "no-cache"})
 
 
 async def _log(request: Request) -> Response:
     studio = studio_of(request)
-    job = studio.job(request.path_params["id"])
+    job = studio.queue.job(request.path_params["id"])
     after = int(request.query_params.get("after") or 0)
-    rows = list(log_rows(studio.job_folder(job)))
+    rows = list(log_rows(studio.queue.job_folder(job)))
     return JSONResponse(rows[after : after + ROWS_SHOWN])

@@ -30,16 +30,16 @@ async def metrics(request: Request) -> Response:
 
 
 def _lines(studio: Studio) -> Iterator[str]:
-    counts = Counter(job.status for job in studio.jobs.values())
+    counts = Counter(job.status for job in studio.queue.jobs.values())
     yield from _head("longtake_jobs", "gauge", "Jobs by status.")
     for status in STATUSES:
         yield f'longtake_jobs{{status="{status}"}} {counts[status]}'
     yield from _head("longtake_frames_total", "counter", "Frames made since the server started.")
-    yield f"longtake_frames_total {studio.frames_made}"
+    yield f"longtake_frames_total {studio.queue.frames_made}"
     yield from _head("longtake_viewers", "gauge", "Viewers of all jobs.")
-    yield f"longtake_viewers {studio.viewers}"
+    yield f"longtake_viewers {studio.queue.viewers}"
     yield from _head("longtake_resident_bytes", "gauge", "Resident memory by process.")
-    processes = {"server": os.getpid()} | {k: lane.pid for k, lane in studio.lanes.items()}
+    processes = {"server": os.getpid()} | {k: lane.pid for k, lane in studio.queue.lanes.items()}
     for name, number in processes.items():
         if number is not None and (resident := resident_bytes(number)) is not None:
             yield f'longtake_resident_bytes{{process="{name}"}} {resident}'

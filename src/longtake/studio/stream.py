@@ -90,7 +90,7 @@ class _Sink:
 
 async def fragments(studio: Studio, job: Job) -> AsyncIterator[bytes]:
     """Yield the video of a job as fragmented MP4, until it ends."""
-    copied = Fragments(studio.job_folder(job) / PARTS)
+    copied = Fragments(studio.queue.job_folder(job) / PARTS)
     while True:
         if copied.frames < job.frames_done:
             yield await asyncio.to_thread(copied.add)

@@ -13,11 +13,13 @@ from starlette.routing import BaseRoute, Route
 
 from longtake.config import Config, parse
 from longtake.studio import uploads
+from longtake.studio.errors import MissingError, StateError
 from longtake.studio.kinds import described
 from longtake.studio.settings import Text
+from longtake.studio.showing import file
 from longtake.studio.store import Job
 from longtake.studio.stream import fragments
-from longtake.studio.studio import MissingError, StateError, Studio
+from longtake.studio.studio import Studio
 from longtake.studio.web import body_of, studio_of
 from longtake.studio.work import SHEET, VIDEO
 
@@ -132,7 +134,7 @@ def _shown(studio: Studio, job: Job) -> dict[str, Any]:
 def _job(request: Request) -> tuple[Studio, Job]:
     """The job of a video's id."""
     studio, name = studio_of(request), request.path_params["id"]
-    job = studio.jobs.get(name.removeprefix(PREFIX))
+    job = studio.queue.jobs.get(name.removeprefix(PREFIX))
     if job is None or job.origin != ORIGIN or not name.startswith(PREFIX):
         raise MissingError(f"there is no video {name!r}")
     return studio, job
@@ -146,7 +148,7 @@ async def retrieve(request: Request) -> Response:
 async def listed(request: Request) -> Response:
     """Videos, newest first: ``limit``, ``after`` an id, ``order`` asc or desc."""
     studio, asked = studio_of(request), request.query_params
-    found = [job for job in studio.jobs.values() if job.origin == ORIGIN]
+    found = [job for job in studio.queue.jobs.values() if job.origin == ORIGIN]
     if asked.get("order", "desc") != "asc":
         found.reverse()
     names = [PREFIX + job.id for job in found]
@@ -170,7 +172,7 @@ async def content(request: Request) -> Response:
         return StreamingResponse(fragments(studio, job), media_type="video/mp4")
     if job.status != "done":
         raise StateError(f"the video is {STATUSES[job.status]}; poll it until it is completed")
-    return FileResponse(studio.file(job, VARIANTS[variant]))
+    return FileResponse(file(studio.queue.job_folder(job), VARIANTS[variant]))
 
 
 async def delete(request: Request) -> Response:

@@ -6,9 +6,9 @@ from contextlib import suppress
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from longtake.studio.errors import MissingError
 from longtake.studio.frames import Clip, Viewer
 from longtake.studio.store import ACTIVE
-from longtake.studio.studio import MissingError
 from longtake.studio.web import studio_of
 
 POLICY, BUSY, MISSING = 1008, 1013, 4404
@@ -17,8 +17,9 @@ POLICY, BUSY, MISSING = 1008, 1013, 4404
 async def frames(socket: WebSocket) -> None:
     """Send frames and events of a job until it ends or the viewer leaves."""
     studio = studio_of(socket)
+    queue = studio.queue
     try:
-        job = studio.job(socket.path_params["id"])
+        job = queue.job(socket.path_params["id"])
         after = socket.query_params.get("after")
         number = None if after is None else int(after)
     except MissingError as error:
@@ -27,13 +28,13 @@ async def frames(socket: WebSocket) -> None:
     except ValueError:
         await socket.close(POLICY, "after must be the index of a frame")
         return
-    if studio.viewers >= studio.limits.viewers:
-        await socket.close(BUSY, f"{studio.viewers} viewers watch already, the limit")
+    if queue.viewers >= studio.limits.viewers:
+        await socket.close(BUSY, f"{queue.viewers} viewers watch already, the limit")
         return
     await socket.accept()
-    broadcast = studio.broadcast(job)
+    broadcast = queue.broadcast(job)
     viewer = broadcast.join(number)
-    viewer.add_event(studio.status(job))
+    viewer.add_event(queue.status(job))
     if job.status not in ACTIVE:
         viewer.add_event({"event": "end", "status": job.status, "error": job.error or None})
     leaving = asyncio.create_task(_until_left(socket))
@@ -45,7 +46,7 @@ async def frames(socket: WebSocket) -> None:
     finally:
         leaving.cancel()
         broadcast.viewers.discard(viewer)
-        studio.forget(job)
+        queue.forget(job)
 
 
 async def _until_left(socket: WebSocket) -> None:

@@ -7,8 +7,9 @@ from starlette.responses import JSONResponse, Response
 
 from longtake.documents import DocumentError, parse_json
 from longtake.files import InUseError
+from longtake.studio.errors import BusyError, MissingError, StateError
 from longtake.studio.security import error_body
-from longtake.studio.studio import BusyError, MissingError, StateError, Studio
+from longtake.studio.studio import Studio
 
 STATUSES = {MissingError: 404, StateError: 409, InUseError: 409, BusyError: 429, ValueError: 422}
 

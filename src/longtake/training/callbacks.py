@@ -12,7 +12,7 @@ class Callbacks:
     """Functions that a run calls as it proceeds.
 
     Attributes:
-        training: called at each logging step.
+        training: called with the progress of training at each logging step.
         encoding: called with the number of clips encoded and their total.
     """
 

@@ -142,6 +142,7 @@ class FrameTimes(ContextCase):
 AnyContextCase = Annotated[
     Nothing | First | Last | Ends | Every | AnyFrames | FrameTimes, Field(discriminator="kind")
 ]
+"""One of the cases from which training draws context frames."""
 
 
 def chosen(cases: Sequence[ContextCase], place: float) -> ContextCase:

@@ -1,7 +1,10 @@
 // A job as a card: status and progress, result with player, sheet, downloads, and what can be done.
 import { api } from "./api.js";
 import { about, ago, bytes, command, confirm, el, fill, icon, number, plural, toast } from "./dom.js";
+import { watch } from "./watching.js";
 import { active, file, statusText, store, titleOf, video } from "./store.js";
+
+const MORE_FRAMES = 64;
 
 export const goTo = (name, options) =>
   document.dispatchEvent(new CustomEvent("open-view", { detail: { name, options } }));
@@ -16,6 +19,18 @@ export async function attempt(work) {
   await store.refresh();
 }
 
+// Continues a finished video; where its state is gone, it is made again with the same seed: a longer
+// video begins as the shorter one does.
+async function extend(job, frames) {
+  try {
+    await api.goOn(job.id, frames);
+  } catch (error) {
+    if (error.status !== 409) throw error;
+    await api.create("make", { ...job.settings, frames });
+    toast("It is made again with the same seed, longer.");
+  }
+}
+
 export async function remove(job) {
   const text = `The video and all files of this job are deleted from the disk. This cannot be undone.`;
   if (await confirm("Delete this job?", text, "Delete")) await attempt(() => api.remove(job.id));
@@ -26,7 +41,7 @@ export function badge(job) {
 }
 
 export function progress(job) {
-  const share = job.frames ? job.frames_done / job.frames : null;
+  const share = job.progress ?? (job.frames ? job.frames_done / job.frames : null);
   const bar = el("progress", { max: 1, "aria-label": `Progress of ${titleOf(job)}` });
   if (job.status === "queued") bar.value = 0;
   else if (share !== null) bar.value = share;
@@ -55,6 +70,10 @@ export function player(job, name = null) {
     preload: "metadata",
   };
   return el("video.frames", { ...options, "aria-label": `Video ${found}` });
+}
+
+function screen(node) {
+  return node && el("div.screen", {}, node);
 }
 
 export function downloads(job) {
@@ -153,7 +172,8 @@ export function videoCard(job, { onSettings }) {
   const parts = [head, el("p.hint", {}, described(job))];
   if (active(job)) parts.push(progress(job));
   if (job.error) parts.push(el("div.problem", {}, el("p", {}, job.error)));
-  const shown = active(job) ? null : player(job);
+  const running = job.status === "running";
+  const shown = running ? watch(job) : active(job) ? null : screen(player(job));
   if (job.status === "stopped" && !shown)
     parts.push(el("p.hint", {}, "Stopped before the first clip was whole."));
   parts.push(actions(job, onSettings));
@@ -169,12 +189,7 @@ export function videoCard(job, { onSettings }) {
     parts.push(el("details", {}, el("summary", {}, "The command that repeats it"), command(job.command)));
   if (!active(job)) parts.push(downloads(job));
   const text = el("div.stack", {}, ...parts.filter(Boolean));
-  return el(
-    `article.card.job${shown ? ".beside" : ""}`,
-    { "data-job": job.id },
-    shown ? el("div.screen", {}, shown) : "",
-    text,
-  );
+  return el(`article.card.job${shown ? ".beside" : ""}`, { "data-job": job.id }, shown ?? "", text);
 }
 
 function actions(job, onSettings) {
@@ -200,8 +215,8 @@ function actions(job, onSettings) {
     found &&
     button(
       "",
-      "Extend by 64 frames",
-      () => attempt(() => api.goOn(job.id, (job.frames ?? job.frames_done) + 64)),
+      `Extend by ${MORE_FRAMES} frames`,
+      () => attempt(() => extend(job, (job.frames ?? job.frames_done) + MORE_FRAMES)),
       "plus",
     );
   const load =

@@ -14,6 +14,7 @@ import {
 } from "./forms.js";
 import { attempt, cards, videoCard } from "./jobcard.js";
 import { active, store } from "./store.js";
+import { unwatch } from "./watching.js";
 
 const ESTIMATE_DELAY_MS = 300;
 const RESULTS = 8;
@@ -210,6 +211,7 @@ async function submit(event) {
 
 function draw() {
   const all = (store.jobs ?? []).filter((job) => job.kind === "make");
+  unwatch(new Set(all.filter((job) => job.status === "running").map((job) => job.id)));
   const queue = all.filter(active).sort((a, b) => (a.place ?? 0) - (b.place ?? 0));
   const done = all.filter((job) => !active(job)).slice(0, RESULTS);
   fill(form.empty, [!store.jobs, all.length === 0], () => {

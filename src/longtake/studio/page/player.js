@@ -24,16 +24,23 @@ export class FramePlayer {
   #shown = 0;
   #dropped = 0;
   #newest = -1;
+  #closed = false;
 
   constructor(canvas, glow) {
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d", { alpha: false });
     this.#glow = glow?.getContext("2d", { alpha: false });
     const step = (now) => {
+      if (this.#closed) return;
       this.#step(now);
       requestAnimationFrame(step);
     };
     requestAnimationFrame(step);
+  }
+
+  close() {
+    this.#closed = true;
+    this.reset();
   }
 
   // fps of the video; clip: number of frames that arrive at once.

@@ -30,12 +30,18 @@ class Store extends EventTarget {
       if (!this.models) this.#askModels();
       this.jobs = await api.jobs();
       this.error = null;
+      if (this.models && this.jobs.some((job) => this.#unknown(job))) this.#askModels();
     } catch (error) {
       this.error = error;
     }
     this.dispatchEvent(new Event("change"));
     const busy = this.error || this.jobs?.some(active);
     this.#timer = setTimeout(() => this.refresh(), busy ? BUSY_MS : IDLE_MS);
+  }
+
+  // Whether a training has made a model that the list does not have yet.
+  #unknown(job) {
+    return job.result?.model && !this.model(job.result.model);
   }
 
   // Takes a while after the server has started: each model is loaded once and measured.

@@ -1,9 +1,9 @@
 // Train: start a training, watch its losses and samples, stop it, continue it, use its model.
 import { api } from "./api.js";
 import { lineChart } from "./charts.js";
-import { about, ago, el, fill, icon, note, number } from "./dom.js";
+import { ago, el, fill, icon, note, number } from "./dom.js";
 import { field, fileField, segments } from "./forms.js";
-import { attempt, badge, downloads, goTo, remove } from "./jobcard.js";
+import { attempt, badge, downloads, goTo, progress, remove } from "./jobcard.js";
 import { active, store, titleOf } from "./store.js";
 
 const LOG_MS = 3000;
@@ -84,6 +84,8 @@ function draw() {
     job.error,
     job.result,
     Math.round((job.seconds_left ?? 0) / 5),
+    job.stage,
+    store.models?.length,
     logs.get(job.id)?.rows.length,
   ]);
   fill(parts.runs, key, () => jobs.map(run));
@@ -123,8 +125,6 @@ function run(job) {
       button(".primary", "Play its model", () => goTo("live", { settings: { model: trained.name } }), "play"),
     !active(job) && button(".quiet", "Delete", () => remove(job), "trash"),
   ];
-  const left = job.seconds_left ? `${about(job.seconds_left)} left` : "";
-  const doing = [result.stage, left].filter(Boolean).join(", ");
   return el(
     "article.card.job",
     {},
@@ -134,7 +134,10 @@ function run(job) {
       el("h3", {}, name(job), el("span.hint", {}, ` ${ago(job.created)}`)),
       badge(job),
     ),
-    active(job) ? el("p.hint", {}, doing || "Preparing the footage …") : "",
+    active(job)
+      ? el("p.hint", {}, job.stage ? `Now: ${job.stage.replaceAll("_", " ")}` : "Preparing the footage …")
+      : "",
+    active(job) ? progress(job) : "",
     job.error ? el("div.problem", {}, el("p", {}, job.error)) : "",
     el("div.row.wrap", {}, ...actions.filter(Boolean)),
     charts(logs.get(job.id)?.rows ?? []),

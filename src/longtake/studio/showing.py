@@ -1,0 +1,101 @@
+"""A job as JSON data for a page, and the files that it lists."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from longtake.documents import DocumentError, read_json
+from longtake.hub import INDEX
+from longtake.studio.errors import MissingError
+from longtake.studio.kinds import JobKind
+from longtake.studio.store import Job
+from longtake.studio.work import FILES
+
+TYPES = {
+    ".mp4": "video/mp4",
+    ".mkv": "video/x-matroska",
+    ".png": "image/png",
+    ".json": "application/json",
+    ".html": "text/html",
+}
+
+
+def shown(job: Job, kind: JobKind, folder: Path, place: int, command: str) -> dict[str, Any]:
+    """A job as JSON data.
+
+    Args:
+        job: the job.
+        kind: its kind and settings.
+        folder: its folder.
+        place: its place in the queue, from 1; 0 if it does not wait.
+        command: the command that repeats it; empty if there is none.
+    """
+    same = ("id", "kind", "origin", "status", "created", "ended", "frames_done", "frames")
+    return {
+        **{name: getattr(job, name) for name in same},
+        "place": place,
+        "settings": job.settings["settings"],
+        "seconds_left": job.seconds_left,
+        "error": job.error or None,
+        "files": files(folder),
+        "command": command,
+        "changes": job.changes,
+        "result": job.result,
+        "stage": job.result.get("stage"),
+        "progress": progress_of(job),
+        "steerable": kind.steerable,
+    }
+
+
+def files(folder: Path) -> list[dict[str, Any]]:
+    """Files that a job shows: name, type and bytes. ``folder`` is the job's."""
+    place = folder / FILES
+    found = sorted(place.iterdir()) if place.is_dir() else []
+    whole = [p for p in found if not p.name.startswith(".") and ".partial" not in p.name]
+    return [
+        {"name": path.name, "type": TYPES[path.suffix], "bytes": path.stat().st_size}
+        for path in whole
+        if path.suffix in TYPES
+    ]
+
+
+def file(folder: Path, name: str) -> Path:
+    """Path of a file that a job shows; a MissingError if it shows none of that name."""
+    if name not in [each["name"] for each in files(folder)]:
+        raise MissingError(f"the job has no file {name!r}")
+    return folder / FILES / name
+
+
+def progress_of(job: Job) -> float | None:
+    """Share of a job that is done, from 0 to 1; None if it is unknown."""
+    if job.status == "done":
+        return 1.0
+    return job.frames_done / job.frames if job.frames else job.result.get("progress")
+
+
+class Trained(NamedTuple):
+    """The newest model of a training: its folder, and what changes with each export."""
+
+    folder: Path
+    stamp: str
+
+
+def trained_model(out: Path) -> Trained | None:
+    """The finished model of a training, or else the newest of its runs that makes videos."""
+    found = [*out.glob(f"model/{INDEX}"), *out.glob(f"runs/*/model/{INDEX}")]
+    for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        with suppress(OSError, DocumentError):
+            if read_json(path).get("roles"):
+                return Trained(path.parent, f"{path} {path.stat().st_mtime_ns}")
+    return None
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files of a folder."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118 (ten times faster)
+    return total
