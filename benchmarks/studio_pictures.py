@@ -128,6 +128,7 @@ def desk(browser: "Browser", address: str, model: str, out: Path) -> None:
     """Single pictures of the other tabs."""
     context = browser.new_context(**DESK)
     tab = Tab(context.new_page(), address)
+    tab.page.set_default_timeout(1_800_000)  # each waits for the job before it
     page = tab.open("make")
     for steps in (4, None):
         settings = {"model": model, "frames": 64, "seed": 5, "sheet": True, "steps": steps}
