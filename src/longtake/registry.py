@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from longtake.autoencoders.enlarger import EnlargerConfig
 from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
 from longtake.autoencoders.light import LightTriplaneDecoderConfig, LightVolumeDecoderConfig
 from longtake.autoencoders.triplane import TriplaneAutoencoderConfig
@@ -46,7 +47,9 @@ AnyAutoencoder = Annotated[
 ]
 """Config of an autoencoder."""
 
-AnyDecoder = Annotated[LightVolumeDecoderConfig | LightTriplaneDecoderConfig, _Kind]
+AnyDecoder = Annotated[
+    LightVolumeDecoderConfig | LightTriplaneDecoderConfig | EnlargerConfig, _Kind
+]
 """Config of another decoder of an autoencoder's latents."""
 
 AnyDenoiser = Annotated[VolumeUNetConfig | TriplaneUNetConfig, _Kind]

@@ -47,7 +47,7 @@ FREE = (
     *("evaluation", "sampling", "validation", "training.accumulate", "training.cooldown_steps"),
     *("training.evaluate_every", "training.export_every", "training.keep", "training.keep_every"),
     *("training.log_every", "training.sample_every", "training.save_every", "training.steps"),
-    *("training.background_gb", "training.tracker", "training.workers"),
+    *("training.background_gb", "training.tracker", "training.workers", "training.shards"),
 )
 """Settings that may change in the middle of a run, as its training steps do not depend on them."""
 

@@ -17,9 +17,10 @@ from longtake.autoencoders import VideoAutoencoder
 from longtake.checkpoint import fill, weights_hash
 from longtake.config import Config, ConfigError
 from longtake.data.cache_plan import CachePlan, PlannedClips, warn_of_few_clips
+from longtake.data.crops import cropped
 from longtake.data.latent_cache import LatentCache
 from longtake.data.latents import build_cache
-from longtake.data.loader import Batch, Loader
+from longtake.data.loader import Loader
 from longtake.decoder_run import DecoderRun
 from longtake.diffusion import Denoiser, Diffusion
 from longtake.distillation import DistillationRun
@@ -29,7 +30,6 @@ from longtake.latents import LatentScaling
 from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
 from longtake.model import ModelIndex, Sampling, VideoModel
 from longtake.model.index import AUTOENCODER, component_hash
-from longtake.noise import generator
 from longtake.registry import AnyAutoencoder, AnyDenoiser, AnySource, AnyTextEncoder
 from longtake.rollout import Role
 from longtake.text import Prompt, TextEncoder
@@ -126,21 +126,7 @@ class AutoencoderRun(Config):
         shared = self.training.model_dump(include={"batch", "seed", "workers"})
         loader = Loader(source=self.data, rank=ranks.rank, size=ranks.size, **shared)
         for batch in loader.batches(first_step):
-            yield self._cropped(batch), batch.number
-
-    def _cropped(self, batch: Batch) -> Tensor:
-        if self.crop is None:
-            return batch.video
-        height, width = batch.video.shape[3:]
-        room = height - self.crop[0], width - self.crop[1]
-        if min(room) < 0:
-            raise ValueError(f"crop={self.crop} must fit in clips of {height}x{width} pixels")
-        parts = []
-        for video, number in zip(batch.video, batch.number, strict=True):
-            random = generator(self.training.seed, "crop", number)
-            top, left = (int(torch.randint(n + 1, (), generator=random)) for n in room)
-            parts.append(video[..., top : top + self.crop[0], left : left + self.crop[1]])
-        return torch.stack(parts)
+            yield cropped(batch, self.crop, self.training.seed), batch.number
 
     def _export(self, autoencoder: nn.Module, ranks: Ranks, folder: Path) -> None:
         plain, averaged = unsharded(autoencoder, self.autoencoder.build), bool(self.training.ema)
@@ -258,9 +244,8 @@ class DiffusionRun(Config):
         """Encode clips that the latent cache lacks, then train, from the last checkpoint if any."""
         torch.manual_seed(self.training.seed)
         self._check_classes()
-        base = VideoModel.from_pretrained(self.model, device=ranks.device, students=False)
-        start = self.init_from
-        trained = VideoModel.from_pretrained(start, students=False) if start else None
+        base = VideoModel.from_pretrained(self.model, device=ranks.device)
+        trained = VideoModel.from_pretrained(self.init_from) if self.init_from else None
         denoiser = self._built(trained)
         base.autoencoder.spec.check_drawn(denoiser.spec, self.model)
         self.clip.check(denoiser)

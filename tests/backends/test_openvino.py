@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from longtake.autoencoders import LightVolumeDecoderConfig, Redecoded
 from longtake.backends import BackendError, OpenVINO
 from longtake.backends import openvino as module
 from longtake.denoisers import TriplaneUNetConfig, VolumeUNetConfig
@@ -82,6 +83,18 @@ def test_videos_are_decoded_as_torch_does(
             for each in (backend.autoencoder(network), network)
         )
         assert torch.allclose(made, expected, rtol=0, atol=5e-6)
+
+
+def test_a_light_decoder_decodes_as_torch_does(folder: Path, tiny_model: VideoModel):
+    torch.manual_seed(0)
+    sizes = {"latent_width": 8, "latent_blocks": 0, "frame_width": 8, "fine_width": 8}
+    config = LightVolumeDecoderConfig(clip=(8, 32, 32), volume=(2, 4, 4, 4), **sizes)
+    network, z = Redecoded(tiny_model.autoencoder, config.build()), torch.randn(1, 2, 13, 4, 4)
+    made, expected = (
+        torch.cat([*each.stream_decode([z])], 2)
+        for each in (OpenVINO(folder=folder).autoencoder(network), network)
+    )
+    assert torch.allclose(made, expected, rtol=0, atol=5e-6)
 
 
 def test_a_program_that_differs_from_torch_is_refused_and_not_kept(

@@ -27,21 +27,23 @@ def benchmark() -> ModuleType:
 
 def test_clean_video_is_not_accused_and_faults_are_named(benchmark):
     table = benchmark.Table({}, None)
-    films = [benchmark.film_of("sky", 96, number, 5) for number in (0, 1)]
-    table.add(("sky", 96, "raw", "none", 0), iter(films), "raw", ())
+    films = [benchmark.Video("sky", benchmark.film_of("sky", 96, n, 5)) for n in (0, 1)]
+    real = benchmark.RealWorld(1)
+    table.add(("sky", 96, "raw", "none", 0), iter(films), real, "raw", ())
     for title in ("freeze, frames", "red drifts, levels", "one bright frame in 2, levels"):
         fault = benchmark.FAULTS[title]
         faulty = benchmark.with_fault(fault, films[:1], films, fault.sizes[-1])
-        table.add(("sky", 96, "raw", title, fault.sizes[-1]), faulty, "raw", fault.kinds)
+        table.add(("sky", 96, "raw", title, fault.sizes[-1]), faulty, real, "raw", fault.kinds)
     assert [(row["found"], row["of"]) for row in table.rows.values()] == [(0, 2)] + 3 * [(1, 1)]
 
 
 def test_rows_are_kept_and_not_computed_again(benchmark, tmp_path):
     path, key = tmp_path / "drift.json", ("sky", 48, "raw", "none", 0)
-    films = [benchmark.film_of("marbles", 48, 0, 5)]
-    benchmark.Table({"seed": 5}, path).add(key, iter(films), "raw", ())
+    films = [benchmark.Video("marbles", benchmark.film_of("marbles", 48, 0, 5))]
+    real = benchmark.RealWorld(1)
+    benchmark.Table({"seed": 5}, path).add(key, iter(films), real, "raw", ())
     again = benchmark.Table({"seed": 5}, path)
-    again.add(key, iter(()), "raw", ())
+    again.add(key, iter(()), real, "raw", ())
     (row,) = again.rows.values()
     assert row["of"] == 1
     with pytest.raises(ValueError, match="other settings"):
@@ -53,3 +55,11 @@ def test_committed_counts_are_of_seeds_that_chose_no_threshold(benchmark):
     assert stored["seed"] == benchmark.SEED != 101
     faults = {row["fault"] for row in stored["rows"]}
     assert faults == {"none", "edits", *benchmark.FAULTS}
+
+
+def test_a_stretch_is_judged_against_other_stretches_of_its_length(benchmark):
+    films = [benchmark.film_of("sky", frames, 0, 5) for frames in (64, 96, 96)]
+    stretches = [benchmark.Video(name, film) for name, film in zip("aab", films, strict=True)]
+    reference = benchmark.OtherStretches(stretches)(stretches[2], "raw")
+    assert (reference.videos, reference.frames) == (1, 96)
+    assert benchmark.OtherStretches(stretches)(stretches[0], "raw").videos == 1

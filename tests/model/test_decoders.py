@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from longtake.autoencoders import LightVolumeDecoderConfig
+from longtake.autoencoders import LightVolumeDecoderConfig, VolumeAutoencoder
 from longtake.config import ConfigError, parse
 from longtake.model import ModelIndex, VideoModel
+from longtake.model.decoders import save_with_decoders
 
 
 @pytest.fixture
@@ -60,6 +61,33 @@ def test_a_merged_model_keeps_the_decoders_of_both(model: VideoModel, tiny_model
     alone = replace(tiny_model, denoisers={})
     assert model.merge(alone).decoders.keys() == {"large"}
     assert alone.merge(model).decoders.keys() == {"large"}
+
+
+def test_decoders_are_added_to_a_copy_of_a_model(
+    model: VideoModel, tiny_model: VideoModel, tmp_path: Path
+):
+    tiny_model.save_pretrained(tmp_path / "base")
+    replace(model, denoisers={}).save_pretrained(tmp_path / "trained")
+    save_with_decoders(tmp_path / "base", [tmp_path / "trained"], tmp_path / "both")
+    both = VideoModel.from_pretrained(tmp_path / "both")
+    assert torch.equal(frames(both, "large"), frames(model, "large"))
+    for name in ("denoiser", "autoencoder"):
+        path = f"{name}/model.safetensors"
+        before, after = (tmp_path / part / path for part in ("base", "both"))
+        assert before.read_bytes() == after.read_bytes()
+
+
+def test_a_decoder_of_another_autoencoder_or_none_is_not_added(
+    model: VideoModel, tiny_model: VideoModel, tmp_path: Path
+):
+    tiny_model.save_pretrained(tmp_path / "base")
+    with pytest.raises(ValueError, match="has no decoder but its autoencoder's"):
+        save_with_decoders(tmp_path / "base", [tmp_path / "base"], tmp_path / "both")
+    other = VolumeAutoencoder(tiny_model.autoencoder.config)  # pyright: ignore[reportArgumentType]
+    replace(model, autoencoder=other, denoisers={}).save_pretrained(tmp_path / "other")
+    with pytest.raises(ValueError, match="has another autoencoder than"):
+        save_with_decoders(tmp_path / "base", [tmp_path / "other"], tmp_path / "both")
+    assert not (tmp_path / "both").exists()
 
 
 def test_full_is_the_autoencoders_own_name():

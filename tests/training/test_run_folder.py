@@ -98,6 +98,7 @@ def again(
     ("name", "change"),
     [
         ("autoencoder", "training.workers=2"),
+        ("autoencoder", "training.shards=1"),
         ("autoencoder", "training.keep=5"),
         ("autoencoder", "training.keep_every=300"),
         ("autoencoder", "training.save_every=3"),

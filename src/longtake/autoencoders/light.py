@@ -16,6 +16,7 @@ from pydantic import model_validator
 from torch import Tensor, nn
 
 from longtake.autoencoders.base import StreamDecoder, VideoAutoencoder, in_precision_of
+from longtake.autoencoders.redecoded import OtherDecoder, Redecoded
 from longtake.autoencoders.streaming import ClipDecoder, WindowDecoder
 from longtake.config import Config
 from longtake.latents import Triplane
@@ -82,7 +83,7 @@ class LightVolumeDecoderConfig(LightDecoderConfig):
 
     kind: Literal["light_volume_decoder"] = "light_volume_decoder"
     volume: tuple[Count, Count, Count, Count]
-    window: Count = 12
+    window: Count = 16
 
     @property
     def latent(self) -> tuple[int, ...]:
@@ -145,7 +146,7 @@ class LightTriplaneDecoderConfig(LightDecoderConfig):
         return LightTriplaneDecoder(self)
 
 
-class LightDecoder(nn.Module, ABC):
+class LightDecoder(OtherDecoder):
     """Decodes latents by convolutions of single frames, most of which see the frames beside.
 
     A convolution sees other frames because a part of its input channels is taken from them
@@ -166,14 +167,22 @@ class LightDecoder(nn.Module, ABC):
         self.out = nn.Conv2d(fine, 3 * (scale // 2) ** 2, 3, padding=1)
         # what becomes neighbouring frames or pixels begins equal (Aitken et al. 2017): otherwise
         # the first weights flicker, and a loss of flicker is least where nothing is decoded at all
-        _equal_parts(self.to_frames, lambda x: x[:frame].repeat(times, *[1] * (x.ndim - 1)))
-        _equal_parts(self.to_fine, lambda x: x[:fine].repeat_interleave(4, 0))
-        _equal_parts(self.out, lambda x: x[:3].repeat_interleave((scale // 2) ** 2, 0))
+        equal_parts(self.to_frames, lambda x: x[:frame].repeat(times, *[1] * (x.ndim - 1)))
+        equal_parts(self.to_fine, lambda x: x[:fine].repeat_interleave(4, 0))
+        equal_parts(self.out, lambda x: x[:3].repeat_interleave((scale // 2) ** 2, 0))
 
     @property
     def last_layer(self) -> nn.Parameter:
         """Weight of the last layer."""
         return self.get_parameter("out.weight")
+
+    def beside(self, autoencoder: VideoAutoencoder) -> Redecoded:
+        """The autoencoder with this network in place of its own decoder.
+
+        Raises:
+            ConfigError: the decoder does not fit the autoencoder's latents.
+        """
+        return Redecoded(autoencoder, self)
 
     @abstractmethod
     def stream_decoder(self, autoencoder: VideoAutoencoder, clip_overlap: int) -> StreamDecoder:
@@ -275,7 +284,8 @@ def shift_in_time(x: Float[Tensor, "n c h w"], frames: int) -> Float[Tensor, "n 
 
 
 @torch.no_grad()
-def _equal_parts(conv: nn.Conv2d, change: Callable[[Tensor], Tensor]) -> None:
+def equal_parts(conv: nn.Conv2d, change: Callable[[Tensor], Tensor]) -> None:
+    """Replace weight and bias of a convolution by a function of each, which keeps their shapes."""
     for parameter in conv.parameters():
         parameter.copy_(change(parameter))
 

@@ -1,6 +1,8 @@
-"""An autoencoder whose latents another network decodes, perhaps to larger frames."""
+"""An autoencoder whose latents become other frames than its own, perhaps larger ones."""
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -8,34 +10,48 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.autoencoders.base import Posterior, StreamDecoder, VideoAutoencoder
-from longtake.autoencoders.light import LightDecoder
+from longtake.autoencoders.streaming import ClipDecoder, WindowDecoder
 from longtake.config import ConfigError
 
 
-class Redecoded(VideoAutoencoder):
+class OtherDecoder(nn.Module, ABC):
+    """A network that is saved with a model and makes frames of its autoencoder's latents."""
+
+    config: Any
+
+    @property
+    @abstractmethod
+    def last_layer(self) -> nn.Parameter:
+        """Weight of the last layer."""
+
+    @abstractmethod
+    def beside(self, autoencoder: VideoAutoencoder) -> "OtherFrames":
+        """The autoencoder with the frames that this network makes.
+
+        Raises:
+            ConfigError: the network does not fit the autoencoder.
+        """
+
+
+class OtherFrames(VideoAutoencoder, ABC):
     """The encoder of an autoencoder, whose weights never change, with another decoder.
 
     Frames that are larger than the autoencoder's are averaged to its size before they are encoded.
 
     Args:
         autoencoder: the autoencoder, whose gradients are turned off.
-        decoder: a decoder of its latents.
+        decoder: the network that training changes.
 
     Raises:
-        ConfigError: the decoder does not fit the autoencoder.
+        ConfigError: the decoder makes clips of another size.
     """
 
-    def __init__(self, autoencoder: VideoAutoencoder, decoder: LightDecoder) -> None:
+    def __init__(self, autoencoder: VideoAutoencoder, decoder: Any) -> None:
         super().__init__()
         self.autoencoder, self.decoder = autoencoder.requires_grad_(False), decoder
         self.config = decoder.config
         known, clip = autoencoder.spec, decoder.config.clip
         (frames, height, width), self._factor = known.clip, clip[1] // known.clip[1]
-        if decoder.config.latent != known.shape:
-            raise ConfigError(
-                f"the decoder reads latents of {decoder.config.latent}, but those of the "
-                f"autoencoder are {known.shape}"
-            )
         if clip != (frames, height * self._factor, width * self._factor):
             raise ConfigError(
                 f"the decoder makes clips of {clip} (frames, height, width), which must be the "
@@ -70,9 +86,43 @@ class Redecoded(VideoAutoencoder):
             log_variance=torch.cat([part.log_variance for part in found], along),
         )
 
+    @abstractmethod
+    def stream_decoder(self, *, clip_overlap: int = 0) -> StreamDecoder:
+        """A new decoder of one long video."""
+
+
+class Redecoded(OtherFrames):
+    """An autoencoder whose latents a ``LightDecoder`` decodes.
+
+    Raises:
+        ConfigError: the decoder does not fit the autoencoder's latents.
+    """
+
+    def __init__(self, autoencoder: VideoAutoencoder, decoder: Any) -> None:
+        if decoder.config.latent != autoencoder.spec.shape:
+            raise ConfigError(
+                f"the decoder reads latents of {decoder.config.latent}, but those of the "
+                f"autoencoder are {autoencoder.spec.shape}"
+            )
+        super().__init__(autoencoder, decoder)
+
     def decode(self, z: Float[Tensor, "b c ..."]) -> Float[Tensor, "b 3 t h w"]:
         return self.decoder(z)
 
     def stream_decoder(self, *, clip_overlap: int = 0) -> StreamDecoder:
         """A new decoder of one long video, in windows whose joints do not show."""
         return self.decoder.stream_decoder(self, clip_overlap)
+
+
+class Enlarged(OtherFrames):
+    """An autoencoder whose decoded frames an ``Enlarger`` enlarges, each by itself."""
+
+    def decode(self, z: Float[Tensor, "b c ..."]) -> Float[Tensor, "b 3 t h w"]:
+        return self.decoder(self.autoencoder.decode(z))
+
+    def stream_decoder(self, *, clip_overlap: int = 0) -> StreamDecoder:
+        """A new decoder of one long video, which joins enlarged windows or clips."""
+        if self.spec.frame_axis is None:
+            return ClipDecoder(self, clip_overlap)
+        self.spec.check_overlap(clip_overlap)
+        return WindowDecoder(self)

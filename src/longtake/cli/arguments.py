@@ -22,8 +22,8 @@ Precision = Annotated[PrecisionName, Option(help="number format of a model's wei
 BackendName = Literal["torch", "openvino"]
 RunBy = Annotated[BackendName, Option("--backend", help="what runs the networks on a CPU")]
 Decoder = Annotated[str, Option(help="full, or another decoder that the model has")]
-Teacher = Annotated[
-    bool, Option("--teacher", help="sample with the networks that students learnt from")
+Students = Annotated[
+    bool, Option("--students", help="sample with the model's students of few evaluations")
 ]
 Overwrite = Annotated[bool, Option("--overwrite", help="replace an existing output")]
 Device = Annotated[str, Option(help="cpu, cuda, cuda:1, ... or auto")]

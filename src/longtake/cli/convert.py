@@ -153,6 +153,24 @@ def join(
 
 
 @app.command()
+def decoders(
+    model: Annotated[str, Argument(help="the model whose latents they decode")],
+    trained: Annotated[list[str], Argument(help="runs that trained decoders of its latents")],
+    out: ModelOut,
+    half: Annotated[bool, Option("--half", help="store float16 weights")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Add decoders to a copy of a model, for `longtake generate --decoder`."""
+    import torch
+
+    from longtake.model.decoders import save_with_decoders
+
+    dtype = torch.float16 if half else None
+    save_with_decoders(model, trained, out, overwrite=overwrite, dtype=dtype)
+    print(f"{out}: ready")
+
+
+@app.command()
 def students(
     teacher: Annotated[str, Argument(help="the model that was distilled")],
     distilled: Annotated[list[str], Argument(help="runs of its distillations")],

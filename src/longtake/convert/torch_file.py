@@ -20,6 +20,10 @@ from longtake.documents import open_regular
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # first value of a file in torch's format before 1.6
 MAX_UNPACKED, SLACK = 8, 1 << 26  # limit of an archive: a multiple of its size, and bytes more
+BIG_ENDIAN = (
+    "was written by torch on a big-endian machine, which is not supported; load it on any machine "
+    "with torch.load and save it again with torch.save"
+)
 ALIGNMENT = 8  # bytes; a storage at another offset is copied from the file instead of mapped
 
 
@@ -132,7 +136,7 @@ def _read_zip(path: Path, file: io.BufferedReader) -> Any:
             raise CheckpointError("is a zip file, but not one of torch.save")
         folder = pickles[0].removesuffix("data.pkl")
         if f"{folder}byteorder" in names and archive.read(f"{folder}byteorder") != b"little":
-            raise CheckpointError("was written by a big-endian machine; convert it there")
+            raise CheckpointError(BIG_ENDIAN)
 
         def storage(dtype: torch.dtype, key: str, count: int) -> Storage:
             entry = archive.getinfo(f"{folder}data/{key}")
@@ -158,7 +162,7 @@ def _read_legacy(path: Path, file: io.BufferedReader) -> Any:
     Unpickler(file).load()
     machine = Unpickler(file).load()
     if not isinstance(machine, dict) or machine.get("little_endian") is not True:
-        raise CheckpointError("was written by a big-endian machine; convert it there")
+        raise CheckpointError(BIG_ENDIAN)
     starts: dict[str, int] = {}
     storages: dict[str, Storage] = {}
 

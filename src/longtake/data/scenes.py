@@ -30,7 +30,7 @@ class CutFinder:
         self._changes: deque[float] = deque([0.0] * NEAR, maxlen=2 * NEAR + 1)
 
     def push(self, frame: UInt8[np.ndarray, "h w 3"]) -> Iterator[tuple[np.ndarray, bool]]:
-        """Add a frame; yield frames that are decided, each with whether it begins a scene."""
+        """Add a frame; yield earlier frames, each with whether it begins a scene."""
         small = _small(frame)
         change = 0.0 if self._before is None else float(np.abs(small - self._before).mean())
         self._before = small
@@ -40,7 +40,10 @@ class CutFinder:
             yield self._waiting.popleft(), self._is_cut()
 
     def flush(self) -> Iterator[tuple[np.ndarray, bool]]:
-        """Yield the last frames, decided as if nothing changed after them."""
+        """Yield the last frames, each with whether it begins a scene.
+
+        To be called once after the last ``push``; the video is taken to stand still from there on.
+        """
         while self._waiting:
             self._changes.append(0.0)
             if len(self._changes) == 2 * NEAR + 1:

@@ -8,6 +8,8 @@ from longtake.drift.findings import Finding as Finding
 from longtake.drift.findings import judge as judge
 from longtake.drift.measures import Measures as Measures
 from longtake.drift.measures import measure as measure
+from longtake.drift.reference import Reference as Reference
+from longtake.drift.reference import real_findings as real_findings
 from longtake.drift.repeats import freezes as freezes
 from longtake.drift.repeats import loops as loops
 from longtake.drift.report import DriftReport as DriftReport

@@ -7,6 +7,8 @@ from typing import Literal, TypeVar
 
 from longtake.drift.descriptors import CHANNELS
 from longtake.drift.measures import Measures
+from longtake.drift.repeats import LEAST_EQUAL, LEAST_STILL
+from longtake.drift.seams import FOUND_SEAM, SEAM
 from longtake.drift.shared import COLOURFUL
 from longtake.drift.trends import Trend
 
@@ -58,6 +60,8 @@ class Finding:
         frame: index of the first frame that shows it.
         frames: number of frames that show it; 0 for a single moment.
         severity: greater than 0; about 1 for a fault that spoils the whole video.
+        strength: size as a multiple of the smallest that is reported, at least 1; findings of one
+            kind compare by it.
         sentence: the fault in words.
     """
 
@@ -65,6 +69,7 @@ class Finding:
     frame: int
     frames: int
     severity: float
+    strength: float
     sentence: str
 
 
@@ -79,17 +84,25 @@ def _freezes(measures: Measures) -> Iterator[Finding]:
     if len(measures.freezes) > SHOWN:
         first, total = measures.freezes[0].start, sum(run.frames for run in measures.freezes)
         sentence = f"freezes {len(measures.freezes)} times from frame {first}, for {total} frames"
-        severity = total / measures.frames + 0.5
         yield Finding(
-            kind="freeze", frame=first, frames=total, severity=severity, sentence=sentence
+            kind="freeze",
+            frame=first,
+            frames=total,
+            severity=total / measures.frames + 0.5,
+            strength=total / LEAST_STILL,
+            sentence=sentence,
         )
         return
     for run in measures.freezes:
-        severity = run.share * run.frames / measures.frames + 0.5
         what = "" if run.share == 1 else f"{100 * run.share:.0f} % of the picture "
         sentence = f"{what}freezes at frame {run.start} for {run.frames} frames"
         yield Finding(
-            kind="freeze", frame=run.start, frames=run.frames, severity=severity, sentence=sentence
+            kind="freeze",
+            frame=run.start,
+            frames=run.frames,
+            severity=run.share * run.frames / measures.frames + 0.5,
+            strength=max(1.0, run.share * run.frames / LEAST_STILL),
+            sentence=sentence,
         )
 
 
@@ -102,9 +115,13 @@ def _loops(measures: Measures) -> Iterator[Finding]:
                 f"repeats itself: frames {loop.start} to {last} show frames {shown} to "
                 f"{last - loop.period} again"
             )
-        severity = loop.frames / measures.frames + 0.5
         yield Finding(
-            kind="loop", frame=loop.start, frames=loop.frames, severity=severity, sentence=sentence
+            kind="loop",
+            frame=loop.start,
+            frames=loop.frames,
+            severity=loop.frames / measures.frames + 0.5,
+            strength=loop.frames / LEAST_EQUAL,
+            sentence=sentence,
         )
 
 
@@ -114,11 +131,19 @@ def _seams(measures: Measures) -> Iterator[Finding]:
         return
     every = f"every {seams.period} frames" if seams.period else f"at {len(seams.borders)} borders"
     first, severity = seams.borders[0], abs(math.log(seams.ratio))
+    least = math.log(FOUND_SEAM if seams.found else SEAM)
     sentence = (
         f"seams {every} from frame {first}: jumps there are {seams.ratio:.2f} times those between "
         f"(95 % {seams.low:.2f} to {seams.high:.2f})"
     )
-    yield Finding(kind="seams", frame=first, frames=0, severity=severity, sentence=sentence)
+    yield Finding(
+        kind="seams",
+        frame=first,
+        frames=0,
+        severity=severity,
+        strength=severity / least,
+        sentence=sentence,
+    )
 
 
 def _pulse(measures: Measures) -> Iterator[Finding]:
@@ -131,29 +156,36 @@ def _pulse(measures: Measures) -> Iterator[Finding]:
     )
     sentence = f"pulses every {found.period} frames: {found.measure} changes by {size} each time"
     yield Finding(
-        kind="pulse", frame=found.frame, frames=measures.frames, severity=0.1, sentence=sentence
+        kind="pulse",
+        frame=found.frame,
+        frames=measures.frames,
+        severity=0.1,
+        strength=found.visible,
+        sentence=sentence,
     )
 
 
 def _cuts(measures: Measures) -> Iterator[Finding]:
-    return _at(measures.cuts, measures, "cut", "jumps at {}, as at a cut", 0.4)
+    if measures.cuts:
+        yield Finding(
+            kind="cut",
+            frame=measures.cuts[0],
+            frames=0,
+            severity=0.4 + len(measures.cuts) / measures.frames,
+            strength=measures.cut_strength,
+            sentence=f"jumps at {_listed(measures.cuts)}, as at a cut",
+        )
 
 
 def _light_jumps(measures: Measures) -> Iterator[Finding]:
-    return _at(measures.light_jumps, measures, "jump", "brightness jumps at {}", 0.2)
-
-
-def _at(
-    frames: Sequence[int], measures: Measures, kind: Kind, sentence: str, least: float
-) -> Iterator[Finding]:
-    """One finding about single frames, of at least a severity, if there are any."""
-    if frames:
+    if measures.light_jumps:
         yield Finding(
-            kind=kind,
-            frame=frames[0],
+            kind="jump",
+            frame=measures.light_jumps[0],
             frames=0,
-            severity=least + len(frames) / measures.frames,
-            sentence=sentence.format(_listed(frames)),
+            severity=0.2 + len(measures.light_jumps) / measures.frames,
+            strength=measures.light_strength,
+            sentence=f"brightness jumps at {_listed(measures.light_jumps)}",
         )
 
 
@@ -172,9 +204,14 @@ def _colour(measures: Measures) -> Iterator[Finding]:
         else f"{name} {255 * line.early:+.0f} levels from the first eighth to the last quarter"
         for name, line in drifting.items()
     )
-    severity = max(_change(name, line) for name, line in drifting.items()) / FULL_COLOUR
+    change = max(_change(name, line) for name, line in drifting.items())
     yield Finding(
-        kind="colour", frame=0, frames=measures.frames, severity=severity, sentence=sentence
+        kind="colour",
+        frame=0,
+        frames=measures.frames,
+        severity=change / FULL_COLOUR,
+        strength=change / VISIBLE[CHANNELS[0]],
+        sentence=sentence,
     )
 
 
@@ -188,9 +225,14 @@ def _shares(measures: Measures) -> Iterator[Finding]:
             if not _early(name, line)
             else f"{early:+.0f} % from the first eighth to the last quarter"
         )
-        severity = _change(name, line) / FULL_SHARE
+        change = _change(name, line)
         yield Finding(
-            kind=name, frame=0, frames=measures.frames, severity=severity, sentence=sentence
+            kind=name,
+            frame=0,
+            frames=measures.frames,
+            severity=change / FULL_SHARE,
+            strength=change / VISIBLE[name],
+            sentence=sentence,
         )
 
 

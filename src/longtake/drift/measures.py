@@ -1,5 +1,6 @@
 """Measures of one video without a network, of which the findings are made."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -11,8 +12,10 @@ from longtake.drift.descriptors import CHANNELS, EPSILON, Descriptors
 from longtake.drift.pulses import Pulse, pulse
 from longtake.drift.repeats import Freeze, Loop, freezes, loops, moving_cells, part_freezes
 from longtake.drift.seams import (
+    CUT,
     LEAST_LIGHT,
     LIGHT_CHANCE,
+    LIGHT_JUMP,
     LIGHT_QUIET,
     Seams,
     borders_every,
@@ -57,6 +60,10 @@ class Measures:
         pulse: a pattern that repeats every 2 to 64 frames; None without one.
         cuts: frames at which the whole picture jumps, other than at borders.
         light_jumps: frames at which the brightness jumps, other than at borders and cuts.
+        cut_strength: the largest jump at a cut as a multiple of the smallest that is called a cut,
+            both relative to the jumps of the frames near; 0 without cuts.
+        light_strength: the largest jump of brightness as a multiple of the smallest that is
+            reported; 0 without.
     """
 
     frames: int
@@ -67,6 +74,8 @@ class Measures:
     pulse: Pulse | None
     cuts: tuple[int, ...]
     light_jumps: tuple[int, ...]
+    cut_strength: float
+    light_strength: float
 
 
 def measure(video: Descriptors, chunk: int | None = None, first: int | None = None) -> Measures:
@@ -101,6 +110,7 @@ def measure(video: Descriptors, chunk: int | None = None, first: int | None = No
     cut = tuple(t for t in jumped if light[t] < BRIGHTER * sizes[t] or light[t] > BRIGHTEST)
     known = at_border | _around(cut)
     sudden = () if pulsing else sudden_light(unexplained[1], light)
+    flashes = tuple(sorted(t for t in {*sudden, *jumped} if t not in known))
     return Measures(
         frames=len(video),
         trends=trends(video, frozen, cut),
@@ -109,7 +119,9 @@ def measure(video: Descriptors, chunk: int | None = None, first: int | None = No
         seams=seams,
         pulse=pulsing,
         cuts=cut,
-        light_jumps=tuple(sorted(t for t in {*sudden, *jumped} if t not in known)),
+        light_jumps=flashes,
+        cut_strength=max((math.exp(rises[0][t]) / CUT for t in cut), default=0.0),
+        light_strength=max((max(light[t] / LIGHT_JUMP, 1.0) for t in flashes), default=0.0),
     )
 
 

@@ -1,6 +1,7 @@
 """The report as one self-contained HTML file."""
 
 import io
+import math
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -9,8 +10,15 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from longtake.checkpoint import write_text
+from longtake.drift.findings import SIGNIFICANT, VISIBLE
 from longtake.drift.panels import ALARM, BACKGROUND, GRID, INK, MUTED
 from longtake.drift.report import DriftReport
+
+
+def _less(name: str) -> str:
+    """Smallest visible relative change of a measure, in words."""
+    return f"{100 * math.expm1(VISIBLE[name]):.0f} %"
+
 
 STYLE = f"""
 body {{ font: 15px/1.5 system-ui, sans-serif; color: {INK}; background: {BACKGROUND};
@@ -22,16 +30,18 @@ th, td {{ text-align: right; padding: 0.2rem 0.9rem; border-bottom: 1px solid {G
 th:first-child, td:first-child {{ text-align: left; padding-left: 0; }}
 """
 
-METHOD = """
+METHOD = f"""
 A trend is a least-squares line within the longest stretch between cuts; its interval counts slow
 waves as noise (equal-weighted cosines, 8 of them, Student's distribution). Contrast, sharpness and
 motion are logarithms, so their slopes are relative changes. Colours and colourfulness are those
 that all parts of the picture share: medians over 144 cells. A jump is the difference of the step
 into a frame from the mean of the steps before and after it, over the median of the frames near it;
-the interval at joints is a bootstrap over joints. A finding needs a slope beyond 4.5 standard
-errors and a visible change: 4.5 levels of colour, a quarter of contrast, sharpness or
-colourfulness, double motion; or a colour that changes early and then stays.
-Intervals of FVD and KVD are bootstraps over videos.
+the interval at joints is a bootstrap over joints. A finding needs a slope beyond {SIGNIFICANT:.0f}
+standard errors and a visible change: {255 * VISIBLE["red"]:.1f} levels of colour,
+{_less("contrast")} of contrast, {_less("sharpness")} of sharpness, {_less("colourfulness")} of
+colourfulness or motion; or a colour that changes early and then stays. Where real videos are given,
+a finding must also be more severe than all findings of its kind in them, by the factor by which one
+of them surpasses the others. Intervals of FVD and KVD are bootstraps over videos.
 """
 
 

@@ -104,6 +104,8 @@ def _video_json(video: VideoDrift, window: int) -> dict[str, Any]:
         "path": str(video.info.path),
         "frames": video.info.frames,
         "findings": [asdict(finding) for finding in video.findings],
+        "usual": [asdict(finding) for finding in video.usual],
+        "reference": None if video.reference is None else asdict(video.reference),
         "measures": asdict(video.measures),
         "windows": {"start": list(starts)} | means,
         "features": {"start": video.starts, "distance": video.distances},

@@ -36,9 +36,12 @@ class Shared:
 def shared(video: Descriptors, start: int, stop: int) -> dict[str, Shared]:
     """Measures of frames ``start`` to ``stop``, as far as all parts of the frame share them.
 
-    They are by name, and natural logarithms except for colours. Colourfulness is the distance of a
-    cell's colour from grey divided by its brightness; a cell is a square of a 12 x 12 grid over the
-    frame. Contrast, sharpness and motion are missing if too few cells have texture or move.
+    ``red``, ``green`` and ``blue`` are mean colours in [0, 1]. The others are natural logarithms of
+    ratios: ``colourfulness`` of the distance of a cell's colour from grey over its brightness,
+    ``contrast`` of the standard deviation of brightness within a cell (in [0, 1]), ``sharpness`` of
+    its gradient per pixel over the frame's contrast, and ``motion`` of its change per frame over
+    its gradient, about a speed in pixels per frame. A cell is a part of a 12 x 12 grid over the
+    frame. The last three are missing if too few cells have texture or move.
     """
     return {name: _shared(cells) for name, cells in _measures(video, start, stop)}
 

@@ -1,7 +1,7 @@
 """Measures one video while its frames stream by: descriptors, features and a world's measures."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from longtake.drift.curves import feature_distances
 from longtake.drift.descriptors import Describer, Descriptors
 from longtake.drift.findings import Finding, judge
 from longtake.drift.measures import Measures, measure
+from longtake.drift.reference import Reference
 from longtake.drift.world_measures import READERS, WorldMeasures, WorldName
 from longtake.features.i3d import I3D
 from longtake.features.treatment import Treatment
@@ -65,7 +66,10 @@ class VideoDrift:
         info: size, length and frame rate.
         numbers: measures of each frame.
         measures: measures of the whole video.
-        findings: faults, the most severe first.
+        findings: faults, the most severe first; with a reference, those beyond its real videos.
+        usual: findings that are not beyond those of the real videos; empty without a reference.
+        reference: findings of real videos of the same length; None: there are no real videos, or
+            they are shorter.
         starts: first frame of each window that has features.
         features: I3D features of these windows; None without I3D's weights.
         distances: distance of each window's features from those of the first; empty without
@@ -77,6 +81,8 @@ class VideoDrift:
     numbers: Descriptors
     measures: Measures
     findings: tuple[Finding, ...]
+    usual: tuple[Finding, ...] = ()
+    reference: Reference | None = None
     starts: tuple[int, ...]
     features: Float[Tensor, "k d"] | None
     distances: tuple[float, ...]
@@ -87,12 +93,36 @@ class VideoDrift:
         lines = [finding.sentence for finding in self.findings]
         if self.world is not None:
             lines += [f"{self.world.world}: {sentence}" for sentence in self.world.sentences]
+        if self.reference is not None:
+            return [*lines, *_compared(self.reference, lines, self.usual)]
         return lines or ["stays what it is: no freeze, loop, seam, cut or drift found"]
+
+    def against(self, reference: Reference) -> "VideoDrift":
+        """The same video, with the findings that are beyond those of real videos."""
+        beyond = reference.beyond(self.findings)
+        usual = tuple(finding for finding in self.findings if finding not in beyond)
+        return replace(self, findings=beyond, usual=usual, reference=reference)
 
     @property
     def severity(self) -> float:
         """Severity of the most severe finding; 0 without findings."""
         return max((finding.severity for finding in self.findings), default=0.0)
+
+
+def _compared(
+    reference: Reference, lines: Sequence[str], usual: Sequence[Finding]
+) -> Iterator[str]:
+    """What the comparison with real videos says, apart from the findings beyond them."""
+    real = (
+        f"{reference.videos} real videos (a real video has one in at most "
+        f"{100 * reference.chance:.1f} % of cases)"
+    )
+    if not lines:
+        yield f"stays what it is: no finding beyond those of {real}"
+    else:
+        yield f"findings are beyond those of {real}"
+    for finding in usual:
+        yield f"as in real videos: {finding.sentence}"
 
 
 def measure_video(

@@ -1,6 +1,7 @@
 """Measures long videos and writes the drift report."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 from longtake.checkpoint import CheckpointError, write_text
 from longtake.data.index import videos_below
 from longtake.drift.curves import Curve, feature_curve, too_few
+from longtake.drift.reference import real_findings
 from longtake.drift.report import DriftReport
 from longtake.drift.video_drift import (
     DriftPlan,
@@ -48,8 +50,10 @@ def write_report(
         out: folder to write to.
         plan: how videos are measured; None: ``DriftPlan()``.
         device: device on which features are computed.
-        real: folder of real videos that windows are compared with; None: they are compared with the
-            videos' own first windows.
+        real: folder of real videos of the same kind. Findings of a video are faults only if they
+            are beyond those of stretches of the real videos that are as long; FVD and KVD of its
+            windows are against the real videos. None: all findings are faults, and windows are
+            compared with the videos' own first windows.
         overwrite: replace an existing report.
         report: called with the number of frames done and their total, video by video.
 
@@ -94,8 +98,28 @@ def _measured(
     network, notes = _network(plan, device)
     starts = plan.starts(shortest, plan.feature_windows) if network else []
     videos = tuple(measure_video(file, plan, report, network, starts) for file in files)
+    if real is not None:
+        videos, missing = _against(videos, videos_under(real), plan, report)
+        notes = [*notes, *missing]
     curve, more = _curve(videos, real, plan, network)
     return videos, curve, (*notes, *more)
+
+
+def _against(
+    videos: tuple[VideoDrift, ...], real: Sequence[Path], plan: DriftPlan, report: ProgressCallback
+) -> tuple[tuple[VideoDrift, ...], list[str]]:
+    """The videos compared with real ones of their length, and notes where those are shorter."""
+    references = {
+        frames: real_findings(real, frames, plan.chunk, report)
+        for frames in sorted({len(video.numbers) for video in videos})
+    }
+    notes = [
+        f"findings are not compared with real videos: none has {frames} frames"
+        for frames, reference in references.items()
+        if reference is None
+    ]
+    found = ((video, references[len(video.numbers)]) for video in videos)
+    return tuple(v if r is None else v.against(r) for v, r in found), notes
 
 
 def _write(made: DriftReport, folder: Path) -> None:

@@ -32,7 +32,7 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """How an evaluation is computed; only ``seed`` changes its numbers.
+    """How an evaluation is computed. Of one protocol, only ``seed`` and ``clip`` change numbers.
 
     Attributes:
         ranks: processes that share the clips, and the device of this process.

@@ -51,7 +51,9 @@ class Protocol(Config):
         generated_start: the same for a generated clip.
         resolution: height and width in pixels to which real frames are resized and that generated
             frames must have; None: both are compared at their own size, which must be equal.
-        resize: how frames become a square of that size; values as in ``Treatment.fit``.
+        resize: how frames become a square of that size: ``squash`` changes their proportions;
+            ``crop`` resizes the shorter side and takes the middle, ``crop_down`` too, with sizes
+            rounded down; ``square`` takes the middle square and resizes it.
         antialias: antialiasing of that resize; for the network's input see ``treatment``.
         filter: filter of that resize: ``bilinear``, or Pillow's ``lanczos``, to 8-bit levels.
         jpeg: quality of Pillow's JPEG by which real frames are compressed before they are measured;
@@ -69,8 +71,10 @@ class Protocol(Config):
         unfit: what to do about broken and too short videos: ``refuse`` to measure, or ``skip`` and
             count them.
         rates: whether all videos must have ``one`` frame rate, or may have ``any``.
-        treatment: preparation of clips for the network.
-        network: feature network, with the hash of its weights.
+        treatment: preparation of clips for the network: a ``longtake.features.Treatment``, whose
+            settings are ``levels``, ``fit``, ``grid``, ``antialias`` and ``size``.
+        network: feature network, with the SHA-256 of its weights (``network.sha256``): ``i3d``,
+            ``c3d`` or ``random_features``.
     """
 
     added: ClassVar[frozenset[str]] = frozenset(

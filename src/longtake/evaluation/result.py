@@ -155,7 +155,8 @@ class Result(Config):
     ) -> "Result":
         """Build a result; records versions and hardware of this process.
 
-        ``seconds`` is the duration of each stage, ``processes`` their number.
+        ``seconds`` are the durations of the evaluation's stages by name, and ``processes`` is the
+        number of processes that shared it.
         """
         return cls(
             protocol=protocol,

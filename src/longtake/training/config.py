@@ -8,7 +8,12 @@ from pydantic import field_validator, model_validator
 
 from longtake.config import Config
 from longtake.data.order import micro_batches, rank_rows
+from longtake.distributed import Ranks
 from longtake.training.tracker import TrackerName
+
+# Parameters of a network from which on its weights are split: in float32 its weights, gradients,
+# moments and average take 20 GB.
+SHARDED_PARAMETERS = 1_000_000_000
 
 
 class OptimizerConfig(Config):
@@ -69,6 +74,11 @@ class TrainingConfig(Config):
             run's folder ``models/step_...``; 0 for none. Must be a multiple of ``save_every``.
         tracker: experiment tracker that logged values and previews are also sent to:
             ``tensorboard``, ``wandb``, ``trackio``, or ``none``.
+        shards: number of processes that split one copy of the weights, gradients and moments, a
+            divisor of the number of processes; each such group has a copy. ``auto``: 1, so that
+            every process keeps all of them, for networks of fewer than a billion parameters, and
+            the processes of a machine for larger ones. It saves memory and costs communication;
+            the result is the same up to rounding.
         workers: number of processes that prefetch videos; 0 reads them in the loop.
     """
 
@@ -92,6 +102,7 @@ class TrainingConfig(Config):
     keep: Annotated[int, Ge(1)] = 2
     keep_every: Annotated[int, Ge(0)] = 0
     tracker: TrackerName = "none"
+    shards: Literal["auto"] | Annotated[int, Ge(1)] = "auto"
     workers: Annotated[int, Ge(0)] = 0
 
     @field_validator("tracker", mode="before")
@@ -110,8 +121,22 @@ class TrainingConfig(Config):
         return self
 
     def check_processes(self, number: int) -> None:
-        """Raise a ValueError unless ``number`` processes can share each batch equally."""
+        """Raise a ValueError unless ``number`` processes can share each batch and the weights."""
         micro_batches(len(rank_rows(0, self.batch, 0, number)), self.accumulate)
+        if self.shards != "auto" and number % self.shards:
+            divisors = [n for n in range(1, number + 1) if number % n == 0]
+            nearest = min(divisors, key=lambda n: abs(n - int(self.shards)))
+            raise ValueError(
+                f"training.shards={self.shards} must divide the number of processes, {number}; "
+                f"the nearest divisor is {nearest}"
+            )
+
+    def shards_of(self, parameters: int, ranks: Ranks) -> int:
+        """Number of processes that split a network with this number of parameters."""
+        if self.shards != "auto":
+            return self.shards
+        alone = parameters < SHARDED_PARAMETERS or ranks.size % ranks.per_node
+        return 1 if alone else ranks.per_node
 
     def learning_rate(self, step: int) -> float:
         """Learning rate of step ``step``, counted from 0."""

@@ -20,10 +20,10 @@ from longtake.training.log import Log
 from longtake.training.methods.base import Method, Phase
 from longtake.training.writer import Writer
 
-REMEDY = (
-    "start a new run with a lower training.optimizer.lr or with training.optimizer.clip_norm; to "
-    "begin it from good weights, run this one again with training.steps=(its last checkpoint) and "
-    "name its folder as init_from"
+REMEDY = "start a new run with a lower training.optimizer.lr or with training.optimizer.clip_norm"
+GOOD_WEIGHTS = (
+    "to begin it from good weights, run this one again with training.steps=(its last checkpoint) "
+    "and name its folder as init_from"
 )
 
 
@@ -85,7 +85,9 @@ class Trainer:
         for module in (method.module, *method.frozen):
             module.to(ranks.device)
         for phase in method.phases:
-            ranks.parallelize(phase.module, phase.methods)
+            parameters = sum(p.numel() for p in phase.module.parameters())
+            shards = settings.shards_of(parameters, ranks)
+            ranks.parallelize(phase.module, shards, phase.methods)
         ema = settings.ema
         options = {p.name: p.optimizer.model_dump(exclude={"clip_norm"}) for p in method.phases}
         self._state = checkpoint.TrainState(
@@ -120,9 +122,8 @@ class Trainer:
         try:
             self._train()
         except FloatingPointError as error:
-            if self._last_good_step is None:
-                raise
-            raise FloatingPointError(f"{error}; {self._rescue()}") from error
+            rescued = GOOD_WEIGHTS if self._last_good_step is None else self._rescue()
+            raise FloatingPointError(f"{error}; {rescued}") from error
         finally:
             self._writer.close()
 
@@ -265,7 +266,10 @@ class Trainer:
         self._ranks.reshard(self._method.module)
         checkpoint.load(checkpoint.read(good), self._state)
         self.export()
-        return f"{self._folder / 'model'} is the model of the last good checkpoint, {good.name}"
+        return (
+            f"{self._folder / 'model'} is the model of the last good checkpoint, {good.name}; name "
+            "it as init_from to begin with its weights"
+        )
 
     @contextmanager
     def _ema_weights(self) -> Generator[None]:

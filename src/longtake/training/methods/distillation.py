@@ -144,9 +144,14 @@ class Consistency(Distilled):
 class Regression(Distilled):
     """Regression on the teacher's whole walk from noise, at the student's own latents.
 
-    Both walk from the same noise. The student starts a segment where its own steps have led it, and
-    is trained to end it where the teacher does (after Luhman and Luhman 2021, who do so in one
-    step), so that it learns to correct its own errors.
+    The times from 1 to 0 are cut into ``segments`` of equal length. Teacher and student walk from
+    the same noise. The student starts a segment where its own steps have led it, and is trained to
+    end it where the teacher does (after Luhman and Luhman 2021, who do so in one step), so that it
+    learns to correct its own errors.
+
+    Attributes:
+        segments: number of segments, in each of which the student takes one step.
+        teacher_steps: number of steps that the teacher takes in each segment.
     """
 
     kind: Literal["regression"] = "regression"
