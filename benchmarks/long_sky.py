@@ -18,12 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from longtake.backends import OpenVINO
 from longtake.config import to_dict
 from longtake.data.clips import ClipPlan
 from longtake.data.synthetic import SkyWorld
 from longtake.data.synthetic.sky_measures import light, ridge, wind
+from longtake.generate import LongVideo
 from longtake.model import VideoModel
 from longtake.reconstruct import reconstruct_frames
+from longtake.rollout import Request
 from longtake.video import to_model
 
 WINDOW = 32
@@ -36,9 +39,12 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=12)
     parser.add_argument("--frames", type=int, default=512)
     parser.add_argument("--windows", type=int, default=4)
+    parser.add_argument("--students", action="store_true", help="sample with the students")
+    parser.add_argument("--openvino", action="store_true", help="run the networks by OpenVINO")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
-    model = VideoModel.from_pretrained(chosen.model)
+    model = VideoModel.from_pretrained(chosen.model, students=chosen.students)
+    backend = OpenVINO() if chosen.openvino else None
     size = model.autoencoder.spec.clip[1]
     world = SkyWorld(
         plan=ClipPlan(frames=chosen.frames, height=size, width=size), split="test", videos=48
@@ -46,7 +52,11 @@ def main() -> None:
     seeds = range(chosen.videos)
     labels = [seed * 5 % len(world.classes) for seed in seeds]
     began = time.perf_counter()
-    made = [generated(model, seed, label, chosen.frames) for seed, label in enumerate(labels)]
+    video = model.long_video(backend=backend)
+    made = [
+        generated(model.request([seed], str(label)), video, chosen.frames)
+        for seed, label in enumerate(labels)
+    ]
     seconds = time.perf_counter() - began
     classes = [world.label(index) for index in range(len(world))]
     real = [world.video(classes.index(label), 0, chosen.frames).frames for label in labels]
@@ -64,6 +74,7 @@ def main() -> None:
         "sampling": to_dict(model.index.sampling),
         "frames": chosen.frames,
         "videos": chosen.videos,
+        "backend": dict(backend.identity) if backend else "torch",
         "threads": torch.get_num_threads(),
         "frames_per_second": round(chosen.videos * chosen.frames / seconds, 2),
         "psnr": round(psnr(model, world), 2),
@@ -78,10 +89,9 @@ def main() -> None:
         chosen.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def generated(model: VideoModel, seed: int, label: int, frames: int) -> np.ndarray:
+def generated(request: Request, video: LongVideo, frames: int) -> np.ndarray:
     """Frames of one video."""
-    request = model.request([seed], str(label))
-    parts = [part.frames[0] for part in model.long_video()(request, frames)]
+    parts = [part.frames[0] for part in video(request, frames)]
     return np.concatenate(parts)[:frames]
 
 

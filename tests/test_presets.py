@@ -105,7 +105,7 @@ def test_a_student_is_distilled_from_a_shipped_model_on_clips_that_fit_it(name: 
     run = read_run(name)
     assert isinstance(run, DistillationRun)
     assert run.teacher in shipped_models()
-    model = VideoModel.from_pretrained(run.teacher, students=False)
+    model = VideoModel.from_pretrained(run.teacher)
     spec = model.clip_sampler(run.roles[0]).spec
     run.clip.check(model.clip_sampler(run.roles[0]).denoiser)
     plan, (window, *size) = run.data.plan, model.autoencoder.spec.clip

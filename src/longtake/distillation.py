@@ -88,7 +88,7 @@ class DistillationRun(Config):
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
         """Encode clips that the latent cache lacks, then train, from the last checkpoint if any."""
         torch.manual_seed(self.training.seed)
-        model = VideoModel.from_pretrained(self.teacher, device=ranks.device, students=False)
+        model = VideoModel.from_pretrained(self.teacher, device=ranks.device)
         self._check(model)
         teacher = self._network(model)
         student, spec = copy.deepcopy(teacher).train(), teacher.spec

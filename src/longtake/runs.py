@@ -244,9 +244,8 @@ class DiffusionRun(Config):
         """Encode clips that the latent cache lacks, then train, from the last checkpoint if any."""
         torch.manual_seed(self.training.seed)
         self._check_classes()
-        base = VideoModel.from_pretrained(self.model, device=ranks.device, students=False)
-        start = self.init_from
-        trained = VideoModel.from_pretrained(start, students=False) if start else None
+        base = VideoModel.from_pretrained(self.model, device=ranks.device)
+        trained = VideoModel.from_pretrained(self.init_from) if self.init_from else None
         denoiser = self._built(trained)
         base.autoencoder.spec.check_drawn(denoiser.spec, self.model)
         self.clip.check(denoiser)

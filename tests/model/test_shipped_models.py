@@ -26,6 +26,13 @@ def test_weights_have_the_hashes_of_the_index(name: str):
     assert found == index.weights
 
 
+def test_all_shipped_models_together_are_small():
+    files = [p for folder in shipped_models().values() for p in folder.rglob("*.safetensors")]
+    sizes = [path.stat().st_size for path in files]
+    assert sum(sizes) < 60e6
+    assert max(sizes) < 16e6
+
+
 def test_autoencoders_without_denoisers_are_small_and_have_a_card():
     folders = [shipped_models()[name] for name in AUTOENCODERS]
     assert sum(p.stat().st_size for f in folders for p in f.rglob("*")) < 12e6

@@ -1,4 +1,4 @@
-"""Students beside their teachers: one model folder, sampled by the students unless asked."""
+"""Students beside their teachers: one model folder, sampled by the students if asked."""
 
 import json
 from dataclasses import replace
@@ -39,7 +39,7 @@ def both(tmp_path: Path, tiny_model: VideoModel) -> Path:
 
 
 def test_a_model_with_students_has_them_in_their_roles(both: Path, tiny_model: VideoModel):
-    model = VideoModel.from_pretrained(both)
+    model = VideoModel.from_pretrained(both, students=True)
     assert weights_hash(model.denoisers["first"]) == weights_hash(tiny_model.denoisers["first"])
     for role in ("next", "interpolator"):
         assert weights_hash(model.denoisers[role]) == weights_hash(
@@ -52,7 +52,7 @@ def test_a_model_with_students_has_them_in_their_roles(both: Path, tiny_model: V
 def test_the_teacher_of_a_model_with_students_is_the_model_it_was(
     both: Path, tiny_model: VideoModel
 ):
-    teacher = VideoModel.from_pretrained(both, students=False)
+    teacher = VideoModel.from_pretrained(both)
     before = VideoModel.from_pretrained(both.parent / "teacher")
     assert teacher.index == before.index
     videos = [next(model.long_video()(model.request([3]), 8)).frames for model in (teacher, before)]
@@ -60,7 +60,7 @@ def test_the_teacher_of_a_model_with_students_is_the_model_it_was(
 
 
 def test_a_model_with_students_is_saved_as_what_it_samples(both: Path, tmp_path: Path):
-    model = VideoModel.from_pretrained(both)
+    model = VideoModel.from_pretrained(both, students=True)
     model.save_pretrained(tmp_path / "again")
     again = VideoModel.from_pretrained(tmp_path / "again")
     assert again.index.sampling == model.index.sampling
@@ -69,7 +69,7 @@ def test_a_model_with_students_is_saved_as_what_it_samples(both: Path, tmp_path:
 
 def test_networks_that_are_not_used_are_not_read(both: Path, tiny_model: VideoModel):
     (both / "interpolator" / "model.safetensors").write_bytes(b"damaged")
-    VideoModel.from_pretrained(both)
+    VideoModel.from_pretrained(both, students=True)
 
 
 def test_a_student_of_first_clips_samples_the_next_ones_too(
@@ -80,7 +80,7 @@ def test_a_student_of_first_clips_samples_the_next_ones_too(
     save_with_students(tmp_path / "teacher", [student], tmp_path / "both", dtype=torch.float16)
     index = parse(ModelIndex, json.loads((tmp_path / "both" / INDEX).read_text()))
     assert {x.network for x in index.students.values()} == {"student_first"}
-    model = VideoModel.from_pretrained(tmp_path / "both")
+    model = VideoModel.from_pretrained(tmp_path / "both", students=True)
     for role in ("first", "next"):
         assert model.index.sampling.of(role).sampler == DDIM(steps=1)
     assert model.denoisers["next"] is model.denoisers["first"]
@@ -90,10 +90,12 @@ def test_a_model_without_a_student_is_refused(tmp_path: Path, tiny_model: VideoM
     tiny_model.save_pretrained(tmp_path / "teacher")
     with pytest.raises(ValueError, match="has no network that is not its teacher's"):
         save_with_students(tmp_path / "teacher", [tmp_path / "teacher"], tmp_path / "both")
+    with pytest.raises(ValueError, match="has no students; leave it out"):
+        VideoModel.from_pretrained(tmp_path / "teacher", students=True)
 
 
 def test_another_rollout_leaves_out_the_settings_of_roles_that_it_does_not_sample(both: Path):
-    sampling = VideoModel.from_pretrained(both).index.sampling
+    sampling = VideoModel.from_pretrained(both, students=True).index.sampling
     changed = sampling_with(sampling, ["rollout.kind=one_clip"])
     assert (changed.next, changed.interpolator) == (None, None)
     changed = sampling_with(sampling, ["rollout.kind=autoregressive"])

@@ -63,7 +63,7 @@ def videos(  # noqa: PLR0913
     clip: Annotated[Path | None, Option(help="folder of a CLIP model, for clipsim")] = None,
     precision: arguments.Precision = "float32",
     backend: arguments.RunBy = "torch",
-    teacher: arguments.Teacher = False,
+    students: arguments.Students = False,
     batch: arguments.Batch = 8,
     weights: arguments.Weights = None,
     cache: arguments.Cache = None,
@@ -91,7 +91,7 @@ def videos(  # noqa: PLR0913
     said = conditions.Captions(prompts, captions, text_encoder)
     run_by, dtype = arguments.run_by(backend, precision)
     sampling = SamplingSettings(changes=of_sampling, label=label, batch=batch, seed=seed, keep=keep)
-    sampling = replace(sampling, dtype=dtype, backend=run_by, students=not teacher)
+    sampling = replace(sampling, dtype=dtype, backend=run_by, students=students)
     sampling = replace(sampling, **said.of_model())
     with join() as ranks, stages(ranks.main) as report:
         placed = arguments.placed(ranks, device)

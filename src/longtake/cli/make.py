@@ -134,7 +134,7 @@ def generate(  # noqa: PLR0913
     device: arguments.Device = "auto",
     precision: arguments.Precision = "float32",
     backend: arguments.RunBy = "torch",
-    teacher: arguments.Teacher = False,
+    students: arguments.Students = False,
     decoder: arguments.Decoder = "full",
     compiled: Annotated[bool, Option("--compile", help="compile the denoisers")] = False,
     overwrite: arguments.Overwrite = False,
@@ -155,7 +155,7 @@ def generate(  # noqa: PLR0913
     videos = says.videos(out, arguments.seeds(seed), kind, batch)
     ranks = launched()  # no process waits for another
     arguments.check_compiled(compiled, backend)
-    opened, run_by = _opened(model, ranks, device, backend, precision, not teacher)
+    opened, run_by = _opened(model, ranks, device, backend, precision, students)
     changes = [*(overrides or []), *([f"sampler.steps={steps}"] if steps else [])]
     sampling = sampling_with(opened.index.sampling, changes)
     if compiled:
@@ -188,7 +188,7 @@ def _opened(
     from longtake.model import VideoModel
 
     run_by, dtype = arguments.run_by(backend, precision)
-    place = "cpu" if run_by and device == "auto" else device
+    place = run_by.device if run_by and device == "auto" else device
     model = VideoModel.from_pretrained(
         name,
         device=ranks.device if ranks.size > 1 else arguments.device(place),

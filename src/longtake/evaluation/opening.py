@@ -54,7 +54,7 @@ class SamplingSettings:
         keep: folder in which the sampled videos are stored; None: they are not stored.
         dtype: dtype of the networks' weights.
         backend: what runs the networks; None: torch.
-        students: whether students of few evaluations sample, where the model has them.
+        students: sample with the model's students of few evaluations.
     """
 
     changes: Sequence[str] = ()
@@ -66,7 +66,7 @@ class SamplingSettings:
     keep: Path | None = None
     dtype: torch.dtype = torch.float32
     backend: Backend | None = None
-    students: bool = True
+    students: bool = False
 
 
 def open_videos(

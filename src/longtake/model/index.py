@@ -202,8 +202,8 @@ class ModelIndex(Config):
         made_by: the checkpoint that the model was converted from; empty for a trained one.
         roles: folder of the network that fills each role. One network may fill several roles;
             without ``next``, the network of ``first`` continues videos too.
-        students: students of the networks of roles, which a loaded model has in these roles unless
-            the teachers are asked for.
+        students: students of the networks of roles, which sample in these roles if they are asked
+            for.
         decoders: folder of each other decoder of the autoencoder's latents, by its name, such as
             ``light``.
         weights: SHA-256 of each component's weight file, by folder.

@@ -38,7 +38,7 @@ def save_with_students(
     Raises:
         ValueError: a model has no network that is not the teacher's, or another autoencoder.
     """
-    base = VideoModel.from_pretrained(teacher, students=False)
+    base = VideoModel.from_pretrained(teacher)
     found: dict[Role, tuple[Denoiser, RoleSampling]] = {}
     for name in distilled:
         found |= _students(base, VideoModel.from_pretrained(name), str(name))

@@ -61,7 +61,7 @@ class VideoModel:
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
-        students: bool = True,
+        students: bool = False,
     ) -> "VideoModel":
         """Load a model from a folder or the Hugging Face hub.
 
@@ -70,15 +70,18 @@ class VideoModel:
                 hub id.
             device: device of the networks.
             dtype: dtype of the networks' weights; latents are float32 in any case.
-            students: whether students of few evaluations, where the model has them, sample instead
-                of the networks that they learnt from.
+            students: sample with the model's students of few evaluations in the roles that they
+                learnt, instead of their teachers.
 
         Raises:
             CheckpointError: the model is missing or broken.
             ConfigError: a config in it is not valid.
+            ValueError: students are asked for, but the model has none.
         """
         folder = find_model(name)
         index, components = read_model_files(folder)
+        if students and not index.students:
+            raise ValueError(f"students=True: {name} has no students; leave it out")
         index = index.with_students() if students else index.without_students()
         parts = {
             part: load_component(folder / part, components[part], expected).to(device, dtype)
@@ -250,7 +253,7 @@ class VideoModel:
         if name is None:
             return {}
         own = self.denoisers.get(role, self.denoisers["first"])
-        other = VideoModel.from_pretrained(name, device=own.device, dtype=own.dtype, students=False)
+        other = VideoModel.from_pretrained(name, device=own.device, dtype=own.dtype)
         network = other.denoisers.get(role, other.denoisers.get("first"))
         differ = [
             k
