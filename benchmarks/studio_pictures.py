@@ -9,6 +9,8 @@ The others are single screenshots.
 
 import argparse
 import io
+import os
+import signal
 import subprocess
 import sys
 from collections import deque
@@ -23,8 +25,9 @@ if TYPE_CHECKING:
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "studio"))
 from chromium import Tab, launched
+from studio_live import children
 
-FRAMES, STEER_AT = 72, {6: "dusk", 34: "night"}
+FRAMES, STEER_AT = 96, {8: "dusk"}
 CLIP: Any = {"x": 0, "y": 0, "width": 1060, "height": 585}
 LIVE = {"viewport": {"width": 1060, "height": 690}, "color_scheme": "dark"}
 DESK = {"viewport": {"width": 1280, "height": 860}, "color_scheme": "light"}
@@ -48,7 +51,7 @@ def main() -> None:
             address = server.stdout.readline().split()[-1]
             try:
                 if chosen.only != "desk":
-                    live(browser, address, chosen.out / "studio_live.webp")
+                    live(browser, address, server.pid, chosen.out / "studio_live.webp")
                 if chosen.only != "live":
                     desk(browser, address, chosen.models[0], chosen.out)
             finally:
@@ -56,9 +59,14 @@ def main() -> None:
 
 
 class Feed:
-    """Stands between the page and the server, and hands over frames when asked."""
+    """Stands between the page and the server, and hands over frames when asked.
 
-    def __init__(self, page: "Page") -> None:
+    Workers of the server are stopped while enough frames wait, so that they are as far ahead of the
+    page as they are where screenshots take no time.
+    """
+
+    def __init__(self, page: "Page", server: int) -> None:
+        self._server = server
         self._waiting: deque[tuple[Any, bytes]] = deque()
         page.route_web_socket("**/frames*", self._route)
 
@@ -74,17 +82,28 @@ class Feed:
 
     def hand_over(self, page: "Page") -> None:
         """Hand the next frame to the page, once there is one."""
+        if not self._waiting:
+            self._signal(signal.SIGCONT)
         while not self._waiting:
             page.wait_for_timeout(20)
+        self._signal(signal.SIGSTOP)
         socket, message = self._waiting.popleft()
         socket.send(message)
 
+    def _signal(self, number: int) -> None:
+        for child in children(self._server):
+            os.kill(child, number)
 
-def live(browser: "Browser", address: str, path: Path) -> None:
+    def close(self) -> None:
+        """Let the workers go."""
+        self._signal(signal.SIGCONT)
+
+
+def live(browser: "Browser", address: str, server: int, path: Path) -> None:
     """The moving picture of Live."""
     context = browser.new_context(**LIVE)
     tab = Tab(context.new_page(), address)
-    page, feed = tab.page, Feed(tab.page)
+    page, feed = tab.page, Feed(tab.page, server)
     tab.open("live")
     fps = page.evaluate("async () => (await (await fetch('/api/models')).json())[0].fps")
     page.locator(".big-play").click()
@@ -96,6 +115,9 @@ def live(browser: "Browser", address: str, path: Path) -> None:
         if number in STEER_AT:
             label = page.locator("#panel-live .labels label", has_text=STEER_AT[number])
             label.first.click()
+    feed.close()
+    page.get_by_role("button", name="Stop").click()  # else other jobs wait for it
+    page.get_by_role("button", name="Continue").wait_for()
     settings = {"duration": round(1000 / fps), "loop": 0, "quality": 68, "method": 3}
     pictures[0].save(path, save_all=True, append_images=pictures[1:], **settings)
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB", flush=True)
@@ -106,6 +128,7 @@ def desk(browser: "Browser", address: str, model: str, out: Path) -> None:
     """Single pictures of the other tabs."""
     context = browser.new_context(**DESK)
     tab = Tab(context.new_page(), address)
+    tab.page.set_default_timeout(1_800_000)  # each waits for the job before it
     page = tab.open("make")
     for steps in (4, None):
         settings = {"model": model, "frames": 64, "seed": 5, "sheet": True, "steps": steps}
@@ -121,7 +144,9 @@ def desk(browser: "Browser", address: str, model: str, out: Path) -> None:
     page.locator("#panel-compare table").wait_for()
     save(page, out / "studio_compare.png")
     page = tab.open("inside")
-    video = page.request.get(f"{address}/api/jobs/{job['id']}/files/video.mp4").body()
+    finished = page.request.get(f"{address}/api/jobs/{job['id']}").json()
+    name = next(each["name"] for each in finished["files"] if each["name"].endswith(".mp4"))
+    video = page.request.get(f"{address}/api/jobs/{job['id']}/files/{name}").body()
     file: Any = {"name": "clip.mp4", "mimeType": "video/mp4", "buffer": video}
     page.set_input_files("#panel-inside input[type=file]", file)
     page.locator("#panel-inside .preview img").wait_for()

@@ -1,4 +1,4 @@
-"""Interface of a backend: software other than PyTorch that runs a model's networks."""
+"""Interface of a backend: another way than plain PyTorch to run a model's networks."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -13,7 +13,12 @@ class BackendError(ValueError):
 
 @runtime_checkable
 class Backend(Protocol):
-    """Runs a model's networks by other software than PyTorch, with the same weights."""
+    """Runs a model's networks in another way than plain PyTorch, with the same weights."""
+
+    @property
+    def device(self) -> str:
+        """Device that a model is opened on unless another is named; ``auto``: a GPU if any."""
+        ...
 
     @property
     def identity(self) -> Mapping[str, Any]:

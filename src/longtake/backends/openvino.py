@@ -66,6 +66,11 @@ class OpenVINO:
             LOGGER.warning("this CPU has no bfloat16 instructions: OpenVINO computes in float32")
 
     @property
+    def device(self) -> str:
+        """Device that models are opened on unless another is named."""
+        return "cpu"
+
+    @property
     def identity(self) -> Mapping[str, Any]:
         """Name, precision and version of OpenVINO, as JSON data."""
         version = _openvino().__version__

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 PrecisionName = Literal["float32", "bfloat16", "float16"]
 Precision = Annotated[PrecisionName, Option(help="number format of a model's weights")]
-BackendName = Literal["torch", "openvino"]
-RunBy = Annotated[BackendName, Option("--backend", help="what runs the networks on a CPU")]
+BackendName = Literal["torch", "openvino", "cuda_graphs"]
+RunBy = Annotated[BackendName, Option("--backend", help="what runs the networks")]
 Decoder = Annotated[str, Option(help="full, or another decoder that the model has")]
 Students = Annotated[
     bool, Option("--students", help="sample with the model's students of few evaluations")
@@ -142,8 +142,10 @@ def run_by(name: BackendName, precision: PrecisionName) -> "tuple[Backend | None
     """The backend that runs the networks (None: PyTorch), and the dtype of their weights."""
     if name == "torch":
         return None, dtype(precision)
-    from longtake.backends import OpenVINO
+    from longtake.backends import CudaGraphs, OpenVINO
 
+    if name == "cuda_graphs":
+        return CudaGraphs(), dtype(precision)
     if precision == "float16":
         raise ValueError(
             "--precision float16: OpenVINO computes in float32 or bfloat16 on a CPU; choose one"

@@ -188,7 +188,7 @@ def _opened(
     from longtake.model import VideoModel
 
     run_by, dtype = arguments.run_by(backend, precision)
-    place = "cpu" if run_by and device == "auto" else device
+    place = run_by.device if run_by and device == "auto" else device
     model = VideoModel.from_pretrained(
         name,
         device=ranks.device if ranks.size > 1 else arguments.device(place),

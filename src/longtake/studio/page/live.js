@@ -42,6 +42,7 @@ function mount(panel) {
   parts.promptField = field("Prompt", prompt, "Press Enter to send it.");
   parts.words = parts.promptField.querySelector(".hint");
   parts.again = el("div.again");
+  parts.effect = el("p.effect", { role: "status" });
   const controls = el(
     "form.card.controls",
     { "aria-label": "Controls of the live video", onsubmit: (event) => event.preventDefault() },
@@ -49,11 +50,10 @@ function mount(panel) {
     el("div.pair", {}, seed.node, (parts.backendField = field("Backend", backend))),
     parts.again,
     el("hr"),
-    el("h2.small", {}, "Steer it"),
+    el("div.row.spread.steer", {}, el("h2.small", {}, "Steer it"), parts.effect),
     parts.promptField,
     labels.node,
     guidance.node,
-    (parts.effect = el("p.effect", { role: "status" })),
   );
   parts.drift = el("div.drift");
   panel.append(
