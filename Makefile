@@ -32,6 +32,7 @@ help:
 	@echo "make format  format the code and apply the linter's fixes"
 
 $(VENV)/installed: pyproject.toml constraints.txt
+	@echo "installing into $(VENV), which takes some minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'

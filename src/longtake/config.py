@@ -209,11 +209,17 @@ def _told(name: str, before: Any, now: Any) -> str:
 
 
 def nearest(word: str, options: Sequence[str]) -> str:
-    """The text ``did you mean 'x'?``, or a list of all options if none is similar to ``word``."""
+    """The text ``did you mean 'x'?``, or a list of all options if none is similar to ``word``.
+
+    Options that begin with ``word`` are the most similar ones.
+    """
     if not options:
         return "there are none"
-    near = difflib.get_close_matches(word, options, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(options)}"
+    longer = [option for option in options if option.startswith(word)] if len(word) > 1 else []
+    if near := longer[:SHOWN] or difflib.get_close_matches(word, options, n=1):
+        return f"did you mean {' or '.join(map(repr, near))}?"
+    comma = "; " if any("," in option for option in options) else ", "
+    return f"valid are {comma.join(options)}"
 
 
 def _pair(text: str) -> tuple[list[str], Any]:
@@ -233,8 +239,13 @@ def _describe(error: Any, kind: Any) -> str:
     match error["type"]:
         case "extra_forbidden":
             *parents, key = error["loc"]
-            fields = sorted({name for c in _classes_at(kind, parents) for name in c.model_fields})
-            return f"{place}: there is no field {key!r}; {nearest(str(key), fields)}"
+            classes = _classes_at(kind, parents)
+            fields = sorted({name for c in classes for name in c.model_fields})
+            kinds = {tag for c in classes if (tag := _tag(c))}
+            advice = nearest(str(key), fields)
+            far = len(kinds) == 1 and len(parents) > 1 and advice.startswith("valid")
+            of = f" in the kind {kinds.pop()!r}" if far else ""
+            return f"{place}: there is no field {key!r}{of}; {advice}"
         case "union_tag_invalid":
             context = error["ctx"]
             tags = [tag.strip().strip("'") for tag in context["expected_tags"].split(",")]

@@ -178,7 +178,7 @@ class ModelVideos(VideoSource):
         prepare: Preparation = unchanged,
     ) -> Iterator[Frames]:
         """Sample the videos at ``positions``, ``batch`` at a time, and yield a clip of each."""
-        long_video = self.model.long_video(self.sampling)
+        long_video = self.model.long_video(self.sampling, self.backend)
         for first in range(0, len(positions), self.batch):
             chosen = positions[first : first + self.batch]
             seeds = [self.first_seed + position.video for position in chosen]

@@ -218,7 +218,10 @@ def test_what_exists_is_kept_without_overwrite(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--label", "storm"), "label 'storm' is not a class of this model; valid are calm, wind,"),
+        (
+            ("--label", "storm"),
+            "label 'storm' is not a class of this model; valid are calm; wind, left;",
+        ),
         (("--label", "wind"), "label 'wind' fits 2 classes of this model"),
         (("--device", "cuda:99"), "--device cuda:99: there is no such device here; try cpu"),
         (("--device", "toaster"), "--device toaster: there is no such device here; try cpu"),

@@ -1,12 +1,16 @@
 """A model as a side: its videos depend on their seeds alone, and are kept only where asked."""
 
+import copy
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 
+from longtake.autoencoders.base import VideoAutoencoder
 from longtake.data.arrays import ArrayVideos
 from longtake.data.cache_plan import CachePlan
 from longtake.data.clips import ClipPlan
@@ -16,6 +20,7 @@ from longtake.data.loader import Loader
 from longtake.data.source import ClipPosition
 from longtake.data.synthetic import MarblesWorld, SkyWorld
 from longtake.data.views import TrainingClips
+from longtake.diffusion import Denoiser
 from longtake.distributed import Ranks
 from longtake.evaluation.evaluate import evaluate
 from longtake.evaluation.feature_sets import EvaluationSettings as Settings
@@ -58,6 +63,30 @@ def test_a_models_videos_are_those_that_generate_makes(tiny_model: VideoModel):
     parts = tiny_model.long_video()(tiny_model.request([0]), 8)
     whole = np.concatenate([part.frames[0] for part in parts])[:8]
     assert np.array_equal(clips(side_of(tiny_model), 0)[0], whole)
+
+
+class Zeroed:
+    """Runs copies of the networks whose weights are 0."""
+
+    identity: ClassVar[Mapping[str, Any]] = {"kind": "zeroed"}
+
+    def denoiser(self, network: Denoiser) -> Denoiser:
+        return self._of(network)
+
+    def autoencoder(self, network: VideoAutoencoder) -> VideoAutoencoder:
+        return self._of(network)
+
+    def _of(self, network: Any) -> Any:
+        made = copy.deepcopy(network)
+        with torch.no_grad():
+            for parameter in made.parameters():
+                parameter.zero_()
+        return made
+
+
+def test_videos_are_made_by_the_backend(tiny_model: VideoModel):
+    assert np.ptp(clips(side_of(tiny_model), 0)) > 0
+    assert np.ptp(clips(side_of(tiny_model, backend=Zeroed()), 0)) == 0
 
 
 def test_levels_are_truncated_where_the_protocol_says_so(tiny_model: VideoModel):

@@ -173,3 +173,15 @@ def test_a_missing_file_is_named(tmp_path: Path):
 def test_what_is_not_near_is_answered_with_all_options():
     assert nearest("weels", ["wheels", "tracks"]) == "did you mean 'wheels'?"
     assert nearest("q", ["wheels", "tracks"]) == "valid are wheels, tracks"
+
+
+def test_advice_names_longer_options_first_and_keeps_commas_apart():
+    assert nearest("lvdm_laptop", ["pvdm_laptop", "lvdm_laptop_a", "lvdm_laptop_b"]) == (
+        "did you mean 'lvdm_laptop_a' or 'lvdm_laptop_b'?"
+    )
+    assert nearest("storm", ["calm", "wind, left"]) == "valid are calm; wind, left"
+
+
+def test_a_field_of_another_kind_is_answered_with_the_kind():
+    with pytest.raises(ConfigError, match="no field 'teeth' in the kind 'wheel'; valid are"):
+        parse(Axle, {"runner": {"kind": "wheel", "teeth": 3}})

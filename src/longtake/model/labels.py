@@ -79,6 +79,9 @@ class Labels:
             raise ValueError(
                 f"label {name!r} {reason} of this model; to set it alone give {alone[0]}"
             )
+        if fits:
+            some = "; ".join(classes[i] for i in fits[:4])
+            raise ValueError(f"label {name!r} {reason} of this model ({some}); add a word")
         raise ValueError(f"label {name!r} {reason} of this model; {nearest(name, classes)}")
 
     def classes_of(self, signals: Signals, videos: int) -> list[int]:
