@@ -9,8 +9,10 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from longtake.data.source import Frames
 from longtake.diffusion.signals import no_context
 from longtake.given import read_given_image, read_given_video
+from longtake.given.encoding import encoded
 from longtake.latents import Latent
 from longtake.metrics.pairs import pair_scores
 from longtake.model import VideoModel
@@ -42,7 +44,7 @@ def run_reconstruct(settings: ReconstructSettings, work: Work) -> dict[str, Any]
     pictures = latent_pictures(model, z)
     for name, picture in pictures.items():
         write_image(work.files / f"latents_{name}.png", picture, overwrite=True)
-    shown = _noise_pictures(model, z, settings.times, work)
+    shown = _noise_pictures(model, frames, settings.times, work)
     return {**scores, "frames": len(frames), "latents": sorted(pictures), "noise": shown}
 
 
@@ -92,14 +94,17 @@ def _row(maps: Float[Tensor, "n h w"]) -> UInt8[np.ndarray, "h w 3"]:
 
 @torch.inference_mode()
 def _noise_pictures(
-    model: VideoModel, z: Latent, times: Sequence[float], work: Work
+    model: VideoModel, frames: Frames, times: Sequence[float], work: Work
 ) -> list[dict[str, Any]]:
-    """Decoded noisy latents and their clean estimates over times; nothing for an autoencoder."""
+    """Decoded noisy latents and their clean estimates over times; nothing for an autoencoder.
+
+    The clip is the denoiser's, which may be longer than the autoencoder's.
+    """
     denoiser, diffusion = model.denoisers.get("first"), model.index.diffusion
     if denoiser is None or diffusion is None:
         return []
     spec, found = denoiser.spec, []
-    z = spec.cut(z, spec.clip[0])
+    z = _encoded(model, frames) if spec.frame_axis is None else _latents(model, frames)
     estimate = diffusion.estimator(denoiser, _signals(model))
     noise = SampleNoise([0], z.device).normal(spec.shape)
     for number, time in enumerate(times):
@@ -116,6 +121,13 @@ def _noise_pictures(
     return found
 
 
+def _latents(model: VideoModel, frames: Frames) -> Latent:
+    """Scaled latents of the first frames, as many as the denoiser's clip has."""
+    length, *_ = model.denoisers["first"].spec.clip
+    clip = np.pad(frames[:length], ((0, max(length - len(frames), 0)), *3 * ((0, 0),)), "edge")
+    return encoded(model.long_video(), clip, model.denoisers["first"].spec.frames)
+
+
 def _signals(model: VideoModel) -> Any:
     """Signals of a clip without a label or context."""
     reads = model.denoisers["first"].reads
@@ -127,5 +139,6 @@ def _signals(model: VideoModel) -> Any:
 
 def _decoded(model: VideoModel, z: Latent) -> UInt8[np.ndarray, "h w 3"]:
     """The middle frame of a decoded clip."""
-    pixels = model.autoencoder.decode(model.index.latent_scaling.inverse(z))
+    parts = model.autoencoder.stream_decode([model.index.latent_scaling.inverse(z)])
+    pixels = torch.cat(list(parts), 2)
     return to_pixels(pixels[0, :, pixels.shape[2] // 2 :][:, :1])[0]
