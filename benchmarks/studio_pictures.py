@@ -152,19 +152,16 @@ def desk(browser: "Browser", address: str, model: str, out: Path) -> None:
     page.locator("#panel-inside .preview img").wait_for()
     page.get_by_role("button", name="Look inside").click()
     page.get_by_role("slider", name="Time").press("ArrowRight")
-    page.wait_for_load_state("networkidle")
-    save(page, out / "studio_inside.png", full=True)
-    page = tab.open("gallery")
-    page.locator(".tile video").first.wait_for()
-    save(page, out / "studio_gallery.png")
+    page.get_by_role("slider", name="Time").scroll_into_view_if_needed()
+    save(page, out / "studio_inside.png")
     context.close()
 
 
-def save(page: "Page", path: Path, full: bool = False) -> None:
+def save(page: "Page", path: Path) -> None:
     """A screenshot with few colours, so that the file is small."""
     page.mouse.move(5, 400)
     page.wait_for_timeout(2500)  # videos load their first frames
-    picture = Image.open(io.BytesIO(page.screenshot(full_page=full))).convert("RGB")
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     picture = picture.quantize(COLOURS, dither=Image.Dither.NONE)
     picture.save(path, optimize=True)
     print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
