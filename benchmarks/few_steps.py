@@ -12,7 +12,7 @@ interpolator or a student that flickers is seen in motion and jerk long before F
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +52,12 @@ def main() -> None:
         model = VideoModel.from_pretrained(chosen.model, students=side == "students")
         changes = chosen.changes if side == "students" else []
         videos = made(model, changes, chosen, side)
-        features[side] = kept(chosen, model, side, videos, CLIPS_PER_VIDEO)
+        features[side] = kept(chosen, model, side, lambda v=videos: v, CLIPS_PER_VIDEO)
         sampling = to_dict(sampling_with(model.index.sampling, changes))
         rows[side] = {"weights": model.index.weights, "sampling": sampling, **smoothness(videos)}
-    world = world_videos(model, chosen)
-    real = kept(chosen, model, "world", world, 1)
-    rows["world"] = smoothness(world[: chosen.videos])
+    clips = chosen.videos * CLIPS_PER_VIDEO
+    real = kept(chosen, model, "world", lambda: world_videos(model, chosen, clips), 1)
+    rows["world"] = smoothness(world_videos(model, chosen, chosen.videos))
     for side, found in features.items():
         rows[side] |= {"fvd": stated(fvd_interval(real, found))}
         rows[side] |= {"kvd": stated(kvd_interval(real, found))}
@@ -90,23 +90,27 @@ def made(
     return videos
 
 
-def world_videos(model: VideoModel, chosen: argparse.Namespace) -> np.ndarray:
-    """As many test videos of the world as there are clips."""
-    size, number = model.autoencoder.spec.clip[1], chosen.videos * CLIPS_PER_VIDEO
+def world_videos(model: VideoModel, chosen: argparse.Namespace, number: int) -> np.ndarray:
+    """The first test videos of the world."""
+    size = model.autoencoder.spec.clip[1]
     plan = ClipPlan(frames=chosen.frames, height=size, width=size)
-    world = SkyWorld(plan=plan, split="test", videos=number)
+    world = SkyWorld(plan=plan, split="test", videos=chosen.videos * CLIPS_PER_VIDEO)
     return np.stack([world.video(i, 0, chosen.frames).frames for i in range(number)])
 
 
 def kept(
-    chosen: argparse.Namespace, model: VideoModel, side: str, videos: np.ndarray, per_video: int
+    chosen: argparse.Namespace,
+    model: VideoModel,
+    side: str,
+    videos: Callable[[], np.ndarray],
+    per_video: int,
 ) -> Tensor:
     """I3D features of one side, kept beside its videos."""
     size = model.autoencoder.spec.clip[1]
     name = f"world_{size}" if side == "world" else f"{Path(chosen.model).name}_{side}"
     path = chosen.work / f"{name}_features.npy"
     if not path.exists():
-        np.save(path, clip_features(videos, per_video).numpy())
+        np.save(path, clip_features(videos(), per_video).numpy())
     return torch.from_numpy(np.load(path))
 
 

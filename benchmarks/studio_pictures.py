@@ -116,6 +116,8 @@ def live(browser: "Browser", address: str, server: int, path: Path) -> None:
             label = page.locator("#panel-live .labels label", has_text=STEER_AT[number])
             label.first.click()
     feed.close()
+    page.get_by_role("button", name="Stop").click()  # else other jobs wait for it
+    page.get_by_role("button", name="Continue").wait_for()
     settings = {"duration": round(1000 / fps), "loop": 0, "quality": 68, "method": 3}
     pictures[0].save(path, save_all=True, append_images=pictures[1:], **settings)
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB", flush=True)
@@ -126,6 +128,7 @@ def desk(browser: "Browser", address: str, model: str, out: Path) -> None:
     """Single pictures of the other tabs."""
     context = browser.new_context(**DESK)
     tab = Tab(context.new_page(), address)
+    tab.page.set_default_timeout(1_800_000)  # each waits for the job before it
     page = tab.open("make")
     for steps in (4, None):
         settings = {"model": model, "frames": 64, "seed": 5, "sheet": True, "steps": steps}
@@ -141,25 +144,24 @@ def desk(browser: "Browser", address: str, model: str, out: Path) -> None:
     page.locator("#panel-compare table").wait_for()
     save(page, out / "studio_compare.png")
     page = tab.open("inside")
-    video = page.request.get(f"{address}/api/jobs/{job['id']}/files/video.mp4").body()
+    finished = page.request.get(f"{address}/api/jobs/{job['id']}").json()
+    name = next(each["name"] for each in finished["files"] if each["name"].endswith(".mp4"))
+    video = page.request.get(f"{address}/api/jobs/{job['id']}/files/{name}").body()
     file: Any = {"name": "clip.mp4", "mimeType": "video/mp4", "buffer": video}
     page.set_input_files("#panel-inside input[type=file]", file)
     page.locator("#panel-inside .preview img").wait_for()
     page.get_by_role("button", name="Look inside").click()
     page.get_by_role("slider", name="Time").press("ArrowRight")
-    page.wait_for_load_state("networkidle")
-    save(page, out / "studio_inside.png", full=True)
-    page = tab.open("gallery")
-    page.locator(".tile video").first.wait_for()
-    save(page, out / "studio_gallery.png")
+    page.get_by_role("slider", name="Time").scroll_into_view_if_needed()
+    save(page, out / "studio_inside.png")
     context.close()
 
 
-def save(page: "Page", path: Path, full: bool = False) -> None:
+def save(page: "Page", path: Path) -> None:
     """A screenshot with few colours, so that the file is small."""
     page.mouse.move(5, 400)
     page.wait_for_timeout(2500)  # videos load their first frames
-    picture = Image.open(io.BytesIO(page.screenshot(full_page=full))).convert("RGB")
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     picture = picture.quantize(COLOURS, dither=Image.Dither.NONE)
     picture.save(path, optimize=True)
     print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")

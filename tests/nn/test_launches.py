@@ -46,6 +46,11 @@ def test_a_step_starts_no_more_operations_than_are_stored(benchmark, network):
         assert found < OFFICIAL[network]
 
 
+def test_a_step_on_a_cpu_starts_no_more_operations_than_are_stored(benchmark):
+    for row in benchmark.on_cpu():
+        assert row["operations"] <= COUNTS[row["network"], row["dtype"], row["side"]]
+
+
 def test_operations_are_counted_once_and_views_are_not(benchmark):
     x = torch.empty(2, 3, 4, device="meta")
     with benchmark.counted() as found:

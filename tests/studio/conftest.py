@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 COMMANDS = Commands(repeat=serve.repeat, train=serve.training)
 HEADERS = {"X-Longtake": "1"}
 ADDRESS = "http://127.0.0.1:8642"
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 FPS = 120.0  # so that live videos, which keep their pace, take no time
 
 

@@ -15,7 +15,7 @@ from longtake import cli
 from longtake.checkpoint import read_tensors
 from longtake.segments import keep_whole, record_of, write_record
 from longtake.studio.live import merged
-from longtake.studio.work import JOINED, SINGLE
+from longtake.studio.places import JOINED, SINGLE
 from longtake.video import VideoWriter, open_video
 
 MODELS = ("volume", "planes")
@@ -160,6 +160,7 @@ def test_a_crash_costs_the_job_and_not_the_server(page: Page):
         ("make", {"model": "volume", "frames": 10**6, "steps": 1000}, "over the limit of"),
         ("make", {"model": "volume", "end_image": "a" * 12}, "needs a start_image"),
         ("make", {"model": "volume", "start_image": "../../etc"}, "start_image"),
+        ("make", {"model": "volume", "start_image": "a" * 12}, "there is no upload"),
         ("live", {"model": "volume", "sheet": True}, "belongs to a finished video"),
         ("compare", {"a": "a" * 12, "b": "a" * 12}, "choose two"),
         ("train", {}, "give folder_name or upload"),

@@ -1,9 +1,11 @@
 """Servers as users start them: killed, started again, asked by the example."""
 
 import io
+import re
 import runpy
 import subprocess
 import sys
+import urllib.error
 from pathlib import Path
 
 import av
@@ -14,7 +16,8 @@ from studio.processes import Server, running
 from longtake import cli
 from longtake.video import probe
 
-CLIENT = Path(__file__).parents[2] / "examples" / "client.py"
+ROOT = Path(__file__).parents[2]
+CLIENT, DOCUMENT = ROOT / "examples" / "client.py", ROOT / "docs" / "serve.md"
 
 
 def frames(server: Server, job: str) -> np.ndarray:
@@ -56,6 +59,18 @@ def test_the_example_makes_a_video_with_the_token(
         monkeypatch.setattr(sys, "argv", ["client.py", *words, "--out", str(out)])
         runpy.run_path(str(CLIENT), run_name="__main__")
     assert probe(out).frames == 24
+
+
+@pytest.mark.parametrize("command", re.findall(r"```bash\n(.*)\n```", DOCUMENT.read_text()))
+def test_every_command_of_the_page_starts_a_server(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+    with running(*command.split()[1:]) as server:
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            server.ask("/health")  # models are being described
+        assert b"longtake_jobs" in server.ask("/metrics")
 
 
 @pytest.mark.parametrize(

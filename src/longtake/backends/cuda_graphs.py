@@ -1,6 +1,7 @@
 """Networks on a GPU that are replayed from CUDA graphs, one for each set of input shapes."""
 
 import copy
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -118,8 +119,13 @@ def on_gpu(network: nn.Module) -> bool:
     """Whether a network is on a GPU; logs that it runs without graphs if it is not."""
     device = next(network.parameters()).device
     if device.type != "cuda":
-        LOGGER.warning("CUDA graphs need a GPU; networks on %s run without them", device)
+        _say_once(device)
     return device.type == "cuda"
+
+
+@functools.lru_cache(maxsize=8)
+def _say_once(device: torch.device) -> None:
+    LOGGER.warning("CUDA graphs need a GPU; networks on %s run without them", device)
 
 
 def _with(network: Any, **methods: Callable[..., Any]) -> Any:

@@ -175,8 +175,8 @@ def training(
     job: "JobKind", job_folder: Path, folder: Path, places: Mapping[str, str]
 ) -> list[str]:
     """Arguments of the process that trains for a job; empty for a job that trains nothing."""
+    from longtake.studio.places import FOOTAGE, TRAINED, UPLOADS
     from longtake.studio.settings import TrainSettings
-    from longtake.studio.work import FOOTAGE, TRAINED, UPLOADS
 
     settings: TrainSettings | None = getattr(job, "settings", None)
     if not isinstance(settings, TrainSettings):

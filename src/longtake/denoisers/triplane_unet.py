@@ -252,7 +252,8 @@ class Block(nn.Module):
 
     def _compute(self, x: Tensor, emb: Tensor, text: Tensor | None) -> Tensor:
         def run(stack: Tensor) -> Tensor:
-            rows = emb.repeat_interleave(len(stack) // len(emb), 0)
+            planes = len(stack) // len(emb)
+            rows = emb if planes == 1 else emb.repeat_interleave(planes, 0)
             for layer in self.layers:
                 attention = isinstance(layer, SelfAttention)
                 stack = layer(stack) if attention else layer(stack, rows)

@@ -9,8 +9,9 @@ from jaxtyping import UInt8
 
 from longtake.drift.descriptors import Describer
 from longtake.metrics.pairs import pair_scores
+from longtake.studio.places import FILES, JOBS
 from longtake.studio.settings import CompareSettings
-from longtake.studio.work import FILES, JOBS, Work
+from longtake.studio.work import Work
 from longtake.video import VideoError, VideoWriter, probe, stream_video
 
 PROTOCOL = "paired frames: PSNR and SSIM between two videos, frame by frame; at most 512 frames"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from longtake.diffusion.signals import no_context
 from longtake.given import read_given_image, read_given_video
+from longtake.given.encoding import encoded
 from longtake.latents import Latent
 from longtake.metrics.pairs import pair_scores
 from longtake.model import VideoModel
@@ -42,7 +43,7 @@ def run_reconstruct(settings: ReconstructSettings, work: Work) -> dict[str, Any]
     pictures = latent_pictures(model, z)
     for name, picture in pictures.items():
         write_image(work.files / f"latents_{name}.png", picture, overwrite=True)
-    shown = _noise_pictures(model, z, settings.times, work)
+    shown = _noise_pictures(model, frames, z, settings.times, work)
     return {**scores, "frames": len(frames), "latents": sorted(pictures), "noise": shown}
 
 
@@ -92,14 +93,18 @@ def _row(maps: Float[Tensor, "n h w"]) -> UInt8[np.ndarray, "h w 3"]:
 
 @torch.inference_mode()
 def _noise_pictures(
-    model: VideoModel, z: Latent, times: Sequence[float], work: Work
+    model: VideoModel,
+    frames: UInt8[np.ndarray, "t h w 3"],
+    z: Latent,
+    times: Sequence[float],
+    work: Work,
 ) -> list[dict[str, Any]]:
     """Decoded noisy latents and their clean estimates over times; nothing for an autoencoder."""
     denoiser, diffusion = model.denoisers.get("first"), model.index.diffusion
     if denoiser is None or diffusion is None:
         return []
     spec, found = denoiser.spec, []
-    z = spec.cut(z, spec.clip[0])
+    z = spec.cut(z, spec.clip[0]) if spec.frame_axis is None else _keyframes(model, frames)
     estimate = diffusion.estimator(denoiser, _signals(model))
     noise = SampleNoise([0], z.device).normal(spec.shape)
     for number, time in enumerate(times):
@@ -116,6 +121,15 @@ def _noise_pictures(
     return found
 
 
+def _keyframes(model: VideoModel, frames: UInt8[np.ndarray, "t h w 3"]) -> Latent:
+    """Latent frames as the first network reads them: as many, and as far apart, as in a video."""
+    video, spec = model.long_video(), model.denoisers["first"].spec
+    stride = video.rollout.latent_stride(video.samplers)
+    count = 1 + (spec.frames - 1) * stride
+    z = encoded(video, frames, count)
+    return z.index_select(spec.time_axis, torch.arange(0, count, stride))
+
+
 def _signals(model: VideoModel) -> Any:
     """Signals of a clip without a label or context."""
     reads = model.denoisers["first"].reads
@@ -126,6 +140,10 @@ def _signals(model: VideoModel) -> Any:
 
 
 def _decoded(model: VideoModel, z: Latent) -> UInt8[np.ndarray, "h w 3"]:
-    """The middle frame of a decoded clip."""
+    """The middle frame of a decoded clip; of a volume, its middle latent frame as a still clip."""
+    spec = model.autoencoder.spec
+    if spec.frame_axis is not None:
+        middle = torch.tensor([z.shape[spec.time_axis] // 2] * spec.frames)
+        z = z.index_select(spec.time_axis, middle)
     pixels = model.autoencoder.decode(model.index.latent_scaling.inverse(z))
     return to_pixels(pixels[0, :, pixels.shape[2] // 2 :][:, :1])[0]

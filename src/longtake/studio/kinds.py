@@ -2,11 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from longtake.config import Config, nearest
+from longtake.studio.places import FOOTAGE, UPLOADS
 from longtake.studio.settings import (
     DEFAULT_FRAMES,
     CompareSettings,
@@ -38,8 +40,14 @@ class JobKind(Config, ABC):
     steerable: ClassVar[bool] = False
 
     @abstractmethod
-    def check(self, models: Mapping[str, Description], limits: Limits) -> None:
-        """Raise a ValueError if the job cannot be done, or goes beyond the limits."""
+    def check(self, models: Mapping[str, Description], limits: Limits, folder: Path) -> None:
+        """Raise a ValueError if the job cannot be done, or goes beyond the limits.
+
+        Args:
+            models: descriptions of the models by name.
+            limits: limits of the studio.
+            folder: folder of the studio, with uploads and footage.
+        """
 
     def learn(self, catalogue: "Catalogue", seconds_per_frame: float) -> None:
         """Take note of how fast a job was; jobs that are not as fast as possible say nothing."""
@@ -91,8 +99,8 @@ class LiveJob(JobKind):
         """Whether frames are made no faster than they are shown."""
         return True
 
-    def check(self, models: Mapping[str, Description], limits: Limits) -> None:
-        check_video(self.settings, models, limits)
+    def check(self, models: Mapping[str, Description], limits: Limits, folder: Path) -> None:
+        check_video(self.settings, models, limits, folder)
         for name in ("end_image", "loop", "sheet"):
             if getattr(self.settings, name):
                 raise ValueError(f"{name} belongs to a finished video; make one of kind make")
@@ -132,8 +140,8 @@ class MakeJob(JobKind):
         filled = self.settings.end_image is not None
         return None if filled else self.settings.frames or DEFAULT_FRAMES
 
-    def check(self, models: Mapping[str, Description], limits: Limits) -> None:
-        check_video(self.settings, models, limits)
+    def check(self, models: Mapping[str, Description], limits: Limits, folder: Path) -> None:
+        check_video(self.settings, models, limits, folder)
 
     def learn(self, catalogue: "Catalogue", seconds_per_frame: float) -> None:
         catalogue.learn(self.settings, seconds_per_frame)
@@ -155,9 +163,10 @@ class ReconstructJob(JobKind):
     kind: Literal["reconstruct"] = "reconstruct"
     settings: ReconstructSettings
 
-    def check(self, models: Mapping[str, Description], limits: Limits) -> None:
+    def check(self, models: Mapping[str, Description], limits: Limits, folder: Path) -> None:
         del limits
         described(self.settings.model, models)
+        check_uploads(folder, self.settings.upload)
 
     def run(self, work: "Work") -> dict[str, Any]:
         from longtake.studio.inside import run_reconstruct
@@ -171,8 +180,8 @@ class CompareJob(JobKind):
     kind: Literal["compare"] = "compare"
     settings: CompareSettings
 
-    def check(self, models: Mapping[str, Description], limits: Limits) -> None:
-        del models, limits
+    def check(self, models: Mapping[str, Description], limits: Limits, folder: Path) -> None:
+        del models, limits, folder
         if self.settings.a == self.settings.b:
             raise ValueError("a and b are one job; choose two")
 
@@ -194,10 +203,14 @@ class TrainJob(JobKind):
     def title(self) -> str:
         return f"{self.settings.folder_name or 'upload'}, {self.settings.system}"
 
-    def check(self, models: Mapping[str, Description], limits: Limits) -> None:
+    def check(self, models: Mapping[str, Description], limits: Limits, folder: Path) -> None:
         del limits
         if (self.settings.folder_name is None) == (self.settings.upload is None):
             raise ValueError("a training needs footage: give folder_name or upload")
+        check_uploads(folder, self.settings.upload)
+        name = self.settings.folder_name
+        if name is not None and not (folder / FOOTAGE / name).is_dir():
+            raise ValueError(f"there is no folder {name!r} in {folder / FOOTAGE}; put it there")
         if self.settings.init_from is not None:
             described(self.settings.init_from, models)
 
@@ -225,7 +238,16 @@ def steps_of(settings: VideoSettings, model: Description) -> int:
     return settings.steps or model["steps"]
 
 
-def check_video(settings: VideoSettings, models: Mapping[str, Description], limits: Limits) -> None:
+def check_uploads(folder: Path, *names: str | None) -> None:
+    """Raise a ValueError if an upload that is named does not exist."""
+    for name in names:
+        if name is not None and not (folder / UPLOADS / name).is_dir():
+            raise ValueError(f"there is no upload {name}; upload the file again")
+
+
+def check_video(
+    settings: VideoSettings, models: Mapping[str, Description], limits: Limits, folder: Path
+) -> None:
     """Raise a ValueError if a model cannot make a video, or it goes beyond the limits."""
     model = described(settings.model, models)
     if "make" not in model["can"]:
@@ -254,6 +276,7 @@ def check_video(settings: VideoSettings, models: Mapping[str, Description], limi
             able = [n for n, other in models.items() if name in other["can"]]
             raise ValueError(f"{settings.model} cannot use {name}; {nearest(name, able)}")
     check_words(settings, model)
+    check_uploads(folder, settings.start_image, settings.end_image, settings.continue_video)
 
 
 def check_words(settings: VideoSettings, model: Description) -> None:

@@ -21,18 +21,9 @@ from longtake.segments import Segment, keep_whole, record_of, write_record
 from longtake.studio.child import Header
 from longtake.studio.loaded import Opened, prompt_of, request_of
 from longtake.studio.measuring import RunningDrift
+from longtake.studio.places import CHANGES, DRIFT, JOINED, PARTS, SHEET, SINGLE, VIDEO
 from longtake.studio.settings import Change, LoggedChange, VideoSettings
-from longtake.studio.work import (
-    CHANGES,
-    DRIFT,
-    JOINED,
-    PARTS,
-    SHEET,
-    SINGLE,
-    VIDEO,
-    StoppedError,
-    Work,
-)
+from longtake.studio.work import StoppedError, Work
 from longtake.video import VideoWriter, concatenate, overview
 
 ENDLESS = sys.maxsize >> 16

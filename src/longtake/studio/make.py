@@ -13,8 +13,9 @@ from longtake.rollout import Cancelled, Request, Steering
 from longtake.segments import Segment, keep_whole
 from longtake.studio.loaded import request_of
 from longtake.studio.measuring import RunningDrift
+from longtake.studio.places import DRIFT
 from longtake.studio.settings import VideoSettings
-from longtake.studio.work import DRIFT, StoppedError, Work
+from longtake.studio.work import StoppedError, Work
 from longtake.video import VideoWriter, probe, stream_video
 
 STOPPED, SEGMENTS = "so_far.mp4", "segments"

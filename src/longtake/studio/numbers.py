@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from longtake.documents import read_json_lines
+from longtake.studio.places import TRAINED
 from longtake.studio.studio import Studio
 from longtake.studio.web import studio_of
-from longtake.studio.work import TRAINED
 
 STATUSES = ("queued", "running", "stopped", "done", "failed")
 

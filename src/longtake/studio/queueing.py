@@ -16,8 +16,8 @@ from longtake.studio.errors import MissingError
 from longtake.studio.frames import Broadcast, Clip
 from longtake.studio.kinds import TRAINING, WORKER, AnyJob, JobKind
 from longtake.studio.lanes import Lane
+from longtake.studio.places import CHANGES, JOBS, UPLOADS
 from longtake.studio.store import ACTIVE, RUNNING, WAITING, Job, JobStore
-from longtake.studio.work import CHANGES, JOBS, UPLOADS
 
 SMOOTHING = 0.3  # share of the newest clip in the speed that is shown
 

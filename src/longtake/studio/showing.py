@@ -9,8 +9,8 @@ from longtake.documents import DocumentError, read_json
 from longtake.hub import INDEX
 from longtake.studio.errors import MissingError
 from longtake.studio.kinds import JobKind
+from longtake.studio.places import FILES
 from longtake.studio.store import Job
-from longtake.studio.work import FILES
 
 TYPES = {
     ".mp4": "video/mp4",

@@ -9,9 +9,9 @@ from pathlib import Path
 import av
 from av.video.stream import VideoStream
 
+from longtake.studio.places import JOINED, PARTS, SINGLE
 from longtake.studio.store import ACTIVE, Job
 from longtake.studio.studio import Studio
-from longtake.studio.work import JOINED, PARTS, SINGLE
 
 MOVFLAGS = "empty_moov+default_base_moof+frag_every_frame"
 POLL_SECONDS = 0.1

@@ -12,11 +12,11 @@ from longtake.config import parse, to_dict
 from longtake.files import locked, remove
 from longtake.studio.errors import BusyError, StateError
 from longtake.studio.kinds import AnyJob, JobKind
+from longtake.studio.places import FOOTAGE, JOBS, TRAINED, UPLOADS
 from longtake.studio.queueing import Commands, Queue
 from longtake.studio.settings import Change, Limits, VideoSettings
 from longtake.studio.showing import shown, size_of, trained_model
 from longtake.studio.store import RUNNING, WAITING, Job, JobStore
-from longtake.studio.work import FOOTAGE, JOBS, TRAINED, UPLOADS
 
 STOP_SECONDS = 20.0
 MAY_CONTINUE = ("stopped", "failed")
@@ -74,7 +74,7 @@ class Studio:
             BusyError: too many jobs wait.
         """
         kind: JobKind = parse(AnyJob, data)
-        kind.check(self.catalogue.models, self.limits)
+        kind.check(self.catalogue.models, self.limits, self.folder)
         self._check_room()
         settings = {k: v for k, v in to_dict(kind).items() if k != "kind"}
         job = Job(kind=str(data["kind"]), settings=settings, frames=kind.frames, origin=origin)
@@ -127,7 +127,7 @@ class Studio:
                 )
             settings = {**job.settings, "settings": {**job.settings["settings"], "frames": frames}}
             kind: JobKind = parse(AnyJob, {"kind": job.kind, **settings})
-            kind.check(self.catalogue.models, self.limits)
+            kind.check(self.catalogue.models, self.limits, self.folder)
             job.settings, job.frames = settings, kind.frames
         self._check_room()
         job.queued, job.error, job.ended = time.time(), "", None
@@ -160,7 +160,7 @@ class Studio:
         kind: JobKind = parse(AnyJob, {"kind": "make", "settings": data})
         settings = kind.settings  # pyright: ignore[reportAttributeAccessIssue]
         assert isinstance(settings, VideoSettings)
-        kind.check(self.catalogue.models, self.limits)
+        kind.check(self.catalogue.models, self.limits, self.folder)
         model, frames = self.catalogue.models[settings.model], kind.frames
         seconds = None if frames is None else self.catalogue.seconds(settings, frames)
         return {

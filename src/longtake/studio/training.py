@@ -8,8 +8,9 @@ from typing import Any
 
 from longtake.checkpoint import write_text
 from longtake.pipeline.plan import read_plan, seconds_spent
+from longtake.studio.places import TRAINED
 from longtake.studio.settings import TrainSettings
-from longtake.studio.work import TRAINED, StoppedError, Work
+from longtake.studio.work import StoppedError, Work
 
 OUTPUT = "output.txt"
 LOOK_SECONDS = 1.0

@@ -12,11 +12,11 @@ from starlette.responses import FileResponse, JSONResponse, Response
 
 from longtake.files import remove
 from longtake.studio.errors import MissingError
+from longtake.studio.places import FOOTAGE, UPLOADS
 from longtake.studio.settings import UPLOAD_ID
 from longtake.studio.store import new_id
 from longtake.studio.studio import Studio
 from longtake.studio.web import studio_of
-from longtake.studio.work import FOOTAGE, UPLOADS
 
 PREVIEWS = ("preview.png", "given.png")
 

@@ -15,13 +15,13 @@ from longtake.config import Config, parse
 from longtake.studio import uploads
 from longtake.studio.errors import MissingError, StateError
 from longtake.studio.kinds import described
+from longtake.studio.places import SHEET, VIDEO
 from longtake.studio.settings import Text
 from longtake.studio.showing import file
 from longtake.studio.store import Job
 from longtake.studio.stream import fragments
 from longtake.studio.studio import Studio
 from longtake.studio.web import body_of, studio_of
-from longtake.studio.work import SHEET, VIDEO
 
 ORIGIN, PREFIX, DEFAULT_SECONDS = "videos", "video_", 4.0
 STATUSES = {

@@ -11,16 +11,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from longtake.studio.child import Header, receive, send
+from longtake.studio.places import FILES, JOBS, UPLOADS
 
 if TYPE_CHECKING:
     from longtake.studio.loaded import Loaded
 
 PROGRESS_SECONDS = 0.2
-FILES, UPLOADS, FOOTAGE, JOBS = "files", "uploads", "footage", "jobs"
-PARTS, VIDEO, SHEET = "parts", "video.mp4", "video_sheet.png"
-SINGLE, JOINED = "000_{:08d}.mp4", "001_{:08d}.mp4"
-"""Names of a video's parts, by their first frame: one part, and several that were joined."""
-CHANGES, DRIFT, TRAINED = "changes.json", "drift.json", "training"
 
 
 class StoppedError(Exception):

@@ -1,7 +1,7 @@
 // Train: start a training, watch its losses and samples, stop it, continue it, use its model.
 import { api } from "./api.js";
 import { lineChart } from "./charts.js";
-import { ago, el, fill, icon, note, number } from "./dom.js";
+import { ago, el, fill, icon, note, number, plural } from "./dom.js";
 import { field, fileField, segments } from "./forms.js";
 import { attempt, badge, downloads, goTo, progress, remove } from "./jobcard.js";
 import { active, store, titleOf } from "./store.js";
@@ -50,12 +50,16 @@ function mount(panel) {
 // Asks which folders of footage there are.
 async function look() {
   try {
-    const { folder, names } = await api.footage();
+    const found = await api.footage();
+    const names = found.map((each) => each.name);
     fill(parts.folder, names, () => [
       el("option", { value: "" }, names.length ? "choose …" : "there is none yet"),
-      ...names.map((each) => el("option", { value: each }, each)),
+      ...found.map(({ name, videos }) =>
+        el("option", { value: name }, `${name} (${plural(videos, "file")})`),
+      ),
     ]);
-    parts.where.textContent = `Each folder in ${folder} can be trained on.`;
+    const where = found[0]?.folder ?? "“footage” in the studio's folder";
+    parts.where.textContent = `Each folder in ${where} can be trained on.`;
   } catch (error) {
     parts.where.textContent = error.message;
   }

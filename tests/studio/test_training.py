@@ -1,0 +1,57 @@
+"""A training that a studio starts, watches, stops and whose model it offers."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from pipeline.test_train import TINY
+from starlette.testclient import TestClient
+from studio.conftest import ADDRESS, COMMANDS, Page
+
+from longtake.data.clips import ClipPlan
+from longtake.data.export import export_world
+from longtake.data.synthetic import SkyWorld
+from longtake.studio.app import create_app
+from longtake.studio.kinds import JobKind
+from longtake.studio.settings import Limits
+from longtake.studio.studio import Studio
+
+
+def tiny(job: JobKind, own: Path, folder: Path, places: Mapping[str, str]) -> list[str]:
+    """The command of a training, with settings of tiny networks."""
+    words = COMMANDS.train(job, own, folder, places)
+    return [*words, *TINY] if words else []
+
+
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    commands = COMMANDS._replace(train=tiny)
+    app = create_app(lambda: Studio(tmp_path, {}, Limits(), commands), hosts=["127.0.0.1"])
+    with TestClient(app, base_url=ADDRESS) as client:
+        yield Page(client)
+
+
+@pytest.mark.slow
+def test_a_model_is_trained_on_a_folder_and_then_used(page: Page):
+    world = SkyWorld(plan=ClipPlan(height=16, width=16))
+    export_world(world, page.folder / "footage" / "sky", videos=3, frames=80)
+    assert page.get("footage")[0]["name"] == "sky"
+    settings = {"folder_name": "sky", "system": "pvdm", "size": 16, "budget_minutes": 1}
+    job = page.submit("train", **settings)
+    done = page.ended(job)
+    assert done["status"] == "done", done
+    assert (done["stage"], done["progress"]) == ("done", 1.0)
+    rows = page.get(f"jobs/{job}/log")
+    assert {row["stage"] for row in rows} == {"autoencoder", "denoiser"}
+    assert page.get(f"jobs/{job}/log?after={len(rows) - 1}") == rows[-1:]
+    assert any(each["name"].endswith(".mp4") for each in done["files"])
+    name = f"train-{job}"
+    page.until(job, lambda found: name in [model["name"] for model in page.get("models")])
+    made = page.ended(page.submit("make", model=name, frames=16, steps=1))
+    assert made["status"] == "done", made
+
+
+def test_a_training_of_nothing_is_refused(page: Page):
+    data = {"kind": "train", "settings": {"folder_name": "missing"}}
+    assert "there is no folder 'missing' in" in page.post("jobs", data, 422)["error"]
