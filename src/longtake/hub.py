@@ -88,6 +88,6 @@ def push_folder(folder: Path, repository: str, *, private: bool = False) -> str:
     except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OSError) as error:
         raise CheckpointError(
             f"{repository}: the hub did not take the model ({type(error).__name__}); check its "
-            "name, user/name, the network, and that `hf auth login` was done"
+            "name, user/name, the network, and that you are logged in there"
         ) from error
     return str(done)

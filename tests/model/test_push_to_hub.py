@@ -103,7 +103,7 @@ def test_an_uploaded_model_comes_back_with_a_card(hub: Hub, tiny_model: VideoMod
         for key, weight in part.state_dict().items():
             assert torch.equal(again.components[name].state_dict()[key], weight)
     card = ModelCard(hub.files["me/clouds"]["README.md"].decode())
-    assert card.data.library_name == "longtake"
+    assert card.data.to_dict()["library_name"] == "longtake"
     assert 'VideoModel.from_pretrained("me/clouds")' in card.text
 
 
