@@ -1,33 +1,13 @@
 """Model cards: a README of a model folder, with the data that the Hugging Face hub shows."""
 
+from pathlib import Path
+
 from longtake.model.index import ModelIndex
 
 CARD = "README.md"
 """Name of the card in a model folder."""
 
-TEXT = """
-# {name}
-
-A latent video diffusion model of longtake. It makes {made}, at {fps:g} frames per second.
-
-- Networks: {networks}.
-- Diffusion: {diffusion}.
-- Sampling: {sampling}.
-{classes}
-```bash
-longtake generate {name} --frames 512 --seed 0..1 --sheet -o out
-```
-
-```python
-from longtake import VideoModel
-
-model = VideoModel.from_pretrained("{name}")
-for part in model.long_video()(model.request(seeds=[0]{prompt}), frames=64):
-    print(part.frames.shape)  # uint8 (1, t, height, width, 3)
-```
-
-Not stated by its author: its training data, its rights, and what it should not be used for.
-"""
+TEMPLATE = Path(__file__).with_name("card.md")
 
 
 def model_card(
@@ -50,7 +30,7 @@ def model_card(
         tags=["video", "video-generation", "latent-video-diffusion"],
     )
     diffusion, sampling = index.diffusion, index.sampling
-    body = TEXT.format(
+    body = TEMPLATE.read_text().format(
         name=name,
         made=f"videos of {clip[1]} x {clip[2]} pixels (height x width)"
         if len(weights) > 1
