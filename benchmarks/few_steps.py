@@ -48,6 +48,7 @@ def main() -> None:
     result: dict[str, Any] = {"model": chosen.model, "videos": chosen.videos}
     result |= {"frames": chosen.frames, "clips": chosen.videos * CLIPS_PER_VIDEO}
     features, rows = {}, {}
+    model = VideoModel.from_pretrained(chosen.model)
     for side in ("teacher", "students") if chosen.only is None else (chosen.only,):
         model = VideoModel.from_pretrained(chosen.model, students=side == "students")
         changes = chosen.changes if side == "students" else []

@@ -2,6 +2,7 @@
 
 import io
 import math
+from multiprocessing import Pipe
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,13 @@ import pytest
 from PIL import Image
 from studio.conftest import Page
 from studio.test_uploads import film
+
+from longtake.hub import shipped_models
+from longtake.studio.inside import run_reconstruct
+from longtake.studio.loaded import Loaded
+from longtake.studio.settings import ReconstructSettings
+from longtake.studio.work import Work
+from longtake.video import VideoWriter
 
 
 @pytest.mark.parametrize(
@@ -54,3 +62,18 @@ def test_two_videos_are_compared(page: Page):
     assert math.isclose(equal["ssim"], 1, abs_tol=0.1)
     refused = page.ended(page.post("compare", {"a": a, "b": "b" * 12}, 202)["id"])
     assert "has no video" in refused["error"]
+
+
+def test_a_denoiser_of_longer_clips_than_the_autoencoder_shows_its_estimates(tmp_path: Path):
+    loaded, upload = Loaded(), "a" * 12
+    loaded.places = {name: str(folder) for name, folder in shipped_models().items()}
+    folder = tmp_path / "uploads" / upload
+    folder.mkdir(parents=True)
+    with VideoWriter(folder / "given.mkv", 8) as writer:
+        writer.write(np.random.default_rng(0).integers(0, 255, (6, 64, 64, 3), np.uint8))
+    ours, theirs = Pipe()
+    with ours, theirs:
+        work = Work(id="x", root=tmp_path, connection=ours, loaded=loaded)
+        settings = ReconstructSettings(model="lvdm-sky", upload=upload, times=(0.5,))
+        result = run_reconstruct(settings, work)
+    assert [each["time"] for each in result["noise"]] == [0.5]

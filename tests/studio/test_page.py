@@ -88,7 +88,7 @@ def play(page: "Page", tab: Tab) -> None:
 
 
 def stop(page: "Page") -> None:
-    page.locator("#panel-live").get_by_role("button", name="Stop").click()
+    page.locator("#panel-live").get_by_role("button", name="Stop", exact=True).click()
     page.get_by_role("button", name="Continue").wait_for()
 
 
@@ -115,6 +115,7 @@ def test_live_plays_says_where_a_change_begins_is_kept_and_continues(tab: Tab):
     )
     page.reload()  # the video that is being made is found again
     tab.until(f"() => ({FRAMES})() > 8")
+    assert page.get_by_role("button", name="Stop this one").count() == 0  # its settings are shown
     stop(page)
 
 

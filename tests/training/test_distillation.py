@@ -221,6 +221,7 @@ def test_a_distillation_that_is_stopped_continues_bit_for_bit(
     assert losses(tmp_path / "whole") == losses(tmp_path / "stopped")
 
 
+@pytest.mark.slow
 def test_a_teacher_that_openvino_runs_teaches_the_same(tmp_path: Path, teacher: Path):
     pytest.importorskip("openvino")
     train(run(teacher, steps=1), tmp_path / "torch")

@@ -250,7 +250,7 @@ function shown(info) {
 // Takes up the newest state of the job; on the first one, of a live job that runs already.
 function update() {
   const running = (store.jobs ?? []).find((each) => each.kind === "live" && active(each));
-  if (!job && running) {
+  if (!job && running && store.models) {
     adopt(running);
   } else if (job) {
     const now = store.job(job.id);
