@@ -60,3 +60,34 @@ def _download(repository: str) -> Path:
             f"{repository}: no local folder, and the hub cannot be reached for it "
             f"({type(error).__name__})"
         ) from error
+
+
+def push_folder(folder: Path, repository: str, *, private: bool = False) -> str:
+    """Upload a model folder to the Hugging Face hub; return the URL of the commit.
+
+    Only JSON and safetensors files and ``README.md`` are uploaded.
+
+    Args:
+        folder: the model folder.
+        repository: ``user/name``; it is created if it does not exist.
+        private: whether a new repository is private.
+
+    Raises:
+        CheckpointError: the hub refuses, or cannot be reached.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+
+    from longtake.checkpoint import CheckpointError  # which loads torch
+
+    files = ["*.json", "*.safetensors", "README.md"]
+    try:
+        api = HfApi()
+        api.create_repo(repository, private=private, exist_ok=True)
+        done = api.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=files)
+    except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OSError) as error:
+        raise CheckpointError(
+            f"{repository}: the hub did not take the model ({type(error).__name__}); check its "
+            "name, user/name, the network, and that you are logged in there"
+        ) from error
+    return str(done)

@@ -11,7 +11,7 @@ import typer
 from typer import Option
 
 from longtake import __version__, interruption
-from longtake.cli import convert, data, evaluate, make, reproduce, serve, show
+from longtake.cli import convert, data, evaluate, make, push, reproduce, serve, show
 from longtake.cli.arguments import on_command_line
 
 INTERRUPTED = (130, 143, 129)  # typer gives 130 for any KeyboardInterrupt
@@ -56,7 +56,7 @@ app.add_typer(convert.app, name="convert")
 app.add_typer(data.app, name="data")
 for command in (
     *(make.train, make.fit, make.generate, make.reconstruct, evaluate.compare, evaluate.drift),
-    *(evaluate.protocols, reproduce.reproduce, serve.studio, serve.serve),
+    *(evaluate.protocols, reproduce.reproduce, serve.studio, serve.serve, push.push),
     *(show.inspect, show.doctor),
 ):
     app.command()(command)

@@ -22,7 +22,8 @@ from longtake.config import nearest, parse, to_dict
 from longtake.diffusion import ClipSampler, Denoiser
 from longtake.diffusion.signals import Signals, rows
 from longtake.generate import LongVideo
-from longtake.hub import INDEX, find_model
+from longtake.hub import INDEX, find_model, push_folder
+from longtake.model.card import CARD, model_card
 from longtake.model.index import (
     AUTOENCODER,
     FOLDERS,
@@ -160,15 +161,27 @@ class VideoModel:
             (partial / INDEX).write_text(json.dumps(to_dict(index), indent=2) + "\n")
 
     def push_to_hub(self, repository: str, *, private: bool = False) -> str:
-        """Upload as a model repository of the Hugging Face hub; return the repository's URL."""
-        from huggingface_hub import HfApi
+        """Upload as a model repository of the Hugging Face hub; return the URL of the commit.
 
-        api = HfApi()
-        api.create_repo(repository, private=private, exist_ok=True)
+        Args:
+            repository: ``user/name``; it is created if it does not exist.
+            private: whether a new repository is private.
+
+        Raises:
+            CheckpointError: the hub refuses, or cannot be reached.
+        """
         with TemporaryDirectory() as temporary:
             folder = Path(temporary) / "model"
             self.save_pretrained(folder)
-            return str(api.upload_folder(repo_id=repository, folder_path=folder))
+            (folder / CARD).write_text(self.card(repository))
+            return push_folder(folder, repository, private=private)
+
+    def card(self, name: str) -> str:
+        """Text of a model card; ``name`` is the folder or hub id by which the model is opened."""
+        sizes = {
+            k: sum(w.numel() for w in part.parameters()) for k, part in self.components.items()
+        }
+        return model_card(name, self.index, self.autoencoder.spec.clip, sizes)
 
     def merge(self, *others: "VideoModel") -> "VideoModel":
         """Fill roles without a network by networks of other models with the same autoencoder.
