@@ -87,8 +87,14 @@ def test_videos_are_decoded_as_torch_does(
 
 def test_a_light_decoder_decodes_as_torch_does(folder: Path, tiny_model: VideoModel):
     torch.manual_seed(0)
-    sizes = {"latent_width": 8, "latent_blocks": 0, "frame_width": 8, "fine_width": 8}
-    config = LightVolumeDecoderConfig(clip=(8, 32, 32), volume=(2, 4, 4, 4), **sizes)
+    config = LightVolumeDecoderConfig(
+        clip=(8, 32, 32),
+        volume=(2, 4, 4, 4),
+        latent_width=8,
+        latent_blocks=0,
+        frame_width=8,
+        fine_width=8,
+    )
     network, z = Redecoded(tiny_model.autoencoder, config.build()), torch.randn(1, 2, 13, 4, 4)
     made, expected = (
         torch.cat([*each.stream_decode([z])], 2)

@@ -25,14 +25,13 @@ def drawn(rng) -> list[Finding]:
 @pytest.mark.parametrize("videos", [4, 19])
 def test_a_real_video_is_accused_at_most_as_often_as_stated(videos):
     rng = np.random.default_rng(0)
-    trials = 3000
+    trials, chance = 3000, 1 / (videos + 1)
     accused = 0
     for _ in range(trials):
         reference = Reference.of(64, [drawn(rng) for _ in range(videos)])
+        assert reference.chance == chance
         accused += bool(reference.beyond(drawn(rng)))
-    assert reference.chance == 1 / (videos + 1)
-    spread = (reference.chance * (1 - reference.chance) / trials) ** 0.5
-    assert accused / trials < reference.chance + 4 * spread
+    assert accused / trials < chance + 4 * (chance * (1 - chance) / trials) ** 0.5
 
 
 def test_a_real_video_of_the_reference_is_never_beyond_it():

@@ -133,7 +133,7 @@ class Sampling(Config):
         if role in ROLES_WITH_CHANGES:
             before = getattr(self, role) or RoleSampling()
             return self.model_copy(update={role: before.model_copy(update=own)})
-        others = [name for name in ROLES_WITH_CHANGES if name in self.rollout.adds]
+        others: list[Role] = [name for name in ROLES_WITH_CHANGES if name in self.rollout.adds]
         kept = {name: _settled(self.of(name), own) for name in others}
         return self.model_copy(update={**kept, **own})
 
