@@ -253,7 +253,8 @@ class Block(nn.Module):
     def _compute(self, x: Tensor, emb: Tensor, text: Tensor | None) -> Tensor:
         def run(stack: Tensor) -> Tensor:
             planes = len(stack) // len(emb)
-            rows = emb if planes == 1 else emb.repeat_interleave(planes, 0)
+            # A view, not ``emb`` itself, so that gradients are still summed block by block.
+            rows = emb.view_as(emb) if planes == 1 else emb.repeat_interleave(planes, 0)
             for layer in self.layers:
                 attention = isinstance(layer, SelfAttention)
                 stack = layer(stack) if attention else layer(stack, rows)
