@@ -3,13 +3,15 @@
     python benchmarks/studio_live.py pvdm-sky --minutes 30 --json docs/results/studio_live.json
 
 Starts ``longtake studio`` with one model and a headless Chromium, presses Play, and reads from the
-page when each frame was drawn. Once a minute a control is moved. Memory is the proportional set
-size (PSS) of all processes of the server, and of the browser, as Linux counts it.
+page when each frame was drawn. Once a minute a control is moved. A live video is shown at the
+model's frame rate and not faster; ``--fps`` measures a copy of the model with another one. Memory
+is the proportional set size (PSS) of all processes of the server, and of the browser.
 """
 
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -21,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+
+from longtake.hub import INDEX, find_model
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "studio"))
 from chromium import launched
@@ -47,35 +51,57 @@ def main() -> None:
     parser.add_argument("model", help="shipped name or model folder")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--backend", default="torch")
+    parser.add_argument("--decoder", default="full")
+    parser.add_argument("--students", action="store_true", help="sample with few-step students")
+    parser.add_argument("--fps", type=float, help="frame rate instead of the model's own")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     with TemporaryDirectory() as folder, launched() as browser:
-        command = [sys.executable, "-m", "longtake.cli", "studio", chosen.model, "--port", "0"]
+        name = chosen.model if chosen.fps is None else faster(chosen.model, chosen.fps, folder)
+        command = [sys.executable, "-m", "longtake.cli", "studio", name, "--port", "0"]
         with subprocess.Popen(
-            [*command, "--folder", folder], stdout=subprocess.PIPE, text=True
+            [*command, "--folder", f"{folder}/studio"], stdout=subprocess.PIPE, text=True
         ) as server:
             assert server.stdout is not None
             address = server.stdout.readline().split()[-1]
             page = browser.new_page()
             page.set_default_timeout(300_000)
             page.goto(address)
-            start(page, chosen.backend)
+            start(page, chosen)
             model = page.evaluate("async () => (await (await fetch('/api/models')).json())[0]")
             found = measured(page, server.pid, 60 * chosen.minutes)
             server.terminate()
-    about = {name: model[name] for name in ("name", "size", "fps", "grain", "steps")}
-    result = {**about, "backend": chosen.backend, "minutes": chosen.minutes, **found}
+    about = {name: model[name] for name in ("name", "fps", "grain", "steps")}
+    about |= {"size": model["sizes"][chosen.decoder], "minutes": chosen.minutes}
+    about |= {name: getattr(chosen, name) for name in ("backend", "decoder", "students")}
+    result = {**about, **found}
     print(json.dumps(result, indent=1))
     if chosen.json:
         chosen.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def start(page: "Page", backend: str) -> None:
+def faster(name: str, fps: float, folder: str) -> str:
+    """A copy of a model in a folder, whose videos have another frame rate."""
+    made = Path(folder, "models", Path(name).name)
+    shutil.copytree(find_model(name), made)
+    index = json.loads((made / INDEX).read_text())
+    (made / INDEX).write_text(json.dumps({**index, "fps": fps}))
+    return str(made)
+
+
+def start(page: "Page", chosen: argparse.Namespace) -> None:
     """Press Play, and wait for the first frame."""
     page.locator(".big-play").wait_for()
     page.evaluate(LISTEN)
-    if backend != "torch":
-        page.get_by_label("Backend").first.select_option(backend)
+    controls = page.locator("#panel-live form.controls")
+    for label, value, usual in (
+        ("Backend", chosen.backend, "torch"),
+        ("Decoder", chosen.decoder, "full"),
+    ):
+        if value != usual:
+            controls.get_by_label(label).select_option(value)
+    if chosen.students:
+        controls.get_by_label("Few-step students").check()
     page.locator(".big-play").click()
     page.wait_for_function("() => window.drawn.length > 0", timeout=600_000)
 

@@ -154,6 +154,8 @@ def repeat(
     words += ["--loop"] if settings.loop else []
     words += ["--sheet"] if settings.sheet else []
     words += [] if settings.backend == "torch" else ["--backend", settings.backend]
+    words += [] if settings.decoder == "full" else ["--decoder", settings.decoder]
+    words += ["--students"] if settings.students else []
     return shlex.join(words)
 
 

@@ -67,7 +67,8 @@ class Catalogue:
 
 
 def _speed_key(settings: VideoSettings) -> str:
-    return f"speed {settings.model} {settings.backend}"
+    students = "students" if settings.students else "teachers"
+    return f"speed {settings.model} {settings.backend} {settings.decoder} {students}"
 
 
 def _stamp(place: str) -> str:

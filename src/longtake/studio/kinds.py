@@ -238,6 +238,17 @@ def steps_of(settings: VideoSettings, model: Description) -> int:
     return settings.steps or model["steps"]
 
 
+def size_of(settings: VideoSettings, model: Description) -> tuple[int, int]:
+    """Height and width of a video's frames; a ValueError if the model has no such decoder."""
+    if settings.decoder not in model["sizes"]:
+        raise ValueError(
+            f"{settings.model} has no decoder {settings.decoder!r}; "
+            f"{nearest(settings.decoder, list(model['sizes']))}"
+        )
+    height, width = model["sizes"][settings.decoder]
+    return height, width
+
+
 def check_uploads(folder: Path, *names: str | None) -> None:
     """Raise a ValueError if an upload that is named does not exist."""
     for name in names:
@@ -252,7 +263,9 @@ def check_video(
     model = described(settings.model, models)
     if "make" not in model["can"]:
         raise ValueError(f"{settings.model} is an autoencoder alone: it makes no videos")
-    frames, (height, width) = settings.frames or DEFAULT_FRAMES, model["size"]
+    frames, (height, width) = settings.frames or DEFAULT_FRAMES, size_of(settings, model)
+    if settings.students and not model["students"]:
+        raise ValueError(f"{settings.model} has no students; leave them out")
     if frames > limits.frames:
         raise ValueError(
             f"{frames} frames are more than the limit of {limits.frames}; ask for fewer"

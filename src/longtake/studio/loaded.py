@@ -12,8 +12,9 @@ from longtake.backends import Backend, OpenVINO
 from longtake.config import ConfigError
 from longtake.diffusion.signals import CONTEXT
 from longtake.generate import LongVideo
-from longtake.hub import INDEX
+from longtake.hub import INDEX, find_model
 from longtake.model import Sampling, VideoModel, sampling_with
+from longtake.model.index import read_model_files
 from longtake.registry import AnyRollout
 from longtake.rollout import Request, Rollout, Steering
 from longtake.studio.settings import VideoSettings
@@ -45,12 +46,12 @@ class Loaded:
 
     def __init__(self) -> None:
         self.places: Mapping[str, str] = {}
-        self._version: tuple[str, int] | None = None
+        self._version: tuple[str, int, bool] | None = None
         self._model: VideoModel | None = None
         self._backends: dict[str, Backend] = {}
 
-    def model(self, name: str) -> VideoModel:
-        """The model of a name.
+    def model(self, name: str, students: bool = False) -> VideoModel:
+        """The model of a name, sampled by its teachers or, where it has some, by students.
 
         Raises:
             CheckpointError: it is missing or broken.
@@ -59,10 +60,11 @@ class Loaded:
             raise ValueError(f"there is no model {name!r}")
         place = self.places[name]
         index = Path(place) / INDEX
-        version = place, index.stat().st_mtime_ns if index.exists() else 0
+        version = place, index.stat().st_mtime_ns if index.exists() else 0, students
         if self._model is None or self._version != version:
             self._model, self._backends = None, {}  # two models may not fit into memory
-            self._model, self._version = VideoModel.from_pretrained(place), version
+            self._model = VideoModel.from_pretrained(place, students=students)
+            self._version = version
         return self._model
 
     def open(self, settings: VideoSettings) -> Opened:
@@ -71,10 +73,11 @@ class Loaded:
         Raises:
             ValueError: the settings do not fit the model (also ConfigError, BackendError).
         """
-        model = self.model(settings.model)
+        model = self.model(settings.model, settings.students)
         sampling = sampling_with(model.index.sampling, settings.overrides)
         backend = self._backend(settings.backend)
-        return Opened(model, sampling, model.long_video(sampling, backend), backend)
+        video = model.long_video(sampling, backend, settings.decoder)
+        return Opened(model, sampling, video, backend)
 
     def _backend(self, name: str) -> Backend | None:
         """What runs the networks, with the programs that it has compiled; None is torch."""
@@ -94,6 +97,8 @@ class Loaded:
             "title": name,
             "kind": "pvdm" if spec.frame_axis is None else "lvdm",
             "size": list(spec.clip[1:]),
+            "sizes": {each: _size(model, each) for each in ("full", *model.decoders)},
+            "students": bool(read_model_files(find_model(self.places[name]))[0].students),
             "fps": index.fps,
             "clip_frames": spec.clip[0],
             "grain": spec.clip[0],
@@ -142,6 +147,11 @@ def _of_sampling(model: VideoModel) -> dict[str, Any]:
         "seconds_per_frame_step": seconds,
         "memory_mb": _peak_memory(),
     }
+
+
+def _size(model: VideoModel, decoder: str) -> list[int]:
+    """Height and width of the frames of a decoder."""
+    return list(model.autoencoder_with(decoder).spec.clip[1:])
 
 
 def kind_of(rollout: Rollout) -> str:

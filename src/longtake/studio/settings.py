@@ -58,6 +58,8 @@ class VideoSettings(Config):
         steps: number of sampling steps; None: the model's own.
         rollout: kind of the rollout; None: the model's own.
         backend: what runs the networks.
+        decoder: ``full``, or the name of another decoder of the model, such as ``large``.
+        students: sample with the model's students of few evaluations.
         start_image: upload that is the first frame.
         end_image: upload that is the last frame; needs a start image.
         continue_video: upload that the video continues.
@@ -75,6 +77,8 @@ class VideoSettings(Config):
     steps: Annotated[int, Ge(1), Le(1000)] | None = None
     rollout: Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}$")] | None = None
     backend: Literal["torch", "openvino"] = "torch"
+    decoder: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,40}$")] = "full"
+    students: bool = False
     start_image: Id | None = None
     end_image: Id | None = None
     continue_video: Id | None = None

@@ -90,9 +90,9 @@ def _settings(asked: VideoRequest, studio: Studio) -> dict[str, Any]:
     """Settings of a video as the studio has them."""
     name = asked.model or next(iter(studio.catalogue.models), "")
     model = described(name, studio.catalogue.models)
-    height, width = model["size"]
-    if asked.size not in (None, f"{width}x{height}"):
-        raise ValueError(f"size={asked.size}: {name} makes videos of {width}x{height}")
+    sizes = {f"{width}x{height}": each for each, (height, width) in [*model["sizes"].items()][::-1]}
+    if asked.size is not None and asked.size not in sizes:
+        raise ValueError(f"size={asked.size}: {name} makes videos of {', '.join(sorted(sizes))}")
     words = "prompt" if model["prompt"] else "label"
     text = asked.prompt.strip() or None
     return {
@@ -101,6 +101,7 @@ def _settings(asked: VideoRequest, studio: Studio) -> dict[str, Any]:
         "seed": asked.seed,
         "steps": asked.steps,
         "guidance_scale": asked.guidance_scale,
+        "decoder": "full" if asked.size is None else sizes[asked.size],
         words: text if words == "prompt" or model["classes"] else None,
     }
 
@@ -108,8 +109,8 @@ def _settings(asked: VideoRequest, studio: Studio) -> dict[str, Any]:
 def _shown(studio: Studio, job: Job) -> dict[str, Any]:
     """A job as a video object."""
     settings: Mapping[str, Any] = job.settings["settings"]
-    model = studio.catalogue.models.get(settings["model"], {"size": [0, 0], "fps": 1.0})
-    height, width = model["size"]
+    model = studio.catalogue.models.get(settings["model"], {"sizes": {}, "fps": 1.0})
+    height, width = model["sizes"].get(settings.get("decoder", "full"), (0, 0))
     done, status = job.frames_done / (job.frames or 1), STATUSES[job.status]
     error = None
     if status == "failed":

@@ -45,6 +45,16 @@ export function backends(select, model) {
   select.replaceChildren(...names.map((name) => el("option", { value: name }, BACKENDS[name] ?? name)));
 }
 
+// Fills a choice with the decoders of a model, by the size of their frames.
+export function decoders(select, model) {
+  const sizes = Object.entries(model.sizes ?? { full: model.size });
+  select.replaceChildren(
+    ...sizes.map(([name, [height, width]]) =>
+      el("option", { value: name }, `${name}, ${width} × ${height} pixels`),
+    ),
+  );
+}
+
 // The vocabulary of a model that knows some words alone.
 export function words(model) {
   return model.words?.length ? ` It knows these words: ${model.words.join(", ")}.` : "";

@@ -113,6 +113,8 @@ const NAMES = {
   steps: "Steps",
   rollout: "Rollout",
   backend: "Backend",
+  decoder: "Decoder",
+  students: "Students",
   start_image: "Start image",
   end_image: "End image",
   continue_video: "Continues",

@@ -1,7 +1,7 @@
 // Live: a video plays while it is made, and is steered while it plays.
 import { api } from "./api.js";
 import { el, fill, icon, number, toast } from "./dom.js";
-import { backends, facts, field, labelControls, modelSelect, seedField, slider, words } from "./forms.js";
+import { backends, decoders, facts, field, labelControls, modelSelect, seedField, slider, words } from "./forms.js";
 import { FramePlayer, FrameStream } from "./player.js";
 import { coverText, driftChart, keptFile, readings } from "./stage.js";
 import { active, store } from "./store.js";
@@ -37,7 +37,9 @@ function mount(panel) {
   const select = modelSelect(choose, "live");
   const seed = seedField(started);
   const backend = el("select", { onchange: started });
-  Object.assign(parts, { labels, guidance, prompt, select, seed: seed.input, backend });
+  const decoder = el("select", { onchange: started });
+  const students = el("input", { type: "checkbox", onchange: started });
+  Object.assign(parts, { labels, guidance, prompt, select, seed: seed.input, backend, decoder, students });
   parts.facts = el("p.hint");
   parts.promptField = field("Prompt", prompt, "Press Enter to send it.");
   parts.words = parts.promptField.querySelector(".hint");
@@ -48,6 +50,8 @@ function mount(panel) {
     { "aria-label": "Controls of the live video", onsubmit: (event) => event.preventDefault() },
     el("div.stack.close", {}, field("Model", select), parts.facts),
     el("div.pair", {}, seed.node, (parts.backendField = field("Backend", backend))),
+    (parts.decoderField = field("Decoder", decoder)),
+    (parts.studentsField = el("label.check", {}, students, "Few-step students: faster, less exact")),
     parts.again,
     el("hr"),
     el("div.row.spread.steer", {}, el("h2.small", {}, "Steer it"), parts.effect),
@@ -100,6 +104,9 @@ function choose() {
   parts.guidance.node.hidden = !canGuide(next);
   backends(parts.backend, next);
   parts.backendField.hidden = parts.backend.length < 2;
+  decoders(parts.decoder, next);
+  parts.decoderField.hidden = parts.decoder.length < 2;
+  parts.studentsField.hidden = !next.students;
   guided = false;
   parts.guidance.set(next.guidance_scale ?? 1);
   if (!job || !active(job)) {
@@ -117,6 +124,8 @@ function settings() {
     frames: null,
     seed: Number(parts.seed.value) || 0,
     backend: parts.backend.value || "torch",
+    decoder: parts.decoder.value || "full",
+    students: Boolean(model?.students) && parts.students.checked,
     ...steering(),
   };
 }
@@ -128,8 +137,9 @@ function steering() {
   return found;
 }
 
+const FIXED = { model: "", seed: 0, backend: "torch", decoder: "full", students: false };
 const differs = () =>
-  job && ["model", "seed", "backend"].some((name) => (job.settings[name] ?? "torch") !== settings()[name]);
+  job && Object.entries(FIXED).some(([name, usual]) => (job.settings[name] ?? usual) !== settings()[name]);
 
 function started() {
   if (job && active(job)) update();
@@ -274,6 +284,8 @@ function adopt(running) {
   choose();
   parts.seed.value = running.settings.seed ?? 0;
   parts.backend.value = running.settings.backend ?? "torch";
+  parts.decoder.value = running.settings.decoder ?? "full";
+  parts.students.checked = Boolean(running.settings.students);
   const now = { ...running.settings, ...Object.assign({}, ...(running.changes ?? [])) };
   parts.labels.set(now.label);
   if (now.prompt) parts.prompt.value = now.prompt;

@@ -3,6 +3,7 @@ import { api } from "./api.js";
 import { about, command, el, fill, note, problem } from "./dom.js";
 import {
   backends,
+  decoders,
   facts,
   field,
   fileField,
@@ -45,6 +46,8 @@ function mount(panel) {
   });
   form.rollout = el("select", { onchange: changed }, el("option", { value: "" }, "the model's own"));
   form.backend = el("select", { onchange: changed });
+  form.decoder = el("select", { onchange: changed });
+  form.students = el("input", { type: "checkbox", onchange: changed });
   form.sheet = el("input", { type: "checkbox", checked: true, onchange: changed });
   form.loop = el("input", { type: "checkbox", onchange: changed });
   files.start_image = fileField("Start image", "image/*", "The first frame of the video.", changed);
@@ -80,7 +83,8 @@ function settingsForm() {
     {},
     el("summary", {}, "Sampling"),
     el("div.pair", {}, field("Steps", form.steps), field("Rollout", form.rollout)),
-    field("Backend", form.backend),
+    el("div.pair", {}, field("Backend", form.backend), field("Decoder", form.decoder)),
+    (form.studentsField = el("label.check", {}, form.students, "Few-step students: faster, less exact")),
     (form.negativeField = field("Negative prompt", form.negative)),
   );
   form.given = el(
@@ -131,6 +135,8 @@ function choose() {
   for (const [name, each] of Object.entries(files)) each.node.hidden = !can.includes(known[name]);
   form.given.hidden = Object.values(files).every((each) => each.node.hidden);
   backends(form.backend, model);
+  decoders(form.decoder, model);
+  form.studentsField.hidden = !model.students;
   form.rollout.replaceChildren(
     el("option", { value: "" }, "the model's own"),
     ...(model.rollouts ?? []).map((name) => el("option", { value: name }, name.replaceAll("_", " "))),
@@ -148,6 +154,8 @@ function settings() {
     steps: Number(form.steps.value) || null,
     rollout: form.rollout.value || null,
     backend: form.backend.value || "torch",
+    decoder: form.decoder.value || "full",
+    students: Boolean(model?.students) && form.students.checked,
     sheet: form.sheet.checked,
   };
   if (model?.prompt)
@@ -237,6 +245,8 @@ function use(from) {
   form.steps.value = from.steps ?? "";
   form.rollout.value = from.rollout ?? "";
   form.backend.value = from.backend ?? "torch";
+  form.decoder.value = from.decoder ?? "full";
+  form.students.checked = Boolean(from.students);
   form.sheet.checked = Boolean(from.sheet);
   form.loop.checked = Boolean(from.loop);
   if (from.guidance_scale) {
