@@ -223,7 +223,6 @@ def test_a_distillation_that_is_stopped_continues_bit_for_bit(
 
 @pytest.mark.slow
 def test_a_teacher_that_openvino_runs_teaches_the_same(tmp_path: Path, teacher: Path):
-    pytest.importorskip("openvino")
     train(run(teacher, steps=1), tmp_path / "torch")
     train(run(teacher, steps=1, changes={"teacher_backend": "openvino"}), tmp_path / "openvino")
     expected, found = losses(tmp_path / "torch"), losses(tmp_path / "openvino")
