@@ -46,6 +46,7 @@ demo: setup $(OUT)/shipped/seed_0000.mp4 $(OUT)/scratch/seed_0000.mp4
 	@echo "From the shipped model:   $(OUT)/shipped/seed_0000.mp4  ($(FRAMES) frames; all at a glance: seed_0000_sheet.png)"
 	@echo "Trained here in minutes:  $(OUT)/scratch/seed_0000.mp4  (128 frames, 32 x 32; seed_0000_sheet.png)"
 	@echo "The runs behind it:       $(OUT)/autoencoder to $(SCRATCH)  (config, log, samples, model)"
+	@echo "Watch and steer in a page: $(BIN)/longtake studio   (http://127.0.0.1:8642)"
 
 $(OUT)/shipped/seed_0000.mp4: | setup
 	$(BIN)/longtake generate $(MODEL)-sky --frames $(FRAMES) --seed 0 --sheet -o $(OUT)/shipped
