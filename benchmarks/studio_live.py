@@ -119,7 +119,8 @@ def measured(page: "Page", server: int, seconds: float) -> dict[str, Any]:
         time.sleep(LOOK_SECONDS if waiting is None else 0.1)
         taken = page.evaluate(TAKE)
         drawn += taken["drawn"]
-        if waiting is not None and "now" in taken["effect"]:
+        # The change before is still shown as in effect until the server has answered this one.
+        if waiting is not None and "now" in taken["effect"] and taken["from"] > waiting[1]:
             clicked, index = waiting
             changes.append({"seconds": now - clicked, "frames": taken["from"] - index})
             waiting = None
