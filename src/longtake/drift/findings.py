@@ -166,26 +166,32 @@ def _pulse(measures: Measures) -> Iterator[Finding]:
 
 
 def _cuts(measures: Measures) -> Iterator[Finding]:
-    if measures.cuts:
-        yield Finding(
-            kind="cut",
-            frame=measures.cuts[0],
-            frames=0,
-            severity=0.4 + len(measures.cuts) / measures.frames,
-            strength=measures.cut_strength,
-            sentence=f"jumps at {_listed(measures.cuts)}, as at a cut",
-        )
+    found = measures.cuts, measures.cut_strength
+    return _at(*found, measures, "cut", "jumps at {}, as at a cut", 0.4)
 
 
 def _light_jumps(measures: Measures) -> Iterator[Finding]:
-    if measures.light_jumps:
+    found = measures.light_jumps, measures.light_strength
+    return _at(*found, measures, "jump", "brightness jumps at {}", 0.2)
+
+
+def _at(
+    frames: Sequence[int],
+    strength: float,
+    measures: Measures,
+    kind: Kind,
+    sentence: str,
+    least: float,
+) -> Iterator[Finding]:
+    """One finding about single frames, of at least a severity, if there are any."""
+    if frames:
         yield Finding(
-            kind="jump",
-            frame=measures.light_jumps[0],
+            kind=kind,
+            frame=frames[0],
             frames=0,
-            severity=0.2 + len(measures.light_jumps) / measures.frames,
-            strength=measures.light_strength,
-            sentence=f"brightness jumps at {_listed(measures.light_jumps)}",
+            severity=least + len(frames) / measures.frames,
+            strength=strength,
+            sentence=sentence.format(_listed(frames)),
         )
 
 
