@@ -1,6 +1,6 @@
 """The run that trains another decoder of a model's latents."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,25 +9,21 @@ from typing import Annotated, Any, Literal
 import torch
 from annotated_types import Ge
 from pydantic import model_validator
-from torch import Tensor, nn
+from torch import nn
 
-from longtake import previews
 from longtake.checkpoint import fill
 from longtake.config import Config
-from longtake.data.crops import cropped
-from longtake.data.loader import Loader
 from longtake.distributed import Ranks
-from longtake.evaluation.during_training import EvaluationPlan, open_evaluation
-from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
+from longtake.evaluation.during_training import EvaluationPlan
+from longtake.losses.autoencoder import AutoencoderLossConfig
 from longtake.model import VideoModel
 from longtake.model.index import AUTOENCODER, DecoderName, component_hash, decoder_folder
+from longtake.reconstruction_training import train_reconstruction
 from longtake.registry import AnyDecoder, AnySource
 from longtake.training.callbacks import Callbacks
 from longtake.training.checkpoint import unsharded
 from longtake.training.config import OptimizerConfig, TrainingConfig
-from longtake.training.methods.reconstruction import Reconstruction
-from longtake.training.monitor import CollapseRule, TrainingMonitor
-from longtake.training.trainer import Trainer
+from longtake.training.monitor import CollapseRule
 
 
 class DecoderRun(Config):
@@ -104,26 +100,9 @@ class DecoderRun(Config):
         """Train from the start, or from the last checkpoint in ``folder``."""
         torch.manual_seed(self.training.seed)
         base = VideoModel.from_pretrained(self.model, device=ranks.device)
-        both, settings = self._built().beside(base.autoencoder), self.training
-        loss = AutoencoderLoss(self.loss, ranks)
-        starts = {term.name: term.config.start for term in loss.terms}
-        monitor = TrainingMonitor(starts, self.collapse, self.adversarial_steps, ranks)
-        clips, held_out = partial(self._clips, ranks), self.validation or self.data
-        evaluation = settings.evaluate_every and open_evaluation(
-            held_out, both.spec.clip[1:], self.evaluation, ranks.device
-        )
-        Trainer(
-            Reconstruction(both, loss, monitor, clips, settings, self.discriminator, ranks),
-            settings,
-            folder,
-            ranks,
-            preview=lambda at: previews.reconstructions(
-                both, held_out, self.num_previews, at, ranks
-            ),
-            evaluate=lambda: evaluation.reconstructions(both) if evaluation else {},
-            export=partial(self._export, base, both.decoder, ranks),
-            report=callbacks.training,
-        ).fit()
+        both = self._built().beside(base.autoencoder)
+        export = partial(self._export, base, both.decoder, ranks)
+        train_reconstruction(self, both, folder, ranks, callbacks, export)
 
     def _built(self) -> Any:
         """Build the decoder with random weights or those of ``init_from``."""
@@ -132,12 +111,6 @@ class DecoderRun(Config):
             trained = VideoModel.from_pretrained(self.init_from).decoder(self.name)
             fill(decoder, trained.state_dict(), self.init_from)
         return decoder
-
-    def _clips(self, ranks: Ranks, first_step: int) -> Iterator[tuple[Tensor, Sequence[int]]]:
-        shared = self.training.model_dump(include={"batch", "seed", "workers"})
-        loader = Loader(source=self.data, rank=ranks.rank, size=ranks.size, **shared)
-        for batch in loader.batches(first_step):
-            yield cropped(batch, self.crop, self.training.seed), batch.number
 
     def _export(self, base: VideoModel, decoder: nn.Module, ranks: Ranks, folder: Path) -> None:
         plain: Any = unsharded(decoder, self.decoder.build)

@@ -1,6 +1,6 @@
 """Training runs as frozen configs, and how they are carried out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import resources
@@ -10,26 +10,25 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from annotated_types import Ge, MinLen
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import nn
 
 from longtake import config, previews
 from longtake.autoencoders import VideoAutoencoder
 from longtake.checkpoint import fill, weights_hash
 from longtake.config import Config, ConfigError
 from longtake.data.cache_plan import CachePlan, PlannedClips, warn_of_few_clips
-from longtake.data.crops import cropped
 from longtake.data.latent_cache import LatentCache
 from longtake.data.latents import build_cache
-from longtake.data.loader import Loader
 from longtake.decoder_run import DecoderRun
 from longtake.diffusion import Denoiser, Diffusion
 from longtake.distillation import DistillationRun
 from longtake.distributed import Ranks
 from longtake.evaluation.during_training import EvaluationPlan, open_evaluation
 from longtake.latents import LatentScaling
-from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
+from longtake.losses.autoencoder import AutoencoderLossConfig
 from longtake.model import ModelIndex, Sampling, VideoModel
 from longtake.model.index import AUTOENCODER, component_hash
+from longtake.reconstruction_training import train_reconstruction
 from longtake.registry import AnyAutoencoder, AnyDenoiser, AnySource, AnyTextEncoder
 from longtake.rollout import Role
 from longtake.text import Prompt, TextEncoder
@@ -39,8 +38,7 @@ from longtake.training.checkpoint import unsharded
 from longtake.training.config import OptimizerConfig, TrainingConfig
 from longtake.training.latent_batches import LatentBatches, TrainingClip
 from longtake.training.methods.denoising import Denoising, validation_loss
-from longtake.training.methods.reconstruction import Reconstruction
-from longtake.training.monitor import CollapseRule, TrainingMonitor
+from longtake.training.monitor import CollapseRule
 from longtake.training.trainer import Trainer
 
 Count = Annotated[int, Ge(1)]
@@ -101,32 +99,8 @@ class AutoencoderRun(Config):
         if self.init_from is not None:
             trained = VideoModel.from_pretrained(self.init_from).autoencoder
             fill(autoencoder, trained.state_dict(), self.init_from)
-        loss = AutoencoderLoss(self.loss, ranks)
-        starts = {term.name: term.config.start for term in loss.terms}
-        monitor = TrainingMonitor(starts, self.collapse, self.adversarial_steps, ranks)
-        clips, settings = partial(self._clips, ranks), self.training
-        held_out, size = self.validation or self.data, autoencoder.spec.clip[1:]
-        evaluation = settings.evaluate_every and open_evaluation(
-            held_out, size, self.evaluation, ranks.device
-        )
-        Trainer(
-            Reconstruction(autoencoder, loss, monitor, clips, settings, self.discriminator, ranks),
-            settings,
-            folder,
-            ranks,
-            preview=lambda at: previews.reconstructions(
-                autoencoder, held_out, self.num_previews, at, ranks
-            ),
-            evaluate=lambda: evaluation.reconstructions(autoencoder) if evaluation else {},
-            export=partial(self._export, autoencoder, ranks),
-            report=callbacks.training,
-        ).fit()
-
-    def _clips(self, ranks: Ranks, first_step: int) -> Iterator[tuple[Tensor, Sequence[int]]]:
-        shared = self.training.model_dump(include={"batch", "seed", "workers"})
-        loader = Loader(source=self.data, rank=ranks.rank, size=ranks.size, **shared)
-        for batch in loader.batches(first_step):
-            yield cropped(batch, self.crop, self.training.seed), batch.number
+        export = partial(self._export, autoencoder, ranks)
+        train_reconstruction(self, autoencoder, folder, ranks, callbacks, export)
 
     def _export(self, autoencoder: nn.Module, ranks: Ranks, folder: Path) -> None:
         plain, averaged = unsharded(autoencoder, self.autoencoder.build), bool(self.training.ema)

@@ -178,7 +178,7 @@ def students(
     half: Annotated[bool, Option("--half", help="store float16 weights")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Put students beside their teachers in one model, which samples with the students."""
+    """Put students beside their teachers in one model, for `longtake generate --students`."""
     import torch
 
     from longtake.model.students import save_with_students
