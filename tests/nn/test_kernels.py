@@ -182,3 +182,17 @@ def test_only_kernels_of_the_device_and_dtype_serve():
         args = (x.to(dtype), x[0, 0, 0], x[0, 0, 0], 2, 1e-5, False)
         first = next(k for k in KERNELS[formulas.group_norm] if k.serves(*args))
         assert first.run.__name__ == name
+
+
+def test_half_precision_trains_attention_in_float32_on_a_cpu():
+    q, k, v = (torch.randn(1, 2, 3, 4, dtype=torch.bfloat16) for _ in range(3))
+    for formula in (formulas.attention, formulas.long_attention):
+        first = next(kernel for kernel in KERNELS[formula] if kernel.serves(q, k, v, 1.0))
+        assert first.run.__name__ != "widened"
+        learned = q.clone().requires_grad_()
+        first = next(kernel for kernel in KERNELS[formula] if kernel.serves(learned, k, v, 1.0))
+        assert first.run.__name__ == "widened"
+        with torch.autocast("cpu", torch.bfloat16):
+            out = compute(formula, learned, k, v, 1.0)
+        assert out.dtype == torch.bfloat16
+        assert torch.equal(out, compute(formula, *(x.float() for x in (q, k, v)), 1.0).bfloat16())

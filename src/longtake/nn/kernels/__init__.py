@@ -48,6 +48,10 @@ CPU = frozenset({"cpu"})
 CUDA = frozenset({"cuda", "meta"})
 """Meta tensors take the kernels of a CUDA device, which can be counted so without one."""
 
+WIDENED_ATTENTION = Kernel(
+    run=attention.widened, devices=CPU, dtypes=frozenset(formulas.HALF), fits=attention.trained
+)
+
 KERNELS: dict[Callable[..., Tensor], tuple[Kernel, ...]] = {
     formulas.group_norm: (
         Kernel(run=group_norm.native, devices=CPU, dtypes=SINGLE),
@@ -70,8 +74,9 @@ KERNELS: dict[Callable[..., Tensor], tuple[Kernel, ...]] = {
     ),
     formulas.volume_conv: (Kernel(run=volume.conv_halves, devices=CPU, fits=volume.lone),),
     formulas.repeat_border: (Kernel(run=volume.repeat_border),),
-    formulas.attention: (Kernel(run=attention.fused),),
+    formulas.attention: (WIDENED_ATTENTION, Kernel(run=attention.fused)),
     formulas.long_attention: (
+        WIDENED_ATTENTION,
         Kernel(run=attention.padded, devices=CPU, fits=attention.narrow),
         Kernel(run=attention.fused),
     ),
