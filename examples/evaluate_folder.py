@@ -2,7 +2,7 @@
 
 python examples/evaluate_folder.py footage out --protocol trial
 
-Both sides are sources: a folder, an array file, a synthetic world such as sky:test, or a model.
+Both sides are sources: a folder, an array file, a synthetic data set such as sky:test, or a model.
 """
 
 import argparse

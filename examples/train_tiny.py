@@ -1,4 +1,4 @@
-"""Train an autoencoder and a denoiser on the sky world, then write a video: a few minutes.
+"""Train an autoencoder and a denoiser on synthetic videos, then write a video: a few minutes.
 
     python examples/train_tiny.py --out runs/tiny
 

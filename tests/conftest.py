@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -187,6 +188,28 @@ def tiny_autoencoder_folder(
     index = ModelIndex(fps=8.0)
     VideoModel(index=index, autoencoder=tiny_model.autoencoder).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_text_folder(tiny_model: "VideoModel", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with attention to text, after captions of calm, sea, storm and rain."""
+    from longtake.denoisers.volume_unet import VolumeUNet
+    from longtake.nn.transformer import TransformerConfig
+    from longtake.rollout import Autoregressive
+    from longtake.text import WordCodes
+
+    network = tiny_model.denoisers["first"]
+    assert isinstance(network, VolumeUNet)
+    attention = TransformerConfig(num_heads=2, context_dim=16, max_distance=2)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        reads = network.config.model_copy(update={"attention": attention}).build().eval()
+    encoder = WordCodes(states_width=16, tokens=4).trained_on(["calm sea", "storm, rain"])
+    sampling = tiny_model.index.sampling.model_copy(update={"rollout": Autoregressive()})
+    index = tiny_model.index.model_copy(update={"text_encoder": encoder, "sampling": sampling})
+    path = tmp_path_factory.mktemp("text") / "model"
+    replace(tiny_model, index=index, denoisers={"first": reads}).save_pretrained(path)
+    return path
 
 
 @pytest.fixture(scope="session")

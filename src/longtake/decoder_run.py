@@ -93,7 +93,7 @@ class DecoderRun(Config):
         return {"data": self.data.identity(), "model": hashed, **given}
 
     def settled(self) -> "DecoderRun":
-        """The run itself, as its config leaves nothing to its data."""
+        """Return the run with settings filled in from its data; this kind of run has none such."""
         return self
 
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:

@@ -82,7 +82,7 @@ class DistillationRun(Config):
         }
 
     def settled(self) -> "DistillationRun":
-        """The run itself, as its config leaves nothing to its data."""
+        """Return the run with settings filled in from its data; this kind of run has none such."""
         return self
 
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:

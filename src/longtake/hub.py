@@ -1,10 +1,12 @@
 """Find models: folders, runs, models that ship with the package, the Hugging Face hub."""
 
+import logging
 from importlib import resources
 from pathlib import Path
 
 from longtake.config import nearest
 
+LOGGER = logging.getLogger("longtake")
 INDEX = "model_index.json"
 
 
@@ -17,16 +19,29 @@ def shipped_models() -> dict[str, Path]:
 def find_model(name: str | Path) -> Path:
     """Find a model; return its folder.
 
-    ``name`` is the path of a model or of a run, the name of a model that comes with longtake, or an
-    id in the Hugging Face hub, from which it is downloaded. Raises a CheckpointError if there is
-    none.
+    Args:
+        name: the name of a model that comes with longtake; the path of a model or of a run; or an
+            id in the Hugging Face hub, from which it is downloaded. A text that is the name of a
+            model that comes with longtake is that model, even if a local folder has the same name;
+            ``./NAME``, or a ``Path``, is the folder.
+
+    Raises:
+        CheckpointError: there is no such model.
     """
     from longtake.checkpoint import CheckpointError  # which loads torch
 
-    path = Path(name)
-    for folder in (path, path / "model"):
-        if (folder / INDEX).exists():
-            return folder
+    path, shipped = Path(name), shipped_models()
+    local = next((f for f in (path, path / "model") if (f / INDEX).exists()), None)
+    if isinstance(name, str) and name in shipped:
+        if local is not None:
+            LOGGER.warning(
+                "%s: this is the model that comes with longtake, not the folder of that name here; "
+                "the folder is ./%s",
+                *(name, name),
+            )
+        return shipped[name]
+    if local is not None:
+        return local
     if (path / "config.yaml").exists():
         raise CheckpointError(
             f"{path}: this run has not exported its model yet; it does so every "
@@ -37,7 +52,6 @@ def find_model(name: str | Path) -> Path:
             f"{path}: not a model folder, as it has no {INDEX}; expected a folder that "
             "save_pretrained, a training run or a conversion wrote"
         )
-    shipped = shipped_models()
     if str(name) in shipped:
         return shipped[str(name)]
     if str(name).count("/") == 1 and not path.parent.exists() and not path.is_absolute():

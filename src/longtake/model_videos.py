@@ -133,7 +133,7 @@ class ModelVideos(VideoSource):
         return {"videos": self.contents(), "kept": kept}
 
     def contents(self) -> Any:
-        """Weights, settings, sampling, first seed, length and levels, for cache keys."""
+        """JSON data of all that the videos depend on, such as weights and seeds; for cache keys."""
         text = {"prompts": self.prompts} if self.prompts else {}
         return {
             **text,

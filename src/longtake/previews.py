@@ -65,7 +65,7 @@ def samples(model: VideoModel, request: Request, frames: int, folder: Path, rank
     try:
         parts = list(model.long_video()(request, frames))
     except FloatingPointError as error:
-        LOGGER.warning("no preview: %s", error)
+        LOGGER.warning("no preview is written: %s", error)
         return
     if ranks.main:
         whole = np.concatenate([part.frames for part in parts], axis=1)[:, :frames]

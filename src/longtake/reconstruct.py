@@ -1,6 +1,7 @@
 """Encode and decode whole videos of any length, in the memory of a clip."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,12 @@ from longtake.data.index import VIDEO_SUFFIXES, videos_below
 from longtake.data.source import Frames
 from longtake.latents import finite
 from longtake.progress import ProgressCallback, no_progress
-from longtake.video import VideoWriter, probe, read_clip, to_model, to_pixels
+from longtake.video import VideoError, VideoWriter, probe, read_clip, to_model, to_pixels
 from longtake.video.archive import is_archive
+
+
+class UnfitError(VideoError):
+    """A video cannot be reconstructed: it is broken, or its own size does not fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +84,22 @@ def reconstruct_file(
         size: height and width that frames are resized and cropped to; None: their own.
         overwrite: replace ``out`` if it exists.
         report: called with the number of frames done and their total.
+
+    Raises:
+        UnfitError: the video is broken or, with ``size=None``, of a size that the autoencoder does
+            not take; what was written keeps its partial name.
+        ValueError: the autoencoder does not take frames of ``size``.
+        VideoError: ``out`` cannot be written.
+        FloatingPointError: latents or frames are not finite.
     """
-    info, window = probe(path), autoencoder.spec.clip[0]
+    with _reading():
+        info = probe(path)
+    window = autoencoder.spec.clip[0]
     starts = range(0, info.frames, window)
     windows = (_frames(path, s, min(window, info.frames - s), size) for s in starts)
     done, errors = 0, []
     with VideoWriter(out, info.fps, overwrite=overwrite) as writer:
-        for again in _again(autoencoder, windows, name=str(path)):
+        for again in _again(autoencoder, windows, name=str(path), own_size=size is None):
             again = again[: info.frames - done]
             if not len(again):
                 break
@@ -125,7 +139,12 @@ def reconstruct_frames(
 
 @torch.inference_mode()
 def _again(
-    autoencoder: VideoAutoencoder, windows: Iterable[Frames], overlap_frames: int = 0, *, name: str
+    autoencoder: VideoAutoencoder,
+    windows: Iterable[Frames],
+    overlap_frames: int = 0,
+    *,
+    name: str,
+    own_size: bool = False,
 ) -> Iterator[Frames]:
     """Encode and decode windows; the last is padded with its last frame."""
     weight, window = next(autoencoder.parameters()), autoencoder.spec.clip[0]
@@ -135,7 +154,13 @@ def _again(
             filled = np.pad(frames, ((0, window - len(frames)), *3 * ((0, 0),)), "edge")
             video = to_model(filled)[None].to(weight.device, weight.dtype)
             first = number * (window - overlap_frames)
-            yield finite(autoencoder.encode(video).mean, "encoded latents", [name], first)
+            try:
+                mean = autoencoder.encode(video).mean
+            except ValueError as error:
+                if not own_size:
+                    raise
+                raise UnfitError(f"{name}: {error}") from error
+            yield finite(mean, "encoded latents", [name], first)
 
     done = 0
     for video in autoencoder.stream_decode(latents(), clip_overlap=overlap_frames):
@@ -144,5 +169,14 @@ def _again(
 
 
 def _frames(path: Path, start: int, count: int, size: tuple[int, int] | None) -> Frames:
-    frames = read_clip(path, start, count)
+    with _reading():
+        frames = read_clip(path, start, count)
     return frames if size is None else fit_frames(frames, *size)
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except VideoError as error:
+        raise UnfitError(str(error)) from error

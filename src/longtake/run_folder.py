@@ -222,7 +222,9 @@ def _keep_latents(folder: Path) -> None:
     if latents.is_dir():
         number = len([*folder.glob("latents_*")])
         latents.replace(folder / f"latents_{number}")
-        LOGGER.warning("%s: of other settings; kept as latents_%d", latents, number)
+        LOGGER.warning(
+            "%s: is a latent cache of other settings; it is kept as latents_%d", latents, number
+        )
 
 
 def _withdraw(folder: Path) -> None:

@@ -89,7 +89,7 @@ class AutoencoderRun(Config):
         return {"data": self.data.identity(), **given}
 
     def settled(self) -> "AutoencoderRun":
-        """The run itself, as none of its settings is taken from the data."""
+        """Return the run with settings filled in from its data; this kind of run has none such."""
         return self
 
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
@@ -271,7 +271,7 @@ class DiffusionRun(Config):
         ).fit()
 
     def settled(self) -> "DiffusionRun":
-        """The run with the number of classes of its data in place of ``auto``."""
+        """Return the run with ``num_classes=auto`` replaced by the data's number of classes."""
         if self.denoiser.num_classes != "auto":
             return self
         number = len(self.data.classes) or None

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
 from longtake.checkpoint import file_hash
-from longtake.video import VideoWriter
+from longtake.video import VideoWriter, write_image
 
 FIT = {
     "kind": "autoencoder",
@@ -330,3 +331,21 @@ def test_an_interruption_says_how_to_go_on(
     called = longtake("generate", "lvdm-sky", "-o", tmp_path / "out")
     assert called.code == 130
     assert "stopped; the same command continues from here" in called.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--students",), "--students: {model} has no students; leave it out"),
+        (("--decoder", "lage"), "decoder 'lage': this model has no such decoder; "),
+        (("--between", "{image}", "{image}", "--frames", 99), "--frames 99"),
+    ],
+)
+def test_a_message_names_the_option_and_not_the_argument(
+    refused, model: Path, tmp_path: Path, options: tuple[object, ...], message: str
+):
+    image = tmp_path / "a.png"
+    write_image(image, np.zeros((16, 16, 3), np.uint8))
+    given = [str(option).format(image=image) for option in options]
+    found = refused("generate", model, *given, "-o", tmp_path / "out")
+    assert found.startswith(message.format(model=model)), found

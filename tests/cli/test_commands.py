@@ -206,6 +206,35 @@ def test_a_video_is_reconstructed_beside_itself(longtake, tiny_run_folder: Path,
     assert (info.frames, info.height, info.width) == (11, 16, 32)
 
 
+def test_a_damaged_video_of_a_folder_costs_only_itself(
+    longtake, tiny_run_folder: Path, tmp_path: Path
+):
+    films, out = tmp_path / "films", tmp_path / "out"
+    films.mkdir()
+    for name, width in (("a", 16), ("c", 18), ("d", 16)):
+        with VideoWriter(films / f"{name}.mkv", 8.0) as writer:
+            writer.write(np.zeros((9, 16, width, 3), np.uint8))
+    whole = (films / "d.mkv").read_bytes()
+    (films / "b.mkv").write_bytes(whole[:60])
+    command = ("reconstruct", tiny_run_folder, films, "-o", out)
+    called = longtake(*command)
+    assert called.code == 1
+    assert called.err.strip().endswith(f"{films}: 2 of 4 videos were not reconstructed")
+    broken, unfit = called.out.splitlines()[-2:]
+    assert broken.startswith(f"{films / 'b.mkv'}: ")
+    assert unfit.startswith(f"{films / 'c.mkv'}: width 18 is not divisible by 4")
+    assert {path.name for path in out.glob("*.mp4")} == {"a.mp4", "d.mp4"}
+    before = (out / "a.mp4").stat().st_mtime_ns
+
+    (films / "b.mkv").write_bytes(whole)
+    (films / "c.mkv").unlink()
+    called = longtake(*command)
+    assert called.code == 0, called.err
+    assert "b.mp4: 9 frames" in called.out
+    assert (out / "a.mp4").stat().st_mtime_ns == before
+    assert sorted(path.name for path in out.iterdir()) == ["a.mp4", "b.mp4", "d.mp4"]
+
+
 def test_models_of_one_autoencoder_are_joined(
     longtake, tiny_run_folder: Path, tiny_autoencoder_folder: Path, tmp_path: Path
 ):

@@ -94,7 +94,7 @@ def test_a_model_is_sampled_and_its_videos_kept_where_asked(
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        (("nowhere",), "no such file, folder, world or model"),
+        (("nowhere",), "no such file, folder, data set or model"),
         (("sky", "sky:test", "--protocol", "fvd"), "there is no protocol 'fvd'"),
         (("sky", "sky:test", "--metrics", "lpips"), "there is no metric 'lpips'"),
         (("sky", "sky:test", "strid=2"), "there is no field 'strid'"),

@@ -1,6 +1,5 @@
 """Prompts and labels on the command line, of whole videos and along time."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,33 +7,15 @@ import pytest
 
 from longtake.cli.conditions import along_time
 from longtake.data.source import ClipPosition
-from longtake.denoisers.volume_unet import VolumeUNet
 from longtake.distributed import Ranks
 from longtake.evaluation.opening import SamplingSettings, open_source
 from longtake.evaluation.protocols import protocol
-from longtake.model import VideoModel
-from longtake.nn.transformer import TransformerConfig
-from longtake.rollout import Autoregressive
-from longtake.text import WordCodes
 from longtake.video import open_video
 
 
-@pytest.fixture(scope="module")
-def folder(tiny_model: VideoModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model with attention to text, after captions of four words."""
-    import torch
-
-    network = tiny_model.denoisers["first"]
-    assert isinstance(network, VolumeUNet)
-    attention = TransformerConfig(num_heads=2, context_dim=16, max_distance=2)
-    torch.manual_seed(0)
-    reads = network.config.model_copy(update={"attention": attention}).build().eval()
-    encoder = WordCodes(states_width=16, tokens=4).trained_on(["calm sea", "storm, rain"])
-    sampling = tiny_model.index.sampling.model_copy(update={"rollout": Autoregressive()})
-    index = tiny_model.index.model_copy(update={"text_encoder": encoder, "sampling": sampling})
-    path = tmp_path_factory.mktemp("text") / "model"
-    replace(tiny_model, index=index, denoisers={"first": reads}).save_pretrained(path)
-    return path
+@pytest.fixture
+def folder(tiny_text_folder: Path) -> Path:
+    return tiny_text_folder
 
 
 def video(longtake, folder: Path, out: Path, *options: object) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Clean film of the sky world, and one with each fault."""
+"""Clean film of ``sky``, and one with each fault."""
 
 from functools import cache
 

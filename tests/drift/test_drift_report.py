@@ -127,3 +127,13 @@ def test_a_path_without_video_is_one_sentence(tmp_path):
         write_report(tmp_path / "a.mp4", tmp_path / "out")
     with pytest.raises(VideoError, match="no such file"):
         write_report(tmp_path / "b.mp4", tmp_path / "out")
+
+
+def test_real_videos_that_are_missing_are_noticed_before_anything_is_measured(tmp_path):
+    film(tmp_path / "a.mkv", np.zeros((64, 16, 16, 3), np.uint8))
+
+    def report(done: int, total: int) -> None:
+        pytest.fail("a video was measured")
+
+    with pytest.raises(VideoError, match="real: no such file or folder"):
+        write_report(tmp_path / "a.mkv", tmp_path / "out", real=tmp_path / "real", report=report)

@@ -1,4 +1,4 @@
-"""What captions say is read off true videos, for each attribute of the synthetic worlds."""
+"""What captions say is read off true videos, for each attribute of the synthetic data sets."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_videos_of_other_captions_do_not():
 
 
 def test_captions_of_no_world_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"such as 'a dog' say nothing that can be read off"):
+    with pytest.raises(ValueError, match=r"such as 'a dog' state nothing that can be measured"):
         world_of_captions(["a dog"])
     np.save(tmp_path / "a.npy", np.zeros((4, 16, 16, 16, 3), dtype=np.uint8))
     with pytest.raises(ValueError, match="has no caption to compare the video with"):

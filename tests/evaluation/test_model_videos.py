@@ -138,7 +138,7 @@ def test_a_model_of_a_world_is_measured_against_that_world(tiny_model: VideoMode
     assert world_of(MarblesWorld().classes) == "marbles"
     assert world_of(("calm",)) is None
     tiny_model.save_pretrained(tmp_path / "run" / "model")
-    with pytest.raises(ValueError, match="is not a model of a synthetic world"):
+    with pytest.raises(ValueError, match="is not a model of a synthetic data set"):
         open_sources([str(tmp_path / "run")], PROTOCOL, SamplingSettings(), ALONE)
     (tmp_path / "run" / "config.yaml").write_text("data: {kind: marbles}\n")
     real, _ = open_sources([str(tmp_path / "run")], PROTOCOL, SamplingSettings(), ALONE)
@@ -159,7 +159,7 @@ def test_names_are_sides_or_refused(tmp_path: Path):
         ("sky:tset", "'tset' is neither a split"),
         ("ucf101:train", "names no folder"),
         (str(tmp_path / "words.txt"), "is not a source of videos"),
-        ("lvdm-skyy", "no such file, folder, world or model.*did you mean 'lvdm-sky'"),
+        ("lvdm-skyy", "no such file, folder, data set or model.*did you mean 'lvdm-sky'"),
     ):
         with pytest.raises(ValueError, match=fault):
             open_videos(name)

@@ -81,7 +81,7 @@ def test_a_decoder_of_another_autoencoder_or_none_is_not_added(
     model: VideoModel, tiny_model: VideoModel, tmp_path: Path
 ):
     tiny_model.save_pretrained(tmp_path / "base")
-    with pytest.raises(ValueError, match="has no decoder but its autoencoder's"):
+    with pytest.raises(ValueError, match="has no decoder besides its autoencoder's"):
         save_with_decoders(tmp_path / "base", [tmp_path / "base"], tmp_path / "both")
     other = VolumeAutoencoder(tiny_model.autoencoder.config)  # pyright: ignore[reportArgumentType]
     replace(model, autoencoder=other, denoisers={}).save_pretrained(tmp_path / "other")

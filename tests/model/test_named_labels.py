@@ -1,4 +1,4 @@
-"""Labels that can be set alone: parts of a world's classes, each a signal of its own."""
+"""Labels that can be set alone: parts of a data set's classes, each a signal of its own."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,10 +1,14 @@
 """Models that ship with the package."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from longtake.checkpoint import file_hash
-from longtake.hub import shipped_models
+from longtake.cli.serve import model_places
+from longtake.hub import INDEX, find_model, shipped_models
 from longtake.model import VideoModel
 from longtake.model.index import read_model_files
 from longtake.reconstruct import reconstruct_frames
@@ -54,3 +58,18 @@ def test_an_autoencoder_for_any_footage_keeps_the_colours_of_streets(name: str):
 def test_an_autoencoder_generates_nothing(name: str):
     with pytest.raises(ValueError, match="no network that samples clips, only autoencoder"):
         VideoModel.from_pretrained(name).long_video()
+
+
+def test_the_name_of_a_shipped_model_is_that_model_whatever_the_folder_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.chdir(tmp_path)
+    name, shipped = "lvdm-sky", shipped_models()["lvdm-sky"]
+    (tmp_path / name).mkdir()
+    assert find_model(name) == shipped
+    assert not caplog.text
+    shutil.copy(shipped / INDEX, tmp_path / name)
+    assert find_model(name) == shipped
+    assert "the folder is ./lvdm-sky" in caplog.text
+    assert find_model(f"./{name}") == find_model(Path(name)) == Path(name)
+    assert model_places([name, "pvdm-sky"])[name] == str(shipped)

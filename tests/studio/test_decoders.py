@@ -6,7 +6,8 @@ import pytest
 
 from longtake.cli import serve
 from longtake.hub import shipped_models
-from longtake.studio.kinds import Description, MakeJob, check_video
+from longtake.studio.checks import Description, check_video
+from longtake.studio.kinds import MakeJob
 from longtake.studio.loaded import Loaded, request_of
 from longtake.studio.settings import Limits, VideoSettings
 

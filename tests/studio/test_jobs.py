@@ -123,6 +123,9 @@ def test_a_video_that_is_made_stops_and_continues(page: Page):
     page.post(f"jobs/{job}/continue")
     done = page.ended(job)
     assert (done["status"], [each["name"] for each in done["files"]]) == ("done", ["seed_0005.mp4"])
+    assert page.post(f"jobs/{job}/continue") == done  # nothing is left to do
+    longer = page.post(f"jobs/{job}/continue", {"frames": 240}, 409)["error"]
+    assert "done, with 120 frames; for a longer video upload it" in longer
     other = page.ended(page.submit("make", **settings))
     assert page.file(job, "seed_0005.mp4") == page.file(other["id"], "seed_0005.mp4")
 
@@ -155,13 +158,17 @@ def test_a_crash_costs_the_job_and_not_the_server(page: Page):
         ("make", {"model": "volume", "frame": 3}, "did you mean 'frames'?"),
         ("mak", {"model": "volume"}, "there is no kind 'mak'; did you mean 'make'?"),
         ("make", {"model": "volume", "prompt": "sea"}, "reads no prompt"),
+        ("make", {"model": "volume", "label": "storm"}, "label 'storm' is not a class"),
+        ("live", {"model": "planes", "label": "wind, lfet"}, "did you mean 'wind, left'"),
+        ("make", {"model": "planes", "rollout": "fifo"}, "no network for the rollout 'fifo'"),
+        ("make", {"model": "planes", "rollout": "one_clip", "frames": 99}, "ask for at most"),
         ("make", {"model": "planes", "loop": True}, "planes cannot use loop"),
         ("make", {"model": "volume", "frames": 10**7}, "more than the limit of"),
         ("make", {"model": "volume", "frames": 10**6, "steps": 1000}, "over the limit of"),
         ("make", {"model": "volume", "end_image": "a" * 12}, "needs a start_image"),
         ("make", {"model": "volume", "start_image": "../../etc"}, "start_image"),
         ("make", {"model": "volume", "start_image": "a" * 12}, "there is no upload"),
-        ("live", {"model": "volume", "sheet": True}, "belongs to a finished video"),
+        ("live", {"model": "volume", "sheet": True}, "is for videos of a given length"),
         ("compare", {"a": "a" * 12, "b": "a" * 12}, "choose two"),
         ("train", {}, "give folder_name or upload"),
         ("train", {"folder_name": "../data"}, "folder_name"),
@@ -175,9 +182,7 @@ def test_a_mistake_is_answered_in_a_sentence(
     assert expected in found["error"]
 
 
-def test_a_label_that_the_model_does_not_have_fails_in_a_sentence(page: Page):
-    found = page.ended(page.submit("make", model="volume", label="storm"))
-    assert "label 'storm' is not a class" in found["error"]
+def test_a_change_that_the_model_does_not_read_is_refused_at_once(page: Page):
     job = page.submit("live", model="volume")
     page.until(job, grown(1))
     refused = page.post(f"jobs/{job}/change", {"label": "storm"}, 422)

@@ -81,6 +81,7 @@ def test_a_form_with_a_first_image_makes_a_video(page: Page):
     [
         ({"model": "none"}, "there is no model 'none'"),
         ({"size": "720x1280"}, "makes videos of 16x16"),
+        ({"prompt": "wind, lfet"}, "did you mean 'wind, left'"),
         ({"seconds": "1e9"}, "limit"),
         ({"seconds": "x"}, "seconds"),
         ({"colour": "red"}, "there is no field 'colour'"),
@@ -98,6 +99,7 @@ def test_what_is_not_ready_or_not_there_is_said(page: Page):
     early = client.get(f"/v1/videos/{made['id']}/content")
     assert (early.status_code, "poll it" in early.text) == (409, True)
     client.delete(f"/v1/videos/{made['id']}")
+    assert "limit=x: expected a whole number" in client.get("/v1/videos?limit=x").text
     for path in ("video_aaaaaaaaaaaa", "aaaaaaaaaaaa"):
         assert client.get(f"/v1/videos/{path}").json()["error"]["code"] == "not_found"
 

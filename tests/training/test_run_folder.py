@@ -327,7 +327,7 @@ def test_a_run_without_a_whole_checkpoint_is_not_begun_again(tmp_path: Path):
     train(run, tmp_path)
     tear(tmp_path / "step_00000001", "weights")
     for _ in range(2):
-        with pytest.raises(CheckpointError, match=r"no checkpoint is whole; .*weights.safetensors"):
+        with pytest.raises(CheckpointError, match=r"no checkpoint is complete; .*weights\.safet"):
             train(changed(run, "training.steps=2"), tmp_path)
     assert losses(tmp_path)
 
@@ -387,7 +387,7 @@ def test_a_forged_state_is_refused_in_a_sentence(tmp_path: Path, forged: dict[st
     train(run, tmp_path)
     path = tmp_path / "step_00000001" / "state.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | forged))
-    with pytest.raises(CheckpointError, match="no checkpoint is whole"):
+    with pytest.raises(CheckpointError, match="no checkpoint is complete"):
         train(changed(run, "training.steps=2"), tmp_path)
 
 
@@ -396,7 +396,7 @@ def test_a_state_that_is_no_state_is_refused(tmp_path: Path, state: str):
     run = autoencoder_run(steps=1)
     train(run, tmp_path)
     (tmp_path / "step_00000001" / "state.json").write_text(state)
-    with pytest.raises(CheckpointError, match="no checkpoint is whole"):
+    with pytest.raises(CheckpointError, match="no checkpoint is complete"):
         train(changed(run, "training.steps=2"), tmp_path)
 
 

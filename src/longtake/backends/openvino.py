@@ -252,8 +252,8 @@ def _check_place(network: nn.Module) -> None:
     if weight.device.type != "cpu" or weight.dtype != torch.float32:
         raise BackendError(
             f"OpenVINO runs networks whose weights are float32 on the cpu, these are "
-            f"{str(weight.dtype).removeprefix('torch.')} on {weight.device}; open the model so, "
-            "or use backend=torch"
+            f"{str(weight.dtype).removeprefix('torch.')} on {weight.device}; open the model with "
+            "dtype=torch.float32 and device='cpu', or use backend=torch"
         )
 
 

@@ -1,6 +1,7 @@
 """Options that commands share, and reading of values that need no heavy import."""
 
 import math
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -55,11 +56,26 @@ IN_PYTHON = {
 }
 """What a library message says to do in Python, and the same on the command line."""
 
+ARGUMENTS = {
+    r"^students=True: ": "--students: ",
+    r"^frames=(\d+)(?=: \d+ given frames| must be (?:more than the|at least|at most) \d)": (
+        r"--frames \1"
+    ),
+    r"^factor=(\d+): (.*), which is factor=(\d+)$": r"--factor \1: \2, which is --factor \3",
+    r"^size=(\d+) (?=must be a multiple)": r"--size \1 ",
+    r"^init_from=(\S+) (?=has a )": r"--from \1 ",
+    r" holds a training with init_from=": " holds a training with --from ",
+    r" holds a training with (system|size)=": r" holds a training with --\1 ",
+}
+"""Arguments that library messages name with their values, and the options for them."""
+
 
 def on_command_line(message: str) -> str:
     """A library's message, with its arguments and functions replaced by options and commands."""
     for python, command in IN_PYTHON.items():
         message = message.replace(python, command)
+    for pattern, option in ARGUMENTS.items():
+        message = re.sub(pattern, option, message)
     return message
 
 

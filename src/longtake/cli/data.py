@@ -1,4 +1,4 @@
-"""Commands about data: index, check, contact sheet, preparation, export of synthetic worlds."""
+"""Commands about data: index, check, contact sheet, preparation, export of synthetic data sets."""
 
 import math
 import sys
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from longtake.data.clips import ClipSource
 
 app = typer.Typer(
-    help="Inspect, check and prepare data; export synthetic worlds.", no_args_is_help=True
+    help="Inspect, check and prepare data; export synthetic data sets.", no_args_is_help=True
 )
 
 WORLDS = ("sky", "marbles", "doom")
 
-Source = Annotated[str, Argument(help=f"a folder, or a synthetic world: {', '.join(WORLDS)}")]
+Source = Annotated[str, Argument(help=f"a folder, or a synthetic data set: {', '.join(WORLDS)}")]
 Isolated = Annotated[bool, Option("--sandbox", help="decode in child processes with limits")]
 Damaged = Annotated[
     Literal["refuse", "keep"],
@@ -170,13 +170,13 @@ def export(
     split: Annotated[str, Option(help="train or test")] = "train",
     overwrite: arguments.Overwrite = False,
 ) -> None:
-    """Write videos and captions of a synthetic world, to be read like real footage."""
+    """Write videos and captions of a synthetic data set, to be read like real footage."""
     from longtake.cli.progress import frames as progress
     from longtake.data.export import export_world
     from longtake.data.synthetic import SyntheticSource
 
     if world not in WORLDS:
-        raise ValueError(f"there is no world {world!r}; {nearest(world, WORLDS)}")
+        raise ValueError(f"there is no synthetic data set {world!r}; {nearest(world, WORLDS)}")
     height, width = arguments.size(size)
     settings = [f"plan.height={height}", f"plan.width={width}", f"split={split}"]
     opened = _open(world, "folder", settings)

@@ -10,6 +10,7 @@ from typer import Argument, Option
 from typer.core import TyperGroup
 
 from longtake.cli import arguments, conditions
+from longtake.config import nearest
 
 if TYPE_CHECKING:
     from longtake.evaluation.result import Result
@@ -73,8 +74,8 @@ def videos(  # noqa: PLR0913
     """Measure generated videos against real ones: FVD and KVD with interval and floor (default).
 
     A source is a folder of videos or of folders of frames, an array file (.npy, .npz,
-    .safetensors), a data set (ucf101:train:FOLDER), a synthetic world (sky:test:64) or a model. A
-    model of a synthetic world needs no REAL, nor do is and clipsim; features are cached.
+    .safetensors), a data set (ucf101:train:FOLDER), a synthetic one (sky:test:64) or a model. A
+    model of a synthetic data set needs no REAL, nor do is and clipsim; features are cached.
     """
     from longtake.cli.progress import stages
     from longtake.distributed import join
@@ -174,12 +175,14 @@ def drift(
         Argument(
             metavar="[REAL] VIDEO",
             help="a long video or a folder of them; before it, a folder of real videos, whose "
-            "findings do not count as faults, or a synthetic world",
+            "findings do not count as faults, or a synthetic data set",
         ),
     ],
     out: arguments.FolderOut = Path("drift"),
     window: Annotated[int, Option(min=9, help="frames of a window")] = 16,
-    chunk: Annotated[int | None, Option(min=1, help="between joints; default: detected")] = None,
+    chunk: Annotated[
+        int | None, Option(min=2, help="frames between joints; by default they are searched for")
+    ] = None,
     device: arguments.Device = "auto",
     overwrite: arguments.Overwrite = False,
 ) -> None:
@@ -187,11 +190,16 @@ def drift(
     from longtake.cli.progress import frames as progress
     from longtake.drift import DriftPlan, write_report
     from longtake.drift.world_measures import WorldName
+    from longtake.video.archive import is_file, is_folder
 
     if len(videos) > 2:
         raise ValueError(f"drift takes a video or a folder of them, got {len(videos)} names")
     *real, video = videos
-    world = next((name for name in get_args(WorldName) if [name] == real), None)
+    worlds = get_args(WorldName)
+    world = next((name for name in worlds if [name] == real), None)
+    if real and world is None and not (is_folder(Path(real[0])) or is_file(Path(real[0]))):
+        known = f"a file, a folder, or {' or '.join(worlds)}"
+        raise ValueError(f"{real[0]}: is not there; expected {known}; {nearest(real[0], worlds)}")
     with progress(Path(video).name) as report:
         found = write_report(
             Path(video),

@@ -243,12 +243,13 @@ def reconstruct(
 ) -> None:
     """Encode and decode videos of any length, side by side with the original; prints PSNR.
 
-    Interrupted, the same command continues with the video at which it stopped.
+    Interrupted, the same command continues with the video at which it stopped. Videos of a folder
+    that are damaged or of an unfit size are listed at the end, with exit code 1.
     """
     from longtake.cli.progress import frames as progress
     from longtake.model import VideoModel
     from longtake.outputs import open_outputs
-    from longtake.reconstruct import places_for, reconstruct_file, videos_under
+    from longtake.reconstruct import UnfitError, places_for, reconstruct_file, videos_under
 
     height_width = None if size is None else arguments.size(size)
     videos = videos_under(source)
@@ -261,20 +262,30 @@ def reconstruct(
         "size": height_width,
         **({} if decoder == "full" else {"decoder": decoder}),
     }
-    sets = [[place] for place in places]
+    sets, faults = [[place] for place in places], list[UnfitError]()
     with open_outputs(out, "reconstruct", request, sets, overwrite=overwrite) as outputs:
         for path, files in zip(videos, sets, strict=True):
             if outputs.made(files):
                 print(f"{files[0]}: {BEFORE}")
                 continue
-            with progress(path.name) as report:
-                result = reconstruct_file(
-                    autoencoder,
-                    path,
-                    outputs.folder(files) / files[0].name,
-                    size=height_width,
-                    overwrite=True,
-                    report=report,
-                )
+            made = outputs.folder(files) / files[0].name
+            try:
+                with progress(path.name) as report:
+                    result = reconstruct_file(
+                        autoencoder, path, made, size=height_width, overwrite=True, report=report
+                    )
+            except UnfitError as error:
+                if path == source:
+                    raise
+                faults.append(error)
+                continue
             outputs.put(files)
             print(f"{files[0]}: {result.frames} frames, PSNR {result.psnr:.2f} dB")
+    for fault in faults:
+        print(fault)
+    if faults:
+        print(
+            f"{source}: {len(faults)} of {len(videos)} videos were not reconstructed",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1)

@@ -112,6 +112,7 @@ def model_places(names: Sequence[str]) -> dict[str, str]:
     for given in names:
         path = Path(given)
         local = [str(p.resolve()) for p in (path, path / "model") if (p / INDEX).exists()]
+        local = [] if given in shipped else local  # as find_model has it
         name = path.resolve().name if local else given
         if not local and given not in shipped and (path.exists() or given.count("/") != 1):
             raise ValueError(

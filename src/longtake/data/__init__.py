@@ -1,1 +1,1 @@
-"""data."""
+"""Sources of videos, training clips cut from them, and latent caches."""

@@ -1,4 +1,4 @@
-"""Synthetic worlds written as folders of videos and captions, which are read like any footage."""
+"""Synthetic data sets written as folders of videos and captions, to be read like any footage."""
 
 import json
 import os
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Exported(Config):
-    """One video of an exported synthetic world, as ``videos.jsonl`` lists it.
+    """One video of an exported synthetic data set, as ``videos.jsonl`` lists it.
 
     Attributes:
         file: name of the file in the folder.
@@ -48,18 +48,18 @@ def export_world(
     overwrite: bool = False,
     report: ProgressCallback = no_progress,
 ) -> list[Exported]:
-    """Write the first videos of a synthetic world to mp4 files with captions beside them.
+    """Write the first videos of a synthetic data set to mp4 files with captions beside them.
 
     Videos that ``videos.jsonl`` lists with the hash of their file, from an earlier export with the
     same settings, are kept: an interrupted export continues, and a larger number of videos adds to
     a smaller.
 
     Args:
-        world: the world; its split, seed and stride are used.
+        world: the data set; its split, seed and stride are used.
         out: folder to write to.
         videos: number of videos.
         frames: number of frames of each video.
-        size: height and width in pixels; None: those of the world's plan.
+        size: height and width in pixels; None: those of the data set's plan.
         overwrite: replace an export with other settings, and files of other origin.
         report: called with the number of videos that are done and their total.
 

@@ -35,7 +35,7 @@ LEVELS = 255
 COLOUR_RANGE = (-8.0, 8.0)
 # Shares of the median, and ratios of jumps, that are always shown: near what is reported.
 SHARE_RANGE, JUMP_RANGE = (0.8, 1.25), (0.25, 4.0)
-# A world's measures that have a panel, with the upper end of the range always shown.
+# A data set's measures that have a panel, with the upper end of the range always shown.
 WORLD_RANGE = {"ridge_px": 2.0, "strangeness": 4.0, "cloud": 1.0}
 WORLD_COUNTS = ("marbles", "events_per_1000_frames")
 

@@ -1,4 +1,4 @@
-"""Measures one video while its frames stream by: descriptors, features and a world's measures."""
+"""Measures one video, frame by frame: descriptors, features, measures of a synthetic data set."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from longtake.progress import ProgressCallback, no_progress
 from longtake.video import VideoInfo, probe, stream_video
 
 LEAST_WINDOW = 9  # fewest frames that I3D takes
-WORLD_WINDOWS = 128  # most windows at which a world's measures are taken
+WORLD_WINDOWS = 128  # most windows at which a data set's measures are taken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class DriftPlan:
         window: number of frames of a window.
         chunk: number of frames that each clip of the rollout adds; seams are measured where clips
             join. None: search for evenly spaced joins.
-        world: name of the synthetic world, ``sky`` or ``marbles``, that the videos imitate, to
+        world: name of the synthetic data set, ``sky`` or ``marbles``, that the videos imitate, to
             measure what it alone has; None for other videos.
         feature_windows: greatest number of windows per video whose I3D features are computed; 0:
             none.
@@ -74,7 +74,7 @@ class VideoDrift:
         features: I3D features of these windows; None without I3D's weights.
         distances: distance of each window's features from those of the first; empty without
             features.
-        world: measures of the synthetic world that the plan names; None if it names none.
+        world: measures of the synthetic data set that the plan names; None if it names none.
     """
 
     info: VideoInfo

@@ -1,4 +1,4 @@
-"""Measures of videos that imitate a synthetic world, such as its wind, window by window."""
+"""Measures of videos that imitate a synthetic data set, such as its wind, window by window."""
 
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
@@ -16,7 +16,7 @@ WorldName = Literal["sky", "marbles"]
 T = TypeVar("T")
 
 FAR_RIDGE = 0.03  # move of the ridge that is reported, as a share of the height
-STRANGER = 2.0  # growth of the colours' distance from the palettes that is reported, in 255ths
+STRANGER = 2.0  # reported growth of the distance of colours from possible ones, in levels
 # Events in a thousand frames above which they are reported; fewer occur by miscounting real
 # marbles.
 LEAST_EVENTS = 2.0
@@ -24,7 +24,7 @@ LEAST_EVENTS = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class WorldMeasures:
-    """Measures over time that only videos of one synthetic world have.
+    """Measures over time that only videos of one synthetic data set have.
 
     Attributes:
         world: name of the world.
@@ -42,7 +42,7 @@ class WorldMeasures:
 
 
 class WorldReader(ABC):
-    """Computes the measures of one synthetic world, window by window in order of time."""
+    """Computes the measures of one synthetic data set, window by window in order of time."""
 
     world: WorldName
 
@@ -85,10 +85,10 @@ class WorldReader(ABC):
 
 
 class SkyReader(WorldReader):
-    """Measures videos of the sky world.
+    """Measures videos of ``sky``.
 
     They are time of day, amount of cloud, wind, how far the ridge has moved, and how far colours
-    are from the world's.
+    are from those of ``sky``.
     """
 
     world = "sky"
@@ -116,11 +116,11 @@ class SkyReader(WorldReader):
             yield f"the ridge moves by {moved:.1f} pixels"
         first, last = (float(np.median(part)) for part in _thirds(self.numbers["strangeness"]))
         if last > first + STRANGER:
-            yield f"colours leave the world's palettes: {first:.1f} to {last:.1f} 255ths off"
+            yield f"colours leave those of the data set: {first:.1f}, then {last:.1f} levels away"
 
 
 class MarblesReader(WorldReader):
-    """Measures videos of the world ``marbles``: how many there are, vanish, appear or teleport."""
+    """Measures videos of ``marbles``: how many marbles there are, vanish, appear or teleport."""
 
     world = "marbles"
     _last: np.ndarray | None = None

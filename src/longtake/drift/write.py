@@ -25,7 +25,8 @@ from longtake.drift.video_drift import (
 from longtake.features.i3d import I3D, I3DConfig
 from longtake.outputs import open_outputs
 from longtake.progress import ProgressCallback, no_progress
-from longtake.video import read_clip
+from longtake.video import VideoError, read_clip
+from longtake.video.archive import is_file, is_folder
 
 NAME = "drift"
 MISSING = "the report is drawn by matplotlib: pip install 'longtake[report]'"
@@ -93,13 +94,13 @@ def _measured(
     report: ProgressCallback,
 ) -> tuple[tuple[VideoDrift, ...], Curve | None, tuple[str, ...]]:
     """Measures of the videos, their curve, and notes on what could not be measured."""
-    files = videos_under(video)
+    files, reals = videos_under(video), [] if real is None else videos_under(real)
     shortest = min(check_length(file, plan).frames for file in files)
     network, notes = _network(plan, device)
     starts = plan.starts(shortest, plan.feature_windows) if network else []
     videos = tuple(measure_video(file, plan, report, network, starts) for file in files)
     if real is not None:
-        videos, missing = _against(videos, videos_under(real), plan, report)
+        videos, missing = _against(videos, reals, plan, report)
         notes = [*notes, *missing]
     curve, more = _curve(videos, real, plan, network)
     return videos, curve, (*notes, *more)
@@ -136,9 +137,12 @@ def videos_under(source: Path) -> list[Path]:
     """Return ``source`` itself if it is a video, or the videos in this folder, sorted by name.
 
     Raises:
+        VideoError: there is no such file or folder.
         ValueError: the folder has no videos.
     """
-    if not source.is_dir():
+    if not is_folder(source) and not is_file(source):
+        raise VideoError(f"{source}: no such file or folder")
+    if not is_folder(source):
         return [source]
     found = videos_below(source)
     if not found:

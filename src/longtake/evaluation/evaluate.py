@@ -149,7 +149,7 @@ def _clipsim_lacks_nothing(sets: FeatureSets) -> None:
 
 
 def attribute_scores(sets: FeatureSets) -> Mapping[str, Score]:
-    """How often generated clips show what their captions state of a synthetic world, in percent.
+    """How often generated clips show what their captions state of a synthetic data set, in percent.
 
     The score ``attributes`` is a mean over all that captions state; scores such as ``wind right``
     are of one attribute, over the clips whose captions state it.

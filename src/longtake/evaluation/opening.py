@@ -25,14 +25,14 @@ from longtake.video.archive import SUFFIX as TAR
 SYNTHETIC = {"sky": SkyWorld, "marbles": MarblesWorld, "doom": DoomWorld}
 LAYOUTS = {"ucf101": UCF101, "sky_timelapse": SkyTimelapse, "taichi": Taichi}
 SYNTHETIC_VIDEOS = 1 << 16
-"""Number of videos of a synthetic world that clips are drawn from."""
+"""Number of videos of a synthetic data set that clips are drawn from."""
 
 ANY_LENGTH = ClipPlan(frames=1)
 """Clip plan with which folders are opened; the protocol decides whether a video is long enough."""
 
 FORMS = (
     "a folder of videos or of folders of frames, an array file "
-    f"({', '.join(ARRAY_SUFFIXES)}), a data set as ucf101:train:FOLDER, a synthetic world as "
+    f"({', '.join(ARRAY_SUFFIXES)}), a data set as ucf101:train:FOLDER, a synthetic data set as "
     "sky:test:64, or a model"
 )
 
@@ -75,13 +75,13 @@ def open_videos(
     """Open videos by a name; None if the name may be that of a model.
 
     Args:
-        name: a path, a synthetic world as ``WORLD[:SPLIT][:SIZE]``, such as ``sky:test:64``, or a
+        name: a path, a synthetic data set as ``NAME[:SPLIT][:SIZE]``, such as ``sky:test:64``, or a
             data set as ``LAYOUT[:SPLIT]:FOLDER``, such as ``ucf101:train:FOLDER``.
-        size: height and width of a synthetic world whose name has no size.
+        size: height and width of a synthetic data set whose name has no size.
         captions: where captions of a folder of videos are read from; None: no captions.
 
     Raises:
-        ValueError: the name of a world or data set is not valid, or a file is not a video or array.
+        ValueError: the name of a data set is not valid, or a file is not a video or array.
     """
     kind, *rest = name.split(":")
     path = Path(name)
@@ -98,7 +98,7 @@ def open_videos(
     if path.exists() or is_model(name) or name.count("/") == 1:
         return None
     raise ValueError(
-        f"{name}: no such file, folder, world or model; expected {FORMS}; "
+        f"{name}: no such file, folder, data set or model; expected {FORMS}; "
         f"{nearest(name, [*SYNTHETIC, *shipped_models()])}"
     )
 
@@ -120,7 +120,7 @@ def open_source(
         protocol: decides number and length of a model's videos.
         settings: how a model is sampled.
         ranks: processes that share the sampling.
-        size: height and width of a synthetic world if neither its name nor the protocol has one.
+        size: height and width of a synthetic data set if neither its name nor the protocol has one.
         captions: where captions of a folder of videos are read from; None: no captions.
 
     Raises:
@@ -142,18 +142,20 @@ def open_sources(
 ) -> tuple[VideoSource | None, VideoSource]:
     """Open real and generated videos by their names.
 
-    A single name is that of a model that was trained on a synthetic world, and the real videos are
-    the world's; or with ``alone`` it is that of the generated videos, and None is returned for the
-    real ones. A synthetic world whose name has no size gets the frame size of the other source.
-    ``captions`` says where captions of a folder of generated videos are read from.
+    A single name is that of a model that was trained on a synthetic data set, and the real videos
+    are those of the data set; or with ``alone`` it is that of the generated videos, and None is
+    returned for the real ones. A synthetic data set whose name has no size gets the frame size of
+    the other source. ``captions`` says where captions of a folder of generated videos are read
+    from.
 
     Raises:
-        ValueError: a name is not a source, or one name alone is not a model of a synthetic world.
+        ValueError: a name is not a source, or a single name is not a model of a synthetic data
+            set.
     """
     if not 1 <= len(names) <= 2:
         raise ValueError(
-            "an evaluation has two sources, REAL and FAKE, or one model of a synthetic world; got "
-            f"{len(names)} names"
+            "an evaluation has two sources, REAL and GENERATED, or one model of a synthetic data "
+            f"set; got {len(names)} names"
         )
 
     def open_one(name: str, side: Side, beside: VideoSource | None = None) -> VideoSource:
@@ -184,7 +186,7 @@ def is_model(name: str) -> bool:
 
 
 def world_of(classes: Sequence[str]) -> str | None:
-    """Name of the synthetic world that has these classes; None if there is none."""
+    """Name of the synthetic data set that has these classes; None if there is none."""
     worlds = SYNTHETIC.items() if classes else ()
     return next((name for name, world in worlds if world().classes == tuple(classes)), None)
 
@@ -255,7 +257,7 @@ def _check_takes_captions(
 
 
 def _trained_on(name: str, source: VideoSource) -> str:
-    """Name of the test videos of the synthetic world that a model was trained on."""
+    """Name of the test videos of the synthetic data set that a model was trained on."""
     if not isinstance(source, ModelVideos):
         raise ValueError(
             f"{name} alone cannot be measured: name the real source first, then this; a source is "
@@ -267,7 +269,7 @@ def _trained_on(name: str, source: VideoSource) -> str:
         found = data.get("kind") if isinstance(data, dict) else None
     if found not in SYNTHETIC:
         raise ValueError(
-            f"{name}: is not a model of a synthetic world ({', '.join(SYNTHETIC)}); name the real "
-            "videos first, then the model"
+            f"{name}: is not a model of a synthetic data set ({', '.join(SYNTHETIC)}); name the "
+            "real videos first, then the model"
         )
     return f"{found}:test"

@@ -1,4 +1,4 @@
-"""Attributes of a synthetic world as features of a clip, which are cached like other features."""
+"""Attributes of a synthetic data set as features of a clip, cached like other features."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from longtake.data.synthetic.attributes import WORLDS, Said
 
 
 class AttributeReader(nn.Module):
-    """Feature network that measures the attributes of a synthetic world, such as its wind.
+    """Feature network that measures the attributes of a synthetic data set, such as its wind.
 
     A feature is 1 if a clip shows the word of an attribute that it stands for, 0 if not.
     """

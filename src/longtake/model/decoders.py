@@ -42,9 +42,15 @@ def save_with_decoders(
         for name in trained:
             other = VideoModel.from_pretrained(name)
             if not other.decoders:
-                raise ValueError(f"{name} has no decoder but its autoencoder's; name a decoder run")
+                raise ValueError(
+                    f"{name} has no decoder besides its autoencoder's; give a run that trained one "
+                    "(a config with kind: decoder)"
+                )
             if weights_hash(base.autoencoder) != weights_hash(other.autoencoder):
-                raise ValueError(f"{name} has another autoencoder than {model}; train on that one")
+                raise ValueError(
+                    f"{name} has another autoencoder than {model}; give a decoder that was trained "
+                    f"with model={model}"
+                )
             for key, network in other.decoders.items():
                 part = decoder_folder(key)
                 weights[part] = save_component(partial / part, network, dtype)

@@ -4,7 +4,6 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from longtake.config import nearest
 from longtake.diffusion.signals import (
     ABSENT,
     Signals,
@@ -16,6 +15,7 @@ from longtake.diffusion.signals import (
 )
 from longtake.model.index import ModelIndex
 from longtake.noise import derive
+from longtake.vocabulary import NO_LABEL, LabelNames
 
 
 @dataclass(frozen=True)
@@ -37,23 +37,24 @@ class Labels:
         Raises:
             ValueError: the model has no such class, label or value.
         """
-        if not self.index.classes or not (self._reads_class or self.named):
-            if label is not None:
-                raise ValueError(f"label {label!r}: this model has no classes; give no label")
+        names = self.names
+        if label is not None:
+            names.check(label)
+        if names.unlabelled:
             return {}
         if label is not None and "=" in label:
-            values = self._given(label)
-            return named_label_signals({k: [v] * len(seeds) for k, v in values.items()})
+            given = {k: ABSENT if v is None else v for k, v in names.values_of(label).items()}
+            return named_label_signals({k: [v] * len(seeds) for k, v in given.items()})
         if label is None:
             parts = math.prod(self._sizes.values())
             number = len(self.index.classes) if self._reads_class else parts
             found = [derive(seed, "label") % number for seed in seeds]
-        elif label == "none":
+        elif label == NO_LABEL:
             found = [ABSENT] * len(seeds)
         else:
-            found = [self._class(label)] * len(seeds)
+            found = [names.class_for_network(label)] * len(seeds)
         rows = [split_class(index, self._sizes) for index in found]
-        named = self.named if self._whole or not self._reads_class else {}
+        named = self.named if names.whole or not self._reads_class else {}
         values = {name: [row[name] for row in rows] for name in named}
         of_class = label_signal(found) if self._reads_class else {}
         return {**of_class, **named_label_signals(values)}
@@ -64,25 +65,7 @@ class Labels:
         ``name`` may also be words, separated by commas, that only one class's name contains. Raises
         a ValueError if no class, or more than one, fits.
         """
-        classes = self.index.classes
-        if not classes:
-            raise ValueError(f"label {name!r}: this model has no classes; give no label")
-        if name.isdecimal() and int(name) < len(classes):
-            return int(name)
-        wanted = [word.strip().lower() for word in name.split(",")]
-        fits = [i for i, c in enumerate(classes) if all(word in c.lower() for word in wanted)]
-        if len(fits) == 1:
-            return fits[0]
-        reason = f"fits {len(fits)} classes" if fits else "is not a class"
-        alone = [f"{k}={v}" for k, values in self.named.items() for v in values if v == name]
-        if alone:
-            raise ValueError(
-                f"label {name!r} {reason} of this model; to set it alone give {alone[0]}"
-            )
-        if fits:
-            some = "; ".join(classes[i] for i in fits[:4])
-            raise ValueError(f"label {name!r} {reason} of this model ({some}); add a word")
-        raise ValueError(f"label {name!r} {reason} of this model; {nearest(name, classes)}")
+        return self.names.class_of(name)
 
     def classes_of(self, signals: Signals, videos: int) -> list[int]:
         """Class of each of ``videos`` videos; ``ABSENT`` if a label of it is missing."""
@@ -93,7 +76,7 @@ class Labels:
             for name in self.named
             if named_label(name) in signals
         }
-        if not self._whole or not values:
+        if not self.names.whole or not values:
             return [ABSENT] * videos
         rows = [{name: rows[i] for name, rows in values.items()} for i in range(videos)]
         return [join_class(row, self._sizes) for row in rows]
@@ -110,6 +93,13 @@ class Labels:
         return found
 
     @property
+    def names(self) -> LabelNames:
+        """Names of the classes and of the named labels that the network reads."""
+        return LabelNames(
+            classes=self.index.classes, named=self.named, reads_class=self._reads_class
+        )
+
+    @property
     def _reads_class(self) -> bool:
         return "label" in self.reads
 
@@ -121,37 +111,3 @@ class Labels:
     @property
     def _sizes(self) -> Mapping[str, int]:
         return {name: len(values) for name, values in self.named.items()}
-
-    @property
-    def _whole(self) -> bool:
-        """Whether the named labels together make up the classes."""
-        return math.prod(self._sizes.values()) == len(self.index.classes)
-
-    def _class(self, label: str) -> int:
-        """A class that the network can be given, by its name."""
-        index = self.class_of(label)
-        if not self._reads_class and not self._whole:
-            names = ", ".join(f"{name}=..." for name in self.named)
-            raise ValueError(
-                f"label {label!r}: classes have parts that this model's network does not read; "
-                f"give {names}"
-            )
-        return index
-
-    def _given(self, label: str) -> dict[str, int]:
-        """Values of named labels from ``time=dusk, wind=left``."""
-        found: dict[str, int] = {}
-        for part in label.split(","):
-            name, _, value = (text.strip() for text in part.partition("="))
-            if name not in self.named:
-                known = list(self.named)
-                how = nearest(name, known) if known else "give the name of a class"
-                raise ValueError(f"label {part.strip()!r}: this model has no label {name!r}; {how}")
-            values = self.named[name]
-            if value != "none" and value not in values:
-                raise ValueError(
-                    f"label {part.strip()!r}: {value!r} is not a value of {name}; "
-                    f"{nearest(value, [*values, 'none'])}"
-                )
-            found[name] = ABSENT if value == "none" else values.index(value)
-        return found

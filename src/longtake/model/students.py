@@ -61,7 +61,10 @@ def _students(
 ) -> dict[Role, tuple[Denoiser, RoleSampling]]:
     """The model's networks that are not those of the teacher, with their sampling."""
     if weights_hash(model.autoencoder) != weights_hash(base.autoencoder):
-        raise ValueError(f"{name} has another autoencoder than its teacher; name its own teacher")
+        raise ValueError(
+            f"{name} has another autoencoder than the given teacher; give the model that it was "
+            "distilled from"
+        )
     found: dict[Role, tuple[Denoiser, RoleSampling]] = {}
     for role in ROLES:
         network = model.denoisers.get(role)
@@ -71,7 +74,10 @@ def _students(
             sampling = RoleSampling(sampler=settings.sampler, guidance=settings.guidance)
             found[role] = network, sampling
     if not found:
-        raise ValueError(f"{name} has no network that is not its teacher's; name a distillation")
+        raise ValueError(
+            f"{name} has the teacher's networks only; give a run that trained a student "
+            "(a config with kind: distillation)"
+        )
     if "first" in found and "next" in model.index.sampling.rollout.adds:
         found.setdefault("next", found["first"])
     return found

@@ -135,7 +135,7 @@ def scheduled(run: AnyRun, steps: int, cooldown: float) -> dict[str, Any]:
 
 
 def with_settings(run: AnyRun, settings: Mapping[str, Any]) -> AnyRun:
-    """Return a run with the settings ``a.b`` replaced by the given JSON data."""
+    """Return a copy of a run with other settings: values by name, such as ``training.steps``."""
     data = config.to_dict(run)
     for name, value in settings.items():
         *parents, last = name.split(".")

@@ -153,7 +153,7 @@ AnyRow = Annotated[GenerationRow | ReconstructionRow, Field(discriminator="kind"
 
 
 class Tiny(Config):
-    """Settings of a tiny trial of a table: all its steps in minutes, on a synthetic world.
+    """Settings of a tiny trial of a table: all its steps in minutes, on a synthetic data set.
 
     Attributes:
         real: name of the videos that replace every row's real videos.
@@ -199,7 +199,7 @@ class Table(Config):
         return self.model_copy(update={"rows": rows})
 
     def shrunk(self) -> "Table":
-        """A tiny trial of the table: one row per protocol, small networks, a synthetic world.
+        """A tiny trial of the table: one row per protocol, small networks, a synthetic data set.
 
         With ``tiny.every_row`` all rows stay, each with its own sampling.
         """

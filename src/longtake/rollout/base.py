@@ -264,8 +264,8 @@ def _check_frame_times(rollout: str, sample: ClipSampler) -> None:
         )
     if sample.pattern.per_frame:
         raise ValueError(
-            f"{each}, as the time pattern {type(sample.pattern).__name__} does; choose one of "
-            "them: set pattern.kind=together"
+            f"{each}, and so does the time pattern {type(sample.pattern).__name__}; choose one of "
+            "the two: set pattern.kind=together, or another rollout.kind"
         )
 
 

@@ -20,7 +20,7 @@ from longtake.studio.numbers import health, log_rows, metrics
 from longtake.studio.security import Guard
 from longtake.studio.showing import file
 from longtake.studio.studio import Studio
-from longtake.studio.web import body_of, http_error, mistake, studio_of
+from longtake.studio.web import body_of, http_error, mistake, number_of, studio_of
 
 PAGE = Path(__file__).with_name("page")
 BODY_BYTES = 1 << 20
@@ -31,7 +31,7 @@ JOBS_SHOWN, ROWS_SHOWN = 200, 5000
 def create_app(
     make: Callable[[], Studio], *, hosts: Sequence[str], token: str = "", page: bool = True
 ) -> Starlette:
-    """The application of a studio.
+    """Create the web application (Starlette) of a studio.
 
     Args:
         make: makes the studio, in the event loop of the server.
@@ -114,7 +114,7 @@ async def _estimate(request: Request) -> Response:
 
 async def _jobs(request: Request) -> Response:
     studio, asked = studio_of(request), request.query_params
-    limit = min(int(asked.get("limit") or JOBS_SHOWN), JOBS_SHOWN)
+    limit = min(max(number_of(request, "limit", JOBS_SHOWN), 0), JOBS_SHOWN)
     wanted = {name: asked[name] for name in FILTERS if name in asked}
     newest = (studio.shown(job) for job in reversed([*studio.queue.jobs.values()]))
     found = (job for job in newest if wanted.items() <= job.items())
@@ -175,6 +175,6 @@ async def _file(request: Request) -> Response:
 async def _log(request: Request) -> Response:
     studio = studio_of(request)
     job = studio.queue.job(request.path_params["id"])
-    after = int(request.query_params.get("after") or 0)
+    after = max(number_of(request, "after", 0), 0)
     rows = list(log_rows(studio.queue.job_folder(job)))
     return JSONResponse(rows[after : after + ROWS_SHOWN])

@@ -1,4 +1,4 @@
-"""What is known of the models: where they are, what they can do, how fast they are."""
+"""The models that a studio offers: places, abilities and measured speeds."""
 
 import asyncio
 import logging
@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from longtake.hub import INDEX
-from longtake.studio.kinds import Description, steps_of
+from longtake.studio.checks import Description, steps_of
 from longtake.studio.lanes import Lane
 from longtake.studio.settings import VideoSettings
 from longtake.studio.store import JobStore
 
 LOGGER = logging.getLogger("longtake")
+DESCRIBED = 2
+"""Rises when descriptions get other fields, so that stored ones are made again."""
 
 
 class Catalogue:
-    """Models by name. A worker describes each once; descriptions and speeds are kept in the store.
+    """Models by name, with descriptions and speeds, which a worker measures and the store keeps.
 
     Args:
         places: folder or hub id of each model.
@@ -36,7 +38,7 @@ class Catalogue:
 
     async def add(self, name: str, place: str, title: str = "") -> None:
         """Describe a model, new or changed; it is left out, and logged, if it cannot be opened."""
-        key = f"model {name} {_stamp(place)}"
+        key = f"model {DESCRIBED} {name} {_stamp(place)}"
         self.places[name] = place
         found = self._store.fact(key)
         if found is None:
@@ -55,7 +57,7 @@ class Catalogue:
         self.models.pop(name, None)
 
     def seconds(self, settings: VideoSettings, frames: int) -> float | None:
-        """Estimated time to make a video: of the last one, else as measured at the start."""
+        """Estimated seconds to make a video, from the last one made or else from the start."""
         model = self.models[settings.model]
         speed = self._store.fact(_speed_key(settings)) or model["seconds_per_frame_step"]
         return None if speed is None else frames * steps_of(settings, model) * speed

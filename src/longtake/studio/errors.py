@@ -1,13 +1,13 @@
-"""Mistakes of a request that have a status of their own; others are a ValueError."""
+"""Errors of requests that have an HTTP status of their own; others are a ValueError (422)."""
 
 
 class MissingError(ValueError):
-    """There is no such job, file or upload."""
+    """There is no such job, file or upload (404)."""
 
 
 class StateError(ValueError):
-    """A job is not in the state that a request needs."""
+    """A job is not in the state that a request needs (409)."""
 
 
 class BusyError(ValueError):
-    """The queue is full."""
+    """Too many jobs wait already (429)."""

@@ -49,7 +49,7 @@ def encode_clip(header: Header, data: bytes) -> Clip:
 
 
 class Viewer:
-    """What one viewer has yet to be sent: at most two clips, and the newest events."""
+    """Queue of messages to one viewer: at most two clips, and the newest events."""
 
     def __init__(self) -> None:
         self._waiting: deque[Clip | dict[str, Any]] = deque()

@@ -1,4 +1,4 @@
-"""What an autoencoder and a denoiser make of a clip: reconstruction, latents, noisy latents."""
+"""The job behind the tab *Inside*: reconstruction, latents and noisy latents of an upload."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The kinds of jobs. Each says how it is checked and what carries it out in the worker."""
+"""The kinds of jobs, each with its checks and the function that the worker calls for it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from longtake.config import Config, nearest
-from longtake.studio.places import FOOTAGE, UPLOADS
+from longtake.config import Config
+from longtake.studio.checks import (
+    Description,
+    check_change,
+    check_uploads,
+    check_video,
+    described,
+)
+from longtake.studio.places import FOOTAGE
 from longtake.studio.settings import (
     DEFAULT_FRAMES,
     CompareSettings,
@@ -23,16 +30,14 @@ if TYPE_CHECKING:
     from longtake.studio.catalogue import Catalogue
     from longtake.studio.work import Work
 
-Description = Mapping[str, Any]
-"""What a model is and can do, as ``describe`` of the worker says it."""
 WORKER, TRAINING = "worker", "training"
 
 
 class JobKind(Config, ABC):
-    """Something that a worker does.
+    """A kind of job that a worker process carries out, with the settings of one job.
 
     Attributes:
-        lane: jobs of one lane are carried out one after another.
+        lane: name of the worker process; jobs of one lane are carried out one after another.
         steerable: whether its settings can be changed while it runs.
     """
 
@@ -50,7 +55,7 @@ class JobKind(Config, ABC):
         """
 
     def learn(self, catalogue: "Catalogue", seconds_per_frame: float) -> None:
-        """Take note of how fast a job was; jobs that are not as fast as possible say nothing."""
+        """Store the speed of a job for later estimates, if it ran as fast as possible."""
 
     @abstractmethod
     def run(self, work: "Work") -> dict[str, Any]:
@@ -61,13 +66,13 @@ class JobKind(Config, ABC):
         """
 
     def keep(self, work: "Work") -> int:
-        """Make a file of what a killed worker left of the job; returns the number of frames."""
+        """Join the parts that a killed worker left to a file; return its number of frames."""
         del work
         return 0
 
     @property
     def title(self) -> str:
-        """What it is called where its result is chosen."""
+        """Name of the job in lists of results."""
         return ""
 
     @property
@@ -96,14 +101,19 @@ class LiveJob(JobKind):
 
     @property
     def paced(self) -> bool:
-        """Whether frames are made no faster than they are shown."""
+        """Whether the worker waits so that frames are made no faster than they are played."""
         return True
 
     def check(self, models: Mapping[str, Description], limits: Limits, folder: Path) -> None:
         check_video(self.settings, models, limits, folder)
+        for change in self.changes:
+            check_change(change, models[self.settings.model])
         for name in ("end_image", "loop", "sheet"):
             if getattr(self.settings, name):
-                raise ValueError(f"{name} belongs to a finished video; make one of kind make")
+                raise ValueError(
+                    f"{name} is for videos of a given length, not for live ones; leave it out, "
+                    "or set kind=make"
+                )
 
     def run(self, work: "Work") -> dict[str, Any]:
         from longtake.studio.live import run_live
@@ -130,7 +140,7 @@ class VideoJob(LiveJob):
 
 
 class MakeJob(JobKind):
-    """A finished video, by the code of the command that repeats it."""
+    """A video of a given length, made by the same code as on the command line."""
 
     kind: Literal["make"] = "make"
     settings: VideoSettings
@@ -224,83 +234,3 @@ AnyJob = Annotated[
     LiveJob | VideoJob | MakeJob | ReconstructJob | CompareJob | TrainJob,
     Field(discriminator="kind"),
 ]
-
-
-def described(name: str, models: Mapping[str, Description]) -> Description:
-    """The description of a model; a ValueError if there is none of that name."""
-    if name not in models:
-        raise ValueError(f"there is no model {name!r}; {nearest(name, list(models))}")
-    return models[name]
-
-
-def steps_of(settings: VideoSettings, model: Description) -> int:
-    """Number of sampling steps of a clip."""
-    return settings.steps or model["steps"]
-
-
-def size_of(settings: VideoSettings, model: Description) -> tuple[int, int]:
-    """Height and width of a video's frames; a ValueError if the model has no such decoder."""
-    if settings.decoder not in model["sizes"]:
-        raise ValueError(
-            f"{settings.model} has no decoder {settings.decoder!r}; "
-            f"{nearest(settings.decoder, list(model['sizes']))}"
-        )
-    height, width = model["sizes"][settings.decoder]
-    return height, width
-
-
-def check_uploads(folder: Path, *names: str | None) -> None:
-    """Raise a ValueError if an upload that is named does not exist."""
-    for name in names:
-        if name is not None and not (folder / UPLOADS / name).is_dir():
-            raise ValueError(f"there is no upload {name}; upload the file again")
-
-
-def check_video(
-    settings: VideoSettings, models: Mapping[str, Description], limits: Limits, folder: Path
-) -> None:
-    """Raise a ValueError if a model cannot make a video, or it goes beyond the limits."""
-    model = described(settings.model, models)
-    if "make" not in model["can"]:
-        raise ValueError(f"{settings.model} is an autoencoder alone: it makes no videos")
-    frames, (height, width) = settings.frames or DEFAULT_FRAMES, size_of(settings, model)
-    if settings.students and not model["students"]:
-        raise ValueError(f"{settings.model} has no students; leave them out")
-    if frames > limits.frames:
-        raise ValueError(
-            f"{frames} frames are more than the limit of {limits.frames}; ask for fewer"
-        )
-    asked = frames * height * width * steps_of(settings, model)
-    if asked > limits.pixel_steps:
-        most = int(limits.pixel_steps * frames / asked)
-        raise ValueError(
-            f"{frames} frames of {height} x {width} pixels in {steps_of(settings, model)} steps "
-            f"are {asked:.2g} pixel steps, over the limit of {limits.pixel_steps:.2g}; ask for "
-            f"at most {most} frames, or for fewer steps"
-        )
-    needs = {
-        "start_image": settings.start_image,
-        "end_image": settings.end_image,
-        "continue": settings.continue_video,
-        "loop": settings.loop or None,
-    }
-    for name, value in needs.items():
-        if value is not None and name not in model["can"]:
-            able = [n for n, other in models.items() if name in other["can"]]
-            raise ValueError(f"{settings.model} cannot use {name}; {nearest(name, able)}")
-    check_words(settings, model)
-    check_uploads(folder, settings.start_image, settings.end_image, settings.continue_video)
-
-
-def check_words(settings: VideoSettings, model: Description) -> None:
-    """Raise a ValueError if a prompt is missing, or given to a model that reads none."""
-    if settings.prompt is not None and not model["prompt"]:
-        raise ValueError(f"{settings.model} reads no prompt; give a label, or nothing")
-    if settings.prompt is None and model["prompt"]:
-        raise ValueError(f"{settings.model} makes videos of a text; give a prompt")
-    if settings.negative is not None and settings.prompt is None:
-        raise ValueError("negative belongs to a prompt; give one")
-    if settings.start_image is not None and settings.continue_video is not None:
-        raise ValueError("start_image and continue_video cannot be combined; choose one")
-    if settings.end_image is not None and settings.start_image is None:
-        raise ValueError("end_image needs a start_image too")

@@ -1,4 +1,4 @@
-"""A lane: jobs that wait for one worker process, and the one that it carries out."""
+"""A lane: a worker process with the jobs that wait for it and the one that it carries out."""
 
 import asyncio
 import itertools
@@ -15,7 +15,7 @@ _NUMBERS = itertools.count()
 
 
 class Lane:
-    """One worker process, in which jobs run one after another.
+    """A worker process that carries out jobs one after another.
 
     Args:
         log: file that gets what the process prints.

@@ -1,4 +1,4 @@
-"""A video that is made part by part: each part is on disk before it is shown."""
+"""Makes a live video part by part; each part is written to disk before it is shown."""
 
 import json
 import sys
@@ -42,7 +42,7 @@ def run_live(
         paced: make frames no faster than they are shown.
 
     Raises:
-        StoppedError: it was stopped; the file has what is whole.
+        StoppedError: it was stopped; the file has all complete parts.
     """
     opened = work.loaded.open(settings)
     live = _Live(settings, work, opened, _Log(work.folder / CHANGES, log), paced)

@@ -1,4 +1,4 @@
-"""Models in the worker: the last one stays loaded; what a model is, in words and numbers."""
+"""Models in a worker process: opened, described, and the last one kept loaded."""
 
 import resource
 import time
@@ -18,7 +18,7 @@ from longtake.model.index import read_model_files
 from longtake.registry import AnyRollout
 from longtake.rollout import Request, Rollout, Steering
 from longtake.studio.settings import VideoSettings
-from longtake.text import Prompt
+from longtake.text import Prompt, WordCodes
 
 MEASURED_STEPS = 2
 BACKENDS = ("torch", "openvino")
@@ -26,7 +26,7 @@ MEGABYTE = 1 << 20
 
 
 class Opened(NamedTuple):
-    """A model that is wired for some settings.
+    """An open model with all that makes a video with given settings.
 
     Attributes:
         model: the model.
@@ -42,7 +42,7 @@ class Opened(NamedTuple):
 
 
 class Loaded:
-    """Opens models by their names in ``places``, and keeps the last one and its programs."""
+    """Opens models by name (``places``); keeps the last one and its compiled programs loaded."""
 
     def __init__(self) -> None:
         self.places: Mapping[str, str] = {}
@@ -51,7 +51,7 @@ class Loaded:
         self._backends: dict[str, Backend] = {}
 
     def model(self, name: str, students: bool = False) -> VideoModel:
-        """The model of a name, sampled by its teachers or, where it has some, by students.
+        """Load a model by name, to be sampled with its teachers or with its few-step students.
 
         Raises:
             CheckpointError: it is missing or broken.
@@ -68,7 +68,7 @@ class Loaded:
         return self._model
 
     def open(self, settings: VideoSettings) -> Opened:
-        """A model, wired for some settings.
+        """Open a model for a video with these settings.
 
         Raises:
             ValueError: the settings do not fit the model (also ConfigError, BackendError).
@@ -88,7 +88,7 @@ class Loaded:
         return self._backends[name]
 
     def describe(self, name: str) -> dict[str, Any]:
-        """What a model is and can do; its speed is measured on one step of its rollout."""
+        """Describe a model as JSON data; its speed is measured on one step of its rollout."""
         model = self.model(name)
         index, spec = model.index, model.autoencoder.spec
         named = model.labels.named
@@ -104,8 +104,10 @@ class Loaded:
             "grain": spec.clip[0],
             "classes": list(index.classes),
             "labels": {k: list(v) for k, v in named.items()},
+            "reads_class": model.labels.names.reads_class,
             "prompt": False,
             "words": None,
+            "most_words": None,
             "guidance_scale": 1.0,
             "steps": 1,
             "can": ["reconstruct"],
@@ -133,12 +135,14 @@ def _of_sampling(model: VideoModel) -> dict[str, Any]:
     index, video = model.index, model.long_video()
     reads = model.denoisers["first"].reads
     sampling = index.sampling
-    words = getattr(index.text_encoder, "words", ()) if "text" in reads else ()
+    encoder = index.text_encoder if "text" in reads else None
+    words = encoder if isinstance(encoder, WordCodes) else None
     seconds = _measured(model)
     return {
         "grain": video.grain,
         "prompt": "text" in reads,
-        "words": sorted(words) or None,
+        "words": sorted(words.words) or None if words else None,
+        "most_words": words.tokens if words else None,
         "guidance_scale": getattr(sampling.guidance, "scale", 1.0),
         "steps": len(sampling.sampler.times(video.samplers["first"].diffusion.schedule)) - 1,
         "rollout": kind_of(sampling.rollout),

@@ -1,4 +1,4 @@
-"""A finished video, made by the code of the command line, and shown while it is made."""
+"""Makes a video of a given length as the command line does, and shows it meanwhile."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -62,7 +62,7 @@ def run_make(settings: VideoSettings, work: Work) -> dict[str, Any]:
     """Make a video and write it; an interrupted one continues.
 
     Raises:
-        StoppedError: it was stopped; what is whole is in a file of its own.
+        StoppedError: it was stopped; a file of its own has the complete segments.
     """
     opened = work.loaded.open(settings)
     start = work.given(settings.start_image)

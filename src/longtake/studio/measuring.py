@@ -1,4 +1,4 @@
-"""A light measure of how far a live video has drifted from its first clip."""
+"""A cheap measure of how far a live video has drifted from its first clip."""
 
 import json
 import math

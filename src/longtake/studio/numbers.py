@@ -1,4 +1,4 @@
-"""State and numbers of the server, for monitors, and the logs of trainings."""
+"""State and metrics of the server for monitoring, and the logs of training jobs."""
 
 import os
 from collections import Counter

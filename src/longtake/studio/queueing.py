@@ -1,4 +1,4 @@
-"""The queue: jobs that wait, run in worker processes, and end; and those who watch them."""
+"""The queue of jobs: they wait, run in worker processes and end, with viewers."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ SMOOTHING = 0.3  # share of the newest clip in the speed that is shown
 
 
 class Commands(NamedTuple):
-    """Command lines, which the command line interface knows.
+    """Functions that make command lines for jobs; the command line interface provides them.
 
     Attributes:
         repeat: the command that repeats a job; empty if none does. Takes the job, the log of its
@@ -269,7 +269,7 @@ class Queue:
             self._broadcasts[job.id].tell(event)
 
     def recover(self, job: Job) -> None:
-        """Take up a job of an earlier server: what ran has stopped, what waited waits."""
+        """Restore a job after a restart: a running one becomes stopped, a waiting one waits."""
         self.jobs[job.id] = job
         self.ended[job.id] = asyncio.Event()
         log = self._folder / JOBS / job.id / CHANGES

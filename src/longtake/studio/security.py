@@ -1,4 +1,4 @@
-"""What keeps other sites, and people without the token, from a server."""
+"""Checks of requests: origin, token, size; so other web pages cannot use a local server."""
 
 import hmac
 import json
@@ -28,7 +28,7 @@ class TooLargeError(Exception):
 
 
 class Guard:
-    """Middleware: checks origin, own header, token and size of each request; sets headers.
+    """Middleware that checks each request's origin, token and size, and sets security headers.
 
     Args:
         app: what is guarded.

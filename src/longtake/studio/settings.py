@@ -1,4 +1,4 @@
-"""What a job is asked to do, and the limits of jobs. Nothing heavy is imported."""
+"""Settings of jobs, and limits. Neither torch nor diffusers is imported."""
 
 import re
 from typing import Annotated, Literal
@@ -137,7 +137,7 @@ class TrainSettings(Config):
 
 
 class Change(Config):
-    """What is changed in a live video while it is made; None: stays as it is.
+    """A change of a live video while it is made; None leaves a setting as it is.
 
     Attributes:
         label: class or named labels.
@@ -153,7 +153,7 @@ class Change(Config):
 
 
 class LoggedChange(Change):
-    """A change that was made.
+    """A change of a live video as the log of changes stores it.
 
     Attributes:
         step: number of the rollout's step from which it holds.

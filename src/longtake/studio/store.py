@@ -45,7 +45,7 @@ class Job:
         id: random name.
         kind: what it does.
         settings: its settings, as JSON data.
-        origin: ``studio`` or ``videos``: which face of the server it came by.
+        origin: what submitted it: ``studio``, the page, or ``videos``, the API ``/v1/videos``.
         status: queued, running, stopped, done or failed.
         created: time in seconds since 1970.
         queued: time by which the queue is ordered.

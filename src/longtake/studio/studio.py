@@ -1,4 +1,4 @@
-"""The studio: what may be asked of it, and what it does by itself."""
+"""The studio: jobs are submitted, changed, stopped and continued; models are described."""
 
 import asyncio
 import contextlib
@@ -10,6 +10,7 @@ from typing import Any
 
 from longtake.config import parse, to_dict
 from longtake.files import locked, remove
+from longtake.studio.checks import check_change, described
 from longtake.studio.errors import BusyError, StateError
 from longtake.studio.kinds import AnyJob, JobKind
 from longtake.studio.places import FOOTAGE, JOBS, TRAINED, UPLOADS
@@ -67,7 +68,7 @@ class Studio:
         self._open.close()
 
     def submit(self, data: Any, origin: str = "studio") -> Job:
-        """Check a job and put it into the queue.
+        """Check a job, given as JSON data, and put it into the queue.
 
         Raises:
             ValueError: it cannot be done, or goes beyond the limits.
@@ -95,11 +96,13 @@ class Studio:
             raise StateError(
                 f"this job is {job.status}; only a live video that is being made can be changed"
             )
+        model = described(job.settings["settings"]["model"], self.catalogue.models)
+        check_change(change, model)
         found = await self.queue.lane(job).ask({"do": "change", "change": to_dict(change)})
         return found["change"]
 
     async def stop(self, name: str) -> Job:
-        """Stop a job; what is whole is kept as a file. Waits until it has stopped."""
+        """Stop a job and wait until it has stopped; its complete frames are kept as a file."""
         job = self.queue.job(name)
         lane = self.queue.lane(job)
         if job.status == WAITING:
@@ -114,12 +117,22 @@ class Studio:
     def resume(self, name: str, frames: int | None = None) -> Job:
         """Let a stopped job continue, bit for bit as if it had not been stopped.
 
+        A job that waits, runs or is done is returned as it is, unless more frames are asked for.
+
+        Args:
+            name: the job.
+            frames: new length of its video; None: the length that it has.
+
         Raises:
-            StateError: it is not stopped; BusyError: too many jobs wait.
+            StateError: it is not stopped, and ``frames`` is given.
+            ValueError: the video has as many frames already.
+            BusyError: too many jobs wait.
         """
         job = self.queue.job(name)
         if job.status not in MAY_CONTINUE:
-            raise StateError(f"this job is {job.status}; only a stopped one can continue")
+            if frames is None or frames == job.frames:
+                return job
+            raise StateError(_not_longer(job))
         if frames is not None:
             if frames <= job.frames_done:
                 raise ValueError(
@@ -172,7 +185,7 @@ class Studio:
         }
 
     async def decode(self, upload: str) -> dict[str, Any]:
-        """Decode an uploaded file in a sandbox; returns what it is.
+        """Decode an uploaded file in a sandbox; return its kind, size, length and frame rate.
 
         Raises:
             ValueError: it is not a video or image, is broken, or beyond the limits.
@@ -243,6 +256,16 @@ class Studio:
         )
 
 
+def _not_longer(job: Job) -> str:
+    """Why a job that is not stopped does not get another length, and what to do."""
+    if job.status != "done":
+        return f"this job is {job.status}; stop it, then continue it with frames"
+    return (
+        f"this job is done, with {job.frames_done} frames; for a longer video upload it as "
+        "continue_video of a new job"
+    )
+
+
 def trained_name(job: Job) -> str:
-    """Name of the model that a training makes."""
+    """Name under which the model of a training job is offered."""
     return f"train-{job.id}"

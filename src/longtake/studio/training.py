@@ -1,4 +1,4 @@
-"""A training as a process of its own, which the worker watches."""
+"""Runs a training in stages in a process of its own, which the worker watches."""
 
 import shutil
 import signal

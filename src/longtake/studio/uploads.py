@@ -1,4 +1,4 @@
-"""Uploads: stored as they come, then decoded by a process that has nothing else to do."""
+"""Uploads: stored, then decoded by a separate process with limits."""
 
 import asyncio
 import shutil

@@ -13,15 +13,15 @@ from starlette.routing import BaseRoute, Route
 
 from longtake.config import Config, parse
 from longtake.studio import uploads
+from longtake.studio.checks import described, longest
 from longtake.studio.errors import MissingError, StateError
-from longtake.studio.kinds import described
 from longtake.studio.places import SHEET, VIDEO
 from longtake.studio.settings import Text
 from longtake.studio.showing import file
 from longtake.studio.store import Job
 from longtake.studio.stream import fragments
 from longtake.studio.studio import Studio
-from longtake.studio.web import body_of, studio_of
+from longtake.studio.web import body_of, number_of, studio_of
 
 ORIGIN, PREFIX, DEFAULT_SECONDS = "videos", "video_", 4.0
 STATUSES = {
@@ -36,13 +36,13 @@ LISTED = 100
 
 
 class VideoRequest(Config):
-    """Body of a request for a video; the last fields are ours.
+    """Body of a request for a video; the last four fields are not in OpenAI's API.
 
     Attributes:
         model: name of the model; None: the server's first.
         prompt: text or, for a model of classes, words of a class; empty: the seed draws one.
         seconds: duration; OpenAI's clients send it as text.
-        size: ``WIDTHxHEIGHT``, which must be the model's; None: the model's.
+        size: ``WIDTHxHEIGHT`` of one of the model's decoders; None: of its own.
         seed: seed of the video.
         steps: number of sampling steps; None: the model's own.
         guidance_scale: scale of guidance; None: the model's own.
@@ -94,10 +94,13 @@ def _settings(asked: VideoRequest, studio: Studio) -> dict[str, Any]:
     if asked.size is not None and asked.size not in sizes:
         raise ValueError(f"size={asked.size}: {name} makes videos of {', '.join(sorted(sizes))}")
     words = "prompt" if model["prompt"] else "label"
+    frames = asked.frames or max(round((asked.seconds or DEFAULT_SECONDS) * model["fps"]), 1)
+    if asked.frames is None and asked.seconds is None and "make" in model["can"]:
+        frames = min(frames, longest(None, model) or frames)
     text = asked.prompt.strip() or None
     return {
         "model": name,
-        "frames": asked.frames or max(round((asked.seconds or DEFAULT_SECONDS) * model["fps"]), 1),
+        "frames": frames,
         "seed": asked.seed,
         "steps": asked.steps,
         "guidance_scale": asked.guidance_scale,
@@ -157,7 +160,7 @@ async def listed(request: Request) -> Response:
         if after not in names:
             raise MissingError(f"there is no video {after!r}")
         found = found[names.index(after) + 1 :]
-    limit = min(max(int(asked.get("limit") or 20), 1), LISTED)
+    limit = min(max(number_of(request, "limit", 20), 1), LISTED)
     data = [_shown(studio, job) for job in found[:limit]]
     ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
     return JSONResponse({"object": "list", "data": data, **ends, "has_more": len(found) > limit})

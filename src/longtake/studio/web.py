@@ -1,5 +1,6 @@
-"""What routes share: the studio of a request, its JSON body, and errors as one sentence."""
+"""Functions that routes share: the studio of a request, its JSON body, error answers."""
 
+import re
 from typing import Any
 
 from starlette.requests import Request
@@ -31,8 +32,16 @@ async def body_of(request: Request) -> dict[str, Any]:
     return found
 
 
+def number_of(request: Request, name: str, default: int) -> int:
+    """A whole number of a request's query; a ValueError if it is anything else."""
+    text = request.query_params.get(name) or str(default)
+    if not re.fullmatch(r"-?\d{1,9}", text):
+        raise ValueError(f"{name}={text}: expected a whole number")
+    return int(text)
+
+
 async def mistake(request: Request, error: Exception) -> Response:
-    """A user's mistake as one sentence."""
+    """Answer to a user's mistake: one sentence, with the HTTP status of the error."""
     status = next(code for kind, code in STATUSES.items() if isinstance(error, kind))
     sentence = " ".join(str(error).split())
     return JSONResponse(error_body(request.url.path, status, sentence), status)

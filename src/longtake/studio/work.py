@@ -1,4 +1,4 @@
-"""What a job sees of the server while it runs in the worker: its folder, messages, the stop."""
+"""The interface between a running job and the server: folder, messages, request to stop."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ PROGRESS_SECONDS = 0.2
 
 
 class StoppedError(Exception):
-    """The job was stopped; what is whole is on disk."""
+    """The job was stopped; its complete parts are on disk."""
 
 
 @dataclass(kw_only=True)

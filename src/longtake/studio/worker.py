@@ -74,7 +74,7 @@ def _job(message: Header, connection: Connection) -> list[Header]:
 
 
 def sentence(error: Exception) -> str:
-    """What went wrong, as one line for a user."""
+    """Message of an error as one line for a user."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(text):
         return f"not enough memory: ask for another model, or for less at once ({text[:200]})"

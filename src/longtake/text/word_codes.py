@@ -1,6 +1,5 @@
 """The text encoder that needs no weights: every word has a fixed random code."""
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -9,12 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from longtake.config import nearest
 from longtake.nn import Count
 from longtake.noise import generator
 from longtake.text.encoder import EncodeText, TextEncoder
+from longtake.vocabulary import check_words, split_words
 
-_WORD = re.compile(r"[^\W_]+")
 _POSITION = 0.5  # standard deviation of a position's code; a word's is 1
 
 
@@ -23,7 +21,7 @@ class WordCodes(TextEncoder):
 
     The hidden state of a word is the sum of its vector and its position's. Keys and values of a
     denoiser's attention to text are linear in the hidden states, so that the denoiser learns the
-    meaning of each word. That is enough for captions of synthetic worlds, and for the words of a
+    meaning of each word. That is enough for captions of synthetic data sets, and for the words of a
     small data set's captions. A word that no training caption has is refused, as nothing is known
     of it.
 
@@ -59,25 +57,10 @@ class WordCodes(TextEncoder):
     def _encode(self, texts: Sequence[str]) -> Float[Tensor, "b n d"]:
         states = torch.zeros(len(texts), self.tokens, self.states_width)
         for row, text in zip(states, texts, strict=True):
-            words = split_words(text)
-            if len(words) > self.tokens:
-                raise ValueError(
-                    f"text {text!r} has {len(words)} words, this encoder takes at most "
-                    f"{self.tokens}; shorten it"
-                )
-            for place, word in enumerate(words):
-                if self.words and word not in self.words:
-                    raise ValueError(
-                        f"text {text!r}: no caption that the model was trained on has the word "
-                        f"{word!r}; {nearest(word, self.words)}"
-                    )
+            check_words(text, self.words, self.tokens)
+            for place, word in enumerate(split_words(text)):
                 row[place] = self._code("word", word) + _POSITION * self._code("position", place)
         return states
 
     def _code(self, *name: str | int) -> Float[Tensor, "d"]:
         return torch.randn(self.states_width, generator=generator(0, "text", *name))
-
-
-def split_words(text: str) -> list[str]:
-    """Split a text into lowercase words without punctuation."""
-    return _WORD.findall(text.lower())

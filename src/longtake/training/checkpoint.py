@@ -142,7 +142,7 @@ def newest(run: Path, ranks: Ranks) -> Stored | None:
                 _set_aside(other, f"{fault}; training continues after step {_step(folder)}")
         return stored
     if torn:
-        raise CheckpointError(f"{run}: no checkpoint is whole; the last: {torn[0][1]}")
+        raise CheckpointError(f"{run}: no checkpoint is complete; fault of the last: {torn[0][1]}")
     return None
 
 
@@ -156,7 +156,7 @@ def read(folder: Path) -> Stored:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     if state.step != _step(folder):
-        raise CheckpointError(f"{path}: broken: it is of step {state.step}, not of its folder's")
+        raise CheckpointError(f"{path}: broken: it is of step {state.step}, its folder of another")
     for name, expected in state.files.items():
         if file_hash(_inside(folder, name)) != expected:
             raise CheckpointError(f"{folder / name}: broken: it is not the file that was saved")

@@ -181,7 +181,7 @@ class MonitorState(BaseModel):
     """State of a training monitor, as checkpoints store it.
 
     Attributes:
-        starts: state of each discriminator's start, by its name.
+        starts: by name of the discriminator, whether and when it starts, and what that rests on.
         detector: state of the detector of collapse; None without one.
     """
 

@@ -184,7 +184,8 @@ def _entries(file: IO[bytes], size: int) -> Iterator[tuple[str, tarfile.TarInfo,
             ) from error
         start, position = position + BLOCK_BYTES, position + BLOCK_BYTES + _padded(info.size)
         if info.size < 0 or entries > MOST_MEMBERS:
-            raise ArchiveError(f"has an entry of {info.size} bytes, or over {MOST_MEMBERS} entries")
+            size = f"an entry of {info.size} bytes"
+            raise ArchiveError(f"has {size if info.size < 0 else f'over {MOST_MEMBERS} entries'}")
         if info.type in (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE):
             longer = _long_name(file, info) or longer
             continue
@@ -204,7 +205,7 @@ def _padded(size: int) -> int:
 def _long_name(file: IO[bytes], info: tarfile.TarInfo) -> str:
     """Name of the entry that follows; empty if the header says nothing about it."""
     if info.size > LONGEST_HEADER_BYTES:
-        raise ArchiveError(f"has a header of {info.size} bytes")
+        raise ArchiveError(f"has a header of {info.size} bytes, more than {LONGEST_HEADER_BYTES}")
     data = file.read(info.size)
     if info.type == tarfile.GNUTYPE_LONGNAME:
         return data.rstrip(b"\0").decode("utf-8", "surrogateescape")

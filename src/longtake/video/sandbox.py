@@ -36,6 +36,7 @@ INFO, FRAMES, DAMAGE, FAULT, END = b"I", b"F", b"D", b"E", b"Z"
 _HEADER = struct.Struct(
     "<cIII"
 )  # kind; then frames, height and width, or rate and frames, or bytes
+DECODER = "the process that decoded it"
 _SERVE = "from longtake.video.sandbox import serve; serve()"
 
 
@@ -106,9 +107,9 @@ class Sandbox:
                 elif kind == END and size[0] == 0:
                     ended = True
                 elif kind == END:
-                    raise VideoError(f"{path}: its decoder crashed (signal {size[0]})")
+                    raise VideoError(f"{path}: {DECODER} crashed (signal {size[0]})")
                 else:
-                    raise VideoError(f"{path}: its decoder sends what is not video")
+                    raise VideoError(f"{path}: {DECODER} sent data that are not frames")
             if fault:
                 raise VideoError(fault)
         finally:
@@ -146,10 +147,10 @@ class Sandbox:
             left = until - time.monotonic()
             if left <= 0 or not select.select([pipe], [], [], left)[0]:
                 limit = f"{self.limits.seconds:g} s for {CHUNK_FRAMES} frames"
-                raise VideoError(f"{path}: its decoding takes more than {limit}")
+                raise VideoError(f"{path}: decoding it takes more than {limit}")
             part = os.read(pipe, min(1 << 20, count - len(data)))
             if not part:
-                raise VideoError(f"{path}: its decoder ended early")
+                raise VideoError(f"{path}: {DECODER} ended before the last frame")
             data += part
         return bytes(data)
 

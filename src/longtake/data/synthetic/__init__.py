@@ -1,4 +1,4 @@
-"""Synthetic worlds: data sets of endless labelled video that longtake renders from a seed."""
+"""Synthetic data sets: endless labelled videos that longtake renders from a seed."""
 
 from longtake.data.synthetic.base import SyntheticSource
 from longtake.data.synthetic.doom import DoomWorld

@@ -1,6 +1,6 @@
-"""What captions of a synthetic world say, and what its videos show, in the same words.
+"""What captions of a synthetic data set say, and what its videos show, in the same words.
 
-Both are read without a network: captions by their words, videos by the world's own measures.
+Both are read without a network: captions by their words, videos by measures of the data set's own.
 """
 
 import re
@@ -24,7 +24,7 @@ Only colours can be several words.
 
 
 class Attributes(ABC):
-    """Reads what videos show, and what captions state, of one synthetic world's attributes.
+    """Reads what videos show, and what captions state, of one synthetic data set's attributes.
 
     Attributes:
         values: possible words of each attribute, by its name.
@@ -51,7 +51,7 @@ class Attributes(ABC):
 
 
 class SkyAttributes(Attributes):
-    """Reads time of day, amount of cloud and wind in the sky world."""
+    """Reads time of day, amount of cloud and wind in ``sky``."""
 
     values: ClassVar[Mapping[str, Sequence[str]]] = {
         name: tuple(dict.fromkeys(kind[place] for kind in KINDS))
@@ -65,7 +65,7 @@ class SkyAttributes(Attributes):
 
 
 class MarblesAttributes(Attributes):
-    """Reads number, colours, ground and speed of marbles in the marbles world."""
+    """Reads number, colours, ground and speed of marbles in ``marbles``."""
 
     values: ClassVar[Mapping[str, Sequence[str]]] = {
         "number": NUMBERS,
@@ -85,10 +85,10 @@ WORLDS: Mapping[str, Attributes] = {"sky": SkyAttributes(), "marbles": MarblesAt
 
 
 def world_of_captions(captions: Sequence[str]) -> str:
-    """Name of the synthetic world whose attributes captions state.
+    """Name of the synthetic data set whose attributes captions state.
 
     Raises:
-        ValueError: captions state no attribute of any world.
+        ValueError: captions state no attribute of any such data set.
     """
     counts = {
         name: sum(len(world.said(caption)) for caption in captions)
@@ -101,7 +101,7 @@ def world_of_captions(captions: Sequence[str]) -> str:
             for name, world in WORLDS.items()
         )
         raise ValueError(
-            f"captions such as {captions[0]!r} say nothing that can be read off videos; expected "
-            f"words of a synthetic world ({words})"
+            f"captions such as {captions[0]!r} state nothing that can be measured in videos; "
+            f"expected words of a synthetic data set ({words})"
         )
     return best

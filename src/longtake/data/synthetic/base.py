@@ -1,4 +1,4 @@
-"""Synthetic worlds as sources: endless labelled video, a function of seed and number."""
+"""Synthetic data sets as sources: endless labelled videos, each rendered from seed and number."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _FIRST_NUMBER = {"train": 0, "test": 1 << 32}
 
 
 class SyntheticSource(Config, ClipSource):
-    """A synthetic world: videos rendered on the fly, each a function of its number.
+    """A synthetic data set: videos rendered on the fly, each a function of seed and number.
 
     Any frame can be rendered without the frames before it, unless the class says otherwise.
 

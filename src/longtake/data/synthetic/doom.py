@@ -1,4 +1,4 @@
-"""The world ``doom``: first-person walks through real 3D geometry, harder than the other worlds.
+"""The synthetic data set ``doom``: first-person walks through 3D maps, harder than the others.
 
 It needs ``pip install 'longtake[doom]'``.
 """
@@ -40,11 +40,11 @@ _TEMPLATES = (
 
 
 class DoomWorld(SyntheticSource):
-    """Synthetic world: walks through five maps of Doom, each a class; needs the package vizdoom.
+    """Synthetic data set: walks through five maps of Doom, each a class; needs the package vizdoom.
 
     Captions also state the pace and the direction of turns.
 
-    Unlike in other synthetic worlds, rendering a frame requires all frames before it, at some
+    Unlike in other synthetic data sets, rendering a frame requires all frames before it, at some
     hundred frames per second. The last frames of one video stay in memory, so that continuing it is
     fast. Random clips of random videos are slow: export videos once and train from the folder.
     """

@@ -76,7 +76,7 @@ def load() -> Any:
     except ImportError as error:
         command = "pip install 'longtake[doom]'"
         raise ImportError(
-            f"the world doom needs the package vizdoom; install it with: {command}"
+            f"the synthetic data set doom needs the package vizdoom; install it with: {command}"
         ) from error
 
 

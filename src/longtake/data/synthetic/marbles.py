@@ -1,4 +1,4 @@
-"""The world ``marbles``: up to three marbles that roll, bounce and persist without end."""
+"""The synthetic data set ``marbles``: up to three marbles that roll and bounce without end."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -47,7 +47,7 @@ class Scene(NamedTuple):
 
 
 class MarblesWorld(SyntheticSource):
-    """Synthetic world: coloured marbles roll on wood, slate or felt, seen from above.
+    """Synthetic data set: coloured marbles roll on wood, slate or felt, seen from above.
 
     A class is a combination of number of marbles, ground and speed; colours are only in captions. A
     marble's radius is an eighth of the frame's shorter side, so that the motion is the same at

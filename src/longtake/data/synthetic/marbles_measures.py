@@ -1,4 +1,4 @@
-"""Measures of the world ``marbles`` from colours alone, without a network."""
+"""Measures of the data set ``marbles`` from colours alone, without a network."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class Sighting(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Permanence:
-    """Counts of events that are impossible in videos of the marbles world.
+    """Counts of events that are impossible in videos of ``marbles``.
 
     Attributes:
         frames: number of frames that were searched.

@@ -1,4 +1,4 @@
-"""The default synthetic world: time-lapse clouds over hills, as in SkyTimelapse, with captions."""
+"""The synthetic data set ``sky``: captioned time-lapse clouds over hills, as in SkyTimelapse."""
 
 import math
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ _TEMPLATES = (
 
 
 class SkyWorld(SyntheticSource):
-    """Synthetic world: clouds drift and change above hills and trees, in 24 classes, without end.
+    """Synthetic data set: endless videos of clouds above hills and trees, in 24 classes.
 
     Attributes:
         passing_time: the sun rises and sets during a video, and the class of a clip is that of its

@@ -1,6 +1,6 @@
-"""Measures of the sky world from pixels alone, to evaluate a model without a network.
+"""Measures of ``sky`` from pixels alone, to evaluate a model without a network.
 
-Every measure is tested on videos of the world itself.
+Every measure is tested on videos of the data set itself.
 """
 
 import math
@@ -36,7 +36,7 @@ _HIGHEST_LAND, _LOWEST_RIDGE = 0.54, 0.82
 
 @dataclass(frozen=True, kw_only=True)
 class Light:
-    """Light in each frame of a video, by fitting the colours of the sky world.
+    """Light in each frame of a video, by fitting the colours of ``sky``.
 
     Attributes:
         sun: elevation of the sun whose colours fit best, in frame heights.
@@ -63,7 +63,7 @@ class Light:
 
 
 def light(video: Frames) -> Light:
-    """Fit each frame's sky by a mix of clear sky and cloud in the sky world's colours."""
+    """Fit each frame's sky by a mix of clear sky and cloud in ``sky``'s colours."""
     pixels = rearrange(torch.from_numpy(video).float() / 255, "t h w c -> t c h w")
     frames = rearrange(F.adaptive_avg_pool2d(pixels, _CELLS), "t c h w -> t h w c")
     rows = int(_ABOVE_GLOW * _CELLS)

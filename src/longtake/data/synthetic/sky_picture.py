@@ -34,7 +34,7 @@ SHARPNESS = 3.2  # slope of the cover at the threshold
 
 @dataclass(frozen=True, kw_only=True)
 class Palette:
-    """Colours of the sky world in [0, 1], for each frame or each elevation of the sun.
+    """Colours of ``sky`` in [0, 1], for each frame or each elevation of the sun.
 
     ``grey`` is mixed into the others under clouds; ``glow`` surrounds the sun.
     """
@@ -80,7 +80,7 @@ def clear_sky(palette: Palette, elevation: Float[Tensor, "rows"]) -> Float[Tenso
 
 @dataclass(frozen=True, kw_only=True)
 class Sky:
-    """What one video of the sky world shows; lengths are in frame heights.
+    """What one video of ``sky`` shows; lengths are in frame heights.
 
     Attributes:
         clouds: waves of the clouds.

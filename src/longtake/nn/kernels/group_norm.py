@@ -1,7 +1,7 @@
 """Group normalisation that keeps only its input for the backward pass.
 
-Autograd keeps every intermediate of the formula and walks each of them: this halves the memory of
-a network's activations and takes a quarter of the time.
+Autograd keeps every intermediate of the formula and passes through each of them: this halves the
+memory of a network's activations and takes a quarter of the time.
 """
 
 from collections.abc import Callable

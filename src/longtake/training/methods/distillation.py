@@ -2,7 +2,7 @@
 
 The times of sampling are cut into as many segments as the student has evaluations. The student is a
 denoiser like its teacher: one step of DDIM from a segment's start to its end takes it as far as the
-teacher's walk of many steps, so that it is sampled by DDIM with ``steps=segments``.
+teacher's many steps, so that it is sampled by DDIM with ``steps=segments``.
 """
 
 from abc import ABC, abstractmethod
@@ -48,7 +48,7 @@ class Jump(NamedTuple):
 
 @dataclass(frozen=True)
 class Walks:
-    """A training batch, and the walks of teacher and student from it, without gradients.
+    """A training batch, with functions that run teacher and student from it without gradients.
 
     ``teacher`` is guided as it is sampled; ``student`` has the weights that are being trained.
     """
@@ -64,7 +64,7 @@ class Walks:
         return self.teacher.diffusion.add_noise(spec, z, self.batch.noise, times)
 
     def by(self, sampler: ClipSampler, z: Latent, times: TimeTable) -> Latent:
-        """Walk from ``z`` through ``times`` by one of the two samplers."""
+        """Step from ``z`` through ``times`` by one of the two samplers."""
         return sampler.walk(self.batch.signals, z, times)
 
 
@@ -98,7 +98,7 @@ class Distilled(Config, ABC):
 class Progressive(Distilled):
     """One stage of progressive distillation (Salimans and Ho 2022) within each segment.
 
-    The teacher walks from a noisy training clip to the segment's end, in as many steps from a later
+    The teacher steps from a noisy training clip to the segment's end, in as many steps from a later
     start as from the segment's first.
 
     Attributes:
@@ -142,9 +142,9 @@ class Consistency(Distilled):
 
 
 class Regression(Distilled):
-    """Regression on the teacher's whole walk from noise, at the student's own latents.
+    """Regression on the teacher's whole trajectory from noise, at the student's own latents.
 
-    The times from 1 to 0 are cut into ``segments`` of equal length. Teacher and student walk from
+    The times from 1 to 0 are cut into ``segments`` of equal length. Teacher and student start from
     the same noise. The student starts a segment where its own steps have led it, and is trained to
     end it where the teacher does (after Luhman and Luhman 2021, who do so in one step), so that it
     learns to correct its own errors.

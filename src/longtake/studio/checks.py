@@ -1,0 +1,131 @@
+"""Checks of a job's settings against the descriptions of models, before it waits in the queue."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from longtake.config import nearest
+from longtake.studio.places import UPLOADS
+from longtake.studio.settings import DEFAULT_FRAMES, Change, Limits, VideoSettings
+from longtake.vocabulary import LabelNames, check_words
+
+Description = Mapping[str, Any]
+"""What a model is and can do, as ``Loaded.describe`` of the worker returns it."""
+ONE_CLIP = "one_clip"
+
+
+def described(name: str, models: Mapping[str, Description]) -> Description:
+    """The description of a model; a ValueError if there is none of that name."""
+    if name not in models:
+        raise ValueError(f"there is no model {name!r}; {nearest(name, list(models))}")
+    return models[name]
+
+
+def steps_of(settings: VideoSettings, model: Description) -> int:
+    """Number of sampling steps of a clip."""
+    return settings.steps or model["steps"]
+
+
+def size_of(settings: VideoSettings, model: Description) -> tuple[int, int]:
+    """Height and width of a video's frames; a ValueError if the model has no such decoder."""
+    if settings.decoder not in model["sizes"]:
+        raise ValueError(
+            f"{settings.model} has no decoder {settings.decoder!r}; "
+            f"{nearest(settings.decoder, list(model['sizes']))}"
+        )
+    height, width = model["sizes"][settings.decoder]
+    return height, width
+
+
+def check_uploads(folder: Path, *names: str | None) -> None:
+    """Raise a ValueError if an upload that is named does not exist."""
+    for name in names:
+        if name is not None and not (folder / UPLOADS / name).is_dir():
+            raise ValueError(f"there is no upload {name}; upload the file again")
+
+
+def check_video(
+    settings: VideoSettings, models: Mapping[str, Description], limits: Limits, folder: Path
+) -> None:
+    """Raise a ValueError if a model cannot make a video, or it goes beyond the limits."""
+    model = described(settings.model, models)
+    if "make" not in model["can"]:
+        raise ValueError(f"{settings.model} is an autoencoder alone: it makes no videos")
+    frames, (height, width) = settings.frames or DEFAULT_FRAMES, size_of(settings, model)
+    if settings.students and not model["students"]:
+        raise ValueError(f"{settings.model} has no students; leave them out")
+    check_choices(settings, model, frames)
+    if frames > limits.frames:
+        raise ValueError(
+            f"{frames} frames are more than the limit of {limits.frames}; ask for fewer"
+        )
+    asked = frames * height * width * steps_of(settings, model)
+    if asked > limits.pixel_steps:
+        most = int(limits.pixel_steps * frames / asked)
+        raise ValueError(
+            f"{frames} frames of {height} x {width} pixels in {steps_of(settings, model)} steps "
+            f"are {asked:.2g} pixel steps, over the limit of {limits.pixel_steps:.2g}; ask for "
+            f"at most {most} frames, or for fewer steps"
+        )
+    needs = {
+        "start_image": settings.start_image,
+        "end_image": settings.end_image,
+        "continue": settings.continue_video,
+        "loop": settings.loop or None,
+    }
+    for name, value in needs.items():
+        if value is not None and name not in model["can"]:
+            able = [n for n, other in models.items() if name in other["can"]]
+            raise ValueError(f"{settings.model} cannot use {name}; {nearest(name, able)}")
+    check_conditions(settings, model)
+    check_uploads(folder, settings.start_image, settings.end_image, settings.continue_video)
+
+
+def check_choices(settings: VideoSettings, model: Description, frames: int) -> None:
+    """Raise a ValueError if a model cannot be sampled by the chosen rollout or backend."""
+    if settings.rollout is not None and settings.rollout not in model["rollouts"]:
+        raise ValueError(
+            f"{settings.model} has no network for the rollout {settings.rollout!r}; "
+            f"{nearest(settings.rollout, list(model['rollouts']))}"
+        )
+    most = longest(settings.rollout, model)
+    if most is not None and frames > most:
+        raise ValueError(
+            f"{settings.model} makes single clips of {most} frames, not {frames} frames; ask for "
+            f"at most {most}"
+        )
+    if settings.backend not in model["backends"]:
+        raise ValueError(f"{settings.backend} is not installed here; choose backend=torch")
+
+
+def longest(rollout: str | None, model: Description) -> int | None:
+    """Number of frames of the longest video that a rollout makes; None: any length."""
+    return model["clip_frames"] if (rollout or model["rollout"]) == ONE_CLIP else None
+
+
+def check_change(change: Change, model: Description) -> None:
+    """Raise a ValueError if a model does not read a label or a prompt, or not its words."""
+    names = LabelNames(
+        classes=model["classes"], named=model["labels"], reads_class=model["reads_class"]
+    )
+    if change.label is not None:
+        names.check(change.label)
+    for text in (change.prompt, change.negative):
+        if text is not None and not model["prompt"]:
+            raise ValueError(f"{model['name']} reads no prompt; give a label, or nothing")
+        if text is not None and model["most_words"] is not None:
+            check_words(text, model["words"] or (), model["most_words"])
+
+
+def check_conditions(settings: VideoSettings, model: Description) -> None:
+    """Raise a ValueError if labels, prompts or given frames are missing, unknown or at odds."""
+    words = Change(label=settings.label, prompt=settings.prompt, negative=settings.negative)
+    check_change(words, model)
+    if settings.prompt is None and model["prompt"]:
+        raise ValueError(f"{settings.model} makes videos of a text; give a prompt")
+    if settings.negative is not None and settings.prompt is None:
+        raise ValueError("negative belongs to a prompt; give one")
+    if settings.start_image is not None and settings.continue_video is not None:
+        raise ValueError("start_image and continue_video cannot be combined; choose one")
+    if settings.end_image is not None and settings.start_image is None:
+        raise ValueError("end_image needs a start_image too")
