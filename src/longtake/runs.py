@@ -114,7 +114,8 @@ class DiffusionRun(Config):
 
     Attributes:
         model: model whose autoencoder is used, by a name as for ``init_from`` of
-            ``AutoencoderRun``; its networks of other roles are exported with the denoiser.
+            ``AutoencoderRun``; its networks of other roles are exported with the denoiser, unless a
+            network of first clips is trained on data of another frame rate.
         roles: what the denoiser samples: ``first``: first clips and, unless another network has the
             role ``next``, the clips that continue them; ``interpolator``: clips between two
             keyframes (LVDM). One network may have several roles.
@@ -218,7 +219,7 @@ class DiffusionRun(Config):
         """Encode clips that the latent cache lacks, then train, from the last checkpoint if any."""
         torch.manual_seed(self.training.seed)
         self._check_classes()
-        base = VideoModel.from_pretrained(self.model, device=ranks.device)
+        base = self._joined(VideoModel.from_pretrained(self.model, device=ranks.device))
         trained = VideoModel.from_pretrained(self.init_from) if self.init_from else None
         denoiser = self._built(trained)
         base.autoencoder.spec.check_drawn(denoiser.spec, self.model)
@@ -298,6 +299,11 @@ class DiffusionRun(Config):
     def _labels(self) -> Mapping[str, int]:
         """Number of values of each named label that the network reads."""
         return getattr(self.denoiser, "labels", {})
+
+    def _joined(self, base: VideoModel) -> VideoModel:
+        """The base without networks that clips of this run's frame rate cannot be used with."""
+        other_rate = base.index.fps != self.data.fps
+        return replace(base, denoisers={}) if other_rate and "first" in self.roles else base
 
     def _built(self, trained: VideoModel | None) -> Denoiser:
         """Build the denoiser with random weights or those of ``init_from``."""

@@ -42,6 +42,15 @@ def test_true_videos_obey_their_captions(name: str):
         assert score.value >= 100 * LEAST
 
 
+def test_the_wind_of_clouds_that_move_every_fourth_frame_alone_is_read():
+    source = world("sky", videos=24, size=64)
+    for index in range(24):
+        frames = source.video(index, 0, 16).frames
+        for shown in (frames[::4].repeat(4, 0), frames[:3]):
+            wind = WORLDS["sky"].shown(shown)["wind"]
+            assert wind == (source.attributes(index)["wind"],)
+
+
 def test_videos_of_other_captions_do_not():
     source = world("marbles", videos=12)
     chosen = protocol("trial", n=12)

@@ -3,6 +3,7 @@
 import math
 import signal
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -353,6 +354,17 @@ def test_a_model_has_the_frame_rate_of_its_denoisers_data(tmp_path: Path, tiny_m
     run = diffusion_run(tmp_path / "autoencoder", steps=1)
     train(run, tmp_path / "run")
     assert VideoModel.from_pretrained(tmp_path / "run").index.fps == run.data.fps == 8
+
+
+def test_networks_of_another_frame_rate_do_not_join(tmp_path: Path, tiny_run_folder: Path):
+    tiny = VideoModel.from_pretrained(tiny_run_folder)
+    slow = replace(tiny, index=tiny.index.model_copy(update={"fps": 2.0}))
+    slow.save_pretrained(str(tmp_path / "slow"))
+    train(diffusion_run(tmp_path / "slow", steps=1), tmp_path / "run")
+    model = VideoModel.from_pretrained(tmp_path / "run")
+    assert {*slow.denoisers} == {"first", "interpolator"}
+    assert {*model.denoisers} == {"first"}
+    assert model.index.fps == 8
 
 
 def test_a_run_folder_with_former_field_names_continues(tmp_path: Path):

@@ -20,7 +20,7 @@ class AttributeReader(nn.Module):
         super().__init__()
         self.reader = WORLDS[world]
         self.words = [(name, word) for name, each in self.reader.values.items() for word in each]
-        self.identity: Any = {"attributes of": world, "words": self.words, "version": 1}
+        self.identity: Any = {"attributes of": world, "words": self.words, "version": 2}
         self.register_buffer("place", torch.zeros(()))
 
     @property

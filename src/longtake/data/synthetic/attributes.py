@@ -15,6 +15,8 @@ from longtake.data.synthetic.marbles_measures import describe
 from longtake.data.synthetic.marbles_picture import COLOURS
 from longtake.data.synthetic.sky import KINDS
 
+_WIND_LAGS = (4, 8)  # distances between the frames that the wind is read off
+
 Said = Mapping[str, frozenset[str]]
 """Words that a caption states, by attribute, such as ``{"cover": {"clear"}}``; attributes that it
 does not state are missing.
@@ -51,7 +53,12 @@ class Attributes(ABC):
 
 
 class SkyAttributes(Attributes):
-    """Reads time of day, amount of cloud and wind in ``sky``."""
+    """Reads time of day, amount of cloud and wind in ``sky``.
+
+    The wind is measured between frames that are 4 and 8 apart, if a video has as many. From frame
+    to frame clouds move by less than a pixel, and a model whose latent frame stands for 4 frames
+    may move them from one latent frame to the next alone.
+    """
 
     values: ClassVar[Mapping[str, Sequence[str]]] = {
         name: tuple(dict.fromkeys(kind[place] for kind in KINDS))
@@ -60,7 +67,8 @@ class SkyAttributes(Attributes):
 
     def shown(self, frames: Frames) -> Mapping[str, Sequence[str]]:
         light = sky_measures.light(frames[::4])  # which change little from frame to frame
-        wind = "right" if sky_measures.wind(frames) > 0 else "left"
+        lags = [lag for lag in _WIND_LAGS if lag < len(frames)] or sky_measures.SHORT_LAGS
+        wind = "right" if sky_measures.wind(frames, lags) > 0 else "left"
         return {"time of day": (light.time_of_day,), "cover": (light.cover,), "wind": (wind,)}
 
 

@@ -28,6 +28,7 @@ _UPPER_SKY = 0.54  # share of the rows whose motion is measured: no land reaches
 _ABOVE_GLOW = 0.46  # share of the rows whose colours are measured
 _CLEAR_BELOW, _OVERCAST_ABOVE = 0.29, 0.77
 _FASTEST, _SPEEDS = 0.06, 241  # highest speed that is tried, and number of speeds
+SHORT_LAGS = (1, 2)  # distances between compared frames, in frames
 _EDGE = 0.35  # contrast of a certain edge, as a share of the usual one
 _HIGHER = 1.0  # cost of a lower line, per picture height
 _BEND = 0.25  # cost of a line's slope, per row and column
@@ -76,7 +77,7 @@ def light(video: Frames) -> Light:
     return Light(sun=sun[list(best)], cloud=cloud, strangeness=strangeness)
 
 
-def wind(video: Frames, lags: Sequence[int] = (1, 2)) -> float:
+def wind(video: Frames, lags: Sequence[int] = SHORT_LAGS) -> float:
     """Speed of the clouds in the top row, in frame heights per frame; positive is to the right.
 
     Each row is compared by phase correlation with the same row some frames later. Clouds lie in a
