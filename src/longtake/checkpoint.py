@@ -78,7 +78,10 @@ def write_tensors(
     """Write a safetensors file, completely or not at all; CheckpointError if that is impossible."""
     plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     with _partial(path) as partial:
+        partial.touch()
+        mode = partial.stat().st_mode  # as the user's umask has it; save_file makes files 0600
         save_file(plain, partial, metadata=dict(metadata or {}))
+        partial.chmod(mode)
         sort_metadata(partial)
         put(partial, path)
 

@@ -235,7 +235,7 @@ def _pair(text: str) -> tuple[list[str], Any]:
 
 
 def _describe(error: Any, kind: Any) -> str:
-    place = ".".join(str(part) for part in error["loc"]) or "config"
+    place = _shown(kind, error["loc"])
     match error["type"]:
         case "extra_forbidden":
             *parents, key = error["loc"]
@@ -244,7 +244,13 @@ def _describe(error: Any, kind: Any) -> str:
             kinds = {tag for c in classes if (tag := _tag(c))}
             advice = nearest(str(key), fields)
             far = len(kinds) == 1 and len(parents) > 1 and advice.startswith("valid")
-            of = f" in the kind {kinds.pop()!r}" if far else ""
+            of = f" in the kind {next(iter(kinds))!r}" if far else ""
+            beside = _classes_at(kind, parents[:-1]) if kinds == {*parents[-1:]} else []
+            others = sorted({_tag(c) or "" for c in beside if key in c.model_fields})
+            if others and far:
+                where = place.rpartition(".")[0] or "config"
+                advice = f"set {where}.kind={others[0]}, which has it"
+                advice += f", as have {', '.join(others[1:])}" if others[1:] else ""
             return f"{place}: there is no field {key!r}{of}; {advice}"
         case "union_tag_invalid":
             context = error["ctx"]
@@ -266,14 +272,28 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def _shown(kind: Any, place: Sequence[Any]) -> str:
+    """Path of fields and indices, without the kinds that errors have between them."""
+    shown = [
+        str(part)
+        for number, part in enumerate(place)
+        if not _of_kind(_classes_at(kind, place[:number]), part)
+    ]
+    return ".".join(shown) or "config"
+
+
+def _of_kind(found: Sequence[type[BaseModel]], part: Any) -> list[type[BaseModel]]:
+    """Classes of a union whose kind is ``part``; none if that is the name of a field."""
+    return [c for c in found if _tag(c) == part] if len(found) > 1 else []
+
+
 def _classes_at(kind: Any, place: Sequence[Any]) -> list[type[BaseModel]]:
     """Config classes that data may have at a path of fields, indices and kinds, as in errors."""
     found = _classes(kind)
     for part in place:
         if isinstance(part, str):
             fields = [c.model_fields[part].annotation for c in found if part in c.model_fields]
-            tagged = [c for c in found if _tag(c) == part]
-            found = [c for field in fields for c in _classes(field)] + tagged
+            found = _of_kind(found, part) or [c for field in fields for c in _classes(field)]
     return found
 
 

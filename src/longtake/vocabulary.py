@@ -72,7 +72,16 @@ class LabelNames:
         if fits:
             some = "; ".join(classes[i] for i in fits[:4])
             raise ValueError(f"label {name!r} {reason} of this model ({some}); add a word")
-        raise ValueError(f"label {name!r} {reason} of this model; {nearest(name, list(classes))}")
+        raise ValueError(f"label {name!r} {reason} of this model; {self._advice(name, wanted)}")
+
+    def _advice(self, name: str, wanted: Sequence[str]) -> str:
+        """The nearest class, or else the first word that no class has, and the nearest to that."""
+        advice = nearest(name, list(self.classes))
+        parts = list(dict.fromkeys(p.strip() for c in self.classes for p in c.split(",")))
+        unknown = [word for word in wanted if not any(word in c.lower() for c in self.classes)]
+        if len(wanted) == 1 or not unknown or advice.startswith("did"):
+            return advice
+        return f"no class has {unknown[0]!r}; {nearest(unknown[0], parts)}"
 
     def class_for_network(self, label: str) -> int:
         """Index of a class of which the network reads every part; a ValueError for another."""

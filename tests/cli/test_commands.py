@@ -248,6 +248,14 @@ def test_models_of_one_autoencoder_are_joined(
     assert "interpolator: volume_unet" in shown
 
 
+def test_a_fault_of_a_video_is_printed_once(longtake, tmp_path: Path):
+    with VideoWriter(tmp_path / "a.mkv", 8.0) as writer:
+        writer.write(np.zeros((16, 16, 16, 3), np.uint8))
+    (tmp_path / "b.mp4").write_bytes(b"no video")
+    called = longtake("data", "check", tmp_path)
+    assert (called.out.count("b.mp4: "), called.err.count("b.mp4")) == (1, 0), called
+
+
 def test_a_folder_is_checked_in_a_sandbox(longtake, tmp_path: Path):
     with VideoWriter(tmp_path / "a.mkv", 8.0) as writer:
         writer.write(np.zeros((3, 16, 16, 3), np.uint8))

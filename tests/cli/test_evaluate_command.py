@@ -166,7 +166,7 @@ def test_evaluate_shows_both_its_commands(longtake):
     called = longtake("evaluate", "--help")
     assert called.code == 0
     assert "reconstruction" in called.out
-    assert "[REAL] FAKE" in longtake("evaluate", "videos", "--help").out
+    assert "[REAL] GENERATED" in longtake("evaluate", "videos", "--help").out
 
 
 def test_a_model_is_measured_in_half_precision(longtake, tiny_run_folder: Path, tmp_path: Path):

@@ -90,6 +90,16 @@ def test_metadata_is_kept(tmp_path: Path):
     assert read_metadata(tmp_path / "a.safetensors") == {"key": "value"}
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_weights_can_be_read_by_whom_the_umask_allows(tmp_path: Path, umask: int):
+    before = os.umask(umask)
+    try:
+        write_tensors(tmp_path / "a.safetensors", {"x": torch.zeros(2)})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
 def test_a_folder_appears_only_when_it_is_whole(tmp_path: Path):
     with whole_folder(tmp_path / "model") as partial:
         (partial / "a").write_text("1")

@@ -117,6 +117,14 @@ def test_an_unknown_field_inside_a_union_is_compared_with_fields_of_its_kind():
     assert message.endswith("there is no field 'radios'; did you mean 'radius'?")
 
 
+def test_a_field_of_another_kind_is_answered_with_that_kind():
+    message = complaint({"name": "x", "front": {"runner": {"kind": "wheel", "links": 2}}})
+    assert message == (
+        "front.runner.links: there is no field 'links' in the kind 'wheel'; "
+        "set front.runner.kind=track, which has it"
+    )
+
+
 def test_an_unknown_field_inside_a_list_is_compared_with_fields_of_its_items():
     message = complaint({"name": "x", "axles": [{"cuont": 1}]})
     assert message == "axles.0.cuont: there is no field 'cuont'; did you mean 'count'?"

@@ -30,6 +30,7 @@ def test_named_labels_are_given_alone_and_none_is_a_value():
     ("names", "label", "message"),
     [
         (PLAIN, "nigt, left", "is not a class of this model; did you mean 'night, left'"),
+        (PLAIN, "storm, up", "no class has 'storm'; valid are day, left, right, night"),
         (PLAIN, "left", r"fits 2 classes of this model \(day, left; night, left\); add a word"),
         (PLAIN, "time=day", "has no label 'time'; give the name of a class"),
         (WHOLE, "left", "to set it alone give wind=left"),

@@ -35,7 +35,7 @@ Size = Annotated[str | None, Option(help="resize and crop frames to 64 or HEIGHT
 Overrides = Annotated[
     list[str] | None, Argument(help="settings to change, as a.b=value", show_default=False)
 ]
-Clips = Annotated[int | None, Option("--n", min=4, help="clips; the protocol's by default")]
+Clips = Annotated[int | None, Option("--n", min=4, help="number of clips; default: the protocol's")]
 Seed = Annotated[int, Option(min=0, help="seed of clips and samples")]
 Batch = Annotated[int, Option(min=1, help="number of videos computed at once")]
 Weights = Annotated[Path | None, Option(help="weights of the feature network")]

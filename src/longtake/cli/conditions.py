@@ -33,11 +33,11 @@ Prompts = Annotated[
 ]
 PromptsOf = Annotated[
     Path | None,
-    Option("--prompts", help="prompts, one per line: a model's, or those that FAKE was made of"),
+    Option("--prompts", help="file of prompts, one per line, of a model or of GENERATED"),
 ]
 CaptionsOf = Annotated[
     str | None,
-    Option("--captions", help="of FAKE: beside (.txt files), or a .csv, .jsonl, .parquet"),
+    Option("--captions", help="of GENERATED: beside (.txt files), or a .csv, .jsonl, .parquet"),
 ]
 Encoder = Annotated[Path | None, Option("--text-encoder", help="folder of the text encoder")]
 

@@ -41,9 +41,9 @@ def pvdm(  # noqa: PLR0913
     out: ModelOut,
     autoencoder: Annotated[Path | None, Option(help="official .pth, e.g. model_last.pth")] = None,
     denoiser: Annotated[Path | None, Option(help="UNet, e.g. ema_model_850000.pth")] = None,
-    model: Annotated[str | None, Option(help="has the autoencoder of --denoiser")] = None,
+    model: Annotated[str | None, Option(help="model with the autoencoder of --denoiser")] = None,
     averaged: Annotated[
-        bool | None, Option("--averaged/--raw", help="default: by file name")
+        bool | None, Option("--averaged/--raw", help="of --denoiser; default: by file name")
     ] = None,
     heads: Annotated[int, Option(min=1, help="number of heads of the UNet's attention")] = 8,
     new_attention_order: Annotated[
@@ -77,9 +77,9 @@ def pvdm(  # noqa: PLR0913
 def image(
     folder: Annotated[Path, Argument(help="Stable Diffusion 1 or 2 of diffusers, or its unet")],
     out: ModelOut,
-    model: Annotated[str | None, Option(help="has the autoencoder, for a unet alone")] = None,
+    model: Annotated[str | None, Option(help="model with the autoencoder of a unet alone")] = None,
     frames: Annotated[int, Option(min=1, help="frames of a clip")] = 16,
-    size: Annotated[str, Option(help="of frames, 256 or HEIGHTxWIDTH")] = "256",
+    size: Annotated[str, Option(help="size of frames, 256 or HEIGHTxWIDTH")] = "256",
     fps: Annotated[float, Option(min=0.01, help="frames a second")] = 8.0,
     overwrite: Overwrite = False,
 ) -> None:
@@ -186,3 +186,16 @@ def students(
     dtype = torch.float16 if half else None
     save_with_students(teacher, distilled, out, overwrite=overwrite, dtype=dtype)
     print(f"{out}: ready")
+
+
+@app.command()
+def diffusers(
+    model: arguments.Model,
+    out: Annotated[Path, Option("--out", "-o", help="folder to write")],
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a folder that diffusers opens as a custom pipeline, which needs longtake installed."""
+    from longtake.convert.to_diffusers import convert_to_diffusers
+
+    convert_to_diffusers(model, out, overwrite=overwrite)
+    print(f"{out}: ready; diffusers opens it with custom_pipeline={out}, trust_remote_code=True")

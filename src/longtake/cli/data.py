@@ -1,8 +1,11 @@
 """Commands about data: index, check, contact sheet, preparation, export of synthetic data sets."""
 
+import logging
 import math
 import sys
 from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -25,7 +28,7 @@ Source = Annotated[str, Argument(help=f"a folder, or a synthetic data set: {', '
 Isolated = Annotated[bool, Option("--sandbox", help="decode in child processes with limits")]
 Damaged = Annotated[
     Literal["refuse", "keep"],
-    Option(help="with --sandbox: damage that FFmpeg conceals"),
+    Option(help="videos whose damage FFmpeg conceals, with --sandbox"),
 ]
 Layout = Annotated[str, Option(help="folder, ucf101, sky_timelapse or taichi")]
 
@@ -74,7 +77,8 @@ def check(
     if sandbox:
         _check_isolated(Path(source), keep=damaged == "keep")
     opened = _open(source, layout, overrides)
-    faults: list[object] = [*opened.rejected()]
+    with _not_logged():  # below they are printed
+        faults: list[object] = [*opened.rejected()]
     for path, reason in [*opened.rejected(), *opened.passed_over()]:
         print(f"{path}: {reason}")
     with progress("check", unit=" videos") as report:
@@ -122,8 +126,8 @@ def prepare(  # noqa: PLR0913
     size: Annotated[int, Option(min=2, help="shorter side of frames in pixels")] = 256,
     kind: Annotated[str, Option("--format", help="mp4, or lossless mkv")] = "mp4",
     cuts: Annotated[bool, Option(help="begin a new file where the scene changes")] = True,
-    shortest: Annotated[int, Option(min=1, help="frames of the shortest scene kept")] = 16,
-    processes: Annotated[int | None, Option(min=1, help="videos at once; all cores")] = None,
+    shortest: Annotated[int, Option(min=1, help="fewest frames of a scene")] = 16,
+    processes: Annotated[int | None, Option(min=1, help="processes; default: one per core")] = None,
     sandbox: Isolated = False,
     damaged: Damaged = "refuse",
     overwrite: arguments.Overwrite = False,
@@ -184,6 +188,17 @@ def export(
     with progress(world) as report:
         export_world(opened, out, videos=videos, frames=frames, overwrite=overwrite, report=report)
     print(f"{out}: {videos} videos of {frames} frames")
+
+
+@contextmanager
+def _not_logged() -> Generator[None]:
+    """Log no warnings."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _cuts(folder: Path) -> list[str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Sources = Annotated[
     list[str],
     Argument(
-        metavar="[REAL] FAKE [A.B=VALUE]...",
+        metavar="[REAL] GENERATED [A.B=VALUE]...",
         help="two sources, or a model; settings of the protocol or of a model's sampling",
     ),
 ]
@@ -40,7 +40,7 @@ class _Group(TyperGroup):
 app = typer.Typer(
     cls=_Group,
     no_args_is_help=True,
-    help="Measure videos; `longtake evaluate [REAL] FAKE` is short for `longtake evaluate videos`.",
+    help="Measure videos; `evaluate [REAL] GENERATED` is short for `evaluate videos`.",
 )
 
 

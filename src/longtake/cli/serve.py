@@ -23,11 +23,11 @@ TOKEN = "LONGTAKE_TOKEN"
 Host = Annotated[str, Option(help="address to listen at")]
 Port = Annotated[int, Option(min=0, max=65535, help="port to listen at; 0: a free one")]
 Folder = Annotated[Path, Option(help="folder of jobs, uploads and footage")]
-Queue = Annotated[int, Option(min=1, help="most jobs that wait")]
+Queue = Annotated[int, Option(min=1, help="greatest number of waiting jobs")]
 
 
 def studio(
-    models: Annotated[list[str] | None, Argument(help="models; the shipped ones")] = None,
+    models: Annotated[list[str] | None, Argument(help="models; default: the shipped ones")] = None,
     host: Host = "127.0.0.1",
     port: Port = 8642,
     folder: Folder = Path("studio_data"),
