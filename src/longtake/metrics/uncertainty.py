@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from longtake.metrics.frechet import Gaussian, check_finite, frechet_distance, fvd
+from longtake.metrics.frechet import check_finite, fvd
 from longtake.metrics.kernel import ROWS, cubic_kernel, kvd
 from longtake.noise import generator
 
@@ -177,11 +177,11 @@ def _distance(
     v: Float64[Tensor, "m"],
     correction: int,
 ) -> float:
-    """Frechet distance of weighted clips; without covariances where features outnumber clips."""
+    """Frechet distance of weighted clips, without the square of a covariance."""
     (mean, a), (other, b) = _centred(x, u, correction), _centred(y, v, correction)
-    if max(len(x), len(y)) > x.shape[1]:
-        first = Gaussian(mean=mean, covariance=a.T @ a)
-        return frechet_distance(first, Gaussian(mean=other, covariance=b.T @ b))
+    a, b = (
+        torch.linalg.qr(rows, mode="r").R if len(rows) > rows.shape[1] else rows for rows in (a, b)
+    )
     traces = a.square().sum() + b.square().sum()
     cross = torch.linalg.svdvals(a @ b.T).sum()
     return max(float((mean - other).square().sum() + traces - 2 * cross), 0.0)
