@@ -5,7 +5,7 @@ import pytest
 from drift import faults
 from drift.sky_film import clean
 
-from longtake.drift import DriftPlan, Finding, Reference, real_findings, write_report
+from longtake.drift import DriftPlan, Finding, Reference, real_findings, reference, write_report
 from longtake.video import VideoWriter
 
 KINDS = ("colour", "cut", "motion", "pulse")
@@ -83,13 +83,17 @@ def test_what_real_videos_do_is_no_fault_and_what_they_do_not_is(tmp_path):
     assert lines[1].startswith("findings are beyond those of 3 real videos (a real video has one")
 
 
-def test_long_real_videos_are_cut_into_stretches_and_short_ones_left_out(tmp_path):
+def test_long_real_videos_are_cut_into_stretches_and_short_ones_left_out(tmp_path, monkeypatch):
     long = film(tmp_path / "long.mkv", clean(4)[:100])
     short = film(tmp_path / "short.mkv", clean(4)[:40])
     whole = real_findings([long, short], 48)
     assert whole is not None
     assert (whole.videos, whole.frames) == (2, 48)
     assert real_findings([short], 48) is None
+    monkeypatch.setattr(reference, "FILES", 1)
+    files = real_findings([long], 48)
+    assert files is not None
+    assert files.videos == 1  # two stretches of one file
     video = film(tmp_path / "a.mkv", clean(10)[:64])
     lines = write_report(video, tmp_path / "out", PLAN, real=short).lines()
     assert lines[:2] == [

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import get_args
 
@@ -12,6 +13,7 @@ from longtake.progress import ProgressCallback, no_progress
 from longtake.video import stream_video
 
 STRETCHES = 256  # most stretches of real videos that are measured
+FILES = 49  # fewest files each of which counts as one video: their bound is 1 / 50
 BATCH = 16  # frames that are decoded at once
 
 
@@ -81,7 +83,10 @@ def real_findings(
 ) -> Reference | None:
     """Measure real videos, each cut into stretches of this number of frames.
 
-    At most 256 stretches are measured, equally many of each file, from its start on.
+    At most 256 stretches are measured, equally many of each file, from its start on. Stretches of
+    one file are alike, not independent: from 49 files on they count together as one video. With
+    fewer files each stretch counts as one, and ``Reference.chance`` is that of a stretch of these
+    files.
 
     Args:
         files: real videos.
@@ -96,12 +101,16 @@ def real_findings(
         VideoError: a video cannot be read.
     """
     most = max(1, STRETCHES // len(files))
-    found = []
+    found: list[list[Sequence[Finding]]] = []
     for done, file in enumerate(files, 1):
         stretches = zip(range(most), _stretches(file, frames), strict=False)
-        found += [judge(measure(numbers, chunk)) for _, numbers in stretches]
+        found.append([judge(measure(numbers, chunk)) for _, numbers in stretches])
         report(done, len(files))
-    return Reference.of(frames, found) if found else None
+    found = [stretches for stretches in found if stretches]
+    if len(found) >= FILES:
+        found = [[list(chain(*stretches))] for stretches in found]
+    videos = list(chain(*found))
+    return Reference.of(frames, videos) if videos else None
 
 
 def _stretches(file: Path, frames: int) -> Iterator[Descriptors]:
