@@ -8,7 +8,10 @@ import pytest
 from PIL import Image
 from studio.conftest import Limit, Page
 
-from longtake.video import VideoWriter
+from longtake.studio import decoding
+from longtake.studio.settings import Limits
+from longtake.video import VideoError, VideoWriter, sandbox
+from longtake.video.sandbox import Sandbox
 
 PICTURE = np.stack(np.broadcast_arrays(*np.ogrid[0:200:20j, 0:250:30j], 90), -1).astype(np.uint8)
 
@@ -76,3 +79,15 @@ def test_an_upload_has_limits(page: Page, limits: Limit, tmp_path: Path):
     large = image(pixels=np.zeros((30, 30, 3), np.uint8))
     assert "30 x 30 pixels are over the limit" in page.upload("a.png", large, 422)["error"]
     assert page.client.post("/api/uploads", headers={"X-Longtake": "1"}).status_code == 422
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.mp4"])
+def test_a_message_does_not_tell_where_the_studio_keeps_uploads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    data = image() if name == "a.png" else film(tmp_path, 3)
+    (tmp_path / "original").write_bytes(data)
+    with Sandbox(sandbox.Limits(seconds=0.0)) as impatient:
+        monkeypatch.setattr(decoding, "_sandbox", lambda: impatient)
+        with pytest.raises(VideoError, match=r"^(the upload|upload\.mp4): decoding it takes more"):
+            decoding.decode_upload(tmp_path, Limits())

@@ -141,7 +141,7 @@ class Unpickler(pickle.Unpickler):
         return super().load()
 
     def find_class(self, module: str, name: str) -> Any:
-        """What stands for the object of this name; nothing is imported.
+        """Return what stands for the object of this name; nothing is imported.
 
         Raises:
             RefusedError: no checkpoint needs this object.

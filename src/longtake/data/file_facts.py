@@ -1,4 +1,4 @@
-"""What was found out about files, kept on disk until they change.
+"""A cache on disk of facts about files, such as lengths of videos, until the files change.
 
 The database saves time only: where it cannot be read or written, everything is computed again.
 """

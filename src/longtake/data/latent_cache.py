@@ -1,4 +1,4 @@
-"""Reading of latent caches: complete, checked against their index, mapped into memory."""
+"""Reads latent caches, if they are complete and fit their index, by memory mapping."""
 
 import os
 import stat

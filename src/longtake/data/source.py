@@ -55,7 +55,7 @@ class VideoSource(ABC):
         """Length, size and frame rate of video ``index``."""
 
     def infos(self) -> Sequence[VideoInfo]:
-        """``info`` of every video; the same object for all if videos are alike."""
+        """Size, length and frame rate of every video; one object for all if videos are alike."""
         return [self.info(index) for index in range(len(self))]
 
     @abstractmethod
@@ -79,7 +79,7 @@ class VideoSource(ABC):
         """JSON data that differs if any frame may differ; a part of the keys of caches."""
 
     def former_identity(self) -> Any:
-        """What ``identity`` was in earlier versions, to recognise their caches."""
+        """Return what ``identity`` was in earlier versions, to recognise their caches."""
         return self.identity()
 
     def contents(self) -> Any:

@@ -1,4 +1,4 @@
-"""What the UNets of both papers share: the layout of ADM (Dhariwal and Nichol 2021) and tables."""
+"""Settings and parts that the UNets of both papers share (ADM; Dhariwal and Nichol 2021)."""
 
 from abc import ABC
 from collections.abc import Callable, Mapping

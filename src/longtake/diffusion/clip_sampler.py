@@ -22,7 +22,7 @@ from longtake.progress import ProgressCallback, no_progress
 
 
 class Sampled(NamedTuple):
-    """What a clip sampler returns.
+    """Result of a clip sampler.
 
     Attributes:
         z: latents of a batch of clips, clean.

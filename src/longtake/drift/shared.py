@@ -1,4 +1,4 @@
-"""What the parts of a picture share over time: a drift changes all, a passer-by only some."""
+"""Changes over time that all parts of a picture share, as a drift does and a passer-by not."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

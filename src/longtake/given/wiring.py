@@ -1,4 +1,4 @@
-"""What makes a video with frames that the user gives, by the files that hold them."""
+"""Combines a model with the files of frames that a user gives."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Given:
 
 @dataclass(frozen=True, kw_only=True)
 class Wired:
-    """What makes videos with frames that the user gives.
+    """A model combined with given frames, ready to make videos.
 
     Attributes:
         video: makes the videos.

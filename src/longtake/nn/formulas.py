@@ -15,7 +15,7 @@ Keys = Float[Tensor, "n heads s d"]
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """``x`` in float32 if it is in half precision, else unchanged."""
+    """Convert ``x`` to float32 if it is in half precision; else return it unchanged."""
     return x.float() if x.dtype in HALF else x
 
 
@@ -99,7 +99,7 @@ def attention(q: Queries, k: Keys, v: Keys, scale: float) -> Queries:
 
 
 def long_attention(q: Queries, k: Keys, v: Keys, scale: float) -> Queries:
-    """``attention`` of sequences of many tokens, for which other kernels are fast."""
+    """Attention, as in ``attention``, for long sequences, for which other kernels are fast."""
     return attention(q, k, v, scale)
 
 

@@ -60,7 +60,7 @@ RATE_LINES = 5  # logging steps over which the rate for the time left is measure
 
 @dataclass(frozen=True)
 class RunFiles:
-    """What the files of a run's folder say; a missing or damaged file says nothing."""
+    """Reads the files of a run's folder; a missing or damaged file counts as empty."""
 
     folder: Path
 

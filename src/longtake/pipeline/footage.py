@@ -1,4 +1,4 @@
-"""What a folder of videos offers for training: hours, clips, and a part to hold out."""
+"""Surveys a folder of videos for training: hours, clips, and a part to hold out."""
 
 import math
 from pathlib import Path

@@ -51,7 +51,7 @@ class Request:
 
 
 class Change(NamedTuple):
-    """What changes in a video while it is sampled, from one rollout step until the next change.
+    """A change of signals or guidance from one rollout step until the next change.
 
     Attributes:
         signals: added to the signals of the request; those of the same name are replaced.
@@ -120,7 +120,7 @@ class State(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """What one step of a rollout yields.
+    """Result of one step of a rollout.
 
     Attributes:
         z: latents of the frames that this step adds to the video.

@@ -55,7 +55,9 @@ def decode_upload(folder: Path, limits: Limits) -> dict[str, Any]:
         shape = _rewrite(sandbox, named.parent if image else named, folder, image, limits)
         fps = float(sandbox.fps)
     except VideoError as error:
-        raise VideoError(str(error).replace(f"{folder}/original.d/", "")) from error
+        place = str(named.parent)  # which a client is not to see
+        sentence = str(error).replace(f"{place}/", "").replace(place, "the upload")
+        raise VideoError(sentence) from error
     finally:
         remove(named.parent)
     frames, height, width = shape

@@ -1,4 +1,4 @@
-"""What a text encoder is: settings in a model folder, and a function of texts."""
+"""Interface of text encoders: settings in a model folder, and a function of texts."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence

@@ -43,7 +43,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 @dataclass(kw_only=True)
 class TrainState:
-    """What a checkpoint saves.
+    """The parts of a training that a checkpoint saves.
 
     Attributes:
         step: number of steps done.

@@ -191,7 +191,7 @@ class MonitorState(BaseModel):
 
 @dataclass(kw_only=True)
 class Statistics:
-    """What the training monitor reads of a micro-batch.
+    """Values of a micro-batch that the training monitor reads.
 
     Attributes:
         reconstruction: reconstruction loss, a scalar.

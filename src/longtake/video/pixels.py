@@ -29,7 +29,7 @@ def to_pixels(
 def to_bytes(
     video: Float[Tensor, "*b 3 t h w"], levels: Literal["round", "truncate"] = "round"
 ) -> UInt8[Tensor, "*b t h w 3"]:
-    """``to_pixels`` of one video or of several, on the device that they are on."""
+    """Convert one video or several to 8-bit frames on their device; see ``to_pixels``."""
     pixels = as_levels(video.detach(), levels).to(torch.uint8)
     return pixels.movedim(-4, -1).contiguous()
 

@@ -1,6 +1,7 @@
-"""What captions of a synthetic data set say, and what its videos show, in the same words.
+"""Attributes of synthetic data sets, such as the wind, read from captions and from videos.
 
-Both are read without a network: captions by their words, videos by measures of the data set's own.
+No network is needed: captions are read by their words, and videos are measured, for each data set
+in its own way.
 """
 
 import re

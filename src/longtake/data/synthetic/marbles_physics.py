@@ -1,4 +1,4 @@
-"""Equal discs that bounce off each other and the floor's edges; any frame can be computed."""
+"""Physics of equal discs that bounce off each other and the floor's edges, at any frame."""
 
 import math
 import threading

@@ -45,17 +45,17 @@ def fused(x: Tensor, weight: Tensor, bias: Tensor, *options: Any) -> Tensor:
 
 
 def native_modulated(x: Tensor, *inputs: Any) -> Tensor:
-    """``native`` with modulated weight and bias."""
+    """Group normalisation by ``native``, its weight and bias modulated by scale and shift."""
     return native(x, *formulas.modulation(*inputs[:4]), *inputs[4:])
 
 
 def recomputed_modulated(x: Tensor, *inputs: Any) -> Tensor:
-    """``recomputed`` with modulated weight and bias."""
+    """Group normalisation by ``recomputed``, its weight and bias modulated by scale and shift."""
     return recomputed(x, *formulas.modulation(*inputs[:4]), *inputs[4:])
 
 
 def fused_modulated(x: Tensor, *inputs: Any) -> Tensor:
-    """``fused`` with modulated weight and bias; without a gradient they are never in memory."""
+    """Group normalisation by ``fused``, modulated by scale and shift within its kernels."""
     if torch.is_grad_enabled() and any(part.requires_grad for part in (x, *inputs[:4])):
         return fused(x, *formulas.modulation(*inputs[:4]), *inputs[4:])
     return fused_norm.group_norm(x, *inputs)[0]

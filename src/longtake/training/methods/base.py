@@ -1,4 +1,4 @@
-"""What a training method gives to the trainer: networks, batches, losses."""
+"""Interface between a training method and the trainer: networks, batches, losses."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -48,7 +48,7 @@ class Phase:
 
 
 class Method(ABC):
-    """What a ``Trainer`` trains: networks, their losses and their data.
+    """A training method, which a ``Trainer`` carries out: networks, their losses and data.
 
     Attributes:
         module: everything that is trained, in one module; checkpoints hold its weights.

@@ -31,7 +31,7 @@ from longtake.training.methods.denoising import Denoising
 
 
 class Jump(NamedTuple):
-    """What the student learns of each sample: the latent at one time, given that at another.
+    """Training target of the student: for each sample the latent at one time, from another.
 
     Attributes:
         before: noisy latents at ``start``.
@@ -92,7 +92,7 @@ class Distilled(Config, ABC):
 
     @abstractmethod
     def __call__(self, walks: Walks, place: Float[Tensor, "b"]) -> Jump:
-        """What to learn of a batch, where ``place`` in [0, 1) of each sample chooses the times."""
+        """Make the training target of a batch; ``place`` in [0, 1) chooses each sample's times."""
 
 
 class Progressive(Distilled):
