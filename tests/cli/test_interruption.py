@@ -9,6 +9,7 @@ from longtake import cli, interruption
 from longtake.checkpoint import check_free
 from longtake.cli import progress
 from longtake.reconstruct import Reconstruction
+from longtake.training.trainer import TrainingProgress
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -133,6 +134,19 @@ def test_progress_is_lines_where_there_is_no_terminal(
         "encode: 100 of 100",
     ]
     assert all(", 2 clips/s" in line and line.endswith("loss 1") for line in lines)
+
+
+def test_the_speed_of_a_training_names_its_unit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(progress, "FIRST_SECONDS", 0.0)
+    with progress.training("stage 1 of 2") as callbacks:
+        callbacks.encoding(1, 2)
+        callbacks.training(TrainingProgress(40, 2800, 8.412, {"loss": 0.5}))
+    encoded, trained = capsys.readouterr().err.splitlines()
+    assert "encode clips: 1 of 2" in encoded
+    assert " clips/s" in encoded
+    assert trained.startswith("stage 1 of 2: train steps: 40 of 2800, 8.412 samples/s")
 
 
 def test_hidden_progress_prints_nothing(

@@ -26,11 +26,12 @@ def stages(shown: bool = True, unit: str = "") -> Generator[Callable[..., None]]
     """One progress bar per stage, added when the stage begins; yields ``report``.
 
     ``report(stage, done, total)`` shows progress. The speed, in ``unit`` per second, is measured,
-    or passed to ``report`` as ``rate``; a ``text`` is shown after it. Without a terminal, stages of
-    more than a minute print a line every minute, and one at their end.
+    or passed to ``report`` as ``rate``, with a ``unit`` of its own; a ``text`` is shown after it.
+    Without a terminal, stages of more than a minute print a line every minute, and one at their
+    end.
     """
     console = Console(stderr=True)
-    rates = bars.TextColumn(f"{{task.fields[rate]:.4g}}{unit}/s {{task.fields[text]}}")
+    rates = bars.TextColumn("{task.fields[rate]:.4g}{task.fields[unit]}/s {task.fields[text]}")
     counts = (bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn())
     columns = (*counts, rates, bars.TimeRemainingColumn())
     plain = shown and not console.is_terminal
@@ -39,10 +40,17 @@ def stages(shown: bool = True, unit: str = "") -> Generator[Callable[..., None]]
         due: dict[str, float] = {}
 
         def report(
-            stage: str, done: int, total: int | None, rate: float | None = None, text: str = ""
+            stage: str,
+            done: int,
+            total: int | None,
+            rate: float | None = None,
+            text: str = "",
+            unit: str = unit,
         ) -> None:
             if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=None, rate=0.0, text="", said=False)
+                tasks[stage] = bar.add_task(
+                    stage, total=None, rate=0.0, text="", unit=unit, said=False
+                )
             measured = bar.tasks[tasks[stage]].speed or 0.0
             rate = measured if rate is None else rate
             bar.update(tasks[stage], completed=done, total=total, rate=rate, text=text)
@@ -53,17 +61,17 @@ def stages(shown: bool = True, unit: str = "") -> Generator[Callable[..., None]]
             if plain and (ended or now >= due[stage]):
                 due[stage] = now + SECONDS
                 bar.update(tasks[stage], said=not ended)
-                _say(bar.tasks[tasks[stage]], unit)
+                _say(bar.tasks[tasks[stage]])
 
         yield report
 
 
-def _say(task: bars.Task, unit: str) -> None:
+def _say(task: bars.Task) -> None:
     """Print a line of progress."""
     total = "" if task.total is None else f" of {task.total:.0f}"
     left = task.time_remaining
     ends = "" if not left else f", {timedelta(seconds=round(left))} left"
-    rate, text = task.fields["rate"], task.fields["text"]
+    rate, unit, text = (task.fields[name] for name in ("rate", "unit", "text"))
     line = f"{task.description}: {task.completed:.0f}{total}, {rate:.4g}{unit}/s{ends} {text}"
     print(line.rstrip(), file=sys.stderr, flush=True)
 
@@ -92,6 +100,8 @@ def training(title: str = "", shown: bool = True) -> Generator["Callbacks"]:
 
         def steps(at: "TrainingProgress") -> None:
             text = " ".join(f"{k} {v:.4g}" for k, v in at.values.items() if "loss" in k)
-            report(f"{before}train steps", at.step, at.steps, at.samples_per_second, text)
+            rate, unit = at.samples_per_second, " samples"  # a step has several
+            report(f"{before}train steps", at.step, at.steps, rate, text, unit)
 
-        yield Callbacks(training=steps, encoding=partial(report, f"{before}encode clips"))
+        encoding = partial(report, f"{before}encode clips", unit=" clips")
+        yield Callbacks(training=steps, encoding=encoding)
