@@ -43,6 +43,7 @@ from longtake.training.trainer import Trainer
 
 Count = Annotated[int, Ge(1)]
 VALIDATION, VALIDATION_CLIPS = "validation", 64
+LABEL_TABLES = ("label_embed.", "label_embeds.")  # weights of every denoiser that reads labels
 
 
 class AutoencoderRun(Config):
@@ -133,7 +134,8 @@ class DiffusionRun(Config):
             scaled (PVDM).
         denoiser: config of the network.
         text_encoder: encoder of captions, for a network that reads text; exported with the model.
-        init_from: model whose network in the first of ``roles`` gives the initial weights.
+        init_from: model whose network in the first of ``roles`` gives the initial weights, except
+            those of classes and labels if their numbers differ.
         diffusion: schedule, prediction and loss.
         sampling: default sampling of the model.
         preview_frames: number of frames of each sampled preview.
@@ -314,7 +316,7 @@ class DiffusionRun(Config):
                 raise ValueError(
                     f"init_from={self.init_from} has no network in the role {self.roles[0]!r}"
                 )
-            fill(denoiser, network.state_dict(), str(self.init_from))
+            fill(denoiser, _with_own_labels(denoiser, network), str(self.init_from))
         return denoiser
 
     def _scaling(
@@ -384,6 +386,16 @@ class DiffusionRun(Config):
 
     def _with_network(self, base: VideoModel, denoiser: Any) -> VideoModel:
         return replace(base, denoisers={**base.denoisers, **dict.fromkeys(self.roles, denoiser)})
+
+
+def _with_own_labels(denoiser: nn.Module, trained: nn.Module) -> dict[str, Any]:
+    """Weights of a trained network, with embeddings of labels that fit another one's number."""
+    own, given = denoiser.state_dict(), trained.state_dict()
+    tables = {name for name in own | given if name.startswith(LABEL_TABLES)}
+    sizes = {name: [x[name].shape if name in x else None for x in (own, given)] for name in tables}
+    new = {name for name, (needed, found) in sizes.items() if needed != found}
+    kept = {name: value for name, value in given.items() if name not in new}
+    return kept | {name: own[name] for name in new & own.keys()}
 
 
 AnyRun = Annotated[

@@ -542,3 +542,21 @@ def test_a_fine_tuned_network_keeps_its_latent_scaling(begun: Path, tmp_path: Pa
     train(changed(tuned, "scale_latents=measured"), tmp_path / "measured")
     measured = VideoModel.from_pretrained(tmp_path / "measured").index.latent_scaling
     assert measured == first.index.latent_scaling != scaling
+
+
+def test_a_network_without_classes_starts_from_one_that_has_them(begun: Path, tmp_path: Path):
+    run = changed(begun_runs(begun)["denoiser"], "clip.context={}")
+    train(run, tmp_path / "first")
+    other = changed(run, f"init_from={tmp_path}/first", "denoiser.num_classes=null")
+    assert isinstance(other, DiffusionRun)
+    first = VideoModel.from_pretrained(tmp_path / "first")
+    own = other._built(first).state_dict()  # pyright: ignore[reportPrivateUsage]
+    given = first.denoisers["first"].state_dict()
+    assert {*given} - {*own} == {"label_embed.weight"}
+    assert all(torch.equal(own[name], given[name]) for name in own)
+    train(other, tmp_path / "second")  # and the other way round, random weights for the classes
+    again = changed(run, f"init_from={tmp_path}/second")
+    train(again, tmp_path / "third")
+    assert VideoModel.from_pretrained(tmp_path / "third").index.classes
+    with pytest.raises(CheckpointError, match="does not fit its config"):
+        train(changed(again, "denoiser.model_channels=16"), tmp_path / "wider")

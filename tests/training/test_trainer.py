@@ -29,7 +29,7 @@ from longtake.model import ModelIndex, VideoModel
 from longtake.noise import generator
 from longtake.runs import AutoencoderRun, DiffusionRun, read_run
 from longtake.training import checkpoint as state
-from longtake.training.config import EMAConfig, OptimizerConfig, TrainingConfig
+from longtake.training.config import EMAConfig, OptimizerConfig, Schedule, TrainingConfig
 from longtake.training.ema import EMA
 from longtake.training.methods.base import Loss, Method, Phase
 from longtake.training.trainer import Interrupted, Trainer, TrainingProgress
@@ -410,3 +410,19 @@ def test_classes_are_counted_where_auto_is_asked_for(tmp_path: Path, tiny_autoen
     assert settled.denoiser.num_classes == 24
     with pytest.raises(ValueError, match="num_classes=auto is for the config of a run"):
         parse(DiffusionRun, run).denoiser.build()
+
+
+@pytest.mark.parametrize(("end", "steps"), [(Schedule(5, 4), 5), (Schedule(9, 4), 9)])
+def test_a_callback_may_move_the_end_of_a_run(end: Schedule, steps: int, tmp_path: Path):
+    def report(at: TrainingProgress) -> Schedule | None:
+        seen.append(at.steps)
+        return end if at.step == 3 else None
+
+    seen: list[int] = []
+    train(autoencoder_run(steps=7, cooldown_steps=2), tmp_path, training=report)
+    lines = [line for line in log(tmp_path) if "loss" in line]
+    assert [line["step"] for line in lines] == [*range(1, steps + 1)]
+    assert seen == [7] * 3 + [steps] * (steps - 3)
+    rates = [line["lr"] / 1e-3 for line in lines][-2:]
+    assert rates == pytest.approx([0.5, 0.25])
+    assert (tmp_path / "model").exists()

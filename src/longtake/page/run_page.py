@@ -17,6 +17,7 @@ from longtake import config
 from longtake.checkpoint import CheckpointError
 from longtake.page.charts import line_chart
 from longtake.page.document import PAGE, bar, duration, write_document
+from longtake.training.config import Schedule
 from longtake.training.log import LOG
 from longtake.training.trainer import TrainingProgress
 
@@ -158,11 +159,12 @@ def details(run: RunFiles, prefix: str) -> str:
 
 @contextmanager
 def followed(
-    write: Callable[[bool], None], report: Callable[[TrainingProgress], None]
-) -> Generator[Callable[[TrainingProgress], None]]:
+    write: Callable[[bool], None], report: Callable[[TrainingProgress], Schedule | None]
+) -> Generator[Callable[[TrainingProgress], Schedule | None]]:
     """Keep a run's HTML page up to date while it trains.
 
-    Yields a callback for each logging step, which calls ``report`` and rewrites the page.
+    Yields a callback for each logging step, which rewrites the page and returns what ``report``
+    does.
     ``write(running)`` writes the page, in at most 3 % of the time.
     """
     due = 0.0
@@ -177,10 +179,11 @@ def followed(
         ended = time.monotonic()
         due = ended + max(SECONDS_BETWEEN, (ended - began) / SHARE_OF_TIME)
 
-    def follow(at: TrainingProgress) -> None:
-        report(at)
+    def follow(at: TrainingProgress) -> Schedule | None:
+        end = report(at)
         if time.monotonic() >= due:
             write_timed(True)
+        return end
 
     try:
         yield follow

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from longtake.progress import ProgressCallback, no_progress
+from longtake.training.config import Schedule
 from longtake.training.trainer import TrainingProgress
 
 
@@ -12,9 +13,10 @@ class Callbacks:
     """Functions that a run calls as it proceeds.
 
     Attributes:
-        training: called with the progress of training at each logging step.
+        training: called with the progress of training at each logging step; returns another end of
+            the training, which a run in one process then has, or None for no change.
         encoding: called with the number of clips encoded and their total.
     """
 
-    training: Callable[[TrainingProgress], None] = lambda _: None
+    training: Callable[[TrainingProgress], Schedule | None] = lambda _: None
     encoding: ProgressCallback = no_progress

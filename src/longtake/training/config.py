@@ -1,7 +1,7 @@
 """Settings of the training loop and of optimizers."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from annotated_types import Ge, Gt, Interval
 from pydantic import field_validator, model_validator
@@ -43,6 +43,18 @@ class EMAConfig(Config):
 
     decay: Annotated[float, Interval(gt=0, lt=1)] = 0.9999
     warmup: bool = True
+
+
+class Schedule(NamedTuple):
+    """The end of a run, which may change while it trains as when it is resumed.
+
+    Attributes:
+        steps: number of steps of the whole run.
+        cooldown_steps: number of last steps over which the learning rate falls to 0.
+    """
+
+    steps: int
+    cooldown_steps: int
 
 
 class TrainingConfig(Config):

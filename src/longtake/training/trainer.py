@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from longtake.distributed import Ranks, full_tensor
 from longtake.interruption import Arrived, deferred
 from longtake.training import checkpoint
-from longtake.training.config import TrainingConfig
+from longtake.training.config import Schedule, TrainingConfig
 from longtake.training.ema import EMA
 from longtake.training.log import Log
 from longtake.training.methods.base import Method, Phase
@@ -64,7 +64,7 @@ class Trainer:
             gets, ``samples/step_N`` of the run, and returns measures to log.
         evaluate: measures the networks' current weights and returns values to log.
         export: writes a model folder with the networks' current weights, replacing an old one.
-        report: called at each logging step.
+        report: called at each logging step; may return another end of the run.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Trainer:
         preview: Callable[[Path], Mapping[str, float]],
         export: Callable[[Path], None],
         evaluate: Callable[[], Mapping[str, float | str]] = dict,
-        report: Callable[[TrainingProgress], None] = lambda _: None,
+        report: Callable[[TrainingProgress], Schedule | None] = lambda _: None,
     ) -> None:
         self._evaluate = evaluate
         self._method, self._settings, self._folder, self._ranks = method, settings, folder, ranks
@@ -297,7 +297,8 @@ class Trainer:
                 raise FloatingPointError(f"{name} is not a number at step {self.step}; {REMEDY}")
         rates = {"lr": settings.learning_rate(self.step - 1), "samples_per_second": round(rate, 3)}
         self._log.write(self.step, {**plain, **rates})
-        self._report(TrainingProgress(self.step, settings.steps, rate, plain))
+        if end := self._report(TrainingProgress(self.step, settings.steps, rate, plain)):
+            self._settings = settings.model_copy(update=end._asdict())
 
 
 class AdamW(torch.optim.AdamW):
