@@ -77,26 +77,36 @@ def train(
     budget: Annotated[str | None, Option(help="time for everything: 90s, 20m, 2h (2h)")] = None,
     system: Annotated[str | None, Option(help="lvdm or pvdm (lvdm)")] = None,
     size: Annotated[int | None, Option(min=8, help="height and width of frames")] = None,
+    denoisers: Annotated[
+        int | None, Option(help="LVDM's networks: 1 or 2 (on a CPU 1 below an hour)")
+    ] = None,
     init_from: Annotated[
         str | None, Option("--from", help="model whose autoencoder to start from, or none")
     ] = None,
 ) -> None:
     """Train a model of a folder of videos within a time; stopped, the same command continues.
 
-    Trains an autoencoder, encodes the footage, trains the denoisers, makes videos and measures the
-    model on held-out footage. OUT/index.html shows all of it while it goes; OUT is then a model.
-    Stages are runs: their configs in OUT/configs are what `longtake fit` reads.
+    Trains an autoencoder unless the one to start from serves, encodes the footage, trains the
+    denoisers, makes videos and measures the model on held-out footage. OUT/index.html shows all of
+    it while it goes; OUT is then a model. Stages are runs: their configs in OUT/configs are what
+    `longtake fit` reads.
     """
     from longtake import config
     from longtake.cli import progress
     from longtake.distributed import join
-    from longtake.pipeline.train import Asked, Output
+    from longtake.pipeline.carry_out import Output
+    from longtake.pipeline.train import Asked
     from longtake.pipeline.train import train as train_in_stages
 
     seconds = None if budget is None else arguments.seconds(budget)
-    given = {"system": system, "size": size, "init_from": init_from, "budget_seconds": seconds}
+    given = {"system": system, "size": size, "denoisers": denoisers, "init_from": init_from}
+    given |= {"budget_seconds": seconds}
     asked = config.parse(Asked, given)
-    output = Output(say=_say, training=progress.training, bar=progress.frames)
+    output = Output(
+        say=_say,
+        training=progress.training,
+        bar=lambda title, unit: progress.frames(title, unit=f" {unit}"),
+    )
     with _told_when_interrupted(), join() as ranks:
         made = train_in_stages(
             footage, out, ranks=ranks, output=output, asked=asked, overrides=overrides or []

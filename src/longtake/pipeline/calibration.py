@@ -1,8 +1,10 @@
 """How long a run takes, measured by a few of its steps, and the settings that fit a time."""
 
+import logging
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,16 @@ from typing import Any
 from longtake import config, run_folder
 from longtake.distributed import Ranks
 from longtake.runs import AnyRun, Callbacks
+from longtake.training.config import Schedule, TrainingConfig
 from longtake.training.trainer import TrainingProgress
 
+LOGGER = logging.getLogger("longtake")
 FIRST_STEPS, LEAST_SECONDS, MOST_STEPS = 5, 3.0, 50
-PREVIEWS, PREVIEW_SHARE = 8, 0.1
+PRECISIONS, PRECISION_STEPS = ("float32", "bfloat16"), 4
+PREVIEWS, PREVIEW_SHARE = 8, 0.05
 SECONDS_BETWEEN_SAVES = 120
 LEAST_STEPS, LOG_LINES = 10, 200
+ENCODING_SHARE, FEWEST_CACHED = 0.25, 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +31,14 @@ class Speed:
     Attributes:
         start: time before the first training step, without encoding.
         step: time of a training step.
+        cpu_step: CPU time of a training step, of all threads together.
         preview: time of a preview with checkpoint and export.
         encode: time to encode a clip; 0 for a run that encodes nothing.
     """
 
     start: float
     step: float
+    cpu_step: float
     preview: float
     encode: float = 0.0
 
@@ -47,23 +55,64 @@ def measure(run: AnyRun, folder: Path, callbacks: Callbacks, clips: int = 0) -> 
 
     The first step, which is slower than others, is not counted.
     """
-    if clips:
-        own = {"cache_folder": None, "cache.every": None, "cache.clips": clips}
-        run = with_settings(run, own)
     shutil.rmtree(folder, ignore_errors=True)
+    run = _apart(run, folder, clips)
     try:
         speed = _trial(run, folder / "1", callbacks, FIRST_STEPS, clips)
         if speed.step * FIRST_STEPS >= LEAST_SECONDS:
             return speed
         steps = int(LEAST_SECONDS / max(speed.step, LEAST_SECONDS / MOST_STEPS))
         longer = _trial(run, folder / "2", callbacks, max(steps, FIRST_STEPS), clips)
-        return replace(longer, encode=speed.encode)
+        return replace(longer, start=speed.start, encode=speed.encode)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _trial(run: AnyRun, folder: Path, callbacks: Callbacks, steps: int, clips: int) -> Speed:
-    loop = {"steps": steps, "log_every": 1, "save_every": steps, "sample_every": steps}
+def seconds_of_precisions(
+    run: AnyRun, folder: Path, callbacks: Callbacks, clips: int = 0
+) -> dict[str, float]:
+    """Measure the CPU time of a training step in float32 and in bfloat16, by a few steps of each.
+
+    It is in seconds of all threads of this process, so that other programs do not decide between
+    them.
+
+    Args:
+        run: the run.
+        folder: folder of the short runs, which is removed at the end.
+        callbacks: report progress of the short runs.
+        clips: number of clips that the short runs encode; 0 for a run that encodes nothing.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    run, found = _apart(run, folder, clips), {}
+    try:
+        for name in PRECISIONS:
+            tried = with_settings(run, {"training.precision": name, "validation": None})
+            trial = _trial(tried, folder / name, callbacks, PRECISION_STEPS, clips, preview=False)
+            found[name] = trial.cpu_step
+        return found
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _apart(run: AnyRun, folder: Path, clips: int) -> AnyRun:
+    """The run with a small latent cache of its own in a folder, if it encodes clips."""
+    if not clips:
+        return run
+    own = {"cache_folder": str(folder / "latents"), "cache.every": None, "cache.clips": clips}
+    return with_settings(run, own)
+
+
+def _trial(
+    run: AnyRun,
+    folder: Path,
+    callbacks: Callbacks,
+    steps: int,
+    clips: int,
+    *,
+    preview: bool = True,
+) -> Speed:
+    loop = {"steps": steps, "log_every": 1, "save_every": steps}
+    loop["sample_every"] = steps if preview else 0
     loop |= {
         "evaluate_every": 0,
         "warmup_steps": 0,
@@ -74,10 +123,12 @@ def _trial(run: AnyRun, folder: Path, callbacks: Callbacks, steps: int, clips: i
     training = run.training.model_copy(update=loop)
     began = encoded = time.monotonic()
     times: list[float] = []
+    cpu_times: list[float] = []
 
     def follow(at: TrainingProgress) -> None:
         del at
         times.append(time.monotonic())
+        cpu_times.append(time.process_time())
 
     def encoding(done: int, total: int) -> None:
         nonlocal encoded
@@ -85,15 +136,28 @@ def _trial(run: AnyRun, folder: Path, callbacks: Callbacks, steps: int, clips: i
         callbacks.encoding(done, total)
 
     calls = Callbacks(training=follow, encoding=encoding)
-    run_folder.start(run.model_copy(update={"training": training}), folder, Ranks(), calls)
+    with _quiet():
+        run_folder.start(run.model_copy(update={"training": training}), folder, Ranks(), calls)
     ended = time.monotonic()
     step = (times[-1] - times[0]) / (len(times) - 1)
     return Speed(
         start=max(times[0] - encoded - step, 0.0),
         step=step,
+        cpu_step=(cpu_times[-1] - cpu_times[0]) / (len(times) - 1),
         preview=ended - times[-1],
         encode=(encoded - began) / clips if clips else 0.0,
     )
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Without warnings, which the run itself will log again, or which are true of a trial only."""
+    level = LOGGER.level
+    LOGGER.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        LOGGER.setLevel(level)
 
 
 def fitted(run: AnyRun, speed: Speed, seconds: float, cooldown: float) -> Mapping[str, Any]:
@@ -112,6 +176,42 @@ def fitted(run: AnyRun, speed: Speed, seconds: float, cooldown: float) -> Mappin
         "training.sample_every": -(-steps // previews),
         "training.export_every": min(saves, steps),
     }
+
+
+def clips_to_encode(clips: int, speed: Speed, seconds: float) -> tuple[Mapping[str, Any], float]:
+    """Settings of the latent cache, and the seconds it takes: at most a quarter of ``seconds``.
+
+    All ``clips`` of the footage, which start a third of a clip apart, if the time suffices.
+    """
+    if not speed.encode:
+        return {}, 0.0
+    most = int(ENCODING_SHARE * seconds / speed.encode)
+    if most >= clips:
+        return {}, clips * speed.encode
+    clips = max(min(FEWEST_CACHED, clips), most)
+    return {"cache.clips": clips}, clips * speed.encode
+
+
+def rescheduled(training: TrainingConfig, step: int, seconds: float, pace: float) -> Schedule:
+    """The end of a run of which ``step`` steps are done, so that it takes ``seconds`` more.
+
+    At least one more step is made. The learning rate of the next step is what it would have been,
+    or lower if it has to fall earlier than planned; once it falls it does not rise again.
+
+    Args:
+        training: settings of the run so far.
+        step: number of steps done.
+        seconds: seconds that are left.
+        pace: seconds of a step.
+    """
+    left = max(int(seconds / pace), 1)
+    cooldown = training.cooldown_steps
+    falling = cooldown and (training.steps - step) / cooldown
+    if cooldown and falling < 1:
+        cooldown = round(left / max(falling, 1 / cooldown))
+    elif cooldown:
+        cooldown = min(round(cooldown * (step + left) / training.steps), left)
+    return Schedule(steps=step + left, cooldown_steps=cooldown)
 
 
 def scheduled(run: AnyRun, steps: int, cooldown: float) -> dict[str, Any]:

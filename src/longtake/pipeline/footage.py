@@ -1,6 +1,7 @@
 """Surveys a folder of videos for training: hours, clips, and a part to hold out."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,20 +58,21 @@ class Footage(Config):
         ]
 
 
-def survey(path: Path, system: System) -> Footage:
+def survey(path: Path, system: System, denoisers: int = 2) -> Footage:
     """Read a folder of videos and decide how it is used.
 
     The share that is held out is the smallest of 10, 20 and 30 % that has eight clips. Cached clips
-    have the best length of the system at which at least half of the footage can be used.
+    have the best length, of those that the system has for one denoiser or two, at which at least
+    half of the footage can be used.
 
     Raises:
         ValueError: there are no videos, or all are too short.
     """
-    whole = half(path, "all", 1)
-    choices = [_Choice.of(path, share, system) for share in SHARES if len(whole)]
+    whole, spans = half(path, "all", 1), system.spans_for(denoisers)
+    choices = [_Choice.of(path, share, spans, system.window) for share in SHARES if len(whole)]
     fitting = [choice for choice in choices if choice.span and choice.held_out]
     if not fitting:
-        longest, needed = max(info.frames for info in whole.infos()), min(system.spans)
+        longest, needed = max(info.frames for info in whole.infos()), min(spans)
         raise ValueError(
             f"{path}: of no video are {needed} frames, a clip to train on, left after "
             f"{min(SHARES):.0%} or more are held out for validation, clips of {system.window} "
@@ -79,7 +81,7 @@ def survey(path: Path, system: System) -> Footage:
     enough = [choice for choice in fitting if choice.held_out >= HELD_OUT_CLIPS]
     best = enough[0] if enough else max(fitting, key=lambda choice: choice.held_out)
     train = half(path, "train", best.span, best.share)
-    infos, shortest = train.infos(), min(system.spans)
+    infos, shortest = train.infos(), min(spans)
     held = half(path, "validation", 1, best.share)
     longest_held = max(info.frames for info in held.infos())
     return Footage(
@@ -111,14 +113,14 @@ class _Choice(NamedTuple):
     span: int
 
     @classmethod
-    def of(cls, path: Path, share: float, system: System) -> "_Choice":
+    def of(cls, path: Path, share: float, spans: Sequence[int], window: int) -> "_Choice":
         held = half(path, "validation", 1, share).infos()
         train = half(path, "train", 1, share).infos()
-        clips = sum(info.frames // system.window for info in held)
+        clips = sum(info.frames // window for info in held)
         total, span = sum(info.frames for info in train), 0
-        for frames in system.spans:
+        for frames in spans:
             usable = sum(info.frames for info in train if info.frames >= frames)
-            if usable and (usable >= LONG_ENOUGH * total or frames == min(system.spans)):
+            if usable and (usable >= LONG_ENOUGH * total or frames == min(spans)):
                 span = frames
                 break
         return cls(share, clips, span)

@@ -1,6 +1,6 @@
 """The page of a training in stages: what is done, what is left, and each run's charts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from longtake.page.document import PAGE, bar, duration, write_document
 from longtake.page.run_page import RunFiles, details, link, progress, videos
 from longtake.pipeline.plan import Plan, PlannedStage, read_plan, seconds_spent
 from longtake.pipeline.results import CARD, MODEL, VIDEOS, scores
-from longtake.pipeline.systems import RUNS, Stage
+from longtake.pipeline.stages import RUNS, Stage
 
 
-def write_stages_page(out: Path, stages: tuple[Stage, ...], running: bool) -> None:
+def write_stages_page(out: Path, stages: Sequence[Stage], running: bool) -> None:
     """Write ``index.html`` of a training in stages, from its plan and the files of its runs."""
     plan = read_plan(out)
     assert plan is not None
@@ -43,7 +43,7 @@ def _summary(out: Path, plan: Plan, running: bool) -> Iterator[str]:
     yield f'<p class="note">{lines}<br>{plan.system.upper()}, {plan.size} x {plan.size} pixels</p>'
 
 
-def _table(stages: tuple[Stage, ...], plan: Plan, runs: dict[str, RunFiles]) -> str:
+def _table(stages: Sequence[Stage], plan: Plan, runs: dict[str, RunFiles]) -> str:
     """A row for each run: its state, steps and time."""
     head = "<tr><th>stage</th><th></th><th>steps</th><th>trained</th><th>given</th></tr>"
     last = list(runs)[-1] if runs else ""

@@ -27,6 +27,10 @@ class PlannedStage(Config):
         step: measured time of a step in seconds; None if the number of steps was given.
         preview: measured time of a preview, checkpoint and export, in seconds.
         encode: measured time to encode a clip, in seconds.
+        cpu_step: measured CPU time of a step in seconds, of all threads together.
+        precisions: measured CPU time of a step by precision, in seconds; empty if one was tried.
+        ends: time spent on the whole training, in seconds, when the run should end: its steps are
+            counted anew while it trains, so that it does; None if the number of steps was given.
         steps: number of steps.
     """
 
@@ -34,8 +38,11 @@ class PlannedStage(Config):
     seconds: float
     start: float | None = None
     step: float | None = None
+    cpu_step: float | None = None
     preview: float | None = None
     encode: float | None = None
+    precisions: dict[str, float] = {}  # noqa: RUF012 (pydantic copies it)
+    ends: float | None = None
     steps: int
 
 
@@ -62,6 +69,10 @@ class Plan(Config):
         size: height and width of frames in pixels.
         init_from: model whose autoencoder gives the initial weights; None for random weights.
         budget_seconds: time for everything.
+        denoisers: number of denoisers of LVDM: 2, for keyframes and the frames between, or 1.
+        tuned: whether the autoencoder is trained; None before it is decided.
+        start_psnr: PSNR in dB of held-out clips, reconstructed by the autoencoder of ``init_from``
+            as it is; None if that was not measured.
         given: the folder of videos that the user gave.
         prepared: whether ``footage`` is a prepared copy of that folder; None before it is decided.
         footage: the folder that is read: the prepared copy, or the one that the user gave.
@@ -74,6 +85,9 @@ class Plan(Config):
     size: int
     init_from: str | None = None
     budget_seconds: float
+    denoisers: Literal[1, 2] = 2
+    tuned: bool | None = True
+    start_psnr: float | None = None
     given: str
     prepared: bool | None = None
     footage: Footage

@@ -1,5 +1,6 @@
 """Results of a training in stages: long videos, evaluations and a model card."""
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,6 +11,8 @@ import torch
 
 import longtake
 from longtake.checkpoint import write_text
+from longtake.data.cache_plan import CachePlan, PlannedClips
+from longtake.data.clips import ClipPlan
 from longtake.data.folders import VideoFolder
 from longtake.distributed import Ranks
 from longtake.evaluation.during_training import small_protocol
@@ -21,7 +24,7 @@ from longtake.evaluation.result import Result
 from longtake.features import i3d
 from longtake.hub import INDEX
 from longtake.jobs import Job, open_jobs, write_videos
-from longtake.metrics.pairs import perceptual
+from longtake.metrics.pairs import pair_scores, perceptual
 from longtake.model import VideoModel
 from longtake.model.index import read_model_files
 from longtake.model_videos import ModelVideos
@@ -29,18 +32,20 @@ from longtake.page.document import duration
 from longtake.page.run_page import RunFiles
 from longtake.pipeline.footage import half
 from longtake.pipeline.plan import Plan, PlannedResults, PlannedStage, seconds_spent
-from longtake.pipeline.systems import RUNS
+from longtake.pipeline.stages import RUNS
 from longtake.progress import ProgressCallback
+from longtake.reconstruct import reconstruct_frames
 from longtake.runs import DiffusionRun
 from longtake.training.log import environment
 
 MODEL, VIDEOS, EVALUATION, RECONSTRUCTION = "model", "videos", "evaluation", "reconstruction"
 CARD = "README.md"
-MOST_FRAMES, FEWEST_FRAMES, MOST_CLIPS, FEWEST_CLIPS = 512, 64, 256, 16
-FRAMES_TO_A_CLIP = 48  # that a hierarchical rollout samples to make one of 16
-I3D_SECONDS = 2.0  # of a clip on a CPU core
-EVALUATION_SHARE, MOST_EVALUATIONS, FEWEST_EVALUATIONS = 0.1, 8, 2  # of a run, while it trains
-Bar = Callable[[str], AbstractContextManager[ProgressCallback]]
+FEW_CLIPS = 8
+MOST_FRAMES, FEWEST_FRAMES, MOST_CLIPS, FEWEST_CLIPS, LEAST_CLIPS = 512, 64, 256, 16, 8
+FRAMES_TO_A_CLIP = {1: 20, 2: 48}  # sampled to make one of 16, by the number of denoisers
+I3D_SECONDS = 0.8  # of a clip on a CPU core
+EVALUATION_SHARE, MOST_EVALUATIONS, FEWEST_EVALUATIONS = 0.05, 8, 2  # of a run, while it trains
+Bar = Callable[[str, str], AbstractContextManager[ProgressCallback]]  # of a title and a unit
 
 
 def planned_results(
@@ -48,7 +53,8 @@ def planned_results(
 ) -> PlannedResults:
     """Choose how many videos to sample and clips to measure in about ``seconds``.
 
-    Half of the time is for each.
+    Half of the time is for each. If it is short there are fewer videos, down to one, and fewer
+    clips, down to eight.
 
     Args:
         plan: the training's plan.
@@ -61,13 +67,16 @@ def planned_results(
     if last.preview is None:
         return PlannedResults(frames=FEWEST_FRAMES, clips=FEWEST_CLIPS)
     rate = frames / max(last.preview, 1e-3)
-    videos = PlannedResults().videos
-    length = int(rate * seconds / 2 / videos) // 16 * 16
-    clips = int(seconds / 2 / (FRAMES_TO_A_CLIP / rate + 3 * _feature_seconds(device)))
+    possible = rate * seconds / 2
+    videos = min(max(int(possible / FEWEST_FRAMES), 1), PlannedResults().videos)
+    length = int(possible / videos) // 16 * 16
+    sampled = FRAMES_TO_A_CLIP[plan.denoisers] / rate
+    clips = int(seconds / 2 / (sampled + 3 * _feature_seconds(device)))
     most = max(FEWEST_CLIPS, min(MOST_CLIPS, plan.footage.held_out_clips))
     return PlannedResults(
+        videos=videos,
         frames=min(max(length, FEWEST_FRAMES), MOST_FRAMES),
-        clips=min(max(clips, FEWEST_CLIPS), most),
+        clips=min(max(clips, LEAST_CLIPS), most),
     )
 
 
@@ -76,7 +85,7 @@ def planned_evaluations(
 ) -> tuple[int, float]:
     """Number of times a run measures its model while it trains, and the seconds they take.
 
-    Each time it measures ``FEWEST_CLIPS`` clips. Together that takes at most a tenth of
+    Each time it measures ``FEWEST_CLIPS`` clips. Together that takes at most a twentieth of
     ``seconds``; if that is not enough for two times, the number is 0.
 
     Args:
@@ -86,7 +95,7 @@ def planned_evaluations(
         device: device of the networks.
     """
     rate = run.preview_frames * run.num_previews / max(preview, 1e-3)
-    each = FEWEST_CLIPS * (FRAMES_TO_A_CLIP / rate + _feature_seconds(device))
+    each = FEWEST_CLIPS * (FRAMES_TO_A_CLIP[2] / rate + _feature_seconds(device))
     real = FEWEST_CLIPS * _feature_seconds(device)
     times = min(int((EVALUATION_SHARE * seconds - real) / each), MOST_EVALUATIONS)
     return (times, real + times * each) if times >= FEWEST_EVALUATIONS else (0, 0.0)
@@ -122,7 +131,7 @@ def write_samples(model: VideoModel, out: Path, planned: PlannedResults, bar: Ba
         if all(file.exists() for file in job.files):
             with open_jobs([job], path, overwrite=True):
                 continue  # of which a kill may have left the hidden folder, that goes here
-        with bar(path.name) as report:
+        with bar(path.name, "frames") as report:
             write_videos(model.long_video(), job, overwrite=True, report=report)
 
 
@@ -132,7 +141,7 @@ def measure_model(
     """Evaluate the model on held-out footage; writes results, except those that exist."""
     held = half(Path(plan.footage.path), "validation", 1, plan.footage.held_out)
     ready = held_out_protocol(plan, held, clips)
-    with bar("clips to measure") as report:
+    with bar("measure", "clips") as report:
         settings = EvaluationSettings(ranks=ranks, report=lambda _, done, all_: report(done, all_))
         path = out / f"{RECONSTRUCTION}.json"
         if not path.exists():
@@ -150,6 +159,20 @@ def measure_model(
                 frames=ready.span("generated"),
             )
             evaluate(held, sampled, ready, ["fvd", "kvd"], settings).write(path)
+
+
+def reconstruction_psnr(plan: Plan, device: torch.device) -> float:
+    """Mean PSNR in dB of a few held-out clips, reconstructed by the autoencoder to start from."""
+    assert plan.init_from is not None
+    autoencoder = VideoModel.from_pretrained(plan.init_from, device=device).autoencoder
+    window, path = autoencoder.spec.clip[0], Path(plan.footage.path)
+    clip_plan = ClipPlan(frames=window, height=plan.size, width=plan.size)
+    held = half(path, "validation", 1, plan.footage.held_out).model_copy(update={"plan": clip_plan})
+    found = []
+    for clip in PlannedClips(held, CachePlan(clips=FEW_CLIPS)):
+        again = reconstruct_frames(autoencoder, clip.frames)
+        found.append(pair_scores(clip.frames, again, device)["psnr"])
+    return math.fsum(found) / len(found)
 
 
 def held_out_protocol(plan: Plan, held: VideoFolder, clips: int) -> Protocol:

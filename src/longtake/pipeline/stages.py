@@ -1,0 +1,315 @@
+"""Training runs of LVDM and PVDM: presets, adapted to footage, frame size and time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from longtake.page.document import duration
+from longtake.pipeline.plan import Plan
+from longtake.pipeline.systems import SYSTEMS, Sizes
+
+WIDTHS = (1, 2, 4)
+"""Factors by which a network may be wider than the preset's."""
+
+RESULTS_SHARE, RESERVE = 0.1, 0.05
+LATENTS, RUNS = "latents", "runs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One run of a training in stages (autoencoder, then denoisers).
+
+    Attributes:
+        name: name of the run's folder and config, and of its settings on the command line.
+        title: what it trains, in words.
+        preset: name of the preset whose settings it starts from.
+        share: share of the time budget.
+        enough: number of training samples that the preset's network needs; a wider network is
+            chosen only if there is time for as many.
+        wide: setting that holds the width of the network; None if the width is fixed. A wider
+            network starts from random weights.
+        cooldown: share of the steps over which the learning rate falls to 0.
+        settings: further settings, as values by name ``a.b``.
+        follows: settings that hold the folder of an earlier run: name of its stage, by name of the
+            setting.
+        same: settings that are copied from an earlier run: name of its stage, by name of the
+            setting.
+        encodes: whether it encodes the footage; later stages share its latents.
+        samples: whether its model samples videos, which are measured while it trains.
+        half: whether it may compute in bfloat16 on a CPU where that is faster.
+    """
+
+    name: str
+    title: str
+    preset: str
+    share: float
+    enough: int
+    wide: str | None = None
+    cooldown: float = 0.25
+    settings: Mapping[str, Any]
+    follows: Mapping[str, str] = field(default_factory=dict)
+    same: Mapping[str, str] = field(default_factory=dict)
+    encodes: bool = False
+    samples: bool = False
+    half: bool = False
+
+
+def _clips(footage: Mapping[str, Any], split: str, sizes: Sizes, frames: int) -> dict[str, Any]:
+    plan = {"frames": frames, "height": sizes.size, "width": sizes.size}
+    return {**footage, "split": split, "plan": plan}
+
+
+def _held_out(footage: Mapping[str, Any], sizes: Sizes) -> dict[str, Any] | None:
+    """Held-out clips for the loss of a denoiser, if there are any."""
+    frames = sizes.validation_span
+    return None if frames is None else _clips(footage, "validation", sizes, frames)
+
+
+def _cached(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of every denoiser: what it reads, and where the latents are."""
+    return {
+        "init_from": sizes.denoisers_from,
+        "data": _clips(footage, "train", sizes, sizes.span),
+        "validation": _held_out(footage, sizes),
+        "cache_folder": str(out / LATENTS),
+        "denoiser.num_classes": "auto",
+    }
+
+
+def _autoencoder(sizes: Sizes, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings and first weights of the autoencoder: of a model to start from, or ``given``."""
+    own = sizes.autoencoder if sizes.autoencoder is not None else given
+    return {
+        "autoencoder": {**own, "clip": [16, sizes.size, sizes.size]},
+        "init_from": sizes.init_from,
+    }
+
+
+def stages_for(
+    system: str,
+    sizes: Sizes,
+    out: Path,
+    footage: Mapping[str, Any],
+    *,
+    denoisers: int = 2,
+    tuned: bool = True,
+) -> Sequence[Stage]:
+    """The runs of a system in order.
+
+    Their shares of the budget, with those of the results and the reserve, sum to 1.
+
+    Args:
+        system: name of the system.
+        sizes: sizes of frames, latents and clips.
+        out: folder that holds the runs.
+        footage: settings of the source of the footage.
+        denoisers: number of denoisers of LVDM: 2, or 1 that samples neighbouring latent frames.
+        tuned: whether the autoencoder is trained; False: that of ``sizes.init_from`` is used.
+    """
+    autoencoder, networks = _STAGES[system]
+    runs = [
+        *(autoencoder(sizes, footage) if tuned else ()),
+        *networks[denoisers](sizes, out, footage),
+    ]
+    if not tuned:
+        names = {run.name for run in runs}
+        runs = [_without_autoencoder(run, names, sizes) for run in runs]
+    factor = (1 - RESULTS_SHARE - RESERVE) / sum(run.share for run in runs)
+    return [replace(run, share=run.share * factor) for run in runs]
+
+
+def stages_of(plan: Plan, out: Path, tuned: bool | None = None) -> Sequence[Stage]:
+    """The runs of a plan, in order.
+
+    With the runs of the autoencoder, or not, if ``tuned`` is given; else as the plan says.
+    """
+    system, footage = SYSTEMS[plan.system], plan.footage
+    sizes = system.sizes(plan.size, footage.span, plan.init_from, footage.validation_span)
+    tuned = plan.tuned is not False if tuned is None else tuned
+    return stages_for(
+        plan.system, sizes, out, footage.source, denoisers=plan.denoisers, tuned=tuned
+    )
+
+
+def rule(budget_seconds: float, stages: Sequence[Stage]) -> str:
+    """How the budget is divided, in a sentence."""
+    shares = [(stage.name, stage.share) for stage in stages]
+    shares += [("videos and evaluation", RESULTS_SHARE), ("in reserve", RESERVE)]
+    parts = ", ".join(f"{name} {share:.0%}" for name, share in shares)
+    return f"budget {duration(budget_seconds)}: {parts}"
+
+
+def _without_autoencoder(stage: Stage, names: set[str], sizes: Sizes) -> Stage:
+    """The run with the model to start from in place of an autoencoder that is not trained."""
+    absent = {key for key, name in stage.follows.items() if name not in names}
+    follows = {key: name for key, name in stage.follows.items() if key not in absent}
+    settings = {**stage.settings, **dict.fromkeys(absent, sizes.init_from)}
+    return replace(stage, follows=follows, settings=settings)
+
+
+def _volume_autoencoder(sizes: Sizes, footage: Mapping[str, Any]) -> Sequence[Stage]:
+    network = {
+        "kind": "volume_autoencoder",
+        "factors": [4, sizes.factor, sizes.factor],
+        "hidden": 8,
+        "z_channels": sizes.channels,
+        "groups": 8,
+    }
+    whole = _clips(footage, "train", sizes, 16)
+    validation = {"validation": _clips(footage, "validation", sizes, 16)}
+    shared = {**validation, **_autoencoder(sizes, network)}
+    size = sizes.size
+    return (
+        Stage(
+            name="autoencoder",
+            title="autoencoder, on crops of short clips",
+            preset="lvdm_laptop_autoencoder",
+            share=0.25,
+            enough=20_000,
+            wide=None if sizes.init_from else "autoencoder.hidden",
+            settings={
+                **shared,
+                "data": _clips(footage, "train", sizes, 8),
+                "crop": [size // 2, size // 2],
+            },
+        ),
+        Stage(
+            name="autoencoder_whole",
+            title="autoencoder, on whole clips",
+            preset="lvdm_laptop_autoencoder_whole",
+            share=0.17,
+            enough=0,
+            cooldown=0.6,
+            settings={**validation, "data": whole},
+            follows={"init_from": "autoencoder"},
+            same={"autoencoder": "autoencoder"},
+        ),
+    )
+
+
+def _volume_denoisers(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage]:
+    cached = _cached(sizes, out, footage)
+    size, latent = sizes.size, sizes.latent_size
+    return (
+        Stage(
+            name="prediction",
+            title="denoiser that continues keyframes",
+            preset="lvdm_laptop_pred",
+            share=0.28,
+            enough=40_000,
+            follows={"model": "autoencoder_whole"},
+            encodes=True,
+            samples=True,
+            half=True,
+            wide="denoiser.model_channels",
+            settings={
+                **cached,
+                "denoiser.latent": [sizes.channels, 5, latent, latent],
+                "denoiser.clip": [20, size, size],
+            },
+        ),
+        Stage(
+            name="interpolation",
+            title="denoiser between keyframes",
+            preset="lvdm_laptop_interp",
+            share=0.15,
+            enough=40_000,
+            follows={"model": "prediction"},
+            same={"cache": "prediction"},
+            samples=True,
+            half=True,
+            wide="denoiser.model_channels",
+            settings={
+                **cached,
+                "denoiser.latent": [sizes.channels, 3, latent, latent],
+                "denoiser.clip": [12, size, size],
+            },
+        ),
+    )
+
+
+def _one_volume_denoiser(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage]:
+    size, latent = sizes.size, sizes.latent_size
+    return (
+        Stage(
+            name="denoiser",
+            title="denoiser of frame after frame",
+            preset="lvdm_laptop_autoregressive",
+            share=0.43,
+            enough=40_000,
+            cooldown=0.4,
+            follows={"model": "autoencoder_whole"},
+            encodes=True,
+            samples=True,
+            half=True,
+            wide="denoiser.model_channels",
+            settings={
+                **_cached(sizes, out, footage),
+                "denoiser.latent": [sizes.channels, 5, latent, latent],
+                "denoiser.clip": [20, size, size],
+            },
+        ),
+    )
+
+
+def _triplane_autoencoder(sizes: Sizes, footage: Mapping[str, Any]) -> Sequence[Stage]:
+    network = {
+        "kind": "triplane_autoencoder",
+        "patch": sizes.factor,
+        "width": 96,
+        "depth": 2,
+        "heads": 4,
+        "head_channels": 24,
+        "embed_dim": sizes.channels,
+        "pool_depth": 1,
+        "pool_heads": 4,
+        "pool_head_channels": 24,
+        "pool_hidden": 192,
+        "std": 0.1,
+    }
+    return (
+        Stage(
+            name="autoencoder",
+            title="triplane autoencoder",
+            preset="pvdm_laptop_autoencoder",
+            share=0.42,
+            enough=8_000,
+            wide=None if sizes.init_from else "autoencoder.width",
+            settings={
+                **_autoencoder(sizes, network),
+                "data": _clips(footage, "train", sizes, 16),
+                "validation": _clips(footage, "validation", sizes, 16),
+            },
+        ),
+    )
+
+
+def _triplane_denoiser(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage]:
+    size, latent = sizes.size, sizes.latent_size
+    return (
+        Stage(
+            name="denoiser",
+            title="denoiser of clip after clip",
+            preset="pvdm_laptop",
+            share=0.43,
+            enough=30_000,
+            follows={"model": "autoencoder"},
+            encodes=True,
+            samples=True,
+            half=True,
+            wide="denoiser.model_channels",
+            settings={
+                **_cached(sizes, out, footage),
+                "denoiser.latent": [sizes.channels, 16, latent, latent],
+                "denoiser.clip": [16, size, size],
+                "denoiser.bounds": None,
+            },
+        ),
+    )
+
+
+_STAGES = {
+    "lvdm": (_volume_autoencoder, {1: _one_volume_denoiser, 2: _volume_denoisers}),
+    "pvdm": (_triplane_autoencoder, {1: _triplane_denoiser, 2: _triplane_denoiser}),
+}
