@@ -149,7 +149,7 @@ class Training:
         asked = self._overrides.keys() & (every - without)
         self._keep(start_psnr=psnr, tuned=bool(asked) or psnr < GOOD_PSNR)
         self.stages = stages_of(self._plan, self._out)
-        does = "training goes on with it" if self._plan.tuned else "it is used as it is"
+        does = "it is trained further" if self._plan.tuned else "it is used as it is"
         self._output.say(
             f"{plan.init_from} reconstructs held-out clips at {psnr:.1f} dB PSNR ({GOOD_PSNR:g} "
             f"are enough for a short training): {does}"

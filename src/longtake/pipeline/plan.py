@@ -30,7 +30,7 @@ class PlannedStage(Config):
         cpu_step: measured CPU time of a step in seconds, of all threads together.
         precisions: measured CPU time of a step by precision, in seconds; empty if one was tried.
         ends: time spent on the whole training, in seconds, when the run should end: its steps are
-            counted anew while it trains, so that it does; None if the number of steps was given.
+            counted again while it trains, so that it does; None if the number of steps was given.
         steps: number of steps.
     """
 
