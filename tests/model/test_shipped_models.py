@@ -1,19 +1,18 @@
 """Models that ship with the package."""
 
-import shutil
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from longtake.checkpoint import file_hash
-from longtake.cli.serve import model_places
-from longtake.hub import INDEX, find_model, shipped_models
-from longtake.model import VideoModel
+from longtake.data.synthetic.attributes import WORLDS
+from longtake.hub import shipped_models
+from longtake.model import VideoModel, sampling_with
 from longtake.model.index import read_model_files
 from longtake.reconstruct import reconstruct_frames
+from longtake.text import Prompt
 
 AUTOENCODERS = ["lvdm-general"]
+TEXT = "lvdm-sky-text"
 WRONG_LEVELS = 6  # of the mean colour; lvdm-sky is off by 25
 COLOURS = {
     **{"black": (30, 30, 30), "asphalt": (90, 90, 90), "concrete": (180, 175, 165)},
@@ -60,16 +59,31 @@ def test_an_autoencoder_generates_nothing(name: str):
         VideoModel.from_pretrained(name).long_video()
 
 
-def test_the_name_of_a_shipped_model_is_that_model_whatever_the_folder_holds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
-    monkeypatch.chdir(tmp_path)
-    name, shipped = "lvdm-sky", shipped_models()["lvdm-sky"]
-    (tmp_path / name).mkdir()
-    assert find_model(name) == shipped
-    assert not caplog.text
-    shutil.copy(shipped / INDEX, tmp_path / name)
-    assert find_model(name) == shipped
-    assert "the folder is ./lvdm-sky" in caplog.text
-    assert find_model(f"./{name}") == find_model(Path(name)) == Path(name)
-    assert model_places([name, "pvdm-sky"])[name] == str(shipped)
+def test_a_text_model_shares_the_autoencoder_of_the_model_it_was_trained_on():
+    indexes = [read_model_files(shipped_models()[name])[0] for name in ("lvdm-sky", TEXT)]
+    assert indexes[0].weights["autoencoder"] == indexes[1].weights["autoencoder"]
+    assert indexes[0].latent_scaling == indexes[1].latent_scaling
+
+
+def test_a_text_model_shows_what_it_is_asked_for():
+    model = VideoModel.from_pretrained(TEXT)
+    few = sampling_with(model.index.sampling, ["sampler.steps=8"])
+    asked = [
+        "time lapse, clear sky by day, wind towards the left",
+        "dusk, clear sky, clouds moving left",
+        "above hills and trees by day an overcast sky moving to the left",
+        "clouds moving right, scattered clouds, day",
+    ]
+    request = model.request(range(len(asked)), prompt=Prompt(asked))
+    (part,) = model.long_video(few)(request, frames=16)
+    assert part.frames.shape == (4, 16, 64, 64, 3)
+    shown = [WORLDS["sky"].shown(frames) for frames in part.frames]
+    for prompt, video in zip(asked, shown, strict=True):
+        said = WORLDS["sky"].said(prompt)
+        for attribute in ("time of day", "cover"):  # it shows the wind in two of three videos
+            assert frozenset(video[attribute]) == said[attribute], prompt
+
+
+def test_a_text_model_refuses_words_that_no_caption_had():
+    with pytest.raises(ValueError, match="has the word 'storm'"):
+        VideoModel.from_pretrained(TEXT).request([0], prompt=Prompt("a storm at night"))
