@@ -69,6 +69,15 @@ def test_a_denoiser_predicts_as_torch_does_and_its_program_is_kept(kind: str, fo
     assert torch.equal(prediction(again, SIGNALS[kind]), made)
 
 
+def test_a_program_first_used_in_a_training_of_half_precision_is_that_of_float32(tmp_path: Path):
+    network = NETWORKS["volume"].build().eval()
+    backend = OpenVINO(folder=tmp_path).denoiser(network)
+    with torch.autocast("cpu", torch.bfloat16):
+        made = prediction(backend, SIGNALS["volume"])
+    expected = prediction(network, SIGNALS["volume"])
+    assert torch.allclose(made, expected, rtol=0, atol=5e-6)
+
+
 def test_videos_are_decoded_as_torch_does(
     folder: Path, tiny_model: VideoModel, tiny_triplane_model: VideoModel
 ):

@@ -168,7 +168,12 @@ class Programs:
         function = self._function(self._network, names, embedding).eval()
         openvino, folder = _openvino(), self._backend.folder
         folder.mkdir(parents=True, exist_ok=True)
-        with torch.inference_mode(False), torch.no_grad(), TemporaryDirectory(dir=folder) as place:
+        with (
+            torch.inference_mode(False),
+            torch.no_grad(),
+            torch.autocast("cpu", enabled=False),  # a training in bfloat16 may be the caller
+            TemporaryDirectory(dir=folder) as place,
+        ):
             tensors = tuple(inputs[name].clone() for name in names)
             expected = function(*tensors)
             model = _converted(function, tensors)
