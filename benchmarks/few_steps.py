@@ -11,6 +11,7 @@ interpolator or a student that flickers is seen in motion and jerk long before F
 """
 
 import argparse
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -41,12 +42,14 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=64)
     parser.add_argument("--frames", type=int, default=80)
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--only", choices=["teacher", "students"])
     parser.add_argument("--work", type=Path, default=Path("runs/few_steps"), help="keeps videos")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     result: dict[str, Any] = {"model": chosen.model, "videos": chosen.videos}
     result |= {"frames": chosen.frames, "clips": chosen.videos * CLIPS_PER_VIDEO}
+    result |= {"precision": chosen.precision}
     features, rows = {}, {}
     model = VideoModel.from_pretrained(chosen.model)
     for side in ("teacher", "students") if chosen.only is None else (chosen.only,):
@@ -78,7 +81,8 @@ def made(
     path = chosen.work / f"{Path(chosen.model).name}_{side}.npy"
     if path.exists():
         return np.load(path)
-    video = model.long_video(sampling_with(model.index.sampling, changes), OpenVINO())
+    sampling = sampling_with(model.index.sampling, changes)
+    video = model.long_video(sampling, OpenVINO(precision=chosen.precision))
     rows = []
     for first in range(0, chosen.videos, chosen.batch):
         request = model.request(range(first, min(first + chosen.batch, chosen.videos)))
@@ -115,10 +119,16 @@ def kept(
     return torch.from_numpy(np.load(path))
 
 
+@functools.cache
+def i3d() -> Any:
+    """The network of the features, with its treatment of clips."""
+    return network_of(protocol("longtake", [], None))
+
+
 @torch.no_grad()
 def clip_features(videos: np.ndarray, per_video: int) -> Tensor:
     """I3D features of the last clips of each video."""
-    network = network_of(protocol("longtake", [], None))
+    network = i3d()
     first = videos.shape[1] - per_video * CLIP
     clips = videos[:, first:].reshape(-1, CLIP, *videos.shape[2:])
     found = []
