@@ -36,7 +36,7 @@ SAMPLERS = {
 ROLES = ("next", "interpolator")
 REAL_VIDEOS = 64
 ROWS = {
-    "lvdm-sky": ("ddim:24", "ddim:12+ddim:12", "ddim:8+ddim:8", "unipc:8+unipc:8"),
+    "lvdm-sky": ("ddim:24", "ddim:8+ddim:8", "unipc:8+unipc:8", "unipc:8+ddim:8"),
     "pvdm-sky": ("ddim-eta1:32", "ddim-eta1:16", "unipc:16", "unipc:10"),
 }
 
