@@ -1,9 +1,12 @@
 # longtake: `make demo` and `make test` set up everything they need on a fresh machine.
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MODEL := lvdm
 OUT := $(if $(filter lvdm,$(MODEL)),demo,demo_$(MODEL))
+SHIPPED := lvdm-sky pvdm-sky
 FRAMES := 512
 LAST_lvdm := interp
 LAST_pvdm := clips
@@ -22,8 +25,8 @@ TORCH := 2.11.0
 .PHONY: help setup demo test docs audit test-torch reliability format clean
 
 help:
-	@echo "make demo    install, write a long video from the shipped model, then train a small model from scratch"
-	@echo "             (make demo MODEL=pvdm: with PVDM instead of LVDM)"
+	@echo "make demo    install, write a long video of each shipped model, then train a small LVDM from scratch"
+	@echo "             (make demo MODEL=pvdm: a small PVDM)"
 	@echo "make test    install, then lint, check format, types and layers, run the tests, build the documentation"
 	@echo "make docs    build the documentation into site/"
 	@echo "make audit   look up known vulnerabilities of the pinned packages"
@@ -40,16 +43,18 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 setup: $(VENV)/installed
 
-# The shipped model first, then every step of training at toy size. After a stop it continues.
-demo: setup $(OUT)/shipped/seed_0000.mp4 $(OUT)/scratch/seed_0000.mp4
+# The shipped models first, side by side, then every step of training at toy size. After a stop it continues.
+demo: setup
+	@$(MAKE) --no-print-directory --jobs 2 $(SHIPPED:%=demo/%/seed_0000.mp4)
+	@$(MAKE) --no-print-directory $(OUT)/scratch/seed_0000.mp4
 	@echo
-	@echo "From the shipped model:   $(OUT)/shipped/seed_0000.mp4  ($(FRAMES) frames; all at a glance: seed_0000_sheet.png)"
+	@echo "From the shipped models:  $(SHIPPED:%=demo/%/seed_0000.mp4)  ($(FRAMES) frames; all at a glance: seed_0000_sheet.png)"
 	@echo "Trained here in minutes:  $(OUT)/scratch/seed_0000.mp4  (128 frames, 32 x 32; seed_0000_sheet.png)"
 	@echo "The runs behind it:       $(OUT)/autoencoder to $(SCRATCH)  (config, log, samples, model)"
 	@echo "Watch and steer in a page: $(BIN)/longtake studio   (http://127.0.0.1:8642)"
 
-$(OUT)/shipped/seed_0000.mp4: | setup
-	$(BIN)/longtake generate $(MODEL)-sky --frames $(FRAMES) --seed 0 --sheet -o $(OUT)/shipped
+demo/%-sky/seed_0000.mp4: | setup
+	$(BIN)/longtake generate $*-sky --frames $(FRAMES) --seed 0 --sheet -o $(@D) 2>&1 | sed 's/^/$*-sky: /'
 
 $(OUT)/autoencoder/model/model_index.json: | setup
 	$(BIN)/longtake fit $(MODEL)_demo_autoencoder -o $(OUT)/autoencoder
