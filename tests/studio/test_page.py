@@ -117,6 +117,18 @@ def test_live_plays_says_where_a_change_begins_is_kept_and_continues(tab: Tab):
     tab.until(f"() => ({FRAMES})() > 8")
     assert page.get_by_role("button", name="Stop this one").count() == 0  # its settings are shown
     stop(page)
+    page = tab.open("gallery")
+    page.locator(".tile-open").first.click()
+    page.get_by_role("dialog").get_by_role("button", name="Repeat with its changes").click()
+    tab.until(f"() => ({FRAMES})() > 8")
+    stop(page)
+    listed = page.evaluate("async () => (await fetch('/api/jobs?limit=2')).json()")
+    new, old = (
+        page.evaluate(f"async () => (await fetch('/api/jobs/{job['id']}')).json()")
+        for job in listed
+    )
+    assert new["changes"] == old["changes"] != []
+    assert new["settings"] == old["settings"]
 
 
 def test_a_video_is_estimated_made_and_shown_with_its_command(tab: Tab):

@@ -24,8 +24,8 @@ class Descriptors:
         gradient: root mean square gradient of the brightness, per pixel.
         step: root mean square difference of colours to the frame before; 0 for the first frame.
         luma_step: root mean square difference of brightness to the frame before.
-        thumbnails: mean colours of the cells of a 12 x 12 grid over the frame, in half precision:
-            864 bytes per frame.
+        thumbnails: mean colours of the cells of a 12 x 12 grid over the frame, first the reds of
+            all cells, then the greens, then the blues, in half precision: 864 bytes per frame.
         cells: contrast, gradient and luma_step within each cell of that grid, of the same size.
     """
 

@@ -81,11 +81,12 @@ def jumps(thumbnails: Float[np.ndarray, "t d"]) -> Float64[np.ndarray, "t"]:
 
 
 def light_jumps(thumbnails: Float[np.ndarray, "t d"]) -> Float64[np.ndarray, "t"]:
-    """Jump of the brightness in each frame, as far as the whole frame shares it.
+    """Jump of the brightness in each frame, as far as the whole frame shares it, in [0, 1].
 
     It is the mean over the middle half of the cells of a grid, sorted by their jump. Something that
     moves within the frame changes some cells only: where less than half of the cells jump alike, at
-    most a quarter of a level of 255 counts.
+    most a quarter of a level of 255 counts. ``thumbnails`` holds, for each frame, the mean red of
+    every cell, then the greens, then the blues, in [0, 1], as in ``Descriptors``.
     """
     size = np.zeros(len(thumbnails))
     luma = np.array(LUMA, np.float32)

@@ -93,9 +93,10 @@ def usable_videos(source: VideoSource, protocol: Protocol, side: Side) -> Usable
 def choose_clips(
     usable: UsableVideos, *, count: int, draw: int = 0, seed: int = 0
 ) -> list[ClipPosition]:
-    """Choose ``count`` clips, in an order that depends on protocol, seed and ``draw`` alone.
+    """Choose ``count`` clips, in an order that depends on protocol, ``seed`` and ``draw`` alone.
 
-    A smaller ``count`` gives the first of the clips of a greater one. Each video gives one clip
+    ``draw`` numbers independent choices from the same videos, as a protocol with ``draws`` over 1
+    averages them; clips of two draws may overlap. A smaller ``count`` gives the first of the clips of a greater one. Each video gives one clip
     before any video gives a second. If the protocol says so, real clips are in the source's order,
     or fewer than ``count``.
 

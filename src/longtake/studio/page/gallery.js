@@ -128,6 +128,14 @@ function details(job) {
   const again =
     ["make", "live"].includes(job.kind) &&
     button("", "Use these settings", () => goTo("make", { settings: job.settings }));
+  const repeats =
+    job.steerable &&
+    job.changes.length > 0 &&
+    !active(job) &&
+    button("", "Repeat with its changes", async () => {
+      await attempt(() => api.repeat(job));
+      goTo("live", {});
+    });
   const shown = active(job) ? null : player(job);
   dialog.className = "large";
   dialog.oncancel = null;
@@ -149,7 +157,7 @@ function details(job) {
     el(
       "div.row.wrap.end",
       {},
-      ...[button(".quiet.danger-text", "Delete …", () => remove(job)), again, stops, goes, close].filter(
+      ...[button(".quiet.danger-text", "Delete …", () => remove(job)), repeats, again, stops, goes, close].filter(
         Boolean,
       ),
     ),
