@@ -11,6 +11,7 @@ import torch
 from training import tiny_runs
 
 from longtake import config
+from longtake.config import ConfigError
 from longtake.data.clips import ClipPlan
 from longtake.data.export import export_world
 from longtake.data.synthetic import SkyWorld
@@ -156,6 +157,11 @@ def test_other_footage_or_settings_are_refused(made: Path, tmp_path: Path):
         start(Path(read_plan(made).footage.path), made, asked=Asked(size=32))  # pyright: ignore[reportOptionalMemberAccess]
     with pytest.raises(OtherRunError, match="footage="):
         start(tmp_path, made, asked=Asked())
+
+
+def test_a_change_of_a_stage_that_is_done_is_refused(made: Path, footage: Path):
+    with pytest.raises(ConfigError, match=r"autoencoder.training.steps=9 comes too late"):
+        start(footage, made, overrides=["autoencoder.training.steps=9"])
 
 
 def test_a_folder_of_other_things_is_left_alone(footage: Path, tmp_path: Path):

@@ -96,9 +96,9 @@ def choose_clips(
     """Choose ``count`` clips, in an order that depends on protocol, ``seed`` and ``draw`` alone.
 
     ``draw`` numbers independent choices from the same videos, as a protocol with ``draws`` over 1
-    averages them; clips of two draws may overlap. A smaller ``count`` gives the first of the clips of a greater one. Each video gives one clip
-    before any video gives a second. If the protocol says so, real clips are in the source's order,
-    or fewer than ``count``.
+    averages them; clips of two draws may overlap. A smaller ``count`` gives the first of the clips
+    of a greater one. Each video gives one clip before any video gives a second. If the protocol
+    says so, real clips are in the source's order, or fewer than ``count``.
 
     Raises:
         ValueError: there are fewer than ``count`` clips, and the protocol refuses that.

@@ -97,13 +97,19 @@ class Training:
         self._clock = Clock(out)
 
     def execute(self) -> None:
-        """Do everything that is not done yet."""
+        """Carry out the stages and the rest of the plan, except what is done already.
+
+        Raises:
+            ConfigError: an override changes a stage that is done and from which another began.
+        """
         if (self._out / MODEL / CARD).exists() and not self._overrides:
             return  # the card is written last
         self._prepare()
         self._judge_autoencoder()
         self._output.say(rule(self._plan.budget_seconds, self.stages))
         done = [stage for stage in self.stages if self._run_folder(stage).exists()][:-1]
+        for stage in done:
+            self._refuse_change(stage)
         try:
             for number, stage in enumerate(self.stages, 1):
                 if stage in done:  # the next one began from its model
@@ -113,6 +119,15 @@ class Training:
         finally:
             self._clock.save(now=True)
             self._write_page(False)
+
+    def _refuse_change(self, stage: Stage) -> None:
+        """Raise a ConfigError if an override would change a stage that is done."""
+        path, own = self._config_path(stage), self._overrides.get(stage.name, ())
+        if own and config.load(path, AnyRun, own) != config.load(path, AnyRun):
+            raise config.ConfigError(
+                f"{stage.name}.{own[0]} comes too late: {stage.name} is done, and the next stage "
+                "began from its model; train in another folder, or leave it out"
+            )
 
     def _prepare(self) -> None:
         """Write large footage as small scenes, as far as its share of the time goes."""
