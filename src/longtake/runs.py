@@ -285,7 +285,11 @@ class DiffusionRun(Config):
         """ConfigError if the network has another number of classes than the data."""
         number, classes = getattr(self.denoiser, "num_classes", None), self.data.classes
         if number not in (None, len(classes)):
-            fix = f"set it to {len(classes)}" if classes else "set it to null, or label the data"
+            fix = (
+                f"set it to {len(classes)}"
+                if classes
+                else "set it to null, or give videos labels by data.labels"
+            )
             held = f"{len(classes)} classes" if classes else "no classes"
             raise ConfigError(f"denoiser.num_classes={number}, but the data has {held}; {fix}")
         labels = {name: len(values) for name, values in self.data.label_parts.items()}

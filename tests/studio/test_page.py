@@ -120,7 +120,7 @@ def test_live_plays_says_where_a_change_begins_is_kept_and_continues(tab: Tab):
     page = tab.open("gallery")
     page.locator(".tile-open").first.click()
     page.get_by_role("dialog").get_by_role("button", name="Repeat with its changes").click()
-    tab.until(f"() => ({FRAMES})() > 8")
+    tab.until("() => document.querySelector('#panel-live .effect.now')")
     stop(page)
     listed = page.evaluate("async () => (await fetch('/api/jobs?limit=2')).json()")
     new, old = (

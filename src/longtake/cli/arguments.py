@@ -46,6 +46,7 @@ FORMATS = {"mp4": ".mp4", "mov": ".mov", "mkv": ".mkv", "gif": ".gif", "png": ""
 
 
 IN_PYTHON = {
+    "in the protocol and weights in the evaluation's settings": "and pass --weights FILE",
     "set overwrite=True": "pass --overwrite",
     "set fork=NEW": "pass --fork NEW",
     "use backend=torch": "use --backend torch",

@@ -66,7 +66,10 @@ class CaptionTable(Config):
             columns = (self.file_column, self.caption_column)
             name, caption = (_text(row, column, place) for column in columns)
             if caption and not name:
-                raise ValueError(f"{place}: {self.file_column} is empty, but it has a caption")
+                raise ValueError(
+                    f"{place}: names no file for its caption; fill in the column "
+                    f"{self.file_column!r}"
+                )
             if caption:
                 table[Path(name).as_posix()] = caption
         names = {video: video.relative_to(root) for video in videos}

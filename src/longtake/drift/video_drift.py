@@ -139,13 +139,20 @@ def measure_video(
         plan: how it is measured.
         report: called with the number of frames done and their total.
         network: I3D, to compute features; None: no features.
-        feature_starts: first frame of each window whose features are computed.
+        feature_starts: first frame of each window whose features are computed, multiples of
+            ``plan.window``; ``plan.starts(frames, plan.feature_windows)`` gives those of the plan.
+            If empty, no features are computed.
 
     Raises:
-        ValueError: the video is shorter than two windows.
+        ValueError: the video is shorter than two windows, or a start begins no window.
         VideoError: the video cannot be read.
     """
     info = check_length(video, plan)
+    if wrong := [start for start in feature_starts if start % plan.window]:
+        raise ValueError(
+            f"feature_starts={wrong[0]} is not the first frame of a window; expected a multiple of "
+            f"{plan.window}"
+        )
     describer = Describer()
     reader = None if plan.world is None else READERS[plan.world]()
     world_starts = plan.starts(info.frames, WORLD_WINDOWS)

@@ -31,7 +31,7 @@ ANY_LENGTH = ClipPlan(frames=1)
 """Clip plan with which folders are opened; the protocol decides whether a video is long enough."""
 
 FORMS = (
-    "a folder of videos or of folders of frames, an array file "
+    "a video, a folder or tar file of videos or of folders of frames, an array file "
     f"({', '.join(ARRAY_SUFFIXES)}), a data set as ucf101:train:FOLDER, a synthetic data set as "
     "sky:test:64, or a model"
 )

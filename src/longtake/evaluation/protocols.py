@@ -113,8 +113,8 @@ class Protocol(Config):
         if isinstance(network, I3DConfig):
             if network.weights is not None:
                 raise ValueError(
-                    f"weights={network.weights!r}: a path is not part of a protocol; name the "
-                    "file in the settings of the evaluation and its sha256 here"
+                    f"network.weights={network.weights!r}: a path is not part of a protocol; set "
+                    "network.sha256 in the protocol and weights in the evaluation's settings"
                 )
             if network.sha256 is None:
                 raise ValueError("sha256 is missing: a protocol names the weights by their hash")
