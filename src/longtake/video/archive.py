@@ -184,8 +184,8 @@ def _entries(file: IO[bytes], size: int) -> Iterator[tuple[str, tarfile.TarInfo,
             ) from error
         start, position = position + BLOCK_BYTES, position + BLOCK_BYTES + _padded(info.size)
         if info.size < 0 or entries > MOST_MEMBERS:
-            size = f"an entry of {info.size} bytes"
-            raise ArchiveError(f"has {size if info.size < 0 else f'over {MOST_MEMBERS} entries'}")
+            many, wrong = f"over {MOST_MEMBERS} entries", f"an entry of {info.size} bytes"
+            raise ArchiveError(f"has {wrong if info.size < 0 else many}")
         if info.type in (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE):
             longer = _long_name(file, info) or longer
             continue
