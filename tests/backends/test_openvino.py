@@ -134,7 +134,7 @@ def test_a_network_of_a_backend_is_the_same_network_otherwise(folder: Path, tiny
 
 
 def test_only_float32_on_the_cpu_is_run(folder: Path, tiny_model: VideoModel):
-    with pytest.raises(BackendError, match="these are bfloat16 on cpu; open the model so"):
+    with pytest.raises(BackendError, match="these are bfloat16 on cpu; open the model"):
         OpenVINO(folder=folder).autoencoder(
             type(tiny_model.autoencoder)(tiny_model.autoencoder.config).bfloat16()  # pyright: ignore
         )

@@ -219,7 +219,7 @@ def test_videos_given_different_frames_are_refused():
     [
         ({"diffusion": Diffusion(prediction="v")}, "was not trained so .*another rollout.kind"),
         ({"denoiser": network(frame_times=False)}, "was not trained so"),
-        ({"pattern": Staggered()}, "as the time pattern Staggered does; .*pattern.kind=together"),
+        ({"pattern": Staggered()}, "so does the time pattern Staggered; .*pattern.kind=together"),
     ],
 )
 def test_a_model_that_has_one_time_for_all_frames_is_refused(

@@ -191,7 +191,8 @@ def of(run: Run, **training: Any) -> Run:
 def check_equal(one: Path, two: Path) -> None:
     assert losses(two) == pytest.approx(losses(one), abs=NEAR)
     for expected, got in zip(log(one), log(two), strict=True):
-        near = 1e-5 if "loss" in expected else 1e-3  # measures of previews see rounded pixels
+        # terms of a loss: 1.05e-5 was seen on a CPU with AMX; previews' measures see rounded pixels
+        near = 2e-5 if "loss" in expected else 1e-3
         for key in expected.keys() - {"seconds", "samples_per_second"}:
             assert got[key] == pytest.approx(expected[key], rel=near, abs=NEAR), key
     expected, got = last_checkpoint(one), last_checkpoint(two)

@@ -522,7 +522,7 @@ def test_another_number_of_classes_is_told_before_anything_is_encoded(begun: Pat
         train(changed(run, "denoiser.num_classes=2"), tmp_path)
     plan = "plan: {frames: 12, height: 16, width: 16}"
     data = f"data={{kind: folder, path: {begun}/videos, {plan}}}"
-    with pytest.raises(ConfigError, match="the data has no classes; set it to null, or label"):
+    with pytest.raises(ConfigError, match="the data has no classes; set it to null, or give"):
         train(changed(run, data), tmp_path)
     assert [*tmp_path.iterdir()] == []
 

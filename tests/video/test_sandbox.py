@@ -53,10 +53,10 @@ def test_memory_and_time_have_limits(box: Sandbox, video: Path):
 @pytest.mark.parametrize(
     ("sent", "message"),
     [
-        (HEADER.pack(b"F", 1 << 20, 1 << 20, 3), "not video"),
-        (HEADER.pack(b"E", 1 << 30, 0, 0), "not video"),
-        (b"pickle" * 9, "not video"),
-        (HEADER.pack(b"F", 1, 8, 8) + b"short", "ended early"),
+        (HEADER.pack(b"F", 1 << 20, 1 << 20, 3), "sent data that are not frames"),
+        (HEADER.pack(b"E", 1 << 30, 0, 0), "sent data that are not frames"),
+        (b"pickle" * 9, "sent data that are not frames"),
+        (HEADER.pack(b"F", 1, 8, 8) + b"short", "ended before the last frame"),
         (HEADER.pack(b"Z", 11, 0, 0), r"crashed \(signal 11\)"),
     ],
 )

@@ -73,12 +73,16 @@ class StartedVideo(VideoStream):
         yield from self._opening(position, len(request.seeds))
         yield from self._rest(request, frames - len(self.frames), state, steering)
 
-    def check_length(self, frames: int) -> None:
-        """Raise a ValueError unless ``frames`` is more than the number of given frames."""
+    def check_length(self, frames: int, closing: int = 0) -> None:
+        """Raise a ValueError unless ``frames`` is more than the number of given frames.
+
+        ``closing`` frames follow them in a loop.
+        """
         if frames <= len(self.frames):
+            end = f" and the {closing} that close the loop" if closing else ""
             raise ValueError(
-                f"frames={frames} must be more than the {len(self.frames)} given frames with which "
-                "the video begins; ask for more"
+                f"frames={frames + closing} must be more than the {len(self.frames)} given frames "
+                f"with which the video begins{end}; ask for more"
             )
 
     def _opening(self, position: int, videos: int) -> Iterator[Part]:

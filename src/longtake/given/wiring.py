@@ -89,7 +89,7 @@ def wired(video: LongVideo, given: Given, frames: int | None, fps: float) -> Wir
         sampled, identity = length - looped.closing, {"loop": True}
     if read is not None:
         opening = StartedVideo(video=video, frames=read.frames)
-        opening.check_length(sampled)
+        opening.check_length(sampled, length - sampled)
         identity = {**identity, "given": read.digest}
     stream = LoopedVideo(video=video, opening=opening) if given.loop else opening
     notes = () if read is None else (read.note,)
