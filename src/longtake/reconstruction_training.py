@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -21,6 +21,7 @@ from longtake.training.monitor import CollapseRule, TrainingMonitor
 from longtake.training.trainer import Trainer
 
 
+@runtime_checkable
 class ReconstructionSettings(Protocol):
     """Settings that runs with reconstructions share; ``AutoencoderRun`` says what each is."""
 
