@@ -53,8 +53,9 @@ demo: setup
 	@echo "The runs behind it:       $(OUT)/autoencoder to $(SCRATCH)  (config, log, samples, model)"
 	@echo "Watch and steer in a page: $(BIN)/longtake studio   (http://127.0.0.1:8642)"
 
+# Half of the processors for each: with all of them the two wait for each other.
 demo/%-sky/seed_0000.mp4: | setup
-	$(BIN)/longtake generate $*-sky --frames $(FRAMES) --seed 0 --sheet -o $(@D) 2>&1 | sed 's/^/$*-sky: /'
+	OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN) + 1) / 2 )) $(BIN)/longtake generate $*-sky --frames $(FRAMES) --seed 0 --sheet -o $(@D) 2>&1 | sed 's/^/$*-sky: /'
 
 $(OUT)/autoencoder/model/model_index.json: | setup
 	$(BIN)/longtake fit $(MODEL)_demo_autoencoder -o $(OUT)/autoencoder
