@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from few_steps import stated
 from torch import Tensor
 
 from longtake.backends import Backend, OpenVINO
@@ -30,7 +31,7 @@ from longtake.data.synthetic import SkyWorld
 from longtake.data.synthetic.attributes import WORLDS
 from longtake.evaluation.extraction import network_of
 from longtake.evaluation.protocols import protocol
-from longtake.metrics.uncertainty import Interval, fvd_interval, kvd_interval
+from longtake.metrics.uncertainty import fvd_interval, kvd_interval
 from longtake.model import VideoModel, sampling_with
 from longtake.model_videos import ModelVideos
 
@@ -193,12 +194,6 @@ def distances(real: Tensor | None, found: Tensor | None) -> dict[str, Any]:
     if real is None or found is None:
         return {}
     return {"fvd": stated(fvd_interval(real, found)), "kvd": stated(kvd_interval(real, found))}
-
-
-def stated(interval: Interval) -> dict[str, float]:
-    """A metric and its 95 % interval."""
-    ends = {"value": interval.value, "low": interval.low, "high": interval.high}
-    return {name: round(value, 2) for name, value in ends.items()}
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:

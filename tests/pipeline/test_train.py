@@ -40,11 +40,6 @@ TINY = (
 ASKED = Asked(system="pvdm", size=16, budget_seconds=60)
 
 
-@pytest.fixture(autouse=True)
-def _no_i3d(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 @pytest.fixture(scope="module")
 def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("footage") / "sky"

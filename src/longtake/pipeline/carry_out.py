@@ -123,7 +123,7 @@ class Training:
     def _refuse_change(self, stage: Stage) -> None:
         """Raise a ConfigError if an override would change a stage that is done."""
         path, own = self._config_path(stage), self._overrides.get(stage.name, ())
-        if own and config.load(path, AnyRun, own) != config.load(path, AnyRun):
+        if own and config.load(path, AnyRun, own).settled() != config.load(path, AnyRun):
             raise config.ConfigError(
                 f"{stage.name}.{own[0]} comes too late: {stage.name} is done, and the next stage "
                 "began from its model; train in another folder, or leave it out"
@@ -203,7 +203,7 @@ class Training:
         """The widest network that sees enough samples in its share of the time that is left."""
         begun, seconds = self._clock.seconds, self._seconds_for(stage)
         ends = begun + seconds
-        if any(override.startswith(f"{STEPS}=") for override in own):
+        if _given(own, STEPS):
             base = config.changed(AnyRun, self._base(stage, 1, {}), own)
             steps = base.training.steps
             run = with_settings(base, scheduled(base, steps, stage.cooldown))
@@ -244,8 +244,7 @@ class Training:
         self, stage: Stage, own: Sequence[str], shown: Callbacks, clips: int
     ) -> tuple[Mapping[str, Any], dict[str, float]]:
         """The setting of the faster precision on this CPU, and the times of a step in each."""
-        given = any(override.startswith(f"{PRECISION}=") for override in own)
-        if not stage.half or given or self._ranks.device.type != "cpu":
+        if not stage.half or _given(own, PRECISION) or self._ranks.device.type != "cpu":
             return {}, {}
         base = config.changed(AnyRun, self._base(stage, 1, {}), own)
         found = seconds_of_precisions(base, self._out / TRIAL, shown, clips)
@@ -326,7 +325,7 @@ class Training:
         """Keep the clock, and the run within its time unless its number of steps was given."""
         own, ends = self._overrides.get(stage.name, ()), self._plan.stages[stage.name].ends
         pace = None
-        if ends is not None and not any(override.startswith(f"{STEPS}=") for override in own):
+        if ends is not None and not _given(own, STEPS):
             changed = partial(self._reschedule, stage, run)
             pace = Pace(run.training, ends, lambda: self._clock.seconds, changed)
 
@@ -354,3 +353,8 @@ class Training:
 
     def _run_folder(self, stage: Stage) -> Path:
         return self._out / RUNS / stage.name
+
+
+def _given(overrides: Sequence[str], setting: str) -> bool:
+    """Whether a stage's overrides have this setting."""
+    return any(override.startswith(f"{setting}=") for override in overrides)

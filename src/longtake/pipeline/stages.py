@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -188,11 +189,33 @@ def _volume_autoencoder(sizes: Sizes, footage: Mapping[str, Any]) -> Sequence[St
     )
 
 
+def _denoiser(
+    sizes: Sizes,
+    out: Path,
+    footage: Mapping[str, Any],
+    frames: tuple[int, int],
+    **described: Any,
+) -> Stage:
+    """The run of a denoiser; ``frames`` are those of a clip and of its latent."""
+    (clip, latent), size = frames, sizes.latent_size
+    return Stage(
+        samples=True,
+        half=True,
+        wide="denoiser.model_channels",
+        settings={
+            **_cached(sizes, out, footage),
+            "denoiser.latent": [sizes.channels, latent, size, size],
+            "denoiser.clip": [clip, sizes.size, sizes.size],
+        },
+        **described,
+    )
+
+
 def _volume_denoisers(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage]:
-    cached = _cached(sizes, out, footage)
-    size, latent = sizes.size, sizes.latent_size
+    made = partial(_denoiser, sizes, out, footage)
     return (
-        Stage(
+        made(
+            (20, 5),
             name="prediction",
             title="denoiser that continues keyframes",
             preset="lvdm_laptop_pred",
@@ -200,16 +223,9 @@ def _volume_denoisers(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Se
             enough=40_000,
             follows={"model": "autoencoder_whole"},
             encodes=True,
-            samples=True,
-            half=True,
-            wide="denoiser.model_channels",
-            settings={
-                **cached,
-                "denoiser.latent": [sizes.channels, 5, latent, latent],
-                "denoiser.clip": [20, size, size],
-            },
         ),
-        Stage(
+        made(
+            (12, 3),
             name="interpolation",
             title="denoiser between keyframes",
             preset="lvdm_laptop_interp",
@@ -217,40 +233,26 @@ def _volume_denoisers(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Se
             enough=40_000,
             follows={"model": "prediction"},
             same={"cache": "prediction"},
-            samples=True,
-            half=True,
-            wide="denoiser.model_channels",
-            settings={
-                **cached,
-                "denoiser.latent": [sizes.channels, 3, latent, latent],
-                "denoiser.clip": [12, size, size],
-            },
         ),
     )
 
 
 def _one_volume_denoiser(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage]:
-    size, latent = sizes.size, sizes.latent_size
-    return (
-        Stage(
-            name="denoiser",
-            title="denoiser of frame after frame",
-            preset="lvdm_laptop_autoregressive",
-            share=0.43,
-            enough=40_000,
-            cooldown=0.4,
-            follows={"model": "autoencoder_whole"},
-            encodes=True,
-            samples=True,
-            half=True,
-            wide="denoiser.model_channels",
-            settings={
-                **_cached(sizes, out, footage),
-                "denoiser.latent": [sizes.channels, 5, latent, latent],
-                "denoiser.clip": [20, size, size],
-            },
-        ),
+    denoiser = _denoiser(
+        sizes,
+        out,
+        footage,
+        (20, 5),
+        name="denoiser",
+        title="denoiser of frame after frame",
+        preset="lvdm_laptop_autoregressive",
+        share=0.43,
+        enough=40_000,
+        cooldown=0.4,
+        follows={"model": "autoencoder_whole"},
+        encodes=True,
     )
+    return (denoiser,)
 
 
 def _triplane_autoencoder(sizes: Sizes, footage: Mapping[str, Any]) -> Sequence[Stage]:
@@ -286,27 +288,20 @@ def _triplane_autoencoder(sizes: Sizes, footage: Mapping[str, Any]) -> Sequence[
 
 
 def _triplane_denoiser(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> Sequence[Stage]:
-    size, latent = sizes.size, sizes.latent_size
-    return (
-        Stage(
-            name="denoiser",
-            title="denoiser of clip after clip",
-            preset="pvdm_laptop",
-            share=0.43,
-            enough=30_000,
-            follows={"model": "autoencoder"},
-            encodes=True,
-            samples=True,
-            half=True,
-            wide="denoiser.model_channels",
-            settings={
-                **_cached(sizes, out, footage),
-                "denoiser.latent": [sizes.channels, 16, latent, latent],
-                "denoiser.clip": [16, size, size],
-                "denoiser.bounds": None,
-            },
-        ),
+    denoiser = _denoiser(
+        sizes,
+        out,
+        footage,
+        (16, 16),
+        name="denoiser",
+        title="denoiser of clip after clip",
+        preset="pvdm_laptop",
+        share=0.43,
+        enough=30_000,
+        follows={"model": "autoencoder"},
+        encodes=True,
     )
+    return (replace(denoiser, settings={**denoiser.settings, "denoiser.bounds": None}),)
 
 
 _STAGES = {

@@ -183,9 +183,10 @@ def _entries(file: IO[bytes], size: int) -> Iterator[tuple[str, tarfile.TarInfo,
                 else f"broken after {entries} entries ({error})"
             ) from error
         start, position = position + BLOCK_BYTES, position + BLOCK_BYTES + _padded(info.size)
-        if info.size < 0 or entries > MOST_MEMBERS:
-            many, wrong = f"over {MOST_MEMBERS} entries", f"an entry of {info.size} bytes"
-            raise ArchiveError(f"has {wrong if info.size < 0 else many}")
+        if info.size < 0:
+            raise ArchiveError(f"has an entry of {info.size} bytes")
+        if entries > MOST_MEMBERS:
+            raise ArchiveError(f"has over {MOST_MEMBERS} entries")
         if info.type in (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE):
             longer = _long_name(file, info) or longer
             continue

@@ -38,8 +38,7 @@ async function call(method, path, body, signal) {
 export const api = {
   models: () => call("GET", "/api/models"),
   estimate: (settings, signal) => call("POST", "/api/estimate", settings, signal),
-  create: (kind, settings) => call("POST", "/api/jobs", { kind, settings }),
-  repeat: ({ kind, settings, changes }) => call("POST", "/api/jobs", { kind, settings, changes }),
+  create: (kind, settings, changes) => call("POST", "/api/jobs", { kind, settings, changes }),
   jobs: () => call("GET", "/api/jobs?limit=200"),
   job: (id) => call("GET", `/api/jobs/${id}`),
   change: (id, changed) => call("POST", `/api/jobs/${id}/change`, changed),

@@ -133,7 +133,7 @@ function details(job) {
     job.changes.length > 0 &&
     !active(job) &&
     button("", "Repeat with its changes", async () => {
-      await attempt(() => api.repeat(job));
+      await attempt(() => api.create(job.kind, job.settings, job.changes));
       goTo("live", {});
     });
   const shown = active(job) ? null : player(job);
