@@ -40,7 +40,7 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     rows = [row for name in MODELS for row in measure(name, chosen)]
-    print("| model | backend | CPU ms a frame | times torch's speed | PSNR to torch's, dB |")
+    print("| model | backend | CPU ms per frame | speed | PSNR to PyTorch's frames, dB |")
     print("| --- | --- | ---: | ---: | ---: |")
     for row in rows:
         psnr = "" if row["psnr"] is None else f"{row['psnr']:.1f}"

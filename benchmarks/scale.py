@@ -25,8 +25,8 @@ PRESETS = ("lvdm_sky_short", "pvdm_sky_l")
 NUMBERS = (1, 8, 512)  # of GPUs
 PER_NODE = 8
 TITLES = (
-    "| preset | GPUs | weights | GB each, replicated | sharded in a machine | ms to compute a clip "
-    "| ms to exchange gradients | clips a GPU for 90 % |"
+    "| preset | GPUs | weights | GB per GPU, replicated | GB per GPU, split | ms to compute a clip "
+    "| ms to exchange gradients | clips per GPU for 90 % |"
 )
 # float32 weights, gradients, two moments and the moving average.
 STATE_BYTES, GRADIENT_BYTES = 20, 4
@@ -58,10 +58,7 @@ def main() -> None:
     rows = [row for preset in PRESETS for row in rows_of(preset, machine)]
     if path:
         write_text(path, json.dumps({"machine": asdict(machine), "rows": rows}, indent=1) + "\n")
-    print(
-        "| preset | GPUs | weights | GB each, replicated | sharded | ms to compute a clip |", end=""
-    )
-    print(" ms to exchange gradients | clips a GPU for 90 % |")
+    print(TITLES)
     print("| --- |" + 7 * " ---: |")
     for row in rows:
         print(
