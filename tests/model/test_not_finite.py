@@ -16,6 +16,7 @@ from longtake.checkpoint import CheckpointError, file_hash, is_finite
 from longtake.config import ConfigError
 from longtake.data.source import ClipPosition
 from longtake.features.i3d import read_weights
+from longtake.given import FilledVideo
 from longtake.latents import LatentScaling
 from longtake.model import VideoModel
 from longtake.model_videos import ModelVideos
@@ -135,6 +136,20 @@ def test_sampled_latents_that_are_not_finite_are_named_with_their_seed(tiny_mode
     bad = spoilt(tiny_model, "first")
     with pytest.raises(FloatingPointError, match="sampled latents of seed 5 near frame 0 are not"):
         list(bad.long_video()(bad.request([5, 6]), 8))
+
+
+def test_latents_of_a_gap_that_are_not_finite_are_named_with_the_frame_before_it(
+    tiny_model: VideoModel,
+):
+    frames = np.zeros((3, *tiny_model.autoencoder.spec.clip[1:], 3), np.uint8)
+    good, bad = (
+        FilledVideo(video=model.long_video(), frames=frames)
+        for model in (tiny_model, spoilt(tiny_model, "interpolator"))
+    )
+    request = tiny_model.request([5])
+    first = next(iter(good(request, good.length)))
+    with pytest.raises(FloatingPointError, match=f"seed 5 near frame {good.factor} are not"):
+        next(iter(bad(request, good.length, first.state)))
 
 
 def test_decoded_frames_that_are_not_finite_are_named_with_their_seed(tiny_model: VideoModel):

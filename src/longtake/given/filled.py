@@ -25,8 +25,8 @@ class FilledVideo(VideoStream):
 
     Each given frame is encoded as a still video to one latent frame; the interpolation network
     samples the latent frames between two of them. At both ends of a gap the decoded frames differ
-    from the given pixels; these differences, less a part of the decoded steps there as in
-    ``StartedVideo``, are added to the new frames, fading from one into the other.
+    from the given pixels; these differences, less half of the decoded change between the given and
+    the next frame, are added to the new frames, fading from the one into the other.
 
     Attributes:
         video: the model, with a network in the role ``interpolator``.
@@ -95,7 +95,7 @@ class FilledVideo(VideoStream):
         """The first frame of a pair and those after it, without the second."""
         seeds = [derive(seed, "between", pair) for seed in request.seeds]
         left, right = (to_model(self.frames[i : i + 1])[None] for i in (pair, pair + 1))
-        new = fill_gap(self.video, request, seeds, left, right, place=pair)
+        new = fill_gap(self.video, request, seeds, left, right, place=pair * self.factor)
         return torch.cat([self._own(pair, new), new], 2)
 
     def _own(self, index: int, like: Tensor) -> Float[Tensor, "b 3 1 h w"]:
@@ -105,7 +105,7 @@ class FilledVideo(VideoStream):
 
 
 def fill_factor(video: LongVideo) -> int:
-    """Number of frames from one end of a filled gap to the other."""
+    """Number of frames from a given frame to the next, if the model ``video`` fills in between."""
     latents = video.samplers["interpolator"].spec.frames
     return (latents - 2) * frames_per_latent(video) + 1
 
@@ -125,9 +125,15 @@ def fill_gap(
         video: the model, with a network in the role ``interpolator``.
         request: the videos; signals of the first clip alone are left out.
         seeds: one per video.
-        left: frame before the gap, of each video or of all.
+        left: frame before the gap, in [-1, 1], of each video or of all.
         right: frame after the gap.
-        place: number of the gap, for messages.
+        place: index of the video's frame before the gap, for the error message.
+
+    Returns:
+        the frames of the gap, about in [-1, 1], without those before and after it.
+
+    Raises:
+        FloatingPointError: sampled latents are not finite.
     """
     sample, videos = video.samplers["interpolator"], len(seeds)
     axis, factor = sample.spec.time_axis, frames_per_latent(video)
