@@ -87,7 +87,7 @@ def test_frames_stay_beside_previews_and_strays_which_are_named(folder: Path) ->
     assert names(source) == ["a/frames", "a/one.mkv", "b/deep/two.mkv", "top.mkv"]
     assert source.info(0).frames == 8
     assert source.rejected() == ()
-    stray, beside = "not one of the frames", "picture beside videos or folders"
+    stray, beside = "not one of the frames", "image beside videos or folders"
     assert passed_over(source) == {
         "a/frames/cover.jpg": stray,
         "a/frames/preview.gif": stray,

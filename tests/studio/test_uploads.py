@@ -56,7 +56,7 @@ def test_a_video_begins_with_the_frames_of_an_upload(page: Page, tmp_path: Path)
         (b"", "not a video or an image"),
         (b"MZ" + bytes(100), "not a video or an image"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a video or an image"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(100), "not a picture, or broken"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "not an image, or broken"),
         (bytes(4) + b"ftypisom" + bytes(100), ""),
         (image()[:-60], ""),
     ],

@@ -128,7 +128,10 @@ def test_a_model_trained_with_frame_times_states_it_and_follows_rollouts_that_us
     [
         (MIXED, "has frame_times, but diffusion.time_per_frame is false"),
         ([*STATED, "clip.context.cases=[{kind: any}]"], "has no case frame_times; add one"),
-        (["clip.context.cases=[{kind: ends}]", "clip.context.predict=0.2"], "cases stand instead"),
+        (
+            ["clip.context.cases=[{kind: ends}]", "clip.context.predict=0.2"],
+            "cases and predict cannot",
+        ),
         (["clip.context.cases=[{kind: middle}]"], "must be one of|valid are nothing"),
     ],
 )

@@ -237,7 +237,7 @@ def _videos_of(folder: Path, files: Sequence[Path], outer: bool) -> Searched:
     frames = sequence([path for path in pictures if path.stem not in titles])
     few = len(frames) < max(2, FRAMES_PER_PREVIEW * len(videos))
     if few or ((videos or outer) and not numbered(frames)):
-        reason = "picture beside videos or folders" if videos or outer else "single picture"
+        reason = "image beside videos or folders" if videos or outer else "single image"
         return Searched(videos, [*unread, *(Rejected(str(path), reason) for path in pictures)])
     strays = sorted({*pictures, *videos} - {*frames})
     return Searched(

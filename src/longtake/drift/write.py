@@ -146,7 +146,7 @@ def videos_under(source: Path) -> list[Path]:
         return [source]
     found = videos_below(source)
     if not found:
-        raise ValueError(f"{source}: no video in it, neither files nor folders of pictures")
+        raise ValueError(f"{source}: no video in it, neither files nor folders of image files")
     return found
 
 

@@ -138,7 +138,7 @@ class C3D(nn.Module):
         if frames != FRAMES or size != [SIZE, SIZE]:
             raise ValueError(
                 f"C3D takes clips of {FRAMES} frames of {SIZE} x {SIZE} pixels, got {frames} of "
-                f"{size[0]} x {size[1]}; cut clips of {FRAMES} frames and treat them"
+                f"{size[0]} x {size[1]}; cut such clips and prepare them by C3DConfig.treat"
             )
         with (
             torch.autocast(video.device.type, enabled=False),

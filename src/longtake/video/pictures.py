@@ -48,7 +48,7 @@ def files(folder: Path) -> list[Path]:
                 paths = [folder / entry.name for entry in entries if not entry.is_dir()]
     found = [p for p in paths if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
     if not found:
-        raise VideoError(f"{folder}: not a video, the folder has no pictures")
+        raise VideoError(f"{folder}: not a video, the folder has no image files")
     return sequence(found)
 
 
@@ -122,4 +122,4 @@ def _opened(path: Path) -> Generator[Image.Image]:
         with Image.open(path if whole else BytesIO(archive.read_bytes(path, LARGEST))) as picture:
             yield picture
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise VideoError(f"{path}: not a picture, or broken ({error})") from error
+        raise VideoError(f"{path}: not an image, or broken ({error})") from error

@@ -147,7 +147,7 @@ class ContextPlan(Config):
         own = type(self).model_fields
         both = [name for name in PAPERS if getattr(self, name) != own[name].default]
         if self.cases and both:
-            raise ValueError(f"cases stand instead of {both[0]}; give one of them")
+            raise ValueError(f"cases and {both[0]} cannot be combined; leave out {both[0]}")
         return self
 
     @property
