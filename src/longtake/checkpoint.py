@@ -46,6 +46,8 @@ def check_free(path: Path, overwrite: bool = False) -> Path:
 def whole_folder(path: Path, *, overwrite: bool = False) -> Generator[Path]:
     """Context manager that yields a temporary folder and moves it to ``path`` at the end.
 
+    If the block raises, the temporary folder is removed and ``path`` is left as it was.
+
     Raises:
         ExistsError: ``path`` exists and ``overwrite`` is false.
         CheckpointError: the disk is full.
@@ -66,7 +68,7 @@ def whole_folder(path: Path, *, overwrite: bool = False) -> Generator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, completely or not at all; a CheckpointError if that is impossible."""
+    """Write a text file, completely or not at all; a CheckpointError if it cannot be written."""
     with _partial(path) as partial:
         partial.write_text(text)
         put(partial, path)
@@ -75,7 +77,13 @@ def write_text(path: Path, text: str) -> None:
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write a safetensors file, completely or not at all; CheckpointError if that is impossible."""
+    """Write a safetensors file, completely or not at all; CheckpointError if it cannot be written.
+
+    Args:
+        path: the file; an existing one is replaced.
+        tensors: tensors by name.
+        metadata: texts by name, for the file's header; None for none.
+    """
     plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     with _partial(path) as partial:
         partial.touch()
@@ -87,7 +95,7 @@ def write_tensors(
 
 
 def sort_metadata(path: Path) -> None:
-    """Sort a safetensors file's metadata, so that equal files have equal bytes."""
+    """Sort a safetensors file's metadata in place, so that equal contents have equal bytes."""
     with path.open("r+b") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
@@ -98,7 +106,7 @@ def sort_metadata(path: Path) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file.
+    """Read the tensors of a safetensors file by name, on the CPU.
 
     Raises:
         CheckpointError: the file is missing, truncated, or a pickle.

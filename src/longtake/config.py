@@ -72,7 +72,7 @@ def load(path: Path, kind: Any, overrides: Sequence[str] = ()) -> Any:
 
 
 def read(path: Path) -> Any:
-    """Read the data of a YAML file, without validation."""
+    """Read the data of a YAML file, without validation; a ConfigError if it is not a mapping."""
     try:
         data = read_yaml(path)
     except OSError as error:
@@ -178,9 +178,10 @@ def digest(value: Any) -> str:
 
 
 def differences(x: Any, y: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
-    """Compare nested JSON data: both values, by path ``a.b``, of each leaf that differs.
+    """Compare nested JSON data: both values of each leaf that differs, by path, such as ``a.b``.
 
-    If only one of the two has a key, the other's value is ``absent``.
+    If only one of the two has a key, the other's value is the text ``absent``. ``path`` is that of
+    ``x`` and ``y`` themselves; empty: they are whole documents.
     """
     if not (isinstance(x, dict) and isinstance(y, dict)):
         return {} if x == y else {path: (x, y)}
@@ -192,7 +193,7 @@ def differences(x: Any, y: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
 
 
 def describe_differences(changes: Mapping[str, tuple[Any, Any]]) -> str:
-    """Put the first of ``differences`` and the number of others into words; empty for none."""
+    """Put a few of ``differences``, and the number of others, into words; empty for none."""
     listed = [_told(name, *pair) for name, pair in sorted(changes.items())]
     more = f", and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
     return f"{', '.join(listed[:SHOWN])}{more}"

@@ -97,7 +97,10 @@ class DecoderRun(Config):
         return self
 
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
-        """Train from the start, or from the last checkpoint in ``folder``."""
+        """Train from the start, or from the last checkpoint in ``folder``, the run's folder.
+
+        ``ranks`` are the processes of the run; ``callbacks`` report progress.
+        """
         torch.manual_seed(self.training.seed)
         base = VideoModel.from_pretrained(self.model, device=ranks.device)
         both = self._built().beside(base.autoencoder)

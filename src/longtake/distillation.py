@@ -86,7 +86,10 @@ class DistillationRun(Config):
         return self
 
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
-        """Encode clips that the latent cache lacks, then train, from the last checkpoint if any."""
+        """Encode clips that the latent cache lacks, then train, from the last checkpoint if any.
+
+        ``folder`` is the run's, ``ranks`` are its processes; ``callbacks`` report progress.
+        """
         torch.manual_seed(self.training.seed)
         model = VideoModel.from_pretrained(self.teacher, device=ranks.device)
         self._check(model)

@@ -19,7 +19,11 @@ INTEGERS = range(-(2**63), 2**63)
 
 
 class DocumentError(ValueError):
-    """A text is not JSON or YAML, or exceeds the limits of size; the message is the reason."""
+    """A text is not JSON or YAML, or exceeds the limits of this module; the message says which.
+
+    The limits are on bytes, number of values and depth (``MAX_JSON_BYTES``, ``MAX_YAML_BYTES``,
+    ``MAX_TEXT_BYTES``, ``MAX_VALUES``, ``MAX_DEPTH``).
+    """
 
 
 def open_regular(path: Path) -> BufferedReader:
@@ -58,7 +62,7 @@ def read_json(path: Path) -> Any:
 
     Raises:
         OSError: the file cannot be read.
-        DocumentError: it is not JSON, or exceeds the limits of size.
+        DocumentError: it is not JSON, or exceeds the limits of bytes, values or depth.
     """
     return parse_json(read_text(path, MAX_JSON_BYTES))
 
@@ -96,7 +100,7 @@ def read_yaml(path: Path) -> Any:
 
     Raises:
         OSError: the file cannot be read.
-        DocumentError: it is not YAML, or exceeds the limits of size.
+        DocumentError: it is not YAML, or exceeds the limits of bytes, values or depth.
     """
     return parse_yaml(read_text(path, MAX_YAML_BYTES))
 
@@ -104,7 +108,8 @@ def read_yaml(path: Path) -> Any:
 def parse_json(text: str, max_values: int = MAX_VALUES) -> Any:
     """Parse a JSON text.
 
-    A DocumentError if it is not JSON, or has more than ``max_values`` values.
+    A DocumentError if it is not JSON, is nested deeper than ``MAX_DEPTH`` levels, or has more than
+    ``max_values`` values.
     """
     try:
         data = json.loads(text, object_pairs_hook=_without_duplicates)
@@ -116,9 +121,10 @@ def parse_json(text: str, max_values: int = MAX_VALUES) -> Any:
 
 
 def parse_yaml(text: str) -> Any:
-    """Parse a YAML text; a DocumentError if it is not YAML, or exceeds the limits of size.
+    """Parse a YAML text; a DocumentError if it is not YAML, or exceeds the limits.
 
-    An alias counts as much as what it repeats.
+    It may have at most ``MAX_VALUES`` values, nested at most ``MAX_DEPTH`` deep. An alias counts as
+    much as what it repeats.
     """
     try:
         loader = _Loader(text)

@@ -61,7 +61,10 @@ class VideoStream(ABC):
 
     @property
     def sampled_from(self) -> int:
-        """Index of the frame of the video at which the first rollout step begins."""
+        """Index of the video's frame at which the first rollout step begins.
+
+        It is 0, unless frames that are given come before.
+        """
         return 0
 
     @abstractmethod
@@ -168,7 +171,7 @@ def _state(rollout: State, decoder: StreamDecoder, pushed: int) -> dict[str, Ten
 
 
 def change_state(change: Change) -> dict[str, Tensor]:
-    """Serialise a change to tensors, which ``stored_change`` reads."""
+    """Serialise a change of signals or guidance to tensors, which ``stored_change`` reads."""
     signals, guidance = change
     settings = list(json.dumps(guidance and to_dict(guidance)).encode())
     return {
@@ -179,7 +182,10 @@ def change_state(change: Change) -> dict[str, Tensor]:
 
 
 def stored_change(state: Mapping[str, Tensor]) -> Change:
-    """Read the change that ``change_state`` serialised among a state's tensors; none if none is."""
+    """Read the change that ``change_state`` serialised among the tensors of a ``Part``'s state.
+
+    It is an empty ``Change`` if there is none.
+    """
     if "guidance" not in state:
         return Change()
     names = [key.removeprefix("value.") for key in state if key.startswith("value.")]

@@ -14,13 +14,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass
 class Arrived:
-    """The first signal to stop that arrived; ``number`` is None before."""
+    """The first signal to stop that arrived; ``number`` is that signal's, None before it."""
 
     number: int | None = None
 
     @property
     def exit_code(self) -> int:
-        """128 plus the signal's number, as shells report it: 130, 143 or 129."""
+        """128 plus the signal's number, as shells report it: 130, 143 or 129; before one, 130."""
         return 128 + (self.number or signal.SIGINT)
 
 

@@ -147,7 +147,7 @@ def write_videos(
 ) -> int:
     """Sample and write the videos of one job: ``open_jobs``, then ``write_job``.
 
-    Returns the number of frames of each video that this call has made.
+    Returns the number of frames of each video that this call has made. Errors are those of both.
     """
     with open_jobs([job], job.paths[0], overwrite=overwrite) as outputs:
         return write_job(video, job, outputs, report=report, steering=steering)

@@ -60,9 +60,9 @@ class LatentSpec:
         return z.shape[self.frame_axis] * self.clip[0] // self.frames
 
     def cut(self, z: Latent, frames: int) -> Latent:
-        """Trim ``z`` to the fewest latent frames that cover ``frames`` frames of video.
+        """Trim ``z`` at its end to the fewest latent frames that cover ``frames`` frames of video.
 
-        A latent without a time axis is returned whole.
+        A latent that has fewer frames, or has no time axis, is returned whole.
         """
         if self.frame_axis is None:
             return z
@@ -70,7 +70,10 @@ class LatentSpec:
         return z.narrow(self.frame_axis, 0, min(fewest, z.shape[self.frame_axis]))
 
     def check_overlap(self, overlap: int) -> None:
-        """Raise a ValueError unless neighbouring clips can share ``overlap`` frames of video."""
+        """Raise a ValueError unless neighbouring clips can share ``overlap`` frames of video.
+
+        They can share any number under a clip's, but none if latents have a time axis.
+        """
         if overlap and self.frame_axis is not None:
             raise ValueError(
                 f"overlap={overlap} must be 0 for latents with a time axis: their "
@@ -101,7 +104,7 @@ class LatentSpec:
             )
 
     def expand(self, level: Times) -> Latent:
-        """Reshape a value per sample, or per latent frame, so that it broadcasts over a latent."""
+        """Reshape ``level``, ``(b)`` or ``(b, f)``, so that it broadcasts over a latent."""
         view = [len(level), *[1] * len(self.shape)]
         if level.ndim == 2:
             assert level.shape[1] in (1, self.frames)  # a still has one frame
@@ -111,7 +114,7 @@ class LatentSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Triplane:
-    """Sizes of PVDM's three planes, which one latent ``(B, C, N)`` holds end to end.
+    """Sizes, in positions, of PVDM's three planes, which a latent ``(B, C, N)`` holds end to end.
 
     Attributes:
         frames: rows of the two motion planes, one per frame of the clip.
@@ -159,9 +162,11 @@ class LatentScaling(Config):
     scale: Annotated[float, Gt(0)] = 1.0
 
     def forward(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """Convert the autoencoder's latents to the denoiser's: ``scale * (z + shift)``."""
         return self.scale * (z + self.shift)
 
     def inverse(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """Convert the denoiser's latents to the autoencoder's: ``z / scale - shift``."""
         return z / self.scale - self.shift
 
 

@@ -15,14 +15,18 @@ RANDOM_VALUES = (
     *(Tensor.normal_, Tensor.uniform_),
 )
 MAX_WEIGHTS = 20_000
-"""Most weight tensors of a network that is built of a config before its weights are known."""
+"""Greatest number of weight tensors of a network whose config is all that is known of it."""
 
 
 def build_empty(settings: Any, most: int = MAX_WEIGHTS) -> Any:
-    """Build the network of a config on the meta device, which allocates no memory.
+    """Build the network of a config on torch's meta device, which allocates no memory.
+
+    Args:
+        settings: config with a method ``build()``, such as a ``VolumeUNetConfig``.
+        most: greatest number of weight tensors that the network may have.
 
     Raises:
-        ConfigError: the sizes of the config fit no network, or one of more than ``most`` weights.
+        ConfigError: no network has these sizes, or it would have more weight tensors than ``most``.
     """
     numbers = itertools.count(1)
 

@@ -166,7 +166,10 @@ class ModelVideos(VideoSource):
         return {} if self.backend is None else {"backend": dict(self.backend.identity)}
 
     def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
-        """Sample one video and cut ``count`` frames; ``read_clips`` samples several at once."""
+        """Sample video ``index`` and return ``count`` frames, every ``stride``-th.
+
+        They begin with ``start_frame``. ``read_clips`` samples several videos at once.
+        """
         (clip,) = self.read_clips([ClipPosition(index, start_frame)], count, stride)
         return clip
 
@@ -177,7 +180,11 @@ class ModelVideos(VideoSource):
         stride: int,
         prepare: Preparation = unchanged,
     ) -> Iterator[Frames]:
-        """Sample the videos at ``positions``, ``batch`` at a time, and yield a clip of each."""
+        """Sample the videos at ``positions``, ``batch`` at a time, and yield a clip of each.
+
+        A clip has ``count`` frames, every ``stride``-th of the video from its start on, to which
+        ``prepare`` is applied.
+        """
         long_video = self.model.long_video(self.sampling, self.backend)
         for first in range(0, len(positions), self.batch):
             chosen = positions[first : first + self.batch]
@@ -203,7 +210,7 @@ class ModelVideos(VideoSource):
 
 
 def open_kept(source: ModelVideos, folder: Path) -> None:
-    """Prepare a folder for a model's videos, or accept one that an earlier call filled.
+    """Prepare a folder in which ``source`` keeps its videos; continue one that has some of them.
 
     Raises a ValueError if the folder holds something else.
     """

@@ -12,7 +12,9 @@ AHEAD_VALUES = 1 << 24  # drawn at a time for a GPU: 64 MB
 
 
 def derive(seed: int, *path: int | str) -> int:
-    """Derive a seed for the purpose that ``path`` names: 63 bits of BLAKE2b of seed and path.
+    """Derive a seed for the purpose that ``path``, words and numbers, names.
+
+    It is the first 63 bits of the BLAKE2b hash of ``seed`` and ``path``.
 
     ``derive(7, "clip", 12)`` is the same number in any process, order or run, so an interrupted
     job draws what an uninterrupted one would have drawn.
@@ -22,7 +24,7 @@ def derive(seed: int, *path: int | str) -> int:
 
 
 def generator(seed: int, *path: int | str) -> torch.Generator:
-    """A CPU generator for one purpose, named by ``path``: seeded by ``derive(seed, *path)``."""
+    """A new CPU generator, seeded with ``derive(seed, *path)``; ``path`` names its purpose."""
     return torch.Generator("cpu").manual_seed(derive(seed, *path))
 
 
@@ -31,6 +33,10 @@ class SampleNoise:
 
     So sample 7 has the same noise whether it is drawn alone, in a batch of 64, or on rank 3 of 8.
     After ``StackedRandomGenerator`` of EDM (Karras et al. 2022).
+
+    Args:
+        seeds: one per sample.
+        device: device of the noise, which is drawn on the CPU, so that it is the same everywhere.
     """
 
     def __init__(self, seeds: Sequence[int], device: torch.device | str = "cpu") -> None:
@@ -38,14 +44,14 @@ class SampleNoise:
         self._streams = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
 
     def normal(self, shape: Sequence[int]) -> Float[Tensor, "b ..."]:
-        """Standard normal noise for every sample; ``shape`` is without the batch axis."""
+        """Draw standard normal noise in float32; ``shape`` is that of one sample."""
         return self._drawn(shape).to(self.device)
 
     def ahead(self, shape: Sequence[int], count: int) -> Iterator[Float[Tensor, "b ..."]]:
         """Yield what ``count`` calls of ``normal(shape)`` return, one after another.
 
-        For a GPU they are drawn many at a time and copied from pinned memory, so that it never
-        waits for the host between two of them.
+        For a GPU many are drawn at a time and copied from pinned memory, so that the GPU does not
+        wait for the CPU between two of them.
         """
         if self.device.type == "cpu":
             for _ in range(count):

@@ -1,4 +1,4 @@
-"""Output files of a command that continues after a stop or kill and ends with equal files.
+"""Output files of a command that, stopped or killed, continues if repeated, with the same result.
 
 Files are made in a hidden folder and moved to their places when they are complete. Before that, a
 note with their fingerprints is written. So a repeated command knows which of the files that exist

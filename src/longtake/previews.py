@@ -60,7 +60,8 @@ def reconstructions(
 def samples(model: VideoModel, request: Request, frames: int, folder: Path, ranks: Ranks) -> None:
     """Sample the videos of a request, ``frames`` frames each, and write them to a folder.
 
-    Samples that are not finite, as those of a network early in training may be, are only logged.
+    The processes ``ranks`` share the videos. Samples that are not finite, as those of a network
+    early in training may be, are only logged.
     """
     try:
         parts = list(model.long_video()(request, frames))

@@ -1,4 +1,4 @@
-"""Progress of long computations, as their callers are informed of it."""
+"""Callbacks by which long computations report their progress."""
 
 from collections.abc import Callable
 

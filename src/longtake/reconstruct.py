@@ -19,7 +19,7 @@ from longtake.video.archive import is_archive
 
 
 class UnfitError(VideoError):
-    """A video cannot be reconstructed: it is broken, or its own size does not fit."""
+    """A video cannot be reconstructed: it is broken, or its size does not fit the autoencoder."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,10 +26,10 @@ from longtake.training.tracker import check_tracker
 LOGGER = logging.getLogger("longtake")
 CONFIG, ENVIRONMENT, INPUTS, LOCK = "config.yaml", "environment.json", "inputs.json", ".lock"
 BEGUN = {LOCK, f".{CONFIG}.partial"}
-"""What a run that was killed at its very beginning leaves behind."""
+"""Names of files that a run leaves if it is killed before it has written its config."""
 
 CLAIM = {CONFIG, ENVIRONMENT, INPUTS, LOG, PAGE, "tensorboard", "wandb"}
-"""Files that a run may have written before it is refused."""
+"""Names of files that a run may have written before its config or data are refused."""
 
 OWN = (
     ".step_*",
@@ -49,10 +49,10 @@ FREE = (
     *("training.log_every", "training.sample_every", "training.save_every", "training.steps"),
     *("training.background_gb", "training.tracker", "training.workers", "training.shards"),
 )
-"""Settings that may change in the middle of a run, as its training steps do not depend on them."""
+"""Paths of settings that may change in the middle of a run: no training step depends on them."""
 
 ENCODED = ("data", "model", "cache.", "denoiser.clip_overlap_frames")
-"""Beginnings of settings that cached latents depend on."""
+"""Beginnings of the paths of settings that cached latents depend on."""
 
 
 class OtherRunError(ExistsError):

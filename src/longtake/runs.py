@@ -94,7 +94,10 @@ class AutoencoderRun(Config):
         return self
 
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
-        """Train from the start, or from the last checkpoint in ``folder``."""
+        """Train from the start, or from the last checkpoint in ``folder``, the run's folder.
+
+        ``ranks`` are the processes of the run; ``callbacks`` report progress.
+        """
         torch.manual_seed(self.training.seed)
         autoencoder = self.autoencoder.build()
         if self.init_from is not None:
@@ -218,7 +221,10 @@ class DiffusionRun(Config):
         }
 
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
-        """Encode clips that the latent cache lacks, then train, from the last checkpoint if any."""
+        """Encode clips that the latent cache lacks, then train, from the last checkpoint if any.
+
+        ``folder`` is the run's, ``ranks`` are its processes; ``callbacks`` report progress.
+        """
         torch.manual_seed(self.training.seed)
         self._check_classes()
         base = self._joined(VideoModel.from_pretrained(self.model, device=ranks.device))

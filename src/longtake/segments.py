@@ -103,5 +103,5 @@ def _whole(folder: Path, start: int) -> Segment | None:
 
 
 def record_of(folder: Path, start: int) -> Path:
-    """Path of the state after the segment that begins with frame ``start``."""
+    """Path in ``folder`` of the state after the segment that begins with frame ``start``."""
     return folder / f"{start:08d}.safetensors"

@@ -38,8 +38,8 @@ class LabelNames:
     def check(self, label: str) -> None:
         """Raise a ValueError if the network cannot be given this label.
 
-        It is the name or number of a class, words that only one class's name contains, ``none``, or
-        some named labels, such as ``time=dusk, wind=left``.
+        ``label`` is the name or number of a class, words that only one class's name contains,
+        ``none``, or some named labels, such as ``time=dusk, wind=left``.
         """
         if self.unlabelled:
             raise ValueError(f"label {label!r}: this model has no classes; give no label")
@@ -84,7 +84,10 @@ class LabelNames:
         return f"no class has {unknown[0]!r}; {nearest(unknown[0], parts)}"
 
     def class_for_network(self, label: str) -> int:
-        """Index of a class of which the network reads every part; a ValueError for another."""
+        """Index of a class that the network can be given whole; ``label`` is as in ``class_of``.
+
+        Raises a ValueError if it cannot be: the network does not read every part of the class.
+        """
         index = self.class_of(label)
         if not self.reads_class and not self.whole:
             names = ", ".join(f"{name}=..." for name in self.named)
@@ -95,7 +98,9 @@ class LabelNames:
         return index
 
     def values_of(self, label: str) -> dict[str, int | None]:
-        """Index of each value in ``time=dusk, wind=left``, by the label's name; None for ``none``.
+        """Parse ``time=dusk, wind=left``: index of each label's value, by the label's name.
+
+        The index of the value ``none`` is None.
 
         Raises:
             ValueError: there is no label of that name, or no such value of it.

@@ -42,7 +42,10 @@ class StreamDecoder(ABC):
 
     @abstractmethod
     def push(self, z: Float[Tensor, "b c ..."]) -> Float[Tensor, "b 3 t h w"] | None:
-        """Take the next latents; return the frames that are now final, None if there are none."""
+        """Take the next latents; return the frames that are now final, or None if none are.
+
+        ``z`` has any number of latent frames or, if latents have no time axis, of whole clips.
+        """
 
     @abstractmethod
     def flush(self) -> Float[Tensor, "b 3 t h w"] | None:
@@ -50,7 +53,7 @@ class StreamDecoder(ABC):
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
-        """Tensors of constant size; after ``restore(state)`` decoding continues bit for bit."""
+        """Tensors by name, of constant size, from which ``restore`` continues bit for bit."""
 
     @abstractmethod
     def restore(self, state: dict[str, Tensor]) -> None:
@@ -71,7 +74,7 @@ class VideoAutoencoder(nn.Module, ABC):
 
     @property
     def trained(self) -> nn.Module:
-        """The part whose weights training changes: all of it, if not only the decoder."""
+        """The module whose weights training changes: this autoencoder, or its decoder alone."""
         return self
 
     @property
@@ -106,7 +109,10 @@ class VideoAutoencoder(nn.Module, ABC):
     def stream_decode(
         self, latents: Iterable[Tensor], *, clip_overlap: int = 0
     ) -> Iterator[Float[Tensor, "b 3 t h w"]]:
-        """Decode an iterable of latents in the memory of one clip, by a new ``stream_decoder``."""
+        """Decode an iterable of latents in the memory of one clip, by a new ``stream_decoder``.
+
+        ``clip_overlap`` is as there.
+        """
         decoder = self.stream_decoder(clip_overlap=clip_overlap)
         for z in latents:
             if (frames := decoder.push(z)) is not None:

@@ -1,4 +1,4 @@
-"""Larger frames of what an autoencoder decodes, by a small network for each frame."""
+"""Enlarges the frames that an autoencoder decodes, each by itself, by a small network."""
 
 from typing import Annotated, Literal
 
@@ -46,7 +46,7 @@ class EnlargerConfig(Config):
         return self
 
     def build(self) -> "Enlarger":
-        """Build the network with random weights, which repeats every pixel."""
+        """Build the network with initial weights, with which it repeats every pixel."""
         return Enlarger(self)
 
 
@@ -66,11 +66,11 @@ class Enlarger(OtherDecoder):
 
     @property
     def last_layer(self) -> nn.Parameter:
-        """Weight of the last layer."""
+        """Weight of the network's last layer; see ``VideoAutoencoder.last_layer``."""
         return self.get_parameter("out.weight")
 
     def beside(self, autoencoder: VideoAutoencoder) -> Enlarged:
-        """The autoencoder, whose decoded frames this network enlarges.
+        """Return ``autoencoder`` with its decoded frames enlarged by this network.
 
         Raises:
             ConfigError: the network makes clips of another size.

@@ -54,11 +54,11 @@ class LightDecoderConfig(Config, ABC):
     @property
     @abstractmethod
     def grid(self) -> tuple[int, int, int]:
-        """Frames, height and width of the first features."""
+        """Number of frames, rows and columns of the latent, where decoding begins."""
 
     @property
     def factors(self) -> tuple[int, int]:
-        """Factors of frames, and of height and width, from the first features to pixels."""
+        """Factor by which decoding multiplies the latent's frames, and that of height and width."""
         return self.clip[0] // self.grid[0], self.clip[1] // self.grid[1]
 
     @model_validator(mode="after")
@@ -95,7 +95,7 @@ class LightVolumeDecoderConfig(LightDecoderConfig):
 
     @property
     def reach(self) -> int:
-        """Number of latent frames before and after one on which its frames depend."""
+        """Number of latent frames on each side of one on which its decoded frames depend."""
         mixed = 2 * (self.frame_blocks + self.fine_blocks)
         return 1 + -(-mixed // self.factors[0])
 
@@ -147,7 +147,7 @@ class LightTriplaneDecoderConfig(LightDecoderConfig):
 
 
 class LightDecoder(OtherDecoder):
-    """Decodes latents by convolutions of single frames, most of which see the frames beside.
+    """Decodes latents by convolutions of frames, most of which also read neighbouring frames.
 
     A convolution sees other frames because a part of its input channels is taken from them
     (temporal shift module, Lin et al. 2019), which costs no multiplication. Height and width grow
@@ -173,11 +173,11 @@ class LightDecoder(OtherDecoder):
 
     @property
     def last_layer(self) -> nn.Parameter:
-        """Weight of the last layer."""
+        """Weight of the network's last layer; see ``VideoAutoencoder.last_layer``."""
         return self.get_parameter("out.weight")
 
     def beside(self, autoencoder: VideoAutoencoder) -> Redecoded:
-        """The autoencoder with this network in place of its own decoder.
+        """Return ``autoencoder`` with this network in place of its own decoder.
 
         Raises:
             ConfigError: the decoder does not fit the autoencoder's latents.
@@ -186,7 +186,10 @@ class LightDecoder(OtherDecoder):
 
     @abstractmethod
     def stream_decoder(self, autoencoder: VideoAutoencoder, clip_overlap: int) -> StreamDecoder:
-        """A new decoder of one long video by ``autoencoder``, which decodes with this network."""
+        """A new decoder of one long video by ``autoencoder``, which decodes with this network.
+
+        ``clip_overlap`` is the number of frames that clips share; 0 for latents with a time axis.
+        """
 
     @abstractmethod
     def _features(self, z: Tensor) -> tuple[Float[Tensor, "rows d h w"], int]:
@@ -215,7 +218,7 @@ class LightVolumeDecoder(LightDecoder):
         self.conv_in = nn.Conv2d(3 * config.volume[0], config.latent_width, 3, padding=1)
 
     def stream_decoder(self, autoencoder: VideoAutoencoder, clip_overlap: int) -> WindowDecoder:
-        """A decoder in windows whose joined frames equal those of the latents decoded whole."""
+        """A new decoder in windows whose joined frames equal those of the latents decoded whole."""
         autoencoder.spec.check_overlap(clip_overlap)
         window, overlap = self.config.window, 2 * self.config.reach
         return WindowDecoder(autoencoder, overlap=overlap, mode="cut", window=window)
@@ -230,7 +233,7 @@ class LightVolumeDecoder(LightDecoder):
 
 
 class LightTriplaneDecoder(LightDecoder):
-    """A light decoder of the planes of one clip; a position's features are a sum over planes."""
+    """A light decoder of triplanes; features of a position are a sum over the three planes."""
 
     config: LightTriplaneDecoderConfig
 
@@ -241,7 +244,7 @@ class LightTriplaneDecoder(LightDecoder):
         )
 
     def stream_decoder(self, autoencoder: VideoAutoencoder, clip_overlap: int) -> ClipDecoder:
-        """A decoder clip by clip that cross-fades the frames that two clips share."""
+        """A new decoder clip by clip that cross-fades the ``clip_overlap`` frames clips share."""
         return ClipDecoder(autoencoder, clip_overlap)
 
     def _features(self, z: Float[Tensor, "b c n"]) -> tuple[Float[Tensor, "rows d h w"], int]:
@@ -253,7 +256,10 @@ class LightTriplaneDecoder(LightDecoder):
 
 
 class FrameBlock(nn.Module):
-    """A residual block of two 3x3 convolutions of frames; with ``mix`` each sees frames beside."""
+    """A residual block of two 3x3 convolutions of frames.
+
+    With ``mix`` each convolution also reads the frames before and after.
+    """
 
     def __init__(self, width: int, *, mix: bool) -> None:
         super().__init__()
@@ -262,7 +268,7 @@ class FrameBlock(nn.Module):
         self._mix = mix
 
     def forward(self, x: Float[Tensor, "n c h w"], frames: int) -> Float[Tensor, "n c h w"]:
-        """Apply to the frames of clips, laid end to end, of which each has ``frames`` frames."""
+        """Apply to ``n`` frames: those of clips of ``frames`` frames each, clip after clip."""
         h = self.conv_in(self._near(F.relu(x), frames))
         return x + self.conv_out(self._near(F.relu(h), frames))
 
@@ -271,9 +277,10 @@ class FrameBlock(nn.Module):
 
 
 def shift_in_time(x: Float[Tensor, "n c h w"], frames: int) -> Float[Tensor, "n c h w"]:
-    """Take a quarter of the channels from the frame before, a quarter from the next, the rest here.
+    """Take a quarter of each frame's channels from the frame before, a quarter from the next.
 
-    Rows are clips of ``frames`` frames, laid end to end; beyond a clip's ends all values are 0.
+    ``x`` are the frames of clips of ``frames`` frames each, clip after clip; beyond a clip's ends
+    all values are 0. The other half of the channels is unchanged.
     """
     clips = x.unflatten(0, (-1, frames))
     part = x.shape[1] // SHIFTED
@@ -285,7 +292,7 @@ def shift_in_time(x: Float[Tensor, "n c h w"], frames: int) -> Float[Tensor, "n 
 
 @torch.no_grad()
 def equal_parts(conv: nn.Conv2d, change: Callable[[Tensor], Tensor]) -> None:
-    """Replace weight and bias of a convolution by a function of each, which keeps their shapes."""
+    """Replace weight and bias of ``conv``, each by the result of ``change``, of the same shape."""
     for parameter in conv.parameters():
         parameter.copy_(change(parameter))
 

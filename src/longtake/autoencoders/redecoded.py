@@ -1,4 +1,4 @@
-"""An autoencoder whose latents become other frames than its own, perhaps larger ones."""
+"""Autoencoders with another decoder, whose frames may be larger than the autoencoder's own."""
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
@@ -15,18 +15,18 @@ from longtake.config import ConfigError
 
 
 class OtherDecoder(nn.Module, ABC):
-    """A network that is saved with a model and makes frames of its autoencoder's latents."""
+    """A decoder of an autoencoder's latents besides its own; saved in the same model folder."""
 
     config: Any
 
     @property
     @abstractmethod
     def last_layer(self) -> nn.Parameter:
-        """Weight of the last layer."""
+        """Weight of the network's last layer; see ``VideoAutoencoder.last_layer``."""
 
     @abstractmethod
     def beside(self, autoencoder: VideoAutoencoder) -> "OtherFrames":
-        """The autoencoder with the frames that this network makes.
+        """Return ``autoencoder`` with the frames that this network makes of its latents.
 
         Raises:
             ConfigError: the network does not fit the autoencoder.
@@ -88,7 +88,10 @@ class OtherFrames(VideoAutoencoder, ABC):
 
     @abstractmethod
     def stream_decoder(self, *, clip_overlap: int = 0) -> StreamDecoder:
-        """A new decoder of one long video."""
+        """A new decoder of one long video.
+
+        ``clip_overlap`` is the number of frames that clips share; 0 for latents with a time axis.
+        """
 
 
 class Redecoded(OtherFrames):
@@ -110,7 +113,10 @@ class Redecoded(OtherFrames):
         return self.decoder(z)
 
     def stream_decoder(self, *, clip_overlap: int = 0) -> StreamDecoder:
-        """A new decoder of one long video, in windows whose joints do not show."""
+        """A new decoder of one long video, in windows whose joints do not show.
+
+        ``clip_overlap`` is the number of frames that clips share; 0 for latents with a time axis.
+        """
         return self.decoder.stream_decoder(self, clip_overlap)
 
 
@@ -121,7 +127,10 @@ class Enlarged(OtherFrames):
         return self.decoder(self.autoencoder.decode(z))
 
     def stream_decoder(self, *, clip_overlap: int = 0) -> StreamDecoder:
-        """A new decoder of one long video, which joins enlarged windows or clips."""
+        """A new decoder of one long video, which joins enlarged windows or clips.
+
+        ``clip_overlap`` is the number of frames that clips share; 0 for latents with a time axis.
+        """
         if self.spec.frame_axis is None:
             return ClipDecoder(self, clip_overlap)
         self.spec.check_overlap(clip_overlap)

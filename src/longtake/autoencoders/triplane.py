@@ -144,7 +144,10 @@ class TriplaneAutoencoder(VideoAutoencoder):
         return back(self.decoder(*self.config.planes.split(z)))
 
     def stream_decoder(self, *, clip_overlap: int = 0) -> ClipDecoder:
-        """A new decoder of clips that each share ``clip_overlap`` frames with the clip before."""
+        """A new decoder of clips that each share ``clip_overlap`` frames with the clip before.
+
+        A ValueError if that is not from 0 to a clip's frames minus 1.
+        """
         return ClipDecoder(self, clip_overlap)
 
 

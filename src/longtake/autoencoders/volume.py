@@ -180,7 +180,7 @@ def decoder(config: VolumeAutoencoderConfig) -> nn.Sequential:
 
 
 class Residual(nn.Module):
-    """A pre-activation residual block: ``x`` plus two times GroupNorm, SiLU, 3x3x3 convolution."""
+    """A pre-activation residual block: twice GroupNorm, SiLU and 3x3x3 convolution, plus input."""
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ class Backend(Protocol):
 
     @property
     def device(self) -> str:
-        """Device that a model is opened on unless another is named; ``auto``: a GPU if any."""
+        """Device to open models on unless another is named; ``auto``: a GPU if there is one."""
         ...
 
     @property
@@ -26,9 +26,15 @@ class Backend(Protocol):
         ...
 
     def denoiser(self, network: Denoiser) -> Denoiser:
-        """Return a denoiser with the weights of ``network`` that this backend runs."""
+        """Return a denoiser that predicts as ``network`` does, run by this backend.
+
+        A BackendError if the backend cannot run it.
+        """
         ...
 
     def autoencoder(self, network: VideoAutoencoder) -> VideoAutoencoder:
-        """Return an autoencoder with the weights of ``network`` whose decoder this backend runs."""
+        """Return an autoencoder that works as ``network`` does, its decoder run by this backend.
+
+        A BackendError if the backend cannot run it.
+        """
         ...

@@ -24,8 +24,8 @@ Replay = Callable[[], object]
 class CudaGraphs:
     """Replays denoisers and decoders from CUDA graphs, with the weights where they are.
 
-    The host starts a recorded evaluation at once, not kernel by kernel: at batch 1 a GPU otherwise
-    waits for the host most of the time. Each shape of the inputs is recorded at its first use and
+    The CPU starts a recorded evaluation at once, not kernel by kernel: at batch 1 a GPU otherwise
+    waits for the CPU most of the time. Each shape of the inputs is recorded at its first use and
     keeps the memory of its activations. Networks that are not on a GPU run as they are, which is
     logged. Weights must not be moved or changed afterwards.
     """
@@ -41,7 +41,7 @@ class CudaGraphs:
         return {"name": "cuda_graphs"}
 
     def denoiser(self, network: Denoiser) -> Denoiser:
-        """Return a denoiser with the predictions of ``network``, replayed."""
+        """Return a denoiser with the predictions of ``network``, replayed from CUDA graphs."""
         if not on_gpu(network):
             return network
         run = Graphs()
@@ -63,7 +63,7 @@ class CudaGraphs:
         return _with(network, prepare=prepare, forward=forward)
 
     def autoencoder(self, network: VideoAutoencoder) -> VideoAutoencoder:
-        """Return an autoencoder that decodes by replays and encodes as ``network`` does."""
+        """Return an autoencoder that decodes by CUDA graphs and encodes as ``network`` does."""
         if not on_gpu(network):
             return network
         run = Graphs()
@@ -77,7 +77,7 @@ class _Recorded(NamedTuple):
 
 
 class Graphs:
-    """Functions of tensors, recorded once for each key and set of shapes."""
+    """Calls functions of tensors by CUDA graphs, recorded once for each key and set of shapes."""
 
     def __init__(self) -> None:
         self._recorded: dict[Any, _Recorded] = {}
@@ -85,7 +85,10 @@ class Graphs:
     def __call__(
         self, function: Callable[[Inputs], Tensor], inputs: Inputs, key: object = None
     ) -> Tensor:
-        """The function's value. ``key`` stands for all but the inputs that it depends on."""
+        """Return ``function(inputs)``.
+
+        Functions of equal ``key`` must have equal values for equal inputs.
+        """
         shapes = tuple((name, x.dtype, x.shape) for name, x in sorted(inputs.items()))
         with torch.inference_mode(False), torch.no_grad():
             if (found := self._recorded.get((key, shapes))) is None:

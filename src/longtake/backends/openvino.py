@@ -67,7 +67,7 @@ class OpenVINO:
 
     @property
     def device(self) -> str:
-        """Device that models are opened on unless another is named."""
+        """Device that models are opened on unless another is named: ``cpu``."""
         return "cpu"
 
     @property
@@ -132,7 +132,10 @@ class Programs:
         self._compiled: dict[Any, _Program] = {}
 
     def __call__(self, inputs: Inputs, embedding: Embedding | None = None) -> Tensor:
-        """The function's value; its program is compiled, and exported if need be, at first."""
+        """Return the function's value.
+
+        The first call with these shapes compiles the program, and exports it if it is not stored.
+        """
         shapes = tuple((name, x.dtype, x.shape) for name, x in sorted(inputs.items()))
         if (shapes, embedding) not in self._compiled:
             self._compiled[shapes, embedding] = self._open(inputs, embedding)

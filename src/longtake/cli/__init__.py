@@ -20,6 +20,7 @@ SPIN_SETTINGS = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
 IMPORTED_OBJECTS = 200_000
 OUT_OF_MEMORY = "out of memory|can't allocate memory|Storage size calculation overflowed"
 
+# Commands that continue where they stopped if they are repeated.
 CONTINUING = (
     "fit",
     "train",
@@ -33,7 +34,7 @@ CONTINUING = (
     "serve",
 )
 BEGINNING_AGAIN = ("evaluate reconstruction",)
-"""Commands that continue where they stopped if they are repeated, and those that do not."""
+"""Commands that, unlike those in ``CONTINUING``, begin again if they are repeated after a stop."""
 
 MOVED = {
     ("evaluate", "--compare"): "longtake compare A.json B.json",
@@ -154,6 +155,6 @@ def _continues(arguments: Sequence[str]) -> bool:
 
 
 def fail(message: str) -> None:
-    """Print a library's error as one line, with options instead of arguments, and exit."""
+    """Print a library's error as one line, with options instead of arguments; exit with code 2."""
     print(f"longtake: {on_command_line(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(2)

@@ -144,7 +144,7 @@ def device(name: str) -> "torch.device":
 
 
 def placed(ranks: "Ranks", name: str) -> "Ranks":
-    """Processes on the device of this name; ``auto`` keeps the device that each process has."""
+    """``ranks`` with the device of this name; ``auto`` keeps the device that each process has."""
     return ranks if name == "auto" else replace(ranks, device=device(name))
 
 

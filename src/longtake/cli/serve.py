@@ -130,7 +130,14 @@ def repeat(
     folder: Path,
     places: Mapping[str, str],
 ) -> str:
-    """The command that makes the video of a job again; empty if there is none."""
+    """The shell command that makes the video of a job again; empty if the job makes none.
+
+    Args:
+        job: kind and settings of the job.
+        changes: log of the changes that were made while the video was sampled.
+        folder: folder of the studio, which has the uploads.
+        places: folder or hub id of each model by its name.
+    """
     from longtake.hub import shipped_models
     from longtake.studio.settings import VideoSettings
 
@@ -177,7 +184,14 @@ def _said(settings: "VideoSettings", changes: Sequence[Mapping[str, Any]]) -> li
 def training(
     job: "JobKind", job_folder: Path, folder: Path, places: Mapping[str, str]
 ) -> list[str]:
-    """Arguments of the process that trains for a job; empty for a job that trains nothing."""
+    """Command line of the process that trains for a job; empty for a job that trains nothing.
+
+    Args:
+        job: kind and settings of the job.
+        job_folder: folder of the job.
+        folder: folder of the studio, which has the footage and the uploads.
+        places: folder or hub id of each model by its name.
+    """
     from longtake.studio.places import FOOTAGE, TRAINED, UPLOADS
     from longtake.studio.settings import TrainSettings
 

@@ -24,7 +24,7 @@ EXTRAS = {
     "report": "matplotlib",
     "studio": "starlette",
 }
-"""A module of each optional part of the package."""
+"""A module that each optional part of the package needs, by the name of the part."""
 
 
 def inspect(

@@ -51,7 +51,7 @@ def print_result(result: "Result") -> None:
 
 
 def print_comparison(results: Sequence["Result"], names: Sequence[str]) -> None:
-    """Print results of one protocol as a table, a row each."""
+    """Print results of one protocol as a table: a row for each, with its name from ``names``."""
     first = results[0]
     print(f"protocol   {first.protocol.name} {first.protocol_hash}, n {first.protocol.n}")
     if first.real is not None:
@@ -111,5 +111,5 @@ def spread(score: "Score | None") -> str:
 
 
 def number(value: float | None) -> str:
-    """Format a number with enough digits to distinguish scores."""
+    """Format a number with enough digits to distinguish scores; None becomes a dash."""
     return "-" if value is None else f"{value:.4g}" if abs(value) < 1000 else f"{value:.1f}"

@@ -32,7 +32,7 @@ VOLUME = OfficialLayout(
     },
     unread=LOSS,
 )
-"""LVDM's 3D autoencoder."""
+"""Official names and shapes of LVDM's 3D autoencoder, here ``VolumeAutoencoder``."""
 
 _FRAMEWISE: Rules = {
     r"^coder\.": "",
@@ -60,7 +60,7 @@ def _framewise_names(config: FramewiseAutoencoderConfig) -> dict[str, str]:
 FRAMEWISE = OfficialLayout(
     names=_framewise_names, axes={r"\.attn_1\.(q|k|v|proj_out)\.": 2}, unread=LOSS
 )
-"""The frame-wise autoencoder of LVDM's text-to-video model.
+"""Official names and shapes of the frame-wise autoencoder of LVDM's text-to-video model.
 
 Official names are those of Stable Diffusion's checkpoints; ours are diffusers'.
 """
@@ -92,4 +92,7 @@ TRIPLANE = OfficialLayout(
     spelling={r"^module\.": ""},  # of a network in a DataParallel
     unread=r"coords\Z|(en|de)coder\.(frame_rot_emb\.inv_freqs|image_rot_emb\.scales)\Z",
 )
-"""PVDM's autoencoder. Constants that official files contain are not read."""
+"""Official names and shapes of PVDM's autoencoder, here ``TriplaneAutoencoder``.
+
+Constants that official files contain are not read.
+"""

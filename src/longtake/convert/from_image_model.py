@@ -36,9 +36,9 @@ READ = frozenset(
         *("attention_head_dim", "num_attention_heads", "transformer_layers_per_block"),
     )
 )
-"""Settings of the UNet that become ours."""
+"""Names of settings of diffusers' UNet that become settings of ``VolumeUNetConfig``."""
 UNUSED = frozenset({"sample_size", "use_linear_projection", "upcast_attention", "dropout"})
-"""Settings that do not change what the UNet computes in float32, or only how weights are stored."""
+"""Names of settings of diffusers' UNet that do not change what it computes in float32."""
 SCHEDULE: Mapping[str, Any] = {"beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
 PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"}
 
@@ -135,7 +135,12 @@ def read_image_model(
 
 
 def unet_config(settings: Mapping[str, Any], latent: tuple[int, ...], clips: Clips) -> Any:
-    """Config of a video UNet from the config of an image UNet of diffusers.
+    """Make the config of a video UNet from that of an image UNet of diffusers.
+
+    Args:
+        settings: ``config.json`` of the image UNet.
+        latent: channels, frames, height and width of a clip's latent.
+        clips: size of the video model's clips.
 
     Raises:
         ConfigError: the image UNet has a setting that LVDM's UNet does not have.

@@ -66,7 +66,8 @@ class OfficialLayout:
     def network(self, state: Mapping[str, Tensor], config: Any) -> Any:
         """Build longtake's network with official weights in float32.
 
-        Weights that are float32 already are not copied.
+        ``state`` is the official state dict, ``config`` longtake's config. Weights that are float32
+        already are not copied.
 
         Raises:
             ValueError: a weight is missing, unknown, of another shape or not finite.
@@ -85,12 +86,15 @@ class OfficialLayout:
 
 
 def renamed(config: Any, rules: Rules) -> dict[str, str]:
-    """Official name, made by ``rules``, of each weight of longtake's network by its name there."""
+    """Official name of each weight of a network, by longtake's name, of which ``rules`` make it.
+
+    ``config`` is longtake's config of the network.
+    """
     return {name: replaced(name, rules) for name in shapes_of(config)}
 
 
 def replaced(name: str, rules: Rules) -> str:
-    """Apply replacements by regular expression to a name, one after another."""
+    """Return ``name`` with the replacements ``rules`` applied, one after another."""
     for part, replacement in rules.items():
         name = re.sub(part, replacement, name)
     return name

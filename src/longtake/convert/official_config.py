@@ -90,7 +90,7 @@ def read_official(path: Path) -> OfficialModel:
 
 
 def resolve(root: dict[str, Any]) -> dict[str, Any]:
-    """Replace each ``${a.b}`` in a config by the config's value at ``a.b``.
+    """Return a config's data with each ``${a.b}`` replaced by the config's value at ``a.b``.
 
     A reference without a value is left as it is: official configs do not define the paths of data
     and checkpoints.

@@ -244,7 +244,7 @@ class OfficialDiffusion(Settings):
 
     @property
     def latent(self) -> tuple[int, int, int, int]:
-        """Channels, frames, height and width of the latents."""
+        """Channels, frames, height and width of the latents that the denoiser samples."""
         size = self.image_size
         height, width = (size, size) if isinstance(size, int) else size
         frames = self.video_length or self.unet_config.params.temporal_length

@@ -134,6 +134,9 @@ PVDM_NEW_ATTENTION_ORDER = OfficialLayout(
     axes={r"\.skip_connection\.": 2, r"\.(qkv|proj_out)\.": 1},
     unread=rf"{ZEROS}\Z",
 )
-"""With the official option ``use_new_attention_order``, which no released model has."""
+"""Layout of PVDM's UNet with the official option ``use_new_attention_order``.
+
+No released model has it.
+"""
 
 PVDM = replace(PVDM_NEW_ATTENTION_ORDER, rearrange=_query_first)

@@ -209,7 +209,7 @@ class _NumpyType(Inert):
         self._order = ">" if state[1] == ">" else "<"
 
     def scalar(self, data: bytes) -> Any:
-        """The number of these bytes; values of other types are foreign."""
+        """The number that these bytes are; a ``Foreign`` for other types of values."""
         if not re.fullmatch(r"[fiubc]\d{1,2}", self._code):
             return Foreign()
         return np.frombuffer(data, np.dtype(self._order + self._code))[0]
@@ -260,4 +260,4 @@ KNOWN: dict[str, Any] = {
     "torch._utils._rebuild_parameter": _Known(lambda tensor, *_: tensor),
     "torch._utils._rebuild_parameter_with_state": _Known(lambda tensor, *_: tensor),
 }
-"""Replacements of all names that a pickle can use."""
+"""What stands for each name that a pickle can use; any other name is ignored or refused."""

@@ -39,7 +39,7 @@ BROKEN = (
     *(RecursionError, MemoryError, RuntimeError, struct.error, zipfile.BadZipFile),
     *(zlib.error, lzma.LZMAError, tokenize.TokenError, SafetensorError),
 )
-"""What readers of headers and archives raise for files that are not valid."""
+"""Exceptions that readers of array files and archives raise for files that are not valid."""
 
 Bytes = IO[bytes] | BufferedIOBase
 _LOCAL_HEADER = struct.Struct("<26xHH")

@@ -76,7 +76,7 @@ class CachePlan(Config):
 
 
 class PlannedClips(Sequence[Clip]):
-    """The clips of a source that a cache plan chooses; each is read when it is indexed.
+    """The clips of a source that a ``CachePlan`` chooses; each is read when it is indexed.
 
     They are to be read by one thread. A clip that cannot be decoded is replaced by another of these
     clips, which depends on the seed and the clip's number alone.

@@ -99,7 +99,7 @@ class ClipSource(VideoSource):
 
 
 Draw = tuple[int, torch.Generator, int | None]
-"""Arguments of ``ClipSource.clip``."""
+"""Arguments of ``ClipSource.clip``: index of the video, generator, first frame."""
 
 
 class ClipReader:
@@ -189,7 +189,7 @@ def fit_frames(
 
 
 def cover(frames: UInt8[np.ndarray, "t h w 3"], height: int, width: int) -> Frames:
-    """Resize frames so that they just cover ``height`` x ``width`` pixels."""
+    """Resize frames so that they just cover ``height`` x ``width`` pixels; nothing is cropped."""
     scale = max(height / frames.shape[1], width / frames.shape[2])
     tall = max(height, round(frames.shape[1] * scale))
     wide = max(width, round(frames.shape[2] * scale))

@@ -87,7 +87,7 @@ def export_world(
 
 
 def read_export(out: Path) -> list[Exported]:
-    """Entries of ``videos.jsonl`` in an export's folder; of two for one video the later."""
+    """Read the entries of ``videos.jsonl`` in an export's folder; for each video its last one."""
     entries: dict[str, Exported] = {}
     for line in _there(lambda path: [*read_json_lines(path)], out / VIDEOS):
         with suppress(ConfigError):  # a line that a killed export left

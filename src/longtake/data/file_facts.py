@@ -28,7 +28,7 @@ _KNOWN = "SELECT path, value FROM wanted CROSS JOIN facts USING (path, stamp) WH
 
 
 def file_facts(kind: str, paths: Sequence[Path], compute: Callable[[Path], Any]) -> list[Any]:
-    """Return ``compute(path)`` for every path, from a cache on disk where it is known.
+    """Return ``compute(path)`` for every path, in order, from a cache on disk where it is known.
 
     What is not known is computed by a few threads and stored.
 
@@ -52,7 +52,7 @@ def file_facts(kind: str, paths: Sequence[Path], compute: Callable[[Path], Any])
 
 
 def database() -> Path:
-    """Path of the cache of ``file_facts``, in the user's cache folder."""
+    """Path of the database in which ``file_facts`` caches, in the user's cache folder."""
     return user_cache() / "files.sqlite3"
 
 

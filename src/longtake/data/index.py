@@ -91,7 +91,7 @@ class Part(NamedTuple):
 
 
 Split = Callable[[Sequence[VideoInfo]], Sequence[Part | None]]
-"""Chooses a part of each video; None leaves a video out."""
+"""Function that chooses a part of each video; None leaves a video out."""
 
 
 class Index(NamedTuple):
@@ -176,7 +176,10 @@ def existing(folder: Path) -> Path:
 
 
 def videos_below(folder: Path) -> list[Path]:
-    """Video files and folders of image files at any depth, sorted; hidden files are left out."""
+    """Paths of videos (files, and folders of image files) at any depth below ``folder``, sorted.
+
+    Hidden files are left out.
+    """
     return [*search(folder).videos]
 
 
@@ -252,7 +255,7 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def former_stamp(root: Path, items: Iterable[Item]) -> list[list[object]]:
-    """The data by which version 0.1.0 identified videos in the keys of its caches."""
+    """JSON data by which version 0.1.0 identified videos of ``root`` in the keys of its caches."""
     rows = []
     for video, label, caption, *_ in items:
         name, path = video.path.relative_to(root).as_posix(), video.path

@@ -55,7 +55,10 @@ CAUSES = 3  # differences that the message about a stale cache names
 def cache_key(
     source: ClipSource, autoencoder: VideoAutoencoder, plan: CachePlan, overlap_frames: int = 0
 ) -> str:
-    """Hash of everything that cached latents depend on: source, autoencoder, plan and overlap."""
+    """Hash of everything that cached latents depend on: source, autoencoder, plan and overlap.
+
+    ``overlap_frames`` is the number of frames of video that neighbouring windows share.
+    """
     return digest(_origin(source, autoencoder, plan, overlap_frames))
 
 

@@ -25,7 +25,7 @@ from longtake.video.archive import is_archive
 
 SETTINGS, MANIFEST, DONE, LOCK = "prepared.json", "manifest.jsonl", ".prepared.jsonl", ".lock"
 BEGUN = {f".{SETTINGS}.partial", LOCK}
-"""What a call that was killed at its very beginning leaves behind."""
+"""Names of files that ``prepare`` leaves if it is killed before it has written its settings."""
 
 MAX_MANIFEST_BYTES = 1 << 30
 CAPTION = ".txt"
@@ -112,7 +112,7 @@ def prepare(
 
 
 def read_manifest(out: Path) -> list[PreparedVideo]:
-    """Entries of ``manifest.jsonl`` in a folder; empty if it has none."""
+    """Read the entries of ``manifest.jsonl`` in a folder of ``prepare``; empty if it is missing."""
     return _lines(out / MANIFEST)
 
 

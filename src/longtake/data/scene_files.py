@@ -1,4 +1,4 @@
-"""Files of scenes that a video is prepared as, and how they are written."""
+"""Writes a video of footage as one file per scene, and describes these files."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -83,7 +83,9 @@ class ConcealedError(VideoError):
 def decoded(
     path: Path, settings: PrepareSettings
 ) -> Iterator[tuple[UInt8[np.ndarray, "t h w 3"], Fraction, int]]:
-    """Yield the frames of a video, some at a time, with its frame rate and number of frames.
+    """Yield chunks of a video's frames, each with the video's frame rate and number of frames.
+
+    ``settings`` say whether the video is decoded in a sandbox.
 
     Raises:
         VideoError: the video cannot be decoded, or not to its end.
@@ -120,7 +122,10 @@ class SceneFiles:
         self.dropped = 0
 
     def add(self, chunk: UInt8[np.ndarray, "t h w 3"], fps: Fraction) -> None:
-        """Add the next frames of the video; the last of them may be written later."""
+        """Add the next frames of the video, at ``fps`` frames per second.
+
+        The last of them may be written by a later call.
+        """
         self._fps = fps
         self.read += len(chunk)
         height, width = chunk.shape[1:3]
@@ -139,7 +144,7 @@ class SceneFiles:
         self.written, self.dropped = [], self.read
 
     def close(self) -> None:
-        """Write the frames that are not written yet."""
+        """Write the frames of the video that are not written yet, as its last scene."""
         for frame, cut in self._finder.flush() if self._finder else ():
             self._append(frame, cut)
         self._end_scene()

@@ -16,7 +16,7 @@ Frames = UInt8[np.ndarray, "t h w 3"]
 CLIPS_AHEAD = 4  # clips that each thread of read_clips reads before they are needed
 
 Preparation = Callable[[Frames], Frames]
-"""What is done to the frames of a clip, in the thread that read them."""
+"""Function that is applied to the frames of a clip, in the thread that read them."""
 
 
 def unchanged(clip: Frames) -> Frames:

@@ -85,7 +85,8 @@ class TriplaneUNetConfig(UNetConfig):
     def step(self, level: int, channels: int) -> list[nn.Module]:
         """Build a residual block, followed by attention at ``attention_resolutions``.
 
-        ``channels`` is the number of input channels.
+        ``level`` is the level of the UNet, 0 at full resolution; ``channels`` is the number of
+        input channels.
         """
         width = self.widths[level]
         layers: list[nn.Module] = [self.residual(channels, width)]
@@ -147,7 +148,10 @@ class TriplaneUNet(Denoiser):
         self.conv_out = config.output()
 
     def prepare(self, signals: Mapping[str, Tensor], embedding: Embedding) -> "_Prepared":
-        """Convert signals, once per clip, to what ``forward`` reads, in the weights' dtype."""
+        """Convert signals, once per clip, to what ``forward`` reads, in the weights' dtype.
+
+        ``embedding`` maps a diffusion time in [0, 1] to the value that is embedded.
+        """
         previous, text = signals.get("previous"), signals.get("text")
         rows = named_rows(self.label_embeds, signals)
         if self.label_embed is not None and "label" in signals:
@@ -162,7 +166,10 @@ class TriplaneUNet(Denoiser):
     def forward(
         self, z: Float[Tensor, "b c n"], t: Float[Tensor, "..."], prepared: "_Prepared"
     ) -> Float[Tensor, "b c n"]:
-        """Predict noise, clean latent, velocity or flow, as trained, from ``z`` at time ``t``."""
+        """Predict noise, clean latent, velocity or flow, as trained, from ``z`` at time ``t``.
+
+        ``prepared`` is what ``prepare`` returned for the clip.
+        """
         self.check_times(z, t)
         emb = F.silu(self._embed(t, prepared))[:, None]
         planes = self.config.planes(0)
@@ -246,7 +253,13 @@ class Block(nn.Module):
         emb: Float[Tensor, "b 1 d"],
         text: Float[Tensor, "b n3 e"] | None = None,
     ) -> Float[Tensor, "b n2 c2"]:
-        """Apply the layers to each plane, then attention over the positions of all planes."""
+        """Apply the layers to each plane, then attention over the positions of all planes.
+
+        Args:
+            x: positions of the three planes, end to end.
+            emb: time embedding.
+            text: hidden states of the text encoder; None if no text is read.
+        """
         inputs = x, emb, text
         return recompute(self._compute, *inputs) if self.checkpoint else self._compute(*inputs)
 
@@ -272,8 +285,9 @@ def on_planes(
 ) -> Float[Tensor, "b n2 c2"]:
     """Apply a layer to each of three concatenated planes and concatenate the results.
 
-    The layer gets tensors ``(n, 1, h, w, c)`` and must treat the ``n`` planes independently: planes
-    of equal size, such as both motion planes of square frames, are one batch.
+    ``planes`` are the sizes of the planes in ``x``. The layer gets tensors ``(n, 1, h, w, c)`` and
+    must treat the ``n`` planes independently: planes of equal size, such as both motion planes of
+    square frames, are one batch.
     """
     t, h, w = planes.frames, planes.height, planes.width
     stacks = [(shape, len(list(run))) for shape, run in groupby([(h, w), (t, h), (t, w)])]

@@ -145,7 +145,10 @@ class Table(nn.Embedding):
 def named_rows(
     tables: nn.ModuleDict, signals: Mapping[str, Tensor]
 ) -> list[tuple[nn.Module, Int[Tensor, "b"]]]:
-    """Embedding table, and index of each sample in it, for each named label among the signals."""
+    """Embedding table, and each sample's index in it, for each named label among the signals.
+
+    ``tables`` are the tables by the label's name, ``signals`` values by the signal's name.
+    """
     names = {name: named_label(name) for name in tables}
     given = {name: signal for name, signal in names.items() if signal in signals}
     return [(tables[name], signals[signal].long()) for name, signal in given.items()]

@@ -143,7 +143,8 @@ class VolumeUNet(Denoiser):
     ) -> Float[Tensor, "b c f h w"]:
         """Predict noise, clean latent, velocity or flow, as trained, from ``z`` at time ``t``.
 
-        Context frames are in their places in ``z`` already.
+        Context frames are in their places in ``z`` already. ``prepared`` is what ``prepare``
+        returned for the clip.
         """
         self.check_times(z, t)
         x = self.conv_in(self._input(z, prepared.mask))
@@ -203,7 +204,7 @@ class _Prepared:
 
 
 class Step(nn.Module):
-    """A residual block, followed by attention if ``attend``."""
+    """A residual block of a ``VolumeUNet``, followed by attention if ``attend``."""
 
     def __init__(
         self, config: VolumeUNetConfig, channels: int, out_channels: int, *, attend: bool
@@ -229,7 +230,7 @@ class Step(nn.Module):
 
 
 class Level(nn.Module):
-    """One resolution of the UNet's encoder half or (``up``) decoder half.
+    """One resolution of a ``VolumeUNet``'s encoder half or (``up``) decoder half.
 
     It holds the level's ``Step`` modules and the layer that resamples to the next level.
     """

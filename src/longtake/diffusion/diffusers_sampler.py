@@ -1,4 +1,4 @@
-"""Samplers of diffusers behind one adapter, so none of them is written again."""
+"""Schedulers of diffusers as samplers, by one adapter for all of them."""
 
 import inspect
 import math
@@ -26,22 +26,24 @@ SCHEDULERS = (
     "LCM",
     "UniPCMultistep",
 )
-"""Names as in diffusers, without their ending "Scheduler". Each of them ends in the clean estimate
-itself, which DEISMultistep, PNDM and TCD do not, and needs no further package."""
+"""Schedulers of diffusers that can be used, without the ending "Scheduler" of their names. The last
+step of each gives the clean estimate itself, unlike that of DEISMultistep, PNDM and TCD."""
 
 EVEN_STEPS = frozenset({"DDIM"})
 """Schedulers that step down by ``STEPS // steps`` in every timestep spacing, so that noise is left
 where ``steps`` does not divide ``STEPS`` (diffusers 0.42: std 0.04 at 7 and 0.17 at 512 steps)."""
 
 LCM_STEPS = 50
-"""Most steps of LCM, unless its option ``original_inference_steps`` says otherwise."""
+"""Greatest number of steps of LCM, unless its option ``original_inference_steps`` sets another."""
 
 SIGMA_SPACE = frozenset({"EulerAncestralDiscrete", "EulerDiscrete", "HeunDiscrete"})
-"""Schedulers that step through sigma / alpha, in float32. Where that is infinite at t = 1 (cosine),
-they lose digits: 5e-3 of a constant estimate in one step, NaN where a square root goes below 0."""
+"""Schedulers that step through sigma / alpha, in float32. Where that is infinite at t = 1, as for a
+cosine schedule, rounding would be too large: one step to a constant estimate is off by 5e-3, and a
+square root of a value below 0 is NaN; so they start at ``LARGEST_SIGMA``."""
 
 LARGEST_SIGMA = 160.0
-"""Greatest sigma / alpha at which these start; DDPM's linear table ends at 157, EDM at 80."""
+"""Greatest sigma / alpha at which the schedulers of ``SIGMA_SPACE`` start; DDPM's linear table ends
+at 157, EDM at 80."""
 
 _LARGEST_BETA = 0.999
 """Last beta of a table that ends in pure noise (Nichol and Dhariwal 2021)."""

@@ -18,9 +18,9 @@ from longtake.diffusion.schedule import STEPS
 from longtake.noise import SampleNoise
 
 Grid = Literal["trailing", "leading", "linspace"]
-"""Which times a sampler visits: ``trailing`` is the one to prefer (Lin et al. 2024, "Common
-diffusion noise schedules and sample steps are flawed"), ``leading`` is LVDM's and ``linspace``
-PVDM's."""
+"""Which times a sampler visits, as diffusers' ``timestep_spacing``: ``trailing`` is to be preferred
+(Lin et al. 2024, "Common diffusion noise schedules and sample steps are flawed"), ``leading`` is
+LVDM's and ``linspace`` PVDM's."""
 
 
 def grid_times(grid: Grid, steps: int) -> tuple[float, ...]:
@@ -76,7 +76,10 @@ class TimePattern(Config, ABC):
 
     @abstractmethod
     def __call__(self, times: Float[Tensor, "s"], frames: int) -> Float[Tensor, "s2 f"]:
-        """Time of each latent frame at each step, from the falling times of a sampler."""
+        """Time of each latent frame at each step: a row per step, a column per latent frame.
+
+        ``times`` are the falling times of a sampler, the last one included.
+        """
 
 
 class Together(TimePattern):

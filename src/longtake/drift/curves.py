@@ -63,7 +63,7 @@ def feature_curve(
         real: features of clips of real videos; None: compare with the first windows.
 
     Raises:
-        ValueError: there are too few videos or real clips.
+        ValueError: there are too few videos or real clips, as ``too_few`` says.
     """
     if (problem := too_few(len(windows), None if real is None else len(real))) is not None:
         raise ValueError(problem)

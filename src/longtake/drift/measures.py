@@ -1,4 +1,4 @@
-"""Measures of one video without a network, of which the findings are made."""
+"""Measures of one long video without a network: trends, freezes, loops, seams, pulses, cuts."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -128,9 +128,10 @@ def measure(video: Descriptors, chunk: int | None = None, first: int | None = No
 def trends(
     video: Descriptors, frozen: Bool[np.ndarray, "t"], cut: Sequence[int] = ()
 ) -> dict[str, Trend]:
-    """Linear trend of each measure within the longest stretch of frames between two cuts.
+    """Linear trend of each measure, by name, in the longest stretch of frames between two cuts.
 
-    Frames in ``frozen`` do not count for motion. A stretch of fewer than 64 frames has no trends.
+    ``cut`` are the first frames after cuts. Frames in ``frozen`` do not count for motion. A stretch
+    of fewer than 64 frames has no trends.
     """
     start, stop = longest_stretch(cut, len(video))
     frames = np.arange(start, stop)
@@ -152,7 +153,7 @@ def trends(
 def longest_stretch(cut: Sequence[int], frames: int) -> tuple[int, int]:
     """First frame of the longest stretch between two cuts, and the first frame after it.
 
-    ``frames`` is the number of frames of the video.
+    ``cut`` are the first frames after cuts, ``frames`` is the number of frames of the video.
     """
     return max(pairwise([0, *cut, frames]), key=lambda pair: pair[1] - pair[0])
 

@@ -1,4 +1,4 @@
-"""The report as one self-contained HTML file."""
+"""The drift report as one self-contained HTML file."""
 
 import io
 import math
@@ -46,7 +46,7 @@ of them surpasses the others. Intervals of FVD and KVD are bootstraps over video
 
 
 def write_page(report: DriftReport, figure: Figure, path: Path) -> None:
-    """Write the report as a page of HTML: findings, figure, tables and method."""
+    """Write a drift report as a page of HTML: findings, figure, tables and method."""
     title = escape(report.name)
     parts = [
         f"<h1>{title}</h1>",

@@ -1,4 +1,4 @@
-"""The panels of the report; each is a function that draws on given axes."""
+"""The panels of the drift report; each is a function that draws on given axes of matplotlib."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -46,7 +46,7 @@ FIRST_FRAMES = 8  # frames whose mean colour is the zero of the panel of colours
 
 
 def over_time(report: DriftReport) -> list[Panel]:
-    """Functions that draw the panels of the report whose axis is the video's frames."""
+    """Functions that draw the panels of a drift report whose axis is the video's frames."""
     panels = [partial(panel, videos=report.videos) for panel in (_colour, _shares, _motion)]
     if len(report.videos) == 1:
         panels.append(partial(_jumps, video=report.videos[0]))
@@ -54,7 +54,7 @@ def over_time(report: DriftReport) -> list[Panel]:
 
 
 def beside(report: DriftReport) -> list[Panel]:
-    """Functions that draw the other panels of the report, each with its own axes."""
+    """Functions that draw the other panels of a drift report, each with its own axes."""
     panels: list[Panel] = []
     if report.curve is not None:
         panels += [partial(_curve, curve=report.curve, name=name) for name in ("fvd", "kvd")]
@@ -148,7 +148,7 @@ def _jumps(axes: Axes, video: VideoDrift) -> None:
 
 
 def distance_matrix(axes: Axes, video: VideoDrift) -> None:
-    """Draw the distance of every two frames: a loop is a diagonal stripe, a freeze a square."""
+    """Draw on ``axes`` how far every two frames differ: loops are diagonals, freezes squares."""
     every = max(1, math.ceil(len(video.numbers) / MOST_CELLS))
     rows = video.numbers.thumbnails[::every].astype(np.float32)
     rows = rows - rows.mean(0)

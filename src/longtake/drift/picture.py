@@ -1,4 +1,4 @@
-"""The report as one figure: measures over time, and the frames that show the findings."""
+"""The drift report as one figure: measures over time, and the frames that show the findings."""
 
 import textwrap
 from collections.abc import Collection, Sequence

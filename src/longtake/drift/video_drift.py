@@ -98,7 +98,7 @@ class VideoDrift:
         return lines or ["stays what it is: no freeze, loop, seam, cut or drift found"]
 
     def against(self, reference: Reference) -> "VideoDrift":
-        """The same video, with the findings that are beyond those of real videos."""
+        """The same video, whose ``findings`` are only those beyond ``reference``'s real videos."""
         beyond = reference.beyond(self.findings)
         usual = tuple(finding for finding in self.findings if finding not in beyond)
         return replace(self, findings=beyond, usual=usual, reference=reference)
@@ -181,7 +181,7 @@ def measure_video(
 
 
 def check_length(video: Path, plan: DriftPlan) -> VideoInfo:
-    """Read a video's length; a ValueError if it is shorter than two windows."""
+    """Read a video's size and length; a ValueError if it is shorter than two of the windows."""
     info = probe(video)
     if info.frames < 2 * plan.window:
         raise ValueError(
@@ -192,6 +192,9 @@ def check_length(video: Path, plan: DriftPlan) -> VideoInfo:
 
 
 def window_features(network: I3D, frames: np.ndarray) -> Float[Tensor, "1 d"]:
-    """I3D features of uint8 frames ``(T, H, W, 3)``, prepared as in the protocol ``longtake``."""
+    """I3D features of a window of uint8 frames ``(T, H, W, 3)``.
+
+    The frames are prepared as in the evaluation protocol ``longtake``.
+    """
     device = network.logits.weight.device
     return network(Treatment()(torch.from_numpy(frames).to(device))[None]).float().cpu()

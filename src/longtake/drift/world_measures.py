@@ -27,7 +27,7 @@ class WorldMeasures:
     """Measures over time that only videos of one synthetic data set have.
 
     Attributes:
-        world: name of the world.
+        world: name of the synthetic data set.
         starts: first frame of each window.
         numbers: numerical measures by name, one value per window.
         words: ground truth as read from the frames, such as the time of day, one word per window.

@@ -27,7 +27,7 @@ from longtake.metrics.kernel import kvd
 from longtake.metrics.uncertainty import NORMAL_95, Interval, fvd_interval, fvd_limit, kvd_interval
 
 POWER_80 = 0.84
-"""Quantile of the normal distribution below which four of five values lie."""
+"""Quantile of the normal distribution below which 80 % of values lie, for ``Score.detectable``."""
 
 LIMIT_CLIPS = 64
 """Least number of clips for which FVD is extrapolated to infinitely many
@@ -98,7 +98,11 @@ def evaluate(
 
 
 def fvd_score(sets: FeatureSets) -> Score:
-    """FVD, its interval, its floor (FVD of real clips) and, if set, the limit of many clips."""
+    """FVD, its interval, its floor (FVD between real clips) and, if asked for, its limit.
+
+    The floor and the limit, FVD extrapolated to infinitely many clips, are computed if
+    ``EvaluationSettings`` says so.
+    """
     how: Any = {"correction": sets.protocol.correction}
     of = f"FVD at {len(sets.generated())} clips, not the lower FVD of many"
     score = _score(sets, partial(fvd, **how), partial(fvd_interval, **how), of=of, least=0.0)
@@ -115,7 +119,10 @@ def fvd_score(sets: FeatureSets) -> Score:
 
 
 def kvd_score(sets: FeatureSets) -> Score:
-    """KVD, its interval and its floor (KVD between real clips); it is unbiased, so has no limit."""
+    """KVD, its interval and its floor (KVD between real clips).
+
+    KVD is unbiased, so that it need not be extrapolated to infinitely many clips.
+    """
     score = _score(sets, kvd, kvd_interval, of="KVD, which few clips do not bias")
     assert score.low is not None
     assert score.high is not None
@@ -124,7 +131,7 @@ def kvd_score(sets: FeatureSets) -> Score:
 
 
 def is_score(sets: FeatureSets) -> Score:
-    """Inception Score of the generated clips; the real clips do not enter it."""
+    """Inception Score of the generated clips of ``sets``; the real clips do not enter it."""
     path = c3d.cache_path()
     config = c3d.C3DConfig(sha256=file_hash(path) if path.exists() else None)
     network = FeatureNetwork(network=config.build(), treat=config.treat, identity=to_dict(config))

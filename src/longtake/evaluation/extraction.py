@@ -118,9 +118,9 @@ class FeatureCache:
     folder: Path | None
 
     def read(self, key: str, shard: int, rows: int, width: int) -> Float[Tensor, "n d"] | None:
-        """Features of shard number ``shard``; None if they are missing or damaged.
+        """Read the features of shard number ``shard`` of the clips whose hash is ``key``.
 
-        They must be of ``rows`` clips and ``width`` features.
+        They must be of ``rows`` clips and ``width`` features; None if they are missing or damaged.
         """
         if self.folder is None:
             return None
@@ -132,7 +132,7 @@ class FeatureCache:
         return found if fits else None
 
     def write(self, key: str, shard: int, rows: Float[Tensor, "n d"]) -> None:
-        """Store the features ``rows`` of shard number ``shard``."""
+        """Store ``rows``, the features of shard number ``shard`` of the clips with hash ``key``."""
         if self.folder is not None:
             (self.folder / key).mkdir(parents=True, exist_ok=True)
             write_tensors(self.folder / key / f"{shard:05d}.safetensors", {"features": rows})

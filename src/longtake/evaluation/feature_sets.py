@@ -106,7 +106,10 @@ class FeatureSets:
         return self._extract("generated", positions, stage, network or self._network)
 
     def held_out(self) -> Rows | None:
-        """Features of n real clips of other videos than ``real(0)`` has; None if ``no_floor``."""
+        """Features of n real clips of other videos than those of ``real(0)``.
+
+        None if there are too few videos or no floor was asked for; ``no_floor`` says which.
+        """
         if self.no_floor:
             return None
         positions = self._positions("real", count=2 * self.protocol.n)[self.protocol.n :]
@@ -114,7 +117,7 @@ class FeatureSets:
 
     @property
     def no_floor(self) -> str:
-        """Why there are no further real clips to measure a floor; empty if there are."""
+        """Why ``held_out`` is None, so that no floor can be measured; empty if it is not."""
         if not self.settings.floor:
             return "not asked for"
         videos, n = len(self._usable["real"].videos), self.protocol.n

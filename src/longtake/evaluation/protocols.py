@@ -67,7 +67,7 @@ class Protocol(Config):
         fewer: if there are fewer real clips than n: ``refuse`` to measure, or ``take`` those.
         needs: number of frames that a real video must have: the ``span`` of a clip from first to
             last frame, or frames x stride (``strides``).
-        covariance: divisor of the covariance of n features.
+        covariance: divisor of the covariance of the features of n clips.
         unfit: what to do about broken and too short videos: ``refuse`` to measure, or ``skip`` and
             count them.
         rates: whether all videos must have ``one`` frame rate, or may have ``any``.
@@ -126,7 +126,10 @@ class Protocol(Config):
         return digest(identity(self))
 
     def metric(self, name: str) -> str:
-        """Name of a metric under this protocol; distances of random features have other names."""
+        """Name of the metric ``name``, such as ``fvd``, under this protocol.
+
+        Distances of random features have names of their own, such as ``random_features_fd``.
+        """
         return self.network.metrics.get(name, name)
 
     @property

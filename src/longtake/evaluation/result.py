@@ -153,7 +153,7 @@ class Result(Config):
         seconds: Mapping[str, float],
         processes: int = 1,
     ) -> "Result":
-        """Build a result; records versions and hardware of this process.
+        """Build a result of which the arguments are fields; add this process's environment.
 
         ``seconds`` are the durations of the evaluation's stages by name, and ``processes`` is the
         number of processes that shared it.

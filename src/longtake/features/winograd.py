@@ -17,7 +17,8 @@ from torch import Tensor
 TAPS = 3
 
 FEW = 2
-"""Clips of up to this number of frames are computed by F(2, 3), longer ones by F(4, 3)."""
+"""Greatest number of frames of clips that are convolved two frames at a time, by F(2, 3) of Lavin
+and Gray (2016); longer clips are convolved four at a time, by F(4, 3)."""
 
 
 class Transforms(NamedTuple):

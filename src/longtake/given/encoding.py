@@ -18,7 +18,7 @@ class Start(NamedTuple):
 
     Attributes:
         signals: what the first clip's network is conditioned on; a batch of one.
-        shared: number of first frames of the decoded video that stand for the last given frames.
+        shared: number of first frames of the decoded video that reconstruct the last given frames.
         copy: reconstruction of the last given frame by the autoencoder, ``(1, 3, h, w)``; None if
             the decoded video contains it.
     """
@@ -39,14 +39,17 @@ def check_size(video: LongVideo, frames: np.ndarray) -> None:
 
 
 def frames_per_latent(video: LongVideo) -> int:
-    """Number of frames of video per latent frame."""
+    """Number of frames of video per latent frame of a model."""
     spec = video.autoencoder.spec
     return spec.clip[0] // spec.frames
 
 
 @torch.inference_mode()
 def held(video: LongVideo, frame: Float[Tensor, "b 3 1 h w"]) -> Latent:
-    """Encode images, each as a still video, to one latent frame ``(b, c, 1, h, w)``."""
+    """Encode images in [-1, 1], each as a still video, to one latent frame ``(b, c, 1, h, w)``.
+
+    The latent is scaled as the model's denoisers read it.
+    """
     spec = video.autoencoder.spec
     z = _encode(video, frame.expand(-1, -1, spec.clip[0], -1, -1))
     return z.narrow(spec.time_axis, spec.frames - 1, 1)
@@ -54,10 +57,10 @@ def held(video: LongVideo, frame: Float[Tensor, "b 3 1 h w"]) -> Latent:
 
 @torch.inference_mode()
 def encoded(video: LongVideo, frames: np.ndarray, latent_frames: int) -> Latent:
-    """Encode the end of a video to ``latent_frames`` latent frames.
+    """Encode the end of a video to ``latent_frames`` latent frames, scaled as denoisers read them.
 
-    It is encoded in windows of the trained number of frames. A video that is too short is preceded
-    by copies of its first frame.
+    ``frames`` are the video, uint8 ``(t, h, w, 3)``. It is encoded in windows of the trained number
+    of frames. A video that is too short is preceded by copies of its first frame.
     """
     spec = video.autoencoder.spec
     window, factor = spec.clip[0], frames_per_latent(video)
@@ -69,7 +72,7 @@ def encoded(video: LongVideo, frames: np.ndarray, latent_frames: int) -> Latent:
 
 
 def start(video: LongVideo, frames: np.ndarray) -> Start:
-    """Encode given frames as the condition of the first clip that continues them.
+    """Encode frames, uint8 ``(t, h, w, 3)``, as the condition of the clip that continues them.
 
     That is the signal ``previous`` of a network that reads the previous clip. A network that reads
     context frames gets as many as the rollout's clips share, or fewer if the video is short; an

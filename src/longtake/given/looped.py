@@ -13,9 +13,9 @@ from longtake.noise import derive
 from longtake.rollout import Request, Steering
 
 DEPTH = 2
-"""Number of rounds, in each of which the gaps between all neighbours are filled: 24 frames with a
-factor of 5. After one round, frames change two to three times as much as in real videos
-(docs/log.md)."""
+"""Number of rounds, in each of which the gaps between all neighbours are filled: 24 frames in two
+rounds with a network that fills in 4. After one round, frames change two to three times as much as
+in real videos (docs/log.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class LoopedVideo(VideoStream):
         return fill_factor(self.video) ** DEPTH - 1
 
     def check_length(self, frames: int) -> None:
-        """Raise a ValueError unless ``frames`` is enough for a loop with its closing frames."""
+        """Raise a ValueError unless a loop of ``frames`` frames has two before its closing ones."""
         if frames < self.closing + 2:
             raise ValueError(
                 f"frames={frames} must be at least {self.closing + 2}: {self.closing} frames lead "
@@ -71,10 +71,10 @@ class LoopedVideo(VideoStream):
         state: Mapping[str, Tensor] | None = None,
         steering: Steering | None = None,
     ) -> Iterator[Part]:
-        """Frames of the requested videos, as of ``LongVideo``; exactly ``frames`` come.
+        """Yield exactly ``frames`` frames of each requested video, in order of time.
 
         Raises:
-            ValueError: as the opening does, or ``frames`` are too few.
+            ValueError: ``frames`` is too small for a loop, or a network does not read a signal.
         """
         self.check_length(frames)
         rest, state = frames - self.closing, dict(state or {})

@@ -39,12 +39,12 @@ class Given:
 
 @dataclass(frozen=True, kw_only=True)
 class Wired:
-    """A model combined with given frames, ready to make videos.
+    """A model combined with the frames that a user gives, ready to make videos.
 
     Attributes:
         video: makes the videos.
         frames: number of frames of each video.
-        fps: frame rate of the files.
+        fps: frame rate of the files, in frames per second.
         identity: what the videos depend on besides model, sampling and request, as JSON data.
         notes: a line of text for each file that was read, on how it was changed.
         sheets: also write a contact sheet of each video.
@@ -59,7 +59,7 @@ class Wired:
 
 
 def wired(video: LongVideo, given: Given, frames: int | None, fps: float) -> Wired:
-    """Read the given frames and combine them with a model.
+    """Read the frames that a user gives and combine them with a model.
 
     Args:
         video: the model.

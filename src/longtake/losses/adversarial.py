@@ -153,7 +153,7 @@ def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Scalar:
 
 
 def gradients(losses: Sequence[Scalar], at: Tensor) -> list[Tensor]:
-    """Gradient of each loss with respect to ``at``, in float32, detached."""
+    """Gradient of each of ``losses`` with respect to ``at``, in float32, detached."""
     found = (torch.autograd.grad(loss, at, retain_graph=True)[0] for loss in losses)
     return [gradient.float().detach() for gradient in found]
 

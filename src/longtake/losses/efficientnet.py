@@ -26,13 +26,13 @@ STAGES = (
     (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
 )
-"""Kernel size, stride, expansion, channels and number of blocks of each stage.
+"""Stages of EfficientNet-Lite0: kernel size, stride, expansion, channels and number of blocks.
 
 Before them is a stem of stride 2 with 32 channels.
 """
 
 CONVOLUTIONS = (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2"))
-"""Names in the package of a block's convolutions and of the normalizations after them."""
+"""Names, in the package's weights, of a block's convolutions and the normalisations after them."""
 
 BATCH_NORM_EPSILON = 1e-3
 
@@ -67,7 +67,10 @@ class EfficientNetDistance(FrameDistance):
         freeze(self.network)
 
     def forward(self, x: Frames, y: Frames) -> Float[Tensor, "n"]:
-        """Squared difference of the normalised features, averaged over layers and pixels."""
+        """Distance of frames in [-1, 1]: squared difference of normalised features.
+
+        It is summed over channels and averaged over pixels and layers.
+        """
         taps = zip(self.network(x), self.network(y), strict=True)
         each = [unit_difference(a, b).sum(1).mean((1, 2)) for a, b in taps]
         return torch.stack(each).mean(0)

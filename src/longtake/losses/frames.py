@@ -69,7 +69,7 @@ class Perceptual(Config, ABC):
 
 
 def clip_distance(distance: FrameDistance, video: Clips, other: Clips) -> Scalar:
-    """Distance of two batches of clips, averaged over all frames."""
+    """Distance between the frames of two batches of clips in [-1, 1], averaged over all frames."""
     x, y = (rearrange(v, "b c t h w -> (b t) c h w") for v in (video, other))
     return distance(x, y).mean()
 

@@ -14,8 +14,10 @@ from longtake.checkpoint import CheckpointError, check_finite, read_tensors
 from longtake.losses.frames import FrameDistance, Frames, Perceptual, freeze, unit_difference
 
 SHIFT = (-0.030, -0.088, -0.188)
+"""Mean of ImageNet's red, green and blue pixels in [-1, 1]."""
+
 SCALE = (0.458, 0.448, 0.450)
-"""Mean and standard deviation of ImageNet's pixels in [-1, 1]."""
+"""Standard deviation of ImageNet's red, green and blue pixels in [-1, 1]."""
 
 SLICES = (
     (64, (0, 2)),
@@ -24,8 +26,8 @@ SLICES = (
     (512, (17, 19, 21)),
     (512, (24, 26, 28)),
 )
-"""For each layer that is compared: its channels, and the positions in torchvision's VGG16 of the
-convolutions that lead to it."""
+"""For each layer that LPIPS compares: its channels, and the positions in torchvision's VGG16 of the
+convolutions from the layer before to it."""
 
 _CONVOLUTION = re.compile(r"(?:^|\.)(?:net\.slice\d|features)\.(\d+)\.(weight|bias)$")
 _HEAD = re.compile(r"(?:^|\.)lin(\d)\.model\.1\.weight$")
@@ -77,13 +79,17 @@ class LPIPSDistance(FrameDistance):
         freeze(self)
 
     def forward(self, x: Frames, y: Frames) -> Float[Tensor, "n"]:
-        """Weighted squared difference of normalised features: mean over pixels, sum over layers."""
+        """LPIPS of pairs of frames in [-1, 1].
+
+        It is the weighted squared difference of normalised features: mean over pixels, sum over
+        layers.
+        """
         taps = zip(self.heads, self.features(x), self.features(y), strict=True)
         each = [head(unit_difference(a, b)).float().mean((1, 2, 3)) for head, a, b in taps]
         return torch.stack(each).sum(0)
 
     def features(self, x: Frames) -> list[Tensor]:
-        """Outputs of VGG16's last ReLU before each pooling: relu1_2, 2_2, 3_3, 4_3, 5_3."""
+        """Outputs, for frames in [-1, 1], of VGG16's ReLUs relu1_2, 2_2, 3_3, 4_3 and 5_3."""
         h = (x - self.shift) / self.scale
         found: list[Tensor] = []
         for _, positions in SLICES:

@@ -21,7 +21,9 @@ class Gaussian:
 
 
 def frechet_distance(x: Gaussian, y: Gaussian) -> float:
-    """Squared Frechet distance: |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)).
+    """Squared Frechet distance of two normal distributions of means m and covariances S.
+
+    It is |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)).
 
     The trace of the square root is computed as the nuclear norm of A^T B, where S1 = A A^T and
     S2 = B B^T: unlike a matrix square root of S1 S2 it is exact also for fewer clips than features.

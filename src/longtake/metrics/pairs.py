@@ -24,7 +24,7 @@ LEVELS = (-1.0, 1.0)
 WINDOW = 11
 """Side of the Gaussian window of SSIM in pixels (Wang et al. 2004)."""
 RIM = WINDOW // 2
-"""Width of the border of a frame in pixels, where the window does not fit into the frame."""
+"""Width in pixels of a frame's border, in which SSIM's window does not fit into the frame."""
 
 
 def psnr(
@@ -43,7 +43,10 @@ def psnr(
 def frame_psnr(
     video: Float[Tensor, "b 3 t h w"], reconstruction: Float[Tensor, "b 3 t h w"]
 ) -> Float[Tensor, "b"]:
-    """PSNR in dB of each frame, averaged over each clip's frames; never less than ``psnr``."""
+    """PSNR in dB of each frame, averaged over each clip's frames; never less than ``psnr``.
+
+    Pixels are in [-1, 1].
+    """
     x, y = reconstruction.float(), video.float()
     return peak_signal_noise_ratio(x, y, LEVELS, reduction="none", dim=(1, 3, 4)).mean(1)
 
@@ -53,9 +56,9 @@ def ssim(
 ) -> Float[Tensor, "b"]:
     """Structural similarity (SSIM) of frames, averaged over each clip; 1 for equal clips.
 
-    Pixels are scaled to [0, 1], as the constants of SSIM demand. Colours are averaged. A border of
-    five pixels is left out, as in the code of Wang et al. (2004), in scikit-image with a Gaussian
-    window and in piq; neither LVDM's nor PVDM's code measures SSIM.
+    Pixels in [-1, 1] are scaled to [0, 1], as SSIM's constants demand. Colours are averaged. A
+    border of five pixels is left out, as in the code of Wang et al. (2004), in scikit-image with a
+    Gaussian window and in piq; neither LVDM's nor PVDM's code measures SSIM.
 
     Raises:
         ValueError: frames are smaller than SSIM's window.

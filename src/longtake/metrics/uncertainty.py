@@ -13,15 +13,15 @@ from longtake.noise import generator
 NORMAL_95 = 1.96
 
 REDRAWS = 50
-"""Number of redraws of a bootstrap; they give a standard error to about a tenth."""
+"""Number of resamplings of a bootstrap; a standard error from them is right to about a tenth."""
 
 CONCENTRATION = 16
-"""Concentration of the Dirichlet weights of a bootstrap; Rubin's is 1."""
+"""Concentration of the Dirichlet weights of a bootstrap; that of Rubin (1981) is 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A metric with its standard error over samples of the same number of clips."""
+    """Value of a metric and its standard error over samples of the same number of clips."""
 
     value: float
     standard_error: float
@@ -42,11 +42,11 @@ def bootstrap_weights(
 ) -> Float64[Tensor, "r n"]:
     """Weight of each of ``clips`` clips in each of ``redraws`` resamplings of a bootstrap.
 
-    The weights of a resampling sum to 1. In the classical bootstrap they are 0, 1, 2, ... times 1 /
-    clips; here they are drawn from a Dirichlet distribution of concentration 16, so that no clip is
-    left out (bootstrap of fractional random weights; Rubin 1981, Xu et al. 2020). Otherwise
-    repeated clips would count as fewer clips, and FVD grows with fewer clips. Such weights vary a
-    quarter as much as the classical ones, so ``standard_error`` multiplies by 4.
+    The weights of a resampling, a row, sum to 1. In the classical bootstrap they are 0, 1, 2, ...
+    times 1 / clips; here they are drawn from a Dirichlet distribution of concentration 16, so that
+    no clip is left out (bootstrap of fractional random weights; Rubin 1981, Xu et al. 2020).
+    Otherwise repeated clips would count as fewer clips, and FVD grows with fewer clips. Such
+    weights vary a quarter as much as the classical ones, so ``standard_error`` multiplies by 4.
 
     ``side`` names the set of clips, such as ``real``: each has its own random numbers.
     """
@@ -134,6 +134,13 @@ def fvd_limit(
     of random halves of both sets, 2 FVD(n) - FVD(n / 2), leaves little of it (Chong and Forsyth
     2020 extrapolate FID of images so, from more numbers of clips). Near 0 it can be negative. The
     bootstrap weighs clips of the same halves. ``benchmarks/coverage.py`` checks the interval.
+
+    Args:
+        real: features of real clips.
+        generated: features of generated clips.
+        correction: subtracted from the number of clips in the divisor of covariances.
+        redraws: number of resamplings of the bootstrap.
+        seed: seed of the halves and of the bootstrap.
 
     Raises:
         ValueError: a set has fewer than four clips.

@@ -125,9 +125,10 @@ class Sampling(Config):
         return self.model_copy(update={**own, "next": None, "interpolator": None})
 
     def in_role(self, role: Role, changes: RoleSampling) -> "Sampling":
-        """Settings in which those of one role are changed; None of ``changes`` changes nothing.
+        """Return settings in which ``changes`` replace those of one role.
 
-        A change of ``first`` is not one of other roles.
+        A field of ``changes`` that is None leaves its setting. A change of the role ``first`` does
+        not change other roles.
         """
         own = {k: v for k, v in changes if v is not None}
         if role in ROLES_WITH_CHANGES:
@@ -144,7 +145,7 @@ def _settled(sampling: Sampling, names: Collection[str]) -> RoleSampling:
 
 
 def sampling_with(sampling: Sampling, overrides: Sequence[str]) -> Sampling:
-    """Apply overrides of the form ``a.b=value``, such as ``sampler.steps=50``.
+    """Return ``sampling`` with overrides applied, such as ``sampler.steps=50``.
 
     Settings of a role that no override names are left out if the rollout that the overrides choose
     does not sample it.
@@ -238,7 +239,7 @@ class ModelIndex(Config):
         return self
 
     def with_students(self) -> "ModelIndex":
-        """Settings of the model in which students have the roles that they learnt."""
+        """The index of the model in which students fill the roles that they learnt."""
         sampling = self.sampling
         for role, student in self.students.items():
             sampling = sampling.in_role(role, student.sampling)
@@ -247,7 +248,7 @@ class ModelIndex(Config):
         )
 
     def without_students(self) -> "ModelIndex":
-        """Settings of the teachers alone."""
+        """The index of the model without its students."""
         return self._of(self.roles, self.sampling)
 
     def _of(self, roles: Mapping[Role, str], sampling: Sampling) -> "ModelIndex":
@@ -257,7 +258,7 @@ class ModelIndex(Config):
         return self.model_copy(update=changes)
 
     def kind_of(self, folder: str) -> Any:
-        """Union of the configs of which the component in this folder has one."""
+        """Union of the config classes that the component in this folder of the model can have."""
         if folder == AUTOENCODER:
             return AnyAutoencoder
         return AnyDecoder if folder in self.decoders.values() else AnyDenoiser
@@ -271,7 +272,7 @@ def _other(name: str) -> str:
 
 
 def decoder_folder(name: str) -> str:
-    """Folder in a model of the decoder of this name."""
+    """Name, in a model folder, of the folder of the decoder ``name``, such as ``light_decoder``."""
     return f"{name}_decoder"
 
 

@@ -68,7 +68,10 @@ class Labels:
         return self.names.class_of(name)
 
     def classes_of(self, signals: Signals, videos: int) -> list[int]:
-        """Class of each of ``videos`` videos; ``ABSENT`` if a label of it is missing."""
+        """Index of the class of each of ``videos`` videos, read from their ``signals``.
+
+        It is ``ABSENT`` if the class, or a named label of it, is missing.
+        """
         if "label" in signals:
             return signals["label"].value.tolist()
         values = {
@@ -82,7 +85,7 @@ class Labels:
         return [join_class(row, self._sizes) for row in rows]
 
     def words(self, signals: Signals, row: int) -> list[str]:
-        """Labels of video ``row`` in words: its class, or ``time=dusk`` for each named label."""
+        """Labels of video ``row`` of ``signals`` in words: its class, or, say, ``time=dusk``."""
         found = []
         if "label" in signals and (index := int(signals["label"].value[row])) != ABSENT:
             found = [self.index.classes[index]]

@@ -114,7 +114,7 @@ class VideoModel:
         return parts | {decoder_folder(name): each for name, each in self.decoders.items()}
 
     def decoder(self, name: str) -> OtherDecoder:
-        """The other decoder of this name; a ValueError that names those that there are."""
+        """The decoder ``name`` in ``decoders``; a ValueError, which lists them, for other names."""
         if name not in self.decoders:
             known = [FULL, *self.decoders]
             raise ValueError(
@@ -315,9 +315,10 @@ class VideoModel:
         return self.labels.signals(seeds, label)
 
     def prompt_signals(self, videos: int, prompt: Prompt | None) -> Signals:
-        """The signal ``text`` for ``videos`` videos of one prompt.
+        """The signal ``text`` for ``videos`` videos: ``prompt`` has one text for all, or one each.
 
-        Raises a ValueError if the model reads no text, or if it does and there is no prompt.
+        Raises a ValueError if the model reads no text, or if it does and ``prompt`` is None or does
+        not fit the model or the number of videos.
         """
         encoder, first = self.index.text_encoder, self.denoisers.get("first")
         if first is None or "text" not in self._reads:

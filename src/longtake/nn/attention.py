@@ -25,8 +25,8 @@ AXES: dict[Axis, tuple[str, str]] = {
     "time": ("(b h w)", "f"),
     "clip": ("b", "(f h w)"),
 }
-"""Einops axes of sequences and their tokens: a sequence is a frame, one position in all frames, or
-a clip."""
+"""Axes of a volume, as einops writes them, of sequences and of a sequence's tokens: a sequence is a
+frame (``space``), one position in all frames (``time``), or a ``clip``."""
 
 
 def attend(

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 def sinusoids(
     x: Float[Tensor, "*b"], width: int, period: float = 10_000.0
 ) -> Float[Tensor, "*b {width}"]:
-    """Cosines, then sines, of ``x`` times ``width // 2`` frequencies from 1 to 1 / period.
+    """Cosines, then sines, of ``x`` times ``width // 2`` frequencies.
 
-    An odd ``width`` has a zero last. Computed in float32, or in float64 if ``x`` is float64.
+    These fall geometrically from 1 towards 1 / period, which would be the next one, as in ADM's
+    code. An odd ``width`` has a zero last. Computed in float32, or in float64 if ``x`` is float64.
     """
     x = x if x.dtype == torch.float64 else x.float()
     half = width // 2
@@ -23,7 +24,10 @@ def sinusoids(
 
 
 class TimeEmbedding(nn.Sequential):
-    """Timestep embedding: sinusoids, then linear layer, SiLU, linear layer."""
+    """Timestep embedding: ``width`` sinusoids, then a linear layer, SiLU and linear layer.
+
+    The linear layers have ``out`` outputs each.
+    """
 
     def __init__(self, width: int, out: int) -> None:
         super().__init__(nn.Linear(width, out), nn.SiLU(), nn.Linear(out, out))
@@ -105,7 +109,7 @@ def space_rotation(
 ) -> Rotation:
     """Rotary embedding of a token's row, in half of a head's channels, and column in the others.
 
-    The tokens of a frame are in order, row after row.
+    The tokens of a frame are in order, row after row; a head has ``width`` channels.
     """
     frequencies = math.pi * space_scales(width, device)
     across, down = (

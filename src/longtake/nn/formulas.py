@@ -29,6 +29,7 @@ def group_norm(
 ) -> Float[Tensor, "rows m n c"]:
     """Group normalisation with separate statistics for each entry of the first axis, ``rows``.
 
+    A row of ``x`` is a sample, or a frame: ``m`` parts of ``n`` positions each, of ``c`` channels.
     The result is ``weight * (x - mean) / sqrt(variance + eps) + bias``, then its SiLU if ``silu``.
     ``weight`` and ``bias`` may differ along ``rows`` and ``m``.
     """
@@ -46,6 +47,8 @@ def modulation(
 ) -> tuple[Float[Tensor, "rows m 1 c"], Float[Tensor, "rows m 1 c"]]:
     """Weight and bias of a normalisation whose result is multiplied by ``1 + scale`` and shifted.
 
+    ``weight`` and ``bias`` are those of the normalisation before that.
+
     Computed in float32 at least.
     """
     weight, bias, scale, shift = map(at_least_float32, (weight, bias, scale, shift))
@@ -62,7 +65,7 @@ def modulated_group_norm(
     eps: float,
     silu: bool,
 ) -> Float[Tensor, "rows m n c"]:
-    """``group_norm``, times ``1 + scale``, plus ``shift``; then its SiLU if ``silu``."""
+    """``group_norm``, times ``1 + scale``, plus ``shift``, and only then its SiLU if ``silu``."""
     return group_norm(x, *modulation(weight, bias, scale, shift), groups, eps, silu)
 
 

@@ -37,7 +37,7 @@ FIRST = (
     "random_features_fd",
     "random_features_kd",
 )
-"""Values whose charts come first; the others are folded away."""
+"""Names of logged values whose charts come first on a run's page; other charts are folded away."""
 
 TITLES = {
     "loss": "training loss",
@@ -74,7 +74,7 @@ class RunFiles:
 
     @cached_property
     def lines(self) -> list[dict[str, Any]]:
-        """Lines of the run's log."""
+        """Lines of the run's log as JSON data, oldest first; empty if there is no log."""
         path, found = self.folder / LOG, []
         for line in path.read_text().splitlines() if path.exists() else ():
             with suppress(ValueError):
@@ -88,7 +88,7 @@ class RunFiles:
 
     @property
     def step(self) -> int:
-        """Last logged training step."""
+        """Number of the last logged training step; 0 if none is logged."""
         return self.lines[-1]["step"] if self.lines else 0
 
     @property
@@ -128,7 +128,10 @@ class RunFiles:
 
 
 def write_run_page(folder: Path, running: bool) -> None:
-    """Write ``index.html`` of a run's folder from the files in it."""
+    """Write ``index.html`` of a run's folder from the files in it.
+
+    While the run is ``running``, browsers reload it.
+    """
     run = RunFiles(folder)
     name = escape(folder.resolve().name)
     body = f"<h1>{name}</h1>{progress(run, running=running)}{details(run, '')}"
@@ -161,11 +164,10 @@ def details(run: RunFiles, prefix: str) -> str:
 def followed(
     write: Callable[[bool], None], report: Callable[[TrainingProgress], Schedule | None]
 ) -> Generator[Callable[[TrainingProgress], Schedule | None]]:
-    """Keep a run's HTML page up to date while it trains.
+    """Context manager that keeps a run's HTML page up to date while it trains.
 
-    Yields a callback for each logging step, which rewrites the page and returns what ``report``
-    does.
-    ``write(running)`` writes the page, in at most 3 % of the time.
+    Yields a callback for each logging step, which returns what ``report`` does and rewrites the
+    page by ``write(running)``, in at most 3 % of the time.
     """
     due = 0.0
 

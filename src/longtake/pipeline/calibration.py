@@ -161,10 +161,10 @@ def _quiet() -> Generator[None]:
 
 
 def fitted(run: AnyRun, speed: Speed, seconds: float, cooldown: float) -> Mapping[str, Any]:
-    """Settings with which a run takes about ``seconds``: number of steps and intervals.
+    """Settings with which a run of measured ``speed`` takes about ``seconds``.
 
-    They are values by name, as ``a.b``. ``cooldown`` is the share of the steps over which the
-    learning rate falls to 0.
+    They are its number of steps and intervals, as values by name ``a.b``. ``cooldown`` is the share
+    of the steps over which the learning rate falls to 0.
     """
     most = int(PREVIEW_SHARE * seconds / max(speed.preview, 1e-3))
     previews = min(max(most, 1), PREVIEWS)
@@ -179,9 +179,10 @@ def fitted(run: AnyRun, speed: Speed, seconds: float, cooldown: float) -> Mappin
 
 
 def clips_to_encode(clips: int, speed: Speed, seconds: float) -> tuple[Mapping[str, Any], float]:
-    """Settings of the latent cache, and the seconds it takes: at most a quarter of ``seconds``.
+    """Settings of a latent cache, as values by name, and the seconds that encoding it takes.
 
-    All ``clips`` of the footage, which start a third of a clip apart, if the time suffices.
+    It gets all ``clips`` of the footage, which start a third of a clip apart, or as many as can be
+    encoded in a quarter of ``seconds``.
     """
     if not speed.encode:
         return {}, 0.0

@@ -62,8 +62,8 @@ def survey(path: Path, system: System, denoisers: int = 2) -> Footage:
     """Read a folder of videos and decide how it is used.
 
     The share that is held out is the smallest of 10, 20 and 30 % that has eight clips. Cached clips
-    have the best length, of those that the system has for one denoiser or two, at which at least
-    half of the footage can be used.
+    have the best length, of those that the system has for this number of denoisers, at which at
+    least half of the footage can be used.
 
     Raises:
         ValueError: there are no videos, or all are too short.

@@ -12,7 +12,10 @@ from longtake.pipeline.stages import RUNS, Stage
 
 
 def write_stages_page(out: Path, stages: Sequence[Stage], running: bool) -> None:
-    """Write ``index.html`` of a training in stages, from its plan and the files of its runs."""
+    """Write ``index.html`` of a training in stages, from its plan and the files of its runs.
+
+    ``out`` is the training's folder; while it is ``running``, browsers reload the page.
+    """
     plan = read_plan(out)
     assert plan is not None
     begun = [stage for stage in stages if stage.name in plan.stages]

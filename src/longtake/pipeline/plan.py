@@ -100,7 +100,7 @@ class Plan(Config):
 
 
 def read_plan(out: Path) -> Plan | None:
-    """Read ``plan.yaml`` in a folder; None if it has none."""
+    """Read ``plan.yaml`` in the folder of a training in stages; None if it has none."""
     path = out / PLAN
     return config.load(path, Plan) if path.exists() else None
 
@@ -135,6 +135,6 @@ class TimeSpent(Config):
 
 
 def seconds_spent(out: Path) -> float:
-    """Seconds spent on the training in this folder before this start."""
+    """Seconds that earlier starts spent on the training in the folder ``out``."""
     path = out / TIME
     return read_config(path, TimeSpent).seconds if path.exists() else 0.0

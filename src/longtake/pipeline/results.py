@@ -106,7 +106,7 @@ def _feature_seconds(device: torch.device) -> float:
 
 
 def write_model(run: Path, out: Path, device: torch.device) -> VideoModel:
-    """Copy the last run's model to the folder ``model``, if it is not there, and load it."""
+    """Copy a run's model to the folder ``model`` in ``out``, if it is not there, and load it."""
     found = VideoModel.from_pretrained(run)
     index = out / MODEL / INDEX
     if not index.exists() or read_model_files(out / MODEL)[0].weights != found.index.weights:
@@ -115,7 +115,10 @@ def write_model(run: Path, out: Path, device: torch.device) -> VideoModel:
 
 
 def write_samples(model: VideoModel, out: Path, planned: PlannedResults, bar: Bar) -> None:
-    """Sample long videos, each with a contact sheet; those that exist are kept."""
+    """Sample long videos, each with a contact sheet, to the folder ``videos`` in ``out``.
+
+    Videos that exist are kept.
+    """
     for seed in range(planned.videos):
         path = out / VIDEOS / f"seed_{seed:04d}.mp4"
         path.parent.mkdir(exist_ok=True)
@@ -138,7 +141,7 @@ def write_samples(model: VideoModel, out: Path, planned: PlannedResults, bar: Ba
 def measure_model(
     model: VideoModel, out: Path, plan: Plan, clips: int, ranks: Ranks, bar: Bar
 ) -> None:
-    """Evaluate the model on held-out footage; writes results, except those that exist."""
+    """Evaluate the model on held-out footage; write results to ``out``, except those that exist."""
     held = half(Path(plan.footage.path), "validation", 1, plan.footage.held_out)
     ready = held_out_protocol(plan, held, clips)
     with bar("measure", "clips") as report:
@@ -162,7 +165,7 @@ def measure_model(
 
 
 def reconstruction_psnr(plan: Plan, device: torch.device) -> float:
-    """Mean PSNR in dB of a few held-out clips, reconstructed by the autoencoder to start from."""
+    """Mean PSNR in dB of a few held-out clips, reconstructed by ``init_from``'s autoencoder."""
     assert plan.init_from is not None
     autoencoder = VideoModel.from_pretrained(plan.init_from, device=device).autoencoder
     window, path = autoencoder.spec.clip[0], Path(plan.footage.path)
@@ -176,12 +179,15 @@ def reconstruction_psnr(plan: Plan, device: torch.device) -> float:
 
 
 def held_out_protocol(plan: Plan, held: VideoFolder, clips: int) -> Protocol:
-    """Protocol for held-out footage: with I3D if its weights are there, else random features."""
+    """Protocol for ``clips`` clips of held-out footage.
+
+    Its features are I3D's if the weights are there, else those of a random network.
+    """
     return small_protocol(held, clips, [f"resolution={plan.size}"])
 
 
 def read_results(out: Path) -> dict[str, Result]:
-    """Read the results in a folder, by the name of the evaluation."""
+    """Read the results in the folder of a training in stages, by the name of the evaluation."""
     paths = {name: out / f"{name}.json" for name in (RECONSTRUCTION, EVALUATION)}
     return {name: Result.read(path) for name, path in paths.items() if path.exists()}
 
@@ -205,7 +211,7 @@ class ShownScore(NamedTuple):
 
 
 def scores(out: Path) -> list[ShownScore]:
-    """All scores of the results in a folder."""
+    """All scores of the results in the folder of a training in stages."""
     rows = []
     for name, result in read_results(out).items():
         for metric, score in result.scores.items():
@@ -216,7 +222,7 @@ def scores(out: Path) -> list[ShownScore]:
 
 
 def write_card(model: VideoModel, out: Path, plan: Plan) -> None:
-    """Write the model card: footage, runs, scores, how to use the model."""
+    """Write the model card in ``out``: footage, runs, scores, how to use the model."""
     rows = []
     for name, stage in plan.stages.items():
         run = RunFiles(out / RUNS / name)

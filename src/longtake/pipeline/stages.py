@@ -22,7 +22,7 @@ class Stage:
     """One run of a training in stages (autoencoder, then denoisers).
 
     Attributes:
-        name: name of the run's folder and config, and of its settings on the command line.
+        name: name of the run's folder and config, and first word of overrides of its settings.
         title: what it trains, in words.
         preset: name of the preset whose settings it starts from.
         share: share of the time budget.
@@ -123,7 +123,8 @@ def stages_for(
 def stages_of(plan: Plan, out: Path, tuned: bool | None = None) -> Sequence[Stage]:
     """The runs of a plan, in order.
 
-    With the runs of the autoencoder, or not, if ``tuned`` is given; else as the plan says.
+    ``out`` is the training's folder. ``tuned`` says whether the autoencoder is trained; None: the
+    plan says it.
     """
     system, footage = SYSTEMS[plan.system], plan.footage
     sizes = system.sizes(plan.size, footage.span, plan.init_from, footage.validation_span)
@@ -134,7 +135,7 @@ def stages_of(plan: Plan, out: Path, tuned: bool | None = None) -> Sequence[Stag
 
 
 def rule(budget_seconds: float, stages: Sequence[Stage]) -> str:
-    """How the budget is divided, in a sentence."""
+    """Say in a sentence how a training's time budget is divided among its runs."""
     shares = [(stage.name, stage.share) for stage in stages]
     shares += [("videos and evaluation", RESULTS_SHARE), ("in reserve", RESERVE)]
     parts = ", ".join(f"{name} {share:.0%}" for name, share in shares)

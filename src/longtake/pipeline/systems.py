@@ -55,7 +55,7 @@ class System:
     """A way to train a model for long video in stages: LVDM's or PVDM's.
 
     Attributes:
-        name: name on the command line.
+        name: name of the system, ``lvdm`` or ``pvdm``.
         size: default height and width of frames in pixels, by the type of the device.
         factors: downsampling factor along height and width, by the greatest frame size it is for.
         channels: number of channels of a latent, by the greatest frame size it is for.
@@ -93,7 +93,7 @@ class System:
     denoisers_from: str | None = None
 
     def spans_for(self, denoisers: int) -> Sequence[int]:
-        """Possible numbers of frames of a cached clip, for one denoiser or two."""
+        """Possible numbers of frames of a cached clip, the best first, for 1 denoiser or 2."""
         return self.short_spans if denoisers == 1 else self.spans
 
     def sizes(

@@ -54,7 +54,7 @@ class Outcome(Config):
         format: version of the file's format.
         table: name of the table.
         title: title of the table.
-        paper: the paper.
+        paper: the paper that has the table, with its arXiv number.
         about: notes on comparing the numbers.
         tiny: whether this is a tiny trial, whose numbers mean nothing.
         untrained: whether features are of a random network, so that numbers mean nothing.
@@ -134,7 +134,10 @@ def measure_table(
 
 
 def pending_training(table: Table, folders: Folders) -> Sequence[Training]:
-    """Trainings that rows of a table still need, if their data exists; in order, each once."""
+    """Trainings that rows of a paper's table still need, if their data exists.
+
+    They are in order, each once; ``folders`` say where data and models are.
+    """
     folders.check(table)
     ready = [row for row in table.rows if not missing(row, folders).data]
     needed = [training for row in ready for training in pending(row, folders)]

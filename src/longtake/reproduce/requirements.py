@@ -109,7 +109,7 @@ def training_changes(training: Training, folders: Folders) -> list[str]:
 
 
 def training_command(training: Training, folders: Folders) -> str:
-    """Command line of a training, quoted for a shell."""
+    """Command line of a training that a paper's table needs, quoted for a shell."""
     words = ["longtake", "fit", training.preset, *training_changes(training, folders)]
     folder = folders.run(training)
     return shlex.join(words if folder == RUNS / training.preset else [*words, "-o", str(folder)])

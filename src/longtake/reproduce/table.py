@@ -20,10 +20,10 @@ from longtake.evaluation.result import Result
 from longtake.model import VideoModel
 
 Changes = tuple[str, ...]
-"""Overrides ``a.b=value``."""
+"""Overrides of a config's settings, as ``a.b=value``."""
 
 Measurement = tuple[str, Callable[[], Result]]
-"""Digest of everything that a row's numbers depend on, and what measures them."""
+"""Hash of everything that a row's numbers depend on, and a function that measures them."""
 
 
 class Published(Config):
@@ -176,7 +176,7 @@ class Table(Config):
     Attributes:
         name: name of the table.
         title: title of the table.
-        paper: the paper.
+        paper: the paper that has the table, with its arXiv number.
         about: notes on comparing the numbers.
         rows: rows of the table.
         tiny: settings of a tiny trial.
@@ -215,13 +215,13 @@ class Table(Config):
 
 
 def tables() -> Mapping[str, Path]:
-    """File of each table, by the table's name."""
+    """YAML file of each table of a paper that can be reproduced, by the table's name."""
     root = Path(str(resources.files("longtake") / "tables"))
     return {path.stem: path for path in sorted(root.glob("*.yaml"))}
 
 
 def table(name: str) -> Table:
-    """Load a table by name; a ConfigError if it is unknown."""
+    """Load a paper's table by name; a ConfigError if it is unknown."""
     known = tables()
     if name not in known:
         raise ConfigError(f"unknown table {name!r}; {nearest(name, list(known))}")

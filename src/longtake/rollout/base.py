@@ -22,7 +22,7 @@ Role = Literal["first", "next", "interpolator"]
 """What a network samples: first clips, clips that continue a video, clips between two keyframes."""
 
 OF_FIRST_CLIP = frozenset({*CONTEXT, "previous"})
-"""Signals of a request that hold for its first clip alone; the others hold for the whole video."""
+"""Names of signals that condition only the first clip; other signals condition the whole video."""
 
 
 Samplers = Mapping[Role, ClipSampler]
@@ -84,8 +84,8 @@ class Steering:
     """Callbacks that change, watch or cancel a video while it is sampled.
 
     Attributes:
-        change: called once before each rollout step with the step's number; returns what changes
-            from this step on, or None. One step makes ``grain`` frames of video.
+        change: called once before each rollout step with the step's number, from 0; returns what
+            changes from this step on, or None. One step makes ``Rollout.grain`` frames of video.
         cancel: called before each evaluation of a network; returning True raises ``Cancelled``.
         progress: called before each evaluation of a network with the number of evaluations done
             and the total number for the clip.
@@ -182,7 +182,7 @@ class Rollout(Config, ABC):
 
     @abstractmethod
     def grain(self, samplers: Samplers) -> int:
-        """Frames of video that one step adds.
+        """Number of frames of video that one step adds.
 
         A change of signals or guidance (``Steering``) takes effect at multiples of this number.
         """
@@ -205,7 +205,13 @@ class Rollout(Config, ABC):
 
     @abstractmethod
     def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
-        """Sample the latents of one step; a function of the arguments alone."""
+        """Sample the latents of the step that follows ``state``; depends on the arguments alone.
+
+        Args:
+            samplers: clip sampler of each role.
+            request: the videos.
+            state: state after the step before.
+        """
 
     def __call__(
         self,
@@ -216,7 +222,8 @@ class Rollout(Config, ABC):
     ) -> Iterator[Chunk]:
         """Yield the latents of each step in order of time, without end; stop when there are enough.
 
-        Raises a ValueError as ``check`` does, before anything is sampled.
+        ``state`` is that of the ``Chunk`` after which the videos continue; None: they begin. Raises
+        a ValueError as ``check`` does, before anything is sampled.
         """
         self.check(samplers, request.signals)
         return self._chunks(samplers, request, state or State(), steering or Steering())
@@ -237,7 +244,7 @@ class Rollout(Config, ABC):
 
 
 def check_overlap(overlap: int, frames: int) -> None:
-    """Raise a ValueError unless clips share fewer latent frames than the ``frames`` of a clip."""
+    """Raise a ValueError unless ``overlap`` is less than ``frames``, a clip's latent frames."""
     if overlap >= frames:
         raise ValueError(
             f"overlap_latent_frames={overlap} must be under the clip's {frames} latent frames"
@@ -270,7 +277,10 @@ def _check_frame_times(rollout: str, sample: ClipSampler) -> None:
 
 
 def sample_clip(sample: ClipSampler, signals: Signals, request: Request, step: int) -> Sampled:
-    """Sample one clip for each video of a request, with seeds of the rollout's step ``step``."""
+    """Sample one clip for each video of a request, under ``signals``.
+
+    Seeds are derived from those of the request and ``step``, the number of the rollout's step.
+    """
     seeds = tuple(derive(seed, "clip", step) for seed in request.seeds)
     return sample(signals, seeds, request.on_evaluation, request.guidance)
 

@@ -155,11 +155,11 @@ class Queue:
 
 
 def progress_table(progress: Sequence[int], steps: int, delay: int) -> list[list[int]]:
-    """Number of steps that each frame has been denoised, at each step of the sampler.
+    """Number of sampler steps that each frame (a column) has made, after each step (a row).
 
     The table starts with the row ``progress`` and ends when the first frame that was not clean is
-    clean. A frame is clean after ``steps`` steps, and starts ``delay`` steps after the frame before
-    it.
+    clean. A frame is clean after ``steps`` steps, and starts when the frame before it is clean or
+    ``delay`` steps ahead.
     """
     table = [list(progress)]
     begun = [place for place, made in enumerate(progress) if made < steps]

@@ -13,16 +13,16 @@ from longtake.studio.store import JobStore
 
 LOGGER = logging.getLogger("longtake")
 DESCRIBED = 2
-"""Rises when descriptions get other fields, so that stored ones are made again."""
+"""Version of the stored descriptions of models: where it differs, a model is described again."""
 
 
 class Catalogue:
     """Models by name, with descriptions and speeds, which a worker measures and the store keeps.
 
     Args:
-        places: folder or hub id of each model.
-        store: keeps what was learnt.
-        lane: whose process describes models.
+        places: folder or hub id of each model, by its name.
+        store: keeps descriptions and speeds.
+        lane: its worker process describes models.
     """
 
     def __init__(self, places: Mapping[str, str], store: JobStore, lane: Lane) -> None:
@@ -31,13 +31,19 @@ class Catalogue:
         self.ready = asyncio.Event()
 
     async def describe_all(self) -> None:
-        """Describe all models, then set ``ready``; one that cannot be opened is left out."""
+        """Describe all models, then set the event ``ready``; omit those that cannot be opened."""
         for name, place in [*self.places.items()]:
             await self.add(name, place)
         self.ready.set()
 
     async def add(self, name: str, place: str, title: str = "") -> None:
-        """Describe a model, new or changed; it is left out, and logged, if it cannot be opened."""
+        """Describe a model, new or changed; if it cannot be opened, it is omitted with a warning.
+
+        Args:
+            name: name by which jobs choose the model.
+            place: its folder or hub id.
+            title: name to show; empty: ``name``.
+        """
         key = f"model {DESCRIBED} {name} {_stamp(place)}"
         self.places[name] = place
         found = self._store.fact(key)
@@ -52,18 +58,21 @@ class Catalogue:
         self.models[name] = {**found, "title": title or name}
 
     def remove(self, name: str) -> None:
-        """Forget a model."""
+        """Offer a model no more; its files and its speeds stay."""
         self.places.pop(name, None)
         self.models.pop(name, None)
 
     def seconds(self, settings: VideoSettings, frames: int) -> float | None:
-        """Estimated seconds to make a video, from the last one made or else from the start."""
+        """Estimated seconds to make a video of this number of frames; None if no speed is known.
+
+        The speed is that of the last such video, or else the one measured for the description.
+        """
         model = self.models[settings.model]
         speed = self._store.fact(_speed_key(settings)) or model["seconds_per_frame_step"]
         return None if speed is None else frames * steps_of(settings, model) * speed
 
     def learn(self, settings: VideoSettings, seconds_per_frame: float) -> None:
-        """Keep the speed of a video that was made as fast as possible."""
+        """Store how long a frame took of a video made as fast as possible; ``seconds`` reads it."""
         steps = steps_of(settings, self.models[settings.model])
         self._store.set_fact(_speed_key(settings), seconds_per_frame / steps)
 

@@ -15,19 +15,22 @@ ONE_CLIP = "one_clip"
 
 
 def described(name: str, models: Mapping[str, Description]) -> Description:
-    """The description of a model; a ValueError if there is none of that name."""
+    """The description of the model ``name``; a ValueError if there is no such model."""
     if name not in models:
         raise ValueError(f"there is no model {name!r}; {nearest(name, list(models))}")
     return models[name]
 
 
 def steps_of(settings: VideoSettings, model: Description) -> int:
-    """Number of sampling steps of a clip."""
+    """Number of sampling steps of a clip: that of the settings, or else the model's own."""
     return settings.steps or model["steps"]
 
 
 def size_of(settings: VideoSettings, model: Description) -> tuple[int, int]:
-    """Height and width of a video's frames; a ValueError if the model has no such decoder."""
+    """Height and width of the frames that the decoder of the settings makes.
+
+    Raises a ValueError if the model has no such decoder.
+    """
     if settings.decoder not in model["sizes"]:
         raise ValueError(
             f"{settings.model} has no decoder {settings.decoder!r}; "
@@ -38,7 +41,10 @@ def size_of(settings: VideoSettings, model: Description) -> tuple[int, int]:
 
 
 def check_uploads(folder: Path, *names: str | None) -> None:
-    """Raise a ValueError if an upload that is named does not exist."""
+    """Raise a ValueError if an upload does not exist; None names no upload.
+
+    ``folder`` is the studio's.
+    """
     for name in names:
         if name is not None and not (folder / UPLOADS / name).is_dir():
             raise ValueError(f"there is no upload {name}; upload the file again")
@@ -47,7 +53,10 @@ def check_uploads(folder: Path, *names: str | None) -> None:
 def check_video(
     settings: VideoSettings, models: Mapping[str, Description], limits: Limits, folder: Path
 ) -> None:
-    """Raise a ValueError if a model cannot make a video, or it goes beyond the limits."""
+    """Raise a ValueError if the model cannot make this video, or it goes beyond the limits.
+
+    ``models`` are the descriptions by name, ``folder`` is the studio's.
+    """
     model = described(settings.model, models)
     if "make" not in model["can"]:
         raise ValueError(f"{settings.model} is an autoencoder alone: it makes no videos")
@@ -82,7 +91,10 @@ def check_video(
 
 
 def check_choices(settings: VideoSettings, model: Description, frames: int) -> None:
-    """Raise a ValueError if a model cannot be sampled by the chosen rollout or backend."""
+    """Raise a ValueError if the rollout or backend of the settings cannot be used.
+
+    They must be able to make a video of ``frames`` frames with this model.
+    """
     if settings.rollout is not None and settings.rollout not in model["rollouts"]:
         raise ValueError(
             f"{settings.model} has no network for the rollout {settings.rollout!r}; "
@@ -99,12 +111,15 @@ def check_choices(settings: VideoSettings, model: Description, frames: int) -> N
 
 
 def longest(rollout: str | None, model: Description) -> int | None:
-    """Number of frames of the longest video that a rollout makes; None: any length."""
+    """Number of frames of the longest video that a rollout makes; None: any length.
+
+    ``rollout`` is the kind of the rollout; None: the model's own.
+    """
     return model["clip_frames"] if (rollout or model["rollout"]) == ONE_CLIP else None
 
 
 def check_change(change: Change, model: Description) -> None:
-    """Raise a ValueError if a model does not read a label or a prompt, or not its words."""
+    """Raise a ValueError if the model does not read the new label or prompt, or not its words."""
     names = LabelNames(
         classes=model["classes"], named=model["labels"], reads_class=model["reads_class"]
     )

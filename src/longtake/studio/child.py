@@ -21,13 +21,16 @@ KILL_SECONDS = 5.0
 
 
 def send(connection: Connection, header: Mapping[str, Any], data: bytes | memoryview = b"") -> None:
-    """Send a message; an OSError if the other side has ended."""
+    """Send a message, a JSON header and some bytes; an OSError if the other side has ended."""
     connection.send_bytes(json.dumps(header).encode())
     connection.send_bytes(data)
 
 
 def receive(connection: Connection) -> tuple[Header, bytes]:
-    """Wait for a message; an EOFError or OSError if the other side has ended."""
+    """Wait for a message; return its JSON header and its bytes.
+
+    An EOFError or OSError if the other side has ended.
+    """
     header = json.loads(connection.recv_bytes())
     return header, connection.recv_bytes()
 
@@ -49,12 +52,12 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """Number of the process; None if none runs."""
+        """Process id of the worker; None if none runs."""
         running = self._process is not None and self._process.poll() is None
         return self._process.pid if running and self._process else None
 
     def send(self, header: Mapping[str, Any]) -> None:
-        """Send a message; the process is started if none runs."""
+        """Send a message to the worker, which is started if it does not run."""
         with self._lock:
             if self.pid is None:
                 self._start()
@@ -63,13 +66,13 @@ class Child:
                 send(self._connection, header)
 
     def kill(self) -> None:
-        """End the process at once."""
+        """Kill the worker process."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.kill()
 
     def close(self) -> None:
-        """Close the connection, whereupon the process ends; it is killed if it does not."""
+        """Close the connection, whereupon the worker ends; it is killed if it does not."""
         process, self._process = self._process, None
         if self._connection is not None and not self._connection.closed:
             with suppress(OSError):

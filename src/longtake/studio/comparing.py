@@ -20,7 +20,9 @@ DIFFERENCE = "difference.mp4"
 
 
 def run_compare(settings: CompareSettings, work: Work) -> dict[str, Any]:
-    """Compare the videos of two jobs; writes their difference as a video.
+    """Compare the videos of two jobs; write their difference as a video.
+
+    Returns measures of the difference, and of each video over time, as JSON data.
 
     Raises:
         ValueError: a job has no video, or the frames differ in size.
@@ -48,10 +50,12 @@ def run_compare(settings: CompareSettings, work: Work) -> dict[str, Any]:
 
 
 def video_of(root: Path, job: str) -> Path:
-    """The first video among the files of a job.
+    """Path of the first video among the files of a job.
+
+    ``root`` is the studio's folder, ``job`` the job's id.
 
     Raises:
-        ValueError: it has none.
+        ValueError: the job has no video.
     """
     found = sorted((root / JOBS / job / FILES).glob("*.mp4"))
     if not found:

@@ -25,7 +25,10 @@ EXPECTED = "mp4, mov, mkv, webm, avi, gif, png, jpeg or webp"
 
 
 def suffix_of(data: bytes) -> str:
-    """Suffix of a file by its first bytes; a VideoError if it is neither video nor image."""
+    """Suffix of a file whose first bytes are ``data``.
+
+    Raises a VideoError if it is neither a video nor an image.
+    """
     for signature, suffix in SIGNATURES.items():
         if data.startswith(signature):
             return suffix

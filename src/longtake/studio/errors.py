@@ -2,12 +2,12 @@
 
 
 class MissingError(ValueError):
-    """There is no such job, file or upload (404)."""
+    """There is no such job, file or upload (HTTP status 404)."""
 
 
 class StateError(ValueError):
-    """A job is not in the state that a request needs (409)."""
+    """A job is not in the state that a request needs (HTTP status 409)."""
 
 
 class BusyError(ValueError):
-    """Too many jobs wait already (429)."""
+    """Too many jobs wait already (HTTP status 429)."""

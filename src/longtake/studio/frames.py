@@ -34,7 +34,13 @@ class Clip:
 
 
 def encode_clip(header: Header, data: bytes) -> Clip:
-    """Encode the frames of a ``part`` event for viewers."""
+    """Encode the frames of a worker's event ``part`` for viewers.
+
+    Args:
+        header: the event: ``shape`` (t, h, w, 3) of the frames, ``start``, index of the first, and
+            facts to show, such as ``prompt``.
+        data: pixels of the frames, as bytes.
+    """
     frames: UInt8[np.ndarray, "t h w 3"] = np.frombuffer(data, np.uint8).reshape(header["shape"])
     start, drift = header["start"], header.get("drift") or {}
     facts = {name: header.get(name) for name in PER_FRAME}
@@ -57,7 +63,7 @@ class Viewer:
         self.dropped = 0
 
     def add_clip(self, clip: Clip) -> None:
-        """Add a clip; the oldest one is dropped if there are more than two."""
+        """Add a clip; the oldest that waits is dropped if more than two would wait."""
         clips = [each for each in self._waiting if isinstance(each, Clip)]
         if len(clips) >= CLIPS:
             self._waiting.remove(clips[0])
@@ -76,7 +82,7 @@ class Viewer:
         self._wake.set()
 
     async def next(self) -> Clip | dict[str, Any]:
-        """Wait for the next clip or event."""
+        """Wait for the next clip or event, and remove it from the queue."""
         while not self._waiting:
             self._wake.clear()
             await self._wake.wait()
@@ -84,14 +90,17 @@ class Viewer:
 
 
 class Broadcast:
-    """Viewers of one job, and the last clip for those who come later."""
+    """Viewers of one job, and its last clip for those who come later."""
 
     def __init__(self) -> None:
         self.viewers: set[Viewer] = set()
         self.last: Clip | None = None
 
     def join(self, after: int | None) -> Viewer:
-        """A new viewer; it gets the last clip, from the frame after ``after`` on."""
+        """Add a viewer, to whom the last clip is sent from the frame after ``after`` on.
+
+        ``after`` is the index of the last frame that the viewer has; None: it has none.
+        """
         viewer = Viewer()
         if self.last is not None:
             seen = 0 if after is None else after + 1 - self.last.start
@@ -102,12 +111,12 @@ class Broadcast:
         return viewer
 
     def show(self, clip: Clip) -> None:
-        """Give a clip to all viewers."""
+        """Send a clip to all viewers of the job."""
         self.last = clip
         for viewer in self.viewers:
             viewer.add_clip(clip)
 
     def tell(self, event: dict[str, Any]) -> None:
-        """Give an event to all viewers."""
+        """Send an event, as JSON data, to all viewers of the job."""
         for viewer in self.viewers:
             viewer.add_event(event)

@@ -29,7 +29,10 @@ PLANES = ("content", "motion_height", "motion_width")
 
 
 def run_reconstruct(settings: ReconstructSettings, work: Work) -> dict[str, Any]:
-    """Reconstruct an upload, and show latents and noisy latents of its first clip."""
+    """Reconstruct an upload, and show latents and noisy latents of its first clip.
+
+    Returns measures of the reconstruction and names of the pictures, as JSON data.
+    """
     model = work.loaded.model(settings.model)
     frames = _frames(model, settings, work)
     work.check()

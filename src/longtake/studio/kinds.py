@@ -55,7 +55,7 @@ class JobKind(Config, ABC):
         """
 
     def learn(self, catalogue: "Catalogue", seconds_per_frame: float) -> None:
-        """Store the speed of a job for later estimates, if it ran as fast as possible."""
+        """Store the speed of a finished job for estimates, if it ran as fast as possible."""
 
     @abstractmethod
     def run(self, work: "Work") -> dict[str, Any]:
@@ -66,7 +66,7 @@ class JobKind(Config, ABC):
         """
 
     def keep(self, work: "Work") -> int:
-        """Join the parts that a killed worker left to a file; return its number of frames."""
+        """Join the parts that a killed worker left to one file; return its number of frames."""
         del work
         return 0
 
@@ -77,12 +77,12 @@ class JobKind(Config, ABC):
 
     @property
     def frames(self) -> int | None:
-        """Number of frames of its video; None: without end, or unknown."""
+        """Number of frames of the job's video; None: without end, or unknown."""
         return None
 
 
 class LiveJob(JobKind):
-    """A video that is shown while it is made, at the pace of its frame rate, and can be steered.
+    """A job that shows a video while it is made, at its frame rate; the video can be steered.
 
     Attributes:
         settings: the video.
@@ -127,7 +127,7 @@ class LiveJob(JobKind):
 
 
 class VideoJob(LiveJob):
-    """A video of a given length that is made as fast as possible, and can be read meanwhile."""
+    """A job that makes a video of a given length as fast as possible; it can be read meanwhile."""
 
     kind: Literal["video"] = "video"  # pyright: ignore[reportIncompatibleVariableOverride]
 
@@ -140,7 +140,7 @@ class VideoJob(LiveJob):
 
 
 class MakeJob(JobKind):
-    """A video of a given length, made by the same code as on the command line."""
+    """A job that makes a video of a given length, by the same code as the command line."""
 
     kind: Literal["make"] = "make"
     settings: VideoSettings
@@ -168,7 +168,7 @@ class MakeJob(JobKind):
 
 
 class ReconstructJob(JobKind):
-    """An upload, encoded and decoded; its latents, and the latents with noise, as pictures."""
+    """A job that encodes and decodes an upload, and shows its latents, clean and noisy."""
 
     kind: Literal["reconstruct"] = "reconstruct"
     settings: ReconstructSettings
@@ -185,7 +185,7 @@ class ReconstructJob(JobKind):
 
 
 class CompareJob(JobKind):
-    """The videos of two jobs, frame by frame."""
+    """A job that compares the videos of two jobs, frame by frame."""
 
     kind: Literal["compare"] = "compare"
     settings: CompareSettings
@@ -202,7 +202,7 @@ class CompareJob(JobKind):
 
 
 class TrainJob(JobKind):
-    """A training on footage of the studio's folder."""
+    """A job that trains a model on footage in the studio's folder, or on an upload."""
 
     lane: ClassVar[str] = TRAINING
 

@@ -33,17 +33,17 @@ class Lane:
 
     @property
     def pid(self) -> int | None:
-        """Number of the worker process; None if none runs."""
+        """Process id of the worker; None if none runs."""
         return self._child.pid
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Send a message to the process, which is started if none runs."""
+        """Send a message to the worker process, which is started if none runs."""
         self._child.send(message)
 
     async def ask(
         self, message: Mapping[str, Any], seconds: float | None = ANSWER_SECONDS
     ) -> Header:
-        """Send a question and wait for the answer, at most for some time.
+        """Send a question to the worker and wait for the answer, for at most ``seconds``.
 
         Raises:
             ValueError: the answer is an error, or the process has ended or does not answer.
@@ -62,11 +62,11 @@ class Lane:
         return found
 
     def kill(self) -> None:
-        """End the process at once; the job that it carries out fails."""
+        """Kill the worker process; the job that it carries out fails."""
         self._child.kill()
 
     async def close(self) -> None:
-        """End the process."""
+        """End the worker process."""
         await asyncio.to_thread(self._child.close)
 
     def _message(self, header: Header, data: bytes) -> None:

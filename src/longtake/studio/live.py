@@ -179,7 +179,13 @@ def join_parts(work: Work, segments: Sequence[Segment]) -> None:
 def rollout_change(
     model: VideoModel, sampling: Sampling, seeds: tuple[int, ...], change: Change
 ) -> RolloutChange:
-    """Convert a change to signals and guidance.
+    """Convert a change of a live video's settings to one of signals and guidance.
+
+    Args:
+        model: the model of the video.
+        sampling: the video's sampling settings, whose guidance gets the new scale.
+        seeds: seed of each video.
+        change: the change.
 
     Raises:
         ValueError: the model reads no such label or prompt.
@@ -198,7 +204,10 @@ def rollout_change(
 
 
 def merged(folder: Path, segments: list[Segment], count: int) -> list[Segment]:
-    """Join the last ``count`` segments on disk to one, which has the state of the last."""
+    """Join the files of the last ``count`` segments to one, with the state of the last.
+
+    Returns all segments after that; ``folder`` is that of the segments.
+    """
     kept, parts = segments[:-count], segments[-count:]
     start, end = parts[0].start, parts[-1].end
     state = read_tensors(record_of(folder, parts[-1].start))

@@ -88,7 +88,7 @@ class Loaded:
         return self._backends[name]
 
     def describe(self, name: str) -> dict[str, Any]:
-        """Describe a model as JSON data; its speed is measured on one step of its rollout."""
+        """Describe the model ``name`` as JSON data; measures its speed on one rollout step."""
         model = self.model(name)
         index, spec = model.index, model.autoencoder.spec
         named = model.labels.named
@@ -126,7 +126,7 @@ def prompt_of(settings: Any) -> Prompt | None:
 
 
 def request_of(model: VideoModel, settings: VideoSettings) -> Request:
-    """The request of one video."""
+    """The ``Request`` by which a model makes the one video of these settings."""
     return model.request([settings.seed], settings.label, prompt_of(settings))
 
 
@@ -159,7 +159,7 @@ def _size(model: VideoModel, decoder: str) -> list[int]:
 
 
 def kind_of(rollout: Rollout) -> str:
-    """Name of a rollout in configs."""
+    """The field ``kind`` of a rollout in configs, such as ``autoregressive``."""
     return type(rollout).model_fields["kind"].default
 
 

@@ -59,7 +59,7 @@ class Watched(VideoStream):
 
 
 def run_make(settings: VideoSettings, work: Work) -> dict[str, Any]:
-    """Make a video and write it; an interrupted one continues.
+    """Make a video of a given length and write it; an interrupted one continues.
 
     Raises:
         StoppedError: it was stopped; a file of its own has the complete segments.

@@ -28,7 +28,7 @@ class RunningDrift:
         self._first: Mapping[str, float] | None = read_json(path) if path.exists() else None
 
     def add(self, frames: UInt8[np.ndarray, "t h w 3"]) -> dict[str, float]:
-        """How far a clip is from the first one, by measure.
+        """Measure how far a clip of the video has drifted from its first clip.
 
         ``colour`` is the root mean square difference of the mean red, green and blue, from 0 to 1;
         ``contrast``, ``sharpness`` and ``motion`` are natural logarithms of a ratio; ``drift`` is

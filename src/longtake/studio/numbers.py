@@ -18,13 +18,13 @@ STATUSES = ("queued", "running", "stopped", "done", "failed")
 
 
 async def health(request: Request) -> Response:
-    """Whether models are described and jobs can start: 200, else 503."""
+    """Answer ``GET /health``: status 200 if models are described and jobs can start, else 503."""
     ready = studio_of(request).catalogue.ready.is_set()
     return JSONResponse({"status": "ok" if ready else "starting"}, 200 if ready else 503)
 
 
 async def metrics(request: Request) -> Response:
-    """Numbers in the text format of Prometheus."""
+    """Answer ``GET /metrics``: jobs, frames, viewers and memory in Prometheus' text format."""
     lines = list(_lines(studio_of(request)))
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
 
@@ -50,7 +50,7 @@ def _head(name: str, kind: str, text: str) -> tuple[str, str]:
 
 
 def resident_bytes(number: int) -> int | None:
-    """Resident memory of a process; None where the system does not say."""
+    """Resident memory, in bytes, of the process with this id; None where it is unknown."""
     try:
         pages = int(Path(f"/proc/{number}/statm").read_text().split()[1])
     except OSError:

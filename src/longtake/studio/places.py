@@ -3,5 +3,6 @@
 FILES, UPLOADS, FOOTAGE, JOBS = "files", "uploads", "footage", "jobs"
 PARTS, VIDEO, SHEET = "parts", "video.mp4", "video_sheet.png"
 SINGLE, JOINED = "000_{:08d}.mp4", "001_{:08d}.mp4"
-"""Names of a video's parts, by their first frame: one part, and several that were joined."""
+"""Names of the files of a live video's parts, by the index of the first frame: of one part, and of
+several that were joined to one."""
 CHANGES, DRIFT, TRAINED = "changes.json", "drift.json", "training"

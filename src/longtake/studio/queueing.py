@@ -26,10 +26,10 @@ class Commands(NamedTuple):
     """Functions that make command lines for jobs; the command line interface provides them.
 
     Attributes:
-        repeat: the command that repeats a job; empty if none does. Takes the job, the log of its
-            changes, the folder of the studio and the places of models.
-        train: arguments of the process that trains for a job, if it trains. Takes the job, its
-            folder, the folder of the studio and the places of models.
+        repeat: returns the command that repeats a job; empty if none does. Takes the job, the log
+            of its changes, the studio's folder, and the folder or hub id of each model by name.
+        train: returns arguments of the process that trains for a job; empty if it trains nothing.
+            Takes the job, its folder, the studio's folder, and the folder or hub id of each model.
     """
 
     repeat: Callable[[JobKind, list[dict[str, Any]], Path, Mapping[str, str]], str]
@@ -38,7 +38,12 @@ class Commands(NamedTuple):
 
 @dataclass
 class Pace:
-    """Speed of a job that runs: time of its last part, and seconds per frame."""
+    """Speed of a job that runs.
+
+    Attributes:
+        last: time at which its last part was made, by ``time.monotonic``.
+        seconds_per_frame: smoothed time of a frame; None before the first part.
+    """
 
     last: float
     seconds_per_frame: float | None = None
@@ -87,7 +92,7 @@ class Queue:
         return sum(len(lane.waiting) for lane in self.lanes.values())
 
     def start_all(self) -> None:
-        """Let every free lane begin its next job."""
+        """Let every lane that carries out no job begin its next one."""
         for lane in self.lanes.values():
             self.start_next(lane)
 
@@ -99,27 +104,27 @@ class Queue:
         await asyncio.gather(*(lane.close() for lane in self.lanes.values()))
 
     def remove(self, job: Job) -> None:
-        """Forget a job."""
+        """Remove a job that does not run from the queue and the store; its files stay."""
         self._store.delete([job.id])
         del self.jobs[job.id]
         self._broadcasts.pop(job.id, None)
 
     def job(self, name: str) -> Job:
-        """A job; a MissingError if there is none of that name."""
+        """The job with the id ``name``; a MissingError if there is no such job."""
         if name not in self.jobs:
             raise MissingError(f"there is no job {name!r}")
         return self.jobs[name]
 
     def kind(self, job: Job) -> JobKind:
-        """A job's kind and settings."""
+        """Kind and settings of a job, as one config."""
         return parse(AnyJob, {"kind": job.kind, **job.settings})
 
     def job_folder(self, job: Job) -> Path:
-        """Folder of a job."""
+        """Folder of a job's files, in the studio's folder."""
         return self._folder / JOBS / job.id
 
     def broadcast(self, job: Job) -> Broadcast:
-        """The viewers of a job."""
+        """The ``Broadcast`` by which viewers of a job get its frames and events."""
         return self._broadcasts.setdefault(job.id, Broadcast())
 
     @property
@@ -128,11 +133,11 @@ class Queue:
         return sum(len(each.viewers) for each in self._broadcasts.values())
 
     def lane(self, job: Job) -> Lane:
-        """The lane of a job."""
+        """The ``Lane`` that carries out a job."""
         return self.lanes[self.kind(job).lane]
 
     def enqueue(self, job: Job) -> None:
-        """Put a job at the end of its queue."""
+        """Put a job at the end of its lane's queue; it begins at once if the lane is free."""
         job.status = WAITING
         self.jobs[job.id] = job
         self.ended[job.id] = asyncio.Event()
@@ -143,7 +148,7 @@ class Queue:
         self.start_next(lane)
 
     def start_next(self, lane: Lane) -> None:
-        """Let a free lane begin its next job."""
+        """Let a lane begin its next job if it is free, a job waits and models are described."""
         if lane.running is not None or not lane.waiting or not self.catalogue.ready.is_set():
             return
         job = self.jobs[lane.waiting.pop(0)]
@@ -153,7 +158,7 @@ class Queue:
         self._tell(job)
 
     def message(self, what: str, job: Job) -> dict[str, Any]:
-        """A message to a worker about a job."""
+        """A message by which a worker does ``what`` with a job, such as ``job``: carry it out."""
         places, folder = self.catalogue.places, self.job_folder(job)
         return {
             "do": what,
@@ -240,7 +245,7 @@ class Queue:
             asyncio.get_running_loop().call_soon(self.start_next, lane)
 
     def finish(self, job: Job, status: str, error: str = "") -> None:
-        """Note how a job has ended."""
+        """Store that a job has ended, with ``status`` and an ``error`` if any; tell its viewers."""
         job.status, job.error, job.ended, job.seconds_left = status, error, time.time(), None
         self._store.save(job)
         self._paces.pop(job.id, None)
@@ -255,7 +260,7 @@ class Queue:
         return {"event": "status", **{k: getattr(job, k) for k in facts}}
 
     def forget(self, job: Job) -> None:
-        """Drop the last clip of a job that has ended and has no viewers."""
+        """Free the memory of a job's last clip if the job has ended and has no viewers."""
         broadcast = self._broadcasts.get(job.id)
         if broadcast is not None and not broadcast.viewers and job.status not in ACTIVE:
             del self._broadcasts[job.id]
@@ -264,7 +269,7 @@ class Queue:
         self.broadcast_event(job, {**self.status(job), **more})
 
     def broadcast_event(self, job: Job, event: dict[str, Any]) -> None:
-        """Give an event to the viewers of a job."""
+        """Send an event, as JSON data, to the viewers of a job."""
         if job.id in self._broadcasts:
             self._broadcasts[job.id].tell(event)
 

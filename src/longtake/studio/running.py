@@ -11,7 +11,7 @@ WEBSOCKET_BYTES = 1 << 16
 
 
 def run(app: Starlette, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Serve an application.
+    """Serve a web application over HTTP until SIGINT or SIGTERM arrives.
 
     Args:
         app: the application.

@@ -114,7 +114,7 @@ async def _refuse(scope: Scope, send: Send, status: int, sentence: str) -> None:
 
 
 def error_body(path: str, status: int, sentence: str) -> dict[str, object]:
-    """An error as JSON data: of ``/v1`` in the shape of the OpenAI API, else one sentence."""
+    """An error as JSON data: for a path below ``/v1`` as OpenAI's API has it, else one sentence."""
     if not path.startswith("/v1/"):
         return {"error": sentence}
     kind = "server_error" if status >= 500 else "invalid_request_error"

@@ -60,9 +60,9 @@ class VideoSettings(Config):
         backend: what runs the networks.
         decoder: ``full``, or the name of another decoder of the model, such as ``large``.
         students: sample with the model's students of few evaluations.
-        start_image: upload that is the first frame.
-        end_image: upload that is the last frame; needs a start image.
-        continue_video: upload that the video continues.
+        start_image: id of the upload that is the first frame.
+        end_image: id of the upload that is the last frame; needs a start image.
+        continue_video: id of the upload that the video continues.
         loop: lead the end back to the beginning.
         sheet: also make a contact sheet.
     """
@@ -99,7 +99,7 @@ class ReconstructSettings(Config):
 
     Attributes:
         model: name of the model.
-        upload: the video or image.
+        upload: id of the uploaded video or image.
         times: noise times in [0, 1] at which the noisy latent and its estimate are shown.
     """
 
@@ -109,7 +109,7 @@ class ReconstructSettings(Config):
 
 
 class CompareSettings(Config):
-    """Two jobs whose videos are compared."""
+    """Ids of two jobs, ``a`` and ``b``, whose videos are compared."""
 
     a: Id
     b: Id
@@ -120,7 +120,7 @@ class TrainSettings(Config):
 
     Attributes:
         folder_name: folder of videos, below ``footage`` in the studio's folder.
-        upload: an uploaded video to train on instead.
+        upload: id of an uploaded video to train on instead.
         system: ``lvdm`` or ``pvdm``.
         size: height and width of frames; None: the system's own.
         budget_minutes: time for everything.

@@ -22,7 +22,7 @@ TYPES = {
 
 
 def shown(job: Job, kind: JobKind, folder: Path, place: int, command: str) -> dict[str, Any]:
-    """A job as JSON data.
+    """Describe a job as JSON data for a page.
 
     Args:
         job: the job.
@@ -49,7 +49,7 @@ def shown(job: Job, kind: JobKind, folder: Path, place: int, command: str) -> di
 
 
 def files(folder: Path) -> list[dict[str, Any]]:
-    """Files that a job shows: name, type and bytes. ``folder`` is the job's."""
+    """Name, type and size in bytes of each file that a job shows; ``folder`` is the job's."""
     place = folder / FILES
     found = sorted(place.iterdir()) if place.is_dir() else []
     whole = [p for p in found if not p.name.startswith(".") and ".partial" not in p.name]
@@ -61,7 +61,10 @@ def files(folder: Path) -> list[dict[str, Any]]:
 
 
 def file(folder: Path, name: str) -> Path:
-    """Path of a file that a job shows; a MissingError if it shows none of that name."""
+    """Path of the file ``name`` that a job shows; a MissingError if it shows no such file.
+
+    ``folder`` is the job's.
+    """
     if name not in [each["name"] for each in files(folder)]:
         raise MissingError(f"the job has no file {name!r}")
     return folder / FILES / name
@@ -75,14 +78,17 @@ def progress_of(job: Job) -> float | None:
 
 
 class Trained(NamedTuple):
-    """The newest model of a training: its folder, and what changes with each export."""
+    """The newest model of a training: its folder, and ``stamp``, which changes with each export."""
 
     folder: Path
     stamp: str
 
 
 def trained_model(out: Path) -> Trained | None:
-    """The finished model of a training, or else the newest of its runs that makes videos."""
+    """The finished model of a training, or else the newest of its runs that makes videos.
+
+    ``out`` is the training's folder; None if it has no such model.
+    """
     found = [*out.glob(f"model/{INDEX}"), *out.glob(f"runs/*/model/{INDEX}")]
     for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
         with suppress(OSError, DocumentError):
@@ -92,7 +98,7 @@ def trained_model(out: Path) -> Trained | None:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files of a folder."""
+    """Size in bytes of all files of a folder together."""
     total = 0
     for place, _, names in os.walk(folder):
         for name in names:

@@ -39,11 +39,11 @@ def new_id() -> str:
 
 @dataclass(kw_only=True)
 class Job:
-    """A job of the store.
+    """A job of a studio, as its ``JobStore`` keeps it.
 
     Attributes:
         id: random name.
-        kind: what it does.
+        kind: ``live``, ``video``, ``make``, ``reconstruct``, ``compare`` or ``train``.
         settings: its settings, as JSON data.
         origin: what submitted it: ``studio``, the page, or ``videos``, the API ``/v1/videos``.
         status: queued, running, stopped, done or failed.
@@ -52,9 +52,9 @@ class Job:
         ended: time at which it last stopped; None while it waits or runs.
         frames: number of frames that are asked for; None: without end, or unknown.
         frames_done: number of frames that are on disk.
-        seconds_left: estimated time to its end.
+        seconds_left: estimated time to its end; None if it is unknown.
         changes: log of changes of a live video: step, first frame and what changed.
-        result: numbers that it found.
+        result: what it found, such as measures, as JSON data.
         error: why it failed, or what kept it from going further; one sentence.
     """
 
@@ -107,20 +107,20 @@ class JobStore:
         ]
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Forget jobs; their files stay."""
+        """Remove the jobs with these ids from the store; files that they wrote stay."""
         self._database.executemany("DELETE FROM jobs WHERE id = ?", [(each,) for each in ids])
 
     def fact(self, name: str) -> Any:
-        """JSON data that was stored under a name; None if nothing was."""
+        """JSON data that ``set_fact`` stored under a name; None if nothing was stored."""
         row = self._database.execute("SELECT data FROM facts WHERE name = ?", (name,)).fetchone()
         return None if row is None else json.loads(row["data"])
 
     def set_fact(self, name: str, data: Any) -> None:
-        """Store JSON data under a name."""
+        """Store JSON data under a name, in place of what ``fact`` would return."""
         self._database.execute(
             "INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(data))
         )
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file of the store."""
         self._database.close()

@@ -1,4 +1,4 @@
-"""A video as fragmented MP4 while it is made: its parts, copied when they are on the disk."""
+"""Sends a video as fragmented MP4 while it is made: copies its parts when they are on the disk."""
 
 import asyncio
 import sys

@@ -70,6 +70,8 @@ class Studio:
     def submit(self, data: Any, origin: str = "studio") -> Job:
         """Check a job, given as JSON data, and put it into the queue.
 
+        ``origin`` says what submits it: ``studio``, the page, or ``videos``, the API.
+
         Raises:
             ValueError: it cannot be done, or goes beyond the limits.
             BusyError: too many jobs wait.
@@ -85,8 +87,14 @@ class Studio:
     async def change(self, name: str, data: Any) -> dict[str, Any]:
         """Change a live video; returns the change with the frame from which it holds.
 
+        Args:
+            name: id of the video's job.
+            data: label, prompt, negative prompt or scale of guidance, as JSON data of a ``Change``.
+
         Raises:
-            ValueError: the model does not read it; StateError: the video is not made now.
+            MissingError: there is no such job.
+            StateError: the video is not made now.
+            ValueError: nothing is changed, or the model does not read the change.
         """
         job = self.queue.job(name)
         change: Change = parse(Change, data)
@@ -102,7 +110,10 @@ class Studio:
         return found["change"]
 
     async def stop(self, name: str) -> Job:
-        """Stop a job and wait until it has stopped; its complete frames are kept as a file."""
+        """Stop the job with the id ``name``, and wait until it has stopped.
+
+        Its complete frames are kept as a file. Raises a MissingError if there is no such job.
+        """
         job = self.queue.job(name)
         lane = self.queue.lane(job)
         if job.status == WAITING:
@@ -120,8 +131,8 @@ class Studio:
         A job that waits, runs or is done is returned as it is, unless more frames are asked for.
 
         Args:
-            name: the job.
-            frames: new length of its video; None: the length that it has.
+            name: id of the job.
+            frames: new length of its video, in frames; None: the length that it has.
 
         Raises:
             StateError: it is not stopped, and ``frames`` is given.
@@ -148,7 +159,10 @@ class Studio:
         return job
 
     async def delete(self, name: str) -> None:
-        """Remove a job and its files; it is stopped first."""
+        """Stop the job with the id ``name``, and remove it with its files.
+
+        Raises a MissingError if there is no such job.
+        """
         job = await self.stop(name)
         if job.status == RUNNING:
             self.queue.lane(job).kill()
@@ -158,14 +172,14 @@ class Studio:
         await asyncio.to_thread(remove, self.queue.job_folder(job))
 
     def shown(self, job: Job) -> dict[str, Any]:
-        """A job as JSON data for a page."""
+        """Describe a job as JSON data for a page."""
         queue, waiting = self.queue, self.queue.lane(job).waiting
         place = waiting.index(job.id) + 1 if job.id in waiting else 0
         kind = queue.kind(job)
         return shown(job, kind, queue.job_folder(job), place, self._command(kind, job.changes))
 
     def estimate(self, data: Any) -> dict[str, Any]:
-        """Time, memory, length and command of a video before it is made.
+        """Estimate time, memory, length and command of a video, whose settings are JSON data.
 
         Raises:
             ValueError: it cannot be made, or goes beyond the limits.
@@ -185,7 +199,9 @@ class Studio:
         }
 
     async def decode(self, upload: str) -> dict[str, Any]:
-        """Decode an uploaded file in a sandbox; return its kind, size, length and frame rate.
+        """Decode the file of the upload with this id in a sandbox.
+
+        Returns its kind, size, length and frame rate, as JSON data.
 
         Raises:
             ValueError: it is not a video or image, is broken, or beyond the limits.

@@ -19,7 +19,7 @@ LAST_LINES = 3
 
 
 def run_training(settings: TrainSettings, work: Work) -> dict[str, Any]:
-    """Train until the end, or until it is stopped; stopped, the same job continues.
+    """Train until the end, or until the job is stopped; after a stop, the same job continues.
 
     Raises:
         StoppedError: it was stopped.

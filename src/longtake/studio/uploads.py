@@ -22,7 +22,7 @@ PREVIEWS = ("preview.png", "given.png")
 
 
 async def receive(request: Request) -> Response:
-    """Store and decode the file of a form; answers with what it is."""
+    """Answer ``POST /api/uploads``: store and decode the file of a form, and say what it is."""
     studio = studio_of(request)
     try:
         async with request.form(max_files=1, max_fields=4) as form:
@@ -36,7 +36,9 @@ async def receive(request: Request) -> Response:
 
 
 async def store(studio: Studio, file: UploadFile) -> dict[str, object]:
-    """Store an uploaded file and decode it; returns what it is, with its id.
+    """Store an uploaded file and decode it.
+
+    Returns its id, kind, size, length, frame rate and the address of a preview, as JSON data.
 
     Raises:
         ValueError: it is too large, or not a video or image that can be decoded.
@@ -62,7 +64,7 @@ def _copy(source: IO[bytes], path: Path) -> None:
 
 
 async def preview(request: Request) -> Response:
-    """The first frame of an upload."""
+    """Answer ``GET /api/uploads/ID/preview`` with the first frame of an upload."""
     name = request.path_params["id"]
     if UPLOAD_ID.fullmatch(name):
         for each in PREVIEWS:
@@ -73,7 +75,10 @@ async def preview(request: Request) -> Response:
 
 
 async def footage(request: Request) -> Response:
-    """Folders of footage that can be trained on: name, number of files, and where they are."""
+    """Answer ``GET /api/footage`` with the folders of footage that can be trained on.
+
+    Of each folder these are its name, the number of files in it, and where it is.
+    """
     folder = studio_of(request).folder / FOOTAGE
     found = sorted(path for path in folder.iterdir() if path.is_dir())
     return JSONResponse(

@@ -60,7 +60,7 @@ class VideoRequest(Config):
 
 
 async def create(request: Request) -> Response:
-    """Put a video into the queue."""
+    """Answer ``POST /v1/videos``: put a video into the queue."""
     studio = studio_of(request)
     await studio.catalogue.ready.wait()
     fields, reference = await _fields(request, studio)
@@ -145,12 +145,15 @@ def _job(request: Request) -> tuple[Studio, Job]:
 
 
 async def retrieve(request: Request) -> Response:
-    """State of a video."""
+    """Answer ``GET /v1/videos/ID`` with the state of a video."""
     return JSONResponse(_shown(*_job(request)))
 
 
 async def listed(request: Request) -> Response:
-    """Videos, newest first: ``limit``, ``after`` an id, ``order`` asc or desc."""
+    """Answer ``GET /v1/videos`` with videos, newest first.
+
+    The query may have ``limit``, ``after``, an id, and ``order``: ``asc`` or ``desc``.
+    """
     studio, asked = studio_of(request), request.query_params
     found = [job for job in studio.queue.jobs.values() if job.origin == ORIGIN]
     if asked.get("order", "desc") != "asc":
@@ -167,7 +170,10 @@ async def listed(request: Request) -> Response:
 
 
 async def content(request: Request) -> Response:
-    """The file of a video; with ``stream=true`` fragmented MP4 while it is made."""
+    """Answer ``GET /v1/videos/ID/content`` with the file of a video.
+
+    With ``stream=true`` it is fragmented MP4, sent while the video is made.
+    """
     studio, job = _job(request)
     variant = request.query_params.get("variant", "video")
     if variant not in VARIANTS:
@@ -180,7 +186,7 @@ async def content(request: Request) -> Response:
 
 
 async def delete(request: Request) -> Response:
-    """Remove a video; one that is being made is stopped."""
+    """Answer ``DELETE /v1/videos/ID``: stop a video if it is being made, and remove it."""
     studio, job = _job(request)
     await studio.delete(job.id)
     found = {"id": PREFIX + job.id, "object": "video.deleted", "deleted": True}
@@ -188,7 +194,7 @@ async def delete(request: Request) -> Response:
 
 
 async def models(request: Request) -> Response:
-    """Models that make videos."""
+    """Answer ``GET /v1/models`` with the models that make videos."""
     studio = studio_of(request)
     await studio.catalogue.ready.wait()
     data = [

@@ -16,12 +16,15 @@ STATUSES = {MissingError: 404, StateError: 409, InUseError: 409, BusyError: 429,
 
 
 def studio_of(request: Any) -> Studio:
-    """The studio of a request or a WebSocket."""
+    """The ``Studio`` that a request or a WebSocket is for."""
     return request.app.state.studio
 
 
 async def body_of(request: Request) -> dict[str, Any]:
-    """The JSON object of a request; empty without a body. A ValueError if it is anything else."""
+    """The JSON object in a request's body; empty without a body.
+
+    Raises a ValueError if the body is anything else.
+    """
     data = await request.body()
     try:
         found = parse_json(data.decode()) if data else {}
@@ -33,7 +36,10 @@ async def body_of(request: Request) -> dict[str, Any]:
 
 
 def number_of(request: Request, name: str, default: int) -> int:
-    """A whole number of a request's query; a ValueError if it is anything else."""
+    """The whole number ``name`` in a request's query, or ``default`` if it is missing.
+
+    Raises a ValueError if it is anything else.
+    """
     text = request.query_params.get(name) or str(default)
     if not re.fullmatch(r"-?\d{1,9}", text):
         raise ValueError(f"{name}={text}: expected a whole number")

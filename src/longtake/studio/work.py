@@ -28,9 +28,9 @@ class Work:
     """A job that runs in the worker.
 
     Attributes:
-        id: the job's name.
+        id: random name of the job.
         root: the studio's folder.
-        connection: to the server.
+        connection: connection to the server.
         loaded: models that are loaded.
         arguments: command line of the process that the job starts, if it starts one.
         stopping: whether the job is to stop.
@@ -51,7 +51,7 @@ class Work:
 
     @property
     def folder(self) -> Path:
-        """Folder of the job."""
+        """Folder of the job, in the studio's folder."""
         return self.root / JOBS / self.id
 
     @property
@@ -62,19 +62,25 @@ class Work:
         return found
 
     def upload(self, name: str) -> Path:
-        """File of an upload; a ValueError if there is none."""
+        """Decoded file of the upload with the id ``name``; a ValueError if there is none."""
         for path in sorted((self.root / UPLOADS / name).glob("given.*")):
             return path
         raise ValueError(f"there is no upload {name}; upload the file again")
 
     def given(self, name: str | None) -> Path | None:
-        """File of an upload, or None without one."""
+        """Decoded file of the upload with the id ``name``; None for None."""
         return None if name is None else self.upload(name)
 
     def emit(
         self, event: str, pixels: UInt8[np.ndarray, "t h w 3"] | None = None, /, **more: Any
     ) -> None:
-        """Send an event to the server, with frames if there are any."""
+        """Send an event to the server.
+
+        Args:
+            event: name of the event.
+            pixels: frames to send with it; None for none.
+            more: further facts, as JSON data.
+        """
         header = {"event": event, "job": self.id, **more}
         if pixels is None:
             send(self.connection, header)
@@ -83,26 +89,34 @@ class Work:
             send(self.connection, header | {"shape": list(pixels.shape)}, pixels.data.cast("B"))
 
     def progress(self, done: int, total: int) -> None:
-        """Send progress within a clip, a few times a second."""
+        """Send progress within a clip to the server, a few times a second at most.
+
+        Args:
+            done: number of network evaluations done.
+            total: number of network evaluations of the clip.
+        """
         now = time.monotonic()
         if now - self._shown > PROGRESS_SECONDS:
             self._shown = now
             self.emit("progress", done=done, total=total)
 
     def poll(self, seconds: float = 0.0) -> bool:
-        """Handle messages that have arrived, or arrive in time; returns whether to stop."""
+        """Handle the server's messages; return whether the job is to stop.
+
+        ``seconds`` is the time to wait for a message if none has arrived.
+        """
         while self.connection.poll(seconds):
             seconds = 0.0
             self._handle(receive(self.connection)[0])
         return self.stopping
 
     def check(self) -> None:
-        """Raise StoppedError if the job is to stop."""
+        """Handle the server's messages; raise a StoppedError if the job is to stop."""
         if self.poll():
             raise StoppedError
 
     def answer(self, message: Mapping[str, Any], **found: Any) -> None:
-        """Answer a question of the server."""
+        """Send ``found`` as the answer to the server's question ``message``."""
         self.emit("answer", number=message["number"], **found)
 
     def _handle(self, message: Header) -> None:

@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory")
 SPIN = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}
-"""A user's own settings, which hold. Threads that spin while they wait slow work down many times
-where other processes, such as a browser, need the processors."""
+"""Environment variables by which a user sets how OpenMP's threads wait. If neither is set, they do
+not spin: that slows work down many times where other processes, such as a browser, need the
+processors."""
 
 
 def main(number: int) -> None:
-    """Carry out what the messages of connection ``number`` ask for, until it is closed."""
+    """Carry out what messages ask for until their connection is closed.
+
+    ``number`` is the file descriptor of the connection to the server.
+    """
     if not SPIN & os.environ.keys():
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before torch is imported
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server says when to end

@@ -29,7 +29,7 @@ class TextEncoder(Config, ABC):
         """Load the encoder from local files; return a function from texts to hidden states.
 
         Args:
-            folder: folder of the encoder's files; None: where the settings say.
+            folder: folder of the encoder's files; None: the settings name it.
 
         Raises:
             ValueError: files are missing, broken or not those of the settings.
@@ -37,7 +37,7 @@ class TextEncoder(Config, ABC):
 
     @abstractmethod
     def trained_on(self, captions: Iterable[str]) -> "TextEncoder":
-        """The settings to store in a model that was trained on these captions."""
+        """Return the settings to store in a video model that was trained on these captions."""
 
 
 class Prompt(NamedTuple):
@@ -56,7 +56,7 @@ class Prompt(NamedTuple):
 
 
 def prompt_signal(encode: EncodeText, prompts: Sequence[str], negative: str = "") -> Signals:
-    """The signal ``text`` for prompts, one per video.
+    """The signal ``text`` for prompts, one per video, by the text encoder ``encode``.
 
     ``negative`` is the negative prompt, for the unconditional estimate of guidance; by default the
     empty prompt, as in LVDM.

@@ -15,10 +15,10 @@ from longtake.text.encoder import EncodeText, TextEncoder
 from longtake.text.transformers_files import LOCAL, opened_by_transformers
 
 TEXT_PARTS = {"clip": "CLIPTextModel", "clip_text_model": "CLIPTextModel", "t5": "T5EncoderModel"}
-"""Class of the text part of models that have more; by their ``model_type``."""
+"""Class in transformers of the text part of models that have other parts, by ``model_type``."""
 
 CAUSAL = ("clip", "clip_text_model")
-"""``model_type`` of models whose tokens attend to those before them only."""
+"""``model_type`` of text models whose tokens attend only to those before them."""
 
 
 class PretrainedText(TextEncoder):

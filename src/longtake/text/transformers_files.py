@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from types import ModuleType
 
 LOCAL = {"local_files_only": True}
-"""What each ``from_pretrained`` is called with."""
+"""Arguments of each ``from_pretrained``, so that transformers downloads nothing."""
 
 
 @contextmanager
@@ -13,8 +13,8 @@ def opened_by_transformers(what: str, remedy: str) -> Generator[ModuleType]:
     """Context manager that yields the package transformers, to open files of a model.
 
     Raises:
-        ValueError: the package is not installed; or it cannot read the files: the message begins
-            with ``what`` and ends with ``remedy``.
+        ValueError: the package is not installed; or it cannot read the files: the message is
+            ``what``, then ``remedy`` with ``{reason}`` replaced by the reason.
     """
     try:
         import transformers

@@ -13,8 +13,8 @@ class Callbacks:
     """Functions that a run calls as it proceeds.
 
     Attributes:
-        training: called with the progress of training at each logging step; returns another end of
-            the training, which a run in one process then has, or None for no change.
+        training: called on each process with the progress of training at each logging step;
+            returns a new end for the training, equal on all processes, or None for no change.
         encoding: called with the number of clips encoded and their total.
     """
 

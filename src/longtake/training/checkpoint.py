@@ -36,7 +36,7 @@ AVERAGES = ("average", "ema")
 MOMENTS = frozenset({"step", "exp_avg", "exp_avg_sq"})
 OF_THE_CONFIG = ("betas", "weight_decay")  # of an optimizer; the trainer sets the rate
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
-"""Name of a file or a part of one: no path leads out of the checkpoint."""
+"""A text without slashes, so that a file of this name is in the checkpoint's folder."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -111,7 +111,7 @@ class Stored:
 
 
 def by_file(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Tensors by the stem of their file and their name in it."""
+    """Split tensors by ``STEM/NAME`` into those of each file: by its stem, then by their name."""
     found: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         stem, _, name = key.partition("/")
@@ -147,7 +147,10 @@ def newest(run: Path, ranks: Ranks) -> Stored | None:
 
 
 def read(folder: Path) -> Stored:
-    """Read a checkpoint of this version or of 0.1; a CheckpointError if it is not complete."""
+    """Read a run's checkpoint of this version or of 0.1.
+
+    Raises a CheckpointError if it is not complete.
+    """
     path = folder / STATE
     try:
         state: StateFile = parse(StateFile, read_json(_inside(folder, STATE)))
@@ -279,7 +282,7 @@ def parameters_of(groups: Iterable[Mapping[str, Any]]) -> set[str]:
 
 
 def moments_file(name: str) -> str:
-    """Name of the file with the moments of an optimizer."""
+    """Name of the file with the moments of the optimizer of the phase ``name``."""
     return f"optimizer_{name}.safetensors"
 
 
@@ -308,17 +311,17 @@ def unsharded(module: nn.Module, build: Callable[[], M]) -> M:
 
 
 def checkpoints(run: Path) -> Sequence[Path]:
-    """Complete checkpoints of a run, oldest first."""
+    """Folders of the complete checkpoints of a run, oldest first."""
     return [folder for folder in _folders(run) if (folder / STATE).exists()]
 
 
 def latest(run: Path) -> Path | None:
-    """The last complete checkpoint of a run; None if it has none."""
+    """Folder of the last complete checkpoint of a run; None if it has none."""
     return max(checkpoints(run), default=None, key=_step)
 
 
 def last_up_to(run: Path, step: int | None) -> Path | None:
-    """The last complete checkpoint of a run whose step is at most ``step``.
+    """Folder of the last complete checkpoint of a run whose step is at most ``step``.
 
     None if there is none or ``step`` is None.
     """
@@ -369,7 +372,10 @@ def finite(module: nn.Module) -> bool:
 
 
 def weights_of(module: nn.Module, options: state_dict.StateDictOptions) -> dict[str, Tensor]:
-    """Weights by name; with the options ``GATHERED``, whole and on the CPU of the main rank."""
+    """Weights of a module by name.
+
+    With the options ``GATHERED`` they are whole, and on the CPU of the main rank alone.
+    """
     weights: Any = state_dict.get_model_state_dict(module, options=options)
     return weights
 

@@ -144,7 +144,7 @@ class TrainingConfig(Config):
             )
 
     def shards_of(self, parameters: int, ranks: Ranks) -> int:
-        """Number of processes that split a network with this number of parameters."""
+        """Number of processes of ``ranks`` that split a network of this number of parameters."""
         if self.shards != "auto":
             return self.shards
         alone = parameters < SHARDED_PARAMETERS or ranks.size % ranks.per_node

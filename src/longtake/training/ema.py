@@ -9,7 +9,8 @@ from torch import Tensor, nn
 class EMA:
     """Exponential moving average of parameters.
 
-    Decay warms up as in LDM's code: d_n = min(decay, (1 + n) / (10 + n)) at update n = 1, 2, ...;
+    With ``warmup`` the decay rises as in LDM's code: d_n = min(decay, (1 + n) / (10 + n)) at update
+    n = 1, 2, ...; without, d_n is ``decay``. An update is
     shadow <- shadow - (1 - d_n) (shadow - w), where w are the parameters. One fused kernel updates
     all of them.
 

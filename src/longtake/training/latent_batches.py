@@ -32,7 +32,7 @@ from longtake.noise import SampleNoise, derive, generator
 from longtake.text.encoder import CachedStates
 
 Cut = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor | None]]
-"""Cuts a clip, and the one before it where there is one, from scaled latents."""
+"""Function that cuts a clip, and the one before it or None, from scaled latents of a video."""
 
 
 class TrainingClip(Config):
@@ -104,14 +104,14 @@ class TrainingBatch:
     stills: "TrainingBatch | None" = None
 
     def to(self, device: torch.device) -> "TrainingBatch":
-        """Copy all tensors to a device."""
+        """Return the batch with all tensors on a device."""
         z, noise, t = (x.to(device) for x in (self.z, self.noise, self.t))
         stills = self.stills and self.stills.to(device)
         signals = batch.to(self.signals, device)
         return TrainingBatch(z=z, noise=noise, t=t, signals=signals, stills=stills)
 
     def losses(self, diffusion: Diffusion, denoiser: Denoiser) -> Float[Tensor, "b"]:
-        """Diffusion loss of each sample, stills last."""
+        """Diffusion loss of each sample under ``denoiser``; those of stills come last."""
         own = diffusion.losses(denoiser, self.z, self.noise, self.t, self.signals)
         return (
             own

@@ -58,7 +58,7 @@ class Log:
             self._tracker.values(step, numbers)
 
     def videos(self, step: int, folder: Path) -> None:
-        """Send the videos in a folder of previews to the experiment tracker."""
+        """Send the videos in a folder of previews, made at ``step``, to the experiment tracker."""
         if self._tracker:
             for path in sorted(folder.glob("*.mp4")):
                 self._tracker.video(step, f"previews/{path.stem}", path)

@@ -68,8 +68,8 @@ class BlockMeans(BaseModel):
     def add(self, values: Float[Tensor, "series"], window: int, windows: int = 1) -> bool:
         """Add a step's value of each series; return whether this completes a block.
 
-        A block has about a tenth of ``window`` steps; means of the last ``windows * window`` steps
-        stay.
+        A block has about a tenth of ``window`` steps; means of blocks before the last ``windows *
+        window`` steps are dropped.
         """
         self.sum = torch.as_tensor(self.sum, dtype=values.dtype, device=values.device) + values
         self.count += 1
@@ -148,7 +148,14 @@ class DetectorState(BaseModel):
     def observe(
         self, step: int, series: Float[Tensor, "series"], rule: CollapseRule, names: Sequence[str]
     ) -> None:
-        """Take a step's reconstruction loss and accuracies; FloatingPointError on a collapse."""
+        """Take a step's reconstruction loss, then accuracies; FloatingPointError on a collapse.
+
+        Args:
+            step: number of steps done.
+            series: the values of the step.
+            rule: bounds beyond which the training has collapsed.
+            names: name of each value, for the error message.
+        """
         if not self.blocks.add(series, rule.steps) or self.last_good_step is None:
             return
         means = self.blocks.means[-1]

@@ -27,7 +27,10 @@ class Places(RootModel[dict[str, Place]]):
 
 
 def assembled(files: Iterable[Path], shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
-    """Tensors of these shapes, of which each file holds rows; CheckpointError if any are missing.
+    """Assemble tensors of these shapes from files that each hold rows of them.
+
+    Raises a CheckpointError if a part is missing or does not fit.
+
 
     Unlike the reader of ``torch.distributed.checkpoint`` it trusts no file: it checks names, places
     and coverage, and reads no pickle.

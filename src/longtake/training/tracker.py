@@ -25,7 +25,7 @@ class Tracker(ABC):
 
     @abstractmethod
     def video(self, step: int, name: str, path: Path) -> None:
-        """Send a video file of one training step."""
+        """Send the video file ``path`` of one training step, to show under ``name``."""
 
     @abstractmethod
     def close(self) -> None:

@@ -56,7 +56,10 @@ class Writer:
     def save(
         self, folder: Path, state: TrainState, then: Callable[[], None] = lambda: None
     ) -> None:
-        """Write a checkpoint; ``then`` is called on the main rank when it is whole."""
+        """Write ``state`` as a checkpoint to ``folder``, at once or in the background.
+
+        ``then`` is called on the main rank when the checkpoint is whole.
+        """
         self.wait()
         if _bytes(state) <= self._above_bytes:
             settings, tensors = _contents(state, GATHERED)
@@ -99,7 +102,7 @@ class Writer:
         self._ranks.barrier()
 
     def close(self) -> None:
-        """End the background work after an error, which hides one of its own."""
+        """End the background work after an error elsewhere; its own errors are ignored."""
         with suppress(Exception):
             self.wait()
         self._thread.shutdown()

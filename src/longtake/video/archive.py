@@ -70,7 +70,7 @@ def is_archive(path: Path) -> bool:
 
 
 def place(path: Path) -> Place:
-    """Where a file, or a member of a tar file, is on disk.
+    """Find where a file, or a member of a tar file, is on disk.
 
     Raises:
         OSError: there is no such file or member, or the tar file is broken.
@@ -98,7 +98,7 @@ def is_file(path: Path) -> bool:
 
 
 def files_in(folder: Path) -> list[Path] | None:
-    """Files directly in a folder of a tar file; None for a folder on the disk."""
+    """Paths of the files directly in a folder of a tar file; None if the folder is on the disk."""
     archive, name = _inside(folder)
     if archive is None:
         return None
@@ -106,7 +106,7 @@ def files_in(folder: Path) -> list[Path] | None:
 
 
 def read_bytes(path: Path, most: int) -> bytes:
-    """Read a file, or a file in a tar file.
+    """Read the bytes of a file, or of a file in a tar file.
 
     Raises:
         OSError: it is missing, cannot be read, or has more than ``most`` bytes.

@@ -14,13 +14,13 @@ class Background:
     """
 
     def __init__(self, most_waiting: int = 2) -> None:
-        """``most_waiting`` bounds the calls that are not done, beyond which ``submit`` waits."""
+        """Start the thread; ``submit`` waits while ``most_waiting`` calls are not done."""
         self._thread = ThreadPoolExecutor(1)
         self._calls: deque[Future[Any]] = deque()
         self._most = most_waiting
 
     def submit(self, function: Callable[..., Any], *args: Any) -> None:
-        """Make a call after those before it; waits while too many are not done."""
+        """Call ``function(*args)`` in the thread after earlier calls; wait if many are not done."""
         while len(self._calls) >= self._most:
             self._calls.popleft().result()
         self._calls.append(self._thread.submit(function, *args))

@@ -28,7 +28,13 @@ UNBIASED = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FU
 
 @contextmanager
 def open_decoder(path: Path, *, threads: int = 1) -> Generator[tuple[InputContainer, VideoStream]]:
-    """Open a video file and its video stream for decoding; ``threads=0``: one per processor."""
+    """Context manager that opens a video file for decoding; yields the container and its stream.
+
+    ``threads`` is the number of decoding threads; 0: one per processor.
+
+    Raises:
+        VideoError: the file is missing, or not a video.
+    """
     with open_stream(path) as (container, stream):
         codec = stream.codec_context
         codec.thread_count, codec.thread_type = threads, "AUTO"
@@ -40,13 +46,14 @@ def open_decoder(path: Path, *, threads: int = 1) -> Generator[tuple[InputContai
 def whole_frames(
     path: Path, stream: VideoStream, packets: Iterable[Packet], key: int | None
 ) -> Iterator[VideoFrame]:
-    """Decode packets of a video stream, the first of which is a key frame.
+    """Yield the decoded frames of packets of a video stream, the first of which is a key frame.
 
     Args:
         path: path of the file, for error messages.
         stream: the video stream.
         packets: packets to decode.
-        key: time of the key frame, if it is not the first of the file. Frames that are shown before
+        key: time of the key frame, in units of the stream's time base, if it is not the file's
+            first; else None. Frames that are shown before
             it may refer to frames before the key frame; those that cannot be decoded are left out.
             H.264 may then report an error for a packet whose frame is intact; it is ignored.
 

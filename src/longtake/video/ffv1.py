@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Sequence
 
 CHECKED, PLAIN = 8, 3
-"""Bytes at the end of a slice: its size, and a status and checksum if it has them."""
+"""Number of bytes that follow a slice's data, with and without a status and a checksum."""
 
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 

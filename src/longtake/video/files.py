@@ -34,7 +34,7 @@ class VideoError(ValueError):
 
 @contextmanager
 def reading(path: Path) -> Generator[None]:
-    """Context manager that raises errors of FFmpeg and the system as ``VideoError``, on reading."""
+    """Context manager for reading ``path``: errors of FFmpeg and the system become VideoErrors."""
     try:
         yield
     except FileNotFoundError as error:
@@ -46,7 +46,7 @@ def reading(path: Path) -> Generator[None]:
 
 
 def address(path: Path) -> str:
-    """A path in a form that FFmpeg opens as a file; ``12:30.mp4`` would be a URL otherwise."""
+    """Address of a file for FFmpeg, which would take the path ``12:30.mp4`` for a URL."""
     return f"file:{path.absolute()}"
 
 
@@ -57,7 +57,11 @@ def _part(there: Place) -> str:
 
 @contextmanager
 def open_stream(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
-    """Open a file and its first video stream; cover pictures do not count as one."""
+    """Context manager that opens a video file; yields the container and its first video stream.
+
+    A cover picture is not a video stream. Raises a VideoError if the file is missing, cannot be
+    read, or has no such stream.
+    """
     with reading(path):
         there = place(path)
         if not stat.S_ISREG(there.file.stat().st_mode):
@@ -82,7 +86,7 @@ def _video_stream(path: Path, container: InputContainer) -> VideoStream:
 
 @contextmanager
 def writing(path: Path, partial: Path) -> Generator[None]:
-    """Context manager that raises errors of FFmpeg and the system as ``VideoError``, on writing.
+    """Context manager for writing ``path``: errors of FFmpeg and the system become VideoErrors.
 
     ``partial`` is the path that is written to until ``path`` is complete.
     """

@@ -1,4 +1,4 @@
-"""A folder of pictures as a video."""
+"""A folder of image files as a video."""
 
 import os
 import re
@@ -29,12 +29,12 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What turns a picture upright, by its EXIF orientation."""
+"""Transposition that turns an image upright, by its EXIF orientation; 1 needs none."""
 SIDEWAYS = [TURNS[orientation] for orientation in (5, 6, 7, 8)]
 
 
 def natural(path: Path) -> list[tuple[int, int, str]]:
-    """Sort key by which frame 10 comes after frame 9."""
+    """Sort key of a file's name in natural order: ``frame 10.png`` comes after ``frame 9.png``."""
     parts = re.split(r"(\d+)", path.name.lower())
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
 
@@ -53,7 +53,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def sequence(paths: Sequence[Path]) -> list[Path]:
-    """Those image files of a folder that are frames of a video, in natural order.
+    """Those image files of a folder that are frames of a video, in natural order of their names.
 
     If most names differ in their numbers alone, an image of another name, such as ``cover.jpg``, is
     not a frame.
@@ -76,14 +76,14 @@ def _kind(path: Path) -> str:
 
 
 def size(path: Path) -> tuple[int, int]:
-    """Height and width of an image file, turned upright."""
+    """Height and width in pixels of an image file, turned upright."""
     with _opened(path) as picture:
         sideways = _turn(picture) in SIDEWAYS
         return picture.size if sideways else (picture.height, picture.width)
 
 
 def frames(paths: Sequence[Path]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """Read image files as frames, all resized to the size of the first."""
+    """Yield image files as upright RGB frames; a VideoError if the sizes of two differ."""
     first = None
     for path in paths:
         with _opened(path) as picture:

@@ -1,6 +1,6 @@
 """Frame-exact reading of videos in any container.
 
-A video is a file, or a folder of pictures in natural order of their names.
+A video is a file, or a folder of image files in natural order of their names.
 """
 
 from collections.abc import Iterator, Sequence
@@ -198,7 +198,7 @@ def stream_video(
 
 
 def as_rate(fps: Fraction | float | int) -> Fraction:
-    """Convert frames per second to a fraction that video files can store."""
+    """Convert frames per second to the nearest fraction whose denominator is at most 1001."""
     return Fraction(fps).limit_denominator(1001) or Fraction(fps).limit_denominator(10**6)
 
 

@@ -1,4 +1,4 @@
-"""Contact sheets of videos, and pictures as files."""
+"""Contact sheets of videos, and image files."""
 
 from collections.abc import Sequence
 from pathlib import Path

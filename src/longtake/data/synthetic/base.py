@@ -82,9 +82,10 @@ class SyntheticSource(Config, ClipSource):
         return self.sentence(self.attributes(index, start_frame), wording)
 
     def video(self, index: int, start_frame: int, frames: int, wording: int = 0) -> Clip:
-        """Render a clip of ``frames`` frames at the plan's stride, with label and caption.
+        """Render ``frames`` frames of video ``index`` from ``start_frame`` on, as a ``Clip``.
 
-        ``wording``, any non-negative integer, selects the caption's template.
+        The stride is that of the source's plan. ``wording``, any non-negative integer, selects the
+        caption's template.
         """
         shown, truth = self.render(index, start_frame, frames, self.plan.stride)
         return Clip(

@@ -104,7 +104,12 @@ class DoomWorld(SyntheticSource):
 
 
 class Recording:
-    """The last frames of one walk, in memory; earlier frames need a walk from its start."""
+    """The last frames of one walk, in memory; earlier frames need a walk from its start.
+
+    Args:
+        begin: starts the walk, and returns its steps.
+        keep: number of steps that stay in memory.
+    """
 
     def __init__(self, begin: "partial[Iterator[Step]]", keep: int) -> None:
         self._begin = begin

@@ -131,7 +131,11 @@ def _scene(seed: int, label: int, height: int, width: int) -> Scene:
 def attributes_of(number: int, colours: Sequence[str], ground: str, speed: str) -> dict[str, str]:
     """Combine what a video of marbles shows, true or measured, to attributes by name.
 
-    ``colours`` are in the order of the rainbow.
+    Args:
+        number: number of marbles.
+        colours: their colours, in the order of the rainbow.
+        ground: ``wood``, ``slate`` or ``felt``.
+        speed: word for the speed.
     """
     listed = " and ".join(part for part in (", ".join(colours[:-1]), *colours[-1:]) if part)
     counted = NUMBERS[number - 1] if 1 <= number <= len(NUMBERS) else str(number)

@@ -64,7 +64,7 @@ class Light:
 
 
 def light(video: Frames) -> Light:
-    """Fit each frame's sky by a mix of clear sky and cloud in ``sky``'s colours."""
+    """Measure sun and cloud in each frame: the mix of ``sky``'s colours that fits its sky best."""
     pixels = rearrange(torch.from_numpy(video).float() / 255, "t h w c -> t c h w")
     frames = rearrange(F.adaptive_avg_pool2d(pixels, _CELLS), "t c h w -> t h w c")
     rows = int(_ABOVE_GLOW * _CELLS)

@@ -36,7 +36,9 @@ SHARPNESS = 3.2  # slope of the cover at the threshold
 class Palette:
     """Colours of ``sky`` in [0, 1], for each frame or each elevation of the sun.
 
-    ``grey`` is mixed into the others under clouds; ``glow`` surrounds the sun.
+    ``zenith``, ``middle`` and ``horizon`` are the sky's, ``lit`` and ``shadow`` the clouds', and
+    ``far``, ``middle_land`` and ``near`` the land's. ``grey`` is mixed into the others under
+    clouds; ``glow`` surrounds the sun.
     """
 
     zenith: Float[Tensor, "t 3"]
@@ -218,7 +220,7 @@ def _landed(
 
 
 def land(seed: int, height: int, width: int) -> Land:
-    """Render the hills and trees of one seed at one frame size; they never change."""
+    """Render the hills and trees of one seed at one frame size in pixels; they never change."""
     column = (torch.arange(width * _FINER) + 0.5) / _FINER
     u = (column - width / 2) / height
     edge = torch.stack([_far(seed, u), _wooded(seed, u), _forest(seed, u)]).clamp(max=0.97)

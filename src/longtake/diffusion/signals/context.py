@@ -65,6 +65,7 @@ def context_frames(
         spec: shape of the latents.
         frames: clean latent frames by their index in the clip; at least one.
         signals: signals to add to; a context frame in them is replaced by one of the same index.
+            None: none.
     """
     first = next(iter(frames.values()))
     before = {**no_context(spec, len(first)), **(signals or {})}
@@ -77,7 +78,7 @@ def context_frames(
 
 
 def no_context(spec: LatentSpec, batch: int) -> Signals:
-    """Signals of a batch that has no context frames and embeds no noise level of them."""
+    """Context signals for ``batch`` samples without context frames or a noise level of them."""
     return context_signals(
         torch.zeros(batch, *spec.shape),
         torch.zeros(batch, spec.frames, dtype=torch.bool),
@@ -86,7 +87,7 @@ def no_context(spec: LatentSpec, batch: int) -> Signals:
 
 
 def impose(spec: LatentSpec, signals: Signals, z: Latent) -> Latent:
-    """Overwrite frames of ``z`` with the context frames in ``signals``, if there are any."""
+    """Return ``z`` with the context frames in ``signals`` in their places, if there are any."""
     if "context" not in signals:
         return z
     given = spec.expand(signals["context_mask"].value.to(z.dtype)).bool()
@@ -96,7 +97,8 @@ def impose(spec: LatentSpec, signals: Signals, z: Latent) -> Latent:
 def frame_times(signals: Signals, t: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Time of each latent frame: that of its noise if it is a context frame, ``t`` if it is not.
 
-    ``t`` is ``(b)``, ``(b, f)`` or a table of these, ``(steps, b, f)``.
+    ``t`` is ``(b)``, ``(b, f)`` or a table of these, ``(steps, b, f)``. Without context frames in
+    ``signals`` it is returned unchanged.
     """
     if "context" not in signals:
         return t
@@ -174,7 +176,7 @@ class ContextPlan(Config):
                 )
 
     def draw(self, z: Float[Tensor, "c f ..."], generator: torch.Generator) -> "DrawnContext":
-        """Context frames of one training sample; ``z`` is its clean latent."""
+        """Draw the context frames of one training sample, whose clean latent is ``z``."""
         place, pick, level = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
         case = chosen(self.mixture, place)
         mask = case.mask(z.shape[1], pick, generator)
@@ -185,7 +187,7 @@ class ContextPlan(Config):
 
 
 PAPERS = ("predict", "interpolate", "first_frames", "every")
-"""Settings of a ``ContextPlan`` for the papers' two models."""
+"""Settings of a ``ContextPlan`` that describe the papers' two models; ``cases`` replaces them."""
 
 
 class DrawnContext(NamedTuple):

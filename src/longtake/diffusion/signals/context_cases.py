@@ -146,7 +146,7 @@ AnyContextCase = Annotated[
 
 
 def chosen(cases: Sequence[ContextCase], place: float) -> ContextCase:
-    """Choose a case with probability in proportion to its weight.
+    """Choose one of ``cases`` with probability in proportion to its weight.
 
     ``place`` is a uniform random number in [0, 1).
     """

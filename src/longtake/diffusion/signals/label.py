@@ -26,14 +26,20 @@ def named_label(name: str) -> str:
 
 
 def named_label_signals(values: Mapping[str, Sequence[int] | Tensor]) -> Signals:
-    """A signal ``label_NAME`` for each named label: an index per sample, or ``ABSENT``."""
+    """A signal ``label_NAME`` for each named label, such as ``time``.
+
+    ``values`` are the index of each sample's value, or ``ABSENT``, by the label's name.
+    """
     return {named_label(name): label_signal(rows)["label"] for name, rows in values.items()}
 
 
 def split_class(index: int, sizes: Mapping[str, int]) -> dict[str, int]:
-    """Split a class index into values of named labels; classes count the last label fastest.
+    """Split a class index into the index of each named label's value, by the label's name.
 
-    Those of ``ABSENT`` are ``ABSENT``.
+    Args:
+        index: index of a class, in whose order the last label varies fastest; all values of
+            ``ABSENT`` are ``ABSENT``.
+        sizes: number of values of each named label.
     """
     values: dict[str, int] = {}
     for name, size in reversed(list(sizes.items())):
@@ -43,9 +49,14 @@ def split_class(index: int, sizes: Mapping[str, int]) -> dict[str, int]:
 
 
 def join_class(values: Mapping[str, int], sizes: Mapping[str, int]) -> int:
-    """Class of the values of all named labels; inverse of ``split_class``.
+    """Index of the class whose named labels have these values; the inverse of ``split_class``.
 
-    It is ``ABSENT`` if a value is.
+    Args:
+        values: index of each label's value, by the label's name.
+        sizes: number of values of each named label.
+
+    Returns:
+        ``ABSENT`` if a value is missing or ``ABSENT``.
     """
     index = 0
     for name, size in sizes.items():
@@ -58,6 +69,9 @@ def join_class(values: Mapping[str, int], sizes: Mapping[str, int]) -> int:
 def draw_named_labels(
     values: Mapping[str, int], dropout: float, generator: torch.Generator
 ) -> Signals:
-    """Signals of one training sample's named labels, each dropped with probability ``dropout``."""
+    """Signals of one training sample's named labels, each ``ABSENT`` with probability ``dropout``.
+
+    ``values`` are the index of each label's value, by the label's name.
+    """
     drawn = {name: draw_label(value, dropout, generator) for name, value in values.items()}
     return {named_label(name): signals["label"] for name, signals in drawn.items()}

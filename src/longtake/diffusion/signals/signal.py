@@ -70,12 +70,12 @@ def rows(signals: Signals, index: Int[Tensor, "n"]) -> Signals:
 
 
 def to(signals: Signals, device: torch.device | str) -> Signals:
-    """Move signals to a device, floating-point tensors as float32."""
+    """Return signals moved to a device, floating-point tensors as float32."""
     return _map(signals, lambda x: x.to(device, torch.float32 if x.is_floating_point() else None))
 
 
 def cat(parts: Sequence[Signals]) -> Signals:
-    """Concatenate batches that have the same signals along the batch axis."""
+    """Concatenate the signals of batches, which have the same names, along the batch axis."""
     assert all(part.keys() == parts[0].keys() for part in parts)
     return {
         name: Signal(

@@ -46,7 +46,7 @@ class Kernel:
 
 CPU = frozenset({"cpu"})
 CUDA = frozenset({"cuda", "meta"})
-"""Meta tensors take the kernels of a CUDA device, which can be counted so without one."""
+"""Types of device that take the kernels of CUDA: meta too, to count operations without a GPU."""
 
 WIDENED_ATTENTION = Kernel(
     run=attention.widened, devices=CPU, dtypes=frozenset(formulas.HALF), fits=attention.trained

@@ -35,7 +35,9 @@ def group_norm(
     eps: float,
     silu: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalise ``x``; see ``longtake.nn.formulas``. Has no derivatives.
+    """Compute ``longtake.nn.formulas.group_norm`` or ``modulated_group_norm``; no derivatives.
+
+    ``scale`` and ``shift`` are both None or both tensors.
 
     Returns:
         the result, and mean and reciprocal std of each group, in float32.
@@ -44,13 +46,13 @@ def group_norm(
 
 
 def usable(x: Tensor) -> bool:
-    """Whether the operator is fast for ``x``: on meta tensors it stands for itself on CUDA."""
+    """Whether the operator can be used, and is fast, for ``x``; a meta tensor counts as on CUDA."""
     return 0 < x.shape[-1] <= MOST_CHANNELS and (x.is_meta or works(x.device))
 
 
 @functools.lru_cache(maxsize=16)
 def works(device: torch.device) -> bool:
-    """Whether Triton is installed and, on a small example, computes the formula on ``device``."""
+    """Whether Triton is installed and, on ``device``, normalises a small example correctly."""
     with torch.inference_mode(False), torch.no_grad():
         x = torch.linspace(-3, 5, 2 * 3 * 5 * 24, device=device).view(2, 1, 15, 24).sin()
         weight, bias = x[0, 0, 0], x[0, 0, 1]

@@ -18,44 +18,44 @@ from longtake.nn.kernels import fused_norm
 from longtake.nn.kernels.differentiation import formula_gradients
 
 NATIVE_BACKWARD_POSITIONS = 1 << 16
-"""Positions times groups beyond which PyTorch's backward pass on a CPU, which visits every group of
-every position, takes longer than the plain steps."""
+"""Positions times groups beyond which PyTorch's backward pass of group normalisation on a CPU,
+which visits every group of every position, takes longer than the formula's separate operations."""
 
 Moments = tuple[
     Float[Tensor, "rows m n c"], Float[Tensor, "rows groups"], Float[Tensor, "rows groups"]
 ]
-"""The result, and mean and reciprocal std of each group."""
+"""Result of a group normalisation, and mean and reciprocal std of each group."""
 Way = Callable[..., Moments]
-"""Computes ``formulas.group_norm``."""
+"""A function that computes ``formulas.group_norm`` and returns its ``Moments``."""
 
 
 def native(x: Tensor, weight: Tensor, bias: Tensor, *options: Any) -> Tensor:
-    """Group normalisation by PyTorch's own operator, which is fast on a CPU."""
+    """``formulas.group_norm`` by PyTorch's own operator, which is fast on a CPU."""
     return _GroupNorm.apply(x, weight, bias, _native_forward, *options)
 
 
 def recomputed(x: Tensor, weight: Tensor, bias: Tensor, *options: Any) -> Tensor:
-    """Group normalisation as one multiply-add of ``x``, which alone is stored for backward."""
+    """``formulas.group_norm`` as one multiply-add of ``x``; only ``x`` is kept for backward."""
     return _GroupNorm.apply(x, weight, bias, _affine_forward, *options)
 
 
 def fused(x: Tensor, weight: Tensor, bias: Tensor, *options: Any) -> Tensor:
-    """Group normalisation by the operator of ``fused_norm``."""
+    """``formulas.group_norm`` by one operator of Triton, ``fused_norm.group_norm``."""
     return _GroupNorm.apply(x, weight, bias, _fused_forward, *options)
 
 
 def native_modulated(x: Tensor, *inputs: Any) -> Tensor:
-    """Group normalisation by ``native``, its weight and bias modulated by scale and shift."""
+    """``formulas.modulated_group_norm`` by ``native`` with a modulated weight and bias."""
     return native(x, *formulas.modulation(*inputs[:4]), *inputs[4:])
 
 
 def recomputed_modulated(x: Tensor, *inputs: Any) -> Tensor:
-    """Group normalisation by ``recomputed``, its weight and bias modulated by scale and shift."""
+    """``formulas.modulated_group_norm`` by ``recomputed`` with a modulated weight and bias."""
     return recomputed(x, *formulas.modulation(*inputs[:4]), *inputs[4:])
 
 
 def fused_modulated(x: Tensor, *inputs: Any) -> Tensor:
-    """Group normalisation by ``fused``, modulated by scale and shift within its kernels."""
+    """``formulas.modulated_group_norm`` by one operator of Triton, ``fused_norm.group_norm``."""
     if torch.is_grad_enabled() and any(part.requires_grad for part in (x, *inputs[:4])):
         return fused(x, *formulas.modulation(*inputs[:4]), *inputs[4:])
     return fused_norm.group_norm(x, *inputs)[0]

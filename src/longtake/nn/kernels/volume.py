@@ -8,8 +8,8 @@ from torch import Tensor
 from longtake.nn import formulas
 
 UNFUSED = 20480
-"""A volume whose channels x frames x height does not exceed this is, alone in its batch and on a
-CPU, convolved by a PyTorch kernel that is six times slower than the one for a batch."""
+"""Greatest channels x frames x height of a volume that PyTorch, on a CPU and if the batch is one,
+convolves by a kernel that is six times slower than the one for a larger batch."""
 
 
 def lone(x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int, int]) -> bool:

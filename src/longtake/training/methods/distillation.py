@@ -58,13 +58,13 @@ class Walks:
     student: ClipSampler
 
     def noisy(self, t: Float[Tensor, "b"]) -> Latent:
-        """The clean latents with noise at times ``t``, and on context frames at theirs."""
+        """The batch's latents, noised to times ``t``; its context frames, to their own time."""
         spec, signals = self.teacher.spec, self.batch.signals
         z, times = impose(spec, signals, self.batch.z), frame_times(signals, t)
         return self.teacher.diffusion.add_noise(spec, z, self.batch.noise, times)
 
     def by(self, sampler: ClipSampler, z: Latent, times: TimeTable) -> Latent:
-        """Step from ``z`` through ``times`` by one of the two samplers."""
+        """Step from ``z`` through ``times`` by ``sampler``: ``teacher`` or ``student``."""
         return sampler.walk(self.batch.signals, z, times)
 
 
