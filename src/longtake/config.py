@@ -137,7 +137,7 @@ def parse(kind: Any, data: Any, *, upgrade: bool = False) -> Any:
 
     Args:
         kind: config class, or a union of them.
-        data: the data.
+        data: JSON data of the config.
         upgrade: accept the former names of fields, for files of an earlier format.
 
     Raises:

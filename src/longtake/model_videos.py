@@ -53,7 +53,8 @@ class ModelVideos(VideoSource):
             first again when there are no more.
         text_encoder: folder of the text encoder's files; None: they are found by the encoder's
             name.
-        levels: how decoded pixels become 8-bit levels.
+        levels: whether decoded pixels are rounded to 8-bit levels (``round``) or rounded down
+            (``truncate``).
         first_seed: seed of the first video.
         batch: number of videos that are sampled together; no video depends on it.
         keep: folder to write the videos to, prepared by ``open_kept``; None: they are not written.

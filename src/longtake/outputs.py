@@ -39,7 +39,7 @@ class Outputs:
     they are complete; those of a set (``Files``) together.
 
     Args:
-        work: the hidden folder.
+        work: hidden folder in which files are made.
         overwrite: replace files that another command made at those paths.
     """
 

@@ -43,7 +43,7 @@ class Segment(Config):
 def write_record(
     folder: Path, start: int, end: int, paths: Sequence[Path], state: Mapping[str, Tensor]
 ) -> Segment:
-    """Write the state after a segment, whose files are whole; with it the segment counts.
+    """Write the state after a segment whose files are whole; only then the segment is complete.
 
     Args:
         folder: folder of the segments.

@@ -107,7 +107,7 @@ class OpenVINO:
 
 
 def cache_folder() -> Path:
-    """Default folder of compiled programs, in the user's cache folder."""
+    """Default folder of exported OpenVINO programs, in the user's cache folder."""
     return user_cache() / "openvino"
 
 

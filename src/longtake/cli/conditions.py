@@ -255,7 +255,8 @@ def conditioned(
 def steering(video: "VideoStream", changes: "Mapping[int, Signals]") -> "Steering | None":
     """Callbacks that apply ``changes``: signals by the frame of the video from which they apply.
 
-    A change takes effect with the first clip that begins at its frame or later.
+    A change takes effect with the first clip that begins at its frame or later. None without
+    changes.
     """
     from longtake.rollout import Change, Steering
 

@@ -146,7 +146,7 @@ def cut(
         source: the videos.
         index: index of the video.
         plan: length, size and randomness of the clip.
-        crop: where frames are cropped.
+        crop: where frames are cropped: ``centre``, or ``random`` for each clip.
         generator: source of crop position, mirroring and start. Each is drawn independently, so
             that changing one setting leaves the other results unchanged.
         start_frame: index of the clip's first frame in the video; None: as the plan says.

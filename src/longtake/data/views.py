@@ -136,7 +136,8 @@ class TrainingClips(View, ClipSource):
     Args:
         source: the videos; none may be shorter than the plan's clips.
         plan: how a clip is cut.
-        crop: where frames are cropped after they were resized to cover the clip's size.
+        crop: where frames are cropped after they were resized to cover the clip's size: ``centre``,
+            or ``random`` for each clip.
 
     Raises:
         ValueError: a video is too short, or there are none.

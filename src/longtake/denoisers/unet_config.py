@@ -68,7 +68,7 @@ class UNetConfig(Config, ABC):
 
     @property
     def reduction(self) -> int:
-        """Downsampling from first to last level; must divide a latent's height and width."""
+        """Factor of downsampling from the first to the last level; must divide height and width."""
         return 2 ** (len(self.channel_mult) - 1)
 
     def inputs(self, level: int, *, up: bool) -> list[int]:

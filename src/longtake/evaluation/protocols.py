@@ -54,7 +54,7 @@ class Protocol(Config):
         resize: how frames become a square of that size: ``squash`` changes their proportions;
             ``crop`` resizes the shorter side and takes the middle, ``crop_down`` too, with sizes
             rounded down; ``square`` takes the middle square and resizes it.
-        antialias: antialiasing of that resize; for the network's input see ``treatment``.
+        antialias: whether that resize is antialiased; for the network's input see ``treatment``.
         filter: filter of that resize: ``bilinear``, or Pillow's ``lanczos``, to 8-bit levels.
         jpeg: quality of Pillow's JPEG by which real frames are compressed before they are measured;
             None: they are not.
@@ -196,7 +196,7 @@ def protocol(name: str, changes: Sequence[str] = (), n: int | None = None) -> Pr
     """A predefined protocol by name.
 
     Args:
-        name: name of the protocol.
+        name: name of the protocol, such as ``longtake``.
         changes: changes as ``a.b=value``; each changes the protocol's hash.
         n: number of clips; None: the protocol's.
 

@@ -41,7 +41,7 @@ class Treatment(Config):
             ``square`` takes the middle square and resizes it.
         grid: pixel centres of the bilinear resize: at halves (``half_pixel``; PyTorch, TensorFlow
             2), or at whole numbers (``top_left``; TensorFlow 1).
-        antialias: antialiasing of the resize.
+        antialias: whether the resize is antialiased.
         size: height and width of the result in pixels.
     """
 

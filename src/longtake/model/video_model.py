@@ -244,7 +244,7 @@ class VideoModel:
         """Return what samples clips in a role; its network is that of ``first`` if it has no own.
 
         Args:
-            role: the role.
+            role: ``first``, ``next`` or ``interpolator``.
             sampling: how to sample; None: the model's own settings.
             backend: what runs the network; None: torch.
         """

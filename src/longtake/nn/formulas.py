@@ -47,9 +47,7 @@ def modulation(
 ) -> tuple[Float[Tensor, "rows m 1 c"], Float[Tensor, "rows m 1 c"]]:
     """Weight and bias of a normalisation whose result is multiplied by ``1 + scale`` and shifted.
 
-    ``weight`` and ``bias`` are those of the normalisation before that.
-
-    Computed in float32 at least.
+    They are ``weight * (1 + scale)`` and ``bias * (1 + scale) + shift``, in float32 at least.
     """
     weight, bias, scale, shift = map(at_least_float32, (weight, bias, scale, shift))
     return torch.addcmul(weight, weight, scale), torch.addcmul(bias + shift, bias, scale)

@@ -122,7 +122,7 @@ class Clock:
         return self._before + time.monotonic() - self._began
 
     def save(self, *, now: bool = False) -> None:
-        """Write the time, if the last write was two seconds ago, or in any case with ``now``."""
+        """Write the time if the last write was two seconds ago or more, or if ``now`` is true."""
         if now or time.monotonic() - self._saved >= SECONDS_BETWEEN:
             write_text(self._path, json.dumps({"seconds": round(self.seconds, 1)}) + "\n")
             self._saved = time.monotonic()

@@ -60,7 +60,7 @@ def planned_results(
         plan: the training's plan.
         last: the last run, whose measured time of a preview gives the speed of sampling; if it was
             not measured, the smallest numbers are chosen.
-        seconds: time for both.
+        seconds: time for sampling and measuring together.
         frames: number of frames in a preview of the last run.
         device: device of the networks.
     """

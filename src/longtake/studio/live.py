@@ -35,6 +35,8 @@ def run_live(
 ) -> dict[str, Any]:
     """Make a video until it is stopped or has all its frames, and join its parts to a file.
 
+    Returns the result of the job as JSON data.
+
     Args:
         settings: the video.
         work: the job.

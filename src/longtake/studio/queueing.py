@@ -58,8 +58,8 @@ class Queue:
     Args:
         folder: folder of the studio.
         store: keeps the jobs.
-        places: folder or hub id of each model.
-        commands: command lines.
+        places: folder or hub id of each model by its name.
+        commands: functions that make command lines for jobs.
         on_export: called with a job that may have a new model.
     """
 

@@ -31,7 +31,7 @@ class Guard:
     """Middleware that checks each request's origin, token and size, and sets security headers.
 
     Args:
-        app: what is guarded.
+        app: the application that gets the requests that pass.
         token: what requests must bring as ``Authorization: Bearer``; empty: nothing.
         most_bytes: largest body, by the beginning of the path; the first that fits counts.
     """

@@ -57,7 +57,7 @@ class VideoSettings(Config):
         guidance_scale: scale of classifier-free guidance; None: the model's own guidance.
         steps: number of sampling steps; None: the model's own.
         rollout: kind of the rollout; None: the model's own.
-        backend: what runs the networks.
+        backend: what runs the networks: ``torch``, or a backend such as ``openvino``.
         decoder: ``full``, or the name of another decoder of the model, such as ``large``.
         students: sample with the model's students of few evaluations.
         start_image: id of the upload that is the first frame.

@@ -31,9 +31,9 @@ class Studio:
 
     Args:
         folder: folder of everything; one process uses it at a time.
-        models: place of each model by its name.
+        models: folder or hub id of each model by its name.
         limits: limits of jobs and uploads.
-        commands: command lines.
+        commands: functions that make command lines for jobs.
     """
 
     def __init__(

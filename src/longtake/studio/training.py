@@ -21,6 +21,8 @@ LAST_LINES = 3
 def run_training(settings: TrainSettings, work: Work) -> dict[str, Any]:
     """Train until the end, or until the job is stopped; after a stop, the same job continues.
 
+    Returns the result of the job as JSON data.
+
     Raises:
         StoppedError: it was stopped.
         ValueError: the training failed; the message is its last line.

@@ -76,8 +76,9 @@ class StateFile(BaseModel):
             in files of earlier versions.
         monitor: state of the training monitor.
         files: SHA-256 of the checkpoint's other files; empty in files of earlier versions.
-        shapes: shapes of all tensors if the files hold shards of them, by the stem of the file that
-            would hold them whole, a slash and their name there; None if the files hold them whole.
+        shapes: shapes of all tensors if the files hold shards of them, by ``STEM/NAME``: stem of
+            the file that would hold the tensor whole, and its name there; None if files hold whole
+            tensors.
     """
 
     model_config = ConfigDict(ser_json_inf_nan="constants")
@@ -111,7 +112,7 @@ class Stored:
 
 
 def by_file(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Split tensors by ``STEM/NAME`` into those of each file: by its stem, then by their name."""
+    """Convert a mapping of ``STEM/NAME`` to tensors to one of each file's stem to its tensors."""
     found: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         stem, _, name = key.partition("/")

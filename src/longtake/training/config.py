@@ -46,7 +46,7 @@ class EMAConfig(Config):
 
 
 class Schedule(NamedTuple):
-    """The end of a run, which may change while it trains as when it is resumed.
+    """Where a run and its cooldown end; may change while it trains, or when it is resumed.
 
     Attributes:
         steps: number of steps of the whole run.

@@ -128,7 +128,7 @@ class LatentBatches:
         cache: latents of the training clips.
         spec: shape of the latents that the denoiser is trained on.
         clip: how a clip is cut from a cached one, and its signals drawn.
-        diffusion: draws the times.
+        diffusion: diffusion process, which draws the times.
         scaling: maps the autoencoder's latents to the denoiser's.
         seed: seed of everything random.
         reads: names of the signals that the denoiser reads.
