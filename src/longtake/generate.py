@@ -113,6 +113,11 @@ class LongVideo(VideoStream):
         """Number of frames that a rollout step adds; steering takes effect at multiples of it."""
         return self.rollout.grain(self.samplers)
 
+    @property
+    def most_frames(self) -> int | None:
+        """Number of frames of the longest video that can be made; None: any length."""
+        return self.rollout.most_frames(self.samplers)
+
     @torch.inference_mode()
     def __call__(
         self,

@@ -26,6 +26,13 @@ def video(longtake, folder: Path, out: Path, *options: object) -> np.ndarray:
     return open_video(out)[0]
 
 
+def test_a_model_of_single_clips_makes_one_by_default(longtake, folder: Path, tmp_path: Path):
+    asked = ("--prompt", "calm sea", "rollout.kind=one_clip", "-o", tmp_path / "a.mkv")
+    called = longtake("generate", folder, *asked)
+    assert called.code == 0, called.err
+    assert len(open_video(tmp_path / "a.mkv")[0]) == 8
+
+
 def test_videos_follow_their_prompts(longtake, folder: Path, tmp_path: Path):
     guided = ("guidance.kind=classifier_free", "guidance.scale=4")
     calm = video(longtake, folder, tmp_path / "a.mkv", "--prompt", "calm sea", *guided)

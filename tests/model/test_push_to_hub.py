@@ -107,6 +107,20 @@ def test_an_uploaded_model_comes_back_with_a_card(hub: Hub, tiny_model: VideoMod
     assert 'VideoModel.from_pretrained("me/clouds")' in card.text
 
 
+def test_python_on_a_card_runs(tiny_model: VideoModel, tiny_text_folder: Path, tmp_path: Path):
+    tiny_model.save_pretrained(tmp_path / "mine")
+    for folder in (tmp_path / "mine", tiny_text_folder):
+        card = VideoModel.from_pretrained(folder).card(str(folder))
+        code = card.split("```python\n")[1].split("```")[0]
+        exec(code.replace('Prompt("...")', 'Prompt("calm sea")'), {})
+
+
+def test_the_card_of_an_autoencoder_reconstructs(tiny_autoencoder_folder: Path):
+    card = VideoModel.from_pretrained(tiny_autoencoder_folder).card("me/coder")
+    assert "longtake reconstruct me/coder" in card
+    assert "generate" not in card
+
+
 def test_a_model_is_pushed_by_the_command_with_its_own_card(
     hub: Hub, tiny_model: VideoModel, tmp_path: Path
 ):

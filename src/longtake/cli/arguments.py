@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from longtake.distributed import Ranks
 
 PrecisionName = Literal["float32", "bfloat16", "float16"]
-Precision = Annotated[PrecisionName, Option(help="number format of a model's weights")]
+Precision = Annotated[PrecisionName, Option(help="dtype of a model's weights")]
 BackendName = Literal["torch", "openvino", "cuda_graphs"]
-RunBy = Annotated[BackendName, Option("--backend", help="what runs the networks")]
-Decoder = Annotated[str, Option(help="full, or another decoder that the model has")]
+RunBy = Annotated[
+    BackendName, Option("--backend", help="what runs the networks; openvino is for CPUs")
+]
+Decoder = Annotated[str, Option(help="full, or another decoder of the model, such as large")]
 Students = Annotated[
-    bool, Option("--students", help="sample with the model's students of few evaluations")
+    bool, Option("--students", help="sample with the model's few-step students, if it has any")
 ]
 Overwrite = Annotated[bool, Option("--overwrite", help="replace an existing output")]
 Device = Annotated[str, Option(help="cpu, cuda, cuda:1, ... or auto")]
@@ -38,8 +40,12 @@ Overrides = Annotated[
 Clips = Annotated[int | None, Option("--n", min=4, help="number of clips; default: the protocol's")]
 Seed = Annotated[int, Option(min=0, help="seed of clips and samples")]
 Batch = Annotated[int, Option(min=1, help="number of videos computed at once")]
-Weights = Annotated[Path | None, Option(help="weights of the feature network")]
-Cache = Annotated[Path | None, Option(help="folder of cached features")]
+Weights = Annotated[
+    Path | None, Option(help="weights of the feature network [default: I3D's in the cache]")
+]
+Cache = Annotated[
+    Path | None, Option(help="folder of cached features [default: ~/.cache/longtake/features]")
+]
 
 FORMATS = {"mp4": ".mp4", "mov": ".mov", "mkv": ".mkv", "gif": ".gif", "png": ""}
 """File formats and their suffixes; PNG frames go into a folder."""

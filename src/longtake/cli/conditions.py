@@ -27,9 +27,10 @@ Label = Annotated[
 PromptText = Annotated[
     str | None, Option("--prompt", help='what to show; "0: calm sea; 128: storm" along time')
 ]
-Negative = Annotated[str | None, Option(help="text that guidance contrasts prompts with")]
+Negative = Annotated[str | None, Option(help="negative prompt, with which guidance contrasts")]
 Prompts = Annotated[
-    Path | None, Option("--prompts", help="text file with a prompt per line: a video each")
+    Path | None,
+    Option("--prompts", help="text file with a prompt per line, each for a video per seed"),
 ]
 PromptsOf = Annotated[
     Path | None,
@@ -39,7 +40,9 @@ CaptionsOf = Annotated[
     str | None,
     Option("--captions", help="of GENERATED: beside (.txt files), or a .csv, .jsonl, .parquet"),
 ]
-Encoder = Annotated[Path | None, Option("--text-encoder", help="folder of the text encoder")]
+Encoder = Annotated[
+    Path | None, Option("--text-encoder", help="folder of the model's text encoder, such as CLIP")
+]
 
 _FROM = re.compile(r"\s*(\d+)\s*:\s*(.*?)\s*", re.DOTALL)
 

@@ -28,9 +28,11 @@ Source = Annotated[str, Argument(help=f"a folder, or a synthetic data set: {', '
 Isolated = Annotated[bool, Option("--sandbox", help="decode in child processes with limits")]
 Damaged = Annotated[
     Literal["refuse", "keep"],
-    Option(help="videos whose damage FFmpeg conceals, with --sandbox"),
+    Option(help="with --sandbox: what to do with videos whose damage FFmpeg conceals"),
 ]
-Layout = Annotated[str, Option(help="folder, ucf101, sky_timelapse or taichi")]
+Layout = Annotated[
+    str, Option(help="how a folder is laid out: folder, ucf101, sky_timelapse or taichi")
+]
 
 
 @app.command()
@@ -67,7 +69,8 @@ def check(
 ) -> None:
     """Read every frame of every video; lists unusable videos, with exit code 1 if there are any.
 
-    With --sandbox, no other process opens the videos, and damage that is only logged counts too.
+    With --sandbox, child processes with limits open the videos, and damage that FFmpeg conceals and
+    only logs counts too.
     """
     from longtake.cli.progress import frames as progress
     from longtake.data.scene_files import NEEDS_SANDBOX
@@ -134,7 +137,8 @@ def prepare(  # noqa: PLR0913
 ) -> None:
     """Write footage as small files, one per scene, whose clips are read fast.
 
-    Interrupted, the same command continues. OUT is footage like any other, with a manifest.
+    Interrupted, the same command continues. OUT is used like any footage; OUT/manifest.jsonl lists
+    the source of each file.
     """
     from longtake import config
     from longtake.cli.progress import frames as progress
@@ -168,7 +172,7 @@ def prepare(  # noqa: PLR0913
 def export(
     world: Annotated[str, Argument(help=f"one of {', '.join(WORLDS)}")],
     out: arguments.FolderOut,
-    videos: Annotated[int, Option(min=1)] = 100,
+    videos: Annotated[int, Option(min=1, help="number of videos")] = 100,
     frames: Annotated[int, Option(min=1, help="length of each video")] = 256,
     size: Annotated[str, Option(help="64 or HEIGHTxWIDTH")] = "64",
     split: Annotated[str, Option(help="train or test")] = "train",

@@ -25,7 +25,7 @@ Sources = Annotated[
 Protocol = Annotated[str, Option(help="name of a protocol; `longtake protocols` lists them")]
 Json = Annotated[Path | None, Option(help="file to write the result to")]
 Floor = Annotated[bool, Option(help="also measure real clips against other real clips")]
-Limit = Annotated[bool, Option("--limit", help="also FVD extrapolated to many clips")]
+Limit = Annotated[bool, Option("--limit", help="also estimate FVD of very many clips")]
 
 
 class _Group(TyperGroup):
@@ -71,11 +71,11 @@ def videos(  # noqa: PLR0913
     overwrite: arguments.Overwrite = False,
     device: arguments.Device = "auto",
 ) -> None:
-    """Measure generated videos against real ones: FVD and KVD with interval and floor (default).
+    """Measure generated videos against real ones, by default by FVD and KVD with intervals.
 
     A source is a folder of videos or of folders of frames, an array file (.npy, .npz,
     .safetensors), a data set (ucf101:train:FOLDER), a synthetic one (sky:test:64) or a model. A
-    model of a synthetic data set needs no REAL, nor do is and clipsim; features are cached.
+    model of a synthetic data set needs no REAL, nor do the metrics is, clipsim and attributes.
     """
     from longtake.cli.progress import stages
     from longtake.distributed import join
@@ -114,7 +114,9 @@ def reconstruction(  # noqa: PLR0913
     size: arguments.Size = None,
     protocol: Protocol = "longtake",
     n: arguments.Clips = None,
-    lpips: Annotated[list[Path] | None, Option(help="weights of VGG16 and of LPIPS")] = None,
+    lpips: Annotated[
+        list[Path] | None, Option(help="file of VGG16's or of LPIPS's weights; give both")
+    ] = None,
     decoder: arguments.Decoder = "full",
     json: Json = None,
     overwrite: arguments.Overwrite = False,

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 Frames = Annotated[
     int | None,
     Option(
-        min=1, help="length of each video [default: 64, or what --between and --interpolate make]"
+        min=1,
+        help="length of each video [default: 64, one clip if the model makes no longer videos, or "
+        "what --between and --interpolate make]",
     ),
 ]
 StartImage = Annotated[

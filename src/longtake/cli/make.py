@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 BEFORE = "made before the interruption"
 
+Steps = Annotated[
+    int | None, Option(min=1, help="number of sampling steps; default: the model's own")
+]
+Fps = Annotated[
+    float | None, Option(help="frames per second of the files; default: the model's own")
+]
+
 
 def fit(
     preset: Annotated[str, Argument(help="name of a preset, or a YAML file")],
@@ -74,11 +81,16 @@ def train(
         Argument(help="settings to change, as STAGE.a.b=value", show_default=False),
     ] = None,
     out: Annotated[Path, Option("--out", "-o", help="folder to write to")] = Path("mymodel"),
-    budget: Annotated[str | None, Option(help="time for everything: 90s, 20m, 2h (2h)")] = None,
-    system: Annotated[str | None, Option(help="lvdm or pvdm (lvdm)")] = None,
+    budget: Annotated[
+        str | None, Option(help="time for everything, such as 90s, 20m or 2h [default: 2h]")
+    ] = None,
+    system: Annotated[str | None, Option(help="lvdm or pvdm [default: lvdm]")] = None,
     size: Annotated[int | None, Option(min=8, help="height and width of frames")] = None,
     denoisers: Annotated[
-        int | None, Option(help="LVDM's networks: 1 or 2 (on a CPU 1 below an hour)")
+        int | None,
+        Option(
+            help="LVDM's denoisers: 1, or 2 (keyframes; frames between) [default: by the budget]"
+        ),
     ] = None,
     init_from: Annotated[
         str | None, Option("--from", help="model whose autoencoder to start from, or none")
@@ -86,10 +98,10 @@ def train(
 ) -> None:
     """Train a model of a folder of videos within a time; stopped, the same command continues.
 
-    Trains an autoencoder unless the one to start from serves, encodes the footage, trains the
-    denoisers, makes videos and measures the model on held-out footage. OUT/index.html shows all of
-    it while it goes; OUT is then a model. Stages are runs: their configs in OUT/configs are what
-    `longtake fit` reads.
+    Trains an autoencoder unless the initial one is good enough, encodes the footage, trains the
+    denoisers, makes videos and measures the model on held-out footage. OUT/index.html shows the
+    progress; OUT is then a model. Each stage is a run, whose config in OUT/configs `longtake fit`
+    reads too.
     """
     from longtake import config
     from longtake.cli import progress
@@ -122,18 +134,18 @@ def generate(  # noqa: PLR0913
     model: arguments.Model,
     overrides: arguments.Overrides = None,
     frames: given.Frames = None,
-    seed: Annotated[str, Option(help="7, 0,3,5 or 0..3: a video each")] = "0",
-    out: Annotated[Path, Option("--out", "-o", help="folder, or one file")] = Path("out"),
+    seed: Annotated[str, Option(help="seeds, a video each: 7, 0,3,5 or 0..3 (0 to 3)")] = "0",
+    out: Annotated[Path, Option("--out", "-o", help="folder, or one video file")] = Path("out"),
     label: conditions.Label = None,
     prompt: conditions.PromptText = None,
     negative: conditions.Negative = None,
     prompts: conditions.Prompts = None,
     text_encoder: conditions.Encoder = None,
-    steps: Annotated[int | None, Option(min=1, help="number of sampling steps")] = None,
-    fps: Annotated[float | None, Option(help="frames a second; the model's own")] = None,
+    steps: Steps = None,
+    fps: Fps = None,
     kind: Annotated[str, Option("--format", help="mp4, mov, mkv, gif or png")] = "mp4",
     batch: arguments.Batch = 1,
-    sheet: Annotated[bool, Option("--sheet", help="also a contact sheet of each")] = False,
+    sheet: Annotated[bool, Option("--sheet", help="also a picture of 32 frames of each")] = False,
     start_image: given.StartImage = None,
     end_image: given.EndImage = None,
     continued: given.Continue = None,
@@ -151,8 +163,8 @@ def generate(  # noqa: PLR0913
 ) -> None:
     """Make videos of any length; interrupted, the same command continues where it stopped.
 
-    Frames that you give appear unchanged, at the model's size and rate, which are printed. Under
-    torchrun, processes share the videos. Settings are those of sampling, such as
+    Given frames are resized to the model's size and then appear unchanged. Under torchrun,
+    processes share the videos. Settings are those of sampling, such as
     guidance.kind=classifier_free, rollout.kind=autoregressive, next.sampler.steps=20.
     """
     from longtake.distributed import launched

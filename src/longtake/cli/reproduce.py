@@ -22,7 +22,7 @@ UNTRAINED = (
 )
 TINY = "a trial of tiny networks on few clips: all numbers are meaningless"
 
-Tiny = Annotated[bool, Option("--tiny", help="try all in minutes, on a synthetic data set")]
+Tiny = Annotated[bool, Option("--tiny", help="try all steps in minutes, with tiny networks")]
 Models = Annotated[Path, Option(help="folder of runs and models named as presets, or one model")]
 Out = Annotated[
     Path | None, Option("--out", "-o", help="folder of results; default: reproduced/TABLE")

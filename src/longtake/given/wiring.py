@@ -64,7 +64,8 @@ def wired(video: LongVideo, given: Given, frames: int | None, fps: float) -> Wir
     Args:
         video: the model.
         given: the files.
-        frames: number of frames of each video; None: 64, or what the given frames make.
+        frames: number of frames of each video; None: 64, fewer if the model makes no longer videos,
+            or what the given frames make.
         fps: frame rate of the model's videos.
 
     Raises:
@@ -82,7 +83,8 @@ def wired(video: LongVideo, given: Given, frames: int | None, fps: float) -> Wir
         read = read_given_image(given.start_image, size, fps)
     elif given.continued is not None:
         read = read_given_video(given.continued, size, fps)
-    length = sampled = frames or DEFAULT_FRAMES
+    default = min(DEFAULT_FRAMES, video.most_frames or DEFAULT_FRAMES)
+    length = sampled = frames or default
     if given.loop:
         looped = LoopedVideo(video=video, opening=opening)
         looped.check_length(length)

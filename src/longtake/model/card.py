@@ -30,18 +30,24 @@ def model_card(
         tags=["video", "video-generation", "latent-video-diffusion"],
     )
     diffusion, sampling = index.diffusion, index.sampling
+    samples = diffusion is not None
+    shown = "autoencoder" if not samples else "text" if text else "videos"
+    usage = TEMPLATE.with_stem(f"card_{shown}").read_text()
     body = TEMPLATE.read_text().format(
         name=name,
         made=f"videos of {clip[1]} x {clip[2]} pixels (height x width)"
-        if len(weights) > 1
-        else f"no videos: it reconstructs clips of {clip[0]} x {clip[1]} x {clip[2]}",
+        if samples
+        else f"no videos: it reconstructs clips of {clip[0]} frames of {clip[1]} x {clip[2]} "
+        "pixels (height x width)",
         fps=index.fps,
         networks=", ".join(f"{part} ({n:,} weights)" for part, n in weights.items()),
         diffusion="none"
         if diffusion is None
         else f"{diffusion.schedule.kind} schedule, {diffusion.prediction}-prediction",
-        sampling=f"`{sampling.sampler.kind}`, rollout `{sampling.rollout.kind}`",
+        sampling=f"`{sampling.sampler.kind}`, rollout `{sampling.rollout.kind}`"
+        if samples
+        else "none",
         classes="".join(f"- Class {i}: {c}.\n" for i, c in enumerate(index.classes)),
-        prompt=', prompt=Prompt("...")' if text else "",
+        usage=usage.format(name=name, frames=clip[0]),
     )
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n{body}"))

@@ -187,6 +187,11 @@ class Rollout(Config, ABC):
         A change of signals or guidance (``Steering``) takes effect at multiples of this number.
         """
 
+    def most_frames(self, samplers: Samplers) -> int | None:
+        """Number of frames of the longest video that can be made; None: any length."""
+        del samplers
+        return None
+
     @property
     def context_latent_frames(self) -> int:
         """Number of latent frames at the end of a clip that condition the next clip.

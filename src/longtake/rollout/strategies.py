@@ -28,6 +28,9 @@ class OneClip(Rollout):
 
     kind: Literal["one_clip"] = "one_clip"
 
+    def most_frames(self, samplers: Samplers) -> int:
+        return samplers["first"].spec.clip[0]
+
     def grain(self, samplers: Samplers) -> int:
         return samplers["first"].spec.clip[0]
 
