@@ -104,8 +104,8 @@ class Redecoded(OtherFrames):
     def __init__(self, autoencoder: VideoAutoencoder, decoder: Any) -> None:
         if decoder.config.latent != autoencoder.spec.shape:
             raise ConfigError(
-                f"the decoder reads latents of {decoder.config.latent}, but those of the "
-                f"autoencoder are {autoencoder.spec.shape}"
+                f"the decoder reads latents of shape {decoder.config.latent}, but those of the "
+                f"autoencoder have shape {autoencoder.spec.shape}; give a decoder for these"
             )
         super().__init__(autoencoder, decoder)
 
@@ -113,7 +113,7 @@ class Redecoded(OtherFrames):
         return self.decoder(z)
 
     def stream_decoder(self, *, clip_overlap: int = 0) -> StreamDecoder:
-        """A new decoder of one long video, in windows whose joints do not show.
+        """A new decoder of one long video, in windows whose borders do not show.
 
         ``clip_overlap`` is the number of frames that clips share; 0 for latents with a time axis.
         """

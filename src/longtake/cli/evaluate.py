@@ -183,7 +183,7 @@ def drift(
     out: arguments.FolderOut = Path("drift"),
     window: Annotated[int, Option(min=9, help="frames of a window")] = 16,
     chunk: Annotated[
-        int | None, Option(min=2, help="frames between joints; by default they are searched for")
+        int | None, Option(min=2, help="frames between borders of clips; default: search for them")
     ] = None,
     device: arguments.Device = "auto",
     overwrite: arguments.Overwrite = False,

@@ -116,7 +116,7 @@ class DiffusersSampler(Sampler):
         noise: SampleNoise,
         bounds: Bounds | None = None,
     ) -> Latent:
-        """Step ``z`` through the scheduler's times; its tables stay on the host.
+        """Step ``z`` through the scheduler's times; its tables stay on the CPU.
 
         Raises:
             ValueError: a latent frame has neither one constant time nor the scheduler's times.

@@ -34,7 +34,7 @@ NEAR = 2  # frames around a freeze, a loop's joint, a cut or a border whose jump
 
 
 LEAST_CHUNK = 9
-"""Least number of frames of a chunk whose joints are seams; shorter patterns are pulses."""
+"""Least number of frames between borders at which jumps are seams; shorter patterns are pulses."""
 
 BRIGHTER, BRIGHTEST = 0.85, 12 / 255
 """A jump is one of brightness, not a cut, if at least the first share of it is a change of
@@ -58,7 +58,7 @@ class Measures:
         seams: jumps at the borders between clips of a rollout, given or found; None without
             borders.
         pulse: a pattern that repeats every 2 to 64 frames; None without one.
-        cuts: frames at which the whole picture jumps, other than at borders.
+        cuts: frames at which the whole frame jumps, other than at borders.
         light_jumps: frames at which the brightness jumps, other than at borders and cuts.
         cut_strength: the largest jump at a cut as a multiple of the smallest that is called a cut,
             both relative to the jumps of the frames near; 0 without cuts.

@@ -34,10 +34,10 @@ METHOD = f"""
 A trend is a least-squares line within the longest stretch between cuts; its interval counts slow
 waves as noise (equal-weighted cosines, 8 of them, Student's distribution). Contrast, sharpness and
 motion are logarithms, so their slopes are relative changes. Colours and colourfulness are those
-that all parts of the picture share: medians over 144 cells. A jump is the difference of the step
+that all parts of the frame share: medians over 144 cells. A jump is the difference of the step
 into a frame from the mean of the steps before and after it, over the median of the frames near it;
-the interval at joints is a bootstrap over joints. A finding needs a slope beyond {SIGNIFICANT:.0f}
-standard errors and a visible change: {255 * VISIBLE["red"]:.1f} levels of colour,
+the interval at borders is a bootstrap over borders. A finding needs a slope beyond
+{SIGNIFICANT:.0f} standard errors and a visible change: {255 * VISIBLE["red"]:.1f} levels of colour,
 {_less("contrast")} of contrast, {_less("sharpness")} of sharpness, {_less("colourfulness")} of
 colourfulness or motion; or a colour that changes early and then stays. Where real videos are given,
 a finding must also be more severe than all findings of its kind in them, by the factor by which one

@@ -171,7 +171,7 @@ def _feature_distances(axes: Axes, video: VideoDrift) -> None:
 
 
 def _phases(axes: Axes, video: VideoDrift, seams: Seams) -> None:
-    """Mean jump at each position within a chunk; the joint is the first."""
+    """Mean jump at each position between two borders; the border is the first."""
     rise = surprise(jumps(video.numbers.thumbnails))
     known = np.arange(2, len(rise) - 1)
     position = (known - seams.borders[0]) % seams.period
@@ -179,7 +179,7 @@ def _phases(axes: Axes, video: VideoDrift, seams: Seams) -> None:
     colours = [ALARM] + [NEUTRAL] * (seams.period - 1)
     axes.bar(np.arange(seams.period), np.exp(mean), color=colours, width=0.8)
     axes.axhline(1, color=MUTED, linewidth=0.8, linestyle=":")
-    plain(axes, f"Jump by place in a chunk of {seams.period}", "red: at the joint")
+    plain(axes, f"Jump by place, borders every {seams.period} frames", "red: border")
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
 
 

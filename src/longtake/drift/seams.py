@@ -1,4 +1,4 @@
-"""Jumps where the chunks of a rollout join; finds the joints if they are not given."""
+"""Jumps at the borders between clips of a rollout; finds the borders if they are not given."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Changes over time that all parts of a picture share, as a drift does and a passer-by not."""
+"""Changes over time that all parts of a frame share, as in a drift, unlike those of a passer-by."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

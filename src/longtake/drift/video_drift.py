@@ -30,8 +30,8 @@ class DriftPlan:
 
     Attributes:
         window: number of frames of a window.
-        chunk: number of frames that each clip of the rollout adds; seams are measured where clips
-            join. None: search for evenly spaced joins.
+        chunk: number of frames that each clip of the rollout adds; seams are measured at the
+            borders between clips. None: search for evenly spaced borders.
         world: name of the synthetic data set, ``sky`` or ``marbles``, that the videos imitate, to
             measure what it alone has; None for other videos.
         feature_windows: greatest number of windows per video whose I3D features are computed; 0:
