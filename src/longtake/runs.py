@@ -324,7 +324,8 @@ class DiffusionRun(Config):
             network = trained.denoisers.get(self.roles[0])
             if network is None:
                 raise ValueError(
-                    f"init_from={self.init_from} has no network in the role {self.roles[0]!r}"
+                    f"init_from={self.init_from} has no network in the role {self.roles[0]!r}; "
+                    "name a model that has one, or leave init_from out"
                 )
             fill(denoiser, _with_own_labels(denoiser, network), str(self.init_from))
         return denoiser

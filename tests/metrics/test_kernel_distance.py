@@ -51,5 +51,5 @@ def test_it_does_not_depend_on_how_many_rows_are_in_memory(monkeypatch):
 
 
 def test_one_clip_has_no_pairs():
-    with pytest.raises(ValueError, match="at least 2 clips per side, got 5 and 1"):
+    with pytest.raises(ValueError, match="at least 2 real and 2 generated clips, got 5 and 1"):
         kvd(drawn(5, 1), drawn(1, 2))

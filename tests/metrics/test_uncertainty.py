@@ -61,7 +61,7 @@ def test_an_interval_needs_clips():
     x, y = sides(10, 0)
     with pytest.raises(ValueError, match="at least 2 clips, got 1"):
         fvd_interval(x, y[:1])
-    with pytest.raises(ValueError, match="at least 2 clips per side, got 1 and 10"):
+    with pytest.raises(ValueError, match="at least 2 real and 2 generated clips, got 1 and 10"):
         kvd_interval(x[:1], y)
 
 
@@ -107,7 +107,7 @@ def test_pairs_are_weighed_alike():
     assert 0.8 < float(errors.mean() / values.std()) < 2  # too wide where pairs are near
     apart = fvd_interval(x, x + 0.2 * noise)
     assert apart.standard_error > 5 * found[-1].standard_error
-    with pytest.raises(ValueError, match="two sides of one length, got 64 and 60"):
+    with pytest.raises(ValueError, match="must have equally many clips, got 64 and 60"):
         fvd_interval(x, noise[:60], paired=True)
 
 
@@ -149,5 +149,5 @@ def test_the_limit_depends_on_its_seed_alone():
 
 def test_a_limit_needs_clips():
     x, y = sides(10, 0)
-    with pytest.raises(ValueError, match="at least 4 clips per side, got 3 and 10"):
+    with pytest.raises(ValueError, match="at least 4 real and 4 generated clips, got 3 and 10"):
         fvd_limit(x[:3], y)

@@ -138,7 +138,8 @@ class TriplaneAutoencoder(VideoAutoencoder):
         if z.shape[1:] != self.spec.shape:
             raise ValueError(
                 f"a latent of shape {tuple(z.shape[1:])} cannot be decoded; this autoencoder's "
-                f"have shape {self.spec.shape} and stand for {_size(self.config.clip)}"
+                f"have shape {self.spec.shape}, of clips of {_size(self.config.clip)} (frames, "
+                "height, width)"
             )
         z, back = in_precision_of(self, z)
         return back(self.decoder(*self.config.planes.split(z)))

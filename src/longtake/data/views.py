@@ -150,7 +150,8 @@ class TrainingClips(View, ClipSource):
         shortest = min((info.frames for info in source.infos()), default=0)
         if shortest < plan.span:
             raise ValueError(
-                f"{source.name}: the shortest video has {shortest} frames, a clip spans {plan.span}"
+                f"{source.name}: the shortest video has {shortest} frames, a clip spans "
+                f"{plan.span}; give longer videos, or lower frames or stride of the plan"
             )
 
     def clip(self, index: int, generator: torch.Generator, start_frame: int | None = None) -> Clip:

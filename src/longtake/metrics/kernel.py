@@ -20,7 +20,9 @@ def kvd(real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"]) -> float:
     """
     x, y = check_finite(real), check_finite(generated)
     if min(len(x), len(y)) < 2:
-        raise ValueError(f"KVD needs at least 2 clips per side, got {len(x)} and {len(y)}")
+        raise ValueError(
+            f"KVD needs at least 2 real and 2 generated clips, got {len(x)} and {len(y)}"
+        )
     return _mean_of_pairs(x) + _mean_of_pairs(y) - 2 * _sum(x, y) / (len(x) * len(y))
 
 

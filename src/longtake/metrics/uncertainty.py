@@ -88,7 +88,7 @@ def fvd_interval(
     """
     if paired and len(real) != len(generated):
         raise ValueError(
-            f"pairs need two sides of one length, got {len(real)} and {len(generated)}"
+            f"paired sets must have equally many clips, got {len(real)} and {len(generated)}"
         )
     value = fvd(real, generated, correction=correction)
     (x, u), (y, v) = _weighted(real, generated, redraws, seed)
@@ -147,7 +147,8 @@ def fvd_limit(
     """
     if min(len(real), len(generated)) < 4:
         raise ValueError(
-            f"a limit needs at least 4 clips per side, got {len(real)} and {len(generated)}"
+            "FVD can be extrapolated from at least 4 real and 4 generated clips, got "
+            f"{len(real)} and {len(generated)}"
         )
     (x, u), (y, v) = _weighted(real, generated, redraws, seed)
     halves = [

@@ -121,7 +121,8 @@ class System:
             if given["kind"] != self.autoencoder or config.clip[0] != self.window:
                 raise ConfigError(
                     f"init_from={init_from} has a {given['kind']} of {config.clip[0]} frames, but "
-                    f"{self.name} needs a {self.autoencoder} of {self.window} frames"
+                    f"{self.name} needs a {self.autoencoder} of {self.window} frames; choose "
+                    "another model, or none"
                 )
             factor, channels = self.factor_of(config), config.latent[0]
             denoisers_from = self._denoisers_for(channels)

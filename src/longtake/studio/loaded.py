@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from longtake.backends import Backend, OpenVINO
-from longtake.config import ConfigError
+from longtake.config import ConfigError, nearest
 from longtake.diffusion.signals import CONTEXT
 from longtake.generate import LongVideo
 from longtake.hub import INDEX, find_model
@@ -57,7 +57,7 @@ class Loaded:
             CheckpointError: it is missing or broken.
         """
         if name not in self.places:
-            raise ValueError(f"there is no model {name!r}")
+            raise ValueError(f"there is no model {name!r}; {nearest(name, list(self.places))}")
         place = self.places[name]
         index = Path(place) / INDEX
         version = place, index.stat().st_mtime_ns if index.exists() else 0, students

@@ -93,7 +93,7 @@ def frames(paths: Sequence[Path]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
         if frame.shape != first:
             raise VideoError(
                 f"{path}: is {frame.shape[0]} x {frame.shape[1]} pixels (height x width), "
-                f"{paths[0].name} is {first[0]} x {first[1]}"
+                f"{paths[0].name} is {first[0]} x {first[1]}; all frames must have one size"
             )
         yield frame
 
