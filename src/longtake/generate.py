@@ -22,7 +22,8 @@ from longtake.rollout import Change, Request, Rollout, Samplers, State, Steering
 from longtake.video.pixels import to_bytes
 
 POSITION = frozenset({"step", "pushed", "guidance"})
-"""Names of tensors that the state of every ``Part`` has."""
+"""Names of tensors that the state of every ``Part`` has: number of rollout steps made, number of
+frames given to the decoder, and changed guidance as JSON (null if it is not changed)."""
 
 
 class Part(NamedTuple):
@@ -136,7 +137,8 @@ class LongVideo(VideoStream):
             steering: callbacks that change, watch or cancel the videos.
 
         Raises:
-            ValueError: a network does not read a signal; CheckpointError: ``state`` lacks a tensor;
+            ValueError: a network does not read a signal.
+            CheckpointError: ``state`` lacks a tensor.
             Cancelled: ``steering`` asked for it.
             FloatingPointError: latents or decoded frames are not finite.
         """

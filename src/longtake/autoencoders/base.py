@@ -111,7 +111,7 @@ class VideoAutoencoder(nn.Module, ABC):
     ) -> Iterator[Float[Tensor, "b 3 t h w"]]:
         """Decode an iterable of latents in the memory of one clip, by a new ``stream_decoder``.
 
-        ``clip_overlap`` is as there.
+        ``clip_overlap`` is the number of frames that clips share; 0 for latents with a time axis.
         """
         decoder = self.stream_decoder(clip_overlap=clip_overlap)
         for z in latents:

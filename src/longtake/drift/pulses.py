@@ -23,7 +23,7 @@ VISIBLE = {
     "sharpness": math.log(1.05),
     "motion": math.log(1.35),
 }
-"""Smallest visible range of a pattern: levels of brightness, relative changes of the others."""
+"""Smallest visible range of a pattern: of brightness in [0, 1], of others as natural logarithms."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -260,9 +260,9 @@ class TrainingMonitor:
                 self._detector.start(step)
 
     def done(self, step: int) -> bool:
-        """Whether the run ends at ``step``: a discriminator was active long enough before.
+        """Whether the run ends at ``step``: a discriminator was active for ``steps`` steps before.
 
-        That is the number of steps with which the monitor was made; None never ends a run.
+        ``steps`` is the number with which the monitor was made; None never ends a run.
         """
         return self._steps is not None and bool(self.active(step - self._steps))
 
