@@ -139,14 +139,19 @@ def test_progress_is_lines_where_there_is_no_terminal(
 def test_the_speed_of_a_training_names_its_unit(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(progress, "FIRST_SECONDS", 0.0)
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     with progress.training("stage 1 of 2") as callbacks:
-        callbacks.encoding(1, 2)
+        callbacks.encoding(1, 6)
+        now[0] += 20
+        callbacks.encoding(5, 6)
+        callbacks.training(TrainingProgress(20, 2800, 8.412, {"loss": 0.7}))
+        now[0] += 20
         callbacks.training(TrainingProgress(40, 2800, 8.412, {"loss": 0.5}))
     encoded, trained = capsys.readouterr().err.splitlines()
-    assert "encode clips: 1 of 2" in encoded
-    assert " clips/s" in encoded
-    assert trained.startswith("stage 1 of 2: train steps: 40 of 2800, 8.412 samples/s")
+    assert encoded == "stage 1 of 2: encode clips: 5 of 6, 0.2 clips/s, 0:00:05 left"
+    expected = "stage 1 of 2: train steps: 40 of 2800, 8.412 samples/s, 0:46:00 left loss 0.5"
+    assert trained == expected
 
 
 def test_hidden_progress_prints_nothing(

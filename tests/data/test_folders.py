@@ -352,13 +352,18 @@ def test_unusable_videos_are_logged_once_with_their_reason_and_skipped(
 ) -> None:
     put_text(folder / "broken.mp4", "no video at all")
     put(folder / "short.mkv", 3)
+    put(folder / "shorter.mkv", 2)
     source = VideoFolder(path=folder, plan=PLAN)
     with caplog.at_level(logging.WARNING, "longtake"):
         assert [len(source), len(source), len(VideoFolder(path=folder, plan=PLAN))] == [4] * 3
     assert [record.getMessage().split(": skipped: ") for record in caplog.records] == [
         [str(folder / "broken.mp4"), "not a video, or its first bytes are broken"],
-        [str(folder / "short.mkv"), "has 3 frames, a clip spans 4"],
+        [
+            str(folder / "short.mkv"),
+            "has 3 frames, a clip spans 4; videos too short as well: 1",
+        ],
     ]
+    assert dict(source.rejected())[str(folder / "shorter.mkv")] == "has 2 frames, a clip spans 4"
     assert dict(source.rejected())[str(folder / "short.mkv")] == "has 3 frames, a clip spans 4"
 
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -20,6 +21,31 @@ if TYPE_CHECKING:
 FIRST_SECONDS, SECONDS = 10.0, 60.0
 """Time before the first line of progress, and between lines, where there is no terminal."""
 
+INSTANT_SECONDS = 0.05
+
+
+class Speed:
+    """Units per second over the last minute at most, of a count that rises.
+
+    Reports within ``INSTANT_SECONDS`` are taken as one, so that what continued work finds done
+    already does not count.
+    """
+
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        self._clock = clock or time.monotonic
+        self._reports: deque[tuple[float, float]] = deque()
+
+    def __call__(self, done: float) -> float | None:
+        """Add a report of ``done`` units; returns the speed, or None before it is known."""
+        now, reports = self._clock(), self._reports
+        if reports and now - reports[-1][0] < INSTANT_SECONDS:
+            now = reports.pop()[0]
+        reports.append((now, done))
+        while len(reports) > 2 and now - reports[1][0] > SECONDS:
+            reports.popleft()
+        began, before = reports[0]
+        return (done - before) / (now - began) if now > began else None
+
 
 @contextmanager
 def stages(shown: bool = True, unit: str = "") -> Generator[Callable[..., None]]:
@@ -31,12 +57,12 @@ def stages(shown: bool = True, unit: str = "") -> Generator[Callable[..., None]]
     end.
     """
     console = Console(stderr=True)
-    rates = bars.TextColumn("{task.fields[rate]:.4g}{task.fields[unit]}/s {task.fields[text]}")
-    counts = (bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn())
-    columns = (*counts, rates, bars.TimeRemainingColumn())
+    after = bars.TextColumn("{task.fields[after]}")
+    columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn())
     plain = shown and not console.is_terminal
-    with bars.Progress(*columns, console=console, disable=plain or not shown) as bar:
+    with bars.Progress(*columns, after, console=console, disable=plain or not shown) as bar:
         tasks: dict[str, bars.TaskID] = {}
+        speeds: dict[str, Speed] = {}
         due: dict[str, float] = {}
 
         def report(
@@ -48,12 +74,13 @@ def stages(shown: bool = True, unit: str = "") -> Generator[Callable[..., None]]
             unit: str = unit,
         ) -> None:
             if stage not in tasks:
-                tasks[stage] = bar.add_task(
-                    stage, total=None, rate=0.0, text="", unit=unit, said=False
-                )
-            measured = bar.tasks[tasks[stage]].speed or 0.0
-            rate = measured if rate is None else rate
-            bar.update(tasks[stage], completed=done, total=total, rate=rate, text=text)
+                tasks[stage] = bar.add_task(stage, total=None, after="", said=False)
+                speeds[stage] = Speed()
+            speed = speeds[stage](done)
+            after = _after(
+                speed if rate is None else rate, unit, speed, (total or done) - done, text
+            )
+            bar.update(tasks[stage], completed=done, total=total, after=after)
             now = time.monotonic()
             if stage not in due:
                 due[stage] = now + FIRST_SECONDS
@@ -66,14 +93,23 @@ def stages(shown: bool = True, unit: str = "") -> Generator[Callable[..., None]]
         yield report
 
 
+def _after(rate: float | None, unit: str, speed: float | None, units_left: int, text: str) -> str:
+    """What follows the counts: the rate, the time left and a text, as far as they are known."""
+    rated = [] if not rate else [f"{rate:.4g}{unit}/s"]
+    left = (
+        []
+        if not speed or not units_left
+        else [f"{timedelta(seconds=round(units_left / speed))} left"]
+    )
+    return " ".join(filter(None, [", ".join([*rated, *left]), text]))
+
+
 def _say(task: bars.Task) -> None:
     """Print a line of progress."""
     total = "" if task.total is None else f" of {task.total:.0f}"
-    left = task.time_remaining
-    ends = "" if not left else f", {timedelta(seconds=round(left))} left"
-    rate, unit, text = (task.fields[name] for name in ("rate", "unit", "text"))
-    line = f"{task.description}: {task.completed:.0f}{total}, {rate:.4g}{unit}/s{ends} {text}"
-    print(line.rstrip(), file=sys.stderr, flush=True)
+    after = task.fields["after"]
+    line = f"{task.description}: {task.completed:.0f}{total}{', ' if after else ''}{after}"
+    print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager

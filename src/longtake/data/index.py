@@ -120,7 +120,8 @@ def whole(videos: Sequence[VideoInfo]) -> Sequence[Part]:
 def build_index(found: Found, plan: ClipPlan, frames_fps: float, split: Split = whole) -> Index:
     """Open every video that was found and keep those that can be used.
 
-    A video that cannot be used is logged once, with the reason.
+    A video that cannot be used is logged once, with the reason; of those that are too short, the
+    first with the number of the others.
 
     Args:
         found: result of the search.
@@ -132,26 +133,27 @@ def build_index(found: Found, plan: ClipPlan, frames_fps: float, split: Split = 
     probed = iter(file_facts(PROBED, paths, _probe))
     opened = [_info(candidate, probed, as_rate(frames_fps)) for candidate in found.candidates]
     parts = iter(split([video for video, _ in opened if isinstance(video, VideoInfo)]))
-    items, short, rejected = [], [], []
+    items, short, rejected = [], [], list[Rejected]()
+    too_short, others = list[Rejected](), list[Rejected]()
     for candidate, (video, line) in zip(found.candidates, opened, strict=True):
         part = next(parts) if isinstance(video, VideoInfo) else video
         if part is None:
             continue
         if isinstance(part, str):
-            fault = part
+            fault, kind = part, others
         elif part.video.frames < plan.span:
+            fault, kind = f"has {part.video.frames} frames, a clip spans {plan.span}", too_short
             short.append(part.video)
-            fault = f"has {part.video.frames} frames, a clip spans {plan.span}"
         else:
             about = candidate.label, candidate.caption, part.first_frame
             items.append(Item(part.video, *about, line))
             continue
         rejected.append(Rejected(str(candidate.path), fault))
-        _warn_once(*rejected[-1])
-    if found.passed_over:
-        path, reason = found.passed_over[0]
-        others = len(found.passed_over) - 1
-        _warn_once(path, f"{reason}; {others} other files are passed over" if others else reason)
+        kind.append(rejected[-1])
+    for each in others:
+        _warn_once(*each)
+    _warn_of_first(too_short, "videos too short as well: {}")
+    _warn_of_first(found.passed_over, "{} other files are passed over")
     fault = None if items else _none_usable(found, plan, short, rejected)
     return Index(items, tuple(rejected), found.classes, tuple(found.passed_over), fault)
 
@@ -285,6 +287,14 @@ def _none_usable(
         f"none of {len(rejected)} videos can be used (looked for {found.looked_for}); "
         f"the first, {path}: {reason}"
     )
+
+
+def _warn_of_first(rejected: Sequence[Rejected], others_text: str) -> None:
+    """Log the first of files that cannot be used for like reasons, and the number of others."""
+    if rejected:
+        path, reason = rejected[0]
+        others = len(rejected) - 1
+        _warn_once(path, f"{reason}; {others_text.format(others)}" if others else reason)
 
 
 @cache
