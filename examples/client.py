@@ -1,7 +1,9 @@
-"""Make a video by a server, with the standard library alone.
+"""Ask a server for a video and write it to a file; needs only the standard library.
 
 First, in another terminal: longtake serve lvdm-sky
 python examples/client.py --prompt "day, clear, left" --seconds 4 --out sky.mp4
+
+If the server has a token, set the environment variable LONGTAKE_TOKEN to it.
 """
 
 import argparse
@@ -16,7 +18,7 @@ from typing import Any
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--server", default="http://127.0.0.1:8643")
-    parser.add_argument("--model", help="the server's first")
+    parser.add_argument("--model", help="default: the first that the server offers")
     parser.add_argument("--prompt", default="", help="text, or words of a class")
     parser.add_argument("--seconds", default="4")
     parser.add_argument("--out", type=Path, default=Path("video.mp4"))

@@ -1,8 +1,10 @@
-"""Compare a folder of videos with real ones: FVD and KVD, with intervals and a floor.
+"""Compare generated with real videos: FVD and KVD, with 95 % intervals and a floor.
 
 python examples/evaluate_folder.py footage out --protocol trial
 
-Both sides are sources: a folder, an array file, a synthetic data set such as sky:test, or a model.
+``footage`` and ``out`` are folders of videos of one size; an array file or a synthetic data set
+such as sky:test will do too. The floor is the same distance between two sets of real videos. FVD
+needs the weights of I3D; the protocol ``trial`` works without, but its numbers mean nothing.
 """
 
 import argparse

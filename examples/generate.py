@@ -1,4 +1,4 @@
-"""Write one long video from a model.
+"""Write one long video from a model, while it is sampled.
 
 python examples/generate.py --model lvdm-sky --frames 256 --out sky.mp4
 """

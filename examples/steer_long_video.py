@@ -2,7 +2,8 @@
 
     python examples/steer_long_video.py --labels "day, clear, left" "night, overcast, left"
 
-A part of a video carries the state after it, from which the same or another request continues.
+Each part of a video carries the state after it, from which another request can continue. A change
+takes effect with the next clip.
 """
 
 import argparse

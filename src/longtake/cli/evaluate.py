@@ -40,7 +40,8 @@ class _Group(TyperGroup):
 app = typer.Typer(
     cls=_Group,
     no_args_is_help=True,
-    help="Measure videos; `evaluate [REAL] GENERATED` is short for `evaluate videos`.",
+    help="Measure videos by FVD, KVD and other metrics.\n\n"
+    "`evaluate [REAL] GENERATED` is short for `evaluate videos [REAL] GENERATED`.",
 )
 
 
@@ -71,7 +72,7 @@ def videos(  # noqa: PLR0913
     overwrite: arguments.Overwrite = False,
     device: arguments.Device = "auto",
 ) -> None:
-    """Measure generated videos against real ones, by default by FVD and KVD with intervals.
+    """Compare generated with real videos, by FVD and KVD.
 
     A source is a folder of videos or of folders of frames, an array file (.npy, .npz,
     .safetensors), a data set (ucf101:train:FOLDER), a synthetic one (sky:test:64) or a model. A
@@ -122,7 +123,10 @@ def reconstruction(  # noqa: PLR0913
     overwrite: arguments.Overwrite = False,
     device: arguments.Device = "auto",
 ) -> None:
-    """Measure an autoencoder on clips: PSNR, SSIM, a perceptual distance and FVD."""
+    """Measure an autoencoder's reconstructions of clips.
+
+    Prints PSNR, SSIM, a perceptual distance, and the FVD between clips and reconstructions.
+    """
     from longtake.cli.progress import stages
     from longtake.distributed import Ranks
     from longtake.evaluation.feature_sets import EvaluationSettings
@@ -188,7 +192,10 @@ def drift(
     device: arguments.Device = "auto",
     overwrite: arguments.Overwrite = False,
 ) -> None:
-    """Find where long videos drift, loop, freeze or flicker; writes a report."""
+    """Find where long videos drift, loop or freeze.
+
+    Prints the findings and writes a report: drift.html, drift.png and drift.json.
+    """
     from longtake.cli.progress import frames as progress
     from longtake.drift import DriftPlan, write_report
     from longtake.drift.world_measures import WorldName

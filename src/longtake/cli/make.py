@@ -33,13 +33,15 @@ Fps = Annotated[
 def fit(
     preset: Annotated[str, Argument(help="name of a preset, or a YAML file")],
     overrides: arguments.Overrides = None,
-    out: Annotated[Path | None, Option("--out", "-o", help="default: runs/PRESET")] = None,
+    out: Annotated[
+        Path | None, Option("--out", "-o", help="folder of the run; default: runs/PRESET")
+    ] = None,
     overwrite: arguments.Overwrite = False,
     fork: Annotated[Path | None, Option(help="new run, from the last checkpoint of -o")] = None,
 ) -> None:
-    """Train from a preset. The same command again continues where it stopped.
+    """Train a network by a preset or a YAML file.
 
-    Runs on one process, or on many under torchrun.
+    After a stop the same command continues. Runs on one process, or on many under torchrun.
     """
     from longtake.distributed import join
     from longtake.runs import read_run
@@ -96,12 +98,12 @@ def train(
         str | None, Option("--from", help="model whose autoencoder to start from, or none")
     ] = None,
 ) -> None:
-    """Train a model of a folder of videos within a time; stopped, the same command continues.
+    """Train a model of a folder of videos within a time.
 
     Trains an autoencoder unless the initial one is good enough, encodes the footage, trains the
-    denoisers, makes videos and measures the model on held-out footage. OUT/index.html shows the
-    progress; OUT is then a model. Each stage is a run, whose config in OUT/configs `longtake fit`
-    reads too.
+    denoisers, makes videos and measures the model on held-out footage. After a stop the same
+    command continues. OUT/index.html shows the progress; OUT is then a model. Each stage is a run,
+    whose config in OUT/configs `longtake fit` reads too.
     """
     from longtake import config
     from longtake.cli import progress
@@ -161,11 +163,11 @@ def generate(  # noqa: PLR0913
     compiled: Annotated[bool, Option("--compile", help="compile the denoisers")] = False,
     overwrite: arguments.Overwrite = False,
 ) -> None:
-    """Make videos of any length; interrupted, the same command continues where it stopped.
+    """Make videos of any length.
 
-    Given frames are resized to the model's size and then appear unchanged. Under torchrun,
-    processes share the videos. Settings are those of sampling, such as
-    guidance.kind=classifier_free, rollout.kind=autoregressive, next.sampler.steps=20.
+    After a stop the same command continues. Given frames are resized to the model's size and then
+    appear unchanged. Under torchrun, processes share the videos. Settings are those of sampling,
+    such as guidance.kind=classifier_free or next.sampler.steps=20.
     """
     from longtake.distributed import launched
     from longtake.model import sampling_with
@@ -263,10 +265,11 @@ def reconstruct(
     device: arguments.Device = "auto",
     overwrite: arguments.Overwrite = False,
 ) -> None:
-    """Encode and decode videos of any length, side by side with the original; prints PSNR.
+    """Encode and decode videos of any length; prints PSNR.
 
-    Interrupted, the same command continues with the video at which it stopped. Videos of a folder
-    that are damaged or of an unfit size are listed at the end, with exit code 1.
+    Writes each video beside its reconstruction. After a stop the same command continues with the
+    next video. Videos of a folder that are damaged or of an unfit size are listed at the end, with
+    exit code 1.
     """
     from longtake.cli.progress import frames as progress
     from longtake.model import VideoModel

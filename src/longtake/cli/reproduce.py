@@ -45,9 +45,10 @@ def reproduce(  # noqa: PLR0913
     cache: arguments.Cache = None,
     device: arguments.Device = "auto",
 ) -> None:
-    """Reproduce a paper's table: print its numbers beside ours, under its protocol.
+    """Measure a paper's table again, beside its numbers.
 
-    Nothing is trained without --train. An interrupted command continues if it is repeated.
+    Each row is measured under the protocol of the paper. Nothing is trained without --train. After
+    a stop the same command continues.
     """
     if table is None:
         _list()

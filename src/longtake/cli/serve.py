@@ -33,9 +33,10 @@ def studio(
     folder: Folder = Path("studio_data"),
     queue: Queue = 20,
 ) -> None:
-    """Open a local web page to make, watch, steer and compare videos, and to train on footage.
+    """Open a local web page to make and steer videos.
 
-    Jobs and videos are kept in the folder; the same command finds them again.
+    The page also compares videos, shows what is inside models and trains on footage. Jobs and
+    videos are kept in the folder; the same command finds them again.
     """
     _serve(models or [], host, port, folder, queue, token="", page=True)
 
@@ -50,10 +51,10 @@ def serve(
         Path | None, Option("--token-file", help=f"file with the bearer token; else ${TOKEN}")
     ] = None,
 ) -> None:
-    """Serve models to programs at /v1/videos, in the shape of OpenAI's video API.
+    """Serve models to programs over HTTP.
 
-    Requests must have the bearer token of --token-file or of the variable LONGTAKE_TOKEN; without
-    one, only this machine can connect.
+    Requests at /v1/videos are those of OpenAI's video API. They must have the bearer token of
+    --token-file or of the variable LONGTAKE_TOKEN; without one, only this machine can connect.
     """
     token = os.environ.get(TOKEN, "")
     if token_file is not None:

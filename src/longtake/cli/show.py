@@ -30,7 +30,10 @@ EXTRAS = {
 def inspect(
     name: Annotated[str | None, Argument(help="model, run, preset or YAML file")] = None,
 ) -> None:
-    """Show a model, a run or a preset; without a name, list the shipped models and presets."""
+    """Show a model, a run or a preset.
+
+    Without a name, list the shipped models and presets.
+    """
     from longtake import runs
     from longtake.hub import shipped_models
 
@@ -49,7 +52,7 @@ def inspect(
 
 
 def doctor() -> None:
-    """Show versions, devices, codecs and optional packages of this machine."""
+    """Show versions, devices and optional packages."""
     import av
     import torch
 
