@@ -160,7 +160,7 @@ def test_sizes_that_do_not_fit_are_refused(changes, said):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"volume": (3, 2, 4, 4)}, r"reads latents of \(3, 2, 4, 4\)"),
+        ({"volume": (3, 2, 4, 4)}, r"reads latents of shape \(3, 2, 4, 4\)"),
         ({"clip": (8, 16, 16)}, "must be the autoencoder's"),
         ({"clip": (4, 24, 24)}, None),
     ],
