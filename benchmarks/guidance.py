@@ -31,7 +31,7 @@ from longtake.data.synthetic import SkyWorld
 from longtake.data.synthetic.attributes import WORLDS
 from longtake.evaluation.extraction import network_of
 from longtake.evaluation.protocols import protocol
-from longtake.metrics.uncertainty import fvd_interval, kvd_interval
+from longtake.metrics.uncertainty import fvd_interval, kvd_interval, wilson_interval
 from longtake.model import VideoModel, sampling_with
 from longtake.model_videos import ModelVideos
 
@@ -172,11 +172,9 @@ def measured(clips: np.ndarray, captions: Sequence[str], first: int) -> dict[str
 
 def share(flags: Sequence[bool]) -> dict[str, float]:
     """Percentage with Wilson's interval."""
-    n, p, z = len(flags), sum(flags) / len(flags), 1.96
-    middle, reach = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
-    low, high = ((middle + sign * reach) / (1 + z * z / n) for sign in (-1, 1))
-    ends = {"value": p, "low": max(low, 0.0), "high": min(high, 1.0)}
-    return {name: round(100 * x, 1) for name, x in ends.items()}
+    value = sum(flags) / len(flags)
+    rows = zip(ENDS, (value, *wilson_interval(value, len(flags))), strict=True)
+    return {name: round(100 * x, 1) for name, x in rows}
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from scipy.stats import binomtest
 from torch import Tensor
 
 from longtake.metrics.frechet import fvd
@@ -12,6 +13,7 @@ from longtake.metrics.uncertainty import (
     fvd_limit,
     kvd_interval,
     standard_error,
+    wilson_interval,
 )
 
 SHIFT, SCALE, WIDTH = 1.0, 1.5, 3
@@ -151,3 +153,11 @@ def test_a_limit_needs_clips():
     x, y = sides(10, 0)
     with pytest.raises(ValueError, match="at least 4 real and 4 generated clips, got 3 and 10"):
         fvd_limit(x[:3], y)
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 5), (5, 5), (1, 10), (52, 96), (95, 96)])
+def test_the_interval_of_a_share_is_scipys(successes: int, trials: int) -> None:
+    expected = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
+    found = wilson_interval(successes / trials, trials)
+    assert found == pytest.approx((expected.low, expected.high), abs=1e-4)
+    assert 0.0 <= found[0] <= successes / trials <= found[1] <= 1.0

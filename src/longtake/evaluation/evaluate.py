@@ -170,11 +170,14 @@ def attribute_scores(sets: FeatureSets) -> Mapping[str, Score]:
     for row, caption in zip(clips, captions, strict=True):
         said = reader.reader.said(caption)
         for name in said:
-            right[name].append(100.0 * reader.agree(name, row, said))
+            right[name].append(float(reader.agree(name, row, said)))
     asked = {name: rows for name, rows in right.items() if rows}
-    scores = {f"{name} right": Score.mean(rows, unit="%") for name, rows in asked.items()}
+    scores = {
+        f"{name} right": Score.share(rows, len(rows), what="clips") for name, rows in asked.items()
+    }
     everything = [value for rows in asked.values() for value in rows]
-    whole = Score.mean(everything, what="words and colours that captions say", unit="%")
+    most = max(len(rows) for rows in asked.values())  # as those of one clip go together
+    whole = Score.share(everything, most, what="words and colours that captions say")
     by = f"the measures of {world}"
     return {
         name: s.model_copy(update={"by": by}) for name, s in {"attributes": whole, **scores}.items()

@@ -12,7 +12,7 @@ from pydantic import Field
 from longtake.checkpoint import read_config, write_text
 from longtake.config import Config, differences, to_dict
 from longtake.evaluation.protocols import Protocol
-from longtake.metrics.uncertainty import Interval
+from longtake.metrics.uncertainty import Interval, wilson_interval
 from longtake.training.log import environment
 
 
@@ -87,6 +87,28 @@ class Score(Config):
         error = float(rows.std()) / len(rows) ** 0.5 if len(rows) > 1 else math.inf
         found = Interval(value=float(rows.mean()), standard_error=error)
         return cls.of(found, of=f"mean over {len(rows)} {what}", unit=unit)
+
+    @classmethod
+    def share(cls, values: Sequence[float], trials: int, *, what: str) -> "Score":
+        """Build a score in percent from shares in [0, 1]: their mean, with Wilson's interval.
+
+        Args:
+            values: 1 for a success and 0 for a failure.
+            trials: number of independent trials among them; fewer than values if some are of one
+                clip.
+            what: what the values are of, in the plural.
+        """
+        mean = sum(values) / len(values)
+        low, high = wilson_interval(mean, trials)
+        of = f"share of {len(values)} {what} (Wilson)"
+        return cls(
+            value=100 * mean,
+            deviation=100 * (mean * (1 - mean) / trials) ** 0.5,
+            low=100 * low,
+            high=100 * high,
+            interval_of=of,
+            unit="%",
+        )
 
 
 class SourceRecord(Config):

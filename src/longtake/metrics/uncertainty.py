@@ -37,6 +37,18 @@ class Interval:
         return self.value + NORMAL_95 * self.standard_error
 
 
+def wilson_interval(share: float, trials: int) -> tuple[float, float]:
+    """95 % interval of a probability, from the share of successes in independent trials.
+
+    Wilson's score interval (Wilson 1927, equation 4): the probabilities p from which the share is
+    within 1.96 standard deviations, ``sqrt(p (1 - p) / trials)``. It stays within 0 and 1.
+    """
+    middle = share + NORMAL_95**2 / (2 * trials)
+    spread = NORMAL_95 * (share * (1 - share) / trials + (NORMAL_95 / (2 * trials)) ** 2) ** 0.5
+    whole = 1 + NORMAL_95**2 / trials
+    return max(0.0, (middle - spread) / whole), min(1.0, (middle + spread) / whole)
+
+
 def bootstrap_weights(
     clips: int, side: str, *, redraws: int = REDRAWS, seed: int = 0
 ) -> Float64[Tensor, "r n"]:
