@@ -29,6 +29,13 @@ def test_weights_have_the_hashes_of_the_index(name: str):
     assert found == index.weights
 
 
+@pytest.mark.parametrize("name", shipped_models())
+def test_a_card_says_how_a_model_is_used_and_trained(name: str):
+    card = (shipped_models()[name] / "README.md").read_text()
+    assert f"longtake {'reconstruct' if name in AUTOENCODERS else 'generate'} {name} " in card
+    assert {"## Training", "## Measured"} <= set(card.splitlines())
+
+
 def test_all_shipped_models_together_are_small():
     files = [p for folder in shipped_models().values() for p in folder.rglob("*.safetensors")]
     sizes = [path.stat().st_size for path in files]
