@@ -70,7 +70,7 @@ def whole_folder(path: Path, *, overwrite: bool = False) -> Generator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Write a text file, completely or not at all; a CheckpointError if it cannot be written."""
     with _partial(path) as partial:
-        partial.write_text(text)
+        partial.write_text(text, encoding="utf-8")
         put(partial, path)
 
 

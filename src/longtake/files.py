@@ -111,7 +111,7 @@ def _claimed(place: Path, path: Path, group: str) -> tuple[TextIO, bool]:
     """The lock file, and whether this process is the first to hold it, and holds it alone."""
     attempts = 0
     while True:
-        file = path.open("a+")
+        file = path.open("a+", encoding="utf-8")
         first = _taken(file)
         if not first:
             file.seek(0)

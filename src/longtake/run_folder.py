@@ -190,7 +190,7 @@ def _copy(source: Path, fork: Path, run: AnyRun, inputs: Mapping[str, Any]) -> N
         shutil.copytree(latents, fork / "latents", copy_function=_link, dirs_exist_ok=True)
     log = source / LOG
     if log.exists():
-        write_text(fork / LOG, log.read_text(errors="replace"))
+        write_text(fork / LOG, log.read_text(errors="replace", encoding="utf-8"))
     with whole_folder(fork / stored.folder.name) as partial:
         shutil.copytree(stored.folder, partial, dirs_exist_ok=True)
 

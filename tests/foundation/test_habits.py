@@ -73,6 +73,23 @@ def test_messages_of_the_library_name_no_commands_or_flags():
     assert found == []
 
 
+def test_text_files_are_utf_8_whatever_the_locale():
+    def named(call: ast.Call) -> bool:
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        mode = str(getattr(call.args[0], "value", "")) if call.args else ""
+        opened = name == "open" and mode[:1] in tuple("rwax") and "b" not in mode
+        text = opened or name in ("read_text", "write_text")
+        return not text or "encoding" in [word.arg for word in call.keywords]
+
+    found = [
+        place(path, node)
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and not named(node)
+    ]
+    assert found == []
+
+
 def test_no_layer_imports_from_above():
     command = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run([command], cwd=ROOT, capture_output=True, text=True, check=False)

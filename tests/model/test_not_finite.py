@@ -16,7 +16,7 @@ from longtake.checkpoint import CheckpointError, file_hash, is_finite
 from longtake.config import ConfigError
 from longtake.data.source import ClipPosition
 from longtake.features.i3d import read_weights
-from longtake.given import FilledVideo
+from longtake.given import FilledVideo, LoopedVideo
 from longtake.latents import LatentScaling
 from longtake.model import VideoModel
 from longtake.model_videos import ModelVideos
@@ -150,6 +150,16 @@ def test_latents_of_a_gap_that_are_not_finite_are_named_with_the_frame_before_it
     first = next(iter(good(request, good.length)))
     with pytest.raises(FloatingPointError, match=f"seed 5 near frame {good.factor} are not"):
         next(iter(bad(request, good.length, first.state)))
+
+
+def test_latents_of_a_loop_s_gap_that_are_not_finite_are_named_with_the_frame_before_it(
+    tiny_model: VideoModel,
+):
+    bad = spoilt(tiny_model, "interpolator").long_video()
+    looped = LoopedVideo(video=bad, opening=tiny_model.long_video())
+    last = 20 - looped.closing - 1
+    with pytest.raises(FloatingPointError, match=f"seed 5 near frame {last} are not"):
+        list(looped(tiny_model.request([5]), 20))
 
 
 def test_decoded_frames_that_are_not_finite_are_named_with_their_seed(tiny_model: VideoModel):

@@ -58,7 +58,7 @@ def serve(
     """
     token = os.environ.get(TOKEN, "")
     if token_file is not None:
-        token = token_file.read_text().strip()
+        token = token_file.read_text(encoding="utf-8").strip()
         if not token:
             raise ValueError(f"--token-file {token_file}: the file is empty")
     if not token and host not in LOOPBACK:

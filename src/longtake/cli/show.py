@@ -43,7 +43,7 @@ def inspect(
             print(f"  {model:<24} {_megabytes(folder):.1f} MB")
         print("presets:")
         for preset, path in runs.presets().items():
-            headline = path.read_text().splitlines()[0].lstrip("# ")
+            headline = path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
             print(f"  {preset:<36} {headline}")
     elif name in runs.presets() or Path(name).suffix in (".yaml", ".yml"):
         print(to_yaml(runs.read_run(name)), end="")

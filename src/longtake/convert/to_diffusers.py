@@ -38,5 +38,5 @@ def convert_to_diffusers(model: str | Path, folder: Path, *, overwrite: bool = F
     }
     with whole_folder(folder, overwrite=overwrite) as partial:
         shutil.copytree(source, partial / MODEL)
-        (partial / CODE).write_text(code.read_text())
-        (partial / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+        (partial / CODE).write_text(code.read_text(encoding="utf-8"), encoding="utf-8")
+        (partial / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")

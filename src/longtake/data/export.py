@@ -146,7 +146,7 @@ def _write(world: SyntheticSource, index: int, path: Path, frames: int) -> Expor
                 writer.write(clip.frames)
         entry = Exported(file=path.name, caption=caption, label=label, sha256=file_hash(partial))
         write_text(path.with_suffix(".txt"), caption + "\n")
-        with (path.parent / VIDEOS).open("a") as listing:
+        with (path.parent / VIDEOS).open("a", encoding="utf-8") as listing:
             listing.write(_line(entry))
             listing.flush()
             os.fsync(listing.fileno())

@@ -102,7 +102,7 @@ def prepare(
         report(len(found), len(names))
         for video in _results(work, todo, processes or os.cpu_count() or 1):
             found[video.source] = video
-            with (out / DONE).open("a") as file:
+            with (out / DONE).open("a", encoding="utf-8") as file:
                 file.write(_line(video))
             report(len(found), len(names))
         videos = [found[name] for name in names]
@@ -238,7 +238,7 @@ def _caption_of(root: Path, video: Path) -> str | None:
 
 
 def _text(path: Path) -> str | None:
-    return path.read_text(errors="replace") if path.is_file() else None
+    return path.read_text(errors="replace", encoding="utf-8") if path.is_file() else None
 
 
 def _kept(root: Path, out: Path, video: PreparedVideo) -> bool:

@@ -93,17 +93,20 @@ class LoopedVideo(VideoStream):
         if made < frames:
             change = stored_change(state)
             wanted = change.of(request, steering or Steering())
-            pixels = self._closing(wanted, state["loop.last"], state["loop.first"])
+            pixels = self._closing(wanted, state["loop.last"], state["loop.first"], rest - 1)
             yield Part(pixels, {"loop.made": torch.tensor(frames), **change_state(change)}, {})
 
-    def _closing(self, request: Request, last: Tensor, first: Tensor) -> Float[Tensor, "b 3 t h w"]:
-        """Frames between the last and the first one."""
+    def _closing(
+        self, request: Request, last: Tensor, first: Tensor, place: int
+    ) -> Float[Tensor, "b 3 t h w"]:
+        """Frames between the last frame, of index ``place``, and the first one."""
         frames = [last, first]
         for depth in range(DEPTH):
             found = []
             for pair in range(len(frames) - 1):
                 seeds = [derive(seed, "loop", depth, pair) for seed in request.seeds]
-                new = fill_gap(self.video, request, seeds, frames[pair], frames[pair + 1])
+                ends = frames[pair], frames[pair + 1]
+                new = fill_gap(self.video, request, seeds, *ends, place=place)
                 found += [frames[pair], *new.split(1, 2)]
             frames = [*found, first]
         return torch.cat(frames[1:-1], 2)

@@ -19,8 +19,9 @@ OPENING_CHUNK = 64  # given frames that one part has
 FADE = 8
 """Number of frames over which the difference between given and decoded pixels fades."""
 SOFTENED = 0.5
-"""Share of the decoded change at the join that is spread over the frames of the fade: decoded
-frames change more between latent frames than real videos do (docs/results/given_frames.json)."""
+"""Share of the decoded change from the last given to the first new frame that is spread over the
+``FADE`` frames after it: decoded frames change more between latent frames than real videos do
+(docs/results/given_frames.json)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,8 +32,8 @@ def model_card(
     diffusion, sampling = index.diffusion, index.sampling
     samples = diffusion is not None
     shown = "autoencoder" if not samples else "text" if text else "videos"
-    usage = TEMPLATE.with_stem(f"card_{shown}").read_text()
-    body = TEMPLATE.read_text().format(
+    usage = TEMPLATE.with_stem(f"card_{shown}").read_text(encoding="utf-8")
+    body = TEMPLATE.read_text(encoding="utf-8").format(
         name=name,
         made=f"videos of {clip[1]} x {clip[2]} pixels (height x width)"
         if samples

@@ -57,4 +57,4 @@ def save_with_decoders(
                 decoders[key] = part
         index = index.model_copy(update={"weights": weights, "decoders": decoders})
         parse(ModelIndex, to_dict(index))  # a copy's values were not checked
-        (partial / INDEX).write_text(json.dumps(to_dict(index), indent=2) + "\n")
+        (partial / INDEX).write_text(json.dumps(to_dict(index), indent=2) + "\n", encoding="utf-8")

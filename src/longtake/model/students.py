@@ -44,7 +44,7 @@ def save_with_students(
         found |= _students(base, VideoModel.from_pretrained(name), str(name))
     with whole_folder(folder, overwrite=overwrite) as partial:
         base.save_pretrained(partial, overwrite=True, dtype=dtype)
-        index = ModelIndex.model_validate(json.loads((partial / INDEX).read_text()))
+        index = ModelIndex.model_validate(json.loads((partial / INDEX).read_text(encoding="utf-8")))
         weights, students = dict(index.weights), {}
         names = {network: f"student_{role}" for role, (network, _) in reversed(found.items())}
         for network, part in names.items():
@@ -53,7 +53,7 @@ def save_with_students(
             students[role] = Student(network=names[network], sampling=sampling)
         index = index.model_copy(update={"weights": weights, "students": students})
         parse(ModelIndex, to_dict(index))  # a copy's values were not checked
-        (partial / INDEX).write_text(json.dumps(to_dict(index), indent=2) + "\n")
+        (partial / INDEX).write_text(json.dumps(to_dict(index), indent=2) + "\n", encoding="utf-8")
 
 
 def _students(

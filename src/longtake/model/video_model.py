@@ -158,7 +158,9 @@ class VideoModel:
                 update={"roles": roles, "decoders": decoders, "weights": weights}
             )
             parse(ModelIndex, to_dict(index))  # a copy's values were not checked
-            (partial / INDEX).write_text(json.dumps(to_dict(index), indent=2) + "\n")
+            (partial / INDEX).write_text(
+                json.dumps(to_dict(index), indent=2) + "\n", encoding="utf-8"
+            )
 
     def push_to_hub(self, repository: str, *, private: bool = False) -> str:
         """Upload as a model repository of the Hugging Face hub; return the URL of the commit.
@@ -173,7 +175,7 @@ class VideoModel:
         with TemporaryDirectory() as temporary:
             folder = Path(temporary) / "model"
             self.save_pretrained(folder)
-            (folder / CARD).write_text(self.card(repository))
+            (folder / CARD).write_text(self.card(repository), encoding="utf-8")
             return push_folder(folder, repository, private=private)
 
     def card(self, name: str) -> str:
@@ -241,7 +243,7 @@ class VideoModel:
     def clip_sampler(
         self, role: Role, sampling: Sampling | None = None, backend: Backend | None = None
     ) -> ClipSampler:
-        """Return what samples clips in a role; its network is that of ``first`` if it has no own.
+        """Return what samples clips with a role's network (that of ``first`` if the role has none).
 
         Args:
             role: ``first``, ``next`` or ``interpolator``.

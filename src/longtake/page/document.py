@@ -19,7 +19,7 @@ def write_document(path: Path, title: str, body: str, *, running: bool) -> None:
         path,
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width">{refresh}'
-        f"<title>{escape(title)}</title><style>{STYLE.read_text()}</style></head><body>\n{body}\n"
+        f"<title>{escape(title)}</title><style>{STYLE.read_text(encoding='utf-8')}</style></head><body>\n{body}\n"
         f'<p class="note">Written {written} by longtake.</p></body></html>\n',
     )
 

@@ -76,7 +76,7 @@ class RunFiles:
     def lines(self) -> list[dict[str, Any]]:
         """Lines of the run's log as JSON data, oldest first; empty if there is no log."""
         path, found = self.folder / LOG, []
-        for line in path.read_text().splitlines() if path.exists() else ():
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
             with suppress(ValueError):
                 found.append(json.loads(line))
         return [line for line in found if isinstance(line, dict) and "step" in line]
@@ -245,5 +245,5 @@ def _settings(run: RunFiles) -> str:
     path = run.folder / "config.yaml"
     if not path.exists():
         return ""
-    text = escape(path.read_text())
+    text = escape(path.read_text(encoding="utf-8"))
     return f"<details><summary>Settings</summary><pre>{text}</pre></details>"

@@ -233,7 +233,7 @@ def write_card(model: VideoModel, out: Path, plan: Plan) -> None:
     for score in scores(out):
         floor = f"real against real {score.floor}; " if score.floor else ""
         measured.append(f"- {score.metric}: {score.value} ({floor}{score.clips} clips)")
-    text = Template(Path(__file__).with_name("card.md").read_text()).substitute(
+    text = Template(Path(__file__).with_name("card.md").read_text(encoding="utf-8")).substitute(
         name=out.resolve().name,
         folder=out,
         system=plan.system.upper(),

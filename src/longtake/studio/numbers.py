@@ -52,7 +52,7 @@ def _head(name: str, kind: str, text: str) -> tuple[str, str]:
 def resident_bytes(number: int) -> int | None:
     """Resident memory, in bytes, of the process with this id; None where it is unknown."""
     try:
-        pages = int(Path(f"/proc/{number}/statm").read_text().split()[1])
+        pages = int(Path(f"/proc/{number}/statm").read_text(encoding="utf-8").split()[1])
     except OSError:
         return None
     return pages * os.sysconf("SC_PAGE_SIZE")

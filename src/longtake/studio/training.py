@@ -46,7 +46,9 @@ def run_training(settings: TrainSettings, work: Work) -> dict[str, Any]:
     if work.stopping:
         raise StoppedError
     if process.returncode:
-        lines = output.read_text(errors="replace").strip().splitlines()[-LAST_LINES:]
+        lines = (
+            output.read_text(errors="replace", encoding="utf-8").strip().splitlines()[-LAST_LINES:]
+        )
         raise ValueError(" ".join(lines) or f"the training ended with code {process.returncode}")
     write_text(work.files / "settings.json", settings.model_dump_json(indent=1) + "\n")
     return {"stage": "done", "progress": 1.0}

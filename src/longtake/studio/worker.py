@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory")
 SPIN = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}
 """Environment variables by which a user sets how OpenMP's threads wait. If neither is set, they do
-not spin: that slows work down many times where other processes, such as a browser, need the
+not spin: spinning slows work down many times where other processes, such as a browser, need the
 processors."""
 
 

@@ -38,7 +38,7 @@ class Log:
         self._tracker = open_tracker(tracker, folder) if folder else None
         kept = []
         if self._path and self._path.exists():
-            lines = self._path.read_text(errors="replace").splitlines()
+            lines = self._path.read_text(errors="replace", encoding="utf-8").splitlines()
             kept = [line for line in lines if _number(line, "step", math.inf) <= first_step]
             write_text(self._path, "".join(f"{line}\n" for line in kept))
         before = max((_number(line, "seconds", 0.0) for line in kept), default=0.0)
@@ -51,7 +51,7 @@ class Log:
         }
         if self._path:
             at = {"step": step, "seconds": round(time.monotonic() - self._began, 3)}
-            with self._path.open("a") as file:
+            with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({**at, **values, **broken}) + "\n")
         if self._tracker:
             numbers = {k: v for k, v in values.items() if isinstance(v, int | float)}

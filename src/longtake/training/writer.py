@@ -135,7 +135,7 @@ def _finish(written: Future[Any], shards: Path, folder: Path, settings: StateFil
             sort_metadata(path)
             settings.files[path.name] = file_hash(path)
             path.replace(place / path.name)
-        (place / STATE).write_text(settings.model_dump_json())
+        (place / STATE).write_text(settings.model_dump_json(), encoding="utf-8")
     remove(shards)
 
 
@@ -145,7 +145,7 @@ def _write_whole(folder: Path, settings: StateFile, tensors: Mapping[str, Tensor
         for stem, own in by_file(tensors).items():
             write_tensors(partial / f"{stem}.safetensors", own)
         settings.files = {path.name: file_hash(path) for path in sorted(partial.iterdir())}
-        (partial / STATE).write_text(settings.model_dump_json())
+        (partial / STATE).write_text(settings.model_dump_json(), encoding="utf-8")
 
 
 def _bytes(state: TrainState) -> int:

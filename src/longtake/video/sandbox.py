@@ -195,7 +195,7 @@ def _decode(out: IO[bytes], path: str, memory_bytes: int, files: int) -> None:
 def _limit(memory_bytes: int, files: int) -> None:
     """Limit memory and open files; files cannot be written, and no core is dumped."""
     with suppress(OSError):  # only Linux says how much there is
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
         most = pages * resource.getpagesize() + memory_bytes
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     for kind, most in (
