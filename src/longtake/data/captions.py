@@ -94,7 +94,7 @@ class CaptionPrompts(Config):
     path: Path
 
     def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
-        """Caption of each of ``videos``, in folder ``root``, whose name has the number of a line.
+        """Caption of each of ``videos``, in folder ``root``, that is named after a prompt's line.
 
         Raises:
             ValueError: the file cannot be read, or has no prompt.

@@ -59,7 +59,7 @@ class Reference:
 
     @property
     def chance(self) -> float:
-        """Bound on the probability that a real video has a finding beyond the others."""
+        """Bound on the probability that ``beyond`` returns a finding of one more real video."""
         return 1 / (self.videos + 1)
 
     def beyond(self, findings: Sequence[Finding]) -> tuple[Finding, ...]:
