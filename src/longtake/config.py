@@ -230,9 +230,8 @@ def _pair(text: str) -> tuple[list[str], Any]:
     try:
         return dotted.split("."), parse_yaml(value)
     except DocumentError as error:
-        raise ConfigError(
-            f"override {_short(text)}: {_short(value)} is not a valid YAML value"
-        ) from error
+        remedy = f"""; put text in quotes, as in '{dotted}="..."'""" if error.__cause__ else ""
+        raise ConfigError(f"override {_short(text)}: {error}{remedy}") from error
 
 
 def _describe(error: Any, kind: Any) -> str:

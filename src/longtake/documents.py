@@ -135,8 +135,16 @@ def parse_yaml(text: str) -> Any:
     except DocumentError:
         raise
     except Exception as error:  # what a value such as !!int x raises can be of any type
-        raise DocumentError(f"not valid YAML ({' '.join(str(error).split())})") from error
+        raise DocumentError(f"not valid YAML ({_fault(error)})") from error
     return _checked(data)
+
+
+def _fault(error: Exception) -> str:
+    """What is wrong with a YAML text and where, in one line."""
+    if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark):
+        context = f"{error.context}, " if error.context else ""
+        return f"line {mark.line + 1}, column {mark.column + 1}: {context}{error.problem}"
+    return " ".join(str(error).split())
 
 
 class _Loader(yaml.SafeLoader):

@@ -8,6 +8,7 @@ from longtake.config import nearest
 
 LOGGER = logging.getLogger("longtake")
 INDEX = "model_index.json"
+REASON_CHARACTERS = 300  # of an error of the hub's client, in messages
 
 
 def shipped_models() -> dict[str, Path]:
@@ -72,7 +73,7 @@ def _download(repository: str) -> Path:
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise CheckpointError(
             f"{repository}: no local folder, and the hub cannot be reached for it "
-            f"({type(error).__name__})"
+            f"({_reason(error)})"
         ) from error
 
 
@@ -101,7 +102,12 @@ def push_folder(folder: Path, repository: str, *, private: bool = False) -> str:
         done = api.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=files)
     except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OSError) as error:
         raise CheckpointError(
-            f"{repository}: the hub did not take the model ({type(error).__name__}); check its "
+            f"{repository}: the hub did not take the model ({_reason(error)}); check its "
             "name, user/name, the network, and that you are logged in there"
         ) from error
     return str(done)
+
+
+def _reason(error: Exception) -> str:
+    """Type and text of an error, in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:REASON_CHARACTERS]

@@ -207,6 +207,8 @@ def _is(path: Path, noted: Mapping[str, Any]) -> bool:
 def _read(path: Path) -> dict[str, Any]:
     try:
         found = read_json(path)
-    except (OSError, DocumentError) as error:
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    except DocumentError as error:
         raise CheckpointError(f"{path}: {error}; remove {path.parent} to begin again") from error
     return found if isinstance(found, dict) else {}

@@ -224,8 +224,11 @@ def test_what_exists_is_kept_without_overwrite(
             "label 'storm' is not a class of this model; valid are calm; wind, left;",
         ),
         (("--label", "wind"), "label 'wind' fits 2 classes of this model"),
-        (("--device", "cuda:99"), "--device cuda:99: there is no such device here; try cpu"),
-        (("--device", "toaster"), "--device toaster: there is no such device here; try cpu"),
+        (("--device", "cuda:99"), "--device cuda:99: no such device here ("),
+        (
+            ("--device", "toaster"),
+            "--device toaster: no such device here (Expected one of cpu, cuda, ",
+        ),
         (("--seed", "one"), "--seed 'one': expected numbers such as 7, 0,3,5 or 0..3"),
         (("--seed", "0..1", "-o", "x.mp4"), "-o x.mp4 names one file for 2 seeds; name a folder"),
         (("--format", "avi"), "--format 'avi': valid are mp4"),

@@ -97,7 +97,16 @@ def test_a_value_of_an_override_is_yaml():
         (["front.count"], "override 'front.count' must have the form a.b=value"),
         (["=3"], "override '=3' must have the form a.b=value"),
         (["name.first=3"], "override of name.first: name is not a mapping"),
-        (["name={"], "override 'name={': '{' is not a valid YAML value"),
+        (
+            ["name=@x"],
+            "override 'name=@x': not valid YAML (line 1, column 1: while scanning for the next "
+            "token, found character '@' that cannot start any token); put text in quotes, as in "
+            """'name="..."'""",
+        ),
+        (
+            ["front.count=99999999999999999999"],
+            "override 'front.count=99999999999999999999': has an integer of more than 64 bits",
+        ),
     ],
 )
 def test_an_override_that_cannot_be_made_says_why(overrides: list[str], message: str):

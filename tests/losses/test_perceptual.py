@@ -1,5 +1,7 @@
 """Distances in the features of frozen networks."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -150,12 +152,17 @@ def test_lpips_takes_torchvisions_file_and_the_heads(tmp_path):
 
 def test_lpips_says_which_weights_it_lacks(tmp_path):
     save_file(heads(), tmp_path / "vgg.safetensors")
-    with pytest.raises(CheckpointError, match=r"lacks 26 of its weights.*VGG16 too"):
+    with pytest.raises(CheckpointError, match=r"lacks 26 of its weights.*VGG16 in files too"):
         LPIPS(files=(str(tmp_path / "vgg.safetensors"),)).build()
 
 
 def test_lpips_says_which_file_it_cannot_read(tmp_path):
     with pytest.raises(CheckpointError, match=r"vgg\.pth: cannot be read"):
+        LPIPS(files=(str(tmp_path / "vgg.pth"),)).build()
+    torch.save({"place": Path("here")}, tmp_path / "vgg.pth")
+    with pytest.raises(
+        CheckpointError, match=r"more than weights or is damaged \(it names pathlib"
+    ):
         LPIPS(files=(str(tmp_path / "vgg.pth"),)).build()
     (tmp_path / "vgg.pth").write_bytes(b"no weights")
     with pytest.raises(CheckpointError, match=r"vgg\.pth: holds more than weights or is damaged"):

@@ -214,7 +214,11 @@ class SameConv(nn.Conv3d):
 
 
 class SameConvTranspose(nn.ConvTranspose3d):
-    """A transposed 3D convolution that multiplies sizes by ``stride``; replicates the border."""
+    """A transposed 3D convolution whose input is padded by replicating its border.
+
+    The output's size is the input's times ``stride`` on an axis whose stride is 1 or
+    ``kernel - 2``, as in LVDM, whose kernel is 4 and whose strides are 1 and 2.
+    """
 
     def __init__(self, channels: int, out_channels: int, kernel: int, stride: Stride) -> None:
         super().__init__(channels, out_channels, kernel, stride, padding=kernel - 1)

@@ -145,7 +145,8 @@ def device(name: str) -> "torch.device":
         found = torch.device(name)
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device {name}: there is no such device here; try cpu") from error
+        reason = str(error).partition("\n")[0][:200]
+        raise ValueError(f"--device {name}: no such device here ({reason}); try cpu") from error
     return found
 
 

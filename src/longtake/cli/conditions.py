@@ -117,7 +117,12 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Captions:
-    """Values of the options that state the prompts or captions of generated videos to measure.
+    """Values of the options for prompts or captions of generated videos to measure.
+
+    Attributes:
+        prompts: that of ``--prompts``, a file with a prompt per line; None: not given.
+        captions: that of ``--captions``, ``beside`` or a table's path; None: not given.
+        encoder: that of ``--text-encoder``, a folder; None: not given.
 
     Raises:
         ValueError: options contradict each other.
@@ -147,7 +152,10 @@ class Captions:
         return {"prompts": prompts, "text_encoder": self.encoder}
 
     def of_folder(self) -> "AnyCaptions | None":
-        """Where captions of a folder of videos are read from; None if options name nothing."""
+        """Where ``--prompts`` or ``--captions`` says captions of a folder of videos are.
+
+        None if neither is given.
+        """
         from longtake.data.captions import CaptionBeside, CaptionPrompts, CaptionTable
 
         if self.prompts is not None:

@@ -217,7 +217,9 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
     try:
         from pyarrow import ArrowException, parquet  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise ValueError(f"{path}: Parquet needs `pip install pyarrow`, or use .csv") from error
+        raise ValueError(
+            f"{path}: Parquet needs `pip install pyarrow` ({error}), or use .csv"
+        ) from error
     try:
         rows = parquet.read_table(path).to_pylist()
     except ArrowException as error:

@@ -112,7 +112,7 @@ class LPIPSDistance(FrameDistance):
             part = "the heads (vgg.pth)" if missing[0].startswith("heads") else "VGG16"
             raise CheckpointError(
                 f"LPIPS lacks {len(missing)} of its weights, {missing[0]} first; "
-                f"name the file with {part} too"
+                f"list the file with {part} in files too"
             )
         check_finite(ours, "LPIPS")
         self.load_state_dict(ours)
@@ -129,7 +129,16 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     except Exception as error:  # what a damaged file raises can be of any type
         raise CheckpointError(
-            f"{path}: holds more than weights or is damaged ({type(error).__name__}); "
+            f"{path}: holds more than weights or is damaged ({_reason(error)}); "
             "save the weights as safetensors"
         ) from error
     return found.get("state_dict", found)
+
+
+def _reason(error: Exception) -> str:
+    """What a file of ``torch.save`` names besides weights, or what kind of error reading it made.
+
+    Not the error's whole text, which advises to execute the file.
+    """
+    named = re.search(r"GLOBAL (\S+)", str(error))
+    return f"it names {named[1]}" if named else type(error).__name__

@@ -214,8 +214,8 @@ class Rollout(Config, ABC):
 
         Args:
             samplers: clip sampler of each role.
-            request: the videos.
-            state: state after the step before.
+            request: seeds, signals and guidance of the videos, which are sampled as one batch.
+            state: state after the step before; ``State()`` before the first.
         """
 
     def __call__(
@@ -276,8 +276,8 @@ def _check_frame_times(rollout: str, sample: ClipSampler) -> None:
         )
     if sample.pattern.per_frame:
         raise ValueError(
-            f"{each}, and so does the time pattern {type(sample.pattern).__name__}; choose one of "
-            "the two: set pattern.kind=together, or another rollout.kind"
+            f"{each}, and so does the time pattern {type(sample.pattern).__name__}; set "
+            "pattern.kind=together, or choose another rollout.kind"
         )
 
 

@@ -19,7 +19,9 @@ def opened_by_transformers(what: str, remedy: str) -> Generator[ModuleType]:
     try:
         import transformers
     except ImportError as error:
-        raise ValueError(f"{what}: needs transformers; pip install 'longtake[text]'") from error
+        raise ValueError(
+            f"{what}: needs transformers ({error}); pip install 'longtake[text]'"
+        ) from error
     transformers.utils.logging.disable_progress_bar()
     try:
         yield transformers

@@ -76,7 +76,8 @@ def load() -> Any:
     except ImportError as error:
         command = "pip install 'longtake[doom]'"
         raise ImportError(
-            f"the synthetic data set doom needs the package vizdoom; install it with: {command}"
+            f"the synthetic data set doom needs the package vizdoom ({error}); install it with: "
+            f"{command}"
         ) from error
 
 

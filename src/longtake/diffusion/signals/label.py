@@ -1,4 +1,8 @@
-"""Labels: a class, and the named parts of one, such as its time of day."""
+"""Labels: a class, and named labels such as ``time``.
+
+A class is one index for all that the label says, such as "dusk, cloudy, left". Named labels are its
+parts, each an index of its own, so that ``time=dusk`` can be set while the others stay open.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,20 +25,23 @@ def draw_label(label: int, dropout: float, generator: torch.Generator) -> Signal
 
 
 def named_label(name: str) -> str:
-    """Name of the signal, ``label_NAME``, of the named label ``name``."""
+    """Name of the signal of a named label: ``label_time`` for ``time``, one part of a class."""
     return f"label_{name}"
 
 
 def named_label_signals(values: Mapping[str, Sequence[int] | Tensor]) -> Signals:
-    """A signal ``label_NAME`` for each named label, such as ``time``.
+    """A signal ``label_NAME`` for each named label (a part of a class), such as ``time``.
 
-    ``values`` are the index of each sample's value, or ``ABSENT``, by the label's name.
+    ``values`` are the index of each sample's value, or ``ABSENT``, by the label's name: with the
+    values day and dusk, ``{"time": [1]}`` is one sample with ``time=dusk``.
     """
     return {named_label(name): label_signal(rows)["label"] for name, rows in values.items()}
 
 
 def split_class(index: int, sizes: Mapping[str, int]) -> dict[str, int]:
     """Split a class index into the index of each named label's value, by the label's name.
+
+    With ``sizes`` of ``{"time": 2, "wind": 3}``, class 4 has value 1 of ``time``, 1 of ``wind``.
 
     Args:
         index: index of a class, in whose order the last label varies fastest; all values of
