@@ -1,6 +1,6 @@
 """Training runs as frozen configs, and how they are carried out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import resources
@@ -36,6 +36,7 @@ from longtake.training.callbacks import Callbacks
 from longtake.training.captions import encode_captions
 from longtake.training.checkpoint import unsharded
 from longtake.training.config import OptimizerConfig, TrainingConfig
+from longtake.training.initial_weights import initial_weights, new_weights
 from longtake.training.latent_batches import LatentBatches, TrainingClip
 from longtake.training.methods.denoising import Denoising, validation_loss
 from longtake.training.monitor import CollapseRule
@@ -43,7 +44,6 @@ from longtake.training.trainer import Trainer
 
 Count = Annotated[int, Ge(1)]
 VALIDATION, VALIDATION_CLIPS = "validation", 64
-LABEL_TABLES = ("label_embed.", "label_embeds.")  # weights of every denoiser that reads labels
 
 
 class AutoencoderRun(Config):
@@ -138,7 +138,9 @@ class DiffusionRun(Config):
         denoiser: config of the network.
         text_encoder: encoder of captions, for a network that reads text; exported with the model.
         init_from: model whose network in the first of ``roles`` gives the initial weights, except
-            those of classes and labels if their numbers differ.
+            those that read classes, labels and text, where the two networks' differ.
+        freeze_initial: whether the weights of ``init_from`` stay as they are, and only those that
+            read what its network does not, such as text, are trained.
         diffusion: schedule, prediction and loss.
         sampling: default sampling of the model.
         preview_frames: number of frames of each sampled preview.
@@ -171,6 +173,7 @@ class DiffusionRun(Config):
     denoiser: AnyDenoiser
     text_encoder: AnyTextEncoder | None = Field(default=None, exclude_if=lambda e: e is None)
     init_from: str | None = None
+    freeze_initial: bool = Field(default=False, exclude_if=lambda frozen: not frozen)
     diffusion: Diffusion
     sampling: Sampling = Sampling()
     preview_frames: Count = 64
@@ -327,8 +330,21 @@ class DiffusionRun(Config):
                     f"init_from={self.init_from} has no network in the role {self.roles[0]!r}; "
                     "name a model that has one, or leave init_from out"
                 )
-            fill(denoiser, _with_own_labels(denoiser, network), str(self.init_from))
+            fill(denoiser, initial_weights(denoiser, network), str(self.init_from))
+            if self.freeze_initial:
+                self._freeze(denoiser, new_weights(denoiser, network))
+        elif self.freeze_initial:
+            raise ConfigError("freeze_initial=true freezes the weights of init_from; set that too")
         return denoiser
+
+    def _freeze(self, denoiser: Denoiser, trained: Collection[str]) -> None:
+        if not trained:
+            raise ConfigError(
+                f"freeze_initial=true leaves nothing to train: {self.init_from} gives all weights; "
+                "let the denoiser read text or labels that it does not, or set it to false"
+            )
+        for name, parameter in denoiser.named_parameters():
+            parameter.requires_grad_(name in trained)
 
     def _scaling(
         self, cache: LatentCache, base: VideoModel, trained: VideoModel | None
@@ -397,16 +413,6 @@ class DiffusionRun(Config):
 
     def _with_network(self, base: VideoModel, denoiser: Any) -> VideoModel:
         return replace(base, denoisers={**base.denoisers, **dict.fromkeys(self.roles, denoiser)})
-
-
-def _with_own_labels(denoiser: nn.Module, trained: nn.Module) -> dict[str, Any]:
-    """Weights of a trained network, with embeddings of labels that fit another one's number."""
-    own, given = denoiser.state_dict(), trained.state_dict()
-    tables = {name for name in own | given if name.startswith(LABEL_TABLES)}
-    sizes = {name: [x[name].shape if name in x else None for x in (own, given)] for name in tables}
-    new = {name for name, (needed, found) in sizes.items() if needed != found}
-    kept = {name: value for name, value in given.items() if name not in new}
-    return kept | {name: own[name] for name in new & own.keys()}
 
 
 AnyRun = Annotated[

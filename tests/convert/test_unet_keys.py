@@ -10,6 +10,7 @@ from torch import Tensor
 from longtake.convert.layout import OfficialLayout
 from longtake.convert.unet_keys import LVDM, PVDM
 from longtake.denoisers import TriplaneUNetConfig, VolumeUNetConfig
+from longtake.nn.attention import SpaceTimeAttentionConfig
 
 SMALL = {
     "latent": (4, 4, 4, 4),
@@ -50,3 +51,11 @@ def test_weights_that_do_not_fit_are_named(
     change(state)
     with pytest.raises(ValueError, match=message):
         layout.from_official(state, config)
+
+
+def test_layers_for_text_that_the_official_unet_lacks_are_refused():
+    attention = SpaceTimeAttentionConfig(context_dim=6)
+    for changes in ({"attention": attention}, {"attention": attention, "pool_text": True}):
+        config = VolumeUNetConfig(**SMALL, **changes)
+        with pytest.raises(ValueError, match=r"reads text in attention\.kind=st_transformer alone"):
+            LVDM.from_official({}, config)

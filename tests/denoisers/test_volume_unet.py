@@ -36,10 +36,13 @@ from longtake.nn.attention import (
     SpaceTimeAttentionConfig,
 )
 from longtake.nn.transformer import TransformerConfig
+from longtake.training.initial_weights import initial_weights
 
 TEXTBOOK = SpaceTimeAttentionConfig(relative_position=RelativePositionConfig(official_key=False))
 BLIND = SpaceTimeAttentionConfig(relative_position=None)
 TEXT = TransformerConfig(num_heads=2, context_dim=6, max_distance=3)
+LATER_TEXT = SpaceTimeAttentionConfig(context_dim=6)
+READING = (TEXT, LATER_TEXT)
 SCHEDULES = (ScaledLinear(), Linear(), Cosine(), Cosine(shift=0.25), RectifiedFlow())
 KNOWING: dict[str, Any] = {"mask_channel": True, "noise_classes": 5}
 
@@ -71,12 +74,12 @@ def context(batch: int, frames: tuple[bool, ...], time: float = 0.002) -> Signal
 
 
 @pytest.mark.parametrize(
-    "attention", [SpaceTimeAttentionConfig(), TEXTBOOK, BLIND, JointAttentionConfig(), TEXT]
+    "attention", [SpaceTimeAttentionConfig(), TEXTBOOK, BLIND, JointAttentionConfig(), *READING]
 )
 def test_a_sample_does_not_depend_on_its_batch(attention):
     network = unet(attention=attention)
     z, t = drawn(3)
-    signals = text_signal(torch.randn(3, 2, 6)) if attention is TEXT else NOTHING
+    signals = text_signal(torch.randn(3, 2, 6)) if attention in READING else NOTHING
     one = torch.tensor([1])
     torch.testing.assert_close(
         predict(network, z, t, signals)[one], predict(network, z[one], t[one], rows(signals, one))
@@ -185,12 +188,12 @@ def test_a_fresh_network_predicts_zero():
     assert not predict(unet(zero_init=True), z, t).any()
 
 
-@pytest.mark.parametrize("attention", [SpaceTimeAttentionConfig(), TEXT])
+@pytest.mark.parametrize("attention", [SpaceTimeAttentionConfig(), *READING])
 def test_recomputed_activations_give_the_same_gradients(attention):
     stored, recomputed = (unet(attention=attention, checkpoint=c) for c in (False, True))
     recomputed.load_state_dict(stored.state_dict())
     z, t = drawn()
-    signals = text_signal(torch.randn(2, 2, 6)) if attention is TEXT else NOTHING
+    signals = text_signal(torch.randn(2, 2, 6)) if attention in READING else NOTHING
     losses = [predict(network, z, t, signals).square().mean() for network in (stored, recomputed)]
     torch.testing.assert_close(losses[0], losses[1])
     for loss in losses:
@@ -228,8 +231,41 @@ def test_a_size_that_cannot_be_halved_is_refused():
         predict(unet(), z, t)
 
 
-def test_text_that_is_read_must_be_given():
-    network = unet(attention=TEXT)
+def test_a_network_starts_without_heed_of_text_from_one_that_reads_none():
+    trained = unet(num_classes=3, mask_channel=True)
+    network = unet(attention=LATER_TEXT, pool_text=True, mask_channel=True, zero_init=True)
+    network.load_state_dict(initial_weights(network, trained))
+    z, t = drawn()
+    shown = predict(network, z, t, text_signal(torch.randn(2, 5, 6)))
+    assert torch.equal(shown, predict(trained, z, t))
+    back = unet(num_classes=3, mask_channel=True)
+    back.load_state_dict(initial_weights(back, network))
+    assert torch.equal(predict(back, z, t), shown)
+
+
+@pytest.mark.parametrize("options", [{}, {"pool_text": True}])
+def test_every_weight_of_a_network_with_text_learns_and_text_matters(options: dict[str, Any]):
+    network = unet(attention=LATER_TEXT, **options)
+    z, t = drawn()
+    one, other = (text_signal(torch.randn(2, 5, 6)) for _ in range(2))
+    shown = predict(network, z, t, one)
+    assert not torch.allclose(shown, predict(network, z, t, other))
+    shown.square().mean().backward()
+    still = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert still == []
+
+
+def test_padding_of_a_text_is_left_out_of_its_mean():
+    network = unet(attention=LATER_TEXT, pool_text=True)
+    assert network.text_embed is not None
+    short, padding = torch.randn(2, 3, 6), torch.zeros(2, 4, 6)
+    padded = torch.cat([short, padding], 1)
+    torch.testing.assert_close(network.text_embed(padded), network.text_embed(short))
+
+
+@pytest.mark.parametrize("attention", READING)
+def test_text_that_is_read_must_be_given(attention):
+    network = unet(attention=attention)
     assert network.reads == {"text"}
     with pytest.raises(ValueError, match="VolumeUNet needs the signal 'text'"):
         Diffusion().estimator(network, NOTHING)
@@ -242,6 +278,7 @@ def test_text_that_is_read_must_be_given():
         ({"channel_mult": ()}, "channel_mult is empty"),
         ({"known_time_embed": True}, "needs frame_times"),
         ({"noise_classes": 5, "frame_times": True}, "choose one"),
+        ({"pool_text": True}, "set attention.context_dim"),
         ({"channels": 8}, "channels"),
     ],
 )
@@ -256,7 +293,7 @@ def test_heads_must_divide_the_width():
 
 
 def test_a_config_comes_back_from_plain_data():
-    there = config(attention=TEXT)
+    there = config(attention=LATER_TEXT, pool_text=True)
     assert parse(VolumeUNetConfig, to_dict(there)) == there
 
 

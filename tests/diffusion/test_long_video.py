@@ -1,5 +1,6 @@
 """Rollouts join clips into videos that do not depend on how the work is cut."""
 
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from tiny_denoiser import Tiny
 
 from longtake.diffusion import DDIM, ClipSampler, Diffusion
-from longtake.diffusion.signals import label_signal
+from longtake.diffusion.signals import CONTEXT, label_signal
 from longtake.rollout import Autoregressive, Hierarchical, OneClip, Request, Rollout, Samplers
 
 
@@ -83,3 +84,27 @@ def test_a_hierarchy_needs_a_model_for_what_lies_between():
     lacking: Samplers = {"first": whole["first"], "next": whole["next"]}
     with pytest.raises(ValueError, match="needs a network in the role 'interpolator'; this model"):
         Hierarchical().check(lacking)
+
+
+class Blind(Tiny):
+    """Reads context frames alone."""
+
+    reads = frozenset(CONTEXT)
+
+
+def test_an_interpolator_without_labels_fills_as_one_that_is_given_none():
+    samplers = draws()
+    same = samplers["interpolator"].denoiser.state_dict()
+    blind = Blind()
+    blind.load_state_dict(same)
+    without: Samplers = {
+        **samplers,
+        "interpolator": replace(samplers["interpolator"], denoiser=blind),
+    }
+    request = Request(seeds=(3, 4), signals=label_signal([0, 1]))
+    whole, filled = (joined(islice(Hierarchical()(x, request), 3)) for x in (samplers, without))
+    torch.testing.assert_close(whole[:, :, ::3], filled[:, :, ::3])  # the keyframes
+    assert not torch.allclose(whole, filled)
+    refused: Samplers = {**without, "next": without["interpolator"]}
+    with pytest.raises(ValueError, match="role 'next' does not read the signal 'label'"):
+        Hierarchical().check(refused, request.signals)

@@ -64,9 +64,13 @@ def test_two_videos_are_compared(page: Page):
     assert "has no video" in refused["error"]
 
 
-def test_a_denoiser_of_longer_clips_than_the_autoencoder_shows_its_estimates(tmp_path: Path):
+@pytest.mark.parametrize("model", ["lvdm-sky", "text"])
+def test_a_denoiser_of_longer_clips_or_of_text_shows_its_estimates(
+    tmp_path: Path, tiny_text_folder: Path, model: str
+):
     loaded, upload = Loaded(), "a" * 12
-    loaded.places = {name: str(folder) for name, folder in shipped_models().items()}
+    folders = {**shipped_models(), "text": tiny_text_folder}
+    loaded.places = {name: str(folder) for name, folder in folders.items()}
     folder = tmp_path / "uploads" / upload
     folder.mkdir(parents=True)
     with VideoWriter(folder / "given.mkv", 8) as writer:
@@ -74,6 +78,6 @@ def test_a_denoiser_of_longer_clips_than_the_autoencoder_shows_its_estimates(tmp
     ours, theirs = Pipe()
     with ours, theirs:
         work = Work(id="x", root=tmp_path, connection=ours, loaded=loaded)
-        settings = ReconstructSettings(model="lvdm-sky", upload=upload, times=(0.5,))
+        settings = ReconstructSettings(model=model, upload=upload, times=(0.5,))
         result = run_reconstruct(settings, work)
     assert [each["time"] for each in result["noise"]] == [0.5]

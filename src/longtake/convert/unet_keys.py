@@ -71,6 +71,12 @@ def _lvdm_names(config: VolumeUNetConfig) -> dict[str, str]:
         raise ValueError(
             f"attention.kind={config.attention.kind} is not in the official UNet; use st_attention"
         )
+    own = _ATTENTION[TransformerConfig] is not attention and config.attention.text_width
+    if own or config.pool_text:
+        raise ValueError(
+            "the official UNet reads text in attention.kind=st_transformer alone, without "
+            "pool_text; this network has other layers for it"
+        )
     if config.num_classes and config.noise_classes:
         raise ValueError(
             f"num_classes={config.num_classes} and noise_classes={config.noise_classes} would "

@@ -20,11 +20,10 @@ from longtake.diffusion.process import Denoiser, Embedding
 from longtake.diffusion.signals import named_label
 from longtake.latents import LatentSpec, Triplane
 from longtake.nn import Count
-from longtake.nn.attention import SelfAttention, head_count
+from longtake.nn.attention import SelfAttention, TokenAttention, head_count
 from longtake.nn.embedding import TimeEmbedding
 from longtake.nn.kernels.differentiation import recompute
-from longtake.nn.layers import FrameConv, GroupNorm, set_to_zero
-from longtake.nn.transformer import TokenAttention
+from longtake.nn.layers import FrameConv, GroupNorm
 
 
 class TriplaneUNetConfig(UNetConfig):
@@ -94,6 +93,12 @@ class TriplaneUNetConfig(UNetConfig):
         return [*layers, self.attention(width)] if attends else layers
 
     @model_validator(mode="after")
+    def _text_fits(self) -> "TriplaneUNetConfig":
+        if not self.needs_text and self.text_width is None:
+            raise ValueError("needs_text=false is for a network that reads text; set text_width")
+        return self
+
+    @model_validator(mode="after")
     def _planes_fit(self) -> "TriplaneUNetConfig":
         if any(size % self.reduction for size in self.latent[1:]):
             frames, height, width = self.latent[1:]
@@ -130,13 +135,14 @@ class TriplaneUNet(Denoiser):
         reads |= dict.fromkeys(map(named_label, config.labels), True)
         reads["text"] = config.text_width is not None
         self.reads = frozenset(name for name, read in reads.items() if read)
-        self.needs, self.text_width = self.reads & {"text"}, config.text_width
+        self.needs = self.reads & {"text"} if config.needs_text else frozenset()
+        self.text_width = config.text_width
         self.time_embed = TimeEmbedding(config.model_channels, config.embedding)
         self.label_embed = config.table(config.num_classes)
         self.label_embeds = config.label_tables()
         self.text_embed = None
         if config.text_width is not None:
-            self.text_embed = PooledText(config.text_width, config.embedding, zero=config.zero_init)
+            self.text_embed = config.pooled_text(config.text_width)
         self.conv_in = FrameConv(channels * (1 + config.previous), widths[0])
         self.plane_embed = nn.Embedding(3, widths[0]) if config.plane_embed else None
         self.down = way_down(config)
@@ -216,20 +222,6 @@ class _Prepared:
     previous: Float[Tensor, "b c n"] | None
     label_rows: Sequence[tuple[nn.Module, Int[Tensor, "b"]]]  # of each label; negative for none
     text: Float[Tensor, "b n d"] | None
-
-
-class PooledText(nn.Module):
-    """Two linear layers on the mean of a text encoder's hidden states, zero padding left out."""
-
-    def __init__(self, width: int, out: int, *, zero: bool) -> None:
-        super().__init__()
-        self.first, self.last = nn.Linear(width, out), nn.Linear(out, out)
-        if zero:
-            set_to_zero(self.last)
-
-    def forward(self, text: Float[Tensor, "b n d"]) -> Float[Tensor, "b e"]:
-        tokens = (text != 0).any(-1).sum(1, keepdim=True).clamp_min(1)
-        return self.last(F.silu(self.first(text.sum(1) / tokens)))
 
 
 class Block(nn.Module):

@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 from jaxtyping import Float, Int
 from pydantic import Field, StringConstraints, model_validator
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from longtake.config import Config
 from longtake.diffusion.signals import named_label
 from longtake.nn import Count
-from longtake.nn.layers import FrameConv, Resample, ResidualBlock, double, halve
+from longtake.nn.layers import FrameConv, Resample, ResidualBlock, double, halve, set_to_zero
 
 LabelName = Annotated[str, StringConstraints(pattern=r"^[a-z]\w*$")]
 
@@ -37,6 +38,8 @@ class UNetConfig(Config, ABC):
             config of a run: the number of classes of the run's data.
         labels: number of values of each named label that the network reads, each of which can be
             set alone, such as ``{time: 4, cover: 3, wind: 2}``.
+        needs_text: whether a network that reads text must be given one. If false, its layers for
+            text are left out without one: it is then what it was before it learned to read.
         zero_init: residual branches and output start at zero, as in the released code.
         checkpoint: gradient checkpointing of every block: activations are not stored but computed
             again in the backward pass.
@@ -53,6 +56,7 @@ class UNetConfig(Config, ABC):
     groups: Count = 32
     num_classes: Count | Literal["auto"] | None = None
     labels: dict[LabelName, Count] = Field(default={}, exclude_if=lambda labels: not labels)
+    needs_text: bool = Field(default=True, exclude_if=bool)
     zero_init: bool = True
     checkpoint: bool = False
 
@@ -100,6 +104,10 @@ class UNetConfig(Config, ABC):
             raise ValueError("num_classes=auto is for the config of a run; give a number or null")
         return None if rows is None else Table(rows, self.embedding)
 
+    def pooled_text(self, width: int) -> "PooledText":
+        """Build what adds the mean of text states of this width to the time embedding."""
+        return PooledText(width, self.embedding, zero=self.zero_init)
+
     def label_tables(self) -> nn.ModuleDict:
         """Build an embedding table for each named label."""
         return nn.ModuleDict(
@@ -140,6 +148,20 @@ class Table(nn.Embedding):
     def forward(self, input: Int[Tensor, "b"]) -> Float[Tensor, "b d"]:
         found = super().forward(input.clamp_min(0))
         return found * (input >= 0).to(found.dtype)[:, None]
+
+
+class PooledText(nn.Module):
+    """Two linear layers on the mean of a text encoder's hidden states, zero padding left out."""
+
+    def __init__(self, width: int, out: int, *, zero: bool) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(width, out), nn.Linear(out, out)
+        if zero:
+            set_to_zero(self.last)
+
+    def forward(self, text: Float[Tensor, "b n d"]) -> Float[Tensor, "b e"]:
+        tokens = (text != 0).any(-1).sum(1, keepdim=True).clamp_min(1)
+        return self.last(F.silu(self.first(text.sum(1) / tokens)))
 
 
 def named_rows(

@@ -46,6 +46,8 @@ class VolumeUNetConfig(UNetConfig):
             the others the diffusion time.
         known_time_embed: a separate time embedding for context frames, as in the official
             "time_embed" mode; needs ``frame_times``.
+        pool_text: add the mean of a text's hidden states to the time embedding, besides attention
+            to them, as Stable Diffusion XL does with a pooled state; LVDM has attention alone.
     """
 
     kind: Literal["volume_unet"] = "volume_unet"
@@ -60,9 +62,14 @@ class VolumeUNetConfig(UNetConfig):
     noise_classes: Count | None = None
     frame_times: bool = False
     known_time_embed: bool = False
+    pool_text: bool = Field(default=False, exclude_if=lambda pooled: not pooled)
 
     @model_validator(mode="after")
     def _context_fits(self) -> "VolumeUNetConfig":
+        if self.pool_text and self.attention.text_width is None:
+            raise ValueError("pool_text needs attention to text; set attention.context_dim")
+        if not self.needs_text and not isinstance(self.attention, SpaceTimeAttentionConfig):
+            raise ValueError("needs_text=false needs attention.kind=st_attention")
         if self.known_time_embed and not self.frame_times:
             raise ValueError("known_time_embed needs frame_times; set frame_times=true")
         if self.noise_classes and self.frame_times:
@@ -90,7 +97,7 @@ class VolumeUNet(Denoiser):
             **dict.fromkeys(map(named_label, config.labels), True),
         }
         self.reads = frozenset(name for name, read in reads.items() if read)
-        self.needs = self.reads & {"text"}
+        self.needs = self.reads & {"text"} if config.needs_text else frozenset()
         self.text_width = config.attention.text_width
         self.per_frame = config.frame_times
         channels, widths = config.latent[0], config.widths
@@ -99,6 +106,9 @@ class VolumeUNet(Denoiser):
         self.known_time_embed = time_embed() if config.known_time_embed else None
         self.label_embed = config.table(config.num_classes)
         self.noise_embed = config.table(config.noise_classes)
+        self.text_embed = None
+        if config.pool_text and self.text_width is not None:
+            self.text_embed = config.pooled_text(self.text_width)
         self.label_embeds = config.label_tables()
         self.conv_in = FrameConv(channels + config.mask_channel, widths[0])
         levels, last = range(len(widths)), widths[-1]
@@ -189,6 +199,8 @@ class VolumeUNet(Denoiser):
             emb = torch.where(given[..., None], embed(time)[:, None], emb)
         for table, index in prepared.table_rows:
             emb = emb + table(index)[:, None]
+        if self.text_embed is not None and prepared.text is not None:
+            emb = emb + self.text_embed(prepared.text)[:, None]
         return emb
 
 

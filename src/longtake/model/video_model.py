@@ -20,7 +20,7 @@ from longtake.checkpoint import (
 )
 from longtake.config import nearest, parse, to_dict
 from longtake.diffusion import ClipSampler, Denoiser
-from longtake.diffusion.signals import Signals, rows
+from longtake.diffusion.signals import Signals
 from longtake.generate import LongVideo
 from longtake.hub import INDEX, find_model, push_folder
 from longtake.model.card import CARD, model_card
@@ -34,8 +34,10 @@ from longtake.model.index import (
     read_model_files,
 )
 from longtake.model.labels import Labels
+from longtake.model.prompts import prompt_signals
 from longtake.rollout import Request, Role
-from longtake.text import Prompt, prompt_signal
+from longtake.text import Prompt
+from longtake.vocabulary import NO_LABEL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,17 +297,29 @@ class VideoModel:
             seeds: one per video.
             label: class of all videos: its number, as text, or words, separated by commas, that
                 only its name contains; ``none`` for no class; or named labels such as ``time=dusk,
-                wind=left``. None: each seed draws a class.
+                wind=left``. None: each seed draws a class, or none if there is a prompt.
             prompt: text of all videos or of each, for a model that reads text.
 
         Raises:
             ValueError: no class has that name; a prompt is missing, or not read by the model.
         """
         seeds = tuple(seeds)
-        signals = self.label_signals(seeds, label)
-        if prompt is not None or "text" in self._reads:
-            signals = {**signals, **self.prompt_signals(len(seeds), prompt)}
-        return Request(seeds=seeds, signals=signals)
+        first = self.denoisers.get("first")
+        if prompt is None and first is not None and "text" in first.needs:
+            raise ValueError("this model makes videos of a text, but none is given; give a prompt")
+        if label is None and prompt is None:
+            return Request(seeds=seeds, signals=self.label_signals(seeds, None))
+        return Request(seeds=seeds, signals=self.signals_of(seeds, label, prompt))
+
+    def signals_of(self, seeds: Sequence[int], label: str | None, prompt: Prompt | None) -> Signals:
+        """Signals that a label and a prompt of videos of these seeds set; see ``request``.
+
+        A prompt without a label sets no class: otherwise the two might contradict each other.
+        """
+        if label is None and prompt is not None and not self.labels.names.unlabelled:
+            label = NO_LABEL
+        found = {} if label is None else self.label_signals(seeds, label)
+        return found if prompt is None else {**found, **self.prompt_signals(len(seeds), prompt)}
 
     @property
     def labels(self) -> Labels:
@@ -316,36 +330,13 @@ class VideoModel:
         """Signals of the labels of videos of these seeds; see ``Labels.signals``."""
         return self.labels.signals(seeds, label)
 
-    def prompt_signals(self, videos: int, prompt: Prompt | None) -> Signals:
+    def prompt_signals(self, videos: int, prompt: Prompt) -> Signals:
         """The signal ``text`` for ``videos`` videos: ``prompt`` has one text for all, or one each.
 
-        Raises a ValueError if the model reads no text, or if it does and ``prompt`` is None or does
-        not fit the model or the number of videos.
+        Raises a ValueError if the model reads no text, or if ``prompt`` does not fit the model or
+        the number of videos.
         """
-        encoder, first = self.index.text_encoder, self.denoisers.get("first")
-        if first is None or "text" not in self._reads:
-            asked = "" if prompt is None else f" {prompt.text!r}"
-            raise ValueError(f"prompt{asked}: this model reads no text; give no prompt")
-        if prompt is None:
-            raise ValueError("this model makes videos of a text, but none is given; give a prompt")
-        if encoder is None:
-            raise ValueError(
-                f"prompt {prompt.text!r}: this model names no text encoder; set text_encoder in "
-                "its model_index.json, or give states as text_signal(...) to a Request, in Python"
-            )
-        texts = [prompt.text] if isinstance(prompt.text, str) else prompt.text
-        if len(texts) not in (1, videos):
-            raise ValueError(
-                f"{len(texts)} prompts for {videos} videos; give one, or one per video"
-            )
-        signals = prompt_signal(encoder.load(prompt.encoder), texts, prompt.negative)
-        width = signals["text"].value.shape[-1]
-        if width != first.text_width:
-            raise ValueError(
-                f"the text encoder's states are {width} wide, but the network reads "
-                f"{first.text_width}; give the encoder that the model was trained with"
-            )
-        return rows(signals, torch.arange(videos) % len(texts))
+        return prompt_signals(self.index.text_encoder, self.denoisers.get("first"), videos, prompt)
 
     @property
     def _reads(self) -> frozenset[str]:

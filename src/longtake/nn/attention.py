@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from einops import rearrange
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
 from longtake.config import Config
@@ -116,17 +117,24 @@ class AttentionConfig(Config, ABC):
 
 
 class SpaceTimeAttentionConfig(AttentionConfig):
-    """Attention within each frame, then across frames at each position (LVDM).
+    """Attention within each frame, then across frames at each position (LVDM), then to text if any.
 
     Attributes:
         relative_position: learned relative positions of frames; with None, attention across frames
             does not depend on their order.
+        context_dim: width of the text encoder's hidden states; None: no text is read, as in LVDM's
+            models of this kind. A network that has learned without text can then learn to read it: the
+            attention to text starts at zero.
     """
-
-    text_width: ClassVar[None] = None
 
     kind: Literal["st_attention"] = "st_attention"
     relative_position: RelativePositionConfig | None = RelativePositionConfig()
+    context_dim: Count | None = Field(default=None, exclude_if=lambda width: width is None)
+
+    @property
+    def text_width(self) -> int | None:
+        """Width of the text encoder's hidden states that are read; None if no text is read."""
+        return self.context_dim
 
     def build(self, channels: int, groups: int, zero: bool) -> nn.Sequential:
         """Build the attention of a level that has ``channels`` channels.
@@ -139,7 +147,22 @@ class SpaceTimeAttentionConfig(AttentionConfig):
         temporal = SelfAttention(
             channels, heads, norm(), "time", zero=zero, position=self.relative_position
         )
-        return nn.Sequential(OrderedDict(spatial=spatial, temporal=temporal))
+        layers = OrderedDict[str, nn.Module](spatial=spatial, temporal=temporal)
+        if self.context_dim is None:
+            return nn.Sequential(layers)
+        layers["cross"] = TokenAttention(channels, heads, context_dim=self.context_dim, zero=zero)
+        return WithText(layers)
+
+
+class WithText(nn.Sequential):
+    """Layers over a volume, the last of which attends to text and is left out without one."""
+
+    def forward(self, input: Volume, text: Float[Tensor, "b n e"] | None = None) -> Volume:
+        *layers, last = self
+        x = input
+        for layer in layers:
+            x = layer(x)
+        return x if text is None else last(x, text)
 
 
 class JointAttentionConfig(AttentionConfig):
@@ -213,3 +236,53 @@ class SelfAttention(nn.Module):
             q, k = rotation(q), rotation(k)
         out = attend(q, k, v, self.position, long=self.long).transpose(1, 2).flatten(2)
         return x + from_tokens(self.proj(out), self.axis, x)
+
+
+class TokenAttention(nn.Module):
+    """Residual attention of a volume's tokens to each other, or to text.
+
+    Args:
+        channels: number of channels of the volume.
+        heads: number of heads.
+        axis: which positions attend to each other: those of a frame (``space``), one position in
+            all frames (``time``), or all of a clip (``clip``).
+        context_dim: width of the text encoder's hidden states; None: text is not read.
+        max_distance: greatest distance between frames that has its own learned relative position;
+            None for no relative positions.
+        zero: start at zero what does in the official code: all projections if there are relative
+            positions, else only the last projection.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        axis: Axis = "space",
+        *,
+        context_dim: int | None = None,
+        max_distance: int | None = None,
+        zero: bool = False,
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.axis: Axis = axis
+        self.norm = nn.LayerNorm(channels)
+        self.to_q = nn.Linear(channels, channels, bias=False)
+        self.to_k = nn.Linear(context_dim or channels, channels, bias=False)
+        self.to_v = nn.Linear(context_dim or channels, channels, bias=False)
+        self.to_out = nn.Linear(channels, channels)
+        self.position = RelativePosition(max_distance, channels // heads) if max_distance else None
+        if zero:
+            # the values of positions keep the gradients from vanishing where all else is zero
+            first = [self.to_q, self.to_k, self.to_v] if max_distance else []
+            set_to_zero(*first, self.to_out)
+
+    def forward(self, x: Volume, text: Float[Tensor, "b n e"] | None = None) -> Volume:
+        """Return ``x`` plus its attention to tokens along ``axis`` or, if not None, to ``text``."""
+        axis = self.axis if text is None else "clip"
+        tokens = to_tokens(self.norm(x), axis)
+        source = tokens if text is None else text
+        parts = self.to_q(tokens), self.to_k(source), self.to_v(source)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+        out = from_tokens(attend(q, k, v, self.position).transpose(1, 2), axis, x)
+        return x + self.to_out(out.flatten(-2))

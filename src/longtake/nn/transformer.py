@@ -9,15 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.nn import Count, Volume
-from longtake.nn.attention import (
-    AttentionConfig,
-    Axis,
-    SelfAttention,
-    attend,
-    from_tokens,
-    to_tokens,
-)
-from longtake.nn.embedding import RelativePosition, Rotation, space_rotation, time_rotation
+from longtake.nn.attention import AttentionConfig, SelfAttention, TokenAttention
+from longtake.nn.embedding import Rotation, space_rotation, time_rotation
 from longtake.nn.layers import GroupNorm, set_to_zero
 
 
@@ -96,56 +89,6 @@ class TransformerBlock(nn.Module):
         x = self.cross(self.temporal(self.spatial(x)), text)
         x = self.temporal_again(x)
         return x + self.feed_forward(x)
-
-
-class TokenAttention(nn.Module):
-    """Residual attention of a volume's tokens to each other, or to text.
-
-    Args:
-        channels: number of channels of the volume.
-        heads: number of heads.
-        axis: which positions attend to each other: those of a frame (``space``), one position in
-            all frames (``time``), or all of a clip (``clip``).
-        context_dim: width of the text encoder's hidden states; None: text is not read.
-        max_distance: greatest distance between frames that has its own learned relative position;
-            None for no relative positions.
-        zero: start at zero what does in the official code: all projections if there are relative
-            positions, else only the last projection.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        heads: int,
-        axis: Axis = "space",
-        *,
-        context_dim: int | None = None,
-        max_distance: int | None = None,
-        zero: bool = False,
-    ) -> None:
-        super().__init__()
-        self.heads = heads
-        self.axis: Axis = axis
-        self.norm = nn.LayerNorm(channels)
-        self.to_q = nn.Linear(channels, channels, bias=False)
-        self.to_k = nn.Linear(context_dim or channels, channels, bias=False)
-        self.to_v = nn.Linear(context_dim or channels, channels, bias=False)
-        self.to_out = nn.Linear(channels, channels)
-        self.position = RelativePosition(max_distance, channels // heads) if max_distance else None
-        if zero:
-            # the values of positions keep the gradients from vanishing where all else is zero
-            first = [self.to_q, self.to_k, self.to_v] if max_distance else []
-            set_to_zero(*first, self.to_out)
-
-    def forward(self, x: Volume, text: Float[Tensor, "b n e"] | None = None) -> Volume:
-        """Return ``x`` plus its attention to tokens along ``axis`` or, if not None, to ``text``."""
-        axis = self.axis if text is None else "clip"
-        tokens = to_tokens(self.norm(x), axis)
-        source = tokens if text is None else text
-        parts = self.to_q(tokens), self.to_k(source), self.to_v(source)
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
-        out = from_tokens(attend(q, k, v, self.position).transpose(1, 2), axis, x)
-        return x + self.to_out(out.flatten(-2))
 
 
 class FeedForward(nn.Module):

@@ -156,6 +156,8 @@ class Rollout(Config, ABC):
     def check(self, samplers: Samplers, signals: Signals | None = None) -> None:
         """Raise a ValueError unless every role's network exists and reads all its signals.
 
+        An interpolator need not read labels or text: the keyframes that it is given show them.
+
         Args:
             samplers: clip sampler of each role of the model.
             signals: those of the request; the rollout adds its own.
@@ -178,7 +180,8 @@ class Rollout(Config, ABC):
             if self.frame_times:
                 _check_frame_times(name, samplers[role])
             given = (signals or {}).keys() - (frozenset() if role == "first" else OF_FIRST_CLIP)
-            check_read(f"the network in the role {role!r}", reads, given)
+            if role != "interpolator":
+                check_read(f"the network in the role {role!r}", reads, given)
 
     @abstractmethod
     def grain(self, samplers: Samplers) -> int:

@@ -165,7 +165,8 @@ def _fill(sample: ClipSampler, request: Request, keyframes: list[Tensor], first:
     spec, pairs = sample.spec, len(keyframes) - 1
     ends = {0: torch.cat(keyframes[:-1]), spec.frames - 1: torch.cat(keyframes[1:])}
     samples = torch.arange(len(request.seeds)).repeat(pairs)
-    signals = context_frames(spec, ends, rows(following(request.signals), samples))
+    read = {k: v for k, v in following(request.signals).items() if k in sample.reads}
+    signals = context_frames(spec, ends, rows(read, samples))
     seeds = [
         derive(seed, "between", pair)  # a seed path: the word decides the video
         for pair in range(first, first + pairs)

@@ -136,7 +136,7 @@ def check_conditions(settings: VideoSettings, model: Description) -> None:
     """Raise a ValueError if labels, prompts or given frames are missing, unknown or at odds."""
     words = Change(label=settings.label, prompt=settings.prompt, negative=settings.negative)
     check_change(words, model)
-    if settings.prompt is None and model["prompt"]:
+    if settings.prompt is None and model["needs_prompt"]:
         raise ValueError(f"{settings.model} makes videos of a text; give a prompt")
     if settings.negative is not None and settings.prompt is None:
         raise ValueError("negative belongs to a prompt; give one")

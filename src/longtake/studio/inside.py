@@ -19,8 +19,10 @@ from longtake.noise import SampleNoise
 from longtake.reconstruct import reconstruct_frames
 from longtake.studio.settings import ReconstructSettings
 from longtake.studio.work import Work
+from longtake.text import Prompt
 from longtake.video import VideoWriter, to_model, to_pixels, write_image
 from longtake.video.pictures import SUFFIXES
+from longtake.vocabulary import NO_LABEL
 
 MOST_FRAMES = 512
 GAP = 1
@@ -134,12 +136,12 @@ def _keyframes(model: VideoModel, frames: UInt8[np.ndarray, "t h w 3"]) -> Laten
 
 
 def _signals(model: VideoModel) -> Any:
-    """Signals of a clip without a label or context."""
-    reads = model.denoisers["first"].reads
-    signals = model.label_signals([0], "none") if model.index.classes else {}
-    if "context" in reads:
-        signals = {**no_context(model.denoisers["first"].spec, 1), **signals}
-    return signals
+    """Signals of a clip without a label, text or context."""
+    first = model.denoisers["first"]
+    label = None if model.labels.names.unlabelled else NO_LABEL
+    prompt = Prompt("") if "text" in first.needs else None
+    context = no_context(first.spec, 1) if "context" in first.reads else {}
+    return {**context, **model.signals_of([0], label, prompt)}
 
 
 def _decoded(model: VideoModel, z: Latent) -> UInt8[np.ndarray, "h w 3"]:

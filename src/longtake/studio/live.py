@@ -192,11 +192,7 @@ def rollout_change(
     Raises:
         ValueError: the model reads no such label or prompt.
     """
-    signals: dict[str, Any] = {}
-    if change.label is not None:
-        signals |= model.label_signals(seeds, change.label)
-    if (prompt := prompt_of(change)) is not None:
-        signals |= model.prompt_signals(len(seeds), prompt)
+    signals = model.signals_of(seeds, change.label, prompt_of(change))
     guidance = None
     if change.guidance_scale is not None:
         fields = sampling.guidance.model_dump() | {"scale": change.guidance_scale}

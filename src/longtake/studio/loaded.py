@@ -106,6 +106,7 @@ class Loaded:
             "labels": {k: list(v) for k, v in named.items()},
             "reads_class": model.labels.names.reads_class,
             "prompt": False,
+            "needs_prompt": False,
             "words": None,
             "most_words": None,
             "guidance_scale": 1.0,
@@ -141,6 +142,7 @@ def _of_sampling(model: VideoModel) -> dict[str, Any]:
     return {
         "grain": video.grain,
         "prompt": "text" in reads,
+        "needs_prompt": "text" in model.denoisers["first"].needs,
         "words": sorted(words.words) or None if words else None,
         "most_words": words.tokens if words else None,
         "guidance_scale": getattr(sampling.guidance, "scale", 1.0),
@@ -188,7 +190,7 @@ def _measured(model: VideoModel) -> float | None:
     try:
         sampling = sampling_with(model.index.sampling, [f"sampler.steps={MEASURED_STEPS}"])
         video = model.long_video(sampling)
-        text = Prompt("") if "text" in model.denoisers["first"].reads else None
+        text = Prompt("") if "text" in model.denoisers["first"].needs else None
         request = model.request([0], None, text)
     except (ConfigError, ValueError):
         return None  # a sampler with a fixed number of steps, or a text encoder without files

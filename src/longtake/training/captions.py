@@ -53,8 +53,7 @@ def encode_captions(
     if not reads:
         raise ConfigError(
             "text_encoder is set, but the denoiser reads no text; set text_encoder=null, or "
-            "denoiser.attention.kind=st_transformer with the width of the states as context_dim "
-            "(PVDM: denoiser.text_width)"
+            "denoiser.attention.context_dim to the width of the states (PVDM: denoiser.text_width)"
         )
     texts, *held_out = ([each.caption(i) for i in range(len(each))] for each in caches)
     if not any(texts):

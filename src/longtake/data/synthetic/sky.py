@@ -7,7 +7,9 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge
+from pydantic import Field, field_validator
 
+from longtake.config import nearest
 from longtake.data.source import Frames
 from longtake.data.synthetic.base import SyntheticSource
 from longtake.data.synthetic.sky_field import Clouds
@@ -21,6 +23,7 @@ _GLOOM = {"clear": 0.0, "scattered": 0.15, "overcast": 1.0}
 _BOIL = 0.0016
 LABELS = {"time": tuple(_SUN), "cover": tuple(_THRESHOLD), "wind": ("left", "right")}
 KINDS = tuple(product(*LABELS.values()))
+CLASSES = tuple(f"{time}, {cover}, wind to the {wind}" for time, cover, wind in KINDS)
 
 _LIGHT = {"night": "at night", "dusk": "at dusk", "low sun": "under a low sun", "day": "by day"}
 _SKY = {
@@ -35,6 +38,14 @@ _TEMPLATES = (
     "a time lapse of {sky[0]} {light}, moving to the {wind} above hills and trees",
     "hills and trees {light} under {sky[0]}, drifting {wind}",
 )
+_SHORT = (
+    "{sky[1]} {light}",
+    "{sky[0]} drifting to the {wind} over a ridge of hills",
+    "{time}, clouds moving {wind}",
+    "time lapse, {sky[1]}",
+    "hills and trees {light}",
+    "clouds moving to the {wind}",
+)
 
 
 class SkyWorld(SyntheticSource):
@@ -44,6 +55,9 @@ class SkyWorld(SyntheticSource):
         passing_time: the sun rises and sets during a video, and the class of a clip is that of its
             first frame; otherwise the time of day is constant.
         day_frames: number of frames of a day, with ``passing_time``.
+        without: classes that no video has, so that a model can be asked for what it has not seen.
+        short_captions: whether six of sixteen captions leave out one or two of the three
+            attributes; otherwise every caption states all.
     """
 
     revision: ClassVar[int] = 2
@@ -51,10 +65,21 @@ class SkyWorld(SyntheticSource):
     kind: Literal["sky"] = "sky"
     passing_time: bool = False
     day_frames: Annotated[int, Ge(2)] = 480
+    without: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
+    short_captions: bool = Field(default=False, exclude_if=lambda short: not short)
+
+    @field_validator("without")
+    @classmethod
+    def _leaves_classes(cls, without: tuple[str, ...]) -> tuple[str, ...]:
+        for unknown in sorted(set(without) - set(CLASSES)):
+            raise ValueError(f"there is no class {unknown!r}; {nearest(unknown, CLASSES)}")
+        if not set(CLASSES) - set(without):
+            raise ValueError("without leaves no class; leave at least one out of it")
+        return without
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return tuple(f"{time}, {cover}, wind to the {wind}" for time, cover, wind in KINDS)
+        return CLASSES
 
     @property
     def label_parts(self) -> Mapping[str, tuple[str, ...]]:
@@ -71,7 +96,8 @@ class SkyWorld(SyntheticSource):
         return KINDS.index((time, cover, wind))
 
     def sentence(self, truth: dict[str, str], wording: int) -> str:
-        template = _TEMPLATES[wording % len(_TEMPLATES)]
+        templates = 2 * _TEMPLATES + _SHORT if self.short_captions else _TEMPLATES
+        template = templates[wording % len(templates)]
         time, cover, wind = truth.values()
         return template.format(time=time, light=_LIGHT[time], sky=_SKY[cover], wind=wind)
 
@@ -95,7 +121,9 @@ class SkyWorld(SyntheticSource):
 
     def _kinds(self, index: int) -> tuple[str, str, str]:
         """Time of day, cover and wind; consecutive videos cycle through the classes."""
-        return KINDS[self.number(index) % len(KINDS)]
+        names = dict(zip(CLASSES, KINDS, strict=True))
+        shown = [kind for name, kind in names.items() if name not in self.without]
+        return shown[self.number(index) % len(shown)]
 
     def _sun(self, index: int, frame: int) -> float:
         random = generator(self.video_seed(index), "sun")

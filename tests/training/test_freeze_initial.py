@@ -1,0 +1,96 @@
+"""A network learns to read text while the weights that it starts from stay as they are."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training.tiny_runs import diffusion_run, train, triplane_autoencoder_run, triplane_run
+
+from longtake import run_folder
+from longtake.config import ConfigError, changed
+from longtake.diffusion.signals import ABSENT
+from longtake.distributed import Ranks
+from longtake.model import VideoModel
+from longtake.runs import DiffusionRun
+from longtake.text import Prompt
+from longtake.training.callbacks import Callbacks
+
+TEXT = ["text_encoder={kind: word_codes, states_width: 16}", "clip.label_dropout=1.0"]
+OF_KIND = {
+    "lvdm": ["denoiser.attention.context_dim=16", "denoiser.pool_text=true"],
+    "pvdm": ["denoiser.text_width=16"],
+}
+
+
+@pytest.fixture(scope="module", params=OF_KIND)
+def runs(
+    request: pytest.FixtureRequest, tiny_autoencoder_folder: Path, tmp_path_factory: Any
+) -> tuple[Path, DiffusionRun]:
+    """Folder of a trained model of classes, and the run that teaches it text."""
+    root = tmp_path_factory.mktemp(request.param)
+    if request.param == "pvdm":
+        run_folder.start(triplane_autoencoder_run(), root / "planes", Ranks(), Callbacks())
+        run = triplane_run(root / "planes")
+        run = changes(run, "denoiser.num_classes=24")
+    else:
+        run = changes(diffusion_run(tiny_autoencoder_folder), "clip.context={}")
+    train(run, root / "classes")
+    own = [*TEXT, *OF_KIND[request.param], "denoiser.needs_text=false", "training.steps=6"]
+    given = [f"init_from={root}/classes", "freeze_initial=true", "training.save_every=2"]
+    return root / "classes", changes(run, *own, *given)
+
+
+def changes(run: DiffusionRun, *overrides: str) -> DiffusionRun:
+    return changed(DiffusionRun, run, overrides)
+
+
+def frames(model: VideoModel, *conditions: Any) -> torch.Tensor:
+    request = model.request([3], *conditions)
+    length = model.denoisers["first"].spec.clip[0]
+    parts = [part.pixels for part in model.long_video()(request, length)]
+    return torch.cat(parts, 2)
+
+
+def test_without_a_prompt_the_model_is_the_one_that_it_learned_from(
+    runs: tuple[Path, DiffusionRun], tmp_path: Path
+):
+    classes, run = runs
+    train(run, tmp_path / "text")
+    before, after = map(VideoModel.from_pretrained, (classes, tmp_path / "text"))
+    old = before.denoisers["first"].state_dict()
+    new = after.denoisers["first"].state_dict()
+    assert all(torch.equal(old[name], new[name]) for name in old)
+    assert all(new[name].isfinite().all() for name in new.keys() - old.keys())
+    assert torch.equal(frames(before, "3"), frames(after, "3"))
+    assert torch.equal(frames(before), frames(after))  # each seed draws its class
+    prompted = frames(after, None, Prompt("night"))
+    assert not torch.equal(prompted, frames(after, "none"))
+    request = after.request([0, 1], None, Prompt("night"))
+    assert request.signals["label"].value.tolist() == [ABSENT, ABSENT]
+    assert after.request([0], "3", Prompt("night")).signals["label"].value.tolist() == [3]
+
+
+def test_a_stopped_training_of_new_weights_ends_as_an_undisturbed_one(
+    runs: tuple[Path, DiffusionRun], tmp_path: Path
+):
+    _, run = runs
+    train(run, tmp_path / "whole")
+    train(changes(run, "training.steps=4"), tmp_path / "parts")
+    train(run, tmp_path / "parts")
+    one, other = (
+        VideoModel.from_pretrained(tmp_path / name).denoisers["first"].state_dict()
+        for name in ("whole", "parts")
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_there_must_be_weights_to_freeze_and_weights_to_train(
+    runs: tuple[Path, DiffusionRun], tmp_path: Path
+):
+    _, run = runs
+    with pytest.raises(ConfigError, match="freezes the weights of init_from; set that too"):
+        train(changes(run, "init_from=null"), tmp_path / "run")
+    train(run, tmp_path / "text")
+    with pytest.raises(ConfigError, match="leaves nothing to train"):
+        train(changes(run, f"init_from={tmp_path}/text"), tmp_path / "again")
