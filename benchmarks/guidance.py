@@ -3,12 +3,13 @@
     python benchmarks/guidance.py MODEL --n 96 --json guidance.json --picture guidance.png
 
 At each scale of classifier-free guidance the model makes the same ``n`` clips of 16 frames (seeds
-from 0 on). A model that reads text is given captions of test videos for one half, and for the other
-half sentences of the same meanings and words in orders that no caption has (``REORDERED``); a model
-of class labels draws a class for each seed. What the clips show is read by the measures of the sky
-world, without a network; intervals of shares are Wilson's, 95 %. FVD and KVD compare all clips of a
-scale with ``n`` test clips; the row "real" compares these with other test clips. *Motion* is the
-mean difference from frame to frame, in thousandths of the range of levels.
+from 0 on); an interpolator is not guided. A model that reads text is given captions of test videos
+for one half, and for the other half sentences of the same meanings and words in orders that no
+caption has (``REORDERED``); a model of class labels draws a class for each seed. What the clips
+show is read by the measures of the sky world, without a network; intervals of shares are Wilson's,
+95 %. FVD and KVD compare all clips of a scale with ``n`` test clips; the row "real" compares these
+with other test clips. *Motion* is the mean difference from frame to frame, in thousandths of the
+range of levels.
 """
 
 import argparse
@@ -128,6 +129,8 @@ def scaled(
 ) -> ModelVideos:
     """The model's videos at a scale of guidance."""
     guided = ["guidance.kind=classifier_free", f"guidance.scale={scale}"]
+    if "interpolator" in model.denoisers:
+        guided.append("interpolator={guidance: {kind: unguided}}")
     return ModelVideos(
         model_name=chosen.model,
         model=model,
