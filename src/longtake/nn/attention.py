@@ -123,8 +123,8 @@ class SpaceTimeAttentionConfig(AttentionConfig):
         relative_position: learned relative positions of frames; with None, attention across frames
             does not depend on their order.
         context_dim: width of the text encoder's hidden states; None: no text is read, as in LVDM's
-            models of this kind. A network that has learned without text can then learn to read it: the
-            attention to text starts at zero.
+            models of this kind. A network that was trained without text can then learn to read it:
+            the attention to text starts at zero.
     """
 
     kind: Literal["st_attention"] = "st_attention"
