@@ -55,7 +55,7 @@ def test_weights_that_do_not_fit_are_named(
 
 def test_layers_for_text_that_the_official_unet_lacks_are_refused():
     attention = SpaceTimeAttentionConfig(context_dim=6)
-    for changes in ({"attention": attention}, {"attention": attention, "pool_text": True}):
-        config = VolumeUNetConfig(**SMALL, **changes)
+    for pooled in (False, True):
+        config = VolumeUNetConfig(**SMALL, attention=attention, pool_text=pooled)
         with pytest.raises(ValueError, match=r"reads text in attention\.kind=st_transformer alone"):
             LVDM.from_official({}, config)
