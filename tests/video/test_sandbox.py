@@ -33,7 +33,8 @@ def test_frames_are_those_of_any_reader(box: Sandbox, video: Path):
 
 
 def test_what_cannot_be_read_is_named_and_the_next_video_is_read(box: Sandbox, video: Path):
-    for path, message in [(video.with_name("no.mp4"), "no such file"), (video.parent, "pictures")]:
+    unread = {video.with_name("no.mp4"): "no such file", video.parent: "no image files"}
+    for path, message in unread.items():
         with pytest.raises(VideoError, match=message):
             list(box.frames(path))
     assert sum(map(len, box.frames(video))) == 24
