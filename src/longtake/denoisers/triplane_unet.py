@@ -221,7 +221,7 @@ class _Prepared:
     embedding: Embedding
     previous: Float[Tensor, "b c n"] | None
     label_rows: Sequence[tuple[nn.Module, Int[Tensor, "b"]]]  # of each label; negative for none
-    text: Float[Tensor, "b n d"] | None
+    text: Float[Tensor, "b n2 d"] | None
 
 
 class Block(nn.Module):
