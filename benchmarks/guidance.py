@@ -148,7 +148,7 @@ def made(videos: ModelVideos, path: Path) -> np.ndarray:
     if path.exists():
         return np.load(path)
     positions = [ClipPosition(i, 0) for i in range(len(videos))]
-    clips = np.stack([*videos.read_clips(positions, FRAMES, 1)])
+    clips = np.stack([*videos.read_clips(positions, videos.frames, 1)])
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, clips)
     return clips
@@ -159,18 +159,29 @@ def measured(clips: np.ndarray, captions: Sequence[str], first: int) -> dict[str
 
     ``first`` is the number of captions before the reordered sentences; 0 if there are none.
     """
-    reader = WORLDS["sky"]
-    right: dict[str, list[bool]] = {name: [] for name in reader.values}
-    for clip, caption in zip(clips, captions, strict=True):
-        shown, said = reader.shown(clip), reader.said(caption)
-        for name, flags in right.items():
-            flags.append(frozenset(shown[name]) == said[name])
+    right = obeyed(clips, captions)
     parts = {"": slice(None)}
     if first:
         parts |= {", captions": slice(first), ", reordered": slice(first, None)}
     found = {f"{n}{p}": share(flags[s]) for n, flags in right.items() for p, s in parts.items()}
+    return {**found, "motion": motion(clips)}
+
+
+def obeyed(clips: np.ndarray, captions: Sequence[str]) -> dict[str, list[bool]]:
+    """Whether clips show each attribute as their captions state it, where these do."""
+    reader = WORLDS["sky"]
+    right: dict[str, list[bool]] = {name: [] for name in reader.values}
+    for clip, caption in zip(clips, captions, strict=True):
+        shown, said = reader.shown(clip), reader.said(caption)
+        for name, words in said.items():
+            right[name].append(frozenset(shown[name]) == words)
+    return right
+
+
+def motion(clips: np.ndarray) -> float:
+    """Mean difference from frame to frame, in thousandths of the range of levels."""
     step = np.abs(np.diff(clips.astype(np.float32), axis=1)).mean() / 255
-    return {**found, "motion": round(1000 * float(step), 2)}
+    return round(1000 * float(step), 2)
 
 
 def share(flags: Sequence[bool]) -> dict[str, float]:
