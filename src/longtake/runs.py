@@ -1,6 +1,6 @@
 """Training runs as frozen configs, and how they are carried out."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import resources
@@ -36,7 +36,7 @@ from longtake.training.callbacks import Callbacks
 from longtake.training.captions import encode_captions
 from longtake.training.checkpoint import unsharded
 from longtake.training.config import OptimizerConfig, TrainingConfig
-from longtake.training.initial_weights import initial_weights, new_weights
+from longtake.training.initial_weights import start_from
 from longtake.training.latent_batches import LatentBatches, TrainingClip
 from longtake.training.methods.denoising import Denoising, validation_loss
 from longtake.training.monitor import CollapseRule
@@ -196,6 +196,12 @@ class DiffusionRun(Config):
         return {**data, "cache": cache}
 
     @model_validator(mode="after")
+    def _frozen_weights_are_named(self) -> "DiffusionRun":
+        if self.freeze_initial and self.init_from is None:
+            raise ValueError("freeze_initial=true freezes the weights of init_from; set that too")
+        return self
+
+    @model_validator(mode="after")
     def _frame_times_are_stated(self) -> "DiffusionRun":
         cases = self.clip.context.cases if self.clip.context else ()
         drawn, stated = any(case.frame_times for case in cases), self.diffusion.time_per_frame
@@ -330,21 +336,8 @@ class DiffusionRun(Config):
                     f"init_from={self.init_from} has no network in the role {self.roles[0]!r}; "
                     "name a model that has one, or leave init_from out"
                 )
-            fill(denoiser, initial_weights(denoiser, network), str(self.init_from))
-            if self.freeze_initial:
-                self._freeze(denoiser, new_weights(denoiser, network))
-        elif self.freeze_initial:
-            raise ConfigError("freeze_initial=true freezes the weights of init_from; set that too")
+            start_from(denoiser, network, str(self.init_from), freeze=self.freeze_initial)
         return denoiser
-
-    def _freeze(self, denoiser: Denoiser, trained: Collection[str]) -> None:
-        if not trained:
-            raise ConfigError(
-                f"freeze_initial=true leaves nothing to train: {self.init_from} gives all weights; "
-                "let the denoiser read text or labels that it does not, or set it to false"
-            )
-        for name, parameter in denoiser.named_parameters():
-            parameter.requires_grad_(name in trained)
 
     def _scaling(
         self, cache: LatentCache, base: VideoModel, trained: VideoModel | None

@@ -36,7 +36,7 @@ from longtake.nn.attention import (
     SpaceTimeAttentionConfig,
 )
 from longtake.nn.transformer import TransformerConfig
-from longtake.training.initial_weights import initial_weights
+from longtake.training.initial_weights import start_from
 
 TEXTBOOK = SpaceTimeAttentionConfig(relative_position=RelativePositionConfig(official_key=False))
 BLIND = SpaceTimeAttentionConfig(relative_position=None)
@@ -234,12 +234,12 @@ def test_a_size_that_cannot_be_halved_is_refused():
 def test_a_network_starts_without_heed_of_text_from_one_that_reads_none():
     trained = unet(num_classes=3, mask_channel=True)
     network = unet(attention=LATER_TEXT, pool_text=True, mask_channel=True, zero_init=True)
-    network.load_state_dict(initial_weights(network, trained))
+    start_from(network, trained, "trained")
     z, t = drawn()
     shown = predict(network, z, t, text_signal(torch.randn(2, 5, 6)))
     assert torch.equal(shown, predict(trained, z, t))
     back = unet(num_classes=3, mask_channel=True)
-    back.load_state_dict(initial_weights(back, network))
+    start_from(back, network, "network")
     assert torch.equal(predict(back, z, t), shown)
 
 
@@ -279,6 +279,7 @@ def test_text_that_is_read_must_be_given(attention):
         ({"known_time_embed": True}, "needs frame_times"),
         ({"noise_classes": 5, "frame_times": True}, "choose one"),
         ({"pool_text": True}, "set attention.context_dim"),
+        ({"needs_text": False}, "needs_text=false is for a network that reads text"),
         ({"channels": 8}, "channels"),
     ],
 )

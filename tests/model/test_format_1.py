@@ -1,9 +1,9 @@
 """Model folders and run folders of format 1 still open, and are written as format 2."""
 
 import json
-import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,8 +17,6 @@ from longtake.model.index import read_model_files
 from longtake.runs import AnyRun, read_run
 
 FORMAT_1 = Path(__file__).parent / "format_1"
-DENOISER = "denoiser/model.safetensors"
-OF_TEXT = re.compile(r"^text_embed\.|\.(cross|to_text)\.")
 
 
 @pytest.fixture(params=["lvdm-sky", "pvdm-sky"])
@@ -30,8 +28,10 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     folder = shutil.copytree(FORMAT_1 / request.param, tmp_path / request.param)
     shipped = shipped_models()[request.param]
     weights = {file_hash(path): path for path in shipped.rglob("*.safetensors")}
-    without_text = {k: v for k, v in load_file(shipped / DENOISER).items() if not OF_TEXT.search(k)}
-    write_tensors(tmp_path / "without_text", without_text)
+    settings: Any = read_model_files(folder)[1]["denoiser"]
+    names = settings.build().state_dict()
+    today = load_file(shipped / "denoiser" / "model.safetensors")
+    write_tensors(tmp_path / "without_text", {name: today[name] for name in names})
     weights[file_hash(tmp_path / "without_text")] = tmp_path / "without_text"
     index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     for name, digest in index["weights"].items():

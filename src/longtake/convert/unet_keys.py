@@ -71,8 +71,8 @@ def _lvdm_names(config: VolumeUNetConfig) -> dict[str, str]:
         raise ValueError(
             f"attention.kind={config.attention.kind} is not in the official UNet; use st_attention"
         )
-    own = _ATTENTION[TransformerConfig] is not attention and config.attention.text_width
-    if own or config.pool_text:
+    layers_of_text = isinstance(config.attention, TransformerConfig) and not config.pool_text
+    if config.attention.text_width is not None and not layers_of_text:
         raise ValueError(
             "the official UNet reads text in attention.kind=st_transformer alone, without "
             "pool_text; this network has other layers for it"

@@ -133,25 +133,22 @@ def build_index(found: Found, plan: ClipPlan, frames_fps: float, split: Split = 
     probed = iter(file_facts(PROBED, paths, _probe))
     opened = [_info(candidate, probed, as_rate(frames_fps)) for candidate in found.candidates]
     parts = iter(split([video for video, _ in opened if isinstance(video, VideoInfo)]))
-    items, short, rejected = [], [], list[Rejected]()
-    too_short, others = list[Rejected](), list[Rejected]()
+    items, short, rejected, too_short = [], [], [], []
     for candidate, (video, line) in zip(found.candidates, opened, strict=True):
         part = next(parts) if isinstance(video, VideoInfo) else video
         if part is None:
             continue
         if isinstance(part, str):
-            fault, kind = part, others
+            rejected.append(Rejected(str(candidate.path), part))
+            _warn_once(*rejected[-1])
         elif part.video.frames < plan.span:
-            fault, kind = f"has {part.video.frames} frames, a clip spans {plan.span}", too_short
+            fault = f"has {part.video.frames} frames, a clip spans {plan.span}"
+            rejected.append(Rejected(str(candidate.path), fault))
+            too_short.append(rejected[-1])
             short.append(part.video)
         else:
             about = candidate.label, candidate.caption, part.first_frame
             items.append(Item(part.video, *about, line))
-            continue
-        rejected.append(Rejected(str(candidate.path), fault))
-        kind.append(rejected[-1])
-    for each in others:
-        _warn_once(*each)
     _warn_of_first(too_short, "videos too short as well: {}")
     _warn_of_first(found.passed_over, "{} other files are passed over")
     fault = None if items else _none_usable(found, plan, short, rejected)

@@ -135,8 +135,7 @@ class TriplaneUNet(Denoiser):
         reads |= dict.fromkeys(map(named_label, config.labels), True)
         reads["text"] = config.text_width is not None
         self.reads = frozenset(name for name, read in reads.items() if read)
-        self.needs = self.reads & {"text"} if config.needs_text else frozenset()
-        self.text_width = config.text_width
+        self.needs, self.text_width = config.needed(self.reads), config.text_width
         self.time_embed = TimeEmbedding(config.model_channels, config.embedding)
         self.label_embed = config.table(config.num_classes)
         self.label_embeds = config.label_tables()

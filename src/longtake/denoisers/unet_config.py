@@ -104,6 +104,10 @@ class UNetConfig(Config, ABC):
             raise ValueError("num_classes=auto is for the config of a run; give a number or null")
         return None if rows is None else Table(rows, self.embedding)
 
+    def needed(self, reads: frozenset[str]) -> frozenset[str]:
+        """Names of the signals, of those that the network reads, that it must be given."""
+        return reads & {"text"} if self.needs_text else frozenset()
+
     def pooled_text(self, width: int) -> "PooledText":
         """Build what adds the mean of text states of this width to the time embedding."""
         return PooledText(width, self.embedding, zero=self.zero_init)

@@ -68,6 +68,10 @@ class VolumeUNetConfig(UNetConfig):
     def _context_fits(self) -> "VolumeUNetConfig":
         if self.pool_text and self.attention.text_width is None:
             raise ValueError("pool_text needs attention to text; set attention.context_dim")
+        if not self.needs_text and self.attention.text_width is None:
+            raise ValueError(
+                "needs_text=false is for a network that reads text; set attention.context_dim"
+            )
         if not self.needs_text and not isinstance(self.attention, SpaceTimeAttentionConfig):
             raise ValueError("needs_text=false needs attention.kind=st_attention")
         if self.known_time_embed and not self.frame_times:
@@ -97,7 +101,7 @@ class VolumeUNet(Denoiser):
             **dict.fromkeys(map(named_label, config.labels), True),
         }
         self.reads = frozenset(name for name, read in reads.items() if read)
-        self.needs = self.reads & {"text"} if config.needs_text else frozenset()
+        self.needs = config.needed(self.reads)
         self.text_width = config.attention.text_width
         self.per_frame = config.frame_times
         channels, widths = config.latent[0], config.widths

@@ -1,6 +1,5 @@
 """Decoders of other runs added to a model folder."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,9 +7,8 @@ from pathlib import Path
 import torch
 
 from longtake.checkpoint import save_component, weights_hash, whole_folder
-from longtake.config import parse, to_dict
-from longtake.hub import INDEX, find_model
-from longtake.model.index import ModelIndex, decoder_folder, read_model_files
+from longtake.hub import find_model
+from longtake.model.index import decoder_folder, read_model_files, write_index
 from longtake.model.video_model import VideoModel
 
 
@@ -56,5 +54,4 @@ def save_with_decoders(
                 weights[part] = save_component(partial / part, network, dtype)
                 decoders[key] = part
         index = index.model_copy(update={"weights": weights, "decoders": decoders})
-        parse(ModelIndex, to_dict(index))  # a copy's values were not checked
-        (partial / INDEX).write_text(json.dumps(to_dict(index), indent=2) + "\n", encoding="utf-8")
+        write_index(partial, index)

@@ -1,5 +1,6 @@
 """``model_index.json``: everything about a model that is not a component's own config."""
 
+import json
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from annotated_types import Gt, Interval
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
 
 from longtake.checkpoint import CONFIG, WEIGHTS, CheckpointError, read_config
-from longtake.config import Config, changed, to_dict
+from longtake.config import Config, changed, parse, to_dict
 from longtake.diffusion import DDIM, DDPM, Diffusion, Together, Unguided
 from longtake.diffusion.schedule import STEPS
 from longtake.hub import INDEX, find_model
@@ -302,6 +303,13 @@ def read_model_files(folder: Path) -> tuple[ModelIndex, dict[str, BaseModel]]:
         path = folder / name / CONFIG
         components[name] = read_config(path, index.kind_of(name), lambda data, c=changes: data | c)
     return index, components
+
+
+def write_index(folder: Path, index: ModelIndex) -> None:
+    """Write the index of a model folder; a ConfigError if it is not valid."""
+    data = to_dict(index)
+    parse(ModelIndex, data)  # a copy's values were not checked
+    (folder / INDEX).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
 def component_hash(model: str, part: str) -> str | None:

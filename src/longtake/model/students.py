@@ -7,10 +7,9 @@ from pathlib import Path
 import torch
 
 from longtake.checkpoint import save_component, weights_hash, whole_folder
-from longtake.config import parse, to_dict
 from longtake.diffusion import Denoiser
 from longtake.hub import INDEX
-from longtake.model.index import ModelIndex, RoleSampling, Student
+from longtake.model.index import ModelIndex, RoleSampling, Student, write_index
 from longtake.model.video_model import VideoModel
 from longtake.rollout import Role
 
@@ -52,8 +51,7 @@ def save_with_students(
         for role, (network, sampling) in found.items():
             students[role] = Student(network=names[network], sampling=sampling)
         index = index.model_copy(update={"weights": weights, "students": students})
-        parse(ModelIndex, to_dict(index))  # a copy's values were not checked
-        (partial / INDEX).write_text(json.dumps(to_dict(index), indent=2) + "\n", encoding="utf-8")
+        write_index(partial, index)
 
 
 def _students(

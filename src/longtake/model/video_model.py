@@ -1,6 +1,5 @@
 """A model as one object: networks, and how they are sampled."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,11 +17,11 @@ from longtake.checkpoint import (
     weights_hash,
     whole_folder,
 )
-from longtake.config import nearest, parse, to_dict
+from longtake.config import nearest
 from longtake.diffusion import ClipSampler, Denoiser
 from longtake.diffusion.signals import Signals
 from longtake.generate import LongVideo
-from longtake.hub import INDEX, find_model, push_folder
+from longtake.hub import find_model, push_folder
 from longtake.model.card import CARD, model_card
 from longtake.model.index import (
     AUTOENCODER,
@@ -32,6 +31,7 @@ from longtake.model.index import (
     Sampling,
     decoder_folder,
     read_model_files,
+    write_index,
 )
 from longtake.model.labels import Labels
 from longtake.model.prompts import prompt_signals
@@ -159,10 +159,7 @@ class VideoModel:
             index = self.index.model_copy(
                 update={"roles": roles, "decoders": decoders, "weights": weights}
             )
-            parse(ModelIndex, to_dict(index))  # a copy's values were not checked
-            (partial / INDEX).write_text(
-                json.dumps(to_dict(index), indent=2) + "\n", encoding="utf-8"
-            )
+            write_index(partial, index)
 
     def push_to_hub(self, repository: str, *, private: bool = False) -> str:
         """Upload as a model repository of the Hugging Face hub; return the URL of the commit.

@@ -5,31 +5,46 @@ from collections.abc import Mapping
 
 from torch import Size, Tensor, nn
 
+from longtake.checkpoint import fill
+from longtake.config import ConfigError
+
 _READS_SIGNALS = re.compile(r"(label_embeds?|text_embed)\.|.*\.(cross|to_text)\.")
 """Matches the names of a denoiser's weights that read classes, labels or text."""
 
 
-def initial_weights(denoiser: nn.Module, trained: nn.Module) -> dict[str, Tensor]:
-    """Weights of a trained network, but the denoiser's own ones for its ``new_weights``."""
-    own, given = denoiser.state_dict(), trained.state_dict()
-    new = _differing(own, given)
-    kept = {name: value for name, value in given.items() if name not in new}
-    return kept | {name: own[name] for name in new & own.keys()}
+def start_from(
+    denoiser: nn.Module, trained: nn.Module, origin: str, *, freeze: bool = False
+) -> None:
+    """Give a denoiser the weights of a trained network, where the two read the same signals.
 
+    It keeps its own embeddings of classes and labels, and its own layers that read text, if the
+    trained network lacks them or their shapes differ.
 
-def new_weights(denoiser: nn.Module, trained: nn.Module) -> frozenset[str]:
-    """Names of the denoiser's weights that a trained network does not give it.
+    Args:
+        denoiser: the denoiser, which is changed.
+        trained: the trained network.
+        origin: where the trained network comes from, for error messages.
+        freeze: train the denoiser's own weights alone; the others get no gradients.
 
-    Those are the embeddings of classes and labels, and the layers that read text, if the trained
-    network lacks them or their shapes differ.
+    Raises:
+        CheckpointError: other weights do not fit.
+        ConfigError: ``freeze`` leaves nothing to train.
     """
-    own = denoiser.state_dict()
-    return frozenset(_differing(own, trained.state_dict()) & own.keys())
-
-
-def _differing(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> set[str]:
+    own, given = denoiser.state_dict(), trained.state_dict()
     reading = {name for name in {**own, **given} if _READS_SIGNALS.match(name)}
-    return {name for name in reading if _shape(own, name) != _shape(given, name)}
+    differing = {name for name in reading if _shape(own, name) != _shape(given, name)}
+    kept = {name: own[name] for name in differing & own.keys()}
+    taken = {name: value for name, value in given.items() if name not in differing}
+    fill(denoiser, taken | kept, origin)
+    if not freeze:
+        return
+    if not kept:
+        raise ConfigError(
+            f"freeze_initial=true leaves nothing to train: {origin} gives all weights; let the "
+            "denoiser read text or labels that it does not, or set it to false"
+        )
+    for name, parameter in denoiser.named_parameters():
+        parameter.requires_grad_(name in kept)
 
 
 def _shape(weights: Mapping[str, Tensor], name: str) -> Size | None:

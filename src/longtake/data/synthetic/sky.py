@@ -121,8 +121,8 @@ class SkyWorld(SyntheticSource):
 
     def _kinds(self, index: int) -> tuple[str, str, str]:
         """Time of day, cover and wind; consecutive videos cycle through the classes."""
-        names = dict(zip(CLASSES, KINDS, strict=True))
-        shown = [kind for name, kind in names.items() if name not in self.without]
+        named = zip(CLASSES, KINDS, strict=True)
+        shown = [kind for name, kind in named if name not in self.without]
         return shown[self.number(index) % len(shown)]
 
     def _sun(self, index: int, frame: int) -> float:
