@@ -102,7 +102,8 @@ def build_cache(
             ``clip_overlap_frames`` of the denoiser that is to be trained.
 
     Raises:
-        ValueError: latents of this kind cannot overlap, or clips have another length.
+        ValueError: latents of this kind cannot overlap, clips have another length, latents are not
+            finite, or all latents are equal.
         CheckpointError: the folder holds a cache of something else, or a broken one.
     """
     autoencoder.spec.check_overlap(overlap_frames)
