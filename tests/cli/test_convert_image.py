@@ -191,6 +191,16 @@ def test_what_is_no_such_model_is_one_sentence(
         read_image_model(broken, clips=CLIPS)
 
 
+def test_a_schedule_of_zero_terminal_snr_is_kept(folder: Path, tmp_path: Path):
+    changes = {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}
+    scheduler = "scheduler/scheduler_config.json"
+    rescaled = _broken(folder, tmp_path / "rescaled", scheduler, **changes)
+    diffusion = read_image_model(rescaled, clips=CLIPS).index.diffusion
+    assert diffusion is not None
+    assert diffusion.schedule.ends_in_noise
+    assert diffusion.prediction == "v"
+
+
 def test_a_unet_alone_takes_the_autoencoder_of_a_model(folder: Path):
     model = read_image_model(folder, clips=CLIPS)
     alone = read_image_model(folder / "unet", model=model, clips=CLIPS)

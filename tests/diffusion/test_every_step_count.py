@@ -11,6 +11,7 @@ from torch import Tensor
 
 from longtake.diffusion import (
     DDIM,
+    EDM,
     ClipSampler,
     Cosine,
     DiffusersSampler,
@@ -24,7 +25,15 @@ from longtake.noise import SampleNoise
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-SCHEDULES = [ScaledLinear(), Linear(), Cosine(), Cosine(shift=0.25), RectifiedFlow()]
+SCHEDULES = [
+    ScaledLinear(),
+    Linear(),
+    Cosine(),
+    Cosine(shift=0.25),
+    EDM(),
+    Linear(rescale_betas_zero_snr=True),
+    RectifiedFlow(),
+]
 COUNTS = (1, 2, 3, 7, 61)
 OURS = [DDIM(), DDIM(eta=1), DDIM(grid="linspace", eta=0.5)]
 THEIRS = [DiffusersSampler(scheduler=name) for name in SCHEDULERS if name not in EVEN_STEPS]

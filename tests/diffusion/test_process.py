@@ -8,6 +8,7 @@ from torch import Tensor
 
 from longtake.config import ConfigError, parse, to_dict
 from longtake.diffusion import (
+    EDM,
     AlphaSigma,
     Cosine,
     Diffusion,
@@ -17,9 +18,13 @@ from longtake.diffusion import (
 )
 from longtake.diffusion.signals import Signals, label_signal, previous_signal, text_signal
 
+SCHEDULES = (
+    *(ScaledLinear(), Linear(), Cosine(), Cosine(shift=0.25), RectifiedFlow(), EDM()),
+    Linear(rescale_betas_zero_snr=True),
+)
 PAIRS = [
     (schedule, prediction)
-    for schedule in (ScaledLinear(), Linear(), Cosine(), Cosine(shift=0.25), RectifiedFlow())
+    for schedule in SCHEDULES
     for prediction in ("epsilon", "x0", "v", "flow")
     if not (prediction == "epsilon" and schedule.ends_in_noise)
 ]

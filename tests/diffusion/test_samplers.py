@@ -13,6 +13,7 @@ from longtake.config import ConfigError, parse, to_dict
 from longtake.diffusion import (
     DDIM,
     DDPM,
+    EDM,
     Cosine,
     DiffusersSampler,
     Diffusion,
@@ -45,7 +46,14 @@ def start(seeds=SEEDS) -> tuple[SampleNoise, Tensor]:
     return noise, noise.normal(SPEC.shape)
 
 
-SCHEDULES = [ScaledLinear(), Linear(), Cosine(), Cosine(shift=0.25)]
+SCHEDULES = [
+    ScaledLinear(),
+    Linear(),
+    Cosine(),
+    Cosine(shift=0.25),
+    EDM(),
+    Linear(rescale_betas_zero_snr=True),
+]
 FOLLOWED = [(p, q) for p in (*SAMPLERS, KARRAS) for q in SCHEDULES if follows(p, q)]
 
 

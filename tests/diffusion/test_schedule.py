@@ -2,11 +2,20 @@
 
 import pytest
 import torch
+from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 from hypothesis import given
 from hypothesis import strategies as st
 
 from longtake.config import parse
-from longtake.diffusion import Cosine, Linear, RectifiedFlow, ScaledLinear
+from longtake.diffusion import (
+    EDM,
+    AlphaSigma,
+    Cosine,
+    Diffusion,
+    Linear,
+    RectifiedFlow,
+    ScaledLinear,
+)
 from longtake.diffusion.timesteps import (
     DiscreteTime,
     LogitNormalTime,
@@ -16,7 +25,11 @@ from longtake.diffusion.timesteps import (
 from longtake.noise import SampleNoise
 from longtake.registry import AnySchedule
 
-PRESERVING = (ScaledLinear(), Linear(), Cosine(), Cosine(shift=0.25))
+RESCALED = (
+    ScaledLinear(rescale_betas_zero_snr=True),
+    Linear(rescale_betas_zero_snr=True),
+)
+PRESERVING = (ScaledLinear(), Linear(), Cosine(), Cosine(shift=0.25), EDM(), *RESCALED)
 SCHEDULES = (*PRESERVING, RectifiedFlow())
 
 
@@ -47,7 +60,7 @@ def test_times_of_any_shape_give_levels_of_that_shape(schedule):
     assert schedule(torch.tensor(0.5)).sigma.shape == ()
 
 
-@pytest.mark.parametrize("schedule", [ScaledLinear(), Linear()])
+@pytest.mark.parametrize("schedule", [ScaledLinear(), Linear(), *RESCALED])
 def test_networks_are_told_the_index_of_the_table(schedule):
     t = torch.arange(1, 1001) / 1000
     assert schedule.embedding(t).tolist() == list(range(1000))
@@ -55,7 +68,42 @@ def test_networks_are_told_the_index_of_the_table(schedule):
 
 
 def test_only_paths_that_reach_it_end_in_noise():
-    assert [schedule.ends_in_noise for schedule in SCHEDULES] == [False, False, True, True, True]
+    assert [schedule.ends_in_noise for schedule in SCHEDULES] == [False, False, *[True] * 6]
+
+
+@pytest.mark.parametrize("schedule", RESCALED)
+def test_a_rescaled_table_is_that_of_diffusers(schedule):
+    plain = schedule.model_copy(update={"rescale_betas_zero_snr": False})
+    theirs = rescale_zero_terminal_snr(plain.betas())
+    torch.testing.assert_close(schedule.betas(), theirs)
+    alpha = schedule(torch.arange(1, 1001, dtype=torch.float64) / 1000).alpha
+    torch.testing.assert_close(alpha, (1 - theirs).cumprod(0).sqrt())
+
+
+def test_a_table_that_is_not_rescaled_is_stored_as_before():
+    assert Linear().model_dump() == {"kind": "linear", "beta_start": 1e-4, "beta_end": 0.02}
+    stored = Linear(rescale_betas_zero_snr=True).model_dump()
+    assert stored["rescale_betas_zero_snr"] is True
+
+
+def test_v_on_the_path_of_edm_is_its_preconditioning():
+    t = torch.linspace(0.01, 0.99, 50, dtype=torch.float64)
+    z, output = torch.randn(2, 50, 1, dtype=torch.float64)
+    level = AlphaSigma(*(x[:, None] for x in EDM()(t)))
+    x0 = Diffusion(schedule=EDM(), prediction="v").to_x0(-output, z, level)
+    noise = level.sigma / level.alpha  # EDM's sigma; its sigma_data is 1
+    torch.testing.assert_close(level.alpha, 1 / (noise**2 + 1).sqrt())  # c_in
+    noisy = z / level.alpha
+    skip, out = 1 / (noise**2 + 1), noise / (noise**2 + 1).sqrt()
+    torch.testing.assert_close(x0, skip * noisy + out * output)
+
+
+def test_logit_normal_times_have_log_normal_noise_on_the_path_of_edm():
+    t = LogitNormalTime(mean=-0.507, std=1.2)(SampleNoise(range(4000))).double()
+    level = EDM()(t)
+    logarithm = (level.sigma / level.alpha).log()
+    assert abs(logarithm.mean().item() + 0.507) < 0.06
+    assert abs(logarithm.std().item() - 1.2) < 0.05
 
 
 @given(st.floats(0.05, 20))

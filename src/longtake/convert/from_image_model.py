@@ -274,6 +274,8 @@ def _diffusion(path: Path) -> Diffusion:
         "beta_start": found.get("beta_start", 0.00085),
         "beta_end": found.get("beta_end", 0.012),
     }
+    if found.get("rescale_betas_zero_snr"):
+        betas["rescale_betas_zero_snr"] = True
     schedule = {"kind": "scaled_linear", **betas}
     return parse(
         Diffusion,
