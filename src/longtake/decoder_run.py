@@ -11,6 +11,7 @@ from annotated_types import Ge
 from pydantic import model_validator
 from torch import nn
 
+from longtake.autoencoders.redecoded import OtherFrames
 from longtake.checkpoint import fill
 from longtake.config import Config
 from longtake.distributed import Ranks
@@ -103,17 +104,23 @@ class DecoderRun(Config):
         """
         torch.manual_seed(self.training.seed)
         base = VideoModel.from_pretrained(self.model, device=ranks.device)
-        both = self._built().beside(base.autoencoder)
+        both = self.begin(base)
         export = partial(self._export, base, both.decoder, ranks)
         train_reconstruction(self, both, folder, ranks, callbacks, export)
 
-    def _built(self) -> Any:
-        """Build the decoder with random weights or those of ``init_from``."""
+    def begin(self, base: VideoModel) -> OtherFrames:
+        """Return the autoencoder of ``base``, the opened ``model``, with the decoder to train.
+
+        The decoder has random weights or those of ``init_from``.
+
+        Raises:
+            ValueError: the decoder does not fit the autoencoder or the weights.
+        """
         decoder = self.decoder.build()
         if self.init_from is not None:
             trained = VideoModel.from_pretrained(self.init_from).decoder(self.name)
             fill(decoder, trained.state_dict(), self.init_from)
-        return decoder
+        return decoder.beside(base.autoencoder)
 
     def _export(self, base: VideoModel, decoder: nn.Module, ranks: Ranks, folder: Path) -> None:
         plain: Any = unsharded(decoder, self.decoder.build)

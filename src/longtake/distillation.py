@@ -14,16 +14,16 @@ from longtake import previews
 from longtake.backends import Backend, OpenVINO
 from longtake.config import Config, ConfigError
 from longtake.data.cache_plan import CachePlan, warn_of_few_clips
-from longtake.data.latents import build_cache
-from longtake.diffusion import Denoiser, Unguided
+from longtake.data.latents import build_cache, cached_shape
+from longtake.diffusion import ClipSampler, Denoiser, Unguided
 from longtake.distributed import Ranks
 from longtake.model import RoleSampling, Sampling, VideoModel
 from longtake.model.index import component_hash
-from longtake.registry import AnyGuidance, AnySource
+from longtake.registry import AnyGuidance, AnySource, AnyTextEncoder
 from longtake.rollout import Role
 from longtake.text import Prompt
 from longtake.training.callbacks import Callbacks
-from longtake.training.captions import encode_captions
+from longtake.training.captions import check_captions, encode_captions
 from longtake.training.checkpoint import unsharded
 from longtake.training.config import TrainingConfig
 from longtake.training.latent_batches import LatentBatches, TrainingClip
@@ -92,32 +92,23 @@ class DistillationRun(Config):
         """
         torch.manual_seed(self.training.seed)
         model = VideoModel.from_pretrained(self.teacher, device=ranks.device)
-        self._check(model)
+        with_student, walk = self.begin(model)
         teacher = self._network(model)
-        student, spec = copy.deepcopy(teacher).train(), teacher.spec
+        student, text_encoder = with_student.denoisers[self.roles[0]], self._text_encoder(model)
         place = Path(self.cache_folder) if self.cache_folder else folder / "latents"
         cache = build_cache(
             *(place, self.data, model.autoencoder, self.cache, ranks, callbacks.encoding),
-            overlap_frames=spec.clip_overlap_frames,
+            overlap_frames=teacher.spec.clip_overlap_frames,
         )
         warn_of_few_clips(len(cache), self.training.batch)
-        captions = encode_captions([cache], teacher, model.index.text_encoder)
+        captions = encode_captions([cache], text_encoder)
         assert model.index.diffusion is not None
         batches = LatentBatches(
-            *(cache, spec, self.clip, model.index.diffusion, model.index.latent_scaling),
+            *(cache, teacher.spec, self.clip, model.index.diffusion, model.index.latent_scaling),
             seed=self.training.seed,
             reads=teacher.reads,
             captions=captions.states,
             labels={name: len(values) for name, values in self.data.label_parts.items()},
-        )
-        settings = {"sampling": self._sampling(model)}
-        with_student = replace(
-            model,
-            index=model.index.model_copy(update=settings),
-            denoisers={**model.denoisers, **dict.fromkeys(self.roles, student)},
-        )
-        walk = model.clip_sampler(
-            *(self.roles[0], self._guided(model.index.sampling), BACKENDS[self.teacher_backend]())
         )
         Trainer(
             Distillation(student, walk, self.variant, batches, self.training, ranks),
@@ -128,6 +119,43 @@ class DistillationRun(Config):
             export=partial(self._export, with_student, student, teacher, ranks),
             report=callbacks.training,
         ).fit()
+
+    def begin(self, model: VideoModel) -> tuple[VideoModel, ClipSampler]:
+        """Return the model with the student as training begins, and what samples by the teacher.
+
+        Nothing is encoded, so that whatever does not fit is refused at once.
+
+        Args:
+            model: the opened ``teacher``.
+
+        Raises:
+            ValueError: the model's network cannot be distilled on the data.
+            BackendError: the backend cannot run the teacher.
+        """
+        self._check(model)
+        teacher = self._network(model)
+        shape = cached_shape(
+            self.data.plan, model.autoencoder.spec, teacher.spec.clip_overlap_frames
+        )
+        self.clip.check_cached(teacher.spec, shape)
+        check_captions(teacher, self._text_encoder(model), self.data)
+        student = copy.deepcopy(teacher).train()
+        settings = {"sampling": self._sampling(model)}
+        with_student = replace(
+            model,
+            index=model.index.model_copy(update=settings),
+            denoisers={**model.denoisers, **dict.fromkeys(self.roles, student)},
+        )
+        if self.training.sample_every:
+            previews.check_samples(with_student, self.preview_frames)
+        walk = model.clip_sampler(
+            *(self.roles[0], self._guided(model.index.sampling), BACKENDS[self.teacher_backend]())
+        )
+        return with_student, walk
+
+    def _text_encoder(self, model: VideoModel) -> AnyTextEncoder | None:
+        """The model's text encoder, if the teacher reads text."""
+        return model.index.text_encoder if "text" in self._network(model).reads else None
 
     def _check(self, model: VideoModel) -> None:
         """Raise an error unless the model's network can be distilled on the data."""

@@ -213,14 +213,22 @@ class ModelVideos(VideoSource):
 def open_kept(source: ModelVideos, folder: Path) -> None:
     """Prepare a folder in which ``source`` keeps its videos; continue one that has some of them.
 
-    Raises a ValueError if the folder holds something else.
+    Raises:
+        ValueError: the folder holds videos made with other settings, or other files, or its
+            ``kept.json`` is not valid.
     """
     path, videos = folder / KEPT, digest(source.contents())
     if path.exists() and _read_kept(folder).videos == videos:
         return
     there = {p.name for p in folder.iterdir()} if folder.exists() else set()
     if there - {f".{KEPT}.partial"}:  # which a kill may leave
-        raise ValueError(f"{folder}: holds other files; choose another folder to keep videos in")
+        held = (
+            "holds videos made with other settings (model, sampling, label, prompts, seeds, length "
+            "or precision); choose another folder to keep videos in"
+            if path.exists()
+            else "is not empty, and its files are not kept videos; choose another folder"
+        )
+        raise ValueError(f"{folder}: {held}")
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps({"videos": videos, "made": time.time_ns()}) + "\n")
 

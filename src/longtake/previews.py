@@ -57,6 +57,22 @@ def reconstructions(
     return {"psnr": psnr, **{n: float(np.mean([s[n] for s in scores])) for n in sorted(others)}}
 
 
+def check_samples(model: VideoModel, frames: int) -> None:
+    """Raise a ValueError unless the model can sample videos of ``frames`` frames as its index says.
+
+    A model without a network of first clips samples no previews, and is accepted.
+    """
+    if "first" not in model.denoisers:
+        return
+    most = model.long_video().most_frames
+    if most is not None and frames > most:
+        raise ValueError(
+            f"preview_frames={frames} must be at most {most}: this model makes clips of {most} "
+            "frames; a longer video needs the rollout autoregressive or hierarchical "
+            "(sampling.rollout.kind), and a model trained for it"
+        )
+
+
 def samples(model: VideoModel, request: Request, frames: int, folder: Path, ranks: Ranks) -> None:
     """Sample the videos of a request, ``frames`` frames each, and write them to a folder.
 

@@ -18,7 +18,7 @@ from longtake.checkpoint import fill, weights_hash
 from longtake.config import Config, ConfigError
 from longtake.data.cache_plan import CachePlan, PlannedClips, warn_of_few_clips
 from longtake.data.latent_cache import LatentCache
-from longtake.data.latents import build_cache
+from longtake.data.latents import build_cache, cached_shape
 from longtake.decoder_run import DecoderRun
 from longtake.diffusion import Denoiser, Diffusion
 from longtake.distillation import DistillationRun
@@ -33,7 +33,7 @@ from longtake.registry import AnyAutoencoder, AnyDenoiser, AnySource, AnyTextEnc
 from longtake.rollout import Role
 from longtake.text import Prompt, TextEncoder
 from longtake.training.callbacks import Callbacks
-from longtake.training.captions import encode_captions
+from longtake.training.captions import check_captions, encode_captions
 from longtake.training.checkpoint import unsharded
 from longtake.training.config import OptimizerConfig, TrainingConfig
 from longtake.training.initial_weights import start_from
@@ -99,12 +99,21 @@ class AutoencoderRun(Config):
         ``ranks`` are the processes of the run; ``callbacks`` report progress.
         """
         torch.manual_seed(self.training.seed)
+        autoencoder = self.begin()
+        export = partial(self._export, autoencoder, ranks)
+        train_reconstruction(self, autoencoder, folder, ranks, callbacks, export)
+
+    def begin(self) -> VideoAutoencoder:
+        """Build the autoencoder with random weights, or those of ``init_from``.
+
+        Raises:
+            CheckpointError: there is no such model, or its weights do not fit.
+        """
         autoencoder = self.autoencoder.build()
         if self.init_from is not None:
             trained = VideoModel.from_pretrained(self.init_from).autoencoder
             fill(autoencoder, trained.state_dict(), self.init_from)
-        export = partial(self._export, autoencoder, ranks)
-        train_reconstruction(self, autoencoder, folder, ranks, callbacks, export)
+        return autoencoder
 
     def _export(self, autoencoder: nn.Module, ranks: Ranks, folder: Path) -> None:
         plain, averaged = unsharded(autoencoder, self.autoencoder.build), bool(self.training.ema)
@@ -235,41 +244,32 @@ class DiffusionRun(Config):
         ``folder`` is the run's, ``ranks`` are its processes; ``callbacks`` report progress.
         """
         torch.manual_seed(self.training.seed)
-        self._check_classes()
-        base = self._joined(VideoModel.from_pretrained(self.model, device=ranks.device))
+        base = VideoModel.from_pretrained(self.model, device=ranks.device)
         trained = VideoModel.from_pretrained(self.init_from) if self.init_from else None
-        denoiser = self._built(trained)
-        base.autoencoder.spec.check_drawn(denoiser.spec, self.model)
-        self.clip.check(denoiser)
+        model = self.begin(base, self.initial_denoiser(trained))
         if self.clip.stills and ranks.size > 1:
             raise ConfigError(
                 f"clip.stills={self.clip.stills}: batches of clips and stills are for one process, "
                 f"but there are {ranks.size}; set it to 0, or start one"
             )
-        if self.diffusion.time_per_frame and not denoiser.per_frame:
-            raise ConfigError(
-                "diffusion.time_per_frame=true: this network has one time for all frames; set "
-                "denoiser.frame_times=true, or time_per_frame to false"
-            )
         place = Path(self.cache_folder) if self.cache_folder else folder / "latents"
-        spec, encoder, report = denoiser.spec, base.autoencoder, callbacks.encoding
+        denoiser, encoder = model.denoisers[self.roles[0]], model.autoencoder
+        spec, report = denoiser.spec, callbacks.encoding
         overlap_frames = spec.clip_overlap_frames
         cache = build_cache(place, self.data, encoder, self.cache, ranks, report, overlap_frames)
         warn_of_few_clips(len(cache), self.training.batch)
-        held_out = self._held_out(place / VALIDATION, base.autoencoder, ranks, overlap_frames)
+        held_out = self._held_out(place / VALIDATION, encoder, ranks, overlap_frames)
         caches = [cache, *([] if held_out is None else [held_out])]
-        captions = encode_captions(caches, denoiser, self.text_encoder)
-        base = self._with_settings(base, self._scaling(cache, base, trained), captions.encoder)
-        scaling, seed, reads = base.index.latent_scaling, self.training.seed, denoiser.reads
+        captions = encode_captions(caches, self.text_encoder)
+        model = self._with_settings(model, self._scaling(cache, model, trained), captions.encoder)
         batches = LatentBatches(
-            *(cache, spec, self.clip, self.diffusion, scaling),
-            seed=seed,
-            reads=reads,
+            *(cache, spec, self.clip, self.diffusion, model.index.latent_scaling),
+            seed=self.training.seed,
+            reads=denoiser.reads,
             captions=captions.states,
             labels={name: len(values) for name, values in self.data.label_parts.items()},
         )
         validation = None if held_out is None else replace(batches, cache=held_out)
-        model = self._with_network(base, denoiser)
         evaluation = self.training.evaluate_every and open_evaluation(
             self.validation or self.data,
             encoder.spec.clip[1:],
@@ -284,13 +284,63 @@ class DiffusionRun(Config):
             ranks,
             preview=partial(self._preview, model, denoiser, ranks, validation, captions.example),
             evaluate=lambda: evaluation.samples(model) if evaluation else {},
-            export=partial(self._export, base, denoiser, ranks),
+            export=partial(self._export, model, denoiser, ranks),
             report=callbacks.training,
         ).fit()
 
+    def initial_denoiser(self, trained: VideoModel | None = None) -> Denoiser:
+        """Build the denoiser with random weights, or those of ``trained``, the ``init_from``.
+
+        Raises:
+            ValueError: that model has no such network, or its weights do not fit.
+        """
+        denoiser = self.denoiser.build()
+        if trained is not None:
+            network = trained.denoisers.get(self.roles[0])
+            if network is None:
+                raise ValueError(
+                    f"init_from={self.init_from} has no network in the role {self.roles[0]!r}; "
+                    "name a model that has one, or leave init_from out"
+                )
+            start_from(denoiser, network, str(self.init_from), freeze=self.freeze_initial)
+        return denoiser
+
+    def begin(self, base: VideoModel, denoiser: Denoiser) -> VideoModel:
+        """Return the model that training begins with; its latents are not scaled yet.
+
+        Nothing is encoded, so that whatever does not fit is refused at once.
+
+        Args:
+            base: the opened ``model``.
+            denoiser: the initial denoiser.
+
+        Raises:
+            ValueError: settings, data and networks do not fit each other.
+        """
+        self._check_classes()
+        base = self._joined(base)
+        base.autoencoder.spec.check_drawn(denoiser.spec, self.model)
+        self.clip.check(denoiser)
+        if self.diffusion.time_per_frame and not denoiser.per_frame:
+            raise ConfigError(
+                "diffusion.time_per_frame=true: this network has one time for all frames; set "
+                "denoiser.frame_times=true, or time_per_frame to false"
+            )
+        spec, encoded = denoiser.spec, base.autoencoder.spec
+        for name in ("data", *(["validation"] if self.validation else [])):
+            plan = getattr(self, name).plan
+            shape = cached_shape(plan, encoded, spec.clip_overlap_frames, name)
+            self.clip.check_cached(spec, shape, name)
+        check_captions(denoiser, self.text_encoder, self.data)
+        base = self._with_settings(base, LatentScaling(), self.text_encoder)
+        model = self._with_network(base, denoiser)
+        if self.training.sample_every:
+            previews.check_samples(model, self.preview_frames)
+        return model
+
     def settled(self) -> "DiffusionRun":
         """Return the run with ``num_classes=auto`` replaced by the data's number of classes."""
-        if self.denoiser.num_classes != "auto":
+        if getattr(self.denoiser, "num_classes", None) != "auto":
             return self
         number = len(self.data.classes) or None
         denoiser = self.denoiser.model_copy(update={"num_classes": number})
@@ -326,19 +376,6 @@ class DiffusionRun(Config):
         other_rate = base.index.fps != self.data.fps
         return replace(base, denoisers={}) if other_rate and "first" in self.roles else base
 
-    def _built(self, trained: VideoModel | None) -> Denoiser:
-        """Build the denoiser with random weights or those of ``init_from``."""
-        denoiser = self.denoiser.build()
-        if trained is not None:
-            network = trained.denoisers.get(self.roles[0])
-            if network is None:
-                raise ValueError(
-                    f"init_from={self.init_from} has no network in the role {self.roles[0]!r}; "
-                    "name a model that has one, or leave init_from out"
-                )
-            start_from(denoiser, network, str(self.init_from), freeze=self.freeze_initial)
-        return denoiser
-
     def _scaling(
         self, cache: LatentCache, base: VideoModel, trained: VideoModel | None
     ) -> LatentScaling:
@@ -365,7 +402,7 @@ class DiffusionRun(Config):
             )
         changes = {"diffusion": self.diffusion, "sampling": self.sampling}
         changes |= {"classes": self.data.classes, "ema": self.training.ema is not None}
-        changes |= {"text_encoder": text_encoder}
+        changes |= {"text_encoder": text_encoder or (index.text_encoder if others else None)}
         labels = {name: self.data.label_parts[name] for name in self._labels}
         changes |= {"labels": {**(index.labels if others else {}), **labels}}
         return replace(base, index=index.model_copy(update=changes))

@@ -105,8 +105,15 @@ def test_kept_videos_are_those_that_were_judged(tiny_model: VideoModel, tmp_path
     assert np.array_equal(video, found[0])
     assert side.identity() != side_of(tiny_model).identity()
     open_kept(side_of(tiny_model), keep)
-    with pytest.raises(ValueError, match="holds other files; choose another folder to keep"):
+    with pytest.raises(ValueError, match="holds videos made with other settings"):
         open_kept(side_of(tiny_model, first_seed=9), keep)
+
+
+def test_videos_are_not_kept_among_other_files(tiny_model: VideoModel, tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is not empty, and its files are not kept videos"):
+        open_kept(side_of(tiny_model), tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_what_changes_the_videos_changes_the_key(tiny_model: VideoModel):

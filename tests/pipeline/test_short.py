@@ -88,7 +88,7 @@ def test_the_shipped_denoisers_fit_the_presets_that_start_from_them(footage: Pat
             if stage.samples:
                 run = config.changed(type(r := read_run(stage.preset)), r, ["init_from=lvdm-sky"])
                 trained = VideoModel.from_pretrained("lvdm-sky")
-                assert set(run._built(trained).state_dict())  # pyright: ignore[reportPrivateUsage]
+                assert set(run.initial_denoiser(trained).state_dict())
 
 
 @pytest.fixture(scope="module")

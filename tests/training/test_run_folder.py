@@ -550,7 +550,7 @@ def test_a_network_without_classes_starts_from_one_that_has_them(begun: Path, tm
     other = changed(run, f"init_from={tmp_path}/first", "denoiser.num_classes=null")
     assert isinstance(other, DiffusionRun)
     first = VideoModel.from_pretrained(tmp_path / "first")
-    own = other._built(first).state_dict()  # pyright: ignore[reportPrivateUsage]
+    own = other.initial_denoiser(first).state_dict()
     given = first.denoisers["first"].state_dict()
     assert {*given} - {*own} == {"label_embed.weight"}
     assert all(torch.equal(own[name], given[name]) for name in own)

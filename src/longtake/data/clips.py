@@ -94,7 +94,7 @@ class ClipSource(VideoSource):
         """
 
     def forward(self) -> "ClipSource":
-        """A source of the same clips that one thread reads faster if clips are read in order."""
+        """A source of the same clips, faster for one thread that reads videos forwards."""
         return self
 
 

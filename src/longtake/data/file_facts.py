@@ -28,7 +28,7 @@ _KNOWN = "SELECT path, value FROM wanted CROSS JOIN facts USING (path, stamp) WH
 
 
 def file_facts(kind: str, paths: Sequence[Path], compute: Callable[[Path], Any]) -> list[Any]:
-    """Return ``compute(path)`` for every path, in order, from a cache on disk where it is known.
+    """Return ``compute(path)`` for each of ``paths``, from a cache on disk where it is known.
 
     What is not known is computed by a few threads and stored.
 

@@ -16,8 +16,8 @@ PICTURE_BLOCK_BYTES = 1 << 12
 def fingerprints(paths: Sequence[Path]) -> list[str]:
     """A hash of each video file: of its size and of 16 blocks of 64 KiB spread over the file.
 
-    For a folder of image files it is a hash of the hashes of its files in order, with blocks of
-    4 KiB.
+    For a folder of image files it is a hash of those of its files, in order of the frames, with
+    blocks of 4 KiB.
 
     Raises:
         VideoError: a video cannot be read.

@@ -53,7 +53,7 @@ class Found(NamedTuple):
     """Result of searching a data set for videos.
 
     Attributes:
-        candidates: files and folders that may be videos, in order.
+        candidates: files and folders that may be videos, in the order of the source's videos.
         looked_for: what was searched for, for error messages.
         classes: name of each class.
         passed_over: files that look like videos but are not taken for one, with the reason.

@@ -54,7 +54,7 @@ class CacheIndex(Config):
         classes: name of each class.
         mean: mean over all elements of all latents.
         std: standard deviation over all elements, including the variance of the posterior.
-        shards: the files that hold the latents, in order.
+        shards: the files that hold the latents, in the order of the clips.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"deviation": "std"}
@@ -192,7 +192,7 @@ def read_index(folder: Path) -> CacheIndex:
 
 
 def _shard_facts(path: Path) -> dict[str, Any]:
-    """Hash of a shard, type and shape of its tensors, and whether their values are in order."""
+    """Hash of a shard, type and shape of its tensors, and whether their values are finite."""
     facts: dict[str, Any] = {"sha256": file_hash(path), "tensors": {}}
     try:
         with safe_open(path, framework="pt") as file:

@@ -29,7 +29,7 @@ from longtake.checkpoint import (
 )
 from longtake.config import differences, digest
 from longtake.data.cache_plan import CachePlan, PlannedClips
-from longtake.data.clips import Clip, ClipSource
+from longtake.data.clips import Clip, ClipPlan, ClipSource
 from longtake.data.forward import read_ahead
 from longtake.data.latent_cache import (
     FORMAT,
@@ -43,6 +43,7 @@ from longtake.data.latent_cache import (
 from longtake.diffusion.signals import ABSENT
 from longtake.distributed import Ranks
 from longtake.documents import DocumentError, read_json_like
+from longtake.latents import LatentSpec
 from longtake.progress import ProgressCallback, no_progress
 from longtake.video import to_model
 
@@ -76,6 +77,40 @@ def _origin(
     return {**parts, **({"overlap": overlap_frames} if overlap_frames else {})}
 
 
+def cached_shape(
+    plan: ClipPlan, spec: LatentSpec, overlap_frames: int = 0, source: str = "data"
+) -> tuple[int, ...]:
+    """Shape of the latents of one cached clip: ``(C, F, h, w)`` of a volume, ``(C, N)`` of planes.
+
+    Args:
+        plan: plan of the clips to cache.
+        spec: shape of the autoencoder's latents.
+        overlap_frames: number of frames of video that neighbouring windows share; see
+            ``build_cache``.
+        source: name of the setting that holds ``plan``, for error messages.
+
+    Raises:
+        ValueError: latents of this kind cannot overlap, or clips have another length or size.
+    """
+    spec.check_overlap(overlap_frames)
+    (window, height, width), hop = spec.clip, spec.clip[0] - overlap_frames
+    if (plan.height, plan.width) != (height, width):
+        raise ValueError(
+            f"clips to cache have {plan.height}x{plan.width} pixels (height, width), but those of "
+            f"the autoencoder {height}x{width}; set {source}.plan.height and width to that"
+        )
+    valid = max(window, plan.frames - (plan.frames - window) % hop)
+    if plan.frames != valid:
+        sharing = f" that share {overlap_frames}" if overlap_frames else ""
+        raise ValueError(
+            f"clips to cache have {plan.frames} frames, must be a whole number of the "
+            f"autoencoder's clips of {window}{sharing}; the nearest valid lengths are {valid} and "
+            f"{valid + hop} ({source}.plan.frames)"
+        )
+    channels, first, *others = spec.shape
+    return channels, first * (1 + (valid - window) // hop), *others
+
+
 def build_cache(
     folder: Path,
     source: ClipSource,
@@ -102,10 +137,11 @@ def build_cache(
             ``clip_overlap_frames`` of the denoiser that is to be trained.
 
     Raises:
-        ValueError: latents of this kind cannot overlap, or clips have another length.
+        ValueError: latents of this kind cannot overlap, clips have another length or size, latents
+            are not finite, or all latents are equal.
         CheckpointError: the folder holds a cache of something else, or a broken one.
     """
-    autoencoder.spec.check_overlap(overlap_frames)
+    cached_shape(source.plan, autoencoder.spec, overlap_frames)
     origin = _origin(source, autoencoder, plan, overlap_frames)
     key = digest(origin)
     if (folder / INDEX).exists():
@@ -205,7 +241,6 @@ def _encoded(
     That axis is frames of a volume, positions of planes.
     """
     window = autoencoder.spec.clip[0]
-    _check_length(video.shape[1], window, overlap)
     windows = rearrange(video.unfold(1, window, window - overlap), "c n h w t -> n c t h w")
     weight = next(autoencoder.parameters())
     parts = [autoencoder.encode(p.to(weight.device, weight.dtype)) for p in windows.split(batch)]
@@ -214,18 +249,6 @@ def _encoded(
         for each in zip(*((part.mean, part.log_variance) for part in parts), strict=True)
     )
     return Posterior(mean=mean, log_variance=log_variance)
-
-
-def _check_length(frames: int, window: int, overlap: int) -> None:
-    hop = window - overlap
-    valid = max(window, frames - (frames - window) % hop)
-    if frames != valid:
-        sharing = f" that share {overlap}" if overlap else ""
-        raise ValueError(
-            f"clips to cache have {frames} frames, must be a whole number of the autoencoder's "
-            f"clips of {window}{sharing}; the nearest valid lengths are {valid} and {valid + hop} "
-            "(data.plan.frames)"
-        )
 
 
 def _write_index(folder: Path, key: str, shards: int, classes: tuple[str, ...]) -> None:

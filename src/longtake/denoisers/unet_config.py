@@ -76,7 +76,7 @@ class UNetConfig(Config, ABC):
         return 2 ** (len(self.channel_mult) - 1)
 
     def inputs(self, level: int, *, up: bool) -> list[int]:
-        """Input channels of each residual block of a level, in order.
+        """Input channels of each residual block of a level, the first block's first.
 
         Args:
             level: index of the level, 0 at full resolution.

@@ -52,7 +52,7 @@ class DriftReport:
         return [*self.findings(), f"report: {self.page}"]
 
     def worst_first(self) -> list[VideoDrift]:
-        """The videos, in order of the severity of their findings."""
+        """The videos, the one with the most severe finding first."""
         return sorted(self.videos, key=lambda video: -video.severity)
 
     def to_json(self) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class FeatureRequest:
         source: the videos.
         side: ``real`` or ``generated``; selects among the protocol's settings.
         protocol: how videos become clips and features.
-        positions: where each clip starts, in order.
+        positions: where each clip starts.
         seed: seed with which the clips were chosen.
         network: the network and its preprocessing.
     """
@@ -157,7 +157,7 @@ def extract(
     batch: int = 16,
     report: ProgressCallback = no_progress,
 ) -> Float[Tensor, "n d"]:
-    """Features of all clips of a request, in order; read from the cache, or computed and cached.
+    """Features of the clips of a request, a row per position; cached ones are read from disk.
 
     Each process computes every ``ranks.size``-th shard and returns the features of all clips.
 

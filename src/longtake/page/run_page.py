@@ -123,7 +123,7 @@ class RunFiles:
         return found
 
     def previews(self) -> list[Path]:
-        """Folders of previews, in order of their training steps."""
+        """Folders of previews, the earliest step first."""
         return sorted(path.parent for path in self.folder.glob("samples/step_*/sheet.png"))
 
 

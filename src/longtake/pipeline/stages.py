@@ -96,7 +96,7 @@ def stages_for(
     denoisers: int = 2,
     tuned: bool = True,
 ) -> Sequence[Stage]:
-    """The runs of a system in order.
+    """The runs of a system, in the order in which they are trained.
 
     Their shares of the budget, with those of the results and the reserve, sum to 1.
 
@@ -121,7 +121,7 @@ def stages_for(
 
 
 def stages_of(plan: Plan, out: Path, tuned: bool | None = None) -> Sequence[Stage]:
-    """The runs of a plan, in order.
+    """The runs of a plan, in the order in which they are trained.
 
     ``out`` is the training's folder. ``tuned`` says whether the autoencoder is trained; None: the
     plan says it.

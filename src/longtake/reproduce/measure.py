@@ -136,7 +136,7 @@ def measure_table(
 def pending_training(table: Table, folders: Folders) -> Sequence[Training]:
     """Trainings that rows of a paper's table still need, if their data exists.
 
-    They are in order, each once; ``folders`` say where data and models are.
+    Each is there once, the first to run first; ``folders`` say where data and models are.
     """
     folders.check(table)
     ready = [row for row in table.rows if not missing(row, folders).data]

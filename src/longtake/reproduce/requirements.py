@@ -83,7 +83,10 @@ def missing(row: Row, folders: Folders) -> Missing:
 
 
 def pending(row: Row, folders: Folders) -> Sequence[Training]:
-    """Trainings that the model of a table's row still needs, in order; none if it exists."""
+    """Trainings that the model of a table's row still needs, the first to run first.
+
+    There is none if the model exists.
+    """
     if is_model(str(folders.model(row))):
         return ()
     return [training for training in row.trainings if not is_model(str(folders.run(training)))]

@@ -74,7 +74,7 @@ class Row(Config, ABC):
         title: title of the row.
         real: name of the real videos, as an evaluation takes it; ``{data}`` stands for the folder
             that holds the data sets.
-        trainings: trainings in order; the model of the last one is measured.
+        trainings: trainings, the first to run first; the model of the last one is measured.
         protocol: name of the evaluation protocol.
         changes: overrides of the protocol, as ``a.b=value``.
         sampling: overrides of the model's sampling settings, as ``a.b=value``.

@@ -37,7 +37,16 @@ class TextEncoder(Config, ABC):
 
     @abstractmethod
     def trained_on(self, captions: Iterable[str]) -> "TextEncoder":
-        """Return the settings to store in a video model that was trained on these captions."""
+        """Copy these settings with what a video model must remember of its training.
+
+        That is the words of the captions, or the hash of the encoder's weights. Nothing is trained.
+
+        Args:
+            captions: captions of the clips that the video model is trained on.
+
+        Raises:
+            ValueError: the encoder's files are missing or broken.
+        """
 
 
 class Prompt(NamedTuple):

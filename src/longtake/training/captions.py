@@ -5,6 +5,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from longtake.config import ConfigError
+from longtake.data.clips import ClipSource
 from longtake.data.latent_cache import LatentCache
 from longtake.diffusion import Denoiser
 from longtake.text.encoder import CachedStates, Prompt, TextEncoder
@@ -25,22 +26,18 @@ class Captions(NamedTuple):
     example: Prompt | None = None
 
 
-def encode_captions(
-    caches: Sequence[LatentCache], denoiser: Denoiser, encoder: TextEncoder | None
-) -> Captions:
-    """Encode each distinct caption of latent caches once, if the denoiser reads text.
+def check_captions(denoiser: Denoiser, encoder: TextEncoder | None, source: ClipSource) -> None:
+    """Raise a ConfigError unless the denoiser can be given the captions of ``source``, if it reads.
 
     Args:
-        caches: latent caches; the first is the training data's, from which the exported settings of
-            the encoder and the example are taken.
         denoiser: the network to train.
         encoder: the text encoder; None for training without text.
-
-    The hidden states are not part of a cache's key: another text encoder uses the same latents.
+        source: the training clips.
 
     Raises:
         ConfigError: the denoiser reads text but encoder or captions are missing, or their widths
-            differ.
+            differ; or it reads none, and there is an encoder.
+        ValueError: files of the encoder are missing or broken.
     """
     reads = "text" in denoiser.reads
     if encoder is None:
@@ -49,21 +46,41 @@ def encode_captions(
                 "the denoiser reads text, but text_encoder is not set; set "
                 "text_encoder.kind=word_codes, or pretrained"
             )
-        return Captions()
+        return
     if not reads:
         raise ConfigError(
             "text_encoder is set, but the denoiser reads no text; set text_encoder=null, or "
             "denoiser.attention.context_dim to the width of the states (PVDM: denoiser.text_width)"
         )
-    texts, *held_out = ([each.caption(i) for i in range(len(each))] for each in caches)
-    if not any(texts):
+    if not any(source.caption(index) for index in range(len(source))):
         raise ConfigError("the data has no captions; set data.captions, such as kind: beside")
-    states = CachedStates(encoder.load(), chain(texts, *held_out))
-    width = states("").shape[1]
+    width = encoder.width or encoder.load()([""]).shape[-1]
     if width != denoiser.text_width:
         raise ConfigError(
             f"the text encoder's states are {width} wide, but the denoiser reads "
             f"{denoiser.text_width}; set denoiser.attention.context_dim={width} (PVDM: "
             f"denoiser.text_width={width})"
         )
+
+
+def encode_captions(caches: Sequence[LatentCache], encoder: TextEncoder | None) -> Captions:
+    """Encode each distinct caption of latent caches once, if there is a text encoder.
+
+    Args:
+        caches: latent caches; the first is the training data's, from which the exported settings of
+            the encoder and the example are taken.
+        encoder: the text encoder, as ``check_captions`` accepted it; None for training without
+            text.
+
+    The hidden states are not part of a cache's key: another text encoder uses the same latents.
+
+    Raises:
+        ConfigError: no clip of the training data has a caption.
+    """
+    if encoder is None:
+        return Captions()
+    texts, *held_out = ([each.caption(i) for i in range(len(each))] for each in caches)
+    if not any(texts):
+        raise ConfigError("the data has no captions; set data.captions, such as kind: beside")
+    states = CachedStates(encoder.load(), chain(texts, *held_out))
     return Captions(states, encoder.trained_on(texts), Prompt(next(filter(None, texts))))

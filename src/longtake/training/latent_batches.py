@@ -76,6 +76,16 @@ class TrainingClip(Config):
         if self.context is not None:
             self.context.check(denoiser.spec.frames)
 
+    def check_cached(self, spec: LatentSpec, shape: Sequence[int], source: str = "data") -> None:
+        """Raise a ValueError unless clips can be cut from cached latents.
+
+        Args:
+            spec: that of the denoiser's latents.
+            shape: that of the latents of a cached clip.
+            source: name of the setting that holds the clips' plan, for error messages.
+        """
+        _cutter(shape, spec, self, source)
+
     def is_still(self, seed: int, number: int) -> bool:
         """Whether sample ``number`` is a still; depends on ``seed`` and ``number`` alone."""
         if not self.stills:
@@ -151,8 +161,7 @@ class LatentBatches:
 
     def __post_init__(self) -> None:
         self._order = Order(self.seed, len(self.cache))
-        cutter = _clip_cutter if self.spec.frame_axis is None else _frame_cutter
-        self._cut = cutter(self.cache, self.spec, self.clip)
+        self._cut = _cutter(self.cache.shape, self.spec, self.clip)
 
     def __call__(self, numbers: Sequence[int]) -> TrainingBatch:
         """The batch of samples with these numbers, counted since training began."""
@@ -222,14 +231,21 @@ class _Sample(NamedTuple):
     frame_times: bool
 
 
-def _frame_cutter(cache: LatentCache, spec: LatentSpec, clip: TrainingClip) -> Cut:
+def _cutter(
+    shape: Sequence[int], spec: LatentSpec, clip: TrainingClip, source: str = "data"
+) -> Cut:
+    """What cuts clips from cached latents of a shape; a ValueError if they are too short."""
+    return (_clip_cutter if spec.frame_axis is None else _frame_cutter)(shape, spec, clip, source)
+
+
+def _frame_cutter(shape: Sequence[int], spec: LatentSpec, clip: TrainingClip, source: str) -> Cut:
     """Cuts latent frames from a random first one."""
     span = (spec.frames - 1) * clip.stride + 1
-    if span > cache.shape[1]:
+    if span > shape[1]:
         raise ValueError(
             f"the denoiser's {spec.frames} latent frames at clip.stride={clip.stride} need cached "
-            f"clips of {span} latent frames, but they have {cache.shape[1]}; cache longer clips "
-            "(data.plan.frames) or lower clip.stride"
+            f"clips of {span} latent frames, but they have {shape[1]}; cache longer clips "
+            f"({source}.plan.frames) or lower clip.stride"
         )
 
     def cut(z: Tensor, random: torch.Generator) -> tuple[Tensor, None]:
@@ -239,7 +255,7 @@ def _frame_cutter(cache: LatentCache, spec: LatentSpec, clip: TrainingClip) -> C
     return cut
 
 
-def _clip_cutter(cache: LatentCache, spec: LatentSpec, clip: TrainingClip) -> Cut:
+def _clip_cutter(shape: Sequence[int], spec: LatentSpec, clip: TrainingClip, source: str) -> Cut:
     """Cuts one of several whole clips laid end to end, and the one before it or zeros (PVDM).
 
     Unlike the official code, which encodes windows that start at any frame at every step, clips
@@ -251,11 +267,11 @@ def _clip_cutter(cache: LatentCache, spec: LatentSpec, clip: TrainingClip) -> Cu
             "the latents of a triplane autoencoder have no time axis, so clip.stride must be 1 "
             f"and clip.context null, got stride {clip.stride} and context {clip.context}"
         )
-    if cache.shape[-1] < size * (1 + (share > 0)):
+    if shape[-1] < size * (1 + (share > 0)):
         raise ValueError(
-            f"a cached video has {cache.shape[-1] // size} clip, but clip.previous_share={share} "
+            f"a cached video has {shape[-1] // size} clip, but clip.previous_share={share} "
             f"needs a second one after it; cache videos of {2 * spec.clip[0]} frames or more, less "
-            "denoiser.clip_overlap_frames (data.plan.frames)"
+            f"denoiser.clip_overlap_frames ({source}.plan.frames)"
         )
 
     def cut(z: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:

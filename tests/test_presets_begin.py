@@ -1,0 +1,111 @@
+"""Every preset can begin to train: with its footage and origins there, all parts of it fit."""
+
+import shutil
+from contextlib import nullcontext
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from longtake.decoder_run import DecoderRun
+from longtake.distillation import DistillationRun
+from longtake.hub import shipped_models
+from longtake.model import ModelIndex, VideoModel
+from longtake.runs import AutoencoderRun, DiffusionRun, presets, read_run
+from longtake.video import VideoWriter
+
+FRAMES, UCF101_CLASSES = 64, 101
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with footage where presets look for it: one tiny video in each part of it."""
+    root = tmp_path_factory.mktemp("presets")
+    film, frames = root / "film.mp4", root / "frames"
+    for path in (film, frames):
+        with VideoWriter(path, 24) as writer:
+            writer.write(np.zeros((FRAMES, 16, 16, 3), np.uint8))
+    data = root / "data"
+    for name in ("general/train/1.mp4", "general/held_out/1.mp4", "taichi/train/1.mp4"):
+        _copy(film, data / name)
+    _copy(film, data / "taichi/test/1.mp4")
+    lists = data / "ucf101/ucfTrainTestlist"
+    lists.mkdir(parents=True)
+    names = [f"Class{number:03d}/1.avi" for number in range(UCF101_CLASSES)]
+    for name in names:
+        _copy(film, data / "ucf101" / name)
+    for split in ("train", "test"):
+        (lists / f"{split}list01.txt").write_text("\n".join(names))
+        shutil.copytree(frames, data / "sky_timelapse" / split / "VIDEO" / "CLIP")
+    return root
+
+
+def _copy(film: Path, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(film, to)
+
+
+@pytest.fixture(autouse=True)
+def _in_place(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+
+
+@cache
+def opened(name: str) -> VideoModel:
+    """A model that comes with longtake, or what the preset of a run makes, without weights."""
+    if name in shipped_models():
+        return VideoModel.from_pretrained(name)
+    run = read_run(name.removeprefix("runs/"))
+    if isinstance(run, AutoencoderRun):
+        index = ModelIndex(fps=run.data.fps, classes=run.data.classes)
+        with torch.device("meta"):
+            return VideoModel(index=index, autoencoder=run.autoencoder.build())
+    assert isinstance(run, DiffusionRun)
+    return begun(run)
+
+
+def begun(run: DiffusionRun) -> VideoModel:
+    if run.init_from is not None:
+        return run.begin(opened(run.model), run.initial_denoiser(opened(run.init_from)))
+    with torch.device("meta"):  # weights of the papers' networks are gigabytes
+        denoiser = run.initial_denoiser()
+    return run.begin(opened(run.model), denoiser)
+
+
+@pytest.mark.parametrize("name", sorted(presets()))
+def test_a_preset_can_begin(name: str):
+    run = read_run(name).settled()
+    assert len(run.data) > 0
+    if isinstance(run, AutoencoderRun):
+        _save_origin(run.init_from)
+        with torch.device("meta") if run.init_from is None else nullcontext():
+            clip, plan = run.begin().spec.clip, run.data.plan
+        assert (plan.height, plan.width) == clip[1:]
+        assert clip[0] % plan.frames == 0
+    elif isinstance(run, DecoderRun):
+        _save_origin(run.init_from)
+        run.begin(opened(run.model))
+    elif isinstance(run, DistillationRun):
+        run.model_copy(update={"teacher_backend": "torch"}).begin(opened(run.teacher))
+    else:
+        trained = begun(run).denoisers[run.roles[0]]
+        assert any(weight.requires_grad for weight in trained.parameters())
+
+
+def _save_origin(name: str | None) -> None:
+    """Save what the preset of a run makes, untrained, where its run would."""
+    if name is None or not name.startswith("runs/") or Path(name).exists():
+        return
+    run = read_run(name.removeprefix("runs/"))
+    if isinstance(run, AutoencoderRun):
+        index = ModelIndex(fps=run.data.fps, classes=run.data.classes)
+        VideoModel(index=index, autoencoder=run.autoencoder.build()).save_pretrained(name)
+    else:
+        assert isinstance(run, DecoderRun)
+        model = VideoModel.from_pretrained(run.model)
+        decoders = {run.name: run.decoder.build()}
+        VideoModel(
+            index=model.index, autoencoder=model.autoencoder, decoders=decoders
+        ).save_pretrained(name)
