@@ -4,12 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from longtake.cli.conditions import along_time
+from longtake.cli.conditions import Conditions, Videos, along_time, conditioned
 from longtake.data.source import ClipPosition
 from longtake.distributed import Ranks
 from longtake.evaluation.opening import SamplingSettings, open_source
 from longtake.evaluation.protocols import protocol
+from longtake.model import VideoModel
+from longtake.studio.live import rollout_change
+from longtake.studio.settings import Change
 from longtake.video import open_video
 
 
@@ -55,6 +59,23 @@ def test_a_video_changes_along_time(longtake, folder: Path, tmp_path: Path, opti
     same = (before == both).all((1, 2, 3))
     assert same[:8].all()
     assert not same[-6:].any()
+
+
+@pytest.mark.parametrize("label", [None, "none", "calm"])
+def test_a_prompt_changes_a_label_along_time_as_it_does_in_a_steered_video(
+    folder: Path, label: str | None
+):
+    model = VideoModel.from_pretrained(folder)
+    says = Conditions(label, "0: calm sea; 8: storm", None, None, None)
+    request, changes = conditioned(model, says, Videos(says.prompt, [0], []))
+    change = Change(prompt="storm")
+    steered = rollout_change(
+        model, model.index.sampling, (0,), change, labelled=label is not None
+    ).signals
+    for after in (changes[8], steered):
+        signals = {**request.signals, **after}
+        assert model.labels.words(signals, 0) == ([] if label != "calm" else ["calm"])
+        assert torch.equal(signals["text"].value, steered["text"].value)
 
 
 def test_each_line_of_a_file_is_a_prompt(longtake, folder: Path, tmp_path: Path):

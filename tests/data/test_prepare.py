@@ -19,6 +19,7 @@ from longtake.data.folders import VideoFolder
 from longtake.data.prepare import PrepareSettings, prepare, read_manifest
 from longtake.data.scenes import CutFinder
 from longtake.files import InUseError
+from longtake.pipeline.footage import left_out
 from longtake.video import VideoWriter, open_video, probe
 from longtake.video.timeline import timeline
 
@@ -250,6 +251,16 @@ def test_no_frame_is_read_after_the_deadline(footage: Path, tmp_path: Path):
     late = prepare(footage, tmp_path / "data", SETTINGS, processes=1, deadline=0.0)
     assert {video.frames for video in late} == {0}
     assert all("the time was over after 0 of" in video.fault for video in late)
+    frames = sum(video.unread for video in late)
+    assert frames == sum(video.frames for video in run(footage, tmp_path / "whole"))
+    (line,) = left_out(late, 0.15)
+    assert f"{frames} of {frames} frames, of 2 of 2 videos, are left out" in line
+
+
+def test_a_training_says_which_videos_are_damaged(footage: Path, tmp_path: Path):
+    (footage / "torn.mkv").write_bytes(b"no video")
+    (line,) = left_out(run(footage, tmp_path / "data"), 0.15)
+    assert line.startswith("torn.mkv: ")
 
 
 def test_without_cuts_a_video_is_one_file(footage: Path, tmp_path: Path):

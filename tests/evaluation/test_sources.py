@@ -16,9 +16,10 @@ from longtake.data.arrays import ArrayVideos, map_array
 from longtake.data.clips import ClipPlan
 from longtake.data.folders import VideoFolder
 from longtake.data.source import ClipPosition, VideoSource
-from longtake.data.synthetic import SkyWorld
+from longtake.data.synthetic import SkyWorld, SyntheticSource
 from longtake.data.views import MirroredVideos
 from longtake.evaluation.feature_sets import EvaluationSettings, FeatureSets
+from longtake.evaluation.opening import SYNTHETIC, open_videos
 from longtake.evaluation.protocols import Protocol, protocol
 from longtake.evaluation.selection import choose_clips, usable_videos
 from longtake.video import VideoWriter, open_video
@@ -329,6 +330,19 @@ def test_a_worlds_clips_are_the_worlds_own():
     strided = SkyWorld(plan=plan, split="test", videos=4)
     assert np.array_equal(clip, strided.video(3, 10, 4).frames)
     assert world.name == "sky:test:8x8"
+
+
+@pytest.mark.parametrize("name", SYNTHETIC)
+def test_the_name_of_a_synthetic_data_set_is_not_a_folder_of_that_name(
+    tmp_path: Path, monkeypatch, caplog, name: str
+):
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path / name / "a.mkv")
+    assert isinstance(open_videos(name), SyntheticSource)
+    assert f"not the file or folder of that name here, which is ./{name}" in caplog.text
+    caplog.clear()
+    assert isinstance(open_videos(f"./{name}"), VideoFolder)
+    assert not caplog.text
 
 
 def test_clips_that_are_not_taken_are_not_waited_for(folder: Path):

@@ -14,6 +14,7 @@ from longtake.hub import INDEX
 from longtake.model import ModelIndex, RoleSampling, VideoModel, sampling_with
 from longtake.model.students import save_with_students
 from longtake.rollout import Role
+from longtake.text import Prompt
 
 
 def student_of(model: VideoModel, role: Role, folder: Path, steps: int = 1) -> Path:
@@ -92,6 +93,13 @@ def test_a_model_without_a_student_is_refused(tmp_path: Path, tiny_model: VideoM
         save_with_students(tmp_path / "teacher", [tmp_path / "teacher"], tmp_path / "both")
     with pytest.raises(ValueError, match="has no students; leave it out"):
         VideoModel.from_pretrained(tmp_path / "teacher", students=True)
+
+
+def test_a_prompt_for_students_that_read_no_text_says_the_remedy():
+    students = VideoModel.from_pretrained("lvdm-sky", students=True)
+    with pytest.raises(ValueError, match=r"role 'next' reads no text, .* leave out students=True"):
+        students.request([0], prompt=Prompt("night"))
+    VideoModel.from_pretrained("lvdm-sky").request([0], prompt=Prompt("night"))
 
 
 def test_another_rollout_leaves_out_the_settings_of_roles_that_it_does_not_sample(both: Path):

@@ -22,7 +22,7 @@ from tiny_runs import (
 from torch import Tensor, nn
 
 from longtake.checkpoint import CheckpointError, ExistsError, weights_hash
-from longtake.config import ConfigError, load, parse, to_dict
+from longtake.config import Config, ConfigError, load, parse, to_dict
 from longtake.diffusion import Diffusion
 from longtake.distributed import Ranks
 from longtake.model import ModelIndex, VideoModel
@@ -410,6 +410,14 @@ def test_classes_are_counted_where_auto_is_asked_for(tmp_path: Path, tiny_autoen
     assert settled.denoiser.num_classes == 24
     with pytest.raises(ValueError, match="num_classes=auto is for the config of a run"):
         parse(DiffusionRun, run).denoiser.build()
+
+
+def test_a_denoiser_whose_config_has_no_number_of_classes_is_settled(tiny_run_folder: Path):
+    class Unlabelled(Config):
+        pass
+
+    run = diffusion_run(tiny_run_folder).model_copy(update={"denoiser": Unlabelled()})
+    assert run.settled() == run
 
 
 @pytest.mark.parametrize(("end", "steps"), [(Schedule(5, 4), 5), (Schedule(9, 4), 9)])

@@ -254,11 +254,9 @@ def conditioned(
     labels = {} if conditions.label is None else along_time(conditions.label, "--label")
     texts = {} if line is None else along_time(line, "--prompt")
     changes: dict[int, Signals] = {}
-    for frame, label in list(labels.items())[1:]:
-        changes[frame] = model.label_signals(seeds, label)
-    for frame, text in list(texts.items())[1:]:
-        signals = model.prompt_signals(len(seeds), prompt(text))
-        changes[frame] = {**changes.get(frame, {}), **signals}
+    for frame in sorted({*labels, *texts} - {0}):
+        text = prompt(texts[frame]) if frame in texts else None
+        changes[frame] = model.signals_of(seeds, labels.get(frame), text, labelled=bool(labels))
     first = prompt(texts[0]) if texts else None
     return model.request(seeds, labels.get(0), first), changes
 

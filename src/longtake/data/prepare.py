@@ -39,6 +39,8 @@ class PreparedVideo(Config):
         fingerprint: hash of the source video; empty if it cannot be read.
         frames: number of frames that were read.
         dropped: number of frames in scenes that were too short.
+        unread: number of frames, as the video's headers say, that were left out because the time
+            was over.
         fault: why it was not read, or not to its end; empty if it was read completely.
         scenes: the files that were written.
     """
@@ -47,6 +49,7 @@ class PreparedVideo(Config):
     fingerprint: str
     frames: int = 0
     dropped: int = 0
+    unread: int = 0
     fault: str = ""
     scenes: tuple[Scene, ...] = ()
 
@@ -130,7 +133,7 @@ def prepare_video(
         settings: size, format and whether to split at cuts.
         deadline: time, as ``time.time()``, after which no more frames are read; None for no limit.
     """
-    path, fault = root / name, ""
+    path, fault, unread = root / name, "", 0
     try:
         (fingerprint,) = fingerprints([path])
     except VideoError as error:
@@ -140,6 +143,7 @@ def prepare_video(
         for chunk, fps, frames in decoded(path, settings):
             if deadline is not None and time.time() > deadline:
                 fault = f"the time was over after {scenes.read} of {frames} frames"
+                unread = max(frames - scenes.read, 0)
                 break
             scenes.add(chunk, fps)
     except ConcealedError as error:
@@ -162,6 +166,7 @@ def prepare_video(
         fingerprint=fingerprint,
         frames=scenes.read,
         dropped=scenes.dropped,
+        unread=unread,
         fault=fault,
         scenes=tuple(scenes.written),
     )

@@ -1,5 +1,6 @@
 """Sources of an evaluation from the names that a user gives."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from longtake.model import VideoModel, sampling_with
 from longtake.model_videos import ModelVideos, open_kept
 from longtake.video.archive import SUFFIX as TAR
 
+LOGGER = logging.getLogger("longtake")
 SYNTHETIC = {"sky": SkyWorld, "marbles": MarblesWorld, "doom": DoomWorld}
 LAYOUTS = {"ucf101": UCF101, "sky_timelapse": SkyTimelapse, "taichi": Taichi}
 SYNTHETIC_VIDEOS = 1 << 16
@@ -76,7 +78,9 @@ def open_videos(
 
     Args:
         name: a path, a synthetic data set as ``NAME[:SPLIT][:SIZE]``, such as ``sky:test:64``, or a
-            data set as ``LAYOUT[:SPLIT]:FOLDER``, such as ``ucf101:train:FOLDER``.
+            data set as ``LAYOUT[:SPLIT]:FOLDER``, such as ``ucf101:train:FOLDER``. The name of a
+            synthetic data set is that, even if a local folder has the same name; ``./NAME`` is the
+            folder.
         size: height and width of a synthetic data set whose name has no size.
         captions: where captions of a folder of videos are read from; None: no captions.
 
@@ -85,7 +89,13 @@ def open_videos(
     """
     kind, *rest = name.split(":")
     path = Path(name)
-    if kind in SYNTHETIC and not path.exists():
+    if kind in SYNTHETIC:
+        if path.exists():
+            LOGGER.warning(
+                "%s: this is the synthetic data set, not the file or folder of that name here, "
+                "which is ./%s",
+                *(name, name),
+            )
         return _synthetic(name, size)
     if kind in LAYOUTS and rest:
         return _layout(name)

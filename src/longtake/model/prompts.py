@@ -1,27 +1,41 @@
 """Prompts of a model as the signal that its networks read."""
 
+from collections.abc import Mapping
+
 import torch
 
 from longtake.diffusion import Denoiser
 from longtake.diffusion.signals import Signals, rows
+from longtake.rollout import Role
 from longtake.text import Prompt, TextEncoder, prompt_signal
 
 
 def prompt_signals(
-    encoder: TextEncoder | None, first: Denoiser | None, videos: int, prompt: Prompt
+    encoder: TextEncoder | None, networks: Mapping[Role, Denoiser], videos: int, prompt: Prompt
 ) -> Signals:
     """The signal ``text`` for a batch of videos.
 
     Args:
         encoder: the model's text encoder; None if it names none.
-        first: the model's network in the role ``first``; None if it has none.
+        networks: the model's denoisers.
         videos: number of videos.
         prompt: one text for all videos, or one for each.
 
     Raises:
-        ValueError: the network reads no text, there is no encoder, or ``prompt`` does not fit the
-            network or the number of videos.
+        ValueError: a network that samples clips reads no text, there is no encoder, or ``prompt``
+            does not fit the network or the number of videos.
     """
+    first = networks.get("first")
+    silent = [
+        role
+        for role in ("first", "next")
+        if role in networks and "text" not in networks[role].reads
+    ]
+    if silent and encoder is not None:
+        raise ValueError(
+            f"prompt {prompt.text!r}: the network in the role {silent[0]!r} reads no text, as "
+            "students of few steps may not; give no prompt, or leave out students=True"
+        )
     if first is None or "text" not in first.reads:
         raise ValueError(f"prompt {prompt.text!r}: this model reads no text; give no prompt")
     if encoder is None:

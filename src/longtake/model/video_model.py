@@ -308,12 +308,27 @@ class VideoModel:
             return Request(seeds=seeds, signals=self.label_signals(seeds, None))
         return Request(seeds=seeds, signals=self.signals_of(seeds, label, prompt))
 
-    def signals_of(self, seeds: Sequence[int], label: str | None, prompt: Prompt | None) -> Signals:
+    def signals_of(
+        self,
+        seeds: Sequence[int],
+        label: str | None,
+        prompt: Prompt | None,
+        *,
+        labelled: bool = False,
+    ) -> Signals:
         """Signals that a label and a prompt of videos of these seeds set; see ``request``.
 
-        A prompt without a label sets no class: otherwise the two might contradict each other.
+        A prompt without a label sets no class, as a class that a seed drew might contradict it.
+
+        Args:
+            seeds: one per video.
+            label: as for ``request``; None: not given.
+            prompt: as for ``request``; None: not given.
+            labelled: whether the videos, which these signals are to change, were given a label
+                before; then a prompt leaves it as it is.
         """
-        if label is None and prompt is not None and not self.labels.names.unlabelled:
+        drawn = label is None and not labelled
+        if drawn and prompt is not None and not self.labels.names.unlabelled:
             label = NO_LABEL
         found = {} if label is None else self.label_signals(seeds, label)
         return found if prompt is None else {**found, **self.prompt_signals(len(seeds), prompt)}
@@ -333,7 +348,7 @@ class VideoModel:
         Raises a ValueError if the model reads no text, or if ``prompt`` does not fit the model or
         the number of videos.
         """
-        return prompt_signals(self.index.text_encoder, self.denoisers.get("first"), videos, prompt)
+        return prompt_signals(self.index.text_encoder, self.denoisers, videos, prompt)
 
     @property
     def _reads(self) -> frozenset[str]:

@@ -23,7 +23,7 @@ from longtake.pipeline.calibration import (
     seconds_of_precisions,
     with_settings,
 )
-from longtake.pipeline.footage import is_large, survey
+from longtake.pipeline.footage import is_large, left_out, survey
 from longtake.pipeline.pace import Pace
 from longtake.pipeline.page import write_stages_page
 from longtake.pipeline.plan import Clock, Plan, PlannedResults, PlannedStage
@@ -140,7 +140,9 @@ class Training:
         deadline = time.time() + PREPARE_SHARE * plan.budget_seconds
         with self._output.bar("prepare", "videos") as report:
             settings = PrepareSettings(size=plan.size)
-            prepare(Path(plan.given), place, settings, deadline=deadline, report=report)
+            videos = prepare(Path(plan.given), place, settings, deadline=deadline, report=report)
+        for line in left_out(videos, PREPARE_SHARE):
+            self._output.say(line)
         try:
             footage = survey(place, SYSTEMS[plan.system], plan.denoisers)
         except ValueError as error:

@@ -9,6 +9,7 @@ from longtake.config import Config
 from longtake.data.cache_plan import CachePlan, PlannedClips
 from longtake.data.clips import ClipPlan
 from longtake.data.folders import VideoFolder
+from longtake.data.prepare import PreparedVideo
 from longtake.pipeline.systems import System
 
 SHARES = (0.1, 0.2, 0.3)
@@ -95,6 +96,26 @@ def survey(path: Path, system: System, denoisers: int = 2) -> Footage:
         validation_span=shortest if longest_held >= shortest else None,
         unusable=len(whole.rejected()),
     )
+
+
+def left_out(videos: Sequence[PreparedVideo], share: float) -> list[str]:
+    """What of the footage was not converted, and why, as sentences.
+
+    ``share`` is that of the whole time in which it was converted.
+    """
+    faults = [
+        f"{video.source}: {video.fault}" for video in videos if video.fault and not video.unread
+    ]
+    late = [video for video in videos if video.unread]
+    if not late:
+        return faults
+    frames = sum(video.frames + video.unread for video in videos)
+    unread = sum(video.unread for video in late)
+    return [
+        *faults,
+        f"{share:.0%} of the time, in which footage is converted, were over: {unread} of {frames} "
+        f"frames, of {len(late)} of {len(videos)} videos, are left out; a longer budget takes more",
+    ]
 
 
 def is_large(path: Path, size: int) -> bool:

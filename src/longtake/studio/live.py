@@ -160,7 +160,8 @@ class _Live:
     def _applied(self, change: Change) -> RolloutChange:
         """A change as signals and guidance; a ValueError if the model does not read it."""
         model, sampling = self._opened.model, self._opened.sampling
-        return rollout_change(model, sampling, self._request.seeds, change)
+        labelled = self._words["label"] is not None
+        return rollout_change(model, sampling, self._request.seeds, change, labelled=labelled)
 
 
 def keep_live(work: Work) -> int:
@@ -179,7 +180,12 @@ def join_parts(work: Work, segments: Sequence[Segment]) -> None:
 
 
 def rollout_change(
-    model: VideoModel, sampling: Sampling, seeds: tuple[int, ...], change: Change
+    model: VideoModel,
+    sampling: Sampling,
+    seeds: tuple[int, ...],
+    change: Change,
+    *,
+    labelled: bool = False,
 ) -> RolloutChange:
     """Convert a change of a live video's settings to one of signals and guidance.
 
@@ -188,11 +194,12 @@ def rollout_change(
         sampling: the video's sampling settings, whose guidance gets the new scale.
         seeds: seed of each video.
         change: the change.
+        labelled: whether the video was given a label before, which a prompt then leaves as it is.
 
     Raises:
         ValueError: the model reads no such label or prompt.
     """
-    signals = model.signals_of(seeds, change.label, prompt_of(change))
+    signals = model.signals_of(seeds, change.label, prompt_of(change), labelled=labelled)
     guidance = None
     if change.guidance_scale is not None:
         fields = sampling.guidance.model_dump() | {"scale": change.guidance_scale}

@@ -141,7 +141,7 @@ class Change(Config):
 
     Attributes:
         label: class or named labels.
-        prompt: text.
+        prompt: text; it ends a label that the seed drew, but not one that was given.
         negative: text that guidance contrasts the prompt with; read with ``prompt``.
         guidance_scale: scale of classifier-free guidance.
     """
