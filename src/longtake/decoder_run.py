@@ -87,7 +87,12 @@ class DecoderRun(Config):
 
     @property
     def inputs(self) -> Mapping[str, Any]:
-        """What the run depends on besides its config, as JSON data by the name of a setting."""
+        """What the run depends on besides its config, as JSON data by the name of a setting.
+
+        Raises:
+            CheckpointError: a model is missing or broken.
+            ValueError: a model's config is not valid, or no video can be used.
+        """
         folder = decoder_folder(self.name)
         given = {"init_from": component_hash(self.init_from, folder)} if self.init_from else {}
         hashed = component_hash(self.model, AUTOENCODER)
@@ -101,6 +106,10 @@ class DecoderRun(Config):
         """Train from the start, or from the last checkpoint in ``folder``, the run's folder.
 
         ``ranks`` are the processes of the run; ``callbacks`` report progress.
+
+        Raises:
+            ValueError: the model, the decoder and the videos do not fit each other.
+            FloatingPointError: the training diverged or collapsed.
         """
         torch.manual_seed(self.training.seed)
         base = VideoModel.from_pretrained(self.model, device=ranks.device)

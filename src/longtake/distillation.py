@@ -75,7 +75,12 @@ class DistillationRun(Config):
 
     @property
     def inputs(self) -> Mapping[str, Any]:
-        """What the run depends on besides its config, as JSON data by the name of a setting."""
+        """What the run depends on besides its config, as JSON data by the name of a setting.
+
+        Raises:
+            CheckpointError: a model is missing or broken.
+            ValueError: a model's config is not valid, or no video can be used.
+        """
         return {
             "data": self.data.identity(),
             "teacher": component_hash(self.teacher, self.roles[0]),
@@ -89,6 +94,11 @@ class DistillationRun(Config):
         """Encode clips that the latent cache lacks, then train, from the last checkpoint if any.
 
         ``folder`` is the run's, ``ranks`` are its processes; ``callbacks`` report progress.
+
+        Raises:
+            ValueError: the teacher, the clips and the classes do not fit each other, or the latent
+                cache is of something else.
+            FloatingPointError: the training diverged.
         """
         torch.manual_seed(self.training.seed)
         model = VideoModel.from_pretrained(self.teacher, device=ranks.device)

@@ -192,6 +192,9 @@ def stored_change(state: Mapping[str, Tensor]) -> Change:
     """Read the change that ``change_state`` serialised among the tensors of a ``Part``'s state.
 
     It is an empty ``Change`` if there is none.
+
+    Raises:
+        ConfigError: the stored guidance is not valid.
     """
     if "guidance" not in state:
         return Change()

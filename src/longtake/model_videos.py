@@ -170,6 +170,9 @@ class ModelVideos(VideoSource):
         """Sample video ``index`` and return ``count`` frames, every ``stride``-th.
 
         They begin with ``start_frame``. ``read_clips`` samples several videos at once.
+
+        Raises:
+            VideoError: a video cannot be written to ``keep``.
         """
         (clip,) = self.read_clips([ClipPosition(index, start_frame)], count, stride)
         return clip
@@ -185,6 +188,9 @@ class ModelVideos(VideoSource):
 
         A clip has ``count`` frames, every ``stride``-th of the video from its start on, to which
         ``prepare`` is applied.
+
+        Raises:
+            VideoError: a video cannot be written to ``keep``.
         """
         long_video = self.model.long_video(self.sampling, self.backend)
         for first in range(0, len(positions), self.batch):

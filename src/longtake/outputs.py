@@ -65,7 +65,12 @@ class Outputs:
         self.made(files)
 
     def made(self, files: Files) -> bool:
-        """Whether a set of files is complete and unchanged; finishes an interrupted move first."""
+        """Whether a set of files is complete and unchanged; finishes an interrupted move first.
+
+        Raises:
+            CheckpointError: the note of the files' hashes is broken.
+            ExistsError: a file was put in the place of one to write.
+        """
         if self._made.issuperset(files):
             return True
         note, folder = self._note(files), self._work / self._name(files)
@@ -116,7 +121,12 @@ class Outputs:
             write_text(path, json.dumps(request, indent=1) + "\n")
 
     def end(self, sets: Sequence[Files]) -> None:
-        """Remove the hidden folder if all sets of files are made, or if nothing is."""
+        """Remove the hidden folder if all sets of files are made, or if nothing is.
+
+        Raises:
+            CheckpointError: a note of files' hashes is broken.
+            ExistsError: a file was put in the place of one to write.
+        """
         path = self._work / REQUEST
         if not (self.begun and path.exists()):
             return

@@ -35,6 +35,9 @@ def reconstructions(
         count: number of clips.
         folder: folder to write to.
         ranks: processes that share the clips.
+
+    Raises:
+        VideoError: a video cannot be read or written.
     """
     draws = [(i % len(source), generator(0, "look", i), None) for i in range(count + CLIPS_TRIED)]
     reader = ClipReader(source)  # takes the next clip in place of a damaged one
@@ -78,6 +81,10 @@ def samples(model: VideoModel, request: Request, frames: int, folder: Path, rank
 
     The processes ``ranks`` share the videos. Samples that are not finite, as those of a network
     early in training may be, are only logged.
+
+    Raises:
+        VideoError: a file cannot be written.
+        ValueError: the network does not read a signal of the request.
     """
     try:
         parts = list(model.long_video()(request, frames))

@@ -64,6 +64,11 @@ def train_reconstruction(
         ranks: the processes of the run.
         callbacks: report progress.
         export: writes a model folder with the network's current weights.
+
+    Raises:
+        ValueError: the batch cannot be divided among the processes, or weights of a loss are
+            missing.
+        FloatingPointError: the training diverged or collapsed.
     """
     settings, held_out = run.training, run.validation or run.data
     loss = AutoencoderLoss(run.loss, ranks)

@@ -85,7 +85,12 @@ class AutoencoderRun(Config):
 
     @property
     def inputs(self) -> Mapping[str, Any]:
-        """What the run depends on besides its config, as JSON data by the name of a setting."""
+        """What the run depends on besides its config, as JSON data by the name of a setting.
+
+        Raises:
+            CheckpointError: a model is missing or broken.
+            ValueError: a model's config is not valid, or no video can be used.
+        """
         given = {"init_from": component_hash(self.init_from, AUTOENCODER)} if self.init_from else {}
         return {"data": self.data.identity(), **given}
 
@@ -97,6 +102,10 @@ class AutoencoderRun(Config):
         """Train from the start, or from the last checkpoint in ``folder``, the run's folder.
 
         ``ranks`` are the processes of the run; ``callbacks`` report progress.
+
+        Raises:
+            ValueError: ``init_from``, the autoencoder and the videos do not fit each other.
+            FloatingPointError: the training diverged or collapsed.
         """
         torch.manual_seed(self.training.seed)
         autoencoder = self.begin()
@@ -228,7 +237,12 @@ class DiffusionRun(Config):
 
     @property
     def inputs(self) -> Mapping[str, Any]:
-        """What the run depends on besides its config, as JSON data by the name of a setting."""
+        """What the run depends on besides its config, as JSON data by the name of a setting.
+
+        Raises:
+            CheckpointError: a model is missing or broken.
+            ValueError: a model's config is not valid, or no video can be used.
+        """
         given = (
             {"init_from": component_hash(self.init_from, self.roles[0])} if self.init_from else {}
         )
@@ -241,7 +255,8 @@ class DiffusionRun(Config):
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
         """Encode clips that the latent cache lacks, then train, from the last checkpoint if any.
 
-        ``folder`` is the run's, ``ranks`` are its processes; ``callbacks`` report progress.
+        ``folder`` is the run's, ``ranks`` are its processes; ``callbacks`` report progress. Raises
+        ValueError if networks, data or latent cache do not fit, FloatingPointError on divergence.
         """
         torch.manual_seed(self.training.seed)
         base = VideoModel.from_pretrained(self.model, device=ranks.device)

@@ -51,6 +51,9 @@ def write_record(
         end: index of the last frame plus one.
         paths: file of each video.
         state: tensors from which sampling continues.
+
+    Raises:
+        CheckpointError: the file cannot be written.
     """
     files = {path.name: file_hash(path) for path in paths}
     segment = Segment(start=start, end=end, files=files, tensors=(*state,))

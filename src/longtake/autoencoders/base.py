@@ -112,6 +112,9 @@ class VideoAutoencoder(nn.Module, ABC):
         """Decode an iterable of latents in the memory of one clip, by a new ``stream_decoder``.
 
         ``clip_overlap`` is the number of frames that clips share; 0 for latents with a time axis.
+
+        Raises:
+            ValueError: clips cannot share that number of frames.
         """
         decoder = self.stream_decoder(clip_overlap=clip_overlap)
         for z in latents:

@@ -218,7 +218,11 @@ class LightVolumeDecoder(LightDecoder):
         self.conv_in = nn.Conv2d(3 * config.volume[0], config.latent_width, 3, padding=1)
 
     def stream_decoder(self, autoencoder: VideoAutoencoder, clip_overlap: int) -> WindowDecoder:
-        """A new decoder in windows whose joined frames equal those of the latents decoded whole."""
+        """A new decoder in windows whose joined frames equal those of the latents decoded whole.
+
+        Raises:
+            ValueError: ``clip_overlap`` is not 0.
+        """
         autoencoder.spec.check_overlap(clip_overlap)
         window, overlap = self.config.window, 2 * self.config.reach
         return WindowDecoder(autoencoder, overlap=overlap, mode="cut", window=window)

@@ -130,6 +130,9 @@ class Enlarged(OtherFrames):
         """A new decoder of one long video, which joins enlarged windows or clips.
 
         ``clip_overlap`` is the number of frames that clips share; 0 for latents with a time axis.
+
+        Raises:
+            ValueError: clips cannot share that number of frames.
         """
         if self.spec.frame_axis is None:
             return ClipDecoder(self, clip_overlap)

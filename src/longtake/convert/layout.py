@@ -42,7 +42,11 @@ class OfficialLayout:
     rearrange: Callable[[str, Tensor, Any], Tensor] = lambda _name, weight, _config: weight
 
     def shapes(self, config: Any) -> dict[str, tuple[int, ...]]:
-        """Shape of each official weight by its official name; ``config`` is longtake's."""
+        """Shape of each official weight by its official name; ``config`` is longtake's.
+
+        Raises:
+            ValueError: the sizes in the config do not fit each other.
+        """
         ours = shapes_of(config)
         return {
             theirs: self._shape(theirs, ours[name]) for name, theirs in self.names(config).items()
@@ -89,6 +93,9 @@ def renamed(config: Any, rules: Rules) -> dict[str, str]:
     """Official name of each weight of a network, by longtake's name, of which ``rules`` make it.
 
     ``config`` is longtake's config of the network.
+
+    Raises:
+        ValueError: the sizes in the config do not fit each other.
     """
     return {name: replaced(name, rules) for name in shapes_of(config)}
 
@@ -104,6 +111,9 @@ def shapes_of(config: Any) -> Shapes:
     """Shape of each weight, by name, of the network that a config of longtake builds.
 
     Allocates no memory.
+
+    Raises:
+        ValueError: the sizes in the config do not fit each other.
     """
     return _shapes(type(config), config.model_dump_json())
 

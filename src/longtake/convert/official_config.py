@@ -94,6 +94,9 @@ def resolve(root: dict[str, Any]) -> dict[str, Any]:
 
     A reference without a value is left as it is: official configs do not define the paths of data
     and checkpoints.
+
+    Raises:
+        ConfigError: a reference leads back to itself.
     """
 
     def replaced(node: Any, depth: int) -> Any:

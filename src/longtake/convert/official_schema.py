@@ -77,7 +77,12 @@ class OfficialAutoencoder(Settings):
         return self.ddconfig.encoder.params.downsample
 
     def ours(self, clip: tuple[int, int, int]) -> VolumeAutoencoderConfig:
-        """Longtake's config of this autoencoder, for clips of ``clip`` frames, height and width."""
+        """Longtake's config of this autoencoder, for clips of ``clip`` frames, height and width.
+
+        Raises:
+            ConfigError: encoder and decoder differ in their sizes, or the sizes do not fit each
+                other.
+        """
         encoder, decoder = self.ddconfig.encoder.params, self.ddconfig.decoder.params
         down = encoder.n_hiddens, encoder.downsample, encoder.z_channels
         up = decoder.n_hiddens, decoder.upsample, decoder.z_channels
@@ -121,7 +126,11 @@ class OfficialFramewiseAutoencoder(Settings):
         return 1, factor, factor
 
     def ours(self, clip: tuple[int, int, int]) -> FramewiseAutoencoderConfig:
-        """Longtake's config of this autoencoder, for clips of ``clip`` frames, height and width."""
+        """Longtake's config of this autoencoder, for clips of ``clip`` frames, height and width.
+
+        Raises:
+            ConfigError: ``embed_dim`` is not the number of channels of the latent.
+        """
         coders = self.ddconfig
         if self.embed_dim != coders.z_channels:
             raise ConfigError(

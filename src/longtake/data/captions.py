@@ -27,7 +27,11 @@ class CaptionBeside(Config):
     kind: Literal["beside"] = "beside"
 
     def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
-        """Caption of each of ``videos`` that has such a file beside it; ``root`` is not used."""
+        """Caption of each of ``videos`` that has such a file beside it; ``root`` is not used.
+
+        Raises:
+            ValueError: a caption's file cannot be read, or is not UTF-8 text or JSON.
+        """
         del root
         stems = {video: video.name if is_folder(video) else video.stem for video in videos}
         found = {}

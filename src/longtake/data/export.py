@@ -87,7 +87,11 @@ def export_world(
 
 
 def read_export(out: Path) -> list[Exported]:
-    """Read the entries of ``videos.jsonl`` in an export's folder; for each video its last one."""
+    """Read the entries of ``videos.jsonl`` in an export's folder; for each video its last one.
+
+    Raises:
+        CheckpointError: the file cannot be read, or is not UTF-8.
+    """
     entries: dict[str, Exported] = {}
     for line in _there(lambda path: [*read_json_lines(path)], out / VIDEOS):
         with suppress(ConfigError):  # a line that a killed export left

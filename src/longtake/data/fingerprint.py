@@ -30,7 +30,11 @@ def fingerprints(paths: Sequence[Path]) -> list[str]:
 
 
 def fingerprint(path: Path) -> str:
-    """A hash of one file's size and of 16 blocks spread over it; not cached on disk."""
+    """A hash of one file's size and of 16 blocks spread over it; not cached on disk.
+
+    Raises:
+        VideoError: the file cannot be read.
+    """
     found = _fingerprint(path)
     if isinstance(found, VideoError):
         raise found

@@ -124,7 +124,12 @@ class VideosOnDisk(Config, ClipSource):
         return self._index().passed_over
 
     def identity(self) -> Any:
-        """Settings, and the length, fingerprint and label of each video by its name."""
+        """Settings, and the length, fingerprint and label of each video by its name.
+
+        Raises:
+            ValueError: no video can be used.
+            VideoError: a video cannot be read.
+        """
         without = {"path", "captions", *self.unset}
         settings = {k: v for k, v in to_dict(self).items() if k not in without}
         labels = [item.label for item in self._items()]
@@ -139,6 +144,10 @@ class VideosOnDisk(Config, ClipSource):
         """Name, length and fingerprint of each video.
 
         A video of which only the frames from some index on belong to the source has that index too.
+
+        Raises:
+            ValueError: no video can be used.
+            VideoError: a video cannot be read.
         """
         items = self._items()
         prints = fingerprints([item.video.path for item in items])
@@ -237,7 +246,11 @@ class UCF101(VideosOnDisk):
     fold: Literal[1, 2, 3] = 1
 
     def found(self) -> Found:
-        """Videos of the split, in the order of its official list."""
+        """Videos of the split, in the order of its official list.
+
+        Raises:
+            ValueError: the folder or an official list is missing or not as published.
+        """
         inner = self.path / "UCF-101"
         root = inner if inner.is_dir() else self.path
         videos = sorted(existing(root).glob("*/*.avi"))

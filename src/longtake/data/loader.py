@@ -52,7 +52,11 @@ class Loader:
     workers: int = 0
 
     def batches(self, first_step: int = 0) -> Iterator[Batch]:
-        """Yield this process's batch of each step from ``first_step`` on, forever."""
+        """Yield this process's batch of each step from ``first_step`` on, forever.
+
+        Raises:
+            ValueError: the batch cannot be divided among the processes.
+        """
         rows = (rank_rows(step, self.batch, self.rank, self.size) for step in count(first_step))
         return iter(
             DataLoader(

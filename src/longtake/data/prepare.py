@@ -115,7 +115,12 @@ def prepare(
 
 
 def read_manifest(out: Path) -> list[PreparedVideo]:
-    """Read the entries of ``manifest.jsonl`` in a folder of ``prepare``; empty if it is missing."""
+    """Read the entries of ``manifest.jsonl`` in a folder of ``prepare``; empty if it is missing.
+
+    Raises:
+        OSError: the file cannot be read.
+        DocumentError: it is not UTF-8 text.
+    """
     return _lines(out / MANIFEST)
 
 

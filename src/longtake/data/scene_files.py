@@ -125,6 +125,10 @@ class SceneFiles:
         """Add the next frames of the video, at ``fps`` frames per second.
 
         The last of them may be written by a later call.
+
+        Raises:
+            VideoError: a file cannot be written.
+            ExistsError: a file of a scene's name exists.
         """
         self._fps = fps
         self.read += len(chunk)
@@ -144,7 +148,12 @@ class SceneFiles:
         self.written, self.dropped = [], self.read
 
     def close(self) -> None:
-        """Write the frames of the video that are not written yet, as its last scene."""
+        """Write the frames of the video that are not written yet, as its last scene.
+
+        Raises:
+            VideoError: a file cannot be written.
+            ExistsError: a file of a scene's name exists.
+        """
         for frame, cut in self._finder.flush() if self._finder else ():
             self._append(frame, cut)
         self._end_scene()

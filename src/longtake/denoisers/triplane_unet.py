@@ -69,13 +69,21 @@ class TriplaneUNetConfig(UNetConfig):
         return Triplane(frames=frames, height=height, width=width)
 
     def attention(self, width: int) -> SelfAttention:
-        """Build a self-attention layer for features of ``width`` channels."""
+        """Build a self-attention layer for features of ``width`` channels.
+
+        Raises:
+            ValueError: the number of heads does not divide ``width``.
+        """
         norm = GroupNorm(width, self.groups)
         heads = head_count(width, self.num_heads, self.head_channels)
         return SelfAttention(width, heads, norm, "space", zero=self.zero_init)
 
     def text_attention(self, width: int) -> TokenAttention | None:
-        """Build attention to text for features of ``width`` channels; None if no text is read."""
+        """Build attention to text for features of ``width`` channels; None if no text is read.
+
+        Raises:
+            ValueError: the number of heads does not divide ``width``.
+        """
         if self.text_width is None:
             return None
         heads = head_count(width, self.num_heads, self.head_channels)
@@ -86,6 +94,9 @@ class TriplaneUNetConfig(UNetConfig):
 
         ``level`` is the level of the UNet, 0 at full resolution; ``channels`` is the number of
         input channels.
+
+        Raises:
+            ValueError: the number of heads does not divide the level's channels.
         """
         width = self.widths[level]
         layers: list[nn.Module] = [self.residual(channels, width)]
@@ -112,7 +123,11 @@ class TriplaneUNetConfig(UNetConfig):
         return self
 
     def build(self) -> "TriplaneUNet":
-        """Build the network with random weights."""
+        """Build the network with random weights.
+
+        Raises:
+            ValueError: sizes do not fit each other, or ``num_classes`` is ``auto``.
+        """
         return TriplaneUNet(self)
 
 
@@ -174,6 +189,9 @@ class TriplaneUNet(Denoiser):
         """Predict noise, clean latent, velocity or flow, as trained, from ``z`` at time ``t``.
 
         ``prepared`` is what ``prepare`` returned for the clip.
+
+        Raises:
+            ValueError: ``t``, ``z`` or the previous clip has another shape than the config says.
         """
         self.check_times(z, t)
         emb = F.silu(self._embed(t, prepared))[:, None]

@@ -99,7 +99,11 @@ class UNetConfig(Config, ABC):
         return self
 
     def table(self, rows: int | Literal["auto"] | None) -> "Table | None":
-        """Build a table of ``rows`` learned vectors to add to the time embedding; None for None."""
+        """Build a table of ``rows`` learned vectors to add to the time embedding; None for None.
+
+        Raises:
+            ValueError: ``rows`` is ``auto``, which only the config of a run may have.
+        """
         if rows == "auto":
             raise ValueError("num_classes=auto is for the config of a run; give a number or null")
         return None if rows is None else Table(rows, self.embedding)
@@ -124,6 +128,9 @@ class UNetConfig(Config, ABC):
         """Build a residual block from ``channels`` to ``width`` channels.
 
         ``resample``, if not None, doubles or halves height and width inside the block.
+
+        Raises:
+            ValueError: ``groups`` does not divide ``channels`` or ``width``.
         """
         return ResidualBlock(
             channels,

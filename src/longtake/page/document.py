@@ -12,7 +12,11 @@ STYLE = Path(__file__).with_name("style.css")
 
 
 def write_document(path: Path, title: str, body: str, *, running: bool) -> None:
-    """Write an HTML page, completely or not at all; while ``running``, browsers reload it."""
+    """Write an HTML page, completely or not at all; while ``running``, browsers reload it.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
     refresh = f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">' if running else ""
     written = time.strftime("%Y-%m-%d %H:%M:%S")
     write_text(

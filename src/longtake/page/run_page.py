@@ -131,6 +131,9 @@ def write_run_page(folder: Path, running: bool) -> None:
     """Write ``index.html`` of a run's folder from the files in it.
 
     While the run is ``running``, browsers reload it.
+
+    Raises:
+        CheckpointError: the file cannot be written.
     """
     run = RunFiles(folder)
     name = escape(folder.resolve().name)

@@ -236,7 +236,11 @@ def scheduled(run: AnyRun, steps: int, cooldown: float) -> dict[str, Any]:
 
 
 def with_settings(run: AnyRun, settings: Mapping[str, Any]) -> AnyRun:
-    """Return a copy of a run with other settings: values by name, such as ``training.steps``."""
+    """Return a copy of a run with other settings: values by name, such as ``training.steps``.
+
+    Raises:
+        ConfigError: a value is not valid.
+    """
     data = config.to_dict(run)
     for name, value in settings.items():
         *parents, last = name.split(".")

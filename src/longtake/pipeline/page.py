@@ -15,6 +15,10 @@ def write_stages_page(out: Path, stages: Sequence[Stage], running: bool) -> None
     """Write ``index.html`` of a training in stages, from its plan and the files of its runs.
 
     ``out`` is the training's folder; while it is ``running``, browsers reload the page.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+        ConfigError: the plan or a result is not valid.
     """
     plan = read_plan(out)
     assert plan is not None

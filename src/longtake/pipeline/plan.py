@@ -95,12 +95,20 @@ class Plan(Config):
     results: PlannedResults | None = None
 
     def write(self, out: Path) -> None:
-        """Write ``plan.yaml`` into the folder ``out``, completely or not at all."""
+        """Write ``plan.yaml`` into the folder ``out``, completely or not at all.
+
+        Raises:
+            CheckpointError: the file cannot be written.
+        """
         write_text(out / PLAN, config.to_yaml(self))
 
 
 def read_plan(out: Path) -> Plan | None:
-    """Read ``plan.yaml`` in the folder of a training in stages; None if it has none."""
+    """Read ``plan.yaml`` in the folder of a training in stages; None if it has none.
+
+    Raises:
+        ConfigError: the plan is not valid.
+    """
     path = out / PLAN
     return config.load(path, Plan) if path.exists() else None
 
@@ -122,7 +130,11 @@ class Clock:
         return self._before + time.monotonic() - self._began
 
     def save(self, *, now: bool = False) -> None:
-        """Write the time if the last write was two seconds ago or more, or if ``now`` is true."""
+        """Write the time if the last write was two seconds ago or more, or if ``now`` is true.
+
+        Raises:
+            CheckpointError: the file cannot be written.
+        """
         if now or time.monotonic() - self._saved >= SECONDS_BETWEEN:
             write_text(self._path, json.dumps({"seconds": round(self.seconds, 1)}) + "\n")
             self._saved = time.monotonic()
@@ -135,6 +147,11 @@ class TimeSpent(Config):
 
 
 def seconds_spent(out: Path) -> float:
-    """Seconds that earlier starts spent on the training in the folder ``out``."""
+    """Seconds that earlier starts spent on the training in the folder ``out``.
+
+    Raises:
+        CheckpointError: ``time.json`` cannot be read.
+        ConfigError: it is not valid.
+    """
     path = out / TIME
     return read_config(path, TimeSpent).seconds if path.exists() else 0.0

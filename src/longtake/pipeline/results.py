@@ -106,7 +106,11 @@ def _feature_seconds(device: torch.device) -> float:
 
 
 def write_model(run: Path, out: Path, device: torch.device) -> VideoModel:
-    """Copy a run's model to the folder ``model`` in ``out``, if it is not there, and load it."""
+    """Copy a run's model to the folder ``model`` in ``out``, if it is not there, and load it.
+
+    Raises:
+        CheckpointError: the run has no model yet, or it is broken.
+    """
     found = VideoModel.from_pretrained(run)
     index = out / MODEL / INDEX
     if not index.exists() or read_model_files(out / MODEL)[0].weights != found.index.weights:
@@ -118,6 +122,10 @@ def write_samples(model: VideoModel, out: Path, planned: PlannedResults, bar: Ba
     """Sample long videos, each with a contact sheet, to the folder ``videos`` in ``out``.
 
     Videos that exist are kept.
+
+    Raises:
+        VideoError: a file cannot be written.
+        InUseError: another process writes there.
     """
     for seed in range(planned.videos):
         path = out / VIDEOS / f"seed_{seed:04d}.mp4"
@@ -182,12 +190,20 @@ def held_out_protocol(plan: Plan, held: VideoFolder, clips: int) -> Protocol:
     """Protocol for ``clips`` clips of held-out footage.
 
     Its features are I3D's if the weights are there, else those of a random network.
+
+    Raises:
+        ValueError: all videos are too short.
     """
     return small_protocol(held, clips, [f"resolution={plan.size}"])
 
 
 def read_results(out: Path) -> dict[str, Result]:
-    """Read the results in the folder of a training in stages, by the name of the evaluation."""
+    """Read the results in the folder of a training in stages, by the name of the evaluation.
+
+    Raises:
+        CheckpointError: a file cannot be read.
+        ConfigError: it is not a result.
+    """
     paths = {name: out / f"{name}.json" for name in (RECONSTRUCTION, EVALUATION)}
     return {name: Result.read(path) for name, path in paths.items() if path.exists()}
 
@@ -211,7 +227,12 @@ class ShownScore(NamedTuple):
 
 
 def scores(out: Path) -> list[ShownScore]:
-    """All scores of the results in the folder of a training in stages."""
+    """All scores of the results in the folder of a training in stages.
+
+    Raises:
+        CheckpointError: a result cannot be read.
+        ConfigError: it is not valid.
+    """
     rows = []
     for name, result in read_results(out).items():
         for metric, score in result.scores.items():

@@ -117,7 +117,12 @@ def train(
 
 
 def first_plan(footage: Path, asked: Asked, ranks: Ranks) -> Plan:
-    """Plan a new training from what the user asks for and what the folder of videos holds."""
+    """Plan a new training from what the user asks for and what the folder of videos holds.
+
+    Raises:
+        ConfigError: the size or the number of denoisers is not one of the system's.
+        ValueError: there are no videos, or all are too short.
+    """
     name: SystemName = asked.system or "lvdm"
     system = SYSTEMS[name]
     size = asked.size or system.size[ranks.device.type]

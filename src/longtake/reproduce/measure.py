@@ -76,7 +76,11 @@ class Outcome(Config):
         return any(row.scores for row in self.rows)
 
     def write(self, folder: Path) -> None:
-        """Write the outcome to ``folder`` as JSON, completely or not at all."""
+        """Write the outcome to ``folder`` as JSON, completely or not at all.
+
+        Raises:
+            CheckpointError: the file cannot be written.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / FILE, json.dumps(to_dict(self), indent=2) + "\n")
 
@@ -137,6 +141,9 @@ def pending_training(table: Table, folders: Folders) -> Sequence[Training]:
     """Trainings that rows of a paper's table still need, if their data exists.
 
     Each is there once, the first to run first; ``folders`` say where data and models are.
+
+    Raises:
+        ConfigError: a preset or an override is not valid.
     """
     folders.check(table)
     ready = [row for row in table.rows if not missing(row, folders).data]

@@ -73,7 +73,11 @@ class Missing(Config):
 
 
 def missing(row: Row, folders: Folders) -> Missing:
-    """Find which data, model and trainings a row of a paper's table still needs."""
+    """Find which data, model and trainings a row of a paper's table still needs.
+
+    Raises:
+        ConfigError: a preset or an override is not valid.
+    """
     model = str(folders.model(row))
     return Missing(
         data=_missing_data(folders.real(row)),
@@ -93,12 +97,20 @@ def pending(row: Row, folders: Folders) -> Sequence[Training]:
 
 
 def training_run(training: Training, folders: Folders) -> AnyRun:
-    """Config of a training, with the paths of ``folders``."""
+    """Config of a training, with the paths of ``folders``.
+
+    Raises:
+        ConfigError: the preset or an override is not valid.
+    """
     return read_run(training.preset, training_changes(training, folders))
 
 
 def training_changes(training: Training, folders: Folders) -> list[str]:
-    """Overrides of a training's preset: those of the table, and the paths of ``folders``."""
+    """Overrides of a training's preset: those of the table, and the paths of ``folders``.
+
+    Raises:
+        ConfigError: the preset or an override is not valid.
+    """
     run, changes = read_run(training.preset, training.changes), list(training.changes)
     for field in ("data", "validation"):
         source = getattr(run, field, None)
@@ -112,7 +124,11 @@ def training_changes(training: Training, folders: Folders) -> list[str]:
 
 
 def training_command(training: Training, folders: Folders) -> str:
-    """Command line of a training that a paper's table needs, quoted for a shell."""
+    """Command line of a training that a paper's table needs, quoted for a shell.
+
+    Raises:
+        ConfigError: the preset or an override is not valid.
+    """
     words = ["longtake", "fit", training.preset, *training_changes(training, folders)]
     folder = folders.run(training)
     return shlex.join(words if folder == RUNS / training.preset else [*words, "-o", str(folder)])
@@ -125,6 +141,9 @@ def protocol_of(row: Row, n: int | None = None, *, untrained: bool = False) -> P
         row: the row.
         n: number of real and of generated clips; None: the protocol's.
         untrained: use features of a random network, which need no weights.
+
+    Raises:
+        ConfigError: there is no such protocol, or an override is not valid.
     """
     return protocol(row.protocol, [*row.changes, *(UNTRAINED if untrained else ())], n)
 

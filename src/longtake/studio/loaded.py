@@ -55,6 +55,7 @@ class Loaded:
 
         Raises:
             CheckpointError: it is missing or broken.
+            ValueError: there is no model of this name.
         """
         if name not in self.places:
             raise ValueError(f"there is no model {name!r}; {nearest(name, list(self.places))}")
@@ -88,7 +89,11 @@ class Loaded:
         return self._backends[name]
 
     def describe(self, name: str) -> dict[str, Any]:
-        """Describe the model ``name`` as JSON data; measures its speed on one rollout step."""
+        """Describe the model ``name`` as JSON data; measures its speed on one rollout step.
+
+        Raises:
+            ValueError: there is no model of this name, or it cannot be opened.
+        """
         model = self.model(name)
         index, spec = model.index, model.autoencoder.spec
         named = model.labels.named

@@ -33,6 +33,9 @@ class RunningDrift:
         ``colour`` is the root mean square difference of the mean red, green and blue, from 0 to 1;
         ``contrast``, ``sharpness`` and ``motion`` are natural logarithms of a ratio; ``drift`` is
         the root mean square of the four.
+
+        Raises:
+            CheckpointError: the file cannot be written.
         """
         describer = Describer()
         describer.add(frames)

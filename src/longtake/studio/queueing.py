@@ -116,7 +116,11 @@ class Queue:
         return self.jobs[name]
 
     def kind(self, job: Job) -> JobKind:
-        """Kind and settings of a job, as one config."""
+        """Kind and settings of a job, as one config.
+
+        Raises:
+            ConfigError: the kind or its settings are not valid.
+        """
         return parse(AnyJob, {"kind": job.kind, **job.settings})
 
     def job_folder(self, job: Job) -> Path:
@@ -133,11 +137,19 @@ class Queue:
         return sum(len(each.viewers) for each in self._broadcasts.values())
 
     def lane(self, job: Job) -> Lane:
-        """The ``Lane`` that carries out a job."""
+        """The ``Lane`` that carries out a job.
+
+        Raises:
+            ConfigError: the job's kind or its settings are not valid.
+        """
         return self.lanes[self.kind(job).lane]
 
     def enqueue(self, job: Job) -> None:
-        """Put a job at the end of its lane's queue; it begins at once if the lane is free."""
+        """Put a job at the end of its lane's queue; it begins at once if the lane is free.
+
+        Raises:
+            ConfigError: the job's kind or its settings are not valid.
+        """
         job.status = WAITING
         self.jobs[job.id] = job
         self.ended[job.id] = asyncio.Event()

@@ -68,7 +68,11 @@ class Work:
         raise ValueError(f"there is no upload {name}; upload the file again")
 
     def given(self, name: str | None) -> Path | None:
-        """Decoded file of the upload with the id ``name``; None for None."""
+        """Decoded file of the upload with the id ``name``; None for None.
+
+        Raises:
+            ValueError: there is no such upload.
+        """
         return None if name is None else self.upload(name)
 
     def emit(

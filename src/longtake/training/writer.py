@@ -59,6 +59,9 @@ class Writer:
         """Write ``state`` as a checkpoint to ``folder``, at once or in the background.
 
         ``then`` is called on the main rank when the checkpoint is whole.
+
+        Raises:
+            CheckpointError: this checkpoint, or the one before it, cannot be written.
         """
         self.wait()
         if _bytes(state) <= self._above_bytes:

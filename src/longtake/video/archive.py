@@ -86,19 +86,31 @@ def place(path: Path) -> Place:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a path is a folder, on the disk or in a tar file."""
+    """Whether a path is a folder, on the disk or in a tar file.
+
+    Raises:
+        ArchiveError: the tar file cannot be read.
+    """
     archive, name = _inside(path)
     return path.is_dir() if archive is None else name in _folders(archive)
 
 
 def is_file(path: Path) -> bool:
-    """Whether a path is a regular file, or a file in a tar file."""
+    """Whether a path is a regular file, or a file in a tar file.
+
+    Raises:
+        ArchiveError: the tar file cannot be read.
+    """
     archive, name = _inside(path)
     return path.is_file() if archive is None else name in contents(archive).files
 
 
 def files_in(folder: Path) -> list[Path] | None:
-    """Paths of the files directly in a folder of a tar file; None if the folder is on the disk."""
+    """Paths of the files directly in a folder of a tar file; None if the folder is on the disk.
+
+    Raises:
+        ArchiveError: the tar file cannot be read.
+    """
     archive, name = _inside(folder)
     if archive is None:
         return None

@@ -76,7 +76,11 @@ def _kind(path: Path) -> str:
 
 
 def size(path: Path) -> tuple[int, int]:
-    """Height and width in pixels of an image file, turned upright."""
+    """Height and width in pixels of an image file, turned upright.
+
+    Raises:
+        VideoError: the file cannot be read as an image.
+    """
     with _opened(path) as picture:
         sideways = _turn(picture) in SIDEWAYS
         return picture.size if sideways else (picture.height, picture.width)

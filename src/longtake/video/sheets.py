@@ -38,7 +38,11 @@ def contact_sheet(
 
 
 def overview(video: Path, image: Path, rows: int = 4, columns: int = 8) -> None:
-    """Write an image of ``rows * columns`` evenly spaced frames of a video; replaces ``image``."""
+    """Write an image of ``rows * columns`` evenly spaced frames of a video; replaces ``image``.
+
+    Raises:
+        VideoError: the video cannot be read, or the image not written.
+    """
     last = probe(video).frames - 1
     shown = rows * columns
     indices = [round(i * last / max(shown - 1, 1)) for i in range(shown)]

@@ -155,5 +155,9 @@ class SyntheticSource(Config, ClipSource):
         return _FIRST_NUMBER[self.split] + index
 
     def video_seed(self, index: int) -> int:
-        """Seed of everything that video ``index`` shows."""
+        """Seed of everything that video ``index`` shows.
+
+        Raises:
+            IndexError: there is no video of this index.
+        """
         return derive(self.seed, self.kind, self.number(index))

@@ -94,6 +94,10 @@ def walk(doom_map: DoomMap, seed: int, pace: float, height: int, width: int) -> 
         pace: distance per game tic (1/35 s), in map units; a player runs at 50.
         height: height of the frames in pixels.
         width: width of the frames in pixels.
+
+    Raises:
+        ImportError: vizdoom is not installed.
+        ValueError: frames are larger than 960 x 1280 pixels.
     """
     game = _game(os.getpid(), doom_map.wad, _resolution(height, width))
     game.set_doom_map(doom_map.level)

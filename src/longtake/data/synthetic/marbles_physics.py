@@ -44,11 +44,19 @@ class Trajectory:
         self._lock = threading.Lock()
 
     def positions(self, start_frame: int, frames: int) -> Float64[np.ndarray, "t discs 2"]:
-        """Centres (x, y) in ``frames`` frames from ``start_frame`` on, in floor heights."""
+        """Centres (x, y) in ``frames`` frames from ``start_frame`` on, in floor heights.
+
+        Raises:
+            ValueError: ``start_frame`` is negative.
+        """
         return self.states(start_frame, frames)[..., :2]
 
     def states(self, start_frame: int, frames: int) -> Float64[np.ndarray, "t discs 4"]:
-        """Centres and velocities (x, y, vx, vy) in ``frames`` frames from ``start_frame`` on."""
+        """Centres and velocities (x, y, vx, vy) in ``frames`` frames from ``start_frame`` on.
+
+        Raises:
+            ValueError: ``start_frame`` is negative.
+        """
         if start_frame < 0:
             raise ValueError(f"start_frame={start_frame} must be 0 or more")
         stop = start_frame + frames

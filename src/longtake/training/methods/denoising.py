@@ -34,7 +34,11 @@ class Denoising(Method):
         self.phases = (main,)
 
     def batches(self, first_step: int) -> Iterator[Sequence[TrainingBatch]]:
-        """Yield this rank's micro-batches of each step from ``first_step`` on, forever."""
+        """Yield this rank's micro-batches of each step from ``first_step`` on, forever.
+
+        Raises:
+            ValueError: the batch cannot be divided among processes and micro-batches.
+        """
         for parts in read_ahead(self._drawn(first_step), STEPS_AHEAD):
             yield [part.to(self.ranks.device) for part in parts]
 

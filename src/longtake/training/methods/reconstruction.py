@@ -73,7 +73,11 @@ class Reconstruction(Method):
         self.phases = (main, *others)
 
     def batches(self, first_step: int) -> Iterator[Sequence[ClipBatch]]:
-        """Yield this rank's micro-batches of each step from ``first_step`` on, forever."""
+        """Yield this rank's micro-batches of each step from ``first_step`` on, forever.
+
+        Raises:
+            ValueError: the batch cannot be divided among processes and micro-batches.
+        """
         for video, numbers in self._clips(first_step):
             seeds = [derive(self._settings.seed, "posterior", number) for number in numbers]
             parts = micro_batches(len(video), self._settings.accumulate)
