@@ -19,10 +19,10 @@ INTEGERS = range(-(2**63), 2**63)
 
 
 class DocumentError(ValueError):
-    """A text is not JSON or YAML, or exceeds the limits of this module; the message says which.
+    """A text is not JSON or YAML, or exceeds a limit; the message says which.
 
-    The limits are on bytes, number of values and depth (``MAX_JSON_BYTES``, ``MAX_YAML_BYTES``,
-    ``MAX_TEXT_BYTES``, ``MAX_VALUES``, ``MAX_DEPTH``).
+    Unless a function says otherwise, the limits are 16 MiB of JSON, 256 KiB of YAML, 64 MiB of
+    other text, 131,072 values, and 50 levels of nesting.
     """
 
 
@@ -108,7 +108,7 @@ def read_yaml(path: Path) -> Any:
 def parse_json(text: str, max_values: int = MAX_VALUES) -> Any:
     """Parse a JSON text.
 
-    A DocumentError if it is not JSON, is nested deeper than ``MAX_DEPTH`` levels, or has more than
+    A DocumentError if it is not JSON, is nested deeper than 50 levels, or has more than
     ``max_values`` values.
     """
     try:
@@ -123,8 +123,8 @@ def parse_json(text: str, max_values: int = MAX_VALUES) -> Any:
 def parse_yaml(text: str) -> Any:
     """Parse a YAML text; a DocumentError if it is not YAML, or exceeds the limits.
 
-    It may have at most ``MAX_VALUES`` values, nested at most ``MAX_DEPTH`` deep. An alias counts as
-    much as what it repeats.
+    It may have at most 131,072 values, nested at most 50 deep. An alias counts as much as what it
+    repeats.
     """
     try:
         loader = _Loader(text)

@@ -83,6 +83,12 @@ class VideoStream(ABC):
             frames: number of frames of each video.
             state: ``state`` of a part, after which to continue; None: from the start.
             steering: callbacks that change, watch or cancel the videos.
+
+        Raises:
+            ValueError: a network does not read a signal, or ``frames`` cannot be made.
+            CheckpointError: ``state`` lacks a tensor.
+            Cancelled: ``steering`` asked for it.
+            FloatingPointError: latents or decoded frames are not finite.
         """
 
     def step_of(self, frame: int) -> int:

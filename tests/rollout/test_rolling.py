@@ -209,7 +209,7 @@ def test_videos_given_different_frames_are_refused():
     spec = draws["first"].spec
     signals = context_frames(spec, {0: torch.zeros(2, spec.shape[0], *spec.shape[2:])})
     signals["context_mask"].value[1] = False
-    with pytest.raises(ValueError, match="are given different context frames; give each request"):
+    with pytest.raises(ValueError, match="videos are in different places; give all its"):
         next(DiffusionForcing()(draws, replace(wanted(5, 6), signals=signals)))
 
 

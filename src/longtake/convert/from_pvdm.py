@@ -74,7 +74,8 @@ def read_pvdm(
 
     Raises:
         CheckpointError: a file is not a checkpoint, is damaged, or has another network's weights.
-        ValueError: no file, no autoencoder or two of them are given.
+        ValueError: no file, no autoencoder or two of them are given, or that of ``model`` is not
+            PVDM's.
     """
     found = _autoencoder(autoencoder, denoiser, model)
     rate = fps or (model.index.fps if model else FPS)

@@ -48,8 +48,8 @@ class OfficialModel:
         measured_scale: whether the scale was measured in training, so that the checkpoint holds it.
         sampling: sampling settings.
         interpolates: whether the denoiser interpolates between keyframes.
-        frame_stride: distance in the video between the latent frames that it samples; 4 for
-            keyframes.
+        frame_stride: distance between the latent frames that the denoiser samples, in latent frames
+            of the video; 4 for keyframes.
         ema: whether training kept an exponential moving average of the weights.
     """
 

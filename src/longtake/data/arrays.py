@@ -191,7 +191,9 @@ def _mapped(path: Path, file: Bytes, name: str, end: int) -> np.ndarray:
 def _map(file: Bytes, first: int, end: int, shape: tuple[int, ...]) -> np.ndarray:
     """Map the bytes from ``first`` to ``end``, which must be those of the array."""
     if end - first != math.prod(shape):
-        raise ValueError(f"{end - first} bytes of pixels for an array of {shape}")
+        raise ValueError(
+            f"{end - first} bytes of pixels, expected {math.prod(shape)} for an array of {shape}"
+        )
     return np.memmap(file, np.uint8, "r", first, shape)  # pyright: ignore[reportCallIssue, reportArgumentType]: takes any open file
 
 

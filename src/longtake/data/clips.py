@@ -112,7 +112,7 @@ class ClipReader:
         """The first clip of ``draws`` that can be decoded.
 
         Raises:
-            VideoError: ``CLIPS_TRIED`` clips in a row cannot be decoded.
+            VideoError: eight clips in a row cannot be decoded.
         """
         fault = None
         for draw in islice(draws, CLIPS_TRIED):

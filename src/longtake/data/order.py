@@ -13,7 +13,7 @@ class Order:
     """An endless random order of ``length`` items; every epoch is another permutation of them.
 
     Any position of the order can be computed directly, so that a resumed run and every rank and
-    worker agree. For more than ``LONGEST_TABLE`` items a Feistel network computes positions, and no
+    worker agree. For more than a million items a Feistel network computes positions, and no
     table is stored.
     """
 

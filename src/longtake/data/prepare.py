@@ -91,7 +91,9 @@ def prepare(
     one = footage.is_file() and not is_archive(footage)
     paths = [footage] if one else videos_below(existing(footage))
     if not paths:
-        raise ValueError(f"{footage}: no videos were found")
+        raise ValueError(
+            f"{footage}: no videos were found; expected video files or folders of image files"
+        )
     root = footage.parent if footage.is_file() else footage
     names = [path.relative_to(root).as_posix() for path in paths]
     work = partial(prepare_video, root=root, out=out, settings=settings, deadline=deadline)

@@ -15,8 +15,8 @@ GRID = (18, 32)
 class CutFinder:
     """Finds cuts between scenes, like ``AdaptiveDetector`` of PySceneDetect.
 
-    A frame begins a scene if it differs from the frame before by ``RATIO`` times the mean change at
-    the two frames before and the two after it, and by at least ``LEAST_CHANGE`` levels of 255.
+    A frame begins a scene if it differs from the frame before by three times the mean change at
+    the two frames before and the two after it, and by at least 15 levels of 255.
     Unlike PySceneDetect's, the change is a mean over red, green and blue of small images, not over
     hue, saturation and brightness; fast motion raises the change at neighbouring frames too, so it
     is not taken for a cut.

@@ -62,7 +62,11 @@ class VideoSource(ABC):
     def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
         """Read ``count`` frames of video ``index``, every ``stride``-th from ``start_frame`` on.
 
-        Decoding is exact: a frame does not depend on where reading starts.
+        The frames lie within the video. Decoding is exact: a frame does not depend on where reading
+        starts.
+
+        Raises:
+            VideoError: a frame cannot be read.
         """
 
     def frames_from(self, index: int, start_frame: int) -> Iterator[np.ndarray]:

@@ -33,7 +33,7 @@ class DriftPlan:
         chunk: number of frames that each clip of the rollout adds; seams are measured at the
             borders between clips. None: search for evenly spaced borders.
         world: name of the synthetic data set, ``sky`` or ``marbles``, that the videos imitate, to
-            measure what it alone has; None for other videos.
+            measure what such videos show, such as time of day or marbles; None for other videos.
         feature_windows: greatest number of windows per video whose I3D features are computed; 0:
             none.
     """

@@ -103,7 +103,11 @@ class TrainingEvaluation:
         return self._named(scores)
 
     def reconstructions(self, autoencoder: VideoAutoencoder) -> Values:
-        """FVD between real clips and their reconstructions, by the protocol's name of it."""
+        """FVD between real clips and their reconstructions, by the protocol's name of it.
+
+        Raises:
+            FloatingPointError: a reconstruction is not finite.
+        """
         rows = [
             self._real.features([reconstruct_frames(autoencoder, clip, name="a clip")])
             for clip in self._real.clips(range(self.protocol.n))

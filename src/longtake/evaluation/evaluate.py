@@ -73,6 +73,7 @@ def evaluate(
     Raises:
         ValueError: videos do not fit the protocol or each other, are too few, or lack captions.
         CheckpointError: weights of the feature network are missing, or not the protocol's.
+        FloatingPointError: a feature is not finite.
     """
     began = time.perf_counter()
     sets = FeatureSets(real, generated, protocol, settings)

@@ -179,6 +179,9 @@ def extract(
         ranks: processes that share the work.
         batch: number of clips in a forward pass; does not change the features.
         report: called with the number of clips that this process has done and their total.
+
+    Raises:
+        FloatingPointError: a feature is not finite.
     """
     key, total = request.key(), len(request.positions)
     width: Any = request.network.network.width

@@ -94,13 +94,21 @@ class FeatureSets:
         self._features: dict[str, Rows] = {}
 
     def real(self, draw: int = 0) -> Rows:
-        """Features of the protocol's n real clips; ``draw`` numbers its random choices of them."""
+        """Features of the protocol's n real clips; ``draw`` numbers its random choices of them.
+
+        Raises:
+            FloatingPointError: a feature is not finite.
+        """
         draws = self.protocol.draws
         stage = "real clips" if draws == 1 else f"real clips, draw {draw + 1}/{draws}"
         return self._extract("real", self._positions("real", draw), stage, self._network)
 
     def generated(self, network: FeatureNetwork | None = None) -> Rows:
-        """Features of the n generated clips, by ``network`` or, if None, the protocol's network."""
+        """Features of the n generated clips, by ``network`` or, if None, the protocol's network.
+
+        Raises:
+            FloatingPointError: a feature is not finite.
+        """
         stage = "generated clips" if network is None else "generated clips, second network"
         positions = self._positions("generated")
         return self._extract("generated", positions, stage, network or self._network)
@@ -109,6 +117,9 @@ class FeatureSets:
         """Features of n real clips of other videos than those of ``real(0)``.
 
         None if there are too few videos or no floor was asked for; ``no_floor`` says which.
+
+        Raises:
+            FloatingPointError: a feature is not finite.
         """
         if self.no_floor:
             return None

@@ -41,8 +41,8 @@ def evaluate_reconstruction(
     ``size`` (height, width; None: the autoencoder's). ``name`` is that of the autoencoder,
     ``perceptual`` the name of a perceptual distance, and the distance.
 
-    Raises:
-        ValueError: videos do not fit the protocol, or are too few.
+    Raises a ValueError if videos do not fit the protocol or are too few, a FloatingPointError if a
+    latent or a frame is not finite.
     """
     began, device = time.perf_counter(), settings.ranks.device
     height, width = size or autoencoder.spec.clip[1:]

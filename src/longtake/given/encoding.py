@@ -86,6 +86,7 @@ def start(video: LongVideo, frames: np.ndarray) -> Start:
 
     Raises:
         ValueError: the network reads neither.
+        FloatingPointError: a latent of the given frames is not finite.
     """
     network = video.samplers["next"]
     if "context" in network.reads:

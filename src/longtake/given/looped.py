@@ -23,7 +23,7 @@ class LoopedVideo(VideoStream):
     """Makes a video and closes it: the frame after its last one is its first one.
 
     The interpolation network fills between the last and the first frame, as in ``FilledVideo``,
-    then between all neighbours of what it made, ``DEPTH`` times in all.
+    then between all neighbours of what it made: in two rounds.
 
     Attributes:
         video: the model, with a network in the role ``interpolator``.

@@ -29,9 +29,8 @@ class StartedVideo(VideoStream):
     """Makes videos that begin with frames that the user gives and continue them.
 
     The given frames appear unchanged. The frames after them are decoded from latents; the
-    reconstruction of the last given frame differs from its pixels. That difference, less
-    ``SOFTENED`` of the decoded change at the join, is added to the following frames and fades over
-    ``FADE`` of them.
+    reconstruction of the last given frame differs from its pixels. That difference, less half of
+    the decoded change at the join, is added to the following frames and fades over eight of them.
 
     Attributes:
         video: the model.

@@ -16,8 +16,7 @@ class Pace:
 
     The pace is that of the latter half of the time since the run began or was continued. Previews,
     evaluations and checkpoints count as time of the steps between which they are made. The end of
-    the run changes by ``TOLERANCE`` of its steps or more, every ``SECONDS_BETWEEN`` seconds at
-    most.
+    the run changes by 2 % of its steps or more, and not more often than every 15 seconds.
 
     Attributes:
         training: settings of the run as they were when it began.

@@ -85,7 +85,7 @@ def planned_evaluations(
 ) -> tuple[int, float]:
     """Number of times a run measures its model while it trains, and the seconds they take.
 
-    Each time it measures ``FEWEST_CLIPS`` clips. Together that takes at most a twentieth of
+    Each time it measures 16 clips. Together that takes at most a twentieth of
     ``seconds``; if that is not enough for two times, the number is 0.
 
     Args:
@@ -149,7 +149,12 @@ def write_samples(model: VideoModel, out: Path, planned: PlannedResults, bar: Ba
 def measure_model(
     model: VideoModel, out: Path, plan: Plan, clips: int, ranks: Ranks, bar: Bar
 ) -> None:
-    """Evaluate the model on held-out footage; write results to ``out``, except those that exist."""
+    """Evaluate the model on held-out footage; write results to ``out``, except those that exist.
+
+    Raises:
+        ValueError: the footage has too few clips.
+        FloatingPointError: a latent, frame or feature is not finite.
+    """
     held = half(Path(plan.footage.path), "validation", 1, plan.footage.held_out)
     ready = held_out_protocol(plan, held, clips)
     with bar("measure", "clips") as report:
@@ -173,7 +178,12 @@ def measure_model(
 
 
 def reconstruction_psnr(plan: Plan, device: torch.device) -> float:
-    """Mean PSNR in dB of a few held-out clips, reconstructed by ``init_from``'s autoencoder."""
+    """Mean PSNR in dB of a few held-out clips, reconstructed by ``init_from``'s autoencoder.
+
+    Raises:
+        CheckpointError: the model is missing or broken.
+        FloatingPointError: a reconstruction is not finite.
+    """
     assert plan.init_from is not None
     autoencoder = VideoModel.from_pretrained(plan.init_from, device=device).autoencoder
     window, path = autoencoder.spec.clip[0], Path(plan.footage.path)

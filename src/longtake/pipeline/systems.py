@@ -65,7 +65,7 @@ class System:
         spans: possible numbers of frames of a cached clip, the best first.
         window: number of frames of an autoencoder's clip.
         start: model that comes with longtake whose autoencoder training starts from, by the type of
-            the device; for frames of at most ``START_SIZE`` pixels. An hour on a CPU is too short
+            the device; for frames of at most 64 pixels. An hour on a CPU is too short
             to train one as good.
         short: budget in seconds, by the type of the device, below which there is time for one
             denoiser only, and for no training of an autoencoder that is good already.

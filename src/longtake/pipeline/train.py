@@ -134,7 +134,7 @@ def first_plan(footage: Path, asked: Asked, ranks: Ranks) -> Plan:
     denoisers = asked.denoisers or (system.denoisers[0] if short else system.denoisers[-1])
     if denoisers not in system.denoisers:
         raise ConfigError(
-            f"denoisers={denoisers}: {name} has {' or '.join(map(str, system.denoisers))}"
+            f"denoisers={denoisers} must be {' or '.join(map(str, system.denoisers))} for {name}"
         )
     return Plan(
         system=name,

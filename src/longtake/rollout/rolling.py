@@ -219,8 +219,8 @@ def _taken_in(
         mask = request.signals["context_mask"].value.cpu()
         if (mask != mask[:1]).any():
             raise ValueError(
-                "videos of one request are given different context frames; give each request the "
-                "same frames of all its videos"
+                "the context frames of the request's videos are in different places; give all its "
+                "videos context frames in the same places, or make them by several requests"
             )
         for place in mask[0].nonzero()[:, 0].tolist():
             frame = request.signals["context"].value.select(axis, place)

@@ -59,7 +59,9 @@ def check_video(
     """
     model = described(settings.model, models)
     if "make" not in model["can"]:
-        raise ValueError(f"{settings.model} is an autoencoder alone: it makes no videos")
+        raise ValueError(
+            f"{settings.model} is an autoencoder alone; choose a model that makes videos"
+        )
     frames, (height, width) = settings.frames or DEFAULT_FRAMES, size_of(settings, model)
     if settings.students and not model["students"]:
         raise ValueError(f"{settings.model} has no students; leave them out")
@@ -73,7 +75,7 @@ def check_video(
         most = int(limits.pixel_steps * frames / asked)
         raise ValueError(
             f"{frames} frames of {height} x {width} pixels in {steps_of(settings, model)} steps "
-            f"are {asked:.2g} pixel steps, over the limit of {limits.pixel_steps:.2g}; ask for "
+            f"are {asked:.2g} (their product), over the limit of {limits.pixel_steps:.2g}; ask for "
             f"at most {most} frames, or for fewer steps"
         )
     needs = {

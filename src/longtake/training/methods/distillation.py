@@ -92,7 +92,12 @@ class Distilled(Config, ABC):
 
     @abstractmethod
     def __call__(self, walks: Walks, place: Float[Tensor, "b"]) -> Jump:
-        """Make the training target of a batch; ``place`` in [0, 1) chooses each sample's times."""
+        """Make the training target of a batch: where one step of the student should lead.
+
+        Args:
+            walks: the batch, and functions that run teacher and student from it.
+            place: a random number in [0, 1) per sample, which chooses its times.
+        """
 
 
 class Progressive(Distilled):
