@@ -157,8 +157,10 @@ class DiffusionRun(Config):
         text_encoder: encoder of captions, for a network that reads text; exported with the model.
         init_from: model whose network in the first of ``roles`` gives the initial weights, except
             those that read classes, labels and text, where the two networks' differ.
-        freeze_initial: whether the weights of ``init_from`` stay as they are, and only those that
-            read what its network does not, such as text, are trained.
+        init_text: whether layers that read text begin with the weights of ``init_from``, if its
+            network has them; False: with random ones.
+        freeze_initial: whether the weights of ``init_from`` stay as they are, and only layers that
+            read text, and embeddings of classes that its network lacks, are trained.
         diffusion: schedule, prediction and loss.
         sampling: default sampling of the model.
         preview_frames: number of frames of each sampled preview.
@@ -191,6 +193,7 @@ class DiffusionRun(Config):
     denoiser: AnyDenoiser
     text_encoder: AnyTextEncoder | None = Field(default=None, exclude_if=lambda e: e is None)
     init_from: str | None = None
+    init_text: bool = Field(default=True, exclude_if=lambda taken: taken)
     freeze_initial: bool = Field(default=False, exclude_if=lambda frozen: not frozen)
     diffusion: Diffusion
     sampling: Sampling = Sampling()
@@ -217,6 +220,11 @@ class DiffusionRun(Config):
     def _frozen_weights_are_named(self) -> "DiffusionRun":
         if self.freeze_initial and self.init_from is None:
             raise ValueError("freeze_initial=true freezes the weights of init_from; set that too")
+        if self.clip.text_from_labels and not self.freeze_initial:
+            raise ValueError(
+                "clip.text_from_labels=true learns from what weights that read labels predict, so "
+                "these must stay as they are; set freeze_initial=true"
+            )
         return self
 
     @model_validator(mode="after")
@@ -317,7 +325,13 @@ class DiffusionRun(Config):
                     f"init_from={self.init_from} has no network in the role {self.roles[0]!r}; "
                     "name a model that has one, or leave init_from out"
                 )
-            start_from(denoiser, network, str(self.init_from), freeze=self.freeze_initial)
+            start_from(
+                denoiser,
+                network,
+                str(self.init_from),
+                freeze=self.freeze_initial,
+                with_text=self.init_text,
+            )
         return denoiser
 
     def begin(self, base: VideoModel, denoiser: Denoiser) -> VideoModel:
@@ -410,10 +424,11 @@ class DiffusionRun(Config):
         index = base.index
         if not others:
             index = index.model_copy(update={"latent_scaling": scaling, "fps": self.data.fps})
-        elif index.diffusion != self.diffusion:
+        elif index.diffusion is None or not self.diffusion.samples_as(index.diffusion):
             raise ConfigError(
                 f"diffusion differs from that of {self.model}, whose networks "
-                f"({', '.join(sorted(others))}) this one joins; expected {index.diffusion}"
+                f"({', '.join(sorted(others))}) this one joins; expected the schedule, prediction "
+                f"and time_per_frame of {index.diffusion}"
             )
         changes = {"diffusion": self.diffusion, "sampling": self.sampling}
         changes |= {"classes": self.data.classes, "ema": self.training.ema is not None}

@@ -243,6 +243,17 @@ def test_a_network_starts_without_heed_of_text_from_one_that_reads_none():
     assert torch.equal(predict(back, z, t), shown)
 
 
+def test_without_new_weights_or_text_nothing_is_left_to_train():
+    reads_classes, reads_text = unet(num_classes=3), unet(attention=LATER_TEXT, pool_text=True)
+    with pytest.raises(ConfigError, match="leaves nothing to train: lvdm gives all weights"):
+        start_from(unet(num_classes=3), reads_classes, "lvdm", freeze=True)
+    network = unet(attention=LATER_TEXT, pool_text=True)
+    start_from(network, reads_text, "lvdm", freeze=True)
+    learnt = {name for name, x in network.named_parameters() if x.requires_grad}
+    assert learnt
+    assert all("text" in name or ".cross." in name for name in learnt)
+
+
 @pytest.mark.parametrize("options", [{}, {"pool_text": True}])
 def test_every_weight_of_a_network_with_text_learns_and_text_matters(options: dict[str, Any]):
     network = unet(attention=LATER_TEXT, **options)

@@ -17,6 +17,7 @@ from longtake.diffusion import (
     ScaledLinear,
 )
 from longtake.diffusion.signals import Signals, label_signal, previous_signal, text_signal
+from longtake.diffusion.timesteps import LogitNormalTime
 
 SCHEDULES = (
     *(ScaledLinear(), Linear(), Cosine(), Cosine(shift=0.25), RectifiedFlow(), EDM()),
@@ -129,6 +130,23 @@ def test_a_clip_of_which_all_is_given_has_no_loss_on_generated_frames():
     assert loss.tolist() == [0, 0]
 
 
+def test_a_network_that_teaches_itself_the_same_signals_has_no_loss():
+    z, noise, denoiser = latent(), latent(), Tiny()
+    signals = {**given(z, 0.1, 0), **label_signal([1, 3])}
+    assert Diffusion().losses(denoiser, z, noise, T, signals, signals).tolist() == [0, 0]
+
+
+def test_the_target_of_a_text_is_the_prediction_for_a_label():
+    z, noise, denoiser = latent(), latent(), Tiny()
+    label, text = label_signal([1, -1]), text_signal(torch.randn(2, 3, 4, requires_grad=True))
+    loss = Diffusion(loss="l2").losses(denoiser, z, noise, T, text, label)
+    effect = denoiser.labels.weight[1] - text["text"].value[0].mean()
+    expected = torch.stack([effect.square().mean(), text["text"].value[1].mean().square()])
+    torch.testing.assert_close(loss, expected)
+    loss.sum().backward()
+    assert denoiser.labels.weight.grad is None  # the target has no gradient
+
+
 @pytest.mark.parametrize(
     "signals",
     [previous_signal(latent()), label_signal([0, 0]), text_signal(torch.zeros(2, 3, 4))],
@@ -154,6 +172,14 @@ def test_weights_of_half_precision_are_given_half_precision():
 def test_noise_is_no_prediction_where_the_path_ends_in_noise(schedule):
     with pytest.raises(ConfigError, match=f"{schedule}.*choose v, x0 or flow"):
         parse(Diffusion, {"schedule": {"kind": schedule}})
+
+
+def test_networks_that_differ_in_their_training_alone_share_a_model():
+    cosine = Diffusion(schedule=Cosine(), prediction="v")
+    trained = {"loss": "l2", "weighting": "min_snr", "timestep_sampling": LogitNormalTime()}
+    assert cosine.samples_as(cosine.model_copy(update=trained))
+    for other in ({"prediction": "x0"}, {"schedule": Cosine(shift=0.25)}, {"time_per_frame": True}):
+        assert not cosine.samples_as(cosine.model_copy(update=other))
 
 
 def test_a_process_is_read_back_equal():
