@@ -112,18 +112,18 @@ def test_text_learns_from_labels_what_the_frozen_weights_predict_for_them(
     assert not torch.equal(frames(after, None, Prompt("night")), frames(after, "none"))
 
 
-def test_layers_for_text_go_on_from_those_given_or_begin_anew(
+def test_layers_for_text_go_on_from_those_given_or_start_at_random(
     runs: tuple[Path, DiffusionRun], tmp_path: Path
 ):
     _, run = runs
     train(run, tmp_path / "text")
     start = changes(run, f"init_from={tmp_path}/text", "training.steps=1", "training.ema=null")
     still = changes(start, "training.optimizer.lr=1e-12")
-    given, anew, known = (
+    given, fresh, known = (
         VideoModel.from_pretrained(folder).denoisers["first"].state_dict()
         for folder in (
             started(still, tmp_path / "on"),
-            started(changes(still, "init_text=false"), tmp_path / "anew"),
+            started(changes(still, "init_text=false"), tmp_path / "fresh"),
             tmp_path / "text",
         )
     )
@@ -131,7 +131,7 @@ def test_layers_for_text_go_on_from_those_given_or_begin_anew(
     assert reads_text
     for name in known:
         torch.testing.assert_close(given[name], known[name], atol=1e-9, rtol=1e-6)
-        same = torch.equal(anew[name], known[name])
+        same = torch.equal(fresh[name], known[name])
         assert same == (name not in reads_text), name
 
 
