@@ -16,6 +16,8 @@ SOURCE = ROOT / "src" / "longtake"
 FILES = sorted(SOURCE.rglob("*.py"))
 LIBRARY = [path for path in FILES if "cli" not in path.relative_to(SOURCE).parts]
 MAX_LINES, MAX_ARGUMENTS = 60, 8
+SLOW_IMPORTS = {"torchmetrics", "diffusers", "transformers", "scipy", "openvino"}
+OPENED_BY_DIFFUSERS = SOURCE / "convert" / "diffusers_pipeline.py"
 FLAG = re.compile(r"(?<![\w-])--[a-z]")
 COMMAND = re.compile(
     r"\blongtake (train|fit|generate|reconstruct|evaluate|compare|drift|reproduce|convert|inspect"
@@ -71,6 +73,26 @@ def test_messages_of_the_library_name_no_commands_or_flags():
         and (FLAG.search(node.value.partition("pip download")[0]) or COMMAND.search(node.value))
     ]
     assert found == []
+
+
+def test_packages_that_take_seconds_are_imported_where_they_are_used():
+    found = [
+        place(path, node)
+        for path in FILES
+        if path != OPENED_BY_DIFFUSERS
+        for node in ast.parse(path.read_text()).body
+        for name in imported(node)
+        if name in SLOW_IMPORTS
+    ]
+    assert found == []
+
+
+def imported(node: ast.stmt) -> list[str]:
+    """Packages that an import statement imports."""
+    names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        names = [node.module]
+    return [name.split(".")[0] for name in names]
 
 
 def test_text_files_are_utf_8_whatever_the_locale():
