@@ -1,11 +1,13 @@
 """Reads JSON and YAML of any origin: regular files only, of limited size, depth and values."""
 
+import copy
 import errno
 import json
 import os
 import stat
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
+from functools import lru_cache
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import yaml
 MAX_JSON_BYTES, MAX_YAML_BYTES = 1 << 24, 1 << 18  # YAML is read at 100 kB a second
 MAX_TEXT_BYTES = 1 << 26
 MAX_VALUES, MAX_DEPTH = 1 << 17, 50
+KEPT_TEXTS = 64  # parsed YAML: presets, and configs that a page shows after each logging step
 INTEGERS = range(-(2**63), 2**63)
 
 
@@ -124,8 +127,14 @@ def parse_yaml(text: str) -> Any:
     """Parse a YAML text; a DocumentError if it is not YAML, or exceeds the limits.
 
     It may have at most 131,072 values, nested at most 50 deep. An alias counts as much as what it
-    repeats.
+    repeats. The data is the caller's own, also where a text is parsed again.
     """
+    return copy.deepcopy(_parsed(text))
+
+
+@lru_cache(maxsize=KEPT_TEXTS)
+def _parsed(text: str) -> Any:
+    """Data of a YAML text, kept because parsing it takes forty times as long as copying it."""
     try:
         loader = _Loader(text)
         if (node := loader.get_single_node()) is None:

@@ -15,6 +15,7 @@ from longtake.config import (
     nearest,
     override,
     parse,
+    read,
     to_dict,
     to_yaml,
 )
@@ -180,6 +181,15 @@ def test_a_file_that_is_no_config_is_refused_in_one_line(text: str, message: str
     with pytest.raises(ConfigError, match=message) as caught:
         load(path, Cart)
     assert "\n" not in str(caught.value)
+
+
+def test_data_read_from_a_file_is_the_callers_own(tmp_path: Path):
+    path = tmp_path / "cart.yaml"
+    path.write_text("nested: {values: [1, 2]}\n")
+    read(path)["nested"]["values"].append(3)
+    assert read(path) == {"nested": {"values": [1, 2]}}
+    path.write_text("nested: {}\n")
+    assert read(path) == {"nested": {}}
 
 
 def test_a_missing_file_is_named(tmp_path: Path):
