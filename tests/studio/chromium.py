@@ -17,6 +17,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 VARIABLE = "LONGTAKE_BROWSER"
 HOW = f"install chromium (Debian: apt-get install chromium), or give its path in {VARIABLE}"
 SECONDS = 60.0
+POLL_MS = 50  # Playwright polls at each animation frame, which makes the browser draw 60 a second
 SIZES: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light"},
     "dark": {"color_scheme": "dark"},
@@ -76,7 +77,7 @@ class Tab:
         from playwright.sync_api import TimeoutError as Late
 
         try:
-            self.page.wait_for_function(condition)
+            self.page.wait_for_function(condition, polling=POLL_MS)
         except Late:
             text = self.page.inner_text("body")
             pytest.fail(f"not in {SECONDS:g} s: {condition}\n{self.complaints}\n{text}")
