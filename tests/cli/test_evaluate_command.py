@@ -142,7 +142,7 @@ def test_a_models_videos_are_reconstructed_like_any_others(longtake, tiny_run_fo
     ("arguments", "fault"),
     [
         (("compare", "a.json"), "compare needs at least two result files, got 1"),
-        (("drift", "a", "b", "c"), "drift takes a video or a folder of them, got 3 names"),
+        (("drift", "a", "b", "c"), "real videos or a data set; got 3 names"),
         (
             ("reconstruct", "pvdm-sky", "sky:test", "--metrics", "--n", "4"),
             "--metrics is now a command: longtake evaluate reconstruction MODEL SOURCE",

@@ -202,7 +202,10 @@ def drift(
     from longtake.video.archive import is_file, is_folder
 
     if len(videos) > 2:
-        raise ValueError(f"drift takes a video or a folder of them, got {len(videos)} names")
+        raise ValueError(
+            "drift takes a video or a folder of them, and before it real videos or a data set; got "
+            f"{len(videos)} names"
+        )
     *real, video = videos
     worlds = get_args(WorldName)
     world = next((name for name in worlds if [name] == real), None)

@@ -26,7 +26,8 @@ class Descriptors:
         luma_step: root mean square difference of brightness to the frame before.
         thumbnails: mean colours of the cells of a 12 x 12 grid over the frame, first the reds of
             all cells, then the greens, then the blues, in half precision: 864 bytes per frame.
-        cells: contrast, gradient and luma_step within each cell of that grid, of the same size.
+        cells: contrast, gradient and luma_step within each cell of that grid, in the same order and
+            precision.
     """
 
     colour: Float64[np.ndarray, "t 3"]

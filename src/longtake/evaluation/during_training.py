@@ -188,7 +188,9 @@ def small_protocol(real: VideoSource, clips: int, changes: Sequence[str] = ()) -
     found = protocol(name, changes, clips)
     long_enough = sum(info.frames >= found.needed("real") for info in real.infos())
     if not long_enough:
-        raise ValueError(f"{real.name}: no video has {found.needed('real')} frames")
+        raise ValueError(
+            f"{real.name}: no video has {found.needed('real')} frames, a clip; add longer ones"
+        )
     each = -(-2 * clips // long_enough)
     own = ["unfit=skip", "rates=any", f"clips_per_video={each}"]
     return protocol(name, [*changes, *own], clips)

@@ -119,7 +119,7 @@ class Hierarchical(Rollout):
     Attributes:
         keyframes: rollout that predicts the keyframes.
         clips_per_step: number of clips of keyframes that are predicted before their pairs are
-            filled; more take more memory and give the same video.
+            filled; more take more memory and give the same video up to rounding.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"keys": "keyframes", "clips_a_step": "clips_per_step"}

@@ -27,7 +27,7 @@ class Captions(NamedTuple):
 
 
 def check_captions(denoiser: Denoiser, encoder: TextEncoder | None, source: ClipSource) -> None:
-    """Raise a ConfigError unless the denoiser can be given the captions of ``source``, if it reads.
+    """Raise a ConfigError if the denoiser reads text but cannot be given that of ``source``.
 
     Args:
         denoiser: the network to train.

@@ -51,7 +51,7 @@ class Light:
 
     @property
     def time_of_day(self) -> str:
-        """Name of the time of day of the whole video."""
+        """Time of day of the whole video: ``night``, ``dusk``, ``low sun`` or ``day``."""
         return time_of_day(self.sun.median().item())
 
     @property
