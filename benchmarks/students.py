@@ -27,11 +27,11 @@ from longtake.data.cache_plan import CachePlan
 from longtake.data.latents import build_cache
 from longtake.diffusion import DDIM, ClipSampler
 from longtake.diffusion.signals import Signals
-from longtake.distillation import DistillationRun
 from longtake.distributed import Ranks
 from longtake.model import VideoModel
 from longtake.rollout import Role
 from longtake.runs import Callbacks, read_run
+from longtake.runs.distillation import DistillationRun
 from longtake.training.latent_batches import LatentBatches
 from longtake.training.trainer import Interrupted
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from longtake.decoder_run import DecoderRun
-from longtake.distillation import DistillationRun
 from longtake.hub import shipped_models
 from longtake.model import VideoModel
 from longtake.runs import AutoencoderRun, DiffusionRun, presets, read_run
+from longtake.runs.decoder import DecoderRun
+from longtake.runs.distillation import DistillationRun
 
 NAMES = sorted(presets())
 STUDENTS = [name for name in NAMES if isinstance(read_run(name), DistillationRun)]

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from longtake.decoder_run import DecoderRun
-from longtake.distillation import DistillationRun
 from longtake.hub import shipped_models
 from longtake.model import ModelIndex, VideoModel
 from longtake.runs import AutoencoderRun, DiffusionRun, presets, read_run
+from longtake.runs.decoder import DecoderRun
+from longtake.runs.distillation import DistillationRun
 from longtake.video import VideoWriter
 
 FRAMES, UCF101_CLASSES = 64, 101

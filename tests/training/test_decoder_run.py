@@ -8,9 +8,9 @@ from tiny_runs import autoencoder_run, decoder_run, last_checkpoint, losses, tra
 
 from longtake.checkpoint import weights_hash
 from longtake.config import ConfigError, parse, to_dict
-from longtake.decoder_run import DecoderRun
 from longtake.losses.autoencoder import edge_error, flicker_error
 from longtake.model import VideoModel
+from longtake.runs.decoder import DecoderRun
 
 
 @pytest.fixture(scope="module")

@@ -34,9 +34,9 @@ from longtake.diffusion import (
     Unguided,
 )
 from longtake.diffusion.signals import label_signal
-from longtake.distillation import DistillationRun
 from longtake.latents import LatentSpec
 from longtake.model import VideoModel
+from longtake.runs.distillation import DistillationRun
 from longtake.training.latent_batches import TrainingBatch
 from longtake.training.methods.distillation import (
     Consistency,

@@ -7,10 +7,10 @@ from tiny_runs import diffusion_run, train, triplane_autoencoder_run, triplane_r
 
 from longtake import run_folder
 from longtake.config import changed
-from longtake.distillation import DistillationRun
 from longtake.distributed import Ranks
 from longtake.model import VideoModel
 from longtake.runs import Callbacks, DiffusionRun
+from longtake.runs.distillation import DistillationRun
 from longtake.text import Prompt
 
 WORDS = "text_encoder={kind: word_codes, states_width: 16, tokens: 24}"

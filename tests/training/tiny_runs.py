@@ -12,11 +12,11 @@ from longtake.autoencoders.triplane import TriplaneAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.checkpoint import read_tensors
 from longtake.config import parse
-from longtake.decoder_run import DecoderRun
 from longtake.denoisers.triplane_unet import TriplaneUNetConfig
 from longtake.denoisers.volume_unet import VolumeUNetConfig
 from longtake.distributed import Ranks
 from longtake.runs import AutoencoderRun, DiffusionRun
+from longtake.runs.decoder import DecoderRun
 from longtake.training import checkpoint as state
 
 SKY = {

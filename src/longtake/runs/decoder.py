@@ -19,8 +19,8 @@ from longtake.evaluation.during_training import EvaluationPlan
 from longtake.losses.autoencoder import AutoencoderLossConfig
 from longtake.model import VideoModel
 from longtake.model.index import AUTOENCODER, DecoderName, component_hash, decoder_folder
-from longtake.reconstruction_training import train_reconstruction
 from longtake.registry import AnyDecoder, AnySource
+from longtake.runs.reconstruction import train_reconstruction
 from longtake.training.callbacks import Callbacks
 from longtake.training.checkpoint import unsharded
 from longtake.training.config import OptimizerConfig, TrainingConfig

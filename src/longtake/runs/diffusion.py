@@ -1,9 +1,8 @@
-"""Training runs as frozen configs, and how they are carried out."""
+"""The run that trains a denoiser on an autoencoder's latents."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -12,123 +11,33 @@ from annotated_types import Ge, MinLen
 from pydantic import Field, model_validator
 from torch import nn
 
-from longtake import config, previews
+from longtake import previews
 from longtake.autoencoders import VideoAutoencoder
-from longtake.checkpoint import fill, weights_hash
+from longtake.checkpoint import weights_hash
 from longtake.config import Config, ConfigError
 from longtake.data.cache_plan import CachePlan, PlannedClips, warn_of_few_clips
 from longtake.data.latent_cache import LatentCache
 from longtake.data.latents import build_cache, cached_shape
-from longtake.decoder_run import DecoderRun
 from longtake.diffusion import Denoiser, Diffusion
-from longtake.distillation import DistillationRun
 from longtake.distributed import Ranks
 from longtake.evaluation.during_training import EvaluationPlan, open_evaluation
 from longtake.latents import LatentScaling
-from longtake.losses.autoencoder import AutoencoderLossConfig
-from longtake.model import ModelIndex, Sampling, VideoModel
+from longtake.model import Sampling, VideoModel
 from longtake.model.index import AUTOENCODER, component_hash
-from longtake.reconstruction_training import train_reconstruction
-from longtake.registry import AnyAutoencoder, AnyDenoiser, AnySource, AnyTextEncoder
+from longtake.registry import AnyDenoiser, AnySource, AnyTextEncoder
 from longtake.rollout import Role
 from longtake.text import Prompt, TextEncoder
 from longtake.training.callbacks import Callbacks
 from longtake.training.captions import check_captions, encode_captions
 from longtake.training.checkpoint import unsharded
-from longtake.training.config import OptimizerConfig, TrainingConfig
+from longtake.training.config import TrainingConfig
 from longtake.training.initial_weights import start_from
 from longtake.training.latent_batches import LatentBatches, TrainingClip
 from longtake.training.methods.denoising import Denoising, validation_loss
-from longtake.training.monitor import CollapseRule
 from longtake.training.trainer import Trainer
 
 Count = Annotated[int, Ge(1)]
 VALIDATION, VALIDATION_CLIPS = "validation", 64
-
-
-class AutoencoderRun(Config):
-    """Config of a run that trains an autoencoder.
-
-    Attributes:
-        data: source of the training clips, which have the size of the autoencoder's ``clip``.
-        validation: source of the clips that previews reconstruct; None: ``data``.
-        autoencoder: config of the network.
-        loss: loss of the autoencoder, with its discriminators.
-        discriminator: optimizer of each discriminator.
-        collapse: when adversarial training counts as collapsed and the run ends with an error;
-            None: never.
-        adversarial_steps: number of steps from the first discriminator's start to the end of the
-            run; None: the run ends after ``training.steps`` steps.
-        init_from: model whose autoencoder gives the initial weights: a model folder, a run's folder
-            or the name of a model that comes with longtake.
-        crop: height and width of the random crop of each clip to train on; None for whole frames.
-        num_previews: number of clips that are reconstructed for each preview.
-        evaluation: how reconstructions are measured every ``training.evaluate_every`` steps.
-        training: settings of the training loop.
-    """
-
-    renamed: ClassVar[Mapping[str, str]] = {"start": "init_from", "looks": "num_previews"}
-
-    kind: Literal["autoencoder"] = "autoencoder"
-    data: AnySource
-    validation: AnySource | None = None
-    autoencoder: AnyAutoencoder
-    loss: AutoencoderLossConfig = AutoencoderLossConfig()
-    discriminator: OptimizerConfig = OptimizerConfig(betas=(0.5, 0.9))
-    collapse: CollapseRule | None = CollapseRule()
-    adversarial_steps: Count | None = None
-    init_from: str | None = None
-    crop: tuple[Count, Count] | None = None
-    num_previews: Count = 4
-    evaluation: EvaluationPlan = EvaluationPlan()
-    training: TrainingConfig
-
-    @property
-    def inputs(self) -> Mapping[str, Any]:
-        """What the run depends on besides its config, as JSON data by the name of a setting.
-
-        Raises:
-            CheckpointError: a model is missing or broken.
-            ValueError: a model's config is not valid, or no video can be used.
-        """
-        given = {"init_from": component_hash(self.init_from, AUTOENCODER)} if self.init_from else {}
-        return {"data": self.data.identity(), **given}
-
-    def settled(self) -> "AutoencoderRun":
-        """Return the run with settings filled in from its data; this kind of run has none such."""
-        return self
-
-    def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
-        """Train from the start, or from the last checkpoint in ``folder``, the run's folder.
-
-        ``ranks`` are the processes of the run; ``callbacks`` report progress.
-
-        Raises:
-            ValueError: ``init_from``, the autoencoder and the videos do not fit each other.
-            FloatingPointError: the training diverged or collapsed.
-        """
-        torch.manual_seed(self.training.seed)
-        autoencoder = self.begin()
-        export = partial(self._export, autoencoder, ranks)
-        train_reconstruction(self, autoencoder, folder, ranks, callbacks, export)
-
-    def begin(self) -> VideoAutoencoder:
-        """Build the autoencoder with random weights, or those of ``init_from``.
-
-        Raises:
-            CheckpointError: there is no such model, or its weights do not fit.
-        """
-        autoencoder = self.autoencoder.build()
-        if self.init_from is not None:
-            trained = VideoModel.from_pretrained(self.init_from).autoencoder
-            fill(autoencoder, trained.state_dict(), self.init_from)
-        return autoencoder
-
-    def _export(self, autoencoder: nn.Module, ranks: Ranks, folder: Path) -> None:
-        plain, averaged = unsharded(autoencoder, self.autoencoder.build), bool(self.training.ema)
-        index = ModelIndex(fps=self.data.fps, classes=self.data.classes, ema=averaged)
-        if ranks.main:
-            VideoModel(index=index, autoencoder=plain).save_pretrained(folder, overwrite=True)
 
 
 class DiffusionRun(Config):
@@ -473,30 +382,3 @@ class DiffusionRun(Config):
 
     def _with_network(self, base: VideoModel, denoiser: Any) -> VideoModel:
         return replace(base, denoisers={**base.denoisers, **dict.fromkeys(self.roles, denoiser)})
-
-
-AnyRun = Annotated[
-    AutoencoderRun | DiffusionRun | DistillationRun | DecoderRun, Field(discriminator="kind")
-]
-"""Config of a run, as a preset or another YAML file holds it."""
-
-
-def presets() -> dict[str, Path]:
-    """YAML file of each preset that comes with longtake, by the preset's name."""
-    root = Path(str(resources.files("longtake") / "presets"))
-    return {path.stem: path for path in sorted(root.glob("*.yaml"))}
-
-
-def read_run(preset: str, overrides: Sequence[str] = ()) -> AnyRun:
-    """Read a run's config from a YAML file, or from the preset of this name.
-
-    ``overrides`` are changes as ``a.b=value``.
-
-    Raises:
-        ConfigError: there is no such preset, or the config is not valid.
-    """
-    known = presets()
-    path = known.get(preset, Path(preset))
-    if not path.exists():
-        raise ConfigError(f"there is no preset {preset!r}; {config.nearest(preset, list(known))}")
-    return config.load(path, AnyRun, overrides)
