@@ -87,7 +87,10 @@ def test_reconstructions_are_measured(tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"preview_frames": 17, "evaluation": {"frames": 17}}, "no video has 17 frames, a clip"),
+        (
+            {"preview_frames": 17, "evaluation": {"frames": 17}},
+            "no video has the 17 frames of a clip",
+        ),
         ({"roles": ["interpolator"]}, "no network that samples clips"),
     ],
 )

@@ -186,10 +186,11 @@ def small_protocol(real: VideoSource, clips: int, changes: Sequence[str] = ()) -
     """
     name = "longtake" if i3d.cache_path().exists() else "trial"
     found = protocol(name, changes, clips)
-    long_enough = sum(info.frames >= found.needed("real") for info in real.infos())
+    needed = found.needed("real")
+    long_enough = sum(info.frames >= needed for info in real.infos())
     if not long_enough:
         raise ValueError(
-            f"{real.name}: no video has {found.needed('real')} frames, a clip; add longer ones"
+            f"{real.name}: no video has the {needed} frames of a clip; add longer videos"
         )
     each = -(-2 * clips // long_enough)
     own = ["unfit=skip", "rates=any", f"clips_per_video={each}"]
