@@ -1,6 +1,8 @@
 """Untrusted videos are decoded in child processes with limits."""
 
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +32,12 @@ def test_frames_are_those_of_any_reader(box: Sandbox, video: Path):
         frames = np.concatenate([*box.frames(video)])
         np.testing.assert_array_equal(frames, open_video(video)[0])
         assert box.damage == []
+
+
+def test_its_process_starts_without_torch():
+    code = f"import sys; {sandbox._SERVE}; sys.exit('torch' in sys.modules)"  # pyright: ignore[reportPrivateUsage]
+    served = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, check=False)
+    assert served.returncode == 0
 
 
 def test_what_cannot_be_read_is_named_and_the_next_video_is_read(box: Sandbox, video: Path):
