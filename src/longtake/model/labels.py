@@ -31,8 +31,8 @@ class Labels:
         Args:
             seeds: one per video.
             label: the class of all videos, as ``class_of`` takes it; ``none`` for no class; or some
-                named labels, as ``time=dusk, wind=left``, which leave the others as they are.
-                None: each seed draws all labels.
+                named labels, as ``time=dusk, wind=left``, which leave the others unset or, in a
+                video that is being made, as they are. None: each seed draws all labels.
 
         Raises:
             ValueError: the model has no such class, label or value.

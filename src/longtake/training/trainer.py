@@ -112,6 +112,7 @@ class Trainer:
         """Train to the end and export the model.
 
         Raises:
+            CheckpointError: there are checkpoints, but none is complete or fits the run.
             Interrupted: SIGINT, SIGTERM or SIGHUP arrived; a checkpoint was written first.
             FloatingPointError: the loss is not finite, or the monitor found a collapse; if there is
                 a checkpoint from before it, its model has been exported.

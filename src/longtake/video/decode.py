@@ -53,9 +53,9 @@ def whole_frames(
         stream: the video stream.
         packets: packets to decode.
         key: time of the key frame, in units of the stream's time base, if it is not the file's
-            first; else None. Frames that are shown before
-            it may refer to frames before the key frame; those that cannot be decoded are left out.
-            H.264 may then report an error for a packet whose frame is intact; it is ignored.
+            first; else None. Frames that are shown before it may refer to frames before the key
+            frame; those that cannot be decoded are left out. H.264 may then report an error for a
+            packet whose frame is intact; it is ignored.
 
     Raises:
         VideoError: any other frame is broken.
