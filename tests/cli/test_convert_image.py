@@ -1,4 +1,8 @@
-"""Video models of image models: their first videos are the image model's images, frame by frame."""
+"""Video models of image models: their first videos are the image model's images, frame by frame.
+
+What diffusers takes seconds to import is imported by the tests, as each worker of pytest-xdist
+imports this file.
+"""
 
 import json
 import shutil
@@ -7,9 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor
 
 from longtake.checkpoint import CheckpointError
@@ -41,6 +42,10 @@ OFFICIAL, OFFICIAL_IMAGE = 958_924_964, 859_520_964
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Stable Diffusion model of some thousand random weights."""
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+
     torch.manual_seed(0)
     folder, sizes = tmp_path_factory.mktemp("images"), {"norm_num_groups": 4, "layers_per_block": 1}
     unet: Any = UNet2DConditionModel
@@ -72,6 +77,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def image(folder: Path, noise: Tensor, text: Tensor, steps: int) -> Tensor:
     """An image's latent, as diffusers samples it."""
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+
     unet: Any = UNet2DConditionModel.from_pretrained(folder / "unet", low_cpu_mem_usage=False)
     scheduler: Any = DDIMScheduler.from_pretrained(folder / "scheduler")
     scheduler.set_timesteps(steps)
@@ -98,6 +106,8 @@ def test_the_first_sample_is_the_image_models_in_every_frame(folder: Path):
 
 @torch.no_grad()
 def test_frames_are_decoded_as_images(folder: Path):
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
     vae: Any = AutoencoderKL.from_pretrained(folder / "vae", low_cpu_mem_usage=False)
     z, model = torch.randn(1, 4, 3, 8, 12), read_image_model(folder, clips=CLIPS)
     found = model.autoencoder.decode(z)
