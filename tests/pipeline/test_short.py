@@ -65,7 +65,7 @@ def test_the_budget_decides_how_many_networks_are_trained(
 
 
 def test_pvdm_has_one_denoiser(footage: Path):
-    with pytest.raises(ConfigError, match="denoisers=2: pvdm has 1"):
+    with pytest.raises(ConfigError, match="denoisers=2 must be 1 for pvdm"):
         plan(footage, system="pvdm", denoisers=2)
 
 
