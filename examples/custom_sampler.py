@@ -1,6 +1,6 @@
-"""Sample with a sampler of your own: Heun's method, of second order (docs/add/sampler.md).
+"""Sample with a sampler of your own: DPM-Solver++(2M), of second order (docs/add/sampler.md).
 
-python examples/custom_sampler.py --model lvdm-sky --steps 12 --out heun.mp4
+python examples/custom_sampler.py --model lvdm-sky --steps 12 --out multistep.mp4
 """
 
 import argparse
@@ -14,10 +14,10 @@ from longtake.diffusion.samplers import Walk, clamp
 from longtake.diffusion.timesteps import grid_times
 
 
-class Heun(Sampler):
-    """An Euler step, repeated with the mean of the slopes at both of its ends."""
+class Multistep(Sampler):
+    """DPM-Solver++(2M) (Lu et al. 2022): extrapolates the estimates of the last two steps."""
 
-    kind: Literal["heun"] = "heun"
+    kind: Literal["multistep"] = "multistep"
     steps: int = 12
 
     def times(self, schedule):
@@ -25,18 +25,18 @@ class Heun(Sampler):
 
     def __call__(self, denoise, z, times, schedule, noise, bounds=None):
         walk = Walk(schedule, times)
-        alpha, sigma = walk.over(walk.alpha, z), walk.over(walk.sigma, z)
-        alpha_next, sigma_next = walk.over(walk.alpha_next, z), walk.over(walk.sigma_next, z)
+        levels = walk.alpha, walk.sigma, walk.alpha_next, walk.sigma_next
+        alpha, sigma, alpha_next, sigma_next = (walk.over(x, z) for x in levels)
+        length = (walk.alpha_next / walk.sigma_next).log() - (walk.alpha / walk.sigma).log()
+        share = torch.cat([torch.zeros_like(length[:1]), length[1:] / length[:-1] / 2])
+        share = walk.over(torch.where(walk.sigma_next > 0, share, 0), z)  # 0 where a frame ends
+        earlier = torch.zeros_like(z)
 
         def step(z, t, i):
+            nonlocal earlier
             x0 = clamp(denoise(z, t), bounds)
-            eps = (z - alpha[i] * x0) / sigma[i]
-            ahead = alpha_next[i] * x0 + sigma_next[i] * eps
-            if i == len(times) - 2:  # no noise is left at the end of the last step
-                return ahead
-            x0_ahead = clamp(denoise(ahead, times[i + 1].to(z)), bounds)
-            eps_ahead = (ahead - alpha_next[i] * x0_ahead) / sigma_next[i]
-            return alpha_next[i] * (x0 + x0_ahead) / 2 + sigma_next[i] * (eps + eps_ahead) / 2
+            ahead, earlier = x0 + share[i] * (x0 - earlier), x0
+            return alpha_next[i] * ahead + sigma_next[i] / sigma[i] * (z - alpha[i] * ahead)
 
         return walk(z, noise, torch.zeros_like(walk.alpha), step)
 
@@ -46,10 +46,10 @@ def main() -> None:
     parser.add_argument("--model", default="lvdm-sky")
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--frames", type=int, default=64)
-    parser.add_argument("--out", type=Path, default=Path("heun.mp4"))
+    parser.add_argument("--out", type=Path, default=Path("multistep.mp4"))
     args = parser.parse_args()
     model = VideoModel.from_pretrained(args.model)
-    sampling = model.index.sampling.model_copy(update={"sampler": Heun(steps=args.steps)})
+    sampling = model.index.sampling.model_copy(update={"sampler": Multistep(steps=args.steps)})
     with VideoWriter(args.out, model.index.fps) as writer:
         for part in model.long_video(sampling)(model.request(seeds=[0]), args.frames):
             writer.write(part.frames[0])
