@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -194,6 +195,35 @@ def test_weights_that_were_exchanged_are_named(refused, model: Path):
 
 
 @pytest.mark.parametrize(
+    ("command", "inner"),
+    [
+        *product(("generate", "reconstruct", "data export", "fit"), ("", "inner")),
+        ("train", ""),
+    ],
+)
+def test_a_file_in_place_of_a_folder_is_told(
+    refused, model: Path, preset: Path, videos: Path, tmp_path: Path, command: str, inner: str
+):
+    file = tmp_path / "file"
+    file.write_text("precious")
+    arguments = {
+        "generate": ("generate", model),
+        "reconstruct": ("reconstruct", model, videos),
+        "data export": ("data", "export", "sky", "--videos", 1, "--frames", 1),
+        "fit": ("fit", preset, f"data.path={videos}"),
+        "train": ("train", videos, "--budget", "60s"),
+    }
+    message = refused(*arguments[command], "-o", file / inner)
+    assert message == f"{file}: is a file, where a folder is needed; choose another path"
+    assert file.read_text() == "precious"
+
+
+def test_a_folder_in_place_of_a_file_is_told(refused, model: Path, tmp_path: Path):
+    message = refused("generate", model, "--prompts", tmp_path)
+    assert message == f"{tmp_path}: is a folder, where a file is needed; choose another path"
+
+
+@pytest.mark.parametrize(
     "command", ["generate", "reconstruct", "data sheet", "convert join", "fit"]
 )
 def test_what_exists_is_kept_without_overwrite(
@@ -231,7 +261,14 @@ def test_what_exists_is_kept_without_overwrite(
         ),
         (("--seed", "one"), "--seed 'one': expected numbers such as 7, 0,3,5 or 0..3"),
         (("--seed", "0..1", "-o", "x.mp4"), "-o x.mp4 names one file for 2 seeds; name a folder"),
+        (("--seed", "0,3,0"), "--seed '0,3,0': 0 is given twice; give each seed once"),
         (("--format", "avi"), "--format 'avi': valid are mp4"),
+        (("--format", "gif", "-o", "x.mp4"), "--format gif: -o x.mp4 has another; leave out one"),
+        (("--fps", "0"), "fps=0.0 of a .mp4 file must be from 0.01 to 1000"),
+        (
+            ("--frames", "8", "--label", "0: calm; 8: left"),
+            "from frame 8 on is after the video, whose 8 frames are 0 to 7; leave it out",
+        ),
         (("sampler.stpes=3",), "there is no field 'stpes'; did you mean 'steps'?"),
         (("rollout.kind=hierarchic",), "no kind 'hierarchic'; did you mean 'hierarchical'?"),
         (("sampler.steps",), "override 'sampler.steps' must have the form a.b=value"),

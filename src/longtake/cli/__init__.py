@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -126,8 +127,7 @@ def _main(arrived: interruption.Arrived) -> None:
     except (ValueError, FloatingPointError) as error:
         fail(str(error))
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        fail(f"{place}{error.strerror or error}")
+        fail(_in_words(error))
     except RecursionError:
         fail("the input is nested too deeply")
     except (MemoryError, RuntimeError) as error:
@@ -136,6 +136,19 @@ def _main(arrived: interruption.Arrived) -> None:
         fail(f"not enough memory; use smaller settings or another --device ({error})")
     except SystemExit as stop:
         sys.exit(_exit_code(stop.code, arrived))
+
+
+def _in_words(error: OSError) -> str:
+    """An error of the file system as a sentence, which says what is in the way."""
+    if error.filename and isinstance(error, (FileExistsError, NotADirectoryError)):
+        named = Path(str(error.filename))
+        file = next((path for path in (named, *named.parents) if path.is_file()), None)
+        if file is not None:
+            return f"{file}: is a file, where a folder is needed; choose another path"
+    if error.filename and isinstance(error, IsADirectoryError):
+        return f"{error.filename}: is a folder, where a file is needed; choose another path"
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror or error}"
 
 
 def _exit_code(code: int | str | None, arrived: interruption.Arrived) -> int | str | None:

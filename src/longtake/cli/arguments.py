@@ -3,6 +3,7 @@
 import math
 import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -98,20 +99,26 @@ def seeds(text: str) -> list[int]:
         found = []
     if not found or min(found) < 0:
         raise ValueError(f"--seed {text!r}: expected numbers such as 7, 0,3,5 or 0..3")
+    if again := [seed for seed, times in Counter(found).items() if times > 1]:
+        raise ValueError(f"--seed {text!r}: {again[0]} is given twice; give each seed once")
     return found
 
 
-def video_paths(out: Path, seeds: Sequence[int], kind: str, prefix: str = "") -> list[Path]:
+def video_paths(out: Path, seeds: Sequence[int], kind: str | None, prefix: str = "") -> list[Path]:
     """One path per seed: ``out`` itself if it names one file, else files in the folder ``out``.
 
-    ``kind`` is the suffix of the files, ``prefix`` the beginning of their names.
+    ``kind`` is the format of the files (None: mp4, or that of the file ``out``), ``prefix`` the
+    beginning of their names.
     """
-    if kind not in FORMATS:
+    if kind is not None and kind not in FORMATS:
         raise ValueError(f"--format {kind!r}: {nearest(kind, list(FORMATS))}")
     if not out.suffix:
-        return [out / f"{prefix}seed_{seed:04d}{FORMATS[kind]}" for seed in seeds]
+        suffix = FORMATS[kind or "mp4"]
+        return [out / f"{prefix}seed_{seed:04d}{suffix}" for seed in seeds]
     if len(seeds) > 1:
         raise ValueError(f"-o {out} names one file for {len(seeds)} seeds; name a folder")
+    if kind is not None and out.suffix.lower() != f".{kind}":
+        raise ValueError(f"--format {kind}: -o {out} has another; leave out one of them")
     return [out]
 
 

@@ -69,13 +69,15 @@ class Conditions:
             if value is not None and self.prompt is None and self.prompts is None:
                 raise ValueError(f"{option} {value}: belongs to a prompt; give --prompt too")
 
-    def videos(self, out: Path, seeds: Sequence[int], kind: str, batch: int) -> "list[Videos]":
+    def videos(
+        self, out: Path, seeds: Sequence[int], kind: str | None, batch: int
+    ) -> "list[Videos]":
         """Group the videos to make into batches: one video per seed and prompt.
 
         Args:
             out: folder of the files, or the only file.
             seeds: the seeds.
-            kind: suffix of the files.
+            kind: format of the files; None: mp4, or that of ``out``.
             batch: greatest number of videos of a batch.
 
         Raises:
@@ -200,11 +202,16 @@ def plan(
         identity: what the videos depend on besides the conditions.
 
     Raises:
-        ValueError: a label or prompt is not one that the model reads.
+        ValueError: a label or prompt is not one that the model reads, or begins after the video.
     """
     from longtake.jobs import Job
 
     request, changes = conditioned(model, conditions, videos)
+    if late := [frame for frame in changes if frame >= wired.frames]:
+        raise ValueError(
+            f"a label or prompt from frame {late[0]} on is after the video, whose {wired.frames} "
+            f"frames are 0 to {wired.frames - 1}; leave it out, or ask for more frames"
+        )
     job = Job(
         request=request,
         paths=videos.paths,

@@ -145,7 +145,9 @@ def generate(  # noqa: PLR0913
     text_encoder: conditions.Encoder = None,
     steps: Steps = None,
     fps: Fps = None,
-    kind: Annotated[str, Option("--format", help="mp4, mov, mkv, gif or png")] = "mp4",
+    kind: Annotated[
+        str | None, Option("--format", help="mp4, mov, mkv, gif or png [default: mp4]")
+    ] = None,
     batch: arguments.Batch = 1,
     sheet: Annotated[bool, Option("--sheet", help="also a picture of 32 frames of each")] = False,
     start_image: given.StartImage = None,
@@ -189,7 +191,7 @@ def generate(  # noqa: PLR0913
     ways = {"precision": precision, "compiled": compiled, **_run_by(run_by, decoder)}
     settings = {"weights": opened.index.weights, "sampling": sampling.model_dump(mode="json")}
     identity = {**wired.identity, **says.identity, **settings, **ways}
-    wired = replace(wired, fps=fps or wired.fps, sheets=sheet)
+    wired = replace(wired, fps=wired.fps if fps is None else fps, sheets=sheet)
     plans = [conditions.plan(opened, wired, says, part, identity) for part in videos]
     _write_all(opened, wired.video, plans, out, ranks, overwrite)
 
