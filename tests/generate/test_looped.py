@@ -1,14 +1,19 @@
 """A loop leads back to its first frame through filled gaps, whatever made the frames before."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from longtake.given import LoopedVideo, StartedVideo
+from longtake.denoisers import VolumeUNet
+from longtake.given import FilledVideo, LoopedVideo, StartedVideo
 from longtake.given.filled import fill_gap
 from longtake.model import VideoModel
 from longtake.noise import derive
 from longtake.rollout import Change, Steering
+from longtake.text import Prompt
 
 LENGTH, LONGER, CLOSING = 20, 48, 8
 
@@ -44,6 +49,35 @@ def test_the_gap_is_filled_between_the_last_frame_and_the_first_and_between_what
     seeds = [derive(seed, "loop", 1, 2) for seed in request.seeds]
     fine = fill_gap(looped.video, request, seeds, coarse[:, :, -1:], first)
     assert torch.equal(made[:, :, -2:], fine)
+
+
+@pytest.fixture
+def reader(tiny_model: VideoModel, tiny_text_folder: Path) -> VideoModel:
+    """A model that follows prompts, whose interpolation network reads neither text nor labels."""
+    text = VideoModel.from_pretrained(tiny_text_folder)
+    network = tiny_model.denoisers["interpolator"]
+    assert isinstance(network, VolumeUNet)
+    between = network.config.model_copy(update={"num_classes": None}).build().eval()
+    return replace(text, denoisers={**text.denoisers, "interpolator": between})
+
+
+def test_a_gap_is_filled_by_a_network_that_reads_less_than_the_others(reader: VideoModel):
+    request = reader.request([3], "calm", Prompt("calm sea"))
+    looped = LoopedVideo(video=reader.long_video(), opening=reader.long_video())
+    assert sum(part.pixels.shape[2] for part in looped(request, LENGTH)) == LENGTH
+    filled = FilledVideo(video=reader.long_video(), frames=np.zeros((2, 16, 16, 3), np.uint8))
+    assert sum(part.pixels.shape[2] for part in filled(request, filled.length)) == filled.length
+    unknown = replace(request, signals={**request.signals, "wind": request.signals["label"]})
+    with pytest.raises(ValueError, match="does not read the signal 'wind'"):
+        list(filled(unknown, filled.length))
+
+
+def test_a_prompt_that_nothing_reads_is_refused(reader: VideoModel):
+    request = reader.request([3], "calm", Prompt("calm sea"))
+    reader.denoisers["first"].needs = frozenset()
+    filled = FilledVideo(video=reader.long_video(), frames=np.zeros((2, 16, 16, 3), np.uint8))
+    with pytest.raises(ValueError, match="reads no text; give no prompt"):
+        next(filled(request, filled.length))
 
 
 def test_a_stopped_loop_continues_from_any_part(looped: LoopedVideo, tiny_model: VideoModel):

@@ -67,6 +67,7 @@ IN_PYTHON = {
 
 ARGUMENTS = {
     r"^students=True: ": "--students: ",
+    r"^device=(\S+): no such": r"--device \1: no such",
     r"^frames=(\d+)(?=: \d+ given frames| must be (?:more than the|at least|at most) \d)": (
         r"--frames \1"
     ),
@@ -147,15 +148,12 @@ def device(name: str) -> "torch.device":
     """A device by its name; ``auto`` is CUDA if it is available, otherwise the CPU."""
     import torch
 
+    from longtake.model.arguments import check_device
+
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        found = torch.device(name)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0][:200]
-        raise ValueError(f"--device {name}: no such device here ({reason}); try cpu") from error
-    return found
+    check_device(name)
+    return torch.device(name)
 
 
 def placed(ranks: "Ranks", name: str) -> "Ranks":

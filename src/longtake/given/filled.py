@@ -79,6 +79,7 @@ class FilledVideo(VideoStream):
                 f"frames={frames} must be at most {self.length}: {len(self.frames)} given frames, "
                 f"{self.factor} apart"
             )
+        self._check_text(request)
         steering = steering or Steering()
         state = state or {}
         total = stored_change(state)
@@ -90,6 +91,16 @@ class FilledVideo(VideoStream):
                 pixels = torch.cat([pixels, self._own(pair + 1, pixels)], 2)
             position = {"given.pair": torch.tensor(pair + 1), **change_state(total)}
             yield Part(pixels, position, {} if change is None else {pair: change})
+
+    def _check_text(self, request: Request) -> None:
+        """Raise a ValueError if there is a prompt that no network reads, nor needs to be given."""
+        samplers = self.video.samplers
+        needed = samplers["interpolator"].reads | samplers["first"].denoiser.needs
+        if "text" in request.signals and "text" not in needed:
+            raise ValueError(
+                "this model's network that fills in between given frames reads no text; give no "
+                "prompt"
+            )
 
     def _pair(self, request: Request, pair: int) -> Float[Tensor, "b 3 t h w"]:
         """The first frame of a pair and those after it, without the second."""
@@ -140,7 +151,10 @@ def fill_gap(
     z = [held(video, frame).select(axis, 0) for frame in (left, right)]
     ends = dict(zip((0, sample.spec.frames - 1), z, strict=True))
     ends = {i: x.expand(videos, *x.shape[1:]) for i, x in ends.items()}
-    signals = context_frames(sample.spec, ends, following(request.signals))
+    reads = (each.reads for each in video.samplers.values())
+    shown = frozenset[str]().union(*reads) - sample.reads  # by the frames before and after the gap
+    read = {k: v for k, v in following(request.signals).items() if k not in shown}
+    signals = context_frames(sample.spec, ends, read)
     sampled = sample(signals, seeds, request.on_evaluation, request.guidance).z
     names = [f"seed {seed}" for seed in request.seeds]
     latents = video.latent_scaling.inverse(finite(sampled, "sampled latents", names, place))

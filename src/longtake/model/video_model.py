@@ -22,6 +22,7 @@ from longtake.diffusion import ClipSampler, Denoiser
 from longtake.diffusion.signals import Signals
 from longtake.generate import LongVideo
 from longtake.hub import find_model, push_folder
+from longtake.model.arguments import check_device, whole_seeds
 from longtake.model.card import CARD, model_card
 from longtake.model.index import (
     AUTOENCODER,
@@ -79,8 +80,9 @@ class VideoModel:
         Raises:
             CheckpointError: the model is missing or broken.
             ConfigError: a config in it is not valid.
-            ValueError: students are asked for, but the model has none.
+            ValueError: there is no such device, or students are asked for but the model has none.
         """
+        check_device(device)
         folder = find_model(name)
         index, components = read_model_files(folder)
         if students and not index.students:
@@ -290,21 +292,29 @@ class VideoModel:
         return {name: network}
 
     def request(
-        self, seeds: Iterable[int], label: str | None = None, prompt: Prompt | None = None
+        self,
+        seeds: Iterable[int],
+        label: str | int | None = None,
+        prompt: Prompt | str | Sequence[str] | None = None,
     ) -> Request:
         """Build a ``Request``, the input of ``long_video()``.
 
         Args:
             seeds: one per video.
-            label: class of all videos: its number, as text, or words, separated by commas, that
-                only its name contains; ``none`` for no class; or named labels such as ``time=dusk,
+            label: class of all videos: its number, or words, separated by commas, that only its
+                name contains; ``none`` for no class; or named labels such as ``time=dusk,
                 wind=left``. None: each seed draws a class, or none if there is a prompt.
-            prompt: text of all videos or of each, for a model that reads text.
+            prompt: text of all videos or of each, for a model that reads text; a ``Prompt`` may
+                have a negative text too.
 
         Raises:
-            ValueError: no class has that name; a prompt is missing, or not read by the model.
+            ValueError: seeds are not whole numbers; no class has that name; a prompt is missing, or
+                not read by the model.
         """
-        seeds = tuple(seeds)
+        seeds = whole_seeds(seeds)
+        label = str(label) if isinstance(label, int) else label
+        if prompt is not None and not isinstance(prompt, Prompt):
+            prompt = Prompt(prompt)
         first = self.denoisers.get("first")
         if prompt is None and first is not None and "text" in first.needs:
             raise ValueError("this model makes videos of a text, but none is given; give a prompt")

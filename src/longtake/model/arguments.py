@@ -1,0 +1,30 @@
+"""Arguments of ``VideoModel`` as users of Python write them."""
+
+import operator
+from collections.abc import Iterable
+
+import torch
+
+
+def whole_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
+    """Seeds as Python's integers: an element of an array or tensor is the seed of its value.
+
+    Raises:
+        ValueError: there are none, or one is no whole number.
+    """
+    try:
+        found = tuple(map(operator.index, seeds))
+    except TypeError:
+        found = ()
+    if not found:
+        raise ValueError(f"seeds={seeds!r}: expected whole numbers, one per video, such as [0, 1]")
+    return found
+
+
+def check_device(device: torch.device | str) -> None:
+    """Raise a ValueError unless there is a device of this name."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise ValueError(f"device={device}: no such device here ({reason}); try cpu") from error

@@ -1,0 +1,46 @@
+"""Arguments of ``VideoModel`` as users of other libraries write them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from longtake.model import VideoModel
+from longtake.text import Prompt
+
+
+@pytest.mark.parametrize("seeds", [torch.arange(2), np.arange(2), range(2), iter((0, 1))])
+def test_seeds_of_every_integer_type_are_the_seeds_of_their_values(
+    tiny_model: VideoModel, seeds: Any
+):
+    asked = tiny_model.request(seeds)
+    assert [type(seed) for seed in asked.seeds] == [int, int]
+    assert asked.seeds == (0, 1)
+
+
+@pytest.mark.parametrize("seeds", [0, "calm", [0.5], [], [torch.Generator()], torch.Generator()])
+def test_what_is_no_seed_is_refused(tiny_model: VideoModel, seeds: Any):
+    with pytest.raises(ValueError, match=r"^seeds=.*: expected whole numbers, one per video"):
+        tiny_model.request(seeds)
+
+
+def test_a_class_may_be_given_by_its_number(tiny_model: VideoModel):
+    one, two = (tiny_model.request([0], label).signals["label"] for label in (1, "1"))
+    assert torch.equal(one.value, two.value)
+
+
+def test_a_prompt_may_be_a_text_or_one_for_each_video(tiny_text_folder: Path):
+    model = VideoModel.from_pretrained(tiny_text_folder)
+    for text in ("calm sea", ["calm sea", "storm"]):
+        plain, named = (model.request([0, 1], prompt=p) for p in (text, Prompt(text)))
+        one, two = plain.signals["text"], named.signals["text"]
+        assert torch.equal(one.value, two.value)
+        assert torch.equal(one.null, two.null)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "toaster"])
+def test_a_device_that_is_not_there_is_refused(tiny_text_folder: Path, device: str):
+    with pytest.raises(ValueError, match=f"^device={device}: no such device here .*; try cpu$"):
+        VideoModel.from_pretrained(tiny_text_folder, device=device)
