@@ -21,7 +21,7 @@ def test_seeds_of_every_integer_type_are_the_seeds_of_their_values(
 
 
 @pytest.mark.parametrize("seeds", [0, "calm", [0.5], [], [torch.Generator()], torch.Generator()])
-def test_what_is_no_seed_is_refused(tiny_model: VideoModel, seeds: Any):
+def test_what_is_not_a_seed_is_refused(tiny_model: VideoModel, seeds: Any):
     with pytest.raises(ValueError, match=r"^seeds=.*: expected whole numbers, one per video"):
         tiny_model.request(seeds)
 

@@ -10,7 +10,7 @@ def whole_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
     """Seeds as Python's integers: an element of an array or tensor is the seed of its value.
 
     Raises:
-        ValueError: there are none, or one is no whole number.
+        ValueError: there are none, or one is not a whole number.
     """
     try:
         found = tuple(map(operator.index, seeds))
