@@ -29,6 +29,8 @@ Fps = Annotated[
     float | None, Option(help="frames per second of the files; default: the model's own")
 ]
 
+Format = Annotated[str | None, Option("--format", help="mp4, mov, mkv, gif or png [default: mp4]")]
+
 
 def fit(
     preset: Annotated[str, Argument(help="name of a preset, or a YAML file")],
@@ -145,9 +147,7 @@ def generate(  # noqa: PLR0913
     text_encoder: conditions.Encoder = None,
     steps: Steps = None,
     fps: Fps = None,
-    kind: Annotated[
-        str | None, Option("--format", help="mp4, mov, mkv, gif or png [default: mp4]")
-    ] = None,
+    kind: Format = None,
     batch: arguments.Batch = 1,
     sheet: Annotated[bool, Option("--sheet", help="also a picture of 32 frames of each")] = False,
     start_image: given.StartImage = None,
