@@ -24,7 +24,7 @@ from longtake.evaluation.result import Result
 from longtake.features import i3d
 from longtake.hub import INDEX
 from longtake.jobs import Job, open_jobs, write_videos
-from longtake.metrics.pairs import pair_scores, perceptual
+from longtake.metrics.pairs import perceptual, psnr
 from longtake.model import VideoModel
 from longtake.model.index import read_model_files
 from longtake.model_videos import ModelVideos
@@ -37,6 +37,7 @@ from longtake.progress import ProgressCallback
 from longtake.reconstruct import reconstruct_frames
 from longtake.runs import DiffusionRun
 from longtake.training.log import environment
+from longtake.video import to_model
 
 MODEL, VIDEOS, EVALUATION, RECONSTRUCTION = "model", "videos", "evaluation", "reconstruction"
 CARD = "README.md"
@@ -192,7 +193,8 @@ def reconstruction_psnr(plan: Plan, device: torch.device) -> float:
     found = []
     for clip in PlannedClips(held, CachePlan(clips=FEW_CLIPS)):
         again = reconstruct_frames(autoencoder, clip.frames)
-        found.append(pair_scores(clip.frames, again, device)["psnr"])
+        video, reconstruction = (to_model(x)[None].to(device) for x in (clip.frames, again))
+        found.append(float(psnr(video, reconstruction)))
     return math.fsum(found) / len(found)
 
 
