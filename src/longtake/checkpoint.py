@@ -176,13 +176,16 @@ def save_component(folder: Path, module: nn.Module, dtype: torch.dtype | None = 
 def load_component(folder: Path, settings: Any, expected_hash: str | None = None) -> Any:
     """Build a module and load the weights in ``folder``.
 
-    Memory is allocated only if the config fits the weights, and for the module once.
+    Memory is allocated only if the config fits the weights, and never for a second copy of them.
 
     Args:
         folder: folder that ``save_component`` wrote.
         settings: config of the module, as read from the folder's ``config.json`` by a class that
             has ``build()``, such as ``VolumeUNetConfig``.
         expected_hash: SHA-256 that the weights must have; None accepts any.
+
+    Returns:
+        the module in evaluation mode on the CPU, in the dtype of ``build()``, whatever is stored.
 
     Raises:
         CheckpointError: the weights are missing, broken, of another hash, not finite, or do not

@@ -259,7 +259,10 @@ def test_what_exists_is_kept_without_overwrite(
             ("--device", "toaster"),
             "--device toaster: no such device here (Expected one of cpu, cuda, ",
         ),
-        (("--seed", "one"), "--seed 'one': expected numbers such as 7, 0,3,5 or 0..3"),
+        (
+            ("--seed", "one"),
+            "--seed 'one': expected whole numbers from 0 on, such as 7, 0,3,5 or 0..3",
+        ),
         (("--seed", "0..1", "-o", "x.mp4"), "-o x.mp4 names one file for 2 seeds; name a folder"),
         (("--seed", "0,3,0"), "--seed '0,3,0': 0 is given twice; give each seed once"),
         (("--format", "avi"), "--format 'avi': valid are mp4"),

@@ -267,7 +267,7 @@ def changed_index(folder: Path, **changes: object) -> None:
 def test_an_index_with_impossible_numbers_is_refused(tmp_path: Path, autoencoder, changes, fault):
     build(tmp_path, autoencoder)
     changed_index(tmp_path, **changes)
-    with pytest.raises(CheckpointError, match=f"no latent cache, or an incomplete one.*{fault}"):
+    with pytest.raises(CheckpointError, match=f"a broken latent cache.*{fault}"):
         LatentCache(tmp_path)
 
 
@@ -369,6 +369,25 @@ def test_a_cache_stays_for_videos_that_only_moved(tmp_path: Path, autoencoder):
 
     for source in (footage(films), copied):
         build(place, autoencoder, source=source, plan=CachePlan(), report=never)
+
+
+def test_a_cache_stays_for_captions_that_changed_and_has_the_new_ones(tmp_path: Path, autoencoder):
+    films, place = film_folder(tmp_path / "films"), tmp_path / "cache"
+    for name in ("a", "b"):
+        (films / f"{name}.txt").write_text(f"old {name}")
+    described = footage(films, captions={"kind": "beside"})
+    old = build(place, autoencoder, source=described, plan=CachePlan())
+    texts = [old.caption(item) for item in range(len(old))]
+    assert texts == ["old a"] * 7 + ["old b"] * 7
+    (films / "b.txt").write_text("new b")
+    for source, expected in (
+        (footage(films, captions={"kind": "beside"}), ["old a", "new b"]),
+        (footage(films), ["", ""]),
+    ):
+        new = build(place, autoencoder, source=source, plan=CachePlan())
+        assert [new.caption(item) for item in (0, 13)] == expected
+    former = LatentCache(place)  # nothing is known of the source
+    assert [former.caption(item) for item in (0, 13)] == ["old a", "old b"]
 
 
 @pytest.mark.parametrize(
@@ -496,7 +515,7 @@ def test_two_processes_build_the_cache_that_one_builds(tmp_path: Path, autoencod
         for start in Ranks(rank=rank, size=2).shard(range(0, 10, 4)):
             path = place / f"latents_{start // 4:05d}.safetensors"
             items = range(start, min(start + 4, 10))
-            some = (clips[item] for item in items)
+            some = ((clips[item], clips.videos[item]) for item in items)
             latents._write_shard(path, key, some, autoencoder, PLAN.batch, 0)
     again = build(place, autoencoder)
     for item in range(len(whole)):

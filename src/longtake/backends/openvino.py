@@ -39,9 +39,10 @@ Network = TypeVar("Network", bound=nn.Module)
 class OpenVINO:
     """Runs denoisers and decoders on a CPU by Intel's OpenVINO (extra ``fast``).
 
-    A network is compiled to a program for each shape of its inputs. Exporting one takes 10 to 20
-    seconds for a network of the models that come with longtake; the program is stored in
-    ``folder``, under a hash of weights, shapes and versions, if its output equals PyTorch's.
+    A network is compiled to a program for each shape of its inputs. Exporting one takes 10 to
+    20 seconds for a network of ``lvdm-sky`` and up to two minutes for one of ``pvdm-sky``; the
+    program is stored in ``folder``, under a hash of weights, shapes and versions, if its output
+    equals PyTorch's.
 
     Attributes:
         precision: precision of the computation. ``bfloat16`` is float32 on CPUs without bfloat16

@@ -99,7 +99,9 @@ def seeds(text: str) -> list[int]:
     except ValueError:
         found = []
     if not found or min(found) < 0:
-        raise ValueError(f"--seed {text!r}: expected numbers such as 7, 0,3,5 or 0..3")
+        raise ValueError(
+            f"--seed {text!r}: expected whole numbers from 0 on, such as 7, 0,3,5 or 0..3"
+        )
     if again := [seed for seed, times in Counter(found).items() if times > 1]:
         raise ValueError(f"--seed {text!r}: {again[0]} is given twice; give each seed once")
     return found

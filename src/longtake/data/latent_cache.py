@@ -4,7 +4,7 @@ import os
 import stat
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -88,14 +88,21 @@ class LatentCache:
     Args:
         folder: folder of the cache.
         key: hash that the cache must have been built with; None accepts any.
+        caption_of: caption that a video of the source has now, by the video's index; None: clips
+            have the captions that they were encoded with, as in caches of earlier versions.
 
     Raises:
         CheckpointError: the cache has another key, is incomplete or broken; the message names the
             file.
     """
 
-    def __init__(self, folder: Path, key: str | None = None) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        key: str | None = None,
+        caption_of: Callable[[int], str | None] | None = None,
+    ) -> None:
+        self.folder, self._caption_of = folder, caption_of
         self.index = read_index(folder)
         if key is not None and self.index.key != key:
             raise CheckpointError(
@@ -126,7 +133,10 @@ class LatentCache:
         """Caption of clip ``item``; empty if it has none."""
         number = bisect_right(self._ends, item)
         row = item - self._ends[number] + self.index.shards[number].items
-        return self._captions(number)[row]
+        captions, videos = self._captions(number)
+        if self._caption_of is None or not videos:
+            return captions[row]
+        return self._caption_of(videos[row]) or ""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -143,9 +153,10 @@ class LatentCache:
         """Shift and scale that give all elements of all latents mean 0 and standard deviation 1."""
         return LatentScaling(shift=-self.index.mean, scale=1 / self.index.std)
 
-    def _read_captions(self, number: int) -> list[str]:
-        path = self.folder / self.index.shards[number].file
-        return parse_json(read_metadata(path)["captions"])
+    def _read_captions(self, number: int) -> tuple[list[str], list[int]]:
+        """Caption of each clip of a shard, and index of its video; earlier versions stored none."""
+        texts = read_metadata(self.folder / self.index.shards[number].file)
+        return parse_json(texts["captions"]), parse_json(texts.get("videos", "[]"))
 
     def _open(self, number: int) -> Any:
         return safe_open(self.folder / self.index.shards[number].file, framework="pt")
@@ -183,12 +194,15 @@ class LatentCache:
 
 def read_index(folder: Path) -> CacheIndex:
     """Read ``index.json`` of a latent cache; a CheckpointError if it is missing or not valid."""
+    if not (folder / INDEX).exists():
+        raise CheckpointError(
+            f"{folder}: no latent cache, or an incomplete one (it has no {INDEX}, which is written "
+            "last); name another folder, or encode again"
+        )
     try:
         return read_config(folder / INDEX, CacheIndex)
     except ValueError as error:
-        raise CheckpointError(
-            f"{folder}: no latent cache, or an incomplete one ({error})"
-        ) from error
+        raise CheckpointError(f"{folder}: a broken latent cache ({error})") from error
 
 
 def _shard_facts(path: Path) -> dict[str, Any]:

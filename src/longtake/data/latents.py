@@ -7,7 +7,7 @@ each time. A cache belongs to one autoencoder, one source and one plan: its key 
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,7 @@ def build_cache(
     origin = _origin(source, autoencoder, plan, overlap_frames)
     key = digest(origin)
     if (folder / INDEX).exists():
-        return LatentCache(folder, _accepted(folder, origin, source, plan))
+        return _opened(folder, _accepted(folder, origin, source, plan), source)
     clips = PlannedClips(source, plan)
     total = len(clips)
     folder.mkdir(parents=True, exist_ok=True)
@@ -158,14 +158,20 @@ def build_cache(
     with closing(read_ahead((clips[item] for item in items), CLIPS_AHEAD)) as read:
         for start, path in shards.items():
             if start in todo:
-                some = islice(read, SHARD_ITEMS)
+                rows = range(start, min(start + SHARD_ITEMS, total))
+                some = ((clip, clips.videos[row]) for row, clip in zip(rows, read, strict=False))
                 _write_shard(path, key, some, autoencoder, plan.batch, overlap_frames)
             report(min(start + SHARD_ITEMS * ranks.size, total), total)
     ranks.barrier()
     if ranks.main:
         _write_index(folder, key, len(starts), source.classes)
     ranks.barrier()
-    return LatentCache(folder, key)
+    return _opened(folder, key, source)
+
+
+def _opened(folder: Path, key: str, source: ClipSource) -> LatentCache:
+    """The cache, with captions as the source has them now; synthetic ones are drawn with a clip."""
+    return LatentCache(folder, key, None if source.rendered else source.caption)
 
 
 def _accepted(folder: Path, origin: Mapping[str, Any], source: ClipSource, plan: CachePlan) -> str:
@@ -207,14 +213,14 @@ def _origin_there(path: Path, expected: Mapping[str, Any]) -> Any:
 def _write_shard(
     path: Path,
     key: str,
-    clips: Iterable[Clip],
+    clips: Iterable[tuple[Clip, int]],
     autoencoder: VideoAutoencoder,
     batch: int,
     overlap_frames: int,
 ) -> None:
-    """Encode some clips, and write them."""
+    """Encode some clips, and write them; each comes with the index of its video."""
     rows = []
-    for clip in clips:
+    for clip, video in clips:
         posterior = _encoded(autoencoder, to_model(clip.frames), batch, overlap_frames)
         if not (is_finite(posterior.mean) and is_finite(posterior.log_variance)):
             raise ValueError(
@@ -222,14 +228,15 @@ def _write_shard(
                 "are not finite; train the autoencoder again from a good checkpoint"
             )
         label = ABSENT if clip.label is None else clip.label
-        rows.append((posterior.mean, posterior.log_variance, label, clip.caption or ""))
-    means, log_variances, labels, captions = zip(*rows, strict=True)
+        rows.append((posterior.mean, posterior.log_variance, label, clip.caption or "", video))
+    means, log_variances, labels, captions, videos = zip(*rows, strict=True)
     tensors = {
         "mean": torch.cat(means),
         "log_variance": torch.cat(log_variances),
         "label": torch.tensor(labels),
     }
-    write_tensors(path, tensors, {"key": key, "captions": json.dumps(captions)})
+    texts = {"captions": json.dumps(captions), "videos": json.dumps(videos)}
+    write_tensors(path, tensors, {"key": key, **texts})
 
 
 @torch.no_grad()

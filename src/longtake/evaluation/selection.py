@@ -72,9 +72,10 @@ def usable_videos(source: VideoSource, protocol: Protocol, side: Side) -> Usable
     if unfit and (protocol.unfit == "refuse" or not usable):
         total = len(source) + len(source.rejected())
         path, reason = unfit[0]
+        remedy = "repair or remove them, or set unfit=skip" if usable else "give other videos"
         raise ValueError(
             f"{source.name}: {len(unfit)} of {total} videos cannot be used, first {path}: "
-            f"{reason}; repair or remove them, or set unfit=skip"
+            f"{reason}; {remedy}"
         )
     distinct = dict({id(info): (video, info) for video, info in usable.items()}.values())
     height, width = _common_size(source, protocol, side, distinct)

@@ -87,7 +87,8 @@ def check_video(
     for name, value in needs.items():
         if value is not None and name not in model["can"]:
             able = [n for n, other in models.items() if name in other["can"]]
-            raise ValueError(f"{settings.model} cannot use {name}; {nearest(name, able)}")
+            others = f"models that can: {', '.join(able)}" if able else "no model here can"
+            raise ValueError(f"{settings.model} cannot use {name}; {others}")
     check_conditions(settings, model)
     check_uploads(folder, settings.start_image, settings.end_image, settings.continue_video)
 
