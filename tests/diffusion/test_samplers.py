@@ -275,3 +275,27 @@ def test_more_steps_than_lcm_has_are_refused():
     assert DiffusersSampler(scheduler="LCM", steps=50).steps == 50
     with pytest.raises(ConfigError, match="steps=51 must be at most 50 for the LCM"):
         parse(AnySampler, {"kind": "diffusers", "scheduler": "LCM", "steps": 51})
+
+
+ORDERS = [("dpmsolver++", 1), ("dpmsolver++", 2), ("dpmsolver++", 3)]
+STOCHASTIC = [("sde-dpmsolver++", 1), ("sde-dpmsolver++", 2)]
+
+
+@pytest.mark.parametrize(("algorithm", "order"), ORDERS + STOCHASTIC)
+def test_more_steps_of_dpm_solver_add_no_variance_to_normal_data(algorithm, order):
+    options = {"algorithm_type": algorithm, "solver_order": order}
+    schedule, noise = ScaledLinear(), SampleNoise((3,))
+    z = noise.normal((1, 1, 64, 64))
+
+    def denoise(z: Tensor, t: Tensor) -> Tensor:
+        return schedule(t[0].double()).alpha.float() * z
+
+    for steps in (25, 100):
+        got = walk(DiffusersSampler(steps=steps, options=options), denoise, z, schedule, noise)
+        assert got.std() <= 1.03 * z.std(), steps
+
+
+def test_the_stochastic_third_order_of_diffusers_which_adds_noise_is_refused():
+    options = {"algorithm_type": "sde-dpmsolver++", "solver_order": 3}
+    with pytest.raises(ConfigError, match="solver_order=3 must be at most 2 for the sde-dpm"):
+        parse(AnySampler, {"kind": "diffusers", "options": options})

@@ -83,6 +83,12 @@ class DiffusersSampler(Sampler):
                 f"steps={self.steps} must divide {STEPS} for the {self.scheduler} of diffusers, "
                 "which leaves noise otherwise; choose another number or the sampler ddim"
             )
+        algorithm, order = (self.options.get(k) for k in ("algorithm_type", "solver_order"))
+        if algorithm == "sde-dpmsolver++" and order == 3:
+            raise ValueError(
+                "solver_order=3 must be at most 2 for the sde-dpmsolver++ of diffusers, which adds "
+                "noise in third order; choose 2 or the algorithm_type dpmsolver++"
+            )
         most = int(self.options.get("original_inference_steps", LCM_STEPS))
         if self.scheduler == "LCM" and self.steps > most:
             raise ValueError(
