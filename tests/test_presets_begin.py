@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from longtake import run_folder
+from longtake.config import ConfigError
+from longtake.distributed import Ranks
 from longtake.hub import shipped_models
 from longtake.model import ModelIndex, VideoModel
-from longtake.runs import AutoencoderRun, DiffusionRun, presets, read_run
+from longtake.runs import AutoencoderRun, Callbacks, DiffusionRun, presets, read_run
 from longtake.runs.decoder import DecoderRun
 from longtake.runs.distillation import DistillationRun
 from longtake.video import VideoWriter
@@ -92,6 +95,26 @@ def test_a_preset_can_begin(name: str):
     else:
         trained = begun(run).denoisers[run.roles[0]]
         assert any(weight.requires_grad for weight in trained.parameters())
+
+
+ORIGINS = [
+    (name, setting)
+    for name in sorted(presets())
+    for setting in ("model", "init_from", "teacher")
+    if str(getattr(read_run(name), setting, None)).startswith("runs/")
+]
+
+
+@pytest.mark.parametrize(("name", "setting"), ORIGINS)
+def test_a_preset_says_which_one_comes_before_it(
+    name: str, setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    run = read_run(name)
+    origin = getattr(run, setting)
+    with pytest.raises(ConfigError, match=f"^{setting}={origin}: no such folder; the preset"):
+        run_folder.start(run, tmp_path / "run", Ranks(), Callbacks())
+    assert not (tmp_path / "run").exists()
 
 
 def _save_origin(name: str | None) -> None:

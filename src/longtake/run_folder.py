@@ -18,7 +18,7 @@ from longtake.documents import DocumentError, read_json_like
 from longtake.files import locked
 from longtake.page.document import PAGE
 from longtake.page.run_page import followed, write_run_page
-from longtake.runs import AnyRun, Callbacks
+from longtake.runs import AnyRun, Callbacks, check_origins
 from longtake.training import checkpoint
 from longtake.training.log import LOG, environment
 from longtake.training.tracker import check_tracker
@@ -95,6 +95,7 @@ def start(
     there = {p.name for p in place.iterdir()} if ranks.main and place.exists() else set()
     if there - BEGUN and not _is_run(place):
         raise CheckpointError(f"{place} exists and holds no run; choose another folder")
+    check_origins(run)
     inputs = json.loads(json.dumps(run.inputs))  # what they lack is an error before any change
     with _claimed(place, ranks, overwrite):
         try:

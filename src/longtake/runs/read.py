@@ -39,3 +39,16 @@ def read_run(preset: str, overrides: Sequence[str] = ()) -> AnyRun:
     if not path.exists():
         raise ConfigError(f"there is no preset {preset!r}; {config.nearest(preset, list(known))}")
     return config.load(path, AnyRun, overrides)
+
+
+def check_origins(run: AnyRun) -> None:
+    """Raise a ConfigError if a model that a run names is to be trained by another preset first."""
+    for setting in ("model", "init_from", "teacher"):
+        name = getattr(run, setting, None)
+        if name is None or Path(name).exists() or Path(name).parent != Path("runs"):
+            continue
+        if (preset := Path(name).name) in presets():
+            raise ConfigError(
+                f"{setting}={name}: no such folder; the preset {preset} trains it, so carry that "
+                f"out first, or set {setting} to another model"
+            )
