@@ -52,6 +52,7 @@ SIZE, FRAMES, REAL = 32, 16, 256
 CHANGES = (
     "data.videos=3072",
     f"data.plan={{frames: {FRAMES}, height: {SIZE}, width: {SIZE}}}",
+    "diffusion.weighting=none",  # so that rows stay what they are if the preset's changes
     "denoiser.latent=[6, 4, 8, 8]",
     f"denoiser.clip=[{FRAMES}, {SIZE}, {SIZE}]",
     "denoiser.model_channels=32",
