@@ -129,11 +129,6 @@ class DiffusionRun(Config):
     def _frozen_weights_are_named(self) -> "DiffusionRun":
         if self.freeze_initial and self.init_from is None:
             raise ValueError("freeze_initial=true freezes the weights of init_from; set that too")
-        if self.clip.text_from_labels and not self.freeze_initial:
-            raise ValueError(
-                "clip.text_from_labels=true learns from what weights that read labels predict, so "
-                "these must stay as they are; set freeze_initial=true"
-            )
         return self
 
     @model_validator(mode="after")

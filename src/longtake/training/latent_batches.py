@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar, NamedTuple
 import torch
 from annotated_types import Ge, Interval
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor
 
 from longtake.config import Config
@@ -24,7 +23,6 @@ from longtake.diffusion.signals import (
     draw_label,
     draw_named_labels,
     draw_text,
-    is_label,
     named_label,
     previous_signal,
     split_class,
@@ -53,10 +51,6 @@ class TrainingClip(Config):
         previous_share: probability that a sample is conditioned on its previous clip; otherwise on
             zeros. 0.3 for UCF-101 and 0.2 for SkyTimelapse in PVDM. The official code draws once
             per batch, we once per sample.
-        text_from_labels: whether the denoiser learns to predict for a caption what it predicts for
-            the label of the same clip without text, in place of the clip's noise, which varies
-            much more from sample to sample. For layers that are trained beside frozen weights which
-            read labels.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"known": "context", "previous": "previous_share"}
@@ -67,12 +61,11 @@ class TrainingClip(Config):
     context: ContextPlan | None = None
     previous_share: Annotated[float, Interval(ge=0, le=1)] = 0.0
     stills: Annotated[float, Interval(ge=0, lt=1)] = 0.0
-    text_from_labels: bool = Field(default=False, exclude_if=lambda taught: not taught)
 
     def check(self, denoiser: Denoiser) -> None:
         """Raise a ValueError unless the network reads all signals drawn and needs no others."""
         drawn = {"context": self.context is not None, "previous": self.previous_share > 0}
-        named = {name for name in denoiser.reads if is_label(name)} - {"label"}
+        named = {name for name in denoiser.reads if name.startswith(named_label(""))}
         always = denoiser.reads & {"label", "previous", "text", *named}
         denoiser.check_signals({*always, *(name for name, given in drawn.items() if given)})
         if self.stills and denoiser.spec.frame_axis is None:
@@ -82,23 +75,6 @@ class TrainingClip(Config):
             )
         if self.context is not None:
             self.context.check(denoiser.spec.frames)
-        if self.text_from_labels:
-            self._check_text_from_labels(denoiser)
-
-    def _check_text_from_labels(self, denoiser: Denoiser) -> None:
-        """Raise a ValueError unless the network answers to a label alone and to a text alone."""
-        labels = any(map(is_label, denoiser.reads))
-        if not labels or "text" not in denoiser.reads - denoiser.needs:
-            raise ValueError(
-                "clip.text_from_labels=true is for a network that reads labels and text and needs "
-                f"no text, but this one reads {', '.join(sorted(denoiser.reads)) or 'none'} and "
-                f"needs {', '.join(sorted(denoiser.needs)) or 'none'}; set it to false"
-            )
-        if self.label_dropout:
-            raise ValueError(
-                "clip.text_from_labels=true learns from the label of each clip, but "
-                f"clip.label_dropout={self.label_dropout} drops some; set that to 0"
-            )
 
     def check_cached(self, spec: LatentSpec, shape: Sequence[int], source: str = "data") -> None:
         """Raise a ValueError unless clips can be cut from cached latents.
@@ -127,8 +103,6 @@ class TrainingBatch:
         noise: standard normal noise of the same shape.
         t: diffusion times in [0, 1], one per sample or per latent frame.
         signals: what the network is conditioned on, by name.
-        teaching: signals for which the network's own prediction is the target; None: the target is
-            that of ``z`` and ``noise``.
         stills: the samples that are stills, clips of one latent frame, as a separate batch; None if
             there are none.
     """
@@ -137,7 +111,6 @@ class TrainingBatch:
     noise: Float[Tensor, "b ..."]
     t: Float[Tensor, "b *f"]
     signals: Signals
-    teaching: Signals | None = None
     stills: "TrainingBatch | None" = None
 
     def to(self, device: torch.device) -> "TrainingBatch":
@@ -145,14 +118,11 @@ class TrainingBatch:
         z, noise, t = (x.to(device) for x in (self.z, self.noise, self.t))
         stills = self.stills and self.stills.to(device)
         signals = batch.to(self.signals, device)
-        teaching = self.teaching and batch.to(self.teaching, device)
-        return TrainingBatch(
-            z=z, noise=noise, t=t, signals=signals, teaching=teaching, stills=stills
-        )
+        return TrainingBatch(z=z, noise=noise, t=t, signals=signals, stills=stills)
 
     def losses(self, diffusion: Diffusion, denoiser: Denoiser) -> Float[Tensor, "b"]:
         """Diffusion loss of each sample under ``denoiser``; those of stills come last."""
-        own = diffusion.losses(denoiser, self.z, self.noise, self.t, self.signals, self.teaching)
+        own = diffusion.losses(denoiser, self.z, self.noise, self.t, self.signals)
         return (
             own
             if self.stills is None
@@ -212,13 +182,7 @@ class LatentBatches:
             own = torch.tensor([row.frame_times for row in rows])
             t = torch.where(own[:, None], t, t[:, :1])
         signals = batch.cat([row.signals for row in rows])
-        teaching = None
-        if self.clip.text_from_labels:
-            teaching = {name: signal for name, signal in signals.items() if name != "text"}
-            signals = batch.null(signals, keep=[name for name in signals if not is_label(name)])
-        return TrainingBatch(
-            z=z, t=t, noise=noise.normal(z.shape[1:]), signals=signals, teaching=teaching
-        )
+        return TrainingBatch(z=z, t=t, noise=noise.normal(z.shape[1:]), signals=signals)
 
     def _sample(self, number: int) -> "_Sample":
         epoch, item = self._order(number)

@@ -276,9 +276,9 @@ def _doubtful(container: InputContainer, stream: VideoStream, shown: _Packets) -
         or (container.format.name == "avi" and codec in ("h264", "hevc"))
         or bool((shown.ticks == NONE).any())
         or len(np.unique(shown.ticks)) < len(shown.ticks)
-        or not shown.key[0]
+        or not bool(shown.key[0])
         or bool((np.diff(order) < 0).any())
-        or (codec not in SMALL_PICTURES and smallest_bytes < SMALLEST_PICTURE_BYTES)
+        or (codec not in SMALL_PICTURES and bool(smallest_bytes < SMALLEST_PICTURE_BYTES))
     )
 
 

@@ -10,7 +10,6 @@ from longtake.diffusion.signals.context import no_context as no_context
 from longtake.diffusion.signals.context_cases import chosen as chosen
 from longtake.diffusion.signals.label import draw_label as draw_label
 from longtake.diffusion.signals.label import draw_named_labels as draw_named_labels
-from longtake.diffusion.signals.label import is_label as is_label
 from longtake.diffusion.signals.label import join_class as join_class
 from longtake.diffusion.signals.label import label_signal as label_signal
 from longtake.diffusion.signals.label import named_label as named_label

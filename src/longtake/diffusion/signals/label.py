@@ -29,11 +29,6 @@ def named_label(name: str) -> str:
     return f"label_{name}"
 
 
-def is_label(signal: str) -> bool:
-    """Whether a signal of this name is a class or a named label."""
-    return signal == "label" or signal.startswith(named_label(""))
-
-
 def named_label_signals(values: Mapping[str, Sequence[int] | Tensor]) -> Signals:
     """A signal ``label_NAME`` for each named label (a part of a class), such as ``time``.
 
