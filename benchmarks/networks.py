@@ -89,7 +89,7 @@ def arguments() -> argparse.Namespace:
         default="wall",
         help="cpu with --threads 1 hardly notices what else the machine does",
     )
-    parser.add_argument("--peak", type=float, default=790.0, help="TFLOP/s in bf16, for cuda")
+    parser.add_argument("--peak", type=float, default=989.0, help="TFLOP/s in bf16, for cuda")
     parser.add_argument("--json", type=Path, help="write the table here too")
     return parser.parse_args()
 

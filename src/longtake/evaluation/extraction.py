@@ -139,6 +139,7 @@ class FeatureCache:
         """Store ``rows``, the features of shard number ``shard`` of the clips with hash ``key``.
 
         Raises:
+            OSError: its folder cannot be made.
             CheckpointError: the file cannot be written.
         """
         if self.folder is not None:

@@ -261,8 +261,8 @@ def _check_takes_captions(
     prompted = isinstance(generated, ModelVideos) and settings.prompts
     if captions is not None and not prompted and not isinstance(generated, VideoFolder):
         raise ValueError(
-            f"{generated.name}: captions are of the videos of a folder, and prompts of a folder's "
-            "or a model's; leave them out, or name a folder"
+            f"{generated.name}: captions can be given for a folder of videos alone, and prompts "
+            "for such a folder or a model; for a model give prompts instead, else give neither"
         )
 
 

@@ -34,7 +34,7 @@ def prompt_signals(
     if silent and encoder is not None:
         raise ValueError(
             f"prompt {prompt.text!r}: the network in the role {silent[0]!r} reads no text, as "
-            "students of few steps may not; give no prompt, or leave out students=True"
+            "many few-step students do not; give no prompt, or leave out students=True"
         )
     if first is None or "text" not in first.reads:
         raise ValueError(f"prompt {prompt.text!r}: this model reads no text; give no prompt")

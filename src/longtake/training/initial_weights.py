@@ -55,7 +55,7 @@ def start_from(
     if not (learnt := kept.keys() | (text & own.keys())):
         raise ConfigError(
             f"freeze_initial=true leaves nothing to train: {origin} gives all weights, and none of "
-            "them reads text; let the denoiser read text or labels that it does not, or set "
+            "them reads text; let the denoiser read text or other labels than that network, or set "
             "freeze_initial to false"
         )
     for name, parameter in denoiser.named_parameters():

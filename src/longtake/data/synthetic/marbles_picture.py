@@ -64,9 +64,10 @@ def paint_marbles(
 
 
 def paint_ground(kind: str, height: int, width: int, generator: torch.Generator) -> Ground:
-    """Picture of a ground without marbles; the surface is the same at every resolution.
+    """Picture of a ground without marbles, ``(height, width, 3)``, in levels from 0 to 255.
 
-    ``kind`` is ``wood``, ``slate`` or ``felt``.
+    With a generator in the same state the surface is the same at every resolution. ``kind`` is
+    ``wood``, ``slate`` or ``felt``.
     """
     samples = max(1, math.ceil(96 / height))
     ticks = [(np.arange(n * samples, dtype=np.float32) + 0.5) / samples for n in (height, width)]
