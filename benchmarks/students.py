@@ -30,8 +30,7 @@ from longtake.diffusion.signals import Signals
 from longtake.distributed import Ranks
 from longtake.model import VideoModel
 from longtake.rollout import Role
-from longtake.runs import Callbacks, read_run
-from longtake.runs.distillation import DistillationRun
+from longtake.runs import Callbacks, DistillationRun, read_run
 from longtake.training.latent_batches import LatentBatches
 from longtake.training.trainer import Interrupted
 

@@ -8,9 +8,14 @@ import torch
 
 from longtake.hub import shipped_models
 from longtake.model import VideoModel
-from longtake.runs import AutoencoderRun, DiffusionRun, presets, read_run
-from longtake.runs.decoder import DecoderRun
-from longtake.runs.distillation import DistillationRun
+from longtake.runs import (
+    AutoencoderRun,
+    DecoderRun,
+    DiffusionRun,
+    DistillationRun,
+    presets,
+    read_run,
+)
 
 NAMES = sorted(presets())
 STUDENTS = [name for name in NAMES if isinstance(read_run(name), DistillationRun)]

@@ -2,6 +2,7 @@
 
 import shutil
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -14,9 +15,15 @@ from longtake.config import ConfigError
 from longtake.distributed import Ranks
 from longtake.hub import shipped_models
 from longtake.model import ModelIndex, VideoModel
-from longtake.runs import AutoencoderRun, Callbacks, DiffusionRun, presets, read_run
-from longtake.runs.decoder import DecoderRun
-from longtake.runs.distillation import DistillationRun
+from longtake.runs import (
+    AutoencoderRun,
+    Callbacks,
+    DecoderRun,
+    DiffusionRun,
+    DistillationRun,
+    presets,
+    read_run,
+)
 from longtake.video import VideoWriter
 
 FRAMES, UCF101_CLASSES = 64, 101
@@ -62,11 +69,15 @@ def opened(name: str) -> VideoModel:
         return VideoModel.from_pretrained(name)
     run = read_run(name.removeprefix("runs/"))
     if isinstance(run, AutoencoderRun):
-        index = ModelIndex(fps=run.data.fps, classes=run.data.classes)
         with torch.device("meta"):
-            return VideoModel(index=index, autoencoder=run.autoencoder.build())
+            return untrained(run)
     assert isinstance(run, DiffusionRun)
     return begun(run)
+
+
+def untrained(run: AutoencoderRun) -> VideoModel:
+    index = ModelIndex(fps=run.data.fps, classes=run.data.classes)
+    return VideoModel(index=index, autoencoder=run.autoencoder.build())
 
 
 def begun(run: DiffusionRun) -> VideoModel:
@@ -123,12 +134,8 @@ def _save_origin(name: str | None) -> None:
         return
     run = read_run(name.removeprefix("runs/"))
     if isinstance(run, AutoencoderRun):
-        index = ModelIndex(fps=run.data.fps, classes=run.data.classes)
-        VideoModel(index=index, autoencoder=run.autoencoder.build()).save_pretrained(name)
+        untrained(run).save_pretrained(name)
     else:
         assert isinstance(run, DecoderRun)
         model = VideoModel.from_pretrained(run.model)
-        decoders = {run.name: run.decoder.build()}
-        VideoModel(
-            index=model.index, autoencoder=model.autoencoder, decoders=decoders
-        ).save_pretrained(name)
+        replace(model, denoisers={}, decoders={run.name: run.decoder.build()}).save_pretrained(name)

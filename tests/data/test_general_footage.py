@@ -1,26 +1,19 @@
 """benchmarks/general_footage.py: videos out of photographs and films."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+import benchmark_scripts
 import numpy as np
 import pytest
 from PIL import Image
 
 from longtake.video import VideoWriter
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "general_footage.py"
-
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("general_footage", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return benchmark_scripts.load("general_footage")
 
 
 def _random(seed: int = 0) -> np.random.Generator:

@@ -1,28 +1,18 @@
 """The fast part of benchmarks/drift.py: faults are counted, and a stopped run continues."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
+import benchmark_scripts
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+RESULTS = Path(__file__).parents[2] / "docs" / "results" / "drift.json"
 
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        spec = importlib.util.spec_from_file_location("drift_benchmark", BENCHMARKS / "drift.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return module
+    return benchmark_scripts.load("drift")
 
 
 def test_clean_video_is_not_accused_and_faults_are_named(benchmark):
@@ -51,7 +41,7 @@ def test_rows_are_kept_and_not_computed_again(benchmark, tmp_path):
 
 
 def test_committed_counts_are_of_seeds_that_chose_no_threshold(benchmark):
-    stored = json.loads((BENCHMARKS.parent / "docs" / "results" / "drift.json").read_text())
+    stored = json.loads(RESULTS.read_text())
     assert stored["seed"] == benchmark.SEED != 101
     faults = {row["fault"] for row in stored["rows"]}
     assert faults == {"none", "edits", *benchmark.FAULTS}

@@ -1,18 +1,10 @@
 """The intervals that are printed hold what they are of: the fast part of benchmarks/coverage.py."""
 
-import importlib.util
-from pathlib import Path
-
-PATH = Path(__file__).parents[2] / "benchmarks" / "coverage.py"
+import benchmark_scripts
 
 
 def test_intervals_hold_what_they_are_of():
-    spec = importlib.util.spec_from_file_location("coverage_benchmark", PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    rows = module.measure(32, trials=20, width=24, redraws=16)
+    rows = benchmark_scripts.load("coverage").measure(32, trials=20, width=24, redraws=16)
     for row in rows:
         held = row["holds_true"] if row["metric"] == "limit" else row["holds_mean"]
         assert held >= 0.7, row

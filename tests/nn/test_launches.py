@@ -4,36 +4,24 @@ A change that starts fewer stores its counts by ``python benchmarks/launches.py 
 docs/results/launches.json``.
 """
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
+from types import ModuleType
 
+import benchmark_scripts
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[2]
-STORED = json.loads((ROOT / "docs" / "results" / "launches.json").read_text())["rows"]
+RESULTS = Path(__file__).parents[2] / "docs" / "results" / "launches.json"
+STORED = json.loads(RESULTS.read_text())["rows"]
 COUNTS = {(row["network"], row["dtype"], row["side"]): row["operations"] for row in STORED}
 OFFICIAL = {"LVDM": 1277, "PVDM-L": 1859}
 """Operations of the official code in float32, counted on meta tensors."""
 
 
 @pytest.fixture(scope="module")
-def benchmark():
-    folder = str(ROOT / "benchmarks")
-    sys.path.insert(0, folder)
-    try:
-        path = ROOT / "benchmarks" / "launches.py"
-        spec = importlib.util.spec_from_file_location("launches_benchmark", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(folder)
-    return module
+def benchmark() -> ModuleType:
+    return benchmark_scripts.load("launches")
 
 
 @pytest.mark.parametrize("network", OFFICIAL)

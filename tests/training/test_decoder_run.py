@@ -10,7 +10,7 @@ from longtake.checkpoint import weights_hash
 from longtake.config import ConfigError, parse, to_dict
 from longtake.losses.autoencoder import edge_error, flicker_error
 from longtake.model import VideoModel
-from longtake.runs.decoder import DecoderRun
+from longtake.runs import DecoderRun
 
 
 @pytest.fixture(scope="module")

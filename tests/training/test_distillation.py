@@ -36,7 +36,7 @@ from longtake.diffusion import (
 from longtake.diffusion.signals import label_signal
 from longtake.latents import LatentSpec
 from longtake.model import VideoModel
-from longtake.runs.distillation import DistillationRun
+from longtake.runs import DistillationRun
 from longtake.training.latent_batches import TrainingBatch
 from longtake.training.methods.distillation import (
     Consistency,

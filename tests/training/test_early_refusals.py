@@ -9,8 +9,7 @@ from longtake import run_folder
 from longtake.config import changed
 from longtake.distributed import Ranks
 from longtake.model import VideoModel
-from longtake.runs import Callbacks, DiffusionRun
-from longtake.runs.distillation import DistillationRun
+from longtake.runs import Callbacks, DiffusionRun, DistillationRun
 from longtake.text import Prompt
 
 WORDS = "text_encoder={kind: word_codes, states_width: 16, tokens: 24}"

@@ -1,35 +1,21 @@
 """benchmarks/objectives.py at toy size: rows differ in the objective alone and are kept."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
+import benchmark_scripts
 import pytest
 
 from longtake.config import to_dict
 from longtake.runs import read_run
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "docs" / "results" / "objectives.json"
+RESULTS = Path(__file__).parents[2] / "docs" / "results" / "objectives.json"
 
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    folder = str(ROOT / "benchmarks")
-    sys.path.insert(0, folder)
-    try:
-        path = ROOT / "benchmarks" / "objectives.py"
-        spec = importlib.util.spec_from_file_location("objectives_benchmark", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module  # dataclasses look their module up
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(folder)
-    return module
+    return benchmark_scripts.load("objectives")
 
 
 def test_rows_of_a_seed_differ_in_the_objective_alone(benchmark):

@@ -15,8 +15,7 @@ from longtake.config import parse
 from longtake.denoisers.triplane_unet import TriplaneUNetConfig
 from longtake.denoisers.volume_unet import VolumeUNetConfig
 from longtake.distributed import Ranks
-from longtake.runs import AutoencoderRun, DiffusionRun
-from longtake.runs.decoder import DecoderRun
+from longtake.runs import AutoencoderRun, DecoderRun, DiffusionRun
 from longtake.training import checkpoint as state
 
 SKY = {
