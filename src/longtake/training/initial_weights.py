@@ -45,10 +45,11 @@ def start_from(
         {name for name in {**own, **given} if pattern.match(name)}
         for pattern in (_READS_TEXT, _READS_LABELS)
     )
-    differing = {name for name in text | labels if _shape(own, name) != _shape(given, name)}
-    differing |= set() if with_text else text
-    kept = {name: own[name] for name in differing & own.keys()}
-    taken = {name: value for name, value in given.items() if name not in differing}
+    left_out = {name for name in text | labels if _shape(own, name) != _shape(given, name)}
+    if not with_text:
+        left_out |= text
+    kept = {name: own[name] for name in left_out & own.keys()}
+    taken = {name: value for name, value in given.items() if name not in left_out}
     fill(denoiser, taken | kept, origin)
     if not freeze:
         return
