@@ -103,6 +103,11 @@ class VideoSource(ABC):
         """
         return {}
 
+    @property
+    def label_sizes(self) -> Mapping[str, int]:
+        """Number of values of each named label."""
+        return {name: len(values) for name, values in self.label_parts.items()}
+
     def label(self, index: int) -> int | None:
         """Class of video ``index``, an index into ``classes``; None without classes."""
         del index

@@ -194,7 +194,7 @@ class DiffusionRun(Config):
             seed=self.training.seed,
             reads=denoiser.reads,
             captions=captions.states,
-            labels={name: len(values) for name, values in self.data.label_parts.items()},
+            labels=self.data.label_sizes,
         )
         validation = None if held_out is None else replace(batches, cache=held_out)
         evaluation = self.training.evaluate_every and open_evaluation(
@@ -290,7 +290,7 @@ class DiffusionRun(Config):
             )
             held = f"{len(classes)} classes" if classes else "no classes"
             raise ConfigError(f"denoiser.num_classes={number}, but the data has {held}; {fix}")
-        labels = {name: len(values) for name, values in self.data.label_parts.items()}
+        labels = self.data.label_sizes
         for name, size in self._labels.items():
             if size != labels.get(name):
                 held = ", ".join(f"{k}: {n}" for k, n in labels.items()) or "none"

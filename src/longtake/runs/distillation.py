@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from annotated_types import Ge, MinLen
@@ -32,6 +32,18 @@ from longtake.training.trainer import Trainer
 
 BACKENDS: Mapping[str, Callable[[], Backend | None]] = {"torch": lambda: None, "openvino": OpenVINO}
 Count = Annotated[int, Ge(1)]
+
+
+class Beginning(NamedTuple):
+    """What a distillation begins with.
+
+    Attributes:
+        model: the teacher's model with the student, whose weights are the teacher's, in its roles.
+        teacher: samples clips by the teacher, guided as the student learns it.
+    """
+
+    model: VideoModel
+    teacher: ClipSampler
 
 
 class DistillationRun(Config):
@@ -118,7 +130,7 @@ class DistillationRun(Config):
             seed=self.training.seed,
             reads=teacher.reads,
             captions=captions.states,
-            labels={name: len(values) for name, values in self.data.label_parts.items()},
+            labels=self.data.label_sizes,
         )
         Trainer(
             Distillation(student, walk, self.variant, batches, self.training, ranks),
@@ -130,13 +142,10 @@ class DistillationRun(Config):
             report=callbacks.training,
         ).fit()
 
-    def begin(self, model: VideoModel) -> tuple[VideoModel, ClipSampler]:
-        """Return the model with the student as training begins, and what samples by the teacher.
+    def begin(self, model: VideoModel) -> Beginning:
+        """Return what training begins with; ``model`` is the opened ``teacher``.
 
         Nothing is encoded, so that whatever does not fit is refused at once.
-
-        Args:
-            model: the opened ``teacher``.
 
         Raises:
             ValueError: the model's network cannot be distilled on the data.
@@ -161,7 +170,7 @@ class DistillationRun(Config):
         walk = model.clip_sampler(
             *(self.roles[0], self._guided(model.index.sampling), BACKENDS[self.teacher_backend]())
         )
-        return with_student, walk
+        return Beginning(with_student, walk)
 
     def _text_encoder(self, model: VideoModel) -> AnyTextEncoder | None:
         """The model's text encoder, if the teacher reads text."""

@@ -10,6 +10,8 @@ from longtake.data.latent_cache import LatentCache
 from longtake.diffusion import Denoiser
 from longtake.text.encoder import CachedStates, Prompt, TextEncoder
 
+NO_CAPTIONS = "the data has no captions; set data.captions, such as kind: beside"
+
 
 class Captions(NamedTuple):
     """The captions of a run's training data.
@@ -53,7 +55,7 @@ def check_captions(denoiser: Denoiser, encoder: TextEncoder | None, source: Clip
             "denoiser.attention.context_dim to the width of the states (PVDM: denoiser.text_width)"
         )
     if not any(source.caption(index) for index in range(len(source))):
-        raise ConfigError("the data has no captions; set data.captions, such as kind: beside")
+        raise ConfigError(NO_CAPTIONS)
     width = encoder.width or encoder.load()([""]).shape[-1]
     if width != denoiser.text_width:
         raise ConfigError(
@@ -80,7 +82,7 @@ def encode_captions(caches: Sequence[LatentCache], encoder: TextEncoder | None) 
     if encoder is None:
         return Captions()
     texts, *held_out = ([each.caption(i) for i in range(len(each))] for each in caches)
-    if not any(texts):
-        raise ConfigError("the data has no captions; set data.captions, such as kind: beside")
+    if not any(texts):  # the source has some, but of videos that are not cached
+        raise ConfigError(NO_CAPTIONS)
     states = CachedStates(encoder.load(), chain(texts, *held_out))
     return Captions(states, encoder.trained_on(texts), Prompt(next(filter(None, texts))))
