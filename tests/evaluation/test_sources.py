@@ -278,6 +278,13 @@ def test_a_short_video_is_told(folder: Path):
         usable_videos(side_of(folder), whole, "real")
 
 
+@pytest.mark.parametrize("unfit", ["refuse", "skip"])
+def test_where_no_video_fits_others_are_asked_for(folder: Path, unfit: str):
+    long = protocol("trial", ["frames=400", f"unfit={unfit}"])
+    with pytest.raises(ValueError, match=r"4 of 4 videos cannot be used, .*; give other videos$"):
+        usable_videos(side_of(folder), long, "real")
+
+
 def test_mixed_sizes_are_told_unless_real_ones_are_resized(folder: Path):
     put(folder / "wide.mkv", width=32)
     with pytest.raises(ValueError, match=r"differ in size: .* 16 x 24, .*wide\.mkv has 16 x 32"):

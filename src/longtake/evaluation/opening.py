@@ -94,7 +94,8 @@ def open_videos(
             LOGGER.warning(
                 "%s: this is the synthetic data set, not the file or folder of that name here, "
                 "which is ./%s",
-                *(name, name),
+                name,
+                name,
             )
         return _synthetic(name, size)
     if kind in LAYOUTS and rest:

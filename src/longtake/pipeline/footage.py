@@ -113,7 +113,7 @@ def left_out(videos: Sequence[PreparedVideo], share: float) -> list[str]:
     unread = sum(video.unread for video in late)
     return [
         *faults,
-        f"{share:.0%} of the time, in which footage is converted, were over: {unread} of {frames} "
+        f"the {share:.0%} of the time for converting footage were over: {unread} of {frames} "
         f"frames, of {len(late)} of {len(videos)} videos, are left out; a longer budget takes more",
     ]
 

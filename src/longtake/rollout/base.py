@@ -156,9 +156,8 @@ class Rollout(Config, ABC):
     def check(self, samplers: Samplers, signals: Signals | None = None) -> None:
         """Raise a ValueError unless every role's network exists and reads all its signals.
 
-        Clips must also share fewer frames than they have.
-
         An interpolator need not read labels or text: the keyframes that it is given show them.
+        Clips must also share fewer frames than they have.
 
         Args:
             samplers: clip sampler of each role of the model.
@@ -184,7 +183,7 @@ class Rollout(Config, ABC):
             given = (signals or {}).keys() - (frozenset() if role == "first" else OF_FIRST_CLIP)
             if role != "interpolator":
                 check_read(f"the network in the role {role!r}", reads, given)
-        if (overlap := self.context_latent_frames) > 1:
+        if (overlap := self.context_latent_frames) > 1:  # 1 may mean: no such setting
             check_overlap(overlap, samplers["first"].spec.frames)
 
     @abstractmethod
