@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from few_steps import smoothness
 from guidance import distances, features, made
-from seeds import print_table, summary
+from seeds import STUDENT_95, print_table, summary
 from torch import Tensor
 
 from longtake import run_folder
@@ -99,7 +99,8 @@ def main() -> None:
     """Train, sample, measure, print."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("objectives", nargs="*", help="some of: " + "; ".join(OBJECTIVES))
-    parser.add_argument("--seeds", type=int, default=3)
+    most = len(STUDENT_95) + 1
+    parser.add_argument("--seeds", type=int, choices=range(1, most + 1), default=3)
     parser.add_argument("--steps", type=int, default=400, help="of each training")
     parser.add_argument("--n", type=int, default=128, help="clips of each row")
     parser.add_argument("--work", type=Path, default=Path("runs/objectives"), help="is kept")
