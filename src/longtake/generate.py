@@ -1,6 +1,7 @@
 """Video of any length from trained networks: sampled and decoded as it comes."""
 
 import json
+import operator
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -143,11 +144,13 @@ class LongVideo(VideoStream):
             steering: callbacks that change, watch or cancel the videos.
 
         Raises:
-            ValueError: a network does not read a signal.
+            ValueError: a network does not read a signal, or ``frames`` is not a whole number of 1
+                or more.
             CheckpointError: ``state`` lacks a tensor.
             Cancelled: ``steering`` asked for it.
             FloatingPointError: latents or decoded frames are not finite.
         """
+        check_frames(frames)
         names = [f"seed {seed}" for seed in request.seeds]
         spec = self.autoencoder.spec
         overlap_frames = self.samplers["first"].spec.clip_overlap_frames
@@ -170,6 +173,16 @@ class LongVideo(VideoStream):
                 changes = {}
             if pushed >= frames:
                 return
+
+
+def check_frames(frames: int) -> None:
+    """Raise a ValueError unless a video can have ``frames`` frames: a whole number of 1 or more."""
+    try:
+        valid = operator.index(frames) >= 1
+    except TypeError:
+        valid = False
+    if not valid:
+        raise ValueError(f"frames={frames!r}: expected a whole number of 1 or more")
 
 
 def _state(rollout: State, decoder: StreamDecoder, pushed: int) -> dict[str, Tensor]:

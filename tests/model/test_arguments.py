@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from longtake.given import FilledVideo, LoopedVideo, StartedVideo
 from longtake.model import VideoModel
 from longtake.text import Prompt
 
@@ -26,8 +27,9 @@ def test_what_is_not_a_seed_is_refused(tiny_model: VideoModel, seeds: Any):
         tiny_model.request(seeds)
 
 
-def test_a_class_may_be_given_by_its_number(tiny_model: VideoModel):
-    one, two = (tiny_model.request([0], label).signals["label"] for label in (1, "1"))
+@pytest.mark.parametrize("number", [1, np.int64(1)])
+def test_a_class_may_be_given_by_its_number(tiny_model: VideoModel, number: Any):
+    one, two = (tiny_model.request([0], label).signals["label"] for label in (number, "1"))
     assert torch.equal(one.value, two.value)
 
 
@@ -44,3 +46,30 @@ def test_a_prompt_may_be_a_text_or_one_for_each_video(tiny_text_folder: Path):
 def test_a_device_that_is_not_there_is_refused(tiny_text_folder: Path, device: str):
     with pytest.raises(ValueError, match=f"^device={device}: no such device here .*; try cpu$"):
         VideoModel.from_pretrained(tiny_text_folder, device=device)
+
+
+@pytest.mark.parametrize("dtype", ["float16", torch.int8, float])
+def test_what_is_not_a_dtype_of_weights_is_refused(
+    tiny_model: VideoModel, tiny_text_folder: Path, tmp_path: Path, dtype: Any
+):
+    message = "^dtype=.*: expected a floating-point dtype such as torch.float16$"
+    with pytest.raises(ValueError, match=message):
+        VideoModel.from_pretrained(tiny_text_folder, dtype=dtype)
+    with pytest.raises(ValueError, match=message):
+        tiny_model.save_pretrained(tmp_path / "model", dtype=dtype)
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("frames", [-1, 0, 8.0, "8"])
+def test_a_number_of_frames_that_no_video_has_is_refused(tiny_model: VideoModel, frames: Any):
+    video = tiny_model.long_video()
+    given = np.zeros((2, 16, 16, 3), np.uint8)
+    streams = (
+        video,
+        FilledVideo(video=video, frames=given),
+        StartedVideo(video=video, frames=given),
+        LoopedVideo(video=video, opening=video),
+    )
+    for stream in streams:
+        with pytest.raises(ValueError, match=f"^frames={frames!r}: expected a whole number"):
+            next(stream(tiny_model.request([0]), frames))

@@ -9,7 +9,14 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from longtake.diffusion.signals import context_frames
-from longtake.generate import LongVideo, Part, VideoStream, change_state, stored_change
+from longtake.generate import (
+    LongVideo,
+    Part,
+    VideoStream,
+    change_state,
+    check_frames,
+    stored_change,
+)
 from longtake.given.encoding import check_size, frames_per_latent, held
 from longtake.given.started import SOFTENED
 from longtake.latents import finite
@@ -72,8 +79,9 @@ class FilledVideo(VideoStream):
         """Yield the frames of the requested videos, given frames included, in order of time.
 
         Raises:
-            ValueError: ``frames`` is more than ``length``, or a network does not read a signal.
+            ValueError: ``frames`` is not from 1 to ``length``, or a network does not read a signal.
         """
+        check_frames(frames)
         if frames > self.length:
             raise ValueError(
                 f"frames={frames} must be at most {self.length}: {len(self.frames)} given frames, "

@@ -7,7 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from longtake.generate import LongVideo, Part, VideoStream, change_state, stored_change
+from longtake.generate import (
+    LongVideo,
+    Part,
+    VideoStream,
+    change_state,
+    check_frames,
+    stored_change,
+)
 from longtake.given.filled import fill_factor, fill_gap
 from longtake.noise import derive
 from longtake.rollout import Request, Steering
@@ -76,6 +83,7 @@ class LoopedVideo(VideoStream):
         Raises:
             ValueError: ``frames`` is too small for a loop, or a network does not read a signal.
         """
+        check_frames(frames)
         self.check_length(frames)
         rest, state = frames - self.closing, dict(state or {})
         made = int(state.get("loop.made", 0))

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from longtake.diffusion.signals import Signals, rows
-from longtake.generate import LongVideo, Part, VideoStream
+from longtake.generate import LongVideo, Part, VideoStream, check_frames
 from longtake.given.encoding import Start, check_size, start
 from longtake.rollout import Request, Steering
 from longtake.video import to_model
@@ -67,6 +67,7 @@ class StartedVideo(VideoStream):
             ValueError: ``frames`` is not more than the number of given frames, or a network does
                 not read a signal.
         """
+        check_frames(frames)
         self.check_length(frames)
         state = state or {}
         position = int(state.get("given.opening", 0))

@@ -28,3 +28,9 @@ def check_device(device: torch.device | str) -> None:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0][:200]
         raise ValueError(f"device={device}: no such device here ({reason}); try cpu") from error
+
+
+def check_dtype(dtype: torch.dtype) -> None:
+    """Raise a ValueError unless ``dtype`` is one that networks' weights can have."""
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"dtype={dtype}: expected a floating-point dtype such as torch.float16")

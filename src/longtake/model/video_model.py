@@ -22,7 +22,7 @@ from longtake.diffusion import ClipSampler, Denoiser
 from longtake.diffusion.signals import Signals
 from longtake.generate import LongVideo
 from longtake.hub import find_model, push_folder
-from longtake.model.arguments import check_device, whole_seeds
+from longtake.model.arguments import check_device, check_dtype, whole_seeds
 from longtake.model.card import CARD, model_card
 from longtake.model.index import (
     AUTOENCODER,
@@ -80,9 +80,11 @@ class VideoModel:
         Raises:
             CheckpointError: the model is missing or broken.
             ConfigError: a config in it is not valid.
-            ValueError: there is no such device, or students are asked for but the model has none.
+            ValueError: there is no such device, ``dtype`` is not a floating-point dtype, or the
+                model has no students to sample with.
         """
         check_device(device)
+        check_dtype(dtype)
         folder = find_model(name)
         index, components = read_model_files(folder)
         if students and not index.students:
@@ -149,7 +151,12 @@ class VideoModel:
             overwrite: replace an existing folder; otherwise it is an ExistsError.
             dtype: dtype of the written weights, such as float16 to halve the folder's size; None:
                 as loaded.
+
+        Raises:
+            ValueError: ``dtype`` is not a floating-point dtype.
         """
+        if dtype is not None:
+            check_dtype(dtype)
         parts = self.components
         roles = {
             role: next(name for name, part in parts.items() if part is network)
@@ -312,7 +319,7 @@ class VideoModel:
                 not read by the model.
         """
         seeds = whole_seeds(seeds)
-        label = str(label) if isinstance(label, int) else label
+        label = None if label is None else str(label)
         if prompt is not None and not isinstance(prompt, Prompt):
             prompt = Prompt(prompt)
         first = self.denoisers.get("first")
