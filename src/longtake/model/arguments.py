@@ -2,11 +2,12 @@
 
 import operator
 from collections.abc import Iterable
+from typing import SupportsIndex
 
 import torch
 
 
-def whole_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
+def whole_seeds(seeds: Iterable[SupportsIndex]) -> tuple[int, ...]:
     """Seeds as Python's integers: an element of an array or tensor is the seed of its value.
 
     Raises:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import SupportsIndex
 
 import torch
 from torch import nn
@@ -300,7 +301,7 @@ class VideoModel:
 
     def request(
         self,
-        seeds: Iterable[int],
+        seeds: Iterable[SupportsIndex],
         label: str | int | None = None,
         prompt: Prompt | str | Sequence[str] | None = None,
     ) -> Request:

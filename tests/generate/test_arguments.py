@@ -1,4 +1,8 @@
-"""Arguments of ``VideoModel`` as users of other libraries write them."""
+"""Arguments of ``VideoModel`` as users of other libraries write them.
+
+Many are not of the annotated types, so this file is not in ``tests/model``, where ``make test``
+checks annotations.
+"""
 
 from pathlib import Path
 from typing import Any
