@@ -25,7 +25,7 @@ def test_rows_of_a_seed_differ_in_the_objective_alone(benchmark):
     assert len(set(objectives.values())) == len(runs)
     assert all(run == runs[benchmark.FIRST] for run in runs.values())
     preset = to_dict(read_run(benchmark.PRESET))
-    assert json.loads(objectives[benchmark.FIRST]) == preset["diffusion"]
+    assert json.loads(objectives["v, min-SNR 5"]) == preset["diffusion"]
     assert runs[benchmark.FIRST]["sampling"] == preset["sampling"]
 
 

@@ -283,10 +283,16 @@ def test_a_refused_start_does_not_block_the_corrected_one(
     assert log(tmp_path / "run")
 
 
-def test_latents_of_a_refused_start_are_kept_under_another_name(tmp_path: Path, begun: Path):
-    run = begun_runs(begun)["denoiser"]
-    with pytest.raises(ValueError, match=r"lower clip\.stride"):
-        train(changed(run, "clip.stride=9"), tmp_path)
+def test_latents_of_a_run_without_checkpoints_are_kept_under_another_name(
+    tmp_path: Path, begun: Path
+):
+    def fail(_: object) -> None:
+        raise RuntimeError
+
+    run = changed(begun_runs(begun)["denoiser"], "training.log_every=1")
+    with pytest.raises(RuntimeError):
+        train(run, tmp_path, training=fail)
+    assert not list(tmp_path.glob("step_*"))
     train(changed(run, "cache.seed=3"), tmp_path)
     assert (tmp_path / "latents_0" / "index.json").exists()
 

@@ -31,7 +31,7 @@ def check_device(device: torch.device | str) -> None:
         raise ValueError(f"device={device}: no such device here ({reason}); try cpu") from error
 
 
-def check_dtype(dtype: torch.dtype) -> None:
-    """Raise a ValueError unless ``dtype`` is one that networks' weights can have."""
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+def check_dtype(dtype: torch.dtype | None) -> None:
+    """Raise a ValueError unless ``dtype`` is None or one that networks' weights can have."""
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise ValueError(f"dtype={dtype}: expected a floating-point dtype such as torch.float16")

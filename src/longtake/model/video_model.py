@@ -65,7 +65,7 @@ class VideoModel:
         name: str | Path,
         *,
         device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = torch.float32,
         students: bool = False,
     ) -> "VideoModel":
         """Load a model from a folder or the Hugging Face hub.
@@ -74,7 +74,8 @@ class VideoModel:
             name: a model folder, a run's folder, the name of a model that comes with longtake, or a
                 hub id.
             device: device of the networks.
-            dtype: dtype of the networks' weights; latents are float32 in any case.
+            dtype: dtype of the networks' weights, None for float32; latents are float32 in any
+                case.
             students: sample with the model's students of few evaluations in the roles that they
                 learnt, instead of their teachers.
 
@@ -156,8 +157,7 @@ class VideoModel:
         Raises:
             ValueError: ``dtype`` is not a floating-point dtype.
         """
-        if dtype is not None:
-            check_dtype(dtype)
+        check_dtype(dtype)
         parts = self.components
         roles = {
             role: next(name for name, part in parts.items() if part is network)
