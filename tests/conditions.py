@@ -7,8 +7,11 @@ import torch
 from torch import Tensor
 
 from longtake.diffusion import (
+    EDM,
+    Cosine,
     Denoiser,
     DiffusersSampler,
+    Linear,
     NoiseSchedule,
     RectifiedFlow,
     Sampler,
@@ -20,6 +23,15 @@ from longtake.noise import SampleNoise
 
 NOTHING: Signals = {}
 TABLE = ScaledLinear()
+SCHEDULES = (
+    ScaledLinear(),
+    Linear(),
+    Cosine(),
+    Cosine(shift=0.25),
+    EDM(),
+    Linear(rescale_betas_zero_snr=True),
+)
+"""Schedules of which alpha and sigma have squares that add up to 1."""
 
 
 def predict(

@@ -149,7 +149,7 @@ def test_a_damaged_clip_is_replaced_by_another_and_always_by_the_same(caplog):
     expected = [int(start) for _, start in one.positions]
     differing = [a for a, b in zip(expected, found, strict=True) if a != b]
     assert differing == [16, 20]
-    assert one.videos == dict.fromkeys(range(len(one)), 0)
+    assert {one[item].video for item in range(len(one))} == {0}
     assert caplog.messages[0] == (
         "0.mp4: frame 16 is broken; another clip takes its place (damaged clips so far: 1)"
     )
@@ -159,9 +159,9 @@ def test_the_video_of_each_clip_is_known_where_another_took_its_place():
     source = Footage([100, 100], frames=8)
     source.broken = {(0, frame) for frame in range(100)}
     clips = PlannedClips(source, CachePlan(every=20))
-    paths = [clips[item].path for item in range(len(clips))]
-    assert paths == [f"{clips.videos[item]}.mp4" for item in range(len(clips))]
-    assert set(paths) == {"1.mp4"}
+    found = [clips[item] for item in range(len(clips))]
+    assert [clip.path for clip in found] == [f"{clip.video}.mp4" for clip in found]
+    assert {clip.path for clip in found} == {"1.mp4"}
 
 
 def test_footage_that_is_all_damaged_is_refused():

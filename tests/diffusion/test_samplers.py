@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from conditions import follows, walk
+from conditions import SCHEDULES, follows, walk
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from tiny_denoiser import SPEC, latent
 from torch import Tensor
@@ -13,11 +13,8 @@ from longtake.config import ConfigError, parse, to_dict
 from longtake.diffusion import (
     DDIM,
     DDPM,
-    EDM,
-    Cosine,
     DiffusersSampler,
     Diffusion,
-    Linear,
     RectifiedFlow,
     ScaledLinear,
 )
@@ -46,14 +43,6 @@ def start(seeds=SEEDS) -> tuple[SampleNoise, Tensor]:
     return noise, noise.normal(SPEC.shape)
 
 
-SCHEDULES = [
-    ScaledLinear(),
-    Linear(),
-    Cosine(),
-    Cosine(shift=0.25),
-    EDM(),
-    Linear(rescale_betas_zero_snr=True),
-]
 FOLLOWED = [(p, q) for p in (*SAMPLERS, KARRAS) for q in SCHEDULES if follows(p, q)]
 
 

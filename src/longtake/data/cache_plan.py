@@ -83,7 +83,6 @@ class PlannedClips(Sequence[Clip]):
 
     Attributes:
         positions: video and first frame of each clip; the frame is ``DRAWN`` where it is random.
-        videos: index of the video that each clip read so far is of, by the clip's number.
 
     Raises:
         ValueError: the source does not have as many clips as the plan asks for.
@@ -93,18 +92,12 @@ class PlannedClips(Sequence[Clip]):
         self._source, self._seed, self._reader = source, plan.seed, ClipReader(source.forward())
         ((choice, count),) = plan.chosen(source).items()
         self.positions = _CHOICES[choice](source, count)
-        self.videos: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self.positions)
 
     def __getitem__(self, item: int) -> Clip:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return self._reader.clip(self._draws(item))
-
-    def _draws(self, item: int) -> Iterator[Draw]:
-        for draw in chain([self._draw(item)], self._replacements(item)):
-            self.videos[item], *_ = draw
-            yield draw
+        return self._reader.clip(chain([self._draw(item)], self._replacements(item)))
 
     def _draw(self, item: int) -> Draw:
         video, start = map(int, self.positions[item])

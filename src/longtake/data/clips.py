@@ -29,6 +29,7 @@ class Clip:
     Attributes:
         frames: RGB pixels.
         path: path of the video file, or a name such as ``sky/train/12`` of a synthetic video.
+        video: index of the video in its source.
         start_frame: index of the clip's first frame in the video.
         fps: frame rate of the clip: the video's divided by the stride.
         label: class, an index into the source's ``classes``; None without classes.
@@ -37,6 +38,7 @@ class Clip:
 
     frames: Frames
     path: str
+    video: int
     start_frame: int
     fps: float
     label: int | None = None
@@ -164,6 +166,7 @@ def cut(
     return Clip(
         frames=np.ascontiguousarray(frames),
         path=source.title(index),
+        video=index,
         start_frame=start,
         fps=float(info.fps / plan.stride),
         label=source.label(index),

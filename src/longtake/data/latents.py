@@ -7,7 +7,7 @@ each time. A cache belongs to one autoencoder, one source and one plan: its key 
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +158,7 @@ def build_cache(
     with closing(read_ahead((clips[item] for item in items), CLIPS_AHEAD)) as read:
         for start, path in shards.items():
             if start in todo:
-                rows = range(start, min(start + SHARD_ITEMS, total))
-                some = ((clip, clips.videos[row]) for row, clip in zip(rows, read, strict=False))
+                some = islice(read, SHARD_ITEMS)
                 _write_shard(path, key, some, autoencoder, plan.batch, overlap_frames)
             report(min(start + SHARD_ITEMS * ranks.size, total), total)
     ranks.barrier()
@@ -213,14 +212,14 @@ def _origin_there(path: Path, expected: Mapping[str, Any]) -> Any:
 def _write_shard(
     path: Path,
     key: str,
-    clips: Iterable[tuple[Clip, int]],
+    clips: Iterable[Clip],
     autoencoder: VideoAutoencoder,
     batch: int,
     overlap_frames: int,
 ) -> None:
-    """Encode some clips, and write them; each comes with the index of its video."""
+    """Encode some clips, and write them."""
     rows = []
-    for clip, video in clips:
+    for clip in clips:
         posterior = _encoded(autoencoder, to_model(clip.frames), batch, overlap_frames)
         if not (is_finite(posterior.mean) and is_finite(posterior.log_variance)):
             raise ValueError(
@@ -228,7 +227,7 @@ def _write_shard(
                 "are not finite; train the autoencoder again from a good checkpoint"
             )
         label = ABSENT if clip.label is None else clip.label
-        rows.append((posterior.mean, posterior.log_variance, label, clip.caption or "", video))
+        rows.append((posterior.mean, posterior.log_variance, label, clip.caption or "", clip.video))
     means, log_variances, labels, captions, videos = zip(*rows, strict=True)
     tensors = {
         "mean": torch.cat(means),

@@ -3,31 +3,28 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
-from annotated_types import Ge
 from torch import nn
 
 from longtake.autoencoders import VideoAutoencoder
 from longtake.checkpoint import fill
-from longtake.config import Config
 from longtake.distributed import Ranks
 from longtake.evaluation.during_training import EvaluationPlan
 from longtake.losses.autoencoder import AutoencoderLossConfig
 from longtake.model import ModelIndex, VideoModel
 from longtake.model.index import AUTOENCODER, component_hash
 from longtake.registry import AnyAutoencoder, AnySource
+from longtake.runs.base import Count, Run
 from longtake.runs.reconstruction import train_reconstruction
 from longtake.training.callbacks import Callbacks
 from longtake.training.checkpoint import unsharded
 from longtake.training.config import OptimizerConfig, TrainingConfig
 from longtake.training.monitor import CollapseRule
 
-Count = Annotated[int, Ge(1)]
 
-
-class AutoencoderRun(Config):
+class AutoencoderRun(Run):
     """Config of a run that trains an autoencoder.
 
     Attributes:
@@ -66,18 +63,8 @@ class AutoencoderRun(Config):
 
     @property
     def inputs(self) -> Mapping[str, Any]:
-        """What the run depends on besides its config, as JSON data by the name of a setting.
-
-        Raises:
-            CheckpointError: a model is missing or broken.
-            ValueError: a model's config is not valid, or no video can be used.
-        """
         given = {"init_from": component_hash(self.init_from, AUTOENCODER)} if self.init_from else {}
         return {"data": self.data.identity(), **given}
-
-    def settled(self) -> "AutoencoderRun":
-        """Return the run with settings filled in from its data; this kind of run has none such."""
-        return self
 
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
         """Train from the start, or from the last checkpoint in ``folder``, the run's folder.

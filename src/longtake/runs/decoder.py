@@ -4,22 +4,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from annotated_types import Ge
 from pydantic import model_validator
 from torch import nn
 
 from longtake.autoencoders.redecoded import OtherFrames
 from longtake.checkpoint import fill
-from longtake.config import Config
 from longtake.distributed import Ranks
 from longtake.evaluation.during_training import EvaluationPlan
 from longtake.losses.autoencoder import AutoencoderLossConfig
 from longtake.model import VideoModel
 from longtake.model.index import AUTOENCODER, DecoderName, component_hash, decoder_folder
 from longtake.registry import AnyDecoder, AnySource
+from longtake.runs.base import Count, Run
 from longtake.runs.reconstruction import train_reconstruction
 from longtake.training.callbacks import Callbacks
 from longtake.training.checkpoint import unsharded
@@ -27,7 +26,7 @@ from longtake.training.config import OptimizerConfig, TrainingConfig
 from longtake.training.monitor import CollapseRule
 
 
-class DecoderRun(Config):
+class DecoderRun(Run):
     """Config of a run that trains another decoder of the latents of a trained autoencoder.
 
     The autoencoder stays as it is, and so do all networks that sample its latents.
@@ -63,10 +62,10 @@ class DecoderRun(Config):
     loss: AutoencoderLossConfig = AutoencoderLossConfig(reduction="mean")
     discriminator: OptimizerConfig = OptimizerConfig(betas=(0.5, 0.9))
     collapse: CollapseRule | None = CollapseRule()
-    adversarial_steps: Annotated[int, Ge(1)] | None = None
+    adversarial_steps: Count | None = None
     init_from: str | None = None
-    crop: tuple[Annotated[int, Ge(1)], Annotated[int, Ge(1)]] | None = None
-    num_previews: Annotated[int, Ge(1)] = 4
+    crop: tuple[Count, Count] | None = None
+    num_previews: Count = 4
     evaluation: EvaluationPlan = EvaluationPlan()
     training: TrainingConfig
 
@@ -87,20 +86,10 @@ class DecoderRun(Config):
 
     @property
     def inputs(self) -> Mapping[str, Any]:
-        """What the run depends on besides its config, as JSON data by the name of a setting.
-
-        Raises:
-            CheckpointError: a model is missing or broken.
-            ValueError: a model's config is not valid, or no video can be used.
-        """
         folder = decoder_folder(self.name)
         given = {"init_from": component_hash(self.init_from, folder)} if self.init_from else {}
         hashed = component_hash(self.model, AUTOENCODER)
         return {"data": self.data.identity(), "model": hashed, **given}
-
-    def settled(self) -> "DecoderRun":
-        """Return the run with settings filled in from its data; this kind of run has none such."""
-        return self
 
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
         """Train from the start, or from the last checkpoint in ``folder``, the run's folder.

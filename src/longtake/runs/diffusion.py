@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from annotated_types import Ge, MinLen
+from annotated_types import MinLen
 from pydantic import Field, model_validator
 from torch import nn
 
 from longtake import previews
 from longtake.autoencoders import VideoAutoencoder
 from longtake.checkpoint import weights_hash
-from longtake.config import Config, ConfigError
+from longtake.config import ConfigError
 from longtake.data.cache_plan import CachePlan, PlannedClips, warn_of_few_clips
 from longtake.data.latent_cache import LatentCache
 from longtake.data.latents import build_cache, cached_shape
@@ -26,6 +26,7 @@ from longtake.model import Sampling, VideoModel
 from longtake.model.index import AUTOENCODER, component_hash
 from longtake.registry import AnyDenoiser, AnySource, AnyTextEncoder
 from longtake.rollout import Role
+from longtake.runs.base import Count, Run
 from longtake.text import Prompt, TextEncoder
 from longtake.training.callbacks import Callbacks
 from longtake.training.captions import check_captions, encode_captions
@@ -36,11 +37,10 @@ from longtake.training.latent_batches import LatentBatches, TrainingClip
 from longtake.training.methods.denoising import Denoising, validation_loss
 from longtake.training.trainer import Trainer
 
-Count = Annotated[int, Ge(1)]
 VALIDATION, VALIDATION_CLIPS = "validation", 64
 
 
-class DiffusionRun(Config):
+class DiffusionRun(Run):
     """Config of a run that trains a denoiser on an autoencoder's latents.
 
     Attributes:
@@ -149,12 +149,6 @@ class DiffusionRun(Config):
 
     @property
     def inputs(self) -> Mapping[str, Any]:
-        """What the run depends on besides its config, as JSON data by the name of a setting.
-
-        Raises:
-            CheckpointError: a model is missing or broken.
-            ValueError: a model's config is not valid, or no video can be used.
-        """
         given = (
             {"init_from": component_hash(self.init_from, self.roles[0])} if self.init_from else {}
         )

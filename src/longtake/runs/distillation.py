@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
-from annotated_types import Ge, MinLen
+from annotated_types import MinLen
 
 from longtake import previews
 from longtake.backends import Backend, OpenVINO
-from longtake.config import Config, ConfigError
+from longtake.config import ConfigError
 from longtake.data.cache_plan import CachePlan, warn_of_few_clips
 from longtake.data.latents import build_cache, cached_shape
 from longtake.diffusion import ClipSampler, Denoiser, Unguided
@@ -21,6 +21,7 @@ from longtake.model import RoleSampling, Sampling, VideoModel
 from longtake.model.index import component_hash
 from longtake.registry import AnyGuidance, AnySource, AnyTextEncoder
 from longtake.rollout import Role
+from longtake.runs.base import Count, Run
 from longtake.text import Prompt
 from longtake.training.callbacks import Callbacks
 from longtake.training.captions import check_captions, encode_captions
@@ -31,7 +32,6 @@ from longtake.training.methods.distillation import AnyDistilled, Distillation, P
 from longtake.training.trainer import Trainer
 
 BACKENDS: Mapping[str, Callable[[], Backend | None]] = {"torch": lambda: None, "openvino": OpenVINO}
-Count = Annotated[int, Ge(1)]
 
 
 class Beginning(NamedTuple):
@@ -46,7 +46,7 @@ class Beginning(NamedTuple):
     teacher: ClipSampler
 
 
-class DistillationRun(Config):
+class DistillationRun(Run):
     """Config of a run that distils a model's denoiser to a student of 1 to 4 evaluations.
 
     The student is a network like the teacher's and begins with its weights. The exported model is
@@ -87,20 +87,10 @@ class DistillationRun(Config):
 
     @property
     def inputs(self) -> Mapping[str, Any]:
-        """What the run depends on besides its config, as JSON data by the name of a setting.
-
-        Raises:
-            CheckpointError: a model is missing or broken.
-            ValueError: a model's config is not valid, or no video can be used.
-        """
         return {
             "data": self.data.identity(),
             "teacher": component_hash(self.teacher, self.roles[0]),
         }
-
-    def settled(self) -> "DistillationRun":
-        """Return the run with settings filled in from its data; this kind of run has none such."""
-        return self
 
     def execute(self, folder: Path, ranks: Ranks, callbacks: Callbacks) -> None:
         """Encode clips that the latent cache lacks, then train, from the last checkpoint if any.

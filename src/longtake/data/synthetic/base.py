@@ -91,6 +91,7 @@ class SyntheticSource(Config, ClipSource):
         return Clip(
             frames=shown,
             path=self.title(index),
+            video=index,
             start_frame=start_frame,
             fps=self.fps,
             label=self.label(index, start_frame),
