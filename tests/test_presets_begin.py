@@ -95,7 +95,7 @@ def test_a_preset_can_begin(name: str):
     if isinstance(run, AutoencoderRun):
         _save_origin(run.init_from)
         with torch.device("meta") if run.init_from is None else nullcontext():
-            clip, plan = run.begin().spec.clip, run.data.plan
+            clip, plan = run.begin().autoencoder.spec.clip, run.data.plan
         assert (plan.height, plan.width) == clip[1:]
         assert clip[0] % plan.frames == 0
     elif isinstance(run, DecoderRun):

@@ -106,6 +106,10 @@ class Painter(VideoAutoencoder):
         self.seen: list[Tensor] = []
 
     @property
+    def encoding_modules(self) -> tuple[nn.Module, ...]:
+        return ()
+
+    @property
     def last_layer(self) -> nn.Parameter:
         raise NotImplementedError
 

@@ -74,6 +74,18 @@ AUTOENCODERS = {
 }
 
 
+@pytest.mark.parametrize("name", AUTOENCODERS)
+def test_latents_depend_on_the_encoding_modules_alone_and_frames_on_the_others(name: str):
+    network: Any = AUTOENCODERS[name].build()
+    posterior = network.encode(torch.randn(1, 3, *network.spec.clip))
+    (posterior.mean.sum() + posterior.log_variance.sum()).backward()
+    named = {id(w) for module in network.encoding_modules for w in module.parameters()}
+    assert {id(w) for w in network.parameters() if w.grad is not None} == named
+    network.zero_grad()
+    network.decode(posterior.mean.detach()).sum().backward()
+    assert not {id(w) for w in network.parameters() if w.grad is not None} & named
+
+
 def denoise(network: Denoiser, z: Tensor, t: Tensor) -> Tensor:
     """Run a denoiser with everything that it reads."""
     text = torch.linspace(-1, 1, len(z) * 12).view(len(z), 2, 6).to(z)

@@ -1,7 +1,7 @@
 """Interfaces of autoencoders, which encode clips of video to latents and decode latents."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -76,6 +76,11 @@ class VideoAutoencoder(nn.Module, ABC):
     def trained(self) -> nn.Module:
         """The module whose weights training changes: this autoencoder, or its decoder alone."""
         return self
+
+    @property
+    @abstractmethod
+    def encoding_modules(self) -> Sequence[nn.Module]:
+        """The modules that latents depend on; decoding uses none of them."""
 
     @property
     @abstractmethod

@@ -4,7 +4,7 @@ The network is diffusers' own, the only one here that is: its weights are those 
 Diffusion model, with ``coder.`` before each name.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -101,6 +101,10 @@ class FramewiseAutoencoder(VideoAutoencoder):
             up_block_types=("UpDecoderBlock2D",) * levels,
         )
         self.coder.set_attn_processor(_attend)
+
+    @property
+    def encoding_modules(self) -> Sequence[nn.Module]:
+        return self.coder.encoder, self.coder.quant_conv
 
     @property
     def last_layer(self) -> nn.Parameter:

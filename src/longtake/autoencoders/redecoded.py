@@ -1,6 +1,7 @@
 """Autoencoders with another decoder, whose frames may be larger than the autoencoder's own."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -62,6 +63,10 @@ class OtherFrames(VideoAutoencoder, ABC):
     @property
     def trained(self) -> nn.Module:
         return self.decoder
+
+    @property
+    def encoding_modules(self) -> Sequence[nn.Module]:
+        return (self.autoencoder,)
 
     @property
     def last_layer(self) -> nn.Parameter:

@@ -2,7 +2,7 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -106,6 +106,10 @@ class TriplaneAutoencoder(VideoAutoencoder):
         self.encoder = TriplaneEncoder(config)
         self.decoder = TriplaneDecoder(config)
         self._log_variance = 2 * math.log(max(config.std, math.exp(-15)))
+
+    @property
+    def encoding_modules(self) -> Sequence[nn.Module]:
+        return (self.encoder,)
 
     @property
     def last_layer(self) -> nn.Parameter:

@@ -1,6 +1,7 @@
 """LVDM's autoencoder: a 3D convolutional network between a clip and a volume of latents."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Literal
 
 import torch.nn.functional as F
@@ -97,6 +98,10 @@ class VolumeAutoencoder(VideoAutoencoder):
         self.to_moments = SameConv(2 * config.z_channels, 2 * config.channels, 1)
         self.from_latent = SameConv(config.channels, config.z_channels, 1)
         self.decoder = decoder(config)
+
+    @property
+    def encoding_modules(self) -> Sequence[nn.Module]:
+        return self.encoder, self.to_moments
 
     @property
     def last_layer(self) -> nn.Parameter:

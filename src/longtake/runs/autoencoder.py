@@ -1,14 +1,14 @@
 """The run that trains an autoencoder."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import nn
+from pydantic import Field, model_validator
 
-from longtake.autoencoders import VideoAutoencoder
 from longtake.checkpoint import fill
 from longtake.distributed import Ranks
 from longtake.evaluation.during_training import EvaluationPlan
@@ -39,6 +39,9 @@ class AutoencoderRun(Run):
             run; None: the run ends after ``training.steps`` steps.
         init_from: model whose autoencoder gives the initial weights: a model folder, a run's folder
             or the name of a model that comes with longtake.
+        freeze_encoder: whether the encoder of ``init_from`` stays as it is and the decoder alone is
+            trained, as for Stable Diffusion's ``vae-ft-mse``. Latents do not change then, and the
+            model is exported with the networks of ``init_from`` that sample or decode them.
         crop: height and width of the random crop of each clip to train on; None for whole frames.
         num_previews: number of clips that are reconstructed for each preview.
         evaluation: how reconstructions are measured every ``training.evaluate_every`` steps.
@@ -56,10 +59,17 @@ class AutoencoderRun(Run):
     collapse: CollapseRule | None = CollapseRule()
     adversarial_steps: Count | None = None
     init_from: str | None = None
+    freeze_encoder: bool = Field(default=False, exclude_if=lambda frozen: not frozen)
     crop: tuple[Count, Count] | None = None
     num_previews: Count = 4
     evaluation: EvaluationPlan = EvaluationPlan()
     training: TrainingConfig
+
+    @model_validator(mode="after")
+    def _frozen_weights_are_named(self) -> "AutoencoderRun":
+        if self.freeze_encoder and self.init_from is None:
+            raise ValueError("freeze_encoder=true freezes the encoder of init_from; set that too")
+        return self
 
     @property
     def inputs(self) -> Mapping[str, Any]:
@@ -76,24 +86,32 @@ class AutoencoderRun(Run):
             FloatingPointError: the training diverged or collapsed.
         """
         torch.manual_seed(self.training.seed)
-        autoencoder = self.begin()
-        export = partial(self._export, autoencoder, ranks)
-        train_reconstruction(self, autoencoder, folder, ranks, callbacks, export)
+        model = self.begin()
+        export = partial(self._export, model, ranks)
+        train_reconstruction(self, model.autoencoder, folder, ranks, callbacks, export)
 
-    def begin(self) -> VideoAutoencoder:
-        """Build the autoencoder with random weights, or those of ``init_from``.
+    def begin(self) -> VideoModel:
+        """Return the model to train: an autoencoder with random weights, or those of ``init_from``.
 
         Raises:
-            CheckpointError: there is no such model, or its weights do not fit.
+            ValueError: there is no such model, or the autoencoder does not fit its weights or, with
+                a frozen encoder, its other networks.
         """
-        autoencoder = self.autoencoder.build()
-        if self.init_from is not None:
-            trained = VideoModel.from_pretrained(self.init_from).autoencoder
-            fill(autoencoder, trained.state_dict(), self.init_from)
-        return autoencoder
-
-    def _export(self, autoencoder: nn.Module, ranks: Ranks, folder: Path) -> None:
-        plain, averaged = unsharded(autoencoder, self.autoencoder.build), bool(self.training.ema)
+        autoencoder, averaged = self.autoencoder.build(), bool(self.training.ema)
         index = ModelIndex(fps=self.data.fps, classes=self.data.classes, ema=averaged)
+        if self.init_from is None:
+            return VideoModel(index=index, autoencoder=autoencoder)
+        trained = VideoModel.from_pretrained(self.init_from)
+        fill(autoencoder, trained.autoencoder.state_dict(), self.init_from)
+        if not self.freeze_encoder:
+            return VideoModel(index=index, autoencoder=autoencoder)
+        for denoiser in trained.denoisers.values():
+            autoencoder.spec.check_drawn(denoiser.spec, self.init_from)
+        for module in autoencoder.encoding_modules:
+            module.requires_grad_(False)
+        return replace(trained, autoencoder=autoencoder)
+
+    def _export(self, model: VideoModel, ranks: Ranks, folder: Path) -> None:
+        plain = unsharded(model.autoencoder, self.autoencoder.build)
         if ranks.main:
-            VideoModel(index=index, autoencoder=plain).save_pretrained(folder, overwrite=True)
+            replace(model, autoencoder=plain).save_pretrained(folder, overwrite=True)
