@@ -12,6 +12,7 @@ import torch
 
 from longtake import run_folder
 from longtake.config import ConfigError
+from longtake.data.ucf101 import CLASSES
 from longtake.distributed import Ranks
 from longtake.hub import shipped_models
 from longtake.model import ModelIndex, VideoModel
@@ -26,7 +27,7 @@ from longtake.runs import (
 )
 from longtake.video import VideoWriter
 
-FRAMES, UCF101_CLASSES = 64, 101
+FRAMES = 64
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _copy(film, data / "taichi/test/1.mp4")
     lists = data / "ucf101/ucfTrainTestlist"
     lists.mkdir(parents=True)
-    names = [f"Class{number:03d}/1.avi" for number in range(UCF101_CLASSES)]
+    names = [f"{name}/1.avi" for name in CLASSES]
     for name in names:
         _copy(film, data / "ucf101" / name)
     for split in ("train", "test"):

@@ -14,8 +14,9 @@ from longtake.autoencoders.light import LightTriplaneDecoderConfig, LightVolumeD
 from longtake.autoencoders.triplane import TriplaneAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.data.captions import AnyCaptions as AnyCaptions
-from longtake.data.folders import UCF101, SkyTimelapse, Taichi, VideoFolder
+from longtake.data.folders import SkyTimelapse, Taichi, VideoFolder
 from longtake.data.synthetic import DoomWorld, MarblesWorld, SkyWorld
+from longtake.data.ucf101 import UCF101
 from longtake.denoisers.triplane_unet import TriplaneUNetConfig
 from longtake.denoisers.volume_unet import Attention as Attention
 from longtake.denoisers.volume_unet import VolumeUNetConfig

@@ -89,14 +89,16 @@ def start(
         InUseError: another process trains in it.
         CheckpointError: it holds something else.
     """
-    place, run = fork or folder, run.settled()
+    place = fork or folder
     check_tracker(run.training.tracker)
     run.training.check_processes(ranks.size)
     there = {p.name for p in place.iterdir()} if ranks.main and place.exists() else set()
     if there - BEGUN and not _is_run(place):
         raise CheckpointError(f"{place} exists and holds no run; choose another folder")
     check_origins(run)
-    inputs = json.loads(json.dumps(run.inputs))  # what they lack is an error before any change
+    with ranks.first_on_machine():  # one reads the videos' headers, the others find them on disk
+        run = run.settled()
+        inputs = json.loads(json.dumps(run.inputs))  # what they lack is an error before any change
     with _claimed(place, ranks, overwrite):
         try:
             if ranks.main:

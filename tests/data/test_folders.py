@@ -17,7 +17,8 @@ from longtake.config import ConfigError, parse, to_dict
 from longtake.data.captions import CaptionBeside, CaptionTable
 from longtake.data.clips import ClipPlan, fit_frames
 from longtake.data.fingerprint import fingerprints
-from longtake.data.folders import UCF101, SkyTimelapse, Taichi, VideoFolder, VideosOnDisk
+from longtake.data.folders import SkyTimelapse, Taichi, VideoFolder, VideosOnDisk
+from longtake.data.ucf101 import CLASSES, UCF101
 from longtake.noise import generator
 from longtake.video import VideoWriter, open_video
 
@@ -475,28 +476,41 @@ def ucf(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 def test_ucf101_is_split_by_its_official_lists(ucf: Path) -> None:
     train = UCF101(path=ucf, plan=PLAN)
     assert names(train) == ["UCF-101/Archery/v_1.avi", "UCF-101/Bowling/v_1.avi"]
-    assert [train.clip(i, generator(i)).label for i in range(2)] == [0, 1]
-    assert train.classes == UCF101(path=ucf, plan=PLAN, split="test").classes
-    assert train.classes == ("Archery", "Bowling")
+    assert [train.clip(i, generator(i)).label for i in range(2)] == [2, 15]
+    assert train.classes == UCF101(path=ucf, plan=PLAN, split="test").classes == CLASSES
     assert len(UCF101(path=ucf, plan=PLAN, fold=2)) == 1
     assert len(UCF101(path=ucf, plan=PLAN, split="all")) == 3
 
 
 def test_ucf101_classes_have_the_official_numbers(tmp_path: Path) -> None:
-    names = ("JumpRope", "JumpingJack", "Hammering", "HammerThrow", "Haircut", "YoYo")
-    for name in names:
+    numbers = {"Haircut": 34, "Hammering": 35, "HammerThrow": 36, "HandStandPushups": 37}
+    numbers |= {"JumpingJack": 47, "JumpRope": 48, "YoYo": 101}  # of classInd.txt, from 1
+    for name in numbers:
         put((tmp_path / name / "v_1.avi").with_suffix(".mkv")).rename(tmp_path / name / "v_1.avi")
     source = UCF101(path=tmp_path, plan=PLAN, split="all")
-    official = ("Haircut", "Hammering", "HammerThrow", "JumpingJack", "JumpRope", "YoYo")
-    assert source.classes == official
-    table = "34 Haircut\r\n35 Hammering\r\n36 HammerThrow\r\n47 JumpingJack\r\n48 JumpRope\r\n"
-    put_text(tmp_path / "ucfTrainTestlist/classInd.txt", table + "49 Kayaking\r\n101 YoYo\r\n")
-    listed = UCF101(path=tmp_path, plan=PLAN, split="all")
-    assert listed.classes == (*official[:-1], "Kayaking", "YoYo")
-    found = [(Path(listed.title(n)).parent.name, listed.label(n)) for n in range(len(listed))]
-    assert all(label is not None and listed.classes[label] == name for name, label in found)
-    put_text(tmp_path / "ucfTrainTestlist/classInd.txt", "1 Haircut\n")
-    with pytest.raises(ValueError, match=r"classInd\.txt: lacks the class of the folder 'Hammer"):
+    assert len(CLASSES) == len({*CLASSES}) == 101
+    assert list(CLASSES) == sorted(CLASSES, key=str.casefold)  # as the official table is
+    assert source.classes == CLASSES
+    assert {Path(source.title(n)).parent.name: source.label(n) for n in range(len(source))} == {
+        name: number - 1 for name, number in numbers.items()
+    }
+
+
+def test_ucf101_classes_are_those_of_a_table_beside_the_videos(tmp_path: Path) -> None:
+    for name in ("JumpRope", "YoYo"):
+        put((tmp_path / name / "v_1.avi").with_suffix(".mkv")).rename(tmp_path / name / "v_1.avi")
+    table = tmp_path / "ucfTrainTestlist/classInd.txt"
+    put_text(table, "1 YoYo\r\n2 JumpRope\r\n")
+    source = UCF101(path=tmp_path, plan=PLAN, split="all")
+    assert (source.classes, source.label(0), source.label(1)) == (("YoYo", "JumpRope"), 1, 0)
+    put_text(table, "1 YoYo\n")
+    with pytest.raises(ValueError, match=r"classInd\.txt: lacks the class of the folder 'JumpRope"):
+        len(UCF101(path=tmp_path, plan=PLAN, split="all"))
+
+
+def test_a_folder_that_is_no_class_of_ucf101_is_refused(tmp_path: Path) -> None:
+    put((tmp_path / "Jugglery/v_1.avi").with_suffix(".mkv")).rename(tmp_path / "Jugglery/v_1.avi")
+    with pytest.raises(ValueError, match=r"table of UCF-101 lacks the class of the folder 'Jugg.*"):
         len(UCF101(path=tmp_path, plan=PLAN, split="all"))
 
 

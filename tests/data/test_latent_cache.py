@@ -3,6 +3,9 @@
 import json
 import os
 import shutil
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +45,21 @@ from longtake.video import VideoWriter, to_model
 SKY = SkyWorld(videos=5, plan=ClipPlan(frames=8, height=8, width=8))
 PLAN = CachePlan(copies=2, batch=3)
 SPEC = LatentSpec(shape=(2, 3, 2, 2), clip=(6, 8, 8), frame_axis=2)
+
+OPENED_BY_EACH = """
+import sys
+from pathlib import Path
+
+from longtake.data import latent_cache
+from longtake.distributed import join
+
+read, whole = [], latent_cache._shard_facts
+latent_cache._shard_facts = lambda path: read.append(path) or whole(path)
+with join() as ranks:
+    with ranks.first_on_machine():
+        cache = latent_cache.LatentCache(Path(sys.argv[1]))
+    print(len(read), len(cache))
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -521,6 +539,21 @@ def test_two_processes_build_the_cache_that_one_builds(tmp_path: Path, autoencod
     for item in range(len(whole)):
         assert torch.equal(again[item].posterior.mean, whole[item].posterior.mean)
     assert captions(place) == captions(tmp_path / "one")
+
+
+def test_one_process_of_a_machine_hashes_a_cache(tmp_path: Path, autoencoder):
+    build(tmp_path / "cache", autoencoder)
+    time.sleep(0.2)  # facts about files that have just changed are not kept
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    job = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    job |= {"LOCAL_WORLD_SIZE": "2", "XDG_CACHE_HOME": str(tmp_path / "facts")}
+    own = [{**os.environ, **job, "OMP_NUM_THREADS": "1", "RANK": rank} for rank in "01"]
+    command = [sys.executable, "-c", OPENED_BY_EACH, str(tmp_path / "cache")]
+    opened = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) for env in own]
+    said = [process.communicate()[0].split() for process in opened]
+    assert [process.returncode for process in opened] == [0, 0]
+    assert said == [["3", "10"], ["0", "10"]]  # shards hashed, clips
 
 
 def test_a_posterior_is_drawn_from_anew_each_epoch(tmp_path: Path, autoencoder):

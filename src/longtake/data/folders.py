@@ -34,7 +34,6 @@ from longtake.data.index import (
 )
 from longtake.data.source import Frames, Rejected
 from longtake.data.views import TrainingClips
-from longtake.documents import DocumentError, read_text
 from longtake.video import VideoInfo, frames_from, read_clip
 from longtake.video.archive import SUFFIX as TAR
 from longtake.video.archive import is_archive
@@ -230,72 +229,6 @@ class VideoFolder(VideosOnDisk):
         return Found(candidates, looked_for, classes, passed_over)
 
 
-class UCF101(VideosOnDisk):
-    """UCF-101: ``CLASS/*.avi`` and the official lists ``ucfTrainTestlist/trainlist01.txt``, ...
-
-    The class folders are in ``path``, or in ``UCF-101`` in it; the folder of lists is in one of
-    these or beside them.
-
-    Attributes:
-        split: ``train`` or ``test``: videos of that official list; ``all``: all videos.
-        fold: which of the three official train and test lists is used.
-    """
-
-    kind: Literal["ucf101"] = "ucf101"
-    split: SplitName = "train"
-    fold: Literal[1, 2, 3] = 1
-
-    def found(self) -> Found:
-        """Videos of the split, in the order of its official list.
-
-        Raises:
-            ValueError: the folder or an official list is missing or not as published.
-        """
-        inner = self.path / "UCF-101"
-        root = inner if inner.is_dir() else self.path
-        videos = sorted(existing(root).glob("*/*.avi"))
-        classes = self._classes(root, {video.parent.name for video in videos})
-        labels = {video: classes.index(video.parent.name) for video in videos}
-        chosen = videos if self.split == "all" else [root / name for name in self._listed(root)]
-        missing = "is in the official list but not on disk"
-        candidates = [
-            Candidate(path=path, label=labels.get(path), fault=None if path in labels else missing)
-            for path in chosen
-        ]
-        return Found(candidates, f"CLASS/*.avi in {root}", classes)
-
-    def _classes(self, root: Path, folders: set[str]) -> tuple[str, ...]:
-        """Names of the classes in the order of the official ``classInd.txt``, read if it is there.
-
-        That order is the alphabetical one without regard to upper case.
-        """
-        path = self._official(root, "classInd.txt")
-        if path is None:
-            return tuple(sorted(folders, key=str.casefold))
-        classes = tuple(line.split()[-1] for line in _lines(path))
-        if unlisted := folders - {*classes}:
-            raise ValueError(f"{path}: lacks the class of the folder {min(unlisted)!r}")
-        return classes
-
-    def _listed(self, root: Path) -> list[str]:
-        name = f"{self.split}list{self.fold:02d}.txt"
-        if path := self._official(root, name):
-            return [line.split()[0] for line in _lines(path)]
-        raise ValueError(
-            f"the official list {name} was not found in "
-            f"{', '.join(map(str, self._places(root)))}; put the folder ucfTrainTestlist of "
-            "UCF-101 there, or set split=all"
-        )
-
-    def _official(self, root: Path, name: str) -> Path | None:
-        paths = (folder / name for folder in self._places(root))
-        return next((path for path in paths if path.is_file()), None)
-
-    def _places(self, root: Path) -> list[Path]:
-        parents = dict.fromkeys((root, self.path, root.parent))
-        return [parent / inner for parent in parents for inner in ("ucfTrainTestlist", ".")]
-
-
 class SkyTimelapse(VideosOnDisk):
     """SkyTimelapse: ``{train,test}/VIDEO/CLIP/`` holds the frames of one clip as image files.
 
@@ -342,11 +275,3 @@ def _index(source: VideosOnDisk, number: int) -> Index:
     """Index of one object: an equal one that is opened later sees changes on disk."""
     del number
     return build_index(source.found(), source.plan, source.frames_fps, source.parts)
-
-
-def _lines(path: Path) -> list[str]:
-    """Lines of an official list that are not blank."""
-    try:
-        return [line for line in read_text(path).splitlines() if line.strip()]
-    except DocumentError as error:
-        raise ValueError(f"{path}: {error}") from error

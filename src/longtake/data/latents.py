@@ -145,7 +145,7 @@ def build_cache(
     origin = _origin(source, autoencoder, plan, overlap_frames)
     key = digest(origin)
     if (folder / INDEX).exists():
-        return _opened(folder, _accepted(folder, origin, source, plan), source)
+        return _opened(folder, _accepted(folder, origin, source, plan), source, ranks)
     clips = PlannedClips(source, plan)
     total = len(clips)
     folder.mkdir(parents=True, exist_ok=True)
@@ -165,12 +165,13 @@ def build_cache(
     if ranks.main:
         _write_index(folder, key, len(starts), source.classes)
     ranks.barrier()
-    return _opened(folder, key, source)
+    return _opened(folder, key, source, ranks)
 
 
-def _opened(folder: Path, key: str, source: ClipSource) -> LatentCache:
+def _opened(folder: Path, key: str, source: ClipSource, ranks: Ranks) -> LatentCache:
     """The cache, with captions as the source has them now; synthetic ones are drawn with a clip."""
-    return LatentCache(folder, key, None if source.rendered else source.caption)
+    with ranks.first_on_machine():  # it hashes the shards, the others find the hashes
+        return LatentCache(folder, key, None if source.rendered else source.caption)
 
 
 def _accepted(folder: Path, origin: Mapping[str, Any], source: ClipSource, plan: CachePlan) -> str:

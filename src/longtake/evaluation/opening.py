@@ -12,10 +12,11 @@ from longtake.config import nearest, parse, read
 from longtake.data.arrays import ARRAY_SUFFIXES, ArrayVideos
 from longtake.data.captions import AnyCaptions
 from longtake.data.clips import ClipPlan
-from longtake.data.folders import UCF101, SkyTimelapse, Taichi, VideoFolder, VideosOnDisk
+from longtake.data.folders import SkyTimelapse, Taichi, VideoFolder, VideosOnDisk
 from longtake.data.index import VIDEO_SUFFIXES
 from longtake.data.source import VideoSource
 from longtake.data.synthetic import DoomWorld, MarblesWorld, SkyWorld, SyntheticSource
+from longtake.data.ucf101 import UCF101
 from longtake.distributed import Ranks
 from longtake.evaluation.protocols import Protocol, Side
 from longtake.hub import INDEX, shipped_models
