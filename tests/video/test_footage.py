@@ -106,6 +106,15 @@ def test_a_trimmed_film_has_the_frames_that_its_edit_list_shows(
     check_clips(trim(path, edits), whole)
 
 
+def test_a_message_that_vlc_wrote_without_its_first_byte_is_passed_over(tmp_path: Path) -> None:
+    path = numbered(tmp_path / "film.mp4", options={"x264-params": "keyint=8:bframes=2"})
+    data = path.read_bytes()
+    at = data.index(b"\x06\x05\xff\xff")  # how x264 describes itself
+    end = at + int.from_bytes(data[at - 4 : at], "big")
+    path.write_bytes(data[:at] + data[at + 1 : end] + b"\x80" + data[end:])
+    check_clips(path, [*range(60)])
+
+
 @pytest.mark.parametrize("movflags", ["faststart", "frag_keyframe+empty_moov"])
 @pytest.mark.parametrize("share", [0.8, 0.95])
 def test_missing_bytes_are_truncation_whatever_the_edit_list(

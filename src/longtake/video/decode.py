@@ -18,7 +18,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
-from longtake.video import ffv1
+from longtake.video import ffv1, h264
 from longtake.video.files import VideoError, open_stream
 
 NO_CONCEALMENT = {"err_detect": "explode"}  # FFmpeg must not invent broken frames
@@ -67,6 +67,8 @@ def whole_frames(
     for packet in chain(packets, [None]):
         if packet is not None and has_checksums and ffv1.is_damaged(bytes(packet)):
             raise VideoError(f"{path}: frame {number} is broken (its checksum is wrong)")
+        if flags_errors and packet is not None and packet.is_keyframe:
+            h264.pass_over_forbidden(packet, stream.codec_context.extradata)
         groups += packet is not None and packet.is_keyframe
         frames = []
         try:
