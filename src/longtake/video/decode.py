@@ -62,13 +62,11 @@ def whole_frames(
     """
     number, groups, awaited = 0, 0, []
     codec = stream.codec_context.name
-    flags_errors = codec == "h264"
+    flags_errors = codec == h264.NAME
     has_checksums = codec == "ffv1" and stream.codec_context.extradata
-    for packet in chain(packets, [None]):
+    for packet in chain(h264.repaired(packets, stream), [None]):
         if packet is not None and has_checksums and ffv1.is_damaged(bytes(packet)):
             raise VideoError(f"{path}: frame {number} is broken (its checksum is wrong)")
-        if flags_errors and packet is not None and packet.is_keyframe:
-            h264.pass_over_forbidden(packet, stream.codec_context.extradata)
         groups += packet is not None and packet.is_keyframe
         frames = []
         try:

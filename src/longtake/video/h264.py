@@ -1,7 +1,11 @@
 """Faults of H.264 files that other programs have written, and that players pass over."""
 
-from av.packet import Packet
+from collections.abc import Iterable, Iterator
 
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+NAME = "h264"
 FORBIDDEN = 0x05
 """First byte of a slice of an IDR picture to which no other picture refers.
 
@@ -10,22 +14,33 @@ message in which x264 describes itself, the second of which is this one.
 """
 
 FILLER = 0x0C
-AVCC_VERSION = 1
+AVCC = 1
+"""First byte of the ``extradata`` of streams whose units each follow their length."""
 
 
-def pass_over_forbidden(packet: Packet, extradata: bytes | None) -> None:
-    """Turn units of a packet that no encoder may write into filler, which decoders pass over.
+def repaired(packets: Iterable[Packet], stream: VideoStream) -> Iterator[Packet]:
+    """Yield packets, with units that no encoder may write turned into filler.
 
-    ``extradata`` is that of the stream: packets of streams without a length before each unit, as in
-    broadcasts, are left alone.
+    Decoders pass over filler. Packets of other codecs, and of streams without a length before each
+    unit, as in broadcasts, are left alone.
     """
-    if not extradata or extradata[0] != AVCC_VERSION or len(extradata) < 5:
+    extradata = stream.codec_context.extradata or b""
+    if stream.codec_context.name != NAME or len(extradata) < 5 or extradata[0] != AVCC:
+        yield from packets
         return
-    data, width, at = bytearray(bytes(packet)), (extradata[4] & 3) + 1, 0
-    found = False
-    while at + width < len(data):
-        if data[at + width] == FORBIDDEN:
-            data[at + width], found = FILLER, True
-        at += width + int.from_bytes(data[at : at + width], "big")
-    if found:
+    length_bytes = (extradata[4] & 3) + 1
+    for packet in packets:
+        if packet.is_keyframe:
+            _pass_over_forbidden(packet, length_bytes)
+        yield packet
+
+
+def _pass_over_forbidden(packet: Packet, length_bytes: int) -> None:
+    before = bytes(packet)
+    data, at = bytearray(before), 0
+    while at + length_bytes < len(data):
+        if data[at + length_bytes] == FORBIDDEN:
+            data[at + length_bytes] = FILLER
+        at += length_bytes + int.from_bytes(data[at : at + length_bytes], "big")
+    if data != before:
         packet.update(bytes(data))
