@@ -64,4 +64,6 @@ class _NoInitialValues(TorchFunctionMode):
         given = kwargs or {}
         if func in RANDOM_VALUES:
             return args[0] if args else given["tensor"]
-        return torch.empty(*args, **given) if func is torch.randn else func(*args, **given)
+        if func is torch.randn:
+            return torch.empty(*args, **{k: v for k, v in given.items() if k != "generator"})
+        return func(*args, **given)

@@ -296,9 +296,13 @@ def shift_in_time(x: Float[Tensor, "n c h w"], frames: int) -> Float[Tensor, "n 
 
 @torch.no_grad()
 def equal_parts(conv: nn.Conv2d, change: Callable[[Tensor], Tensor]) -> None:
-    """Replace weight and bias of ``conv``, each by the result of ``change``, of the same shape."""
+    """Replace weight and bias of ``conv``, each by the result of ``change``, of the same shape.
+
+    On the meta device, where they have no values, nothing is done: torch would import ``sympy``.
+    """
     for parameter in conv.parameters():
-        parameter.copy_(change(parameter))
+        if not parameter.is_meta:
+            parameter.copy_(change(parameter))
 
 
 def _blocks(count: int, width: int, *, mix: bool) -> nn.ModuleList:
