@@ -69,6 +69,11 @@ class VideoStream(ABC):
         """
         return 0
 
+    @property
+    def first_step_frames(self) -> int:
+        """Number of frames that the first rollout step adds, from ``sampled_from`` on."""
+        return self.grain
+
     @abstractmethod
     def __call__(
         self,
@@ -97,7 +102,19 @@ class VideoStream(ABC):
 
         ``frame`` is a frame of the video, in which frames that two clips share occur once.
         """
-        return -(-max(frame - self.sampled_from, 0) // self.grain)
+        if frame <= self.sampled_from:
+            return 0
+        later = frame - self.sampled_from - self.first_step_frames
+        return 1 + max(-(-later // self.grain), 0)
+
+    def frame_of(self, step: int) -> int:
+        """Index of the first frame of the video that the rollout step of this number adds."""
+        later = self.first_step_frames + (step - 1) * self.grain if step else 0
+        return self.sampled_from + later
+
+    def steps(self, frames: int) -> int:
+        """Number of rollout steps in a video of ``frames`` frames; later changes have no effect."""
+        return self.step_of(frames)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +137,10 @@ class LongVideo(VideoStream):
     def grain(self) -> int:
         """Number of frames that a rollout step adds; steering takes effect at multiples of it."""
         return self.rollout.grain(self.samplers)
+
+    @property
+    def first_step_frames(self) -> int:
+        return self.rollout.first_step_frames(self.samplers)
 
     @property
     def most_frames(self) -> int | None:

@@ -178,11 +178,12 @@ class Videos(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A batch of videos as a job, its changes along time, and its prompt."""
+    """A batch of videos as a job, its changes along time, its prompt, and notes to print."""
 
     job: "Job"
     steering: "Steering | None"
     prompt: str | None
+    notes: Sequence[str]
 
 
 def plan(
@@ -202,16 +203,12 @@ def plan(
         identity: what the videos depend on besides the conditions.
 
     Raises:
-        ValueError: a label or prompt is not one that the model reads, or begins after the video.
+        ValueError: a label or prompt is not one that the model reads, or would have no effect.
     """
     from longtake.jobs import Job
 
     request, changes = conditioned(model, conditions, videos)
-    if late := [frame for frame in changes if frame >= wired.frames]:
-        raise ValueError(
-            f"a label or prompt from frame {late[0]} on is after the video, whose {wired.frames} "
-            f"frames are 0 to {wired.frames - 1}; leave it out, or ask for more frames"
-        )
+    check_effects(wired.video, wired.frames, changes)
     job = Job(
         request=request,
         paths=videos.paths,
@@ -220,7 +217,8 @@ def plan(
         identity=identity,
         sheets=wired.sheets,
     )
-    return Plan(job, steering(wired.video, changes), videos.prompt)
+    notes = delays(wired.video, changes)
+    return Plan(job, steering(wired.video, changes), videos.prompt, notes)
 
 
 def along_time(text: str, option: str) -> Mapping[int, str]:
@@ -266,6 +264,42 @@ def conditioned(
         changes[frame] = model.signals_of(seeds, labels.get(frame), text, labelled=bool(labels))
     first = prompt(texts[0]) if texts else None
     return model.request(seeds, labels.get(0), first), changes
+
+
+def check_effects(video: "VideoStream", frames: int, changes: "Mapping[int, Signals]") -> None:
+    """Raise a ValueError unless every change along time is seen in the video.
+
+    Args:
+        video: makes the videos.
+        frames: number of frames of each video.
+        changes: signals by the frame of the video from which they apply.
+    """
+    last = video.frame_of(video.steps(frames) - 1)
+    for frame, signals in changes.items():
+        what = f"a label or prompt from frame {frame} on has no effect"
+        if (begins := video.frame_of(video.step_of(frame))) > last:
+            raise ValueError(
+                f"{what}, as the last clip of the video's {frames} frames begins at frame {last}; "
+                f"{f'name frame {last} or an earlier one' if last else 'leave it out'}, or ask for "
+                "more frames"
+            )
+        later = [each for each in changes if frame < each <= begins]
+        if later and signals.keys() <= {name for each in later for name in changes[each]}:
+            raise ValueError(
+                f"{what}, as that from frame {later[-1]} on replaces it before the next clip, "
+                f"which begins at frame {begins}; leave one out, or name a frame after {begins}"
+            )
+
+
+def delays(video: "VideoStream", changes: "Mapping[int, Signals]") -> list[str]:
+    """A line for each change along time that takes effect later than at its frame."""
+    begins = {frame: video.frame_of(video.step_of(frame)) for frame in changes}
+    return [
+        f"the label or prompt from frame {frame} on takes effect at frame {first}, where the next "
+        "clip begins"
+        for frame, first in begins.items()
+        if first > frame
+    ]
 
 
 def steering(video: "VideoStream", changes: "Mapping[int, Signals]") -> "Steering | None":

@@ -237,6 +237,8 @@ def _write_all(
     from longtake.distributed import job_name
     from longtake.jobs import open_jobs, write_job
 
+    for note in dict.fromkeys(note for plan in plans for note in plan.notes) if ranks.main else ():
+        print(note)
     jobs = [plan.job for plan in plans]
     found = {plan.job.paths[0]: plan for plan in plans}
     with open_jobs(jobs, out, overwrite=overwrite, group=job_name()) as outputs:

@@ -173,9 +173,9 @@ def _said(settings: "VideoSettings", changes: Sequence[Mapping[str, Any]]) -> li
     words = []
     for name in ("label", "prompt"):
         first = getattr(settings, name)
-        later = [(each["from_frame"], each[name]) for each in changes if each.get(name)]
+        later = {each["from_frame"]: each[name] for each in changes if each.get(name)}
         if first is not None and later:
-            parts = [f"0: {first}", *(f"{frame}: {text}" for frame, text in later)]
+            parts = [f"0: {first}", *(f"{frame}: {text}" for frame, text in later.items())]
             words += [f"--{name}", "; ".join(parts)]
         elif first is not None:
             words += [f"--{name}", first]

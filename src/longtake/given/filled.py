@@ -68,6 +68,10 @@ class FilledVideo(VideoStream):
         """Number of frames that a rollout step adds; steering takes effect at multiples of it."""
         return self.factor
 
+    def steps(self, frames: int) -> int:
+        """Number of gaps in the first ``frames`` frames of the video."""
+        return self.step_of(min(frames, self.length - 1))
+
     @torch.inference_mode()
     def __call__(
         self,

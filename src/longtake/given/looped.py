@@ -58,6 +58,14 @@ class LoopedVideo(VideoStream):
         return self.opening.sampled_from
 
     @property
+    def first_step_frames(self) -> int:
+        return self.opening.first_step_frames
+
+    def steps(self, frames: int) -> int:
+        """Number of rollout steps in a video of ``frames`` frames, before those that close it."""
+        return self.opening.steps(frames - self.closing)
+
+    @property
     def closing(self) -> int:
         """Number of frames that fill the gap between the last and the first frame."""
         return fill_factor(self.video) ** DEPTH - 1

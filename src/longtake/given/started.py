@@ -53,6 +53,10 @@ class StartedVideo(VideoStream):
     def sampled_from(self) -> int:
         return len(self.frames) - self._start.shared
 
+    @property
+    def first_step_frames(self) -> int:
+        return self.video.rollout.first_step_frames(self.video.samplers, self._start.shared)
+
     @torch.inference_mode()
     def __call__(
         self,

@@ -193,6 +193,13 @@ class Rollout(Config, ABC):
         A change of signals or guidance (``Steering``) takes effect at multiples of this number.
         """
 
+    @abstractmethod
+    def first_step_frames(self, samplers: Samplers, given_frames: int = 0) -> int:
+        """Number of frames of video that the first step adds; each later one adds ``grain``.
+
+        ``given_frames`` is the number of first frames that the request's context frames show.
+        """
+
     def most_frames(self, samplers: Samplers) -> int | None:
         """Number of frames of the longest video that can be made; None: any length."""
         del samplers

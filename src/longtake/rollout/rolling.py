@@ -68,6 +68,10 @@ class DiffusionForcing(Rollout):
         moved = 1 if self.delay else spec.frames - self.overlap_latent_frames
         return moved * spec.clip[0] // spec.frames
 
+    def first_step_frames(self, samplers: Samplers, given_frames: int = 0) -> int:
+        spec = samplers["first"].spec
+        return given_frames + self.grain(samplers) if self.delay else spec.clip[0]
+
     def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
         frames = samplers["first"].spec.frames
         check_overlap(self.overlap_latent_frames, frames)
@@ -113,6 +117,9 @@ class Fifo(Rollout):
     def grain(self, samplers: Samplers) -> int:
         spec = samplers["first"].spec
         return spec.clip[0] // spec.frames
+
+    def first_step_frames(self, samplers: Samplers, given_frames: int = 0) -> int:
+        return given_frames + self.grain(samplers)
 
     def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
         sample = samplers["first"]

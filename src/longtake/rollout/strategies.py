@@ -34,6 +34,10 @@ class OneClip(Rollout):
     def grain(self, samplers: Samplers) -> int:
         return samplers["first"].spec.clip[0]
 
+    def first_step_frames(self, samplers: Samplers, given_frames: int = 0) -> int:
+        del given_frames
+        return samplers["first"].spec.clip[0]
+
     def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
         sample = samplers["first"]
         if state.step:
@@ -67,6 +71,10 @@ class Autoregressive(Rollout):
         spec = samplers["first"].spec
         return (spec.frames - self.overlap_latent_frames) * spec.clip[0] // spec.frames
 
+    def first_step_frames(self, samplers: Samplers, given_frames: int = 0) -> int:
+        del given_frames
+        return samplers["first"].spec.clip[0]
+
     def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
         sample, signals = samplers["first"], request.signals
         spec, overlap = sample.spec, self.overlap_latent_frames
@@ -99,6 +107,10 @@ class NextClip(Rollout):
     def grain(self, samplers: Samplers) -> int:
         spec = samplers["first"].spec
         return spec.clip[0] - spec.clip_overlap_frames
+
+    def first_step_frames(self, samplers: Samplers, given_frames: int = 0) -> int:
+        del given_frames
+        return samplers["first"].spec.clip[0]
 
     def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
         sample, signals = samplers["first"], request.signals
@@ -138,9 +150,12 @@ class Hierarchical(Rollout):
 
     def grain(self, samplers: Samplers) -> int:
         fresh = samplers["first"].spec.frames - self.keyframes.overlap_latent_frames
-        spec = samplers["interpolator"].spec
-        frames_per_pair = (spec.frames - 1) * spec.clip[0] // spec.frames
-        return self.clips_per_step * fresh * frames_per_pair
+        return self.clips_per_step * fresh * _frames_per_pair(samplers)
+
+    def first_step_frames(self, samplers: Samplers, given_frames: int = 0) -> int:
+        del given_frames
+        shared_pairs = self.keyframes.overlap_latent_frames - 1
+        return self.grain(samplers) + shared_pairs * _frames_per_pair(samplers)
 
     def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
         """Predict some keyframes and fill the pairs that they complete.
@@ -158,6 +173,12 @@ class Hierarchical(Rollout):
         z = _fill(samplers["interpolator"], request, keyframes, first)
         latents = {**inner.latents, "left": keyframes[-1].clone()}
         return Chunk(z, State(state.step + 1, latents, inner.memory))
+
+
+def _frames_per_pair(samplers: Samplers) -> int:
+    """Number of frames of video from a keyframe to the next."""
+    spec = samplers["interpolator"].spec
+    return (spec.frames - 1) * spec.clip[0] // spec.frames
 
 
 def _fill(sample: ClipSampler, request: Request, keyframes: list[Tensor], first: int) -> Tensor:

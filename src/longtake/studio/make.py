@@ -42,6 +42,13 @@ class Watched(VideoStream):
     def sampled_from(self) -> int:
         return self._video.sampled_from
 
+    @property
+    def first_step_frames(self) -> int:
+        return self._video.first_step_frames
+
+    def steps(self, frames: int) -> int:
+        return self._video.steps(frames)
+
     def __call__(
         self,
         request: Request,
