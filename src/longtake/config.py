@@ -223,6 +223,12 @@ def nearest(word: str, options: Sequence[str]) -> str:
     return f"valid are {comma.join(options)}"
 
 
+def plural(count: int, noun: str) -> str:
+    """The number and the noun, in the plural unless ``count`` is 1: ``1 video``, ``2 classes``."""
+    ending = "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}{ending}"
+
+
 def _pair(text: str) -> tuple[list[str], Any]:
     dotted, equals, value = text.partition("=")
     if not equals or not dotted or dotted.count(".") >= MAX_DEPTH:

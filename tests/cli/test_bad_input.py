@@ -270,7 +270,7 @@ def test_what_exists_is_kept_without_overwrite(
         (("--fps", "0"), "fps=0.0 of a .mp4 file must be from 0.01 to 1000"),
         (
             ("--frames", "8", "--label", "0: calm; 8: left"),
-            "from frame 8 on has no effect, as the last clip of the video's 8 frames begins at "
+            "from frame 8 on has no effect, as the last clip of 8 frames of video begins at "
             "frame 0; leave it out, or ask for more frames",
         ),
         (("sampler.stpes=3",), "there is no field 'stpes'; did you mean 'steps'?"),

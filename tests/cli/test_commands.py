@@ -144,14 +144,14 @@ def test_a_check_reads_every_frame_and_names_what_is_passed_over(longtake, tmp_p
     write_image(tmp_path / "cut" / "cover.png", pixels[0])
     called = longtake("data", "check", tmp_path, "plan.frames=2")
     assert called.code == 1
-    assert f"{tmp_path}: 3 videos, 2 rejected, 1 files passed over" in called.err
+    assert f"{tmp_path}: 3 videos, 2 rejected, 1 file passed over" in called.err
     assert [line.split(": ")[0] for line in called.out.splitlines()] == [
         *(str(tmp_path / name) for name in ("cut/cover.png", "cut/29.png", "small/17.png"))
     ]
     called = longtake("data", "index", tmp_path, "plan.frames=2")
     first, rates = called.out.splitlines()[:2]
     assert first == f"{tmp_path}: 3 videos, 6.4 seconds"
-    assert rates.startswith("frames/s: 25 (2 videos), 10 (1 videos); ")
+    assert rates.startswith("frames/s: 25 (2 videos), 10 (1 video); ")
     assert "passed over: 1, such as" in called.out
     assert "clips: 97 of 2 frames" in called.out
 

@@ -388,7 +388,7 @@ def test_a_clip_longer_than_every_video_names_the_longest(folder: Path) -> None:
     put(folder / "longest.mkv", 11)
     put_text(folder / "broken.mp4", "no video at all")
     plan = ClipPlan(frames=4, stride=5)
-    with pytest.raises(ValueError, match=r"spans 16 frames.*longest\.mkv, has 11; 1 videos"):
+    with pytest.raises(ValueError, match=r"spans 16 frames.*longest\.mkv, has 11; 1 video"):
         len(VideoFolder(path=folder, plan=plan))
 
 

@@ -467,7 +467,7 @@ def test_few_clips_for_a_batch_are_warned_of_with_the_remedy(caplog: pytest.LogC
     warn_of_few_clips(64, 16)
     assert not caplog.messages
     warn_of_few_clips(1, 16)
-    assert "has 1 clips, fewer than 4 batches of 16" in caplog.text
+    assert "has 1 clip, fewer than 4 batches of 16" in caplog.text
     assert "cache.every" in caplog.text
 
 

@@ -15,6 +15,7 @@ from longtake.config import (
     nearest,
     override,
     parse,
+    plural,
     read,
     to_dict,
     to_yaml,
@@ -61,6 +62,14 @@ def complaint(data: object) -> str:
     with pytest.raises(ConfigError) as caught:
         parse(Cart, data)
     return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "text"),
+    [(1, "video", "1 video"), (0, "video", "0 videos"), (2, "class", "2 classes")],
+)
+def test_a_noun_follows_its_number(count: int, noun: str, text: str):
+    assert plural(count, noun) == text
 
 
 def test_a_config_goes_to_yaml_and_comes_back_equal(tmp_path: Path):

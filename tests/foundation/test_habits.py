@@ -24,6 +24,10 @@ COMMAND = re.compile(
     r"|data)\b"
 )
 
+COUNTED = re.compile(r" (video|frame|clip|file|scene|step|thread|prompt|seed|class|other)(e?s)\b")
+
+COUNTING = ("cli", "pipeline", "data", "runs", "given")  # packages whose messages count things
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -73,6 +77,34 @@ def test_messages_of_the_library_name_no_commands_or_flags():
         and (FLAG.search(node.value.partition("pip download")[0]) or COMMAND.search(node.value))
     ]
     assert found == []
+
+
+def uncounted(text: ast.JoinedStr) -> Iterator[str]:
+    """Numbers of an f-string before a noun in the plural, unless they are constants or totals."""
+    for before, number, after in zip(
+        [None, *text.values], text.values, text.values[1:], strict=False
+    ):
+        if not (isinstance(number, ast.FormattedValue) and isinstance(after, ast.Constant)):
+            continue
+        source = ast.unparse(number.value)
+        total = isinstance(before, ast.Constant) and str(before.value).endswith(" of ")
+        if COUNTED.match(str(after.value)) and not (
+            total or source.isupper() or number.format_spec
+        ):
+            yield f"{{{source}}}{str(after.value)[:20]}"
+
+
+def test_a_number_in_the_terminal_is_followed_by_its_noun_in_the_singular_or_plural():
+    """``plural(1, "video")``; in ``1 of 1 videos``, the noun follows a total."""
+    paths = [p for name in COUNTING for p in (SOURCE / name).rglob("*.py")]
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {text}"
+        for path in paths
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.JoinedStr)
+        for text in uncounted(node)
+    ]
+    assert wrong == []
 
 
 def test_packages_that_take_seconds_are_imported_where_they_are_used():

@@ -111,7 +111,9 @@ def test_a_change_without_effect_is_refused_and_a_late_one_is_told(per_frame: Vi
     one, two, text = label_signal([1]), label_signal([2]), text_signal(torch.zeros(1, 3, 4))
     check_effects(video, 20, {8: one, 14: two})
     check_effects(video, 20, {9: one, 14: text})
-    with pytest.raises(ValueError, match=r"frame 15 on has no effect.*of the video's 20 frames"):
+    with pytest.raises(
+        ValueError, match=r"frame 15 on has no effect, as the last clip of 20 frames"
+    ):
         check_effects(video, 20, {15: one})
     with pytest.raises(ValueError, match=r"begins at frame 14; name frame 14 or an earlier one"):
         check_effects(video, 20, {15: one})

@@ -48,7 +48,7 @@ def test_a_video_has_the_size_of_its_decoder(loaded):
     ("changes", "message"),
     [
         ({"decoder": "lage"}, "lvdm-sky has no decoder 'lage'; did you mean 'large'"),
-        ({"decoder": "large", "frames": 100}, "128 x 128 pixels in 1 steps"),
+        ({"decoder": "large", "frames": 100}, "128 x 128 pixels in 1 step "),
     ],
 )
 def test_what_a_decoder_cannot_is_refused_before_a_job_starts(known, changes, message):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, Option
 
-from longtake.config import nearest
+from longtake.config import nearest, plural
 
 if TYPE_CHECKING:
     import torch
@@ -119,7 +119,7 @@ def video_paths(out: Path, seeds: Sequence[int], kind: str | None, prefix: str =
         suffix = FORMATS[kind or "mp4"]
         return [out / f"{prefix}seed_{seed:04d}{suffix}" for seed in seeds]
     if len(seeds) > 1:
-        raise ValueError(f"-o {out} names one file for {len(seeds)} seeds; name a folder")
+        raise ValueError(f"-o {out} names one file for {plural(len(seeds), 'seed')}; name a folder")
     if kind is not None and out.suffix.lower() != f".{kind}":
         raise ValueError(f"--format {kind}: -o {out} has another; leave out one of them")
     return [out]

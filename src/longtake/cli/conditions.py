@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from typer import Option
 
 from longtake.cli import arguments
+from longtake.config import plural
 
 if TYPE_CHECKING:
     from longtake.data.captions import AnyCaptions
@@ -88,7 +89,8 @@ class Conditions:
         for number, line in enumerate(lines):
             prefix = "" if self.prompts is None else f"prompt_{number:04d}_"
             if len(lines) > 1 and out.suffix:
-                raise ValueError(f"-o {out} names one file for {len(lines)} prompts; name a folder")
+                prompts = plural(len(lines), "prompt")
+                raise ValueError(f"-o {out} names one file for {prompts}; name a folder")
             paths = arguments.video_paths(out, seeds, kind, prefix)
             for first in range(0, len(seeds), batch):
                 part = slice(first, first + batch)
@@ -279,9 +281,9 @@ def check_effects(video: "VideoStream", frames: int, changes: "Mapping[int, Sign
         what = f"a label or prompt from frame {frame} on has no effect"
         if (begins := video.frame_of(video.step_of(frame))) > last:
             raise ValueError(
-                f"{what}, as the last clip of the video's {frames} frames begins at frame {last}; "
-                f"{f'name frame {last} or an earlier one' if last else 'leave it out'}, or ask for "
-                "more frames"
+                f"{what}, as the last clip of {plural(frames, 'frame')} of video begins at frame "
+                f"{last}; {f'name frame {last} or an earlier one' if last else 'leave it out'}, or "
+                "ask for more frames"
             )
         later = [each for each in changes if frame < each <= begins]
         if later and signals.keys() <= {name for each in later for name in changes[each]}:

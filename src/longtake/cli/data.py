@@ -13,7 +13,7 @@ import typer
 from typer import Argument, Option
 
 from longtake.cli import arguments
-from longtake.config import nearest
+from longtake.config import nearest, plural
 
 if TYPE_CHECKING:
     from longtake.data.clips import ClipSource
@@ -48,13 +48,13 @@ def index(source: Source, overrides: arguments.Overrides = None, layout: Layout 
     seconds = math.fsum(info.seconds for info in infos)
     rates = Counter(f"{float(info.fps):.5g}" for info in infos)
     sizes = Counter(f"{info.height}x{info.width}" for info in infos)
-    print(f"{source}: {len(opened)} videos, {_duration(seconds)}")
+    print(f"{source}: {plural(len(opened), 'video')}, {_duration(seconds)}")
     print(f"frames/s: {_most(rates)}; {opened.fps:g} in a clip")
     print(f"height x width: {_most(sizes)}; {plan.height}x{plan.width} in a clip")
     for line in _cuts(Path(source)):
         print(line)
     cached = len(PlannedClips(opened, CachePlan()))
-    print(f"clips: {cached} of {plan.frames} frames in a latent cache by default")
+    print(f"clips: {cached} of {plural(plan.frames, 'frame')} in a latent cache by default")
     for what, videos in (("rejected", opened.rejected()), ("passed over", opened.passed_over())):
         if videos:
             print(f"{what}: {len(videos)}, such as {': '.join(videos[0])}")
@@ -95,8 +95,9 @@ def check(
                 faults.append(error)
                 print(error)
             report(number + 1, len(opened))
-    passed = f", {n} files passed over" if (n := len(opened.passed_over())) else ""
-    print(f"{source}: {len(opened)} videos, {len(faults)} rejected{passed}", file=sys.stderr)
+    passed = f", {plural(n, 'file')} passed over" if (n := len(opened.passed_over())) else ""
+    videos = plural(len(opened), "video")
+    print(f"{source}: {videos}, {len(faults)} rejected{passed}", file=sys.stderr)
     raise typer.Exit(1 if faults else 0)
 
 
@@ -165,9 +166,10 @@ def prepare(  # noqa: PLR0913
         )
     faulty = sum(bool(video.fault) for video in videos)
     dropped = sum(video.dropped for video in videos)
+    frames = plural(sum(scene.frames for scene in scenes), "frame")
     print(
-        f"{out}: {len(scenes)} scenes, {sum(scene.frames for scene in scenes)} frames of "
-        f"{len(videos)} videos; {faulty} damaged, {dropped} frames in shorter scenes left out"
+        f"{out}: {plural(len(scenes), 'scene')}, {frames} of {plural(len(videos), 'video')}; "
+        f"{faulty} damaged, {plural(dropped, 'frame')} in shorter scenes left out"
     )
 
 
@@ -197,7 +199,7 @@ def export(
     assert isinstance(opened, SyntheticSource)
     with progress(world) as report:
         export_world(opened, out, videos=videos, frames=frames, overwrite=overwrite, report=report)
-    print(f"{out}: {videos} videos of {frames} frames")
+    print(f"{out}: {plural(videos, 'video')} of {plural(frames, 'frame')}")
 
 
 @contextmanager
@@ -217,7 +219,8 @@ def _cuts(folder: Path) -> list[str]:
 
     videos = read_manifest(folder) if folder.is_dir() else []
     scenes = sum(len(video.scenes) for video in videos)
-    return [f"cuts: {scenes} scenes of {len(videos)} videos"] if videos else []
+    found = f"cuts: {plural(scenes, 'scene')} of {plural(len(videos), 'video')}"
+    return [found] if videos else []
 
 
 def _check_isolated(folder: Path, *, keep: bool) -> None:
@@ -243,7 +246,8 @@ def _check_isolated(folder: Path, *, keep: bool) -> None:
             if fault:
                 print(fault)
             report(number + 1, len(videos))
-    print(f"{folder}: {len(videos)} videos, {faults} rejected, {repaired} damaged", file=sys.stderr)
+    found = plural(len(videos), "video")
+    print(f"{folder}: {found}, {faults} rejected, {repaired} damaged", file=sys.stderr)
     raise typer.Exit(1 if faults or (repaired and not keep) else 0)
 
 
@@ -258,7 +262,7 @@ def _check(source: "ClipSource", number: int) -> None:
     path = source.info(number).path
     there, stated = sum(len(chunk) for chunk in stream_video(path)), probe(path).frames
     if there != stated:
-        raise VideoError(f"{path}: has {there} frames, its headers say {stated}")
+        raise VideoError(f"{path}: has {plural(there, 'frame')}, its headers say {stated}")
 
 
 def _duration(seconds: float) -> str:
@@ -267,9 +271,10 @@ def _duration(seconds: float) -> str:
 
 def _most(counts: Counter[str]) -> str:
     """The most frequent values with their numbers of videos."""
-    shown = ", ".join(f"{value} ({videos} videos)" for value, videos in counts.most_common(3))
+    most = counts.most_common(3)
+    shown = ", ".join(f"{value} ({plural(videos, 'video')})" for value, videos in most)
     others = len(counts) - 3
-    return f"{shown} and {others} others" if others > 0 else shown
+    return f"{shown} and {plural(others, 'other')}" if others > 0 else shown
 
 
 def _open(source: str, layout: str, overrides: list[str] | None) -> "ClipSource":

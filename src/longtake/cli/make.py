@@ -12,6 +12,7 @@ import typer
 from typer import Argument, Option
 
 from longtake.cli import arguments, conditions, given
+from longtake.config import plural
 
 if TYPE_CHECKING:
     from longtake.backends import Backend
@@ -257,7 +258,9 @@ def _print_made(model: "VideoModel", plan: conditions.Plan, how: str) -> None:
     for row, path in enumerate(job.paths):
         words = model.labels.words(job.request.signals, row)
         words += [] if plan.prompt is None else [plan.prompt]
-        print(f"{path}: {job.frames} frames, {how}{''.join(f': {each}' for each in words)}")
+        print(
+            f"{path}: {plural(job.frames, 'frame')}, {how}{''.join(f': {each}' for each in words)}"
+        )
 
 
 def reconstruct(
@@ -309,7 +312,8 @@ def reconstruct(
                 faults.append(error)
                 continue
             outputs.put(files)
-            print(f"{files[0]}: {result.frames} frames, PSNR {result.psnr:.2f} dB")
+            frames = plural(result.frames, "frame")
+            print(f"{files[0]}: {frames}, PSNR {result.psnr:.2f} dB")
     for fault in faults:
         print(fault)
     if faults:

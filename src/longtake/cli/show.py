@@ -11,7 +11,7 @@ from typer import Argument
 
 from longtake import __version__
 from longtake.cli.arguments import on_command_line
-from longtake.config import to_dict, to_yaml
+from longtake.config import plural, to_dict, to_yaml
 
 EXTRAS = {
     "doom": "vizdoom",
@@ -60,7 +60,7 @@ def doctor() -> None:
 
     _line("longtake", __version__)
     _line("python", f"{platform.python_version()} on {platform.platform()}")
-    _line("torch", f"{torch.__version__}, {torch.get_num_threads()} threads")
+    _line("torch", f"{torch.__version__}, {plural(torch.get_num_threads(), 'thread')}")
     _line("processors", str(os.cpu_count()))
     for number in range(torch.cuda.device_count()):
         device = torch.cuda.get_device_properties(number)

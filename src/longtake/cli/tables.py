@@ -7,6 +7,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
+from longtake.config import plural
+
 if TYPE_CHECKING:
     from longtake.evaluation.result import Result, Score, SourceRecord
 
@@ -88,7 +90,7 @@ def _span(low: float | None, high: float | None) -> str:
 
 
 def _side(side: "SourceRecord") -> str:
-    parts = [side.name, f"{side.videos} videos"]
+    parts = [side.name, plural(side.videos, "video")]
     if side.height:
         parts.append(f"{side.height} x {side.width}")
     if side.skipped:

@@ -25,6 +25,7 @@ from jaxtyping import UInt8
 from safetensors import SafetensorError, safe_open
 
 from longtake.checkpoint import file_hash
+from longtake.config import plural
 from longtake.data.source import Frames, VideoSource
 from longtake.video import VideoInfo
 
@@ -127,8 +128,8 @@ def _npz(path: Path) -> np.ndarray:
         members = archive.infolist()
         if len(members) > MOST_MEMBERS:
             raise _OtherArrayError(
-                f"{path}: holds {len(members)} files, expected at most {MOST_MEMBERS}; save the "
-                "videos as one array"
+                f"{path}: holds {plural(len(members), 'file')}, expected at most {MOST_MEMBERS}; "
+                "save the videos as one array"
             )
         shapes = {}
         for member in members:

@@ -11,7 +11,7 @@ from annotated_types import Ge
 from jaxtyping import Int64
 from pydantic import model_validator
 
-from longtake.config import Config
+from longtake.config import Config, plural
 from longtake.data.clips import Clip, ClipReader, ClipSource, Draw
 from longtake.noise import generator
 
@@ -119,9 +119,9 @@ def warn_of_few_clips(clips: int, batch: int) -> None:
     """
     if clips < FEW_BATCHES * batch:
         LOGGER.warning(
-            "the latent cache has %d clips, fewer than %d batches of %d, so training repeats them "
+            "the latent cache has %s, fewer than %d batches of %d, so training repeats them "
             "often; add footage, or set a lower cache.every, or cache.clips",
-            *(clips, FEW_BATCHES, batch),
+            *(plural(clips, "clip"), FEW_BATCHES, batch),
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import av
 
+from longtake.config import plural
 from longtake.data.clips import ClipPlan
 from longtake.data.file_facts import file_facts
 from longtake.data.source import Rejected
@@ -142,7 +143,7 @@ def build_index(found: Found, plan: ClipPlan, frames_fps: float, split: Split = 
             rejected.append(Rejected(str(candidate.path), part))
             _warn_once(*rejected[-1])
         elif part.video.frames < plan.span:
-            fault = f"has {part.video.frames} frames, a clip spans {plan.span}"
+            fault = f"has {plural(part.video.frames, 'frame')}, a clip spans {plan.span}"
             rejected.append(Rejected(str(candidate.path), fault))
             too_short.append(rejected[-1])
             short.append(part.video)
@@ -150,7 +151,7 @@ def build_index(found: Found, plan: ClipPlan, frames_fps: float, split: Split = 
             about = candidate.label, candidate.caption, part.first_frame
             items.append(Item(part.video, *about, line))
     _warn_of_first(too_short, "videos too short as well: {}")
-    _warn_of_first(found.passed_over, "{} other files are passed over")
+    _warn_of_first(found.passed_over, "other files passed over as well: {}")
     fault = None if items else _none_usable(found, plan, short, rejected)
     return Index(items, tuple(rejected), found.classes, tuple(found.passed_over), fault)
 
@@ -274,10 +275,11 @@ def _none_usable(
     if short:
         longest = max(short, key=lambda video: video.frames)
         others = len(rejected) - len(short)
-        also = f"; {others} videos cannot be used for other reasons" if others else ""
+        also = f"; {plural(others, 'video')} cannot be used for other reasons" if others else ""
         return (
-            f"plan.frames={plan.frames} at plan.stride={plan.stride} spans {plan.span} frames, "
-            f"more than every video has; the longest, {longest.path}, has {longest.frames}{also}"
+            f"plan.frames={plan.frames} at plan.stride={plan.stride} spans "
+            f"{plural(plan.span, 'frame')}, more than every video has; the longest, "
+            f"{longest.path}, has {longest.frames}{also}"
         )
     path, reason = rejected[0]
     return (

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from longtake.autoencoders.base import Posterior
 from longtake.checkpoint import CheckpointError, file_hash, is_finite, read_config, read_metadata
-from longtake.config import Config
+from longtake.config import Config, plural
 from longtake.data.file_facts import file_facts
 from longtake.diffusion.signals import ABSENT
 from longtake.documents import parse_json
@@ -180,14 +180,15 @@ class LatentCache:
             if tensors != {"mean": clips, "log_variance": clips, "label": ["I64", [items]]}:
                 raise CheckpointError(
                     f"{path}: the shard holds {tensors}, expected mean and log_variance of "
-                    f"{items} clips of one shape, float32, and their label, int64; {again}"
+                    f"{plural(items, 'clip')} of one shape, float32, and their label, int64; "
+                    f"{again}"
                 )
             if not facts["finite"]:
                 raise CheckpointError(f"{path}: the shard has latents that are not finite; {again}")
             if not ABSENT <= facts["labels"][0] <= facts["labels"][1] < max(1, len(self.classes)):
                 raise CheckpointError(
                     f"{path}: the shard has labels from {facts['labels'][0]} to "
-                    f"{facts['labels'][1]} for {len(self.classes)} classes; {again}"
+                    f"{facts['labels'][1]} for {plural(len(self.classes), 'class')}; {again}"
                 )
         return tuple(shape or ())
 

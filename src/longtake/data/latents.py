@@ -27,7 +27,7 @@ from longtake.checkpoint import (
     write_tensors,
     write_text,
 )
-from longtake.config import differences, digest
+from longtake.config import differences, digest, plural
 from longtake.data.cache_plan import CachePlan, PlannedClips
 from longtake.data.clips import Clip, ClipPlan, ClipSource
 from longtake.data.forward import read_ahead
@@ -103,7 +103,7 @@ def cached_shape(
     if plan.frames != valid:
         sharing = f" that share {overlap_frames}" if overlap_frames else ""
         raise ValueError(
-            f"clips to cache have {plan.frames} frames, must be a whole number of the "
+            f"clips to cache have {plural(plan.frames, 'frame')}, must be a whole number of the "
             f"autoencoder's clips of {window}{sharing}; the nearest valid lengths are {valid} and "
             f"{valid + hop} ({source}.plan.frames)"
         )

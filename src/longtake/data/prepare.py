@@ -12,7 +12,7 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 from longtake.checkpoint import ExistsError, file_hash, read_config, write_text
-from longtake.config import Config, ConfigError, differences, parse, to_dict
+from longtake.config import Config, ConfigError, differences, parse, plural, to_dict
 from longtake.data.captions import CaptionBeside
 from longtake.data.fingerprint import fingerprints
 from longtake.data.index import existing, videos_below
@@ -158,7 +158,7 @@ def prepare_video(
         if settings.damaged == "refuse":
             scenes.discard()
     except VideoError as error:
-        fault = f"after {scenes.read} frames: {_reason(error, path)}"
+        fault = f"after {plural(scenes.read, 'frame')}: {_reason(error, path)}"
     scenes.close()
     caption = None
     try:

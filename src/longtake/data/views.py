@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from longtake.config import to_dict
+from longtake.config import plural, to_dict
 from longtake.data.clips import Clip, ClipPlan, ClipSource, Crop, cut, fit_frames
 from longtake.data.source import ClipPosition, Frames, Preparation, Rejected, VideoSource, unchanged
 from longtake.video import VideoInfo
@@ -150,7 +150,7 @@ class TrainingClips(View, ClipSource):
         shortest = min((info.frames for info in source.infos()), default=0)
         if shortest < plan.span:
             raise ValueError(
-                f"{source.name}: the shortest video has {shortest} frames, a clip spans "
+                f"{source.name}: the shortest video has {plural(shortest, 'frame')}, a clip spans "
                 f"{plan.span}; give longer videos, or lower frames or stride of the plan"
             )
 

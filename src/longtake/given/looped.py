@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from longtake.config import plural
 from longtake.generate import (
     LongVideo,
     Part,
@@ -74,8 +75,9 @@ class LoopedVideo(VideoStream):
         """Raise a ValueError unless a loop of ``frames`` frames has two before its closing ones."""
         if frames < self.closing + 2:
             raise ValueError(
-                f"frames={frames} must be at least {self.closing + 2}: {self.closing} frames lead "
-                "from the end back to the beginning; ask for more"
+                f"frames={frames} must be at least {self.closing + 2}: "
+                f"{plural(self.closing, 'frame')} lead from the end back to the beginning; "
+                "ask for more"
             )
 
     @torch.inference_mode()

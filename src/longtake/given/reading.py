@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from longtake.config import plural
 from longtake.data.clips import fit_frames
 from longtake.video import VideoError, frame_seconds, pictures, probe, stream_video
 
@@ -84,7 +85,7 @@ def read_given_video(path: Path | str, size: tuple[int, int], fps: float | None)
     else:
         rates = f"no frame rate, taken as {target:g} fps"
     sizes = _sizes((info.height, info.width), size)
-    note = f"{path}: {sizes}, {rates}, {info.frames} frames -> {len(frames)}"
+    note = f"{path}: {sizes}, {rates}, {plural(info.frames, 'frame')} -> {len(frames)}"
     return GivenFrames(frames=frames, fps=target, note=note)
 
 

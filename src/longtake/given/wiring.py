@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from longtake.config import plural
 from longtake.generate import LongVideo, VideoStream
 from longtake.given.filled import FilledVideo
 from longtake.given.looped import LoopedVideo
@@ -105,8 +106,8 @@ def _filled(
     filled = FilledVideo(video=video, frames=np.concatenate([part.frames for part in parts]))
     if given.factor not in (None, filled.factor):
         raise ValueError(
-            f"factor={given.factor}: this model fills {filled.factor - 1} frames between two "
-            f"given ones, which is factor={filled.factor}"
+            f"factor={given.factor}: this model fills {plural(filled.factor - 1, 'frame')} between "
+            f"two given ones, which is factor={filled.factor}"
         )
     if frames not in (None, filled.length):
         raise ValueError(

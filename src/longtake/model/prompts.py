@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import torch
 
+from longtake.config import plural
 from longtake.diffusion import Denoiser
 from longtake.diffusion.signals import Signals, rows
 from longtake.rollout import Role
@@ -45,7 +46,8 @@ def prompt_signals(
         )
     texts = [prompt.text] if isinstance(prompt.text, str) else prompt.text
     if len(texts) not in (1, videos):
-        raise ValueError(f"{len(texts)} prompts for {videos} videos; give one, or one per video")
+        given = f"{plural(len(texts), 'prompt')} for {plural(videos, 'video')}"
+        raise ValueError(f"{given}; give one, or one per video")
     signals = prompt_signal(encoder.load(prompt.encoder), texts, prompt.negative)
     width = signals["text"].value.shape[-1]
     if width != first.text_width:

@@ -178,7 +178,8 @@ class Training:
             planned = self._plan.stages[stage.name]
             left = duration(max(self._plan.budget_seconds - self._clock.seconds, 0))
             where = self._config_path(stage)
-            self._output.say(f"{title}: {planned.steps} steps; {left} left in all; config {where}")
+            steps = config.plural(planned.steps, "step")
+            self._output.say(f"{title}: {steps}; {left} left in all; config {where}")
             follow = self._ticking(stage, run, shown.training)
             with followed(self._write_page, follow) as report:
                 callbacks = replace(shown, training=report)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from longtake.config import Config
+from longtake.config import Config, plural
 from longtake.data.cache_plan import CachePlan, PlannedClips
 from longtake.data.clips import ClipPlan
 from longtake.data.folders import VideoFolder
@@ -53,9 +53,11 @@ class Footage(Config):
         """What was found in the folder, as sentences."""
         skipped = f"; {self.unusable} cannot be used" if self.unusable else ""
         return [
-            f"{self.path}: {self.videos} videos, {self.hours:.2f} hours to train on{skipped}",
-            f"{self.clips} clips of {self.span} frames for the denoisers; "
-            f"{self.held_out:.0%} of the footage is held out ({self.held_out_clips} clips)",
+            f"{self.path}: {plural(self.videos, 'video')}, {self.hours:.2f} hours to train on"
+            f"{skipped}",
+            f"{plural(self.clips, 'clip')} of {self.span} frames for the denoisers; "
+            f"{self.held_out:.0%} of the footage is held out "
+            f"({plural(self.held_out_clips, 'clip')})",
         ]
 
 
@@ -75,7 +77,7 @@ def survey(path: Path, system: System, denoisers: int = 2) -> Footage:
     if not fitting:
         longest, needed = max(info.frames for info in whole.infos()), min(spans)
         raise ValueError(
-            f"{path}: of no video are {needed} frames, a clip to train on, left after "
+            f"{path}: of no video are {plural(needed, 'frame')}, a clip to train on, left after "
             f"{min(SHARES):.0%} or more are held out for validation, clips of {system.window} "
             f"frames; the longest has {longest}; add longer videos"
         )

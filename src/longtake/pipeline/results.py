@@ -11,6 +11,7 @@ import torch
 
 import longtake
 from longtake.checkpoint import write_text
+from longtake.config import plural
 from longtake.data.cache_plan import CachePlan, PlannedClips
 from longtake.data.clips import ClipPlan
 from longtake.data.folders import VideoFolder
@@ -265,7 +266,7 @@ def write_card(model: VideoModel, out: Path, plan: Plan) -> None:
     measured = []
     for score in scores(out):
         floor = f"real against real {score.floor}; " if score.floor else ""
-        measured.append(f"- {score.metric}: {score.value} ({floor}{score.clips} clips)")
+        measured.append(f"- {score.metric}: {score.value} ({floor}{plural(score.clips, 'clip')})")
     text = Template(Path(__file__).with_name("card.md").read_text(encoding="utf-8")).substitute(
         name=out.resolve().name,
         folder=out,

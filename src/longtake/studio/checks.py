@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from longtake.config import nearest
+from longtake.config import nearest, plural
 from longtake.studio.places import UPLOADS
 from longtake.studio.settings import DEFAULT_FRAMES, Change, Limits, VideoSettings
 from longtake.vocabulary import LabelNames, check_words
@@ -70,12 +70,13 @@ def check_video(
         raise ValueError(
             f"{frames} frames are more than the limit of {limits.frames}; ask for fewer"
         )
-    asked = frames * height * width * steps_of(settings, model)
+    steps = steps_of(settings, model)
+    asked = frames * height * width * steps
     if asked > limits.pixel_steps:
         most = int(limits.pixel_steps * frames / asked)
         raise ValueError(
-            f"{frames} frames of {height} x {width} pixels in {steps_of(settings, model)} steps "
-            f"are {asked:.2g} (their product), over the limit of {limits.pixel_steps:.2g}; ask for "
+            f"{frames} frames of {height} x {width} pixels in {plural(steps, 'step')} are "
+            f"{asked:.2g} (their product), over the limit of {limits.pixel_steps:.2g}; ask for "
             f"at most {most} frames, or for fewer steps"
         )
     needs = {
