@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from longtake.backends import CudaGraphs
 from longtake.given import FilledVideo, LoopedVideo, StartedVideo
-from longtake.model import VideoModel
+from longtake.model import ModelIndex, VideoModel
 from longtake.text import Prompt
 
 
@@ -77,3 +78,65 @@ def test_a_number_of_frames_that_no_video_has_is_refused(tiny_model: VideoModel,
     for stream in streams:
         with pytest.raises(ValueError, match=f"^frames={frames!r}: expected a whole number"):
             next(stream(tiny_model.request([0]), frames))
+
+
+@pytest.mark.parametrize("label", [["calm"], ["calm", "wind, left"], 1.0, {"time": "dusk"}])
+def test_what_is_not_one_label_is_refused(tiny_model: VideoModel, label: Any):
+    for ask in (
+        lambda: tiny_model.request([0], label),
+        lambda: tiny_model.label_signals([0], label),
+        lambda: tiny_model.signals_of([0], label, None),
+        lambda: tiny_model.labels.class_of(label),
+    ):
+        with pytest.raises(ValueError, match=r"^label=.*: expected one text or number for all"):
+            ask()
+
+
+@pytest.mark.parametrize("prompt", [5, [], [0, 1], {"calm": 1}, Prompt(5)])  # pyright: ignore[reportArgumentType]
+def test_what_is_not_a_prompt_is_refused(tiny_text_folder: Path, prompt: Any):
+    model = VideoModel.from_pretrained(tiny_text_folder)
+    with pytest.raises(ValueError, match=r"^prompt=.*: expected a text, or a list of one text"):
+        model.request([0], prompt=prompt)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("backend", "openvino", "backend='openvino': expected None for PyTorch, or a backend such"),
+        ("backend", CudaGraphs, "backend=<class .*: expected None for PyTorch, or a backend such"),
+        ("sampling", "ddim", "sampling='ddim': expected None or a longtake.Sampling, such as"),
+        ("sampling", {"steps": 3}, "sampling={'steps': 3}: expected None or a longtake.Sampling"),
+    ],
+)
+def test_what_is_not_a_backend_or_settings_of_sampling_is_refused(
+    tiny_model: VideoModel, name: str, value: Any, message: str
+):
+    given: dict[str, Any] = {name: value}
+    with pytest.raises(ValueError, match=f"^{message}"):
+        tiny_model.long_video(**given)
+    with pytest.raises(ValueError, match=f"^{message}"):
+        tiny_model.clip_sampler("first", **given)
+
+
+@pytest.mark.parametrize("role", ["frist", None, 0])
+def test_a_role_that_is_not_there_is_refused(tiny_model: VideoModel, role: Any):
+    with pytest.raises(ValueError, match=r"^role=.*: (did you mean 'first'|valid are first, next)"):
+        tiny_model.clip_sampler(role)
+
+
+def test_a_model_without_denoisers_has_no_clip_sampler(tiny_model: VideoModel):
+    alone = VideoModel(index=ModelIndex(), autoencoder=tiny_model.autoencoder)
+    with pytest.raises(ValueError, match="no network that samples clips, only autoencoder"):
+        alone.clip_sampler("first")
+
+
+@pytest.mark.parametrize("decoder", [None, 0, "lihgt"])
+def test_a_decoder_that_is_not_there_is_refused(tiny_model: VideoModel, decoder: Any):
+    with pytest.raises(ValueError, match=r"^decoder .*: this model has no such decoder; valid are"):
+        tiny_model.autoencoder_with(decoder)
+
+
+@pytest.mark.parametrize("other", ["lvdm-sky", None])
+def test_what_is_not_a_model_cannot_be_merged(tiny_model: VideoModel, other: Any):
+    with pytest.raises(ValueError, match=r"^merge\(.*\): expected a VideoModel; open it by"):
+        tiny_model.merge(other)

@@ -13,6 +13,7 @@ from longtake.diffusion.signals import (
     named_label_signals,
     split_class,
 )
+from longtake.model.arguments import label_text
 from longtake.model.index import ModelIndex
 from longtake.noise import derive
 from longtake.vocabulary import NO_LABEL, LabelNames
@@ -39,7 +40,7 @@ class Labels:
         """
         names = self.names
         if label is not None:
-            names.check(label)
+            names.check(label := label_text(label))
         if names.unlabelled:
             return {}
         if label is not None and "=" in label:
@@ -65,7 +66,7 @@ class Labels:
         ``name`` may also be words, separated by commas, that only one class's name contains. Raises
         a ValueError if no class, or more than one, fits.
         """
-        return self.names.class_of(name)
+        return self.names.class_of(label_text(name))
 
     def classes_of(self, signals: Signals, videos: int) -> list[int]:
         """Index of the class of each of ``videos`` videos, read from their ``signals``.

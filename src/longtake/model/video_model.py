@@ -23,7 +23,16 @@ from longtake.diffusion import ClipSampler, Denoiser
 from longtake.diffusion.signals import Signals
 from longtake.generate import LongVideo
 from longtake.hub import find_model, push_folder
-from longtake.model.arguments import check_device, check_dtype, whole_seeds
+from longtake.model.arguments import (
+    check_backend,
+    check_device,
+    check_dtype,
+    check_role,
+    check_sampling,
+    label_text,
+    whole_prompt,
+    whole_seeds,
+)
 from longtake.model.card import CARD, model_card
 from longtake.model.index import (
     AUTOENCODER,
@@ -123,10 +132,10 @@ class VideoModel:
 
     def decoder(self, name: str) -> OtherDecoder:
         """The decoder ``name`` in ``decoders``; a ValueError, which lists them, for other names."""
-        if name not in self.decoders:
+        if not isinstance(name, str) or name not in self.decoders:
             known = [FULL, *self.decoders]
             raise ValueError(
-                f"decoder {name!r}: this model has no such decoder; {nearest(name, known)}"
+                f"decoder {name!r}: this model has no such decoder; {nearest(str(name), known)}"
             )
         return self.decoders[name]
 
@@ -201,7 +210,8 @@ class VideoModel:
 
         Raises:
             CheckpointError: weights are not finite.
-            ValueError: autoencoder, latent scaling, diffusion, classes or clip overlap differ.
+            ValueError: something is not a model, or autoencoder, latent scaling, diffusion, classes
+                or clip overlap differ.
         """
         merged = self
         for other in others:
@@ -230,12 +240,10 @@ class VideoModel:
                 it, such as context frames or the previous clip.
             BackendError: the backend cannot run a network.
         """
+        check_backend(backend)
+        check_sampling(sampling)
+        self._check_samples()
         sampling = sampling or self.index.sampling
-        if "first" not in self.denoisers:
-            raise ValueError(
-                "this model has no network that samples clips, only "
-                f"{' and '.join(self.components)}; join it with a model that has one, or train one"
-            )
         networks: dict[Role, Denoiser] = {"next": self.denoisers["first"], **self.denoisers}
         samplers: dict[Role, ClipSampler] = {
             role: self.clip_sampler(role, sampling, backend) for role in networks
@@ -260,9 +268,13 @@ class VideoModel:
             backend: what runs the network; None: torch.
 
         Raises:
-            ValueError: the model that guides is missing, or has another autoencoder, schedule or
-                shape.
+            ValueError: there is no such role, or no network that samples clips; the model that
+                guides is missing, or has another autoencoder, schedule or shape.
         """
+        check_backend(backend)
+        check_role(role)
+        check_sampling(sampling)
+        self._check_samples()
         assert self.index.diffusion is not None
         network = self.denoisers.get(role) or self.denoisers["first"]
         own = (sampling or self.index.sampling).of(role)
@@ -275,6 +287,13 @@ class VideoModel:
             pattern=own.pattern,
             guides=self._guides(own.guidance.guide, role),
         )
+
+    def _check_samples(self) -> None:
+        if "first" not in self.denoisers:
+            raise ValueError(
+                "this model has no network that samples clips, only "
+                f"{' and '.join(self.components)}; join it with a model that has one, or train one"
+            )
 
     def _guides(self, name: str | None, role: Role) -> Mapping[str, Denoiser]:
         """The network that guides a role, by the name of its model, if one does."""
@@ -316,13 +335,12 @@ class VideoModel:
                 have a negative text too.
 
         Raises:
-            ValueError: seeds are not whole numbers; no class has that name; a prompt is missing, or
-                not read by the model.
+            ValueError: seeds are not whole numbers; no class has that name, or a label is not one
+                text; a prompt is missing, not a text, or not read by the model.
         """
         seeds = whole_seeds(seeds)
-        label = None if label is None else str(label)
-        if prompt is not None and not isinstance(prompt, Prompt):
-            prompt = Prompt(prompt)
+        label = None if label is None else label_text(label)
+        prompt = None if prompt is None else whole_prompt(prompt)
         first = self.denoisers.get("first")
         if prompt is None and first is not None and "text" in first.needs:
             raise ValueError("this model makes videos of a text, but none is given; give a prompt")
@@ -382,6 +400,8 @@ class VideoModel:
 
 
 def _check_merge(model: VideoModel, other: VideoModel) -> None:
+    if not isinstance(other, VideoModel):
+        raise ValueError(f"merge({other!r}): expected a VideoModel; open it by from_pretrained")
     networks = [*model.denoisers.values(), *other.denoisers.values()]
     for name, part in (*model.components.items(), *other.components.items()):
         check_finite(part.state_dict(), name)
