@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from longtake.checkpoint import is_finite
-from longtake.config import Config, ConfigError
+from longtake.config import Config, ConfigError, plural
 
 Latent = Float[Tensor, "b c ..."]
 """A batch of latents, one per sample."""
@@ -101,6 +101,23 @@ class LatentSpec:
                 f"the denoiser samples latents of {want}, but those of the autoencoder of {model} "
                 f"are of {have} (channels, then every axis but time); set denoiser.latent and "
                 "denoiser.clip to fit"
+            )
+
+    def check_clip(self, drawn: "LatentSpec", model: str) -> None:
+        """Raise a ConfigError unless a denoiser's latents decode to the clip that its spec states.
+
+        Args:
+            drawn: spec of the latents that the denoiser samples, which ``check_drawn`` accepts.
+            model: path of the autoencoder's folder, for the error message.
+        """
+        latents = 1 if drawn.frame_axis is None else drawn.frames
+        window = 1 if self.frame_axis is None else self.frames
+        frames, height, width = latents * self.clip[0] // window, *self.clip[1:]
+        if drawn.clip != (frames, height, width):
+            raise ConfigError(
+                f"denoiser.clip={list(drawn.clip)}, but the autoencoder of {model} decodes "
+                f"denoiser.latent to {plural(frames, 'frame')} of {height}x{width} pixels; set "
+                f"denoiser.clip={[frames, height, width]}"
             )
 
     def expand(self, level: Times) -> Latent:

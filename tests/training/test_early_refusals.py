@@ -36,6 +36,10 @@ def planes(tmp_path_factory: pytest.TempPathFactory) -> DiffusionRun:
         ([WORDS], "text_encoder is set, but the denoiser reads no text"),
         ([WORDS, READS_TEXT.replace("16", "8")], "states are 16 wide, but the denoiser reads 8"),
         (["clip.stride=5"], "need cached clips of 16 latent frames, but they have 8"),
+        *(
+            ([f"denoiser.clip={given}"], r"to 8 frames of 16x16 pixels; set denoiser\.clip=\[8, 16")
+            for given in ([16, 16, 16], [8, 32, 16], [8, 16, 32], [4, 32, 32])
+        ),
         (["data.plan.frames=15"], r"lengths are 8 and 16 \(data.plan.frames\)"),
         (["data.plan.height=32"], "have 32x16 pixels .*, but those of the autoencoder 16x16"),
         ([VALIDATION % (6, 16)], r"lengths are 8 and 16 \(validation.plan.frames\)"),
@@ -62,6 +66,10 @@ def test_settings_that_do_not_fit_are_refused_before_clips_are_encoded(
     ("change", "message"),
     [
         ("data.plan.frames=4", r"needs a second one after it; .* \(data.plan.frames\)"),
+        (
+            "denoiser.clip=[8,16,16]",
+            r"to 4 frames of 16x16 pixels; set denoiser\.clip=\[4, 16, 16\]",
+        ),
         ("sampling.rollout={kind: autoregressive}", "Autoregressive gives the network frames of"),
     ],
 )

@@ -247,6 +247,7 @@ class DiffusionRun(Run):
         self._check_classes()
         base = self._joined(base)
         base.autoencoder.spec.check_drawn(denoiser.spec, self.model)
+        base.autoencoder.spec.check_clip(denoiser.spec, self.model)
         self.clip.check(denoiser)
         if self.diffusion.time_per_frame and not denoiser.per_frame:
             raise ConfigError(
