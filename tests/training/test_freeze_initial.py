@@ -1,5 +1,6 @@
 """A network learns to read text while the weights that it starts from stay as they are."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,14 @@ import torch
 from training.tiny_runs import diffusion_run, train, triplane_autoencoder_run, triplane_run
 
 from longtake import run_folder
+from longtake.checkpoint import file_hash, read_tensors, write_tensors
 from longtake.config import ConfigError, changed
 from longtake.diffusion.signals import ABSENT
 from longtake.distributed import Ranks
 from longtake.model import VideoModel
 from longtake.runs import DiffusionRun
 from longtake.text import Prompt
+from longtake.training import checkpoint
 from longtake.training.callbacks import Callbacks
 
 TEXT = ["text_encoder={kind: word_codes, states_width: 16}", "clip.label_dropout=1.0"]
@@ -83,6 +86,33 @@ def test_a_stopped_training_of_new_weights_ends_as_an_undisturbed_one(
         for name in ("whole", "parts")
     )
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_checkpoint_that_averaged_frozen_weights_too_continues_to_the_same_model(
+    runs: tuple[Path, DiffusionRun], tmp_path: Path
+):
+    """Earlier versions did; the average of a weight of -0.0 was 0.0."""
+    classes, run = runs
+    train(run, tmp_path / "whole")
+    train(changes(run, "training.steps=4"), tmp_path / "parts")
+    folder = checkpoint.latest(tmp_path / "parts")
+    assert folder is not None
+    frozen = VideoModel.from_pretrained(classes).denoisers["first"].state_dict()
+    path = folder / checkpoint.AVERAGE
+    average = {k: v + 0.0 if k in frozen else v for k, v in read_tensors(path).items()}
+    write_tensors(path, average)
+    state = json.loads((folder / checkpoint.STATE).read_text())
+    state["files"][path.name] = file_hash(path)
+    (folder / checkpoint.STATE).write_text(json.dumps(state))
+    train(run, tmp_path / "parts")
+    one, other = (
+        VideoModel.from_pretrained(tmp_path / name).denoisers["first"].state_dict()
+        for name in ("whole", "parts")
+    )
+    for name, value in one.items():
+        assert torch.equal(value.view(torch.int32), other[name].view(torch.int32)), name
+        if name in frozen:
+            assert torch.equal(value.view(torch.int32), frozen[name].view(torch.int32)), name
 
 
 def test_there_must_be_weights_to_freeze_and_weights_to_train(

@@ -233,6 +233,18 @@ def test_without_warm_up_an_average_decays_evenly():
     assert average.shadow[0].item() == 0.5
 
 
+def test_only_what_is_trained_is_averaged():
+    frozen = nn.Parameter(torch.tensor([-0.0, 1e-30, 0.1]), requires_grad=False)
+    weight, before = nn.Parameter(torch.zeros(1)), frozen.detach().clone()
+    average = EMA([frozen, weight], decay=0.5, warmup=False)
+    weight.data.fill_(1)
+    average.update()
+    average.swap()
+    assert weight.item() == 0.5
+    assert torch.equal(frozen.view(torch.int32), before.view(torch.int32))
+    assert len(average.shadow) == 1
+
+
 def test_swapping_an_average_twice_changes_nothing():
     weight = nn.Parameter(torch.ones(1))
     average = EMA([weight])

@@ -216,11 +216,11 @@ def load(stored: Stored, state: TrainState) -> None:
     if state.ema is not None and stored.average is not None:
         average: Any = stored.average
         state_dict.set_model_state_dict(method.exported, average, options=options)
-        state.ema.load(method.exported.parameters(), stored.state.updates)
+        state.ema.load(stored.state.updates)
     weights: Any = stored.weights
     state_dict.set_model_state_dict(method.module, weights, options=options)
     if state.ema is not None and stored.average is None:  # the run that saved it kept no average
-        state.ema.load(method.exported.parameters(), 0)
+        state.ema.load(0)
     for name, moments in stored.moments.items():
         groups = [group.model_dump() for group in stored.state.settings[name]]
         optimizer, held = state.optimizers[name], {"state": moments, "param_groups": groups}
