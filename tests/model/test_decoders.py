@@ -1,7 +1,9 @@
 """Other decoders of a model's latents: saved with it and chosen by name."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,6 +43,30 @@ def test_a_saved_model_has_its_decoders_again(model: VideoModel, tmp_path: Path)
 def test_a_decoder_may_make_larger_frames_of_the_same_latents(model: VideoModel):
     assert frames(model, "full").shape[2:] == (24, 16, 16)
     assert frames(model, "large").shape[2:] == (24, 32, 32)
+
+
+def test_a_model_that_is_moved_is_one_that_was_opened_there(model: VideoModel, tmp_path: Path):
+    model = copy.deepcopy(model)  # networks of the fixture are those of other tests
+    model.save_pretrained(tmp_path / "model")
+    opened = VideoModel.from_pretrained(tmp_path / "model", dtype=torch.bfloat16)
+    assert model.to(dtype=torch.bfloat16) is model
+    one, other = (
+        torch.cat([part.pixels for part in each.long_video()(each.request([3]), 8)], 2)
+        for each in (model, opened)
+    )
+    assert torch.equal(one, other)
+    weights = [w for part in model.components.values() for w in part.parameters()]
+    assert {w.dtype for w in weights} == {torch.bfloat16}
+    assert model.components.keys() == {"autoencoder", "denoiser", "interpolator", "large_decoder"}
+    wrongs: list[dict[str, Any]] = [{"device": "toaster"}, {"dtype": torch.int8}]
+    for wrong in wrongs:
+        with pytest.raises(ValueError, match=r"no such device here|expected a floating-point"):
+            model.to(**wrong)
+    model.to()
+    assert {w.dtype for w in weights} == {torch.bfloat16}
+    model.to("meta")
+    moved = {w.device.type for part in model.components.values() for w in part.parameters()}
+    assert moved == {"meta"}
 
 
 def test_a_model_without_decoders_is_written_as_before(tiny_model: VideoModel, tmp_path: Path):

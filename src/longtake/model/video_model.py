@@ -115,6 +115,29 @@ class VideoModel:
             decoders={decoder: parts[part] for decoder, part in index.decoders.items()},
         )
 
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> "VideoModel":
+        """Move all networks to a device, and convert their weights, in place; return the model.
+
+        As by ``to`` of torch's modules, other models and ``long_video`` objects with the same
+        networks have moved too. A backend's copies of the networks have not: ask for another
+        ``long_video``.
+
+        Args:
+            device: device of the networks; None: where they are.
+            dtype: dtype of the networks' weights; None: as they are.
+
+        Raises:
+            ValueError: there is no such device, or ``dtype`` is not a floating-point dtype.
+        """
+        if device is not None:
+            check_device(device)
+        check_dtype(dtype)
+        for network in self.components.values():
+            network.to(device=device, dtype=dtype)
+        return self
+
     def compile(self) -> None:
         """Compile the denoisers with ``torch.compile``, in place, when they are first called."""
         for network in set(self.denoisers.values()):
