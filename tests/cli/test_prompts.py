@@ -145,3 +145,9 @@ def test_a_model_is_measured_by_the_videos_of_its_prompts(longtake, folder: Path
     called = longtake("evaluate", "sky", folder, *asked[:2], "--protocol", "trial", "--n", 4)
     assert called.code == 2
     assert "did you mean 'sea'?" in called.err
+
+
+def test_a_prompt_for_students_is_refused_with_what_to_give_instead(longtake):
+    called = longtake("generate", "lvdm-sky", "--students", "--prompt", "night", "--frames", 4)
+    assert called.code == 2
+    assert "leave out --students, or give a class, as --label 'night, clear" in called.err

@@ -97,7 +97,10 @@ def test_a_model_without_a_student_is_refused(tmp_path: Path, tiny_model: VideoM
 
 def test_a_prompt_for_students_that_read_no_text_says_the_remedy():
     students = VideoModel.from_pretrained("lvdm-sky", students=True)
-    with pytest.raises(ValueError, match=r"role 'next' reads no text, .* leave out students=True"):
+    message = (
+        r"reads no text, .*; leave out students=True, or give a class, as label='night, clear,"
+    )
+    with pytest.raises(ValueError, match=message):
         students.request([0], prompt=Prompt("night"))
     VideoModel.from_pretrained("lvdm-sky").request([0], prompt=Prompt("night"))
 

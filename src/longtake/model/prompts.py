@@ -7,17 +7,19 @@ import torch
 from longtake.config import plural
 from longtake.diffusion import Denoiser
 from longtake.diffusion.signals import Signals, rows
+from longtake.model.index import ModelIndex
+from longtake.model.labels import Labels
 from longtake.rollout import Role
-from longtake.text import Prompt, TextEncoder, prompt_signal
+from longtake.text import Prompt, prompt_signal
 
 
 def prompt_signals(
-    encoder: TextEncoder | None, networks: Mapping[Role, Denoiser], videos: int, prompt: Prompt
+    index: ModelIndex, networks: Mapping[Role, Denoiser], videos: int, prompt: Prompt
 ) -> Signals:
     """The signal ``text`` for a batch of videos.
 
     Args:
-        encoder: the model's text encoder; None if it names none.
+        index: the model's settings, with its text encoder and classes.
         networks: the model's denoisers.
         videos: number of videos.
         prompt: one text for all videos, or one for each.
@@ -26,16 +28,16 @@ def prompt_signals(
         ValueError: a network that samples clips reads no text, there is no encoder, or ``prompt``
             does not fit the network or the number of videos.
     """
+    encoder = index.text_encoder
     first = networks.get("first")
-    silent = [
-        role
-        for role in ("first", "next")
-        if role in networks and "text" not in networks[role].reads
-    ]
+    sampling: tuple[Role, ...] = ("first", "next")
+    silent = [role for role in sampling if role in networks and "text" not in networks[role].reads]
     if silent and encoder is not None:
+        known = Labels(index, networks[silent[0]].reads).names
+        example = "" if known.unlabelled else f", or give a class, as label={known.classes[0]!r}"
         raise ValueError(
             f"prompt {prompt.text!r}: the network in the role {silent[0]!r} reads no text, as "
-            "many few-step students do not; give no prompt, or leave out students=True"
+            f"many few-step students do not; leave out students=True{example}"
         )
     if first is None or "text" not in first.reads:
         raise ValueError(f"prompt {prompt.text!r}: this model reads no text; give no prompt")

@@ -414,7 +414,7 @@ class VideoModel:
         Raises a ValueError if the model reads no text, or if ``prompt`` does not fit the model or
         the number of videos.
         """
-        return prompt_signals(self.index.text_encoder, self.denoisers, videos, prompt)
+        return prompt_signals(self.index, self.denoisers, videos, prompt)
 
     @property
     def _reads(self) -> frozenset[str]:
