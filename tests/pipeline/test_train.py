@@ -19,7 +19,7 @@ from longtake.distributed import Ranks
 from longtake.features.i3d import cache_path
 from longtake.model import VideoModel
 from longtake.pipeline.calibration import PREVIEWS, Speed, fitted, measure, with_settings
-from longtake.pipeline.carry_out import Output
+from longtake.pipeline.carry_out import Output, Training
 from longtake.pipeline.footage import survey
 from longtake.pipeline.plan import PlannedResults, read_plan, seconds_spent
 from longtake.pipeline.results import planned_evaluations, read_results, write_samples
@@ -159,6 +159,21 @@ def test_a_change_of_a_stage_that_is_done_is_refused(made: Path, footage: Path):
         start(footage, made, overrides=["autoencoder.training.steps=9"])
 
 
+def test_classes_counted_by_the_data_change_nothing_of_a_stage_that_is_done(made: Path):
+    """``num_classes=auto`` is what the written config says as a number."""
+    plan = read_plan(made)
+    assert plan is not None
+
+    def refuse(value: str) -> None:
+        own = {"denoiser": [f"denoiser.num_classes={value}"]}
+        training = Training(plan, made, Ranks(), output(), own)
+        training._refuse_change(training.stages[-1])
+
+    refuse("auto")
+    with pytest.raises(ConfigError, match=r"denoiser.denoiser.num_classes=3 comes too late"):
+        refuse("3")
+
+
 def test_a_folder_of_other_things_is_left_alone(footage: Path, tmp_path: Path):
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(ValueError, match="holds no training in stages"):
@@ -230,10 +245,19 @@ def test_measuring_a_model_in_training_takes_a_twentieth_of_the_time_at_most(
         cache_path().touch()
     run = read_run("pvdm_laptop")
     assert isinstance(run, DiffusionRun)
-    times, taken = planned_evaluations(run, preview, seconds, torch.device("cpu"))
-    assert taken <= seconds / 20
-    assert times in (0, *range(2, 9))
-    assert (times == 0) == (taken == 0)
+    found = {n: planned_evaluations(run, n, preview, seconds, torch.device("cpu")) for n in (1, 2)}
+    for times, taken in found.values():
+        assert taken <= seconds / 20
+        assert times in (0, *range(2, 9))
+        assert (times == 0) == (taken == 0)
+    assert found[1][0] >= found[2][0]  # one denoiser samples fewer frames to a clip
+
+
+def test_one_denoiser_is_measured_more_often_than_two_in_the_same_time():
+    run = read_run("pvdm_laptop")
+    assert isinstance(run, DiffusionRun)
+    one, two = (planned_evaluations(run, n, 3.0, 600.0, torch.device("cpu"))[0] for n in (1, 2))
+    assert one > two
 
 
 def test_a_measurement_leaves_nothing_behind(tmp_path: Path):

@@ -263,7 +263,8 @@ class Training:
         if not stage.samples:
             return 0, 0.0
         assert isinstance(run, DiffusionRun)
-        return planned_evaluations(run, speed.preview, seconds, self._ranks.device)
+        denoisers, device = self._plan.denoisers, self._ranks.device
+        return planned_evaluations(run, denoisers, speed.preview, seconds, device)
 
     def _base(self, stage: Stage, width: int, more: Mapping[str, Any]) -> AnyRun:
         """The preset with the stage's settings and others, at a width."""

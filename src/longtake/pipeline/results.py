@@ -83,7 +83,7 @@ def planned_results(
 
 
 def planned_evaluations(
-    run: DiffusionRun, preview: float, seconds: float, device: torch.device
+    run: DiffusionRun, denoisers: int, preview: float, seconds: float, device: torch.device
 ) -> tuple[int, float]:
     """Number of times a run measures its model while it trains, and the seconds they take.
 
@@ -92,12 +92,13 @@ def planned_evaluations(
 
     Args:
         run: the run.
+        denoisers: number of denoisers of the system, 1 or 2.
         preview: measured time of a preview, in seconds.
         seconds: time that the run may take.
         device: device of the networks.
     """
     rate = run.preview_frames * run.num_previews / max(preview, 1e-3)
-    each = FEWEST_CLIPS * (FRAMES_TO_A_CLIP[2] / rate + _feature_seconds(device))
+    each = FEWEST_CLIPS * (FRAMES_TO_A_CLIP[denoisers] / rate + _feature_seconds(device))
     real = FEWEST_CLIPS * _feature_seconds(device)
     times = min(int((EVALUATION_SHARE * seconds - real) / each), MOST_EVALUATIONS)
     return (times, real + times * each) if times >= FEWEST_EVALUATIONS else (0, 0.0)
