@@ -17,18 +17,19 @@ from longtake.video.read import read_clip as read_clip
 from longtake.video.read import stream_video as stream_video
 
 if TYPE_CHECKING:
+    from longtake.video.join import concatenate as concatenate
     from longtake.video.pixels import to_model as to_model
     from longtake.video.pixels import to_pixels as to_pixels
     from longtake.video.sheets import contact_sheet as contact_sheet
     from longtake.video.sheets import overview as overview
     from longtake.video.sheets import write_image as write_image
     from longtake.video.write import VideoWriter as VideoWriter
-    from longtake.video.write import concatenate as concatenate
 
 _MODULES = {
     **dict.fromkeys(("to_model", "to_pixels"), "pixels"),
     **dict.fromkeys(("contact_sheet", "overview", "write_image"), "sheets"),
-    **dict.fromkeys(("VideoWriter", "concatenate"), "write"),
+    "VideoWriter": "write",
+    "concatenate": "join",
 }
 
 
