@@ -15,7 +15,6 @@ from torch.distributed.tensor import DTensor
 
 from longtake.checkpoint import (
     CheckpointError,
-    check_finite,
     file_hash,
     is_finite,
     read_tensors,
@@ -33,8 +32,6 @@ GATHERED = state_dict.StateDictOptions(full_state_dict=True, cpu_offload=True)
 STATE, WEIGHTS, AVERAGE = "state.json", "weights.safetensors", "ema.safetensors"
 FORMER_AVERAGE = "average.safetensors"  # version 0.1
 AVERAGES = ("average", "ema")
-MOMENTS = frozenset({"step", "exp_avg", "exp_avg_sq"})
-OF_THE_CONFIG = ("betas", "weight_decay")  # of an optimizer; the trainer sets the rate
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
 """A text without slashes, so that a file of this name is in the checkpoint's folder."""
 
@@ -196,87 +193,6 @@ def _tensors(folder: Path, state: StateFile) -> dict[str, dict[str, Tensor]]:
     return found
 
 
-def load(stored: Stored, state: TrainState) -> None:
-    """Copy a stored checkpoint into networks, optimizers and EMA of ``state``, all or nothing.
-
-    Raises:
-        CheckpointError: a tensor is missing or has another shape; the message names it.
-    """
-    method, folder = state.method, stored.folder
-    options = state_dict.StateDictOptions(full_state_dict=True)
-    _check_fit(stored.weights, method.module, folder / WEIGHTS)
-    if state.ema is not None and stored.average is not None:
-        _check_fit(stored.average, method.exported, folder / AVERAGE)
-    elif state.ema is not None and not stored.state.files:
-        raise CheckpointError(f"{folder}: lacks the EMA of the weights, {AVERAGE}")
-    if stored.state.step and not stored.moments:
-        raise CheckpointError(f"{folder}: lacks the moments of every optimizer")
-    for name in stored.moments:
-        _check_moments(stored, name, state)
-    if state.ema is not None and stored.average is not None:
-        average: Any = stored.average
-        state_dict.set_model_state_dict(method.exported, average, options=options)
-        state.ema.load(stored.state.updates)
-    weights: Any = stored.weights
-    state_dict.set_model_state_dict(method.module, weights, options=options)
-    if state.ema is not None and stored.average is None:  # the run that saved it kept no average
-        state.ema.load(0)
-    for name, moments in stored.moments.items():
-        groups = [group.model_dump() for group in stored.state.settings[name]]
-        optimizer, held = state.optimizers[name], {"state": moments, "param_groups": groups}
-        own = [{key: group[key] for key in OF_THE_CONFIG} for group in optimizer.param_groups]
-        state_dict.set_optimizer_state_dict(
-            method.module, optimizer, optim_state_dict=held, options=options
-        )
-        for group, settings in zip(optimizer.param_groups, own, strict=True):
-            group.update(settings)
-        _match_layout(optimizer)
-    if stored.state.monitor and method.monitor is not None:
-        method.monitor.restore(stored.state.monitor)
-    state.step = stored.state.step
-
-
-def _check_fit(given: Mapping[str, Tensor], module: nn.Module, origin: Path) -> None:
-    """Check that tensors have the names and shapes of a module's."""
-    own = module.state_dict()
-    fault = ""
-    if missing := sorted(own.keys() - given.keys()):
-        fault = f"lacks {missing[0]!r} (and {len(missing) - 1} more)"
-    elif extra := sorted(given.keys() - own.keys()):
-        fault = f"has an unknown {extra[0]!r} (and {len(extra) - 1} more)"
-    elif misfits := sorted(name for name in own if own[name].shape != given[name].shape):
-        found, expected = (tuple(held[misfits[0]].shape) for held in (given, own))
-        fault = f"{misfits[0]!r} has shape {found}, expected {expected}"
-    if fault:
-        raise CheckpointError(f"the checkpoint does not fit the run's config: {origin}: {fault}")
-    check_finite(given, origin)
-
-
-def _check_moments(stored: Stored, name: str, state: TrainState) -> None:
-    """Check that the moments of an optimizer are complete, and of the networks' parameters."""
-    path, moments = stored.folder / moments_file(name), stored.moments[name]
-    if name not in state.optimizers:
-        raise CheckpointError(f"{path}: there is no optimizer {name!r} in this run")
-    groups, shapes = stored.state.settings[name], dict(state.method.module.named_parameters())
-    required = parameters_of(group.model_dump() for group in groups)
-    if stored.state.unused is None:
-        required &= moments.keys()
-    else:
-        required -= {*stored.state.unused.get(name, ())}
-    for parameter in sorted(required | moments.keys()):
-        own = moments.get(parameter, {})
-        if parameter not in shapes:
-            raise CheckpointError(f"{path}: has moments of {parameter!r}, expected parameters")
-        if lacking := MOMENTS - own.keys():
-            raise CheckpointError(f"{path}: lacks {parameter}.{min(lacking)}")
-        shape = shapes[parameter].shape
-        if any(own[moment].shape != shape for moment in MOMENTS - {"step"}):
-            raise CheckpointError(f"{path}: moments of {parameter!r} are not of {tuple(shape)}")
-        check_finite({f"{parameter}.{moment}": own[moment] for moment in MOMENTS}, path)
-        if own["exp_avg_sq"].min() < 0 or not own["step"].min() >= 0:
-            raise CheckpointError(f"{path}: moments of {parameter!r} are negative")
-
-
 def parameters_of(groups: Iterable[Mapping[str, Any]]) -> set[str]:
     """Names of the parameters of an optimizer's groups."""
     return {name for group in groups for name in group["params"]}
@@ -379,11 +295,3 @@ def weights_of(module: nn.Module, options: state_dict.StateDictOptions) -> dict[
     """
     weights: Any = state_dict.get_model_state_dict(module, options=options)
     return weights
-
-
-def _match_layout(optimizer: torch.optim.Optimizer) -> None:
-    """Give moments the memory layout of their parameters, which fused optimizers rely on."""
-    for parameter, moments in optimizer.state.items():
-        for name, value in moments.items():
-            if value.shape == parameter.shape and value.stride() != parameter.stride():
-                moments[name] = torch.empty_like(parameter).copy_(value)

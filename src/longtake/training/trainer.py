@@ -18,6 +18,7 @@ from longtake.training.config import Schedule, TrainingConfig
 from longtake.training.ema import EMA
 from longtake.training.log import Log
 from longtake.training.methods.base import Method, Phase
+from longtake.training.restore import restore
 from longtake.training.writer import Writer
 
 REMEDY = "start a new run with a lower training.optimizer.lr or with training.optimizer.clip_norm"
@@ -118,7 +119,7 @@ class Trainer:
                 a checkpoint from before it, its model has been exported.
         """
         if found := checkpoint.newest(self._folder, self._ranks):
-            checkpoint.load(found, self._state)
+            restore(found, self._state)
             self._prune()  # a kill may have come before it
         try:
             self._train()
@@ -265,7 +266,7 @@ class Trainer:
         if good is None:
             return "no checkpoint had been saved before; lower training.save_every"
         self._ranks.reshard(self._method.module)
-        checkpoint.load(checkpoint.read(good), self._state)
+        restore(checkpoint.read(good), self._state)
         self.export()
         return (
             f"{self._folder / 'model'} is the model of the last good checkpoint, {good.name}; name "
