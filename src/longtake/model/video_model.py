@@ -12,10 +12,8 @@ from torch import nn
 from longtake.autoencoders import OtherDecoder, VideoAutoencoder
 from longtake.backends import Backend
 from longtake.checkpoint import (
-    check_finite,
     load_component,
     save_component,
-    weights_hash,
     whole_folder,
 )
 from longtake.config import nearest
@@ -23,6 +21,7 @@ from longtake.diffusion import ClipSampler, Denoiser
 from longtake.diffusion.signals import Signals
 from longtake.generate import LongVideo
 from longtake.hub import find_model, push_folder
+from longtake.model.agreement import check_merge, guiding_network
 from longtake.model.arguments import (
     check_backend,
     check_device,
@@ -238,7 +237,11 @@ class VideoModel:
         """
         merged = self
         for other in others:
-            _check_merge(merged, other)
+            if not isinstance(other, VideoModel):
+                raise ValueError(
+                    f"merge({other!r}): expected a VideoModel; open it by from_pretrained"
+                )
+            check_merge(merged, other)
             denoisers = {**other.denoisers, **merged.denoisers}
             decoders = {**other.decoders, **merged.decoders}
             merged = replace(merged, index=other.index, denoisers=denoisers, decoders=decoders)
@@ -324,22 +327,7 @@ class VideoModel:
             return {}
         own = self.denoisers.get(role, self.denoisers["first"])
         other = VideoModel.from_pretrained(name, device=own.device, dtype=own.dtype)
-        network = other.denoisers.get(role, other.denoisers.get("first"))
-        differ = [
-            k
-            for k in ("diffusion", "latent_scaling")
-            if dict(self.index)[k] != dict(other.index)[k]
-        ]
-        if weights_hash(other.autoencoder) != weights_hash(self.autoencoder):
-            differ.append("autoencoder")
-        if network is None or network.spec != own.spec or network.reads != own.reads:
-            differ.append("what their networks sample or read")
-        if differ or network is None:
-            raise ValueError(
-                f"{name} cannot guide this model: they differ in {differ[0]}; choose a smaller "
-                "network or an earlier checkpoint that was trained with the same settings"
-            )
-        return {name: network}
+        return {name: guiding_network(name, other, self, role)}
 
     def request(
         self,
@@ -420,26 +408,3 @@ class VideoModel:
     def _reads(self) -> frozenset[str]:
         first = self.denoisers.get("first")
         return frozenset() if first is None else first.reads
-
-
-def _check_merge(model: VideoModel, other: VideoModel) -> None:
-    if not isinstance(other, VideoModel):
-        raise ValueError(f"merge({other!r}): expected a VideoModel; open it by from_pretrained")
-    networks = [*model.denoisers.values(), *other.denoisers.values()]
-    for name, part in (*model.components.items(), *other.components.items()):
-        check_finite(part.state_dict(), name)
-    differing: list[str] = []
-    if weights_hash(model.autoencoder) != weights_hash(other.autoencoder):
-        differing = ["autoencoder"]
-    elif model.denoisers:
-        ours, theirs = dict(model.index), dict(other.index)
-        trained_with = ("latent_scaling", "diffusion", "classes", "labels", "text_encoder")
-        differing = [name for name in trained_with if ours[name] != theirs[name]]
-        if len({network.spec.clip_overlap_frames for network in networks}) > 1:
-            differing.append("clip_overlap_frames")
-    if differing:
-        names = " and ".join(filter(None, (model.index.made_by, other.index.made_by)))
-        raise ValueError(
-            f"these models cannot be merged{names and f' ({names})'}: they differ in "
-            f"{', '.join(differing)}; train both on one latent cache with one diffusion"
-        )
