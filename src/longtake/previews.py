@@ -13,7 +13,7 @@ from longtake.distributed import Ranks
 from longtake.metrics.pairs import pair_scores, perceptual
 from longtake.model import VideoModel
 from longtake.noise import generator
-from longtake.rollout import Request
+from longtake.text import Prompt
 from longtake.video import VideoWriter, contact_sheet, write_image
 from longtake.video.pixels import to_model, to_pixels
 
@@ -76,16 +76,29 @@ def check_samples(model: VideoModel, frames: int) -> None:
         )
 
 
-def samples(model: VideoModel, request: Request, frames: int, folder: Path, ranks: Ranks) -> None:
-    """Sample the videos of a request, ``frames`` frames each, and write them to a folder.
+def samples(
+    model: VideoModel, videos: int, frames: int, folder: Path, ranks: Ranks, prompt: Prompt | None
+) -> None:
+    """Sample videos of the first seeds, and write them to a folder.
 
-    The processes ``ranks`` share the videos. Samples that are not finite, as those of a network
-    early in training may be, are only logged.
+    A model without a network of first clips samples none. Samples that are not finite, as those of
+    a network early in training may be, are only logged.
+
+    Args:
+        model: the model.
+        videos: number of videos.
+        frames: number of frames of each.
+        folder: folder to write to.
+        ranks: processes that share the network.
+        prompt: prompt of all videos, for a model that reads text.
 
     Raises:
         VideoError: a file cannot be written.
-        ValueError: the network does not read a signal of the request.
+        ValueError: the network does not read the prompt.
     """
+    if "first" not in model.denoisers:
+        return
+    request = model.request(range(videos), prompt=prompt)
     try:
         parts = list(model.long_video()(request, frames))
     except FloatingPointError as error:

@@ -27,6 +27,7 @@ from longtake.model.index import AUTOENCODER, component_hash
 from longtake.registry import AnyDenoiser, AnySource, AnyTextEncoder
 from longtake.rollout import Role
 from longtake.runs.base import Count, Run
+from longtake.runs.labels import check_labels, labels_read
 from longtake.text import Prompt, TextEncoder
 from longtake.training.callbacks import Callbacks
 from longtake.training.captions import check_captions, encode_captions
@@ -244,7 +245,7 @@ class DiffusionRun(Run):
         Raises:
             ValueError: settings, data and networks do not fit each other.
         """
-        self._check_classes()
+        check_labels(self.denoiser, self.data)
         base = self._joined(base)
         base.autoencoder.spec.check_drawn(denoiser.spec, self.model)
         base.autoencoder.spec.check_clip(denoiser.spec, self.model)
@@ -273,31 +274,6 @@ class DiffusionRun(Run):
         number = len(self.data.classes) or None
         denoiser = self.denoiser.model_copy(update={"num_classes": number})
         return self.model_copy(update={"denoiser": denoiser})
-
-    def _check_classes(self) -> None:
-        """ConfigError if the network has another number of classes than the data."""
-        number, classes = getattr(self.denoiser, "num_classes", None), self.data.classes
-        if number not in (None, len(classes)):
-            fix = (
-                f"set it to {len(classes)}"
-                if classes
-                else "set it to null, or give videos labels by data.labels"
-            )
-            held = f"{len(classes)} classes" if classes else "no classes"
-            raise ConfigError(f"denoiser.num_classes={number}, but the data has {held}; {fix}")
-        labels = self.data.label_sizes
-        for name, size in self._labels.items():
-            if size != labels.get(name):
-                held = ", ".join(f"{k}: {n}" for k, n in labels.items()) or "none"
-                raise ConfigError(
-                    f"denoiser.labels={{{name}: {size}}}, but the labels of the data are {held}; "
-                    "set those of them that the network is to read"
-                )
-
-    @property
-    def _labels(self) -> Mapping[str, int]:
-        """Number of values of each named label that the network reads."""
-        return getattr(self.denoiser, "labels", {})
 
     def _joined(self, base: VideoModel) -> VideoModel:
         """The base without networks that clips of this run's frame rate cannot be used with."""
@@ -332,7 +308,7 @@ class DiffusionRun(Run):
         changes = {"diffusion": self.diffusion, "sampling": self.sampling}
         changes |= {"classes": self.data.classes, "ema": self.training.ema is not None}
         changes |= {"text_encoder": text_encoder or (index.text_encoder if others else None)}
-        labels = {name: self.data.label_parts[name] for name in self._labels}
+        labels = {name: self.data.label_parts[name] for name in labels_read(self.denoiser)}
         changes |= {"labels": {**(index.labels if others else {}), **labels}}
         return replace(base, index=index.model_copy(update=changes))
 
@@ -357,9 +333,8 @@ class DiffusionRun(Run):
         prompt: Prompt | None,
         folder: Path,
     ) -> Mapping[str, float]:
-        if "first" in model.denoisers:
-            request = model.request(range(self.num_previews), prompt=prompt)
-            previews.samples(model, request, self.preview_frames, folder, ranks)
+        videos, frames = self.num_previews, self.preview_frames
+        previews.samples(model, videos, frames, folder, ranks, prompt)
         if validation is None:
             return {}
         loss = validation_loss(denoiser, validation, self.training.batch, ranks.device)

@@ -215,9 +215,8 @@ class DistillationRun(Run):
     def _preview(
         self, model: VideoModel, ranks: Ranks, prompt: Prompt | None, folder: Path
     ) -> Mapping[str, float]:
-        if "first" in model.denoisers:
-            request = model.request(range(self.num_previews), prompt=prompt)
-            previews.samples(model, request, self.preview_frames, folder, ranks)
+        videos, frames = self.num_previews, self.preview_frames
+        previews.samples(model, videos, frames, folder, ranks, prompt)
         return {}
 
     def _export(
