@@ -1,14 +1,17 @@
 """Every preset can be read, says what it is, and its networks fit together."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
+from longtake.config import override, read
 from longtake.hub import shipped_models
 from longtake.model import VideoModel
+from longtake.registry import AnyAutoencoder, AnyDecoder, AnyDenoiser, AnySampler, AnySource
 from longtake.runs import (
+    AnyRun,
     AutoencoderRun,
     DecoderRun,
     DiffusionRun,
@@ -123,3 +126,23 @@ def test_a_student_is_distilled_from_a_shipped_model_on_clips_that_fit_it(name: 
 def test_a_preset_in_a_file_is_read_as_the_shipped_one(tmp_path: Path):
     (tmp_path / "x.yaml").write_text(presets()["lvdm_demo_autoencoder"].read_text())
     assert read_run(str(tmp_path / "x.yaml")) == read_run("lvdm_demo_autoencoder")
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "union"),
+    [
+        ("lvdm_demo_autoencoder", "autoencoder", AnyAutoencoder),
+        ("lvdm_sky_light_decoder", "decoder", AnyDecoder),
+        ("lvdm_demo_pred", "denoiser", AnyDenoiser),
+        ("lvdm_demo_pred", "sampling.sampler", AnySampler),
+        ("lvdm_demo_pred", "data", AnySource),
+    ],
+)
+def test_another_kind_drops_the_fields_of_the_one_before(name: str, field: str, union: Any):
+    """Also of ``autoencoder`` and ``decoder``, which are kinds of runs too."""
+    for each in get_args(get_args(union)[0]):
+        kind = each.model_fields["kind"].default
+        data = override(AnyRun, read(presets()[name]), [f"{field}.kind={kind}"])
+        for part in field.split("."):
+            data = data[part]
+        assert data.keys() <= each.model_fields.keys(), each

@@ -103,7 +103,7 @@ def override(kind: Any, data: Any, overrides: Sequence[str]) -> Any:
                 f"override of {'.'.join(path)}: {'.'.join(path[:-1])} is not a mapping"
             )
         if path[-1] == "kind" and node.get("kind") != value:
-            classes = [c for c in _classes_at(kind, path[:-1]) if _tag(c) == value]
+            classes = [c for c in _classes_below(kind, path[:-1]) if _tag(c) == value]
             fields = {
                 x
                 for c in classes
@@ -300,6 +300,15 @@ def _classes_at(kind: Any, place: Sequence[Any]) -> list[type[BaseModel]]:
         if isinstance(part, str):
             fields = [c.model_fields[part].annotation for c in found if part in c.model_fields]
             found = _of_kind(found, part) or [c for field in fields for c in _classes(field)]
+    return found
+
+
+def _classes_below(kind: Any, fields: Sequence[str]) -> list[type[BaseModel]]:
+    """Config classes that data may have at a path of fields; a run's kind may be named as one."""
+    found = _classes(kind)
+    for name in fields:
+        inner = [each.model_fields[name].annotation for each in found if name in each.model_fields]
+        found = [c for field in inner for c in _classes(field)]
     return found
 
 
