@@ -19,8 +19,9 @@ from longtake.distributed import Ranks
 from longtake.features.i3d import cache_path
 from longtake.model import VideoModel
 from longtake.pipeline.calibration import PREVIEWS, Speed, fitted, measure, with_settings
-from longtake.pipeline.carry_out import Output, Training
+from longtake.pipeline.carry_out import Training
 from longtake.pipeline.footage import survey
+from longtake.pipeline.output import Output
 from longtake.pipeline.plan import PlannedResults, read_plan, seconds_spent
 from longtake.pipeline.results import planned_evaluations, read_results, write_samples
 from longtake.pipeline.stages import RESERVE, RESULTS_SHARE, stages_for

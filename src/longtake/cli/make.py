@@ -111,7 +111,7 @@ def train(
     from longtake import config
     from longtake.cli import progress
     from longtake.distributed import join
-    from longtake.pipeline.carry_out import Output
+    from longtake.pipeline.output import Output
     from longtake.pipeline.train import Asked
     from longtake.pipeline.train import train as train_in_stages
 

@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from longtake.pipeline.calibration import (
     with_settings,
 )
 from longtake.pipeline.footage import is_large, left_out, survey
+from longtake.pipeline.output import Output
 from longtake.pipeline.pace import Pace
 from longtake.pipeline.page import write_stages_page
 from longtake.pipeline.plan import Clock, Plan, PlannedResults, PlannedStage
@@ -31,7 +31,6 @@ from longtake.pipeline.results import (
     CARD,
     FEWEST_CLIPS,
     MODEL,
-    Bar,
     measure_model,
     planned_evaluations,
     planned_results,
@@ -53,22 +52,6 @@ PREPARE_SHARE = 0.15
 TRIAL_CLIPS = 16
 STEPS, PRECISION = "training.steps", "training.precision"
 GOOD_PSNR = 24.0  # dB of an autoencoder's reconstructions, in which a face can be recognised
-
-
-@dataclass(frozen=True, kw_only=True)
-class Output:
-    """How a training in stages shows its progress.
-
-    Attributes:
-        say: shows a line of text.
-        training: takes the title of a run, and returns a context manager of the run's callbacks.
-        bar: takes a title and what is counted, such as ``frames``, and returns a context manager of
-            a progress callback.
-    """
-
-    say: Callable[[str], None]
-    training: Callable[[str], AbstractContextManager[Callbacks]]
-    bar: Bar
 
 
 class Training:

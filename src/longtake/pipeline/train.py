@@ -11,8 +11,9 @@ from longtake.checkpoint import CheckpointError
 from longtake.config import Config, ConfigError
 from longtake.distributed import Ranks
 from longtake.files import locked
-from longtake.pipeline.carry_out import RESULTS, Output, Training
+from longtake.pipeline.carry_out import RESULTS, Training
 from longtake.pipeline.footage import survey
+from longtake.pipeline.output import Output
 from longtake.pipeline.plan import (
     PLAN,
     Plan,
