@@ -45,6 +45,26 @@ LARGEST_SIGMA = 160.0
 """Greatest sigma / alpha at which the schedulers of ``SIGMA_SPACE`` start; DDPM's linear table ends
 at 157, EDM at 80."""
 
+_NAN = "gives NaN"
+_VARIANCE = "needs a network that predicts variances"
+_FLOW = "follows another noise schedule than the model's"
+_UNFIT = (
+    ("DDPM", "variance_type", "fixed_large_log", _NAN, "fixed_large"),
+    ("DDPM", "variance_type", "learned", _VARIANCE, "fixed_small"),
+    ("DDPM", "variance_type", "learned_range", _VARIANCE, "fixed_small"),
+    ("DPMSolverMultistep", "algorithm_type", "sde-dpmsolver", "adds noise", "sde-dpmsolver++"),
+    ("DPMSolverMultistep", "use_flow_sigmas", True, _FLOW, False),
+    ("EulerDiscrete", "interpolation_type", "log_linear", "adds noise", "linear"),
+    ("EulerDiscrete", "timestep_type", "continuous", "adds noise", "discrete"),
+    ("UniPCMultistep", "lower_order_final", False, _NAN, True),
+    ("UniPCMultistep", "predict_x0", False, _NAN, True),
+    ("UniPCMultistep", "solver_type", "bh1", _NAN, "bh2"),
+    ("UniPCMultistep", "use_dynamic_shifting", True, _FLOW, False),
+    ("UniPCMultistep", "use_flow_sigmas", True, _FLOW, False),
+)
+"""Schedulers with an option that spoils samples (diffusers 0.42): the option's value, what the
+scheduler then does, and a value to use instead."""
+
 _LARGEST_BETA = 0.999
 """Last beta of a table that ends in pure noise (Nichol and Dhariwal 2021)."""
 
@@ -83,6 +103,12 @@ class DiffusersSampler(Sampler):
                 f"steps={self.steps} must divide {STEPS} for the {self.scheduler} of diffusers, "
                 "which leaves noise otherwise; choose another number or the sampler ddim"
             )
+        for scheduler, option, value, fault, other in _UNFIT:
+            if scheduler == self.scheduler and self.options.get(option) == value:
+                raise ValueError(
+                    f"{option}={_shown(value)} must be {_shown(other)} for the {scheduler} of "
+                    f"diffusers, which {fault} otherwise"
+                )
         algorithm, order = (self.options.get(k) for k in ("algorithm_type", "solver_order"))
         if algorithm == "sde-dpmsolver++" and order == 3:
             raise ValueError(
@@ -169,8 +195,11 @@ class DiffusersSampler(Sampler):
                     f"{self.scheduler} takes no option {name!r}; {nearest(name, free)}"
                 )
         settings = {"timestep_spacing": "trailing", **self.options, **ours}
-        scheduler = kind(**{name: value for name, value in settings.items() if name in built})
-        scheduler.set_timesteps(self.steps, device="cpu")
+        try:
+            scheduler = kind(**{name: value for name, value in settings.items() if name in built})
+            scheduler.set_timesteps(self.steps, device="cpu")
+        except (NotImplementedError, TypeError) as error:
+            raise ValueError(f"the {self.scheduler} of diffusers refuses: {error}") from error
         if scheduler.timesteps[-1] < 0:  # rounding gives 61, 103, 121, 122 ... steps one too many
             scheduler.set_timesteps(self.steps * (1 - 2**-40), device="cpu")
         return scheduler, {k: v for k, v in self.options.items() if k in stepped and k not in built}
@@ -194,6 +223,11 @@ class DiffusersSampler(Sampler):
                 "flow"
             )
         return (1 - (alpha[1:] / alpha[:-1]) ** 2).clamp_max(_LARGEST_BETA).tolist()
+
+
+def _shown(value: object) -> str:
+    """An option's value as users write it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _table_end(betas: list[float]) -> float:
