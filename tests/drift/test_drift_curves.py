@@ -6,6 +6,7 @@ import torch
 from longtake.drift import feature_curve, feature_distances
 from longtake.metrics.frechet import fvd
 from longtake.metrics.kernel import kvd
+from longtake.metrics.uncertainty import fvd_interval
 
 
 def walking(videos: int = 40, windows: int = 5, step: float = 0.0) -> torch.Tensor:
@@ -35,6 +36,15 @@ def test_against_real_clips_each_point_is_the_fvd_of_its_window():
     for k, point in enumerate(curve.points):
         assert point.fvd.value == pytest.approx(fvd(real, windows[:, k]), rel=1e-9)
         assert point.kvd.value == pytest.approx(kvd(real, windows[:, k]), rel=1e-9)
+
+
+def test_halves_of_the_same_videos_do_not_narrow_the_interval():
+    rows = walking(videos=24)
+    rows[:, 1] = rows[:, 0] + 0.1 * rows[:, 1]  # windows of one video are alike
+    even, odd = rows[::2], rows[1::2]
+    halves = fvd_interval(even[:, 0], odd[:, 1]), fvd_interval(odd[:, 0], even[:, 1])
+    point = feature_curve(rows, range(0, 80, 16)).points[1].fvd
+    assert point.standard_error >= min(half.standard_error for half in halves)
 
 
 def test_the_fewest_videos_have_a_curve_with_intervals():

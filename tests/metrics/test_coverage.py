@@ -12,3 +12,9 @@ def test_intervals_hold_what_they_are_of():
     assert 0.87 < share < 0.99
     like = next(row for row in rows if row["case"] == "same" and row["metric"] == "fvd")
     assert like["holds_true"] == 0  # the interval of FVD at n is not of FVD
+
+
+def test_other_intervals_hold_what_they_are_of():
+    rows = benchmark_scripts.load("coverage").other_rows(60)
+    assert all(row["holds"] >= 0.6 for row in rows), rows
+    assert sum(row["holds"] for row in rows) / len(rows) > 0.87

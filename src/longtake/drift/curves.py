@@ -111,6 +111,6 @@ def feature_distances(windows: Float[Tensor, "k d"]) -> tuple[float, ...]:
 
 
 def _mean(a: Interval, b: Interval) -> Interval:
-    """Mean of two distances, treating their errors as independent."""
-    error = (a.standard_error**2 + b.standard_error**2) ** 0.5 / 2
+    """Mean of two distances of the same videos, whose errors are as good as equal."""
+    error = (a.standard_error + b.standard_error) / 2
     return Interval(value=(a.value + b.value) / 2, standard_error=error)
