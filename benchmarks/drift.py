@@ -34,6 +34,7 @@ from drift_films import (
     film_of,
     footage,
 )
+from scipy.stats import binomtest
 
 from longtake.checkpoint import write_text
 from longtake.drift import (
@@ -55,6 +56,7 @@ LONGEST = {"doom": 128}  # frames of a world's longest videos: rendering them ta
 MIDDLE = 2048  # from this number of frames on, only the size in the middle of each fault
 SHORT, FOOTAGE, LEAST_FAULTY = 128, 4, 110  # most frames of footage; stretches with faults
 NEAR_EDIT = 1  # frames by which a found edit may be off
+CODINGS = {"raw": "raw", "h264": "H.264"}
 REAL_SEED = 101  # of the clean videos that those of a world are judged against
 REAL = {128: 100, 512: 50}  # their number, by number of frames; none for longer videos
 
@@ -80,17 +82,26 @@ class Table:
         return tuple(row[name] for name in ("film", "frames", "coding", "fault", "size"))
 
     def add(
-        self, key: tuple, videos: Iterator[Video], real: "Real", coding: str, named: Sequence[str]
+        self,
+        key: tuple,
+        videos: Iterator[Video],
+        real: "Real",
+        coding: str,
+        named: Sequence[str],
+        chunk: int | None = None,
     ) -> None:
-        """Judge videos; ``named`` are the findings that name the fault, none for clean ones."""
+        """Judge videos; ``named`` are the findings that name the fault, none for clean ones.
+
+        Videos whose ``chunk`` is given have no real ones, which are searched for any.
+        """
         if key in self.rows:
             return
         began = time.process_time()
         found, beyond = [], []
         for video in videos:
-            findings = judge(measure(described(video.film, coding)))
+            findings = judge(measure(described(video.film, coding), chunk))
             found.append({finding.kind for finding in findings})
-            reference = real(video, coding)
+            reference = real(video, coding) if chunk is None else None
             if reference is not None:
                 beyond.append({finding.kind for finding in reference.beyond(findings)})
         row = dict(zip(("film", "frames", "coding", "fault", "size"), key, strict=True))
@@ -170,6 +181,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the videos; fewer is faster")
     parser.add_argument("--worlds", nargs="*", default=list(WORLDS), choices=list(WORLDS))
     parser.add_argument("--frames", type=int, nargs="*", default=list(COUNTS), choices=COUNTS)
+    parser.add_argument("--faults", nargs="*", default=list(FAULTS), choices=list(FAULTS))
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--footage", type=Path, help="folder of the films")
     parser.add_argument("--json", type=Path)
@@ -179,14 +191,16 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             draw(film_of("sky", 256, 4, 1), chosen.picture, Path(folder))
         return
+    picked = [fault for fault in FAULTS if fault in chosen.faults]
     table = Table({"size": SIZE, "seed": chosen.seed, "share": chosen.share}, chosen.json)
     for frames in chosen.frames:
         for name, clean, faulty, real in films(chosen, frames):
-            fill(table, (name, frames), clean, faulty, real)
+            fill(table, (name, frames), clean, faulty, real, picked)
     for path, edits in edited(chosen.footage) if chosen.footage else ():
         if edits:
             edited_film(table, path, edits)
     show(list(table.rows.values()))
+    show_false_alarms(list(table.rows.values()))
     print(f"{sum(row['cpu_seconds'] for row in table.rows.values()):.0f} CPU seconds")
 
 
@@ -217,15 +231,18 @@ def fill(
     clean: Sequence[Video],
     faulty: Sequence[Video],
     real: Real,
+    picked: Sequence[str],
 ) -> None:
     """False alarms on clean videos and detections of each fault and size, raw and as H.264."""
-    for coding in ("raw", "h264"):
+    for coding in CODINGS:
         table.add((*of, coding, "none", 0), iter(clean), real, coding, ())
-        for title, fault in FAULTS.items():
-            sizes = fault.sizes if of[1] < MIDDLE else fault.sizes[1:2]
+        for title in picked:
+            fault, middle = FAULTS[title], len(FAULTS[title].sizes) // 2
+            sizes = fault.sizes if of[1] < MIDDLE else fault.sizes[middle : middle + 1]
             for size in sizes:
-                films = with_fault(fault, faulty, clean, size)
-                table.add((*of, coding, title, size), films, real, coding, fault.kinds)
+                films = with_fault(fault, faulty if size else clean, clean, size)
+                key = (*of, coding, title, size)
+                table.add(key, films, real, coding, fault.kinds, fault.chunk)
 
 
 def with_fault(
@@ -292,6 +309,25 @@ def show(rows: Sequence[dict]) -> None:
 def _cell(row: dict) -> str:
     beyond = f" ({row['beyond']})" if "beyond" in row else ""
     return f"{row['found']}{beyond}/{row['of']}"
+
+
+def show_false_alarms(rows: Sequence[dict]) -> None:
+    """Clean videos with a finding, and the exact 95 % interval of their share."""
+    print("| video | frames | coding | any finding | 95 % interval | beyond | 95 % interval |")
+    print("| --- | ---: | --- | ---: | ---: | ---: | ---: |")
+    for row in rows:
+        if row["fault"] == "none":
+            found = [_share(row.get(name), row["of"]) for name in ("found", "beyond")]
+            about = f"{row['film']} | {row['frames']} | {CODINGS[row['coding']]}"
+            print(f"| {about} | {' | '.join(found)} |")
+
+
+def _share(hits: int | None, total: int) -> str:
+    """A count, and the interval of Clopper and Pearson (1934) in percent; empty if not counted."""
+    if hits is None:
+        return " | "
+    interval = binomtest(hits, total).proportion_ci(method="exact")
+    return f"{hits} of {total} | {100 * interval.low:.1f} to {100 * interval.high:.1f} %"
 
 
 def written(frames: Film, path: Path) -> Path:

@@ -53,11 +53,15 @@ LVDM_SKY = (0.80, 0.75, 0.77, 1.19)  # steps of lvdm-sky's frames within a laten
 
 @dataclass(frozen=True)
 class Fault:
-    """A kind of fault: how it is made in size ``a``, and the findings that name it."""
+    """A kind of fault: how it is made in size ``a``, and the findings that name it.
+
+    Where ``chunk`` is given, so is the length of chunks to the search, as by ``--chunk``.
+    """
 
     make: Callable[[Film, Film, float], Film]
     sizes: Sequence[float]
     kinds: Sequence[str]
+    chunk: int | None = None
 
 
 FAULTS: Mapping[str, Fault] = {
@@ -95,8 +99,12 @@ FAULTS: Mapping[str, Fault] = {
         lambda v, _, a: faults.loop(v, len(v) // 2, int(a)), (4, 8, 32), ["loop"]
     ),
     "joints of 16, levels": Fault(
-        lambda v, _, a: faults.flicker(v, 16, a), (0.5, 1, 2), ["seams", "jump"]
+        lambda v, _, a: faults.flicker(v, 16, a), (0.25, 0.5, 1, 2), ["seams", "jump"]
     ),
+    "joints of 16, length given, levels": Fault(
+        lambda v, _, a: faults.flicker(v, 16, a), (0.25, 0.5, 1), ["seams", "jump"], 16
+    ),
+    "no joints, length 16 given": Fault(lambda v, _, a: v, (0,), ["seams"], 16),
     "joints of random sign, levels": Fault(
         lambda v, _, a: faults.random_joints(v, 16, a), (1, 2, 4), ["seams", "jump", "cut"]
     ),

@@ -7,7 +7,8 @@ from types import ModuleType
 import benchmark_scripts
 import pytest
 
-RESULTS = Path(__file__).parents[2] / "docs" / "results" / "drift.json"
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
+STORED = ("drift", "drift_joints")
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +42,17 @@ def test_rows_are_kept_and_not_computed_again(benchmark, tmp_path):
 
 
 def test_committed_counts_are_of_seeds_that_chose_no_threshold(benchmark):
-    stored = json.loads(RESULTS.read_text())
-    assert stored["seed"] == benchmark.SEED != 101
-    faults = {row["fault"] for row in stored["rows"]}
+    stored = [json.loads((RESULTS / f"{name}.json").read_text()) for name in STORED]
+    assert {each["seed"] for each in stored} == {benchmark.SEED} != {101}
+    faults = {row["fault"] for each in stored for row in each["rows"]}
     assert faults == {"none", "edits", *benchmark.FAULTS}
+
+
+def test_shares_have_exact_intervals(benchmark, capsys):
+    clean = {"film": "sky", "frames": 128, "coding": "raw", "fault": "none", "of": 100}
+    benchmark.show_false_alarms([clean | {"found": 3, "beyond": 0}, clean | {"fault": "zoom"}])
+    (row,) = capsys.readouterr().out.splitlines()[2:]
+    assert row == "| sky | 128 | raw | 3 of 100 | 0.6 to 8.5 % | 0 of 100 | 0.0 to 3.6 % |"
 
 
 def test_a_stretch_is_judged_against_other_stretches_of_its_length(benchmark):

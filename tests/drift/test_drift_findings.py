@@ -59,6 +59,22 @@ def test_joints_are_found_without_being_given():
     assert seams.low > 1.5
 
 
+@pytest.mark.parametrize("chunk", [None, 16])
+@pytest.mark.parametrize("index", [4, 10])
+def test_joints_of_a_quarter_of_a_level_are_found_though_some_do_not_jump(index, chunk):
+    found = measure(described(faults.flicker(clean(index)[:128], 16, 0.25)), chunk).seams
+    assert found is not None
+    assert found.period == 16
+    assert found.jumps
+
+
+def test_jumps_at_any_frames_are_no_joints():
+    video, starts = clean(4).astype(np.float32), (20, 41, 57, 90, 122, 151)
+    for start in starts:
+        video[start:] += 2.0 if start % 2 else -2.0
+    assert "seams" not in kinds(video.clip(0, 255).astype(np.uint8))
+
+
 def test_given_joints_are_judged_though_nothing_is_wrong():
     found = measure(described(clean(4)), chunk=12)
     assert found.seams is not None
@@ -171,6 +187,13 @@ def test_steps_of_cross_fades_are_named_with_the_chunk():
 
 def test_a_cut_to_a_brighter_scene_is_a_cut_alone():
     assert kinds(faults.cut(clean(4), clean(10), 100)) == ["cut"]
+
+
+@pytest.mark.parametrize("index", [4, 16])
+def test_a_twentieth_of_another_video_is_seen_where_it_begins(index):
+    mixed = faults.mixed(clean(index), clean(10)[:, :, ::-1], 100, 0.05)
+    found = measure(described(mixed))
+    assert (*found.cuts, *found.light_jumps) == (100,)
 
 
 def test_who_crosses_a_part_of_the_picture_is_no_cut():

@@ -13,11 +13,13 @@ from longtake.drift.pulses import Pulse, pulse
 from longtake.drift.repeats import Freeze, Loop, freezes, loops, moving_cells, part_freezes
 from longtake.drift.seams import (
     CUT,
+    LEAST_CHUNK,
     LEAST_LIGHT,
     LIGHT_CHANCE,
     LIGHT_JUMP,
     LIGHT_QUIET,
     Seams,
+    aligned_borders,
     borders_every,
     cuts,
     find_borders,
@@ -31,10 +33,6 @@ from longtake.drift.shared import Shared, shared
 from longtake.drift.trends import LEAST_POINTS, Trend, trend
 
 NEAR = 2  # frames around a freeze, a loop's joint, a cut or a border whose jumps it explains
-
-
-LEAST_CHUNK = 9
-"""Least number of frames between borders at which jumps are seams; shorter patterns are pulses."""
 
 BRIGHTER, BRIGHTEST = 0.85, 12 / 255
 """A jump is one of brightness, not a cut, if at least the first share of it is a change of
@@ -103,7 +101,7 @@ def measure(video: Descriptors, chunk: int | None = None, first: int | None = No
     if chunk is None:
         seams, pulsing = _seams_or_pulse(video, skip, _found_seams(unexplained, light))
     else:
-        seams = seam_score(rises[0], borders_every(chunk, len(video), first))
+        seams = _given_seams(rises, light, borders_every(chunk, len(video), first))
         pulsing = pulse(video, skip)
     at_border = _around(seams.borders if seams else ())
     jumped = [t for t in cuts(unexplained[0], video) if t not in at_border]
@@ -166,17 +164,34 @@ def _ends(still: Iterable[Freeze], repeated: Iterable[Loop]) -> set[int]:
     return ends
 
 
+def _given_seams(
+    rises: Sequence[Float64[np.ndarray, "t"]],
+    light: Float64[np.ndarray, "t"],
+    borders: Sequence[int],
+) -> Seams | None:
+    """Jumps at given borders: of the picture or, if clearer and visible, of its brightness."""
+    picture, brightness = (seam_score(rise, borders) for rise in rises)
+    if picture is None or brightness is None or not _visible(brightness, light):
+        return picture
+    return max(picture, brightness, key=lambda seams: seams.low)
+
+
 def _found_seams(
     rises: Sequence[Float64[np.ndarray, "t"]], light: Float64[np.ndarray, "t"]
 ) -> Seams | None:
     """The clearer of the joints found in the picture and in its brightness; None if none jump."""
-    picture, brightness = find_borders(rises[0]), find_borders(rises[1], LIGHT_CHANCE)
-    if brightness and (
-        brightness.period < LEAST_CHUNK or light[list(brightness.borders)].mean() < LEAST_LIGHT
-    ):
-        brightness = None
-    found = [seams for seams in (picture, brightness) if seams and seams.jumps]
+    brightness = (
+        find_borders(rises[1], LIGHT_CHANCE),
+        aligned_borders(light, rises[1], LIGHT_CHANCE),
+    )
+    visible = [seams for seams in brightness if seams and _visible(seams, light)]
+    found = [seams for seams in (find_borders(rises[0]), *visible) if seams and seams.jumps]
     return max(found, key=lambda seams: seams.low, default=None)
+
+
+def _visible(seams: Seams, light: Float64[np.ndarray, "t"]) -> bool:
+    """Whether the brightness jumps visibly at borders, and too rarely for a pulse."""
+    return seams.period >= LEAST_CHUNK and light[list(seams.borders)].mean() >= LEAST_LIGHT
 
 
 def _seams_or_pulse(

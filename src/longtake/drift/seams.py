@@ -16,12 +16,16 @@ NEAR = 12  # frames on each side whose median is the usual jump
 SOFT = 3.0  # clip of a jump when searching for joints, in robust standard deviations
 LONGEST = 512  # longest distance between joints that is tried, in frames
 LEAST_FOUND = 4  # fewest joints that can be found
+LEAST_CHUNK = 9  # least distance of joints that are found in the brightness; shorter are pulses
+MOST_ALIGNED = 32  # most jumps whose distances are compared
 # Found joints must be as rare among shuffled frames as exp(-BESIDE_CHANCE), all tries counted: in
 # the picture, where things collide at their own rhythm, and in the brightness.
 BESIDE_CHANCE, LIGHT_CHANCE = 8.0, 6.0
 # A cut: jump over the usual jump, step over the second largest of the four beside it (a missing
 # frame breaks the motion, and its step is not larger), and a visible RMS step of colours.
 CUT, CUT_BESIDE, CUT_STEP = 3.0, 1.4, 0.02
+# A jump that is far over the usual is a cut from this step on: another video is mixed in faintly.
+CLEAR_CUT, CLEAR_STEP = 10.0, 0.01
 # Share of the cells that must jump at a cut, in brightness by a level above the frames near.
 CUT_PARTS, CUT_CELL, CUT_NEAR = 0.4, 1 / 255, 4
 # Exponents that are tried for Chernoff's bound; the steepest sees the largest jumps alone.
@@ -192,6 +196,54 @@ def find_borders(
     return seam_score(rise, borders, found=True)
 
 
+def aligned_borders(
+    sizes: Float64[np.ndarray, "t"], rise: Float64[np.ndarray, "t"], beside_chance: float
+) -> Seams | None:
+    """Find evenly spaced borders on which all of the largest jumps lie; None if there are none.
+
+    Unlike ``find_borders``, it finds joints of which some do not jump. Of n frames, k are borders.
+    In random order, the m largest jumps all lie at borders with a probability of
+    C(k, m) / C(n, m). It must be small compared with the number of periods, first borders and m
+    that are tried. Jumps below a quarter of a level of 255, or below the usual, do not count.
+
+    Args:
+        sizes: jump of the brightness in each frame (``light_jumps``).
+        rise: logarithm of each jump divided by the median near it (``surprise``), for the ratio.
+        beside_chance: by how much the logarithm of this improbability must exceed that of the
+            number of tries.
+    """
+    order = np.argsort(-sizes, kind="stable")
+    order = order[(sizes[order] > LEAST_LIGHT) & (rise[order] > 0)].tolist()
+    peaks = [t for t in order if sizes[t] >= sizes[max(t - 2, 0) : t + 3].max()]
+    largest, frames = np.array(peaks[:MOST_ALIGNED], int), len(sizes) - 3
+    periods = range(LEAST_CHUNK, min(LONGEST, frames // LEAST_FOUND) + 1)
+    if len(largest) < LEAST_FOUND or not periods:
+        return None
+    improbable = {}
+    for period in periods:
+        others = np.flatnonzero(largest % period != largest[0] % period)
+        hits = int(others[0]) if len(others) else len(largest)
+        borders = len(_on_grid(period, int(largest[0]), len(sizes)))
+        improbable[period] = _log_ways(frames, hits) - _log_ways(borders, hits)
+        if hits < LEAST_FOUND:
+            improbable[period] = 0.0
+    period = max(periods, key=lambda period: improbable[period])
+    tries = sum(periods) * (len(largest) - LEAST_FOUND + 1)
+    if improbable[period] < math.log(tries) + beside_chance:
+        return None
+    return seam_score(rise, _on_grid(period, int(largest[0]), len(sizes)), found=True)
+
+
+def _on_grid(period: int, at: int, frames: int) -> range:
+    """Frames with a jump, from the third to the last but one, that are periods away from ``at``."""
+    return range(2 + (at - 2) % period, frames - 1, period)
+
+
+def _log_ways(n: int, m: int) -> float:
+    """Logarithm of the number of ways to choose m of n."""
+    return math.lgamma(n + 1) - math.lgamma(m + 1) - math.lgamma(n - m + 1)
+
+
 def cuts(rise: Float64[np.ndarray, "t"], video: Descriptors) -> tuple[int, ...]:
     """Frames at which most cells of a 12 x 12 grid jump visibly, more than at the frames near.
 
@@ -200,8 +252,9 @@ def cuts(rise: Float64[np.ndarray, "t"], video: Descriptors) -> tuple[int, ...]:
     step = video.step
     beside = np.pad(step, 2, mode="edge")
     second = np.sort([beside[k : k + len(step)] for k in (0, 1, 3, 4)], axis=0)[2]
-    large = step > np.maximum(CUT_STEP, CUT_BESIDE * second)
-    high = np.flatnonzero((rise > math.log(CUT)) & large).tolist()
+    large = (rise > math.log(CUT)) & (step > CUT_STEP)
+    clear = (rise > math.log(CLEAR_CUT)) & (step > CLEAR_STEP)
+    high = np.flatnonzero((large | clear) & (step > CUT_BESIDE * second)).tolist()
     highest = [t for t in high if rise[t] >= rise[max(t - 2, 0) : t + 3].max()]
     return tuple(t for t in highest if _parts_that_jump(video.cells, t) >= CUT_PARTS)
 
