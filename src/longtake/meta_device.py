@@ -32,7 +32,7 @@ def build_empty(settings: Any, most: int = MAX_WEIGHTS) -> Any:
 
     def count(*_: object) -> None:
         if next(numbers) > most:
-            raise ValueError(f"it would have more than {most} weights")
+            raise ValueError(f"it would have more than {most} weight tensors")
 
     hook = register_module_parameter_registration_hook(count)
     try:

@@ -212,7 +212,8 @@ def test_footage_is_measured(footage: Path):
     assert found.held_out_clips == 5
     assert found.hours == pytest.approx(2 * 80 / 8 / 3600)
     with pytest.raises(
-        ValueError, match=r"of no video are 100 frames, a clip to train on, left .* has 80"
+        ValueError,
+        match=r"longest video has 80 frames; expected 100 to train on, beside the 10% or more",
     ):
         survey(footage, _with_spans((100,)))
 

@@ -119,7 +119,7 @@ class LatentCache:
 
     def __getitem__(self, item: int) -> CachedClip:
         if not 0 <= item < len(self):
-            raise IndexError(f"item {item} of {len(self)}")
+            raise IndexError(f"clip {item} of the cache must be from 0 to {len(self) - 1}")
         number = bisect_right(self._ends, item)
         row = item - self._ends[number] + self.index.shards[number].items
         mean, log_variance, label = (

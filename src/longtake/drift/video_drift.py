@@ -132,7 +132,7 @@ def measure_video(
     network: I3D | None = None,
     feature_starts: Sequence[int] = (),
 ) -> VideoDrift:
-    """Measure one video, in the memory of one window and 0.9 kB per frame.
+    """Measure one video, in the memory of one window and 1.8 kB per frame.
 
     Args:
         video: video file, or folder of image files.

@@ -67,7 +67,7 @@ class EfficientNetDistance(FrameDistance):
         freeze(self.network)
 
     def forward(self, x: Frames, y: Frames) -> Float[Tensor, "n"]:
-        """Distance of frames in [-1, 1]: squared difference of normalised features.
+        """Squared difference of normalised features of frames, whose pixels are in [-1, 1].
 
         It is summed over channels and averaged over pixels and layers.
         """
@@ -104,7 +104,7 @@ class EfficientNetFeatures(nn.Module):
                 _fold(conv, weights, *(f"_blocks.{index}.{name}" for name in names))
 
     def forward(self, x: Frames) -> list[Tensor]:
-        """Features of frames in [-1, 1] in each layer of ``strides``, finest first."""
+        """Features in each layer of ``strides``, finest first, of pixels in [-1, 1]."""
         pixels = ((x + 1) * 127.5 - 127) / 128
         last = pixels.contiguous(memory_format=torch.channels_last)  # a third faster on a CPU
         h = nn.functional.relu6(self.stem(last))

@@ -44,7 +44,10 @@ class FrameDistance(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Frames, y: Frames) -> Float[Tensor, "n"]:
-        """Distance of each pair of frames in [-1, 1]; 0 if they are equal."""
+        """Distance of each frame of ``x`` to that of ``y``, whose pixels are in [-1, 1].
+
+        It is 0 if they are equal.
+        """
 
 
 class Perceptual(Config, ABC):
@@ -69,7 +72,7 @@ class Perceptual(Config, ABC):
 
 
 def clip_distance(distance: FrameDistance, video: Clips, other: Clips) -> Scalar:
-    """Distance between the frames of two batches of clips in [-1, 1], averaged over all frames."""
+    """Mean distance between the frames of two batches of clips, whose pixels are in [-1, 1]."""
     x, y = (rearrange(v, "b c t h w -> (b t) c h w") for v in (video, other))
     return distance(x, y).mean()
 

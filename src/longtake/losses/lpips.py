@@ -79,7 +79,7 @@ class LPIPSDistance(FrameDistance):
         freeze(self)
 
     def forward(self, x: Frames, y: Frames) -> Float[Tensor, "n"]:
-        """LPIPS of pairs of frames in [-1, 1].
+        """LPIPS of each pair of frames, whose pixels are in [-1, 1].
 
         It is the weighted squared difference of normalised features: mean over pixels, sum over
         layers.
@@ -89,7 +89,7 @@ class LPIPSDistance(FrameDistance):
         return torch.stack(each).sum(0)
 
     def features(self, x: Frames) -> list[Tensor]:
-        """Outputs, for frames in [-1, 1], of VGG16's ReLUs relu1_2, 2_2, 3_3, 4_3 and 5_3."""
+        """Outputs, for pixels in [-1, 1], of VGG16's ReLUs relu1_2, 2_2, 3_3, 4_3 and 5_3."""
         h = (x - self.shift) / self.scale
         found: list[Tensor] = []
         for _, positions in SLICES:

@@ -37,7 +37,7 @@ def frechet_distance(x: Gaussian, y: Gaussian) -> float:
 def fvd(
     real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"], *, correction: int = 1
 ) -> float:
-    """Frechet distance of the features of real and of generated clips.
+    """Squared Frechet distance of features of real and generated clips: FVD, if they are of I3D.
 
     ``correction`` is subtracted from the number of clips in the divisor of covariances: 1 or 0.
 
@@ -81,7 +81,7 @@ def check_finite(features: Float[Tensor, "n d"]) -> Float64[Tensor, "n d"]:
     wrong = int((~rows.isfinite().all(1)).sum())
     if wrong:
         raise ValueError(
-            f"{wrong} of {len(rows)} clips have features that are infinite or NaN; check the "
-            "videos for NaN"
+            f"{wrong} of {len(rows)} clips have features that are infinite or NaN; check "
+            "the network that computed them, or compute in float32"
         )
     return rows

@@ -268,7 +268,10 @@ class DiffusionRun(Run):
         return model
 
     def settled(self) -> "DiffusionRun":
-        """Return the run with ``num_classes=auto`` replaced by the data's number of classes."""
+        """Return the run with ``num_classes=auto`` replaced by the data's number of classes.
+
+        It is replaced by None, for a network without classes, if the data has none.
+        """
         if getattr(self.denoiser, "num_classes", None) != "auto":
             return self
         number = len(self.data.classes) or None

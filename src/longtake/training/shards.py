@@ -31,7 +31,6 @@ def assembled(files: Iterable[Path], shapes: Mapping[str, Sequence[int]]) -> dic
 
     Raises a CheckpointError if a part is missing or does not fit.
 
-
     Unlike the reader of ``torch.distributed.checkpoint`` it trusts no file: it checks names, places
     and coverage, and reads no pickle.
     """
@@ -41,7 +40,7 @@ def assembled(files: Iterable[Path], shapes: Mapping[str, Sequence[int]]) -> dic
         places = _places(path)
         for name, part in read_tensors(path).items():
             if name not in shapes or name not in places:
-                raise CheckpointError(f"{path}: has an unknown {name!r}")
+                raise CheckpointError(f"{path}: has a tensor {name!r} that this run does not have")
             shape, offsets = tuple(shapes[name]), places[name].saved_offsets
             first = offsets[0] if offsets else 0
             length = part.shape[0] if part.ndim else 1

@@ -20,7 +20,11 @@ def lone(x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int, int]) 
 
 
 def conv_halves(x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int, int]) -> Tensor:
-    """3D convolution of one volume, as a batch of its two halves; the result is the same."""
+    """``formulas.volume_conv`` of one volume, computed as a batch of its two halves.
+
+    For arguments for which ``lone`` is true: a batch of 1 with an even number of frames, rows or
+    columns, a kernel of 3 x 3 x 3 and a stride of 1.
+    """
     axis = next(axis for axis in (2, 3, 4) if x.shape[axis] % 2 == 0)
     size = x.shape[axis] // 2 - 1  # of half the result: the kernel takes two positions more
     halves = torch.cat([x.narrow(axis, start, size + 2) for start in (0, size)])
@@ -28,7 +32,7 @@ def conv_halves(x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int,
 
 
 def repeat_border(x: Tensor, border: tuple[int, ...]) -> Tensor:
-    """Replication padding whose backward pass sums slices of the gradient.
+    """``formulas.repeat_border``, replication padding, whose backward pass sums slices.
 
     This is four times as fast as PyTorch's backward pass on a CPU, does not keep ``x`` alive, and
     is deterministic on a GPU too.
