@@ -13,6 +13,7 @@ from longtake.distributed import Ranks
 from longtake.metrics.pairs import pair_scores, perceptual
 from longtake.model import VideoModel
 from longtake.noise import generator
+from longtake.rollout.base import needed_for_longer
 from longtake.text import Prompt
 from longtake.video import VideoWriter, contact_sheet, write_image
 from longtake.video.pixels import to_model, to_pixels
@@ -26,8 +27,9 @@ def reconstructions(
 ) -> Mapping[str, float]:
     """Write some clips side by side with their reconstructions; return measures of them.
 
-    The measures are ``psnr`` in dB, ``ssim`` if frames are large enough for it, and a perceptual
-    distance if its package is installed.
+    The measures are ``psnr``, in dB, of the mean squared error over all clips, and means over
+    clips: of ``ssim`` if frames are large enough for it, and of a perceptual distance if its
+    package is installed.
 
     Args:
         autoencoder: the autoencoder.
@@ -67,13 +69,11 @@ def check_samples(model: VideoModel, frames: int) -> None:
     """
     if "first" not in model.denoisers:
         return
-    most = model.long_video().most_frames
+    video = model.long_video()
+    most = video.most_frames
     if most is not None and frames > most:
-        raise ValueError(
-            f"preview_frames={frames} must be at most {most}: this model makes clips of {most} "
-            "frames; a longer video needs the rollout autoregressive or hierarchical "
-            "(sampling.rollout.kind), and a model trained for it"
-        )
+        reason = needed_for_longer(video.samplers["first"].spec)
+        raise ValueError(f"preview_frames={frames} must be at most {most}: {reason}")
 
 
 def samples(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,14 @@ from longtake import jobs
 from longtake.denoisers import VolumeUNet
 from longtake.diffusion.signals import label_signal
 from longtake.generate import VideoStream
-from longtake.given import FilledVideo, StartedVideo, read_given_image, read_given_video
+from longtake.given import (
+    FilledVideo,
+    Given,
+    StartedVideo,
+    read_given_image,
+    read_given_video,
+    wired,
+)
 from longtake.given.started import SOFTENED
 from longtake.jobs import Job, write_videos
 from longtake.model import VideoModel
@@ -149,7 +157,9 @@ def test_a_filled_video_continues_from_any_part_and_keeps_its_changes(
 
 
 def test_a_video_that_cannot_be_filled_is_refused(filled, tiny_triplane_model: VideoModel):
-    with pytest.raises(ValueError, match=r"no network that fills in .* it can begin with an image"):
+    with pytest.raises(
+        ValueError, match=r"no network that fills in .* choose a model that has one"
+    ):
         FilledVideo(video=tiny_triplane_model.long_video(), frames=noise(2))
     with pytest.raises(ValueError, match="one frame is given, expected two or more"):
         filled(1)
@@ -205,3 +215,25 @@ def test_an_image_is_one_frame_and_nothing_else_is_an_image(film: Path, tmp_path
     assert given.digest != read_given_image(picture, (8, 8), 8.0).digest
     with pytest.raises(ValueError, match=r"film\.mkv: not an image; expected a file that ends in"):
         read_given_image(film, SIZE, 8.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"start_image": Path("a.png"), "continued": Path("b.mp4")}, "start_image and continued "),
+        ({"between": (Path("a.png"), Path("b.png")), "loop": True}, "between and loop cannot "),
+        ({"interpolate": Path("a.mp4"), "loop": True}, "interpolate and loop cannot be combined"),
+        ({"between": (Path("a.png"), Path("b.png")), "factor": 5}, "factor=5 belongs to inter"),
+    ],
+)
+def test_given_frames_that_would_be_ignored_are_refused(given: dict[str, Any], fault: str):
+    with pytest.raises(ValueError, match=fault):
+        Given(**given)
+
+
+def test_new_frames_between_those_of_a_video_keep_its_speed(tiny_model: VideoModel, tmp_path: Path):
+    with VideoWriter(tmp_path / "given.mkv", 4) as writer:
+        writer.write(noise(3))
+    made = wired(tiny_model.long_video(), Given(interpolate=tmp_path / "given.mkv"), None, 8)
+    factor = (made.frames - 1) // 2
+    assert (made.frames, made.fps) == (2 * factor + 1, 4 * factor)

@@ -63,6 +63,13 @@ def draws(guidance: Guidance | None = None, *, previous: bool = True) -> Sampler
     return {"first": sample, "next": sample}
 
 
+def test_a_longer_video_of_planes_needs_the_rollout_that_planes_have():
+    chunks = OneClip()(draws(), Request(seeds=(5,)))
+    next(chunks)
+    with pytest.raises(ValueError, match=r"clips of 4 frames; a longer video needs .* next_clip "):
+        next(chunks)
+
+
 def latents(there: Samplers, clips: int, seeds: Sequence[int] = (5,)) -> list[Tensor]:
     chunks = islice(NextClip()(there, Request(seeds=tuple(seeds))), clips)
     return [chunk.z for chunk in chunks]

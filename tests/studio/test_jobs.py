@@ -166,6 +166,11 @@ def test_a_crash_costs_the_job_and_not_the_server(page: Page):
         ("make", {"model": "volume", "frames": 10**7}, "more than the limit of"),
         ("make", {"model": "volume", "frames": 10**6, "steps": 1000}, "over the limit of"),
         ("make", {"model": "volume", "end_image": "a" * 12}, "needs a start_image"),
+        (
+            "make",
+            {"model": "volume", "start_image": "a" * 12, "end_image": "b" * 12, "loop": True},
+            "end_image and loop cannot be combined",
+        ),
         ("make", {"model": "volume", "start_image": "../../etc"}, "start_image"),
         ("make", {"model": "volume", "start_image": "a" * 12}, "there is no upload"),
         ("live", {"model": "volume", "sheet": True}, "is for videos of a given length"),

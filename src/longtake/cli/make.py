@@ -27,7 +27,11 @@ Steps = Annotated[
     int | None, Option(min=1, help="number of sampling steps; default: the model's own")
 ]
 Fps = Annotated[
-    float | None, Option(help="frames per second of the files; default: the model's own")
+    float | None,
+    Option(
+        help="frames per second of the files; default: the model's, with --interpolate those that "
+        "keep the video's speed"
+    ),
 ]
 
 Format = Annotated[str | None, Option("--format", help="mp4, mov, mkv, gif or png [default: mp4]")]

@@ -48,7 +48,7 @@ class FilledVideo(VideoStream):
         if "interpolator" not in self.video.samplers:
             raise ValueError(
                 "this model has no network that fills in between two given frames (the role "
-                "interpolator); it can begin with an image or continue a video"
+                "interpolator); choose a model that has one"
             )
         if len(self.frames) < 2:
             raise ValueError("one frame is given, expected two or more to fill in between")

@@ -19,15 +19,20 @@ DEFAULT_FRAMES = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """Files whose frames are given; None where none is. At most one of the first four is given.
+    """Files whose frames are given; None where none is.
 
     Attributes:
         start_image: image that is the first frame.
         continued: video that is continued.
         between: first and last image of the video.
-        interpolate: video whose frames lie between those to make.
-        factor: frames from one frame of ``interpolate`` to the next; None: what the model makes.
-        loop: lead the end of the video back to its beginning.
+        interpolate: video that gets new frames between all of its frames.
+        factor: distance in the new video between two frames of ``interpolate``, which the model
+            must make: another is an error. None: any.
+        loop: lead the end of the video back to its first frame.
+
+    Raises:
+        ValueError: more than one of the first four is given, ``loop`` with ``between`` or
+            ``interpolate``, or ``factor`` without ``interpolate``.
     """
 
     start_image: Path | None = None
@@ -36,6 +41,16 @@ class Given:
     interpolate: Path | None = None
     factor: int | None = None
     loop: bool = False
+
+    def __post_init__(self) -> None:
+        ways = ("start_image", "continued", "between", "interpolate")
+        chosen = [way for way in ways if getattr(self, way) is not None]
+        if self.loop and chosen and chosen[-1] in ("between", "interpolate"):
+            chosen.append("loop")
+        if len(chosen) > 1:
+            raise ValueError(f"{' and '.join(chosen)} cannot be combined; choose one")
+        if self.factor is not None and self.interpolate is None:
+            raise ValueError(f"factor={self.factor} belongs to interpolate; give that too")
 
 
 @dataclass(frozen=True, kw_only=True)

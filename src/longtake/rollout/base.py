@@ -15,6 +15,7 @@ from longtake.config import Config
 from longtake.diffusion.clip_sampler import ClipSampler, Sampled
 from longtake.diffusion.guidance import Guidance
 from longtake.diffusion.signals import CONTEXT, Signal, Signals, check_read
+from longtake.latents import LatentSpec
 from longtake.noise import derive
 from longtake.progress import ProgressCallback, no_progress
 
@@ -259,6 +260,15 @@ class Rollout(Config, ABC):
             chunk = self.step(samplers, wanted, state)
             state = chunk.state._replace(change=total)
             yield Chunk(chunk.z, state, change)
+
+
+def needed_for_longer(spec: LatentSpec) -> str:
+    """Say in a sentence which rollouts make longer videos than one clip of latents of a shape."""
+    kinds = "next_clip" if spec.frame_axis is None else "autoregressive or hierarchical"
+    return (
+        f"this model makes clips of {spec.clip[0]} frames; a longer video needs the rollout "
+        f"{kinds} (rollout.kind), and a model trained for it"
+    )
 
 
 def check_overlap(overlap: int, frames: int) -> None:

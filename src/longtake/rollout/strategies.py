@@ -19,6 +19,7 @@ from longtake.rollout.base import (
     State,
     check_overlap,
     following,
+    needed_for_longer,
     sample_clip,
 )
 
@@ -41,10 +42,7 @@ class OneClip(Rollout):
     def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
         sample = samplers["first"]
         if state.step:
-            raise ValueError(
-                f"this model makes clips of {sample.spec.clip[0]} frames; a longer video needs "
-                "the rollout autoregressive or hierarchical, and a model trained for it"
-            )
+            raise ValueError(needed_for_longer(sample.spec))
         z, memory = sample_clip(sample, request.signals, request, state.step)
         return Chunk(z, State(state.step + 1, memory=memory))
 

@@ -148,3 +148,5 @@ def check_conditions(settings: VideoSettings, model: Description) -> None:
         raise ValueError("start_image and continue_video cannot be combined; choose one")
     if settings.end_image is not None and settings.start_image is None:
         raise ValueError("end_image needs a start_image too")
+    if settings.end_image is not None and settings.loop:
+        raise ValueError("end_image and loop cannot be combined; choose one")
