@@ -10,8 +10,6 @@ from typing import Annotated, Any, TypeVar
 import torch
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, NonNegativeInt
 from torch import Tensor, nn
-from torch.distributed.checkpoint import state_dict
-from torch.distributed.tensor import DTensor
 
 from longtake.checkpoint import (
     CheckpointError,
@@ -28,7 +26,9 @@ from longtake.training.ema import EMA
 from longtake.training.methods.base import Method
 
 LOGGER = logging.getLogger("longtake")
-GATHERED = state_dict.StateDictOptions(full_state_dict=True, cpu_offload=True)
+GATHERED: Mapping[str, Any] = {"full_state_dict": True, "cpu_offload": True}
+"""Options of ``weights_of``, by which tensors are whole, and on the CPU of the main rank alone."""
+
 STATE, WEIGHTS, AVERAGE = "state.json", "weights.safetensors", "ema.safetensors"
 FORMER_AVERAGE = "average.safetensors"  # version 0.1
 AVERAGES = ("average", "ema")
@@ -284,14 +284,20 @@ def _set_aside(folder: Path, fault: str) -> None:
 
 def finite(module: nn.Module) -> bool:
     """Whether all weights of the module that this rank holds are finite."""
+    from torch.distributed.tensor import DTensor
+
     own = (p.to_local() if isinstance(p, DTensor) else p for p in module.parameters())
     return all(is_finite(p) for p in own)
 
 
-def weights_of(module: nn.Module, options: state_dict.StateDictOptions) -> dict[str, Tensor]:
+def weights_of(module: nn.Module, options: Mapping[str, Any]) -> dict[str, Tensor]:
     """Weights of a module by name.
 
-    With the options ``GATHERED`` they are whole, and on the CPU of the main rank alone.
+    With the options ``GATHERED`` they are whole, and on the CPU of the main rank alone. ``options``
+    are fields of torch's ``StateDictOptions``, whose import takes half a CPU second.
     """
-    weights: Any = state_dict.get_model_state_dict(module, options=options)
+    from torch.distributed.checkpoint import state_dict
+
+    given = state_dict.StateDictOptions(**options)
+    weights: Any = state_dict.get_model_state_dict(module, options=given)
     return weights

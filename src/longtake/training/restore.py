@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.checkpoint import state_dict
 
 from longtake.checkpoint import CheckpointError, check_finite
 from longtake.training.checkpoint import (
@@ -29,6 +28,8 @@ def restore(stored: Stored, state: TrainState) -> None:
         CheckpointError: a tensor is missing or has another shape; the message names it.
     """
     method, folder = state.method, stored.folder
+    from torch.distributed.checkpoint import state_dict  # takes half a CPU second
+
     options = state_dict.StateDictOptions(full_state_dict=True)
     _check_fit(stored.weights, method.module, folder / WEIGHTS)
     if state.ema is not None and stored.average is not None:

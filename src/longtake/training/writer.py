@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from torch.distributed.checkpoint import state_dict
 
 from longtake.checkpoint import (
     CheckpointError,
@@ -79,7 +78,7 @@ class Writer:
             self._save_shards(folder, state, then)
 
     def _save_shards(self, folder: Path, state: TrainState, then: Callable[[], None]) -> None:
-        settings, tensors = _contents(state, state_dict.StateDictOptions())
+        settings, tensors = _contents(state, {})
         settings.shapes = {name: tuple(x.shape) for name, x in tensors.items()}
         place = folder.with_name(f".{folder.name}.shards.partial")
         if self._ranks.main:
@@ -159,14 +158,18 @@ def _bytes(state: TrainState) -> int:
     return sum(x.numel() * x.element_size() for x in tensors)
 
 
-def _contents(
-    state: TrainState, options: state_dict.StateDictOptions
-) -> tuple[StateFile, dict[str, Tensor]]:
-    """``state.json`` without files; tensors by the stem of their file, a slash and their name."""
+def _contents(state: TrainState, options: Mapping[str, Any]) -> tuple[StateFile, dict[str, Tensor]]:
+    """``state.json`` without files; tensors by the stem of their file, a slash and their name.
+
+    ``options`` are those of ``weights_of``.
+    """
+    from torch.distributed.checkpoint import state_dict
+
+    given = state_dict.StateDictOptions(**options)
     method, ema = state.method, state.ema
     tensors = _named(WEIGHTS, weights_of(method.module, options))
     moments: dict[str, Any] = {
-        name: state_dict.get_optimizer_state_dict(method.module, optimizer, options=options)
+        name: state_dict.get_optimizer_state_dict(method.module, optimizer, options=given)
         for name, optimizer in state.optimizers.items()
         if optimizer.state  # reading the state of an unused optimizer would initialize it
     }
