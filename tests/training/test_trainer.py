@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tiny_runs import (
@@ -33,6 +34,7 @@ from longtake.training.config import EMAConfig, OptimizerConfig, Schedule, Train
 from longtake.training.ema import EMA
 from longtake.training.methods.base import Loss, Method, Phase
 from longtake.training.trainer import Interrupted, Trainer, TrainingProgress
+from longtake.video import VideoError, VideoWriter
 
 
 class Line(Method):
@@ -160,6 +162,32 @@ def test_a_run_that_is_stopped_saves_itself_and_continues_bit_for_bit(
         {name: weights_hash(part) for name, part in model.components.items()} for model in models
     ]
     assert hashes[0] == hashes[1]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_run_whose_footage_goes_away_saves_itself_and_continues(tmp_path: Path, workers: int):
+    footage, away = tmp_path / "footage", tmp_path / "away"
+    footage.mkdir()
+    with VideoWriter(footage / "1.mkv", 8) as writer:
+        writer.write(np.random.default_rng(0).integers(0, 255, (12, 16, 16, 3), np.uint8))
+    plan = {"frames": 4, "height": 16, "width": 16}
+    data = {"kind": "folder", "path": str(footage), "plan": plan}
+    run = autoencoder_run(data=data, steps=8, log_every=1, workers=workers, keep=9)
+    train(run, tmp_path / "whole")
+
+    def unmount(at: TrainingProgress) -> None:
+        if at.step == 2:
+            footage.rename(away)
+
+    said = r"8 clips in a row cannot be read.*no such file.*; stopped at step \d, saved in"
+    with pytest.raises(VideoError, match=said) as stopped:
+        train(run, tmp_path / "run", training=unmount)
+    assert "Traceback" not in str(stopped.value)
+    (saved,) = state.checkpoints(tmp_path / "run")
+    assert f"stopped at step {int(saved.name[5:])}," in str(stopped.value)
+    away.rename(footage)
+    train(run, tmp_path / "run")
+    assert losses(tmp_path / "run") == losses(tmp_path / "whole")
 
 
 def test_a_signal_in_the_last_step_is_told_after_the_model_is_written(tmp_path: Path):

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from longtake.data.clips import Clip, ClipReader, ClipSource, Draw
 from longtake.data.order import Order, rank_rows
 from longtake.noise import generator
-from longtake.video import to_model
+from longtake.video import VideoError, to_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,27 +56,33 @@ class Loader:
 
         Raises:
             ValueError: the batch cannot be divided among the processes.
+            VideoError: too many clips in a row cannot be read.
         """
         rows = (rank_rows(step, self.batch, self.rank, self.size) for step in count(first_step))
-        return iter(
-            DataLoader(
-                _Samples(self.source, self.seed),
-                batch_sampler=map(list, rows),
-                collate_fn=_collate,
-                num_workers=self.workers,
-            )
+        loader = DataLoader(
+            _Samples(self.source, self.seed),
+            batch_sampler=map(list, rows),
+            collate_fn=_collate,
+            num_workers=self.workers,
         )
+        for batch in loader:
+            if isinstance(batch, VideoError):  # raised in a worker, its text would be a traceback
+                raise batch
+            yield batch
 
 
-class _Samples(Dataset[tuple[int, Clip]]):
-    """Clips by sample number."""
+class _Samples(Dataset[tuple[int, Clip] | VideoError]):
+    """Clips by sample number, or why there is none."""
 
     def __init__(self, source: ClipSource, seed: int) -> None:
         self._reader, self._seed, self._videos = ClipReader(source), seed, len(source)
         self._order = Order(seed, self._videos)
 
-    def __getitem__(self, number: int) -> tuple[int, Clip]:
-        return number, self._reader.clip(self._draws(number))
+    def __getitem__(self, number: int) -> tuple[int, Clip] | VideoError:
+        try:
+            return number, self._reader.clip(self._draws(number))
+        except VideoError as error:
+            return error
 
     def _draws(self, number: int) -> Iterator[Draw]:
         epoch, item = self._order(number)
@@ -86,6 +92,9 @@ class _Samples(Dataset[tuple[int, Clip]]):
             yield int(torch.randint(self._videos, (), generator=random)), random, None
 
 
-def _collate(samples: Sequence[tuple[int, Clip]]) -> Batch:
-    numbers, clips = zip(*samples, strict=True)
+def _collate(samples: Sequence[tuple[int, Clip] | VideoError]) -> Batch | VideoError:
+    found = [sample for sample in samples if not isinstance(sample, VideoError)]
+    if len(found) < len(samples):
+        return next(sample for sample in samples if isinstance(sample, VideoError))
+    numbers, clips = zip(*found, strict=True)
     return Batch(video=torch.stack([to_model(clip.frames) for clip in clips]), number=numbers)

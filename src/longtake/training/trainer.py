@@ -3,7 +3,7 @@
 import math
 import signal
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from longtake.training.log import Log
 from longtake.training.methods.base import Method, Phase
 from longtake.training.restore import restore
 from longtake.training.writer import Writer
+from longtake.video import VideoError
 
 REMEDY = "start a new run with a lower training.optimizer.lr or with training.optimizer.clip_norm"
 GOOD_WEIGHTS = (
@@ -114,7 +115,9 @@ class Trainer:
 
         Raises:
             CheckpointError: there are checkpoints, but none is complete or fits the run.
-            Interrupted: SIGINT, SIGTERM or SIGHUP arrived; a checkpoint was written first.
+            Interrupted: SIGINT, SIGTERM or SIGHUP arrived, or another process cannot read its
+                videos; a checkpoint was written first.
+            VideoError: too many videos cannot be read; a checkpoint was written first.
             FloatingPointError: the loss is not finite, or the monitor found a collapse; if there is
                 a checkpoint from before it, its model has been exported.
         """
@@ -137,15 +140,13 @@ class Trainer:
         with deferred(insist=ranks.size == 1) as asked, closing(log) as self._log:
             self._logged_step, self._logged_time = self.step, time.perf_counter()
             batches = self._method.batches(self.step)
+            batch, fault = self._drawn(batches)
+            if fault is not None:
+                raise fault
             while not self._done:
-                values = self.train_step(next(batches))
-                if self.step % settings.log_every == 0 or self._done:
-                    self._log_step(values)
-                if self._due(settings.sample_every):
-                    self.preview()
-                if self._due(settings.evaluate_every):
-                    self.evaluate()
-                stopping = ranks.any_rank(asked.number is not None)
+                self._carry_out(batch)
+                batch, fault = self._drawn(batches)
+                stopping = ranks.any_rank(asked.number is not None or fault is not None)
                 if self.step % settings.save_every == 0 or self._done or stopping:
                     self.save()
                 if self._done:
@@ -154,11 +155,35 @@ class Trainer:
                     self.export()
                 if stopping:
                     self._writer.wait()
-                    raise self._interrupted(asked)
+                    raise self._interrupted(asked) if fault is None else self._stopped_by(fault)
             self._writer.wait()
             self.export()
             if ranks.any_rank(asked.number is not None):  # in the last step
                 raise self._interrupted(asked)
+
+    def _drawn(self, batches: Iterator[Sequence[Any]]) -> tuple[Sequence[Any], VideoError | None]:
+        """The next step's batch, or why there is none; nothing after the last step."""
+        if self._done:
+            return (), None
+        try:
+            return next(batches), None
+        except VideoError as fault:
+            return (), fault
+
+    def _carry_out(self, batch: Sequence[Any]) -> None:
+        """One step, and what is due after it, but for checkpoint and export."""
+        settings, values = self._settings, self.train_step(batch)
+        if self.step % settings.log_every == 0 or self._done:
+            self._log_step(values)
+        if self._due(settings.sample_every):
+            self.preview()
+        if self._due(settings.evaluate_every):
+            self.evaluate()
+
+    def _stopped_by(self, fault: VideoError) -> VideoError:
+        stopped = VideoError(f"{fault}; stopped at step {self.step}, saved in {self._folder}")
+        stopped.__cause__ = fault
+        return stopped
 
     def _interrupted(self, asked: Arrived) -> Interrupted:
         stopped = Interrupted(f"stopped at step {self.step}; saved in {self._folder}")
