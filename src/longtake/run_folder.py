@@ -35,6 +35,7 @@ OWN = (
     ".step_*",
     ".model.*",
     "models/.step_*",
+    "models/.best.*",
     ".config.*",
     ".environment.*",
     ".inputs.*",

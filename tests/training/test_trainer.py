@@ -441,6 +441,26 @@ def test_the_validation_loss_compares_steps(tmp_path: Path, tiny_autoencoder_fol
     assert logged[6] != pytest.approx(still[1], rel=1e-3)
 
 
+def test_the_model_with_the_lowest_validation_loss_is_kept(
+    tmp_path: Path, tiny_autoencoder_folder: Path
+):
+    every = {"sample_every": 1, "save_every": 1, "keep_every": 1, "warmup_steps": 0}
+    run = diffusion_run(tiny_autoencoder_folder, steps=5, ema=None, **every)
+    held = {**SKY, "split": "test", "videos": 2, "plan": {"frames": 16, "height": 16, "width": 16}}
+    rate = {**to_dict(run.training), "optimizer": {"lr": 0.3}}  # so high that the loss jumps
+    run = parse(DiffusionRun, {**to_dict(run), "validation": held, "training": rate})
+    first = {**to_dict(run), "training": {**to_dict(run.training), "steps": 2}}
+    for part in (parse(DiffusionRun, first), run):  # stopped between
+        train(part, tmp_path)
+    held_out = {x["step"]: x["validation_loss"] for x in log(tmp_path) if "validation_loss" in x}
+    lowest = min(held_out, key=lambda step: float(held_out[step]))
+    assert len(held_out) == 5
+    best, same = (tmp_path / "models" / name for name in ("best", f"step_{lowest:08d}"))
+    assert VideoModel.from_pretrained(best).index == VideoModel.from_pretrained(same).index
+    others = {VideoModel.from_pretrained(p).index.model_dump_json() for p in best.parent.iterdir()}
+    assert len(others) == 5
+
+
 def test_classes_are_counted_where_auto_is_asked_for(tmp_path: Path, tiny_autoencoder_folder: Path):
     run = to_dict(diffusion_run(tiny_autoencoder_folder, steps=1))
     run["denoiser"]["num_classes"] = "auto"

@@ -36,7 +36,7 @@ from longtake.training.config import TrainingConfig
 from longtake.training.initial_weights import start_from
 from longtake.training.latent_batches import LatentBatches, TrainingClip
 from longtake.training.methods.denoising import Denoising, validation_loss
-from longtake.training.trainer import Trainer
+from longtake.training.trainer import VALIDATION_LOSS, Trainer
 
 VALIDATION, VALIDATION_CLIPS = "validation", 64
 
@@ -54,8 +54,8 @@ class DiffusionRun(Run):
         data: source of the clips that are encoded to the latent cache; each has a whole number of
             autoencoder clips.
         validation: source of held-out clips, at most as long as those of ``data``; the loss on at
-            most 64 of them, at fixed noise and timesteps, is logged with each preview. None: no
-            such loss.
+            most 64 of them, at fixed noise and timesteps, is logged with each preview, and the
+            model with the lowest is kept in the run's folder ``models/best``. None: no such loss.
         cache: which clips are encoded.
         cache_folder: folder of a latent cache that runs share; None: a folder of this run.
         clip: how training cuts clips from cached ones, and draws their signals.
@@ -341,7 +341,7 @@ class DiffusionRun(Run):
         if validation is None:
             return {}
         loss = validation_loss(denoiser, validation, self.training.batch, ranks.device)
-        return {"validation_loss": loss}
+        return {VALIDATION_LOSS: loss}
 
     def _export(self, base: VideoModel, denoiser: nn.Module, ranks: Ranks, folder: Path) -> None:
         plain = unsharded(denoiser, self.denoiser.build)

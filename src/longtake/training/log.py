@@ -57,6 +57,14 @@ class Log:
             numbers = {k: v for k, v in values.items() if isinstance(v, int | float)}
             self._tracker.values(step, numbers)
 
+    def lowest(self, name: str, before_step: int) -> float:
+        """Lowest value of ``name`` in lines before a step; infinity if there is none."""
+        if not self._path or not self._path.exists():
+            return math.inf
+        lines = self._path.read_text(errors="replace", encoding="utf-8").splitlines()
+        before = (line for line in lines if _number(line, "step", math.inf) < before_step)
+        return min((_number(line, name, math.inf) for line in before), default=math.inf)
+
     def videos(self, step: int, folder: Path) -> None:
         """Send the videos in a folder of previews, made at ``step``, to the experiment tracker."""
         if self._tracker:

@@ -23,6 +23,9 @@ from longtake.training.writer import Writer
 from longtake.video import VideoError
 
 REMEDY = "start a new run with a lower training.optimizer.lr or with training.optimizer.clip_norm"
+VALIDATION_LOSS = "validation_loss"
+"""Name of the loss on held-out clips among the measures of a preview."""
+
 GOOD_WEIGHTS = (
     "to begin it from good weights, run this one again with training.steps=(its last checkpoint) "
     "and name its folder as init_from"
@@ -63,7 +66,8 @@ class Trainer:
         folder: the run's folder.
         ranks: the processes of the run.
         preview: writes previews made with the networks' current weights into the folder that it
-            gets, ``samples/step_N`` of the run, and returns measures to log.
+            gets, ``samples/step_N`` of the run, and returns measures to log. Where
+            ``VALIDATION_LOSS`` is the lowest so far, the model is exported to ``models/best``.
         evaluate: measures the networks' current weights and returns values to log.
         export: writes a model folder with the networks' current weights, replacing an old one.
         report: called at each logging step; may return another end of the run.
@@ -268,14 +272,23 @@ class Trainer:
     def preview(self) -> None:
         """Write previews, made with EMA weights if there is an EMA, and log their measures."""
         folder = self._folder / "samples" / f"step_{self.step:08d}"
-        self._log_measures(lambda: self._write_preview(folder))
+        measures = self._log_measures(lambda: self._write_preview(folder))
         self._log.videos(self.step, folder)
+        self._export_best(measures.get(VALIDATION_LOSS))
+
+    def _export_best(self, loss: float | str | None) -> None:
+        """Export ``models/best`` if the loss on held-out clips is the lowest of the run so far."""
+        lowest = isinstance(loss, float) and loss < self._log.lowest(VALIDATION_LOSS, self.step)
+        if self._ranks.any_rank(self._ranks.main and lowest):
+            self.export("models/best")
 
     def evaluate(self) -> None:
         """Measure the model, with EMA weights if there is an EMA, and log the result."""
         self._log_measures(self._evaluate)
 
-    def _log_measures(self, measure: Callable[[], Mapping[str, float | str]]) -> None:
+    def _log_measures(
+        self, measure: Callable[[], Mapping[str, float | str]]
+    ) -> Mapping[str, float | str]:
         with self._ema_weights():
             self._method.module.eval()
             measures = measure()
@@ -283,6 +296,7 @@ class Trainer:
         if measures:
             self._log.write(self.step, measures)
         self._ranks.barrier()
+        return measures
 
     def _rescue(self) -> str:
         """Export the last good checkpoint; returns a sentence about it."""
