@@ -77,9 +77,9 @@ def survey(path: Path, system: System, denoisers: int = 2) -> Footage:
     if not fitting:
         longest, needed = max(info.frames for info in whole.infos()), min(spans)
         raise ValueError(
-            f"{path}: the longest video has {plural(longest, 'frame')}; expected {needed} to train on, beside"
-            f" the {min(SHARES):.0%} or more, at least {system.window} frames, that are held out "
-            "for validation; add longer videos"
+            f"{path}: the longest video has {plural(longest, 'frame')}; expected {needed} to train "
+            f"on, beside the {min(SHARES):.0%} or more, at least {system.window} frames, that are "
+            "held out for validation; add longer videos"
         )
     enough = [choice for choice in fitting if choice.held_out >= HELD_OUT_CLIPS]
     best = enough[0] if enough else max(fitting, key=lambda choice: choice.held_out)

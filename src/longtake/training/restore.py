@@ -27,9 +27,9 @@ def restore(stored: Stored, state: TrainState) -> None:
     Raises:
         CheckpointError: a tensor is missing or has another shape; the message names it.
     """
-    method, folder = state.method, stored.folder
     from torch.distributed.checkpoint import state_dict  # takes half a CPU second
 
+    method, folder = state.method, stored.folder
     options = state_dict.StateDictOptions(full_state_dict=True)
     _check_fit(stored.weights, method.module, folder / WEIGHTS)
     if state.ema is not None and stored.average is not None:
