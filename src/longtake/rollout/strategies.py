@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge
+from jaxtyping import Float
 from torch import Tensor
 
 from longtake.diffusion.clip_sampler import ClipSampler
@@ -168,7 +169,7 @@ class Hierarchical(Rollout):
             keyframes.extend(clip.unbind(spec.time_axis))
         fresh = spec.frames - self.keyframes.overlap_latent_frames
         first = spec.frames - 1 + (clips - 1) * fresh if clips else 0
-        z = _fill(samplers["interpolator"], request, keyframes, first)
+        z = fill_pairs(samplers["interpolator"], request, keyframes, first)
         latents = {**inner.latents, "left": keyframes[-1].clone()}
         return Chunk(z, State(state.step + 1, latents, inner.memory))
 
@@ -179,8 +180,20 @@ def _frames_per_pair(samplers: Samplers) -> int:
     return (spec.frames - 1) * spec.clip[0] // spec.frames
 
 
-def _fill(sample: ClipSampler, request: Request, keyframes: list[Tensor], first: int) -> Tensor:
-    """Fill the pairs of neighbouring keyframes; ``first`` is the number of the first pair."""
+def fill_pairs(
+    sample: ClipSampler, request: Request, keyframes: list[Tensor], first: int
+) -> Float[Tensor, "b c f h w"]:
+    """Sample the latent frames between neighbouring keyframes, all pairs in one batch.
+
+    Args:
+        sample: samples clips whose first and last latent frames are given.
+        request: seeds and signals of the videos.
+        keyframes: latents ``(b, c, h, w)`` of two or more keyframes of each video.
+        first: number of the first pair in the video, which decides its noise.
+
+    Returns:
+        The latents from the first keyframe on, up to the last, which is left out.
+    """
     spec, pairs = sample.spec, len(keyframes) - 1
     ends = {0: torch.cat(keyframes[:-1]), spec.frames - 1: torch.cat(keyframes[1:])}
     samples = torch.arange(len(request.seeds)).repeat(pairs)
