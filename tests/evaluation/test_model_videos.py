@@ -68,6 +68,7 @@ def test_a_models_videos_are_those_that_generate_makes(tiny_model: VideoModel):
 class Zeroed:
     """Runs copies of the networks whose weights are 0."""
 
+    device: ClassVar[str] = "cpu"
     identity: ClassVar[Mapping[str, Any]] = {"kind": "zeroed"}
 
     def denoiser(self, network: Denoiser) -> Denoiser:

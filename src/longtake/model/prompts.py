@@ -31,7 +31,9 @@ def prompt_signals(
     encoder = index.text_encoder
     first = networks.get("first")
     sampling: tuple[Role, ...] = ("first", "next")
-    silent = [role for role in sampling if role in networks and "text" not in networks[role].reads]
+    silent: list[Role] = [
+        role for role in sampling if role in networks and "text" not in networks[role].reads
+    ]
     if silent and encoder is not None:
         known = Labels(index, networks[silent[0]].reads).names
         example = "" if known.unlabelled else f", or give a class, as label={known.classes[0]!r}"

@@ -78,8 +78,8 @@ def survey(path: Path, system: System, denoisers: int = 2) -> Footage:
         longest, needed = max(info.frames for info in whole.infos()), min(spans)
         raise ValueError(
             f"{path}: the longest video has {plural(longest, 'frame')}; expected {needed} to train "
-            f"on, beside the {min(SHARES):.0%} or more, at least {system.window} frames, that are "
-            "held out for validation; add longer videos"
+            f"on, beside the {min(SHARES):.0%} or more, at least {plural(system.window, 'frame')}, "
+            "that are held out for validation; add longer videos"
         )
     enough = [choice for choice in fitting if choice.held_out >= HELD_OUT_CLIPS]
     best = enough[0] if enough else max(fitting, key=lambda choice: choice.held_out)
