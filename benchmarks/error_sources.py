@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,13 +53,17 @@ def main() -> None:
         "interpolator": decoded(model, filled),
         "model": made(model, [], chosen, "teacher"),
     }
-    result = {"model": chosen.model, "weights": model.index.weights, "videos": chosen.videos}
+    result: dict[str, Any] = {
+        "model": chosen.model,
+        "weights": model.index.weights,
+        "videos": chosen.videos,
+    }
     result |= {"frames": chosen.frames, "precision": chosen.precision}
     result["rows"] = {"real": smoothness(real)}
     for name, videos in rows.items():
         found = clip_features(videos, CLIPS_PER_VIDEO)
-        scores = {"fvd": fvd_interval(world, found), "kvd": kvd_interval(world, found)}
-        scores = {key: stated(interval) for key, interval in scores.items()}
+        intervals = {"fvd": fvd_interval(world, found), "kvd": kvd_interval(world, found)}
+        scores = {key: stated(interval) for key, interval in intervals.items()}
         result["rows"][name] = {**smoothness(videos), **scores}
         print(name, result["rows"][name], flush=True)
     if chosen.json:
