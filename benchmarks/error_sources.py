@@ -18,12 +18,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from few_steps import CLIPS_PER_VIDEO, clip_features, kept, made, smoothness, stated, world_videos
+from few_steps import (
+    CLIPS_PER_VIDEO,
+    clip_features,
+    kept,
+    made,
+    smoothness,
+    stated,
+    world,
+    world_videos,
+)
 from torch import Tensor
 
 from longtake.backends import OpenVINO
-from longtake.data.clips import ClipPlan
-from longtake.data.synthetic import SkyWorld
 from longtake.diffusion.signals import label_signal
 from longtake.metrics.uncertainty import fvd_interval, kvd_interval
 from longtake.model import VideoModel
@@ -45,7 +52,7 @@ def main() -> None:
     model = VideoModel.from_pretrained(chosen.model)
     clips = chosen.videos * CLIPS_PER_VIDEO
     real = world_videos(model, chosen, chosen.videos)
-    world = kept(chosen, model, "world", lambda: world_videos(model, chosen, clips), 1)
+    reference = kept(chosen, model, "world", lambda: world_videos(model, chosen, clips), 1)
     latents = encoded(model, real)
     filled = torch.cat(list(interpolated(model, latents, chosen)))
     rows = {
@@ -62,7 +69,7 @@ def main() -> None:
     result["rows"] = {"real": smoothness(real)}
     for name, videos in rows.items():
         found = clip_features(videos, CLIPS_PER_VIDEO)
-        intervals = {"fvd": fvd_interval(world, found), "kvd": kvd_interval(world, found)}
+        intervals = {"fvd": fvd_interval(reference, found), "kvd": kvd_interval(reference, found)}
         scores = {key: stated(interval) for key, interval in intervals.items()}
         result["rows"][name] = {**smoothness(videos), **scores}
         print(name, result["rows"][name], flush=True)
@@ -91,15 +98,13 @@ def interpolated(
     model: VideoModel, latents: Tensor, chosen: argparse.Namespace
 ) -> Iterator[Tensor]:
     """Latents whose keyframes are kept, and the frames between neighbouring ones sampled."""
-    size = model.autoencoder.spec.clip[1]
-    plan = ClipPlan(frames=chosen.frames, height=size, width=size)
-    world = SkyWorld(plan=plan, split="test", videos=chosen.videos * CLIPS_PER_VIDEO)
+    source = world(model, chosen)
     sample = model.clip_sampler("interpolator", backend=OpenVINO(precision=chosen.precision))
     stride = sample.spec.frames - 1
     for first in range(0, chosen.videos, chosen.batch):
         videos = range(first, min(first + chosen.batch, chosen.videos))
         request = model.request(videos)
-        labels = torch.tensor([world.label(i) for i in videos])
+        labels = torch.tensor([source.label(i) for i in videos])
         request = replace(request, signals={**request.signals, **label_signal(labels)})
         z = latents[first : first + chosen.batch]
         keyframes = list(z[:, :, ::stride].unbind(2))

@@ -95,12 +95,17 @@ def made(
     return videos
 
 
-def world_videos(model: VideoModel, chosen: argparse.Namespace, number: int) -> np.ndarray:
-    """The first test videos of the world."""
+def world(model: VideoModel, chosen: argparse.Namespace) -> SkyWorld:
+    """The test videos, of the model's size."""
     size = model.autoencoder.spec.clip[1]
     plan = ClipPlan(frames=chosen.frames, height=size, width=size)
-    world = SkyWorld(plan=plan, split="test", videos=chosen.videos * CLIPS_PER_VIDEO)
-    return np.stack([world.video(i, 0, chosen.frames).frames for i in range(number)])
+    return SkyWorld(plan=plan, split="test", videos=chosen.videos * CLIPS_PER_VIDEO)
+
+
+def world_videos(model: VideoModel, chosen: argparse.Namespace, number: int) -> np.ndarray:
+    """The first test videos of the world."""
+    source = world(model, chosen)
+    return np.stack([source.video(i, 0, chosen.frames).frames for i in range(number)])
 
 
 def kept(
@@ -115,6 +120,7 @@ def kept(
     name = f"world_{size}" if side == "world" else f"{Path(chosen.model).name}_{side}"
     path = chosen.work / f"{name}_features.npy"
     if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, clip_features(videos(), per_video).numpy())
     return torch.from_numpy(np.load(path))
 

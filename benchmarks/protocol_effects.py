@@ -17,6 +17,7 @@ from torch import Tensor
 
 from longtake.data.clips import ClipPlan
 from longtake.data.folders import VideoFolder
+from longtake.data.source import ClipPosition, VideoSource
 from longtake.distributed import Ranks
 from longtake.evaluation.extraction import (
     FeatureCache,
@@ -26,7 +27,7 @@ from longtake.evaluation.extraction import (
     extract,
     network_of,
 )
-from longtake.evaluation.protocols import protocol
+from longtake.evaluation.protocols import Protocol, protocol
 from longtake.evaluation.selection import choose_clips, usable_videos
 from longtake.metrics.frechet import fvd
 
@@ -59,9 +60,9 @@ def main() -> None:
     print("| protocol | setting | FVD | features move by |\n| --- | --- | ---: | ---: |")
     for name, what, base, other in ROWS:
         x, y = measured.features(name, base), measured.features(name, other)
-        moved = float(((x - y).norm(dim=1) / x.norm(dim=1)).mean())
-        rows.append({"protocol": name, "setting": what, "fvd": fvd(x, y), "moved": moved})
-        print(f"| `{name}` | {what} | {rows[-1]['fvd']:.3g} | {moved:.3f} |", flush=True)
+        row = {"protocol": name, "setting": what, "fvd": fvd(x, y), "moved": moved(x, y)}
+        rows.append(row)
+        print(f"| `{name}` | {what} | {row['fvd']:.3g} | {row['moved']:.3f} |", flush=True)
     if args.json:
         videos = [path.name for path in sorted(args.folder.iterdir())]
         about = {"torch": torch.__version__, "videos": videos, "clips": args.clips}
@@ -81,17 +82,27 @@ class Measured:
         chosen = protocol(name, [*fixed, *changes], n=self.clips)
         usable = usable_videos(self.source, chosen, "real")
         ports = self.networks.setdefault("ports", network_of(chosen))
-        request = FeatureRequest(
-            source=self.source,
-            side="real",
-            protocol=chosen,
-            positions=choose_clips(usable, count=self.clips),
-            seed=0,
-            network=FeatureNetwork(
-                network=ports.network, treat=chosen.treat, identity=ports.identity
-            ),
-        )
-        return extract(request, cache=FeatureCache(folder=default_cache()), ranks=Ranks())
+        return prepared(chosen, self.source, choose_clips(usable, count=self.clips), ports)
+
+
+def prepared(
+    chosen: Protocol, source: VideoSource, positions: Sequence[ClipPosition], known: FeatureNetwork
+) -> Tensor:
+    """Features of clips that are prepared as a protocol says, by a network that is open already."""
+    request = FeatureRequest(
+        source=source,
+        side="real",
+        protocol=chosen,
+        positions=positions,
+        seed=0,
+        network=FeatureNetwork(network=known.network, treat=chosen.treat, identity=known.identity),
+    )
+    return extract(request, cache=FeatureCache(folder=default_cache()), ranks=Ranks())
+
+
+def moved(x: Tensor, y: Tensor) -> float:
+    """How far features of the same clips are apart, relative to their norm, on average."""
+    return float(((x - y).norm(dim=1) / x.norm(dim=1)).mean())
 
 
 if __name__ == "__main__":

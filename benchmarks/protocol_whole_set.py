@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 from drift_films import EDITS
-from protocol_effects import ROWS
+from protocol_effects import ROWS, moved, prepared
 from torch import Tensor
 
 from longtake.checkpoint import write_text
@@ -26,15 +26,7 @@ from longtake.data.clips import ClipPlan
 from longtake.data.folders import VideoFolder
 from longtake.data.source import ClipPosition, VideoSource
 from longtake.data.views import MirroredVideos
-from longtake.distributed import Ranks
-from longtake.evaluation.extraction import (
-    FeatureCache,
-    FeatureNetwork,
-    FeatureRequest,
-    default_cache,
-    extract,
-    network_of,
-)
+from longtake.evaluation.extraction import FeatureNetwork, network_of
 from longtake.evaluation.protocols import Protocol, protocol
 from longtake.metrics.frechet import fvd
 
@@ -73,8 +65,8 @@ def main() -> None:
     print("| --- | --- | ---: | ---: | ---: |")
     for row in chain(counted(measured), changed_settings(measured), others(measured)):
         rows.append(vars(row))
-        moved = "" if row.moved is None else f"{row.moved:.3f}"
-        shown = f"`{row.protocol}` | {row.setting} | {row.clips} | {row.fvd:.3g} | {moved}"
+        far = "" if row.moved is None else f"{row.moved:.3f}"
+        shown = f"`{row.protocol}` | {row.setting} | {row.clips} | {row.fvd:.3g} | {far}"
         print(f"| {shown} |", flush=True)
         if args.json:
             write_text(args.json, json.dumps(about | {"rows": rows}, indent=2) + "\n")
@@ -113,26 +105,16 @@ class Measured:
         epsilon = chosen.network.epsilon
         if epsilon not in self.networks:
             self.networks[epsilon] = network_of(chosen)
-        known = self.networks[epsilon]
-        request = FeatureRequest(
-            source=MirroredVideos(source) if mirror else source,
-            side="real",
-            protocol=chosen,
-            positions=[ClipPosition(int(mirror), start) for start in starts],
-            seed=0,
-            network=FeatureNetwork(
-                network=known.network, treat=chosen.treat, identity=known.identity
-            ),
-        )
-        return extract(request, cache=FeatureCache(folder=default_cache()), ranks=Ranks())
+        shown = MirroredVideos(source) if mirror else source
+        positions = [ClipPosition(int(mirror), start) for start in starts]
+        return prepared(chosen, shown, positions, self.networks[epsilon])
 
 
 def changed_settings(measured: Measured) -> Iterator[Row]:
     """The same clips under a protocol, and with one of its settings changed."""
     for name, what, base, other in (*ROWS, *MORE):
         x, y = _common(measured.features(name, base), measured.features(name, other))
-        moved = float(((x - y).norm(dim=1) / x.norm(dim=1)).mean())
-        yield Row(name, what, len(x), fvd(x, y), moved)
+        yield Row(name, what, len(x), fvd(x, y), moved(x, y))
 
 
 def counted(measured: Measured) -> Iterator[Row]:
