@@ -221,6 +221,14 @@ def test_files_of_different_sizes_are_not_joined(tmp_path: Path) -> None:
     assert not (tmp_path / "all.mp4").exists()
 
 
+@pytest.mark.parametrize("name", ["all.webm", "all.png", "all"])
+def test_files_are_not_joined_to_another_format(tmp_path: Path, name: str) -> None:
+    part = write(tmp_path / "a.mp4", film(9))
+    with pytest.raises(VideoError, match=r"unknown format .* valid are \.mp4"):
+        concatenate([part], tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
 def test_joining_overwrites_only_when_asked(tmp_path: Path) -> None:
     part, out = write(tmp_path / "a.mp4", film(9)), write(tmp_path / "all.mp4", film(3))
     with pytest.raises(ExistsError, match="exists"):

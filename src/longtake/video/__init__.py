@@ -1,7 +1,7 @@
 """Frame-exact reading of video files, writing in chunks, and pixels for networks.
 
-What needs torch is imported when it is first used, so that the process of a sandbox, which only
-reads videos, starts without it.
+What needs torch is imported when it is first used, so that the child processes of ``Sandbox``,
+which only read videos, start without it.
 """
 
 from importlib import import_module

@@ -22,7 +22,7 @@ FRAMES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 class ArchiveError(OSError):
-    """A file is not a tar file, or is broken; ``strerror`` says why."""
+    """A file is not a tar file, or is a broken one; ``strerror`` says why."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(0, reason)
@@ -55,8 +55,9 @@ class Contents:
 
     Attributes:
         files: position of the first byte, and number of bytes, of each file by its name.
-        folders: names of the files directly in each folder; the outermost folder is ``.``.
-        refused: entries that are not accepted as members, and why.
+        folders: names of the files directly in each folder, by the folder's name; the outermost
+            folder is ``.``.
+        refused: names of entries that are not accepted as members, and why.
     """
 
     files: Mapping[str, tuple[int, int]]
@@ -65,7 +66,7 @@ class Contents:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a path is that of a tar file, by its name."""
+    """Whether a file exists and has the suffix ``.tar``."""
     return path.suffix.lower() == SUFFIX and path.is_file()
 
 
@@ -86,30 +87,25 @@ def place(path: Path) -> Place:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a path is a folder, on the disk or in a tar file.
-
-    Raises:
-        ArchiveError: the tar file cannot be read.
-    """
+    """Whether a path is a folder, on the disk or in a tar file; False in a broken tar file."""
     archive, name = _inside(path)
     return path.is_dir() if archive is None else name in _folders(archive)
 
 
 def is_file(path: Path) -> bool:
-    """Whether a path is a regular file, or a file in a tar file.
+    """Whether a path is a regular file, on the disk or in a tar file.
 
     Raises:
-        ArchiveError: the tar file cannot be read.
+        OSError: the tar file cannot be read, or is broken (``ArchiveError``).
     """
     archive, name = _inside(path)
     return path.is_file() if archive is None else name in contents(archive).files
 
 
 def files_in(folder: Path) -> list[Path] | None:
-    """Paths of the files directly in a folder of a tar file; None if the folder is on the disk.
+    """Paths of the files directly in a folder of a tar file; empty if the tar file is broken.
 
-    Raises:
-        ArchiveError: the tar file cannot be read.
+    None if the folder is on the disk.
     """
     archive, name = _inside(folder)
     if archive is None:
@@ -142,7 +138,7 @@ def contents(archive: Path) -> Contents:
 
 
 def _inside(path: Path) -> tuple[Path | None, str]:
-    """The tar file that a path leads into, and the name in it; None for any other path."""
+    """The tar file that a path leads into, and the name in it; ``(None, "")`` for other paths."""
     for parent in path.parents:
         if is_archive(parent):
             return parent, path.relative_to(parent).as_posix()
@@ -179,7 +175,13 @@ def _contents(archive: Path, modified_ns: int, size: int) -> Contents:
 
 
 def _entries(file: IO[bytes], size: int) -> Iterator[tuple[str, tarfile.TarInfo, int]]:
-    """Name, header and first byte of each entry; names longer than a header are read too."""
+    """Yield the name, header and position of the first byte of each entry of a tar file.
+
+    ``size`` is the file's number of bytes. The name may be longer than the header holds.
+
+    Raises:
+        ArchiveError: the file is not a tar file, or is broken.
+    """
     position, entries, longer = 0, 0, ""
     while position + BLOCK_BYTES <= size:
         file.seek(position)
@@ -216,7 +218,7 @@ def _padded(size: int) -> int:
 
 
 def _long_name(file: IO[bytes], info: tarfile.TarInfo) -> str:
-    """Name of the entry that follows; empty if the header says nothing about it."""
+    """Name that a header for long names gives the next entry; empty if it gives none."""
     if info.size > LONGEST_HEADER_BYTES:
         raise ArchiveError(f"has a header of {info.size} bytes, more than {LONGEST_HEADER_BYTES}")
     data = file.read(info.size)
@@ -229,7 +231,7 @@ def _long_name(file: IO[bytes], info: tarfile.TarInfo) -> str:
 
 
 def _records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Records ``LENGTH KEY=VALUE`` of an extended header."""
+    """Yield key and value of each record ``LENGTH KEY=VALUE`` of an extended header."""
     while data.strip(b"\0"):
         length, _, _ = data.partition(b" ")
         if not length.isdigit() or not 0 < int(length) <= len(data):
@@ -240,7 +242,7 @@ def _records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _fault(name: str, info: tarfile.TarInfo, start: int, size: int) -> str:
-    """Why an entry is not taken for a member; empty if it is."""
+    """Why an entry of a tar file of ``size`` bytes is refused; empty if it is accepted."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\0" in name or "\\" in name:
         return "its name leads out of the tar file"
@@ -250,7 +252,7 @@ def _fault(name: str, info: tarfile.TarInfo, start: int, size: int) -> str:
 
 
 def _placed(path: PurePosixPath) -> str:
-    """The name of a member, of a sample's frame that in the folder of the sample."""
+    """Name of a member; ``sea/0001.png`` for the frame ``sea.0001.png`` of a webdataset sample."""
     key, _, rest = path.name.partition(".")
     frame = PurePosixPath(rest)
     if key and frame.suffix.lower() in FRAMES and any(c.isdigit() for c in frame.stem):

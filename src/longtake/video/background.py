@@ -20,7 +20,10 @@ class Background:
         self._most = most_waiting
 
     def submit(self, function: Callable[..., Any], *args: Any) -> None:
-        """Call ``function(*args)`` in the thread after earlier calls; wait if many are not done."""
+        """Call ``function(*args)`` in the thread, after earlier calls; returns before it is done.
+
+        While ``most_waiting`` calls are not done, it waits. Raises the error of an earlier call.
+        """
         while len(self._calls) >= self._most:
             self._calls.popleft().result()
         self._calls.append(self._thread.submit(function, *args))

@@ -89,7 +89,10 @@ def whole_frames(
 
 
 class RGB:
-    """Converts the decoded frames of a file to upright RGB, uint8 of shape ``(H, W, 3)``."""
+    """Converts the decoded frames of a file to upright RGB, uint8 of shape ``(H, W, 3)``.
+
+    ``metadata`` of the file's container says whether ``VideoWriter`` has padded the frames.
+    """
 
     def __init__(self, metadata: Mapping[str, str]) -> None:
         self._convert, self._size = Converter(), _written_size(metadata)
@@ -108,7 +111,7 @@ class RGB:
         return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
     def size(self, frame: VideoFrame) -> tuple[int, int]:
-        """Height and width of the upright frame, without converting it."""
+        """Height and width of a frame when it is upright and cropped, without converting it."""
         height, width = self._size or (frame.height, frame.width)
         matrix = _display_matrix(frame)
         sideways = matrix is not None and abs(matrix[1]) > abs(matrix[0])
@@ -130,7 +133,7 @@ class Converter:
 
 
 def _display_matrix(frame: VideoFrame) -> np.ndarray | None:
-    """The matrix that turns a frame upright.
+    """The matrix that turns a frame upright; None if the file has none.
 
     ``frame.side_data`` would refer to the frame and the frame to it, which keeps both until a
     garbage collection, and PyAV 18 raises ``ValueError`` after kinds that it knows, at EXIF data.
@@ -150,7 +153,7 @@ def _before(shown: Packet | VideoFrame, key: int | None) -> bool:
 
 
 def _written_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
-    """Height and width of a padded file before padding; None for any other file."""
+    """Height and width before padding of a file that ``VideoWriter`` padded; None for any other."""
     pattern = PADDED.format(width=r"(\d+)", height=r"(\d+)")
     comments = [value for key, value in metadata.items() if key.lower() == "comment"]
     sizes = [found for comment in comments if (found := re.fullmatch(pattern, comment))]

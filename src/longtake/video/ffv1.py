@@ -24,7 +24,10 @@ def is_damaged(packet: bytes) -> bool:
 
 
 def _slices(packet: bytes, trailer: int) -> Sequence[slice]:
-    """Places of the slices, found from the end; empty if their sizes do not add up."""
+    """Places of a packet's slices, found from its end; empty if their sizes do not add up.
+
+    ``trailer`` is the number of bytes that follow a slice's data.
+    """
     found, end = [], len(packet)
     while end:
         size = int.from_bytes(packet[max(0, end - trailer) :][:3], "big") + trailer
@@ -36,5 +39,5 @@ def _slices(packet: bytes, trailer: int) -> Sequence[slice]:
 
 
 def _remainder(data: bytes) -> int:
-    """CRC-32 with the highest bit first, of data with their checksum: 0 if they are whole."""
+    """CRC-32, highest bit first, of data that end with their checksum; 0 if they are undamaged."""
     return zlib.crc32(data.translate(_MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF

@@ -51,7 +51,7 @@ def address(path: Path) -> str:
 
 
 def _part(there: Place) -> str:
-    """A part of a file for FFmpeg."""
+    """Address for FFmpeg of the bytes of a member of a tar file."""
     return f"subfile,,start,{there.start},end,{there.end},,:{address(there.file)}"
 
 
@@ -59,8 +59,11 @@ def _part(there: Place) -> str:
 def open_stream(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
     """Context manager that opens a video file; yields the container and its first video stream.
 
-    A cover picture is not a video stream. Raises a VideoError if the file is missing, cannot be
-    read, or has no such stream.
+    A cover picture is not a video stream. ``path`` may lead into a tar file.
+
+    Raises:
+        VideoError: the file is missing, cannot be read, has no video stream, or one in a codec that
+            FFmpeg does not know.
     """
     with reading(path):
         there = place(path)
@@ -97,7 +100,10 @@ def writing(path: Path, partial: Path) -> Generator[None]:
 
 
 def cannot_write(error: Exception, path: Path, partial: Path) -> VideoError:
-    """The ``VideoError`` for a file that cannot be written; its message names the partial file."""
+    """Make the VideoError for an ``error`` in writing ``path``.
+
+    If the file ``partial``, written to until ``path`` is complete, exists, the message names it.
+    """
     left = f"; the frames written so far are in {partial}" if partial.exists() else ""
     if getattr(error, "errno", None) in FULL:
         return VideoError(f"{path}: the disk is full{left}")
@@ -106,7 +112,7 @@ def cannot_write(error: Exception, path: Path, partial: Path) -> VideoError:
 
 
 def partial_path(path: Path) -> Path:
-    """Path that a file has while it is written; it is renamed to ``path`` when complete."""
+    """Path that a file has until it is complete: ``sea.partial.mp4`` for ``sea.mp4``."""
     return path.with_name(f"{path.stem}.partial{path.suffix}")
 
 

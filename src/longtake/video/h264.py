@@ -19,10 +19,10 @@ AVCC = 1
 
 
 def repaired(packets: Iterable[Packet], stream: VideoStream) -> Iterator[Packet]:
-    """Yield packets, with units that no encoder may write turned into filler.
+    """Yield the packets of a video stream; NAL units that H.264 forbids become filler data.
 
-    Decoders pass over filler. Packets of other codecs, and of streams without a length before each
-    unit, as in broadcasts, are left alone.
+    Decoders skip filler data. Packets of other codecs, and of streams without a length before each
+    unit, as in broadcasts, are unchanged.
     """
     extradata = stream.codec_context.extradata or b""
     if stream.codec_context.name != NAME or len(extradata) < 5 or extradata[0] != AVCC:

@@ -18,21 +18,28 @@ from longtake.video.write import FORMATS
 def concatenate(paths: Sequence[Path | str], out: Path | str, *, overwrite: bool = False) -> int:
     """Join video files that were written with the same settings, without decoding them.
 
+    ``out`` has a suffix of ``VideoWriter``: ``.mp4``, ``.mov``, ``.mkv`` or ``.gif``.
+
     Returns:
         the number of frames of the result.
 
     Raises:
-        VideoError: there are no paths, a file is broken, codecs, sizes or rates differ, or the disk
-            is full.
+        VideoError: there are no paths, ``out`` has another suffix, a file is broken, codecs, sizes
+            or rates differ, or the disk is full.
         ExistsError: ``out`` exists and ``overwrite`` is false.
     """
     files, out = [Path(path) for path in paths], Path(out)
     if not files:
         raise VideoError(f"{out}: no files to join")
+    form = FORMATS.get(out.suffix.lower())
+    if form is None:
+        raise VideoError(
+            f"{out}: unknown format {out.suffix!r} for joined files; valid are {', '.join(FORMATS)}"
+        )
     check_free(out, overwrite)
     partial = partial_path(out)
     remove(partial)
-    options = dict(FORMATS[out.suffix.lower()].container_options)
+    options = dict(form.container_options)
     with writing(out, partial):
         with av.open(address(partial), "w", container_options=options) as container:
             frames = _append_all(files, container)
@@ -41,7 +48,11 @@ def concatenate(paths: Sequence[Path | str], out: Path | str, *, overwrite: bool
 
 
 def _append_all(files: Sequence[Path], container: OutputContainer) -> int:
-    """Copy the packets of files of one codec, size and rate, one after another; counts frames."""
+    """Copy the packets of files, one after another, to a container; return the number of frames.
+
+    Raises:
+        VideoError: codecs, sizes or rates of the files differ.
+    """
     target, kind, fps = None, (), Fraction(1)
     frames, last_dts = 0, -sys.maxsize
     for path in files:

@@ -40,7 +40,11 @@ def natural(path: Path) -> list[tuple[int, int, str]]:
 
 
 def files(folder: Path) -> list[Path]:
-    """Image files of a folder, in natural order of their names; a VideoError if there are none."""
+    """Image files of a folder that are frames of a video, in natural order of their names.
+
+    Raises:
+        VideoError: the folder cannot be read, or has no image files.
+    """
     with reading(folder):
         paths = archive.files_in(folder)
         if paths is None:
@@ -55,8 +59,9 @@ def files(folder: Path) -> list[Path]:
 def sequence(paths: Sequence[Path]) -> list[Path]:
     """Those image files of a folder that are frames of a video, in natural order of their names.
 
-    If most names differ in their numbers alone, an image of another name, such as ``cover.jpg``, is
-    not a frame.
+    If at least half of the names differ in their numbers alone, an image whose name is unlike any
+    other, such as ``cover.jpg``, is not a frame, nor are images whose kind of name is at least ten
+    times rarer.
     """
     kinds = Counter(map(_kind, paths))
     most = max(kinds.values(), default=0)
@@ -66,17 +71,17 @@ def sequence(paths: Sequence[Path]) -> list[Path]:
 
 
 def numbered(paths: Sequence[Path]) -> bool:
-    """Whether two image files have names that differ in their numbers alone."""
+    """Whether at least two of some image files have names that differ in their numbers alone."""
     return len(set(map(_kind, paths))) < len(paths)
 
 
 def _kind(path: Path) -> str:
-    """A picture's name without suffix and numbers."""
+    """Name of a file in lower case, without suffix, and with ``#`` for each number."""
     return re.sub(r"\d+", "#", path.stem.lower())
 
 
 def size(path: Path) -> tuple[int, int]:
-    """Height and width in pixels of an image file, turned upright.
+    """Height and width in pixels of an image file, turned upright as its EXIF data say.
 
     Raises:
         VideoError: the file cannot be read as an image.
@@ -87,7 +92,11 @@ def size(path: Path) -> tuple[int, int]:
 
 
 def frames(paths: Sequence[Path]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """Yield image files as upright RGB frames; a VideoError if the sizes of two differ."""
+    """Yield image files as RGB frames, turned upright as their EXIF data say.
+
+    Raises:
+        VideoError: a file cannot be read as an image, or the sizes of two differ.
+    """
     first = None
     for path in paths:
         with _opened(path) as picture:

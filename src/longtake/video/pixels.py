@@ -29,7 +29,10 @@ def to_pixels(
 def to_bytes(
     video: Float[Tensor, "*b 3 t h w"], levels: Literal["round", "truncate"] = "round"
 ) -> UInt8[Tensor, "*b t h w 3"]:
-    """Convert one video or several to 8-bit frames on their device; see ``to_pixels``."""
+    """Convert one video, or a batch of any shape, to 8-bit frames on its device.
+
+    Values are clamped to [-1, 1] and rounded, or with ``levels="truncate"`` rounded down.
+    """
     pixels = as_levels(video.detach(), levels).to(torch.uint8)
     return pixels.movedim(-4, -1).contiguous()
 

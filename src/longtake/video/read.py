@@ -84,7 +84,7 @@ def probe(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> 
 
 
 def frame_seconds(path: Path | str, folder_fps: Fraction | float | int = FOLDER_FPS) -> np.ndarray:
-    """Time at which each frame is shown, in seconds since the first frame.
+    """Time at which each frame is shown, in seconds since the first frame; shape ``(frames,)``.
 
     ``folder_fps`` is the frame rate assumed for a folder of image files.
 
@@ -97,7 +97,7 @@ def frame_seconds(path: Path | str, folder_fps: Fraction | float | int = FOLDER_
         return np.arange(len(pictures.files(path))) / float(folder_fps)
     line = timeline(path)
     if line.ticks is None:
-        raise VideoError(f"{path}: has no times of its frames")
+        raise VideoError(f"{path}: does not store the times of its frames")
     return (line.ticks - line.ticks[0]) * float(line.tick_seconds)
 
 
@@ -116,9 +116,11 @@ def read_clip(
             frame before it.
         frames: number of frames to read.
         stride: distance between the frames to read, in frames of the video.
-        timeline_text: result of ``packed_timeline`` for this file; it saves reading all packets.
+        timeline_text: result of ``packed_timeline`` for this file, which saves reading all its
+            packets; None if there is none.
 
     Raises:
+        ValueError: ``start_frame`` is under 0, or ``frames`` or ``stride`` under 1.
         VideoError: the video does not have these frames, or they are broken.
     """
     path = Path(path)
@@ -150,9 +152,9 @@ def frames_from(
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """Yield the frames of a video from ``start_frame`` on, decoded in one pass.
 
-    It stops where frames do not come at the times that the file states. ``read_clip`` may still
-    have the frames then, and after an error. ``timeline_text`` is the result of
-    ``packed_timeline``.
+    It stops, perhaps before the first frame, where frames do not come at the times that the file
+    states. ``read_clip`` may still read the frames then, and after an error. ``timeline_text`` is
+    the result of ``packed_timeline`` for this file, which saves reading all its packets, or None.
 
     Raises:
         VideoError: the file does not exist, is not a video, is broken or truncated, or a frame is.
@@ -198,7 +200,10 @@ def stream_video(
 
 
 def as_rate(fps: Fraction | float | int) -> Fraction:
-    """Convert frames per second to the nearest fraction whose denominator is at most 1001."""
+    """Convert frames per second to the nearest fraction whose denominator is at most 1001.
+
+    For rates so low that this is 0, the denominator may be up to 1,000,000.
+    """
     return Fraction(fps).limit_denominator(1001) or Fraction(fps).limit_denominator(10**6)
 
 
@@ -209,7 +214,7 @@ def _first_size(path: Path) -> tuple[int, int]:
 
 
 def _frames(path: Path, threads: int = 1) -> Iterator[np.ndarray]:
-    """Upright frames of a video from its first one on."""
+    """Yield all frames of a video as upright RGB; ``threads=0`` decodes with one per processor."""
     if is_folder(path):
         yield from pictures.frames(pictures.files(path))
         return
@@ -231,7 +236,7 @@ def _frames(path: Path, threads: int = 1) -> Iterator[np.ndarray]:
 
 
 def _clip_by_time(path: Path, line: Timeline, wanted: range) -> Sequence[np.ndarray]:
-    """The clip; fewer frames if they do not come at the times of the timeline."""
+    """Frames of the wanted indices; empty if they do not come at the times of the timeline."""
     if line.ticks is None or not line.seekable:
         return []
     before = line.keys[line.keys <= line.ticks[wanted.start]][-KEYS_TRIED:]
@@ -244,7 +249,10 @@ def _clip_by_time(path: Path, line: Timeline, wanted: range) -> Sequence[np.ndar
 
 
 def _from_key(path: Path, line: Timeline, key: int, wanted: range) -> Iterator[np.ndarray]:
-    """The wanted frames, decoded from the key frame of a time, until one is not at its time."""
+    """Yield frames of the wanted indices until one does not come at its time.
+
+    Decoding starts at the key frame whose time is ``key``, in ticks of the timeline.
+    """
     assert line.ticks is not None
     with open_decoder(path) as (container, stream):
         rgb = RGB(container.metadata)
@@ -259,7 +267,7 @@ def _from_key(path: Path, line: Timeline, key: int, wanted: range) -> Iterator[n
 def _at_times(
     frames: Iterator[VideoFrame], ticks: np.ndarray, wanted: range
 ) -> Iterator[VideoFrame]:
-    """The wanted frames, until one does not come at its time."""
+    """Yield frames of the wanted indices until one does not come at its time in ``ticks``."""
     number = wanted.start
     for frame in frames:
         if frame.pts is None or frame.pts < ticks[wanted.start]:
@@ -280,7 +288,7 @@ def _stacked(path: Path | str, frames: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _rate(line: Timeline) -> tuple[Fraction, float, bool, bool]:
-    """Frames per second, length in seconds, whether the rate varies, and whether it is known."""
+    """Frame rate of a timeline, its length in seconds, whether the rate varies and is known."""
     if line.ticks is None or line.frames == 1:
         stated = [rate for rate in line.rates if rate <= HIGHEST_FPS]
         fps = stated[0] if stated else FOLDER_FPS

@@ -45,8 +45,8 @@ class Limits:
     """Limits of decoding one video in a ``Sandbox``.
 
     Attributes:
-        memory_bytes: memory of the decoding process, beyond that of an idle one.
-        seconds: time to decode each group of frames.
+        memory_bytes: memory of the decoding process, in addition to what it has when it starts.
+        seconds: time to decode each group of 16 frames.
         files: number of files that may be open at once.
     """
 
@@ -58,11 +58,14 @@ class Limits:
 class Sandbox:
     """Decodes untrusted videos, each in a child process with limits; a context manager.
 
+    ``limits`` is None for the defaults of ``Limits``.
+
     Attributes:
-        damage: messages of FFmpeg about damage in the last video.
-        fps: frame rate of the last video, once its first frames have been read.
-        stated_frames: number of frames that its headers state, once its first frames have been
-            read.
+        damage: messages of FFmpeg about damage in the last video, complete once all its frames have
+            been read.
+        fps: frame rate of the last video, known once its first frames have been read.
+        stated_frames: number of frames of the last video by ``probe``, known once its first frames
+            have been read.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -78,7 +81,7 @@ class Sandbox:
         self.close()
 
     def frames(self, path: Path | str) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
-        """Yield a video's frames, some at a time; messages about damage are added to ``damage``.
+        """Yield a video's frames, up to 16 at a time; FFmpeg's messages are kept in ``damage``.
 
         Raises:
             VideoError: the file is not a video, is broken, or decoding it exceeds the limits.
@@ -117,7 +120,7 @@ class Sandbox:
                 self.close()
 
     def close(self) -> None:
-        """End the child processes."""
+        """End the child processes; the next video starts them again."""
         server, self._server = self._server, None
         if server is not None:
             with suppress(ProcessLookupError):
@@ -125,7 +128,7 @@ class Sandbox:
             server.communicate()
 
     def _served(self) -> "subprocess.Popen[bytes]":
-        """The process from which children are forked; it decodes nothing."""
+        """Server process, started if needed, which forks a child process for each video."""
         if self._server is None or self._server.poll() is not None:
             names = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG")
             self._server = subprocess.Popen(
@@ -138,7 +141,11 @@ class Sandbox:
         return self._server
 
     def _received(self, path: Path, count: int) -> bytes:
-        """Bytes of the child; VideoError if they do not come in time."""
+        """Read ``count`` bytes that the child process sends; ``path`` is for messages.
+
+        Raises:
+            VideoError: the bytes do not come within the time limit, or the process has ended.
+        """
         assert self._server is not None
         assert self._server.stdout is not None
         data, pipe = bytearray(), self._server.stdout.fileno()
@@ -173,7 +180,7 @@ def serve() -> None:
 
 
 def _decode(out: IO[bytes], path: str, memory_bytes: int, files: int) -> None:
-    """Send the frames of a video, then what its decoder logged."""
+    """Set limits of this process, then write a video's frames and FFmpeg's errors to ``out``."""
     _limit(memory_bytes, files)
     av.logging.set_level(av.logging.ERROR)
     with av.logging.Capture(local=False) as logged:
@@ -193,7 +200,10 @@ def _decode(out: IO[bytes], path: str, memory_bytes: int, files: int) -> None:
 
 
 def _limit(memory_bytes: int, files: int) -> None:
-    """Limit memory and open files; files cannot be written, and no core is dumped."""
+    """Limit this process: memory, open files, no bytes written to files, no core dumps.
+
+    ``memory_bytes`` are in addition to the memory that the process has now.
+    """
     with suppress(OSError):  # only Linux says how much there is
         pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
         most = pages * resource.getpagesize() + memory_bytes
@@ -207,7 +217,7 @@ def _limit(memory_bytes: int, files: int) -> None:
 
 
 def _different(logged: Sequence[tuple[int, str, str]]) -> list[str]:
-    """Messages of errors, each once."""
+    """The first 100 different messages of errors in FFmpeg's log of (level, name, message)."""
     texts = [f"{name}: {text.strip()}" for level, name, text in logged if level <= av.logging.ERROR]
     return [*dict.fromkeys(texts)][:100]
 

@@ -21,6 +21,8 @@ def contact_sheet(
 ) -> UInt8[np.ndarray, "h w 3"]:
     """One image with a row of evenly spaced frames, first to last, of each video in ``rows``.
 
+    A row has ``frames_per_row`` frames, or all of a shorter video. Rows are padded with white.
+
     Raises:
         ValueError: ``rows`` is empty.
     """
@@ -57,7 +59,7 @@ def write_image(
     """Write an image file, completely or not at all; the suffix of ``path`` selects the format.
 
     Raises:
-        VideoError: the image cannot be written.
+        VideoError: the image cannot be written, or the suffix is not of an image format.
         ExistsError: ``path`` exists and ``overwrite`` is false.
     """
     path = Path(path)

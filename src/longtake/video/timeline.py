@@ -42,12 +42,13 @@ class Timeline:
         frames: number of frames.
         packets: indices of the packets to decode, from the first key frame to the last whole
             packet.
-        first_key: time of the first key frame, if packets of earlier frames follow it.
+        first_key: time of the first key frame in ticks, if packets of earlier frames follow it;
+            else None.
         ticks: time of each frame, increasing; None if the file does not store times.
         seekable: whether decoded frames have these times, so that a frame can be found by its time.
-        keys: times, increasing, of the frames at which decoding can start.
+        keys: times in ticks, increasing, of the frames at which decoding can start.
         tick_seconds: length of a tick in seconds.
-        last_ticks: duration of the last frame; 0 if the file does not store it.
+        last_ticks: duration of the last frame in ticks; 0 if the file does not store it.
         rates: frame rates that the container states, most trusted first.
         size: height and width of the first frame, upright; None if it was not decoded.
     """
@@ -65,9 +66,9 @@ class Timeline:
 
 
 def timeline(path: Path, packed: str | None = None) -> Timeline:
-    """Read the times of all frames of an intact video file; cached until the file changes.
+    """Read the times of all frames of a video file; cached until the file changes.
 
-    ``packed``, a result of ``packed_timeline``, saves reading the file if it has not changed.
+    ``packed``, a result of ``packed_timeline`` or None, saves reading a file that has not changed.
 
     Raises:
         VideoError: the file does not exist, is not a video, is broken or truncated.
@@ -77,7 +78,7 @@ def timeline(path: Path, packed: str | None = None) -> Timeline:
 
 
 def packed_timeline(path: Path) -> str | None:
-    """The timeline of a file as a short text to store; None if its frame rate varies too much.
+    """The timeline of a video file as a short JSON text; None if its frame rate varies too much.
 
     Raises:
         VideoError: the file does not exist, is not a video, is broken or truncated.
@@ -94,14 +95,17 @@ def packed_timeline(path: Path) -> str | None:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Time of the last change in nanoseconds, and size in bytes."""
+    """Time of a file's last change in nanoseconds, and its size in bytes."""
     with reading(path):
         there = place(path)
     return there.modified_ns, there.size
 
 
 def _unpacked(packed: str, stamp: tuple[int, int]) -> Timeline | None:
-    """The timeline of ``packed_timeline``, without rates and size; None if the file has changed."""
+    """The timeline in a result of ``packed_timeline``, without ``rates`` and ``size``.
+
+    None if ``stamp``, the file's time of change and size, is not the stored one.
+    """
     before, frames, packets, first_key, times, seekable, keys, tick, last = json.loads(packed)
     if tuple(before) != stamp:
         return None
@@ -119,22 +123,26 @@ def _unpacked(packed: str, stamp: tuple[int, int]) -> Timeline | None:
 
 
 def _runs(values: np.ndarray) -> list[list[int]]:
-    """Differences of neighbouring values, from 0 on, each with how often it comes in a row."""
+    """Pairs of a difference of neighbouring values, and how often it occurs in a row.
+
+    The first difference is that of the first value and 0.
+    """
     numbers = values.tolist()
     steps = (after - before for before, after in zip([0, *numbers], numbers, strict=False))
     return [[step, len([*equal])] for step, equal in groupby(steps)]
 
 
 def _of_runs(runs: Sequence[Sequence[int]]) -> np.ndarray:
-    """The values of ``_runs``."""
+    """The values of which ``runs`` is the result of ``_runs``."""
     steps, counts = np.array(runs, np.int64).reshape(-1, 2).T
     return np.cumsum(np.repeat(steps, counts))
 
 
 class _Packets(NamedTuple):
-    """Fields of packets without their data, in columns: two hours are a million bytes each.
+    """One array per field of a stream's packets, without their data.
 
-    Times are ``NONE`` where a packet has none.
+    Of two hours of video, an array has about a million bytes. Times are in ticks; ``NONE`` where a
+    packet has no time.
     """
 
     ticks: np.ndarray
@@ -146,7 +154,7 @@ class _Packets(NamedTuple):
     corrupt: np.ndarray
 
     def of(self, rows: slice | np.ndarray) -> "_Packets":
-        """Some of the packets."""
+        """The packets that ``rows``, a slice, a mask or indices, selects."""
         return _Packets(*(column[rows] for column in self))
 
 
@@ -192,9 +200,10 @@ def _timeline(path: Path, modified_ns: int, size_bytes: int) -> Timeline:
 def _demuxed(
     container: InputContainer, stream: VideoStream
 ) -> tuple[_Packets, list[Packet], list[Packet]]:
-    """All packets, and the first ones with their data.
+    """Fields of all packets of a stream, its first 20 packets, and its last ones.
 
-    In a broadcast, also those from the last key frame but one on with their data.
+    The last ones are those of a broadcast from its last key frame but one on; empty for other
+    formats.
     """
     numbers, flags = [array("q") for _ in range(4)], [bytearray() for _ in range(3)]
     first, before_last, last = [], [], []
@@ -231,7 +240,10 @@ def _first_size(
 def _check_bytes(
     path: Path, container: InputContainer, stream: VideoStream, size_bytes: int
 ) -> None:
-    """What an mp4 file indexes lies in it; counts differ where an edit list hides frames."""
+    """Raise a VideoError if an mp4 file of ``size_bytes`` is shorter than its index says.
+
+    The index also counts frames that an edit list hides.
+    """
     if MP4 in container.format.name:
         ends = [entry.pos + entry.size for entry in stream.index_entries]
         there = sum(end <= size_bytes for end in ends)
@@ -240,7 +252,10 @@ def _check_bytes(
 
 
 def _check_packets(path: Path, packets: _Packets, *, broadcast: bool) -> None:
-    """Packets are whole from the first key frame on, in broadcasts to the piece that is cut off."""
+    """Raise a VideoError if a packet after the first key frame is corrupt.
+
+    The last packets of a broadcast may be, because recordings are cut anywhere.
+    """
     end = len(packets.key) - broadcast
     while broadcast and end and packets.corrupt[end - 1]:
         end -= 1
@@ -250,7 +265,10 @@ def _check_packets(path: Path, packets: _Packets, *, broadcast: bool) -> None:
 
 
 def _ends_whole(stream: VideoStream, last_groups: Sequence[Packet]) -> bool:
-    """Whether the last packet of a stream can be decoded."""
+    """Whether the last packet of a stream can be decoded; True without ``last_groups``.
+
+    ``last_groups`` are the packets from the last key frame but one on.
+    """
     if not last_groups:
         return True
     last, broken = last_groups[-1].pts, set()
@@ -264,7 +282,7 @@ def _ends_whole(stream: VideoStream, last_groups: Sequence[Packet]) -> bool:
 
 
 def _doubtful(container: InputContainer, stream: VideoStream, shown: _Packets) -> bool:
-    """Whether packets may differ from frames in number or time.
+    """Whether a file's packets may differ from its frames in number or time.
 
     VP8 has hidden frames; AVI has no times, which H.264 needs to order its frames; MPEG-4 has
     packets without a picture; the clock of a broadcast may jump back.
@@ -283,7 +301,7 @@ def _doubtful(container: InputContainer, stream: VideoStream, shown: _Packets) -
 
 
 def _decoded(path: Path, line: Timeline, shown: _Packets) -> Timeline:
-    """The timeline by decoding the whole file: slow, but correct for any file."""
+    """Correct a timeline by decoding the whole file, which is slow but right for any file."""
     times, keys, last = [], [], 0
     with open_decoder(path) as (container, stream):
         states_times = container.format.name != "mpeg"  # else they differ after seeking

@@ -48,7 +48,7 @@ class Format:
         pixels: FFmpeg's name of the pixel format.
         codec_options: options of the codec.
         container_options: options of the container.
-        highest_fps: greatest frame rate.
+        highest_fps: greatest frame rate that can be stored.
     """
 
     codec: str
@@ -121,7 +121,7 @@ class VideoWriter:
 
         Raises:
             VideoError: no format has the suffix, or it cannot store the frame rate.
-            ExistsError: the path exists.
+            ExistsError: the path exists and ``overwrite`` is false.
         """
         self.path, self.frames = Path(path), 0
         self.partial = partial_path(self.path)
@@ -135,7 +135,8 @@ class VideoWriter:
         """Append frames to the video.
 
         Raises:
-            VideoError: the frames differ in size from earlier ones, or the disk is full.
+            VideoError: the frames differ in size from earlier ones, or the file cannot be written,
+                as when the disk is full.
         """
         with writing(self.path, self.partial):
             if self._encoder is None:
@@ -162,7 +163,8 @@ class VideoWriter:
         """Finish the file and rename it to its path.
 
         Raises:
-            VideoError: no frames were written, or the disk is full.
+            VideoError: no frames were written, or the file cannot be written, as when the disk is
+                full.
         """
         if self._encoder is None:
             raise VideoError(f"{self.path}: no frames were written")
@@ -201,7 +203,7 @@ def check_format(path: Path, fps: Fraction | float | int) -> None:
 
 
 class _Pictures:
-    """A folder of numbered PNG frames."""
+    """Writes a folder of numbered PNG frames."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -217,7 +219,7 @@ class _Pictures:
 
 
 class _Encoder:
-    """A video file, encoded one frame at a time."""
+    """Encodes and writes a video file, one frame at a time."""
 
     def __init__(self, form: Format, fps: Fraction, path: Path, height: int, width: int) -> None:
         partial = partial_path(path)
@@ -260,7 +262,7 @@ class _Encoder:
         self._mux(image)
 
     def close(self) -> None:
-        """Write what the codec holds back; a second time does nothing."""
+        """Write the frames that the codec still holds, and close; a second call does nothing."""
         if self._container is not None:
             try:
                 self._mux(None)
