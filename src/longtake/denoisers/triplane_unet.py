@@ -31,6 +31,7 @@ class TriplaneUNetConfig(UNetConfig):
 
     PVDM-S, 132 million, is ``model_channels=128``. Weights do not depend on the sizes of the
     planes, which follow from ``latent``. Attention across the planes follows every layer group.
+    ``UNetConfig`` describes the other fields.
 
     Attributes:
         bounds: least and greatest value of a latent, to which the sampler clamps its estimates of
@@ -47,6 +48,11 @@ class TriplaneUNetConfig(UNetConfig):
         text_width: width of the text encoder's hidden states that are read; None: no text is read.
             PVDM's paper has no text; here the mean of the hidden states is added to the time
             embedding, and attention to them follows every attention across the planes.
+
+    Raises:
+        ValueError: sizes of ``latent`` cannot be halved once per level but the first, ``groups``
+            does not divide a level's width, ``bounds`` do not rise, or ``needs_text`` is false
+            without ``text_width``.
     """
 
     kind: Literal["triplane_unet"] = "triplane_unet"
@@ -116,7 +122,7 @@ class TriplaneUNetConfig(UNetConfig):
             raise ValueError(
                 f"planes over {frames} frames of {height}x{width} positions must be divisible by "
                 f"{self.reduction} on every axis, once by two for every level but the first; "
-                "change the clip's size or shorten channel_mult"
+                "change latent or shorten channel_mult"
             )
         if self.bounds is not None and self.bounds[0] >= self.bounds[1]:
             raise ValueError(f"bounds={self.bounds} must rise; null leaves latents unbounded")
@@ -188,7 +194,7 @@ class TriplaneUNet(Denoiser):
     ) -> Float[Tensor, "b c n"]:
         """Predict noise, clean latent, velocity or flow, as trained, from ``z`` at time ``t``.
 
-        ``prepared`` is what ``prepare`` returned for the clip.
+        ``t`` is of shape ``(b)``; ``prepared`` is what ``prepare`` returned for the clip.
 
         Raises:
             ValueError: ``t``, ``z`` or the previous clip has another shape than the config says.
@@ -233,7 +239,7 @@ class TriplaneUNet(Denoiser):
 
 @dataclass(frozen=True, kw_only=True)
 class _Prepared:
-    """Signals as the network reads them, and the embedding of the noise schedule."""
+    """Signals in the form and dtype that the network reads, and the schedule's time embedding."""
 
     embedding: Embedding
     previous: Float[Tensor, "b c n"] | None
@@ -266,7 +272,7 @@ class Block(nn.Module):
 
         Args:
             x: positions of the three planes, end to end.
-            emb: time embedding.
+            emb: time embedding, after its activation.
             text: hidden states of the text encoder; None if no text is read.
         """
         inputs = x, emb, text

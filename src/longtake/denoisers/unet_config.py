@@ -38,11 +38,14 @@ class UNetConfig(Config, ABC):
             config of a run: the number of classes of the run's data.
         labels: number of values of each named label that the network reads, each of which can be
             set alone, such as ``{time: 4, cover: 3, wind: 2}``.
-        needs_text: whether a network that reads text must be given one. If false, its layers for
-            text are left out without one: it is then what it was before it learned to read.
+        needs_text: whether a network that reads text must be given a text. If false, it can run
+            without: its layers for text are then skipped.
         zero_init: residual branches and output start at zero, as in the released code.
         checkpoint: gradient checkpointing of every block: activations are not stored but computed
             again in the backward pass.
+
+    Raises:
+        ValueError: ``channel_mult`` is empty, or ``groups`` does not divide a level's width.
     """
 
     latent: tuple[Count, Count, Count, Count]
@@ -95,7 +98,10 @@ class UNetConfig(Config, ABC):
             raise ValueError("channel_mult is empty; give at least one level")
         for width in self.widths:
             if width % self.groups:
-                raise ValueError(f"groups={self.groups} must divide a level's {width} channels")
+                raise ValueError(
+                    f"groups={self.groups} must divide a level's {width} channels; change groups, "
+                    "model_channels or channel_mult"
+                )
         return self
 
     def table(self, rows: int | Literal["auto"] | None) -> "Table | None":
@@ -109,15 +115,15 @@ class UNetConfig(Config, ABC):
         return None if rows is None else Table(rows, self.embedding)
 
     def needed(self, reads: frozenset[str]) -> frozenset[str]:
-        """Names of the signals, of those that the network reads, that it must be given."""
+        """Names of the signals among ``reads`` that the network must be given."""
         return reads & {"text"} if self.needs_text else frozenset()
 
     def pooled_text(self, width: int) -> "PooledText":
-        """Build what adds the mean of text states of this width to the time embedding."""
+        """Build layers from the mean of text states, ``width`` wide, to the time embedding."""
         return PooledText(width, self.embedding, zero=self.zero_init)
 
     def label_tables(self) -> nn.ModuleDict:
-        """Build an embedding table for each named label."""
+        """Build an embedding table for each named label, by its name."""
         return nn.ModuleDict(
             {name: Table(rows, self.embedding) for name, rows in self.labels.items()}
         )
@@ -162,7 +168,10 @@ class Table(nn.Embedding):
 
 
 class PooledText(nn.Module):
-    """Two linear layers on the mean of a text encoder's hidden states, zero padding left out."""
+    """Two linear layers on the mean of a text encoder's hidden states, zero padding left out.
+
+    The states have ``width`` channels, the result has ``out``; with ``zero`` it starts at zero.
+    """
 
     def __init__(self, width: int, out: int, *, zero: bool) -> None:
         super().__init__()

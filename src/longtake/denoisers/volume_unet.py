@@ -32,6 +32,7 @@ class VolumeUNetConfig(UNetConfig):
     """Settings of a ``VolumeUNet``; defaults: LVDM's unconditional 256x256 model, 549 M weights.
 
     A trained network also takes latents of other frame counts, heights and widths than ``latent``.
+    ``UNetConfig`` describes the other fields.
 
     Attributes:
         attention: kind and options of the attention layers.
@@ -48,6 +49,10 @@ class VolumeUNetConfig(UNetConfig):
             "time_embed" mode; needs ``frame_times``.
         pool_text: add the mean of a text's hidden states to the time embedding, besides attention
             to them, as Stable Diffusion XL does with a pooled state; LVDM has attention alone.
+
+    Raises:
+        ValueError: ``groups`` does not divide a level's width, or a field lacks another that it
+            needs or excludes.
     """
 
     kind: Literal["volume_unet"] = "volume_unet"
@@ -161,8 +166,9 @@ class VolumeUNet(Denoiser):
     ) -> Float[Tensor, "b c f h w"]:
         """Predict noise, clean latent, velocity or flow, as trained, from ``z`` at time ``t``.
 
-        Context frames are in their places in ``z`` already. ``prepared`` is what ``prepare``
-        returned for the clip.
+        ``t`` is of shape ``(b)`` or, with ``frame_times`` in the config, ``(b, f)``. Context frames
+        are in their places in ``z`` already. ``prepared`` is what ``prepare`` returned for the
+        clip.
 
         Raises:
             ValueError: ``t`` has another shape, or the levels cannot halve height or width of
@@ -218,7 +224,7 @@ class VolumeUNet(Denoiser):
 
 @dataclass(frozen=True, kw_only=True)
 class _Prepared:
-    """Signals as the network reads them, and the embedding of the noise schedule."""
+    """Signals in the form and dtype that the network reads, and the schedule's time embedding."""
 
     embedding: Embedding
     text: Float[Tensor, "b n d"] | None

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from longtake.config import plural
 from longtake.diffusion import signals as batch
 from longtake.diffusion.guidance import Guidance, Unguided
 from longtake.diffusion.process import Denoiser, Diffusion
@@ -25,9 +26,9 @@ class Sampled(NamedTuple):
     """Result of a clip sampler.
 
     Attributes:
-        z: latents of a batch of clips, clean.
-        memory: tensors to keep for sampling the clips that follow, such as a key-value cache, by
-            the name of the signal that passes each of them to the network.
+        z: clean latents, one clip per seed.
+        memory: tensors that sampling the clips that follow reads, such as a key-value cache, by the
+            name of the signal that passes each of them to the network.
     """
 
     z: Latent
@@ -38,17 +39,22 @@ class Sampled(NamedTuple):
 class ClipSampler:
     """Samples latents of clips by a denoiser and a sampler.
 
-    Sample ``i`` of a batch depends on ``seeds[i]`` and the signals of sample ``i`` alone.
+    Each clip of a batch depends on its own seed and its own rows of the signals alone.
 
     Attributes:
         denoiser: network on its device, in any precision; latents are in float32.
         diffusion: the process that the denoiser was trained on.
         sampler: the rule that steps from noise to a clean latent.
         guidance: the rule that combines conditional and unconditional estimates.
-        context_noise: time in [0, 1] of the noise put on context frames (LVDM, conditional latent
-            perturbation); 0 leaves them clean.
+        context_noise: time in [0, 1] of the noise put on context frames, those that are given
+            (LVDM, conditional latent perturbation); 0 leaves them clean.
         pattern: which time each latent frame has at each sampling step.
         guides: networks that guide, by the name of their model, for ``Autoguidance``.
+
+    Raises:
+        ValueError: the sampler or denoiser does not support the per-frame times of ``pattern``, the
+            sampler cannot use the noise schedule, or ``guidance`` names a signal that the denoiser
+            does not read or a model that is not in ``guides``.
     """
 
     denoiser: Denoiser
@@ -86,7 +92,7 @@ class ClipSampler:
         on_evaluation: ProgressCallback = no_progress,
         guidance: Guidance | None = None,
     ) -> Sampled:
-        """Sample clips, one per seed; context frames are clean in input and output.
+        """Sample clips, one per seed; context frames are clean in ``signals`` and in the result.
 
         Args:
             signals: what the network is conditioned on, by name; one sample per seed.
@@ -94,11 +100,11 @@ class ClipSampler:
             on_evaluation: called before each evaluation of the network with the number of
                 evaluations done and the total number for this clip; an exception in it cancels the
                 clip.
-            guidance: replaces ``self.guidance``; None does not.
+            guidance: replaces ``self.guidance``; None keeps it.
 
         Raises:
-            ValueError: the denoiser does not read a signal, or a signal has not one sample per
-                seed.
+            ValueError: the denoiser does not read a signal or lacks one that it needs, a signal has
+                not one sample per seed, or ``guidance`` does not suit the denoiser.
         """
         self._check(signals, len(seeds))
         sampler = replace(self, guidance=guidance or self.guidance)
@@ -108,13 +114,16 @@ class ClipSampler:
     def estimator(
         self, signals: Signals, samples: int, guidance: Guidance | None = None
     ) -> Denoise:
-        """Return the function that estimates the clean latent, guided, for a batch of ``samples``.
+        """Return a function of noisy latents and times: the guided estimate of the clean latents.
 
-        It is conditioned on ``signals``. ``guidance`` replaces ``self.guidance``; None does not.
+        Args:
+            signals: what the network is conditioned on, by name.
+            samples: number of latents in a batch; each signal has a row for each.
+            guidance: replaces ``self.guidance``; None keeps it.
 
         Raises:
-            ValueError: the denoiser does not read a signal, or a signal has not one entry per
-                sample.
+            ValueError: the denoiser does not read a signal or lacks one that it needs, a signal has
+                another number of rows, or ``guidance`` does not suit the denoiser.
         """
         self._check(signals, samples)
         guided = replace(self, guidance=guidance or self.guidance)
@@ -124,7 +133,7 @@ class ClipSampler:
     def sample(
         self, signals: Signals, noise: SampleNoise, on_evaluation: ProgressCallback = no_progress
     ) -> Latent:
-        """Sample latents from the random streams of ``noise``, one stream per sample.
+        """Sample clean latents from the random streams of ``noise``, one stream per sample.
 
         Each sample draws, in this order: the noise on its context frames, if it has any, the
         initial noise, the noise that the sampler adds at its steps.
@@ -147,13 +156,18 @@ class ClipSampler:
     def walk(self, signals: Signals, z: Latent, times: Float[Tensor, "s b"]) -> Latent:
         """Step noisy latents through given times, by the sampler and guidance of this object.
 
+        The noise that a stochastic sampler adds is the same in every call.
+
         Args:
             signals: what the network is conditioned on, by name; the signal ``context_noise`` has
                 the time of the noise that is on context frames in ``z``. These frames are returned
                 as they are.
             z: noisy latents at the first of ``times``.
-            times: falling times of each sample, in float64; a sample whose time is constant is not
-                changed.
+            times: falling times in [0, 1], a row per time and a column per sample, in float64; a
+                sample whose time is constant is not changed.
+
+        Returns:
+            the latents at the last of ``times``.
         """
         table = times.to("cpu")
         if "context" in signals:
@@ -164,29 +178,29 @@ class ClipSampler:
         return self.sampler(self._denoise(signals), z, table, schedule, noise, bounds)
 
     def _denoise(self, signals: Signals) -> Denoise:
-        """The guided estimate, at the time of the frames that are sampled."""
+        """Guided estimator; if times are per clip, it gets that of the frames being sampled."""
         denoise = self.guidance(self._estimator, signals)
         if "context" in signals and not self.pattern.per_frame:
             return partial(_at_clip_time, denoise, signals)
         return denoise
 
     def _estimator(self, signals: Signals, guide: str | None = None) -> Denoise:
-        """Estimate of the network, or of a guiding one."""
+        """Estimator of the denoiser, or of the guiding network of the model named ``guide``."""
         network = self.denoiser if guide is None else self.guides[guide]
         return self.diffusion.estimator(network, signals)
 
     def _check(self, signals: Signals, samples: int) -> None:
-        """Raise a ValueError unless the network reads the signals, and each has a row a sample."""
+        """Raise a ValueError unless the network reads ``signals``, each with a row per sample."""
         self.denoiser.check_signals(signals)
         for name, signal in signals.items():
             if len(signal.value) != samples:
                 raise ValueError(
-                    f"the signal {name!r} has {len(signal.value)} rows for {samples} seeds; "
-                    "give one row per seed"
+                    f"the signal {name!r} has {plural(len(signal.value), 'row')} for "
+                    f"{plural(samples, 'seed')}; give one row per seed"
                 )
 
     def _times(self, signals: Signals, samples: int) -> TimeTable:
-        """Table of the sampling times, in float64 on the host."""
+        """Times of all sampling steps, per sample or per latent frame, in float64 on the CPU."""
         times = self.sampler.times(self.diffusion.schedule)
         if "context" not in signals and not self.pattern.per_frame:
             return times[:, None].expand(-1, samples)
@@ -194,7 +208,7 @@ class ClipSampler:
         return frame_times(batch.to(signals, "cpu"), table)
 
     def _noisy(self, signals: Signals, noise: SampleNoise) -> Signals:
-        """Signals with noise on the context frames; without those signals if no frame is given."""
+        """Put noise on the context frames of ``signals``; drop those signals if none is given."""
         if "context" not in signals:
             return signals
         z, mask, t = (signals[name].value for name in CONTEXT)
@@ -208,7 +222,7 @@ class ClipSampler:
 
 
 def counted(denoise: Denoise, on_evaluation: ProgressCallback, total: int) -> Denoise:
-    """``denoise``, with ``on_evaluation(done, total)`` called before each evaluation."""
+    """Wrap ``denoise`` so that each call first calls ``on_evaluation(calls so far, total)``."""
     numbers = count()
 
     def estimate(z: Tensor, t: Tensor) -> Tensor:
@@ -219,5 +233,8 @@ def counted(denoise: Denoise, on_evaluation: ProgressCallback, total: int) -> De
 
 
 def _at_clip_time(denoise: Denoise, signals: Signals, z: Tensor, t: Tensor) -> Tensor:
-    """Estimate at one time per clip: that of its frames that are not context frames."""
+    """Call ``denoise`` at one time per clip: the latest of its frames that are not context frames.
+
+    ``t`` has a time per latent frame.
+    """
     return denoise(z, t.masked_fill(signals["context_mask"].value, 0).amax(1))

@@ -70,19 +70,24 @@ _LARGEST_BETA = 0.999
 
 
 class DiffusersSampler(Sampler):
-    """Samples with any variance-preserving scheduler of diffusers.
+    """Samples with a scheduler of diffusers; the noise schedule must preserve variance.
 
     The scheduler gets the noise schedule as a table of betas, and estimates in v-prediction, which
     all schedulers support and which, unlike epsilon, is well defined at zero SNR. Where a scheduler
     draws noise, each sample draws from its own random stream.
 
     Attributes:
-        scheduler: the scheduler's class name in diffusers without ``Scheduler``, such as
-            ``DPMSolverMultistep``.
+        scheduler: class name in diffusers without ``Scheduler``: DDIM, DDPM, DPMSolverMultistep,
+            EulerAncestralDiscrete, EulerDiscrete, HeunDiscrete, LCM or UniPCMultistep.
         steps: number of steps as the scheduler counts them; HeunDiscrete evaluates the network
-            twice per step.
+            twice per step. It must divide 1000 for DDIM.
         options: further arguments of the scheduler's constructor or of its ``step``, such as
-            ``{"use_karras_sigmas": true}`` or ``{"eta": 1.0}``.
+            ``{"use_karras_sigmas": true}`` or ``{"eta": 1.0}``; ``timestep_spacing`` is trailing
+            unless set here.
+
+    Raises:
+        ValueError: there is no such scheduler, or its samples would be noisy or NaN at these
+            settings.
     """
 
     per_frame: ClassVar[bool] = False
@@ -127,8 +132,7 @@ class DiffusersSampler(Sampler):
         """Times in [0, 1] that the scheduler visits, falling, then 0.
 
         Raises:
-            ValueError: the scheduler cannot use this noise schedule, or does not have an option
-                that ``options`` names.
+            ValueError: the scheduler cannot use this noise schedule, or refuses ``options``.
         """
         if self.scheduler == "HeunDiscrete" and schedule.ends_in_noise:
             raise ValueError(
@@ -148,7 +152,9 @@ class DiffusersSampler(Sampler):
         noise: SampleNoise,
         bounds: Bounds | None = None,
     ) -> Latent:
-        """Step ``z`` through the scheduler's times; its tables stay on the CPU.
+        """Step ``z`` through ``times`` to a clean latent; arguments are those of ``Sampler``.
+
+        The scheduler's tables stay on the CPU.
 
         Raises:
             ValueError: a latent frame has neither one constant time nor the scheduler's times.
@@ -177,7 +183,10 @@ class DiffusersSampler(Sampler):
         return torch.where(stays, kept, x)
 
     def _build(self, schedule: NoiseSchedule) -> tuple[Any, dict[str, Any]]:
-        """The scheduler, and arguments of its ``step``."""
+        """Build the scheduler, and collect those of ``options`` that its ``step`` takes.
+
+        A ValueError if the scheduler takes no such option or refuses its value.
+        """
         import diffusers
 
         kind = getattr(diffusers, f"{self.scheduler}Scheduler")
@@ -205,7 +214,7 @@ class DiffusersSampler(Sampler):
         return scheduler, {k: v for k, v in self.options.items() if k in stepped and k not in built}
 
     def _end(self, schedule: NoiseSchedule) -> float:
-        """Time at which the scheduler starts: 1, or earlier in sigma space (``SIGMA_SPACE``)."""
+        """Time at which sampling starts: 1, or earlier if sigma / alpha is too large there."""
         if self.scheduler not in SIGMA_SPACE or not schedule.ends_in_noise:
             return 1.0
         times = torch.linspace(0, 1, 10**5 + 1, dtype=torch.float64, device="cpu")
@@ -213,7 +222,7 @@ class DiffusersSampler(Sampler):
         return times[sigma <= LARGEST_SIGMA * alpha][-1].item()
 
     def _betas(self, schedule: NoiseSchedule) -> list[float]:
-        """DDPM's table of a schedule; a ValueError if its path does not preserve variance."""
+        """A noise schedule as 1000 betas; a ValueError if it does not preserve variance."""
         times = torch.arange(STEPS + 1, dtype=torch.float64, device="cpu") / STEPS
         alpha, sigma = schedule(times * self._end(schedule))
         if not torch.allclose(alpha**2 + sigma**2, torch.ones_like(times)):
@@ -226,22 +235,22 @@ class DiffusersSampler(Sampler):
 
 
 def _shown(value: object) -> str:
-    """An option's value as users write it."""
+    """An option's value as YAML has it, such as ``true``."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _table_end(betas: list[float]) -> float:
-    """Least alpha of a table, which is more than the schedule's where the last beta is cut."""
+    """Least alpha of a table of betas; above the schedule's where the last beta is clipped."""
     return math.prod(1 - beta for beta in betas) ** 0.5
 
 
 def _parameters(function: Any) -> set[str]:
-    """Names of a function's arguments that an option may set."""
+    """Names of the arguments of a scheduler's method that an option may set."""
     fixed = {"self", "model_output", "timestep", "sample", "generator", "return_dict"}
     return set(inspect.signature(function).parameters) - fixed
 
 
 def _streams(noise: SampleNoise) -> list[torch.Generator]:
-    """One generator per sample, seeded from the sample's stream: diffusers draws a row of each."""
+    """One generator per sample, seeded from its stream: diffusers draws each row from its own."""
     seeds = noise.normal((2,)).cpu().view(torch.int64).flatten().tolist()
     return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]

@@ -24,9 +24,9 @@ LVDM's and ``linspace`` PVDM's."""
 
 
 def grid_times(grid: Grid, steps: int) -> tuple[float, ...]:
-    """Times in [0, 1], falling, of a grid of ``steps`` steps; the last needs no network call.
+    """Falling times in [0, 1] that a sampler of ``steps`` steps visits.
 
-    A ValueError if the grid has no such number of steps.
+    The network is called at all but the last. A ValueError if the grid has no such number of steps.
     """
     return tuple(place / STEPS for place in _GRIDS[grid](steps))
 
@@ -37,15 +37,16 @@ def _trailing(steps: int) -> list[int]:
 
 
 def _linspace(steps: int) -> list[int]:
-    """PVDM: indices trunc(linspace(-1, 999)), to the clean latent."""
+    """Table positions, falling to 0, of PVDM's grid: trunc(linspace(-1, 999, steps + 1)) + 1."""
     indices = torch.linspace(-1, STEPS - 1, steps + 1).int().tolist()
     return [index + 1 for index in reversed(indices)]
 
 
 def _leading(steps: int) -> list[int]:
-    """LVDM: indices {0, c, 2c, ...} + 1 with c = floor(1000 / steps), to the level of index 0.
+    """Table positions, falling, of LVDM's grid: 2 + {0, c, 2c, ...} with c = floor(1000 / steps).
 
-    There are more than ``steps`` of them where ``steps`` does not divide 1000.
+    The last is 1, the level of DDPM's index 0. Where ``steps`` does not divide 1000, the grid has
+    more steps. A ValueError if it would leave the table.
     """
     indices = [index + 1 for index in range(0, STEPS, STEPS // steps)]
     if indices[-1] >= STEPS:

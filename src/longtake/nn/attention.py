@@ -145,6 +145,9 @@ class SpaceTimeAttentionConfig(AttentionConfig):
 
         ``groups`` is the number of groups of its GroupNorms; with ``zero`` its output starts at
         zero.
+
+        Raises:
+            ValueError: the number of heads or groups does not divide ``channels``.
         """
         heads, norm = self.heads(channels), partial(GroupNorm, channels, groups)
         spatial = SelfAttention(channels, heads, norm(), "space", zero=zero)

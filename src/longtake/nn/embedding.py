@@ -109,7 +109,8 @@ def space_rotation(
 ) -> Rotation:
     """Rotary embedding of a token's row, in half of a head's channels, and column in the others.
 
-    The tokens of a frame are in order, row after row; a head has ``width`` channels.
+    The tokens of a frame are in order, row after row; a head has ``width`` channels, a multiple of
+    4.
     """
     frequencies = math.pi * space_scales(width, device)
     across, down = (
@@ -122,14 +123,17 @@ def space_rotation(
 
 
 def time_frequencies(width: int, device: torch.device | None = None) -> Float[Tensor, "d"]:
-    """Rotary frequency of each channel pair over time, in radians per frame."""
+    """Rotary frequencies over time, in radians per frame, of the ``width / 2`` pairs of channels.
+
+    ``width`` is the number of channels of a head.
+    """
     exponents = torch.arange(0, width, 2, device=device, dtype=torch.float32) / width
     return 1 / 10000**exponents
 
 
 def space_scales(width: int, device: torch.device | None = None) -> Float[Tensor, "d"]:
-    """Rotary frequency of each channel pair over height or width: 1 to 5 half turns.
+    """Rotary frequencies over height or width, 1 to 5 half turns from a frame's middle to its edge.
 
-    A half turn is the rotation from the middle of a frame to its edge.
+    They rise geometrically; ``width // 4`` of them, for a head of ``width`` channels.
     """
     return torch.logspace(0, math.log2(5), width // 4, base=2, device=device)

@@ -59,7 +59,7 @@ class GroupNorm(nn.Module):
         return y.view(x.shape)
 
     def _each_frame(self, x: Volume, scale_shift: tuple[Tensor, Tensor] | None) -> Volume:
-        """The same with frames as rows, in a volume of one frame each."""
+        """Normalise and modulate each frame of a volume on its own."""
         clips, frames = x.shape[:2]
         rows = None
         if scale_shift is not None:

@@ -77,7 +77,10 @@ class SpaceTimeTransformer(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Attention in space, in time, to text and in time again, then a feed-forward layer."""
+    """Attention in space, in time, to text and in time again, then a feed-forward layer.
+
+    With ``zero`` both attentions in time start at zero.
+    """
 
     def __init__(self, config: TransformerConfig, channels: int, zero: bool) -> None:
         super().__init__()

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from longtake.config import Config
+from longtake.config import Config, plural
 from longtake.diffusion.signals.context_cases import (
     AnyContextCase,
     ContextCase,
@@ -59,11 +59,12 @@ def context_signals(
 def context_frames(
     spec: LatentSpec, frames: Mapping[int, Latent], signals: Signals | None = None
 ) -> Signals:
-    """Add context frames to signals, and return all of them.
+    """Add context frames, without noise, to signals, and return all of them.
 
     Args:
         spec: shape of the latents.
-        frames: clean latent frames by their index in the clip; at least one.
+        frames: clean latent frames, without their time axis, by their index in the clip; at least
+            one.
         signals: signals to add to; a context frame in them is replaced by one of the same index.
             None: none.
     """
@@ -78,7 +79,7 @@ def context_frames(
 
 
 def no_context(spec: LatentSpec, batch: int) -> Signals:
-    """Context signals for ``batch`` samples without context frames or a noise level of them."""
+    """Context signals for ``batch`` samples that have no context frame and no noise level."""
     return context_signals(
         torch.zeros(batch, *spec.shape),
         torch.zeros(batch, spec.frames, dtype=torch.bool),
@@ -120,13 +121,17 @@ class ContextPlan(Config):
         first_frames: numbers of first frames that prediction chooses from with equal probability.
         every: distance between context frames in interpolation, in latent frames; None: only the
             first and the last frame.
-        cases: weighted cases to draw from, instead of the four settings above.
+        cases: weighted cases to draw from, instead of the four settings above; empty: use those.
         noise_levels: the noise on context frames is that of a timestep of 1000, uniform in
             0..noise_levels-1 (LVDM, conditional latent perturbation; 250 in the paper); 0 leaves
             them clean.
         embed_noise_level: ``always`` embeds a noise level for samples without context frames too,
             as the official training does (but not its sampler); ``context`` embeds it only for
             samples with context frames, so that training and sampling agree.
+
+    Raises:
+        ValueError: ``predict`` and ``interpolate`` add up to more than 1, or ``cases`` is given
+            with one of the four settings that it replaces.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"previous": "first_frames", "tell": "embed_noise_level"}
@@ -166,13 +171,13 @@ class ContextPlan(Config):
         return [case.model_copy(update={"weight": share}) for case, share in papers if share > 0]
 
     def check(self, frames: int) -> None:
-        """Raise a ValueError unless each case leaves one of ``frames`` frames to generate."""
+        """Raise a ValueError unless all cases leave one of ``frames`` latent frames to generate."""
         for case in self.mixture:
             if frames < case.least_frames:
                 raise ValueError(
                     f"the context frames of {type(case).__name__} leave none of the clip's "
-                    f"{frames} latent frames to generate; clips must have {case.least_frames} or "
-                    "more: give fewer frames, or lengthen denoiser.latent"
+                    f"{plural(frames, 'latent frame')} to generate; clips must have "
+                    f"{case.least_frames} or more: give fewer frames, or lengthen denoiser.latent"
                 )
 
     def draw(self, z: Float[Tensor, "c f ..."], generator: torch.Generator) -> "DrawnContext":

@@ -13,13 +13,16 @@ from longtake.diffusion.signals.signal import ABSENT, Signal, Signals
 
 
 def label_signal(labels: Sequence[int] | Tensor) -> Signals:
-    """The signal ``label``: class indices, one per sample; ``ABSENT`` for no class."""
+    """The signal ``label``: class indices, one per sample; ``ABSENT`` (-1) for no class."""
     value = torch.as_tensor(labels)
     return {"label": Signal(value=value, null=torch.full_like(value, ABSENT))}
 
 
 def draw_label(label: int, dropout: float, generator: torch.Generator) -> Signals:
-    """The signal ``label`` of one training sample; no class with probability ``dropout``."""
+    """The signal ``label`` of one training sample, a batch of one.
+
+    With probability ``dropout`` it is ``ABSENT`` (-1), no class.
+    """
     withheld = torch.rand((), generator=generator).item() < dropout
     return label_signal([ABSENT if withheld else label])
 
@@ -32,8 +35,8 @@ def named_label(name: str) -> str:
 def named_label_signals(values: Mapping[str, Sequence[int] | Tensor]) -> Signals:
     """A signal ``label_NAME`` for each named label (a part of a class), such as ``time``.
 
-    ``values`` are the index of each sample's value, or ``ABSENT``, by the label's name: with the
-    values day and dusk, ``{"time": [1]}`` is one sample with ``time=dusk``.
+    ``values`` are the index of each sample's value, or ``ABSENT`` (-1), by the label's name: if
+    ``time`` is day or dusk, ``{"time": [1]}`` is one sample with ``time=dusk``.
     """
     return {named_label(name): label_signal(rows)["label"] for name, rows in values.items()}
 
@@ -44,9 +47,9 @@ def split_class(index: int, sizes: Mapping[str, int]) -> dict[str, int]:
     With ``sizes`` of ``{"time": 2, "wind": 3}``, class 4 has value 1 of ``time``, 1 of ``wind``.
 
     Args:
-        index: index of a class, in whose order the last label varies fastest; all values of
-            ``ABSENT`` are ``ABSENT``.
-        sizes: number of values of each named label.
+        index: index of a class, in whose order the last label varies fastest; for ``ABSENT`` (-1),
+            all values are ``ABSENT``.
+        sizes: number of values of each named label, by its name.
     """
     values: dict[str, int] = {}
     for name, size in reversed(list(sizes.items())):
@@ -60,10 +63,11 @@ def join_class(values: Mapping[str, int], sizes: Mapping[str, int]) -> int:
 
     Args:
         values: index of each label's value, by the label's name.
-        sizes: number of values of each named label.
+        sizes: number of values of each named label, by its name.
 
     Returns:
-        ``ABSENT`` if a value is missing or ``ABSENT``.
+        the index, in whose order the last label varies fastest; ``ABSENT`` (-1) if a value is
+        missing or ``ABSENT``.
     """
     index = 0
     for name, size in sizes.items():
@@ -76,9 +80,10 @@ def join_class(values: Mapping[str, int], sizes: Mapping[str, int]) -> int:
 def draw_named_labels(
     values: Mapping[str, int], dropout: float, generator: torch.Generator
 ) -> Signals:
-    """Signals of one training sample's named labels, each ``ABSENT`` with probability ``dropout``.
+    """Signals of one training sample's named labels, such as ``label_time``; a batch of one.
 
-    ``values`` are the index of each label's value, by the label's name.
+    ``values`` are the index of each label's value, by the label's name; each is replaced by
+    ``ABSENT`` (-1) with probability ``dropout``.
     """
     drawn = {name: draw_label(value, dropout, generator) for name, value in values.items()}
     return {named_label(name): signals["label"] for name, signals in drawn.items()}

@@ -7,7 +7,7 @@ from longtake.latents import Latent
 
 
 def previous_signal(z: Latent) -> Signals:
-    """The signal ``previous``: whole latents of the previous clips (PVDM).
+    """The signal ``previous``: latents ``z`` of each sample's previous clip (PVDM).
 
     A sample that starts a video has zeros.
     """

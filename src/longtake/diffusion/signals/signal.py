@@ -17,7 +17,8 @@ class Signal:
 
     Attributes:
         value: the condition of each sample.
-        null: what replaces ``value`` in the unconditional estimate of guidance, of the same shape.
+        null: what replaces ``value`` in the unconditional estimate of guidance; a ValueError if its
+            shape is not that of ``value``.
     """
 
     value: Tensor
@@ -65,7 +66,7 @@ def null(signals: Signals, keep: Collection[str] = ()) -> Signals:
 
 
 def rows(signals: Signals, index: Int[Tensor, "n"]) -> Signals:
-    """Signals of the samples ``index`` of a batch, in that order."""
+    """Signals of those samples of a batch whose indices are in ``index``, in that order."""
     return _map(signals, lambda x: x[index.to(x.device)])
 
 

@@ -29,7 +29,7 @@ def draw_text(
     """The signal ``text`` of one training sample, a batch of one.
 
     With probability ``dropout`` the caption's hidden states, ``states``, are replaced by ``empty``,
-    those of the empty prompt.
+    those of the empty prompt, which is also the signal's null.
     """
     withheld = torch.rand((), generator=generator).item() < dropout
     return text_signal((empty if withheld else states)[None], empty[None])

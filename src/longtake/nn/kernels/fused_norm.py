@@ -63,11 +63,13 @@ def works(device: torch.device) -> bool:
             found = group_norm(x, weight, bias, scale, shift, *options)[0]
         except Exception as error:  # whatever a compiler of kernels raises
             reason = str(error).partition("\n")[0] or type(error).__name__
-            LOGGER.warning("%s: no group norm by Triton, which is faster: %s", device, reason)
+            slower = "%s: Triton's group norm fails, a slower one is used: %s"
+            LOGGER.warning(slower, device, reason)
             return False
         error = float((found - wanted).abs().max())
         if not error < TOLERANCE:
-            LOGGER.warning("%s: the group norm by Triton is wrong by %.1e; not used", device, error)
+            slower = "%s: Triton's group norm is wrong by %.1e, a slower one is used"
+            LOGGER.warning(slower, device, error)
             return False
         return True
 

@@ -168,7 +168,7 @@ def _fused_forward(x: Tensor, weight: Tensor, bias: Tensor, *options: Any) -> Mo
 def _native_backward(
     dy: Tensor, x: Tensor, weight: Tensor, mean: Float[Tensor, "rows groups"], rstd: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of input, weight and bias."""
+    """Gradients of input, weight and bias, by PyTorch's own operator of group normalisation."""
     rows, groups = mean.shape
     # the operator reads both as they lie in memory, whatever their strides
     parts = dy.contiguous(), x
@@ -197,6 +197,6 @@ def _group_means(
 def _per_channel(
     value: Float[Tensor, "rows groups"], x: Float[Tensor, "rows m n c"]
 ) -> Float[Tensor, "rows 1 1 c"]:
-    """A group's value for each of its channels."""
+    """Repeat the value of each group for each of its channels."""
     each = value[:, :, None].expand(-1, -1, x.shape[-1] // value.shape[1])
     return each.reshape(len(value), 1, 1, -1)

@@ -69,7 +69,7 @@ def group_norm(
 
 
 def _strides(x: Tensor) -> tuple[int, int]:
-    """Strides of rows and of parts, 0 where all share one."""
+    """Strides of the axes rows and m of a weight or bias; 0 where all entries share one."""
     if x.ndim == 1:
         return 0, 0
     return tuple(x.stride(axis) if x.shape[axis] > 1 else 0 for axis in (0, 1))  # pyright: ignore[reportReturnType]

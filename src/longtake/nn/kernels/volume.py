@@ -54,7 +54,10 @@ class _RepeatBorder(torch.autograd.Function):
 
 
 def _fold(grad: Tensor, border: tuple[int, ...]) -> Tensor:
-    """Add a border's gradient to that of the values it repeats."""
+    """Transpose of replication padding: add a border's gradient to that of the values it repeats.
+
+    ``border`` is as in ``torch.nn.functional.pad``.
+    """
     if not border:
         return grad.clone()
     axis = grad.ndim - len(border) // 2
