@@ -259,7 +259,8 @@ def test_class_folders_give_labels_where_asked(folder: Path) -> None:
     source = VideoFolder(path=folder, plan=PLAN, labels="folder")
     assert source.classes == ("a", "b")
     assert [source.clip(i, generator(i)).label for i in range(len(source))] == [0, 0, 1]
-    assert source.rejected() == ((str(folder / "top.mkv"), "lies in no class folder"),)
+    fault = f"has no class: it lies in no folder below {folder}"
+    assert source.rejected() == ((str(folder / "top.mkv"), fault),)
 
 
 def test_captions_are_read_beside_videos_and_those_without_are_left_out(folder: Path) -> None:

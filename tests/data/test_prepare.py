@@ -250,7 +250,7 @@ def test_other_settings_or_files_are_not_replaced_unasked(footage: Path, tmp_pat
 def test_no_frame_is_read_after_the_deadline(footage: Path, tmp_path: Path):
     late = prepare(footage, tmp_path / "data", SETTINGS, processes=1, deadline=0.0)
     assert {video.frames for video in late} == {0}
-    assert all("the time was over after 0 of" in video.fault for video in late)
+    assert all("the time limit was reached after 0 of" in video.fault for video in late)
     frames = sum(video.unread for video in late)
     assert frames == sum(video.frames for video in run(footage, tmp_path / "whole"))
     (line,) = left_out(late, 0.15)

@@ -97,7 +97,8 @@ def map_array(path: Path) -> UInt8[np.ndarray, "n t h w 3"]:
     """Memory-map the videos of an array file, so that only elements that are used are read.
 
     Raises:
-        ValueError: the file is broken, or does not hold exactly one uint8 array of this shape.
+        ValueError: the file is missing, broken, or does not hold exactly one uint8 array of shape
+            (N, T, H, W, 3).
     """
     readers = {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors}
     if path.suffix not in readers:
@@ -115,7 +116,7 @@ def map_array(path: Path) -> UInt8[np.ndarray, "n t h w 3"]:
 
 
 class _OtherArrayError(ValueError):
-    """An intact file that holds something else."""
+    """An array file is intact, but does not hold one array of videos that can be mapped."""
 
 
 def _npy(path: Path) -> np.ndarray:
@@ -172,7 +173,10 @@ def _safetensors(path: Path) -> np.ndarray:
 
 
 def _header(file: Bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether columns are stored first, and type; NumPy limits the header's length."""
+    """Read the header of an ``.npy`` file: shape, whether it is in Fortran order, and dtype.
+
+    NumPy limits the header's length.
+    """
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         return np.lib.format.read_array_header_1_0(file)
@@ -190,7 +194,7 @@ def _mapped(path: Path, file: Bytes, name: str, end: int) -> np.ndarray:
 
 
 def _map(file: Bytes, first: int, end: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Map the bytes from ``first`` to ``end``, which must be those of the array."""
+    """Memory-map bytes ``first`` to ``end`` as uint8; a ValueError if ``shape`` needs others."""
     if end - first != math.prod(shape):
         raise ValueError(
             f"{end - first} bytes of pixels, expected {math.prod(shape)} for an array of {shape}"
@@ -199,7 +203,11 @@ def _map(file: Bytes, first: int, end: int, shape: tuple[int, ...]) -> np.ndarra
 
 
 def _only(path: Path, shapes: dict[str, tuple[int, ...]]) -> str:
-    """Name of the only array of videos; other arrays, such as labels, are ignored."""
+    """Name of the only array with 5 axes; others, such as labels, are ignored.
+
+    Raises:
+        ValueError: there is none, or more than one.
+    """
     videos = [name for name, shape in shapes.items() if len(shape) == AXES]
     if len(videos) != 1:
         held = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"

@@ -47,7 +47,7 @@ class CachePlan(Config):
     @model_validator(mode="before")
     @classmethod
     def _upgrade(cls, data: Any, info: Any) -> Any:
-        """A file of an earlier format holds the default of its time, one copy, in any case."""
+        """Drop ``copies: 1`` of an earlier format, which wrote that default into every file."""
         former = info.context and info.context.get("upgrade") and isinstance(data, dict)
         if former and "every" not in data and data.get("copies") == 1:
             return {key: value for key, value in data.items() if key != "copies"}
@@ -63,7 +63,8 @@ class CachePlan(Config):
     def chosen(self, source: ClipSource) -> Mapping[str, int]:
         """Name and value of the choice in effect: ``every``, ``clips`` or ``copies``.
 
-        If none is set it is the default for this source.
+        If none is set, it is ``copies``, 1, of a synthetic data set, and for videos on disk
+        ``every``, a third of a clip's span.
         """
         if given := self.given():
             return given
@@ -143,7 +144,11 @@ def _every(source: ClipSource, every: int) -> Positions:
 
 
 def _spread(source: ClipSource, clips: int) -> Positions:
-    """Starts at equal distances in all possible starts, laid end to end."""
+    """Positions of clips at equal distances in the possible starts of all videos, end to end.
+
+    Raises:
+        ValueError: there are fewer possible starts than clips.
+    """
     ends = np.cumsum(_last_starts(source) + 1)
     total = int(ends[-1])
     if clips > total:
@@ -157,7 +162,7 @@ def _spread(source: ClipSource, clips: int) -> Positions:
 
 
 def _last_starts(source: ClipSource) -> Int64[np.ndarray, "videos"]:
-    """The last frame of each video at which a clip can start."""
+    """Index of the last frame of each video at which a clip can start."""
     frames = np.array([info.frames for info in source.infos()], np.int64)
     return np.maximum(frames - source.plan.span, 0)
 

@@ -27,7 +27,7 @@ class CaptionBeside(Config):
     kind: Literal["beside"] = "beside"
 
     def read(self, root: Path, videos: Sequence[Path]) -> Mapping[Path, str]:
-        """Caption of each of ``videos`` that has such a file beside it; ``root`` is not used.
+        """Caption of each of ``videos`` that has a caption file beside it; ``root`` is not used.
 
         Raises:
             ValueError: a caption's file cannot be read, or is not UTF-8 text or JSON.
@@ -101,7 +101,8 @@ class CaptionPrompts(Config):
         """Caption of each of ``videos``, in folder ``root``, that is named after a prompt's line.
 
         Raises:
-            ValueError: the file cannot be read, or has no prompt.
+            ValueError: the file is not UTF-8 text, or has no prompt.
+            OSError: the file cannot be read.
         """
         lines = read_prompts(root / self.path)
         named = {video: re.match(r"prompt_(\d+)_", video.name) for video in videos}
@@ -130,7 +131,11 @@ def read_prompts(path: Path) -> list[str]:
 
 
 def _text(row: Any, column: str, place: str) -> str:
-    """A table's cell as text with single spaces; empty if it is null."""
+    """A cell of a table's row as text with single spaces; empty if it is null.
+
+    Raises:
+        ValueError: there is no such column, or the cell is not text; ``place`` begins the message.
+    """
     if not isinstance(row, dict):
         raise ValueError(f"{place}: is a {type(row).__name__}, expected an object with columns")
     if column not in row:
@@ -168,7 +173,11 @@ def _content(path: Path) -> str:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """Rows of a table, each with the file's and its own place for messages."""
+    """Yield each row of a table with its place for messages, such as ``table.csv: line 3``.
+
+    Raises:
+        ValueError: the file is missing, cannot be read, or is not a table.
+    """
     readers = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}
     if path.suffix not in readers:
         raise ValueError(

@@ -79,7 +79,7 @@ class ClipSource(VideoSource):
 
     @property
     def fps(self) -> float:
-        """Frame rate of a clip: that of the first video, divided by the plan's stride."""
+        """Frame rate of a clip: the first video's, divided by the plan's stride."""
         return float(self.info(0).fps / self.plan.stride)
 
     @property
@@ -93,10 +93,13 @@ class ClipSource(VideoSource):
 
         ``generator`` draws what the clip plan (``plan``) leaves to chance, such as start and flip.
         The clip starts at ``start_frame`` of the video or, if None, where the clip plan says.
+
+        Raises:
+            VideoError: a frame cannot be read.
         """
 
     def forward(self) -> "ClipSource":
-        """A source of the same clips, faster for one thread that reads videos forwards."""
+        """A source of equal clips, faster if one thread reads each video's clips in order."""
         return self
 
 
@@ -111,7 +114,7 @@ class ClipReader:
         self._source, self._faults = source, set[str]()
 
     def clip(self, draws: Iterable[Draw]) -> Clip:
-        """The first clip of ``draws`` that can be decoded.
+        """The first clip that can be decoded; ``draws`` yields arguments of ``ClipSource.clip``.
 
         Raises:
             VideoError: eight clips in a row cannot be decoded.
@@ -152,6 +155,9 @@ def cut(
         generator: source of crop position, mirroring and start. Each is drawn independently, so
             that changing one setting leaves the other results unchanged.
         start_frame: index of the clip's first frame in the video; None: as the plan says.
+
+    Raises:
+        VideoError: a frame cannot be read.
     """
     draws = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
     info = source.info(index)

@@ -28,7 +28,7 @@ class Exported(Config):
     Attributes:
         file: name of the file in the folder.
         caption: sentence that the ``.txt`` file beside the video holds.
-        label: class of the video: a line of ``classes.txt``, counted from 0.
+        label: class of the video: a line of ``classes.txt``, counted from 0; None without classes.
         sha256: hash of the video file.
     """
 
@@ -63,8 +63,12 @@ def export_world(
         overwrite: replace an export with other settings, and files of other origin.
         report: called with the number of videos that are done and their total.
 
+    Returns:
+        an entry for each video.
+
     Raises:
-        ValueError: the folder holds an export with other settings, or a video of other origin.
+        ExistsError: the folder holds an export with other settings, or a video of other origin.
+        CheckpointError: a file of an earlier export cannot be read.
     """
     sized = {} if size is None else {"height": size, "width": size}
     plan = {**to_dict(world.plan), "frames": frames, **sized}
@@ -87,7 +91,7 @@ def export_world(
 
 
 def read_export(out: Path) -> list[Exported]:
-    """Read the entries of ``videos.jsonl`` in an export's folder; for each video its last one.
+    """Read the entries of ``videos.jsonl`` in an export's folder; of a video's several, the last.
 
     Raises:
         CheckpointError: the file cannot be read, or is not UTF-8.
@@ -101,7 +105,11 @@ def read_export(out: Path) -> list[Exported]:
 
 
 def _open(out: Path, world: SyntheticSource, frames: int, overwrite: bool) -> None:
-    """Check that an earlier export in the folder has these settings, or start a new one."""
+    """Prepare a folder: check that an earlier export has equal settings, or start a new one.
+
+    Raises:
+        ExistsError: without ``overwrite``, the folder holds files of another export.
+    """
     free = ("videos", "video_frames")  # what no frame depends on, so that exports can grow
     shown = {key: value for key, value in world.identity().items() if key not in free}
     settings = {"world": shown, "frames": frames, "fps": world.fps}
@@ -127,7 +135,7 @@ def _open(out: Path, world: SyntheticSource, frames: int, overwrite: bool) -> No
 
 
 def _there(read: Callable[[Path], T], path: Path) -> T:
-    """What a file of an earlier export holds; CheckpointError if it cannot be read."""
+    """Result of ``read`` for a file of an earlier export; CheckpointError if it cannot be read."""
     try:
         return read(path)
     except OSError as error:
@@ -137,7 +145,7 @@ def _there(read: Callable[[Path], T], path: Path) -> T:
 
 
 def _write(world: SyntheticSource, index: int, path: Path, frames: int) -> Exported:
-    """Write a video, list it, and only then move it to its final path."""
+    """Render and write a video, list it in ``videos.jsonl``, then move it to its final path."""
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     stride, wording = world.plan.stride, world.video_seed(index)
     caption, label = world.caption(index, 0, wording), None
@@ -161,7 +169,7 @@ def _write(world: SyntheticSource, index: int, path: Path, frames: int) -> Expor
 
 
 def _list_once(out: Path) -> None:
-    """List each video that exists once, whatever a killed export left in the listing."""
+    """Rewrite ``videos.jsonl`` with one line per video that exists; killed exports leave more."""
     entries = [entry for entry in read_export(out) if (out / entry.file).exists()]
     write_text(out / VIDEOS, "".join(map(_line, entries)))
 

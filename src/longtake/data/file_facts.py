@@ -30,7 +30,8 @@ _KNOWN = "SELECT path, value FROM wanted CROSS JOIN facts USING (path, stamp) WH
 def file_facts(kind: str, paths: Sequence[Path], compute: Callable[[Path], Any]) -> list[Any]:
     """Return ``compute(path)`` for each of ``paths``, from a cache on disk where it is known.
 
-    What is not known is computed by a few threads and stored.
+    What is not known, or belongs to a file that has changed, is computed by up to four threads and
+    stored.
 
     Args:
         kind: name of what is computed, with everything besides the file that it depends on.
@@ -57,9 +58,10 @@ def database() -> Path:
 
 
 def _stamp(path: str) -> str | None:
-    """Changes when a file, or a picture of a folder, is written, replaced or renamed.
+    """Text that changes when a file, or an image file of a folder, is written or replaced.
 
-    None for one that has just changed: it may change again without another time.
+    None if it cannot be read, or has changed in the last 0.1 s: it may then change again at a time
+    that the file system does not tell apart.
     """
     try:
         there = os.stat(path)  # noqa: PTH116 (a third of the time of Path.stat)
@@ -80,7 +82,10 @@ def _stamp(path: str) -> str | None:
 
 
 def _read(kind: str, stamps: Mapping[str, str | None]) -> dict[str, Any]:
-    """What is known of these files; the time does not grow with other files in the database."""
+    """Stored facts of one kind about files that still have their stamps, by path.
+
+    The time that it takes does not grow with the number of other files in the database.
+    """
     wanted = [pair for pair in stamps.items() if pair[1] is not None]
     with (
         suppress(sqlite3.Error, OSError, ValueError),

@@ -16,8 +16,8 @@ PICTURE_BLOCK_BYTES = 1 << 12
 def fingerprints(paths: Sequence[Path]) -> list[str]:
     """A hash of each video file: of its size and of 16 blocks of 64 KiB spread over the file.
 
-    For a folder of image files it is a hash of those of its files, in order of the frames, with
-    blocks of 4 KiB.
+    A folder of image files has a hash of its files' hashes, in order of the frames, each of the
+    file's size and 16 blocks of 4 KiB. A hash is 16 hexadecimal digits, and is cached on disk.
 
     Raises:
         VideoError: a video cannot be read.
@@ -30,7 +30,7 @@ def fingerprints(paths: Sequence[Path]) -> list[str]:
 
 
 def fingerprint(path: Path) -> str:
-    """A hash of one file's size and of 16 blocks spread over it; not cached on disk.
+    """A hash of one video, as ``fingerprints`` returns it, but not cached on disk.
 
     Raises:
         VideoError: the file cannot be read.

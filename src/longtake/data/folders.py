@@ -44,7 +44,7 @@ SplitName = Literal["train", "test", "all"]
 class VideosOnDisk(Config, ClipSource):
     """A source of videos that are files, or folders of image files.
 
-    The files are indexed once per process, when they are first used.
+    The files are searched and opened once, when they are first used; later changes are not seen.
 
     Attributes:
         path: folder of the data set; if relative, then to the working directory.
@@ -123,7 +123,7 @@ class VideosOnDisk(Config, ClipSource):
         return self._index().passed_over
 
     def identity(self) -> Any:
-        """Settings, and the length, fingerprint and label of each video by its name.
+        """Settings, and number of frames, fingerprint and label of each video by its name.
 
         Raises:
             ValueError: no video can be used.
@@ -140,7 +140,7 @@ class VideosOnDisk(Config, ClipSource):
         return {**settings, "videos": former_stamp(self.root, self._items())}
 
     def contents(self) -> Any:
-        """Name, length and fingerprint of each video.
+        """Name, number of frames and fingerprint of each video.
 
         A video of which only the frames from some index on belong to the source has that index too.
 
@@ -176,10 +176,10 @@ class VideoFolder(VideosOnDisk):
         captions: where captions are read from; videos without a caption are then left out. None: no
             captions.
         split: ``train``: all footage but what is held out; ``validation``: what is held out;
-            ``all``.
+            ``all``: all footage.
         held_out: share of the footage that is held out: the last frames of each video. Whole videos
-            are held out instead if there are 20 or more, or if these ends would be shorter than
-            16 frames.
+            are held out instead if there are 20 or more, or if even the longest of several videos
+            would have fewer than 16 frames held out.
     """
 
     kind: Literal["folder"] = "folder"
@@ -222,7 +222,7 @@ class VideoFolder(VideosOnDisk):
             if self.captions is not None and caption is None:
                 fault = "has no caption"
             if self.labels == "folder" and label is None:
-                fault = "lies in no class folder"
+                fault = f"has no class: it lies in no folder below {self.path}"
             candidates.append(Candidate(path=video, label=label, caption=caption, fault=fault))
         suffixes = " ".join(sorted(VIDEO_SUFFIXES))
         looked_for = f"{suffixes}, folders of frames and .tar below {self.path}"
@@ -265,13 +265,16 @@ class Taichi(VideosOnDisk):
 
 
 def _folders(path: Path) -> tuple[str, ...]:
-    """Parts of a path, without tar files on the way; none if it is the whole source."""
+    """Folders and name of a relative path, without tar files on the way; empty for ``.``."""
     folders = (part for part in path.parts[:-1] if not part.lower().endswith(TAR))
     return *folders, *path.parts[-1:]
 
 
 @lru_cache(maxsize=32)
 def _index(source: VideosOnDisk, number: int) -> Index:
-    """Index of one object: an equal one that is opened later sees changes on disk."""
+    """Search and open the videos of a source, once for each object.
+
+    ``number`` is the object's id, so that an equal source made later sees changes on disk.
+    """
     del number
     return build_index(source.found(), source.plan, source.frames_fps, source.parts)

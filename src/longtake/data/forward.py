@@ -48,7 +48,7 @@ class ForwardVideos(View):
         return self.source.read(index, start_frame, count, stride)
 
     def _go_on(self, start_frame: int, span: int) -> None:
-        """Drop frames before a first one, and read on until there are ``span``."""
+        """Drop kept frames before ``start_frame``, and read on until ``span`` frames are kept."""
         while self._first < start_frame and self._frames:
             self._frames.popleft()
             self._first += 1

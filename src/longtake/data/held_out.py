@@ -20,8 +20,8 @@ class HeldOut:
     """Splits videos into training and validation footage; does not depend on how clips are cut.
 
     Of few videos, the last frames of each are held out, so that both parts show the same scenes. Of
-    20 videos or more, whole videos are held out: those whose names have the lowest hashes; so too
-    of fewer videos, if even the longest would have fewer than 16 frames held out.
+    20 videos or more, whole videos are held out: those whose names have the lowest hashes. This
+    also holds for 2 to 19 videos if even the longest would have fewer than 16 frames held out.
 
     Attributes:
         share: share of the videos, or of each video's frames, that is held out.

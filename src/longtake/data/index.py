@@ -56,7 +56,7 @@ class Found(NamedTuple):
     Attributes:
         candidates: files and folders that may be videos, in the order of the source's videos.
         looked_for: what was searched for, for error messages.
-        classes: name of each class.
+        classes: name of each class; empty without classes.
         passed_over: files that look like videos but are not taken for one, with the reason.
     """
 
@@ -74,7 +74,8 @@ class Item(NamedTuple):
         label: class of the video; None without classes.
         caption: caption of the video; None without one.
         first_frame: index in the file of the part's first frame.
-        timeline: times of all frames of the file, as ``read_clip`` reads them.
+        timeline: times of all frames of the file, a result of ``packed_timeline``; None for folders
+            of image files, and if the frame rate varies too much.
     """
 
     video: VideoInfo
@@ -101,7 +102,7 @@ class Index(NamedTuple):
     Attributes:
         items: readable videos, in the order in which they were found.
         rejected: videos that cannot be used, with the reason.
-        classes: name of each class.
+        classes: name of each class; empty without classes.
         passed_over: files that look like videos but are not taken for one, with the reason.
         fault: why ``items`` is empty; None if it is not.
     """
@@ -255,7 +256,7 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def former_stamp(root: Path, items: Iterable[Item]) -> list[list[object]]:
-    """JSON data by which version 0.1.0 identified videos of ``root`` in the keys of its caches."""
+    """JSON data by which version 0.1.0 identified videos of ``root`` in keys of latent caches."""
     rows = []
     for video, label, caption, *_ in items:
         name, path = video.path.relative_to(root).as_posix(), video.path
@@ -269,7 +270,7 @@ def former_stamp(root: Path, items: Iterable[Item]) -> list[list[object]]:
 def _none_usable(
     found: Found, plan: ClipPlan, short: Sequence[VideoInfo], rejected: Sequence[Rejected]
 ) -> str:
-    """What was looked for and found where no video can be used."""
+    """Message for a source of which no video can be used: what was looked for and found."""
     if not rejected:
         return f"no videos were found; looked for {found.looked_for}"
     if short:
@@ -289,7 +290,10 @@ def _none_usable(
 
 
 def _warn_of_first(rejected: Sequence[Rejected], others_text: str) -> None:
-    """Log the first of files that cannot be used for like reasons, and the number of others."""
+    """Log the first of files that are skipped for like reasons, and the number of the others.
+
+    ``others_text`` says the number where it has ``{}``.
+    """
     if rejected:
         path, reason = rejected[0]
         others = len(rejected) - 1
@@ -306,7 +310,7 @@ def _visible(name: str) -> bool:
 
 
 def _probe(path: Path) -> list[Any] | VideoError:
-    """Frames, rate, height, width, length and kind of rate of a video, and its timeline."""
+    """JSON list of a video's fields of ``VideoInfo`` and its packed timeline, or why it fails."""
     try:
         video = probe(path)
         line = None if is_folder(path) else packed_timeline(path)
@@ -319,7 +323,10 @@ def _probe(path: Path) -> list[Any] | VideoError:
 def _info(
     candidate: Candidate, probed: Iterator[Any], frames_fps: Fraction
 ) -> tuple[VideoInfo | str, str | None]:
-    """Length, size and rate of a video, or why it cannot be used; and its timeline."""
+    """Length, size and rate of a candidate, or why it cannot be used; and its packed timeline.
+
+    ``probed`` yields results of ``_probe``; ``frames_fps`` is the rate of folders of image files.
+    """
     if candidate.fault is not None:
         return candidate.fault, None
     found = next(probed)

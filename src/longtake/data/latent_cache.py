@@ -35,8 +35,8 @@ class CachedShard(Config):
 
     Attributes:
         file: name of the file in the cache's folder.
-        sha256: hash of the file.
-        items: number of clips in it.
+        sha256: SHA-256 of the file, in hexadecimal digits.
+        items: number of clips in the file.
     """
 
     file: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+\.safetensors$")]
@@ -51,7 +51,7 @@ class CacheIndex(Config):
         format: version of the cache's format.
         key: hash of everything that the latents depend on: the autoencoder, the videos, and which
             clips of them are encoded.
-        classes: name of each class.
+        classes: name of each class; empty without classes.
         mean: mean over all elements of all latents.
         std: standard deviation over all elements, including the variance of the posterior.
         shards: the files that hold the latents, in the order of the clips.
@@ -76,7 +76,7 @@ class CacheIndex(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class CachedClip:
-    """Posterior and class of a clip in a latent cache; ``label`` is ``ABSENT`` without a class."""
+    """Posterior (batch of 1) and class of a clip in a latent cache; ``label`` -1: no class."""
 
     posterior: Posterior
     label: int
@@ -88,8 +88,9 @@ class LatentCache:
     Args:
         folder: folder of the cache.
         key: hash that the cache must have been built with; None accepts any.
-        caption_of: caption that a video of the source has now, by the video's index; None: clips
-            have the captions that they were encoded with, as in caches of earlier versions.
+        caption_of: function that returns the present caption of the source's video of an index, or
+            None without one; if None, and in caches of earlier versions, clips have the captions
+            that were stored with them.
 
     Raises:
         CheckpointError: the cache has another key, is incomplete or broken; the message names the
@@ -154,7 +155,10 @@ class LatentCache:
         return LatentScaling(shift=-self.index.mean, scale=1 / self.index.std)
 
     def _read_captions(self, number: int) -> tuple[list[str], list[int]]:
-        """Caption of each clip of a shard, and index of its video; earlier versions stored none."""
+        """Caption of each clip of a shard, and index of its video.
+
+        Earlier versions stored no indices: the list is empty then.
+        """
         texts = read_metadata(self.folder / self.index.shards[number].file)
         return parse_json(texts["captions"]), parse_json(texts.get("videos", "[]"))
 
@@ -162,7 +166,11 @@ class LatentCache:
         return safe_open(self.folder / self.index.shards[number].file, framework="pt")
 
     def _checked(self) -> tuple[int, ...]:
-        """Check every shard against the index; returns the shape of a clip."""
+        """Check every shard against the index; return the shape of a clip's latent.
+
+        Raises:
+            CheckpointError: a shard is missing, broken, or not as the index says.
+        """
         shards = {self.folder / shard.file: shard for shard in self.index.shards}
         again = f"remove {self.folder} to encode again"
         for path in shards:
@@ -207,7 +215,10 @@ def read_index(folder: Path) -> CacheIndex:
 
 
 def _shard_facts(path: Path) -> dict[str, Any]:
-    """Hash of a shard, type and shape of its tensors, and whether their values are finite."""
+    """Facts of a shard by name: its hash, its tensors' types and shapes, range of its labels.
+
+    Also whether all values are finite. The hash is empty if the shard cannot be opened.
+    """
     facts: dict[str, Any] = {"sha256": file_hash(path), "tensors": {}}
     try:
         with safe_open(path, framework="pt") as file:

@@ -58,7 +58,8 @@ def cache_key(
 ) -> str:
     """Hash of everything that cached latents depend on: source, autoencoder, plan and overlap.
 
-    ``overlap_frames`` is the number of frames of video that neighbouring windows share.
+    A clip is encoded in windows; ``overlap_frames`` is the number of frames of video that
+    neighbouring windows share.
     """
     return digest(_origin(source, autoencoder, plan, overlap_frames))
 
@@ -66,7 +67,7 @@ def cache_key(
 def _origin(
     source: ClipSource, autoencoder: VideoAutoencoder, plan: CachePlan, overlap_frames: int
 ) -> dict[str, Any]:
-    """Plain data of which the key is the hash."""
+    """JSON data of everything that cached latents depend on; ``cache_key`` is its hash."""
     parts = {
         "format": FORMAT,
         "autoencoder": weights_hash(autoencoder),
@@ -169,16 +170,19 @@ def build_cache(
 
 
 def _opened(folder: Path, key: str, source: ClipSource, ranks: Ranks) -> LatentCache:
-    """The cache, with captions as the source has them now; synthetic ones are drawn with a clip."""
+    """Open a complete cache; captions are those that the source has now.
+
+    Those of synthetic videos are stored with each clip, since their wording is random.
+    """
     with ranks.first_on_machine():  # it hashes the shards, the others find the hashes
         return LatentCache(folder, key, None if source.rendered else source.caption)
 
 
 def _accepted(folder: Path, origin: Mapping[str, Any], source: ClipSource, plan: CachePlan) -> str:
-    """The key that a finished cache may have: that of ``origin``, or an earlier version's for it.
+    """Key of a finished cache that was made from ``origin``, by this or by an earlier version.
 
     Raises:
-        CheckpointError: the cache is of another origin; the message says what differs.
+        CheckpointError: the cache was made from something else; the message says what differs.
     """
     index = read_index(folder)
     key = digest(origin)
@@ -203,7 +207,7 @@ def _accepted(folder: Path, origin: Mapping[str, Any], source: ClipSource, plan:
 
 
 def _origin_there(path: Path, expected: Mapping[str, Any]) -> Any:
-    """What a cache was made from, as far as it can be read: it serves a message only."""
+    """Read what a cache was made from, for a message; empty if it cannot be read."""
     try:
         return read_json_like(path, expected)
     except (OSError, DocumentError):
@@ -218,7 +222,11 @@ def _write_shard(
     batch: int,
     overlap_frames: int,
 ) -> None:
-    """Encode some clips, and write them."""
+    """Encode clips, ``batch`` windows at once, and write them to one shard of a latent cache.
+
+    Raises:
+        ValueError: latents are not finite.
+    """
     rows = []
     for clip in clips:
         posterior = _encoded(autoencoder, to_model(clip.frames), batch, overlap_frames)
@@ -243,9 +251,10 @@ def _write_shard(
 def _encoded(
     autoencoder: VideoAutoencoder, video: Float[Tensor, "3 t h w"], batch: int, overlap: int
 ) -> Posterior:
-    """Posteriors of a clip's windows, joined along the first latent axis.
+    """Posteriors of a clip's windows, joined along the latents' first axis after the channels.
 
-    That axis is frames of a volume, positions of planes.
+    The axis is frames of a volume, positions of planes. ``batch`` windows are encoded at once;
+    neighbouring ones share ``overlap`` frames.
     """
     window = autoencoder.spec.clip[0]
     windows = rearrange(video.unfold(1, window, window - overlap), "c n h w t -> n c t h w")
@@ -273,14 +282,15 @@ def _write_index(folder: Path, key: str, shards: int, classes: tuple[str, ...]) 
     std = max(0.0, squares / count - mean**2) ** 0.5
     if std == 0:
         raise ValueError(
-            f"{folder}: all latents are equal, so they cannot be scaled; train the autoencoder on"
+            f"{folder}: all latents are equal, so they cannot be scaled to a standard deviation "
+            "of 1; train the autoencoder further"
         )
     index = CacheIndex(key=key, classes=classes, mean=mean, std=std, shards=tuple(entries))
     write_text(folder / INDEX, index.model_dump_json(indent=1) + "\n")
 
 
 def _is_ours(path: Path, key: str) -> bool:
-    """Whether a shard of an interrupted build is complete and belongs to this cache."""
+    """Whether a shard of an interrupted build is complete and belongs to the cache of ``key``."""
     try:
         return path.exists() and read_metadata(path).get("key") == key
     except CheckpointError:

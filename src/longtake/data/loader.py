@@ -24,7 +24,7 @@ class Batch:
 
     Attributes:
         video: clips in [-1, 1].
-        number: number of each clip among all clips since training began.
+        number: number of each clip among all clips since training began, from 0.
     """
 
     video: Float[Tensor, "b 3 t h w"]
@@ -56,7 +56,7 @@ class Loader:
 
         Raises:
             ValueError: the batch cannot be divided among the processes.
-            VideoError: too many clips in a row cannot be read.
+            VideoError: eight clips in a row cannot be read.
         """
         rows = (rank_rows(step, self.batch, self.rank, self.size) for step in count(first_step))
         loader = DataLoader(
@@ -72,7 +72,7 @@ class Loader:
 
 
 class _Samples(Dataset[tuple[int, Clip] | VideoError]):
-    """Clips by sample number, or why there is none."""
+    """Data set of (number, clip) by sample number; the VideoError if no clip can be read."""
 
     def __init__(self, source: ClipSource, seed: int) -> None:
         self._reader, self._seed, self._videos = ClipReader(source), seed, len(source)

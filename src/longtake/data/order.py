@@ -10,7 +10,7 @@ ROUNDS = 6
 
 
 class Order:
-    """An endless random order of ``length`` items; every epoch is another permutation of them.
+    """Endless random order of the items 0 to ``length - 1``, another permutation every epoch.
 
     Any position of the order can be computed directly, so that a resumed run and every rank and
     worker agree. For more than a million items a Feistel network computes positions, and no
@@ -43,9 +43,9 @@ class Order:
 def permuted(position: int, length: int, keys: list[int]) -> int:
     """Element ``position`` of a pseudo-random permutation of ``range(length)`` chosen by ``keys``.
 
-    A Feistel network permutes the numbers of an even number of bits; a result outside the range is
-    permuted again until it is inside (cycle walking: Black and Rogaway 2002), after fewer than four
-    passes on average.
+    A Feistel network, one round per key, permutes the numbers of an even number of bits; a result
+    outside the range is permuted again until it is inside (cycle walking: Black and Rogaway 2002),
+    after fewer than four passes on average.
     """
     half = max(1, ((length - 1).bit_length() + 1) // 2)
     mask = (1 << half) - 1
@@ -59,7 +59,7 @@ def permuted(position: int, length: int, keys: list[int]) -> int:
 
 
 def _mixed(value: int, key: int) -> int:
-    """The finaliser of SplitMix64 over a value and a key."""
+    """64-bit hash of a value and a key: the finaliser of SplitMix64."""
     mixed = (value + key) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
     mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
     mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB & 0xFFFFFFFFFFFFFFFF

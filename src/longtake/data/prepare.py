@@ -39,8 +39,7 @@ class PreparedVideo(Config):
         fingerprint: hash of the source video; empty if it cannot be read.
         frames: number of frames that were read.
         dropped: number of frames in scenes that were too short.
-        unread: number of frames, as the video's headers say, that were left out because the time
-            was over.
+        unread: number of frames that were left out because the deadline had passed.
         fault: why it was not read, or not to its end; empty if it was read completely.
         scenes: the files that were written.
     """
@@ -76,7 +75,7 @@ def prepare(
         settings: size, format and whether to split at cuts.
         processes: number of processes, each of which converts one video at a time; None: one per
             core; 1: this process does it.
-        deadline: time, as ``time.time()``, after which no more frames are read; None for no limit.
+        deadline: time, as ``time.time()``, after which no more frames are read; None: no limit.
         overwrite: replace files made with other settings, and files of other origin.
         report: called with the number of videos that are done and their total.
 
@@ -121,7 +120,7 @@ def read_manifest(out: Path) -> list[PreparedVideo]:
 
     Raises:
         OSError: the file cannot be read.
-        DocumentError: it is not UTF-8 text.
+        DocumentError: the file is not UTF-8 text.
     """
     return _lines(out / MANIFEST)
 
@@ -149,7 +148,7 @@ def prepare_video(
     try:
         for chunk, fps, frames in decoded(path, settings):
             if deadline is not None and time.time() > deadline:
-                fault = f"the time was over after {scenes.read} of {frames} frames"
+                fault = f"the time limit was reached after {scenes.read} of {frames} frames"
                 unread = max(frames - scenes.read, 0)
                 break
             scenes.add(chunk, fps)
@@ -182,7 +181,7 @@ def prepare_video(
 def _results(
     work: Callable[[str], PreparedVideo], names: Sequence[str], processes: int
 ) -> Iterator[PreparedVideo]:
-    """Results of all names as they come, from this process or from several others."""
+    """Yield ``work(name)`` of all names as they come, computed here or by several processes."""
     if processes == 1 or len(names) < 2:
         yield from map(work, names)
         return
@@ -210,7 +209,11 @@ def _end_with_parent() -> None:
 
 
 def _opened(out: Path, settings: PrepareSettings, overwrite: bool) -> dict[str, PreparedVideo]:
-    """What an earlier call with these settings did, by source; the folder is ready to write to."""
+    """Prepare a folder for writing; return what an earlier call with equal settings did, by source.
+
+    Raises:
+        ExistsError: without ``overwrite``, the folder holds other files.
+    """
     path, given = out / SETTINGS, to_dict(settings)
     if path.exists():
         there = to_dict(read_config(path, PrepareSettings))
@@ -226,7 +229,7 @@ def _opened(out: Path, settings: PrepareSettings, overwrite: bool) -> dict[str, 
 
 
 def _remove(out: Path) -> None:
-    """Remove the files that a folder's manifest lists, and the manifest."""
+    """Remove the files that a folder's manifests list, and the manifests."""
     for name in (MANIFEST, DONE):
         for video in _lines(out / name):
             _remove_scenes(out, video)
@@ -244,7 +247,7 @@ def _caption(out: Path, scene: Scene) -> Path:
 
 
 def _caption_of(root: Path, video: Path) -> str | None:
-    """Content of the caption's file beside a prepared scene of a video; None without a caption."""
+    """Text for the caption file beside each scene of a video; None if the video has no caption."""
     found = CaptionBeside().read(root, [video])
     return f"{found[video]}\n" if video in found else None
 
@@ -254,7 +257,7 @@ def _text(path: Path) -> str | None:
 
 
 def _kept(root: Path, out: Path, video: PreparedVideo) -> bool:
-    """Whether a source and the files made of it are as they were."""
+    """Whether a source video and the files that were made of it have not changed since."""
     try:
         caption = _caption_of(root, root / video.source)
     except ValueError:

@@ -53,7 +53,7 @@ class PrepareSettings(Config):
 
 
 def _below(file: str) -> str:
-    """A path that does not lead out of the folder that it is relative to, or a ValueError."""
+    """Return a relative path; a ValueError if it leads out of the folder it is relative to."""
     path = PurePosixPath(file)
     if path.is_absolute() or ".." in path.parts:
         raise ValueError("leads out of the folder")
@@ -67,7 +67,7 @@ class Scene(Config):
         file: name of the file in the output folder.
         first_frame: index of the scene's first frame in the source video.
         frames: number of frames of the scene.
-        sha256: hash of the file.
+        sha256: SHA-256 of the file, in hexadecimal digits.
     """
 
     file: Annotated[str, AfterValidator(_below)]
@@ -77,7 +77,7 @@ class Scene(Config):
 
 
 class ConcealedError(VideoError):
-    """FFmpeg decoded a video to its end, but concealed damage in it."""
+    """FFmpeg decoded a video to its end, but concealed damage; the message is FFmpeg's."""
 
 
 def decoded(
@@ -103,7 +103,7 @@ def decoded(
 
 
 class SceneFiles:
-    """Writes the frames of a video to one file per scene.
+    """Writes the frames of a video to one file per scene, ``NAME.0000.mp4`` and so on in ``out``.
 
     Attributes:
         read: number of frames that were added so far.
@@ -124,11 +124,10 @@ class SceneFiles:
     def add(self, chunk: UInt8[np.ndarray, "t h w 3"], fps: Fraction) -> None:
         """Add the next frames of the video, at ``fps`` frames per second.
 
-        The last of them may be written by a later call.
+        The last of them may be written by a later call. A file of a scene's name is replaced.
 
         Raises:
             VideoError: a file cannot be written.
-            ExistsError: a file of a scene's name exists.
         """
         self._fps = fps
         self.read += len(chunk)
@@ -152,7 +151,6 @@ class SceneFiles:
 
         Raises:
             VideoError: a file cannot be written.
-            ExistsError: a file of a scene's name exists.
         """
         for frame, cut in self._finder.flush() if self._finder else ():
             self._append(frame, cut)
@@ -189,6 +187,6 @@ class SceneFiles:
 
 
 def _size(height: int, width: int, shorter: int) -> tuple[int, int]:
-    """Even height and width with the aspect ratio of a video, never larger than it is."""
+    """Even height and width of a video resized to a shorter side; it is never enlarged."""
     scale = min(1.0, shorter / min(height, width))
     return tuple(max(2, 2 * round(side * scale / 2)) for side in (height, width))  # pyright: ignore[reportReturnType]

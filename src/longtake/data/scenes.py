@@ -30,7 +30,7 @@ class CutFinder:
         self._changes: deque[float] = deque([0.0] * NEAR, maxlen=2 * NEAR + 1)
 
     def push(self, frame: UInt8[np.ndarray, "h w 3"]) -> Iterator[tuple[np.ndarray, bool]]:
-        """Add a frame; yield earlier frames, each with whether it begins a scene."""
+        """Add a frame; yield at most one earlier frame, with whether it begins a scene."""
         small = _small(frame)
         change = 0.0 if self._before is None else float(np.abs(small - self._before).mean())
         self._before = small
@@ -56,7 +56,7 @@ class CutFinder:
 
 
 def _small(frame: UInt8[np.ndarray, "h w 3"]) -> np.ndarray:
-    """Means over a grid of cells, of all pixels but those that the grid does not divide."""
+    """Shrink a frame to at most 18 x 32 pixels, means of cells; edges may be left out."""
     height, width = frame.shape[:2]
     rows, columns = min(GRID[0], height), min(GRID[1], width)
     tall, wide = height // rows, width // columns

@@ -62,32 +62,32 @@ class VideoSource(ABC):
     def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
         """Read ``count`` frames of video ``index``, every ``stride``-th from ``start_frame`` on.
 
-        The frames lie within the video. Decoding is exact: a frame does not depend on where reading
-        starts.
+        The caller makes sure that they lie within the video. Decoding is exact: a frame does not
+        depend on where reading starts.
 
         Raises:
             VideoError: a frame cannot be read.
         """
 
     def frames_from(self, index: int, start_frame: int) -> Iterator[np.ndarray]:
-        """Yield the frames of video ``index`` from ``start_frame`` on.
+        """Yield the frames of video ``index`` from ``start_frame`` on, uint8 ``(h, w, 3)`` each.
 
-        It may stop before the video ends, or raise a VideoError; ``read`` then has the frames, or
-        says what is wrong with them.
+        It may stop before the video ends, or raise a VideoError; ``read`` then returns the other
+        frames, or says what is wrong with them.
         """
         for start in range(start_frame, self.info(index).frames):
             yield self.read(index, start, 1)[0]
 
     @abstractmethod
     def identity(self) -> Any:
-        """JSON data that differs if any frame may differ; a part of the keys of caches."""
+        """JSON data that changes whenever any frame may; a part of the keys of latent caches."""
 
     def former_identity(self) -> Any:
-        """Return what ``identity`` was in earlier versions, to recognise their caches."""
+        """What earlier versions returned as ``identity``, to recognise their latent caches."""
         return self.identity()
 
     def contents(self) -> Any:
-        """Like ``identity``, but equal for copies of the same videos on other machines."""
+        """Like ``identity``, JSON data, but equal for copies of the videos on other machines."""
         return self.identity()
 
     @property

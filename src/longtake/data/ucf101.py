@@ -73,7 +73,7 @@ class UCF101(VideosOnDisk):
         return Found(candidates, f"CLASS/*.avi in {root}", classes)
 
     def _classes(self, root: Path) -> tuple[tuple[str, ...], str]:
-        """Names of the classes, from ``classInd.txt`` if it is there, and what lists them."""
+        """Names of the classes, from ``classInd.txt`` if it is there, and their origin in words."""
         path = self._official(root, "classInd.txt")
         if path is None:
             return CLASSES, "the official table of UCF-101"
@@ -99,7 +99,7 @@ class UCF101(VideosOnDisk):
 
 
 def _lines(path: Path) -> list[str]:
-    """Lines of an official list that are not blank."""
+    """Lines of an official list that are not blank; a ValueError if it is not UTF-8 text."""
     try:
         return [line for line in read_text(path).splitlines() if line.strip()]
     except DocumentError as error:

@@ -15,7 +15,7 @@ from longtake.video import VideoInfo
 
 
 class View(VideoSource):
-    """Base of sources that modify another source; ``settings`` are a part of its identity."""
+    """Base of sources that modify another one; ``settings``, JSON data, join its identity."""
 
     def __init__(self, source: VideoSource, *settings: Any) -> None:
         self.source, self._settings = source, settings
