@@ -23,9 +23,12 @@ PrecisionName = Literal["float32", "bfloat16", "float16"]
 Precision = Annotated[PrecisionName, Option(help="dtype of a model's weights")]
 BackendName = Literal["torch", "openvino", "cuda_graphs"]
 RunBy = Annotated[
-    BackendName, Option("--backend", help="what runs the networks; openvino is for CPUs")
+    BackendName,
+    Option("--backend", help="what runs the networks; openvino is for CPUs, cuda_graphs for GPUs"),
 ]
-Decoder = Annotated[str, Option(help="full, or another decoder of the model, such as large")]
+Decoder = Annotated[
+    str, Option(help="full (the autoencoder's own), or another decoder of the model, such as large")
+]
 Students = Annotated[
     bool, Option("--students", help="sample with the model's few-step students, if it has any")
 ]
@@ -34,7 +37,7 @@ Device = Annotated[str, Option(help="cpu, cuda, cuda:1, ... or auto")]
 Model = Annotated[str, Argument(help="shipped name, model folder, run or hub id")]
 ModelOut = Annotated[Path, Option("--out", "-o", help="model folder to write")]
 FolderOut = Annotated[Path, Option("--out", "-o", help="folder to write to")]
-Size = Annotated[str | None, Option(help="resize and crop frames to 64 or HEIGHTxWIDTH")]
+Size = Annotated[str | None, Option(help="resize and crop frames to 64 or HEIGHTxWIDTH pixels")]
 Overrides = Annotated[
     list[str] | None, Argument(help="settings to change, as a.b=value", show_default=False)
 ]

@@ -10,7 +10,7 @@ from longtake.cli import arguments
 from longtake.cli.arguments import ModelOut, Overwrite
 
 WeightsOut = Annotated[
-    Path | None, Option("--out", "-o", help="file; by default where metrics look for it")
+    Path | None, Option("--out", "-o", help="file to write; by default where metrics look for it")
 ]
 
 app = typer.Typer(help="Convert official weights; join models.", no_args_is_help=True)

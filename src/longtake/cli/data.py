@@ -24,7 +24,9 @@ app = typer.Typer(
 
 WORLDS = ("sky", "marbles", "doom")
 
-Source = Annotated[str, Argument(help=f"a folder, or a synthetic data set: {', '.join(WORLDS)}")]
+Source = Annotated[
+    str, Argument(help=f"a folder of videos, a video, or a synthetic data set: {', '.join(WORLDS)}")
+]
 Isolated = Annotated[bool, Option("--sandbox", help="decode in child processes with limits")]
 Damaged = Annotated[
     Literal["refuse", "keep"],
@@ -179,7 +181,7 @@ def export(
     out: arguments.FolderOut,
     videos: Annotated[int, Option(min=1, help="number of videos")] = 100,
     frames: Annotated[int, Option(min=1, help="length of each video")] = 256,
-    size: Annotated[str, Option(help="64 or HEIGHTxWIDTH")] = "64",
+    size: Annotated[str, Option(help="size of frames in pixels, 64 or HEIGHTxWIDTH")] = "64",
     split: Annotated[str, Option(help="train or test")] = "train",
     overwrite: arguments.Overwrite = False,
 ) -> None:

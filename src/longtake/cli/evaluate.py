@@ -23,9 +23,15 @@ Sources = Annotated[
     ),
 ]
 Protocol = Annotated[str, Option(help="name of a protocol; `longtake protocols` lists them")]
-Json = Annotated[Path | None, Option(help="file to write the result to")]
+Json = Annotated[Path | None, Option(help="JSON file to write the result to")]
+Label = Annotated[
+    str | None,
+    Option(help="class of all videos of a model, number or words [default: each seed draws one]"),
+]
 Floor = Annotated[bool, Option(help="also measure real clips against other real clips")]
-Limit = Annotated[bool, Option("--limit", help="also estimate FVD of very many clips")]
+Limit = Annotated[
+    bool, Option("--limit", help="also estimate what FVD would be with very many clips")
+]
 
 
 class _Group(TyperGroup):
@@ -58,7 +64,7 @@ def videos(  # noqa: PLR0913
     floor: Floor = True,
     limit: Limit = False,
     keep: Annotated[Path | None, Option(help="folder to keep a model's videos in")] = None,
-    label: Annotated[str | None, Option(help="class of a model's videos")] = None,
+    label: Label = None,
     prompts: conditions.PromptsOf = None,
     text_encoder: conditions.Encoder = None,
     captions: conditions.CaptionsOf = None,
@@ -116,7 +122,10 @@ def reconstruction(  # noqa: PLR0913
     protocol: Protocol = "longtake",
     n: arguments.Clips = None,
     lpips: Annotated[
-        list[Path] | None, Option(help="file of VGG16's or of LPIPS's weights; give both")
+        list[Path] | None,
+        Option(
+            help="weights for LPIPS; give it twice: VGG16's file, and that of LPIPS's linear layers"
+        ),
     ] = None,
     decoder: arguments.Decoder = "full",
     json: Json = None,
@@ -185,7 +194,7 @@ def drift(
         ),
     ],
     out: arguments.FolderOut = Path("drift"),
-    window: Annotated[int, Option(min=9, help="frames of a window")] = 16,
+    window: Annotated[int, Option(min=9, help="number of frames that are measured together")] = 16,
     chunk: Annotated[
         int | None, Option(min=2, help="frames between borders of clips; default: search for them")
     ] = None,

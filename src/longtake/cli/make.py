@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 BEFORE = "made before the interruption"
 
 Steps = Annotated[
-    int | None, Option(min=1, help="number of sampling steps; default: the model's own")
+    int | None, Option(min=1, help="number of sampler steps; default: the model's own")
 ]
 Fps = Annotated[
     float | None,
@@ -34,6 +34,32 @@ Fps = Annotated[
     ),
 ]
 
+VideosOut = Annotated[Path, Option("--out", "-o", help="folder of the videos, or one video file")]
+Sheet = Annotated[bool, Option("--sheet", help="also write a picture of 32 frames of each")]
+Compiled = Annotated[bool, Option("--compile", help="compile the denoisers by torch.compile")]
+Side = Annotated[
+    int | None,
+    Option(
+        min=8,
+        help="height and width of frames in pixels [default: on a CPU 64, with pvdm 32; on a GPU "
+        "128]",
+    ),
+]
+Denoisers = Annotated[
+    int | None,
+    Option(
+        help="LVDM's denoisers: 1, or 2 (keyframes; frames between) [default: 2 if the budget "
+        "is 1h or more, on a GPU 10m]"
+    ),
+]
+InitFrom = Annotated[
+    str | None,
+    Option(
+        "--from",
+        help="model whose autoencoder to start from, or none for random weights [default: "
+        "none; on a CPU, with lvdm and at most 64 pixels, lvdm-general]",
+    ),
+]
 Format = Annotated[str | None, Option("--format", help="mp4, mov, mkv, gif or png [default: mp4]")]
 
 
@@ -44,7 +70,9 @@ def fit(
         Path | None, Option("--out", "-o", help="folder of the run; default: runs/PRESET")
     ] = None,
     overwrite: arguments.Overwrite = False,
-    fork: Annotated[Path | None, Option(help="new run, from the last checkpoint of -o")] = None,
+    fork: Annotated[
+        Path | None, Option(help="folder of a new run that starts from the last checkpoint of -o")
+    ] = None,
 ) -> None:
     """Train a network by a preset or a YAML file.
 
@@ -94,16 +122,9 @@ def train(
         str | None, Option(help="time for everything, such as 90s, 20m or 2h [default: 2h]")
     ] = None,
     system: Annotated[str | None, Option(help="lvdm or pvdm [default: lvdm]")] = None,
-    size: Annotated[int | None, Option(min=8, help="height and width of frames")] = None,
-    denoisers: Annotated[
-        int | None,
-        Option(
-            help="LVDM's denoisers: 1, or 2 (keyframes; frames between) [default: by the budget]"
-        ),
-    ] = None,
-    init_from: Annotated[
-        str | None, Option("--from", help="model whose autoencoder to start from, or none")
-    ] = None,
+    size: Side = None,
+    denoisers: Denoisers = None,
+    init_from: InitFrom = None,
 ) -> None:
     """Train a model of a folder of videos within a time.
 
@@ -144,7 +165,7 @@ def generate(  # noqa: PLR0913
     overrides: arguments.Overrides = None,
     frames: given.Frames = None,
     seed: Annotated[str, Option(help="seeds, a video each: 7, 0,3,5 or 0..3 (0 to 3)")] = "0",
-    out: Annotated[Path, Option("--out", "-o", help="folder, or one video file")] = Path("out"),
+    out: VideosOut = Path("out"),
     label: conditions.Label = None,
     prompt: conditions.PromptText = None,
     negative: conditions.Negative = None,
@@ -154,7 +175,7 @@ def generate(  # noqa: PLR0913
     fps: Fps = None,
     kind: Format = None,
     batch: arguments.Batch = 1,
-    sheet: Annotated[bool, Option("--sheet", help="also a picture of 32 frames of each")] = False,
+    sheet: Sheet = False,
     start_image: given.StartImage = None,
     end_image: given.EndImage = None,
     continued: given.Continue = None,
@@ -167,7 +188,7 @@ def generate(  # noqa: PLR0913
     backend: arguments.RunBy = "torch",
     students: arguments.Students = False,
     decoder: arguments.Decoder = "full",
-    compiled: Annotated[bool, Option("--compile", help="compile the denoisers")] = False,
+    compiled: Compiled = False,
     overwrite: arguments.Overwrite = False,
 ) -> None:
     """Make videos of any length.

@@ -34,7 +34,9 @@ def reproduce(  # noqa: PLR0913
     table: Annotated[str | None, Argument(help="name of a table; omit it to list all")] = None,
     tiny: Tiny = False,
     rows: Annotated[str, Option(help="comma-separated rows to measure; default: all")] = "",
-    data: Annotated[Path, Option(help="folder of ucf101, sky_timelapse, taichi")] = Path("data"),
+    data: Annotated[Path, Option(help="folder that holds ucf101, sky_timelapse, taichi")] = Path(
+        "data"
+    ),
     models: Models = Path("runs"),
     out: Out = None,
     train: Train = False,

@@ -28,7 +28,7 @@ EXTRAS = {
 
 
 def inspect(
-    name: Annotated[str | None, Argument(help="model, run, preset or YAML file")] = None,
+    name: Annotated[str | None, Argument(help="model, run, preset, or YAML file of a run")] = None,
 ) -> None:
     """Show a model, a run or a preset.
 
