@@ -214,6 +214,15 @@ def test_an_option_that_does_not_exist_or_is_ours_is_refused(name):
         walk(sampler, lambda z, t: z, z, ScaledLinear(), noise)
 
 
+@pytest.mark.parametrize("option", ["beta_start=0.01", "beta_end=0.02", "beta_schedule=linear"])
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_options_of_the_noise_schedule_which_is_the_models_are_refused(scheduler, option):
+    name, value = option.split("=")
+    given = {"kind": "diffusers", "scheduler": scheduler, "options": {name: value}}
+    with pytest.raises(ConfigError, match=f"{name} has no effect"):
+        parse(AnySampler, {**given, "steps": 10})
+
+
 def test_a_flow_is_refused_by_schedulers_that_preserve_variance():
     noise, z = start()
     with pytest.raises(ValueError, match="RectifiedFlow does not preserve variance"):

@@ -65,6 +65,9 @@ _UNFIT = (
 """Schedulers with an option that spoils samples (diffusers 0.42): the option's value, what the
 scheduler then does, and a value to use instead."""
 
+_BETAS = ("beta_end", "beta_schedule", "beta_start")
+"""Options without effect, as the scheduler gets a table of betas."""
+
 _LARGEST_BETA = 0.999
 """Last beta of a table that ends in pure noise (Nichol and Dhariwal 2021)."""
 
@@ -114,6 +117,11 @@ class DiffusersSampler(Sampler):
                     f"{option}={_shown(value)} must be {_shown(other)} for the {scheduler} of "
                     f"diffusers, which {fault} otherwise"
                 )
+        for option in filter(self.options.__contains__, _BETAS):
+            raise ValueError(
+                f"{option} has no effect, as the {self.scheduler} of diffusers follows the model's "
+                "noise schedule; leave it out, or set diffusion.schedule of the training"
+            )
         algorithm, order = (self.options.get(k) for k in ("algorithm_type", "solver_order"))
         if algorithm == "sde-dpmsolver++" and order == 3:
             raise ValueError(
@@ -197,7 +205,7 @@ class DiffusersSampler(Sampler):
             "clip_sample": False,
         }
         built, stepped = _parameters(kind.__init__), _parameters(kind.step)
-        free = sorted((built - ours.keys()) | stepped)
+        free = sorted((built - ours.keys() - set(_BETAS)) | stepped)
         for name in self.options:
             if name not in free:
                 raise ValueError(
