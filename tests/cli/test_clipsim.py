@@ -123,6 +123,7 @@ def test_the_command_takes_prompts_captions_beside_and_a_world(longtake, clip: P
         ),
         (("--prompts", "one.txt"), "2 of 4 videos cannot be used, first out/prompt_0001_seed_0000"),
         (("--prompts", "x.txt"), "x.txt: No such file"),
+        (("--prompts", "along.txt"), "along.txt: '0: calm sea; 2: storm' changes along time"),
         (("--captions", "x.csv"), "x.csv: there is no such file of captions"),
         (("--captions", "besides"), "besides: is not a table of captions; expected"),
         (("--captions", "beside", "--prompts", "one.txt"), "cannot be combined; choose one"),
@@ -134,6 +135,7 @@ def test_what_clipsim_lacks_is_one_sentence(
 ):
     monkeypatch.chdir(made)
     (made / "one.txt").write_text("calm sea\n")
+    (made / "along.txt").write_text("storm\n0: calm sea; 2: storm\n")
     if not (made / "text").exists():
         write_tiny_clip(made / "text")
     given = (*TRIAL, "--metrics", "clipsim,is", "--cache", made / "cache")

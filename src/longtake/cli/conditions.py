@@ -148,27 +148,46 @@ class Captions:
         """Fields of ``SamplingSettings``: the prompts, and the folder of the text encoder.
 
         Raises:
-            ValueError: the file of prompts cannot be read.
+            ValueError: the file of prompts cannot be read, or a prompt changes along time.
         """
-        from longtake.data.captions import read_prompts
-
-        prompts = () if self.prompts is None else tuple(read_prompts(self.prompts))
+        prompts = () if self.prompts is None else _constant_prompts(self.prompts)
         return {"prompts": prompts, "text_encoder": self.encoder}
 
     def of_folder(self) -> "AnyCaptions | None":
         """Where ``--prompts`` or ``--captions`` says captions of a folder of videos are.
 
         None if neither is given.
+
+        Raises:
+            ValueError: the file of prompts cannot be read, or a prompt changes along time.
         """
         from longtake.data.captions import CaptionBeside, CaptionPrompts, CaptionTable
 
         if self.prompts is not None:
+            _constant_prompts(self.prompts)
             return CaptionPrompts(path=self.prompts.resolve())
         if self.captions is None:
             return None
         if self.captions == "beside":
             return CaptionBeside()
         return CaptionTable(path=Path(self.captions).resolve())
+
+
+def _constant_prompts(path: Path) -> tuple[str, ...]:
+    """Prompts of a file, one per line.
+
+    A ValueError if one is of the form ``0: calm sea; 128: storm``: a clip has one caption.
+    """
+    from longtake.data.captions import read_prompts
+
+    prompts = tuple(read_prompts(path))
+    for prompt in prompts:
+        if along_time(prompt, "--prompts") != {0: prompt}:
+            raise ValueError(
+                f"--prompts {path}: {prompt!r} changes along time, but what is measured has one "
+                "text per video; give the words alone"
+            )
+    return prompts
 
 
 class Videos(NamedTuple):
