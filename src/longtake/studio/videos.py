@@ -40,11 +40,11 @@ class VideoRequest(Config):
 
     Attributes:
         model: name of the model; None: the server's first.
-        prompt: text or, for a model of classes, words of a class; empty: the seed draws one.
+        prompt: text or, for a model that reads none, words of a class; empty: the seed draws one.
         seconds: duration; OpenAI's clients send it as text.
         size: ``WIDTHxHEIGHT`` of one of the model's decoders; None: of its own.
         seed: seed of the video.
-        steps: number of sampling steps; None: the model's own.
+        steps: number of sampler steps; None: the model's own.
         guidance_scale: scale of guidance; None: the model's own.
         frames: number of frames, instead of ``seconds``.
     """
