@@ -42,7 +42,7 @@ class Attributes(ABC):
         """Measure the attributes of a video: the words that apply, by the attribute's name."""
 
     def said(self, caption: str) -> Said:
-        """Words of each attribute that a caption states; other attributes are missing."""
+        """Words that a caption states, by attribute; attributes that it leaves out are missing."""
         text = caption.lower()
         for word, meant in self.synonyms.items():
             text = re.sub(rf"\b{word}\b", meant, text)
@@ -54,7 +54,7 @@ class Attributes(ABC):
 
 
 class SkyAttributes(Attributes):
-    """Reads time of day, amount of cloud and wind in ``sky``.
+    """Reads time of day, amount of cloud and wind in the synthetic data set ``sky``.
 
     The wind is measured between frames that are 4 and 8 apart, if a video has as many. From frame
     to frame clouds move by less than a pixel, and a model whose latent frame stands for 4 frames
@@ -74,7 +74,7 @@ class SkyAttributes(Attributes):
 
 
 class MarblesAttributes(Attributes):
-    """Reads number, colours, ground and speed of marbles in ``marbles``."""
+    """Reads number, colours, ground and speed of marbles in the synthetic data set ``marbles``."""
 
     values: ClassVar[Mapping[str, Sequence[str]]] = {
         "number": NUMBERS,
@@ -94,10 +94,10 @@ WORLDS: Mapping[str, Attributes] = {"sky": SkyAttributes(), "marbles": MarblesAt
 
 
 def world_of_captions(captions: Sequence[str]) -> str:
-    """Name of the synthetic data set whose attributes captions state.
+    """Name of the data set, ``sky`` or ``marbles``, whose attributes captions state most often.
 
     Raises:
-        ValueError: captions state no attribute of any such data set.
+        ValueError: captions state no attribute of either.
     """
     counts = {
         name: sum(len(world.said(caption)) for caption in captions)

@@ -60,7 +60,7 @@ class SyntheticSource(Config, ClipSource):
 
     @abstractmethod
     def sentence(self, truth: dict[str, str], wording: int) -> str:
-        """A sentence that states the attributes ``truth``.
+        """A sentence that states the attributes ``truth``, a result of ``attributes``.
 
         ``wording``, any non-negative integer, selects one of several templates.
         """
@@ -71,7 +71,7 @@ class SyntheticSource(Config, ClipSource):
     ) -> tuple[Frames, dict[str, str]]:
         """Render ``count`` frames of video ``index``, every ``stride``-th from ``start_frame`` on.
 
-        Returns the frames and their ground truth, as ``attributes`` does.
+        Returns the frames, and the ground truth that ``attributes`` returns for ``start_frame``.
         """
 
     def caption(self, index: int, start_frame: int = 0, wording: int = 0) -> str:
@@ -146,13 +146,15 @@ class SyntheticSource(Config, ClipSource):
         return {**to_dict(self), "revision": self.revision}
 
     def number(self, index: int) -> int:
-        """Number of video ``index`` among the videos of both splits.
+        """Number of video ``index`` that no video of the other split has.
 
         Raises:
-            IndexError: the index is out of range.
+            IndexError: there is no video of this index.
         """
         if not 0 <= index < self.videos:
-            raise IndexError(f"video {index} must be from 0 to {self.videos - 1}; raise videos")
+            raise IndexError(
+                f"video {index} must be from 0 to {self.videos - 1}; raise the setting videos"
+            )
         return _FIRST_NUMBER[self.split] + index
 
     def video_seed(self, index: int) -> int:

@@ -65,9 +65,9 @@ class DoomWorld(SyntheticSource):
         return self.number(index) % len(MAPS)
 
     def attributes(self, index: int, frame: int = 0) -> dict[str, str]:
-        """Ground truth of video ``index``: map, pace, and direction of turns.
+        """Ground truth of video ``index``: ``map``, ``pace`` and ``turning``, a direction.
 
-        The direction is that between ``frame`` and the end of a clip that starts there.
+        The direction is the mean over the clip of the source's plan that starts at ``frame``.
         """
         return self._truth(index, self._walk(index).steps(frame, self.plan.span))
 
@@ -104,10 +104,10 @@ class DoomWorld(SyntheticSource):
 
 
 class Recording:
-    """The last frames of one walk, in memory; earlier frames need a walk from its start.
+    """The last frames of one walk, in memory; earlier frames need a new walk from the start.
 
     Args:
-        begin: starts the walk, and returns its steps.
+        begin: starts the walk, and returns an iterator over its steps.
         keep: number of steps that stay in memory.
     """
 
@@ -119,7 +119,7 @@ class Recording:
         self._lock = threading.Lock()
 
     def steps(self, start: int, count: int) -> list[Step]:
-        """``count`` consecutive steps from number ``start``; a ValueError if it is negative."""
+        """``count`` consecutive steps from number ``start``; a ValueError if that is negative."""
         if start < 0:
             raise ValueError(f"start_frame={start} must be 0 or more")
         with self._lock:

@@ -118,7 +118,11 @@ def walk(doom_map: DoomMap, seed: int, pace: float, height: int, width: int) -> 
 
 
 def _decide(gait: Gait, depth: UInt8[np.ndarray, "h w"], where: Any) -> tuple[float, float, float]:
-    """Degrees to the right, units forward and whether to open a door, for the next frame."""
+    """Choose the next move: degrees to the right and map units forward per game tic, and door.
+
+    The last is 1 to open a door, else 0. ``depth`` is larger where walls are further away;
+    ``where`` begins with the walker's x and y in map units.
+    """
     view = np.sort(depth[depth.shape[0] * 3 // 10 : depth.shape[0] * 6 // 10], axis=0)[2]
     left, _, right = (float(np.mean(part)) for part in np.array_split(view.astype(float), 3))
     nearest = float(np.array_split(view, 5)[2].min())
@@ -137,7 +141,10 @@ def _decide(gait: Gait, depth: UInt8[np.ndarray, "h w"], where: Any) -> tuple[fl
 
 
 def _notice_captivity(gait: Gait, where: tuple[float, float]) -> None:
-    """Make a walker without progress turn away for some frames, to a random side."""
+    """Make a walker that has not got far turn for some frames, to a random side.
+
+    ``where`` is its position in map units.
+    """
     gait.escape = max(gait.escape - 1, 0)
     gait.track.append(where)
     if len(gait.track) <= LOOKBACK:
@@ -149,7 +156,7 @@ def _notice_captivity(gait: Gait, where: tuple[float, float]) -> None:
 
 
 def _fit(screen: UInt8[np.ndarray, "a b 3"], height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
-    """Crop the largest centred part with the frame's aspect ratio, and resize it."""
+    """Resize a screen to ``height`` x ``width`` pixels, after a centred crop to their ratio."""
     rows, columns, _ = screen.shape
     scale = min(rows / height, columns / width)
     x, y = (columns - scale * width) / 2, (rows - scale * height) / 2
@@ -167,9 +174,10 @@ def _resolution(height: int, width: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=3)
 def _game(process: int, wad: str, resolution: tuple[int, int]) -> Any:
-    """A running game without monsters, window, sound and overlays.
+    """A running game of vizdoom without monsters, window, sound and overlays.
 
-    One for each process: a forked data loader must not talk to its parent's game.
+    There is one for each ``process``, an id: a forked data loader must not talk to its parent's
+    game. ``resolution`` is width and height in pixels.
     """
     vizdoom = load()
     game = vizdoom.DoomGame()

@@ -34,8 +34,8 @@ class Scene(NamedTuple):
     """What one video of marbles shows, prepared for one frame size.
 
     Attributes:
-        attributes: ground truth by name.
-        colours: colour of each marble.
+        attributes: ground truth: a word for each attribute, by the attribute's name.
+        colours: name of each marble's colour.
         ground: picture of the ground without marbles.
         trajectory: positions of the marbles over time.
     """
@@ -129,13 +129,13 @@ def _scene(seed: int, label: int, height: int, width: int) -> Scene:
 
 
 def attributes_of(number: int, colours: Sequence[str], ground: str, speed: str) -> dict[str, str]:
-    """Combine what a video of marbles shows, true or measured, to attributes by name.
+    """Words for what a video of marbles shows, true or measured, by name of the attribute.
 
     Args:
         number: number of marbles.
-        colours: their colours, in the order of the rainbow.
+        colours: the marbles' colours, in the order of the rainbow.
         ground: ``wood``, ``slate`` or ``felt``.
-        speed: word for the speed.
+        speed: ``slowly`` or ``quickly``.
     """
     listed = " and ".join(part for part in (", ".join(colours[:-1]), *colours[-1:]) if part)
     counted = NUMBERS[number - 1] if 1 <= number <= len(NUMBERS) else str(number)

@@ -23,10 +23,10 @@ class Sighting(NamedTuple):
     """One marble found in one frame.
 
     Attributes:
-        colour: name of its colour.
-        x: distance of its centre from the left edge, in frame heights.
-        y: distance of its centre from the upper edge, in frame heights.
-        size: its visible area as a share of a whole marble's area.
+        colour: name of the marble's colour.
+        x: distance of the marble's centre from the left edge, in frame heights.
+        y: distance of the marble's centre from the upper edge, in frame heights.
+        size: the marble's visible area as a share of a whole marble's area.
     """
 
     colour: str
@@ -37,7 +37,7 @@ class Sighting(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Permanence:
-    """Counts of events that are impossible in videos of ``marbles``.
+    """Counts of events that never happen in videos of the data set ``marbles``.
 
     Attributes:
         frames: number of frames that were searched.
@@ -149,7 +149,10 @@ def permanence(frames: Frames, longest_step: float = 0.15) -> Permanence:
 
 
 def _broken(earlier: list[Sighting], later: list[Sighting], longest_step: float) -> Counter[str]:
-    """Pair marbles by colour and distance, the rest by distance alone; count the unpaired."""
+    """Count impossible events between two neighbouring frames, by name of the event.
+
+    Marbles are paired by colour and distance, the rest by distance alone.
+    """
     counts: Counter[str] = Counter()
     for alike in (True, False):
         pairs = sorted(
@@ -170,7 +173,10 @@ def _broken(earlier: list[Sighting], later: list[Sighting], longest_step: float)
 
 
 def _colour_of_pixels(frames: Frames) -> Int64[np.ndarray, "t h w"]:
-    """Index into ``COLOURS`` of the nearest hue; -1 for pixels that are not vivid."""
+    """Index of the marbles' colour nearest in hue to each pixel; -1 for pixels that are not vivid.
+
+    Indices are those of ``COLOURS``.
+    """
     top, chroma = _top_and_chroma(*(frames[..., i] for i in range(3)))
     vivid = (chroma >= LEAST_CHROMA) & (chroma >= LEAST_SATURATION * top.astype(np.float32))
     anchors = _hue(np.array([*COLOURS.values()], dtype=np.float32))
@@ -195,7 +201,10 @@ def _top_and_chroma(r: np.ndarray, g: np.ndarray, b: np.ndarray) -> tuple[np.nda
 
 
 def _patches(colour: Int64[np.ndarray, "t h w"]) -> Int64[np.ndarray, " n"]:
-    """For every vivid pixel, in order, the rank of the first pixel of its connected patch."""
+    """Number of the first pixel of the connected patch of each vivid pixel.
+
+    ``colour`` is -1 at pixels that are not vivid; the others are numbered in order of memory.
+    """
     vivid = colour >= 0
     rank = np.cumsum(vivid.ravel()).reshape(colour.shape) - 1
     below = vivid[:, :-1] & (colour[:, :-1] == colour[:, 1:])

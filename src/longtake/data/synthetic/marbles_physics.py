@@ -64,7 +64,7 @@ class Trajectory:
         return np.concatenate([self._block(block, start_frame, stop) for block in blocks])
 
     def _block(self, block: int, start: int, stop: int) -> Float64[np.ndarray, "t discs 4"]:
-        """Frames of one block, none before ``start`` or from ``stop`` on."""
+        """States (x, y, vx, vy) in those of a block's 64 frames from ``start`` to ``stop - 1``."""
         starts, discs = map(np.array, roll(self._state(block), self.floor))
         offset = block * BLOCK_FRAMES
         first, last = max(start - offset, 0), min(stop - offset, BLOCK_FRAMES)
@@ -99,7 +99,7 @@ def roll(discs: tuple[Disc, ...], floor: Floor) -> tuple[list[float], list[tuple
 
 
 def throw(number: int, speed: float, floor: Floor, generator: torch.Generator) -> tuple[Disc, ...]:
-    """Discs that do not touch, at random positions with random directions.
+    """Draw discs that do not touch, at random positions with random directions.
 
     Args:
         number: number of discs; the floor must have ample space for them.
@@ -121,7 +121,10 @@ def throw(number: int, speed: float, floor: Floor, generator: torch.Generator) -
 
 
 def _next_bounce(discs: tuple[Disc, ...], floor: Floor) -> tuple[float, tuple[int, int]]:
-    """Frames until the next bounce, and (disc, axis - 2) at an edge or the two discs of a pair."""
+    """Number of frames until the next bounce, and indices of the two discs that meet.
+
+    At an edge of the floor the second index is -2 for a bounce along x, -1 along y.
+    """
     walls = [
         (_until_wall(disc[axis], disc[2 + axis], floor.radius, extent), (i, axis - 2))
         for i, disc in enumerate(discs)
@@ -143,7 +146,7 @@ def _until_wall(position: float, velocity: float, radius: float, extent: float) 
 
 
 def _until_touch(a: Disc, b: Disc, distance: float) -> float:
-    """Smallest t >= 0 with |offset + velocity t| = distance, while they approach."""
+    """Number of frames until the centres of two discs are ``distance`` apart; inf if never."""
     dx, dy, vx, vy = b.x - a.x, b.y - a.y, b.vx - a.vx, b.vy - a.vy
     towards = dx * vx + dy * vy
     if towards >= 0:

@@ -80,9 +80,11 @@ def paint_ground(kind: str, height: int, width: int, generator: torch.Generator)
 def _squares(
     centre: Float64[np.ndarray, "t 2"], reach: float, samples: int, offset: float = 0.0
 ) -> tuple[tuple[np.ndarray, ...], Float32[np.ndarray, "t 1 s"], Float32[np.ndarray, "t s 1"]]:
-    """Squares of ``2 ceil(reach + 1)`` pixels, each cut into ``samples`` squared.
+    """Square of pixels around a point in each frame, each cut into ``samples`` x ``samples``.
 
-    The index of the pixels in the canvas, and each sample's distance from the centre.
+    Lengths are in pixels: the point is ``centre + offset``, and the square reaches further than
+    ``reach`` from it. Returns an index that selects the squares from a canvas ``(t, h, w, 3)``, and
+    the samples' distances from the point to the right and down.
     """
     side = 2 * math.ceil(reach + 1)
     corner = np.floor(centre + offset).astype(np.int64) - side // 2
@@ -133,7 +135,7 @@ def _pool(values: Float32[np.ndarray, "t hs ws"], samples: int) -> Float32[np.nd
 
 
 def _wood(x: Plane, y: Plane, lattice: Lattice) -> Ground:
-    """Three planks, each with its own grain."""
+    """Levels of wood at points (x, y): three planks, each with its own grain."""
     plank = np.floor(y * 3 + lattice[0, 0]).astype(np.int64)
     own = lattice[plank % 64, 7]
     bend = _smooth(lattice, x * 1.3 + own * 40, y * 2.2 + own * 9)
@@ -146,7 +148,7 @@ def _wood(x: Plane, y: Plane, lattice: Lattice) -> Ground:
 
 
 def _slate(x: Plane, y: Plane, lattice: Lattice) -> Ground:
-    """Square tiles with thin joints."""
+    """Levels of slate at points (x, y): square tiles with thin joints."""
     u, v = x * 4 + lattice[0, 0], y * 4 + lattice[0, 1]
     tile = lattice[np.floor(v).astype(np.int64) % 64, np.floor(u).astype(np.int64) % 64]
     cloud = _smooth(lattice, x * 6 + tile * 50, y * 9) + 0.5 * _smooth(lattice, x * 31, y * 43)
@@ -157,7 +159,7 @@ def _slate(x: Plane, y: Plane, lattice: Lattice) -> Ground:
 
 
 def _felt(x: Plane, y: Plane, lattice: Lattice) -> Ground:
-    """Dark cloth with a fine nap and brushed, lighter areas."""
+    """Levels of felt at points (x, y): dark cloth with a fine nap and brushed, lighter areas."""
     nap = _smooth(lattice, x * 90, y * 90)
     brushed = _smooth(lattice, x * 2.5 + 11, y * 2 + 5)
     return _mix((26, 38, 38), (48, 64, 62), 0.45 * nap + 0.55 * brushed)
@@ -169,7 +171,7 @@ def _mix(first: Colour, second: Colour, tone: Plane) -> Ground:
 
 
 def _smooth(lattice: Lattice, x: Plane, y: Plane) -> Plane:
-    """Value noise: random numbers on a periodic lattice, smoothstep interpolation between them."""
+    """Value noise at points (x, y): ``lattice``, repeated, interpolated by smoothstep."""
     rows, columns = lattice.shape
     left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
     fx, fy = x - left, y - top

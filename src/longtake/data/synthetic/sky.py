@@ -52,9 +52,9 @@ class SkyWorld(SyntheticSource):
     """Synthetic data set: endless videos of clouds above hills and trees, in 24 classes.
 
     Attributes:
-        passing_time: the sun rises and sets during a video, and the class of a clip is that of its
-            first frame; otherwise the time of day is constant.
-        day_frames: number of frames of a day, with ``passing_time``.
+        passing_time: whether the sun rises and sets during a video, so that a clip has the class of
+            its first frame; otherwise the time of day is constant.
+        day_frames: number of frames of a day; used with ``passing_time`` alone.
         without: classes that no video has, so that a model can be asked for what it has not seen.
         short_captions: whether six of sixteen captions leave out one or two of the three
             attributes; otherwise every caption states all.
@@ -120,7 +120,7 @@ class SkyWorld(SyntheticSource):
         return shown, self.attributes(index, start_frame)
 
     def _kinds(self, index: int) -> tuple[str, str, str]:
-        """Time of day, cover and wind; consecutive videos cycle through the classes."""
+        """Time of day, cover and wind of a video; consecutive videos cycle through the classes."""
         named = zip(CLASSES, KINDS, strict=True)
         shown = [kind for name, kind in named if name not in self.without]
         return shown[self.number(index) % len(shown)]
@@ -151,5 +151,8 @@ class SkyWorld(SyntheticSource):
 
 
 def time_of_day(sun: float) -> str:
-    """Name of the time of day whose elevation of the sun is nearest to ``sun``."""
+    """Name of the time of day (``night``, ``dusk``, ``low sun``, ``day``) at a sun's elevation.
+
+    ``sun`` is the elevation in frame heights above the horizon.
+    """
     return min(_SUN, key=lambda time: abs(_SUN[time] - sun))

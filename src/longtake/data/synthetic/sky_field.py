@@ -62,7 +62,7 @@ class CloudPlane:
     share: Float[Tensor, "rows"]
 
     def behind(self, field: Float[Tensor, "t rows w"]) -> Float[Tensor, "t rows w"]:
-        """The field at the point that shades each point: slightly further towards the horizon."""
+        """Value of ``field`` at the point that shades each point, slightly nearer the horizon."""
         return torch.lerp(field[:, self.row], field[:, self.next_row], self.share[:, None])
 
 
@@ -97,7 +97,7 @@ class Clouds:
         return cls(phase=phase, rate=boiling.double() - drift)
 
     def __call__(self, plane: CloudPlane, times: Float[Tensor, "t"]) -> Float[Tensor, "t rows w"]:
-        """Field of clouds at ``times`` (in frames) for one frame size; variance 1 - lost^2."""
+        """Field of clouds at ``times``, in frames; its variance is 1 - ``plane.lost`` squared."""
         n, m = plane.amplitude.shape
         turns = self.phase[:n, :m] + times[:, None, None] * self.rate[:n, :m]
         angle = (turns - turns.floor()).float() * (2 * math.pi)
@@ -149,7 +149,10 @@ def cloud_plane(height: int, width: int) -> CloudPlane:
 
 @lru_cache(maxsize=1)
 def _wave_numbers() -> tuple[Float[Tensor, "x"], Float[Tensor, "z"]]:
-    """Cycles a unit, unevenly spaced so that no sky repeats; those along z have both signs."""
+    """Wave numbers along x and z in cycles per unit length; those along z have both signs.
+
+    They are unevenly spaced, so that no sky repeats.
+    """
     random = generator(0, "sky", "wave numbers")
     jitter = torch.rand((3, MOST_WAVES), generator=random, dtype=torch.float64)
     steps = torch.arange(MOST_WAVES) + jitter
@@ -158,7 +161,7 @@ def _wave_numbers() -> tuple[Float[Tensor, "x"], Float[Tensor, "z"]]:
 
 
 def _amplitude(x: Float[Tensor, "x"], z: Float[Tensor, "z"]) -> Float[Tensor, "x z"]:
-    """Amplitudes fall with the wave number; each wave has the power of the interval around it.
+    """Amplitude of each wave: falls with its wave number, times the root of the spacing around it.
 
     The longest waves are attenuated so that no view is all cloud.
     """
@@ -177,5 +180,8 @@ def _size(x: Float[Tensor, "x"], z: Float[Tensor, "z"]) -> Float[Tensor, "x z"]:
 
 
 def _blur(waves: Float[Tensor, "n"], pixel: Float[Tensor, "rows"]) -> Float[Tensor, "rows n"]:
-    """Attenuation of each wave by a pixel: a Gaussian of standard deviation half its size."""
+    """Attenuation of each wave by a Gaussian blur with a std of half a pixel.
+
+    ``waves`` are wave numbers in cycles per unit length, ``pixel`` is a pixel's size in each row.
+    """
     return torch.exp(-((math.pi * waves * pixel[:, None]) ** 2) / 2)

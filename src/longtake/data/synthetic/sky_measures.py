@@ -37,7 +37,7 @@ _HIGHEST_LAND, _LOWEST_RIDGE = 0.54, 0.82
 
 @dataclass(frozen=True, kw_only=True)
 class Light:
-    """Light in each frame of a video, by fitting the colours of ``sky``.
+    """Light in each frame of a video, measured by fitting colours of the data set ``sky``.
 
     Attributes:
         sun: elevation of the sun whose colours fit best, in frame heights.
@@ -64,7 +64,7 @@ class Light:
 
 
 def light(video: Frames) -> Light:
-    """Measure sun and cloud in each frame: the mix of ``sky``'s colours that fits its sky best."""
+    """Measure sun and cloud in each frame by the best fit of the data set ``sky``'s colours."""
     pixels = rearrange(torch.from_numpy(video).float() / 255, "t h w c -> t c h w")
     frames = rearrange(F.adaptive_avg_pool2d(pixels, _CELLS), "t c h w -> t h w c")
     rows = int(_ABOVE_GLOW * _CELLS)
@@ -130,7 +130,10 @@ def ridge(video: Frames) -> Float[Tensor, "t w"]:
 
 
 def _line(fit: Float[Tensor, "t rows w"], bend: float) -> Int[Tensor, "t w"]:
-    """Row of the best line in each column (Viterbi): largest fit less ``bend`` per row of slope."""
+    """Row, in each column, of the line of the largest total ``fit`` (Viterbi algorithm).
+
+    Each row by which the line rises or falls from column to column costs ``bend``.
+    """
     row = torch.arange(fit.shape[1])
     slope = bend * (row[:, None] - row).abs()
     total, came = fit[..., 0], []
@@ -162,7 +165,10 @@ def _mixture(palette: Palette, elevation: Float[Tensor, "rows"]) -> _Mixture:
 def _explain(
     sky: Float[Tensor, "rows w 3"], ground: Float[Tensor, "3"], palettes: list[_Mixture]
 ) -> tuple[int, float, float]:
-    """Candidate whose mixture is nearest to one frame, its share of cloud, and its residual."""
+    """Index of the candidate sun that fits one frame best, share of cloud, and residual.
+
+    The residual is a mean distance of colours in levels of 255.
+    """
     best = (0, 0.0, 0.0)
     least = math.inf
     for mixture in palettes:

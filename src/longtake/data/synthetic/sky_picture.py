@@ -34,7 +34,7 @@ SHARPNESS = 3.2  # slope of the cover at the threshold
 
 @dataclass(frozen=True, kw_only=True)
 class Palette:
-    """Colours of ``sky`` in [0, 1], for each frame or each elevation of the sun.
+    """Colours of the data set ``sky`` in [0, 1], for each of several elevations of the sun.
 
     ``zenith``, ``middle`` and ``horizon`` are the sky's, ``lit`` and ``shadow`` the clouds', and
     ``far``, ``middle_land`` and ``near`` the land's. ``grey`` is mixed into the others under
@@ -54,7 +54,7 @@ class Palette:
 
     @classmethod
     def at(cls, sun: Float[Tensor, "t"], gloom: float) -> "Palette":
-        """Colours for elevations of the sun, made greyer in proportion to ``gloom`` in [0, 1]."""
+        """Colours for elevations of the sun in frame heights, greyer with ``gloom`` in [0, 1]."""
         known = torch.tensor([NIGHT, DUSK, LOW_SUN, DAY, NOON])
         sun = sun.float().clamp(NIGHT, NOON)
         above = torch.searchsorted(known, sun).clamp(1)
@@ -88,8 +88,9 @@ class Sky:
         clouds: waves of the clouds.
         threshold: value of the waves' sum, in standard deviations, above which there is cloud.
         gloom: how much the clouds grey the light, in [0, 1].
-        disc: the sun's distance from the middle column at the horizon, and its slope in elevation.
-        moon: the moon's distance from the middle column, and its elevation.
+        disc: the sun's distance to the right of the middle column at the horizon, and how much it
+            grows per frame height of elevation.
+        moon: the moon's distance to the right of the middle column, and its elevation.
         seed: seed of land and stars.
     """
 
@@ -103,11 +104,11 @@ class Sky:
 
 @dataclass(frozen=True, kw_only=True)
 class Land:
-    """Three layers of land, far, middle and near, in front of the sky, as masks.
+    """Masks of three layers of land in front of the sky: far, middle and near.
 
     Attributes:
         cover: share of each pixel that a layer or a nearer one covers.
-        mist: depth of each pixel below its layer's edge, in [0, 1].
+        mist: 0 at a layer's upper edge, towards 1 far below it, for each pixel.
         ridge: row, in pixels from the top, at which the sky ends in each column.
     """
 
@@ -119,7 +120,7 @@ class Land:
 def paint(
     sky: Sky, times: Float[Tensor, "t"], sun: Float[Tensor, "s"], height: int, width: int
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    """Render frames of the sky.
+    """Render frames of one video of the data set ``sky``.
 
     Args:
         sky: what the video shows.
@@ -153,7 +154,11 @@ def _sun(
     sun: Float[Tensor, "s"],
     height: int,
 ) -> tuple[Float[Tensor, "s 1 rows w"], Float[Tensor, "s 1 rows w"]]:
-    """Glow and disc of the sun or, at night, of the moon, both in [0, 1]."""
+    """Glow and disc of the sun or, at night, of the moon, in [0, 1]; lengths in frame heights.
+
+    ``up`` and ``across`` are positions of rows above the horizon, and of columns right of the
+    middle; ``sun`` is its elevation.
+    """
     sun = sun.float()[:, None, None]
     moonlit = night(sun)
     from_sun = torch.hypot(across - sky.disc[0] - sky.disc[1] * sun, up - sun)
@@ -170,7 +175,11 @@ def _sun(
 def _stars(
     seed: int, up: Float[Tensor, "rows 1"], across: Float[Tensor, "w"], height: int
 ) -> Float[Tensor, "1 rows w"]:
-    """Brightness of the stars; no star is smaller than a pixel."""
+    """Brightness of the stars in [0, 1]; no star is smaller than a pixel.
+
+    ``up`` and ``across`` are positions of rows above the horizon, and of columns right of the
+    middle, in frame heights.
+    """
     x, y, size = torch.rand((3, _STARS), generator=generator(seed, "stars"))
     radius = max(0.004, 0.55 / height)
     dim = (0.2 + 0.8 * size**4) * torch.sqrt(y)
@@ -187,7 +196,7 @@ def _clouded(
     clear: Float[Tensor, "s 3 rows w"],
     glow: Float[Tensor, "s 1 rows w"],
 ) -> Float[Tensor, "t 3 rows w"]:
-    """Clouds in front of the clear sky: bright if thin or lit, hazy if distant."""
+    """Paint clouds over the clear sky with the sun's ``glow``: bright if lit, hazy if distant."""
     field = sky.clouds(plane, times)
     blur = torch.sqrt(1 + (SHARPNESS * plane.lost[:, None]) ** 2)
     haze = torch.exp(-((plane.elevation[:, None] / 0.16) ** 2))
@@ -203,7 +212,7 @@ def _clouded(
 def _landed(
     ground: Land, palette: Palette, above: Float[Tensor, "t 3 rows w"], height: int
 ) -> Float[Tensor, "t 3 h w"]:
-    """Land in front of the sky, layer by layer, with mist in the valleys."""
+    """Paint land over the sky ``above``, layer by layer, with mist in the valleys."""
     frames, _, rows, width = above.shape
     first = int((ground.cover[0] > 0).any(1).nonzero()[0])
     cover, mist = ground.cover[:, first:], ground.mist[:, first:]
@@ -238,7 +247,10 @@ def land(seed: int, height: int, width: int) -> Land:
 
 
 def _far(seed: int, u: Float[Tensor, "u"]) -> Float[Tensor, "u"]:
-    """Edge of the mountains: a few waves, folded so that summits are sharper than valleys."""
+    """Rows, in frame heights from the top, of the mountains' edge at columns ``u``.
+
+    A sum of a few waves, folded so that summits are sharper than valleys.
+    """
     height, start, wave = torch.rand((3, 4), generator=generator(seed, "far land"))
     waves = torch.tensor([0.5, 1.1, 2.3, 4.7]) * (0.8 + 0.4 * wave)
     sizes = torch.tensor([0.055, 0.05, 0.02, 0.008]) * (0.5 + height)
@@ -247,7 +259,7 @@ def _far(seed: int, u: Float[Tensor, "u"]) -> Float[Tensor, "u"]:
 
 
 def _wooded(seed: int, u: Float[Tensor, "u"]) -> Float[Tensor, "u"]:
-    """Edge of rolling hills with crowns of distant trees."""
+    """Rows, in frame heights from the top, of the edge of wooded hills at columns ``u``."""
     random = generator(seed, "middle land")
     start = torch.rand(3, generator=random)[:, None] * 2 * math.pi
     waves = torch.tensor([0.7, 1.6, 3.4])[:, None]
@@ -260,7 +272,10 @@ def _wooded(seed: int, u: Float[Tensor, "u"]) -> Float[Tensor, "u"]:
 
 
 def _forest(seed: int, u: Float[Tensor, "u"]) -> Float[Tensor, "u"]:
-    """Edge of conifers in front, tall at one side of the picture and low at the other."""
+    """Rows, in frame heights from the top, of the edge of near conifers at columns ``u``.
+
+    Their heights rise and fall along the picture.
+    """
     random = generator(seed, "near land")
     start, lean, thick = torch.rand(3, generator=random).tolist()
     at, size, slim = torch.rand((3, _TREES), generator=random)
