@@ -23,6 +23,11 @@ class Catalogue:
         places: folder or hub id of each model, by its name.
         store: keeps descriptions and speeds.
         lane: its worker process describes models.
+
+    Attributes:
+        places: folder or hub id of each model, by its name.
+        models: descriptions by name, of the models that could be opened.
+        ready: event that is set when all models have been described once.
     """
 
     def __init__(self, places: Mapping[str, str], store: JobStore, lane: Lane) -> None:
@@ -65,7 +70,8 @@ class Catalogue:
     def seconds(self, settings: VideoSettings, frames: int) -> float | None:
         """Estimated seconds to make a video of this number of frames; None if no speed is known.
 
-        The speed is that of the last such video, or else the one measured for the description.
+        The speed is that of the last video of the model with this backend, decoder and choice of
+        students, or else the one measured for the description.
         """
         model = self.models[settings.model]
         speed = self._store.fact(_speed_key(settings)) or model["seconds_per_frame_step"]

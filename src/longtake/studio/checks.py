@@ -22,7 +22,7 @@ def described(name: str, models: Mapping[str, Description]) -> Description:
 
 
 def steps_of(settings: VideoSettings, model: Description) -> int:
-    """Number of sampling steps of a clip: that of the settings, or else the model's own."""
+    """Number of sampler steps of a clip: that of the settings, or else the model's own."""
     return settings.steps or model["steps"]
 
 

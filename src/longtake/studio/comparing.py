@@ -22,7 +22,8 @@ DIFFERENCE = "difference.mp4"
 def run_compare(settings: CompareSettings, work: Work) -> dict[str, Any]:
     """Compare the videos of two jobs; write their difference as a video.
 
-    Returns measures of the difference, and of each video over time, as JSON data.
+    Only the first frames count, as many as the shorter video has and at most 512. Returns measures
+    of the difference, and of each video over time, as JSON data; PSNR of equal videos is None.
 
     Raises:
         ValueError: a job has no video, or the frames differ in size.

@@ -25,7 +25,7 @@ EXPECTED = "mp4, mov, mkv, webm, avi, gif, png, jpeg or webp"
 
 
 def suffix_of(data: bytes) -> str:
-    """Suffix of a file whose first bytes are ``data``.
+    """Suffix, without a dot, of a file whose first bytes (16 or more) are ``data``.
 
     Raises a VideoError if it is neither a video nor an image.
     """
@@ -41,7 +41,8 @@ def suffix_of(data: bytes) -> str:
 def decode_upload(folder: Path, limits: Limits) -> dict[str, Any]:
     """Decode ``folder/original`` and write it again as ``given.png`` or ``given.mkv``.
 
-    Returns kind, width, height, number of frames and frame rate.
+    Returns kind (``image`` or ``video``), width, height, number of frames and frame rate (None for
+    an image), as JSON data.
 
     Raises:
         VideoError: the file is not a video or an image, is broken, or beyond the limits.

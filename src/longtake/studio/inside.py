@@ -33,7 +33,8 @@ PLANES = ("content", "motion_height", "motion_width")
 def run_reconstruct(settings: ReconstructSettings, work: Work) -> dict[str, Any]:
     """Reconstruct an upload, and show latents and noisy latents of its first clip.
 
-    Returns measures of the reconstruction and names of the pictures, as JSON data.
+    Of a longer upload the first 512 frames are reconstructed. Returns measures of the
+    reconstruction and names of the pictures, as JSON data.
     """
     model = work.loaded.model(settings.model)
     frames = _frames(model, settings, work)
@@ -75,10 +76,10 @@ def _encoded(model: VideoModel, frames: UInt8[np.ndarray, "t h w 3"]) -> Latent:
 
 
 def latent_pictures(model: VideoModel, z: Latent) -> dict[str, UInt8[np.ndarray, "h w 3"]]:
-    """Latents of a clip as grey pictures by name.
+    """Latents of the first clip of a batch as grey pictures by name.
 
-    A volume has a picture for each channel, with its latent frames side by side; a triplane has one
-    for each plane, with its channels side by side.
+    A volume has a picture for each of its first eight channels, with the latent frames side by
+    side; a triplane has one for each plane, with its channels side by side.
     """
     planes = getattr(getattr(model.autoencoder, "config", None), "planes", None)
     if planes is not None:

@@ -55,18 +55,24 @@ class JobKind(Config, ABC):
         """
 
     def learn(self, catalogue: "Catalogue", seconds_per_frame: float) -> None:
-        """Store the speed of a finished job for estimates, if it ran as fast as possible."""
+        """Store the speed of a finished job for estimates, if it ran as fast as possible.
+
+        ``seconds_per_frame`` is the time that a frame of its video took, decoding included.
+        """
 
     @abstractmethod
     def run(self, work: "Work") -> dict[str, Any]:
         """Carry out the job in a worker process; returns its result as JSON data.
 
         Raises:
-            Cancelled: the job was stopped.
+            StoppedError: the job was stopped.
         """
 
     def keep(self, work: "Work") -> int:
-        """Join the parts that a killed worker left to one file; return its number of frames."""
+        """Join the parts that a killed worker left to one file; return its number of frames.
+
+        It is 0 if there are no parts, and then there is no file.
+        """
         del work
         return 0
 

@@ -45,6 +45,8 @@ class Lane:
     ) -> Header:
         """Send a question to the worker and wait for the answer, for at most ``seconds``.
 
+        If ``seconds`` is None it waits as long as the answer takes.
+
         Raises:
             ValueError: the answer is an error, or the process has ended or does not answer.
         """

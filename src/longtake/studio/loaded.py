@@ -42,7 +42,11 @@ class Opened(NamedTuple):
 
 
 class Loaded:
-    """Opens models by name (``places``); keeps the last one and its compiled programs loaded."""
+    """Opens models by name; keeps the last one and its compiled programs loaded.
+
+    Attributes:
+        places: folder or hub id of each model, by its name.
+    """
 
     def __init__(self) -> None:
         self.places: Mapping[str, str] = {}

@@ -32,7 +32,7 @@ class RunningDrift:
 
         ``colour`` is the root mean square difference of the mean red, green and blue, from 0 to 1;
         ``contrast``, ``sharpness`` and ``motion`` are natural logarithms of a ratio; ``drift`` is
-        the root mean square of the four.
+        the root mean square of the four. All are 0 for the first clip.
 
         Raises:
             CheckpointError: the file cannot be written.

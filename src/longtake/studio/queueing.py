@@ -50,7 +50,7 @@ class Pace:
 
 
 class Queue:
-    """Jobs by name, and the lanes that carry them out.
+    """The jobs, and the lanes that carry them out.
 
     All methods are called in the event loop. What happens to a job is written to the store before
     anyone is shown it.

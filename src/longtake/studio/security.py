@@ -114,7 +114,10 @@ async def _refuse(scope: Scope, send: Send, status: int, sentence: str) -> None:
 
 
 def error_body(path: str, status: int, sentence: str) -> dict[str, object]:
-    """An error as JSON data: for a path below ``/v1`` as OpenAI's API has it, else one sentence."""
+    """An error as JSON data: for a path below ``/v1`` as OpenAI's API has it, else one sentence.
+
+    ``status`` is the HTTP status, ``sentence`` says what is wrong.
+    """
     if not path.startswith("/v1/"):
         return {"error": sentence}
     kind = "server_error" if status >= 500 else "invalid_request_error"

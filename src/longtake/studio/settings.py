@@ -24,7 +24,7 @@ class Limits(Config):
     Attributes:
         jobs: greatest number of jobs that wait.
         frames: most frames of a video; an endless video ends there too.
-        pixel_steps: most frames x pixels x sampling steps of a video.
+        pixel_steps: greatest product of frames, pixels of a frame and sampler steps of a video.
         disk_bytes: size of the studio's folder beyond which no job starts or goes further.
         upload_bytes: largest uploaded file.
         upload_frames: most frames of an uploaded video.
@@ -55,7 +55,7 @@ class VideoSettings(Config):
         prompt: text, for a model that reads one.
         negative: text that guidance contrasts the prompt with.
         guidance_scale: scale of classifier-free guidance; None: the model's own guidance.
-        steps: number of sampling steps; None: the model's own.
+        steps: number of sampler steps; None: the model's own.
         rollout: kind of the rollout; None: the model's own.
         backend: what runs the networks: ``torch``, or a backend such as ``openvino``.
         decoder: ``full``, or the name of another decoder of the model, such as ``large``.
@@ -122,7 +122,7 @@ class TrainSettings(Config):
         folder_name: folder of videos, below ``footage`` in the studio's folder.
         upload: id of an uploaded video to train on instead.
         system: ``lvdm`` or ``pvdm``.
-        size: height and width of frames; None: the system's own.
+        size: height and width of frames in pixels; None: the system's own.
         budget_minutes: time for everything.
         init_from: name of the model whose autoencoder gives the initial weights; None: the
             system's own.
