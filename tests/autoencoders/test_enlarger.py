@@ -87,3 +87,5 @@ def test_sizes_that_do_not_fit_are_refused(network: Enlarger):
         parse(EnlargerConfig, {"clip": (4, 18, 16)})
     with pytest.raises(ConfigError, match="must be the autoencoder's"):
         parse(EnlargerConfig, {"clip": (8, 16, 16)}).build().beside(VOLUME.build())
+    with pytest.raises(ConfigError, match="set factor=4"):
+        parse(EnlargerConfig, {"clip": (4, 32, 32)}).build().beside(VOLUME.build())

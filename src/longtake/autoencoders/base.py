@@ -44,7 +44,8 @@ class StreamDecoder(ABC):
     def push(self, z: Float[Tensor, "b c ..."]) -> Float[Tensor, "b 3 t h w"] | None:
         """Take the next latents; return the frames that are now final, or None if none are.
 
-        ``z`` has any number of latent frames or, if latents have no time axis, of whole clips.
+        ``z`` has any number of latent frames or, if latents have no time axis, of whole clips laid
+        end to end.
         """
 
     @abstractmethod

@@ -24,9 +24,12 @@ class EnlargerConfig(Config):
 
     Attributes:
         clip: frames, height and width, in pixels, of the clips that come out.
-        factor: even factor by which height and width grow.
+        factor: factor by which height and width grow.
         width: number of channels.
         blocks: number of residual blocks.
+
+    Raises:
+        ValueError: height or width of ``clip`` is not a multiple of twice ``factor``.
     """
 
     kind: Literal["enlarger"] = "enlarger"
@@ -66,19 +69,19 @@ class Enlarger(OtherDecoder):
 
     @property
     def last_layer(self) -> nn.Parameter:
-        """Weight of the network's last layer; see ``VideoAutoencoder.last_layer``."""
+        """Weight of the network's last layer, at which adversarial weights compare gradients."""
         return self.get_parameter("out.weight")
 
     def beside(self, autoencoder: VideoAutoencoder) -> Enlarged:
         """Return ``autoencoder`` with its decoded frames enlarged by this network.
 
         Raises:
-            ConfigError: the network makes clips of another size.
+            ConfigError: the config's ``clip`` is not the autoencoder's, enlarged by ``factor``.
         """
         return Enlarged(autoencoder, self)
 
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b 3 t h2 w2"]:
-        """Enlarge a clip whose pixels are about in [-1, 1]."""
+        """Enlarge a clip whose pixels are about in [-1, 1] by the config's ``factor``."""
         video, back = in_precision_of(self, video)
         frames = rearrange(video, "b c t h w -> (b t) c h w")
         packed = F.pixel_unshuffle(frames, PACKED).contiguous(memory_format=torch.channels_last)

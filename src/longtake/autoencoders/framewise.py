@@ -35,6 +35,10 @@ class FramewiseAutoencoderConfig(Config):
         groups: number of groups of every GroupNorm; must divide every level's width.
         frames_at_once: number of frames that are encoded or decoded together. It bounds the memory;
             with 1, a frame's result does not depend on other frames to the last bit.
+
+    Raises:
+        ValueError: ``channel_mult`` is empty, ``groups`` does not divide a level's width, or
+            ``factor`` does not divide height or width of ``clip``.
     """
 
     kind: Literal["framewise_autoencoder"] = "framewise_autoencoder"
@@ -72,7 +76,10 @@ class FramewiseAutoencoderConfig(Config):
             raise ValueError("channel_mult is empty; give at least one level")
         for width in self.widths:
             if width % self.groups:
-                raise ValueError(f"groups={self.groups} must divide a level's {width} channels")
+                raise ValueError(
+                    f"groups={self.groups} must divide a level's {width} channels; change groups, "
+                    "width or channel_mult"
+                )
         self.check_size(*self.clip[1:])
         return self
 
@@ -114,7 +121,7 @@ class FramewiseAutoencoder(VideoAutoencoder):
         """Posterior over the latent of a clip whose pixels are in [-1, 1].
 
         Raises:
-            ValueError: ``factor`` does not divide the clip's height or width.
+            ValueError: the config's ``factor`` does not divide the clip's height or width.
         """
         self.config.check_size(*video.shape[3:])
         x, back = in_precision_of(self, video)
@@ -126,7 +133,11 @@ class FramewiseAutoencoder(VideoAutoencoder):
         return back(self._each(lambda part: self.coder.decode(part, return_dict=False)[0], x))
 
     def stream_decoder(self, *, clip_overlap: int = 0) -> FrameDecoder:
-        """A new decoder of a long video, frame by frame; ``clip_overlap`` must be 0."""
+        """A new decoder of a long video, frame by frame.
+
+        Raises:
+            ValueError: ``clip_overlap`` is not 0.
+        """
         self.spec.check_overlap(clip_overlap)
         return FrameDecoder(self)
 
@@ -135,7 +146,7 @@ class FramewiseAutoencoder(VideoAutoencoder):
         return torch.cat([found.mean, found.logvar], dim=1)
 
     def _each(self, network: Callable[[Tensor], Tensor], clips: Tensor) -> Tensor:
-        """Apply a network to all frames, a few at a time."""
+        """Apply a network to all frames of clips, ``frames_at_once`` at a time."""
         frames = rearrange(clips, "b c t h w -> (b t) c h w").split(self.config.frames_at_once)
         made = torch.cat([network(part) for part in frames])
         return rearrange(made, "(b t) c h w -> b c t h w", t=clips.shape[2])
@@ -144,7 +155,7 @@ class FramewiseAutoencoder(VideoAutoencoder):
 def _attend(
     layer: Any, x: Float[Tensor, "n c h w"], temb: None = None, **_: object
 ) -> Float[Tensor, "n c h w"]:
-    """The attention of diffusers' autoencoder, by ours, which has every kind of derivative."""
+    """Attention processor for diffusers' autoencoder that is differentiable to any order."""
     tokens = layer.group_norm(x.flatten(2)).transpose(1, 2)
     parts = layer.to_q(tokens), layer.to_k(tokens), layer.to_v(tokens)
     q, k, v = (part.unflatten(-1, (layer.heads, -1)).transpose(1, 2) for part in parts)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from longtake.autoencoders.base import StreamDecoder, VideoAutoencoder, in_precision_of
 from longtake.autoencoders.redecoded import OtherDecoder, Redecoded
 from longtake.autoencoders.streaming import ClipDecoder, WindowDecoder
-from longtake.config import Config
+from longtake.config import Config, plural
 from longtake.latents import Triplane
 from longtake.nn import Count
 
@@ -36,6 +36,10 @@ class LightDecoderConfig(Config, ABC):
         frame_blocks: number of residual blocks there, which mix neighbouring frames.
         fine_width: number of channels of each frame at twice the latent's height and width.
         fine_blocks: number of residual blocks there, which mix neighbouring frames.
+
+    Raises:
+        ValueError: ``clip`` is not the latent's size times a whole number of frames and one even
+            factor of height and width.
     """
 
     clip: tuple[Count, Count, Count]
@@ -58,7 +62,7 @@ class LightDecoderConfig(Config, ABC):
 
     @property
     def factors(self) -> tuple[int, int]:
-        """Factor by which decoding multiplies the latent's frames, and that of height and width."""
+        """Factors by which decoding multiplies frames, and height and width, of the latent."""
         return self.clip[0] // self.grid[0], self.clip[1] // self.grid[1]
 
     @model_validator(mode="after")
@@ -78,7 +82,8 @@ class LightVolumeDecoderConfig(LightDecoderConfig):
 
     Attributes:
         volume: channels, frames, height and width of the latent of a clip.
-        window: number of latent frames that are decoded at once where a long video is decoded.
+        window: number of latent frames that are decoded at once where a long video is decoded; a
+            ValueError unless it is more than twice ``reach``.
     """
 
     kind: Literal["light_volume_decoder"] = "light_volume_decoder"
@@ -103,8 +108,9 @@ class LightVolumeDecoderConfig(LightDecoderConfig):
     def _window_fits(self) -> "LightVolumeDecoderConfig":
         if self.window <= 2 * self.reach:
             raise ValueError(
-                f"window={self.window} must be more than {2 * self.reach}, the latent frames at "
-                "both ends of a window whose frames depend on others"
+                f"window={self.window} must be more than {2 * self.reach}, as the frames of "
+                f"{plural(self.reach, 'latent frame')} at each end of a window depend on latents "
+                "outside it"
             )
         return self
 
@@ -118,7 +124,7 @@ class LightTriplaneDecoderConfig(LightDecoderConfig):
 
     Attributes:
         channels: number of channels of the latent.
-        planes: frames, height and width of the planes.
+        planes: frames, rows and columns of the three planes.
     """
 
     kind: Literal["light_triplane_decoder"] = "light_triplane_decoder"
@@ -137,7 +143,7 @@ class LightTriplaneDecoderConfig(LightDecoderConfig):
 
     @property
     def triplane(self) -> Triplane:
-        """Sizes of the three planes."""
+        """Sizes of the content plane and of the two motion planes, in positions."""
         frames, height, width = self.planes
         return Triplane(frames=frames, height=height, width=width)
 
@@ -173,7 +179,7 @@ class LightDecoder(OtherDecoder):
 
     @property
     def last_layer(self) -> nn.Parameter:
-        """Weight of the network's last layer; see ``VideoAutoencoder.last_layer``."""
+        """Weight of the network's last layer, at which adversarial weights compare gradients."""
         return self.get_parameter("out.weight")
 
     def beside(self, autoencoder: VideoAutoencoder) -> Redecoded:
@@ -188,7 +194,8 @@ class LightDecoder(OtherDecoder):
     def stream_decoder(self, autoencoder: VideoAutoencoder, clip_overlap: int) -> StreamDecoder:
         """A new decoder of one long video by ``autoencoder``, which decodes with this network.
 
-        ``clip_overlap`` is the number of frames that clips share; 0 for latents with a time axis.
+        ``clip_overlap`` is the number of frames that clips share; 0 for latents with a time axis. A
+        ValueError if clips cannot share that number.
         """
 
     @abstractmethod
@@ -220,6 +227,8 @@ class LightVolumeDecoder(LightDecoder):
     def stream_decoder(self, autoencoder: VideoAutoencoder, clip_overlap: int) -> WindowDecoder:
         """A new decoder in windows whose joined frames equal those of the latents decoded whole.
 
+        ``autoencoder`` is one that decodes with this network.
+
         Raises:
             ValueError: ``clip_overlap`` is not 0.
         """
@@ -248,7 +257,11 @@ class LightTriplaneDecoder(LightDecoder):
         )
 
     def stream_decoder(self, autoencoder: VideoAutoencoder, clip_overlap: int) -> ClipDecoder:
-        """A new decoder clip by clip that cross-fades the ``clip_overlap`` frames clips share."""
+        """A new decoder clip by clip that cross-fades the ``clip_overlap`` frames clips share.
+
+        ``autoencoder`` is one that decodes with this network. A ValueError if clips cannot share
+        that number of frames.
+        """
         return ClipDecoder(autoencoder, clip_overlap)
 
     def _features(self, z: Float[Tensor, "b c n"]) -> tuple[Float[Tensor, "rows d h w"], int]:

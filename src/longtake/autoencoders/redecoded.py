@@ -16,14 +16,17 @@ from longtake.config import ConfigError
 
 
 class OtherDecoder(nn.Module, ABC):
-    """A decoder of an autoencoder's latents besides its own; saved in the same model folder."""
+    """A network that works in place of an autoencoder's decoder, or on the frames it decodes.
+
+    It is saved in the autoencoder's model folder.
+    """
 
     config: Any
 
     @property
     @abstractmethod
     def last_layer(self) -> nn.Parameter:
-        """Weight of the network's last layer; see ``VideoAutoencoder.last_layer``."""
+        """Weight of the network's last layer, at which adversarial weights compare gradients."""
 
     @abstractmethod
     def beside(self, autoencoder: VideoAutoencoder) -> "OtherFrames":
@@ -41,10 +44,10 @@ class OtherFrames(VideoAutoencoder, ABC):
 
     Args:
         autoencoder: the autoencoder, whose gradients are turned off.
-        decoder: the network that training changes.
+        decoder: the ``OtherDecoder`` that training changes.
 
     Raises:
-        ConfigError: the decoder makes clips of another size.
+        ConfigError: the decoder makes clips whose size is not a multiple of the autoencoder's.
     """
 
     def __init__(self, autoencoder: VideoAutoencoder, decoder: Any) -> None:
@@ -95,7 +98,8 @@ class OtherFrames(VideoAutoencoder, ABC):
     def stream_decoder(self, *, clip_overlap: int = 0) -> StreamDecoder:
         """A new decoder of one long video.
 
-        ``clip_overlap`` is the number of frames that clips share; 0 for latents with a time axis.
+        ``clip_overlap`` is the number of frames that clips share; 0 for latents with a time axis. A
+        ValueError if clips cannot share that number.
         """
 
 
@@ -103,7 +107,8 @@ class Redecoded(OtherFrames):
     """An autoencoder whose latents a ``LightDecoder`` decodes.
 
     Raises:
-        ConfigError: the decoder does not fit the autoencoder's latents.
+        ConfigError: the decoder does not fit the autoencoder's latents, or makes clips whose size
+            is not a multiple of the autoencoder's.
     """
 
     def __init__(self, autoencoder: VideoAutoencoder, decoder: Any) -> None:
@@ -118,15 +123,29 @@ class Redecoded(OtherFrames):
         return self.decoder(z)
 
     def stream_decoder(self, *, clip_overlap: int = 0) -> StreamDecoder:
-        """A new decoder of one long video, in windows whose borders do not show.
+        """A new decoder of one long video, in windows or, without a time axis, clip by clip.
 
-        ``clip_overlap`` is the number of frames that clips share; 0 for latents with a time axis.
+        ``clip_overlap`` is the number of frames that clips share; 0 for latents with a time axis. A
+        ValueError if clips cannot share that number.
         """
         return self.decoder.stream_decoder(self, clip_overlap)
 
 
 class Enlarged(OtherFrames):
-    """An autoencoder whose decoded frames an ``Enlarger`` enlarges, each by itself."""
+    """An autoencoder whose decoded frames an ``Enlarger`` enlarges, each by itself.
+
+    Raises:
+        ConfigError: the enlarger's ``clip`` is not the autoencoder's, enlarged by ``factor``.
+    """
+
+    def __init__(self, autoencoder: VideoAutoencoder, decoder: Any) -> None:
+        super().__init__(autoencoder, decoder)
+        if decoder.config.factor != self._factor:
+            raise ConfigError(
+                f"factor={decoder.config.factor} does not lead from the autoencoder's clips of "
+                f"{autoencoder.spec.clip} (frames, height, width) to clip={decoder.config.clip}; "
+                f"set factor={self._factor}, or another clip"
+            )
 
     def decode(self, z: Float[Tensor, "b c ..."]) -> Float[Tensor, "b 3 t h w"]:
         return self.decoder(self.autoencoder.decode(z))

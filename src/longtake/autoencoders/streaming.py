@@ -27,6 +27,10 @@ class WindowDecoder(StreamDecoder):
         mode: "blend" cross-fades two windows over their overlap; "cut" switches from one to the
             other in its middle.
         window: number of latent frames of a window; None: of a clip in training.
+
+    Raises:
+        ValueError: ``overlap`` is not less than a window, there is no such ``mode``, or the latent
+            has no time axis.
     """
 
     def __init__(
@@ -45,7 +49,7 @@ class WindowDecoder(StreamDecoder):
                 f"under the {'clip' if window is None else 'window'}'s {size} latent frames"
             )
         if mode not in MODES:
-            raise ValueError(f"there is no mode {mode!r}; {nearest(mode, MODES)}")
+            raise ValueError(f"there is no mode {mode!r} to join windows; {nearest(mode, MODES)}")
         self._autoencoder = autoencoder
         self._window, self._overlap = size, overlap
         self._factor = spec.clip[0] // spec.frames
@@ -105,7 +109,7 @@ class WindowDecoder(StreamDecoder):
         self._fresh += z.shape[2]
 
     def _decode(self) -> Tensor:
-        """Decode the window of the last latents; hold back what it shares with the next one."""
+        """Decode the last window; return its final frames, hold back those the next one shares."""
         assert self._latents is not None
         frames = self._autoencoder.decode(self._latents)
         shared = 0 if self._held is None else self._held.shape[2]
@@ -126,7 +130,7 @@ class ClipDecoder(StreamDecoder):
         overlap: number of frames of video that each clip shares with the clip before it.
 
     Raises:
-        ValueError: the overlap is not shorter than a clip, or the latent has a time axis.
+        ValueError: ``overlap`` is not from 0 to a clip's frames minus 1.
     """
 
     def __init__(self, autoencoder: VideoAutoencoder, overlap: int = 0) -> None:
@@ -155,13 +159,13 @@ class ClipDecoder(StreamDecoder):
         self._held = state["held"].to(device) if "held" in state else None
 
     def _decode(self, z: Tensor) -> Tensor:
-        """Decode a clip; hold back what the next one shares with it."""
+        """Decode a clip; return its final frames, hold back those that the next clip shares."""
         final, self._held = _join(self._held, self._autoencoder.decode(z), self._overlap)
         return final
 
 
 class FrameDecoder(StreamDecoder):
-    """Decodes each frame of a long video by itself; no frame is held back."""
+    """Decodes each frame of a long video by itself, as ``autoencoder`` does; holds none back."""
 
     def __init__(self, autoencoder: VideoAutoencoder) -> None:
         self._autoencoder = autoencoder
@@ -200,7 +204,10 @@ def crossfade(
 def _join(
     held: Tensor | None, frames: Tensor, overlap: int, mode: str = "blend"
 ) -> tuple[Tensor, Tensor | None]:
-    """Fade from the frames held back to ``frames``; return what is final and what to hold back."""
+    """Fade from the frames held back to ``frames``; return what is final and what to hold back.
+
+    The last ``overlap`` frames are held back; None if ``overlap`` is 0.
+    """
     if held is not None:
         shared = held.shape[2]
         faded = crossfade(held, frames[:, :, :shared], mode)

@@ -44,6 +44,9 @@ class TriplaneAutoencoderConfig(Config):
         std: standard deviation of the posterior, the same for every value. 0 as in the paper, which
             has no posterior; more than 0, with a ``kl_weight`` in the loss, keeps ``tanh`` from
             saturating into latents of nearly two values, which are hard to diffuse.
+
+    Raises:
+        ValueError: ``patch`` does not divide height or width of ``clip``.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"deviation": "std"}
@@ -151,7 +154,7 @@ class TriplaneAutoencoder(VideoAutoencoder):
     def stream_decoder(self, *, clip_overlap: int = 0) -> ClipDecoder:
         """A new decoder of clips that each share ``clip_overlap`` frames with the clip before.
 
-        A ValueError if that is not from 0 to a clip's frames minus 1.
+        A ValueError if ``clip_overlap`` is not from 0 to a clip's frames minus 1.
         """
         return ClipDecoder(self, clip_overlap)
 
@@ -171,7 +174,10 @@ class TriplaneEncoder(nn.Module):
     def forward(
         self, video: Float[Tensor, "b 3 t h2 w2"]
     ) -> tuple[Float[Tensor, "b d h w"], Float[Tensor, "b d t h"], Float[Tensor, "b d t w"]]:
-        """Return the content plane and the planes of motion along height and width."""
+        """Encode pixels in [-1, 1] to the planes of content, motion along height, and along width.
+
+        Values of the planes are in (-1, 1).
+        """
         patches = rearrange(
             video, "b c t (h i) (w j) -> b t h w (i j c)", i=self.patch, j=self.patch
         )

@@ -34,6 +34,10 @@ class VolumeAutoencoderConfig(Config):
         embed_dim: number of channels of the latent, which 1x1x1 convolutions map from and to
             ``z_channels``; None: ``z_channels``.
         groups: number of groups of every GroupNorm; must divide ``2 * hidden``.
+
+    Raises:
+        ValueError: ``factors`` are not powers of two, are all 1 or do not divide ``clip``, or
+            ``groups`` does not divide ``2 * hidden``.
     """
 
     kind: Literal["volume_autoencoder"] = "volume_autoencoder"
@@ -236,6 +240,6 @@ class SameConvTranspose(nn.ConvTranspose3d):
 
 
 def _border(kernel: int, stride: Stride) -> tuple[int, ...]:
-    """Positions added before and after each axis, the last axis first."""
+    """Positions to pad before and after each axis, the last axis first, as ``F.pad`` takes them."""
     totals = [kernel - step for step in reversed(stride)]
     return tuple(added for total in totals for added in (total - total // 2, total // 2))

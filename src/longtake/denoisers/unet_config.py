@@ -34,8 +34,8 @@ class UNetConfig(Config, ABC):
             it is added to them.
         resblock_updown: resample in a residual block, not with a convolution.
         groups: number of groups of every GroupNorm; must divide every level's width.
-        num_classes: number of labels; None: the network reads no label; ``auto``, only in the
-            config of a run: the number of classes of the run's data.
+        num_classes: number of classes that the network can be conditioned on; None: it reads no
+            class; ``auto``, only in the config of a run: the number of classes of the run's data.
         labels: number of values of each named label that the network reads, each of which can be
             set alone, such as ``{time: 4, cover: 3, wind: 2}``.
         needs_text: whether a network that reads text must be given a text. If false, it can run

@@ -78,7 +78,9 @@ class VolumeUNetConfig(UNetConfig):
                 "needs_text=false is for a network that reads text; set attention.context_dim"
             )
         if not self.needs_text and not isinstance(self.attention, SpaceTimeAttentionConfig):
-            raise ValueError("needs_text=false needs attention.kind=st_attention")
+            raise ValueError(
+                f"needs_text=false needs attention.kind=st_attention, got {self.attention.kind}"
+            )
         if self.known_time_embed and not self.frame_times:
             raise ValueError("known_time_embed needs frame_times; set frame_times=true")
         if self.noise_classes and self.frame_times:

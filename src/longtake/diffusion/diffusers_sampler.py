@@ -160,7 +160,7 @@ class DiffusersSampler(Sampler):
         noise: SampleNoise,
         bounds: Bounds | None = None,
     ) -> Latent:
-        """Step ``z`` through ``times`` to a clean latent; arguments are those of ``Sampler``.
+        """Step ``z`` through ``times`` to a clean latent; arguments as in ``Sampler.__call__``.
 
         The scheduler's tables stay on the CPU.
 

@@ -19,8 +19,8 @@ class Start(NamedTuple):
     Attributes:
         signals: what the first clip's network is conditioned on; a batch of one.
         shared: number of first frames of the decoded video that reconstruct the last given frames.
-        copy: reconstruction of the last given frame by the autoencoder, ``(1, 3, h, w)``; None if
-            the decoded video contains it.
+        copy: reconstruction of the last given frame by the autoencoder, ``(1, 3, h, w)``, about in
+            [-1, 1]; None if the decoded video contains it.
     """
 
     signals: Signals
@@ -39,7 +39,7 @@ def check_size(video: LongVideo, frames: np.ndarray) -> None:
 
 
 def frames_per_latent(video: LongVideo) -> int:
-    """Number of frames of video per latent frame of a model."""
+    """Number of frames of video per latent frame of a model whose latents have a time axis."""
     spec = video.autoencoder.spec
     return spec.clip[0] // spec.frames
 
@@ -85,7 +85,7 @@ def start(video: LongVideo, frames: np.ndarray) -> Start:
     image is one context frame, encoded as a still video.
 
     Raises:
-        ValueError: the network reads neither.
+        ValueError: the network reads neither context frames nor the previous clip.
         FloatingPointError: a latent of the given frames is not finite.
     """
     network = video.samplers["next"]
@@ -111,7 +111,7 @@ def start(video: LongVideo, frames: np.ndarray) -> Start:
 
 
 def _padded(frames: np.ndarray, count: int) -> np.ndarray:
-    """The last ``count`` frames, preceded by the first one where there are fewer."""
+    """The last ``count`` frames; fewer are preceded by copies of their first."""
     missing = max(count - len(frames), 0)
     return np.pad(frames[-count:], ((missing, 0), *3 * ((0, 0),)), "edge")
 
@@ -119,6 +119,6 @@ def _padded(frames: np.ndarray, count: int) -> np.ndarray:
 @torch.inference_mode()
 def _encode(video: LongVideo, pixels: Float[Tensor, "b 3 t h w"]) -> Latent:
     weight = next(video.autoencoder.parameters())
-    rows = [f"the given frames of row {row}" for row in range(len(pixels))]
+    rows = [f"the given frames of video {row}" for row in range(len(pixels))]
     z = video.autoencoder.encode(pixels.to(weight.device)).mean
     return video.latent_scaling.forward(finite(z, "latents", rows, 0))

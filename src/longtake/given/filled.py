@@ -38,6 +38,10 @@ class FilledVideo(VideoStream):
     Attributes:
         video: the model, with a network in the role ``interpolator``.
         frames: two given frames or more, of the model's frame size.
+
+    Raises:
+        ValueError: the model has no such network, ``frames`` have another size, or only one is
+            given.
     """
 
     video: LongVideo
@@ -60,12 +64,12 @@ class FilledVideo(VideoStream):
 
     @property
     def length(self) -> int:
-        """Number of frames of the video."""
+        """Number of frames of the whole video, given frames included."""
         return (len(self.frames) - 1) * self.factor + 1
 
     @property
     def grain(self) -> int:
-        """Number of frames that a rollout step adds; steering takes effect at multiples of it."""
+        """Number of frames from a given frame to the next; steering takes effect at these."""
         return self.factor
 
     def steps(self, frames: int) -> int:
@@ -81,6 +85,8 @@ class FilledVideo(VideoStream):
         steering: Steering | None = None,
     ) -> Iterator[Part]:
         """Yield the frames of the requested videos, given frames included, in order of time.
+
+        Arguments are those of ``VideoStream``; ``frames`` counts given frames too.
 
         Raises:
             ValueError: ``frames`` is not from 1 to ``length``, or a network does not read a signal.
@@ -115,20 +121,20 @@ class FilledVideo(VideoStream):
             )
 
     def _pair(self, request: Request, pair: int) -> Float[Tensor, "b 3 t h w"]:
-        """The first frame of a pair and those after it, without the second."""
+        """The first given frame of a pair and the new ones after it, without the second given."""
         seeds = [derive(seed, "between", pair) for seed in request.seeds]
         left, right = (to_model(self.frames[i : i + 1])[None] for i in (pair, pair + 1))
         new = fill_gap(self.video, request, seeds, left, right, place=pair * self.factor)
         return torch.cat([self._own(pair, new), new], 2)
 
     def _own(self, index: int, like: Tensor) -> Float[Tensor, "b 3 1 h w"]:
-        """A given frame for each video."""
+        """The given frame of this index, repeated for each video of the pixels ``like``."""
         pixels = to_model(self.frames[index : index + 1])[None].to(like)
         return pixels.expand(len(like), -1, -1, -1, -1)
 
 
 def fill_factor(video: LongVideo) -> int:
-    """Number of frames from a given frame to the next, if the model ``video`` fills in between."""
+    """Distance in frames from a given frame to the next, if ``video`` fills in between them."""
     latents = video.samplers["interpolator"].spec.frames
     return (latents - 2) * frames_per_latent(video) + 1
 
@@ -146,10 +152,10 @@ def fill_gap(
 
     Args:
         video: the model, with a network in the role ``interpolator``.
-        request: the videos; signals of the first clip alone are left out.
+        request: signals and guidance; context frames and ``previous`` in it are left out.
         seeds: one per video.
         left: frame before the gap, in [-1, 1], of each video or of all.
-        right: frame after the gap.
+        right: frame after the gap, in [-1, 1], of each video or of all.
         place: index of the video's frame before the gap, for the error message.
 
     Returns:

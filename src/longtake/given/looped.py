@@ -36,6 +36,9 @@ class LoopedVideo(VideoStream):
     Attributes:
         video: the model, with a network in the role ``interpolator``.
         opening: makes the frames before the gap: ``video`` itself, or a ``StartedVideo`` of it.
+
+    Raises:
+        ValueError: the model has no such network.
     """
 
     video: LongVideo
@@ -51,7 +54,7 @@ class LoopedVideo(VideoStream):
 
     @property
     def grain(self) -> int:
-        """Number of frames that a rollout step adds; steering takes effect at multiples of it."""
+        """Number of frames that a step of ``opening`` adds; steering takes effect at multiples."""
         return self.opening.grain
 
     @property
@@ -90,6 +93,8 @@ class LoopedVideo(VideoStream):
     ) -> Iterator[Part]:
         """Yield exactly ``frames`` frames of each requested video, in order of time.
 
+        Arguments are those of ``VideoStream``; ``frames`` counts the closing ones too.
+
         Raises:
             ValueError: ``frames`` is too small for a loop, or a network does not read a signal.
         """
@@ -117,7 +122,7 @@ class LoopedVideo(VideoStream):
     def _closing(
         self, request: Request, last: Tensor, first: Tensor, place: int
     ) -> Float[Tensor, "b 3 t h w"]:
-        """Frames between the last frame, of index ``place``, and the first one."""
+        """Fill the gap between the last frame, of index ``place``, and the first one."""
         frames = [last, first]
         for depth in range(DEPTH):
             found = []

@@ -90,7 +90,7 @@ def read_given_video(path: Path | str, size: tuple[int, int], fps: float | None)
 
 
 def _nearest(seconds: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Index of the frame nearest to each wanted time; both rise."""
+    """Index of the frame whose time is nearest to each wanted time; times of both rise."""
     after = np.searchsorted(seconds, wanted).clip(1, max(len(seconds) - 1, 1))
     after = after.clip(max=len(seconds) - 1)
     before = (after - 1).clip(0)
@@ -98,7 +98,10 @@ def _nearest(seconds: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def _taken(path: Path, numbers: np.ndarray, size: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Frames of these rising numbers at a size, read in chunks."""
+    """Yield the frames of a video whose indices are ``numbers``, which rise, in chunks.
+
+    They are resized to cover ``size``, (height, width), and cropped to it.
+    """
     first = 0
     for chunk in stream_video(path):
         inside = numbers[(numbers >= first) & (numbers < first + len(chunk))] - first

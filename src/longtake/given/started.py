@@ -35,6 +35,10 @@ class StartedVideo(VideoStream):
     Attributes:
         video: the model.
         frames: first frames of every video, at the model's frame size and rate.
+
+    Raises:
+        ValueError: ``frames`` have another size, or the model cannot continue a video.
+        FloatingPointError: a latent of the given frames is not finite.
     """
 
     video: LongVideo
@@ -67,6 +71,8 @@ class StartedVideo(VideoStream):
     ) -> Iterator[Part]:
         """Yield ``frames`` frames of each requested video, given frames included, in order of time.
 
+        Arguments are those of ``VideoStream``.
+
         Raises:
             ValueError: ``frames`` is not more than the number of given frames, or a network does
                 not read a signal.
@@ -81,7 +87,7 @@ class StartedVideo(VideoStream):
     def check_length(self, frames: int, closing: int = 0) -> None:
         """Raise a ValueError unless ``frames`` is more than the number of given frames.
 
-        ``closing`` frames follow them in a loop.
+        ``closing`` more frames, which close a loop, are counted in the error message.
         """
         if frames <= len(self.frames):
             end = f" and the {closing} that close the loop" if closing else ""
@@ -91,7 +97,7 @@ class StartedVideo(VideoStream):
             )
 
     def _opening(self, position: int, videos: int) -> Iterator[Part]:
-        """The given frames that were not yet yielded."""
+        """Yield the given frames from index ``position`` on, for each of ``videos`` videos."""
         for first in range(position, len(self.frames), OPENING_CHUNK):
             part = self.frames[first : first + OPENING_CHUNK]
             pixels = to_model(part)[None].expand(videos, -1, -1, -1, -1)
@@ -100,7 +106,7 @@ class StartedVideo(VideoStream):
     def _rest(
         self, request: Request, frames: int, state: Mapping[str, Tensor], steering: Steering | None
     ) -> Iterator[Part]:
-        """What follows the given frames."""
+        """Yield ``frames`` sampled frames after the given ones, without those before ``state``."""
         start = self._start
         inner = state if "step" in state else None
         made, rest = int(state.get("given.made", 0)), state.get("given.rest")
@@ -132,7 +138,7 @@ class StartedVideo(VideoStream):
 
     @cached_property
     def _joined(self) -> LongVideo:
-        """The wired networks; the one that continues videos samples the first clip too."""
+        """The model, in which the network that continues videos samples the first clip too."""
         samplers = self.video.samplers
         return replace(self.video, samplers={**samplers, "first": samplers["next"]})
 

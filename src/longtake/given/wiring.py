@@ -86,6 +86,7 @@ def wired(video: LongVideo, given: Given, frames: int | None, fps: float) -> Wir
 
     Raises:
         ValueError: the model cannot use the given frames, or ``frames`` does not fit.
+        VideoError: a file cannot be read as an image or a video.
     """
     size = video.autoencoder.spec.clip[1:]
     if given.between is not None:
@@ -117,7 +118,7 @@ def wired(video: LongVideo, given: Given, frames: int | None, fps: float) -> Wir
 def _filled(
     video: LongVideo, parts: Sequence[GivenFrames], given: Given, frames: int | None, fps: float
 ) -> Wired:
-    """Wire a model to fill in between given frames."""
+    """Combine a model with frames, ``parts`` one after another, between which it fills in."""
     filled = FilledVideo(video=video, frames=np.concatenate([part.frames for part in parts]))
     if given.factor not in (None, filled.factor):
         raise ValueError(

@@ -33,7 +33,7 @@ class DiscriminatorLoss:
     Attributes:
         total: scalar to differentiate.
         accuracy: share of patches that it classifies correctly.
-        parts: named scalars to log, without gradient.
+        parts: named scalars to log, without gradient: mean logits and accuracies.
     """
 
     total: Tensor
@@ -74,7 +74,7 @@ class AdversarialTerm:
         *,
         seeds: Sequence[int],
     ) -> tuple[Scalar, dict[str, Tensor]]:
-        """Adversarial loss of the autoencoder.
+        """Adversarial and feature-matching loss of the autoencoder.
 
         Args:
             video: clips in [-1, 1].
@@ -85,7 +85,7 @@ class AdversarialTerm:
             seeds: one seed per clip, which selects the frames that the discriminator sees.
 
         Returns:
-            the weighted scalar, and named scalars to log.
+            the weighted scalar, and named scalars to log, before their weights.
         """
         real = []
         if self.config.feature_weight:

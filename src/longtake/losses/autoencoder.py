@@ -31,7 +31,7 @@ PIXEL_ERRORS: Mapping[PixelError, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def _as_tuple(value: Any) -> Any:
-    """A config's discriminators, none, one or several, as a tuple."""
+    """Convert a config's discriminators to a tuple: None to an empty one, one to one of it."""
     if value is None:
         return ()
     return value if isinstance(value, list | tuple) else (value,)
@@ -55,7 +55,8 @@ class AutoencoderLossConfig(Config):
             which keeps edges sharp; in neither official code.
         perceptual: perceptual loss with its weight; None for none.
         kl_weight: weight of the KL divergence of the posterior from N(0, 1); LVDM has 0.
-        adversary: discriminators, each with its weight and the step at which it starts.
+        adversary: discriminators, each with its weight and the step at which it starts; one may be
+            given without a list.
         log_variance: log-variance of the reconstruction's likelihood; a constant, as in the
             official LVDM code.
         reduction: ``official``: sum the reconstruction error over a frame's pixels and the KL
@@ -83,7 +84,7 @@ class GeneratorLoss:
 
     Attributes:
         total: scalar to differentiate.
-        reconstruction: weighted pixel and perceptual errors per pixel, without gradient.
+        reconstruction: weighted sum of the reconstruction errors per pixel, without gradient.
         parts: named scalars to log, without gradient and before their weights; the names of a
             second adversarial term end in ``_2``.
     """
@@ -129,7 +130,7 @@ class AutoencoderLoss:
             posterior: distribution from which the reconstructions' latents were sampled.
             last_layer: weight of the decoder's last layer.
             seeds: one seed per clip, which selects the frames that losses compare.
-            active: adversarial terms that have started.
+            active: those of ``terms`` that have started.
             log_gradients: add ``adversarial_pull`` to the scalars to log: norm of the gradient of
                 the active adversarial terms with respect to the pixels, divided by that of the
                 reconstruction loss.
@@ -158,7 +159,7 @@ class AutoencoderLoss:
     def _error(
         self, video: Tensor, reconstruction: Tensor, seeds: Sequence[int]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weighted sum of the errors a pixel, and its parts."""
+        """Weighted sum of the reconstruction errors per pixel, and each error before its weight."""
         pixel = pixel_error(self.config.pixel, video, reconstruction)
         error, parts = self.config.pixel_weight * pixel, {"pixel": pixel}
         if weight := self.config.motion_weight:
@@ -178,12 +179,12 @@ class AutoencoderLoss:
         return error, parts
 
     def _likelihood(self, error: Tensor, video: Tensor) -> Tensor:
-        """Negative log-likelihood of a frame (``official``) or of a pixel (``mean``)."""
+        """Negative log-likelihood of a frame, or of a pixel value if ``reduction`` is ``mean``."""
         each = error * math.exp(-self.config.log_variance) + self.config.log_variance
         return each * video[0, :, 0].numel() if self.config.reduction == "official" else each
 
     def _kl(self, posterior: Posterior) -> Tensor:
-        """KL divergence of a latent (``official``) or of one of its numbers (``mean``)."""
+        """Mean KL divergence of a latent, or of one of its numbers if ``reduction`` is ``mean``."""
         each = posterior.kl().float().mean()
         latent = posterior.mean[0].numel()
         return each if self.config.reduction == "official" else each / latent
@@ -201,7 +202,7 @@ def motion_error(kind: PixelError, video: Clips, reconstruction: Clips) -> Scala
 
 
 def flicker_error(video: Clips, reconstruction: Clips) -> Scalar:
-    """Mean absolute error of second differences in time; clips have three frames or more."""
+    """Mean absolute error of second differences in time; NaN for clips of less than 3 frames."""
     return (reconstruction.float() - video.float()).diff(n=2, dim=2).abs().mean()
 
 

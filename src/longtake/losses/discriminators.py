@@ -30,7 +30,8 @@ class Plateau(Config):
         steps: number of steps of each of the two means; they are compared about ten times in that
             number of steps.
         earliest: first step at which the discriminator may start.
-        latest: step at which it starts in any case; None for no limit.
+        latest: step at which it starts in any case; None for no limit. A ValueError if it is before
+            ``earliest``.
     """
 
     kind: Literal["plateau"] = "plateau"
@@ -61,7 +62,7 @@ class DiscriminatorConfig(Config, ABC):
         start: first step at which it takes part, or the rule that finds this step. Before, it is
             neither trained nor evaluated; PVDM's official code trains it from the first step, with
             weight 0 in the autoencoder's loss.
-        loss: loss of the discriminator.
+        loss: loss of the discriminator: ``hinge``, or ``vanilla`` for binary cross-entropy.
         base_channels: number of channels of the first layer; each layer doubles it, up to
             eightfold.
         layers: number of layers that halve the resolution.
@@ -106,7 +107,7 @@ class Patch2D(DiscriminatorConfig):
         return PatchDiscriminator(self, dims=2, padding=self.padding, bias=self.bias)
 
     def judged(self, video: Clips, seeds: Sequence[int]) -> Float[Tensor, "b 3 n h w"]:
-        """``frames`` frames of each clip, selected by one seed per clip."""
+        """``frames`` frames of each clip, selected by one seed per clip; all if that is None."""
         return pick_frames(video, self.frames, seeds)
 
 
@@ -116,11 +117,11 @@ class Patch3D(DiscriminatorConfig):
     kind: Literal["patch3d"] = "patch3d"
 
     def build(self) -> "PatchDiscriminator":
-        """Build the discriminator."""
+        """Build the discriminator, a network of 3D convolutions."""
         return PatchDiscriminator(self, dims=3, padding=2, bias=True)
 
     def judged(self, video: Clips, seeds: Sequence[int]) -> Float[Tensor, "b 3 n h w"]:
-        """All frames of each clip."""
+        """All frames of each clip; ``seeds`` select nothing."""
         return video
 
 
@@ -160,7 +161,7 @@ class PatchDiscriminator(nn.Module):
         self.apply(_initialize)
 
     def forward(self, video: Clips) -> list[Tensor]:
-        """Output of each layer; that of the last layer is the logits.
+        """Output of each layer, after its activation; that of the last layer is the logits.
 
         Raises:
             ValueError: frames are too small for the number of layers.

@@ -53,12 +53,17 @@ class EfficientNetLite(Perceptual):
     strides: Annotated[tuple[Literal[2, 4, 8, 16, 32], ...], MinLen(1)] = (2, 4, 8, 16)
 
     def build(self) -> "EfficientNetDistance":
-        """Build the distance; a CheckpointError if the package is not installed."""
+        """Build the distance; a CheckpointError unless the package's version 0.1.0 is installed."""
         return EfficientNetDistance(self.strides, read_package())
 
 
 class EfficientNetDistance(FrameDistance):
-    """Perceptual distance in ImageNet features; ``EfficientNetLite`` has its settings."""
+    """Perceptual distance in ImageNet features of EfficientNet-Lite0.
+
+    Args:
+        strides: layers whose features are compared: for each stride the last block that has it.
+        weights: the state dict that ``read_package`` returns.
+    """
 
     def __init__(self, strides: tuple[int, ...], weights: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -77,7 +82,7 @@ class EfficientNetDistance(FrameDistance):
 
 
 class EfficientNetFeatures(nn.Module):
-    """EfficientNet-Lite0 up to the last layer in ``strides``; batch norms are folded in."""
+    """EfficientNet-Lite0 up to the greatest of ``strides``; batch norms are folded in."""
 
     def __init__(self, strides: tuple[int, ...]) -> None:
         super().__init__()
@@ -104,7 +109,7 @@ class EfficientNetFeatures(nn.Module):
                 _fold(conv, weights, *(f"_blocks.{index}.{name}" for name in names))
 
     def forward(self, x: Frames) -> list[Tensor]:
-        """Features in each layer of ``strides``, finest first, of pixels in [-1, 1]."""
+        """Features of the last block of each of ``strides``, finest first, of pixels in [-1, 1]."""
         pixels = ((x + 1) * 127.5 - 127) / 128
         last = pixels.contiguous(memory_format=torch.channels_last)  # a third faster on a CPU
         h = nn.functional.relu6(self.stem(last))

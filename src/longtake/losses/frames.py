@@ -34,7 +34,10 @@ def pick_frames(
 
 
 def choose_frames(total: int, count: int, seed: int) -> list[int]:
-    """Index of a random frame in each of ``count`` equal parts of a clip of ``total`` frames."""
+    """Index of a random frame in each of ``count`` equal parts of a clip of ``total`` frames.
+
+    All follow from ``seed``.
+    """
     edges = [part * total // count for part in range(count + 1)]
     return [low + derive(seed, "frame", low) % (high - low) for low, high in pairwise(edges)]
 
@@ -92,5 +95,5 @@ def _unit(features: Tensor) -> Tensor:
 
 
 def freeze(network: nn.Module) -> None:
-    """Set ``requires_grad=False`` on a network's weights; gradients still pass to its inputs."""
+    """Set a network to eval mode, its weights to get no gradient; its inputs still get theirs."""
     network.requires_grad_(False).eval()

@@ -58,7 +58,8 @@ class LPIPSDistance(FrameDistance):
     """The perceptual distance LPIPS with VGG16.
 
     Unlike in the official code, no dropout precedes the linear layers: there it is active by
-    mistake whenever the model trains.
+    mistake whenever the model trains. ``weights`` are tensors by their names in the files that
+    ``LPIPS`` describes; a CheckpointError if one is missing or not finite.
     """
 
     shift: Tensor
@@ -136,7 +137,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _reason(error: Exception) -> str:
-    """What a file of ``torch.save`` names besides weights, or what kind of error reading it made.
+    """Say what a file of ``torch.save`` names besides weights, or else the type of ``error``.
 
     Not the error's whole text, which advises to execute the file.
     """

@@ -31,7 +31,9 @@ class GroupNorm(nn.Module):
     ) -> None:
         super().__init__()
         if channels % groups:
-            raise ValueError(f"groups={groups} must divide the {channels} channels of a layer")
+            raise ValueError(
+                f"groups={groups} must divide the {channels} channels of a layer; change either"
+            )
         self.groups, self.eps, self.silu = groups, eps, silu
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
@@ -41,7 +43,7 @@ class GroupNorm(nn.Module):
         x: Float[Tensor, "rows *n c"],
         scale_shift: tuple[Float[Tensor, "rows m c"], Float[Tensor, "rows m c"]] | None = None,
     ) -> Float[Tensor, "rows *n c"]:
-        """Normalise each entry of the first axis, then modulate it by ``scale_shift``.
+        """Normalise each entry of the first axis, then modulate it by ``scale_shift``, if given.
 
         Positions are split into ``m`` equal parts, such as frames; each is multiplied by its
         ``1 + scale``, and its ``shift`` is added.

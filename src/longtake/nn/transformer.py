@@ -98,7 +98,7 @@ class TransformerBlock(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """A feed-forward layer with GEGLU, after a LayerNorm."""
+    """A LayerNorm, then a feed-forward layer with GEGLU, four times as wide inside."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -39,7 +39,7 @@ class Request:
         signals: what the videos are conditioned on, such as labels, by name; one sample per video.
             Context frames and ``previous`` condition the first clip only (in a hierarchical rollout
             the first keyframes); other signals condition every clip.
-        guidance: replaces the guidance of every clip sampler; None does not.
+        guidance: replaces the guidance of every clip sampler; None keeps it.
         on_evaluation: called before each evaluation of a network with the number of evaluations
             done and the total number for the clip; a rollout replaces it by that of its
             ``Steering``.
@@ -56,7 +56,7 @@ class Change(NamedTuple):
 
     Attributes:
         signals: added to the signals of the request; those of the same name are replaced.
-        guidance: replaces the guidance of the request; None does not.
+        guidance: replaces the guidance of the request; None keeps it.
     """
 
     signals: Mapping[str, Signal] = {}
@@ -77,7 +77,7 @@ class Change(NamedTuple):
 
 
 class Cancelled(Exception):  # noqa: N818 (nothing failed)
-    """Raised when a callback cancels sampling; the video can resume after its last ``Part``."""
+    """Raised when a callback cancels sampling; the video can resume after its last chunk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,8 +145,8 @@ class Rollout(Config, ABC):
     """A strategy that samples a long video clip by clip.
 
     Attributes:
-        adds: names of the signals that the rollout adds to a request's, by role; the network in
-            each role must read them.
+        adds: names of the signals that the rollout adds to a request's, by role of the network that
+            must read them: ``first``, ``next`` or ``interpolator``.
         frame_times: whether latent frames of a clip have different times, which the network must
             have been trained with (``diffusion.time_per_frame``).
     """
@@ -161,8 +161,9 @@ class Rollout(Config, ABC):
         Clips must also share fewer frames than they have.
 
         Args:
-            samplers: clip sampler of each role of the model.
-            signals: those of the request; the rollout adds its own.
+            samplers: clip sampler of each role of the model: ``first``, ``next``, ``interpolator``.
+            signals: what the request conditions videos on, by name, besides what the rollout adds;
+                None: nothing.
         """
         name = type(self).__name__
         for role, added in self.adds.items():
@@ -189,7 +190,7 @@ class Rollout(Config, ABC):
 
     @abstractmethod
     def grain(self, samplers: Samplers) -> int:
-        """Number of frames of video that one step adds.
+        """Number of frames of video that a step adds, for these clip samplers by role.
 
         A change of signals or guidance (``Steering``) takes effect at multiples of this number.
         """
@@ -198,7 +199,8 @@ class Rollout(Config, ABC):
     def first_step_frames(self, samplers: Samplers, given_frames: int = 0) -> int:
         """Number of frames of video that the first step adds; each later one adds ``grain``.
 
-        ``given_frames`` is the number of first frames that the request's context frames show.
+        ``samplers`` are clip samplers by role; ``given_frames`` is the number of first frames that
+        the request's context frames show.
         """
 
     def most_frames(self, samplers: Samplers) -> int | None:
@@ -215,7 +217,7 @@ class Rollout(Config, ABC):
         return 1
 
     def latent_stride(self, samplers: Samplers) -> int:
-        """Distance in the video, in latent frames, between neighbours of a clip of role ``first``.
+        """Distance in the video, in latent frames, of neighbouring frames of a first clip.
 
         1, unless that clip has keyframes, between which others are filled in.
         """
@@ -241,8 +243,15 @@ class Rollout(Config, ABC):
     ) -> Iterator[Chunk]:
         """Yield the latents of each step in order of time, without end; stop when there are enough.
 
-        ``state`` is that of the ``Chunk`` after which the videos continue; None: they begin. Raises
-        a ValueError as ``check`` does, before anything is sampled.
+        Args:
+            samplers: clip sampler of each role: ``first``, ``next``, ``interpolator``.
+            request: seeds, signals and guidance of the videos, which are sampled as one batch.
+            state: that of the ``Chunk`` after which the videos continue; None: they begin.
+            steering: callbacks that change, watch or cancel the videos; None: none.
+
+        Raises:
+            ValueError: the networks do not suit the rollout or do not read a signal.
+            Cancelled: ``steering`` asked for it.
         """
         self.check(samplers, request.signals)
         return self._chunks(samplers, request, state or State(), steering or Steering())
@@ -317,7 +326,7 @@ def following(signals: Signals, memory: Mapping[str, Tensor] | None = None) -> S
     """Signals for a clip after the first, from the request's and from what samplers returned.
 
     Signals of the first clip only (context frames, ``previous``) are dropped; each tensor of
-    ``memory`` becomes a signal of its name.
+    ``memory`` becomes a signal of its name; None: there is none.
     """
     kept = {name: signal for name, signal in signals.items() if name not in OF_FIRST_CLIP}
     return kept | {name: Signal(value=x, null=x) for name, x in (memory or {}).items()}

@@ -50,7 +50,8 @@ class DiffusionForcing(Rollout):
     Attributes:
         delay: least number of sampler steps that a frame is behind the frame before it; 0 denoises
             all new frames of the window together, and the window moves past all of them.
-        overlap_latent_frames: number of clean latent frames that stay in the window as context.
+        overlap_latent_frames: number of clean latent frames that stay in the window as context;
+            less than the window has.
     """
 
     frame_times: ClassVar[bool] = True
@@ -182,7 +183,10 @@ def progress_table(progress: Sequence[int], steps: int, delay: int) -> list[list
 
 
 def _advance(sample: ClipSampler, queue: Queue, request: Request, state: State) -> Chunk:
-    """Denoise until the first frame that is not clean is, and move past all clean ones."""
+    """Make a rollout step: denoise the queue until its first noisy frame is clean.
+
+    The clean frames after those of earlier steps are its result.
+    """
     axis, device = sample.spec.time_axis, sample.denoiser.device
     signals = {k: v for k, v in request.signals.items() if k not in CONTEXT}
     noise = SampleNoise([derive(seed, "clip", state.step) for seed in request.seeds], device)
@@ -211,7 +215,11 @@ def _advance(sample: ClipSampler, queue: Queue, request: Request, state: State) 
 def _taken_in(
     sample: ClipSampler, queue: Queue, request: Request, state: State, noise: SampleNoise
 ) -> tuple[Latent, list[int]]:
-    """The queue at the start of a step, frames of pure noise at its end, and its progress."""
+    """Queue at the start of a rollout step, and the number of sampler steps each frame has made.
+
+    It drops frames that later steps do not need, and gains frames of pure noise at its end. A
+    ValueError if videos have context frames in different places.
+    """
     axis, steps = sample.spec.time_axis, len(sample.sampler.times(sample.diffusion.schedule)) - 1
     shape = list(sample.spec.shape)
     if state.step:
@@ -237,7 +245,7 @@ def _taken_in(
 
 
 def _clean_ahead(progress: Sequence[int], steps: int) -> int:
-    """Number of clean frames before the first one that is not."""
+    """Number of frames before the first that has made less than ``steps`` sampler steps."""
     return next((place for place, made in enumerate(progress) if made < steps), len(progress))
 
 
@@ -259,7 +267,10 @@ def _walk(
 def _windowed(
     sample: ClipSampler, queue: Queue, signals: Signals, request: Request, table: Tensor
 ) -> Denoise:
-    """Estimate a queue window by window; a window of which no taken frame moves is left out."""
+    """Estimator of a queue, window by window, of which ``table`` has the times ``(rows, f)``.
+
+    It skips a window at a step that changes the time of none of the frames the window updates.
+    """
     estimate = sample.estimator(signals, len(request.seeds), request.guidance)
     if queue.windows == 1:
         return counted(estimate, request.on_evaluation, len(table) - 1)

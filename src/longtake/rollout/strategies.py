@@ -26,7 +26,7 @@ from longtake.rollout.base import (
 
 
 class OneClip(Rollout):
-    """Samples a single clip; asking for a longer video is an error."""
+    """Samples a single clip; asking for a longer video is a ValueError."""
 
     kind: Literal["one_clip"] = "one_clip"
 
@@ -52,8 +52,8 @@ class Autoregressive(Rollout):
     """Each clip starts with the last frames of the clip before (LVDM, autoregressive prediction).
 
     Attributes:
-        overlap_latent_frames: number of latent frames that neighbouring clips share; 1 in the
-            paper.
+        overlap_latent_frames: number of latent frames that neighbouring clips share, fewer than a
+            clip has; 1 in the paper.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"overlap": "overlap_latent_frames"}
@@ -157,7 +157,7 @@ class Hierarchical(Rollout):
         return self.grain(samplers) + shared_pairs * _frames_per_pair(samplers)
 
     def step(self, samplers: Samplers, request: Request, state: State) -> Chunk:
-        """Predict some keyframes and fill the pairs that they complete.
+        """Predict ``clips_per_step`` clips of keyframes and fill the pairs that they complete.
 
         The last keyframe is held back: it starts the next step's latents.
         """

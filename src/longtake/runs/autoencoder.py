@@ -38,7 +38,7 @@ class AutoencoderRun(Run):
         adversarial_steps: number of steps from the first discriminator's start to the end of the
             run; None: the run ends after ``training.steps`` steps.
         init_from: model whose autoencoder gives the initial weights: a model folder, a run's folder
-            or the name of a model that comes with longtake.
+            or the name of a model that comes with longtake. None: random weights.
         freeze_encoder: whether the encoder of ``init_from`` stays as it is and the decoder alone is
             trained, as for Stable Diffusion's ``vae-ft-mse``. Latents do not change then, and the
             model is exported with the networks of ``init_from`` that sample or decode them.
@@ -46,6 +46,9 @@ class AutoencoderRun(Run):
         num_previews: number of clips that are reconstructed for each preview.
         evaluation: how reconstructions are measured every ``training.evaluate_every`` steps.
         training: settings of the training loop.
+
+    Raises:
+        ValueError: ``freeze_encoder`` is set without ``init_from``.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"start": "init_from", "looks": "num_previews"}

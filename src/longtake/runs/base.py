@@ -23,7 +23,9 @@ class Run(Config, ABC):
     @property
     @abstractmethod
     def inputs(self) -> Mapping[str, Any]:
-        """What the run depends on besides its config, as JSON data by the name of a setting.
+        """What the run depends on besides its config: identities of its data and models.
+
+        They are JSON data by the name of the setting that names the data or model.
 
         Raises:
             CheckpointError: a model is missing or broken.

@@ -45,12 +45,15 @@ class DecoderRun(Run):
             None: never.
         adversarial_steps: number of steps from the first discriminator's start to the end of the
             run; None: the run ends after ``training.steps`` steps.
-        init_from: model whose decoder of this name gives the initial weights.
+        init_from: model whose decoder of this name gives the initial weights; None: random ones.
         crop: height and width of the random crop of each clip to train on; None for whole frames,
             which latents without a time axis need.
         num_previews: number of clips that are reconstructed for each preview.
         evaluation: how reconstructions are measured every ``training.evaluate_every`` steps.
         training: settings of the training loop.
+
+    Raises:
+        ValueError: clips of ``data`` or ``validation`` have not the size of the decoder's.
     """
 
     kind: Literal["decoder"] = "decoder"

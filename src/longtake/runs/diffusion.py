@@ -65,8 +65,10 @@ class DiffusionRun(Run):
             scaled (PVDM).
         denoiser: config of the network.
         text_encoder: encoder of captions, for a network that reads text; exported with the model.
+            None: training without text.
         init_from: model whose network in the first of ``roles`` gives the initial weights, except
-            those that read classes, labels and text, where the two networks' differ.
+            those that read classes, labels and text, where the two networks' differ. None: random
+            weights.
         init_text: whether layers that read text begin with the weights of ``init_from``, if its
             network has them; False: with random ones.
         freeze_initial: whether the weights of ``init_from`` stay as they are, and only layers that
@@ -77,6 +79,10 @@ class DiffusionRun(Run):
         num_previews: number of videos that are sampled for each preview.
         evaluation: how the model is measured every ``training.evaluate_every`` steps.
         training: settings of the training loop.
+
+    Raises:
+        ValueError: ``freeze_initial`` is set without ``init_from``, or ``diffusion.time_per_frame``
+            contradicts the cases of ``clip.context``.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {
@@ -163,7 +169,8 @@ class DiffusionRun(Run):
         """Encode clips that the latent cache lacks, then train, from the last checkpoint if any.
 
         ``folder`` is the run's, ``ranks`` are its processes; ``callbacks`` report progress. Raises
-        ValueError if networks, data or latent cache do not fit, FloatingPointError on divergence.
+        ValueError if networks, data or latent cache do not fit each other, FloatingPointError if
+        the training diverged.
         """
         torch.manual_seed(self.training.seed)
         base = VideoModel.from_pretrained(self.model, device=ranks.device)
@@ -172,7 +179,7 @@ class DiffusionRun(Run):
         if self.clip.stills and ranks.size > 1:
             raise ConfigError(
                 f"clip.stills={self.clip.stills}: batches of clips and stills are for one process, "
-                f"but there are {ranks.size}; set it to 0, or start one"
+                f"but there are {ranks.size}; set it to 0, or start one process"
             )
         place = Path(self.cache_folder) if self.cache_folder else folder / "latents"
         denoiser, encoder = model.denoisers[self.roles[0]], model.autoencoder
@@ -211,10 +218,13 @@ class DiffusionRun(Run):
         ).fit()
 
     def initial_denoiser(self, trained: VideoModel | None = None) -> Denoiser:
-        """Build the denoiser with random weights, or those of ``trained``, the ``init_from``.
+        """Build the denoiser, with the weights of ``trained``, the opened model ``init_from``.
+
+        If ``trained`` is None, they are random.
 
         Raises:
-            ValueError: that model has no such network, or its weights do not fit.
+            ValueError: ``trained`` has no network in the first of ``roles``, or its weights do not
+                fit.
         """
         denoiser = self.denoiser.build()
         if trained is not None:
@@ -279,14 +289,17 @@ class DiffusionRun(Run):
         return self.model_copy(update={"denoiser": denoiser})
 
     def _joined(self, base: VideoModel) -> VideoModel:
-        """The base without networks that clips of this run's frame rate cannot be used with."""
+        """The model ``base``, without its networks if they are of another frame rate than the data.
+
+        They are kept if this run trains no network of first clips.
+        """
         other_rate = base.index.fps != self.data.fps
         return replace(base, denoisers={}) if other_rate and "first" in self.roles else base
 
     def _scaling(
         self, cache: LatentCache, base: VideoModel, trained: VideoModel | None
     ) -> LatentScaling:
-        """The scaling of latents, where no other network of the model decides it."""
+        """Scaling of latents by ``scale_latents``: none, as measured, or that of ``trained``."""
         if not self.scale_latents:
             return LatentScaling()
         if trained is None or self.scale_latents == "measured":
@@ -297,7 +310,10 @@ class DiffusionRun(Run):
     def _with_settings(
         self, base: VideoModel, scaling: LatentScaling, text_encoder: TextEncoder | None
     ) -> VideoModel:
-        """The base with the settings of this run, which networks of other roles must share."""
+        """The model ``base`` with the settings of this run.
+
+        A ConfigError if networks of other roles in it have another diffusion process.
+        """
         others = base.denoisers.keys() - set(self.roles)
         index = base.index
         if not others:
@@ -318,7 +334,7 @@ class DiffusionRun(Run):
     def _held_out(
         self, place: Path, autoencoder: VideoAutoencoder, ranks: Ranks, overlap_frames: int
     ) -> LatentCache | None:
-        """Latents of held-out clips, spread over all held-out footage."""
+        """Latents of at most 64 held-out clips, spread over ``validation``; None if it is None."""
         if self.validation is None:
             return None
         count = min(VALIDATION_CLIPS, len(PlannedClips(self.validation, CachePlan())))

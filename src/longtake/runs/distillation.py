@@ -163,11 +163,11 @@ class DistillationRun(Run):
         return Beginning(with_student, walk)
 
     def _text_encoder(self, model: VideoModel) -> AnyTextEncoder | None:
-        """The model's text encoder, if the teacher reads text."""
+        """The text encoder of ``model``, if the teacher reads text; else None."""
         return model.index.text_encoder if "text" in self._network(model).reads else None
 
     def _check(self, model: VideoModel) -> None:
-        """Raise an error unless the model's network can be distilled on the data."""
+        """Raise a ValueError unless the model's network can be distilled on the data."""
         if self.roles[0] not in self._filled(model):
             raise ConfigError(
                 f"roles: {self.teacher} has no network in the role {self.roles[0]!r}, only in "

@@ -7,7 +7,7 @@ from longtake.registry import AnyDenoiser, AnySource
 
 
 def labels_read(denoiser: AnyDenoiser) -> Mapping[str, int]:
-    """Number of values of each named label that a network reads, by its config."""
+    """Number of values of each named label, such as ``time``, that a network reads."""
     return getattr(denoiser, "labels", {})
 
 

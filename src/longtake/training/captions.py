@@ -19,7 +19,7 @@ class Captions(NamedTuple):
     Attributes:
         states: the text encoder's hidden states of each distinct caption; None if the network reads
             no text.
-        encoder: settings of the text encoder to export with the model.
+        encoder: settings of the text encoder to export with the model; None without text.
         example: caption of the first clip that has one, as a prompt for previews; None if none has.
     """
 
@@ -29,7 +29,7 @@ class Captions(NamedTuple):
 
 
 def check_captions(denoiser: Denoiser, encoder: TextEncoder | None, source: ClipSource) -> None:
-    """Raise a ConfigError if the denoiser reads text but cannot be given that of ``source``.
+    """Raise a ConfigError if the denoiser reads text but cannot get the captions of ``source``.
 
     Args:
         denoiser: the network to train.

@@ -157,7 +157,9 @@ def read(folder: Path) -> Stored:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     if state.step != _step(folder):
-        raise CheckpointError(f"{path}: broken: it is of step {state.step}, its folder of another")
+        raise CheckpointError(
+            f"{path}: broken: it is of step {state.step}, its folder of step {_step(folder)}"
+        )
     for name, expected in state.files.items():
         if file_hash(_inside(folder, name)) != expected:
             raise CheckpointError(f"{folder / name}: broken: it is not the file that was saved")
@@ -178,7 +180,10 @@ def read(folder: Path) -> Stored:
 
 
 def _tensors(folder: Path, state: StateFile) -> dict[str, dict[str, Tensor]]:
-    """Tensors of a checkpoint, by the stem of their file; those that it must have are there."""
+    """Read a checkpoint's tensors: by the stem of their file, then by name.
+
+    A CheckpointError if weights or moments are missing.
+    """
     required = [WEIGHTS, *map(moments_file, state.settings)]
     if state.shapes is None:
         there = [name for name in (FORMER_AVERAGE, AVERAGE) if (folder / name).exists()]
@@ -204,12 +209,12 @@ def moments_file(name: str) -> str:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """A file of a checkpoint; CheckpointError if it is missing, or a link that leads elsewhere."""
+    """Path of a checkpoint's file; CheckpointError if it is missing or a link out of ``folder``."""
     path = folder / name
     if not path.is_file():
         raise CheckpointError(f"{path}: missing")
     if path.resolve().parent != folder.resolve():
-        raise CheckpointError(f"{path}: leads out of the checkpoint, to {path.resolve()}")
+        raise CheckpointError(f"{path}: is a link out of the checkpoint, to {path.resolve()}")
     return path
 
 
@@ -275,7 +280,7 @@ def _step(folder: Path) -> int:
 
 
 def _set_aside(folder: Path, fault: str) -> None:
-    """Keep a torn checkpoint under a name by which nothing takes it for one."""
+    """Rename an incomplete checkpoint to ``torn_...`` and log ``fault``, why it is incomplete."""
     aside = folder.with_name(f"torn_{folder.name}")
     shutil.rmtree(aside, ignore_errors=True)
     folder.replace(aside)
@@ -293,10 +298,10 @@ def finite(module: nn.Module) -> bool:
 def weights_of(module: nn.Module, options: Mapping[str, Any]) -> dict[str, Tensor]:
     """Weights of a module by name.
 
-    With the options ``GATHERED`` they are whole, and on the CPU of the main rank alone. ``options``
-    are fields of torch's ``StateDictOptions``, whose import takes half a CPU second.
+    ``options`` are fields of torch's ``StateDictOptions``. With those in ``GATHERED`` of this
+    module, weights are whole, and on the CPU of the main rank alone.
     """
-    from torch.distributed.checkpoint import state_dict
+    from torch.distributed.checkpoint import state_dict  # takes half a CPU second
 
     given = state_dict.StateDictOptions(**options)
     weights: Any = state_dict.get_model_state_dict(module, options=given)

@@ -83,7 +83,8 @@ class TrainingConfig(Config):
             meanwhile costs the steps since the checkpoint before.
         keep: number of last checkpoints to keep; older ones are removed.
         keep_every: steps between checkpoints that are never removed, with the model of each in the
-            run's folder ``models/step_...``; 0 for none. Must be a multiple of ``save_every``.
+            run's folder ``models/step_...``; 0 for none. A ValueError unless it is a multiple of
+            ``save_every``.
         tracker: experiment tracker that logged values and previews are also sent to:
             ``tensorboard``, ``wandb``, ``trackio``, or ``none``.
         shards: number of processes that split one copy of the weights, gradients and moments, a
@@ -120,7 +121,7 @@ class TrainingConfig(Config):
     @field_validator("tracker", mode="before")
     @classmethod
     def _former_tracker(cls, value: Any, info: Any) -> Any:
-        """A file of an earlier format says whether TensorBoard is used."""
+        """Convert the setting of an earlier format, whether TensorBoard is used, to its name."""
         former = info.context and info.context.get("upgrade") and isinstance(value, bool)
         return {True: "tensorboard", False: "none"}[value] if former else value
 
@@ -128,12 +129,16 @@ class TrainingConfig(Config):
     def _milestones_are_saved(self) -> "TrainingConfig":
         if self.keep_every % self.save_every:
             raise ValueError(
-                f"keep_every={self.keep_every} must be a multiple of save_every={self.save_every}"
+                f"keep_every={self.keep_every} must be a multiple of save_every={self.save_every}, "
+                f"such as {max(round(self.keep_every / self.save_every), 1) * self.save_every}"
             )
         return self
 
     def check_processes(self, number: int) -> None:
-        """Raise a ValueError unless ``number`` processes can share each batch and the weights."""
+        """Raise a ValueError unless ``number`` processes can share each batch and the weights.
+
+        ``number * accumulate`` must divide ``batch``, and ``shards``, if a number, ``number``.
+        """
         micro_batches(len(rank_rows(0, self.batch, 0, number)), self.accumulate)
         if self.shards != "auto" and number % self.shards:
             divisors = [n for n in range(1, number + 1) if number % n == 0]
@@ -151,7 +156,7 @@ class TrainingConfig(Config):
         return 1 if alone else ranks.per_node
 
     def learning_rate(self, step: int) -> float:
-        """Learning rate of step ``step``, counted from 0."""
+        """Learning rate of step ``step``, counted from 0, in warm-up, after it or in cooldown."""
         rise = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
         left = self.steps - step
         fall = min(1.0, left / self.cooldown_steps) if self.cooldown_steps else 1.0

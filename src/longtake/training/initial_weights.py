@@ -25,8 +25,8 @@ def start_from(
 ) -> None:
     """Give a denoiser the weights of a trained network, where the two read the same signals.
 
-    It keeps its own embeddings of classes and labels, and its own layers that read text, if the
-    trained network lacks them or their shapes differ.
+    The denoiser keeps its own embeddings of classes and labels, and its own layers that read text,
+    if the trained network lacks them or their shapes differ.
 
     Args:
         denoiser: the denoiser, which is changed.

@@ -63,7 +63,10 @@ class TrainingClip(Config):
     stills: Annotated[float, Interval(ge=0, lt=1)] = 0.0
 
     def check(self, denoiser: Denoiser) -> None:
-        """Raise a ValueError unless the network reads all signals drawn and needs no others."""
+        """Raise a ValueError unless the network reads all signals drawn and needs no others.
+
+        Also if its latents have no time axis for stills, or too few frames for ``context``.
+        """
         drawn = {"context": self.context is not None, "previous": self.previous_share > 0}
         named = {name for name in denoiser.reads if name.startswith(named_label(""))}
         always = denoiser.reads & {"label", "previous", "text", *named}
@@ -87,7 +90,10 @@ class TrainingClip(Config):
         _cutter(shape, spec, self, source)
 
     def is_still(self, seed: int, number: int) -> bool:
-        """Whether sample ``number`` is a still; depends on ``seed`` and ``number`` alone."""
+        """Whether training sample ``number`` is a still, a clip of one latent frame.
+
+        Depends on ``seed``, ``number`` and the setting ``stills`` alone.
+        """
         if not self.stills:
             return False
         drawn = torch.rand((), generator=generator(seed, "still", number), dtype=torch.float64)
@@ -172,7 +178,7 @@ class LatentBatches:
         return replace(self._batch(clips), stills=self._batch(still))
 
     def _batch(self, numbers: Sequence[int]) -> TrainingBatch:
-        """Samples of one length."""
+        """Batch of the samples with these numbers, which are all stills or all longer clips."""
         rows = [self._sample(number) for number in numbers]
         noise = SampleNoise([derive(self.seed, "noise", number) for number in numbers])
         z = torch.cat([row.z for row in rows])
@@ -215,7 +221,7 @@ class LatentBatches:
 
 
 def _nothing_given(z: Float[Tensor, "1 c 1 h w"]) -> Signals:
-    """The context signals of a still."""
+    """Context signals of a still, ``z``, whose only frame is never a context frame."""
     return context_signals(z, torch.zeros(1, 1, dtype=torch.bool), torch.tensor([float(ABSENT)]))
 
 
@@ -230,12 +236,18 @@ class _Sample(NamedTuple):
 def _cutter(
     shape: Sequence[int], spec: LatentSpec, clip: TrainingClip, source: str = "data"
 ) -> Cut:
-    """What cuts clips from cached latents of a shape; a ValueError if they are too short."""
+    """Make the function that cuts a denoiser's clips, of ``spec``, from cached ones of ``shape``.
+
+    A ValueError if the cached clips are too short; it names the setting ``source`` of their plan.
+    """
     return (_clip_cutter if spec.frame_axis is None else _frame_cutter)(shape, spec, clip, source)
 
 
 def _frame_cutter(shape: Sequence[int], spec: LatentSpec, clip: TrainingClip, source: str) -> Cut:
-    """Cuts latent frames from a random first one."""
+    """Make the function that cuts latent frames, ``clip.stride`` apart, from a random first one.
+
+    A ValueError if cached latents of ``shape`` are too short.
+    """
     span = (spec.frames - 1) * clip.stride + 1
     if span > shape[1]:
         raise ValueError(
@@ -252,10 +264,11 @@ def _frame_cutter(shape: Sequence[int], spec: LatentSpec, clip: TrainingClip, so
 
 
 def _clip_cutter(shape: Sequence[int], spec: LatentSpec, clip: TrainingClip, source: str) -> Cut:
-    """Cuts one of several whole clips laid end to end, and the one before it or zeros (PVDM).
+    """Make the function that cuts one of several clips, and the one before it or zeros (PVDM).
 
-    Unlike the official code, which encodes windows that start at any frame at every step, clips
-    start where the cache's clips do: a clip's length apart, less the clip overlap.
+    A ValueError if cached latents of ``shape`` are too short, or ``clip`` needs a time axis. Unlike
+    the official code, which encodes windows that start at any frame at every step, clips start
+    where the cache's clips do: a clip's length apart, less the clip overlap.
     """
     size, share = spec.shape[-1], clip.previous_share
     if clip.stride != 1 or clip.context is not None:

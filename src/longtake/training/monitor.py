@@ -24,7 +24,7 @@ MAX_BLOCKS = 10
 class CollapseRule(Config):
     """When adversarial training counts as collapsed, so that the run ends.
 
-    PVDM's authors warn that theirs may collapse suddenly. It has collapsed if the reconstruction
+    PVDM's authors warn that training may collapse suddenly. It has collapsed if the reconstruction
     loss or a discriminator's accuracy is over its bound for ``steps`` consecutive steps; to be
     robust to noise, means over each tenth of these steps are compared.
 
@@ -148,13 +148,16 @@ class DetectorState(BaseModel):
     def observe(
         self, step: int, series: Float[Tensor, "series"], rule: CollapseRule, names: Sequence[str]
     ) -> None:
-        """Take a step's reconstruction loss, then accuracies; FloatingPointError on a collapse.
+        """Take a step's reconstruction loss and accuracies, and compare means with their bounds.
 
         Args:
             step: number of steps done.
-            series: the values of the step.
+            series: reconstruction loss, then the accuracy of each discriminator, of the step.
             rule: bounds beyond which the training has collapsed.
-            names: name of each value, for the error message.
+            names: name of each discriminator, for the error message.
+
+        Raises:
+            FloatingPointError: the training has collapsed, or a mean is NaN or infinite.
         """
         if not self.blocks.add(series, rule.steps) or self.last_good_step is None:
             return

@@ -22,10 +22,13 @@ OF_THE_CONFIG = ("betas", "weight_decay")  # of an optimizer; the trainer sets t
 
 
 def restore(stored: Stored, state: TrainState) -> None:
-    """Copy a stored checkpoint into networks, optimizers and EMA of ``state``, all or nothing.
+    """Copy a stored checkpoint into networks, optimizers, EMA and monitor of ``state``.
+
+    Nothing is changed if a tensor does not fit.
 
     Raises:
-        CheckpointError: a tensor is missing or has another shape; the message names it.
+        CheckpointError: a tensor is missing, not finite or has another shape; the message names it.
+        ValueError: the monitor's state is broken or of other discriminators.
     """
     from torch.distributed.checkpoint import state_dict  # takes half a CPU second
 
@@ -64,7 +67,7 @@ def restore(stored: Stored, state: TrainState) -> None:
 
 
 def _check_fit(given: Mapping[str, Tensor], module: nn.Module, origin: Path) -> None:
-    """Check that tensors have the names and shapes of a module's."""
+    """Raise a CheckpointError unless tensors are finite, with names and shapes as in ``module``."""
     own = module.state_dict()
     fault = ""
     if missing := sorted(own.keys() - given.keys()):
@@ -80,10 +83,12 @@ def _check_fit(given: Mapping[str, Tensor], module: nn.Module, origin: Path) -> 
 
 
 def _check_moments(stored: Stored, name: str, state: TrainState) -> None:
-    """Check that the moments of an optimizer are complete, and of the networks' parameters."""
+    """Raise a CheckpointError unless the moments of the optimizer ``name`` are complete and fit."""
     path, moments = stored.folder / moments_file(name), stored.moments[name]
     if name not in state.optimizers:
-        raise CheckpointError(f"{path}: there is no optimizer {name!r} in this run")
+        raise CheckpointError(
+            f"{path}: this run has no optimizer {name!r}, only {', '.join(state.optimizers)}"
+        )
     groups, shapes = stored.state.settings[name], dict(state.method.module.named_parameters())
     required = parameters_of(group.model_dump() for group in groups)
     if stored.state.unused is None:
@@ -93,12 +98,16 @@ def _check_moments(stored: Stored, name: str, state: TrainState) -> None:
     for parameter in sorted(required | moments.keys()):
         own = moments.get(parameter, {})
         if parameter not in shapes:
-            raise CheckpointError(f"{path}: has moments of {parameter!r}, expected parameters")
+            raise CheckpointError(
+                f"{path}: has moments of {parameter!r}, which this run's networks do not have"
+            )
         if lacking := MOMENTS - own.keys():
             raise CheckpointError(f"{path}: lacks {parameter}.{min(lacking)}")
         shape = shapes[parameter].shape
         if any(own[moment].shape != shape for moment in MOMENTS - {"step"}):
-            raise CheckpointError(f"{path}: moments of {parameter!r} are not of {tuple(shape)}")
+            raise CheckpointError(
+                f"{path}: moments of {parameter!r} are not of its shape, {tuple(shape)}"
+            )
         check_finite({f"{parameter}.{moment}": own[moment] for moment in MOMENTS}, path)
         if own["exp_avg_sq"].min() < 0 or not own["step"].min() >= 0:
             raise CheckpointError(f"{path}: moments of {parameter!r} are negative")

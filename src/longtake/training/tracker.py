@@ -21,11 +21,11 @@ class Tracker(ABC):
 
     @abstractmethod
     def values(self, step: int, values: Mapping[str, float]) -> None:
-        """Send the values of one training step."""
+        """Send values, by name, of training step ``step``."""
 
     @abstractmethod
     def video(self, step: int, name: str, path: Path) -> None:
-        """Send the video file ``path`` of one training step, to show under ``name``."""
+        """Send the video file ``path``, made at training step ``step``, to show under ``name``."""
 
     @abstractmethod
     def close(self) -> None:
@@ -33,7 +33,7 @@ class Tracker(ABC):
 
 
 class TensorBoard(Tracker):
-    """Writes TensorBoard's event files to the folder ``tensorboard`` of a run; videos are GIFs."""
+    """Writes TensorBoard's event files to ``tensorboard`` in a run's folder; videos are GIFs."""
 
     def __init__(self, folder: Path) -> None:
         board: Any = import_module("torch.utils.tensorboard")
@@ -65,7 +65,8 @@ class TensorBoard(Tracker):
 class Dashboard(Tracker):
     """Sends to Weights & Biases, or to trackio, which has the same interface.
 
-    The run has the name of its folder there, and is continued after a stop.
+    The run has the name of its folder there, and is continued after a stop. ``module`` is ``wandb``
+    or ``trackio``, ``settings`` are further arguments of its ``init``.
     """
 
     def __init__(self, module: Any, folder: Path, **settings: Any) -> None:

@@ -66,8 +66,8 @@ class Trainer:
         folder: the run's folder.
         ranks: the processes of the run.
         preview: writes previews made with the networks' current weights into the folder that it
-            gets, ``samples/step_N`` of the run, and returns measures to log. Where
-            ``VALIDATION_LOSS`` is the lowest so far, the model is exported to ``models/best``.
+            gets, ``samples/step_N`` of the run, and returns measures to log. Where their
+            ``validation_loss`` is the lowest so far, the model is exported to ``models/best``.
         evaluate: measures the networks' current weights and returns values to log.
         export: writes a model folder with the networks' current weights, replacing an old one.
         report: called at each logging step; may return another end of the run.
@@ -166,7 +166,7 @@ class Trainer:
                 raise self._interrupted(asked)
 
     def _drawn(self, batches: Iterator[Sequence[Any]]) -> tuple[Sequence[Any], VideoError | None]:
-        """The next step's batch, or why there is none; nothing after the last step."""
+        """The next step's batch, or the error that prevents it; neither after the last step."""
         if self._done:
             return (), None
         try:
@@ -175,7 +175,7 @@ class Trainer:
             return (), fault
 
     def _carry_out(self, batch: Sequence[Any]) -> None:
-        """One step, and what is due after it, but for checkpoint and export."""
+        """Train one step, then log, write previews and evaluate, each if it is due."""
         settings, values = self._settings, self.train_step(batch)
         if self.step % settings.log_every == 0 or self._done:
             self._log_step(values)
@@ -200,7 +200,10 @@ class Trainer:
         return self.step >= self._settings.steps or bool(monitor and monitor.done(self.step))
 
     def _due(self, every: int) -> bool:
-        """Whether it is the turn of what is done so often, and after the last step."""
+        """Whether what is done every ``every`` steps is due: then, and after the last step.
+
+        Never for 0.
+        """
         return every > 0 and (self.step % every == 0 or self._done)
 
     @property
@@ -227,7 +230,10 @@ class Trainer:
         return values
 
     def _backward(self, phase: Phase, micro: Any, parts: int) -> Mapping[str, Tensor]:
-        """Add gradients of a phase; returns its loss and parts, nothing while it is inactive."""
+        """Add a phase's gradients of one of ``parts`` micro-batches; return loss and its parts.
+
+        Return nothing while the phase is inactive.
+        """
         device, precision = self._ranks.device.type, self._settings.precision
         half = precision == "bfloat16" or (precision == "auto" and device == "cuda")
         cast = torch.autocast(device, torch.bfloat16, enabled=half)
@@ -314,7 +320,7 @@ class Trainer:
 
     @contextmanager
     def _ema_weights(self) -> Generator[None]:
-        """The EMA weights in place of the trained ones."""
+        """Exchange the trained weights for the EMA weights, if there are any, within ``with``."""
         ema = self._state.ema
         if ema:
             ema.swap()
@@ -326,7 +332,10 @@ class Trainer:
                 ema.swap()
 
     def _log_step(self, values: Mapping[str, Tensor]) -> None:
-        """Log the means of a step's values over ranks: the only synchronization with the host."""
+        """Log the means of a step's values over ranks: the only synchronization with the host.
+
+        FloatingPointError if a loss is NaN.
+        """
         settings = self._settings
         plain = {n: float(self._ranks.all_mean(value.float())) for n, value in values.items()}
         now, samples = time.perf_counter(), (self.step - self._logged_step) * settings.batch
@@ -371,7 +380,7 @@ def _in_order_of_memory(x: Tensor) -> Tensor:
 
 @contextmanager
 def _frozen_except(module: nn.Module, part: nn.Module) -> Generator[None]:
-    """Gradients for one part of a module only."""
+    """Let only the parameters of ``part`` of a module get gradients, within ``with``."""
     others = {p for p in module.parameters() if p.requires_grad} - set(part.parameters())
     for parameter in others:
         parameter.requires_grad_(False)

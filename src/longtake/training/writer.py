@@ -110,7 +110,7 @@ class Writer:
         self._thread.shutdown()
 
     def _written(self, place: Path, tensors: dict[str, Tensor]) -> Future[Any]:
-        """Write the shards of all ranks in the background."""
+        """Begin to write the shards of all ranks to ``place``; return a future of the end."""
         from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
         from torch.distributed.checkpoint.state_dict_saver import async_save
 
@@ -130,7 +130,7 @@ def _in_turn(*actions: Callable[[], None]) -> None:
 
 
 def _finish(written: Future[Any], shards: Path, folder: Path, settings: StateFile) -> None:
-    """Make a checkpoint of the shards when all are written."""
+    """Wait until all shards are written, then make the checkpoint ``folder`` of them."""
     written.result()
     with whole_folder(folder, overwrite=True) as place:
         for path in sorted(shards.glob("*.safetensors")):
@@ -142,7 +142,7 @@ def _finish(written: Future[Any], shards: Path, folder: Path, settings: StateFil
 
 
 def _write_whole(folder: Path, settings: StateFile, tensors: Mapping[str, Tensor]) -> None:
-    """Write a checkpoint of whole tensors, in memory of which nothing else is changed."""
+    """Write a checkpoint of whole tensors, by ``STEM/NAME``, complete or not at all."""
     with whole_folder(folder, overwrite=True) as partial:
         for stem, own in by_file(tensors).items():
             write_tensors(partial / f"{stem}.safetensors", own)
@@ -151,7 +151,7 @@ def _write_whole(folder: Path, settings: StateFile, tensors: Mapping[str, Tensor
 
 
 def _bytes(state: TrainState) -> int:
-    """Size of a state, on all ranks together."""
+    """Size of a state in bytes, on all ranks together."""
     moments = [own.values() for o in state.optimizers.values() for own in o.state.values()]
     tensors = [*state.method.module.state_dict().values(), *(x for own in moments for x in own)]
     tensors += state.ema.shadow if state.ema else []
@@ -159,9 +159,9 @@ def _bytes(state: TrainState) -> int:
 
 
 def _contents(state: TrainState, options: Mapping[str, Any]) -> tuple[StateFile, dict[str, Tensor]]:
-    """``state.json`` without files; tensors by the stem of their file, a slash and their name.
+    """Contents of ``state.json``, hashes of files aside, and all tensors, by ``STEM/NAME``.
 
-    ``options`` are those of ``weights_of``.
+    STEM is that of the tensor's file. ``options`` are those of ``weights_of``.
     """
     from torch.distributed.checkpoint import state_dict
 

@@ -44,10 +44,10 @@ def context_signals(
     Args:
         z: latents whose context frames are clean; values of other frames are not used.
         mask: True where a latent frame is a context frame.
-        noise_time: time in [0, 1] of the noise that sampling and the loss put on context frames, so
-            that errors do not accumulate over a long rollout (LVDM, conditional latent
-            perturbation); 0 leaves them clean, and ``ABSENT`` hides the noise level from the
-            network.
+        noise_time: time in [0, 1] of the noise that the loss puts on context frames, so that errors
+            do not accumulate over a long rollout (LVDM, conditional latent perturbation); 0 leaves
+            them clean, and so does ``ABSENT`` (-1), which is not embedded. Sampling puts the noise
+            of ``context_noise`` of its ``ClipSampler`` on them instead.
     """
     return {
         "context": Signal(value=z, null=z),
@@ -79,7 +79,10 @@ def context_frames(
 
 
 def no_context(spec: LatentSpec, batch: int) -> Signals:
-    """Context signals for ``batch`` samples that have no context frame and no noise level."""
+    """The three signals of context frames for ``batch`` samples that have none.
+
+    Latents and mask are all zero; the noise time is ``ABSENT`` (-1), which is not embedded.
+    """
     return context_signals(
         torch.zeros(batch, *spec.shape),
         torch.zeros(batch, spec.frames, dtype=torch.bool),

@@ -52,7 +52,7 @@ class Nothing(ContextCase):
 class First(ContextCase):
     """The first latent frames are context frames, to learn to continue a video.
 
-    ``counts`` are the numbers of frames to choose from.
+    Their number is one of ``counts``, with equal probability.
     """
 
     kind: Literal["first"] = "first"
@@ -69,7 +69,7 @@ class First(ContextCase):
 class Last(ContextCase):
     """The last latent frames are context frames, to learn to lead up to a video.
 
-    ``counts`` are the numbers of frames to choose from.
+    Their number is one of ``counts``, with equal probability.
     """
 
     kind: Literal["last"] = "last"

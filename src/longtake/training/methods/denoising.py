@@ -19,7 +19,15 @@ STEPS_AHEAD = 2  # whose batches another thread draws while a step is computed
 
 @dataclass(eq=False)
 class Denoising(Method):
-    """Trains one denoiser by the diffusion loss on batches of a latent cache."""
+    """Trains one denoiser by the diffusion loss on batches of a latent cache.
+
+    Attributes:
+        denoiser: network to train.
+        diffusion: its noise schedule, prediction and loss.
+        data: makes the batches.
+        settings: settings of the training loop.
+        ranks: processes of the run.
+    """
 
     denoiser: Denoiser
     diffusion: Diffusion

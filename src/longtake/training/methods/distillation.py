@@ -64,7 +64,7 @@ class Walks:
         return self.teacher.diffusion.add_noise(spec, z, self.batch.noise, times)
 
     def by(self, sampler: ClipSampler, z: Latent, times: TimeTable) -> Latent:
-        """Step from ``z`` through ``times`` by ``sampler``: ``teacher`` or ``student``."""
+        """Step ``z`` through falling ``times`` by ``sampler``, the ``teacher`` or ``student``."""
         return sampler.walk(self.batch.signals, z, times)
 
 
@@ -107,6 +107,8 @@ class Progressive(Distilled):
     start as from the segment's first.
 
     Attributes:
+        segments: number of segments, in each of which the student takes one step.
+        teacher_steps: number of steps that the teacher takes to a segment's end.
         starts: number of start times in each segment, evenly spaced. The student is sampled from
             the first alone, which is the only one for ``starts=1``.
     """
@@ -130,6 +132,10 @@ class Consistency(Distilled):
     step from there to the segment's end is the target, is trained to reach it from before that
     step. Unlike the paper, the target has the trained weights and not an average of them (Song and
     Dhariwal 2023, section 3.2).
+
+    Attributes:
+        segments: number of segments, in each of which the student takes one step.
+        teacher_steps: number of the teacher's steps into which each segment is divided.
     """
 
     kind: Literal["consistency"] = "consistency"
@@ -211,7 +217,11 @@ class Distillation(Method):
         self.data = replace(self.data, diffusion=process.model_copy(update=uniform))
 
     def batches(self, first_step: int) -> Iterator[Sequence[TrainingBatch]]:
-        """Yield this rank's micro-batches of each step from ``first_step`` on, forever."""
+        """Yield this rank's micro-batches of each step from ``first_step`` on, forever.
+
+        Raises:
+            ValueError: the batch cannot be divided among processes and micro-batches.
+        """
         drawn = Denoising(self.student, self._process, self.data, self.settings, self.ranks)
         return drawn.batches(first_step)
 
@@ -221,7 +231,7 @@ class Distillation(Method):
         return Loss(taught.losses(self._process, self.student).mean(), {})
 
     def taught(self, batch: TrainingBatch) -> TrainingBatch:
-        """The batch with those clean latents and noise that the student is to predict."""
+        """Return the batch with the clean latents and noise that the student is to predict."""
         jump = self.variant(Walks(batch, self._teacher, self._walker), batch.t.cpu())
         z, noise = implied(self._process, self.student, jump)
         if "context_mask" in batch.signals:
@@ -233,7 +243,7 @@ class Distillation(Method):
 
 
 def implied(process: Diffusion, network: Denoiser, jump: Jump) -> tuple[Latent, Latent]:
-    """Clean latent and noise of which both ends of a jump are made.
+    """Clean latent and noise of which the latents at both ends of a jump are mixtures.
 
     With r = sigma_end / sigma_start, one step of DDIM to the end is z_end = r * z_start +
     (alpha_end - r * alpha_start) * x0.

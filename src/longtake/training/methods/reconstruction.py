@@ -39,7 +39,18 @@ class ClipBatch:
 
 
 class Reconstruction(Method):
-    """Trains an autoencoder and, from the steps that the monitor decides, its discriminators."""
+    """Trains an autoencoder and, from the steps that the monitor decides, its discriminators.
+
+    Args:
+        autoencoder: network of which the part ``trained`` is trained.
+        loss: loss of the autoencoder, with its discriminators.
+        monitor: decides when discriminators start, and can end the run early.
+        clips: function of a first step; yields this rank's clips of each step from it on, and the
+            number of each clip among all training samples.
+        settings: settings of the training loop.
+        discriminator_optimizer: settings of the optimizer of each discriminator.
+        ranks: processes of the run.
+    """
 
     def __init__(
         self,
@@ -106,7 +117,7 @@ class Reconstruction(Method):
 def _discriminator_phase(
     term: AdversarialTerm, optimizer: OptimizerConfig, monitor: TrainingMonitor
 ) -> Phase:
-    """Training of one discriminator, from the step at which the monitor starts it.
+    """Phase that trains one discriminator, from the step at which the monitor starts it.
 
     Unlike the official codes, which run the autoencoder once for each of their optimizers,
     discriminators are trained on the reconstructions that the autoencoder was just trained on.
