@@ -155,7 +155,10 @@ class FramewiseAutoencoder(VideoAutoencoder):
 def _attend(
     layer: Any, x: Float[Tensor, "n c h w"], temb: None = None, **_: object
 ) -> Float[Tensor, "n c h w"]:
-    """Attention processor for diffusers' autoencoder that is differentiable to any order."""
+    """Attention processor for diffusers' autoencoder that is differentiable to any order.
+
+    ``temb`` and further arguments, which diffusers may pass, are not used.
+    """
     tokens = layer.group_norm(x.flatten(2)).transpose(1, 2)
     parts = layer.to_q(tokens), layer.to_k(tokens), layer.to_v(tokens)
     q, k, v = (part.unflatten(-1, (layer.heads, -1)).transpose(1, 2) for part in parts)

@@ -80,6 +80,8 @@ class LightDecoderConfig(Config, ABC):
 class LightVolumeDecoderConfig(LightDecoderConfig):
     """Settings of a light decoder of volumes, the latents of a ``VolumeAutoencoder``.
 
+    ``LightDecoderConfig`` describes the other fields.
+
     Attributes:
         volume: channels, frames, height and width of the latent of a clip.
         window: number of latent frames that are decoded at once where a long video is decoded; a
@@ -122,9 +124,11 @@ class LightVolumeDecoderConfig(LightDecoderConfig):
 class LightTriplaneDecoderConfig(LightDecoderConfig):
     """Settings of a light decoder of three planes, the latents of a ``TriplaneAutoencoder``.
 
+    ``LightDecoderConfig`` describes the other fields.
+
     Attributes:
         channels: number of channels of the latent.
-        planes: frames, rows and columns of the three planes.
+        planes: frames, rows and columns of the tokens that the three planes are pooled from.
     """
 
     kind: Literal["light_triplane_decoder"] = "light_triplane_decoder"
@@ -273,7 +277,7 @@ class LightTriplaneDecoder(LightDecoder):
 
 
 class FrameBlock(nn.Module):
-    """A residual block of two 3x3 convolutions of frames.
+    """A residual block of two 3x3 convolutions of frames of ``width`` channels.
 
     With ``mix`` each convolution also reads the frames before and after.
     """

@@ -146,7 +146,7 @@ class ClipDecoder(StreamDecoder):
         return torch.cat([self._decode(part) for part in z.split(self._positions, 2)], 2)
 
     def flush(self) -> Float[Tensor, "b 3 t h w"] | None:
-        """Return the last clip's frames that are held back for a cross-fade, and end the stream."""
+        """Return the frames held back for a cross-fade, None if there are none; end the stream."""
         held, self._held = self._held, None
         return held
 

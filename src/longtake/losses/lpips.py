@@ -36,6 +36,8 @@ _HEAD = re.compile(r"(?:^|\.)lin(\d)\.model\.1\.weight$")
 class LPIPS(Perceptual):
     """Settings of LPIPS, the perceptual loss of both papers; its weights do not come with longtake.
 
+    ``Perceptual`` describes the other fields.
+
     Attributes:
         files: one file with all weights, or VGG16 (torchvision's ``vgg16-397923af.pth``) and
             LPIPS's linear layers (``vgg.pth``): safetensors, or files of ``torch.save``, which

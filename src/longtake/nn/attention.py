@@ -64,16 +64,20 @@ def to_tokens(x: Volume, axis: Axis) -> Float[Tensor, "n t c"]:
 def from_tokens(
     x: Float[Tensor, "n t *c"], axis: Axis, like: Float[Tensor, "b f h w _"]
 ) -> Float[Tensor, "b f h w *c"]:
-    """Reshape sequences of tokens to a volume of the size of ``like``; inverse of ``to_tokens``."""
+    """Reshape sequences of tokens to a volume of the size of ``like``; inverse of ``to_tokens``.
+
+    ``axis`` is that of ``to_tokens``: a sequence is a frame, a position in time, or a clip.
+    """
     rows, tokens = AXES[axis]
     b, f, h, w, _ = like.shape
     return rearrange(x, f"{rows} {tokens} ... -> b f h w ...", b=b, f=f, h=h, w=w)
 
 
 def head_count(channels: int, num_heads: int, head_channels: int | None) -> int:
-    """Number of attention heads of a layer: ``num_heads``, or ``channels / head_channels`` if set.
+    """Number of attention heads of a layer: ``channels / head_channels``, or ``num_heads``.
 
-    A ValueError if that number or ``head_channels`` does not divide ``channels``.
+    It is ``num_heads`` if ``head_channels`` is None. A ValueError if that number or
+    ``head_channels`` does not divide ``channels``.
     """
     heads = num_heads if head_channels is None else channels // head_channels
     if heads == 0 or channels % heads or (head_channels and heads * head_channels != channels):
@@ -105,7 +109,8 @@ class AttentionConfig(Config, ABC):
 
     Attributes:
         num_heads: number of heads at every level.
-        head_channels: width of a head; if set, ``num_heads`` is not used.
+        head_channels: width of a head, by which ``num_heads`` is not used; None: it follows from
+            ``num_heads``.
     """
 
     num_heads: Count = 4
@@ -122,6 +127,8 @@ class AttentionConfig(Config, ABC):
 
 class SpaceTimeAttentionConfig(AttentionConfig):
     """Attention within each frame, then across frames at each position (LVDM), then to text if any.
+
+    ``AttentionConfig`` describes the other fields.
 
     Attributes:
         relative_position: learned relative positions of frames; with None, attention across frames
@@ -173,7 +180,10 @@ class WithText(nn.Sequential):
 
 
 class JointAttentionConfig(AttentionConfig):
-    """Attention over all positions of all frames at once, a costlier variant that LVDM compares."""
+    """Attention over all positions of all frames at once, a costlier variant that LVDM compares.
+
+    ``AttentionConfig`` describes the fields.
+    """
 
     text_width: ClassVar[None] = None
 
@@ -235,7 +245,7 @@ class SelfAttention(nn.Module):
         )
 
     def forward(self, x: Volume, rotation: Rotation | None = None) -> Volume:
-        """Return ``x`` plus its attention; ``rotation`` rotates queries and keys (RoPE)."""
+        """Return ``x`` plus its attention; ``rotation``, unless None, rotates queries and keys."""
         h = self.norm(to_tokens(x, self.axis))
         if self.axis == "clip":
             frame = torch.arange(x.shape[1], device=x.device, dtype=torch.float32)

@@ -97,7 +97,7 @@ def time_rotation(frames: int, width: int, device: torch.device | None = None) -
 
     As in the official code, and needed by released weights, the two channels of a pair are rotated
     by different angles: the list of frequencies is repeated end to end, not each frequency twice
-    side by side.
+    side by side. ``device`` is None for torch's default.
     """
     index = torch.arange(frames, device=device, dtype=torch.float32)
     angles = index[:, None] * time_frequencies(width, device)
@@ -109,8 +109,8 @@ def space_rotation(
 ) -> Rotation:
     """Rotary embedding of a token's row, in half of a head's channels, and column in the others.
 
-    The tokens of a frame are in order, row after row; a head has ``width`` channels, a multiple of
-    4.
+    A frame has ``rows`` times ``columns`` tokens, row after row; a head has ``width`` channels, a
+    multiple of 4. ``device`` is None for torch's default.
     """
     frequencies = math.pi * space_scales(width, device)
     across, down = (
@@ -125,7 +125,7 @@ def space_rotation(
 def time_frequencies(width: int, device: torch.device | None = None) -> Float[Tensor, "d"]:
     """Rotary frequencies over time, in radians per frame, of the ``width / 2`` pairs of channels.
 
-    ``width`` is the number of channels of a head.
+    ``width`` is the number of channels of a head; ``device`` is None for torch's default.
     """
     exponents = torch.arange(0, width, 2, device=device, dtype=torch.float32) / width
     return 1 / 10000**exponents
@@ -134,6 +134,7 @@ def time_frequencies(width: int, device: torch.device | None = None) -> Float[Te
 def space_scales(width: int, device: torch.device | None = None) -> Float[Tensor, "d"]:
     """Rotary frequencies over height or width, 1 to 5 half turns from a frame's middle to its edge.
 
-    They rise geometrically; ``width // 4`` of them, for a head of ``width`` channels.
+    They rise geometrically; ``width // 4`` of them, for a head of ``width`` channels. ``device`` is
+    None for torch's default.
     """
     return torch.logspace(0, math.log2(5), width // 4, base=2, device=device)

@@ -43,7 +43,7 @@ class GroupNorm(nn.Module):
         x: Float[Tensor, "rows *n c"],
         scale_shift: tuple[Float[Tensor, "rows m c"], Float[Tensor, "rows m c"]] | None = None,
     ) -> Float[Tensor, "rows *n c"]:
-        """Normalise each entry of the first axis, then modulate it by ``scale_shift``, if given.
+        """Normalise each entry of the first axis, then modulate it by ``scale_shift``, unless None.
 
         Positions are split into ``m`` equal parts, such as frames; each is multiplied by its
         ``1 + scale``, and its ``shift`` is added.
@@ -61,7 +61,7 @@ class GroupNorm(nn.Module):
         return y.view(x.shape)
 
     def _each_frame(self, x: Volume, scale_shift: tuple[Tensor, Tensor] | None) -> Volume:
-        """Normalise and modulate each frame of a volume on its own."""
+        """Normalise each frame of a volume alone; modulate it unless ``scale_shift`` is None."""
         clips, frames = x.shape[:2]
         rows = None
         if scale_shift is not None:

@@ -18,7 +18,7 @@ class TransformerConfig(AttentionConfig):
     """Attention in frames, across frames and to text, then a feed-forward layer (LVDM, text).
 
     Attributes:
-        num_heads: number of heads at every level.
+        num_heads: number of heads at every level, unless ``head_channels``, their width, is set.
         depth: number of such transformer blocks per level.
         context_dim: width of the text encoder's hidden states; None: no text is read, and the
             attention to text becomes attention within frames.
@@ -91,7 +91,10 @@ class TransformerBlock(nn.Module):
         self.feed_forward = FeedForward(channels)
 
     def forward(self, x: Volume, text: Float[Tensor, "b n e"] | None) -> Volume:
-        """Apply the layers, each with a residual connection, in the order of the released model."""
+        """Apply the layers, each with a residual connection, in the order of the released model.
+
+        ``text`` must be None if the config has no ``context_dim``.
+        """
         x = self.cross(self.temporal(self.spatial(x)), text)
         x = self.temporal_again(x)
         return x + self.feed_forward(x)

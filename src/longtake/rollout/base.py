@@ -77,7 +77,7 @@ class Change(NamedTuple):
 
 
 class Cancelled(Exception):  # noqa: N818 (nothing failed)
-    """Raised when a callback cancels sampling; the video can resume after its last chunk."""
+    """Raised when a callback cancels sampling; the video can resume after its last ``Chunk``."""
 
 
 @dataclass(frozen=True, kw_only=True)

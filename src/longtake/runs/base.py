@@ -1,4 +1,4 @@
-"""What all kinds of runs have."""
+"""Interface of all training runs."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

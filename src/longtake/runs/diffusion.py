@@ -62,7 +62,7 @@ class DiffusionRun(Run):
         scale_latents: whether latents are shifted and scaled to mean 0 and standard deviation 1
             (LVDM). True: with shift and scale of ``init_from`` if it has the same autoencoder,
             otherwise as measured on the cache; ``measured``: as measured in any case; False: not
-            scaled (PVDM).
+            scaled (PVDM). A model with networks of other roles keeps its own scaling.
         denoiser: config of the network.
         text_encoder: encoder of captions, for a network that reads text; exported with the model.
             None: training without text.
@@ -299,7 +299,10 @@ class DiffusionRun(Run):
     def _scaling(
         self, cache: LatentCache, base: VideoModel, trained: VideoModel | None
     ) -> LatentScaling:
-        """Scaling of latents by ``scale_latents``: none, as measured, or that of ``trained``."""
+        """Scaling of latents by ``scale_latents``: none, as measured, or that of ``trained``.
+
+        ``trained`` is the opened ``init_from``; None if that is not set.
+        """
         if not self.scale_latents:
             return LatentScaling()
         if trained is None or self.scale_latents == "measured":
@@ -312,7 +315,8 @@ class DiffusionRun(Run):
     ) -> VideoModel:
         """The model ``base`` with the settings of this run.
 
-        A ConfigError if networks of other roles in it have another diffusion process.
+        ``text_encoder`` may be None if it has none or keeps its own. A ConfigError if networks of
+        other roles in it have another diffusion process.
         """
         others = base.denoisers.keys() - set(self.roles)
         index = base.index

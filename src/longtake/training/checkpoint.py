@@ -257,7 +257,7 @@ def prune(run: Path, keep: int, last_good_step: int | None = None, keep_every: i
     Args:
         run: the run's folder.
         keep: number of last checkpoints to keep.
-        last_good_step: keep the last checkpoint up to this step too.
+        last_good_step: keep the last checkpoint up to this step too; None: no such step.
         keep_every: keep checkpoints whose step is a multiple of this number; 0: none.
     """
     good = last_up_to(run, last_good_step)

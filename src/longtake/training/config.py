@@ -75,7 +75,8 @@ class TrainingConfig(Config):
         log_every: steps between lines of ``log.jsonl``.
         save_every: steps between checkpoints.
         sample_every: steps between previews; 0 for none.
-        evaluate_every: steps between evaluations of the model by FVD and KVD; 0 for none.
+        evaluate_every: steps between evaluations of the model, by FVD and KVD of its samples or FVD
+            of its reconstructions; 0 for none.
         export_every: steps between exports of the model; 0: only at the end. The model is also
             exported when the run is stopped.
         background_gb: size of weights, average and moments, in GB, above which checkpoints are

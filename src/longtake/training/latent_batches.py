@@ -63,7 +63,7 @@ class TrainingClip(Config):
     stills: Annotated[float, Interval(ge=0, lt=1)] = 0.0
 
     def check(self, denoiser: Denoiser) -> None:
-        """Raise a ValueError unless the network reads all signals drawn and needs no others.
+        """Raise a ValueError unless ``denoiser`` reads all signals drawn and needs no others.
 
         Also if its latents have no time axis for stills, or too few frames for ``context``.
         """

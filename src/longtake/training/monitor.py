@@ -243,7 +243,7 @@ class TrainingMonitor:
         return frozenset(n for n, first in firsts.items() if first is not None and first <= step)
 
     def observe(self, step: int, found: Sequence[Statistics]) -> None:
-        """Take the statistics of a finished step's micro-batches on this rank.
+        """Take the statistics ``found`` in a finished step's micro-batches on this rank.
 
         ``step`` is the number of steps done.
 

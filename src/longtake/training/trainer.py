@@ -70,7 +70,7 @@ class Trainer:
             ``validation_loss`` is the lowest so far, the model is exported to ``models/best``.
         evaluate: measures the networks' current weights and returns values to log.
         export: writes a model folder with the networks' current weights, replacing an old one.
-        report: called at each logging step; may return another end of the run.
+        report: called at each logging step; returns another end of the run, or None.
     """
 
     def __init__(
@@ -122,8 +122,8 @@ class Trainer:
             Interrupted: SIGINT, SIGTERM or SIGHUP arrived, or another process cannot read its
                 videos; a checkpoint was written first.
             VideoError: too many videos cannot be read; a checkpoint was written first.
-            FloatingPointError: the loss is not finite, or the monitor found a collapse; if there is
-                a checkpoint from before it, its model has been exported.
+            FloatingPointError: the loss is not finite, or the monitor found a collapse. If it knows
+                a last good step, the model of the last checkpoint up to it has been exported.
         """
         if found := checkpoint.newest(self._folder, self._ranks):
             restore(found, self._state)
@@ -283,7 +283,10 @@ class Trainer:
         self._export_best(measures.get(VALIDATION_LOSS))
 
     def _export_best(self, loss: float | str | None) -> None:
-        """Export ``models/best`` if the loss on held-out clips is the lowest of the run so far."""
+        """Export ``models/best`` if ``loss``, on held-out clips, is the run's lowest so far.
+
+        None: it was not measured.
+        """
         lowest = isinstance(loss, float) and loss < self._log.lowest(VALIDATION_LOSS, self.step)
         if self._ranks.any_rank(self._ranks.main and lowest):
             self.export("models/best")

@@ -76,7 +76,7 @@ def to(signals: Signals, device: torch.device | str) -> Signals:
 
 
 def cat(parts: Sequence[Signals]) -> Signals:
-    """Concatenate the signals of batches, which have the same names, along the batch axis."""
+    """Concatenate signals along the batch axis; all of ``parts`` must have the same names."""
     assert all(part.keys() == parts[0].keys() for part in parts)
     return {
         name: Signal(
