@@ -12,6 +12,7 @@ from PIL import Image
 
 from longtake import __version__
 from longtake.cli import fail
+from longtake.cli.arguments import on_command_line
 from longtake.cli.show import EXTRAS
 from longtake.video import VideoWriter, probe, write_image
 
@@ -66,6 +67,21 @@ def test_errors_name_options_instead_of_arguments(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == (
         "longtake: a.mp4 exists; choose another path or pass --overwrite\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (
+            "size=50 must be a multiple of 16 for lvdm",
+            "--size 50 must be a multiple of 16 for lvdm",
+        ),
+        ("size=8192 must be at most 4096 for lvdm", "--size 8192 must be at most 4096 for lvdm"),
+        ("denoisers=2 must be 1 for pvdm", "--denoisers 2 must be 1 for pvdm"),
+    ],
+)
+def test_errors_of_train_name_its_options(message: str, shown: str):
+    assert on_command_line(message) == shown
 
 
 @pytest.mark.parametrize(

@@ -309,6 +309,12 @@ def test_a_size_that_does_not_fit_names_the_nearest():
         SYSTEMS["lvdm"].sizes(50, 80)
 
 
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_size_over_the_largest_is_refused(name: str):
+    with pytest.raises(ConfigError, match=f"size=4160 must be at most 4096 for {name}"):
+        SYSTEMS[name].sizes(4160, 80)
+
+
 def test_a_shipped_model_gives_the_autoencoder():
     sizes = SYSTEMS["lvdm"].sizes(64, 80, "lvdm-general")
     assert (sizes.factor, sizes.channels) == (4, 6)

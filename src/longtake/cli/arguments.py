@@ -76,7 +76,7 @@ ARGUMENTS = {
         r"--frames \1"
     ),
     r"^factor=(\d+): (.*), which is factor=(\d+)$": r"--factor \1: \2, which is --factor \3",
-    r"^size=(\d+) (?=must be a multiple)": r"--size \1 ",
+    r"^(size|denoisers)=(\d+) (?=must be (?:a multiple|at most \d+ for|1 ))": r"--\1 \2 ",
     r"^init_from=(\S+) (?=has a )": r"--from \1 ",
     r" holds a training with init_from=": " holds a training with --from ",
     r" holds a training with (system|size)=": r" holds a training with --\1 ",

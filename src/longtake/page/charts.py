@@ -46,7 +46,7 @@ def line_chart(title: str, xs: Sequence[float], ys: Sequence[float], unit: str) 
 
 
 def _averaged(values: np.ndarray) -> np.ndarray:
-    """Means of neighbours, at most ``MOST_POINTS`` of them."""
+    """At most 230 means of neighbouring values."""
     parts = np.array_split(values, min(len(values), MOST_POINTS))
     return np.array([part.mean() for part in parts])
 
@@ -58,7 +58,7 @@ def _range(values: np.ndarray) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float, log: bool) -> list[float]:
-    """Round values between two ends, which are decimal logarithms for a logarithmic axis."""
+    """Round numbers from ``low`` to ``high``; if ``log``, all are decimal logarithms."""
     if log:
         decades = range(math.ceil(low), math.floor(high) + 1)
         steps = (1, 2, 5) if len(decades) < TICKS else (1,)

@@ -12,7 +12,9 @@ STYLE = Path(__file__).with_name("style.css")
 
 
 def write_document(path: Path, title: str, body: str, *, running: bool) -> None:
-    """Write an HTML page, completely or not at all; while ``running``, browsers reload it.
+    """Write an HTML page with the content ``body``, completely or not at all.
+
+    While ``running``, browsers reload the page every 20 seconds.
 
     Raises:
         CheckpointError: the file cannot be written.

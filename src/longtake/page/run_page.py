@@ -61,7 +61,7 @@ RATE_LINES = 5  # logging steps over which the rate for the time left is measure
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Reads the files of a run's folder; a missing or damaged file counts as empty."""
+    """Reads the files in a training run's folder; a missing or damaged file counts as empty."""
 
     folder: Path
 
@@ -93,7 +93,7 @@ class RunFiles:
 
     @property
     def seconds(self) -> float:
-        """Time that the run has trained, in seconds."""
+        """Time that the run has trained, in seconds; 0 if the log has no times."""
         return max((line.get("seconds", 0.0) for line in self.lines), default=0.0)
 
     @property
@@ -159,7 +159,10 @@ def progress(run: RunFiles, *, running: bool) -> str:
 
 
 def details(run: RunFiles, prefix: str) -> str:
-    """Charts, previews and settings of a run as HTML; ``prefix`` links to the run's folder."""
+    """Charts, previews and settings of a run as HTML.
+
+    ``prefix`` leads from the page to the run's folder, such as ``runs/denoiser/``.
+    """
     return _charts(run) + _previews(run, prefix) + _settings(run)
 
 
@@ -169,8 +172,8 @@ def followed(
 ) -> Generator[Callable[[TrainingProgress], Schedule | None]]:
     """Context manager that keeps a run's HTML page up to date while it trains.
 
-    Yields a callback for each logging step, which returns what ``report`` does and rewrites the
-    page by ``write(running)``, in at most 3 % of the time.
+    Yields a callback for each logging step, which calls ``report``, returns its result (a new end
+    of the run, or None), and rewrites the page by ``write(running)`` in at most 3 % of the time.
     """
     due = 0.0
 
@@ -180,7 +183,7 @@ def followed(
         try:
             write(running)
         except (OSError, CheckpointError) as error:
-            LOGGER.warning("the page of the run is not written: %s", error)
+            LOGGER.warning("the run's HTML page cannot be written, training continues: %s", error)
         ended = time.monotonic()
         due = ended + max(SECONDS_BETWEEN, (ended - began) / SHARE_OF_TIME)
 
@@ -227,7 +230,7 @@ def _videos(run: RunFiles, folder: Path, prefix: str) -> str:
 
 
 def videos(links: list[str], *, wide: bool = False) -> str:
-    """Videos side by side as HTML, played in a loop; ``wide`` ones can be paused."""
+    """Videos of some URLs side by side as HTML, played in a loop; ``wide`` ones have controls."""
     controls, style = (" controls", " wide") if wide else ("", "")
     shown = (f'<video src="{src}" autoplay loop muted{controls}></video>' for src in links)
     return f'<div class="videos{style}">{"".join(shown)}</div>'

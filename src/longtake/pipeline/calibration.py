@@ -26,7 +26,7 @@ ENCODING_SHARE, FEWEST_CACHED = 0.25, 64
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """Measured times of a run, in seconds.
+    """Measured times of a training run, in seconds.
 
     Attributes:
         start: time before the first training step, without encoding.
@@ -46,14 +46,14 @@ class Speed:
 def measure(run: AnyRun, folder: Path, callbacks: Callbacks, clips: int = 0) -> Speed:
     """Measure the speed of a run by a short run with the same settings.
 
+    The first step, which is slower than others, is not counted.
+
     Args:
-        run: the run.
+        run: config of the run.
         folder: folder of the short run, which is removed at the end.
         callbacks: report progress of the short run.
-        clips: number of clips that the short run encodes, to measure that too; their latents are
-            removed.
-
-    The first step, which is slower than others, is not counted.
+        clips: number of clips that the short run encodes, to measure that too; 0 for a run that
+            encodes nothing. Their latents are removed.
     """
     shutil.rmtree(folder, ignore_errors=True)
     run = _apart(run, folder, clips)
@@ -71,13 +71,13 @@ def measure(run: AnyRun, folder: Path, callbacks: Callbacks, clips: int = 0) -> 
 def seconds_of_precisions(
     run: AnyRun, folder: Path, callbacks: Callbacks, clips: int = 0
 ) -> dict[str, float]:
-    """Measure the CPU time of a training step in float32 and in bfloat16, by a few steps of each.
+    """Measure the CPU time of a training step, in seconds, in ``float32`` and in ``bfloat16``.
 
-    It is in seconds of all threads of this process, so that other programs do not decide between
-    them.
+    It is the time of all threads of this process over a few steps, on which the load by other
+    programs has little effect.
 
     Args:
-        run: the run.
+        run: config of the run.
         folder: folder of the short runs, which is removed at the end.
         callbacks: report progress of the short runs.
         clips: number of clips that the short runs encode; 0 for a run that encodes nothing.
@@ -95,7 +95,7 @@ def seconds_of_precisions(
 
 
 def _apart(run: AnyRun, folder: Path, clips: int) -> AnyRun:
-    """The run with a small latent cache of its own in a folder, if it encodes clips."""
+    """Config of a run with a latent cache of its own, of ``clips`` clips; unchanged for 0 clips."""
     if not clips:
         return run
     own = {"cache_folder": str(folder / "latents"), "cache.every": None, "cache.clips": clips}
@@ -151,7 +151,7 @@ def _trial(
 
 @contextmanager
 def _quiet() -> Generator[None]:
-    """Without warnings, which the run itself will log again, or which are true of a trial only."""
+    """Context manager without warnings, which the full run logs again if they hold for it."""
     level = LOGGER.level
     LOGGER.setLevel(logging.ERROR)
     try:
@@ -182,7 +182,7 @@ def clips_to_encode(clips: int, speed: Speed, seconds: float) -> tuple[Mapping[s
     """Settings of a latent cache, as values by name, and the seconds that encoding it takes.
 
     It gets all ``clips`` of the footage, which start a third of a clip apart, or as many as can be
-    encoded in a quarter of ``seconds``.
+    encoded in a quarter of ``seconds``, but at least 64.
     """
     if not speed.encode:
         return {}, 0.0
@@ -194,7 +194,7 @@ def clips_to_encode(clips: int, speed: Speed, seconds: float) -> tuple[Mapping[s
 
 
 def rescheduled(training: TrainingConfig, step: int, seconds: float, pace: float) -> Schedule:
-    """The end of a run of which ``step`` steps are done, so that it takes ``seconds`` more.
+    """New number of steps, and of cooldown steps, with which a run takes ``seconds`` more.
 
     At least one more step is made. The learning rate of the next step is what it would have been,
     or lower if it has to fall earlier than planned; once it falls it does not rise again.

@@ -58,8 +58,8 @@ class Training:
     """Carries out a training in stages (autoencoder, then denoisers) in a folder.
 
     Args:
-        plan: what was asked for and found.
-        out: folder that holds everything.
+        plan: what the user asked for, and what was found and decided.
+        out: folder that holds plan, runs and results.
         ranks: the processes of the training.
         output: shows progress.
         overrides: ``a.b=value`` changes of a run's settings by the name of its stage, and of the
@@ -80,10 +80,10 @@ class Training:
         self._clock = Clock(out)
 
     def execute(self) -> None:
-        """Carry out the stages and the rest of the plan, except what is done already.
+        """Train the runs, then sample videos and evaluate, except what is done already.
 
         Raises:
-            ConfigError: an override changes a stage that is done and from which another began.
+            ConfigError: an override changes a run that is done and from which another began.
         """
         if (self._out / MODEL / CARD).exists() and not self._overrides:
             return  # the card is written last
@@ -109,11 +109,11 @@ class Training:
         if own and config.load(path, AnyRun, own).settled() != config.load(path, AnyRun):
             raise config.ConfigError(
                 f"{stage.name}.{own[0]} comes too late: {stage.name} is done, and the next stage "
-                "began from its model; train in another folder, or leave it out"
+                "began from its model; train in another folder, or leave the override out"
             )
 
     def _prepare(self) -> None:
-        """Write large footage as small scenes, as far as its share of the time goes."""
+        """Convert large footage to small files, one per scene, within 15 % of the time budget."""
         plan, place = self._plan, self._out / FOOTAGE
         if plan.prepared is not None:
             return
@@ -169,7 +169,7 @@ class Training:
                 run_folder.start(run, self._run_folder(stage), self._ranks, callbacks)
 
     def _config_of(self, stage: Stage, shown: Callbacks) -> AnyRun:
-        """The config of a run, as it was written before or as it is decided now."""
+        """Config of a run, as an earlier start wrote it or as it is decided now; writes it."""
         path, own = self._config_path(stage), self._overrides.get(stage.name, ())
         if path.exists() and stage.name in self._plan.stages:
             run = config.load(path, AnyRun, own)
@@ -186,7 +186,10 @@ class Training:
     def _decided(
         self, stage: Stage, own: Sequence[str], shown: Callbacks
     ) -> tuple[AnyRun, PlannedStage]:
-        """The widest network that sees enough samples in its share of the time that is left."""
+        """Choose the widest network that sees enough samples in its share of the time left.
+
+        Returns its run's config, and what the plan says about it. ``own`` are overrides.
+        """
         begun, seconds = self._clock.seconds, self._seconds_for(stage)
         ends = begun + seconds
         if _given(own, STEPS):
@@ -229,7 +232,10 @@ class Training:
     def _precision(
         self, stage: Stage, own: Sequence[str], shown: Callbacks, clips: int
     ) -> tuple[Mapping[str, Any], dict[str, float]]:
-        """The setting of the faster precision on this CPU, and the times of a step in each."""
+        """The faster precision on this CPU, as a setting, and seconds of a step by precision.
+
+        Both are empty on a GPU, and if the precision is given or fixed.
+        """
         if not stage.half or _given(own, PRECISION) or self._ranks.device.type != "cpu":
             return {}, {}
         base = config.changed(AnyRun, self._base(stage, 1, {}), own)
@@ -242,7 +248,7 @@ class Training:
     def _evaluations(
         self, stage: Stage, run: AnyRun, speed: Speed, seconds: float
     ) -> tuple[int, float]:
-        """How often the model is measured while it trains, and the seconds that takes."""
+        """Number of times that the model is measured while it trains, and the seconds they take."""
         if not stage.samples:
             return 0, 0.0
         assert isinstance(run, DiffusionRun)
@@ -250,7 +256,10 @@ class Training:
         return planned_evaluations(run, denoisers, speed.preview, seconds, device)
 
     def _base(self, stage: Stage, width: int, more: Mapping[str, Any]) -> AnyRun:
-        """The preset with the stage's settings and others, at a width."""
+        """Config of a run: its preset with the stage's settings and ``more``, by name ``a.b``.
+
+        The network is ``width`` times as wide as the preset's.
+        """
         settings = {**stage.settings, **more}
         settings |= {key: str(self._out / RUNS / name) for key, name in stage.follows.items()}
         for key, name in stage.same.items():
@@ -269,13 +278,13 @@ class Training:
         return run
 
     def _seconds_for(self, stage: Stage) -> float:
-        """This stage's part of the time that is left, in proportion to the shares that are left."""
+        """Seconds for a run: its share of the time left, relative to all shares that are left."""
         left = self._plan.budget_seconds - self._clock.seconds
         shares = sum(each.share for each in self.stages[self.stages.index(stage) :])
         return max(left * stage.share / (shares + RESULTS_SHARE + RESERVE), 1.0)
 
     def _finish(self) -> None:
-        """Model folder, long videos, evaluation, card."""
+        """Write the model's folder, long videos, evaluations and the model card."""
         out, last = self._out, self.stages[-1]
         model = write_model(self._run_folder(last), out, self._ranks.device)
         results = self._plan.results or self._results(last)
@@ -309,7 +318,10 @@ class Training:
         run: AnyRun,
         report: Callable[[TrainingProgress], Schedule | None],
     ) -> Callable[[TrainingProgress], Schedule | None]:
-        """Keep the clock, and the run within its time unless its number of steps was given."""
+        """Callback of logging steps that stores the time spent and calls ``report``.
+
+        Unless the number of steps was given, it changes that so that the run ends in time.
+        """
         own, ends = self._overrides.get(stage.name, ()), self._plan.stages[stage.name].ends
         pace = None
         if ends is not None and not _given(own, STEPS):
@@ -324,7 +336,7 @@ class Training:
         return follow
 
     def _reschedule(self, stage: Stage, run: AnyRun, end: Schedule) -> None:
-        """Write the new end of a run into its configs and the plan."""
+        """Write a run's new number of steps and of cooldown steps into its configs and the plan."""
         settings = {f"training.{name}": value for name, value in end._asdict().items()}
         text = config.to_yaml(with_settings(run, settings))
         for path in (self._config_path(stage), self._run_folder(stage) / run_folder.CONFIG):
@@ -343,5 +355,5 @@ class Training:
 
 
 def _given(overrides: Sequence[str], setting: str) -> bool:
-    """Whether a stage's overrides have this setting."""
+    """Whether overrides, such as ``training.steps=9``, change a setting."""
     return any(override.startswith(f"{setting}=") for override in overrides)

@@ -22,12 +22,12 @@ class Footage(Config):
     """A folder of videos to train on, and how it is used.
 
     Attributes:
-        path: the folder.
+        path: path of the folder.
         held_out: share of the footage that is held out for validation.
-        span: number of frames of a cached clip.
+        span: number of frames of a clip whose latent is cached for the denoisers.
         videos: number of videos to train on.
         hours: length of these videos together.
-        clips: number of cached clips.
+        clips: number of clips whose latents can be cached.
         held_out_clips: number of held-out clips that have no frame in common.
         validation_span: number of frames of a held-out clip for the validation loss of denoisers;
             None if no held-out video is long enough.
@@ -46,7 +46,7 @@ class Footage(Config):
 
     @property
     def source(self) -> dict[str, Any]:
-        """Settings of the source in a run's config, without its split and clip plan."""
+        """Settings of the folder as a run's data source, without split and clip plan."""
         return {"kind": "folder", "path": self.path, "held_out": self.held_out}
 
     def lines(self) -> list[str]:
@@ -64,9 +64,9 @@ class Footage(Config):
 def survey(path: Path, system: System, denoisers: int = 2) -> Footage:
     """Read a folder of videos and decide how it is used.
 
-    The share that is held out is the smallest of 10, 20 and 30 % that has eight clips. Cached clips
-    have the best length, of those that the system has for this number of denoisers, at which at
-    least half of the footage can be used.
+    The share that is held out is the smallest of 10, 20 and 30 % that has eight clips, or that with
+    the most. Cached clips have the best length, of those that ``system`` has for ``denoisers``
+    denoisers, at which at least half of the footage can be used.
 
     Raises:
         ValueError: there are no videos, or all are too short.
@@ -101,9 +101,9 @@ def survey(path: Path, system: System, denoisers: int = 2) -> Footage:
 
 
 def left_out(videos: Sequence[PreparedVideo], share: float) -> list[str]:
-    """What of the footage was not converted, and why, as sentences.
+    """What of the footage was not converted to smaller files, and why, as sentences.
 
-    ``share`` is that of the whole time in which it was converted.
+    ``share`` is the share of the time budget that was for converting.
     """
     faults = [
         f"{video.source}: {video.fault}" for video in videos if video.fault and not video.unread
@@ -115,20 +115,21 @@ def left_out(videos: Sequence[PreparedVideo], share: float) -> list[str]:
     unread = sum(video.unread for video in late)
     return [
         *faults,
-        f"the {share:.0%} of the time for converting footage were over: {unread} of {frames} "
-        f"frames, of {len(late)} of {len(videos)} videos, are left out; a longer budget takes more",
+        f"{share:.0%} of the time budget, the share for converting footage, is used up: {unread} "
+        f"of {frames} frames, of {len(late)} of {len(videos)} videos, are left out; a longer "
+        "budget takes more",
     ]
 
 
 def is_large(path: Path, size: int) -> bool:
-    """Whether a video's frames are so much larger than ``size`` pixels that reading takes long."""
+    """Whether any video's shorter side is over 1.5 times ``size`` pixels: reading is slow then."""
     return any(min(i.height, i.width) > LARGE * size for i in half(path, "all", 1).infos())
 
 
 class _Choice(NamedTuple):
-    """A share to hold out, the clips that it has, and the length of clips in the other half.
+    """A share to hold out, its number of clips, and the length of clips to train on in frames.
 
-    The length is 0 if no video of the other half is long enough.
+    The length is 0 if no video to train on is long enough.
     """
 
     share: float
@@ -150,7 +151,7 @@ class _Choice(NamedTuple):
 
 
 def half(path: Path, split: Any, frames: int, share: float = 0.1) -> VideoFolder:
-    """Open one split of a folder: ``train``, ``validation`` or ``all``.
+    """Open one split of a folder of videos: ``train``, ``validation`` or ``all``.
 
     ``frames`` is the number of frames of a clip, ``share`` the share of the footage held out.
     """

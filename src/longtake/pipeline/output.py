@@ -10,7 +10,7 @@ from longtake.training.callbacks import Callbacks
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """How a training in stages shows its progress.
+    """How a training in stages (autoencoder, then denoisers) shows its progress.
 
     Attributes:
         say: shows a line of text.

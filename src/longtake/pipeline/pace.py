@@ -19,10 +19,10 @@ class Pace:
     the run changes by 2 % of its steps or more, and not more often than every 15 seconds.
 
     Attributes:
-        training: settings of the run as they were when it began.
-        ends: time at which the last step should end, by ``clock``.
+        training: settings of the run, with its present number of steps.
+        ends: time at which the last step should end, in seconds, by ``clock``.
         clock: returns the time in seconds.
-        changed: called with each new end of the run.
+        changed: called with each new end of the run: its number of steps and of cooldown steps.
     """
 
     training: TrainingConfig
@@ -33,7 +33,7 @@ class Pace:
     _began: float = field(default=0.0, init=False)
 
     def __call__(self, at: TrainingProgress) -> Schedule | None:
-        """The new end of the run, or None for no change."""
+        """The new end of the run after the logging step ``at``; None for no change."""
         now = self.clock()
         if not self._marks:  # what came before is loading and the slow first steps
             self._began, self._marks = now, [(now, at.step)]

@@ -12,13 +12,14 @@ from longtake.pipeline.stages import RUNS, Stage
 
 
 def write_stages_page(out: Path, stages: Sequence[Stage], running: bool) -> None:
-    """Write ``index.html`` of a training in stages, from its plan and the files of its runs.
+    """Write ``index.html`` of a training in stages (autoencoder, then denoisers).
 
-    ``out`` is the training's folder; while it is ``running``, browsers reload the page.
+    ``out`` is the training's folder, whose plan and runs the page shows. While the training is
+    ``running``, browsers reload the page.
 
     Raises:
         CheckpointError: the file cannot be written.
-        ConfigError: the plan or a result is not valid.
+        ConfigError: the plan or a result of an evaluation is not valid.
     """
     plan = read_plan(out)
     assert plan is not None
@@ -51,7 +52,7 @@ def _summary(out: Path, plan: Plan, running: bool) -> Iterator[str]:
 
 
 def _table(stages: Sequence[Stage], plan: Plan, runs: dict[str, RunFiles]) -> str:
-    """A row for each run: its state, steps and time."""
+    """HTML table with a row for each run: its state, steps and time."""
     head = "<tr><th>stage</th><th></th><th>steps</th><th>trained</th><th>given</th></tr>"
     last = list(runs)[-1] if runs else ""
     rows = []
@@ -72,7 +73,7 @@ def _table(stages: Sequence[Stage], plan: Plan, runs: dict[str, RunFiles]) -> st
 
 
 def _results(out: Path) -> str:
-    """Long videos and scores of the finished model."""
+    """Long videos and scores of the finished model as HTML; empty while there are none."""
     paths = sorted((out / VIDEOS).glob("seed_*.mp4"))
     links = [link("", path.relative_to(out)) for path in paths if ".partial." not in path.name]
     shown = "<h2>Long videos</h2>" + videos(links, wide=True) if links else ""

@@ -20,17 +20,20 @@ SystemName = Literal["lvdm", "pvdm"]
 class PlannedStage(Config):
     """What was decided about one run of a training in stages (autoencoder, then denoisers).
 
+    If the number of steps was given, nothing is measured, and measured times are None.
+
     Attributes:
         width: factor on the width of the preset's network.
         seconds: time that the run may take.
         start: measured time before the first step, in seconds.
-        step: measured time of a step in seconds; None if the number of steps was given.
+        step: measured time of a step in seconds.
         preview: measured time of a preview, checkpoint and export, in seconds.
-        encode: measured time to encode a clip, in seconds.
+        encode: measured time to encode a clip, in seconds; 0 for a run that encodes nothing.
         cpu_step: measured CPU time of a step in seconds, of all threads together.
-        precisions: measured CPU time of a step by precision, in seconds; empty if one was tried.
-        ends: time spent on the whole training, in seconds, when the run should end: its steps are
-            counted again while it trains, so that it does; None if the number of steps was given.
+        precisions: measured CPU time of a step in seconds, by precision; empty unless several were
+            tried.
+        ends: time spent on the whole training, in seconds, at which the run should end; its number
+            of steps is adapted to that while it trains. None if the number of steps was given.
         steps: number of steps.
     """
 
@@ -47,7 +50,7 @@ class PlannedStage(Config):
 
 
 class PlannedResults(Config):
-    """What is made with the finished model of a training in stages (autoencoder, denoisers).
+    """What is made with the finished model of a training in stages (autoencoder, then denoisers).
 
     Attributes:
         videos: number of videos to sample.
@@ -69,14 +72,15 @@ class Plan(Config):
         size: height and width of frames in pixels.
         init_from: model whose autoencoder gives the initial weights; None for random weights.
         budget_seconds: time for everything.
-        denoisers: number of denoisers of LVDM: 2, for keyframes and the frames between, or 1.
+        denoisers: number of denoisers: for LVDM 2, for keyframes and the frames between, or 1; for
+            PVDM 1.
         tuned: whether the autoencoder is trained; None before it is decided.
         start_psnr: PSNR in dB of held-out clips, reconstructed by the autoencoder of ``init_from``
             as it is; None if that was not measured.
         given: the folder of videos that the user gave.
         prepared: whether ``footage`` is a prepared copy of that folder; None before it is decided.
         footage: the folder that is read: the prepared copy, or the one that the user gave.
-        stages: decisions about each run, made when it begins.
+        stages: decisions about each run, made when it begins, by the name of its stage.
         results: number of videos to sample and of clips to measure; None before it is decided.
     """
 
@@ -104,7 +108,7 @@ class Plan(Config):
 
 
 def read_plan(out: Path) -> Plan | None:
-    """Read ``plan.yaml`` in the folder of a training in stages; None if it has none.
+    """Read ``plan.yaml`` in the folder of a training in stages; None if there is none.
 
     Raises:
         ConfigError: the plan is not valid.
@@ -126,7 +130,7 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """Time spent so far, in seconds."""
+        """Time spent on the training so far, in seconds, this start included."""
         return self._before + time.monotonic() - self._began
 
     def save(self, *, now: bool = False) -> None:
@@ -147,11 +151,11 @@ class TimeSpent(Config):
 
 
 def seconds_spent(out: Path) -> float:
-    """Seconds that earlier starts spent on the training in the folder ``out``.
+    """Seconds that earlier starts spent on the training in the folder ``out``; 0 without any.
 
     Raises:
         CheckpointError: ``time.json`` cannot be read.
-        ConfigError: it is not valid.
+        ConfigError: ``time.json`` is not valid.
     """
     path = out / TIME
     return read_config(path, TimeSpent).seconds if path.exists() else 0.0

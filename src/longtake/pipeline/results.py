@@ -59,9 +59,9 @@ def planned_results(
     clips, down to eight.
 
     Args:
-        plan: the training's plan.
-        last: the last run, whose measured time of a preview gives the speed of sampling; if it was
-            not measured, the smallest numbers are chosen.
+        plan: plan of the training in stages (autoencoder, then denoisers).
+        last: the last run, whose measured time of a preview gives the speed of sampling; without
+            that, four videos of 64 frames and 16 clips are chosen.
         seconds: time for sampling and measuring together.
         frames: number of frames in a preview of the last run.
         device: device of the networks.
@@ -87,11 +87,11 @@ def planned_evaluations(
 ) -> tuple[int, float]:
     """Number of times a run measures its model while it trains, and the seconds they take.
 
-    Each time it measures 16 clips. Together that takes at most a twentieth of
-    ``seconds``; if that is not enough for two times, the number is 0.
+    Each time it measures 16 clips. Together that takes at most a twentieth of ``seconds``; if that
+    is not enough for two times, both are 0.
 
     Args:
-        run: the run.
+        run: config of the run.
         denoisers: number of denoisers of the system, 1 or 2.
         preview: measured time of a preview, in seconds.
         seconds: time that the run may take.
@@ -128,7 +128,7 @@ def write_samples(model: VideoModel, out: Path, planned: PlannedResults, bar: Ba
 
     Raises:
         VideoError: a file cannot be written.
-        InUseError: another process writes there.
+        InUseError: another process writes these videos.
     """
     for seed in range(planned.videos):
         path = out / VIDEOS / f"seed_{seed:04d}.mp4"
@@ -152,7 +152,9 @@ def write_samples(model: VideoModel, out: Path, planned: PlannedResults, bar: Ba
 def measure_model(
     model: VideoModel, out: Path, plan: Plan, clips: int, ranks: Ranks, bar: Bar
 ) -> None:
-    """Evaluate the model on held-out footage; write results to ``out``, except those that exist.
+    """Evaluate reconstructions and ``clips`` samples of a model on a plan's held-out footage.
+
+    Writes ``reconstruction.json`` and ``evaluation.json`` to ``out``, unless they exist.
 
     Raises:
         ValueError: the footage has too few clips.
@@ -181,7 +183,7 @@ def measure_model(
 
 
 def reconstruction_psnr(plan: Plan, device: torch.device) -> float:
-    """Mean PSNR in dB of a few held-out clips, reconstructed by ``init_from``'s autoencoder.
+    """Mean PSNR in dB of 8 held-out clips, reconstructed by ``plan.init_from``'s autoencoder.
 
     Raises:
         CheckpointError: the model is missing or broken.
@@ -201,7 +203,7 @@ def reconstruction_psnr(plan: Plan, device: torch.device) -> float:
 
 
 def held_out_protocol(plan: Plan, held: VideoFolder, clips: int) -> Protocol:
-    """Protocol for ``clips`` clips of held-out footage.
+    """Evaluation protocol for ``clips`` clips of the held-out footage ``held``.
 
     Its features are I3D's if the weights are there, else those of a random network.
 
@@ -212,22 +214,24 @@ def held_out_protocol(plan: Plan, held: VideoFolder, clips: int) -> Protocol:
 
 
 def read_results(out: Path) -> dict[str, Result]:
-    """Read the results in the folder of a training in stages, by the name of the evaluation.
+    """Read the evaluations in the folder of a training in stages, by name.
+
+    Names are ``reconstruction`` and ``evaluation``; one that is not there is missing.
 
     Raises:
         CheckpointError: a file cannot be read.
-        ConfigError: it is not a result.
+        ConfigError: a file is not a result of an evaluation.
     """
     paths = {name: out / f"{name}.json" for name in (RECONSTRUCTION, EVALUATION)}
     return {name: Result.read(path) for name, path in paths.items() if path.exists()}
 
 
 class ShownScore(NamedTuple):
-    """A score as text, for a page.
+    """A score of an evaluation as text, for a page.
 
     Attributes:
-        of: name of the evaluation.
-        metric: name of the metric, which is another one for random features.
+        of: name of the evaluation: ``reconstruction`` or ``evaluation``.
+        metric: name of the metric; not ``fvd`` or ``kvd`` for features of a random network.
         value: value and unit.
         floor: the metric between real clips and other real clips; empty without one.
         clips: number of clips.
@@ -241,11 +245,11 @@ class ShownScore(NamedTuple):
 
 
 def scores(out: Path) -> list[ShownScore]:
-    """All scores of the results in the folder of a training in stages.
+    """All scores of the evaluations in the folder of a training in stages.
 
     Raises:
         CheckpointError: a result cannot be read.
-        ConfigError: it is not valid.
+        ConfigError: a result is not valid.
     """
     rows = []
     for name, result in read_results(out).items():
@@ -257,7 +261,13 @@ def scores(out: Path) -> list[ShownScore]:
 
 
 def write_card(model: VideoModel, out: Path, plan: Plan) -> None:
-    """Write the model card in ``out``: footage, runs, scores, how to use the model."""
+    """Write the model card, ``README.md`` of the folder ``model`` in ``out``.
+
+    It has the footage, the runs, the scores, and how to use the model.
+
+    Raises:
+        CheckpointError: a file cannot be read or written.
+    """
     rows = []
     for name, stage in plan.stages.items():
         run = RunFiles(out / RUNS / name)
@@ -289,6 +299,6 @@ def write_card(model: VideoModel, out: Path, plan: Plan) -> None:
 
 
 def last_values(run: RunFiles) -> dict[str, float]:
-    """Last logged losses and preview measures of a run."""
+    """Last logged training loss, validation loss and PSNR of a run, by name, where logged."""
     wanted = ("loss", "validation_loss", "psnr")
     return {name: ys[-1] for name, (_, ys) in run.series().items() if name in wanted}

@@ -23,8 +23,8 @@ class Stage:
 
     Attributes:
         name: name of the run's folder and config, and first word of overrides of its settings.
-        title: what it trains, in words.
-        preset: name of the preset whose settings it starts from.
+        title: what the run trains, in words.
+        preset: name of the preset whose settings the run starts from.
         share: share of the time budget.
         enough: number of training samples that the preset's network needs; a wider network is
             chosen only if there is time for as many.
@@ -32,13 +32,11 @@ class Stage:
             network starts from random weights.
         cooldown: share of the steps over which the learning rate falls to 0.
         settings: further settings, as values by name ``a.b``.
-        follows: settings that hold the folder of an earlier run: name of its stage, by name of the
-            setting.
-        same: settings that are copied from an earlier run: name of its stage, by name of the
-            setting.
-        encodes: whether it encodes the footage; later stages share its latents.
-        samples: whether its model samples videos, which are measured while it trains.
-        half: whether it may compute in bfloat16 on a CPU where that is faster.
+        follows: name of an earlier stage, by the name of the setting that holds its run's folder.
+        same: name of an earlier stage, by the name of the setting that is copied from its run.
+        encodes: whether the run encodes the footage; later stages share its latents.
+        samples: whether the run's model samples videos, which are measured while it trains.
+        half: whether the run may compute in bfloat16 on a CPU where that is faster.
     """
 
     name: str
@@ -62,13 +60,13 @@ def _clips(footage: Mapping[str, Any], split: str, sizes: Sizes, frames: int) ->
 
 
 def _held_out(footage: Mapping[str, Any], sizes: Sizes) -> dict[str, Any] | None:
-    """Held-out clips for the loss of a denoiser, if there are any."""
+    """Settings of held-out clips for a denoiser's validation loss; None if there are none."""
     frames = sizes.validation_span
     return None if frames is None else _clips(footage, "validation", sizes, frames)
 
 
 def _cached(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of every denoiser: what it reads, and where the latents are."""
+    """Settings that every denoiser's run has, by name: its data, and where latents are cached."""
     return {
         "init_from": sizes.denoisers_from,
         "data": _clips(footage, "train", sizes, sizes.span),
@@ -79,7 +77,10 @@ def _cached(sizes: Sizes, out: Path, footage: Mapping[str, Any]) -> dict[str, An
 
 
 def _autoencoder(sizes: Sizes, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings and first weights of the autoencoder: of a model to start from, or ``given``."""
+    """Settings of an autoencoder and its initial weights, by name.
+
+    ``given`` is used if ``sizes`` has no settings of an autoencoder to start from.
+    """
     own = sizes.autoencoder if sizes.autoencoder is not None else given
     return {
         "autoencoder": {**own, "clip": [16, sizes.size, sizes.size]},
@@ -101,12 +102,12 @@ def stages_for(
     Their shares of the budget, with those of the results and the reserve, sum to 1.
 
     Args:
-        system: name of the system.
+        system: name of the system, ``lvdm`` or ``pvdm``.
         sizes: sizes of frames, latents and clips.
         out: folder that holds the runs.
         footage: settings of the source of the footage.
         denoisers: number of denoisers of LVDM: 2, or 1 that samples neighbouring latent frames.
-        tuned: whether the autoencoder is trained; False: that of ``sizes.init_from`` is used.
+        tuned: whether the autoencoder is trained; if not, ``sizes.init_from`` gives it.
     """
     autoencoder, networks = _STAGES[system]
     runs = [
@@ -123,8 +124,8 @@ def stages_for(
 def stages_of(plan: Plan, out: Path, tuned: bool | None = None) -> Sequence[Stage]:
     """The runs of a plan, in the order in which they are trained.
 
-    ``out`` is the training's folder. ``tuned`` says whether the autoencoder is trained; None: the
-    plan says it.
+    ``out`` is the training's folder. ``tuned`` says whether the autoencoder is trained; None: as
+    the plan says, or yes if that is not decided.
     """
     system, footage = SYSTEMS[plan.system], plan.footage
     sizes = system.sizes(plan.size, footage.span, plan.init_from, footage.validation_span)
@@ -143,7 +144,10 @@ def rule(budget_seconds: float, stages: Sequence[Stage]) -> str:
 
 
 def _without_autoencoder(stage: Stage, names: set[str], sizes: Sizes) -> Stage:
-    """The run with the model to start from in place of an autoencoder that is not trained."""
+    """Copy of a run that reads ``sizes.init_from`` where it would read a run that is left out.
+
+    ``names`` are those of the runs that are trained.
+    """
     absent = {key for key, name in stage.follows.items() if name not in names}
     follows = {key: name for key, name in stage.follows.items() if key not in absent}
     settings = {**stage.settings, **dict.fromkeys(absent, sizes.init_from)}
@@ -197,7 +201,10 @@ def _denoiser(
     frames: tuple[int, int],
     **described: Any,
 ) -> Stage:
-    """The run of a denoiser; ``frames`` are those of a clip and of its latent."""
+    """The run of a denoiser, with further fields ``described``.
+
+    ``frames`` is the number of frames of a clip, and of its latent.
+    """
     (clip, latent), size = frames, sizes.latent_size
     return Stage(
         samples=True,

@@ -14,18 +14,18 @@ SHORT = {"cpu": 3600.0, "cuda": 600.0}  # seconds
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Sizes on which the settings of all runs of a system depend.
+    """Sizes on which the settings of all runs of a system (LVDM's or PVDM's) depend.
 
     Attributes:
         size: height and width of frames in pixels.
         factor: downsampling factor of the autoencoder along height and width.
         channels: number of channels of a latent.
-        span: number of frames of a cached clip.
-        validation_span: number of frames of a held-out clip; None if no held-out video is that
-            long.
+        span: number of frames of a clip whose latent is cached.
+        validation_span: number of frames of a held-out clip; None if no held-out video is long
+            enough.
         init_from: model whose autoencoder gives the initial weights and the settings; None for
             random weights.
-        autoencoder: settings of that autoencoder; None without one.
+        autoencoder: settings of the autoencoder of ``init_from``; None without that.
         denoisers_from: model whose denoisers give the initial weights; None for random weights.
     """
 
@@ -40,12 +40,12 @@ class Sizes:
 
     @property
     def latent_size(self) -> int:
-        """Height and width of a latent."""
+        """Height and width of a latent frame."""
         return self.size // self.factor
 
     @property
     def autoencoder_fits(self) -> bool:
-        """Whether the autoencoder of ``init_from`` can be used as it is, for frames of its size."""
+        """Whether the autoencoder of ``init_from`` was made for frames of ``size`` pixels."""
         given = self.autoencoder
         return given is not None and list(given["clip"][1:]) == [self.size, self.size]
 
@@ -59,20 +59,21 @@ class System:
         size: default height and width of frames in pixels, by the type of the device.
         factors: downsampling factor along height and width, by the greatest frame size it is for.
         channels: number of channels of a latent, by the greatest frame size it is for.
-        factor_of: takes the config of an autoencoder and returns its downsampling factor.
+        factor_of: returns the downsampling factor along height and width of an autoencoder's
+            config.
         autoencoder: kind of the autoencoder.
         multiple: height and width of a latent are multiples of this number.
-        spans: possible numbers of frames of a cached clip, the best first.
+        spans: possible numbers of frames of a clip whose latent is cached, the best first.
         window: number of frames of an autoencoder's clip.
         start: model that comes with longtake whose autoencoder training starts from, by the type of
-            the device; for frames of at most 64 pixels. An hour on a CPU is too short
-            to train one as good.
+            the device; for frames of at most 64 pixels. An hour on a CPU is too short to train one
+            as good.
         short: budget in seconds, by the type of the device, below which there is time for one
             denoiser only, and for no training of an autoencoder that is good already.
-        denoisers_from: model that comes with longtake whose denoisers' weights the training of
-            denoisers starts from, whatever it was trained on: its first steps are the
-            same for all footage. For latents of an autoencoder that is itself trained from
-            ``init_from``, with as many channels.
+        denoisers_from: model that comes with longtake whose denoisers give the initial weights of
+            denoisers, whatever it was trained on: the first steps are alike for all footage. It is
+            used if the autoencoder has initial weights too and as many latent channels; None for
+            random weights.
         denoisers: possible numbers of denoisers, the smallest first.
         short_spans: as ``spans``, for one denoiser of neighbouring latent frames.
     """
@@ -93,7 +94,10 @@ class System:
     denoisers_from: str | None = None
 
     def spans_for(self, denoisers: int) -> Sequence[int]:
-        """Possible numbers of frames of a cached clip, the best first, for 1 denoiser or 2."""
+        """Possible numbers of frames of a clip whose latent is cached, the best first.
+
+        ``denoisers`` is the number of denoisers, 1 or 2.
+        """
         return self.short_spans if denoisers == 1 else self.spans
 
     def sizes(
@@ -103,15 +107,21 @@ class System:
         init_from: str | None = None,
         validation_span: int | None = None,
     ) -> Sizes:
-        """Sizes for square frames of ``size`` pixels; a ConfigError if that is not possible.
+        """Sizes of latents and clips for square frames of ``size`` pixels.
 
         Args:
-            size: height and width of frames.
-            span: number of frames of a cached clip.
+            size: height and width of frames in pixels.
+            span: number of frames of a clip whose latent is cached.
             init_from: model whose autoencoder gives the initial weights; None for random weights.
             validation_span: number of frames of a held-out clip; None for no validation loss.
+
+        Raises:
+            ConfigError: the size is not possible, or the autoencoder of ``init_from`` is of another
+                kind or clip length.
         """
-        most = next(limit for limit in self.factors if size <= limit)
+        most = next((limit for limit in self.factors if size <= limit), None)
+        if most is None:
+            raise ConfigError(f"size={size} must be at most {max(self.factors)} for {self.name}")
         factor, channels, given = self.factors[most], self.channels[most], None
         denoisers_from = None
         if init_from is not None:
@@ -144,7 +154,7 @@ class System:
         )
 
     def _denoisers_for(self, channels: int) -> str | None:
-        """``denoisers_from``, if its latents have this number of channels."""
+        """The model ``denoisers_from`` if its latents have ``channels`` channels, else None."""
         if self.denoisers_from is None:
             return None
         _, components = read_model_files(find_model(self.denoisers_from))

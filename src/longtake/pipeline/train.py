@@ -68,16 +68,17 @@ def train(
 ) -> Path:
     """Train a model on a folder of videos within a given time; continues an interrupted training.
 
-    Each stage is a run whose config is written to ``configs`` when it begins. Its number of steps
-    fits its share of the time, as measured on a few steps.
+    Each stage (autoencoder, then denoisers) is a run whose config is written to ``configs`` when it
+    begins. Its number of steps fits its share of the time, as measured on a few steps.
 
     Args:
         footage: a folder of videos, or one video.
         out: folder to write to.
-        ranks: the processes of the training.
+        ranks: the processes of the training, which must be one.
         output: shows progress.
         asked: what the user asks for.
-        overrides: changes as ``STAGE.a.b=value``.
+        overrides: changes of a run's settings, as ``STAGE.a.b=value`` with the name of its stage,
+            or of the number of results, as ``results.videos=2``.
 
     Returns:
         the model's folder.
@@ -86,26 +87,20 @@ def train(
         ConfigError: an override names no stage, or a setting that the stage does not have.
         CheckpointError: the folder holds something else.
         OtherRunError: the folder holds a training on other footage or with other settings.
+        ValueError: there are several processes, no videos, or only too short ones.
+        InUseError: another process writes to the folder.
     """
     if ranks.size > 1:
         raise ValueError(
-            "training in stages runs in one process; on several, train from the config of one "
-            "stage after the other"
+            f"training in stages runs in one process, not in {ranks.size}; to use several, train "
+            "from the config of one stage after the other"
         )
     before = read_plan(out)
-    if (
-        before is None
-        and out.exists()
-        and {path.name for path in out.iterdir()} - {run_folder.LOCK, f".{PLAN}.partial"}
-    ):
-        raise CheckpointError(
-            f"{out} exists and holds no training in stages; choose another folder"
-        )
-    plan = (
-        first_plan(footage, asked, ranks)
-        if before is None
-        else _continued(before, footage, asked, out)
-    )
+    if before is None:
+        _refuse_other_files(out)
+        plan = first_plan(footage, asked, ranks)
+    else:
+        plan = _continued(before, footage, asked, out)
     stages = stages_of(plan, out, True)
     grouped = _by_stage(overrides, stages)
     out.mkdir(parents=True, exist_ok=True)
@@ -117,11 +112,20 @@ def train(
     return out / MODEL
 
 
+def _refuse_other_files(out: Path) -> None:
+    """Raise a CheckpointError if a folder without a plan is not empty."""
+    unfinished = {run_folder.LOCK, f".{PLAN}.partial"}
+    if out.exists() and {path.name for path in out.iterdir()} - unfinished:
+        raise CheckpointError(
+            f"{out} exists and holds no training in stages; choose another folder"
+        )
+
+
 def first_plan(footage: Path, asked: Asked, ranks: Ranks) -> Plan:
     """Plan a new training from what the user asks for and what the folder of videos holds.
 
     Raises:
-        ConfigError: the size or the number of denoisers is not one of the system's.
+        ConfigError: the system cannot have this size, number of denoisers or initial model.
         ValueError: there are no videos, or all are too short.
     """
     name: SystemName = asked.system or "lvdm"
@@ -150,7 +154,11 @@ def first_plan(footage: Path, asked: Asked, ranks: Ranks) -> Plan:
 
 
 def _continued(before: Plan, footage: Path, asked: Asked, out: Path) -> Plan:
-    """The plan that the folder holds, with another budget if one is given."""
+    """The plan that the folder ``out`` holds, with another budget if one is asked for.
+
+    Raises:
+        OtherRunError: the footage or another setting differs.
+    """
     now = {"footage": str(footage), "system": asked.system, "size": asked.size}
     now |= {"denoisers": asked.denoisers, "init_from": asked.init_from}
     then = config.to_dict(before) | {"footage": before.given}
@@ -167,7 +175,11 @@ def _continued(before: Plan, footage: Path, asked: Asked, out: Path) -> Plan:
 
 
 def _by_stage(overrides: Sequence[str], stages: Sequence[Stage]) -> dict[str, list[str]]:
-    """Overrides by the stage that they begin with, checked against its preset."""
+    """Overrides without their first word, by that word: the name of a stage, or ``results``.
+
+    Raises:
+        ConfigError: an override begins with another word, or does not fit the stage's preset.
+    """
     names, grouped = [*(stage.name for stage in stages), RESULTS], {}
     for override in overrides:
         name, dot, rest = override.partition(".")
