@@ -300,7 +300,10 @@ def test_an_index_with_impossible_numbers_is_refused(tmp_path: Path, autoencoder
         ({"file": "/tmp/latents_00000.safetensors"}, "file"),
         ({"file": "..safetensors"}, "file"),
         ({"file": "latents_00001.safetensors"}, r"lists latents_00001.safetensors 2 times"),
-        ({"file": "linked.safetensors"}, "linked.safetensors: is not a file of this folder"),
+        (
+            {"file": "linked.safetensors"},
+            "linked.safetensors: is a link or a folder, expected a file",
+        ),
     ],
 )
 def test_shards_that_the_index_cannot_have_are_refused(tmp_path: Path, autoencoder, shard, fault):

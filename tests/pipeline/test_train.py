@@ -184,7 +184,7 @@ def test_a_folder_of_other_things_is_left_alone(footage: Path, tmp_path: Path):
 
 def test_a_folder_that_a_kill_left_empty_is_begun(footage: Path, tmp_path: Path):
     (tmp_path / ".plan.yaml.partial").touch()
-    with pytest.raises(ValueError, match="begins with no stage"):  # what is looked at next
+    with pytest.raises(ValueError, match="must begin with a stage"):  # what is looked at next
         start(footage, tmp_path, overrides=["training.steps=3"])
 
 
@@ -192,7 +192,7 @@ def test_a_folder_that_a_kill_left_empty_is_begun(footage: Path, tmp_path: Path)
     ("override", "message"),
     [
         ("autoencoders.training.steps=3", "did you mean 'autoencoder'"),
-        ("training.steps=3", "begins with no stage"),
+        ("training.steps=3", "must begin with a stage"),
         ("denoiser.training.stepps=3", "did you mean 'steps'"),
         ("results.vidos=3", "did you mean 'videos'"),
     ],

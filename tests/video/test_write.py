@@ -183,7 +183,9 @@ def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
 def test_frames_of_another_size_are_refused(tmp_path: Path) -> None:
     writer = VideoWriter(tmp_path / "film.mp4", 24)
     writer.write(film(3))
-    with pytest.raises(VideoError, match="16 x 16 pixels follow frames of 32 x 48"):
+    with pytest.raises(
+        VideoError, match=r"16 x 16 pixels \(height x width\) follow frames of 32 x 48"
+    ):
         writer.write(film(3, 16, 16))
 
 

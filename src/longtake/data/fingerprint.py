@@ -1,4 +1,4 @@
-"""Fingerprints of videos: equal for copies, different when the content is."""
+"""Fingerprints of videos: equal for copies, different for different contents."""
 
 import hashlib
 from collections.abc import Sequence

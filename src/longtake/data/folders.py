@@ -233,8 +233,8 @@ class SkyTimelapse(VideosOnDisk):
     """SkyTimelapse: ``{train,test}/VIDEO/CLIP/`` holds the frames of one clip as image files.
 
     Attributes:
-        split: ``train``: the folder of that name; ``test``: the folders ``test`` and ``val``;
-            ``all``: every folder.
+        split: ``train``: the folder ``train``; ``test``: the folders ``test`` and ``val``; ``all``:
+            all three.
     """
 
     kind: Literal["sky_timelapse"] = "sky_timelapse"

@@ -88,9 +88,9 @@ class LatentCache:
     Args:
         folder: folder of the cache.
         key: hash that the cache must have been built with; None accepts any.
-        caption_of: function that returns the present caption of the source's video of an index, or
-            None without one; if None, and in caches of earlier versions, clips have the captions
-            that were stored with them.
+        caption_of: returns the present caption of a video by its index in the source, None if it
+            has none. Without this function, and in caches of earlier versions, clips have the
+            captions that were stored with them.
 
     Raises:
         CheckpointError: the cache has another key, is incomplete or broken; the message names the
@@ -177,7 +177,7 @@ class LatentCache:
             if not os.path.lexists(path):
                 raise CheckpointError(f"{path}: shard is missing; {again}")
             if not stat.S_ISREG(path.lstat().st_mode):
-                raise CheckpointError(f"{path}: is not a file of this folder; {again}")
+                raise CheckpointError(f"{path}: is a link or a folder, expected a file; {again}")
         shape = None
         for path, facts in zip(shards, file_facts(FACTS, list(shards), _shard_facts), strict=True):
             items, tensors = shards[path].items, facts["tensors"]

@@ -116,7 +116,7 @@ def prepare(
 
 
 def read_manifest(out: Path) -> list[PreparedVideo]:
-    """Read the entries of ``manifest.jsonl`` in a folder of ``prepare``; empty if it is missing.
+    """Read ``manifest.jsonl`` in a folder that ``prepare`` wrote; empty if it is missing.
 
     Raises:
         OSError: the file cannot be read.
@@ -229,7 +229,7 @@ def _opened(out: Path, settings: PrepareSettings, overwrite: bool) -> dict[str, 
 
 
 def _remove(out: Path) -> None:
-    """Remove the files that a folder's manifests list, and the manifests."""
+    """Remove ``manifest.jsonl`` and ``.prepared.jsonl`` of a folder, and the files they list."""
     for name in (MANIFEST, DONE):
         for video in _lines(out / name):
             _remove_scenes(out, video)

@@ -1,1 +1,1 @@
-"""The page of a run: one static HTML file without scripts, readable while training goes."""
+"""The page of a training run: one static HTML file without scripts, updated while it trains."""

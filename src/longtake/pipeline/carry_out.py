@@ -320,7 +320,7 @@ class Training:
     ) -> Callable[[TrainingProgress], Schedule | None]:
         """Callback of logging steps that stores the time spent and calls ``report``.
 
-        Unless the number of steps was given, it changes that so that the run ends in time.
+        Unless the number of steps was given, the callback adapts it so that the run ends in time.
         """
         own, ends = self._overrides.get(stage.name, ()), self._plan.stages[stage.name].ends
         pace = None

@@ -118,9 +118,9 @@ def read_plan(out: Path) -> Plan | None:
 
 
 class Clock:
-    """Time spent on a training in stages over all its starts; stored in ``time.json``.
+    """Time spent on a training in stages (autoencoder, then denoisers) over all its starts.
 
-    The stages are runs: autoencoder, then denoisers.
+    It is stored in ``time.json`` in the training's folder ``out``.
     """
 
     def __init__(self, out: Path) -> None:

@@ -205,7 +205,7 @@ def reconstruction_psnr(plan: Plan, device: torch.device) -> float:
 def held_out_protocol(plan: Plan, held: VideoFolder, clips: int) -> Protocol:
     """Evaluation protocol for ``clips`` clips of the held-out footage ``held``.
 
-    Its features are I3D's if the weights are there, else those of a random network.
+    Its features are I3D's if its weights are in the user's cache, else those of a random network.
 
     Raises:
         ValueError: all videos are too short.

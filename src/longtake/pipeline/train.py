@@ -185,7 +185,7 @@ def _by_stage(overrides: Sequence[str], stages: Sequence[Stage]) -> dict[str, li
         name, dot, rest = override.partition(".")
         if not dot or name not in names:
             raise ConfigError(
-                f"override {override!r} begins with no stage; {config.nearest(name, names)}"
+                f"override {override!r} must begin with a stage; {config.nearest(name, names)}"
             )
         grouped.setdefault(name, []).append(rest)
     for stage in stages:

@@ -33,7 +33,7 @@ class Place(NamedTuple):
 
     Attributes:
         file: the file, or the tar file.
-        start: position of the first byte in it.
+        start: position of the first byte in ``file``.
         size: number of bytes.
         modified_ns: modification time of ``file``, in nanoseconds.
     """
@@ -200,7 +200,7 @@ def _entries(file: IO[bytes], size: int) -> Iterator[tuple[str, tarfile.TarInfo,
         if info.size < 0:
             raise ArchiveError(f"has an entry of {info.size} bytes")
         if entries > MOST_MEMBERS:
-            raise ArchiveError(f"has over {MOST_MEMBERS} entries")
+            raise ArchiveError(f"has over {MOST_MEMBERS} entries; write several tar files")
         if info.type in (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE):
             longer = _long_name(file, info) or longer
             continue

@@ -22,7 +22,7 @@ class Background:
     def submit(self, function: Callable[..., Any], *args: Any) -> None:
         """Call ``function(*args)`` in the thread, after earlier calls; returns before it is done.
 
-        While ``most_waiting`` calls are not done, it waits. Raises the error of an earlier call.
+        First waits while ``most_waiting`` calls are not done. Raises the error of an earlier call.
         """
         while len(self._calls) >= self._most:
             self._calls.popleft().result()

@@ -157,7 +157,8 @@ def frames_from(
     the result of ``packed_timeline`` for this file, which saves reading all its packets, or None.
 
     Raises:
-        VideoError: the file does not exist, is not a video, is broken or truncated, or a frame is.
+        VideoError: the file does not exist, is not a video, is truncated, or it or a frame is
+            broken.
     """
     path = Path(path)
     if is_folder(path):
@@ -214,7 +215,7 @@ def _first_size(path: Path) -> tuple[int, int]:
 
 
 def _frames(path: Path, threads: int = 1) -> Iterator[np.ndarray]:
-    """Yield all frames of a video as upright RGB; ``threads=0`` decodes with one per processor."""
+    """Yield all frames of a video as upright RGB; ``threads=0``: one thread per processor."""
     if is_folder(path):
         yield from pictures.frames(pictures.files(path))
         return

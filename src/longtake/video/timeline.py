@@ -45,7 +45,8 @@ class Timeline:
         first_key: time of the first key frame in ticks, if packets of earlier frames follow it;
             else None.
         ticks: time of each frame, increasing; None if the file does not store times.
-        seekable: whether decoded frames have these times, so that a frame can be found by its time.
+        seekable: whether decoded frames have the times ``ticks``, so that a frame can be found by
+            its time.
         keys: times in ticks, increasing, of the frames at which decoding can start.
         tick_seconds: length of a tick in seconds.
         last_ticks: duration of the last frame in ticks; 0 if the file does not store it.
@@ -254,7 +255,7 @@ def _check_bytes(
 def _check_packets(path: Path, packets: _Packets, *, broadcast: bool) -> None:
     """Raise a VideoError if a packet after the first key frame is corrupt.
 
-    The last packets of a broadcast may be, because recordings are cut anywhere.
+    The last packets of a broadcast may be corrupt, because recordings are cut anywhere.
     """
     end = len(packets.key) - broadcast
     while broadcast and end and packets.corrupt[end - 1]:

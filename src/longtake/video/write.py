@@ -152,8 +152,9 @@ class VideoWriter:
                 )
             if frames.shape[1:] != self._shape:
                 raise VideoError(
-                    f"{self.path}: frames of {frames.shape[1]} x {frames.shape[2]} pixels follow "
-                    f"frames of {self._shape[0]} x {self._shape[1]}; all must have one size"
+                    f"{self.path}: frames of {frames.shape[1]} x {frames.shape[2]} pixels (height "
+                    f"x width) follow frames of {self._shape[0]} x {self._shape[1]}; all must have "
+                    "one size"
                 )
             for frame in frames:
                 self._encoder.write(frame, self.frames)

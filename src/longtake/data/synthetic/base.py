@@ -146,7 +146,7 @@ class SyntheticSource(Config, ClipSource):
         return {**to_dict(self), "revision": self.revision}
 
     def number(self, index: int) -> int:
-        """Number of video ``index`` that no video of the other split has.
+        """Number of video ``index``, from 0 in the split ``train``, from 2^32 in ``test``.
 
         Raises:
             IndexError: there is no video of this index.

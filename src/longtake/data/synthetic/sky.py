@@ -74,7 +74,7 @@ class SkyWorld(SyntheticSource):
         for unknown in sorted(set(without) - set(CLASSES)):
             raise ValueError(f"there is no class {unknown!r}; {nearest(unknown, CLASSES)}")
         if not set(CLASSES) - set(without):
-            raise ValueError("without leaves no class; leave at least one out of it")
+            raise ValueError("without lists every class; leave at least one out of it")
         return without
 
     @property

@@ -62,7 +62,7 @@ class CloudPlane:
     share: Float[Tensor, "rows"]
 
     def behind(self, field: Float[Tensor, "t rows w"]) -> Float[Tensor, "t rows w"]:
-        """Value of ``field`` at the point that shades each point, slightly nearer the horizon."""
+        """Sample ``field`` slightly nearer the horizon from each point, where clouds shade it."""
         return torch.lerp(field[:, self.row], field[:, self.next_row], self.share[:, None])
 
 
@@ -111,9 +111,9 @@ class Clouds:
 def cloud_plane(height: int, width: int) -> CloudPlane:
     """Compute the matrices for one frame size; the module's docstring has the projection.
 
-    The field at row r and column w is Re sum_x across[r, x, w] sum_z along[z, r] A e^(i angle),
-    each wave attenuated by a Gaussian of its pixel's size. Real and imaginary parts are stacked
-    with the signs of a complex product, so both sums are real matrix products.
+    The field at row r and column w is Re sum_x across[r, x, w] sum_z along[z, r] amplitude[x, z]
+    e^(i angle[x, z]), each wave attenuated by a Gaussian of its pixel's size. Real and imaginary
+    parts are stacked with the signs of a complex product, so both sums are real matrix products.
     """
     rows = math.ceil(SKYLINE * height)
     row = torch.arange(rows, dtype=torch.float64)
@@ -171,7 +171,7 @@ def _amplitude(x: Float[Tensor, "x"], z: Float[Tensor, "z"]) -> Float[Tensor, "x
 
 
 def _spacing(waves: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
-    """Spacing of wave numbers around each, relative to SPACING: d(cycles)/dj."""
+    """Distance between neighbouring wave numbers near each one, relative to ``SPACING``."""
     return torch.sqrt(1 + 4 * WIDENING * waves.abs() / SPACING)
 
 

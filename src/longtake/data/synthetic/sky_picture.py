@@ -157,7 +157,7 @@ def _sun(
     """Glow and disc of the sun or, at night, of the moon, in [0, 1]; lengths in frame heights.
 
     ``up`` and ``across`` are positions of rows above the horizon, and of columns right of the
-    middle; ``sun`` is its elevation.
+    middle; ``sun`` is the sun's elevation.
     """
     sun = sun.float()[:, None, None]
     moonlit = night(sun)
