@@ -86,7 +86,8 @@ class FilledVideo(VideoStream):
     ) -> Iterator[Part]:
         """Yield the frames of the requested videos, given frames included, in order of time.
 
-        Arguments are those of ``VideoStream.__call__``; ``frames`` counts given frames too.
+        Arguments are those of ``VideoStream.__call__``; ``frames`` counts given frames too, and up
+        to the rest of a gap more are made.
 
         Raises:
             ValueError: ``frames`` is not from 1 to ``length``, or a network does not read a signal.
@@ -101,7 +102,7 @@ class FilledVideo(VideoStream):
         steering = steering or Steering()
         state = state or {}
         total = stored_change(state)
-        for pair in range(int(state.get("given.pair", 0)), len(self.frames) - 1):
+        for pair in range(int(state.get("given.pair", 0)), self.steps(frames)):
             if (change := steering.change(pair)) is not None:
                 total = total.then(change)
             pixels = self._pair(total.of(request, steering), pair)

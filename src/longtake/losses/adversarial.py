@@ -127,12 +127,12 @@ class AdversarialTerm:
 
 
 def hinge(real: Float[Tensor, "..."], fake: Float[Tensor, "..."]) -> Scalar:
-    """Hinge loss of a discriminator: 0 if logits are > 1 on videos, < -1 on reconstructions."""
+    """Mean hinge loss of a discriminator: 0 if logits ``real`` > 1 and ``fake`` < -1."""
     return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
 
 
 def vanilla(real: Float[Tensor, "..."], fake: Float[Tensor, "..."]) -> Scalar:
-    """Binary cross-entropy of a discriminator: target 1 for videos and 0 for reconstructions."""
+    """Mean binary cross-entropy of a discriminator: target 1 for videos, 0 for reconstructions."""
     return 0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())
 
 

@@ -308,7 +308,7 @@ class Trainer:
         return measures
 
     def _rescue(self) -> str:
-        """Export the last good checkpoint; returns a sentence about it."""
+        """Export the last good checkpoint, if there is one; return a sentence about it."""
         self._writer.wait()
         good = checkpoint.last_up_to(self._folder, self._last_good_step)
         if good is None:
