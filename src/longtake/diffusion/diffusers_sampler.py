@@ -89,8 +89,8 @@ class DiffusersSampler(Sampler):
             unless set here.
 
     Raises:
-        ValueError: there is no such scheduler, or its samples would be noisy or NaN at these
-            settings.
+        ValueError: there is no such scheduler, its samples would be noisy or NaN at these settings,
+            or an option would have no effect.
     """
 
     per_frame: ClassVar[bool] = False

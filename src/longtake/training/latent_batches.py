@@ -152,7 +152,7 @@ class LatentBatches:
         labels: number of values of each named label that the denoiser reads; empty for none.
 
     Raises:
-        ValueError: the cached clips are too short for ``clip``, or have no time axis.
+        ValueError: the cached clips are too short for ``clip``, or lack the time axis it needs.
     """
 
     cache: LatentCache

@@ -33,7 +33,7 @@ def group_norm(
     """Normalise contiguous ``x`` of shape (rows, m, n, c); see ``longtake.nn.formulas``.
 
     ``weight`` and ``bias`` are of shape (c) or (rows, m, 1, c), ``scale`` and ``shift`` (rows, m,
-    1, c) or None. Returns the result, and mean and reciprocal std of each group.
+    1, c), or None for no modulation. Returns the result, and mean and reciprocal std of each group.
     """
     rows, parts, positions, channels = x.shape
     width = channels // groups
