@@ -175,7 +175,7 @@ def _safetensors(path: Path) -> np.ndarray:
 def _header(file: Bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Read the header of an ``.npy`` file: shape, whether it is in Fortran order, and dtype.
 
-    NumPy limits the header's length.
+    NumPy limits the header's length. A ValueError if the format's version is not 1.0 or 2.0.
     """
     version = np.lib.format.read_magic(file)
     if version == (1, 0):

@@ -24,10 +24,10 @@ Count = Annotated[int, Ge(1)]
 class CachePlan(Config):
     """Which clips of a source are encoded to a latent cache.
 
-    At most one of ``every``, ``clips`` and ``copies`` may be set. If none is, clips of video files
-    start a third of a clip apart, and of each video of a synthetic data set one clip is taken. By
-    how many frames a PVDM denoiser's clips overlap is its setting ``clip_overlap_frames``, not one
-    of the cache.
+    At most one of ``every``, ``clips`` and ``copies`` may be set. If all are None, clips of video
+    files start a third of a clip apart, and of each video of a synthetic data set one clip is
+    taken. By how many frames a PVDM denoiser's clips overlap is the denoiser's setting
+    ``clip_overlap_frames``, not one of the cache.
 
     Attributes:
         every: distance between the starts of a video's clips, in frames of the video; one more clip

@@ -84,7 +84,8 @@ def _stamp(path: str) -> str | None:
 def _read(kind: str, stamps: Mapping[str, str | None]) -> dict[str, Any]:
     """Stored facts of one kind about files that still have their stamps, by path.
 
-    The time that it takes does not grow with the number of other files in the database.
+    Files with the stamp None are left out. The time that it takes does not grow with the number of
+    other files in the database.
     """
     wanted = [pair for pair in stamps.items() if pair[1] is not None]
     with (

@@ -169,6 +169,7 @@ class VideoFolder(VideosOnDisk):
     """Video files and folders of image files at any depth below a folder, or one video file.
 
     A tar file counts as a folder: webdataset shards, or a folder of them, are read in place.
+    ``VideosOnDisk`` describes the other fields.
 
     Attributes:
         labels: ``folder``: a video's class is the name of the folder directly below ``path`` that
@@ -232,6 +233,8 @@ class VideoFolder(VideosOnDisk):
 class SkyTimelapse(VideosOnDisk):
     """SkyTimelapse: ``{train,test}/VIDEO/CLIP/`` holds the frames of one clip as image files.
 
+    ``VideosOnDisk`` describes the other fields.
+
     Attributes:
         split: ``train``: the folder ``train``; ``test``: the folders ``test`` and ``val``; ``all``:
             all three.
@@ -250,6 +253,8 @@ class SkyTimelapse(VideosOnDisk):
 
 class Taichi(VideosOnDisk):
     """TaiChi-HD: all ``.mp4`` files below the folder.
+
+    ``VideosOnDisk`` describes the other fields.
 
     Attributes:
         split: ``train`` or ``test``: videos in the folder of that name; ``all``: all videos.

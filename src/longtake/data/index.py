@@ -325,7 +325,8 @@ def _info(
 ) -> tuple[VideoInfo | str, str | None]:
     """Length, size and rate of a candidate, or why it cannot be used; and its packed timeline.
 
-    ``probed`` yields results of ``_probe``; ``frames_fps`` is the rate of folders of image files.
+    The timeline is None if there is none. ``probed`` yields results of ``_probe``; ``frames_fps``
+    is the rate of folders of image files.
     """
     if candidate.fault is not None:
         return candidate.fault, None

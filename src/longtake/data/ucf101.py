@@ -32,7 +32,7 @@ class UCF101(VideosOnDisk):
 
     The class folders are in ``path``, or in ``UCF-101`` in it; the folder of lists is in one of
     these or beside them. Classes have the numbers of the official ``classInd.txt`` less 1, also if
-    that file or some of the classes are not there.
+    that file or some of the classes are not there. ``VideosOnDisk`` describes the other fields.
 
     Attributes:
         split: ``train`` or ``test``: videos of that official list; ``all``: all videos.

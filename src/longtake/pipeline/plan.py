@@ -78,8 +78,9 @@ class Plan(Config):
         start_psnr: PSNR in dB of held-out clips, reconstructed by the autoencoder of ``init_from``
             as it is; None if that was not measured.
         given: the folder of videos that the user gave.
-        prepared: whether ``footage`` is a prepared copy of that folder; None before it is decided.
-        footage: the folder that is read: the prepared copy, or the one that the user gave.
+        prepared: whether ``footage`` is a copy of that folder in small files, one per scene; None
+            before it is decided.
+        footage: the folder that is read: that copy, or the one that the user gave.
         stages: decisions about each run, made when it begins, by the name of its stage.
         results: number of videos to sample and of clips to measure; None before it is decided.
     """

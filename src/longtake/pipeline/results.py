@@ -124,7 +124,7 @@ def write_model(run: Path, out: Path, device: torch.device) -> VideoModel:
 def write_samples(model: VideoModel, out: Path, planned: PlannedResults, bar: Bar) -> None:
     """Sample long videos, each with a contact sheet, to the folder ``videos`` in ``out``.
 
-    Videos that exist are kept.
+    Videos that exist are kept. ``bar(title, unit)`` is a context manager of a progress callback.
 
     Raises:
         VideoError: a file cannot be written.
@@ -155,6 +155,7 @@ def measure_model(
     """Evaluate reconstructions and ``clips`` samples of a model on a plan's held-out footage.
 
     Writes ``reconstruction.json`` and ``evaluation.json`` to ``out``, unless they exist.
+    ``bar(title, unit)`` is a context manager of a progress callback.
 
     Raises:
         ValueError: the footage has too few clips.

@@ -218,7 +218,11 @@ def _padded(size: int) -> int:
 
 
 def _long_name(file: IO[bytes], info: tarfile.TarInfo) -> str:
-    """Name that a header for long names gives the next entry; empty if it gives none."""
+    """Name that a header for long names gives the next entry; empty if it gives none.
+
+    Raises:
+        ArchiveError: the header is too long or broken, or the entry has over 8 GB.
+    """
     if info.size > LONGEST_HEADER_BYTES:
         raise ArchiveError(f"has a header of {info.size} bytes, more than {LONGEST_HEADER_BYTES}")
     data = file.read(info.size)
@@ -231,7 +235,11 @@ def _long_name(file: IO[bytes], info: tarfile.TarInfo) -> str:
 
 
 def _records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield key and value of each record ``LENGTH KEY=VALUE`` of an extended header."""
+    """Yield key and value of each record ``LENGTH KEY=VALUE`` of an extended header.
+
+    Raises:
+        ArchiveError: a record is not valid.
+    """
     while data.strip(b"\0"):
         length, _, _ = data.partition(b" ")
         if not length.isdigit() or not 0 < int(length) <= len(data):

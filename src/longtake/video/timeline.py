@@ -143,7 +143,8 @@ class _Packets(NamedTuple):
     """One array per field of a stream's packets, without their data.
 
     Of two hours of video, an array has about a million bytes. Times are in ticks; ``NONE`` where a
-    packet has no time.
+    packet has no time. ``key``, ``shown`` and ``corrupt`` say whether it is a key frame, is
+    displayed, and is damaged.
     """
 
     ticks: np.ndarray
@@ -302,7 +303,11 @@ def _doubtful(container: InputContainer, stream: VideoStream, shown: _Packets) -
 
 
 def _decoded(path: Path, line: Timeline, shown: _Packets) -> Timeline:
-    """Correct a timeline by decoding the whole file, which is slow but right for any file."""
+    """Correct a timeline by decoding the whole file, which is slow but right for any file.
+
+    Raises:
+        VideoError: a frame is broken, or there are none.
+    """
     times, keys, last = [], [], 0
     with open_decoder(path) as (container, stream):
         states_times = container.format.name != "mpeg"  # else they differ after seeking

@@ -42,7 +42,7 @@ class Attributes(ABC):
         """Measure the attributes of a video: the words that apply, by the attribute's name."""
 
     def said(self, caption: str) -> Said:
-        """Words that a caption states, by attribute; attributes that it leaves out are missing."""
+        """Set of words that a caption states, by attribute; attributes left out are missing."""
         text = caption.lower()
         for word, meant in self.synonyms.items():
             text = re.sub(rf"\b{word}\b", meant, text)

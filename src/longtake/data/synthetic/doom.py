@@ -42,7 +42,8 @@ _TEMPLATES = (
 class DoomWorld(SyntheticSource):
     """Synthetic data set: walks through five maps of Doom, each a class; needs the package vizdoom.
 
-    Captions also state the pace and the direction of turns.
+    Captions also state the pace and the direction of turns. ``SyntheticSource`` describes the
+    fields.
 
     Unlike in other synthetic data sets, rendering a frame requires all frames before it, at some
     hundred frames per second. The last frames of one video stay in memory, so that continuing it is

@@ -177,7 +177,7 @@ def _game(process: int, wad: str, resolution: tuple[int, int]) -> Any:
     """A running game of vizdoom without monsters, window, sound and overlays.
 
     There is one for each ``process``, an id: a forked data loader must not talk to its parent's
-    game. ``resolution`` is width and height in pixels.
+    game. ``wad`` is the name of a file in vizdoom, ``resolution`` width and height in pixels.
     """
     vizdoom = load()
     game = vizdoom.DoomGame()

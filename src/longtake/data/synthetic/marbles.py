@@ -56,6 +56,7 @@ class MarblesWorld(SyntheticSource):
 
     Rendering frame n of a new video first computes all bounces before it, at about 100,000 frames
     per second; after that any frame needs the bounces of at most 64 frames (see ``Trajectory``).
+    ``SyntheticSource`` describes the fields.
     """
 
     revision: ClassVar[int] = 1

@@ -151,7 +151,8 @@ def permanence(frames: Frames, longest_step: float = 0.15) -> Permanence:
 def _broken(earlier: list[Sighting], later: list[Sighting], longest_step: float) -> Counter[str]:
     """Count impossible events between two neighbouring frames, by name of the event.
 
-    Marbles are paired by colour and distance, the rest by distance alone.
+    Marbles are paired by colour and distance, the rest by distance alone. One that moves more than
+    ``longest_step`` frame heights counts as teleported.
     """
     counts: Counter[str] = Counter()
     for alike in (True, False):

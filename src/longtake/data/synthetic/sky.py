@@ -51,6 +51,8 @@ _SHORT = (
 class SkyWorld(SyntheticSource):
     """Synthetic data set: endless videos of clouds above hills and trees, in 24 classes.
 
+    ``SyntheticSource`` describes the other fields.
+
     Attributes:
         passing_time: whether the sun rises and sets during a video, so that a clip has the class of
             its first frame; otherwise the time of day is constant.

@@ -148,7 +148,7 @@ def _line(fit: Float[Tensor, "t rows w"], bend: float) -> Int[Tensor, "t w"]:
 
 
 class _Mixture(NamedTuple):
-    """Colours of clear sky and of clouds of several brightnesses, for each candidate sun."""
+    """Colours for each candidate sun: clear sky, differences of clouds from it, near land."""
 
     clear: Float[Tensor, "s rows 1 1 3"]
     towards: Float[Tensor, "s rows 1 tone 3"]
@@ -167,7 +167,8 @@ def _explain(
 ) -> tuple[int, float, float]:
     """Index of the candidate sun that fits one frame best, share of cloud, and residual.
 
-    The residual is a mean distance of colours in levels of 255.
+    ``sky`` and ``ground`` are the frame's colours in [0, 1]; ``palettes`` are the candidates'. The
+    residual is a mean distance of colours in levels of 255.
     """
     best = (0, 0.0, 0.0)
     least = math.inf
