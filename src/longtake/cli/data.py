@@ -27,7 +27,9 @@ WORLDS = ("sky", "marbles", "doom")
 Source = Annotated[
     str, Argument(help=f"a folder of videos, a video, or a synthetic data set: {', '.join(WORLDS)}")
 ]
-Isolated = Annotated[bool, Option("--sandbox", help="decode in child processes with limits")]
+Isolated = Annotated[
+    bool, Option("--sandbox", help="decode in child processes with limits on memory and time")
+]
 Damaged = Annotated[
     Literal["refuse", "keep"],
     Option(help="with --sandbox: what to do with videos whose damage FFmpeg conceals"),

@@ -64,7 +64,9 @@ Format = Annotated[str | None, Option("--format", help="mp4, mov, mkv, gif or pn
 
 
 def fit(
-    preset: Annotated[str, Argument(help="name of a preset, or a YAML file")],
+    preset: Annotated[
+        str, Argument(help="name of a preset (`longtake inspect` lists them), or a YAML file")
+    ],
     overrides: arguments.Overrides = None,
     out: Annotated[
         Path | None, Option("--out", "-o", help="folder of the run; default: runs/PRESET")
