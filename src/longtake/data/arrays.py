@@ -194,7 +194,7 @@ def _mapped(path: Path, file: Bytes, name: str, end: int) -> np.ndarray:
 
 
 def _map(file: Bytes, first: int, end: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Memory-map bytes ``first`` to ``end`` as uint8; a ValueError if ``shape`` needs others."""
+    """Memory-map bytes ``first`` to ``end`` as uint8; a ValueError if their number is not right."""
     if end - first != math.prod(shape):
         raise ValueError(
             f"{end - first} bytes of pixels, expected {math.prod(shape)} for an array of {shape}"

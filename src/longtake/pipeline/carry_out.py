@@ -1,4 +1,4 @@
-"""Carries out the stages of a training, one after another, and continues where it was stopped."""
+"""Trains autoencoder, then denoisers, as planned; continues where it was stopped."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence

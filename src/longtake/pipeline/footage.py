@@ -64,9 +64,10 @@ class Footage(Config):
 def survey(path: Path, system: System, denoisers: int = 2) -> Footage:
     """Read a folder of videos and decide how it is used.
 
-    The share that is held out is the smallest of 10, 20 and 30 % that has eight clips, or that with
-    the most. Cached clips have the best length, of those that ``system`` has for ``denoisers``
-    denoisers, at which at least half of the footage can be used.
+    The share that is held out is the smallest of 10, 20 and 30 % that has eight clips of the
+    autoencoder's length; if none has, the one with the most. Clips whose latents are cached have
+    the best length, of those that ``system`` has for ``denoisers`` denoisers, at which at least
+    half of the footage can be used.
 
     Raises:
         ValueError: there are no videos, or all are too short.

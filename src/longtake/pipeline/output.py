@@ -1,4 +1,4 @@
-"""How a training in stages shows its progress to who started it."""
+"""How a training in stages (autoencoder, then denoisers) shows its progress."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager

@@ -1,4 +1,4 @@
-"""The page of a training in stages: what is done, what is left, and each run's charts."""
+"""The page of a training in stages (autoencoder, then denoisers): state, and charts of runs."""
 
 from collections.abc import Iterator, Sequence
 from html import escape

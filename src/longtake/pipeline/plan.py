@@ -1,4 +1,4 @@
-"""The plan of a training in stages as a file, and the time that the training has taken."""
+"""The plan of a training in stages (autoencoder, then denoisers), and the time it has taken."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Results of a training in stages: long videos, evaluations and a model card."""
+"""Results of training autoencoder, then denoisers: long videos, evaluations, a model card."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A training in stages: what is asked for, planned, and continued."""
+"""A training in stages (autoencoder, then denoisers): what is asked for, planned, continued."""
 
 from collections.abc import Sequence
 from pathlib import Path
