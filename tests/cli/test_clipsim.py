@@ -148,4 +148,4 @@ def test_captions_of_a_world_are_refused(longtake, made: Path):
     given = ("--metrics", "clipsim", "--prompts", made / "prompts.txt")
     called = longtake("evaluate", "sky:test:16", *TRIAL, *given)
     assert called.code == 2
-    assert "sky:test:16x16: captions can be given for a folder of videos alone" in called.err
+    assert "sky:test:16x16: captions can be given only for a folder of videos" in called.err

@@ -9,6 +9,8 @@ import torch
 from training import tiny_runs
 
 from longtake.config import parse, to_dict
+from longtake.evaluation.during_training import EvaluationPlan
+from longtake.evaluation.protocols import Protocol
 from longtake.runs import AutoencoderRun, DiffusionRun
 from longtake.training.trainer import Interrupted
 
@@ -22,6 +24,13 @@ def _no_i3d(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def measured(run: Any, **changes: Any) -> Any:
     return parse(type(run), {**to_dict(run), "evaluation": {"clips": 4}, **changes})
+
+
+def test_a_plan_of_fewer_clips_than_protocols_take_is_refused_before_training():
+    least = Protocol.model_fields["n"].metadata[0].ge
+    assert EvaluationPlan(clips=least).clips == least
+    with pytest.raises(ValueError, match=f"greater than or equal to {least}"):
+        EvaluationPlan(clips=least - 1)
 
 
 def logged(folder: Path) -> dict[int, tuple[Any, ...]]:
@@ -67,7 +76,7 @@ def test_a_run_that_was_not_measured_and_then_stopped_is_the_same(
     assert "FVD" not in caplog.text
     tiny_runs.train(denoiser, tmp_path)
     assert "FVD is not measured" in caplog.text
-    assert "rank nothing" in caplog.text
+    assert "say nothing about quality" in caplog.text
     assert logged(tmp_path) == {step: logged(whole)[step] for step in (4, 5)}
     weights, others = (tiny_runs.last_checkpoint(folder) for folder in (tmp_path, whole))
     assert all(torch.equal(weights[name], others[name]) for name in others)

@@ -106,9 +106,9 @@ def test_weights_that_do_not_fit_are_named(weights, tmp_path):
     path = tmp_path / "i3d.safetensors"
     head = "logits.conv3d.bias"
     for fault, changed in (
-        ("lacks 1 weights", {k: v for k, v in weights.items() if k != head}),
-        ("has unknown 1 weights, first 'other'", weights | {"other": torch.zeros(1)}),
-        ("in another shape 1 weights", weights | {head: torch.zeros(600)}),
+        ("lacks 1 weight, ", {k: v for k, v in weights.items() if k != head}),
+        ("has unknown 1 weight, first 'other'", weights | {"other": torch.zeros(1)}),
+        ("in another shape 1 weight", weights | {head: torch.zeros(600)}),
     ):
         save_file(changed, path)
         with pytest.raises(CheckpointError, match=f"not I3D with 400 classes.*{fault}"):

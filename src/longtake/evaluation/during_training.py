@@ -43,33 +43,34 @@ class EvaluationPlan(Config):
     far from 0 even between equal distributions, so that it is not a result to publish.
 
     Attributes:
-        clips: number of real clips, and of sampled or reconstructed clips.
+        clips: number of real clips, and of sampled or reconstructed clips, at least 4.
         frames: number of frames of a clip; if a run's ``preview_frames`` is less, that number.
     """
 
-    clips: Annotated[int, Ge(2)] = 64
+    clips: Annotated[int, Ge(4)] = 64
     frames: Annotated[int, Ge(1)] = FRAMES
 
     def at_most(self, frames: int) -> "EvaluationPlan":
-        """This plan, with clips of at most ``frames`` frames."""
+        """Copy of this plan whose clips have at most ``frames`` frames."""
         return self.model_copy(update={"frames": min(self.frames, frames)})
 
 
 class TrainingEvaluation:
     """Measures a model in training: every time on the same real clips, with the same seeds.
 
-    The protocol is ``longtake`` or, if the weights of I3D are missing, ``trial``, whose random
-    features rank nothing. Each process computes everything, because sharded networks run on all
-    processes at once.
+    The evaluation protocol is ``longtake`` or, if the weights of I3D are missing, ``trial``, whose
+    features of an untrained network say nothing about quality. Each process computes everything,
+    because sharded networks run on all processes at once.
 
     Args:
         real: real videos.
-        size: height and width to which their frames are resized.
+        size: height and width in pixels to which real frames are resized.
         plan: number and length of clips.
         device: device of the networks.
 
     Raises:
-        ValueError: no video is as long as the clips, or they are too short for I3D.
+        ValueError: no real video is as long as a clip, or clips have fewer than the 9 frames that
+            I3D needs.
         CheckpointError: the weights of I3D are damaged.
     """
 
@@ -85,7 +86,12 @@ class TrainingEvaluation:
         self._real.features([*self._real.clips([0])])  # a fault is found before the first step
 
     def samples(self, model: VideoModel) -> Values:
-        """FVD and KVD of clips that ``model`` samples, by the protocol's names of these metrics."""
+        """Sample clips from ``model``; return their FVD and KVD by name, and the protocol.
+
+        The names are ``fvd`` and ``kvd``, or ``random_features_fd`` and ``random_features_kd``;
+        ``protocol`` is the protocol's name, number of clips and hash. If a sample is not finite,
+        a warning is logged and nothing is returned.
+        """
         videos = ModelVideos(
             model_name="the model in training",
             model=model,
@@ -97,13 +103,16 @@ class TrainingEvaluation:
         try:
             found = self._features(self._request(videos, "generated"))
         except FloatingPointError as error:  # as samples of a young network may be
-            LOGGER.warning("no evaluation: %s", error)
+            LOGGER.warning("the model in training is not evaluated at this step: %s", error)
             return {}
         scores = {"fvd": fvd(self._real_features, found), "kvd": kvd(self._real_features, found)}
         return self._named(scores)
 
     def reconstructions(self, autoencoder: VideoAutoencoder) -> Values:
-        """FVD between real clips and their reconstructions, by the protocol's name of it.
+        """Reconstruct the real clips; return the FVD of reconstructions by name, and the protocol.
+
+        The name is ``rfvd`` or ``random_features_rfd``; ``protocol`` is the protocol's name, number
+        of clips and hash.
 
         Raises:
             FloatingPointError: a reconstruction is not finite.
@@ -149,7 +158,7 @@ def open_evaluation(
 
     Args:
         real: real videos.
-        size: height and width to which their frames are resized.
+        size: height and width in pixels to which real frames are resized.
         plan: number and length of clips.
         device: device of the networks.
         model: the model whose samples are to be measured; None if reconstructions are.
@@ -165,24 +174,24 @@ def open_evaluation(
     if opened.protocol.unit:
         LOGGER.warning(
             "FVD is not measured during training, because the weights of I3D are missing (%s); "
-            "distances of random features, which rank nothing, are logged instead",
+            "distances of random features, which say nothing about quality, are logged instead",
             i3d.HOW,
         )
     return opened
 
 
 def small_protocol(real: VideoSource, clips: int, changes: Sequence[str] = ()) -> Protocol:
-    """A protocol for few clips: with I3D's features if its weights are there, else random features.
+    """Evaluation protocol for few clips: ``longtake``, or ``trial`` if I3D's weights are missing.
 
-    Videos that are too short are left out; the other videos give several clips each if needed.
+    It leaves out videos that are too short, and takes several clips of a video if needed.
 
     Args:
         real: real videos.
-        clips: number of clips.
-        changes: ``a.b=value`` changes of the protocol.
+        clips: number of clips, at least 4.
+        changes: ``a.b=value`` changes of the protocol's fields.
 
     Raises:
-        ValueError: all videos are too short.
+        ValueError: all videos are too short, or a field or value is not valid.
     """
     name = "longtake" if i3d.cache_path().exists() else "trial"
     found = protocol(name, changes, clips)

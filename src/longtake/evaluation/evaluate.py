@@ -43,10 +43,10 @@ class Metric:
     """How a metric is computed.
 
     Attributes:
-        score: computes it from the features of an evaluation: a score, or several scores by name.
+        score: computes the metric from the features of an evaluation: a score, or several by name.
         check: raises an error if something that the metric needs is missing, before features are
             extracted.
-        real: whether it compares generated videos with real ones.
+        real: whether the metric compares generated videos with real ones.
     """
 
     score: Callable[[FeatureSets], Score | Mapping[str, Score]]
@@ -67,11 +67,13 @@ def evaluate(
         real: real videos; may be None if ``compares(metrics)`` is false.
         generated: generated videos, or a model that samples them.
         protocol: how videos become clips and features.
-        metrics: names of metrics, such as ``fvd``; ``METRICS`` lists them.
+        metrics: names of metrics: ``fvd``, ``kvd``, ``is``, ``clipsim`` or ``attributes``.
         settings: seed, cache, device and progress.
 
     Raises:
-        ValueError: videos do not fit the protocol or each other, are too few, or lack captions.
+        KeyError: there is no metric of that name.
+        ValueError: videos do not fit the protocol or each other, or are too few; or they lack
+            captions, or the settings a CLIP model, that a metric needs.
         CheckpointError: weights of the feature network are missing, or not the protocol's.
         FloatingPointError: a feature is not finite.
     """
@@ -99,10 +101,9 @@ def evaluate(
 
 
 def fvd_score(sets: FeatureSets) -> Score:
-    """FVD, its interval, its floor (FVD between real clips) and, if asked for, its limit.
+    """FVD with interval, floor (FVD between real clips) and limit (FVD of infinitely many clips).
 
-    The floor and the limit, FVD extrapolated to infinitely many clips, are computed if
-    ``EvaluationSettings`` says so.
+    Floor and limit are computed if ``sets.settings`` says so.
 
     Raises:
         ValueError: the limit is asked for, and the protocol has fewer than 64 clips.
@@ -114,8 +115,8 @@ def fvd_score(sets: FeatureSets) -> Score:
         return score
     if sets.protocol.n < LIMIT_CLIPS:
         raise ValueError(
-            f"the limit is extrapolated from FVD of n and n / 2 clips, which was checked from n = "
-            f"{LIMIT_CLIPS} on; set n of at least {LIMIT_CLIPS}, got {sets.protocol.n}"
+            f"FVD of infinitely many clips is extrapolated from FVD of n and n / 2 clips, checked "
+            f"from n = {LIMIT_CLIPS} on; set n of at least {LIMIT_CLIPS}, got {sets.protocol.n}"
         )
     found = fvd_limit(sets.real(), sets.generated(), **how, seed=sets.settings.seed)
     ends = {"limit_low": found.low, "limit_high": found.high}
@@ -123,7 +124,7 @@ def fvd_score(sets: FeatureSets) -> Score:
 
 
 def kvd_score(sets: FeatureSets) -> Score:
-    """KVD, its interval and its floor (KVD between real clips).
+    """KVD with its interval, its floor (KVD between real clips) and the smallest KVD it detects.
 
     KVD is unbiased, so that it need not be extrapolated to infinitely many clips.
     """
@@ -135,11 +136,11 @@ def kvd_score(sets: FeatureSets) -> Score:
 
 
 def is_score(sets: FeatureSets) -> Score:
-    """Inception Score of the generated clips of ``sets``; the real clips do not enter it.
+    """Inception Score, by C3D, of the generated clips; real clips are not used.
 
     Raises:
         CheckpointError: C3D's weights are missing or broken.
-        ValueError: there are too few clips.
+        ValueError: there are fewer than 10 clips, or clips do not have 16 frames.
     """
     path = c3d.cache_path()
     config = c3d.C3DConfig(sha256=file_hash(path) if path.exists() else None)
@@ -150,7 +151,11 @@ def is_score(sets: FeatureSets) -> Score:
 
 
 def clipsim_score(sets: FeatureSets) -> Score:
-    """CLIPSIM of the generated clips and their captions, by the CLIP model of the settings."""
+    """CLIPSIM of the generated clips and their captions, by the CLIP model of ``sets.settings``.
+
+    Raises:
+        ValueError: a clip has no caption, or the settings name no folder of a CLIP model.
+    """
     model = sets.clip
     identity = {"clip": weights_hash(model.network)}
     videos = sets.generated(FeatureNetwork(network=model, treat=model.treat, identity=identity))
@@ -210,12 +215,20 @@ METRICS: Mapping[str, Metric] = {
 
 
 def compares(metrics: Sequence[str]) -> bool:
-    """Whether any of the metrics compares generated videos with real ones."""
+    """Whether any of ``metrics``, names such as ``fvd``, compares generated videos with real ones.
+
+    Raises:
+        KeyError: there is no metric of that name.
+    """
     return any(METRICS[name].real for name in metrics)
 
 
 def named(metrics: str) -> list[str]:
-    """Split a list of metrics such as ``fvd,kvd``; a ConfigError if a name is unknown."""
+    """Split a list of metrics such as ``fvd,kvd`` into names, without repetitions.
+
+    Raises:
+        ConfigError: the list is empty, or a name is unknown.
+    """
     names = [name.strip() for name in metrics.split(",") if name.strip()]
     for name in names or [""]:
         if name not in METRICS:
@@ -231,7 +244,7 @@ def _score(
     of: str,
     least: float = -math.inf,
 ) -> Score:
-    """Mean over draws of the real clips, with the floor; the interval is that of one draw."""
+    """Mean of a distance over the draws of real clips; interval and floor are of the first draw."""
     found = interval(sets.real(), sets.generated())
     draws = [distance(sets.real(draw), sets.generated()) for draw in range(sets.protocol.draws)]
     values, several = torch.tensor(draws, dtype=torch.float64), len(draws) > 1

@@ -49,6 +49,9 @@ def network_of(protocol: Protocol, weights: str | None = None) -> FeatureNetwork
     """Load the feature network of a protocol.
 
     ``weights`` is the file of its weights; None: the file in the user's cache folder.
+
+    Raises:
+        CheckpointError: weights are missing, or are not those that the protocol names.
     """
     return FeatureNetwork(
         network=protocol.build(weights), treat=protocol.treat, identity=identity(protocol.network)
@@ -63,7 +66,7 @@ class FeatureRequest:
         source: the videos.
         side: ``real`` or ``generated``; selects among the protocol's settings.
         protocol: how videos become clips and features.
-        positions: where each clip starts.
+        positions: video and first frame of each clip.
         seed: seed with which the clips were chosen.
         network: the network and its preprocessing.
     """
@@ -172,7 +175,8 @@ def extract(
 ) -> Float[Tensor, "n d"]:
     """Features of the clips of a request, a row per position; cached ones are read from disk.
 
-    Each process computes every ``ranks.size``-th shard and returns the features of all clips.
+    Clips are divided into shards of 64; each process computes every ``ranks.size``-th shard and
+    returns the features of all clips.
 
     Args:
         request: the clips.
@@ -183,6 +187,8 @@ def extract(
 
     Raises:
         FloatingPointError: a feature is not finite.
+        OSError: a folder of the cache cannot be made.
+        CheckpointError: a file of the cache cannot be written.
     """
     key, total = request.key(), len(request.positions)
     width: Any = request.network.network.width

@@ -39,12 +39,12 @@ class EvaluationSettings:
         cache: cache of features; by default nothing is cached.
         batch: number of clips in a forward pass of the feature network.
         weights: file of the feature network's weights; None: the file in the user's cache folder.
-        clip: folder of a CLIP model of transformers, for CLIPSIM.
+        clip: folder of a CLIP model of transformers, which CLIPSIM needs; None: there is none.
         floor: also measure real clips against other real clips.
         limit: also extrapolate FVD to infinitely many clips.
         seed: seed of the choice of clips and of their first frames.
-        report: called, as work proceeds, with what is done, and the numbers of its finished clips
-            and of all.
+        report: called, as work proceeds, with the name of a stage, and the numbers of its finished
+            clips and of all its clips.
     """
 
     ranks: Ranks = field(default_factory=Ranks)
@@ -94,29 +94,32 @@ class FeatureSets:
         self._features: dict[str, Rows] = {}
 
     def real(self, draw: int = 0) -> Rows:
-        """Features of the protocol's n real clips; ``draw`` numbers its random choices of them.
+        """Features of the protocol's n real clips; ``draw``, from 0, numbers its random choices.
 
         Raises:
             FloatingPointError: a feature is not finite.
+            CheckpointError: weights are missing, or are not those that the protocol names.
         """
         draws = self.protocol.draws
         stage = "real clips" if draws == 1 else f"real clips, draw {draw + 1}/{draws}"
         return self._extract("real", self._positions("real", draw), stage, self._network)
 
     def generated(self, network: FeatureNetwork | None = None) -> Rows:
-        """Features of the n generated clips, by ``network`` or, if None, the protocol's network.
+        """Features of the protocol's n generated clips, by ``network``; None: by the protocol's.
 
         Raises:
             FloatingPointError: a feature is not finite.
+            CheckpointError: weights are missing, or are not those that the protocol names.
         """
         stage = "generated clips" if network is None else "generated clips, second network"
         positions = self._positions("generated")
         return self._extract("generated", positions, stage, network or self._network)
 
     def held_out(self) -> Rows | None:
-        """Features of n real clips of other videos than those of ``real(0)``.
+        """Features of as many real clips of other videos than those of ``real(0)``.
 
-        None if there are too few videos or no floor was asked for; ``no_floor`` says which.
+        The distance between the two sets is the floor. None if there are too few videos or
+        ``settings.floor`` is false; ``no_floor`` says which.
 
         Raises:
             FloatingPointError: a feature is not finite.
@@ -128,7 +131,7 @@ class FeatureSets:
 
     @property
     def no_floor(self) -> str:
-        """Why ``held_out`` is None, so that no floor can be measured; empty if it is not."""
+        """Why ``held_out`` returns None and there is no floor; empty if it returns features."""
         if not self.settings.floor:
             return "not asked for"
         videos, n = len(self._usable["real"].videos), self.protocol.n
@@ -153,10 +156,10 @@ class FeatureSets:
 
     @cached_property
     def clip(self) -> Clip:
-        """The CLIP model whose folder the settings name.
+        """The CLIP model in the folder ``settings.clip``.
 
         Raises:
-            ValueError: they name none, or its folder is not that of a CLIP model.
+            ValueError: ``settings.clip`` is None, or the folder is not that of a CLIP model.
         """
         if self.settings.clip is None:
             raise ValueError(

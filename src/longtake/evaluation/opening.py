@@ -46,8 +46,7 @@ class SamplingSettings:
 
     Attributes:
         changes: ``a.b=value`` overrides of the model's sampling settings.
-        label: class of all videos, as ``VideoModel.request`` takes it; None: each seed draws a
-            class.
+        label: class of all videos, by name or number; None: each seed draws a class.
         prompts: prompts of a model that reads text; the video of seed i has prompt i, from the
             first again when there are no more.
         text_encoder: folder of the text encoder's files; None: they are found by the encoder's
@@ -57,7 +56,7 @@ class SamplingSettings:
         keep: folder in which the sampled videos are stored; None: they are not stored.
         dtype: dtype of the networks' weights.
         backend: what runs the networks; None: torch.
-        students: sample with the model's students of few evaluations.
+        students: sample with the model's students, networks distilled to take few steps.
     """
 
     changes: Sequence[str] = ()
@@ -82,11 +81,12 @@ def open_videos(
             data set as ``LAYOUT[:SPLIT]:FOLDER``, such as ``ucf101:train:FOLDER``. The name of a
             synthetic data set is that, even if a local folder has the same name; ``./NAME`` is the
             folder.
-        size: height and width of a synthetic data set whose name has no size.
+        size: height and width in pixels of a synthetic data set whose name has no size.
         captions: where captions of a folder of videos are read from; None: no captions.
 
     Raises:
-        ValueError: the name of a data set is not valid, or a file is not a video or array.
+        ValueError: the name of a data set is not valid, a file is not a video or array, or there is
+            nothing of that name.
     """
     kind, *rest = name.split(":")
     path = Path(name)
@@ -132,11 +132,12 @@ def open_source(
         protocol: decides number and length of a model's videos.
         settings: how a model is sampled.
         ranks: processes that share the sampling.
-        size: height and width of a synthetic data set if neither its name nor the protocol has one.
+        size: height and width in pixels of a synthetic data set if neither its name nor the
+            protocol has one; None: 64 x 64.
         captions: where captions of a folder of videos are read from; None: no captions.
 
     Raises:
-        ValueError: there is no such source.
+        ValueError: there is no such source, or ``settings`` do not fit the model.
     """
     square = protocol.resolution
     size = (size or (64, 64)) if square is None else (square, square)
@@ -158,7 +159,8 @@ def open_sources(
     are those of the data set; or with ``alone`` it is that of the generated videos, and None is
     returned for the real ones. A synthetic data set whose name has no size gets the frame size of
     the other source. ``captions`` says where captions of a folder of generated videos are read
-    from, ``settings`` how a model is sampled; ``ranks`` are the processes that share the sampling.
+    from (None: no captions), ``settings`` how a model is sampled; ``ranks`` are the processes that
+    share the sampling.
 
     Raises:
         ValueError: a name is not a source, or a single name is not a model of a synthetic data
@@ -192,7 +194,10 @@ def open_sources(
 
 
 def is_model(name: str) -> bool:
-    """Whether a name is that of a local model: a model folder, a run, or a shipped model."""
+    """Whether a name is that of a local model: a model folder, a run folder, or a shipped model.
+
+    A shipped model is one that is installed with longtake.
+    """
     path = Path(name)
     return (path / INDEX).exists() or (path / "model" / INDEX).exists() or name in shipped_models()
 
@@ -263,8 +268,8 @@ def _check_takes_captions(
     prompted = isinstance(generated, ModelVideos) and settings.prompts
     if captions is not None and not prompted and not isinstance(generated, VideoFolder):
         raise ValueError(
-            f"{generated.name}: captions can be given for a folder of videos alone, and prompts "
-            "for such a folder or a model; for a model give prompts instead, else give neither"
+            f"{generated.name}: captions can be given only for a folder of videos, and prompts "
+            "only for such a folder or a model; for a model give prompts instead, else give neither"
         )
 
 
@@ -272,7 +277,7 @@ def _trained_on(name: str, source: VideoSource) -> str:
     """Name of the test videos of the synthetic data set that a model was trained on."""
     if not isinstance(source, ModelVideos):
         raise ValueError(
-            f"{name} alone cannot be measured: name the real source first, then this; a source is "
+            f"{name} alone cannot be measured: name the real videos first, then {name}; either is "
             f"{FORMS}"
         )
     found, config = world_of(source.classes), Path(name) / "config.yaml"

@@ -71,10 +71,10 @@ class Protocol(Config):
         unfit: what to do about broken and too short videos: ``refuse`` to measure, or ``skip`` and
             count them.
         rates: whether all videos must have ``one`` frame rate, or may have ``any``.
-        treatment: preparation of clips for the network: a ``longtake.features.Treatment``, whose
-            settings are ``levels``, ``fit``, ``grid``, ``antialias`` and ``size``.
-        network: feature network, with the SHA-256 of its weights (``network.sha256``): ``i3d``,
-            ``c3d`` or ``random_features``.
+        treatment: preparation of clips for the network, with the settings ``levels``, ``fit``,
+            ``grid``, ``antialias`` and ``size``.
+        network: feature network: ``i3d``, with the SHA-256 of its weights (``network.sha256``), or
+            ``random_features``.
     """
 
     added: ClassVar[frozenset[str]] = frozenset(
@@ -117,7 +117,10 @@ class Protocol(Config):
                     "network.sha256 in the protocol and weights in the evaluation's settings"
                 )
             if network.sha256 is None:
-                raise ValueError("sha256 is missing: a protocol names the weights by their hash")
+                raise ValueError(
+                    "sha256 is missing: a protocol names the weights by their hash; set "
+                    "network.sha256 to the SHA-256 of the file of weights"
+                )
         return network
 
     @property
@@ -134,12 +137,12 @@ class Protocol(Config):
 
     @property
     def unit(self) -> str:
-        """Unit of distances: empty, or a remark that features are random."""
+        """Unit of distances: empty, or ``(random features)``."""
         return self.network.unit
 
     @property
     def correction(self) -> int:
-        """Number that is subtracted from n in the divisor of the covariance: 1 or 0."""
+        """Number, 1 or 0, that is subtracted from n in the divisor of the features' covariance."""
         return 1 if self.covariance == "n-1" else 0
 
     def stride(self, side: Side) -> int:
@@ -187,7 +190,10 @@ class Protocol(Config):
         return parse(AnyNetwork, {**to_dict(self.network), "weights": weights}).build()
 
     def changed(self) -> dict[str, object]:
-        """Fields, as ``a.b``, that differ from the predefined protocol of this name; and values."""
+        """Values of the fields that differ from the predefined protocol of this name.
+
+        Keys are dotted, as ``treatment.fit``. Empty if no predefined protocol has this name.
+        """
         changed = differences(to_dict(self), to_dict(READY.get(self.name, self)))
         return {path: ours for path, (ours, _) in changed.items() if ours != "absent"}
 
@@ -201,7 +207,7 @@ def protocol(name: str, changes: Sequence[str] = (), n: int | None = None) -> Pr
         n: number of clips; None: the protocol's.
 
     Raises:
-        ConfigError: there is no protocol of that name, or no such field.
+        ConfigError: there is no protocol of that name, or a field or value is not valid.
     """
     if name not in READY:
         raise ConfigError(f"there is no protocol {name!r}; {nearest(name, list(READY))}")

@@ -33,16 +33,16 @@ def evaluate_reconstruction(
     size: tuple[int, int] | None = None,
     perceptual: tuple[str, FrameDistance | None] = ("", None),
 ) -> Result:
-    """Measure clips of ``source`` against their reconstructions by an autoencoder.
+    """Measure clips of real videos against their reconstructions by an autoencoder.
 
-    PSNR, SSIM and perceptual distance are means over clips. FVD (``rfvd``) is of pairs, so that its
-    interval is that of pairs, it has no floor (real against real), and the protocol's ``draws`` is
-    not used. It runs on one process, and no features are cached. Frames are resized and cropped to
-    ``size`` (height, width; None: the autoencoder's). ``name`` is that of the autoencoder,
-    ``perceptual`` the name of a perceptual distance, and the distance.
+    PSNR, SSIM and perceptual distance are means over clips. FVD (``rfvd``) has no floor (real
+    against real); its interval is from a bootstrap of pairs. It runs on one process, and no
+    features are cached. Frames are resized and cropped to ``size`` (height, width; None: the
+    autoencoder's). ``name`` is that of the autoencoder, ``perceptual`` the name of a perceptual
+    distance, and the distance (None: none). ``protocol.draws`` and ``settings.cache`` are not used.
 
-    Raises a ValueError if videos do not fit the protocol or are too few, a FloatingPointError if a
-    latent or a frame is not finite.
+    Raises a ValueError if videos do not fit the protocol or are too few, a CheckpointError if the
+    feature network lacks weights, a FloatingPointError if a latent or frame is not finite.
     """
     began, device = time.perf_counter(), settings.ranks.device
     height, width = size or autoencoder.spec.clip[1:]

@@ -20,23 +20,24 @@ class Score(Config):
     """The value of one metric in a result, with its uncertainty.
 
     Attributes:
-        value: mean over the protocol's random choices of real clips; infinite for the PSNR of equal
-            clips.
-        deviation: standard deviation over these choices; with a single one, the standard error by a
-            bootstrap.
-        low: lower end of the 95 % interval.
-        high: upper end of the 95 % interval.
+        value: the metric; of FVD and KVD the mean over the protocol's random choices of real clips.
+            Infinite for the PSNR of equal clips.
+        deviation: standard deviation over these choices, or over parts of the clips for Inception
+            Score; otherwise the standard error; None if it is unknown.
+        low: lower end of the 95 % interval; None if there is no interval.
+        high: upper end of the 95 % interval; None if there is no interval.
         interval_of: what the interval covers: the metric at this number of clips.
         unit: unit of the value, or a warning that it is of random features.
         draws: value for each random choice of real clips, if there are several.
-        floor: the metric between real clips and the same number of other real clips. For FVD this
-            is its bias for equal distributions; generated clips of less variety can be below it.
-        no_floor: why there is no floor; empty if there is one.
-        detectable: smallest true value that such an interval separates from 0 in four of five
-            evaluations; of unbiased metrics only.
-        limit: the metric extrapolated to infinitely many clips; None if that was not asked for.
-        limit_low: lower end of the limit's 95 % interval.
-        limit_high: upper end of the limit's 95 % interval.
+        floor: the metric between real clips and the same number of other real clips; None if it was
+            not measured. For FVD this is its bias for equal distributions; generated clips of less
+            variety can be below it.
+        no_floor: why FVD or KVD has no floor; empty if it has one, and for other metrics.
+        detectable: smallest true KVD that such an interval separates from 0 in four of five
+            evaluations; None for other metrics.
+        limit: FVD extrapolated to infinitely many clips; None if that was not asked for.
+        limit_low: lower end of the limit's 95 % interval; None without a limit.
+        limit_high: upper end of the limit's 95 % interval; None without a limit.
         by: network, other than the protocol's, on which the score depends; empty for none.
     """
 
@@ -81,7 +82,8 @@ class Score(Config):
     def mean(cls, values: Sequence[float], *, what: str = "clips", unit: str = "") -> "Score":
         """Build a score from a metric's value for each clip: their mean, with its interval.
 
-        ``what`` names what was measured, in the plural; ``unit`` is that of the values.
+        ``what`` names what was measured, in the plural; ``unit`` is that of the values. Of a single
+        or infinite value there is no interval.
         """
         rows = torch.tensor(values, dtype=torch.float64)
         error = float(rows.std()) / len(rows) ** 0.5 if len(rows) > 1 else math.inf
@@ -90,13 +92,12 @@ class Score(Config):
 
     @classmethod
     def share(cls, values: Sequence[float], trials: int, *, what: str) -> "Score":
-        """Build a score in percent from shares in [0, 1]: their mean, with Wilson's interval.
+        """Build a score in percent from successes: their share, with Wilson's interval.
 
         Args:
             values: 1 for a success and 0 for a failure.
-            trials: number of independent trials among them; fewer than values if some are of one
-                clip.
-            what: what the values are of, in the plural.
+            trials: number of independent trials; fewer than values if several are of one clip.
+            what: what the values are of, in the plural, such as ``clips``.
         """
         mean = sum(values) / len(values)
         low, high = wilson_interval(mean, trials)
@@ -122,7 +123,8 @@ class SourceRecord(Config):
         height: height of frames in pixels; None if videos differ.
         width: width of frames in pixels; None if videos differ.
         fps: frame rate; None if videos differ or the rate is unknown.
-        about: of a model: its weights, whether they are an EMA, sampling settings, seeds.
+        about: of a model: its weights, whether they are an EMA, sampling settings, seeds; empty for
+            other videos.
     """
 
     name: str
@@ -148,7 +150,7 @@ class Result(Config):
         generated: description of the generated videos.
         scores: score of each metric by its name.
         seed: seed of the choice of clips and of their first frames.
-        seconds: duration of each stage.
+        seconds: duration of each stage by name.
         environment: versions of packages and hardware.
     """
 
@@ -175,10 +177,10 @@ class Result(Config):
         seconds: Mapping[str, float],
         processes: int = 1,
     ) -> "Result":
-        """Build a result of which the arguments are fields; add this process's environment.
+        """Build a result from its fields; add the protocol's hash and this process's environment.
 
         ``seconds`` are the durations of the evaluation's stages by name, and ``processes`` is the
-        number of processes that shared it.
+        number of processes that shared the evaluation.
         """
         return cls(
             protocol=protocol,
@@ -196,6 +198,7 @@ class Result(Config):
         """Write the result as JSON, completely or not at all.
 
         Raises:
+            OSError: the file's folder cannot be made.
             CheckpointError: the file cannot be written.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -222,8 +225,8 @@ class Result(Config):
 def check_comparable(results: Sequence[Result], names: Sequence[str]) -> None:
     """Raise a ValueError if results may not be compared in one table.
 
-    They may if they have equal protocols and were measured against the same real videos. ``names``
-    are the names of the results, for the message.
+    They may if they have equal protocols, were measured against the same real videos, and each
+    metric by the same network. ``names`` are the names of the results, for the message.
     """
     first = results[0]
     for other, name in zip(results[1:], names[1:], strict=True):

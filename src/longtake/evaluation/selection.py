@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from longtake.config import digest
+from longtake.config import digest, plural
 from longtake.data.source import ClipPosition, Rejected, VideoSource
 from longtake.evaluation.protocols import Protocol, Side
 from longtake.evaluation.result import SourceRecord
@@ -55,7 +55,9 @@ class UsableVideos:
 
 
 def usable_videos(source: VideoSource, protocol: Protocol, side: Side) -> UsableVideos:
-    """Check every video of a source, ``real`` or ``generated``; select those a protocol can use.
+    """Check every video of a source; select those that a protocol can use.
+
+    ``side`` says whether they are ``real`` or ``generated``.
 
     Raises:
         ValueError: a video is broken, too short, or has a size or rate that the protocol refuses.
@@ -66,7 +68,9 @@ def usable_videos(source: VideoSource, protocol: Protocol, side: Side) -> Usable
     needs = "spans" if needed == protocol.span(side) else f"of {protocol.name} needs"
     short = ((video, info) for video, info in enumerate(infos) if video not in usable)
     unfit = [*source.rejected()] + [
-        Rejected(source.title(video), f"has {info.frames} frames, a clip {needs} {needed}")
+        Rejected(
+            source.title(video), f"has {plural(info.frames, 'frame')}, a clip {needs} {needed}"
+        )
         for video, info in short
     ]
     if unfit and (protocol.unfit == "refuse" or not usable):
@@ -94,24 +98,27 @@ def usable_videos(source: VideoSource, protocol: Protocol, side: Side) -> Usable
 def choose_clips(
     usable: UsableVideos, *, count: int, draw: int = 0, seed: int = 0
 ) -> list[ClipPosition]:
-    """Choose ``count`` clips of usable videos; their order depends on ``seed`` and ``draw``.
+    """Choose ``count`` clips of usable videos; choice and order depend on ``seed`` and ``draw``.
 
-    ``draw`` numbers independent choices from the same videos, as a protocol with ``draws`` over 1
-    averages them; clips of two draws may overlap. A smaller ``count`` gives the first of the clips
-    of a greater one. Each video gives one clip before any video gives a second. If the protocol
-    says so, real clips are in the source's order, or fewer than ``count``.
+    ``draw``, from 0, numbers independent choices from the same videos, as a protocol with ``draws``
+    over 1 averages them; clips of two draws may overlap. A smaller ``count`` gives the first of the
+    clips of a greater one. Each video gives one clip before any video gives a second. If the
+    protocol says so, real clips are in the source's order, or fewer than ``count``.
 
     Raises:
-        ValueError: there are fewer than ``count`` clips, and the protocol refuses that.
+        ValueError: there are fewer than ``count`` clips, and the protocol refuses that; or a video
+            does not hold the clips that it must give one after another.
     """
     source, protocol, side, videos = usable.source, usable.protocol, usable.side, usable.videos
     each, span = protocol.clips_per_video, protocol.span(side)
     if side == "real" and protocol.fewer == "take":
         count = min(count, len(videos) * each)
     if count > len(videos) * each:
+        give = "gives" if len(videos) == 1 else "give"
         several = "" if each == 1 else f" at {each} a video"
         raise ValueError(
-            f"{source.name}: {len(videos)} videos give {len(videos) * each} clips{several}, "
+            f"{source.name}: {plural(len(videos), 'video')} {give} "
+            f"{plural(len(videos) * each, 'clip')}{several}, "
             f"{protocol.name} asks for {count}; give more videos, or set a smaller n, which "
             "changes the protocol"
         )
@@ -137,14 +144,17 @@ def choose_clips(
 
 
 def same_rate(x: float | None, y: float | None) -> bool:
-    """Whether two frame rates are equal within 1 %; None, unknown, equals any rate."""
+    """Whether two frame rates are equal within 1 %; an unknown rate, None, equals any."""
     return x is None or y is None or abs(x - y) <= RATE_TOLERANCE * max(x, y)
 
 
 def _common_size(
     source: VideoSource, protocol: Protocol, side: Side, infos: Mapping[int, VideoInfo]
 ) -> tuple[int, int] | tuple[None, None]:
-    """Height and width of all videos, None if they differ."""
+    """Height and width of all videos; None if they differ and the protocol resizes them.
+
+    A ValueError if the protocol refuses their sizes.
+    """
     first = next(iter(infos))
     size = infos[first].height, infos[first].width
     other = next((v for v, info in infos.items() if (info.height, info.width) != size), None)
@@ -169,7 +179,10 @@ def _common_size(
 def _common_rate(
     source: VideoSource, protocol: Protocol, infos: Mapping[int, VideoInfo]
 ) -> float | None:
-    """Frame rate of all videos; None if they differ or it is unknown."""
+    """Frame rate of all videos; None if it is unknown, or differs and the protocol allows that.
+
+    A ValueError if the protocol refuses their rates.
+    """
     rates = {v: float(info.fps) if info.rate_known else None for v, info in infos.items()}
     variable = {video for video, info in infos.items() if info.variable_rate}
     first, fps = next(iter(rates.items()))

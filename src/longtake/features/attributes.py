@@ -26,7 +26,7 @@ class AttributeReader(nn.Module):
 
     @property
     def width(self) -> int:
-        """Number of features: the words of all attributes."""
+        """Number of features: that of the words of all attributes."""
         return len(self.words)
 
     def treat(self, clip: UInt8[Tensor, "t h w 3"]) -> Float[Tensor, "3 t h w"]:
@@ -34,7 +34,7 @@ class AttributeReader(nn.Module):
         return rearrange(clip.float(), "t h w c -> c t h w")
 
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d"]:
-        """Features of clips from 0 to 255: 1 for each word of an attribute that a clip shows."""
+        """Features of clips of levels 0 to 255: 1 for a word of an attribute that a clip shows."""
         clips = rearrange(video, "b c t h w -> b t h w c").cpu().byte().numpy()
         shown = [self.reader.shown(clip) for clip in clips]
         return torch.tensor(

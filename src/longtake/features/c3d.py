@@ -38,8 +38,8 @@ HOW = (
 class C3DConfig(Config):
     """Weights of the network C3D and preparation of its clips; the defaults are TGANv2's.
 
-    ``TGAN`` is the preparation of the TGAN paper, which gives other scores. Pixels are from 0 to
-    255 and not rounded after the resize.
+    ``longtake.features.c3d.TGAN`` is the preparation of the TGAN paper, which gives other scores.
+    Pixels are from 0 to 255 and not rounded after the resize.
 
     Attributes:
         weights: file that ``convert_c3d`` wrote; None: the file at ``cache_path()``.
@@ -48,8 +48,8 @@ class C3DConfig(Config):
             112 pixels are taken.
         grid: interpolation of the resize: ``corners`` is bilinear with corners aligned (TGANv2),
             ``cubic`` is OpenCV's bicubic (TGAN).
-        mean_column: first of the 112 columns taken from the mean image of 171 columns, which is
-            subtracted; the first row is 8.
+        mean_column: first of the 112 columns, of 171, of the mean clip that are subtracted; the
+            first of its 112 rows, of 128, is row 8.
         last_pool: padding of the last pooling: ``beyond``: past the end only (Caffe, TGAN);
             ``around``: zeros at both ends (the PyTorch ports). Weights fit one of the two.
         width: number of channels of the first layer.
@@ -69,7 +69,11 @@ class C3DConfig(Config):
     classes: Count = 101
 
     def build(self) -> "C3D":
-        """Build the network; a CheckpointError if its weights are missing or have another hash."""
+        """Build the network with its weights.
+
+        Raises:
+            CheckpointError: weights are missing, damaged, of other shapes, or not of ``sha256``.
+        """
         path = cache_path() if self.weights is None else Path(self.weights).expanduser()
         weights = i3d.read_weights(path, self.sha256, "IS needs the weights of C3D", HOW)
         network = C3D(self)

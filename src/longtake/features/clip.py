@@ -40,14 +40,14 @@ class Clip(nn.Module):
         return rearrange(pixels, "t c h w -> c t h w").to(clip.device)
 
     def forward(self, video: Float[Tensor, "b 3 t s s"]) -> Float[Tensor, "b d"]:
-        """Features of videos that ``treat`` has prepared, averaged over frames."""
+        """Features of videos prepared by ``treat``: means of the frames' features of length 1."""
         frames = rearrange(video, "b c t h w -> (b t) c h w")
         found = self.network.visual_projection(self.network.vision_model(frames).pooler_output)
         return normalize(found, dim=-1).unflatten(0, (len(video), -1)).mean(1)
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str], at_once: int = 64) -> Float[Tensor, "n d"]:
-        """Features of texts, on the CPU; texts that are too long for the model are cut.
+        """Features of length 1 of texts, on the CPU; texts too long for the model are cut.
 
         ``at_once`` is the number of texts in a forward pass.
         """
@@ -66,7 +66,7 @@ class Clip(nn.Module):
 
 
 def read_clip(folder: Path) -> Clip:
-    """Load a CLIP model from a folder that transformers reads.
+    """Load a CLIP model, on the CPU and frozen, from a folder that transformers reads.
 
     Raises:
         ValueError: transformers is not installed, or the folder is not that of a CLIP model.

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.checkpoint import CheckpointError, check_finite, file_hash, read_tensors
-from longtake.config import Config
+from longtake.config import Config, plural
 from longtake.features.winograd import TimeConv
 from longtake.files import user_cache
 
@@ -66,7 +66,11 @@ class I3DConfig(Config):
     precision: Literal["float32", "bfloat16"] = "float32"
 
     def build(self) -> "I3D":
-        """Build the network; a CheckpointError if its weights are missing or have another hash."""
+        """Build the network with its weights.
+
+        Raises:
+            CheckpointError: weights are missing, damaged, of other shapes, or not of ``sha256``.
+        """
         path = cache_path() if self.weights is None else Path(self.weights).expanduser()
         expected = self.sha256 or (PACKAGE_SHA256 if self.weights is None else None)
         weights = read_weights(path, expected, "FVD needs the weights of I3D", HOW)
@@ -91,7 +95,8 @@ def read_weights(path: Path, sha256: str | None, needed: str, how: str) -> dict[
         how: how to get the file, for error messages.
 
     Raises:
-        CheckpointError: the file is missing, cannot be read, not finite, or has another hash.
+        CheckpointError: the file is missing, is damaged, has values that are infinite or NaN, or
+            has another hash.
     """
     if not path.exists():
         raise CheckpointError(f"{path}: no such file; {needed}; {how}")
@@ -117,7 +122,7 @@ def check(weights: Mapping[str, Tensor], origin: Path) -> None:
     for fault, names in (*faults, ("has in another shape", wrong)):
         if names:
             raise CheckpointError(
-                f"{origin}: is not I3D with 400 classes: {fault} {len(names)} weights, "
+                f"{origin}: is not I3D with 400 classes: {fault} {plural(len(names), 'weight')}, "
                 f"first {min(names)!r}"
             )
 
@@ -158,12 +163,12 @@ class I3D(nn.Module):
 
     @torch.no_grad()
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d"]:
-        """Features of clips of at least 9 frames of 224 x 224 pixels in [-1, 1].
+        """Features (400 logits or 1024 pooled) of clips of 9 frames or more of 224 x 224 pixels.
 
-        They are averaged over time, and computed in the config's precision, never in TF32, which
-        PyTorch uses by default on a GPU. On a CPU clips are computed one by one, which is a fifth
-        faster than batches of 8 and needs one clip's memory. The features of a clip are equal in
-        any batch, to the last bit.
+        Pixels are in [-1, 1]. Features are averaged over time, and computed in the config's
+        precision, never in TF32, which PyTorch uses by default on a GPU. On a CPU clips are
+        computed one by one, which is a fifth faster than batches of 8 and needs one clip's memory.
+        There the features of a clip are equal in any batch, to the last bit.
 
         Raises:
             ValueError: clips have another size, or are too short.
@@ -258,7 +263,7 @@ class Unit(nn.Module):
         self._fast: tuple[tuple[int, ...], TimeConv] | None = None
 
     def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b c2 t2 h2 w2"]:
-        """Pad, convolve, apply ReLU."""
+        """Pad with zeros, convolve, apply ReLU; sizes are divided by the stride, rounded up."""
         weight, bias = self.conv.weight, self.conv.bias
         if x.is_cpu and self.kernel == (1, 1, 1):
             return F.linear(x.movedim(1, -1), weight.flatten(1), bias).relu_().movedim(-1, 1)
@@ -271,7 +276,7 @@ class Unit(nn.Module):
         return self.conv(pad_same(x, self.kernel, self.stride)).relu_()
 
     def _time_conv(self, frames: int) -> TimeConv:
-        """The convolution of clips of a length, made again where the weights have changed."""
+        """Fast convolution of clips of ``frames`` frames; built again if the weights changed."""
         weight, bias = self.conv.weight, self.conv.bias
         assert bias is not None
         key = frames, weight.data_ptr(), weight._version, bias._version
@@ -281,7 +286,7 @@ class Unit(nn.Module):
         return self._fast[1]
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each weight that ``load`` takes, without its prefix."""
+        """Shape of each weight that ``load`` takes, by its name without prefix."""
         kernel = tuple(self.conv.weight.shape)
         norm = [f"bn.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
         return {"conv3d.weight": kernel} | dict.fromkeys(norm, kernel[:1])
@@ -304,7 +309,8 @@ class Unit(nn.Module):
 class Mixed(nn.Module):
     """An Inception block: four parallel branches of convolutions.
 
-    ``widths`` are the output channels of its six convolutions, branch by branch.
+    ``widths`` are the output channels of its six convolutions, branch by branch, with kernels of
+    1; 1 and 3; 1 and 3; and 1 after max pooling.
     """
 
     def __init__(self, channels: int, widths: tuple[int, int, int, int, int, int]) -> None:

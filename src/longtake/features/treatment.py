@@ -31,7 +31,7 @@ Frames = UInt8[Tensor, "t h w 3"] | Float[Tensor, "3 t h w"]
 
 
 class Treatment(Config):
-    """How clips become the input of I3D; every field changes scores.
+    """How clips become the input of a feature network such as I3D; every field changes scores.
 
     Attributes:
         levels: conversion of float pixels to 8-bit levels: ``round``, or ``truncate``, as in the
@@ -52,7 +52,7 @@ class Treatment(Config):
     size: Annotated[int, Ge(1)] = 224
 
     def __call__(self, clip: Frames) -> Float[Tensor, "3 t s s"]:
-        """Convert a clip to the input of I3D, in [-1, 1], on the clip's device."""
+        """Convert a clip to the feature network's input, in [-1, 1], on the clip's device."""
         frames = self._pixels(clip)
         before, target, after = placing((frames.shape[2], frames.shape[3]), self.size, self.fit)
         frames = self._resize(frames[:, :, before[0], before[1]], target)[:, :, after[0], after[1]]
@@ -76,10 +76,10 @@ class Treatment(Config):
 def placing(
     frame: Size, size: int, fit: Fit
 ) -> tuple[tuple[slice, slice], Size, tuple[slice, slice]]:
-    """How a frame of size ``frame`` becomes a square of ``size`` pixels.
+    """How a frame of height and width ``frame`` becomes a square of ``size`` x ``size`` pixels.
 
     Returns the rows and columns to crop first, the height and width to resize to, and the rows and
-    columns to crop last.
+    columns to crop last. ``Fit`` describes the values of ``fit``.
     """
     whole, square, shorter = (slice(None), slice(None)), (size, size), min(frame)
     if fit == "squash":
@@ -92,7 +92,10 @@ def placing(
 
 
 def _middle(frame: Size, size: int, *, nearest: bool) -> tuple[slice, slice]:
-    """The central square; an odd rest is divided as torchvision does (``nearest``), or floored."""
+    """Rows and columns of a frame's central square of ``size`` pixels.
+
+    The first are half of the rest, rounded as torchvision does (``nearest``) or down.
+    """
     starts = (round((side - size) / 2) if nearest else (side - size) // 2 for side in frame)
     top, left = starts
     return slice(top, top + size), slice(left, left + size)
@@ -105,9 +108,10 @@ def stored_frame(
 
     Args:
         frame: the frame.
-        size: height and width to which it is resized by Lanczos; None: not resized.
-        fit: how it becomes a square.
-        jpeg: quality of the JPEG file; None: the file is lossless.
+        size: height and width in pixels to which the frame is resized by Lanczos; None: it is not.
+        fit: how the frame becomes a square of that size: ``squash``, ``crop``, ``crop_down`` or
+            ``square``, as ``Fit`` describes.
+        jpeg: quality, 1 to 100, of the JPEG file; None: the file is lossless.
     """
     if size is not None:
         before, (height, width), after = placing((frame.shape[0], frame.shape[1]), size, fit)
@@ -121,7 +125,7 @@ def stored_frame(
 
 
 def _resize_rows(frames: Float[Tensor, "t c h w"], height: int) -> Float[Tensor, "t c h2 w"]:
-    """Resize rows: row i interpolates at i * old height / new height."""
+    """Resize frames to ``height`` rows; new row i interpolates at old row i * old / new height."""
     before = frames.shape[2]
     place = torch.arange(height, dtype=torch.float32, device=frames.device) * (before / height)
     above = place.floor().long().clamp(max=before - 1)

@@ -64,9 +64,9 @@ F4 = Transforms(
 class TimeConv:
     """A zero-padded 3D convolution and its ReLU, by Winograd's minimal filtering along time.
 
-    The output's size is the input's divided by the stride. Frames within a stride become channels
-    of one frame, so that the convolution has a stride in space only. The first three taps along
-    time are computed by minimal filtering, the others directly.
+    The output's size is the input's divided by the stride. ``stride`` successive frames become the
+    channels of one frame, so that the convolution has a stride in space only. The first three taps
+    along time are computed by minimal filtering, the others directly.
 
     Args:
         weight: weights of a kernel of equal size along each axis.

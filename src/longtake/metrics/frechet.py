@@ -48,7 +48,10 @@ def fvd(
 
 
 def _factor(covariance: Float64[Tensor, "d d"]) -> Float64[Tensor, "d d"]:
-    """A with A A^T = S. Variances that are rounding errors become 0: their roots are not small."""
+    """Factor A of a covariance A A^T.
+
+    Its eigenvalues that are rounding errors count as 0, because their roots are not small.
+    """
     variances, axes = torch.linalg.eigh(covariance)
     noise = variances[-1] * len(variances) * torch.finfo(variances.dtype).eps
     return axes * variances.where(variances > noise, 0).sqrt()
@@ -57,7 +60,7 @@ def _factor(covariance: Float64[Tensor, "d d"]) -> Float64[Tensor, "d d"]:
 def gaussian(features: Float[Tensor, "n d"], correction: int = 1) -> Gaussian:
     """Fit a normal distribution to the features of ``n`` clips.
 
-    The divisor of the covariance is ``n - correction``: 1 is unbiased.
+    The covariance is divided by ``n - correction``: unbiased with 1, the maximum likelihood with 0.
 
     Raises:
         ValueError: there are fewer than two clips, or features are infinite or NaN.

@@ -39,7 +39,7 @@ def inception_score(
     logarithm of a softmax does not need it.
 
     Raises:
-        ValueError: there are fewer clips than parts, or logits are infinite or NaN.
+        ValueError: ``parts`` is not from 1 to the number of clips, or logits are infinite or NaN.
     """
     clips = len(logits)
     if not 1 <= parts <= clips:

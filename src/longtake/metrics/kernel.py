@@ -11,7 +11,7 @@ ROWS = 1024
 
 
 def kvd(real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"]) -> float:
-    """Kernel distance of features: unbiased squared MMD with the kernel (x.y / d + 1)^3.
+    """Kernel distance of sets of d features: unbiased squared MMD with the kernel (x.y / d + 1)^3.
 
     Its expectation for two sets of clips from one distribution is 0, so it can be negative.
 
@@ -27,7 +27,7 @@ def kvd(real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"]) -> float:
 
 
 def _mean_of_pairs(x: Float64[Tensor, "n d"]) -> float:
-    """Mean of the kernel over pairs of different clips."""
+    """Mean of KVD's kernel over all pairs of different clips of one set."""
     diagonal = cubic_kernel((x * x).sum(1), x.shape[1]).sum()
     return (_sum(x, x) - float(diagonal)) / (len(x) * (len(x) - 1))
 

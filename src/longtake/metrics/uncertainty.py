@@ -21,24 +21,24 @@ CONCENTRATION = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """Value of a metric and its standard error over samples of the same number of clips."""
+    """Value of a metric and its standard error over other samples of as many clips."""
 
     value: float
     standard_error: float
 
     @property
     def low(self) -> float:
-        """Lower end of the metric's 95 % interval."""
+        """Lower end of the metric's 95 % interval: 1.96 standard errors below the value."""
         return self.value - NORMAL_95 * self.standard_error
 
     @property
     def high(self) -> float:
-        """Upper end of the metric's 95 % interval."""
+        """Upper end of the metric's 95 % interval: 1.96 standard errors above the value."""
         return self.value + NORMAL_95 * self.standard_error
 
 
 def wilson_interval(share: float, trials: int) -> tuple[float, float]:
-    """95 % interval of a probability, from the share of successes in independent trials.
+    """95 % interval of a probability, from the share (0 to 1) of successes in independent trials.
 
     Wilson's score interval (Wilson 1927, equation 4): the probabilities p from which the share is
     within 1.96 standard deviations, ``sqrt(p (1 - p) / trials)``. It stays within 0 and 1.
@@ -52,7 +52,7 @@ def wilson_interval(share: float, trials: int) -> tuple[float, float]:
 def bootstrap_weights(
     clips: int, side: str, *, redraws: int = REDRAWS, seed: int = 0
 ) -> Float64[Tensor, "r n"]:
-    """Weight of each of ``clips`` clips in each of ``redraws`` resamplings of a bootstrap.
+    """Weight of each of ``clips`` clips in each of ``redraws`` (50) resamplings of a bootstrap.
 
     The weights of a resampling, a row, sum to 1. In the classical bootstrap they are 0, 1, 2, ...
     times 1 / clips; here they are drawn from a Dirichlet distribution of concentration 16, so that
@@ -91,12 +91,13 @@ def fvd_interval(
         real: features of real clips.
         generated: features of generated clips.
         paired: resample both sets with the same weights, for clips and their reconstructions.
-        correction: subtracted from the number of clips in the divisor of covariances.
-        redraws: number of resamplings of the bootstrap.
+        correction: 1 or 0; subtracted from the number of clips in the divisor of covariances.
+        redraws: number of resamplings of the bootstrap; 50 by default.
         seed: seed of the bootstrap.
 
     Raises:
-        ValueError: a set has fewer than two clips, or paired sets differ in number.
+        ValueError: a set has fewer than two clips, features are infinite or NaN, or paired sets
+            differ in number.
     """
     if paired and len(real) != len(generated):
         raise ValueError(
@@ -117,10 +118,10 @@ def kvd_interval(
 ) -> Interval:
     """KVD with its standard error, by a bootstrap over both sets of clips.
 
-    ``redraws`` is the number of resamplings, ``seed`` their seed.
+    ``redraws`` is the number of resamplings, by default 50, ``seed`` their seed.
 
     Raises:
-        ValueError: a set has fewer than two clips.
+        ValueError: a set has fewer than two clips, or features are infinite or NaN.
     """
     value = kvd(real, generated)
     (x, u), (y, v) = _weighted(real, generated, redraws, seed)
@@ -150,12 +151,12 @@ def fvd_limit(
     Args:
         real: features of real clips.
         generated: features of generated clips.
-        correction: subtracted from the number of clips in the divisor of covariances.
-        redraws: number of resamplings of the bootstrap.
+        correction: 1 or 0; subtracted from the number of clips in the divisor of covariances.
+        redraws: number of resamplings of the bootstrap; 50 by default.
         seed: seed of the halves and of the bootstrap.
 
     Raises:
-        ValueError: a set has fewer than four clips.
+        ValueError: a set has fewer than four clips, or features are infinite or NaN.
     """
     if min(len(real), len(generated)) < 4:
         raise ValueError(
@@ -180,13 +181,13 @@ def fvd_limit(
 
 
 def _halves(clips: int, way: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices of two disjoint halves of the clips."""
+    """Indices of the clips of two disjoint random halves; ``way`` numbers the divisions."""
     order = torch.randperm(clips, generator=generator(seed, "fvd limit", clips, way))
     return order[: clips // 2], order[clips // 2 :]
 
 
 def _part(weights: Float64[Tensor, "n"], chosen: Tensor) -> Float64[Tensor, "k"]:
-    """Weights of some clips; they sum to 1."""
+    """Weights of the ``chosen`` clips, scaled to sum to 1."""
     return weights[chosen] / weights[chosen].sum()
 
 
@@ -197,7 +198,10 @@ def _distance(
     v: Float64[Tensor, "m"],
     correction: int,
 ) -> float:
-    """Frechet distance of weighted clips, without the square of a covariance."""
+    """Squared Frechet distance of clips x with weights u and clips y with weights v.
+
+    No covariance is computed, which has the square of the features' condition number.
+    """
     (mean, a), (other, b) = _centred(x, u, correction), _centred(y, v, correction)
     a, b = (
         torch.linalg.qr(rows, mode="r").R if len(rows) > rows.shape[1] else rows for rows in (a, b)
@@ -210,7 +214,7 @@ def _distance(
 def _weighted(
     real: Tensor, generated: Tensor, redraws: int, seed: int
 ) -> list[tuple[Float64[Tensor, "_ d"], Float64[Tensor, "r _"]]]:
-    """Features of each side in float64, with their weights in each redraw."""
+    """Features of real and of generated clips in float64, each with its bootstrap weights."""
     rows = (check_finite(real), "real"), (check_finite(generated), "generated")
     return [(x, bootstrap_weights(len(x), side, redraws=redraws, seed=seed)) for x, side in rows]
 
@@ -225,7 +229,7 @@ def _centred(
 
 
 def _kernel_within(x: Float64[Tensor, "n d"], u: Float64[Tensor, "r n"]) -> Float64[Tensor, "r"]:
-    """Mean of the kernel over pairs of different clips, in each redraw."""
+    """Mean of KVD's kernel over pairs of different clips, for each row of their weights."""
     squares = u.square()
     diagonal = squares @ cubic_kernel((x * x).sum(1), x.shape[1])
     return (_kernel_mean(x, x, u, u) - diagonal) / (1 - squares.sum(1))
@@ -237,7 +241,7 @@ def _kernel_mean(
     u: Float64[Tensor, "r n"],
     v: Float64[Tensor, "r m"],
 ) -> Float64[Tensor, "r"]:
-    """Mean of the kernel over all pairs, in each redraw."""
+    """Mean of KVD's kernel over all pairs of x and y, for each row of their weights u and v."""
     total = u.new_zeros(len(u))
     for rows, weights in zip(x.split(ROWS), u.split(ROWS, dim=1), strict=True):
         kernel = cubic_kernel(rows @ y.T, x.shape[1])
