@@ -29,7 +29,7 @@ class CurvePoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """FVD and KVD of successive windows of long videos, as LVDM plots them.
+    """FVD and KVD of successive windows, equally long parts, of long videos, as LVDM plots them.
 
     Attributes:
         against: what windows are compared with: clips of ``real`` videos, or the ``first`` windows
@@ -63,7 +63,8 @@ def feature_curve(
         real: features of clips of real videos; None: compare with the first windows.
 
     Raises:
-        ValueError: there are too few videos or real clips, as ``too_few`` says.
+        ValueError: there are fewer than 3 videos or 3 real clips; without real clips, fewer than 6
+            videos.
     """
     if (problem := too_few(len(windows), None if real is None else len(real))) is not None:
         raise ValueError(problem)
@@ -103,7 +104,7 @@ def feature_distances(windows: Float[Tensor, "k d"]) -> tuple[float, ...]:
     """Distance of the features of each window of one video from those of its first window.
 
     The unit is the median distance between neighbouring windows. The distances of a stable video
-    stay within a few units, those of a drifting one rise. It is not an FVD: one video has no
+    stay within a few units, those of a drifting one rise. They are not FVD: one video has no
     distribution.
     """
     step = (windows[1:] - windows[:-1]).norm(dim=1).median().clamp(min=1e-9)
@@ -111,6 +112,6 @@ def feature_distances(windows: Float[Tensor, "k d"]) -> tuple[float, ...]:
 
 
 def _mean(a: Interval, b: Interval) -> Interval:
-    """Mean of two distances of the same videos, whose errors are as good as equal."""
+    """Mean of two distances and of their standard errors, since the distances are dependent."""
     error = (a.standard_error + b.standard_error) / 2
     return Interval(value=(a.value + b.value) / 2, standard_error=error)

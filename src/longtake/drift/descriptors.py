@@ -23,11 +23,12 @@ class Descriptors:
         contrast: standard deviation of the brightness within the frame.
         gradient: root mean square gradient of the brightness, per pixel.
         step: root mean square difference of colours to the frame before; 0 for the first frame.
-        luma_step: root mean square difference of brightness to the frame before.
+        luma_step: root mean square difference of brightness to the frame before; 0 for the first
+            frame.
         thumbnails: mean colours of the cells of a 12 x 12 grid over the frame, first the reds of
             all cells, then the greens, then the blues, in half precision: 864 bytes per frame.
-        cells: contrast, gradient and luma_step within each cell of that grid, in the same order and
-            precision.
+        cells: measures within the cells of that grid, first the contrasts of all cells, then the
+            gradients, then the luma_steps, in half precision.
     """
 
     colour: Float64[np.ndarray, "t 3"]
@@ -122,7 +123,7 @@ class Describer:
 
 
 def _mean(maps: Float32[np.ndarray, "*n h w"]) -> Float32[np.ndarray, "*n"]:
-    """Mean of each map; the sum over contiguous rows does not depend on the number of maps."""
+    """Mean of each map over height and width, equal to the last bit for any number of maps."""
     return np.ascontiguousarray(maps).reshape(*maps.shape[:-2], -1).mean(-1)
 
 

@@ -183,7 +183,7 @@ def _at(
     sentence: str,
     least: float,
 ) -> Iterator[Finding]:
-    """One finding about single frames, of at least a severity, if there are any."""
+    """One finding about single frames, if there are any, of a severity of at least ``least``."""
     if frames:
         yield Finding(
             kind=kind,
@@ -243,7 +243,7 @@ def _shares(measures: Measures) -> Iterator[Finding]:
 
 
 def _drifting(measures: Measures, names: Sequence[Name]) -> dict[Name, Trend]:
-    """Trends of these measures that are significant and visible, over the video or early in it."""
+    """Trends of measures that are significant and visible, over the whole video or early in it."""
     found = {name: measures.trends[name] for name in names if name in measures.trends}
     return {name: line for name, line in found.items() if _steady(name, line) or _early(name, line)}
 

@@ -53,15 +53,15 @@ class Measures:
             whose slope is a relative change. Only changes that all parts of the frame share count.
         freezes: runs of frames in which the whole frame or a part of it stands still.
         loops: runs of frames that repeat earlier ones.
-        seams: jumps at the borders between clips of a rollout, given or found; None without
-            borders.
+        seams: jumps at the borders between the clips of which a model makes a long video, given or
+            found; None without borders.
         pulse: a pattern that repeats every 2 to 64 frames; None without one.
         cuts: frames at which the whole frame jumps, other than at borders.
         light_jumps: frames at which the brightness jumps, other than at borders and cuts.
         cut_strength: the largest jump at a cut as a multiple of the smallest that is called a cut,
             both relative to the jumps of the frames near; 0 without cuts.
         light_strength: the largest jump of brightness as a multiple of the smallest that is
-            reported; 0 without.
+            reported; 0 without jumps.
     """
 
     frames: int
@@ -81,8 +81,8 @@ def measure(video: Descriptors, chunk: int | None = None, first: int | None = No
 
     Args:
         video: descriptors of the video's frames.
-        chunk: number of frames from one border between clips of a rollout to the next; None: search
-            for evenly spaced borders.
+        chunk: number of frames from one border between the clips of which a model made the video
+            to the next, at least 2; None: search for evenly spaced borders.
         first: number of frames before the first border; None: ``chunk``.
     """
     still = freezes(video.step, moving_cells(video.cells))
@@ -128,8 +128,8 @@ def trends(
 ) -> dict[str, Trend]:
     """Linear trend of each measure, by name, in the longest stretch of frames between two cuts.
 
-    ``cut`` are the first frames after cuts. Frames in ``frozen`` do not count for motion. A stretch
-    of fewer than 64 frames has no trends.
+    ``cut`` are the first frames after cuts. Frames for which ``frozen`` is True do not count for
+    motion. A stretch of fewer than 64 frames has no trends.
     """
     start, stop = longest_stretch(cut, len(video))
     frames = np.arange(start, stop)
@@ -157,7 +157,7 @@ def longest_stretch(cut: Sequence[int], frames: int) -> tuple[int, int]:
 
 
 def _ends(still: Iterable[Freeze], repeated: Iterable[Loop]) -> set[int]:
-    """First frames of freezes and repeats, and those after them, which jump."""
+    """First frames of freezes and of a loop's repeats, and the first frames after, which jump."""
     ends = {at for run in still for at in (run.start, run.start + run.frames)}
     for loop in repeated:
         ends |= {loop.start + i * loop.period for i in range(loop.frames // loop.period + 2)}
@@ -169,7 +169,10 @@ def _given_seams(
     light: Float64[np.ndarray, "t"],
     borders: Sequence[int],
 ) -> Seams | None:
-    """Jumps at given borders: of the picture or, if clearer and visible, of its brightness."""
+    """Jumps at given borders: of the picture or, if clearer and visible, of its brightness.
+
+    ``rises`` are the ``surprise`` of the picture and of the brightness, ``light`` its jumps.
+    """
     picture, brightness = (seam_score(rise, borders) for rise in rises)
     if picture is None or brightness is None or not _visible(brightness, light):
         return picture
@@ -179,7 +182,10 @@ def _given_seams(
 def _found_seams(
     rises: Sequence[Float64[np.ndarray, "t"]], light: Float64[np.ndarray, "t"]
 ) -> Seams | None:
-    """The clearer of the joints found in the picture and in its brightness; None if none jump."""
+    """The clearer of the borders found in the picture and in its brightness; None if none jump.
+
+    ``rises`` are the ``surprise`` of the picture and of the brightness, ``light`` its jumps.
+    """
     brightness = (
         find_borders(rises[1], LIGHT_CHANCE),
         aligned_borders(light, rises[1], LIGHT_CHANCE),
@@ -190,14 +196,21 @@ def _found_seams(
 
 
 def _visible(seams: Seams, light: Float64[np.ndarray, "t"]) -> bool:
-    """Whether the brightness jumps visibly at borders, and too rarely for a pulse."""
+    """Whether the brightness, whose jumps are ``light``, does so at borders visibly and rarely.
+
+    Rarely means at least 9 frames apart; what comes more often is a pulse.
+    """
     return seams.period >= LEAST_CHUNK and light[list(seams.borders)].mean() >= LEAST_LIGHT
 
 
 def _seams_or_pulse(
     video: Descriptors, skip: Bool[np.ndarray, "t"], seams: Seams | None
 ) -> tuple[Seams | None, Pulse | None]:
-    """Each shows as the other: a pulse in all frames remains without those near joints."""
+    """Drop seams or pulse where one is the sign of the other, which is the case if periods divide.
+
+    A pulse of all frames remains a pulse without the frames near seams. Frames for which ``skip``
+    is True are left out.
+    """
     found = pulse(video, skip)
     if not (seams and found):
         return seams, found
@@ -214,5 +227,5 @@ def _seams_or_pulse(
 
 
 def _around(frames: Iterable[int]) -> set[int]:
-    """All frames at most NEAR from one of these."""
+    """All frames at most two frames from one of ``frames``."""
     return {at + near for at in frames for near in range(-NEAR, NEAR + 1)}

@@ -16,7 +16,7 @@ from longtake.drift.report import DriftReport
 
 
 def _less(name: str) -> str:
-    """Smallest visible relative change of a measure, in words."""
+    """Smallest visible relative change of a measure, such as ``12 %``."""
     return f"{100 * math.expm1(VISIBLE[name]):.0f} %"
 
 

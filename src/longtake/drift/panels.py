@@ -46,7 +46,7 @@ FIRST_FRAMES = 8  # frames whose mean colour is the zero of the panel of colours
 
 
 def over_time(report: DriftReport) -> list[Panel]:
-    """Functions that draw the panels of a drift report whose axis is the video's frames."""
+    """Functions of matplotlib axes that draw a drift report's panels over the video's frames."""
     panels = [partial(panel, videos=report.videos) for panel in (_colour, _shares, _motion)]
     if len(report.videos) == 1:
         panels.append(partial(_jumps, video=report.videos[0]))
@@ -54,7 +54,7 @@ def over_time(report: DriftReport) -> list[Panel]:
 
 
 def beside(report: DriftReport) -> list[Panel]:
-    """Functions that draw the other panels of a drift report, each with its own axes."""
+    """Functions of matplotlib axes that draw a drift report's panels beside those over time."""
     panels: list[Panel] = []
     if report.curve is not None:
         panels += [partial(_curve, curve=report.curve, name=name) for name in ("fvd", "kvd")]
@@ -114,7 +114,11 @@ def _tracks(
     scale: Callable[[Values], Callable[[Values], Values]],
     first: int = 0,
 ) -> None:
-    """Draw measures of each video, and trends of a single one; ``scale`` gives the panel's unit."""
+    """Draw measures of each video, and trends of a single one, from frame ``first`` on.
+
+    ``colours`` has the measures' names; ``scale(values)`` returns the conversion to the panel's
+    unit.
+    """
     alone = len(videos) == 1
     for name, colour in colours.items():
         for video in videos[:MOST_LINES]:
@@ -171,7 +175,7 @@ def _feature_distances(axes: Axes, video: VideoDrift) -> None:
 
 
 def _phases(axes: Axes, video: VideoDrift, seams: Seams) -> None:
-    """Mean jump at each position between two borders; the border is the first."""
+    """Draw the mean jump at each position between two borders; the border is the first."""
     rise = surprise(jumps(video.numbers.thumbnails))
     known = np.arange(2, len(rise) - 1)
     position = (known - seams.borders[0]) % seams.period
@@ -207,7 +211,10 @@ def _world(axes: Axes, tracks: Sequence[WorldMeasures], name: str) -> None:
 def _line(
     axes: Axes, values: Values, colour: str, name: str, *, alone: bool = True, first: int = 0
 ) -> None:
-    """Draw values; more frames than points become means, with a band from least to most."""
+    """Draw values of frames, the first of frame ``first``; more than 900 are averaged.
+
+    ``alone``, where the panel shows one video: a band from least to greatest value is drawn too.
+    """
     every = max(1, math.ceil(len(values) / MOST_POINTS))
     rows = values[: len(values) // every * every].reshape(-1, every)
     frames = first + every * np.arange(len(rows)) + (every - 1) / 2
@@ -231,7 +238,7 @@ def _mark_findings(axes: Axes, videos: Sequence[VideoDrift]) -> None:
 
 
 def _show_at_least(axes: Axes, low: float, high: float) -> None:
-    """Widen the axis to this range, so that small changes look small."""
+    """Widen the y axis to ``low`` to ``high`` at least, so that small changes look small."""
     bottom, top = axes.get_ylim()
     axes.set_ylim(min(bottom, low), max(top, high))
 

@@ -53,7 +53,11 @@ class Strip:
 
 
 def draw(report: DriftReport) -> Figure:
-    """Draw a drift report as one matplotlib figure."""
+    """Draw a drift report as one matplotlib figure; frames are read again from the video files.
+
+    Raises:
+        VideoError: a video cannot be read.
+    """
     first_strip, *more_strips = _strips(report)
     side = panels.beside(report)
     main = panels.over_time(report)
@@ -93,7 +97,7 @@ def write_picture(figure: Figure, path: Path) -> None:
 
 
 def _strips(report: DriftReport) -> list[Strip]:
-    """An overview of the worst video, and the frames of the most severe findings."""
+    """Strips of frames: an overview of the worst video, then the most severe findings."""
     worst = report.worst_first()
     several = len(worst) > 1
     evenly = _even(0, worst[0].info.frames - 1, OVERVIEW)
@@ -126,14 +130,14 @@ def _draw_head(axes: Axes, report: DriftReport, lines: Sequence[str]) -> None:
 
 
 def _strip_height(strip: Strip) -> float:
-    """Height in inches, with the frames' numbers and a title."""
+    """Height of a strip in inches, with its frames' numbers and title."""
     height, width = strip.frames.shape[1:3]
     frame_width = WIDTH * 0.92 / max(len(strip.frames), LEAST_STRIP)
     return min(frame_width * height / width, 2.2) + 0.22 + (TITLE if strip.title else 0.0)
 
 
 def _draw_strip(axes: Axes, strip: Strip) -> None:
-    """Draw frames in a row; marked ones are outlined."""
+    """Draw a strip's frames in a row; marked ones are outlined."""
     count, height, width = strip.frames.shape[:3]
     gap = max(1, round(width * 0.04))
     row = np.zeros((height, max(count, LEAST_STRIP), width + gap, 4), np.uint8)
@@ -163,7 +167,7 @@ def _drift(video: VideoDrift, finding: Finding) -> list[Strip]:
 
 
 def _loop(video: VideoDrift, finding: Finding) -> list[Strip]:
-    """The original frames, then their repeats."""
+    """A strip of a loop's original frames, and one of their repeats."""
     loop = next(loop for loop in video.measures.loops if loop.start == finding.frame)
     repeats = _even(loop.start, loop.start + min(loop.frames, loop.period) - 1, SHOWN)
     originals = [number - loop.period for number in repeats]
@@ -178,7 +182,7 @@ def _freeze(video: VideoDrift, finding: Finding) -> list[Strip]:
 
 
 def _seams(video: VideoDrift, finding: Finding) -> list[Strip]:
-    """Frames around the border with the largest jump."""
+    """A strip of the frames around the border with the largest jump."""
     assert video.measures.seams is not None
     rise = surprise(jumps(video.numbers.thumbnails))
     largest = max(video.measures.seams.borders, key=lambda border: rise[border])

@@ -74,7 +74,10 @@ def pulse(video: Descriptors, skip: Bool[np.ndarray, "t"]) -> Pulse | None:
 def _pattern(
     measure: str, values: Float64[np.ndarray, "t"], skip: Bool[np.ndarray, "t"], period: int
 ) -> Pulse | None:
-    """Mean difference from the moving average at each phase, if it is significant at one."""
+    """Pattern of a period: the mean difference from the moving average at each phase.
+
+    None if it is not significant at any phase, or the video is shorter than 8 periods.
+    """
     window = np.convolve(np.ones(period), [0.5, 0.5] if period % 2 == 0 else [1]) / period
     half = len(window) // 2
     if len(values) < LEAST_ROWS * period + 2 * half + 1:

@@ -44,7 +44,7 @@ class Reference:
 
     @classmethod
     def of(cls, frames: int, videos: Sequence[Sequence[Finding]]) -> "Reference":
-        """Summarise the findings of real videos, which all have this number of frames."""
+        """Summarise the findings of each of the real videos, which all have ``frames`` frames."""
         of_videos = [_strengths(findings) for findings in videos]
         ranked = {
             kind: sorted([1.0, 1.0, *(found.get(kind, 1.0) for found in of_videos)], reverse=True)
@@ -83,15 +83,15 @@ def real_findings(
 ) -> Reference | None:
     """Measure real videos, each cut into stretches of this number of frames.
 
-    At most 256 stretches are measured, equally many of each file, from its start on. Stretches of
-    one file are alike, not independent: from 49 files on they count together as one video. With
-    fewer files each stretch counts as one, and ``Reference.chance`` is that of a stretch of these
-    files.
+    Of n files, the first 256 / n stretches of each are measured, at least one. Stretches of one
+    file are alike, not independent: from 49 files on they count together as one video. With fewer
+    files each stretch counts as one, and ``Reference.chance`` is that of a stretch of these files.
 
     Args:
         files: real videos.
         frames: number of frames of a stretch, that of the videos to compare.
-        chunk: as in ``measure``, for the same search for seams as in the videos to compare.
+        chunk: number of frames between borders at which seams are measured, as in the videos to
+            compare; None: borders are searched for.
         report: called with the number of files done and their total.
 
     Returns:
@@ -114,7 +114,7 @@ def real_findings(
 
 
 def _stretches(file: Path, frames: int) -> Iterator[Descriptors]:
-    """Descriptors of consecutive stretches; frames left over at the end are dropped."""
+    """Descriptors of consecutive stretches of ``frames`` frames; frames left over are dropped."""
     describer, done = Describer(), 0
     for batch in stream_video(file, BATCH):
         rest = batch

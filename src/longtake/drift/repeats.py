@@ -70,9 +70,9 @@ def freezes(
     where a good part of the frame stops and resumes at once.
 
     Args:
-        step: root mean square difference of each frame to the frame before.
+        step: root mean square difference of each frame to the frame before, of colours in [0, 1].
         moving: number of cells of the frame that move, from ``moving_cells``; None: not used.
-        least: least number of frames of a run.
+        least: least number of frames of a run that is returned; 2 by default.
     """
     usual = float(np.quantile(step[1:], 0.75)) if len(step) > 1 else 0.0
     still = step <= max(STILL, STILL_SHARE * usual)
@@ -97,7 +97,7 @@ def freezes(
 def moving_cells(cells: Float[np.ndarray, "t d"]) -> Int64[np.ndarray, "t"]:
     """Number of cells, of a 12 x 12 grid over the frame, that move in each frame.
 
-    ``cells`` is ``Descriptors.cells``.
+    They change by more than 0.4 levels of 255. ``cells`` is ``Descriptors.cells``.
     """
     return (np.split(cells, 3, axis=1)[2] > PART_MOVES).sum(1)
 
@@ -151,8 +151,9 @@ def loops(
 
     Args:
         thumbnails: mean colours of the cells of a grid over each frame.
-        frozen: whether each frame is frozen.
-        least: least number of frames of a run.
+        frozen: whether each frame is frozen; such frames do not count as repeats.
+        least: least number of frames of a run that is returned, 8 by default; 4 if the run repeats
+            almost exactly.
     """
     frames = len(thumbnails)
     if frames < 2 * SHORTEST + least:
@@ -181,7 +182,7 @@ def loops(
 
 
 def _candidates(thumbnails: Float[np.ndarray, "t d"], close: float) -> list[int]:
-    """Distances in time at which frames repeat, the commonest first."""
+    """Periods, in frames, after which a frame is within ``close`` again, the commonest first."""
     frames = len(thumbnails)
     every = max(1, frames // ANCHORS)
     votes: Counter[int] = Counter()
@@ -196,7 +197,7 @@ def _candidates(thumbnails: Float[np.ndarray, "t d"], close: float) -> list[int]
 def _distances(
     thumbnails: Float[np.ndarray, "t d"], chosen: Int64[np.ndarray, "n"]
 ) -> Float32[np.ndarray, "n t"]:
-    """Root mean square difference of the chosen rows to all, by matrix products."""
+    """Root mean square difference of the rows ``chosen`` to all rows, by matrix products."""
     centre = thumbnails[chosen].astype(np.float32).mean(0)  # for the precision of the products
     rows = thumbnails[chosen].astype(np.float32) - centre
     found = np.empty((len(chosen), len(thumbnails)), np.float32)
@@ -209,9 +210,10 @@ def _distances(
 
 
 def _lag(distance: Float32[np.ndarray, "n"], close: float) -> int:
-    """Least lag at which a frame returns after the video was away from it; 0 if it does not.
+    """Number of frames after which the video returns to a frame it had left; 0 if it does not.
 
-    ``distance`` is that of the frame to those before it, the nearest in time first.
+    ``distance`` is that of the frame to the frames before, the nearest in time first; a frame whose
+    distance is at most ``close`` is the same one.
     """
     away = np.flatnonzero(distance > AWAY * max(close, 1e-6))
     if not len(away):
@@ -236,6 +238,6 @@ def _rms(
 
 
 def _runs(flags: Bool[np.ndarray, "t"]) -> list[tuple[int, int]]:
-    """Half-open range of frames of each run."""
+    """Half-open range of frames of each run of True flags."""
     edges = np.flatnonzero(np.diff(flags.astype(np.int8), prepend=0, append=0))
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]

@@ -42,7 +42,7 @@ LIGHT_PARTS, LIGHT_LIKE = 0.5, (0.4, 2.5)
 
 @dataclass(frozen=True, kw_only=True)
 class Seams:
-    """Jumps at the borders between clips of a rollout, compared with jumps elsewhere.
+    """Jumps at the borders between the clips of a long video, compared with jumps elsewhere.
 
     A jump is how far the change into a frame differs from the changes before and after it.
 
@@ -64,7 +64,10 @@ class Seams:
 
     @property
     def jumps(self) -> bool:
-        """Whether jumps at borders are surely larger than those elsewhere."""
+        """Whether jumps at borders are surely larger than elsewhere: ``low`` is 1.15 or more.
+
+        For borders that were searched for, 1.7 or more.
+        """
         return self.low >= (FOUND_SEAM if self.found else SEAM)
 
 
@@ -109,10 +112,10 @@ def light_jumps(thumbnails: Float[np.ndarray, "t d"]) -> Float64[np.ndarray, "t"
 
 
 def surprise(sizes: Float64[np.ndarray, "t"], quiet: float = QUIET) -> Float64[np.ndarray, "t"]:
-    """Logarithm of each frame's jump divided by the median jump near it.
+    """Natural logarithm of each frame's jump divided by the median jump near it.
 
-    ``sizes`` are the jumps, as ``jumps`` or ``light_jumps`` returns them, and ``quiet`` is added to
-    each. The first two frames and the last get 0.
+    ``sizes`` are the jumps, as ``jumps`` or ``light_jumps`` returns them, and ``quiet``, by default
+    3e-4, is added to each. The first two frames and the last get 0.
     """
     known = np.log(sizes + quiet)[2:-1]
     if len(known) < 3:
@@ -135,7 +138,9 @@ def borders_every(chunk: int, frames: int, first: int | None = None) -> tuple[in
 def seam_score(
     rise: Float64[np.ndarray, "t"], borders: Sequence[int], *, found: bool = False
 ) -> Seams | None:
-    """Measure jumps at borders; None if fewer than two borders have jumps.
+    """Measure jumps at borders; None if fewer than two borders lie where a jump can be measured.
+
+    That is from the third frame to the last but one.
 
     Args:
         rise: for each frame, logarithm of its jump divided by the median near it (``surprise``).
@@ -173,7 +178,7 @@ def find_borders(
     Args:
         rise: for each frame, logarithm of its jump divided by the median near it (``surprise``).
         beside_chance: by how much the logarithm of this improbability must exceed that of the
-            number of tries.
+            number of tries; 8 by default.
     """
     spread = 1.4826 * float(np.median(np.abs(rise[2:-1]))) if len(rise) > 3 else 0.0
     if spread == 0:
@@ -235,19 +240,20 @@ def aligned_borders(
 
 
 def _on_grid(period: int, at: int, frames: int) -> range:
-    """Frames with a jump, from the third to the last but one, that are periods away from ``at``."""
+    """Frames, from the third to the last but one, that are multiples of a period from ``at``."""
     return range(2 + (at - 2) % period, frames - 1, period)
 
 
 def _log_ways(n: int, m: int) -> float:
-    """Logarithm of the number of ways to choose m of n."""
+    """Natural logarithm of the number of ways to choose m of n."""
     return math.lgamma(n + 1) - math.lgamma(m + 1) - math.lgamma(n - m + 1)
 
 
 def cuts(rise: Float64[np.ndarray, "t"], video: Descriptors) -> tuple[int, ...]:
-    """Frames at which most cells of a 12 x 12 grid jump visibly, more than at the frames near.
+    """Frames at which 40 % or more of the cells of a 12 x 12 grid jump visibly, as at a cut.
 
-    ``rise`` is the logarithm of each frame's jump divided by the median near it (``surprise``).
+    They jump far more than at the frames near. ``rise`` is the logarithm of each frame's jump
+    divided by the median near it (``surprise``).
     """
     step = video.step
     beside = np.pad(step, 2, mode="edge")
@@ -260,7 +266,7 @@ def cuts(rise: Float64[np.ndarray, "t"], video: Descriptors) -> tuple[int, ...]:
 
 
 def _parts_that_jump(cells: Float[np.ndarray, "t d"], at: int) -> float:
-    """Share of the cells whose step is above all steps near it."""
+    """Share of the cells whose step into frame ``at`` is above those into the frames near."""
     step = np.split(cells[max(at - CUT_NEAR, 1) : at + CUT_NEAR + 1], 3, axis=1)[2]
     near = np.delete(step, at - max(at - CUT_NEAR, 1), axis=0).astype(np.float32)
     jump = cells[at, 2 * step.shape[1] :].astype(np.float32)
@@ -287,7 +293,8 @@ def _phases(
 ) -> Float64[np.ndarray, "period"]:
     """For each first border, minus the log of the chance of such a mean jump at its borders.
 
-    Chernoff's bound: n sup_k (k mean - log E exp(k jump)), with E over all frames.
+    Chernoff's bound: n sup_k (k mean - log E exp(k jump)), with E over all frames. ``soft`` are the
+    jumps, ``tilt`` the tried k, ``cumulant`` the values of log E exp(k jump).
     """
     phase = np.arange(2, len(soft) - 1) % period
     count = np.bincount(phase, minlength=period)

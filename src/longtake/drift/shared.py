@@ -34,7 +34,7 @@ class Shared:
 
 
 def shared(video: Descriptors, start: int, stop: int) -> dict[str, Shared]:
-    """Measures of frames ``start`` to ``stop``, as far as all parts of the frame share them.
+    """Measures of frames ``start`` to ``stop - 1``, as far as all parts of the frame share them.
 
     ``red``, ``green`` and ``blue`` are mean colours in [0, 1]. The others are natural logarithms of
     ratios: ``colourfulness`` of the distance of a cell's colour from grey over its brightness,

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from longtake.config import plural
 from longtake.drift.curves import feature_distances
 from longtake.drift.descriptors import Describer, Descriptors
 from longtake.drift.findings import Finding, judge
@@ -26,16 +27,19 @@ WORLD_WINDOWS = 128  # most windows at which a data set's measures are taken
 
 @dataclass(frozen=True, kw_only=True)
 class DriftPlan:
-    """How long videos are measured.
+    """Settings for measuring the drift of long videos.
 
     Attributes:
-        window: number of frames of a window.
-        chunk: number of frames that each clip of the rollout adds; seams are measured at the
-            borders between clips. None: search for evenly spaced borders.
+        window: number of frames of a window, at least 9.
+        chunk: number of frames, at least 2, that each clip adds to the video; seams are measured at
+            the borders between clips. None: search for evenly spaced borders.
         world: name of the synthetic data set, ``sky`` or ``marbles``, that the videos imitate, to
             measure what such videos show, such as time of day or marbles; None for other videos.
         feature_windows: greatest number of windows per video whose I3D features are computed; 0:
             none.
+
+    Raises:
+        ValueError: ``window`` or ``chunk`` is too small.
     """
 
     window: int = 16
@@ -112,7 +116,10 @@ class VideoDrift:
 def _compared(
     reference: Reference, lines: Sequence[str], usual: Sequence[Finding]
 ) -> Iterator[str]:
-    """What the comparison with real videos says, apart from the findings beyond them."""
+    """Sentences on the comparison with real videos, and on findings as strong as theirs.
+
+    ``lines`` are the sentences on findings beyond the real videos, ``usual`` the other findings.
+    """
     real = (
         f"{reference.videos} real videos (a real video has one in at most "
         f"{100 * reference.chance:.1f} % of cases)"
@@ -181,12 +188,18 @@ def measure_video(
 
 
 def check_length(video: Path, plan: DriftPlan) -> VideoInfo:
-    """Read a video's size and length; a ValueError if it is shorter than two of the windows."""
+    """Read a video's size, length and frame rate.
+
+    Raises:
+        ValueError: the video is shorter than two windows of ``plan``.
+        VideoError: the video cannot be read.
+    """
     info = probe(video)
     if info.frames < 2 * plan.window:
         raise ValueError(
-            f"{video}: has {info.frames} frames, drift needs at least {2 * plan.window}, two "
-            f"windows of {plan.window}; give a longer video or shorter windows"
+            f"{video}: has {plural(info.frames, 'frame')}, drift needs at least "
+            f"{2 * plan.window}, two windows of {plan.window}; give a longer video or shorter "
+            "windows"
         )
     return info
 

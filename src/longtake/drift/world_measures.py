@@ -57,10 +57,10 @@ class WorldReader(ABC):
 
     @abstractmethod
     def sentences(self) -> Iterator[str]:
-        """Changes of the numbers from the first third of the windows to the last, in words."""
+        """Sentences on the measured numbers that changed or are wrong, after all windows."""
 
     def add(self, start: int, frames: Frames) -> None:
-        """Measure the window that starts at frame ``start``."""
+        """Measure the window ``frames`` that starts at frame ``start`` of the video."""
         self.starts.append(start)
         numbers, words = self.read(frames)
         for name, value in numbers.items():
@@ -85,10 +85,10 @@ class WorldReader(ABC):
 
 
 class SkyReader(WorldReader):
-    """Measures videos of ``sky``.
+    """Measures videos that imitate the synthetic data set ``sky``.
 
-    They are time of day, amount of cloud, wind, how far the ridge has moved, and how far colours
-    are from those of ``sky``.
+    Its measures are time of day, amount of cloud, wind, how far the ridge has moved, and how far
+    colours are from those of the data set.
     """
 
     world = "sky"
@@ -120,7 +120,10 @@ class SkyReader(WorldReader):
 
 
 class MarblesReader(WorldReader):
-    """Measures videos of ``marbles``: how many marbles there are, vanish, appear or teleport."""
+    """Measures videos that imitate the synthetic data set ``marbles``.
+
+    It counts marbles, and events in which one vanishes, appears or teleports.
+    """
 
     world = "marbles"
     _last: np.ndarray | None = None
@@ -145,6 +148,6 @@ READERS: dict[WorldName, type[WorldReader]] = {
 
 
 def _thirds(values: Sequence[T]) -> tuple[Sequence[T], Sequence[T]]:
-    """The first third and the last third."""
+    """The first third and the last third of ``values``, at least one value each."""
     count = max(1, len(values) // 3)
     return values[:count], values[-count:]

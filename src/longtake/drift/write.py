@@ -29,7 +29,7 @@ from longtake.video import VideoError, read_clip
 from longtake.video.archive import is_file, is_folder
 
 NAME = "drift"
-MISSING = "the report is drawn by matplotlib: pip install 'longtake[report]'"
+MISSING = "matplotlib, which draws the report, is not installed: pip install 'longtake[report]'"
 
 REAL_CLIPS = 256  # most real videos whose features are computed
 
@@ -52,9 +52,9 @@ def write_report(
         plan: how videos are measured; None: ``DriftPlan()``.
         device: device on which features are computed.
         real: folder of real videos of the same kind. Findings of a video are faults only if they
-            are beyond those of stretches of the real videos that are as long; FVD and KVD of its
-            windows are against the real videos. None: all findings are faults, and windows are
-            compared with the videos' own first windows.
+            are stronger than those of equally long stretches of the real videos (``Reference``);
+            FVD and KVD of its windows are against the real videos. None: all findings are faults,
+            and windows are compared with the videos' own first windows.
         overwrite: replace an existing report.
         report: called with the number of frames done and their total, video by video.
 
@@ -93,7 +93,7 @@ def _measured(
     real: Path | None,
     report: ProgressCallback,
 ) -> tuple[tuple[VideoDrift, ...], Curve | None, tuple[str, ...]]:
-    """Measures of the videos, their curve, and notes on what could not be measured."""
+    """Measures of the videos, their curve of FVD, and notes on what could not be measured."""
     files, reals = videos_under(video), [] if real is None else videos_under(real)
     shortest = min(check_length(file, plan).frames for file in files)
     network, notes = _network(plan, device)
@@ -109,7 +109,7 @@ def _measured(
 def _against(
     videos: tuple[VideoDrift, ...], real: Sequence[Path], plan: DriftPlan, report: ProgressCallback
 ) -> tuple[tuple[VideoDrift, ...], list[str]]:
-    """The videos compared with real ones of their length, and notes where those are shorter."""
+    """The videos compared with real ones of their length, and notes where real ones are shorter."""
     references = {
         frames: real_findings(real, frames, plan.chunk, report)
         for frames in sorted({len(video.numbers) for video in videos})
@@ -134,14 +134,16 @@ def _write(made: DriftReport, folder: Path) -> None:
 
 
 def videos_under(source: Path) -> list[Path]:
-    """Return ``source`` itself if it is a video, or the videos in this folder, sorted by name.
+    """Return ``source`` itself if it is a video, or the videos in the folder ``source``, by name.
 
     Raises:
         VideoError: there is no such file or folder.
         ValueError: the folder has no videos.
     """
     if not is_folder(source) and not is_file(source):
-        raise VideoError(f"{source}: no such file or folder")
+        raise VideoError(
+            f"{source}: no such file or folder; expected a video or a folder of videos"
+        )
     if not is_folder(source):
         return [source]
     found = videos_below(source)
@@ -151,7 +153,7 @@ def videos_under(source: Path) -> list[Path]:
 
 
 def _network(plan: DriftPlan, device: torch.device | str) -> tuple[I3D | None, list[str]]:
-    """I3D or a note that says why there is none."""
+    """I3D, or a note that says why it cannot be built; neither if the plan needs no features."""
     if plan.feature_windows < 1:
         return None, []
     try:
@@ -163,7 +165,7 @@ def _network(plan: DriftPlan, device: torch.device | str) -> tuple[I3D | None, l
 def _curve(
     videos: tuple[VideoDrift, ...], real: Path | None, plan: DriftPlan, network: I3D | None
 ) -> tuple[Curve | None, list[str]]:
-    """FVD and KVD over the windows that all videos have, or a note that says why not."""
+    """FVD and KVD of the windows that all videos have, or a note that says why not."""
     if network is None or (len(videos) == 1 and real is None):
         return None, []
     references = None if real is None else _real_features(videos_under(real), plan, network)
