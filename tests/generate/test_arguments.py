@@ -120,7 +120,9 @@ def test_what_is_not_a_backend_or_settings_of_sampling_is_refused(
 
 @pytest.mark.parametrize("role", ["frist", None, 0])
 def test_a_role_that_is_not_there_is_refused(tiny_model: VideoModel, role: Any):
-    with pytest.raises(ValueError, match=r"^role=.*: (did you mean 'first'|valid are first, next)"):
+    with pytest.raises(
+        ValueError, match=r"^role=.*: no such role; (did you mean 'first'|valid are first, next)"
+    ):
         tiny_model.clip_sampler(role)
 
 

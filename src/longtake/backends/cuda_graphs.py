@@ -24,10 +24,10 @@ Replay = Callable[[], object]
 class CudaGraphs:
     """Replays denoisers and decoders from CUDA graphs, with the weights where they are.
 
-    The CPU starts a recorded evaluation at once, not kernel by kernel: at batch 1 a GPU otherwise
+    The CPU starts a recorded forward pass at once, not kernel by kernel: at batch 1 a GPU otherwise
     waits for the CPU most of the time. Each shape of the inputs is recorded at its first use and
     keeps the memory of its activations. Networks that are not on a GPU run as they are, which is
-    logged. Weights must not be moved or changed afterwards.
+    logged. Weights must not be moved or changed after the first use.
     """
 
     @property
@@ -41,7 +41,10 @@ class CudaGraphs:
         return {"name": "cuda_graphs"}
 
     def denoiser(self, network: Denoiser) -> Denoiser:
-        """Return a denoiser with the predictions of ``network``, replayed from CUDA graphs."""
+        """Return a denoiser with the predictions of ``network``, replayed from CUDA graphs.
+
+        ``network`` itself if it is not on a GPU.
+        """
         if not on_gpu(network):
             return network
         run = Graphs()
@@ -63,7 +66,10 @@ class CudaGraphs:
         return _with(network, prepare=prepare, forward=forward)
 
     def autoencoder(self, network: VideoAutoencoder) -> VideoAutoencoder:
-        """Return an autoencoder that decodes by CUDA graphs and encodes as ``network`` does."""
+        """Return an autoencoder that decodes by CUDA graphs and encodes as ``network`` does.
+
+        ``network`` itself if it is not on a GPU.
+        """
         if not on_gpu(network):
             return network
         run = Graphs()
@@ -85,7 +91,7 @@ class Graphs:
     def __call__(
         self, function: Callable[[Inputs], Tensor], inputs: Inputs, key: object = None
     ) -> Tensor:
-        """Return ``function(inputs)``.
+        """Return ``function(inputs)``, replayed from the graph recorded for ``key`` and shapes.
 
         Functions of equal ``key`` must have equal values for equal inputs.
         """
@@ -105,7 +111,7 @@ def _recorded(function: Callable[[Inputs], Tensor], inputs: Inputs) -> _Recorded
 
 
 def record(run: Callable[[], Tensor]) -> tuple[Replay, Tensor]:
-    """Record a call on the current GPU; returns what replays it, and the tensor that it fills."""
+    """Record a call on the current GPU; return what replays it, and the tensor that this fills."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -119,7 +125,7 @@ def record(run: Callable[[], Tensor]) -> tuple[Replay, Tensor]:
 
 
 def on_gpu(network: nn.Module) -> bool:
-    """Whether a network is on a GPU; logs that it runs without graphs if it is not."""
+    """Whether a network is on a GPU; logs a warning, that it runs without graphs, if it is not."""
     device = next(network.parameters()).device
     if device.type != "cuda":
         _say_once(device)
@@ -132,7 +138,7 @@ def _say_once(device: torch.device) -> None:
 
 
 def _with(network: Any, **methods: Callable[..., Any]) -> Any:
-    """A copy of a network, of the same weights, with other methods."""
+    """Shallow copy of a network, which shares its weights, with ``methods`` instead of its own."""
     changed = copy.copy(network)
     vars(changed).update(methods)
     return changed

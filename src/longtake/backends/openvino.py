@@ -133,9 +133,12 @@ class Programs:
         self._compiled: dict[Any, _Program] = {}
 
     def __call__(self, inputs: Inputs, embedding: Embedding | None = None) -> Tensor:
-        """Return the function's value.
+        """Value of the function for ``inputs`` and the ``embedding`` of times (None: a decoder).
 
         The first call with these shapes compiles the program, and exports it if it is not stored.
+
+        Raises:
+            BackendError: the exported program's output differs from PyTorch's.
         """
         shapes = tuple((name, x.dtype, x.shape) for name, x in sorted(inputs.items()))
         if (shapes, embedding) not in self._compiled:
@@ -143,7 +146,7 @@ class Programs:
         return self._compiled[shapes, embedding]([x for _, x in sorted(inputs.items())])
 
     def _key(self, inputs: Inputs, embedding: Embedding | None) -> str:
-        """Hash of all that a program depends on; an embedding is known by its values."""
+        """Hash of all that a program depends on; an embedding is represented by its values."""
         if self._weights is None:
             self._weights = weights_hash(self._network)
         times = torch.linspace(0, 1, PROBES)
@@ -166,7 +169,7 @@ class Programs:
         return _Program(path, self._backend.precision, self._backend.threads)
 
     def _export(self, path: Path, inputs: Inputs, embedding: Embedding | None) -> None:
-        """Write a program that was found to compute what torch does."""
+        """Export a program, check its output against PyTorch's, and write it to ``path``."""
         name, names = type(self._network).__name__, sorted(inputs)
         self._backend.say(f"exporting {name} to OpenVINO, once, into {self._backend.folder}")
         function = self._function(self._network, names, embedding).eval()
@@ -195,12 +198,12 @@ class Programs:
         if not far <= TOLERANCE:
             raise BackendError(
                 f"OpenVINO's program of {type(self._network).__name__} differs from torch by "
-                f"{far:.1e} of its largest output, more than {TOLERANCE:.0e}; use backend=torch"
+                f"{far:.1e} of its largest output, more than {TOLERANCE:.0e}; use backend=None"
             )
 
 
 def _converted(function: nn.Module, tensors: tuple[Tensor, ...]) -> Any:
-    """An OpenVINO model of a function of tensors."""
+    """Convert a module of positional tensors to an OpenVINO model, for tensors of these shapes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of torch, about its own classes
         exported = torch.export.export(function, tensors, strict=False)
@@ -208,7 +211,7 @@ def _converted(function: nn.Module, tensors: tuple[Tensor, ...]) -> Any:
 
 
 class _Program:
-    """A compiled program of tensors, of which it may read some only."""
+    """OpenVINO program compiled for the CPU, and called with tensors; it may read some only."""
 
     def __init__(self, path: Path, precision: str, threads: int | None) -> None:
         settings = {
@@ -226,7 +229,7 @@ class _Program:
 
 
 class _Function(nn.Module):
-    """A function of a network and of tensors alone, which have these names."""
+    """Module of positional tensors, by the names ``names``, that calls ``network`` with them."""
 
     def __init__(self, network: Any, names: Sequence[str], embedding: Any) -> None:
         super().__init__()
@@ -234,7 +237,7 @@ class _Function(nn.Module):
 
 
 class _Denoise(_Function):
-    """A denoiser, its signals prepared inside."""
+    """Module that prepares a denoiser's signals and calls the denoiser."""
 
     def forward(self, *tensors: Tensor) -> Tensor:
         given = dict(zip(self._names, tensors, strict=True))
@@ -243,14 +246,14 @@ class _Denoise(_Function):
 
 
 class _Decode(_Function):
-    """The decoder of an autoencoder."""
+    """Module that calls the decoder of an autoencoder."""
 
     def forward(self, *tensors: Tensor) -> Tensor:
         return self.network.decode(*tensors)
 
 
 def _with(network: Network, **methods: Callable[..., Any]) -> Network:
-    """A copy of a network, of the same weights, with other methods."""
+    """Shallow copy of a network, which shares its weights, with ``methods`` instead of its own."""
     changed = copy.copy(network)
     vars(changed).update(methods)
     return changed
@@ -262,12 +265,12 @@ def _check_place(network: nn.Module) -> None:
         raise BackendError(
             f"OpenVINO runs networks whose weights are float32 on the cpu, these are "
             f"{str(weight.dtype).removeprefix('torch.')} on {weight.device}; open the model with "
-            "dtype=torch.float32 and device='cpu', or use backend=torch"
+            "dtype=torch.float32 and device='cpu', or use backend=None"
         )
 
 
 def _openvino() -> Any:
-    """The package, without its telemetry: importing it would send an event over the network."""
+    """Import the package openvino without its telemetry, which would send an event on import."""
     sys.modules.setdefault("openvino_telemetry", cast(Any, None))
     import openvino
 

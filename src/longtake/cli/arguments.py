@@ -59,7 +59,7 @@ IN_PYTHON = {
     "in the protocol and weights in the evaluation's settings": "and pass --weights FILE",
     "set overwrite=True": "pass --overwrite",
     "set fork=NEW": "pass --fork NEW",
-    "use backend=torch": "use --backend torch",
+    "use backend=None": "use --backend torch",
     "set raw=True": "pass --raw",
     "leave out students=True": "leave out --students",
     ", or give a class, as label=": ", or give a class, as --label ",
@@ -94,7 +94,11 @@ def on_command_line(message: str) -> str:
 
 
 def seeds(text: str) -> list[int]:
-    """Parse seeds from ``7``, ``0,3,5`` or ``0..3`` (both ends included)."""
+    """Parse seeds from ``7``, ``0,3,5`` or ``0..3`` (both ends included).
+
+    Raises:
+        ValueError: the text has another form, or a seed twice.
+    """
     found: list[int] = []
     try:
         for part in text.split(","):
@@ -116,6 +120,10 @@ def video_paths(out: Path, seeds: Sequence[int], kind: str | None, prefix: str =
 
     ``kind`` is the format of the files (None: mp4, or that of the file ``out``), ``prefix`` the
     beginning of their names.
+
+    Raises:
+        ValueError: the format is unknown, or not that of the file ``out``; or ``out`` is one file
+            for several seeds.
     """
     if kind is not None and kind not in FORMATS:
         raise ValueError(f"--format {kind!r}: {nearest(kind, list(FORMATS))}")
@@ -125,12 +133,16 @@ def video_paths(out: Path, seeds: Sequence[int], kind: str | None, prefix: str =
     if len(seeds) > 1:
         raise ValueError(f"-o {out} names one file for {plural(len(seeds), 'seed')}; name a folder")
     if kind is not None and out.suffix.lower() != f".{kind}":
-        raise ValueError(f"--format {kind}: -o {out} has another; leave out one of them")
+        raise ValueError(f"--format {kind}: -o {out} has another format; leave out one of them")
     return [out]
 
 
 def seconds(text: str) -> float:
-    """Parse a time such as ``90s``, ``20m``, ``1.5h`` or a number of seconds; returns seconds."""
+    """Parse a time such as ``90s``, ``20m``, ``1.5h`` or a number of seconds; return seconds.
+
+    Raises:
+        ValueError: the text has another form, or the time is not positive.
+    """
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
     number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
     try:
@@ -143,7 +155,11 @@ def seconds(text: str) -> float:
 
 
 def size(text: str) -> tuple[int, int]:
-    """Parse height and width from ``64``, a square, or ``48x64``, height first."""
+    """Parse height and width from ``64``, a square, or ``48x64``, height first.
+
+    Raises:
+        ValueError: the text has another form, or a number is 0.
+    """
     parts = text.split("x")
     if len(parts) > 2 or not all(part.isdecimal() and int(part) for part in parts):
         raise ValueError(f"size {text!r}: expected a number such as 64, or HEIGHTxWIDTH as 48x64")
@@ -151,7 +167,11 @@ def size(text: str) -> tuple[int, int]:
 
 
 def device(name: str) -> "torch.device":
-    """A device by its name; ``auto`` is CUDA if it is available, otherwise the CPU."""
+    """A device by its name; ``auto`` is CUDA if it is available, otherwise the CPU.
+
+    Raises:
+        ValueError: this machine has no such device.
+    """
     import torch
 
     from longtake.model.arguments import check_device
@@ -175,7 +195,11 @@ def dtype(precision: PrecisionName) -> "torch.dtype":
 
 
 def run_by(name: BackendName, precision: PrecisionName) -> "tuple[Backend | None, torch.dtype]":
-    """The backend that runs the networks (None: PyTorch), and the dtype of their weights."""
+    """The backend that runs the networks (None: PyTorch), and the dtype of their weights.
+
+    Raises:
+        ValueError: the backend cannot compute in that precision, or is not installed.
+    """
     if name == "torch":
         return None, dtype(precision)
     from longtake.backends import CudaGraphs, OpenVINO
@@ -197,7 +221,7 @@ def check_compiled(compiled: bool, name: BackendName) -> None:
 
 
 def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Split words into names and overrides of the form ``a.b=value``."""
+    """Split words into names, and overrides of the form ``a.b=value``; return both."""
     overrides = []
     for word in words:
         key, equals, _ = word.partition("=")

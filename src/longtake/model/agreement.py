@@ -14,7 +14,7 @@ from longtake.rollout import Role
 
 @runtime_checkable
 class Networks(Protocol):
-    """What of a ``VideoModel`` is compared."""
+    """The parts of a ``VideoModel`` that are compared with those of another model."""
 
     @property
     def index(self) -> ModelIndex:
@@ -28,7 +28,7 @@ class Networks(Protocol):
 
     @property
     def denoisers(self) -> Mapping[Role, Denoiser]:
-        """Network of each role."""
+        """Network of each role, such as ``first``."""
         ...
 
     @property
@@ -38,11 +38,12 @@ class Networks(Protocol):
 
 
 def check_merge(model: Networks, other: Networks) -> None:
-    """Raise an error unless networks of the two can be in one model.
+    """Raise an error unless the networks of two models can be in one model.
 
     Raises:
         CheckpointError: weights are not finite.
-        ValueError: autoencoder, latent scaling, diffusion, classes or clip overlap differ.
+        ValueError: autoencoder, latent scaling, diffusion, classes, labels, text encoder or clip
+            overlap differ.
     """
     networks = [*model.denoisers.values(), *other.denoisers.values()]
     for name, part in (*model.components.items(), *other.components.items()):
@@ -65,10 +66,11 @@ def check_merge(model: Networks, other: Networks) -> None:
 
 
 def guiding_network(name: str, guide: Networks, model: Networks, role: Role) -> Denoiser:
-    """The network of ``guide``, a model of this name, that can guide that of ``model`` in a role.
+    """The network of the model ``guide``, called ``name``, that guides that of ``model`` in a role.
 
     Raises:
-        ValueError: it has none, or another autoencoder, schedule or shape.
+        ValueError: ``guide`` has no such network, or another autoencoder, diffusion, latent scaling
+            or shape of latents, or reads other conditions.
     """
     own = model.denoisers.get(role, model.denoisers["first"])
     network = guide.denoisers.get(role, guide.denoisers.get("first"))

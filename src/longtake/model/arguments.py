@@ -29,7 +29,7 @@ def whole_seeds(seeds: Iterable[SupportsIndex]) -> tuple[int, ...]:
 
 
 def check_device(device: torch.device | str) -> None:
-    """Raise a ValueError unless there is a device of this name."""
+    """Raise a ValueError unless this machine has the torch device ``device``."""
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
@@ -47,7 +47,7 @@ def label_text(label: object) -> str:
     """A label as text: a class's number may be an integer of any type.
 
     Raises:
-        ValueError: it is neither a text nor a whole number, such as a list with a label per video.
+        ValueError: ``label`` is neither a text nor a whole number; a list of labels is neither.
     """
     if isinstance(label, str):
         return label
@@ -64,7 +64,7 @@ def whole_prompt(prompt: object) -> Prompt:
     """A prompt from one text, or from a sequence of one text per video.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: ``prompt`` is neither a text, nor a sequence of texts, nor a ``Prompt`` of them.
     """
     found = prompt if isinstance(prompt, Prompt) else Prompt(prompt)  # pyright: ignore[reportArgumentType]
     one = isinstance(found.text, str)
@@ -75,7 +75,7 @@ def whole_prompt(prompt: object) -> Prompt:
 
 
 def check_backend(backend: object) -> None:
-    """Raise a ValueError unless ``backend`` is None or a backend."""
+    """Raise a ValueError unless ``backend`` is None or an instance of a backend, not its class."""
     if isinstance(backend, type) or not isinstance(backend, Backend | None):
         raise ValueError(
             f"backend={backend!r}: expected None for PyTorch, or a backend such as "
@@ -84,13 +84,13 @@ def check_backend(backend: object) -> None:
 
 
 def check_role(role: object) -> None:
-    """Raise a ValueError unless there is a role of this name."""
+    """Raise a ValueError unless ``role`` is ``first``, ``next`` or ``interpolator``."""
     if role not in get_args(Role):
-        raise ValueError(f"role={role!r}: {nearest(str(role), get_args(Role))}")
+        raise ValueError(f"role={role!r}: no such role; {nearest(str(role), get_args(Role))}")
 
 
 def check_sampling(sampling: object) -> None:
-    """Raise a ValueError unless ``sampling`` is None or settings of sampling."""
+    """Raise a ValueError unless ``sampling`` is None or a ``longtake.Sampling``."""
     if not isinstance(sampling, Sampling | None):
         raise ValueError(
             f"sampling={sampling!r}: expected None or a longtake.Sampling, such as "

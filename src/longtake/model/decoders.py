@@ -30,7 +30,8 @@ def save_with_decoders(
         dtype: dtype of the added decoders' weights as written; None: as loaded.
 
     Raises:
-        ValueError: a model has no decoder, or another autoencoder.
+        CheckpointError: a model is missing or broken.
+        ValueError: one of ``trained`` has no decoder, or another autoencoder.
     """
     source = find_model(model)
     base, (index, _) = VideoModel.from_pretrained(source), read_model_files(source)

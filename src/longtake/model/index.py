@@ -42,7 +42,7 @@ Level = Annotated[float, Interval(ge=0, le=1)]
 
 
 class RoleSampling(Config):
-    """Settings that one role overrides when sampled; None: the setting that all roles share.
+    """Settings of one role (``first``, ``next``, ``interpolator``); None: those all roles share.
 
     Attributes:
         sampler: sampler of the role. Without ``kind``, the shared sampler with the given fields
@@ -120,7 +120,7 @@ class Sampling(Config):
         return self
 
     def of(self, role: Role) -> "Sampling":
-        """Settings of one role, with that role's overrides applied."""
+        """Settings of the role ``role``: the shared ones, with that role's overrides applied."""
         changes = getattr(self, role) if role in ROLES_WITH_CHANGES else None
         own = {k: v for k, v in changes or () if v is not None}
         return self.model_copy(update={**own, "next": None, "interpolator": None})
@@ -141,7 +141,7 @@ class Sampling(Config):
 
 
 def _settled(sampling: Sampling, names: Collection[str]) -> RoleSampling:
-    """The settings of these names as a role's own."""
+    """The fields ``names`` of ``sampling`` as one role's overrides."""
     return RoleSampling(**{name: getattr(sampling, name) for name in names})
 
 
@@ -149,9 +149,10 @@ def sampling_with(sampling: Sampling, overrides: Sequence[str]) -> Sampling:
     """Return ``sampling`` with overrides applied, such as ``sampler.steps=50``.
 
     Settings of a role that no override names are left out if the rollout that the overrides choose
-    does not sample it.
+    does not sample clips in that role.
 
-    Raises a ConfigError if a name or a value does not fit.
+    Raises:
+        ConfigError: a name or a value does not fit.
     """
     named = {text.partition("=")[0].partition(".")[0] for text in overrides}
     if "rollout" in named:
@@ -176,11 +177,11 @@ def _completed(cls: type[Sampling], data: Mapping[str, Any], name: str, value: A
 
 
 class Student(Config):
-    """A network that samples a role in few evaluations, beside the network that it learnt from.
+    """A network distilled from a role's network, to sample in few steps, in the same model folder.
 
     Attributes:
-        network: folder of the network.
-        sampling: its settings in the role.
+        network: name of the network's folder in the model folder.
+        sampling: settings with which the network is sampled.
     """
 
     network: FolderName
@@ -204,8 +205,8 @@ class ModelIndex(Config):
         made_by: the checkpoint that the model was converted from; empty for a trained one.
         roles: folder of the network that fills each role. One network may fill several roles;
             without ``next``, the network of ``first`` continues videos too.
-        students: students of the networks of roles, which sample in these roles if they are asked
-            for.
+        students: networks distilled to sample in few steps, by the role in which one replaces the
+            network of ``roles`` if it is asked for.
         decoders: folder of each other decoder of the autoencoder's latents, by its name, such as
             ``light``.
         weights: SHA-256 of each component's weight file, by folder.
@@ -240,7 +241,7 @@ class ModelIndex(Config):
         return self
 
     def with_students(self) -> "ModelIndex":
-        """The index of the model in which students fill the roles that they learnt."""
+        """Copy of the index in which students replace the networks they were distilled from."""
         sampling = self.sampling
         for role, student in self.students.items():
             sampling = sampling.in_role(role, student.sampling)
@@ -249,7 +250,7 @@ class ModelIndex(Config):
         )
 
     def without_students(self) -> "ModelIndex":
-        """The index of the model without its students."""
+        """Copy of the index without students."""
         return self._of(self.roles, self.sampling)
 
     def _of(self, roles: Mapping[Role, str], sampling: Sampling) -> "ModelIndex":
@@ -266,7 +267,7 @@ class ModelIndex(Config):
 
 
 def _other(name: str) -> str:
-    """The name of a decoder; a ValueError if it is that of the autoencoder's own."""
+    """Return the name of a decoder; a ValueError if it is ``full``, the autoencoder's own."""
     if name == FULL:
         raise ValueError(f"{FULL!r} is the autoencoder's own decoder; choose another name")
     return name
@@ -278,7 +279,7 @@ def decoder_folder(name: str) -> str:
 
 
 def read_model_files(folder: Path) -> tuple[ModelIndex, dict[str, BaseModel]]:
-    """Read a model folder of this format or of format 1.
+    """Read the configs in a model folder of format 2 or 1.
 
     Returns the index, and the config of each component by the name of its folder.
 
@@ -306,7 +307,7 @@ def read_model_files(folder: Path) -> tuple[ModelIndex, dict[str, BaseModel]]:
 
 
 def write_index(folder: Path, index: ModelIndex) -> None:
-    """Write the index of a model folder; a ConfigError if it is not valid."""
+    """Write ``model_index.json`` to a model folder; a ConfigError if ``index`` is not valid."""
     data = to_dict(index)
     parse(ModelIndex, data)  # a copy's values were not checked
     (folder / INDEX).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
@@ -315,11 +316,11 @@ def write_index(folder: Path, index: ModelIndex) -> None:
 def component_hash(model: str, part: str) -> str | None:
     """SHA-256 of the weights of a model's network in the role ``part``, or in the folder ``part``.
 
-    None if the model has no such network.
+    ``model`` is a folder or a name of a model. None if the model has no such network.
 
     Raises:
         CheckpointError: the model is missing or broken.
-        ConfigError: a config of it is not valid.
+        ConfigError: a config of the model is not valid.
     """
     index, _ = read_model_files(find_model(model))
     folders: dict[str, str] = {**index.roles}

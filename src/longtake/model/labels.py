@@ -21,13 +21,18 @@ from longtake.vocabulary import NO_LABEL, LabelNames
 
 @dataclass(frozen=True)
 class Labels:
-    """Classes and named labels of a model, and their signals."""
+    """Classes and named labels of a model, and the conditions (signals) that they are to a network.
+
+    Attributes:
+        index: settings of the model, with the names of classes and labels.
+        reads: names of the signals that the network reads, such as ``label``.
+    """
 
     index: ModelIndex
     reads: Collection[str]
 
     def signals(self, seeds: Sequence[int], label: str | None) -> Signals:
-        """Signals of the labels of videos; empty for a model without labels.
+        """Conditions (signals) of the labels of videos; empty for a model without labels.
 
         Args:
             seeds: one per video.
@@ -71,7 +76,7 @@ class Labels:
     def classes_of(self, signals: Signals, videos: int) -> list[int]:
         """Index of the class of each of ``videos`` videos, read from their ``signals``.
 
-        It is ``ABSENT`` if the class, or a named label of it, is missing.
+        It is ``ABSENT``, -1, if the class, or a named label of it, is missing.
         """
         if "label" in signals:
             return signals["label"].value.tolist()

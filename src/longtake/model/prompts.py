@@ -16,7 +16,7 @@ from longtake.text import Prompt, prompt_signal
 def prompt_signals(
     index: ModelIndex, networks: Mapping[Role, Denoiser], videos: int, prompt: Prompt
 ) -> Signals:
-    """The signal ``text`` for a batch of videos.
+    """Condition (signal) ``text`` of a model's networks for a batch of videos.
 
     Args:
         index: the model's settings, with its text encoder and classes.

@@ -35,7 +35,9 @@ def save_with_students(
         dtype: dtype of the written weights; None: as loaded.
 
     Raises:
-        ValueError: a model has no network that is not the teacher's, or another autoencoder.
+        CheckpointError: a model is missing or broken.
+        ValueError: one of ``distilled`` has no network that is not the teacher's, or another
+            autoencoder.
     """
     base = VideoModel.from_pretrained(teacher)
     found: dict[Role, tuple[Denoiser, RoleSampling]] = {}
@@ -57,7 +59,7 @@ def save_with_students(
 def _students(
     base: VideoModel, model: VideoModel, name: str
 ) -> dict[Role, tuple[Denoiser, RoleSampling]]:
-    """The model's networks that are not those of the teacher, with their sampling."""
+    """Networks of ``model`` that the teacher ``base`` lacks, by role, with their sampling."""
     if weights_hash(model.autoencoder) != weights_hash(base.autoencoder):
         raise ValueError(
             f"{name} has another autoencoder than the given teacher; give the model that it was "

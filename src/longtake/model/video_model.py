@@ -57,8 +57,9 @@ class VideoModel:
     Attributes:
         index: settings, such as how the model is sampled.
         autoencoder: encodes clips to latents and decodes them.
-        denoisers: network of each role; one network may fill several. Empty for an autoencoder
-            alone.
+        denoisers: network of each role: ``first`` samples a video's first clip, ``next`` the clips
+            that continue it, ``interpolator`` those between keyframes. One network may fill several
+            roles. Empty for an autoencoder alone.
         decoders: other decoders of the autoencoder's latents by name; see ``autoencoder_with``.
     """
 
@@ -84,8 +85,8 @@ class VideoModel:
             device: device of the networks.
             dtype: dtype of the networks' weights, None for float32; latents are float32 in any
                 case.
-            students: sample with the model's students of few evaluations in the roles that they
-                learnt, instead of their teachers.
+            students: sample with the model's students, networks distilled to take few steps,
+                instead of their teachers.
 
         Raises:
             CheckpointError: the model is missing or broken.
@@ -153,7 +154,7 @@ class VideoModel:
         return parts | {decoder_folder(name): each for name, each in self.decoders.items()}
 
     def decoder(self, name: str) -> OtherDecoder:
-        """The decoder ``name`` in ``decoders``; a ValueError, which lists them, for other names."""
+        """The decoder ``name`` in ``decoders``; a ValueError if there is none of that name."""
         if not isinstance(name, str) or name not in self.decoders:
             known = [FULL, *self.decoders]
             raise ValueError(
@@ -162,7 +163,7 @@ class VideoModel:
         return self.decoders[name]
 
     def autoencoder_with(self, decoder: str) -> VideoAutoencoder:
-        """The autoencoder, decoding by the decoder of this name.
+        """The autoencoder with its decoder replaced by another of the model's decoders.
 
         Args:
             decoder: ``full``, the autoencoder's own decoder, or a name in ``decoders``.
@@ -187,6 +188,7 @@ class VideoModel:
 
         Raises:
             ValueError: ``dtype`` is not a floating-point dtype.
+            CheckpointError: the folder cannot be written.
         """
         check_dtype(dtype)
         parts = self.components
@@ -232,8 +234,8 @@ class VideoModel:
 
         Raises:
             CheckpointError: weights are not finite.
-            ValueError: something is not a model, or autoencoder, latent scaling, diffusion, classes
-                or clip overlap differ.
+            ValueError: one of ``others`` is not a ``VideoModel``, or autoencoder, latent scaling,
+                diffusion, classes, labels, text encoder or clip overlap differ.
         """
         merged = self
         for other in others:
@@ -263,7 +265,7 @@ class VideoModel:
         Raises:
             ValueError: the model has no network for a role that the rollout needs (first clips,
                 next clips, interpolation), or that network does not read what the rollout gives
-                it, such as context frames or the previous clip.
+                it, such as context frames or the previous clip; or the model has no such decoder.
             BackendError: the backend cannot run a network.
         """
         check_backend(backend)
@@ -322,7 +324,7 @@ class VideoModel:
             )
 
     def _guides(self, name: str | None, role: Role) -> Mapping[str, Denoiser]:
-        """The network that guides a role, by the name of its model, if one does."""
+        """The network of the model ``name`` that guides a role, by that name; none without name."""
         if name is None:
             return {}
         own = self.denoisers.get(role, self.denoisers["first"])
@@ -343,7 +345,7 @@ class VideoModel:
                 name contains; ``none`` for no class; or named labels such as ``time=dusk,
                 wind=left``. None: each seed draws a class, or none if there is a prompt.
             prompt: text of all videos or of each, for a model that reads text; a ``Prompt`` may
-                have a negative text too.
+                have a negative text too. None: no prompt.
 
         Raises:
             ValueError: seeds are not whole numbers; no class has that name, or a label is not one
@@ -367,7 +369,7 @@ class VideoModel:
         *,
         labelled: bool = False,
     ) -> Signals:
-        """Signals that a label and a prompt of videos of these seeds set; see ``request``.
+        """Conditions (signals) that a label and a prompt set for videos of these seeds.
 
         A prompt without a label sets no class, as a class that a seed drew might contradict it.
 
@@ -393,14 +395,19 @@ class VideoModel:
         return Labels(self.index, self._reads)
 
     def label_signals(self, seeds: Sequence[int], label: str | None) -> Signals:
-        """Signals of the labels of videos of these seeds; see ``Labels.signals``."""
+        """Conditions (signals) that ``label``, or a draw by each seed if None, sets for videos.
+
+        Raises:
+            ValueError: the model has no such class, label or value.
+        """
         return self.labels.signals(seeds, label)
 
     def prompt_signals(self, videos: int, prompt: Prompt) -> Signals:
-        """The signal ``text`` for ``videos`` videos: ``prompt`` has one text for all, or one each.
+        """Condition (signal) ``text`` for ``videos`` videos, of one text for all or one each.
 
-        Raises a ValueError if the model reads no text, or if ``prompt`` does not fit the model or
-        the number of videos.
+        Raises:
+            ValueError: the model reads no text, or ``prompt`` does not fit the model or the number
+                of videos.
         """
         return prompt_signals(self.index, self.denoisers, videos, prompt)
 

@@ -79,6 +79,7 @@ class Outcome(Config):
         """Write the outcome to ``folder`` as JSON, completely or not at all.
 
         Raises:
+            OSError: the folder cannot be made.
             CheckpointError: the file cannot be written.
         """
         folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +87,12 @@ class Outcome(Config):
 
 
 def read_outcome(folder: Path) -> Outcome | None:
-    """Read the outcome in a folder; None if it has none, a CheckpointError if it is damaged."""
+    """Read the outcome in a folder; None if it has none.
+
+    Raises:
+        CheckpointError: the file is damaged.
+        ConfigError: the file's contents are not an outcome.
+    """
     path = folder / FILE
     return read_config(path, Outcome) if path.exists() else None
 
@@ -109,7 +115,8 @@ def measure_table(
         folders: where data, models and results are.
         work: seed, cache, device and progress.
         n: number of real and of generated clips; None: each protocol's.
-        tiny: whether this is a tiny trial.
+        tiny: whether this is a tiny trial, as ``Table.shrunk`` returns; without the weights of I3D
+            it takes features of a random network.
 
     Raises:
         ValueError: ``folders`` has one model only, but the table's rows need several.
@@ -140,10 +147,11 @@ def measure_table(
 def pending_training(table: Table, folders: Folders) -> Sequence[Training]:
     """Trainings that rows of a paper's table still need, if their data exists.
 
-    Each is there once, the first to run first; ``folders`` say where data and models are.
+    Each is listed once, the first to run first; ``folders`` say where data and models are.
 
     Raises:
         ConfigError: a preset or an override is not valid.
+        ValueError: ``folders`` has one model only, but the table's rows need several.
     """
     folders.check(table)
     ready = [row for row in table.rows if not missing(row, folders).data]

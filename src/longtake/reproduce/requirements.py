@@ -31,7 +31,7 @@ class Folders:
     out: Path
 
     def real(self, row: Row) -> str:
-        """Name of the real videos of a table's row, as an evaluation takes it."""
+        """Name of the real videos of a table's row, such as ``ucf101:train:FOLDER``."""
         return row.real.format(data=self.data)
 
     def model(self, row: Row) -> Path:
@@ -73,7 +73,7 @@ class Missing(Config):
 
 
 def missing(row: Row, folders: Folders) -> Missing:
-    """Find which data, model and trainings a row of a paper's table still needs.
+    """Find which data, model and trainings a row of a paper's table needs and does not have.
 
     Raises:
         ConfigError: a preset or an override is not valid.

@@ -34,7 +34,7 @@ class Published(Config):
         std: standard deviation as printed; None if none is.
         source: where the number was read.
         quoted: whether the source is another paper that quotes the number.
-        absent: why there is no number.
+        absent: why there is no number; None if there is one.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"deviation": "std", "second_hand": "quoted"}
@@ -48,7 +48,10 @@ class Published(Config):
     @model_validator(mode="after")
     def _has_a_source(self) -> "Published":
         if (self.value is None) != (self.absent is not None):
-            raise ValueError("a number has either a value or a reason for its absence, not both")
+            raise ValueError(
+                f"value={self.value} and absent={self.absent}: a number has either a value or a "
+                "reason for its absence, and not both"
+            )
         if self.value is not None and not self.source:
             raise ValueError(f"value={self.value} has no source; say where it was read")
         return self
@@ -72,8 +75,8 @@ class Row(Config, ABC):
     Attributes:
         name: name of the row.
         title: title of the row.
-        real: name of the real videos, as an evaluation takes it; ``{data}`` stands for the folder
-            that holds the data sets.
+        real: name of the real videos, such as ``ucf101:train:{data}/UCF-101``; ``{data}`` stands
+            for the folder that holds the data sets.
         trainings: trainings, the first to run first; the model of the last one is measured.
         protocol: name of the evaluation protocol.
         changes: overrides of the protocol, as ``a.b=value``.
@@ -101,15 +104,18 @@ class Row(Config, ABC):
     def prepare(
         self, model: str, real: str, protocol: Protocol, work: EvaluationSettings
     ) -> Measurement:
-        """Open videos and model of this row; a ValueError if they do not fit each other.
+        """Open videos and model of this row.
 
-        Returns what then measures the row.
+        Returns a hash of all that the row's numbers depend on, and a function that measures them.
 
         Args:
             model: path of the model.
             real: name of the real videos.
             protocol: the evaluation protocol.
             work: seed, cache, device and progress.
+
+        Raises:
+            ValueError: videos and model do not fit each other.
         """
 
 
@@ -190,7 +196,7 @@ class Table(Config):
     tiny: Tiny
 
     def chosen(self, names: Sequence[str] = ()) -> "Table":
-        """This table with the rows ``names`` only (empty: all); ConfigError for other names."""
+        """This table with the rows ``names`` only (empty: all); a ConfigError for unknown names."""
         known = [row.name for row in self.rows]
         for name in names:
             if name not in known:

@@ -65,7 +65,7 @@ class Prompt(NamedTuple):
 
 
 def prompt_signal(encode: EncodeText, prompts: Sequence[str], negative: str = "") -> Signals:
-    """The signal ``text`` for prompts, one per video, by the text encoder ``encode``.
+    """Condition ``text`` of a denoiser for prompts, one per video, by the encoder ``encode``.
 
     ``negative`` is the negative prompt, for the unconditional estimate of guidance; by default the
     empty prompt, as in LVDM.
@@ -90,5 +90,5 @@ class CachedStates:
         self._states = torch.cat(parts)
 
     def __call__(self, text: str) -> Float[Tensor, "n d"]:
-        """Hidden states of ``text``: one of the texts, or the empty one."""
+        """Hidden states of ``text``: one of the texts or ``""``; a KeyError for other texts."""
         return self._states[self._row[text]]

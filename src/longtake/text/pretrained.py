@@ -84,7 +84,10 @@ class PretrainedText(TextEncoder):
 
 @lru_cache(maxsize=2)
 def _loaded(place: str, name: str) -> tuple[Any, Any]:
-    """Tokenizer and text network of a folder or a downloaded model, in evaluation mode."""
+    """Load tokenizer and text network, frozen, of the folder or hub id ``place``.
+
+    ``name`` is the hub id in the message of the ValueError that is raised if that fails.
+    """
     remedy = (
         "not a text model of transformers on this machine ({reason}); give its folder, or "
         f"download it with: hf download {name}"
