@@ -74,7 +74,8 @@ def model(tiny_run_folder: Path, tmp_path: Path) -> Path:
 
 def test_a_missing_video_is_named(refused, model: Path, tmp_path: Path):
     missing = tmp_path / "missing.mp4"
-    assert refused("reconstruct", model, missing) == f"{missing}: no such file or folder"
+    said = refused("reconstruct", model, missing)
+    assert said == f"{missing}: no such file or folder; expected a video or a folder of videos"
 
 
 def test_a_missing_folder_of_videos_is_named(refused, preset: Path, tmp_path: Path):
@@ -266,7 +267,7 @@ def test_what_exists_is_kept_without_overwrite(
         (("--seed", "0..1", "-o", "x.mp4"), "-o x.mp4 names one file for 2 seeds; name a folder"),
         (("--seed", "0,3,0"), "--seed '0,3,0': 0 is given twice; give each seed once"),
         (("--format", "avi"), "--format 'avi': valid are mp4"),
-        (("--format", "gif", "-o", "x.mp4"), "--format gif: -o x.mp4 has another; leave out one"),
+        (("--format", "gif", "-o", "x.mp4"), "--format gif: -o x.mp4 has another format; leave"),
         (("--fps", "0"), "fps=0.0 of a .mp4 file must be from 0.01 to 1000"),
         (
             ("--frames", "8", "--label", "0: calm; 8: left"),

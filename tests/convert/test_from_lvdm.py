@@ -272,7 +272,7 @@ AVERAGED_MIDDLE = "model_ema.diffusion_modelmiddle_block0in_layers0bias"
     ("change", "message"),
     [
         (without(MIDDLE), f"'{AVERAGED_MIDDLE}' is not the EMA of a weight"),
-        (without(AVERAGED_MIDDLE), f"lacks 1 EMA weights, the first is '{AVERAGED_MIDDLE}'"),
+        (without(AVERAGED_MIDDLE), f"lacks 1 EMA weight, first '{AVERAGED_MIDDLE}'"),
         (with_one_more("lora.weight"), "'lora.weight' is not a weight of an official LVDM model"),
         (
             with_one_more("first_stage_model.extra.weight"),

@@ -91,7 +91,7 @@ def _wait_briefly() -> None:
 
     GNU OpenMP, which PyTorch uses on Linux, spins 300,000 turns. Where other processes need the
     cores, a thread that spins keeps those that it waits for from running: a video takes many times
-    as long (``benchmarks/threads.py``). The library reads this when PyTorch is imported.
+    as long (``benchmarks/threads.py``). OpenMP reads the setting when PyTorch is imported.
     """
     if not SPIN_SETTINGS & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
@@ -100,8 +100,8 @@ def _wait_briefly() -> None:
 def _collect_after_imports() -> None:
     """Let the first garbage collection come after most of the imports, once.
 
-    They make 300,000 objects that stay. Collections among them, which look at all objects again and
-    again, are a tenth of the time to start (``benchmarks/reliability/start.py``).
+    Imports make 300,000 objects that stay. Collections among them, which look at all objects again
+    and again, are a tenth of the time to start (``benchmarks/reliability/start.py``).
     """
     if "torch" in sys.modules:
         return
@@ -129,7 +129,7 @@ def _main(arrived: interruption.Arrived) -> None:
     except OSError as error:
         fail(_in_words(error))
     except RecursionError:
-        fail("the input is nested too deeply")
+        fail("the input, a config or file, is nested too deeply to read; use fewer levels")
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not re.search(OUT_OF_MEMORY, str(error)):
             raise
@@ -152,7 +152,7 @@ def _in_words(error: OSError) -> str:
 
 
 def _exit_code(code: int | str | None, arrived: interruption.Arrived) -> int | str | None:
-    """The exit code of an interruption, which says how to continue; others unchanged."""
+    """Exit code of the command: 128 + signal after an interruption, of which a line is printed."""
     if code not in INTERRUPTED:
         return code
     how = "continues from here" if _continues(sys.argv[1:]) else "begins again"

@@ -52,7 +52,15 @@ _FROM = re.compile(r"\s*(\d+)\s*:\s*(.*?)\s*", re.DOTALL)
 class Conditions:
     """Values of the options for labels and prompts; None for an option that was not given.
 
-    A ValueError if options contradict each other.
+    Attributes:
+        label: that of ``--label``.
+        prompt: that of ``--prompt``.
+        negative: that of ``--negative``, the negative prompt.
+        prompts: that of ``--prompts``, a file with a prompt per line.
+        encoder: that of ``--text-encoder``, a folder.
+
+    Raises:
+        ValueError: options contradict each other.
     """
 
     label: str | None
@@ -154,7 +162,7 @@ class Captions:
         return {"prompts": prompts, "text_encoder": self.encoder}
 
     def of_folder(self) -> "AnyCaptions | None":
-        """Where ``--prompts`` or ``--captions`` says captions of a folder of videos are.
+        """Where the captions of a folder of videos are, by ``--prompts`` or ``--captions``.
 
         None if neither is given.
 
@@ -266,7 +274,7 @@ def along_time(text: str, option: str) -> Mapping[int, str]:
 def conditioned(
     model: "VideoModel", conditions: Conditions, videos: Videos
 ) -> "tuple[Request, Mapping[int, Signals]]":
-    """The request of a batch of videos, and signals that change along time by their first frame.
+    """The request of a batch of videos, and conditions (signals) by the frame they begin at.
 
     Raises:
         ValueError: a label or prompt is not one that the model reads.
@@ -293,7 +301,7 @@ def check_effects(video: "VideoStream", frames: int, changes: "Mapping[int, Sign
     Args:
         video: makes the videos.
         frames: number of frames of each video.
-        changes: signals by the frame of the video from which they apply.
+        changes: conditions (signals) by the frame of the video from which they apply.
     """
     last = video.frame_of(video.steps(frames) - 1)
     for frame, signals in changes.items():
@@ -324,7 +332,7 @@ def delays(video: "VideoStream", changes: "Mapping[int, Signals]") -> list[str]:
 
 
 def steering(video: "VideoStream", changes: "Mapping[int, Signals]") -> "Steering | None":
-    """Callbacks that apply ``changes``: signals by the frame of the video from which they apply.
+    """Callbacks that apply ``changes``: conditions (signals) by the frame at which they begin.
 
     A change takes effect with the first clip that begins at its frame or later. None without
     changes.

@@ -208,7 +208,7 @@ def export(
 
 @contextmanager
 def _not_logged() -> Generator[None]:
-    """Log no warnings."""
+    """Context manager in which no warnings are logged."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -218,7 +218,7 @@ def _not_logged() -> Generator[None]:
 
 
 def _cuts(folder: Path) -> list[str]:
-    """Number of cuts, where footage was prepared so that they are known."""
+    """A line with the number of scenes, if ``data prepare`` made the folder; otherwise none."""
     from longtake.data.prepare import read_manifest
 
     videos = read_manifest(folder) if folder.is_dir() else []
@@ -256,7 +256,7 @@ def _check_isolated(folder: Path, *, keep: bool) -> None:
 
 
 def _check(source: "ClipSource", number: int) -> None:
-    """Read all frames of a video; of one that is rendered, a clip."""
+    """Read all frames of a video, or a clip of a rendered one; a VideoError if some are missing."""
     from longtake.noise import generator
     from longtake.video import VideoError, probe, stream_video
 
@@ -274,7 +274,7 @@ def _duration(seconds: float) -> str:
 
 
 def _most(counts: Counter[str]) -> str:
-    """The most frequent values with their numbers of videos."""
+    """The three most frequent values, with their numbers of videos, as text."""
     most = counts.most_common(3)
     shown = ", ".join(f"{value} ({plural(videos, 'video')})" for value, videos in most)
     others = len(counts) - 3

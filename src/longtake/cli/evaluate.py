@@ -35,7 +35,7 @@ Limit = Annotated[
 
 
 class _Group(TyperGroup):
-    """Runs its first command where the first word names none of its commands."""
+    """Group of commands that runs its first one if the first word names none of them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in (*self.commands, "--help"):
@@ -236,7 +236,7 @@ def drift(
 
 
 def _routed(sources: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
-    """Names of sources, settings of the protocol, and settings of a model's sampling."""
+    """Split arguments into names of sources, overrides of the protocol, and those of sampling."""
     from longtake.model import Sampling
 
     names, changes = arguments.split_overrides(sources)

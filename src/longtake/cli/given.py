@@ -38,9 +38,12 @@ Loop = Annotated[bool, Option("--loop", help="lead the end of each video back to
 
 @dataclass(frozen=True)
 class GivenOptions:
-    """Values of the options for given frames; None for an option that was not given.
+    """Values of the options for given frames, by the options' names; None: not given.
 
-    A ValueError if options contradict each other.
+    ``continued`` is the value of ``--continue``.
+
+    Raises:
+        ValueError: options contradict each other.
     """
 
     start_image: Path | None
@@ -85,7 +88,8 @@ def wire(video: "LongVideo", options: GivenOptions, frames: int | None, fps: flo
     Args:
         video: the model.
         options: options for given frames.
-        frames: number of frames of each video; None: the default.
+        frames: number of frames of each video; None: 64, or as many as the model can make or the
+            given frames ask for.
         fps: frame rate of the model's videos.
 
     Raises:

@@ -93,7 +93,10 @@ def fit(
 
 
 def carry_out(run: "AnyRun", folder: Path, ranks: "Ranks", **start: Any) -> None:
-    """Carry out a run with a progress bar; an interruption exits with its signal's code."""
+    """Carry out a run with a progress bar; an interruption exits with its signal's code.
+
+    ``start`` are further arguments of ``run_folder.start``, such as ``overwrite``.
+    """
     from longtake import run_folder
     from longtake.cli.progress import training
 
@@ -225,7 +228,7 @@ def generate(  # noqa: PLR0913
 
 
 def _run_by(backend: "Backend | None", decoder: str) -> dict[str, Any]:
-    """What videos depend on besides torch and the autoencoder's own decoder, as JSON data."""
+    """Backend and decoder of videos, as JSON data, without those that are the default."""
     own = {} if backend is None else {"backend": dict(backend.identity)}
     return own if decoder == "full" else {**own, "decoder": decoder}
 
@@ -238,7 +241,7 @@ def _opened(
     precision: arguments.PrecisionName,
     students: bool,
 ) -> "tuple[VideoModel, Backend | None]":
-    """A model on this process's device, and what runs its networks; None is torch."""
+    """Open a model on this process's device; return it and its backend (None: PyTorch)."""
     from longtake.model import VideoModel
 
     run_by, dtype = arguments.run_by(backend, precision)

@@ -27,8 +27,8 @@ INSTANT_SECONDS = 0.05
 class Speed:
     """Units per second over the last minute at most, of a count that rises.
 
-    Reports within ``INSTANT_SECONDS`` are taken as one, so that what continued work finds done
-    already does not count.
+    Reports within 0.05 seconds are taken as one, so that what continued work finds done already
+    does not count. ``clock`` returns the time in seconds; None: ``time.monotonic``.
     """
 
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
@@ -36,7 +36,7 @@ class Speed:
         self._reports: deque[tuple[float, float]] = deque()
 
     def __call__(self, done: float) -> float | None:
-        """Add a report of ``done`` units; returns the speed, or None before it is known."""
+        """Add a report of ``done`` units in all; return the speed, or None before it is known."""
         now, reports = self._clock(), self._reports
         if reports and now - reports[-1][0] < INSTANT_SECONDS:
             now = reports.pop()[0]
@@ -53,8 +53,8 @@ def stages(shown: bool = True, unit: str = "") -> Generator[Callable[..., None]]
 
     ``report(stage, done, total)`` shows progress. The speed, in ``unit`` per second, is measured,
     or passed to ``report`` as ``rate``, with a ``unit`` of its own; a ``text`` is shown after it.
-    Without a terminal, stages of more than a minute print a line every minute, and one at their
-    end.
+    Without a terminal, a stage of more than ten seconds prints a line then, every minute, and at
+    its end. Nothing is shown if ``shown`` is false.
     """
     console = Console(stderr=True)
     after = bars.TextColumn("{task.fields[after]}")
@@ -94,7 +94,10 @@ def stages(shown: bool = True, unit: str = "") -> Generator[Callable[..., None]]
 
 
 def _after(rate: float | None, unit: str, speed: float | None, units_left: int, text: str) -> str:
-    """What follows the counts: the rate, the time left and a text, as far as they are known."""
+    """Text after a bar's counts: rate, time left and ``text``, as far as they are known.
+
+    ``rate`` is shown, ``speed`` (units per second) gives the time left.
+    """
     rated = [] if not rate else [f"{rate:.4g}{unit}/s"]
     left = (
         []
@@ -105,7 +108,7 @@ def _after(rate: float | None, unit: str, speed: float | None, units_left: int, 
 
 
 def _say(task: bars.Task) -> None:
-    """Print a line of progress."""
+    """Print the progress of a stage as a line."""
     total = "" if task.total is None else f" of {task.total:.0f}"
     after = task.fields["after"]
     line = f"{task.description}: {task.completed:.0f}{total}{', ' if after else ''}{after}"
@@ -116,7 +119,8 @@ def _say(task: bars.Task) -> None:
 def frames(name: str, shown: bool = True, unit: str = " frames") -> Generator[ProgressCallback]:
     """A progress bar; yields a callback that takes the number of frames done and their total.
 
-    ``unit`` names what is counted, if not frames.
+    ``name`` is shown before the bar, ``unit`` names what is counted; nothing is shown if ``shown``
+    is false.
     """
     with stages(shown, unit) as report:
         report(name, 0, None)
@@ -127,7 +131,8 @@ def frames(name: str, shown: bool = True, unit: str = " frames") -> Generator[Pr
 def training(title: str = "", shown: bool = True) -> Generator["Callbacks"]:
     """Progress bars of a run: one of encoded clips, then one of training steps; yields callbacks.
 
-    ``title``, such as the number of a stage, is shown before both.
+    ``title``, such as the number of a stage, is shown before both; nothing is shown if ``shown``
+    is false.
     """
     from longtake.runs import Callbacks
 

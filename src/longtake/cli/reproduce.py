@@ -98,7 +98,7 @@ def _list() -> None:
 
 
 def _train(table: "Table", folders: "Folders", ranks: "Ranks") -> None:
-    """Carry out missing trainings, each with its own progress bar."""
+    """Carry out the trainings that a table's models still need, each with a progress bar."""
     from longtake.reproduce.measure import pending_training
     from longtake.reproduce.requirements import training_run
 
@@ -134,7 +134,7 @@ def _print(found: "Outcome", out: Path) -> None:
 
 
 def _origins(found: "Outcome") -> Iterator[str]:
-    """Each protocol with its hash, changes and rows; then sources of the paper's numbers."""
+    """Lines on each protocol: hash, changes and rows; then on sources of the paper's numbers."""
     of: dict[str, list[str]] = {}
     for row in found.rows:
         changes = ", ".join(f"{key}={value}" for key, value in row.changed.items())

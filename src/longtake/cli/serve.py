@@ -76,7 +76,11 @@ def _serve(
     token: str,
     page: bool,
 ) -> None:
-    """Run a server until it is stopped."""
+    """Run a server of ``models`` until it is stopped; with ``page``, the studio's page too.
+
+    Raises:
+        ValueError: a needed package is not installed, or there is no such model.
+    """
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise ValueError(f"{missing[0]} is not installed: pip install 'longtake[studio]'")

@@ -81,7 +81,7 @@ def print_table(table: Table) -> None:
 
 
 def title(metric: str) -> str:
-    """A metric's name as a table shows it."""
+    """A metric's name as a table shows it: ``frame_psnr`` as ``FRAME PSNR``."""
     return metric.upper().replace("_", " ")
 
 
@@ -108,7 +108,7 @@ def _side(side: "SourceRecord") -> str:
 
 
 def spread(score: "Score | None") -> str:
-    """Format a score with its standard deviation."""
+    """Format a score with its standard deviation, ``5.1 ± 0.2``; None becomes a dash."""
     return "-" if score is None else f"{number(score.value)} ± {number(score.deviation)}"
 
 

@@ -76,9 +76,9 @@ class LongtakePipeline(DiffusionPipeline):
         """Sample videos.
 
         Args:
-            prompt: text of all videos, for a model that reads text.
-            negative_prompt: text that guidance contrasts the prompt with.
-            label: class of all videos, as ``VideoModel.request`` takes it; None: drawn.
+            prompt: text of all videos, for a model that reads text; None: none is given.
+            negative_prompt: text that guidance contrasts the prompt with; None: the empty text.
+            label: class of all videos, by name or number; None: drawn for each video.
             num_frames: number of frames of each video.
             num_inference_steps: number of sampling steps; None: the model's own.
             guidance_scale: scale of classifier-free guidance; None: the model's own guidance.

@@ -46,14 +46,14 @@ def convert_c3d(
             of 16 frames of 128 x 171 pixels.
         out: file to write; None: the one in the user's cache folder, which metrics read.
         config: sizes of the network.
-        overwrite: replace ``out`` if it exists.
+        overwrite: replace an existing file.
 
     Returns:
         path of the written file.
 
     Raises:
         CheckpointError: a file is damaged, or has other weights or other objects.
-        ExistsError: ``out`` exists.
+        ExistsError: the file to write exists, and ``overwrite`` is false.
     """
     path = check_free(out or cache_path(), overwrite)
     given = _arrays(source) if source.suffix == ".npz" else read_state_dict(source)

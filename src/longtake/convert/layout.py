@@ -120,7 +120,7 @@ def shapes_of(config: Any) -> Shapes:
 
 @lru_cache(maxsize=8)
 def _shapes(kind: type[Config], settings: str) -> Shapes:
-    """Shapes for a config as JSON; a config with named labels has no hash."""
+    """Shapes for a config of class ``kind``, given as JSON, since not all configs have a hash."""
     network = build_empty(kind.model_validate_json(settings))
     return {name: tuple(weight.shape) for name, weight in network.state_dict().items()}
 

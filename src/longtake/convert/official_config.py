@@ -43,7 +43,7 @@ class OfficialModel:
     Attributes:
         autoencoder: config of the autoencoder.
         denoiser: config of the UNet; None if the config is of an autoencoder alone.
-        diffusion: schedule, prediction and loss of the denoiser's training.
+        diffusion: schedule, prediction and loss of the denoiser's training; None without denoiser.
         latent_scaling: scale and shift of the latents.
         measured_scale: whether the scale was measured in training, so that the checkpoint holds it.
         sampling: sampling settings.
@@ -200,7 +200,7 @@ def _sampling(found: OfficialDiffusion) -> Sampling:
 
 
 def _clip_of_data(root: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Size of the clips in the config's data section, else of the released models."""
+    """Frames, height and width of clips in a config's data section, else of released models."""
     node: Any = root
     for key in ("data", "params", "train", "params"):
         node = node.get(key) if isinstance(node, Mapping) else None

@@ -57,7 +57,7 @@ def unet_config(
         state: weights by official name without the prefix ``diffusion_model.``.
         spec: shape and bounds of the autoencoder's latents, which the weights do not determine.
         planes: sizes of the latents' three planes.
-        heads: number of heads of every attention layer.
+        heads: number of heads of every attention layer; 8 in the released models, and by default.
 
     Raises:
         ValueError: a weight that determines a size is missing or has other axes, sizes do not fit
@@ -106,7 +106,10 @@ def _steps(state: Mapping[str, Tensor]) -> int:
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    """Number of parts whose index, from 0, is the pattern's group."""
+    """Number of parts of a network whose index, from 0, is the group of ``pattern`` in names.
+
+    A ValueError if an index below the highest is missing.
+    """
     numbers = {int(match[1]) for name in state if (match := re.match(pattern, name))}
     count = max(numbers, default=-1) + 1
     if count > len(numbers):

@@ -16,8 +16,8 @@ VERSION = "0.42.1"
 def convert_to_diffusers(model: str | Path, folder: Path, *, overwrite: bool = False) -> None:
     """Write a folder for ``DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder)``.
 
-    It holds the model, unchanged, and the code of the pipeline, which needs the package longtake.
-    diffusers runs that code only with ``trust_remote_code=True``.
+    The folder holds the model, unchanged, and the code of the pipeline, which needs the package
+    longtake. diffusers runs that code only with ``trust_remote_code=True``.
 
     Args:
         model: a model folder, a run's folder, the name of a model that comes with longtake, or a
@@ -27,7 +27,7 @@ def convert_to_diffusers(model: str | Path, folder: Path, *, overwrite: bool = F
 
     Raises:
         CheckpointError: there is no such model.
-        ExistsError: the folder exists.
+        ExistsError: the folder exists, and ``overwrite`` is false.
     """
     source = find_model(model)
     code = resources.files("longtake.convert") / "diffusers_pipeline.py"

@@ -90,7 +90,7 @@ def read_pickle(path: Path) -> Any:
 
 
 def _fault(error: Exception) -> str:
-    """What is wrong with a file, by the error of reading it."""
+    """What is wrong with a file, in words, by the error that reading it raised."""
     match error:
         case CheckpointError():
             return str(error)
@@ -109,7 +109,10 @@ def _fault(error: Exception) -> str:
 
 
 def _format(head: bytes) -> Callable[[Path, io.BufferedReader], Any]:
-    """The reader for a file that begins with ``head``."""
+    """The function that reads a file that begins with ``head``.
+
+    A CheckpointError if it is not a file of ``torch.save``.
+    """
     if head.startswith(b"PK\x03\x04"):
         return _read_zip
     if head.startswith(b"\x80"):
@@ -126,7 +129,7 @@ def _format(head: bytes) -> Callable[[Path, io.BufferedReader], Any]:
 
 
 def _read_zip(path: Path, file: io.BufferedReader) -> Any:
-    """Read a zip archive: ``NAME/data.pkl`` and an entry, usually uncompressed, a storage."""
+    """Read a zip archive: ``NAME/data.pkl``, and an entry, usually uncompressed, per storage."""
     with zipfile.ZipFile(file) as archive:
         names, declared = archive.namelist(), sum(entry.file_size for entry in archive.infolist())
         if declared > MAX_UNPACKED * path.stat().st_size + SLACK:
@@ -156,7 +159,7 @@ def _read_zip(path: Path, file: io.BufferedReader) -> Any:
 
 
 def _read_legacy(path: Path, file: io.BufferedReader) -> Any:
-    """Read successive pickles (magic, version, machine, contents, storage keys), then bytes."""
+    """Read torch's format before 1.6: pickles (magic, version, machine, contents, keys), bytes."""
     if Unpickler(file).load() != LEGACY_MAGIC:
         raise CheckpointError("is a pickle, but not one of torch.save")
     Unpickler(file).load()
@@ -184,7 +187,7 @@ def _read_legacy(path: Path, file: io.BufferedReader) -> Any:
 
 
 def _map(path: Path, start: int, size: int) -> UntypedStorage:
-    """Bytes of a file, mapped and copied on write; copied at once where numbers are unaligned."""
+    """``size`` bytes of a file, mapped and copied on write; copied at once if not aligned."""
     data = np.memmap(path, np.uint8, "c", start, size) if size else np.empty(0, np.uint8)
     return torch.from_numpy(data.copy() if start % ALIGNMENT else data).untyped_storage()
 

@@ -121,7 +121,7 @@ def _pvdm_names(config: TriplaneUNetConfig) -> dict[str, str]:
 
 
 def _query_first(name: str, weight: Tensor, config: TriplaneUNetConfig) -> Tensor:
-    """Queries, keys and values of all heads; official ones are nested in each head."""
+    """Reorder a weight from q, k, v of each head in turn to queries, keys, values of all heads."""
     if ".qkv." not in name:
         return weight
     heads = head_count(len(weight) // 3, config.num_heads, config.head_channels)

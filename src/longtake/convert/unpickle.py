@@ -100,10 +100,10 @@ class StoredTensor(Inert):
     """A tensor in a file that has not been read yet.
 
     Attributes:
-        storage: memory that it is a view of.
-        offset: index in ``storage`` of its first number.
-        size: its shape.
-        stride: its strides, in numbers.
+        storage: memory of which the tensor is a view.
+        offset: index in ``storage`` of the tensor's first number.
+        size: shape of the tensor.
+        stride: strides of the tensor, in numbers.
     """
 
     storage: Storage
@@ -121,7 +121,12 @@ MakeStorage = Callable[[torch.dtype, str, int], Storage]  # of a type, key in th
 
 
 class Unpickler(pickle.Unpickler):
-    """Python's unpickler, restricted to objects that checkpoints need; imports nothing."""
+    """Python's unpickler, restricted to objects that checkpoints need; imports nothing.
+
+    Args:
+        file: file of one or more pickles.
+        storage: makes a ``Storage`` of dtype, key and count; None: pickles have no tensors.
+    """
 
     def __init__(self, file: BufferedIOBase, storage: MakeStorage | None = None) -> None:
         super().__init__(file, encoding="latin1")
@@ -164,7 +169,10 @@ class Unpickler(pickle.Unpickler):
 
 
 def _check_memo(file: BufferedIOBase) -> None:
-    """Refuse lengths and memo indices beyond the pickle: CPython makes room for them first."""
+    """Refuse a pickle whose lengths and memo indices exceed it: CPython makes room for them first.
+
+    Raises an EOFError or UnpicklingError.
+    """
     try:
         for number, (operation, argument, _) in enumerate(
             pickletools.genops(cast("IO[bytes]", file))
@@ -187,7 +195,7 @@ class _StorageType(Inert):
 
 @dataclass(frozen=True)
 class _Known(Inert):
-    """A callable that builds plain data."""
+    """A callable of a pickle that builds plain data, by the function ``build``."""
 
     build: Callable[..., Any]
 
@@ -200,7 +208,7 @@ class _Mapping(Inert, dict):
 
 
 class _NumpyType(Inert):
-    """A numpy type; ``__setstate__`` sets its byte order."""
+    """A numpy type in a pickle; ``__setstate__`` sets its byte order."""
 
     def __init__(self, code: str, *_: Any) -> None:
         self._code, self._order = code, "<"
@@ -209,14 +217,14 @@ class _NumpyType(Inert):
         self._order = ">" if state[1] == ">" else "<"
 
     def scalar(self, data: bytes) -> Any:
-        """The number that these bytes are; a ``Foreign`` for other types of values."""
+        """The number of this type that ``data`` stores; a ``Foreign`` for types of other values."""
         if not re.fullmatch(r"[fiubc]\d{1,2}", self._code):
             return Foreign()
         return np.frombuffer(data, np.dtype(self._order + self._code))[0]
 
 
 def _tensor(storage: Any, offset: int, size: Any, stride: Any, *_: Any) -> StoredTensor | Foreign:
-    """A view of a storage, after checking its bounds."""
+    """A tensor of a pickle as a view of its storage; an UnpicklingError if it exceeds that."""
     if not isinstance(storage, Storage):
         return Foreign()
     size, stride = tuple(map(int, size)), tuple(map(int, stride))
@@ -230,7 +238,7 @@ def _tensor(storage: Any, offset: int, size: Any, stride: Any, *_: Any) -> Store
 
 
 def _latin1(text: str, encoding: str) -> bytes:
-    """Bytes as pickle protocol 2 writes them."""
+    """Bytes from the text as which pickle protocol 2 writes them."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"bytes in encoding {encoding!r}")
     return text.encode("latin1")
