@@ -50,7 +50,7 @@ def whole_folder(path: Path, *, overwrite: bool = False) -> Generator[Path]:
 
     Raises:
         ExistsError: ``path`` exists and ``overwrite`` is false.
-        CheckpointError: the disk is full.
+        CheckpointError: the folder cannot be written, or the block raises an OSError.
     """
     retired = path.with_name(f".{path.name}.old")
     if path.exists():
@@ -157,10 +157,12 @@ def check_finite(weights: Mapping[str, Tensor], origin: Path | str) -> None:
 
 
 def save_component(folder: Path, module: nn.Module, dtype: torch.dtype | None = None) -> str:
-    """Write the weights and config of a module to a folder; return the SHA-256 of the weights.
+    """Write a module's weights and ``config`` to a folder; return the SHA-256 of the weights.
 
-    ``dtype`` is that of the written weights; None: as they are. A CheckpointError if a weight, as
-    it is written, is not finite.
+    ``dtype`` is that of the written weights; None: as they are.
+
+    Raises:
+        CheckpointError: a weight, as it is written, is not finite; or a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     settings: Any = module.config
@@ -219,7 +221,7 @@ def load_component(folder: Path, settings: Any, expected_hash: str | None = None
 
 
 def _in_turn(path: Path, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
-    """Tensors of a safetensors file, of which few bytes are in memory at a time."""
+    """Yield the tensors ``names`` of a safetensors file, with about 32 MiB in memory at a time."""
     left = list(names)
     while left:
         mapped_bytes = 0
@@ -260,10 +262,10 @@ def read_config(
 
 
 def fill(module: nn.Module, weights: Mapping[str, Tensor], origin: Path | str) -> None:
-    """Load weights into a module; a CheckpointError if they do not fit.
+    """Load weights into a module; ``origin`` says where they come from, for error messages.
 
-    They do not if one is missing, unknown, of another shape or not finite. ``origin`` says where
-    they come from, for the message.
+    Raises:
+        CheckpointError: a weight is missing, unknown, of another shape or not finite.
     """
     own = {name: tuple(x.shape) for name, x in module.state_dict().items()}
     _check_fit(own, {name: tuple(x.shape) for name, x in weights.items()}, origin)
@@ -274,12 +276,12 @@ def fill(module: nn.Module, weights: Mapping[str, Tensor], origin: Path | str) -
 def _check_fit(
     own: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]], origin: Path | str
 ) -> None:
-    """Check that weights have the names and shapes of a module's own."""
+    """Raise a CheckpointError unless ``given`` weights have the names and shapes of ``own``."""
     fault = ""
     if missing := sorted(own.keys() - given.keys()):
-        fault = f"lacks {len(missing)} weights, first {missing[0]!r}"
+        fault = f"lacks {config.plural(len(missing), 'weight')}, first {missing[0]!r}"
     elif extra := sorted(given.keys() - own.keys()):
-        fault = f"has unknown {len(extra)} weights, first {extra[0]!r}"
+        fault = f"has unknown {config.plural(len(extra), 'weight')}, first {extra[0]!r}"
     elif misfits := sorted(key for key in own if own[key] != given[key]):
         name = misfits[0]
         fault = f"{name!r} has shape {given[name]}, the config asks for {own[name]}"
@@ -305,7 +307,10 @@ def weights_hash(module: nn.Module) -> str:
 
 @contextmanager
 def _partial(path: Path) -> Generator[Path]:
-    """A place beside ``path`` to write to, removed at the end if it was not moved."""
+    """Context manager that yields a path beside ``path`` to write to, which it removes at the end.
+
+    An OSError in the block becomes a CheckpointError.
+    """
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -322,12 +327,15 @@ def _partial(path: Path) -> Generator[Path]:
 
 @contextmanager
 def _reading(path: Path) -> Generator[None]:
-    """Check the first bytes of a safetensors file, and explain errors of reading it."""
+    """Context manager to read a safetensors file, in which errors become a CheckpointError.
+
+    A file that begins as a pickle is refused.
+    """
     try:
         with open_regular(path) as file:
             head = file.read(9)
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such file") from error
+        raise CheckpointError(f"{path}: no such file; expected a safetensors file") from error
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     pickled = head[:2] in (b"PK", *(bytes((0x80, p)) for p in PICKLE_PROTOCOLS))

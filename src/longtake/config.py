@@ -116,7 +116,10 @@ def override(kind: Any, data: Any, overrides: Sequence[str]) -> Any:
 
 
 def _inner(node: Any, key: str) -> Any:
-    """The value of a key in a mapping; a missing one becomes an empty mapping."""
+    """The value of a key in a mapping, to which a missing key is added with an empty mapping.
+
+    None if ``node`` is not a mapping.
+    """
     if not isinstance(node, dict):
         return None
     if node.get(key) is None:
@@ -200,7 +203,7 @@ def describe_differences(changes: Mapping[str, tuple[Any, Any]]) -> str:
 
 
 def _told(name: str, before: Any, now: Any) -> str:
-    """One difference, in words."""
+    """One difference of ``differences``, in words: ``fps was 8 and is 25 now``."""
     if before == "absent":
         return f"{name} is new"
     if now == "absent":
@@ -279,7 +282,7 @@ def _short(value: Any) -> str:
 
 
 def _shown(kind: Any, place: Sequence[Any]) -> str:
-    """Path of fields and indices, without the kinds that errors have between them."""
+    """Dotted path of fields and indices, without the kinds that pydantic's errors have between."""
     shown = [
         str(part)
         for number, part in enumerate(place)
@@ -289,12 +292,12 @@ def _shown(kind: Any, place: Sequence[Any]) -> str:
 
 
 def _of_kind(found: Sequence[type[BaseModel]], part: Any) -> list[type[BaseModel]]:
-    """Classes of a union whose kind is ``part``; none if that is the name of a field."""
+    """Classes of the union ``found`` whose kind is ``part``; none if there is a single class."""
     return [c for c in found if _tag(c) == part] if len(found) > 1 else []
 
 
 def _classes_at(kind: Any, place: Sequence[Any]) -> list[type[BaseModel]]:
-    """Config classes that data may have at a path of fields, indices and kinds, as in errors."""
+    """Config classes of data at a path of fields, indices and kinds, as pydantic's errors have."""
     found = _classes(kind)
     for part in place:
         if isinstance(part, str):
@@ -304,7 +307,7 @@ def _classes_at(kind: Any, place: Sequence[Any]) -> list[type[BaseModel]]:
 
 
 def _classes_below(kind: Any, fields: Sequence[str]) -> list[type[BaseModel]]:
-    """Config classes that data may have at a path of fields; a run's kind may be named as one."""
+    """Config classes of data at a path of fields, also where a field has the name of a kind."""
     found = _classes(kind)
     for name in fields:
         inner = [each.model_fields[name].annotation for each in found if name in each.model_fields]

@@ -39,11 +39,11 @@ def open_regular(path: Path) -> BufferedReader:
 
 
 def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
-    """Read a UTF-8 text file, with or without a byte order mark.
+    """Read a UTF-8 text file, with or without a byte order mark, of 64 MiB at most by default.
 
     Raises:
         OSError: the file cannot be read.
-        DocumentError: it is not UTF-8, or longer than ``max_bytes``.
+        DocumentError: the file is not UTF-8, or longer than ``max_bytes``.
     """
     with open_regular(path) as file:
         data = file.read(max_bytes + 1)
@@ -77,7 +77,7 @@ def read_json_lines(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> Iterator[Any
 
     Raises:
         OSError: the file cannot be read.
-        DocumentError: it is not UTF-8, or longer than ``max_bytes``.
+        DocumentError: it is not UTF-8, or longer than ``max_bytes``, by default 64 MiB.
     """
     for line in read_text(path, max_bytes).splitlines() if path.exists() else ():
         with suppress(DocumentError):
@@ -112,7 +112,7 @@ def parse_json(text: str, max_values: int = MAX_VALUES) -> Any:
     """Parse a JSON text.
 
     A DocumentError if it is not JSON, is nested deeper than 50 levels, or has more than
-    ``max_values`` values.
+    ``max_values`` values, by default 131,072.
     """
     try:
         data = json.loads(text, object_pairs_hook=_without_duplicates)
@@ -157,7 +157,7 @@ def _fault(error: Exception) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Stops at the first node that is too deep, as the parser is slow with many open brackets."""
+    """YAML loader that stops at 50 levels, since the parser is slow with many open brackets."""
 
     depth = 0
 
@@ -179,7 +179,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _checked(data: Any, max_values: int = MAX_VALUES) -> Any:
-    """The data, within the limits; integers are of 64 bits."""
+    """Return ``data``; a DocumentError if it exceeds a limit or has an integer beyond 64 bits."""
     for value in _check_limits(data, _parts, max_values):
         if isinstance(value, int) and value not in INTEGERS:
             raise DocumentError("has an integer of more than 64 bits")
@@ -189,7 +189,11 @@ def _checked(data: Any, max_values: int = MAX_VALUES) -> Any:
 def _check_limits(
     root: Any, parts: Callable[[Any], Collection[Any]], max_values: int = MAX_VALUES
 ) -> list[Any]:
-    """All values of a tree, level by level; one that is shared counts each time."""
+    """All values of a tree, level by level; one that is shared counts each time.
+
+    ``parts`` returns the children of a value. A DocumentError if there are more than ``max_values``
+    values or 50 levels.
+    """
     found, level = [], [root]
     for _ in range(MAX_DEPTH):
         found += level

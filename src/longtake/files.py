@@ -27,8 +27,8 @@ class InUseError(ValueError):
 def put(partial: Path, path: Path) -> None:
     """Move a complete file or folder to ``path``, replacing what is there.
 
-    Its data is forced to the disk before it is moved, and the move before this returns, so that
-    later writes can rely on it even after a power cut.
+    Data is forced to the disk before the move, and the move before this function returns, so that
+    later writes can rely on both even after a power cut.
     """
     for written in (*partial.rglob("*"), partial):
         sync(written)
@@ -86,7 +86,7 @@ def locked(
         path: the lock file, in a folder that exists.
         group: a name that only the processes of one job know; empty: this process alone.
         enter: called by the first process of the group, before any other is let in.
-        leave: called by the last one, when no other is left.
+        leave: called by the last process of the group, when no other is left.
 
     Raises:
         InUseError: a process outside the group holds the lock; the message has its number and host.
@@ -108,7 +108,10 @@ def locked(
 
 
 def _claimed(place: Path, path: Path, group: str) -> tuple[TextIO, bool]:
-    """The lock file, and whether this process is the first to hold it, and holds it alone."""
+    """Lock ``path``; return the open file, and whether this process is the first to hold the lock.
+
+    The first process holds it alone. Raises an InUseError if a process outside the group does.
+    """
     attempts = 0
     while True:
         file = path.open("a+", encoding="utf-8")
@@ -137,18 +140,23 @@ def _claimed(place: Path, path: Path, group: str) -> tuple[TextIO, bool]:
 
 
 def _taken(file: TextIO) -> bool:
-    """Whether no other process holds the lock, which this one then holds alone."""
+    """Try to lock a file for this process alone; whether no other process holds the lock."""
     try:
         lockf(file, LOCK_EX | LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
     except OSError as error:
-        LOGGER.warning("%s: this file system has no locks (%s)", file.name, error.strerror)
+        LOGGER.warning(
+            "%s: this file system has no locks (%s), so that a second process that writes to the "
+            "same place is not refused",
+            file.name,
+            error.strerror,
+        )
     return True
 
 
 def _alone(file: TextIO, path: Path) -> bool:
-    """Give a shared lock back; true if no other process holds it, and this one does again."""
+    """Give a shared lock back, then try to hold it alone; whether no other process holds it."""
     lockf(file, LOCK_UN)
     return _taken(file) and _is_at(file, path)
 

@@ -34,8 +34,8 @@ class Part(NamedTuple):
         pixels: the decoder's frames, about in [-1, 1], not clamped.
         state: tensors to store; passed to a ``VideoStream`` they continue the videos after
             ``pixels``.
-        changes: changes of signals or guidance since the previous part, by number of the rollout's
-            step.
+        changes: changes of conditions (signals) or guidance since the previous part, by number of
+            the rollout's step.
     """
 
     pixels: Float[Tensor, "b 3 t h w"]
@@ -54,12 +54,18 @@ class Part(NamedTuple):
 
 
 class VideoStream(ABC):
-    """Makes the frames of requested videos, in order of time."""
+    """Makes the frames of requested videos, in order of time, by the steps of a rollout.
+
+    A rollout step samples the next clip, or the next frames, of all videos.
+    """
 
     @property
     @abstractmethod
     def grain(self) -> int:
-        """Number of frames that a rollout step adds; steering takes effect at multiples of it."""
+        """Number of frames that a rollout step, such as one sampled clip, adds to a video.
+
+        Steering takes effect at multiples of it.
+        """
 
     @property
     def sampled_from(self) -> int:
@@ -85,7 +91,7 @@ class VideoStream(ABC):
         """Yield the frames of the requested videos, in order of time, in constant memory.
 
         Args:
-            request: seeds and signals of the videos.
+            request: seeds and conditions (signals) of the videos.
             frames: number of frames of each video.
             state: ``state`` of a part, after which to continue; None: from the start.
             steering: callbacks that change, watch or cancel the videos.
@@ -122,7 +128,7 @@ class LongVideo(VideoStream):
     """Makes videos of any length: samples clips, joins them by a rollout and decodes them.
 
     Attributes:
-        samplers: clip sampler of each role.
+        samplers: clip sampler of each role: ``first``, ``next`` and ``interpolator``.
         rollout: strategy that conditions each clip on earlier ones.
         autoencoder: decodes the latents.
         latent_scaling: maps the autoencoder's latents to the denoisers' and back.
@@ -135,7 +141,10 @@ class LongVideo(VideoStream):
 
     @property
     def grain(self) -> int:
-        """Number of frames that a rollout step adds; steering takes effect at multiples of it."""
+        """Number of frames that a rollout step, such as one sampled clip, adds to a video.
+
+        Steering takes effect at multiples of it.
+        """
         return self.rollout.grain(self.samplers)
 
     @property
@@ -158,7 +167,7 @@ class LongVideo(VideoStream):
         """Yield the frames of the requested videos, in order of time, in constant memory.
 
         Args:
-            request: seeds and signals of the videos.
+            request: seeds and conditions (signals) of the videos.
             frames: number of frames of each video; up to a few more are made.
             state: ``state`` of a part, after which to continue, bit for bit on the same machine;
                 None: from the start.
@@ -218,7 +227,7 @@ def _state(rollout: State, decoder: StreamDecoder, pushed: int) -> dict[str, Ten
 
 
 def change_state(change: Change) -> dict[str, Tensor]:
-    """Serialise a change of signals or guidance to tensors, which ``stored_change`` reads."""
+    """Serialise a change of conditions (signals) or guidance to tensors for ``stored_change``."""
     signals, guidance = change
     settings = list(json.dumps(guidance and to_dict(guidance)).encode())
     return {
@@ -231,7 +240,7 @@ def change_state(change: Change) -> dict[str, Tensor]:
 def stored_change(state: Mapping[str, Tensor]) -> Change:
     """Read the change that ``change_state`` serialised among the tensors of a ``Part``'s state.
 
-    It is an empty ``Change`` if there is none.
+    An empty ``Change`` if no change is stored.
 
     Raises:
         ConfigError: the stored guidance is not valid.
@@ -248,7 +257,7 @@ def _restore(state: Mapping[str, Tensor] | None, decoder: StreamDecoder) -> tupl
         return State(), 0
     nulls = {name.replace("value.", "null.", 1) for name in state if name.startswith("value.")}
     if lacking := sorted((POSITION | nulls) - state.keys()):
-        raise CheckpointError(f"the state of the video lacks {lacking[0]!r}; begin it again")
+        raise CheckpointError(f"the state of the video lacks {lacking[0]!r}; begin the video again")
     parts: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
     for key, tensor in state.items():
         part, _, name = key.partition(".")

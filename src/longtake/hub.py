@@ -72,8 +72,8 @@ def _download(repository: str) -> Path:
         return Path(snapshot_download(repository, allow_patterns=["*.json", "*.safetensors"]))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise CheckpointError(
-            f"{repository}: no local folder, and the hub cannot be reached for it "
-            f"({_reason(error)})"
+            f"{repository}: no local folder has this name, and the Hugging Face hub gave no model "
+            f"({_reason(error)}); check the name, the network, and that you are logged in there"
         ) from error
 
 

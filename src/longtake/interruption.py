@@ -14,7 +14,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass
 class Arrived:
-    """The first signal to stop that arrived; ``number`` is that signal's, None before it."""
+    """The first signal to stop that arrived: ``number`` is its number, None before it arrived."""
 
     number: int | None = None
 
@@ -61,7 +61,10 @@ def deferred(*, insist: bool = True) -> Generator[Arrived]:
 
 @contextmanager
 def _handled(act: Callable[[int], None]) -> Generator[None]:
-    """Handlers of the signals, in the main thread only; under nohup, SIGHUP stays ignored."""
+    """Context manager that calls ``act`` with the number of each SIGINT, SIGTERM or SIGHUP.
+
+    In the main thread only; under nohup, SIGHUP stays ignored.
+    """
 
     def handle(number: int, frame: FrameType | None) -> None:
         del frame
@@ -81,7 +84,7 @@ def _handled(act: Callable[[int], None]) -> Generator[None]:
 
 
 def _leave_terminal() -> None:
-    """Send output that went to the closed terminal nowhere, where writing would be an error."""
+    """Discard output to a closed terminal from now on, since writing there would be an error."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for output in (1, 2):
         with suppress(OSError):

@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from longtake.checkpoint import read_tensors
+from longtake.config import plural
 from longtake.generate import VideoStream
 from longtake.outputs import Outputs, open_outputs
 from longtake.progress import ProgressCallback, no_progress
@@ -35,7 +36,7 @@ class Job:
     """Videos to sample as one batch and to write to files of one folder.
 
     Attributes:
-        request: seeds and signals of the videos.
+        request: seeds and conditions (signals) of the videos.
         paths: one file per video; the suffix selects the format.
         frames: number of frames of each video.
         fps: frame rate of the files, in frames per second.
@@ -104,7 +105,7 @@ def write_job(
 
     Args:
         video: makes the videos.
-        job: seeds, signals and files.
+        job: seeds, conditions and files.
         outputs: what ``open_jobs`` yields.
         report: called with the number of frames done of each video, and its total.
         steering: callbacks that change, watch or cancel the videos while they are sampled.
@@ -116,6 +117,8 @@ def write_job(
         ExistsError: a file was put in the place of one to write.
         VideoError: a file cannot be written.
         CheckpointError: the state of the interrupted job lacks something.
+        Cancelled: ``steering`` asked for it.
+        FloatingPointError: latents or decoded frames are not finite.
     """
     if outputs.made(job.files):
         return 0
@@ -166,7 +169,10 @@ def _write_segment(
     report: ProgressCallback,
     steering: Steering | None,
 ) -> Segment:
-    """One segment of each video; the state of its end is written after the segment is whole."""
+    """Write one segment of each video from frame ``start`` on, then the state at its end.
+
+    Sampling continues from ``state``; None: from the start of the video.
+    """
     done, end = start, min(start + min(SEGMENT_FRAMES, -(-job.frames // SEGMENTS)), job.frames)
     suffix = _segment_suffix(job)
     paths = [folder / f"{row:03d}_{start:08d}{suffix}" for row in range(len(job.paths))]
@@ -190,7 +196,7 @@ def _write(writers: Sequence[VideoWriter], frames: UInt8[Tensor, "b t h w 3"]) -
 
 
 def _segment_suffix(job: Job) -> str:
-    """The format of segments: the video's own where few of them make up a second."""
+    """Suffix of the segments' files: that of the videos if segments are long, else ``.mkv``."""
     own = job.paths[0].suffix
     long = job.frames >= SEGMENTS * SEGMENT_FRAMES
     return own if own in JOINABLE and long else LOSSLESS
@@ -206,4 +212,7 @@ def _join(segments: Sequence[Path], path: Path, job: Job) -> None:
                     writer.write(chunk)
         frames = writer.frames
     if frames != job.frames:
-        raise VideoError(f"{path}: {frames} frames were joined, expected {job.frames}")
+        raise VideoError(
+            f"{path}: {plural(frames, 'frame')} were joined, expected {job.frames}, as a segment "
+            "was changed; make the video again"
+        )

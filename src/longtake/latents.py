@@ -173,6 +173,10 @@ class LatentScaling(Config):
     """Scales an autoencoder's latents to mean 0 and standard deviation 1 for the denoiser.
 
     LVDM's convention: ``z_model = scale * (z + shift)``, one shift and one scale for all channels.
+
+    Attributes:
+        shift: number that is added to the autoencoder's latents.
+        scale: factor, greater than 0, of the shifted latents.
     """
 
     shift: float = 0.0

@@ -23,7 +23,7 @@ def build_empty(settings: Any, most: int = MAX_WEIGHTS) -> Any:
 
     Args:
         settings: config with a method ``build()``, such as a ``VolumeUNetConfig``.
-        most: greatest number of weight tensors that the network may have.
+        most: greatest number of weight tensors that the network may have; 20,000 by default.
 
     Raises:
         ConfigError: no network has these sizes, or it would have more weight tensors than ``most``.
@@ -53,7 +53,7 @@ def build_empty(settings: Any, most: int = MAX_WEIGHTS) -> Any:
 
 
 class _NoInitialValues(TorchFunctionMode):
-    """Leaves parameters as they were allocated.
+    """Context in which torch's initialisations leave parameters as they were allocated.
 
     Random values on the meta device import ``torch._dynamo``: a second, for no value at all.
     """

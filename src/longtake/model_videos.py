@@ -30,7 +30,7 @@ class Kept(Config):
 
     Attributes:
         videos: hash of everything that the videos depend on.
-        made: time at which the first video was made, in nanoseconds.
+        made: time at which the first video was made, in nanoseconds since 1970.
     """
 
     videos: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
@@ -47,8 +47,7 @@ class ModelVideos(VideoSource):
         sampling: sampling settings.
         videos: number of videos.
         frames: number of frames of each video.
-        label_words: class of all videos, as ``VideoModel.request`` takes it; None: each seed draws
-            a class.
+        label_words: class of all videos, by name or number; None: each seed draws a class.
         prompts: prompts of a model that reads text; the video of seed i has prompt i, from the
             first again when there are no more.
         text_encoder: folder of the text encoder's files; None: they are found by the encoder's
@@ -126,9 +125,9 @@ class ModelVideos(VideoSource):
         return f"{self.name}, seed {self.first_seed + index}"
 
     def identity(self) -> Any:
-        """``contents``, and which videos ``keep`` holds.
+        """JSON data: the result of ``contents()``, and which videos the folder ``keep`` holds.
 
-        The latter is there so that cached features are not used before these videos are written.
+        With the latter, cached features are not used before these videos are written.
         """
         kept = None if self.keep is None else to_dict(_read_kept(self.keep))
         return {"videos": self.contents(), "kept": kept}
@@ -173,6 +172,7 @@ class ModelVideos(VideoSource):
 
         Raises:
             VideoError: a video cannot be written to ``keep``.
+            FloatingPointError: a sample is not finite.
         """
         (clip,) = self.read_clips([ClipPosition(index, start_frame)], count, stride)
         return clip
@@ -191,6 +191,7 @@ class ModelVideos(VideoSource):
 
         Raises:
             VideoError: a video cannot be written to ``keep``.
+            FloatingPointError: a sample is not finite.
         """
         long_video = self.model.long_video(self.sampling, self.backend)
         for first in range(0, len(positions), self.batch):

@@ -135,7 +135,7 @@ class Outputs:
             remove(self._work)
 
     def _any(self) -> bool:
-        """Whether the hidden folder holds anything to continue from."""
+        """Whether the hidden folder holds whole files besides the request."""
         found = (path for path in self._work.rglob("*") if path.is_file())
         return any(p.name != REQUEST and ".partial" not in p.name for p in found)
 
@@ -171,7 +171,7 @@ def open_outputs(
 
     Args:
         place: folder of the files, which is created if missing, or the path of one of them.
-        kind: one word for what makes the files.
+        kind: one word for what makes the files, such as ``generate``.
         request: JSON data on which the files depend.
         sets: all files of the request, in sets that are moved together.
         overwrite: replace files that were there before, and drop unfinished ones of another
@@ -207,7 +207,7 @@ def open_outputs(
 
 
 def _is(path: Path, noted: Mapping[str, Any]) -> bool:
-    """Whether a file exists and is the noted one."""
+    """Whether a file exists and has the fingerprint that ``noted`` has for its name."""
     try:
         return path.exists() and fingerprint(path) == noted.get(path.name)
     except VideoError:

@@ -25,7 +25,7 @@ LOGGER = logging.getLogger("longtake")
 def reconstructions(
     autoencoder: VideoAutoencoder, source: ClipSource, count: int, folder: Path, ranks: Ranks
 ) -> Mapping[str, float]:
-    """Write some clips side by side with their reconstructions; return measures of them.
+    """Write clips side by side with their reconstructions; return measures of these by name.
 
     The measures are ``psnr``, in dB, of the mean squared error over all clips, and means over
     clips: of ``ssim`` if frames are large enough for it, and of a perceptual distance if its
@@ -63,9 +63,10 @@ def reconstructions(
 
 
 def check_samples(model: VideoModel, frames: int) -> None:
-    """Raise a ValueError unless the model can sample videos of ``frames`` frames as its index says.
+    """Raise a ValueError unless the model can sample ``frames`` frames by its own settings.
 
-    A model without a network of first clips samples no previews, and is accepted.
+    A model without the network ``first``, which samples first clips, samples no previews, and is
+    accepted.
     """
     if "first" not in model.denoisers:
         return
@@ -79,18 +80,18 @@ def check_samples(model: VideoModel, frames: int) -> None:
 def samples(
     model: VideoModel, videos: int, frames: int, folder: Path, ranks: Ranks, prompt: Prompt | None
 ) -> None:
-    """Sample videos of the first seeds, and write them to a folder.
+    """Sample videos of the seeds 0, 1, ..., and write them to a folder with a contact sheet.
 
-    A model without a network of first clips samples none. Samples that are not finite, as those of
-    a network early in training may be, are only logged.
+    A model without the network ``first``, which samples first clips, makes none. Samples that are
+    not finite, as those of a network early in training may be, are only logged.
 
     Args:
         model: the model.
         videos: number of videos.
-        frames: number of frames of each.
+        frames: number of frames of each video.
         folder: folder to write to.
         ranks: processes that share the network.
-        prompt: prompt of all videos, for a model that reads text.
+        prompt: prompt of all videos, for a model that reads text; None: none is given.
 
     Raises:
         VideoError: a file cannot be written.

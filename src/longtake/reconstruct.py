@@ -42,7 +42,9 @@ def videos_under(source: Path) -> list[Path]:
     if source.is_file() and not is_archive(source):
         return [source]
     if not source.exists():
-        raise ValueError(f"{source}: no such file or folder")
+        raise ValueError(
+            f"{source}: no such file or folder; expected a video or a folder of videos"
+        )
     if found := videos_below(source):
         return found
     looked = ", ".join(sorted(VIDEO_SUFFIXES))
@@ -81,7 +83,7 @@ def reconstruct_file(
         autoencoder: the autoencoder.
         path: the video.
         out: file to write.
-        size: height and width that frames are resized and cropped to; None: their own.
+        size: height and width in pixels to which frames are resized and cropped; None: their own.
         overwrite: replace ``out`` if it exists.
         report: called with the number of frames done and their total.
 
@@ -128,7 +130,11 @@ def reconstruct_frames(
         frames: the clip.
         overlap_frames: number of frames that each window shares with the window before it, such as
             ``clip_overlap_frames`` of a denoiser; only for latents without a time axis.
-        name: name of the clip, for the FloatingPointError if latents or frames are not finite.
+        name: name of the clip, for error messages.
+
+    Raises:
+        ValueError: the autoencoder does not take frames of this size, or such an overlap.
+        FloatingPointError: latents or frames are not finite.
     """
     window = autoencoder.spec.clip[0]
     starts = range(0, max(len(frames) - overlap_frames, 1), window - overlap_frames)
@@ -146,7 +152,11 @@ def _again(
     name: str,
     own_size: bool = False,
 ) -> Iterator[Frames]:
-    """Encode and decode windows; the last is padded with its last frame."""
+    """Encode and decode windows of a video, the last of which is padded with its last frame.
+
+    ``name`` is that of the video in messages. With ``own_size``, frames that the autoencoder does
+    not take are an UnfitError.
+    """
     weight, window = next(autoencoder.parameters()), autoencoder.spec.clip[0]
 
     def latents() -> Iterator[torch.Tensor]:

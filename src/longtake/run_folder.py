@@ -80,15 +80,16 @@ def start(
         run: config of the run.
         folder: the run's folder.
         ranks: the processes of the run.
-        callbacks: report progress.
+        callbacks: functions that are called with the progress.
         overwrite: remove another run from the folder first.
         fork: carry out the run in this folder instead, from the last checkpoint of the run in
             ``folder``, which stays as it is.
 
     Raises:
         ExistsError: the folder holds another run.
-        InUseError: another process trains in it.
-        CheckpointError: it holds something else.
+        InUseError: another process trains in the folder.
+        CheckpointError: the folder holds other files than a run's, or there is nothing to fork.
+        ValueError: the run's data is missing, or its settings do not fit the data or the processes.
     """
     place = fork or folder
     check_tracker(run.training.tracker)
@@ -121,7 +122,10 @@ def start(
 
 @contextmanager
 def _claimed(folder: Path, ranks: Ranks, overwrite: bool) -> Generator[None]:
-    """Hold the folder for this job alone; a folder in which nothing was made is removed again."""
+    """Context manager that locks a run's folder for this job, and removes a new folder left empty.
+
+    ``overwrite``: remove what the folder holds.
+    """
     if not ranks.main:
         yield
         return
@@ -140,7 +144,10 @@ def _claimed(folder: Path, ranks: Ranks, overwrite: bool) -> Generator[None]:
 
 
 def _settle(run: AnyRun, folder: Path, inputs: Mapping[str, Any]) -> None:
-    """Write what the run is, or check that the folder holds it already; clear what a kill left."""
+    """Write a run's config, inputs and environment; an OtherRunError if the folder has others.
+
+    What a killed process left is removed.
+    """
     _tidy(folder)
     if (folder / CONFIG).exists():
         changes = _changes(run, folder, inputs)
@@ -159,7 +166,10 @@ def _settle(run: AnyRun, folder: Path, inputs: Mapping[str, Any]) -> None:
 
 
 def _changes(run: AnyRun, folder: Path, inputs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Settings and inputs on which the result depends, that differ from those in the folder."""
+    """Settings and inputs (data, models) that the result depends on and the folder has otherwise.
+
+    Returns the folder's value and the run's, by name.
+    """
     stored = config.parse(AnyRun, config.read(folder / CONFIG), upgrade=True)
     found = config.differences(config.to_dict(stored), config.to_dict(run))
     changes = {name: pair for name, pair in found.items() if not _below(name, FREE)}
@@ -172,7 +182,7 @@ def _changes(run: AnyRun, folder: Path, inputs: Mapping[str, Any]) -> dict[str, 
 
 
 def _read_inputs(path: Path, expected: Mapping[str, Any]) -> dict[str, Any]:
-    """``inputs.json`` of a run, to compare with those expected; CheckpointError if it is broken."""
+    """Read a run's ``inputs.json``, to compare with ``expected``; CheckpointError if broken."""
     try:
         found = read_json_like(path, expected)
     except OSError as error:
@@ -180,7 +190,7 @@ def _read_inputs(path: Path, expected: Mapping[str, Any]) -> dict[str, Any]:
     except DocumentError as error:
         raise CheckpointError(f"{path}: {error}") from error
     if not isinstance(found, dict):
-        raise CheckpointError(f"{path}: is a {type(found).__name__}, expected an object")
+        raise CheckpointError(f"{path}: is a {type(found).__name__}, expected a JSON object")
     return found
 
 
@@ -200,7 +210,7 @@ def _copy(source: Path, fork: Path, run: AnyRun, inputs: Mapping[str, Any]) -> N
 
 
 def _link(source: str, to: str) -> None:
-    """The same file in a second place without taking room, or a copy where that is impossible."""
+    """Make a hard link ``to`` to the file ``source``, or a copy where links are impossible."""
     Path(to).unlink(missing_ok=True)
     try:
         os.link(source, to)
@@ -209,7 +219,7 @@ def _link(source: str, to: str) -> None:
 
 
 def _tidy(folder: Path) -> None:
-    """Remove parts of files and folders that a kill has left; what they were to replace stays."""
+    """Remove unfinished files and folders that a killed process left; what they replace stays."""
     for left in [path for pattern in OWN for path in folder.glob(pattern)]:
         if left.suffix not in (".old", ".partial"):
             continue
@@ -221,7 +231,7 @@ def _tidy(folder: Path) -> None:
 
 
 def _keep_latents(folder: Path) -> None:
-    """Give latents of other settings another name, so that nothing takes them for this run's."""
+    """Rename a run's latent cache of other settings, so that nothing takes it for this run's."""
     latents = folder / "latents"
     if latents.is_dir():
         number = len([*folder.glob("latents_*")])

@@ -62,7 +62,9 @@ def write_record(
 
 
 def keep_whole(folder: Path) -> list[Segment]:
-    """Find whole segments from the first frame on; everything else is removed from the folder.
+    """Find the whole segments of videos in a folder, from frame 0 on without a gap.
+
+    Everything else is removed from the folder.
 
     Raises:
         CheckpointError: a state lacks a tensor.
@@ -79,7 +81,10 @@ def keep_whole(folder: Path) -> list[Segment]:
 
 
 def _whole(folder: Path, start: int) -> Segment | None:
-    """The segment from a frame on, or None if there is none, or it is damaged."""
+    """The segment that begins with frame ``start``; None if there is none, or it is damaged.
+
+    A CheckpointError if the state after the segment is broken.
+    """
     record = record_of(folder, start)
     if not record.exists():
         return None

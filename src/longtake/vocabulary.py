@@ -75,7 +75,10 @@ class LabelNames:
         raise ValueError(f"label {name!r} {reason} of this model; {self._advice(name, wanted)}")
 
     def _advice(self, name: str, wanted: Sequence[str]) -> str:
-        """The nearest class, or else the first word that no class has, and the nearest to that."""
+        """Advice on an unknown class: the nearest one, or the word that no class has.
+
+        ``wanted`` are the lowercase words of ``name``.
+        """
         advice = nearest(name, list(self.classes))
         parts = list(dict.fromkeys(p.strip() for c in self.classes for p in c.split(",")))
         unknown = [word for word in wanted if not any(word in c.lower() for c in self.classes)]
@@ -84,9 +87,11 @@ class LabelNames:
         return f"no class has {unknown[0]!r}; {nearest(unknown[0], parts)}"
 
     def class_for_network(self, label: str) -> int:
-        """Index of a class that the network can be given whole; ``label`` is as in ``class_of``.
+        """Index of the class ``label``: its name or number, or words that only its name contains.
 
-        Raises a ValueError if it cannot be: the network does not read every part of the class.
+        Raises:
+            ValueError: no class or more than one fits, or the network cannot be given a whole class
+                because it does not read every part of it.
         """
         index = self.class_of(label)
         if not self.reads_class and not self.whole:

@@ -189,10 +189,10 @@ def test_weights_of_another_shape_are_named_with_both_shapes(saved: Path):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({"layer.weight": torch.ones(2, 3)}, "lacks 1 weights, first 'layer.bias'"),
+        ({"layer.weight": torch.ones(2, 3)}, "lacks 1 weight, first 'layer.bias'"),
         (
             {"layer.weight": torch.ones(2, 3), "layer.bias": torch.ones(2), "x": torch.ones(1)},
-            "has unknown 1 weights, first 'x'",
+            "has unknown 1 weight, first 'x'",
         ),
     ],
 )
