@@ -276,7 +276,10 @@ def fill(module: nn.Module, weights: Mapping[str, Tensor], origin: Path | str) -
 def _check_fit(
     own: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]], origin: Path | str
 ) -> None:
-    """Raise a CheckpointError unless ``given`` weights have the names and shapes of ``own``."""
+    """Raise a CheckpointError unless ``given`` weights have the names and shapes of ``own``.
+
+    ``origin`` says where they come from, for the message.
+    """
     fault = ""
     if missing := sorted(own.keys() - given.keys()):
         fault = f"lacks {config.plural(len(missing), 'weight')}, first {missing[0]!r}"

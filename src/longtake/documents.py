@@ -65,7 +65,7 @@ def read_json(path: Path) -> Any:
 
     Raises:
         OSError: the file cannot be read.
-        DocumentError: it is not JSON, or exceeds the limits of bytes, values or depth.
+        DocumentError: it is not JSON, or exceeds 16 MiB, 131,072 values or 50 levels of nesting.
     """
     return parse_json(read_text(path, MAX_JSON_BYTES))
 
@@ -91,7 +91,8 @@ def read_json_like(path: Path, expected: Any) -> Any:
 
     Raises:
         OSError: the file cannot be read.
-        DocumentError: it is not JSON, or exceeds the limits.
+        DocumentError: it is not JSON, exceeds 50 levels of nesting, or is much larger than
+            ``expected`` (over four times, and over 16 MiB or 131,072 values).
     """
     text = json.dumps(expected)
     max_values = max(MAX_VALUES, 4 * (text.count(",") + text.count("{")))
@@ -103,7 +104,7 @@ def read_yaml(path: Path) -> Any:
 
     Raises:
         OSError: the file cannot be read.
-        DocumentError: it is not YAML, or exceeds the limits of bytes, values or depth.
+        DocumentError: it is not YAML, or exceeds 256 KiB, 131,072 values or 50 levels of nesting.
     """
     return parse_yaml(read_text(path, MAX_YAML_BYTES))
 
@@ -124,7 +125,7 @@ def parse_json(text: str, max_values: int = MAX_VALUES) -> Any:
 
 
 def parse_yaml(text: str) -> Any:
-    """Parse a YAML text; a DocumentError if it is not YAML, or exceeds the limits.
+    """Parse a YAML text; a DocumentError if it is not YAML, or too large.
 
     It may have at most 131,072 values, nested at most 50 deep. An alias counts as much as what it
     repeats. The data is the caller's own, also where a text is parsed again.

@@ -150,7 +150,20 @@ def write_videos(
 ) -> int:
     """Sample and write the videos of one job: ``open_jobs``, then ``write_job``.
 
-    Returns the number of frames of each video that this call has made. Errors are those of both.
+    Args:
+        video: makes the videos.
+        job: seeds, conditions and files.
+        overwrite: replace files that exist, and drop unfinished ones of another request.
+        report: called with the number of frames done of each video, and its total.
+        steering: callbacks that change, watch or cancel the videos while they are sampled.
+
+    Returns:
+        the number of frames of each video that this call has made.
+
+    Raises:
+        ValueError: files exist or cannot be written, as ``open_jobs`` and ``write_job`` describe.
+        Cancelled: ``steering`` asked for it.
+        FloatingPointError: latents or decoded frames are not finite.
     """
     with open_jobs([job], job.paths[0], overwrite=overwrite) as outputs:
         return write_job(video, job, outputs, report=report, steering=steering)

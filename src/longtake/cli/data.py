@@ -228,7 +228,10 @@ def _cuts(folder: Path) -> list[str]:
 
 
 def _check_isolated(folder: Path, *, keep: bool) -> None:
-    """Decode the videos of a folder in a sandbox; ends the command."""
+    """Decode the videos of a folder in a sandbox, print their faults and end the command.
+
+    With ``keep``, damage that FFmpeg conceals does not count as a fault.
+    """
     from longtake.cli.progress import frames as progress
     from longtake.data.index import videos_below
     from longtake.video.sandbox import Sandbox

@@ -74,8 +74,9 @@ def pulse(video: Descriptors, skip: Bool[np.ndarray, "t"]) -> Pulse | None:
 def _pattern(
     measure: str, values: Float64[np.ndarray, "t"], skip: Bool[np.ndarray, "t"], period: int
 ) -> Pulse | None:
-    """Pattern of a period: the mean difference from the moving average at each phase.
+    """Pattern of a period in ``values``: the mean difference from the moving average at each phase.
 
+    ``measure`` is the name of the values; frames for which ``skip`` is True are left out.
     None if it is not significant at any phase, or the video is shorter than 8 periods.
     """
     window = np.convolve(np.ones(period), [0.5, 0.5] if period % 2 == 0 else [1]) / period

@@ -176,7 +176,7 @@ def _curve(
 
 
 def _real_features(files: list[Path], plan: DriftPlan, network: I3D) -> Float[Tensor, "m d"]:
-    """Features of the first window of each real video, at most 256 of them."""
+    """Features of the first window of each of the real videos ``files``, at most 256 of them."""
     rows = []
     for file in files[:REAL_CLIPS]:
         check_length(file, plan)

@@ -146,7 +146,7 @@ class Protocol(Config):
         return 1 if self.covariance == "n-1" else 0
 
     def stride(self, side: Side) -> int:
-        """Distance between neighbouring frames of a clip, for ``real`` or ``generated`` videos."""
+        """Number of frames from a clip's frame to the next, in ``real`` or ``generated`` videos."""
         return self.real_stride if side == "real" else self.generated_stride
 
     def start(self, side: Side) -> Literal["random", "first"]:

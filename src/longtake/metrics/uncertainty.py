@@ -200,6 +200,7 @@ def _distance(
 ) -> float:
     """Squared Frechet distance of clips x with weights u and clips y with weights v.
 
+    Covariances are unbiased with ``correction`` 1, the maximum likelihood with 0.
     No covariance is computed, which has the square of the features' condition number.
     """
     (mean, a), (other, b) = _centred(x, u, correction), _centred(y, v, correction)
@@ -222,7 +223,10 @@ def _weighted(
 def _centred(
     rows: Float64[Tensor, "n d"], weights: Float64[Tensor, "n"], correction: int
 ) -> tuple[Float64[Tensor, "d"], Float64[Tensor, "n d"]]:
-    """Mean of weighted clips, and rows A whose A^T A is their covariance."""
+    """Mean of weighted clips, and rows A whose A^T A is their covariance.
+
+    The covariance is unbiased with ``correction`` 1, the maximum likelihood with 0.
+    """
     mean = weights @ rows
     free = 1 - correction * weights.square().sum()
     return mean, (rows - mean) * (weights / free).sqrt()[:, None]
