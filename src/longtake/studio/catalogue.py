@@ -46,7 +46,7 @@ class Catalogue:
 
         Args:
             name: name by which jobs choose the model.
-            place: its folder or hub id.
+            place: the model's folder or hub id.
             title: name to show; empty: ``name``.
         """
         key = f"model {DESCRIBED} {name} {_stamp(place)}"
@@ -89,6 +89,6 @@ def _speed_key(settings: VideoSettings) -> str:
 
 
 def _stamp(place: str) -> str:
-    """Place of a model and time of its index, by which a changed model is known."""
+    """Place of a model, and the time of its index file, which changes when the model does."""
     path = Path(place) / INDEX
     return f"{place} {path.stat().st_mtime_ns}" if path.exists() else place

@@ -41,7 +41,7 @@ def size_of(settings: VideoSettings, model: Description) -> tuple[int, int]:
 
 
 def check_uploads(folder: Path, *names: str | None) -> None:
-    """Raise a ValueError if an upload does not exist; None names no upload.
+    """Raise a ValueError if one of the uploads ``names``, ids or None, does not exist.
 
     ``folder`` is the studio's.
     """

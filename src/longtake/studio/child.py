@@ -40,8 +40,8 @@ class Child:
 
     Args:
         log: file that gets what the process prints.
-        on_message: called with each message, in a thread of its own.
-        on_end: called with the exit code when the process has ended.
+        on_message: called with header and bytes of each message, in a thread of its own.
+        on_end: called with the exit code, -N for signal N, when the process has ended.
     """
 
     def __init__(self, log: Path, on_message: Receive, on_end: Callable[[int], None]) -> None:

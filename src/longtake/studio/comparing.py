@@ -22,8 +22,10 @@ DIFFERENCE = "difference.mp4"
 def run_compare(settings: CompareSettings, work: Work) -> dict[str, Any]:
     """Compare the videos of two jobs; write their difference as a video.
 
-    Only the first frames count, as many as the shorter video has and at most 512. Returns measures
-    of the difference, and of each video over time, as JSON data; PSNR of equal videos is None.
+    Only the first frames count, as many as the shorter video has and at most 512. Returns JSON
+    data: ``frames``, their number; ``between``, the ``pair_scores`` (PSNR of equal videos is None);
+    ``a`` and ``b``, job, file and median ``contrast``, ``sharpness`` and ``motion`` of each;
+    ``protocol``, what was measured.
 
     Raises:
         ValueError: a job has no video, or the frames differ in size.

@@ -41,8 +41,8 @@ def suffix_of(data: bytes) -> str:
 def decode_upload(folder: Path, limits: Limits) -> dict[str, Any]:
     """Decode ``folder/original`` and write it again as ``given.png`` or ``given.mkv``.
 
-    Returns kind (``image`` or ``video``), width, height, number of frames and frame rate (None for
-    an image), as JSON data.
+    Returns JSON data: ``kind`` (``image`` or ``video``), ``width`` and ``height`` in pixels,
+    ``frames``, their number, and ``fps`` (None for an image).
 
     Raises:
         VideoError: the file is not a video or an image, is broken, or beyond the limits.

@@ -26,7 +26,8 @@ class Clip:
 
     Attributes:
         start: index of the first frame in the video.
-        messages: a message of each frame: length of a JSON text in 4 bytes, the JSON text, a JPEG.
+        messages: a message of each frame: length of a JSON text (4 bytes, big-endian), the text
+            (``index`` of the frame and facts to show), a JPEG.
     """
 
     start: int
@@ -72,7 +73,7 @@ class Viewer:
         self._wake.set()
 
     def add_event(self, event: dict[str, Any]) -> None:
-        """Add an event; it replaces waiting ones of the same name."""
+        """Add an event; it replaces waiting ones with the same value of ``event``."""
         self._waiting = deque(
             each
             for each in self._waiting

@@ -33,8 +33,9 @@ PLANES = ("content", "motion_height", "motion_width")
 def run_reconstruct(settings: ReconstructSettings, work: Work) -> dict[str, Any]:
     """Reconstruct an upload, and show latents and noisy latents of its first clip.
 
-    Of a longer upload the first 512 frames are reconstructed. Returns measures of the
-    reconstruction and names of the pictures, as JSON data.
+    Of a longer upload the first 512 frames are reconstructed. Returns JSON data: the
+    ``pair_scores`` of the reconstruction; ``frames``, their number; ``latents``, names of pictures
+    of latents; ``noise``, a list of ``time`` and the files ``noisy`` and ``estimate``.
     """
     model = work.loaded.model(settings.model)
     frames = _frames(model, settings, work)
@@ -105,7 +106,10 @@ def _noise_pictures(
     times: Sequence[float],
     work: Work,
 ) -> list[dict[str, Any]]:
-    """Decoded noisy latents and their clean estimates over times; nothing for an autoencoder."""
+    """Write decoded noisy latents and their clean estimates; list ``time`` and file names of each.
+
+    The list is empty for an autoencoder alone.
+    """
     denoiser, diffusion = model.denoisers.get("first"), model.index.diffusion
     if denoiser is None or diffusion is None:
         return []

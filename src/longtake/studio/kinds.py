@@ -92,7 +92,7 @@ class LiveJob(JobKind):
 
     Attributes:
         settings: the video.
-        changes: log of changes of a video that is repeated.
+        changes: changes to make again, if a video is repeated; else empty.
     """
 
     steerable: ClassVar[bool] = True

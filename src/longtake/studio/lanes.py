@@ -19,8 +19,8 @@ class Lane:
 
     Args:
         log: file that gets what the process prints.
-        on_event: called in the event loop with each event of a job, and with the event ``died``
-            when the process has ended.
+        on_event: called in the event loop with this lane, each event of a job and its frames, or
+            None; also with the event ``died`` when the process has ended.
     """
 
     def __init__(self, log: Path, on_event: Event) -> None:

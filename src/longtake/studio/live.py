@@ -35,7 +35,7 @@ def run_live(
 ) -> dict[str, Any]:
     """Make a video until it is stopped or has all its frames, and join its parts to a file.
 
-    Returns the result of the job as JSON data.
+    Returns JSON data: ``frames``, the number of frames on disk.
 
     Args:
         settings: the video.
@@ -63,7 +63,7 @@ class _Live:
     Args:
         settings: the video.
         work: the job.
-        opened: the model.
+        opened: the model, and what makes its videos.
         log: changes so far, and those to come of a video that is repeated.
         paced: make frames no faster than they are shown.
     """

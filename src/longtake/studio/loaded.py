@@ -95,6 +95,14 @@ class Loaded:
     def describe(self, name: str) -> dict[str, Any]:
         """Describe the model ``name`` as JSON data; measures its speed on one rollout step.
 
+        Keys: ``name``, ``title``; ``kind``, ``lvdm`` or ``pvdm``; ``size``, and ``sizes`` by
+        decoder, (height, width) of frames; ``students``, whether it has them; ``fps``;
+        ``clip_frames``; ``grain``, frames of a rollout step; ``classes``; ``labels``, values of
+        each named label; ``reads_class``, ``prompt``, ``needs_prompt``, whether it reads or needs
+        them; ``words`` and ``most_words`` of a prompt, None: any; ``guidance_scale``; ``steps`` of
+        the sampler; ``rollout``, ``rollouts``; ``can``, jobs and given frames; ``backends``;
+        ``seconds_per_frame_step``, None if unknown; ``memory_mb``, the peak.
+
         Raises:
             ValueError: there is no model of this name, or it cannot be opened.
         """
@@ -141,7 +149,7 @@ def request_of(model: VideoModel, settings: VideoSettings) -> Request:
 
 
 def _of_sampling(model: VideoModel) -> dict[str, Any]:
-    """Facts of a model that makes videos."""
+    """Those entries of a description that depend on a model's denoisers."""
     index, video = model.index, model.long_video()
     reads = model.denoisers["first"].reads
     sampling = index.sampling

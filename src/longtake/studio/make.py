@@ -68,7 +68,8 @@ class Watched(VideoStream):
 def run_make(settings: VideoSettings, work: Work) -> dict[str, Any]:
     """Make a video of a given length and write it; an interrupted one continues.
 
-    Returns the result of the job as JSON data.
+    Returns JSON data: ``frames``, their number, and ``notes``, sentences on how given files were
+    changed.
 
     Raises:
         StoppedError: it was stopped; a file of its own has the complete segments.

@@ -59,7 +59,7 @@ def resident_bytes(number: int) -> int | None:
 
 
 def log_rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """Rows of the logs of all stages of a training, with the name of the stage.
+    """Yield the rows of the logs of all stages of a training, each with its ``stage``, a name.
 
     ``folder`` is that of the job.
     """

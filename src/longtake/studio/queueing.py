@@ -267,7 +267,7 @@ class Queue:
         self.forget(job)
 
     def status(self, job: Job) -> dict[str, Any]:
-        """The state of a job as an event for viewers."""
+        """The event ``status`` for viewers: a job's status, frames, and seconds left."""
         facts = ("status", "frames_done", "frames", "seconds_left")
         return {"event": "status", **{k: getattr(job, k) for k in facts}}
 

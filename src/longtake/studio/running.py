@@ -17,7 +17,7 @@ def run(app: Starlette, host: str, port: int, ready: Callable[[str], None]) -> N
         app: the application.
         host: address to listen at.
         port: port to listen at; 0: a free one.
-        ready: called with the address when connections are accepted.
+        ready: called with the server's URL when connections are accepted.
 
     Raises:
         OSError: the address is in use, or is not one of this machine.

@@ -33,7 +33,8 @@ class Guard:
     Args:
         app: the application that gets the requests that pass.
         token: what requests must bring as ``Authorization: Bearer``; empty: nothing.
-        most_bytes: largest body, by the beginning of the path; the first that fits counts.
+        most_bytes: largest body by the beginning of the path; of several that a path has, the first
+            counts.
     """
 
     def __init__(self, app: ASGIApp, token: str, most_bytes: Mapping[str, int]) -> None:

@@ -51,7 +51,7 @@ class VideoSettings(Config):
         model: name of the model.
         frames: number of frames; None: 64, or without end for a live video.
         seed: seed of the video.
-        label: class or named labels; None: the seed draws them.
+        label: class, or named labels such as ``time=dusk, wind=left``; None: the seed draws them.
         prompt: text, for a model that reads one.
         negative: text that guidance contrasts the prompt with.
         guidance_scale: scale of classifier-free guidance; None: the model's own guidance.
@@ -140,7 +140,7 @@ class Change(Config):
     """A change of a live video while it is made; None leaves a setting as it is.
 
     Attributes:
-        label: class or named labels.
+        label: class, or named labels such as ``time=dusk, wind=left``.
         prompt: text; it ends a label that the seed drew, but not one that was given.
         negative: text that guidance contrasts the prompt with; read with ``prompt``.
         guidance_scale: scale of classifier-free guidance.

@@ -24,6 +24,10 @@ TYPES = {
 def shown(job: Job, kind: JobKind, folder: Path, place: int, command: str) -> dict[str, Any]:
     """Describe a job as JSON data for a page.
 
+    Keys: fields of ``Job`` but ``queued``; ``place`` and ``command``; ``files``, as the function
+    lists them; ``stage`` of a training; ``progress``, from 0 to 1; ``steerable``, whether settings
+    can be changed while it runs.
+
     Args:
         job: the job.
         kind: its kind and settings.
@@ -49,7 +53,7 @@ def shown(job: Job, kind: JobKind, folder: Path, place: int, command: str) -> di
 
 
 def files(folder: Path) -> list[dict[str, Any]]:
-    """Name, type and size in bytes of each file that a job shows; ``folder`` is the job's."""
+    """``name``, MIME ``type`` and size in ``bytes`` of each file that a job in ``folder`` shows."""
     place = folder / FILES
     found = sorted(place.iterdir()) if place.is_dir() else []
     whole = [p for p in found if not p.name.startswith(".") and ".partial" not in p.name]

@@ -44,7 +44,7 @@ class Job:
     Attributes:
         id: random name.
         kind: ``live``, ``video``, ``make``, ``reconstruct``, ``compare`` or ``train``.
-        settings: its settings, as JSON data.
+        settings: fields of its ``JobKind`` but ``kind``, as JSON data, such as ``settings``.
         origin: what submitted it: ``studio``, the page, or ``videos``, the API ``/v1/videos``.
         status: queued, running, stopped, done or failed.
         created: time in seconds since 1970.

@@ -70,7 +70,8 @@ class Studio:
     def submit(self, data: Any, origin: str = "studio") -> Job:
         """Check a job, given as JSON data, and put it into the queue.
 
-        ``origin`` says what submits it: ``studio``, the page, or ``videos``, the API.
+        ``data`` has the fields of a ``JobKind``: ``kind`` and ``settings``. ``origin`` says what
+        submits it: ``studio``, the page, or ``videos``, the API.
 
         Raises:
             ValueError: it cannot be done, or goes beyond the limits.
@@ -85,7 +86,7 @@ class Studio:
         return job
 
     async def change(self, name: str, data: Any) -> dict[str, Any]:
-        """Change a live video; returns the change with the frame from which it holds.
+        """Change a live video; returns the change as JSON data of a ``LoggedChange``.
 
         Args:
             name: id of the video's job.
@@ -172,14 +173,17 @@ class Studio:
         await asyncio.to_thread(remove, self.queue.job_folder(job))
 
     def shown(self, job: Job) -> dict[str, Any]:
-        """Describe a job as JSON data for a page."""
+        """Describe a job as JSON data for a page, as ``showing.shown`` does."""
         queue, waiting = self.queue, self.queue.lane(job).waiting
         place = waiting.index(job.id) + 1 if job.id in waiting else 0
         kind = queue.kind(job)
         return shown(job, kind, queue.job_folder(job), place, self._command(kind, job.changes))
 
     def estimate(self, data: Any) -> dict[str, Any]:
-        """Estimate time, memory, length and command of a video, whose settings are JSON data.
+        """Estimate time, memory, length and command of a video.
+
+        ``data`` is JSON data of ``VideoSettings``. Returns JSON data: ``seconds`` and ``memory_mb``
+        to make it, ``frames``, ``duration_seconds`` and ``command``; None where it is unknown.
 
         Raises:
             ValueError: it cannot be made, or goes beyond the limits.
@@ -201,7 +205,7 @@ class Studio:
     async def decode(self, upload: str) -> dict[str, Any]:
         """Decode the file of the upload with this id in a sandbox.
 
-        Returns its kind, size, length and frame rate, as JSON data.
+        Returns JSON data, as ``decode_upload`` does.
 
         Raises:
             ValueError: it is not a video or image, is broken, or beyond the limits.

@@ -21,7 +21,7 @@ LAST_LINES = 3
 def run_training(settings: TrainSettings, work: Work) -> dict[str, Any]:
     """Train until the end, or until the job is stopped; after a stop, the same job continues.
 
-    Returns the result of the job as JSON data.
+    Returns JSON data: ``stage``, here ``done``, and ``progress``, here 1.
 
     Raises:
         StoppedError: it was stopped.

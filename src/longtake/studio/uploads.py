@@ -38,7 +38,7 @@ async def receive(request: Request) -> Response:
 async def store(studio: Studio, file: UploadFile) -> dict[str, object]:
     """Store an uploaded file and decode it.
 
-    Returns its id, kind, size, length, frame rate and the address of a preview, as JSON data.
+    Returns JSON data: ``id``, ``preview``, the path of its URL, and what ``decode_upload`` returns.
 
     Raises:
         ValueError: it is too large, or not a video or image that can be decoded.
@@ -77,7 +77,8 @@ async def preview(request: Request) -> Response:
 async def footage(request: Request) -> Response:
     """Answer ``GET /api/footage`` with the folders of footage that can be trained on.
 
-    Of each folder these are its name, the number of files in it, and where it is.
+    Of each folder these are its ``name``; ``videos``, the number of files in it; ``folder``, the
+    path of the folder that holds it.
     """
     folder = studio_of(request).folder / FOOTAGE
     found = sorted(path for path in folder.iterdir() if path.is_dir())

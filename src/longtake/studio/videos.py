@@ -41,8 +41,8 @@ class VideoRequest(Config):
     Attributes:
         model: name of the model; None: the server's first.
         prompt: text or, for a model that reads none, words of a class; empty: the seed draws one.
-        seconds: duration; OpenAI's clients send it as text.
-        size: ``WIDTHxHEIGHT`` of one of the model's decoders; None: of its own.
+        seconds: duration, also as text; None: 4 s, or less if a single clip is all a model makes.
+        size: ``WIDTHxHEIGHT`` of one of the model's decoders; None: of the full one.
         seed: seed of the video.
         steps: number of sampler steps; None: the model's own.
         guidance_scale: scale of guidance; None: the model's own.
@@ -87,7 +87,7 @@ async def _fields(request: Request, studio: Studio) -> tuple[dict[str, Any], str
 
 
 def _settings(asked: VideoRequest, studio: Studio) -> dict[str, Any]:
-    """Settings of a video as the studio has them."""
+    """JSON data of ``VideoSettings`` for a request."""
     name = asked.model or next(iter(studio.catalogue.models), "")
     model = described(name, studio.catalogue.models)
     sizes = {f"{width}x{height}": each for each, (height, width) in [*model["sizes"].items()][::-1]}
@@ -110,7 +110,7 @@ def _settings(asked: VideoRequest, studio: Studio) -> dict[str, Any]:
 
 
 def _shown(studio: Studio, job: Job) -> dict[str, Any]:
-    """A job as a video object."""
+    """A job as JSON data, a video object of OpenAI's API."""
     settings: Mapping[str, Any] = job.settings["settings"]
     model = studio.catalogue.models.get(settings["model"], {"sizes": {}, "fps": 1.0})
     height, width = model["sizes"].get(settings.get("decoder", "full"), (0, 0))
@@ -136,7 +136,7 @@ def _shown(studio: Studio, job: Job) -> dict[str, Any]:
 
 
 def _job(request: Request) -> tuple[Studio, Job]:
-    """The job of a video's id."""
+    """Studio and job of a request for a video; a MissingError if there is no such video."""
     studio, name = studio_of(request), request.path_params["id"]
     job = studio.queue.jobs.get(name.removeprefix(PREFIX))
     if job is None or job.origin != ORIGIN or not name.startswith(PREFIX):
@@ -152,7 +152,8 @@ async def retrieve(request: Request) -> Response:
 async def listed(request: Request) -> Response:
     """Answer ``GET /v1/videos`` with videos, newest first.
 
-    The query may have ``limit``, ``after``, an id, and ``order``: ``asc`` or ``desc``.
+    The query may have ``limit``, at most 100 and by default 20, ``after``, an id, and ``order``:
+    ``asc`` or ``desc``.
     """
     studio, asked = studio_of(request), request.query_params
     found = [job for job in studio.queue.jobs.values() if job.origin == ORIGIN]
@@ -172,7 +173,8 @@ async def listed(request: Request) -> Response:
 async def content(request: Request) -> Response:
     """Answer ``GET /v1/videos/ID/content`` with the file of a video.
 
-    With ``stream=true`` it is fragmented MP4, sent while the video is made.
+    With ``stream=true`` it is fragmented MP4, sent while the video is made; with
+    ``variant=spritesheet`` it is the contact sheet.
     """
     studio, job = _job(request)
     variant = request.query_params.get("variant", "video")

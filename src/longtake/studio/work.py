@@ -35,8 +35,8 @@ class Work:
         arguments: command line of the process that the job starts, if it starts one.
         stopping: whether the job is to stop.
         later: messages that do not concern the job, for the worker to handle after it.
-        on_change: called with a change's JSON data when one is asked for; a ValueError in it is
-            the answer.
+        on_change: called with the server's message that asks for a change, whose ``change`` is
+            JSON data of a ``Change``; a ValueError in it is the answer.
     """
 
     id: str

@@ -90,7 +90,7 @@ def sentence(error: Exception) -> str:
 
 
 def _opened(message: Header, connection: Connection) -> "tuple[JobKind, Work]":
-    """A job's kind and settings, and what it sees of the server."""
+    """Kind and settings of the job of a message, and the ``Work`` by which it meets the server."""
     from longtake.config import parse
     from longtake.studio.kinds import AnyJob
     from longtake.studio.work import Work
