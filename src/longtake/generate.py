@@ -62,9 +62,9 @@ class VideoStream(ABC):
     @property
     @abstractmethod
     def grain(self) -> int:
-        """Number of frames that a rollout step, such as one sampled clip, adds to a video.
+        """Number of frames that each rollout step, such as one sampled clip, but the first adds.
 
-        Steering takes effect at multiples of it.
+        Steering takes effect where a step begins.
         """
 
     @property
@@ -141,9 +141,9 @@ class LongVideo(VideoStream):
 
     @property
     def grain(self) -> int:
-        """Number of frames that a rollout step, such as one sampled clip, adds to a video.
+        """Number of frames that each rollout step, such as one sampled clip, but the first adds.
 
-        Steering takes effect at multiples of it.
+        Steering takes effect where a step begins.
         """
         return self.rollout.grain(self.samplers)
 

@@ -77,6 +77,7 @@ def open_picture(path: Path) -> np.ndarray:
         ("--factor 3", "--factor 3 belongs to --interpolate VIDEO; give that too"),
         ("--interpolate film.mkv --factor 4", "fills 2 frames between two given ones, which is"),
         ("--between a.png b.png --frames 9", "2 given frames, 3 apart, make a video of 4; leave"),
+        ("--start-image a.png --frames 1", "--frames 1 must be more than the 1 given frame with"),
         ("--continue film.mkv --frames 6", "--frames 6 must be more than the 6 given frames"),
         ("--loop --between a.png b.png", "--loop and --between cannot be combined: that video"),
         ("--loop --frames 9", "--frames 9 must be at least 10: 8 frames lead from the end back to"),

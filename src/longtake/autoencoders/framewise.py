@@ -1,6 +1,6 @@
 """Stable Diffusion's image autoencoder on each frame by itself (LVDM, text to video).
 
-The network is diffusers' own, the only one here that is: its weights are those of any Stable
+The network is diffusers' own, unlike all others of longtake: its weights are those of any Stable
 Diffusion model, with ``coder.`` before each name.
 """
 

@@ -30,7 +30,7 @@ class TriplaneUNetConfig(UNetConfig):
     """Settings of a ``TriplaneUNet``; the defaults are PVDM-L, 528 million parameters.
 
     PVDM-S, 132 million, is ``model_channels=128``. Weights do not depend on the sizes of the
-    planes, which follow from ``latent``. Attention across the planes follows every layer group.
+    planes, which follow from ``latent``. Attention across the planes ends every ``Block``.
     ``UNetConfig`` describes the other fields.
 
     Attributes:
@@ -133,7 +133,8 @@ class TriplaneUNetConfig(UNetConfig):
         """Build the network with random weights.
 
         Raises:
-            ValueError: sizes do not fit each other, or ``num_classes`` is ``auto``.
+            ValueError: heads or groups do not divide a layer's channels, or ``num_classes`` is
+                ``auto``.
         """
         return TriplaneUNet(self)
 
@@ -240,7 +241,7 @@ class TriplaneUNet(Denoiser):
 
 @dataclass(frozen=True, kw_only=True)
 class _Prepared:
-    """Signals in the form and dtype that the network reads, and the schedule's time embedding.
+    """Signals in the form and dtype that the network reads, and ``embedding`` of ``prepare``.
 
     A signal that is not given is None.
     """

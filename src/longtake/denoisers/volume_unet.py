@@ -93,7 +93,8 @@ class VolumeUNetConfig(UNetConfig):
         """Build the network with random weights.
 
         Raises:
-            ValueError: sizes do not fit each other, or ``num_classes`` is ``auto``.
+            ValueError: heads or groups do not divide a layer's channels, or ``num_classes`` is
+                ``auto``.
         """
         return VolumeUNet(self)
 
@@ -226,7 +227,7 @@ class VolumeUNet(Denoiser):
 
 @dataclass(frozen=True, kw_only=True)
 class _Prepared:
-    """Signals in the form and dtype that the network reads, and the schedule's time embedding.
+    """Signals in the form and dtype that the network reads, and ``embedding`` of ``prepare``.
 
     A signal that is not given is None.
     """

@@ -178,7 +178,7 @@ class ClipSampler:
         return self.sampler(self._denoise(signals), z, table, schedule, noise, bounds)
 
     def _denoise(self, signals: Signals) -> Denoise:
-        """Guided estimator; without per-frame times, at the time of frames that are not context."""
+        """Guided estimator; unless ``pattern`` is per frame, called with one time per clip."""
         denoise = self.guidance(self._estimator, signals)
         if "context" in signals and not self.pattern.per_frame:
             return partial(_at_clip_time, denoise, signals)
@@ -208,7 +208,7 @@ class ClipSampler:
         return frame_times(batch.to(signals, "cpu"), table)
 
     def _noisy(self, signals: Signals, noise: SampleNoise) -> Signals:
-        """Put noise on the context frames of ``signals``; drop their signals if no frame is one."""
+        """Put noise on the context frames of ``signals``; drop their signals if there are none."""
         if "context" not in signals:
             return signals
         z, mask, t = (signals[name].value for name in CONTEXT)

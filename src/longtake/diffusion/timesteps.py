@@ -26,12 +26,14 @@ LVDM's and ``linspace`` PVDM's."""
 def grid_times(grid: Grid, steps: int) -> tuple[float, ...]:
     """Falling times in [0, 1] that a sampler of ``steps`` steps visits.
 
-    The network is called at all but the last. A ValueError if the grid has no such number of steps.
+    ``grid`` is their spacing, as diffusers' ``timestep_spacing``. The network is called at all but
+    the last. A ValueError if the grid has no such number of steps.
     """
     return tuple(place / STEPS for place in _GRIDS[grid](steps))
 
 
 def _trailing(steps: int) -> list[int]:
+    """Table positions, falling to 0, of the grid that diffusers calls trailing."""
     places = torch.arange(steps, 0, -1, dtype=torch.float64) * (STEPS / steps)
     return [*map(int, places.round().tolist()), 0]
 

@@ -69,7 +69,7 @@ class FilledVideo(VideoStream):
 
     @property
     def grain(self) -> int:
-        """Number of frames from a given frame to the next; steering takes effect at these."""
+        """Number of frames from a given frame to the next; steering takes effect there."""
         return self.factor
 
     def steps(self, frames: int) -> int:

@@ -54,7 +54,7 @@ class LoopedVideo(VideoStream):
 
     @property
     def grain(self) -> int:
-        """Number of frames that a step of ``opening`` adds; steering takes effect at multiples."""
+        """Number of frames that each step of ``opening`` but the first adds."""
         return self.opening.grain
 
     @property

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from longtake.config import plural
 from longtake.diffusion.signals import Signals, rows
 from longtake.generate import LongVideo, Part, VideoStream, check_frames
 from longtake.given.encoding import Start, check_size, start
@@ -50,7 +51,7 @@ class StartedVideo(VideoStream):
 
     @property
     def grain(self) -> int:
-        """Number of frames that a rollout step adds; steering takes effect at multiples of it."""
+        """Number of frames that each rollout step but the first adds; steering acts at steps."""
         return self.video.grain
 
     @property
@@ -91,8 +92,9 @@ class StartedVideo(VideoStream):
         """
         if frames <= len(self.frames):
             end = f" and the {closing} that close the loop" if closing else ""
+            given = plural(len(self.frames), "given frame")
             raise ValueError(
-                f"frames={frames + closing} must be more than the {len(self.frames)} given frames "
+                f"frames={frames + closing} must be more than the {given} "
                 f"with which the video begins{end}; ask for more"
             )
 

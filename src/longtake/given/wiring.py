@@ -85,7 +85,7 @@ def wired(video: LongVideo, given: Given, frames: int | None, fps: float) -> Wir
         fps: frame rate of the model's videos.
 
     Raises:
-        ValueError: the model cannot use the given frames, or ``frames`` does not fit.
+        ValueError: the model cannot use the given frames, or make ``frames`` frames of them.
         VideoError: a file cannot be read as an image or a video.
     """
     size = video.autoencoder.spec.clip[1:]

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from longtake.config import Config
+from longtake.config import Config, plural
 from longtake.losses.frames import Clips, pick_frames
 
 AdversarialLoss = Literal["hinge", "vanilla"]
@@ -174,7 +174,7 @@ class PatchDiscriminator(nn.Module):
         if min(height, width) < self._smallest:
             raise ValueError(
                 f"frames of {height}x{width} pixels are too small for a discriminator of "
-                f"{self._layers} layers, which needs {self._smallest}x{self._smallest}; "
+                f"{plural(self._layers, 'layer')}, which needs {self._smallest}x{self._smallest}; "
                 "lower its layers"
             )
         x = rearrange(video, "b c t h w -> (b t) c h w") if self._dims == 2 else video

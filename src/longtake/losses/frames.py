@@ -70,7 +70,7 @@ class Perceptual(Config, ABC):
         """Build the perceptual distance and load its weights.
 
         Raises:
-            CheckpointError: weights are missing or do not fit.
+            CheckpointError: weights are missing or broken.
         """
 
 

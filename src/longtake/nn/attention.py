@@ -40,7 +40,8 @@ def attend(
         k: keys.
         v: values.
         position: learned relative positions, added to keys and values; None for none.
-        long: use the kernels that are fast on sequences of many tokens; the result is the same.
+        long: without ``position``, use the kernels that are fast on sequences of many tokens; the
+            result is the same up to rounding.
     """
     if position is None:
         formula = formulas.long_attention if long else formulas.attention
@@ -169,7 +170,7 @@ class SpaceTimeAttentionConfig(AttentionConfig):
 
 
 class WithText(nn.Sequential):
-    """Layers over a volume, the last of which attends to text and is left out without one."""
+    """Layers over a volume, the last of which attends to text and is left out without text."""
 
     def forward(self, input: Volume, text: Float[Tensor, "b n e"] | None = None) -> Volume:
         *layers, last = self

@@ -64,7 +64,7 @@ _ROWS: dict[tuple[int, int, torch.device], Tensor] = {}
 
 
 def _rows_of_distances(frames: int, max_distance: int, device: torch.device) -> Int[Tensor, "f f"]:
-    """Row of a table for each pair (from, to) of frames; kept, as every layer asks at each step."""
+    """Row of a table for each pair (from, to) of frames, cached: each layer asks at each step."""
     key = frames, max_distance, device
     if (found := _ROWS.get(key)) is not None and not torch.compiler.is_compiling():
         return found

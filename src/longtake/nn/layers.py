@@ -20,8 +20,8 @@ class GroupNorm(nn.Module):
     """Group normalisation of channels-last tensors, with optional modulation and SiLU.
 
     Half precision is computed in float32, as in the official code. ``groups`` must divide
-    ``channels``; with ``silu`` a SiLU is applied last. With ``each_frame`` statistics are taken
-    over each frame of a volume, not over a clip.
+    ``channels``; with ``silu`` a SiLU is applied last. If the attribute ``each_frame`` is set,
+    statistics are taken over each frame of a volume, not over a clip.
     """
 
     each_frame = False

@@ -86,7 +86,8 @@ class Steering:
 
     Attributes:
         change: called once before each rollout step with the step's number, from 0; returns what
-            changes from this step on, or None. One step makes ``Rollout.grain`` frames of video.
+            changes from this step on, or None. Each step but the first adds ``Rollout.grain``
+            frames of video.
         cancel: called before each evaluation of a network; returning True raises ``Cancelled``.
         progress: called before each evaluation of a network with the number of evaluations done
             and the total number for the clip.
@@ -190,9 +191,9 @@ class Rollout(Config, ABC):
 
     @abstractmethod
     def grain(self, samplers: Samplers) -> int:
-        """Number of frames of video that a step adds, for these clip samplers by role.
+        """Number of frames of video that each step but the first adds, for clip samplers by role.
 
-        A change of signals or guidance (``Steering``) takes effect at multiples of this number.
+        A change of signals or guidance (``Steering``) takes effect where a step begins.
         """
 
     @abstractmethod
@@ -217,7 +218,7 @@ class Rollout(Config, ABC):
         return 1
 
     def latent_stride(self, samplers: Samplers) -> int:
-        """Distance in the video, in latent frames, of neighbouring frames of a first clip.
+        """Distance in the video, in latent frames, of neighbouring frames of the first clip.
 
         1, unless that clip has keyframes, between which others are filled in.
         """

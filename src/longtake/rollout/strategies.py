@@ -189,7 +189,7 @@ def fill_pairs(
         sample: samples clips whose first and last latent frames are given.
         request: seeds and signals of the videos.
         keyframes: latents ``(b, c, h, w)`` of two or more keyframes of each video.
-        first: number of the first pair in the video, which decides its noise.
+        first: index of the first pair in the video; the noise of each pair follows from its index.
 
     Returns:
         The latents from the first keyframe on, up to the last, which is left out.

@@ -45,9 +45,9 @@ class DiffusionRun(Run):
     """Config of a run that trains a denoiser on an autoencoder's latents.
 
     Attributes:
-        model: model whose autoencoder is used, by a name as for ``init_from`` of
-            ``AutoencoderRun``; its networks of other roles are exported with the denoiser, unless a
-            network of first clips is trained on data of another frame rate.
+        model: model whose autoencoder is used: a model folder, a run's folder or the name of a
+            model that comes with longtake; its networks of other roles are exported with
+            the denoiser, unless a network of first clips is trained on data of another frame rate.
         roles: what the denoiser samples: ``first``: first clips and, unless another network has the
             role ``next``, the clips that continue them; ``interpolator``: clips between two
             keyframes (LVDM). One network may have several roles.

@@ -15,7 +15,8 @@ class Callbacks:
     Attributes:
         training: called on each process with the progress of training at each logging step;
             returns a new end for the training, equal on all processes, or None for no change.
-        encoding: called with the number of clips encoded and their total.
+        encoding: called while a latent cache is encoded, with the number of clips done and their
+            total.
     """
 
     training: Callable[[TrainingProgress], Schedule | None] = lambda _: None

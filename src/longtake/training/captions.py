@@ -37,8 +37,8 @@ def check_captions(denoiser: Denoiser, encoder: TextEncoder | None, source: Clip
         source: the training clips.
 
     Raises:
-        ConfigError: the denoiser reads text but encoder or captions are missing, or their widths
-            differ; or it reads none, and there is an encoder.
+        ConfigError: the denoiser reads text but encoder or captions are missing, or the encoder's
+            states have another width; or it reads none, and there is an encoder.
         ValueError: files of the encoder are missing or broken.
     """
     reads = "text" in denoiser.reads

@@ -91,8 +91,8 @@ class TrainingConfig(Config):
         shards: number of processes that split one copy of the weights, gradients and moments, a
             divisor of the number of processes; each such group has a copy. ``auto``: 1, so that
             every process keeps all of them, for networks of fewer than a billion parameters, and
-            the processes of a machine for larger ones. It saves memory and costs communication;
-            the result is the same up to rounding.
+            the number of processes on a machine for larger ones. It saves memory and costs
+            communication; the result is the same up to rounding.
         workers: number of processes that prefetch videos; 0 reads them in the loop.
     """
 

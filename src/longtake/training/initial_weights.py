@@ -37,7 +37,7 @@ def start_from(
         with_text: give it the trained network's layers that read text too; False: it keeps its own.
 
     Raises:
-        CheckpointError: other weights do not fit.
+        CheckpointError: the networks differ in other weights.
         ConfigError: ``freeze`` leaves nothing to train.
     """
     own, given = denoiser.state_dict(), trained.state_dict()

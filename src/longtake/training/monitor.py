@@ -131,7 +131,7 @@ class DetectorState(BaseModel):
             over the first block after it.
         blocks_over: for the loss, then for each accuracy: number of consecutive blocks of steps
             whose mean was over the bound.
-        blocks: means over blocks of steps.
+        blocks: means of loss and accuracies over blocks of steps.
     """
 
     last_good_step: int | None = None

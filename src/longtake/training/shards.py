@@ -29,7 +29,7 @@ class Places(RootModel[dict[str, Place]]):
 def assembled(files: Iterable[Path], shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
     """Assemble tensors of these shapes from files that each hold rows of them.
 
-    Raises a CheckpointError if a part is missing or does not fit.
+    Raises a CheckpointError if a part is missing, or its shape or place is wrong.
 
     Unlike the reader of ``torch.distributed.checkpoint`` it trusts no file: it checks names, places
     and coverage, and reads no pickle.

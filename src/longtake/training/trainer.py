@@ -358,7 +358,7 @@ class AdamW(torch.optim.AdamW):
     """PyTorch's fused AdamW, without the copy that it makes of every channels-last gradient.
 
     PyTorch's operator requires row-major gradients, although any layout is right if weight,
-    gradient and moments share it, as they always do here. Therefore it gets views of these tensors
+    gradient and moments share it, as in a ``Trainer``. Therefore it gets views of these tensors
     whose axes are in the order of memory. Values, state and checkpoints are those of
     ``torch.optim.AdamW``.
     """

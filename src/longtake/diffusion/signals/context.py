@@ -4,6 +4,8 @@ Three signals describe them. In the null estimate of guidance the frames stay in
 noisy latent, but the network neither reads which they are nor, by default, the noise on them.
 
 =================  ===========================================================  ===============
+signal             value                                                        null
+=================  ===========================================================  ===============
 ``context``        latent that holds the frames, clean; other values are unused  itself
 ``context_mask``   True where a frame is given, ``(b, f)``                       False
 ``context_noise``  time of the noise on them, ``(b)``; ``ABSENT``: not embedded  ``ABSENT``
@@ -66,7 +68,7 @@ def context_frames(
         frames: clean latent frames, without their time axis, by their index in the clip; at least
             one.
         signals: signals to add to; a context frame in them is replaced by one of the same index.
-            None: none.
+            None: there are none.
     """
     first = next(iter(frames.values()))
     before = {**no_context(spec, len(first)), **(signals or {})}

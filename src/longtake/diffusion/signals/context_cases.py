@@ -36,7 +36,7 @@ class ContextCase(Config, ABC):
     def mask(self, frames: int, pick: float, generator: torch.Generator) -> Bool[Tensor, "f"]:
         """Choose the context frames of one clip of ``frames`` latent frames; True marks one.
 
-        ``pick``, a number in [0, 1), and ``generator`` decide what the case leaves to chance.
+        ``pick``, uniform in [0, 1), and ``generator`` decide what the case leaves to chance.
         """
 
 

@@ -9,6 +9,6 @@ from longtake.latents import Latent
 def previous_signal(z: Latent) -> Signals:
     """The signal ``previous``: latents ``z`` of each sample's previous clip (PVDM).
 
-    A sample that starts a video has zeros.
+    Give zeros for a sample that starts a video.
     """
     return {"previous": Signal(value=z, null=torch.zeros_like(z))}

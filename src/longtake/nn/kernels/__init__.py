@@ -29,7 +29,7 @@ class Kernel:
         run: the implementation; takes the formula's arguments.
         devices: types of device that it runs on, such as ``cpu``; empty: all.
         dtypes: dtypes that the first argument may have.
-        fits: whether it can be used for some arguments, by their shapes; None: always.
+        fits: takes the formula's arguments; whether to use the kernel for them; None: always.
     """
 
     run: Callable[..., Tensor]

@@ -31,7 +31,7 @@ from longtake.training.methods.denoising import Denoising
 
 
 class Jump(NamedTuple):
-    """Training target of the student: for each sample the latent at one time, from another.
+    """Training target of the student: for each sample, where one step should lead it.
 
     Attributes:
         before: noisy latents at ``start``.
