@@ -9,7 +9,8 @@ import torch
 from longtake.config import override, read
 from longtake.hub import shipped_models
 from longtake.model import VideoModel
-from longtake.registry import AnyAutoencoder, AnyDecoder, AnyDenoiser, AnySampler, AnySource
+from longtake.registry import AnyAutoencoder, AnyDecoder, AnyDenoiser, AnySampler
+from longtake.run_registry import AnySource
 from longtake.runs import (
     AnyRun,
     AutoencoderRun,

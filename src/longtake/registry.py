@@ -1,4 +1,7 @@
-"""Every kind that a config can choose: a new kind is one file and one line in its union here.
+"""Every kind that a model's config can choose: a new kind is one file, and one line here.
+
+``run_registry`` lists the kinds that only runs and evaluations choose, such as sources of videos:
+to open a model, none of them is imported.
 
 Unions of which a config below this module has a field, as ``Diffusion`` has of schedules, are
 defined beside that config and only listed here.
@@ -13,10 +16,6 @@ from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
 from longtake.autoencoders.light import LightTriplaneDecoderConfig, LightVolumeDecoderConfig
 from longtake.autoencoders.triplane import TriplaneAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
-from longtake.data.captions import AnyCaptions as AnyCaptions
-from longtake.data.folders import SkyTimelapse, Taichi, VideoFolder
-from longtake.data.synthetic import DoomWorld, MarblesWorld, SkyWorld
-from longtake.data.ucf101 import UCF101
 from longtake.denoisers.triplane_unet import TriplaneUNetConfig
 from longtake.denoisers.volume_unet import Attention as Attention
 from longtake.denoisers.volume_unet import VolumeUNetConfig
@@ -27,10 +26,6 @@ from longtake.diffusion.schedule import AnySchedule as AnySchedule
 from longtake.diffusion.signals.context_cases import AnyContextCase as AnyContextCase
 from longtake.diffusion.timesteps import AnyTimePattern as AnyTimePattern
 from longtake.diffusion.timesteps import AnyTimestepSampling as AnyTimestepSampling
-from longtake.features.i3d import I3DConfig
-from longtake.features.random_features import RandomFeaturesConfig
-from longtake.losses.autoencoder import AnyPerceptual as AnyPerceptual
-from longtake.losses.discriminators import AnyDiscriminator as AnyDiscriminator
 from longtake.rollout import (
     Autoregressive,
     DiffusionForcing,
@@ -66,11 +61,3 @@ AnyRollout = Annotated[
     OneClip | Autoregressive | Hierarchical | NextClip | DiffusionForcing | Fifo, _Kind
 ]
 """Settings of a rollout, by which clips become a long video."""
-
-AnySource = Annotated[
-    SkyWorld | MarblesWorld | DoomWorld | VideoFolder | UCF101 | SkyTimelapse | Taichi, _Kind
-]
-"""Config of a source of videos for training."""
-
-AnyNetwork = Annotated[I3DConfig | RandomFeaturesConfig, _Kind]
-"""Config of the feature network of an evaluation protocol."""

@@ -8,12 +8,19 @@ from pathlib import Path
 from typing import get_args
 
 import longtake
-from longtake import registry
+from longtake import registry, run_registry
 from longtake.config import Config
 
 SOURCE = Path(longtake.__file__).parent
 CONVERTERS = "convert"  # each reads the files of one system, so it may
-LISTS = ("registry", "training.methods.distillation", "runs", "reproduce.table", "studio.kinds")
+LISTS = (
+    "registry",
+    "run_registry",
+    "training.methods.distillation",
+    "runs",
+    "reproduce.table",
+    "studio.kinds",
+)
 """Modules whose unions list kinds: runs and tables are made of those before them, the last is of
 jobs."""
 ALONE = {"C3DConfig", "CollapseRule", "AutoencoderLossConfig", "Plateau"}
@@ -52,7 +59,8 @@ def test_every_kind_stands_in_a_union():
 def test_the_registry_exports_all_it_lists():
     imported = [
         alias
-        for node in ast.walk(ast.parse(Path(registry.__file__).read_text()))
+        for module in (registry, run_registry)
+        for node in ast.walk(ast.parse(Path(module.__file__).read_text()))
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     ]

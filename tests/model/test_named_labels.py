@@ -23,8 +23,8 @@ from longtake.diffusion.signals import (
 from longtake.diffusion.signals import null as null_of
 from longtake.model import VideoModel, sampling_with
 from longtake.noise import generator
-from longtake.registry import AnySource
 from longtake.rollout import Autoregressive, Change, Steering
+from longtake.run_registry import AnySource
 from longtake.runs import DiffusionRun
 
 SIZES = {"time": 4, "cover": 3, "wind": 2}

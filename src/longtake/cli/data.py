@@ -286,7 +286,7 @@ def _most(counts: Counter[str]) -> str:
 
 def _open(source: str, layout: str, overrides: list[str] | None) -> "ClipSource":
     from longtake import config
-    from longtake.registry import AnySource
+    from longtake.run_registry import AnySource
 
     start = {"kind": source} if source in WORLDS else {"kind": layout, "path": source}
     return config.parse(AnySource, config.override(AnySource, start, overrides or []))

@@ -28,7 +28,7 @@ from longtake.config import (
 from longtake.features.i3d import I3D, PACKAGE_SHA256, I3DConfig
 from longtake.features.random_features import RandomFeatures
 from longtake.features.treatment import Fit, Treatment, stored_frame
-from longtake.registry import AnyNetwork
+from longtake.run_registry import AnyNetwork
 
 Side = Literal["real", "generated"]
 """Side of a comparison that a source of videos is on."""

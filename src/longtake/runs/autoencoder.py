@@ -15,7 +15,8 @@ from longtake.evaluation.during_training import EvaluationPlan
 from longtake.losses.autoencoder import AutoencoderLossConfig
 from longtake.model import ModelIndex, VideoModel
 from longtake.model.index import AUTOENCODER, component_hash
-from longtake.registry import AnyAutoencoder, AnySource
+from longtake.registry import AnyAutoencoder
+from longtake.run_registry import AnySource
 from longtake.runs.base import Count, Run
 from longtake.runs.reconstruction import train_reconstruction
 from longtake.training.callbacks import Callbacks

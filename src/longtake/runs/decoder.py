@@ -17,7 +17,8 @@ from longtake.evaluation.during_training import EvaluationPlan
 from longtake.losses.autoencoder import AutoencoderLossConfig
 from longtake.model import VideoModel
 from longtake.model.index import AUTOENCODER, DecoderName, component_hash, decoder_folder
-from longtake.registry import AnyDecoder, AnySource
+from longtake.registry import AnyDecoder
+from longtake.run_registry import AnySource
 from longtake.runs.base import Count, Run
 from longtake.runs.reconstruction import train_reconstruction
 from longtake.training.callbacks import Callbacks

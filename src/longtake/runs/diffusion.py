@@ -24,8 +24,9 @@ from longtake.evaluation.during_training import EvaluationPlan, open_evaluation
 from longtake.latents import LatentScaling
 from longtake.model import Sampling, VideoModel
 from longtake.model.index import AUTOENCODER, component_hash
-from longtake.registry import AnyDenoiser, AnySource, AnyTextEncoder
+from longtake.registry import AnyDenoiser, AnyTextEncoder
 from longtake.rollout import Role
+from longtake.run_registry import AnySource
 from longtake.runs.base import Count, Run
 from longtake.runs.labels import check_labels, labels_read
 from longtake.text import Prompt, TextEncoder

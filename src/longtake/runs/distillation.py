@@ -19,8 +19,9 @@ from longtake.diffusion import ClipSampler, Denoiser, Unguided
 from longtake.distributed import Ranks
 from longtake.model import RoleSampling, Sampling, VideoModel
 from longtake.model.index import component_hash
-from longtake.registry import AnyGuidance, AnySource, AnyTextEncoder
+from longtake.registry import AnyGuidance, AnyTextEncoder
 from longtake.rollout import Role
+from longtake.run_registry import AnySource
 from longtake.runs.base import Count, Run
 from longtake.text import Prompt
 from longtake.training.callbacks import Callbacks

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from longtake.config import ConfigError, plural
-from longtake.registry import AnyDenoiser, AnySource
+from longtake.registry import AnyDenoiser
+from longtake.run_registry import AnySource
 
 
 def labels_read(denoiser: AnyDenoiser) -> Mapping[str, int]:

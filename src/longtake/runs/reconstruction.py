@@ -13,7 +13,7 @@ from longtake.data.loader import Loader
 from longtake.distributed import Ranks
 from longtake.evaluation.during_training import EvaluationPlan, open_evaluation
 from longtake.losses.autoencoder import AutoencoderLoss, AutoencoderLossConfig
-from longtake.registry import AnySource
+from longtake.run_registry import AnySource
 from longtake.training.callbacks import Callbacks
 from longtake.training.config import OptimizerConfig, TrainingConfig
 from longtake.training.methods.reconstruction import Reconstruction
