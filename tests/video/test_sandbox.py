@@ -59,6 +59,14 @@ def test_memory_and_time_have_limits(box: Sandbox, video: Path):
     assert sum(map(len, box.frames(large))) == 1
 
 
+def test_a_child_that_exits_with_an_error_is_not_said_to_have_had_a_signal(video: Path):
+    with Sandbox(Limits(files=1 << 40)) as box:  # more than any system allows
+        with pytest.raises(VideoError, match=r"crashed \(exit code 1\)"):
+            list(box.frames(video))
+        box.limits = Limits()
+        assert sum(map(len, box.frames(video))) == 24
+
+
 @pytest.mark.parametrize(
     ("sent", "message"),
     [
@@ -67,6 +75,7 @@ def test_memory_and_time_have_limits(box: Sandbox, video: Path):
         (b"pickle" * 9, "sent data that are not frames"),
         (HEADER.pack(b"F", 1, 8, 8) + b"short", "ended before the last frame"),
         (HEADER.pack(b"Z", 11, 0, 0), r"crashed \(signal 11\)"),
+        (HEADER.pack(b"Z", 0, 3, 0), r"crashed \(exit code 3\)"),
     ],
 )
 def test_a_child_is_not_believed(

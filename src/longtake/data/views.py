@@ -1,6 +1,6 @@
 """Views of a source: the same videos at another size, or cut into training clips."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from longtake.video import VideoInfo
 
 
 class View(VideoSource):
-    """Base of sources that modify another one; ``settings``, JSON data, join its identity."""
+    """Base of sources that modify another one; ``identity`` is the other's and ``settings``."""
 
     def __init__(self, source: VideoSource, *settings: Any) -> None:
         self.source, self._settings = source, settings
@@ -37,6 +37,10 @@ class View(VideoSource):
     def read(self, index: int, start_frame: int, count: int, stride: int = 1) -> Frames:
         return self.source.read(index, start_frame, count, stride)
 
+    @property
+    def label_parts(self) -> Mapping[str, tuple[str, ...]]:
+        return self.source.label_parts
+
     def label(self, index: int) -> int | None:
         return self.source.label(index)
 
@@ -48,6 +52,9 @@ class View(VideoSource):
 
     def rejected(self) -> Sequence[Rejected]:
         return self.source.rejected()
+
+    def passed_over(self) -> Sequence[Rejected]:
+        return self.source.passed_over()
 
     def identity(self) -> Any:
         return [self.source.identity(), *self._settings]

@@ -35,7 +35,7 @@ MAX_MESSAGE_BYTES = 1 << 12
 INFO, FRAMES, DAMAGE, FAULT, END = b"I", b"F", b"D", b"E", b"Z"
 _HEADER = struct.Struct(
     "<cIII"
-)  # kind; then frames, height and width, or rate and frames, or bytes
+)  # kind; frames, height and width, or rate and frames, or bytes, or signal and exit code
 DECODER = "the process that decoded it"
 _SERVE = "from longtake.video.sandbox import serve; serve()"
 
@@ -107,10 +107,11 @@ class Sandbox:
                         fault = text
                     else:
                         self.damage.append(text)
-                elif kind == END and size[0] == 0:
+                elif kind == END and not any(size):
                     ended = True
                 elif kind == END:
-                    raise VideoError(f"{path}: {DECODER} crashed (signal {size[0]})")
+                    how = f"signal {size[0]}" if size[0] else f"exit code {size[1]}"
+                    raise VideoError(f"{path}: {DECODER} crashed ({how})")
                 else:
                     raise VideoError(f"{path}: {DECODER} sent data that are not frames")
             if fault:
@@ -175,7 +176,7 @@ def serve() -> None:
             os._exit(0)
         _, status = os.waitpid(child, 0)
         code = os.waitstatus_to_exitcode(status)
-        sys.stdout.buffer.write(_HEADER.pack(END, abs(code), 0, 0))
+        sys.stdout.buffer.write(_HEADER.pack(END, max(-code, 0), max(code, 0), 0))
         sys.stdout.buffer.flush()
 
 
