@@ -47,7 +47,7 @@ _LOCAL_HEADER = struct.Struct("<26xHH")
 
 
 class ArrayVideos(VideoSource):
-    """Videos of equal length and size from an array file: uint8 of shape (N, T, H, W, 3).
+    """Videos in a ``.npy``, ``.npz`` or ``.safetensors`` file: one uint8 array (N, T, H, W, 3).
 
     Their frame rate is not known: ``info`` states 25 frames per second and ``rate_known=False``.
     """
@@ -94,7 +94,7 @@ class ArrayVideos(VideoSource):
 
 
 def map_array(path: Path) -> UInt8[np.ndarray, "n t h w 3"]:
-    """Memory-map the videos of an array file, so that only elements that are used are read.
+    """Memory-map the videos of a ``.npy``, ``.npz`` or ``.safetensors`` file.
 
     Raises:
         ValueError: the file is missing, broken, or does not hold exactly one uint8 array of shape
@@ -194,7 +194,7 @@ def _mapped(path: Path, file: Bytes, name: str, end: int) -> np.ndarray:
 
 
 def _map(file: Bytes, first: int, end: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Memory-map bytes ``first`` to ``end`` as uint8; a ValueError if their number is not right."""
+    """Memory-map bytes ``first`` to ``end`` as uint8; a ValueError unless ``shape`` has as many."""
     if end - first != math.prod(shape):
         raise ValueError(
             f"{end - first} bytes of pixels, expected {math.prod(shape)} for an array of {shape}"

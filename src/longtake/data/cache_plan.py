@@ -34,7 +34,7 @@ class CachePlan(Config):
             ends with the video's last frame.
         clips: number of clips of the whole source, spread evenly over its videos.
         copies: number of clips of each video, each with a random start.
-        batch: number of clips that the autoencoder encodes at once.
+        batch: number of clips, or of windows of longer clips, encoded at once.
         seed: seed of everything that is random: crop, mirroring and, with ``copies``, the start.
     """
 

@@ -99,7 +99,7 @@ class ClipSource(VideoSource):
         """
 
     def forward(self) -> "ClipSource":
-        """A source of equal clips, faster if one thread reads each video's clips in order."""
+        """A source of the same clips, faster if one thread reads each video's clips in order."""
         return self
 
 

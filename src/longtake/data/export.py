@@ -93,6 +93,8 @@ def export_world(
 def read_export(out: Path) -> list[Exported]:
     """Read the entries of ``videos.jsonl`` in an export's folder; of a video's several, the last.
 
+    Without the file there are none.
+
     Raises:
         CheckpointError: the file cannot be read, or is not UTF-8.
     """

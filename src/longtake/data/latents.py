@@ -254,7 +254,7 @@ def _encoded(
     """Posteriors of a clip's windows, joined along the latents' first axis after the channels.
 
     The axis is frames of a volume, positions of planes. ``batch`` windows are encoded at once;
-    neighbouring ones share ``overlap`` frames.
+    neighbouring ones share ``overlap`` frames of the video.
     """
     window = autoencoder.spec.clip[0]
     windows = rearrange(video.unfold(1, window, window - overlap), "c n h w t -> n c t h w")

@@ -83,7 +83,7 @@ class ConcealedError(VideoError):
 def decoded(
     path: Path, settings: PrepareSettings
 ) -> Iterator[tuple[UInt8[np.ndarray, "t h w 3"], Fraction, int]]:
-    """Yield chunks of a video's frames, each with the video's frame rate and number of frames.
+    """Yield chunks of a video's frames, each with frame rate and length in frames of the video.
 
     ``settings`` say whether the video is decoded in a sandbox.
 
@@ -124,7 +124,7 @@ class SceneFiles:
     def add(self, chunk: UInt8[np.ndarray, "t h w 3"], fps: Fraction) -> None:
         """Add the next frames of the video, at ``fps`` frames per second.
 
-        The last of them may be written by a later call. A file of a scene's name is replaced.
+        The last of them may be written by a later call. Existing files are replaced.
 
         Raises:
             VideoError: a file cannot be written.

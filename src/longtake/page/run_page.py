@@ -142,7 +142,7 @@ def write_run_page(folder: Path, running: bool) -> None:
 
 
 def progress(run: RunFiles, *, running: bool) -> str:
-    """A line of HTML with the run's step, speed and time left, and a progress bar."""
+    """HTML of the run's step, speed and time trained, a bar, and time left if it is ``running``."""
     steps = run.steps
     parts = [f"step {run.step:,} of {steps:,}" if steps else f"step {run.step:,}"]
     rates = [x["samples_per_second"] for x in run.lines if "samples_per_second" in x]
@@ -173,7 +173,8 @@ def followed(
     """Context manager that keeps a run's HTML page up to date while it trains.
 
     Yields a callback for each logging step, which calls ``report``, returns its result (a new end
-    of the run, or None), and rewrites the page by ``write(running)`` in at most 3 % of the time.
+    of the run, or None), and rewrites the page by ``write(True)`` in at most 3 % of the time. In
+    the end the page is written by ``write(False)``.
     """
     due = 0.0
 
@@ -237,7 +238,7 @@ def videos(links: list[str], *, wide: bool = False) -> str:
 
 
 def link(prefix: str, path: Path) -> str:
-    """URL of a file relative to a page; ``prefix`` leads from the page to the run's folder."""
+    """URL of ``path`` in a run's folder, to which ``prefix`` leads from the page."""
     return quote(f"{prefix}{path.as_posix()}")
 
 

@@ -163,8 +163,9 @@ def _quiet() -> Generator[None]:
 def fitted(run: AnyRun, speed: Speed, seconds: float, cooldown: float) -> Mapping[str, Any]:
     """Settings with which a run of measured ``speed`` takes about ``seconds``.
 
-    They are its number of steps and intervals, as values by name ``a.b``. ``cooldown`` is the share
-    of the steps over which the learning rate falls to 0.
+    They are those of ``scheduled`` and the steps between checkpoints, previews and exports, as
+    values by name ``a.b``. ``cooldown`` is the share of the steps over which the learning rate
+    falls to 0.
     """
     most = int(PREVIEW_SHARE * seconds / max(speed.preview, 1e-3))
     previews = min(max(most, 1), PREVIEWS)
@@ -216,7 +217,7 @@ def rescheduled(training: TrainingConfig, step: int, seconds: float, pace: float
 
 
 def scheduled(run: AnyRun, steps: int, cooldown: float) -> dict[str, Any]:
-    """Settings of a run of ``steps`` steps: learning rate schedule, EMA and logging.
+    """Settings of a run of ``steps`` steps: learning rate schedule, EMA, and intervals.
 
     They are values by name, as ``a.b``. ``cooldown`` is the share of the steps over which the
     learning rate falls to 0.

@@ -188,7 +188,7 @@ class Training:
     ) -> tuple[AnyRun, PlannedStage]:
         """Choose the widest network that sees enough samples in its share of the time left.
 
-        Returns its run's config, and what the plan says about it. ``own`` are overrides.
+        Returns its run's config, and its part of the plan. ``own`` are the stage's overrides.
         """
         begun, seconds = self._clock.seconds, self._seconds_for(stage)
         ends = begun + seconds
@@ -234,7 +234,8 @@ class Training:
     ) -> tuple[Mapping[str, Any], dict[str, float]]:
         """The faster precision on this CPU, as a setting, and seconds of a step by precision.
 
-        Both are empty on a GPU, and if the precision is given or fixed.
+        Both are empty on a GPU, and if the stage or ``own``, its overrides, sets the precision.
+        ``clips`` is the number of clips that the runs which measure it encode.
         """
         if not stage.half or _given(own, PRECISION) or self._ranks.device.type != "cpu":
             return {}, {}

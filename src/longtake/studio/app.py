@@ -161,7 +161,7 @@ async def _continue(request: Request) -> Response:
     studio, data = studio_of(request), await body_of(request)
     frames = data.get("frames")
     if frames is not None and not isinstance(frames, int):
-        raise ValueError(f"frames={json.dumps(frames)}: expected a number")
+        raise ValueError(f"frames={json.dumps(frames)}: expected a whole number")
     return JSONResponse(studio.shown(studio.resume(request.path_params["id"], frames)))
 
 

@@ -135,8 +135,8 @@ class Converter:
 def _display_matrix(frame: VideoFrame) -> np.ndarray | None:
     """The matrix that turns a frame upright; None if the file has none.
 
-    ``frame.side_data`` would refer to the frame and the frame to it, which keeps both until a
-    garbage collection, and PyAV 18 raises ``ValueError`` after kinds that it knows, at EXIF data.
+    ``frame.side_data`` is not used: it and the frame would refer to each other, which keeps both
+    until a garbage collection. At EXIF data PyAV 18 raises a ``ValueError``, after kinds it knows.
     """
     side_data = SideDataContainer.__new__(SideDataContainer)
     with suppress(ValueError):

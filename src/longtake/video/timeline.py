@@ -44,7 +44,7 @@ class Timeline:
             packet.
         first_key: time of the first key frame in ticks, if packets of earlier frames follow it;
             else None.
-        ticks: time of each frame, increasing; None if the file does not store times.
+        ticks: time of each frame in ticks, increasing; None if the file does not store times.
         seekable: whether decoded frames have the times ``ticks``, so that a frame can be found by
             its time.
         keys: times in ticks, increasing, of the frames at which decoding can start.

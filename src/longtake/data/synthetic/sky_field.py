@@ -171,7 +171,7 @@ def _amplitude(x: Float[Tensor, "x"], z: Float[Tensor, "z"]) -> Float[Tensor, "x
 
 
 def _spacing(waves: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
-    """Distance between neighbouring wave numbers near each one, relative to ``SPACING``."""
+    """Distance between neighbouring wave numbers near each one, relative to that near 0."""
     return torch.sqrt(1 + 4 * WIDENING * waves.abs() / SPACING)
 
 
