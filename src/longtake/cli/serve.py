@@ -103,7 +103,7 @@ def _serve(
 
 
 def model_places(names: Sequence[str]) -> dict[str, str]:
-    """Place of each model by a name without folders; without names, the shipped models.
+    """Folder or hub id of each model, by a name without folders; without names, shipped models.
 
     Raises:
         ValueError: two models have one name, or there is no such model.

@@ -116,7 +116,7 @@ class FeatureRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureCache:
-    """A cache of features on disk: a folder for each key, in it a file for each shard of clips.
+    """A cache of features on disk: a folder for each key, in it a file for each 64 clips (shard).
 
     Attributes:
         folder: folder that holds the folders of all keys; None: nothing is cached.
@@ -125,7 +125,7 @@ class FeatureCache:
     folder: Path | None
 
     def read(self, key: str, shard: int, rows: int, width: int) -> Float[Tensor, "n d"] | None:
-        """Read the features of shard number ``shard`` of the clips whose hash is ``key``.
+        """Read the features of shard number ``shard``, 64 of the clips whose hash is ``key``.
 
         They must be of ``rows`` clips and ``width`` features; None if they are missing or damaged.
         """
@@ -139,7 +139,7 @@ class FeatureCache:
         return found if fits else None
 
     def write(self, key: str, shard: int, rows: Float[Tensor, "n d"]) -> None:
-        """Store ``rows``, the features of shard number ``shard`` of the clips with hash ``key``.
+        """Store ``rows``, the features of shard number ``shard``, 64 of the clips of hash ``key``.
 
         Raises:
             OSError: its folder cannot be made.

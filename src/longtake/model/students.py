@@ -29,7 +29,7 @@ def save_with_students(
     Args:
         teacher: the model that was distilled.
         distilled: models or runs of distillations; each gives its networks that are not the
-            teacher's, in their roles.
+            teacher's, in their roles (``first``, ``next``, ``interpolator``).
         folder: the folder to write.
         overwrite: replace an existing folder; otherwise it is an ExistsError.
         dtype: dtype of the written weights; None: as loaded.

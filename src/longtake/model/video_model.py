@@ -260,7 +260,8 @@ class VideoModel:
         Args:
             sampling: how to sample; None: the model's own settings.
             backend: what runs the networks; None: torch.
-            decoder: ``full``, or the name of another decoder of the model, such as ``light``.
+            decoder: ``full``, the autoencoder's own decoder, or the name of another decoder of the
+                model, such as ``light``.
 
         Raises:
             ValueError: the model has no network for a role that the rollout needs (first clips,
