@@ -313,7 +313,7 @@ def shift_in_time(x: Float[Tensor, "n c h w"], frames: int) -> Float[Tensor, "n 
 
 @torch.no_grad()
 def equal_parts(conv: nn.Conv2d, change: Callable[[Tensor], Tensor]) -> None:
-    """Replace weight and bias of ``conv``, each by the result of ``change``, of the same shape.
+    """Set weight and bias of ``conv`` each to ``change`` of it, such as copies of its first part.
 
     On the meta device, where they have no values, nothing is done: torch would import ``sympy``.
     """

@@ -97,7 +97,7 @@ class WindowDecoder(StreamDecoder):
         self._fresh = 0  # latent frames that no window has decoded
 
     def _room(self) -> int:
-        """Latent frames that complete the next window."""
+        """Number of latent frames that the next window still lacks."""
         known = 0 if self._latents is None else self._latents.shape[2]
         if known < self._window:
             return self._window - known

@@ -27,8 +27,8 @@ class Sampled(NamedTuple):
 
     Attributes:
         z: clean latents, one clip per seed.
-        memory: tensors that sampling the clips that follow reads, such as a key-value cache, by the
-            name of the signal that passes each of them to the network.
+        memory: tensors for sampling the next clip, such as a key-value cache, by the name of the
+            signal that passes each of them to the network.
     """
 
     z: Latent
@@ -233,7 +233,7 @@ def counted(denoise: Denoise, on_evaluation: ProgressCallback, total: int) -> De
 
 
 def _at_clip_time(denoise: Denoise, signals: Signals, z: Tensor, t: Tensor) -> Tensor:
-    """Call ``denoise`` at one time per clip: the latest of its frames that are not context frames.
+    """Call ``denoise`` at one time per clip, the greatest of its frames that are not context.
 
     ``t`` has a time per latent frame.
     """

@@ -86,8 +86,8 @@ class FilledVideo(VideoStream):
     ) -> Iterator[Part]:
         """Yield the frames of the requested videos, given frames included, in order of time.
 
-        Arguments are those of ``VideoStream.__call__``; ``frames`` counts given frames too, and up
-        to the rest of a gap more are made.
+        Arguments are those of ``VideoStream.__call__``; ``frames`` counts given frames too, and the
+        gap in which the last of them lies is made whole.
 
         Raises:
             ValueError: ``frames`` is not from 1 to ``length``, or a network does not read a signal.
@@ -112,7 +112,7 @@ class FilledVideo(VideoStream):
             yield Part(pixels, position, {} if change is None else {pair: change})
 
     def _check_text(self, request: Request) -> None:
-        """Raise a ValueError if there is a prompt that no network reads, nor needs to be given."""
+        """Raise a ValueError if there is a prompt, but no network of the model that can use it."""
         samplers = self.video.samplers
         needed = samplers["interpolator"].reads | samplers["first"].denoiser.needs
         if "text" in request.signals and "text" not in needed:
@@ -129,7 +129,7 @@ class FilledVideo(VideoStream):
         return torch.cat([self._own(pair, new), new], 2)
 
     def _own(self, index: int, like: Tensor) -> Float[Tensor, "b 3 1 h w"]:
-        """The given frame of this index, repeated for each video of the pixels ``like``."""
+        """The given frame of this index, repeated for each video of the batch ``like``."""
         pixels = to_model(self.frames[index : index + 1])[None].to(like)
         return pixels.expand(len(like), -1, -1, -1, -1)
 

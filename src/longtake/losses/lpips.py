@@ -114,7 +114,7 @@ class LPIPSDistance(FrameDistance):
         if missing:
             part = "the heads (vgg.pth)" if missing[0].startswith("heads") else "VGG16"
             raise CheckpointError(
-                f"LPIPS lacks {len(missing)} of its weights, {missing[0]} first; "
+                f"LPIPS lacks {len(missing)} of its weights, such as {missing[0]}; "
                 f"list the file with {part} in files too"
             )
         check_finite(ours, "LPIPS")

@@ -55,7 +55,7 @@ class RelativePosition(nn.Module):
         self.key, self.value = (nn.Parameter(nn.init.xavier_uniform_(table)) for table in tables)
 
     def forward(self, frames: int) -> tuple[Float[Tensor, "f f d"], Float[Tensor, "f f d"]]:
-        """Vectors to add to keys and to values, for each pair (from, to) of frames."""
+        """Vectors to add to keys and to values, for each pair (query, key) of frames."""
         rows = _rows_of_distances(frames, self.max_distance, self.key.device)
         return self.key[rows], self.value[rows]
 
@@ -64,7 +64,7 @@ _ROWS: dict[tuple[int, int, torch.device], Tensor] = {}
 
 
 def _rows_of_distances(frames: int, max_distance: int, device: torch.device) -> Int[Tensor, "f f"]:
-    """Row of a table for each pair (from, to) of frames, cached: each layer asks at each step."""
+    """Row of a table for each pair (query, key) of frames, cached: each layer asks at each step."""
     key = frames, max_distance, device
     if (found := _ROWS.get(key)) is not None and not torch.compiler.is_compiling():
         return found

@@ -213,7 +213,7 @@ class Rollout(Config, ABC):
     def context_latent_frames(self) -> int:
         """Number of latent frames at the end of a clip that condition the next clip.
 
-        1 for a rollout that has no such setting.
+        1 also for a rollout that has no such setting.
         """
         return 1
 

@@ -257,7 +257,7 @@ def _over(frames: Tensor, z: Latent) -> Tensor:
 def _walk(
     sample: ClipSampler, denoise: Denoise, z: Latent, table: Tensor, noise: SampleNoise
 ) -> Latent:
-    """Step the queue through a table of times ``(rows, f)``, at one time where all are equal."""
+    """Step the queue through a table of times ``(rows, f)``; equal ones are passed as one."""
     together = bool((table == table[:, :1]).all())
     times: TimeTable = table[:, None, 0] if together else table[:, None]
     times = times.expand(-1, len(z), *times.shape[2:])

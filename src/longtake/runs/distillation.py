@@ -57,7 +57,8 @@ class DistillationRun(Run):
     Attributes:
         teacher: model that is distilled: a model folder, a run's folder or the name of a model that
             comes with longtake.
-        roles: what the student samples; it learns from the teacher's network in the first of them.
+        roles: what the student samples, as in ``DiffusionRun``; it learns from the teacher's
+            network in the first of them.
         data: source of the clips that are encoded to the latent cache, as in the teacher's run.
         cache: which clips are encoded.
         cache_folder: folder of a latent cache that runs share; None: a folder of this run.

@@ -1,4 +1,4 @@
-"""Captions of a latent cache as token states, for networks that read text."""
+"""Captions of a latent cache as hidden states of a text encoder, for networks that read text."""
 
 from collections.abc import Sequence
 from itertools import chain

@@ -109,7 +109,7 @@ class Stored:
 
 
 def by_file(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Convert a mapping of ``STEM/NAME`` to tensors to one of each file's stem to its tensors."""
+    """Group tensors named ``STEM/NAME`` by the stem of their file, then by name."""
     found: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         stem, _, name = key.partition("/")

@@ -200,9 +200,9 @@ class Trainer:
         return self.step >= self._settings.steps or bool(monitor and monitor.done(self.step))
 
     def _due(self, every: int) -> bool:
-        """Whether what is done every ``every`` steps is due: then, and after the last step.
+        """Whether an action that is due every ``every`` steps and after the last one is due now.
 
-        Never for 0.
+        For ``every=0`` it never is.
         """
         return every > 0 and (self.step % every == 0 or self._done)
 

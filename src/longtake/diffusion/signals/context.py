@@ -65,8 +65,7 @@ def context_frames(
 
     Args:
         spec: shape of the latents.
-        frames: clean latent frames, without their time axis, by their index in the clip; at least
-            one.
+        frames: clean latent frames ``(b, c, h, w)`` by their index in the clip; at least one.
         signals: signals to add to; a context frame in them is replaced by one of the same index.
             None: there are none.
     """
@@ -176,7 +175,7 @@ class ContextPlan(Config):
         return [case.model_copy(update={"weight": share}) for case, share in papers if share > 0]
 
     def check(self, frames: int) -> None:
-        """Raise a ValueError unless all cases leave one of ``frames`` latent frames to generate."""
+        """Raise a ValueError unless every case leaves a latent frame of ``frames`` to generate."""
         for case in self.mixture:
             if frames < case.least_frames:
                 raise ValueError(

@@ -10,7 +10,7 @@ from longtake.diffusion.signals.signal import Signal, Signals
 def text_signal(
     states: Float[Tensor, "b n d"], empty: Float[Tensor, "b m d"] | None = None
 ) -> Signals:
-    """The signal ``text``: hidden states of a text encoder for a batch of prompts, padded.
+    """The signal ``text``: hidden states of a text encoder for prompts, padded to one length.
 
     Args:
         states: hidden states of each prompt's tokens.
