@@ -203,7 +203,7 @@ def _map(file: Bytes, first: int, end: int, shape: tuple[int, ...]) -> np.ndarra
 
 
 def _only(path: Path, shapes: dict[str, tuple[int, ...]]) -> str:
-    """Name of the only array with 5 axes; others, such as labels, are ignored.
+    """Name of the only array of ``shapes`` with 5 axes; others, such as labels, are ignored.
 
     Raises:
         ValueError: there is none, or more than one.

@@ -270,7 +270,7 @@ def former_stamp(root: Path, items: Iterable[Item]) -> list[list[object]]:
 def _none_usable(
     found: Found, plan: ClipPlan, short: Sequence[VideoInfo], rejected: Sequence[Rejected]
 ) -> str:
-    """Message for a source of which no video can be used: what was looked for and found."""
+    """Why no video can be used: what was looked for and found; ``short`` are too short ones."""
     if not rejected:
         return f"no videos were found; looked for {found.looked_for}"
     if short:

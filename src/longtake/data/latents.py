@@ -207,7 +207,7 @@ def _accepted(folder: Path, origin: Mapping[str, Any], source: ClipSource, plan:
 
 
 def _origin_there(path: Path, expected: Mapping[str, Any]) -> Any:
-    """Read what a cache was made from, for a message; empty if it cannot be read."""
+    """Read what a cache was made from, for a message with ``expected``; empty if unreadable."""
     try:
         return read_json_like(path, expected)
     except (OSError, DocumentError):

@@ -169,7 +169,10 @@ class Training:
                 run_folder.start(run, self._run_folder(stage), self._ranks, callbacks)
 
     def _config_of(self, stage: Stage, shown: Callbacks) -> AnyRun:
-        """Config of a run, as an earlier start wrote it or as it is decided now; writes it."""
+        """Config of a run, as an earlier start wrote it, or decided now by trial runs; writes it.
+
+        ``shown`` reports progress of the trial runs.
+        """
         path, own = self._config_path(stage), self._overrides.get(stage.name, ())
         if path.exists() and stage.name in self._plan.stages:
             run = config.load(path, AnyRun, own)
@@ -188,7 +191,8 @@ class Training:
     ) -> tuple[AnyRun, PlannedStage]:
         """Choose the widest network that sees enough samples in its share of the time left.
 
-        Returns its run's config, and its part of the plan. ``own`` are the stage's overrides.
+        Returns its run's config, and its part of the plan. ``own`` are the stage's overrides,
+        ``shown`` reports progress of trial runs.
         """
         begun, seconds = self._clock.seconds, self._seconds_for(stage)
         ends = begun + seconds
@@ -235,7 +239,7 @@ class Training:
         """The faster precision on this CPU, as a setting, and seconds of a step by precision.
 
         Both are empty on a GPU, and if the stage or ``own``, its overrides, sets the precision.
-        ``clips`` is the number of clips that the runs which measure it encode.
+        ``clips`` is the number of clips that the trial runs encode, ``shown`` reports progress.
         """
         if not stage.half or _given(own, PRECISION) or self._ranks.device.type != "cpu":
             return {}, {}
@@ -249,7 +253,10 @@ class Training:
     def _evaluations(
         self, stage: Stage, run: AnyRun, speed: Speed, seconds: float
     ) -> tuple[int, float]:
-        """Number of times that the model is measured while it trains, and the seconds they take."""
+        """Number of times that the model is measured while it trains, and the seconds they take.
+
+        ``speed`` is the run's measured speed, ``seconds`` the time it may take.
+        """
         if not stage.samples:
             return 0, 0.0
         assert isinstance(run, DiffusionRun)

@@ -55,8 +55,8 @@ def planned_results(
 ) -> PlannedResults:
     """Choose how many videos to sample and clips to measure in about ``seconds``.
 
-    Half of the time is for each. If it is short there are fewer videos, down to one, and fewer
-    clips, down to eight.
+    Half of the time is for each. Videos have 64 to 512 frames. If it is short there are fewer
+    videos, down to one, and fewer clips, down to eight.
 
     Args:
         plan: plan of the training in stages (autoencoder, then denoisers).

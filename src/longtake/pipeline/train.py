@@ -154,7 +154,7 @@ def first_plan(footage: Path, asked: Asked, ranks: Ranks) -> Plan:
 
 
 def _continued(before: Plan, footage: Path, asked: Asked, out: Path) -> Plan:
-    """The plan that the folder ``out`` holds, with another budget if one is asked for.
+    """The plan ``before`` of the folder ``out``, with another budget if ``asked`` has one.
 
     Raises:
         OtherRunError: the footage or another setting differs.

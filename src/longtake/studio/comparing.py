@@ -67,7 +67,7 @@ def video_of(root: Path, job: str) -> Path:
 
 
 def _frames(path: Path) -> UInt8[np.ndarray, "t h w 3"]:
-    """The first frames of a video."""
+    """The first 512 frames of a video, or all if it has fewer."""
     chunks: list[np.ndarray] = []
     for chunk in stream_video(path):
         chunks.append(chunk)

@@ -81,7 +81,10 @@ def _sandbox() -> Sandbox:
 def _rewrite(
     sandbox: Sandbox, source: Path, folder: Path, image: bool, limits: Limits
 ) -> tuple[int, int, int]:
-    """Write the frames that the sandbox decodes; returns their number, height and width."""
+    """Write ``source``, decoded by ``sandbox``, as ``given.png`` if it is an ``image``, else mkv.
+
+    Returns the number of frames, and their height and width.
+    """
     chunks = iter(sandbox.frames(source))
     first = next(chunks, None)
     if first is None:

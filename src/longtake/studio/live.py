@@ -165,7 +165,7 @@ class _Live:
 
 
 def keep_live(work: Work) -> int:
-    """Write the parts that a killed worker left as one file; returns the number of frames."""
+    """Join the parts that a killed worker left to one file; returns its number of frames."""
     segments = keep_whole(work.folder / PARTS) if (work.folder / PARTS).is_dir() else []
     join_parts(work, segments)
     return segments[-1].end if segments else 0

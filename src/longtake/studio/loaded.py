@@ -194,7 +194,7 @@ def _rollouts(model: VideoModel) -> list[str]:
 
 
 def _can(video: LongVideo) -> list[str]:
-    """What a model can do with frames that are given, as the settings are named."""
+    """``make``, ``live``, and what else a model can use, such as ``start_image`` or ``loop``."""
     reads = video.samplers["next"].reads
     found = ["make", "live"]
     if CONTEXT[0] in reads or "previous" in reads:

@@ -72,7 +72,7 @@ def run_make(settings: VideoSettings, work: Work) -> dict[str, Any]:
     changed.
 
     Raises:
-        StoppedError: it was stopped; a file of its own has the complete segments.
+        StoppedError: it was stopped; ``so_far.mp4`` has the complete segments.
     """
     opened = work.loaded.open(settings)
     start = work.given(settings.start_image)
@@ -109,7 +109,7 @@ def run_make(settings: VideoSettings, work: Work) -> dict[str, Any]:
 
 
 def keep_made(work: Work) -> int:
-    """Write the segments that a killed worker left as one file; returns the number of frames."""
+    """Join the segments that a killed worker left to one file; returns its number of frames."""
     for folder in work.files.glob(f".generate/*/{SEGMENTS}"):
         if segments := keep_whole(folder):
             _keep(folder, segments, work.files / STOPPED)

@@ -182,7 +182,7 @@ class Queue:
         }
 
     def _on_event(self, lane: Lane, header: Header, clip: Clip | None) -> None:
-        """Take note of what a worker says."""
+        """Handle an event of a worker by ``_on_EVENT``, and show its frames to viewers."""
         job = self.jobs.get(header.get("job") or lane.running or "")
         if job is None:
             return

@@ -284,7 +284,7 @@ def _ends_whole(stream: VideoStream, last_groups: Sequence[Packet]) -> bool:
 
 
 def _doubtful(container: InputContainer, stream: VideoStream, shown: _Packets) -> bool:
-    """Whether a file's packets may differ from its frames in number or time.
+    """Whether the ``shown`` packets of a file may differ from its frames in number or time.
 
     VP8 has hidden frames; AVI has no times, which H.264 needs to order its frames; MPEG-4 has
     packets without a picture; the clock of a broadcast may jump back.
@@ -304,6 +304,8 @@ def _doubtful(container: InputContainer, stream: VideoStream, shown: _Packets) -
 
 def _decoded(path: Path, line: Timeline, shown: _Packets) -> Timeline:
     """Correct a timeline by decoding the whole file, which is slow but right for any file.
+
+    ``shown`` are the packets that are displayed.
 
     Raises:
         VideoError: a frame is broken, or there are none.

@@ -212,7 +212,10 @@ def _clouded(
 def _landed(
     ground: Land, palette: Palette, above: Float[Tensor, "t 3 rows w"], height: int
 ) -> Float[Tensor, "t 3 h w"]:
-    """Paint land over the sky ``above``, layer by layer, with mist in the valleys."""
+    """Paint land over the sky ``above``, layer by layer, with mist in the valleys.
+
+    ``height`` is the frame's, in pixels; ``above`` has its upper rows alone.
+    """
     frames, _, rows, width = above.shape
     first = int((ground.cover[0] > 0).any(1).nonzero()[0])
     cover, mist = ground.cover[:, first:], ground.mist[:, first:]
@@ -247,7 +250,7 @@ def land(seed: int, height: int, width: int) -> Land:
 
 
 def _far(seed: int, u: Float[Tensor, "u"]) -> Float[Tensor, "u"]:
-    """Rows, in frame heights from the top, of the mountains' edge at columns ``u``.
+    """Row of the mountains' edge at columns ``u``, in frame heights from top and middle.
 
     A sum of a few waves, folded so that summits are sharper than valleys.
     """
@@ -259,7 +262,7 @@ def _far(seed: int, u: Float[Tensor, "u"]) -> Float[Tensor, "u"]:
 
 
 def _wooded(seed: int, u: Float[Tensor, "u"]) -> Float[Tensor, "u"]:
-    """Rows, in frame heights from the top, of the edge of wooded hills at columns ``u``."""
+    """Row of the wooded hills' edge at columns ``u``, in frame heights from top and middle."""
     random = generator(seed, "middle land")
     start = torch.rand(3, generator=random)[:, None] * 2 * math.pi
     waves = torch.tensor([0.7, 1.6, 3.4])[:, None]
@@ -272,7 +275,7 @@ def _wooded(seed: int, u: Float[Tensor, "u"]) -> Float[Tensor, "u"]:
 
 
 def _forest(seed: int, u: Float[Tensor, "u"]) -> Float[Tensor, "u"]:
-    """Rows, in frame heights from the top, of the edge of near conifers at columns ``u``.
+    """Row of the near conifers' edge at columns ``u``, in frame heights from top and middle.
 
     Their heights rise and fall along the picture.
     """
