@@ -349,4 +349,6 @@ def _reading(path: Path) -> Generator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: broken or truncated safetensors file ({error})") from error
+        raise CheckpointError(
+            f"{path}: broken or truncated safetensors file ({error}); copy or download it again"
+        ) from error

@@ -310,10 +310,10 @@ def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path: Path):
         "a.ckpt: cannot be read": None,
         "is a safetensors file": (tmp_path / "a.safetensors").read_bytes(),
         "is a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
-        "is a zip file, but not one of torch": (tmp_path / "a.zip").read_bytes(),
+        "is a zip file, expected a file of torch": (tmp_path / "a.zip").read_bytes(),
         "is not a checkpoint; expected": b"<!DOCTYPE html><html>not found</html>",
         "a.ckpt: is not a checkpoint": b"",
-        "is a pickle, but not one of torch": pickle.dumps({"a": 1}),
+        "is a pickle, expected a file of torch": pickle.dumps({"a": 1}),
     }
     for message, content in cases.items():
         if content is not None:

@@ -136,7 +136,7 @@ def _read_zip(path: Path, file: io.BufferedReader) -> Any:
             raise CheckpointError(f"declares {declared} bytes, far more than the file can hold")
         pickles = [name for name in names if name.endswith("/data.pkl")]
         if len(pickles) != 1:
-            raise CheckpointError("is a zip file, but not one of torch.save")
+            raise CheckpointError("is a zip file, expected a file of torch.save")
         folder = pickles[0].removesuffix("data.pkl")
         if f"{folder}byteorder" in names and archive.read(f"{folder}byteorder") != b"little":
             raise CheckpointError(BIG_ENDIAN)
@@ -161,7 +161,7 @@ def _read_zip(path: Path, file: io.BufferedReader) -> Any:
 def _read_legacy(path: Path, file: io.BufferedReader) -> Any:
     """Read torch's format before 1.6: pickles (magic, version, machine, contents, keys), bytes."""
     if Unpickler(file).load() != LEGACY_MAGIC:
-        raise CheckpointError("is a pickle, but not one of torch.save")
+        raise CheckpointError("is a pickle, expected a file of torch.save")
     Unpickler(file).load()
     machine = Unpickler(file).load()
     if not isinstance(machine, dict) or machine.get("little_endian") is not True:

@@ -291,7 +291,10 @@ def read_model_files(folder: Path) -> tuple[ModelIndex, dict[str, BaseModel]]:
     path = folder / INDEX
     index: ModelIndex = read_config(path, ModelIndex, lambda data: _format_2(data, moved))
     if AUTOENCODER not in index.weights:
-        raise CheckpointError(f"{path}: its weights name no {AUTOENCODER}, which every model has")
+        raise CheckpointError(
+            f"{path}: its weights name no {AUTOENCODER}, which every model has; copy or download "
+            "the model again"
+        )
     root = Path(os.path.realpath(folder))
     if root.parent.name == "snapshots":  # the hub's cache links to files beside it
         root = root.parents[1]
