@@ -190,7 +190,8 @@ class LightDecoder(OtherDecoder):
         """Return ``autoencoder`` with this network in place of its own decoder.
 
         Raises:
-            ConfigError: the decoder does not fit the autoencoder's latents.
+            ConfigError: the decoder reads latents of another shape, or makes clips whose size is
+                not a multiple of the autoencoder's.
         """
         return Redecoded(autoencoder, self)
 

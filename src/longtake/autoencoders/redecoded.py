@@ -33,7 +33,7 @@ class OtherDecoder(nn.Module, ABC):
         """Return ``autoencoder`` with the frames that this network makes of its latents.
 
         Raises:
-            ConfigError: the network does not fit the autoencoder.
+            ConfigError: the network is for other latents, or for clips of another size.
         """
 
 
@@ -107,7 +107,7 @@ class Redecoded(OtherFrames):
     """An autoencoder whose latents a ``LightDecoder`` decodes.
 
     Raises:
-        ConfigError: the decoder does not fit the autoencoder's latents, or makes clips whose size
+        ConfigError: the decoder reads latents of another shape, or makes clips whose size
             is not a multiple of the autoencoder's.
     """
 

@@ -116,7 +116,8 @@ class DecoderRun(Run):
         The decoder has random weights or those of ``init_from``.
 
         Raises:
-            ValueError: the decoder does not fit the autoencoder or the weights.
+            ValueError: the decoder is for another autoencoder, or ``init_from`` has none of this
+                name and architecture.
         """
         decoder = self.decoder.build()
         if self.init_from is not None:

@@ -224,8 +224,8 @@ class DiffusionRun(Run):
         If ``trained`` is None, they are random.
 
         Raises:
-            ValueError: ``trained`` has no network in the first of ``roles``, or its weights do not
-                fit.
+            ValueError: ``trained`` has no network in the first of ``roles``, or its weights have
+                other names or shapes.
         """
         denoiser = self.denoiser.build()
         if trained is not None:

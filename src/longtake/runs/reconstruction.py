@@ -59,7 +59,7 @@ def train_reconstruction(
 
     Args:
         run: settings.
-        network: the autoencoder that reconstructs; what of it has gradients is trained.
+        network: the autoencoder that reconstructs; its weights that need gradients are trained.
         folder: the run's folder.
         ranks: the processes of the run.
         callbacks: report progress.

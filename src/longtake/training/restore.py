@@ -24,7 +24,7 @@ OF_THE_CONFIG = ("betas", "weight_decay")  # of an optimizer; the trainer sets t
 def restore(stored: Stored, state: TrainState) -> None:
     """Copy a stored checkpoint into networks, optimizers, EMA and monitor of ``state``.
 
-    Nothing is changed if a tensor does not fit.
+    Nothing is changed if a CheckpointError is raised.
 
     Raises:
         CheckpointError: a tensor is missing, not finite or has another shape; the message names it.
@@ -83,7 +83,7 @@ def _check_fit(given: Mapping[str, Tensor], module: nn.Module, origin: Path) -> 
 
 
 def _check_moments(stored: Stored, name: str, state: TrainState) -> None:
-    """Raise a CheckpointError unless the moments of the optimizer ``name`` are complete and fit."""
+    """Raise a CheckpointError unless all moments of the optimizer ``name`` are right in shape."""
     path, moments = stored.folder / moments_file(name), stored.moments[name]
     if name not in state.optimizers:
         raise CheckpointError(

@@ -100,7 +100,7 @@ def impose(spec: LatentSpec, signals: Signals, z: Latent) -> Latent:
 
 
 def frame_times(signals: Signals, t: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Time of each latent frame: that of its noise if it is a context frame, ``t`` if it is not.
+    """Time of each latent frame: for a context frame the time of its noise, otherwise ``t``.
 
     ``t`` is ``(b)``, ``(b, f)`` or a table of these, ``(steps, b, f)``. Without context frames in
     ``signals`` it is returned unchanged.
