@@ -300,6 +300,6 @@ def write_card(model: VideoModel, out: Path, plan: Plan) -> None:
 
 
 def last_values(run: RunFiles) -> dict[str, float]:
-    """Last logged ``loss``, ``validation_loss`` and ``psnr`` (in dB) of a run, those that are."""
+    """Last logged ``loss``, ``validation_loss`` and ``psnr`` (in dB) of a run, as far as logged."""
     wanted = ("loss", "validation_loss", "psnr")
     return {name: ys[-1] for name, (_, ys) in run.series().items() if name in wanted}

@@ -99,7 +99,7 @@ def stages_for(
 ) -> Sequence[Stage]:
     """The runs of a system, in the order in which they are trained.
 
-    Their shares of the budget, with those of the results and the reserve, sum to 1.
+    Their shares of the budget, with those for making results and held in reserve, sum to 1.
 
     Args:
         system: name of the system, ``lvdm`` or ``pvdm``.

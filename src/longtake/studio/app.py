@@ -36,7 +36,7 @@ def create_app(
     Args:
         make: makes the studio, in the event loop of the server.
         hosts: names and addresses by which the server may be addressed.
-        token: bearer token that every request must have; empty: none.
+        token: bearer token that every request but ``/health`` must have; empty: none.
         page: serve the page and its data; else the API for programs alone.
     """
 

@@ -10,4 +10,4 @@ class StateError(ValueError):
 
 
 class BusyError(ValueError):
-    """Too many jobs wait already (HTTP status 429)."""
+    """Too many jobs wait, or the studio's folder is too large (HTTP status 429)."""

@@ -130,7 +130,7 @@ class _Live:
             self._segments = merged(self._parts, self._segments, MERGED)
 
     def _changes_at(self, step: int) -> RolloutChange | None:
-        """What changes from this step on: of the log, or what was asked for; waits for its time."""
+        """What changes from ``step`` on, by the log or as asked; waits until the step is due."""
         while self._pace and (early := self._early()) > 0 and not self._work.poll(early):
             pass
         for message, change in self._asked:
@@ -246,7 +246,7 @@ class _Log:
         write_text(self._path, json.dumps([to_dict(each) for each in self._changes]) + "\n")
 
     def at(self, step: int) -> list[LoggedChange]:
-        """Changes of one step."""
+        """Changes that hold from the rollout step ``step`` on."""
         return [each for each in self._changes if each.step == step]
 
     def before(self, frame: int) -> list[LoggedChange]:

@@ -145,7 +145,7 @@ class Queue:
         return self.lanes[self.kind(job).lane]
 
     def enqueue(self, job: Job) -> None:
-        """Put a job at the end of its lane's queue; it begins at once if the lane is free.
+        """Put a job at the end of its lane's queue; begins it if the lane and the models are ready.
 
         Raises:
             ConfigError: the job's kind or its settings are not valid.
@@ -170,7 +170,7 @@ class Queue:
         self._tell(job)
 
     def message(self, what: str, job: Job) -> dict[str, Any]:
-        """A message by which a worker does ``what`` with a job, such as ``job``: carry it out."""
+        """Message for a worker: carry out a job (``what``: ``job``) or join parts (``keep``)."""
         places, folder = self.catalogue.places, self.job_folder(job)
         return {
             "do": what,
@@ -286,7 +286,7 @@ class Queue:
             self._broadcasts[job.id].tell(event)
 
     def recover(self, job: Job) -> None:
-        """Restore a job after a restart: a running one becomes stopped, a waiting one waits."""
+        """Restore a job after a restart: one that ran is stopped, or waits if of a program."""
         self.jobs[job.id] = job
         self.ended[job.id] = asyncio.Event()
         log = self._folder / JOBS / job.id / CHANGES

@@ -32,7 +32,8 @@ class Guard:
 
     Args:
         app: the application that gets the requests that pass.
-        token: what requests must bring as ``Authorization: Bearer``; empty: nothing.
+        token: what requests, but for ``/health``, must bring as ``Authorization: Bearer``; empty:
+            nothing.
         most_bytes: largest body by the beginning of the path; of several that a path has, the first
             counts.
     """

@@ -23,8 +23,9 @@ class Limits(Config):
 
     Attributes:
         jobs: greatest number of jobs that wait.
-        frames: most frames of a video; an endless video ends there too.
-        pixel_steps: greatest product of frames, pixels of a frame and sampler steps of a video.
+        frames: most frames that a video may be asked to have; an endless one may have more.
+        pixel_steps: greatest product of frames, pixels of a frame and sampler steps of a video; an
+            endless one counts as 64 frames.
         disk_bytes: size of the studio's folder beyond which no job starts or goes further.
         upload_bytes: largest uploaded file.
         upload_frames: most frames of an uploaded video.
@@ -100,7 +101,7 @@ class ReconstructSettings(Config):
     Attributes:
         model: name of the model.
         upload: id of the uploaded video or image.
-        times: noise times in [0, 1] at which the noisy latent and its estimate are shown.
+        times: noise times in [0, 1] at which a noisy latent and the clean estimate are shown.
     """
 
     model: Text

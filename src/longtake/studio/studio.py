@@ -75,7 +75,7 @@ class Studio:
 
         Raises:
             ValueError: it cannot be done, or goes beyond the limits.
-            BusyError: too many jobs wait.
+            BusyError: too many jobs wait, or the studio's folder is too large.
         """
         kind: JobKind = parse(AnyJob, data)
         kind.check(self.catalogue.models, self.limits, self.folder)
@@ -111,7 +111,7 @@ class Studio:
         return found["change"]
 
     async def stop(self, name: str) -> Job:
-        """Stop the job with the id ``name``, and wait until it has stopped.
+        """Stop the job with the id ``name``, and wait until it has stopped, for at most 20 s.
 
         Its complete frames are kept as a file. Raises a MissingError if there is no such job.
         """
@@ -127,18 +127,19 @@ class Studio:
         return job
 
     def resume(self, name: str, frames: int | None = None) -> Job:
-        """Let a stopped job continue, bit for bit as if it had not been stopped.
+        """Let a stopped or failed job continue, bit for bit as if it had not been stopped.
 
-        A job that waits, runs or is done is returned as it is, unless more frames are asked for.
+        A job that waits, runs or is done is returned as it is.
 
         Args:
             name: id of the job.
             frames: new length of its video, in frames; None: the length that it has.
 
         Raises:
-            StateError: it is not stopped, and ``frames`` is given.
-            ValueError: the video has as many frames already.
-            BusyError: too many jobs wait.
+            MissingError: there is no such job.
+            StateError: it waits, runs or is done, and ``frames`` is another length.
+            ValueError: the video has as many frames already, or they go beyond the limits.
+            BusyError: too many jobs wait, or the studio's folder is too large.
         """
         job = self.queue.job(name)
         if job.status not in MAY_CONTINUE:

@@ -25,7 +25,7 @@ def run_training(settings: TrainSettings, work: Work) -> dict[str, Any]:
 
     Raises:
         StoppedError: it was stopped.
-        ValueError: the training failed; the message is its last line.
+        ValueError: the training failed; the message is its last three lines.
     """
     out, output = work.folder / TRAINED, work.folder / OUTPUT
     work.emit("begun", frames_done=0, fps=0)

@@ -15,9 +15,10 @@ POLICY, BUSY, MISSING = 1008, 1013, 4404
 
 
 async def frames(socket: WebSocket) -> None:
-    """Send frames and events of a job over a WebSocket until it ends or the viewer leaves.
+    """Send frames and events of a job over a WebSocket until the viewer leaves.
 
-    The query may have ``after``, the index of the last frame that the viewer has.
+    When the job ends, the event ``end`` is sent. The query may have ``after``, the index of the
+    last frame that the viewer has.
     """
     studio = studio_of(socket)
     queue = studio.queue

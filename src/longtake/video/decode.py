@@ -28,7 +28,7 @@ UNBIASED = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FU
 
 @contextmanager
 def open_decoder(path: Path, *, threads: int = 1) -> Generator[tuple[InputContainer, VideoStream]]:
-    """Context manager that opens a video file for decoding; yields the container and its stream.
+    """Context manager that opens a video file for decoding; yields container and video stream.
 
     ``threads`` is the number of decoding threads; 0: one per processor.
 

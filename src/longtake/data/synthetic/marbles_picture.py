@@ -135,7 +135,7 @@ def _pool(values: Float32[np.ndarray, "t hs ws"], samples: int) -> Float32[np.nd
 
 
 def _wood(x: Plane, y: Plane, lattice: Lattice) -> Ground:
-    """Three planks of wood, in levels at points (x, y); ``lattice`` holds random numbers."""
+    """Three planks of wood, levels of 255 at points (x, y); ``lattice``: random numbers."""
     plank = np.floor(y * 3 + lattice[0, 0]).astype(np.int64)
     own = lattice[plank % 64, 7]
     bend = _smooth(lattice, x * 1.3 + own * 40, y * 2.2 + own * 9)
@@ -148,7 +148,7 @@ def _wood(x: Plane, y: Plane, lattice: Lattice) -> Ground:
 
 
 def _slate(x: Plane, y: Plane, lattice: Lattice) -> Ground:
-    """Square tiles of slate, in levels at points (x, y); ``lattice`` holds random numbers."""
+    """Square tiles of slate, levels of 255 at points (x, y); ``lattice``: random numbers."""
     u, v = x * 4 + lattice[0, 0], y * 4 + lattice[0, 1]
     tile = lattice[np.floor(v).astype(np.int64) % 64, np.floor(u).astype(np.int64) % 64]
     cloud = _smooth(lattice, x * 6 + tile * 50, y * 9) + 0.5 * _smooth(lattice, x * 31, y * 43)
@@ -159,7 +159,7 @@ def _slate(x: Plane, y: Plane, lattice: Lattice) -> Ground:
 
 
 def _felt(x: Plane, y: Plane, lattice: Lattice) -> Ground:
-    """Dark felt with lighter areas, in levels at points (x, y); ``lattice``: random numbers."""
+    """Dark felt with lighter areas, levels of 255 at points (x, y); ``lattice``: random numbers."""
     nap = _smooth(lattice, x * 90, y * 90)
     brushed = _smooth(lattice, x * 2.5 + 11, y * 2 + 5)
     return _mix((26, 38, 38), (48, 64, 62), 0.45 * nap + 0.55 * brushed)
