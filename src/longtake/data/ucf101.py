@@ -73,7 +73,7 @@ class UCF101(VideosOnDisk):
         return Found(candidates, f"CLASS/*.avi in {root}", classes)
 
     def _classes(self, root: Path) -> tuple[tuple[str, ...], str]:
-        """Names of the classes, from ``classInd.txt`` if it is there, and their origin in words."""
+        """Names of the classes, of ``classInd.txt`` if it exists, and their origin for messages."""
         path = self._official(root, "classInd.txt")
         if path is None:
             return CLASSES, "the official table of UCF-101"

@@ -50,7 +50,7 @@ def measure(run: AnyRun, folder: Path, callbacks: Callbacks, clips: int = 0) -> 
 
     Args:
         run: config of the run.
-        folder: folder of the short run, which is removed at the end.
+        folder: folder for the short run, which is removed at the end.
         callbacks: report progress of the short run.
         clips: number of clips that the short run encodes, to measure that too; 0 for a run that
             encodes nothing. Their latents are removed.
@@ -217,10 +217,10 @@ def rescheduled(training: TrainingConfig, step: int, seconds: float, pace: float
 
 
 def scheduled(run: AnyRun, steps: int, cooldown: float) -> dict[str, Any]:
-    """Settings of a run of ``steps`` steps: learning rate schedule, EMA, and intervals.
+    """Settings of a run of ``steps`` steps: learning rate schedule, EMA, logging, checkpoints.
 
-    They are values by name, as ``a.b``. ``cooldown`` is the share of the steps over which the
-    learning rate falls to 0.
+    They are values by name, as ``a.b``, also for previews. ``cooldown`` is the share of the steps
+    over which the learning rate falls to 0.
     """
     loop = run.training
     settings: dict[str, Any] = {

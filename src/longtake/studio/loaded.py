@@ -101,7 +101,7 @@ class Loaded:
         each named label; ``reads_class``, ``prompt``, ``needs_prompt``, whether it reads or needs
         them; ``words`` and ``most_words`` of a prompt, None: any; ``guidance_scale``; ``steps`` of
         the sampler; ``rollout``, ``rollouts``; ``can``, jobs and given frames; ``backends``;
-        ``seconds_per_frame_step``, None if unknown; ``memory_mb``, the peak.
+        ``seconds_per_frame_step``, None if unknown; ``memory_mb``, the peak in MiB.
 
         Raises:
             ValueError: there is no model of this name, or it cannot be opened.
@@ -221,5 +221,5 @@ def _measured(model: VideoModel) -> float | None:
 
 
 def _peak_memory() -> int:
-    """Greatest resident memory of this process so far, in MB."""
+    """Greatest resident memory of this process so far, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // MEGABYTE
