@@ -85,7 +85,7 @@ def planned_results(
 def planned_evaluations(
     run: DiffusionRun, denoisers: int, preview: float, seconds: float, device: torch.device
 ) -> tuple[int, float]:
-    """Number of times a run measures its model while it trains, and the seconds they take.
+    """Number of times, at most 8, a run measures its model in training, and the seconds they take.
 
     Each time it measures 16 clips. Together that takes at most a twentieth of ``seconds``; if that
     is not enough for two times, both are 0.
@@ -206,7 +206,7 @@ def reconstruction_psnr(plan: Plan, device: torch.device) -> float:
 def held_out_protocol(plan: Plan, held: VideoFolder, clips: int) -> Protocol:
     """Evaluation protocol for ``clips`` clips of the held-out footage ``held``.
 
-    Its features are I3D's if its weights are in the user's cache, else those of a random network.
+    Features are those of I3D if its weights are in the user's cache, else of a random network.
 
     Raises:
         ValueError: all videos are too short.
@@ -217,7 +217,7 @@ def held_out_protocol(plan: Plan, held: VideoFolder, clips: int) -> Protocol:
 def read_results(out: Path) -> dict[str, Result]:
     """Read the evaluations in the folder of a training in stages, by name.
 
-    Names are ``reconstruction`` and ``evaluation``; one that is not there is missing.
+    Names are ``reconstruction`` and ``evaluation``; one that was not made is left out.
 
     Raises:
         CheckpointError: a file cannot be read.

@@ -286,7 +286,7 @@ class Queue:
             self._broadcasts[job.id].tell(event)
 
     def recover(self, job: Job) -> None:
-        """Restore a job after a restart: one that ran is stopped, or waits if of a program."""
+        """Restore a job after a restart: a running one is stopped, or waits if a program's."""
         self.jobs[job.id] = job
         self.ended[job.id] = asyncio.Event()
         log = self._folder / JOBS / job.id / CHANGES

@@ -30,7 +30,7 @@ class Studio:
     Made in an event loop; all methods are called in it. ``async with`` opens and closes it.
 
     Args:
-        folder: folder of everything; one process uses it at a time.
+        folder: folder of jobs, uploads and footage; one process uses it at a time.
         models: folder or hub id of each model by its name.
         limits: limits of jobs and uploads.
         commands: functions that make command lines for jobs.

@@ -143,8 +143,8 @@ class _Packets(NamedTuple):
     """One array per field of a stream's packets, without their data.
 
     Of two hours of video, an array has about a million bytes. Times are in ticks; ``NONE`` where a
-    packet has no time. ``key``, ``shown`` and ``corrupt`` say whether it is a key frame, is
-    displayed, and is damaged.
+    packet has no time. ``key``, ``shown`` and ``corrupt`` say whether a packet is a key
+    frame, is displayed, and is damaged.
     """
 
     ticks: np.ndarray

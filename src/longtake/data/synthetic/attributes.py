@@ -58,7 +58,7 @@ class SkyAttributes(Attributes):
 
     The wind is measured between frames that are 4 and 8 apart, if a video has as many. From frame
     to frame clouds move by less than a pixel, and a model whose latent frame stands for 4 frames
-    may move them from one latent frame to the next alone.
+    may move them only from one latent frame to the next.
     """
 
     values: ClassVar[Mapping[str, Sequence[str]]] = {

@@ -148,7 +148,7 @@ def _line(fit: Float[Tensor, "t rows w"], bend: float) -> Int[Tensor, "t w"]:
 
 
 class _Mixture(NamedTuple):
-    """Colours for each candidate sun: clear sky, differences of clouds from it, near land."""
+    """Colours for each candidate sun: clear sky, difference of each tone of cloud, near land."""
 
     clear: Float[Tensor, "s rows 1 1 3"]
     towards: Float[Tensor, "s rows 1 tone 3"]

@@ -157,7 +157,7 @@ def _sun(
     """Glow and disc of the sun or, at night, of the moon, in [0, 1]; lengths in frame heights.
 
     ``up`` and ``across`` are positions of rows above the horizon, and of columns right of the
-    middle; ``sun`` is the sun's elevation.
+    middle; ``sun`` is the sun's elevation. ``height`` is the frame's, in pixels.
     """
     sun = sun.float()[:, None, None]
     moonlit = night(sun)
@@ -178,7 +178,7 @@ def _stars(
     """Brightness of the stars in [0, 1]; no star is smaller than a pixel.
 
     ``up`` and ``across`` are positions of rows above the horizon, and of columns right of the
-    middle, in frame heights.
+    middle, in frame heights; ``height`` is the frame's, in pixels.
     """
     x, y, size = torch.rand((3, _STARS), generator=generator(seed, "stars"))
     radius = max(0.004, 0.55 / height)
