@@ -21,8 +21,8 @@ class GivenFrames:
     """Frames that the user gives, converted for a model.
 
     Attributes:
-        frames: pixels at the model's frame size and, for a video, at its frame rate.
-        fps: frames per second.
+        frames: pixels at the model's frame size.
+        fps: frames per second: the model's or, if all frames are kept, the file's own.
         note: one line of text that says what was read and how it was changed.
     """
 

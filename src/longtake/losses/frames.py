@@ -57,7 +57,7 @@ class Perceptual(Config, ABC):
     """Settings of a perceptual loss.
 
     Attributes:
-        weight: weight relative to the pixel error.
+        weight: weight of the distance in the sum of the reconstruction errors.
         frames: number of frames of each clip that are compared, one from each of as many equal
             parts of the clip, drawn again at each step; None for all. LVDM compares all, PVDM 1.
     """

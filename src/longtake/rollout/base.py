@@ -290,7 +290,7 @@ def check_overlap(overlap: int, frames: int) -> None:
 
 
 def _check_frame_times(rollout: str, sample: ClipSampler) -> None:
-    """Raise a ValueError unless a sampler can give each frame the time that a rollout gives it."""
+    """Raise a ValueError, which names ``rollout``, unless a sampler can give frames own times."""
     each = f"the rollout {rollout} gives each latent frame of a clip its own time"
     if sample.spec.frame_axis is None:
         raise ValueError(

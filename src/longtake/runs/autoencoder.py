@@ -98,8 +98,8 @@ class AutoencoderRun(Run):
         """Return the model to train: an autoencoder with random weights, or those of ``init_from``.
 
         Raises:
-            ValueError: there is no such model, its autoencoder has other weights or, with a frozen
-                encoder, its denoisers are for other latents.
+            ValueError: there is no such model, its autoencoder has weights of other shapes
+                or, with a frozen encoder, its denoisers are for other latents.
         """
         autoencoder, averaged = self.autoencoder.build(), bool(self.training.ema)
         index = ModelIndex(fps=self.data.fps, classes=self.data.classes, ema=averaged)

@@ -69,8 +69,8 @@ def encode_captions(caches: Sequence[LatentCache], encoder: TextEncoder | None) 
     """Encode each distinct caption of latent caches once, if there is a text encoder.
 
     Args:
-        caches: latent caches; the first is the training data's, from which ``encoder`` and
-            ``example`` of the result are taken.
+        caches: latent caches; the words that ``encoder`` of the result records, and its
+            ``example``, are of the first, the training data's.
         encoder: the text encoder, as ``check_captions`` accepted it; None for training without
             text.
 

@@ -126,9 +126,9 @@ class DetectorState(BaseModel):
     Attributes:
         last_good_step: last step at which reconstruction loss and accuracies were all within their
             bounds; None before the first discriminator starts.
-        loss_at_start: mean reconstruction loss over the steps before the first discriminator
-            started (as many steps as its start rule covers); if it started at the first step,
-            over the first block after it.
+        loss_at_start: mean reconstruction loss over the last blocks before the first discriminator
+            started, at most ``steps`` of the ``CollapseRule``; if no block was complete, over the
+            first block after the start.
         blocks_over: for the loss, then for each accuracy: number of consecutive blocks of steps
             whose mean was over the bound.
         blocks: means of loss and accuracies over blocks of steps.
@@ -248,7 +248,8 @@ class TrainingMonitor:
         ``step`` is the number of steps done.
 
         Raises:
-            FloatingPointError: the training has collapsed. All ranks raise it at the same step.
+            FloatingPointError: the training has collapsed, or a mean is NaN or infinite. All ranks
+                raise it at the same step.
         """
         if not self._starts:
             return

@@ -83,7 +83,7 @@ def _check_fit(given: Mapping[str, Tensor], module: nn.Module, origin: Path) -> 
 
 
 def _check_moments(stored: Stored, name: str, state: TrainState) -> None:
-    """Raise a CheckpointError unless all moments of the optimizer ``name`` are right in shape."""
+    """Raise a CheckpointError unless ``stored`` has valid moments for the optimizer ``name``."""
     path, moments = stored.folder / moments_file(name), stored.moments[name]
     if name not in state.optimizers:
         raise CheckpointError(
