@@ -133,7 +133,7 @@ class LiveJob(JobKind):
 
 
 class VideoJob(LiveJob):
-    """A job that makes a video of a given length as fast as possible; it can be read meanwhile."""
+    """A ``LiveJob`` that makes a video as fast as possible; viewers may read it meanwhile."""
 
     kind: Literal["video"] = "video"  # pyright: ignore[reportIncompatibleVariableOverride]
 

@@ -72,7 +72,7 @@ class Lane:
         await asyncio.to_thread(self._child.close)
 
     def _message(self, header: Header, data: bytes) -> None:
-        """In the thread that reads: encode frames here, do the rest in the event loop."""
+        """Encode frames in the thread that reads; leave the rest to the event loop."""
         clip = encode_clip(header, data) if data else None
         self._call(self._handle, header, clip)
 
