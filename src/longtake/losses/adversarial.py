@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from longtake.distributed import Ranks
 from longtake.losses.discriminators import AdversarialLoss, DiscriminatorConfig
 from longtake.losses.frames import Clips, Scalar
+from longtake.nn.formulas import at_least_float32
 
 
 class Accuracy(NamedTuple):
@@ -92,7 +93,7 @@ class AdversarialTerm:
             with torch.no_grad():
                 *real, _ = self.network(self.config.judged(video, seeds))
         *fake, logits = self.network(self.config.judged(reconstruction, seeds))
-        adversarial = -logits.float().mean()
+        adversarial = -at_least_float32(logits).mean()
         weight = torch.full_like(adversarial, self.config.weight)
         if self.config.adaptive:
             weight = weight * gradient_ratio(likelihood, adversarial, last_layer, self._ranks)
@@ -110,8 +111,10 @@ class AdversarialTerm:
 
         ``seeds``, one per clip, select the frames that the discriminator sees.
         """
-        real = self.network(self.config.judged(video.detach(), seeds))[-1].float()
-        fake = self.network(self.config.judged(reconstruction.detach(), seeds))[-1].float()
+        real, fake = (
+            at_least_float32(self.network(self.config.judged(clips.detach(), seeds))[-1])
+            for clips in (video, reconstruction)
+        )
         accuracy = sign_accuracy(real, fake)
         parts = {
             "logits_real": real.mean().detach(),
@@ -148,14 +151,17 @@ def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Scalar:
     ``real`` and ``fake`` hold the features of videos and of reconstructions in each layer; those of
     videos get no gradient.
     """
-    each = [F.l1_loss(f.float(), r.detach().float()) for r, f in zip(real, fake, strict=True)]
+    each = [
+        F.l1_loss(at_least_float32(f), at_least_float32(r.detach()))
+        for r, f in zip(real, fake, strict=True)
+    ]
     return torch.stack(each).sum()
 
 
 def gradients(losses: Sequence[Scalar], at: Tensor) -> list[Tensor]:
-    """Gradient of each of ``losses`` with respect to ``at``, in float32, detached."""
+    """Gradient of each of ``losses`` with respect to ``at``, in float32 at least, detached."""
     found = (torch.autograd.grad(loss, at, retain_graph=True)[0] for loss in losses)
-    return [gradient.float().detach() for gradient in found]
+    return [at_least_float32(gradient).detach() for gradient in found]
 
 
 def gradient_ratio(

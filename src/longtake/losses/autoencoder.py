@@ -19,6 +19,7 @@ from longtake.losses.discriminators import AnyDiscriminator
 from longtake.losses.efficientnet import EfficientNetLite
 from longtake.losses.frames import Clips, Scalar, clip_distance, pick_frames
 from longtake.losses.lpips import LPIPS
+from longtake.nn.formulas import at_least_float32
 
 AnyPerceptual = Annotated[EfficientNetLite | LPIPS, Field(discriminator="kind")]
 """Settings of a perceptual loss."""
@@ -185,28 +186,30 @@ class AutoencoderLoss:
 
     def _kl(self, posterior: Posterior) -> Tensor:
         """Mean KL divergence of a latent, or of one of its numbers if ``reduction`` is ``mean``."""
-        each = posterior.kl().float().mean()
+        each = at_least_float32(posterior.kl()).mean()
         latent = posterior.mean[0].numel()
         return each if self.config.reduction == "official" else each / latent
 
 
 def pixel_error(kind: PixelError, video: Clips, reconstruction: Clips) -> Scalar:
-    """Mean absolute (``l1``) or squared (``l2``) difference of clips, in float32."""
-    return PIXEL_ERRORS[kind](reconstruction.float(), video.float())
+    """Mean absolute (``l1``) or squared (``l2``) difference of clips, in float32 at least."""
+    return PIXEL_ERRORS[kind](at_least_float32(reconstruction), at_least_float32(video))
 
 
 def motion_error(kind: PixelError, video: Clips, reconstruction: Clips) -> Scalar:
     """Pixel error of clips minus their mean over time; 0 if only still content differs."""
-    x, y = (clip.float() - clip.float().mean(2, keepdim=True) for clip in (video, reconstruction))
+    clips = (at_least_float32(clip) for clip in (video, reconstruction))
+    x, y = (clip - clip.mean(2, keepdim=True) for clip in clips)
     return pixel_error(kind, x, y)
 
 
 def flicker_error(video: Clips, reconstruction: Clips) -> Scalar:
     """Mean absolute error of second differences in time; NaN for clips of less than 3 frames."""
-    return (reconstruction.float() - video.float()).diff(n=2, dim=2).abs().mean()
+    error = at_least_float32(reconstruction) - at_least_float32(video)
+    return error.diff(n=2, dim=2).abs().mean()
 
 
 def edge_error(video: Clips, reconstruction: Clips) -> Scalar:
     """Mean absolute error of differences between neighbouring pixels, of rows and of columns."""
-    error = reconstruction.float() - video.float()
+    error = at_least_float32(reconstruction) - at_least_float32(video)
     return (error.diff(dim=3).abs().mean() + error.diff(dim=4).abs().mean()) / 2

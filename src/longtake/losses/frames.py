@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.config import Config
+from longtake.nn.formulas import at_least_float32
 from longtake.noise import derive
 
 Clips = Float[Tensor, "b 3 t h w"]
@@ -87,7 +88,7 @@ def unit_difference(
 
     Where all channels are 0, the gradient is 0; in the official code it is NaN.
     """
-    return (_unit(x.float()) - _unit(y.float())) ** 2
+    return (_unit(at_least_float32(x)) - _unit(at_least_float32(y))) ** 2
 
 
 def _unit(features: Tensor) -> Tensor:
