@@ -31,8 +31,8 @@ class RunningDrift:
         """Measure how far a clip of the video has drifted from its first clip.
 
         ``colour`` is the root mean square difference of the mean red, green and blue, from 0 to 1;
-        ``contrast``, ``sharpness`` and ``motion`` are natural logarithms of a ratio; ``drift`` is
-        the root mean square of the four. All are 0 for the first clip.
+        ``contrast``, ``sharpness`` and ``motion`` are natural logarithms of the ratio to the first
+        clip's; ``drift`` is the root mean square of the four. All are 0 for the first clip.
 
         Raises:
             CheckpointError: the file cannot be written.

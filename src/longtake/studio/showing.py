@@ -24,9 +24,9 @@ TYPES = {
 def shown(job: Job, kind: JobKind, folder: Path, place: int, command: str) -> dict[str, Any]:
     """Describe a job as JSON data for a page.
 
-    Keys: fields of ``Job`` but ``queued``; ``place`` and ``command``; ``files``, as the function
-    lists them; ``stage`` of a training; ``progress``, from 0 to 1; ``steerable``, whether settings
-    can be changed while it runs.
+    Keys: fields of ``Job`` but ``queued``; ``settings`` are those of ``kind.settings``; ``place``
+    and ``command``; ``files``, as the function lists them; ``stage`` of a training; ``progress``,
+    from 0 to 1; ``steerable``, whether settings can be changed while it runs.
 
     Args:
         job: the job.

@@ -21,7 +21,8 @@ def contact_sheet(
 ) -> UInt8[np.ndarray, "h w 3"]:
     """One image with a row of evenly spaced frames, first to last, of each video in ``rows``.
 
-    A row has ``frames_per_row`` frames, or all of a shorter video. Rows are padded with white.
+    A video has shape (t, h, w, 3). A row has ``frames_per_row`` frames, or all of a shorter video.
+    Rows are padded with white.
 
     Raises:
         ValueError: ``rows`` is empty.
