@@ -81,7 +81,8 @@ def start(
         folder: the run's folder.
         ranks: the processes of the run.
         callbacks: functions that are called with the progress.
-        overwrite: remove another run from the folder first.
+        overwrite: first remove everything in the folder in which the run is carried out, also an
+            unfinished run with this config, which then begins anew.
         fork: carry out the run in this folder instead, from the last checkpoint of the run in
             ``folder``, which stays as it is.
 

@@ -51,7 +51,8 @@ def processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     vendor = re.search(r"^vendor_id\s*: (.*)$", text, re.MULTILINE)
-    return f"{torch.backends.cpu.get_cpu_capability()} {vendor[1] if vendor else platform.machine()}"
+    maker = vendor[1] if vendor else platform.machine()
+    return f"{torch.backends.cpu.get_cpu_capability()} {maker}"
 
 
 def summary(tensor: Tensor) -> Tensor:

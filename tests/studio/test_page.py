@@ -14,7 +14,7 @@ from chromium import SIZES, Tab, launched
 from longtake.video import VideoWriter
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 VIEWS = ("live", "make", "compare", "inside", "train", "gallery")
 CANVAS = "document.querySelector('#panel-live canvas.frames')"
@@ -169,6 +169,24 @@ def test_two_videos_are_compared_frame_by_frame_and_in_numbers(tab: Tab):
     assert "52%" in (page.get_attribute(".compare.screen", "style") or "")
     page.locator("#panel-compare label", has_text="Difference").click()
     assert page.locator("canvas.difference").is_visible()
+
+
+def test_models_with_frames_of_two_sizes_are_refused_before_anything_is_made(tab: Tab):
+    def smaller(route: "Route") -> None:
+        answer = route.fetch()
+        models = answer.json()
+        next(each for each in models if each["name"] == "planes")["size"] = [8, 8]
+        route.fulfill(response=answer, json=models)
+
+    tab.page.route("**/api/models", smaller)
+    page = tab.open("compare")
+    jobs = tab.page.request.get(f"{tab.address}/api/jobs").json()
+    page.locator("#panel-compare fieldset.side select").nth(0).select_option("volume")
+    page.locator("#panel-compare fieldset.side select").last.select_option("planes")
+    page.get_by_role("button", name="Make both and compare").click()
+    page.locator(".toast.bad", has_text="choose two models with frames of one size").wait_for()
+    assert tab.page.request.get(f"{tab.address}/api/jobs").json() == jobs
+    tab.page.unroute("**/api/models")
 
 
 def test_a_clip_is_seen_from_inside(tab: Tab, clip: Path):

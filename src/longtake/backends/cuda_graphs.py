@@ -32,7 +32,7 @@ class CudaGraphs:
 
     @property
     def device(self) -> str:
-        """Device that models are opened on unless another is named: a GPU if there is one."""
+        """Device that commands open models on by default: ``auto``, a GPU if there is one."""
         return "auto"
 
     @property

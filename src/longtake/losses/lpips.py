@@ -112,10 +112,11 @@ class LPIPSDistance(FrameDistance):
                 ours[f"heads.{match[1]}.weight"] = tensor
         missing = sorted(self.state_dict().keys() - ours.keys())
         if missing:
-            part = "the heads (vgg.pth)" if missing[0].startswith("heads") else "VGG16"
+            heads = missing[0].startswith("heads")
+            part = "LPIPS's linear layers, vgg.pth" if heads else "VGG16, vgg16-397923af.pth"
             raise CheckpointError(
                 f"LPIPS lacks {len(missing)} of its weights, such as {missing[0]}; "
-                f"list the file with {part} in files too"
+                f"give the file of {part}, too"
             )
         check_finite(ours, "LPIPS")
         self.load_state_dict(ours)

@@ -51,7 +51,8 @@ def measure(run: AnyRun, folder: Path, callbacks: Callbacks, clips: int = 0) -> 
     Args:
         run: config of the run.
         folder: folder for the short run, which is removed at the end.
-        callbacks: report progress of the short run.
+        callbacks: of these ``encoding`` is called with the progress of encoding clips; the others
+            are not called.
         clips: number of clips that the short run encodes, to measure that too; 0 for a run that
             encodes nothing. Their latents are removed.
     """
@@ -79,7 +80,8 @@ def seconds_of_precisions(
     Args:
         run: config of the run.
         folder: folder of the short runs, which is removed at the end.
-        callbacks: report progress of the short runs.
+        callbacks: of these ``encoding`` is called with the progress of encoding clips; the others
+            are not called.
         clips: number of clips that the short runs encode; 0 for a run that encodes nothing.
     """
     shutil.rmtree(folder, ignore_errors=True)

@@ -104,7 +104,7 @@ def stages_for(
     Args:
         system: name of the system, ``lvdm`` or ``pvdm``.
         sizes: sizes of frames, latents and clips.
-        out: folder that holds the runs.
+        out: folder of the whole training, whose runs are in its subfolder ``runs``.
         footage: settings of the source of the footage.
         denoisers: number of denoisers of LVDM: 2, or 1 that samples neighbouring latent frames.
         tuned: whether the autoencoder is trained; if not, ``sizes.init_from`` gives it.

@@ -73,7 +73,7 @@ class Viewer:
         self._wake.set()
 
     def add_event(self, event: dict[str, Any]) -> None:
-        """Add an event; it replaces waiting ones with the same value of ``event``."""
+        """Add an event, in place of a waiting one of its kind, which the key ``"event"`` names."""
         self._waiting = deque(
             each
             for each in self._waiting

@@ -87,7 +87,8 @@ def _check_moments(stored: Stored, name: str, state: TrainState) -> None:
     path, moments = stored.folder / moments_file(name), stored.moments[name]
     if name not in state.optimizers:
         raise CheckpointError(
-            f"{path}: this run has no optimizer {name!r}, only {', '.join(state.optimizers)}"
+            f"{path}: the checkpoint has an optimizer {name!r}, which the run's config lacks; it "
+            f"has {' and '.join(state.optimizers)}. Continue with the config that was trained"
         )
     groups, shapes = stored.state.settings[name], dict(state.method.module.named_parameters())
     required = parameters_of(group.model_dump() for group in groups)

@@ -63,7 +63,9 @@ def _append_all(files: Sequence[Path], container: OutputContainer) -> int:
                 fps = stream.average_rate or fps
             if _kind(stream) != kind:
                 raise VideoError(
-                    f"{path}: cannot be joined to {files[0]}, it has another codec, size or rate"
+                    f"{path}: cannot be joined to {files[0]} without decoding, as codec, frame "
+                    "size, pixel format, frame rate or settings of the encoder differ; write both "
+                    "with the same settings"
                 )
             start, first = round(frames / fps / (stream.time_base or Fraction(1))), None
             for packet in source.demux(stream):

@@ -72,8 +72,18 @@ function both() {
   );
 }
 
+function made(model) {
+  const [height, width] = model.size;
+  return `${model.title} makes frames of ${width} × ${height} pixels`;
+}
+
 async function makeBoth(event) {
   event.preventDefault();
+  const [a, b] = parts.sides.map((side) => store.model(side.model.value));
+  if (String(a.size) !== String(b.size)) {
+    toast(`${made(a)} and ${made(b)}: choose two models with frames of one size.`, "bad");
+    return;
+  }
   parts.both.disabled = true;
   const common = { frames: Number(parts.frames.value) || 64, seed: Number(parts.seed.input.value) || 0 };
   try {
