@@ -82,7 +82,7 @@ def start(
         ranks: the processes of the run.
         callbacks: functions that are called with the progress.
         overwrite: first remove everything in the folder in which the run is carried out, also an
-            unfinished run with this config, which then begins anew.
+            unfinished run with this config, which then begins again.
         fork: carry out the run in this folder instead, from the last checkpoint of the run in
             ``folder``, which stays as it is.
 
