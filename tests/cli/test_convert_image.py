@@ -176,7 +176,11 @@ def _broken(folder: Path, out: Path, name: str, **changes: Any) -> Path:
             "is of a SD3, expected a UNet2DConditionModel",
         ),
         ("unet/config.json", {"act_fn": "gelu"}, "act_fn is 'gelu', expected 'silu' as in SD 1"),
-        ("unet/config.json", {"attention_head_dim": [2, 3]}, "expected one number of heads or one"),
+        (
+            "unet/config.json",
+            {"attention_head_dim": [2, 3]},
+            "expected one number of heads for",
+        ),
         (
             "unet/config.json",
             {"up_block_types": ["UpBlock2D"] * 2},

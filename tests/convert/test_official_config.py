@@ -171,6 +171,7 @@ CODERS = f"{STAGE}.params.ddconfig"
         (f"{STAGE}.target", ["a"], "cannot be converted; valid are lvdm"),
         (f"{CODERS}.encoder.params.downsample", [4, 4, 4], "encoder and decoder differ"),
         (f"{CODERS}.encoder.params.n_hiddens", 20, "encoder and decoder differ in n_hiddens"),
+        (f"{CODERS}.z_channels", 7, "z_channels=7 must be the encoder's and decoder's, 4"),
         (f"{CODERS}.encoder.params.norm_type", "batch", "norm_type: input should be 'group'"),
     ],
 )

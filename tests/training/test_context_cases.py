@@ -127,7 +127,10 @@ def test_a_model_trained_with_frame_times_states_it_and_follows_rollouts_that_us
     ("changes", "message"),
     [
         (MIXED, "has frame_times, but diffusion.time_per_frame is false"),
-        ([*STATED, "clip.context.cases=[{kind: any}]"], "has no case frame_times; add one"),
+        (
+            [*STATED, "clip.context.cases=[{kind: any}]"],
+            "has no case of kind frame_times; add {kind: frame_times}",
+        ),
         (
             ["clip.context.cases=[{kind: ends}]", "clip.context.predict=0.2"],
             "cases and predict cannot",

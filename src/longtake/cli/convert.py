@@ -83,7 +83,10 @@ def image(
         Path, Argument(help="Stable Diffusion 1 or 2 as a diffusers folder, or its unet")
     ],
     out: ModelOut,
-    model: Annotated[str | None, Option(help="model with the autoencoder of a unet alone")] = None,
+    model: Annotated[
+        str | None,
+        Option(help="model that gives the autoencoder to a unet alone"),
+    ] = None,
     frames: Annotated[int, Option(min=1, help="frames of a clip")] = 16,
     size: Annotated[str, Option(help="size of frames, 256 or HEIGHTxWIDTH")] = "256",
     fps: Annotated[float, Option(min=0.01, help="frames per second")] = 8.0,

@@ -112,10 +112,10 @@ def sheet(
     layout: Layout = "folder",
     out: Annotated[Path, Option("--out", "-o", help="PNG to write")] = Path("sheet.png"),
     rows: Annotated[int, Option(min=1, help="number of videos")] = 8,
-    columns: Annotated[int, Option(min=1, help="number of frames of each video")] = 8,
+    columns: Annotated[int, Option(min=1, help="most frames shown of a video's clip")] = 8,
     overwrite: arguments.Overwrite = False,
 ) -> None:
-    """Write a contact sheet with a row per video."""
+    """Write a contact sheet: a row for each of some videos, frames of one training clip of it."""
     from longtake.noise import generator
     from longtake.video import contact_sheet, write_image
 

@@ -189,8 +189,8 @@ def drift(
         list[str],
         Argument(
             metavar="[REAL] VIDEO",
-            help="a long video or a folder of them; before it, a folder of real videos, whose "
-            "findings do not count as faults, or a synthetic data set",
+            help="a long video or a folder of them; before it, real videos (a folder or a file), "
+            "whose findings do not count as faults, or sky or marbles, which are known by formula",
         ),
     ],
     out: arguments.FolderOut = Path("drift"),

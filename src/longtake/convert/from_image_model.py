@@ -199,7 +199,8 @@ def _heads(found: Mapping[str, Any]) -> dict[str, int]:
     sizes = {width // number for width, number in zip(widths, heads, strict=True)}
     if len(sizes) > 1:
         raise ConfigError(
-            f"attention_head_dim is {given}, expected one number of heads or one width"
+            f"num_attention_heads (else attention_head_dim) is {given}; expected one number of "
+            "heads for all levels, or numbers that give all heads one width in channels"
         )
     return {"head_channels": sizes.pop()}
 

@@ -86,10 +86,15 @@ class OfficialAutoencoder(Settings):
         encoder, decoder = self.ddconfig.encoder.params, self.ddconfig.decoder.params
         down = encoder.n_hiddens, encoder.downsample, encoder.z_channels
         up = decoder.n_hiddens, decoder.upsample, decoder.z_channels
-        if down != up or encoder.z_channels != self.ddconfig.z_channels:
+        if down != up:
             raise ConfigError(
-                f"ddconfig: encoder and decoder differ in n_hiddens, factors or z_channels "
-                f"({down} and {up}), expected the same of both"
+                "ddconfig: encoder and decoder differ in n_hiddens, downsample and upsample, or "
+                f"z_channels ({down} and {up}), expected the same of both"
+            )
+        if encoder.z_channels != self.ddconfig.z_channels:
+            raise ConfigError(
+                f"ddconfig: z_channels={self.ddconfig.z_channels} must be the encoder's and "
+                f"decoder's, {encoder.z_channels}"
             )
         ours = {
             "clip": clip,

@@ -80,7 +80,7 @@ class VideoSource(ABC):
 
     @abstractmethod
     def identity(self) -> Any:
-        """JSON data that differs if a frame may have changed; part of the keys of latent caches."""
+        """JSON data that differs if a frame or label may have changed; in keys of latent caches."""
 
     def former_identity(self) -> Any:
         """What earlier versions returned as ``identity``, to recognise their latent caches."""

@@ -305,9 +305,9 @@ def on_planes(
 ) -> Float[Tensor, "b n2 c2"]:
     """Apply a layer to each of three concatenated planes and concatenate the results.
 
-    ``planes`` are the sizes of the planes in ``x``. The layer gets tensors ``(n, 1, h, w, c)`` and
-    must treat the ``n`` planes independently: planes of equal size, such as both motion planes of
-    square frames, are one batch.
+    ``planes`` are the sizes of the planes in ``x``. The layer gets tensors ``(m, 1, h, w, c)`` of m
+    planes, which it must treat independently: neighbouring planes of equal size, such as both
+    motion planes of square frames, of all b samples are one batch.
     """
     t, h, w = planes.frames, planes.height, planes.width
     stacks = [(shape, len(list(run))) for shape, run in groupby([(h, w), (t, h), (t, w)])]

@@ -145,15 +145,15 @@ def loops(
 ) -> tuple[Loop, ...]:
     """Find runs of frames that are closer to earlier frames than neighbouring frames are.
 
-    Up to 1500 evenly spaced frames are compared with all frames before them; the most frequent time
-    differences between a frame and its repeat are then tried on every frame. The video must have
-    differed in between, so slow motion is not a loop.
+    Fewer than 3000 evenly spaced frames are compared with all frames before them; the most frequent
+    time differences between a frame and its repeat are then tried on every frame. The video must
+    have differed in between, so slow motion is not a loop.
 
     Args:
         thumbnails: mean colours of the cells of a grid over each frame.
         frozen: whether each frame is frozen; such frames do not count as repeats.
-        least: least number of frames of a run that is returned, 8 by default; 4 if the run repeats
-            almost exactly.
+        least: least number of frames of a run that is returned, 8 by default; of runs that repeat
+            almost exactly it is always 4.
     """
     frames = len(thumbnails)
     if frames < 2 * SHORTEST + least:

@@ -124,11 +124,13 @@ def write_model(run: Path, out: Path, device: torch.device) -> VideoModel:
 def write_samples(model: VideoModel, out: Path, planned: PlannedResults, bar: Bar) -> None:
     """Sample long videos, each with a contact sheet, to the folder ``videos`` in ``out``.
 
-    Videos that exist are kept. ``bar(title, unit)`` is a context manager of a progress callback.
+    Videos that exist with their sheets are kept. ``bar(title, unit)`` is a context manager of a
+    progress callback.
 
     Raises:
         VideoError: a file cannot be written.
         InUseError: another process writes these videos.
+        FloatingPointError: latents or decoded frames are not finite.
     """
     for seed in range(planned.videos):
         path = out / VIDEOS / f"seed_{seed:04d}.mp4"

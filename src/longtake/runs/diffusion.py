@@ -150,8 +150,8 @@ class DiffusionRun(Run):
             )
         if stated and cases and not drawn:
             raise ValueError(
-                "diffusion.time_per_frame is true, but clip.context.cases has no case frame_times; "
-                "add one or set time_per_frame to false"
+                "diffusion.time_per_frame is true, but clip.context.cases has no "
+                "case of kind frame_times; add {kind: frame_times} or set time_per_frame to false"
             )
         return self
 

@@ -36,7 +36,8 @@ class Work:
         stopping: whether the job is to stop.
         later: messages that do not concern the job, for the worker to handle after it.
         on_change: called with the server's message that asks for a change, whose ``change`` is
-            JSON data of a ``Change``; a ValueError in it is the answer.
+            JSON data of a ``Change``. The text of a ValueError that it raises is sent as the
+            answer; otherwise it must see to the answer itself. None: changes are refused.
     """
 
     id: str
