@@ -148,12 +148,20 @@ class Benchmark:
         )
         return read_run(PRESET, [*CHANGES, *small, *own, *OBJECTIVES[name]])
 
-    def key(self, name: str, seed: int) -> str:
-        """Hash of everything that a row depends on, and of no place on this machine."""
+    def key(self, name: str, seed: int, autoencoder: str | None = None) -> str:
+        """Hash of everything that a row depends on, and of no place on this machine.
+
+        ``autoencoder`` is the hash of the autoencoder's weights; None: those of the model today.
+        """
         run = identity(self.run(name, seed))  # pyright: ignore[reportArgumentType]
         kept = {field: value for field, value in run.items() if field not in PLACES}
-        made_by = {"autoencoder": self.base.index.weights["autoencoder"], "clips": self.n}
+        made_by = {"autoencoder": autoencoder or self.weights, "clips": self.n}
         return digest({"run": kept, **made_by, "real": self.real, "protocol": self.protocol.hash})
+
+    @property
+    def weights(self) -> str:
+        """Hash of the weights of the autoencoder that all rows share."""
+        return self.base.index.weights["autoencoder"]
 
     @property
     def real(self) -> int:
@@ -164,7 +172,8 @@ class Benchmark:
     def about(self) -> dict[str, Any]:
         """What the rows have in common."""
         about = {"preset": PRESET, "changes": list(CHANGES), "steps": self.steps, "clips": self.n}
-        return about | {"real_clips": self.real, "protocol": self.protocol.hash}
+        about |= {"real_clips": self.real, "protocol": self.protocol.hash}
+        return about | {"autoencoder": self.weights}
 
     @cached_property
     def base(self) -> VideoModel:

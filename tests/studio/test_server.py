@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from studio.processes import Server, running
+from studio.servers import Server, running
 
 from longtake import cli
 from longtake.video import probe

@@ -128,7 +128,7 @@ def test_any_number_of_processes_trains_as_one_does(tmp_path: Path, tiny_autoenc
     judged = autoencoder_run({**ADVERSARY, "start": 2}, batch=4, save_every=2)
     trained: dict[str, Run] = {
         "adversarial": judged,
-        "autoencoder": autoencoder_run(batch=4, accumulate=2, sample_every=4, save_every=3),
+        "autoencoder": smooth(autoencoder_run(batch=4, accumulate=2, sample_every=4, save_every=3)),
         "denoiser": diffusion_run(
             tiny_autoencoder_folder, batch=4, accumulate=2, sample_every=4, save_every=3
         ),
@@ -207,6 +207,15 @@ def test_groups_that_do_not_divide_the_processes_are_refused():
     message = r"training.shards=3 must divide the number of processes, 8; the nearest divisor is 2"
     with pytest.raises(ValueError, match=message):
         settings.check_processes(8)
+
+
+def smooth(run: AutoencoderRun) -> AutoencoderRun:
+    """The run with squared errors of pixels.
+
+    The gradient of an absolute one jumps where rounding turns a pixel's sign: on an AMD processor
+    its norm was 6e-4 apart after seven steps, that of squared errors 8e-7.
+    """
+    return run.model_copy(update={"loss": run.loss.model_copy(update={"pixel": "l2"})})
 
 
 def of(run: Run, **training: Any) -> Run:
