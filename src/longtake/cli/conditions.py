@@ -164,15 +164,11 @@ class Captions:
     def of_folder(self) -> "AnyCaptions | None":
         """Where the captions of a folder of videos are, by ``--prompts`` or ``--captions``.
 
-        None if neither is given.
-
-        Raises:
-            ValueError: the file of prompts cannot be read, or a prompt changes along time.
+        None if neither is given. What the file of prompts holds is checked by ``of_model``.
         """
         from longtake.data.captions import CaptionBeside, CaptionPrompts, CaptionTable
 
         if self.prompts is not None:
-            _constant_prompts(self.prompts)
             return CaptionPrompts(path=self.prompts.resolve())
         if self.captions is None:
             return None

@@ -80,7 +80,7 @@ function made(model) {
 async function makeBoth(event) {
   event.preventDefault();
   const [a, b] = parts.sides.map((side) => store.model(side.model.value));
-  if (String(a.size) !== String(b.size)) {
+  if (a && b && String(a.size) !== String(b.size)) {
     toast(`${made(a)} and ${made(b)}: choose two models with frames of one size.`, "bad");
     return;
   }
