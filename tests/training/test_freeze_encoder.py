@@ -4,10 +4,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from training.tiny_runs import ADVERSARY, autoencoder_run, diffusion_run, train
+from training.tiny_runs import (
+    ADVERSARY,
+    autoencoder_run,
+    diffusion_run,
+    train,
+    triplane_autoencoder_run,
+)
 
-from longtake.config import ConfigError, changed
-from longtake.model import VideoModel
+from longtake.autoencoders.framewise import FramewiseAutoencoderConfig
+from longtake.config import ConfigError, changed, parse, to_dict
+from longtake.model import ModelIndex, VideoModel
 from longtake.runs import AutoencoderRun
 
 
@@ -46,7 +53,40 @@ def test_a_frozen_encoder_needs_a_model_that_gives_it(whole_model: Path):
         changed(AutoencoderRun, frozen(whole_model), ["init_from=null"])
 
 
-def test_an_autoencoder_of_other_latents_is_refused_before_training(whole_model: Path):
-    run = changed(AutoencoderRun, frozen(whole_model), ["autoencoder.hidden=8"])
-    with pytest.raises(ValueError, match="shape"):
-        run.begin()
+FRAMES = FramewiseAutoencoderConfig(
+    clip=(4, 16, 16), channels=2, width=8, channel_mult=(1, 2), num_res_blocks=1, groups=4
+)
+NETWORKS = {
+    "volume": autoencoder_run(steps=1).autoencoder,
+    "planes": triplane_autoencoder_run(steps=1).autoencoder,
+    "frames": FRAMES,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "message"),
+    [
+        ("volume", {"factors": [4, 4, 4]}, r"factors=\[2, 4, 4\] instead of \[4, 4, 4\]$"),
+        ("volume", {"groups": 2}, "autoencoder.groups=4 instead of 2$"),
+        ("volume", {"clip": [8, 16, 16]}, r"clip=\[4, 16, 16\] instead of \[8, 16, 16\]$"),
+        ("volume", {"embed_dim": 3}, "autoencoder.embed_dim=null instead of 3$"),
+        ("volume", {"groups": 2, "hidden": 8}, "hidden=4 instead of 8, autoencoder.groups=4 inst"),
+        ("planes", {"std": 0.1}, "autoencoder.std=0.0 instead of 0.1$"),
+        ("planes", {"heads": 4, "head_channels": 4}, "heads=2 instead of 4, .*channels=8 inst"),
+        ("planes", {"clip": [4, 32, 16]}, r"clip=\[4, 16, 16\] instead of \[4, 32, 16\]$"),
+        ("frames", {"groups": 2}, "autoencoder.groups=4 instead of 2$"),
+        ("frames", to_dict(NETWORKS["planes"]), "kind=framewise_autoencoder instead of triplane"),
+    ],
+)
+def test_an_autoencoder_of_other_latents_is_refused_before_training(
+    kind: str, changes: dict[str, object], message: str, tmp_path: Path
+):
+    model = VideoModel(index=ModelIndex(fps=8.0), autoencoder=NETWORKS[kind].build())
+    model.save_pretrained(tmp_path / "model")
+    run = frozen(tmp_path / "model", steps=1)
+    run.begin()
+    own = {**to_dict(run.autoencoder), **changes} if "kind" not in changes else changes
+    run = parse(AutoencoderRun, {**to_dict(run), "autoencoder": own})
+    with pytest.raises(ConfigError, match=rf"init_from={tmp_path}/model, so the .*: .*{message}"):
+        train(run, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field, model_validator
 
 from longtake.checkpoint import fill
+from longtake.config import ConfigError, differences, to_dict
 from longtake.distributed import Ranks
 from longtake.evaluation.during_training import EvaluationPlan
 from longtake.losses.autoencoder import AutoencoderLossConfig
@@ -43,6 +44,7 @@ class AutoencoderRun(Run):
         freeze_encoder: whether the encoder of ``init_from`` stays as it is and the decoder alone is
             trained, as for Stable Diffusion's ``vae-ft-mse``. Latents do not change then, and the
             model is exported with the networks of ``init_from`` that sample or decode them.
+            ``autoencoder`` must be the config of that model's autoencoder.
         crop: height and width of the random crop of each clip to train on; None for whole frames.
         num_previews: number of clips that are reconstructed for each preview.
         evaluation: how reconstructions are measured every ``training.evaluate_every`` steps.
@@ -99,21 +101,38 @@ class AutoencoderRun(Run):
 
         Raises:
             ValueError: there is no such model, its autoencoder has weights of other shapes
-                or, with a frozen encoder, its denoisers are for other latents.
+                or, with a frozen encoder, another config.
         """
         autoencoder, averaged = self.autoencoder.build(), bool(self.training.ema)
         index = ModelIndex(fps=self.data.fps, classes=self.data.classes, ema=averaged)
         if self.init_from is None:
             return VideoModel(index=index, autoencoder=autoencoder)
         trained = VideoModel.from_pretrained(self.init_from)
+        if self.freeze_encoder:
+            self._check_same_latents(trained.autoencoder)
         fill(autoencoder, trained.autoencoder.state_dict(), self.init_from)
         if not self.freeze_encoder:
             return VideoModel(index=index, autoencoder=autoencoder)
-        for denoiser in trained.denoisers.values():
-            autoencoder.spec.check_drawn(denoiser.spec, self.init_from)
         for module in autoencoder.encoding_modules:
             module.requires_grad_(False)
         return replace(trained, autoencoder=autoencoder)
+
+    def _check_same_latents(self, trained: Any) -> None:
+        """Raise a ConfigError unless the autoencoder has the config of ``trained``, its origin.
+
+        Weights may fit although strides, groups or heads differ, which all change the latents.
+        """
+        pairs = differences(to_dict(trained.config), to_dict(self.autoencoder), "autoencoder")
+        changes = [
+            f"{name}={'null' if there is None else there} instead of {here}"
+            for name, (there, here) in pairs.items()
+            if "absent" not in (there, here)  # a field of one kind only: the kind differs too
+        ]
+        if changes:
+            raise ConfigError(
+                f"freeze_encoder=true keeps the latents of init_from={self.init_from}, so the "
+                f"autoencoder must have its settings: {', '.join(changes)}"
+            )
 
     def _export(self, model: VideoModel, ranks: Ranks, folder: Path) -> None:
         plain = unsharded(model.autoencoder, self.autoencoder.build)
