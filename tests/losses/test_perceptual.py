@@ -167,3 +167,35 @@ def test_lpips_says_which_file_it_cannot_read(tmp_path):
     (tmp_path / "vgg.pth").write_bytes(b"no weights")
     with pytest.raises(CheckpointError, match=r"vgg\.pth: holds more than weights or is damaged"):
         LPIPS(files=(str(tmp_path / "vgg.pth"),)).build()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"features.0.weight": torch.zeros(64, 1, 3, 3)},
+            r"vgg\.pth: 'features.0.weight' has shape \(64, 1, 3, 3\), .* has \(64, 3, 3, 3\)",
+        ),
+        ({"features.0.bias": torch.zeros(())}, r"'features.0.bias' has shape \(\), .* has \(64,\)"),
+        (
+            {"lin1.model.1.weight": torch.rand(1, 64, 1, 1)},
+            r"'lin1.model.1.weight' has shape \(1, 64, 1, 1\), .* has \(1, 128, 1, 1\)",
+        ),
+        ({"features.16.bias": torch.zeros(256)}, "'features.16.bias' has .* has no such weight"),
+        ({"lin5.model.1.weight": torch.rand(1, 512, 1, 1)}, "'lin5.* has no such weight"),
+    ],
+)
+def test_lpips_names_file_weight_and_shapes_of_another_network(tmp_path, changes, message):
+    torch.save(vgg16() | heads() | changes, tmp_path / "vgg.pth")
+    with pytest.raises(CheckpointError, match=message):
+        LPIPS(files=(str(tmp_path / "vgg.pth"),)).build()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"conv1.weight": torch.zeros(2)}, torch.zeros(2), {"state_dict": 3}, {0: torch.zeros(2)}],
+)
+def test_lpips_names_a_file_without_its_weights(tmp_path, content):
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=r"other\.pth: has no weight with a name of VGG16"):
+        LPIPS(files=(str(tmp_path / "other.pth"),)).build()

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import MinLen
@@ -49,25 +49,39 @@ class LPIPS(Perceptual):
     files: Annotated[tuple[str, ...], MinLen(1)]
 
     def build(self) -> "LPIPSDistance":
-        """Build the distance; a CheckpointError if a file cannot be read or weights are missing."""
+        """Build the distance.
+
+        A CheckpointError if a file cannot be read, or weights are missing or of another network.
+        """
         weights: dict[str, Tensor] = {}
+        origins: dict[str, str] = {}
         for file in self.files:
-            weights |= _read(Path(file))
-        return LPIPSDistance(weights)
+            found = _read(Path(file))
+            weights |= found
+            origins |= dict.fromkeys(found, file)
+        return LPIPSDistance(weights, origins)
 
 
 class LPIPSDistance(FrameDistance):
     """The perceptual distance LPIPS with VGG16.
 
     Unlike in the official code, no dropout precedes the linear layers: there it is active by
-    mistake whenever the model trains. ``weights`` are tensors by their names in the files that
-    ``LPIPS`` describes; a CheckpointError if one is missing or not finite.
+    mistake whenever the model trains.
+
+    Args:
+        weights: tensors by their names in the files that ``LPIPS`` describes.
+        origins: file of each weight by its name, for error messages; may lack any.
+
+    Raises:
+        CheckpointError: a weight is missing, not finite, of another shape or of another network.
     """
 
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, weights: Mapping[str, Tensor], origins: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__()
         self.register_buffer("shift", torch.tensor(SHIFT)[:, None, None], persistent=False)
         self.register_buffer("scale", torch.tensor(SCALE)[:, None, None], persistent=False)
@@ -78,7 +92,7 @@ class LPIPSDistance(FrameDistance):
                 self.convolutions[str(position)] = nn.Conv2d(channels_in, channels, 3, padding=1)
                 channels_in = channels
         self.heads = nn.ModuleList(nn.Conv2d(width, 1, 1, bias=False) for width, _ in SLICES)
-        self._load(weights)
+        self._load(weights, origins or {})
         freeze(self)
 
     def forward(self, x: Frames, y: Frames) -> Float[Tensor, "n"]:
@@ -103,14 +117,22 @@ class LPIPSDistance(FrameDistance):
             found.append(h)
         return found
 
-    def _load(self, weights: Mapping[str, Tensor]) -> None:
+    def _load(self, weights: Mapping[str, Tensor], origins: Mapping[str, str]) -> None:
+        shapes = {name: tuple(x.shape) for name, x in self.state_dict().items()}
         ours: dict[str, Tensor] = {}
         for name, tensor in weights.items():
-            if match := _CONVOLUTION.search(name):
-                ours[f"convolutions.{match[1]}.{match[2]}"] = tensor
-            elif match := _HEAD.search(name):
-                ours[f"heads.{match[1]}.weight"] = tensor
-        missing = sorted(self.state_dict().keys() - ours.keys())
+            own = _own_name(name)
+            if own is None:
+                continue
+            shape, expected = tuple(tensor.shape), shapes.get(own)
+            if shape != expected:
+                raise CheckpointError(
+                    f"{origins.get(name, 'LPIPS')}: {name!r} has shape {shape}, but VGG16 with "
+                    f"LPIPS's linear layers has {expected or 'no such weight'}; give the files of "
+                    "that network, vgg16-397923af.pth and vgg.pth"
+                )
+            ours[own] = tensor
+        missing = sorted(shapes.keys() - ours.keys())
         if missing:
             heads = missing[0].startswith("heads")
             part = "LPIPS's linear layers, vgg.pth" if heads else "VGG16, vgg16-397923af.pth"
@@ -122,11 +144,38 @@ class LPIPSDistance(FrameDistance):
         self.load_state_dict(ours)
 
 
+def _own_name(name: str) -> str | None:
+    """Name in ``LPIPSDistance`` of a weight of a file; None for weights that it has no use for."""
+    if match := _CONVOLUTION.search(name):
+        return f"convolutions.{match[1]}.{match[2]}"
+    if match := _HEAD.search(name):
+        return f"heads.{match[1]}.weight"
+    return None
+
+
 def _read(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a file by name; a CheckpointError if none of them belongs to LPIPS."""
+    found = _unpacked(path)
+    weights = found.get("state_dict", found) if isinstance(found, dict) else {}
+    if not isinstance(weights, dict):
+        weights = {}
+    tensors = {
+        name: x for name, x in weights.items() if isinstance(name, str) and isinstance(x, Tensor)
+    }
+    if not any(map(_own_name, tensors)):
+        raise CheckpointError(
+            f"{path}: has no weight with a name of VGG16 or of LPIPS's linear layers, such as "
+            "'features.0.weight' and 'lin0.model.1.weight'; give vgg16-397923af.pth and vgg.pth"
+        )
+    return tensors
+
+
+def _unpacked(path: Path) -> Any:
+    """Contents of a safetensors file or a file of ``torch.save``, of which nothing is executed."""
     try:
         if path.suffix == ".safetensors":
             return read_tensors(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
     except OSError as error:
@@ -136,7 +185,6 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"{path}: holds more than weights or is damaged ({_reason(error)}); "
             "save the weights as safetensors"
         ) from error
-    return found.get("state_dict", found)
 
 
 def _reason(error: Exception) -> str:
