@@ -52,3 +52,33 @@ def test_unknown_words_are_refused_as_the_model_would(
         check_video(asked, known, Limits(), Path())
     with pytest.raises(ValueError, match=message):
         request_of(loaded.model("text"), asked)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"start_image": "a" * 12},
+        {"start_image": "a" * 12, "end_image": "b" * 12},
+        {"continue_video": "a" * 12},
+        {"loop": True},
+    ],
+)
+def test_given_frames_that_a_model_cannot_use_are_named_as_the_user_named_them(
+    known: dict[str, Description], given: dict[str, Any]
+):
+    lacking = {"text": {**known["text"], "can": ["make"]}}
+    able = {**known["text"], "can": ["make", *given]}
+    for field in given:
+        almost = {**known["text"], "can": ["make", *(given.keys() - {field})]}
+        models = {"text": almost, "other": able}
+        with pytest.raises(ValueError, match=f"text cannot use {field}; models that can: other"):
+            check_video(settings(**given), models, Limits(), Path())
+    with pytest.raises(ValueError, match="no model here can"):
+        check_video(settings(**given), lacking, Limits(), Path())
+    assert {*given} <= VideoSettings.model_fields.keys()
+
+
+def test_what_a_model_can_use_is_named_as_the_settings_are(loaded: Loaded, tiny_run_folder: Path):
+    loaded.places["volume"] = str(tiny_run_folder)
+    usable = {*loaded.describe("volume")["can"]} - {"reconstruct", "make", "live"}
+    assert {"start_image", "continue_video"} <= usable <= VideoSettings.model_fields.keys()

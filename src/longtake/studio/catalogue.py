@@ -12,7 +12,7 @@ from longtake.studio.settings import VideoSettings
 from longtake.studio.store import JobStore
 
 LOGGER = logging.getLogger("longtake")
-DESCRIBED = 2
+DESCRIBED = 3
 """Version of the stored descriptions of models: where it differs, a model is described again."""
 
 

@@ -82,7 +82,7 @@ def check_video(
     needs = {
         "start_image": settings.start_image,
         "end_image": settings.end_image,
-        "continue": settings.continue_video,
+        "continue_video": settings.continue_video,
         "loop": settings.loop or None,
     }
     for name, value in needs.items():

@@ -194,11 +194,11 @@ def _rollouts(model: VideoModel) -> list[str]:
 
 
 def _can(video: LongVideo) -> list[str]:
-    """``make``, ``live``, and what else a model can use, such as ``start_image`` or ``loop``."""
+    """``make``, ``live``, and fields of ``VideoSettings`` that a model can use, as ``loop``."""
     reads = video.samplers["next"].reads
     found = ["make", "live"]
     if CONTEXT[0] in reads or "previous" in reads:
-        found += ["start_image", "continue"]
+        found += ["start_image", "continue_video"]
     return found + (["end_image", "loop"] if "interpolator" in video.samplers else [])
 
 

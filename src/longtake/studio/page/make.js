@@ -131,8 +131,7 @@ function choose() {
     Object.keys(model.labels ?? {}).length
   );
   form.loopField.hidden = !can.includes("loop");
-  const known = { start_image: "start_image", end_image: "end_image", continue_video: "continue" };
-  for (const [name, each] of Object.entries(files)) each.node.hidden = !can.includes(known[name]);
+  for (const [name, each] of Object.entries(files)) each.node.hidden = !can.includes(name);
   form.given.hidden = Object.values(files).every((each) => each.node.hidden);
   backends(form.backend, model);
   decoders(form.decoder, model);
