@@ -11,7 +11,7 @@ from tiny_runs import autoencoder_run, log, train
 
 from longtake.config import ConfigError, parse
 from longtake.training.config import TrainingConfig
-from longtake.training.tracker import check_tracker
+from longtake.training.tracker import check_tracker, open_tracker
 
 TRACKERS = ["tensorboard", "wandb", "trackio"]
 
@@ -63,6 +63,8 @@ def test_a_tracker_that_is_not_installed_is_named_at_the_start(
     )
     with pytest.raises(ValueError, match=rf"pip install 'longtake\[{name}\]'"):
         train(autoencoder_run(steps=1, tracker=name), tmp_path)
+    with pytest.raises(ValueError, match=rf"pip install 'longtake\[{name}\]'"):
+        open_tracker(name, tmp_path)  # a trainer of one's own, without a run
     assert not any(tmp_path.iterdir())
     check_tracker("none")
 

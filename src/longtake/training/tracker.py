@@ -102,7 +102,11 @@ _TRACKERS: Mapping[str, Callable[[Path], Tracker]] = {
 
 
 def open_tracker(name: TrackerName, folder: Path) -> Tracker | None:
-    """Open the experiment tracker ``name`` for the run in a folder; None for ``none``."""
+    """Open the experiment tracker ``name`` for the run in a folder; None for ``none``.
+
+    A ValueError if its package is not installed.
+    """
+    check_tracker(name)
     return _TRACKERS[name](folder) if name in _TRACKERS else None
 
 
