@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 ProgressCallback = Callable[[int, int], None]
-"""Called with the number of units done so far (frames, clips, evaluations) and their total."""
+"""Called with the number of units done so far (frames, clips, estimates) and their total."""
 
 
 def no_progress(done: int, total: int) -> None:

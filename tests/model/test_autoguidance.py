@@ -8,6 +8,7 @@ import torch
 
 from longtake.denoisers import VolumeUNet
 from longtake.model import Sampling, VideoModel, sampling_with
+from longtake.rollout import Steering
 
 
 def smaller(model: VideoModel, **changes: object) -> VideoModel:
@@ -45,3 +46,25 @@ def test_a_model_of_other_latents_or_signals_cannot_guide(tiny_model: VideoModel
     smaller(tiny_model, num_classes=None).save_pretrained(tmp_path / "blind")
     with pytest.raises(ValueError, match="cannot guide this model: they differ in what their netw"):
         tiny_model.long_video(guided(tiny_model, tmp_path / "blind", 2))
+
+
+@pytest.mark.parametrize(
+    "guidance",
+    [
+        "{kind: unguided}",
+        "{kind: classifier_free, scale: 3}",
+        "{kind: classifier_free, scale: 3, interval: [0.2, 0.8]}",
+        "{kind: autoguidance, model: WORSE, scale: 3}",
+        "{kind: autoguidance, model: WORSE, scale: 3, interval: [0.2, 0.8]}",
+    ],
+)
+def test_progress_counts_each_guided_estimate_once(
+    tiny_model: VideoModel, tmp_path: Path, guidance: str
+):
+    smaller(tiny_model, model_channels=4).save_pretrained(tmp_path / "worse")
+    words = [f"guidance={guidance.replace('WORSE', str(tmp_path / 'worse'))}", "sampler.steps=3"]
+    video = tiny_model.long_video(sampling_with(tiny_model.index.sampling, words))
+    seen: list[tuple[int, int]] = []
+    request, watch = tiny_model.request([3]), lambda *numbers: seen.append(numbers)
+    next(video(request, 8, steering=Steering(progress=watch)))
+    assert seen == [(0, 3), (1, 3), (2, 3)] * 2  # keyframes, then what lies between them

@@ -97,9 +97,9 @@ class ClipSampler:
         Args:
             signals: what the network is conditioned on, by name; one sample per seed.
             seeds: one per clip; all randomness of a clip follows from its seed.
-            on_evaluation: called before each evaluation of the network with the number of
-                evaluations done and the total number for this clip; an exception in it cancels the
-                clip.
+            on_evaluation: called before each guided estimate, for which guidance may evaluate
+                networks more than once, with the number of estimates done and the total number for
+                this clip; an exception in it cancels the clip.
             guidance: replaces ``self.guidance``; None keeps it.
 
         Raises:
@@ -141,8 +141,9 @@ class ClipSampler:
         Args:
             signals: what the network is conditioned on, by name.
             noise: one random stream per sample.
-            on_evaluation: called before each evaluation of the network with the number of
-                evaluations done and the total number for this clip.
+            on_evaluation: called before each guided estimate, for which guidance may evaluate
+                networks more than once, with the number of estimates done and the total number for
+                this clip.
         """
         signals = batch.to(signals, self.denoiser.device)
         noisy = self._noisy(signals, noise)

@@ -40,9 +40,9 @@ class Request:
             Context frames and ``previous`` condition the first clip only (in a hierarchical rollout
             the first keyframes); other signals condition every clip.
         guidance: replaces the guidance of every clip sampler; None keeps it.
-        on_evaluation: called before each evaluation of a network with the number of evaluations
-            done and the total number for the clip; a rollout replaces it by that of its
-            ``Steering``.
+        on_evaluation: called before each guided estimate of a clip, for which guidance may evaluate
+            networks more than once, with the number of estimates done and the total number for the
+            clip; a rollout replaces it by that of its ``Steering``.
     """
 
     seeds: tuple[int, ...]
@@ -88,9 +88,10 @@ class Steering:
         change: called once before each rollout step with the step's number, from 0; returns what
             changes from this step on, or None. Each step but the first adds ``Rollout.grain``
             frames of video.
-        cancel: called before each evaluation of a network; returning True raises ``Cancelled``.
-        progress: called before each evaluation of a network with the number of evaluations done
-            and the total number for the clip.
+        cancel: called before each guided estimate of a clip; returning True raises ``Cancelled``.
+        progress: called before each guided estimate of a clip, for which guidance may evaluate
+            networks more than once, with the number of estimates done and the total number for the
+            clip.
     """
 
     change: Callable[[int], Change | None] = lambda step: None

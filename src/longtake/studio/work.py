@@ -97,8 +97,8 @@ class Work:
         """Send progress within a clip to the server, a few times a second at most.
 
         Args:
-            done: number of network evaluations done.
-            total: number of network evaluations of the clip.
+            done: number of guided estimates done.
+            total: number of guided estimates of the clip.
         """
         now = time.monotonic()
         if now - self._shown > PROGRESS_SECONDS:
