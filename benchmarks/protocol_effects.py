@@ -74,15 +74,15 @@ class Measured:
 
     def __init__(self, folder: Path, clips: int) -> None:
         self.source, self.clips = VideoFolder(path=folder, plan=ClipPlan(frames=1)), clips
-        self.networks: dict[str, FeatureNetwork] = {}
+        self.network: FeatureNetwork | None = None
 
     def features(self, name: str, changes: Sequence[str]) -> Tensor:
         """Features of the real side of a protocol with changes."""
         fixed = [f"clips_per_video={self.clips}", "mirror=false", "fewer=refuse", "draws=1"]
         chosen = protocol(name, [*fixed, *changes], n=self.clips)
         usable = usable_videos(self.source, chosen, "real")
-        ports = self.networks.setdefault("ports", network_of(chosen))
-        return prepared(chosen, self.source, choose_clips(usable, count=self.clips), ports)
+        self.network = self.network or network_of(chosen)  # that of all protocols in ROWS
+        return prepared(chosen, self.source, choose_clips(usable, count=self.clips), self.network)
 
 
 def prepared(
