@@ -44,7 +44,7 @@ from longtake.diffusion import ClipSampler, Denoiser, Diffusion, ScaledLinear  #
 from longtake.diffusion.samplers import DDIM  # noqa: E402
 from longtake.rollout import Request  # noqa: E402
 from longtake.rollout.strategies import Hierarchical  # noqa: E402
-from longtake.training.trainer import AdamW  # noqa: E402
+from longtake.training.adamw import AdamW  # noqa: E402
 from longtake.video.pixels import to_bytes  # noqa: E402
 
 FULL: dict[str, Any] = {

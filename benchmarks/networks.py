@@ -33,7 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from longtake.denoisers import TriplaneUNetConfig, VolumeUNetConfig
 from longtake.diffusion.process import Denoiser
-from longtake.training.trainer import AdamW
+from longtake.training.adamw import AdamW
 
 FULL_WIDTH = 256
 

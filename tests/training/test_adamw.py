@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from longtake.training.trainer import AdamW
+from longtake.training.adamw import AdamW
 
 SHAPES = [(4, 3, 3, 3), (5, 2, 1, 1), (1, 6, 2, 3), (7, 5), (3,)]
 

@@ -8,17 +8,18 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from longtake.distributed import Ranks, full_tensor
+from longtake.distributed import Ranks
 from longtake.interruption import Arrived, deferred
 from longtake.training import checkpoint
+from longtake.training.adamw import AdamW
 from longtake.training.config import Schedule, TrainingConfig
 from longtake.training.ema import EMA
 from longtake.training.log import Log
-from longtake.training.methods.base import Method, Phase
+from longtake.training.methods.base import Method
 from longtake.training.restore import restore
+from longtake.training.step import train_step
 from longtake.training.writer import Writer
 from longtake.video import VideoError
 
@@ -176,7 +177,8 @@ class Trainer:
 
     def _carry_out(self, batch: Sequence[Any]) -> None:
         """Train one step, then log, write previews and evaluate, each if it is due."""
-        settings, values = self._settings, self.train_step(batch)
+        settings = self._settings
+        values = train_step(self._state, settings, self._ranks, batch)
         if self.step % settings.log_every == 0 or self._done:
             self._log_step(values)
         if self._due(settings.sample_every):
@@ -209,51 +211,6 @@ class Trainer:
     @property
     def _last_good_step(self) -> int | None:
         return self._method.monitor and self._method.monitor.last_good_step
-
-    def train_step(self, batch: Sequence[Any]) -> dict[str, Tensor]:
-        """Train on this rank's micro-batches of one step; return this rank's values to log."""
-        values: dict[str, Tensor] = {}
-        active = set()
-        for micro in batch:
-            for phase in self._method.phases:
-                for name, value in self._backward(phase, micro, len(batch)).items():
-                    active.add(phase.name)
-                    values[name] = values.get(name, 0) + value.detach() / len(batch)
-        for phase in self._method.phases:
-            if phase.name in active:
-                self._update(phase, values)
-        if self._state.ema:
-            self._state.ema.update()
-        self._state.step += 1
-        if self._method.monitor:
-            self._method.monitor.observe(self.step, [micro.statistics for micro in batch])
-        return values
-
-    def _backward(self, phase: Phase, micro: Any, parts: int) -> Mapping[str, Tensor]:
-        """Add a phase's gradients of one of ``parts`` micro-batches; return loss and its parts.
-
-        Return nothing while the phase is inactive.
-        """
-        device, precision = self._ranks.device.type, self._settings.precision
-        half = precision == "bfloat16" or (precision == "auto" and device == "cuda")
-        cast = torch.autocast(device, torch.bfloat16, enabled=half)
-        with _frozen_except(self._method.module, phase.module), cast:
-            loss = phase.loss(micro, self.step)
-            if loss is None:
-                return {}
-            (loss.total * (1 / parts)).backward()
-        return {phase.log_key: loss.total, **loss.parts}
-
-    def _update(self, phase: Phase, values: dict[str, Tensor]) -> None:
-        config, optimizer = phase.optimizer, self._state.optimizers[phase.name]
-        if config.clip_norm is not None:
-            norm = nn.utils.clip_grad_norm_(phase.module.parameters(), config.clip_norm)
-            values[f"gradient_norm_{phase.name}"] = full_tensor(norm.detach())
-        scale = self._settings.learning_rate(self.step) / self._settings.optimizer.lr
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * scale
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
 
     def save(self) -> None:
         """Write a checkpoint and remove old ones; FloatingPointError if weights are not finite."""
@@ -352,43 +309,3 @@ class Trainer:
         self._log.write(self.step, {**plain, **rates})
         if end := self._report(TrainingProgress(self.step, settings.steps, rate, plain)):
             self._settings = settings.model_copy(update=end._asdict())
-
-
-class AdamW(torch.optim.AdamW):
-    """PyTorch's fused AdamW, without the copy that it makes of every channels-last gradient.
-
-    PyTorch's operator requires row-major gradients, although any layout is right if weight,
-    gradient and moments share it, as in a ``Trainer``. Therefore it gets views of these tensors
-    whose axes are in the order of memory. Values, state and checkpoints are those of
-    ``torch.optim.AdamW``.
-    """
-
-    def _init_group(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, group: dict[str, Any], *lists: Any
-    ) -> bool:
-        has_complex = super()._init_group(group, *lists)
-        for tensors in lists:
-            if isinstance(tensors, list):
-                tensors[:] = map(_in_order_of_memory, tensors)
-        return has_complex
-
-
-def _in_order_of_memory(x: Tensor) -> Tensor:
-    """Row-major view of a channels-last tensor; other tensors unchanged."""
-    plain = type(x) in (Tensor, nn.Parameter)  # DTensors are laid out by torch
-    if plain and x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
-        return x.permute(0, 2, 3, 1)
-    return x
-
-
-@contextmanager
-def _frozen_except(module: nn.Module, part: nn.Module) -> Generator[None]:
-    """Let only the parameters of ``part`` of a module get gradients, within ``with``."""
-    others = {p for p in module.parameters() if p.requires_grad} - set(part.parameters())
-    for parameter in others:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in others:
-            parameter.requires_grad_(True)
