@@ -13,44 +13,31 @@ from longtake.data.prepare import PrepareSettings, prepare, read_manifest
 from longtake.distributed import Ranks
 from longtake.page.document import duration
 from longtake.page.run_page import followed
-from longtake.pipeline.calibration import (
-    Speed,
-    clips_to_encode,
-    fitted,
-    measure,
-    scheduled,
-    seconds_of_precisions,
-    with_settings,
-)
+from longtake.pipeline.calibration import with_settings
+from longtake.pipeline.decision import CONFIGS, STEPS, Decision, overrides_setting
 from longtake.pipeline.footage import is_large, left_out, survey
 from longtake.pipeline.output import Output
 from longtake.pipeline.pace import Pace
 from longtake.pipeline.page import write_stages_page
-from longtake.pipeline.plan import Clock, Plan, PlannedResults, PlannedStage
+from longtake.pipeline.plan import Clock, Plan, PlannedResults
 from longtake.pipeline.results import (
     CARD,
-    FEWEST_CLIPS,
     MODEL,
     measure_model,
-    planned_evaluations,
     planned_results,
     reconstruction_psnr,
     write_card,
     write_model,
     write_samples,
 )
-from longtake.pipeline.stages import RESERVE, RESULTS_SHARE, RUNS, WIDTHS, Stage, rule, stages_of
+from longtake.pipeline.stages import RUNS, Stage, rule, stages_of
 from longtake.pipeline.systems import SYSTEMS
-from longtake.runs import AnyRun, Callbacks, DiffusionRun, read_run
+from longtake.runs import AnyRun, Callbacks, DiffusionRun
 from longtake.training.config import Schedule
 from longtake.training.trainer import TrainingProgress
 
-CONFIGS, TRIAL, RESULTS, FOOTAGE = "configs", ".calibration", "results", "footage"
-CUDA_BATCH = 4
-WIDER_COSTS = 4  # times the time of a step, of a network of twice the width
+RESULTS, FOOTAGE = "results", "footage"
 PREPARE_SHARE = 0.15
-TRIAL_CLIPS = 16
-STEPS, PRECISION = "training.steps", "training.precision"
 GOOD_PSNR = 24.0  # dB of an autoencoder's reconstructions, in which a face can be recognised
 
 
@@ -179,117 +166,22 @@ class Training:
             steps = {"steps": run.training.steps}
             planned = self._plan.stages[stage.name].model_copy(update=steps)
         else:
-            run, planned = self._decided(stage, own, shown)
+            run, planned = Decision(
+                stage=stage,
+                stages=self.stages,
+                plan=self._plan,
+                out=self._out,
+                ranks=self._ranks,
+                output=self._output,
+                clock=self._clock,
+                own=own,
+                shown=shown,
+            ).decide()
         run = run.settled()
         self._keep(stages={**self._plan.stages, stage.name: planned})
         path.parent.mkdir(exist_ok=True)
         write_text(path, config.to_yaml(run))
         return run
-
-    def _decided(
-        self, stage: Stage, own: Sequence[str], shown: Callbacks
-    ) -> tuple[AnyRun, PlannedStage]:
-        """Choose the widest network that sees enough samples in its share of the time left.
-
-        Returns its run's config, and its part of the plan. ``own`` are the stage's overrides,
-        ``shown`` reports progress of trial runs.
-        """
-        begun, seconds = self._clock.seconds, self._seconds_for(stage)
-        ends = begun + seconds
-        if _given(own, STEPS):
-            base = config.changed(AnyRun, self._base(stage, 1, {}), own)
-            steps = base.training.steps
-            run = with_settings(base, scheduled(base, steps, stage.cooldown))
-            return config.changed(AnyRun, run, own), PlannedStage(
-                width=1, seconds=seconds, steps=steps
-            )
-        clips = min(TRIAL_CLIPS, self._plan.footage.clips) if stage.encodes else 0
-        chosen, (precision, precisions) = None, self._precision(stage, own, shown, clips)
-        for width in WIDTHS if stage.wide else WIDTHS[:1]:
-            base = config.changed(AnyRun, self._base(stage, width, precision), own)
-            speed = measure(base, self._out / TRIAL, shown, clips)
-            samples = seconds / speed.step * base.training.batch
-            if chosen is not None and samples < stage.enough:
-                break
-            chosen = base, width, speed
-            if samples < WIDER_COSTS * stage.enough:
-                break
-        assert chosen is not None
-        base, width, speed = chosen
-        left = max(ends - self._clock.seconds, 1.0)
-        cached, encoding = clips_to_encode(self._plan.footage.clips, speed, left)
-        times, measuring = self._evaluations(stage, base, speed, left - encoding)
-        settings = {**fitted(base, speed, left - encoding - measuring, stage.cooldown), **cached}
-        if times:
-            every = -(-settings[STEPS] // times)
-            settings |= {"training.evaluate_every": every, "evaluation.clips": FEWEST_CLIPS}
-        run = config.changed(AnyRun, with_settings(base, settings), own)
-        return run, PlannedStage(
-            width=width,
-            seconds=seconds,
-            steps=run.training.steps,
-            precisions=precisions,
-            ends=ends - speed.preview,  # the last one is made after the last step
-            **vars(speed),
-        )
-
-    def _precision(
-        self, stage: Stage, own: Sequence[str], shown: Callbacks, clips: int
-    ) -> tuple[Mapping[str, Any], dict[str, float]]:
-        """The faster precision on this CPU, as a setting, and seconds of a step by precision.
-
-        Both are empty on a GPU, and if the stage or ``own``, its overrides, sets the precision.
-        ``clips`` is the number of clips that the trial runs encode, ``shown`` reports progress.
-        """
-        if not stage.half or _given(own, PRECISION) or self._ranks.device.type != "cpu":
-            return {}, {}
-        base = config.changed(AnyRun, self._base(stage, 1, {}), own)
-        found = seconds_of_precisions(base, self._out / TRIAL, shown, clips)
-        fastest = min(found, key=lambda name: found[name])
-        times = " and ".join(f"{seconds:.3g} s in {name}" for name, seconds in found.items())
-        self._output.say(f"{stage.name}: a step takes {times} of CPU time; {fastest} is used")
-        return {PRECISION: fastest}, found
-
-    def _evaluations(
-        self, stage: Stage, run: AnyRun, speed: Speed, seconds: float
-    ) -> tuple[int, float]:
-        """Number of times that the model is measured while it trains, and the seconds they take.
-
-        ``speed`` is the run's measured speed, ``seconds`` the time it may take.
-        """
-        if not stage.samples:
-            return 0, 0.0
-        assert isinstance(run, DiffusionRun)
-        denoisers, device = self._plan.denoisers, self._ranks.device
-        return planned_evaluations(run, denoisers, speed.preview, seconds, device)
-
-    def _base(self, stage: Stage, width: int, more: Mapping[str, Any]) -> AnyRun:
-        """Config of a run: its preset with the stage's settings and ``more``, by name ``a.b``.
-
-        The network is ``width`` times as wide as the preset's.
-        """
-        settings = {**stage.settings, **more}
-        settings |= {key: str(self._out / RUNS / name) for key, name in stage.follows.items()}
-        for key, name in stage.same.items():
-            settings[key] = config.read(self._out / CONFIGS / f"{name}.yaml")[key]
-        run = with_settings(read_run(stage.preset), settings)
-        batch = run.training.batch * (CUDA_BATCH if self._ranks.device.type == "cuda" else 1)
-        run = with_settings(run, {"training.batch": batch})
-        if stage.wide is None:
-            return run
-        network, name = stage.wide.split(".")
-        if any(own.startswith(f"{network}.") for own in self._overrides.get(stage.name, ())):
-            run = with_settings(run, {"init_from": None})  # whose weights may not fit any more
-        if width > 1:
-            value = config.to_dict(run)[network][name] * width
-            run = with_settings(run, {stage.wide: value, "init_from": None})
-        return run
-
-    def _seconds_for(self, stage: Stage) -> float:
-        """Seconds for a run: its share of the time left, relative to all shares that are left."""
-        left = self._plan.budget_seconds - self._clock.seconds
-        shares = sum(each.share for each in self.stages[self.stages.index(stage) :])
-        return max(left * stage.share / (shares + RESULTS_SHARE + RESERVE), 1.0)
 
     def _finish(self) -> None:
         """Write the model's folder, long videos, evaluations and the model card."""
@@ -332,7 +224,7 @@ class Training:
         """
         own, ends = self._overrides.get(stage.name, ()), self._plan.stages[stage.name].ends
         pace = None
-        if ends is not None and not _given(own, STEPS):
+        if ends is not None and not overrides_setting(own, STEPS):
             changed = partial(self._reschedule, stage, run)
             pace = Pace(run.training, ends, lambda: self._clock.seconds, changed)
 
@@ -360,8 +252,3 @@ class Training:
 
     def _run_folder(self, stage: Stage) -> Path:
         return self._out / RUNS / stage.name
-
-
-def _given(overrides: Sequence[str], setting: str) -> bool:
-    """Whether overrides, such as ``training.steps=9``, change a setting."""
-    return any(override.startswith(f"{setting}=") for override in overrides)
