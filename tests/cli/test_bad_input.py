@@ -372,7 +372,7 @@ def test_an_interruption_says_how_to_go_on(
     def interrupt(name: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("longtake.model.video_model.find_model", interrupt)
+    monkeypatch.setattr("longtake.model.folder.find_model", interrupt)
     called = longtake("generate", "lvdm-sky", "-o", tmp_path / "out")
     assert called.code == 130
     assert "stopped; the same command continues from here" in called.err

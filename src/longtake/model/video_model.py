@@ -11,40 +11,27 @@ from torch import nn
 
 from longtake.autoencoders import OtherDecoder, VideoAutoencoder
 from longtake.backends import Backend
-from longtake.checkpoint import (
-    load_component,
-    save_component,
-    whole_folder,
-)
 from longtake.config import nearest
 from longtake.diffusion import ClipSampler, Denoiser
 from longtake.diffusion.signals import Signals
 from longtake.generate import LongVideo
-from longtake.hub import find_model, push_folder
-from longtake.model.agreement import check_merge, guiding_network
+from longtake.hub import push_folder
+from longtake.model.agreement import check_merge
 from longtake.model.arguments import (
     check_backend,
     check_device,
     check_dtype,
-    check_role,
     check_sampling,
     label_text,
     whole_prompt,
     whole_seeds,
 )
 from longtake.model.card import CARD, model_card
-from longtake.model.index import (
-    AUTOENCODER,
-    FOLDERS,
-    FULL,
-    ModelIndex,
-    Sampling,
-    decoder_folder,
-    read_model_files,
-    write_index,
-)
+from longtake.model.folder import load_networks, save_networks
+from longtake.model.index import AUTOENCODER, FOLDERS, FULL, ModelIndex, Sampling, decoder_folder
 from longtake.model.labels import Labels
 from longtake.model.prompts import prompt_signals
+from longtake.model.samplers import check_samples, clip_sampler
 from longtake.rollout import Request, Role
 from longtake.text import Prompt
 from longtake.vocabulary import NO_LABEL
@@ -94,25 +81,12 @@ class VideoModel:
             ValueError: there is no such device, ``dtype`` is not a floating-point dtype, or the
                 model has no students to sample with.
         """
-        check_device(device)
-        check_dtype(dtype)
-        folder = find_model(name)
-        index, components = read_model_files(folder)
-        if students and not index.students:
-            raise ValueError(f"students=True: {name} has no students; leave it out")
-        index = index.with_students() if students else index.without_students()
-        parts = {
-            part: load_component(folder / part, components[part], expected).to(device, dtype)
-            for part, expected in index.weights.items()
-        }
-        denoisers: dict[Role, Denoiser] = {role: parts[part] for role, part in index.roles.items()}
-        for denoiser in denoisers.values():
-            parts[AUTOENCODER].spec.check_drawn(denoiser.spec, str(folder))
+        index, networks = load_networks(name, device, dtype, students=students)
         return cls(
             index=index,
-            autoencoder=parts[AUTOENCODER],
-            denoisers=denoisers,
-            decoders={decoder: parts[part] for decoder, part in index.decoders.items()},
+            autoencoder=networks[AUTOENCODER],
+            denoisers={role: networks[folder] for role, folder in index.roles.items()},
+            decoders={each: networks[folder] for each, folder in index.decoders.items()},
         )
 
     def to(
@@ -190,19 +164,7 @@ class VideoModel:
             ValueError: ``dtype`` is not a floating-point dtype.
             CheckpointError: the folder cannot be written.
         """
-        check_dtype(dtype)
-        parts = self.components
-        roles = {
-            role: next(name for name, part in parts.items() if part is network)
-            for role, network in self.denoisers.items()
-        }
-        with whole_folder(Path(folder), overwrite=overwrite) as partial:
-            weights = {k: save_component(partial / k, part, dtype) for k, part in parts.items()}
-            decoders = {name: decoder_folder(name) for name in self.decoders}
-            index = self.index.model_copy(
-                update={"roles": roles, "decoders": decoders, "weights": weights}
-            )
-            write_index(partial, index)
+        save_networks(Path(folder), self, self.decoders, overwrite=overwrite, dtype=dtype)
 
     def push_to_hub(self, repository: str, *, private: bool = False) -> str:
         """Upload as a model repository of the Hugging Face hub; return the URL of the commit.
@@ -271,7 +233,7 @@ class VideoModel:
         """
         check_backend(backend)
         check_sampling(sampling)
-        self._check_samples()
+        check_samples(self)
         sampling = sampling or self.index.sampling
         networks: dict[Role, Denoiser] = {"next": self.denoisers["first"], **self.denoisers}
         samplers: dict[Role, ClipSampler] = {
@@ -300,37 +262,7 @@ class VideoModel:
             ValueError: there is no such role, or no network that samples clips; the model that
                 guides is missing, or has another autoencoder, schedule or shape.
         """
-        check_backend(backend)
-        check_role(role)
-        check_sampling(sampling)
-        self._check_samples()
-        assert self.index.diffusion is not None
-        network = self.denoisers.get(role) or self.denoisers["first"]
-        own = (sampling or self.index.sampling).of(role)
-        return ClipSampler(
-            denoiser=network if backend is None else backend.denoiser(network),
-            diffusion=self.index.diffusion,
-            sampler=own.sampler,
-            guidance=own.guidance,
-            context_noise=own.context_noise,
-            pattern=own.pattern,
-            guides=self._guides(own.guidance.guide, role),
-        )
-
-    def _check_samples(self) -> None:
-        if "first" not in self.denoisers:
-            raise ValueError(
-                "this model has no network that samples clips, only "
-                f"{' and '.join(self.components)}; join it with a model that has one, or train one"
-            )
-
-    def _guides(self, name: str | None, role: Role) -> Mapping[str, Denoiser]:
-        """The network of the model ``name`` that guides a role, by that name; none without name."""
-        if name is None:
-            return {}
-        own = self.denoisers.get(role, self.denoisers["first"])
-        other = VideoModel.from_pretrained(name, device=own.device, dtype=own.dtype)
-        return {name: guiding_network(name, other, self, role)}
+        return clip_sampler(self, role, sampling, backend, VideoModel.from_pretrained)
 
     def request(
         self,
@@ -393,7 +325,8 @@ class VideoModel:
     @property
     def labels(self) -> Labels:
         """Classes and named labels of the videos that the network of ``first`` makes."""
-        return Labels(self.index, self._reads)
+        first = self.denoisers.get("first")
+        return Labels(self.index, frozenset() if first is None else first.reads)
 
     def label_signals(self, seeds: Sequence[int], label: str | None) -> Signals:
         """Conditions (signals) that ``label``, or a draw by each seed if None, sets for videos.
@@ -411,8 +344,3 @@ class VideoModel:
                 of videos.
         """
         return prompt_signals(self.index, self.denoisers, videos, prompt)
-
-    @property
-    def _reads(self) -> frozenset[str]:
-        first = self.denoisers.get("first")
-        return frozenset() if first is None else first.reads
