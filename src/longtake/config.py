@@ -244,6 +244,7 @@ def _pair(text: str) -> tuple[list[str], Any]:
 
 
 def _describe(error: Any, kind: Any) -> str:
+    """Describe one of pydantic's errors of a config of ``kind`` in our words."""
     place = _shown(kind, error["loc"])
     match error["type"]:
         case "extra_forbidden":

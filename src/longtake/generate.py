@@ -253,6 +253,10 @@ def stored_change(state: Mapping[str, Tensor]) -> Change:
 
 
 def _restore(state: Mapping[str, Tensor] | None, decoder: StreamDecoder) -> tuple[State, int]:
+    """Restore the decoder from the state of a ``Part``; None is that of a video not yet begun.
+
+    Returns the rollout's state, and the number of frames of which the decoder has the latents.
+    """
     if state is None:
         return State(), 0
     nulls = {name.replace("value.", "null.", 1) for name in state if name.startswith("value.")}

@@ -216,6 +216,7 @@ def _segment_suffix(job: Job) -> str:
 
 
 def _join(segments: Sequence[Path], path: Path, job: Job) -> None:
+    """Write a job's segments as one file, copied where the suffix allows it, else encoded again."""
     if path.suffix == segments[0].suffix:
         frames = concatenate(segments, path, overwrite=True)
     else:

@@ -110,6 +110,7 @@ def _train(table: "Table", folders: "Folders", ranks: "Ranks") -> None:
 
 
 def _print(found: "Outcome", out: Path) -> None:
+    """Print the table of an outcome, and where its rows come from."""
     from longtake.cli.tables import number, plain_table, print_table, spread, title
     from longtake.features.random_features import RandomFeaturesConfig
 

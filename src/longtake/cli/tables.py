@@ -90,6 +90,7 @@ def _span(low: float | None, high: float | None) -> str:
 
 
 def _side(side: "SourceRecord") -> str:
+    """Describe the real or generated videos of an evaluation in one line."""
     parts = [side.name, plural(side.videos, "video")]
     if side.height:
         parts.append(f"{side.height} x {side.width}")

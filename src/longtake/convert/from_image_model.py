@@ -233,6 +233,7 @@ def _unet(place: Path, config: VolumeUNetConfig) -> VolumeUNet:
 
 
 def _autoencoder(place: Path, clips: Clips) -> FramewiseAutoencoder:
+    """Read Stable Diffusion's autoencoder of the folder ``place``."""
     settings = {**_defaults(VAE), **_settings(place, VAE)}
     widths = settings["block_out_channels"]
     config = parse(

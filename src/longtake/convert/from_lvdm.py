@@ -120,6 +120,10 @@ def read_lvdm(ckpt: Path, config: Path, *, raw: bool = False) -> VideoModel:
 def _model(
     official: OfficialModel, state: Mapping[str, Tensor], name: str, raw: bool
 ) -> VideoModel:
+    """Build the model of an official config and load the weights ``state`` of the file ``name``.
+
+    ``raw``: the weights themselves, not their EMA. Errors are those of the conversion.
+    """
     if official.denoiser is None:
         index = ModelIndex(fps=FPS, ema=False, made_by=name)
         return VideoModel(index=index, autoencoder=_network(official.autoencoder, state))

@@ -123,6 +123,7 @@ def resolve(root: dict[str, Any]) -> dict[str, Any]:
 
 
 def _latent_diffusion(params: dict[str, Any]) -> OfficialModel:
+    """Convert ``model.params`` of an official config of a latent diffusion model."""
     place = "model.params"
     stage = params.get("first_stage_config")
     target = str(stage.get("target") if isinstance(stage, dict) else None)

@@ -66,6 +66,10 @@ _ATTENTION = {SpaceTimeAttentionConfig: _SPACE_TIME, TransformerConfig: _TRANSFO
 
 
 def _lvdm_names(config: VolumeUNetConfig) -> dict[str, str]:
+    """Official name of each weight of the network by ours.
+
+    A ValueError if the official UNet cannot have this config.
+    """
     attention = _ATTENTION.get(type(config.attention))
     if attention is None:
         raise ValueError(

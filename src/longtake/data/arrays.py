@@ -125,6 +125,7 @@ def _npy(path: Path) -> np.ndarray:
 
 
 def _npz(path: Path) -> np.ndarray:
+    """The one array of an ``.npz`` file, mapped; a compressed one is unpacked to a file first."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         if len(members) > MOST_MEMBERS:

@@ -199,6 +199,7 @@ class VolumeUNet(Denoiser):
         return out.permute(0, 4, 1, 2, 3).contiguous()
 
     def _input(self, z: Tensor, mask: Tensor | None) -> Volume:
+        """The network's input, channels last; with the mask's channel if the config has one."""
         factor = self.config.reduction
         if z.shape[-1] % factor or z.shape[-2] % factor:
             raise ValueError(
@@ -212,6 +213,7 @@ class VolumeUNet(Denoiser):
         return x.contiguous()
 
     def _embed(self, t: Tensor, prepared: "_Prepared") -> FrameEmbedding:
+        """Embedding that each block gets: of time, known frames' time, tables and text."""
         emb = self.time_embed(prepared.embedding(t))
         emb = emb if t.ndim == 2 else emb[:, None]
         if prepared.context_time is not None:

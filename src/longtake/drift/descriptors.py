@@ -79,6 +79,7 @@ class Describer:
             self._describe(frames[start : start + at_once])
 
     def _describe(self, frames: UInt8[np.ndarray, "t h w 3"]) -> None:
+        """Add rows of numbers and maps of cells of the next frames."""
         pixels = frames.transpose(3, 0, 1, 2).astype(np.float32) / 255
         before = pixels[:, :1] if self._previous is None else self._previous
         self._previous = pixels[:, -1:]

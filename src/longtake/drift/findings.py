@@ -81,6 +81,7 @@ def judge(measures: Measures) -> tuple[Finding, ...]:
 
 
 def _freezes(measures: Measures) -> Iterator[Finding]:
+    """Runs of equal frames or parts of them; one finding for all if there are many."""
     if len(measures.freezes) > SHOWN:
         first, total = measures.freezes[0].start, sum(run.frames for run in measures.freezes)
         sentence = f"freezes {len(measures.freezes)} times from frame {first}, for {total} frames"
@@ -107,6 +108,7 @@ def _freezes(measures: Measures) -> Iterator[Finding]:
 
 
 def _loops(measures: Measures) -> Iterator[Finding]:
+    """Frames that are shown again."""
     for loop in measures.loops:
         last, shown = loop.start + loop.frames - 1, loop.start - loop.period
         sentence = f"loops from frame {shown} to {last}, every {loop.period} frames"
@@ -126,6 +128,7 @@ def _loops(measures: Measures) -> Iterator[Finding]:
 
 
 def _seams(measures: Measures) -> Iterator[Finding]:
+    """Jumps at the borders of clips that are larger than elsewhere."""
     seams = measures.seams
     if seams is None or not seams.jumps:
         return
@@ -147,6 +150,7 @@ def _seams(measures: Measures) -> Iterator[Finding]:
 
 
 def _pulse(measures: Measures) -> Iterator[Finding]:
+    """A measure that changes by one period again and again."""
     if (found := measures.pulse) is None:
         return
     size = (
@@ -201,6 +205,7 @@ def _listed(frames: Sequence[int]) -> str:
 
 
 def _colour(measures: Measures) -> Iterator[Finding]:
+    """Mean colours that drift over the video."""
     drifting = _drifting(measures, CHANNELS)
     if not drifting:
         return
@@ -222,6 +227,7 @@ def _colour(measures: Measures) -> Iterator[Finding]:
 
 
 def _shares(measures: Measures) -> Iterator[Finding]:
+    """Contrast, sharpness and motion that rise or fall over the video."""
     for name, line in _drifting(measures, SHARES).items():
         slope, low, high, early = (
             100 * math.expm1(part) for part in (line.slope, line.low, line.high, line.early)

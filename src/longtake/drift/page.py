@@ -74,6 +74,7 @@ def _svg(figure: Figure) -> str:
 
 
 def _tables(report: DriftReport) -> Iterator[str]:
+    """Tables of the page in HTML: all videos, or the trends and findings of the only one."""
     if len(report.videos) > 1:
         yield "<h2>Videos</h2><table><tr><th>video</th><th>frames</th><th>found</th></tr>"
         for video in report.videos:

@@ -76,6 +76,7 @@ class DriftReport:
                 yield f"{video.info.path.name}: {'; '.join(video.lines())}"
 
     def _of_features(self) -> Iterator[str]:
+        """Sentences about FVD of windows, or about distances between features of one video."""
         if self.curve is not None:
             first, last = self.curve.points[0], self.curve.points[-1]
             against = "real clips" if self.curve.against == "real" else "first windows"

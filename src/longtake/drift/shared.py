@@ -49,6 +49,7 @@ def shared(video: Descriptors, start: int, stop: int) -> dict[str, Shared]:
 def _measures(
     video: Descriptors, start: int, stop: int
 ) -> Iterator[tuple[str, Float32[np.ndarray, "t n"]]]:
+    """Logarithms and colours of each cell that has them, ``n`` cells of ``t`` frames, by name."""
     colours = video.thumbnails[start:stop].astype(np.float32).reshape(stop - start, 3, -1)
     yield from zip(CHANNELS, colours.swapaxes(0, 1), strict=True)
     grey = np.einsum("tcn,c->tn", colours, np.array(LUMA, np.float32))

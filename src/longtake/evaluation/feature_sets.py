@@ -180,6 +180,7 @@ class FeatureSets:
     def _extract(
         self, side: Side, positions: Sequence[ClipPosition], stage: str, network: FeatureNetwork
     ) -> Rows:
+        """Features of clips of one side, extracted once; ``stage`` names the progress."""
         settings = self.settings
         network.network.to(settings.ranks.device)
         request = FeatureRequest(

@@ -209,6 +209,7 @@ def world_of(classes: Sequence[str]) -> str | None:
 
 
 def _synthetic(name: str, size: tuple[int, int]) -> SyntheticSource:
+    """The synthetic videos that ``name``, as ``sky:test:64``, names; else of ``size``."""
     kind, *rest = name.split(":")
     split = "train"
     for part in rest:
@@ -236,6 +237,7 @@ def _layout(name: str) -> VideosOnDisk:
 def _model(
     name: str, side: Side, protocol: Protocol, settings: SamplingSettings, ranks: Ranks
 ) -> ModelVideos:
+    """Open the model ``name`` as the source of ``protocol.n`` videos, kept in ``settings.keep``."""
     model = VideoModel.from_pretrained(
         name, device=ranks.device, dtype=settings.dtype, students=settings.students
     )

@@ -113,6 +113,10 @@ def _trial(
     *,
     preview: bool = True,
 ) -> Speed:
+    """Measure a run in ``folder`` by its first ``steps`` steps, after ``clips`` clips are encoded.
+
+    ``preview``: whether a preview is made, and timed, at the end.
+    """
     loop = {"steps": steps, "log_every": 1, "save_every": steps}
     loop["sample_every"] = steps if preview else 0
     loop |= {

@@ -261,6 +261,7 @@ class Rollout(Config, ABC):
     def _chunks(
         self, samplers: Samplers, request: Request, state: State, steering: Steering
     ) -> Iterator[Chunk]:
+        """Make chunk after chunk from ``state`` on; changes are asked for before each step."""
         total = state.change
         while True:
             change = steering.change(state.step)

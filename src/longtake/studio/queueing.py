@@ -197,6 +197,7 @@ class Queue:
         self._tell(job, fps=header["fps"])
 
     def _on_part(self, job: Job, header: Header) -> None:
+        """Count the frames of a new part of a video, and estimate the time left."""
         job.frames_done = header["end"]
         pace, now = self._paces[job.id], time.monotonic()
         if (count := header["end"] - header["start"]) > 0:

@@ -191,6 +191,7 @@ class LatentBatches:
         return TrainingBatch(z=z, t=t, noise=noise.normal(z.shape[1:]), signals=signals)
 
     def _sample(self, number: int) -> "_Sample":
+        """Sample ``number`` of the run: latent and signals, drawn from its own random stream."""
         epoch, item = self._order(number)
         random = generator(self.seed, "sample", epoch, item)
         cached = self.cache[item]
