@@ -28,6 +28,7 @@ def encode(
     options: Mapping[str, str] | None = None,
     times_ms: Sequence[int] | None = None,
     rotation: int | None = None,
+    pixel_aspect: Fraction | None = None,
     container_options: Mapping[str, str] | None = None,
 ) -> Path:
     """Write with PyAV alone, 24 frames a second or at given times."""
@@ -35,6 +36,8 @@ def encode(
         stream = container.add_stream(codec, rate=24, options=dict(options or {}))
         assert isinstance(stream, VideoStream)
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], pixels
+        if pixel_aspect is not None:
+            stream.codec_context.sample_aspect_ratio = pixel_aspect
         if rotation is not None:
             stream.set_display_rotation(rotation)
         if times_ms is not None:

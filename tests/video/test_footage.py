@@ -189,6 +189,51 @@ def test_sixteen_bits_of_grey_are_scaled(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_video(tmp_path)[0][0, :, :, 1], grey // 256)
 
 
+@pytest.mark.parametrize("suffix", ["pgm", "ppm"])
+def test_sixteen_bits_of_portable_maps_are_scaled(tmp_path: Path, suffix: str) -> None:
+    grey = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
+    kind, pixels = (b"P5", grey) if suffix == "pgm" else (b"P6", np.repeat(grey[..., None], 3, 2))
+    data = kind + b"\n32 32\n65535\n" + pixels.astype(">u2").tobytes()
+    (tmp_path / f"0.{suffix}").write_bytes(data)
+    assert np.abs(open_video(tmp_path)[0][0, :, :, 1] - grey / 256).max() < 1.5
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_pixels_of_32_bits_are_refused_by_name(tmp_path: Path, kind: type) -> None:
+    Image.fromarray(np.ones((32, 32), kind)).save(tmp_path / "0.tif")
+    with pytest.raises(VideoError, match=r"0\.tif: has pixels of 32 bits, expected 8 or 16"):
+        open_video(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("aspect", "size"),
+    [
+        ((4, 3), (48, 85)),
+        ((8, 9), (54, 64)),
+        ((1, 2), (96, 64)),
+        ((1280, 1281), (48, 64)),
+        ((99, 1), (48, 64)),
+    ],
+)
+@pytest.mark.parametrize("name", ["film.mp4", "film.mkv", "film.ts"])
+def test_pixels_are_shown_square(
+    tmp_path: Path, name: str, aspect: tuple[int, int], size: tuple[int, int]
+) -> None:
+    path = numbered(tmp_path / name, pixel_aspect=Fraction(*aspect))
+    assert (probe(path).height, probe(path).width) == size
+    whole = open_video(path)[0]
+    assert whole.shape == (60, *size, 3)
+    wanted = np.asarray(Image.fromarray(distinct(60)[44]).resize(size[::-1]))
+    assert np.abs(whole[44].astype(int) - wanted).mean() < 5
+    np.testing.assert_array_equal(read_clip(path, 30, 3), whole[30:33])
+
+
+def test_pixels_of_a_turned_film_are_shown_square(tmp_path: Path) -> None:
+    path = numbered(tmp_path / "film.mp4", 9, pixel_aspect=Fraction(4, 3), rotation=90)
+    assert (probe(path).height, probe(path).width) == (85, 48)
+    assert open_video(path)[0].shape == (9, 85, 48, 3)
+
+
 NAMES = ["12:30:05.mp4", "clip:1.mp4", "http:/film.mp4", "sub:dir/film.mkv", "concat:a|b.gif", "%d"]
 
 
@@ -359,6 +404,25 @@ def test_a_frame_an_hour_has_a_rate(tmp_path: Path) -> None:
     assert info.seconds == pytest.approx(5 * 3600)
 
 
+@pytest.mark.parametrize("name", ["film.ts", "film.mkv"])
+def test_a_clock_that_jumps_changes_neither_frames_nor_rate(tmp_path: Path, name: str) -> None:
+    source = numbered(tmp_path / f"source{name[4:]}", options={"g": "12", "bf": "0"})
+    with av.open(source) as container, av.open(tmp_path / name, "w") as out:
+        stream = container.streams.video[0]
+        to = out.add_stream_from_template(stream)
+        for number, packet in enumerate(p for p in container.demux(stream) if p.pts is not None):
+            assert packet.pts is not None
+            assert packet.dts is not None
+            assert packet.time_base is not None
+            jump = int(1000 / packet.time_base) if number >= 36 else 0
+            packet.pts, packet.dts, packet.stream = packet.pts + jump, packet.dts + jump, to
+            out.mux(packet)
+    check_clips(tmp_path / name, [*range(60)])
+    info = probe(tmp_path / name)
+    assert (info.fps, info.variable_rate) == (24, False)
+    assert info.seconds == pytest.approx(2.5, abs=2e-3)
+
+
 def test_a_crop_on_the_left_is_exact(tmp_path: Path) -> None:
     pixels = np.zeros((9, 64, 128, 3), np.uint8)
     pixels[:, :, 40:] = np.linspace(30, 220, 88)[:, None]
@@ -384,3 +448,24 @@ def test_a_cover_picture_is_not_the_film(tmp_path: Path) -> None:
                 packet.stream = to
                 out.mux(packet)
     check_clips(path, [*range(9)])
+
+
+@pytest.mark.parametrize(("marked", "read"), [(None, [*range(9)]), (0, [0] * 9)])
+def test_of_several_films_in_a_file_the_one_that_ffmpeg_takes_is_read(
+    tmp_path: Path, marked: int | None, read: list[int]
+) -> None:
+    path, films = tmp_path / "film.mkv", [distinct(9)[:, :32], distinct(9)]
+    films[0] = np.broadcast_to(films[0][:1], films[0].shape)
+    with av.open(path, "w") as out:
+        streams = []
+        for number, frames in enumerate(films):
+            stream = out.add_stream("libx264", rate=24, pix_fmt="yuv420p")
+            assert isinstance(stream, VideoStream)
+            stream.height, stream.width = frames.shape[1:3]
+            stream.disposition = Disposition.default if number == marked else Disposition(0)
+            streams.append(stream)
+        for frames, stream in zip(films, streams, strict=True):
+            for frame in frames:
+                out.mux(stream.encode(VideoFrame.from_ndarray(frame, format="rgb24")))
+            out.mux(stream.encode())
+    assert (probe(path).height, numbers(open_video(path)[0])) == (32 if marked == 0 else 48, read)

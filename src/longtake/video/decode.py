@@ -3,6 +3,7 @@
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from longtake.video.files import VideoError, open_stream
 
 NO_CONCEALMENT = {"err_detect": "explode"}  # FFmpeg must not invent broken frames
 PADDED = "longtake: cut to {width} x {height}"  # comment of a file whose frames are padded
+SQUARE = Fraction(1, 50)  # of a pixel's width: resizing often leaves such as 1280:1281 behind
+LONGEST = 4  # times as wide as high, or as high as wide; files with more are broken
 UNBIASED = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
@@ -91,15 +94,23 @@ def whole_frames(
 class RGB:
     """Converts the decoded frames of a file to upright RGB, uint8 of shape ``(H, W, 3)``.
 
-    ``metadata`` of the file's container says whether ``VideoWriter`` has padded the frames.
+    Frames whose pixels are not square, as of DVDs and of some cameras, are made wider or higher, as
+    players show them.
+
+    Args:
+        metadata: metadata of the file's container, which say whether ``VideoWriter`` has padded the
+            frames.
+        pixel_aspect: width of a pixel divided by its height; None if the file does not say it.
     """
 
-    def __init__(self, metadata: Mapping[str, str]) -> None:
+    def __init__(self, metadata: Mapping[str, str], pixel_aspect: Fraction | None) -> None:
         self._convert, self._size = Converter(), _written_size(metadata)
+        self._aspect = _usual(pixel_aspect) if self._size is None else Fraction(1)
 
     def __call__(self, frame: VideoFrame) -> UInt8[np.ndarray, "h w 3"]:
         """Convert a frame to RGB, cropped, rotated and mirrored as the file specifies."""
-        pixels = self._convert(frame, format="rgb24").to_ndarray()
+        height, width = self._square(frame)
+        pixels = self._convert(frame, format="rgb24", height=height, width=width).to_ndarray()
         if self._size is not None:
             pixels = pixels[: self._size[0], : self._size[1]]
         matrix = _display_matrix(frame)
@@ -112,10 +123,16 @@ class RGB:
 
     def size(self, frame: VideoFrame) -> tuple[int, int]:
         """Height and width of a frame when it is upright and cropped, without converting it."""
-        height, width = self._size or (frame.height, frame.width)
+        height, width = self._size or self._square(frame)
         matrix = _display_matrix(frame)
         sideways = matrix is not None and abs(matrix[1]) > abs(matrix[0])
         return (width, height) if sideways else (height, width)
+
+    def _square(self, frame: VideoFrame) -> tuple[int, int]:
+        """Height and width of a frame, not yet turned, with square pixels."""
+        if self._aspect > 1:
+            return frame.height, round(frame.width * self._aspect)
+        return round(frame.height / self._aspect), frame.width
 
 
 class Converter:
@@ -146,6 +163,13 @@ def _display_matrix(frame: VideoFrame) -> np.ndarray | None:
             if data.type is Type.DISPLAYMATRIX:
                 return np.frombuffer(memoryview(data), np.int32).copy()
     return None
+
+
+def _usual(pixel_aspect: Fraction | None) -> Fraction:
+    """A pixel's width divided by its height; 1 if it is unknown, absurd or almost 1."""
+    aspect = pixel_aspect or Fraction(1)
+    usual = Fraction(1, LONGEST) <= aspect <= LONGEST and abs(aspect - 1) > SQUARE
+    return aspect if usual else Fraction(1)
 
 
 def _before(shown: Packet | VideoFrame, key: int | None) -> bool:

@@ -25,6 +25,8 @@ ONLY_VIDEO_FILES = {
     "protocol_whitelist": "file,subfile",
     "format_whitelist": ",".join(_CONTAINERS.split()),
 }
+COVERS = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+DEFAULT_BONUS = 5_000_000  # pixels, as in FFmpeg's map_auto_video
 NO_INDEX = "truncated: an mp4 file without a complete index (moov), which is written last"
 
 
@@ -57,9 +59,11 @@ def _part(there: Place) -> str:
 
 @contextmanager
 def open_stream(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
-    """Context manager that opens a video file; yields the container and its first video stream.
+    """Context manager that opens a video file; yields the container and its video stream.
 
-    A cover picture is not a video stream. ``path`` may lead into a tar file.
+    Of several it is the one that FFmpeg takes: the largest, and more likely the one that the file
+    marks as its default. Cover pictures and thumbnails do not count. ``path`` may lead into a tar
+    file.
 
     Raises:
         VideoError: the file is missing, cannot be read, has no video stream, or one in a codec that
@@ -76,15 +80,26 @@ def open_stream(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
 
 
 def _video_stream(path: Path, container: InputContainer) -> VideoStream:
-    films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    films = [s for s in container.streams.video if not s.disposition & COVERS]
     if not films:
         whole = MP4 not in container.format.name or container.streams.audio
         raise VideoError(
             f"{path}: " + ("not a video, it has no video stream" if whole else NO_INDEX)
         )
-    if films[0].codec_context is None:
+    film = max(films, key=_pixels)
+    if film.codec_context is None:
         raise VideoError(f"{path}: is in a codec that FFmpeg does not know")
-    return films[0]
+    return film
+
+
+def _pixels(stream: VideoStream) -> int:
+    """Number of pixels of a stream's frames, by which FFmpeg chooses, with its bonus for a default.
+
+    It is 0 for a codec that FFmpeg does not know.
+    """
+    known = stream.codec_context is not None
+    bonus = DEFAULT_BONUS if stream.disposition & Disposition.default else 0
+    return stream.height * stream.width + bonus if known else 0
 
 
 @contextmanager

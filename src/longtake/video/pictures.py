@@ -18,6 +18,7 @@ from longtake.video.files import VideoError, reading
 _NAMES = "png jpg jpeg webp bmp tif tiff ppm pgm pnm jp2 avif"
 SUFFIXES = frozenset("." + name for name in _NAMES.split())
 STRAY_SHARE = 10  # a kind of name that is this many times rarer than another is not a frame's
+SIXTEEN_BITS = (".pgm", ".ppm", ".pnm", ".png")  # formats whose grey levels Pillow gives 32 bits
 LARGEST = 1 << 28  # bytes of a picture in a tar file
 ORIENTATION = 0x0112  # EXIF tag
 TURNS = {
@@ -101,7 +102,7 @@ def frames(paths: Sequence[Path]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     for path in paths:
         with _opened(path) as picture:
             turn = _turn(picture)
-            frame = _rgb(picture if turn is None else picture.transpose(turn))
+            frame = _rgb(path, picture if turn is None else picture.transpose(turn))
         first = frame.shape if first is None else first
         if frame.shape != first:
             raise VideoError(
@@ -118,8 +119,15 @@ def _turn(picture: Image.Image) -> Image.Transpose | None:
     return None
 
 
-def _rgb(picture: Image.Image) -> np.ndarray:
-    if picture.mode.startswith("I;16"):  # Pillow would clip 16 bits of grey, not scale them
+def _rgb(path: Path, picture: Image.Image) -> np.ndarray:
+    """Pixels of 8 bits; of 16 bits of grey, which Pillow would clip, the upper 8.
+
+    Raises:
+        VideoError: pixels are numbers of 32 bits, whose range is not known.
+    """
+    if picture.mode in ("I", "F") and path.suffix.lower() not in SIXTEEN_BITS:
+        raise VideoError(f"{path}: has pixels of 32 bits, expected 8 or 16 bits")
+    if picture.mode.startswith("I"):
         return np.repeat((np.asarray(picture) >> 8).astype(np.uint8)[..., None], 3, axis=2)
     return np.asarray(picture.convert("RGB"))
 

@@ -24,6 +24,7 @@ FOLDER_FPS = Fraction(25)
 KEYS_TRIED = 2  # key frames before a clip from which decoding is tried
 ALL_THREADS = 0
 HIGHEST_FPS = 1000  # what a file without times may state
+JUMP_SECONDS, JUMP_STEPS = 60, 100  # a longer step, and so many times the usual one, is a jump
 COARSEST = 8  # a step between frames has at least as many ticks of a coarse clock
 
 
@@ -223,7 +224,7 @@ def _frames(path: Path, threads: int = 1) -> Iterator[np.ndarray]:
     with open_decoder(path, threads=threads) as (container, stream):
         packets = (packet for packet in container.demux(stream) if packet.size)
         chosen = islice(packets, line.packets.start, line.packets.stop)
-        rgb = RGB(container.metadata)
+        rgb = RGB(container.metadata, stream.sample_aspect_ratio)
         try:
             for frame in whole_frames(path, stream, chosen, line.first_key):
                 yield rgb(frame)
@@ -256,7 +257,7 @@ def _from_key(path: Path, line: Timeline, key: int, wanted: range) -> Iterator[n
     """
     assert line.ticks is not None
     with open_decoder(path) as (container, stream):
-        rgb = RGB(container.metadata)
+        rgb = RGB(container.metadata, stream.sample_aspect_ratio)
         container.seek(key, stream=stream)
         packets = (packet for packet in container.demux(stream) if packet.size)
         packets = dropwhile(lambda packet: not packet.is_keyframe, packets)
@@ -295,6 +296,9 @@ def _rate(line: Timeline) -> tuple[Fraction, float, bool, bool]:
         fps = stated[0] if stated else FOLDER_FPS
         return fps, float(line.frames / fps), False, bool(stated)
     steps = np.diff(line.ticks)
+    typical = int(np.median(steps))
+    jumped = (steps > float(JUMP_SECONDS / line.tick_seconds)) & (steps > JUMP_STEPS * typical)
+    steps[jumped] = typical  # no frame is shown for so long: the clock of a recording has jumped
     coarse = int(np.gcd.reduce(steps))  # ticks of the clock that the footage had first
     if coarse * COARSEST > steps.min():
         coarse = 1

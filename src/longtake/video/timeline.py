@@ -235,7 +235,7 @@ def _first_size(
     """Upright height and width of the first frame of some packets; None if there is none."""
     with suppress(VideoError):
         for frame in whole_frames(path, stream, packets, None):
-            return RGB(container.metadata).size(frame)
+            return RGB(container.metadata, stream.sample_aspect_ratio).size(frame)
     return None
 
 
