@@ -170,6 +170,19 @@ def test_a_check_reads_every_frame_and_names_what_is_passed_over(longtake, tmp_p
     assert rates.startswith("frames/s: 25 (2 videos), 10 (1 video); ")
     assert "passed over: 1, such as" in called.out
     assert "clips: 97 of 2 frames" in called.out
+    assert "cuts: not searched for; longtake data prepare finds them" in called.out
+
+
+def test_the_scenes_of_prepared_footage_are_counted(longtake, tmp_path: Path):
+    (tmp_path / "footage").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    with VideoWriter(tmp_path / "footage" / "a.mkv", 10) as writer:
+        writer.write(np.broadcast_to(pixels, (20, 64, 64, 3)))
+    prepared = tmp_path / "prepared"
+    called = longtake("data", "prepare", tmp_path / "footage", "-o", prepared, "--processes", 1)
+    assert called.code == 0, called.err
+    called = longtake("data", "index", prepared)
+    assert "\ncuts: 1 scene of 1 video\n" in called.out
 
 
 def test_a_sheet_has_a_row_a_video(longtake, tmp_path: Path):

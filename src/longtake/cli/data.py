@@ -55,8 +55,8 @@ def index(source: Source, overrides: arguments.Overrides = None, layout: Layout 
     print(f"{source}: {plural(len(opened), 'video')}, {_duration(seconds)}")
     print(f"frames/s: {_most(rates)}; {opened.fps:g} in a clip")
     print(f"height x width: {_most(sizes)}; {plan.height}x{plan.width} in a clip")
-    for line in _cuts(Path(source)):
-        print(line)
+    if not opened.rendered:
+        print(f"cuts: {_cuts(Path(source))}")
     cached = len(PlannedClips(opened, CachePlan()))
     print(f"clips: {cached} of {plural(plan.frames, 'frame')} in a latent cache by default")
     for what, videos in (("rejected", opened.rejected()), ("passed over", opened.passed_over())):
@@ -217,14 +217,15 @@ def _not_logged() -> Generator[None]:
         logging.disable(before)
 
 
-def _cuts(folder: Path) -> list[str]:
-    """A line with the number of scenes, if ``data prepare`` made the folder; otherwise none."""
+def _cuts(place: Path) -> str:
+    """Number of scenes, if ``data prepare`` made the folder; otherwise how they are found."""
     from longtake.data.prepare import read_manifest
 
-    videos = read_manifest(folder) if folder.is_dir() else []
+    videos = read_manifest(place) if place.is_dir() else []
+    if not videos:
+        return "not searched for; longtake data prepare finds them, and writes a file per scene"
     scenes = sum(len(video.scenes) for video in videos)
-    found = f"cuts: {plural(scenes, 'scene')} of {plural(len(videos), 'video')}"
-    return [found] if videos else []
+    return f"{plural(scenes, 'scene')} of {plural(len(videos), 'video')}"
 
 
 def _check_isolated(folder: Path, *, keep: bool) -> None:
