@@ -52,23 +52,28 @@ class Loader:
     workers: int = 0
 
     def batches(self, first_step: int = 0) -> Iterator[Batch]:
-        """Yield this process's batch of each step from ``first_step`` on, forever.
+        """This process's batches of the steps from ``first_step`` on, forever.
+
+        Subprocesses start at once, in the calling thread.
 
         Raises:
             ValueError: the batch cannot be divided among the processes.
             VideoError: eight clips in a row cannot be read.
         """
         rows = (rank_rows(step, self.batch, self.rank, self.size) for step in count(first_step))
-        loader = DataLoader(
+        batches = DataLoader(
             _Samples(self.source, self.seed),
             batch_sampler=map(list, rows),
             collate_fn=_collate,
             num_workers=self.workers,
         )
-        for batch in loader:
-            if isinstance(batch, VideoError):  # raised in a worker, its text would be a traceback
-                raise batch
-            yield batch
+        return map(_raised, iter(batches))
+
+
+def _raised(batch: Batch | VideoError) -> Batch:
+    if isinstance(batch, VideoError):  # raised in a worker, its text would be a traceback
+        raise batch
+    return batch
 
 
 class _Samples(Dataset[tuple[int, Clip] | VideoError]):

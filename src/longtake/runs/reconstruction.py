@@ -95,5 +95,7 @@ def _clips(
 ) -> Iterator[tuple[Tensor, Sequence[int]]]:
     shared = run.training.model_dump(include={"batch", "seed", "workers"})
     loader = Loader(source=run.data, rank=ranks.rank, size=ranks.size, **shared)
-    for batch in loader.batches(first_step):
-        yield cropped(batch, run.crop, run.training.seed), batch.number
+    return (
+        (cropped(batch, run.crop, run.training.seed), batch.number)
+        for batch in loader.batches(first_step)
+    )

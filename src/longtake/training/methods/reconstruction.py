@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.autoencoders.base import Posterior, VideoAutoencoder
+from longtake.data.forward import read_ahead
 from longtake.data.order import micro_batches
 from longtake.distributed import Ranks
 from longtake.losses.adversarial import AdversarialTerm
@@ -16,6 +17,7 @@ from longtake.training.config import OptimizerConfig, TrainingConfig
 from longtake.training.methods.base import Loss, Method, Phase
 from longtake.training.monitor import Statistics, TrainingMonitor
 
+STEPS_AHEAD = 2  # whose clips another thread reads while a step is computed
 Clips = Callable[[int], Iterator[tuple[Tensor, Sequence[int]]]]
 """Function of a first step; yields this rank's clips ``(b, 3, t, h, w)`` of each step from it on,
 and the number of each clip among all training samples."""
@@ -89,10 +91,14 @@ class Reconstruction(Method):
         Raises:
             ValueError: the batch cannot be divided among processes and micro-batches.
         """
-        for video, numbers in self._clips(first_step):
+        device = self._ranks.device
+        on_gpu = device.type == "cuda"
+        clips = self._clips(first_step)
+        ready = ((video.pin_memory() if on_gpu else video, numbers) for video, numbers in clips)
+        for video, numbers in read_ahead(ready, STEPS_AHEAD):
             seeds = [derive(self._settings.seed, "posterior", number) for number in numbers]
             parts = micro_batches(len(video), self._settings.accumulate)
-            on_device = video.to(self._ranks.device)
+            on_device = video.to(device, non_blocking=on_gpu)
             yield [ClipBatch(video=on_device[part], seeds=seeds[part]) for part in parts]
 
     def _loss(self, batch: ClipBatch, step: int) -> Loss:
