@@ -150,6 +150,28 @@ def test_windows_that_overlap_begin_that_many_frames_before_the_last_ones_end(
         torch.testing.assert_close(window, alone, atol=1e-6, rtol=1e-5)
 
 
+def test_clips_of_one_window_are_encoded_several_at_once(
+    tmp_path: Path, autoencoder, monkeypatch: pytest.MonkeyPatch
+):
+    source = SKY.model_copy(update={"plan": ClipPlan(frames=4, height=8, width=8)})
+    caches, encode = {}, autoencoder.encode
+    for batch, expected in [(1, [1] * 10), (3, [3, 1, 3, 1, 2]), (8, [4, 4, 2])]:
+        sizes: list[int] = []
+        monkeypatch.setattr(
+            autoencoder, "encode", lambda x, to=sizes: (to.append(len(x)), encode(x))[1]
+        )
+        plan = CachePlan(copies=2, batch=batch)
+        caches[batch] = build(tmp_path / str(batch), autoencoder, source=source, plan=plan)
+        assert sizes == expected
+    for item in range(10):
+        one, three, eight = (caches[batch][item] for batch in (1, 3, 8))
+        assert one.label == three.label == eight.label
+        for other in (three, eight):
+            torch.testing.assert_close(
+                one.posterior.mean, other.posterior.mean, atol=1e-6, rtol=1e-5
+            )
+
+
 def test_scaled_latents_have_mean_zero_and_standard_deviation_one(tmp_path: Path, autoencoder):
     cache = build(tmp_path, autoencoder)
     posteriors = [cache[item].posterior for item in range(len(cache))]
@@ -354,7 +376,7 @@ def test_latents_that_are_not_finite_are_not_written(tmp_path: Path, autoencoder
 def test_latents_that_are_all_equal_are_refused(tmp_path: Path, autoencoder, monkeypatch):
     shape = (1, 2, 4, 2, 2)
     flat = Posterior(mean=torch.zeros(shape), log_variance=torch.full(shape, -1000.0))
-    monkeypatch.setattr(latents, "_encoded", lambda *_: flat)
+    monkeypatch.setattr(latents, "encode_clips", lambda _, clips, *__: [flat] * len(clips))
     with pytest.raises(ValueError, match="all latents are equal, so they cannot be scaled"):
         build(tmp_path, autoencoder)
 
@@ -536,7 +558,7 @@ def test_two_processes_build_the_cache_that_one_builds(tmp_path: Path, autoencod
         for start in Ranks(rank=rank, size=2).shard(range(0, 10, 4)):
             path = place / f"latents_{start // 4:05d}.safetensors"
             items = range(start, min(start + 4, 10))
-            some = (clips[item] for item in items)
+            some = ([clips[item]] for item in items)
             latents._write_shard(path, key, some, autoencoder, PLAN.batch, 0)
     again = build(place, autoencoder)
     for item in range(len(whole)):

@@ -14,6 +14,7 @@ from tiny_runs import (
     SKY,
     diffusion_run,
     last_checkpoint,
+    log,
     losses,
     train,
     triplane_autoencoder_run,
@@ -219,6 +220,29 @@ def test_a_distillation_that_is_stopped_continues_bit_for_bit(
     assert whole.keys() == stopped.keys()
     assert [name for name in whole if not torch.equal(whole[name], stopped[name])] == []
     assert losses(tmp_path / "whole") == losses(tmp_path / "stopped")
+
+
+def test_a_student_is_measured_on_held_out_clips(
+    tmp_path: Path, teacher: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # which has no weights of I3D
+    held_out = {**SKY, "split": "test", "plan": {"frames": 16, "height": 16, "width": 16}}
+    changes = {
+        "validation": held_out,
+        "evaluation": {"clips": 4, "frames": 4},
+        "preview_frames": 8,
+        "cache": None,
+    }
+    train(
+        run(teacher, steps=4, sample_every=2, evaluate_every=4, changes=changes), tmp_path / "run"
+    )
+    lines = log(tmp_path / "run")
+    held = {x["step"]: x["validation_loss"] for x in lines if "validation_loss" in x}
+    assert [*held] == [2, 4]
+    assert len({*held.values()}) == 2
+    assert (tmp_path / "run" / "models" / "best").is_dir()
+    assert [x["step"] for x in lines if "random_features_fd" in x] == [4]
+    assert [path.name for path in (tmp_path / "run" / "latents").iterdir()] == ["validation"]
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny_runs import diffusion_run
 
+from longtake.data.cache_plan import CachePlan
 from longtake.data.latent_cache import LatentCache
 from longtake.data.latents import build_cache
 from longtake.denoisers import VolumeUNetConfig
@@ -28,7 +29,7 @@ def cache(tiny_autoencoder_folder: Path, tmp_path_factory: pytest.TempPathFactor
     run = diffusion_run(tiny_autoencoder_folder, steps=1, batch=2)
     folder = tmp_path_factory.mktemp("stills") / "latents"
     autoencoder = VideoModel.from_pretrained(run.model).autoencoder
-    return build_cache(folder, run.data, autoencoder, run.cache, Ranks())
+    return build_cache(folder, run.data, autoencoder, CachePlan(), Ranks())
 
 
 def network(**settings):

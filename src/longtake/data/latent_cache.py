@@ -1,10 +1,11 @@
-"""Reads latent caches, if they are complete and fit their index, by memory mapping."""
+"""Latents of training clips; those of a cache, if it is complete and fits its index."""
 
 import os
 import stat
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -76,13 +77,50 @@ class CacheIndex(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class CachedClip:
-    """Posterior (batch of 1) and class of a clip in a latent cache; ``label`` -1: no class."""
+    """Latents of a clip to train on.
+
+    Attributes:
+        posterior: posterior, a batch of 1.
+        label: class; -1: no class.
+        item: number by which ``ClipLatents.caption`` returns the clip's caption.
+    """
 
     posterior: Posterior
     label: int
+    item: int
 
 
-class LatentCache:
+class ClipLatents(ABC):
+    """Latents of the clips that a denoiser is trained on, by the number of the clip."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def read(self, places: Sequence[tuple[int, int]]) -> list[CachedClip]:
+        """Latents of some clips, each given by an epoch, counted from 0, and its number.
+
+        Raises:
+            VideoError: too many videos cannot be read.
+            ValueError: latents are not finite.
+        """
+
+    @abstractmethod
+    def caption(self, item: int) -> str:
+        """Caption of clip ``item``; empty if it has none."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Shape of each clip's latent: ``(C, F, h, w)`` of a volume, ``(C, N)`` of planes."""
+
+    @property
+    @abstractmethod
+    def latent_scaling(self) -> LatentScaling:
+        """Shift and scale that give all elements of all latents mean 0 and standard deviation 1."""
+
+
+class LatentCache(ClipLatents):
     """Read access to a latent cache: memory-mapped, and checked against its index.
 
     Args:
@@ -128,10 +166,13 @@ class LatentCache:
             for name in ("mean", "log_variance", "label")
         )
         posterior = Posterior(mean=mean, log_variance=log_variance)
-        return CachedClip(posterior=posterior, label=int(label))
+        return CachedClip(posterior=posterior, label=int(label), item=item)
+
+    def read(self, places: Sequence[tuple[int, int]]) -> list[CachedClip]:
+        """Latents of some clips, which are equal in every epoch."""
+        return [self[item] for _, item in places]
 
     def caption(self, item: int) -> str:
-        """Caption of clip ``item``; empty if it has none."""
         number = bisect_right(self._ends, item)
         row = item - self._ends[number] + self.index.shards[number].items
         captions, videos = self._captions(number)
@@ -146,12 +187,10 @@ class LatentCache:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of each cached latent: ``(C, F, h, w)`` of a volume, ``(C, N)`` of planes."""
         return self._shape
 
     @property
     def latent_scaling(self) -> LatentScaling:
-        """Shift and scale that give all elements of all latents mean 0 and standard deviation 1."""
         return LatentScaling(shift=-self.index.mean, scale=1 / self.index.std)
 
     def _read_captions(self, number: int) -> tuple[list[str], list[int]]:

@@ -5,23 +5,19 @@ each time. A cache belongs to one autoencoder, one source and one plan: its key 
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from einops import rearrange
-from jaxtyping import Float
 from safetensors import safe_open
-from torch import Tensor
 
 from longtake.autoencoders.base import Posterior, VideoAutoencoder
 from longtake.checkpoint import (
     CheckpointError,
     file_hash,
-    is_finite,
     read_metadata,
     weights_hash,
     write_tensors,
@@ -30,6 +26,7 @@ from longtake.checkpoint import (
 from longtake.config import differences, digest, plural
 from longtake.data.cache_plan import CachePlan, PlannedClips
 from longtake.data.clips import Clip, ClipPlan, ClipSource
+from longtake.data.encode import encode_clips, latent_moments
 from longtake.data.forward import read_ahead
 from longtake.data.latent_cache import (
     FORMAT,
@@ -45,7 +42,6 @@ from longtake.distributed import Ranks
 from longtake.documents import DocumentError, read_json_like
 from longtake.latents import LatentSpec
 from longtake.progress import ProgressCallback, no_progress
-from longtake.video import to_model
 
 ORIGIN = "origin.json"
 SHARD_ITEMS = 128
@@ -142,7 +138,8 @@ def build_cache(
             are not finite, or all latents are equal.
         CheckpointError: the folder holds a cache of something else, or a broken one.
     """
-    cached_shape(source.plan, autoencoder.spec, overlap_frames)
+    shape = cached_shape(source.plan, autoencoder.spec, overlap_frames)
+    windows = shape[1] // autoencoder.spec.shape[1]
     origin = _origin(source, autoencoder, plan, overlap_frames)
     key = digest(origin)
     if (folder / INDEX).exists():
@@ -159,8 +156,8 @@ def build_cache(
     with closing(read_ahead((clips[item] for item in items), CLIPS_AHEAD)) as read:
         for start, path in shards.items():
             if start in todo:
-                some = islice(read, SHARD_ITEMS)
-                _write_shard(path, key, some, autoencoder, plan.batch, overlap_frames)
+                together = _in_groups(islice(read, SHARD_ITEMS), max(1, plan.batch // windows))
+                _write_shard(path, key, together, autoencoder, plan.batch, overlap_frames)
             report(min(start + SHARD_ITEMS * ranks.size, total), total)
     ranks.barrier()
     if ranks.main:
@@ -217,26 +214,22 @@ def _origin_there(path: Path, expected: Mapping[str, Any]) -> Any:
 def _write_shard(
     path: Path,
     key: str,
-    clips: Iterable[Clip],
+    batches: Iterable[Sequence[Clip]],
     autoencoder: VideoAutoencoder,
-    batch: int,
+    windows: int,
     overlap_frames: int,
 ) -> None:
-    """Encode clips, ``batch`` windows at once, and write them to one shard of a latent cache.
+    """Encode batches of clips, ``windows`` windows at once, and write them to one shard of a cache.
 
     Raises:
         ValueError: latents are not finite.
     """
     rows = []
-    for clip in clips:
-        posterior = _encoded(autoencoder, to_model(clip.frames), batch, overlap_frames)
-        if not (is_finite(posterior.mean) and is_finite(posterior.log_variance)):
-            raise ValueError(
-                f"{clip.path}: the autoencoder's latents of the clip from frame {clip.start_frame} "
-                "are not finite; train the autoencoder again from a good checkpoint"
-            )
-        label = ABSENT if clip.label is None else clip.label
-        rows.append((posterior.mean, posterior.log_variance, label, clip.caption or "", clip.video))
+    for clips in batches:
+        posteriors = encode_clips(autoencoder, clips, windows, overlap_frames)
+        for clip, found in zip(clips, posteriors, strict=True):
+            label = ABSENT if clip.label is None else clip.label
+            rows.append((found.mean, found.log_variance, label, clip.caption or "", clip.video))
     means, log_variances, labels, captions, videos = zip(*rows, strict=True)
     tensors = {
         "mean": torch.cat(means),
@@ -247,44 +240,26 @@ def _write_shard(
     write_tensors(path, tensors, {"key": key, **texts})
 
 
-@torch.no_grad()
-def _encoded(
-    autoencoder: VideoAutoencoder, video: Float[Tensor, "3 t h w"], batch: int, overlap: int
-) -> Posterior:
-    """Posteriors of a clip's windows, joined along the latents' first axis after the channels.
-
-    The axis is frames of a volume, positions of planes. ``batch`` windows are encoded at once;
-    neighbouring ones share ``overlap`` frames of the video.
-    """
-    window = autoencoder.spec.clip[0]
-    windows = rearrange(video.unfold(1, window, window - overlap), "c n h w t -> n c t h w")
-    weight = next(autoencoder.parameters())
-    parts = [autoencoder.encode(p.to(weight.device, weight.dtype)) for p in windows.split(batch)]
-    mean, log_variance = (
-        rearrange(torch.cat([p.float().cpu() for p in each]), "n c first ... -> 1 c (n first) ...")
-        for each in zip(*((part.mean, part.log_variance) for part in parts), strict=True)
-    )
-    return Posterior(mean=mean, log_variance=log_variance)
+def _in_groups(clips: Iterable[Clip], most: int) -> Iterator[Sequence[Clip]]:
+    """Lists of consecutive clips, each of ``most`` but for the last."""
+    rest = iter(clips)
+    return iter(lambda: [*islice(rest, most)], [])
 
 
 def _write_index(folder: Path, key: str, shards: int, classes: tuple[str, ...]) -> None:
-    entries, count, total, squares = [], 0, 0.0, 0.0
-    for number in range(shards):
-        path = folder / _shard_name(number)
-        with safe_open(path, framework="pt") as file:
-            means = file.get_tensor("mean").double()
-            variances = file.get_tensor("log_variance").double().exp()
-        count += means.numel()
-        total += means.sum().item()
-        squares += (means**2 + variances).sum().item()
-        entries.append(CachedShard(file=path.name, sha256=file_hash(path), items=len(means)))
-    mean = total / count
-    std = max(0.0, squares / count - mean**2) ** 0.5
-    if std == 0:
-        raise ValueError(
-            f"{folder}: all latents are equal, so they cannot be scaled to a standard deviation "
-            "of 1; train the autoencoder further"
-        )
+    paths = [folder / _shard_name(number) for number in range(shards)]
+    entries = []
+
+    def posteriors() -> Iterator[Posterior]:
+        for path in paths:
+            with safe_open(path, framework="pt") as file:
+                names = ("mean", "log_variance")
+                found = Posterior(**{name: file.get_tensor(name) for name in names})
+            yield found
+            items = len(found.mean)
+            entries.append(CachedShard(file=path.name, sha256=file_hash(path), items=items))
+
+    mean, std = latent_moments(posteriors(), str(folder))
     index = CacheIndex(key=key, classes=classes, mean=mean, std=std, shards=tuple(entries))
     write_text(folder / INDEX, index.model_dump_json(indent=1) + "\n")
 

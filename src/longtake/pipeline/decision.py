@@ -73,7 +73,7 @@ class Decision:
             return config.changed(AnyRun, run, own), PlannedStage(
                 width=1, seconds=seconds, steps=steps
             )
-        clips = min(TRIAL_CLIPS, self.plan.footage.clips) if stage.encodes else 0
+        clips = self._clips_tried()
         chosen, (precision, precisions) = None, self._precision(clips)
         for width in WIDTHS if stage.wide else WIDTHS[:1]:
             base = config.changed(AnyRun, self._base(width, precision), own)
@@ -102,6 +102,12 @@ class Decision:
             ends=ends - speed.preview,  # the last one is made after the last step
             **vars(speed),
         )
+
+    def _clips_tried(self) -> int:
+        """Number of clips that trial runs encode to a cache; 0 if the run encodes to none."""
+        run = config.changed(AnyRun, self._base(1, {}), self.own) if self.stage.encodes else None
+        cached = isinstance(run, DiffusionRun) and run.cache is not None
+        return min(TRIAL_CLIPS, self.plan.footage.clips) if cached else 0
 
     def _precision(self, clips: int) -> tuple[Mapping[str, Any], dict[str, float]]:
         """The faster precision on this CPU, as a setting, and seconds of a step by precision.

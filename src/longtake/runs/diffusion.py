@@ -12,12 +12,11 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from longtake import previews
-from longtake.autoencoders import VideoAutoencoder
 from longtake.checkpoint import weights_hash
 from longtake.config import ConfigError
-from longtake.data.cache_plan import CachePlan, PlannedClips, warn_of_few_clips
-from longtake.data.latent_cache import LatentCache
-from longtake.data.latents import build_cache, cached_shape
+from longtake.data.cache_plan import CachePlan
+from longtake.data.latent_cache import ClipLatents
+from longtake.data.latents import cached_shape
 from longtake.diffusion import Denoiser, Diffusion
 from longtake.distributed import Ranks
 from longtake.evaluation.during_training import EvaluationPlan, open_evaluation
@@ -29,6 +28,7 @@ from longtake.rollout import Role
 from longtake.run_registry import AnySource
 from longtake.runs.base import Count, Run
 from longtake.runs.labels import check_labels, labels_read
+from longtake.runs.latents import open_held_out, open_latents
 from longtake.text import Prompt, TextEncoder
 from longtake.training.callbacks import Callbacks
 from longtake.training.captions import check_captions, encode_captions
@@ -38,8 +38,6 @@ from longtake.training.initial_weights import start_from
 from longtake.training.latent_batches import LatentBatches, TrainingClip
 from longtake.training.methods.denoising import Denoising, validation_loss
 from longtake.training.trainer import VALIDATION_LOSS, Trainer
-
-VALIDATION, VALIDATION_CLIPS = "validation", 64
 
 
 class DiffusionRun(Run):
@@ -57,13 +55,16 @@ class DiffusionRun(Run):
         validation: source of held-out clips, at most as long as those of ``data``; the loss on at
             most 64 of them, at fixed noise and timesteps, is logged with each preview, and the
             model with the lowest is kept in the run's folder ``models/best``. None: no such loss.
-        cache: which clips are encoded.
+        cache: which clips are encoded to the latent cache. None: no cache; clips are encoded anew
+            whenever they are drawn, as in both papers' codes, so that each epoch has other starts,
+            crops and mirroring. The encoder then runs at every step.
         cache_folder: folder of a latent cache that runs share; None: a folder of this run.
         clip: how training cuts clips from cached ones, and draws their signals.
         scale_latents: whether latents are shifted and scaled to mean 0 and standard deviation 1
             (LVDM). True: with shift and scale of ``init_from`` if it has the same autoencoder,
-            otherwise as measured on the cache; ``measured``: as measured in any case; False: not
-            scaled (PVDM). A model with networks of other roles keeps its own scaling.
+            otherwise as measured on the cache, or without one on 64 clips; ``measured``: as
+            measured in any case; False: not scaled (PVDM). A model with networks of other roles
+            keeps its own scaling.
         denoiser: config of the network.
         text_encoder: encoder of captions, for a network that reads text; exported with the model.
             None: training without text.
@@ -103,7 +104,7 @@ class DiffusionRun(Run):
     roles: Annotated[tuple[Role, ...], MinLen(1)] = ("first",)
     data: AnySource
     validation: AnySource | None = None
-    cache: CachePlan = CachePlan()
+    cache: CachePlan | None = CachePlan()
     cache_folder: str | None = None
     clip: TrainingClip = TrainingClip()
     scale_latents: bool | Literal["measured"] = True
@@ -186,20 +187,26 @@ class DiffusionRun(Run):
         denoiser, encoder = model.denoisers[self.roles[0]], model.autoencoder
         spec, report = denoiser.spec, callbacks.encoding
         overlap_frames = spec.clip_overlap_frames
-        cache = build_cache(place, self.data, encoder, self.cache, ranks, report, overlap_frames)
-        warn_of_few_clips(len(cache), self.training.batch)
-        held_out = self._held_out(place / VALIDATION, encoder, ranks, overlap_frames)
-        caches = [cache, *([] if held_out is None else [held_out])]
-        captions = encode_captions(caches, self.text_encoder)
-        model = self._with_settings(model, self._scaling(cache, model, trained), captions.encoder)
+        latents = open_latents(
+            *(place, self.data, encoder, self.cache, ranks, report),
+            overlap_frames=overlap_frames,
+            training=self.training,
+        )
+        held_out = open_held_out(
+            *(place, self.validation, encoder, self.cache, ranks), overlap_frames=overlap_frames
+        )
+        captions = encode_captions(
+            [latents, *([] if held_out is None else [held_out])], self.text_encoder
+        )
+        model = self._with_settings(model, self._scaling(latents, model, trained), captions.encoder)
         batches = LatentBatches(
-            *(cache, spec, self.clip, self.diffusion, model.index.latent_scaling),
+            *(latents, spec, self.clip, self.diffusion, model.index.latent_scaling),
             seed=self.training.seed,
             reads=denoiser.reads,
             captions=captions.states,
             labels=self.data.label_sizes,
         )
-        validation = None if held_out is None else replace(batches, cache=held_out)
+        validation = None if held_out is None else replace(batches, latents=held_out)
         evaluation = self.training.evaluate_every and open_evaluation(
             self.validation or self.data,
             encoder.spec.clip[1:],
@@ -207,12 +214,13 @@ class DiffusionRun(Run):
             ranks.device,
             model,
         )
+        method = Denoising(denoiser, self.diffusion, batches, self.training, ranks)
         Trainer(
-            Denoising(denoiser, self.diffusion, batches, self.training, ranks),
+            method,
             self.training,
             folder,
             ranks,
-            preview=partial(self._preview, model, denoiser, ranks, validation, captions.example),
+            preview=partial(self._preview, model, method, ranks, validation, captions.example),
             evaluate=lambda: evaluation.samples(model) if evaluation else {},
             export=partial(self._export, model, denoiser, ranks),
             report=callbacks.training,
@@ -298,7 +306,7 @@ class DiffusionRun(Run):
         return replace(base, denoisers={}) if other_rate and "first" in self.roles else base
 
     def _scaling(
-        self, cache: LatentCache, base: VideoModel, trained: VideoModel | None
+        self, latents: ClipLatents, base: VideoModel, trained: VideoModel | None
     ) -> LatentScaling:
         """Scaling of latents by ``scale_latents``: none, as measured, or that of ``trained``.
 
@@ -307,9 +315,9 @@ class DiffusionRun(Run):
         if not self.scale_latents:
             return LatentScaling()
         if trained is None or self.scale_latents == "measured":
-            return cache.latent_scaling
+            return latents.latent_scaling
         same = weights_hash(trained.autoencoder) == weights_hash(base.autoencoder)
-        return trained.index.latent_scaling if same else cache.latent_scaling
+        return trained.index.latent_scaling if same else latents.latent_scaling
 
     def _with_settings(
         self, base: VideoModel, scaling: LatentScaling, text_encoder: TextEncoder | None
@@ -336,22 +344,10 @@ class DiffusionRun(Run):
         changes |= {"labels": {**(index.labels if others else {}), **labels}}
         return replace(base, index=index.model_copy(update=changes))
 
-    def _held_out(
-        self, place: Path, autoencoder: VideoAutoencoder, ranks: Ranks, overlap_frames: int
-    ) -> LatentCache | None:
-        """Latents of at most 64 held-out clips, spread over ``validation``; None if it is None."""
-        if self.validation is None:
-            return None
-        count = min(VALIDATION_CLIPS, len(PlannedClips(self.validation, CachePlan())))
-        plan = CachePlan(clips=count, batch=self.cache.batch)
-        return build_cache(
-            place, self.validation, autoencoder, plan, ranks, overlap_frames=overlap_frames
-        )
-
     def _preview(
         self,
         model: VideoModel,
-        denoiser: Denoiser,
+        method: Denoising,
         ranks: Ranks,
         validation: LatentBatches | None,
         prompt: Prompt | None,
@@ -361,7 +357,7 @@ class DiffusionRun(Run):
         previews.samples(model, videos, frames, folder, ranks, prompt)
         if validation is None:
             return {}
-        loss = validation_loss(denoiser, validation, self.training.batch, ranks.device)
+        loss = validation_loss(method.losses, validation, self.training.batch, ranks.device)
         return {VALIDATION_LOSS: loss}
 
     def _export(self, base: VideoModel, denoiser: nn.Module, ranks: Ranks, folder: Path) -> None:

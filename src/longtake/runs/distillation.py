@@ -13,24 +13,28 @@ from annotated_types import MinLen
 from longtake import previews
 from longtake.backends import Backend, OpenVINO
 from longtake.config import ConfigError
-from longtake.data.cache_plan import CachePlan, warn_of_few_clips
-from longtake.data.latents import build_cache, cached_shape
+from longtake.data.cache_plan import CachePlan
+from longtake.data.latent_cache import LatentCache
+from longtake.data.latents import cached_shape
 from longtake.diffusion import ClipSampler, Denoiser, Unguided
 from longtake.distributed import Ranks
+from longtake.evaluation.during_training import EvaluationPlan, open_evaluation
 from longtake.model import RoleSampling, Sampling, VideoModel
 from longtake.model.index import component_hash
 from longtake.registry import AnyGuidance, AnyTextEncoder
 from longtake.rollout import Role
 from longtake.run_registry import AnySource
 from longtake.runs.base import Count, Run
+from longtake.runs.latents import open_held_out, open_latents
 from longtake.text import Prompt
 from longtake.training.callbacks import Callbacks
 from longtake.training.captions import check_captions, encode_captions
 from longtake.training.checkpoint import unsharded
 from longtake.training.config import TrainingConfig
 from longtake.training.latent_batches import LatentBatches, TrainingClip
+from longtake.training.methods.denoising import validation_loss
 from longtake.training.methods.distillation import AnyDistilled, Distillation, Progressive
-from longtake.training.trainer import Trainer
+from longtake.training.trainer import VALIDATION_LOSS, Trainer
 
 BACKENDS: Mapping[str, Callable[[], Backend | None]] = {"torch": lambda: None, "openvino": OpenVINO}
 
@@ -60,7 +64,11 @@ class DistillationRun(Run):
         roles: what the student samples, as in ``DiffusionRun``; it learns from the teacher's
             network in the first of them.
         data: source of the clips that are encoded to the latent cache, as in the teacher's run.
-        cache: which clips are encoded.
+        validation: source of held-out clips; the loss on at most 64 of them, at fixed noise and
+            times, is logged with each preview, and the model with the lowest is kept in the run's
+            folder ``models/best``. None: no such loss.
+        cache: which clips are encoded to the latent cache; None: clips are encoded anew whenever
+            they are drawn.
         cache_folder: folder of a latent cache that runs share; None: a folder of this run.
         clip: how training cuts clips from cached ones, and draws their signals.
         guidance: guidance of the teacher, which the student learns and is sampled without; None:
@@ -70,6 +78,7 @@ class DistillationRun(Run):
             ``fast``.
         preview_frames: number of frames of each sampled preview.
         num_previews: number of videos that are sampled for each preview.
+        evaluation: how the student is measured every ``training.evaluate_every`` steps.
         training: settings of the training loop.
     """
 
@@ -77,7 +86,8 @@ class DistillationRun(Run):
     teacher: str
     roles: Annotated[tuple[Role, ...], MinLen(1)]
     data: AnySource
-    cache: CachePlan = CachePlan()
+    validation: AnySource | None = None
+    cache: CachePlan | None = CachePlan()
     cache_folder: str | None = None
     clip: TrainingClip = TrainingClip()
     guidance: AnyGuidance | None = None
@@ -85,6 +95,7 @@ class DistillationRun(Run):
     teacher_backend: Literal["torch", "openvino"] = "torch"
     preview_frames: Count = 64
     num_previews: Count = 4
+    evaluation: EvaluationPlan = EvaluationPlan()
     training: TrainingConfig
 
     @property
@@ -110,26 +121,41 @@ class DistillationRun(Run):
         teacher = self._network(model)
         student, text_encoder = with_student.denoisers[self.roles[0]], self._text_encoder(model)
         place = Path(self.cache_folder) if self.cache_folder else folder / "latents"
-        cache = build_cache(
+        latents = open_latents(
             *(place, self.data, model.autoencoder, self.cache, ranks, callbacks.encoding),
             overlap_frames=teacher.spec.clip_overlap_frames,
+            training=self.training,
         )
-        warn_of_few_clips(len(cache), self.training.batch)
-        captions = encode_captions([cache], text_encoder)
+        held_out = open_held_out(
+            *(place, self.validation, model.autoencoder, self.cache, ranks),
+            overlap_frames=teacher.spec.clip_overlap_frames,
+        )
+        captions = encode_captions(
+            [latents, *([] if held_out is None else [held_out])], text_encoder
+        )
         assert model.index.diffusion is not None
         batches = LatentBatches(
-            *(cache, teacher.spec, self.clip, model.index.diffusion, model.index.latent_scaling),
+            *(latents, teacher.spec, self.clip, model.index.diffusion, model.index.latent_scaling),
             seed=self.training.seed,
             reads=teacher.reads,
             captions=captions.states,
             labels=self.data.label_sizes,
         )
+        method = Distillation(student, walk, self.variant, batches, self.training, ranks)
+        evaluation = self.training.evaluate_every and open_evaluation(
+            self.validation or self.data,
+            model.autoencoder.spec.clip[1:],
+            self.evaluation.at_most(self.preview_frames),
+            ranks.device,
+            with_student,
+        )
         Trainer(
-            Distillation(student, walk, self.variant, batches, self.training, ranks),
+            method,
             self.training,
             folder,
             ranks,
-            preview=partial(self._preview, with_student, ranks, captions.example),
+            preview=partial(self._preview, with_student, method, ranks, held_out, captions.example),
+            evaluate=lambda: evaluation.samples(with_student) if evaluation else {},
             export=partial(self._export, with_student, student, teacher, ranks),
             report=callbacks.training,
         ).fit()
@@ -145,10 +171,11 @@ class DistillationRun(Run):
         """
         self._check(model)
         teacher = self._network(model)
-        shape = cached_shape(
-            self.data.plan, model.autoencoder.spec, teacher.spec.clip_overlap_frames
-        )
-        self.clip.check_cached(teacher.spec, shape)
+        overlap_frames = teacher.spec.clip_overlap_frames
+        for name in ("data", *(["validation"] if self.validation else [])):
+            plan = getattr(self, name).plan
+            shape = cached_shape(plan, model.autoencoder.spec, overlap_frames, name)
+            self.clip.check_cached(teacher.spec, shape, name)
         check_captions(teacher, self._text_encoder(model), self.data)
         student = copy.deepcopy(teacher).train()
         settings = {"sampling": self._sampling(model)}
@@ -215,11 +242,21 @@ class DistillationRun(Run):
         return sampling
 
     def _preview(
-        self, model: VideoModel, ranks: Ranks, prompt: Prompt | None, folder: Path
+        self,
+        model: VideoModel,
+        method: Distillation,
+        ranks: Ranks,
+        held_out: LatentCache | None,
+        prompt: Prompt | None,
+        folder: Path,
     ) -> Mapping[str, float]:
         videos, frames = self.num_previews, self.preview_frames
         previews.samples(model, videos, frames, folder, ranks, prompt)
-        return {}
+        if held_out is None:
+            return {}
+        data = replace(method.data, latents=held_out)
+        loss = validation_loss(method.losses, data, self.training.batch, ranks.device)
+        return {VALIDATION_LOSS: loss}
 
     def _export(
         self, model: VideoModel, student: Denoiser, teacher: Denoiser, ranks: Ranks, folder: Path

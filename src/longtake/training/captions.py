@@ -1,4 +1,4 @@
-"""Captions of a latent cache as hidden states of a text encoder, for networks that read text."""
+"""Captions of training clips as hidden states of a text encoder, for networks that read text."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from longtake.config import ConfigError
 from longtake.data.clips import ClipSource
-from longtake.data.latent_cache import LatentCache
+from longtake.data.latent_cache import ClipLatents
 from longtake.diffusion import Denoiser
 from longtake.text.encoder import CachedStates, Prompt, TextEncoder
 
@@ -65,11 +65,11 @@ def check_captions(denoiser: Denoiser, encoder: TextEncoder | None, source: Clip
         )
 
 
-def encode_captions(caches: Sequence[LatentCache], encoder: TextEncoder | None) -> Captions:
-    """Encode each distinct caption of latent caches once, if there is a text encoder.
+def encode_captions(latents: Sequence[ClipLatents], encoder: TextEncoder | None) -> Captions:
+    """Encode each distinct caption of training clips once, if there is a text encoder.
 
     Args:
-        caches: latent caches; the words that ``encoder`` of the result records, and its
+        latents: latents of clips; the words that ``encoder`` of the result records, and its
             ``example``, are of the first, the training data's.
         encoder: the text encoder, as ``check_captions`` accepted it; None for training without
             text.
@@ -81,7 +81,7 @@ def encode_captions(caches: Sequence[LatentCache], encoder: TextEncoder | None) 
     """
     if encoder is None:
         return Captions()
-    texts, *held_out = ([each.caption(i) for i in range(len(each))] for each in caches)
+    texts, *held_out = ([each.caption(i) for i in range(len(each))] for each in latents)
     if not any(texts):  # the source has some, but of videos that are not cached
         raise ConfigError(NO_CAPTIONS)
     states = CachedStates(encoder.load(), chain(texts, *held_out))

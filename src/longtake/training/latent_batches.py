@@ -1,4 +1,4 @@
-"""Batches of cached latents for training a denoiser, all that is random about them drawn."""
+"""Batches of latents for training a denoiser, all that is random about them drawn."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from longtake.config import Config
-from longtake.data.latent_cache import LatentCache
+from longtake.data.latent_cache import CachedClip, ClipLatents
 from longtake.data.order import Order
 from longtake.diffusion import Denoiser, Diffusion
 from longtake.diffusion import signals as batch
@@ -120,10 +120,21 @@ class TrainingBatch:
     stills: "TrainingBatch | None" = None
 
     def to(self, device: torch.device) -> "TrainingBatch":
-        """Return the batch with all tensors on a device."""
-        z, noise, t = (x.to(device) for x in (self.z, self.noise, self.t))
+        """Return the batch with all tensors on a device.
+
+        A copy from pinned memory to a GPU does not wait for it.
+        """
+        ahead = device.type == "cuda"
+        z, noise, t = (x.to(device, non_blocking=ahead) for x in (self.z, self.noise, self.t))
         stills = self.stills and self.stills.to(device)
         signals = batch.to(self.signals, device)
+        return TrainingBatch(z=z, noise=noise, t=t, signals=signals, stills=stills)
+
+    def pinned(self) -> "TrainingBatch":
+        """Return the batch in pinned memory, from which a GPU copies while others compute."""
+        z, noise, t = (x.pin_memory() for x in (self.z, self.noise, self.t))
+        stills = self.stills and self.stills.pinned()
+        signals = batch.pinned(self.signals)
         return TrainingBatch(z=z, noise=noise, t=t, signals=signals, stills=stills)
 
     def losses(self, diffusion: Diffusion, denoiser: Denoiser) -> Float[Tensor, "b"]:
@@ -138,10 +149,10 @@ class TrainingBatch:
 
 @dataclass
 class LatentBatches:
-    """Makes training batches from a latent cache; sample ``n`` depends on ``seed`` and ``n`` alone.
+    """Makes training batches of latents; sample ``n`` depends on ``seed`` and ``n`` alone.
 
     Attributes:
-        cache: latents of the training clips.
+        latents: latents of the training clips, from a cache or encoded when they are drawn.
         spec: shape of the latents that the denoiser is trained on.
         clip: how a clip is cut from a cached one, and its signals drawn.
         diffusion: diffusion process, which draws the times.
@@ -155,7 +166,7 @@ class LatentBatches:
         ValueError: the cached clips are too short for ``clip``, or lack the time axis it needs.
     """
 
-    cache: LatentCache
+    latents: ClipLatents
     spec: LatentSpec
     clip: TrainingClip
     diffusion: Diffusion
@@ -166,8 +177,8 @@ class LatentBatches:
     labels: Mapping[str, int] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
-        self._order = Order(self.seed, len(self.cache))
-        self._cut = _cutter(self.cache.shape, self.spec, self.clip)
+        self._order = Order(self.seed, len(self.latents))
+        self._cut = _cutter(self.latents.shape, self.spec, self.clip)
 
     def __call__(self, numbers: Sequence[int]) -> TrainingBatch:
         """The batch of samples with these numbers, counted since training began."""
@@ -179,7 +190,9 @@ class LatentBatches:
 
     def _batch(self, numbers: Sequence[int]) -> TrainingBatch:
         """Batch of the samples with these numbers, which are all stills or all longer clips."""
-        rows = [self._sample(number) for number in numbers]
+        places = [self._order(number) for number in numbers]
+        drawn = zip(numbers, places, self.latents.read(places), strict=True)
+        rows = [self._sample(number, *place, clip) for number, place, clip in drawn]
         noise = SampleNoise([derive(self.seed, "noise", number) for number in numbers])
         z = torch.cat([row.z for row in rows])
         frames = z.shape[2] if self.diffusion.time_per_frame else None
@@ -190,12 +203,13 @@ class LatentBatches:
         signals = batch.cat([row.signals for row in rows])
         return TrainingBatch(z=z, t=t, noise=noise.normal(z.shape[1:]), signals=signals)
 
-    def _sample(self, number: int) -> "_Sample":
-        """Sample ``number`` of the run: latent and signals, drawn from its own random stream."""
-        epoch, item = self._order(number)
+    def _sample(self, number: int, epoch: int, item: int, clip: CachedClip) -> "_Sample":
+        """Sample ``number`` of the run: latent and signals, drawn from its own random stream.
+
+        ``clip`` are the latents of clip ``item`` in epoch ``epoch``.
+        """
         random = generator(self.seed, "sample", epoch, item)
-        cached = self.cache[item]
-        z = cached.posterior.sample(torch.randn(cached.posterior.mean.shape, generator=random))
+        z = clip.posterior.sample(torch.randn(clip.posterior.mean.shape, generator=random))
         z, before = self._cut(self.scaling.forward(z), random)
         signals: dict[str, Signal] = {}
         frame_times = self.diffusion.time_per_frame
@@ -211,12 +225,12 @@ class LatentBatches:
             z = z[:, :, frame : frame + 1]
             signals |= _nothing_given(z) if self.clip.context is not None else {}
         if "label" in self.reads:
-            signals |= draw_label(cached.label, self.clip.label_dropout, random)
-        named = split_class(cached.label, self.labels)
+            signals |= draw_label(clip.label, self.clip.label_dropout, random)
+        named = split_class(clip.label, self.labels)
         named = {name: value for name, value in named.items() if named_label(name) in self.reads}
         signals |= draw_named_labels(named, self.clip.label_dropout, random)
         if self.captions is not None:
-            states, empty = self.captions(self.cache.caption(item)), self.captions("")
+            states, empty = self.captions(self.latents.caption(clip.item)), self.captions("")
             signals |= draw_text(states, empty, self.clip.text_dropout, random)
         return _Sample(z, signals, frame_times)
 

@@ -71,8 +71,23 @@ def rows(signals: Signals, index: Int[Tensor, "n"]) -> Signals:
 
 
 def to(signals: Signals, device: torch.device | str) -> Signals:
-    """Return signals moved to a device, floating-point tensors as float32."""
-    return _map(signals, lambda x: x.to(device, torch.float32 if x.is_floating_point() else None))
+    """Return signals moved to a device, floating-point tensors as float32.
+
+    A copy from pinned memory to a GPU does not wait for it.
+    """
+    ahead = (
+        torch.device(device).type == "cuda"
+    )  # a copy to a CPU that does not wait may be read early
+
+    def moved(x: Tensor) -> Tensor:
+        return x.to(device, torch.float32 if x.is_floating_point() else None, non_blocking=ahead)
+
+    return _map(signals, moved)
+
+
+def pinned(signals: Signals) -> Signals:
+    """Return signals in pinned memory."""
+    return _map(signals, Tensor.pin_memory)
 
 
 def cat(parts: Sequence[Signals]) -> Signals:

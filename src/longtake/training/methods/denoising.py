@@ -1,10 +1,12 @@
-"""Denoising: trains a diffusion model's network on cached latents (LVDM and PVDM)."""
+"""Denoising: trains a diffusion model's network on latents (LVDM and PVDM)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from longtake.data.forward import read_ahead
 from longtake.data.order import micro_batches, rank_rows
@@ -19,7 +21,7 @@ STEPS_AHEAD = 2  # whose batches another thread draws while a step is computed
 
 @dataclass(eq=False)
 class Denoising(Method):
-    """Trains one denoiser by the diffusion loss on batches of a latent cache.
+    """Trains one denoiser by the diffusion loss on batches of latents.
 
     Attributes:
         denoiser: network to train.
@@ -54,25 +56,33 @@ class Denoising(Method):
         for step in count(first_step):
             rows = rank_rows(step, self.settings.batch, self.ranks.rank, self.ranks.size)
             parts = micro_batches(len(rows), self.settings.accumulate)
-            yield [self.data(rows[part]) for part in parts]
+            drawn = [self.data(rows[part]) for part in parts]
+            yield [part.pinned() for part in drawn] if self.ranks.device.type == "cuda" else drawn
 
     def _loss(self, batch: TrainingBatch, step: int) -> Loss:
         del step
-        return Loss(batch.losses(self.diffusion, self.denoiser).mean(), {})
+        return Loss(self.losses(batch).mean(), {})
+
+    def losses(self, batch: TrainingBatch) -> Float[Tensor, "b"]:
+        """Diffusion loss of each sample of a batch."""
+        return batch.losses(self.diffusion, self.denoiser)
 
 
 @torch.no_grad()
 def validation_loss(
-    denoiser: Denoiser, data: LatentBatches, batch: int, device: torch.device
+    losses: Callable[[TrainingBatch], Float[Tensor, "b"]],
+    data: LatentBatches,
+    batch: int,
+    device: torch.device,
 ) -> float:
-    """Mean diffusion loss over all clips of a latent cache.
+    """Mean loss over all clips of ``data``.
 
     Clip, noise, timestep and signals of each sample depend on the seed of ``data`` and the sample's
-    number alone, so that losses at different training steps can be compared. ``batch`` is the
-    number of samples that are evaluated together.
+    number alone, so that losses at different training steps can be compared. ``losses`` returns the
+    loss of each sample of a batch; ``batch`` is the number of samples that are evaluated together.
     """
-    total, number = 0.0, len(data.cache)
+    total, number = 0.0, len(data.latents)
     for first in range(0, number, batch):
         drawn = data(range(first, min(first + batch, number))).to(device)
-        total += float(drawn.losses(data.diffusion, denoiser).sum())
+        total += float(losses(drawn).sum())
     return total / number

@@ -227,8 +227,11 @@ class Distillation(Method):
 
     def _loss(self, batch: TrainingBatch, step: int) -> Loss:
         del step
-        taught = self.taught(batch)
-        return Loss(taught.losses(self._process, self.student).mean(), {})
+        return Loss(self.losses(batch).mean(), {})
+
+    def losses(self, batch: TrainingBatch) -> Float[Tensor, "b"]:
+        """Loss of each sample of a batch: of the student against what the teacher leads to."""
+        return self.taught(batch).losses(self._process, self.student)
 
     def taught(self, batch: TrainingBatch) -> TrainingBatch:
         """Return the batch with the clean latents and noise that the student is to predict."""
