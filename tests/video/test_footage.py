@@ -223,7 +223,7 @@ def test_pixels_are_shown_square(
     assert (probe(path).height, probe(path).width) == size
     whole = open_video(path)[0]
     assert whole.shape == (60, *size, 3)
-    wanted = np.asarray(Image.fromarray(distinct(60)[44]).resize(size[::-1]))
+    wanted = np.asarray(Image.fromarray(distinct(60)[44]).resize((size[1], size[0])))
     assert np.abs(whole[44].astype(int) - wanted).mean() < 5
     np.testing.assert_array_equal(read_clip(path, 30, 3), whole[30:33])
 

@@ -63,8 +63,12 @@ class EncodedClips(ClipLatents):
     def shape(self) -> tuple[int, ...]:
         return cached_shape(self.source.plan, self.autoencoder.spec, self.overlap_frames)
 
-    @cached_property
+    @property
     def latent_scaling(self) -> LatentScaling:
+        return self._measured
+
+    @cached_property
+    def _measured(self) -> LatentScaling:
         """Shift and scale of 64 clips at most, spread evenly over the source."""
         some = min(MEASURED_CLIPS, len(PlannedClips(self.source, CachePlan())))
         clips = PlannedClips(self.source, CachePlan(clips=some, seed=self.seed))
