@@ -24,7 +24,7 @@ MEASURED_CLIPS = 64
 
 @dataclass
 class EncodedClips(ClipLatents):
-    """Latents of a source's clips, encoded anew each time: another start and crop every epoch.
+    """Latents of a source's clips, encoded each time: another start and crop every epoch.
 
     Attributes:
         source: source of the clips; their length must be that of a whole number of windows.

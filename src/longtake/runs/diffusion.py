@@ -55,7 +55,7 @@ class DiffusionRun(Run):
         validation: source of held-out clips, at most as long as those of ``data``; the loss on at
             most 64 of them, at fixed noise and timesteps, is logged with each preview, and the
             model with the lowest is kept in the run's folder ``models/best``. None: no such loss.
-        cache: which clips are encoded to the latent cache. None: no cache; clips are encoded anew
+        cache: which clips are encoded to the latent cache. None: no cache; clips are encoded
             whenever they are drawn, as in both papers' codes, so that each epoch has other starts,
             crops and mirroring. The encoder then runs at every step.
         cache_folder: folder of a latent cache that runs share; None: a folder of this run.

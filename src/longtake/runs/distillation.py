@@ -67,7 +67,7 @@ class DistillationRun(Run):
         validation: source of held-out clips; the loss on at most 64 of them, at fixed noise and
             times, is logged with each preview, and the model with the lowest is kept in the run's
             folder ``models/best``. None: no such loss.
-        cache: which clips are encoded to the latent cache; None: clips are encoded anew whenever
+        cache: which clips are encoded to the latent cache; None: clips are encoded whenever
             they are drawn.
         cache_folder: folder of a latent cache that runs share; None: a folder of this run.
         clip: how training cuts clips from cached ones, and draws their signals.

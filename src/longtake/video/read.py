@@ -24,7 +24,7 @@ FOLDER_FPS = Fraction(25)
 KEYS_TRIED = 2  # key frames before a clip from which decoding is tried
 ALL_THREADS = 0
 HIGHEST_FPS = 1000  # what a file without times may state
-JUMP_SECONDS, JUMP_STEPS = 60, 100  # a longer step, and so many times the usual one, is a jump
+JUMP_SECONDS, JUMP_STEPS = 60, 100  # a step over both, the latter times the usual step, is a jump
 COARSEST = 8  # a step between frames has at least as many ticks of a coarse clock
 
 
@@ -298,7 +298,7 @@ def _rate(line: Timeline) -> tuple[Fraction, float, bool, bool]:
     steps = np.diff(line.ticks)
     typical = int(np.median(steps))
     jumped = (steps > float(JUMP_SECONDS / line.tick_seconds)) & (steps > JUMP_STEPS * typical)
-    steps[jumped] = typical  # no frame is shown for so long: the clock of a recording has jumped
+    steps[jumped] = typical  # the clock of a recording has jumped
     coarse = int(np.gcd.reduce(steps))  # ticks of the clock that the footage had first
     if coarse * COARSEST > steps.min():
         coarse = 1
