@@ -57,15 +57,24 @@ def _tokenizer() -> Any:
     return CLIPTokenizer(vocab=vocabulary, merges=[])
 
 
-def write_tiny_t5(folder: Path) -> Path:
-    """The encoder of T5."""
-    from transformers import T5Config, T5EncoderModel
+def write_tiny_t5(folder: Path, kind: str = "T5") -> Path:
+    """The encoder of T5, or of its kin ``MT5`` and ``UMT5``."""
+    import transformers
 
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"vocab_size": 64, "d_model": WIDTH, "d_kv": 8, "d_ff": 32}
-    T5EncoderModel(T5Config(**sizes, num_layers=1, num_heads=2)).save_pretrained(folder)
+    config = getattr(transformers, f"{kind}Config")(**sizes, num_layers=1, num_heads=2)
+    getattr(transformers, f"{kind}EncoderModel")(config).save_pretrained(folder)
     _words().save_pretrained(folder)
     return folder
+
+
+def write_tiny_mt5(folder: Path) -> Path:
+    return write_tiny_t5(folder, "MT5")
+
+
+def write_tiny_umt5(folder: Path) -> Path:
+    return write_tiny_t5(folder, "UMT5")
 
 
 def write_tiny_sentence_encoder(folder: Path) -> Path:

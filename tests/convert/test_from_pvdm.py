@@ -6,6 +6,7 @@ from typing import Any
 import official_pvdm
 import pytest
 import torch
+from conditions import predict
 from convert import official_layout
 from golden_case import FOLDERS
 from official_pvdm import AUTOENCODER, UNET
@@ -251,6 +252,22 @@ def test_networks_that_do_not_belong_together_are_refused(coder: Path, tmp_path:
 def test_heads_that_do_not_divide_are_refused(coder: Path, unet: Path):
     with pytest.raises(CheckpointError, match=r"num_heads=7, .* choose a divisor"):
         read_pvdm(autoencoder=coder, denoiser=unet, heads=7)
+
+
+def test_heads_may_be_given_by_their_width(coder: Path, tmp_path: Path):
+    """At equal widths of all levels, heads of 8 of 32 channels are 4 heads; 8 is the default."""
+    even = UNET.model_copy(update={"channel_mult": (1, 1)})
+    path = saved(tmp_path, "model_1.pth", official_pvdm.unet(even))
+    by_width, by_number, usual = (
+        read_pvdm(autoencoder=coder, denoiser=path, **heads).denoisers["first"]
+        for heads in ({"head_channels": 8}, {"heads": 4}, {})
+    )
+    z, t = torch.randn(1, *usual.spec.shape), torch.full((1,), 0.5)
+    found = predict(by_width, z, t)
+    assert torch.equal(found, predict(by_number, z, t))
+    assert not torch.allclose(found, predict(usual, z, t))
+    with pytest.raises(CheckpointError, match="head_channels=24 do not divide the 32"):
+        read_pvdm(autoencoder=coder, denoiser=path, head_channels=24)
 
 
 def test_what_does_not_make_a_model_is_refused(coder: Path, unet: Path, tiny_model: VideoModel):

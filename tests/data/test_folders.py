@@ -287,6 +287,19 @@ def test_captions_are_read_from_tables(folder: Path, table: str) -> None:
     assert captions == ["one", "two, at sea"]
 
 
+def test_captions_are_read_from_parquet(folder: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = [*ROWS, {"file": "a/frames", "caption": None}]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "t.parquet")
+    table = CaptionTable(path=Path("t.parquet"))
+    source = VideoFolder(path=folder, plan=PLAN, captions=table)
+    assert [source.caption(number) for number in range(len(source))] == ["one", "two, at sea"]
+    (folder / "t.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match=r"t\.parquet: not valid Parquet"):
+        len(VideoFolder(path=folder, plan=PLAN, captions=table))
+
+
 def test_a_wrong_column_is_named_with_the_nearest(folder: Path) -> None:
     put_text(folder / "t.csv", TABLES["t.csv"])
     table = CaptionTable(path=Path("t.csv"), caption_column="captoin")

@@ -9,8 +9,10 @@ from tiny_clip import (
     TOKENS,
     WIDTH,
     write_tiny_clip,
+    write_tiny_mt5,
     write_tiny_sentence_encoder,
     write_tiny_t5,
+    write_tiny_umt5,
 )
 
 from longtake.checkpoint import weights_hash
@@ -90,7 +92,16 @@ def test_guidance_contrasts_a_prompt_with_the_negative_one():
     assert torch.equal(signal.null, CODES.load()(["rain", "rain"]))
 
 
-@pytest.mark.parametrize("write", [write_tiny_clip, write_tiny_t5, write_tiny_sentence_encoder])
+WRITERS = [
+    write_tiny_clip,
+    write_tiny_t5,
+    write_tiny_mt5,
+    write_tiny_umt5,
+    write_tiny_sentence_encoder,
+]
+
+
+@pytest.mark.parametrize("write", WRITERS)
 @torch.no_grad()
 def test_a_padded_batch_has_the_states_of_each_text_alone(tmp_path: Path, write):
     folder, texts = write(tmp_path / "encoder"), ["sea", "calm sea"]

@@ -48,6 +48,9 @@ def pvdm(  # noqa: PLR0913
         bool | None, Option("--averaged/--raw", help="weights of --denoiser; default: by file name")
     ] = None,
     heads: Annotated[int, Option(min=1, help="number of heads of the UNet's attention")] = 8,
+    head_channels: Annotated[
+        int | None, Option(min=1, help="the UNet's num_head_channels, instead of --heads")
+    ] = None,
     new_attention_order: Annotated[
         bool, Option("--new-attention-order", help="the UNet has use_new_attention_order: true")
     ] = False,
@@ -67,6 +70,7 @@ def pvdm(  # noqa: PLR0913
         model=base,
         ema=averaged,
         heads=heads,
+        head_channels=head_channels,
         new_attention_order=new_attention_order,
         fps=fps,
     )

@@ -53,6 +53,7 @@ def read_pvdm(
     model: VideoModel | None = None,
     ema: bool | None = None,
     heads: int = HEADS,
+    head_channels: int | None = None,
     new_attention_order: bool = False,
     fps: float | None = None,
 ) -> VideoModel:
@@ -70,6 +71,8 @@ def read_pvdm(
             file's name begins with ``ema_``.
         heads: number of heads of the UNet's attention, which the weights do not determine; 8 in the
             released models, and by default.
+        head_channels: the official option ``num_head_channels`` of the UNet, the width of a head,
+            by which ``heads`` is not used; None: the official -1.
         new_attention_order: the official option ``use_new_attention_order`` of the UNet.
         fps: frame rate of the videos; None: that of ``model``, or 25.
 
@@ -84,7 +87,13 @@ def read_pvdm(
     if denoiser is None:
         index = ModelIndex(fps=rate, ema=False, made_by=made_by)
         return VideoModel(index=index, autoencoder=found)
-    sizes = partial(unet_config, spec=found.spec, planes=found.config.planes, heads=heads)
+    sizes = partial(
+        unet_config,
+        spec=found.spec,
+        planes=found.config.planes,
+        heads=heads,
+        head_channels=head_channels,
+    )
     layout = PVDM_NEW_ATTENTION_ORDER if new_attention_order else PVDM
     unet: TriplaneUNet = _network(denoiser, DENOISER, sizes, layout)
     rollout = NextClip() if unet.config.previous else OneClip()

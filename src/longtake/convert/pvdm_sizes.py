@@ -49,7 +49,11 @@ def autoencoder_config(state: Mapping[str, Tensor]) -> TriplaneAutoencoderConfig
 
 
 def unet_config(
-    state: Mapping[str, Tensor], spec: LatentSpec, planes: Triplane, heads: int = HEADS
+    state: Mapping[str, Tensor],
+    spec: LatentSpec,
+    planes: Triplane,
+    heads: int = HEADS,
+    head_channels: int | None = None,
 ) -> TriplaneUNetConfig:
     """Derive longtake's config of an official PVDM UNet from its weights' shapes.
 
@@ -58,6 +62,8 @@ def unet_config(
         spec: shape and bounds of the autoencoder's latents, which the weights do not determine.
         planes: sizes of the latents' three planes.
         heads: number of heads of every attention layer; 8 in the released models, and by default.
+        head_channels: width of a head, by which ``heads`` is not used; None: it follows from
+            ``heads``.
 
     Raises:
         ValueError: a weight that determines a size is missing or has other axes, sizes do not fit
@@ -87,6 +93,7 @@ def unet_config(
             2**level for level, block in enumerate(first) if f"{block}.1.qkv.weight" in state
         ),
         "num_heads": heads,
+        "head_channels": head_channels,
         "previous": _shape(state, "input_blocks.0.0.weight", 4)[1] == 2 * channels,
         "scale_shift_norm": embed == (2 * widths[0], embedding),
         "resblock_updown": f"input_blocks.{1 + steps}.0.op.weight" not in state,

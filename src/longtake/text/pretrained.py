@@ -14,7 +14,13 @@ from longtake.nn import Count
 from longtake.text.encoder import EncodeText, TextEncoder
 from longtake.text.transformers_files import LOCAL, opened_by_transformers
 
-TEXT_PARTS = {"clip": "CLIPTextModel", "clip_text_model": "CLIPTextModel", "t5": "T5EncoderModel"}
+TEXT_PARTS = {
+    "clip": "CLIPTextModel",
+    "clip_text_model": "CLIPTextModel",
+    "t5": "T5EncoderModel",
+    "mt5": "MT5EncoderModel",
+    "umt5": "UMT5EncoderModel",
+}
 """Class in transformers of the text part of models that have other parts, by ``model_type``."""
 
 CAUSAL = ("clip", "clip_text_model")
