@@ -53,6 +53,17 @@ def test_the_networks_of_a_preset_can_be_built(name: str):
             run.denoiser.build()
 
 
+LAPTOP = [name for name in TRAINED if name.startswith("lvdm_laptop")]
+
+
+@pytest.mark.parametrize("name", LAPTOP)
+def test_the_laptop_presets_train_by_the_best_objective_measured(name: str):
+    """``v, min-SNR 5`` of docs/results/objectives.json."""
+    run = read_run(name)
+    if isinstance(run, DiffusionRun):
+        assert (run.diffusion.prediction, run.diffusion.weighting) == ("v", "min_snr")
+
+
 @pytest.mark.parametrize("name", TRAINED)
 def test_what_a_preset_goes_on_from_is_a_preset_too(name: str):
     run = read_run(name)
