@@ -258,9 +258,9 @@ def test_heads_may_be_given_by_their_width(coder: Path, tmp_path: Path):
     """At equal widths of all levels, heads of 8 of 32 channels are 4 heads; 8 is the default."""
     even = UNET.model_copy(update={"channel_mult": (1, 1)})
     path = saved(tmp_path, "model_1.pth", official_pvdm.unet(even))
+    options: tuple[dict[str, Any], ...] = ({"head_channels": 8}, {"heads": 4}, {})
     by_width, by_number, usual = (
-        read_pvdm(autoencoder=coder, denoiser=path, **heads).denoisers["first"]
-        for heads in ({"head_channels": 8}, {"heads": 4}, {})
+        read_pvdm(autoencoder=coder, denoiser=path, **heads).denoisers["first"] for heads in options
     )
     z, t = torch.randn(1, *usual.spec.shape), torch.full((1,), 0.5)
     found = predict(by_width, z, t)
