@@ -1,11 +1,15 @@
 """Facts about files are found out once, and again after any change."""
 
+import json
 import os
+import random
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from mutations import COUNT, changed, torn
 
 from longtake.data import file_facts as module
 from longtake.data.file_facts import file_facts
@@ -82,6 +86,25 @@ def test_a_fault_is_not_kept(tmp_path: Path):
     (fault,) = file_facts("x", [tmp_path / "a"], read)
     assert isinstance(fault, OSError)
     assert file_facts("x", [put(tmp_path / "a", "one")], read) == ["one"]
+
+
+def test_a_damaged_fact_is_computed_again(tmp_path: Path):
+    draw, fact = random.Random(0), {"frames": 20, "times": [[0, 1], [125, 19]], "name": "\u00e4"}
+    path = put(tmp_path / "a", "one")
+    assert file_facts("x", [path], lambda _: fact) == [fact]
+    whole = module.database().read_bytes()
+    with closing(sqlite3.connect(module.database())) as facts:
+        ((stored,),) = facts.execute("SELECT value FROM facts").fetchall()
+    for number in range(COUNT):
+        if number % 2:
+            module.database().write_bytes(torn(whole, draw))
+        else:
+            text = stored[: module.SUM] + json.dumps(changed(fact, draw))
+            value = draw.choice([text, text[module.SUM :], 3, None, stored.encode()])
+            module.database().write_bytes(whole)
+            with closing(sqlite3.connect(module.database())) as facts, facts:
+                facts.execute("UPDATE facts SET value = ?", (value,))
+        assert file_facts("x", [path], lambda _: fact) == [fact]
 
 
 @pytest.mark.parametrize("damage", ["broken", "folder", "other"])

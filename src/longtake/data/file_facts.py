@@ -1,6 +1,6 @@
 """A cache on disk of facts about files, such as lengths of videos, until the files change.
 
-The database saves time only: where it cannot be read or written, everything is computed again.
+The database saves time only: what is damaged or cannot be read or written is computed again.
 """
 
 import json
@@ -8,6 +8,7 @@ import os
 import sqlite3
 import stat
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -22,6 +23,7 @@ THREADS = 4
 SAVED_TOGETHER = 256
 CLOCK_TICK_NS = 100_000_000  # coarser than file systems tell times
 WAIT_SECONDS = 10  # for another process that writes
+SUM = 8  # hexadecimal digits of the checksum before each fact
 _TABLE = "CREATE TABLE IF NOT EXISTS facts (kind, path, stamp, value, PRIMARY KEY (kind, path))"
 # CROSS JOIN, which SQLite does not reorder: each wanted file is looked up in the primary key.
 _KNOWN = "SELECT path, value FROM wanted CROSS JOIN facts USING (path, stamp) WHERE kind = ?"
@@ -95,13 +97,26 @@ def _read(kind: str, stamps: Mapping[str, str | None]) -> dict[str, Any]:
         facts.execute("PRAGMA temp_store = MEMORY")
         facts.execute("CREATE TEMP TABLE wanted (path, stamp)")
         facts.executemany("INSERT INTO wanted VALUES (?, ?)", wanted)
-        return {path: json.loads(value) for path, value in facts.execute(_KNOWN, (kind,))}
+        found = facts.execute(_KNOWN, (kind,)).fetchall()
+        return {path: json.loads(value[SUM:]) for path, value in found if _is_whole(value)}
     return {}
+
+
+def _stored(value: Any) -> str:
+    """A fact as text, behind its checksum."""
+    text = json.dumps(value)
+    return f"{zlib.crc32(text.encode()):0{SUM}x}{text}"
+
+
+def _is_whole(stored: object) -> bool:
+    """Whether the database has a fact as ``_stored`` made it."""
+    text = stored if isinstance(stored, str) else ""
+    return text[:SUM] == f"{zlib.crc32(text[SUM:].encode()):0{SUM}x}"
 
 
 def _write(kind: str, stamps: Mapping[str, str | None], found: Mapping[str, Any]) -> None:
     rows = [
-        (kind, path, stamps[path], json.dumps(value))
+        (kind, path, stamps[path], _stored(value))
         for path, value in found.items()
         if stamps[path] is not None and not isinstance(value, Exception)
     ]
