@@ -300,12 +300,17 @@ def file_hash(path: Path) -> str:
 
 def weights_hash(module: nn.Module) -> str:
     """First 16 hexadecimal digits of the SHA-256 over names, shapes and values of all weights."""
+    return tensors_hash(module.state_dict())[:16]
+
+
+def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, shapes, dtypes and values of tensors, in hexadecimal."""
     total = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         plain = tensor.detach().cpu().contiguous()
         total.update(f"{name}{tuple(plain.shape)}{plain.dtype}".encode())
         total.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()[:16]
+    return total.hexdigest()
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from longtake.checkpoint import (
     file_hash,
     read_header,
     read_metadata,
+    read_tensors,
+    tensors_hash,
     write_tensors,
 )
 from longtake.config import Config, ConfigError, parse, to_dict
@@ -32,12 +34,14 @@ class Segment(Config):
         end: index of the last frame plus one.
         files: SHA-256 of each video's file, by the file's name.
         tensors: names of the tensors of the state.
+        state: SHA-256 of these tensors; empty in files of earlier versions.
     """
 
     start: Annotated[int, Ge(0)]
     end: Annotated[int, Ge(1)]
     files: dict[Annotated[str, StringConstraints(pattern=r"^\d+_\d+\.\w+$")], str]
     tensors: tuple[str, ...]
+    state: str = ""
 
 
 def write_record(
@@ -56,7 +60,9 @@ def write_record(
         CheckpointError: the file cannot be written.
     """
     files = {path.name: file_hash(path) for path in paths}
-    segment = Segment(start=start, end=end, files=files, tensors=(*state,))
+    segment = Segment(
+        start=start, end=end, files=files, tensors=(*state,), state=tensors_hash(state)
+    )
     write_tensors(record_of(folder, start), state, {"segment": json.dumps(to_dict(segment))})
     return segment
 
@@ -102,12 +108,16 @@ def _whole(folder: Path, start: int) -> Segment | None:
         raise CheckpointError(
             f"{record}: lacks {lacking[0]!r}; remove {folder} to make the video again"
         )
-    for name, expected in segment.files.items():
-        path = folder / name
-        if not path.is_file() or file_hash(path) != expected:
-            LOGGER.warning("%s: missing or damaged; frames from %d on are made again", path, start)
-            return None
-    return segment
+    damaged = [folder / n for n, sha in segment.files.items() if not _is_whole(folder / n, sha)]
+    if segment.state and tensors_hash(read_tensors(record)) != segment.state:
+        damaged.append(record)
+    for path in damaged[:1]:
+        LOGGER.warning("%s: missing or damaged; frames from %d on are made again", path, start)
+    return None if damaged else segment
+
+
+def _is_whole(path: Path, sha256: str) -> bool:
+    return path.is_file() and file_hash(path) == sha256
 
 
 def record_of(folder: Path, start: int) -> Path:

@@ -210,16 +210,20 @@ def test_jobs_of_a_stopped_command_that_are_done_are_not_made_again(
 
 
 @pytest.mark.parametrize("model", ["tiny_model"], indirect=True)
-@pytest.mark.parametrize("damage", ["removed", "cut", "state"])
+@pytest.mark.parametrize("damage", ["removed", "cut", "state", "flipped state"])
 def test_a_lost_or_damaged_segment_is_made_again(
     video: LongVideo, job, tmp_path: Path, damage: str
 ):
     wanted = job(frames=48)
     with pytest.raises(KeyboardInterrupt):
         write_videos(video, wanted, report=stop_at(40))
-    second = sorted(tmp_path.rglob("*.safetensors" if damage == "state" else "*.mkv"))[1]
+    second = sorted(tmp_path.rglob("*.safetensors" if "state" in damage else "*.mkv"))[1]
     if damage == "removed":
         second.unlink()
+    elif damage == "flipped state":
+        data = bytearray(second.read_bytes())
+        data[-1] ^= 1
+        second.write_bytes(data)
     else:
         second.write_bytes(second.read_bytes()[:-9])
     reported: list[int] = []
