@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_clip import (
     TOKENS,
     WIDTH,
@@ -12,10 +13,12 @@ from tiny_clip import (
     write_tiny_mt5,
     write_tiny_sentence_encoder,
     write_tiny_t5,
+    write_tiny_text_and_image_clip,
     write_tiny_umt5,
 )
 
 from longtake.checkpoint import weights_hash
+from longtake.features.clip import read_clip
 from longtake.text import PretrainedText, WordCodes, prompt_signal
 from longtake.text.encoder import CachedStates
 from longtake.text.pretrained import _loaded
@@ -121,6 +124,19 @@ def test_a_padded_batch_has_the_states_of_each_text_alone(tmp_path: Path, write)
         assert (found[len(alone) :] == 0).all() == (write is not write_tiny_clip)
     empty = encode([""])
     assert empty.isfinite().all()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path, whole: bool):
+    folder = (write_tiny_text_and_image_clip if whole else write_tiny_clip)(tmp_path)
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    name = next(name for name in weights if name.endswith("final_layer_norm.bias"))
+    weights[name][0] = float("nan")
+    save_file(weights, path, {"format": "pt"})
+    read = read_clip if whole else lambda folder: PretrainedText(name=str(folder)).load()
+    with pytest.raises(ValueError, match=r"final_layer_norm\.bias' has values that are not finite"):
+        read(folder)
 
 
 def test_a_tokenizer_without_padding_is_refused(tmp_path: Path):

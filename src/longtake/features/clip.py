@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from longtake.checkpoint import check_finite
 from longtake.text.transformers_files import LOCAL, opened_by_transformers
 
 REMEDY = "is not a folder of a CLIP model of transformers ({reason}); give one"
@@ -70,6 +71,7 @@ def read_clip(folder: Path) -> Clip:
 
     Raises:
         ValueError: transformers is not installed, or the folder is not that of a CLIP model.
+        CheckpointError: a weight is not finite.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder; give that of a CLIP model")
@@ -83,4 +85,5 @@ def read_clip(folder: Path) -> Clip:
         # the one of Pillow needs no torchvision
         processor = getattr(transformers, "CLIPImageProcessorPil", None)
         processor = (processor or transformers.CLIPImageProcessor).from_pretrained(folder, **LOCAL)
+    check_finite(network.state_dict(), folder)
     return Clip(network.eval().requires_grad_(False), tokenizer, processor)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from longtake.checkpoint import weights_hash
+from longtake.checkpoint import check_finite, weights_hash
 from longtake.nn import Count
 from longtake.text.encoder import EncodeText, TextEncoder
 from longtake.text.transformers_files import LOCAL, opened_by_transformers
@@ -92,7 +92,8 @@ class PretrainedText(TextEncoder):
 def _loaded(place: str, name: str) -> tuple[Any, Any]:
     """Load tokenizer and text network, frozen, of the folder or hub id ``place``.
 
-    ``name`` is the hub id in the message of the ValueError that is raised if that fails.
+    A ValueError if that fails, with the hub id ``name`` in its message; a CheckpointError if a
+    weight is not finite.
     """
     remedy = (
         "not a text model of transformers on this machine ({reason}); give its folder, or "
@@ -103,4 +104,5 @@ def _loaded(place: str, name: str) -> tuple[Any, Any]:
         kind = getattr(transformers, TEXT_PARTS.get(config.model_type, "AutoModel"))
         network = kind.from_pretrained(place, use_safetensors=True, **LOCAL)
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, **LOCAL)
+    check_finite(network.state_dict(), f"text encoder {place}")
     return tokenizer, network.eval().requires_grad_(False)
