@@ -71,6 +71,12 @@ def test_what_is_neither_video_nor_image_is_refused_in_words(
     assert set((page.folder / "uploads").iterdir()) == before
 
 
+def test_damage_that_the_decoder_conceals_is_refused(page: Page, tmp_path: Path):
+    refused = page.upload("film.mkv", film(tmp_path, 12, ".mkv")[:-20], 422)
+    assert "the upload is damaged (" in refused["error"]
+    assert str(page.folder) not in refused["error"]
+
+
 def test_an_upload_has_limits(page: Page, limits: Limit, tmp_path: Path):
     limits(upload_bytes=1000, upload_frames=8, upload_pixels=700)
     assert "larger than the limit" in page.upload("a.png", bytes(2000), 422)["error"]

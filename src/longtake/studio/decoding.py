@@ -45,7 +45,8 @@ def decode_upload(folder: Path, limits: Limits) -> dict[str, Any]:
     ``frames``, their number, and ``fps`` (None for an image).
 
     Raises:
-        VideoError: the file is not a video or an image, is broken, or beyond the limits.
+        VideoError: the file is not a video or an image, is broken, also where FFmpeg conceals it,
+            or is beyond the limits.
     """
     original = folder / "original"
     with original.open("rb") as file:
@@ -57,6 +58,8 @@ def decode_upload(folder: Path, limits: Limits) -> dict[str, Any]:
     try:
         sandbox = _sandbox()
         shape = _rewrite(sandbox, named.parent if image else named, folder, image, limits)
+        if sandbox.damage:
+            raise VideoError(f"the upload is damaged ({sandbox.damage[0]})")
         fps = float(sandbox.fps)
     except VideoError as error:
         place = str(named.parent)  # which a client is not to see
