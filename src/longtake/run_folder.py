@@ -20,7 +20,7 @@ from longtake.page.document import PAGE
 from longtake.page.run_page import followed, write_run_page
 from longtake.runs import AnyRun, Callbacks, check_origins
 from longtake.training import checkpoint
-from longtake.training.log import LOG, environment
+from longtake.training.log import LOG, environment, read_log
 from longtake.training.tracker import check_tracker
 
 LOGGER = logging.getLogger("longtake")
@@ -205,7 +205,7 @@ def _copy(source: Path, fork: Path, run: AnyRun, inputs: Mapping[str, Any]) -> N
         shutil.copytree(latents, fork / "latents", copy_function=_link, dirs_exist_ok=True)
     log = source / LOG
     if log.exists():
-        write_text(fork / LOG, log.read_text(errors="replace", encoding="utf-8"))
+        write_text(fork / LOG, "".join(f"{line}\n" for line in read_log(log)))
     with whole_folder(fork / stored.folder.name) as partial:
         shutil.copytree(stored.folder, partial, dirs_exist_ok=True)
 

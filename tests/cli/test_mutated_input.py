@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,37 @@ import torch
 import yaml
 from convert import official_lvdm, official_pvdm
 from mutations import COUNT, TEXTS, VALUES, Tally, changed, opens, torn
+from torch import nn
 
+from longtake.autoencoders import LightVolumeDecoderConfig
 from longtake.checkpoint import file_hash
 from longtake.config import to_dict
+from longtake.convert.from_c3d import _mean, convert_c3d
+from longtake.convert.from_i3d import convert_i3d
 from longtake.convert.from_pvdm import read_pvdm
 from longtake.convert.official_config import read_official
 from longtake.convert.torch_file import read_state_dict
+from longtake.data.captions import read_prompts
+from longtake.data.clips import ClipPlan
+from longtake.data.folders import VideoFolder
 from longtake.diffusion import DDIM
+from longtake.evaluation.opening import open_videos
+from longtake.evaluation.result import Result
+from longtake.losses.lpips import LPIPS
 from longtake.model import Sampling, VideoModel
+from longtake.model.students import save_with_students
 from longtake.runs import presets, read_run
+from longtake.training.log import read_log
+from longtake.video import open_video
 
+DECODER = LightVolumeDecoderConfig(
+    clip=(8, 32, 32),
+    volume=(2, 4, 4, 4),
+    latent_width=8,
+    latent_blocks=0,
+    frame_width=4,
+    fine_width=4,
+)
 ROLES = ["autoencoder", "short", "keys", "between", "text"]
 
 
@@ -91,6 +113,41 @@ def test_model_folders_with_broken_files_are_refused(
             check_clip(model)
 
 
+def test_decoders_and_students_with_broken_files_are_refused(
+    tiny_model: VideoModel, tmp_path: Path, tally: Tally
+):
+    student = tiny_model.denoisers["first"].config.build().eval()
+    students = {**tiny_model.denoisers, "first": student}
+    replace(tiny_model, decoders={"large": DECODER.build()}).save_pretrained(tmp_path / "teacher")
+    replace(tiny_model, denoisers=students).save_pretrained(tmp_path / "student")
+    whole, folder = tmp_path / "whole", tmp_path / "model"
+    save_with_students(tmp_path / "teacher", [tmp_path / "student"], whole)
+    own = [whole / "model_index.json", *whole.glob("*decoder/*"), *whole.glob("student*/*")]
+    draw = random.Random(8)
+
+    def read() -> tuple[VideoModel, nn.Module]:
+        model = VideoModel.from_pretrained(folder, students=True)
+        return model, model.decoder("large")
+
+    for number in range(COUNT):
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(whole, folder)
+        path = folder / draw.choice(sorted(own)).relative_to(whole)
+        if path.suffix == ".json" and number % 3:
+            path.write_text(json.dumps(changed(json.loads(path.read_text()), draw)))
+        else:
+            path.write_bytes(torn(path.read_bytes(), draw))
+        if path.suffix == ".safetensors" and number % 2:
+            index = json.loads((folder / "model_index.json").read_text())
+            index["weights"][path.parent.name] = file_hash(path)
+            (folder / "model_index.json").write_text(json.dumps(index))
+        if (found := tally(read)) is not None:
+            model, decoder = found
+            states = [part.state_dict().values() for part in (*model.denoisers.values(), decoder)]
+            assert all(bool(tensor.isfinite().all()) for state in states for tensor in state)
+            check_clip(model)
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_official_files_with_broken_bytes_are_refused(zipped: bool, tmp_path: Path, tally: Tally):
     draw, path, file = random.Random(2), tmp_path / "model_last.pth", io.BytesIO()
@@ -128,6 +185,32 @@ def test_a_pipe_is_not_waited_for(name: str, tiny_run_folder: Path, tmp_path: Pa
     os.mkfifo(folder / name)
     with pytest.raises(ValueError, match="not a regular file"):
         VideoModel.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("prompts.txt", read_prompts),
+        ("log.jsonl", read_log),
+        ("c3d.npz", lambda path: convert_c3d(path, path, path.with_name("out"))),
+        ("c3d.pth", lambda path: convert_c3d(path, path, path.with_name("out"))),
+        ("mean.npy", _mean),
+        ("i3d.tar.gz", lambda path: convert_i3d(path, path.with_name("out"))),
+        ("i3d.pt", lambda path: convert_i3d(path, path.with_name("out"))),
+        ("vgg.pth", lambda path: LPIPS(files=(str(path),)).build()),
+        ("clip.mp4", open_video),
+        ("clips.npy", lambda path: open_videos(str(path))),
+        ("clips.npz", lambda path: open_videos(str(path))),
+        ("clips.safetensors", lambda path: open_videos(str(path))),
+        ("clips.tar", lambda path: VideoFolder(path=path.parent, plan=ClipPlan(frames=1)).infos()),
+        ("run.yaml", lambda path: read_run(str(path))),
+        ("result.json", Result.read),
+    ],
+)
+def test_no_reader_waits_for_a_pipe(name: str, read: Callable[[Path], Any], tmp_path: Path):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises((ValueError, OSError), match=r"regular|no such file|no videos"):
+        read(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["../other", "/tmp/other", "a/b", "..", ""])

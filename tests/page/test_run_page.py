@@ -1,10 +1,12 @@
 """The page of a run says what its log, previews and settings say, without scripts or network."""
 
 import json
+import random
 import re
 from pathlib import Path
 
 import pytest
+from mutations import COUNT, TEXTS, Tally, changed
 from training import tiny_runs
 
 from longtake.page.charts import line_chart
@@ -53,6 +55,20 @@ def test_what_is_torn_or_missing_is_left_out(tmp_path: Path):
     (tmp_path / "config.yaml").write_text("training: [")
     write_run_page(tmp_path, running=False)
     assert "step 1" in (tmp_path / "index.html").read_text()
+
+
+def test_whatever_a_log_holds_the_page_is_written(tmp_path: Path, tally: Tally):
+    draw = random.Random(0)
+    whole = {"step": 2, "seconds": 2.5, "loss": 0.5, "samples_per_second": 3.0}
+    lines = [json.dumps({**whole, "step": step}) for step in (1, 2)]
+    for _ in range(COUNT):
+        broken = [json.dumps(changed(whole, draw)) for _ in range(3)]
+        text = [*lines, *(draw.choice(TEXTS).replace("\n", " ") for _ in range(3)), *broken]
+        (tmp_path / "log.jsonl").write_text("\n".join(text))
+        assert tally(lambda: write_run_page(tmp_path, running=False) or True)
+    (tmp_path / "log.jsonl").write_bytes("\n".join(lines).encode() + b"\n\xff")
+    write_run_page(tmp_path, running=False)
+    assert "step 2" in (tmp_path / "index.html").read_text()
 
 
 def test_the_time_left_follows_from_the_last_logging_steps(tmp_path: Path):

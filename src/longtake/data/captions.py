@@ -118,13 +118,13 @@ def read_prompts(path: Path) -> list[str]:
     """Read prompts from a text file, one per line; blank lines do not count.
 
     Raises:
-        ValueError: the file is not UTF-8 text, or has no prompt.
+        ValueError: the file is not UTF-8 text, is longer than 64 MiB, or has no prompt.
         OSError: the file cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: is not UTF-8 text ({error})") from error
+        text = read_text(path)
+    except DocumentError as error:
+        raise ValueError(f"{path}: {error}") from error
     if lines := [line.strip() for line in text.splitlines() if line.strip()]:
         return lines
     raise ValueError(f"{path}: has no prompt; expected one per line")

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.checkpoint import CheckpointError, check_finite, read_tensors
+from longtake.documents import open_regular
 from longtake.losses.frames import FrameDistance, Frames, Perceptual, freeze, unit_difference
 
 SHIFT = (-0.030, -0.088, -0.188)
@@ -175,7 +176,8 @@ def _unpacked(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return read_tensors(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with open_regular(path) as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
     except OSError as error:

@@ -18,13 +18,14 @@ def line_chart(title: str, xs: Sequence[float], ys: Sequence[float], unit: str) 
 
     Args:
         title: title of the chart.
-        xs: positions along the horizontal axis.
+        xs: positions along the horizontal axis, in any order.
         ys: finite values; their axis is logarithmic if they are positive and the largest is more
             than 20 times the smallest.
         unit: unit of ``xs``.
     """
     last = f"{ys[-1]:.4g}"
-    x, y = _averaged(np.asarray(xs, float)), _averaged(np.asarray(ys, float))
+    order = np.argsort(xs, kind="stable")
+    x, y = (_averaged(np.asarray(values, float)[order]) for values in (xs, ys))
     log = bool(y.min() > 0 and y.max() > LOG_RATIO * y.min())
     low, high = _range(np.log10(y) if log else y)
     span_x = max(float(x[-1] - x[0]), 1e-9)

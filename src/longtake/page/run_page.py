@@ -1,8 +1,6 @@
 """The page of a training run: progress, charts of its log, previews, settings."""
 
-import json
 import logging
-import math
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,13 +13,15 @@ from urllib.parse import quote
 
 from longtake import config
 from longtake.checkpoint import CheckpointError
+from longtake.documents import DocumentError, parse_json, read_text
 from longtake.page.charts import line_chart
 from longtake.page.document import PAGE, bar, duration, write_document
 from longtake.training.config import Schedule
-from longtake.training.log import LOG
+from longtake.training.log import LOG, read_log
 from longtake.training.trainer import TrainingProgress
 
 LOGGER = logging.getLogger("longtake")
+LARGEST = 1e38  # of a number that is drawn: about the largest float32
 SECONDS_BETWEEN, SHARE_OF_TIME = 5.0, 0.03
 FIRST = (
     "loss",
@@ -74,12 +74,15 @@ class RunFiles:
 
     @cached_property
     def lines(self) -> list[dict[str, Any]]:
-        """Lines of the run's log as JSON data, oldest first; empty if there is no log."""
+        """Lines of the run's log as JSON data, oldest first; empty if there is no log.
+
+        Lines that are broken, or have no numbers as step and time, are left out.
+        """
         path, found = self.folder / LOG, []
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-            with suppress(ValueError):
-                found.append(json.loads(line))
-        return [line for line in found if isinstance(line, dict) and "step" in line]
+        for line in read_log(path) if path.exists() else ():
+            with suppress(DocumentError):
+                found.append(parse_json(line))
+        return [line for line in found if isinstance(line, dict) and _is_placed(line)]
 
     @property
     def steps(self) -> int:
@@ -112,11 +115,11 @@ class RunFiles:
         Positions are times in minutes; if the log has no times, they are steps.
         """
         found: dict[str, tuple[list[float], list[float]]] = {}
+        timed = self.seconds > 0
         for line in self.lines:
-            at = line["seconds"] / 60 if self.seconds else line["step"]
+            at = line.get("seconds", 0.0) / 60 if timed else line["step"]
             for name, value in line.items():
-                number = isinstance(value, int | float) and not isinstance(value, bool)
-                if number and math.isfinite(value) and name not in ("step", "seconds"):
+                if _is_number(value) and name not in ("step", "seconds"):
                     xs, ys = found.setdefault(name, ([], []))
                     xs.append(float(at))
                     ys.append(float(value))
@@ -125,6 +128,17 @@ class RunFiles:
     def previews(self) -> list[Path]:
         """Folders of previews, the earliest step first."""
         return sorted(path.parent for path in self.folder.glob("samples/step_*/sheet.png"))
+
+
+def _is_placed(line: Mapping[str, Any]) -> bool:
+    """Whether a line of a log has a whole step, and no time or a number of seconds."""
+    return isinstance(line.get("step"), int) and _is_number(line.get("seconds", 0.0))
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a logged value is a number that can be drawn."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and abs(value) <= LARGEST
 
 
 def write_run_page(folder: Path, running: bool) -> None:
@@ -145,7 +159,8 @@ def progress(run: RunFiles, *, running: bool) -> str:
     """HTML of the run's step, speed and time trained, a bar, and time left if it is ``running``."""
     steps = run.steps
     parts = [f"step {run.step:,} of {steps:,}" if steps else f"step {run.step:,}"]
-    rates = [x["samples_per_second"] for x in run.lines if "samples_per_second" in x]
+    logged = (line.get("samples_per_second") for line in run.lines)
+    rates = [rate for rate in logged if _is_number(rate)]
     if rates:
         parts.append(f"{rates[-1]:.3g} samples/s")
     parts.append(f"{duration(run.seconds)} trained")
@@ -183,7 +198,7 @@ def followed(
         began = time.monotonic()
         try:
             write(running)
-        except (OSError, CheckpointError) as error:
+        except (OSError, CheckpointError, DocumentError) as error:
             LOGGER.warning("the run's HTML page cannot be written, training continues: %s", error)
         ended = time.monotonic()
         due = ended + max(SECONDS_BETWEEN, (ended - began) / SHARE_OF_TIME)
@@ -252,5 +267,5 @@ def _settings(run: RunFiles) -> str:
     path = run.folder / "config.yaml"
     if not path.exists():
         return ""
-    text = escape(path.read_text(encoding="utf-8"))
+    text = escape(read_text(path))
     return f"<details><summary>Settings</summary><pre>{text}</pre></details>"

@@ -79,17 +79,28 @@ class JobStore:
 
     Args:
         path: the file; it is created if it is missing.
+
+    Raises:
+        ValueError: the file is damaged, or is not that of a store.
     """
 
     def __init__(self, path: Path) -> None:
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._database.row_factory = sqlite3.Row
-        self._database.execute("PRAGMA journal_mode=WAL")
         columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
-        self._database.execute(f"CREATE TABLE IF NOT EXISTS jobs ({columns})")
-        self._database.execute(
-            "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, data TEXT)"
-        )
+        try:
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute(f"CREATE TABLE IF NOT EXISTS jobs ({columns})")
+            self._database.execute(
+                "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, data TEXT)"
+            )
+            self.jobs()
+        except (sqlite3.DatabaseError, TypeError, ValueError) as error:
+            self.close()
+            raise ValueError(
+                f"{path}: is damaged, or is not a list of jobs ({error}); move it to another "
+                "folder to begin with an empty list"
+            ) from error
 
     def save(self, job: Job) -> None:
         """Write a job, new or changed."""

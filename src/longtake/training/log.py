@@ -12,11 +12,12 @@ import torch
 
 import longtake
 from longtake.checkpoint import write_text
-from longtake.documents import DocumentError, parse_json
+from longtake.documents import DocumentError, open_regular, parse_json
 from longtake.files import sync
 from longtake.training.tracker import TrackerName, open_tracker
 
 LOG = "log.jsonl"
+MAX_LOG_BYTES = 1 << 30  # a training of a million logged steps has a third of it
 
 
 class Log:
@@ -38,7 +39,7 @@ class Log:
         self._tracker = open_tracker(tracker, folder) if folder else None
         kept = []
         if self._path and self._path.exists():
-            lines = self._path.read_text(errors="replace", encoding="utf-8").splitlines()
+            lines = read_log(self._path)
             kept = [line for line in lines if _number(line, "step", math.inf) <= first_step]
             write_text(self._path, "".join(f"{line}\n" for line in kept))
         before = max((_number(line, "seconds", 0.0) for line in kept), default=0.0)
@@ -61,7 +62,7 @@ class Log:
         """Lowest value of ``name`` in lines before a step; infinity if there is none."""
         if not self._path or not self._path.exists():
             return math.inf
-        lines = self._path.read_text(errors="replace", encoding="utf-8").splitlines()
+        lines = read_log(self._path)
         before = (line for line in lines if _number(line, "step", math.inf) < before_step)
         return min((_number(line, name, math.inf) for line in before), default=math.inf)
 
@@ -80,6 +81,20 @@ class Log:
         """Close the experiment tracker."""
         if self._tracker is not None:
             self._tracker.close()
+
+
+def read_log(path: Path) -> list[str]:
+    """Read the lines of a log, also those that a kill cut short.
+
+    Raises:
+        OSError: the file cannot be read, or is not a regular file.
+        DocumentError: the file is longer than 1 GiB.
+    """
+    with open_regular(path) as file:
+        data = file.read(MAX_LOG_BYTES + 1)
+    if len(data) > MAX_LOG_BYTES:
+        raise DocumentError(f"{path}: is longer than {MAX_LOG_BYTES} bytes")
+    return data.decode(errors="replace").splitlines()
 
 
 def _number(line: str, name: str, otherwise: float) -> int | float:
