@@ -1,15 +1,18 @@
 """Uploads: decoded in a sandbox with limits, and used as given frames."""
 
+import asyncio
 import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from studio.conftest import Limit, Page
+from studio.conftest import COMMANDS, Limit, Page
 
 from longtake.studio import decoding
 from longtake.studio.settings import Limits
+from longtake.studio.store import new_id
+from longtake.studio.studio import Studio
 from longtake.video import VideoError, VideoWriter, sandbox
 from longtake.video.sandbox import Sandbox
 
@@ -85,6 +88,35 @@ def test_an_upload_has_limits(page: Page, limits: Limit, tmp_path: Path):
     large = image(pixels=np.zeros((30, 30, 3), np.uint8))
     assert "30 x 30 pixels are over the limit" in page.upload("a.png", large, 422)["error"]
     assert page.client.post("/api/uploads", headers={"X-Longtake": "1"}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("files", "kept"),
+    [
+        (["given.png"], True),
+        (["given.mkv", "preview.png"], True),
+        ([], False),
+        (["original"], False),
+        (["original.d/upload.mp4", "given.mkv"], False),
+    ],
+)
+def test_an_upload_that_a_kill_has_cut_short_is_removed(
+    tmp_path: Path, files: list[str], kept: bool
+):
+    folder = tmp_path / "uploads" / new_id()
+    folder.mkdir(parents=True)
+    (tmp_path / "uploads" / "notes.txt").touch()
+    for name in files:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+
+    async def open_and_close() -> None:
+        async with Studio(tmp_path, {}, Limits(), COMMANDS):
+            pass
+
+    asyncio.run(open_and_close())
+    assert folder.exists() == kept
+    assert (tmp_path / "uploads" / "notes.txt").exists()
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.mp4"])

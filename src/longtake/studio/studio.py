@@ -15,7 +15,7 @@ from longtake.studio.errors import BusyError, StateError
 from longtake.studio.kinds import AnyJob, JobKind
 from longtake.studio.places import FOOTAGE, JOBS, TRAINED, UPLOADS
 from longtake.studio.queueing import Commands, Queue
-from longtake.studio.settings import Change, Limits, VideoSettings
+from longtake.studio.settings import UPLOAD_ID, Change, Limits, VideoSettings
 from longtake.studio.showing import shown, size_of, trained_model
 from longtake.studio.store import RUNNING, WAITING, Job, JobStore
 
@@ -51,6 +51,7 @@ class Studio:
         for name in (JOBS, UPLOADS, FOOTAGE):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         self._open.enter_context(locked(self.folder, self.folder / ".lock"))
+        _remove_unfinished(self.folder / UPLOADS)
         self.store = JobStore(self.folder / "studio.sqlite3")
         self._open.callback(self.store.close)
         self.queue = Queue(self.folder, self.store, self._places, self._commands, self._add_trained)
@@ -290,3 +291,12 @@ def _not_longer(job: Job) -> str:
 def trained_name(job: Job) -> str:
     """Name under which the model of a training job is offered."""
     return f"train-{job.id}"
+
+
+def _remove_unfinished(uploads: Path) -> None:
+    """Remove the uploads whose decoding a kill has cut short, which no client has the id of."""
+    own = [p for p in uploads.iterdir() if UPLOAD_ID.fullmatch(p.name) and p.is_dir()]
+    for folder in own:
+        names = {path.name for path in folder.iterdir()}
+        if names & {"original", "original.d"} or not names & {"given.png", "given.mkv"}:
+            remove(folder)
