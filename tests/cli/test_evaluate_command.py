@@ -56,7 +56,7 @@ def test_two_sides_are_measured_and_the_result_is_kept(longtake, footage: Path, 
     assert set(found["scores"]) == {"random_features_fd", "random_features_kd"}
     assert found["scores"]["random_features_fd"]["floor"] > 0
     assert "95 % interval of RANDOM FEATURES FD" in called.out
-    assert "FVD at 4 clips, not the lower FVD of many" in called.out
+    assert "FD at 4 clips, not the lower RANDOM FEATURES FD of many" in called.out
     assert "these distances are not FVD or KVD" in called.out
     again = longtake(*trial("sky:test", footage), "--json", place)
     assert again.code == 2
@@ -73,6 +73,7 @@ def test_results_are_set_side_by_side(longtake, footage: Path, tmp_path: Path):
     assert all(
         word in called.out for word in ("noise", "train", "real against real", "RANDOM FEATURES KD")
     )
+    assert "sky:train:16x16" in called.out  # not an emoji
     refused = longtake("compare", *places)
     assert refused.code == 2
     assert "has distances of random features, which compare with nothing" in refused.err

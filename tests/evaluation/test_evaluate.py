@@ -140,9 +140,18 @@ def test_too_few_generated_clips_are_refused(tmp_path: Path):
         evaluate(world(), array(tmp_path / "a.npy", number=5), TRIAL, BOTH, Settings())
 
 
+def before_work(**settings: Any) -> Settings:
+    """Settings under which the first extraction of features fails the test."""
+
+    def report(stage: str, done: int, total: int) -> None:
+        raise AssertionError(f"{stage}: extracted before the mistake was named")
+
+    return Settings(report=report, **settings)
+
+
 def test_a_limit_needs_many_clips():
     with pytest.raises(ValueError, match="set n of at least 64, got 6"):
-        evaluate(world(), world("train"), TRIAL, ["fvd"], Settings(limit=True))
+        evaluate(world(), world("train"), TRIAL, ["kvd", "fvd"], before_work(limit=True))
     many = protocol("trial", ["frames=1", "treatment.size=8", "network.width=2"], n=64)
     score = evaluate(world(), world("train"), many, ["fvd"], Settings(limit=True)).scores[FD]
     assert score.limit is not None
@@ -152,7 +161,9 @@ def test_a_limit_needs_many_clips():
 
 def test_a_score_says_what_its_interval_is_of(result: Result):
     score = result.scores[FD]
-    assert score.interval_of == "FVD at 6 clips, not the lower FVD of many"
+    name = "RANDOM FEATURES FD"
+    assert score.interval_of == f"{name} at 6 clips, not the lower {name} of many"
+    assert "KVD" not in result.scores[KD].interval_of
     assert score.unit == "(random features)"
     error = result.scores[KD].deviation
     assert error is not None
@@ -269,8 +280,22 @@ def test_inception_score_without_weights_names_the_way_to_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    enough = protocol("trial", n=10)
     with pytest.raises(CheckpointError, match="IS needs the weights of C3D"):
-        evaluate(world(), world("train"), TRIAL, ["is"], Settings())
+        evaluate(world(), world("train"), enough, ["kvd", "is"], before_work())
+
+
+@pytest.mark.parametrize(
+    ("changes", "n", "fault"),
+    [((), 9, "set n of at least 10, got 9"), (("frames=8",), 10, "set frames=16, got 8")],
+)
+def test_clips_that_inception_score_cannot_take_are_refused_before_work(
+    changes: tuple[str, ...], n: int, fault: str
+):
+    with pytest.raises(ValueError, match=fault):
+        evaluate(
+            world(), world("train"), protocol("trial", changes, n=n), ["kvd", "is"], before_work()
+        )
 
 
 def test_scores_by_different_networks_are_refused_in_one_table(result: Result):

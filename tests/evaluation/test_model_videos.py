@@ -182,7 +182,7 @@ def test_reconstructions_are_measured_against_their_own_originals(tiny_model: Vi
     assert list(result.scores) == ["random_features_rfd", "psnr", "frame_psnr", "ssim"]
     rfd = result.scores["random_features_rfd"]
     assert (rfd.floor, rfd.no_floor) == (None, "perfect reconstructions are at 0")
-    assert rfd.interval_of == "FVD of 4 pairs"
+    assert rfd.interval_of == "RANDOM FEATURES RFD of 4 pairs"
     assert result.real is not None
     assert (result.real.height, result.real.width) == (16, 16)
     assert result.scores["ssim"].value < 1

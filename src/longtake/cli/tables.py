@@ -12,6 +12,9 @@ from longtake.config import plural
 if TYPE_CHECKING:
     from longtake.evaluation.result import Result, Score, SourceRecord
 
+WIDEST = 10_000
+"""Greatest number of columns of a table in a file or pipe."""
+
 
 def print_result(result: "Result") -> None:
     """Print the result of an evaluation: protocol, sources, scores and remarks."""
@@ -76,8 +79,14 @@ def plain_table(first: str, *others: str) -> Table:
 
 
 def print_table(table: Table) -> None:
-    """Print a table, in lines as long as it needs."""
-    Console(soft_wrap=True).print(table)
+    """Print a table: as wide as the terminal, or in a file or pipe as wide as it needs.
+
+    Cells are plain text: rich would read the name ``sky:train:64`` as one with an emoji.
+    """
+    console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = WIDEST
+    console.print(table, soft_wrap=True)
 
 
 def title(metric: str) -> str:

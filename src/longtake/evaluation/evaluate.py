@@ -29,6 +29,9 @@ from longtake.metrics.uncertainty import NORMAL_95, Interval, fvd_interval, fvd_
 POWER_80 = 0.84
 """Quantile of the normal distribution below which 80 % of values lie, for ``Score.detectable``."""
 
+PARTS = 10
+"""Number of parts of the clips whose Inception Scores are averaged, as in papers."""
+
 LIMIT_CLIPS = 64
 """Least number of clips for which FVD is extrapolated to infinitely many
 (``benchmarks/coverage.py``)."""
@@ -105,22 +108,24 @@ def fvd_score(sets: FeatureSets) -> Score:
 
     Floor and limit are computed if ``sets.settings`` says so.
 
-    Raises:
-        ValueError: the limit is asked for, and the protocol has fewer than 64 clips.
     """
     how: Any = {"correction": sets.protocol.correction}
-    of = f"FVD at {len(sets.generated())} clips, not the lower FVD of many"
+    name = sets.protocol.title("fvd")
+    of = f"{name} at {len(sets.generated())} clips, not the lower {name} of many"
     score = _score(sets, partial(fvd, **how), partial(fvd_interval, **how), of=of, least=0.0)
     if not sets.settings.limit:
         return score
-    if sets.protocol.n < LIMIT_CLIPS:
+    found = fvd_limit(sets.real(), sets.generated(), **how, seed=sets.settings.seed)
+    ends = {"limit_low": found.low, "limit_high": found.high}
+    return score.model_copy(update={"limit": found.value, **ends})
+
+
+def _enough_for_a_limit(sets: FeatureSets) -> None:
+    if sets.settings.limit and sets.protocol.n < LIMIT_CLIPS:
         raise ValueError(
             f"FVD of infinitely many clips is extrapolated from FVD of n and n / 2 clips, checked "
             f"from n = {LIMIT_CLIPS} on; set n of at least {LIMIT_CLIPS}, got {sets.protocol.n}"
         )
-    found = fvd_limit(sets.real(), sets.generated(), **how, seed=sets.settings.seed)
-    ends = {"limit_low": found.low, "limit_high": found.high}
-    return score.model_copy(update={"limit": found.value, **ends})
 
 
 def kvd_score(sets: FeatureSets) -> Score:
@@ -128,7 +133,8 @@ def kvd_score(sets: FeatureSets) -> Score:
 
     KVD is unbiased, so that it need not be extrapolated to infinitely many clips.
     """
-    score = _score(sets, kvd, kvd_interval, of="KVD, which few clips do not bias")
+    of = f"{sets.protocol.title('kvd')}, which few clips do not bias"
+    score = _score(sets, kvd, kvd_interval, of=of)
     assert score.low is not None
     assert score.high is not None
     detectable = (NORMAL_95 + POWER_80) * (score.high - score.low) / (2 * NORMAL_95)
@@ -140,14 +146,32 @@ def is_score(sets: FeatureSets) -> Score:
 
     Raises:
         CheckpointError: C3D's weights are missing or broken.
-        ValueError: there are fewer than 10 clips, or clips do not have 16 frames.
     """
-    path = c3d.cache_path()
-    config = c3d.C3DConfig(sha256=file_hash(path) if path.exists() else None)
+    config = _classifier()
     network = FeatureNetwork(network=config.build(), treat=config.treat, identity=to_dict(config))
-    found = inception_score(sets.generated(network), seed=sets.settings.seed)
+    found = inception_score(sets.generated(network), seed=sets.settings.seed, parts=PARTS)
     by = f"{config.kind} {digest(config)}, {found.parts} parts"
     return Score(value=found.mean, deviation=found.std, by=by)
+
+
+def _classifier() -> c3d.C3DConfig:
+    """C3D with the weights of the user's cache folder."""
+    path = c3d.cache_path()
+    return c3d.C3DConfig(sha256=file_hash(path) if path.exists() else None)
+
+
+def _can_be_classified(sets: FeatureSets) -> None:
+    frames, n = sets.protocol.frames, sets.protocol.n
+    if n < PARTS:
+        raise ValueError(
+            f"the Inception Score is a mean over {PARTS} parts of the clips; set n of at least "
+            f"{PARTS}, got {n}"
+        )
+    if frames != c3d.FRAMES:
+        raise ValueError(
+            f"C3D takes clips of {c3d.FRAMES} frames; set frames={c3d.FRAMES}, got {frames}"
+        )
+    _classifier().build()
 
 
 def clipsim_score(sets: FeatureSets) -> Score:
@@ -206,9 +230,9 @@ def _captions_say_something(sets: FeatureSets) -> None:
 
 
 METRICS: Mapping[str, Metric] = {
-    "fvd": Metric(score=fvd_score),
+    "fvd": Metric(score=fvd_score, check=_enough_for_a_limit),
     "kvd": Metric(score=kvd_score),
-    "is": Metric(score=is_score, real=False),
+    "is": Metric(score=is_score, check=_can_be_classified, real=False),
     "clipsim": Metric(score=clipsim_score, check=_clipsim_lacks_nothing, real=False),
     "attributes": Metric(score=attribute_scores, check=_captions_say_something, real=False),
 }

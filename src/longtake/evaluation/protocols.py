@@ -135,6 +135,10 @@ class Protocol(Config):
         """
         return self.network.metrics.get(name, name)
 
+    def title(self, name: str) -> str:
+        """Name of the metric ``name`` as tables show it: ``FVD``, or ``RANDOM FEATURES FD``."""
+        return self.metric(name).upper().replace("_", " ")
+
     @property
     def unit(self) -> str:
         """Unit of distances: empty, or ``(random features)``."""

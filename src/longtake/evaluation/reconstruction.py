@@ -69,7 +69,9 @@ def evaluate_reconstruction(
     found = fvd_interval(
         *torch.stack(rows, 1), paired=True, correction=protocol.correction, seed=settings.seed
     )
-    rfvd = Score.of(found, of=f"FVD of {total} pairs", unit=protocol.unit, least=0.0)
+    rfvd = Score.of(
+        found, of=f"{protocol.title('rfvd')} of {total} pairs", unit=protocol.unit, least=0.0
+    )
     scores = {protocol.metric("rfvd"): rfvd.model_copy(update={"no_floor": NO_FLOOR})}
     scores |= {m: Score.mean([p[m] for p in pairs], unit=UNITS.get(m, "")) for m in pairs[0]}
     weights, real = weights_hash(autoencoder), usable.record()
