@@ -84,6 +84,8 @@ def test_a_folder_becomes_a_model_with_card_videos_and_scores(made: Path, footag
     card = (made / "model" / "README.md").read_text()
     assert str(footage) in card
     assert "random_features_fd" in card
+    assert "; 95 % interval " in card
+    assert "not the lower RANDOM FEATURES FD of many" in card
     assert (made / "videos" / "seed_0000.mp4").exists()
     found = read_results(made)
     real = found["evaluation"].real

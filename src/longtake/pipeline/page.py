@@ -85,7 +85,8 @@ def _results(out: Path) -> str:
     for score in scores(out):
         rows.append("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in score) + "</tr>")
     head = (
-        "<tr><th>of</th><th>score</th><th>value</th><th>real against real</th><th>clips</th></tr>"
+        "<tr><th>of</th><th>score</th><th>value</th><th>95 % interval</th>"
+        "<th>real against real</th><th>clips</th></tr>"
     )
     table = f"<h2>Measured on held-out footage</h2><table>{head}{''.join(rows)}</table>"
     return shown + f'<div class="steps">{pictures}</div>' + (table if rows else "")

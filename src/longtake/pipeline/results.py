@@ -236,6 +236,7 @@ class ShownScore(NamedTuple):
         of: name of the evaluation: ``reconstruction`` or ``evaluation``.
         metric: name of the metric; not ``fvd`` or ``kvd`` for features of a random network.
         value: value and unit.
+        interval: 95 % interval, with the quantity that it is of; empty without one.
         floor: the metric between real clips and other real clips; empty without one.
         clips: number of clips.
     """
@@ -243,6 +244,7 @@ class ShownScore(NamedTuple):
     of: str
     metric: str
     value: str
+    interval: str
     floor: str
     clips: int
 
@@ -258,8 +260,11 @@ def scores(out: Path) -> list[ShownScore]:
     for name, result in read_results(out).items():
         for metric, score in result.scores.items():
             value = f"{score.value:.4g} {score.unit}".strip()
+            interval = ""
+            if score.low is not None:
+                interval = f"{score.low:.4g} to {score.high:.4g} ({score.interval_of})"
             floor = "" if score.floor is None else f"{score.floor:.4g}"
-            rows.append(ShownScore(name, metric, value, floor, result.protocol.n))
+            rows.append(ShownScore(name, metric, value, interval, floor, result.protocol.n))
     return rows
 
 
@@ -279,8 +284,10 @@ def write_card(model: VideoModel, out: Path, plan: Plan) -> None:
         rows.append(f"| {name} | {stage.steps:,} | {stage.steps * batch:,} | {values} |")
     measured = []
     for score in scores(out):
-        floor = f"real against real {score.floor}; " if score.floor else ""
-        measured.append(f"- {score.metric}: {score.value} ({floor}{plural(score.clips, 'clip')})")
+        interval = f"; 95 % interval {score.interval}" if score.interval else ""
+        floor = f"; real against real {score.floor}" if score.floor else ""
+        clips = plural(score.clips, "clip")
+        measured.append(f"- {score.metric} of {clips}: {score.value}{interval}{floor}")
     text = Template(Path(__file__).with_name("card.md").read_text(encoding="utf-8")).substitute(
         name=out.resolve().name,
         folder=out,
