@@ -125,7 +125,7 @@ def test_doctor_names_versions_codecs_and_extras(longtake):
 def test_doctor_knows_every_extra():
     project = Path(__file__).parents[2] / "pyproject.toml"
     extras = tomllib.loads(project.read_text())["project"]["optional-dependencies"]
-    assert set(EXTRAS) == set(extras) - {"dev"}
+    assert set(EXTRAS) == set(extras) - {"dev", "agreement"}
 
 
 def test_a_source_is_told(longtake):

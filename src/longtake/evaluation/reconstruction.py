@@ -61,17 +61,15 @@ def evaluate_reconstruction(
     settings.report("clips and reconstructions", 0, total)
     clips = usable.source.read_clips(request.positions, protocol.frames, protocol.real_stride)
     for position, original in zip(request.positions, clips, strict=True):
-        video = usable.source.title(position.video)
-        reconstruction = reconstruct_frames(autoencoder, original, name=video)
-        pairs.append(pair_scores(original, reconstruction, device, perceptual))
-        rows.append(request.features([original, reconstruction]))
+        again = reconstruct_frames(autoencoder, original, name=usable.source.title(position.video))
+        pairs.append(pair_scores(original, again, device, perceptual))
+        rows.append(request.features([original, again]))
         settings.report("clips and reconstructions", len(rows), total)
     found = fvd_interval(
         *torch.stack(rows, 1), paired=True, correction=protocol.correction, seed=settings.seed
     )
-    rfvd = Score.of(
-        found, of=f"{protocol.title('rfvd')} of {total} pairs", unit=protocol.unit, least=0.0
-    )
+    of = f"{protocol.title('rfvd')} of {total} pairs"
+    rfvd = Score.of(found, of=of, unit=protocol.unit, least=0.0)
     scores = {protocol.metric("rfvd"): rfvd.model_copy(update={"no_floor": NO_FLOOR})}
     scores |= {m: Score.mean([p[m] for p in pairs], unit=UNITS.get(m, "")) for m in pairs[0]}
     weights, real = weights_hash(autoencoder), usable.record()
