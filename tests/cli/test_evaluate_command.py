@@ -74,6 +74,8 @@ def test_results_are_set_side_by_side(longtake, footage: Path, tmp_path: Path):
         word in called.out for word in ("noise", "train", "real against real", "RANDOM FEATURES KD")
     )
     assert "sky:train:16x16" in called.out  # not an emoji
+    assert "after ±: standard error" in called.out
+    assert "these distances are not FVD or KVD" in called.out
     refused = longtake("compare", *places)
     assert refused.code == 2
     assert "has distances of random features, which compare with nothing" in refused.err

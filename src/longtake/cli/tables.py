@@ -47,9 +47,7 @@ def print_result(result: "Result") -> None:
     for what, names in of.items():
         if what:
             print(f"95 % interval of {', '.join(names)}: {what}")
-    warning = result.protocol.unit
-    if warning and any(score.unit == warning for score in result.scores.values()):
-        print("features are random: these distances are not FVD or KVD; compare them with nothing")
+    _warn_of_random_features(result)
     reasons = dict.fromkeys(s.no_floor for s in result.scores.values() if s.no_floor)
     if reasons:
         print(f"no real against real: {'; '.join(reasons)}")
@@ -71,6 +69,14 @@ def print_comparison(results: Sequence["Result"], names: Sequence[str]) -> None:
     if first.real is not None:
         table.add_row("real against real", first.real.name, *floors.values())
     print_table(table)
+    print("after ±: standard error; of several draws, and of IS, the standard deviation")
+    _warn_of_random_features(first)
+
+
+def _warn_of_random_features(result: "Result") -> None:
+    warning = result.protocol.unit
+    if warning and any(score.unit == warning for score in result.scores.values()):
+        print("features are random: these distances are not FVD or KVD; compare them with nothing")
 
 
 def plain_table(first: str, *others: str) -> Table:
