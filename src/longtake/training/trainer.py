@@ -218,9 +218,9 @@ class Trainer:
             raise FloatingPointError(f"weights are not finite after step {self.step}; {REMEDY}")
         name, milestones = f"step_{self.step:08d}", self._settings.keep_every
         self._log.sync()
-        self._writer.save(self._folder / name, self._state, then=self._prune)
         if milestones and self.step % milestones == 0:
-            self.export(f"models/{name}")
+            self.export(f"models/{name}")  # first, as a run continues after its checkpoint
+        self._writer.save(self._folder / name, self._state, then=self._prune)
 
     def _prune(self) -> None:
         if self._ranks.main:
