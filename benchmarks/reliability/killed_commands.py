@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ sys.path += [str(ROOT / "benchmarks"), str(ROOT / "tests")]
 # ruff: noqa: E402
 from convert import official_lvdm, official_pvdm
 from memory import volume
-from training.tiny_runs import ADVERSARY, autoencoder_run, diffusion_run, train
+from training.tiny_runs import ADVERSARY, autoencoder_run, decoder_run, diffusion_run, train
 
 from longtake.config import parse, to_yaml
 from longtake.convert.from_c3d import convert_c3d
@@ -90,7 +91,10 @@ def make_inputs(folder: Path) -> None:
     runs = {
         "autoencoder": autoencoder_run(ADVERSARY | {"start": 1}, **STEPS),
         "diffusion": diffusion_run(folder / "coder", **STEPS),
+        "decoder": decoder_run(folder / "coder", **STEPS),
     }
+    train(decoder_run(folder / "coder", steps=1), folder / "decoder")
+    make_student(folder / "model", folder / "student")
     for name, run in runs.items():
         (folder / f"{name}.yaml").write_text(to_yaml(run))
     torch.save({"state_dict": official_lvdm.state("short")}, folder / "lvdm.ckpt")
@@ -99,6 +103,13 @@ def make_inputs(folder: Path) -> None:
     torch.save(official_pvdm.unet(), folder / "ema_model_1.pth")
     torch.save(C3D(TINY_C3D).state_dict(), folder / "c3d.pth")
     np.save(folder / "mean.npy", np.full(MEAN, 100, np.float32))
+
+
+def make_student(teacher: Path, folder: Path) -> None:
+    """A model with another first network than its teacher's, as a distillation leaves it."""
+    model = VideoModel.from_pretrained(teacher)
+    student = model.denoisers["first"].config.build().eval()
+    replace(model, denoisers={**model.denoisers, "first": student}).save_pretrained(folder)
 
 
 def commands(folder: Path, i3d: Path | None) -> dict[str, Trial]:
@@ -131,6 +142,12 @@ def _sampling(folder: Path, out: Path, new: Callable[..., Trial]) -> dict[str, T
             run=command(*generate, "--overwrite"),
             prepare=lambda root: write_film(root / "out" / "seed_0000.mp4", 7, 3),
         ),
+        "generate --continue": new(
+            run=command(
+                *("generate", model, "--frames", 40, "sampler.steps=1", "-o", out),
+                *("--continue", folder / "films" / "0.mkv"),
+            )
+        ),
         "reconstruct": new(run=command("reconstruct", model, folder / "films", "-o", out)),
     }
 
@@ -156,6 +173,7 @@ def _training(folder: Path, out: Path, new: Callable[..., Trial]) -> dict[str, T
     return {
         "fit autoencoder": new(run=command("fit", folder / "autoencoder.yaml", "-o", out)),
         "fit denoiser and its cache": new(run=command("fit", folder / "diffusion.yaml", "-o", out)),
+        "fit decoder": new(run=command("fit", folder / "decoder.yaml", "-o", out)),
         "train": new(run=command(*train, "-o", out)),
     }
 
@@ -186,6 +204,13 @@ def _converting(folder: Path, out: Path, new: Callable[..., Trial]) -> dict[str,
         "convert pvdm": new(
             run=command(*pvdm, "--denoiser", folder / "ema_model_1.pth", "-o", out)
         ),
+        "convert decoders": new(
+            run=command("convert", "decoders", folder / "coder", folder / "decoder", "-o", out)
+        ),
+        "convert students": new(
+            run=command("convert", "students", model, folder / "student", "-o", out)
+        ),
+        "convert diffusers": new(run=command("convert", "diffusers", model, "-o", out)),
         "convert c3d": new(run=function(partial(c3d, out.with_name("c3d.safetensors")))),
         "convert join": new(run=command(*join)),
         "convert join --overwrite": new(
