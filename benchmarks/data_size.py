@@ -31,6 +31,7 @@ from longtake.runs import AnyRun, Callbacks, read_run
 
 VIDEOS, WIDTHS = (8, 32, 128, 512), (16, 32)
 HELD_OUT = 64  # clips, of videos of their own
+PRECISION = "float32"  # which any CPU is fast in
 LAST = 5  # logged losses, whose mean is the training loss at the end
 HEAD = ("videos", "width", "lowest held-out loss", "at step", "times each clip was seen")
 TABLE = (*HEAD, "held-out loss at the end", "training loss at the end")
@@ -80,6 +81,7 @@ class Trial:
         return {"preset": PRESET, "changes": list(CHANGES), "steps": self.steps} | {
             "every": self.every,
             "held_out": HELD_OUT,
+            "precision": PRECISION,
         }
 
     def run(self, videos: int, width: int, seed: int) -> AnyRun:
@@ -92,6 +94,7 @@ class Trial:
             f"data.videos={videos}",
             f"validation={held_out}",
             "diffusion.weighting=min_snr",
+            f"training.precision={PRECISION}",
             f"denoiser.model_channels={width}",
             "sampling.sampler.steps=1",  # of the previews, at which the loss is taken
             "num_previews=1",

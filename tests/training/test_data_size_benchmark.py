@@ -57,7 +57,6 @@ def test_a_row_is_trained(benchmark, tmp_path: Path):
     assert row["passes"] == row["best"]["step"] * 8
 
 
-@pytest.mark.skipif(not RESULTS.exists(), reason="no row was measured yet")
 def test_the_committed_rows_are_of_the_committed_settings(benchmark):
     stored = json.loads(RESULTS.read_text())
     trial = benchmark.Trial(work=Path("work"), steps=stored["steps"], every=stored["every"])
