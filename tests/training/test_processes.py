@@ -87,14 +87,14 @@ with join() as ranks:
 Run = AutoencoderRun | DiffusionRun
 
 
-def on_two_processes(tmp_path: Path, trained: dict[str, Run]) -> None:
+def on_processes(tmp_path: Path, trained: dict[str, Run], count: int = 2) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     jobs = []
     for name, run in trained.items():
         (tmp_path / f"{name}.yaml").write_text(to_yaml(run))
         jobs.append((str(tmp_path / f"{name}.yaml"), str(tmp_path / "two" / name)))
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     done = subprocess.run(
         [sys.executable, *launch, "--max-restarts", "1", str(script), json.dumps(jobs)],
         capture_output=True,
@@ -149,7 +149,7 @@ def test_any_number_of_processes_trains_as_one_does(tmp_path: Path, tiny_autoenc
     killed = of(judged, background_gb=0.0, shards=2)  # so that its checkpoints are shards
     split = {name: of(trained[name], shards=2) for name in ("adversarial", "planes")}
     split |= {name: of(run, shards=2) for name, run in joined.items()}
-    on_two_processes(tmp_path, {**trained, **split, "killed": killed})
+    on_processes(tmp_path, {**trained, **split, "killed": killed})
     for name in {**trained, **joined}:
         check_equal(one / name.removeprefix("joined_"), two / name)
     assert len(losses(one / "monitored")) == STEPS
@@ -163,6 +163,20 @@ def test_any_number_of_processes_trains_as_one_does(tmp_path: Path, tiny_autoenc
     for name in longer:
         assert losses(two / name) == pytest.approx(losses(one / name), abs=NEAR)
     same_bits(two / "killed", two / "adversarial")
+
+
+@pytest.mark.slow
+def test_copies_of_weights_that_are_each_split_train_as_one_process_does(
+    tmp_path: Path, tiny_autoencoder_folder: Path
+):
+    """Four processes: two copies of the weights, each split between two (hybrid sharding)."""
+    run = diffusion_run(tiny_autoencoder_folder, batch=4, save_every=3)
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        folder.mkdir()
+    train(run, one / "denoiser")
+    on_processes(tmp_path, {"denoiser": of(run, shards=2)}, 4)
+    check_equal(one / "denoiser", two / "denoiser")
 
 
 @pytest.mark.slow
