@@ -116,7 +116,8 @@ def test_model_folders_with_broken_files_are_refused(
 def test_decoders_and_students_with_broken_files_are_refused(
     tiny_model: VideoModel, tmp_path: Path, tally: Tally
 ):
-    student = tiny_model.denoisers["first"].config.build().eval()
+    config: Any = tiny_model.denoisers["first"].config
+    student = config.build().eval()
     students = {**tiny_model.denoisers, "first": student}
     replace(tiny_model, decoders={"large": DECODER.build()}).save_pretrained(tmp_path / "teacher")
     replace(tiny_model, denoisers=students).save_pretrained(tmp_path / "student")

@@ -78,7 +78,8 @@ def test_given_frames_that_a_model_cannot_use_are_named_as_the_user_named_them(
     assert {*given} <= VideoSettings.model_fields.keys()
 
 
-def test_what_a_model_can_use_is_named_as_the_settings_are(loaded: Loaded, tiny_run_folder: Path):
-    loaded.places["volume"] = str(tiny_run_folder)
-    usable = {*loaded.describe("volume")["can"]} - {"reconstruct", "make", "live"}
+def test_what_a_model_can_use_is_named_as_the_settings_are(tiny_run_folder: Path):
+    made = Loaded()
+    made.places = {"volume": str(tiny_run_folder)}
+    usable = {*made.describe("volume")["can"]} - {"reconstruct", "make", "live"}
     assert {"start_image", "continue_video"} <= usable <= VideoSettings.model_fields.keys()

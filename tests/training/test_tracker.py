@@ -11,7 +11,7 @@ from tiny_runs import autoencoder_run, log, train
 
 from longtake.config import ConfigError, parse
 from longtake.training.config import TrainingConfig
-from longtake.training.tracker import check_tracker, open_tracker
+from longtake.training.tracker import TrackerName, check_tracker, open_tracker
 
 TRACKERS = ["tensorboard", "wandb", "trackio"]
 
@@ -55,7 +55,7 @@ def test_trackio_gets_values_and_videos(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("name", TRACKERS)
 def test_a_tracker_that_is_not_installed_is_named_at_the_start(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: TrackerName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     found = importlib.util.find_spec
     monkeypatch.setattr(
