@@ -5,8 +5,10 @@
 
 ``footage/held_out`` is what ``general_footage.py`` writes, of which every third video is used; from
 the package come the same films whole, at 64 and 128 pixels, cropped to their centre. All models
-take the same clips of 16 frames. PSNR and SSIM are means over clips; the colour error is the mean
-over clips of the largest difference of the mean red, green or blue, in levels of 255.
+take the same clips of 16 frames; a triplane autoencoder, which is for frames of one size, is built
+for that of the clip, with interpolated embeddings of positions and no training. PSNR and SSIM are
+means over clips; the colour error is the mean over clips of the largest difference of the mean red,
+green or blue, in levels of 255.
 """
 
 import argparse
@@ -19,6 +21,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from longtake.autoencoders.base import VideoAutoencoder
+from longtake.autoencoders.triplane import TriplaneAutoencoder
 from longtake.data.clips import fit_frames
 from longtake.data.source import Frames
 from longtake.evaluation.reconstruction import pair_scores
@@ -30,6 +34,7 @@ from longtake.video import contact_sheet, probe, read_clip, write_image
 WINDOW, CLIPS_OF_A_FILM, EVERY = 16, 4, 3
 FILMS = ("bikes", "carphone_pristine")
 SIZES = (64, 128)
+MODELS = ("lvdm-sky", "lvdm-general", "pvdm-general")
 
 
 def clips(held_out: Path, package: Path) -> Iterator[tuple[str, Frames]]:
@@ -53,11 +58,21 @@ def scores(original: Frames, again: Frames) -> dict[str, float]:
     return {"psnr": found["psnr"], "ssim": found["ssim"], "colour": float(np.abs(shift).max())}
 
 
+def for_frames(autoencoder: VideoAutoencoder, frames: Frames) -> VideoAutoencoder:
+    """The autoencoder, or one for frames of this size with its weights."""
+    if not isinstance(autoencoder, TriplaneAutoencoder):
+        return autoencoder
+    clip = (autoencoder.config.clip[0], *frames.shape[1:3])
+    fitting = autoencoder.config.model_copy(update={"clip": clip}).build().eval()
+    fitting.load_state_dict(dict(fitting.resized(autoencoder.state_dict())))
+    return fitting
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("held_out", type=Path)
     parser.add_argument("package", type=Path)
-    parser.add_argument("--models", nargs="+", default=["lvdm-sky", "lvdm-general"])
+    parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--picture", type=Path)
     given = parser.parse_args()
@@ -65,7 +80,10 @@ def main() -> None:
     rows = defaultdict[str, list[dict[str, dict[str, float]]]](list)
     shown = dict[str, list[Frames]]()
     for group, original in clips(given.held_out, given.package):
-        made = {name: reconstruct_frames(models[name], original) for name in models}
+        made = {
+            name: reconstruct_frames(for_frames(models[name], original), original)
+            for name in models
+        }
         rows[group].append({name: scores(original, again) for name, again in made.items()})
         if len(rows[group]) == 3 and original.shape[1] == SIZES[0]:
             shown[group] = [original, *made.values()]

@@ -122,6 +122,41 @@ def test_a_std_widens_the_posterior_and_moves_no_mean(model):
     torch.testing.assert_close(posterior.sample(noise), posterior.mean + 0.1 * noise)
 
 
+def test_weights_for_the_same_size_stay(model):
+    weights = model.state_dict()
+    resized = TINY.build().resized(weights)
+    assert resized.keys() == weights.keys()
+    assert all(resized[name] is weights[name] for name in weights)
+
+
+@torch.no_grad()
+def test_weights_for_another_size_differ_in_the_positions_alone(model):
+    """A position between two trained ones has the mean of their embeddings."""
+    wide = TINY.model_copy(update={"clip": (3, 8, 32)}).build()
+    resized = wide.resized(weights := model.state_dict())
+    wide.load_state_dict(resized)  # names and shapes fit
+    changed = {name for name in weights if resized[name] is not weights[name]}
+    assert changed == {"encoder.motion_h.position"}
+    (given,), (made,) = (w["encoder.motion_h.position"] for w in (weights, resized))
+    assert torch.equal(made[-1], given[-1])  # of the learned token, which has no place
+    torch.testing.assert_close(made[:-1].mean(0), given[:-1].mean(0))
+    for place in range(3):
+        left, right = made[2 * place + 1], made[2 * place + 2]
+        torch.testing.assert_close(left + right, given[place] + given[place + 1])
+
+
+@torch.no_grad()
+def test_equal_positions_stay_equal_at_any_size(model):
+    same = torch.randn(1, 1, 8)
+    weights = model.state_dict()
+    places = [name for name in weights if name.endswith(".position")]
+    weights |= {name: same.expand_as(weights[name]) for name in places}
+    for clip in [(5, 8, 16), (3, 20, 16), (1, 4, 4), (2, 36, 12)]:
+        resized = TINY.model_copy(update={"clip": clip}).build().resized(weights)
+        for name in places:
+            torch.testing.assert_close(resized[name], same.expand_as(resized[name]))
+
+
 def test_every_weight_learns(model):
     posterior = model.encode(torch.randn(2, 3, 3, 8, 16))
     model.decode(posterior.sample(torch.randn(posterior.mean.shape))).square().mean().backward()

@@ -12,7 +12,7 @@ from longtake.model.index import read_model_files
 from longtake.reconstruct import reconstruct_frames
 from longtake.text import Prompt
 
-AUTOENCODERS = ["lvdm-general"]
+AUTOENCODERS = ["lvdm-general", "pvdm-general"]
 TEXTS = ("lvdm-sky", "pvdm-sky")
 WRONG_LEVELS = 6  # of the mean colour; lvdm-sky is off by 25
 COLOURS = {
@@ -54,7 +54,8 @@ def test_autoencoders_without_denoisers_are_small_and_have_a_card():
 @pytest.mark.parametrize("name", AUTOENCODERS)
 def test_an_autoencoder_for_any_footage_keeps_the_colours_of_streets(name: str):
     autoencoder = VideoModel.from_pretrained(name).autoencoder
-    grain = np.random.default_rng(0).normal(0, 20, (16, 8, 8, 1)).repeat(4, 1).repeat(4, 2)
+    cell = autoencoder.spec.clip[1] // 8
+    grain = np.random.default_rng(0).normal(0, 20, (16, 8, 8, 1)).repeat(cell, 1).repeat(cell, 2)
     for colour, levels in COLOURS.items():
         frames = (np.array(levels) + grain).clip(0, 255).astype(np.uint8)
         again = reconstruct_frames(autoencoder, frames)

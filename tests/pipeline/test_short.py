@@ -79,7 +79,8 @@ def test_a_denoiser_starts_from_a_shipped_one_if_its_latents_are_alike(
     assert start(budget_seconds=1200.0) == ["lvdm-sky"]
     assert start(budget_seconds=7200.0) == ["lvdm-sky", "lvdm-sky"]
     assert start(budget_seconds=7200.0, init_from="none") == [None, None]
-    assert start(system="pvdm", init_from="pvdm-sky") == [None]
+    assert start(system="pvdm", init_from="pvdm-sky") == ["pvdm-sky"]
+    assert start(system="pvdm", init_from="none") == [None]
 
 
 def test_the_shipped_denoisers_fit_the_presets_that_start_from_them(footage: Path, tmp_path: Path):

@@ -22,13 +22,13 @@ from longtake.pipeline.calibration import PREVIEWS, Speed, fitted, measure, with
 from longtake.pipeline.carry_out import Training
 from longtake.pipeline.footage import survey
 from longtake.pipeline.output import Output
-from longtake.pipeline.plan import PlannedResults, read_plan, seconds_spent
+from longtake.pipeline.plan import PlannedResults, SystemName, read_plan, seconds_spent
 from longtake.pipeline.results import planned_evaluations, read_results, write_samples
 from longtake.pipeline.stages import RESERVE, RESULTS_SHARE, stages_for
 from longtake.pipeline.systems import SYSTEMS
 from longtake.pipeline.train import Asked, first_plan, train
 from longtake.run_folder import OtherRunError
-from longtake.runs import AnyRun, Callbacks, DiffusionRun, read_run
+from longtake.runs import AnyRun, AutoencoderRun, Callbacks, DiffusionRun, read_run
 
 TINY = (
     *("autoencoder.training.steps=3", "denoiser.training.steps=4", "denoiser.training.batch=2"),
@@ -287,10 +287,9 @@ def test_every_stage_is_a_valid_run_at_every_width(
         settings = {**stage.settings, **dict.fromkeys(stage.follows, "model")}
         run = with_settings(read_run(stage.preset), settings)
         data: Any = config.to_dict(run)
-        for part in (stage.wide or "training.batch").split("."):
+        for part in stage.width.split("."):
             data = data[part]
-        if stage.wide:
-            run = with_settings(run, {stage.wide: width * data})
+        run = with_settings(run, {stage.width: width * data})
         assert config.parse(AnyRun, config.to_dict(run)) == run
 
 
@@ -333,14 +332,49 @@ def _with_spans(spans: Sequence[int]) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("given", "size", "expected"),
+    ("system", "given", "size", "expected"),
     [
-        *((None, 64, "lvdm-general"), ("none", 64, None), (None, 128, None)),
-        *(("lvdm-general", 128, "lvdm-general"), ("lvdm-sky", 64, "lvdm-sky")),
+        ("lvdm", None, 64, "lvdm-general"),
+        ("lvdm", None, 128, None),
+        ("lvdm", "none", 64, None),
+        ("lvdm", "lvdm-sky", 64, "lvdm-sky"),
+        ("lvdm", "lvdm-general", 128, "lvdm-general"),
+        ("pvdm", None, 32, "pvdm-general"),
+        ("pvdm", None, 64, "pvdm-general"),
+        ("pvdm", None, 128, None),
+        ("pvdm", "none", 32, None),
+        ("pvdm", "pvdm-sky", 64, "pvdm-sky"),
     ],
 )
 def test_small_models_start_from_the_shipped_autoencoder(
-    given: str | None, size: int, expected: str | None, footage: Path
+    system: SystemName, given: str | None, size: int, expected: str | None, footage: Path
 ):
-    plan = first_plan(footage, Asked(init_from=given, size=size), Ranks())
+    plan = first_plan(footage, Asked(system=system, init_from=given, size=size), Ranks())
     assert plan.init_from == expected
+
+
+@pytest.mark.parametrize(("system", "size"), [("lvdm", 64), ("pvdm", 32), ("pvdm", 64)])
+def test_networks_of_small_models_begin_with_the_weights_of_shipped_ones(
+    system: SystemName, size: int, tmp_path: Path
+):
+    """Also at a frame size that the shipped networks are not for."""
+    start = SYSTEMS[system].start["cpu"]
+    sizes = SYSTEMS[system].sizes(size, SYSTEMS[system].spans[0], start)
+    footage = {"kind": "folder", "path": "."}
+    stages = stages_for(system, sizes, tmp_path, footage)
+    for stage in (stage for stage in stages if "init_from" not in stage.follows):
+        settings = {name: x for name, x in stage.settings.items() if not name.startswith("data")}
+        run = with_settings(read_run(stage.preset), settings)
+        if isinstance(run, AutoencoderRun):
+            begun, given = run.begin().autoencoder, VideoModel.from_pretrained(start).autoencoder
+        else:
+            assert isinstance(run, DiffusionRun)
+            assert run.init_from is not None
+            run = with_settings(run, {"denoiser.num_classes": None})
+            assert isinstance(run, DiffusionRun)
+            assert run.init_from is not None
+            origin = VideoModel.from_pretrained(run.init_from)
+            begun, given = run.initial_denoiser(origin), origin.denoisers[run.roles[0]]
+        own, weights = begun.state_dict(), given.state_dict()
+        same = [name for name in own if name in weights and torch.equal(own[name], weights[name])]
+        assert len(same) > 0.9 * len(own)

@@ -461,6 +461,23 @@ def test_the_model_with_the_lowest_validation_loss_is_kept(
     assert len(others) == 5
 
 
+def test_the_autoencoder_with_the_lowest_error_on_held_out_clips_is_kept(tmp_path: Path):
+    every = {"sample_every": 1, "save_every": 1, "keep_every": 1, "warmup_steps": 0}
+    run = to_dict(autoencoder_run(steps=5, ema=None, optimizer={"lr": 0.05}, **every))
+    run["validation"] = {**run["data"], "split": "test", "videos": 2}
+    train(parse(AutoencoderRun, run), tmp_path / "run")
+    lines = [line for line in log(tmp_path / "run") if "validation_loss" in line]
+    assert len(lines) == 5
+    for line in lines:
+        assert line["validation_loss"] == pytest.approx(10 ** (-float(line["psnr"]) / 10))
+    lowest = min(lines, key=lambda line: float(line["validation_loss"]))["step"]
+    best, same = (tmp_path / "run" / "models" / at for at in ("best", f"step_{lowest:08d}"))
+    assert VideoModel.from_pretrained(best).index == VideoModel.from_pretrained(same).index
+    train(parse(AutoencoderRun, {**run, "validation": None}), tmp_path / "own")
+    assert not any("validation_loss" in line for line in log(tmp_path / "own"))
+    assert not (tmp_path / "own" / "models" / "best").exists()
+
+
 def test_classes_are_counted_where_auto_is_asked_for(tmp_path: Path, tiny_autoencoder_folder: Path):
     run = to_dict(diffusion_run(tiny_autoencoder_folder, steps=1))
     run["denoiser"]["num_classes"] = "auto"

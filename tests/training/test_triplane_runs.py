@@ -164,3 +164,22 @@ def test_any_size_trains_and_comes_back(clip: tuple[int, int, int], tmp_path: Pa
         drawn = model.denoisers["first"].spec.shape
         assert posterior.mean.shape[1:] == model.autoencoder.spec.shape == drawn
         assert model.autoencoder.decode(posterior.mean).shape == video.shape
+
+
+def test_training_begins_with_the_weights_of_an_autoencoder_for_smaller_frames(autoencoder: Path):
+    own = triplane_autoencoder_run()
+    frames, height, width = own.autoencoder.clip
+    clip = (frames, 2 * height, 2 * width)
+    network = own.autoencoder.model_copy(update={"clip": clip})
+    plan = own.data.plan.model_copy(update={"height": clip[1], "width": clip[2]})
+    data = own.data.model_copy(update={"plan": plan})
+    run = own.model_copy(
+        update={"autoencoder": network, "data": data, "init_from": str(autoencoder)}
+    )
+    given = VideoModel.from_pretrained(autoencoder).autoencoder.state_dict()
+    begun = run.begin().autoencoder.state_dict()
+    assert {name for name in given if begun[name].shape != given[name].shape} == {
+        "encoder.motion_h.position",
+        "encoder.motion_w.position",
+    }
+    assert torch.equal(begun["encoder.content.position"], given["encoder.content.position"])

@@ -91,6 +91,14 @@ class VideoAutoencoder(nn.Module, ABC):
         The adversarial loss's weight is a ratio of gradients at it (VQGAN, eq. 7).
         """
 
+    def resized(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Weights of such an autoencoder for another clip size, changed so that this one has them.
+
+        What does not depend on the size stays as it is. The values begin a training; they do not
+        encode as well as trained ones.
+        """
+        return weights
+
     @abstractmethod
     def encode(self, video: Float[Tensor, "b 3 t h w"]) -> Posterior:
         """Posterior over the latent of a clip whose pixels are in [-1, 1]."""

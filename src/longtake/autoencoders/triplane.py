@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from annotated_types import Ge, Gt, Lt, MultipleOf
 from einops import rearrange
 from jaxtyping import Float
@@ -117,6 +118,18 @@ class TriplaneAutoencoder(VideoAutoencoder):
     @property
     def last_layer(self) -> nn.Parameter:
         return self.get_parameter("decoder.to_pixel.weight")
+
+    def resized(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Weights of such an autoencoder for another clip size, changed so that this one has them.
+
+        The embeddings of positions along the axis that a plane lacks are interpolated linearly
+        along it, as those of images are in vision transformers (Dosovitskiy et al., 2021, section
+        3.2); the embedding of the learned token at the end of a line stays. Rotary embeddings need
+        no change, as they span -1 to 1 at any size.
+        """
+        own = {f"encoder.{name}.position" for name in ("content", "motion_h", "motion_w")}
+        lengths = {name: self.get_parameter(name).shape[1] for name in own & weights.keys()}
+        return {**weights, **{name: _at_length(weights[name], n) for name, n in lengths.items()}}
 
     def encode(self, video: Float[Tensor, "b 3 t h w"]) -> Posterior:
         """Posterior over the latent of a clip whose pixels are in [-1, 1].
@@ -258,6 +271,14 @@ class TriplaneDecoder(nn.Module):
         x = rearrange(self.transformer(x), "b t h w c -> (b t) c h w")
         logits = rearrange(self.to_pixel(x), "(b t) c h w -> b c t h w", b=len(content))
         return 2 * logits.sigmoid() - 1
+
+
+def _at_length(position: Float[Tensor, "1 n c"], length: int) -> Float[Tensor, "1 m c"]:
+    """Embeddings of the positions of a line, interpolated to ``length``, the learned token last."""
+    if position.shape[1] == length:
+        return position
+    along = F.interpolate(position[:, :-1].mT.float(), size=length - 1, mode="linear").mT
+    return torch.cat([along.to(position.dtype), position[:, -1:]], 1)
 
 
 def _size(axes: tuple[int, ...]) -> str:

@@ -57,7 +57,7 @@ InitFrom = Annotated[
     Option(
         "--from",
         help="model whose autoencoder to start from, or none for random weights [default: "
-        "none; on a CPU, with lvdm and at most 64 pixels, lvdm-general]",
+        "none; on a CPU, with at most 64 pixels, lvdm-general or pvdm-general]",
     ),
 ]
 Format = Annotated[str | None, Option("--format", help="mp4, mov, mkv, gif or png [default: mp4]")]

@@ -19,7 +19,7 @@ from longtake.pipeline.calibration import (
 from longtake.pipeline.output import Output
 from longtake.pipeline.plan import Clock, Plan, PlannedStage
 from longtake.pipeline.results import FEWEST_CLIPS, planned_evaluations
-from longtake.pipeline.stages import RESERVE, RESULTS_SHARE, RUNS, WIDTHS, Stage
+from longtake.pipeline.stages import RESERVE, RESULTS_SHARE, RUNS, Stage
 from longtake.runs import AnyRun, Callbacks, DiffusionRun, read_run
 
 CONFIGS, TRIAL = "configs", ".calibration"
@@ -75,7 +75,7 @@ class Decision:
             )
         clips = self._clips_tried()
         chosen, (precision, precisions) = None, self._precision(clips)
-        for width in WIDTHS if stage.wide else WIDTHS[:1]:
+        for width in stage.widths:
             base = config.changed(AnyRun, self._base(width, precision), own)
             speed = measure(base, self.out / TRIAL, self.shown, clips)
             samples = seconds / speed.step * base.training.batch
@@ -149,14 +149,13 @@ class Decision:
         run = with_settings(read_run(stage.preset), settings)
         batch = run.training.batch * (CUDA_BATCH if self.ranks.device.type == "cuda" else 1)
         run = with_settings(run, {"training.batch": batch})
-        if stage.wide is None:
-            return run
-        network, name = stage.wide.split(".")
-        if any(override.startswith(f"{network}.") for override in own):
+        network, name = stage.width.split(".")
+        changed = any(override.startswith(f"{network}.") for override in own)
+        if changed and "init_from" not in stage.follows:
             run = with_settings(run, {"init_from": None})  # whose weights may not fit any more
         if width > 1:
             value = config.to_dict(run)[network][name] * width
-            run = with_settings(run, {stage.wide: value, "init_from": None})
+            run = with_settings(run, {stage.width: value, "init_from": None})
         return run
 
     def _seconds(self) -> float:

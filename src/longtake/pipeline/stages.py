@@ -28,8 +28,9 @@ class Stage:
         share: share of the time budget.
         enough: number of training samples that the preset's network needs; a wider network is
             chosen only if there is time for as many.
-        wide: setting that holds the width of the network; None if the width is fixed. A wider
-            network starts from random weights.
+        width: setting that holds the width of the network.
+        widths: factors by which the network may be wider than the preset's, the smallest first. A
+            wider network starts from random weights.
         cooldown: share of the steps over which the learning rate falls to 0.
         settings: further settings, as values by name ``a.b``.
         follows: name of an earlier stage, by the name of the setting that holds its run's folder.
@@ -44,7 +45,8 @@ class Stage:
     preset: str
     share: float
     enough: int
-    wide: str | None = None
+    width: str
+    widths: Sequence[int] = WIDTHS
     cooldown: float = 0.25
     settings: Mapping[str, Any]
     follows: Mapping[str, str] = field(default_factory=dict)
@@ -154,6 +156,11 @@ def _without_autoencoder(stage: Stage, names: set[str], sizes: Sizes) -> Stage:
     return replace(stage, follows=follows, settings=settings)
 
 
+def _widths(sizes: Sizes) -> Sequence[int]:
+    """Factors by which an autoencoder may be widened: none but 1 for given initial weights."""
+    return WIDTHS[:1] if sizes.init_from else WIDTHS
+
+
 def _volume_autoencoder(sizes: Sizes, footage: Mapping[str, Any]) -> Sequence[Stage]:
     network = {
         "kind": "volume_autoencoder",
@@ -173,7 +180,8 @@ def _volume_autoencoder(sizes: Sizes, footage: Mapping[str, Any]) -> Sequence[St
             preset="lvdm_laptop_autoencoder",
             share=0.25,
             enough=20_000,
-            wide=None if sizes.init_from else "autoencoder.hidden",
+            width="autoencoder.hidden",
+            widths=_widths(sizes),
             settings={
                 **shared,
                 "data": _clips(footage, "train", sizes, 8),
@@ -186,6 +194,8 @@ def _volume_autoencoder(sizes: Sizes, footage: Mapping[str, Any]) -> Sequence[St
             preset="lvdm_laptop_autoencoder_whole",
             share=0.17,
             enough=0,
+            width="autoencoder.hidden",
+            widths=WIDTHS[:1],
             cooldown=0.6,
             settings={**validation, "data": whole},
             follows={"init_from": "autoencoder"},
@@ -209,7 +219,7 @@ def _denoiser(
     return Stage(
         samples=True,
         half=True,
-        wide="denoiser.model_channels",
+        width="denoiser.model_channels",
         settings={
             **_cached(sizes, out, footage),
             "denoiser.latent": [sizes.channels, latent, size, size],
@@ -285,7 +295,8 @@ def _triplane_autoencoder(sizes: Sizes, footage: Mapping[str, Any]) -> Sequence[
             preset="pvdm_laptop_autoencoder",
             share=0.42,
             enough=8_000,
-            wide=None if sizes.init_from else "autoencoder.width",
+            width="autoencoder.width",
+            widths=_widths(sizes),
             settings={
                 **_autoencoder(sizes, network),
                 "data": _clips(footage, "train", sizes, 16),

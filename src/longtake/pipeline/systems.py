@@ -187,7 +187,9 @@ SYSTEMS: Mapping[str, System] = {
         autoencoder="triplane_autoencoder",
         multiple=2,
         spans=(64, 28),
+        start={"cpu": "pvdm-general"},
         short=SHORT,
         short_spans=(64, 28),
+        denoisers_from="pvdm-sky",
     ),
 }

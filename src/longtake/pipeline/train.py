@@ -46,8 +46,8 @@ class Asked(Config):
             samples frame after frame; by default 1 if the budget is below an hour on a CPU, or ten
             minutes on a GPU. PVDM has 1.
         init_from: model whose autoencoder gives the initial weights, or ``none`` for random ones;
-            by default ``lvdm-general`` for LVDM on a CPU with frames of at most 64 pixels, else
-            ``none``.
+            by default ``lvdm-general`` or ``pvdm-general`` on a CPU with frames of at most 64
+            pixels, else ``none``.
     """
 
     system: SystemName | None = None

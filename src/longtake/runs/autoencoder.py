@@ -31,7 +31,9 @@ class AutoencoderRun(Run):
 
     Attributes:
         data: source of the training clips, which have the size of the autoencoder's ``clip``.
-        validation: source of the clips that previews reconstruct; None: ``data``.
+        validation: source of the held-out clips that previews reconstruct. Their mean squared error
+            in [0, 1] is logged with each preview as ``validation_loss``, and the model with the
+            lowest is kept in the run's folder ``models/best``. None: previews are of ``data``.
         autoencoder: config of the network.
         loss: loss of the autoencoder, with its discriminators.
         discriminator: optimizer of each discriminator.
@@ -40,7 +42,8 @@ class AutoencoderRun(Run):
         adversarial_steps: number of steps from the first discriminator's start to the end of the
             run; None: the run ends after ``training.steps`` steps.
         init_from: model whose autoencoder gives the initial weights: a model folder, a run's folder
-            or the name of a model that comes with longtake. None: random weights.
+            or the name of a model that comes with longtake. It may be for clips of another size:
+            embeddings of positions are interpolated. None: random weights.
         freeze_encoder: whether the encoder of ``init_from`` stays as it is and the decoder alone is
             trained, as for Stable Diffusion's ``vae-ft-mse``. Latents do not change then, and the
             model is exported with the networks of ``init_from`` that sample or decode them.
@@ -110,7 +113,7 @@ class AutoencoderRun(Run):
         trained = VideoModel.from_pretrained(self.init_from)
         if self.freeze_encoder:
             self._check_same_latents(trained.autoencoder)
-        fill(autoencoder, trained.autoencoder.state_dict(), self.init_from)
+        fill(autoencoder, autoencoder.resized(trained.autoencoder.state_dict()), self.init_from)
         if not self.freeze_encoder:
             return VideoModel(index=index, autoencoder=autoencoder)
         for module in autoencoder.encoding_modules:

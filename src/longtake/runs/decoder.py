@@ -38,7 +38,9 @@ class DecoderRun(Run):
         name: name by which the model's users choose the decoder.
         data: source of the training clips, which have the height and width of the decoder's
             ``clip`` and, for latents with a time axis, as many frames or a multiple of them.
-        validation: source of the clips that previews reconstruct; None: ``data``.
+        validation: source of the held-out clips that previews reconstruct, by whose mean squared
+            error ``models/best`` is chosen as in an ``AutoencoderRun``. None: previews are of
+            ``data``.
         decoder: config of the network.
         loss: loss of the reconstructions, with its discriminators.
         discriminator: optimizer of each discriminator.

@@ -1,6 +1,6 @@
 """Trains a network that reconstructs clips: a whole autoencoder, or a decoder beside one."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -18,7 +18,7 @@ from longtake.training.callbacks import Callbacks
 from longtake.training.config import OptimizerConfig, TrainingConfig
 from longtake.training.methods.reconstruction import Reconstruction
 from longtake.training.monitor import CollapseRule, TrainingMonitor
-from longtake.training.trainer import Trainer
+from longtake.training.trainer import VALIDATION_LOSS, Trainer
 
 
 @runtime_checkable
@@ -83,11 +83,25 @@ def train_reconstruction(
         settings,
         folder,
         ranks,
-        preview=lambda at: previews.reconstructions(network, held_out, run.num_previews, at, ranks),
+        preview=partial(_preview, run, network, held_out, ranks),
         evaluate=lambda: evaluation.reconstructions(network) if evaluation else {},
         export=export,
         report=callbacks.training,
     ).fit()
+
+
+def _preview(
+    run: ReconstructionSettings, network: Any, source: AnySource, ranks: Ranks, folder: Path
+) -> Mapping[str, float]:
+    """Write previews of clips of ``source``; return measures of these.
+
+    ``validation_loss``, the mean squared error of pixels in [0, 1], is among them if the clips are
+    held out.
+    """
+    measures = previews.reconstructions(network, source, run.num_previews, folder, ranks)
+    if run.validation is None:
+        return measures
+    return {**measures, VALIDATION_LOSS: 10 ** (-measures["psnr"] / 10)}
 
 
 def _clips(
