@@ -1,5 +1,6 @@
 """The commands do what their help says."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from longtake import __version__
@@ -120,6 +122,18 @@ def test_doctor_names_versions_codecs_and_extras(longtake):
     assert called.code == 0
     for word in ("longtake", "torch", "libx264", "ffv1", "I3D weights", "[report]"):
         assert word in called.out
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="doctor names the GPU instead")
+def test_doctor_says_how_videos_are_made_faster(longtake, monkeypatch: pytest.MonkeyPatch):
+    def backend() -> str:
+        lines = longtake("doctor").out.splitlines()
+        return next(line for line in lines if line.startswith("backend "))
+
+    if importlib.util.find_spec("openvino"):
+        assert "--backend openvino" in backend()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "pip install 'longtake[fast]'" in backend()
 
 
 def test_doctor_knows_every_extra():

@@ -66,7 +66,8 @@ def doctor() -> None:
         device = torch.cuda.get_device_properties(number)
         _line(f"cuda:{number}", f"{device.name}, {device.total_memory / 2**30:.0f} GiB")
     if not torch.cuda.is_available():
-        _line("cuda", "not available: everything runs on the CPU, in float32")
+        _line("cuda", "not available: everything runs on the CPU")
+        _line("backend", _fastest_backend())
     for codec in ("libx264", "ffv1"):
         found = codec in av.codecs_available
         _line(codec, "found" if found else "MISSING: pip install av")
@@ -76,6 +77,16 @@ def doctor() -> None:
     for extra, module in EXTRAS.items():
         installed = importlib.util.find_spec(module) is not None
         _line(f"[{extra}]", "installed" if installed else f"pip install 'longtake[{extra}]'")
+
+
+def _fastest_backend() -> str:
+    """The default backend on a CPU, and how a faster one is had."""
+    if importlib.util.find_spec("openvino") is None:
+        return "torch; on Intel and AMD openvino is faster: pip install 'longtake[fast]'"
+    from longtake.backends.openvino import has_bfloat16
+
+    precision = " --precision bfloat16" if has_bfloat16() else ""
+    return f"torch; on Intel and AMD openvino is faster: --backend openvino{precision}"
 
 
 def _line(name: str, text: str) -> None:
