@@ -122,10 +122,11 @@ def measured(page: "Page", server: int, seconds: float) -> dict[str, Any]:
         # The change before is still shown as in effect until the server has answered this one.
         if waiting is not None and "now" in taken["effect"] and taken["from"] > waiting[1]:
             clicked, index = waiting
-            changes.append({"seconds": now - clicked, "frames": taken["from"] - index})
+            seconds = time.monotonic() - clicked
+            changes.append({"seconds": seconds, "frames": taken["from"] - index})
             waiting = None
         if now > asked + CHANGE_SECONDS and waiting is None:
-            asked, waiting = now, (now, drawn[-1][0])
+            asked, waiting = now, (time.monotonic(), drawn[-1][0])
             move_a_control(page, len(changes))
         if not memory or now - begin > memory[-1]["seconds"] + LOOK_SECONDS:
             sizes = {"server_mb": pss(server), "browser_mb": pss(browser)}
