@@ -30,11 +30,16 @@ class DocumentError(ValueError):
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Open a file for reading; an OSError if it is a pipe, a device or anything but a file."""
+    """Open a file for reading; an OSError if it is a pipe, a device or anything but a file.
+
+    An IsADirectoryError if it is a folder.
+    """
     number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would block
-    if not stat.S_ISREG(os.fstat(number).st_mode):
+    mode = os.fstat(number).st_mode
+    if not stat.S_ISREG(mode):
         os.close(number)
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
+        reason = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(reason, "not a regular file", str(path))
     return os.fdopen(number, "rb")
 
 
