@@ -225,7 +225,7 @@ def test_a_folder_that_is_too_large_stops_work(page: Page, limits: Limit):
     limits(disk_bytes=1)
     page.until(job, lambda found: "over its limit" in (found["error"] or ""))
     refused = page.post(f"jobs/{job}/continue", status=429)
-    assert "delete jobs" in refused["error"]
+    assert "delete jobs, or remove what no job needs from its folder uploads" in refused["error"]
 
 
 def test_what_a_video_takes_is_estimated(page: Page):

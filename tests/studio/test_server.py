@@ -64,6 +64,24 @@ def test_the_example_makes_a_video_with_the_token(
     assert probe(out).frames == 24
 
 
+def test_the_client_of_the_page_makes_a_video(
+    tmp_path: Path, places: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    (code,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    assert len(code.splitlines()) == 10
+    monkeypatch.chdir(tmp_path)
+    with running("serve", places["planes"], "--folder", tmp_path / "data") as server:
+        for text, ours in (
+            ("http://127.0.0.1:8643", server.address),
+            ("clear sky at night", "wind, left"),
+            ('"seconds": "4"', '"seconds": "0.2"'),
+        ):
+            assert text in code
+            code = code.replace(text, ours)
+        exec(compile(code, DOCUMENT.name, "exec"), {"__name__": "document"})
+    assert probe(tmp_path / "night.mp4").frames == 24
+
+
 @pytest.mark.parametrize("command", re.findall(r"```bash\n(.*)\n```", DOCUMENT.read_text()))
 def test_every_command_of_the_page_starts_a_server(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -3,6 +3,7 @@
 import asyncio
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,13 +11,16 @@ from PIL import Image
 from studio.conftest import COMMANDS, Limit, Page
 
 from longtake.studio import decoding
+from longtake.studio.app import BODY_BYTES, FIELD_BYTES
 from longtake.studio.settings import Limits
+from longtake.studio.showing import size_of
 from longtake.studio.store import new_id
 from longtake.studio.studio import Studio
 from longtake.video import VideoError, VideoWriter, sandbox
 from longtake.video.sandbox import Sandbox
 
 PICTURE = np.stack(np.broadcast_arrays(*np.ogrid[0:200:20j, 0:250:30j], 90), -1).astype(np.uint8)
+CHUNK = 1 << 15
 
 
 def image(kind: str = "PNG", pixels: np.ndarray = PICTURE) -> bytes:
@@ -88,6 +92,48 @@ def test_an_upload_has_limits(page: Page, limits: Limit, tmp_path: Path):
     large = image(pixels=np.zeros((30, 30, 3), np.uint8))
     assert "30 x 30 pixels are over the limit" in page.upload("a.png", large, 422)["error"]
     assert page.client.post("/api/uploads", headers={"X-Longtake": "1"}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "most"),
+    [
+        ("multipart/form-data; boundary=x", "/api/uploads", 1000 + FIELD_BYTES),
+        ("multipart/form-data; boundary=x", "/v1/videos", 1000 + FIELD_BYTES),
+        ("application/json", "/v1/videos", BODY_BYTES),
+    ],
+)
+def test_a_body_without_end_is_read_up_to_the_limit(
+    page: Page, limits: Limit, kind: str, path: str, most: int
+):
+    limits(upload_bytes=1000)
+    head = b'--x\r\ncontent-disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n'
+    read, sent = [], []
+
+    async def receive() -> dict[str, Any]:
+        read.append(bytes(CHUNK) if read else head)
+        return {"type": "http.request", "body": read[-1], "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    names = {"host": "127.0.0.1", "x-longtake": "1", "content-type": kind}
+    headers = [(name.encode(), value.encode()) for name, value in names.items()]
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b""}
+    assert page.client.portal is not None
+    page.client.portal.call(page.client.app, {**scope, "headers": headers}, receive, send)
+    assert sent[0]["status"] == 413
+    assert b"is larger than the limit" in sent[1]["body"]
+    assert most < sum(map(len, read)) <= most + CHUNK
+
+
+def test_an_upload_needs_room_in_the_folder(page: Page, limits: Limit):
+    page.upload("a.png", image())
+    before = set((page.folder / "uploads").iterdir())
+    limits(disk_bytes=size_of(page.folder) + (1 << 20))
+    error = page.upload("a.png", bytes(3 << 20), 429)["error"]
+    assert "3.1 MB more do not fit into the studio's folder" in error
+    assert "remove what no job needs from its folder uploads" in error
+    assert set((page.folder / "uploads").iterdir()) == before
 
 
 @pytest.mark.parametrize(

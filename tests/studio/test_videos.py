@@ -2,13 +2,14 @@
 
 import io
 import time
+from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
-from studio.conftest import PATIENCE_SECONDS, Page
+from studio.conftest import PATIENCE_SECONDS, Page, opened
 from studio.test_uploads import PICTURE, image
 
 WAITING = ("queued", "in_progress")
@@ -85,12 +86,43 @@ def test_a_form_with_a_first_image_makes_a_video(page: Page):
         ({"seconds": "1e9"}, "limit"),
         ({"seconds": "x"}, "seconds"),
         ({"colour": "red"}, "there is no field 'colour'"),
+        ({"frames": 8, "num_frames": 8}, "frames and num_frames are two names of one setting"),
+        ({"steps": 1, "num_inference_steps": 2}, "steps and num_inference_steps are two names"),
+        ({"num_frames": 0}, "num_frames"),
+        ({"fps": 24}, "fps=24: planes makes 120 frames a second; leave fps out"),
+        ({"negative_prompt": "rain"}, "planes reads no text; leave negative_prompt out"),
     ],
 )
 def test_a_mistake_has_the_shape_of_an_openai_error(page: Page, fields: Any, expected: str):
     error = create(page.client, 422, **{"model": "planes", **fields})["error"]
     assert expected in error["message"]
     assert error["type"] == "invalid_request_error"
+
+
+def test_names_of_fastvideo_set_the_same_as_our_own(page: Page):
+    ours = {"frames": 24, "steps": 2, "guidance_scale": 2.0, "seed": 3}
+    theirs = {"num_frames": 24, "num_inference_steps": 2, "guidance_scale": 2.0, "seed": 3}
+    jobs = []
+    for fields in (ours, {**theirs, "fps": 120, "negative_prompt": ""}):
+        made = create(page.client, model="planes", **fields)
+        jobs.append(page.studio.queue.job(made["id"].removeprefix("video_")).settings)
+        page.client.delete(f"/v1/videos/{made['id']}")
+    assert jobs[0] == jobs[1]
+    settings = jobs[1]["settings"]
+    assert (settings["frames"], settings["steps"], settings["guidance_scale"]) == (24, 2, 2.0)
+
+
+def test_a_negative_prompt_is_taken_by_a_model_that_reads_text(
+    tmp_path: Path, tiny_text_folder: Path
+):
+    with opened(tmp_path, {"text": str(tiny_text_folder)}) as client:
+        create(client, 422, negative_prompt="rain")
+        made = create(client, prompt="calm sea", negative_prompt=" rain ", num_frames=8)
+        found = completed(client, made["id"])
+        app: Any = client.app
+        job = app.state.studio.queue.job(made["id"].removeprefix("video_"))
+    assert found["status"] == "completed", found
+    assert job.settings["settings"]["negative"] == "rain"
 
 
 def test_what_is_not_ready_or_not_there_is_said(page: Page):

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import Scope
 
 from longtake.studio import uploads, videos, watching
 from longtake.studio.errors import MissingError
@@ -23,7 +25,8 @@ from longtake.studio.studio import Studio
 from longtake.studio.web import body_of, http_error, mistake, number_of, studio_of
 
 PAGE = Path(__file__).with_name("page")
-BODY_BYTES = 1 << 20
+BODY_BYTES, FIELD_BYTES = 1 << 20, 1 << 16
+UPLOADING = ("/api/uploads", "/v1/videos")
 FILTERS = ("kind", "status", "origin")
 JOBS_SHOWN, ROWS_SHOWN = 200, 5000
 
@@ -44,19 +47,25 @@ def create_app(
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         async with make() as studio:
             app.state.studio = studio
-            app.state.most = studio.limits.upload_bytes
             yield
 
-    largest = {"/api/uploads": 1 << 32, "/v1/videos": 1 << 32, "": BODY_BYTES}
     return Starlette(
         routes=[*(_page_routes() if page else ()), *videos.ROUTES, *_common()],
         lifespan=lifespan,
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=[*hosts], www_redirect=False),
-            Middleware(Guard, token=token, most_bytes=largest),
+            Middleware(Guard, token=token, most_bytes=_most_bytes),
         ],
         exception_handlers={ValueError: mistake, 404: http_error, 405: http_error},
     )
+
+
+def _most_bytes(scope: Scope) -> int:
+    """Largest body of a request, in bytes: a form may hold an upload and a few fields."""
+    form = Headers(scope=scope).get("content-type", "").startswith("multipart/form-data")
+    if form and scope["path"] in UPLOADING:
+        return scope["app"].state.studio.limits.upload_bytes + FIELD_BYTES
+    return BODY_BYTES
 
 
 def _common() -> list[BaseRoute]:

@@ -2,7 +2,7 @@
 
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -34,11 +34,10 @@ class Guard:
         app: the application that gets the requests that pass.
         token: what requests, but for ``/health``, must bring as ``Authorization: Bearer``; empty:
             nothing.
-        most_bytes: largest body by the beginning of the path; of several that a path has, the first
-            counts.
+        most_bytes: returns the size in bytes of the largest body that a request may have.
     """
 
-    def __init__(self, app: ASGIApp, token: str, most_bytes: Mapping[str, int]) -> None:
+    def __init__(self, app: ASGIApp, token: str, most_bytes: Callable[[Scope], int]) -> None:
         self._app, self._token, self._most_bytes = app, token, most_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,7 +52,7 @@ class Guard:
             await self._http(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        most = next(n for start, n in self._most_bytes.items() if scope["path"].startswith(start))
+        most = self._most_bytes(scope)
         read, begun = 0, False
 
         async def counted() -> Message:
@@ -78,7 +77,7 @@ class Guard:
         except TooLargeError:
             if begun:
                 raise
-            sentence = f"the request is larger than the limit of {most >> 20} MiB"
+            sentence = f"the request is larger than the limit of {most >> 20} MiB; make it smaller"
             await _refuse(scope, send, 413, sentence)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:

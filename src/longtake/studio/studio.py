@@ -22,6 +22,7 @@ from longtake.studio.store import RUNNING, WAITING, Job, JobStore
 STOP_SECONDS = 20.0
 MAY_CONTINUE = ("stopped", "failed")
 LOOK_SECONDS = 5.0
+MAKE_ROOM = "delete jobs, or remove what no job needs from its folder uploads"
 
 
 class Studio:
@@ -80,7 +81,7 @@ class Studio:
         """
         kind: JobKind = parse(AnyJob, data)
         kind.check(self.catalogue.models, self.limits, self.folder)
-        self._check_room()
+        self._check_queue()
         settings = {k: v for k, v in to_dict(kind).items() if k != "kind"}
         job = Job(kind=str(data["kind"]), settings=settings, frames=kind.frames, origin=origin)
         self.queue.enqueue(job)
@@ -156,7 +157,7 @@ class Studio:
             kind: JobKind = parse(AnyJob, {"kind": job.kind, **settings})
             kind.check(self.catalogue.models, self.limits, self.folder)
             job.settings, job.frames = settings, kind.frames
-        self._check_room()
+        self._check_queue()
         job.queued, job.error, job.ended = time.time(), "", None
         self.queue.enqueue(job)
         return job
@@ -219,9 +220,20 @@ class Studio:
     def _command(self, kind: JobKind, changes: list[dict[str, Any]]) -> str:
         return self._commands.repeat(kind, changes, self.folder, self.catalogue.places)
 
-    def _check_room(self) -> None:
+    def check_room(self, more_bytes: int = 0) -> None:
+        """Raise a BusyError if the folder is too large, or would be with ``more_bytes`` more."""
         if self._bytes > self.limits.disk_bytes:
             raise BusyError(self._full())
+        if self._bytes + more_bytes > self.limits.disk_bytes:
+            raise BusyError(
+                f"{more_bytes / 1e6:.1f} MB more do not fit into the studio's folder, which holds "
+                f"{self._bytes / 1e9:.1f} GB; its limit is {self.limits.disk_bytes / 1e9:.1f} GB; "
+                f"{MAKE_ROOM}"
+            )
+
+    def _check_queue(self) -> None:
+        """Raise a BusyError if no further job may wait."""
+        self.check_room()
         if (waiting := self.queue.waiting) >= self.limits.jobs:
             raise BusyError(f"{waiting} jobs wait already, the limit; try again when some are done")
 
@@ -274,7 +286,7 @@ class Studio:
     def _full(self) -> str:
         return (
             f"the studio's folder holds {self._bytes / 1e9:.1f} GB, over its limit of "
-            f"{self.limits.disk_bytes / 1e9:.1f} GB; delete jobs"
+            f"{self.limits.disk_bytes / 1e9:.1f} GB; {MAKE_ROOM}"
         )
 
 

@@ -42,10 +42,12 @@ async def store(studio: Studio, file: UploadFile) -> dict[str, object]:
 
     Raises:
         ValueError: it is too large, or not a video or image that can be decoded.
+        BusyError: the studio's folder has no room for it.
     """
     most = studio.limits.upload_bytes
     if (file.size or 0) > most:
         raise ValueError(f"the file is larger than the limit of {most >> 20} MiB; make it smaller")
+    studio.check_room(file.size or 0)
     name = new_id()
     folder = studio.folder / UPLOADS / name
     folder.mkdir()

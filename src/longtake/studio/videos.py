@@ -36,7 +36,7 @@ LISTED = 100
 
 
 class VideoRequest(Config):
-    """Body of a request for a video; the last four fields are not in OpenAI's API.
+    """Body of a request for a video; OpenAI's API has those up to ``size``.
 
     Attributes:
         model: name of the model; None: the server's first.
@@ -47,6 +47,10 @@ class VideoRequest(Config):
         steps: number of sampler steps; None: the model's own.
         guidance_scale: scale of guidance; None: the model's own.
         frames: number of frames, instead of ``seconds``.
+        num_frames: FastVideo's name of ``frames``.
+        num_inference_steps: FastVideo's name of ``steps``.
+        negative_prompt: text that guidance contrasts the prompt with; empty: none.
+        fps: frames per second; only the model's own.
     """
 
     model: Text | None = None
@@ -57,6 +61,10 @@ class VideoRequest(Config):
     steps: Annotated[int, Ge(1)] | None = None
     guidance_scale: float | None = None
     frames: Annotated[int, Ge(1)] | None = None
+    num_frames: Annotated[int, Ge(1)] | None = None
+    num_inference_steps: Annotated[int, Ge(1)] | None = None
+    negative_prompt: Text = ""
+    fps: Annotated[float, Gt(0)] | None = None
 
 
 async def create(request: Request) -> Response:
@@ -93,20 +101,36 @@ def _settings(asked: VideoRequest, studio: Studio) -> dict[str, Any]:
     sizes = {f"{width}x{height}": each for each, (height, width) in [*model["sizes"].items()][::-1]}
     if asked.size is not None and asked.size not in sizes:
         raise ValueError(f"size={asked.size}: {name} makes videos of {', '.join(sorted(sizes))}")
-    words = "prompt" if model["prompt"] else "label"
-    frames = asked.frames or max(round((asked.seconds or DEFAULT_SECONDS) * model["fps"]), 1)
-    if asked.frames is None and asked.seconds is None and "make" in model["can"]:
+    if asked.fps is not None and asked.fps != model["fps"]:
+        raise ValueError(
+            f"fps={asked.fps:g}: {name} makes {model['fps']:g} frames a second; leave fps out"
+        )
+    words, negative = "prompt" if model["prompt"] else "label", asked.negative_prompt.strip()
+    if negative and words == "label":
+        raise ValueError(f"{name} reads no text; leave negative_prompt out")
+    given = _either(asked, "frames", "num_frames")
+    frames = given or max(round((asked.seconds or DEFAULT_SECONDS) * model["fps"]), 1)
+    if given is None and asked.seconds is None and "make" in model["can"]:
         frames = min(frames, longest(None, model) or frames)
     text = asked.prompt.strip() or None
     return {
         "model": name,
         "frames": frames,
         "seed": asked.seed,
-        "steps": asked.steps,
+        "steps": _either(asked, "steps", "num_inference_steps"),
         "guidance_scale": asked.guidance_scale,
         "decoder": "full" if asked.size is None else sizes[asked.size],
+        "negative": negative or None,
         words: text if words == "prompt" or model["classes"] else None,
     }
+
+
+def _either(asked: VideoRequest, name: str, other: str) -> int | None:
+    """The field that has two names; a ValueError if a request has both."""
+    first, second = getattr(asked, name), getattr(asked, other)
+    if first is not None and second is not None:
+        raise ValueError(f"{name} and {other} are two names of one setting; give one of them")
+    return second if first is None else first
 
 
 def _shown(studio: Studio, job: Job) -> dict[str, Any]:
