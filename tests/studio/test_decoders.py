@@ -66,5 +66,5 @@ def test_students_that_a_model_lacks_are_refused(known):
 
 def test_the_command_that_repeats_a_video_names_both(tmp_path: Path):
     job = MakeJob(settings=settings(decoder="light", students=True))
-    words = serve.repeat(job, [], tmp_path, {}).split()
+    words = serve.repeat(job, 0, tmp_path, {}).split()
     assert words[-3:] == ["--decoder", "light", "--students"]

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from studio.conftest import HEADERS, Limit, Page
+from studio.conftest import FPS, HEADERS, Limit, Page
 
 from longtake import cli
 from longtake.checkpoint import read_tensors
 from longtake.segments import keep_whole, record_of, write_record
 from longtake.studio.live import merged
-from longtake.studio.places import JOINED, SINGLE
+from longtake.studio.places import JOBS, JOINED, PARTS, SINGLE
 from longtake.video import VideoWriter, open_video
 
 MODELS = ("volume", "planes")
@@ -67,7 +67,27 @@ def test_a_change_takes_effect_at_the_frame_that_is_answered(page: Page, model: 
     assert differs[first : first + 12].any()
     found = page.get(f"jobs/{job}")
     assert found["changes"] == [answer]
-    assert f"0: calm; {first}: wind, left" in found["command"]
+    assert found["command"] == ""  # none says from which frame on guidance changes
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_command_of_a_live_video_makes_its_length_and_all_clips_but_the_last(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
+):
+    job = watched(page, frames=60, model=model, seed=1, label="calm")
+    command = shlex.split(page.get(f"jobs/{job}")["command"])
+    monkeypatch.setattr("sys.argv", [*command, "-o", str(tmp_path), "--format", "mkv"])
+    with pytest.raises(SystemExit, match="0"):
+        cli.app()
+    whole, _ = open_video(tmp_path / "seed_0001.mkv")  # without loss
+    assert len(whole) == len(page.frames(job))
+    parts = sorted((page.folder / JOBS / job / PARTS).glob("000_*.mp4"))
+    assert len(parts) > 2
+    for path in parts[:-1]:  # a clip that is known to be the last may be sampled otherwise
+        first, (live, _) = int(path.stem[4:]), open_video(path)
+        with VideoWriter(tmp_path / path.name, FPS) as writer:
+            writer.write(whole[first : first + len(live)])
+        assert np.array_equal(open_video(tmp_path / path.name)[0], live), (path.name, len(whole))
 
 
 @pytest.mark.parametrize("model", MODELS)

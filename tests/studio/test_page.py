@@ -1,5 +1,7 @@
 """The studio's page in a real browser, with a real server and tiny models."""
 
+import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from chromium import SIZES, Tab, launched
 
+from longtake.studio.places import FILES, JOBS, TRAINED
 from longtake.video import VideoWriter
 
 if TYPE_CHECKING:
@@ -29,13 +32,17 @@ def browser() -> Iterator["Browser"]:
 
 
 @pytest.fixture(scope="module")
-def address(
-    browser: "Browser", places: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the studio, with a folder of footage that has no video."""
+    path = tmp_path_factory.mktemp("studio")
+    (path / "footage" / FOOTAGE).mkdir(parents=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def address(browser: "Browser", places: dict[str, str], folder: Path) -> Iterator[str]:
     """Address of a studio; its process is started by the command."""
     del browser  # without one there is nothing to start
-    folder = tmp_path_factory.mktemp("studio")
-    (folder / "footage" / FOOTAGE).mkdir(parents=True)
     command = [sys.executable, "-m", "longtake.cli", "studio", *places.values()]
     command += ["--port", "0", "--folder", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -171,6 +178,17 @@ def test_two_videos_are_compared_frame_by_frame_and_in_numbers(tab: Tab):
     assert page.locator("canvas.difference").is_visible()
 
 
+def test_a_video_of_a_program_can_be_compared(tab: Tab):
+    tab.open("compare")
+    settings = {"model": "planes", "frames": 8, "seed": 3}
+    job = tab.post("jobs", {"kind": "video", "settings": settings})["id"]
+    tab.done(job)
+    page = tab.open("compare")
+    page.locator(f"#panel-compare select >> nth=0 >> option[value='{job}']").wait_for(
+        state="attached"
+    )
+
+
 def test_models_with_frames_of_two_sizes_are_refused_before_anything_is_made(tab: Tab):
     def smaller(route: "Route") -> None:
         answer = route.fetch()
@@ -198,8 +216,11 @@ def test_a_clip_is_seen_from_inside(tab: Tab, clip: Path):
     slider = page.get_by_role("slider", name="Time")
     slider.wait_for()
     assert "PSNR" in page.inner_text("#panel-inside .meters")
+    assert slider.get_attribute("aria-valuetext") == "t = 0.1"
+    assert slider.get_attribute("max") == "4"
     before = page.locator("#panel-inside img[alt^=Noisy]").get_attribute("src")
     slider.press("End")
+    assert slider.get_attribute("aria-valuetext") == "t = 0.9"
     assert page.locator("#panel-inside img[alt^=Noisy]").get_attribute("src") != before
     assert page.locator("#panel-inside img[alt^=Latent]").count() == 3
 
@@ -219,6 +240,35 @@ def test_a_training_that_cannot_begin_says_why(tab: Tab):
     page.get_by_role("button", name="Start the training").click()
     page.locator("#panel-train .badge.failed").wait_for()
     assert page.inner_text("#panel-train .problem") != ""
+
+
+def test_a_training_shows_series_and_samples_of_its_newest_stage_first(
+    tab: Tab, folder: Path, clip: Path
+):
+    page = tab.open("train")
+    job = tab.post("jobs", {"kind": "train", "settings": {"folder_name": FOOTAGE}})["id"]
+    status = f"(await (await fetch('/api/jobs/{job}')).json()).status"
+    tab.until(f"async () => {status} === 'failed'")  # the folder has no videos
+    place = folder / JOBS / job
+    (place / FILES).mkdir(exist_ok=True)
+    for stage in ("autoencoder", "prediction", "interpolation"):  # as LVDM trains them
+        log = place / TRAINED / "runs" / stage / "log.jsonl"
+        log.parent.mkdir(parents=True)
+        rows = [{"step": step} | {f"loss_{i}": i + step for i in range(14)} for step in (1, 2)]
+        log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        for i in range(8):
+            shutil.copyfile(clip, place / FILES / f"{stage}_step_00000002_{i}.mp4")
+        page.wait_for_timeout(50)  # the stages are ordered by the times of their files
+    page = tab.open("train")
+    article = page.locator("#panel-train article", has=page.locator(".charts"))
+    article.locator("video").nth(7).wait_for()
+    titles = article.locator(".charts figcaption").all_text_contents()
+    assert len(titles) == 3 * 14
+    stages = [title.split(":")[0].strip() for title in titles]
+    assert stages == ["interpolation"] * 14 + ["prediction"] * 14 + ["autoencoder"] * 14
+    shown = [each.get_attribute("aria-label") for each in article.locator("video").all()]
+    assert shown == [f"interpolation_step_00000002_{i}.mp4" for i in range(8)]
+    page.request.delete(f"{tab.address}/api/jobs/{job}", headers={"X-Longtake": "1"})
 
 
 def test_the_gallery_shows_settings_and_deletes_after_a_question(tab: Tab):

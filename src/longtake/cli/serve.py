@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
@@ -14,7 +14,6 @@ from longtake.config import nearest
 
 if TYPE_CHECKING:
     from longtake.studio.kinds import JobKind
-    from longtake.studio.settings import VideoSettings
 
 NEEDED = ("starlette", "uvicorn", "websockets", "python_multipart")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -131,15 +130,18 @@ def model_places(names: Sequence[str]) -> dict[str, str]:
 
 def repeat(
     job: "JobKind",
-    changes: Sequence[Mapping[str, Any]],
+    frames_done: int,
     folder: Path,
     places: Mapping[str, str],
 ) -> str:
-    """The shell command that makes the video of a job again; empty if the job makes none.
+    """The shell command that makes the video of a job again, if it was not changed meanwhile.
+
+    Empty if the job makes no video, or has no frame yet of a video without end. The last clip of
+    such a video may differ: the command samples it as the last one.
 
     Args:
         job: kind and settings of the job.
-        changes: log of the changes that were made while the video was sampled.
+        frames_done: number of frames so far, which is the length of a video without end.
         folder: folder of the studio, which has the uploads.
         places: folder or hub id of each model by its name.
     """
@@ -149,13 +151,21 @@ def repeat(
     settings = getattr(job, "settings", None)
     if not isinstance(settings, VideoSettings):
         return ""
+    endless = job.steerable and settings.frames is None
+    frames = frames_done if endless else settings.frames
+    if endless and not frames:
+        return ""
     own = settings.model in shipped_models()
     model = settings.model if own else places.get(settings.model, settings.model)
     words = ["longtake", "generate", model, *settings.overrides]
     words += ["--seed", str(settings.seed)]
-    if settings.frames is not None:
-        words += ["--frames", str(settings.frames)]
-    words += _said(settings, changes)
+    for option, value in (
+        ("--frames", frames),
+        ("--label", settings.label),
+        ("--prompt", settings.prompt),
+        ("--negative", settings.negative),
+    ):
+        words += [] if value is None else [option, str(value)]
     for option, upload in (
         ("--start-image", settings.start_image),
         ("--end-image", settings.end_image),
@@ -170,20 +180,6 @@ def repeat(
     words += [] if settings.decoder == "full" else ["--decoder", settings.decoder]
     words += ["--students"] if settings.students else []
     return shlex.join(words)
-
-
-def _said(settings: "VideoSettings", changes: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Options for label and prompt, along time where they were changed."""
-    words = []
-    for name in ("label", "prompt"):
-        first = getattr(settings, name)
-        later = {each["from_frame"]: each[name] for each in changes if each.get(name)}
-        if first is not None and later:
-            parts = [f"0: {first}", *(f"{frame}: {text}" for frame, text in later.items())]
-            words += [f"--{name}", "; ".join(parts)]
-        elif first is not None:
-            words += [f"--{name}", first]
-    return words + ([] if settings.negative is None else ["--negative", settings.negative])
 
 
 def training(

@@ -26,13 +26,14 @@ class Commands(NamedTuple):
     """Functions that make command lines for jobs; the command line interface provides them.
 
     Attributes:
-        repeat: returns the command that repeats a job; empty if none does. Takes the job, the log
-            of its changes, the studio's folder, and the folder or hub id of each model by name.
+        repeat: returns the command that repeats a job without changes; empty if none does. Takes
+            the job, the number of its frames so far, the studio's folder, and the folder or hub id
+            of each model by name.
         train: returns arguments of the process that trains for a job; empty if it trains nothing.
             Takes the job, its folder, the studio's folder, and the folder or hub id of each model.
     """
 
-    repeat: Callable[[JobKind, list[dict[str, Any]], Path, Mapping[str, str]], str]
+    repeat: Callable[[JobKind, int, Path, Mapping[str, str]], str]
     train: Callable[[JobKind, Path, Path, Mapping[str, str]], list[str]]
 
 

@@ -180,7 +180,9 @@ class Studio:
         queue, waiting = self.queue, self.queue.lane(job).waiting
         place = waiting.index(job.id) + 1 if job.id in waiting else 0
         kind = queue.kind(job)
-        return shown(job, kind, queue.job_folder(job), place, self._command(kind, job.changes))
+        # No command changes guidance or a negative prompt along time: the log repeats that.
+        command = "" if job.changes else self._command(kind, job.frames_done)
+        return shown(job, kind, queue.job_folder(job), place, command)
 
     def estimate(self, data: Any) -> dict[str, Any]:
         """Estimate time, memory, length and command of a video.
@@ -202,7 +204,7 @@ class Studio:
             "memory_mb": model["memory_mb"],
             "frames": frames,
             "duration_seconds": None if frames is None else frames / model["fps"],
-            "command": self._command(kind, []),
+            "command": self._command(kind, frames_done=0),
         }
 
     async def decode(self, upload: str) -> dict[str, Any]:
@@ -217,8 +219,8 @@ class Studio:
         message = {"do": "upload", "path": str(path), "limits": to_dict(self.limits)}
         return (await self.queue.lanes[UPLOADS].ask(message))["upload"]
 
-    def _command(self, kind: JobKind, changes: list[dict[str, Any]]) -> str:
-        return self._commands.repeat(kind, changes, self.folder, self.catalogue.places)
+    def _command(self, kind: JobKind, frames_done: int) -> str:
+        return self._commands.repeat(kind, frames_done, self.folder, self.catalogue.places)
 
     def check_room(self, more_bytes: int = 0) -> None:
         """Raise a BusyError if the folder is too large, or would be with ``more_bytes`` more."""

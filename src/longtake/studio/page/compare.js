@@ -109,7 +109,7 @@ async function makeBoth(event) {
 
 function draw() {
   const found = (store.jobs ?? []).filter(
-    (job) => !active(job) && video(job) && ["make", "live", "videos"].includes(job.kind),
+    (job) => !active(job) && video(job) && ["make", "live", "video"].includes(job.kind),
   );
   choices(parts.a, found, 1);
   choices(parts.b, found, 0);

@@ -145,7 +145,7 @@ function run(job) {
     job.error ? el("div.problem", {}, el("p", {}, job.error)) : "",
     el("div.row.wrap", {}, ...actions.filter(Boolean)),
     charts(logs.get(job.id)?.rows ?? []),
-    samples(job),
+    samples(job, logs.get(job.id)?.rows ?? []),
     downloads(job) ?? "",
   );
 }
@@ -155,11 +155,15 @@ function name(job) {
   return size ? `${titleOf(job)}, ${size} × ${size}` : titleOf(job);
 }
 
-// One chart for each quantity of the log, by stage where several networks are trained.
+const stageOf = (row) => row.stage ?? row.run ?? row.network ?? "";
+
+// One chart for each quantity of the log; where several networks are trained, the newest stage first.
 function charts(rows) {
-  const series = new Map();
+  const stages = new Map(); // name of a stage -> {title of a chart -> points}
   rows.forEach((row, i) => {
-    const stage = row.stage ?? row.run ?? row.network ?? "";
+    const stage = stageOf(row);
+    if (!stages.has(stage)) stages.set(stage, new Map());
+    const series = stages.get(stage);
     for (const [key, value] of Object.entries(row)) {
       if (typeof value !== "number" || HIDDEN.test(key)) continue;
       const title = stage ? `${stage}: ${key.replaceAll("_", " ")}` : key.replaceAll("_", " ");
@@ -167,17 +171,24 @@ function charts(rows) {
       series.get(title).push([row.step ?? i, value]);
     }
   });
-  const most = [...series].filter(([, points]) => points.length > 1).slice(0, 12);
-  if (!most.length) return "";
+  const newest = [...stages.values()].reverse().flatMap((series) => [...series]);
+  const drawn = newest.filter(([, points]) => points.length > 1);
+  if (!drawn.length) return "";
   return el(
     "div.charts",
     {},
-    ...most.map(([title, points]) => lineChart({ title, lines: [{ name: title, points }], unit: "step" })),
+    ...drawn.map(([title, points]) => lineChart({ title, lines: [{ name: title, points }], unit: "step" })),
   );
 }
 
-function samples(job) {
-  const found = (job.files ?? []).filter((each) => /\.(mp4|png|gif)$/.test(each.name)).slice(-NEWEST_SAMPLES);
+// Files are listed by name, and a name begins with the stage: the log says which stage is newer.
+function samples(job, rows) {
+  const stages = [...new Set(rows.map(stageOf))];
+  const age = ({ name }) => stages.findIndex((stage) => name.startsWith(`${stage}_step_`));
+  const found = (job.files ?? [])
+    .filter((each) => /\.(mp4|png|gif)$/.test(each.name))
+    .sort((a, b) => age(a) - age(b))
+    .slice(-NEWEST_SAMPLES);
   if (!found.length) return "";
   const pictures = found.map((each) => {
     const src = api.file(job, each.name);
