@@ -5,23 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_decoder import LARGE
 
-from longtake.autoencoders import LightVolumeDecoderConfig
 from longtake.model import VideoModel
 from longtake.video import VideoWriter, probe, write_image
 
 
 @pytest.fixture
 def folder(tiny_model: VideoModel, tmp_path: Path) -> Path:
-    config = LightVolumeDecoderConfig(
-        clip=(8, 32, 32),
-        volume=(2, 4, 4, 4),
-        latent_width=8,
-        latent_blocks=0,
-        frame_width=4,
-        fine_width=4,
-    )
-    model = replace(tiny_model, decoders={"large": config.build()})
+    model = replace(tiny_model, decoders={"large": LARGE.build()})
     model.save_pretrained(tmp_path / "model")
     return tmp_path / "model"
 

@@ -15,9 +15,9 @@ import torch
 import yaml
 from convert import official_lvdm, official_pvdm
 from mutations import COUNT, TEXTS, VALUES, Tally, changed, opens, torn
+from tiny_decoder import LARGE
 from torch import nn
 
-from longtake.autoencoders import LightVolumeDecoderConfig
 from longtake.checkpoint import file_hash
 from longtake.config import to_dict
 from longtake.convert.from_c3d import _mean, convert_c3d
@@ -38,14 +38,6 @@ from longtake.runs import presets, read_run
 from longtake.training.log import read_log
 from longtake.video import open_video
 
-DECODER = LightVolumeDecoderConfig(
-    clip=(8, 32, 32),
-    volume=(2, 4, 4, 4),
-    latent_width=8,
-    latent_blocks=0,
-    frame_width=4,
-    fine_width=4,
-)
 ROLES = ["autoencoder", "short", "keys", "between", "text"]
 
 
@@ -88,6 +80,18 @@ def test_runs_and_overrides_with_broken_values_are_refused(tmp_path: Path, tally
         tally(lambda n=name, k=keys, v=value: read_run(n, [f"{'.'.join(k)}={v}"]))
 
 
+def damage(path: Path, index_file: Path, number: int, draw: random.Random) -> None:
+    """Change a file of a model folder; every second file of weights keeps a hash that fits."""
+    if path.suffix == ".json" and number % 3:
+        path.write_text(json.dumps(changed(json.loads(path.read_text()), draw)))
+    else:
+        path.write_bytes(torn(path.read_bytes(), draw))
+    if path.suffix == ".safetensors" and number % 2:
+        index = json.loads(index_file.read_text())
+        index["weights"][path.parent.name] = file_hash(path)
+        index_file.write_text(json.dumps(index))
+
+
 def test_model_folders_with_broken_files_are_refused(
     longtake: Callable[..., Any], tiny_run_folder: Path, tmp_path: Path, tally: Tally
 ):
@@ -96,14 +100,7 @@ def test_model_folders_with_broken_files_are_refused(
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(tiny_run_folder / "model", folder)
         path = draw.choice(sorted(p for p in folder.rglob("*") if p.is_file()))
-        if path.suffix == ".json" and number % 3:
-            path.write_text(json.dumps(changed(json.loads(path.read_text()), draw)))
-        else:
-            path.write_bytes(torn(path.read_bytes(), draw))
-        if path.suffix == ".safetensors" and number % 2:
-            index = json.loads((folder / "model_index.json").read_text())
-            index["weights"][path.parent.name] = file_hash(path)
-            (folder / "model_index.json").write_text(json.dumps(index))
+        damage(path, folder / "model_index.json", number, draw)
         shown = longtake("inspect", folder)
         assert shown.code in (0, 2), shown
         if (model := tally(lambda: VideoModel.from_pretrained(folder))) is not None:
@@ -119,7 +116,7 @@ def test_decoders_and_students_with_broken_files_are_refused(
     config: Any = tiny_model.denoisers["first"].config
     student = config.build().eval()
     students = {**tiny_model.denoisers, "first": student}
-    replace(tiny_model, decoders={"large": DECODER.build()}).save_pretrained(tmp_path / "teacher")
+    replace(tiny_model, decoders={"large": LARGE.build()}).save_pretrained(tmp_path / "teacher")
     replace(tiny_model, denoisers=students).save_pretrained(tmp_path / "student")
     whole, folder = tmp_path / "whole", tmp_path / "model"
     save_with_students(tmp_path / "teacher", [tmp_path / "student"], whole)
@@ -134,14 +131,7 @@ def test_decoders_and_students_with_broken_files_are_refused(
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(whole, folder)
         path = folder / draw.choice(sorted(own)).relative_to(whole)
-        if path.suffix == ".json" and number % 3:
-            path.write_text(json.dumps(changed(json.loads(path.read_text()), draw)))
-        else:
-            path.write_bytes(torn(path.read_bytes(), draw))
-        if path.suffix == ".safetensors" and number % 2:
-            index = json.loads((folder / "model_index.json").read_text())
-            index["weights"][path.parent.name] = file_hash(path)
-            (folder / "model_index.json").write_text(json.dumps(index))
+        damage(path, folder / "model_index.json", number, draw)
         if (found := tally(read)) is not None:
             model, decoder = found
             states = [part.state_dict().values() for part in (*model.denoisers.values(), decoder)]

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_decoder import LARGE
 
-from longtake.autoencoders import LightVolumeDecoderConfig, VolumeAutoencoder
+from longtake.autoencoders import VolumeAutoencoder
 from longtake.config import ConfigError, parse
 from longtake.model import ModelIndex, VideoModel
 from longtake.model.decoders import save_with_decoders
@@ -16,15 +17,7 @@ from longtake.model.decoders import save_with_decoders
 
 @pytest.fixture
 def model(tiny_model: VideoModel) -> VideoModel:
-    config = LightVolumeDecoderConfig(
-        clip=(8, 32, 32),
-        volume=(2, 4, 4, 4),
-        latent_width=8,
-        latent_blocks=0,
-        frame_width=4,
-        fine_width=4,
-    )
-    return replace(tiny_model, decoders={"large": config.build()})
+    return replace(tiny_model, decoders={"large": LARGE.build()})
 
 
 def frames(model: VideoModel, decoder: str) -> torch.Tensor:
