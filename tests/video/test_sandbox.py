@@ -1,9 +1,12 @@
 """Untrusted videos are decoded in child processes with limits."""
 
+import os
+import resource
 import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +60,21 @@ def test_memory_and_time_have_limits(box: Sandbox, video: Path):
             list(box.frames(large))
     box.limits = usual
     assert sum(map(len, box.frames(large))) == 1
+
+
+def test_a_process_with_a_thousand_open_files_can_decode(video: Path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2048:
+        pytest.skip(f"this system allows {hard} open files")
+    with ExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        number = 0
+        while number < 1100:
+            number = os.open(os.devnull, os.O_RDONLY)
+            stack.callback(os.close, number)
+        box = stack.enter_context(Sandbox())
+        assert sum(map(len, box.frames(video))) == 24
 
 
 def test_a_child_that_exits_with_an_error_is_not_said_to_have_had_a_signal(video: Path):

@@ -8,7 +8,7 @@ is not cut off from the network; but FFmpeg may open only files, as everywhere i
 import json
 import os
 import resource
-import select
+import selectors
 import signal
 import struct
 import subprocess
@@ -153,7 +153,7 @@ class Sandbox:
         until = time.monotonic() + self.limits.seconds
         while len(data) < count:
             left = until - time.monotonic()
-            if left <= 0 or not select.select([pipe], [], [], left)[0]:
+            if left <= 0 or not _readable_within(pipe, left):
                 limit = f"{self.limits.seconds:g} s for {CHUNK_FRAMES} frames"
                 raise VideoError(f"{path}: decoding it takes more than {limit}")
             part = os.read(pipe, min(1 << 20, count - len(data)))
@@ -161,6 +161,13 @@ class Sandbox:
                 raise VideoError(f"{path}: {DECODER} ended before the last frame")
             data += part
         return bytes(data)
+
+
+def _readable_within(pipe: int, seconds: float) -> bool:
+    """Whether a pipe has bytes, or its end, within a time; ``select`` takes descriptors to 1023."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        return bool(selector.select(seconds))
 
 
 def serve() -> None:
