@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -154,6 +155,43 @@ def test_pictures_are_turned_as_their_orientation_says(
     read = open_video(tmp_path)[0][0]
     assert (probe(tmp_path).height, probe(tmp_path).width) == read.shape[:2] == (32, 48)
     assert np.abs(read.astype(int) - upright).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("name", "stated"),
+    [
+        ("0.png", {"dpi": (72, 144)}),
+        ("0.jpg", {"dpi": (72, 144)}),
+        ("0.bmp", {"dpi": (72, 144)}),
+        ("0.tif", {"dpi": (72, 144)}),
+        ("0.tiff", {"resolution_unit": 1, "x_resolution": 3, "y_resolution": 6}),
+    ],
+)
+def test_pictures_whose_pixels_are_twice_as_wide_as_high_are_made_wider(
+    tmp_path: Path, name: str, stated: dict[str, Any]
+) -> None:
+    wide = film(1, 32, 64)[0]
+    stored = Image.fromarray(wide).resize((32, 32), Image.Resampling.BOX)
+    stored.save(tmp_path / name, **stated)
+    read = open_video(tmp_path)[0][0]
+    assert (probe(tmp_path).height, probe(tmp_path).width) == read.shape[:2] == (32, 64)
+    assert np.abs(read.astype(int) - wide).mean() < 6
+
+
+def test_the_pixel_shape_of_a_picture_is_that_before_it_is_turned(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(film(1, 32, 48)[0]).save(tmp_path / "0.jpg", exif=exif, dpi=(72, 144))
+    assert (probe(tmp_path).height, probe(tmp_path).width) == (96, 32)
+    assert open_video(tmp_path)[0][0].shape[:2] == (96, 32)
+
+
+@pytest.mark.parametrize("dpi", [(300, 300), (72, 73), (1, 9000), (0, 72)])
+def test_a_usual_an_absurd_and_an_unknown_resolution_leave_a_picture_as_it_is(
+    tmp_path: Path, dpi: tuple[int, int]
+) -> None:
+    Image.fromarray(film(1, 32, 48)[0]).save(tmp_path / "0.png", dpi=dpi)
+    assert open_video(tmp_path)[0][0].shape[:2] == (32, 48)
 
 
 @pytest.mark.parametrize("orientation", [1, *TURNED])

@@ -21,11 +21,10 @@ from jaxtyping import UInt8
 
 from longtake.video import ffv1, h264
 from longtake.video.files import VideoError, open_stream
+from longtake.video.pixel_shape import square_size
 
 NO_CONCEALMENT = {"err_detect": "explode"}  # FFmpeg must not invent broken frames
 PADDED = "longtake: cut to {width} x {height}"  # comment of a file whose frames are padded
-SQUARE = Fraction(1, 50)  # of a pixel's width: resizing often leaves such as 1280:1281 behind
-LONGEST = 4  # times as wide as high, or as high as wide; files with more are broken
 UNBIASED = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
@@ -105,7 +104,7 @@ class RGB:
 
     def __init__(self, metadata: Mapping[str, str], pixel_aspect: Fraction | None) -> None:
         self._convert, self._size = Converter(), _written_size(metadata)
-        self._aspect = _usual(pixel_aspect) if self._size is None else Fraction(1)
+        self._aspect = pixel_aspect if self._size is None else None
 
     def __call__(self, frame: VideoFrame) -> UInt8[np.ndarray, "h w 3"]:
         """Convert a frame to RGB, cropped, rotated and mirrored as the file specifies."""
@@ -130,9 +129,7 @@ class RGB:
 
     def _square(self, frame: VideoFrame) -> tuple[int, int]:
         """Height and width of a frame, not yet turned, with square pixels."""
-        if self._aspect > 1:
-            return frame.height, round(frame.width * self._aspect)
-        return round(frame.height / self._aspect), frame.width
+        return square_size(frame.height, frame.width, self._aspect)
 
 
 class Converter:
@@ -163,13 +160,6 @@ def _display_matrix(frame: VideoFrame) -> np.ndarray | None:
             if data.type is Type.DISPLAYMATRIX:
                 return np.frombuffer(memoryview(data), np.int32).copy()
     return None
-
-
-def _usual(pixel_aspect: Fraction | None) -> Fraction:
-    """A pixel's width divided by its height; 1 if it is unknown, absurd or almost 1."""
-    aspect = pixel_aspect or Fraction(1)
-    usual = Fraction(1, LONGEST) <= aspect <= LONGEST and abs(aspect - 1) > SQUARE
-    return aspect if usual else Fraction(1)
 
 
 def _before(shown: Packet | VideoFrame, key: int | None) -> bool:

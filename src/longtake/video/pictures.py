@@ -1,10 +1,12 @@
 """A folder of image files as a video."""
 
+import math
 import os
 import re
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from PIL import Image
 
 from longtake.video import archive
 from longtake.video.files import VideoError, reading
+from longtake.video.pixel_shape import square_size
 
 _NAMES = "png jpg jpeg webp bmp tif tiff ppm pgm pnm jp2 avif"
 SUFFIXES = frozenset("." + name for name in _NAMES.split())
@@ -82,18 +85,21 @@ def _kind(path: Path) -> str:
 
 
 def size(path: Path) -> tuple[int, int]:
-    """Height and width in pixels of an image file, turned upright as its EXIF data say.
+    """Height and width in pixels of an image file, upright and with square pixels.
 
     Raises:
         VideoError: the file cannot be read as an image.
     """
     with _opened(path) as picture:
         sideways = _turn(picture) in SIDEWAYS
-        return picture.size if sideways else (picture.height, picture.width)
+        height, width = square_size(picture.height, picture.width, _pixel_aspect(picture))
+        return (width, height) if sideways else (height, width)
 
 
 def frames(paths: Sequence[Path]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """Yield image files as RGB frames, turned upright as their EXIF data say.
+
+    Pictures whose pixels are not square are made wider or higher, as FFmpeg and players show them.
 
     Raises:
         VideoError: a file cannot be read as an image, or the sizes of two differ.
@@ -102,7 +108,7 @@ def frames(paths: Sequence[Path]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     for path in paths:
         with _opened(path) as picture:
             turn = _turn(picture)
-            frame = _rgb(path, picture if turn is None else picture.transpose(turn))
+            frame = _upright(_square(_rgb(path, picture), _pixel_aspect(picture)), turn)
         first = frame.shape if first is None else first
         if frame.shape != first:
             raise VideoError(
@@ -117,6 +123,29 @@ def _turn(picture: Image.Image) -> Image.Transpose | None:
     with suppress(SyntaxError):  # broken EXIF data
         return TURNS.get(picture.getexif().get(ORIENTATION, 1))
     return None
+
+
+def _pixel_aspect(picture: Image.Image) -> Fraction | None:
+    """Width of a pixel divided by its height, from the picture's resolutions; None without any."""
+    for name in ("aspect", "resolution", "dpi", "jfif_density"):
+        found = picture.info.get(name)
+        if found is not None and all(0 < float(each) < math.inf for each in found):
+            across, down = (Fraction(float(each)) for each in found)
+            return down / across
+    return None
+
+
+def _square(frame: UInt8[np.ndarray, "h w 3"], aspect: Fraction | None) -> np.ndarray:
+    height, width = square_size(*frame.shape[:2], aspect)
+    if (height, width) == frame.shape[:2]:
+        return frame
+    return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _upright(
+    frame: UInt8[np.ndarray, "h w 3"], turn: Image.Transpose | None
+) -> UInt8[np.ndarray, "h2 w2 3"]:
+    return frame if turn is None else np.asarray(Image.fromarray(frame).transpose(turn))
 
 
 def _rgb(path: Path, picture: Image.Image) -> np.ndarray:
