@@ -117,7 +117,7 @@ def test_a_database_that_cannot_be_used_costs_time_only(tmp_path: Path, damage: 
         put(place, "no database")
     else:
         place.parent.mkdir()
-        with sqlite3.connect(place) as other:
+        with closing(sqlite3.connect(place)) as other, other:
             other.execute("CREATE TABLE facts (something)")
     for _ in range(2):
         assert file_facts("x", [path], Reader()) == ["one"]

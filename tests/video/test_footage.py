@@ -6,6 +6,7 @@ import shutil
 import struct
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -406,6 +407,38 @@ def test_a_broadcast_that_is_broken_in_the_middle_is_refused(tmp_path: Path) -> 
     path.write_bytes(data[:middle] + data[middle + 2 * 188 :])
     with pytest.raises(VideoError, match="broken"):
         open_video(path)
+
+
+@pytest.mark.parametrize("options", [{"bf": "0"}, {"bf": "2"}, OPEN_GROUPS])
+def test_recordings_joined_byte_by_byte_are_read_one_after_another(
+    tmp_path: Path, options: dict[str, str]
+) -> None:
+    films = [
+        numbered(tmp_path / f"{n}.ts", n, options={"g": "12", **options}) for n in (30, 31, 32)
+    ]
+    path = tmp_path / "all.ts"
+    path.write_bytes(b"".join(film.read_bytes() for film in films))
+    check_clips(path, [*range(30), *range(31), *range(32)])
+    info = probe(path)
+    assert (info.fps, info.variable_rate) == (24, False)
+    assert info.seconds == pytest.approx(93 / 24, abs=2e-3)
+
+
+def test_no_frame_of_joined_recordings_lacks_a_part(tmp_path: Path) -> None:
+    """Wherever the first recording ends: it is read up to a whole frame, or refused."""
+    noise = np.random.default_rng(0).integers(-30, 30, (8, 48, 64, 1))
+    options = {"g": "4", "bf": "0", "x264-params": "slices=3"}
+    source, path = tmp_path / "film.ts", tmp_path / "all.ts"
+    pixels = (distinct(8) + noise).astype(np.uint8)
+    data = encode(source, pixels, "libx264", "yuv420p", options=options).read_bytes()
+    whole, ends = open_video(source)[0], set()
+    for lost in range(0, 24, 2):
+        path.write_bytes(data[: len(data) - 188 * lost] + data)
+        with suppress(VideoError):
+            frames = open_video(path)[0]
+            ends.add(end := len(frames) - 8)
+            assert np.array_equal(frames, np.concatenate([whole[:end], whole]))
+    assert len(ends) > 2
 
 
 @pytest.mark.parametrize("clock", [600, 90_000])

@@ -3,7 +3,7 @@
 import json
 import logging
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -18,6 +18,7 @@ from av.error import InvalidDataError
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from longtake.video import h264
 from longtake.video.archive import place
 from longtake.video.decode import RGB, open_decoder, whole_frames
 from longtake.video.files import MP4, VideoError, reading
@@ -166,7 +167,8 @@ def _timeline(path: Path, modified_ns: int, size_bytes: int) -> Timeline:
     with open_decoder(path) as (container, stream):
         packets, first, last_groups = _demuxed(container, stream)
         _check_bytes(path, container, stream, size_bytes)
-        _check_packets(path, packets, broadcast=bool(last_groups))
+        joins = _joins(packets) if stream.codec_context.name == h264.NAME else ()
+        _check_packets(path, packets, joins, broadcast=bool(last_groups))
         start = int(np.argmax(packets.key)) if len(packets.key) else 0
         stop = len(packets.key) - (0 if _ends_whole(stream, last_groups) else 1)
         part = packets.of(slice(start, stop))
@@ -253,17 +255,32 @@ def _check_bytes(
             raise VideoError(f"{path}: truncated: has {there} of {len(ends)} frames")
 
 
-def _check_packets(path: Path, packets: _Packets, *, broadcast: bool) -> None:
+def _check_packets(path: Path, packets: _Packets, joins: Iterable[int], *, broadcast: bool) -> None:
     """Raise a VideoError if a packet after the first key frame is corrupt.
 
-    The last packets of a broadcast may be corrupt, because recordings are cut anywhere.
+    The last packets of a broadcast may be corrupt, because recordings are cut anywhere, and the
+    last two before each of ``joins``, because FFmpeg misses packets between two recordings.
     """
     end = len(packets.key) - broadcast
     while broadcast and end and packets.corrupt[end - 1]:
         end -= 1
-    broken = np.flatnonzero(packets.corrupt[:end] & np.logical_or.accumulate(packets.key[:end]))
+    corrupt = packets.corrupt[:end] & np.logical_or.accumulate(packets.key[:end])
+    for join in joins if broadcast else ():
+        corrupt[max(0, join - 2) : join] = False
+    broken = np.flatnonzero(corrupt)
     if len(broken):
         raise VideoError(f"{path}: broken or truncated near frame {broken[0]}")
+
+
+def _joins(packets: _Packets) -> np.ndarray:
+    """Indices of the key frames at which the clock goes back: another recording begins there.
+
+    Lost packets do not set the clock back, and decoding shows whether the frame before is whole:
+    H.264's decoder reports each that lacks its end, those of HEVC and MPEG-2 do not.
+    """
+    clock = packets.decoding_ticks
+    known = (clock[1:] != NONE) & (clock[:-1] != NONE)
+    return 1 + np.flatnonzero(known & (np.diff(clock) < 0) & packets.key[1:])
 
 
 def _ends_whole(stream: VideoStream, last_groups: Sequence[Packet]) -> bool:
@@ -310,7 +327,7 @@ def _decoded(path: Path, line: Timeline, shown: _Packets) -> Timeline:
     Raises:
         VideoError: a frame is broken, or there are none.
     """
-    times, keys, last = [], [], 0
+    times, key_frames, last = [], [], 0
     with open_decoder(path) as (container, stream):
         states_times = container.format.name != "mpeg"  # else they differ after seeking
         packets = (packet for packet in container.demux(stream) if packet.size)
@@ -318,21 +335,34 @@ def _decoded(path: Path, line: Timeline, shown: _Packets) -> Timeline:
         for frame in whole_frames(path, stream, packets, line.first_key):
             times.append(frame.pts)
             last = frame.duration or 0
-            if frame.key_frame and frame.pts is not None:
-                keys.append(frame.pts)
+            key_frames.append(frame.key_frame)
     if not times:
         raise VideoError(f"{path}: not a video, it has no frames")
     order = sorted(shown.decoding_ticks[shown.decoding_ticks != NONE].tolist())
     seekable = states_times and _increase(times)
-    ticks = times if seekable else order if len(order) == len(times) and _increase(order) else None
+    guesses = [times, _continued(times, key_frames), order] if states_times else [order]
+    fitting = [guess for guess in guesses if len(guess) == len(times) and _increase(guess)]
+    pairs = zip(times, key_frames, strict=True)
     return replace(
         line,
         frames=len(times),
-        ticks=None if ticks is None else np.array(ticks, np.int64),
+        ticks=np.array(fitting[0], np.int64) if fitting else None,
         seekable=seekable,
-        keys=np.array(keys, np.int64),
+        keys=np.array([ticks for ticks, is_key in pairs if is_key and ticks is not None], np.int64),
         last_ticks=last,
     )
+
+
+def _continued(times: Sequence[int | None], key_frames: Sequence[bool]) -> Sequence[int | None]:
+    """Times on one clock where recordings were joined: a key frame at which they go back.
+
+    It is one usual step, the median, after the frame before it.
+    """
+    if len(times) < 2 or None in times:
+        return times
+    steps = np.diff(np.array(times, np.int64))
+    steps[(steps <= 0) & key_frames[1:]] = int(np.median(steps))
+    return np.cumsum([times[0], *steps.tolist()]).tolist()
 
 
 def _increase(ticks: Sequence[int | None]) -> bool:
