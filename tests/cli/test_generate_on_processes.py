@@ -1,13 +1,11 @@
-"""Processes of torchrun share the videos, and the clips, of one command."""
+"""Processes of one job share the videos, and the clips, of one command."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ranks import run_ranks
 
 from longtake.video import stream_video
 
@@ -43,17 +41,7 @@ def test_two_processes_make_the_videos_and_the_metrics_of_one(
     for command in commands("one"):
         called = longtake(*command)
         assert called.code == 0, called.err
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [sys.executable, *torchrun, str(script), json.dumps(commands("two"))],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_ranks(tmp_path, SCRIPT, json.dumps(commands("two")))
     names = [path.name for path in sorted((tmp_path / "one").glob("*.mkv"))]
     assert names == ["seed_0000.mkv", "seed_0001.mkv", "seed_0002.mkv"]
     assert names == [path.name for path in sorted((tmp_path / "two").glob("*.mkv"))]

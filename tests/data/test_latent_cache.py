@@ -3,9 +3,6 @@
 import json
 import os
 import shutil
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ranks import run_ranks
 
 from longtake.autoencoders.base import Posterior, VideoAutoencoder
 from longtake.autoencoders.triplane import TriplaneAutoencoder, TriplaneAutoencoderConfig
@@ -566,19 +564,12 @@ def test_two_processes_build_the_cache_that_one_builds(tmp_path: Path, autoencod
     assert captions(place) == captions(tmp_path / "one")
 
 
-def test_one_process_of_a_machine_hashes_a_cache(tmp_path: Path, autoencoder):
+def test_one_process_of_a_machine_hashes_a_cache(tmp_path: Path, autoencoder, monkeypatch):
     build(tmp_path / "cache", autoencoder)
     time.sleep(0.2)  # facts about files that have just changed are not kept
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    job = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    job |= {"LOCAL_WORLD_SIZE": "2", "XDG_CACHE_HOME": str(tmp_path / "facts")}
-    own = [{**os.environ, **job, "OMP_NUM_THREADS": "1", "RANK": rank} for rank in "01"]
-    command = [sys.executable, "-c", OPENED_BY_EACH, str(tmp_path / "cache")]
-    opened = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) for env in own]
-    said = [process.communicate()[0].split() for process in opened]
-    assert [process.returncode for process in opened] == [0, 0]
-    assert said == [["3", "10"], ["0", "10"]]  # shards hashed, clips
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "facts"))
+    said = run_ranks(tmp_path, OPENED_BY_EACH, tmp_path / "cache")
+    assert [printed.split() for printed in said] == [["3", "10"], ["0", "10"]]  # hashed, clips
 
 
 def test_a_posterior_is_drawn_from_anew_each_epoch(tmp_path: Path, autoencoder):

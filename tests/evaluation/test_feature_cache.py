@@ -1,8 +1,5 @@
 """Features are computed once, survive an interruption, and depend on their clips alone."""
 
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ranks import run_ranks
 from safetensors.torch import load_file, save_file
 
 from longtake.config import to_dict
@@ -136,16 +134,7 @@ with join() as ranks:
 
 @pytest.mark.slow
 def test_two_processes_have_the_features_of_one(file: Path, tmp_path: Path):
-    (tmp_path / "script.py").write_text(SCRIPT)
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [sys.executable, *launch, str(tmp_path / "script.py"), str(file), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_ranks(tmp_path, SCRIPT, file, tmp_path)
     alone = extract(wanted(file), cache=FeatureCache(folder=None), ranks=ALONE)
     for rank in ("0", "1"):
         torch.testing.assert_close(load_file(tmp_path / rank)["features"], alone)

@@ -1,14 +1,11 @@
 """A run that is killed in the middle continues by the same command, bit for bit."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from ranks import start
 from tiny_runs import ADVERSARY, autoencoder_run, last_checkpoint, log, losses, train
 
 from longtake.config import to_yaml
@@ -34,23 +31,16 @@ def run(tmp_path: Path) -> AutoencoderRun:
     return autoencoder_run(ADVERSARY, data, steps=STEPS, save_every=1)
 
 
-def start(preset: Path, folder: Path) -> subprocess.Popen[str]:
+def fit_and_kill(preset: Path, folder: Path, checkpoint: str) -> None:
+    """Kill ``longtake fit`` once the folder has a checkpoint."""
+    said = folder.with_suffix(".txt")
     code = "from longtake.cli import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, "fit", str(preset), "-o", str(folder)],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
-    )
-
-
-def kill_after(process: subprocess.Popen[str], checkpoint: Path) -> None:
-    while not checkpoint.exists():
-        assert process.poll() is None, process.communicate()[1]
+    process = start(code, "fit", preset, "-o", folder, said=said)
+    while not (folder / checkpoint).exists():
+        assert process.is_alive(), said.read_text()
         time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.kill()
+    process.join()
 
 
 @pytest.mark.slow
@@ -58,7 +48,7 @@ def test_the_same_command_continues_a_killed_run_bit_for_bit(tmp_path: Path, run
     whole, killed, preset = tmp_path / "whole", tmp_path / "killed", tmp_path / "tiny.yaml"
     preset.write_text(to_yaml(run))
     train(run, whole)
-    kill_after(start(preset, killed), killed / "step_00000005")
+    fit_and_kill(preset, killed, "step_00000005")
     assert not (killed / "model").exists()
     reached = state.latest(killed)
     assert reached is not None
