@@ -1,6 +1,7 @@
 """A folder that plain diffusers opens gives the samples of longtake."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from longtake.checkpoint import ExistsError
 from longtake.convert.to_diffusers import convert_to_diffusers
 from longtake.model import VideoModel, sampling_with
 
+PAGE = Path(__file__).parents[2] / "docs" / "convert.md"
 PLAIN = """
 import sys
 import numpy as np
@@ -35,11 +37,25 @@ assert pipe(num_frames=4).frames.shape == (1, 4, 16, 16, 3)
 """
 
 
+def code_of_the_page(folder: str) -> str:
+    """The example of docs/convert.md, with another folder, label and length."""
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    for text, ours in (
+        ("models/sky-pipeline", folder),
+        ("day, clear, left", "wind, left"),
+        ("num_frames=64", "num_frames=4"),
+    ):
+        assert text in code
+        code = code.replace(text, ours)
+    return code
+
+
 def test_plain_diffusers_samples_as_longtake_does(tiny_model: VideoModel, tmp_path: Path):
     tiny_model.save_pretrained(tmp_path / "model")
     convert_to_diffusers(tmp_path / "model", tmp_path / "pipe")
+    program = PLAIN + code_of_the_page(str(tmp_path / "pipe")) + "assert len(frames) == 1"
     environment = {**os.environ, "HF_HOME": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", PLAIN, str(tmp_path / "pipe"), str(tmp_path)]
+    command = [sys.executable, "-c", program, str(tmp_path / "pipe"), str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -1,19 +1,24 @@
-"""Every ``bash`` and ``python`` block of the documents runs, with networks made small."""
+"""Every ``bash`` and ``python`` block of the documents runs, with networks made small.
+
+Commands of other blocks and of sentences are those of ``test_commands_of_pages.py``.
+"""
 
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+from page_commands import PAGES, ROOT, WHOLE, fenced
 from typer.testing import CliRunner
 
 from longtake.cli import app
 
-ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ADD = sorted((ROOT / "docs" / "add").glob("*.md"))
-PAGES = ("README.md", *(f"docs/{page}.md" for page in ("tutorial", "evaluate", "given", "recipes")))
-PYTHON = (*(ROOT / name for name in PAGES), *ADD)
+ELSEWHERE = (
+    "docs/serve.md",
+    "docs/convert.md",
+)  # tests of the studio and of diffusers run their Python
+PYTHON = [page for page in PAGES if fenced(page, "python") and page not in ELSEWHERE]
 
 TRAINING = "training.steps=2 training.batch=2 training.cooldown_steps=0 training.sample_every=2"
 STAGES = (
@@ -56,8 +61,8 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def blocks(path: Path, language: str) -> list[str]:
-    return [code for found, code in BLOCK.findall(path.read_text()) if found == language]
+def commands(page: str) -> list[str]:
+    return "".join(fenced(page, "bash")).strip().splitlines()
 
 
 def run(command: str) -> None:
@@ -74,9 +79,8 @@ def run(command: str) -> None:
 
 def test_the_tutorial_goes_from_footage_to_a_long_video(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for block in blocks(ROOT / "docs" / "tutorial.md", "bash"):
-        for command in block.strip().splitlines():
-            run(command)
+    for command in commands("docs/tutorial.md"):
+        run(command)
     assert len(list((tmp_path / "out").glob("seed_*.mp4"))) == 3
     assert len(list((tmp_path / "long").glob("seed_*.mp4"))) == 2
 
@@ -84,31 +88,24 @@ def test_the_tutorial_goes_from_footage_to_a_long_video(tmp_path, monkeypatch):
 def test_every_command_of_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run("longtake data export sky -o footage")
-    for block in blocks(ROOT / "README.md", "bash"):
-        for command in block.strip().splitlines():
-            run(command)
+    for command in commands("README.md"):
+        run(command)
 
 
-@pytest.mark.parametrize("page", ["evaluate", "reproduce", "given", "text", "recipes"])
+@pytest.mark.parametrize(
+    "page", [page for page in WHOLE if "tutorial" not in page and "README" not in page]
+)
 def test_every_command_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = blocks(ROOT / "docs" / f"{page}.md", "bash")
-    assert found
-    for block in found:
-        for command in block.strip().splitlines():
-            run(command)
+    assert commands(page)
+    for command in commands(page):
+        run(command)
 
 
-def test_the_sampler_page_runs(tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", PYTHON)
+def test_python_of_the_documents_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for command in blocks(ROOT / "docs" / "add" / "sampler.md", "bash"):
-        run(command.strip())
-
-
-@pytest.mark.parametrize("path", PYTHON, ids=lambda path: path.stem)
-def test_python_of_the_documents_runs(path, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    exec(compile("\n".join(blocks(path, "python")), path.name, "exec"), {"__name__": "document"})
+    exec(compile("\n".join(fenced(page, "python")), page, "exec"), {"__name__": "document"})
 
 
 def test_every_kind_of_extension_has_a_page():

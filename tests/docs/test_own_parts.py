@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_documents import ROOT, blocks
+from page_commands import ROOT, fenced
 
 SOURCE = ROOT / "src" / "longtake"
 
@@ -40,7 +40,7 @@ def longtake(package: Path, folder: Path, *words: object) -> None:
 
 
 def test_an_autoencoder_in_the_registry_is_trained(package: Path, tmp_path: Path):
-    code, _ = blocks(ROOT / "docs" / "add" / "autoencoder.md", "python")
+    code, _ = fenced("docs/add/autoencoder.md", "python")
     (package / "autoencoders" / "block.py").write_text(code)
     register(package, "AnyAutoencoder", "longtake.autoencoders.block", "BlockAutoencoderConfig")
     few = ("training.steps=1", "training.batch=1", "training.sample_every=0", "data.videos=2")
@@ -53,7 +53,7 @@ def test_an_autoencoder_in_the_registry_is_trained(package: Path, tmp_path: Path
 def test_a_sampler_in_the_registry_makes_videos(
     package: Path, tmp_path: Path, tiny_run_folder: Path
 ):
-    code = blocks(ROOT / "docs" / "add" / "sampler.md", "python")[0]
+    code = fenced("docs/add/sampler.md", "python")[0]
     (package / "diffusion" / "multistep.py").write_text(code)
     register(package, "AnySampler", "longtake.diffusion.multistep", "Multistep")
     asked = ("generate", tiny_run_folder, "sampler.kind=multistep", "--frames", 8)
