@@ -22,7 +22,7 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).parents[2]
 TESTS = (
     *("tests/cli/test_mutated_input.py", "tests/cli/test_mutated_media.py"),
-    "tests/training/test_mutated_states.py",
+    *("tests/training/test_mutated_states.py", "tests/cli/test_convert_image.py"),
 )
 HANG_SECONDS = "20"  # of a processor
 

@@ -5,12 +5,14 @@ imports this file.
 """
 
 import json
+import random
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from mutations import COUNT, Tally, changed, torn
 from torch import Tensor
 
 from longtake.checkpoint import CheckpointError
@@ -190,6 +192,9 @@ def _broken(folder: Path, out: Path, name: str, **changes: Any) -> Path:
         ("unet/config.json", {"cross_attention_dim": 8}, "unet: is not a whole UNet2DCondition"),
         ("unet/diffusion_pytorch_model.safetensors", {}, "unet: is not a whole UNet2DCondition"),
         ("vae/config.json", {}, "vae: has no config.json; expected a folder of a AutoencoderKL"),
+        ("vae/config.json", {"use_quant_conv": False}, "use_quant_conv is False, expected True"),
+        ("vae/config.json", {"layers_per_block": 1 << 40}, "vae.config.json: no network has these"),
+        ("vae/config.json", {"latent_channels": 5}, "its files have .* config.json asks for"),
         (
             "scheduler/scheduler_config.json",
             {"beta_schedule": "linear"},
@@ -203,6 +208,21 @@ def test_what_is_no_such_model_is_one_sentence(
     broken = _broken(folder, tmp_path / "broken", name, **changes)
     with pytest.raises((CheckpointError, ConfigError), match=message):
         read_image_model(broken, clips=CLIPS)
+
+
+def test_image_models_with_broken_files_are_refused(folder: Path, tmp_path: Path, tally: Tally):
+    draw, out = random.Random(9), tmp_path / "broken"
+    for number in range(COUNT // 4):
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(folder, out)
+        path = draw.choice(sorted(p for p in out.rglob("*") if p.is_file()))
+        if path.suffix == ".json" and number % 4:
+            path.write_text(json.dumps(changed(json.loads(path.read_text()), draw)))
+        else:
+            path.write_bytes(torn(path.read_bytes(), draw))
+        if (model := tally(lambda: read_image_model(out, clips=CLIPS))) is not None:
+            states = [part.state_dict().values() for part in model.components.values()]
+            assert all(bool(tensor.isfinite().all()) for state in states for tensor in state)
 
 
 def test_a_schedule_of_zero_terminal_snr_is_kept(folder: Path, tmp_path: Path):

@@ -7,38 +7,38 @@ so that its model differs from Stable Diffusion where frames differ.)
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+from annotated_types import Gt, MinLen
 
 from longtake.autoencoders.framewise import FramewiseAutoencoder, FramewiseAutoencoderConfig
-from longtake.checkpoint import CheckpointError, check_finite
-from longtake.config import ConfigError, parse, plural
-from longtake.convert.layout import OfficialLayout, Rules, renamed
+from longtake.checkpoint import CheckpointError, check_finite, fill, read_header
+from longtake.config import Config, ConfigError, parse, plural
+from longtake.convert.layout import OfficialLayout, Rules, renamed, shapes_of
 from longtake.denoisers.volume_unet import VolumeUNet, VolumeUNetConfig
 from longtake.diffusion.guidance import ClassifierFree
 from longtake.diffusion.process import Diffusion
 from longtake.diffusion.samplers import DDIM
 from longtake.documents import DocumentError, read_json
 from longtake.latents import LatentScaling
+from longtake.meta_device import build_empty
 from longtake.model import ModelIndex, Sampling, VideoModel
+from longtake.nn import Count
 from longtake.text import PretrainedText
 
 UNET, VAE = "UNet2DConditionModel", "AutoencoderKL"
 CLIP_WIDTH = 768  # of CLIP ViT-L/14, the text encoder of Stable Diffusion 1
-SCALE = 0.18215  # of the latents of Stable Diffusion 1 and 2
+FILE = "diffusion_pytorch_model"
+MOST_LAYERS = 4  # weight tensors of longtake's network for each of the image model's
 
-READ = frozenset(
-    (
-        *("in_channels", "out_channels", "block_out_channels", "layers_per_block"),
-        *("down_block_types", "up_block_types", "norm_num_groups", "cross_attention_dim"),
-        *("attention_head_dim", "num_attention_heads", "transformer_layers_per_block"),
-    )
+UNUSED = frozenset(
+    ("sample_size", "use_linear_projection", "upcast_attention", "dropout", "force_upcast")
 )
-"""Names of settings of diffusers' UNet that become settings of ``VolumeUNetConfig``."""
-UNUSED = frozenset({"sample_size", "use_linear_projection", "upcast_attention", "dropout"})
-"""Names of settings of diffusers' UNet that do not change what it computes in float32."""
+"""Names of settings of diffusers' networks that do not change what they compute in float32."""
 SCHEDULE: Mapping[str, Any] = {"beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
 PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"}
 
@@ -86,6 +86,33 @@ def _spatial_names(config: VolumeUNetConfig) -> dict[str, str]:
 SPATIAL = OfficialLayout(names=_spatial_names, axes={r"\.(conv_shortcut|proj_in|proj_out)\.": 2})
 
 
+class _Network(Config):
+    """Settings that diffusers' UNet and autoencoder have, and that longtake's have too."""
+
+    in_channels: Count
+    out_channels: Count
+    block_out_channels: Annotated[tuple[Count, ...], MinLen(1)]
+    layers_per_block: Count
+    down_block_types: tuple[str, ...]
+    up_block_types: tuple[str, ...]
+    norm_num_groups: Count
+
+
+class _UNet(_Network):
+    cross_attention_dim: Count
+    attention_head_dim: Count | tuple[Count, ...]
+    num_attention_heads: Count | tuple[Count, ...] | None
+    transformer_layers_per_block: Count
+
+
+class _Autoencoder(_Network):
+    latent_channels: Count
+    scaling_factor: Annotated[float, Gt(0)]
+
+
+N = TypeVar("N", bound=_Network)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Clips:
     """Number, height and width (pixels) of the frames of a video model's clips, and their rate."""
@@ -119,11 +146,14 @@ def read_image_model(
         raise ValueError(f"{folder}: is a UNet alone, so its autoencoder is missing; give a model")
     if place != folder and model is not None:
         raise ValueError(f"{folder}: has its own autoencoder beside the UNet; leave out the model")
-    autoencoder = _autoencoder(folder / "vae", clips) if model is None else model.autoencoder
+    if model is None:
+        autoencoder, scaling = _autoencoder(folder / "vae", clips)
+    else:
+        autoencoder, scaling = model.autoencoder, model.index.latent_scaling
     config = _unet_config(place, settings, clips, autoencoder.spec.shape)
     index = ModelIndex(
         fps=clips.fps,
-        latent_scaling=_scaling(folder / "vae") if model is None else model.index.latent_scaling,
+        latent_scaling=scaling,
         diffusion=_diffusion(folder / "scheduler" / "scheduler_config.json"),
         sampling=Sampling(
             sampler=DDIM(steps=50, grid="leading"), guidance=ClassifierFree(scale=7.5)
@@ -147,20 +177,12 @@ def unet_config(settings: Mapping[str, Any], latent: tuple[int, ...], clips: Cli
     Raises:
         ConfigError: the image UNet has a setting that LVDM's UNet does not have.
     """
-    found = {**_defaults(UNET), **{k: v for k, v in settings.items() if not k.startswith("_")}}
-    for name, default in _defaults(UNET).items():
-        if name not in READ | UNUSED and found[name] != default:
-            raise ConfigError(f"{name} is {found[name]!r}, expected {default!r} as in SD 1 and 2")
-    widths, levels = found["block_out_channels"], len(found["block_out_channels"])
-    attends = [str(kind).startswith("CrossAttn") for kind in found["down_block_types"]]
+    found = _known(_UNet, UNET, settings)
+    widths, levels = found.block_out_channels, len(found.block_out_channels)
+    attends = [kind.startswith("CrossAttn") for kind in found.down_block_types]
     kinds = [f"{'CrossAttn' * on}DownBlock2D" for on in attends]
     mirrored = [f"{'CrossAttn' * on}UpBlock2D" for on in reversed(attends)]
-    if [*found["down_block_types"], *found["up_block_types"]] != [*kinds, *mirrored]:
-        raise ConfigError(
-            f"blocks are {', '.join(found['down_block_types'])} and "
-            f"{', '.join(found['up_block_types'])}, expected {', '.join(kinds)} and "
-            f"{', '.join(mirrored)}"
-        )
+    _check_blocks(found, kinds, mirrored)
     return parse(
         VolumeUNetConfig,
         {
@@ -168,36 +190,57 @@ def unet_config(settings: Mapping[str, Any], latent: tuple[int, ...], clips: Cli
             "clip": (clips.frames, clips.height, clips.width),
             "model_channels": widths[0],
             "channel_mult": [width / widths[0] for width in widths],
-            "num_res_blocks": found["layers_per_block"],
+            "num_res_blocks": found.layers_per_block,
             "attention_resolutions": [2**level for level in range(levels) if attends[level]],
             "attention": {
                 "kind": "st_transformer",
-                "depth": found["transformer_layers_per_block"],
-                "context_dim": found["cross_attention_dim"],
+                "depth": found.transformer_layers_per_block,
+                "context_dim": found.cross_attention_dim,
                 "max_distance": clips.frames,
                 **_heads(found),
             },
-            "groups": found["norm_num_groups"],
+            "groups": found.norm_num_groups,
             "scale_shift_norm": False,
             "norm_each_frame": True,
         },
     )
 
 
-def _heads(found: Mapping[str, Any]) -> dict[str, int]:
+def _known(kind: type[N], name: str, settings: Mapping[str, Any]) -> N:
+    """Settings of a network, of which longtake's has those of ``kind``; the others are as usual.
+
+    ``name`` is the network's class in diffusers, ``settings`` its ``config.json``.
+    """
+    defaults = _defaults(name)
+    found = {**defaults, **{k: v for k, v in settings.items() if not k.startswith("_")}}
+    for key, default in defaults.items():
+        if key not in UNUSED | kind.model_fields.keys() and found[key] != default:
+            raise ConfigError(f"{key} is {found[key]!r}, expected {default!r} as in SD 1 and 2")
+    return parse(kind, {key: found[key] for key in kind.model_fields})
+
+
+def _check_blocks(found: _Network, down: Sequence[str], up: Sequence[str]) -> None:
+    """Raise a ConfigError unless a network has the kinds of blocks ``down`` and ``up``."""
+    given, levels = (*found.down_block_types, *found.up_block_types), len(found.block_out_channels)
+    if given != (*down, *up) or len(down) != levels:
+        raise ConfigError(
+            f"blocks are {', '.join(found.down_block_types)} and "
+            f"{', '.join(found.up_block_types)}, expected {plural(levels, 'block')} each: "
+            f"{', '.join(down)} and {', '.join(up)}"
+        )
+
+
+def _heads(found: _UNet) -> dict[str, int]:
     """Longtake's setting of attention heads: their number or, if that differs by level, width.
 
     ``attention_head_dim`` of diffusers' UNet is the number of heads (their issue 2011).
     """
-    given, widths = (
-        found["num_attention_heads"] or found["attention_head_dim"],
-        found["block_out_channels"],
-    )
-    heads = given if isinstance(given, list | tuple) else [given] * len(widths)
+    given, widths = found.num_attention_heads or found.attention_head_dim, found.block_out_channels
+    heads = given if isinstance(given, tuple) else (given,) * len(widths)
     if len(set(heads)) == 1:
         return {"num_heads": heads[0]}
-    sizes = {width // number for width, number in zip(widths, heads, strict=True)}
-    if len(sizes) > 1:
+    sizes = {width // number for width, number in zip(widths, heads, strict=False)}
+    if len(sizes) != 1 or len(heads) != len(widths):
         raise ConfigError(
             f"num_attention_heads (else attention_head_dim) is {given}; expected one number of "
             "heads for all levels, or numbers that give all heads one width in channels"
@@ -210,7 +253,7 @@ def _unet_config(
 ) -> VolumeUNetConfig:
     channels, _, height, width = latent if len(latent) == 4 else (0, 0, 0, 0)
     try:
-        if {settings.get("in_channels", 4), settings.get("out_channels", 4)} != {channels}:
+        if [settings.get("in_channels", 4), settings.get("out_channels", 4)] != [channels] * 2:
             have = f"have {plural(channels, 'channel')}" if channels else "are not 3D volumes"
             raise ConfigError(
                 f"in_channels and out_channels are {settings.get('in_channels', 4)} and "
@@ -222,6 +265,7 @@ def _unet_config(
 
 
 def _unet(place: Path, config: VolumeUNetConfig) -> VolumeUNet:
+    _check_size(place, UNET, config, SPATIAL.names)
     network = config.build()
     try:
         weights = SPATIAL.from_official(_state(place, UNET), config)
@@ -232,35 +276,59 @@ def _unet(place: Path, config: VolumeUNetConfig) -> VolumeUNet:
     return network.eval()
 
 
-def _autoencoder(place: Path, clips: Clips) -> FramewiseAutoencoder:
-    """Read Stable Diffusion's autoencoder of the folder ``place``."""
-    settings = {**_defaults(VAE), **_settings(place, VAE)}
-    widths = settings["block_out_channels"]
-    config = parse(
-        FramewiseAutoencoderConfig,
-        {
-            "clip": (clips.frames, clips.height, clips.width),
-            "channels": settings["latent_channels"],
-            "width": widths[0],
-            "channel_mult": [width / widths[0] for width in widths],
-            "num_res_blocks": settings["layers_per_block"],
-            "groups": settings["norm_num_groups"],
-        },
-    )
+def _autoencoder(place: Path, clips: Clips) -> tuple[FramewiseAutoencoder, LatentScaling]:
+    """Read Stable Diffusion's autoencoder of the folder ``place``, and the scale of its latents."""
+    settings = _settings(place, VAE)
+    try:
+        found = _known(_Autoencoder, VAE, settings)
+        widths, levels = found.block_out_channels, len(found.block_out_channels)
+        _check_blocks(found, ["DownEncoderBlock2D"] * levels, ["UpDecoderBlock2D"] * levels)
+        if (found.in_channels, found.out_channels) != (3, 3):
+            raise ConfigError("in_channels and out_channels must be 3, as frames are RGB")
+        config = parse(
+            FramewiseAutoencoderConfig,
+            {
+                "clip": (clips.frames, clips.height, clips.width),
+                "channels": found.latent_channels,
+                "width": widths[0],
+                "channel_mult": [width / widths[0] for width in widths],
+                "num_res_blocks": found.layers_per_block,
+                "groups": found.norm_num_groups,
+            },
+        )
+    except ConfigError as error:
+        raise ConfigError(f"{place / 'config.json'}: {error}") from error
+    _check_size(place, VAE, config, shapes_of)
     network = config.build()
     weights = {f"coder.{name}": weight for name, weight in _state(place, VAE).items()}
-    check_finite(weights, place)
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
+    fill(network, weights, f"{place}, as Stable Diffusion's autoencoder")
+    return network.eval(), LatentScaling(scale=found.scaling_factor)
+
+
+def _check_size(place: Path, kind: str, config: Any, names: Callable[[Any], Iterable[str]]) -> None:
+    """Raise an error unless a network's files have as many numbers as its config says.
+
+    Nothing is allocated before. ``names`` gives longtake's names of the weights that the files of
+    the network ``kind`` hold; old files have other names for some, which diffusers knows.
+    """
+    files = [place / f"{FILE}.safetensors"]
+    files = files if files[0].exists() else [*place.glob(f"{FILE}-*.safetensors")]
+    if not files:
         raise CheckpointError(
-            f"{place}: is not Stable Diffusion's autoencoder ({error})"
-        ) from error
-    return network.eval()
-
-
-def _scaling(place: Path) -> LatentScaling:
-    return LatentScaling(scale=_settings(place, VAE).get("scaling_factor") or SCALE)
+            f"{place}: is not a whole {kind} of diffusers (no {FILE}.safetensors)"
+        )
+    shapes = [shape for file in files for shape, _ in read_header(file).values()]
+    try:
+        build_empty(config, MOST_LAYERS * len(shapes) + 100)  # ends at once if they are absurd
+        expected = [shapes_of(config)[name] for name in names(config)]
+    except ConfigError as error:
+        raise ConfigError(f"{place / 'config.json'}: {error}") from error
+    there, asked = sum(map(math.prod, shapes)), sum(map(math.prod, expected))
+    if there != asked:
+        raise CheckpointError(
+            f"{place}: is not a whole {kind} of diffusers (its files have {there:,} numbers, its "
+            f"config.json asks for {asked:,})"
+        )
 
 
 def _diffusion(path: Path) -> Diffusion:
@@ -269,22 +337,24 @@ def _diffusion(path: Path) -> Diffusion:
     for name, expected in SCHEDULE.items():
         if found.get(name, expected) != expected:
             raise ConfigError(f"{path}: {name} is {found[name]!r}, expected {expected!r}")
-    prediction = found.get("prediction_type", "epsilon")
+    prediction = str(found.get("prediction_type", "epsilon"))
     if prediction not in PREDICTIONS:
         raise ConfigError(
             f"{path}: prediction_type is {prediction!r}, expected {', '.join(PREDICTIONS)}"
         )
-    betas = {
+    schedule = {
+        "kind": "scaled_linear",
         "beta_start": found.get("beta_start", 0.00085),
         "beta_end": found.get("beta_end", 0.012),
+        "rescale_betas_zero_snr": found.get("rescale_betas_zero_snr", False),
     }
-    if found.get("rescale_betas_zero_snr"):
-        betas["rescale_betas_zero_snr"] = True
-    schedule = {"kind": "scaled_linear", **betas}
-    return parse(
-        Diffusion,
-        {"schedule": schedule, "prediction": PREDICTIONS[prediction], "loss": "l2"},
-    )
+    try:
+        return parse(
+            Diffusion,
+            {"schedule": schedule, "prediction": PREDICTIONS[prediction], "loss": "l2"},
+        )
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def _settings(place: Path, kind: str) -> dict[str, Any]:
