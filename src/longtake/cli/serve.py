@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 NEEDED = ("starlette", "uvicorn", "websockets", "python_multipart")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TOKEN = "LONGTAKE_TOKEN"
+LONGEST_TOKEN_BYTES = 1 << 12
 
 Host = Annotated[str, Option(help="address to listen at")]
 Port = Annotated[int, Option(min=0, max=65535, help="port to listen at; 0: a free one")]
@@ -57,12 +58,22 @@ def serve(
     """
     token = os.environ.get(TOKEN, "")
     if token_file is not None:
-        token = token_file.read_text(encoding="utf-8").strip()
-        if not token:
-            raise ValueError(f"--token-file {token_file}: the file is empty")
+        token = _token(token_file)
     if not token and host not in LOOPBACK:
         raise ValueError(f"--host {host}: others can connect, so give --token-file or set {TOKEN}")
     _serve(models, host, port, folder, queue, token=token, page=False)
+
+
+def _token(path: Path) -> str:
+    """The token in a file; a ValueError if it is empty, long or not text."""
+    from longtake.documents import DocumentError, read_text
+
+    try:
+        if token := read_text(path, LONGEST_TOKEN_BYTES).strip():
+            return token
+    except DocumentError as error:
+        raise ValueError(f"--token-file {path}: {error}") from error
+    raise ValueError(f"--token-file {path}: the file is empty")
 
 
 def _serve(

