@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 TESTS = (
     *("tests/cli/test_mutated_input.py", "tests/cli/test_mutated_media.py"),
     *("tests/training/test_mutated_states.py", "tests/cli/test_convert_image.py"),
+    "tests/studio/test_jobs.py",
 )
 HANG_SECONDS = "20"  # of a processor
 

@@ -1,6 +1,7 @@
 """Broken files of runs, caches, captions and exports: refused, passed over, or valid."""
 
 import json
+import math
 import random
 import shutil
 from contextlib import suppress
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutations import COUNT, TEXTS, Tally, changed, places, torn
@@ -22,10 +24,13 @@ from longtake.data.captions import CaptionTable
 from longtake.data.clips import ClipPlan
 from longtake.data.export import export_world, read_export
 from longtake.data.latents import build_cache
+from longtake.data.prepare import _kept, _remove, read_manifest
 from longtake.data.synthetic import SkyWorld
 from longtake.distributed import Ranks
+from longtake.evaluation.extraction import FeatureCache
 from longtake.model import VideoModel
 from longtake.model_videos import Kept, _read_kept
+from longtake.pipeline.plan import Plan, read_plan, seconds_spent
 from longtake.runs import AnyRun, presets
 from longtake.training import checkpoint
 from longtake.training.log import Log
@@ -149,6 +154,62 @@ def test_kept_videos_with_a_broken_note_are_refused(tmp_path: Path, tally: Tally
         (tmp_path / "kept.json").write_text(text)
         found = tally(lambda: _read_kept(tmp_path))
         assert found is None or isinstance(found, Kept)
+
+
+def test_feature_caches_with_broken_bytes_are_computed_again(tmp_path: Path, tally: Tally):
+    draw, cache, rows = random.Random(5), FeatureCache(folder=tmp_path), torch.rand(3, 8)
+    cache.write("key", 0, rows)
+    path = tmp_path / "key" / "00000.safetensors"
+    whole = path.read_bytes()
+    for _ in range(COUNT):
+        path.write_bytes(torn(whole, draw))
+        found = tally(lambda: cache.read("key", 0, 3, 8))
+        assert found is None or torch.equal(found, rows)
+
+
+def test_listings_of_prepared_footage_with_broken_values_stay_in_their_folder(
+    tmp_path: Path, tally: Tally
+):
+    draw, out = random.Random(6), tmp_path / "in" / "out"
+    scene = {"file": "b/a_0000.mp4", "first_frame": 0, "frames": 6, "sha256": "0" * 64}
+    whole = {"source": "b/a.mkv", "fingerprint": "1" * 16, "frames": 6, "scenes": [scene]}
+    names = ["", ".", "./", "..", "../out.mp4", "/etc/passwd", "b/../../out.mp4", "a\0b"]
+    (out / "b").mkdir(parents=True)
+    (tmp_path / "in" / "out.txt").write_text("years")
+    (out / "own.mp4").write_text("years")
+    for number in range(COUNT + len(names)):
+        data = changed(whole, draw)
+        if number < len(names):
+            data = whole | {"scenes": [scene | {"file": names[number]}]}
+        text = json.dumps(data) if number % 4 or number < len(names) else draw.choice(TEXTS)
+        (out / "manifest.jsonl").write_text(text)
+        for video in tally(lambda: read_manifest(out)) or []:
+            assert number >= len(names)
+            assert min(video.frames, video.dropped, video.unread) >= 0
+            assert tally(lambda v=video: _kept(tmp_path, out, v)) in (False, None)
+        _remove(out)
+        assert [path.name for path in (tmp_path / "in").iterdir()] == ["out", "out.txt"]
+        assert (out / "own.mp4").exists()
+
+
+def test_plans_and_times_of_stages_with_broken_values_are_refused(tmp_path: Path, tally: Tally):
+    draw = random.Random(7)
+    stage = {"width": 8, "seconds": 9.5, "step": 0.1, "precisions": {"float32": 0.1}, "steps": 7}
+    asked = {"system": "pvdm", "size": 16, "budget_seconds": 60, "given": "films", "denoisers": 1}
+    footage = dict.fromkeys(("span", "videos", "clips", "held_out_clips", "validation_span"), 9)
+    footage |= {"path": "films", "held_out": 0.1, "hours": 1.5, "unusable": 0}
+    whole = {**asked, "footage": footage, "stages": {"autoencoder": stage}, "results": {}}
+    assert parse(Plan, whole)
+    for number in range(COUNT):
+        data = whole if number % 2 else {"seconds": 7.5}
+        text = draw.choice([*TEXTS, *[json.dumps(changed(data, draw))] * 40])
+        (tmp_path / ("plan.yaml" if number % 2 else "time.json")).write_text(text)
+        if number % 2:
+            plan = tally(lambda: read_plan(tmp_path))
+            assert plan is None or parse(Plan, to_dict(plan)) == plan
+        else:
+            spent = tally(lambda: seconds_spent(tmp_path))
+            assert spent is None or 0 <= spent < math.inf
 
 
 PLAIN = st.recursive(

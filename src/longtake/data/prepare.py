@@ -10,6 +10,9 @@ from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge
 
 from longtake.checkpoint import ExistsError, file_hash, read_config, write_text
 from longtake.config import Config, ConfigError, differences, parse, plural, to_dict
@@ -46,9 +49,9 @@ class PreparedVideo(Config):
 
     source: str
     fingerprint: str
-    frames: int = 0
-    dropped: int = 0
-    unread: int = 0
+    frames: Annotated[int, Ge(0)] = 0
+    dropped: Annotated[int, Ge(0)] = 0
+    unread: Annotated[int, Ge(0)] = 0
     fault: str = ""
     scenes: tuple[Scene, ...] = ()
 

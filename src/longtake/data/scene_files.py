@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge
 from jaxtyping import UInt8
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from longtake.checkpoint import file_hash
 from longtake.config import Config
@@ -53,10 +53,10 @@ class PrepareSettings(Config):
 
 
 def _below(file: str) -> str:
-    """Return a relative path; a ValueError if it leads out of the folder it is relative to."""
+    """Return the path of a file below a folder; a ValueError if it is absolute or leads out."""
     path = PurePosixPath(file)
-    if path.is_absolute() or ".." in path.parts:
-        raise ValueError("leads out of the folder")
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in file:
+        raise ValueError("names no file below the folder")
     return file
 
 
@@ -71,9 +71,9 @@ class Scene(Config):
     """
 
     file: Annotated[str, AfterValidator(_below)]
-    first_frame: int
-    frames: int
-    sha256: str
+    first_frame: Annotated[int, Ge(0)]
+    frames: Annotated[int, Ge(1)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class ConcealedError(VideoError):

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from longtake.checkpoint import (
     CheckpointError,
     is_finite,
+    read_metadata,
     read_tensors,
+    tensors_hash,
     write_tensors,
     write_text,
 )
@@ -26,6 +28,7 @@ from longtake.files import user_cache
 from longtake.latents import finite
 from longtake.progress import ProgressCallback, no_progress
 
+HASH = "sha256"
 SHARD = 64
 """Number of clips whose features are one file: the most that an interruption loses."""
 
@@ -131,12 +134,15 @@ class FeatureCache:
         """
         if self.folder is None:
             return None
+        path = self.folder / key / f"{shard:05d}.safetensors"
         try:
-            found = read_tensors(self.folder / key / f"{shard:05d}.safetensors").get("features")
+            tensors, stored = read_tensors(path), read_metadata(path).get(HASH)
         except CheckpointError:
             return None
+        found = tensors.get("features")
         fits = found is not None and found.shape == (rows, width) and is_finite(found)
-        return found if fits else None
+        # Files of earlier versions have no hash.
+        return found if fits and stored in (None, tensors_hash(tensors)) else None
 
     def write(self, key: str, shard: int, rows: Float[Tensor, "n d"]) -> None:
         """Store ``rows``, the features of shard number ``shard``, 64 of the clips of hash ``key``.
@@ -147,7 +153,8 @@ class FeatureCache:
         """
         if self.folder is not None:
             (self.folder / key).mkdir(parents=True, exist_ok=True)
-            write_tensors(self.folder / key / f"{shard:05d}.safetensors", {"features": rows})
+            path, tensors = self.folder / key / f"{shard:05d}.safetensors", {"features": rows}
+            write_tensors(path, tensors, {HASH: tensors_hash(tensors)})
 
     def describe(self, key: str, about: dict[str, Any]) -> None:
         """Store ``about``, a readable description of what ``key`` stands for, beside its shards.

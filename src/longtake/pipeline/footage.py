@@ -3,7 +3,9 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+from annotated_types import Ge, Interval
 
 from longtake.config import Config, plural
 from longtake.data.cache_plan import CachePlan, PlannedClips
@@ -35,14 +37,14 @@ class Footage(Config):
     """
 
     path: str
-    held_out: float
-    span: int
-    videos: int
-    hours: float
-    clips: int
-    held_out_clips: int
-    validation_span: int | None
-    unusable: int
+    held_out: Annotated[float, Interval(ge=0, le=1)]
+    span: Annotated[int, Ge(1)]
+    videos: Annotated[int, Ge(0)]
+    hours: Annotated[float, Ge(0)]
+    clips: Annotated[int, Ge(0)]
+    held_out_clips: Annotated[int, Ge(0)]
+    validation_span: Annotated[int, Ge(1)] | None
+    unusable: Annotated[int, Ge(0)]
 
     @property
     def source(self) -> dict[str, Any]:

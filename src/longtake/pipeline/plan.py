@@ -3,8 +3,9 @@
 import json
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Ge, Gt
 from pydantic import NonNegativeFloat
 
 from longtake import config
@@ -37,8 +38,8 @@ class PlannedStage(Config):
         steps: number of steps.
     """
 
-    width: int
-    seconds: float
+    width: Annotated[int, Ge(1)]
+    seconds: Annotated[float, Ge(0)]
     start: float | None = None
     step: float | None = None
     cpu_step: float | None = None
@@ -46,7 +47,7 @@ class PlannedStage(Config):
     encode: float | None = None
     precisions: dict[str, float] = {}  # noqa: RUF012 (pydantic copies it)
     ends: float | None = None
-    steps: int
+    steps: Annotated[int, Ge(0)]
 
 
 class PlannedResults(Config):
@@ -87,9 +88,9 @@ class Plan(Config):
 
     format: Literal[1] = 1
     system: SystemName
-    size: int
+    size: Annotated[int, Ge(1)]
     init_from: str | None = None
-    budget_seconds: float
+    budget_seconds: Annotated[float, Gt(0)]
     denoisers: Literal[1, 2] = 2
     tuned: bool | None = True
     start_psnr: float | None = None
