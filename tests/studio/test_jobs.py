@@ -1,6 +1,8 @@
 """Jobs of a studio: made, changed, stopped, continued, repeated."""
 
+import json
 import os
+import random
 import shlex
 import signal
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mutations import COUNT, TEXTS, Tally, changed
 from studio.conftest import FPS, HEADERS, Limit, Page
 
 from longtake import cli
@@ -205,6 +208,48 @@ def test_a_mistake_is_answered_in_a_sentence(
     limits(pixel_steps=1e10)
     found = page.post("jobs", {"kind": kind, "settings": settings}, 422)
     assert expected in found["error"]
+
+
+MAKE = {
+    "model": "volume", "frames": 8, "seed": 3, "steps": 2, "label": "calm", "guidance_scale": 1.5,
+    "sheet": True, "decoder": "full", "start_image": None, "loop": False,
+}  # fmt: skip
+BODIES: list[tuple[str, Any]] = [
+    ("/api/jobs", {"kind": "make", "settings": MAKE}),
+    ("/api/jobs", {"kind": "live", "settings": {"model": "planes"}, "changes": [{"frame": 8}]}),
+    ("/api/jobs", {"kind": "reconstruct", "settings": {"model": "volume", "upload": "a" * 12}}),
+    ("/api/jobs", {"kind": "compare", "settings": {"a": "a" * 12, "b": "b" * 12}}),
+    ("/api/jobs", {"kind": "train", "settings": {"folder_name": "x", "minutes": 9}}),
+    ("/api/compare", {"a": "a" * 12, "b": "b" * 12}),
+    ("/api/estimate", MAKE),
+    ("/api/jobs/JOB/change", {"label": "calm", "guidance_scale": 2.0}),
+    ("/api/jobs/JOB/continue", {"frames": 16}),
+    ("/v1/videos", {"model": "volume", "prompt": "calm", "seconds": "1", "seed": 2}),
+]
+
+
+def test_broken_bodies_are_answered_in_a_sentence(page: Page, limits: Limit, tally: Tally):
+    job = page.ended(page.submit("make", model="planes", frames=8))["id"]
+    limits(disk_bytes=1)  # so that no job begins
+    draw = random.Random(12)
+    for _ in range(2 * COUNT):
+        path, whole = draw.choice(BODIES)
+        text = json.dumps(changed(whole, draw)) if draw.randrange(4) else draw.choice(TEXTS)
+
+        def ask(path: str = path, text: str = text) -> Any:
+            headers = {**HEADERS, "content-type": "application/json"}
+            answer = page.client.post(path.replace("JOB", job), content=text, headers=headers)
+            if answer.status_code == 200:
+                return answer.json()
+            assert answer.status_code in (404, 409, 422, 429), (path, text, answer.text)
+            error = answer.json()["error"]
+            sentence = error if isinstance(error, str) else error["message"]
+            assert sentence
+            assert "\n" not in sentence
+            return None
+
+        tally(ask)
+    assert page.get(f"jobs/{job}")["status"] == "done"
 
 
 def test_a_change_that_the_model_does_not_read_is_refused_at_once(page: Page):
