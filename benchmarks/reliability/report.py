@@ -78,9 +78,9 @@ def soak() -> str:
     """Odd videos by the first stage that differs."""
     found = read("soak")
     odd = found["odd"]
-    about = [found["videos"], f"{found['minutes']:g}", *odd.values()]
+    about = [found["videos"], f"{found['minutes']:g}", found["load"], *odd.values()]
     stages = ["latents", "decoded frames", "8-bit pixels", "YUV frames", "mp4 files", "mkv files"]
-    return table(["videos", "minutes", *stages], [about])
+    return table(["videos", "minutes", "processes of load", *stages], [about])
 
 
 def processes() -> str:
