@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
@@ -37,12 +38,14 @@ class Disk:
         before: called before each change with the number of those that were made.
         changes: what was changed.
         synced: size and time of change of each file when its data was last forced to the disk.
+        lock: held while a change is made, as a second thread may write a checkpoint.
     """
 
     root: Path
     before: Callable[[int], None] = lambda _: None
     changes: list[str] = field(default_factory=list)
     synced: dict[int, tuple[int, int]] = field(default_factory=dict)
+    lock: Any = field(default_factory=threading.RLock)
 
     def change(self, what: str, *paths: Any, dir_fd: int | None = None) -> None:
         """Count a change, if it is below the folder."""
@@ -55,9 +58,10 @@ class Disk:
 
     def sync(self, number: int) -> None:
         """Count a file as forced to the disk, which costs milliseconds in earnest."""
-        self.change("sync", Path(f"/proc/self/fd/{number}").readlink())
-        stat = os.fstat(number)
-        self.synced[stat.st_ino] = stat.st_size, stat.st_mtime_ns
+        with self.lock:
+            self.change("sync", Path(f"/proc/self/fd/{number}").readlink())
+            stat = os.fstat(number)
+            self.synced[stat.st_ino] = stat.st_size, stat.st_mtime_ns
 
     def keep(self) -> None:
         """Take all files that exist for forced to the disk."""
@@ -82,22 +86,27 @@ def watched(disk: Disk) -> Generator[Disk]:
     """Count changes below the disk's folder."""
 
     def changing(name: str, real: Callable[..., Any], *paths: Any, **options: Any) -> Any:
-        disk.change(name, *paths[: PATHS[name]], dir_fd=options.get("dir_fd"))
-        return real(*paths, **options)
+        with disk.lock:
+            disk.change(name, *paths[: PATHS[name]], dir_fd=options.get("dir_fd"))
+            return real(*paths, **options)
 
     def opening(
         real: Callable[..., Any], path: Any, mode: str = "r", *rest: Any, **more: Any
     ) -> Any:
-        if set(mode) & set("wax+"):
+        if not set(mode) & set("wax+"):
+            return real(path, mode, *rest, **more)
+        with disk.lock:
             disk.change("open", path)
-        return real(path, mode, *rest, **more)
+            return real(path, mode, *rest, **more)
 
     def opening_number(
         real: Callable[..., int], path: Any, flags: int, *rest: Any, **more: Any
     ) -> int:
-        if flags & WRITING:
+        if not flags & WRITING:
+            return real(path, flags, *rest, **more)
+        with disk.lock:
             disk.change("open", path, dir_fd=more.get("dir_fd"))
-        return real(path, flags, *rest, **more)
+            return real(path, flags, *rest, **more)
 
     patches = {(os, name): partial(changing, name, getattr(os, name)) for name in PATHS}
     patches |= {(module, "open"): partial(opening, io.open) for module in (io, builtins)}
@@ -232,7 +241,7 @@ class Trial:
                     _copy(Path(folder) / str(number), self.root)
                     for name, size in cut_sizes.items() if cut else ():
                         os.truncate(self.root / name, size)
-                    where = "the end" if number == len(changes) else changes[number]
+                    where = changes[number] if number < len(changes) else "the end"
                     outcomes.append(self.repeated(expected, where))
         return outcomes
 

@@ -17,6 +17,7 @@ from unittest import mock
 import numpy as np
 import torch
 from disk_kills import Run, Trial, command, function
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 sys.path += [str(ROOT / "benchmarks"), str(ROOT / "tests")]
@@ -38,9 +39,12 @@ from longtake.evaluation.extraction import FeatureCache
 from longtake.evaluation.feature_sets import EvaluationSettings
 from longtake.features.c3d import C3D, MEAN, C3DConfig
 from longtake.model import VideoModel
+from longtake.nn.transformer import TransformerConfig
 from longtake.reproduce.measure import measure_table
 from longtake.reproduce.requirements import Folders
 from longtake.reproduce.table import Table
+from longtake.runs import DiffusionRun, DistillationRun
+from longtake.text import WordCodes
 from longtake.video import VideoWriter
 
 TINY = ("frames=4", "rates=any", "treatment.size=16", "network.width=4")
@@ -81,6 +85,7 @@ def opened_once(folder: Path) -> Iterator[None]:
 def make_inputs(folder: Path) -> None:
     """What the commands read: a model, films with captions, official weights, settings."""
     volume().save_pretrained(folder / "model")
+    shutil.copytree(folder / "model", folder / "teacher")  # the model is opened once for all
     for number in range(4):
         write_film(folder / "films" / f"{number}.mkv", number, 20)
         (folder / "films" / f"{number}.txt").write_text(f"film {number}\n" * 99)
@@ -92,8 +97,15 @@ def make_inputs(folder: Path) -> None:
         "autoencoder": autoencoder_run(ADVERSARY | {"start": 1}, **STEPS),
         "diffusion": diffusion_run(folder / "coder", **STEPS),
         "decoder": decoder_run(folder / "coder", **STEPS),
+        "text": text_run(folder / "coder", **STEPS),
+        "distillation": distillation_run(folder / "teacher", **STEPS),
     }
     train(decoder_run(folder / "coder", steps=1), folder / "decoder")
+    train(text_run(folder / "coder", steps=1), folder / "words")
+    encoder: Any = VideoModel.from_pretrained(folder / "words").index.text_encoder
+    (folder / "prompts.txt").write_text("\n".join(encoder.words[:2]))
+    for name, grey in (("a", 60), ("b", 180)):
+        Image.new("RGB", (16, 16), (grey, grey, grey)).save(folder / f"{name}.png")
     make_student(folder / "model", folder / "student")
     for name, run in runs.items():
         (folder / f"{name}.yaml").write_text(to_yaml(run))
@@ -103,6 +115,31 @@ def make_inputs(folder: Path) -> None:
     torch.save(official_pvdm.unet(), folder / "ema_model_1.pth")
     torch.save(C3D(TINY_C3D).state_dict(), folder / "c3d.pth")
     np.save(folder / "mean.npy", np.full(MEAN, 100, np.float32))
+
+
+def text_run(coder: Path, **training: Any) -> DiffusionRun:
+    """A denoiser of volumes that attends to captions."""
+    run = diffusion_run(coder, **training)
+    attention = TransformerConfig(num_heads=2, context_dim=16, max_distance=2)
+    denoiser = run.denoiser.model_copy(update={"attention": attention})
+    encoder = WordCodes(states_width=16, tokens=24)
+    return run.model_copy(update={"denoiser": denoiser, "text_encoder": encoder})
+
+
+def distillation_run(teacher: Path, **training: Any) -> DistillationRun:
+    """A student of the model's network for keyframes."""
+    return parse(
+        DistillationRun,
+        {
+            "teacher": str(teacher),
+            "roles": ("first",),
+            "data": {"kind": "sky", "videos": 6, "plan": {"frames": 16, "height": 16, "width": 16}},
+            "variant": {"kind": "progressive", "teacher_steps": 2},
+            "preview_frames": 8,
+            "num_previews": 1,
+            "training": {"batch": 2, "log_every": 1, **training},
+        },
+    )
 
 
 def make_student(teacher: Path, folder: Path) -> None:
@@ -148,6 +185,23 @@ def _sampling(folder: Path, out: Path, new: Callable[..., Trial]) -> dict[str, T
                 *("--continue", folder / "films" / "0.mkv"),
             )
         ),
+        "generate --between": new(
+            run=command(
+                *("generate", model, "sampler.steps=1", "-o", out),
+                *("--between", folder / "a.png", folder / "b.png"),
+            )
+        ),
+        "generate --loop": new(
+            run=command(
+                *("generate", model, "--frames", 170, "sampler.steps=1", "-o", out, "--loop")
+            )
+        ),
+        "generate --prompts": new(
+            run=command(
+                *("generate", folder / "words", "--frames", 8, "sampler.steps=1", "-o", out),
+                *("--prompts", folder / "prompts.txt"),
+            )
+        ),
         "reconstruct": new(run=command("reconstruct", model, folder / "films", "-o", out)),
     }
 
@@ -173,6 +227,11 @@ def _training(folder: Path, out: Path, new: Callable[..., Trial]) -> dict[str, T
     return {
         "fit autoencoder": new(run=command("fit", folder / "autoencoder.yaml", "-o", out)),
         "fit denoiser and its cache": new(run=command("fit", folder / "diffusion.yaml", "-o", out)),
+        "fit with checkpoints in the background": new(
+            run=command("fit", folder / "autoencoder.yaml", "training.background_gb=0", "-o", out)
+        ),
+        "fit text": new(run=command("fit", folder / "text.yaml", "-o", out)),
+        "fit distillation": new(run=command("fit", folder / "distillation.yaml", "-o", out)),
         "fit decoder": new(run=command("fit", folder / "decoder.yaml", "-o", out)),
         "train": new(run=command(*train, "-o", out)),
     }
