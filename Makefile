@@ -106,6 +106,7 @@ reliability: setup
 	$(BIN)/python benchmarks/reliability/soak.py --minutes 60 --json docs/results/soak.json
 	$(BIN)/python benchmarks/reliability/processes.py --json docs/results/processes.json
 	$(BIN)/python benchmarks/reliability/index.py cf41d99 HEAD --json docs/results/index.json
+	$(BIN)/python benchmarks/reliability/million.py --json docs/results/million.json
 	$(BIN)/python benchmarks/reliability/start.py cf41d99 HEAD --json docs/results/start.json
 	$(BIN)/python benchmarks/reliability/report.py
 

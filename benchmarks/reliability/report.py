@@ -26,7 +26,7 @@ def main() -> None:
     """Replace the tables."""
     page = PAGE.read_text()
     tables = {"kills": kills(), "inputs": inputs(), "soak": soak(), "slopes": slopes()}
-    for name, rows in {**tables, "processes": processes()}.items():
+    for name, rows in {**tables, "processes": processes(), "million": million()}.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
         page = re.sub(pattern, lambda m, r=rows: f"{m[1]}{r}{m[2]}", page, flags=re.DOTALL)
     PAGE.write_text(page)
@@ -92,6 +92,18 @@ def processes() -> str:
         equal = "" if killed is None else f"{killed['kills']} kills" if killed["equal"] else "no"
         rows.append([f"`{run['run']}`", *(f"{run[way]:.1e}" for way in ways), equal])
     return table(["run", "2 processes", "1, then 2", "2, then 1", "byte for byte after"], rows)
+
+
+def million() -> str:
+    """Opening a latent cache of a million clips."""
+    steps = {"open": "opened", "order": "an order of 1,000", "read_1000": "1,000 clips read"}
+    names = [f"{of}: {unit}" for of in steps.values() for unit in ("CPU s", "MB")]
+    rows = [
+        [row["opening"], f"{row['clips']:,}"]
+        + [f"{row[step][key]:.2g}" for step in steps for key in ("cpu_seconds", "mb")]
+        for row in read("million")["rows"]
+    ]
+    return table(["opening", "clips", *names], rows)
 
 
 def line(row: Mapping[str, Any]) -> str:
